@@ -1,0 +1,1 @@
+"""Records, queue, results, blobs and settings: everything that outlives a process."""

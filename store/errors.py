@@ -1,0 +1,48 @@
+"""Errors of the store.
+
+StoreError
+├── NotFound         no record under that name or id
+├── Conflict         the state the record is in does not allow this
+├── Full             no room: the server's memory or the queue's limit is reached
+├── Unavailable      the server does not answer
+├── Corrupt          what is stored is not what its digest promises
+├── Embedded         the embedded server cannot be started
+└── BadTable         the bytes are no table that can be read (carries a code)
+"""
+
+
+class StoreError(Exception):
+    """Anything that the store refuses or cannot do."""
+
+
+class NotFound(StoreError):
+    """No record under that name or id."""
+
+
+class Conflict(StoreError):
+    """The state the record is in does not allow this."""
+
+
+class Full(StoreError):
+    """The server's memory or the queue's limit is reached; the same request may pass later."""
+
+
+class Unavailable(StoreError):
+    """The server does not answer."""
+
+
+class Corrupt(StoreError):
+    """What is stored is not what its digest promises."""
+
+
+class Embedded(StoreError):
+    """The embedded server cannot be started here."""
+
+
+class BadTable(StoreError):
+    """The bytes are no table that can be read; `code` is stable, the message says what would be right."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail

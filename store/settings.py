@@ -1,0 +1,56 @@
+"""Everything that an operator can set, read from the environment once, where a process begins."""
+
+import os
+from pathlib import Path
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MiB = 1024 * 1024
+GiB = 1024 * MiB
+
+
+def _default_state() -> Path:
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "unitrank"
+
+
+class Settings(BaseSettings):
+    """Each field is set by `UNITRANK_<NAME>`; the store's address also by `REDIS_URL`. Sizes are bytes, durations seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="UNITRANK_", frozen=True, populate_by_name=True)
+
+    redis_url: str | None = Field(
+        None,
+        validation_alias=AliasChoices("UNITRANK_REDIS_URL", "REDIS_URL"),
+        description="The store's address; without one `unitrank up` starts an embedded server.",
+    )
+    state: Path = Field(default_factory=_default_state, description="Folder of the embedded server and the blobs.")
+    blobs: str | None = Field(None, description="fsspec URL of the blob store; default: the folder `blobs` under `state`.")
+
+    host: str = Field("127.0.0.1", description="Address the service listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port the service listens on.")
+    insecure: bool = Field(False, description="Listen on a public address without keys.")
+    log_format: str = Field("people", pattern="^(people|json)$", description="How logs are written.")
+
+    max_body_bytes: int = Field(8 * MiB, description="Largest JSON body.")
+    max_model_bytes: int = Field(8 * GiB, description="Largest model archive.")
+    max_dataset_bytes: int = Field(8 * GiB, description="Largest dataset.")
+    max_inline_bytes: int = Field(1 * MiB, description="Largest dataset inside a job request.")
+    redis_result_bytes: int = Field(32 * MiB, description="Arrays of a result above this lie in the blob store.")
+    max_result_bytes: int = Field(256 * MiB, description="Largest result; a larger one is refused when the job is posted.")
+    result_ttl: int = Field(24 * 3600, description="How long a finished job and its result are kept.")
+    failure_ttl: int = Field(7 * 24 * 3600, description="How long a job that did not succeed is kept.")
+    queue_limit: int = Field(10_000, description="Jobs that may wait; beyond it POST answers 429.")
+    maxmemory: int = Field(1 * GiB, description="Memory limit of the embedded server.")
+
+    warm_models_bytes: int = Field(2 * GiB, description="Models a worker keeps ready between jobs.")
+    child_memory_bytes: int = Field(0, description="Address-space limit of the process that inspects models; 0: none.")
+    inspection_timeout: int = Field(300, description="Longest inspection of a model.")
+    heartbeat: float = Field(5.0, gt=0, description="How often a busy worker says that it is alive.")
+    heartbeat_grace: float = Field(25.0, gt=0, description="A worker silent for `heartbeat` and this is lost.")
+    reaper_interval: float = Field(3.0, gt=0, description="How often the service looks for what was lost.")
+
+    @property
+    def blobs_url(self) -> str:
+        return self.blobs or (self.state / "blobs").absolute().as_uri()
