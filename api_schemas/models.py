@@ -1,0 +1,71 @@
+"""Models: what a client sees of an uploaded network, and the manifest that requests are checked against."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from api_schemas.base import Digest, Name, Schema
+from api_schemas.problems import JobProblem
+
+ModelStatus = Literal["inspecting", "ready", "rejected"]
+Shape = list[int | None]
+"""Sizes of the axes; `null` is the batch."""
+
+
+class Port(Schema):
+    """One input or output of the whole model."""
+
+    name: str
+    dtype: str = Field(examples=["float32"])
+    shape: Shape = Field(examples=[[None, 1, 28, 28]])
+
+
+class Layer(Schema):
+    """One place that a job may name: a call of a module, or a model input."""
+
+    name: str = Field(examples=["conv1", "act@1"])
+    kind: str = Field(description="The module's class, or `Input`.", examples=["Conv2d"])
+    shape: list[int] = Field(description="Of the output, without the batch.")
+    units: int
+    channels: int
+    channel_axis: int = Field(description="Axis of `shape` that counts the channels.")
+    cut: bool = Field(description="Every way from input to output passes through the output of this layer.")
+    input_shape: list[int] | None = Field(None, description="Of what enters the layer; null where that is no place.")
+    input_cut: bool | None = None
+    input_channel_axis: int | None = None
+    forward_cost: float = Field(0.0, description="Share of the model's forward cost that lies before the output.")
+
+
+class Manifest(Schema):
+    """What the inspection of a model found."""
+
+    inputs: list[Port]
+    outputs: list[Port]
+    parameters: int
+    layers: list[Layer] = Field(description="In order of execution.")
+    flops: int = Field(0, description="Floating-point operations of one example's forward pass.")
+    differentiable: bool = True
+
+
+class Model(Schema):
+    """A model; what the inspection found is null until it is ready."""
+
+    name: Name
+    digest: Digest
+    bytes: int
+    status: ModelStatus
+    created_at: datetime
+    inputs: list[Port] | None = None
+    outputs: list[Port] | None = None
+    parameters: int | None = None
+    layers: list[Layer] | None = None
+    flops: int | None = None
+    differentiable: bool | None = None
+    problem: JobProblem | None = None
+
+
+class Location(Schema):
+    """Content that lies elsewhere, where the operator has allowed the place."""
+
+    uri: str = Field(examples=["s3://bucket/model.pt2"])
