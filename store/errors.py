@@ -5,9 +5,10 @@ StoreError
 ├── Conflict         the state the record is in does not allow this
 ├── Full             no room: the server's memory or the queue's limit is reached
 ├── Unavailable      the server does not answer
+├── TooLarge         more bytes than the operator allows
 ├── Corrupt          what is stored is not what its digest promises
 ├── Embedded         the embedded server cannot be started
-└── BadTable         the bytes are no table that can be read (carries a code)
+└── BadTable         the bytes are no table that can be read (carries a code and, where there is one, a pointer)
 """
 
 
@@ -31,6 +32,10 @@ class Unavailable(StoreError):
     """The server does not answer."""
 
 
+class TooLarge(StoreError):
+    """More bytes than the operator allows."""
+
+
 class Corrupt(StoreError):
     """What is stored is not what its digest promises."""
 
@@ -40,9 +45,13 @@ class Embedded(StoreError):
 
 
 class BadTable(StoreError):
-    """The bytes are no table that can be read; `code` is stable, the message says what would be right."""
+    """The bytes are no table that can be read; `code` is stable, the message says what would be right.
 
-    def __init__(self, code: str, detail: str) -> None:
+    `pointer` is a JSON Pointer to the offending place of an inline dataset, empty for files.
+    """
+
+    def __init__(self, code: str, detail: str, pointer: str = "") -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
+        self.pointer = pointer
