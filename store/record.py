@@ -1,0 +1,66 @@
+"""What is known about one job or one inspection, and how it lies in a Redis hash."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+# Problems, requests and summaries are JSON objects whose fields other rooms define.
+Json = dict[str, Any]
+Status = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "timed_out"]
+
+LIVE: tuple[Status, ...] = ("queued", "running", "cancelling")
+ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled", "timed_out")
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """A snapshot of the truth; `version` grows with every change. Times are unix seconds."""
+
+    id: str
+    status: Status
+    attempt: int
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    expires_at: float | None
+    request: Json
+    resolved: Json
+    progress: Json | None
+    problem: Json | None
+    worker: str | None
+    result: Json | None
+    cancel_requested: bool
+    version: int
+    losses: int
+    needs: list[str]
+    waiting_for: list[str]
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that one attempt may take."""
+        return float(self.request.get("timeout") or 3600)
+
+
+# `id` and `status` lie as they are; every other field lies as JSON.
+_PLAIN = ("id", "status")
+
+
+def encode(values: Mapping[str, Any]) -> dict[Any, Any]:
+    """Fields of a record as the strings of a hash."""
+    # Any: as redis-py declares a hash
+    return {name: value if name in _PLAIN else json.dumps(value) for name, value in values.items()}
+
+
+def decode(stored: Mapping[bytes, bytes]) -> JobRecord:
+    """The record of a whole hash."""
+    texts = {name.decode(): value.decode() for name, value in stored.items()}
+    # Any: each field's type is the one that `encode` was given
+    values: dict[str, Any] = {
+        field.name: texts[field.name] if field.name in _PLAIN else json.loads(texts[field.name]) for field in fields(JobRecord)
+    }
+    return JobRecord(**values)
