@@ -1,0 +1,140 @@
+"""A model ready to run: its graph, its inputs and outputs, its places, and the splits made of it so far."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+from torch.export.passes import move_to_device_pass
+from torch.utils._pytree import tree_leaves, tree_unflatten
+
+from worker.errors import EngineError
+from worker.program.functional import functionalise
+from worker.program.places import Place, find_places
+from worker.program.split import Split
+
+
+@dataclass(frozen=True)
+class Value:
+    """One input or output of the whole model."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int | None, ...]
+    """None is the batch."""
+    node: fx.Node
+
+
+@dataclass
+class Program:
+    """A functionalised model on one device."""
+
+    module: fx.GraphModule
+    device: torch.device
+    inputs: dict[str, Value]
+    outputs: dict[str, Value]
+    places: list[Place]
+    symbols: frozenset[str]
+    splits: dict[tuple[fx.Node, str], Split] = field(default_factory=dict)
+
+    @classmethod
+    def from_exported(cls, exported: ExportedProgram, device: str = "cpu") -> "Program":
+        """The program on a device, in evaluation mode, with frozen parameters.
+
+        Raises EngineError `static_batch`, `dynamic_shape`, `training_mode` or `no_inputs`.
+        """
+        if device != "cpu":
+            exported = move_to_device_pass(exported, device)
+        names = list(exported.graph_signature.user_inputs)
+        module = functionalise(exported)
+        nodes = [node for node in module.graph.nodes if node.op == "placeholder"]
+        inputs = {str(name): _value(str(name), node) for name, node in zip(names, nodes, strict=True)}
+        symbols = _batch_symbols(inputs)
+        outputs = _outputs(module.graph, exported.call_spec.out_spec)
+        inputs = {name: _checked(value, symbols) for name, value in inputs.items()}
+        places = find_places(module.graph, symbols, {name: value.node for name, value in inputs.items()})
+        return cls(module, torch.device(device), inputs, outputs, places, symbols)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of parameters and buffers."""
+        return sum(tensor.nbytes for tensor in (*self.module.parameters(), *self.module.buffers()))
+
+    def place(self, layer: str, at: str) -> Place:
+        """Raises EngineError `layer_not_found`."""
+        for place in self.places:
+            if place.layer == layer and place.at == at:
+                return place
+        raise EngineError("layer_not_found", f"layer '{layer}' has no place at its {at} that can be ranked")
+
+    def split(self, place: Place, output: str) -> Split:
+        """The graph cut at a place, made once."""
+        key = (place.node, output)
+        if key not in self.splits:
+            self.splits[key] = Split(self.module, place, self.outputs[output].node, self.symbols)
+        return self.splits[key]
+
+    def forward(self, inputs: tuple[Tensor, ...], output: str) -> Tensor:
+        """One of the model's outputs, without gradients."""
+        with torch.no_grad():
+            results = tree_leaves(self.module(*inputs))
+        result = results[list(self.outputs).index(output)]
+        assert isinstance(result, Tensor)
+        return result
+
+
+def _value(name: str, node: fx.Node) -> Value:
+    tensor = node.meta.get("val")
+    if not isinstance(tensor, torch.Tensor):
+        raise EngineError("input_not_a_tensor", f"input '{name}' is not a tensor; export the model with tensor inputs only")
+    shape = tuple(None if isinstance(size, torch.SymInt) else int(size) for size in tensor.shape)
+    return Value(name, tensor.dtype, shape, node)
+
+
+def _batch_symbols(inputs: Mapping[str, Value]) -> frozenset[str]:
+    """The symbols that stand for the batch: inputs that never meet have one each."""
+    if not inputs:
+        raise EngineError("no_inputs", "the model has no tensor inputs")
+    for value in inputs.values():
+        if not value.shape or value.shape[0] is not None:
+            got = list(value.node.meta["val"].shape)
+            raise EngineError(
+                "static_batch",
+                f"input '{value.name}' has the fixed shape {[int(size) for size in got]}: the first axis must be the batch and "
+                "dynamic; export with an example batch of 2 or more and dynamic_shapes={'"
+                f"{value.name}': {{0: torch.export.Dim('batch', min=1)}}}} (an example batch of 1 becomes fixed)",
+            )
+    return frozenset(str(value.node.meta["val"].shape[0].node.expr) for value in inputs.values())
+
+
+def _checked(value: Value, symbols: frozenset[str]) -> Value:
+    if None in value.shape[1:]:
+        raise EngineError(
+            "dynamic_shape",
+            f"input '{value.name}' has more than one dynamic axis: {[size or 'dynamic' for size in value.shape]}; "
+            "only the batch may vary, export with the other sizes fixed",
+        )
+    return value
+
+
+def _outputs(graph: fx.Graph, spec: Any) -> dict[str, Value]:
+    """The tensors that the model returns by name: `output`, the keys of a dict, or `output.0`, `output.1` …"""
+    results = tree_leaves(next(node for node in graph.nodes if node.op == "output").args[0])
+    tensors = [node for node in results if isinstance(node, fx.Node)]
+    if len(tensors) == 1:
+        return {"output": _value("output", tensors[0])}
+    names = _names(spec, len(results))
+    pairs = [(name, node) for name, node in zip(names, results, strict=True) if isinstance(node, fx.Node)]
+    return {name: _value(name, node) for name, node in pairs if isinstance(node.meta.get("val"), torch.Tensor)}
+
+
+def _names(spec: Any, count: int) -> list[str]:
+    try:
+        tree = tree_unflatten(list(range(count)), spec)
+    except (ValueError, TypeError):
+        return [f"output.{index}" for index in range(count)]
+    if isinstance(tree, dict) and len(tree) == count:
+        return [str(key) for key in tree]
+    return [f"output.{index}" for index in range(count)]

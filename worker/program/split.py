@@ -1,0 +1,215 @@
+"""The graph cut in two at a place: the head makes h once, the tail is run as often as paths and masks ask."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import sympy  # type: ignore[import-untyped]  # it ships no types
+import torch
+from jaxtyping import Float
+from torch import Tensor, fx
+
+from worker.program.functional import operator_name
+from worker.program.places import SHAPE_ONLY, Place, reaches
+
+
+@dataclass(frozen=True)
+class Live:
+    """What the tail needs beside h, for the rows it was made from."""
+
+    tensors: tuple[Tensor, ...]
+    rows: int
+
+
+class Split:
+    """Head and tail of a graph at one place, for one of the model's outputs.
+
+    h always has its batch first, whatever axis the graph keeps it on. Nothing here tracks gradients by itself: `head`
+    never does, `tail` does where h asks for it.
+    """
+
+    def __init__(self, module: fx.GraphModule, place: Place, output: fx.Node, symbols: frozenset[str]) -> None:
+        self.place = place
+        self.cut = not reaches(module.graph, place.node, output)
+        self._symbols = symbols
+        after = _descendants(module.graph, place.node, output)
+        self._live = _live_nodes(module.graph, after, place.node)
+        self._axes = [_batch_axes(node, symbols) for node in self._live]
+        self.repeatable = all(axes is not None for axes in self._axes)
+        self._head = _head(module, place.node, self._live)
+        self._tail = _tail(module, place.node, self._live, after, output)
+        self.linear = all(_is_linear(node, after | {place.node}) for node in after)
+
+    def head(self, inputs: tuple[Tensor, ...]) -> tuple[Float[Tensor, "rows *place"], Live]:
+        """h and the live values of these inputs, without gradients."""
+        with torch.no_grad():
+            h, *tensors = self._head(*inputs)
+        return h.movedim(self.place.batch_axis, 0), Live(tuple(tensors), h.shape[self.place.batch_axis])
+
+    def tail(self, h: Float[Tensor, "rows *place"], live: Live) -> Tensor:
+        """The output for these values. h may hold the live values' rows several times over, one full round after another."""
+        repeats, rest = divmod(len(h), live.rows)
+        assert rest == 0
+        assert repeats == 1 or self.repeatable
+        values = [self._value(index, live, repeats) for index in range(len(self._live))]
+        result = self._tail(h.movedim(0, self.place.batch_axis), *values)
+        assert isinstance(result, Tensor)
+        return result
+
+    def _value(self, index: int, live: Live, repeats: int) -> Any:
+        value, node = live.tensors[index], self._live[index]
+        if not isinstance(value, Tensor):
+            return value if repeats == 1 else _evaluate(node.meta["val"], self._symbols, live.rows * repeats)
+        axes = self._axes[index]
+        if repeats == 1 or not axes:
+            return value
+        counts = [repeats if axis in axes else 1 for axis in range(value.dim())]
+        return value.repeat(counts)
+
+
+def _evaluate(size: Any, symbols: frozenset[str], rows: int) -> int:
+    """A symbolic size at this number of rows."""
+    expression = sympy.sympify(size.node.expr if isinstance(size, torch.SymInt) else int(size))
+    return int(expression.subs({symbol: rows for symbol in expression.free_symbols if str(symbol) in symbols}))
+
+
+def _batch_axes(node: fx.Node, symbols: frozenset[str]) -> tuple[int, ...] | None:
+    """Axes of a live value that are exactly the batch; None where the batch is folded into another size.
+
+    Folded sizes do not tell which factor varies faster, so such a value cannot be repeated.
+    """
+    value = node.meta.get("val")
+    if not isinstance(value, torch.Tensor):
+        return ()
+    dynamic = [axis for axis, size in enumerate(value.shape) if isinstance(size, torch.SymInt)]
+    exact = all(symbol_of(value.shape[axis]) in symbols for axis in dynamic)
+    return tuple(dynamic) if exact and len(dynamic) <= 1 else None
+
+
+def _descendants(graph: fx.Graph, start: fx.Node, output: fx.Node) -> set[fx.Node]:
+    """The nodes on a way from `start` to `output`, without `start`."""
+    after = {start}
+    for node in graph.nodes:
+        if any(source in after for source in node.all_input_nodes):
+            after.add(node)
+    wanted = {output}
+    for node in reversed(graph.nodes):
+        if any(user in wanted for user in node.users):
+            wanted.add(node)
+    return (after & wanted) - {start}
+
+
+def _live_nodes(graph: fx.Graph, after: set[fx.Node], start: fx.Node) -> list[fx.Node]:
+    """What the tail reads from before it, other than h and parameters, in order of execution."""
+    read = {source for node in after for source in node.all_input_nodes if source not in after and source is not start}
+    return [node for node in graph.nodes if node in read and node.op != "get_attr"]
+
+
+def _copy(module: fx.GraphModule, graph: fx.Graph, nodes: list[fx.Node], known: dict[fx.Node, fx.Node]) -> None:
+    for node in nodes:
+        for source in node.all_input_nodes:
+            if source.op == "get_attr" and source not in known:
+                known[source] = graph.node_copy(source)
+        if node not in known:
+            known[node] = graph.node_copy(node, lambda source: known[source])
+
+
+def _head(module: fx.GraphModule, start: fx.Node, live: list[fx.Node]) -> fx.GraphModule:
+    graph, known = fx.Graph(), dict[fx.Node, fx.Node]()
+    wanted = {start, *live}
+    for node in reversed(module.graph.nodes):
+        if any(user in wanted for user in node.users):
+            wanted.add(node)
+    wanted = _before(wanted, start, live)
+    nodes = [node for node in module.graph.nodes if node in wanted or node.op == "placeholder"]
+    _copy(module, graph, nodes, known)
+    graph.output(tuple(known[node] for node in (start, *live)))
+    return fx.GraphModule(module, graph)
+
+
+def _before(wanted: set[fx.Node], start: fx.Node, live: list[fx.Node]) -> set[fx.Node]:
+    """Of these nodes those that `start` or a live value needs."""
+    needed: set[fx.Node] = set()
+    waiting = [start, *live]
+    while waiting:
+        node = waiting.pop()
+        if node not in needed:
+            needed.add(node)
+            waiting += node.all_input_nodes
+    return needed & wanted
+
+
+def _tail(module: fx.GraphModule, start: fx.Node, live: list[fx.Node], after: set[fx.Node], output: fx.Node) -> fx.GraphModule:
+    graph, known = fx.Graph(), dict[fx.Node, fx.Node]()
+    for index, node in enumerate((start, *live)):
+        known[node] = graph.placeholder(f"value_{index}")
+    _copy(module, graph, [node for node in module.graph.nodes if node in after], known)
+    graph.output(known[output])
+    return fx.GraphModule(module, graph)
+
+
+LINEAR = frozenset(
+    f"aten::{name}"
+    for name in (
+        # fmt: off
+        "linear",
+        "addmm",
+        "mm",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "convolution",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
+        "reshape",
+        "view",
+        "permute",
+        "transpose",
+        "t",
+        "flatten",
+        "squeeze",
+        "unsqueeze",
+        "clone",
+        "contiguous",
+        "expand",
+        "cat",
+        "stack",
+        "slice",
+        "select",
+        "split",
+        "split_with_sizes",
+        "chunk",
+        "add",
+        "sub",
+        "neg",
+        "mean",
+        "sum",
+        "avg_pool1d",
+        "avg_pool2d",
+        "avg_pool3d",
+        "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d",
+        "dropout",
+        "alias",
+        "detach",
+        "unflatten",
+        "movedim",
+        "constant_pad_nd",
+        "pad",
+        "batch_norm",
+        "_native_batch_norm_legit_no_training",
+        "to",
+        "_to_copy",
+        # fmt: on
+    )
+)
+PRODUCTS = {"aten::mul", "aten::div", "aten::matmul", "aten::bmm"}
+"""Linear as long as only one factor depends on h."""
+
+
+def _is_linear(node: fx.Node, dependent: set[fx.Node]) -> bool:
+    name = operator_name(node)
+    if name in PRODUCTS:
+        left, right = (node.args[0] in dependent, len(node.args) > 1 and node.args[1] in dependent)
+        return bool(left != right and not (name == "aten::div" and right))
+    return name in LINEAR or "getitem" in str(node.target) or bool(SHAPE_ONLY.match(name))
