@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, fx
 
-from worker.program.functional import operator_name
-from worker.program.places import SHAPE_ONLY, Place, reaches
+from worker.program.linear import is_linear
+from worker.program.places import Place, reaches, symbol_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Split:
         self.repeatable = all(axes is not None for axes in self._axes)
         self._head = _head(module, place.node, self._live)
         self._tail = _tail(module, place.node, self._live, after, output)
-        self.linear = all(_is_linear(node, after | {place.node}) for node in after)
+        self.linear = all(is_linear(node, after | {place.node}) for node in after)
 
     def head(self, inputs: tuple[Tensor, ...]) -> tuple[Float[Tensor, "rows *place"], Live]:
         """h and the live values of these inputs, without gradients."""
@@ -145,71 +145,3 @@ def _tail(module: fx.GraphModule, start: fx.Node, live: list[fx.Node], after: se
     _copy(module, graph, [node for node in module.graph.nodes if node in after], known)
     graph.output(known[output])
     return fx.GraphModule(module, graph)
-
-
-LINEAR = frozenset(
-    f"aten::{name}"
-    for name in (
-        # fmt: off
-        "linear",
-        "addmm",
-        "mm",
-        "conv1d",
-        "conv2d",
-        "conv3d",
-        "convolution",
-        "conv_transpose1d",
-        "conv_transpose2d",
-        "conv_transpose3d",
-        "reshape",
-        "view",
-        "permute",
-        "transpose",
-        "t",
-        "flatten",
-        "squeeze",
-        "unsqueeze",
-        "clone",
-        "contiguous",
-        "expand",
-        "cat",
-        "stack",
-        "slice",
-        "select",
-        "split",
-        "split_with_sizes",
-        "chunk",
-        "add",
-        "sub",
-        "neg",
-        "mean",
-        "sum",
-        "avg_pool1d",
-        "avg_pool2d",
-        "avg_pool3d",
-        "adaptive_avg_pool1d",
-        "adaptive_avg_pool2d",
-        "dropout",
-        "alias",
-        "detach",
-        "unflatten",
-        "movedim",
-        "constant_pad_nd",
-        "pad",
-        "batch_norm",
-        "_native_batch_norm_legit_no_training",
-        "to",
-        "_to_copy",
-        # fmt: on
-    )
-)
-PRODUCTS = {"aten::mul", "aten::div", "aten::matmul", "aten::bmm"}
-"""Linear as long as only one factor depends on h."""
-
-
-def _is_linear(node: fx.Node, dependent: set[fx.Node]) -> bool:
-    name = operator_name(node)
-    if name in PRODUCTS:
-        left, right = (node.args[0] in dependent, len(node.args) > 1 and node.args[1] in dependent)
-        return bool(left != right and not (name == "aten::div" and right))
-    return name in LINEAR or "getitem" in str(node.target) or bool(SHAPE_ONLY.match(name))
