@@ -1,0 +1,6 @@
+"""Tables: named arrays with one row an example, checked from their headers before a byte of data is read."""
+
+from store.tables.inline import encode_inline
+from store.tables.table import Table, open_table
+
+__all__ = ["Table", "encode_inline", "open_table"]
