@@ -1,0 +1,54 @@
+"""The baseline: can the inputs take its values?"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from api_schemas.baselines import BaselineField, ClusterMean, Constant, Example, Mean
+from api_schemas.checks.facts import Facts, Flaw, kind_of
+from api_schemas.checks.inputs import field_exists, fits
+from api_schemas.jobs import JobRequest
+
+
+def baseline_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    check = BASELINES.get(type(request.baseline))
+    if check is not None:
+        yield from check(request.baseline, facts)
+
+
+def _field(baseline: BaselineField, facts: Facts) -> Iterator[Flaw]:
+    yield from field_exists("/baseline/field", baseline.field, facts)
+    field = facts.fields.get(baseline.field) if facts.fields else None
+    if facts.manifest is None or field is None:
+        return
+    if len(facts.manifest.inputs) > 1:
+        count = len(facts.manifest.inputs)
+        detail = f"one field cannot stand for the model's {count} inputs; use zeros, a constant, a mean or an example"
+        yield Flaw("/baseline/field", "baseline_not_applicable", detail)
+        return
+    for flaw in fits("/baseline/field", baseline.field, field, facts.manifest.inputs[0]):
+        yield Flaw(flaw.pointer, "baseline_shape" if flaw.code == "wrong_shape" else flaw.code, flaw.detail)
+
+
+def _example(baseline: Example, facts: Facts) -> Iterator[Flaw]:
+    if facts.fields is not None and baseline.index >= facts.examples:
+        detail = f"row {baseline.index} of a dataset with the rows 0 to {facts.examples - 1}"
+        yield Flaw("/baseline/index", "index_out_of_range", detail)
+
+
+def _needs_real_inputs(baseline: Constant | Mean | ClusterMean, facts: Facts) -> Iterator[Flaw]:
+    if isinstance(baseline, Constant) and baseline.value == int(baseline.value):
+        return
+    for port in facts.manifest.inputs if facts.manifest else []:
+        if kind_of(port.dtype) != "real":
+            detail = f"input {port.name!r} is {port.dtype} and cannot take it; use zeros, a field or an example"
+            yield Flaw("/baseline", "baseline_not_applicable", detail)
+
+
+# Each function takes the baseline of its own line, which no annotation of a dict can say.
+BASELINES: dict[type[Any], Callable[[Any, Facts], Iterator[Flaw]]] = {
+    Constant: _needs_real_inputs,
+    Mean: _needs_real_inputs,
+    ClusterMean: _needs_real_inputs,
+    BaselineField: _field,
+    Example: _example,
+}

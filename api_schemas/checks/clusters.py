@@ -1,0 +1,57 @@
+"""The clusters: do their fields and members exist, and are they few enough?"""
+
+from collections.abc import Iterator
+
+from api_schemas.checks.facts import MOST_CLUSTERS, Facts, Flaw, class_count, cluster_count, kind_of, output_of
+from api_schemas.checks.inputs import escaped, field_exists
+from api_schemas.checks.wording import shape_shown
+from api_schemas.clusters import ByField, ByLabel, ByPrediction, Members
+from api_schemas.jobs import JobRequest
+
+
+def field_names_clusters(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    if isinstance(request.clusters, ByField):
+        yield from names_groups("/clusters/field", request.clusters.field, facts)
+
+
+def labels_name_clusters(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    if isinstance(request.clusters, ByLabel) and request.labels is None and facts.fields is not None:
+        yield Flaw("/clusters/by", "labels_missing", "clusters by `label` need labels; name their field in `labels`")
+    output = output_of(request, facts.manifest) if facts.manifest else None
+    if isinstance(request.clusters, ByPrediction) and output is not None and class_count(output) is None:
+        detail = f"output {output.name!r} {shape_shown(output.shape)} has no classes to make clusters of"
+        yield Flaw("/clusters/by", "target_not_applicable", detail)
+
+
+def members_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    if not isinstance(request.clusters, Members) or facts.fields is None:
+        return
+    for name, rows in request.clusters.members.items():
+        at = f"/clusters/members/{escaped(name)}"
+        if not rows:
+            yield Flaw(at, "empty_cluster", f"cluster {name!r} has no members")
+        seen: set[int] = set()
+        for index, row in enumerate(rows):
+            if row >= facts.examples:
+                detail = f"row {row} of a dataset with the rows 0 to {facts.examples - 1}"
+                yield Flaw(f"{at}/{index}", "member_out_of_range", detail)
+            elif row in seen:
+                yield Flaw(f"{at}/{index}", "duplicate_member", f"row {row} is in cluster {name!r} already")
+            seen.add(row)
+
+
+def not_too_many(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    count = cluster_count(request, facts)
+    if count > MOST_CLUSTERS:
+        at = "/clusters/members" if isinstance(request.clusters, Members) else "/clusters"
+        yield Flaw(at, "too_many_clusters", f"more than {MOST_CLUSTERS} clusters")
+
+
+def names_groups(at: str, name: str, facts: Facts) -> Iterator[Flaw]:
+    """The field's values can name clusters or groups: one a row, and no real numbers."""
+    yield from field_exists(at, name, facts)
+    field = facts.fields.get(name) if facts.fields else None
+    if field is not None and len(field.shape) != 1:
+        yield Flaw(at, "wrong_shape", f"field {name!r} has the shape {shape_shown(field.shape)}; names are one a row, [N]")
+    elif field is not None and kind_of(field.dtype) == "real":
+        yield Flaw(at, "wrong_dtype", f"field {name!r} is {field.dtype}; names are integers, booleans or strings")

@@ -1,0 +1,76 @@
+"""What a job costs, in passes of one example through the whole model."""
+
+import math
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from api_schemas.checks.facts import Facts, cluster_count, layer_of, place_of, row_count, unit_count
+from api_schemas.checks.size import counts_of
+from api_schemas.jobs import JobRequest
+from api_schemas.methods import MethodBase, PathMethod
+
+BACKWARD = 2.0
+"""A backward pass costs about two forward passes."""
+
+
+def passes(request: JobRequest, facts: Facts) -> int:
+    """Rows through the model, a partial pass counted by its share of the cost; 0 while model or dataset is not known."""
+    layer = layer_of(request, facts.manifest) if facts.manifest else None
+    place = place_of(request, layer) if layer else None
+    if layer is None or place is None or facts.fields is None:
+        return 0
+    tail = max(0.0, 1.0 - layer.forward_cost)
+    rows = row_count(request, facts)
+    attribution = rows * (1.0 + _attribution(request, tail))
+    return math.ceil(attribution + _ablation(request, facts, unit_count(request, place), tail) + _fidelity(request, rows, tail))
+
+
+def _attribution(request: JobRequest, tail: float) -> float:
+    """Passes of one example: methods that stand on the same points share them."""
+    shared: dict[Hashable, float] = {}
+    for method in request.methods:
+        key, cost = COSTS.get(method.name, _once)(method, tail)
+        shared[key] = max(cost, shared.get(key, 0.0))
+    return sum(shared.values())
+
+
+def _nothing(method: MethodBase, tail: float) -> tuple[Hashable, float]:
+    return "nothing", 0.0
+
+
+def _once(method: MethodBase, tail: float) -> tuple[Hashable, float]:
+    return "gradient", (1.0 + BACKWARD) * tail
+
+
+def _path(method: PathMethod, tail: float) -> tuple[Hashable, float]:
+    return ("path", method.steps, method.spacing), (method.steps + 1) * (1.0 + BACKWARD * tail)
+
+
+# Each function takes the method of its own line, which no annotation of a dict can say.
+COSTS: dict[str, Callable[[Any, float], tuple[Hashable, float]]] = {
+    "activation": _nothing,
+    "random": _nothing,
+    "conductance": _path,
+    "internal_influence": _path,
+}
+"""Method → what it shares with others, and its passes; any method that is not here takes one gradient."""
+
+
+def _ablation(request: JobRequest, facts: Facts, units: int, tail: float) -> float:
+    ablation = request.ablation
+    if ablation is None:
+        return 0.0
+    clusters = cluster_count(request, facts)
+    available = row_count(request, facts) / (1 if ablation.split == "none" else 2)
+    tested = min(float(ablation.examples * clusters), available)
+    # One more order a ranking's cluster: the one by activity.
+    orders = len(request.methods) * len(set(ablation.orders)) + ablation.random + 1
+    fills = 1 if ablation.check_fill is None else 2
+    return tested * len(counts_of(ablation, units)) * orders * fills * tail
+
+
+def _fidelity(request: JobRequest, rows: int, tail: float) -> float:
+    if request.fidelity is None:
+        return 0.0
+    masks = len(request.methods) if request.fidelity.select == "top" else 1
+    return rows * masks * tail

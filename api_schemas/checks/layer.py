@@ -1,0 +1,25 @@
+"""The place whose units are ranked: is it one of the model's?"""
+
+from collections.abc import Iterator
+
+from api_schemas.checks.facts import Facts, Flaw, layer_of, place_of
+from api_schemas.checks.wording import nearest
+from api_schemas.jobs import JobRequest
+
+
+def layer_exists(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    if facts.manifest is not None and layer_of(request, facts.manifest) is None:
+        names = [layer.name for layer in facts.manifest.layers]
+        yield Flaw("/layer", "layer_not_found", f"layer {request.layer!r} not found{nearest(request.layer, names)}")
+
+
+def side_is_a_place(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    layer = layer_of(request, facts.manifest) if facts.manifest else None
+    if layer is None:
+        return
+    place = place_of(request, layer)
+    if place is None:
+        detail = f"what enters layer {layer.name!r} is no single value of one row an example; use `output`, or the layer before it"
+        yield Flaw("/at", "place_not_found", detail)
+    elif request.units == "channel" and place.channel_axis is None:
+        yield Flaw("/units", "no_channels", f"the {request.at} of layer {layer.name!r} has no axis of channels; use `neuron`")

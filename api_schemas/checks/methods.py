@@ -1,0 +1,35 @@
+"""The methods: can this model be asked for them?"""
+
+from collections.abc import Iterator
+
+from api_schemas.checks.facts import Facts, Flaw, kind_of
+from api_schemas.jobs import JobRequest
+from api_schemas.methods import PathMethod
+
+
+def ids_are_distinct(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    seen: dict[str | None, int] = {}
+    for index, method in enumerate(request.methods):
+        if method.id in seen:
+            detail = f"the id {method.id!r} is taken by /methods/{seen[method.id]}; every ranking needs its own"
+            yield Flaw(f"/methods/{index}/id", "duplicate_id", detail)
+        seen.setdefault(method.id, index)
+
+
+def gradients_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    if facts.manifest is None or facts.manifest.differentiable:
+        return
+    for index, method in enumerate(request.methods):
+        if method.needs_gradient:
+            detail = f"method {method.name!r} needs gradients, and the model is not differentiable"
+            yield Flaw(f"/methods/{index}", "not_differentiable", detail)
+
+
+def paths_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    """A straight path from the baseline to the input needs inputs that can be scaled."""
+    fixed = [port for port in facts.manifest.inputs if kind_of(port.dtype) != "real"] if facts.manifest else []
+    for index, method in enumerate(request.methods):
+        if fixed and isinstance(method, PathMethod):
+            what = f"input {fixed[0].name!r} is {fixed[0].dtype}"
+            detail = f"method {method.name!r} follows a straight path of the inputs, and {what}"
+            yield Flaw(f"/methods/{index}", "method_not_applicable", detail)

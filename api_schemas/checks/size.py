@@ -1,0 +1,58 @@
+"""How many bytes the arrays of a result will have."""
+
+from collections.abc import Iterator
+
+from api_schemas.ablation import Ablation
+from api_schemas.checks.facts import Facts, Flaw, cluster_count, layer_of, place_of, row_count, unit_count
+from api_schemas.jobs import JobRequest
+
+FLOAT = 4
+INT = 8
+
+
+def result_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    sizes = array_bytes(request, facts)
+    total = sum(sizes.values())
+    if total > facts.max_result_bytes:
+        largest = max(sizes, key=lambda part: sizes[part])
+        parts = ", ".join(f"{part} {size}" for part, size in sizes.items() if size)
+        detail = f"the result would have {total} bytes ({parts}), more than the {facts.max_result_bytes} allowed; {ADVICE[largest]}"
+        yield Flaw(POINTERS[largest], "result_too_large", detail)
+
+
+def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
+    """Bytes of each kind of array, part 6 of the contract; nothing while the model is not known."""
+    layer = layer_of(request, facts.manifest) if facts.manifest else None
+    place = place_of(request, layer) if layer else None
+    if place is None or facts.fields is None:
+        return {}
+    clusters, units = cluster_count(request, facts), unit_count(request, place)
+    rankings, rows = len(request.methods), row_count(request, facts)
+    kept = min(request.keep_examples * clusters, rows)
+    return {
+        "importance": rankings * clusters * units * 2 * FLOAT,
+        "ablation": _ablation_bytes(request.ablation, clusters, units, rankings) if request.ablation else 0,
+        "examples": rankings * kept * units * FLOAT,
+        "rows": rows * INT,
+    }
+
+
+def counts_of(ablation: Ablation, units: int) -> list[int]:
+    """The distinct numbers of units that are replaced."""
+    counts = {max(1, int(fraction * units + 1e-9)) for fraction in ablation.fractions}
+    return sorted(count for count in counts if count < units)
+
+
+def _ablation_bytes(ablation: Ablation, clusters: int, units: int, rankings: int) -> int:
+    columns = len(counts_of(ablation, units)) + 1
+    curves = rankings * len(set(ablation.orders)) + ablation.random
+    return clusters * columns * curves * FLOAT
+
+
+POINTERS = {"importance": "/layer", "ablation": "/ablation", "examples": "/keep_examples", "rows": "/clusters"}
+ADVICE = {
+    "importance": "use `units: channel`, fewer methods, fewer clusters or a smaller layer",
+    "ablation": "use fewer random orders or fractions",
+    "examples": "keep fewer examples",
+    "rows": "set a `limit` on the clusters",
+}

@@ -1,0 +1,44 @@
+"""All checks in one table, and the one function that runs them."""
+
+from collections.abc import Callable, Iterator
+
+from api_schemas.checks import baseline, clusters, inputs, layer, methods, size, study, target
+from api_schemas.checks.defaults import completed
+from api_schemas.checks.facts import Facts, Flaw, Rejected
+from api_schemas.jobs import JobRequest
+
+Check = Callable[[JobRequest, Facts], Iterator[Flaw]]
+
+CHECKS: list[Check] = [
+    layer.layer_exists,
+    layer.side_is_a_place,
+    inputs.inputs_exist,
+    inputs.inputs_are_fed,
+    inputs.inputs_fit,
+    inputs.preprocess_fits,
+    target.output_exists,
+    target.labels_are_classes,
+    target.class_fits,
+    methods.ids_are_distinct,
+    methods.gradients_exist,
+    methods.paths_exist,
+    clusters.field_names_clusters,
+    clusters.labels_name_clusters,
+    clusters.members_exist,
+    clusters.not_too_many,
+    baseline.baseline_fits,
+    study.split_exists,
+    study.resample_has_others,
+]
+"""In this order: the first flaw's code is the problem's."""
+
+
+def checked(request: JobRequest, facts: Facts) -> JobRequest:
+    """The request with its defaults filled in. Raises Rejected with every flaw that the facts show."""
+    request = completed(request, facts)
+    flaws = [flaw for check in CHECKS for flaw in check(request, facts)]
+    # A size means something only for a request that is right otherwise.
+    flaws = flaws or list(size.result_fits(request, facts))
+    if flaws:
+        raise Rejected(flaws)
+    return request
