@@ -1,0 +1,88 @@
+"""How inputs and outputs are nested: tuple, list and dict only.
+
+torch imports the modules that other containers (named tuples, dataclasses, enums, default dicts) name in the text.
+"""
+
+import json
+import re
+from typing import NoReturn
+
+from pydantic import TypeAdapter, ValidationError
+
+from worker.archive.errors import ArchiveError, shown
+from worker.archive.names import Schema, is_identifier
+
+_DEPTH = 32
+_KEY = re.compile(r"[\w .:@/-]{1,200}")
+_SEQUENCES = ("builtins.tuple", "builtins.list")
+
+
+class _Spec(Schema):
+    type: str | None
+    context: str | None
+    children_spec: list["_Spec"]
+
+
+_SAVED = TypeAdapter(tuple[int, _Spec])
+_KEYS = TypeAdapter(list[str])
+
+
+def check_outputs(text: str) -> str:
+    """The nesting of the outputs, written anew."""
+    return json.dumps([1, _checked(_parsed(text), _DEPTH)])
+
+
+def check_inputs(text: str) -> str:
+    """The nesting of (arguments, keyword arguments), written anew."""
+    spec = _parsed(text)
+    checked = _checked(spec, _DEPTH)
+    pair = [child.type for child in spec.children_spec]
+    if spec.type != "builtins.tuple" or pair != ["builtins.tuple", "builtins.dict"]:
+        _refuse("inputs", text)
+    # Keyword arguments become parameters in the code that torch generates.
+    if not all(is_identifier(key) for key in _keys(spec.children_spec[1])):
+        _refuse("keyword arguments", text)
+    return json.dumps([1, checked])
+
+
+def _refuse(what: str, got: object) -> NoReturn:
+    raise ArchiveError(
+        "container_refused",
+        f"{what} {shown(got)}: expected tuples, lists and dicts with plain string keys; "
+        "let forward return those instead of a named tuple or a dataclass",
+    )
+
+
+def _parsed(text: str) -> _Spec:
+    try:
+        version, spec = _SAVED.validate_json(text, strict=True)
+    except ValidationError:
+        _refuse("container", text)
+    if version != 1:
+        _refuse("container", text)
+    return spec
+
+
+def _checked(spec: _Spec, depth: int) -> dict[str, object]:
+    if depth == 0:
+        _refuse("container", "nested more than 32 deep")
+    known = (
+        (spec.type is None and spec.context is None and not spec.children_spec)
+        or (spec.type in _SEQUENCES and spec.context in (None, "null"))
+        or (spec.type == "builtins.dict" and len(_keys(spec)) == len(spec.children_spec))
+    )
+    if not known:
+        _refuse("container", spec.type)
+    context = json.dumps(_keys(spec)) if spec.type == "builtins.dict" else spec.context
+    children = [_checked(child, depth - 1) for child in spec.children_spec]
+    return {"type": spec.type, "context": context, "children_spec": children}
+
+
+def _keys(spec: _Spec) -> list[str]:
+    try:
+        keys = _KEYS.validate_json(spec.context or "", strict=True)
+    except ValidationError:
+        _refuse("dict with the keys", spec.context)
+    if len(set(keys)) != len(keys) or not all(_KEY.fullmatch(key) for key in keys):
+        _refuse("dict with the keys", spec.context)
+    return keys
