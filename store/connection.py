@@ -1,14 +1,35 @@
 """Connections to the store, blocking and asynchronous, by one address."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import redis
 import redis.asyncio
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+
+# Between two tries of a patient connection.
+RETRY_SECONDS = 0.25
 
 
-def connect(url: str) -> redis.Redis:
-    """A client for `redis://`, `rediss://` or `unix://` addresses; nothing is sent before the first command."""
-    return redis.Redis.from_url(url, health_check_interval=30)
+def connect(url: str, patience: float | None = None) -> redis.Redis:
+    """A client for `redis://`, `rediss://` or `unix://` addresses; nothing is sent before the first command.
+
+    With `patience` a command is sent again for so many seconds while the server is away (perhaps twice: only for
+    changes that may be made twice); without, redis-py's three tries within a few seconds.
+    """
+    if patience is None:
+        return redis.Redis.from_url(url, health_check_interval=30)
+    retry = Retry(ConstantBackoff(RETRY_SECONDS), max(1, int(patience / RETRY_SECONDS)))
+    return redis.Redis.from_url(url, health_check_interval=30, retry=retry)
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:
     """The asyncio twin of `connect`."""
     return redis.asyncio.Redis.from_url(url, health_check_interval=30)
+
+
+def texts(reply: Iterable[Any]) -> list[str]:
+    """The strings of a reply."""
+    # Any: redis-py's types also hold the replies of clients that decode
+    return [value.decode() for value in reply]

@@ -20,13 +20,14 @@ A queued job fails without having run where what it waits for is refused (`refus
 import json
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Literal, cast
 
 import redis
 
 from store import names
+from store.connection import texts
 from store.errors import Conflict, NotFound
 from store.record import ENDED, JobRecord, Json, Status, decode, encode
 
@@ -82,6 +83,8 @@ class Jobs:
             pipeline.sadd(names.live_records(self.kind), record.id)
             for index in self._indices(record):
                 pipeline.zadd(index, {record.id: 0})
+            if model := _model_name(record):
+                pipeline.sadd(names.models_of_records(self.kind), model)
             for digest in needs:
                 pipeline.hincrby(names.pins(), digest, 1)
             for what in waiting_for:
@@ -181,7 +184,7 @@ class Jobs:
 
     def live(self) -> Records:
         """All that has not ended, oldest first."""
-        ids = sorted(_ids(self._redis.smembers(names.live_records(self.kind))))
+        ids = sorted(texts(self._redis.smembers(names.live_records(self.kind))))
         return self.get_many(ids)
 
     def count(self, status: Status) -> int:
@@ -201,19 +204,26 @@ class Jobs:
         waited = self._arrived(what)
         return [record for record in waited if self._change(record.id, ["queued"], None, "failed", {"problem": problem})]
 
-    def forget_expired(self) -> int:
-        """Take ids whose record has expired out of the indices; how many there were."""
-        gone = 0
-        for status in ENDED:
-            index = names.records_by_status(self.kind, status)
-            ids = _ids(self._redis.zrange(index, 0, -1))
-            expired = set(ids) - {record.id for record in self.get_many(ids)}
+    def forget_expired(self, oldest: int = 200) -> int:
+        """Take ids whose record has expired out of the indices, among so many of the oldest; how many there were."""
+        by_status = [names.records_by_status(self.kind, status) for status in ENDED]
+        models = texts(self._redis.smembers(names.models_of_records(self.kind)))
+        by_model = [names.records_by_model(self.kind, model) for model in models]
+        gone: set[str] = set()
+        for index in (*by_status, *by_model):
+            expired = self._expired(texts(self._redis.zrange(index, 0, oldest - 1)))
             self._forget(index, expired)
-            gone += len(expired)
-        return gone
+            gone |= expired
+        return len(gone)
+
+    def _expired(self, ids: Ids) -> set[str]:
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for id in ids:
+                pipeline.exists(self._key(id))
+            return {id for id, exists in zip(ids, pipeline.execute(), strict=True) if not exists}
 
     def _arrived(self, what: str) -> Records:
-        ids = sorted(_ids(self._redis.smembers(names.waiting(what))))
+        ids = sorted(texts(self._redis.smembers(names.waiting(what))))
         for record in self.get_many(ids):
             left = [other for other in record.waiting_for if other != what]
             self._change(record.id, ["queued"], None, "", {"waiting_for": left})
@@ -284,7 +294,7 @@ class Jobs:
         return names.records_by_model(self.kind, model) if model is not None else names.all_records(self.kind)
 
     def _ids_below(self, index: str, after: str | None, limit: int) -> Ids:
-        return _ids(self._redis.zrevrangebylex(index, f"({after}" if after else "+", "-", 0, limit))
+        return texts(self._redis.zrevrangebylex(index, f"({after}" if after else "+", "-", 0, limit))
 
     def _forget(self, index: str, ids: set[str]) -> None:
         if ids:
@@ -296,11 +306,6 @@ def new_id() -> str:
     """26 characters of Crockford's base 32: 48 bits of milliseconds and 80 random ones, so that ids sort by time."""
     number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
     return "".join("0123456789abcdefghjkmnpqrstvwxyz"[number >> shift & 31] for shift in range(125, -1, -5))
-
-
-def _ids(reply: Iterable[Any]) -> list[str]:
-    # Any: redis-py's types also hold the replies of clients that decode
-    return [id.decode() for id in reply]
 
 
 def _new_record(id: str, request: Json, resolved: Json, needs: Sequence[str], waiting_for: Sequence[str]) -> JobRecord:

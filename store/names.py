@@ -33,6 +33,11 @@ def records_by_model(kind: str, model: str) -> str:
     return f"{PREFIX}:{kind}s:model:{model}"
 
 
+def models_of_records(kind: str) -> str:
+    """The set of names of models that have an index of ids."""
+    return f"{PREFIX}:{kind}s:models"
+
+
 def pins() -> str:
     """The hash content digest → number of live records that need it."""
     return f"{PREFIX}:pins"

@@ -116,12 +116,14 @@ def queue_of(connection: redis.Redis, kind: str) -> Queue:
     return Queue(QUEUES[kind], connection=connection, job_class=SafeJob, serializer=JSONSerializer)
 
 
-def in_transport(connection: redis.Redis, kind: str, record: JobRecord) -> bool:
-    """Whether the record is in its queue, or has just been taken out of it by a worker that will start it."""
-    queue = queue_of(connection, kind)
-    id = transport_id(record)
-    lists = (queue.key, queue.intermediate_queue_key)
-    return any(connection.lpos(name, id) is not None for name in lists)
+def in_queue(connection: redis.Redis, kind: str, record: JobRecord) -> bool:
+    """Whether the record waits in its queue."""
+    return connection.lpos(queue_of(connection, kind).key, transport_id(record)) is not None
+
+
+def in_intermediate(connection: redis.Redis, kind: str, record: JobRecord) -> bool:
+    """Whether a worker has taken the record out of its queue and not begun with it."""
+    return connection.lpos(queue_of(connection, kind).intermediate_queue_key, transport_id(record)) is not None
 
 
 def transport_id(record: JobRecord) -> str:

@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     child_memory_bytes: int = Field(0, description="Address-space limit of the process that inspects models; 0: none.")
     inspection_timeout: int = Field(300, description="Longest inspection of a model.")
     heartbeat: float = Field(5.0, gt=0, description="How often a busy worker says that it is alive.")
-    heartbeat_grace: float = Field(25.0, gt=0, description="A worker silent for `heartbeat` and this is lost.")
+    heartbeat_grace: float = Field(20.0, gt=0, description="A worker silent for `heartbeat` and this is lost.")
     reaper_interval: float = Field(3.0, gt=0, description="How often the service looks for what was lost.")
 
     @property

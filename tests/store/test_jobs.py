@@ -176,7 +176,7 @@ def test_record_when_deleted_then_nothing_of_it_is_left(jobs: Jobs, connection: 
     jobs.cancel(id)
     jobs.delete(id)
 
-    assert connection.keys("*") == []
+    assert connection.keys("*") == [names.models_of_records("job").encode()]
 
 
 def test_list_when_asked_in_pages_then_gives_all_newest_first(jobs: Jobs) -> None:
@@ -201,7 +201,7 @@ def test_list_when_narrowed_then_gives_only_what_fits(jobs: Jobs) -> None:
 
 
 def test_list_when_records_have_expired_then_forgets_them(jobs: Jobs, connection: redis.Redis) -> None:
-    ids = [jobs.create({}).id for _ in range(3)]
+    ids = [jobs.create({"model": "m"}).id for _ in range(3)]
     for id in ids:
         jobs.cancel(id)
     connection.delete(names.record("job", ids[1]))
@@ -209,6 +209,7 @@ def test_list_when_records_have_expired_then_forgets_them(jobs: Jobs, connection
     assert len(jobs.list(1)[0]) == 1
     assert {record.id for record in jobs.list()[0]} == {ids[0], ids[2]}
     assert jobs.forget_expired() == 1
+    assert connection.zcard(names.records_by_model("job", "m")) == 2
     assert jobs.count("cancelled") == 2
 
 

@@ -21,7 +21,8 @@ from store.queue import (
     depth,
     enqueue_inspection,
     enqueue_job,
-    in_transport,
+    in_intermediate,
+    in_queue,
     position,
     queue_of,
     transport_id,
@@ -75,11 +76,13 @@ def test_jobs_when_waiting_then_each_knows_its_place(connection: redis.Redis, jo
 
 def test_job_when_taken_out_of_the_queue_then_is_still_seen_on_its_way(connection: redis.Redis, jobs: Jobs) -> None:
     record = jobs.create({})
-    assert not in_transport(connection, "job", record)
+    assert not in_queue(connection, "job", record)
     enqueue_job(connection, record)
+    assert in_queue(connection, "job", record)
     taken(connection, queue_of(connection, "job"))
 
-    assert in_transport(connection, "job", record)
+    assert not in_queue(connection, "job", record)
+    assert in_intermediate(connection, "job", record)
 
 
 def test_model_when_enqueued_twice_then_is_inspected_once(connection: redis.Redis) -> None:

@@ -1,0 +1,73 @@
+"""Which workers are alive and what they do, as they say themselves every few seconds."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import redis
+
+from store import names
+from store.connection import texts
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker's last word. `job` and `attempt` are what it works on; `memory` is its child's, in bytes."""
+
+    name: str
+    queue: str
+    device: str
+    pid: int
+    host: str
+    started_at: float
+    seen_at: float
+    memory: int = 0
+    job: str | None = None
+    models: Sequence[str] = ()
+
+
+class Workers:
+    """The registry; a worker that is silent for `lost_after` seconds is out of it."""
+
+    def __init__(self, connection: redis.Redis, lost_after: float = 20.0) -> None:
+        self.lost_after = lost_after
+        self._redis = connection
+
+    def beat(self, worker: Worker) -> None:
+        """Say that it is alive, and what it does."""
+        said = {**asdict(worker), "models": list(worker.models), "seen_at": time.time()}
+        with self._redis.pipeline() as pipeline:
+            pipeline.set(names.worker(worker.name), json.dumps(said), px=max(1, int(self.lost_after * 1000)))
+            pipeline.sadd(names.workers(), worker.name)
+            pipeline.execute()
+
+    def leave(self, name: str) -> None:
+        """Say goodbye."""
+        with self._redis.pipeline() as pipeline:
+            pipeline.delete(names.worker(name))
+            pipeline.srem(names.workers(), name)
+            pipeline.execute()
+
+    def list(self, queue: str | None = None) -> "Known":
+        """Those alive, by name; of one queue where it is given."""
+        known = sorted(texts(self._redis.smembers(names.workers())))
+        if not known:
+            return []
+        said = self._redis.mget([names.worker(name) for name in known])
+        silent = [name for name, words in zip(known, said, strict=True) if words is None]
+        if silent:
+            self._redis.srem(names.workers(), *silent)
+        alive = [_worker(words) for words in said if words is not None]
+        return [worker for worker in alive if queue in (None, worker.queue)]
+
+
+# `Workers.list` takes the name of the built-in inside the class.
+Known = list[Worker]
+
+
+def _worker(words: Any) -> Worker:
+    # Any: redis-py's types also hold the replies of clients that decode
+    said = json.loads(words)
+    return Worker(**{**said, "models": tuple(said["models"])})

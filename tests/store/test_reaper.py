@@ -1,0 +1,130 @@
+"""The reaper: nothing that was accepted stays lost."""
+
+import time
+
+import pytest
+import redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from store.jobs import Jobs
+from store.queue import SafeJob, depth, enqueue_inspection, enqueue_job, in_queue, queue_of
+from store.reaper import Reaper
+from store.record import Json
+from store.settings import Settings
+from store.workers import Worker, Workers
+
+SETTINGS = Settings(heartbeat=0.02, heartbeat_grace=0.05, reaper_interval=5)
+
+
+@pytest.fixture
+def jobs(connection: redis.Redis) -> Jobs:
+    return Jobs(connection)
+
+
+@pytest.fixture
+def reaper(connection: redis.Redis) -> Reaper:
+    return Reaper(connection, SETTINGS)
+
+
+def beat(connection: redis.Redis, job: str | None) -> None:
+    """A worker `a` that stays alive for the whole test."""
+    said = Worker("a", "unitrank-jobs", "cpu", pid=1, host="h", started_at=1.0, seen_at=1.0, job=job)
+    Workers(connection, lost_after=60).beat(said)
+
+
+def sweep(reaper: Reaper, seconds: float = 0.1) -> list[str]:
+    """What is put right once a suspicion has lasted."""
+    assert reaper.sweep() == []
+    time.sleep(seconds)
+    return [record.status for record in reaper.sweep()]
+
+
+def test_record_when_queued_but_in_no_queue_then_is_pushed_again(connection: redis.Redis, jobs: Jobs, reaper: Reaper) -> None:
+    record = jobs.create({})
+
+    assert sweep(reaper) == ["queued"]
+    assert in_queue(connection, "job", record)
+    assert sweep(reaper) == []
+
+
+def test_record_when_it_is_where_it_should_be_then_is_left_alone(connection: redis.Redis, jobs: Jobs, reaper: Reaper) -> None:
+    enqueue_job(connection, jobs.create({}))
+    jobs.create({}, waiting_for=["model:x"])
+    running = jobs.create({}).id
+    jobs.start(running, "a")
+    beat(connection, running)
+
+    assert sweep(reaper) == []
+    assert depth(connection) == 1
+
+
+def test_record_when_taken_out_by_a_worker_that_died_then_is_pushed_again(
+    connection: redis.Redis, jobs: Jobs, reaper: Reaper
+) -> None:
+    record = jobs.create({})
+    enqueue_job(connection, record)
+    queue = queue_of(connection, "job")
+    Queue.dequeue_any([queue], None, connection, job_class=SafeJob, serializer=JSONSerializer)
+
+    assert sweep(reaper) == ["queued"]
+    assert in_queue(connection, "job", record)
+    assert connection.llen(queue.intermediate_queue_key) == 0
+
+
+@pytest.mark.parametrize("alive", [False, True])
+def test_job_when_its_worker_is_lost_or_on_to_something_else_then_is_queued_once_more(
+    connection: redis.Redis, jobs: Jobs, reaper: Reaper, alive: bool
+) -> None:
+    id = jobs.create({}).id
+    late = jobs.start(id, "a") or 0
+    if alive:
+        beat(connection, "another")
+    assert sweep(reaper) == ["queued"]
+    jobs.start(id, "a")
+    assert not jobs.finish(id, late, "succeeded")
+
+    assert sweep(reaper) == ["failed"]
+    assert (jobs.get(id).problem or {})["code"] == "worker_lost"
+
+
+def test_job_when_nobody_ends_its_cancelling_then_is_cancelled(connection: redis.Redis, jobs: Jobs, reaper: Reaper) -> None:
+    id = jobs.create({}).id
+    jobs.start(id, "a")
+    beat(connection, id)
+    jobs.cancel(id)
+
+    assert sweep(reaper) == ["cancelled"]
+
+
+def test_suspicion_when_it_passes_then_nothing_is_given_up(connection: redis.Redis, jobs: Jobs, reaper: Reaper) -> None:
+    id = jobs.create({}).id
+    jobs.start(id, "a")
+    assert reaper.sweep() == []
+    beat(connection, id)  # the store was away, and the worker is heard again
+    time.sleep(0.1)
+
+    assert reaper.sweep() == []
+    assert jobs.get(id).status == "running"
+
+
+def test_model_when_its_inspection_is_lost_twice_then_is_rejected(connection: redis.Redis) -> None:
+    told: list[tuple[str, Json]] = []
+    reaper = Reaper(connection, SETTINGS, lambda digest, problem: told.append((digest, problem)))
+    inspections = Jobs(connection, kind="inspection")
+    digest = "sha256:" + "ab" * 32
+    id = enqueue_inspection(connection, digest, 60).id
+    for _ in range(2):
+        inspections.start(id, "a")
+        sweep(reaper)
+
+    assert [(which, problem["code"]) for which, problem in told] == [(digest, "worker_lost")]
+
+
+def test_reaper_when_another_holds_the_lock_then_does_nothing(connection: redis.Redis, jobs: Jobs) -> None:
+    first, second = Reaper(connection, SETTINGS), Reaper(connection, SETTINGS)
+    first.sweep()
+    jobs.create({})
+
+    assert sweep(second) == []
+    assert sweep(first) == ["queued"]
