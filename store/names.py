@@ -66,3 +66,83 @@ def rates() -> str:
 def reaper_lock() -> str:
     """Held by the one process that looks for what was lost."""
     return f"{PREFIX}:reaper:lock"
+
+
+def content(kind: str, digest: str) -> str:
+    """What is known about one content of a model or a dataset, as JSON."""
+    return f"{PREFIX}:{kind}:content:{digest}"
+
+
+def names_of(kind: str, digest: str) -> str:
+    """The set of names under which that content was uploaded."""
+    return f"{PREFIX}:{kind}:names:{digest}"
+
+
+def holders(kind: str, digest: str) -> str:
+    """The set of ids of records that keep that content, named or not."""
+    return f"{PREFIX}:{kind}:holders:{digest}"
+
+
+def held(kind: str) -> str:
+    """The set of digests that have holders."""
+    return f"{PREFIX}:{kind}s:held"
+
+
+def pointers(kind: str, name: str) -> str:
+    """The hash with the digests of the `newest` and of the last `ready` content under a name."""
+    return f"{PREFIX}:{kind}:name:{name}"
+
+
+def uploads(kind: str, name: str) -> str:
+    """The hash digest → when it was first uploaded under that name."""
+    return f"{PREFIX}:{kind}:uploads:{name}"
+
+
+def all_names(kind: str) -> str:
+    """The sorted set of all names, all with score 0."""
+    return f"{PREFIX}:{kind}s:names"
+
+
+def awaited(kind: str, digest: str) -> str:
+    """The set of names that will mean that content once it is ready."""
+    return f"{PREFIX}:{kind}:awaited:{digest}"
+
+
+def owners(digest: str) -> str:
+    """The set of what needs a blob."""
+    return f"{PREFIX}:blob:{digest}:owners"
+
+
+def contents_lock() -> str:
+    """Held by whoever changes models, datasets or the owners of blobs."""
+    return f"{PREFIX}:contents:lock"
+
+
+def chunked(digest: str) -> str:
+    """The hash that tells the size of a content in chunks, and whether all of them are there."""
+    return f"{PREFIX}:chunks:{digest}"
+
+
+def chunk(digest: str, index: int) -> str:
+    """One chunk of a content."""
+    return f"{chunked(digest)}:{index}"
+
+
+def chunk_owners(digest: str) -> str:
+    """The sorted set of what needs a content in chunks, scored by the unix time until which it does."""
+    return f"{chunked(digest)}:owners"
+
+
+def result_blobs() -> str:
+    """The sorted set of results whose arrays are blobs, scored by the unix time at which they go."""
+    return f"{PREFIX}:results:blobs"
+
+
+def key(id: str) -> str:
+    """The hash with one API key; its secret only as a hash."""
+    return f"{PREFIX}:key:{id}"
+
+
+def keys() -> str:
+    """The sorted set of ids of API keys, scored by when they were made."""
+    return f"{PREFIX}:keys"

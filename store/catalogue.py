@@ -1,0 +1,170 @@
+"""Named contents: what models and datasets have in common.
+
+A content is known once, by its digest; each upload puts a name on it. A name has its newest upload and the last that
+became ready. A content goes when it has no name and no holder left, and its blobs with it.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Generic, Literal, TypeVar, cast
+
+import redis
+from redis.client import Pipeline
+
+from store import names
+from store.blobs import Blobs
+from store.errors import Conflict, NotFound
+from store.owners import Owners
+from store.record import Json
+from store.references import parse_reference
+from store.replies import text, text_fields, texts
+
+R = TypeVar("R")
+Pointer = Literal["newest", "ready"]
+
+
+class Catalogue(ABC, Generic[R]):
+    """Records are snapshots; every change is made under the lock of `Owners`."""
+
+    kind: Literal["model", "dataset"]
+
+    def __init__(self, connection: redis.Redis, blobs: Blobs) -> None:
+        self._redis = connection
+        self._blobs = blobs
+        self._owners = Owners(connection, blobs)
+
+    @abstractmethod
+    def _record(self, name: str | None, created_at: float, content: Json) -> R: ...
+
+    @abstractmethod
+    def _blob_owners(self, content: Json) -> list[tuple[str, str]]:
+        """The digests of the blobs that the content needs, each with the owner it is claimed for."""
+
+    def get(self, reference: str) -> R:
+        """What `name@digest` names, or the newest upload under `name`, ready or not. Raises NotFound."""
+        return self._find(reference, ("newest",))
+
+    def resolve(self, reference: str) -> R:
+        """What a job means by it: the last content that became ready under a name, else the newest. Raises NotFound."""
+        return self._find(reference, ("ready", "newest"))
+
+    def content(self, digest: str) -> R:
+        """The content alone, without a name. Raises NotFound."""
+        return self._record(None, 0.0, self._known(digest))
+
+    def list(self, limit: int = 50, after: str | None = None) -> tuple[Sequence[R], str | None]:
+        """Each name's newest upload, by name, and the name to go on after where there are more."""
+        start = f"({after}" if after else "-"
+        found = texts(self._redis.zrangebylex(names.all_names(self.kind), start, "+", 0, limit + 1))
+        more = found[limit - 1] if len(found) > limit else None
+        return [record for name in found[:limit] if (record := self._if_there(name)) is not None], more
+
+    def delete(self, reference: str) -> None:
+        """Take a name away, from all its contents or from one. Raises NotFound, and Conflict where a live job needs it."""
+        with self._owners.changing():
+            name, digest = parse_reference(reference)
+            uploads = self._uploads(name)
+            taken = [digest] if digest else list(uploads)
+            if not uploads or not set(taken) <= set(uploads):
+                raise NotFound(f"no {self.kind} {reference!r}")
+            self._take(name, taken, {other: at for other, at in uploads.items() if other not in taken})
+
+    def hold(self, digest: str, holder: str) -> None:
+        """Keep a content, named or not, until `release`. Raises NotFound."""
+        with self._owners.changing():
+            self._known(digest)
+            self._hold(digest, holder)
+
+    def release(self, digest: str, holder: str) -> None:
+        """A content without name goes with its last holder; what is not held is no error."""
+        with self._owners.changing():
+            self._redis.srem(names.holders(self.kind, digest), holder)
+            if not self._redis.exists(names.holders(self.kind, digest)):
+                self._redis.srem(names.held(self.kind), digest)
+                self._forget_unnamed(digest)
+
+    def holders(self) -> Sequence[tuple[str, str]]:
+        """Every digest that is held with every holder, for whoever looks for holders that are gone."""
+        digests = texts(self._redis.smembers(names.held(self.kind)))
+        return [(digest, each) for digest in digests for each in texts(self._redis.smembers(names.holders(self.kind, digest)))]
+
+    def _find(self, reference: str, pointers: Sequence[Pointer]) -> R:
+        name, digest = parse_reference(reference)
+        if digest is None:
+            found = self._redis.hmget(names.pointers(self.kind, name), list(pointers))
+            digest = next((text(each) for each in found if each), None)
+        at = self._redis.hget(names.uploads(self.kind, name), digest) if digest else None
+        if digest is None or at is None:
+            raise NotFound(f"no {self.kind} {reference!r}")
+        return self._record(name, float(at), self._known(digest))
+
+    def _if_there(self, reference: str) -> R | None:
+        try:
+            return self.get(reference)
+        except NotFound:
+            return None
+
+    def _known(self, digest: str) -> Json:
+        found = self._redis.get(names.content(self.kind, digest))
+        if found is None:
+            raise NotFound(f"no {self.kind} with the content {digest}")
+        # Any: json.loads says no more of the object that `_keep` wrote
+        return cast(Json, json.loads(found))
+
+    def _uploads(self, name: str) -> dict[str, float]:
+        stored = text_fields(self._redis.hgetall(names.uploads(self.kind, name)))
+        return {digest: float(at) for digest, at in stored.items()}
+
+    def _keep(self, pipeline: Pipeline, content: Json) -> None:
+        pipeline.set(names.content(self.kind, content["digest"]), json.dumps(content))
+
+    def _name(self, pipeline: Pipeline, name: str, digest: str, at: float) -> None:
+        """Put a name on a content; its first upload's time stays."""
+        pipeline.sadd(names.names_of(self.kind, digest), name)
+        pipeline.hsetnx(names.uploads(self.kind, name), digest, str(at))
+        pipeline.hset(names.pointers(self.kind, name), "newest", digest)
+        pipeline.zadd(names.all_names(self.kind), {name: 0})
+
+    def _hold(self, digest: str, holder: str) -> None:
+        self._redis.sadd(names.held(self.kind), digest)
+        self._redis.sadd(names.holders(self.kind, digest), holder)
+
+    def _take(self, name: str, taken: Sequence[str], left: dict[str, float]) -> None:
+        last = [digest for digest in taken if self._redis.scard(names.names_of(self.kind, digest)) == 1]
+
+        def change(pipeline: Pipeline) -> None:
+            for digest in last:
+                if pipeline.hexists(names.pins(), digest):
+                    raise Conflict(f"a job that has not ended needs the {self.kind} {name}@{digest}; cancel it or wait")
+            pipeline.multi()
+            for digest in taken:
+                pipeline.srem(names.names_of(self.kind, digest), name)
+                pipeline.srem(names.awaited(self.kind, digest), name)
+                pipeline.hdel(names.uploads(self.kind, name), digest)
+            self._point(pipeline, name, left)
+
+        self._redis.transaction(change, names.pins())
+        for digest in last:
+            self._forget_unnamed(digest)
+
+    def _point(self, pipeline: Pipeline, name: str, left: dict[str, float]) -> None:
+        """What a name means once some of its contents are taken away."""
+        pipeline.delete(names.pointers(self.kind, name))
+        if not left:
+            pipeline.zrem(names.all_names(self.kind), name)
+            return
+        newest_first = sorted(left, key=lambda digest: left[digest], reverse=True)
+        pipeline.hset(names.pointers(self.kind, name), "newest", newest_first[0])
+        ready = next((digest for digest in newest_first if self._known(digest)["status"] == "ready"), None)
+        if ready:
+            pipeline.hset(names.pointers(self.kind, name), "ready", ready)
+
+    def _forget_unnamed(self, digest: str) -> None:
+        kept = self._redis.exists(names.names_of(self.kind, digest), names.holders(self.kind, digest))
+        stored = self._redis.get(names.content(self.kind, digest))
+        if kept or stored is None:
+            return
+        self._redis.delete(names.content(self.kind, digest), names.awaited(self.kind, digest))
+        for blob, owner in self._blob_owners(json.loads(stored)):
+            self._owners.drop(blob, owner)

@@ -1,0 +1,79 @@
+"""Datasets: the record of each uploaded table, and tables that came inside a request, which have no name."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from store import names
+from store.catalogue import Catalogue
+from store.record import Json
+from store.tables import encode_inline, open_table
+from store.tables.columns import FieldInfo
+from store.tables.table import Format
+
+DatasetStatus = Literal["importing", "ready", "rejected"]
+
+
+@dataclass(frozen=True)
+class DatasetRecord:
+    """`name` is None for a table from a request; `created_at` is when the content was first uploaded under the name."""
+
+    name: str | None
+    digest: str
+    bytes: int
+    status: DatasetStatus
+    created_at: float
+    examples: int
+    fields: dict[str, FieldInfo]
+    format: Format
+    problem: Json | None = None
+
+
+class Datasets(Catalogue[DatasetRecord]):
+    """The datasets of one store."""
+
+    kind = "dataset"
+
+    def put(
+        self, name: str, digest: str, bytes: int, fields: Mapping[str, FieldInfo], examples: int, format: Format
+    ) -> tuple[DatasetRecord, bool]:
+        """Put a name on a table that lies in the blob store; False where the name had this content before.
+
+        Raises Conflict where its bytes were just deleted.
+        """
+        content = _content(digest, bytes, fields, examples, format)
+        with self._owners.changing():
+            self._owners.claim(digest, f"dataset:{digest}")
+            known = self._redis.hexists(names.uploads(self.kind, name), digest)
+            with self._redis.pipeline() as pipeline:
+                self._keep(pipeline, content)
+                self._name(pipeline, name, digest, time.time())
+                pipeline.hset(names.pointers(self.kind, name), "ready", digest)
+                pipeline.execute()
+            return self.get(f"{name}@{digest}"), not known
+
+    def inline(self, fields: Mapping[str, object], holder: str) -> DatasetRecord:
+        """Store the nested lists of a request, until `release(digest, holder)`. Raises BadTable with a pointer."""
+        with self._blobs.writer() as sink:
+            sink.write(encode_inline(fields))
+            with open_table(sink.path) as table:
+                described, examples = table.fields, table.examples
+        with self._owners.changing():
+            self._owners.claim(sink.digest, f"dataset:{sink.digest}")
+            with self._redis.pipeline() as pipeline:
+                self._keep(pipeline, _content(sink.digest, sink.size, described, examples, "npz"))
+                pipeline.execute()
+            self._hold(sink.digest, holder)
+        return self.content(sink.digest)
+
+    def _record(self, name: str | None, created_at: float, content: Json) -> DatasetRecord:
+        return DatasetRecord(name=name, created_at=created_at, **content)
+
+    def _blob_owners(self, content: Json) -> list[tuple[str, str]]:
+        return [(content["digest"], f"dataset:{content['digest']}")]
+
+
+def _content(digest: str, bytes: int, fields: Mapping[str, FieldInfo], examples: int, format: Format) -> Json:
+    described = {name: dict(info) for name, info in fields.items()}
+    return {"digest": digest, "bytes": bytes, "status": "ready", "fields": described, "examples": examples, "format": format}

@@ -1,0 +1,120 @@
+"""Models: the record of each uploaded archive, inspected once for each content and engine.
+
+inspecting ──▶ ready       by `ready`, with the manifest and the digest of the cleaned archive
+           └─▶ rejected    by `reject`, with a problem
+
+A later engine inspects an old content again when it is uploaded again.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from store import names
+from store.catalogue import Catalogue
+from store.errors import NotFound
+from store.record import Json
+from store.replies import texts
+
+ModelStatus = Literal["inspecting", "ready", "rejected"]
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """`digest` is the upload's, `clean` the cleaned archive's; `name` is None where the content alone was asked for.
+
+    `created_at` is when the content was first uploaded under the name, in unix seconds.
+    """
+
+    name: str | None
+    digest: str
+    bytes: int
+    status: ModelStatus
+    created_at: float
+    engine: str
+    manifest: Json | None = None
+    problem: Json | None = None
+    clean: str | None = None
+
+
+class Begun(NamedTuple):
+    """`known`: the name had this content before. `inspect`: the caller has to put its inspection in the queue."""
+
+    record: ModelRecord
+    known: bool
+    inspect: bool
+
+
+class Models(Catalogue[ModelRecord]):
+    """The models of one store."""
+
+    kind = "model"
+
+    def begin(self, name: str, digest: str, bytes: int, engine: str) -> Begun:
+        """Put a name on a content that lies in the blob store. Raises Conflict where its bytes were just deleted."""
+        with self._owners.changing():
+            self._owners.claim(digest, f"model:{digest}")
+            known = self._redis.hexists(names.uploads(self.kind, name), digest)
+            content, inspect = self._begun(digest, bytes, engine)
+            with self._redis.pipeline() as pipeline:
+                self._keep(pipeline, content)
+                self._name(pipeline, name, digest, time.time())
+                if content["status"] == "ready":
+                    pipeline.hset(names.pointers(self.kind, name), "ready", digest)
+                elif content["status"] == "inspecting":
+                    pipeline.sadd(names.awaited(self.kind, digest), name)
+                pipeline.execute()
+            return Begun(self.get(f"{name}@{digest}"), bool(known), inspect)
+
+    def ready(self, digest: str, manifest: Json, clean: str) -> ModelRecord:
+        """The inspection passed; `clean` lies in the blob store. Raises NotFound where the model was deleted meanwhile."""
+        owner = f"clean:{digest}"
+        with self._owners.changing():
+            try:
+                content = self._known(digest)
+            except NotFound:
+                self._owners.drop(clean, owner)
+                raise
+            self._owners.claim(clean, owner)
+            cleaned = {*content["cleaned"], clean}
+            content |= {"status": "ready", "manifest": manifest, "problem": None, "clean": clean, "cleaned": sorted(cleaned)}
+            self._settle(content)
+        return self.content(digest)
+
+    def reject(self, digest: str, problem: Json) -> ModelRecord:
+        """The inspection did not pass. Raises NotFound where the model was deleted meanwhile."""
+        with self._owners.changing():
+            content = self._known(digest)
+            content |= {"status": "rejected", "problem": problem, "manifest": None, "clean": None}
+            self._settle(content)
+        return self.content(digest)
+
+    def _begun(self, digest: str, bytes: int, engine: str) -> tuple[Json, bool]:
+        new: Json = {"digest": digest, "bytes": bytes, "status": "inspecting", "engine": engine, "cleaned": []}
+        try:
+            content = self._known(digest)
+        except NotFound:
+            return new, True
+        if content["engine"] == engine:
+            return content, False
+        # What waits for its inspection will meet the new engine there.
+        return new | {"cleaned": content["cleaned"]}, content["status"] != "inspecting"
+
+    def _settle(self, content: Json) -> None:
+        """Names that waited for the content mean it from now on, if it is ready."""
+        digest = content["digest"]
+        awaiting = texts(self._redis.smembers(names.awaited(self.kind, digest)))
+        with self._redis.pipeline() as pipeline:
+            self._keep(pipeline, content)
+            for name in awaiting if content["status"] == "ready" else ():
+                pipeline.hset(names.pointers(self.kind, name), "ready", digest)
+            pipeline.delete(names.awaited(self.kind, digest))
+            pipeline.execute()
+
+    def _record(self, name: str | None, created_at: float, content: Json) -> ModelRecord:
+        shown = {field: value for field, value in content.items() if field != "cleaned"}
+        return ModelRecord(name=name, created_at=created_at, **shown)
+
+    def _blob_owners(self, content: Json) -> list[tuple[str, str]]:
+        digest = content["digest"]
+        return [(digest, f"model:{digest}"), *((clean, f"clean:{digest}") for clean in content["cleaned"])]
