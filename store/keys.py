@@ -1,0 +1,100 @@
+"""API keys: a secret that is shown once and stored as a hash, with scopes and a tenant."""
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import redis
+
+from store import names
+from store.errors import NotFound
+from store.replies import text_fields, texts
+
+Scope = Literal["read", "write", "models", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+_PREFIX = "unitrank"
+
+
+@dataclass(frozen=True)
+class Key:
+    """What may be known about a key; `id` is part of its secret. Times are unix seconds."""
+
+    id: str
+    name: str
+    scopes: frozenset[str]
+    tenant: str
+    created_at: float
+
+
+class Keys:
+    """The keys of one store."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self._redis = connection
+
+    def create(self, name: str, scopes: Collection[str], tenant: str = "default") -> tuple[Key, str]:
+        """A new key and its secret, which cannot be shown again. Raises ValueError for no or unknown scopes."""
+        if not scopes or not set(scopes) <= set(SCOPES):
+            raise ValueError(f"the scopes {sorted(scopes)} are not a choice of {list(SCOPES)}")
+        key = Key(secrets.token_hex(6), name, frozenset(scopes), tenant, time.time())
+        secret = f"{_PREFIX}_{key.id}_{_random()}"
+        with self._redis.pipeline() as pipeline:
+            pipeline.hset(names.key(key.id), mapping=_fields(key, secret))
+            pipeline.zadd(names.keys(), {key.id: key.created_at})
+            pipeline.execute()
+        return key, secret
+
+    def verify(self, secret: str) -> Key | None:
+        """The key that this is the secret of. How long it takes says nothing about a stored hash."""
+        prefix, _, rest = secret.partition("_")
+        id = rest.partition("_")[0]
+        stored = self._stored(id) if prefix == _PREFIX and id.isalnum() and id.isascii() else {}
+        fits = hmac.compare_digest(_hash(secret), stored.get("hash", ""))
+        return _key(id, stored) if fits else None
+
+    def list(self) -> tuple[Key, ...]:
+        """Oldest first."""
+        found = {id: self._stored(id) for id in texts(self._redis.zrange(names.keys(), 0, -1))}
+        return tuple(_key(id, stored) for id, stored in found.items() if stored)
+
+    def revoke(self, id: str) -> None:
+        """From now on the key opens nothing. Raises NotFound."""
+        with self._redis.pipeline() as pipeline:
+            pipeline.delete(names.key(id))
+            pipeline.zrem(names.keys(), id)
+            found, _ = pipeline.execute()
+        if not found:
+            raise NotFound(f"no key {id!r}")
+
+    def any(self) -> bool:
+        """Whether there is a key at all."""
+        return bool(self._redis.exists(names.keys()))
+
+    def _stored(self, id: str) -> dict[str, str]:
+        return text_fields(self._redis.hgetall(names.key(id)))
+
+
+def _random() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
+
+
+def _hash(secret: str) -> str:
+    # 256 random bits need no slow hash.
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _fields(key: Key, secret: str) -> dict[Any, Any]:
+    # Any: as redis-py declares a hash
+    scopes = json.dumps(sorted(key.scopes))
+    return {"name": key.name, "scopes": scopes, "tenant": key.tenant, "created_at": str(key.created_at), "hash": _hash(secret)}
+
+
+def _key(id: str, stored: Mapping[str, str]) -> Key:
+    scopes = frozenset(json.loads(stored["scopes"]))
+    return Key(id, stored["name"], scopes, stored["tenant"], float(stored["created_at"]))
