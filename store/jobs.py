@@ -22,7 +22,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import redis
 
@@ -39,6 +39,15 @@ Written = Literal["written", "cancel", "fenced"]
 # `Jobs.list` takes the name of the built-in inside the class.
 Records = list[JobRecord]
 Ids = list[str]
+
+
+class State(NamedTuple):
+    """What decides who may do what."""
+
+    status: Status
+    attempt: int
+    worker: str | None
+
 
 WORKER_LOST: Json = {
     "code": "worker_lost",
@@ -106,6 +115,14 @@ class Jobs:
             for id in ids:
                 pipeline.hgetall(self._key(id))
             return [decode(stored) for stored in pipeline.execute() if stored]
+
+    def state(self, id: str) -> State | None:
+        """A glance at the record, for whoever looks often; None where it is gone."""
+        status, attempt, worker = self._redis.hmget(self._key(id), "status", "attempt", "worker")
+        if status is None or attempt is None or worker is None:
+            return None
+        name = status.decode() if isinstance(status, bytes) else status
+        return State(cast(Status, name), json.loads(attempt), json.loads(worker))
 
     def start(self, id: str, worker: str) -> int | None:
         """The number of the attempt that begins now; None where the job may not run (cancelled, begun elsewhere)."""

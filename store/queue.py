@@ -12,6 +12,7 @@ from typing import Any
 
 import redis
 from rq import Queue
+from rq.exceptions import DeserializationError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -28,7 +29,7 @@ TRANSPORT_TTL = 3600
 
 
 class Forged(StoreError):
-    """The queue holds something that no `push` wrote."""
+    """The queue holds what no `push` wrote."""
 
 
 class SafeJob(Job):
@@ -37,14 +38,23 @@ class SafeJob(Job):
     @property
     def func(self) -> Callable[[str], None]:
         """Raises Forged."""
-        name, arguments = self.func_name, self.args
-        if name is None or name not in FUNCTIONS.values() or self.instance is not None or self.kwargs:
+        _ = self.record_id
+        module, _, function = str(self.func_name).rpartition(".")
+        found: Callable[[str], None] = getattr(importlib.import_module(module), function)
+        return found
+
+    @property
+    def record_id(self) -> str:
+        """The one argument. Raises Forged."""
+        try:
+            name, instance, arguments, keywords = self.func_name, self.instance, self.args, self.kwargs
+        except DeserializationError as error:
+            raise Forged("the queue holds what is not JSON") from error
+        if name not in FUNCTIONS.values() or instance is not None or keywords:
             raise Forged(f"the queue asked for {name!r}, which is no function of ours")
         if len(arguments) != 1 or not isinstance(arguments[0], str):
             raise Forged(f"{name} takes one id, the queue gave {len(arguments)} arguments")
-        module, _, function = name.rpartition(".")
-        found: Callable[[str], None] = getattr(importlib.import_module(module), function)
-        return found
+        return arguments[0]
 
     def restore(self, raw_data: Any) -> Any:  # as RQ declares it
         """Read what the store holds, and leave out all that would call something else."""
@@ -127,8 +137,8 @@ def in_intermediate(connection: redis.Redis, kind: str, record: JobRecord) -> bo
 
 
 def transport_id(record: JobRecord) -> str:
-    """RQ's id: another one for each loss, so that what RQ still does about the lost run does not touch the next."""
-    return f"{record.id}-{record.losses}"
+    """RQ's id: another one for each run, so that what RQ still does about a lost run does not touch the next."""
+    return f"{record.id}-{record.attempt}"
 
 
 def inspection_id(digest: str) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import redis
 from rq import Callback, Queue
-from rq.exceptions import DeserializationError
 from rq.serializers import JSONSerializer, PickleSerializer
 
 from store.jobs import Jobs
@@ -151,6 +150,6 @@ def test_pickle_when_put_in_the_queue_then_is_not_loaded(connection: redis.Redis
     connection.hset(forged.key, "data", evil)
     connection.hset(forged.key, "meta", evil)
 
-    with pytest.raises(DeserializationError):
+    with pytest.raises(Forged):
         taken(connection, queue_of(connection, "job")).perform()
     assert not marker.exists()
