@@ -88,11 +88,13 @@ def test_writer_inside_the_block_shows_what_was_written(blobs: Blobs) -> None:
         assert not blobs.exists(sink.digest)
 
 
-def test_writer_when_the_place_fails_leaves_nothing(blobs: Blobs, url: str, tmp_path: Path) -> None:
+def test_writer_when_the_place_fails_leaves_nothing(
+    blobs: Blobs, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
 
-    blobs._place.put = fail  # type: ignore[method-assign]
+    monkeypatch.setattr(blobs._place, "put", fail)
     with pytest.raises(OSError, match="full"):
         put(blobs, DATA)
 
