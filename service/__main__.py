@@ -1,0 +1,63 @@
+"""`python -m service`: the HTTP service alone; the store must be there already."""
+
+import argparse
+import sys
+
+import structlog
+import uvicorn
+
+from service import logs
+from service.app import create_app
+from service.guard import Exposed, check_exposure, is_loopback
+from store.connection import connect
+from store.embedded import socket_url
+from store.keys import Keys
+from store.settings import Settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until a signal comes; 2 where the settings do not allow it."""
+    settings = _settings(arguments)
+    logs.configure(settings.log_format)
+    log = structlog.get_logger()
+    try:
+        _check_exposure(settings)
+    except Exposed as error:
+        log.error(str(error))
+        return 2
+    app = create_app(settings)
+    # The graceful end does not wait for answers that are held for a job.
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
+    return 0
+
+
+def _settings(arguments: list[str] | None) -> Settings:
+    parser = argparse.ArgumentParser(
+        "python -m service", description="The HTTP service; further settings are UNITRANK_* variables."
+    )
+    parser.add_argument("--host", help="address to listen on")
+    parser.add_argument("--port", type=int, help="port to listen on")
+    parser.add_argument("--redis-url", help="the store's address")
+    parser.add_argument("--state", help="folder of the embedded store and the blobs")
+    parser.add_argument("--insecure", action="store_true", default=None, help="listen on a public address without keys")
+    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    return Settings(**given)
+
+
+def _check_exposure(settings: Settings) -> None:
+    if is_loopback(settings.host) or settings.insecure:
+        return
+    with connect(settings.redis_url or socket_url(settings.state)) as connection:
+        check_exposure(settings, Keys(connection).any())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

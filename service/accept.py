@@ -1,0 +1,170 @@
+"""From a job request to a job: what it names is looked up, what can be known is checked, room is made sure of."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from api_schemas.checks import Facts, Flaw, Rejected, checked, passes
+from api_schemas.checks.facts import Value
+from api_schemas.checks.size import array_bytes
+from api_schemas.datasets import FieldInfo, InlineDataset
+from api_schemas.jobs import Estimate, JobRequest
+from api_schemas.models import Manifest
+from service.backend import ENGINE, Backend
+from service.errors import Refused
+from service.values import distinct
+from store.arrivals import model_key, model_ready, model_rejected
+from store.datasets import DatasetRecord
+from store.errors import NotFound
+from store.jobs import new_id
+from store.models import ModelRecord
+from store.queue import enqueue_job
+from store.record import JobRecord
+from store.tables import encode_inline, open_table
+
+OPERATIONS_PER_SECOND = 2e10
+"""What a device is taken to do before any job has measured it."""
+
+_NO_MATTER = {"model", "dataset", "timeout", "priority", "webhook", "metadata"}
+"""Fields that change nothing in the result, or are replaced by digests."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A request that passed the checks, with its defaults filled in; `dataset` is None for one inside the request."""
+
+    request: JobRequest
+    model: ModelRecord
+    dataset: DatasetRecord | None
+    estimate: Estimate
+    flops: float
+
+
+def draft(backend: Backend, request: JobRequest) -> Draft:
+    """Raises Rejected with every flaw that can be known now."""
+    if request.webhook is not None:
+        raise Rejected([Flaw("/webhook", "webhooks_not_available", "this service sends no webhooks; use null, and poll or wait")])
+    model = _model(backend, request.model)
+    if isinstance(request.dataset, InlineDataset):
+        with _inline_facts(request.dataset) as (fields, examples, values):
+            return _drafted(backend, request, model, None, _facts(backend, model, fields, examples, values))
+    dataset = _dataset(backend, request.dataset)
+    values = partial(backend.values.distinct, dataset.digest, dataset.examples)
+    return _drafted(backend, request, model, dataset, _facts(backend, model, dataset.fields, dataset.examples, values))
+
+
+def accept(backend: Backend, draft: Draft) -> JobRecord:
+    """The job, in the queue or waiting for its model. Raises Refused where the queue is full, Full where the store is."""
+    _check_room(backend, draft.estimate.result_bytes)
+    id = new_id()
+    dataset = draft.dataset or _stored_inline(backend, draft.request, id)
+    waits = draft.model.status == "inspecting"
+    record = backend.jobs.create(
+        draft.request.model_dump(mode="json"),
+        _resolved(draft, dataset),
+        id=id,
+        needs=[draft.model.digest, dataset.digest],
+        waiting_for=[model_key(draft.model.digest)] if waits else [],
+    )
+    if not waits:
+        enqueue_job(backend.connection, record, front=draft.request.priority == "high")
+        return record
+    return _looked_once_more(backend, draft.model.digest, record)
+
+
+def _looked_once_more(backend: Backend, digest: str, record: JobRecord) -> JobRecord:
+    # The inspection may have ended between the look at the model and the job's creation: then nobody else lets it go.
+    model = backend.models.content(digest)
+    if model.status == "ready":
+        model_ready(backend.connection, backend.jobs, digest)
+    elif model.status == "rejected" and model.problem is not None:
+        model_rejected(backend.jobs, digest, model.problem)
+    else:
+        return record
+    return backend.jobs.get(record.id)
+
+
+def _model(backend: Backend, reference: str) -> ModelRecord:
+    try:
+        model = backend.models.resolve(reference)
+    except NotFound as error:
+        detail = f"model {reference!r} not found; PUT it at /v1/models/{{name}} first"
+        raise Rejected([Flaw("/model", "model_not_found", detail)]) from error
+    if model.status == "rejected":
+        reason = (model.problem or {}).get("detail", "no reason is known")
+        raise Rejected([Flaw("/model", "model_rejected", f"model {reference!r} was rejected: {reason}")])
+    return model
+
+
+def _dataset(backend: Backend, reference: str) -> DatasetRecord:
+    try:
+        return backend.datasets.resolve(reference)
+    except NotFound as error:
+        detail = f'dataset {reference!r} not found; PUT it at /v1/datasets/{{name}} first, or send it as {{"fields": …}}'
+        raise Rejected([Flaw("/dataset", "dataset_not_found", detail)]) from error
+
+
+def _facts(backend: Backend, model: ModelRecord, fields: Any, examples: int, values: Callable[[str], Any]) -> Facts:
+    return Facts(
+        manifest=Manifest.model_validate(model.manifest) if model.manifest is not None else None,
+        fields={name: FieldInfo(**info) for name, info in fields.items()},
+        examples=examples,
+        distinct=values,
+        max_result_bytes=backend.settings.max_result_bytes,
+    )
+
+
+def _drafted(backend: Backend, request: JobRequest, model: ModelRecord, dataset: DatasetRecord | None, facts: Facts) -> Draft:
+    request = checked(request, facts)
+    count = passes(request, facts)
+    flops = float(count) * (facts.manifest.flops if facts.manifest else 0)
+    seconds = flops / (backend.rates.rate() or OPERATIONS_PER_SECOND)
+    result_bytes = sum(array_bytes(request, facts).values())
+    return Draft(request, model, dataset, Estimate(passes=count, seconds=seconds, result_bytes=result_bytes), flops)
+
+
+@contextmanager
+def _inline_facts(dataset: InlineDataset) -> Iterator[tuple[Any, int, Callable[[str], list[Value] | None]]]:
+    """Fields, number of examples and values of a dataset inside a request, without keeping it."""
+    with tempfile.TemporaryDirectory(prefix="unitrank-") as folder:
+        path = Path(folder) / "inline.npz"
+        path.write_bytes(encode_inline(dataset.fields))
+        with open_table(path) as table:
+            yield table.fields, table.examples, lambda field: distinct(table, field)
+
+
+def _stored_inline(backend: Backend, request: JobRequest, id: str) -> DatasetRecord:
+    assert isinstance(request.dataset, InlineDataset)
+    return backend.datasets.inline(request.dataset.fields, holder=id)
+
+
+def _resolved(draft: Draft, dataset: DatasetRecord) -> dict[str, Any]:
+    return {
+        "model": {"name": draft.model.name, "digest": draft.model.digest},
+        "dataset": {"name": dataset.name, "digest": dataset.digest},
+        "result_bytes": draft.estimate.result_bytes,
+        "flops": draft.flops,
+        "fingerprint": _fingerprint(draft, dataset),
+    }
+
+
+def _fingerprint(draft: Draft, dataset: DatasetRecord) -> str:
+    """Equal for jobs whose results are equal: the same contents, options, seed and engine."""
+    model = draft.model.clean or draft.model.digest
+    options = draft.request.model_dump(mode="json", exclude=_NO_MATTER)
+    text = json.dumps([ENGINE, model, dataset.digest, options], sort_keys=True, separators=(",", ":"))
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _check_room(backend: Backend, result_bytes: int) -> None:
+    settings = backend.settings
+    waiting = backend.jobs.count("queued")
+    if waiting >= settings.queue_limit:
+        raise Refused("queue_full", f"{waiting} jobs wait already; at most {settings.queue_limit} may", {"Retry-After": "30"})
+    backend.results.require_room(result_bytes if result_bytes <= settings.redis_result_bytes else 0)

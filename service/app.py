@@ -1,0 +1,68 @@
+"""The application: routes, the net for errors, and the reaper that lives as long as it."""
+
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+
+from service import openapi, problems
+from service.backend import ENGINE, Backend
+from service.guard import allowed_hosts
+from service.middleware import Surroundings
+from service.routes import ROUTERS
+from store.arrivals import model_rejected
+from store.errors import NotFound
+from store.reaper import Reaper
+from store.record import Json
+from store.settings import Settings
+
+DESCRIPTION = "Which units of a network matter for this group of inputs, and is that answer any good?"
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application with these settings; nothing is sent to the store before it starts."""
+    # The pages that show the API load their scripts from elsewhere; /openapi.json is here.
+    app = FastAPI(
+        title="Unitrank",
+        version=ENGINE,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan,
+        separate_input_output_schemas=False,
+    )
+    app.state.settings = settings
+    app.state.backend = Backend.of(settings)
+    for router in ROUTERS:
+        app.include_router(router)
+    problems.install(app)
+    openapi.install(app)
+    app.add_middleware(Surroundings, hosts=allowed_hosts(settings))
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    backend: Backend = app.state.backend
+    stop = threading.Event()
+    reaper = Reaper(backend.connection, backend.settings, _rejecter(backend))
+    thread = threading.Thread(target=reaper.run, args=[stop], name="reaper", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(5)
+        await backend.close()
+
+
+def _rejecter(backend: Backend) -> Callable[[str, Json], None]:
+    """Rejects a model whose inspection was lost twice, and the jobs that waited for it."""
+
+    def reject(digest: str, problem: Json) -> None:
+        with suppress(NotFound):
+            backend.models.reject(digest, problem)
+        model_rejected(backend.jobs, digest, problem)
+
+    return reject

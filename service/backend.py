@@ -1,0 +1,74 @@
+"""All that the service asks of the store, made once and handed down."""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import redis
+import redis.asyncio
+from fastapi import Request
+
+from service.values import Values
+from store.blobs import Blobs
+from store.connection import connect, connect_async
+from store.datasets import Datasets
+from store.embedded import socket_url
+from store.jobs import Jobs
+from store.keys import Keys
+from store.models import Models
+from store.rates import Rates
+from store.results import Results
+from store.settings import Settings
+from store.workers import Workers
+
+ENGINE = version("unitrank")
+"""What inspections and results depend on, besides their inputs."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The store's parts; `follower` is for answers that wait without holding a thread."""
+
+    settings: Settings
+    connection: redis.Redis
+    follower: redis.asyncio.Redis
+    blobs: Blobs
+    models: Models
+    datasets: Datasets
+    jobs: Jobs
+    results: Results
+    keys: Keys
+    workers: Workers
+    rates: Rates
+    values: Values
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Backend":
+        """Nothing is sent before the first request."""
+        url = settings.redis_url or socket_url(settings.state)
+        connection = connect(url)
+        blobs = Blobs.of(settings)
+        return cls(
+            settings=settings,
+            connection=connection,
+            follower=connect_async(url),
+            blobs=blobs,
+            models=Models(connection, blobs),
+            datasets=Datasets(connection, blobs),
+            jobs=Jobs(connection, settings.result_ttl, settings.failure_ttl),
+            results=Results(connection, blobs, settings),
+            keys=Keys(connection),
+            workers=Workers(connection, settings.heartbeat_grace),
+            rates=Rates(connection),
+            values=Values(blobs),
+        )
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self.follower.aclose()
+        self.connection.close()
+
+
+def backend_of(request: Request) -> Backend:
+    """The backend of the application that answers."""
+    found: Backend = request.app.state.backend
+    return found

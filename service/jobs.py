@@ -1,0 +1,66 @@
+"""A job as the client sees it."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import cast
+
+from service.answers import moment
+from service.backend import Backend
+from store.events import follow
+from store.queue import position, withdraw
+from store.record import JobRecord, Json
+from store.results import Manifest
+
+KEEP_ALIVE = 10.0
+
+
+def job_body(backend: Backend, record: JobRecord) -> Json:
+    """After `api_schemas.jobs.Job`; the request is the record's, which was checked when it was accepted."""
+    at = f"/v1/jobs/{record.id}"
+    return {
+        "id": record.id,
+        "status": record.status,
+        "attempt": record.attempt,
+        "created_at": moment(record.created_at),
+        "started_at": moment(record.started_at),
+        "finished_at": moment(record.finished_at),
+        "expires_at": moment(record.expires_at),
+        "position": None if record.ended else position(backend.connection, record),
+        "progress": record.progress,
+        "request": record.request,
+        "problem": record.problem,
+        "worker": record.worker,
+        "links": {"self": at, "result": f"{at}/result", "events": f"{at}/events", "report": f"{at}/report"},
+    }
+
+
+def cancelled(backend: Backend, id: str) -> JobRecord:
+    """The record after the wish; a job that waited leaves the queue at once."""
+    record = backend.jobs.cancel(id)
+    if record.status == "cancelled" and record.attempt == 0:
+        withdraw(backend.connection, "job", record)
+    return record
+
+
+def deleted(backend: Backend, id: str) -> None:
+    """Remove an ended job with all that was kept for it alone."""
+    record = backend.jobs.delete(id)
+    if record.result is not None:
+        # The record holds the manifest as JSON.
+        backend.results.delete(cast(Manifest, record.result))
+    if record.resolved["dataset"]["name"] is None:
+        backend.datasets.release(record.resolved["dataset"]["digest"], id)
+
+
+async def event_lines(backend: Backend, record: JobRecord, after: str) -> AsyncIterator[bytes]:
+    """Server-sent events, and a comment now and then that keeps proxies from hanging up."""
+    # What has ended says nothing new: one short look at what is stored is enough.
+    block = 0.05 if record.ended else KEEP_ALIVE
+    async for event in follow(backend.follower, record.id, after, block_seconds=block):
+        if event is None:
+            if record.ended:
+                return
+            yield b": waiting\n\n"
+        else:
+            data = json.dumps(event.data, ensure_ascii=False, separators=(",", ":"))
+            yield f"id: {event.id}\nevent: {event.kind}\ndata: {data}\n\n".encode()

@@ -1,0 +1,54 @@
+"""The OpenAPI page: FastAPI's, with problems instead of its own errors, and the key that requests may carry."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from api_schemas.problems import Problem
+from service.documents import header
+from service.guard import PUBLIC
+
+_TEMPLATE = "#/components/schemas/{model}"
+
+
+def install(app: FastAPI) -> None:
+    """`app.openapi()` makes the page once, when it is first asked for."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _page(app)
+        return app.openapi_schema
+
+    # FastAPI's documented way to change the page is to replace the method.
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _page(app: FastAPI) -> dict[str, Any]:
+    page = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    components = page.setdefault("components", {})
+    components["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "description": "An API key; optional without stored keys."}
+    }
+    schemas = components.setdefault("schemas", {})
+    _, definitions = models_json_schema([(Problem, "serialization")], ref_template=_TEMPLATE)
+    schemas.update(definitions["$defs"])
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for path in page["paths"].values():
+        for operation in path.values():
+            _complete(operation)
+    return page
+
+
+def _complete(operation: dict[str, Any]) -> None:
+    scope = operation.get("x-scope", "read")
+    operation["security"] = [] if scope == PUBLIC else [{}, {"key": []}]
+    operation["x-scope"] = scope
+    # FastAPI adds its own 422 to every route with a parameter; ours are named by the routes.
+    answers = operation["responses"]
+    if "application/json" in answers.get("422", {}).get("content", {}):
+        del answers["422"]
+    for found in answers.values():
+        found.setdefault("headers", {})["X-Request-ID"] = header("The request's id, as sent or made.")

@@ -1,0 +1,113 @@
+"""Jobs: POST one, wait for it, cancel it."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from api_schemas.base import Page
+from api_schemas.jobs import DryRun, Job, JobRequest, JobStatus
+from service.accept import accept, draft
+from service.answers import answer, page
+from service.backend import Backend, backend_of
+from service.documents import INLINE_JOB, JOB, example, header, problems
+from service.jobs import cancelled, deleted, event_lines, job_body
+from service.pages import After, Limit
+from service.requests import Route
+from store.events import START, wait_until_ended
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
+
+LONGEST_WAIT = 60
+BODIES = {"by_name": example(JOB, "A stored dataset"), "inline": example(INLINE_JOB, "A dataset inside the request")}
+ACCEPTED = {"headers": {"Location": header("Where the job is."), "Retry-After": header("Seconds until the first poll.", "integer")}}
+DRY = {"model": DryRun, "description": "With `dry_run`: the checked request and an estimate."}
+Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds that the answer is held until the job has ended.")]
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=Job,
+    responses={200: DRY, 202: ACCEPTED, **problems(401, 403, 413, 415, 422, 429)},
+    openapi_extra={"x-scope": "write"},
+)
+def post_job(request: Request, wanted: Annotated[JobRequest, Body(openapi_examples=BODIES)], dry_run: bool = False) -> Response:
+    """Submit a job; everything that manifest and header can decide is decided now."""
+    backend = backend_of(request)
+    drafted = draft(backend, wanted)
+    if dry_run:
+        return answer(request, DryRun(request=drafted.request, estimate=drafted.estimate))
+    record = accept(backend, drafted)
+    return answer(request, job_body(backend, record), 202, {"Location": f"/v1/jobs/{record.id}", "Retry-After": "1"})
+
+
+@router.get("", response_model=Page[Job], responses=problems(401, 403, 422))
+def list_jobs(
+    request: Request, limit: Limit = 50, after: After = None, status: JobStatus | None = None, model: str | None = None
+) -> Response:
+    """Jobs, newest first."""
+    backend = backend_of(request)
+    records, more = backend.jobs.list(limit, after, status, model)
+    return page([job_body(backend, record) for record in records], more)
+
+
+@router.get("/{id}", response_model=Job, responses=problems(401, 403, 404, 422))
+async def get_job(request: Request, id: str, wait: Wait | None = None, prefer: Annotated[str, Header()] = "") -> Response:
+    """One job; with `wait` (or `Prefer: wait=N`) as soon as it has ended, or when the time is over."""
+    backend = backend_of(request)
+    seconds = wait if wait is not None else _preferred(prefer)
+    if seconds:
+        await wait_until_ended(backend.follower, id, seconds)
+    return answer(request, await run_in_threadpool(_body, backend, id))
+
+
+@router.post(
+    "/{id}/cancel", status_code=202, response_model=Job, responses=problems(401, 403, 404), openapi_extra={"x-scope": "write"}
+)
+def cancel_job(request: Request, id: str) -> Response:
+    """Cancel a job; one that has ended stays as it is."""
+    backend = backend_of(request)
+    return answer(request, job_body(backend, cancelled(backend, id)), 202, {"Location": f"/v1/jobs/{id}"})
+
+
+@router.delete("/{id}", status_code=204, responses=problems(401, 403, 404, 409), openapi_extra={"x-scope": "write"})
+def delete_job(request: Request, id: str) -> Response:
+    """Delete a job that has ended, with its result."""
+    deleted(backend_of(request), id)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/{id}/events",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "Server-sent events `status` and `progress`.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
+        **problems(401, 403, 404),
+    },
+)
+async def job_events(request: Request, id: str, last_event_id: Annotated[str, Header()] = "") -> Response:
+    """What happens to a job, from its beginning or after `Last-Event-ID`, to its end."""
+    backend = backend_of(request)
+    record = await run_in_threadpool(backend.jobs.get, id)
+    after = last_event_id if re.fullmatch(r"\d{1,20}-\d{1,20}", last_event_id) else START
+    lines: AsyncIterator[bytes] = event_lines(backend, record, after)
+    return StreamingResponse(
+        lines, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    )
+
+
+def _body(backend: Backend, id: str) -> dict[str, object]:
+    return job_body(backend, backend.jobs.get(id))
+
+
+def _preferred(prefer: str) -> float:
+    """Seconds of `Prefer: wait=N` (RFC 7240), at most as many as may be waited."""
+    found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", prefer, re.IGNORECASE)
+    return min(float(found[1]), LONGEST_WAIT) if found else 0.0

@@ -1,0 +1,91 @@
+"""Models: PUT an archive, see what its inspection found."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from api_schemas.base import NAME, Page
+from api_schemas.models import Location, Model
+from api_schemas.problems import Invalid
+from service.answers import answer, page
+from service.backend import ENGINE, Backend, backend_of
+from service.catalogue import model_body, refuse_uri
+from service.documents import BINARY, body, header, problems
+from service.errors import RefusedBody
+from service.pages import After, Limit
+from service.requests import Route
+from service.uploads import check_bytes, uploaded
+from store.models import Begun
+from store.queue import enqueue_inspection
+
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=Route)
+
+Name = Annotated[str, Path(pattern=f"^{NAME}$", description="A name of 1 to 128 letters, digits, dots, dashes and underscores.")]
+LOCATION = {"headers": {"Location": header("Where the model is.")}}
+BODY = body(
+    {
+        "application/octet-stream": {"schema": BINARY},
+        "application/json": {"schema": {"$ref": "#/components/schemas/Location"}},
+    },
+    "The bytes of a `torch.export` archive (`.pt2`), or where they are.",
+)
+
+
+@router.put(
+    "/{name}",
+    status_code=202,
+    response_model=Model,
+    responses={
+        200: {"model": Model, "description": "The same content is there already."},
+        202: LOCATION,
+        **problems(401, 403, 409, 413, 415, 422),
+    },
+    openapi_extra={"x-scope": "models", "requestBody": BODY},
+)
+async def put_model(
+    request: Request,
+    name: Name,
+    architecture: Annotated[
+        str | None, Query(description="An architecture that the operator installed; the body is its weights.")
+    ] = None,
+) -> Response:
+    """Upload a model; a worker then inspects it, and it becomes `ready` or `rejected`."""
+    if architecture is not None:
+        detail = f"architecture {architecture[:100]!r} not found; no architectures are installed here"
+        raise RefusedBody([Invalid(pointer="/query/architecture", detail=detail, code="architecture_not_found")])
+    if not check_bytes(request):
+        await refuse_uri(request, Location)
+    backend = backend_of(request)
+    async with uploaded(request, backend, backend.settings.max_model_bytes, "model") as writer:
+        pass
+    begun = await run_in_threadpool(_begin, backend, name, writer.digest, writer.size)
+    status = 200 if begun.known and not begun.inspect else 202
+    return answer(request, model_body(begun.record), status, {"Location": f"/v1/models/{name}", "Retry-After": "1"})
+
+
+@router.get("", response_model=Page[Model], responses=problems(401, 403, 422))
+def list_models(request: Request, limit: Limit = 50, after: After = None) -> Response:
+    """The models by name, each with its newest content."""
+    records, more = backend_of(request).models.list(limit, after)
+    return page([model_body(record) for record in records], more)
+
+
+@router.get("/{name}", response_model=Model, responses=problems(401, 403, 404))
+def get_model(request: Request, name: str) -> Response:
+    """One model: its newest content, or that of `name@sha256:…`."""
+    return answer(request, model_body(backend_of(request).models.get(name)))
+
+
+@router.delete("/{name}", status_code=204, responses=problems(401, 403, 404, 409), openapi_extra={"x-scope": "models"})
+def delete_model(request: Request, name: str) -> Response:
+    """Delete a model with all its contents, or one of them; what a job that has not ended needs stays."""
+    backend_of(request).models.delete(name)
+    return Response(status_code=204)
+
+
+def _begin(backend: Backend, name: str, digest: str, size: int) -> Begun:
+    begun = backend.models.begin(name, digest, size, ENGINE)
+    if begun.inspect:
+        enqueue_inspection(backend.connection, digest, backend.settings.inspection_timeout)
+    return begun

@@ -1,0 +1,52 @@
+"""What an operator asks: alive, ready, workers, version."""
+
+from fastapi import APIRouter, Request, Response
+
+from api_schemas.operations import Health, Version, Worker, Workers
+from service.answers import answer
+from service.backend import ENGINE, backend_of
+from service.documents import problems
+from service.errors import Refused
+from service.guard import PUBLIC
+from service.requests import Route
+from store.queue import JOBS
+
+router = APIRouter(tags=["operations"], route_class=Route)
+
+
+@router.get("/healthz", response_model=Health, openapi_extra={"x-scope": PUBLIC})
+async def healthz(request: Request) -> Response:
+    """Whether the service is alive."""
+    return answer(request, Health())
+
+
+@router.get("/readyz", response_model=Health, openapi_extra={"x-scope": PUBLIC}, responses=problems(503))
+def readyz(request: Request) -> Response:
+    """Whether jobs can be run: the store answers, and a worker is there."""
+    if not any(worker.queue == JOBS for worker in backend_of(request).workers.list()):
+        raise Refused("no_worker", "no worker for jobs is alive; start one with `python -m worker`", {"Retry-After": "5"})
+    return answer(request, Health())
+
+
+@router.get("/v1/workers", response_model=Workers, responses=problems(401, 403))
+def list_workers(request: Request) -> Response:
+    """Every worker that is alive."""
+    alive = backend_of(request).workers.list()
+    items = [
+        Worker(
+            name=worker.name,
+            device=worker.device,
+            queue=worker.queue,
+            memory=worker.memory,
+            job=worker.job,
+            models=list(worker.models),
+        )
+        for worker in alive
+    ]
+    return answer(request, Workers(items=items))
+
+
+@router.get("/v1/version", response_model=Version, responses=problems(401, 403))
+async def version(request: Request) -> Response:
+    """What answers here."""
+    return answer(request, Version(version=ENGINE))
