@@ -12,7 +12,7 @@ from worker.archive.errors import ArchiveError, shown
 
 SYMBOL = re.compile(r"s\d{1,6}")
 
-_ALPHABET = re.compile(r"[A-Za-z0-9_(),= '-]{1,2000}")
+_ALPHABET = re.compile(r"[A-Za-z0-9(),= '-]{1,2000}")
 _DEPTH = 32
 _SUMS = {"Add", "Mul", "Max", "Min"}
 _QUOTIENTS = {"Mod", "PythonMod", "FloorDiv", "CleanDiv", "CeilDiv", "ModularIndexing"}

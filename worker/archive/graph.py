@@ -36,6 +36,21 @@ class _OptionalTensor(OneOf):
     as_none: bool | None = None
 
 
+class Value(OneOf):
+    """An input or output of the whole graph."""
+
+    as_none: bool | None = None
+    as_tensor: TensorName | None = None
+    as_int: Integer | None = None
+    as_float: Real | None = None
+    # torch pastes constant strings between quotes into the code that checks the inputs.
+    as_string: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{0,100}$")] | None = None
+    as_bool: bool | None = None
+    as_sym_int: _IntName | None = None
+    as_sym_float: _FloatName | None = None
+    as_sym_bool: _BoolName | None = None
+
+
 class Argument(OneOf):
     """A value handed to a node. Graphs, objects, operators and pickles are no fields here, and so refused."""
 
@@ -93,8 +108,8 @@ def _no_objects(values: dict[str, object]) -> dict[str, object]:
 
 
 class Graph(Schema):
-    inputs: list[Argument]
-    outputs: list[Argument]
+    inputs: list[Value]
+    outputs: list[Value]
     nodes: Annotated[list[_Node], Field(max_length=MAX_NODES)]
     tensor_values: dict[Identifier, TensorMeta]
     sym_int_values: dict[Identifier, SymInt]

@@ -11,16 +11,16 @@ from pydantic import AfterValidator, Field, ValidationError
 from worker.archive.containers import check_inputs, check_outputs
 from worker.archive.errors import ArchiveError, Code, shown
 from worker.archive.expressions import check_symbol
-from worker.archive.graph import Argument, Graph, TensorName
+from worker.archive.graph import Graph, TensorName, Value
 from worker.archive.names import Identifier, Path, Schema
 from worker.archive.payloads import Payloads
-from worker.archive.tensors import Integer, OneOf, Real
+from worker.archive.tensors import Integer, OneOf
 
 SCHEMA_MAJOR = 8
 
 
-class _Value(Schema):
-    arg: Argument
+class _UserValue(Schema):
+    arg: Value
 
 
 class _Parameter(Schema):
@@ -39,21 +39,13 @@ class _Constant(Schema):
     tensor_constant_name: Path
 
 
-class _Literal(OneOf):
-    as_none: bool | None = None
-    as_int: Integer | None = None
-    as_float: Real | None = None
-    as_string: str | None = None
-    as_bool: bool | None = None
-
-
 class _LiteralInput(Schema):
     name: Identifier
-    value: _Literal
+    value: Value
 
 
 class _Input(OneOf):
-    user_input: _Value | None = None
+    user_input: _UserValue | None = None
     parameter: _Parameter | None = None
     buffer: _Buffer | None = None
     tensor_constant: _Constant | None = None
@@ -71,7 +63,7 @@ class _InputMutation(Schema):
 
 
 class _Output(OneOf):
-    user_output: _Value | None = None
+    user_output: _UserValue | None = None
     buffer_mutation: _BufferMutation | None = None
     user_input_mutation: _InputMutation | None = None
 
@@ -82,8 +74,8 @@ class _Signature(Schema):
 
 
 class _CallSignature(Schema):
-    inputs: list[Argument]
-    outputs: list[Argument]
+    inputs: list[Value]
+    outputs: list[Value]
     in_spec: Annotated[str, AfterValidator(check_inputs)]
     out_spec: Annotated[str, AfterValidator(check_outputs)]
     forward_arg_names: list[Identifier] | None = None

@@ -1,0 +1,155 @@
+"""Ways in which a forged archive makes `torch.export.load` or the loaded program run code: the payload touches a marker file.
+
+Each takes the entries of an honest archive and the marker's path. None uses anything but what the file format offers.
+"""
+
+import builtins
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from tests.worker.archive.forging import Entries, edited
+
+WEIGHTS = "data/weights/model_weights_config.json"
+CONSTANTS = "data/constants/model_constants_config.json"
+Attack = Callable[[Entries, str], None]
+
+
+class _Payload:
+    def __init__(self, marker: str) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return builtins.open, (self.marker, "w")
+
+
+def _pickle(marker: str) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(_Payload(marker), buffer)
+    return buffer.getvalue()
+
+
+def example_inputs(entries: Entries, marker: str) -> None:
+    """torch tries weights only, and falls back to running the pickle."""
+    entries["data/sample_inputs/model.pt"] = _pickle(marker)
+
+
+def pickled_weight(entries: Entries, marker: str) -> None:
+    with edited(entries, WEIGHTS) as weights:
+        weights["config"]["conv.weight"]["use_pickle"] = True
+        record = weights["config"]["conv.weight"]["path_name"]
+    entries[f"data/weights/{record}"] = _pickle(marker)
+
+
+def legacy_weights(entries: Entries, marker: str) -> None:
+    entries["data/weights/model.pt"] = _pickle(marker)
+
+
+def legacy_constants(entries: Entries, marker: str) -> None:
+    entries["data/constants/model.pt"] = _pickle(marker)
+
+
+def opaque_constant(entries: Entries, marker: str) -> None:
+    import pickle
+
+    with edited(entries, CONSTANTS) as constants:
+        constants["config"]["shift"].update(path_name="opaque_obj_0", use_pickle=True, tensor_meta=None)
+    entries["data/constants/opaque_obj_0"] = pickle.dumps(_Payload(marker))
+
+
+def symbolic_size(entries: Entries, marker: str) -> None:
+    """torch hands the text to sympify, which evaluates it."""
+    with edited(entries) as program:
+        size = program["graph_module"]["graph"]["tensor_values"]["x"]["sizes"][0]
+        size["as_expr"]["expr_str"] = f"__import__('builtins').open({marker!r}, 'w') and Symbol('s77', integer=True)"
+
+
+def tree_spec(entries: Entries, marker: str) -> None:
+    """An enum in the context of a container is imported by name: `evil` lies on the path of the proof."""
+    context = json.dumps({"__enum__": True, "fqn": "evil:Colour", "name": "RED"})
+    spec = {"type": "builtins.tuple", "context": context, "children_spec": []}
+    with edited(entries) as program:
+        program["graph_module"]["module_call_graph"][0]["signature"]["out_spec"] = json.dumps([1, spec])
+
+
+def guards_code(entries: Entries, marker: str) -> None:
+    with edited(entries) as program:
+        program["guards_code"] = [f"open({marker!r}, 'w')"]
+
+
+def from_file(entries: Entries, marker: str) -> None:
+    """The operator maps a file of the host; with `shared` it creates one."""
+    with edited(entries) as program:
+        graph = program["graph_module"]["graph"]
+        graph["tensor_values"]["stolen"] = graph["tensor_values"]["c_shift"]
+        arguments = {"filename": {"as_string": marker}, "shared": {"as_bool": True}, "size": {"as_int": 8}}
+        node = {
+            "target": "torch.ops.aten.from_file.default",
+            "inputs": [{"name": name, "arg": arg, "kind": 1} for name, arg in arguments.items()],
+            "outputs": [{"as_tensor": {"name": "stolen"}}],
+            "metadata": {},
+            "is_hop_single_tensor_return": None,
+            "name": "stolen",
+        }
+        graph["nodes"].insert(0, node)
+
+
+def constant_string(entries: Entries, marker: str) -> None:
+    """A constant input is pasted between quotes into the code that checks the inputs, where examples of them are given."""
+    text = {"as_string": f"' or open({marker!r}, 'w') or '"}
+    leaf: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
+    with edited(entries) as program:
+        module = program["graph_module"]
+        module["graph"]["inputs"].append(text)
+        module["signature"]["input_specs"].append({"constant_input": {"name": "mode", "value": text}})
+        signature = module["module_call_graph"][0]["signature"]
+        signature["forward_arg_names"] = ["x", "mode"]
+        version, spec = json.loads(signature["in_spec"])
+        spec["children_spec"][0]["children_spec"].append(leaf)
+        signature["in_spec"] = json.dumps([version, spec])
+    # The honest example has one input.
+    buffer = io.BytesIO()
+    torch.save(((torch.ones(2, 1, 4, 4), "mode"), {}), buffer)
+    entries["data/sample_inputs/model.pt"] = buffer.getvalue()
+
+
+def argument_name(entries: Entries, marker: str) -> None:
+    """Names of arguments are pasted into generated code, twice; the second time closes the string that the first opens."""
+    name = f"x):\n  0\nopen({marker!r}, 'w')\n'''\ndef rest(self):\n    0 #"
+    with edited(entries) as program:
+        program["graph_module"]["module_call_graph"][0]["signature"]["forward_arg_names"] = [name]
+
+
+def keyword_name(entries: Entries, marker: str) -> None:
+    """So are the keys of the keyword arguments."""
+    leaf: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
+    keywords = {
+        "type": "builtins.dict",
+        "context": json.dumps([f"': open({marker!r}, 'w'), '"]),
+        "children_spec": [leaf],
+    }
+    positional = {"type": "builtins.tuple", "context": "null", "children_spec": []}
+    spec = {"type": "builtins.tuple", "context": "null", "children_spec": [positional, keywords]}
+    with edited(entries) as program:
+        signature = program["graph_module"]["module_call_graph"][0]["signature"]
+        signature["in_spec"] = json.dumps([1, spec])
+
+
+# The code of the refusal; None where the dangerous part is dropped and the rest is an honest program.
+ATTACKS: dict[str, tuple[Attack, str | None]] = {
+    "example_inputs": (example_inputs, None),
+    "pickled_weight": (pickled_weight, "pickle_refused"),
+    "legacy_weights": (legacy_weights, "pickle_refused"),
+    "legacy_constants": (legacy_constants, "pickle_refused"),
+    "opaque_constant": (opaque_constant, "pickle_refused"),
+    "symbolic_size": (symbolic_size, "expression_refused"),
+    "tree_spec": (tree_spec, "container_refused"),
+    "guards_code": (guards_code, None),
+    "from_file": (from_file, "operator_refused"),
+    "constant_string": (constant_string, "program_refused"),
+    "argument_name": (argument_name, "program_refused"),
+    "keyword_name": (keyword_name, "container_refused"),
+}

@@ -1,0 +1,32 @@
+"""Archives taken apart, changed and put together again, as an attacker would."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_STORED, ZipFile
+
+Entries = dict[str, bytes]
+
+
+def entries_of(archive: Path) -> Entries:
+    """The bytes of every entry, named without the root folder."""
+    with ZipFile(archive) as file:
+        return {name.split("/", 1)[1]: file.read(name) for name in file.namelist()}
+
+
+def write(entries: Entries, target: Path, *, root: str = "model", compression: int = ZIP_STORED) -> Path:
+    """A zip with these entries below one root folder."""
+    with ZipFile(target, "w", compression) as file:
+        for name, content in entries.items():
+            file.writestr(f"{root}/{name}", content)
+    return target
+
+
+@contextmanager
+def edited(entries: Entries, name: str = "models/model.json") -> Iterator[Any]:
+    """A JSON entry to change in place."""
+    document = json.loads(entries[name])
+    yield document
+    entries[name] = json.dumps(document).encode()
