@@ -1,8 +1,5 @@
 """Connections to the store, blocking and asynchronous, by one address."""
 
-from collections.abc import Iterable
-from typing import Any
-
 import redis
 import redis.asyncio
 from redis.backoff import ConstantBackoff
@@ -27,9 +24,3 @@ def connect(url: str, patience: float | None = None) -> redis.Redis:
 def connect_async(url: str) -> redis.asyncio.Redis:
     """The asyncio twin of `connect`."""
     return redis.asyncio.Redis.from_url(url, health_check_interval=30)
-
-
-def texts(reply: Iterable[Any]) -> list[str]:
-    """The strings of a reply."""
-    # Any: redis-py's types also hold the replies of clients that decode
-    return [value.decode() for value in reply]

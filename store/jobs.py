@@ -27,9 +27,9 @@ from typing import Any, Literal, NamedTuple, cast
 import redis
 
 from store import names
-from store.connection import texts
 from store.errors import Conflict, NotFound
 from store.record import ENDED, JobRecord, Json, Status, decode, encode
+from store.replies import texts
 
 RESULT_TTL = 24 * 3600
 FAILURE_TTL = 7 * 24 * 3600
@@ -38,7 +38,7 @@ LOSSES_ALLOWED = 1
 Written = Literal["written", "cancel", "fenced"]
 # `Jobs.list` takes the name of the built-in inside the class.
 Records = list[JobRecord]
-Ids = list[str]
+Ids = Sequence[str]
 
 
 class State(NamedTuple):
@@ -146,16 +146,19 @@ class Jobs:
         fields = {"result": result, "problem": problem}
         return self._change(id, ["running", "cancelling"], attempt, status, fields)
 
-    def requeue(self, id: str, attempt: int) -> JobRecord:
-        """Give up an attempt whose process is lost; the record then is queued, failed or cancelled, or was not ours."""
+    def requeue(self, id: str, attempt: int, *, lost: bool = True) -> JobRecord:
+        """Give up an attempt; the record then is queued, failed or cancelled, or was not ours.
+
+        Not `lost`: its process was stopped on purpose, which does not count against the job.
+        """
         record = self.get(id)
-        if record.losses < LOSSES_ALLOWED:
-            again = {"losses": record.losses + 1, "worker": None, "started_at": None, "progress": None}
+        losses = record.losses + lost
+        if losses <= LOSSES_ALLOWED:
+            again = {"losses": losses, "worker": None, "started_at": None, "progress": None}
             self._change(id, ["running"], attempt, "queued", again)
         else:
-            lost = {"losses": record.losses + 1, "problem": WORKER_LOST}
-            self._change(id, ["running"], attempt, "failed", lost)
-        self._change(id, ["cancelling"], attempt, "cancelled", {"losses": record.losses + 1})
+            self._change(id, ["running"], attempt, "failed", {"losses": losses, "problem": WORKER_LOST})
+        self._change(id, ["cancelling"], attempt, "cancelled", {"losses": losses})
         return self.get(id)
 
     def cancel(self, id: str) -> JobRecord:

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from store import names
-from store.connection import texts
+from store.replies import texts
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,14 @@ def test_job_when_it_loses_a_second_process_then_fails_and_may_be_sent_again(job
     assert jobs.start(id, "a") is None
 
 
+def test_job_when_its_process_is_stopped_on_purpose_then_that_counts_for_nothing(jobs: Jobs) -> None:
+    id = jobs.create({}).id
+    for _ in range(3):
+        jobs.requeue(id, jobs.start(id, "a") or 0, lost=False)
+
+    assert (jobs.get(id).status, jobs.get(id).losses) == ("queued", 0)
+
+
 def test_job_when_lost_while_it_is_cancelled_then_is_cancelled(jobs: Jobs) -> None:
     id = jobs.create({}).id
     attempt = jobs.start(id, "a") or 0

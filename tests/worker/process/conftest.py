@@ -1,0 +1,144 @@
+"""Real workers: processes with children, on a real store."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+
+from store.connection import connect
+from store.embedded import EmbeddedServer
+from store.jobs import Jobs
+from store.queue import enqueue_job
+from store.record import JobRecord, Json
+from store.workers import Workers
+
+REQUEST: Json = {"model": "m", "layer": "l", "dataset": "d", "methods": ["gradient"], "timeout": 60}
+PATIENCE = 30.0
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for it, and fail after a generous time."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} s: {what}"
+        time.sleep(0.02)
+
+
+class Running:
+    """A worker's process."""
+
+    def __init__(self, url: str, state: Path, name: str, engine: str, queue: str, settings: dict[str, str]) -> None:
+        variables = {"UNITRANK_HEARTBEAT": "0.2", "UNITRANK_HEARTBEAT_GRACE": "1", **settings}
+        command = [sys.executable, "-m", "worker", "--name", name, "--queue", queue, "--engine", f"tests.worker.engines:{engine}"]
+        self.name = name
+        self.process = subprocess.Popen(
+            command, env={**os.environ, **variables, "REDIS_URL": url, "UNITRANK_STATE": str(state)}, stdin=subprocess.DEVNULL
+        )
+
+    def child(self) -> int:
+        """Its child's process."""
+        children = psutil.Process(self.process.pid).children()
+        assert len(children) == 1
+        return children[0].pid
+
+    def end(self) -> None:
+        """Whatever it does, it ends, and its child with it."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+class Bench:
+    """A store with workers on it."""
+
+    def __init__(self, url: str, connection: redis.Redis, state: Path) -> None:
+        self.url = url
+        self.connection = connection
+        self.state = state
+        self.jobs = Jobs(connection)
+        self.workers: list[Running] = []
+
+    def start(
+        self, name: str = "w", engine: str = "Scripted", queue: str = "jobs", *, wait: bool = True, **settings: str
+    ) -> Running:
+        """A worker that is ready."""
+        worker = Running(self.url, self.state, name, engine, queue, settings)
+        self.workers.append(worker)
+        if wait:
+            until(lambda: name in [each.name for each in Workers(self.connection).list()], f"{name} is ready")
+        return worker
+
+    def submit(self, *script: list[object], **fields: object) -> str:
+        """A job that does as the script says."""
+        record = self.jobs.create({**REQUEST, "metadata": {"do": list(script)}, **fields})
+        enqueue_job(self.connection, record)
+        return record.id
+
+    def status(self, id: str) -> str:
+        return self.jobs.get(id).status
+
+    def ended(self, id: str) -> JobRecord:
+        """The job once it has ended."""
+        until(lambda: self.jobs.get(id).ended, f"{id} ends")
+        return self.jobs.get(id)
+
+    def running(self, id: str) -> None:
+        until(lambda: self.status(id) != "queued", f"{id} runs")
+
+    def summary(self, id: str) -> Json:
+        """What the job's engine said."""
+        from store.blobs import Blobs
+        from store.results import Results
+        from store.settings import Settings
+
+        record = self.ended(id)
+        assert record.status == "succeeded", record.problem
+        settings = Settings(state=self.state)
+        results = Results(self.connection, Blobs.of(settings), settings)
+        summary: Json = results.summary(record.result)  # type: ignore[arg-type]
+        return summary
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.end()
+
+
+@pytest.fixture(scope="module")
+def shared(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """One worker for a module's tests that leave it alive."""
+    with connect(server.url) as connection:
+        connection.flushall()
+        bench = Bench(server.url, connection, tmp_path_factory.mktemp("state"))
+        try:
+            bench.start()
+            yield bench
+        finally:
+            bench.close()
+
+
+@pytest.fixture
+def bench(redis_url: str, connection: redis.Redis, tmp_path: Path) -> Iterator[Bench]:
+    """A store of its own kind for tests that kill workers; no worker yet."""
+    bench = Bench(redis_url, connection, tmp_path)
+    try:
+        yield bench
+    finally:
+        bench.close()
+
+
+def gone(pid: int) -> bool:
+    """Whether a process is no more (a zombie is no more)."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+__all__ = ["Bench", "gone", "signal", "until"]

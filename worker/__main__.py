@@ -1,0 +1,95 @@
+"""`python -m worker`: one worker on one queue. This process never imports torch; its child does."""
+
+import argparse
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from uuid import uuid4
+
+from store.blobs import Blobs
+from store.connection import connect
+from store.embedded import socket_url
+from store.jobs import Jobs
+from store.models import Models
+from store.queue import QUEUES, queue_of
+from store.record import Json
+from store.settings import Settings
+from store.workers import Worker, Workers
+from worker.logs import configure
+from worker.process.beats import Beats
+from worker.process.endings import Endings
+from worker.process.handle import ChildHandle, NotStarted
+from worker.process.warm import Seconds, WarmWorker
+from worker.process.watch import START_SECONDS
+from worker.rejection import reject
+
+log = logging.getLogger("unitrank.worker")
+
+KINDS = {"jobs": "job", "inspections": "inspection"}
+# How long the parent waits for a store that is away, before it ends and is started anew.
+PATIENCE = 60.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Work until SIGTERM or SIGINT; a second one does not wait for the job. Returns the exit status."""
+    options = _options(arguments)
+    settings = Settings()
+    configure(settings.log_format)
+    worker = build(settings, KINDS[options.queue], options.name, options.device, options.engine)
+    try:
+        worker.child.start()
+        worker.child.await_ready(START_SECONDS)
+    except NotStarted as error:
+        log.error("event=not_started worker=%s error=%s", options.name, error)
+        worker.child.end()
+        return 1
+    log.info("event=ready worker=%s queue=%s device=%s", options.name, options.queue, options.device)
+    worker.beats.start()
+    worker.work(logging_level="WARNING")
+    return 0
+
+
+def build(settings: Settings, kind: str, name: str, device: str, engine: str) -> WarmWorker:
+    """A worker with all that belongs to it; nothing has been started."""
+    url = settings.redis_url or socket_url(settings.state)
+    connection, hasty = connect(url, PATIENCE), connect(url, 0)
+    kept = settings.result_ttl, settings.failure_ttl
+    models = Models(connection, Blobs.of(settings))
+    waiting = Jobs(connection, *kept)
+    said = Worker(name, QUEUES[kind], device, os.getpid(), socket.gethostname(), time.time(), time.time())
+    hello: Json = {
+        "settings": settings.model_dump(mode="json"),
+        "url": url,
+        "kind": kind,
+        "name": name,
+        "rq_name": f"{name}.{uuid4().hex[:12]}",
+        "device": device,
+    }
+    child = ChildHandle(hello, engine, device)
+    return WarmWorker(
+        queue_of(connection, kind),
+        name=name,
+        rq_name=hello["rq_name"],
+        jobs=Jobs(connection, *kept, kind="inspection" if kind == "inspection" else "job"),
+        glances=Jobs(hasty, *kept, kind="inspection" if kind == "inspection" else "job"),
+        child=child,
+        beats=Beats(Workers(hasty, settings.heartbeat_grace), said, settings.heartbeat, child.memory),
+        endings=Endings(connection, lambda digest, problem: reject(waiting, models, digest, problem)),
+        seconds=Seconds(settings.heartbeat, settings.heartbeat_grace),
+    )
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m worker", description="Run jobs from one queue.")
+    parser.add_argument("--queue", choices=sorted(KINDS), default="jobs", help="what to work on (default: jobs)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda:N (default: cpu)")
+    parser.add_argument("--name", default=f"{socket.gethostname()}-{os.getpid()}", help="what the API calls it")
+    parser.add_argument("--engine", default="worker.engine:TorchEngine", help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""How an error becomes the end of a job: its status and its problem, without a traceback."""
+
+import re
+
+from store.errors import Full, TooLarge
+from store.record import Json, Status
+from worker.errors import Cancelled, EngineError
+
+# After these a CUDA context answers every further call with an error: the process has to go.
+_SPOILED = re.compile(r"device-side assert|illegal memory access|CUDA error|CUDNN_STATUS", re.IGNORECASE)
+
+
+def problem(code: str, detail: str, *, title: str | None = None, status: int = 422, retryable: bool = False) -> Json:
+    """A problem as a record holds it."""
+    title = title or code.replace("_", " ").capitalize()
+    return {"code": code, "title": title, "detail": detail, "status": status, "retryable": retryable}
+
+
+def ending(error: Exception) -> tuple[Status, Json | None]:
+    """What a job ends with that raised this."""
+    if isinstance(error, Cancelled):
+        return "cancelled", None
+    return "failed", _problem_of(error)
+
+
+def spoils_process(error: Exception) -> bool:
+    """Whether nothing can be computed in this process any more."""
+    return _SPOILED.search(str(error)) is not None
+
+
+def _problem_of(error: Exception) -> Json:
+    if isinstance(error, EngineError):
+        return problem(error.code, error.detail, retryable=error.retryable)
+    if isinstance(error, TooLarge):
+        return problem("result_too_large", f"the result is too large: {error}")
+    if isinstance(error, Full):
+        return problem("storage_full", f"the result could not be stored: {error}", status=503, retryable=True)
+    if _is_out_of_memory(error):
+        return problem("out_of_memory", "the memory of the device was not enough", status=500)
+    return problem("internal", "an error of ours; its details are in the worker's log", status=500)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # By name: torch.OutOfMemoryError, without importing torch where it is not in use.
+    return isinstance(error, MemoryError) or "OutOfMemoryError" in {kind.__name__ for kind in type(error).__mro__}

@@ -1,0 +1,55 @@
+"""Says every few seconds that the worker is alive, and what it does."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import redis
+
+from store.workers import Worker, Workers
+
+log = logging.getLogger("unitrank.worker")
+
+
+class Beats:
+    """A thread of its own: an idle worker blocks in the queue for minutes."""
+
+    def __init__(self, workers: Workers, worker: Worker, every: float, memory: Callable[[], int]) -> None:
+        self._workers = workers
+        self._worker = worker
+        self._every = every
+        self._memory = memory
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="beats", daemon=True)
+
+    def start(self) -> None:
+        """Begin, with a first beat."""
+        self._beat()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and leave the register."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._workers.leave(self._worker.name)
+
+    def working_on(self, job: str | None, models: list[str]) -> None:
+        """Tell at once: a running record whose worker says that it does something else is given up."""
+        with self._lock:
+            self._worker = replace(self._worker, job=job, models=models)
+        self._beat()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every):
+            self._beat()
+
+    def _beat(self) -> None:
+        with self._lock:
+            worker = replace(self._worker, memory=self._memory())
+            try:
+                self._workers.beat(worker)
+            except redis.exceptions.RedisError as error:
+                log.warning("event=beat_lost worker=%s error=%s", worker.name, error)

@@ -1,0 +1,128 @@
+"""The child process: loads the engine, then runs one job after another, for as long as its parent lives."""
+
+import argparse
+import importlib
+import logging
+import resource
+import signal
+import socket
+from collections.abc import Sequence
+
+from rq import Worker
+from rq.executions import Execution
+from rq.serializers import JSONSerializer
+
+from store.blobs import Blobs
+from store.connection import connect
+from store.jobs import Jobs
+from store.models import Models
+from store.queue import SafeJob, queue_of
+from store.rates import Rates
+from store.record import Json
+from store.results import Results
+from store.settings import Settings
+from store.tether import die_with_parent
+from worker.engine import Engine
+from worker.logs import configure
+from worker.process.channel import Channel, Closed
+from worker.process.handle import device_inside
+from worker.process.no_alarm import NoAlarm
+from worker.tasks import DESK, Desk
+
+log = logging.getLogger("unitrank.child")
+
+# How long the end of a job waits for a store that is away.
+COMMIT_PATIENCE = 60.0
+
+
+class Performer(Worker):
+    """RQ's worker as far as it runs inside the child."""
+
+    death_penalty_class = NoAlarm
+    log_result_lifespan = False
+    log_job_description = False
+
+
+def serve(channel: Channel, hello: Json, engine: Engine) -> None:
+    """Run what the parent sends until it sends no more."""
+    settings = Settings.model_validate(hello["settings"])
+    desk = open_desk(settings, hello, engine)
+    DESK.set(desk)
+    queue = queue_of(desk.connection, hello["kind"])
+    performer = Performer(
+        [queue],
+        name=hello["rq_name"],
+        connection=desk.connection,
+        job_class=SafeJob,
+        serializer=JSONSerializer,
+        prepare_for_work=False,
+    )
+    performer._is_horse = True
+    channel.send({"ready": True, "models": engine.warm()})
+    while not desk.spoiled:
+        task = channel.receive()
+        assert task is not None
+        job = SafeJob.fetch(task["job"], connection=desk.connection, serializer=JSONSerializer)
+        performer.execution = Execution.fetch(task["execution"], job.id, connection=desk.connection)
+        performer.perform_job(job, queue)
+        channel.send({"done": job.id, "models": engine.warm(), "leaving": desk.spoiled})
+
+
+def open_desk(settings: Settings, hello: Json, engine: Engine) -> Desk:
+    """Everything that the tasks work with."""
+    url = str(hello["url"])
+    connection, hasty = connect(url, COMMIT_PATIENCE), connect(url, 0)
+    kept = settings.result_ttl, settings.failure_ttl
+    blobs = Blobs.of(settings)
+    return Desk(
+        worker=hello["name"],
+        device=hello["device"],
+        connection=connection,
+        jobs=Jobs(connection, *kept),
+        inspections=Jobs(connection, *kept, kind="inspection"),
+        progress=Jobs(hasty, *kept),
+        models=Models(connection, blobs),
+        results=Results(connection, blobs, settings),
+        rates=Rates(connection),
+        engine=engine,
+    )
+
+
+def load_engine(place: str, settings: Settings, device: str) -> Engine:
+    """What `module:name` names, called with the settings and the device. Only the command line says which."""
+    module, _, name = place.partition(":")
+    engine: Engine = getattr(importlib.import_module(module), name)(settings, device)
+    return engine
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The process's way from its start to its end."""
+    parser = argparse.ArgumentParser(prog="worker.process.child")
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--engine", required=True)
+    options = parser.parse_args(arguments)
+    die_with_parent(signal.SIGKILL, options.parent)
+    # Only the parent decides when a job stops, and it has a signal that cannot be missed.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    channel = Channel(socket.socket(fileno=options.fd))
+    try:
+        hello = channel.receive()
+        assert hello is not None
+        settings = Settings.model_validate(hello["settings"])
+        configure(settings.log_format)
+        _limit_memory(settings.child_memory_bytes if hello["kind"] == "inspection" else 0)
+        serve(channel, hello, load_engine(options.engine, settings, device_inside(hello["device"])))
+    except Closed:
+        log.info("event=parent_gone")
+
+
+def _limit_memory(bytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if bytes:
+        resource.setrlimit(resource.RLIMIT_AS, (bytes, bytes))
+
+
+if __name__ == "__main__":
+    main()

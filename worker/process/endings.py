@@ -1,0 +1,61 @@
+"""What becomes of a record when the child that ran it was killed or died: the parent's part of the truth."""
+
+import logging
+from collections.abc import Callable
+
+import redis
+
+from store.jobs import Jobs
+from store.queue import push
+from store.record import JobRecord, Json
+from worker.ending import problem
+from worker.process.watch import Verdict, Watch
+
+log = logging.getLogger("unitrank.worker")
+
+
+class Endings:
+    """`rejected` is told the digest and the problem of a model whose inspection failed here."""
+
+    def __init__(self, connection: redis.Redis, rejected: Callable[[str, Json], None]) -> None:
+        self._redis = connection
+        self._rejected = rejected
+        self._by_verdict: dict[Verdict, Callable[[Jobs, str, int], object]] = {
+            "cancelled": lambda jobs, id, attempt: jobs.finish(id, attempt, "cancelled"),
+            "timed_out": self._time_out,
+            "lost": lambda jobs, id, attempt: jobs.requeue(id, attempt),
+            "stopped": lambda jobs, id, attempt: jobs.requeue(id, attempt, lost=False),
+            "given_up": lambda jobs, id, attempt: None,
+        }
+
+    def settle(self, watch: Watch, worker: str, verdict: Verdict) -> None:
+        """Put the record right; what the child or anybody else has written before stands."""
+        jobs = watch.jobs
+        known = jobs.get_many([watch.id])
+        if not known:
+            return
+        if known[0].status == "queued" and known[0].attempt == watch.attempt - 1:
+            # It died between the queue and the start: that counts as a run, or it could go on for ever.
+            jobs.start(watch.id, worker)
+        self._by_verdict[verdict](jobs, watch.id, watch.attempt)
+        self._follow(jobs, jobs.get(watch.id), watch.attempt)
+
+    def put_back(self, watch: Watch) -> None:
+        """The child never was able to take the job: back to where it was."""
+        for record in watch.jobs.get_many([watch.id]):
+            if record.status == "queued":
+                push(self._redis, watch.jobs, record, front=True)
+
+    def _follow(self, jobs: Jobs, record: JobRecord, attempt: int) -> None:
+        log.warning("event=settled %s=%s attempt=%s status=%s", jobs.kind, record.id, attempt, record.status)
+        if record.attempt != attempt:
+            return
+        if record.status == "queued":
+            push(self._redis, jobs, record, front=True)
+        if jobs.kind == "inspection" and record.problem is not None:
+            self._rejected(str(record.request["digest"]), record.problem)
+
+    def _time_out(self, jobs: Jobs, id: str, attempt: int) -> None:
+        seconds = jobs.get(id).timeout
+        what = problem("timed_out", f"not done within the {seconds:g} s that were allowed", status=504)
+        jobs.finish(id, attempt, "timed_out", problem=what)

@@ -1,0 +1,179 @@
+"""RQ's worker with one long-lived child instead of a fork for each job.
+
+    queue ──▶ WarmWorker ── job, execution ──▶ child: perform_job ──▶ worker.tasks
+              (no torch)  ◀────── done ───────
+                  │
+                  └─ every 0.15 s: has the record been cancelled, is its time over, is the child alive?
+
+Forking after torch has run hangs, and with CUDA it is an error; a process for each job loads every model again. Here
+models stay warm, a crash or a hang in native code costs the child only, and a killed child gives all its memory back.
+Popping, registries, the stop command and the drain at SIGTERM remain RQ's.
+"""
+
+import logging
+import math
+import time
+from typing import Any, NamedTuple
+
+import redis
+from rq import Queue, Worker
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.timeouts import HorseMonitorTimeoutException
+
+from store.jobs import Jobs
+from store.queue import Forged, SafeJob
+from store.record import Json
+from worker.process.beats import Beats
+from worker.process.channel import Closed
+from worker.process.endings import Endings
+from worker.process.handle import ChildHandle
+from worker.process.no_alarm import NoAlarm
+from worker.process.watch import Verdict, Watch
+
+log = logging.getLogger("unitrank.worker")
+
+POLL_SECONDS = 0.15
+
+
+class Seconds(NamedTuple):
+    """How often a worker says that it is alive, and how much longer it may be silent."""
+
+    heartbeat: float
+    grace: float
+
+
+class WarmWorker(Worker):
+    """Listens on one queue: popping from several loses jobs (rq#2079)."""
+
+    death_penalty_class = NoAlarm
+    log_job_description = False
+
+    def __init__(
+        self,
+        queue: Queue,
+        *,
+        name: str,
+        rq_name: str,
+        jobs: Jobs,
+        glances: Jobs,
+        child: ChildHandle,
+        beats: Beats,
+        endings: Endings,
+        seconds: Seconds,
+    ) -> None:
+        """`rq_name` is one that no other process ever had; `glances` reads records without waiting for the store."""
+        super().__init__(
+            [queue],
+            name=rq_name,
+            connection=queue.connection,
+            job_class=SafeJob,
+            serializer=JSONSerializer,
+            job_monitoring_interval=max(1, int(seconds.heartbeat)),
+        )
+        self._called = name
+        self._jobs = jobs
+        self._glances = glances
+        self.child = child
+        self.beats = beats
+        self._endings = endings
+        self._lost_after = math.ceil(seconds.heartbeat + seconds.grace)
+        self._watch: Watch | None = None
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        """Hand the job to the child, which is there already unless it has just died."""
+        self.child.start()
+        self._horse_pid = self.child.pid
+        self._watch = self._watch_of(job)
+        assert self.execution is not None
+        self.beats.working_on(self._watch.id, self.child.models)
+        try:
+            self.child.send({"job": job.id, "execution": self.execution.id})
+        except Closed:
+            log.warning("event=child_gone worker=%s", self._called)
+
+    def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
+        """The child's process and 0 when it has done the job, its status as of waitpid(2) when it died.
+
+        Raises HorseMonitorTimeoutException after each interval, as RQ's alarm would, for its heartbeats.
+        """
+        until = time.monotonic() + self.job_monitoring_interval
+        verdict: Verdict | None = None
+        while time.monotonic() < until:
+            try:
+                message = self.child.receive(POLL_SECONDS)
+            except Closed:
+                # After a second SIGTERM RQ kills the child itself.
+                return self._bury("stopped" if self._stop_requested else "lost")
+            if message is not None and "done" in message:
+                return self._done(message)
+            verdict = self._watch.verdict() if self._watch is not None else None
+            if verdict is not None:
+                return self._bury(verdict)
+        raise HorseMonitorTimeoutException
+
+    def get_heartbeat_ttl(self, job: Job) -> int:
+        """Seconds after which RQ gives up an execution; its own choice is a minute more."""
+        return self._lost_after
+
+    def maintain_heartbeats(self, job: Job) -> None:
+        """RQ's; a store that is away is no reason to leave the job alone."""
+        try:
+            super().maintain_heartbeats(job)
+        except redis.exceptions.RedisError as error:
+            log.warning("event=heartbeat_lost worker=%s error=%s", self._called, error)
+
+    def set_current_job_working_time(self, current_job_working_time: float, pipeline: Any = None) -> None:
+        """RQ's; a store that is away is no reason to leave the job alone."""
+        try:
+            super().set_current_job_working_time(current_job_working_time, pipeline)
+        except redis.exceptions.RedisError as error:
+            log.warning("event=working_time_lost worker=%s error=%s", self._called, error)
+
+    def teardown(self) -> None:
+        """End the child and leave both registers."""
+        self.child.end()
+        try:
+            self.beats.stop()
+            super().teardown()  # type: ignore[no-untyped-call]  # RQ's
+        except redis.exceptions.RedisError as error:
+            log.warning("event=left_unnoticed worker=%s error=%s", self._called, error)
+
+    def _watch_of(self, job: Job) -> Watch:
+        assert isinstance(job, SafeJob)
+        try:
+            id = job.record_id
+        except Forged as error:
+            # The child refuses it in its own way; meanwhile there is no record to look at.
+            log.warning("event=forged rq_job=%s error=%s", job.id, error)
+            id = job.id
+        return Watch(self._jobs, self._glances, id, self._called)
+
+    def _done(self, message: Json) -> tuple[int, int, None]:
+        pid = self.child.pid
+        if message.get("leaving"):
+            log.warning("event=child_leaves worker=%s pid=%s", self._called, pid)
+            self.child.end()
+            self.child.start()
+        self._watch = None
+        self.beats.working_on(None, self.child.models)
+        return pid, 0, None
+
+    def _bury(self, verdict: Verdict) -> tuple[int, int, None]:
+        """The child is dead, or has to be: end it, put the record right, and have a new one for the next job."""
+        pid, was_ready = self.child.pid, self.child.ready
+        status = self.child.end() or 1
+        log.warning("event=child_ended worker=%s pid=%s status=%s because=%s", self._called, pid, status, verdict)
+        watch, self._watch = self._watch, None
+        if watch is not None and not was_ready:
+            self._endings.put_back(watch)
+            raise SystemExit("the child ends before it can take a job")
+        if watch is not None:
+            self._endings.settle(watch, self._called, verdict)
+            if verdict != "lost":
+                # RQ then reports a stopped job and not a crash.
+                self._stopped_job_id = self.execution.job_id if self.execution is not None else None
+        if not self._stop_requested:
+            self.child.start()
+        self.beats.working_on(None, self.child.models)
+        return pid, status, None

@@ -1,0 +1,136 @@
+"""The two functions that the queue can call, in the child: run a job, inspect a model. Here every job ends."""
+
+import logging
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import redis
+
+from api_schemas.jobs import JobRequest
+from store.arrivals import model_ready
+from store.jobs import Jobs
+from store.models import Models
+from store.rates import Rates
+from store.record import JobRecord, Json, Status
+from store.results import Results
+from worker.ending import ending, spoils_process
+from worker.engine import Engine
+from worker.errors import Cancelled
+from worker.rejection import reject
+
+log = logging.getLogger("unitrank.tasks")
+
+# Progress is written no more often than this.
+REPORT_SECONDS = 0.2
+
+
+@dataclass
+class Desk:
+    """All that a task needs; a child has one. `connection` is patient: it waits for a store that is away."""
+
+    worker: str
+    device: str
+    connection: redis.Redis
+    jobs: Jobs
+    inspections: Jobs
+    progress: Jobs
+    models: Models
+    results: Results
+    rates: Rates
+    engine: Engine
+    spoiled: bool = False
+
+
+# RQ calls the tasks with an id and nothing else.
+DESK: ContextVar[Desk] = ContextVar("desk")
+
+
+def run_job(id: str) -> None:
+    """Compute a job's result and end the job; nothing where it may not run."""
+    desk = DESK.get()
+    _attempt(desk, desk.jobs, id, lambda record: _compute(desk, record))
+
+
+def inspect_model(id: str) -> None:
+    """Vet an uploaded model and make it ready, or reject it; nothing where that was done."""
+    desk = DESK.get()
+    ended = _attempt(desk, desk.inspections, id, lambda record: _inspect(desk, record))
+    if ended is not None and ended.problem is not None:
+        reject(desk.jobs, desk.models, str(ended.request["digest"]), ended.problem)
+
+
+def _attempt(desk: Desk, jobs: Jobs, id: str, work: Callable[[JobRecord], Json]) -> JobRecord | None:
+    attempt = jobs.start(id, desk.worker)
+    if attempt is None:
+        log.info("event=not_run %s=%s", jobs.kind, id)
+        return None
+    record = jobs.get(id)
+    since = time.monotonic()
+    status: Status = "succeeded"
+    result = problem = None
+    try:
+        result = work(record)
+    except Exception as error:
+        status, problem = ending(error)
+        desk.spoiled = spoils_process(error)
+        log.log(_level(problem), "event=error %s", _names(jobs, record), exc_info=problem is not None)
+    mine = jobs.finish(id, attempt, status, result=result, problem=problem)
+    seconds = time.monotonic() - since
+    log.info("event=ended %s status=%s accepted=%s seconds=%.3f", _names(jobs, record), status, mine, seconds)
+    return jobs.get(id) if mine else None
+
+
+def _compute(desk: Desk, record: JobRecord) -> Json:
+    request = JobRequest.model_validate(record.request)
+    report = _Reporter(desk.progress, record)
+    summary, arrays = desk.engine.run(request, record.resolved, report)
+    manifest = desk.results.put(summary, arrays)
+    _note_speed(desk, summary.get("cost"))
+    return dict(manifest)
+
+
+def _inspect(desk: Desk, record: JobRecord) -> Json:
+    digest = str(record.request["digest"])
+    clean, manifest = desk.engine.inspect(digest)
+    desk.models.ready(digest, manifest, clean)
+    model_ready(desk.connection, desk.jobs, digest)
+    return {"clean": clean}
+
+
+def _note_speed(desk: Desk, cost: object) -> None:
+    if isinstance(cost, dict) and {"flops", "seconds"} <= cost.keys():
+        desk.rates.note(desk.device, float(cost["flops"]), float(cost["seconds"]))
+
+
+def _level(problem: Json | None) -> int:
+    return logging.ERROR if problem is not None and problem["code"] == "internal" else logging.INFO
+
+
+def _names(jobs: Jobs, record: JobRecord) -> str:
+    request = record.resolved.get("request_id", "-")
+    return f"{jobs.kind}={record.id} attempt={record.attempt} request={request}"
+
+
+class _Reporter:
+    """Writes progress a few times a second. Raises Cancelled where the attempt should stop."""
+
+    def __init__(self, jobs: Jobs, record: JobRecord) -> None:
+        self._jobs = jobs
+        self._record = record
+        self._next = 0.0
+
+    def __call__(self, progress: Json) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + REPORT_SECONDS
+        try:
+            written = self._jobs.progress(self._record.id, self._record.attempt, progress)
+        except redis.exceptions.RedisError as error:
+            # A job outlives an outage of the store; only its end has to wait for it.
+            log.warning("event=progress_lost job=%s error=%s", self._record.id, error)
+            return
+        if written != "written":
+            raise Cancelled(f"{self._record.id}: {written}")
