@@ -62,10 +62,12 @@ class _Directory:
         self._left = DIRECTORY_LIMIT + _TAIL
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = offset + (0, self._at, len(self._memory))[whence]
-        if self._at < 0:
-            raise ValueError("a place before the archive's start")
-        return self._at
+        at = offset + (0, self._at, len(self._memory))[whence]
+        if at < 0:
+            # ZipFile looks for this one, as a file would raise it.
+            raise OSError("a place before the archive's start")
+        self._at = at
+        return at
 
     def tell(self) -> int:
         return self._at

@@ -11,6 +11,7 @@ from safetensors.numpy import load
 from store import names
 from store.blobs import Blobs
 from store.errors import Corrupt, Full, NotFound, TooLarge
+from store.replies import texts
 from store.results import Arrays, Results
 from store.settings import MiB, Settings
 
@@ -111,7 +112,7 @@ def test_put_when_it_fails_leaves_nothing(
     monkeypatch.setattr(results._chunks, "put", lambda data, *rest: put(data, *rest) if len(data) < MiB else fail())
     with pytest.raises(OSError, match="cut"):
         results.put(SUMMARY, ARRAYS)
-    for noted in connection.zrange(names.result_blobs(), 0, -1):
+    for noted in texts(connection.zrange(names.result_blobs(), 0, -1)):
         connection.zadd(names.result_blobs(), {noted: 1})
     results.sweep()
 
