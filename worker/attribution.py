@@ -1,0 +1,283 @@
+"""The main pass: every example walks its path once, and every method of the job takes what it needs."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from api_schemas.methods import MethodBase
+from worker.baselines import Baselines, Inputs
+from worker.errors import EngineError
+from worker.fills import expanded
+from worker.methods import METHODS, Batch, Method, Point
+from worker.program.split import Live
+from worker.statistics import Sums
+from worker.targets import Fixed
+from worker.work import Work
+
+STAGE = "attribution"
+
+
+@dataclass(frozen=True)
+class Members:
+    """The examples of the main pass in order, and the clusters that each belongs to.
+
+    An example is passed once however many clusters it is in, unless its baseline depends on the cluster.
+    """
+
+    rows: np.ndarray
+    groups: np.ndarray | None
+    """The cluster of each example, where its baseline depends on it."""
+    example: np.ndarray
+    """Of each membership the example, ascending."""
+    cluster: np.ndarray
+    side: np.ndarray
+
+    @classmethod
+    def of(cls, work: Work, grouped: bool) -> "Members":
+        rows = np.concatenate([cluster.rows for cluster in work.clusters])
+        cluster = np.repeat(np.arange(len(work.clusters)), [len(cluster.rows) for cluster in work.clusters])
+        side = np.concatenate([halves.sides for halves in work.halves])
+        if grouped:
+            return cls(rows, cluster, np.arange(len(rows)), cluster, side)
+        unique, example = np.unique(rows, return_inverse=True)
+        order = np.argsort(example, kind="stable")
+        return cls(unique, None, example[order], cluster[order], side[order])
+
+    def within(self, start: int, stop: int) -> slice:
+        """The memberships of these examples."""
+        return slice(*np.searchsorted(self.example, [start, stop]))
+
+    def batches(self, size: int) -> Iterator[tuple[int, int, int | None]]:
+        """Ranges of examples of at most this size; where baselines depend on the cluster, of one cluster each."""
+        bounds = [0, len(self.rows)] if self.groups is None else [0, *np.flatnonzero(np.diff(self.groups)) + 1, len(self.rows)]
+        for begin, end in pairwise(bounds):
+            for start in range(begin, end, size):
+                yield start, min(start + size, end), None if self.groups is None else int(self.groups[start])
+
+
+@dataclass
+class Scored:
+    """What one method left: sums for each half of each cluster, and what single examples are needed for."""
+
+    entry: MethodBase
+    sums: Sums
+    totals: np.ndarray
+    """The sum of each example's scores."""
+    kept: dict[int, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
+    seconds: float = 0.0
+
+
+@dataclass
+class Attribution:
+    """The main pass's outcome; arrays count examples as `members` does."""
+
+    members: Members
+    scored: dict[str, Scored]
+    f: np.ndarray
+    f_baseline: np.ndarray
+    classes: np.ndarray
+    right: np.ndarray | None
+    flat: np.ndarray
+    """Whether the gradient at the input was exactly zero; all False where no method looked."""
+    at_baseline: np.ndarray
+    """Whether the example is its own baseline."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """One batch at both ends of its path."""
+
+    x: Inputs
+    baseline: Inputs
+    fixed: Fixed
+    input: Point
+    start: Point
+    f: Tensor
+    f_baseline: Tensor
+    output: Tensor
+    live: Live
+
+
+def score_key(entry: MethodBase) -> str:
+    """The same for entries with the same scores: the statistic and the id do not matter, but noise goes by its id."""
+    return entry.model_dump_json(exclude={"statistic"} if entry.name == "random" else {"statistic", "id"})
+
+
+class MainPass:
+    """Walks all examples; `watch` is shown every batch with its scores (fidelity looks at them there)."""
+
+    def __init__(self, work: Work, baselines: Baselines, entries: list[MethodBase], batch: int) -> None:
+        self.work = work
+        self.baselines = baselines
+        self.batch = batch
+        self.entries = {score_key(entry): entry for entry in entries}
+        self.needs: dict[float, bool] = {0.0: False, 1.0: False}
+        for entry in self.entries.values():
+            for alpha, gradient in METHODS[entry.name].points(entry).items():
+                self.needs[alpha] = self.needs.get(alpha, False) or gradient
+        self.members = Members.of(work, baselines.grouped)
+
+    def plan(self) -> None:
+        """Announces the stage; a point with a gradient costs about three passes of the tail."""
+        gradients = sum(self.needs.values())
+        self.work.meter.plan(STAGE, len(self.members.rows) * len(self.needs), 1.0 + 2.0 * gradients / len(self.needs))
+
+    def run(self, watch: "Watch | None" = None) -> Attribution:
+        """Raises EngineError `non_finite` or `class_out_of_range`."""
+        n = len(self.members.rows)
+        units, slots = self.work.units.count, 2 * len(self.work.clusters)
+        result = Attribution(
+            self.members,
+            {key: Scored(entry, Sums(slots, units, self.work.device), np.zeros(n)) for key, entry in self.entries.items()},
+            *(np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.int64)),
+            right=np.zeros(n, dtype=bool),
+            flat=np.zeros(n, dtype=bool),
+            at_baseline=np.zeros(n, dtype=bool),
+        )
+        for start, stop, cluster in self.members.batches(self.batch):
+            self._batch(result, start, stop, cluster, watch)
+            self.work.meter.advance(STAGE, (stop - start) * len(self.needs))
+        return result
+
+    def _batch(self, result: Attribution, start: int, stop: int, cluster: int | None, watch: "Watch | None") -> None:
+        rows = self.members.rows[start:stop]
+        ends = self._ends(rows, cluster)
+        result.f[start:stop] = ends.f.double().cpu().numpy()
+        result.f_baseline[start:stop] = ends.f_baseline.double().cpu().numpy()
+        result.classes[start:stop] = ends.fixed.classes.cpu().numpy()
+        right = self.work.right(ends.output, self.work.examples.labels(rows))
+        if right is None:
+            result.right = None
+        elif result.right is not None:
+            result.right[start:stop] = right.cpu().numpy()
+        if ends.input.gradient is not None:
+            result.flat[start:stop] = (ends.input.gradient.flatten(1) == 0).all(1).cpu().numpy()
+        result.at_baseline[start:stop] = _equal(ends.x, ends.baseline).cpu().numpy()
+        scores = self._walk(rows, ends, result)
+        for key, values in scores.items():
+            self._accumulate(result.scored[key], values, start, stop)
+        if watch is not None:
+            watch.see(rows, cluster, start, stop, ends, scores)
+
+    def _ends(self, rows: np.ndarray, cluster: int | None) -> Ends:
+        """The batch at the input and at the baseline, with the gradients that the methods ask for there."""
+        work, split = self.work, self.work.split
+        x = work.examples.inputs(rows)
+        h, live = split.head(x)
+        h = h.detach().requires_grad_(self.needs[1.0])
+        with torch.set_grad_enabled(self.needs[1.0]):
+            output = split.tail(h, live)
+            fixed = work.fix(output.detach(), rows)
+            f = work.score(output, fixed)
+        self._count(len(rows), backward=self.needs[1.0])
+        gradient = torch.autograd.grad(f.sum(), h)[0] if self.needs[1.0] else None
+        baseline = expanded(self.baselines.of(rows, cluster, x), len(rows))
+        start, f_baseline = self._at_baseline(baseline, fixed)
+        _refuse_non_finite("the model's output", f, f_baseline)
+        return Ends(x, baseline, fixed, Point(1.0, h.detach(), gradient), start, f.detach(), f_baseline, output.detach(), live)
+
+    def _at_baseline(self, baseline: Inputs, fixed: Fixed) -> tuple[Point, Tensor]:
+        split, rows = self.work.split, len(fixed.classes)
+        gradient = self.needs[0.0]
+        one = self.baselines.shared and not gradient and all(tensor.is_floating_point() for tensor in baseline)
+        h, live = split.head(tuple(tensor[:1] for tensor in baseline) if one else baseline)
+        h = h.detach().requires_grad_(gradient)
+        with torch.set_grad_enabled(gradient):
+            output = split.tail(h, live)
+            f = self.work.score(output.expand(rows, *output.shape[1:]) if one else output, fixed)
+        self._count(1 if one else rows, backward=gradient)
+        slope = torch.autograd.grad(f.sum(), h)[0] if gradient else None
+        h = h.detach()
+        return Point(0.0, h.expand(rows, *h.shape[1:]) if one else h, slope), f.detach()
+
+    def _walk(self, rows: np.ndarray, ends: Ends, result: Attribution) -> dict[str, Tensor]:
+        """Shows each method its points in ascending order; the scores of each, one row an example, by unit."""
+        batch = Batch(rows, self.work.streams)
+        methods = {key: METHODS[entry.name](entry, batch) for key, entry in self.entries.items()}
+        wanted = {key: METHODS[entry.name].points(entry) for key, entry in self.entries.items()}
+        for point in self._points(ends):
+            for key, method in methods.items():
+                if point.alpha in wanted[key]:
+                    method.visit(point)
+        scores = {}
+        for key, method in methods.items():
+            began = perf_counter()
+            scores[key] = self._units(method)
+            result.scored[key].seconds += perf_counter() - began
+        return scores
+
+    def _units(self, method: Method) -> Tensor:
+        scores = self.work.units.reduce(method.scores())
+        _refuse_non_finite(f"the scores of '{method.entry.id or method.entry.name}'", scores)
+        return scores
+
+    def _points(self, ends: Ends) -> Iterator[Point]:
+        """The path's points; as many of them in one pass as make up a full batch."""
+        yield ends.start
+        inner = sorted(alpha for alpha in self.needs if 0.0 < alpha < 1.0)
+        together = max(1, self.batch // len(ends.f))
+        for first in range(0, len(inner), together):
+            yield from self._inner(inner[first : first + together], ends)
+        yield ends.input
+
+    def _inner(self, alphas: list[float], ends: Ends) -> list[Point]:
+        rows, times, split = len(ends.f), len(alphas), self.work.split
+        inputs = tuple(_between(start, end, alphas) for start, end in zip(ends.baseline, ends.x, strict=True))
+        h, live = split.head(inputs)
+        needed = any(self.needs[alpha] for alpha in alphas)
+        gradients: Sequence[Tensor | None] = [None] * times
+        if needed:
+            h = h.detach().requires_grad_()
+            f = self.work.score(split.tail(h, live), ends.fixed.repeat(times))
+            gradients = torch.autograd.grad(f.sum(), h)[0].chunk(times)
+        self._count(rows * times, backward=needed)
+        return [Point(*values) for values in zip(alphas, h.detach().chunk(times), gradients, strict=True)]
+
+    def _count(self, rows: int, *, backward: bool) -> None:
+        self.work.cost.forward_rows += rows
+        self.work.cost.backward_rows += rows if backward else 0
+
+    def _accumulate(self, scored: Scored, values: Tensor, start: int, stop: int) -> None:
+        chosen = self.members.within(start, stop)
+        slots = torch.from_numpy(2 * self.members.cluster[chosen] + self.members.side[chosen]).to(values.device)
+        positions = torch.from_numpy(self.members.example[chosen] - start).to(values.device)
+        scored.sums.add(slots, values[positions])
+        scored.totals[start:stop] = values.double().sum(1).cpu().numpy()
+        if self.work.request.keep_examples:
+            for position, cluster in zip(positions.tolist(), self.members.cluster[chosen].tolist(), strict=True):
+                if len(scored.kept[cluster]) < self.work.request.keep_examples:
+                    scored.kept[cluster].append(values[position].cpu())
+
+
+class Watch:
+    """Looks at each batch of the main pass while its values are at hand."""
+
+    def see(self, rows: np.ndarray, cluster: int | None, start: int, stop: int, ends: Ends, scores: dict[str, Tensor]) -> None:
+        """One batch: examples `start` to `stop` of the pass, both ends of their paths, and each method's scores by unit."""
+
+
+def _between(start: Tensor, end: Tensor, alphas: list[float]) -> Tensor:
+    """The path's points at these α, one full round of examples after another; integers stay as they are."""
+    if not end.is_floating_point():
+        return end.repeat(len(alphas), *[1] * (end.dim() - 1))
+    return torch.cat([start + alpha * (end - start) for alpha in alphas])
+
+
+def _equal(x: Inputs, baseline: Inputs) -> Tensor:
+    same = [(a == b).flatten(1).all(1) for a, b in zip(x, baseline, strict=True) if a.is_floating_point()]
+    return torch.stack(same).all(0) if same else torch.ones(len(x[0]), dtype=torch.bool)
+
+
+def _refuse_non_finite(what: str, *values: Tensor) -> None:
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in values):
+        raise EngineError(
+            "non_finite",
+            f"{what} became NaN or infinite; look for a division by zero, a logarithm of zero or an overflow in the model, "
+            "or choose another baseline or score",
+        )

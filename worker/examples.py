@@ -1,0 +1,73 @@
+"""The examples of a dataset as the model's inputs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from api_schemas.jobs import JobRequest, Preprocess
+from store.tables import Table
+from worker.errors import EngineError
+from worker.program import Program
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Reads rows of a table, cast and scaled for a model."""
+
+    table: Table
+    program: Program
+    fields: dict[str, str]
+    labels_field: str | None
+    preprocess: Preprocess
+
+    @classmethod
+    def of(cls, table: Table, program: Program, request: JobRequest) -> "Examples":
+        assert request.inputs is not None
+        return cls(table, program, request.inputs, request.labels, request.preprocess)
+
+    def inputs(self, rows: np.ndarray) -> tuple[Tensor, ...]:
+        """The model's inputs for these rows, on its device. Raises EngineError `non_finite`."""
+        return tuple(self.prepare(name, self.table.read(self.fields[name], rows), rows) for name in self.program.inputs)
+
+    def prepare(self, name: str, values: np.ndarray, rows: np.ndarray) -> Tensor:
+        """Raw values of a field as the named input: cast, then (x·scale − mean)/std for real inputs."""
+        dtype = self.program.inputs[name].dtype
+        if not dtype.is_floating_point:
+            return torch.from_numpy(np.ascontiguousarray(values)).to(self.program.device, dtype)
+        tensor = torch.from_numpy(np.ascontiguousarray(_castable(values))).to(self.program.device, dtype)
+        tensor = _scale(tensor, self.preprocess)
+        if not torch.isfinite(tensor).all():
+            row = int(rows[int((~torch.isfinite(tensor.flatten(1))).any(1).nonzero()[0])])
+            raise EngineError("non_finite", f"field '{self.fields[name]}' is NaN or infinite in row {row}; inputs must be finite")
+        return tensor
+
+    def labels(self, rows: np.ndarray) -> Tensor | None:
+        """The labels of these rows as class numbers, or None where the job has none that are numbers."""
+        if self.labels_field is None:
+            return None
+        values = self.table.read(self.labels_field, rows)
+        if values.dtype.kind not in "iub":
+            return None
+        return torch.from_numpy(values.astype(np.int64)).to(self.program.device)
+
+
+def _castable(values: np.ndarray) -> np.ndarray:
+    """torch has no unsigned integers wider than 8 bits that it computes with."""
+    return values.astype(np.float64) if values.dtype.kind == "u" and values.dtype.itemsize > 1 else values
+
+
+def _scale(tensor: Tensor, preprocess: Preprocess) -> Tensor:
+    if preprocess.scale != 1.0:
+        tensor = tensor * _along_axis_1(preprocess.scale, tensor)
+    if preprocess.mean is not None:
+        tensor = tensor - _along_axis_1(preprocess.mean, tensor)
+    if preprocess.std is not None:
+        tensor = tensor / _along_axis_1(preprocess.std, tensor)
+    return tensor
+
+
+def _along_axis_1(value: float | list[float], tensor: Tensor) -> Tensor:
+    factors = torch.as_tensor(value, dtype=tensor.dtype, device=tensor.device)
+    return factors if factors.dim() == 0 else factors.reshape(-1, *[1] * (tensor.dim() - 2))

@@ -1,0 +1,118 @@
+"""Fidelity: for every example some units are replaced once; how close was the sum of their scores to the change of F?"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from api_schemas.ablation import Fidelity
+from api_schemas.results import Difference, FidelityResult
+from worker.attribution import Ends, Watch
+from worker.fills import Fills
+from worker.work import Work
+
+LEVEL = 0.95
+
+
+class FidelityWatch(Watch):
+    """Collects predicted and actual drops of the target while the main pass runs."""
+
+    def __init__(self, work: Work, request: Fidelity, fills: Fills, examples: int, keys: list[str]) -> None:
+        self.work = work
+        self.request = request
+        self.fills = fills
+        self.replaced = max(1, int(request.fraction * work.units.count + 1e-9))
+        self.predicted = {key: np.zeros(examples) for key in keys}
+        self.actual = {key: np.zeros(examples) for key in keys}
+
+    def see(self, rows: np.ndarray, cluster: int | None, start: int, stop: int, ends: Ends, scores: dict[str, Tensor]) -> None:
+        fill = self._fill(rows, cluster, ends)
+        shared: tuple[Tensor, np.ndarray] | None = None
+        for key, values in scores.items():
+            if shared is None or self.request.select == "top":
+                chosen = self._chosen(rows, ends, values)
+                shared = chosen, self._drop(ends, fill, chosen)
+            chosen, drop = shared
+            self.predicted[key][start:stop] = values.double().gather(1, chosen).sum(1).cpu().numpy()
+            self.actual[key][start:stop] = drop
+
+    def _fill(self, rows: np.ndarray, cluster: int | None, ends: Ends) -> Tensor:
+        if self.request.fill == "baseline":
+            return ends.start.h
+        return self.fills.of(self.request.fill, rows, cluster, ends.x)
+
+    def _chosen(self, rows: np.ndarray, ends: Ends, values: Tensor) -> Tensor:
+        """The units that are replaced, one row an example."""
+        if self.request.select == "random":
+            draws = [self.work.streams.generator("fidelity", int(row)).permutation(values.shape[1]) for row in rows]
+            return torch.from_numpy(np.stack(draws)[:, : self.replaced]).to(values.device)
+        if self.request.select == "delta":
+            values = self.work.units.reduce((ends.input.h - ends.start.h).abs())
+        return values.topk(self.replaced, 1).indices
+
+    def _drop(self, ends: Ends, fill: Tensor, chosen: Tensor) -> np.ndarray:
+        mask = torch.zeros(len(chosen), self.work.units.count, dtype=torch.bool, device=chosen.device)
+        mask.scatter_(1, chosen, True)
+        with torch.no_grad():
+            h = torch.where(self.work.units.spread(mask), fill, ends.input.h)
+            f = self.work.score(self.work.split.tail(h, ends.live), ends.fixed)
+        self.work.cost.forward_rows += len(chosen)
+        return np.asarray((ends.f - f).double().cpu().numpy())
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Predicted and actual drops of one ranking."""
+
+    predicted: np.ndarray
+    actual: np.ndarray
+
+    @property
+    def absolute(self) -> np.ndarray:
+        return np.asarray(np.abs(self.predicted - self.actual))
+
+
+def judge(errors: dict[str, Errors], compare: bool) -> dict[str, FidelityResult]:
+    """Each ranking's errors, and where `compare`, how they differ from those of the best other ranking."""
+    results = {}
+    for name, own in errors.items():
+        rival = min((other for other in errors if other != name), key=lambda other: errors[other].absolute.mean(), default=None)
+        results[name] = FidelityResult(
+            mae=float(own.absolute.mean()),
+            mae_of_zero=float(np.abs(own.actual).mean()),
+            bias=float((own.predicted - own.actual).mean()),
+            spearman=spearman(own.predicted, own.actual),
+            **(_against(own.absolute, rival, errors[rival].absolute) if compare and rival else {}),
+        )
+    return results
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
+    """The rank correlation; None for under two values or where one side is constant."""
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return None
+    return float(stats.spearmanr(a, b).statistic)
+
+
+def _against(own: np.ndarray, name: str, other: np.ndarray) -> dict[str, Any]:
+    """Paired and unpaired tests of two error samples of the same examples."""
+    difference = own - other
+    same = not difference.any()
+    return {
+        "against": name,
+        "mann_whitney": float(stats.mannwhitneyu(own, other).pvalue),
+        "wilcoxon": 1.0 if same else float(stats.wilcoxon(difference).pvalue),
+        "mean_difference": _interval(difference),
+    }
+
+
+def _interval(values: np.ndarray) -> Difference:
+    """The mean with its t-interval; without width for a single value."""
+    mean = float(values.mean())
+    if len(values) < 2 or np.ptp(values) == 0:
+        return Difference(value=mean, low=mean, high=mean)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * stats.sem(values))
+    return Difference(value=mean, low=mean - half, high=mean + half)

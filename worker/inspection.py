@@ -1,0 +1,120 @@
+"""Inspection: vets an uploaded archive, proves that the model runs at any batch size, and writes its manifest."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.utils.flop_counter import FlopCounterMode
+
+from api_schemas.models import Layer, Manifest, Port
+from store.record import Json
+from worker.archive import ArchiveError, clean, load
+from worker.errors import EngineError
+from worker.program import Place, Program, Value
+from worker.program.places import reaches
+
+ENGINE = "1"
+"""Changes when the same archive would get another manifest; models are then inspected again."""
+
+
+def inspect(source: Path, target: Path) -> Json:
+    """The manifest of the archive at `source`, whose clean copy is written to `target`.
+
+    Raises EngineError with the code of what is wrong with the archive or the model.
+    """
+    try:
+        clean(source, target)
+        exported = load(target)
+    except ArchiveError as error:
+        raise EngineError(error.code, error.detail) from error
+    return manifest(Program.from_exported(exported)).model_dump(mode="json")
+
+
+def manifest(program: Program) -> Manifest:
+    """What requests are checked against. Raises EngineError where the model does not run at some batch size."""
+    costs = _costs(program)
+    total = sum(costs.values())
+    return Manifest(
+        inputs=[_port(value) for value in program.inputs.values()],
+        outputs=[_port(value) for value in program.outputs.values()],
+        parameters=sum(parameter.numel() for parameter in program.module.parameters()),
+        layers=_layers(program, costs, total),
+        flops=total,
+        differentiable=any(place.at == "output" for place in program.places),
+    )
+
+
+def _port(value: Value) -> Port:
+    return Port(name=value.name, dtype=str(value.dtype).removeprefix("torch."), shape=list(value.shape))
+
+
+def _layers(program: Program, costs: dict[fx.Node, int], total: int) -> list[Layer]:
+    order = {node: index for index, node in enumerate(program.module.graph.nodes)}
+    inputs = {place.layer: place for place in program.places if place.at == "input"}
+    goal = next(iter(program.outputs.values())).node
+    graph = program.module.graph
+    layers = []
+    for place in program.places:
+        if place.at != "output":
+            continue
+        before = sum(cost for node, cost in costs.items() if order[node] <= order[place.node])
+        layers.append(
+            Layer(
+                name=place.layer,
+                kind=place.kind,
+                shape=list(place.shape),
+                units=place.units,
+                channels=place.shape[place.channel_axis],
+                channel_axis=place.channel_axis,
+                cut=not reaches(graph, place.node, goal),
+                forward_cost=before / total if total else 0.0,
+                **_entering(graph, inputs.get(place.layer), goal),
+            )
+        )
+    return layers
+
+
+def _entering(graph: fx.Graph, place: Place | None, goal: fx.Node) -> dict[str, Any]:
+    if place is None:
+        return {}
+    return {
+        "input_shape": list(place.shape),
+        "input_cut": not reaches(graph, place.node, goal),
+        "input_channel_axis": place.channel_axis,
+    }
+
+
+class _Counting(fx.Interpreter):
+    """Runs the graph node by node and notes the floating-point operations of each."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.costs: dict[fx.Node, int] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        with FlopCounterMode(display=False) as counter:
+            result = super().run_node(n)
+        if n.op == "call_function":
+            self.costs[n] = counter.get_total_flops() + (result.numel() if isinstance(result, Tensor) else 0)
+        return result
+
+
+def _costs(program: Program) -> dict[fx.Node, int]:
+    """Operations of one example's forward pass by node; the model is run at batch sizes that no export has seen."""
+    try:
+        with torch.no_grad():
+            program.module(*_blank(program, 3))
+            counting = _Counting(program.module)
+            counting.run(*_blank(program, 1))
+    except Exception as error:
+        raise EngineError(
+            "model_does_not_run",
+            f"the model fails at another batch size than it was exported with: {str(error).splitlines()[0][:300]}; "
+            "look for sizes that are fixed in its code",
+        ) from error
+    return counting.costs
+
+
+def _blank(program: Program, rows: int) -> list[Tensor]:
+    return [torch.zeros([rows, *map(int, value.shape[1:])], dtype=value.dtype) for value in program.inputs.values()]  # type: ignore[arg-type]  # only the batch is None

@@ -1,0 +1,114 @@
+"""One job from its request to its result; the order of the stages is the way through the engine."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from api_schemas.jobs import JobRequest
+from api_schemas.methods import MethodBase, PathMethod
+from store.tables import Table
+from worker.ablation.study import RankingStudy, Study
+from worker.attribution import Attribution, MainPass, score_key
+from worker.baselines import find_baselines
+from worker.batches import rows_at_once
+from worker.clusters import find_clusters
+from worker.examples import Examples
+from worker.fidelity import Errors, FidelityWatch, judge
+from worker.fills import Fills
+from worker.halves import halve
+from worker.meter import Meter, Report
+from worker.program import Program
+from worker.streams import Streams
+from worker.summary import Outcome, arrays, summarise
+from worker.units import Units
+from worker.work import Work
+
+
+def run(
+    request: JobRequest, resolved: Mapping[str, Any], program: Program, table: Table, report: Report, job: str = ""
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The summary (as JSON values) and the arrays of a checked request.
+
+    `resolved` holds the exact contents: `model` and `dataset`, each with `name` and `digest`. Raises EngineError for what
+    only running it could show, and whatever `report` raises.
+    """
+    began = monotonic()
+    work = prepare(request, resolved, program, table, report)
+    batch = rows_at_once(program)
+    entries = [_settled(entry, request) for entry in request.methods]
+    baselines = find_baselines(work, batch)
+    fills = Fills(work, baselines, batch)
+    main = MainPass(work, baselines, entries, batch)
+    study = Study(work, request.ablation, fills, batch) if request.ablation else None
+    main.plan()
+    if study:
+        study.plan(len(entries))
+    watch = None
+    if request.fidelity:
+        watch = FidelityWatch(work, request.fidelity, fills, len(main.members.rows), list(main.entries))
+    found = main.run(watch)
+    studies, random = _study(study, found, entries) if study else ({}, None)
+    outcome = Outcome(work, entries, found, studies, random, _fidelity(watch, entries), began)
+    summary = summarise(outcome, resolved, job, version("unitrank"))
+    return summary.model_dump(mode="json"), arrays(outcome)
+
+
+def prepare(request: JobRequest, resolved: Mapping[str, Any], program: Program, table: Table, report: Report) -> Work:
+    """The job with its place, clusters and halves."""
+    place = program.place(request.layer, request.at)
+    output = request.output or next(iter(program.outputs))
+    streams = Streams.of(
+        request.seed,
+        *(resolved["model"]["digest"], request.layer, request.at, request.units, resolved["dataset"]["digest"]),
+        request.clusters.model_dump(mode="json"),
+    )
+    examples = Examples.of(table, program, request)
+
+    def predict(rows: np.ndarray) -> np.ndarray:
+        size = rows_at_once(program)
+        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+        return np.concatenate([program.forward(examples.inputs(batch), output).argmax(1).cpu().numpy() for batch in batches])
+
+    clusters = find_clusters(request, table, predict, streams)
+    rule, limit = (request.ablation.split, request.ablation.examples) if request.ablation else ("half", 1)
+    return Work(
+        request=request,
+        program=program,
+        split=program.split(place, output),
+        units=Units(request.units, place),
+        examples=examples,
+        streams=streams,
+        clusters=clusters,
+        halves=[halve(cluster, rule, limit, table, streams) for cluster in clusters],
+        meter=Meter(report),
+    )
+
+
+def _settled(entry: MethodBase, request: JobRequest) -> MethodBase:
+    """The entry with its spacing decided: cubic where the baseline is zeros, because kinks crowd near α = 0 there."""
+    if isinstance(entry, PathMethod) and entry.spacing is None:
+        return entry.model_copy(update={"spacing": "cubic" if request.baseline.kind == "zeros" else "uniform"})
+    return entry
+
+
+def _study(study: Study, found: Attribution, entries: list[MethodBase]) -> tuple[dict[str, RankingStudy], np.ndarray]:
+    """Tests each ranking as its own half of every cluster made it."""
+    importance: dict[str, list[np.ndarray]] = {}
+    for entry in entries:
+        sums = found.scored[score_key(entry)].sums
+        assert entry.id is not None
+        importance[entry.id] = [
+            sums.of(*((2 * index, 2 * index + 1) if halves.in_sample else (2 * index,))).importance(entry.statistic)
+            for index, halves in enumerate(study.work.halves)
+        ]
+    return study.run(importance)
+
+
+def _fidelity(watch: FidelityWatch | None, entries: list[MethodBase]) -> dict[str, Any]:
+    if watch is None:
+        return {}
+    errors = {str(entry.id): Errors(watch.predicted[score_key(entry)], watch.actual[score_key(entry)]) for entry in entries}
+    return judge(errors, compare=watch.request.select != "top")

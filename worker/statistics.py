@@ -1,0 +1,80 @@
+"""What a cluster's scores sum to: importance, spread and cancellation, in one pass and in float64."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from api_schemas.methods import Statistic
+
+
+class Sums:
+    """Sums of s, |s|, s² and s⁴ over the examples of each slot; slots are the halves of the clusters.
+
+    Shards of the same job add up exactly, because nothing but sums is kept.
+    """
+
+    POWERS = 4
+
+    def __init__(self, slots: int, units: int, device: torch.device) -> None:
+        self.sums = torch.zeros(self.POWERS, slots, units, dtype=torch.float64, device=device)
+        self.counts = torch.zeros(slots, dtype=torch.int64, device=device)
+
+    def add(self, slots: Int[Tensor, " members"], scores: Float[Tensor, "members units"]) -> None:
+        """Adds each row of scores to its slot."""
+        s = scores.double()
+        squares = s * s
+        for index, values in enumerate((s, s.abs(), squares, squares * squares)):
+            self.sums[index].index_add_(0, slots, values)
+        self.counts += torch.bincount(slots, minlength=len(self.counts))
+
+    def of(self, *slots: int) -> "Moments":
+        """The examples of these slots together."""
+        chosen = list(slots)
+        s, absolute, squares, fourth = self.sums[:, chosen].sum(1).cpu().numpy()
+        return Moments(int(self.counts[chosen].sum()), s, absolute, squares, fourth)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over m examples for each unit."""
+
+    m: int
+    s: np.ndarray
+    absolute: np.ndarray
+    squares: np.ndarray
+    fourth: np.ndarray
+
+    def importance(self, statistic: Statistic) -> np.ndarray:
+        """What the statistic makes of the scores, one number a unit."""
+        if statistic == "rms":
+            return np.asarray(np.sqrt(self.squares / self.m))
+        return np.asarray((self.s if statistic == "mean" else self.absolute) / self.m)
+
+    def spread(self, statistic: Statistic) -> np.ndarray:
+        """The standard deviation (m − 1) of what the statistic averages; NaN for one example."""
+        if self.m < 2:
+            return np.full_like(self.s, np.nan)
+        if statistic == "rms":
+            rms = np.sqrt(self.squares / self.m)
+            deviation = self._deviation(self.squares, self.fourth)
+            return np.asarray(np.divide(deviation, 2 * rms, out=np.zeros_like(rms), where=rms > 0))
+        return self._deviation(self.s if statistic == "mean" else self.absolute, self.squares)
+
+    def _deviation(self, total: np.ndarray, squares: np.ndarray) -> np.ndarray:
+        return np.asarray(np.sqrt(np.maximum(squares - total**2 / self.m, 0.0) / (self.m - 1)))
+
+    def cancellation(self) -> float | None:
+        """1 − Σ|mean| / Σ mean|·| of the signed scores; None for one example or where all scores are zero."""
+        total = float(self.absolute.sum())
+        if self.m < 2 or total == 0.0:
+            return None
+        return 1.0 - float(np.abs(self.s).sum()) / total
+
+    def looks_like_noise(self) -> bool:
+        """Whether Σ|mean| is no more than one and a half times what independent noise of the same size leaves."""
+        left = np.abs(self.s / self.m).sum()
+        noise = np.sqrt(self.squares / self.m).sum() * np.sqrt(2 / (np.pi * self.m))
+        return bool(left <= 1.5 * noise)

@@ -1,0 +1,91 @@
+"""The target F: one number an example, read from the model's output."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from api_schemas.targets import Target
+from worker.errors import EngineError
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """The class of each row, and margin's rival: both as they are at the unaltered input."""
+
+    classes: Int[Tensor, " rows"]
+    rivals: Int[Tensor, " rows"]
+
+    def repeat(self, times: int) -> "Fixed":
+        """The same for the rows several times over, one full round after another."""
+        return Fixed(self.classes.repeat(times), self.rivals.repeat(times))
+
+    def take(self, rows: Tensor) -> "Fixed":
+        return Fixed(self.classes[rows], self.rivals[rows])
+
+
+def logits(output: Float[Tensor, "rows *rest"]) -> Float[Tensor, "rows classes"]:
+    """The output with one column a class; a regression's single value is one column."""
+    return output.unsqueeze(1) if output.dim() == 1 else output
+
+
+def fix(target: Target, output: Tensor, labels: Int[Tensor, " rows"] | None) -> Fixed:
+    """Class and rival of each row from its unaltered output. Raises EngineError `class_out_of_range`."""
+    z = logits(output)
+    if target.class_ is None:
+        classes = torch.zeros(len(z), dtype=torch.long, device=z.device)
+    elif target.class_ == "predicted":
+        classes = z.argmax(1)
+    elif target.class_ == "label":
+        assert labels is not None
+        classes = _within(labels, z.shape[1])
+    else:
+        classes = torch.full((len(z),), int(target.class_), dtype=torch.long, device=z.device)
+    others = z.scatter(1, classes[:, None], -torch.inf)
+    return Fixed(classes, others.argmax(1))
+
+
+def _within(labels: Int[Tensor, " rows"], count: int) -> Int[Tensor, " rows"]:
+    wrong = labels[(labels < 0) | (labels >= count)]
+    if len(wrong):
+        raise EngineError(
+            "class_out_of_range", f"label {int(wrong[0])} is no class of the model; labels must be from 0 to {count - 1}"
+        )
+    return labels
+
+
+def score(target: Target, output: Tensor, fixed: Fixed) -> Float[Tensor, " rows"]:
+    """F of each row."""
+    return SCORES[target.score](logits(output), fixed)
+
+
+def _of_class(z: Tensor, fixed: Fixed) -> Tensor:
+    return z.gather(1, fixed.classes[:, None])[:, 0]
+
+
+def _centered(z: Tensor, fixed: Fixed) -> Tensor:
+    return _of_class(z, fixed) - z.mean(1)
+
+
+def _margin(z: Tensor, fixed: Fixed) -> Tensor:
+    return _of_class(z, fixed) - z.gather(1, fixed.rivals[:, None])[:, 0]
+
+
+def _probability(z: Tensor, fixed: Fixed) -> Tensor:
+    return _of_class(z.softmax(1), fixed)
+
+
+def _log_probability(z: Tensor, fixed: Fixed) -> Tensor:
+    return _of_class(z.log_softmax(1), fixed)
+
+
+SCORES = {
+    "logit": _of_class,
+    "centered": _centered,
+    "margin": _margin,
+    "probability": _probability,
+    "log_probability": _log_probability,
+}
+
+LINEAR_SCORES = frozenset({"logit", "centered", "margin"})

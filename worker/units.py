@@ -1,0 +1,46 @@
+"""Units: the elements of a place, one by one or as whole channels."""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from api_schemas.jobs import Units as Kind
+from worker.program import Place
+
+
+@dataclass(frozen=True)
+class Units:
+    """How the elements of a place are counted."""
+
+    kind: Kind
+    place: Place
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the units: the place's own, or one axis of channels."""
+        return self.place.shape if self.kind == "neuron" else (self.place.shape[self.place.channel_axis],)
+
+    @property
+    def count(self) -> int:
+        return prod(self.shape)
+
+    def reduce(self, scores: Float[Tensor, "rows *place"]) -> Float[Tensor, "rows units"]:
+        """Scores of the units: a channel's are summed, signed, over the other axes."""
+        if self.kind == "neuron":
+            return scores.flatten(1)
+        return scores.movedim(self.place.channel_axis + 1, 1).flatten(2).sum(2) if scores.dim() > 2 else scores
+
+    def spread(self, mask: Bool[Tensor, "masks units"]) -> Bool[Tensor, "masks *place"]:
+        """A mask of units as a mask of the place's elements, to be broadcast."""
+        if self.kind == "neuron":
+            return mask.reshape(len(mask), *self.place.shape)
+        axes = [1] * len(self.place.shape)
+        axes[self.place.channel_axis] = -1
+        return mask.reshape(len(mask), *axes)
+
+    def index(self, unit: int) -> list[int]:
+        """Where a unit lies in `shape`."""
+        return [int(position) for position in np.unravel_index(unit, self.shape)]

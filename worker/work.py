@@ -1,0 +1,71 @@
+"""What is fixed before the first pass: model, place, data, target and units of one job."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from api_schemas.jobs import JobRequest
+from worker.clusters import Cluster
+from worker.examples import Examples
+from worker.halves import Halves
+from worker.meter import Meter
+from worker.program import Program, Split
+from worker.streams import Streams
+from worker.targets import Fixed, fix, score
+from worker.units import Units
+
+
+@dataclass
+class Cost:
+    """Rows that went through the model, or through a part of it."""
+
+    forward_rows: int = 0
+    backward_rows: int = 0
+
+
+@dataclass(frozen=True)
+class Work:
+    """One job, ready to be computed."""
+
+    request: JobRequest
+    program: Program
+    split: Split
+    units: Units
+    examples: Examples
+    streams: Streams
+    clusters: list[Cluster]
+    halves: list[Halves]
+    meter: Meter
+    cost: Cost = field(default_factory=Cost)
+
+    @property
+    def output(self) -> str:
+        return self.request.output or next(iter(self.program.outputs))
+
+    @property
+    def device(self) -> torch.device:
+        return self.program.device
+
+    def all_rows(self) -> np.ndarray:
+        """Every dataset row of the job, once, ascending."""
+        return np.unique(np.concatenate([cluster.rows for cluster in self.clusters]))
+
+    def fix(self, output: Tensor, rows: np.ndarray) -> Fixed:
+        """Class and rival of these rows from their unaltered output."""
+        return fix(self.request.target, output, self.examples.labels(rows))
+
+    def score(self, output: Tensor, fixed: Fixed) -> Tensor:
+        return score(self.request.target, output, fixed)
+
+    def right(self, output: Tensor, labels: Tensor | None) -> Tensor | None:
+        """Which rows the model classifies as labelled; None where that cannot be said."""
+        if labels is None or output.dim() == 1 or output.shape[1] == 1:
+            return None
+        return output.argmax(1) == labels
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        """The job's output for these inputs."""
+        self.cost.forward_rows += len(inputs[0])
+        return self.program.forward(inputs, self.output)
