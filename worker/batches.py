@@ -10,13 +10,13 @@ import torch
 
 from worker.program import Program
 
-CPU_BYTES = 32 * 2**20
+CPU_BYTES = 8 * 2**20
 """Values of one pass on a CPU; beyond this the gradient of a convolution slows down (benchmarks/batches.py)."""
 
 CUDA_SHARE = 0.05
 """Share of the device's memory that the values of one pass may take."""
 
-LIMITS = {"cpu": (16, 512), "cuda": (16, 16384)}
+LIMITS = {"cpu": (16, 4096), "cuda": (16, 16384)}
 
 
 def rows_at_once(program: Program) -> int:
