@@ -1,6 +1,7 @@
 """One field of a table as its header describes it, and what all fields of a table must agree on."""
 
 import math
+import mmap
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,14 +24,14 @@ class FieldInfo(TypedDict):
 
 @dataclass(frozen=True)
 class Column:
-    """Where the data of a field lies: from `offset` bytes on, in the file or in what `inflate` returns."""
+    """A field whose data lie in `source()`, the mapped file or what was packed in it, from `offset` bytes on."""
 
     name: str
     element: Element
     shape: tuple[int, ...]
+    source: Callable[[], bytes | mmap.mmap]
+    offset: int
     fortran: bool = False
-    offset: int = 0
-    inflate: Callable[[], bytes] | None = None
 
     @property
     def bytes(self) -> int:

@@ -39,9 +39,9 @@ def _column(memory: mmap.mmap, entry: zipfile.ZipInfo) -> Column:
     element = npy_element(name, header.descr)
     shape = checked_shape(name, header.shape, element.stored.itemsize)
     if entry.compress_type == zipfile.ZIP_STORED:
-        column = Column(name, element, shape, header.fortran, start + header.length)
+        column = Column(name, element, shape, lambda: memory, start + header.length, header.fortran)
     else:
-        column = Column(name, element, shape, header.fortran, header.length, partial(_inflate, memory, entry, start))
+        column = Column(name, element, shape, partial(_inflate, memory, entry, start), header.length, header.fortran)
     _agree(column, entry, header)
     return column
 

@@ -20,7 +20,9 @@ def safetensors_columns(memory: mmap.mmap) -> list[Column]:
     if length > HEADER_LIMIT or start > len(memory):
         raise BadTable("header_mismatch", f"a header of {length} bytes; a file of {len(memory)} can hold no such one")
     entries = _entries(memory[8:start])
-    columns = sorted((_column(name, entry, start) for name, entry in entries.items()), key=lambda each: (each.offset, each.bytes))
+    columns = sorted(
+        (_column(memory, name, entry, start) for name, entry in entries.items()), key=lambda each: (each.offset, each.bytes)
+    )
     _check_cover(columns, start, len(memory))
     return columns
 
@@ -44,13 +46,13 @@ def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _column(name: str, entry: object, start: int) -> Column:
+def _column(memory: mmap.mmap, name: str, entry: object, start: int) -> Column:
     if not isinstance(entry, dict) or entry.keys() != _KEYS:
         raise BadTable("header_mismatch", f"field {name!r} must be described by {sorted(_KEYS)}")
     element = safetensors_element(name, entry["dtype"])
     shape = checked_shape(name, entry["shape"], element.stored.itemsize)
     begin, end = _offsets(name, entry["data_offsets"])
-    column = Column(name, element, shape, offset=start + begin)
+    column = Column(name, element, shape, lambda: memory, start + begin)
     if end - begin != column.bytes:
         raise BadTable(
             "header_mismatch", f"field {name!r} takes {column.bytes} bytes by its shape and {end - begin} by its offsets"

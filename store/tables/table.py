@@ -2,7 +2,6 @@
 
 import mmap
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -23,24 +22,17 @@ UNPACKED_LIMIT = 8 * GiB
 class Table:
     """Fields and rows of a file that stays open until `close`; uncompressed data are mapped, never read whole.
 
-    A compressed field is unpacked into memory when it is first read and kept.
+    A compressed field is unpacked into memory when it is first read and kept. `fields` is what the API says of them.
     """
 
     def __init__(self, path: Path, limit: int) -> None:
-        self._memory = _map(path)
-        self._arrays: dict[str, Rows] = {}
-        with ExitStack() as undo:
-            undo.callback(self._memory.close)
-            self.format: Format = _format(self._memory)
-            columns = npz_columns(self._memory) if self.format == "npz" else safetensors_columns(self._memory)
-            self.examples = check_columns(columns, limit)
-            undo.pop_all()
+        memory = _map(path)
+        self.format: Format = _format(memory)
+        columns = npz_columns(memory) if self.format == "npz" else safetensors_columns(memory)
+        self.examples = check_columns(columns, limit)
+        self.fields: dict[str, FieldInfo] = {column.name: column.info for column in columns}
         self._columns = {column.name: column for column in columns}
-
-    @property
-    def fields(self) -> dict[str, FieldInfo]:
-        """As the API describes them, in the file's order."""
-        return {name: column.info for name, column in self._columns.items()}
+        self._arrays: dict[str, Rows] = {}
 
     def read(self, field: str, rows: slice | Sequence[int] | np.ndarray[Any, np.dtype[np.integer[Any]]]) -> Rows:
         """A new array of these rows, in native byte order and C order.
@@ -49,13 +41,14 @@ class Table:
         """
         column = self._columns[field]
         if field not in self._arrays:
-            self._arrays[field] = _array(column, self._memory)
+            self._arrays[field] = _array(column)
         picked = rows if isinstance(rows, slice) else np.asarray(rows, dtype=np.intp)
         return column.element.decode(self._arrays[field][picked])
 
     def close(self) -> None:
+        """Afterwards there is nothing to read. The mapping goes with its last array: numpy would let it be closed before."""
         self._arrays.clear()
-        self._memory.close()
+        self._columns.clear()
 
     def __enter__(self) -> "Table":
         return self
@@ -87,7 +80,6 @@ def _format(memory: mmap.mmap) -> Format:
     raise BadTable("not_a_table", f"expected an npz or a safetensors file, got {found}")
 
 
-def _array(column: Column, memory: mmap.mmap) -> Rows:
-    source = column.inflate() if column.inflate else memory
+def _array(column: Column) -> Rows:
     order: Literal["F", "C"] = "F" if column.fortran else "C"
-    return np.ndarray(column.shape, column.element.stored, source, column.offset, order=order)
+    return np.ndarray(column.shape, column.element.stored, column.source(), column.offset, order=order)

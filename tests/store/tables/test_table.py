@@ -30,11 +30,17 @@ NAMES = st.text(st.characters(min_codepoint=33, max_codepoint=300, exclude_chara
 )
 
 
+def elements(dtype: np.dtype[Any]) -> st.SearchStrategy[Any]:
+    """Any number; any text that is Unicode."""
+    letters: dict[str, Any] = {"alphabet": st.characters(exclude_categories=["Cs"])} if dtype.kind == "U" else {}
+    return st_numpy.from_dtype(dtype, **letters)
+
+
 @st.composite
 def tables(draw: st.DrawFn, dtypes: st.SearchStrategy[np.dtype[Any]]) -> Fields:
     rows = draw(st.integers(1, 5))
     shapes = st_numpy.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
-    arrays = st_numpy.arrays(dtypes, shapes.map(lambda rest: (rows, *rest)))
+    arrays = dtypes.flatmap(lambda dtype: st_numpy.arrays(dtype, shapes.map(lambda rest: (rows, *rest)), elements=elements(dtype)))
     fields: Fields = draw(st.dictionaries(NAMES, arrays, min_size=1, max_size=3))
     return {name: np.asfortranarray(array) if draw(st.booleans()) else array for name, array in fields.items()}
 
@@ -148,6 +154,16 @@ def test_rows_when_read_outlive_the_table(tmp_path: Path) -> None:
         rows = table.read("x", slice(None))
 
     assert rows.tolist() == [0, 1, 2]
+
+
+def test_close_may_be_repeated_and_leaves_nothing_to_read(tmp_path: Path) -> None:
+    table = opened(tmp_path, npz({"x": np.arange(3)}))
+    table.read("x", [0])
+    table.close()
+    table.close()
+
+    with pytest.raises(KeyError):
+        table.read("x", [0])
 
 
 def test_read_of_what_is_not_there_says_so(tmp_path: Path) -> None:
