@@ -1,0 +1,55 @@
+# `make demo` and `make test` each work alone on a fresh clone: Python 3.11 or newer and make are all that must be there.
+
+# Where PyTorch comes from, beside pip's own index: a package index with builds such as 2.13.0+cpu or 2.13.0+cu130.
+TORCH_INDEX ?=
+# Any Python >= 3.11; empty: the first one found.
+PYTHON ?=
+TEST_PROCESSES ?= 2
+TEST_ARGUMENTS ?=
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
+RECENT := import sys; sys.exit(sys.version_info < (3, 11))
+
+.PHONY: install demo test lint bench clean
+.DEFAULT_GOAL := install
+.DELETE_ON_ERROR:
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@rm -f $@
+	@test -x $(BIN)/python || { \
+	  for python in "$(PYTHON)" python3 python3.14 python3.13 python3.12 python3.11; do \
+	    test -n "$$python" && "$$python" -c '$(RECENT)' 2>/dev/null && break; \
+	  done; \
+	  "$$python" -c '$(RECENT)' 2>/dev/null || { echo 'make: no Python >= 3.11 found; name one: make PYTHON=/path/to/python3' >&2; exit 1; }; \
+	  echo "making .venv with $$("$$python" --version)"; \
+	  "$$python" -m venv .venv || { rm -rf .venv; exit 1; }; \
+	}
+	@$(BIN)/python -c '$(RECENT)' || { echo 'make: the Python of .venv is older than 3.11; `make clean` removes it' >&2; exit 1; }
+	$(PIP) --quiet setuptools
+	$(PIP) --no-build-isolation $(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)') --editable '.[dev]'
+	@touch $@
+
+demo: install
+	$(BIN)/unitrank demo
+
+# One thread a process: there are as many processes as cores, and every worker of the tests has its own.
+test: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=worksteal $(TEST_ARGUMENTS)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install
+	@set -e; for file in benchmarks/[a-z]*.py; do \
+	  name=$$(basename "$$file" .py); echo "== benchmarks.$$name"; $(BIN)/python -m "benchmarks.$$name"; \
+	done
+
+clean:
+	rm -rf .venv build dist *.egg-info demo-result .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
