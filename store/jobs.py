@@ -35,6 +35,7 @@ RESULT_TTL = 24 * 3600
 FAILURE_TTL = 7 * 24 * 3600
 LOSSES_ALLOWED = 1
 
+Kind = Literal["job", "inspection"]
 Written = Literal["written", "cancel", "fenced"]
 # `Jobs.list` takes the name of the built-in inside the class.
 Records = list[JobRecord]
@@ -66,7 +67,7 @@ class Jobs:
         connection: redis.Redis,
         result_ttl: int = RESULT_TTL,
         failure_ttl: int = FAILURE_TTL,
-        kind: Literal["job", "inspection"] = "job",
+        kind: Kind = "job",
     ) -> None:
         self.kind = kind
         self.result_ttl = result_ttl

@@ -2,8 +2,7 @@
 
 - a record is `queued` but in no queue, or was taken out by a worker that died at once: pushed again;
 - a record is `running` but its worker is gone or works on something else: given up, and queued again once;
-- a record is `cancelling` and nobody ends it: cancelled;
-- ids of records that have expired, and what RQ remembers of executions that were given up: forgotten.
+- a record is `cancelling` and nobody ends it: cancelled.
 
 A suspicion counts when it has lasted: a server that was away for a while comes back with every heartbeat expired.
 """
@@ -11,68 +10,69 @@ A suspicion counts when it has lasted: a server that was away for a while comes 
 import logging
 import secrets
 import threading
-import time
-from collections.abc import Callable
 
 import redis
 
 from store import names
+from store.arrivals import reject_model
+from store.blobs import Blobs
+from store.cleaning import Cleaning
 from store.jobs import Jobs
+from store.models import Models
 from store.queue import in_intermediate, in_queue, push, queue_of, transport_id
-from store.record import JobRecord, Json
+from store.record import JobRecord
 from store.settings import Settings
+from store.suspicions import Suspicions
 from store.workers import Worker, Workers
 
 log = logging.getLogger("unitrank.reaper")
 
-Suspicion = tuple[str, str, int]
+SWEEPS_PER_CLEANING = 10
 
 
 class Reaper:
-    """`rejected` is told the digest and the problem of each model whose inspection has failed here."""
+    """Nothing happens before `sweep` or `run`."""
 
-    def __init__(self, connection: redis.Redis, settings: Settings, rejected: Callable[[str, Json], None] | None = None) -> None:
+    def __init__(self, connection: redis.Redis, settings: Settings) -> None:
         self._redis = connection
         self._settings = settings
-        self._rejected = rejected or (lambda digest, problem: None)
-        self._kinds = [Jobs(connection, settings.result_ttl, settings.failure_ttl, kind) for kind in ("job", "inspection")]
+        self._jobs = Jobs(connection, settings.result_ttl, settings.failure_ttl)
+        self._inspections = Jobs(connection, settings.result_ttl, settings.failure_ttl, "inspection")
+        self._models = Models(connection, Blobs.of(settings))
         self._workers = Workers(connection, settings.heartbeat_grace)
+        self._cleaning = Cleaning(connection, settings)
+        self._suspicions = Suspicions()
         self._token = secrets.token_hex(8)
-        self._since: dict[Suspicion, float] = {}
+        self._sweeps = 0
 
     def run(self, stop: threading.Event) -> None:
         """Sweep until told to stop; an outage of the store is waited out."""
         while not stop.wait(self._settings.reaper_interval):
             try:
                 self.sweep()
-            except redis.exceptions.RedisError as error:
-                log.warning("event=sweep_failed error=%s", error)
+            except Exception:
+                # Whatever one sweep stumbles over: without the next one, lost jobs would stay lost.
+                log.exception("event=sweep_failed")
 
     def sweep(self) -> list[JobRecord]:
         """The records that were put right; none where another process holds the lock."""
         if not self._holds_lock():
-            self._since.clear()
             return []
         workers = {worker.name: worker for worker in self._workers.list()}
-        seen: set[Suspicion] = set()
         put_right = []
-        for jobs in self._kinds:
+        for jobs in (self._jobs, self._inspections):
             for record in jobs.live():
-                if self._is_due(jobs, record, workers.get(record.worker or ""), seen):
+                if self._is_lost(jobs, record, workers.get(record.worker or "")):
                     put_right.append(self._put_right(jobs, record))
-            jobs.forget_expired()
-            queue_of(self._redis, jobs.kind).started_job_registry.cleanup()
-        self._since = {suspicion: since for suspicion, since in self._since.items() if suspicion in seen}
+        self._suspicions.end_round()
+        if self._sweeps % SWEEPS_PER_CLEANING == 0:
+            self._cleaning.clean()
+        self._sweeps += 1
         return put_right
 
-    def _is_due(self, jobs: Jobs, record: JobRecord, worker: Worker | None, seen: set[Suspicion]) -> bool:
+    def _is_lost(self, jobs: Jobs, record: JobRecord, worker: Worker | None) -> bool:
         patience = self._patience(jobs, record, worker)
-        if patience is None:
-            return False
-        suspicion = (jobs.kind, record.id, record.version)
-        seen.add(suspicion)
-        now = time.monotonic()
-        return now - self._since.setdefault(suspicion, now) >= patience
+        return patience is not None and self._suspicions.lasts((jobs.kind, record.id, record.version), patience)
 
     def _patience(self, jobs: Jobs, record: JobRecord, worker: Worker | None) -> float | None:
         """Seconds that the record may stay as it is; None where nothing is wrong with it."""
@@ -90,11 +90,10 @@ class Reaper:
         if record.status != "queued":
             record = jobs.requeue(record.id, record.attempt)
         if record.status == "queued":
-            queue = queue_of(self._redis, jobs.kind)
-            self._redis.lrem(queue.intermediate_queue_key, 0, transport_id(record))
+            self._redis.lrem(queue_of(self._redis, jobs.kind).intermediate_queue_key, 0, transport_id(record))
             push(self._redis, jobs, record, front=True)
         if jobs.kind == "inspection" and record.problem is not None:
-            self._rejected(str(record.request["digest"]), record.problem)
+            reject_model(self._jobs, self._models, str(record.request["digest"]), record.problem)
         return record
 
     def _holds_lock(self) -> bool:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from uuid import uuid4
 
+from store.arrivals import reject_model
 from store.blobs import Blobs
 from store.connection import connect
 from store.embedded import socket_url
@@ -24,7 +25,6 @@ from worker.process.endings import Endings
 from worker.process.handle import ChildHandle, NotStarted
 from worker.process.warm import Seconds, WarmWorker
 from worker.process.watch import START_SECONDS
-from worker.rejection import reject
 
 log = logging.getLogger("unitrank.worker")
 
@@ -77,7 +77,7 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str) ->
         glances=Jobs(hasty, *kept, kind="inspection" if kind == "inspection" else "job"),
         child=child,
         beats=Beats(Workers(hasty, settings.heartbeat_grace), said, settings.heartbeat, child.memory),
-        endings=Endings(connection, lambda digest, problem: reject(waiting, models, digest, problem)),
+        endings=Endings(connection, lambda digest, problem: reject_model(waiting, models, digest, problem)),
         seconds=Seconds(settings.heartbeat, settings.heartbeat_grace),
     )
 

@@ -1,25 +1,44 @@
 """The seam between a worker's process and what it computes."""
 
-import importlib
+import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from api_schemas.checks import Facts, Rejected, checked
+from api_schemas.checks.facts import MOST_CLUSTERS, Value
+from api_schemas.datasets import FieldInfo
 from api_schemas.jobs import JobRequest
+from api_schemas.models import Manifest
 from store.blobs import Blobs
+from store.models import ModelRecord
 from store.record import Json
 from store.settings import Settings
+from store.tables import Table, open_table
+from worker.errors import EngineError
 
 Report = Callable[[Json], None]
-Arrays = dict[str, NDArray[np.generic]]
+# Any: whatever number the arrays hold
+Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A job as the engine gets it; `resolved` holds the exact contents, `model` the manifest and the cleaned archive."""
+
+    id: str
+    request: JobRequest
+    resolved: Json
+    model: ModelRecord | None
 
 
 class Engine(Protocol):
     """What a child process loads once, and keeps warm from job to job."""
 
-    def run(self, request: JobRequest, resolved: Json, report: Report) -> tuple[Json, Arrays]:
+    def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
         """The summary and the arrays of a job. Calls `report` often: that is also where a cancelled job stops."""
         ...
 
@@ -33,25 +52,58 @@ class Engine(Protocol):
 
 
 class TorchEngine:
-    """The engine that the workers run; torch is imported when it is made."""
+    """The engine that the workers run. torch is imported when it is made: no other process of the worker loads it."""
 
     def __init__(self, settings: Settings, device: str) -> None:
-        self._device = device
-        self._blobs = Blobs.of(settings)
-        # Any: the modules are imported here and not at the top, so that no other process of the worker loads torch
-        self._pipeline: Any = importlib.import_module("worker.pipeline")
+        from worker import inspection, pipeline
+        from worker.models import WarmModels
 
-    def run(self, request: JobRequest, resolved: Json, report: Report) -> tuple[Json, Arrays]:
-        summary, arrays = self._pipeline.run(request, resolved, self._blobs, report)
-        return summary, arrays
+        self._inspection, self._pipeline = inspection, pipeline
+        self._max_result_bytes = settings.max_result_bytes
+        self._blobs = Blobs.of(settings)
+        self._models = WarmModels.of(self._blobs, settings.warm_models_bytes, device)
+        self._names: dict[str, str] = {}
+
+    def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
+        """Raises EngineError too for a request that does not fit a model that was not ready when it was posted."""
+        model, resolved = assignment.model, assignment.resolved
+        if model is None or model.clean is None:
+            raise EngineError("model_not_ready", "the model that this job was accepted for is not there any more")
+        with open_table(self._blobs.path(resolved["dataset"]["digest"])) as table:
+            request = self._fitting(assignment.request, model, table)
+            program = self._models.get(model.clean)
+            self._names[model.clean] = str(resolved["model"].get("name") or model.digest)
+            return self._pipeline.run(request, resolved, program, table, report, assignment.id)
 
     def inspect(self, digest: str) -> tuple[str, Json]:
-        inspection: Any = importlib.import_module("worker.inspection")
-        clean, manifest = inspection.inspect(self._blobs.path(digest))
-        with self._blobs.writer() as writer, clean.open("rb") as archive:
-            while piece := archive.read(1 << 20):
-                writer.write(piece)
+        with tempfile.TemporaryDirectory(prefix="unitrank-") as folder:
+            cleaned = Path(folder) / "clean.pt2"
+            manifest = self._inspection.inspect(self._blobs.path(digest), cleaned)
+            with self._blobs.writer() as writer, cleaned.open("rb") as archive:
+                while piece := archive.read(1 << 20):
+                    writer.write(piece)
         return writer.digest, manifest
 
     def warm(self) -> list[str]:
-        return []
+        return [self._names.get(digest, digest) for digest in self._models.digests()]
+
+    def _fitting(self, request: JobRequest, model: ModelRecord, table: Table) -> JobRequest:
+        facts = Facts(
+            manifest=Manifest.model_validate(model.manifest),
+            fields={name: FieldInfo(**info) for name, info in table.fields.items()},
+            examples=table.examples,
+            distinct=lambda field: _distinct(table, field),
+            max_result_bytes=self._max_result_bytes,
+        )
+        try:
+            return checked(request, facts)
+        except Rejected as error:
+            flaw = error.flaws[0]
+            raise EngineError(flaw.code, f"{flaw.pointer}: {flaw.detail}") from error
+
+
+def _distinct(table: Table, field: str) -> list[Value] | None:
+    if len(table.fields[field]["shape"]) != 1:
+        return None
+    found: list[Value] = np.unique(table.read(field, slice(None)))[: MOST_CLUSTERS + 1].tolist()
+    return found

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import redis
 
 from api_schemas.jobs import JobRequest
-from store.arrivals import model_ready
+from store.arrivals import model_ready, reject_model
+from store.errors import NotFound
 from store.jobs import Jobs
-from store.models import Models
+from store.models import ModelRecord, Models
 from store.rates import Rates
 from store.record import JobRecord, Json, Status
 from store.results import Results
 from worker.ending import ending, spoils_process
-from worker.engine import Engine
+from worker.engine import Assignment, Engine
 from worker.errors import Cancelled
-from worker.rejection import reject
 
 log = logging.getLogger("unitrank.tasks")
 
@@ -58,7 +58,7 @@ def inspect_model(id: str) -> None:
     desk = DESK.get()
     ended = _attempt(desk, desk.inspections, id, lambda record: _inspect(desk, record))
     if ended is not None and ended.problem is not None:
-        reject(desk.jobs, desk.models, str(ended.request["digest"]), ended.problem)
+        reject_model(desk.jobs, desk.models, str(ended.request["digest"]), ended.problem)
 
 
 def _attempt(desk: Desk, jobs: Jobs, id: str, work: Callable[[JobRecord], Json]) -> JobRecord | None:
@@ -84,11 +84,18 @@ def _attempt(desk: Desk, jobs: Jobs, id: str, work: Callable[[JobRecord], Json])
 
 def _compute(desk: Desk, record: JobRecord) -> Json:
     request = JobRequest.model_validate(record.request)
-    report = _Reporter(desk.progress, record)
-    summary, arrays = desk.engine.run(request, record.resolved, report)
-    manifest = desk.results.put(summary, arrays)
-    _note_speed(desk, summary.get("cost"))
-    return dict(manifest)
+    assignment = Assignment(record.id, request, record.resolved, _model(desk, record.resolved))
+    since = time.monotonic()
+    summary, arrays = desk.engine.run(assignment, _Reporter(desk.progress, record))
+    desk.rates.note(desk.device, float(record.resolved.get("flops", 0)), time.monotonic() - since)
+    return dict(desk.results.put(summary, arrays))
+
+
+def _model(desk: Desk, resolved: Json) -> ModelRecord | None:
+    try:
+        return desk.models.content(resolved["model"]["digest"])
+    except (KeyError, NotFound):
+        return None
 
 
 def _inspect(desk: Desk, record: JobRecord) -> Json:
@@ -97,11 +104,6 @@ def _inspect(desk: Desk, record: JobRecord) -> Json:
     desk.models.ready(digest, manifest, clean)
     model_ready(desk.connection, desk.jobs, digest)
     return {"clean": clean}
-
-
-def _note_speed(desk: Desk, cost: object) -> None:
-    if isinstance(cost, dict) and {"flops", "seconds"} <= cost.keys():
-        desk.rates.note(desk.device, float(cost["flops"]), float(cost["seconds"]))
 
 
 def _level(problem: Json | None) -> int:

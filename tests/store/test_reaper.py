@@ -1,16 +1,20 @@
 """The reaper: nothing that was accepted stays lost."""
 
 import time
+from pathlib import Path
 
 import pytest
 import redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from store.blobs import Blobs
+from store.cleaning import Cleaning
+from store.datasets import Datasets
 from store.jobs import Jobs
+from store.models import Models
 from store.queue import SafeJob, depth, enqueue_inspection, enqueue_job, in_queue, queue_of
 from store.reaper import Reaper
-from store.record import Json
 from store.settings import Settings
 from store.workers import Worker, Workers
 
@@ -23,14 +27,21 @@ def jobs(connection: redis.Redis) -> Jobs:
 
 
 @pytest.fixture
-def reaper(connection: redis.Redis) -> Reaper:
-    return Reaper(connection, SETTINGS)
+def reaper(connection: redis.Redis, tmp_path: Path) -> Reaper:
+    return Reaper(connection, SETTINGS.model_copy(update={"state": tmp_path}))
 
 
 def beat(connection: redis.Redis, job: str | None) -> None:
     """A worker `a` that stays alive for the whole test."""
     said = Worker("a", "unitrank-jobs", "cpu", pid=1, host="h", started_at=1.0, seen_at=1.0, job=job)
     Workers(connection, lost_after=60).beat(said)
+
+
+def uploaded(settings: Settings) -> str:
+    """A content in the blob store."""
+    with Blobs.of(settings).writer() as writer:
+        writer.write(b"model")
+    return writer.digest
 
 
 def sweep(reaper: Reaper, seconds: float = 0.1) -> list[str]:
@@ -108,17 +119,47 @@ def test_suspicion_when_it_passes_then_nothing_is_given_up(connection: redis.Red
     assert jobs.get(id).status == "running"
 
 
-def test_model_when_its_inspection_is_lost_twice_then_is_rejected(connection: redis.Redis) -> None:
-    told: list[tuple[str, Json]] = []
-    reaper = Reaper(connection, SETTINGS, lambda digest, problem: told.append((digest, problem)))
+def test_model_when_its_inspection_is_lost_twice_then_is_rejected(connection: redis.Redis, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"state": tmp_path})
+    models = Models(connection, Blobs.of(settings))
+    digest = uploaded(settings)
+    models.begin("m", digest, 5, "1")
     inspections = Jobs(connection, kind="inspection")
-    digest = "sha256:" + "ab" * 32
     id = enqueue_inspection(connection, digest, 60).id
+    reaper = Reaper(connection, settings)
     for _ in range(2):
         inspections.start(id, "a")
         sweep(reaper)
 
-    assert [(which, problem["code"]) for which, problem in told] == [(digest, "worker_lost")]
+    assert models.get("m").status == "rejected"
+    assert (models.get("m").problem or {})["code"] == "worker_lost"
+
+
+def test_model_when_no_inspection_knows_of_it_then_is_inspected(connection: redis.Redis, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"state": tmp_path})
+    Models(connection, Blobs.of(settings)).begin("m", uploaded(settings), 5, "1")
+    cleaning = Cleaning(connection, settings)
+    cleaning.clean()
+    assert depth(connection, "inspection") == 0
+    time.sleep(0.1)
+    cleaning.clean()
+
+    assert depth(connection, "inspection") == 1
+
+
+def test_dataset_when_its_job_is_gone_then_is_released(connection: redis.Redis, jobs: Jobs, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"state": tmp_path})
+    datasets = Datasets(connection, Blobs.of(settings))
+    alive = jobs.create({}).id
+    kept = datasets.inline({"x": [[1.0]]}, holder=alive)
+    datasets.inline({"x": [[2.0]]}, holder="gone")
+    cleaning = Cleaning(connection, settings)
+    cleaning.clean()
+    assert len(datasets.holders()) == 2
+    time.sleep(0.1)
+    cleaning.clean()
+
+    assert list(datasets.holders()) == [(kept.digest, alive)]
 
 
 def test_reaper_when_another_holds_the_lock_then_does_nothing(connection: redis.Redis, jobs: Jobs) -> None:

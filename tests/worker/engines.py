@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from api_schemas.jobs import JobRequest
 from store.record import Json
 from store.settings import Settings
-from worker.engine import Arrays, Report
+from worker.engine import Arrays, Assignment, Report
 from worker.errors import EngineError
 
 
@@ -22,15 +21,14 @@ class Scripted:
     def __init__(self, settings: Settings, device: str) -> None:
         self.runs = 0
 
-    def run(self, request: JobRequest, resolved: Json, report: Report) -> tuple[Json, Arrays]:
+    def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
         self.runs += 1
-        script = request.metadata.get("do", [])
+        script = assignment.request.metadata.get("do", [])
         assert isinstance(script, list)
         for step in script:
             assert isinstance(step, list)
             VERBS[str(step[0])](step[1], report)
-        cost = {"flops": 1000, "seconds": 0.5}
-        return {"pid": os.getpid(), "runs": self.runs, "cost": cost}, {"x": np.arange(3, dtype=np.float32)}
+        return {"pid": os.getpid(), "runs": self.runs}, {"x": np.arange(3, dtype=np.float32)}
 
     def inspect(self, digest: str) -> tuple[str, Json]:
         raise EngineError("bad_archive", f"nothing is right with {digest}")

@@ -1,0 +1,69 @@
+"""What is left over: expired ids and results, datasets of jobs that are gone, inspections that nobody asked for.
+
+RQ's own memory of executions that were given up is cleaned too: it has no worker that would do it while all are busy.
+"""
+
+import redis
+
+from store.blobs import Blobs
+from store.datasets import Datasets
+from store.jobs import Jobs, Kind
+from store.models import ModelRecord, Models
+from store.queue import enqueue_inspection, inspection_id, queue_of
+from store.record import ENDED
+from store.results import Results
+from store.settings import Settings
+from store.suspicions import Suspicions
+
+KINDS: tuple[Kind, ...] = ("job", "inspection")
+
+
+class Cleaning:
+    """To be done now and then, by one process."""
+
+    def __init__(self, connection: redis.Redis, settings: Settings) -> None:
+        blobs = Blobs.of(settings)
+        self._redis = connection
+        self._settings = settings
+        self._records = {kind: Jobs(connection, settings.result_ttl, settings.failure_ttl, kind) for kind in KINDS}
+        self._models = Models(connection, blobs)
+        self._datasets = Datasets(connection, blobs)
+        self._results = Results(connection, blobs, settings)
+        self._suspicions = Suspicions()
+
+    def clean(self) -> None:
+        """One round of everything."""
+        for kind, jobs in self._records.items():
+            jobs.forget_expired()
+            queue_of(self._redis, kind).started_job_registry.cleanup()
+        self._results.sweep()
+        self._release_datasets()
+        self._inspect_forgotten()
+        self._suspicions.end_round()
+
+    def _release_datasets(self) -> None:
+        # A dataset inside a request is held for a job that is created a moment later.
+        for digest, job in self._datasets.holders():
+            if self._is_over("job", job) and self._lasts("dataset", job):
+                self._datasets.release(digest, job)
+
+    def _inspect_forgotten(self) -> None:
+        for model in self._inspecting():
+            if self._is_over("inspection", inspection_id(model.digest)) and self._lasts("model", model.digest):
+                enqueue_inspection(self._redis, model.digest, self._settings.inspection_timeout)
+
+    def _inspecting(self) -> list[ModelRecord]:
+        found: list[ModelRecord] = []
+        models, after = self._models.list(200)
+        while True:
+            found += [model for model in models if model.status == "inspecting"]
+            if after is None:
+                return found
+            models, after = self._models.list(200, after)
+
+    def _is_over(self, kind: Kind, id: str) -> bool:
+        state = self._records[kind].state(id)
+        return state is None or state.status in ENDED
+
+    def _lasts(self, what: str, id: str) -> bool:
+        return self._suspicions.lasts((what, id), self._settings.heartbeat_grace)
