@@ -12,8 +12,9 @@ EXAMPLE_INPUTS = "data/sample_inputs/model.pt"
 
 FIXED = {"archive_format": b"pt2", "archive_version": b"0", "byteorder": b"little"}
 
-_KEPT = re.compile(rf"{PROGRAM}|{WEIGHTS}|{CONSTANTS}|data/weights/weight_\d{{1,6}}|data/constants/tensor_\d{{1,6}}")
-_DROPPED = re.compile(rf"version|\.data/(version|serialization_id)|{EXAMPLE_INPUTS}|extra/.+")
+_KEPT = re.compile(r"data/weights/weight_[0-9]{1,6}|data/constants/tensor_[0-9]{1,6}")
+_DROPPED = re.compile(r"version|\.data/(version|serialization_id)|extra/.+")
+_NAMES = {PROGRAM, WEIGHTS, CONSTANTS, EXAMPLE_INPUTS, *FIXED}
 _REASONS: list[tuple[str, Code, str]] = [
     (
         r"data\.pkl|code/.*|constants\.pkl",
@@ -54,7 +55,7 @@ def split_root(name: str) -> tuple[str, str]:
 
 def check_name(name: str) -> None:
     """Nothing, where an exported program may have an entry of that name."""
-    if name in FIXED or _KEPT.fullmatch(name) or _DROPPED.fullmatch(name):
+    if name in _NAMES or _KEPT.fullmatch(name) or _DROPPED.fullmatch(name):
         return
     _refuse(name)
 

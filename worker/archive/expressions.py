@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from worker.archive.errors import ArchiveError, shown
 
-SYMBOL = re.compile(r"s\d{1,6}")
+SYMBOL = re.compile(r"s[0-9]{1,6}")
 
 _ALPHABET = re.compile(r"[A-Za-z0-9(),= '-]{1,2000}")
 _DEPTH = 32

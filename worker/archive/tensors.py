@@ -1,6 +1,6 @@
 """What is said about a tensor: type, shape, place."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -22,7 +22,7 @@ class OneOf(Schema):
     """One kind of value out of several: exactly one field is given."""
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _one(self) -> "OneOf":
         if len(self.model_fields_set) != 1 or getattr(self, next(iter(self.model_fields_set))) is None:
             raise ValueError("expected exactly one kind of value")
         return self

@@ -1,6 +1,7 @@
 """Archives taken apart, changed and put together again, as an attacker would."""
 
 import json
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,11 @@ def write(entries: Entries, target: Path, *, root: str = "model", compression: i
         for name, content in entries.items():
             file.writestr(f"{root}/{name}", content)
     return target
+
+
+def table_of_contents(content: bytes | bytearray) -> int:
+    """Where the table of contents of a zip without a comment begins."""
+    return int(struct.unpack_from("<L", content, len(content) - 6)[0])
 
 
 @contextmanager
