@@ -3,8 +3,9 @@
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +16,8 @@ from store.digests import hex_of
 from store.errors import NotFound, TooLarge
 from store.places import Folder, Place, Remote
 from store.settings import Settings
+
+DAY = 24 * 3600.0
 
 
 class Blobs:
@@ -71,6 +74,17 @@ class Blobs:
     def delete(self, digest: str) -> None:
         """Afterwards the content is not there, whether it was or not."""
         self._place.delete(hex_of(digest))
+
+    def sweep(self, seconds: float = DAY) -> int:
+        """Remove what a process that was killed left on its way in, so long ago; how much there was."""
+        gone = 0
+        for file in self._place.spool.glob("*-*"):
+            # A writer may be done with it meanwhile.
+            with suppress(FileNotFoundError):
+                if file.stat().st_mtime < time.time() - seconds:
+                    file.unlink()
+                    gone += 1
+        return gone
 
 
 class Writer:

@@ -3,7 +3,6 @@
 import json
 import mmap
 from collections.abc import Sequence
-from typing import Any
 
 from store.errors import BadTable
 from store.tables.columns import Column, check_names, checked_shape
@@ -27,16 +26,16 @@ def safetensors_columns(memory: mmap.mmap) -> list[Column]:
     return columns
 
 
-def _entries(header: bytes) -> dict[str, Any]:
+def _entries(header: bytes) -> dict[str, object]:
     try:
         found = json.loads(header, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise BadTable("header_mismatch", "the header of the safetensors file is no JSON object") from error
-    if not isinstance(found, dict):
-        raise BadTable("header_mismatch", "the header of the safetensors file is no JSON object")
-    found.pop("__metadata__", None)
-    check_names(list(found))
-    return found
+    # A JSON text that begins with a brace, as the file's kind was told by, is an object.
+    entries: dict[str, object] = found
+    entries.pop("__metadata__", None)
+    check_names(list(entries))
+    return entries
 
 
 def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """Blobs: one contract over a local folder and a remote filesystem."""
 
 import hashlib
+import os
 import threading
 import uuid
 from pathlib import Path
@@ -186,3 +187,17 @@ def test_blobs_of_settings_lie_under_the_state_folder(tmp_path: Path) -> None:
     blobs = Blobs.of(Settings(state=tmp_path))
 
     assert tmp_path in blobs.path(put(blobs, DATA)).parents
+
+
+def test_sweep_removes_what_a_killed_writer_left_and_nothing_newer(blobs: Blobs, url: str, tmp_path: Path) -> None:
+    digest = put(blobs, DATA)
+    with blobs.writer() as sink:
+        left = sink.path.with_name("incoming-left")
+        left.write_bytes(b"half")
+        os.utime(left, (1, 1))
+
+        assert blobs.sweep() == 1
+        assert sink.path.exists()
+    assert not left.exists()
+    assert blobs.exists(digest)
+    assert blobs.sweep() == 0

@@ -8,7 +8,8 @@ import redis
 
 from store import names
 from store.blobs import Blobs
-from store.errors import Conflict, NotFound
+from store.errors import Conflict, NotFound, Unavailable
+from store.jobs import Jobs
 from store.models import Begun, Models
 
 MANIFEST = {"inputs": [], "layers": [{"name": "conv1", "flops": 1e9}], "parameters": 3}
@@ -222,6 +223,35 @@ def test_delete_when_a_live_job_needs_it_is_a_conflict(models: Models, blobs: Bl
     assert not blobs.exists(digest)
 
 
+def test_delete_when_a_job_has_ended_is_allowed(models: Models, blobs: Blobs, connection: redis.Redis) -> None:
+    jobs = Jobs(connection)
+    digest = add(models, blobs, "mnist", b"one")
+    job = jobs.create({"model": "mnist"}, needs=[digest])
+    with pytest.raises(Conflict):
+        models.delete("mnist")
+    jobs.cancel(job.id)
+    models.delete("mnist")
+
+    assert not blobs.exists(digest)
+
+
+def test_changes_when_another_takes_too_long_say_so(
+    models: Models, blobs: Blobs, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.owners.PATIENCE", 0.01)
+    with connection.lock(names.contents_lock(), timeout=60), pytest.raises(Unavailable, match="try again"):
+        begin(models, blobs, "mnist", b"one")
+
+    assert begin(models, blobs, "mnist", b"one").inspect
+
+
+def test_list_leaves_out_what_is_deleted_meanwhile(models: Models, blobs: Blobs, connection: redis.Redis) -> None:
+    kept = begin(models, blobs, "b", b"two").record
+    connection.zadd(names.all_names("model"), {"a": 0})
+
+    assert models.list() == ([kept], None)
+
+
 def test_delete_while_inspecting_then_ready_leaves_nothing(models: Models, blobs: Blobs, connection: redis.Redis) -> None:
     digest = begin(models, blobs, "mnist", b"one").record.digest
     models.delete("mnist")
@@ -252,7 +282,6 @@ def test_hold_keeps_a_content_without_name_until_release(models: Models, blobs: 
     models.hold(digest, "job-2")
     models.delete("mnist")
 
-    assert sorted(models.holders()) == [(digest, "job-1"), (digest, "job-2")]
     assert models.content(digest).clean
 
     models.release(digest, "job-1")
@@ -261,9 +290,22 @@ def test_hold_keeps_a_content_without_name_until_release(models: Models, blobs: 
     models.release(digest, "job-2")
     models.release(digest, "job-2")
     assert not blobs.exists(digest)
-    assert models.holders() == []
     with pytest.raises(NotFound):
         models.hold(digest, "job-3")
+
+
+def test_sweep_releases_for_holders_that_are_gone_but_not_for_new_ones(models: Models, blobs: Blobs) -> None:
+    digest = add(models, blobs, "mnist", b"one")
+    for holder in ("gone", "alive"):
+        models.hold(digest, holder)
+    models.delete("mnist")
+
+    assert models.sweep(lambda holder: holder == "alive") == 0
+    assert models.sweep(lambda holder: holder == "alive", seconds=-1) == 1
+    assert blobs.exists(digest)
+    assert models.sweep(lambda holder: False, seconds=-1) == 1
+    assert not blobs.exists(digest)
+    assert models.sweep(lambda holder: False, seconds=-1) == 0
 
 
 def test_uploads_and_deletions_at_the_same_time_never_leave_a_record_without_bytes(
