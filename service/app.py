@@ -1,8 +1,8 @@
 """The application: routes, the net for errors, and the reaper that lives as long as it."""
 
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
@@ -11,10 +11,7 @@ from service.backend import ENGINE, Backend
 from service.guard import allowed_hosts
 from service.middleware import Surroundings
 from service.routes import ROUTERS
-from store.arrivals import model_rejected
-from store.errors import NotFound
 from store.reaper import Reaper
-from store.record import Json
 from store.settings import Settings
 
 DESCRIPTION = "Which units of a network matter for this group of inputs, and is that answer any good?"
@@ -46,7 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     backend: Backend = app.state.backend
     stop = threading.Event()
-    reaper = Reaper(backend.connection, backend.settings, _rejecter(backend))
+    reaper = Reaper(backend.connection, backend.settings)
     thread = threading.Thread(target=reaper.run, args=[stop], name="reaper", daemon=True)
     thread.start()
     try:
@@ -55,14 +52,3 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         stop.set()
         thread.join(5)
         await backend.close()
-
-
-def _rejecter(backend: Backend) -> Callable[[str, Json], None]:
-    """Rejects a model whose inspection was lost twice, and the jobs that waited for it."""
-
-    def reject(digest: str, problem: Json) -> None:
-        with suppress(NotFound):
-            backend.models.reject(digest, problem)
-        model_rejected(backend.jobs, digest, problem)
-
-    return reject
