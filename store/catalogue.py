@@ -5,9 +5,8 @@ became ready. A content goes when it has no name and no holder left, and its blo
 """
 
 import json
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Generic, Literal, TypeVar, cast
 
 import redis
@@ -23,7 +22,6 @@ from store.replies import text, text_fields, texts
 
 R = TypeVar("R")
 Pointer = Literal["newest", "ready"]
-HOUR = 3600.0
 
 
 class Catalogue(ABC, Generic[R]):
@@ -81,21 +79,15 @@ class Catalogue(ABC, Generic[R]):
     def release(self, digest: str, holder: str) -> None:
         """A content without name goes with its last holder; what is not held is no error."""
         with self._owners.changing():
-            self._redis.zrem(names.holders(self.kind, digest), holder)
+            self._redis.srem(names.holders(self.kind, digest), holder)
             if not self._redis.exists(names.holders(self.kind, digest)):
                 self._redis.srem(names.held(self.kind), digest)
                 self._forget_unnamed(digest)
 
-    def sweep(self, alive: Callable[[str], bool], seconds: float = HOUR) -> int:
-        """Release for holders that are no longer alive, but not within so long of their `hold`; how many there were."""
-        gone = 0
-        for digest in texts(self._redis.smembers(names.held(self.kind))):
-            early = time.time() - seconds
-            for holder in texts(self._redis.zrangebyscore(names.holders(self.kind, digest), "-inf", early)):
-                if not alive(holder):
-                    self.release(digest, holder)
-                    gone += 1
-        return gone
+    def holders(self) -> Sequence[tuple[str, str]]:
+        """Every digest that is held with every holder, for whoever looks for holders that are gone."""
+        digests = texts(self._redis.smembers(names.held(self.kind)))
+        return [(digest, each) for digest in digests for each in texts(self._redis.smembers(names.holders(self.kind, digest)))]
 
     def _find(self, reference: str, pointers: Sequence[Pointer]) -> R:
         name, digest = parse_reference(reference)
@@ -136,7 +128,7 @@ class Catalogue(ABC, Generic[R]):
 
     def _hold(self, digest: str, holder: str) -> None:
         self._redis.sadd(names.held(self.kind), digest)
-        self._redis.zadd(names.holders(self.kind, digest), {holder: time.time()})
+        self._redis.sadd(names.holders(self.kind, digest), holder)
 
     def _take(self, name: str, taken: Sequence[str], left: dict[str, float]) -> None:
         last = [digest for digest in taken if self._redis.scard(names.names_of(self.kind, digest)) == 1]

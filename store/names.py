@@ -79,7 +79,7 @@ def names_of(kind: str, digest: str) -> str:
 
 
 def holders(kind: str, digest: str) -> str:
-    """The sorted set of ids of jobs that keep that content, named or not, scored by when they began to."""
+    """The set of ids of jobs that keep that content, named or not."""
     return f"{PREFIX}:{kind}:holders:{digest}"
 
 

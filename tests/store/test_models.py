@@ -282,6 +282,7 @@ def test_hold_keeps_a_content_without_name_until_release(models: Models, blobs: 
     models.hold(digest, "job-2")
     models.delete("mnist")
 
+    assert sorted(models.holders()) == [(digest, "job-1"), (digest, "job-2")]
     assert models.content(digest).clean
 
     models.release(digest, "job-1")
@@ -290,22 +291,9 @@ def test_hold_keeps_a_content_without_name_until_release(models: Models, blobs: 
     models.release(digest, "job-2")
     models.release(digest, "job-2")
     assert not blobs.exists(digest)
+    assert models.holders() == []
     with pytest.raises(NotFound):
         models.hold(digest, "job-3")
-
-
-def test_sweep_releases_for_holders_that_are_gone_but_not_for_new_ones(models: Models, blobs: Blobs) -> None:
-    digest = add(models, blobs, "mnist", b"one")
-    for holder in ("gone", "alive"):
-        models.hold(digest, holder)
-    models.delete("mnist")
-
-    assert models.sweep(lambda holder: holder == "alive") == 0
-    assert models.sweep(lambda holder: holder == "alive", seconds=-1) == 1
-    assert blobs.exists(digest)
-    assert models.sweep(lambda holder: False, seconds=-1) == 1
-    assert not blobs.exists(digest)
-    assert models.sweep(lambda holder: False, seconds=-1) == 0
 
 
 def test_uploads_and_deletions_at_the_same_time_never_leave_a_record_without_bytes(
