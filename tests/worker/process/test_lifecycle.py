@@ -1,0 +1,157 @@
+"""Workers that are stopped, killed, cut off from the store, and that cannot start."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+
+from store.blobs import Blobs
+from store.connection import connect
+from store.embedded import EmbeddedServer
+from store.jobs import Jobs
+from store.models import Models
+from store.queue import enqueue_inspection
+from store.reaper import Reaper
+from store.settings import Settings
+from store.workers import Workers
+from tests.worker.process.conftest import Bench, gone, until
+
+
+def inspected(bench: Bench, *engines: str) -> dict[str, object]:
+    """The problem of a model that workers with these engines have inspected."""
+    models = Models(bench.connection, Blobs.of(Settings(state=bench.state)))
+    with Blobs.of(Settings(state=bench.state)).writer() as writer:
+        writer.write(b"archive")
+    models.begin("m", writer.digest, 7, "1")
+    enqueue_inspection(bench.connection, writer.digest, 60)
+    for number, engine in enumerate(engines):
+        bench.start(f"inspector-{number}", engine, "inspections")
+    until(lambda: models.get("m").status == "rejected", "the model is rejected")
+    return models.get("m").problem or {}
+
+
+def test_worker_when_told_to_stop_then_finishes_its_job_and_takes_no_other(bench: Bench, tmp_path: Path) -> None:
+    worker = bench.start()
+    child = worker.child()
+    go = tmp_path / "go"
+    first, second = bench.submit(["await", str(go)]), bench.submit()
+    bench.running(first)
+    worker.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert bench.status(first) == "running"
+    go.touch()
+
+    assert bench.ended(first).status == "succeeded"
+    assert worker.process.wait(30) == 0
+    assert bench.status(second) == "queued"
+    assert gone(child)
+    assert Workers(bench.connection).list() == []
+
+
+def test_worker_when_told_to_stop_twice_then_puts_its_job_back(bench: Bench) -> None:
+    worker = bench.start()
+    id = bench.submit(["sleep", 60])
+    bench.running(id)
+    child = worker.child()
+    worker.process.send_signal(signal.SIGTERM)
+    time.sleep(1.2)  # RQ takes a second signal within a second for the same one
+    worker.process.send_signal(signal.SIGTERM)
+    worker.process.wait(30)
+
+    assert gone(child)
+    assert (bench.status(id), bench.jobs.get(id).losses) == ("queued", 0)
+
+
+def test_worker_when_killed_then_its_child_goes_and_its_job_runs_elsewhere(bench: Bench, tmp_path: Path) -> None:
+    first = bench.start("first")
+    go = tmp_path / "go"
+    id = bench.submit(["await", str(go)])
+    bench.running(id)
+    child = first.child()
+    os.kill(first.process.pid, signal.SIGKILL)
+    until(lambda: gone(child), "the child goes with its parent")
+    go.touch()
+    bench.start("second")
+    reaper = Reaper(bench.connection, Settings(heartbeat=0.2, heartbeat_grace=1, state=bench.state))
+    until(lambda: reaper.sweep() or bench.jobs.get(id).ended, "the loss is noticed")
+
+    record = bench.ended(id)
+    assert (record.status, record.attempt, record.worker) == ("succeeded", 2, "second")
+
+
+def test_worker_when_it_comes_back_after_it_was_given_up_then_its_end_is_refused(bench: Bench, tmp_path: Path) -> None:
+    worker = bench.start()
+    go = tmp_path / "go"
+    id = bench.submit(["await", str(go)])
+    bench.running(id)
+    child = psutil.Process(worker.child())
+    child.suspend()
+    bench.jobs.requeue(id, 1)
+    attempt = bench.jobs.start(id, "another")
+    go.touch()
+    child.resume()
+    next_one = bench.ended(bench.submit())
+
+    assert (attempt, bench.status(id)) == (2, "running")
+    assert next_one.status == "succeeded"
+
+
+def test_store_when_away_for_a_while_then_neither_job_nor_worker_is_lost(server: EmbeddedServer, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    go = tmp_path / "go"
+    store = EmbeddedServer(state)
+    store.start()
+    connection = connect(store.url, 30)
+    bench = Bench(store.url, connection, state)
+    try:
+        bench.start()
+        id = bench.submit(["await", str(go)], ["report", 1])
+        bench.running(id)
+        store.stop()
+        go.touch()
+        time.sleep(2)
+        store.start()
+
+        assert (bench.ended(id).status, bench.ended(id).attempt) == ("succeeded", 1)
+        assert bench.ended(bench.submit()).status == "succeeded"
+    finally:
+        bench.close()
+        connection.close()
+        store.stop()
+
+
+def test_worker_when_its_child_cannot_start_then_ends_at_once_and_takes_nothing(bench: Bench) -> None:
+    id = bench.submit()
+    worker = bench.start(engine="Broken", wait=False)
+
+    assert worker.process.wait(30) == 1
+    assert bench.status(id) == "queued"
+
+
+def test_model_when_its_inspection_refuses_it_then_is_rejected_and_so_is_what_waited(bench: Bench) -> None:
+    assert inspected(bench, "Scripted")["code"] == "bad_archive"
+
+
+def test_model_when_it_kills_its_inspector_twice_then_is_rejected(bench: Bench) -> None:
+    assert inspected(bench, "KilledByInspection")["code"] == "worker_lost"
+    assert Jobs(bench.connection, kind="inspection").list()[0][0].attempt == 2
+
+
+def test_result_when_the_store_is_full_then_the_job_fails_and_may_be_sent_again(bench: Bench, tmp_path: Path) -> None:
+    bench.start()
+    go = tmp_path / "go"
+    id = bench.submit(["await", str(go)])
+    bench.running(id)
+    limit = bench.connection.config_get("maxmemory")["maxmemory"]
+    bench.connection.config_set("maxmemory", int(bench.connection.info("memory")["used_memory"] * 1.05))
+    try:
+        go.touch()
+        record = bench.ended(id)
+    finally:
+        bench.connection.config_set("maxmemory", limit)
+
+    assert record.status == "failed"
+    assert record.problem is not None
+    assert (record.problem["code"], record.problem["retryable"]) == ("storage_full", True)
