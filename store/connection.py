@@ -7,6 +7,8 @@ from redis.retry import Retry
 
 # Between two tries of a patient connection.
 RETRY_SECONDS = 0.25
+# Longer than the longest blocking read (a `wait` of 60 s): redis-py's own 5 s would cut it off.
+READ_SECONDS = 75.0
 
 
 def connect(url: str, patience: float | None = None) -> redis.Redis:
@@ -22,5 +24,5 @@ def connect(url: str, patience: float | None = None) -> redis.Redis:
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:
-    """The asyncio twin of `connect`."""
-    return redis.asyncio.Redis.from_url(url, health_check_interval=30)
+    """The asyncio twin of `connect`, for reads that block until something happens."""
+    return redis.asyncio.Redis.from_url(url, health_check_interval=30, socket_timeout=READ_SECONDS)
