@@ -81,6 +81,14 @@ class EmbeddedServer:
             os.close(self._lock)
             self._lock = None
 
+    def keep(self) -> bool:
+        """Start it again where it has died; whether it had."""
+        if self.running:
+            return False
+        self.stop()
+        self.start()
+        return True
+
     def _launch(self, binary: Path) -> subprocess.Popen[bytes]:
         # The lock's descriptor goes along: whatever becomes of us, nobody else gets the folder while the server lives.
         lock = self._lock
@@ -187,18 +195,36 @@ def _private(socket: Path) -> Path:
 
 
 def _hold(state: Path) -> int:
+    """A descriptor that holds the folder. Waits where the holder is dead: its server then is on its way out."""
     descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(descriptor)
-        raise Embedded(
-            f"the state folder {state} is in use (by process {holder}); stop that one or choose another folder"
-        ) from error
+    deadline = time.monotonic() + STOP_SECONDS
+    while not _locked(descriptor):
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        if _lives(holder) or time.monotonic() > deadline:
+            os.close(descriptor)
+            raise Embedded(f"the state folder {state} is in use (by process {holder}); stop that one or choose another folder")
+        time.sleep(0.05)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _lives(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, PermissionError):
+        return True
+    return True
 
 
 def _answers(client: redis.Redis) -> bool:

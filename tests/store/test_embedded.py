@@ -3,8 +3,12 @@
 import os
 import signal
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from store.connection import connect
@@ -56,6 +60,35 @@ def test_writes_when_the_server_is_killed_then_all_are_there_again(tmp_path: Pat
         assert client.dbsize() == 500
 
 
+def test_server_when_it_has_died_then_is_started_again_with_its_data(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path) as server, connect(server.url) as client:
+        assert not server.keep()
+        client.set("key", "value")
+        os.kill(server.pid, signal.SIGKILL)
+        while server.running:
+            time.sleep(0.01)
+
+        assert server.keep()
+        assert client.get("key") == b"value"
+
+
+def test_server_when_its_starter_is_killed_then_ends_and_keeps_the_folder_until_then(tmp_path: Path) -> None:
+    script = (
+        "import pathlib, sys, time; from store.embedded import EmbeddedServer; "
+        "server = EmbeddedServer(pathlib.Path(sys.argv[1])); server.start(); print(server.pid, flush=True); time.sleep(600)"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert starter.stdout is not None
+    with starter.stdout as said:
+        pid = int(said.readline())
+        starter.kill()
+        starter.wait()
+
+    with EmbeddedServer(tmp_path) as server:
+        assert server.pid != pid
+        assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
 def test_folder_when_its_path_is_too_long_for_a_socket_then_a_short_one_is_used(tmp_path: Path) -> None:
     deep = tmp_path / ("x" * 120)
 
@@ -64,9 +97,7 @@ def test_folder_when_its_path_is_too_long_for_a_socket_then_a_short_one_is_used(
     assert len(os.fsencode(socket_path(deep))) <= LONGEST_SOCKET_PATH
 
 
-def test_socket_when_no_short_path_exists_then_the_message_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_socket_when_no_short_path_exists_then_the_message_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("y" * 120)))
 
     with pytest.raises(Embedded, match="shorter path"):

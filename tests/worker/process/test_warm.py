@@ -4,9 +4,10 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
-from store.queue import enqueue_job
+from store.queue import depth, enqueue_job
 from store.rates import Rates
 from store.workers import Workers
 from tests.worker.process.conftest import REQUEST, Bench, gone, until
@@ -118,6 +119,20 @@ def test_job_when_cancelled_in_the_queue_then_never_runs(shared: Bench, tmp_path
     assert shared.ended(first).status == "succeeded"
     assert shared.ended(shared.submit()).status == "succeeded"
     assert (shared.status(second), lines(mark)) == ("cancelled", [])
+
+
+def test_job_when_cancelled_on_its_way_from_the_queue_to_the_child_then_never_runs(shared: Bench, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    shared.summary(shared.submit())
+    child = psutil.Process(shared.workers[0].child())
+    child.suspend()
+    id = shared.submit(["mark", str(mark)])
+    until(lambda: depth(shared.connection) == 0, "the job has left the queue")
+    shared.jobs.cancel(id)
+    child.resume()
+
+    assert shared.ended(shared.submit()).status == "succeeded"
+    assert (shared.status(id), lines(mark)) == ("cancelled", [])
 
 
 @pytest.mark.parametrize("verb", ["report", "hang"])

@@ -1,0 +1,98 @@
+"""When a running job has to be ended from outside."""
+
+import pytest
+import redis
+
+from store.jobs import Jobs
+from worker.process.watch import CANCEL_SECONDS, CLOSING_SECONDS, START_SECONDS, Verdict, Watch
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def jobs(connection: redis.Redis) -> Jobs:
+    return Jobs(connection)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def after(watch: Watch, clock: Clock, seconds: float) -> tuple[Verdict | None, Verdict | None]:
+    """What the watch says a little before so many seconds are over, and then."""
+    assert watch.verdict() is None
+    clock.now += seconds - 0.01
+    before = watch.verdict()
+    clock.now += 0.01
+    return before, watch.verdict()
+
+
+def test_run_when_it_never_starts_then_is_lost(jobs: Jobs, clock: Clock) -> None:
+    watch = Watch(jobs, jobs, jobs.create({}).id, "a", clock)
+
+    assert after(watch, clock, START_SECONDS) == (None, "lost")
+
+
+def test_run_when_it_starts_late_then_has_its_whole_time_from_there(jobs: Jobs, clock: Clock) -> None:
+    id = jobs.create({"timeout": 5}).id
+    watch = Watch(jobs, jobs, id, "a", clock)
+    clock.now += 100
+    jobs.start(id, "a")
+
+    assert after(watch, clock, 5) == (None, "timed_out")
+
+
+def test_run_when_cancelled_then_has_a_moment_to_end_by_itself(jobs: Jobs, clock: Clock) -> None:
+    id = jobs.create({}).id
+    watch = Watch(jobs, jobs, id, "a", clock)
+    jobs.start(id, "a")
+    assert watch.verdict() is None
+    jobs.cancel(id)
+
+    assert after(watch, clock, CANCEL_SECONDS) == (None, "cancelled")
+
+
+def test_run_when_another_attempt_has_taken_its_place_then_is_given_up(jobs: Jobs, clock: Clock) -> None:
+    id = jobs.create({}).id
+    watch = Watch(jobs, jobs, id, "a", clock)
+    jobs.requeue(id, jobs.start(id, "a") or 0)
+    jobs.start(id, "a")
+
+    assert after(watch, clock, CLOSING_SECONDS) == (None, "given_up")
+
+
+def test_run_when_another_worker_was_first_then_is_given_up(jobs: Jobs, clock: Clock) -> None:
+    id = jobs.create({}).id
+    watch = Watch(jobs, jobs, id, "a", clock)
+    jobs.start(id, "b")
+
+    assert after(watch, clock, CLOSING_SECONDS) == (None, "given_up")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_run_when_its_record_has_ended_or_is_gone_then_is_given_up(jobs: Jobs, clock: Clock, known: bool) -> None:
+    id = jobs.create({}).id if known else "nothing"
+    watch = Watch(jobs, jobs, id, "a", clock)
+    if known:
+        jobs.cancel(id)
+
+    assert after(watch, clock, CLOSING_SECONDS) == (None, "given_up")
+
+
+def test_run_when_the_store_is_away_then_time_goes_on_as_before(jobs: Jobs, clock: Clock) -> None:
+    id = jobs.create({"timeout": 5}).id
+    nowhere = Jobs(redis.Redis(unix_socket_path="/nowhere.sock"))
+    jobs.start(id, "b")
+    jobs.requeue(id, 1)
+    watch = Watch(jobs, nowhere, id, "a", clock)
+
+    assert after(watch, clock, START_SECONDS) == (None, "lost")
