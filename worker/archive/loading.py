@@ -18,6 +18,8 @@ def load(path: Path) -> ExportedProgram:
     with path.open("rb") as file, _weights_only():
         try:
             return torch.export.load(file)
+        except MemoryError:
+            raise
         except Exception as error:
             raise ArchiveError(
                 "not_loadable", f"torch {torch.__version__} cannot build the program: {shown(str(error))}"

@@ -1,5 +1,6 @@
 """Ordinary programs pass, unchanged in what they compute."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,18 @@ def test_load_of_a_program_that_torch_cannot_build_is_an_archive_error(entries: 
 
     with pytest.raises(ArchiveError, match="cannot build the program"):
         load(tmp_path / "clean")
+
+
+@pytest.mark.parametrize("before", [None, "0"])
+def test_load_leaves_the_environment_as_it_was(
+    before: str | None, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forbidding pickles lasts for the load only."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    monkeypatch.delenv(name, raising=False)
+    if before is not None:
+        monkeypatch.setenv(name, before)
+    clean(saved, tmp_path / "clean")
+    load(tmp_path / "clean")
+
+    assert os.environ.get(name) == before
