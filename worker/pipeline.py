@@ -1,6 +1,7 @@
 """One job from its request to its result; the order of the stages is the way through the engine."""
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from time import monotonic
 from typing import Any
@@ -52,8 +53,13 @@ def run(
     found = main.run(watch)
     studies, random = _study(study, found, entries) if study else ({}, None)
     outcome = Outcome(work, entries, found, studies, random, _fidelity(watch, entries), began)
-    summary = summarise(outcome, resolved, job, version("unitrank"))
+    summary = summarise(outcome, resolved, job, _version())
     return summary.model_dump(mode="json"), arrays(outcome)
+
+
+@cache
+def _version() -> str:
+    return version("unitrank")
 
 
 def prepare(request: JobRequest, resolved: Mapping[str, Any], program: Program, table: Table, report: Report) -> Work:

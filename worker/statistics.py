@@ -9,6 +9,8 @@ from torch import Tensor
 
 from api_schemas.methods import Statistic
 
+ROUNDING = 16 * np.finfo(np.float64).eps
+
 
 class Sums:
     """Sums of s, |s|, s² and s⁴ over the examples of each slot; slots are the halves of the clusters.
@@ -24,11 +26,13 @@ class Sums:
 
     def add(self, slots: Int[Tensor, " members"], scores: Float[Tensor, "members units"]) -> None:
         """Adds each row of scores to its slot."""
-        s = scores.double()
-        squares = s * s
-        for index, values in enumerate((s, s.abs(), squares, squares * squares)):
-            self.sums[index].index_add_(0, slots, values)
-        self.counts += torch.bincount(slots, minlength=len(self.counts))
+        # by slot and not by index_add_, whose threads cost a small job more than the sums themselves
+        for slot in slots.unique().tolist():
+            s = scores[slots == slot].double()
+            squares = s * s
+            for index, values in enumerate((s, s.abs(), squares, squares * squares)):
+                self.sums[index, slot] += values.sum(0)
+            self.counts[slot] += len(s)
 
     def of(self, *slots: int) -> "Moments":
         """The examples of these slots together."""
@@ -64,14 +68,16 @@ class Moments:
         return self._deviation(self.s if statistic == "mean" else self.absolute, self.squares)
 
     def _deviation(self, total: np.ndarray, squares: np.ndarray) -> np.ndarray:
-        return np.asarray(np.sqrt(np.maximum(squares - total**2 / self.m, 0.0) / (self.m - 1)))
+        left = squares - total**2 / self.m
+        # the difference of two sums: what is below their rounding is none
+        return np.asarray(np.sqrt(np.where(left > ROUNDING * squares, left, 0.0) / (self.m - 1)))
 
     def cancellation(self) -> float | None:
         """1 − Σ|mean| / Σ mean|·| of the signed scores; None for one example or where all scores are zero."""
         total = float(self.absolute.sum())
         if self.m < 2 or total == 0.0:
             return None
-        return 1.0 - float(np.abs(self.s).sum()) / total
+        return max(0.0, 1.0 - float(np.abs(self.s).sum()) / total)
 
     def looks_like_noise(self) -> bool:
         """Whether Σ|mean| is no more than one and a half times what independent noise of the same size leaves."""
