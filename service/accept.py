@@ -16,6 +16,7 @@ from api_schemas.checks.size import array_bytes
 from api_schemas.datasets import FieldInfo, InlineDataset
 from api_schemas.jobs import Estimate, JobRequest
 from api_schemas.models import Manifest
+from api_schemas.problems import Invalid
 from service.backend import ENGINE, Backend
 from service.errors import Refused
 from service.values import distinct
@@ -46,12 +47,13 @@ class Draft:
     flops: float
 
 
-def draft(backend: Backend, request: JobRequest) -> Draft:
-    """Raises Rejected with every flaw that can be known now."""
+def draft(backend: Backend, request: JobRequest, body_bytes: int) -> Draft:
+    """Raises Rejected with every flaw that can be known now, and Refused for a dataset that is too large for a request."""
     if request.webhook is not None:
         raise Rejected([Flaw("/webhook", "webhooks_not_available", "this service sends no webhooks; use null, and poll or wait")])
     model = _model(backend, request.model)
     if isinstance(request.dataset, InlineDataset):
+        _check_inline_size(request.dataset, body_bytes, backend.settings.max_inline_bytes)
         with _inline_facts(request.dataset) as (fields, examples, values):
             return _drafted(backend, request, model, None, _facts(backend, model, fields, examples, values))
     dataset = _dataset(backend, request.dataset)
@@ -127,6 +129,14 @@ def _drafted(backend: Backend, request: JobRequest, model: ModelRecord, dataset:
     seconds = flops / (backend.rates.rate() or OPERATIONS_PER_SECOND)
     result_bytes = sum(array_bytes(request, facts).values())
     return Draft(request, model, dataset, Estimate(passes=count, seconds=seconds, result_bytes=result_bytes), flops)
+
+
+def _check_inline_size(dataset: InlineDataset, body_bytes: int, limit: int) -> None:
+    # Written out again, and measured, only where it can be too large at all.
+    if body_bytes > limit and (size := len(json.dumps(dataset.fields, separators=(",", ":")))) > limit:
+        detail = f"the dataset inside the request has {size} bytes; at most {limit} are allowed: PUT it at /v1/datasets/{{name}}"
+        errors = [Invalid(pointer="/dataset", detail=detail, code="dataset_too_large")]
+        raise Refused("dataset_too_large", detail, errors=errors)
 
 
 @contextmanager

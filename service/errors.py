@@ -52,10 +52,12 @@ class Refused(HTTPException):
     """A request that is answered with a problem."""
 
     # An HTTPException, because FastAPI turns whatever else is raised while it reads a body into a 400 of its own.
-    def __init__(self, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, code: str, detail: str, headers: Mapping[str, str] | None = None, errors: list[Invalid] | None = None
+    ) -> None:
         super().__init__(STATUS.get(code, 422), detail, dict(headers) if headers else None)
         self.code = code
-        self.errors: list[Invalid] | None = None
+        self.errors = errors
 
 
 class RefusedBody(Refused):
@@ -63,6 +65,6 @@ class RefusedBody(Refused):
 
     def __init__(self, errors: list[Invalid]) -> None:
         first = errors[0]
-        super().__init__(first.code or "invalid_request", first.detail)
+        super().__init__(first.code or "invalid_request", first.detail, errors=errors)
+        # Some of these codes also stand for names in the URL, with another status.
         self.status_code = 422
-        self.errors = errors

@@ -100,7 +100,11 @@ def _too_large(request: Request, error: TooLarge) -> Refused:
 
 
 def _bad_table(request: Request, error: BadTable) -> Refused:
-    return RefusedBody([Invalid(pointer=error.pointer, detail=error.detail, code=error.code)])
+    if error.code == "dataset_too_large":
+        return Refused(error.code, error.detail)
+    # What a table says of its fields lies inside a job's request.
+    at = f"/dataset{error.pointer}" if _room(request) == "job" else error.pointer
+    return RefusedBody([Invalid(pointer=at, detail=error.detail, code=error.code)])
 
 
 def _full(request: Request, error: Exception) -> Refused:

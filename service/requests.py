@@ -21,6 +21,7 @@ class StrictRequest(Request):
         if not hasattr(self, "_body"):
             limit = self.app.state.settings.max_body_bytes
             self._body = b"".join([chunk async for chunk in bounded(self, limit, "body_too_large")])
+            self.state.body_bytes = len(self._body)
         return self._body
 
     async def json(self) -> Any:

@@ -12,7 +12,7 @@ from service.answers import answer, page
 from service.backend import backend_of
 from service.catalogue import dataset_body, read_header, refuse_uri
 from service.documents import BINARY, body, header, problems
-from service.pages import After, Limit
+from service.parameters import After, Limit
 from service.requests import Route
 from service.uploads import check_bytes, uploaded
 

@@ -15,7 +15,7 @@ from service.answers import answer, page
 from service.backend import Backend, backend_of
 from service.documents import INLINE_JOB, JOB, example, header, problems
 from service.jobs import cancelled, deleted, event_lines, job_body
-from service.pages import After, Limit
+from service.parameters import After, Id, Limit
 from service.requests import Route
 from store.events import START, wait_until_ended
 
@@ -38,7 +38,7 @@ Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds that t
 def post_job(request: Request, wanted: Annotated[JobRequest, Body(openapi_examples=BODIES)], dry_run: bool = False) -> Response:
     """Submit a job; everything that manifest and header can decide is decided now."""
     backend = backend_of(request)
-    drafted = draft(backend, wanted)
+    drafted = draft(backend, wanted, request.state.body_bytes)
     if dry_run:
         return answer(request, DryRun(request=drafted.request, estimate=drafted.estimate))
     record = accept(backend, drafted)
@@ -56,7 +56,7 @@ def list_jobs(
 
 
 @router.get("/{id}", response_model=Job, responses=problems(401, 403, 404, 422))
-async def get_job(request: Request, id: str, wait: Wait | None = None, prefer: Annotated[str, Header()] = "") -> Response:
+async def get_job(request: Request, id: Id, wait: Wait | None = None, prefer: Annotated[str, Header()] = "") -> Response:
     """One job; with `wait` (or `Prefer: wait=N`) as soon as it has ended, or when the time is over."""
     backend = backend_of(request)
     seconds = wait if wait is not None else _preferred(prefer)
@@ -68,14 +68,14 @@ async def get_job(request: Request, id: str, wait: Wait | None = None, prefer: A
 @router.post(
     "/{id}/cancel", status_code=202, response_model=Job, responses=problems(401, 403, 404), openapi_extra={"x-scope": "write"}
 )
-def cancel_job(request: Request, id: str) -> Response:
+def cancel_job(request: Request, id: Id) -> Response:
     """Cancel a job; one that has ended stays as it is."""
     backend = backend_of(request)
     return answer(request, job_body(backend, cancelled(backend, id)), 202, {"Location": f"/v1/jobs/{id}"})
 
 
 @router.delete("/{id}", status_code=204, responses=problems(401, 403, 404, 409), openapi_extra={"x-scope": "write"})
-def delete_job(request: Request, id: str) -> Response:
+def delete_job(request: Request, id: Id) -> Response:
     """Delete a job that has ended, with its result."""
     deleted(backend_of(request), id)
     return Response(status_code=204)
@@ -92,7 +92,7 @@ def delete_job(request: Request, id: str) -> Response:
         **problems(401, 403, 404),
     },
 )
-async def job_events(request: Request, id: str, last_event_id: Annotated[str, Header()] = "") -> Response:
+async def job_events(request: Request, id: Id, last_event_id: Annotated[str, Header()] = "") -> Response:
     """What happens to a job, from its beginning or after `Last-Event-ID`, to its end."""
     backend = backend_of(request)
     record = await run_in_threadpool(backend.jobs.get, id)

@@ -13,7 +13,7 @@ from service.backend import ENGINE, Backend, backend_of
 from service.catalogue import model_body, refuse_uri
 from service.documents import BINARY, body, header, problems
 from service.errors import RefusedBody
-from service.pages import After, Limit
+from service.parameters import After, Limit
 from service.requests import Route
 from service.uploads import check_bytes, uploaded
 from store.models import Begun

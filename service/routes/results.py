@@ -9,6 +9,7 @@ from service.backend import backend_of
 from service.documents import BINARY, problems
 from service.formats import CSV, NPZ, SAFETENSORS
 from service.outcome import rendered
+from service.parameters import Id
 from service.requests import Route
 
 router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
@@ -27,7 +28,7 @@ Top = Annotated[int, Query(ge=1, description="How many units of each ranking.")]
 )
 def get_result(
     request: Request,
-    id: str,
+    id: Id,
     cluster: Annotated[str | None, Query(description="This cluster alone.")] = None,
     ranking: Annotated[str | None, Query(description="This ranking alone.")] = None,
     top: Top | None = None,

@@ -1,0 +1,155 @@
+"""The service on a real store, without any worker: a model is ready when a test says so."""
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.backend import Backend
+from store.embedded import EmbeddedServer
+from store.settings import Settings
+
+Json = dict[str, Any]
+
+MANIFEST: Json = {
+    "inputs": [{"name": "image", "dtype": "float32", "shape": [None, 1, 2, 2]}],
+    "outputs": [{"name": "output", "dtype": "float32", "shape": [None, 3]}],
+    "parameters": 120,
+    "layers": [
+        {"name": "input", "kind": "Input", "shape": [1, 2, 2], "units": 4, "channels": 1, "channel_axis": 0, "cut": True},
+        {
+            "name": "conv1",
+            "kind": "Conv2d",
+            "shape": [4, 2, 2],
+            "units": 16,
+            "channels": 4,
+            "channel_axis": 0,
+            "cut": True,
+            "input_shape": [1, 2, 2],
+            "input_cut": True,
+            "input_channel_axis": 0,
+            "forward_cost": 0.5,
+        },
+        {"name": "fc", "kind": "Linear", "shape": [3], "units": 3, "channels": 3, "channel_axis": 0, "cut": True},
+    ],
+    "flops": 1000,
+    "differentiable": True,
+}
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running service."""
+
+    app: FastAPI
+    url: str
+
+    @property
+    def backend(self) -> Backend:
+        backend: Backend = self.app.state.backend
+        return backend
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[Served]:
+    """The service in a thread, on a port of its own."""
+    app = create_app(settings)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            threading.Event().wait(0.005)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Served(app, f"http://127.0.0.1:{port}")
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def served(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One service for the session, with the default settings."""
+    with serving(Settings(redis_url=server.url, state=tmp_path_factory.mktemp("state"))) as served:
+        yield served
+
+
+@pytest.fixture
+def client(served: Served, redis_url: str) -> Iterator[httpx.Client]:
+    """A client of the session's service, with nothing in the store."""
+    with httpx.Client(base_url=served.url) as client:
+        yield client
+
+
+@pytest.fixture
+def serve(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., tuple[httpx.Client, Served]]]:
+    """Starts a service with settings of the test's own."""
+    with ExitStack() as stack:
+
+        def start(**settings: Any) -> tuple[httpx.Client, Served]:
+            served = stack.enter_context(serving(Settings(redis_url=redis_url, state=tmp_path, **settings)))
+            return stack.enter_context(httpx.Client(base_url=served.url)), served
+
+        yield start
+
+
+def npz(**fields: Any) -> bytes:
+    """The bytes of an npz."""
+    file = io.BytesIO()
+    np.savez(file, **{name: np.asarray(values) for name, values in fields.items()})
+    return file.getvalue()
+
+
+def put_model(client: httpx.Client, name: str = "net", body: bytes = b"archive") -> Json:
+    """Upload bytes as a model; it stays `inspecting`."""
+    answer = client.put(f"/v1/models/{name}", content=body, headers={"Content-Type": "application/octet-stream"})
+    assert answer.status_code in (200, 202), answer.text
+    found: Json = answer.json()
+    return found
+
+
+def ready_model(client: httpx.Client, served: Served, name: str = "net", body: bytes = b"archive", **manifest: Any) -> Json:
+    """A model that a worker has found to be right."""
+    model = put_model(client, name, body)
+    with served.backend.blobs.writer() as sink:
+        sink.write(b"clean " + body)
+    served.backend.models.ready(model["digest"], MANIFEST | manifest, sink.digest)
+    found: Json = client.get(f"/v1/models/{name}").json()
+    return found
+
+
+def put_dataset(client: httpx.Client, name: str = "data", **fields: Any) -> Json:
+    """Upload a dataset; ten examples with labels where no fields are given."""
+    fields = fields or {"image": np.zeros((10, 1, 2, 2), np.uint8), "y": np.arange(10, dtype=np.uint8) % 3}
+    answer = client.put(f"/v1/datasets/{name}", content=npz(**fields), headers={"Content-Type": "application/octet-stream"})
+    assert answer.status_code in (200, 201), answer.text
+    found: Json = answer.json()
+    return found
+
+
+def job(**changes: Any) -> Json:
+    """A request that is right for `ready_model` and `put_dataset`."""
+    return {"model": "net", "layer": "conv1", "dataset": "data", "methods": ["gradient"], **changes}
+
+
+def assert_problem(answer: httpx.Response, status: int, code: str, pointer: str | None = None) -> Json:
+    """The answer is a problem of that kind, and says nothing about the inside of the service."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    problem: Json = answer.json()
+    assert (answer.status_code, problem["status"], problem["code"]) == (status, status, code), answer.text
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert all(problem[name] for name in ("type", "title", "detail"))
+    assert "Traceback" not in answer.text
+    if pointer is not None:
+        assert pointer in [error["pointer"] for error in problem["errors"]], answer.text
+    return problem

@@ -1,0 +1,65 @@
+"""What surrounds every request: ids, problems for whatever goes wrong, hosts."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+
+from tests.service.conftest import Served, assert_problem
+
+
+def test_a_request_id_is_made_and_returned(client: httpx.Client) -> None:
+    assert re.fullmatch(r"[0-9a-f]{32}", client.get("/healthz").headers["x-request-id"])
+
+
+def test_a_given_request_id_is_taken_and_logged(client: httpx.Client) -> None:
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        answer = client.get("/v1/models/none", headers={"X-Request-ID": "abc-1.2:3"})
+
+    assert answer.headers["x-request-id"] == answer.json()["request_id"] == "abc-1.2:3"
+    assert [(line["request_id"], line["path"], line["status"]) for line in lines] == [("abc-1.2:3", "/v1/models/none", 404)]
+
+
+@pytest.mark.parametrize("given", ["a b", "x" * 200, "a\tb", "{}"])
+def test_a_wrong_request_id_is_replaced(client: httpx.Client, given: str) -> None:
+    assert client.get("/healthz", headers={"X-Request-ID": given}).headers["x-request-id"] != given
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/docs", "/redoc", "/v1/models/a/b"])
+def test_an_unknown_path_is_a_problem(client: httpx.Client, path: str) -> None:
+    assert_problem(client.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/models"), ("PATCH", "/v1/jobs/x"), ("PUT", "/healthz")])
+def test_a_wrong_method_is_a_problem(client: httpx.Client, method: str, path: str) -> None:
+    answer = client.request(method, path)
+
+    assert_problem(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"]
+
+
+def test_an_error_that_nobody_expected_is_500_without_its_reason(
+    client: httpx.Client, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("the secret reason")
+
+    monkeypatch.setattr(served.backend.models, "get", fail)
+    with structlog.testing.capture_logs() as lines:
+        answer = client.get("/v1/models/net")
+
+    assert_problem(answer, 500, "internal")
+    assert "secret" not in answer.text
+    assert [line["log_level"] for line in lines if line["event"] == "unexpected error"] == ["error"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example"])
+def test_another_host_is_refused_on_loopback(client: httpx.Client, host: str) -> None:
+    assert_problem(client.get("/healthz", headers={"Host": host}), 400, "host_not_allowed")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:99", "[::1]:8000", "[::1]"])
+def test_own_hosts_are_served(client: httpx.Client, host: str) -> None:
+    assert client.get("/healthz", headers={"Host": host}).status_code == 200
