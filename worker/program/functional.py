@@ -10,19 +10,9 @@ from worker.errors import EngineError
 
 aten = torch.ops.aten
 
-# Each is drawn anew on every call: the graph was exported in training mode.
-TRAINING = {
-    "aten::dropout": 2,
-    "aten::feature_dropout": 2,
-    "aten::alpha_dropout": 2,
-    "aten::native_dropout": 2,
-    "aten::batch_norm": 5,
-    "aten::instance_norm": 5,
-    "aten::_native_batch_norm_legit": 5,
-    "aten::_native_batch_norm_legit_functional": 5,
-    "aten::native_batch_norm": 5,
-}
-"""Operators with a training flag, by the flag's position."""
+FLAGS = ("train", "training")
+RATES = ("p", "dropout", "dropout_p")
+"""How ATen names the arguments that make an operator draw at random or average over the batch."""
 
 ASSERTIONS = {
     "aten::_assert_async",
@@ -41,17 +31,23 @@ def operator_name(node: fx.Node) -> str:
 def refuse_training_mode(graph: fx.Graph) -> None:
     """Raises EngineError `training_mode` where dropout or batch statistics of training are baked in."""
     for node in graph.nodes:
-        position = TRAINING.get(operator_name(node))
-        if position is None:
-            continue
-        schema = node.target._schema.arguments[position].name
-        flag = node.args[position] if len(node.args) > position else node.kwargs.get(schema)
-        if flag is True:
+        if _is_training(node):
             raise EngineError(
                 "training_mode",
                 f"the model was exported in training mode ('{node.target}' draws or averages over the batch); "
                 "call model.eval() before torch.export.export",
             )
+
+
+def _is_training(node: fx.Node) -> bool:
+    if not isinstance(node.target, torch._ops.OpOverload) or node.target._overloadname == "no_stats":
+        return False  # without statistics of the batch: an instance norm, which is the same in evaluation mode
+    names = [argument.name for argument in node.target._schema.arguments]
+    values = dict(zip(names, node.args, strict=False)) | node.kwargs
+    rates = [values[name] for name in RATES if isinstance(values.get(name), float)]
+    if any(name in names for name in FLAGS):
+        return any(values.get(name) is True for name in FLAGS) and all(rate != 0.0 for rate in rates)
+    return "dropout_p" in names and any(rate != 0.0 for rate in rates)
 
 
 def functionalise(exported: ExportedProgram) -> fx.GraphModule:
