@@ -85,8 +85,10 @@ def _attempt(desk: Desk, jobs: Jobs, id: str, work: Callable[[JobRecord], Json])
 def _compute(desk: Desk, record: JobRecord) -> Json:
     request = JobRequest.model_validate(record.request)
     assignment = Assignment(record.id, request, record.resolved, _model(desk, record.resolved))
+    report = _Reporter(desk.progress, record)
     since = time.monotonic()
-    summary, arrays = desk.engine.run(assignment, _Reporter(desk.progress, record))
+    summary, arrays = desk.engine.run(assignment, report)
+    report.flush()
     desk.rates.note(desk.device, float(record.resolved.get("flops", 0)), time.monotonic() - since)
     return dict(desk.results.put(summary, arrays))
 
@@ -122,12 +124,19 @@ class _Reporter:
         self._jobs = jobs
         self._record = record
         self._next = 0.0
+        self._unsaid: Json | None = None
 
     def __call__(self, progress: Json) -> None:
-        now = time.monotonic()
-        if now < self._next:
+        self._unsaid = progress
+        if time.monotonic() >= self._next:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has not been written yet."""
+        if self._unsaid is None:
             return
-        self._next = now + REPORT_SECONDS
+        progress, self._unsaid = self._unsaid, None
+        self._next = time.monotonic() + REPORT_SECONDS
         try:
             written = self._jobs.progress(self._record.id, self._record.attempt, progress)
         except redis.exceptions.RedisError as error:
