@@ -1,0 +1,53 @@
+"""A whole Unitrank on a free port and a state folder of its own, for as long as a benchmark runs."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from unitrank.addresses import claim_port
+from unitrank.client import Client
+
+START_SECONDS = 60.0
+
+
+@contextmanager
+def running() -> Iterator[str]:
+    """The URL of a service with one worker, both ready; everything is ended on the way out."""
+    with tempfile.TemporaryDirectory(prefix="unitrank-bench-") as folder:
+        port = claim_port("127.0.0.1", 0)
+        command = [sys.executable, "-m", "unitrank", "up", "--port", str(port), "--state", folder]
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("UNITRANK_") and name != "REDIS_URL"
+        }
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait_until_ready(url, process)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    with Client(url) as client:
+        while not client.is_ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"unitrank up did not become ready (exit code {process.poll()}); run it by hand to see why")
+            time.sleep(0.1)
+
+
+def export(module: nn.Module, example: torch.Tensor, path: Path) -> Path:
+    """The module in evaluation mode as an archive with a dynamic batch."""
+    exported = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+    torch.export.save(exported, path)
+    return path

@@ -1,0 +1,57 @@
+"""How long a warm trivial job takes over HTTP, from POST to the answer of `?wait` that says `succeeded`."""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks._running import export, running
+from unitrank.client import Client
+
+JOB = {
+    "model": "tiny",
+    "layer": "1",
+    "dataset": {"fields": {"x": [[0.5, -1.0, 2.0, 0.1]] * 4}},
+    "methods": ["activation"],
+    "ablation": None,
+    "fidelity": None,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=200)
+    count = parser.parse_args().jobs
+    with running() as url, tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(0)
+        archive = export(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), torch.randn(2, 4), Path(folder) / "tiny.pt2")
+        with Client(url) as client:
+            client.put_model("tiny", archive)
+            client.wait_for_model("tiny")
+        with httpx.Client(base_url=url, timeout=90) as http:
+            for seed in range(10):
+                _one(http, seed)
+            seconds = [_one(http, seed) for seed in range(10, 10 + count)]
+    p50, p95, p99 = np.percentile(seconds, [50, 95, 99]) * 1000
+    print(f"warm trivial job, POST to succeeded, {count} jobs (goal: p50 under 25 ms)")
+    print(f"p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms")
+
+
+def _one(http: httpx.Client, seed: int) -> float:
+    """Seconds of one job; the seed makes it another job than the ones before."""
+    began = time.perf_counter()
+    posted = http.post("/v1/jobs", json={**JOB, "seed": seed}).raise_for_status()
+    ended = http.get(posted.headers["Location"], params={"wait": 60}).raise_for_status().json()
+    seconds = time.perf_counter() - began
+    if ended["status"] != "succeeded":
+        raise SystemExit(f"the job ended {ended['status']}: {ended['problem']}")
+    return seconds
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The paper's table over HTTP: mean absolute error of predicted against actual change on 10 000 MNIST images.
+
+arXiv:1807.09946, Fig. 1: all-convolutional net, raw inputs 0–255, zero baseline, centred logit of the predicted class, a
+tenth of the units after each ReLU replaced by their value at the baseline, chosen by the largest |h − h'|.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from api_schemas.jobs import JobRequest
+from api_schemas.results import Result
+from benchmarks._running import export, running
+from unitrank.client import Client
+
+# The design's table; `conductance-N` has N steps of the paper's rule.
+EXPECTED = {
+    ("relu1", "conductance-10"): 457.89975,
+    ("relu1", "conductance-100"): 458.5485,
+    ("relu1", "gradient_x_delta"): 457.2978,
+    ("relu2", "conductance-10"): 255.53603,
+    ("relu2", "conductance-100"): 255.7105,
+    ("relu2", "gradient_x_delta"): 255.32728,
+}
+TOLERANCE = 1e-4
+WHERE = "a folder with allconv.safetensors and t10k.npz; UNITRANK_MNIST names it too"
+
+
+class Net(nn.Module):
+    """The all-convolutional net of arXiv:1704.02685."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.relu1 = nn.Conv2d(1, 32, 4, stride=2), nn.ReLU()
+        self.conv2, self.relu2 = nn.Conv2d(32, 64, 4, stride=2), nn.ReLU()
+        self.fc1, self.relu3, self.fc2 = nn.Linear(1600, 128), nn.ReLU(), nn.Linear(128, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.relu2(self.conv2(self.relu1(self.conv1(x))))
+        out: torch.Tensor = self.fc2(self.relu3(self.fc1(h.flatten(1))))
+        return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=os.environ.get("UNITRANK_MNIST"), help=WHERE)
+    parser.add_argument("--steps", type=int, nargs="+", default=[10, 100], choices=[10, 100])
+    arguments = parser.parse_args()
+    if arguments.data is None:
+        print(f"skipped: needs --data, {WHERE}")
+        return
+    with running() as url:
+        rows = measure(url, arguments.data, arguments.steps)
+    print(f"{'layer':6} {'ranking':18} {'measured':>10} {'expected':>10} {'off by':>9} {'job s':>7}")
+    for layer, ranking, measured, seconds in rows:
+        expected = EXPECTED[layer, ranking]
+        off = measured / expected - 1
+        mark = "" if abs(off) <= TOLERANCE else "  MORE THAN 0.01 %"
+        print(f"{layer:6} {ranking:18} {measured:10.4f} {expected:10.4f} {off:+9.4%} {seconds:7.1f}{mark}")
+
+
+def measure(url: str, data: Path, steps: list[int]) -> list[tuple[str, str, float, float]]:
+    """Layer, ranking, mean absolute error and the job's seconds, for conductance at these steps and gradient × delta."""
+    net = Net()
+    net.load_state_dict(load_file(data / "allconv.safetensors"))
+    with Client(url, timeout=120) as client, tempfile.TemporaryDirectory() as folder:
+        client.put_model("allconv", export(net, torch.zeros(2, 1, 28, 28), Path(folder) / "allconv.pt2"))
+        client.put_dataset("mnist-t10k", data / "t10k.npz")
+        client.wait_for_model("allconv")
+        rows = []
+        for layer in ("relu1", "relu2"):
+            began = time.monotonic()
+            result = _run(client, layer, steps)
+            seconds = time.monotonic() - began
+            errors = {ranking.id: ranking.fidelity.mae for ranking in result.rankings if ranking.fidelity}
+            rows += [(layer, name, errors[name], seconds) for name in errors]
+        return rows
+
+
+def _run(client: Client, layer: str, steps: list[int]) -> Result:
+    paths: list[Any] = [
+        {"name": "conductance", "id": f"conductance-{n}", "steps": n, "rule": "right", "spacing": "uniform"} for n in steps
+    ]
+    request = JobRequest.model_validate(
+        {
+            "model": "allconv",
+            "layer": layer,
+            "dataset": "mnist-t10k",
+            "methods": [*paths, "gradient_x_delta"],
+            "target": {"class": "predicted", "score": "centered"},
+            "ablation": None,
+            "fidelity": {"select": "delta", "fraction": 0.1, "fill": "baseline"},
+        }
+    )
+    return client.result(client.wait(client.submit(request).id).id)
+
+
+if __name__ == "__main__":
+    main()
