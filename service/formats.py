@@ -41,19 +41,18 @@ def write_npz(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def csv_rows(summary: Json, arrays: Arrays, cluster: str | None, ranking: str | None, top: int | None) -> Iterator[bytes]:
-    """The table a cluster and ranking at a time; index is written as 6:1:6."""
-    names = [entry["name"] for entry in summary["clusters"]]
-    clusters = named("cluster", cluster, names)
+    """The table a cluster and ranking at a time; an index is written as 6:1:6. Raises Refused for unknown names, at once."""
+    clusters = named("cluster", cluster, [entry["name"] for entry in summary["clusters"]])
     rankings = named("ranking", ranking, [entry["id"] for entry in summary["rankings"]])
-    layer = summary["layer"]
+    return _rows(summary, arrays, clusters, rankings, top or summary["layer"]["count"])
+
+
+def _rows(summary: Json, arrays: Arrays, clusters: list[str], rankings: list[str], top: int) -> Iterator[bytes]:
+    numbers = {entry["name"]: number for number, entry in enumerate(summary["clusters"])}
     yield _csv([CSV_COLUMNS])
     for name in clusters:
-        row = names.index(name)
         for id in rankings:
-            spread = arrays.get(f"spread/{id}")
-            units = top_units(
-                arrays[f"importance/{id}"][row], None if spread is None else spread[row], layer["shape"], top or layer["count"]
-            )
+            units = top_units(arrays, id, numbers[name], summary["layer"]["shape"], top)
             yield _csv(
                 (_inert(name), id, rank, unit["unit"], ":".join(map(str, unit["index"])), unit["importance"], unit["spread"])
                 for rank, unit in enumerate(units, 1)

@@ -48,18 +48,14 @@ def named(kind: str, wanted: str | None, known: list[str]) -> list[str]:
     return [wanted]
 
 
-def top_units(importance: NDArray[np.float32], spread: NDArray[np.float32] | None, shape: list[int], count: int) -> list[Json]:
-    """The units of highest importance first; equal ones by their number."""
+def top_units(arrays: Arrays, ranking: str, row: int, shape: list[int], count: int) -> list[Json]:
+    """The units of highest importance first, in one row (a cluster) of the arrays; equal ones by their number."""
+    importance = arrays[f"importance/{ranking}"][row]
+    spread = arrays[f"spread/{ranking}"][row] if f"spread/{ranking}" in arrays else np.full_like(importance, np.nan)
     order = np.argsort(-importance, kind="stable")[:count]
-    places = np.unravel_index(order, tuple(shape)) if shape else ()
-    indices = np.stack(places, axis=1).tolist() if shape else [[] for _ in order]
+    indices = np.stack(np.unravel_index(order, tuple(shape)), axis=1).tolist() if shape else [[]] * len(order)
     return [
-        {
-            "unit": int(unit),
-            "index": index,
-            "importance": _finite(importance[unit]),
-            "spread": None if spread is None else _finite(spread[unit]),
-        }
+        {"unit": int(unit), "index": index, "importance": _finite(importance[unit]), "spread": _finite(spread[unit])}
         for unit, index in zip(order, indices, strict=True)
     ]
 
@@ -70,12 +66,9 @@ def _clusters(
     found: Json = {}
     for name in names:
         entry = ranking["clusters"][name]
-        if arrays is not None and top is not None:
-            importance, spread = arrays[f"importance/{ranking['id']}"], arrays.get(f"spread/{ranking['id']}")
-            row = numbers[name]
-            entry = entry | {"top": top_units(importance[row], None if spread is None else spread[row], shape, top)}
-        elif top is not None:
-            entry = entry | {"top": entry["top"][:top]}
+        if top is not None:
+            fresh = None if arrays is None else top_units(arrays, ranking["id"], numbers[name], shape, top)
+            entry = entry | {"top": entry["top"][:top] if fresh is None else fresh}
         found[name] = entry
     return found
 

@@ -12,6 +12,12 @@ from service.strict_json import pointer
 
 Loc = Sequence[str | int]
 
+NO_OBJECT = {"model_type", "model_attributes_type", "dict_type"}
+"""Pydantic's types of error whose words speak of Python."""
+
+DISCRIMINATORS = {"methods": "name", "clusters": "by", "baseline": "kind"}
+"""Field of a job request → the field that says which kind of object it is."""
+
 
 def invalid_places(errors: Iterable[Mapping[str, Any]], body: Any, schema: Any) -> list[Invalid]:
     """One entry a place; `errors` is pydantic's list, `schema` the annotation the body was read with."""
@@ -48,7 +54,8 @@ def _place_in_body(error: Mapping[str, Any], loc: Loc, body: Any, schema: Any) -
     if kind == "union_tag_not_found":
         detail = f"an object with the field {error['ctx']['discriminator']} belongs here, got {shown(value)}"
         return Invalid(pointer=at, detail=detail, code="missing_field")
-    return Invalid(pointer=at, detail=f"{_lower(error['msg'])}, got {shown(value)}", code="invalid_request")
+    wrong = "an object belongs here" if kind in NO_OBJECT else _lower(error["msg"])
+    return Invalid(pointer=at, detail=f"{wrong}, got {shown(value)}", code="invalid_request")
 
 
 def _unknown_kind(error: Mapping[str, Any], at: str, value: Any, in_method: bool) -> Invalid:
@@ -67,14 +74,25 @@ def _steps(loc: Loc, body: Any, kind: str) -> tuple[list[str | int], Any]:
     """The path in the body and what lies there: pydantic's path without the names of a union's branches."""
     steps: list[str | int] = []
     value = body
+    tag = None
     for number, step in enumerate(loc):
+        if tag is not None and step == tag:
+            tag = None
+            continue
         keys: Any = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
         if step in keys:
             value = value[step]
+            tag = _tag(steps[0] if steps else step, value)
         elif not (kind == "missing" and number == len(loc) - 1):
             continue
         steps.append(step)
     return steps, value
+
+
+def _tag(first: str | int, value: Any) -> str | None:
+    """What pydantic will put into the path next: which branch of a union it took for this object."""
+    found = value.get(DISCRIMINATORS.get(str(first))) if isinstance(value, dict) else value
+    return found if isinstance(found, str) and first in DISCRIMINATORS else None
 
 
 def _fields(schema: Any, loc: Loc) -> list[str]:
@@ -84,7 +102,7 @@ def _fields(schema: Any, loc: Loc) -> list[str]:
         models = _models(types)
         inside = [field.annotation for model in models for name, field in model.model_fields.items() if step in (name, field.alias)]
         tagged = [model for model in models if _is_tagged(model, step)]
-        types = inside or tagged or types
+        types = tagged or inside or types
     return [field.alias or name for model in _models(types) for name, field in model.model_fields.items()]
 
 

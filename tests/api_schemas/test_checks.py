@@ -1,0 +1,264 @@
+"""What manifest and header decide: defaults, every flaw with its place, sizes and costs."""
+
+from typing import Any
+
+import pytest
+
+from api_schemas.checks import Facts, Rejected, checked, completed, passes
+from api_schemas.checks.facts import MOST_CLUSTERS, Value
+from api_schemas.checks.size import array_bytes, counts_of
+from api_schemas.datasets import FieldInfo
+from api_schemas.jobs import JobRequest
+from api_schemas.models import Manifest
+
+Json = dict[str, Any]
+
+IMAGE: Json = {"name": "image", "dtype": "float32", "shape": [None, 3, 4, 4]}
+LOGITS: Json = {"name": "logits", "dtype": "float32", "shape": [None, 10]}
+CONV: Json = {
+    "name": "conv",
+    "kind": "Conv2d",
+    "shape": [8, 4, 4],
+    "units": 128,
+    "channels": 8,
+    "channel_axis": 0,
+    "cut": True,
+    "input_shape": [3, 4, 4],
+    "input_channel_axis": 0,
+    "forward_cost": 0.25,
+}
+ADD: Json = {"name": "add", "kind": "Add", "shape": [8], "units": 8, "channels": 8, "channel_axis": 0, "cut": False}
+FIELDS: Json = {
+    "image": ("uint8", [None, 3, 4, 4]),
+    "other": ("float64", [None, 3, 4, 4]),
+    "small": ("float32", [None, 3, 2, 2]),
+    "names": ("str", [None]),
+    "y": ("uint8", [None]),
+    "soft": ("float32", [None]),
+    "pairs": ("int64", [None, 2]),
+}
+VALUES: dict[str, list[Value]] = {"y": [0, 1, 9], "names": ["a", "b"], "pairs": [0]}
+
+
+def facts(
+    inputs: list[Json] | None = None,
+    outputs: list[Json] | None = None,
+    fields: Json | None = None,
+    examples: int = 100,
+    values: dict[str, list[Value]] | None = None,
+    limit: int = 10**9,
+    **manifest: Any,
+) -> Facts:
+    layers = [CONV, ADD]
+    known = VALUES | (values or {})
+    return Facts(
+        manifest=Manifest.model_validate(
+            {"inputs": inputs or [IMAGE], "outputs": outputs or [LOGITS], "parameters": 1, "layers": layers} | manifest
+        ),
+        fields={name: FieldInfo(dtype=dtype, shape=shape) for name, (dtype, shape) in (fields or FIELDS).items()},
+        examples=examples,
+        distinct=known.get,
+        max_result_bytes=limit,
+    )
+
+
+def request(**changes: Any) -> JobRequest:
+    return JobRequest.model_validate({"model": "m", "layer": "conv", "dataset": "d", "methods": ["gradient"], **changes})
+
+
+def flaws(wanted: JobRequest, known: Facts) -> list[tuple[str, str]]:
+    with pytest.raises(Rejected) as caught:
+        checked(wanted, known)
+    return [(flaw.code, flaw.pointer) for flaw in caught.value.flaws]
+
+
+TOKENS: Json = {"name": "image", "dtype": "int64", "shape": [None, 3, 4, 4]}
+SECOND: Json = {"name": "mask", "dtype": "float32", "shape": [None, 3, 4, 4]}
+VALUE: Json = {"name": "value", "dtype": "float32", "shape": [None, 1]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "known", "code", "pointer"),
+    [
+        ({"layer": "conv2"}, {}, "layer_not_found", "/layer"),
+        ({"layer": "add", "at": "input"}, {}, "place_not_found", "/at"),
+        ({"inputs": {"img": "image"}}, {}, "input_not_found", "/inputs/img"),
+        ({"inputs": {"image": "imag"}}, {}, "field_not_found", "/inputs/image"),
+        ({"inputs": {"image": "small"}}, {}, "wrong_shape", "/inputs/image"),
+        ({"inputs": {"image": "y"}}, {}, "wrong_shape", "/inputs/image"),
+        ({}, {"fields": {"z": ("uint8", [None, 3, 4, 4])}}, "input_missing", "/inputs"),
+        ({}, {"inputs": [IMAGE, SECOND]}, "input_missing", "/inputs"),
+        ({"inputs": {"image": "other"}}, {"inputs": [TOKENS]}, "wrong_dtype", "/inputs/image"),
+        ({"inputs": {"image": "image"}}, {"fields": {"image": ("str", [None, 3, 4, 4])}}, "wrong_dtype", "/inputs/image"),
+        ({"preprocess": {"mean": [0.5, 0.5]}}, {}, "wrong_shape", "/preprocess/mean"),
+        ({"preprocess": {"scale": []}}, {}, "wrong_shape", "/preprocess/scale"),
+        ({"preprocess": {"std": 0}}, {}, "invalid_preprocess", "/preprocess/std"),
+        ({"preprocess": {"std": [1, 0, 1]}}, {}, "invalid_preprocess", "/preprocess/std"),
+        ({"output": "logit"}, {}, "output_not_found", "/output"),
+        ({}, {"outputs": [LOGITS | {"shape": [None, 10, 4, 4]}]}, "output_not_supported", "/output"),
+        ({}, {"outputs": [LOGITS | {"dtype": "int64"}]}, "output_not_supported", "/output"),
+        ({"labels": "label"}, {}, "field_not_found", "/labels"),
+        ({"labels": "soft"}, {}, "wrong_dtype", "/labels"),
+        ({"labels": "names"}, {}, "wrong_dtype", "/labels"),
+        ({"labels": "pairs"}, {}, "wrong_shape", "/labels"),
+        ({"target": {"class": "label"}}, {"fields": {"image": FIELDS["image"]}}, "labels_missing", "/target/class"),
+        ({"clusters": {"by": "label"}}, {"fields": {"image": FIELDS["image"]}}, "labels_missing", "/clusters/by"),
+        ({"target": {"class": 10}}, {}, "class_out_of_range", "/target/class"),
+        ({}, {"values": {"y": [0, 10]}}, "class_out_of_range", "/labels"),
+        ({"target": {"class": "predicted"}}, {"outputs": [VALUE]}, "target_not_applicable", "/target/class"),
+        ({"target": {"score": "margin"}}, {"outputs": [VALUE]}, "target_not_applicable", "/target/score"),
+        ({"clusters": {"by": "prediction"}}, {"outputs": [VALUE]}, "target_not_applicable", "/clusters/by"),
+        ({"methods": [{"name": "gradient", "id": "a"}, {"name": "random", "id": "a"}]}, {}, "duplicate_id", "/methods/1/id"),
+        ({"methods": ["random", "gradient"]}, {"differentiable": False}, "not_differentiable", "/methods/1"),
+        ({"methods": ["conductance"]}, {"inputs": [TOKENS]}, "method_not_applicable", "/methods/0"),
+        ({"clusters": {"by": "field", "field": "name"}}, {}, "field_not_found", "/clusters/field"),
+        ({"clusters": {"by": "field", "field": "soft"}}, {}, "wrong_dtype", "/clusters/field"),
+        ({"clusters": {"by": "field", "field": "pairs"}}, {}, "wrong_shape", "/clusters/field"),
+        ({"clusters": {"by": "members", "members": {"a": [0, 100]}}}, {}, "member_out_of_range", "/clusters/members/a/1"),
+        ({"clusters": {"by": "members", "members": {"a/b~": []}}}, {}, "empty_cluster", "/clusters/members/a~1b~0"),
+        ({"clusters": {"by": "members", "members": {"a": [1, 2, 1]}}}, {}, "duplicate_member", "/clusters/members/a/2"),
+        (
+            {"clusters": {"by": "field", "field": "names"}},
+            {"values": {"names": list(range(10_001))}},
+            "too_many_clusters",
+            "/clusters",
+        ),
+        ({"baseline": {"kind": "field", "field": "x0"}}, {}, "field_not_found", "/baseline/field"),
+        ({"baseline": {"kind": "field", "field": "small"}}, {}, "baseline_shape", "/baseline/field"),
+        (
+            {"baseline": {"kind": "field", "field": "other"}, "inputs": {"mask": "image"}},
+            {"inputs": [IMAGE, SECOND]},
+            "baseline_not_applicable",
+            "/baseline/field",
+        ),
+        ({"baseline": {"kind": "example", "index": 100}}, {}, "index_out_of_range", "/baseline/index"),
+        ({"baseline": {"kind": "mean"}}, {"inputs": [TOKENS]}, "baseline_not_applicable", "/baseline"),
+        ({"baseline": {"kind": "constant", "value": 0.5}}, {"inputs": [TOKENS]}, "baseline_not_applicable", "/baseline"),
+        ({"ablation": {"split": "patient"}}, {}, "field_not_found", "/ablation/split"),
+        ({"ablation": {"fill": "resample"}}, {"examples": 1}, "resample_needs_examples", "/ablation/fill"),
+        ({"fidelity": {"fill": "resample"}}, {"examples": 1}, "resample_needs_examples", "/fidelity/fill"),
+        ({}, {"limit": 1000}, "result_too_large", "/ablation"),
+        ({"ablation": None}, {"limit": 1000}, "result_too_large", "/layer"),
+        ({"ablation": None, "keep_examples": 100}, {"limit": 2000}, "result_too_large", "/keep_examples"),
+    ],
+)
+def test_checked_of_a_wrong_request_names_the_flaw_and_its_place(changes: Json, known: Json, code: str, pointer: str) -> None:
+    assert flaws(request(**changes), facts(**known)) == [(code, pointer)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "known"),
+    [
+        ({}, {}),
+        ({"layer": "conv", "at": "input", "units": "channel"}, {}),
+        ({"layer": "add"}, {}),
+        ({"inputs": {"image": "other"}}, {}),
+        ({"labels": "soft", "target": {"class": "predicted"}}, {"fields": FIELDS | {"soft": ("bool", [None])}}),
+        ({"target": {"class": 9, "score": "centered"}}, {"values": {"y": [200]}}),
+        ({"target": {"score": "logit"}}, {"outputs": [VALUE]}),
+        ({}, {"outputs": [VALUE | {"shape": [None]}]}),
+        ({"methods": ["random", "activation"]}, {"differentiable": False}),
+        ({"clusters": {"by": "members", "members": {"a": [0, 99], "b": [0]}}}, {}),
+        ({"clusters": {"by": "field", "field": "names"}}, {}),
+        ({"clusters": {"by": "label", "limit": 5}}, {}),
+        ({"clusters": {"by": "prediction"}}, {}),
+        ({"clusters": {"by": "field", "field": "names"}}, {"values": {"names": list(range(MOST_CLUSTERS))}}),
+        ({"baseline": {"kind": "field", "field": "other"}}, {}),
+        ({"baseline": {"kind": "constant", "value": 1.0}}, {"inputs": [TOKENS]}),
+        ({"preprocess": {"scale": 0.5, "mean": [0.1, 0.2, 0.3], "std": [1.0, 2.0, 3.0]}}, {}),
+        ({"ablation": {"split": "names"}}, {}),
+        ({}, {"examples": 1}),
+    ],
+)
+def test_checked_of_a_right_request_passes(changes: Json, known: Json) -> None:
+    assert checked(request(**changes), facts(**known)).layer
+
+
+def test_checked_with_several_flaws_names_them_all() -> None:
+    wanted = request(layer="x", target={"class": 12}, baseline={"kind": "example", "index": 500})
+
+    assert flaws(wanted, facts()) == [
+        ("layer_not_found", "/layer"),
+        ("class_out_of_range", "/target/class"),
+        ("index_out_of_range", "/baseline/index"),
+    ]
+
+
+def test_checked_names_the_nearest_layer() -> None:
+    with pytest.raises(Rejected, match="layer 'conv9' not found; nearest: 'conv'"):
+        checked(request(layer="conv9"), facts())
+
+
+def test_checked_without_a_model_still_checks_the_dataset() -> None:
+    known = Facts(None, facts().fields, 100, VALUES.get, 10**9)
+
+    assert checked(request(layer="whatever"), known).labels == "y"
+    assert flaws(request(baseline={"kind": "example", "index": 100}), known) == [("index_out_of_range", "/baseline/index")]
+
+
+def test_completed_fills_what_the_facts_decide() -> None:
+    found = completed(request(methods=["gradient", "gradient"]), facts())
+
+    assert (found.inputs, found.labels, found.output, found.target.class_) == ({"image": "image"}, "y", "logits", "label")
+    assert [method.id for method in found.methods] == ["gradient", "gradient-2"]
+
+
+def test_completed_takes_x_for_the_only_input() -> None:
+    fields = {"x": ("uint8", [None, 3, 4, 4]), "y": ("float32", [None])}
+
+    found = completed(request(), facts(fields=fields))
+
+    assert (found.inputs, found.labels, found.target.class_) == ({"image": "x"}, None, "predicted")
+
+
+def test_completed_of_an_output_without_classes_leaves_the_class_null() -> None:
+    assert completed(request(), facts(outputs=[VALUE])).target.class_ is None
+
+
+def test_completed_with_one_example_does_not_resample() -> None:
+    found = completed(request(), facts(examples=1))
+
+    assert found.ablation
+    assert found.ablation.check_fill is None
+
+
+def test_completed_twice_is_completed_once() -> None:
+    once = completed(request(clusters={"by": "label"}), facts())
+
+    again = completed(JobRequest.model_validate(once.model_dump(mode="json")), facts())
+
+    assert again == once
+
+
+@pytest.mark.parametrize(
+    ("units", "counts"), [(5408, [54, 108, 270, 540, 1081, 2704]), (10, [1, 2, 5]), (1, []), (100, [1, 2, 5, 10, 20, 50])]
+)
+def test_counts_are_distinct_and_below_all(units: int, counts: list[int]) -> None:
+    ablation = request().ablation
+    assert ablation
+
+    assert counts_of(ablation, units) == counts
+
+
+def test_array_bytes_are_those_of_the_arrays() -> None:
+    wanted = completed(request(methods=["gradient", "random"], clusters={"by": "label"}, keep_examples=2), facts())
+
+    assert array_bytes(wanted, facts()) == {
+        "importance": 2 * (3 * 128 + 3 * 128) * 4,
+        "ablation": 4 * 3 * 7 * (2 * 2 + 99),
+        "examples": 2 * 6 * 128 * 4,
+        "rows": 100 * 8,
+    }
+
+
+def test_passes_of_one_gradient_is_a_forward_and_the_tail() -> None:
+    wanted = request(ablation=None, fidelity=None)
+
+    assert passes(wanted, facts()) == 100 * (1 + 0.75 * 3)
+
+
+def test_passes_are_shared_by_methods_on_the_same_path() -> None:
+    alone = request(methods=["conductance"], ablation=None, fidelity=None)
+    together = request(methods=["conductance", "internal_influence"], ablation=None, fidelity=None)
+
+    assert passes(together, facts()) == passes(alone, facts())
