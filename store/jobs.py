@@ -48,6 +48,8 @@ class State(NamedTuple):
     status: Status
     attempt: int
     worker: str | None
+    version: int
+    waits: bool
 
 
 WORKER_LOST: Json = {
@@ -119,11 +121,7 @@ class Jobs:
 
     def state(self, id: str) -> State | None:
         """A glance at the record, for whoever looks often; None where it is gone."""
-        status, attempt, worker = self._redis.hmget(self._key(id), "status", "attempt", "worker")
-        if status is None or attempt is None or worker is None:
-            return None
-        name = status.decode() if isinstance(status, bytes) else status
-        return State(cast(Status, name), json.loads(attempt), json.loads(worker))
+        return self._states([id]).get(id)
 
     def start(self, id: str, worker: str) -> int | None:
         """The number of the attempt that begins now; None where the job may not run (cancelled, begun elsewhere)."""
@@ -203,10 +201,9 @@ class Jobs:
             after = ids[-1]
         return found[:limit], found[limit - 1].id if len(found) > limit else None
 
-    def live(self) -> Records:
-        """All that has not ended, oldest first."""
-        ids = sorted(texts(self._redis.smembers(names.live_records(self.kind))))
-        return self.get_many(ids)
+    def live(self) -> dict[str, State]:
+        """A glance at all that has not ended, by id, the oldest first."""
+        return self._states(sorted(texts(self._redis.smembers(names.live_records(self.kind)))))
 
     def count(self, status: Status) -> int:
         """How many are in that status; ended ones that expired may be counted until they are listed."""
@@ -242,6 +239,18 @@ class Jobs:
             for id in ids:
                 pipeline.exists(self._key(id))
             return {id for id, exists in zip(ids, pipeline.execute(), strict=True) if not exists}
+
+    def _states(self, ids: Ids) -> dict[str, State]:
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for id in ids:
+                pipeline.hmget(self._key(id), "status", "attempt", "worker", "version", "waiting_for")
+            replies = pipeline.execute()
+        found = {}
+        for id, (status, *others) in zip(ids, replies, strict=True):
+            if status is not None:
+                attempt, worker, version, waiting = (json.loads(value) for value in others)
+                found[id] = State(status.decode(), attempt, worker, version, bool(waiting))
+        return found
 
     def _arrived(self, what: str) -> Records:
         ids = sorted(texts(self._redis.smembers(names.waiting(what))))

@@ -19,6 +19,7 @@ from rq.serializers import JSONSerializer
 from store.errors import StoreError
 from store.jobs import Jobs
 from store.record import JobRecord
+from store.replies import texts
 
 JOBS = "unitrank-jobs"
 INSPECTIONS = "unitrank-inspections"
@@ -72,7 +73,7 @@ def push(connection: redis.Redis, jobs: Jobs, record: JobRecord, *, front: bool 
     job = queue.create_job(
         FUNCTIONS[jobs.kind],
         args=[record.id],
-        job_id=transport_id(record),
+        job_id=transport_id(record.id, record.attempt),
         # The worker's parent watches the time; RQ's alarm would not reach native code.
         timeout=-1,
         result_ttl=0,
@@ -103,7 +104,7 @@ def enqueue_inspection(connection: redis.Redis, digest: str, timeout: int) -> Jo
 
 def withdraw(connection: redis.Redis, kind: str, record: JobRecord) -> None:
     """Take a record out of its queue, if it is there."""
-    id = transport_id(record)
+    id = transport_id(record.id, record.attempt)
     connection.lrem(queue_of(connection, kind).key, 0, id)
     connection.delete(SafeJob.key_for(id))
 
@@ -117,7 +118,7 @@ def position(connection: redis.Redis, record: JobRecord, kind: str = "job") -> i
     """How many are before this one: 0 where it is next or runs, None where it has ended or is in no queue."""
     if record.status in ("running", "cancelling"):
         return 0
-    found = connection.lpos(queue_of(connection, kind).key, transport_id(record))
+    found = connection.lpos(queue_of(connection, kind).key, transport_id(record.id, record.attempt))
     return int(found) if isinstance(found, int) else None
 
 
@@ -126,19 +127,19 @@ def queue_of(connection: redis.Redis, kind: str) -> Queue:
     return Queue(QUEUES[kind], connection=connection, job_class=SafeJob, serializer=JSONSerializer)
 
 
-def in_queue(connection: redis.Redis, kind: str, record: JobRecord) -> bool:
-    """Whether the record waits in its queue."""
-    return connection.lpos(queue_of(connection, kind).key, transport_id(record)) is not None
+def waiting_ids(connection: redis.Redis, kind: str) -> set[str]:
+    """RQ's ids of all that wait in the queue."""
+    return set(texts(connection.lrange(queue_of(connection, kind).key, 0, -1)))
 
 
-def in_intermediate(connection: redis.Redis, kind: str, record: JobRecord) -> bool:
-    """Whether a worker has taken the record out of its queue and not begun with it."""
-    return connection.lpos(queue_of(connection, kind).intermediate_queue_key, transport_id(record)) is not None
+def taken_ids(connection: redis.Redis, kind: str) -> set[str]:
+    """RQ's ids of what a worker has taken out of the queue and not begun with."""
+    return set(texts(connection.lrange(queue_of(connection, kind).intermediate_queue_key, 0, -1)))
 
 
-def transport_id(record: JobRecord) -> str:
+def transport_id(id: str, attempt: int) -> str:
     """RQ's id: another one for each run, so that what RQ still does about a lost run does not touch the next."""
-    return f"{record.id}-{record.attempt}"
+    return f"{id}-{attempt}"
 
 
 def inspection_id(digest: str) -> str:

@@ -10,6 +10,7 @@ A suspicion counts when it has lasted: a server that was away for a while comes 
 import logging
 import secrets
 import threading
+from dataclasses import dataclass
 
 import redis
 
@@ -17,13 +18,13 @@ from store import names
 from store.arrivals import reject_model
 from store.blobs import Blobs
 from store.cleaning import Cleaning
-from store.jobs import Jobs
+from store.jobs import Jobs, State
 from store.models import Models
-from store.queue import in_intermediate, in_queue, push, queue_of, transport_id
+from store.queue import push, queue_of, taken_ids, transport_id, waiting_ids
 from store.record import JobRecord
 from store.settings import Settings
 from store.suspicions import Suspicions
-from store.workers import Worker, Workers
+from store.workers import Workers
 
 log = logging.getLogger("unitrank.reaper")
 
@@ -58,39 +59,47 @@ class Reaper:
         """The records that were put right; none where another process holds the lock."""
         if not self._holds_lock():
             return []
-        workers = {worker.name: worker for worker in self._workers.list()}
-        put_right = []
-        for jobs in (self._jobs, self._inspections):
-            for record in jobs.live():
-                if self._is_lost(jobs, record, workers.get(record.worker or "")):
-                    put_right.append(self._put_right(jobs, record))
+        put_right = [record for jobs in (self._jobs, self._inspections) for record in self._put_right_lost(jobs)]
         self._suspicions.end_round()
         if self._sweeps % SWEEPS_PER_CLEANING == 0:
             self._cleaning.clean()
         self._sweeps += 1
         return put_right
 
-    def _is_lost(self, jobs: Jobs, record: JobRecord, worker: Worker | None) -> bool:
-        patience = self._patience(jobs, record, worker)
-        return patience is not None and self._suspicions.lasts((jobs.kind, record.id, record.version), patience)
+    def _put_right_lost(self, jobs: Jobs) -> list[JobRecord]:
+        # The records first: what then moves on is in a list too many, and what is in none has been lost before.
+        live = jobs.live()
+        around = _Around(
+            {worker.name: worker.job for worker in self._workers.list()},
+            waiting_ids(self._redis, jobs.kind),
+            taken_ids(self._redis, jobs.kind),
+        )
+        lost = []
+        for id, state in live.items():
+            patience = self._patience(id, state, around)
+            if patience is not None and self._suspicions.lasts((jobs.kind, id, state.version), patience):
+                lost.append(id)
+        return [self._put_right(jobs, record) for record in jobs.get_many(lost)]
 
-    def _patience(self, jobs: Jobs, record: JobRecord, worker: Worker | None) -> float | None:
+    def _patience(self, id: str, state: State, around: "_Around") -> float | None:
         """Seconds that the record may stay as it is; None where nothing is wrong with it."""
         beat, grace = self._settings.heartbeat, self._settings.heartbeat_grace
-        if record.status == "queued":
-            if record.waiting_for or in_queue(self._redis, jobs.kind, record):
+        if state.status == "queued":
+            transport = transport_id(id, state.attempt)
+            if state.waits or transport in around.waiting:
                 return None
-            return grace if in_intermediate(self._redis, jobs.kind, record) else beat
-        if worker is None or worker.job != record.id:
+            return grace if transport in around.taken else beat
+        if around.jobs.get(state.worker or "") != id:
             return beat
-        return grace if record.status == "cancelling" else None
+        return grace if state.status == "cancelling" else None
 
     def _put_right(self, jobs: Jobs, record: JobRecord) -> JobRecord:
         log.warning("event=lost kind=%s job=%s status=%s worker=%s", jobs.kind, record.id, record.status, record.worker)
         if record.status != "queued":
             record = jobs.requeue(record.id, record.attempt)
         if record.status == "queued":
-            self._redis.lrem(queue_of(self._redis, jobs.kind).intermediate_queue_key, 0, transport_id(record))
+            taken = queue_of(self._redis, jobs.kind).intermediate_queue_key
+            self._redis.lrem(taken, 0, transport_id(record.id, record.attempt))
             push(self._redis, jobs, record, front=True)
         if jobs.kind == "inspection" and record.problem is not None:
             reject_model(self._jobs, self._models, str(record.request["digest"]), record.problem)
@@ -103,3 +112,12 @@ class Reaper:
         if self._redis.get(names.reaper_lock()) != self._token.encode():
             return False
         return bool(self._redis.pexpire(names.reaper_lock(), lasts))
+
+
+@dataclass(frozen=True)
+class _Around:
+    """What each worker says that it works on, and RQ's ids of what is in the queue and on its way out of it."""
+
+    jobs: dict[str, str | None]
+    waiting: set[str]
+    taken: set[str]

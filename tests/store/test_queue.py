@@ -20,11 +20,11 @@ from store.queue import (
     depth,
     enqueue_inspection,
     enqueue_job,
-    in_intermediate,
-    in_queue,
     position,
     queue_of,
+    taken_ids,
     transport_id,
+    waiting_ids,
     withdraw,
 )
 
@@ -75,13 +75,13 @@ def test_jobs_when_waiting_then_each_knows_its_place(connection: redis.Redis, jo
 
 def test_job_when_taken_out_of_the_queue_then_is_still_seen_on_its_way(connection: redis.Redis, jobs: Jobs) -> None:
     record = jobs.create({})
-    assert not in_queue(connection, "job", record)
+    assert waiting_ids(connection, "job") == set()
     enqueue_job(connection, record)
-    assert in_queue(connection, "job", record)
+    assert waiting_ids(connection, "job") == {transport_id(record.id, 0)}
     taken(connection, queue_of(connection, "job"))
 
-    assert not in_queue(connection, "job", record)
-    assert in_intermediate(connection, "job", record)
+    assert waiting_ids(connection, "job") == set()
+    assert taken_ids(connection, "job") == {transport_id(record.id, 0)}
 
 
 def test_model_when_enqueued_twice_then_is_inspected_once(connection: redis.Redis) -> None:
@@ -103,7 +103,7 @@ def test_model_when_its_inspection_has_ended_then_can_be_inspected_again(connect
 def test_queue_when_written_then_holds_no_pickle(connection: redis.Redis, jobs: Jobs) -> None:
     record = jobs.create({})
     enqueue_job(connection, record)
-    stored = connection.hgetall(SafeJob.key_for(transport_id(record)))
+    stored = connection.hgetall(SafeJob.key_for(transport_id(record.id, record.attempt)))
 
     assert not any(value.startswith(b"\x80") for value in stored.values())
 

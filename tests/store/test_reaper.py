@@ -13,7 +13,7 @@ from store.cleaning import Cleaning
 from store.datasets import Datasets
 from store.jobs import Jobs
 from store.models import Models
-from store.queue import SafeJob, depth, enqueue_inspection, enqueue_job, in_queue, queue_of
+from store.queue import SafeJob, depth, enqueue_inspection, enqueue_job, queue_of, transport_id, waiting_ids
 from store.reaper import Reaper
 from store.settings import Settings
 from store.workers import Worker, Workers
@@ -55,7 +55,7 @@ def test_record_when_queued_but_in_no_queue_then_is_pushed_again(connection: red
     record = jobs.create({})
 
     assert sweep(reaper) == ["queued"]
-    assert in_queue(connection, "job", record)
+    assert transport_id(record.id, 0) in waiting_ids(connection, "job")
     assert sweep(reaper) == []
 
 
@@ -79,7 +79,7 @@ def test_record_when_taken_out_by_a_worker_that_died_then_is_pushed_again(
     Queue.dequeue_any([queue], None, connection, job_class=SafeJob, serializer=JSONSerializer)
 
     assert sweep(reaper) == ["queued"]
-    assert in_queue(connection, "job", record)
+    assert transport_id(record.id, 0) in waiting_ids(connection, "job")
     assert connection.llen(queue.intermediate_queue_key) == 0
 
 

@@ -3,6 +3,7 @@
 import pytest
 import redis
 
+from store.connection import connect
 from store.jobs import Jobs
 from worker.process.watch import CANCEL_SECONDS, CLOSING_SECONDS, START_SECONDS, Verdict, Watch
 
@@ -90,7 +91,7 @@ def test_run_when_its_record_has_ended_or_is_gone_then_is_given_up(jobs: Jobs, c
 
 def test_run_when_the_store_is_away_then_time_goes_on_as_before(jobs: Jobs, clock: Clock) -> None:
     id = jobs.create({"timeout": 5}).id
-    nowhere = Jobs(redis.Redis(unix_socket_path="/nowhere.sock"))
+    nowhere = Jobs(connect("unix:///nowhere.sock", 0))
     jobs.start(id, "b")
     jobs.requeue(id, 1)
     watch = Watch(jobs, nowhere, id, "a", clock)
