@@ -133,7 +133,7 @@ def _top(outcome: Outcome, entry: MethodBase, cluster: int, moments: Moments) ->
     return [
         schema.Unit(
             unit=int(unit),
-            index=units.index(unit),
+            index=units.index(int(unit)),
             importance=float(importance[unit]),
             spread=None if np.isnan(spread[unit]) else float(spread[unit]),
         )

@@ -16,7 +16,8 @@ from worker.program.places import Place, reaches, symbol_of
 class Live:
     """What the tail needs beside h, for the rows it was made from."""
 
-    tensors: tuple[Tensor, ...]
+    tensors: tuple[Tensor | int, ...]
+    """An int is a size that depends on the number of rows."""
     rows: int
 
 
