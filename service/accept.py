@@ -61,7 +61,7 @@ def draft(backend: Backend, request: JobRequest, body_bytes: int) -> Draft:
     return _drafted(backend, request, model, dataset, _facts(backend, model, dataset.fields, dataset.examples, values))
 
 
-def accept(backend: Backend, draft: Draft) -> JobRecord:
+def accept(backend: Backend, draft: Draft, request_id: str) -> JobRecord:
     """The job, in the queue or waiting for its model. Raises Refused where the queue is full, Full where the store is."""
     _check_room(backend, draft.estimate.result_bytes)
     id = new_id()
@@ -69,7 +69,7 @@ def accept(backend: Backend, draft: Draft) -> JobRecord:
     waits = draft.model.status == "inspecting"
     record = backend.jobs.create(
         draft.request.model_dump(mode="json"),
-        _resolved(draft, dataset),
+        _resolved(draft, dataset) | {"request_id": request_id},
         id=id,
         needs=[draft.model.digest, dataset.digest],
         waiting_for=[model_key(draft.model.digest)] if waits else [],

@@ -23,6 +23,8 @@ from store.workers import Workers
 ENGINE = version("unitrank")
 """What inspections and results depend on, besides their inputs."""
 
+MOST_WAITING = 5000
+
 
 @dataclass(frozen=True)
 class Backend:
@@ -47,10 +49,13 @@ class Backend:
         url = settings.redis_url or socket_url(settings.state)
         connection = connect(url)
         blobs = Blobs.of(settings)
+        follower = connect_async(url)
+        # Every answer that waits holds a connection; redis-py would refuse the 101st.
+        follower.connection_pool.max_connections = MOST_WAITING
         return cls(
             settings=settings,
             connection=connection,
-            follower=connect_async(url),
+            follower=follower,
             blobs=blobs,
             models=Models(connection, blobs),
             datasets=Datasets(connection, blobs),

@@ -41,7 +41,7 @@ def post_job(request: Request, wanted: Annotated[JobRequest, Body(openapi_exampl
     drafted = draft(backend, wanted, request.state.body_bytes)
     if dry_run:
         return answer(request, DryRun(request=drafted.request, estimate=drafted.estimate))
-    record = accept(backend, drafted)
+    record = accept(backend, drafted, request.scope["request_id"])
     return answer(request, job_body(backend, record), 202, {"Location": f"/v1/jobs/{record.id}", "Retry-After": "1"})
 
 
