@@ -135,7 +135,7 @@ class Catalogue(ABC, Generic[R]):
 
         def change(pipeline: Pipeline) -> None:
             for digest in last:
-                if pipeline.hexists(names.pins(), digest):
+                if pipeline.exists(names.pins(digest)):
                     raise Conflict(f"a job that has not ended needs the {self.kind} {name}@{digest}; cancel it or wait")
             pipeline.multi()
             for digest in taken:
@@ -144,7 +144,7 @@ class Catalogue(ABC, Generic[R]):
                 pipeline.hdel(names.uploads(self.kind, name), digest)
             self._point(pipeline, name, left)
 
-        self._redis.transaction(change, names.pins())
+        self._redis.transaction(change, *(names.pins(digest) for digest in last))
         for digest in last:
             self._forget_unnamed(digest)
 

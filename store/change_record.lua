@@ -1,7 +1,8 @@
 -- Compare-and-set of a record: nothing happens unless its status and its attempt are the expected ones.
--- KEYS: record, events, live ids, pins, ids in the new status
+-- KEYS: record, events, live ids, ids in the new status
 -- ARGV: id, expected statuses (JSON), expected attempt or '', new status or '' (unchanged), fields to set (JSON),
---       seconds until the record goes or '' (it stays), prefix of the keys of ids by status, event's kind, event's data
+--       seconds until the record goes or '' (it stays), prefix of the keys of ids by status, event's kind, event's data,
+--       prefix of the keys of pins
 -- Returns {1 or 0, status and attempt as they were before}.
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status then return {0, '', ''} end
@@ -15,13 +16,13 @@ redis.call('HINCRBY', KEYS[1], 'version', 1)
 if ARGV[4] ~= '' and ARGV[4] ~= status then
   redis.call('HSET', KEYS[1], 'status', ARGV[4])
   redis.call('ZREM', ARGV[7] .. status, ARGV[1])
-  redis.call('ZADD', KEYS[5], 0, ARGV[1])
+  redis.call('ZADD', KEYS[4], 0, ARGV[1])
 end
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', 1000, '*', 'kind', ARGV[8], 'data', ARGV[9])
 if ARGV[6] ~= '' then
   redis.call('SREM', KEYS[3], ARGV[1])
   for _, digest in ipairs(cjson.decode(redis.call('HGET', KEYS[1], 'needs'))) do
-    if redis.call('HINCRBY', KEYS[4], digest, -1) <= 0 then redis.call('HDEL', KEYS[4], digest) end
+    redis.call('SREM', ARGV[10] .. digest, ARGV[1])
   end
   redis.call('EXPIRE', KEYS[1], ARGV[6])
   redis.call('EXPIRE', KEYS[2], ARGV[6])

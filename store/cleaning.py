@@ -7,7 +7,8 @@ import redis
 
 from store.blobs import Blobs
 from store.datasets import Datasets
-from store.jobs import Jobs, Kind
+from store.jobs import Jobs
+from store.ledger import Kind
 from store.models import ModelRecord, Models
 from store.queue import enqueue_inspection, inspection_id, queue_of
 from store.record import ENDED

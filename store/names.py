@@ -38,9 +38,9 @@ def models_of_records(kind: str) -> str:
     return f"{PREFIX}:{kind}s:models"
 
 
-def pins() -> str:
-    """The hash content digest → number of live records that need it."""
-    return f"{PREFIX}:pins"
+def pins(digest: str) -> str:
+    """The set of ids of live jobs that need a content."""
+    return f"{PREFIX}:pins:{digest}"
 
 
 def waiting(what: str) -> str:

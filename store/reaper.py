@@ -18,7 +18,8 @@ from store import names
 from store.arrivals import reject_model
 from store.blobs import Blobs
 from store.cleaning import Cleaning
-from store.jobs import Jobs, State
+from store.jobs import Jobs
+from store.ledger import State
 from store.models import Models
 from store.queue import push, queue_of, taken_ids, transport_id, waiting_ids
 from store.record import JobRecord

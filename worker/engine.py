@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -35,6 +35,7 @@ class Assignment:
     model: ModelRecord | None
 
 
+@runtime_checkable
 class Engine(Protocol):
     """What a child process loads once, and keeps warm from job to job."""
 

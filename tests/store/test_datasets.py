@@ -61,10 +61,10 @@ def test_put_of_other_bytes_moves_the_name_and_keeps_the_old_content(datasets: D
 
 def test_delete_removes_the_bytes_unless_a_live_job_needs_them(datasets: Datasets, blobs: Blobs, connection: redis.Redis) -> None:
     record, _ = put(datasets, blobs, "digits")
-    connection.hincrby(names.pins(), record.digest, 1)
+    connection.sadd(names.pins(record.digest), "job")
     with pytest.raises(Conflict):
         datasets.delete("digits")
-    connection.hdel(names.pins(), record.digest)
+    connection.delete(names.pins(record.digest))
     datasets.delete("digits")
 
     assert not blobs.exists(record.digest)

@@ -246,6 +246,23 @@ def test_job_when_it_waits_for_two_things_then_is_released_with_the_last(jobs: J
     assert jobs.release("dataset:b") == []
 
 
+def test_job_when_what_it_waits_for_arrives_from_two_sides_at_once_then_is_released(jobs: Jobs) -> None:
+    for _ in range(10):
+        id = jobs.create({}, waiting_for=["model:a", "dataset:b"]).id
+        released: list[str] = []
+        sides = [
+            threading.Thread(target=lambda what=what, to=released: to.extend(record.id for record in jobs.release(what)))
+            for what in ("model:a", "dataset:b")
+        ]
+        for side in sides:
+            side.start()
+        for side in sides:
+            side.join()
+
+        assert id in released
+        assert jobs.get(id).waiting_for == []
+
+
 def test_job_when_what_it_waits_for_is_refused_then_fails_without_having_run(jobs: Jobs) -> None:
     id = jobs.create({}, waiting_for=["model:a"]).id
     refused = jobs.refuse("model:a", PROBLEM)

@@ -210,7 +210,7 @@ def test_delete_when_another_name_has_the_content_keeps_it(models: Models, blobs
 
 def test_delete_when_a_live_job_needs_it_is_a_conflict(models: Models, blobs: Blobs, connection: redis.Redis) -> None:
     digest = add(models, blobs, "mnist", b"one")
-    connection.hincrby(names.pins(), digest, 1)
+    connection.sadd(names.pins(digest), "job")
     for reference in ("mnist", f"mnist@{digest}"):
         with pytest.raises(Conflict, match="cancel it or wait"):
             models.delete(reference)
@@ -218,7 +218,7 @@ def test_delete_when_a_live_job_needs_it_is_a_conflict(models: Models, blobs: Bl
     assert models.get("mnist").status == "ready"
     assert blobs.exists(digest)
 
-    connection.hdel(names.pins(), digest)
+    connection.delete(names.pins(digest))
     models.delete("mnist")
     assert not blobs.exists(digest)
 

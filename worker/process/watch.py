@@ -6,7 +6,8 @@ from typing import Literal
 
 import redis
 
-from store.jobs import Jobs, State
+from store.jobs import Jobs
+from store.ledger import State
 
 # A cold child may have to import torch first.
 START_SECONDS = 120.0

@@ -1,0 +1,133 @@
+"""How records lie in Redis: a hash each, changed by compare-and-set only, and a stream of what has changed."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Literal, NamedTuple, cast
+
+import redis
+
+from store import names
+from store.record import JobRecord, Json, Status, decode, encode
+from store.replies import texts
+
+Kind = Literal["job", "inspection"]
+
+
+class State(NamedTuple):
+    """What decides who may do what."""
+
+    status: Status
+    attempt: int
+    worker: str | None
+    version: int
+    waits: bool
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to become of a record that is in one of the statuses `expected`, with that `attempt` unless it is None.
+
+    `status`: the new one, None where it stays. `seconds`: after which the record goes, for one that ends.
+    """
+
+    expected: Sequence[Status]
+    attempt: int | None
+    status: Status | None
+    fields: Json
+    seconds: int | None = None
+    progress: Json | None = None
+
+
+class Outcome(NamedTuple):
+    """Whether the change was made, and what the record was before; no status where there is no record."""
+
+    made: bool
+    status: str
+    attempt: int | None
+
+
+class Ledger:
+    """Records of one kind."""
+
+    def __init__(self, connection: redis.Redis, kind: Kind) -> None:
+        self.kind = kind
+        self._redis = connection
+        self._change = connection.register_script(files("store").joinpath("change_record.lua").read_text())
+        self._release = connection.register_script(files("store").joinpath("release_waiting.lua").read_text())
+
+    def add(self, record: JobRecord, pipeline: redis.client.Pipeline) -> None:
+        """Write a new record; adding it twice is adding it once."""
+        pipeline.delete(self.key(record.id), names.events(self.kind, record.id))
+        pipeline.hset(self.key(record.id), mapping=encode(vars(record)))
+        pipeline.sadd(names.live_records(self.kind), record.id)
+        for digest in record.needs:
+            pipeline.sadd(names.pins(digest), record.id)
+        for what in record.waiting_for:
+            pipeline.sadd(names.waiting(what), record.id)
+        pipeline.xadd(names.events(self.kind, record.id), {"kind": "status", "data": _event("queued", 0)})
+
+    def read(self, ids: Sequence[str]) -> list[JobRecord]:
+        """Those of the records that exist, in the order asked."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for id in ids:
+                pipeline.hgetall(self.key(id))
+            return [decode(stored) for stored in pipeline.execute() if stored]
+
+    def glance(self, ids: Sequence[str]) -> dict[str, State]:
+        """The states of those that exist."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for id in ids:
+                pipeline.hmget(self.key(id), "status", "attempt", "worker", "version", "waiting_for")
+            replies = pipeline.execute()
+        found = {}
+        for id, (status, *others) in zip(ids, replies, strict=True):
+            if status is not None:
+                attempt, worker, version, waiting = (json.loads(value) for value in others)
+                found[id] = State(status.decode(), attempt, worker, version, bool(waiting))
+        return found
+
+    def live(self) -> dict[str, State]:
+        """The states of all that has not ended, the oldest first."""
+        return self.glance(sorted(texts(self._redis.smembers(names.live_records(self.kind)))))
+
+    def change(self, id: str, change: Change) -> Outcome:
+        """Make the change if the record is as expected."""
+        if change.progress is not None:
+            kind, event = "progress", json.dumps(change.progress)
+        else:
+            number = change.fields.get("attempt", change.attempt or 0)
+            kind, event = "status", _event(change.status or "", number)
+        by_status = names.records_by_status(self.kind, "")
+        reply = self._change(
+            keys=[self.key(id), names.events(self.kind, id), names.live_records(self.kind), by_status + (change.status or "")],
+            args=[
+                id,
+                json.dumps(list(change.expected)),
+                "" if change.attempt is None else change.attempt,
+                change.status or "",
+                json.dumps(encode(change.fields)),
+                "" if change.seconds is None else change.seconds,
+                by_status,
+                kind,
+                event,
+                names.pins(""),
+            ],
+        )
+        made, before, held = cast(list[Any], reply)  # redis-py types no script's reply
+        return Outcome(bool(made), before.decode(), int(held) if held else None)
+
+    def release(self, what: str) -> list[JobRecord]:
+        """All that waited for this; those that wait for nothing else now say so."""
+        reply = self._release(keys=[names.waiting(what)], args=[names.record(self.kind, ""), names.waiting("")])
+        return self.read(sorted(texts(cast(list[Any], reply))))
+
+    def key(self, id: str) -> str:
+        """Of the record's hash."""
+        return names.record(self.kind, id)
+
+
+def _event(status: str, attempt: int) -> str:
+    return json.dumps({"status": status, "attempt": attempt, "at": time.time()})

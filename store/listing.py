@@ -1,0 +1,86 @@
+"""Which records there are, newest first: sorted sets of ids by status and by model. The ids sort by time."""
+
+from collections.abc import Sequence
+
+import redis
+
+from store import names
+from store.ledger import Ledger
+from store.record import ENDED, JobRecord, Status
+from store.replies import texts
+
+
+class Listing:
+    """The indices of one kind of records. Records expire by themselves; their ids go when they are met."""
+
+    def __init__(self, connection: redis.Redis, ledger: Ledger) -> None:
+        self._redis = connection
+        self._ledger = ledger
+        self._kind = ledger.kind
+
+    def add(self, record: JobRecord, pipeline: redis.client.Pipeline) -> None:
+        """Put a new record's id where it belongs."""
+        for index in self._indices(record):
+            pipeline.zadd(index, {record.id: 0})
+        if model := _model_name(record):
+            pipeline.sadd(names.models_of_records(self._kind), model)
+
+    def remove(self, record: JobRecord, pipeline: redis.client.Pipeline) -> None:
+        """Take it out."""
+        for index in self._indices(record):
+            pipeline.zrem(index, record.id)
+
+    def page(self, limit: int, after: str | None, status: Status | None, model: str | None) -> tuple[list[JobRecord], str | None]:
+        """Newest first, and the id to go on after where there are more."""
+        index = self._index_for(status, model)
+        found: list[JobRecord] = []
+        while len(found) <= limit:
+            ids = texts(self._redis.zrevrangebylex(index, f"({after}" if after else "+", "-", 0, limit + 1))
+            if not ids:
+                break
+            records = self._ledger.read(ids)
+            self._forget(index, set(ids) - {record.id for record in records})
+            found += [record for record in records if _matches(record, status, model)]
+            after = ids[-1]
+        return found[:limit], found[limit - 1].id if len(found) > limit else None
+
+    def count(self, status: Status) -> int:
+        """How many ids are in that status."""
+        return int(self._redis.zcard(names.records_by_status(self._kind, status)))
+
+    def forget_expired(self, oldest: int) -> int:
+        """Take ids whose record has expired out, among so many of the oldest of each index; how many there were."""
+        by_status = [names.records_by_status(self._kind, status) for status in ENDED]
+        models = texts(self._redis.smembers(names.models_of_records(self._kind)))
+        by_model = [names.records_by_model(self._kind, model) for model in models]
+        gone: set[str] = set()
+        for index in (*by_status, *by_model):
+            ids = texts(self._redis.zrange(index, 0, oldest - 1))
+            expired = set(ids) - self._ledger.glance(ids).keys()
+            self._forget(index, expired)
+            gone |= expired
+        return len(gone)
+
+    def _indices(self, record: JobRecord) -> Sequence[str]:
+        indices = [names.all_records(self._kind), names.records_by_status(self._kind, record.status)]
+        model = _model_name(record)
+        return [*indices, names.records_by_model(self._kind, model)] if model else indices
+
+    def _index_for(self, status: Status | None, model: str | None) -> str:
+        if status is not None:
+            return names.records_by_status(self._kind, status)
+        return names.records_by_model(self._kind, model) if model is not None else names.all_records(self._kind)
+
+    def _forget(self, index: str, ids: set[str]) -> None:
+        if ids:
+            self._redis.zrem(index, *ids)
+            self._redis.zrem(names.all_records(self._kind), *ids)
+
+
+def _model_name(record: JobRecord) -> str | None:
+    model = record.request.get("model")
+    return model.partition("@")[0] if isinstance(model, str) else None
+
+
+def _matches(record: JobRecord, status: Status | None, model: str | None) -> bool:
+    return status in (None, record.status) and model in (None, _model_name(record))
