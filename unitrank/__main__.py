@@ -1,0 +1,145 @@
+"""The command line: `unitrank up`, `unitrank demo`, `unitrank keys`.
+
+Exit codes: 0 done, 1 a job or a process failed, 2 the request cannot be met as it stands, 3 nobody answers, 130 Ctrl-C.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from unitrank.errors import NotPossible, UnitrankError
+
+app = typer.Typer(
+    help="Which units of a network matter for this group of inputs, and is that answer any good?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+keys = typer.Typer(help="API keys: who may use a service that others can reach.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+State = Annotated[
+    Path | None,
+    typer.Option(envvar="UNITRANK_STATE", help="Folder of the store and the blobs.", show_default="~/.local/state/unitrank"),
+]
+
+
+@app.command()
+def up(
+    host: Annotated[
+        str | None, typer.Option(envvar="UNITRANK_HOST", help="Address to listen on.", show_default="127.0.0.1")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(envvar="UNITRANK_PORT", min=0, max=65535, help="0: any that is free.", show_default="8000")
+    ] = None,
+    state: State = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(envvar="UNITRANK_WORKERS", min=1, help="They take the devices in turn.", show_default="one a device"),
+    ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(envvar="UNITRANK_DEVICE", help="cpu, cuda:0, …; repeat it or put commas between.", show_default="cpu"),
+    ] = None,
+    insecure: Annotated[
+        bool | None, typer.Option("--insecure", envvar="UNITRANK_INSECURE", help="Listen on a public address without keys.")
+    ] = None,
+) -> None:
+    """Start the store, the service and the workers, and stay; Ctrl-C lets running jobs finish.
+
+    A store of your own is used instead of the embedded one where REDIS_URL or UNITRANK_REDIS_URL names it.
+    """
+    from unitrank.plan import devices_of
+    from unitrank.up import up as run
+
+    settings = _settings(host=host, port=port, state=state, insecure=insecure)
+    raise typer.Exit(run(settings, devices_of(device or [], workers), _say))
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder that the result is written to.")] = Path("demo-result"),
+    seed: Annotated[int, typer.Option(min=0, help="Of the network's training and of the job.")] = 0,
+) -> None:
+    """Train a small network on scanned digits, and see which of its units matter: the whole way through in half a minute."""
+    from unitrank.demo import run
+
+    run(output, seed)
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    scope: Annotated[list[str], typer.Option(help="read, write, models or admin; may be repeated.")] = ["read", "write", "models"],  # noqa: B006  # typer copies it
+    state: State = None,
+) -> None:
+    """Make a key and print its secret, which cannot be shown again."""
+    from unitrank.keys import opened
+
+    with opened(_settings(state=state)) as store:
+        try:
+            key, secret = store.create(name, scope)
+        except ValueError as error:
+            raise NotPossible(str(error)) from error
+    _say(f"key {key.id} for {key.name}, scopes {', '.join(sorted(key.scopes))}; its secret is shown this once:")
+    print(secret)
+
+
+@keys.command("list")
+def list_keys(state: State = None) -> None:
+    """One key a line: id, name, scopes."""
+    from unitrank.keys import opened
+
+    with opened(_settings(state=state)) as store:
+        for key in store.list():
+            print(key.id, key.name, ",".join(sorted(key.scopes)), sep="\t")
+
+
+@keys.command("revoke")
+def revoke_key(id: Annotated[str, typer.Argument(help="The key's id, as `list` shows it.")], state: State = None) -> None:
+    """From now on the key opens nothing."""
+    from store.errors import NotFound
+    from unitrank.keys import opened
+
+    with opened(_settings(state=state)) as store:
+        try:
+            store.revoke(id)
+        except NotFound as error:
+            raise NotPossible(f"{error}; `unitrank keys list` shows those there are") from error
+    _say(f"key {id} is revoked")
+
+
+def main() -> None:
+    """The command that the shell asked for; errors become a line and an exit code."""
+    try:
+        app()
+    except UnitrankError as error:
+        Console(stderr=True, soft_wrap=True).print("error:", style="bold red", end=" ")
+        Console(stderr=True, soft_wrap=True).print(str(error), markup=False, highlight=False)
+        sys.exit(error.exit_code)
+
+
+def _settings(**given: Any) -> Any:
+    """The store's settings, the given ones first. Any: the store is not imported before a command needs it."""
+    from pydantic import ValidationError
+
+    try:
+        from store.settings import Settings
+    except ImportError as error:
+        raise NotPossible(f"this installation lacks the store: pip install 'unitrank[store]' ({error})") from error
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()]
+        raise NotPossible("; ".join(["settings are wrong", *wrong])) from error
+
+
+def _say(words: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(words, markup=False, highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""`unitrank demo`: the whole way through on this machine, from a network in training to a verdict on its rankings."""
+
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from api_schemas.jobs import JobRequest
+from api_schemas.results import Result
+from unitrank import screen
+from unitrank.client import Client
+from unitrank.errors import NotPossible
+from unitrank.local import local
+
+MODEL, DATA, LAYER = "digits-cnn", "digits", "relu2"
+METHODS = ["activation", "gradient", {"name": "gradient", "statistic": "mean_abs"}, "gradient_x_delta", "conductance"]
+
+
+def run(output: Path, seed: int) -> Result:
+    """The result, which also lies in `output`; all that was started has ended, whatever happened."""
+    show = screen.console()
+    _prepare(output)
+    with tempfile.TemporaryDirectory(prefix="unitrank-demo-", ignore_cleanup_errors=True) as place:
+        folder = Path(place)
+        with local(folder) as service, Client(service.url) as client:
+            # torch takes seconds to import: meanwhile the processes start.
+            show.print("starting Valkey, the service and its workers; training a CNN on scikit-learn's scanned digits")
+            accuracy = make(folder, seed)
+            show.print(f"trained: right for {accuracy:.1%} of the scans that it never saw; exported with torch.export")
+            service.await_ready(client)
+            show.print(f"service ready on {service.url}")
+            result = ask(client, folder, seed, output, show)
+    tell(result, output, show)
+    return result
+
+
+def make(folder: Path, seed: int) -> float:
+    """Write the demo's model and data into the folder; its accuracy."""
+    from unitrank import network
+
+    data = network.digits(seed)
+    trained, accuracy = network.train(data, seed)
+    network.export(trained, data.test[0], folder / "digits.pt2")
+    np.savez(folder / "digits.npz", x=data.test[0], y=data.test[1])
+    return accuracy
+
+
+def ask(client: Client, folder: Path, seed: int, output: Path, show: Console) -> Result:
+    """Put model and data, post the job, show its progress; its result, saved in `output`."""
+    client.put_model(MODEL, folder / "digits.pt2")
+    data = client.put_dataset(DATA, folder / "digits.npz")
+    model = client.wait_for_model(MODEL)
+    show.print(f"PUT model ({model.parameters:,} parameters, {len(model.layers or [])} places) and data ({data.examples} scans)")
+    job = client.submit(request(seed))
+    show.print(f"POST job {job.id}: layer {LAYER}, {len(METHODS)} rankings, a cluster for each digit")
+    with screen.watched(show) as watch:
+        client.wait(job.id, watch)
+    result = client.result(job.id)
+    (output / "summary.json").write_text(result.model_dump_json(indent=1) + "\n")
+    client.save_result(job.id, "application/vnd.safetensors", output / "arrays.safetensors")
+    return result
+
+
+def request(seed: int) -> JobRequest:
+    """The demo's job; what is not said here is the service's default."""
+    said = {"model": MODEL, "layer": LAYER, "dataset": DATA, "methods": METHODS, "clusters": {"by": "label"}, "seed": seed}
+    return JobRequest.model_validate(said)
+
+
+def _prepare(output: Path) -> None:
+    """Raises NotPossible, before anything was started."""
+    if find_spec("sklearn") is None:
+        raise NotPossible("the demo's digits come with scikit-learn: pip install 'unitrank[dev]'")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotPossible(f"the folder {output} cannot be made: {error.strerror}; choose another with --output") from error
+
+
+def tell(result: Result, output: Path, show: Console) -> None:
+    """Print what a reader wants to know first."""
+    layer = result.layer
+    show.print(f"\nWhich of the {layer.count} units of {layer.name} matter for each digit, and does the ranking beat chance?\n")
+    show.print(screen.leaderboard(result))
+    show.print("\n[dim]area: how fast the score falls when the most important units are replaced first, 0 to 1")
+    show.print("[dim]prediction error: of the scores' sum against the change that ablation causes, in units of the logit\n")
+    show.print(screen.top_units(result))
+    for warning in screen.warnings(result):
+        show.print(f"warning: {warning}")
+    show.print(f"\nthe whole summary: {output}/summary.json\nevery score:       {output}/arrays.safetensors", soft_wrap=True)

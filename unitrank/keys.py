@@ -1,0 +1,50 @@
+"""The keys of a store, whether or not its server runs at the moment."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from unitrank.errors import NotPossible, Unreachable
+
+if TYPE_CHECKING:
+    from store.keys import Keys
+    from store.settings import Settings
+
+
+@contextmanager
+def opened(settings: "Settings") -> Iterator["Keys"]:
+    """The keys; the embedded server is started for the moment where `unitrank up` does not run.
+
+    Raises Unreachable, NotPossible.
+    """
+    import redis
+
+    from store.connection import connect
+    from store.embedded import EmbeddedServer, socket_url
+    from store.errors import Embedded
+    from store.keys import Keys
+
+    url = settings.redis_url or socket_url(settings.state)
+    with ExitStack() as stack:
+        try:
+            if settings.redis_url is None and not _answers(url):
+                stack.enter_context(EmbeddedServer(settings.state, settings.maxmemory))
+            connection = stack.enter_context(connect(url))
+            connection.ping()
+        except redis.exceptions.RedisError as error:
+            raise Unreachable(f"the store at {url} does not answer: {error}") from error
+        except Embedded as error:
+            raise NotPossible(str(error)) from error
+        yield Keys(connection)
+
+
+def _answers(url: str) -> bool:
+    import redis
+
+    from store.connection import connect
+
+    try:
+        with connect(url) as connection:
+            return bool(connection.ping())
+    except redis.exceptions.RedisError:
+        return False

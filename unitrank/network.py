@@ -1,0 +1,87 @@
+"""The demo's network: a small CNN, trained here and now on real scans of handwritten digits."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+EPOCHS = 8
+BATCH = 64
+# The largest value of a pixel in scikit-learn's scans.
+WHITE = 16.0
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Scans of 8 × 8 pixels with their labels: half to train on, half that the network never sees."""
+
+    train: tuple[NDArray[np.float32], NDArray[np.int64]]
+    test: tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+class DigitsNet(nn.Module):
+    """Two convolutions and two dense layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 12, 3, padding=1)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(12, 24, 3, padding=1)
+        self.relu2 = nn.ReLU()
+        self.pool = nn.MaxPool2d(2)
+        self.fc1 = nn.Linear(24 * 4 * 4, 48)
+        self.relu3 = nn.ReLU()
+        self.fc2 = nn.Linear(48, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.pool(self.relu2(self.conv2(self.relu1(self.conv1(x)))))
+        scores: Tensor = self.fc2(self.relu3(self.fc1(h.flatten(1))))
+        return scores
+
+
+def digits(seed: int) -> Digits:
+    """The scans in seeded order, pixels from 0 to 1."""
+    images, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    x = (images[order] / WHITE).astype(np.float32).reshape(-1, 1, 8, 8)
+    y = labels[order].astype(np.int64)
+    half = len(y) // 2
+    return Digits((x[:half], y[:half]), (x[half:], y[half:]))
+
+
+def train(data: Digits, seed: int) -> tuple[DigitsNet, float]:
+    """The trained network and its accuracy on the scans that it never saw."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = DigitsNet()
+    # More threads than idle cores make so small a network several times slower.
+    torch.set_num_threads(1)
+    x, y = (torch.from_numpy(part) for part in data.train)
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    for _ in range(EPOCHS):
+        order = torch.randperm(len(y), generator=generator)
+        for start in range(0, len(y), BATCH):
+            rows = order[start : start + BATCH]
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]  # torch's
+            optimizer.step()
+    network.eval()
+    with torch.no_grad():
+        found = network(torch.from_numpy(data.test[0])).argmax(1).numpy()
+    return network, float((found == data.test[1]).mean())
+
+
+def export(network: nn.Module, example: NDArray[np.float32], path: Path) -> None:
+    """Write the network as a `torch.export` archive that takes batches of any size."""
+    with warnings.catch_warnings():
+        # torch's own deprecations, which nobody who reads the demo's output can do anything about
+        warnings.simplefilter("ignore")
+        batch = torch.export.Dim("batch", min=1)
+        program = torch.export.export(network.eval(), (torch.from_numpy(example[:2]),), dynamic_shapes=({0: batch},))
+        torch.export.save(program, path)
