@@ -31,6 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.backend = Backend.of(settings)
+    app.state.routers = ROUTERS
     for router in ROUTERS:
         app.include_router(router)
     problems.install(app)

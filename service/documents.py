@@ -1,4 +1,4 @@
-"""What the OpenAPI page says beyond the schemas: problems of every route, binary bodies, examples that work."""
+"""What routes say on the OpenAPI page beyond their schemas: problems, binary bodies, headers."""
 
 from http import HTTPStatus
 from typing import Any
@@ -9,21 +9,6 @@ from api_schemas.problems import Problem
 Json = dict[str, Any]
 
 BINARY: Json = {"type": "string", "format": "binary"}
-
-JOB: Json = {
-    "model": "mnist",
-    "layer": "relu1",
-    "dataset": "mnist-t10k",
-    "methods": ["gradient", {"name": "gradient", "statistic": "mean_abs"}, {"name": "conductance", "steps": 20}],
-}
-INLINE_JOB: Json = {
-    "model": "mnist",
-    "layer": "relu1",
-    "dataset": {"fields": {"x": [[[[0.0, 0.5], [0.5, 1.0]]], [[[1.0, 0.5], [0.5, 0.0]]]], "y": [0, 1]}},
-    "methods": ["gradient_x_delta"],
-    "clusters": {"by": "label"},
-    "ablation": None,
-}
 
 EXAMPLES: dict[int, tuple[str, str]] = {
     400: ("malformed_json", "the body is no JSON: Expecting value at line 1 column 10"),

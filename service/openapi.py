@@ -6,8 +6,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from api_schemas.models import Location
 from api_schemas.problems import Problem
 from service.documents import header
+from service.examples import answers
 from service.guard import PUBLIC
 
 _TEMPLATE = "#/components/schemas/{model}"
@@ -32,13 +34,15 @@ def _page(app: FastAPI) -> dict[str, Any]:
         "key": {"type": "http", "scheme": "bearer", "description": "An API key; optional without stored keys."}
     }
     schemas = components.setdefault("schemas", {})
-    _, definitions = models_json_schema([(Problem, "serialization")], ref_template=_TEMPLATE)
+    _, definitions = models_json_schema([(Problem, "serialization"), (Location, "validation")], ref_template=_TEMPLATE)
     schemas.update(definitions["$defs"])
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    examples = answers()
     for path in page["paths"].values():
         for operation in path.values():
             _complete(operation)
+            _exemplify(operation, examples)
     return page
 
 
@@ -52,3 +56,12 @@ def _complete(operation: dict[str, Any]) -> None:
         del answers["422"]
     for found in answers.values():
         found.setdefault("headers", {})["X-Request-ID"] = header("The request's id, as sent or made.")
+
+
+def _exemplify(operation: dict[str, Any], examples: dict[str, dict[str, Any]]) -> None:
+    """An example beside every JSON schema that has none."""
+    for message in [operation.get("requestBody", {}), *operation["responses"].values()]:
+        content = message.get("content", {}).get("application/json", {})
+        name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+        if name in examples and not {"example", "examples"} & set(content):
+            content["example"] = examples[name]

@@ -67,13 +67,22 @@ def _as_it_is(request: Request, error: Refused) -> Refused:
 
 def _of_framework(request: Request, error: HTTPException) -> Refused:
     codes = {404: "not_found", 405: "method_not_allowed", 400: "malformed_json", 413: "body_too_large"}
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = _allowed(request)
     details = {
         404: f"no resource at {request.scope['path'][:200]!r}",
-        405: f"{request.method} is not allowed here; allowed: {(error.headers or {}).get('Allow', '')}",
+        405: f"{request.method} is not allowed here; allowed: {headers.get('Allow')}",
     }
-    refused = Refused(codes.get(error.status_code, "invalid_request"), details.get(error.status_code, error.detail), error.headers)
+    refused = Refused(codes.get(error.status_code, "invalid_request"), details.get(error.status_code, error.detail), headers)
     refused.status_code = error.status_code
     return refused
+
+
+def _allowed(request: Request) -> str:
+    """All methods of the path; the framework names those of the first route alone."""
+    routes = [route for router in request.app.state.routers for route in router.routes]
+    return ", ".join(sorted({name for route in routes if route.path_regex.match(request.scope["path"]) for name in route.methods}))
 
 
 def _of_schema(request: Request, error: RequestValidationError) -> Refused:

@@ -13,7 +13,8 @@ from api_schemas.jobs import DryRun, Job, JobRequest, JobStatus
 from service.accept import accept, draft
 from service.answers import answer, page
 from service.backend import Backend, backend_of
-from service.documents import INLINE_JOB, JOB, example, header, problems
+from service.documents import example, header, problems
+from service.examples import INLINE_JOB_REQUEST, JOB_REQUEST
 from service.jobs import cancelled, deleted, event_lines, job_body
 from service.parameters import After, Id, Limit
 from service.requests import Route
@@ -22,7 +23,10 @@ from store.events import START, wait_until_ended
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
 
 LONGEST_WAIT = 60
-BODIES = {"by_name": example(JOB, "A stored dataset"), "inline": example(INLINE_JOB, "A dataset inside the request")}
+BODIES = {
+    "by_name": example(JOB_REQUEST, "A stored dataset"),
+    "inline": example(INLINE_JOB_REQUEST, "A dataset inside the request"),
+}
 ACCEPTED = {"headers": {"Location": header("Where the job is."), "Retry-After": header("Seconds until the first poll.", "integer")}}
 DRY = {"model": DryRun, "description": "With `dry_run`: the checked request and an estimate."}
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds that the answer is held until the job has ended.")]

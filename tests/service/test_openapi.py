@@ -1,5 +1,6 @@
 """The OpenAPI page is valid, complete, and its examples work."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,15 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
+from pydantic import BaseModel
 
+from api_schemas.datasets import Dataset
+from api_schemas.jobs import DryRun, Job
+from api_schemas.methods import MethodCard
+from api_schemas.models import Model
+from api_schemas.operations import Version, Workers
+from api_schemas.results import Result
+from service.examples import answers
 from tests.service.conftest import MANIFEST, Served, job, put_dataset, ready_model
 
 Json = dict[str, Any]
@@ -38,6 +47,23 @@ def test_every_answer_has_a_schema(page: Json) -> None:
             kinds = answer["content"]
             assert kinds, f"{name} {status}"
             assert all(kind.get("schema") for kind in kinds.values()), f"{name} {status}"
+
+
+def test_every_json_has_an_example_that_follows_its_schema(page: Json) -> None:
+    for name, operation in operations(page):
+        for message in [operation.get("requestBody", {}), *operation["responses"].values()]:
+            content = message.get("content", {}).get("application/json")
+            if content is None:
+                continue
+            examples = [content["example"]] if "example" in content else [each["value"] for each in content["examples"].values()]
+            assert examples, name
+            for example in examples:
+                Draft202012Validator(content["schema"] | {"components": page["components"]}).validate(example)
+
+
+@pytest.mark.parametrize("schema", [Model, Dataset, Job, DryRun, Result, MethodCard, Workers, Version])
+def test_examples_are_what_the_service_says(schema: type[BaseModel]) -> None:
+    schema.model_validate_json(json.dumps(answers()[schema.__name__]))
 
 
 def test_every_problem_is_a_problem_with_an_example(page: Json) -> None:
