@@ -23,13 +23,13 @@ class Cleaning:
     """To be done now and then, by one process."""
 
     def __init__(self, connection: redis.Redis, settings: Settings) -> None:
-        blobs = Blobs.of(settings)
+        self._blobs = Blobs.of(settings)
         self._redis = connection
         self._settings = settings
         self._records = {kind: Jobs(connection, settings.result_ttl, settings.failure_ttl, kind) for kind in KINDS}
-        self._models = Models(connection, blobs)
-        self._datasets = Datasets(connection, blobs)
-        self._results = Results(connection, blobs, settings)
+        self._models = Models(connection, self._blobs)
+        self._datasets = Datasets(connection, self._blobs)
+        self._results = Results(connection, self._blobs, settings)
         self._suspicions = Suspicions()
 
     def clean(self) -> None:
@@ -38,6 +38,7 @@ class Cleaning:
             jobs.forget_expired()
             queue_of(self._redis, kind).started_job_registry.cleanup()
         self._results.sweep()
+        self._blobs.sweep()
         self._release_datasets()
         self._inspect_forgotten()
         self._suspicions.end_round()

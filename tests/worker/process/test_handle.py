@@ -32,10 +32,10 @@ def test_channel_when_messages_come_in_pieces_or_together_then_each_is_whole() -
     channel = Channel(ours)
     with theirs:
         theirs.sendall(b'{"a": 1}\n{"b"')
-        assert channel.receive(1) == {"a": 1}
+        assert channel.receive(1.0) == {"a": 1}
         assert channel.receive(0.01) is None
         theirs.sendall(b": 2}\n")
-        assert channel.receive(1) == {"b": 2}
+        assert channel.receive(1.0) == {"b": 2}
     with pytest.raises(Closed):
-        channel.receive(1)
+        channel.receive(1.0)
     channel.close()

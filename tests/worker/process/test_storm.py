@@ -1,0 +1,51 @@
+"""Children killed at any moment, jobs cancelled at any moment: every job ends once, and says why."""
+
+import os
+import random
+import signal
+import time
+from contextlib import suppress
+
+import psutil
+
+from store.reaper import Reaper
+from store.record import ENDED
+from store.settings import Settings
+from tests.worker.process.conftest import Bench, until
+
+JOBS = 30
+KILLS = 6
+
+
+def kill_a_child(bench: Bench) -> None:
+    with suppress(psutil.NoSuchProcess, ProcessLookupError, IndexError):
+        children = psutil.Process(bench.workers[-1].process.pid).children()
+        os.kill(children[0].pid, signal.SIGKILL)
+
+
+def keep_alive(bench: Bench) -> None:
+    """As the supervisor does: a worker whose child is killed while it starts ends."""
+    if bench.workers[-1].process.poll() is not None:
+        bench.start(wait=False)
+
+
+def test_jobs_when_children_die_and_cancels_rain_then_each_ends_once_and_for_a_reason(bench: Bench) -> None:
+    chance = random.Random(0)
+    bench.start()
+    reaper = Reaper(bench.connection, Settings(heartbeat=0.2, heartbeat_grace=1, state=bench.state))
+    ids = [bench.submit(["report", chance.uniform(0, 0.1)]) for _ in range(JOBS)]
+    cancelled = set(chance.sample(ids, 6))
+    waiting = list(cancelled)
+    for _ in range(KILLS):
+        time.sleep(chance.uniform(0.05, 0.5))
+        bench.jobs.cancel(waiting.pop())
+        kill_a_child(bench)
+        keep_alive(bench)
+    until(lambda: [keep_alive(bench), reaper.sweep(), bench.jobs.live()][-1] == {}, "all have ended")
+
+    records = [bench.jobs.get(id) for id in ids]
+    assert {record.status for record in records} <= set(ENDED)
+    assert all(record.attempt <= 2 for record in records)
+    assert all(record.id in cancelled for record in records if record.status == "cancelled")
+    assert all((record.problem or {})["code"] == "worker_lost" for record in records if record.status == "failed")
+    assert all((record.result is not None) == (record.status == "succeeded") for record in records)
