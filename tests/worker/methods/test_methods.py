@@ -76,9 +76,14 @@ def test_scores_do_not_depend_on_the_other_methods_of_the_job(method: Any, tmp_p
 
 @pytest.mark.parametrize(
     ("name", "layer", "at", "axis"),
-    [("convolutional", "features.0", "output", 0), ("convolutional", "features.2", "input", 0), ("attentive", "attention", "output", 1),
-     ("transformer", "encoder.linear1", "output", 1), ("functional", "fc1", "output", 0)],
-)  # fmt: skip
+    [
+        ("convolutional", "features.0", "output", 0),
+        ("convolutional", "features.2", "input", 0),
+        ("attentive", "attention", "output", 1),
+        ("transformer", "encoder.linear1", "output", 1),
+        ("functional", "fc1", "output", 0),
+    ],
+)
 def test_scores_of_a_channel_are_the_signed_sum_of_its_elements(name: str, layer: str, at: str, axis: int, tmp_path: Path) -> None:
     x = net_of(name).examples(4)
     _, neurons = _job(name, tmp_path, x, layer, [*ENDS, "conductance"], at=at)
