@@ -19,7 +19,9 @@ class Streams:
 
     @classmethod
     def of(cls, seed: int, *work: object) -> "Streams":
-        return cls(json.dumps([seed, *work], sort_keys=True))
+        described = json.dumps([seed, *work], sort_keys=True)
+        # clusters may name every row of a dataset, and the key is read again for each generator
+        return cls(hashlib.sha256(described.encode()).hexdigest())
 
     def generator(self, *name: str | int) -> np.random.Generator:
         """A fresh generator at the beginning of the stream of this name."""
