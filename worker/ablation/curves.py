@@ -1,5 +1,6 @@
 """Ablation curves: the mean target and accuracy after the first k units of an order are replaced."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ class Tests:
 
 @dataclass
 class Means:
-    """Sums over test examples for each mask."""
+    """Sums over test examples: nothing replaced, everything replaced, then each order at each count."""
 
     score: np.ndarray
     right: np.ndarray | None
@@ -47,27 +48,53 @@ class Curves:
         self.work = work
         self.batch = batch
 
-    def add(self, means: Means, tests: Tests, positions: np.ndarray, counts: list[int]) -> None:
-        """Adds these examples to the sums: first nothing replaced, then each order at each count, then everything.
+    def add(self, means: Means, tests: Tests, positions: np.ndarray, counts: list[int], controls: int) -> None:
+        """Adds these examples to the sums.
 
-        `positions` holds one order a row.
+        `positions` holds one order a row, the random ones first: `controls` of them. What changes the same values runs
+        once, because rounding that differs from place to place in a pass would break ties.
         """
         rows = len(tests.h)
         table = torch.from_numpy(positions).to(self.work.device)
-        masks = [(0, 0), *((order, count) for order in range(len(positions)) for count in counts), (0, self.work.units.count)]
-        together = max(1, self.batch // rows) if self.work.split.repeatable else 1
-        for first in range(0, len(masks), together):
-            chosen = masks[first : first + together]
-            score, right = self._pass(tests, table, chosen)
-            means.score[first : first + together] += score.double().sum(1).cpu().numpy()
+        masks = [(0, 0), (0, self.work.units.count), *((order, count) for order in range(len(positions)) for count in counts)]
+        distinct, which = self._distinct(tests, positions, masks)
+        shared = int(which[: 2 + controls * len(counts)].max()) + 1
+        score, right = np.zeros(len(distinct)), np.zeros(len(distinct))
+        for first, stop in self._passes(rows, shared, len(distinct)):
+            f, correct = self._pass(tests, table, [masks[index] for index in distinct[first:stop]])
+            score[first:stop] = f.double().sum(1).cpu().numpy()
             if first == 0:
-                means.magnitude += float(score[0].double().abs().sum())
-            if right is None:
+                means.magnitude += float(f[0].double().abs().sum())
+            if correct is None:
                 means.right = None
-            elif means.right is not None:
-                means.right[first : first + together] += right.double().sum(1).cpu().numpy()
-            self.work.meter.advance(STAGE, rows * len(chosen))
+            else:
+                right[first:stop] = correct.double().sum(1).cpu().numpy()
+            self.work.meter.advance(STAGE, rows * (stop - first))
+        self.work.meter.advance(STAGE, rows * (len(masks) - len(distinct)))
+        means.score += score[which]
+        if means.right is not None:
+            means.right += right[which]
         means.examples += rows
+
+    def _distinct(self, tests: Tests, positions: np.ndarray, masks: list[tuple[int, int]]) -> tuple[list[int], np.ndarray]:
+        """The first of all masks that change the same values of these examples, and for each mask which of them it is."""
+        moved = self.work.units.reduce((tests.h != tests.fill).float()).any(0).cpu().numpy()
+        numbers: dict[bytes, int] = {}
+        first: list[int] = []
+        which = np.empty(len(masks), dtype=np.int64)
+        for index, (order, count) in enumerate(masks):
+            key = np.packbits((positions[order] < count) & moved).tobytes()
+            which[index] = numbers.setdefault(key, len(numbers))
+            if which[index] == len(first):
+                first.append(index)
+        return first, which
+
+    def _passes(self, rows: int, shared: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Ranges of masks that go together; the controls by themselves, so that other rankings leave them equal to the bit."""
+        together = max(1, self.batch // rows) if self.work.split.repeatable else 1
+        for begin, end in ((0, shared), (shared, stop)):
+            for first in range(begin, end, together):
+                yield first, min(first + together, end)
 
     def _pass(
         self, tests: Tests, table: Tensor, chosen: list[tuple[int, int]]

@@ -1,5 +1,6 @@
 """The ablation study: each ranking against random orders, cluster by cluster and over all."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,7 +25,6 @@ class Tested:
     magnitude: float
     score: np.ndarray
     right: np.ndarray | None
-    none_right: float | None
     names: list[str]
 
     def rows(self, name: str) -> np.ndarray:
@@ -75,7 +75,9 @@ class Study:
         self.counts, self.fractions = counts_of(request.fractions, work.units.count)
         self.orders = Orders(work.units.count, work.streams)
         self._random = [self.orders.random(number) for number in range(request.random)]
-        self._check = request.check_fill if request.check_fill != request.fill and len(work.all_rows()) > 1 else None
+        judged = "most" in request.orders and request.random > 0 and bool(self.counts)
+        differs = request.check_fill != request.fill and len(work.all_rows()) > 1
+        self._check = request.check_fill if judged and differs else None
 
     def plan(self, rankings: int) -> None:
         """Announces the stage; a row is one pass through the tail."""
@@ -83,7 +85,7 @@ class Study:
         if self._check:
             masks += 2 + len(self.counts) * (self.request.random + rankings)
         tests = sum(len(halves.tested) for halves in self.work.halves)
-        self.work.meter.plan(STAGE, tests * masks if self.counts else 0, 1.0)
+        self.work.meter.plan(STAGE, tests * masks if self.counts else 0, self.work.split.tail_cost)
 
     def run(self, importance: dict[str, list[np.ndarray]]) -> tuple[dict[str, RankingStudy], np.ndarray]:
         """Each ranking's study, and the random curves `[clusters, random, counts + 1]`."""
@@ -116,27 +118,24 @@ class Study:
     def _run(self, cluster: int, fill: Fill, names: list[str], positions: list[np.ndarray]) -> Tested:
         orders, columns = len(positions), len(self.counts)
         means = Means.empty(orders * columns + 2)
-        table = np.stack(positions) if positions else np.zeros((1, self.work.units.count), dtype=np.int32)
         for tests in self._tests(cluster, fill):
-            Curves(self.work, self.batch).add(means, tests, table, self.counts)
+            Curves(self.work, self.batch).add(means, tests, np.stack(positions), self.counts, len(self._random))
         count = means.examples or np.nan
         score, right = means.score / count, None if means.right is None else means.right / count
         return Tested(
             examples=means.examples,
             none=float(score[0]),
-            everything=float(score[-1]),
+            everything=float(score[1]),
             magnitude=means.magnitude / count,
-            score=score[1:-1].reshape(orders, columns),
-            right=None if right is None else right[1:-1].reshape(orders, columns),
-            none_right=None if right is None else float(right[0]),
+            score=score[2:].reshape(orders, columns),
+            right=None if right is None else right[2:].reshape(orders, columns),
             names=names,
         )
 
-    def _tests(self, cluster: int, fill: Fill) -> "list[Tests]":
+    def _tests(self, cluster: int, fill: Fill) -> Iterator[Tests]:
         """The cluster's test examples in batches."""
         work = self.work
         rows = work.clusters[cluster].rows[work.halves[cluster].tested]
-        batches = []
         for start in range(0, len(rows), self.batch):
             chosen = rows[start : start + self.batch]
             x = work.examples.inputs(chosen)
@@ -144,8 +143,7 @@ class Study:
             with torch.no_grad():
                 fixed = work.fix(work.split.tail(h, live), chosen)
             work.cost.forward_rows += len(chosen)
-            batches.append(Tests(h, live, fixed, work.examples.labels(chosen), self.fills.of(fill, chosen, cluster, x)))
-        return batches
+            yield Tests(h, live, fixed, work.examples.labels(chosen), self.fills.of(fill, chosen, cluster, x))
 
     def _activity(self, cluster: int, fill: Fill) -> np.ndarray:
         """Mean |h − fill| of each unit over the examples that rank: which units are active at all."""
@@ -164,25 +162,29 @@ class Study:
     def _judge(self, name: str, tested: list[Tested]) -> RankingStudy:
         """Verdicts of one ranking from what was measured."""
         request, most = self.request, f"most/{name}"
-        judged = "most" in request.orders and bool(self.counts)
-        drops = np.array([test.drop(most) if judged else 0.0 for test in tested])
-        random = np.array([drop(test.none, test.random) if judged else np.zeros(request.random) for test in tested])
-        units = self.work.units.count
-        decided = [judged and decidable(units, self.counts, request.random, request.level, test.examples) for test in tested]
-        measured = [test.has(most) and request.random > 0 for test in tested]
-        chances = [chance(drops[i], random[i], request.level) if measured[i] else None for i in range(len(tested))]
-        corrected = holm([c.p_value if c and sure else None for c, sure in zip(chances, decided, strict=True)])
-        clusters = [
-            self._result(name, test, found, sure, p_holm)
-            for test, found, sure, p_holm in zip(tested, chances, decided, corrected, strict=True)
-        ]
-        study = RankingStudy(clusters, _overall(drops[decided], random[decided], request.level))
+        drops = [(test.drop(most), drop(test.none, test.random)) if test.has(most) and request.random else None for test in tested]
+        chances = [chance(*each, request.level) if each else None for each in drops]
+        corrected = holm([found.p_value if found else None for found in chances])
+        clusters = [self._result(name, *each) for each in zip(tested, chances, corrected, strict=True)]
+        study = RankingStudy(clusters, self._overall([each for each in drops if each], sum(test.examples for test in tested)))
         for order in request.orders:
             if all(f"{order}/{name}" in test.names for test in tested):
                 study.arrays[order] = np.stack([_with_none(test, test.rows(f"{order}/{name}")) for test in tested])
         return study
 
-    def _result(self, name: str, test: Tested, found: Chance | None, sure: bool, p_holm: float | None) -> AblationResult:
+    def _decidable(self, examples: int) -> bool:
+        return decidable(self.work.units.count, self.counts, self.request.random, self.request.level, examples)
+
+    def _overall(self, drops: list[tuple[float, np.ndarray]], examples: int) -> Overall:
+        """Over all clusters that were tested, those too that are undecided by themselves."""
+        if not drops:
+            return Overall(verdict="undecided")
+        own, random = zip(*drops, strict=True)
+        found = overall(np.array(own), np.stack(random), self.request.level)
+        verdict = found.verdict if self._decidable(examples) else "undecided"
+        return Overall(p_value=found.p_value, p_worse=found.p_worse, verdict=verdict)
+
+    def _result(self, name: str, test: Tested, found: Chance | None, p_holm: float | None) -> AblationResult:
         return AblationResult(
             counts=self.counts,
             fractions=self.fractions,
@@ -193,15 +195,8 @@ class Study:
             p_value=found.p_value if found else None,
             p_worse=found.p_worse if found else None,
             p_holm=p_holm,
-            verdict=found.verdict if found and sure else "undecided",
+            verdict=found.verdict if found and self._decidable(test.examples) else "undecided",
         )
-
-
-def _overall(drops: np.ndarray, random: np.ndarray, level: float) -> Overall:
-    if not len(drops):
-        return Overall(verdict="undecided")
-    found = overall(drops, random, level)
-    return Overall(p_value=found.p_value, p_worse=found.p_worse, verdict=found.verdict)
 
 
 def _curve(test: Tested, name: str) -> Curve | None:
