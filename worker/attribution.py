@@ -124,9 +124,10 @@ class MainPass:
         self.members = Members.of(work, baselines.grouped)
 
     def plan(self) -> None:
-        """Announces the stage; a point with a gradient costs about three passes of the tail."""
-        gradients = sum(self.needs.values())
-        self.work.meter.plan(STAGE, len(self.members.rows) * len(self.needs), 1.0 + 2.0 * gradients / len(self.needs))
+        """Announces the stage; a gradient costs two more passes of the tail."""
+        split, points = self.work.split, len(self.needs)
+        cost = split.cost + 2 * split.tail_cost * sum(self.needs.values()) / points
+        self.work.meter.plan(STAGE, len(self.members.rows) * points, cost)
 
     def run(self, watch: "Watch | None" = None) -> Attribution:
         """Raises EngineError `non_finite` or `class_out_of_range`."""

@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, fx
-from torch.utils.flop_counter import FlopCounterMode
+from torch import fx
 
 from api_schemas.models import Layer, Manifest, Port
 from store.record import Json
@@ -33,7 +32,7 @@ def inspect(source: Path, target: Path) -> Json:
 
 def manifest(program: Program) -> Manifest:
     """What requests are checked against. Raises EngineError where the model does not run at some batch size."""
-    costs = _costs(program)
+    costs = _proved(program)
     total = sum(costs.values())
     return Manifest(
         inputs=[_port(value) for value in program.inputs.values()],
@@ -85,36 +84,15 @@ def _entering(graph: fx.Graph, place: Place | None, goal: fx.Node) -> dict[str, 
     }
 
 
-class _Counting(fx.Interpreter):
-    """Runs the graph node by node and notes the floating-point operations of each."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.costs: dict[fx.Node, int] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        with FlopCounterMode(display=False) as counter:
-            result = super().run_node(n)
-        if n.op == "call_function":
-            self.costs[n] = counter.get_total_flops() + (result.numel() if isinstance(result, Tensor) else 0)
-        return result
-
-
-def _costs(program: Program) -> dict[fx.Node, int]:
+def _proved(program: Program) -> dict[fx.Node, int]:
     """Operations of one example's forward pass by node; the model is run at batch sizes that no export has seen."""
     try:
         with torch.no_grad():
-            program.module(*_blank(program, 3))
-            counting = _Counting(program.module)
-            counting.run(*_blank(program, 1))
+            program.module(*program.blank(3))
+        return program.costs
     except Exception as error:
         raise EngineError(
             "model_does_not_run",
             f"the model fails at another batch size than it was exported with: {str(error).splitlines()[0][:300]}; "
             "look for sizes that are fixed in its code",
         ) from error
-    return counting.costs
-
-
-def _blank(program: Program, rows: int) -> list[Tensor]:
-    return [torch.zeros([rows, *map(int, value.shape[1:])], dtype=value.dtype) for value in program.inputs.values()]  # type: ignore[arg-type]  # only the batch is None

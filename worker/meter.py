@@ -9,31 +9,38 @@ Report = Callable[[dict[str, Any]], None]
 
 
 class Meter:
-    """Counts rows of stages whose rows cost differently; the time left goes by cost, not by rows."""
+    """Counts the rows of stages that cost differently; the time left goes by cost, at the speed of the stage that runs."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
         self._planned: dict[str, tuple[int, float]] = {}
         self._done: dict[str, int] = {}
-        self._began = time.monotonic()
+        self._stage = ""
+        self._since = self._last = time.monotonic()
 
     def plan(self, stage: str, rows: int, cost: float) -> None:
-        """Announces a stage: how many rows will pass, and what one costs relative to the others."""
+        """Announces a stage: how many rows will pass, and what one of them costs (floating-point operations)."""
         self._planned[stage] = (rows, cost)
         self._done[stage] = 0
 
     def advance(self, stage: str, rows: int) -> None:
-        """Counts rows as done and reports."""
+        """Counts rows of a stage as done and reports; with its first rows the stage has begun where the one before ended."""
+        if stage != self._stage:
+            self._stage, self._since = stage, self._last
+        self._last = time.monotonic()
         self._done[stage] += rows
-        spent = sum(self._done[name] * cost for name, (_, cost) in self._planned.items())
-        left = sum((planned - self._done[name]) * cost for name, (planned, cost) in self._planned.items())
-        elapsed = time.monotonic() - self._began
+        done = sum(self._done.values())
         self._report(
             {
-                "done": sum(self._done.values()),
-                "total": max(sum(planned for planned, _ in self._planned.values()), sum(self._done.values())),
+                "done": done,
+                "total": max(done, sum(planned for planned, _ in self._planned.values())),
                 "unit": "rows",
                 "stage": stage,
-                "eta": max(0.0, elapsed * left / spent) if spent else None,
+                "eta": self._eta(),
             }
         )
+
+    def _eta(self) -> float | None:
+        spent = self._done[self._stage] * self._planned[self._stage][1]
+        left = sum(max(0, planned - self._done[name]) * cost for name, (planned, cost) in self._planned.items())
+        return (self._last - self._since) * left / spent if spent else None

@@ -27,7 +27,7 @@ class Sums:
     def add(self, slots: Int[Tensor, " members"], scores: Float[Tensor, "members units"]) -> None:
         """Adds each row of scores to its slot."""
         # by slot and not by index_add_, whose threads cost a small job more than the sums themselves
-        for slot in slots.unique().tolist():
+        for slot in torch.unique(slots).tolist():
             s = scores[slots == slot].double()
             squares = s * s
             for index, values in enumerate((s, s.abs(), squares, squares * squares)):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.export.passes import move_to_device_pass
 from torch.utils._pytree import tree_leaves, tree_unflatten
 
 from worker.errors import EngineError
+from worker.program.costs import count_costs
 from worker.program.functional import functionalise
 from worker.program.places import Place, find_places
 from worker.program.split import Split
@@ -62,6 +64,19 @@ class Program:
         """Memory of parameters and buffers."""
         return sum(tensor.nbytes for tensor in (*self.module.parameters(), *self.module.buffers()))
 
+    def blank(self, rows: int) -> list[Tensor]:
+        """Inputs of zeros."""
+        shapes = [[rows, *(int(size) for size in value.shape[1:] if size is not None)] for value in self.inputs.values()]
+        return [
+            torch.zeros(shape, dtype=value.dtype, device=self.device)
+            for shape, value in zip(shapes, self.inputs.values(), strict=True)
+        ]
+
+    @cached_property
+    def costs(self) -> dict[fx.Node, int]:
+        """Floating-point operations of one example's forward pass, by node."""
+        return count_costs(self.module, self.blank(1))
+
     def place(self, layer: str, at: str) -> Place:
         """Raises EngineError `layer_not_found`."""
         for place in self.places:
@@ -73,7 +88,7 @@ class Program:
         """The graph cut at a place, made once."""
         key = (place.node, output)
         if key not in self.splits:
-            self.splits[key] = Split(self.module, place, self.outputs[output].node, self.symbols)
+            self.splits[key] = Split(self.module, place, self.outputs[output].node, self.symbols, self.costs)
         return self.splits[key]
 
     def forward(self, inputs: tuple[Tensor, ...], output: str) -> Tensor:

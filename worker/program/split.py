@@ -1,5 +1,6 @@
 """The graph cut in two at a place: the head makes h once, the tail is run as often as paths and masks ask."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,9 @@ class Split:
     never does, `tail` does where h asks for it.
     """
 
-    def __init__(self, module: fx.GraphModule, place: Place, output: fx.Node, symbols: frozenset[str]) -> None:
+    def __init__(
+        self, module: fx.GraphModule, place: Place, output: fx.Node, symbols: frozenset[str], costs: Mapping[fx.Node, int]
+    ) -> None:
         self.place = place
         self.cut = not reaches(module.graph, place.node, output)
         self._symbols = symbols
@@ -38,6 +41,8 @@ class Split:
         self.repeatable = all(axes is not None for axes in self._axes)
         self._head = _head(module, place.node, self._live)
         self._tail = _tail(module, place.node, self._live, after, output)
+        self.tail_cost = sum(costs.get(node, 0) for node in after)
+        self.cost = sum(costs.values())
         self.linear = all(is_linear(node, after | {place.node}) for node in after)
 
     def head(self, inputs: tuple[Tensor, ...]) -> tuple[Float[Tensor, "rows *place"], Live]:

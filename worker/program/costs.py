@@ -1,0 +1,30 @@
+"""What each step of a model costs, counted while one blank example passes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.utils.flop_counter import FlopCounterMode
+
+
+class Counting(fx.Interpreter):
+    """Runs a graph node by node and notes the operations of each: of sums of products, and one for every value it makes."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.costs: dict[fx.Node, int] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        with FlopCounterMode(display=False) as counter:
+            result = super().run_node(n)
+        if n.op == "call_function":
+            self.costs[n] = counter.get_total_flops() + (result.numel() if isinstance(result, Tensor) else 0)
+        return result
+
+
+def count_costs(module: fx.GraphModule, inputs: list[Tensor]) -> dict[fx.Node, int]:
+    """Floating-point operations of each node for these inputs, in order of execution."""
+    counting = Counting(module)
+    with torch.no_grad():
+        counting.run(*inputs)
+    return counting.costs
