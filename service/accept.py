@@ -31,6 +31,8 @@ from store.tables import encode_inline, open_table
 
 OPERATIONS_PER_SECOND = 2e10
 """What a device is taken to do before any job has measured it."""
+OVERHEAD_SECONDS = 0.01
+"""What a job on a warm model takes where there is nothing to compute."""
 
 _NO_MATTER = {"model", "dataset", "timeout", "priority", "webhook", "metadata"}
 """Fields that change nothing in the result, or are replaced by digests."""
@@ -126,7 +128,7 @@ def _drafted(backend: Backend, request: JobRequest, model: ModelRecord, dataset:
     request = checked(request, facts)
     count = passes(request, facts)
     flops = float(count) * (facts.manifest.flops if facts.manifest else 0)
-    seconds = flops / (backend.rates.rate() or OPERATIONS_PER_SECOND)
+    seconds = OVERHEAD_SECONDS + flops / (backend.rates.rate() or OPERATIONS_PER_SECOND)
     result_bytes = sum(array_bytes(request, facts).values())
     return Draft(request, model, dataset, Estimate(passes=count, seconds=seconds, result_bytes=result_bytes), flops)
 

@@ -29,7 +29,7 @@ class Rejected(Exception):
     """A request that cannot be run as it stands."""
 
     def __init__(self, flaws: list[Flaw]) -> None:
-        super().__init__("; ".join(f"{flaw.pointer}: {flaw.detail}" for flaw in flaws))
+        super().__init__("; ".join(flaw.detail for flaw in flaws))
         self.flaws = flaws
 
 
