@@ -13,6 +13,8 @@ from unitrank.supervisor import Command
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 # A process that ends so often soon after its start will not do better the next time.
 QUICK_ENDS = 5
+# How long a stop waits for running jobs; a second signal does not.
+DRAIN_SECONDS = 600.0
 # What each room needs and the extra that brings it.
 NEEDED = {"fastapi": "service", "uvicorn": "service", "torch": "worker"}
 
@@ -60,7 +62,7 @@ def host_prefix() -> str:
 
 def _worker(name: str, queue: str, device: str, environment: Mapping[str, str]) -> Command:
     words = [sys.executable, "-m", "worker", "--queue", queue, "--device", device, "--name", name]
-    return Command(name, words, environment, quick_ends=QUICK_ENDS)
+    return Command(name, words, environment, drain_seconds=DRAIN_SECONDS, quick_ends=QUICK_ENDS)
 
 
 def _share(devices: Sequence[str]) -> dict[str, str]:

@@ -1,0 +1,134 @@
+"""The images, as far as they can be tried without Docker: the Dockerfile's own steps, and what it starts."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from store.connection import connect
+from store.settings import Settings
+from store.workers import Workers
+from tests.dockerfile import Builder, Stage
+from unitrank.addresses import claim_port
+from worker.__main__ import _options
+
+ROOT = Path(__file__).parent.parent
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+STARTED_WITHIN = 90.0
+
+
+def test_service_image_when_built_then_serves_without_torch(tmp_path: Path, redis_url: str) -> None:
+    image = _built("service", tmp_path)
+    port = str(claim_port("127.0.0.1", 0))
+    settings = {"UNITRANK_HOST": "127.0.0.1", "UNITRANK_PORT": port, "UNITRANK_REDIS_URL": redis_url}
+
+    assert _run(image, ["python", "-c", "import torch"], settings).returncode != 0
+    assert _run(image, ["unitrank", "keys", "create", "me"], settings).stdout.startswith("unitrank_")
+    with _started(image, image.command, settings):
+        assert _answer(f"http://127.0.0.1:{port}/healthz").json() == {"status": "ok"}
+        assert httpx.get(f"http://127.0.0.1:{port}/v1/jobs", trust_env=False).status_code == 401
+
+
+def test_worker_image_when_built_then_a_worker_takes_its_place(tmp_path: Path, redis_url: str) -> None:
+    image = _built("worker", tmp_path)
+    with connect(redis_url) as connection, _started(image, SERVICES["inspector"]["command"], {"UNITRANK_REDIS_URL": redis_url}):
+        alive = _eventually(lambda: Workers(connection).list())
+
+        assert [(worker.queue, worker.device) for worker in alive] == [("unitrank-inspections", "cpu")]
+
+
+@pytest.mark.parametrize("name", ["service", "worker", "worker-cpu", "inspector"])
+def test_compose_when_it_names_a_setting_then_there_is_one(name: str) -> None:
+    known = {f"UNITRANK_{field.upper()}" for field in Settings.model_fields} | {"OMP_NUM_THREADS"}
+
+    assert set(SERVICES[name]["environment"]) <= known
+
+
+@pytest.mark.parametrize(("name", "queue"), [("worker", "jobs"), ("worker-cpu", "jobs"), ("inspector", "inspections")])
+def test_compose_when_it_starts_a_worker_then_with_options_that_it_has(name: str, queue: str) -> None:
+    words = SERVICES[name]["command"]
+
+    assert words[:3] == ["python", "-m", "worker"]
+    assert _options(words[3:]).queue == queue
+
+
+def test_compose_when_read_then_only_the_service_is_published_and_only_here() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+
+    assert published == {"service": ["${UNITRANK_PUBLISH:-127.0.0.1:8000}:8000"]}
+
+
+def test_compose_when_docker_is_here_then_it_finds_no_mistake() -> None:
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("no `docker compose` here")
+
+    done = subprocess.run([docker, "compose", "config", "--quiet"], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
+def _built(target: str, folder: Path) -> Stage:
+    image = Builder(ROOT / "Dockerfile", folder, [f"unitrank[{target}]", "setuptools"]).build(target)
+
+    assert image.user == "10001:10001"
+    assert not (image.root / "src").exists()
+    assert {file.name for file in image.root.rglob("site-packages/store/*.lua")} == {file.name for file in ROOT.glob("store/*.lua")}
+    return image
+
+
+def _environment(image: Stage, settings: dict[str, str]) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], **image.environment, **settings}
+
+
+def _run(image: Stage, words: list[str], settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    environment = _environment(image, settings)
+    program = shutil.which(words[0], path=environment["PATH"]) or words[0]
+    return subprocess.run(
+        [program, *words[1:]], cwd=image.inside(image.workdir), env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@contextmanager
+def _started(image: Stage, words: list[str], settings: dict[str, str]) -> Iterator[None]:
+    environment = _environment(image, settings)
+    program = shutil.which(words[0], path=environment["PATH"])
+    assert program is not None
+    assert program.startswith(str(image.root))
+    with subprocess.Popen([program, *words[1:]], cwd=image.inside(image.workdir), env=environment) as process:
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(30)
+    assert code in (0, -signal.SIGTERM)
+
+
+def _answer(url: str) -> httpx.Response:
+    def ask() -> httpx.Response | None:
+        try:
+            return httpx.get(url, trust_env=False)
+        except httpx.TransportError:
+            return None
+
+    answered: httpx.Response = _eventually(ask)
+    return answered
+
+
+def _eventually(ask: Any) -> Any:
+    """What `ask` says, as soon as it says something."""
+    deadline = time.monotonic() + STARTED_WITHIN
+    while not (said := ask()):
+        assert time.monotonic() < deadline, "nothing came"
+        time.sleep(0.1)
+    return said

@@ -1,0 +1,52 @@
+"""What an operator reads: the pins and the table of settings say what the code says."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from pydantic.fields import FieldInfo
+
+from store.settings import GiB, MiB, Settings
+
+ROOT = Path(__file__).parent.parent
+UNITS = {GiB: "GiB", MiB: "MiB"}
+
+
+def test_constraints_when_read_then_pin_every_direct_dependency_in_order() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    asked = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+    asked += [need for needs in project["project"]["optional-dependencies"].values() for need in needs]
+    pins = re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    names = {canonicalize_name(Requirement(need).name) for need in asked} - {"unitrank"}
+
+    assert [name for name, _ in pins] == sorted(names)
+    assert all(
+        Requirement(need).specifier.contains(dict(pins).get(Requirement(need).name, "0"))
+        for need in asked
+        if "unitrank" not in need
+    )
+
+
+def test_settings_when_documented_then_the_table_says_what_the_code_says() -> None:
+    table = "\n".join(["| variable | default | what it is |", "|---|---|---|", *map(_row, Settings.model_fields.items())])
+
+    assert table in (ROOT / "docs" / "operations.md").read_text(), f"docs/operations.md should hold:\n{table}"
+
+
+def _row(entry: tuple[str, FieldInfo]) -> str:
+    name, field = entry
+    return f"| `UNITRANK_{name.upper()}` | {_default(field)} | {field.description} |"
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if field.default_factory is not None:
+        return "`~/.local/state/unitrank`"
+    if value is None:
+        return "none"
+    for size, unit in UNITS.items():
+        if isinstance(value, int) and value and value % size == 0:
+            return f"{value // size} {unit}"
+    return f"`{str(value).lower()}`"
