@@ -1,0 +1,152 @@
+"""How often the verdict calls noise better than random: `python -m benchmarks.calibration`.
+
+Every job has ten clusters of forty examples and 99 random orders; each seed draws its own examples. The tail of a verdict is
+5 %: a calibrated one calls about 5 % of all noise rankings better, and the overall verdict about 5 % of the jobs.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from api_schemas.jobs import JobRequest
+from api_schemas.methods import with_ids
+from store.tables import open_table
+from worker.pipeline import run
+from worker.program import Program
+
+CLUSTERS, EXAMPLES, UNITS = 10, 40, 64
+
+
+class Equal(nn.Module):
+    """All units are equal: F is a curve over their sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = nn.ReLU()
+        self.out = nn.Softplus()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.act(x).sum(1, keepdim=True) / UNITS**0.5)
+
+
+class Unequal(nn.Module):
+    """Some units do much, most do little, as in a trained net."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.act = nn.ReLU()
+        self.hidden, self.out = nn.Linear(UNITS, 16), nn.Linear(16, 1)
+        with torch.no_grad():
+            self.hidden.weight *= torch.rand(UNITS) ** 3 * 8
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.out(self.hidden(self.act(x)).tanh())
+        return out
+
+
+@dataclass(frozen=True)
+class Case:
+    """A ranking on a net, and what an honest verdict says of it."""
+
+    title: str
+    net: Callable[[], nn.Module]
+    method: str
+    split: str
+    expected: str
+
+
+CASES = [
+    Case("random scores, units unequal, split half", Unequal, "random", "half", "≤ 5 %"),
+    Case("scores fitted to noise, units equal, split half", Equal, "gradient_x_activation", "half", "≤ 5 %"),
+    Case("scores fitted to noise, units equal, split none", Equal, "gradient_x_activation", "none", "misled"),
+    Case("true scores, units unequal, split half", Unequal, "gradient_x_activation", "half", "power"),
+]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Shares of the verdicts, over clusters and over jobs."""
+
+    rankings: int
+    better: float
+    worse: float
+    jobs: int
+    overall_better: float
+    overall_worse: float
+
+
+def rates(case: Case, seeds: int) -> Rates:
+    """The verdicts of so many jobs with ten clusters each."""
+    clusters: list[str] = []
+    overall: list[str] = []
+    for ranking in _rankings(case, seeds):
+        clusters += [cluster["ablation"]["verdict"] for cluster in ranking["clusters"].values()]
+        overall.append(ranking["overall"]["verdict"])
+    return Rates(
+        rankings=len(clusters),
+        better=clusters.count("better_than_random") / len(clusters),
+        worse=clusters.count("worse_than_random") / len(clusters),
+        jobs=len(overall),
+        overall_better=overall.count("better_than_random") / len(overall),
+        overall_worse=overall.count("worse_than_random") / len(overall),
+    )
+
+
+def _rankings(case: Case, seeds: int) -> Iterator[dict[str, Any]]:
+    example = torch.ones(2, UNITS)
+    exported = torch.export.export(case.net().eval(), (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+    program = Program.from_exported(exported)
+    content = {"model": {"name": None, "digest": "sha256:model"}, "dataset": {"name": None, "digest": "sha256:dataset"}}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "noise.npz"
+        for seed in range(seeds):
+            x = np.random.default_rng(seed).standard_normal((CLUSTERS * EXAMPLES, UNITS), dtype=np.float32)
+            np.savez(path, x=x, group=np.arange(len(x)) % CLUSTERS)
+            with open_table(path) as table:
+                summary, _ = run(_request(case, seed), content, program, table, lambda progress: None)
+            yield summary["rankings"][0]
+
+
+def _request(case: Case, seed: int) -> JobRequest:
+    request = JobRequest.model_validate(
+        {
+            "model": "model",
+            "dataset": "dataset",
+            "layer": "act",
+            "methods": [case.method],
+            "inputs": {"x": "x"},
+            "clusters": {"by": "field", "field": "group"},
+            "target": {"class": None},
+            "ablation": {"split": case.split, "check_fill": None, "orders": ["most"]},
+            "fidelity": None,
+            "seed": seed,
+        }
+    )
+    return request.model_copy(update={"methods": with_ids(request.methods)})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=100, help="jobs of ten clusters for each case")
+    seeds = parser.parse_args().seeds
+    torch.set_num_threads(1)
+    print(f"{'case':<50}{'expected':>9}{'rankings':>10}{'better':>8}{'worse':>8}{'jobs':>6}{'better':>8}{'worse':>8}{'s':>6}")
+    for case in CASES:
+        began = perf_counter()
+        found = rates(case, seeds)
+        clusters = f"{found.rankings:>10}{found.better:>8.1%}{found.worse:>8.1%}"
+        overall = f"{found.jobs:>6}{found.overall_better:>8.1%}{found.overall_worse:>8.1%}"
+        print(f"{case.title:<50}{case.expected:>9}{clusters}{overall}{perf_counter() - began:>6.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
