@@ -3,7 +3,7 @@
 import operator
 
 import torch
-from torch import fx
+from torch import fx, nn
 from torch.export import ExportedProgram
 
 from worker.errors import EngineError
@@ -59,8 +59,7 @@ def functionalise(exported: ExportedProgram) -> fx.GraphModule:
     module = exported.run_decompositions({}).module(check_guards=False)
     assert isinstance(module, fx.GraphModule)
     refuse_training_mode(module.graph)
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
+    _freeze(module)
     graph = module.graph
     for node in list(graph.nodes):
         if node.target is aten.view.default:
@@ -70,3 +69,13 @@ def functionalise(exported: ExportedProgram) -> fx.GraphModule:
             graph.erase_node(node)
     graph.eliminate_dead_code()
     return fx.GraphModule(module, graph)
+
+
+def _freeze(module: nn.Module) -> None:
+    """Exchanges the parameters for frozen ones of the same memory: the module that was exported keeps its own, as they are."""
+    frozen: dict[nn.Parameter, nn.Parameter] = {}
+    for path, parameter in list(module.named_parameters(remove_duplicate=False)):
+        owner, _, name = path.rpartition(".")
+        if parameter not in frozen:
+            frozen[parameter] = nn.Parameter(parameter.detach(), requires_grad=False)
+        setattr(module.get_submodule(owner), name, frozen[parameter])
