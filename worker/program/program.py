@@ -85,7 +85,7 @@ class Program:
         raise EngineError("layer_not_found", f"layer '{layer}' has no place at its {at} that can be ranked")
 
     def split(self, place: Place, output: str) -> Split:
-        """The graph cut at a place, made once."""
+        """The graph cut at a place, made once. Raises EngineError `layer_without_effect`."""
         key = (place.node, output)
         if key not in self.splits:
             self.splits[key] = Split(self.module, place, self.outputs[output].node, self.symbols, self.costs)

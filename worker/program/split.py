@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, fx
 
+from worker.errors import EngineError
 from worker.program.linear import is_linear
 from worker.program.places import Place, reaches, symbol_of
 
@@ -26,7 +27,7 @@ class Split:
     """Head and tail of a graph at one place, for one of the model's outputs.
 
     h always has its batch first, whatever axis the graph keeps it on. Nothing here tracks gradients by itself: `head`
-    never does, `tail` does where h asks for it.
+    never does, `tail` does where h asks for it. Raises EngineError `layer_without_effect`.
     """
 
     def __init__(
@@ -36,6 +37,12 @@ class Split:
         self.cut = not reaches(module.graph, place.node, output)
         self._symbols = symbols
         after = _descendants(module.graph, place.node, output)
+        if output is not place.node and output not in after:
+            raise EngineError(
+                "layer_without_effect",
+                f"the {place.at} of layer '{place.layer}' has no way to the chosen output of the model; "
+                "name another output, or a layer that this one is computed from",
+            )
         self._live = _live_nodes(module.graph, after, place.node)
         self._axes = [_batch_axes(node, symbols) for node in self._live]
         self.repeatable = all(axes is not None for axes in self._axes)
