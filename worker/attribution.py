@@ -271,7 +271,7 @@ def _between(start: Tensor, end: Tensor, alphas: list[float]) -> Tensor:
 
 
 def _equal(x: Inputs, baseline: Inputs) -> Tensor:
-    same = [(a == b).flatten(1).all(1) for a, b in zip(x, baseline, strict=True) if a.is_floating_point()]
+    same = [(a == b).reshape(len(a), -1).all(1) for a, b in zip(x, baseline, strict=True) if a.is_floating_point()]
     return torch.stack(same).all(0) if same else torch.ones(len(x[0]), dtype=torch.bool)
 
 

@@ -57,7 +57,7 @@ def _field(work: Work, batch: int) -> Baselines:
         raise EngineError("baseline_not_applicable", f"a field as baseline needs one real input, the model has {len(names)}")
 
     def of(rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
-        read = work.examples.prepare(names[0], work.examples.table.read(field, rows), rows)
+        read = work.examples.prepare(names[0], field, rows)
         return _keep_integers(x, lambda tensor: read)
 
     return Baselines(of)

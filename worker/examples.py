@@ -29,18 +29,19 @@ class Examples:
 
     def inputs(self, rows: np.ndarray) -> tuple[Tensor, ...]:
         """The model's inputs for these rows, on its device. Raises EngineError `non_finite`."""
-        return tuple(self.prepare(name, self.table.read(self.fields[name], rows), rows) for name in self.program.inputs)
+        return tuple(self.prepare(name, self.fields[name], rows) for name in self.program.inputs)
 
-    def prepare(self, name: str, values: np.ndarray, rows: np.ndarray) -> Tensor:
-        """Raw values of a field as the named input: cast, then (x·scale − mean)/std for real inputs."""
+    def prepare(self, name: str, field: str, rows: np.ndarray) -> Tensor:
+        """A field as the named input: cast, then (x·scale − mean)/std for real inputs. Raises EngineError `non_finite`."""
+        values = self.table.read(field, rows)
         dtype = self.program.inputs[name].dtype
         if not dtype.is_floating_point:
             return torch.from_numpy(np.ascontiguousarray(values)).to(self.program.device, dtype)
         tensor = torch.from_numpy(np.ascontiguousarray(_castable(values))).to(self.program.device, dtype)
         tensor = _scale(tensor, self.preprocess)
         if not torch.isfinite(tensor).all():
-            row = int(rows[int((~torch.isfinite(tensor.flatten(1))).any(1).nonzero()[0])])
-            raise EngineError("non_finite", f"field '{self.fields[name]}' is NaN or infinite in row {row}; inputs must be finite")
+            row = int(rows[int((~torch.isfinite(tensor)).nonzero()[0, 0])])
+            raise EngineError("non_finite", f"field '{field}' is NaN or infinite in row {row}; inputs must be finite")
         return tensor
 
     def labels(self, rows: np.ndarray) -> Tensor | None:

@@ -214,7 +214,7 @@ def arrays(outcome: Outcome) -> dict[str, np.ndarray]:
                 full[f"ablation/{entry.id}/{order}"] = curves
         for index, kept in outcome.scored(entry).kept.items():
             stacked = torch.stack(kept).reshape(-1, *work.units.shape)
-            full[f"examples/{entry.id}/{work.clusters[index].name}"] = stacked.numpy()
+            full[f"examples/{entry.id}/{work.clusters[index].name}"] = stacked.float().numpy()
     if outcome.random is not None:
         full["ablation/random"] = outcome.random
     full = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in full.items()}
