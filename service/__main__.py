@@ -2,9 +2,11 @@
 
 import argparse
 import sys
+from types import FrameType
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from service import logs
 from service.app import create_app
@@ -13,6 +15,9 @@ from store.connection import connect
 from store.embedded import socket_url
 from store.keys import Keys
 from store.settings import Settings
+
+# Longer than one look of an answer that is held for a job.
+GRACE_SECONDS = 5
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,18 +30,31 @@ def main(arguments: list[str] | None = None) -> int:
     except Exposed as error:
         log.error(str(error))
         return 2
-    app = create_app(settings)
-    # The graceful end does not wait for answers that are held for a job.
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=5,
-        server_header=False,
-    )
-    return 0
+    server = _Server(create_app(settings), settings)
+    server.run()
+    return 0 if server.started else 3
+
+
+class _Server(uvicorn.Server):
+    """Tells the application of the end before it waits for the answers under way."""
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+        )
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._app.state.closing = True
+        super().handle_exit(sig, frame)
 
 
 def _settings(arguments: list[str] | None) -> Settings:

@@ -30,6 +30,7 @@ def create_app(settings: Settings) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.state.settings = settings
+    app.state.closing = False
     app.state.backend = Backend.of(settings)
     app.state.routers = ROUTERS
     for router in ROUTERS:

@@ -1,17 +1,21 @@
 """A job as the client sees it."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import cast
 
+from fastapi import Request
+
 from service.answers import moment
-from service.backend import Backend
-from store.events import follow
+from service.backend import Backend, backend_of
+from store.events import follow, wait_until_ended
 from store.queue import position, withdraw
 from store.record import JobRecord, Json
 from store.results import Manifest
 
 KEEP_ALIVE = 10.0
+LOOK_SECONDS = 3.0
 
 
 def job_body(backend: Backend, record: JobRecord) -> Json:
@@ -32,6 +36,14 @@ def job_body(backend: Backend, record: JobRecord) -> Json:
         "worker": record.worker,
         "links": {"self": at, "result": f"{at}/result", "events": f"{at}/events", "report": f"{at}/report"},
     }
+
+
+async def ended_within(request: Request, id: str, seconds: float) -> None:
+    """Comes back when the job has ended, the time is over, or the service is about to stop."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0 and not request.app.state.closing:
+        if await wait_until_ended(backend_of(request).follower, id, min(left, LOOK_SECONDS)):
+            return
 
 
 def cancelled(backend: Backend, id: str) -> JobRecord:

@@ -15,10 +15,10 @@ from service.answers import answer, page
 from service.backend import Backend, backend_of
 from service.documents import example, header, problems
 from service.examples import INLINE_JOB_REQUEST, JOB_REQUEST
-from service.jobs import cancelled, deleted, event_lines, job_body
+from service.jobs import cancelled, deleted, ended_within, event_lines, job_body
 from service.parameters import After, Id, Limit
 from service.requests import Route
-from store.events import START, wait_until_ended
+from store.events import START
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
 
@@ -64,8 +64,7 @@ async def get_job(request: Request, id: Id, wait: Wait | None = None, prefer: An
     """One job; with `wait` (or `Prefer: wait=N`) as soon as it has ended, or when the time is over."""
     backend = backend_of(request)
     seconds = wait if wait is not None else _preferred(prefer)
-    if seconds:
-        await wait_until_ended(backend.follower, id, seconds)
+    await ended_within(request, id, seconds)
     return answer(request, await run_in_threadpool(_body, backend, id))
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -221,6 +222,27 @@ def test_get_with_a_wait_that_is_over_answers_as_it_is(client: httpx.Client) -> 
     id = post(client)["id"]
 
     assert client.get(f"/v1/jobs/{id}", params={"wait": 0.05}).json()["status"] == "queued"
+
+
+def test_many_waits_at_once_are_all_answered(client: httpx.Client, served: Served) -> None:
+    id = post(client)["id"]
+
+    def wait(_: int) -> str:
+        status: str = httpx.get(f"{served.url}/v1/jobs/{id}", params={"wait": 1}, timeout=20).json()["status"]
+        return status
+
+    with ThreadPoolExecutor(120) as pool:
+        assert set(pool.map(wait, range(120))) == {"queued"}
+
+
+def test_get_with_wait_answers_when_the_service_is_about_to_stop(serve: Callable[..., tuple[httpx.Client, Served]]) -> None:
+    client, served = serve()
+    ready_model(client, served)
+    put_dataset(client)
+    id = post(client)["id"]
+    served.app.state.closing = True
+
+    assert client.get(f"/v1/jobs/{id}", params={"wait": 60}, timeout=20).json()["status"] == "queued"
 
 
 @pytest.mark.parametrize("wait", ["61", "-1", "x", "nan", "inf"])
