@@ -28,10 +28,17 @@ S = TypeVar("S", bound=Schema)
 class Client:
     """A context manager. Every method raises Refused for a problem and Unreachable where nobody answers."""
 
-    def __init__(self, url: str, key: str | None = None, timeout: float = 60.0) -> None:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        # A proxy of the environment is no way to this machine itself.
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, trust_env=not is_loopback(httpx.URL(url).host))
+    def __init__(
+        self, url: str, key: str | None = None, timeout: float = 60.0, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self._http = httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=timeout,
+            transport=transport,
+            # A proxy of the environment is no way to this machine itself.
+            trust_env=not is_loopback(httpx.URL(url).host),
+        )
 
     def __enter__(self) -> "Client":
         return self

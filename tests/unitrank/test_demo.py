@@ -1,0 +1,52 @@
+"""`unitrank demo`, as a stranger types it."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from api_schemas.results import Result
+from tests.unitrank.processes import alive_with, command, gone, line_with, run, short_folder
+
+RANKINGS = ["activation", "gradient", "gradient.mean_abs", "gradient_x_delta", "conductance"]
+
+
+@pytest.mark.timeout(300)
+def test_demo_when_run_then_shows_verdicts_saves_the_result_and_leaves_nothing_running(tmp_path: Path) -> None:
+    with short_folder() as place:
+        # Settings of somebody's own service are not the demo's.
+        environment = {**os.environ, "TMPDIR": str(place), "REDIS_URL": "redis://127.0.0.1:1", "UNITRANK_PORT": "1"}
+        done = run("demo", "--output", str(tmp_path), environment=environment)
+
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert gone(str(place)), alive_with(str(place))
+        assert list(place.glob("unitrank-*")) == []
+    result = Result.model_validate_json((tmp_path / "summary.json").read_text())
+    arrays = load_file(tmp_path / "arrays.safetensors")
+    assert sorted(leader.ranking for leader in result.leaderboard) == sorted(RANKINGS)
+    assert arrays["importance/conductance"].shape == (10, result.layer.count)
+    assert _verdict(done.stdout, "conductance") == "better than random"
+    assert str(tmp_path / "arrays.safetensors") in done.stdout
+
+
+def test_demo_when_interrupted_then_leaves_nothing_behind(tmp_path: Path) -> None:
+    with short_folder() as place:
+        environment = {**os.environ, "TMPDIR": str(place), "PYTHONUNBUFFERED": "1"}
+        words = command("demo", "--output", str(tmp_path))
+        with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+            assert process.stdout is not None
+            line_with("trained", iter(process.stdout))
+            process.send_signal(signal.SIGINT)
+            process.stdout.read()
+
+        assert process.returncode == 130
+        assert gone(str(place)), alive_with(str(place))
+        assert list(place.glob("unitrank-*")) == []
+
+
+def _verdict(shown: str, ranking: str) -> str:
+    line = next(line for line in shown.splitlines() if f" {ranking} " in line and "random" in line)
+    return line.partition(ranking)[0].strip()

@@ -1,0 +1,30 @@
+"""`unitrank keys`, with and without a server that runs."""
+
+import os
+
+from tests.unitrank.processes import gone, run, short_folder
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("UNITRANK_") and name != "REDIS_URL"}
+
+
+def test_keys_when_no_server_runs_then_one_is_started_for_the_moment() -> None:
+    with short_folder() as state:
+        environment = {**ENVIRONMENT, "UNITRANK_STATE": str(state)}
+        made = run("keys", "create", "me", "--scope", "read", environment=environment)
+        listed = run("keys", "list", environment=environment)
+        id = listed.stdout.split("\t")[0]
+        revoked = run("keys", "revoke", id, environment=environment)
+        again = run("keys", "revoke", id, environment=environment)
+
+        assert made.stdout.startswith(f"unitrank_{id}_")
+        assert listed.stdout == f"{id}\tme\tread\n"
+        assert (revoked.returncode, again.returncode) == (0, 2)
+        assert gone(str(state))
+
+
+def test_keys_when_the_store_is_named_then_that_one_is_used(redis_url: str) -> None:
+    environment = {**ENVIRONMENT, "REDIS_URL": redis_url}
+    made = run("keys", "create", "me", environment=environment)
+
+    assert made.returncode == 0
+    assert run("keys", "list", environment=environment).stdout.endswith("\tme\tmodels,read,write\n")
