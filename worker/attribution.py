@@ -55,7 +55,8 @@ class Members:
 
     def batches(self, size: int) -> Iterator[tuple[int, int, int | None]]:
         """Ranges of examples of at most this size; where baselines depend on the cluster, of one cluster each."""
-        bounds = [0, len(self.rows)] if self.groups is None else [0, *np.flatnonzero(np.diff(self.groups)) + 1, len(self.rows)]
+        changes = [] if self.groups is None else (np.flatnonzero(np.diff(self.groups)) + 1).tolist()
+        bounds = [0, *changes, len(self.rows)]
         for begin, end in pairwise(bounds):
             for start in range(begin, end, size):
                 yield start, min(start + size, end), None if self.groups is None else int(self.groups[start])

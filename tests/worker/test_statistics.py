@@ -1,104 +1,146 @@
-"""Importance, spread and cancellation, worked out by hand and against the whole table of scores."""
+"""Importance, spread, cancellation and stability of a cluster against numpy on the plain scores of its examples."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
+from torch import Tensor, nn
 
-from worker.statistics import Moments, Sums
+from tests.worker.engine import program_of, rank
+from worker.program import Program
 
-
-def moments(scores: list[list[float]] | np.ndarray, *, batch: int = 100) -> Moments:
-    """Of these rows of scores, added in batches."""
-    rows = torch.as_tensor(np.asarray(scores))
-    sums = Sums(1, rows.shape[1], torch.device("cpu"))
-    for start in range(0, len(rows), batch):
-        part = rows[start : start + batch]
-        sums.add(torch.zeros(len(part), dtype=torch.long), part)
-    return sums.of(0)
-
-
-TABLE = [[3.0, -1.0, 0.0, 2.0], [-3.0, -1.0, 0.0, 4.0], [6.0, -1.0, 0.0, 0.0]]
-
-
-def test_importance_when_scores_have_signs_then_each_statistic_is_its_own() -> None:
-    found = moments(TABLE)
-
-    assert found.importance("mean").tolist() == [2.0, -1.0, 0.0, 2.0]
-    assert found.importance("mean_abs").tolist() == [4.0, 1.0, 0.0, 2.0]
-    # (9 + 9 + 36) / 3 and (4 + 16) / 3
-    assert found.importance("rms").tolist() == pytest.approx([18**0.5, 1.0, 0.0, (20 / 3) ** 0.5])
+RANDOM = np.random.default_rng(3)
+X = RANDOM.normal(size=(41, 6)) + RANDOM.normal(size=6)
+MEMBERS = {"all": list(range(41)), "some": [3, 1, 4, 15, 9, 26, 5], "pair": [35, 8], "one": [40]}
+STATISTICS = ["mean", "mean_abs", "rms"]
+SPREADS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean": lambda s: s.std(0, ddof=1),
+    "mean_abs": lambda s: np.abs(s).std(0, ddof=1),
+    "rms": lambda s: (s**2).std(0, ddof=1) / (2 * np.sqrt((s**2).mean(0))),
+}
+IMPORTANCES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean": lambda s: s.mean(0),
+    "mean_abs": lambda s: np.abs(s).mean(0),
+    "rms": lambda s: np.sqrt((s**2).mean(0)),
+}
 
 
-def test_spread_when_scores_vary_then_it_is_the_deviation_of_what_the_statistic_averages() -> None:
-    found = moments(TABLE)
+class Itself(nn.Module):
+    """Class 0 is the square of the first input less the rest: the gradient at the inputs is (2x₀, −1, …)."""
 
-    # 3 −3 6: deviations 1 −5 4, 42 / 2; of 3 3 6: −1 −1 2, 6 / 2
-    assert found.spread("mean").tolist() == pytest.approx([21**0.5, 0.0, 0.0, 2.0])
-    assert found.spread("mean_abs").tolist() == pytest.approx([3**0.5, 0.0, 0.0, 2.0])
-    # squares 9 9 36: −9 −9 18, 486 / 2; and 4 16 0: (8/3)² + (28/3)² + (20/3)² = 416/3, half of it
-    assert found.spread("rms").tolist() == pytest.approx(
-        [243**0.5 / (2 * 18**0.5), 0.0, 0.0, (208 / 3) ** 0.5 / (2 * (20 / 3) ** 0.5)]
+    def forward(self, x: Tensor) -> Tensor:
+        first = x[:, :1] ** 2 - x[:, 1:].sum(1, keepdim=True)
+        return torch.cat([first, torch.zeros_like(first)], 1)
+
+
+@pytest.fixture(scope="module")
+def itself() -> Program:
+    return program_of(Itself(), torch.randn(2, 6, dtype=torch.float64))
+
+
+def job(
+    program: Program, folder: Path, x: np.ndarray, methods: list[Any], **request: Any
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    settings = {"ablation": None, "fidelity": None, "target": {"class": 0}}
+    return rank(program, folder, {"x": x}, "input", methods, **(settings | request))
+
+
+@pytest.mark.parametrize("rows_at_once", [5, 512])
+def test_importance_and_spread_equal_numpy_on_each_clusters_scores(
+    rows_at_once: int, itself: Program, tmp_path: Path, limit_rows: Callable[[int], None]
+) -> None:
+    limit_rows(rows_at_once)
+    methods = [{"name": "activation", "statistic": statistic, "id": statistic} for statistic in STATISTICS]
+
+    _, arrays = job(itself, tmp_path, X, methods, clusters={"by": "members", "members": MEMBERS})
+
+    for index, rows in enumerate(MEMBERS.values()):
+        for statistic in STATISTICS:
+            np.testing.assert_allclose(arrays[f"importance/{statistic}"][index], IMPORTANCES[statistic](X[rows]), rtol=1e-6)
+            if len(rows) > 1:
+                np.testing.assert_allclose(arrays[f"spread/{statistic}"][index], SPREADS[statistic](X[rows]), rtol=1e-6)
+            else:
+                assert np.isnan(arrays[f"spread/{statistic}"][index]).all()
+
+
+def test_cancellation_equals_its_formula_and_is_null_for_one_example(itself: Program, tmp_path: Path) -> None:
+    summary, _ = job(itself, tmp_path, X, ["activation"], clusters={"by": "members", "members": MEMBERS})
+
+    for name, rows in MEMBERS.items():
+        s = X[rows]
+        expected = 1 - np.abs(s.mean(0)).sum() / np.abs(s).mean(0).sum()
+        got = summary["rankings"][0]["clusters"][name]["cancellation"]
+        assert got == (None if len(rows) == 1 else pytest.approx(expected, rel=1e-9))
+
+
+def test_stability_is_the_rank_correlation_of_the_two_halves(itself: Program, tmp_path: Path) -> None:
+    """Of two examples each half has one; of equal examples both halves say the same."""
+    members = {"pair": MEMBERS["pair"], "one": MEMBERS["one"]}
+    summary, _ = job(itself, tmp_path, X, ["activation"], clusters={"by": "members", "members": members})
+    equal, _ = job(itself, tmp_path, np.tile(np.arange(6.0), (8, 1)), ["activation"])
+
+    clusters = summary["rankings"][0]["clusters"]
+    assert clusters["pair"]["stability"] == pytest.approx(stats.spearmanr(X[35], X[8]).statistic)
+    assert clusters["one"]["stability"] is None
+    assert equal["rankings"][0]["clusters"]["all"]["stability"] == pytest.approx(1.0)
+
+
+def test_top_holds_the_twenty_highest_with_index_importance_and_spread(tmp_path: Path) -> None:
+    x = RANDOM.normal(size=(9, 3, 4, 5)).astype(np.float32)
+    program = program_of(nn.Sequential(nn.Flatten(), nn.Linear(60, 2)), torch.randn(2, 3, 4, 5))
+
+    summary, arrays = job(program, tmp_path, x, ["activation"])
+
+    top = summary["rankings"][0]["clusters"]["all"]["top"]
+    order = np.argsort(-x.astype(float).mean(0).ravel())[:20]
+    assert [unit["unit"] for unit in top] == order.tolist()
+    for unit in top:
+        index = np.unravel_index(unit["unit"], (3, 4, 5))
+        assert unit["index"] == list(index)
+        assert unit["importance"] == pytest.approx(x[(slice(None), *index)].astype(float).mean(), rel=1e-6)
+        assert unit["spread"] == pytest.approx(x[(slice(None), *index)].astype(float).std(ddof=1), rel=1e-6)
+    assert arrays["importance/activation"].shape == (1, 60)
+
+
+def test_kept_examples_are_the_first_rows_of_each_cluster(itself: Program, tmp_path: Path) -> None:
+    _, arrays = job(
+        itself, tmp_path, X, ["activation", "gradient"], clusters={"by": "members", "members": MEMBERS}, keep_examples=3
     )
 
-
-@pytest.mark.parametrize("batch", [1, 7, 100])
-def test_spread_when_scores_are_many_then_numpy_agrees(batch: int) -> None:
-    scores = np.random.default_rng(0).standard_normal((40, 5)).astype(np.float32) + 3
-    found, s = moments(scores, batch=batch), scores.astype(np.float64)
-    rms = np.sqrt((s**2).mean(0))
-
-    np.testing.assert_allclose(found.spread("mean"), s.std(0, ddof=1), rtol=1e-12)
-    np.testing.assert_allclose(found.spread("mean_abs"), np.abs(s).std(0, ddof=1), rtol=1e-12)
-    np.testing.assert_allclose(found.spread("rms"), (s**2).std(0, ddof=1) / (2 * rms), rtol=1e-12)
+    for name, rows in MEMBERS.items():
+        first = sorted(rows)[:3]
+        gradient = -np.ones((len(first), 6))
+        gradient[:, 0] = 2 * X[first, 0]
+        np.testing.assert_array_equal(arrays[f"rows/{name}"], sorted(rows))
+        np.testing.assert_allclose(arrays[f"examples/activation/{name}"], X[first], rtol=1e-6)
+        np.testing.assert_allclose(arrays[f"examples/gradient/{name}"], gradient, rtol=1e-6)
 
 
-def test_spread_when_all_scores_are_the_same_then_it_is_zero() -> None:
-    same = np.full((1000, 3), np.float32(0.1)) * np.array([1, -7, 1e4], dtype=np.float32)
+def test_the_whole_cluster_counts_and_not_only_its_first_batch(
+    itself: Program, tmp_path: Path, limit_rows: Callable[[int], None]
+) -> None:
+    """The first batch's gradient is the opposite of all that follow."""
+    limit_rows(8)
+    x = np.zeros((100, 6))
+    x[:8, 0], x[8:, 0] = -10.0, 1.0
 
-    for statistic in ("mean", "mean_abs", "rms"):
-        assert moments(same, batch=37).spread(statistic).tolist() == [0.0, 0.0, 0.0]
+    _, arrays = job(itself, tmp_path, x, ["gradient", {"name": "gradient", "statistic": "mean_abs"}])
 
-
-def test_spread_when_there_is_one_example_then_it_is_not_known() -> None:
-    assert np.isnan(moments(TABLE[:1]).spread("mean")).all()
-    assert np.isnan(moments(TABLE[:1]).spread("rms")).all()
-
-
-def test_cancellation_when_signs_differ_then_it_is_the_share_that_is_lost() -> None:
-    # Σ|mean| = 2 + 1 + 0 + 2, Σ mean|·| = 4 + 1 + 0 + 2
-    assert moments(TABLE).cancellation() == pytest.approx(1 - 5 / 7)
-    assert moments([[1.0, -2.0], [-1.0, 2.0]]).cancellation() == 1.0
-    assert moments(np.random.default_rng(0).random((9, 50))).cancellation() == 0.0
+    assert arrays["importance/gradient"][0, 0] == pytest.approx((8 * -20 + 92 * 2) / 100)
+    assert arrays["importance/gradient.mean_abs"][0, 0] == pytest.approx((8 * 20 + 92 * 2) / 100)
 
 
-def test_cancellation_when_nothing_can_cancel_then_it_is_null() -> None:
-    assert moments(TABLE[:1]).cancellation() is None
-    assert moments([[0.0, 0.0], [0.0, 0.0]]).cancellation() is None
+def test_the_order_of_rows_does_not_matter(itself: Program, tmp_path: Path, limit_rows: Callable[[int], None]) -> None:
+    limit_rows(8)
+    methods = ["gradient", {"name": "gradient", "statistic": "rms"}, "conductance", "gradient_x_delta"]
+    _, straight = job(itself, tmp_path, X, methods, baseline={"kind": "mean"})
 
+    _, shuffled = job(itself, tmp_path, X[RANDOM.permutation(41)], methods, baseline={"kind": "mean"})
 
-def test_noise_when_means_are_at_its_bound_then_it_is_seen_and_just_above_it_is_not() -> None:
-    # eight scores of size 1 and the sum k: |mean| = k/8, rms = 1, the bound is 1.5 · √(2/(8π)) = 0.4231
-    four = moments([[1.0]] * 5 + [[-1.0]] * 3)
-    six = moments([[1.0]] * 6 + [[-1.0]] * 2)
-
-    assert 2 / 8 <= 1.5 * (2 / (8 * np.pi)) ** 0.5 < 4 / 8
-    assert four.looks_like_noise()
-    assert not six.looks_like_noise()
-
-
-def test_noise_when_scores_are_noise_then_it_is_seen_and_with_a_signal_it_is_not() -> None:
-    noise = np.random.default_rng(0).standard_normal((60, 200))
-
-    assert moments(noise).looks_like_noise()
-    assert not moments(noise + 0.3).looks_like_noise()
-
-
-def test_sums_when_examples_are_in_two_halves_then_together_they_are_the_whole() -> None:
-    scores = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
-    sums = Sums(4, 4, torch.device("cpu"))
-    sums.add(torch.arange(20) % 2 + 2, scores)
-    whole = moments(scores.numpy())
-
-    assert (sums.of(2).m, sums.of(3).m, sums.of(2, 3).m, sums.of(0, 1).m) == (10, 10, 20, 0)
-    np.testing.assert_allclose(sums.of(2, 3).importance("rms"), whole.importance("rms"), rtol=1e-12)
-    np.testing.assert_allclose(sums.of(3).importance("mean"), scores[1::2].double().mean(0), rtol=1e-12)
+    for key in straight:
+        if not key.startswith("rows"):
+            np.testing.assert_allclose(shuffled[key], straight[key], rtol=1e-6, atol=1e-9)
