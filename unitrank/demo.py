@@ -14,7 +14,7 @@ from unitrank.client import Client
 from unitrank.errors import NotPossible
 from unitrank.local import local
 
-MODEL, DATA, LAYER = "digits-cnn", "digits", "relu2"
+MODEL, DATA, LAYER = "digits-cnn", "digits", "relu1"
 METHODS = ["activation", "gradient", {"name": "gradient", "statistic": "mean_abs"}, "gradient_x_delta", "conductance"]
 
 
@@ -84,9 +84,11 @@ def tell(result: Result, output: Path, show: Console) -> None:
     layer = result.layer
     show.print(f"\nWhich of the {layer.count} units of {layer.name} matter for each digit, and does the ranking beat chance?\n")
     show.print(screen.leaderboard(result))
-    show.print("\n[dim]area: how fast the score falls when the most important units are replaced first, 0 to 1")
-    show.print("[dim]prediction error: of the scores' sum against the change that ablation causes, in units of the logit\n")
+    show.print("\narea: how fast the score falls when the most important units are replaced first, from 0 to 1")
+    show.print("prediction error: of the sum of scores against the change of the logit when a tenth of the units is replaced;")
+    show.print(f"whoever predicts no change at all has {screen.error_of_nothing(result)}\n")
     show.print(screen.top_units(result))
+    show.print()
     for warning in screen.warnings(result):
-        show.print(f"warning: {warning}")
+        show.print(f"warning {warning}", markup=False, soft_wrap=True)
     show.print(f"\nthe whole summary: {output}/summary.json\nevery score:       {output}/arrays.safetensors", soft_wrap=True)

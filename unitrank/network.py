@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-EPOCHS = 8
+EPOCHS = 15
 BATCH = 64
 # The largest value of a pixel in scikit-learn's scans.
 WHITE = 16.0
@@ -31,15 +31,15 @@ class DigitsNet(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(1, 12, 3, padding=1)
         self.relu1 = nn.ReLU()
+        self.pool = nn.MaxPool2d(2)
         self.conv2 = nn.Conv2d(12, 24, 3, padding=1)
         self.relu2 = nn.ReLU()
-        self.pool = nn.MaxPool2d(2)
         self.fc1 = nn.Linear(24 * 4 * 4, 48)
         self.relu3 = nn.ReLU()
         self.fc2 = nn.Linear(48, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.pool(self.relu2(self.conv2(self.relu1(self.conv1(x)))))
+        h = self.relu2(self.conv2(self.pool(self.relu1(self.conv1(x)))))
         scores: Tensor = self.fc2(self.relu3(self.fc1(h.flatten(1))))
         return scores
 

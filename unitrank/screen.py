@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
 from api_schemas.jobs import Job
-from api_schemas.results import Leader, Result
+from api_schemas.results import Leader, Overall, Result, Warn
 
 WORDS = {
     "better_than_random": ("better than random", "green"),
@@ -81,10 +81,23 @@ def leaderboard(result: Result) -> Table:
     table.add_column("clusters better", justify="right")
     table.add_column("mean area", justify="right")
     table.add_column("prediction error", justify="right")
+    overall = {ranking.id: ranking.overall for ranking in result.rankings}
     for leader in result.leaderboard:
         words, style = WORDS[leader.verdict]
-        table.add_row(f"[{style}]{words}[/]", leader.ranking, _clusters(leader), _number(leader.mean_area), _number(leader.mae))
+        table.add_row(
+            f"[{style}]{words}[/]{_chance(overall[leader.ranking])}",
+            leader.ranking,
+            _clusters(leader),
+            _number(leader.mean_area),
+            _number(leader.mae),
+        )
     return table
+
+
+def error_of_nothing(result: Result) -> str:
+    """The error of predicting no change, beside which the others stand."""
+    found = [ranking.fidelity.mae_of_zero for ranking in result.rankings if ranking.fidelity]
+    return _number(found[0] if found else None)
 
 
 def top_units(result: Result) -> Table:
@@ -103,16 +116,21 @@ def top_units(result: Result) -> Table:
 
 
 def warnings(result: Result) -> list[str]:
-    """What a reader should know, one line a code and ranking."""
-    clusters: dict[tuple[str, str], list[str]] = {}
+    """What a reader should know, one line a code and ranking, with the first one's words."""
+    alike: dict[tuple[str, str], list[Warn]] = {}
     for warning in result.warnings:
-        clusters.setdefault((warning.code, warning.ranking or ""), []).append(warning.cluster or "")
-    return [_warning(code, ranking, [name for name in names if name]) for (code, ranking), names in clusters.items()]
+        alike.setdefault((warning.code, warning.ranking or ""), []).append(warning)
+    return [_together(code, ranking, found) for (code, ranking), found in alike.items()]
 
 
-def _warning(code: str, ranking: str, clusters: list[str]) -> str:
-    where = f" in {len(clusters)} cluster{'s' if len(clusters) > 1 else ''}" if clusters else ""
-    return f"{code}{': ' + ranking if ranking else ''}{where}"
+def _together(code: str, ranking: str, found: list[Warn]) -> str:
+    clusters = [warning.cluster for warning in found if warning.cluster is not None]
+    where = f" in {len(clusters)} cluster{'s' if len(clusters) > 1 else ''}, as in {clusters[0]!r}" if clusters else ""
+    return f"{code}{' of ' + ranking if ranking else ''}{where}: {found[0].detail}"
+
+
+def _chance(overall: Overall | None) -> str:
+    return f" (p = {overall.p_value:.2g})" if overall and overall.p_value is not None else ""
 
 
 def _clusters(leader: Leader) -> str:
