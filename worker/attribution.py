@@ -144,7 +144,6 @@ class MainPass:
         )
         for start, stop, cluster in self.members.batches(self.batch):
             self._batch(result, start, stop, cluster, watch)
-            self.work.meter.advance(STAGE, (stop - start) * len(self.needs))
         return result
 
     def _batch(self, result: Attribution, start: int, stop: int, cluster: int | None, watch: "Watch | None") -> None:
@@ -193,7 +192,7 @@ class MainPass:
         with torch.set_grad_enabled(gradient):
             output = split.tail(h, live)
             f = self.work.score(output.expand(rows, *output.shape[1:]) if one else output, fixed)
-        self._count(1 if one else rows, backward=gradient)
+        self._count(1 if one else rows, backward=gradient, stands_for=rows)
         slope = torch.autograd.grad(f.sum(), h)[0] if gradient else None
         h = h.detach()
         return Point(0.0, h.expand(rows, *h.shape[1:]) if one else h, slope), f.detach()
@@ -241,9 +240,11 @@ class MainPass:
         self._count(rows * times, backward=needed)
         return [Point(*values) for values in zip(alphas, h.detach().chunk(times), gradients, strict=True)]
 
-    def _count(self, rows: int, *, backward: bool) -> None:
+    def _count(self, rows: int, *, backward: bool, stands_for: int | None = None) -> None:
+        """After every pass: this is also where a cancelled job stops."""
         self.work.cost.forward_rows += rows
         self.work.cost.backward_rows += rows if backward else 0
+        self.work.meter.advance(STAGE, stands_for or rows)
 
     def _accumulate(self, scored: Scored, values: Tensor, start: int, stop: int) -> None:
         chosen = self.members.within(start, stop)
