@@ -1,0 +1,48 @@
+"""A whole Unitrank for the tests of a process: store, service, inspector and one worker, as `unitrank up` starts them."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+from torch import nn
+
+from store.embedded import EmbeddedServer
+from unitrank.client import Client
+from unitrank.local import Local, local
+
+
+@pytest.fixture(scope="session")
+def stack(server: EmbeddedServer) -> Iterator[Local]:
+    """The processes; `server` is asked for because it skips or fails where no store can be had."""
+    folder = tempfile.TemporaryDirectory(prefix="unitrank-e2e-", ignore_cleanup_errors=True)
+    with folder as state, local(Path(state)) as service, Client(service.url) as client:
+        service.await_ready(client)
+        yield service
+
+
+@pytest.fixture(scope="session")
+def url(stack: Local) -> str:
+    """Where the service answers."""
+    return stack.url
+
+
+@pytest.fixture
+def http(url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=url, timeout=90) as client:
+        yield client
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[Client]:
+    with Client(url) as client:
+        yield client
+
+
+def save(module: nn.Module, path: Path, *example: torch.Tensor) -> Path:
+    """The module as a user exports it."""
+    shapes = tuple({0: torch.export.Dim("batch", min=1)} for _ in example)
+    torch.export.save(torch.export.export(module.eval(), example, dynamic_shapes=shapes), path)
+    return path

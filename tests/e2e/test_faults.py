@@ -1,0 +1,100 @@
+"""A worker's child is killed and jobs are cancelled while they run; over HTTP, with the real engine."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import torch
+from torch import nn
+
+from tests.e2e.conftest import save
+from unitrank.client import Client
+from unitrank.local import Local
+
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def long_job(client: Client, http: httpx.Client, tmp_path: Path) -> Callable[[int], str]:
+    """Posts a job that runs for some seconds and is running when its id comes back."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(16, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 4))
+    client.put_model("wide", save(net, tmp_path / "wide.pt2", torch.zeros(2, 16)))
+    client.wait_for_model("wide")
+    x = torch.randn(1500, 16).tolist()
+
+    def post(seed: int) -> str:
+        job = {"model": "wide", "layer": "1", "dataset": {"fields": {"x": x}}, "seed": seed, "ablation": None}
+        job["methods"] = [{"name": "conductance", "steps": 300}]
+        id = http.post("/v1/jobs", json=job).raise_for_status().json()["id"]
+        wait_for(http, id, lambda job: job["status"] == "running" and job["progress"])
+        return str(id)
+
+    return post
+
+
+def wait_for(http: httpx.Client, id: str, reached: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    """The job as soon as it is so."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        job: dict[str, Any] = http.get(f"/v1/jobs/{id}").json()
+        if reached(job):
+            return job
+        time.sleep(0.05)
+    raise AssertionError(f"not reached within {PATIENCE} s; the job is {job}")
+
+
+def child_of_the_job_worker(stack: Local) -> int:
+    """The process that computes."""
+    for process in psutil.Process(stack.process.pid).children(recursive=True):
+        parent = process.parent()
+        if parent and "worker.process.child" in process.cmdline() and "jobs" in parent.cmdline():
+            return int(process.pid)
+    raise AssertionError("no child of a job worker")
+
+
+@pytest.mark.timeout(180)
+def test_child_when_killed_in_mid_job_then_the_job_is_run_again_and_succeeds(
+    stack: Local, http: httpx.Client, long_job: Callable[[int], str]
+) -> None:
+    id = long_job(1)
+
+    os.kill(child_of_the_job_worker(stack), signal.SIGKILL)
+
+    job = wait_for(http, id, lambda job: job["status"] in {"succeeded", "failed"})
+    assert (job["status"], job["attempt"]) == ("succeeded", 2)
+
+
+@pytest.mark.timeout(180)
+def test_job_when_it_kills_two_children_then_it_fails_as_worker_lost_and_the_next_one_runs(
+    stack: Local, http: httpx.Client, long_job: Callable[[int], str]
+) -> None:
+    id = long_job(2)
+    os.kill(child_of_the_job_worker(stack), signal.SIGKILL)
+    wait_for(http, id, lambda job: job["attempt"] == 2 and job["status"] == "running")
+    os.kill(child_of_the_job_worker(stack), signal.SIGKILL)
+
+    job = wait_for(http, id, lambda job: job["status"] in {"succeeded", "failed"})
+    assert (job["status"], job["attempt"]) == ("failed", 2)
+    assert job["problem"]["code"] == "worker_lost"
+    assert http.get(f"/v1/jobs/{id}/result").json()["code"] == "job_failed"
+    assert long_job(3)
+
+
+@pytest.mark.timeout(180)
+def test_running_job_when_cancelled_then_it_ends_and_the_next_one_runs(http: httpx.Client, long_job: Callable[[int], str]) -> None:
+    id = long_job(4)
+
+    assert http.post(f"/v1/jobs/{id}/cancel").status_code == 202
+    assert http.post(f"/v1/jobs/{id}/cancel").status_code == 202
+
+    assert wait_for(http, id, lambda job: job["status"] != "cancelling")["status"] == "cancelled"
+    assert http.get(f"/v1/jobs/{id}/result").json()["code"] == "job_cancelled"
+    following = long_job(5)
+    assert http.post(f"/v1/jobs/{following}/cancel").status_code == 202
