@@ -57,7 +57,7 @@ class Curves:
         rows = len(tests.h)
         table = torch.from_numpy(positions).to(self.work.device)
         masks = [(0, 0), (0, self.work.units.count), *((order, count) for order in range(len(positions)) for count in counts)]
-        distinct, which = self._distinct(tests, positions, masks)
+        distinct, which = self._distinct(tests, positions, counts)
         shared = int(which[: 2 + controls * len(counts)].max()) + 1
         score, right = np.zeros(len(distinct)), np.zeros(len(distinct))
         for first, stop in self._passes(rows, shared, len(distinct)):
@@ -76,18 +76,20 @@ class Curves:
             means.right += right[which]
         means.examples += rows
 
-    def _distinct(self, tests: Tests, positions: np.ndarray, masks: list[tuple[int, int]]) -> tuple[list[int], np.ndarray]:
+    def _distinct(self, tests: Tests, positions: np.ndarray, counts: list[int]) -> tuple[list[int], np.ndarray]:
         """The first of all masks that change the same values of these examples, and for each mask which of them it is."""
         moved = self.work.units.reduce((tests.h != tests.fill).float()).any(0).cpu().numpy()
+        limits = np.array(counts, dtype=positions.dtype)[:, None]
+        keys = [np.packbits(np.stack([np.zeros_like(moved), moved]), axis=1)]
+        keys += [np.packbits((order < limits) & moved, axis=1) for order in positions]
         numbers: dict[bytes, int] = {}
         first: list[int] = []
-        which = np.empty(len(masks), dtype=np.int64)
-        for index, (order, count) in enumerate(masks):
-            key = np.packbits((positions[order] < count) & moved).tobytes()
-            which[index] = numbers.setdefault(key, len(numbers))
-            if which[index] == len(first):
+        which: list[int] = []
+        for index, key in enumerate(key.tobytes() for together in keys for key in together):
+            which.append(numbers.setdefault(key, len(numbers)))
+            if which[-1] == len(first):
                 first.append(index)
-        return first, which
+        return first, np.array(which)
 
     def _passes(self, rows: int, shared: int, stop: int) -> Iterator[tuple[int, int]]:
         """Ranges of masks that go together; the controls by themselves, so that other rankings leave them equal to the bit."""
