@@ -203,4 +203,3 @@ def _closure(packages: Iterable[str]) -> dict[str, Distribution]:
             wanted = [Requirement(text) for text in one.requires or []]
             waiting += [(need, extra) for need in wanted if need.marker is None or need.marker.evaluate({"extra": extra})]
     return found
-

@@ -28,7 +28,7 @@ def test_demo_when_run_then_shows_verdicts_saves_the_result_and_leaves_nothing_r
     arrays = load_file(tmp_path / "arrays.safetensors")
     assert sorted(leader.ranking for leader in result.leaderboard) == sorted(RANKINGS)
     assert arrays["importance/conductance"].shape == (10, result.layer.count)
-    assert _verdict(done.stdout, "conductance") .startswith("better than random (p = 0.0")
+    assert _verdict(done.stdout, "conductance").startswith("better than random (p = 0.0")
     assert str(tmp_path / "arrays.safetensors") in done.stdout
 
 
