@@ -141,7 +141,9 @@ class Ranking(Schema):
     clusters: dict[str, ClusterRanking]
     overall: Overall | None = None
     fidelity: FidelityResult | None = None
-    seconds: float
+    seconds: float = Field(
+        description="The ranking's share of the job: passes by the points it asked for, the study in equal parts."
+    )
 
 
 class Leader(Schema):

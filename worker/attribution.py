@@ -142,9 +142,18 @@ class MainPass:
             flat=np.zeros(n, dtype=bool),
             at_baseline=np.zeros(n, dtype=bool),
         )
+        began = perf_counter()
         for start, stop, cluster in self.members.batches(self.batch):
             self._batch(result, start, stop, cluster, watch)
+        self._share(perf_counter() - began, result)
         return result
+
+    def _share(self, seconds: float, result: Attribution) -> None:
+        """Splits the time of the pass among the methods by the points that each asked for, a gradient counting twice more."""
+        asked = {key: METHODS[entry.name].points(entry).values() for key, entry in self.entries.items()}
+        weights = {key: len(points) + 2 * sum(points) for key, points in asked.items()}
+        for key, scored in result.scored.items():
+            scored.seconds = seconds * weights[key] / sum(weights.values())
 
     def _batch(self, result: Attribution, start: int, stop: int, cluster: int | None, watch: "Watch | None") -> None:
         rows = self.members.rows[start:stop]
@@ -160,7 +169,7 @@ class MainPass:
         if ends.input.gradient is not None:
             result.flat[start:stop] = (ends.input.gradient.flatten(1) == 0).all(1).cpu().numpy()
         result.at_baseline[start:stop] = _equal(ends.x, ends.baseline).cpu().numpy()
-        scores = self._walk(rows, ends, result)
+        scores = self._walk(rows, ends)
         for key, values in scores.items():
             self._accumulate(result.scored[key], values, start, stop)
         if watch is not None:
@@ -197,7 +206,7 @@ class MainPass:
         h = h.detach()
         return Point(0.0, h.expand(rows, *h.shape[1:]) if one else h, slope), f.detach()
 
-    def _walk(self, rows: np.ndarray, ends: Ends, result: Attribution) -> dict[str, Tensor]:
+    def _walk(self, rows: np.ndarray, ends: Ends) -> dict[str, Tensor]:
         """Shows each method its points in ascending order; the scores of each, one row an example, by unit."""
         batch = Batch(rows, self.work.streams)
         methods = {key: METHODS[entry.name](entry, batch) for key, entry in self.entries.items()}
@@ -206,12 +215,7 @@ class MainPass:
             for key, method in methods.items():
                 if point.alpha in wanted[key]:
                     method.visit(point)
-        scores = {}
-        for key, method in methods.items():
-            began = perf_counter()
-            scores[key] = self._units(method)
-            result.scored[key].seconds += perf_counter() - began
-        return scores
+        return {key: self._units(method) for key, method in methods.items()}
 
     def _units(self, method: Method) -> Tensor:
         scores = self.work.units.reduce(method.scores())

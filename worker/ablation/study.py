@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from time import perf_counter
 
 import numpy as np
 import torch
@@ -89,6 +90,7 @@ class Study:
 
     def run(self, importance: dict[str, list[np.ndarray]]) -> tuple[dict[str, RankingStudy], np.ndarray]:
         """Each ranking's study, and the random curves `[clusters, random, counts + 1]`."""
+        began = perf_counter()
         tested, checked = [], []
         for cluster in range(len(self.work.clusters)):
             of_cluster = {name: values[cluster] for name, values in importance.items()}
@@ -96,6 +98,9 @@ class Study:
             if self._check:
                 checked.append(self._test(cluster, self._check, of_cluster, only_most=True))
         studies = {name: self._judge(name, tested) for name in importance}
+        for study in studies.values():
+            # the controls serve all rankings alike
+            study.seconds = (perf_counter() - began) / len(studies)
         if checked:
             for name, study in studies.items():
                 study.differs = _differences(study, self._judge(name, checked))
