@@ -142,7 +142,7 @@ class Ranking(Schema):
     overall: Overall | None = None
     fidelity: FidelityResult | None = None
     seconds: float = Field(
-        description="The ranking's share of the job: passes by the points it asked for, the study in equal parts."
+        description="The ranking's share of the job: of the passes by its points, of the study in equal parts."
     )
 
 
