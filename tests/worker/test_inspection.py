@@ -1,0 +1,76 @@
+"""The manifest: what a model says of itself before any job."""
+
+import pytest
+import torch
+from torch import nn
+
+from api_schemas.models import Layer, Manifest
+from tests.worker.engine import program_of
+from tests.worker.nets import MAKERS, net_of, program
+from worker.errors import EngineError
+from worker.inspection import manifest
+
+
+@pytest.fixture(scope="module")
+def convolutional() -> Manifest:
+    return manifest(program("convolutional"))
+
+
+def layer(found: Manifest, name: str) -> Layer:
+    (chosen,) = [each for each in found.layers if each.name == name]
+    return chosen
+
+
+def test_inputs_outputs_and_parameters_are_told(convolutional: Manifest) -> None:
+    assert [(port.name, port.dtype, port.shape) for port in convolutional.inputs] == [("x", "float32", [None, 2, 8, 8])]
+    assert [(port.name, port.dtype, port.shape) for port in convolutional.outputs] == [("output", "float32", [None, 3])]
+    assert convolutional.parameters == sum(parameter.numel() for parameter in net_of("convolutional").module.parameters())
+
+
+def test_a_layer_has_both_of_its_sides(convolutional: Manifest) -> None:
+    pool = layer(convolutional, "features.3")
+
+    assert (pool.kind, pool.shape, pool.units, pool.channels, pool.channel_axis, pool.cut) == (
+        "MaxPool2d",
+        [4, 3, 3],
+        36,
+        4,
+        0,
+        True,
+    )
+    assert (pool.input_shape, pool.input_cut) == ([4, 6, 6], True)
+    assert layer(convolutional, "head").input_shape == [20]
+    assert layer(convolutional, "input").input_shape is None
+
+
+def test_what_enters_a_residual_block_is_a_cut_and_what_is_inside_is_none() -> None:
+    found = manifest(program("residual"))
+
+    assert (layer(found, "blocks.1").cut, layer(found, "blocks.1").input_cut) == (True, True)
+    assert (layer(found, "blocks.1.fc2").cut, layer(found, "blocks.1.fc2").input_cut) == (False, False)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_every_place_of_the_program_is_listed_in_order_with_the_cost_up_to_it(name: str) -> None:
+    found = manifest(program(name))
+
+    assert [each.name for each in found.layers] == [place.layer for place in program(name).places if place.at == "output"]
+    costs = [each.forward_cost for each in found.layers]
+    assert costs == sorted(costs)
+    assert all(0 <= cost <= 1 for cost in costs)
+    assert found.differentiable
+
+
+def test_a_model_that_fails_at_another_batch_size_is_refused() -> None:
+    made = program_of(nn.Linear(3, 2), torch.randn(2, 3))
+    graph = made.module.graph
+    linear = next(node for node in graph.nodes if node.op == "call_function")
+    with graph.inserting_before(linear):
+        fixed = graph.call_function(torch.ops.aten.reshape.default, (linear.args[0], [2, 3]))
+    linear.args = (fixed, *linear.args[1:])
+    made.module.recompile()
+
+    with pytest.raises(EngineError, match="fails at another batch size") as caught:
+        manifest(made)
+
+    assert caught.value.code == "model_does_not_run"
