@@ -10,10 +10,11 @@ from fastapi import Request, Response
 
 from api_schemas.base import Schema
 
+Content = Schema | Mapping[str, Any] | bytes
+"""What an answer says; bytes are JSON already."""
 
-def answer(
-    request: Request, content: Schema | Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
+
+def answer(request: Request, content: Content, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """One resource with its ETag; 304 without a body where the client has it already."""
     body = encoded(content)
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
@@ -23,7 +24,7 @@ def answer(
     return Response(body, status, {**extra, "ETag": tag, "Cache-Control": "private, no-cache"}, "application/json")
 
 
-def page(items: Sequence[Mapping[str, Any] | Schema], next: str | None) -> Response:
+def page(items: Sequence[Content], next: str | None) -> Response:
     """One page of a list."""
     body = b",".join(encoded(item) for item in items)
     return Response(b'{"items":[' + body + b'],"next":' + json.dumps(next).encode() + b"}", media_type="application/json")
@@ -36,8 +37,10 @@ def known(request: Request, tag: str) -> bool:
     return "*" in tags or tag in tags
 
 
-def encoded(content: Schema | Mapping[str, Any]) -> bytes:
+def encoded(content: Content) -> bytes:
     """As JSON in UTF-8. Raises ValueError for NaN, which is no JSON."""
+    if isinstance(content, bytes):
+        return content
     if isinstance(content, Schema):
         return content.model_dump_json().encode()
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

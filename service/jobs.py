@@ -7,21 +7,21 @@ from typing import cast
 
 from fastapi import Request
 
-from service.answers import moment
+from service.answers import encoded, moment
 from service.backend import Backend, backend_of
 from store.events import follow, wait_until_ended
 from store.queue import position, withdraw
-from store.record import JobRecord, Json
+from store.record import JobRecord
 from store.results import Manifest
 
 KEEP_ALIVE = 10.0
 LOOK_SECONDS = 3.0
 
 
-def job_body(backend: Backend, record: JobRecord) -> Json:
-    """After `api_schemas.jobs.Job`; the request is the record's, which was checked when it was accepted."""
+def job_body(backend: Backend, record: JobRecord) -> bytes:
+    """JSON after `api_schemas.jobs.Job`; the request was checked when it was accepted, and goes out as it is stored."""
     at = f"/v1/jobs/{record.id}"
-    return {
+    state = {
         "id": record.id,
         "status": record.status,
         "attempt": record.attempt,
@@ -31,11 +31,11 @@ def job_body(backend: Backend, record: JobRecord) -> Json:
         "expires_at": moment(record.expires_at),
         "position": None if record.ended else position(backend.connection, record),
         "progress": record.progress,
-        "request": record.request,
         "problem": record.problem,
         "worker": record.worker,
         "links": {"self": at, "result": f"{at}/result", "events": f"{at}/events", "report": f"{at}/report"},
     }
+    return encoded(state)[:-1] + b',"request":' + record.request_text.encode() + b"}"
 
 
 async def ended_within(request: Request, id: str, seconds: float) -> None:

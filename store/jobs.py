@@ -17,6 +17,7 @@ and comes back is *fenced*. A job that loses two processes is `failed` with `wor
 A queued job fails without having run where what it waits for is refused (`refuse`).
 """
 
+import json
 import secrets
 import time
 from collections.abc import Sequence
@@ -114,9 +115,21 @@ class Jobs:
             return "written"
         return "cancel" if outcome.status == "cancelling" and outcome.attempt == attempt else "fenced"
 
-    def finish(self, id: str, attempt: int, status: Status, *, result: Json | None = None, problem: Json | None = None) -> bool:
-        """End the attempt; False where it was fenced or had ended. A cancelled job may end in any way: the first wins."""
-        fields = {"result": result, "problem": problem}
+    def finish(
+        self,
+        id: str,
+        attempt: int,
+        status: Status,
+        *,
+        result: Json | None = None,
+        problem: Json | None = None,
+        progress: Json | None = None,
+    ) -> bool:
+        """End the attempt; False where it was fenced or had ended. A cancelled job may end in any way: the first wins.
+
+        `progress` is the last there was; without it what is written stays.
+        """
+        fields = {"result": result, "problem": problem} | ({"progress": progress} if progress else {})
         return self._change(id, ["running", "cancelling"], attempt, status, fields)
 
     def requeue(self, id: str, attempt: int, *, lost: bool = True) -> JobRecord:
@@ -219,7 +232,7 @@ def _new_record(id: str, request: Json, resolved: Json, needs: Sequence[str], wa
         started_at=None,
         finished_at=None,
         expires_at=None,
-        request=request,
+        request_text=json.dumps(request),
         resolved=resolved,
         progress=None,
         problem=None,

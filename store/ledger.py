@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple, cast
 
@@ -61,7 +61,7 @@ class Ledger:
     def add(self, record: JobRecord, pipeline: redis.client.Pipeline) -> None:
         """Write a new record; adding it twice is adding it once."""
         pipeline.delete(self.key(record.id), names.events(self.kind, record.id))
-        pipeline.hset(self.key(record.id), mapping=encode(vars(record)))
+        pipeline.hset(self.key(record.id), mapping=encode(asdict(record)))
         pipeline.sadd(names.live_records(self.kind), record.id)
         for digest in record.needs:
             pipeline.sadd(names.pins(digest), record.id)

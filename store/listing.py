@@ -83,4 +83,4 @@ def _model_name(record: JobRecord) -> str | None:
 
 
 def _matches(record: JobRecord, status: Status | None, model: str | None) -> bool:
-    return status in (None, record.status) and model in (None, _model_name(record))
+    return status in (None, record.status) and (model is None or model == _model_name(record))

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, cast
 
 # Problems, requests and summaries are JSON objects whose fields other rooms define.
 Json = dict[str, Any]
@@ -15,7 +16,10 @@ ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled", "timed_out")
 
 @dataclass(frozen=True)
 class JobRecord:
-    """A snapshot of the truth; `version` grows with every change. Times are unix seconds."""
+    """A snapshot of the truth; `version` grows with every change. Times are unix seconds.
+
+    `request_text` is JSON: a dataset may lie in it, and who only hands it on, or looks how far a job is, need not read it.
+    """
 
     id: str
     status: Status
@@ -24,7 +28,7 @@ class JobRecord:
     started_at: float | None
     finished_at: float | None
     expires_at: float | None
-    request: Json
+    request_text: str
     resolved: Json
     progress: Json | None
     problem: Json | None
@@ -36,6 +40,11 @@ class JobRecord:
     needs: list[str]
     waiting_for: list[str]
 
+    @cached_property
+    def request(self) -> Json:
+        # Any: what `create` was given
+        return cast(Json, json.loads(self.request_text))
+
     @property
     def ended(self) -> bool:
         return self.status in ENDED
@@ -46,8 +55,8 @@ class JobRecord:
         return float(self.request.get("timeout") or 3600)
 
 
-# `id` and `status` lie as they are; every other field lies as JSON.
-_PLAIN = ("id", "status")
+# These lie as they are; every other field lies as JSON.
+_PLAIN = ("id", "status", "request_text")
 
 
 def encode(values: Mapping[str, Any]) -> dict[Any, Any]:

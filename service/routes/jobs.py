@@ -106,7 +106,7 @@ async def job_events(request: Request, id: Id, last_event_id: Annotated[str, Hea
     )
 
 
-def _body(backend: Backend, id: str) -> dict[str, object]:
+def _body(backend: Backend, id: str) -> bytes:
     return job_body(backend, backend.jobs.get(id))
 
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from api_schemas.jobs import DryRun, Job
+from store import names
 from store.arrivals import model_ready, model_rejected
 from store.queue import depth
 from tests.service.conftest import MANIFEST, Served, assert_problem, job, put_dataset, put_model, ready_model
@@ -190,6 +191,13 @@ def test_get_shows_what_the_worker_says(client: httpx.Client, served: Served) ->
     assert (found.status, found.attempt, found.worker, found.position) == ("running", 1, "cpu-0", 0)
     assert found.progress
     assert found.progress.done == 1
+
+
+def test_get_hands_on_the_request_as_it_is_stored(client: httpx.Client, served: Served) -> None:
+    id = post(client)["id"]
+    served.backend.connection.hset(names.record("job", id), "request_text", '{"model": "net", "steps": 1.50}')
+
+    assert client.get(f"/v1/jobs/{id}").content.endswith(b'"request":{"model": "net", "steps": 1.50}}')
 
 
 def test_get_changes_its_etag_with_the_job(client: httpx.Client, served: Served) -> None:
