@@ -16,7 +16,7 @@ from unitrank.client import Client
 JOB = {
     "model": "tiny",
     "layer": "1",
-    "dataset": {"fields": {"x": [[0.5, -1.0, 2.0, 0.1]] * 4}},
+    "dataset": "tiny",
     "methods": ["activation"],
     "ablation": None,
     "fidelity": None,
@@ -31,6 +31,8 @@ def main() -> None:
         torch.manual_seed(0)
         archive = export(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), torch.randn(2, 4), Path(folder) / "tiny.pt2")
         with Client(url) as client:
+            np.savez(Path(folder) / "tiny.npz", x=np.ones((4, 4), dtype=np.float32))
+            client.put_dataset("tiny", Path(folder) / "tiny.npz")
             client.put_model("tiny", archive)
             client.wait_for_model("tiny")
         with httpx.Client(base_url=url, timeout=90) as http:

@@ -162,6 +162,8 @@ def _resolved(draft: Draft, dataset: DatasetRecord) -> dict[str, Any]:
         "dataset": {"name": dataset.name, "digest": dataset.digest},
         "result_bytes": draft.estimate.result_bytes,
         "flops": draft.flops,
+        # with a manifest at hand everything was checked here; without one the worker does it
+        "checked": draft.model.manifest is not None,
         "fingerprint": _fingerprint(draft, dataset),
     }
 

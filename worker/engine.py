@@ -71,10 +71,10 @@ class TorchEngine:
         if model is None or model.clean is None:
             raise EngineError("model_not_ready", "the model that this job was accepted for is not there any more")
         with open_table(self._blobs.path(resolved["dataset"]["digest"])) as table:
-            request = self._fitting(assignment.request, model, table)
+            request = assignment.request if resolved.get("checked") else self._fitting(assignment.request, model, table)
             program = self._models.get(model.clean)
             self._names[model.clean] = str(resolved["model"].get("name") or model.digest)
-            return self._pipeline.run(request, resolved, program, table, report, assignment.id)
+            return self._pipeline.run(request, resolved | {"clean": model.clean}, program, table, report, assignment.id)
 
     def inspect(self, digest: str) -> tuple[str, Json]:
         with tempfile.TemporaryDirectory(prefix="unitrank-") as folder:

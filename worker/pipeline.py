@@ -33,13 +33,13 @@ def run(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The summary (as JSON values) and the arrays of a checked request.
 
-    `resolved` holds the exact contents: `model` and `dataset`, each with `name` and `digest`. Raises EngineError for what
-    only running it could show, and whatever `report` raises.
+    `resolved` holds the exact contents: `model` and `dataset`, each with `name` and `digest`, and `clean`, the digest of
+    the cleaned archive. Raises EngineError for what only running it could show, and whatever `report` raises.
     """
     began = monotonic()
     work = prepare(request, resolved, program, table, report)
     batch = rows_at_once(program)
-    entries = [_settled(entry, request) for entry in request.methods]
+    entries: list[MethodBase] = [with_spacing(entry, request) for entry in request.methods]
     baselines = find_baselines(work, batch)
     fills = Fills(work, baselines, batch)
     main = MainPass(work, baselines, entries, batch)
@@ -66,11 +66,10 @@ def prepare(request: JobRequest, resolved: Mapping[str, Any], program: Program, 
     """The job with its place, clusters and halves."""
     place = program.place(request.layer, request.at)
     output = request.output or next(iter(program.outputs))
-    streams = Streams.of(
-        request.seed,
-        *(resolved["model"]["digest"], request.layer, request.at, request.units, resolved["dataset"]["digest"]),
-        request.clusters.model_dump(mode="json"),
-    )
+    # the cleaned archive's digest: the same network exported twice has two digests of uploads and one of that
+    model, dataset = resolved.get("clean") or resolved["model"]["digest"], resolved["dataset"]["digest"]
+    clusters_key = request.clusters.model_dump(mode="json")
+    streams = Streams.of(request.seed, model, request.layer, request.at, request.units, dataset, clusters_key)
     examples = Examples.of(table, program, request)
 
     def predict(rows: np.ndarray) -> np.ndarray:
@@ -91,13 +90,6 @@ def prepare(request: JobRequest, resolved: Mapping[str, Any], program: Program, 
         halves=[halve(cluster, rule, limit, table, streams) for cluster in clusters],
         meter=Meter(report),
     )
-
-
-def _settled(entry: MethodBase, request: JobRequest) -> MethodBase:
-    """The entry with its spacing decided: cubic where the baseline is zeros, because kinks crowd near α = 0 there."""
-    if isinstance(entry, PathMethod) and entry.spacing is None:
-        return entry.model_copy(update={"spacing": "cubic" if request.baseline.kind == "zeros" else "uniform"})
-    return entry
 
 
 def _study(study: Study, found: Attribution, entries: list[MethodBase]) -> tuple[dict[str, RankingStudy], np.ndarray]:

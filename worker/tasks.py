@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import redis
 
@@ -41,6 +41,20 @@ class Desk:
     rates: Rates
     engine: Engine
     spoiled: bool = False
+    ready: dict[str, ModelRecord] = field(default_factory=dict)
+
+    def model(self, resolved: Json) -> ModelRecord | None:
+        """The model of a job, None where it is gone; a ready one does not change, and is read once."""
+        digest = str(resolved.get("model", {}).get("digest"))
+        if digest not in self.ready:
+            try:
+                found = self.models.content(digest)
+            except NotFound:
+                return None
+            if found.status != "ready":
+                return found
+            self.ready[digest] = found
+        return self.ready[digest]
 
 
 # RQ calls the tasks with an id and nothing else.
@@ -56,12 +70,22 @@ def run_job(id: str) -> None:
 def inspect_model(id: str) -> None:
     """Vet an uploaded model and make it ready, or reject it; nothing where that was done."""
     desk = DESK.get()
-    ended = _attempt(desk, desk.inspections, id, lambda record: _inspect(desk, record))
-    if ended is not None and ended.problem is not None:
-        reject_model(desk.jobs, desk.models, str(ended.request["digest"]), ended.problem)
+    problem = _attempt(desk, desk.inspections, id, lambda record: _inspect(desk, record))
+    if problem is not None:
+        reject_model(desk.jobs, desk.models, f"sha256:{id}", problem)
 
 
-def _attempt(desk: Desk, jobs: Jobs, id: str, work: Callable[[JobRecord], Json]) -> JobRecord | None:
+@dataclass(frozen=True)
+class _Done:
+    """What a task leaves: its result, the last progress, and the operations and seconds that its speed is known from."""
+
+    result: Json
+    progress: Json | None = None
+    speed: tuple[float, float] | None = None
+
+
+def _attempt(desk: Desk, jobs: Jobs, id: str, work: Callable[[JobRecord], _Done]) -> Json | None:
+    """Runs and ends the task; the problem that it ended with, where it was ours to end."""
     attempt = jobs.start(id, desk.worker)
     if attempt is None:
         log.info("event=not_run %s=%s", jobs.kind, id)
@@ -69,43 +93,38 @@ def _attempt(desk: Desk, jobs: Jobs, id: str, work: Callable[[JobRecord], Json])
     record = jobs.get(id)
     since = time.monotonic()
     status: Status = "succeeded"
-    result = problem = None
+    done = problem = None
     try:
-        result = work(record)
+        done = work(record)
     except Exception as error:
         status, problem = ending(error)
         desk.spoiled = spoils_process(error)
         log.log(_level(problem), "event=error %s", _names(jobs, record), exc_info=problem is not None)
-    mine = jobs.finish(id, attempt, status, result=result, problem=problem)
+    result, progress = (done.result, done.progress) if done else (None, None)
+    mine = jobs.finish(id, attempt, status, result=result, problem=problem, progress=progress)
     seconds = time.monotonic() - since
     log.info("event=ended %s status=%s accepted=%s seconds=%.3f", _names(jobs, record), status, mine, seconds)
-    return jobs.get(id) if mine else None
+    if done and done.speed:
+        desk.rates.note(desk.device, *done.speed)
+    return problem if mine else None
 
 
-def _compute(desk: Desk, record: JobRecord) -> Json:
+def _compute(desk: Desk, record: JobRecord) -> _Done:
     request = JobRequest.model_validate(record.request)
-    assignment = Assignment(record.id, request, record.resolved, _model(desk, record.resolved))
+    assignment = Assignment(record.id, request, record.resolved, desk.model(record.resolved))
     report = _Reporter(desk.progress, record)
     since = time.monotonic()
     summary, arrays = desk.engine.run(assignment, report)
-    report.flush()
-    desk.rates.note(desk.device, float(record.resolved.get("flops", 0)), time.monotonic() - since)
-    return dict(desk.results.put(summary, arrays))
+    speed = float(record.resolved.get("flops", 0)), time.monotonic() - since
+    return _Done(dict(desk.results.put(summary, arrays)), report.last, speed)
 
 
-def _model(desk: Desk, resolved: Json) -> ModelRecord | None:
-    try:
-        return desk.models.content(resolved["model"]["digest"])
-    except (KeyError, NotFound):
-        return None
-
-
-def _inspect(desk: Desk, record: JobRecord) -> Json:
+def _inspect(desk: Desk, record: JobRecord) -> _Done:
     digest = str(record.request["digest"])
     clean, manifest = desk.engine.inspect(digest)
     desk.models.ready(digest, manifest, clean)
     model_ready(desk.connection, desk.jobs, digest)
-    return {"clean": clean}
+    return _Done({"clean": clean})
 
 
 def _level(problem: Json | None) -> int:
@@ -123,19 +142,13 @@ class _Reporter:
     def __init__(self, jobs: Jobs, record: JobRecord) -> None:
         self._jobs = jobs
         self._record = record
-        self._next = 0.0
-        self._unsaid: Json | None = None
+        self._next = time.monotonic() + REPORT_SECONDS
+        self.last: Json | None = None
 
     def __call__(self, progress: Json) -> None:
-        self._unsaid = progress
-        if time.monotonic() >= self._next:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what has not been written yet."""
-        if self._unsaid is None:
+        self.last = progress
+        if time.monotonic() < self._next:
             return
-        progress, self._unsaid = self._unsaid, None
         self._next = time.monotonic() + REPORT_SECONDS
         try:
             written = self._jobs.progress(self._record.id, self._record.attempt, progress)

@@ -1,4 +1,4 @@
-"""The defaults that depend on the model and the dataset: inputs, labels, output, the target's class, ids."""
+"""The defaults that depend on the rest of the request, the model and the dataset: ids, spacing, inputs, labels, output, class."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from api_schemas.checks.facts import Facts, class_count, example_count, kind_of, output_of
 from api_schemas.datasets import FieldInfo
 from api_schemas.jobs import JobRequest
-from api_schemas.methods import with_ids
+from api_schemas.methods import Method, PathMethod, with_ids
 
 
 def completed(request: JobRequest, facts: Facts) -> JobRequest:
@@ -19,7 +19,14 @@ def completed(request: JobRequest, facts: Facts) -> JobRequest:
 
 
 def _methods(request: JobRequest, facts: Facts) -> dict[str, Any]:
-    return {"methods": with_ids(request.methods)}
+    return {"methods": [with_spacing(method, request) for method in with_ids(request.methods)]}
+
+
+def with_spacing(method: Method, request: JobRequest) -> Method:
+    """The entry with its spacing decided: cubic where the baseline is zeros, because kinks crowd near α = 0 there."""
+    if isinstance(method, PathMethod) and method.spacing is None:
+        return method.model_copy(update={"spacing": "cubic" if request.baseline.kind == "zeros" else "uniform"})
+    return method
 
 
 def _labels(request: JobRequest, facts: Facts) -> dict[str, Any]:

@@ -203,6 +203,21 @@ def test_completed_fills_what_the_facts_decide() -> None:
     assert [method.id for method in found.methods] == ["gradient", "gradient-2"]
 
 
+@pytest.mark.parametrize(
+    ("baseline", "given", "spacing"),
+    [
+        ({"kind": "zeros"}, None, "cubic"),
+        ({"kind": "constant", "value": 0.0}, None, "uniform"),
+        ({"kind": "mean"}, None, "uniform"),
+        ({"kind": "zeros"}, "uniform", "uniform"),
+    ],
+)
+def test_completed_decides_the_spacing_by_the_baseline(baseline: Json, given: str | None, spacing: str) -> None:
+    found = completed(request(methods=[{"name": "conductance", "spacing": given}], baseline=baseline), facts())
+
+    assert found.model_dump()["methods"][0]["spacing"] == spacing
+
+
 def test_completed_takes_x_for_the_only_input() -> None:
     fields = {"x": ("uint8", [None, 3, 4, 4]), "y": ("float32", [None])}
 

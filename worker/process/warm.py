@@ -84,13 +84,14 @@ class WarmWorker(Worker):
         """Hand the job to the child, which is there already unless it has just died."""
         self.child.start()
         self._horse_pid = self.child.pid
-        self._watch = self._watch_of(job)
         assert self.execution is not None
-        self.beats.working_on(self._watch.id, self.child.models)
         try:
+            # first of all: what follows is done while the child works
             self.child.send({"job": job.id, "execution": self.execution.id})
         except Closed:
             log.warning("event=child_gone worker=%s", self._called)
+        self._watch = self._watch_of(job)
+        self.beats.working_on(self._watch.id, self.child.models)
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """The child's process and 0 when it has done the job, its status as of waitpid(2) when it died.
