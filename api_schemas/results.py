@@ -141,9 +141,7 @@ class Ranking(Schema):
     clusters: dict[str, ClusterRanking]
     overall: Overall | None = None
     fidelity: FidelityResult | None = None
-    seconds: float = Field(
-        description="The ranking's share of the job: of the passes by its points, of the study in equal parts."
-    )
+    seconds: float = Field(description="The ranking's share of the job: of the passes by its points, of the study in equal parts.")
 
 
 class Leader(Schema):

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from api_schemas.checks import with_spacing
 from api_schemas.jobs import JobRequest
-from api_schemas.methods import MethodBase, PathMethod
+from api_schemas.methods import MethodBase
 from store.tables import Table
 from worker.ablation.study import RankingStudy, Study
 from worker.attribution import Attribution, MainPass, score_key

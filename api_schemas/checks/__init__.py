@@ -4,9 +4,9 @@ Pure functions: the service calls them when a job is posted, the worker when wha
 """
 
 from api_schemas.checks.cost import passes
-from api_schemas.checks.defaults import completed
+from api_schemas.checks.defaults import completed, with_spacing
 from api_schemas.checks.facts import Facts, Flaw, Rejected
 from api_schemas.checks.table import checked
 from api_schemas.checks.wording import nearest, shown
 
-__all__ = ["Facts", "Flaw", "Rejected", "checked", "completed", "nearest", "passes", "shown"]
+__all__ = ["Facts", "Flaw", "Rejected", "checked", "completed", "nearest", "passes", "shown", "with_spacing"]

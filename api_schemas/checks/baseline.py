@@ -8,6 +8,9 @@ from api_schemas.checks.facts import Facts, Flaw, kind_of
 from api_schemas.checks.inputs import field_exists, fits
 from api_schemas.jobs import JobRequest
 
+LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38}
+"""dtype → its largest number, where that is less than JSON can say."""
+
 
 def baseline_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     check = BASELINES.get(type(request.baseline))
@@ -35,6 +38,17 @@ def _example(baseline: Example, facts: Facts) -> Iterator[Flaw]:
         yield Flaw("/baseline/index", "index_out_of_range", detail)
 
 
+def _constant(baseline: Constant, facts: Facts) -> Iterator[Flaw]:
+    yield from _needs_real_inputs(baseline, facts)
+    for port in facts.manifest.inputs if facts.manifest else []:
+        largest = LARGEST.get(port.dtype)
+        if largest is not None and abs(baseline.value) > largest:
+            detail = (
+                f"{baseline.value:g} overflows input {port.name!r}, which is {port.dtype}; use a number of at most ±{largest:.4g}"
+            )
+            yield Flaw("/baseline/value", "out_of_range", detail)
+
+
 def _needs_real_inputs(baseline: Constant | Mean | ClusterMean, facts: Facts) -> Iterator[Flaw]:
     if isinstance(baseline, Constant) and baseline.value == int(baseline.value):
         return
@@ -46,7 +60,7 @@ def _needs_real_inputs(baseline: Constant | Mean | ClusterMean, facts: Facts) ->
 
 # Each function takes the baseline of its own line, which no annotation of a dict can say.
 BASELINES: dict[type[Any], Callable[[Any, Facts], Iterator[Flaw]]] = {
-    Constant: _needs_real_inputs,
+    Constant: _constant,
     Mean: _needs_real_inputs,
     ClusterMean: _needs_real_inputs,
     BaselineField: _field,

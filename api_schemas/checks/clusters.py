@@ -4,14 +4,18 @@ from collections.abc import Iterator
 
 from api_schemas.checks.facts import MOST_CLUSTERS, Facts, Flaw, class_count, cluster_count, kind_of, output_of
 from api_schemas.checks.inputs import escaped, field_exists
-from api_schemas.checks.wording import shape_shown
+from api_schemas.checks.wording import shape_shown, shown
 from api_schemas.clusters import ByField, ByLabel, ByPrediction, Members
 from api_schemas.jobs import JobRequest
+
+LONGEST_NAME = 256
+"""Characters; what comes with a name comes with each array of its cluster."""
 
 
 def field_names_clusters(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     if isinstance(request.clusters, ByField):
         yield from names_groups("/clusters/field", request.clusters.field, facts)
+        yield from _printable("/clusters/field", request.clusters.field, facts)
 
 
 def labels_name_clusters(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
@@ -28,6 +32,9 @@ def members_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
         return
     for name, rows in request.clusters.members.items():
         at = f"/clusters/members/{escaped(name)}"
+        if not (name.isprintable() and 0 < len(name) <= LONGEST_NAME):
+            detail = f"{shown(name)} cannot name a cluster; a name has 1 to {LONGEST_NAME} printable characters"
+            yield Flaw(at, "bad_cluster_name", detail)
         if not rows:
             yield Flaw(at, "empty_cluster", f"cluster {name!r} has no members")
         seen: set[int] = set()
@@ -55,3 +62,15 @@ def names_groups(at: str, name: str, facts: Facts) -> Iterator[Flaw]:
         yield Flaw(at, "wrong_shape", f"field {name!r} has the shape {shape_shown(field.shape)}; names are one a row, [N]")
     elif field is not None and kind_of(field.dtype) == "real":
         yield Flaw(at, "wrong_dtype", f"field {name!r} is {field.dtype}; names are integers, booleans or strings")
+
+
+def _printable(at: str, name: str, facts: Facts) -> Iterator[Flaw]:
+    """Strings of a field name arrays of the result, too."""
+    field = facts.fields.get(name) if facts.fields else None
+    if field is None or len(field.shape) != 1 or kind_of(field.dtype) != "text":
+        return
+    for value in facts.distinct(name) or []:
+        if not str(value).isprintable():
+            detail = f"field {name!r} holds {shown(value)}, which cannot name a cluster; use printable characters"
+            yield Flaw(at, "bad_cluster_name", detail)
+            return

@@ -1,6 +1,7 @@
 """Words of messages: what was got, cut short, and what would have been near."""
 
 import difflib
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,8 +16,8 @@ def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
 
 
 def shown(value: Any) -> str:
-    """The value, whatever JSON it is, for a message."""
-    text = repr(value)
+    """The value as JSON, as far as it is, for a message."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 100 else text[:97] + "..."
 
 

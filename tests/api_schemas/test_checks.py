@@ -116,6 +116,14 @@ VALUE: Json = {"name": "value", "dtype": "float32", "shape": [None, 1]}
         ({"clusters": {"by": "field", "field": "pairs"}}, {}, "wrong_shape", "/clusters/field"),
         ({"clusters": {"by": "members", "members": {"a": [0, 100]}}}, {}, "member_out_of_range", "/clusters/members/a/1"),
         ({"clusters": {"by": "members", "members": {"a/b~": []}}}, {}, "empty_cluster", "/clusters/members/a~1b~0"),
+        ({"clusters": {"by": "members", "members": {"": [1]}}}, {}, "bad_cluster_name", "/clusters/members/"),
+        ({"clusters": {"by": "members", "members": {"a\0": [1]}}}, {}, "bad_cluster_name", "/clusters/members/a\0"),
+        (
+            {"clusters": {"by": "field", "field": "names"}},
+            {"values": {"names": ["a", "b\n"]}},
+            "bad_cluster_name",
+            "/clusters/field",
+        ),
         ({"clusters": {"by": "members", "members": {"a": [1, 2, 1]}}}, {}, "duplicate_member", "/clusters/members/a/2"),
         (
             {"clusters": {"by": "field", "field": "names"}},
@@ -134,6 +142,7 @@ VALUE: Json = {"name": "value", "dtype": "float32", "shape": [None, 1]}
         ({"baseline": {"kind": "example", "index": 100}}, {}, "index_out_of_range", "/baseline/index"),
         ({"baseline": {"kind": "mean"}}, {"inputs": [TOKENS]}, "baseline_not_applicable", "/baseline"),
         ({"baseline": {"kind": "constant", "value": 0.5}}, {"inputs": [TOKENS]}, "baseline_not_applicable", "/baseline"),
+        ({"baseline": {"kind": "constant", "value": -1e39}}, {}, "out_of_range", "/baseline/value"),
         ({"ablation": {"split": "patient"}}, {}, "field_not_found", "/ablation/split"),
         ({"ablation": {"fill": "resample"}}, {"examples": 1}, "resample_needs_examples", "/ablation/fill"),
         ({"fidelity": {"fill": "resample"}}, {"examples": 1}, "resample_needs_examples", "/fidelity/fill"),
