@@ -21,7 +21,7 @@ class Worker(Schema):
     queue: str
     memory: int = Field(description="Resident bytes of the worker and its child.")
     job: str | None = None
-    models: list[str] = Field(description="Digests of the models held warm.")
+    models: list[str] = Field(description="Names of the models held warm.")
 
 
 class Workers(Schema):

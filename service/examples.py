@@ -19,13 +19,13 @@ JOB_REQUEST: Json = {
     "dataset": "mnist-t10k",
     "methods": ["gradient", {"name": "gradient", "statistic": "mean_abs"}, {"name": "conductance", "steps": 20}],
 }
+# Two images of one bright row each, 28 by 28 as the model wants them.
 INLINE_JOB_REQUEST: Json = {
     "model": "mnist",
     "layer": "relu1",
-    "dataset": {"fields": {"x": [[[[0.0, 0.5], [0.5, 1.0]]], [[[1.0, 0.5], [0.5, 0.0]]]], "y": [0, 1]}},
+    "dataset": {"fields": {"x": [[[[int(row == bar)] * 28 for row in range(28)]] for bar in (9, 18)], "y": [0, 1]}},
     "methods": ["gradient_x_delta"],
-    "clusters": {"by": "label"},
-    "ablation": None,
+    "ablation": {"random": 19},
 }
 
 MODEL: Json = {
@@ -117,7 +117,7 @@ def result() -> Json:
 def answers() -> dict[str, Json]:
     """Name of a schema on the page → an example of it."""
     cards = {name: card(name).model_dump(mode="json") for name in METHODS}
-    worker = {"name": "cpu-0", "device": "cpu", "queue": "unitrank-jobs", "memory": 412_000_000, "job": None, "models": [DIGEST]}
+    worker = {"name": "cpu-0", "device": "cpu", "queue": "unitrank-jobs", "memory": 412_000_000, "job": None, "models": ["mnist"]}
     return {
         "Model": MODEL,
         "Dataset": DATASET,

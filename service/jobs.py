@@ -1,6 +1,5 @@
 """A job as the client sees it."""
 
-import json
 import time
 from collections.abc import AsyncIterator
 from typing import cast
@@ -29,13 +28,20 @@ def job_body(backend: Backend, record: JobRecord) -> bytes:
         "started_at": moment(record.started_at),
         "finished_at": moment(record.finished_at),
         "expires_at": moment(record.expires_at),
-        "position": None if record.ended else position(backend.connection, record),
+        "position": _position(backend, record),
         "progress": record.progress,
         "problem": record.problem,
         "worker": record.worker,
         "links": {"self": at, "result": f"{at}/result", "events": f"{at}/events", "report": f"{at}/report"},
     }
     return encoded(state)[:-1] + b',"request":' + record.request_text.encode() + b"}"
+
+
+def _position(backend: Backend, record: JobRecord) -> int | None:
+    if record.ended or record.waiting_for:
+        return None
+    # A worker has just taken the next one out of the queue, and does not say so yet.
+    return position(backend.connection, record) or 0
 
 
 async def ended_within(request: Request, id: str, seconds: float) -> None:
@@ -74,5 +80,5 @@ async def event_lines(backend: Backend, record: JobRecord, after: str) -> AsyncI
                 return
             yield b": waiting\n\n"
         else:
-            data = json.dumps(event.data, ensure_ascii=False, separators=(",", ":"))
-            yield f"id: {event.id}\nevent: {event.kind}\ndata: {data}\n\n".encode()
+            data = event.data | ({"at": moment(event.data["at"])} if event.kind == "status" else {})
+            yield f"id: {event.id}\nevent: {event.kind}\ndata: ".encode() + encoded(data) + b"\n\n"

@@ -40,9 +40,11 @@ def _page(app: FastAPI) -> dict[str, Any]:
         schemas.pop(name, None)
     examples = answers()
     for path in page["paths"].values():
-        for operation in path.values():
+        for method, operation in path.items():
             _complete(operation)
             _exemplify(operation, examples)
+            if method == "get":
+                _tag(operation)
     return page
 
 
@@ -56,6 +58,15 @@ def _complete(operation: dict[str, Any]) -> None:
         del answers["422"]
     for found in answers.values():
         found.setdefault("headers", {})["X-Request-ID"] = header("The request's id, as sent or made.")
+
+
+def _tag(operation: dict[str, Any]) -> None:
+    """Single resources carry an ETag, lists do not."""
+    answers = operation["responses"]
+    found = answers["200"].get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "")
+    if found and not found.rpartition("/")[2].startswith("Page_"):
+        answers["200"]["headers"]["ETag"] = header("Of this state; send it back as `If-None-Match`.")
+        answers["304"] = {"description": "What `If-None-Match` names is what there is.", "headers": answers["200"]["headers"]}
 
 
 def _exemplify(operation: dict[str, Any], examples: dict[str, dict[str, Any]]) -> None:

@@ -1,5 +1,6 @@
 """The result of a job in the type that a client prefers."""
 
+import hashlib
 import tempfile
 import time
 from collections.abc import Iterator
@@ -33,12 +34,18 @@ def rendered(
         return answer(request, narrowed(outcome.summary(), cluster, ranking, top, outcome.arrays), headers={"Vary": "Accept"})
     if kind == CSV:
         rows = csv_rows(outcome.summary(), outcome.arrays(), cluster, ranking, top)
-        return StreamingResponse(rows, media_type=kind, headers={"Vary": "Accept"})
+        part = hashlib.sha256(repr((cluster, ranking, top)).encode()).hexdigest()[:16]
+        return _whole(request, rows, kind, {"ETag": f'"{id}.csv.{part}"', "Vary": "Accept"})
     suffix = {SAFETENSORS: "safetensors", NPZ: "npz"}[kind]
     headers = {"ETag": f'"{id}.{suffix}"', "Vary": "Accept", "Content-Disposition": f'attachment; filename="{id}.{suffix}"'}
+    chunks = outcome.safetensors() if kind == SAFETENSORS else _npz(outcome.arrays())
+    return _whole(request, chunks, kind, headers)
+
+
+def _whole(request: Request, chunks: Iterator[bytes], kind: str, headers: dict[str, str]) -> Response:
+    """All of it, or 304 where the client has it: what a result is never changes."""
     if known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    chunks = outcome.safetensors() if kind == SAFETENSORS else _npz(outcome.arrays())
     return StreamingResponse(chunks, media_type=kind, headers=headers)
 
 

@@ -1,8 +1,10 @@
 """Jobs over HTTP, from POST to DELETE, with the store's hand in the worker's place."""
 
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -11,7 +13,7 @@ import pytest
 from api_schemas.jobs import DryRun, Job
 from store import names
 from store.arrivals import model_ready, model_rejected
-from store.queue import depth
+from store.queue import depth, withdraw
 from tests.service.conftest import MANIFEST, Served, assert_problem, job, put_dataset, put_model, ready_model
 
 PROBLEM = {"code": "internal", "title": "Broken", "detail": "it broke", "status": 500, "retryable": True}
@@ -193,6 +195,15 @@ def test_get_shows_what_the_worker_says(client: httpx.Client, served: Served) ->
     assert found.progress.done == 1
 
 
+def test_get_of_a_job_that_a_worker_has_just_taken_has_no_job_before_it(client: httpx.Client, served: Served) -> None:
+    id = post(client)["id"]
+    withdraw(served.backend.connection, "job", served.backend.jobs.get(id))
+
+    found = client.get(f"/v1/jobs/{id}").json()
+
+    assert (found["status"], found["position"]) == ("queued", 0)
+
+
 def test_get_hands_on_the_request_as_it_is_stored(client: httpx.Client, served: Served) -> None:
     id = post(client)["id"]
     served.backend.connection.hset(names.record("job", id), "request_text", '{"model": "net", "steps": 1.50}')
@@ -349,6 +360,8 @@ def test_events_tell_the_whole_story_and_end_with_the_job(client: httpx.Client, 
         "event: status",
     ]
     assert '"failed"' in lines[-1]
+    assert all(datetime.fromisoformat(at).tzinfo == UTC for at in re.findall(r'"at":"(.*?)"', "".join(lines)))
+    assert "".join(lines).count('"at":"') == 3
 
 
 def test_events_after_the_last_id_leave_out_what_is_known(client: httpx.Client) -> None:

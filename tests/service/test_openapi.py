@@ -42,7 +42,7 @@ def test_the_page_is_valid(page: Json) -> None:
 def test_every_answer_has_a_schema(page: Json) -> None:
     for name, operation in operations(page):
         for status, answer in operation["responses"].items():
-            if status == "204":
+            if status in ("204", "304"):
                 continue
             kinds = answer["content"]
             assert kinds, f"{name} {status}"
@@ -84,14 +84,21 @@ def test_every_body_that_is_sent_is_described(page: Json) -> None:
 
 def test_the_examples_of_jobs_are_accepted(client: httpx.Client, served: Served, page: Json) -> None:
     layers = [layer | {"name": "relu1"} if layer["name"] == "conv1" else layer for layer in MANIFEST["layers"]]
-    inputs = [{"name": "x", "dtype": "float32", "shape": [None, 1, 2, 2]}]
+    inputs = [{"name": "x", "dtype": "float32", "shape": [None, 1, 28, 28]}]
     ready_model(client, served, "mnist", inputs=inputs, layers=layers)
-    put_dataset(client, "mnist-t10k", x=np.zeros((10, 1, 2, 2), np.uint8), y=np.arange(10, dtype=np.uint8) % 3)
+    put_dataset(client, "mnist-t10k", x=np.zeros((10, 1, 28, 28), np.uint8), y=np.arange(10, dtype=np.uint8) % 3)
     examples = page["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["examples"]
 
     for example in examples.values():
         answer = client.post("/v1/jobs", json=example["value"])
         assert answer.status_code == 202, answer.text
+
+
+def test_single_resources_have_an_etag_and_304(page: Json) -> None:
+    tagged = {name for name, operation in operations(page) if "304" in operation["responses"]}
+
+    assert {"GET /v1/models/{name}", "GET /v1/datasets/{name}", "GET /v1/jobs/{id}", "GET /v1/jobs/{id}/result"} <= tagged
+    assert not {"GET /v1/models", "GET /v1/jobs", "POST /v1/jobs"} & tagged
 
 
 def test_answers_follow_their_schemas(client: httpx.Client, served: Served, page: Json) -> None:

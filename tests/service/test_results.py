@@ -71,7 +71,7 @@ def test_result_is_the_summary_by_default(client: httpx.Client, done: str) -> No
 
 
 def test_result_with_its_etag_is_304(client: httpx.Client, done: str) -> None:
-    for accept in ("application/json", "application/x-npz"):
+    for accept in ("application/json", "application/x-npz", "text/csv"):
         tag = client.get(f"/v1/jobs/{done}/result", headers={"Accept": accept}).headers["etag"]
 
         again = client.get(f"/v1/jobs/{done}/result", headers={"Accept": accept, "If-None-Match": tag})
