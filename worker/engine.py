@@ -57,8 +57,10 @@ class TorchEngine:
 
     def __init__(self, settings: Settings, device: str) -> None:
         from worker import inspection, pipeline
+        from worker.device import claim
         from worker.models import WarmModels
 
+        claim(device)
         self._inspection, self._pipeline = inspection, pipeline
         self._max_result_bytes = settings.max_result_bytes
         self._blobs = Blobs.of(settings)
@@ -72,6 +74,8 @@ class TorchEngine:
             raise EngineError("model_not_ready", "the model that this job was accepted for is not there any more")
         with open_table(self._blobs.path(resolved["dataset"]["digest"])) as table:
             request = assignment.request if resolved.get("checked") else self._fitting(assignment.request, model, table)
+            if model.clean not in self._models.digests():
+                report({"done": 0, "total": 0, "unit": "rows", "stage": "loading the model", "eta": None})
             program = self._models.get(model.clean)
             self._names[model.clean] = str(resolved["model"].get("name") or model.digest)
             return self._pipeline.run(request, resolved | {"clean": model.clean}, program, table, report, assignment.id)

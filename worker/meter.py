@@ -11,12 +11,15 @@ Report = Callable[[dict[str, Any]], None]
 class Meter:
     """Counts the rows of stages that cost differently; the time left goes by cost, at the speed of the stage that runs."""
 
+    SETTLED_SECONDS = 1.0
+    """How long a stage runs before its own speed counts and not that of the whole job."""
+
     def __init__(self, report: Report) -> None:
         self._report = report
         self._planned: dict[str, tuple[int, float]] = {}
         self._done: dict[str, int] = {}
         self._stage = ""
-        self._since = self._last = time.monotonic()
+        self._began = self._since = self._last = time.monotonic()
 
     def plan(self, stage: str, rows: int, cost: float) -> None:
         """Announces a stage: how many rows will pass, and what one of them costs (floating-point operations)."""
@@ -41,6 +44,8 @@ class Meter:
         )
 
     def _eta(self) -> float | None:
-        spent = self._done[self._stage] * self._planned[self._stage][1]
+        settled = self._last - self._since >= self.SETTLED_SECONDS
+        stages = [self._stage] if settled else list(self._planned)
+        spent = sum(self._done[name] * self._planned[name][1] for name in stages)
         left = sum(max(0, planned - self._done[name]) * cost for name, (planned, cost) in self._planned.items())
-        return (self._last - self._since) * left / spent if spent else None
+        return (self._last - (self._since if settled else self._began)) * left / spent if spent else None

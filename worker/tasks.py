@@ -147,7 +147,8 @@ class _Reporter:
 
     def __call__(self, progress: Json) -> None:
         self.last = progress
-        if time.monotonic() < self._next:
+        # what cannot be counted may take long, and is said at once
+        if progress["total"] and time.monotonic() < self._next:
             return
         self._next = time.monotonic() + REPORT_SECONDS
         try:

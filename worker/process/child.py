@@ -23,6 +23,7 @@ from store.results import Results
 from store.settings import Settings
 from store.tether import die_with_parent
 from worker.engine import Engine
+from worker.errors import EngineError
 from worker.logs import configure
 from worker.process.channel import Channel, Closed
 from worker.process.handle import device_inside
@@ -116,6 +117,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         serve(channel, hello, load_engine(options.engine, settings, device_inside(hello["device"])))
     except Closed:
         log.info("event=parent_gone")
+    except EngineError as error:
+        # raised by no job, which `tasks` ends, but by an engine that cannot be made here
+        log.error("event=no_engine code=%s detail=%s", error.code, error.detail)
+        raise SystemExit(1) from None
 
 
 def _limit_memory(bytes: int) -> None:
