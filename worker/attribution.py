@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from time import perf_counter
 
 import numpy as np
@@ -14,6 +13,7 @@ from api_schemas.methods import MethodBase
 from worker.baselines import Baselines, Inputs
 from worker.errors import EngineError
 from worker.fills import expanded
+from worker.members import Members
 from worker.methods import METHODS, Batch, Method, Point
 from worker.program.split import Live
 from worker.statistics import Sums
@@ -21,45 +21,6 @@ from worker.targets import Fixed
 from worker.work import Work
 
 STAGE = "attribution"
-
-
-@dataclass(frozen=True)
-class Members:
-    """The examples of the main pass in order, and the clusters that each belongs to.
-
-    An example is passed once however many clusters it is in, unless its baseline depends on the cluster.
-    """
-
-    rows: np.ndarray
-    groups: np.ndarray | None
-    """The cluster of each example, where its baseline depends on it."""
-    example: np.ndarray
-    """Of each membership the example, ascending."""
-    cluster: np.ndarray
-    side: np.ndarray
-
-    @classmethod
-    def of(cls, work: Work, grouped: bool) -> "Members":
-        rows = np.concatenate([cluster.rows for cluster in work.clusters])
-        cluster = np.repeat(np.arange(len(work.clusters)), [len(cluster.rows) for cluster in work.clusters])
-        side = np.concatenate([halves.sides for halves in work.halves])
-        if grouped:
-            return cls(rows, cluster, np.arange(len(rows)), cluster, side)
-        unique, example = np.unique(rows, return_inverse=True)
-        order = np.argsort(example, kind="stable")
-        return cls(unique, None, example[order], cluster[order], side[order])
-
-    def within(self, start: int, stop: int) -> slice:
-        """The memberships of these examples."""
-        return slice(*np.searchsorted(self.example, [start, stop]))
-
-    def batches(self, size: int) -> Iterator[tuple[int, int, int | None]]:
-        """Ranges of examples of at most this size; where baselines depend on the cluster, of one cluster each."""
-        changes = [] if self.groups is None else (np.flatnonzero(np.diff(self.groups)) + 1).tolist()
-        bounds = [0, *changes, len(self.rows)]
-        for begin, end in pairwise(bounds):
-            for start in range(begin, end, size):
-                yield start, min(start + size, end), None if self.groups is None else int(self.groups[start])
 
 
 @dataclass
