@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,10 +19,13 @@ from api_schemas.models import Manifest
 from api_schemas.problems import Invalid
 from service.backend import ENGINE, Backend
 from service.errors import Refused
+from service.reuse import Once, equal_before, note, sent_before
 from service.values import distinct
 from store.arrivals import model_key, model_ready, model_rejected
+from store.claims import Claim
 from store.datasets import DatasetRecord
-from store.errors import NotFound
+from store.digests import digest_of
+from store.errors import NotFound, Taken
 from store.jobs import new_id
 from store.models import ModelRecord
 from store.queue import enqueue_job
@@ -45,6 +48,7 @@ class Draft:
     request: JobRequest
     model: ModelRecord
     dataset: DatasetRecord | None
+    dataset_digest: str
     estimate: Estimate
     flops: float
 
@@ -56,26 +60,58 @@ def draft(backend: Backend, request: JobRequest, body_bytes: int) -> Draft:
     model = _model(backend, request.model)
     if isinstance(request.dataset, InlineDataset):
         _check_inline_size(request.dataset, body_bytes, backend.settings.max_inline_bytes)
-        with _inline_facts(request.dataset) as (fields, examples, values):
-            return _drafted(backend, request, model, None, _facts(backend, model, fields, examples, values))
+        with _inline_facts(request.dataset) as (digest, fields, examples, values):
+            return _drafted(backend, request, model, None, digest, _facts(backend, model, fields, examples, values))
     dataset = _dataset(backend, request.dataset)
     values = partial(backend.values.distinct, dataset.digest, dataset.examples)
-    return _drafted(backend, request, model, dataset, _facts(backend, model, dataset.fields, dataset.examples, values))
+    facts = _facts(backend, model, dataset.fields, dataset.examples, values)
+    return _drafted(backend, request, model, dataset, dataset.digest, facts)
 
 
-def accept(backend: Backend, draft: Draft, request_id: str) -> JobRecord:
-    """The job, in the queue or waiting for its model. Raises Refused where the queue is full, Full where the store is."""
-    _check_room(backend, draft.estimate.result_bytes)
+def accept(backend: Backend, draft: Draft, request_id: str, once: Once | None = None, fresh: bool = False) -> JobRecord:
+    """The job, in the queue or waiting for its model; or the earlier one that came under the same key, or equals it.
+
+    Raises Refused where the queue is full or a key came with another body, Full where the store is.
+    """
+    while True:
+        try:
+            return _accepted(backend, draft, request_id, once, fresh)
+        except Taken:
+            # Another request under the key, or an equal one, came between the look and the claim: there is more to see.
+            continue
+
+
+def _accepted(backend: Backend, draft: Draft, request_id: str, once: Once | None, fresh: bool) -> JobRecord:
     id = new_id()
+    sent = sent_before(backend, once, id) if once else None
+    if sent is not None and sent.record is not None:
+        return sent.record
+    fingerprint = _fingerprint(draft)
+    equal = equal_before(backend, fingerprint, draft.request, id, fresh)
+    if equal.record is not None:
+        if once is not None:
+            note(backend, sent_before(backend, once, equal.record.id).claim)
+        return equal.record
+    return _created(backend, draft, id, fingerprint, request_id, [equal.claim, *([sent.claim] if sent else [])])
+
+
+def _created(backend: Backend, draft: Draft, id: str, fingerprint: str, request_id: str, claims: Sequence[Claim]) -> JobRecord:
+    _check_room(backend, draft.estimate.result_bytes)
     dataset = draft.dataset or _stored_inline(backend, draft.request, id)
     waits = draft.model.status == "inspecting"
-    record = backend.jobs.create(
-        draft.request.model_dump(mode="json"),
-        _resolved(draft, dataset) | {"request_id": request_id},
-        id=id,
-        needs=[draft.model.digest, dataset.digest],
-        waiting_for=[model_key(draft.model.digest)] if waits else [],
-    )
+    try:
+        record = backend.jobs.create(
+            draft.request.model_dump(mode="json"),
+            _resolved(draft, dataset) | {"fingerprint": fingerprint, "request_id": request_id},
+            id=id,
+            needs=[draft.model.digest, dataset.digest],
+            waiting_for=[model_key(draft.model.digest)] if waits else [],
+            claims=claims,
+        )
+    except Taken:
+        if draft.dataset is None:
+            backend.datasets.release(dataset.digest, id)
+        raise
     if not waits:
         enqueue_job(backend.connection, record, front=draft.request.priority == "high")
         return record
@@ -124,13 +160,16 @@ def _facts(backend: Backend, model: ModelRecord, fields: Any, examples: int, val
     )
 
 
-def _drafted(backend: Backend, request: JobRequest, model: ModelRecord, dataset: DatasetRecord | None, facts: Facts) -> Draft:
+def _drafted(
+    backend: Backend, request: JobRequest, model: ModelRecord, dataset: DatasetRecord | None, digest: str, facts: Facts
+) -> Draft:
     request = checked(request, facts)
     count = passes(request, facts)
     flops = float(count) * (facts.manifest.flops if facts.manifest else 0)
     seconds = OVERHEAD_SECONDS + flops / (backend.rates.rate() or OPERATIONS_PER_SECOND)
     result_bytes = sum(array_bytes(request, facts).values())
-    return Draft(request, model, dataset, Estimate(passes=count, seconds=seconds, result_bytes=result_bytes), flops)
+    estimate = Estimate(passes=count, seconds=seconds, result_bytes=result_bytes)
+    return Draft(request, model, dataset, digest, estimate, flops)
 
 
 def _check_inline_size(dataset: InlineDataset, body_bytes: int, limit: int) -> None:
@@ -142,13 +181,14 @@ def _check_inline_size(dataset: InlineDataset, body_bytes: int, limit: int) -> N
 
 
 @contextmanager
-def _inline_facts(dataset: InlineDataset) -> Iterator[tuple[Any, int, Callable[[str], list[Value] | None]]]:
-    """Fields, number of examples and values of a dataset inside a request, without keeping it."""
+def _inline_facts(dataset: InlineDataset) -> Iterator[tuple[str, Any, int, Callable[[str], list[Value] | None]]]:
+    """Digest, fields, number of examples and values of a dataset inside a request, without keeping it."""
     with tempfile.TemporaryDirectory(prefix="unitrank-") as folder:
         path = Path(folder) / "inline.npz"
-        path.write_bytes(encode_inline(dataset.fields))
+        content = encode_inline(dataset.fields)
+        path.write_bytes(content)
         with open_table(path) as table:
-            yield table.fields, table.examples, lambda field: distinct(table, field)
+            yield digest_of(content), table.fields, table.examples, lambda field: distinct(table, field)
 
 
 def _stored_inline(backend: Backend, request: JobRequest, id: str) -> DatasetRecord:
@@ -164,15 +204,13 @@ def _resolved(draft: Draft, dataset: DatasetRecord) -> dict[str, Any]:
         "flops": draft.flops,
         # with a manifest at hand everything was checked here; without one the worker does it
         "checked": draft.model.manifest is not None,
-        "fingerprint": _fingerprint(draft, dataset),
     }
 
 
-def _fingerprint(draft: Draft, dataset: DatasetRecord) -> str:
+def _fingerprint(draft: Draft) -> str:
     """Equal for jobs whose results are equal: the same contents, options, seed and engine."""
-    model = draft.model.clean or draft.model.digest
     options = draft.request.model_dump(mode="json", exclude=_NO_MATTER)
-    text = json.dumps([ENGINE, model, dataset.digest, options], sort_keys=True, separators=(",", ":"))
+    text = json.dumps([ENGINE, draft.model.digest, draft.dataset_digest, options], sort_keys=True, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 

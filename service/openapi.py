@@ -60,11 +60,15 @@ def _complete(operation: dict[str, Any]) -> None:
         found.setdefault("headers", {})["X-Request-ID"] = header("The request's id, as sent or made.")
 
 
+def _name(schema: dict[str, Any]) -> str:
+    return str(schema.get("$ref", "")).rpartition("/")[2]
+
+
 def _tag(operation: dict[str, Any]) -> None:
     """Single resources carry an ETag, lists do not."""
     answers = operation["responses"]
-    found = answers["200"].get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "")
-    if found and not found.rpartition("/")[2].startswith("Page_"):
+    found = _name(answers["200"].get("content", {}).get("application/json", {}).get("schema", {}))
+    if found and not found.startswith("Page_"):
         answers["200"]["headers"]["ETag"] = header("Of this state; send it back as `If-None-Match`.")
         answers["304"] = {"description": "What `If-None-Match` names is what there is.", "headers": answers["200"]["headers"]}
 
@@ -73,6 +77,10 @@ def _exemplify(operation: dict[str, Any], examples: dict[str, dict[str, Any]]) -
     """An example beside every JSON schema that has none."""
     for message in [operation.get("requestBody", {}), *operation["responses"].values()]:
         content = message.get("content", {}).get("application/json", {})
-        name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+        schema = content.get("schema", {})
+        choices = [_name(choice) for choice in schema.get("anyOf", [])]
+        if choices and set(choices) <= examples.keys():
+            content["examples"] = {choice: {"value": examples[choice]} for choice in choices}
+        name = _name(schema)
         if name in examples and not {"example", "examples"} & set(content):
             content["example"] = examples[name]

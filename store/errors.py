@@ -3,6 +3,7 @@
 StoreError
 ├── NotFound         no record under that name or id
 ├── Conflict         the state the record is in does not allow this
+│   └── Taken        somebody else was faster, the same may be tried again
 ├── Full             no room: the server's memory or the queue's limit is reached
 ├── Unavailable      the server does not answer
 ├── TooLarge         more bytes than the operator allows
@@ -22,6 +23,10 @@ class NotFound(StoreError):
 
 class Conflict(StoreError):
     """The state the record is in does not allow this."""
+
+
+class Taken(Conflict):
+    """Somebody else was faster; to look again, and to try again, is right."""
 
 
 class Full(StoreError):

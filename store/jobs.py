@@ -24,8 +24,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 import redis
+from redis.client import Pipeline
 
 from store import names
+from store.claims import Claim, take
 from store.errors import Conflict, NotFound
 from store.ledger import Change, Kind, Ledger, State
 from store.listing import Listing
@@ -73,14 +75,21 @@ class Jobs:
         id: str | None = None,
         needs: Sequence[str] = (),
         waiting_for: Sequence[str] = (),
+        claims: Sequence[Claim] = (),
     ) -> JobRecord:
         """A queued record. `needs`: digests that `pinned` holds until the job has ended; `waiting_for`: what must
-        become ready first (see `release`; look once more whether it has become ready meanwhile)."""
+        become ready first (see `release`; look once more whether it has become ready meanwhile).
+
+        Raises Taken, and nothing is made, where one of the claims cannot be had.
+        """
         record = _new_record(id or new_id(), request, resolved or {}, needs, waiting_for)
-        with self._redis.pipeline() as pipeline:
+
+        def add(pipeline: Pipeline) -> None:
+            take(claims, pipeline)
             self._ledger.add(record, pipeline)
             self._listing.add(record, pipeline)
-            pipeline.execute()
+
+        self._redis.transaction(add, *(claim.key for claim in claims))
         return record
 
     def get(self, id: str) -> JobRecord:

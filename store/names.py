@@ -53,6 +53,16 @@ def worker(name: str) -> str:
     return f"{PREFIX}:worker:{name}"
 
 
+def equal_job(fingerprint: str) -> str:
+    """The id of the last job with that fingerprint."""
+    return f"{PREFIX}:equal:{fingerprint}"
+
+
+def idempotency(key: str) -> str:
+    """What came with a client's key (the hash of it), as JSON: the job's id and the digest of the body."""
+    return f"{PREFIX}:idempotency:{key}"
+
+
 def workers() -> str:
     """The set of names of workers that may be alive."""
     return f"{PREFIX}:workers"

@@ -18,6 +18,7 @@ from service.examples import INLINE_JOB_REQUEST, JOB_REQUEST
 from service.jobs import cancelled, deleted, ended_within, event_lines, job_body
 from service.parameters import After, Id, Limit
 from service.requests import Route
+from service.reuse import Once
 from store.events import START
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
@@ -28,7 +29,15 @@ BODIES = {
     "inline": example(INLINE_JOB_REQUEST, "A dataset inside the request"),
 }
 ACCEPTED = {"headers": {"Location": header("Where the job is."), "Retry-After": header("Seconds until the first poll.", "integer")}}
-DRY = {"model": DryRun, "description": "With `dry_run`: the checked request and an estimate."}
+KNOWN = {
+    "model": Job | DryRun,
+    "description": "An equal job that has succeeded; with `dry_run` the checked request and an estimate.",
+    "headers": {"Location": header("Where the job is.")},
+}
+Key = Annotated[
+    str | None, Header(min_length=1, max_length=255, description="The same key and body are answered with the same job.")
+]
+CacheControl = Annotated[str, Header(description="`no-cache` forces a new run where an equal job is known.")]
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds that the answer is held until the job has ended.")]
 
 
@@ -36,17 +45,30 @@ Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds that t
     "",
     status_code=202,
     response_model=Job,
-    responses={200: DRY, 202: ACCEPTED, **problems(401, 403, 413, 415, 422, 429)},
+    responses={200: KNOWN, 202: ACCEPTED, **problems(401, 403, 413, 415, 422, 429)},
     openapi_extra={"x-scope": "write"},
 )
-def post_job(request: Request, wanted: Annotated[JobRequest, Body(openapi_examples=BODIES)], dry_run: bool = False) -> Response:
-    """Submit a job; everything that manifest and header can decide is decided now."""
+def post_job(
+    request: Request,
+    wanted: Annotated[JobRequest, Body(openapi_examples=BODIES)],
+    dry_run: bool = False,
+    idempotency_key: Key = None,
+    cache_control: CacheControl = "",
+) -> Response:
+    """Submit a job; everything that manifest and header can decide is decided now.
+
+    One that equals a job that has succeeded, or is under way, is answered with that job.
+    """
     backend = backend_of(request)
     drafted = draft(backend, wanted, request.state.body_bytes)
     if dry_run:
         return answer(request, DryRun(request=drafted.request, estimate=drafted.estimate))
-    record = accept(backend, drafted, request.scope["request_id"])
-    return answer(request, job_body(backend, record), 202, {"Location": f"/v1/jobs/{record.id}", "Retry-After": "1"})
+    once = None if idempotency_key is None else Once.of(idempotency_key, request.headers.get("authorization"), wanted)
+    record = accept(backend, drafted, request.scope["request_id"], once, "no-cache" in cache_control.lower())
+    headers = {"Location": f"/v1/jobs/{record.id}"}
+    if record.ended:
+        return answer(request, job_body(backend, record), 200, headers)
+    return answer(request, job_body(backend, record), 202, headers | {"Retry-After": "1"})
 
 
 @router.get("", response_model=Page[Job], responses=problems(401, 403, 422))

@@ -7,7 +7,8 @@ import pytest
 import redis
 
 from store import names
-from store.errors import Conflict, NotFound
+from store.claims import Claim
+from store.errors import Conflict, NotFound, Taken
 from store.jobs import Jobs, new_id
 from store.record import ENDED, Status
 
@@ -24,6 +25,25 @@ def test_record_when_created_then_read_back_as_it_was(jobs: Jobs) -> None:
 
     assert jobs.get(made.id) == made
     assert (made.status, made.attempt, made.version, made.timeout) == ("queued", 0, 1, 7.0)
+
+
+def test_record_when_a_claim_says_something_else_by_now_then_not_made(jobs: Jobs, connection: redis.Redis) -> None:
+    connection.set("first", "job-1")
+    free, taken = Claim("second", None, "job-2", 60), Claim("first", b"job-0", "job-2", 60)
+
+    with pytest.raises(Taken, match="first"):
+        jobs.create({}, claims=[free, taken])
+
+    assert (connection.get("first"), connection.get("second"), jobs.list()[0]) == (b"job-1", None, [])
+
+
+def test_record_when_made_then_its_claims_say_so_for_a_time(jobs: Jobs, connection: redis.Redis) -> None:
+    connection.set("first", "job-0")
+
+    jobs.create({}, claims=[Claim("first", b"job-0", "job-1", 60), Claim("second", None, "job-1", 60)])
+
+    assert connection.mget("first", "second") == [b"job-1", b"job-1"]
+    assert 0 < connection.ttl("first") <= 60
 
 
 def test_record_when_unknown_then_not_found(jobs: Jobs) -> None:

@@ -1,0 +1,89 @@
+"""Jobs that are answered with an earlier one: sent again under the same key, or equal to one that ran or will run."""
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+
+from api_schemas.jobs import JobRequest
+from api_schemas.problems import Invalid
+from service.backend import Backend
+from service.errors import RefusedBody
+from store import names
+from store.claims import Claim, take
+from store.errors import NotFound
+from store.record import JobRecord
+from store.replies import text
+
+
+@dataclass(frozen=True)
+class Once:
+    """An `Idempotency-Key` of a caller, and the body that came with it."""
+
+    key: str
+    body: str
+
+    @classmethod
+    def of(cls, key: str, caller: str | None, request: JobRequest) -> "Once":
+        """Two callers may choose the same key: `caller` is what they authorize themselves with."""
+        return cls(_digest(f"{caller or ''}\n{key}"), _digest(request.model_dump_json(exclude_unset=True)))
+
+
+@dataclass(frozen=True)
+class Found:
+    """An earlier job, None where a new one is to be made; `claim` then notes it for the next request."""
+
+    record: JobRecord | None
+    claim: Claim
+
+
+def sent_before(backend: Backend, once: Once, id: str) -> Found:
+    """The job of the same key. Raises RefusedBody where it came with another one."""
+    key = names.idempotency(once.key)
+    seen = backend.connection.get(key)
+    known = json.loads(seen) if seen is not None else {}
+    if known and known["body"] != once.body:
+        detail = f"this Idempotency-Key came with another body, for the job {known['job']}; use a new key for a new request"
+        raise RefusedBody([Invalid(pointer="/header/idempotency-key", detail=detail, code="idempotency_key_reused")])
+    says = json.dumps({"body": once.body, "job": id})
+    return Found(_record(backend, known.get("job")), Claim(key, seen, says, _seconds(backend)))
+
+
+def equal_before(backend: Backend, fingerprint: str, request: JobRequest, id: str, fresh: bool) -> Found:
+    """A job with the same contents, options and seed that has succeeded or is under way; none where a `fresh` one is wanted."""
+    key = names.equal_job(fingerprint)
+    seen = backend.connection.get(key)
+    record = None if fresh or seen is None else _record(backend, text(seen))
+    usable = record if record is not None and _serves(record, request) else None
+    return Found(usable, Claim(key, seen, id, _seconds(backend)))
+
+
+def note(backend: Backend, claim: Claim) -> None:
+    """Keep a claim of a job that is there already. Raises Taken."""
+    backend.connection.transaction(lambda pipeline: take([claim], pipeline), claim.key)
+
+
+def _serves(record: JobRecord, request: JobRequest) -> bool:
+    """Whether the job's end is the one that the request would have."""
+    if record.request["metadata"] != request.metadata:
+        return False
+    if record.status == "succeeded":
+        return (record.expires_at or 0) > time.time()
+    same_end = (record.request["timeout"], record.request["priority"]) == (request.timeout, request.priority)
+    return record.status in ("queued", "running") and not record.cancel_requested and same_end
+
+
+def _record(backend: Backend, id: str | None) -> JobRecord | None:
+    try:
+        return backend.jobs.get(id) if id else None
+    except NotFound:
+        return None
+
+
+def _seconds(backend: Backend) -> int:
+    """As long as a record may be kept after its end."""
+    return backend.settings.result_ttl + backend.settings.failure_ttl
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
