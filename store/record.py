@@ -57,12 +57,13 @@ class JobRecord:
 
 # These lie as they are; every other field lies as JSON.
 _PLAIN = ("id", "status", "request_text")
+_STORED_AS = {"request_text": "request"}
 
 
 def encode(values: Mapping[str, Any]) -> dict[Any, Any]:
     """Fields of a record as the strings of a hash."""
     # Any: as redis-py declares a hash
-    return {name: value if name in _PLAIN else json.dumps(value) for name, value in values.items()}
+    return {_STORED_AS.get(name, name): value if name in _PLAIN else json.dumps(value) for name, value in values.items()}
 
 
 def decode(stored: Mapping[bytes, bytes]) -> JobRecord:
@@ -70,6 +71,8 @@ def decode(stored: Mapping[bytes, bytes]) -> JobRecord:
     texts = {name.decode(): value.decode() for name, value in stored.items()}
     # Any: each field's type is the one that `encode` was given
     values: dict[str, Any] = {
-        field.name: texts[field.name] if field.name in _PLAIN else json.loads(texts[field.name]) for field in fields(JobRecord)
+        field.name: text if field.name in _PLAIN else json.loads(text)
+        for field in fields(JobRecord)
+        for text in [texts[_STORED_AS.get(field.name, field.name)]]
     }
     return JobRecord(**values)

@@ -203,7 +203,7 @@ def test_get_of_a_job_that_a_worker_has_just_taken_has_no_job_before_it(client: 
 
 def test_get_hands_on_the_request_as_it_is_stored(client: httpx.Client, served: Served) -> None:
     id = post(client)["id"]
-    served.backend.connection.hset(names.record("job", id), "request_text", '{"model": "net", "steps": 1.50}')
+    served.backend.connection.hset(names.record("job", id), "request", '{"model": "net", "steps": 1.50}')
 
     assert client.get(f"/v1/jobs/{id}").content.endswith(b'"request":{"model": "net", "steps": 1.50}}')
 
