@@ -37,6 +37,11 @@ def _problem_of(error: Exception) -> Json:
         return problem("storage_full", f"the result could not be stored: {error}", status=503, retryable=True)
     if _is_out_of_memory(error):
         return problem("out_of_memory", "the memory of the device was not enough", status=500)
+    if isinstance(error, IndexError) and "index out of range in self" in str(error):
+        detail = (
+            "an integer input holds an index that the model has no embedding for; its values must lie below the embedding's rows"
+        )
+        return problem("input_out_of_range", detail)
     return problem("internal", "an error of ours; its details are in the worker's log", status=500)
 
 

@@ -89,12 +89,12 @@ def summarise(outcome: Outcome, resolved: Mapping[str, Any], job: str, version: 
 
 def _cluster(outcome: Outcome, index: int) -> schema.Cluster:
     members, halves = outcome.members(index), outcome.work.halves[index]
-    right = outcome.found.right
+    right, tested = outcome.found.right, outcome.work.request.ablation is not None
     return schema.Cluster(
         name=outcome.work.clusters[index].name,
         examples=len(members),
-        ranked_on=halves.ranked_on,
-        tested_on=len(halves.tested),
+        ranked_on=halves.ranked_on if tested else len(members),
+        tested_on=len(halves.tested) if tested else 0,
         accuracy=None if right is None else float(right[members].mean()),
         score=float(outcome.found.f[members].mean()),
     )

@@ -20,6 +20,8 @@ class OutOfMemoryError(RuntimeError):
         (OutOfMemoryError("CUDA out of memory"), "out_of_memory", False),
         (TooLarge("33 MiB"), "result_too_large", False),
         (Full("no room"), "storage_full", True),
+        (IndexError("index out of range in self"), "input_out_of_range", False),
+        (IndexError("list index out of range"), "internal", False),
         (ZeroDivisionError("secret"), "internal", False),
     ],
 )

@@ -190,7 +190,7 @@ def test_cluster_when_it_is_described_then_score_and_accuracy_are_of_all_its_exa
     summary = job(squared(), tmp_path, fields, ["activation"], clusters={"by": "members", "members": {"a": [0, 3], "b": [2]}})
 
     assert summary["clusters"][0] == {
-        "name": "a", "examples": 2, "ranked_on": 1, "tested_on": 1, "accuracy": 0.5, "score": 2.5,
+        "name": "a", "examples": 2, "ranked_on": 2, "tested_on": 0, "accuracy": 0.5, "score": 2.5,
     }  # fmt: skip
     assert summary["clusters"][1]["score"] == 4.0
 
