@@ -57,6 +57,14 @@ class SafeJob(Job):
             raise Forged(f"{name} takes one id, the queue gave {len(arguments)} arguments")
         return arguments[0]
 
+    @property
+    def attempt(self) -> int:
+        """The number that the record's run has, or will have once it starts. Raises Forged."""
+        before = self.id.removeprefix(f"{self.record_id}-")
+        if not before.isdecimal():
+            raise Forged(f"the queue holds a run of {self.record_id} under the id {self.id!r}, which no `push` gave it")
+        return int(before) + 1
+
     def restore(self, raw_data: Any) -> Any:  # as RQ declares it
         """Read what the store holds, and leave out all that would call something else."""
         result = super().restore(raw_data)

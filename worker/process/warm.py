@@ -143,12 +143,12 @@ class WarmWorker(Worker):
     def _watch_of(self, job: Job) -> Watch:
         assert isinstance(job, SafeJob)
         try:
-            id = job.record_id
+            id, attempt = job.record_id, job.attempt
         except Forged as error:
             # The child refuses it in its own way; meanwhile there is no record to look at.
             log.warning("event=forged rq_job=%s error=%s", job.id, error)
-            id = job.id
-        return Watch(self._jobs, self._glances, id, self._called)
+            id, attempt = job.id, 0
+        return Watch(self._jobs, self._glances, id, attempt, self._called)
 
     def _done(self, message: Json) -> tuple[int, int, None]:
         pid = self.child.pid

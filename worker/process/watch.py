@@ -26,15 +26,20 @@ class Watch:
     `over`: it has ended, was given to another attempt, or is gone; the child then has nothing to work for.
     """
 
-    def __init__(self, jobs: Jobs, glances: Jobs, id: str, worker: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """`glances` reads the same records as `jobs`, over a connection that does not wait for the store."""
+    def __init__(
+        self, jobs: Jobs, glances: Jobs, id: str, attempt: int, worker: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`attempt` is the number that the run gets; the child may have begun with it already.
+
+        `glances` reads the same records as `jobs`, over a connection that does not wait for the store.
+        """
         self.jobs = jobs
         self._glances = glances
         self.id = id
         self._worker = worker
         self._clock = clock
         known = jobs.get_many([id])
-        self._attempt = known[0].attempt + 1 if known else 0
+        self._attempt = attempt
         timeout = known[0].timeout if known else CLOSING_SECONDS
         self._limits: dict[Phase, tuple[float, Verdict]] = {
             "waiting": (START_SECONDS, "lost"),

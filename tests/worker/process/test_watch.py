@@ -38,23 +38,31 @@ def after(watch: Watch, clock: Clock, seconds: float) -> tuple[Verdict | None, V
 
 
 def test_run_when_it_never_starts_then_is_lost(jobs: Jobs, clock: Clock) -> None:
-    watch = Watch(jobs, jobs, jobs.create({}).id, "a", clock)
+    watch = Watch(jobs, jobs, jobs.create({}).id, 1, "a", clock)
 
     assert after(watch, clock, START_SECONDS) == (None, "lost")
 
 
 def test_run_when_it_starts_late_then_has_its_whole_time_from_there(jobs: Jobs, clock: Clock) -> None:
     id = jobs.create({"timeout": 5}).id
-    watch = Watch(jobs, jobs, id, "a", clock)
+    watch = Watch(jobs, jobs, id, 1, "a", clock)
     clock.now += 100
     jobs.start(id, "a")
 
     assert after(watch, clock, 5) == (None, "timed_out")
 
 
+def test_run_when_the_child_was_quicker_than_the_watch_then_is_followed_all_the_same(jobs: Jobs, clock: Clock) -> None:
+    id = jobs.create({"timeout": 5}).id
+    jobs.start(id, "a")
+    watch = Watch(jobs, jobs, id, 1, "a", clock)
+
+    assert after(watch, clock, 5) == (None, "timed_out")
+
+
 def test_run_when_cancelled_then_has_a_moment_to_end_by_itself(jobs: Jobs, clock: Clock) -> None:
     id = jobs.create({}).id
-    watch = Watch(jobs, jobs, id, "a", clock)
+    watch = Watch(jobs, jobs, id, 1, "a", clock)
     jobs.start(id, "a")
     assert watch.verdict() is None
     jobs.cancel(id)
@@ -64,7 +72,7 @@ def test_run_when_cancelled_then_has_a_moment_to_end_by_itself(jobs: Jobs, clock
 
 def test_run_when_another_attempt_has_taken_its_place_then_is_given_up(jobs: Jobs, clock: Clock) -> None:
     id = jobs.create({}).id
-    watch = Watch(jobs, jobs, id, "a", clock)
+    watch = Watch(jobs, jobs, id, 1, "a", clock)
     jobs.requeue(id, jobs.start(id, "a") or 0)
     jobs.start(id, "a")
 
@@ -73,7 +81,7 @@ def test_run_when_another_attempt_has_taken_its_place_then_is_given_up(jobs: Job
 
 def test_run_when_another_worker_was_first_then_is_given_up(jobs: Jobs, clock: Clock) -> None:
     id = jobs.create({}).id
-    watch = Watch(jobs, jobs, id, "a", clock)
+    watch = Watch(jobs, jobs, id, 1, "a", clock)
     jobs.start(id, "b")
 
     assert after(watch, clock, CLOSING_SECONDS) == (None, "given_up")
@@ -82,7 +90,7 @@ def test_run_when_another_worker_was_first_then_is_given_up(jobs: Jobs, clock: C
 @pytest.mark.parametrize("known", [True, False])
 def test_run_when_its_record_has_ended_or_is_gone_then_is_given_up(jobs: Jobs, clock: Clock, known: bool) -> None:
     id = jobs.create({}).id if known else "nothing"
-    watch = Watch(jobs, jobs, id, "a", clock)
+    watch = Watch(jobs, jobs, id, 1, "a", clock)
     if known:
         jobs.cancel(id)
 
@@ -94,6 +102,6 @@ def test_run_when_the_store_is_away_then_time_goes_on_as_before(jobs: Jobs, cloc
     nowhere = Jobs(connect("unix:///nowhere.sock", 0))
     jobs.start(id, "b")
     jobs.requeue(id, 1)
-    watch = Watch(jobs, nowhere, id, "a", clock)
+    watch = Watch(jobs, nowhere, id, 1, "a", clock)
 
     assert after(watch, clock, START_SECONDS) == (None, "lost")
