@@ -8,6 +8,7 @@ from fastapi import Request
 
 from service.answers import encoded, moment
 from service.backend import Backend, backend_of
+from service.reuse import forget
 from store.events import follow, wait_until_ended
 from store.queue import position, withdraw
 from store.record import JobRecord
@@ -63,6 +64,7 @@ def cancelled(backend: Backend, id: str) -> JobRecord:
 def deleted(backend: Backend, id: str) -> None:
     """Remove an ended job with all that was kept for it alone."""
     record = backend.jobs.delete(id)
+    forget(backend, record)
     if record.result is not None:
         # The record holds the manifest as JSON.
         backend.results.delete(cast(Manifest, record.result))

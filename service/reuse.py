@@ -63,6 +63,13 @@ def note(backend: Backend, claim: Claim) -> None:
     backend.connection.transaction(lambda pipeline: take([claim], pipeline), claim.key)
 
 
+def forget(backend: Backend, record: JobRecord) -> None:
+    """Equal requests do not look for it any more."""
+    key = names.equal_job(record.resolved["fingerprint"])
+    if backend.connection.get(key) == record.id.encode():
+        backend.connection.delete(key)
+
+
 def _serves(record: JobRecord, request: JobRequest) -> bool:
     """Whether the job's end is the one that the request would have."""
     if record.request["metadata"] != request.metadata:

@@ -98,6 +98,7 @@ def test_equal_request_of_a_deleted_job_is_run_again(client: httpx.Client, serve
     end(served, id)
     client.delete(f"/v1/jobs/{id}")
 
+    assert served.backend.connection.keys("unitrank:equal:*") == []
     assert post(client).status_code == 202
 
 
