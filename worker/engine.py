@@ -104,7 +104,7 @@ class TorchEngine:
             return checked(request, facts)
         except Rejected as error:
             flaw = error.flaws[0]
-            raise EngineError(flaw.code, f"{flaw.pointer}: {flaw.detail}") from error
+            raise EngineError(flaw.code, flaw.detail) from error
 
 
 def _distinct(table: Table, field: str) -> list[Value] | None:
