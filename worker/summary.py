@@ -11,7 +11,6 @@ import torch
 from api_schemas import results as schema
 from api_schemas.methods import MethodBase
 from worker import warnings
-from worker.ablation.orders import Orders
 from worker.ablation.study import RankingStudy
 from worker.attribution import Attribution, Scored, score_key
 from worker.fidelity import spearman
@@ -129,7 +128,8 @@ def _cluster_ranking(outcome: Outcome, entry: MethodBase, cluster: int, study: R
 def _top(outcome: Outcome, entry: MethodBase, cluster: int, moments: Moments) -> list[schema.Unit]:
     importance, spread = moments.importance(entry.statistic), moments.spread(entry.statistic)
     units = outcome.work.units
-    ranked = Orders(units.count, outcome.work.streams).ranked(importance, outcome.work.clusters[cluster].name)
+    # as float32 and equal ones by their number: what the arrays hold has the same order
+    ranked = np.argsort(-importance.astype(np.float32), kind="stable")
     return [
         schema.Unit(
             unit=int(unit),

@@ -131,6 +131,13 @@ def test_top_when_units_are_many_then_the_twenty_best_are_listed_in_order(tmp_pa
     assert found[0] == {"unit": 24, "index": [24], "importance": 50.0, "spread": pytest.approx(25 * 2**0.5)}
 
 
+def test_top_when_units_are_equal_then_the_lower_number_comes_first(tmp_path: Path) -> None:
+    """As in the arrays, where equal means equal as float32."""
+    summary = job(weighted(6), tmp_path, {"x": np.ones((4, 6), dtype=np.float32)}, ["activation"])
+
+    assert [unit["unit"] for unit in one(summary)["top"]] == list(range(6))
+
+
 def test_top_when_a_cluster_has_one_example_then_spreads_are_null(tmp_path: Path) -> None:
     found = one(job(weighted(3), tmp_path, {"x": np.ones((1, 3))}, ["gradient_x_activation"], target={"class": None}))
 

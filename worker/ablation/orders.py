@@ -39,7 +39,3 @@ class Orders:
         positions = np.empty(self.n, dtype=np.int32)
         positions[np.lexsort((ties, keys))] = np.arange(self.n, dtype=np.int32)
         return positions
-
-    def ranked(self, importance: np.ndarray, cluster: str) -> np.ndarray:
-        """Units by importance, descending, as the ablation takes them."""
-        return np.argsort(self.most(importance, cluster))

@@ -46,14 +46,6 @@ def test_least_when_scores_differ_then_the_smallest_size_goes_first() -> None:
     assert units(orders(4).least(np.array([0.5, -2.0, 0.0, 1.0]), "a")) == [2, 0, 3, 1]
 
 
-def test_ranked_when_asked_then_it_lists_units_as_most_takes_them() -> None:
-    importance = np.array([1.0, 3.0, 1.0, 2.0, 1.0])
-    one = orders(5)
-
-    assert one.ranked(importance, "a").tolist() == units(one.most(importance, "a"))
-    assert one.ranked(importance, "a")[:2].tolist() == [1, 3]
-
-
 def test_ties_when_all_scores_are_zero_then_no_unit_number_is_favoured() -> None:
     zeros = np.array([0.0, -0.0, 0.0, -0.0])
     first = [units(orders(4, seed).most(zeros, "a"))[0] for seed in range(400)]
