@@ -58,9 +58,10 @@ class TorchEngine:
     def __init__(self, settings: Settings, device: str) -> None:
         from worker import inspection, pipeline
         from worker.device import claim
-        from worker.models import WarmModels
+        from worker.models import WarmModels, warm_up
 
         claim(device)
+        warm_up()
         self._inspection, self._pipeline = inspection, pipeline
         self._max_result_bytes = settings.max_result_bytes
         self._blobs = Blobs.of(settings)
