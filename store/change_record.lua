@@ -11,13 +11,15 @@ local expected = false
 for _, name in ipairs(cjson.decode(ARGV[2])) do expected = expected or name == status end
 if not expected or (ARGV[3] ~= '' and ARGV[3] ~= attempt) then return {0, status, attempt} end
 
-for field, value in pairs(cjson.decode(ARGV[5])) do redis.call('HSET', KEYS[1], field, value) end
-redis.call('HINCRBY', KEYS[1], 'version', 1)
 if ARGV[4] ~= '' and ARGV[4] ~= status then
-  redis.call('HSET', KEYS[1], 'status', ARGV[4])
+  -- First of all: a server whose memory is full refuses a script's first write, unless that frees memory, and lets all
+  -- others pass. Otherwise no job could end or be cancelled any more, and nothing would ever make room.
   redis.call('ZREM', ARGV[7] .. status, ARGV[1])
+  redis.call('HSET', KEYS[1], 'status', ARGV[4])
   redis.call('ZADD', KEYS[4], 0, ARGV[1])
 end
+for field, value in pairs(cjson.decode(ARGV[5])) do redis.call('HSET', KEYS[1], field, value) end
+redis.call('HINCRBY', KEYS[1], 'version', 1)
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', 1000, '*', 'kind', ARGV[8], 'data', ARGV[9])
 if ARGV[6] ~= '' then
   redis.call('SREM', KEYS[3], ARGV[1])

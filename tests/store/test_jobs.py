@@ -300,3 +300,16 @@ def test_events_when_the_job_runs_then_tell_every_change_in_order(jobs: Jobs, co
 
     assert [event[b"kind"] for event in events] == [b"status", b"status", b"progress", b"status"]
     assert [json.loads(event[b"data"]).get("status") for event in events] == ["queued", "running", None, "succeeded"]
+
+
+def test_jobs_when_the_memory_is_full_then_still_end_and_are_cancelled(jobs: Jobs, connection: redis.Redis) -> None:
+    runs, waits = jobs.create({}).id, jobs.create({}).id
+    attempt = jobs.start(runs, "a") or 0
+    limit = str(connection.config_get("maxmemory")["maxmemory"])
+    connection.config_set("maxmemory", "100kb")
+    try:
+        ended, cancelled = jobs.finish(runs, attempt, "succeeded"), jobs.cancel(waits)
+    finally:
+        connection.config_set("maxmemory", limit)
+
+    assert (ended, jobs.get(runs).status, cancelled.status) == (True, "succeeded", "cancelled")
