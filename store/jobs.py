@@ -107,11 +107,16 @@ class Jobs:
         """A glance at the record, for whoever looks often; None where it is gone."""
         return self._ledger.glance([id]).get(id)
 
-    def start(self, id: str, worker: str) -> int | None:
-        """The number of the attempt that begins now; None where the job may not run (cancelled, begun elsewhere)."""
+    def start(self, id: str, worker: str, number: int | None = None) -> int | None:
+        """The number of the attempt that begins now; None where the job may not run (cancelled, begun elsewhere).
+
+        `number`: the one that it was put in the queue for; what is left in the queue of a lost attempt does not run.
+        """
         try:
             record = self.get(id)
         except NotFound:
+            return None
+        if number not in (None, record.attempt + 1):
             return None
         fields = {"attempt": record.attempt + 1, "started_at": time.time(), "worker": worker, "progress": None}
         done = self._change(id, ["queued"], record.attempt, "running", fields)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
-from rq import Queue
+from rq import Queue, get_current_job
 from rq.exceptions import DeserializationError
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -148,6 +148,12 @@ def taken_ids(connection: redis.Redis, kind: str) -> set[str]:
 def transport_id(id: str, attempt: int) -> str:
     """RQ's id: another one for each run, so that what RQ still does about a lost run does not touch the next."""
     return f"{id}-{attempt}"
+
+
+def current_attempt() -> int | None:
+    """The number of the run that the queue has called for; None outside of one."""
+    job = get_current_job()
+    return job.attempt if isinstance(job, SafeJob) else None
 
 
 def inspection_id(digest: str) -> str:

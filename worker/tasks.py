@@ -13,6 +13,7 @@ from store.arrivals import model_ready, reject_model
 from store.errors import NotFound
 from store.jobs import Jobs
 from store.models import ModelRecord, Models
+from store.queue import current_attempt
 from store.rates import Rates
 from store.record import JobRecord, Json, Status
 from store.results import Results
@@ -86,7 +87,7 @@ class _Done:
 
 def _attempt(desk: Desk, jobs: Jobs, id: str, work: Callable[[JobRecord], _Done]) -> Json | None:
     """Runs and ends the task; the problem that it ended with, where it was ours to end."""
-    attempt = jobs.start(id, desk.worker)
+    attempt = jobs.start(id, desk.worker, current_attempt())
     if attempt is None:
         log.info("event=not_run %s=%s", jobs.kind, id)
         return None

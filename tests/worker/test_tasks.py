@@ -11,7 +11,7 @@ from store.arrivals import model_key
 from store.blobs import Blobs
 from store.jobs import Jobs
 from store.models import Models
-from store.queue import depth, enqueue_inspection
+from store.queue import SafeJob, depth, enqueue_inspection, push, queue_of, transport_id
 from store.rates import Rates
 from store.record import Json
 from store.results import Results
@@ -125,6 +125,18 @@ def test_job_when_it_may_not_run_then_the_engine_is_not_asked(desk: Desk) -> Non
     run_job("nothing")
 
     assert engine(desk).seen is None
+
+
+def test_job_when_the_queue_still_holds_a_lost_attempt_then_that_does_not_run(desk: Desk) -> None:
+    record = desk.jobs.create(REQUEST)
+    push(desk.connection, desk.jobs, record)
+    lost = queue_of(desk.connection, "job").fetch_job(transport_id(record.id, 0))
+    desk.jobs.requeue(record.id, desk.jobs.start(record.id, "another") or 0)
+    assert isinstance(lost, SafeJob)
+    lost.perform()
+
+    assert engine(desk).seen is None
+    assert (desk.jobs.get(record.id).status, desk.jobs.get(record.id).attempt) == ("queued", 1)
 
 
 def test_job_when_its_request_is_broken_then_fails_as_internal(desk: Desk) -> None:
