@@ -32,6 +32,7 @@ def inspect(source: Path, target: Path) -> Json:
 
 def manifest(program: Program) -> Manifest:
     """What requests are checked against. Raises EngineError where the model does not run at some batch size."""
+    _check_bounds(program)
     costs = _proved(program)
     total = sum(costs.values())
     return Manifest(
@@ -82,6 +83,18 @@ def _entering(graph: fx.Graph, place: Place | None, goal: fx.Node) -> dict[str, 
         "input_cut": not reaches(graph, place.node, goal),
         "input_channel_axis": place.channel_axis,
     }
+
+
+def _check_bounds(program: Program) -> None:
+    # torch's kernel takes a number for every channel without counting them, and would go on reading in the memory of others.
+    for node in program.module.graph.nodes:
+        if node.target is torch.ops.aten._native_batch_norm_legit_no_training.default:
+            # As text: to compare a batch symbol itself would make it a number.
+            wanted = [str(size) for size in node.args[0].meta["val"].shape[1:2]]
+            found = [[str(size) for size in given.meta["val"].shape] for given in node.args[1:5] if given is not None]
+            if any(sizes != wanted for sizes in found):
+                detail = f"{node.name} has numbers of the shapes {found} for {wanted} channels; expected one for each channel"
+                raise EngineError("weights_refused", detail)
 
 
 def _proved(program: Program) -> dict[fx.Node, int]:

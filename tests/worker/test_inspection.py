@@ -61,6 +61,30 @@ def test_every_place_of_the_program_is_listed_in_order_with_the_cost_up_to_it(na
     assert found.differentiable
 
 
+class Overreaching(nn.Module):
+    """Batch norm with one mean for many channels, in the form that checks nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 400)
+        self.register_buffer("mean", torch.zeros(1))
+        self.register_buffer("variance", torch.ones(400))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        statistics = (None, None, self.mean, self.variance)
+        found: torch.Tensor = torch.ops.aten._native_batch_norm_legit_no_training(self.linear(x), *statistics, 0.1, 1e-5)[0]
+        return found
+
+
+def test_a_model_that_would_read_beyond_its_weights_is_refused() -> None:
+    made = program_of(Overreaching(), torch.randn(2, 4))
+
+    with pytest.raises(EngineError, match="400.* expected one for each channel") as caught:
+        manifest(made)
+
+    assert caught.value.code == "weights_refused"
+
+
 def test_a_model_that_fails_at_another_batch_size_is_refused() -> None:
     made = program_of(nn.Linear(3, 2), torch.randn(2, 3))
     graph = made.module.graph
