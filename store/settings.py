@@ -45,7 +45,11 @@ class Settings(BaseSettings):
     maxmemory: int = Field(1 * GiB, description="Memory limit of the embedded server.")
 
     warm_models_bytes: int = Field(2 * GiB, description="Models a worker keeps ready between jobs.")
-    child_memory_bytes: int = Field(0, description="Address-space limit of the process that inspects models; 0: none.")
+    child_memory_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="Memory of a process that computes on the processor; default: three quarters of what there is; 0: no limit.",
+    )
     inspection_timeout: int = Field(300, description="Longest inspection of a model.")
     heartbeat: float = Field(5.0, gt=0, description="How often a busy worker says that it is alive.")
     heartbeat_grace: float = Field(20.0, gt=0, description="A worker silent for `heartbeat` and this is lost.")

@@ -36,7 +36,7 @@ def _problem_of(error: Exception) -> Json:
     if isinstance(error, Full):
         return problem("storage_full", f"the result could not be stored: {error}", status=503, retryable=True)
     if _is_out_of_memory(error):
-        return problem("out_of_memory", "the memory of the device was not enough", status=500)
+        return problem("out_of_memory", "the memory of the device, or what a worker may take, was not enough", status=500)
     if isinstance(error, IndexError) and "index out of range in self" in str(error):
         detail = (
             "an integer input holds an index that the model has no embedding for; its values must lie below the embedding's rows"
@@ -47,4 +47,5 @@ def _problem_of(error: Exception) -> Json:
 
 def _is_out_of_memory(error: Exception) -> bool:
     # By name: torch.OutOfMemoryError, without importing torch where it is not in use.
-    return isinstance(error, MemoryError) or "OutOfMemoryError" in {kind.__name__ for kind in type(error).__mro__}
+    named = isinstance(error, MemoryError) or "OutOfMemoryError" in {kind.__name__ for kind in type(error).__mro__}
+    return named or "DefaultCPUAllocator: can't allocate memory" in str(error)

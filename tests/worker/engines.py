@@ -86,12 +86,18 @@ ERRORS: dict[str, Callable[[], Exception]] = {
     "cuda": lambda: RuntimeError("CUDA error: device-side assert triggered"),
 }
 
+
+def _take(bytes: object, report: Report) -> None:
+    np.ones(int(str(bytes)), np.uint8)
+
+
 VERBS: dict[str, Callable[[object, Report], None]] = {
     "mark": _mark,
     "report": _report,
     "die_once": _die,
     "await": _await,
     "raise": _raise,
+    "take": _take,
     "sleep": lambda seconds, report: time.sleep(float(str(seconds))),
     "kill": lambda number, report: os.kill(os.getpid(), int(str(number))),
     # The interpreter's lock is held: no Python code runs, no signal handler either.

@@ -18,6 +18,7 @@ class OutOfMemoryError(RuntimeError):
         (EngineError("busy", "later", retryable=True), "busy", True),
         (MemoryError(), "out_of_memory", False),
         (OutOfMemoryError("CUDA out of memory"), "out_of_memory", False),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), "out_of_memory", False),
         (TooLarge("33 MiB"), "result_too_large", False),
         (Full("no room"), "storage_full", True),
         (IndexError("index out of range in self"), "input_out_of_range", False),

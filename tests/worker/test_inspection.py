@@ -79,7 +79,7 @@ class Overreaching(nn.Module):
 def test_a_model_that_would_read_beyond_its_weights_is_refused() -> None:
     made = program_of(Overreaching(), torch.randn(2, 4))
 
-    with pytest.raises(EngineError, match="400.* expected one for each channel") as caught:
+    with pytest.raises(EngineError, match="expected one for each channel") as caught:
         manifest(made)
 
     assert caught.value.code == "weights_refused"

@@ -3,7 +3,6 @@
 import argparse
 import importlib
 import logging
-import resource
 import signal
 import socket
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from worker.errors import EngineError
 from worker.logs import configure
 from worker.process.channel import Channel, Closed
 from worker.process.handle import device_inside
+from worker.process.memory import limit_memory, make_expendable
 from worker.process.no_alarm import NoAlarm
 from worker.tasks import DESK, Desk
 
@@ -104,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--engine", required=True)
     options = parser.parse_args(arguments)
     die_with_parent(signal.SIGKILL, options.parent)
+    make_expendable()
     # Only the parent decides when a job stops, and it has a signal that cannot be missed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -113,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         assert hello is not None
         settings = Settings.model_validate(hello["settings"])
         configure(settings.log_format)
-        _limit_memory(settings.child_memory_bytes if hello["kind"] == "inspection" else 0)
+        if hello["device"] == "cpu":
+            limit_memory(settings.child_memory_bytes)
         serve(channel, hello, load_engine(options.engine, settings, device_inside(hello["device"])))
     except Closed:
         log.info("event=parent_gone")
@@ -121,12 +123,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # raised by no job, which `tasks` ends, but by an engine that cannot be made here
         log.error("event=no_engine code=%s detail=%s", error.code, error.detail)
         raise SystemExit(1) from None
-
-
-def _limit_memory(bytes: int) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if bytes:
-        resource.setrlimit(resource.RLIMIT_AS, (bytes, bytes))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from store.blobs import Blobs
 from store.connection import connect
@@ -137,6 +139,17 @@ def test_model_when_its_inspection_refuses_it_then_is_rejected_and_so_is_what_wa
 def test_model_when_it_kills_its_inspector_twice_then_is_rejected(bench: Bench) -> None:
     assert inspected(bench, "KilledByInspection")["code"] == "worker_lost"
     assert Jobs(bench.connection, kind="inspection").list()[0][0].attempt == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit it")
+def test_job_when_it_asks_for_too_much_memory_then_fails_and_its_child_lives(bench: Bench) -> None:
+    worker = bench.start(UNITRANK_CHILD_MEMORY_BYTES=str(2**30))
+    child = worker.child()
+    record = bench.ended(bench.submit(["take", 2**31]))
+
+    assert (record.problem or {})["code"] == "out_of_memory"
+    assert worker.child() == child
+    assert Path(f"/proc/{child}/oom_score_adj").read_text().strip() == "1000"
 
 
 def test_result_when_the_store_is_full_then_the_job_fails_and_may_be_sent_again(bench: Bench, tmp_path: Path) -> None:

@@ -1,0 +1,19 @@
+"""How much memory there is for a child."""
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from worker.process import memory
+
+
+@pytest.mark.parametrize(("said", "expected"), [("1000\n", 1000), ("max\n", None), (None, None)])
+def test_memory_when_a_container_has_less_then_that_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str | None, expected: int | None
+) -> None:
+    if said is not None:
+        (tmp_path / "memory.max").write_text(said)
+    monkeypatch.setattr(memory, "CGROUP", tmp_path / "memory.max")
+
+    assert memory.memory_here() == (expected or psutil.virtual_memory().total)
