@@ -40,18 +40,24 @@ class Blobs:
 
         Inside the block `Writer.path` can be read, so that a content is checked before it is stored.
         """
-        self._place.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, name = tempfile.mkstemp(dir=self._place.spool, prefix="incoming-")
-        spooled = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
+        with self.draft() as spooled:
+            with spooled.open("wb") as file:
                 sink = Writer(file, spooled, limit)
                 yield sink
                 file.flush()
                 os.fsync(file.fileno())
             self._place.put(spooled, hex_of(sink.digest))
+
+    @contextmanager
+    def draft(self) -> Iterator[Path]:
+        """An empty local file to write to, gone when the block ends; after a day `sweep` finds what a killed process left."""
+        self._place.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, name = tempfile.mkstemp(dir=self._place.spool, prefix="incoming-")
+        os.close(handle)
+        try:
+            yield Path(name)
         finally:
-            spooled.unlink(missing_ok=True)
+            Path(name).unlink(missing_ok=True)
 
     def path(self, digest: str) -> Path:
         """A local file with this content, never to be written to. Raises NotFound, and Corrupt for a damaged remote."""

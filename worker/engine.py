@@ -1,6 +1,5 @@
 """The seam between a worker's process and what it computes."""
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from api_schemas.datasets import FieldInfo
 from api_schemas.jobs import JobRequest
 from api_schemas.models import Manifest
 from store.blobs import Blobs
+from store.errors import NotFound
 from store.models import ModelRecord
 from store.record import Json
 from store.settings import Settings
@@ -73,7 +73,7 @@ class TorchEngine:
         model, resolved = assignment.model, assignment.resolved
         if model is None or model.clean is None:
             raise EngineError("model_not_ready", "the model that this job was accepted for is not there any more")
-        with open_table(self._blobs.path(resolved["dataset"]["digest"])) as table:
+        with open_table(self._dataset(resolved["dataset"]["digest"])) as table:
             request = assignment.request if resolved.get("checked") else self._fitting(assignment.request, model, table)
             if model.clean not in self._models.digests():
                 report({"done": 0, "total": 0, "unit": "rows", "stage": "loading the model", "eta": None})
@@ -82,8 +82,8 @@ class TorchEngine:
             return self._pipeline.run(request, resolved | {"clean": model.clean}, program, table, report, assignment.id)
 
     def inspect(self, digest: str) -> tuple[str, Json]:
-        with tempfile.TemporaryDirectory(prefix="unitrank-") as folder:
-            cleaned = Path(folder) / "clean.pt2"
+        # where a sweep finds it: a hostile archive may well end this process
+        with self._blobs.draft() as cleaned:
             manifest = self._inspection.inspect(self._blobs.path(digest), cleaned)
             with self._blobs.writer() as writer, cleaned.open("rb") as archive:
                 while piece := archive.read(1 << 20):
@@ -92,6 +92,13 @@ class TorchEngine:
 
     def warm(self) -> list[str]:
         return [self._names.get(digest, digest) for digest in self._models.digests()]
+
+    def _dataset(self, digest: str) -> Path:
+        try:
+            return self._blobs.path(digest)
+        except NotFound as error:
+            # deleted between the look at it and the job's creation, which protects it
+            raise EngineError("dataset_not_found", "the dataset that this job was accepted for is not there any more") from error
 
     def _fitting(self, request: JobRequest, model: ModelRecord, table: Table) -> JobRequest:
         facts = Facts(

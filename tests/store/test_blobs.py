@@ -201,3 +201,12 @@ def test_sweep_removes_what_a_killed_writer_left_and_nothing_newer(blobs: Blobs,
     assert not left.exists()
     assert blobs.exists(digest)
     assert blobs.sweep() == 0
+
+
+def test_draft_when_the_block_ends_or_raises_leaves_nothing(blobs: Blobs, url: str, tmp_path: Path) -> None:
+    with blobs.draft() as path:
+        path.write_bytes(DATA)
+    with pytest.raises(KeyError), blobs.draft() as path:
+        raise KeyError
+
+    assert everything(url, tmp_path) == []

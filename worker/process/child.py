@@ -75,6 +75,8 @@ def open_desk(settings: Settings, hello: Json, engine: Engine) -> Desk:
     connection, hasty = connect(url, COMMIT_PATIENCE), connect(url, 0)
     kept = settings.result_ttl, settings.failure_ttl
     blobs = Blobs.of(settings)
+    # What the child before left, on a machine where no service sweeps.
+    blobs.sweep()
     return Desk(
         worker=hello["name"],
         device=hello["device"],
