@@ -1,7 +1,6 @@
 """The verdict on a ranking, from the drops that it and the random orders cause; plain arithmetic on small arrays."""
 
 from dataclasses import dataclass
-from math import comb
 
 import numpy as np
 
@@ -47,10 +46,15 @@ def choices(n: int, counts: list[int], enough: float) -> int:
     """In how many ways units can be chosen at all counts together; counting stops once there are enough."""
     ways, left = 1, n
     for count, before in zip(counts, [0, *counts], strict=False):
-        ways *= comb(left, count - before)
-        left -= count - before
-        if ways > enough:
-            break
+        chosen = count - before
+        # the binomial coefficient factor by factor: whole, it has a million digits for a large layer
+        fewer = 1
+        for taken in range(min(chosen, left - chosen)):
+            fewer = fewer * (left - taken) // (taken + 1)
+            if ways * fewer > enough:
+                return ways * fewer
+        ways *= fewer
+        left -= chosen
     return ways
 
 

@@ -168,3 +168,8 @@ def test_holm_when_clusters_are_many_then_the_smallest_p_is_multiplied_by_their_
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([0.02]) == [0.02]
     assert holm([None, None]) == [None, None]
+
+
+def test_choices_when_the_layer_is_large_then_counting_stops_once_there_are_enough() -> None:
+    # whole, the number of ways has 241 667 digits
+    assert 20 < choices(802_816, [401_408], 20) <= 20 * 802_816
