@@ -38,12 +38,8 @@ def halve(cluster: Cluster, rule: str, limit: int, table: Table, streams: Stream
 
 def _whole_groups(values: np.ndarray, order: np.ndarray, half: int) -> np.ndarray:
     """Members of groups in seeded order until half of the members are reached."""
-    _, which = np.unique(values, return_inverse=True)
-    chosen: list[np.ndarray] = []
-    size = 0
-    for group in dict.fromkeys(which[order].tolist()):
-        if size >= half:
-            break
-        chosen.append(np.flatnonzero(which == group))
-        size += len(chosen[-1])
-    return np.concatenate(chosen)
+    _, which, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    _, first = np.unique(which[order], return_index=True)
+    groups = np.argsort(first)
+    enough = int(np.searchsorted(np.cumsum(sizes[groups]), half)) + 1
+    return np.flatnonzero(np.isin(which, groups[:enough]))
