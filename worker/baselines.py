@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -40,11 +41,14 @@ def _mean(work: Work, batch: int) -> Baselines:
 
 
 def _cluster_mean(work: Work, batch: int) -> Baselines:
-    means = [_mean_inputs(work, cluster.rows, batch) for cluster in work.clusters]
+    # all stages go cluster by cluster; ten thousand means of images would not fit
+    @lru_cache(maxsize=1)
+    def mean(cluster: int) -> Inputs:
+        return _mean_inputs(work, work.clusters[cluster].rows, batch)
 
     def of(rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
         assert cluster is not None
-        return _choose(x, means[cluster])
+        return _choose(x, mean(cluster))
 
     return Baselines(of, shared=True, grouped=True)
 

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.worker.ablation import plain
 from tests.worker.engine import program_of, rank
+from worker.baselines import find_baselines
 from worker.errors import EngineError
 from worker.program import Program
 
@@ -139,3 +142,20 @@ def test_a_mean_over_many_rows_is_summed_in_float64(total: Program, tmp_path: Pa
 
     want = x[1].astype(np.float64) - x.astype(np.float64).mean(0)
     np.testing.assert_allclose(arrays["examples/gradient_x_delta/all"][1], want, rtol=2e-7)
+
+
+def test_cluster_mean_when_another_cluster_comes_then_the_one_before_is_let_go(total: Program, tmp_path: Path) -> None:
+    request = {"layer": "input", "clusters": {"by": "members", "members": MEMBERS}, "baseline": {"kind": "cluster_mean"}}
+    work = plain.prepared(total, tmp_path, {"x": X}, **request)
+    baselines = find_baselines(work, 4)
+
+    def mean(cluster: int) -> Tensor:
+        rows = work.clusters[cluster].rows
+        return baselines.of(rows, cluster, work.examples.inputs(rows))[0]
+
+    first = ref(mean(0))
+    assert first() is not None
+
+    mean(1)
+
+    assert first() is None
