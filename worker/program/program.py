@@ -94,10 +94,8 @@ class Program:
     def forward(self, inputs: tuple[Tensor, ...], output: str) -> Tensor:
         """One of the model's outputs, without gradients."""
         with torch.no_grad():
-            results = tree_leaves(self.module(*inputs))
-        result = results[list(self.outputs).index(output)]
-        assert isinstance(result, Tensor)
-        return result
+            results = [value for value in tree_leaves(self.module(*inputs)) if isinstance(value, Tensor)]
+        return results[list(self.outputs).index(output)]
 
 
 def _value(name: str, node: fx.Node) -> Value:
