@@ -27,7 +27,7 @@ def of_job(work: Work, entries: list[MethodBase]) -> Iterator[Warn]:
     if work.split.linear and request.target.score in LINEAR_SCORES:
         yield Warn(
             code="last_hidden_layer",
-            detail=f"behind '{work.split.place.layer}' the model is linear: every method that uses h − h′ is exact there, so a "
+            detail=f"behind '{request.layer}' the model is linear: every method that uses h − h′ is exact there, so a "
             "comparison of methods at this layer proves nothing",
         )
     fills = {fill for fill in (request.ablation and request.ablation.fill, request.fidelity and request.fidelity.fill) if fill}

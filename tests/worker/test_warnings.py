@@ -193,3 +193,12 @@ def test_verdict_depends_on_fill_when_a_job_with_the_other_fill_differs_then_jus
 
 def _verdict(cluster: dict[str, Any]) -> str:
     return str(cluster["ablation"]["verdict"])
+
+
+def test_last_hidden_layer_when_two_places_are_one_value_then_the_layer_that_was_asked_for_is_named(tmp_path: Path) -> None:
+    # what leaves '3' is what enters '4', and the split of the graph is made once for both
+    job(tmp_path, ["activation"], layer="4", at="input")
+    summary = job(tmp_path, ["activation"], layer="3")
+
+    (detail,) = [warning["detail"] for warning in summary["warnings"] if warning["code"] == "last_hidden_layer"]
+    assert detail.startswith("behind '3' ")
