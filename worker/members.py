@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -34,6 +35,12 @@ class Members:
         unique, example = np.unique(rows, return_inverse=True)
         order = np.argsort(example, kind="stable")
         return cls(unique, None, example[order], cluster[order], side[order])
+
+    @cached_property
+    def by_cluster(self) -> list[np.ndarray]:
+        """The examples of each cluster."""
+        order = np.argsort(self.cluster, kind="stable")
+        return np.split(self.example[order], np.cumsum(np.bincount(self.cluster))[:-1])
 
     def within(self, start: int, stop: int) -> slice:
         """The memberships of these examples."""

@@ -17,6 +17,7 @@ from worker.attribution import Attribution, MainPass, score_key
 from worker.baselines import find_baselines
 from worker.batches import rows_at_once
 from worker.clusters import find_clusters
+from worker.device import forget_peak
 from worker.examples import Examples
 from worker.fidelity import Errors, FidelityWatch, judge
 from worker.fills import Fills
@@ -38,6 +39,7 @@ def run(
     the cleaned archive. Raises EngineError for what only running it could show, and whatever `report` raises.
     """
     began = monotonic()
+    forget_peak(program.device)
     work = prepare(request, resolved, program, table, report)
     batch = rows_at_once(program)
     entries: list[MethodBase] = [with_spacing(entry, request) for entry in request.methods]

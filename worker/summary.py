@@ -13,6 +13,7 @@ from api_schemas.methods import MethodBase
 from worker import warnings
 from worker.ablation.study import RankingStudy
 from worker.attribution import Attribution, Scored, score_key
+from worker.device import peak_bytes
 from worker.fidelity import spearman
 from worker.statistics import Moments
 from worker.work import Work
@@ -42,8 +43,7 @@ class Outcome:
 
     def members(self, cluster: int) -> np.ndarray:
         """The cluster's examples by their number in the main pass."""
-        members = self.found.members
-        return np.asarray(members.example[members.cluster == cluster])
+        return self.found.members.by_cluster[cluster]
 
 
 def summarise(outcome: Outcome, resolved: Mapping[str, Any], job: str, version: str) -> schema.Result:
@@ -71,7 +71,7 @@ def summarise(outcome: Outcome, resolved: Mapping[str, Any], job: str, version: 
             forward_rows=work.cost.forward_rows,
             backward_rows=work.cost.backward_rows,
             device=str(work.device),
-            peak_bytes=torch.cuda.max_memory_allocated(work.device) if work.device.type == "cuda" else 0,
+            peak_bytes=peak_bytes(work.device),
         ),
         provenance=schema.Provenance(
             seed=request.seed,
