@@ -105,7 +105,8 @@ class MainPass:
         )
         began = perf_counter()
         for start, stop, cluster in self.members.batches(self.batch):
-            self._batch(result, start, stop, cluster, watch)
+            while start < stop:
+                start = self._batch(result, start, min(start + self.batch, stop), cluster, watch)
         self._share(perf_counter() - began, result)
         return result
 
@@ -116,9 +117,27 @@ class MainPass:
         for key, scored in result.scored.items():
             scored.seconds = seconds * weights[key] / sum(weights.values())
 
-    def _batch(self, result: Attribution, start: int, stop: int, cluster: int | None, watch: "Watch | None") -> None:
+    def _batch(self, result: Attribution, start: int, stop: int, cluster: int | None, watch: "Watch | None") -> int:
+        """Takes in a batch; where the next one starts, which is here again, with fewer rows at once, where memory ran out."""
         rows = self.members.rows[start:stop]
-        ends = self._ends(rows, cluster)
+        try:
+            ends = self._ends(rows, cluster)
+            scores = self._walk(rows, ends)
+            if watch is not None:
+                watch.see(rows, cluster, start, stop, ends, scores)
+        except torch.OutOfMemoryError:
+            if self.batch == 1:
+                raise
+            self.batch //= 2
+            return start
+        self._note(result, start, stop, ends)
+        for key, values in scores.items():
+            self._accumulate(result.scored[key], values, start, stop)
+        return stop
+
+    def _note(self, result: Attribution, start: int, stop: int, ends: Ends) -> None:
+        """Writes down what single examples are needed for."""
+        rows = self.members.rows[start:stop]
         result.f[start:stop] = ends.f.double().cpu().numpy()
         result.f_baseline[start:stop] = ends.f_baseline.double().cpu().numpy()
         result.classes[start:stop] = ends.fixed.classes.cpu().numpy()
@@ -130,11 +149,6 @@ class MainPass:
         if ends.input.gradient is not None:
             result.flat[start:stop] = (ends.input.gradient.flatten(1) == 0).all(1).cpu().numpy()
         result.at_baseline[start:stop] = _equal(ends.x, ends.baseline).cpu().numpy()
-        scores = self._walk(rows, ends)
-        for key, values in scores.items():
-            self._accumulate(result.scored[key], values, start, stop)
-        if watch is not None:
-            watch.see(rows, cluster, start, stop, ends, scores)
 
     def _ends(self, rows: np.ndarray, cluster: int | None) -> Ends:
         """The batch at the input and at the baseline, with the gradients that the methods ask for there."""
@@ -173,9 +187,10 @@ class MainPass:
         methods = {key: METHODS[entry.name](entry, batch) for key, entry in self.entries.items()}
         wanted = {key: METHODS[entry.name].points(entry) for key, entry in self.entries.items()}
         for point in self._points(ends):
+            precise = point.precise()
             for key, method in methods.items():
                 if point.alpha in wanted[key]:
-                    method.visit(point)
+                    method.visit(precise)
         return {key: self._units(method) for key, method in methods.items()}
 
     def _units(self, method: Method) -> Tensor:
@@ -213,14 +228,14 @@ class MainPass:
 
     def _accumulate(self, scored: Scored, values: Tensor, start: int, stop: int) -> None:
         chosen = self.members.within(start, stop)
-        slots = torch.from_numpy(2 * self.members.cluster[chosen] + self.members.side[chosen]).to(values.device)
-        positions = torch.from_numpy(self.members.example[chosen] - start).to(values.device)
-        scored.sums.add(slots, values[positions])
+        clusters, positions = self.members.cluster[chosen], self.members.example[chosen] - start
+        scored.sums.add(2 * clusters + self.members.side[chosen], positions, values)
         scored.totals[start:stop] = values.double().sum(1).cpu().numpy()
         if self.work.request.keep_examples:
-            for position, cluster in zip(positions.tolist(), self.members.cluster[chosen].tolist(), strict=True):
+            for position, cluster in zip(positions.tolist(), clusters.tolist(), strict=True):
                 if len(scored.kept[cluster]) < self.work.request.keep_examples:
-                    scored.kept[cluster].append(values[position].cpu())
+                    # a copy: a view of one row would keep the scores of its whole batch
+                    scored.kept[cluster].append(values[position].to("cpu", torch.float32, copy=True))
 
 
 class Watch:

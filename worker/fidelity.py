@@ -60,7 +60,7 @@ class FidelityWatch(Watch):
             h = torch.where(self.work.units.spread(mask), fill, ends.input.h)
             f = self.work.score(self.work.split.tail(h, ends.live), ends.fixed)
         self.work.cost.forward_rows += len(chosen)
-        return np.asarray((ends.f - f).double().cpu().numpy())
+        return np.asarray((ends.f.double() - f.double()).cpu().numpy())
 
 
 @dataclass(frozen=True)

@@ -22,17 +22,23 @@ class Sums:
 
     def __init__(self, slots: int, units: int, device: torch.device) -> None:
         self.sums = torch.zeros(self.POWERS, slots, units, dtype=torch.float64, device=device)
-        self.counts = torch.zeros(slots, dtype=torch.int64, device=device)
+        self.counts = np.zeros(slots, dtype=np.int64)
 
-    def add(self, slots: Int[Tensor, " members"], scores: Float[Tensor, "members units"]) -> None:
-        """Adds each row of scores to its slot."""
-        # by slot and not by index_add_, whose threads cost a small job more than the sums themselves
-        for slot in torch.unique(slots).tolist():
-            s = scores[slots == slot].double()
+    def add(
+        self, slots: Int[np.ndarray, " members"], examples: Int[np.ndarray, " members"], scores: Float[Tensor, "rows units"]
+    ) -> None:
+        """Adds to each member's slot the scores of its example, a row of them; examples may be in many slots."""
+        order = np.argsort(slots, kind="stable")
+        found, sizes = np.unique(slots, return_counts=True)
+        rows = torch.split(torch.from_numpy(examples[order]).to(scores.device), sizes.tolist())
+        # by slot and not by index_add_, whose threads cost a small job more than the sums themselves, and whose order of
+        # adding is nobody's on a GPU
+        for slot, members in zip(found.tolist(), rows, strict=True):
+            s = scores[members].double()
             squares = s * s
             for index, values in enumerate((s, s.abs(), squares, squares * squares)):
                 self.sums[index, slot] += values.sum(0)
-            self.counts[slot] += len(s)
+        self.counts[found] += sizes
 
     def of(self, *slots: int) -> "Moments":
         """The examples of these slots together."""

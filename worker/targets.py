@@ -26,7 +26,8 @@ class Fixed:
 
 
 def logits(output: Float[Tensor, "rows *rest"]) -> Float[Tensor, "rows classes"]:
-    """The output with one column a class; a regression's single value is one column."""
+    """The output in float32 at least, with one column a class; a regression's single value is one column."""
+    output = output.to(torch.promote_types(output.dtype, torch.float32))
     return output.unsqueeze(1) if output.dim() == 1 else output
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tests.worker.engine import program_of, rank
 from worker.program import Program
+from worker.statistics import Sums
 
 RANDOM = np.random.default_rng(3)
 X = RANDOM.normal(size=(41, 6)) + RANDOM.normal(size=6)
@@ -144,3 +145,15 @@ def test_the_order_of_rows_does_not_matter(itself: Program, tmp_path: Path, limi
     for key in straight:
         if not key.startswith("rows"):
             np.testing.assert_allclose(shuffled[key], straight[key], rtol=1e-6, atol=1e-9)
+
+
+def test_sums_when_examples_are_in_many_slots_then_each_slot_sums_its_own() -> None:
+    scores = torch.tensor([[1.0, -2.0], [3.0, 5.0], [-4.0, 0.5]])
+    sums = Sums(4, 2, torch.device("cpu"))
+
+    sums.add(np.array([3, 0, 3, 0, 1, 3]), np.array([0, 0, 1, 2, 2, 2]), scores)
+    sums.add(np.array([1]), np.array([0]), scores)
+
+    assert [sums.of(slot).m for slot in range(4)] == [2, 2, 0, 3]
+    assert [sums.of(slot).s.tolist() for slot in range(4)] == [[-3.0, -1.5], [-3.0, -1.5], [0.0, 0.0], [0.0, 3.5]]
+    assert sums.of(0, 1).squares.tolist() == [34.0, 8.5]

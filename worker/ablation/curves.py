@@ -60,8 +60,7 @@ class Curves:
         distinct, which = self._distinct(tests, positions, counts)
         shared = int(which[: 2 + controls * len(counts)].max()) + 1
         score, right = np.zeros(len(distinct)), np.zeros(len(distinct))
-        for first, stop in self._passes(rows, shared, len(distinct)):
-            f, correct = self._pass(tests, table, [masks[index] for index in distinct[first:stop]])
+        for first, stop, f, correct in self._passes(tests, table, [masks[index] for index in distinct], shared):
             score[first:stop] = f.double().sum(1).cpu().numpy()
             if first == 0:
                 means.magnitude += float(f[0].double().abs().sum())
@@ -91,12 +90,26 @@ class Curves:
                 first.append(index)
         return first, np.array(which)
 
-    def _passes(self, rows: int, shared: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Ranges of masks that go together; the controls by themselves, so that other rankings leave them equal to the bit."""
-        together = max(1, self.batch // rows) if self.work.split.repeatable else 1
-        for begin, end in ((0, shared), (shared, stop)):
-            for first in range(begin, end, together):
-                yield first, min(first + together, end)
+    def _passes(
+        self, tests: Tests, table: Tensor, masks: list[tuple[int, int]], shared: int
+    ) -> Iterator[tuple[int, int, Tensor, Tensor | None]]:
+        """Ranges of masks and what comes of them, fewer together where memory ran out.
+
+        The controls go by themselves, so that other rankings leave them equal to the bit.
+        """
+        first = 0
+        while first < len(masks):
+            together = max(1, self.batch // len(tests.h)) if self.work.split.repeatable else 1
+            stop = min(first + together, shared if first < shared else len(masks))
+            try:
+                found = self._pass(tests, table, masks[first:stop])
+            except torch.OutOfMemoryError:
+                if together == 1:
+                    raise
+                self.batch //= 2
+                continue
+            yield first, stop, *found
+            first = stop
 
     def _pass(
         self, tests: Tests, table: Tensor, chosen: list[tuple[int, int]]

@@ -75,6 +75,7 @@ class Study:
         self.batch = batch
         self.counts, self.fractions = counts_of(request.fractions, work.units.count)
         self.orders = Orders(work.units.count, work.streams)
+        self._curves = Curves(work, batch)
         self._random = [self.orders.random(number) for number in range(request.random)]
         judged = "most" in request.orders and request.random > 0 and bool(self.counts)
         differs = request.check_fill != request.fill and len(work.all_rows()) > 1
@@ -124,7 +125,7 @@ class Study:
         orders, columns = len(positions), len(self.counts)
         means = Means.empty(orders * columns + 2)
         for tests in self._tests(cluster, fill):
-            Curves(self.work, self.batch).add(means, tests, np.stack(positions), self.counts, len(self._random))
+            self._curves.add(means, tests, np.stack(positions), self.counts, len(self._random))
         count = means.examples or np.nan
         score, right = means.score / count, None if means.right is None else means.right / count
         return Tested(

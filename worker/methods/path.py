@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,6 +19,11 @@ class Point:
     alpha: float
     h: Float[Tensor, "rows *place"]
     gradient: Float[Tensor, "rows *place"] | None
+
+    def precise(self) -> "Point":
+        """The same in float32 at least: a sum of many steps has no digit left in half precision."""
+        dtype = torch.promote_types(self.h.dtype, torch.float32)
+        return Point(self.alpha, self.h.to(dtype), None if self.gradient is None else self.gradient.to(dtype))
 
 
 @dataclass(frozen=True)
@@ -59,5 +65,5 @@ def nodes(entry: PathMethod) -> list[float]:
 def gradient_points(entry: PathMethod) -> dict[float, bool]:
     """All nodes; the gradient at those whose interval the rule takes it from."""
     alphas = nodes(entry)
-    used = {"left": alphas[:-1], "right": alphas[1:], "trapezoid": alphas}[entry.rule]
+    used = set({"left": alphas[:-1], "right": alphas[1:], "trapezoid": alphas}[entry.rule])
     return {alpha: alpha in used for alpha in alphas}
