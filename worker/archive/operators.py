@@ -1,7 +1,8 @@
 """What a node may call: an allow-list, long enough for ordinary networks.
 
 Not on it, and why: `from_file` (reads the host's files), `empty*` (memory of other jobs), `set_`, `resize*`, `as_strided*`,
-`_unsafe_*` and storage (beyond a tensor's bounds), random numbers (answers must not change), `item`, `nonzero` and others whose
+`_unsafe_*` and storage (beyond a tensor's bounds), `_upsample_bilinear2d_aa.default` (so is what it writes at a scale of 1e-10;
+torch.export gives `.vec`, which works the scale out), random numbers (answers must not change), `item`, `nonzero` and others whose
 result's size depends on the data, higher-order and custom operators (they carry programs of their own).
 """
 
@@ -76,8 +77,8 @@ upsample_bicubic2d.vec upsample_bilinear2d.default upsample_bilinear2d.vec upsam
 upsample_linear1d.vec upsample_nearest1d.default upsample_nearest1d.vec upsample_nearest2d.default
 upsample_nearest2d.vec upsample_nearest3d.default upsample_nearest3d.vec upsample_trilinear3d.default
 upsample_trilinear3d.vec _upsample_nearest_exact1d.default _upsample_nearest_exact1d.vec
-_upsample_nearest_exact2d.default _upsample_nearest_exact2d.vec _upsample_bilinear2d_aa.default
-_upsample_bilinear2d_aa.vec var.correction var.default var.dim var_mean.correction var_mean.dim view.default
+_upsample_nearest_exact2d.default _upsample_nearest_exact2d.vec _upsample_bilinear2d_aa.vec
+var.correction var.default var.dim var_mean.correction var_mean.dim view.default
 view_as.default _weight_norm.default where.ScalarOther where.ScalarSelf where.self xlogy.Tensor zero_.default
 zeros.default zeros_like.default _assert_scalar.default _assert_tensor_metadata.default
 sym_constrain_range.default sym_constrain_range_for_size.default
