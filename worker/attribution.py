@@ -161,7 +161,7 @@ class MainPass:
             fixed = work.fix(output.detach(), rows)
             f = work.score(output, fixed)
         self._count(len(rows), backward=self.needs[1.0])
-        gradient = torch.autograd.grad(f.sum(), h)[0] if self.needs[1.0] else None
+        gradient = _gradient(f, h) if self.needs[1.0] else None
         baseline = expanded(self.baselines.of(rows, cluster, x), len(rows))
         start, f_baseline = self._at_baseline(baseline, fixed)
         _refuse_non_finite("the model's output", f, f_baseline)
@@ -177,7 +177,7 @@ class MainPass:
             output = split.tail(h, live)
             f = self.work.score(output.expand(rows, *output.shape[1:]) if one else output, fixed)
         self._count(1 if one else rows, backward=gradient, stands_for=rows)
-        slope = torch.autograd.grad(f.sum(), h)[0] if gradient else None
+        slope = _gradient(f, h) if gradient else None
         h = h.detach()
         return Point(0.0, h.expand(rows, *h.shape[1:]) if one else h, slope), f.detach()
 
@@ -216,7 +216,7 @@ class MainPass:
         if needed:
             h = h.detach().requires_grad_()
             f = self.work.score(split.tail(h, live), ends.fixed.repeat(times))
-            gradients = torch.autograd.grad(f.sum(), h)[0].chunk(times)
+            gradients = _gradient(f, h).chunk(times)
         self._count(rows * times, backward=needed)
         return [Point(*values) for values in zip(alphas, h.detach().chunk(times), gradients, strict=True)]
 
@@ -250,6 +250,11 @@ def _between(start: Tensor, end: Tensor, alphas: list[float]) -> Tensor:
     if not end.is_floating_point():
         return end.repeat(len(alphas), *[1] * (end.dim() - 1))
     return torch.cat([start + alpha * (end - start) for alpha in alphas])
+
+
+def _gradient(f: Tensor, h: Tensor) -> Tensor:
+    """∂F/∂h; zeros where F depends on h by comparisons alone, of which no gradient knows."""
+    return torch.autograd.grad(f.sum(), h, materialize_grads=True)[0] if f.requires_grad else torch.zeros_like(h)
 
 
 def _equal(x: Inputs, baseline: Inputs) -> Tensor:

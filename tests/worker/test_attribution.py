@@ -42,6 +42,27 @@ def test_kept_when_an_example_is_kept_then_its_batch_is_not(tmp_path: Path) -> N
         assert kept.untyped_storage().nbytes() == 8 * 4
 
 
+class Gated(nn.Module):
+    """A gate that is open or shut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.fc = nn.Linear(3, 4), nn.Linear(3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x) * (self.gate(x) > 0).float()
+
+
+def test_gradient_when_the_target_depends_on_the_layer_by_comparisons_alone_then_it_is_zero(tmp_path: Path) -> None:
+    request = {"ablation": {"random": 19}, "target": {"class": 1}, "keep_examples": 24}
+
+    summary, arrays = rank(program_of(Gated(), torch.ones(2, 3)), tmp_path, {"x": X}, "gate", METHODS, **request)
+
+    assert not arrays["examples/gradient/all"].any()
+    assert not arrays["examples/conductance/all"].any()
+    assert ("saturated", "gradient") in [(warning["code"], warning["ranking"]) for warning in summary["warnings"]]
+
+
 def _short_of_memory(monkeypatch: pytest.MonkeyPatch, rows: int) -> list[int]:
     """The tail has memory for so many rows; how many it was asked for."""
     asked: list[int] = []
