@@ -78,10 +78,11 @@ class Errors:
 def judge(errors: dict[str, Errors], compare: bool) -> dict[str, FidelityResult]:
     """Each ranking's errors, and where `compare`, how they differ from those of the best other ranking."""
     results = {}
+    mae = {name: float(own.absolute.mean()) for name, own in errors.items()}
     for name, own in errors.items():
-        rival = min((other for other in errors if other != name), key=lambda other: errors[other].absolute.mean(), default=None)
+        rival = min((other for other in errors if other != name), key=lambda other: mae[other], default=None)
         results[name] = FidelityResult(
-            mae=float(own.absolute.mean()),
+            mae=mae[name],
             mae_of_zero=float(np.abs(own.actual).mean()),
             bias=float((own.predicted - own.actual).mean()),
             spearman=spearman(own.predicted, own.actual),
