@@ -43,8 +43,9 @@ COPY --from=service-build --chown=10001:10001 /opt/state /var/lib/unitrank
 WORKDIR /var/lib/unitrank
 USER 10001:10001
 EXPOSE 8000
+# http.client, because urllib asks the proxy that Docker's own configuration may put into every container.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
+    CMD ["python", "-c", "import http.client as h, sys; c = h.HTTPConnection('127.0.0.1', 8000, timeout=2); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
 CMD ["python", "-m", "service"]
 
 FROM ${PYTHON_IMAGE} AS worker

@@ -1,6 +1,8 @@
 """The images, as far as they can be tried without Docker: the Dockerfile's own steps, and what it starts."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -37,6 +39,7 @@ def test_service_image_when_built_then_serves_without_torch(tmp_path: Path, redi
     with _started(image, image.command, settings):
         assert _answer(f"http://127.0.0.1:{port}/healthz").json() == {"status": "ok"}
         assert httpx.get(f"http://127.0.0.1:{port}/v1/jobs", trust_env=False).status_code == 401
+        assert _run(image, _health_check(port), settings | {"http_proxy": "http://127.0.0.1:1"}).returncode == 0
 
 
 def test_worker_image_when_built_then_a_worker_takes_its_place(tmp_path: Path, redis_url: str) -> None:
@@ -76,6 +79,12 @@ def test_compose_when_docker_is_here_then_it_finds_no_mistake() -> None:
     done = subprocess.run([docker, "compose", "config", "--quiet"], cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+def _health_check(port: str) -> list[str]:
+    found = re.search(r"HEALTHCHECK .*\\\n *CMD (\[.*\])", (ROOT / "Dockerfile").read_text())
+    assert found is not None
+    return [str(word).replace("8000", port) for word in json.loads(found[1])]
 
 
 def _built(target: str, folder: Path) -> Stage:
