@@ -115,8 +115,7 @@ class Watch:
 
         self.say("the embedded server ended; it is started again")
         try:
-            server.stop()
-            server.start()
+            server.keep()
         except Embedded as error:
             raise GivenUp(f"the embedded server does not come back: {error}") from error
 

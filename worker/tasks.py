@@ -25,6 +25,8 @@ log = logging.getLogger("unitrank.tasks")
 
 # Progress is written no more often than this.
 REPORT_SECONDS = 0.2
+# Manifests of models that are kept at hand; one can have megabytes.
+MOST_READY = 32
 
 
 @dataclass
@@ -54,6 +56,8 @@ class Desk:
                 return None
             if found.status != "ready":
                 return found
+            if len(self.ready) >= MOST_READY:
+                del self.ready[next(iter(self.ready))]
             self.ready[digest] = found
         return self.ready[digest]
 

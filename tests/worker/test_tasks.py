@@ -158,6 +158,15 @@ def test_job_when_its_model_is_known_then_gets_its_manifest_and_clean_archive(de
     assert (seen.model.clean, seen.model.manifest) == (model.clean, {"layers": []})
 
 
+def test_manifests_when_there_are_many_then_only_the_newest_stay_at_hand(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "MOST_READY", 1)
+    for data in (b"first", b"second"):
+        inspect_model(upload(desk, data))
+        run_job(desk.jobs.create(REQUEST, {"model": {"digest": desk.models.get("m").digest}}).id)
+
+    assert list(desk.ready) == [desk.models.get("m").digest]
+
+
 def test_model_when_it_passes_then_is_ready_and_what_waited_is_queued(desk: Desk) -> None:
     inspection = upload(desk, b"good")
     waiting = desk.jobs.create(REQUEST, waiting_for=[model_key(desk.models.get("m").digest)]).id
