@@ -1,6 +1,7 @@
 """Which records there are, newest first: sorted sets of ids by status and by model. The ids sort by time."""
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import redis
 
@@ -55,11 +56,17 @@ class Listing:
         by_model = [names.records_by_model(self._kind, model) for model in models]
         gone: set[str] = set()
         for index in (*by_status, *by_model):
-            ids = texts(self._redis.zrange(index, 0, oldest - 1))
+            ids = self._oldest(index, oldest)
             expired = set(ids) - self._ledger.glance(ids).keys()
             self._forget(index, expired)
             gone |= expired
         return len(gone)
+
+    def _oldest(self, index: str, count: int) -> Sequence[str]:
+        if self._kind == "inspection":
+            # Digests are in no order of time: any of them, round after round.
+            return texts(cast(list[Any], self._redis.zrandmember(index, count)))  # redis-py types it as a union
+        return texts(self._redis.zrange(index, 0, count - 1))
 
     def _indices(self, record: JobRecord) -> Sequence[str]:
         indices = [names.all_records(self._kind), names.records_by_status(self._kind, record.status)]

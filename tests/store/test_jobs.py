@@ -302,6 +302,17 @@ def test_events_when_the_job_runs_then_tell_every_change_in_order(jobs: Jobs, co
     assert [json.loads(event[b"data"]).get("status") for event in events] == ["queued", "running", None, "succeeded"]
 
 
+def test_inspections_when_expired_then_forgotten_wherever_their_digest_stands(connection: redis.Redis) -> None:
+    inspections = Jobs(connection, kind="inspection")
+    for id in ("a", "b", "c"):
+        inspections.create({}, id=id)
+        inspections.finish(id, inspections.start(id, "w") or 0, "succeeded")
+    connection.delete(names.record("inspection", "c"))
+    forgotten = sum(inspections.forget_expired(1) for _ in range(100))
+
+    assert (forgotten, inspections.count("succeeded")) == (1, 2)
+
+
 def test_jobs_when_the_memory_is_full_then_still_end_and_are_cancelled(jobs: Jobs, connection: redis.Redis) -> None:
     runs, waits = jobs.create({}).id, jobs.create({}).id
     attempt = jobs.start(runs, "a") or 0
