@@ -6,6 +6,7 @@ the error of the quadrature. Cost: `steps` + 1 forward passes and `steps` backwa
 
 from typing import cast
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -26,9 +27,13 @@ class Conductance(Method):
     def visit(self, point: Point) -> None:
         before, self._before = self._before, point
         if before is None:
-            self._total = point.h.new_zeros(point.h.shape)
-            return
-        self._total += slope(self.entry, before, point) * (point.h - before.h)
+            self._total = torch.zeros_like(point.h)
+        else:
+            self._total += slope(self.entry, before, point) * self.step(before, point)
+
+    def step(self, left: Point, right: Point) -> Tensor | float:
+        """What the interval's gradient is multiplied by."""
+        return right.h - left.h
 
     def scores(self) -> Float[Tensor, "rows *place"]:
         return self._total

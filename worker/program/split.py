@@ -128,19 +128,15 @@ def _copy(module: fx.GraphModule, graph: fx.Graph, nodes: list[fx.Node], known: 
 
 def _head(module: fx.GraphModule, start: fx.Node, live: list[fx.Node]) -> fx.GraphModule:
     graph, known = fx.Graph(), dict[fx.Node, fx.Node]()
-    wanted = {start, *live}
-    for node in reversed(module.graph.nodes):
-        if any(user in wanted for user in node.users):
-            wanted.add(node)
-    wanted = _before(wanted, start, live)
+    wanted = _needed(start, live)
     nodes = [node for node in module.graph.nodes if node in wanted or node.op == "placeholder"]
     _copy(module, graph, nodes, known)
     graph.output(tuple(known[node] for node in (start, *live)))
     return fx.GraphModule(module, graph)
 
 
-def _before(wanted: set[fx.Node], start: fx.Node, live: list[fx.Node]) -> set[fx.Node]:
-    """Of these nodes those that `start` or a live value needs."""
+def _needed(start: fx.Node, live: list[fx.Node]) -> set[fx.Node]:
+    """The nodes that `start` or a live value is computed from, and themselves."""
     needed: set[fx.Node] = set()
     waiting = [start, *live]
     while waiting:
@@ -148,7 +144,7 @@ def _before(wanted: set[fx.Node], start: fx.Node, live: list[fx.Node]) -> set[fx
         if node not in needed:
             needed.add(node)
             waiting += node.all_input_nodes
-    return needed & wanted
+    return needed
 
 
 def _tail(module: fx.GraphModule, start: fx.Node, live: list[fx.Node], after: set[fx.Node], output: fx.Node) -> fx.GraphModule:
