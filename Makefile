@@ -21,10 +21,10 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	@rm -f $@
 	@test -x $(BIN)/python || { \
-	  for python in "$(PYTHON)" python3 python3.14 python3.13 python3.12 python3.11; do \
-	    test -n "$$python" && "$$python" -c '$(RECENT)' 2>/dev/null && break; \
+	  for python in $(if $(PYTHON),"$(PYTHON)",python3 python3.14 python3.13 python3.12 python3.11); do \
+	    "$$python" -c '$(RECENT)' 2>/dev/null && break; \
 	  done; \
-	  "$$python" -c '$(RECENT)' 2>/dev/null || { echo 'make: no Python >= 3.11 found; name one: make PYTHON=/path/to/python3' >&2; exit 1; }; \
+	  "$$python" -c '$(RECENT)' 2>/dev/null || { echo 'make: $(or $(PYTHON),python3) is no Python >= 3.11; name one: make PYTHON=/path/to/python3' >&2; exit 1; }; \
 	  echo "making .venv with $$("$$python" --version)"; \
 	  "$$python" -m venv .venv || { rm -rf .venv; exit 1; }; \
 	}

@@ -1,9 +1,12 @@
 """What an operator reads: the pins and the table of settings say what the code says."""
 
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pydantic.fields import FieldInfo
@@ -33,6 +36,18 @@ def test_settings_when_documented_then_the_table_says_what_the_code_says() -> No
     table = "\n".join(["| variable | default | what it is |", "|---|---|---|", *map(_row, Settings.model_fields.items())])
 
     assert table in (ROOT / "docs" / "operations.md").read_text(), f"docs/operations.md should hold:\n{table}"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+def test_install_when_the_named_python_is_none_then_takes_no_other(tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).touch()
+    words = ["make", "--makefile", str(ROOT / "Makefile"), "install", "PYTHON=/no/python"]
+    made = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert made.returncode != 0
+    assert "/no/python is no Python >= 3.11" in made.stderr
+    assert not (tmp_path / ".venv").exists()
 
 
 def _row(entry: tuple[str, FieldInfo]) -> str:
