@@ -39,9 +39,7 @@ class Examples:
             return torch.from_numpy(np.ascontiguousarray(values)).to(self.program.device, dtype)
         tensor = torch.from_numpy(np.ascontiguousarray(_castable(values))).to(self.program.device, dtype)
         tensor = _scale(tensor, self.preprocess)
-        if not torch.isfinite(tensor).all():
-            row = int(rows[int((~torch.isfinite(tensor)).nonzero()[0, 0])])
-            raise EngineError("non_finite", f"field '{field}' is NaN or infinite in row {row}; inputs must be finite")
+        _refuse_non_finite(field, rows, values, tensor)
         return tensor
 
     def labels(self, rows: np.ndarray) -> Tensor | None:
@@ -57,6 +55,17 @@ class Examples:
 def _castable(values: np.ndarray) -> np.ndarray:
     """torch has no unsigned integers wider than 8 bits that it computes with."""
     return values.astype(np.float64) if values.dtype.kind == "u" and values.dtype.itemsize > 1 else values
+
+
+def _refuse_non_finite(field: str, rows: np.ndarray, values: np.ndarray, tensor: Tensor) -> None:
+    """Says whether it was so in the dataset, or has become so on the way into the model."""
+    if torch.isfinite(tensor).all():
+        return
+    first = int((~torch.isfinite(tensor)).nonzero()[0, 0])
+    where, dtype = f"field '{field}' is NaN or infinite in row {rows[first]}", str(tensor.dtype).removeprefix("torch.")
+    if np.isfinite(values[first]).all():
+        raise EngineError("non_finite", f"{where} as preprocessed {dtype}; look at its size, and at scale, mean and std")
+    raise EngineError("non_finite", f"{where}; inputs must be finite")
 
 
 def _scale(tensor: Tensor, preprocess: Preprocess) -> Tensor:

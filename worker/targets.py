@@ -21,9 +21,6 @@ class Fixed:
         """The same for the rows several times over, one full round after another."""
         return Fixed(self.classes.repeat(times), self.rivals.repeat(times))
 
-    def take(self, rows: Tensor) -> "Fixed":
-        return Fixed(self.classes[rows], self.rivals[rows])
-
 
 def logits(output: Float[Tensor, "rows *rest"]) -> Float[Tensor, "rows classes"]:
     """The output in float32 at least, with one column a class; a regression's single value is one column."""

@@ -109,6 +109,16 @@ def test_an_input_that_is_no_number_ends_the_job_with_field_and_row(bad: float, 
     assert caught.value.code == "non_finite"
 
 
+@pytest.mark.parametrize(("x", "preprocess"), [(1e39, {}), (1e38, {"std": 1e-3}), (1.0, {"std": 1e-50})])
+def test_a_number_that_is_too_large_for_the_model_is_told_from_one_that_is_infinite(
+    x: float, preprocess: dict[str, float], dense: Program, tmp_path: Path
+) -> None:
+    with pytest.raises(EngineError, match=r"field 'x' is NaN or infinite in row 0 as preprocessed float32; look") as caught:
+        inputs_of(dense, tmp_path, {"x": np.full((2, 3), x)}, preprocess=preprocess)
+
+    assert caught.value.code == "non_finite"
+
+
 def test_a_row_outside_of_the_job_may_be_no_number(dense: Program, tmp_path: Path) -> None:
     x = RANDOM.normal(size=(6, 3))
     x[4, 1] = np.nan
