@@ -17,6 +17,8 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 def test_readme_when_its_walk_is_followed_then_a_result_comes_back(url: str, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         pytest.skip("no curl here")
+    # the walk is a stranger's, who stands in the clone
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     _run([sys.executable, "-c", _block("python")], tmp_path)
     _run(["sh", "-euc", _block("sh").replace("http://127.0.0.1:8000", url)], tmp_path)
 

@@ -92,6 +92,11 @@ class Bench:
     def running(self, id: str) -> None:
         until(lambda: self.status(id) != "queued", f"{id} runs")
 
+    def idle(self) -> None:
+        """Every worker has closed its last job: a record ends a moment before."""
+        workers = self.connection.smembers("rq:workers")
+        until(lambda: all(self.connection.hget(worker, "state") == b"idle" for worker in workers), "the workers are idle")
+
     def summary(self, id: str) -> Json:
         """What the job's engine said."""
         from store.blobs import Blobs

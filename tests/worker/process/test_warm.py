@@ -124,6 +124,7 @@ def test_job_when_cancelled_in_the_queue_then_never_runs(shared: Bench, tmp_path
 def test_job_when_cancelled_on_its_way_from_the_queue_to_the_child_then_never_runs(shared: Bench, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     shared.summary(shared.submit())
+    shared.idle()
     child = psutil.Process(shared.workers[0].child())
     child.suspend()
     id = shared.submit(["mark", str(mark)])
