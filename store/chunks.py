@@ -23,7 +23,8 @@ class Chunks:
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis = connection
-        self._claim = connection.register_script(files("store").joinpath("claim_chunks.lua").read_text())
+        self._claiming = files("store").joinpath("claim_chunks.lua").read_text()
+        self._claim = connection.register_script(self._claiming)
         self._drop = connection.register_script(files("store").joinpath("drop_chunks.lua").read_text())
 
     def put(self, data: bytes, seconds: int, owner: str) -> str:
@@ -60,7 +61,9 @@ class Chunks:
         with self._redis.pipeline() as pipeline:
             if data:
                 pipeline.set(names.chunk(digest, 0), data, ex=seconds)
-            self._claim(keys=_keys(digest, len(data)), args=[owner, seconds, len(data), "1"], client=pipeline)
+            keys = _keys(digest, len(data))
+            # as text: redis-py asks before each pipeline whether the server still knows a script
+            pipeline.eval(self._claiming, len(keys), *keys, owner, seconds, len(data), "1")
             pipeline.execute()
 
     def _claimed(self, digest: str, size: int, seconds: int, owner: str, complete: str = "") -> bool:

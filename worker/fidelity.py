@@ -95,7 +95,8 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
     """The rank correlation; None for under two values or where one side is constant."""
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
-    return float(stats.spearmanr(a, b).statistic)
+    ranks = [stats.rankdata(values) for values in (a, b)]
+    return float(np.corrcoef(ranks)[0, 1])
 
 
 def _against(own: np.ndarray, name: str, other: np.ndarray) -> dict[str, Any]:

@@ -37,10 +37,11 @@ class Beats:
         self._workers.leave(self._worker.name)
 
     def working_on(self, job: str | None, models: list[str]) -> None:
-        """Tell at once: a running record whose worker says that it does something else is given up."""
+        """Tell what has changed at once: a running record whose worker says for long that it does something else is given up."""
         with self._lock:
-            self._worker = replace(self._worker, job=job, models=models)
-        self._beat()
+            before, self._worker = self._worker, replace(self._worker, job=job, models=models)
+        if self._worker != before:
+            self._beat()
 
     def _run(self) -> None:
         while not self._stop.wait(self._every):

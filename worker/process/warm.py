@@ -78,20 +78,20 @@ class WarmWorker(Worker):
         self.beats = beats
         self._endings = endings
         self._lost_after = math.ceil(seconds.heartbeat + seconds.grace)
+        self._run: SafeJob | None = None
         self._watch: Watch | None = None
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Hand the job to the child, which is there already unless it has just died."""
         self.child.start()
         self._horse_pid = self.child.pid
+        assert isinstance(job, SafeJob)
         assert self.execution is not None
+        self._run = job
         try:
-            # first of all: what follows is done while the child works
             self.child.send({"job": job.id, "execution": self.execution.id})
         except Closed:
             log.warning("event=child_gone worker=%s", self._called)
-        self._watch = self._watch_of(job)
-        self.beats.working_on(self._watch.id, self.child.models)
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """The child's process and 0 when it has done the job, its status as of waitpid(2) when it died.
@@ -99,7 +99,6 @@ class WarmWorker(Worker):
         Raises HorseMonitorTimeoutException after each interval, as RQ's alarm would, for its heartbeats.
         """
         until = time.monotonic() + self.job_monitoring_interval
-        verdict: Verdict | None = None
         while time.monotonic() < until:
             try:
                 message = self.child.receive(POLL_SECONDS)
@@ -108,7 +107,7 @@ class WarmWorker(Worker):
                 return self._bury("stopped" if self._stop_requested else "lost")
             if message is not None and "done" in message:
                 return self._done(message)
-            verdict = self._watch.verdict() if self._watch is not None else None
+            verdict = self._look()
             if verdict is not None:
                 return self._bury(verdict)
         raise HorseMonitorTimeoutException
@@ -140,8 +139,14 @@ class WarmWorker(Worker):
         except redis.exceptions.RedisError as error:
             log.warning("event=left_unnoticed worker=%s error=%s", self._called, error)
 
-    def _watch_of(self, job: Job) -> Watch:
-        assert isinstance(job, SafeJob)
+    def _look(self) -> Verdict | None:
+        """What the record says; most jobs end before the first look, and nobody is told of them."""
+        if self._watch is None and self._run is not None:
+            self._watch = self._watch_of(self._run)
+            self.beats.working_on(self._watch.id, self.child.models)
+        return self._watch.verdict() if self._watch is not None else None
+
+    def _watch_of(self, job: SafeJob) -> Watch:
         try:
             id, attempt = job.record_id, job.attempt
         except Forged as error:
@@ -156,7 +161,7 @@ class WarmWorker(Worker):
             log.warning("event=child_leaves worker=%s pid=%s", self._called, pid)
             self.child.end()
             self.child.start()
-        self._watch = None
+        self._run = self._watch = None
         self.beats.working_on(None, self.child.models)
         return pid, 0, None
 
@@ -165,7 +170,8 @@ class WarmWorker(Worker):
         pid, was_ready = self.child.pid, self.child.ready
         status = self.child.end() or 1
         log.warning("event=child_ended worker=%s pid=%s status=%s because=%s", self._called, pid, status, verdict)
-        watch, self._watch = self._watch, None
+        watch = self._watch or (self._watch_of(self._run) if self._run is not None else None)
+        self._run = self._watch = None
         if watch is not None and not was_ready:
             self._endings.put_back(watch)
             raise SystemExit("the child ends before it can take a job")
