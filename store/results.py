@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypedDict, cast
@@ -20,15 +19,12 @@ from store.errors import Corrupt, Full, TooLarge
 from store.owners import Owners
 from store.record import Json
 from store.replies import texts
-from store.settings import MiB, Settings
+from store.settings import Settings
 
 # Of the server's memory; the rest is for the queue and the records.
 ROOM = 0.9
 # A result is written before its job's record begins to count its time.
 GRACE_SECONDS = 60
-# How long the server's memory is taken for known where so few bytes are asked for.
-LOOK_SECONDS = 1.0
-SMALL = MiB
 
 Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 
@@ -54,7 +50,6 @@ class Results:
         self._seconds = settings.result_ttl + GRACE_SECONDS
         self._chunks = Chunks(connection)
         self._owners = Owners(connection, blobs)
-        self._looked = -math.inf, 0, 0
 
     def put(self, summary: Json, arrays: Arrays) -> Manifest:
         """Store a result; floats as float32, integers as int64. When it raises, nothing is left.
@@ -74,18 +69,10 @@ class Results:
 
     def require_room(self, size: int) -> None:
         """Raises Full where so many bytes more would leave the queue too little memory."""
-        used, limit = self._memory(fresh=size > SMALL)
+        memory = self._redis.info("memory")
+        used, limit = int(memory["used_memory"]), int(memory["maxmemory"])
         if limit and used + size > ROOM * limit:
             raise Full(f"no room for {size} bytes: {used} of {limit} are used, and {ROOM:.0%} may be")
-
-    def _memory(self, *, fresh: bool) -> tuple[int, int]:
-        """Used bytes and their limit; for small results a moment old, because asking takes longer than writing them."""
-        looked, used, limit = self._looked
-        if fresh or time.monotonic() - looked > LOOK_SECONDS:
-            memory = self._redis.info("memory")
-            used, limit = int(memory["used_memory"]), int(memory["maxmemory"])
-            self._looked = time.monotonic(), used, limit
-        return used, limit
 
     def summary(self, manifest: Manifest) -> Json:
         """Raises NotFound once it has expired, and Corrupt."""
