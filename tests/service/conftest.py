@@ -1,6 +1,7 @@
 """The service on a real store, without any worker: a model is ready when a test says so."""
 
 import io
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -75,6 +76,13 @@ def serving(settings: Settings) -> Iterator[Served]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def server(server: EmbeddedServer) -> Iterator[EmbeddedServer]:
+    """A server of the service's own: its reaper writes to it whatever test runs. The other one skips or fails without a binary."""
+    with tempfile.TemporaryDirectory(prefix="unitrank-") as state, EmbeddedServer(Path(state)) as own:
+        yield own
 
 
 @pytest.fixture(scope="session")
