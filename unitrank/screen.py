@@ -70,7 +70,7 @@ def _said(job: Job) -> str:
     if seen is None or job.status != "running":
         return ""
     left = f", about {seen.eta:.0f} s left" if seen.eta is not None else ""
-    return f"{seen.done:,} of {seen.total:,} {seen.unit}{left}"
+    return f"{seen.done:,} of {seen.total:,} {seen.unit}{left}" if seen.total else ""
 
 
 def leaderboard(result: Result) -> Table:
