@@ -84,7 +84,7 @@ def tell(result: Result, output: Path, show: Console) -> None:
     layer = result.layer
     show.print(f"\nWhich of the {layer.count} units of {layer.name} matter for each digit, and does the ranking beat chance?\n")
     show.print(screen.leaderboard(result))
-    show.print("\narea: how fast the score falls when the most important units are replaced first; 1 is the fall with all of them replaced")
+    show.print("\narea: how fast the score falls when the most important units go first; 1: as with all of them gone")
     show.print("prediction error: of the sum of scores against the change of the logit when a tenth of the units is replaced;")
     show.print(f"whoever predicts no change at all has {screen.error_of_nothing(result)}\n")
     show.print(screen.top_units(result))
