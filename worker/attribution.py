@@ -1,7 +1,7 @@
 """The main pass: every example walks its path once, and every method of the job takes what it needs."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -12,9 +12,11 @@ from torch import Tensor
 from api_schemas.methods import MethodBase
 from worker.baselines import Baselines, Inputs
 from worker.errors import EngineError
-from worker.fills import expanded
+from worker.fills import Fills, expanded
 from worker.members import Members
-from worker.methods import METHODS, Batch, Method, Point
+from worker.methods import METHODS, Batch, Ends, Method, Point
+from worker.methods.batch import Notes, gradient_of
+from worker.methods.walk import InputWalk
 from worker.program.split import Live
 from worker.statistics import Sums
 from worker.targets import Fixed
@@ -32,6 +34,7 @@ class Scored:
     totals: np.ndarray
     """The sum of each example's scores."""
     kept: dict[int, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
+    notes: Notes = field(default_factory=Notes)
     seconds: float = 0.0
 
 
@@ -51,32 +54,21 @@ class Attribution:
     """Whether the example is its own baseline."""
 
 
-@dataclass(frozen=True)
-class Ends:
-    """One batch at both ends of its path."""
-
-    x: Inputs
-    baseline: Inputs
-    fixed: Fixed
-    input: Point
-    start: Point
-    f: Tensor
-    f_baseline: Tensor
-    output: Tensor
-    live: Live
-
-
 def score_key(entry: MethodBase) -> str:
-    """The same for entries with the same scores: the statistic and the id do not matter, but noise goes by its id."""
-    return entry.model_dump_json(exclude={"statistic"} if entry.name == "random" else {"statistic", "id"})
+    """The same for entries with the same scores: the statistic and the id do not matter, but the control goes by its id."""
+    excluded = {"statistic"} if entry.name == "random" else {"statistic", "id"}
+    if getattr(entry, "noise", None) is not None and entry.statistic == "rms":
+        excluded = {"id"}  # SmoothGrad's square
+    return entry.model_dump_json(exclude=excluded)
 
 
 class MainPass:
     """Walks all examples; `watch` is shown every batch with its scores (fidelity looks at them there)."""
 
-    def __init__(self, work: Work, baselines: Baselines, entries: list[MethodBase], batch: int) -> None:
+    def __init__(self, work: Work, baselines: Baselines, fills: Fills, entries: list[MethodBase], batch: int) -> None:
         self.work = work
         self.baselines = baselines
+        self.fills = fills
         self.batch = batch
         self.entries = {score_key(entry): entry for entry in entries}
         self.needs: dict[float, bool] = {0.0: False, 1.0: False}
@@ -86,10 +78,11 @@ class MainPass:
         self.members = Members.of(work, baselines.grouped)
 
     def plan(self) -> None:
-        """Announces the stage; a gradient costs two more passes of the tail."""
+        """Announces the stage; a gradient costs two more passes of the tail, and so may every pass of a method's own."""
         split, points = self.work.split, len(self.needs)
-        cost = split.cost + 2 * split.tail_cost * sum(self.needs.values()) / points
-        self.work.meter.plan(STAGE, len(self.members.rows) * points, cost)
+        own = sum(METHODS[entry.name].passes(entry, self.work) for entry in self.entries.values())
+        backward = (sum(self.needs.values()) + own) / (points + own)
+        self.work.meter.plan(STAGE, len(self.members.rows) * (points + own), split.cost + 2 * split.tail_cost * backward)
 
     def run(self, watch: "Watch | None" = None) -> Attribution:
         """Raises EngineError `non_finite` or `class_out_of_range`."""
@@ -111,18 +104,19 @@ class MainPass:
         return result
 
     def _share(self, seconds: float, result: Attribution) -> None:
-        """Splits the time of the pass among the methods by the points that each asked for, a gradient counting twice more."""
+        """Splits the time of the shared path among the methods by the points that each asked for; a gradient counts twice more."""
         asked = {key: METHODS[entry.name].points(entry).values() for key, entry in self.entries.items()}
-        weights = {key: len(points) + 2 * sum(points) for key, points in asked.items()}
+        weights = {key: 1 + len(points) + 2 * sum(points) for key, points in asked.items()}
+        shared = seconds - sum(scored.seconds for scored in result.scored.values())
         for key, scored in result.scored.items():
-            scored.seconds = seconds * weights[key] / sum(weights.values())
+            scored.seconds += shared * weights[key] / sum(weights.values())
 
     def _batch(self, result: Attribution, start: int, stop: int, cluster: int | None, watch: "Watch | None") -> int:
         """Takes in a batch; where the next one starts, which is here again, with fewer rows at once, where memory ran out."""
         rows = self.members.rows[start:stop]
         try:
             ends = self._ends(rows, cluster)
-            scores = self._walk(rows, ends)
+            scores = self._walk(result, rows, cluster, ends)
             if watch is not None:
                 watch.see(rows, cluster, start, stop, ends, scores)
         except torch.OutOfMemoryError:
@@ -161,13 +155,14 @@ class MainPass:
             fixed = work.fix(output.detach(), rows)
             f = work.score(output, fixed)
         self._count(len(rows), backward=self.needs[1.0])
-        gradient = _gradient(f, h) if self.needs[1.0] else None
+        gradient = gradient_of(f, h) if self.needs[1.0] else None
         baseline = expanded(self.baselines.of(rows, cluster, x), len(rows))
-        start, f_baseline = self._at_baseline(baseline, fixed)
+        start, f_baseline, live_baseline = self._at_baseline(baseline, fixed)
         _refuse_non_finite("the model's output", f, f_baseline)
-        return Ends(x, baseline, fixed, Point(1.0, h.detach(), gradient), start, f.detach(), f_baseline, output.detach(), live)
+        here = Point(1.0, h.detach(), gradient)
+        return Ends(x, baseline, fixed, here, start, f.detach(), f_baseline, output.detach(), live, live_baseline)
 
-    def _at_baseline(self, baseline: Inputs, fixed: Fixed) -> tuple[Point, Tensor]:
+    def _at_baseline(self, baseline: Inputs, fixed: Fixed) -> tuple[Point, Tensor, Live]:
         split, rows = self.work.split, len(fixed.classes)
         gradient = self.needs[0.0]
         one = self.baselines.shared and not gradient and all(tensor.is_floating_point() for tensor in baseline)
@@ -177,48 +172,43 @@ class MainPass:
             output = split.tail(h, live)
             f = self.work.score(output.expand(rows, *output.shape[1:]) if one else output, fixed)
         self._count(1 if one else rows, backward=gradient, stands_for=rows)
-        slope = _gradient(f, h) if gradient else None
+        slope = gradient_of(f, h) if gradient else None
         h = h.detach()
-        return Point(0.0, h.expand(rows, *h.shape[1:]) if one else h, slope), f.detach()
+        return Point(0.0, h.expand(rows, *h.shape[1:]) if one else h, slope), f.detach(), live
 
-    def _walk(self, rows: np.ndarray, ends: Ends) -> dict[str, Tensor]:
+    def _walk(self, result: Attribution, rows: np.ndarray, cluster: int | None, ends: Ends) -> dict[str, Tensor]:
         """Shows each method its points in ascending order; the scores of each, one row an example, by unit."""
-        batch = Batch(rows, self.work.streams)
-        methods = {key: METHODS[entry.name](entry, batch) for key, entry in self.entries.items()}
-        wanted = {key: METHODS[entry.name].points(entry) for key, entry in self.entries.items()}
+        methods: dict[str, Method] = {}
+        wanted: dict[str, dict[float, bool]] = {}
+        for key, entry in self.entries.items():
+            notes = result.scored[key].notes
+            batch = Batch(self.work, rows, cluster, ends, self.fills, self.batch, self._count, notes)
+            methods[key], wanted[key] = METHODS[entry.name](entry, batch), METHODS[entry.name].points(entry)
         for point in self._points(ends):
             precise = point.precise()
             for key, method in methods.items():
                 if point.alpha in wanted[key]:
                     method.visit(precise)
-        return {key: self._units(method) for key, method in methods.items()}
+        return {key: self._scores(method, result.scored[key]) for key, method in methods.items()}
 
-    def _units(self, method: Method) -> Tensor:
-        scores = self.work.units.reduce(method.scores())
-        _refuse_non_finite(f"the scores of '{method.entry.id or method.entry.name}'", scores)
+    def _scores(self, method: Method, scored: Scored) -> Tensor:
+        """Raises EngineError that names the ranking."""
+        began, name = perf_counter(), method.entry.id or method.entry.name
+        try:
+            scores = self.work.units.reduce(method.scores())
+            _refuse_non_finite(f"the scores of '{name}'", scores)
+        except EngineError as error:
+            others = [entry.id or entry.name for entry in self.work.request.methods if (entry.id or entry.name) != name]
+            raise error.of(name, others) from error
+        scored.seconds += perf_counter() - began
         return scores
 
     def _points(self, ends: Ends) -> Iterator[Point]:
-        """The path's points; as many of them in one pass as make up a full batch."""
+        """The points of the shared path."""
+        inner = {alpha: need for alpha, need in self.needs.items() if 0.0 < alpha < 1.0}
         yield ends.start
-        inner = sorted(alpha for alpha in self.needs if 0.0 < alpha < 1.0)
-        together = max(1, self.batch // len(ends.f))
-        for first in range(0, len(inner), together):
-            yield from self._inner(inner[first : first + together], ends)
+        yield from InputWalk(self.work, ends.fixed, self.batch, self._count, "float32", ends.baseline, ends.x).points(inner)
         yield ends.input
-
-    def _inner(self, alphas: list[float], ends: Ends) -> list[Point]:
-        rows, times, split = len(ends.f), len(alphas), self.work.split
-        inputs = tuple(_between(start, end, alphas) for start, end in zip(ends.baseline, ends.x, strict=True))
-        h, live = split.head(inputs)
-        needed = any(self.needs[alpha] for alpha in alphas)
-        gradients: Sequence[Tensor | None] = [None] * times
-        if needed:
-            h = h.detach().requires_grad_()
-            f = self.work.score(split.tail(h, live), ends.fixed.repeat(times))
-            gradients = _gradient(f, h).chunk(times)
-        self._count(rows * times, backward=needed)
-        return [Point(*values) for values in zip(alphas, h.detach().chunk(times), gradients, strict=True)]
 
     def _count(self, rows: int, *, backward: bool, stands_for: int | None = None) -> None:
         """After every pass: this is also where a cancelled job stops."""
@@ -243,18 +233,6 @@ class Watch:
 
     def see(self, rows: np.ndarray, cluster: int | None, start: int, stop: int, ends: Ends, scores: dict[str, Tensor]) -> None:
         """One batch: examples `start` to `stop` of the pass, both ends of their paths, and each method's scores by unit."""
-
-
-def _between(start: Tensor, end: Tensor, alphas: list[float]) -> Tensor:
-    """The path's points at these α, one full round of examples after another; integers stay as they are."""
-    if not end.is_floating_point():
-        return end.repeat(len(alphas), *[1] * (end.dim() - 1))
-    return torch.cat([start + alpha * (end - start) for alpha in alphas])
-
-
-def _gradient(f: Tensor, h: Tensor) -> Tensor:
-    """∂F/∂h; zeros where F depends on h by comparisons alone, of which no gradient knows."""
-    return torch.autograd.grad(f.sum(), h, materialize_grads=True)[0] if f.requires_grad else torch.zeros_like(h)
 
 
 def _equal(x: Inputs, baseline: Inputs) -> Tensor:

@@ -16,11 +16,18 @@ class EngineError(WorkerError):
     `code` is stable; `detail` says what was wrong, what was got and what would be right.
     """
 
-    def __init__(self, code: str, detail: str, *, retryable: bool = False) -> None:
+    def __init__(self, code: str, detail: str, *, retryable: bool = False, ranking: str | None = None) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.retryable = retryable
+        self.ranking = ranking
+        """The one that failed, where it was one of them."""
+
+    def of(self, ranking: str, others: list[str]) -> "EngineError":
+        """The same error as that of one ranking, with what to do for the others, whose scores are given up with it."""
+        advice = f"; ask again without '{ranking}' for {', '.join(repr(other) for other in others)}" if others else ""
+        return EngineError(self.code, f"ranking '{ranking}': {self.detail}{advice}", retryable=self.retryable, ranking=ranking)
 
 
 class Cancelled(WorkerError):

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from api_schemas.ablation import Fidelity
 from api_schemas.results import Difference, FidelityResult
-from worker.attribution import Ends, Watch
+from worker.attribution import Watch
 from worker.fills import Fills
+from worker.methods import Ends
 from worker.work import Work
 
 LEVEL = 0.95

@@ -45,7 +45,7 @@ def run(
     entries: list[MethodBase] = [with_spacing(entry, request) for entry in request.methods]
     baselines = find_baselines(work, batch)
     fills = Fills(work, baselines, batch)
-    main = MainPass(work, baselines, entries, batch)
+    main = MainPass(work, baselines, fills, entries, batch)
     study = Study(work, request.ablation, fills, batch) if request.ablation else None
     main.plan()
     if study:

@@ -14,6 +14,7 @@ from tests.worker.ablation.plain import prepared
 from tests.worker.engine import program_of, rank
 from worker.attribution import Attribution, MainPass
 from worker.baselines import find_baselines
+from worker.fills import Fills
 from worker.program import Program, Split
 from worker.program.split import Live
 
@@ -29,7 +30,8 @@ def curved() -> Program:
 
 def attribution(folder: Path, **request: Any) -> Attribution:
     work = prepared(curved(), folder, {"x": X}, layer="1", methods=METHODS, inputs={"input": "x"}, **request)
-    main = MainPass(work, find_baselines(work, 12), list(work.request.methods), 12)
+    baselines = find_baselines(work, 12)
+    main = MainPass(work, baselines, Fills(work, baselines, 12), list(work.request.methods), 12)
     main.plan()
     return main.run()
 

@@ -1,9 +1,12 @@
 """Methods: how each unit gets its score, one class each, one table of all."""
 
+from worker.methods.batch import Batch, Ends, Point
 from worker.methods.conductance import Conductance
 from worker.methods.ends import Activation, Gradient, GradientXActivation, GradientXDelta
+from worker.methods.grad_cam import GradCam
+from worker.methods.integrated_gradients import IntegratedGradients
 from worker.methods.internal_influence import InternalInfluence
-from worker.methods.path import Batch, Method, Point
+from worker.methods.method import Method
 from worker.methods.random import Random
 
 METHODS: dict[str, type[Method]] = {
@@ -13,7 +16,9 @@ METHODS: dict[str, type[Method]] = {
     "gradient_x_delta": GradientXDelta,
     "conductance": Conductance,
     "internal_influence": InternalInfluence,
+    "integrated_gradients": IntegratedGradients,
+    "grad_cam": GradCam,
     "random": Random,
 }
 
-__all__ = ["METHODS", "Batch", "Method", "Point"]
+__all__ = ["METHODS", "Batch", "Ends", "Method", "Point"]

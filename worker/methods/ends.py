@@ -3,8 +3,13 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from api_schemas.methods import MethodBase
-from worker.methods.path import Method, Point
+from api_schemas.methods import Gradient as GradientSchema
+from api_schemas.methods import GradientXActivation as GradientXActivationSchema
+from api_schemas.methods import MethodBase, Noise
+from worker.methods.batch import Point
+from worker.methods.method import Method
+from worker.methods.smoothing import smoothed
+from worker.work import Work
 
 
 class Activation(Method):
@@ -22,33 +27,37 @@ class Activation(Method):
 
 
 class Gradient(Method):
-    """s = ∂F/∂h (arXiv:1312.6034). Complete: no. Cost: one forward and one backward pass."""
+    """s = ∂F/∂h (arXiv:1312.6034). Complete: no. Cost: one forward and one backward pass; with noise as many as samples."""
 
     @classmethod
     def points(cls, entry: MethodBase) -> dict[float, bool]:
-        return {1.0: True}
-
-    def visit(self, point: Point) -> None:
-        assert point.gradient is not None
-        self._gradient = point.gradient
-
-    def scores(self) -> Float[Tensor, "rows *place"]:
-        return self._gradient
-
-
-class GradientXActivation(Method):
-    """s = h · ∂F/∂h (arXiv:1605.01713). Complete: no. Cost: one forward and one backward pass."""
+        return {1.0: _smooth(entry) is None}
 
     @classmethod
-    def points(cls, entry: MethodBase) -> dict[float, bool]:
-        return {1.0: True}
+    def passes(cls, entry: MethodBase, work: Work) -> int:
+        noise = _smooth(entry)
+        return noise.samples if noise else 0
 
     def visit(self, point: Point) -> None:
-        assert point.gradient is not None
-        self._product = point.h * point.gradient
+        self._point = point
 
     def scores(self) -> Float[Tensor, "rows *place"]:
-        return self._product
+        return self.gradient()
+
+    def gradient(self) -> Float[Tensor, "rows *place"]:
+        """At the input, or averaged over noisy inputs."""
+        noise = _smooth(self.entry)
+        if noise is not None:
+            return smoothed(self.batch, noise, squared=self.entry.statistic == "rms")
+        assert self._point.gradient is not None
+        return self._point.gradient
+
+
+class GradientXActivation(Gradient):
+    """s = h · ∂F/∂h (arXiv:1605.01713); noise is for the gradient alone. Complete: no. Cost: as gradient."""
+
+    def scores(self) -> Float[Tensor, "rows *place"]:
+        return self._point.h * self.gradient()
 
 
 class GradientXDelta(Method):
@@ -67,3 +76,8 @@ class GradientXDelta(Method):
 
     def scores(self) -> Float[Tensor, "rows *place"]:
         return self._product
+
+
+def _smooth(entry: MethodBase) -> Noise | None:
+    assert isinstance(entry, GradientSchema | GradientXActivationSchema)
+    return entry.noise

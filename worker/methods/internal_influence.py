@@ -3,12 +3,14 @@
 s = ∫ ∂F/∂h dα along x′ → x (arXiv:1802.03788). Complete: no. Cost: as conductance.
 """
 
-from worker.methods.conductance import Conductance
-from worker.methods.path import Point
+from worker.methods.batch import Point
+from worker.methods.path import Along
+from worker.methods.sums import length
 
 
-class InternalInfluence(Conductance):
+class InternalInfluence(Along):
     """The same sum as conductance with the length of the interval in place of the change of h."""
 
-    def step(self, left: Point, right: Point) -> float:
-        return right.alpha - left.alpha
+    @staticmethod
+    def step(left: Point, right: Point) -> float:
+        return length(left, right)

@@ -1,69 +1,64 @@
-"""The points of the straight path from the baseline to the input, and the rules that weigh them."""
+"""What the methods along a straight path share: the points that a job walks once for all of them, or a walk of their own."""
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from abc import abstractmethod
+from typing import ClassVar, cast
 
-import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from api_schemas.methods import MethodBase, PathMethod
-from worker.streams import Streams
+from worker.methods.batch import Batch, Point
+from worker.methods.method import Method
+from worker.methods.refinement import Refinement
+from worker.methods.sums import PathSum, gradient_points
+from worker.methods.walk import InputWalk, Walk
+from worker.work import Work
 
 
-@dataclass(frozen=True)
-class Point:
-    """One point of the path: α, the place's value there, and the gradient of F where a method asked for it."""
+class Along(Method):
+    """A sum along a path. Steps that are doubled, and passes that are rounded, are walked apart from the shared path."""
 
-    alpha: float
-    h: Float[Tensor, "rows *place"]
-    gradient: Float[Tensor, "rows *place"] | None
-
-    def precise(self) -> "Point":
-        """The same in float32 at least: a sum of many steps has no digit left in half precision."""
-        dtype = torch.promote_types(self.h.dtype, torch.float32)
-        return Point(self.alpha, self.h.to(dtype), None if self.gradient is None else self.gradient.to(dtype))
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Which examples are on the path."""
-
-    rows: np.ndarray
-    """Their numbers in the dataset."""
-    streams: Streams
-
-
-class Method(ABC):
-    """The scores of one batch, gathered while the path is walked from α = 0 to α = 1."""
+    own_path: ClassVar[bool] = False
+    """Whether the path is another than that of the model's inputs."""
 
     def __init__(self, entry: MethodBase, batch: Batch) -> None:
-        self.entry = entry
-        self.batch = batch
+        super().__init__(entry, batch)
+        self.method = cast(PathMethod, entry)  # the tables pair this class with that schema
+        self._sum = PathSum(self.method, self.step)
 
     @classmethod
-    @abstractmethod
     def points(cls, entry: MethodBase) -> dict[float, bool]:
-        """Each α that the method must see, and whether it needs the gradient there."""
+        method = cast(PathMethod, entry)
+        return {0.0: False, 1.0: False} if cls._alone(method) else gradient_points(method)
 
+    @classmethod
+    def passes(cls, entry: MethodBase, work: Work) -> int:
+        method = cast(PathMethod, entry)
+        return method.steps + 1 if cls._alone(method) else 0
+
+    @classmethod
+    def _alone(cls, method: PathMethod) -> bool:
+        return cls.own_path or method.tolerance is not None or method.precision != "float32"
+
+    @staticmethod
     @abstractmethod
+    def step(left: Point, right: Point) -> Tensor | float:
+        """What the interval's gradient is multiplied by."""
+
+    def walk(self) -> Walk:
+        """The path of the model's inputs."""
+        batch, ends = self.batch, self.batch.ends
+        return InputWalk(batch.work, ends.fixed, batch.size, batch.count, self.method.precision, ends.baseline, ends.x)
+
     def visit(self, point: Point) -> None:
-        """Takes in one of its points; they come in ascending order."""
+        if not self._alone(self.method):
+            self._sum.take(point)
 
-    @abstractmethod
     def scores(self) -> Float[Tensor, "rows *place"]:
-        """The score of each element of the place for each example."""
-
-
-def nodes(entry: PathMethod) -> list[float]:
-    """The ends of the path's intervals: α = t or α = t³ for t = 0, 1/n … 1."""
-    power = 3 if entry.spacing == "cubic" else 1
-    return [(step / entry.steps) ** power for step in range(entry.steps + 1)]
-
-
-def gradient_points(entry: PathMethod) -> dict[float, bool]:
-    """All nodes; the gradient at those whose interval the rule takes it from."""
-    alphas = nodes(entry)
-    used = set({"left": alphas[:-1], "right": alphas[1:], "trapezoid": alphas}[entry.rule])
-    return {alpha: alpha in used for alpha in alphas}
+        if not self._alone(self.method):
+            return self._sum.total
+        if self.method.tolerance is not None:
+            return Refinement(self.method, self.step, self.batch).scores(self.walk())
+        for point in self.walk().points(gradient_points(self.method)):
+            self._sum.take(point.precise())
+        return self._sum.total

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from api_schemas.methods import MethodBase
-from worker.methods.path import Method, Point
+from worker.methods.method import Method
 
 
 class Random(Method):
@@ -14,13 +14,10 @@ class Random(Method):
 
     @classmethod
     def points(cls, entry: MethodBase) -> dict[float, bool]:
-        return {1.0: False}
-
-    def visit(self, point: Point) -> None:
-        self._like = point.h
+        return {}
 
     def scores(self) -> Float[Tensor, "rows *place"]:
-        shape = self._like.shape[1:]
-        name = self.entry.id or self.entry.name
-        noise = [self.batch.streams.generator("noise", name, int(row)).standard_normal(shape) for row in self.batch.rows]
-        return torch.from_numpy(np.stack(noise)).to(self._like)
+        like = self.batch.ends.input.h
+        name, streams = self.entry.id or self.entry.name, self.batch.work.streams
+        noise = [streams.generator("noise", name, int(row)).standard_normal(like.shape[1:]) for row in self.batch.rows]
+        return torch.from_numpy(np.stack(noise)).to(like)

@@ -1,0 +1,36 @@
+"""What every method is: the scores of one batch, from points of a shared path or from passes of its own."""
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float
+from torch import Tensor
+
+from api_schemas.methods import MethodBase
+from worker.methods.batch import Batch, Point
+from worker.work import Work
+
+
+class Method(ABC):
+    """The scores of one batch, gathered while the path of the inputs is walked from α = 0 to α = 1, and after it."""
+
+    def __init__(self, entry: MethodBase, batch: Batch) -> None:
+        self.entry = entry
+        self.batch = batch
+
+    @classmethod
+    @abstractmethod
+    def points(cls, entry: MethodBase) -> dict[float, bool]:
+        """Each α of the shared path that the method must see, and whether it needs the gradient there."""
+
+    @classmethod
+    def passes(cls, entry: MethodBase, work: Work) -> int:
+        """Rows of its own that an example sends through the model, besides those of the shared path."""
+        return 0
+
+    def visit(self, point: Point) -> None:
+        """Takes in one of its points; they come in ascending order."""
+        return
+
+    @abstractmethod
+    def scores(self) -> Float[Tensor, "rows *place"]:
+        """The score of each element of the place for each example."""

@@ -1,0 +1,106 @@
+"""Walks a batch along a straight path: of the inputs, or of the place's own values."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from worker.baselines import Inputs
+from worker.methods.batch import Count, Point, gradient_of
+from worker.methods.precision import Precision, computing
+from worker.program.split import Live
+from worker.targets import Fixed
+from worker.work import Work
+
+
+@dataclass(frozen=True)
+class Walk(ABC):
+    """Runs a batch at any points of its path, as many of them in one pass as make up a full batch."""
+
+    work: Work
+    fixed: Fixed
+    size: int
+    """Rows that go through the model at once."""
+    count: Count
+    precision: Precision
+
+    def points(self, needs: Mapping[float, bool]) -> Iterator[Point]:
+        """The path's points in ascending order; `needs` says of each α whether the gradient is wanted there."""
+        alphas = sorted(needs)
+        together = max(1, self.size // len(self.fixed.classes))
+        for first in range(0, len(alphas), together):
+            chosen = alphas[first : first + together]
+            yield from self._pass(chosen, any(needs[alpha] for alpha in chosen))
+
+    @abstractmethod
+    def at(self, alphas: Sequence[float]) -> tuple[Tensor, Live]:
+        """h at these α, one full round of examples after another, and the live values beside it."""
+
+    @abstractmethod
+    def of(self, positions: Tensor) -> "Walk":
+        """The same for some of the examples."""
+
+    def _pass(self, alphas: Sequence[float], backward: bool) -> list[Point]:
+        times = len(alphas)
+        gradients: Sequence[Tensor | None] = [None] * times
+        with computing(self.precision, self.work.device):
+            h, live = self.at(alphas)
+            if backward:
+                h = h.detach().requires_grad_()
+                f = self.work.score(self.work.split.tail(h, live), self.fixed.repeat(times))
+                gradients = gradient_of(f, h).chunk(times)
+        self.count(len(h), backward=backward)
+        return [Point(*values) for values in zip(alphas, h.detach().chunk(times), gradients, strict=True)]
+
+    def _fixed_of(self, positions: Tensor) -> Fixed:
+        return Fixed(self.fixed.classes[positions], self.fixed.rivals[positions])
+
+
+@dataclass(frozen=True)
+class InputWalk(Walk):
+    """The path x′ → x of the model's inputs; integers stay as they are."""
+
+    start: Inputs
+    end: Inputs
+
+    def at(self, alphas: Sequence[float]) -> tuple[Tensor, Live]:
+        pairs = zip(self.start, self.end, strict=True)
+        return self.work.split.head(tuple(_between(start, end, alphas) for start, end in pairs))
+
+    def of(self, positions: Tensor) -> "Walk":
+        chosen = [tuple(tensor[positions] for tensor in inputs) for inputs in (self.start, self.end)]
+        return replace(self, fixed=self._fixed_of(positions), start=chosen[0], end=chosen[1])
+
+
+@dataclass(frozen=True)
+class PlaceWalk(Walk):
+    """The path h′ → h in the place's own space; what goes around the place stays as it is at x."""
+
+    x: Inputs
+    live: Live
+    """At x."""
+    start: Tensor
+    end: Tensor
+
+    def points(self, needs: Mapping[float, bool]) -> Iterator[Point]:
+        # live values whose batch is folded into another size cannot be repeated: one point a pass
+        walk = self if self.work.split.repeatable else replace(self, size=1)
+        return super(PlaceWalk, walk).points(needs)
+
+    def at(self, alphas: Sequence[float]) -> tuple[Tensor, Live]:
+        return torch.cat([self.start + alpha * (self.end - self.start) for alpha in alphas]), self.live
+
+    def of(self, positions: Tensor) -> "Walk":
+        x = tuple(tensor[positions] for tensor in self.x)
+        _, live = self.work.split.head(x)
+        fixed = self._fixed_of(positions)
+        return replace(self, fixed=fixed, x=x, live=live, start=self.start[positions], end=self.end[positions])
+
+
+def _between(start: Tensor, end: Tensor, alphas: Sequence[float]) -> Tensor:
+    """The path's points at these α, one full round of examples after another; integers stay as they are."""
+    if not end.is_floating_point():
+        return end.repeat(len(alphas), *[1] * (end.dim() - 1))
+    return torch.cat([start + alpha * (end - start) for alpha in alphas])
