@@ -141,6 +141,11 @@ class Ranking(Schema):
     clusters: dict[str, ClusterRanking]
     overall: Overall | None = None
     fidelity: FidelityResult | None = None
+    options: dict[str, Any] = Field(
+        {},
+        description="What the method settled while it ran: `steps` that a tolerance needed, operations of the model that took "
+        "`quadrature` or a plain `derivative`.",
+    )
     seconds: float = Field(description="The ranking's share of the job: of the passes by its points, of the study in equal parts.")
 
 

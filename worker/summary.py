@@ -110,6 +110,7 @@ def _ranking(outcome: Outcome, entry: MethodBase) -> schema.Ranking:
         },
         overall=study.overall if study else None,
         fidelity=outcome.fidelity.get(entry.id),
+        options=outcome.scored(entry).notes.options(),
         seconds=outcome.scored(entry).seconds + (study.seconds if study else 0.0),
     )
 
@@ -194,6 +195,7 @@ def _warnings(outcome: Outcome, rankings: list[schema.Ranking]) -> list[schema.W
         for entry, ranking in zip(entries, rankings, strict=True):
             found += warnings.of_ranking(work, index, entry, outcome.moments(entry, index), ranking.clusters[cluster.name])
     for entry in entries:
+        found += warnings.of_method(entry, outcome.scored(entry).notes)
         study = outcome.studies.get(entry.id or "")
         if study:
             found += warnings.of_fill(work, entry, study)

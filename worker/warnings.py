@@ -8,12 +8,13 @@ from api_schemas.methods import MethodBase
 from api_schemas.results import ClusterRanking, Warn
 from worker.ablation.study import RankingStudy
 from worker.attribution import Attribution
+from worker.methods.batch import Notes
 from worker.statistics import Moments
 from worker.targets import LINEAR_SCORES
 from worker.work import Work
 
 CANCELLATION = 0.6
-AT_THE_INPUT = frozenset({"gradient", "gradient_x_activation", "gradient_x_delta"})
+AT_THE_INPUT = frozenset({"gradient", "gradient_x_activation", "gradient_x_delta", "grad_cam"})
 
 
 def of_job(work: Work, entries: list[MethodBase]) -> Iterator[Warn]:
@@ -61,7 +62,7 @@ def of_cluster(work: Work, found: Attribution, cluster: int, members: np.ndarray
     flat = int(found.flat[members].sum())
     if 2 * flat > len(members):
         for entry in entries:
-            if entry.name in AT_THE_INPUT:
+            if entry.name in AT_THE_INPUT and getattr(entry, "noise", None) is None:
                 yield Warn(
                     code="saturated",
                     detail=f"the gradient is exactly zero for {flat} of {len(members)} examples; "
@@ -93,6 +94,12 @@ def of_ranking(work: Work, cluster: int, entry: MethodBase, moments: Moments, re
             cluster=name,
             ranking=entry.id,
         )
+
+
+def of_method(entry: MethodBase, notes: Notes) -> Iterator[Warn]:
+    """What the method itself found out while it ran."""
+    for code, detail in notes.warnings:
+        yield Warn(code=code, detail=detail, ranking=entry.id)
 
 
 def of_fill(work: Work, entry: MethodBase, study: RankingStudy) -> Iterator[Warn]:

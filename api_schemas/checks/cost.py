@@ -7,7 +7,7 @@ from typing import Any
 from api_schemas.checks.facts import Facts, cluster_count, layer_of, place_of, row_count, unit_count
 from api_schemas.checks.size import counts_of
 from api_schemas.jobs import JobRequest
-from api_schemas.methods import MethodBase, PathMethod
+from api_schemas.methods import Gradient, GradientXActivation, MethodBase, PathMethod
 
 BACKWARD = 2.0
 """A backward pass costs about two forward passes."""
@@ -42,16 +42,30 @@ def _once(method: MethodBase, tail: float) -> tuple[Hashable, float]:
     return "gradient", (1.0 + BACKWARD) * tail
 
 
+def _smoothed(method: Gradient | GradientXActivation, tail: float) -> tuple[Hashable, float]:
+    if method.noise is None:
+        return _once(method, tail)
+    return method.id, method.noise.samples * (1.0 + BACKWARD * tail)
+
+
 def _path(method: PathMethod, tail: float) -> tuple[Hashable, float]:
-    return ("path", method.steps, method.spacing), (method.steps + 1) * (1.0 + BACKWARD * tail)
+    alone = method.tolerance is not None or method.precision != "float32"
+    return method.id if alone else ("path", method.steps, method.spacing), (method.steps + 1) * (1.0 + BACKWARD * tail)
+
+
+def _own_path(method: PathMethod, tail: float) -> tuple[Hashable, float]:
+    return method.id, (method.steps + 1) * (1.0 + BACKWARD) * tail
 
 
 # Each function takes the method of its own line, which no annotation of a dict can say.
 COSTS: dict[str, Callable[[Any, float], tuple[Hashable, float]]] = {
     "activation": _nothing,
     "random": _nothing,
+    "gradient": _smoothed,
+    "gradient_x_activation": _smoothed,
     "conductance": _path,
     "internal_influence": _path,
+    "integrated_gradients": _own_path,
 }
 """Method → what it shares with others, and its passes; any method that is not here takes one gradient."""
 

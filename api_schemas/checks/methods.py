@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from api_schemas.checks.facts import Facts, Flaw, kind_of
+from api_schemas.checks.facts import Facts, Flaw, kind_of, layer_of
 from api_schemas.jobs import JobRequest
 from api_schemas.methods import PathMethod
 
@@ -33,3 +33,16 @@ def paths_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
             what = f"input {fixed[0].name!r} is {fixed[0].dtype}"
             detail = f"method {method.name!r} follows a straight path of the inputs, and {what}"
             yield Flaw(f"/methods/{index}", "method_not_applicable", detail)
+
+
+def tolerances_can_be_met(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    """Where some ways go around the place, its scores do not sum to the change of the output however many steps there are."""
+    layer = layer_of(request, facts.manifest) if facts.manifest else None
+    if layer is None or (layer.cut if request.at == "output" else layer.input_cut is not False):
+        return
+    for index, method in enumerate(request.methods):
+        if isinstance(method, PathMethod) and method.tolerance is not None:
+            detail = (
+                f"the {request.at} of layer {layer.name!r} is no cut: scores do not sum to the change; give `steps` instead"
+            )
+            yield Flaw(f"/methods/{index}/tolerance", "method_not_applicable", detail)

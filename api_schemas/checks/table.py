@@ -22,6 +22,7 @@ CHECKS: list[Check] = [
     methods.ids_are_distinct,
     methods.gradients_exist,
     methods.paths_exist,
+    methods.tolerances_can_be_met,
     clusters.field_names_clusters,
     clusters.labels_name_clusters,
     clusters.members_exist,
