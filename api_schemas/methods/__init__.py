@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from api_schemas.base import Schema
 from api_schemas.methods.base import MethodBase, RankingId, Statistic
+from api_schemas.methods.deeplift import DeepLift
 from api_schemas.methods.ends import Activation, GradCam, Gradient, GradientXActivation, GradientXDelta, Noise, Random
 from api_schemas.methods.path import Conductance, IntegratedGradients, InternalInfluence, PathMethod
 
@@ -17,6 +18,7 @@ METHODS: dict[str, type[MethodBase]] = {
     "conductance": Conductance,
     "internal_influence": InternalInfluence,
     "integrated_gradients": IntegratedGradients,
+    "deeplift": DeepLift,
     "grad_cam": GradCam,
     "random": Random,
 }
@@ -36,6 +38,7 @@ Method = Annotated[
         | Conductance
         | InternalInfluence
         | IntegratedGradients
+        | DeepLift
         | GradCam
         | Random,
         Field(discriminator="name"),
@@ -97,6 +100,7 @@ __all__ = [
     "METHODS",
     "Activation",
     "Conductance",
+    "DeepLift",
     "GradCam",
     "Gradient",
     "GradientXActivation",

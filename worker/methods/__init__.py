@@ -2,6 +2,7 @@
 
 from worker.methods.batch import Batch, Ends, Point
 from worker.methods.conductance import Conductance
+from worker.methods.deeplift import DeepLift
 from worker.methods.ends import Activation, Gradient, GradientXActivation, GradientXDelta
 from worker.methods.grad_cam import GradCam
 from worker.methods.integrated_gradients import IntegratedGradients
@@ -17,6 +18,7 @@ METHODS: dict[str, type[Method]] = {
     "conductance": Conductance,
     "internal_influence": InternalInfluence,
     "integrated_gradients": IntegratedGradients,
+    "deeplift": DeepLift,
     "grad_cam": GradCam,
     "random": Random,
 }

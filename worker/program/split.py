@@ -46,8 +46,9 @@ class Split:
         self._live = _live_nodes(module.graph, after, place.node)
         self._axes = [_batch_axes(node, symbols) for node in self._live]
         self.repeatable = all(axes is not None for axes in self._axes)
-        self._head = _head(module, place.node, self._live)
-        self._tail = _tail(module, place.node, self._live, after, output)
+        self._head = head_of(module, place.node, self._live)
+        self.behind = _tail(module, place.node, self._live, after, output)
+        """The graph behind the place."""
         self.tail_cost = sum(costs.get(node, 0) for node in after)
         self.cost = sum(costs.values())
         self.linear = all(is_linear(node, after | {place.node}) for node in after)
@@ -60,13 +61,16 @@ class Split:
 
     def tail(self, h: Float[Tensor, "rows *place"], live: Live) -> Tensor:
         """The output for these values. h may hold the live values' rows several times over, one full round after another."""
+        result = self.behind(*self.values(h, live))
+        assert isinstance(result, Tensor)
+        return result
+
+    def values(self, h: Float[Tensor, "rows *place"], live: Live) -> list[Any]:
+        """What the tail's graph is called with: h as the graph lays it out, and the live values as often as h holds their rows."""
         repeats, rest = divmod(len(h), live.rows)
         assert rest == 0
         assert repeats == 1 or self.repeatable
-        values = [self._value(index, live, repeats) for index in range(len(self._live))]
-        result = self._tail(h.movedim(0, self.place.batch_axis), *values)
-        assert isinstance(result, Tensor)
-        return result
+        return [h.movedim(0, self.place.batch_axis), *(self._value(index, live, repeats) for index in range(len(self._live)))]
 
     def _value(self, index: int, live: Live, repeats: int) -> Any:
         value, node = live.tensors[index], self._live[index]
@@ -126,19 +130,20 @@ def _copy(module: fx.GraphModule, graph: fx.Graph, nodes: list[fx.Node], known: 
             known[node] = graph.node_copy(node, lambda source: known[source])
 
 
-def _head(module: fx.GraphModule, start: fx.Node, live: list[fx.Node]) -> fx.GraphModule:
+def head_of(module: fx.GraphModule, start: fx.Node, live: list[fx.Node]) -> fx.GraphModule:
+    """From the model's inputs to these values, and nothing else of the graph."""
     graph, known = fx.Graph(), dict[fx.Node, fx.Node]()
-    wanted = _needed(start, live)
+    wanted = sources_of(start, *live)
     nodes = [node for node in module.graph.nodes if node in wanted or node.op == "placeholder"]
     _copy(module, graph, nodes, known)
     graph.output(tuple(known[node] for node in (start, *live)))
     return fx.GraphModule(module, graph)
 
 
-def _needed(start: fx.Node, live: list[fx.Node]) -> set[fx.Node]:
-    """The nodes that `start` or a live value is computed from, and themselves."""
+def sources_of(*nodes: fx.Node) -> set[fx.Node]:
+    """The nodes that these are computed from, and themselves."""
     needed: set[fx.Node] = set()
-    waiting = [start, *live]
+    waiting = list(nodes)
     while waiting:
         node = waiting.pop()
         if node not in needed:
@@ -151,6 +156,7 @@ def _tail(module: fx.GraphModule, start: fx.Node, live: list[fx.Node], after: se
     graph, known = fx.Graph(), dict[fx.Node, fx.Node]()
     for index, node in enumerate((start, *live)):
         known[node] = graph.placeholder(f"value_{index}")
+        known[node].meta = dict(node.meta)
     _copy(module, graph, [node for node in module.graph.nodes if node in after], known)
     graph.output(known[output])
     return fx.GraphModule(module, graph)

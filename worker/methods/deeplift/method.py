@@ -1,0 +1,60 @@
+"""DeepLIFT's multipliers times the difference from the baseline.
+
+s = m · (h − h′), m = ΔF/Δh by the chain rule of multipliers (arXiv:1704.02685, eqs. 3 to 5; RevealCancel: arXiv:1807.09946).
+Complete at every cut. Cost: two forward passes and one backward pass of the tail; where an operation has no rule, a
+quadrature of its own derivative.
+"""
+
+from typing import cast
+
+from jaxtyping import Float
+from torch import Tensor
+
+from api_schemas.methods import DeepLift as Entry
+from api_schemas.methods import MethodBase
+from worker.methods.batch import gradient_of
+from worker.methods.deeplift.lockstep import Lockstep
+from worker.methods.deeplift.quadrature import LEVELS, MeanJacobian
+from worker.methods.deeplift.secant import attach
+from worker.methods.method import Method
+from worker.targets import LINEAR_SCORES
+from worker.work import Work
+
+
+class DeepLift(Method):
+    """One batch in lockstep from the place to the target."""
+
+    @classmethod
+    def points(cls, entry: MethodBase) -> dict[float, bool]:
+        return {0.0: False, 1.0: False}
+
+    @classmethod
+    def passes(cls, entry: MethodBase, work: Work) -> int:
+        return 2
+
+    def scores(self) -> Float[Tensor, "rows *place"]:
+        batch, ends = self.batch, self.batch.ends
+        split, rows = batch.work.split, len(batch.rows)
+        h = ends.input.h.detach().requires_grad_()
+        runs = Lockstep(split.behind, cast(Entry, self.entry).rules, batch.notes)
+        start, end = runs.run(split.values(ends.start.h.expand_as(h), batch.live_at_baseline()), split.values(h, ends.live))
+        multiplier = gradient_of(self._target(start, end), h)
+        batch.count(2 * rows, backward=True)
+        scores: Tensor = multiplier * (ends.input.h - ends.start.h)
+        return scores
+
+    def _target(self, start: Tensor, end: Tensor) -> Float[Tensor, " rows"]:
+        """F at x; a probability goes back by its mean slope, as an operation of the model would."""
+        work, fixed = self.batch.work, self.batch.ends.fixed
+        if work.request.target.score in LINEAR_SCORES or not end.requires_grad:
+            return work.score(end, fixed)
+        score = [work.score(output, fixed) for output in (start, end.detach())]
+        mean = MeanJacobian(
+            lambda outputs: (work.score(outputs[0], fixed),),
+            *([start], [end.detach()]),
+            *([0], [0]),
+            levels=LEVELS,
+            missed=lambda: self.batch.notes.warn("degenerate_reference", "the score is too steep between the baseline and x"),
+        )
+        (f,) = attach(lambda gradient: mean.back([gradient], [score[1] - score[0]]), [score[1]], [end])
+        return f

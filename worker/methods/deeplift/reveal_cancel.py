@@ -1,0 +1,122 @@
+"""RevealCancel: what pushes a unit up and what pulls it down are carried through its nonlinearity apart.
+
+z = r + p + n with p and n the positive and negative contributions of a linear layer's inputs (weights and changes split by
+sign, changes of zero half each); y⁺ = ½[f(r+p) − f(r)] + ½[f(r+n+p) − f(r+n)], y⁻ alike, and the multipliers y⁺/p and y⁻/n
+(arXiv:1704.02685, section 3.5.3; arXiv:1807.09946). Batch normalisation and dropout between the two are looked through.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, fx
+
+from worker.methods.deeplift.rescale import derivative
+from worker.program.functional import operator_name
+
+DENSE = {"aten::linear": (0, 1), "aten::addmm": (1, 2), "aten::mm": (0, 1), "aten::matmul": (0, 1)}
+"""Operator → where its input and its weight stand."""
+CONVOLUTIONS = {f"aten::{name}": (0, 1) for name in ("conv1d", "conv2d", "conv3d", "convolution")}
+AFFINE = frozenset({"aten::batch_norm", "aten::_native_batch_norm_legit_no_training", "aten::dropout", "aten::clone"})
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A linear layer whose results go through affine nodes into a nonlinearity."""
+
+    node: fx.Node
+    affine: tuple[fx.Node, ...]
+    """In order of execution."""
+
+    @property
+    def dense(self) -> bool:
+        return operator_name(self.node) in DENSE
+
+    @property
+    def input(self) -> fx.Node:
+        found = self.node.args[self.places[0]]
+        assert isinstance(found, fx.Node)
+        return found
+
+    @property
+    def places(self) -> tuple[int, int]:
+        return (DENSE | CONVOLUTIONS)[operator_name(self.node)]
+
+    def contributions(self, start: Mapping[fx.Node, Any], end: Mapping[fx.Node, Any]) -> tuple[Tensor, Tensor]:
+        """p and n at the nonlinearity, through which autograd goes back to the layer's input."""
+        place = self.node.args[self.places[1]]
+        assert isinstance(place, fx.Node)
+        weight = start[place]
+        p, n = contributions(self._apply, weight, end[self.input] - start[self.input])
+        for node in self.affine:
+            scale = self._scale(node, start)
+            rising, falling = scale.clamp_min(0), scale.clamp_max(0)
+            p, n = rising * p + falling * n, rising * n + falling * p
+        return p, n
+
+    def _apply(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The layer without its bias."""
+        if operator_name(self.node) in DENSE:
+            return x @ (weight.T if operator_name(self.node) == "aten::linear" else weight)
+        assert callable(self.node.target)
+        result: Tensor = self.node.target(x, weight, None, *self.node.args[3:])
+        return result
+
+    def _scale(self, node: fx.Node, start: Mapping[fx.Node, Any]) -> Tensor:
+        """What an affine node multiplies each element by, one row of them."""
+        assert callable(node.target)
+        source: Any  # whatever an operator takes
+        source, *rest = (start[each] if isinstance(each, fx.Node) else each for each in node.args)
+        source = source[0] if isinstance(source, tuple) else source
+        ends = [node.target(fill(source[:1]), *rest) for fill in (torch.zeros_like, torch.ones_like)]
+        zero, one = (each[0] if isinstance(each, tuple) else each for each in ends)
+        scale: Tensor = one - zero
+        return scale
+
+
+def linear_behind(node: fx.Node, varying: set[fx.Node]) -> Linear | None:
+    """The linear layer that a value comes from with nothing but affine nodes between, where only its input varies."""
+    affine: list[fx.Node] = []
+    while operator_name(node) in AFFINE or "getitem" in str(node.target):
+        if "getitem" not in str(node.target):
+            affine.insert(0, node)
+        before = node.args[0]
+        if not isinstance(before, fx.Node):
+            return None
+        node = before
+    name = operator_name(node)
+    if name not in DENSE | CONVOLUTIONS or node not in varying or node.kwargs:
+        return None
+    place = (DENSE | CONVOLUTIONS)[name][0]
+    if [index for index, source in enumerate(node.args) if source in varying] != [place]:
+        return None
+    return Linear(node, tuple(affine))
+
+
+def contributions(
+    apply: Callable[[Tensor, Tensor], Tensor], weight: Tensor, change: Float[Tensor, "..."]
+) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
+    """p and n of each result: `apply` is the layer without its bias, of an input and a weight."""
+    settled = change.detach()
+    rising = (settled > 0).to(change.dtype) + 0.5 * (settled == 0).to(change.dtype)
+    up, down = change * rising, change * (1 - rising)
+    more, less = weight.clamp_min(0), weight.clamp_max(0)
+    return apply(up, more) + apply(down, less), apply(down, more) + apply(up, less)
+
+
+def multipliers(
+    f: Callable[[Tensor], Tensor], r: Float[Tensor, "*z"], p: Float[Tensor, "*z"], n: Float[Tensor, "*z"]
+) -> tuple[Float[Tensor, "*z"], Float[Tensor, "*z"]]:
+    """y⁺/p and y⁻/n; at p = 0 ½[f′(r) + f′(r + n)], and at n = 0 alike."""
+    at_r, at_p, at_n, at_both = f(r), f(r + p), f(r + n), f(r + p + n)
+    rise = ((at_p - at_r) + (at_both - at_n)) / 2
+    fall = ((at_n - at_r) + (at_both - at_p)) / 2
+    return _quotient(f, rise, p, r, n), _quotient(f, fall, n, r, p)
+
+
+def _quotient(f: Callable[[Tensor], Tensor], change: Tensor, own: Tensor, r: Tensor, other: Tensor) -> Tensor:
+    none = own.abs() <= torch.finfo(own.dtype).eps * (r.abs() + other.abs())
+    slopes = (derivative(f, r) + derivative(f, r + other)) / 2
+    return torch.where(none, slopes, change / torch.where(none, torch.ones_like(own), own))
