@@ -47,4 +47,13 @@ class Members(Schema):
     limit: Limit | None = LIMIT
 
 
-Clusters = Annotated[All | ByLabel | ByPrediction | ByField | Members, Field(discriminator="by")]
+class KMeans(Schema):
+    """Clusters `0`, `1` …, the largest first, of examples that are alike in a layer's output, which need not be the job's layer."""
+
+    by: Literal["kmeans"]
+    k: int = Field(ge=1, description="How many; those that no example is nearest to are left out.", examples=[8])
+    layer: str = Field(min_length=1, max_length=512, examples=["fc1"])
+    limit: Limit | None = LIMIT
+
+
+Clusters = Annotated[All | ByLabel | ByPrediction | ByField | Members | KMeans, Field(discriminator="by")]

@@ -10,10 +10,9 @@ from api_schemas import clusters as schema
 from api_schemas.jobs import JobRequest
 from store.tables import Table
 from worker.errors import EngineError
+from worker.forward import Forward
+from worker.kmeans import partition, reads
 from worker.streams import Streams
-
-Predict = Callable[[np.ndarray], np.ndarray]
-"""Dataset rows to the classes that the model predicts for them."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +23,12 @@ class Cluster:
     rows: np.ndarray
 
 
-def find_clusters(request: JobRequest, table: Table, predict: Predict, streams: Streams) -> list[Cluster]:
+def find_clusters(request: JobRequest, table: Table, forward: Forward, streams: Streams) -> list[Cluster]:
     """The job's clusters in the order of their values, or as the request names them.
 
-    Raises EngineError `empty_cluster` or `too_many_clusters`.
+    Raises EngineError `empty_cluster`, `too_many_clusters` or `too_few_examples`.
     """
-    found = FINDERS[type(request.clusters)](request, table, predict)
+    found = FINDERS[type(request.clusters)](request, table, forward, streams)
     limit = request.clusters.limit
     clusters = [Cluster(name, _limited(rows, limit, streams, name)) for name, rows in found]
     if not clusters or any(len(cluster.rows) == 0 for cluster in clusters):
@@ -48,27 +47,38 @@ def _limited(rows: np.ndarray, limit: int | None, streams: Streams, name: str) -
 Found = list[tuple[str, np.ndarray]]
 
 
-def _all(request: JobRequest, table: Table, predict: Predict) -> Found:
+def _all(request: JobRequest, table: Table, forward: Forward, streams: Streams) -> Found:
     return [("all", np.arange(table.examples))]
 
 
-def _by_label(request: JobRequest, table: Table, predict: Predict) -> Found:
+def _by_label(request: JobRequest, table: Table, forward: Forward, streams: Streams) -> Found:
     assert request.labels is not None
     return _by_value(table.read(request.labels, slice(None)))
 
 
-def _by_prediction(request: JobRequest, table: Table, predict: Predict) -> Found:
-    return _by_value(predict(np.arange(table.examples)))
+def _by_prediction(request: JobRequest, table: Table, forward: Forward, streams: Streams) -> Found:
+    return _by_value(forward.classes(np.arange(table.examples)))
 
 
-def _by_field(request: JobRequest, table: Table, predict: Predict) -> Found:
+def _by_field(request: JobRequest, table: Table, forward: Forward, streams: Streams) -> Found:
     assert isinstance(request.clusters, schema.ByField)
     return _by_value(table.read(request.clusters.field, slice(None)))
 
 
-def _members(request: JobRequest, table: Table, predict: Predict) -> Found:
+def _members(request: JobRequest, table: Table, forward: Forward, streams: Streams) -> Found:
     assert isinstance(request.clusters, schema.Members)
     return [(name, np.unique(np.array(rows, dtype=np.int64))) for name, rows in request.clusters.members.items()]
+
+
+def _kmeans(request: JobRequest, table: Table, forward: Forward, streams: Streams) -> Found:
+    clusters, count = request.clusters, table.examples
+    assert isinstance(clusters, schema.KMeans)
+    if clusters.k > count:
+        raise EngineError("too_few_examples", f"{clusters.k} clusters of a dataset with {count} examples; k can be at most that")
+    units = forward.program.place(clusters.layer, "output").units
+    values = forward.at(clusters.layer, reads(count, clusters.k, units))
+    groups = partition(count, clusters.k, units, values.of, streams.generator("kmeans"))
+    return [(str(index), rows) for index, rows in enumerate(groups)]
 
 
 def _by_value(values: np.ndarray) -> Found:
@@ -86,10 +96,11 @@ def _name(value: Any) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-FINDERS: dict[type, Callable[[JobRequest, Table, Predict], Found]] = {
+FINDERS: dict[type, Callable[[JobRequest, Table, Forward, Streams], Found]] = {
     schema.All: _all,
     schema.ByLabel: _by_label,
     schema.ByPrediction: _by_prediction,
     schema.ByField: _by_field,
     schema.Members: _members,
+    schema.KMeans: _kmeans,
 }

@@ -21,13 +21,14 @@ from worker.device import forget_peak
 from worker.examples import Examples
 from worker.fidelity import Errors, FidelityWatch, judge
 from worker.fills import Fills
+from worker.forward import Forward
 from worker.halves import halve
 from worker.meter import Meter, Report
 from worker.program import Program
 from worker.streams import Streams
 from worker.summary import Outcome, arrays, summarise
 from worker.units import Units
-from worker.work import Work
+from worker.work import Cost, Work
 
 
 def run(
@@ -73,14 +74,9 @@ def prepare(request: JobRequest, resolved: Mapping[str, Any], program: Program, 
     model, dataset = resolved.get("clean") or resolved["model"]["digest"], resolved["dataset"]["digest"]
     clusters_key = request.clusters.model_dump(mode="json")
     streams = Streams.of(request.seed, model, request.layer, request.at, request.units, dataset, clusters_key)
-    examples = Examples.of(table, program, request)
-
-    def predict(rows: np.ndarray) -> np.ndarray:
-        size = rows_at_once(program)
-        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-        return np.concatenate([program.forward(examples.inputs(batch), output).argmax(1).cpu().numpy() for batch in batches])
-
-    clusters = find_clusters(request, table, predict, streams)
+    examples, meter = Examples.of(table, program, request), Meter(report)
+    forward = Forward(program, output, examples, meter)
+    clusters = find_clusters(request, table, forward, streams)
     rule, limit = (request.ablation.split, request.ablation.examples) if request.ablation else ("half", 1)
     return Work(
         request=request,
@@ -91,7 +87,8 @@ def prepare(request: JobRequest, resolved: Mapping[str, Any], program: Program, 
         streams=streams,
         clusters=clusters,
         halves=[halve(cluster, rule, limit, table, streams) for cluster in clusters],
-        meter=Meter(report),
+        meter=meter,
+        cost=Cost(forward_rows=forward.rows_done),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from api_schemas.clusters import KMeans
 from api_schemas.methods import MethodBase
 from api_schemas.results import ClusterRanking, Warn
 from worker.ablation.study import RankingStudy
@@ -30,6 +31,12 @@ def of_job(work: Work, entries: list[MethodBase]) -> Iterator[Warn]:
             code="last_hidden_layer",
             detail=f"behind '{request.layer}' the model is linear: every method that uses h − h′ is exact there, so a "
             "comparison of methods at this layer proves nothing",
+        )
+    if isinstance(request.clusters, KMeans) and len(work.clusters) < request.clusters.k:
+        yield Warn(
+            code="fewer_clusters",
+            detail=f"only {len(work.clusters)} of {request.clusters.k} centres are the nearest of some example; the others, which "
+            "would be empty, are left out",
         )
     fills = {fill for fill in (request.ablation and request.ablation.fill, request.fidelity and request.fidelity.fill) if fill}
     against = [entry.id or entry.name for entry in entries if entry.needs_baseline]

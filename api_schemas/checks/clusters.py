@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 
-from api_schemas.checks.facts import MOST_CLUSTERS, Facts, Flaw, class_count, cluster_count, kind_of, output_of
+from api_schemas.base import Schema
+from api_schemas.checks.facts import MOST_CLUSTERS, Facts, Flaw, class_count, cluster_count, kind_of, named, output_of
 from api_schemas.checks.inputs import escaped, field_exists
-from api_schemas.checks.wording import shape_shown, shown
-from api_schemas.clusters import ByField, ByLabel, ByPrediction, Members
+from api_schemas.checks.wording import nearest, shape_shown, shown
+from api_schemas.clusters import ByField, ByLabel, ByPrediction, KMeans, Members
 from api_schemas.jobs import JobRequest
+
+POINTERS: dict[type[Schema], str] = {Members: "/clusters/members", KMeans: "/clusters/k"}
+"""What says how many clusters there are, where a field of the request does."""
 
 LONGEST_NAME = 256
 """Characters; what comes with a name comes with each array of its cluster."""
@@ -47,10 +51,22 @@ def members_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
             seen.add(row)
 
 
+def activations_make_clusters(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    clusters = request.clusters
+    if not isinstance(clusters, KMeans):
+        return
+    if facts.manifest is not None and named(clusters.layer, facts.manifest) is None:
+        names = [layer.name for layer in facts.manifest.layers]
+        yield Flaw("/clusters/layer", "layer_not_found", f"layer {clusters.layer!r} not found{nearest(clusters.layer, names)}")
+    if facts.fields is not None and facts.examples < clusters.k <= MOST_CLUSTERS:
+        detail = f"{clusters.k} clusters of a dataset with {facts.examples} examples; k can be at most that"
+        yield Flaw("/clusters/k", "too_few_examples", detail)
+
+
 def not_too_many(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     count = cluster_count(request, facts)
     if count > MOST_CLUSTERS:
-        at = "/clusters/members" if isinstance(request.clusters, Members) else "/clusters"
+        at = POINTERS.get(type(request.clusters), "/clusters")
         yield Flaw(at, "too_many_clusters", f"more than {MOST_CLUSTERS} clusters")
 
 

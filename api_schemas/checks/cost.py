@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from api_schemas.checks.facts import Facts, cluster_count, layer_of, place_of, row_count, unit_count
+from api_schemas.checks.facts import Facts, cluster_count, layer_of, named, place_of, row_count, unit_count
 from api_schemas.checks.size import counts_of
+from api_schemas.clusters import ByPrediction, KMeans
 from api_schemas.jobs import JobRequest
 from api_schemas.methods import Gradient, GradientXActivation, MethodBase, PathMethod
 
@@ -22,7 +23,19 @@ def passes(request: JobRequest, facts: Facts) -> int:
     tail = max(0.0, 1.0 - layer.forward_cost)
     rows = row_count(request, facts)
     attribution = rows * (1.0 + _attribution(request, tail))
-    return math.ceil(attribution + _ablation(request, facts, unit_count(request, place), tail) + _fidelity(request, rows, tail))
+    judging = _ablation(request, facts, unit_count(request, place), tail) + _fidelity(request, rows, tail)
+    return math.ceil(_clustering(request, facts) + attribution + judging)
+
+
+def _clustering(request: JobRequest, facts: Facts) -> float:
+    """Passes of the whole dataset that come before there are clusters."""
+    clusters, manifest = request.clusters, facts.manifest
+    layer = named(clusters.layer, manifest) if isinstance(clusters, KMeans) and manifest else None
+    if isinstance(clusters, KMeans) and manifest and layer:
+        # read once to place the centres and once to name the nearest; each is compared with every centre
+        compared = 2.0 * clusters.k * layer.units / manifest.flops if manifest.flops else 0.0
+        return 2 * facts.examples * (layer.forward_cost + compared)
+    return float(facts.examples) if isinstance(clusters, ByPrediction) else 0.0
 
 
 def _attribution(request: JobRequest, tail: float) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from api_schemas.clusters import All, ByField, ByLabel, ByPrediction, Members
+from api_schemas.clusters import All, ByField, ByLabel, ByPrediction, KMeans, Members
 from api_schemas.datasets import FieldInfo
 from api_schemas.jobs import JobRequest
 from api_schemas.models import Layer, Manifest, Port
@@ -55,7 +55,12 @@ class Place:
 
 def layer_of(request: JobRequest, manifest: Manifest) -> Layer | None:
     """The layer that the request names."""
-    return next((layer for layer in manifest.layers if layer.name == request.layer), None)
+    return named(request.layer, manifest)
+
+
+def named(name: str, manifest: Manifest) -> Layer | None:
+    """The layer of this name."""
+    return next((layer for layer in manifest.layers if layer.name == name), None)
 
 
 def place_of(request: JobRequest, layer: Layer) -> Place | None:
@@ -95,6 +100,8 @@ def cluster_count(request: JobRequest, facts: Facts) -> int:
     clusters = request.clusters
     if isinstance(clusters, Members):
         return len(clusters.members)
+    if isinstance(clusters, KMeans):
+        return clusters.k
     if isinstance(clusters, ByPrediction):
         output = output_of(request, facts.manifest) if facts.manifest else None
         return (class_count(output) if output else None) or 1

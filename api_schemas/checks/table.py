@@ -26,6 +26,7 @@ CHECKS: list[Check] = [
     clusters.field_names_clusters,
     clusters.labels_name_clusters,
     clusters.members_exist,
+    clusters.activations_make_clusters,
     clusters.not_too_many,
     baseline.baseline_fits,
     study.split_exists,

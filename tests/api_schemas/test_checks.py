@@ -131,6 +131,14 @@ VALUE: Json = {"name": "value", "dtype": "float32", "shape": [None, 1]}
             "too_many_clusters",
             "/clusters",
         ),
+        ({"clusters": {"by": "kmeans", "k": 8, "layer": "con"}}, {}, "layer_not_found", "/clusters/layer"),
+        ({"clusters": {"by": "kmeans", "k": 101, "layer": "add"}}, {}, "too_few_examples", "/clusters/k"),
+        (
+            {"clusters": {"by": "kmeans", "k": 10_001, "layer": "add"}},
+            {"examples": 20_000},
+            "too_many_clusters",
+            "/clusters/k",
+        ),
         ({"baseline": {"kind": "field", "field": "x0"}}, {}, "field_not_found", "/baseline/field"),
         ({"baseline": {"kind": "field", "field": "small"}}, {}, "baseline_shape", "/baseline/field"),
         (
@@ -171,6 +179,7 @@ def test_checked_of_a_wrong_request_names_the_flaw_and_its_place(changes: Json, 
         ({"clusters": {"by": "field", "field": "names"}}, {}),
         ({"clusters": {"by": "label", "limit": 5}}, {}),
         ({"clusters": {"by": "prediction"}}, {}),
+        ({"clusters": {"by": "kmeans", "k": 100, "layer": "add", "limit": 3}}, {}),
         ({"clusters": {"by": "field", "field": "names"}}, {"values": {"names": list(range(MOST_CLUSTERS))}}),
         ({"baseline": {"kind": "field", "field": "other"}}, {}),
         ({"baseline": {"kind": "constant", "value": 1.0}}, {"inputs": [TOKENS]}),
@@ -286,3 +295,17 @@ def test_passes_are_shared_by_methods_on_the_same_path() -> None:
     together = request(methods=["conductance", "internal_influence"], ablation=None, fidelity=None)
 
     assert passes(together, facts()) == passes(alone, facts())
+
+
+def test_passes_of_kmeans_are_two_readings_up_to_its_layer_and_the_distances() -> None:
+    alone = request(ablation=None, fidelity=None)
+    clustered = request(ablation=None, fidelity=None, clusters={"by": "kmeans", "k": 5, "layer": "conv"})
+    known = facts(flops=12_800)
+
+    assert passes(clustered, known) == passes(alone, known) + 100 * 2 * (0.25 + 0.1)
+
+
+def test_array_bytes_of_kmeans_are_those_of_all_its_clusters() -> None:
+    wanted = completed(request(clusters={"by": "kmeans", "k": 7, "layer": "add", "limit": 3}, ablation=None), facts())
+
+    assert array_bytes(wanted, facts()) == {"importance": 7 * 128 * 2 * 4, "ablation": 0, "examples": 0, "rows": 21 * 8}
