@@ -1,0 +1,28 @@
+"""Runs DeepLIFT alone: a net, examples and baselines in, the scores of each example at a place out."""
+
+import torch
+from torch import Tensor, nn
+
+from tests.worker.engine import program_of
+from worker.methods.batch import Notes
+from worker.methods.deeplift.lockstep import Lockstep, Rules
+
+
+def scores(
+    net: nn.Module,
+    x: Tensor,
+    baseline: Tensor,
+    layer: str = "input",
+    *,
+    rules: Rules = "rescale",
+    at: str = "output",
+    output: int = 0,
+) -> tuple[Tensor, Tensor, Notes]:
+    """Scores and the change of the output's column, by example; and what the run noted."""
+    program = program_of(net, torch.zeros(2, *x.shape[1:], dtype=x.dtype))
+    split = program.split(program.place(layer, at), next(iter(program.outputs)))
+    (start, live_start), (end, live_end) = split.head((baseline,)), split.head((x,))
+    h, notes = end.detach().requires_grad_(), Notes()
+    before, after = Lockstep(split.behind, rules, notes).run(split.values(start, live_start), split.values(h, live_end))
+    (multiplier,) = torch.autograd.grad(after[:, output].sum(), h)
+    return multiplier * (end - start), (after - before)[:, output].detach(), notes
