@@ -15,6 +15,7 @@ from worker.ablation.study import RankingStudy
 from worker.attribution import Attribution, Scored, score_key
 from worker.device import peak_bytes
 from worker.fidelity import spearman
+from worker.heatmaps import heatmaps
 from worker.statistics import Moments
 from worker.work import Work
 
@@ -214,9 +215,10 @@ def arrays(outcome: Outcome) -> dict[str, np.ndarray]:
         if study:
             for order, curves in study.arrays.items():
                 full[f"ablation/{entry.id}/{order}"] = curves
-        for index, kept in outcome.scored(entry).kept.items():
-            stacked = torch.stack(kept).reshape(-1, *work.units.shape)
-            full[f"examples/{entry.id}/{work.clusters[index].name}"] = stacked.float().numpy()
+        kept = {work.clusters[index].name: torch.stack(rows) for index, rows in outcome.scored(entry).kept.items()}
+        for name, rows in kept.items():
+            full[f"examples/{entry.id}/{name}"] = rows.reshape(-1, *work.units.shape).float().numpy()
+        full |= heatmaps(entry, work.units, full[f"importance/{entry.id}"], {name: rows.numpy() for name, rows in kept.items()})
     if outcome.random is not None:
         full["ablation/random"] = outcome.random
     full = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in full.items()}

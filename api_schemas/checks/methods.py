@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from api_schemas.checks.facts import Facts, Flaw, kind_of, layer_of
+from api_schemas.checks.facts import Facts, Flaw, kind_of, layer_of, place_of
 from api_schemas.jobs import JobRequest
-from api_schemas.methods import PathMethod
+from api_schemas.methods import GradCam, PathMethod
 
 
 def ids_are_distinct(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
@@ -42,7 +42,20 @@ def tolerances_can_be_met(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
         return
     for index, method in enumerate(request.methods):
         if isinstance(method, PathMethod) and method.tolerance is not None:
-            detail = (
-                f"the {request.at} of layer {layer.name!r} is no cut: scores do not sum to the change; give `steps` instead"
-            )
+            detail = f"the {request.at} of layer {layer.name!r} is no cut: scores do not sum to the change; give `steps` instead"
             yield Flaw(f"/methods/{index}/tolerance", "method_not_applicable", detail)
+
+
+def spatial_axes_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    """Grad-CAM averages gradients over space: the place needs an axis beside its channels. A whole channel's score is their sum."""
+    layer = layer_of(request, facts.manifest) if facts.manifest else None
+    place = place_of(request, layer) if layer else None
+    if place is None or len(place.shape) > 1:
+        return
+    for index, method in enumerate(request.methods):
+        if isinstance(method, GradCam):
+            detail = (
+                f"method 'grad_cam' averages over space, and the {request.at} of layer {request.layer!r} has the shape "
+                f"{place.shape}: no axis but channels; name a layer with spatial axes, or use 'gradient_x_activation'"
+            )
+            yield Flaw(f"/methods/{index}", "method_not_applicable", detail)

@@ -1,10 +1,13 @@
 """How many bytes the arrays of a result will have."""
 
 from collections.abc import Iterator
+from math import prod
 
 from api_schemas.ablation import Ablation
-from api_schemas.checks.facts import Facts, Flaw, cluster_count, layer_of, place_of, row_count, unit_count
+from api_schemas.checks.facts import Facts, Flaw, Place, cluster_count, layer_of, place_of, row_count, unit_count
+from api_schemas.heatmaps import heatmap_axes
 from api_schemas.jobs import JobRequest
+from api_schemas.models import Layer
 
 FLOAT = 4
 INT = 8
@@ -29,12 +32,22 @@ def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
     clusters, units = cluster_count(request, facts), unit_count(request, place)
     rankings, rows = len(request.methods), row_count(request, facts)
     kept = min(request.keep_examples * clusters, rows)
+    pixels = sum(_pixels(request, layer, place, method.name) for method in request.methods) if layer else 0
     return {
         "importance": rankings * clusters * units * 2 * FLOAT,
         "ablation": _ablation_bytes(request.ablation, clusters, units, rankings) if request.ablation else 0,
         "examples": rankings * kept * units * FLOAT,
+        "heatmaps": pixels * (clusters + kept) * FLOAT,
         "rows": rows * INT,
     }
+
+
+def _pixels(request: JobRequest, layer: Layer, place: Place, method: str) -> int:
+    """Of one heatmap; 0 where the ranking has none."""
+    if place.channel_axis is None:
+        return 0
+    axes = heatmap_axes(method, layer.kind, request.units, place.shape, place.channel_axis)
+    return prod(place.shape[axis] for axis in axes) if axes else 0
 
 
 def counts_of(ablation: Ablation, units: int) -> list[int]:
@@ -49,10 +62,17 @@ def _ablation_bytes(ablation: Ablation, clusters: int, units: int, rankings: int
     return clusters * columns * curves * FLOAT
 
 
-POINTERS = {"importance": "/layer", "ablation": "/ablation", "examples": "/keep_examples", "rows": "/clusters"}
+POINTERS = {
+    "importance": "/layer",
+    "ablation": "/ablation",
+    "examples": "/keep_examples",
+    "heatmaps": "/layer",
+    "rows": "/clusters",
+}
 ADVICE = {
     "importance": "use `units: channel`, fewer methods, fewer clusters or a smaller layer",
     "ablation": "use fewer random orders or fractions",
     "examples": "keep fewer examples",
+    "heatmaps": "use fewer methods or fewer clusters, or keep fewer examples",
     "rows": "set a `limit` on the clusters",
 }

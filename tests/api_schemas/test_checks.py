@@ -111,6 +111,7 @@ VALUE: Json = {"name": "value", "dtype": "float32", "shape": [None, 1]}
         ({"methods": [{"name": "gradient", "id": "a"}, {"name": "random", "id": "a"}]}, {}, "duplicate_id", "/methods/1/id"),
         ({"methods": ["random", "gradient"]}, {"differentiable": False}, "not_differentiable", "/methods/1"),
         ({"methods": ["conductance"]}, {"inputs": [TOKENS]}, "method_not_applicable", "/methods/0"),
+        ({"layer": "add", "methods": ["random", "grad_cam"]}, {}, "method_not_applicable", "/methods/1"),
         ({"clusters": {"by": "field", "field": "name"}}, {}, "field_not_found", "/clusters/field"),
         ({"clusters": {"by": "field", "field": "soft"}}, {}, "wrong_dtype", "/clusters/field"),
         ({"clusters": {"by": "field", "field": "pairs"}}, {}, "wrong_shape", "/clusters/field"),
@@ -169,6 +170,8 @@ def test_checked_of_a_wrong_request_names_the_flaw_and_its_place(changes: Json, 
         ({}, {}),
         ({"layer": "conv", "at": "input", "units": "channel"}, {}),
         ({"layer": "add"}, {}),
+        ({"methods": ["grad_cam"], "units": "channel"}, {}),
+        ({"methods": ["grad_cam"], "at": "input"}, {}),
         ({"inputs": {"image": "other"}}, {}),
         ({"labels": "soft", "target": {"class": "predicted"}}, {"fields": FIELDS | {"soft": ("bool", [None])}}),
         ({"target": {"class": 9, "score": "centered"}}, {"values": {"y": [200]}}),
@@ -280,6 +283,7 @@ def test_array_bytes_are_those_of_the_arrays() -> None:
         "importance": 2 * (3 * 128 + 3 * 128) * 4,
         "ablation": 4 * 3 * 7 * (2 * 2 + 99),
         "examples": 2 * 6 * 128 * 4,
+        "heatmaps": 0,
         "rows": 100 * 8,
     }
 
@@ -305,7 +309,38 @@ def test_passes_of_kmeans_are_two_readings_up_to_its_layer_and_the_distances() -
     assert passes(clustered, known) == passes(alone, known) + 100 * 2 * (0.25 + 0.1)
 
 
+INPUT: Json = {"name": "input", "kind": "Input", "units": 48, "channels": 3, "channel_axis": 0, "cut": True}
+
+
+@pytest.mark.parametrize(
+    ("layer", "changes", "pixels"),
+    [
+        (CONV, {}, 0),
+        (CONV, {"methods": ["gradient", "grad_cam"]}, 16),
+        (CONV, {"methods": ["grad_cam"], "at": "input"}, 16),
+        (CONV, {"methods": ["grad_cam"], "units": "channel"}, 0),
+        (INPUT | {"shape": [3, 4, 5]}, {"methods": ["gradient", "random"]}, 2 * 20),
+        (INPUT | {"shape": [3, 4, 5], "channel_axis": 2}, {}, 12),
+        (INPUT | {"shape": [6, 8]}, {}, 48),
+        (INPUT | {"shape": [6, 8], "channel_axis": 1}, {"methods": ["grad_cam"]}, 6),
+        (INPUT | {"shape": [3, 4, 5]}, {"units": "channel"}, 0),
+        (INPUT | {"shape": [48]}, {}, 0),
+    ],
+)
+def test_array_bytes_of_heatmaps_are_one_a_cluster_and_one_a_kept_example(layer: Json, changes: Json, pixels: int) -> None:
+    known = facts(layers=[layer])
+    wanted = completed(request(layer=layer["name"], clusters={"by": "label"}, keep_examples=2, **changes), known)
+
+    assert array_bytes(wanted, known)["heatmaps"] == pixels * (3 + 6) * 4
+
+
 def test_array_bytes_of_kmeans_are_those_of_all_its_clusters() -> None:
     wanted = completed(request(clusters={"by": "kmeans", "k": 7, "layer": "add", "limit": 3}, ablation=None), facts())
 
-    assert array_bytes(wanted, facts()) == {"importance": 7 * 128 * 2 * 4, "ablation": 0, "examples": 0, "rows": 21 * 8}
+    assert array_bytes(wanted, facts()) == {
+        "importance": 7 * 128 * 2 * 4,
+        "ablation": 0,
+        "examples": 0,
+        "heatmaps": 0,
+        "rows": 21 * 8,
+    }
