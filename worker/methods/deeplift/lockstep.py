@@ -73,9 +73,8 @@ class Lockstep:
             self.end[node] = self.start[node]
             return
         self.read.add(node)
-        if SHAPE_ONLY.match(operator_name(node)):
-            with torch.no_grad():
-                self.end[node] = operation.at_end()
+        if SHAPE_ONLY.match(operator_name(node)) or not operation.real(self.start[node]):
+            self.end[node] = operation.at_end_detached()
             return
         self.end[node] = self._tracked(operation) if operation.tracked else operation.at_end()
         self._look(node)

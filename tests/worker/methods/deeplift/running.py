@@ -1,11 +1,20 @@
 """Runs DeepLIFT alone: a net, examples and baselines in, the scores of each example at a place out."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 
 from tests.worker.engine import program_of
 from worker.methods.batch import Notes
 from worker.methods.deeplift.lockstep import Lockstep, Rules
+from worker.program import Program
+
+
+@lru_cache(maxsize=1)
+def _program(net: nn.Module, shape: torch.Size, dtype: torch.dtype) -> Program:
+    """Exported once for all batches of a test."""
+    return program_of(net, torch.zeros(2, *shape, dtype=dtype))
 
 
 def scores(
@@ -19,7 +28,7 @@ def scores(
     output: int = 0,
 ) -> tuple[Tensor, Tensor, Notes]:
     """Scores and the change of the output's column, by example; and what the run noted."""
-    program = program_of(net, torch.zeros(2, *x.shape[1:], dtype=x.dtype))
+    program = _program(net, x.shape[1:], x.dtype)
     split = program.split(program.place(layer, at), next(iter(program.outputs)))
     (start, live_start), (end, live_end) = split.head((baseline,)), split.head((x,))
     h, notes = end.detach().requires_grad_(), Notes()
