@@ -49,6 +49,8 @@ class Split:
         self._head = head_of(module, place.node, self._live)
         self.behind = _tail(module, place.node, self._live, after, output)
         """The graph behind the place."""
+        self.separate = all(_batch_axes(node, symbols) is not None for node in after)
+        """Whether every value behind the place has an axis of its own for the rows."""
         self.tail_cost = sum(costs.get(node, 0) for node in after)
         self.cost = sum(costs.values())
         self.linear = all(is_linear(node, after | {place.node}) for node in after)

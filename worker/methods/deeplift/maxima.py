@@ -40,7 +40,7 @@ def pooled(operation: Operation) -> Any:
     values = operation.at_end_detached()
     result = operation.real(values)[0]
     windows = Windows(_settings(operation), start.shape[-2:], result.shape[-2:])
-    part = shares(windows.unfold(start), windows.unfold(end))
+    part = shares(windows.unfold(start.expand_as(end)), windows.unfold(end))
 
     def back(gradient: Tensor) -> tuple[Tensor]:
         return (windows.fold(part * gradient.reshape(len(part), 1, -1), end),)

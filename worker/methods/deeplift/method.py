@@ -5,7 +5,7 @@ Complete at every cut. Cost: two forward passes and one backward pass of the tai
 quadrature of its own derivative.
 """
 
-from typing import cast
+from typing import Any, cast
 
 from jaxtyping import Float
 from torch import Tensor
@@ -37,17 +37,25 @@ class DeepLift(Method):
         split, rows = batch.work.split, len(batch.rows)
         h = ends.input.h.detach().requires_grad_()
         runs = Lockstep(split.behind, cast(Entry, self.entry).rules, batch.notes)
-        start, end = runs.run(split.values(ends.start.h.expand_as(h), batch.live_at_baseline()), split.values(h, ends.live))
+        start, end = runs.run(self._start(), split.values(h, ends.live))
         multiplier = gradient_of(self._target(start, end), h)
         batch.count(2 * rows, backward=True)
         scores: Tensor = multiplier * (ends.input.h - ends.start.h)
         return scores
+
+    def _start(self) -> list[Any]:
+        """The tail's inputs at the baseline: one row for all examples where they share it and nothing folds rows together."""
+        batch, ends = self.batch, self.batch.ends
+        if ends.live_baseline.rows == 1 and batch.work.split.separate:
+            return batch.work.split.values(ends.start.h[:1], ends.live_baseline)
+        return batch.work.split.values(ends.start.h, batch.live_at_baseline())
 
     def _target(self, start: Tensor, end: Tensor) -> Float[Tensor, " rows"]:
         """F at x; a probability goes back by its mean slope, as an operation of the model would."""
         work, fixed = self.batch.work, self.batch.ends.fixed
         if work.request.target.score in LINEAR_SCORES or not end.requires_grad:
             return work.score(end, fixed)
+        start = start.expand_as(end)
         score = [work.score(output, fixed) for output in (start, end.detach())]
         mean = MeanJacobian(
             lambda outputs: (work.score(outputs[0], fixed),),

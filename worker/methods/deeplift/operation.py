@@ -76,7 +76,8 @@ class Operation:
         """Whether each element of the result depends on one element of the only differing argument."""
         if operator_name(self.node) not in names or len(self._places) != 1 or not isinstance(self._start[self.node], Tensor):
             return False
-        return bool(self._end[self.sources[0]].shape == self._start[self.node].shape)
+        # of the start, which may have one row for all
+        return bool(self._start[self.sources[0]].shape == self._start[self.node].shape)
 
     def choices_agree(self) -> bool:
         """Whether what is no real number is the same in both runs."""
