@@ -33,3 +33,8 @@ class JobProblem(Schema):
     detail: str
     status: int = Field(422, ge=400, le=599)
     retryable: bool = Field(False, description="Whether the same request may succeed when it is sent again.")
+    ranking: str | None = Field(None, description="The id of the ranking that failed, where it was one.", examples=["conductance"])
+    finished: list[str] = Field(
+        [],
+        description="Rankings whose scores were finite as far as the job had come; `detail` says how to ask for them alone.",
+    )

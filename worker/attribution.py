@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from api_schemas.methods import MethodBase
 from worker.baselines import Baselines, Inputs
+from worker.blame import all_scores
 from worker.errors import EngineError
 from worker.fills import Fills, expanded
 from worker.members import Members
@@ -70,6 +72,7 @@ class MainPass:
         self.baselines = baselines
         self.fills = fills
         self.batch = batch
+        self.keys = {entry.id or entry.name: score_key(entry) for entry in entries}
         self.entries = {score_key(entry): entry for entry in entries}
         self.needs: dict[float, bool] = {0.0: False, 1.0: False}
         for entry in self.entries.values():
@@ -189,17 +192,13 @@ class MainPass:
             for key, method in methods.items():
                 if point.alpha in wanted[key]:
                     method.visit(precise)
-        return {key: self._scores(method, result.scored[key]) for key, method in methods.items()}
+        makers = {key: partial(self._scores, method, result.scored[key]) for key, method in methods.items()}
+        return all_scores(makers, self.keys)
 
     def _scores(self, method: Method, scored: Scored) -> Tensor:
-        """Raises EngineError that names the ranking."""
-        began, name = perf_counter(), method.entry.id or method.entry.name
-        try:
-            scores = self.work.units.reduce(method.scores())
-            _refuse_non_finite(f"the scores of '{name}'", scores)
-        except EngineError as error:
-            others = [entry.id or entry.name for entry in self.work.request.methods if (entry.id or entry.name) != name]
-            raise error.of(name, others) from error
+        began = perf_counter()
+        scores = self.work.units.reduce(method.scores())
+        _refuse_non_finite("a score", scores)
         scored.seconds += perf_counter() - began
         return scores
 

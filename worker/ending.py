@@ -30,7 +30,9 @@ def spoils_process(error: Exception) -> bool:
 
 def _problem_of(error: Exception) -> Json:
     if isinstance(error, EngineError):
-        return problem(error.code, error.detail, retryable=error.retryable)
+        about = {"ranking": error.ranking, "finished": list(error.finished)}
+        said = {name: value for name, value in about.items() if value}
+        return problem(error.code, error.detail, retryable=error.retryable) | said
     if isinstance(error, TooLarge):
         return problem("result_too_large", f"the result is too large: {error}")
     if isinstance(error, Full):

@@ -11,6 +11,8 @@ from torch import Tensor
 from api_schemas.ablation import Fidelity
 from api_schemas.results import Difference, FidelityResult
 from worker.attribution import Watch
+from worker.blame import judging
+from worker.errors import EngineError
 from worker.fills import Fills
 from worker.methods import Ends
 from worker.work import Work
@@ -30,15 +32,16 @@ class FidelityWatch(Watch):
         self.actual = {key: np.zeros(examples) for key in keys}
 
     def see(self, rows: np.ndarray, cluster: int | None, start: int, stop: int, ends: Ends, scores: dict[str, Tensor]) -> None:
-        fill = self._fill(rows, cluster, ends)
-        shared: tuple[Tensor, np.ndarray] | None = None
-        for key, values in scores.items():
-            if shared is None or self.request.select == "top":
-                chosen = self._chosen(rows, ends, values)
-                shared = chosen, self._drop(ends, fill, chosen)
-            chosen, drop = shared
-            self.predicted[key][start:stop] = values.double().gather(1, chosen).sum(1).cpu().numpy()
-            self.actual[key][start:stop] = drop
+        with judging("fidelity", [entry.id or entry.name for entry in self.work.request.methods]):
+            fill = self._fill(rows, cluster, ends)
+            shared: tuple[Tensor, np.ndarray] | None = None
+            for key, values in scores.items():
+                if shared is None or self.request.select == "top":
+                    chosen = self._chosen(rows, ends, values)
+                    shared = chosen, self._drop(ends, fill, chosen)
+                chosen, drop = shared
+                self.predicted[key][start:stop] = values.double().gather(1, chosen).sum(1).cpu().numpy()
+                self.actual[key][start:stop] = drop
 
     def _fill(self, rows: np.ndarray, cluster: int | None, ends: Ends) -> Tensor:
         if self.request.fill == "baseline":
@@ -60,6 +63,10 @@ class FidelityWatch(Watch):
         with torch.no_grad():
             h = torch.where(self.work.units.spread(mask), fill, ends.input.h)
             f = self.work.score(self.work.split.tail(h, ends.live), ends.fixed)
+        if not torch.isfinite(f).all():
+            raise EngineError(
+                "non_finite", "the target became NaN or infinite with units replaced; choose another fill or another score"
+            )
         self.work.cost.forward_rows += len(chosen)
         return np.asarray((ends.f.double() - f.double()).cpu().numpy())
 

@@ -16,6 +16,7 @@ from worker.ablation.study import RankingStudy, Study
 from worker.attribution import Attribution, MainPass, score_key
 from worker.baselines import find_baselines
 from worker.batches import rows_at_once
+from worker.blame import judging
 from worker.clusters import find_clusters
 from worker.device import forget_peak
 from worker.examples import Examples
@@ -102,7 +103,8 @@ def _study(study: Study, found: Attribution, entries: list[MethodBase]) -> tuple
             sums.of(*((2 * index, 2 * index + 1) if halves.in_sample else (2 * index,))).importance(entry.statistic)
             for index, halves in enumerate(study.work.halves)
         ]
-    return study.run(importance)
+    with judging("ablation", list(importance)):
+        return study.run(importance)
 
 
 def _fidelity(watch: FidelityWatch | None, entries: list[MethodBase]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from api_schemas.problems import JobProblem
 from store.errors import Full, TooLarge
 from worker.ending import ending, spoils_process
 from worker.errors import Cancelled, EngineError
@@ -34,6 +35,15 @@ def test_error_when_it_ends_a_job_then_is_a_whole_problem(error: Exception, code
     assert (problem["code"], problem["retryable"]) == (code, retryable)
     assert set(problem) == {"code", "title", "detail", "status", "retryable"}
     assert "secret" not in str(problem)
+
+
+def test_error_when_it_is_a_rankings_then_the_problem_names_it_and_those_that_were_finite() -> None:
+    _, problem = ending(EngineError("non_finite", "nan").of("conductance", ["gradient", "random"]))
+
+    assert problem is not None
+    shown = JobProblem.model_validate(problem)
+    assert (shown.ranking, shown.finished) == ("conductance", ["gradient", "random"])
+    assert shown.detail == "ranking 'conductance': nan; ask again without 'conductance' for 'gradient', 'random'"
 
 
 def test_cancel_when_noticed_then_is_no_failure() -> None:
