@@ -34,6 +34,8 @@ class Layer(Schema):
     input_shape: list[int] | None = Field(None, description="Of what enters the layer; null where that is no place.")
     input_cut: bool | None = None
     input_channel_axis: int | None = None
+    input_differentiable: bool | None = None
+    differentiable: bool = Field(True, description="A gradient of the outputs comes back to the output of this layer.")
     forward_cost: float = Field(0.0, description="Share of the model's forward cost that lies before the output.")
 
 

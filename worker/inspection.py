@@ -11,9 +11,10 @@ from store.record import Json
 from worker.archive import ArchiveError, clean, load
 from worker.errors import EngineError
 from worker.program import Place, Program, Value
+from worker.program.gradients import reached_by_gradients
 from worker.program.places import reaches
 
-ENGINE = "1"
+ENGINE = "2"
 """Changes when the same archive would get another manifest; models are then inspected again."""
 
 
@@ -35,13 +36,14 @@ def manifest(program: Program) -> Manifest:
     _check_bounds(program)
     costs = _proved(program)
     total = sum(costs.values())
+    layers = _layers(program, costs, total)
     return Manifest(
         inputs=[_port(value) for value in program.inputs.values()],
         outputs=[_port(value) for value in program.outputs.values()],
         parameters=sum(parameter.numel() for parameter in program.module.parameters()),
-        layers=_layers(program, costs, total),
+        layers=layers,
         flops=total,
-        differentiable=any(place.at == "output" for place in program.places),
+        differentiable=any(layer.differentiable for layer in layers),
     )
 
 
@@ -54,6 +56,7 @@ def _layers(program: Program, costs: dict[fx.Node, int], total: int) -> list[Lay
     inputs = {place.layer: place for place in program.places if place.at == "input"}
     goal = next(iter(program.outputs.values())).node
     graph = program.module.graph
+    reached = reached_by_gradients(graph, [output.node for output in program.outputs.values()])
     layers = []
     for place in program.places:
         if place.at != "output":
@@ -69,19 +72,21 @@ def _layers(program: Program, costs: dict[fx.Node, int], total: int) -> list[Lay
                 channel_axis=place.channel_axis,
                 cut=not reaches(graph, place.node, goal),
                 forward_cost=before / total if total else 0.0,
-                **_entering(graph, inputs.get(place.layer), goal),
+                differentiable=place.node in reached,
+                **_entering(graph, inputs.get(place.layer), goal, reached),
             )
         )
     return layers
 
 
-def _entering(graph: fx.Graph, place: Place | None, goal: fx.Node) -> dict[str, Any]:
+def _entering(graph: fx.Graph, place: Place | None, goal: fx.Node, reached: set[fx.Node]) -> dict[str, Any]:
     if place is None:
         return {}
     return {
         "input_shape": list(place.shape),
         "input_cut": not reaches(graph, place.node, goal),
         "input_channel_axis": place.channel_axis,
+        "input_differentiable": place.node in reached,
     }
 
 

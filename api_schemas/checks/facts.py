@@ -51,6 +51,7 @@ class Place:
     shape: list[int]
     channel_axis: int | None
     cut: bool
+    differentiable: bool
 
 
 def layer_of(request: JobRequest, manifest: Manifest) -> Layer | None:
@@ -66,10 +67,10 @@ def named(name: str, manifest: Manifest) -> Layer | None:
 def place_of(request: JobRequest, layer: Layer) -> Place | None:
     """The side of the layer that the request means; None where that is no place."""
     if request.at == "output":
-        return Place(layer.shape, layer.channel_axis, layer.cut)
+        return Place(layer.shape, layer.channel_axis, layer.cut, layer.differentiable)
     if layer.input_shape is None:
         return None
-    return Place(layer.input_shape, layer.input_channel_axis, bool(layer.input_cut))
+    return Place(layer.input_shape, layer.input_channel_axis, bool(layer.input_cut), layer.input_differentiable is not False)
 
 
 def unit_count(request: JobRequest, place: Place) -> int:

@@ -17,11 +17,17 @@ def ids_are_distinct(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
 
 
 def gradients_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
-    if facts.manifest is None or facts.manifest.differentiable:
+    layer = layer_of(request, facts.manifest) if facts.manifest else None
+    place = place_of(request, layer) if layer else None
+    if facts.manifest is None or (facts.manifest.differentiable and (place is None or place.differentiable)):
         return
     for index, method in enumerate(request.methods):
         if method.needs_gradient:
-            detail = f"method {method.name!r} needs gradients, and the model is not differentiable"
+            detail = (
+                f"method {method.name!r} needs gradients, and none comes back to the {request.at} of layer {request.layer!r}: the "
+                "output depends on it by comparisons, choices or rounding alone; use 'activation' or 'exact_ablation', or export "
+                "the model without that step"
+            )
             yield Flaw(f"/methods/{index}", "not_differentiable", detail)
 
 

@@ -1,0 +1,138 @@
+"""Requests that only running shows to be wrong, and such as are refused at once; over HTTP, with the real engine."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.e2e.conftest import save
+from unitrank.client import Client
+from unitrank.errors import NotSucceeded
+
+Json = dict[str, Any]
+ROWS = 12
+
+
+class Rooted(nn.Module):
+    """F = Σ √h of each class: finite at a baseline of zeros, where its slope is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        roots = self.act(x).sqrt()
+        return torch.stack([roots.sum(1), 2 * roots.sum(1)], 1)
+
+
+class Certain(nn.Module):
+    """Gives the class alone, as one of two numbers: nothing of it has a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.one_hot(self.fc(x).argmax(1), 2).float()
+
+
+@pytest.fixture
+def job(client: Client, tmp_path: Path) -> Json:
+    x = np.ones((ROWS, 3), dtype=np.float32)
+    np.savez(tmp_path / "data.npz", x=x, small=x[:, :2], y=np.arange(ROWS) % 3)
+    client.put_dataset("failing", tmp_path / "data.npz")
+    for name, net in {"rooted": Rooted(), "certain": Certain()}.items():
+        client.put_model(name, save(net, tmp_path / f"{name}.pt2", torch.ones(2, 3)))
+        client.wait_for_model(name)
+    target = {"class": 1}
+    return {"model": "rooted", "layer": "act", "dataset": "failing", "methods": ["gradient", "conductance"], "target": target}
+
+
+def ended(client: Client, http: httpx.Client, job: Json) -> Json:
+    id = http.post("/v1/jobs", json=job).raise_for_status().json()["id"]
+    with pytest.raises(NotSucceeded):
+        client.wait(id)
+    found: Json = http.get(f"/v1/jobs/{id}").json()
+    refused = http.get(f"/v1/jobs/{id}/result")
+    assert (refused.status_code, refused.json()["code"]) == (409, "job_failed")
+    return found
+
+
+def test_job_when_one_ranking_is_not_finite_then_its_problem_names_it_and_the_rest_can_be_had(
+    client: Client, http: httpx.Client, job: Json
+) -> None:
+    problem = ended(client, http, job)["problem"]
+
+    assert (problem["code"], problem["ranking"], problem["finished"]) == ("non_finite", "conductance", ["gradient"])
+    assert "ask again without 'conductance' for 'gradient'" in problem["detail"]
+    again = http.post("/v1/jobs", json=job | {"methods": problem["finished"]}).raise_for_status().json()
+    assert client.wait(again["id"]).status == "succeeded"
+
+
+def test_job_when_its_ablation_is_not_finite_then_the_problem_says_how_to_have_the_scores(
+    client: Client, http: httpx.Client, job: Json, tmp_path: Path
+) -> None:
+    class Logarithmic(nn.Module):
+        """F = Σ log h: not finite where a unit is zero."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            logs = self.act(x).log().sum(1)
+            return torch.stack([logs, -logs], 1)
+
+    client.put_model("logarithmic", save(Logarithmic(), tmp_path / "logarithmic.pt2", torch.ones(2, 3)))
+    client.wait_for_model("logarithmic")
+    part = {"baseline": {"kind": "constant", "value": 2.0}, "ablation": {"fill": "zero", "random": 5}, "fidelity": None}
+    problem = ended(client, http, job | {"model": "logarithmic"} | part)["problem"]
+
+    assert (problem["code"], problem.get("ranking"), problem["finished"]) == ("non_finite", None, ["gradient", "conductance"])
+    again = http.post("/v1/jobs", json=job | {"model": "logarithmic"} | part | {"ablation": None}).raise_for_status().json()
+    assert client.wait(again["id"]).status == "succeeded"
+
+
+def test_labels_when_the_model_is_still_inspected_then_their_range_is_found_by_the_worker(
+    client: Client, http: httpx.Client, job: Json, tmp_path: Path
+) -> None:
+    # another bias: a content that no worker has seen
+    net = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+    client.put_model("fresh", save(net, tmp_path / "fresh.pt2", torch.ones(2, 3)))
+    wrong = job | {"model": "fresh", "layer": "1", "target": {"class": "label"}, "metadata": {"once": str(tmp_path)}}
+    problem = ended(client, http, wrong)["problem"]
+
+    assert (problem["code"], problem["status"]) == ("class_out_of_range", 422)
+    assert "holds 2, but output 'output' has the classes 0 to 1" in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "pointer"),
+    [
+        ({"baseline": {"kind": "field", "field": "small"}}, "baseline_shape", "/baseline/field"),
+        ({"target": {"class": "label"}}, "class_out_of_range", "/labels"),
+        ({"target": {"class": 2}}, "class_out_of_range", "/target/class"),
+        ({"methods": ["gradient", "grad_cam"]}, "method_not_applicable", "/methods/1"),
+        ({"model": "certain", "layer": "fc", "methods": ["activation", "gradient"]}, "not_differentiable", "/methods/1"),
+    ],
+)
+def test_job_when_the_manifest_shows_it_wrong_then_is_refused_at_once(
+    http: httpx.Client, job: Json, wrong: Json, code: str, pointer: str
+) -> None:
+    answer = http.post("/v1/jobs", json=job | wrong)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+    assert [place["pointer"] for place in answer.json()["errors"]] == [pointer]
+
+
+def test_job_when_the_model_has_no_gradients_then_methods_without_them_still_rank(
+    client: Client, http: httpx.Client, job: Json
+) -> None:
+    plain = job | {"model": "certain", "layer": "fc", "methods": ["activation", "random"]}
+    id = http.post("/v1/jobs", json=plain).raise_for_status().json()["id"]
+
+    assert client.wait(id).status == "succeeded"
