@@ -57,7 +57,7 @@ def run(
         watch = FidelityWatch(work, request.fidelity, fills, len(main.members.rows), list(main.entries))
     found = main.run(watch)
     studies, random = _study(study, found, entries) if study else ({}, None)
-    outcome = Outcome(work, entries, found, studies, random, _fidelity(watch, entries), began)
+    outcome = Outcome(work, entries, found, studies, random, _fidelity(watch, entries, main.members.rows), began)
     summary = summarise(outcome, resolved, job, _version())
     return summary.model_dump(mode="json"), arrays(outcome)
 
@@ -107,8 +107,12 @@ def _study(study: Study, found: Attribution, entries: list[MethodBase]) -> tuple
         return study.run(importance)
 
 
-def _fidelity(watch: FidelityWatch | None, entries: list[MethodBase]) -> dict[str, Any]:
+def _fidelity(watch: FidelityWatch | None, entries: list[MethodBase], rows: np.ndarray) -> dict[str, Any]:
     if watch is None:
         return {}
-    errors = {str(entry.id): Errors(watch.predicted[score_key(entry)], watch.actual[score_key(entry)]) for entry in entries}
+    # where baselines depend on the cluster an example of several clusters was seen in each: it counts in the first
+    once = np.unique(rows, return_index=True)[1]
+    errors = {
+        str(entry.id): Errors(watch.predicted[score_key(entry)][once], watch.actual[score_key(entry)][once]) for entry in entries
+    }
     return judge(errors, compare=watch.request.select != "top")

@@ -1,18 +1,21 @@
 """Fidelity: the sum of the scores of some units against what F does when they are replaced."""
 
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from tests.worker.ablation.nets import Conv, Cut, Dense, Weighted
 from tests.worker.ablation.plain import Plain, prepared
 from tests.worker.engine import program_of, rank
-from worker.fidelity import Errors, judge, spearman
+from worker.fidelity import Errors, judge, largest, spearman
 from worker.program import Program
 
 COMPARED = ("against", "mann_whitney", "wilcoxon", "mean_difference")
@@ -180,9 +183,29 @@ def test_clusters_when_they_share_examples_then_each_example_counts_once(tmp_pat
     assert one["rankings"][0]["fidelity"] == other["rankings"][0]["fidelity"]
 
 
+def test_clusters_when_baselines_depend_on_them_then_an_example_counts_in_the_first(tmp_path: Path) -> None:
+    x = np.vstack([FOUR, 10 * FOUR])
+    request: dict[str, Any] = {"ablation": None, "fidelity": {}, "target": {"class": None}, "baseline": {"kind": "cluster_mean"}}
+
+    def error(**members: list[int]) -> float:
+        clusters = {"by": "members", "members": members}
+        summary, _ = rank(weighted(), tmp_path, {"x": x}, "act", ["gradient"], clusters=clusters, **request)
+        return float(summary["rankings"][0]["fidelity"]["mae"])
+
+    # of the second cluster only row 3 is left: its farthest unit is replaced by the mean of all three
+    away = x[3] - x[[0, 1, 3]].mean(0)
+    unit = int(np.abs(away).argmax())
+    weight = [4.0, 3.0, -2.0, 1.0][unit]
+
+    assert error(a=[0, 1], b=[1, 0, 3]) == pytest.approx((2 * error(a=[0, 1]) + abs(weight - weight * away[unit])) / 3)
+
+
 @pytest.mark.parametrize("units", ["neuron", "channel"])
 @pytest.mark.parametrize("fill", ["baseline", "zero", "mean", "resample"])
-def test_fidelity_when_every_pass_is_made_by_hand_then_the_numbers_agree(fill: str, units: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("select", ["delta", "top", "random"])
+def test_fidelity_when_every_pass_is_made_by_hand_then_the_numbers_agree(
+    select: str, fill: str, units: str, tmp_path: Path
+) -> None:
     net, shape = NETS[units]
     x = torch.tensor(np.random.default_rng(3).standard_normal((9, *shape)))
     request: dict[str, Any] = {
@@ -194,7 +217,7 @@ def test_fidelity_when_every_pass_is_made_by_hand_then_the_numbers_agree(fill: s
     work = prepared(oracle_program(units), tmp_path, {"x": x.numpy()}, layer="act", **request)
     summary, _ = rank(
         oracle_program(units), tmp_path, {"x": x.numpy()}, "act", ["gradient_x_activation"],
-        fidelity={"fraction": 0.5, "fill": fill}, **request,
+        fidelity={"fraction": 0.5, "fill": fill, "select": select}, **request,
     )  # fmt: skip
     plain = Plain(net, x, 1, units == "channel")
     predicted, actual = [], []
@@ -208,9 +231,13 @@ def test_fidelity_when_every_pass_is_made_by_hand_then_the_numbers_agree(fill: s
             "mean": torch.stack([plain.h(each) for each in x]).mean(0),
             "resample": plain.h(x[partner]),
         }[fill]
-        away = plain.activity(np.array([row]), lambda _: baseline)  # noqa: B023
-        chosen = np.argsort(-away)[:2]
-        predicted.append(plain.gradient_x_activation(np.array([row]))[chosen].sum())
+        scores = plain.gradient_x_activation(np.array([row]))
+        chosen = {
+            "delta": np.argsort(-plain.activity(np.array([row]), lambda _: baseline)),  # noqa: B023
+            "top": np.argsort(-scores),
+            "random": work.streams.generator("fidelity", row).permutation(len(scores)),
+        }[select][:2]
+        predicted.append(scores[chosen].sum())
         actual.append(plain.f(row, set(), filled) - plain.f(row, set(chosen.tolist()), filled))
     found, p, a = summary["rankings"][0]["fidelity"], np.array(predicted), np.array(actual)
 
@@ -218,6 +245,90 @@ def test_fidelity_when_every_pass_is_made_by_hand_then_the_numbers_agree(fill: s
     assert found["mae_of_zero"] == pytest.approx(np.abs(a).mean(), rel=1e-9)
     assert found["bias"] == pytest.approx((p - a).mean(), rel=1e-9)
     assert found["spearman"] == pytest.approx(stats.spearmanr(p, a).statistic)
+
+
+TIES = np.random.default_rng(5).permutation(12)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0]), min_size=12, max_size=12), min_size=1, max_size=4),
+    st.integers(1, 12),
+)
+def test_largest_when_values_are_equal_then_a_plain_sort_with_the_same_order_of_ties_agrees(
+    rows: list[list[float]], count: int
+) -> None:
+    found = largest(torch.tensor(rows), count, torch.from_numpy(TIES))
+    rank_of = np.argsort(TIES)
+
+    for values, chosen in zip(rows, found.tolist(), strict=True):
+        expected = sorted(range(12), key=lambda unit: (-values[unit], rank_of[unit]))[:count]
+        assert sorted(chosen) == sorted(expected)
+
+
+def test_largest_when_a_row_is_alone_then_it_is_as_among_others() -> None:
+    values = torch.randint(0, 3, (20, 12), generator=torch.Generator().manual_seed(0)).float()
+    together = largest(values, 5, torch.from_numpy(TIES))
+
+    for row in range(20):
+        assert set(largest(values[row : row + 1], 5, torch.from_numpy(TIES))[0].tolist()) == set(together[row].tolist())
+
+
+def test_delta_when_all_units_are_equally_far_then_the_seed_decides(tmp_path: Path) -> None:
+    program = program_of(Weighted([2.0**unit for unit in range(10)]), torch.ones(2, 10, dtype=torch.float64))
+    request: dict[str, Any] = {"ablation": None, "fidelity": {"fraction": 0.3}, "target": {"class": None}}
+    found = {
+        seed: rank(program, tmp_path, {"x": np.ones((3, 10))}, "act", ["gradient"], seed=seed, **request)[0]["rankings"][0]
+        for seed in (0, 0, 1, 2)
+    }
+    # the bits of F's drop are the units
+    drops = {seed: int(ranking["fidelity"]["mae_of_zero"]) for seed, ranking in found.items()}
+
+    assert all(drop.bit_count() == 3 for drop in drops.values())
+    assert len(set(drops.values())) > 1
+
+
+@given(
+    st.lists(st.tuples(*[st.sampled_from([0.0, 1e-30, 1.0, 5.0, -5.0, 1e30]) for _ in range(3)]), min_size=1, max_size=16),
+    st.booleans(),
+)
+@settings(max_examples=50, deadline=None)  # scipy counts all signs of up to 13 tied differences
+def test_judge_when_errors_tie_or_vanish_then_no_number_is_nan(values: list[tuple[float, float, float]], compare: bool) -> None:
+    one, two, actual = (np.array(column) for column in zip(*values, strict=True))
+    for found in judge({"a": errors(one, actual), "b": errors(two, actual)}, compare).values():
+        numbers = [found.mae, found.mae_of_zero, found.bias, found.spearman, found.mann_whitney, found.wilcoxon]
+        if found.mean_difference is not None:
+            numbers += [found.mean_difference.low, found.mean_difference.value, found.mean_difference.high]
+
+        assert all(number is None or np.isfinite(number) for number in numbers)
+        assert all(number is None or 0 <= number <= 1 for number in (found.mann_whitney, found.wilcoxon))
+        assert (found.against is not None) is compare
+
+
+@pytest.mark.parametrize("count", [3, 8, 30, 300])
+def test_judge_when_there_are_more_examples_then_tests_are_exact_or_normal_as_scipy_chooses(count: int) -> None:
+    rng = np.random.default_rng(count)
+    actual, one, two = rng.normal(size=(3, count))
+    found = judge({"one": errors(one, actual), "two": errors(two, actual)}, compare=True)["one"]
+    own, other = np.abs(one - actual), np.abs(two - actual)
+
+    assert found.wilcoxon == pytest.approx(_signed_ranks(own - other) if count <= 8 else stats.wilcoxon(own, other).pvalue)
+    assert found.mann_whitney == pytest.approx(stats.mannwhitneyu(own, other).pvalue)
+
+
+def test_judge_when_some_differences_are_zero_then_the_others_are_tested() -> None:
+    actual = np.zeros(9)
+    found = judge({"one": errors([1, 2, 3, 4, 5, 6, 7, 0, 0], actual), "two": errors(np.zeros(9), actual)}, compare=True)["one"]
+
+    # all seven have one sign: 2 of 128 ways
+    assert found.wilcoxon == pytest.approx(2 / 128)
+
+
+def _signed_ranks(difference: np.ndarray) -> float:
+    """Two-sided p of the signed-rank sum: over all signs that the differences could have had."""
+    ranks = np.abs(difference).argsort().argsort() + 1
+    sums = [sum(rank for rank, sign in zip(ranks, signs, strict=True) if sign) for signs in product((0, 1), repeat=len(ranks))]
+    own = sum(ranks[difference > 0])
+    return float(min(1.0, 2 * min(np.mean(np.array(sums) <= own), np.mean(np.array(sums) >= own))))
 
 
 NETS: dict[str, tuple[Cut, tuple[int, ...]]] = {"neuron": (Dense(), (5,)), "channel": (Conv(), (2, 3, 3))}
