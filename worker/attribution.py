@@ -100,6 +100,7 @@ class MainPass:
             at_baseline=np.zeros(n, dtype=bool),
         )
         began = perf_counter()
+        self._prepared = {key: METHODS[entry.name].prepare(entry, self.work) for key, entry in self.entries.items()}
         for start, stop, cluster in self.members.batches(self.batch):
             while start < stop:
                 start = self._batch(result, start, min(start + self.batch, stop), cluster, watch)
@@ -186,7 +187,8 @@ class MainPass:
         for key, entry in self.entries.items():
             notes = result.scored[key].notes
             batch = Batch(self.work, rows, cluster, ends, self.fills, self.batch, self._count, notes)
-            methods[key], wanted[key] = METHODS[entry.name](entry, batch), METHODS[entry.name].points(entry)
+            methods[key] = METHODS[entry.name](entry, batch, self._prepared[key])
+            wanted[key] = METHODS[entry.name].points(entry)
         for point in self._points(ends):
             precise = point.precise()
             for key, method in methods.items():
@@ -197,7 +199,7 @@ class MainPass:
 
     def _scores(self, method: Method, scored: Scored) -> Tensor:
         began = perf_counter()
-        scores = self.work.units.reduce(method.scores())
+        scores = method.by_unit()
         _refuse_non_finite("a score", scores)
         scored.seconds += perf_counter() - began
         return scores

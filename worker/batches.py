@@ -7,8 +7,9 @@ and its results are equal to the bit.
 from math import prod
 
 import torch
+from torch import fx
 
-from worker.program import Program
+from worker.program import Program, Split
 
 CPU_BYTES = 8 * 2**20
 """Values of one pass on a CPU; beyond this the gradient of a convolution slows down (benchmarks/batches.py)."""
@@ -20,18 +21,29 @@ LIMITS = {"cpu": (16, 4096), "cuda": (16, 16384)}
 
 
 def rows_at_once(program: Program) -> int:
-    """Rows of one pass on the program's device."""
-    budget = CPU_BYTES
-    if program.device.type == "cuda":
-        budget = int(torch.cuda.get_device_properties(program.device).total_memory * CUDA_SHARE)
+    """Rows of one pass through the whole model."""
     low, high = LIMITS[program.device.type]
-    return max(low, min(high, budget // max(1, bytes_per_row(program))))
+    return max(low, min(high, _budget(program.device) // max(1, bytes_per_row(program.module.graph))))
 
 
-def bytes_per_row(program: Program) -> int:
-    """Memory of all values that the graph computes for one example."""
+def rows_behind(split: Split, device: torch.device) -> int:
+    """Rows of one pass through the graph behind a place alone, in half of the memory: such passes follow each other closely,
+    and twice as many rows took three times as long where the values left the caches.
+    """
+    own = split.place.units * int(split.place.node.meta["val"].element_size())
+    return max(LIMITS[device.type][0], _budget(device) // 2 // max(1, bytes_per_row(split.behind.graph) + own))
+
+
+def _budget(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory * CUDA_SHARE)
+    return CPU_BYTES
+
+
+def bytes_per_row(graph: fx.Graph) -> int:
+    """Memory of all values that a graph computes for one example."""
     total = 0
-    for node in program.module.graph.nodes:
+    for node in graph.nodes:
         value = node.meta.get("val")
         if node.op == "call_function" and isinstance(value, torch.Tensor):
             total += prod(size for size in value.shape if not isinstance(size, torch.SymInt)) * value.element_size()

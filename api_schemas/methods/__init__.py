@@ -8,6 +8,7 @@ from api_schemas.base import Schema
 from api_schemas.methods.base import MethodBase, RankingId, Statistic
 from api_schemas.methods.deeplift import DeepLift
 from api_schemas.methods.ends import Activation, GradCam, Gradient, GradientXActivation, GradientXDelta, Noise, Random
+from api_schemas.methods.exact_ablation import ExactAblation
 from api_schemas.methods.path import Conductance, IntegratedGradients, InternalInfluence, PathMethod
 
 METHODS: dict[str, type[MethodBase]] = {
@@ -19,6 +20,7 @@ METHODS: dict[str, type[MethodBase]] = {
     "internal_influence": InternalInfluence,
     "integrated_gradients": IntegratedGradients,
     "deeplift": DeepLift,
+    "exact_ablation": ExactAblation,
     "grad_cam": GradCam,
     "random": Random,
 }
@@ -39,6 +41,7 @@ Method = Annotated[
         | InternalInfluence
         | IntegratedGradients
         | DeepLift
+        | ExactAblation
         | GradCam
         | Random,
         Field(discriminator="name"),
@@ -101,6 +104,7 @@ __all__ = [
     "Activation",
     "Conductance",
     "DeepLift",
+    "ExactAblation",
     "GradCam",
     "Gradient",
     "GradientXActivation",

@@ -4,6 +4,7 @@ from worker.methods.batch import Batch, Ends, Point
 from worker.methods.conductance import Conductance
 from worker.methods.deeplift import DeepLift
 from worker.methods.ends import Activation, Gradient, GradientXActivation, GradientXDelta
+from worker.methods.exact_ablation import ExactAblation
 from worker.methods.grad_cam import GradCam
 from worker.methods.integrated_gradients import IntegratedGradients
 from worker.methods.internal_influence import InternalInfluence
@@ -19,6 +20,7 @@ METHODS: dict[str, type[Method]] = {
     "internal_influence": InternalInfluence,
     "integrated_gradients": IntegratedGradients,
     "deeplift": DeepLift,
+    "exact_ablation": ExactAblation,
     "grad_cam": GradCam,
     "random": Random,
 }

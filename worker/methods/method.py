@@ -13,9 +13,15 @@ from worker.work import Work
 class Method(ABC):
     """The scores of one batch, gathered while the path of the inputs is walked from α = 0 to α = 1, and after it."""
 
-    def __init__(self, entry: MethodBase, batch: Batch) -> None:
+    def __init__(self, entry: MethodBase, batch: Batch, prepared: object = None) -> None:
         self.entry = entry
         self.batch = batch
+        self.prepared = prepared
+
+    @classmethod
+    def prepare(cls, entry: MethodBase, work: Work) -> object:
+        """What all batches of a job have in common, made once and handed to each."""
+        return None
 
     @classmethod
     @abstractmethod
@@ -34,3 +40,7 @@ class Method(ABC):
     @abstractmethod
     def scores(self) -> Float[Tensor, "rows *place"]:
         """The score of each element of the place for each example."""
+
+    def by_unit(self) -> Float[Tensor, "rows units"]:
+        """The score of each unit: where units are channels, the sum of their elements'."""
+        return self.batch.work.units.reduce(self.scores())

@@ -21,8 +21,8 @@ class Along(Method):
     own_path: ClassVar[bool] = False
     """Whether the path is another than that of the model's inputs."""
 
-    def __init__(self, entry: MethodBase, batch: Batch) -> None:
-        super().__init__(entry, batch)
+    def __init__(self, entry: MethodBase, batch: Batch, prepared: object = None) -> None:
+        super().__init__(entry, batch, prepared)
         self.method = cast(PathMethod, entry)  # the tables pair this class with that schema
         self._sum = PathSum(self.method, self.step)
 

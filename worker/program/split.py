@@ -36,7 +36,7 @@ class Split:
         self.place = place
         self.cut = not reaches(module.graph, place.node, output)
         self._symbols = symbols
-        after = _descendants(module.graph, place.node, output)
+        after = descendants(module.graph, place.node, output)
         if output is not place.node and output not in after:
             raise EngineError(
                 "layer_without_effect",
@@ -104,7 +104,7 @@ def _batch_axes(node: fx.Node, symbols: frozenset[str]) -> tuple[int, ...] | Non
     return tuple(dynamic) if exact and len(dynamic) <= 1 else None
 
 
-def _descendants(graph: fx.Graph, start: fx.Node, output: fx.Node) -> set[fx.Node]:
+def descendants(graph: fx.Graph, start: fx.Node, output: fx.Node) -> set[fx.Node]:
     """The nodes on a way from `start` to `output`, without `start`."""
     after = {start}
     for node in graph.nodes:

@@ -1,0 +1,111 @@
+"""The model's output with each unit replaced by itself, all units of a batch of examples.
+
+As far as the model is affine behind the place, a unit changes what comes out of it by a fixed column, so that only what lies
+behind is run again: one rank-one update instead of a pass. Elsewhere the tail is run with one unit masked.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from worker.batches import rows_behind
+from worker.methods.batch import Batch
+from worker.program import Split
+from worker.program.affine import affine_part
+from worker.work import Work
+
+COLUMN_BYTES = 64 * 2**20
+"""Columns of all units that are kept for the whole job."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a job's units are replaced."""
+
+    split: Split
+    rest: Split
+    """What is run again for each unit: what lies behind the affine part, or the whole tail."""
+    columns: Float[Tensor, "units *value"] | None
+    """What one more of each element of the place adds to the affine part's value; None where they are made anew or masked."""
+    affine: bool
+
+    @classmethod
+    def of(cls, work: Work) -> "Plan":
+        part = affine_part(work.program, work.split.place, work.output)
+        if part is None:
+            return cls(work.split, work.split, None, affine=False)
+        split, rest = part
+        elements = work.split.place.units
+        fits = elements * rest.place.units * _bytes_each(split) <= COLUMN_BYTES
+        if not fits and (work.units.kind == "channel" or not split.repeatable):
+            return cls(work.split, work.split, None, affine=False)
+        plan = cls(split, rest, None, affine=True)
+        return cls(split, rest, columns(plan, work, range(elements)), affine=True) if fits else plan
+
+
+def outputs(
+    batch: Batch, plan: Plan, fill: Float[Tensor, "one_or_rows *place"]
+) -> Iterator[tuple[int, Float[Tensor, "units rows *output"]]]:
+    """Ranges of units by their first number, and the model's output with each of them replaced; chunks are bounded in bytes."""
+    work, rest, rows = batch.work, plan.rest, len(batch.rows)
+    at_once = max(1, rows_behind(rest, work.device) // rows) if rest.repeatable else 1
+    values, live = rest.head(batch.ends.x) if plan.affine else (batch.ends.input.h, batch.ends.live)
+    for first in range(0, work.units.count, at_once):
+        units = range(first, min(first + at_once, work.units.count))
+        changed = _updated(batch, plan, fill, values, units) if plan.affine else _masked(batch, fill, units)
+        with torch.no_grad():
+            output = rest.tail(changed.flatten(0, 1), live)
+        batch.count(len(output), backward=False)
+        yield first, output.reshape(len(units), rows, *output.shape[1:])
+
+
+def _masked(batch: Batch, fill: Tensor, units: range) -> Float[Tensor, "units rows *place"]:
+    """h with each unit replaced."""
+    work = batch.work
+    chosen = torch.zeros(len(units), work.units.count, dtype=torch.bool, device=work.device)
+    chosen[torch.arange(len(units)), torch.tensor(units)] = True
+    return torch.where(work.units.spread(chosen)[:, None], fill, batch.ends.input.h)
+
+
+def _updated(
+    batch: Batch, plan: Plan, fill: Tensor, values: Float[Tensor, "rows *value"], units: range
+) -> Float[Tensor, "units rows *value"]:
+    """The affine part's value with each unit replaced: its column times the change is added."""
+    work, place = batch.work, batch.work.split.place
+    change = (fill - batch.ends.input.h).expand_as(batch.ends.input.h)
+    if work.units.kind == "neuron":
+        of_units = columns(plan, work, units) if plan.columns is None else plan.columns[units.start : units.stop]
+        weights = change.flatten(1)[:, units.start : units.stop].T
+        return torch.addcmul(values, weights.reshape(*weights.shape, *[1] * (values.dim() - 1)), of_units[:, None])
+    assert plan.columns is not None
+    channels, axis = work.units.count, place.channel_axis
+    of_channels = plan.columns.reshape(*place.shape, -1).movedim(axis, 0).reshape(channels, -1, plan.rest.place.units)
+    changes = change.movedim(axis + 1, 0).reshape(channels, len(change), -1)
+    together, grid = changes[units.start : units.stop], of_channels[units.start : units.stop]
+    return values + torch.bmm(together, grid).reshape(len(units), *values.shape)
+
+
+def columns(plan: Plan, work: Work, elements: range) -> Float[Tensor, "units *value"]:
+    """The affine part's value for one of each element alone, less that for nothing."""
+    split, place = plan.split, plan.split.place
+    some = [tensor[:1] for tensor in work.examples.inputs(work.clusters[0].rows[:1])]
+    h, live = split.head(tuple(some))
+    at_once = max(1, rows_behind(split, work.device)) if split.repeatable else 1
+    found = []
+    with torch.no_grad():
+        nothing = split.tail(torch.zeros_like(h), live).movedim(plan.rest.place.batch_axis, 0)
+        for first in range(elements.start, elements.stop, at_once):
+            chosen = torch.arange(first, min(first + at_once, elements.stop), device=work.device)
+            one = torch.zeros(len(chosen), place.units, dtype=h.dtype, device=work.device)
+            one[torch.arange(len(chosen)), chosen] = 1
+            made = split.tail(one.reshape(-1, *place.shape), live).movedim(plan.rest.place.batch_axis, 0)
+            found.append(made - nothing)
+    return torch.cat(found)
+
+
+def _bytes_each(split: Split) -> int:
+    size: int = split.place.node.meta["val"].element_size()
+    return size
