@@ -47,7 +47,8 @@ def _plain(eager: oracle.Eager, units: Units, x: torch.Tensor) -> np.ndarray:
         for unit in range(units.count):
             mask = torch.zeros(1, units.count, dtype=torch.bool)
             mask[0, unit] = True
-            losses.append(float(output[0, 1] - eager.run(x, instead=torch.where(units.spread(mask), start, h))[1][0, 1]))
+            chosen = units.spread(mask).movedim(0, units.place.batch_axis)
+            losses.append(float(output[0, 1] - eager.run(x, instead=torch.where(chosen, start, h))[1][0, 1]))
     return np.array(losses)
 
 
