@@ -8,7 +8,7 @@ from api_schemas.checks.facts import Facts, cluster_count, layer_of, named, plac
 from api_schemas.checks.size import counts_of
 from api_schemas.clusters import ByPrediction, KMeans
 from api_schemas.jobs import JobRequest
-from api_schemas.methods import Gradient, GradientXActivation, MethodBase, PathMethod
+from api_schemas.methods import DeepLift, ExactAblation, Gradient, GradientXActivation, MethodBase, PathMethod
 
 BACKWARD = 2.0
 """A backward pass costs about two forward passes."""
@@ -21,9 +21,9 @@ def passes(request: JobRequest, facts: Facts) -> int:
     if layer is None or place is None or facts.fields is None:
         return 0
     tail = max(0.0, 1.0 - layer.forward_cost)
-    rows = row_count(request, facts)
-    attribution = rows * (1.0 + _attribution(request, tail))
-    judging = _ablation(request, facts, unit_count(request, place), tail) + _fidelity(request, rows, tail)
+    rows, units = row_count(request, facts), unit_count(request, place)
+    attribution = rows * (1.0 + _attribution(request, tail, units))
+    judging = _ablation(request, facts, units, tail) + _fidelity(request, rows, tail)
     return math.ceil(_clustering(request, facts) + attribution + judging)
 
 
@@ -38,40 +38,48 @@ def _clustering(request: JobRequest, facts: Facts) -> float:
     return float(facts.examples) if isinstance(clusters, ByPrediction) else 0.0
 
 
-def _attribution(request: JobRequest, tail: float) -> float:
+def _attribution(request: JobRequest, tail: float, units: int) -> float:
     """Passes of one example: methods that stand on the same points share them."""
     shared: dict[Hashable, float] = {}
     for method in request.methods:
-        key, cost = COSTS.get(method.name, _once)(method, tail)
+        key, cost = COSTS.get(method.name, _once)(method, tail, units)
         shared[key] = max(cost, shared.get(key, 0.0))
     return sum(shared.values())
 
 
-def _nothing(method: MethodBase, tail: float) -> tuple[Hashable, float]:
+def _nothing(method: MethodBase, tail: float, units: int) -> tuple[Hashable, float]:
     return "nothing", 0.0
 
 
-def _once(method: MethodBase, tail: float) -> tuple[Hashable, float]:
+def _once(method: MethodBase, tail: float, units: int) -> tuple[Hashable, float]:
     return "gradient", (1.0 + BACKWARD) * tail
 
 
-def _smoothed(method: Gradient | GradientXActivation, tail: float) -> tuple[Hashable, float]:
+def _smoothed(method: Gradient | GradientXActivation, tail: float, units: int) -> tuple[Hashable, float]:
     if method.noise is None:
-        return _once(method, tail)
+        return _once(method, tail, units)
     return method.id, method.noise.samples * (1.0 + BACKWARD * tail)
 
 
-def _path(method: PathMethod, tail: float) -> tuple[Hashable, float]:
+def _path(method: PathMethod, tail: float, units: int) -> tuple[Hashable, float]:
     alone = method.tolerance is not None or method.precision != "float32"
     return method.id if alone else ("path", method.steps, method.spacing), (method.steps + 1) * (1.0 + BACKWARD * tail)
 
 
-def _own_path(method: PathMethod, tail: float) -> tuple[Hashable, float]:
+def _own_path(method: PathMethod, tail: float, units: int) -> tuple[Hashable, float]:
     return method.id, (method.steps + 1) * (1.0 + BACKWARD) * tail
 
 
+def _lockstep(method: DeepLift, tail: float, units: int) -> tuple[Hashable, float]:
+    return ("deeplift", method.rules), (2.0 + BACKWARD) * tail
+
+
+def _each_unit(method: ExactAblation, tail: float, units: int) -> tuple[Hashable, float]:
+    return ("exact_ablation", method.fill), units * tail
+
+
 # Each function takes the method of its own line, which no annotation of a dict can say.
-COSTS: dict[str, Callable[[Any, float], tuple[Hashable, float]]] = {
+COSTS: dict[str, Callable[[Any, float, int], tuple[Hashable, float]]] = {
     "activation": _nothing,
     "random": _nothing,
     "gradient": _smoothed,
@@ -79,6 +87,8 @@ COSTS: dict[str, Callable[[Any, float], tuple[Hashable, float]]] = {
     "conductance": _path,
     "internal_influence": _path,
     "integrated_gradients": _own_path,
+    "deeplift": _lockstep,
+    "exact_ablation": _each_unit,
 }
 """Method → what it shares with others, and its passes; any method that is not here takes one gradient."""
 
