@@ -48,6 +48,12 @@ class Manifest(Schema):
     layers: list[Layer] = Field(description="In order of execution.")
     flops: int = Field(0, description="Floating-point operations of one example's forward pass.")
     differentiable: bool = True
+    path: list[str] | None = Field(
+        None,
+        description="What moves between a baseline and an example: real inputs, and the embeddings that look up integer inputs.",
+        examples=[["embeddings.word_embeddings"]],
+    )
+    looked_up: list[str] = Field([], description="Integer inputs that embeddings look up.")
 
 
 class Model(Schema):
@@ -64,6 +70,8 @@ class Model(Schema):
     layers: list[Layer] | None = None
     flops: int | None = None
     differentiable: bool | None = None
+    path: list[str] | None = None
+    looked_up: list[str] | None = None
     problem: JobProblem | None = None
 
 

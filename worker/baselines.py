@@ -56,13 +56,18 @@ def _cluster_mean(work: Work, batch: int) -> Baselines:
 def _field(work: Work, batch: int) -> Baselines:
     assert isinstance(work.request.baseline, schema.BaselineField)
     field = work.request.baseline.field
-    names = [name for name, value in work.program.inputs.items() if value.dtype.is_floating_point]
+    inputs = work.program.inputs
+    names = [name for name, value in inputs.items() if value.dtype.is_floating_point] or work.program.looked_up
     if len(names) != 1:
-        raise EngineError("baseline_not_applicable", f"a field as baseline needs one real input, the model has {len(names)}")
+        raise EngineError(
+            "baseline_not_applicable",
+            f"a field as baseline needs one real input or one that is looked up, the model has {len(names)}",
+        )
+    place = list(inputs).index(names[0])
 
     def of(rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
         read = work.examples.prepare(names[0], field, rows)
-        return _keep_integers(x, lambda tensor: read)
+        return _choose(x, work.program.lift((*x[:place], read, *x[place + 1 : len(inputs)])))
 
     return Baselines(of)
 

@@ -28,8 +28,8 @@ class Examples:
         return cls(table, program, request.inputs, request.labels, request.preprocess)
 
     def inputs(self, rows: np.ndarray) -> tuple[Tensor, ...]:
-        """The model's inputs for these rows, on its device. Raises EngineError `non_finite`."""
-        return tuple(self.prepare(name, self.fields[name], rows) for name in self.program.inputs)
+        """The model's inputs for these rows on its device, lifted. Raises EngineError `non_finite`."""
+        return self.program.lift(tuple(self.prepare(name, self.fields[name], rows) for name in self.program.inputs))
 
     def prepare(self, name: str, field: str, rows: np.ndarray) -> Tensor:
         """A field as the named input: cast, then (x·scale − mean)/std for real inputs. Raises EngineError `non_finite`."""

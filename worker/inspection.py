@@ -14,7 +14,7 @@ from worker.program import Place, Program, Value
 from worker.program.gradients import reached_by_gradients
 from worker.program.places import reaches
 
-ENGINE = "2"
+ENGINE = "3"
 """Changes when the same archive would get another manifest; models are then inspected again."""
 
 
@@ -44,6 +44,8 @@ def manifest(program: Program) -> Manifest:
         layers=layers,
         flops=total,
         differentiable=any(layer.differentiable for layer in layers),
+        path=program.path,
+        looked_up=program.looked_up,
     )
 
 

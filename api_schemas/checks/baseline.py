@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from api_schemas.baselines import BaselineField, ClusterMean, Constant, Example, Mean
-from api_schemas.checks.facts import Facts, Flaw, kind_of
+from api_schemas.checks.facts import Facts, Flaw, kind_of, moving
 from api_schemas.checks.inputs import field_exists, fits
 from api_schemas.jobs import JobRequest
+from api_schemas.models import Manifest, Port
 
 LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38}
 """dtype → its largest number, where that is less than JSON can say."""
@@ -23,12 +24,13 @@ def _field(baseline: BaselineField, facts: Facts) -> Iterator[Flaw]:
     field = facts.fields.get(baseline.field) if facts.fields else None
     if facts.manifest is None or field is None:
         return
-    if len(facts.manifest.inputs) > 1:
+    port = stood_for(facts.manifest)
+    if port is None:
         count = len(facts.manifest.inputs)
         detail = f"one field cannot stand for the model's {count} inputs; use zeros, a constant, a mean or an example"
         yield Flaw("/baseline/field", "baseline_not_applicable", detail)
         return
-    for flaw in fits("/baseline/field", baseline.field, field, facts.manifest.inputs[0]):
+    for flaw in fits("/baseline/field", baseline.field, field, port):
         yield Flaw(flaw.pointer, "baseline_shape" if flaw.code == "wrong_shape" else flaw.code, flaw.detail)
 
 
@@ -39,7 +41,7 @@ def _example(baseline: Example, facts: Facts) -> Iterator[Flaw]:
 
 
 def _constant(baseline: Constant, facts: Facts) -> Iterator[Flaw]:
-    yield from _needs_real_inputs(baseline, facts)
+    yield from _needs_path(baseline, facts)
     for port in facts.manifest.inputs if facts.manifest else []:
         largest = LARGEST.get(port.dtype)
         if largest is not None and abs(baseline.value) > largest:
@@ -49,20 +51,26 @@ def _constant(baseline: Constant, facts: Facts) -> Iterator[Flaw]:
             yield Flaw("/baseline/value", "out_of_range", detail)
 
 
-def _needs_real_inputs(baseline: Constant | Mean | ClusterMean, facts: Facts) -> Iterator[Flaw]:
-    if isinstance(baseline, Constant) and baseline.value == int(baseline.value):
+def _needs_path(baseline: Constant | Mean | ClusterMean, facts: Facts) -> Iterator[Flaw]:
+    if facts.manifest is None or moving(facts.manifest) or (isinstance(baseline, Constant) and baseline.value == int(baseline.value)):
         return
-    for port in facts.manifest.inputs if facts.manifest else []:
-        if kind_of(port.dtype) != "real":
-            detail = f"input {port.name!r} is {port.dtype} and cannot take it; use zeros, a field or an example"
-            yield Flaw("/baseline", "baseline_not_applicable", detail)
+    port = facts.manifest.inputs[0]
+    detail = f"input {port.name!r} is {port.dtype} and keeps its own values, and no embedding looks it up; use zeros"
+    yield Flaw("/baseline", "baseline_not_applicable", detail)
+
+
+def stood_for(manifest: Manifest) -> Port | None:
+    """The one input that a field as baseline is read for: the only real one, or else the only one that embeddings look up."""
+    real = [port for port in manifest.inputs if kind_of(port.dtype) == "real"]
+    chosen = real or [port for port in manifest.inputs if port.name in manifest.looked_up]
+    return chosen[0] if len(chosen) == 1 else None
 
 
 # Each function takes the baseline of its own line, which no annotation of a dict can say.
 BASELINES: dict[type[Any], Callable[[Any, Facts], Iterator[Flaw]]] = {
     Constant: _constant,
-    Mean: _needs_real_inputs,
-    ClusterMean: _needs_real_inputs,
+    Mean: _needs_path,
+    ClusterMean: _needs_path,
     BaselineField: _field,
     Example: _example,
 }

@@ -147,3 +147,8 @@ def kind_of(dtype: str) -> Kind:
     if dtype.startswith("bool"):
         return "boolean"
     return "real" if dtype.startswith(("float", "bfloat")) else "text"
+
+
+def moving(manifest: Manifest) -> list[str]:
+    """What differs between a baseline and an example."""
+    return [port.name for port in manifest.inputs if kind_of(port.dtype) == "real"] if manifest.path is None else manifest.path

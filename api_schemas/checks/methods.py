@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from api_schemas.checks.facts import Facts, Flaw, kind_of, layer_of, place_of
+from api_schemas.checks.facts import Facts, Flaw, layer_of, moving, place_of
 from api_schemas.jobs import JobRequest
 from api_schemas.methods import GradCam, PathMethod
 
@@ -32,12 +32,16 @@ def gradients_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
 
 
 def paths_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
-    """A straight path from the baseline to the input needs inputs that can be scaled."""
-    fixed = [port for port in facts.manifest.inputs if kind_of(port.dtype) != "real"] if facts.manifest else []
+    """A difference from the baseline needs inputs that can differ: real ones, or embeddings of the others."""
+    if facts.manifest is None or moving(facts.manifest):
+        return
+    port = facts.manifest.inputs[0]
     for index, method in enumerate(request.methods):
-        if fixed and isinstance(method, PathMethod):
-            what = f"input {fixed[0].name!r} is {fixed[0].dtype}"
-            detail = f"method {method.name!r} follows a straight path of the inputs, and {what}"
+        if method.needs_baseline:
+            detail = (
+                f"method {method.name!r} explains the difference from a baseline, and nothing of this model can differ: input "
+                f"{port.name!r} is {port.dtype}, and no embedding looks it up"
+            )
             yield Flaw(f"/methods/{index}", "method_not_applicable", detail)
 
 

@@ -118,7 +118,7 @@ def test_mean_of_several_inputs_is_taken_of_each(both: Program, tmp_path: Path) 
 
 
 def test_a_field_as_baseline_of_several_real_inputs_is_refused(both: Program, tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="needs one real input, the model has 2") as caught:
+    with pytest.raises(EngineError, match="needs one real input or one that is looked up, the model has 2") as caught:
         rank(
             both,
             tmp_path,

@@ -68,6 +68,8 @@ def functionalise(exported: ExportedProgram) -> fx.GraphModule:
         elif operator_name(node) in ASSERTIONS or (node.target is operator.le and not node.users):
             graph.erase_node(node)
     graph.eliminate_dead_code()
+    # called with one tensor after another, whatever the model's own signature is
+    graph.set_codegen(fx.graph.CodeGen())
     return fx.GraphModule(module, graph)
 
 

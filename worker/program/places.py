@@ -51,15 +51,23 @@ def batch_axis(node: fx.Node, symbols: frozenset[str]) -> int | None:
 
 
 def reaches(graph: fx.Graph, blocked: fx.Node | None, goal: fx.Node) -> bool:
-    """Whether the model's inputs have a way to `goal` that does not pass `blocked`."""
+    """Whether what moves between a baseline and an example has a way to `goal` that does not pass `blocked`.
+
+    Integer inputs stay as they are, so that a mask that goes around a layer keeps nothing from summing up there.
+    """
     dependent: set[fx.Node] = set()
     for node in graph.nodes:
         if node is blocked:
             continue
         reads = not SHAPE_ONLY.match(operator_name(node)) and any(source in dependent for source in node.all_input_nodes)
-        if reads or node.op == "placeholder":
+        if reads or (node.op == "placeholder" and _is_real(node)):
             dependent.add(node)
     return goal in dependent
+
+
+def _is_real(node: fx.Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, torch.Tensor) and value.dtype.is_floating_point
 
 
 def find_places(graph: fx.Graph, symbols: frozenset[str], inputs: dict[str, fx.Node]) -> list[Place]:

@@ -1,7 +1,7 @@
 """A model ready to run: its graph, its inputs and outputs, its places, and the splits made of it so far."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_unflatten
 from worker.errors import EngineError
 from worker.program.costs import count_costs
 from worker.program.functional import functionalise
+from worker.program.lifting import lift, path_of
 from worker.program.places import Place, find_places
 from worker.program.split import Split
 
@@ -39,6 +40,12 @@ class Program:
     outputs: dict[str, Value]
     places: list[Place]
     symbols: frozenset[str]
+    look_up: fx.GraphModule | None = None
+    """The model's inputs → what its embeddings look up for those that are integers."""
+    path: list[str] = field(default_factory=list)
+    """What moves between a baseline and an example."""
+    looked_up: list[str] = field(default_factory=list)
+    """Inputs whose values are looked up in embeddings."""
     splits: dict[tuple[fx.Node, str], Split] = field(default_factory=dict)
 
     @classmethod
@@ -54,23 +61,35 @@ class Program:
         nodes = [node for node in module.graph.nodes if node.op == "placeholder"]
         inputs = {str(name): _value(str(name), node) for name, node in zip(names, nodes, strict=True)}
         symbols = _batch_symbols(inputs)
-        outputs = _outputs(module.graph, exported.call_spec.out_spec)
         inputs = {name: _checked(value, symbols) for name, value in inputs.items()}
-        places = find_places(module.graph, symbols, {name: value.node for name, value in inputs.items()})
-        return cls(module, torch.device(device), inputs, outputs, places, symbols)
+        by_name = {name: value.node for name, value in inputs.items()}
+        places = find_places(module.graph, symbols, by_name)
+        lifted = lift(module, symbols)
+        places = [replace(place, node=lifted.moved.get(place.node, place.node)) for place in places]
+        outputs = _outputs(lifted.module.graph, exported.call_spec.out_spec)
+        on, looked_up = torch.device(device), [name for name, node in by_name.items() if node in lifted.sources]
+        return cls(lifted.module, on, inputs, outputs, places, symbols, lifted.look_up, path_of(by_name, lifted), looked_up)
 
     @property
     def bytes(self) -> int:
         """Memory of parameters and buffers."""
         return sum(tensor.nbytes for tensor in (*self.module.parameters(), *self.module.buffers()))
 
+    def lift(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The model's inputs with what its embeddings look up for them: what everything else takes."""
+        if self.look_up is None:
+            return inputs
+        with torch.no_grad():
+            return (*inputs, *self.look_up(*inputs))
+
     def blank(self, rows: int) -> list[Tensor]:
-        """Inputs of zeros."""
+        """Inputs of zeros, lifted."""
         shapes = [[rows, *(int(size) for size in value.shape[1:] if size is not None)] for value in self.inputs.values()]
-        return [
+        blank = [
             torch.zeros(shape, dtype=value.dtype, device=self.device)
             for shape, value in zip(shapes, self.inputs.values(), strict=True)
         ]
+        return list(self.lift(tuple(blank)))
 
     @cached_property
     def costs(self) -> dict[fx.Node, int]:
@@ -92,7 +111,7 @@ class Program:
         return self.splits[key]
 
     def forward(self, inputs: tuple[Tensor, ...], output: str) -> Tensor:
-        """One of the model's outputs, without gradients."""
+        """One of the model's outputs for lifted inputs, without gradients."""
         with torch.no_grad():
             results = [value for value in tree_leaves(self.module(*inputs)) if isinstance(value, Tensor)]
         return results[list(self.outputs).index(output)]
