@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -66,8 +67,18 @@ class InputWalk(Walk):
     end: Inputs
 
     def at(self, alphas: Sequence[float]) -> tuple[Tensor, Live]:
-        pairs = zip(self.start, self.end, strict=True)
-        return self.work.split.head(tuple(_between(start, end, alphas) for start, end in pairs))
+        split, pairs = self.work.split, zip(self.start, self.end, strict=True)
+        inputs = tuple(_between(start, end, alphas) for start, end in pairs)
+        if split.frontier is None:
+            return split.head(inputs)
+        values = zip(split.frontier.axes, *self._affine, strict=True)
+        return split.head_between(inputs, tuple(_between(start, end, alphas, axis) for axis, start, end in values))
+
+    @cached_property
+    def _affine(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """What is affine in the inputs, at both ends."""
+        assert self.work.split.frontier is not None
+        return self.work.split.frontier.at(self.start), self.work.split.frontier.at(self.end)
 
     def of(self, positions: Tensor) -> "Walk":
         chosen = [tuple(tensor[positions] for tensor in inputs) for inputs in (self.start, self.end)]
@@ -99,8 +110,8 @@ class PlaceWalk(Walk):
         return replace(self, fixed=fixed, x=x, live=live, start=self.start[positions], end=self.end[positions])
 
 
-def _between(start: Tensor, end: Tensor, alphas: Sequence[float]) -> Tensor:
+def _between(start: Tensor, end: Tensor, alphas: Sequence[float], axis: int = 0) -> Tensor:
     """The path's points at these α, one full round of examples after another; integers stay as they are."""
     if not end.is_floating_point():
         return end.repeat(len(alphas), *[1] * (end.dim() - 1))
-    return torch.cat([start + alpha * (end - start) for alpha in alphas])
+    return torch.cat([torch.lerp(start, end, alpha) for alpha in alphas], axis)

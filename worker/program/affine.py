@@ -1,16 +1,12 @@
-"""How far behind a place a model stays affine: up to there a changed unit changes a value by a fixed column."""
+"""Which values are affine in others with one slope for all examples: they multiply by nothing but constants."""
 
 import re
-from dataclasses import replace
 
 import torch
 from torch import fx
 
 from worker.program.functional import operator_name
 from worker.program.linear import is_linear
-from worker.program.places import Place, batch_axis
-from worker.program.program import Program
-from worker.program.split import Split, descendants
 
 ADDITIVE = frozenset(f"aten::{name}" for name in ("add", "sub", "cat", "stack"))
 """What they add is not what they multiply by."""
@@ -22,33 +18,7 @@ MOVING = re.compile(
 """Bring values elsewhere and nothing else: a column of their results saves no work."""
 
 
-def affine_part(program: Program, place: Place, output: str) -> tuple[Split, Split] | None:
-    """The tail cut in two: from the place to z, affine with one slope for all examples, and from z to the output.
-
-    z is the farthest value that every way out passes; None where the place is followed at once by something else. The first
-    split's tail gives z.
-    """
-    graph, goal = program.module.graph, program.outputs[output].node
-    after = descendants(graph, place.node, goal)
-    affine = {place.node}
-    for node in graph.nodes:
-        if node in after and _is_affine(node, affine, after | {place.node}):
-            affine.add(node)
-    order = [node for node in graph.nodes if node in affine and node is not place.node]
-    if all(MOVING.match(operator_name(node)) for node in order):
-        return None
-    for node in reversed(order):
-        axis = batch_axis(node, program.symbols)
-        if axis is not None and not _goes_around(graph, place.node, node, goal):
-            sizes = node.meta["val"].shape
-            shape = tuple(int(size) for index, size in enumerate(sizes) if index != axis)
-            end = replace(place, node=node, shape=shape, batch_axis=axis, channel_axis=0)
-            arguments = program.symbols, program.costs
-            return Split(program.module, place, node, *arguments), Split(program.module, end, goal, *arguments)
-    return None
-
-
-def _is_affine(node: fx.Node, affine: set[fx.Node], dependent: set[fx.Node]) -> bool:
+def is_affine(node: fx.Node, affine: set[fx.Node], dependent: set[fx.Node]) -> bool:
     """Whether the node adds what does not come from the place, and multiplies by nothing but constants."""
     sources = node.all_input_nodes
     if any(source in dependent and source not in affine for source in sources) or not is_linear(node, dependent):
@@ -67,12 +37,3 @@ def _is_constant(node: fx.Node) -> bool:
         waiting += [each for each in source.all_input_nodes if each not in seen]
         seen.update(source.all_input_nodes)
     return True
-
-
-def _goes_around(graph: fx.Graph, start: fx.Node, blocked: fx.Node, goal: fx.Node) -> bool:
-    """Whether a way from `start` to `goal` does not pass `blocked`."""
-    reached = {start}
-    for node in graph.nodes:
-        if node is not blocked and any(source in reached for source in node.all_input_nodes):
-            reached.add(node)
-    return goal in reached

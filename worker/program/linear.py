@@ -6,22 +6,32 @@ from worker.program.functional import operator_name
 from worker.program.places import SHAPE_ONLY
 
 _NAMES = """
-    linear addmm mm conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d
-    reshape view permute transpose t flatten squeeze unsqueeze unflatten movedim clone contiguous expand alias detach
-    cat stack slice select split split_with_sizes chunk constant_pad_nd pad to _to_copy
-    add sub neg mean sum avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
+    conv_transpose1d conv_transpose2d conv_transpose3d
+    reshape view _unsafe_view permute transpose t flatten squeeze unsqueeze unflatten movedim clone contiguous alias detach
+    expand expand_as repeat cat stack slice select narrow split split_with_sizes chunk unbind unfold im2col col2im diagonal
+    tril triu roll flip constant_pad_nd pad to _to_copy pixel_shuffle pixel_unshuffle
+    reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d upsample_bicubic2d
+    upsample_trilinear3d
+    add sub rsub neg mean sum cumsum avg_pool1d avg_pool2d avg_pool3d
+    adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
     dropout batch_norm _native_batch_norm_legit_no_training
 """
 LINEAR = frozenset(f"aten::{name}" for name in _NAMES.split())
 
-PRODUCTS = frozenset({"aten::mul", "aten::div", "aten::matmul", "aten::bmm"})
-"""Linear as long as only one factor depends on h."""
+_PRODUCTS = "mul matmul mm bmm linear conv1d conv2d conv3d convolution"
+FACTORS: dict[str, tuple[int, int]] = {
+    **{f"aten::{name}": (0, 1) for name in _PRODUCTS.split()},
+    **{f"aten::{name}": (1, 2) for name in ("addmm", "baddbmm", "addbmm")},
+}
+"""Products by which arguments they multiply: linear as long as only one of the two depends on h."""
 
 
 def is_linear(node: fx.Node, dependent: set[fx.Node]) -> bool:
     """Whether the node is an affine function of the nodes in `dependent`, all others held."""
     name = operator_name(node)
-    if name in PRODUCTS:
-        left, right = node.args[0] in dependent, node.args[1] in dependent
-        return left != right and not (name == "aten::div" and right)
+    if name in FACTORS:
+        return not all(node.args[place] in dependent for place in FACTORS[name])
+    if name == "aten::div":
+        return node.args[1] not in dependent
     return name in LINEAR or "getitem" in str(node.target) or bool(SHAPE_ONLY.match(name))

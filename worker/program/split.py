@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import sympy  # type: ignore[import-untyped]  # it ships no types
@@ -10,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, fx
 
 from worker.errors import EngineError
+from worker.program.frontier import Frontier, find_frontier
 from worker.program.linear import is_linear
 from worker.program.places import Place, reaches, symbol_of
 
@@ -34,6 +36,7 @@ class Split:
         self, module: fx.GraphModule, place: Place, output: fx.Node, symbols: frozenset[str], costs: Mapping[fx.Node, int]
     ) -> None:
         self.place = place
+        self._module = module
         self.cut = not reaches(module.graph, place.node, output)
         self._symbols = symbols
         after = descendants(module.graph, place.node, output)
@@ -59,6 +62,18 @@ class Split:
         """h and the live values of these inputs, without gradients."""
         with torch.no_grad():
             h, *tensors = self._head(*inputs)
+        return h.movedim(self.place.batch_axis, 0), Live(tuple(tensors), h.shape[self.place.batch_axis])
+
+    @cached_property
+    def frontier(self) -> Frontier | None:
+        """How far the way to h is affine in the inputs."""
+        return find_frontier(self._module, [self.place.node, *self._live], self._symbols)
+
+    def head_between(self, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...]) -> tuple[Float[Tensor, "rows *place"], Live]:
+        """As `head`, where the values at the frontier are known."""
+        assert self.frontier is not None
+        with torch.no_grad():
+            h, *tensors = self.frontier.behind(*inputs, *values)
         return h.movedim(self.place.batch_axis, 0), Live(tuple(tensors), h.shape[self.place.batch_axis])
 
     def tail(self, h: Float[Tensor, "rows *place"], live: Live) -> Tensor:

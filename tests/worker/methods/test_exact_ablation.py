@@ -10,7 +10,7 @@ import torch
 from tests.worker import oracle
 from tests.worker.engine import rank
 from tests.worker.nets import every_place, net_of, program
-from worker.program.affine import affine_part
+from worker.program.columns import affine_part
 from worker.units import Units
 
 COUNT = 3

@@ -14,7 +14,7 @@ from torch import Tensor
 from worker.batches import rows_behind
 from worker.methods.batch import Batch
 from worker.program import Split
-from worker.program.affine import affine_part
+from worker.program.columns import affine_part
 from worker.work import Work
 
 COLUMN_BYTES = 64 * 2**20
