@@ -1,5 +1,6 @@
 """Doubles the steps of a path until it is complete enough, for each example by itself, whatever its batch mates need."""
 
+from dataclasses import dataclass, replace
 from heapq import merge
 
 import torch
@@ -12,8 +13,8 @@ from worker.methods.sums import PathSum, Step, change_of_h, gradient_points
 from worker.methods.walk import Walk
 
 MOST_STEPS = 10_000
-KEPT_BYTES = 64 * 2**20
-"""Points of a path that are kept to be used again; where one example has more, they are computed again."""
+KEPT_BYTES = 32 * 2**20
+"""Points of paths that are kept to be used again: of the examples in hand, and of those that wait. Others are computed again."""
 ROUNDING = 1e-6
 """A change of F below this share of |F| + |F′| has no digit that could be met."""
 
@@ -32,29 +33,32 @@ class Refinement:
         self.result = torch.zeros_like(h, dtype=torch.promote_types(h.dtype, torch.float32))
 
     def scores(self, walk: Walk) -> Float[Tensor, "rows *place"]:
-        self._solve(walk, torch.arange(len(self.change), device=self.change.device), self.method.steps, [])
+        waiting = [_Part(walk, torch.arange(len(self.change), device=self.change.device), self.method.steps, [])]
+        while waiting:
+            part = waiting.pop()
+            if len(part.rows) > 1 and self._bytes(len(part.rows), part.steps) > KEPT_BYTES:
+                room = KEPT_BYTES - sum(other.bytes for other in waiting)
+                half, other = (part.of(positions) for positions in torch.arange(len(part.rows)).tensor_split(2))
+                waiting += [half if half.bytes <= room else replace(half, known=[]), other]
+            else:
+                waiting += self._solve(part)
         return self.result
 
-    def _solve(self, walk: Walk, rows: Int[Tensor, " some"], steps: int, known: list[Point]) -> None:
-        """Writes these examples' scores with so many steps, and those of the ones that need it with twice as many."""
-        if len(rows) > 1 and self._bytes(len(rows), steps) > KEPT_BYTES:
-            for half in torch.arange(len(rows), device=rows.device).tensor_split(2):
-                self._solve(walk.of(half), rows[half], steps, [_of(point, half) for point in known])
-            return
-        points, gap = self._sum(walk, rows, steps, known)
-        self.notes.most("steps", steps)
-        left = ((gap.abs() > self.wanted[rows]) & self.decidable[rows]).nonzero()[:, 0]
+    def _solve(self, part: "_Part") -> list["_Part"]:
+        """Writes these examples' scores with so many steps; the ones that need twice as many."""
+        points, gap = self._sum(part.walk, part.rows, part.steps, part.known)
+        self.notes.most("steps", part.steps)
+        left = ((gap.abs() > self.wanted[part.rows]) & self.decidable[part.rows]).nonzero()[:, 0]
         if not len(left):
-            return
-        if 2 * steps > MOST_STEPS:
+            return []
+        if 2 * part.steps > MOST_STEPS:
             self.notes.warn(
                 "tolerance_not_reached",
-                f"{steps} steps do not bring every example's relative gap below {self.method.tolerance:g}; "
+                f"{part.steps} steps do not bring every example's relative gap below {self.method.tolerance:g}; "
                 "look at completeness.relative_gap, and choose a larger tolerance or the rule 'trapezoid'",
             )
-            return
-        points = [_of(point, left) for point in points]
-        self._solve(walk.of(left), rows[left], 2 * steps, points)
+            return []
+        return [replace(part, steps=2 * part.steps, known=points).of(left)]
 
     def _sum(self, walk: Walk, rows: Tensor, steps: int, known: list[Point]) -> tuple[list[Point], Float[Tensor, " some"]]:
         """Writes the scores; the points as far as they are kept, and each example's completeness gap."""
@@ -73,6 +77,26 @@ class Refinement:
     def _bytes(self, rows: int, steps: int) -> int:
         """Of the values and the gradients at all points."""
         return 2 * rows * self.result[0].nbytes * (steps + 1)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Examples that need as many steps, and the points of their paths that are known."""
+
+    walk: Walk
+    rows: Int[Tensor, " some"]
+    steps: int
+    known: list[Point]
+
+    @property
+    def bytes(self) -> int:
+        """Of the known points."""
+        return sum(tensor.nbytes for point in self.known for tensor in (point.h, point.gradient) if tensor is not None)
+
+    def of(self, positions: Int[Tensor, " fewer"]) -> "_Part":
+        """The same for some of the examples."""
+        positions = positions.to(self.rows.device)
+        return _Part(self.walk.of(positions), self.rows[positions], self.steps, [_of(point, positions) for point in self.known])
 
 
 def _of(point: Point, positions: Tensor) -> Point:
