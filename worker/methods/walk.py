@@ -68,9 +68,11 @@ class InputWalk(Walk):
 
     def at(self, alphas: Sequence[float]) -> tuple[Tensor, Live]:
         split, pairs = self.work.split, zip(self.start, self.end, strict=True)
-        inputs = tuple(_between(start, end, alphas) for start, end in pairs)
         if split.frontier is None:
-            return split.head(inputs)
+            return split.head(tuple(_between(start, end, alphas) for start, end in pairs))
+        read = zip(split.frontier.reads, pairs, strict=True)
+        # what the way from the frontier does not read is not made
+        inputs = tuple(_between(*pair, alphas) if needed else pair[1] for needed, pair in read)
         values = zip(split.frontier.axes, *self._affine, strict=True)
         return split.head_between(inputs, tuple(_between(start, end, alphas, axis) for axis, start, end in values))
 
@@ -101,7 +103,7 @@ class PlaceWalk(Walk):
         return super(PlaceWalk, walk).points(needs)
 
     def at(self, alphas: Sequence[float]) -> tuple[Tensor, Live]:
-        return torch.cat([self.start + alpha * (self.end - self.start) for alpha in alphas]), self.live
+        return _between(self.start, self.end, alphas), self.live
 
     def of(self, positions: Tensor) -> "Walk":
         x = tuple(tensor[positions] for tensor in self.x)
@@ -114,4 +116,5 @@ def _between(start: Tensor, end: Tensor, alphas: Sequence[float], axis: int = 0)
     """The path's points at these α, one full round of examples after another; integers stay as they are."""
     if not end.is_floating_point():
         return end.repeat(len(alphas), *[1] * (end.dim() - 1))
-    return torch.cat([torch.lerp(start, end, alpha) for alpha in alphas], axis)
+    points = [torch.lerp(start, end, alpha) for alpha in alphas]
+    return points[0] if len(points) == 1 else torch.cat(points, axis)

@@ -5,6 +5,7 @@ is known.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, fx
@@ -24,6 +25,12 @@ class Frontier:
     """The inputs → the values."""
     behind: fx.GraphModule
     """The inputs and the values → the nodes."""
+
+    @cached_property
+    def reads(self) -> list[bool]:
+        """Of each input, whether it is read once more behind the values."""
+        inputs = [node for node in self.behind.graph.nodes if node.op == "placeholder"]
+        return [bool(node.users) for node in inputs[: len(inputs) - len(self.axes)]]
 
     def at(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The values of these inputs, without gradients."""
