@@ -33,5 +33,5 @@ def is_linear(node: fx.Node, dependent: set[fx.Node]) -> bool:
     if name in FACTORS:
         return not all(node.args[place] in dependent for place in FACTORS[name])
     if name == "aten::div":
-        return node.args[1] not in dependent
+        return node.args[1] not in dependent and node.kwargs.get("rounding_mode") is None
     return name in LINEAR or "getitem" in str(node.target) or bool(SHAPE_ONLY.match(name))
