@@ -1,107 +1,132 @@
-"""Maxima: each candidate gets the share of the line between the two runs on which it wins."""
+"""Maxima: a slope of one goes back to the candidate that is the highest, for its share of the line between the two runs."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from math import prod
 from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, fx
 from torch.nn import functional
 
-from worker.methods.deeplift.operation import Operation
+from worker.methods.deeplift.envelope import shares
+from worker.methods.deeplift.operation import Operation, real
 from worker.methods.deeplift.secant import attach
 
 
-def shares(
-    start: Float[Tensor, "rows candidates *rest"], end: Float[Tensor, "rows candidates *rest"]
-) -> Float[Tensor, "rows candidates *rest"]:
-    """Of t from 0 to 1, the part on which each candidate's line start + t·(end − start) is the highest.
-
-    Exact: a line lies above another on one side of where they meet. Of equal lines the first wins.
-    """
-    change = end - start
-    low, high = torch.zeros_like(change), torch.ones_like(change)
-    order = torch.arange(change.shape[1], device=change.device).reshape(-1, *[1] * (change.dim() - 2))
-    for rival in range(change.shape[1]):
-        ahead = start - start[:, rival : rival + 1]
-        gain = change - change[:, rival : rival + 1]
-        meeting = -ahead / torch.where(gain == 0, torch.ones_like(gain), gain)
-        low = torch.where(gain > 0, torch.maximum(low, meeting), low)
-        high = torch.where(gain < 0, torch.minimum(high, meeting), high)
-        beaten = (gain == 0) & ((ahead < 0) | ((ahead == 0) & (order > rival)))
-        high = torch.where(beaten, torch.full_like(high, -1.0), high)
-    won = (high - low).clamp_min(0)
-    return won / won.sum(1, keepdim=True)
-
-
-def pooled(operation: Operation) -> Any:
-    """Max pooling over two axes, of images with or without a result of indices."""
-    ((start,), (end,)) = operation.line()
+def larger(operation: Operation, sign: float) -> Any:
+    """The larger, or by their signs the smaller, of two tensors, either of which may be the same in both runs."""
     values = operation.at_end_detached()
-    result = operation.real(values)[0]
-    windows = Windows(_settings(operation), start.shape[-2:], result.shape[-2:])
-    part = shares(windows.unfold(start.expand_as(end)), windows.unfold(end))
+    pairs = [operation.both(index) for index in (0, 1)]
+    stacks = [torch.stack([sign * pair[which].expand_as(values) for pair in pairs], 1) for which in (0, 1)]
+    parts = [part for part, place in zip(shares(*stacks).unbind(1), (0, 1), strict=True) if operation.differs(place)]
+
+    def back(gradient: Tensor) -> list[Tensor]:
+        return [(gradient * part).sum_to_size(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    shapes = [end.shape for end in operation.line_tracked()]
+    return operation.rebuilt(values, attach(back, [values], operation.line_tracked()))
+
+
+def along(operation: Operation, sign: float) -> Any:
+    """The largest or smallest along one axis or several, or of two tensors where that is what is given."""
+    axes = operation.argument(1, [])
+    if isinstance(axes, fx.Node):
+        return larger(operation, sign)
+    given = [axes] if isinstance(axes, int) else list(axes)
+    ((start,), (end,)) = operation.line()
+    axes = sorted({axis % end.dim() for axis in given} or range(end.dim()))
+    kept = [axis for axis in range(end.dim()) if axis not in axes]
+    order, sizes = [*kept, *axes], [end.shape[axis] for axis in kept]
+
+    def candidates(x: Tensor) -> Tensor:
+        return x.expand_as(end).permute(order).reshape(prod(sizes), -1, 1)
+
+    part = shares(sign * candidates(start), sign * candidates(end))
+    values = operation.at_end_detached()
+    back_order = torch.tensor(order).argsort().tolist()
+    laid_out = [*sizes, *(end.shape[axis] for axis in axes)]
 
     def back(gradient: Tensor) -> tuple[Tensor]:
-        return (windows.fold(part * gradient.reshape(len(part), 1, -1), end),)
+        return ((part * gradient.reshape(-1, 1, 1)).reshape(laid_out).permute(back_order),)
+
+    return operation.rebuilt(values, attach(back, real(values), operation.line_tracked()))
+
+
+def pooled(operation: Operation, axes: int) -> Any:
+    """Max pooling over so many axes, with or without a result of indices."""
+    kernel, stride, padding, dilation = (
+        _each(operation.argument(index, default), axes) for index, default in enumerate(([], [], 0, 1), start=1)
+    )
+
+    def windows(axis: int, size: int, out: int) -> list[list[int]]:
+        first = [place * (stride or kernel)[axis] - padding[axis] for place in range(out)]
+        return [[place + step * dilation[axis] for step in range(kernel[axis])] for place in first]
+
+    return _from_windows(operation, axes, windows)
+
+
+def adaptive(operation: Operation, axes: int) -> Any:
+    """Max pooling to a given size, whose windows may differ by one in theirs."""
+
+    def windows(axis: int, size: int, out: int) -> list[list[int]]:
+        return [list(range(place * size // out, -(-(place + 1) * size // out))) for place in range(out)]
+
+    return _from_windows(operation, axes, windows)
+
+
+Windows = Callable[[int, int, int], list[list[int]]]
+"""An axis, its size and that of the result → where the candidates of each place stand."""
+
+
+def _from_windows(operation: Operation, axes: int, windows: Windows) -> Any:
+    ((start,), (end,)) = operation.line()
+    values = operation.at_end_detached()
+    result = real(values)[0]
+    size, out = end.shape[-axes:], result.shape[-axes:]
+    index = _positions([windows(axis, size[axis], out[axis]) for axis in range(axes)], size).to(end.device)
+
+    def candidates(x: Tensor) -> Tensor:
+        # a candidate outside of the image is so low that it never wins, and finite, so that no difference is NaN
+        planes = functional.pad(x.reshape(-1, prod(size)), (0, 1), value=torch.finfo(x.dtype).min / 4)
+        return planes[:, index]
+
+    part = shares(candidates(start.expand_as(end)), candidates(end))
+    shape = end.shape
+
+    def back(gradient: Tensor) -> tuple[Tensor]:
+        spread = (part * gradient.reshape(len(part), 1, -1)).flatten(1)
+        planes = spread.new_zeros(len(part), prod(size) + 1).index_add_(1, index.flatten(), spread)
+        return (planes[:, :-1].reshape(shape),)
 
     return operation.rebuilt(values, attach(back, [result], operation.line_tracked()))
 
 
-def larger(operation: Operation) -> Any:
-    """The larger, or by their signs the smaller, of two tensors."""
-    starts, ends = operation.line()
-    values = operation.at_end_detached()
-    sign = 1.0 if "max" in operation.name else -1.0
-    stacked = [torch.stack([sign * each.expand_as(values) for each in both], 1) for both in (starts, ends)]
-    part = shares(*stacked).unbind(1)
+def _positions(tables: Sequence[list[list[int]]], size: Sequence[int]) -> Tensor:
+    """[candidates, places] of the flattened image, one beyond which is outside."""
+    flat = torch.zeros(1, 1, dtype=torch.long)
+    inside = torch.ones(1, 1, dtype=torch.bool)
+    for table, length in zip(tables, size, strict=True):
+        widest = max(len(row) for row in table)
+        axis = torch.tensor([row + [-1] * (widest - len(row)) for row in table]).T
+        flat = (flat[:, None, :, None] * length + axis[None, :, None, :]).flatten(2).flatten(0, 1)
+        within = (axis >= 0) & (axis < length)
+        inside = (inside[:, None, :, None] & within[None, :, None, :]).flatten(2).flatten(0, 1)
+    return torch.where(inside, flat, prod(size))
 
-    def back(gradient: Tensor) -> list[Tensor]:
-        return [(gradient * share).sum_to_size(end.shape) for share, end in zip(part, ends, strict=True)]
 
-    return operation.rebuilt(values, attach(back, [values], operation.line_tracked()))
+def _each(value: int | Sequence[int], axes: int) -> list[int]:
+    values = [value] if isinstance(value, int) else list(value)
+    return values * axes if len(values) == 1 else values
 
 
 RULES: dict[str, Callable[[Operation], Any]] = {
-    "aten::max_pool2d": pooled,
-    "aten::max_pool2d_with_indices": pooled,
-    "aten::maximum": larger,
-    "aten::minimum": larger,
+    **{f"aten::max_pool{axes}d{suffix}": partial(pooled, axes=axes) for axes in (1, 2, 3) for suffix in ("", "_with_indices")},
+    **{f"aten::adaptive_max_pool{axes}d": partial(adaptive, axes=axes) for axes in (1, 2, 3)},
+    "aten::maximum": partial(larger, sign=1.0),
+    "aten::minimum": partial(larger, sign=-1.0),
+    "aten::amax": partial(along, sign=1.0),
+    "aten::amin": partial(along, sign=-1.0),
+    "aten::max": partial(along, sign=1.0),
+    "aten::min": partial(along, sign=-1.0),
 }
-
-
-class Windows:
-    """The windows of a pooling as candidates for each result, and back."""
-
-    def __init__(self, settings: Sequence[tuple[int, int]], size: Sequence[int], out: Sequence[int]) -> None:
-        kernel, stride, padding, dilation = settings
-        self.kernel, self.stride, self.dilation = kernel, stride, dilation
-        reach = [(n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(out, stride, dilation, kernel, strict=True)]
-        # a ceiling lets the last window end behind the image
-        far = [max(0, each - int(length) - pad) for each, length, pad in zip(reach, size, padding, strict=True)]
-        self.pads = [padding[1], far[1], padding[0], far[0]]
-        self.size = int(size[0]) + padding[0] + far[0], int(size[1]) + padding[1] + far[1]
-
-    def unfold(self, x: Float[Tensor, "*rows height width"]) -> Float[Tensor, "planes candidates places"]:
-        # so low that it never wins, and finite, so that no difference is NaN
-        planes = functional.pad(x, self.pads, value=torch.finfo(x.dtype).min / 4).reshape(-1, 1, *self.size)
-        return functional.unfold(planes, self.kernel, self.dilation, 0, self.stride)
-
-    def fold(self, candidates: Float[Tensor, "planes candidates places"], like: Tensor) -> Tensor:
-        planes = functional.fold(candidates, self.size, self.kernel, self.dilation, 0, self.stride)
-        left, right, top, bottom = self.pads
-        inner = planes[..., top : self.size[0] - bottom, left : self.size[1] - right]
-        return inner.reshape(like.shape)
-
-
-def _settings(operation: Operation) -> list[tuple[int, int]]:
-    """Kernel, stride, padding and dilation."""
-    kernel, stride, padding, dilation = (
-        operation.argument(index, default) for index, default in enumerate(([], [], 0, 1), start=1)
-    )
-    return [_two(kernel), _two(stride or kernel), _two(padding), _two(dilation)]
-
-
-def _two(value: int | Sequence[int]) -> tuple[int, int]:
-    values = [value] if isinstance(value, int) else list(value)
-    return values[0], values[-1]

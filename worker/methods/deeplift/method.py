@@ -13,12 +13,18 @@ from torch import Tensor
 from api_schemas.methods import DeepLift as Entry
 from api_schemas.methods import MethodBase
 from worker.methods.batch import gradient_of
+from worker.methods.deeplift.line import Line
 from worker.methods.deeplift.lockstep import Lockstep
-from worker.methods.deeplift.quadrature import LEVELS, MeanJacobian
+from worker.methods.deeplift.quadrature import MeanJacobian
 from worker.methods.deeplift.secant import attach
 from worker.methods.method import Method
 from worker.targets import LINEAR_SCORES
 from worker.work import Work
+
+STEEP = (
+    "the score jumps between the baseline and some examples, and its mean slope does not converge; choose a score that is linear "
+    "in the outputs, such as 'logit'"
+)
 
 
 class DeepLift(Method):
@@ -55,14 +61,7 @@ class DeepLift(Method):
         work, fixed = self.batch.work, self.batch.ends.fixed
         if work.request.target.score in LINEAR_SCORES or not end.requires_grad:
             return work.score(end, fixed)
-        start = start.expand_as(end)
-        score = [work.score(output, fixed) for output in (start, end.detach())]
-        mean = MeanJacobian(
-            lambda outputs: (work.score(outputs[0], fixed),),
-            *([start], [end.detach()]),
-            *([0], [0]),
-            levels=LEVELS,
-            missed=lambda: self.batch.notes.warn("degenerate_reference", "the score is too steep between the baseline and x"),
-        )
-        (f,) = attach(lambda gradient: mean.back([gradient], [score[1] - score[0]]), [score[1]], [end])
+        line = Line.between(lambda outputs: (work.score(outputs[0], fixed),), ([start], [end.detach()]), [0], [0])
+        mean = MeanJacobian(line, False, lambda: self.batch.notes.warn("degenerate_reference", STEEP))
+        (f,) = attach(mean.back, [work.score(end.detach(), fixed)], [end])
         return f

@@ -9,16 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, fx
+from torch.utils._pytree import tree_leaves
 
-from worker.methods.deeplift.rescale import derivative
+from worker.methods.deeplift.rescale import derivative, steady
 from worker.program.functional import operator_name
 
 DENSE = {"aten::linear": (0, 1), "aten::addmm": (1, 2), "aten::mm": (0, 1), "aten::matmul": (0, 1)}
 """Operator → where its input and its weight stand."""
-CONVOLUTIONS = {f"aten::{name}": (0, 1) for name in ("conv1d", "conv2d", "conv3d", "convolution")}
+_CONVOLUTIONS = "conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d"
+CONVOLUTIONS = {f"aten::{name}": (0, 1) for name in _CONVOLUTIONS.split()}
 AFFINE = frozenset({"aten::batch_norm", "aten::_native_batch_norm_legit_no_training", "aten::dropout", "aten::clone"})
 
 
@@ -66,14 +67,20 @@ class Linear:
 
     def _scale(self, node: fx.Node, start: Mapping[fx.Node, Any]) -> Tensor:
         """What an affine node multiplies each element by, one row of them."""
-        assert callable(node.target)
-        source: Any  # whatever an operator takes
+        target: Any = node.target  # whatever an operator takes
         source, *rest = (start[each] if isinstance(each, fx.Node) else each for each in node.args)
-        source = source[0] if isinstance(source, tuple) else source
-        ends = [node.target(fill(source[:1]), *rest) for fill in (torch.zeros_like, torch.ones_like)]
-        zero, one = (each[0] if isinstance(each, tuple) else each for each in ends)
-        scale: Tensor = one - zero
-        return scale
+        return derivative(lambda x: tree_leaves(target(x, *rest))[0], tree_leaves(source)[0][:1])
+
+
+def behind(node: fx.Node) -> list[fx.Node]:
+    """What the nonlinearity that reads this node may need of what lies behind it."""
+    found, waiting = [], [node]
+    while waiting:
+        latest = waiting.pop()
+        found += latest.all_input_nodes
+        if operator_name(latest) in AFFINE or "getitem" in str(latest.target):
+            waiting += latest.all_input_nodes[:1]
+    return found if operator_name(latest) in DENSE | CONVOLUTIONS else []
 
 
 def linear_behind(node: fx.Node, varying: set[fx.Node]) -> Linear | None:
@@ -106,17 +113,24 @@ def contributions(
     return apply(up, more) + apply(down, less), apply(down, more) + apply(up, less)
 
 
+def carried(
+    f: Callable[[Tensor], Tensor], r: Float[Tensor, "..."], contributions: tuple[Tensor, Tensor], value: Float[Tensor, "*z"]
+) -> Float[Tensor, "*z"]:
+    """The value, from which autograd goes back through p and n by their multipliers."""
+    p, n = contributions
+    up, down = multipliers(f, r, p.detach(), n.detach())
+    through = up * p + down * n
+    return through + (value - through.detach())
+
+
 def multipliers(
-    f: Callable[[Tensor], Tensor], r: Float[Tensor, "*z"], p: Float[Tensor, "*z"], n: Float[Tensor, "*z"]
+    f: Callable[[Tensor], Tensor], r: Float[Tensor, "..."], p: Float[Tensor, "*z"], n: Float[Tensor, "*z"]
 ) -> tuple[Float[Tensor, "*z"], Float[Tensor, "*z"]]:
     """y⁺/p and y⁻/n; at p = 0 ½[f′(r) + f′(r + n)], and at n = 0 alike."""
     at_r, at_p, at_n, at_both = f(r), f(r + p), f(r + n), f(r + p + n)
     rise = ((at_p - at_r) + (at_both - at_n)) / 2
     fall = ((at_n - at_r) + (at_both - at_p)) / 2
-    return _quotient(f, rise, p, r, n), _quotient(f, fall, n, r, p)
-
-
-def _quotient(f: Callable[[Tensor], Tensor], change: Tensor, own: Tensor, r: Tensor, other: Tensor) -> Tensor:
-    none = own.abs() <= torch.finfo(own.dtype).eps * (r.abs() + other.abs())
-    slopes = (derivative(f, r) + derivative(f, r + other)) / 2
-    return torch.where(none, slopes, change / torch.where(none, torch.ones_like(own), own))
+    heights = at_r.abs() + at_p.abs() + at_n.abs() + at_both.abs()
+    places = r.abs() + p.abs() + n.abs()
+    slopes = [(derivative(f, r + own / 2) + derivative(f, r + other + own / 2)) / 2 for own, other in ((p, n), (n, p))]
+    return steady(rise, p, slopes[0], heights, places), steady(fall, n, slopes[1], heights, places)

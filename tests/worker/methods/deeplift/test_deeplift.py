@@ -82,12 +82,12 @@ def test_scores_when_an_example_is_alone_then_are_those_it_has_among_others(name
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_scores_when_a_choice_differs_between_the_runs_then_its_derivative_is_named() -> None:
-    net = Of(lambda z: torch.where(z > 0, z, z + 5))
+def test_scores_when_places_are_chosen_by_comparing_then_the_derivative_is_named() -> None:
+    net = Of(lambda z: z.gather(1, z.argmax(1, keepdim=True)))
 
-    _, _, notes = scores(net, torch.randn(4, 5), torch.randn(4, 5))
+    _, _, notes = scores(net, torch.randn(8, 5), torch.randn(8, 5))
 
-    assert notes.options() == {"derivative": ["aten::where"]}
+    assert notes.options() == {"derivative": ["aten::gather"]}
 
 
 def test_scores_when_a_normalisation_has_nothing_to_normalise_at_the_baseline_then_warns_and_stays_finite() -> None:
