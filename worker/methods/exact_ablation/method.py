@@ -39,7 +39,7 @@ class ExactAblation(Method):
         batch, ends, work = self.batch, self.batch.ends, self.batch.work
         fill = self._fill()
         lost = torch.empty(len(batch.rows), work.units.count, dtype=ends.f.dtype, device=work.device)
-        for first, output in outputs(batch, cast(Plan, self.prepared), fill):
+        for first, output in outputs(work, cast(Plan, self.prepared), ends.x, (ends.input.h, ends.live), fill, batch.count):
             f = work.score(output.flatten(0, 1), ends.fixed.repeat(len(output))).reshape(len(output), -1)
             lost[:, first : first + len(output)] = (ends.f - f).T
         # what is replaced by its own value loses nothing, whatever the rounding of another pass

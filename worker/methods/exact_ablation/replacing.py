@@ -11,10 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from worker.baselines import Inputs
 from worker.batches import rows_behind
-from worker.methods.batch import Batch
+from worker.methods.batch import Count
 from worker.program import Split
 from worker.program.columns import affine_part
+from worker.program.split import Live
 from worker.work import Work
 
 COLUMN_BYTES = 64 * 2**20
@@ -47,35 +49,37 @@ class Plan:
 
 
 def outputs(
-    batch: Batch, plan: Plan, fill: Float[Tensor, "one_or_rows *place"]
+    work: Work, plan: Plan, x: Inputs, place: tuple[Tensor, Live], fill: Float[Tensor, "one_or_rows *place"], count: Count
 ) -> Iterator[tuple[int, Float[Tensor, "units rows *output"]]]:
-    """Ranges of units by their first number, and the model's output with each of them replaced; chunks are bounded in bytes."""
-    work, rest, rows = batch.work, plan.rest, len(batch.rows)
+    """Ranges of units by their first number, and the model's output with each of them replaced; chunks are bounded in bytes.
+
+    `place` holds h and the live values of these inputs.
+    """
+    rest, (h, live) = plan.rest, place
+    rows = len(h)
     at_once = max(1, rows_behind(rest, work.device) // rows) if rest.repeatable else 1
-    values, live = rest.head(batch.ends.x) if plan.affine else (batch.ends.input.h, batch.ends.live)
+    values, live = rest.head(x) if plan.affine else (h, live)
     for first in range(0, work.units.count, at_once):
         units = range(first, min(first + at_once, work.units.count))
-        changed = _updated(batch, plan, fill, values, units) if plan.affine else _masked(batch, fill, units)
+        changed = _updated(work, plan, h, fill, values, units) if plan.affine else _masked(work, h, fill, units)
         with torch.no_grad():
             output = rest.tail(changed.flatten(0, 1), live)
-        batch.count(len(output), backward=False)
+        count(len(output), backward=False)
         yield first, output.reshape(len(units), rows, *output.shape[1:])
 
 
-def _masked(batch: Batch, fill: Tensor, units: range) -> Float[Tensor, "units rows *place"]:
+def _masked(work: Work, h: Tensor, fill: Tensor, units: range) -> Float[Tensor, "units rows *place"]:
     """h with each unit replaced."""
-    work = batch.work
     chosen = torch.zeros(len(units), work.units.count, dtype=torch.bool, device=work.device)
     chosen[torch.arange(len(units)), torch.tensor(units)] = True
-    return torch.where(work.units.spread(chosen)[:, None], fill, batch.ends.input.h)
+    return torch.where(work.units.spread(chosen)[:, None], fill, h)
 
 
 def _updated(
-    batch: Batch, plan: Plan, fill: Tensor, values: Float[Tensor, "rows *value"], units: range
+    work: Work, plan: Plan, h: Tensor, fill: Tensor, values: Float[Tensor, "rows *value"], units: range
 ) -> Float[Tensor, "units rows *value"]:
     """The affine part's value with each unit replaced: its column times the change is added."""
-    work, place = batch.work, batch.work.split.place
-    change = (fill - batch.ends.input.h).expand_as(batch.ends.input.h)
+    place, change = work.split.place, (fill - h).expand_as(h)
     if work.units.kind == "neuron":
         of_units = columns(plan, work, units) if plan.columns is None else plan.columns[units.start : units.stop]
         weights = change.flatten(1)[:, units.start : units.stop].T

@@ -1,0 +1,34 @@
+"""All classes at once against one job a class."""
+
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+
+from api_schemas.methods import PathMethod
+from tests.worker.ablation.plain import prepared
+from tests.worker.engine import rank
+from tests.worker.nets import net_of, program
+from worker.baselines import find_baselines
+from worker.each_class import conductances, losses
+
+METHODS = [{"name": "conductance", "steps": 5}, "exact_ablation"]
+
+
+@pytest.mark.parametrize(("name", "layer"), [("convolutional", "features.3"), ("attentive", "norm")])
+def test_scores_of_each_class_when_made_together_then_equal_those_of_a_job_a_class(name: str, layer: str, tmp_path: Path) -> None:
+    fields = {"x": net_of(name).examples(5).numpy()}
+    work = prepared(program(name), tmp_path, fields, layer=layer, methods=METHODS, inputs={next(iter(program(name).inputs)): "x"})
+    baselines, rows = find_baselines(work, 4), np.arange(5)
+    entry = cast(PathMethod, work.request.methods[0]).model_copy(update={"spacing": "cubic"})
+
+    together = torch.cat(list(conductances(work, baselines, entry, rows, 2)), 1)
+    lost = torch.cat(list(losses(work, baselines, rows, 2)), 1)
+
+    for number in range(len(together)):
+        settings = {"target": {"class": number}, "keep_examples": 5}
+        _, arrays = rank(program(name), tmp_path, fields, layer, METHODS, ablation=None, fidelity=None, **settings)
+        np.testing.assert_allclose(together[number], arrays["examples/conductance/all"], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(lost[number], arrays["examples/exact_ablation/all"].reshape(5, -1), rtol=1e-4, atol=1e-6)
