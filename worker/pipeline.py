@@ -13,7 +13,7 @@ from api_schemas.jobs import JobRequest
 from api_schemas.methods import MethodBase
 from store.tables import Table
 from worker.ablation.study import RankingStudy, Study
-from worker.attribution import Attribution, MainPass, score_key
+from worker.attribution import MainPass
 from worker.baselines import find_baselines
 from worker.batches import rows_at_once
 from worker.blame import judging
@@ -26,6 +26,7 @@ from worker.forward import Forward
 from worker.halves import halve
 from worker.meter import Meter, Report
 from worker.program import Program
+from worker.scored import Attribution, score_key
 from worker.streams import Streams
 from worker.summary import Outcome, arrays, summarise
 from worker.units import Units

@@ -10,6 +10,8 @@ from torch import Tensor
 from api_schemas.methods import Statistic
 
 ROUNDING = 16 * np.finfo(np.float64).eps
+PIECE = 2**17
+"""Scores that are added up at once: in float64 they stay in the caches, and an eighth of the time is enough."""
 
 
 class Sums:
@@ -31,13 +33,15 @@ class Sums:
         order = np.argsort(slots, kind="stable")
         found, sizes = np.unique(slots, return_counts=True)
         rows = torch.split(torch.from_numpy(examples[order]).to(scores.device), sizes.tolist())
+        together = max(1, PIECE // scores.shape[1])
         # by slot and not by index_add_, whose threads cost a small job more than the sums themselves, and whose order of
         # adding is nobody's on a GPU
         for slot, members in zip(found.tolist(), rows, strict=True):
-            s = scores[members].double()
-            squares = s * s
-            for index, values in enumerate((s, s.abs(), squares, squares * squares)):
-                self.sums[index, slot] += values.sum(0)
+            for piece in torch.split(members, together):
+                s = scores[piece].double()
+                squares = s * s
+                for index, values in enumerate((s, s.abs(), squares, squares * squares)):
+                    self.sums[index, slot] += values.sum(0)
         self.counts[found] += sizes
 
     def of(self, *slots: int) -> "Moments":

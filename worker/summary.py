@@ -12,10 +12,10 @@ from api_schemas import results as schema
 from api_schemas.methods import MethodBase
 from worker import warnings
 from worker.ablation.study import RankingStudy
-from worker.attribution import Attribution, Scored, score_key
 from worker.device import peak_bytes
 from worker.fidelity import spearman
 from worker.heatmaps import heatmaps
+from worker.scored import Attribution, Scored, score_key
 from worker.statistics import Moments
 from worker.work import Work
 

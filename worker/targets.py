@@ -19,7 +19,12 @@ class Fixed:
 
     def repeat(self, times: int) -> "Fixed":
         """The same for the rows several times over, one full round after another."""
-        return Fixed(self.classes.repeat(times), self.rivals.repeat(times))
+        return self if times == 1 else Fixed(self.classes.repeat(times), self.rivals.repeat(times))
+
+    def distinct(self) -> tuple["Fixed", Int[Tensor, " rows"]]:
+        """Each pair of class and rival once, and which of them a row has."""
+        pairs, which = torch.unique(torch.stack([self.classes, self.rivals]), dim=1, return_inverse=True)
+        return Fixed(pairs[0], pairs[1]), which
 
 
 def logits(output: Float[Tensor, "rows *rest"]) -> Float[Tensor, "rows classes"]:

@@ -8,8 +8,8 @@ from api_schemas.clusters import KMeans
 from api_schemas.methods import MethodBase
 from api_schemas.results import ClusterRanking, Warn
 from worker.ablation.study import RankingStudy
-from worker.attribution import Attribution
 from worker.methods.batch import Notes
+from worker.scored import Attribution
 from worker.statistics import Moments
 from worker.targets import LINEAR_SCORES
 from worker.work import Work

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from tests.worker.ablation.plain import prepared
 from tests.worker.engine import program_of, rank
-from worker.attribution import Attribution, MainPass
+from worker.attribution import MainPass
 from worker.baselines import find_baselines
 from worker.fills import Fills
 from worker.program import Program, Split
 from worker.program.split import Live
+from worker.scored import Attribution
 
 X = np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32)
 METHODS = ["gradient", {"name": "conductance", "steps": 6}]
@@ -42,6 +43,18 @@ def test_kept_when_an_example_is_kept_then_its_batch_is_not(tmp_path: Path) -> N
     for scored in found.scored.values():
         (kept,) = scored.kept[0]
         assert kept.untyped_storage().nbytes() == 8 * 4
+
+
+def test_baseline_when_shared_then_its_gradient_is_made_once_for_each_target(tmp_path: Path) -> None:
+    method = {"name": "conductance", "steps": 6, "rule": "left"}
+    request = {"ablation": None, "fidelity": None, "keep_examples": 24}
+    shared, one = rank(curved(), tmp_path, {"x": X}, "1", [method], **request, baseline={"kind": "constant", "value": 0.5})
+    values = {"x": X, "b": np.full_like(X, 0.5)}
+    own, each = rank(curved(), tmp_path, values, "1", [method], **request, baseline={"kind": "field", "field": "b"})
+
+    np.testing.assert_allclose(one["examples/conductance/all"], each["examples/conductance/all"], rtol=1e-5, atol=1e-7)
+    assert own["cost"]["backward_rows"] == 24 * 6
+    assert shared["cost"]["backward_rows"] == 24 * 5 + 2
 
 
 class Gated(nn.Module):

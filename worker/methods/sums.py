@@ -40,21 +40,33 @@ class PathSum:
     def __init__(self, entry: PathMethod, step: Step) -> None:
         self._rule, self._step = entry.rule, step
         self._before: Point | None = None
-        self.total: Float[Tensor, rows * place]
+        self._total: Tensor | None = None
+
+    @property
+    def total(self) -> Float[Tensor, "rows *place"]:
+        assert self._total is not None
+        return self._total
 
     def take(self, point: Point) -> None:
         before, self._before = self._before, point
         if before is None:
-            self.total = torch.zeros_like(point.h)
+            return
+        if self._total is None:
+            self._total = torch.zeros_like(point.h)
+        slope, share = self._slope(before, point)
+        step = self._step(before, point)
+        # in place: on a CPU a new tensor for every product costs more than the product
+        if isinstance(step, Tensor):
+            self._total.addcmul_(slope, step, value=share)
         else:
-            self.total += self._slope(before, point) * self._step(before, point)
+            self._total.add_(slope, alpha=share * step)
 
-    def _slope(self, left: Point, right: Point) -> Tensor:
-        """The gradient that stands for the interval."""
+    def _slope(self, left: Point, right: Point) -> tuple[Tensor, float]:
+        """The gradient that stands for the interval, and what it is to be multiplied by."""
         if self._rule == "trapezoid":
             assert left.gradient is not None
             assert right.gradient is not None
-            return (left.gradient + right.gradient) / 2
+            return left.gradient + right.gradient, 0.5
         gradient = left.gradient if self._rule == "left" else right.gradient
         assert gradient is not None
-        return gradient
+        return gradient, 1.0

@@ -1,0 +1,49 @@
+"""What the main pass leaves behind: the sums of each method, and what single examples are needed for."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from api_schemas.methods import MethodBase
+from worker.members import Members
+from worker.methods.batch import Notes
+from worker.statistics import Sums
+
+
+@dataclass
+class Scored:
+    """What one method left: sums for each half of each cluster, and what single examples are needed for."""
+
+    entry: MethodBase
+    sums: Sums
+    totals: np.ndarray
+    """The sum of each example's scores."""
+    kept: dict[int, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
+    notes: Notes = field(default_factory=Notes)
+    seconds: float = 0.0
+
+
+@dataclass
+class Attribution:
+    """The main pass's outcome; arrays count examples as `members` does."""
+
+    members: Members
+    scored: dict[str, Scored]
+    f: np.ndarray
+    f_baseline: np.ndarray
+    classes: np.ndarray
+    right: np.ndarray | None
+    flat: np.ndarray
+    """Whether the gradient at the input was exactly zero; all False where no method looked."""
+    at_baseline: np.ndarray
+    """Whether the example is its own baseline."""
+
+
+def score_key(entry: MethodBase) -> str:
+    """The same for entries with the same scores: the statistic and the id do not matter, but the control goes by its id."""
+    excluded = {"statistic"} if entry.name == "random" else {"statistic", "id"}
+    if getattr(entry, "noise", None) is not None and entry.statistic == "rms":
+        excluded = {"id"}  # SmoothGrad's square
+    return entry.model_dump_json(exclude=excluded)
