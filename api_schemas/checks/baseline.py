@@ -52,7 +52,11 @@ def _constant(baseline: Constant, facts: Facts) -> Iterator[Flaw]:
 
 
 def _needs_path(baseline: Constant | Mean | ClusterMean, facts: Facts) -> Iterator[Flaw]:
-    if facts.manifest is None or moving(facts.manifest) or (isinstance(baseline, Constant) and baseline.value == int(baseline.value)):
+    if (
+        facts.manifest is None
+        or moving(facts.manifest)
+        or (isinstance(baseline, Constant) and baseline.value == int(baseline.value))
+    ):
         return
     port = facts.manifest.inputs[0]
     detail = f"input {port.name!r} is {port.dtype} and keeps its own values, and no embedding looks it up; use zeros"
