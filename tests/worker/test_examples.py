@@ -82,7 +82,7 @@ def test_lists_count_along_axis_1_of_vectors_too(dense: Program, tmp_path: Path)
     np.testing.assert_allclose(got, x - [1, 2, 3], rtol=1e-5)
 
 
-def test_ids_are_neither_scaled_nor_moved_along_the_path(tmp_path: Path) -> None:
+def test_ids_are_not_scaled_and_only_what_they_look_up_moves(tmp_path: Path) -> None:
     program = program_of(Mixed(), torch.randint(0, 9, (2, 3)), torch.randn(2), torch.randn(2, 3))
     fields = {"ids": RANDOM.integers(0, 9, (6, 3)), "weight": RANDOM.normal(size=6), "x": RANDOM.normal(size=(6, 3))}
 
@@ -91,7 +91,10 @@ def test_ids_are_neither_scaled_nor_moved_along_the_path(tmp_path: Path) -> None
     completeness = summary["rankings"][0]["clusters"]["all"]["completeness"]
     with torch.no_grad():
         ids, weight, x = (torch.from_numpy(fields[name]) for name in ("ids", "weight", "x"))
-        whole, none = (program.forward((ids, weight.float() * share, x.float() * share), "output") for share in (0.5, 0.0))
+        words = program.lift((ids, weight, x))[-1]
+        whole, none = (
+            program.forward((ids, weight.float() * share, x.float() * share, words * share * 2), "output") for share in (0.5, 0.0)
+        )
     predicted = whole.argmax(1, keepdim=True)
     assert summary["layer"]["cut"]
     assert completeness["relative_gap"] < 1e-5
