@@ -29,8 +29,9 @@ class MeanJacobian:
         """Whether some examples can go through the operator without the others."""
         self.missed = missed
         """Called where the narrowest pieces are not complete either."""
-        self.eps = torch.finfo(line.change[0].dtype).eps
-        self.tolerance = self.eps**0.85
+        self.eps, fine = torch.finfo(line.change[0].dtype).eps, torch.finfo(torch.float64).eps
+        # as near to rounding as the pieces, which are taken in float64, can come
+        self.tolerance, self.rounding = max(self.eps**0.95, fine**0.85), max(self.eps / 4, 2 * fine)
 
     def back(self, *gradients: Tensor) -> list[Tensor]:
         line, count = self.line, self.rows or 1
@@ -39,26 +40,25 @@ class MeanJacobian:
         (before, lower), (after, upper) = (line.height(t, gradients) for t in (low, high))
         found = line.slope(low, high, gradients)
         total, size = sums(found, line.change, line.axes, count)
-        # what the results and the arguments are known to
         reach = [2 * start.abs() + rise.abs() for start, rise in zip(line.start, line.change, strict=True)]
-        noise = 2 * self.eps * (lower + upper + sums(found, reach, line.axes, count)[1])
+        # of which the results and the arguments are known but for their rounding
+        values = lower + upper + sums(found, reach, line.axes, count)[1]
         scale = size + (after - before).abs()
-        incomplete = (total - (after - before)).abs() > self.tolerance * scale + noise
+        bound = self.tolerance * scale + self.rounding * values
+        incomplete = (total - (after - before)).abs() > bound
         if bool(incomplete.any()):
-            self._refine(found, gradients, incomplete, before, self.tolerance * scale + noise)
+            self._refine(found, gradients, incomplete, bound)
             total, _ = sums(found, line.change, line.axes, count)
-            if bool(((total - (after - before)).abs() > MISSED * scale + noise).any()):
+            if bool(((total - (after - before)).abs() > MISSED * scale + 2 * self.eps * values).any()):
                 self.missed()
         return found
 
-    def _refine(
-        self, found: list[Tensor], gradients: Sequence[Tensor], incomplete: Tensor, before: Tensor, bound: Float[Tensor, " rows"]
-    ) -> None:
+    def _refine(self, found: list[Tensor], gradients: Sequence[Tensor], incomplete: Tensor, bound: Float[Tensor, " rows"]) -> None:
         """Exchanges the slopes of incomplete examples for those in pieces, in float64: the steps of a narrow piece of a steep
         softmax are no longer than float32 rounds its scores.
         """
         low = torch.where(incomplete, 0.0, 1.0).double()
-        width, height = torch.full_like(low, 0.5), before.clone()
+        width, height = torch.full_like(low, 0.5), torch.zeros_like(low)
         for each, axis in zip(found, self.line.axes, strict=True):
             each.copy_(torch.where(along(low, each, axis) > 0, each, 0.0))
         for turn in range(TURNS):
@@ -71,6 +71,8 @@ class MeanJacobian:
             until = (at + width[chosen]).clamp_max(1) if turn < TURNS - 1 else torch.ones_like(at)
             piece = line.slope(at, until, seeds)
             there, _ = line.height(until, seeds)
+            if turn == 0:
+                height[chosen] = line.height(at, seeds)[0]
             gap = (sums(piece, line.change, line.axes, len(at))[0] - (there - height[chosen])).abs()
             taken = (gap <= bound[chosen]) | (until - at <= self.tolerance / 4) | (turn == TURNS - 1)
             for total, part, axis in zip(found, piece, line.axes, strict=True):
