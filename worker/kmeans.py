@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 CHUNK_ROWS = 1024
-CHUNK_BYTES = 256 * 2**20
+CHUNK_BYTES = 64 * 2**20
 INITS = 3
 
 Values = Callable[[Int[np.ndarray, " rows"]], Float32[np.ndarray, "rows units"]]

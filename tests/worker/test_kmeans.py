@@ -80,7 +80,9 @@ def test_partition_when_there_is_one_cluster_then_it_holds_all() -> None:
     assert split(blobs(40)[0], 1) == [list(range(40))]
 
 
-@pytest.mark.parametrize(("k", "units", "rows"), [(8, 5408, 1024), (1000, 10, 3000), (8, 802_816, 83), (50, 10**7, 150)])
+@pytest.mark.parametrize(
+    ("k", "units", "rows"), [(8, 5408, 1024), (1000, 10, 3000), (8, 100_352, 167), (8, 802_816, 24), (50, 10**7, 150)]
+)
 def test_chunk_when_units_are_many_then_is_small_but_holds_three_examples_a_cluster(k: int, units: int, rows: int) -> None:
     assert rows_of_chunk(k, units) == rows
 
