@@ -45,11 +45,12 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The paper's table needs its data: UNITRANK_MNIST names the folder.
+# The paper's table and the comparison with Captum need its data: UNITRANK_MNIST names the folder.
 bench: install
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.calibration
 	$(if $(UNITRANK_MNIST),$(BIN)/python -m benchmarks.paper)
+	$(if $(UNITRANK_MNIST),$(BIN)/python -m benchmarks.attribution)
 
 clean:
 	rm -rf .venv build dist *.egg-info demo-result .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,7 @@
 """The main pass: every example walks its path once, and every method of the job takes what it needs."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 
@@ -16,7 +17,7 @@ from worker.fills import Fills, expanded
 from worker.members import Members
 from worker.methods import METHODS, Batch, Ends, Method, Point
 from worker.methods.batch import gradient_of
-from worker.methods.walk import InputWalk
+from worker.methods.walk import input_walk
 from worker.program.split import Live
 from worker.scored import Attribution, Scored, score_key
 from worker.statistics import Sums
@@ -41,6 +42,7 @@ class MainPass:
             for alpha, gradient in METHODS[entry.name].points(entry).items():
                 self.needs[alpha] = self.needs.get(alpha, False) or gradient
         self.members = Members.of(work, baselines.grouped)
+        self._start: dict[int | None, _Start] = {}
 
     def plan(self) -> None:
         """Announces the stage; a gradient costs two more passes of the tail, and so may every pass of a method's own."""
@@ -114,7 +116,8 @@ class MainPass:
         """The batch at the input and at the baseline, with the gradients that the methods ask for there."""
         work, split = self.work, self.work.split
         x = work.examples.inputs(rows)
-        h, live = split.head(x)
+        affine = split.affine(x)
+        h, live = split.head_behind(x, affine)
         h = h.detach().requires_grad_(self.needs[1.0])
         with torch.set_grad_enabled(self.needs[1.0]):
             output = split.tail(h, live)
@@ -123,24 +126,35 @@ class MainPass:
         self._count(len(rows), backward=self.needs[1.0])
         gradient = gradient_of(f, h) if self.needs[1.0] else None
         baseline = expanded(self.baselines.of(rows, cluster, x), len(rows))
-        start, f_baseline, live_baseline = self._at_baseline(baseline, fixed)
-        _refuse_non_finite("the model's output", f, f_baseline)
-        here = Point(1.0, h.detach(), gradient)
-        return Ends(x, baseline, fixed, here, start, f.detach(), f_baseline, output.detach(), live, live_baseline)
+        start = self._at_baseline(baseline, fixed, cluster)
+        _refuse_non_finite("the model's output", f, start.f)
+        here, at_start = Point(1.0, h.detach(), gradient), Point(0.0, _rows(start.h, len(rows)), start.gradient)
+        found = (f.detach(), start.f, output.detach(), live, start.live)
+        return Ends(x, baseline, fixed, here, at_start, *found, affine, start.affine)
 
-    def _at_baseline(self, baseline: Inputs, fixed: Fixed) -> tuple[Point, Tensor, Live]:
+    def _at_baseline(self, baseline: Inputs, fixed: Fixed, cluster: int | None) -> "_Start":
         """Where all rows share it, it passes once: once for each target where its gradient is asked for."""
         split, rows, gradient = self.work.split, len(fixed.classes), self.needs[0.0]
         one = self.baselines.shared and all(tensor.is_floating_point() for tensor in baseline)
         one = one and (split.repeatable or not gradient)
         targets, which = fixed.distinct() if one else (fixed, slice(None))
-        h, live = split.head(tuple(tensor[:1] for tensor in baseline) if one else baseline)
-        at = _rows(h, len(targets.classes)).detach().requires_grad_() if gradient else h
+        known = self._start.get(cluster) if one else None
+        if known is None or not known.targets.equals(targets):
+            inputs = tuple(tensor[:1] for tensor in baseline) if one else baseline
+            known = self._pass_baseline(inputs, targets, gradient)
+            self._start = {cluster: known} if one else {}
+        self._count(0, backward=gradient, stands_for=rows)
+        return replace(known, f=known.f[which], gradient=None if known.gradient is None else known.gradient[which])
+
+    def _pass_baseline(self, inputs: Inputs, targets: Fixed, gradient: bool) -> "_Start":
+        split, count = self.work.split, len(targets.classes)
+        affine = split.affine(inputs)
+        h, live = split.head_behind(inputs, affine)
+        at = _rows(h, count).detach().requires_grad_() if gradient else h
         with torch.set_grad_enabled(gradient):
-            f = self.work.score(_rows(split.tail(at, live), len(targets.classes)), targets)
-        self._count(len(at), backward=gradient, stands_for=rows)
-        slope = gradient_of(f, at)[which] if gradient else None
-        return Point(0.0, _rows(h, rows), slope), f.detach()[which], live
+            f = self.work.score(_rows(split.tail(at, live), count), targets)
+        self._count(len(at), backward=gradient, stands_for=0)
+        return _Start(targets, h, f.detach(), gradient_of(f, at) if gradient else None, live, affine)
 
     def _walk(self, result: Attribution, rows: np.ndarray, cluster: int | None, ends: Ends) -> dict[str, Tensor]:
         """Shows each method its points in ascending order; the scores of each, one row an example, by unit."""
@@ -170,14 +184,14 @@ class MainPass:
         """The points of the shared path."""
         inner = {alpha: need for alpha, need in self.needs.items() if 0.0 < alpha < 1.0}
         yield ends.start
-        yield from InputWalk(self.work, ends.fixed, self.batch, self._count, "float32", ends.baseline, ends.x).points(inner)
+        yield from input_walk(self.work, ends, self.batch, self._count, "float32").points(inner)
         yield ends.input
 
     def _count(self, rows: int, *, backward: bool, stands_for: int | None = None) -> None:
         """After every pass: this is also where a cancelled job stops."""
         self.work.cost.forward_rows += rows
         self.work.cost.backward_rows += rows if backward else 0
-        self.work.meter.advance(STAGE, stands_for or rows)
+        self.work.meter.advance(STAGE, rows if stands_for is None else stands_for)
 
     def _accumulate(self, scored: Scored, values: Tensor, start: int, stop: int) -> None:
         chosen = self.members.within(start, stop)
@@ -189,6 +203,18 @@ class MainPass:
                 if len(scored.kept[cluster]) < self.work.request.keep_examples:
                     # a copy: a view of one row would keep the scores of its whole batch
                     scored.kept[cluster].append(values[position].to("cpu", torch.float32, copy=True))
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The model at a baseline: one row where all examples share it, one target of each kind."""
+
+    targets: Fixed
+    h: Tensor
+    f: Tensor
+    gradient: Tensor | None
+    live: Live
+    affine: tuple[Tensor, ...]
 
 
 class Watch:

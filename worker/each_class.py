@@ -50,7 +50,8 @@ def _ends(work: Work, baselines: Baselines, rows: np.ndarray) -> tuple[Inputs, I
 
 def _conductance(work: Work, entry: PathMethod, x: Inputs, start: Inputs) -> Scores:
     rows = torch.zeros(len(x[0]), dtype=torch.long, device=work.device)
-    walk = InputWalk(work, Fixed(rows, rows), len(rows), lambda rows, *, backward: None, "float32", start, x)
+    affine = [work.split.affine(inputs) for inputs in (start, x)]
+    walk = InputWalk(work, Fixed(rows, rows), len(rows), lambda rows, *, backward: None, "float32", start, x, *affine)
     sums: list[PathSum] = []
     for alpha, needed in gradient_points(entry).items():
         h, live = walk.at([alpha])

@@ -16,10 +16,14 @@ class Fixed:
 
     classes: Int[Tensor, " rows"]
     rivals: Int[Tensor, " rows"]
+    """0 where the score has none."""
 
     def repeat(self, times: int) -> "Fixed":
         """The same for the rows several times over, one full round after another."""
         return self if times == 1 else Fixed(self.classes.repeat(times), self.rivals.repeat(times))
+
+    def equals(self, other: "Fixed") -> bool:
+        return torch.equal(self.classes, other.classes) and torch.equal(self.rivals, other.rivals)
 
     def distinct(self) -> tuple["Fixed", Int[Tensor, " rows"]]:
         """Each pair of class and rival once, and which of them a row has."""
@@ -45,8 +49,10 @@ def fix(target: Target, output: Tensor, labels: Int[Tensor, " rows"] | None) -> 
         classes = _within(labels, z.shape[1])
     else:
         classes = torch.full((len(z),), int(target.class_), dtype=torch.long, device=z.device)
-    others = z.scatter(1, classes[:, None], -torch.inf)
-    return Fixed(classes, others.argmax(1))
+    if target.score != "margin":
+        # so that targets that are equal look equal
+        return Fixed(classes, torch.zeros_like(classes))
+    return Fixed(classes, z.scatter(1, classes[:, None], -torch.inf).argmax(1))
 
 
 def _within(labels: Int[Tensor, " rows"], count: int) -> Int[Tensor, " rows"]:

@@ -47,6 +47,10 @@ class Ends:
     live: Live
     live_baseline: Live
     """Of one row where all examples share their baseline; `Batch.live_at_baseline` has a row for each."""
+    affine: tuple[Tensor, ...]
+    """At the frontier of what is affine in the inputs."""
+    affine_baseline: tuple[Tensor, ...]
+    """Of one row where all examples share their baseline."""
 
 
 @dataclass

@@ -11,7 +11,7 @@ from worker.methods.batch import Batch, Point
 from worker.methods.method import Method
 from worker.methods.refinement import Refinement
 from worker.methods.sums import PathSum, gradient_points
-from worker.methods.walk import InputWalk, Walk
+from worker.methods.walk import Walk, input_walk
 from worker.work import Work
 
 
@@ -47,8 +47,8 @@ class Along(Method):
 
     def walk(self) -> Walk:
         """The path of the model's inputs."""
-        batch, ends = self.batch, self.batch.ends
-        return InputWalk(batch.work, ends.fixed, batch.size, batch.count, self.method.precision, ends.baseline, ends.x)
+        batch = self.batch
+        return input_walk(batch.work, batch.ends, batch.size, batch.count, self.method.precision)
 
     def visit(self, point: Point) -> None:
         if not self._alone(self.method):

@@ -3,13 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from worker.baselines import Inputs
-from worker.methods.batch import Count, Point, gradient_of
+from worker.methods.batch import Count, Ends, Point, gradient_of
 from worker.methods.precision import Precision, computing
 from worker.program.split import Live
 from worker.targets import Fixed
@@ -65,6 +64,9 @@ class InputWalk(Walk):
 
     start: Inputs
     end: Inputs
+    affine_start: tuple[Tensor, ...]
+    """At the frontier of what is affine in the inputs; of one row where all examples share their baseline."""
+    affine_end: tuple[Tensor, ...]
 
     def at(self, alphas: Sequence[float]) -> tuple[Tensor, Live]:
         split, pairs = self.work.split, zip(self.start, self.end, strict=True)
@@ -73,18 +75,24 @@ class InputWalk(Walk):
         read = zip(split.frontier.reads, pairs, strict=True)
         # what the way from the frontier does not read is not made
         inputs = tuple(_between(*pair, alphas) if needed else pair[1] for needed, pair in read)
-        values = zip(split.frontier.axes, *self._affine, strict=True)
-        return split.head_between(inputs, tuple(_between(start, end, alphas, axis) for axis, start, end in values))
-
-    @cached_property
-    def _affine(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """What is affine in the inputs, at both ends."""
-        assert self.work.split.frontier is not None
-        return self.work.split.frontier.at(self.start), self.work.split.frontier.at(self.end)
+        values = zip(split.frontier.axes, self.affine_start, self.affine_end, strict=True)
+        return split.head_behind(inputs, tuple(_between(start, end, alphas, axis) for axis, start, end in values))
 
     def of(self, positions: Tensor) -> "Walk":
-        chosen = [tuple(tensor[positions] for tensor in inputs) for inputs in (self.start, self.end)]
-        return replace(self, fixed=self._fixed_of(positions), start=chosen[0], end=chosen[1])
+        rows, frontier = len(self.end[0]), self.work.split.frontier
+        start, end = (tuple(_some(tensor, positions, rows) for tensor in inputs) for inputs in (self.start, self.end))
+        axes = [] if frontier is None else frontier.axes
+        affine_start, affine_end = (
+            tuple(_some(tensor, positions, rows, axis) for tensor, axis in zip(values, axes, strict=True))
+            for values in (self.affine_start, self.affine_end)
+        )
+        fixed = self._fixed_of(positions)
+        return replace(self, fixed=fixed, start=start, end=end, affine_start=affine_start, affine_end=affine_end)
+
+
+def input_walk(work: Work, ends: Ends, size: int, count: Count, precision: Precision) -> InputWalk:
+    """The path of a batch's inputs."""
+    return InputWalk(work, ends.fixed, size, count, precision, *(ends.baseline, ends.x, ends.affine_baseline, ends.affine))
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,11 @@ class PlaceWalk(Walk):
         _, live = self.work.split.head(x)
         fixed = self._fixed_of(positions)
         return replace(self, fixed=fixed, x=x, live=live, start=self.start[positions], end=self.end[positions])
+
+
+def _some(value: Tensor, positions: Tensor, rows: int, axis: int = 0) -> Tensor:
+    """Some of the rows; all of one that stands for them all."""
+    return value.index_select(axis, positions) if value.shape[axis] == rows else value
 
 
 def _between(start: Tensor, end: Tensor, alphas: Sequence[float], axis: int = 0) -> Tensor:

@@ -61,20 +61,24 @@ class Split:
     def head(self, inputs: tuple[Tensor, ...]) -> tuple[Float[Tensor, "rows *place"], Live]:
         """h and the live values of these inputs, without gradients."""
         with torch.no_grad():
-            h, *tensors = self._head(*inputs)
-        return h.movedim(self.place.batch_axis, 0), Live(tuple(tensors), h.shape[self.place.batch_axis])
+            return self._result(*self._head(*inputs))
 
     @cached_property
     def frontier(self) -> Frontier | None:
         """How far the way to h is affine in the inputs."""
         return find_frontier(self._module, [self.place.node, *self._live], self._symbols)
 
-    def head_between(self, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...]) -> tuple[Float[Tensor, "rows *place"], Live]:
+    def affine(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The values of these inputs at the frontier; none where there is no frontier."""
+        return () if self.frontier is None else self.frontier.at(inputs)
+
+    def head_behind(self, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...]) -> tuple[Float[Tensor, "rows *place"], Live]:
         """As `head`, where the values at the frontier are known."""
-        assert self.frontier is not None
         with torch.no_grad():
-            h, *tensors = self.frontier.behind(*inputs, *values)
-        return h.movedim(self.place.batch_axis, 0), Live(tuple(tensors), h.shape[self.place.batch_axis])
+            return self._result(*(self._head(*inputs) if self.frontier is None else self.frontier.behind(*inputs, *values)))
+
+    def _result(self, h: Tensor, *tensors: Tensor | int) -> tuple[Tensor, Live]:
+        return h.movedim(self.place.batch_axis, 0), Live(tensors, h.shape[self.place.batch_axis])
 
     def tail(self, h: Float[Tensor, "rows *place"], live: Live) -> Tensor:
         """The output for these values. h may hold the live values' rows several times over, one full round after another."""
