@@ -4,9 +4,6 @@ s = Σₜ ∂F/∂h · (h(xₜ) − h(xₜ₋₁)) along x′ → x (arXiv:1805.
 the error of the quadrature. Cost: `steps` + 1 forward passes and `steps` backward passes, one more for `trapezoid`.
 """
 
-from torch import Tensor
-
-from worker.methods.batch import Point
 from worker.methods.path import Along
 from worker.methods.sums import change_of_h
 
@@ -14,6 +11,4 @@ from worker.methods.sums import change_of_h
 class Conductance(Along):
     """The sum over intervals of the gradient at the left end, the right end, or their mean, times the change of h."""
 
-    @staticmethod
-    def step(left: Point, right: Point) -> Tensor:
-        return change_of_h(left, right)
+    step = staticmethod(change_of_h)

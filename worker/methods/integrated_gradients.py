@@ -4,9 +4,6 @@ s = (h − h′) · ∫ ∂F/∂h dα along the straight line h′ → h, all ot
 every cut, up to the error of the quadrature. Cost: `steps` forward and backward passes of the tail, one more for `trapezoid`.
 """
 
-from torch import Tensor
-
-from worker.methods.batch import Point
 from worker.methods.path import Along
 from worker.methods.sums import change_of_h
 from worker.methods.walk import PlaceWalk, Walk
@@ -17,9 +14,7 @@ class IntegratedGradients(Along):
 
     own_path = True
 
-    @staticmethod
-    def step(left: Point, right: Point) -> Tensor:
-        return change_of_h(left, right)
+    step = staticmethod(change_of_h)
 
     def walk(self) -> Walk:
         batch, ends = self.batch, self.batch.ends

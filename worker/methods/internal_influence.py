@@ -3,7 +3,6 @@
 s = ∫ ∂F/∂h dα along x′ → x (arXiv:1802.03788). Complete: no. Cost: as conductance.
 """
 
-from worker.methods.batch import Point
 from worker.methods.path import Along
 from worker.methods.sums import length
 
@@ -11,6 +10,4 @@ from worker.methods.sums import length
 class InternalInfluence(Along):
     """The same sum as conductance with the length of the interval in place of the change of h."""
 
-    @staticmethod
-    def step(left: Point, right: Point) -> float:
-        return length(left, right)
+    step = staticmethod(length)

@@ -42,8 +42,8 @@ class Along(Method):
 
     @staticmethod
     @abstractmethod
-    def step(left: Point, right: Point) -> Tensor | float:
-        """What the interval's gradient is multiplied by."""
+    def step(left: Point, right: Point, out: Tensor) -> Tensor | float:
+        """What the interval's gradient is multiplied by; a tensor is written into `out`."""
 
     def walk(self) -> Walk:
         """The path of the model's inputs."""

@@ -9,15 +9,15 @@ from torch import Tensor
 from api_schemas.methods import PathMethod
 from worker.methods.batch import Point
 
-Step = Callable[[Point, Point], Tensor | float]
-"""What an interval's gradient is multiplied by."""
+Step = Callable[[Point, Point, Tensor], Tensor | float]
+"""What an interval's gradient is multiplied by; a tensor is written into the one that is handed in."""
 
 
-def change_of_h(left: Point, right: Point) -> Tensor:
-    return right.h - left.h
+def change_of_h(left: Point, right: Point, out: Tensor) -> Tensor:
+    return torch.sub(right.h, left.h, out=out)
 
 
-def length(left: Point, right: Point) -> float:
+def length(left: Point, right: Point, out: Tensor) -> float:
     return right.alpha - left.alpha
 
 
@@ -41,6 +41,7 @@ class PathSum:
         self._rule, self._step = entry.rule, step
         self._before: Point | None = None
         self._total: Tensor | None = None
+        self._room: Tensor | None = None
 
     @property
     def total(self) -> Float[Tensor, "rows *place"]:
@@ -51,22 +52,19 @@ class PathSum:
         before, self._before = self._before, point
         if before is None:
             return
-        if self._total is None:
-            self._total = torch.zeros_like(point.h)
-        slope, share = self._slope(before, point)
-        step = self._step(before, point)
-        # in place: on a CPU a new tensor for every product costs more than the product
-        if isinstance(step, Tensor):
-            self._total.addcmul_(slope, step, value=share)
-        else:
-            self._total.add_(slope, alpha=share * step)
+        if self._total is None or self._room is None:
+            self._total, self._room = torch.zeros_like(point.h), torch.empty_like(point.h)
+        # in place: on a CPU a new tensor for every difference and product costs more than they do
+        step = self._step(before, point, self._room)
+        for slope, share in self._slopes(before, point):
+            if isinstance(step, Tensor):
+                self._total.addcmul_(slope, step, value=share)
+            else:
+                self._total.add_(slope, alpha=share * step)
 
-    def _slope(self, left: Point, right: Point) -> tuple[Tensor, float]:
-        """The gradient that stands for the interval, and what it is to be multiplied by."""
-        if self._rule == "trapezoid":
-            assert left.gradient is not None
-            assert right.gradient is not None
-            return left.gradient + right.gradient, 0.5
-        gradient = left.gradient if self._rule == "left" else right.gradient
-        assert gradient is not None
-        return gradient, 1.0
+    def _slopes(self, left: Point, right: Point) -> list[tuple[Tensor, float]]:
+        """The gradients that stand for the interval, and each one's share."""
+        points = {"left": [left], "right": [right], "trapezoid": [left, right]}[self._rule]
+        gradients = [point.gradient for point in points if point.gradient is not None]
+        assert len(gradients) == len(points)
+        return [(gradient, 1 / len(points)) for gradient in gradients]

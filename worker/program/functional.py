@@ -62,7 +62,7 @@ def functionalise(exported: ExportedProgram) -> fx.GraphModule:
     _freeze(module)
     graph = module.graph
     for node in list(graph.nodes):
-        if node.target is aten.view.default:
+        if node.target in (aten.view.default, aten._unsafe_view.default):
             # a baked view fails on other memory formats
             node.target = aten.reshape.default
         elif operator_name(node) in ASSERTIONS or (node.target is operator.le and not node.users):

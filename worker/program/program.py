@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_unflatten
 from worker.errors import EngineError
 from worker.program.costs import count_costs
 from worker.program.functional import functionalise
+from worker.program.layout import lay_out_channels_last
 from worker.program.lifting import lift, path_of
 from worker.program.places import Place, find_places
 from worker.program.split import Split
@@ -58,6 +59,8 @@ class Program:
             exported = move_to_device_pass(exported, device)
         names = list(exported.graph_signature.user_inputs)
         module = functionalise(exported)
+        if device == "cpu":
+            lay_out_channels_last(module)
         nodes = [node for node in module.graph.nodes if node.op == "placeholder"]
         inputs = {str(name): _value(str(name), node) for name, node in zip(names, nodes, strict=True)}
         symbols = _batch_symbols(inputs)

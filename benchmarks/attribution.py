@@ -1,0 +1,264 @@
+"""The engine beside Captum on the paper's net, equal outputs checked: conductance, exact ablation, DeepLIFT, ablation curves.
+
+Both are measured in turns in one process; Captum with the batch size that is best for it. Ratios are times of Captum's over
+ours, medians of `--repeats` runs. The last lines say how near the engine's conductance is to the machine's own rate.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from captum.attr import LayerConductance, LayerDeepLift, LayerFeatureAblation
+from rich.console import Console
+from rich.table import Table as Lines
+from safetensors.torch import load_file
+from torch import Tensor
+
+from api_schemas.jobs import JobRequest
+from api_schemas.methods import PathMethod, with_ids
+from benchmarks.paper import WHERE, Net
+from store.tables import Table, open_table
+from worker.baselines import find_baselines
+from worker.each_class import conductances, losses
+from worker.pipeline import prepare, run
+from worker.program import Program
+
+CLASSES = 10
+RESOLVED = {"model": {"name": "m", "digest": "sha256:" + "0" * 64}, "dataset": {"name": "d", "digest": "sha256:" + "1" * 64}}
+SAME = {"name": "conductance", "id": "same", "steps": 10, "rule": "left", "spacing": "uniform"}
+CUBIC = {"name": "conductance", "id": "cubic", "steps": 10, "rule": "trapezoid", "spacing": "cubic"}
+BATCHES = (20, 50, 100, 200, 500, 1000)
+
+
+class Bench:
+    """The paper's net and some of its images, for both sides."""
+
+    def __init__(self, data: Path, folder: Path, images: int) -> None:
+        self.net = Net().eval()
+        self.net.load_state_dict(load_file(data / "allconv.safetensors"))
+        batch = torch.export.Dim("batch", min=1)
+        self.program = Program.from_exported(
+            torch.export.export(self.net, (torch.zeros(2, 1, 28, 28),), dynamic_shapes=({0: batch},))
+        )
+        arrays = np.load(data / "t10k.npz")
+        np.savez(folder / "images.npz", x=arrays["x"][:images], y=arrays["y"][:images])
+        self.table: Table = open_table(folder / "images.npz")
+        self.x = torch.from_numpy(arrays["x"][:images]).float()
+
+    def request(self, layer: str, method: dict[str, Any], **more: Any) -> JobRequest:
+        settings = {"ablation": None, "fidelity": None, "target": {"class": 3}, "inputs": {"x": "x"}} | more
+        parsed = JobRequest.model_validate({"model": "m", "dataset": "d", "layer": layer, "methods": [method], **settings})
+        return parsed.model_copy(update={"methods": with_ids(parsed.methods)})
+
+    def job(self, layer: str, method: dict[str, Any], **more: Any) -> np.ndarray:
+        """The mean scores, by a whole job as a worker runs it."""
+        request = self.request(layer, method, **more)
+        _, arrays = run(request, RESOLVED, self.program, self.table, lambda progress: None)
+        return arrays[f"importance/{request.methods[0].id}"][0]
+
+    def captum(self, kind: Any, layer: str, size: int, images: int | None = None, **options: Any) -> np.ndarray:
+        """The mean scores, by Captum in batches of this size."""
+        method, total = kind(self.net, getattr(self.net, layer)), 0.0
+        x = self.x[:images]
+        for first in range(0, len(x), size):
+            batch = x[first : first + size]
+            total = total + method.attribute(batch, target=3, **options).detach().double().sum(0)
+        assert isinstance(total, Tensor)
+        return total.flatten().numpy() / len(x)
+
+
+def timed(call: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def in_turns(repeats: int, *calls: Callable[[], Any]) -> list[float]:
+    """The median seconds of each, measured one after the other and over again."""
+    for call in calls:
+        call()
+    rounds = [[timed(call) for call in calls] for _ in range(repeats)]
+    return [statistics.median(times) for times in zip(*rounds, strict=True)]
+
+
+def best_size(call: Callable[[int], Any], sizes: tuple[int, ...] = BATCHES) -> int:
+    """The batch size that is fastest for Captum."""
+    return min(sizes, key=lambda size: min(timed(lambda: call(size)) for _ in range(2)))
+
+
+def agree(ours: np.ndarray, theirs: np.ndarray, within: float) -> None:
+    off = np.abs(ours - theirs).max() / np.abs(theirs).max()
+    if off > within:
+        raise SystemExit(f"the outputs differ by {off:.1e} of the largest score; nothing is measured of what is not equal")
+
+
+def conductance(bench: Bench, repeats: int, lines: Lines) -> None:
+    zeros = {"baselines": 0}
+    for layer in ("relu1", "relu2"):
+        options = zeros | {"n_steps": 10, "method": "riemann_trapezoid"}
+        size = best_size(lambda size, layer=layer, options=options: bench.captum(LayerConductance, layer, size, **options))
+        agree(bench.job(layer, SAME), bench.captum(LayerConductance, layer, size, **options), 1e-4)
+        ours, theirs = in_turns(
+            repeats,
+            lambda layer=layer: bench.job(layer, SAME),
+            lambda layer=layer, size=size, options=options: bench.captum(LayerConductance, layer, size, **options),
+        )
+        lines.add_row(f"conductance n=10, same rule, {layer}", f"batch {size}", *_figures(ours, theirs), "1.6")
+    equal_error(bench, repeats, lines)
+
+
+def equal_error(bench: Bench, repeats: int, lines: Lines) -> None:
+    """Captum's default, 50 Gauss–Legendre nodes, against ten steps on α = t³."""
+    images = len(bench.x) // 4
+    part = {"clusters": {"by": "members", "members": {"some": list(range(images))}}}
+    for layer in ("relu1", "relu2"):
+        truth = bench.job(layer, {"name": "conductance", "steps": 1000}, **part)
+        ours = np.abs(bench.job(layer, CUBIC, **part) - truth).max()
+        theirs = np.abs(bench.captum(LayerConductance, layer, 20, images, baselines=0) - truth).max()
+        error = f"{ours / np.abs(truth).max():.1e} to {theirs / np.abs(truth).max():.1e}"
+        size = best_size(lambda size, layer=layer: bench.captum(LayerConductance, layer, size, images, baselines=0), (10, 20, 50))
+        run_theirs = lambda layer=layer, size=size: bench.captum(LayerConductance, layer, size, images, baselines=0)  # noqa: E731
+        run_ours = lambda layer=layer: bench.job(layer, CUBIC, **part)  # noqa: E731
+        one = in_turns(repeats, run_ours, run_theirs)
+        lines.add_row(f"conductance, errors {error}, {layer}", f"batch {size}, n=50", *_figures(*one), "6")
+        request = bench.request(layer, CUBIC, **part)
+        work = prepare(request, RESOLVED, bench.program, bench.table, lambda progress: None)
+        entry = request.methods[0]
+        assert isinstance(entry, PathMethod)
+        baselines = find_baselines(work, 100)
+        everything = lambda: [None for _ in conductances(work, baselines, entry, work.all_rows(), 100)]  # noqa: B023, E731
+        ten = in_turns(repeats, everything, run_theirs)
+        lines.add_row(f"the same, all ten classes, {layer}", "ten times one class", *_figures(ten[0], CLASSES * ten[1]), "15")
+
+
+def ablation_of_units(bench: Bench, repeats: int, lines: Lines) -> None:
+    """All 1600 units after the second convolution; Captum on 20 images, for which it takes as long as on any others."""
+    images, layer = 20, "relu2"
+    options = {"layer_baselines": 0}
+    per_eval = min(
+        (1, 4, 16),
+        key=lambda per: timed(
+            lambda: bench.captum(LayerFeatureAblation, layer, images, images, perturbations_per_eval=per, **options)
+        ),
+    )
+    theirs = lambda: bench.captum(LayerFeatureAblation, layer, images, images, perturbations_per_eval=per_eval, **options)  # noqa: E731
+    part = {"clusters": {"by": "members", "members": {"some": list(range(images))}}}
+    method = {"name": "exact_ablation", "fill": "zero"}
+    agree(bench.job(layer, method, **part), theirs(), 1e-4)
+    seconds = statistics.median(timed(theirs) for _ in range(min(3, repeats))) * len(bench.x) / images
+    ours = statistics.median(timed(lambda: bench.job(layer, method)) for _ in range(repeats))
+    lines.add_row("exact ablation, 1600 units, relu2", f"{per_eval} at once", *_figures(ours, seconds), "40")
+    work = prepare(bench.request(layer, method), RESOLVED, bench.program, bench.table, lambda progress: None)
+    baselines = find_baselines(work, 100)
+    ten = statistics.median(timed(lambda: [None for _ in losses(work, baselines, work.all_rows(), 132)]) for _ in range(repeats))
+    lines.add_row("the same, all ten classes", "ten times one class", *_figures(ten, CLASSES * seconds), "400")
+
+
+def deeplift(bench: Bench, repeats: int, lines: Lines) -> None:
+    method = {"name": "deeplift", "rules": "rescale"}
+    for layer in ("relu1", "relu2"):
+        size = best_size(lambda size, layer=layer: bench.captum(LayerDeepLift, layer, size))
+        agree(bench.job(layer, method), bench.captum(LayerDeepLift, layer, size), 1e-4)
+        ours, theirs = in_turns(
+            repeats,
+            lambda layer=layer: bench.job(layer, method),
+            lambda layer=layer, size=size: bench.captum(LayerDeepLift, layer, size),
+        )
+        lines.add_row(f"DeepLIFT Rescale, {layer}", f"batch {size}", *_figures(ours, theirs), "1")
+
+
+def curves(bench: Bench, repeats: int, lines: Lines) -> None:
+    """One ranking and 99 random orders on 200 test images, against whole passes with a hook that masks."""
+    study = {"random": 99, "orders": ["most"], "check_fill": None, "split": "none", "fill": "zero", "examples": 200}
+    part = {"clusters": {"by": "members", "members": {"some": list(range(200))}}}
+    request = bench.request("relu2", {"name": "activation"}, ablation=study, **part)
+    fractions = request.ablation.fractions if request.ablation else []
+    counts = [int(fraction * 1600) for fraction in fractions]
+    orders = [torch.randperm(1600) for _ in range(len(counts) and 101)]
+
+    def plainly() -> None:
+        masked = torch.zeros(1600, dtype=torch.bool)
+        hook = bench.net.relu2.register_forward_hook(lambda module, inputs, h: h.masked_fill(masked.reshape(1, 64, 5, 5), 0.0))
+        with torch.no_grad():
+            for order in orders:
+                for count in counts:
+                    masked[:] = False
+                    masked[order[:count]] = True
+                    bench.net(bench.x[:200])
+        hook.remove()
+
+    ours, theirs = in_turns(repeats, lambda: bench.job("relu2", {"name": "activation"}, ablation=study, **part), plainly)
+    lines.add_row("ablation curves, 99 random orders, relu2", "200 a pass", *_figures(ours, theirs), "5")
+
+
+def rate(bench: Bench, console: Console) -> None:
+    """Time of the products that conductance is made of, each as a plain matrix product, against the time of the whole job."""
+    rows = 132
+    passes = 10 * len(bench.x) / rows
+    shapes = {
+        "relu1": [
+            (64, 512, 25 * rows),
+            (512, 64, 25 * rows),
+            (rows, 1600, 128),
+            (rows, 128, 1600),
+            (rows, 128, 10),
+            (rows, 10, 128),
+        ],
+        "relu2": [(64, 512, 25 * rows), (rows, 1600, 128), (rows, 128, 1600), (rows, 128, 10), (rows, 10, 128)],
+    }
+    for layer, products in shapes.items():
+        operands = [(torch.randn(m, k), torch.randn(k, n)) for m, k, n in products]
+        plain = statistics.median(timed(lambda: [a @ b for a, b in operands]) for _ in range(30)) * passes  # noqa: B023
+        job = statistics.median(timed(lambda: bench.job(layer, SAME)) for _ in range(5))  # noqa: B023
+        operations = sum(2 * m * k * n for m, k, n in products) * passes
+        console.print(
+            f"conductance, {layer}: {operations / job / 1e9:.0f} GFLOP/s of its products; the same as plain matrix products "
+            f"{operations / plain / 1e9:.0f} GFLOP/s: {job / plain:.2f} times their time (goal 1.6)"
+        )
+
+
+def _figures(ours: float, theirs: float) -> tuple[str, str, str]:
+    return f"{ours:.3f}", f"{theirs:.3f}", f"{theirs / ours:.1f}"
+
+
+PARTS: dict[str, Callable[[Bench, int, Lines], None]] = {
+    "conductance": conductance,
+    "deeplift": deeplift,
+    "exact_ablation": ablation_of_units,
+    "curves": curves,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=os.environ.get("UNITRANK_MNIST"), help=WHERE)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", nargs="+", choices=[*PARTS, "rate"], default=[*PARTS, "rate"])
+    arguments = parser.parse_args()
+    if arguments.data is None:
+        print(f"skipped: needs --data, {WHERE}")
+        return
+    torch.set_num_threads(arguments.threads)
+    console = Console(width=130)
+    lines = Lines("what", "Captum's best", "ours s", "Captum s", "ratio", "goal")
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(arguments.data), Path(folder), arguments.images)
+        for name in arguments.only:
+            if name in PARTS:
+                PARTS[name](bench, arguments.repeats, lines)
+        console.print(lines)
+        if "rate" in arguments.only:
+            rate(bench, console)
+
+
+if __name__ == "__main__":
+    main()
