@@ -14,7 +14,7 @@ from worker.program import Place, Program, Value
 from worker.program.gradients import reached_by_gradients
 from worker.program.places import reaches
 
-ENGINE = "3"
+ENGINE = "4"
 """Changes when the same archive would get another manifest; models are then inspected again."""
 
 

@@ -1,6 +1,7 @@
 """How inputs and outputs are nested: tuple, list and dict only.
 
-torch imports the modules that other containers (named tuples, dataclasses, enums, default dicts) name in the text.
+torch imports the modules that other containers (named tuples, dataclasses, enums, default dicts) name in the text. What of
+them comes out of a model is written anew as the plain container with the same contents and names; the class is forgotten.
 """
 
 import json
@@ -25,11 +26,13 @@ class _Spec(Schema):
 
 _SAVED = TypeAdapter(tuple[int, _Spec])
 _KEYS = TypeAdapter(list[str])
+_NAMES = TypeAdapter(list[str] | tuple[list[str], list[str]])
+"""As ordered dicts and transformers' outputs have them; or a dataclass's fields that hold something, and those that are None."""
 
 
 def check_outputs(text: str) -> str:
     """The nesting of the outputs, written anew."""
-    return json.dumps([1, _checked(_parsed(text), _DEPTH)])
+    return json.dumps([1, _checked(_plain(_parsed(text), _DEPTH), _DEPTH)])
 
 
 def check_inputs(text: str) -> str:
@@ -48,8 +51,7 @@ def check_inputs(text: str) -> str:
 def _refuse(what: str, got: object) -> NoReturn:
     raise ArchiveError(
         "container_refused",
-        f"{what} {shown(got)}: expected tuples, lists and dicts with plain string keys; "
-        "let forward return those instead of a named tuple or a dataclass",
+        f"{what} {shown(got)}: expected tuples, lists and dicts with plain string keys; let forward take and return those",
     )
 
 
@@ -61,6 +63,27 @@ def _parsed(text: str) -> _Spec:
     if version != 1:
         _refuse("container", text)
     return spec
+
+
+def _plain(spec: _Spec, depth: int) -> _Spec:
+    """The same contents without classes: dicts for what has names, tuples for named tuples, whose names are not told."""
+    if depth == 0:
+        return spec
+    children = [_plain(child, depth - 1) for child in spec.children_spec]
+    names = None if spec.type is None or spec.type.startswith("builtins.") else _field_names(spec)
+    if spec.type == "collections.namedtuple":
+        return _Spec(type="builtins.tuple", context="null", children_spec=children)
+    if names is not None and len(names) == len(children):
+        return _Spec(type="builtins.dict", context=json.dumps(names), children_spec=children)
+    return _Spec(type=spec.type, context=spec.context, children_spec=children)
+
+
+def _field_names(spec: _Spec) -> list[str] | None:
+    try:
+        found = _NAMES.validate_json(spec.context or "", strict=True)
+    except ValidationError:
+        return None
+    return found if isinstance(found, list) else found[0]
 
 
 def _checked(spec: _Spec, depth: int) -> dict[str, object]:

@@ -16,7 +16,7 @@ add_.Tensor addbmm.default addcdiv.default addcmul.default addmm.default addmv.d
 alpha_dropout.default amax.default amin.default aminmax.default any.default any.dim arange.default arange.start
 arange.start_step argmax.default argmin.default argsort.default asin.default asinh.default atan.default atan2.default
 atanh.default avg_pool1d.default avg_pool2d.default avg_pool3d.default baddbmm.default batch_norm.default
-bilinear.default bitwise_and.Scalar bitwise_and.Tensor bitwise_not.default bitwise_or.Scalar bitwise_or.Tensor
+bilinear.default __and__.Scalar __and__.Tensor __or__.Scalar __or__.Tensor __xor__.Scalar __xor__.Tensor bitwise_and.Scalar bitwise_and.Tensor bitwise_not.default bitwise_or.Scalar bitwise_or.Tensor
 bitwise_xor.Scalar bitwise_xor.Tensor bmm.default broadcast_tensors.default broadcast_to.default bucketize.Tensor
 cat.default cdist.default ceil.default celu.default celu_.default channel_shuffle.default chunk.default clamp.Tensor
 clamp.default clamp_.Tensor clamp_.default clamp_max.Tensor clamp_max.default clamp_max_.default clamp_min.Tensor

@@ -1,6 +1,6 @@
 """A model ready to run: its graph, its inputs and outputs, its places, and the splits made of it so far."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -155,21 +155,24 @@ def _checked(value: Value, symbols: frozenset[str]) -> Value:
 
 
 def _outputs(graph: fx.Graph, spec: Any) -> dict[str, Value]:
-    """The tensors that the model returns by name: `output`, the keys of a dict, or `output.0`, `output.1` …"""
+    """The tensors that the model returns by name: `output`, the keys of a dict, `output.0`, `output.1` …, `states.0` inside."""
     results = tree_leaves(next(node for node in graph.nodes if node.op == "output").args[0])
-    tensors = [node for node in results if isinstance(node, fx.Node)]
-    if len(tensors) == 1:
-        return {"output": _value("output", tensors[0])}
-    names = _names(spec, len(results))
+    names = list(_names(tree_unflatten(list(range(len(results))), spec)))
+    if len(set(names)) != len(results):
+        names = [f"output.{index}" for index in range(len(results))]
     pairs = [(name, node) for name, node in zip(names, results, strict=True) if isinstance(node, fx.Node)]
-    return {name: _value(name, node) for name, node in pairs if isinstance(node.meta.get("val"), torch.Tensor)}
+    values = {name: _value(name, node) for name, node in pairs if isinstance(node.meta.get("val"), torch.Tensor)}
+    if len(values) == 1 and next(iter(values)).startswith("output."):
+        return {"output": _value("output", next(iter(values.values())).node)}
+    return values
 
 
-def _names(spec: Any, count: int) -> list[str]:
-    try:
-        tree = tree_unflatten(list(range(count)), spec)
-    except (ValueError, TypeError):
-        return [f"output.{index}" for index in range(count)]
-    if isinstance(tree, dict) and len(tree) == count:
-        return [str(key) for key in tree]
-    return [f"output.{index}" for index in range(count)]
+def _names(tree: Any, path: str = "") -> Iterator[str]:
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _names(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(tree, list | tuple):
+        for index, value in enumerate(tree):
+            yield from _names(value, f"{path or 'output'}.{index}")
+    else:
+        yield path or "output"

@@ -23,6 +23,34 @@ def test_check_outputs_of_plain_containers_keeps_the_nesting(value: object) -> N
     assert _pytree.treespec_loads(check_outputs(saved(value))) == _pytree.tree_structure(value)
 
 
+@pytest.mark.parametrize(
+    ("spec", "plain"),
+    [
+        ({"type": "evil.Output", "context": '["a", "b"]', "children_spec": [LEAF, LEAF]}, {"a": 1, "b": 1}),
+        ({"type": "evil.Record", "context": '[["a"], ["loss"]]', "children_spec": [LEAF]}, {"a": 1}),
+        ({"type": "collections.OrderedDict", "context": "[]", "children_spec": []}, {}),
+        ({"type": "collections.namedtuple", "context": '"evil.Pair"', "children_spec": [LEAF, LEAF]}, (1, 1)),
+    ],
+    ids=["output", "dataclass", "ordered", "named-tuple"],
+)
+def test_check_outputs_of_classes_forgets_the_class(spec: dict[str, Any], plain: object) -> None:
+    """Contents and names stay; nothing is left to be imported."""
+    text = check_outputs(json.dumps([1, {"type": "builtins.tuple", "context": "null", "children_spec": [spec]}]))
+
+    assert "evil" not in text
+    assert _pytree.treespec_loads(text) == _pytree.tree_structure((plain,))
+
+
+def test_check_inputs_of_classes_refuses_them() -> None:
+    """A forward pass that takes a class would be given a dict."""
+    classes = {"type": "evil.Output", "context": '["a"]', "children_spec": [LEAF]}
+    arguments = {"type": "builtins.tuple", "context": "null", "children_spec": [classes]}
+    keywords = {"type": "builtins.dict", "context": "[]", "children_spec": []}
+
+    with pytest.raises(ArchiveError):
+        check_inputs(json.dumps([1, {"type": "builtins.tuple", "context": "null", "children_spec": [arguments, keywords]}]))
+
+
 def test_check_inputs_of_arguments_and_keywords_keeps_them() -> None:
     """Keyword arguments keep their names."""
     value = ((torch.ones(1), {"ids": 1, "mask 2": 2}), {"scale": 3})
@@ -33,9 +61,12 @@ def test_check_inputs_of_arguments_and_keywords_keeps_them() -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        {**LEAF, "type": "collections.OrderedDict", "context": "[]"},
         {**LEAF, "type": "collections.defaultdict", "context": '{"default_factory_module": "os"}'},
-        {**LEAF, "type": "collections.namedtuple", "context": '"evil.Pair"'},
+        {**LEAF, "type": "evil.Output", "context": '["a"]'},
+        {**LEAF, "type": "evil.Output", "context": '["a", "a"]', "children_spec": [LEAF, LEAF]},
+        {**LEAF, "type": "evil.Output", "context": '[["a"], "b"]', "children_spec": [LEAF]},
+        {**LEAF, "type": "evil.Output", "context": '{"a": 1}', "children_spec": [LEAF]},
+        {**LEAF, "type": "builtins.set", "context": '["a"]', "children_spec": [LEAF]},
         {**LEAF, "type": "builtins.dict", "context": '[{"__enum__": true, "fqn": "evil:E", "name": "A"}]'},
         {**LEAF, "type": "builtins.dict", "context": '["a"]'},
         {**LEAF, "type": "builtins.dict", "context": '["a\'b"]', "children_spec": [LEAF]},
