@@ -1,5 +1,6 @@
 """The graph cut in two at a place: the head makes h once, the tail is run as often as paths and masks ask."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +13,12 @@ from torch import Tensor, fx
 
 from worker.errors import EngineError
 from worker.program.frontier import Frontier, find_frontier
+from worker.program.functional import operator_name
 from worker.program.linear import is_linear
-from worker.program.places import Place, reaches, symbol_of
+from worker.program.places import SHAPE_ONLY, Place, reaches, symbol_of
+
+FILLED = re.compile(r"aten::((full|ones|zeros)(_like)?|new_(full|ones|zeros))$")
+"""One number for all rows, however often they are repeated."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,14 @@ class Split:
                 f"the {place.at} of layer '{place.layer}' has no way to the chosen output of the model; "
                 "name another output, or a layer that this one is computed from",
             )
-        self._live = _live_nodes(module.graph, after, place.node)
+        counted = _counted(module.graph, after, symbols)
+        self._live = _live_nodes(module.graph, after | counted, place.node)
         self._axes = [_batch_axes(node, symbols) for node in self._live]
         self.repeatable = all(axes is not None for axes in self._axes)
         self._head = head_of(module, place.node, self._live)
-        self.behind = _tail(module, place.node, self._live, after, output)
+        self.behind = _tail(module, place.node, self._live, after | counted, output)
         """The graph behind the place."""
-        self.separate = all(_batch_axes(node, symbols) is not None for node in after)
+        self.separate = all(_batch_axes(node, symbols) is not None for node in after | counted)
         """Whether every value behind the place has an axis of its own for the rows."""
         self.tail_cost = sum(costs.get(node, 0) for node in after)
         self.cost = sum(costs.values())
@@ -134,6 +140,25 @@ def descendants(graph: fx.Graph, start: fx.Node, output: fx.Node) -> set[fx.Node
         if any(user in wanted for user in node.users):
             wanted.add(node)
     return (after & wanted) - {start}
+
+
+def _counted(graph: fx.Graph, after: set[fx.Node], symbols: frozenset[str]) -> set[fx.Node]:
+    """What the tail reads that is made of the number of rows alone, such as every row's own number.
+
+    It belongs to the tail: repeated with the rows it would number the first ones over and over.
+    """
+    valued: set[fx.Node] = set()
+    for node in graph.nodes:
+        reads = not SHAPE_ONLY.match(operator_name(node)) and any(source in valued for source in node.all_input_nodes)
+        if node.op == "placeholder" or reads:
+            valued.add(node)
+    found: set[fx.Node] = set()
+    for node in reversed(graph.nodes):
+        read = any(user in after or user in found for user in node.users)
+        made = node.op == "call_function" and node not in valued and not FILLED.match(operator_name(node))
+        if read and made and _batch_axes(node, symbols) != ():
+            found.add(node)
+    return found
 
 
 def _live_nodes(graph: fx.Graph, after: set[fx.Node], start: fx.Node) -> list[fx.Node]:

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
+from tests.worker.engine import program_of
 from tests.worker.nets import MAKERS, net_of, program
 from worker.program import Place, Program
 
@@ -41,6 +42,32 @@ def test_many_masks_in_one_pass_equal_overriding_the_node_one_by_one(name: str) 
 @pytest.mark.parametrize("name", ["functional", "in_place", "shared", "residual", "convolutional", "attentive"])
 def test_every_place_of_the_usual_nets_takes_many_masks_at_once(name: str) -> None:
     assert all(program(name).split(place, "output").repeatable for place in program(name).places)
+
+
+class Picking(nn.Module):
+    """Each row answers at its own position, as a sequence's last token that is no padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Linear(2, 3)
+
+    def forward(self, x: Tensor, last: Tensor) -> Tensor:
+        rows = torch.arange(x.shape[0], device=x.device)
+        return self.token(x)[rows, last] * torch.ones_like(rows)[:, None]
+
+
+def test_rows_that_are_numbered_are_numbered_on_when_they_are_repeated() -> None:
+    made = program_of(Picking(), torch.randn(3, 4, 2), torch.tensor([3, 0, 1]))
+    split = made.split(made.place("token", "output"), "output")
+    h, live = split.head((torch.randn(3, 4, 2), torch.tensor([3, 0, 1])))
+    masked = h * torch.tensor([1.0, 0.5, 0.0])[:, None, None, None]
+
+    together = split.tail(masked.flatten(0, 1), live).reshape(3, 3, -1)
+
+    assert split.repeatable
+    assert split.separate
+    for got, values in zip(together, masked, strict=True):
+        assert torch.equal(got, torch.stack([values[0, 3], values[1, 0], values[2, 1]]))
 
 
 def test_head_tracks_no_gradient_and_tail_only_that_of_h() -> None:
