@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from api_schemas.checks.facts import Facts, Flaw, layer_of, moving, place_of
+from api_schemas.checks.facts import Facts, Flaw, layer_of, moving, output_of, place_of
 from api_schemas.jobs import JobRequest
 from api_schemas.methods import GradCam, PathMethod
 
@@ -54,6 +54,19 @@ def tolerances_can_be_met(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
         if isinstance(method, PathMethod) and method.tolerance is not None:
             detail = f"the {request.at} of layer {layer.name!r} is no cut: scores do not sum to the change; give `steps` instead"
             yield Flaw(f"/methods/{index}/tolerance", "method_not_applicable", detail)
+
+
+def precisions_round(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    """Passes of float32 are rounded; what computes with half of its bits already, or with twice as many, is left as it is."""
+    output = output_of(request, facts.manifest) if facts.manifest else None
+    if output is None or output.dtype == "float32":
+        return
+    for index, method in enumerate(request.methods):
+        if isinstance(method, PathMethod) and method.precision != "float32":
+            detail = (
+                f"precision {method.precision!r} rounds passes of float32, and this model computes in {output.dtype}; leave it out"
+            )
+            yield Flaw(f"/methods/{index}/precision", "method_not_applicable", detail)
 
 
 def spatial_axes_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:

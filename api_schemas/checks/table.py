@@ -23,6 +23,7 @@ CHECKS: list[Check] = [
     methods.gradients_exist,
     methods.paths_exist,
     methods.tolerances_can_be_met,
+    methods.precisions_round,
     methods.spatial_axes_exist,
     clusters.field_names_clusters,
     clusters.labels_name_clusters,

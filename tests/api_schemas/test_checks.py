@@ -74,6 +74,8 @@ def flaws(wanted: JobRequest, known: Facts) -> list[tuple[str, str]]:
 
 TOKENS: Json = {"name": "image", "dtype": "int64", "shape": [None, 3, 4, 4]}
 SECOND: Json = {"name": "mask", "dtype": "float32", "shape": [None, 3, 4, 4]}
+TOLERANT: Json = {"name": "conductance", "tolerance": 0.01}
+ROUNDED: Json = {"name": "conductance", "precision": "bf16"}
 VALUE: Json = {"name": "value", "dtype": "float32", "shape": [None, 1]}
 
 
@@ -114,6 +116,9 @@ VALUE: Json = {"name": "value", "dtype": "float32", "shape": [None, 1]}
         ({"at": "input"}, {"layers": [CONV | {"input_differentiable": False}]}, "not_differentiable", "/methods/0"),
         ({"methods": ["conductance"]}, {"inputs": [TOKENS]}, "method_not_applicable", "/methods/0"),
         ({"layer": "add", "methods": ["random", "grad_cam"]}, {}, "method_not_applicable", "/methods/1"),
+        ({"layer": "add", "methods": [TOLERANT]}, {}, "method_not_applicable", "/methods/0/tolerance"),
+        ({"methods": [ROUNDED]}, {"outputs": [LOGITS | {"dtype": "float16"}]}, "method_not_applicable", "/methods/0/precision"),
+        ({"units": "channel"}, {"layers": [CONV | {"channel_axis": None}]}, "no_channels", "/units"),
         ({"clusters": {"by": "field", "field": "name"}}, {}, "field_not_found", "/clusters/field"),
         ({"clusters": {"by": "field", "field": "soft"}}, {}, "wrong_dtype", "/clusters/field"),
         ({"clusters": {"by": "field", "field": "pairs"}}, {}, "wrong_shape", "/clusters/field"),

@@ -48,7 +48,8 @@ class Refinement:
         """Writes these examples' scores with so many steps; the ones that need twice as many."""
         points, gap = self._sum(part.walk, part.rows, part.steps, part.known)
         self.notes.most("steps", part.steps)
-        left = ((gap.abs() > self.wanted[part.rows]) & self.decidable[part.rows]).nonzero()[:, 0]
+        # no number of steps makes an infinite slope finite
+        left = ((gap.abs() > self.wanted[part.rows]) & self.decidable[part.rows] & gap.isfinite()).nonzero()[:, 0]
         if not len(left):
             return []
         if 2 * part.steps > MOST_STEPS:
