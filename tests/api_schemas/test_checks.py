@@ -118,7 +118,7 @@ VALUE: Json = {"name": "value", "dtype": "float32", "shape": [None, 1]}
         ({"layer": "add", "methods": ["random", "grad_cam"]}, {}, "method_not_applicable", "/methods/1"),
         ({"layer": "add", "methods": [TOLERANT]}, {}, "method_not_applicable", "/methods/0/tolerance"),
         ({"methods": [ROUNDED]}, {"outputs": [LOGITS | {"dtype": "float16"}]}, "method_not_applicable", "/methods/0/precision"),
-        ({"units": "channel"}, {"layers": [CONV | {"channel_axis": None}]}, "no_channels", "/units"),
+        ({"units": "channel", "at": "input"}, {"layers": [CONV | {"input_channel_axis": None}]}, "no_channels", "/units"),
         ({"clusters": {"by": "field", "field": "name"}}, {}, "field_not_found", "/clusters/field"),
         ({"clusters": {"by": "field", "field": "soft"}}, {}, "wrong_dtype", "/clusters/field"),
         ({"clusters": {"by": "field", "field": "pairs"}}, {}, "wrong_shape", "/clusters/field"),
