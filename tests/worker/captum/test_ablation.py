@@ -60,8 +60,7 @@ def test_losses_equal_those_of_captum_on_the_same_net(layer: str, units: str, tm
 
     expected = LayerFeatureAblation(*place).attribute(x, fill, target=target, layer_mask=mask, perturbations_per_eval=32).numpy()
 
-    method = TO_BASELINE
-    got = scores("convolutional", tmp_path, (x.numpy(),), layer, method, "output", start.numpy(), target, units)
+    got = scores("convolutional", tmp_path, (x.numpy(),), layer, TO_BASELINE, "output", start.numpy(), target, units)
     want = expected if units == "neuron" else expected[:, :, 0, 0]
     assert np.abs(want).max() >= 0.01
     np.testing.assert_allclose(got.reshape(want.shape), want, rtol=0, atol=1e-6 + 1e-5 * np.abs(want).max())

@@ -1,4 +1,4 @@
-"""DeepLIFT where Captum 0.9 has no rule, a wrong one, or other results for other batches: ours is complete, batch or no batch.
+"""DeepLIFT where Captum 0.9 has no rule, a wrong one, or other results in other batches: ours is complete, and the same in any.
 
 Captum is held to the same account, so that each case says why it is here, and fails once Captum is mended.
 """
