@@ -37,6 +37,7 @@ class MainPass:
         self.batch = batch
         self.keys = {entry.id or entry.name: score_key(entry) for entry in entries}
         self.entries = {score_key(entry): entry for entry in entries}
+        self._squared = {score_key(entry) for entry in entries if entry.statistic == "rms"}
         self.needs: dict[float, bool] = {0.0: False, 1.0: False}
         for entry in self.entries.values():
             for alpha, gradient in METHODS[entry.name].points(entry).items():
@@ -57,7 +58,10 @@ class MainPass:
         units, slots = self.work.units.count, 2 * len(self.work.clusters)
         result = Attribution(
             self.members,
-            {key: Scored(entry, Sums(slots, units, self.work.device), np.zeros(n)) for key, entry in self.entries.items()},
+            {
+                key: Scored(entry, Sums(slots, units, self.work.device, fourth=key in self._squared), np.zeros(n))
+                for key, entry in self.entries.items()
+            },
             *(np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.int64)),
             right=np.zeros(n, dtype=bool),
             flat=np.zeros(n, dtype=bool),

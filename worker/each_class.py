@@ -64,4 +64,4 @@ def _conductance(work: Work, entry: PathMethod, x: Inputs, start: Inputs) -> Sco
             if output is not None:
                 (gradient,) = torch.autograd.grad(output[:, number].sum(), h, retain_graph=number + 1 < classes)
             each.take(Point(alpha, h.detach(), gradient))
-    return torch.stack([each.total for each in sums])
+    return torch.stack([each.total() for each in sums])

@@ -15,15 +15,13 @@ PIECE = 2**17
 
 
 class Sums:
-    """Sums of s, |s|, s² and s⁴ over the examples of each slot; slots are the halves of the clusters.
+    """Sums of s, |s|, s² and, for the spread of `rms`, s⁴ over the examples of each slot; slots are the halves of the clusters.
 
     Shards of the same job add up exactly, because nothing but sums is kept.
     """
 
-    POWERS = 4
-
-    def __init__(self, slots: int, units: int, device: torch.device) -> None:
-        self.sums = torch.zeros(self.POWERS, slots, units, dtype=torch.float64, device=device)
+    def __init__(self, slots: int, units: int, device: torch.device, *, fourth: bool = True) -> None:
+        self.sums = torch.zeros(4 if fourth else 3, slots, units, dtype=torch.float64, device=device)
         self.counts = np.zeros(slots, dtype=np.int64)
 
     def add(
@@ -38,17 +36,19 @@ class Sums:
         # adding is nobody's on a GPU
         for slot, members in zip(found.tolist(), rows, strict=True):
             for piece in torch.split(members, together):
-                s = scores[piece].double()
-                squares = s * s
-                for index, values in enumerate((s, s.abs(), squares, squares * squares)):
-                    self.sums[index, slot] += values.sum(0)
+                s = scores[piece].to(torch.float64, copy=True)
+                self.sums[0, slot] += s.sum(0)
+                self.sums[1, slot] += s.abs().sum(0)
+                squares = s.square_()
+                self.sums[2, slot] += squares.sum(0)
+                if len(self.sums) == 4:
+                    self.sums[3, slot] += squares.square_().sum(0)
         self.counts[found] += sizes
 
     def of(self, *slots: int) -> "Moments":
         """The examples of these slots together."""
         chosen = list(slots)
-        s, absolute, squares, fourth = self.sums[:, chosen].sum(1).cpu().numpy()
-        return Moments(int(self.counts[chosen].sum()), s, absolute, squares, fourth)
+        return Moments(int(self.counts[chosen].sum()), *self.sums[:, chosen].sum(1).cpu().numpy())
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Moments:
     s: np.ndarray
     absolute: np.ndarray
     squares: np.ndarray
-    fourth: np.ndarray
+    fourth: np.ndarray | None = None
 
     def importance(self, statistic: Statistic) -> np.ndarray:
         """What the statistic makes of the scores, one number a unit."""
@@ -72,6 +72,7 @@ class Moments:
         if self.m < 2:
             return np.full_like(self.s, np.nan)
         if statistic == "rms":
+            assert self.fourth is not None
             rms = np.sqrt(self.squares / self.m)
             deviation = self._deviation(self.squares, self.fourth)
             return np.asarray(np.divide(deviation, 2 * rms, out=np.zeros_like(rms), where=rms > 0))

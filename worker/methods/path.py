@@ -56,9 +56,9 @@ class Along(Method):
 
     def scores(self) -> Float[Tensor, "rows *place"]:
         if not self._alone(self.method):
-            return self._sum.total
+            return self._sum.total()
         if self.method.tolerance is not None:
             return Refinement(self.method, self.step, self.batch).scores(self.walk())
         for point in self.walk().points(gradient_points(self.method)):
             self._sum.take(point.precise())
-        return self._sum.total
+        return self._sum.total()

@@ -72,8 +72,8 @@ class Refinement:
             flow.take(point)
             if keep:
                 kept.append(point)
-        self.result[rows] = scores.total
-        return kept, flow.total.flatten(1).double().sum(1) - self.change[rows]
+        self.result[rows] = scores.total()
+        return kept, flow.total().flatten(1).double().sum(1) - self.change[rows]
 
     def _bytes(self, rows: int, steps: int) -> int:
         """Of the values and the gradients at all points."""

@@ -35,36 +35,42 @@ def gradient_points(entry: PathMethod, steps: int | None = None) -> dict[float, 
 
 
 class PathSum:
-    """Σ gradient · step over the intervals of a path, whose points are taken in ascending order."""
+    """Σ gradient · step over the intervals of a path, whose points are taken in ascending order.
+
+    By the rule `trapezoid` a point's gradient stands for half of both intervals that meet there: it is weighed once, by the
+    whole way from the point before to the one behind.
+    """
 
     def __init__(self, entry: PathMethod, step: Step) -> None:
         self._rule, self._step = entry.rule, step
-        self._before: Point | None = None
+        self._last: list[Point] = []
+        """At most two."""
         self._total: Tensor | None = None
         self._room: Tensor | None = None
 
-    @property
+    def take(self, point: Point) -> None:
+        if self._last:
+            first, before = self._last[0], self._last[-1]
+            if self._rule == "trapezoid":
+                self._add(before, first, point, 0.5)
+            else:
+                self._add(before if self._rule == "left" else point, before, point, 1.0)
+        self._last = [*self._last[-1:], point]
+
     def total(self) -> Float[Tensor, "rows *place"]:
+        """Once, after the last point."""
+        if self._rule == "trapezoid":
+            self._add(self._last[-1], self._last[0], self._last[-1], 0.5)
         assert self._total is not None
         return self._total
 
-    def take(self, point: Point) -> None:
-        before, self._before = self._before, point
-        if before is None:
-            return
+    def _add(self, at: Point, left: Point, right: Point, share: float) -> None:
         if self._total is None or self._room is None:
-            self._total, self._room = torch.zeros_like(point.h), torch.empty_like(point.h)
+            self._total, self._room = torch.zeros_like(at.h), torch.empty_like(at.h)
+        assert at.gradient is not None
         # in place: on a CPU a new tensor for every difference and product costs more than they do
-        step = self._step(before, point, self._room)
-        for slope, share in self._slopes(before, point):
-            if isinstance(step, Tensor):
-                self._total.addcmul_(slope, step, value=share)
-            else:
-                self._total.add_(slope, alpha=share * step)
-
-    def _slopes(self, left: Point, right: Point) -> list[tuple[Tensor, float]]:
-        """The gradients that stand for the interval, and each one's share."""
-        points = {"left": [left], "right": [right], "trapezoid": [left, right]}[self._rule]
-        gradients = [point.gradient for point in points if point.gradient is not None]
-        assert len(gradients) == len(points)
-        return [(gradient, 1 / len(points)) for gradient in gradients]
+        step = self._step(left, right, self._room)
+        if isinstance(step, Tensor):
+            self._total.addcmul_(at.gradient, step, value=share)
+        else:
+            self._total.add_(at.gradient, alpha=share * step)

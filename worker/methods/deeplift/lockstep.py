@@ -17,7 +17,7 @@ from worker.methods.deeplift import maxima, reveal_cancel
 from worker.methods.deeplift.line import Line, vjp
 from worker.methods.deeplift.operation import Operation, is_real, real
 from worker.methods.deeplift.quadrature import MeanJacobian
-from worker.methods.deeplift.rescale import slope
+from worker.methods.deeplift.rescale import relu_slope, slope
 from worker.methods.deeplift.secant import attach
 from worker.methods.deeplift.steps import Step, elementwise, step_to
 from worker.program.functional import operator_name
@@ -151,7 +151,8 @@ class Lockstep:
 
     def _elementwise(self, op: Callable[[Tensor], Tensor], source: fx.Node, node: fx.Node, value: Tensor) -> Tensor:
         end = self.end[source]
-        mean = slope(op, self.start[source], end.detach(), (self.start[node], value))
+        ends, out = (self.start[source], end.detach()), (self.start[node], value)
+        mean = relu_slope(*ends, out) if operator_name(node) == "aten::relu" else slope(op, *ends, out)
         (result,) = attach(lambda gradient: (gradient * mean,), [value], [end])
         return result
 

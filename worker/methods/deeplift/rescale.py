@@ -15,6 +15,12 @@ def slope(
     return steady(change(*out), change(start, end), middle, out[0].abs() + out[1].abs(), start.abs() + end.abs())
 
 
+def relu_slope(start: Float[Tensor, "..."], end: Float[Tensor, "..."], out: tuple[Tensor, Tensor]) -> Float[Tensor, "..."]:
+    """As `slope`: a ReLU rounds nothing, so that the quotient has all digits wherever the two runs differ at all."""
+    run = change(start, end)
+    return torch.where(run == 0, (start > 0).to(run.dtype), change(*out) / run)
+
+
 def change(start: Float[Tensor, "..."], end: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """end − start, and zero where both are infinite alike, as a masked score is."""
     return torch.where(start == end, 0.0, end - start)
