@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from api_schemas.jobs import Units as Kind
@@ -33,8 +33,8 @@ class Units:
             return scores.flatten(1)
         return scores.movedim(self.place.channel_axis + 1, 1).flatten(2).sum(2) if scores.dim() > 2 else scores
 
-    def spread(self, mask: Bool[Tensor, "masks units"]) -> Bool[Tensor, "masks *place"]:
-        """A mask of units as a mask of the place's elements, to be broadcast."""
+    def spread(self, mask: Shaped[Tensor, "masks units"]) -> Shaped[Tensor, "masks *place"]:
+        """What is said of units, such as a mask, said of the place's elements, to be broadcast."""
         if self.kind == "neuron":
             return mask.reshape(len(mask), *self.place.shape)
         axes = [1] * len(self.place.shape)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from worker.ablation.nested import Behind, Nested
 from worker.errors import EngineError
 from worker.program.split import Live
 from worker.targets import Fixed
@@ -25,6 +26,8 @@ class Tests:
     fixed: Fixed
     labels: Int[Tensor, " rows"] | None
     fill: Float[Tensor, "one_or_rows *place"]
+    behind: Behind | None
+    """Where masks of one order share their work."""
 
 
 @dataclass
@@ -44,9 +47,10 @@ class Means:
 class Curves:
     """Runs masks over test examples through the tail, many masks in one pass."""
 
-    def __init__(self, work: Work, batch: int) -> None:
+    def __init__(self, work: Work, batch: int, nested: Nested | None = None) -> None:
         self.work = work
-        self.batch = batch
+        self.nested = nested
+        self.batch = nested.rows if nested else batch
 
     def add(self, means: Means, tests: Tests, positions: np.ndarray, counts: list[int], controls: int) -> None:
         """Adds these examples to the sums.
@@ -99,8 +103,10 @@ class Curves:
         """
         first = 0
         while first < len(masks):
-            together = max(1, self.batch // len(tests.h)) if self.work.split.repeatable else 1
+            together = max(1, self.batch // len(tests.h)) if self.nested or self.work.split.repeatable else 1
             stop = min(first + together, shared if first < shared else len(masks))
+            if self.nested:
+                stop = next((index for index in range(first + 1, stop) if not _contains(masks[index], masks[index - 1])), stop)
             try:
                 found = self._pass(tests, table, masks[first:stop])
             except torch.OutOfMemoryError:
@@ -116,11 +122,13 @@ class Curves:
     ) -> tuple[Float[Tensor, "masks rows"], Tensor | None]:
         """F and correctness of each example under each mask."""
         work, times = self.work, len(chosen)
-        orders, counts = (torch.tensor(values, device=work.device) for values in zip(*chosen, strict=True))
-        mask = work.units.spread(table[orders] < counts[:, None])
+        orders, counts = zip(*chosen, strict=True)
         with torch.no_grad():
-            h = torch.where(mask[:, None], tests.fill, tests.h).flatten(0, 1)
-            output = work.split.tail(h, tests.live)
+            if self.nested and tests.behind and counts[0] not in (0, work.units.count):
+                output = self.nested.outputs(tests.behind, tests.fill - tests.h, table[orders[0]], counts)
+            else:
+                mask = work.units.spread(table[list(orders)] < torch.tensor(counts, device=work.device)[:, None])
+                output = work.split.tail(torch.where(mask[:, None], tests.fill, tests.h).flatten(0, 1), tests.live)
             score = work.score(output, tests.fixed.repeat(times)).reshape(times, -1)
         if not torch.isfinite(score).all():
             raise EngineError(
@@ -129,3 +137,8 @@ class Curves:
         work.cost.forward_rows += len(output)
         right = work.right(output, None if tests.labels is None else tests.labels.repeat(times))
         return score, None if right is None else right.reshape(times, -1)
+
+
+def _contains(mask: tuple[int, int], before: tuple[int, int]) -> bool:
+    """Whether an order and its count replace what another pair does, and more; those of nothing and of everything stand alone."""
+    return mask[0] == before[0] and mask[1] > before[1] > 0

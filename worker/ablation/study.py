@@ -10,6 +10,7 @@ import torch
 from api_schemas.ablation import Ablation, Fill
 from api_schemas.results import AblationResult, Band, Control, Curve, Overall
 from worker.ablation.curves import STAGE, Curves, Means, Tests
+from worker.ablation.nested import Nested
 from worker.ablation.orders import Orders, counts_of
 from worker.ablation.verdict import Chance, area, chance, decidable, drop, holm, overall
 from worker.fills import Fills
@@ -75,7 +76,8 @@ class Study:
         self.batch = batch
         self.counts, self.fractions = counts_of(request.fractions, work.units.count)
         self.orders = Orders(work.units.count, work.streams)
-        self._curves = Curves(work, batch)
+        self._nested = Nested.of(work, self.counts)
+        self._curves = Curves(work, batch, self._nested)
         self._random = [self.orders.random(number) for number in range(request.random)]
         judged = "most" in request.orders and request.random > 0 and bool(self.counts)
         differs = request.check_fill != request.fill and len(work.all_rows()) > 1
@@ -149,7 +151,8 @@ class Study:
             with torch.no_grad():
                 fixed = work.fix(work.split.tail(h, live), chosen)
             work.cost.forward_rows += len(chosen)
-            yield Tests(h, live, fixed, work.examples.labels(chosen), self.fills.of(fill, chosen, cluster, x))
+            behind = self._nested.at(x) if self._nested else None
+            yield Tests(h, live, fixed, work.examples.labels(chosen), self.fills.of(fill, chosen, cluster, x), behind)
 
     def _activity(self, cluster: int, fill: Fill) -> np.ndarray:
         """Mean |h − fill| of each unit over the examples that rank: which units are active at all."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from tests.worker.ablation.nets import Conv, Cut, Dense
 from tests.worker.ablation.plain import FillOf, Plain, prepared
 from tests.worker.engine import program_of, rank
+from worker.ablation.nested import Nested
 from worker.program import Program
 
 RANDOM = 21
@@ -37,12 +38,19 @@ def fill_of(name: str, plain: Plain, everyone: np.ndarray, partners: dict[int, i
     }[name]
 
 
+@pytest.mark.parametrize("nested", [False, True], ids=["one by one", "nested"])
 @pytest.mark.parametrize("units", ["neuron", "channel"])
 @pytest.mark.parametrize("fill", ["baseline", "zero", "mean", "resample"])
 def test_study_when_every_pass_is_made_by_hand_then_all_numbers_agree(
-    units: str, fill: str, tmp_path: Path, nets: dict[str, tuple[Cut, Program, Tensor]]
+    units: str,
+    fill: str,
+    nested: bool,
+    tmp_path: Path,
+    nets: dict[str, tuple[Cut, Program, Tensor]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     net, program, x = nets[units]
+    monkeypatch.setattr("worker.ablation.nested.FEWEST", 0 if nested else 10**9)
     # two clusters that share rows, and rows that are in none
     members = {"a": [0, 2, 4, 6, 8, 10, 12, 14, 16], "b": [1, 3, 5, 7, 8, 9, 10]}
     request: dict[str, Any] = {
@@ -56,6 +64,7 @@ def test_study_when_every_pass_is_made_by_hand_then_all_numbers_agree(
     }
     fields = {"x": x.numpy()}
     work = prepared(program, tmp_path, fields, **request)
+    assert (Nested.of(work, [1, 2, 3]) is not None) == nested
     layer = request.pop("layer")
     summary, arrays = rank(program, tmp_path, fields, layer, ["gradient_x_activation"], **request)
     plain = Plain(net, x, 1, units == "channel")
