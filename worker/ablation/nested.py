@@ -22,7 +22,7 @@ from worker.work import Work
 WORTH = 2.0
 """So many times fewer operations, or the memory that is gathered costs more than they do."""
 FEWEST = 256
-"""Elements of a place; below there is nothing to save, and orders that end in a tie are frequent: sums in another order break it."""
+"""Elements of a place; below there is little to save, and orders tie often: sums in another order would break the ties."""
 
 
 @dataclass(frozen=True)
