@@ -93,18 +93,12 @@ def _only_root(calls: list[_ModuleCall]) -> list[_ModuleCall]:
     return root
 
 
-def _no_named_tuples(fields: dict[str, object]) -> dict[str, object]:
-    if fields:
-        raise ArchiveError("container_refused", f"named tuples {shown(list(fields))}: let forward use tuple, list or dict")
-    return fields
-
-
 class _GraphModule(Schema):
     graph: Graph
     signature: _Signature
     module_call_graph: Annotated[list[_ModuleCall], AfterValidator(_only_root)]
     metadata: dict[str, str] = Field(default={}, exclude=True)
-    treespec_namedtuple_fields: Annotated[dict[str, object], AfterValidator(_no_named_tuples)] = Field(default={}, exclude=True)
+    treespec_namedtuple_fields: dict[str, object] = Field(default={}, exclude=True)
 
 
 class _Range(Schema):

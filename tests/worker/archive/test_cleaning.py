@@ -1,7 +1,11 @@
 """Ordinary programs pass, unchanged in what they compute."""
 
 import os
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -10,6 +14,7 @@ from torch.utils import _pytree
 from tests.worker.archive.forging import Entries, edited, entries_of, write
 from tests.worker.archive.networks import networks
 from worker.archive import ArchiveError, clean, load
+from worker.program import Program
 
 
 def exported(name: str) -> torch.export.ExportedProgram:
@@ -126,22 +131,50 @@ def test_clean_of_a_no_grad_region_says_how_to_inline_it(tmp_path: Path) -> None
     assert clean(tmp_path / "inlined.pt2", tmp_path / "clean")
 
 
-def test_clean_of_dataclass_outputs_names_the_containers(tmp_path: Path) -> None:
-    """Outputs that would make torch import a module are refused with what to return instead."""
-    from collections import namedtuple
+@dataclass
+class Answer:
+    logits: torch.Tensor
+    hidden: torch.Tensor
+    loss: torch.Tensor | None = None
 
-    pair = namedtuple("pair", ["a", "b"])
 
-    class Paired(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return pair(x + 1, x * 2)
+class Pair(NamedTuple):
+    logits: torch.Tensor
+    hidden: torch.Tensor
 
-    _pytree._register_namedtuple(pair, serialized_type_name="tests.pair")
-    torch.export.save(torch.export.export(Paired(), (torch.ones(2),)), tmp_path / "model.pt2")
-    with pytest.raises(ArchiveError) as refusal:
-        clean(tmp_path / "model.pt2", tmp_path / "clean")
 
-    assert refusal.value.code == "container_refused"
+class Answering(torch.nn.Module):
+    def __init__(self, answer: Callable[[torch.Tensor, torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.linear, self.answer = torch.nn.Linear(2, 3), answer
+
+    def forward(self, x: torch.Tensor) -> Any:
+        h = self.linear(x)
+        return self.answer(h, h.relu())
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"), [(Answer, ["logits", "hidden"]), (Pair, ["output.0", "output.1"]), (OrderedDict, ["logits", "hidden"])]
+)
+def test_clean_of_outputs_in_classes_gives_plain_containers(answer: Any, names: list[str], tmp_path: Path) -> None:
+    """The class stays with whoever wrote it; nothing of its module is imported."""
+    register(answer)
+    network = Answering(answer if answer is not OrderedDict else lambda h, r: OrderedDict(logits=h, hidden=r)).eval()
+    exported = torch.export.export(network, (torch.ones(2, 2),), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+    torch.export.save(exported, tmp_path / "model.pt2")
+
+    clean(tmp_path / "model.pt2", tmp_path / "clean")
+
+    assert b"tests.answers" not in (tmp_path / "clean").read_bytes()
+    assert list(Program.from_exported(load(tmp_path / "clean")).outputs) == names
+
+
+def register(answer: Any) -> None:
+    """Tells torch of the class, once."""
+    if answer is Answer and Answer not in _pytree.SUPPORTED_NODES:
+        torch.export.register_dataclass(Answer, serialized_type_name="tests.answers.Answer")
+    if answer is Pair and Pair not in _pytree.SUPPORTED_SERIALIZED_TYPES:
+        _pytree._register_namedtuple(Pair, serialized_type_name="tests.answers.Pair")
 
 
 def test_load_of_a_program_that_torch_cannot_build_is_an_archive_error(entries: Entries, tmp_path: Path) -> None:
