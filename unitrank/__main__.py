@@ -1,4 +1,4 @@
-"""The command line: `unitrank up`, `unitrank demo`, `unitrank keys`.
+"""The command line: `unitrank up`, `unitrank demo`, `unitrank export`, `unitrank keys`.
 
 Exit codes: 0 done, 1 a job or a process failed, 2 the request cannot be met as it stands, 3 nobody answers, 130 Ctrl-C.
 """
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from unitrank.errors import NotPossible, UnitrankError
+from unitrank.exporting import export
 
 app = typer.Typer(
     help="Which units of a network matter for this group of inputs, and is that answer any good?",
@@ -68,6 +69,30 @@ def demo(
     from unitrank.demo import run
 
     run(output, seed)
+
+
+@app.command("export")
+def export_model(
+    module: Annotated[str, typer.Argument(help="Where the network is: `net.py:name` or `package.module:name`.")],
+    path: Annotated[Path, typer.Argument(help="The archive that is written, such as net.pt2.")],
+    example: Annotated[
+        list[str], typer.Option(help="An input without its batch, in the order of forward: 3x32x32, or int64:16 for token ids.")
+    ],
+    weights: Annotated[Path | None, typer.Option(help="A safetensors file with the network's weights.")] = None,
+) -> None:
+    """Write a network as an archive that the service lets in, and name its layers.
+
+    The name is a torch.nn.Module, or something that returns one when it is called without arguments.
+    """
+    from unitrank.naming import example_of, load_weights, module_of
+
+    network = module_of(module)
+    if weights is not None:
+        load_weights(network, weights)
+    manifest = export(network, [example_of(words) for words in example], path)
+    for layer in manifest.layers:
+        print(layer.name, layer.kind, "x".join(map(str, layer.shape)), "cut" if layer.cut else "", sep="\t")
+    _say(f"{path}: {manifest.parameters} parameters, {len(manifest.layers)} layers")
 
 
 @keys.command("create")

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,11 @@ def test_demo_when_interrupted_then_leaves_nothing_behind(tmp_path: Path) -> Non
     with short_folder() as place:
         environment = {**os.environ, "TMPDIR": str(place), "PYTHONUNBUFFERED": "1"}
         words = command("demo", "--output", str(tmp_path))
-        with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        # what runs in the background of a shell is deaf to SIGINT, and so would be what it starts
+        hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        with subprocess.Popen(
+            words, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hear
+        ) as process:
             assert process.stdout is not None
             line_with("trained", iter(process.stdout))
             process.send_signal(signal.SIGINT)
