@@ -7,10 +7,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-
-import torch
-from torch import nn
 
 from unitrank.addresses import claim_port
 from unitrank.client import Client
@@ -44,10 +40,3 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"unitrank up did not become ready (exit code {process.poll()}); run it by hand to see why")
             time.sleep(0.1)
-
-
-def export(module: nn.Module, example: torch.Tensor, path: Path) -> Path:
-    """The module in evaluation mode as an archive with a dynamic batch."""
-    exported = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
-    torch.export.save(exported, path)
-    return path

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks._running import export, running
+from benchmarks._running import running
 from unitrank.client import Client
+from unitrank.exporting import export
 
 JOB = {
     "model": "tiny",
@@ -29,7 +30,8 @@ def main() -> None:
     count = parser.parse_args().jobs
     with running() as url, tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
-        archive = export(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), torch.randn(2, 4), Path(folder) / "tiny.pt2")
+        archive = Path(folder) / "tiny.pt2"
+        export(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), torch.randn(2, 4), archive)
         with Client(url) as client:
             np.savez(Path(folder) / "tiny.npz", x=np.ones((4, 4), dtype=np.float32))
             client.put_dataset("tiny", Path(folder) / "tiny.npz")

@@ -17,8 +17,9 @@ from torch import nn
 
 from api_schemas.jobs import JobRequest
 from api_schemas.results import Result
-from benchmarks._running import export, running
+from benchmarks._running import running
 from unitrank.client import Client
+from unitrank.exporting import export
 
 # The design's table; `conductance-N` has N steps of the paper's rule.
 EXPECTED = {
@@ -79,7 +80,8 @@ def measure(url: str, data: Path, steps: list[int]) -> list[tuple[str, str, floa
     net = Net()
     net.load_state_dict(load_file(data / "allconv.safetensors"))
     with Client(url, timeout=120) as client, tempfile.TemporaryDirectory() as folder:
-        client.put_model("allconv", export(net, torch.zeros(2, 1, 28, 28), Path(folder) / "allconv.pt2"))
+        export(net, torch.zeros(2, 1, 28, 28), Path(folder) / "allconv.pt2")
+        client.put_model("allconv", Path(folder) / "allconv.pt2")
         client.put_dataset("mnist-t10k", data / "t10k.npz")
         client.wait_for_model("allconv")
         return [_measured(client, layer, method) for layer in ("relu1", "relu2") for method in _methods(steps)]

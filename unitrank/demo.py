@@ -12,6 +12,7 @@ from api_schemas.results import Result
 from unitrank import screen
 from unitrank.client import Client
 from unitrank.errors import NotPossible
+from unitrank.exporting import export
 from unitrank.local import local
 
 MODEL, DATA, LAYER = "digits-cnn", "digits", "relu1"
@@ -38,11 +39,13 @@ def run(output: Path, seed: int) -> Result:
 
 def make(folder: Path, seed: int) -> float:
     """Write the demo's model and data into the folder; its accuracy."""
+    import torch
+
     from unitrank import network
 
     data = network.digits(seed)
     trained, accuracy = network.train(data, seed)
-    network.export(trained, data.test[0], folder / "digits.pt2")
+    export(trained, torch.from_numpy(data.test[0][:2]), folder / "digits.pt2")
     np.savez(folder / "digits.npz", x=data.test[0], y=data.test[1])
     return accuracy
 

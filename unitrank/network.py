@@ -1,8 +1,6 @@
 """The demo's network: a small CNN, trained here and now on real scans of handwritten digits."""
 
-import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -75,13 +73,3 @@ def train(data: Digits, seed: int) -> tuple[DigitsNet, float]:
     with torch.no_grad():
         found = network(torch.from_numpy(data.test[0])).argmax(1).numpy()
     return network, float((found == data.test[1]).mean())
-
-
-def export(network: nn.Module, example: NDArray[np.float32], path: Path) -> None:
-    """Write the network as a `torch.export` archive that takes batches of any size."""
-    with warnings.catch_warnings():
-        # torch's own deprecations, which nobody who reads the demo's output can do anything about
-        warnings.simplefilter("ignore")
-        batch = torch.export.Dim("batch", min=1)
-        program = torch.export.export(network.eval(), (torch.from_numpy(example[:2]),), dynamic_shapes=({0: batch},))
-        torch.export.save(program, path)
