@@ -9,6 +9,8 @@ from api_schemas.base import Digest, Name, Schema
 from api_schemas.problems import JobProblem
 
 ModelStatus = Literal["inspecting", "ready", "rejected"]
+INSPECTION = "4"
+"""Changes when the same archive would get another manifest, or be let in where it was not; models are then inspected again."""
 Shape = list[int | None]
 """Sizes of the axes; `null` is the batch."""
 

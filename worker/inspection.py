@@ -14,9 +14,6 @@ from worker.program import Place, Program, Value
 from worker.program.gradients import reached_by_gradients
 from worker.program.places import reaches
 
-ENGINE = "4"
-"""Changes when the same archive would get another manifest; models are then inspected again."""
-
 
 def inspect(source: Path, target: Path) -> Json:
     """The manifest of the archive at `source`, whose clean copy is written to `target`.

@@ -6,10 +6,10 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api_schemas.base import NAME, Page
-from api_schemas.models import Location, Model
+from api_schemas.models import INSPECTION, Location, Model
 from api_schemas.problems import Invalid
 from service.answers import answer, page
-from service.backend import ENGINE, Backend, backend_of
+from service.backend import Backend, backend_of
 from service.catalogue import model_body, refuse_uri
 from service.documents import BINARY, body, header, problems
 from service.errors import RefusedBody
@@ -85,7 +85,7 @@ def delete_model(request: Request, name: str) -> Response:
 
 
 def _begin(backend: Backend, name: str, digest: str, size: int) -> Begun:
-    begun = backend.models.begin(name, digest, size, ENGINE)
+    begun = backend.models.begin(name, digest, size, INSPECTION)
     if begun.inspect:
         enqueue_inspection(backend.connection, digest, backend.settings.inspection_timeout)
     return begun
