@@ -2,9 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import AliasChoices, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MiB = 1024 * 1024
 GiB = 1024 * MiB
@@ -50,10 +51,20 @@ class Settings(BaseSettings):
         ge=0,
         description="Memory of a process that computes on the processor; default: three quarters of what there is; 0: no limit.",
     )
+    operators: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Operators that models may call beside the service's own list, with commas between: `aten.histc.default`. "
+        "Each is native code that runs on what strangers send.",
+    )
     inspection_timeout: int = Field(300, description="Longest inspection of a model.")
     heartbeat: float = Field(5.0, gt=0, description="How often a busy worker says that it is alive.")
     heartbeat_grace: float = Field(20.0, gt=0, description="A worker silent for `heartbeat` and this is lost.")
     reaper_interval: float = Field(3.0, gt=0, description="How often the service looks for what was lost.")
+
+    @field_validator("operators", mode="before")
+    @classmethod
+    def _separated(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @property
     def blobs_url(self) -> str:

@@ -59,7 +59,7 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if field.default_factory is not None:
         return "`~/.local/state/unitrank`"
-    if value is None:
+    if value in (None, ()):
         return "none"
     for size, unit in UNITS.items():
         if isinstance(value, int) and value and value % size == 0:

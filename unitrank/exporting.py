@@ -13,7 +13,7 @@ import sysconfig
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -180,24 +180,34 @@ def _line_of(error: BaseException) -> traceback.FrameSummary | None:
 def _line_that_fixes(
     module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any
 ) -> traceback.FrameSummary | None:
-    """Where the size of the batch becomes a number; torch only tells it in a draft."""
+    """Where the size of the batch becomes a number; torch tells it in its trace alone, with which it is exported once more."""
     import torch
     from torch._logging.structured import INTERN_TABLE
+    from torch.export._draft_export import CaptureStructuredTrace
 
-    try:
-        with _quiet():
-            draft = torch.export.draft_export(module, args, kwargs, dynamic_shapes=shapes)
-    except Exception:
-        # the line is a help; what stopped the export is told without it
-        return None
+    with _quiet(), ExitStack() as stack:
+        trace = CaptureStructuredTrace()
+        stack.callback(_forget, trace)
+        stack.enter_context(trace)
+        with suppress(Exception):
+            # what stopped it is known already
+            torch.export.export(module, args, kwargs, dynamic_shapes=shapes)
+        guards = [data for key, data in trace.log_record.logs if key == "guard_added" and data["expr"].startswith("Eq(")]
     files = {number: file for file, number in INTERN_TABLE.items()}
-    stacks = [failure.data.get("user_stack") or [] for failure in draft._report.failures]  # type: ignore[attr-defined]  # a draft's alone
     frames = [
         traceback.FrameSummary(files.get(frame["filename"], "?"), frame["line"], frame["name"], line=frame["loc"])
-        for stack in stacks
-        for frame in reversed(stack)
+        for guard in guards
+        for frame in reversed(guard["user_stack"])
     ]
     return next((frame for frame in frames if _is_the_users(frame)), None)
+
+
+def _forget(trace: Any) -> None:
+    """Closes and removes the file that torch writes its trace to beside."""
+    file = trace._stream_path
+    trace.close()
+    if file:
+        Path(file).unlink(missing_ok=True)
 
 
 def _line_of_node(exported: ExportedProgram, error: ArchiveError) -> traceback.FrameSummary | None:

@@ -57,10 +57,15 @@ class TorchEngine:
 
     def __init__(self, settings: Settings, device: str) -> None:
         from worker import inspection, pipeline
+        from worker.archive import let_in
         from worker.device import claim
         from worker.models import WarmModels, warm_up
 
         claim(device)
+        try:
+            let_in(settings.operators)
+        except ValueError as error:
+            raise EngineError("unknown_operator", f"UNITRANK_OPERATORS: {error}") from error
         warm_up()
         self._inspection, self._pipeline = inspection, pipeline
         self._max_result_bytes = settings.max_result_bytes

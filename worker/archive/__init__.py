@@ -3,5 +3,6 @@
 from worker.archive.cleaning import clean
 from worker.archive.errors import ArchiveError
 from worker.archive.loading import load
+from worker.archive.operators import let_in
 
-__all__ = ["ArchiveError", "clean", "load"]
+__all__ = ["ArchiveError", "clean", "let_in", "load"]

@@ -6,6 +6,8 @@ torch.export gives `.vec`, which works the scale out), random numbers (answers m
 result's size depends on the data, higher-order and custom operators (they carry programs of their own).
 """
 
+from collections.abc import Iterable
+
 from worker.archive.errors import ArchiveError, shown
 
 _ATEN = """
@@ -90,18 +92,34 @@ _operator.eq _operator.ne _operator.lt _operator.le _operator.gt _operator.ge _o
 torch.sym_max torch.sym_min torch.sym_not torch.sym_int torch.sym_float torch.sym_ite math.trunc
 """
 
+_added: set[str] = set()
+
 OPERATORS = frozenset(f"torch.ops.aten.{name}" for name in _ATEN.split()) | frozenset(_SIZES.split())
 
 # run_decompositions({}) leaves it after a matrix product; its argument is contiguous there, so that a plain view is the same.
 _REWRITTEN = {"torch.ops.aten._unsafe_view.default": "torch.ops.aten.view.default"}
 
 
+def let_in(names: Iterable[str]) -> None:
+    """Adds to the list, for as long as this process lives, what whoever runs the service trusts: `aten.histc.default`.
+
+    Raises ValueError for a name that torch does not know.
+    """
+    import torch
+
+    for name in names:
+        operator, _, overload = name.removeprefix("aten.").partition(".")
+        if not name.startswith("aten.") or not hasattr(getattr(torch.ops.aten, operator, None), overload or "?"):
+            raise ValueError(f"operator {shown(name)} is not known to torch {torch.__version__}; write aten.<name>.<overload>")
+        _added.add(f"torch.ops.{name}")
+
+
 def check_operator(target: str) -> str:
     """What the node calls in the clean archive. Raises ArchiveError where no node may call it."""
     target = _REWRITTEN.get(target, target)
-    if target in OPERATORS:
+    if target in OPERATORS or target in _added:
         return target
-    hint = "it is not on the list of operators that ordinary networks need"
+    hint = "it is not on the list of operators that ordinary networks need; who runs the service can add it (UNITRANK_OPERATORS)"
     if target.startswith("torch.ops.higher_order."):
         hint = "ep.run_decompositions({}) before torch.export.save inlines a no_grad region; cond and loops are refused"
     raise ArchiveError("operator_refused", f"operator {shown(target)} is not let in: {hint}")

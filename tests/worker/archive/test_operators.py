@@ -2,11 +2,14 @@
 
 import math
 import operator
+from pathlib import Path
 
+import pytest
 import torch
 from torch._export.serde.schema import SCHEMA_VERSION
 from torch._export.serde.serialize import _SYM_OPS
 
+from worker.archive import ArchiveError, clean, let_in, load
 from worker.archive.operators import OPERATORS, check_operator
 from worker.archive.program import SCHEMA_MAJOR
 
@@ -52,3 +55,32 @@ def test_check_operator_of_an_unsafe_view_gives_a_plain_one() -> None:
 def test_schema_version_is_that_of_the_installed_torch() -> None:
     """A new torch with another description of programs is noticed here first."""
     assert SCHEMA_VERSION[0] == SCHEMA_MAJOR
+
+
+class Rarely(torch.nn.Module):
+    """Calls what ordinary networks do not."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.special.i0e(x)
+
+
+def test_let_in_of_an_operator_lets_models_call_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the service trusts it."""
+    monkeypatch.setattr("worker.archive.operators._added", set())
+    exported = torch.export.export(Rarely(), (torch.ones(2, 3),), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+    torch.export.save(exported, tmp_path / "model.pt2")
+    with pytest.raises(ArchiveError, match="UNITRANK_OPERATORS"):
+        clean(tmp_path / "model.pt2", tmp_path / "clean")
+
+    let_in(["aten.special_i0e.default"])
+    clean(tmp_path / "model.pt2", tmp_path / "clean")
+
+    x = torch.randn(4, 3)
+    torch.testing.assert_close(load(tmp_path / "clean").module()(x), torch.special.i0e(x))
+
+
+@pytest.mark.parametrize("name", ["aten.nothing.default", "aten.relu", "relu.default", "aten.relu.other", "", "os.system"])
+def test_let_in_of_what_torch_does_not_know_says_so(name: str) -> None:
+    """A misspelt setting is told at the start and not at the first model."""
+    with pytest.raises(ValueError, match=r"aten\.<name>\.<overload>"):
+        let_in([name])
