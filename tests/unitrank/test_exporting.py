@@ -184,7 +184,7 @@ def _counting(y: Tensor) -> Tensor:
     [
         (Doing(lambda y: Other()), torch.ones(2, 3), "return tensors in tuples, dicts"),
         (Doing(_counting), torch.ones(2, 3), "not what the module computes"),
-        (Net(), 3.0, "no tensor whose first axis"),
+        (Net(), [3.0], "no tensor whose first axis"),
         (Net(), torch.tensor(1.0), "no tensor whose first axis"),
         (Net(), {"x": torch.ones(2, 3), "y": torch.ones(3, 3)}, "[2, 3] rows"),
         (Net(), {"y": torch.ones(2, 3)}, "y"),
