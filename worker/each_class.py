@@ -18,7 +18,7 @@ from worker.methods.batch import Point
 from worker.methods.exact_ablation.replacing import Plan, outputs
 from worker.methods.sums import PathSum, change_of_h, gradient_points
 from worker.methods.walk import InputWalk
-from worker.targets import Fixed
+from worker.targets import Fixed, logits
 from worker.work import Work
 
 Scores = Float[Tensor, "classes rows *place"]
@@ -38,9 +38,17 @@ def losses(work: Work, baselines: Baselines, rows: np.ndarray, size: int) -> Ite
         x, start = _ends(work, baselines, rows[first : first + size])
         (h, live), (fill, _) = work.split.head(x), work.split.head(start)
         with torch.no_grad():
-            whole = work.split.tail(h, live)
-        parts = [whole - output for _, output in outputs(work, plan, x, (h, live), fill, lambda rows, *, backward: None)]
+            whole = logits(work.split.tail(h, live))
+        parts = [
+            whole - output.reshape(len(output), *whole.shape)
+            for _, output in outputs(work, plan, x, (h, live), fill, lambda rows, *, backward: None)
+        ]
         yield torch.cat(parts).movedim(-1, 0).movedim(1, 2)
+
+
+def _classes(work: Work) -> int:
+    shape = work.program.outputs[work.output].shape
+    return (shape[1] or 1) if len(shape) > 1 else 1
 
 
 def _ends(work: Work, baselines: Baselines, rows: np.ndarray) -> tuple[Inputs, Inputs]:
@@ -56,12 +64,11 @@ def _conductance(work: Work, entry: PathMethod, x: Inputs, start: Inputs) -> Sco
     for alpha, needed in gradient_points(entry).items():
         h, live = walk.at([alpha])
         h = h.detach().requires_grad_(needed)
-        output = work.split.tail(h, live) if needed else None
-        classes = work.program.outputs[work.output].shape[1] or 1
-        sums = sums or [PathSum(entry, change_of_h) for _ in range(classes)]
+        output = logits(work.split.tail(h, live)) if needed else None
+        sums = sums or [PathSum(entry, change_of_h) for _ in range(_classes(work))]
         for number, each in enumerate(sums):
             gradient = None
             if output is not None:
-                (gradient,) = torch.autograd.grad(output[:, number].sum(), h, retain_graph=number + 1 < classes)
+                (gradient,) = torch.autograd.grad(output[:, number].sum(), h, retain_graph=number + 1 < len(sums))
             each.take(Point(alpha, h.detach(), gradient))
     return torch.stack([each.total() for each in sums])

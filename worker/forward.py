@@ -13,7 +13,7 @@ from worker.errors import EngineError
 from worker.examples import Examples
 from worker.meter import Meter
 from worker.program import Place, Program
-from worker.program.split import head_of, sources_of
+from worker.program.split import sources_of
 
 STAGE = "clusters"
 
@@ -62,7 +62,7 @@ class LayerValues:
     def of(self, rows: Int[np.ndarray, " rows"]) -> Float32[np.ndarray, "rows units"]:
         """Raises EngineError `non_finite`."""
         program, found = self.forward.program, np.empty((len(rows), self.place.units), dtype=np.float32)
-        head = head_of(program.module, self.place.node, [])
+        head = program.head(self.place)
         for where, inputs in self.forward._batches(rows):
             with torch.no_grad():
                 (h,) = head(*inputs)

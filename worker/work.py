@@ -1,6 +1,7 @@
 """What is fixed before the first pass: model, place, data, target and units of one job."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +40,8 @@ class Work:
     halves: list[Halves]
     meter: Meter
     cost: Cost = field(default_factory=Cost)
+    made: dict[str, Any] = field(default_factory=dict)
+    """What several stages of the job need, and the first of them makes. Any: each knows its own."""
 
     @property
     def output(self) -> str:

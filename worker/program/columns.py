@@ -1,5 +1,6 @@
 """How far behind a place a model stays affine: up to there a changed unit changes a value by a fixed column."""
 
+import re
 from dataclasses import replace
 
 from torch import fx
@@ -10,6 +11,9 @@ from worker.program.places import Place, batch_axis
 from worker.program.program import Program
 from worker.program.split import Split, descendants
 
+SCALING = re.compile(r"aten::(mul|div|add|sub|rsub|neg|batch_norm|_native_batch_norm_legit_no_training)$")
+"""Change each value by itself: a column saves nothing, and its rounding may miss the very value that a comparison waits for."""
+
 
 def affine_part(program: Program, place: Place, output: str) -> tuple[Split, Split] | None:
     """The tail cut in two: from the place to z, affine with one slope for all examples, and from z to the output.
@@ -17,6 +21,13 @@ def affine_part(program: Program, place: Place, output: str) -> tuple[Split, Spl
     z is the farthest value that every way out passes; None where the place is followed at once by something else. The first
     split's tail gives z.
     """
+    key = (place.node, output)
+    if key not in program.affine_parts:
+        program.affine_parts[key] = _affine_part(program, place, output)
+    return program.affine_parts[key]
+
+
+def _affine_part(program: Program, place: Place, output: str) -> tuple[Split, Split] | None:
     graph, goal = program.module.graph, program.outputs[output].node
     after = descendants(graph, place.node, goal)
     affine = {place.node}
@@ -24,7 +35,7 @@ def affine_part(program: Program, place: Place, output: str) -> tuple[Split, Spl
         if node in after and is_affine(node, affine, after | {place.node}):
             affine.add(node)
     order = [node for node in graph.nodes if node in affine and node is not place.node]
-    if all(MOVING.match(operator_name(node)) for node in order):
+    if all(MOVING.match(operator_name(node)) or SCALING.match(operator_name(node)) for node in order):
         return None
     for node in reversed(order):
         axis = batch_axis(node, program.symbols)

@@ -1,6 +1,7 @@
 """From an exported program to one pure graph that runs at any batch size."""
 
 import operator
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -65,12 +66,38 @@ def functionalise(exported: ExportedProgram) -> fx.GraphModule:
         if node.target in (aten.view.default, aten._unsafe_view.default):
             # a baked view fails on other memory formats
             node.target = aten.reshape.default
+        elif node.target is aten.copy.default:
+            _write_out(graph, node)
+        elif node.target is aten.copy_.default:
+            # what a pass leaves behind, in a buffer or in what it was given, must not be there for the next
+            node.replace_all_uses_with(node.args[1])
+            graph.erase_node(node)
         elif operator_name(node) in ASSERTIONS or (node.target is operator.le and not node.users):
             graph.erase_node(node)
     graph.eliminate_dead_code()
     # called with one tensor after another, whatever the model's own signature is
     graph.set_codegen(fx.graph.CodeGen())
     return fx.GraphModule(module, graph)
+
+
+def _write_out(graph: fx.Graph, node: fx.Node) -> None:
+    """What is left of an assignment has no derivative: the value itself, in the type and shape of what it replaces, has one."""
+    replaced, value = node.args[:2]
+    assert isinstance(replaced, fx.Node)
+    assert isinstance(value, fx.Node)
+    old, new = replaced.meta["val"], value.meta["val"]
+    with graph.inserting_before(node):
+        if new.dtype != old.dtype:
+            value = _call(graph, node, aten._to_copy.default, (value,), {"dtype": old.dtype})
+        value = _call(graph, node, aten.expand_as.default, (value, replaced), {})
+    node.replace_all_uses_with(value)
+    graph.erase_node(node)
+
+
+def _call(graph: fx.Graph, like: fx.Node, target: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> fx.Node:
+    made = graph.call_function(target, args, kwargs)
+    made.meta = dict(like.meta)
+    return made
 
 
 def _freeze(module: nn.Module) -> None:

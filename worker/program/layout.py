@@ -11,7 +11,7 @@ from torch import fx, nn
 from worker.program.functional import operator_name
 
 CONVOLUTIONS = {"aten::conv2d", "aten::convolution"}
-STRIDED = {"aten::as_strided", "aten::as_strided_scatter"}
+STRIDED = {"aten::as_strided", "aten::as_strided_scatter", "aten::view_as_complex", "aten::view_as_real"}
 """What reads memory and not values."""
 
 

@@ -12,6 +12,7 @@ from torch import fx
 from worker.program.functional import operator_name
 from worker.program.places import SHAPE_ONLY, batch_axis
 
+MOVE = torch.ops.aten.movedim.int
 LOOKUPS = {"aten::embedding": (0, 1), "aten::index_select": (0, 2), "aten::index": (0, 1)}
 """Operator → where the table and the indices stand."""
 
@@ -21,11 +22,11 @@ class Lifted:
     """A model whose look-ups are inputs."""
 
     module: fx.GraphModule
-    """Takes the model's inputs and, behind them, the looked-up values."""
+    """Takes the model's inputs and, behind them, the looked-up values, each with its batch first."""
     look_up: fx.GraphModule | None
     """The model's inputs → the looked-up values; None where there are none."""
     moved: dict[fx.Node, fx.Node]
-    """Look-up in the graph as it was → the input that took its place."""
+    """Look-up in the graph as it was → what took its place."""
     sources: set[fx.Node]
     """The model's inputs whose values are looked up."""
 
@@ -37,14 +38,20 @@ def lift(module: fx.GraphModule, symbols: frozenset[str]) -> Lifted:
     found = [node for node in graph.nodes if _is_lookup(node, origins) and batch_axis(node, symbols) is not None]
     if not found:
         return Lifted(module, None, {}, set())
-    look_up = _part(module, found)
+    axes = [batch_axis(node, symbols) or 0 for node in found]
+    look_up = _part(module, found, axes)
     moved = {}
     last = [node for node in graph.nodes if node.op == "placeholder"][-1]
-    for index, node in enumerate(found):
+    for index, (node, axis) in enumerate(zip(found, axes, strict=True)):
         with graph.inserting_after(last):
             last = moved[node] = graph.placeholder(f"looked_up_{index}")
         last.meta = dict(node.meta)
-        node.replace_all_uses_with(last)
+        if axis:
+            last.meta["val"] = node.meta["val"].movedim(axis, 0)
+            with graph.inserting_before(node):
+                moved[node] = graph.call_function(MOVE, (last, 0, axis))
+            moved[node].meta = dict(node.meta)
+        node.replace_all_uses_with(moved[node])
     graph.eliminate_dead_code()
     return Lifted(fx.GraphModule(module, graph), look_up, moved, set().union(*(origins[node] for node in found)))
 
@@ -70,11 +77,14 @@ def _is_lookup(node: fx.Node, origins: dict[fx.Node, set[fx.Node]]) -> bool:
     if not isinstance(table, fx.Node) or not isinstance(indices, fx.Node) or origins.get(table):
         return False
     sources = origins.get(indices, set())
+    if node.meta["val"].dim() <= indices.meta["val"].dim():
+        # a number for each index: what a mask becomes, and no vector
+        return False
     return bool(sources) and not any(source.meta["val"].dtype.is_floating_point for source in sources)
 
 
-def _part(module: fx.GraphModule, wanted: list[fx.Node]) -> fx.GraphModule:
-    """From all inputs to these values."""
+def _part(module: fx.GraphModule, wanted: list[fx.Node], axes: list[int]) -> fx.GraphModule:
+    """From all inputs to these values, each with this axis of it first."""
     graph = fx.Graph()
     known: dict[fx.Node, fx.Node] = {}
     needed = set(wanted)
@@ -84,7 +94,7 @@ def _part(module: fx.GraphModule, wanted: list[fx.Node]) -> fx.GraphModule:
     for node in module.graph.nodes:
         if node.op == "placeholder" or node in needed:
             known[node] = graph.node_copy(node, lambda source: known[source])
-    graph.output(tuple(known[node] for node in wanted))
+    graph.output(tuple(graph.call_function(MOVE, (known[node], axis, 0)) for node, axis in zip(wanted, axes, strict=True)))
     return fx.GraphModule(module, graph)
 
 

@@ -1,5 +1,6 @@
 """Which operators keep a straight line straight: behind the last nonlinearity every delta method is exact."""
 
+import torch
 from torch import fx
 
 from worker.program.functional import operator_name
@@ -29,6 +30,10 @@ FACTORS: dict[str, tuple[int, int]] = {
 
 def is_linear(node: fx.Node, dependent: set[fx.Node]) -> bool:
     """Whether the node is an affine function of the nodes in `dependent`, all others held."""
+    value = node.meta.get("val")
+    if isinstance(value, torch.Tensor) and not value.dtype.is_floating_point:
+        # a cast to whole numbers rounds
+        return False
     name = operator_name(node)
     if name in FACTORS:
         return not all(node.args[place] in dependent for place in FACTORS[name])

@@ -17,7 +17,7 @@ from worker.program.functional import functionalise
 from worker.program.layout import lay_out_channels_last
 from worker.program.lifting import lift, path_of
 from worker.program.places import Place, find_places
-from worker.program.split import Split
+from worker.program.split import Split, head_of
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,9 @@ class Program:
     looked_up: list[str] = field(default_factory=list)
     """Inputs whose values are looked up in embeddings."""
     splits: dict[tuple[fx.Node, str], Split] = field(default_factory=dict)
+    affine_parts: dict[tuple[fx.Node, str], tuple[Split, Split] | None] = field(default_factory=dict)
+    """Kept by `columns.affine_part`: whatever makes a graph leaves its code in memory for good."""
+    heads: dict[fx.Node, fx.GraphModule] = field(default_factory=dict)
 
     @classmethod
     def from_exported(cls, exported: ExportedProgram, device: str = "cpu") -> "Program":
@@ -112,6 +115,12 @@ class Program:
         if key not in self.splits:
             self.splits[key] = Split(self.module, place, self.outputs[output].node, self.symbols, self.costs)
         return self.splits[key]
+
+    def head(self, place: Place) -> fx.GraphModule:
+        """From the lifted inputs to a place's value, made once."""
+        if place.node not in self.heads:
+            self.heads[place.node] = head_of(self.module, place.node, [])
+        return self.heads[place.node]
 
     def forward(self, inputs: tuple[Tensor, ...], output: str) -> Tensor:
         """One of the model's outputs for lifted inputs, without gradients."""

@@ -316,6 +316,30 @@ def test_deeplift_when_the_slope_at_an_example_is_infinite_then_is_finite_and_co
         assert ranking["clusters"]["all"]["completeness"]["relative_gap"] < 1e-6
 
 
+class Logarithmic(nn.Module):
+    """Has no value at zeros, and none that is shown: the maximum hides it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.act(x)
+        return torch.maximum(torch.log(h), h - 4).sum(1) + h.log().clamp_min(-5).sum(1)
+
+
+def test_deeplift_when_an_operation_has_no_slope_then_it_ends_and_says_that_scores_do_not_sum(tmp_path: Path) -> None:
+    program = program_of(Logarithmic(), torch.ones(2, 3))
+    x = np.linspace(1, 3, 12, dtype=np.float32).reshape(4, 3)
+
+    summary, arrays = rank(program, tmp_path, {"x": x}, "act", ["deeplift"], target={"class": None}, **PLAIN)
+
+    assert np.isfinite(arrays["importance/deeplift"]).all()
+    assert summary["rankings"][0]["clusters"]["all"]["completeness"]["relative_gap"] > 0.1
+    (warning,) = [each for each in summary["warnings"] if each["code"] == "degenerate_reference"]
+    assert "choose another baseline" in warning["detail"]
+
+
 def test_exact_ablation_when_a_replaced_unit_makes_the_output_infinite_then_is_blamed(tmp_path: Path) -> None:
     x = np.full((4, 3), 2, dtype=np.float32)
     zeroed = {"name": "exact_ablation", "fill": "zero", "id": "zeroed"}

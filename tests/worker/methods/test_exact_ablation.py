@@ -1,14 +1,17 @@
 """Exact ablation against one pass of the tail for every unit, and against the eager net."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.fx.graph_module import _loader
 
 from tests.worker import oracle
-from tests.worker.engine import rank
+from tests.worker.engine import program_of, rank
 from tests.worker.nets import every_place, net_of, program
 from worker.program.columns import affine_part
 from worker.units import Units
@@ -125,3 +128,67 @@ def test_losses_do_not_depend_on_batch_mates(name: str, layer: str, tmp_path: Pa
     alone = job(name, tmp_path, layer, ["exact_ablation"])["examples/exact_ablation/all"]
 
     np.testing.assert_allclose(alone, together, rtol=1e-5, atol=ROUNDING)
+
+
+class Counted(nn.Module):
+    """Rounds to whole numbers, or to whether there is anything, between two layers."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.fc1, self.fc2, self.dtype = nn.Linear(4, 6), nn.Linear(6, 2), dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2((self.fc1(x) * 3).to(self.dtype) * torch.ones(6))
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool])
+def test_losses_when_values_are_cast_to_whole_numbers_then_nothing_is_taken_for_linear(dtype: torch.dtype, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module, x = Counted(dtype).eval(), torch.randn(5, 4)
+    settings: dict[str, Any] = {"target": {"class": 1}, "ablation": None, "fidelity": None, "keep_examples": 5}
+
+    summary, arrays = rank(program_of(module, x), tmp_path, {"x": x.numpy()}, "fc1", [METHOD_ZERO], **settings)
+
+    with torch.no_grad():
+        h = module.fc1(x)
+        f = module.fc2((h * 3).to(dtype) * torch.ones(6))[:, 1]
+        without = [module.fc2((h * (torch.arange(6) != unit) * 3).to(dtype) * torch.ones(6))[:, 1] for unit in range(6)]
+    want = f[:, None] - torch.stack(without, 1)
+    np.testing.assert_allclose(arrays["examples/exact_ablation/all"], want, atol=1e-6)
+    assert "last_hidden_layer" not in {warning["code"] for warning in summary["warnings"]}
+
+
+METHOD_ZERO = {"name": "exact_ablation", "fill": "zero"}
+
+
+def test_losses_when_a_large_bias_is_added_then_keep_their_digits(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 300), nn.ReLU(), nn.Linear(300, 1)).double()
+    with torch.no_grad():
+        net[2].bias.fill_(3000.0)
+        net[4].weight.mul_(0.1)
+    x = torch.randn(6, 4, dtype=torch.float64)
+    settings: dict[str, Any] = {"target": {"class": None}, "ablation": None, "fidelity": None, "keep_examples": 6}
+    with torch.no_grad():
+        h = net[1](net[0](x))
+        whole = net[2:](h)[:, 0]
+        want = whole[:, None] - torch.stack([net[2:](h * (torch.arange(8) != unit))[:, 0] for unit in range(8)], 1)
+
+    _, arrays = rank(program_of(deepcopy(net).float(), x.float()), tmp_path, {"x": x.numpy()}, "1", [METHOD_ZERO], **settings)
+
+    # one part in 10⁷ of 3000, summed over 300 values of weight 0.005
+    assert np.abs(arrays["examples/exact_ablation/all"] - want.numpy()).max() <= 2e-3
+
+
+def test_jobs_when_they_are_repeated_then_leave_no_code_behind(tmp_path: Path) -> None:
+    made = program("convolutional")
+    fields = {"x": net_of("convolutional").examples(4).numpy()}
+    settings: dict[str, Any] = {"clusters": {"by": "kmeans", "k": 2, "layer": "head"}, "target": {"class": 1}}
+
+    def run() -> int:
+        rank(made, tmp_path, fields, "features.3", ["exact_ablation", "conductance", "deeplift"], **settings)
+        return len(_loader.eval_cache)
+
+    first = run()
+
+    assert [run(), run()] == [first, first]

@@ -1,5 +1,6 @@
 """What a program must be to be let in, and what is left as it was."""
 
+from collections.abc import Callable
 from copy import deepcopy
 
 import pytest
@@ -106,3 +107,95 @@ def test_memory_is_shared_with_the_exported_program_and_tied_weights_count_once(
     (parameter,) = made.module.parameters()
     assert made.bytes == 4 * 4 * 4
     assert parameter.data_ptr() == next(iter(exported.state_dict.values())).data_ptr()
+
+
+class Assigning(nn.Module):
+    """Writes into slices between two layers."""
+
+    def __init__(self, write: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.fc, self.head, self.write = nn.Linear(4, 3), nn.Linear(5, 2), write
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.write(self.fc(x), x)))
+
+
+def _into_zeros(z: Tensor, x: Tensor) -> Tensor:
+    out = torch.zeros(z.shape[0], 5)
+    out[:, :3] = z
+    return out
+
+
+def _with_steps(z: Tensor, x: Tensor) -> Tensor:
+    out = torch.zeros(z.shape[0], 6)
+    out[:, ::2] = z
+    return out[:, :5]
+
+
+def _added(z: Tensor, x: Tensor) -> Tensor:
+    z = torch.cat([z, x[:, :2]], 1)
+    z[:, 1:] += x
+    return z
+
+
+def _one_column(z: Tensor, x: Tensor) -> Tensor:
+    z = torch.cat([z, z], 1)
+    z[:, 2] = x[:, 0]
+    return z[:, :5]
+
+
+def _copied(z: Tensor, x: Tensor) -> Tensor:
+    out = torch.zeros(z.shape[0], 5)
+    out.copy_(torch.cat([z, z[:, :2]], 1))
+    return out
+
+
+def _of_another_type(z: Tensor, x: Tensor) -> Tensor:
+    out = torch.zeros(z.shape[0], 5, dtype=torch.float64)
+    out[:, :3] = z
+    return out.float()
+
+
+def _broadcast(z: Tensor, x: Tensor) -> Tensor:
+    out = torch.zeros(z.shape[0], 5)
+    out[:] = z[:, :1]
+    return out
+
+
+@pytest.mark.parametrize("write", [_into_zeros, _with_steps, _added, _one_column, _copied, _of_another_type, _broadcast])
+def test_gradients_come_back_through_what_is_assigned(write: Callable[[Tensor, Tensor], Tensor]) -> None:
+    module = Assigning(write).eval()
+    made = program_of(module, torch.randn(3, 4))
+    x = torch.randn(5, 4, requires_grad=True)
+
+    (found,) = torch.autograd.grad(made.module(x)[0][:, 1].sum(), x)
+    (want,) = torch.autograd.grad(module(x)[:, 1].sum(), x)
+
+    torch.testing.assert_close(found, want)
+
+
+class Remembering(nn.Module):
+    """Counts in a buffer, and changes what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 2)
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls.add_(1)
+        x.mul_(2)
+        return self.fc(x) * self.calls
+
+
+def test_a_pass_leaves_nothing_behind_for_the_next() -> None:
+    module = Remembering()
+    made = program_of(module, torch.randn(2, 3))
+    x = torch.randn(4, 3)
+    before = x.clone()
+
+    first, second = made.forward((x,), "output"), made.forward((x,), "output")
+
+    assert torch.equal(first, second)
+    assert torch.equal(x, before)
+    torch.testing.assert_close(first, module.fc(2 * before))

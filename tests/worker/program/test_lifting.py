@@ -92,3 +92,61 @@ def test_noise_when_inputs_are_ids_then_shakes_what_they_look_up(tokens: Program
     )
 
     assert not np.allclose(arrays["importance/gradient"], arrays["importance/noisy"])
+
+
+class Sideways(nn.Module):
+    """Its tokens come before its batch, as recurrent layers have them by default."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.words, self.mix, self.head = nn.Embedding(20, D), nn.Linear(D, D), nn.Linear(D, 3)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        h = self.words(ids.t())
+        weights = torch.arange(1.0, T + 1)[:, None, None]
+        out: Tensor = self.head(torch.tanh((torch.tanh(self.mix(h)) * weights).sum(0)))
+        return out
+
+
+@pytest.mark.parametrize("rows", [T, 7])
+@pytest.mark.parametrize("layer", ["words", "mix"])
+def test_scores_when_the_batch_of_what_is_looked_up_is_no_first_axis_then_sum_to_the_change_from_the_mean_example(
+    layer: str, rows: int, tmp_path: Path
+) -> None:
+    module = Sideways().eval()
+    ids = torch.from_numpy(np.random.default_rng(3).integers(1, 20, size=(rows, T)))
+    methods = ["conductance", "integrated_gradients", "deeplift", "gradient_x_delta"]
+
+    program = program_of(module, torch.zeros(3, T, dtype=torch.long))
+    settings = {"baseline": {"kind": "mean"}, "target": {"class": 1}, "ablation": None, "fidelity": None, "keep_examples": rows}
+    summary, _ = rank(program, tmp_path, {"ids": ids.numpy()}, layer, methods, **settings)
+
+    with torch.no_grad():
+        looked_up = module.words(ids)
+        mean = looked_up.mean(0, keepdim=True)
+        weights = torch.arange(1.0, T + 1)[None, :, None]
+        f, f_mean = (module.head(torch.tanh((torch.tanh(module.mix(h)) * weights).sum(1)))[:, 1] for h in (looked_up, mean))
+    for ranking in summary["rankings"][:3]:
+        completeness = ranking["clusters"]["all"]["completeness"]
+        assert completeness["expected"] == pytest.approx(float((f - f_mean).mean()), rel=1e-4)
+        assert completeness["relative_gap"] < 1e-2
+    torch.testing.assert_close(program.forward(program.lift((ids,)), "output")[:, 1], f)
+
+
+def test_program_when_a_mask_is_looked_up_as_numbers_then_it_does_not_move() -> None:
+    class Masked(Tokens):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("shut", torch.tensor([-1e4, 0.0]))
+
+        def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+            h = self.words(ids)
+            weights = (h @ h.transpose(1, 2) / D + self.shut[mask][:, None]).softmax(-1)
+            out: Tensor = self.head((weights @ h).sum(1))
+            return out
+
+    made = program_of(Masked(), torch.zeros(2, T, dtype=torch.long), torch.ones(2, T, dtype=torch.long))
+
+    assert made.path == ["words"]
+    assert made.looked_up == ["ids"]

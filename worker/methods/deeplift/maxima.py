@@ -87,11 +87,11 @@ def _from_windows(operation: Operation, axes: int, windows: Windows) -> Any:
     index = _positions([windows(axis, size[axis], out[axis]) for axis in range(axes)], size).to(end.device)
 
     def candidates(x: Tensor) -> Tensor:
-        # a candidate outside of the image is so low that it never wins, and finite, so that no difference is NaN
-        planes = functional.pad(x.reshape(-1, prod(size)), (0, 1), value=torch.finfo(x.dtype).min / 4)
-        return planes[:, index]
+        # a candidate outside of the image is so low that it never wins, which half precision has no room for
+        planes = x.reshape(-1, prod(size)).to(torch.promote_types(x.dtype, torch.float32))
+        return functional.pad(planes, (0, 1), value=torch.finfo(planes.dtype).min / 4)[:, index]
 
-    part = shares(candidates(start.expand_as(end)), candidates(end))
+    part = shares(candidates(start.expand_as(end)), candidates(end)).to(end.dtype)
     shape = end.shape
 
     def back(gradient: Tensor) -> tuple[Tensor]:

@@ -25,6 +25,14 @@ STEEP = (
     "the score jumps between the baseline and some examples, and its mean slope does not converge; choose a score that is linear "
     "in the outputs, such as 'logit'"
 )
+MISSING = (
+    "the scores of some examples do not sum to the change of the target: an operation has no finite slope between the baseline and "
+    "them, such as a logarithm of zero; choose another baseline, such as 'mean'"
+)
+WIDE = 0.1
+"""A gap of this share of the change is no rounding, in half precision neither."""
+UNSEEN = 1e-3
+"""A change below this share of the target itself has too few digits in half precision."""
 
 
 class DeepLift(Method):
@@ -47,7 +55,17 @@ class DeepLift(Method):
         multiplier = gradient_of(self._target(start, end), h)
         batch.count(2 * rows, backward=True)
         scores: Tensor = multiplier * (ends.input.h - ends.start.h)
+        if split.cut and "derivative" not in batch.notes.lists:
+            self._look_at_gaps(scores)
         return scores
+
+    def _look_at_gaps(self, scores: Float[Tensor, "rows *place"]) -> None:
+        """Every rule is complete, unless an operation has no slope between its two runs, as a logarithm of zero has none."""
+        ends = self.batch.ends
+        f, start = ends.f.double(), ends.f_baseline.double()
+        gap, change = (scores.flatten(1).double().sum(1) - (f - start)).abs(), (f - start).abs()
+        if bool(((gap > WIDE * change) & (change > UNSEEN * (f.abs() + start.abs()))).any()):
+            self.batch.notes.warn("degenerate_reference", MISSING)
 
     def _start(self) -> list[Any]:
         """The tail's inputs at the baseline: one row for all examples where they share it and nothing folds rows together."""

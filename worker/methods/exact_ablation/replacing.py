@@ -19,6 +19,10 @@ from worker.program.columns import affine_part
 from worker.program.split import Live
 from worker.work import Work
 
+FULL = 4
+"""Bytes of a number in float32."""
+FAR = 2.0**40
+"""A power of two, and so large that what is added to a column's value is below its rounding and takes no digit from it."""
 COLUMN_BYTES = 64 * 2**20
 """Columns of all units that are kept for the whole job."""
 
@@ -36,8 +40,17 @@ class Plan:
 
     @classmethod
     def of(cls, work: Work) -> "Plan":
+        """The job's, made once."""
+        if "plan" not in work.made:
+            work.made["plan"] = cls._made(work)
+        plan: Plan = work.made["plan"]
+        return plan
+
+    @classmethod
+    def _made(cls, work: Work) -> "Plan":
         part = affine_part(work.program, work.split.place, work.output)
-        if part is None:
+        # half precision has no digits left for a change that is added to a value
+        if part is None or _bytes_each(work.split) < FULL:
             return cls(work.split, work.split, None, affine=False)
         split, rest = part
         elements = work.split.place.units
@@ -93,7 +106,7 @@ def _updated(
 
 
 def columns(plan: Plan, work: Work, elements: range) -> Float[Tensor, "units *value"]:
-    """The affine part's value for one of each element alone, less that for nothing."""
+    """What one more of each element adds to the affine part's value."""
     split, place = plan.split, plan.split.place
     some = [tensor[:1] for tensor in work.examples.inputs(work.clusters[0].rows[:1])]
     h, live = split.head(tuple(some))
@@ -104,9 +117,9 @@ def columns(plan: Plan, work: Work, elements: range) -> Float[Tensor, "units *va
         for first in range(elements.start, elements.stop, at_once):
             chosen = torch.arange(first, min(first + at_once, elements.stop), device=work.device)
             one = torch.zeros(len(chosen), place.units, dtype=h.dtype, device=work.device)
-            one[torch.arange(len(chosen)), chosen] = 1
+            one[torch.arange(len(chosen)), chosen] = FAR
             made = split.tail(one.reshape(-1, *place.shape), live).movedim(plan.rest.place.batch_axis, 0)
-            found.append(made - nothing)
+            found.append((made - nothing) / FAR)
     return torch.cat(found)
 
 
