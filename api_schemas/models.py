@@ -3,14 +3,16 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from api_schemas.base import Digest, Name, Schema
 from api_schemas.problems import JobProblem
 
 ModelStatus = Literal["inspecting", "ready", "rejected"]
-INSPECTION = "4"
+INSPECTION = "5"
 """Changes when the same archive would get another manifest, or be let in where it was not; models are then inspected again."""
+ARCHITECTURES = "unitrank.architectures"
+"""The group of entry points under which an operator installs architectures."""
 Shape = list[int | None]
 """Sizes of the axes; `null` is the batch."""
 
@@ -23,6 +25,16 @@ class Port(Schema):
     shape: Shape = Field(examples=[[None, 1, 28, 28]])
 
 
+class Seen(Schema):
+    """A layer as one of the model's outputs sees it."""
+
+    reached: bool = Field(description="What the layer gives has a way to this output.")
+    cut: bool
+    differentiable: bool
+    input_cut: bool | None = None
+    input_differentiable: bool | None = None
+
+
 class Layer(Schema):
     """One place that a job may name: a call of a module, or a model input."""
 
@@ -32,12 +44,15 @@ class Layer(Schema):
     units: int
     channels: int
     channel_axis: int = Field(description="Axis of `shape` that counts the channels.")
-    cut: bool = Field(description="Every way from input to output passes through the output of this layer.")
+    cut: bool = Field(
+        description="Every way from input to output passes through the output of this layer; of several outputs to the first."
+    )
     input_shape: list[int] | None = Field(None, description="Of what enters the layer; null where that is no place.")
     input_cut: bool | None = None
     input_channel_axis: int | None = None
     input_differentiable: bool | None = None
     differentiable: bool = Field(True, description="A gradient of the outputs comes back to the output of this layer.")
+    seen_by: dict[str, Seen] | None = Field(None, description="By output, where the model has several.")
     forward_cost: float = Field(0.0, description="Share of the model's forward cost that lies before the output.")
 
 
@@ -58,6 +73,13 @@ class Manifest(Schema):
     looked_up: list[str] = Field([], description="Integer inputs that embeddings look up.")
 
 
+class Architecture(Schema):
+    """An architecture that the operator installed, and what it is built with."""
+
+    name: str
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+
+
 class Model(Schema):
     """A model; what the inspection found is null until it is ready."""
 
@@ -74,6 +96,7 @@ class Model(Schema):
     differentiable: bool | None = None
     path: list[str] | None = None
     looked_up: list[str] | None = None
+    architecture: Architecture | None = Field(None, description="Of a model that was uploaded as weights alone.")
     problem: JobProblem | None = None
 
 

@@ -1,18 +1,24 @@
 """Inspection: vets an uploaded archive, proves that the model runs at any batch size, and writes its manifest."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import fx
 
-from api_schemas.models import Layer, Manifest, Port
+from api_schemas.models import Layer, Manifest, Port, Seen
 from store.record import Json
 from worker.archive import ArchiveError, clean, load
 from worker.errors import EngineError
 from worker.program import Place, Program, Value
 from worker.program.gradients import reached_by_gradients
 from worker.program.places import reaches
+from worker.program.split import sources_of
+
+ROWS = 3
+MIXED = 1e-2
+"""Of the largest output: what rounding differs by between batch sizes, in half precision too, is less."""
 
 
 def inspect(source: Path, target: Path) -> Json:
@@ -56,6 +62,7 @@ def _layers(program: Program, costs: dict[fx.Node, int], total: int) -> list[Lay
     goal = next(iter(program.outputs.values())).node
     graph = program.module.graph
     reached = reached_by_gradients(graph, [output.node for output in program.outputs.values()])
+    views = _views(program)
     layers = []
     for place in program.places:
         if place.at != "output":
@@ -71,11 +78,46 @@ def _layers(program: Program, costs: dict[fx.Node, int], total: int) -> list[Lay
                 channel_axis=place.channel_axis,
                 cut=not reaches(graph, place.node, goal),
                 forward_cost=before / total if total else 0.0,
+                seen_by=_seen_by(program, place, inputs.get(place.layer), views),
                 differentiable=place.node in reached,
                 **_entering(graph, inputs.get(place.layer), goal, reached),
             )
         )
     return layers
+
+
+@dataclass(frozen=True)
+class _View:
+    """What one of several outputs sees: what it is computed from, and what its gradient reaches."""
+
+    goal: fx.Node
+    sources: set[fx.Node]
+    reached: set[fx.Node]
+
+
+def _views(program: Program) -> dict[str, _View]:
+    """By output; none where there is one alone."""
+    if len(program.outputs) < 2:
+        return {}
+    graph = program.module.graph
+    return {
+        name: _View(value.node, sources_of(value.node), reached_by_gradients(graph, [value.node]))
+        for name, value in program.outputs.items()
+    }
+
+
+def _seen_by(program: Program, place: Place, entering: Place | None, views: dict[str, _View]) -> dict[str, Seen] | None:
+    graph = program.module.graph
+    return {
+        name: Seen(
+            reached=place.node in view.sources,
+            cut=not reaches(graph, place.node, view.goal),
+            differentiable=place.node in view.reached,
+            input_cut=None if entering is None else not reaches(graph, entering.node, view.goal),
+            input_differentiable=None if entering is None else entering.node in view.reached,
+        )
+        for name, view in views.items()
+    } or None
 
 
 def _entering(graph: fx.Graph, place: Place | None, goal: fx.Node, reached: set[fx.Node]) -> dict[str, Any]:
@@ -106,10 +148,46 @@ def _proved(program: Program) -> dict[fx.Node, int]:
     try:
         with torch.no_grad():
             program.module(*program.blank(3))
+        _check_rows(program)
         return program.costs
+    except EngineError:
+        raise
     except Exception as error:
         raise EngineError(
             "model_does_not_run",
             f"the model fails at another batch size than it was exported with: {str(error).splitlines()[0][:300]}; "
             "look for sizes that are fixed in its code",
         ) from error
+
+
+def _check_rows(program: Program) -> None:
+    """Raises EngineError where an example's output depends on the others of its batch."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = tuple(_drawn(value, generator).to(program.device) for value in program.inputs.values())
+    try:
+        together = program.lift(inputs)
+    except IndexError:
+        # a table of one row alone: nothing can differ
+        return
+    alone = [program.lift(tuple(tensor[row : row + 1] for tensor in inputs)) for row in range(ROWS)]
+    for name in program.outputs:
+        whole = program.forward(together, name)
+        parts = [program.forward(each, name) for each in alone]
+        if whole.dim() == 0 or len(whole) != ROWS or not whole.is_floating_point():
+            continue
+        apart = torch.cat(parts)
+        size = apart.abs().amax() if apart.numel() else apart.new_zeros(())
+        if bool(torch.isfinite(apart).all()) and bool((whole - apart).abs().amax() > MIXED * size):
+            raise EngineError(
+                "rows_depend",
+                f"output '{name}' of an example depends on the other examples of its batch; every row must be computed by itself, "
+                "without means or norms over the batch (axis 0)",
+            )
+
+
+def _drawn(value: Value, generator: torch.Generator) -> torch.Tensor:
+    """A few examples that differ; ids are 0 and 1, which every table but the smallest has."""
+    shape = [ROWS, *(int(size) for size in value.shape[1:] if size is not None)]
+    if value.dtype.is_floating_point:
+        return torch.randn(shape, generator=generator).to(value.dtype)
+    return torch.randint(0, 2, shape, generator=generator).to(value.dtype)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from api_schemas.base import Schema
-from api_schemas.checks.facts import MOST_CLUSTERS, Facts, Flaw, class_count, cluster_count, kind_of, named, output_of
+from api_schemas.checks.facts import MOST_CLUSTERS, Facts, Flaw, class_count, cluster_count, kind_of, named, output_of, unlabelled
 from api_schemas.checks.inputs import escaped, field_exists
 from api_schemas.checks.wording import nearest, shape_shown, shown
 from api_schemas.clusters import ByField, ByLabel, ByPrediction, KMeans, Members
@@ -24,7 +24,8 @@ def field_names_clusters(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
 
 def labels_name_clusters(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     if isinstance(request.clusters, ByLabel) and request.labels is None and facts.fields is not None:
-        yield Flaw("/clusters/by", "labels_missing", "clusters by `label` need labels; name their field in `labels`")
+        detail = f"clusters by `label` need labels; name their field in `labels`{unlabelled(facts)}"
+        yield Flaw("/clusters/by", "labels_missing", detail)
     output = output_of(request, facts.manifest) if facts.manifest else None
     if isinstance(request.clusters, ByPrediction) and output is not None and class_count(output) is None:
         detail = f"output {output.name!r} {shape_shown(output.shape)} has no classes to make clusters of"

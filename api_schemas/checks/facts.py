@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from api_schemas.checks.wording import shape_shown
 from api_schemas.clusters import All, ByField, ByLabel, ByPrediction, KMeans, Members
 from api_schemas.datasets import FieldInfo
 from api_schemas.jobs import JobRequest
-from api_schemas.models import Layer, Manifest, Port
+from api_schemas.models import Layer, Manifest, Port, Seen
 
 MOST_CLUSTERS = 10_000
 
@@ -52,6 +53,8 @@ class Place:
     channel_axis: int | None
     cut: bool
     differentiable: bool
+    reached: bool = True
+    """Whether the output that is explained is computed from it."""
 
 
 def layer_of(request: JobRequest, manifest: Manifest) -> Layer | None:
@@ -65,12 +68,15 @@ def named(name: str, manifest: Manifest) -> Layer | None:
 
 
 def place_of(request: JobRequest, layer: Layer) -> Place | None:
-    """The side of the layer that the request means; None where that is no place."""
+    """The side of the layer that the request means, as its output sees it; None where that is no place."""
+    seen = (layer.seen_by or {}).get(request.output or "") or layer
+    reached = not isinstance(seen, Seen) or seen.reached
     if request.at == "output":
-        return Place(layer.shape, layer.channel_axis, layer.cut, layer.differentiable)
+        return Place(layer.shape, layer.channel_axis, seen.cut, seen.differentiable, reached)
     if layer.input_shape is None:
         return None
-    return Place(layer.input_shape, layer.input_channel_axis, bool(layer.input_cut), layer.input_differentiable is not False)
+    differentiable = seen.input_differentiable is not False
+    return Place(layer.input_shape, layer.input_channel_axis, bool(seen.input_cut), differentiable, reached)
 
 
 def unit_count(request: JobRequest, place: Place) -> int:
@@ -152,3 +158,13 @@ def kind_of(dtype: str) -> Kind:
 def moving(manifest: Manifest) -> list[str]:
     """What differs between a baseline and an example."""
     return [port.name for port in manifest.inputs if kind_of(port.dtype) == "real"] if manifest.path is None else manifest.path
+
+
+def unlabelled(facts: Facts) -> str:
+    """What is to be said beside a demand for labels, where the field that would be taken for them holds none."""
+    field = (facts.fields or {}).get("y")
+    return (
+        ""
+        if field is None
+        else f" (field 'y' is {field.dtype} {shape_shown(field.shape)}, and labels are whole numbers, one a row)"
+    )

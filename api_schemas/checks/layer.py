@@ -10,7 +10,14 @@ from api_schemas.jobs import JobRequest
 def layer_exists(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     if facts.manifest is not None and layer_of(request, facts.manifest) is None:
         names = [layer.name for layer in facts.manifest.layers]
-        yield Flaw("/layer", "layer_not_found", f"layer {request.layer!r} not found{nearest(request.layer, names)}")
+        detail = f"layer {request.layer!r} not found{nearest(request.layer, names)}"
+        if request.layer.startswith("input") or request.layer in [port.name for port in facts.manifest.inputs]:
+            real = [name for name in names if name == "input" or name.startswith("input:")]
+            moving = real or [path for path in facts.manifest.path or [] if path in names]
+            detail = f"layer {request.layer!r} not found; whole numbers are no place that could be ranked" + (
+                f", but {', '.join(map(repr, moving))} is" if moving else ""
+            )
+        yield Flaw("/layer", "layer_not_found", detail)
 
 
 def side_is_a_place(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
@@ -21,5 +28,11 @@ def side_is_a_place(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     if place is None:
         detail = f"what enters layer {layer.name!r} is no single value of one row an example; use `output`, or the layer before it"
         yield Flaw("/at", "place_not_found", detail)
+    elif not place.reached:
+        detail = (
+            f"output {request.output!r} is not computed from layer {layer.name!r}; name another output, or a layer that it is "
+            "computed from"
+        )
+        yield Flaw("/layer", "layer_without_effect", detail)
     elif request.units == "channel" and place.channel_axis is None:
         yield Flaw("/units", "no_channels", f"the {request.at} of layer {layer.name!r} has no axis of channels; use `neuron`")

@@ -48,7 +48,8 @@ def paths_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
 def tolerances_can_be_met(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     """Where some ways go around the place, its scores do not sum to the change of the output however many steps there are."""
     layer = layer_of(request, facts.manifest) if facts.manifest else None
-    if layer is None or (layer.cut if request.at == "output" else layer.input_cut is not False):
+    place = place_of(request, layer) if layer else None
+    if layer is None or place is None or place.cut:
         return
     for index, method in enumerate(request.methods):
         if isinstance(method, PathMethod) and method.tolerance is not None:

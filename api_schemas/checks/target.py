@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from api_schemas.checks.defaults import can_label
-from api_schemas.checks.facts import Facts, Flaw, class_count, kind_of, output_of
+from api_schemas.checks.facts import Facts, Flaw, class_count, kind_of, output_of, unlabelled
 from api_schemas.checks.inputs import field_exists
 from api_schemas.checks.wording import nearest, shape_shown
 from api_schemas.jobs import JobRequest
@@ -37,7 +37,7 @@ def labels_are_classes(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
 def class_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     output = output_of(request, facts.manifest) if facts.manifest else None
     if request.target.class_ == "label" and request.labels is None and facts.fields is not None:
-        detail = "class `label` needs labels; name their field in `labels`, or use `predicted`"
+        detail = f"class `label` needs labels; name their field in `labels`{unlabelled(facts)}, or use `predicted`"
         yield Flaw("/target/class", "labels_missing", detail)
     if output is None or not _explainable(output):
         return

@@ -199,6 +199,18 @@ def test_export_of_other_mistakes_says_what_would_be_right(net: nn.Module, examp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_export_of_a_network_whose_answers_are_no_numbers_lets_it_through(tmp_path: Path) -> None:
+    """The values of the examples do not matter."""
+    unitrank.export(Doing(torch.log), -torch.ones(2, 3), tmp_path / "net.pt2")
+
+    assert (tmp_path / "net.pt2").exists()
+
+
+def test_export_to_a_folder_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(unitrank.ExportRefused, match="there is no folder"):
+        unitrank.export(Net(), torch.ones(2, 3), tmp_path / "nowhere" / "net.pt2")
+
+
 SOURCE = """
 from torch import nn
 

@@ -1,9 +1,14 @@
 """The manifest: what a model says of itself before any job."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
+from api_schemas.checks import Facts, Rejected, checked
+from api_schemas.datasets import FieldInfo
+from api_schemas.jobs import JobRequest
 from api_schemas.models import Layer, Manifest
 from tests.worker.engine import program_of
 from tests.worker.nets import MAKERS, net_of, program
@@ -98,3 +103,79 @@ def test_a_model_that_fails_at_another_batch_size_is_refused() -> None:
         manifest(made)
 
     assert caught.value.code == "model_does_not_run"
+
+
+class Centred(nn.Module):
+    """Subtracts the mean over the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.a(x)
+        return self.b(torch.tanh(h - h.mean(0, keepdim=True)))
+
+
+def test_a_model_whose_examples_depend_on_each_other_is_refused() -> None:
+    with pytest.raises(EngineError, match="every row must be computed by itself") as caught:
+        manifest(program_of(Centred(), torch.randn(2, 3)))
+
+    assert caught.value.code == "rows_depend"
+
+
+class Heads(nn.Module):
+    """One output goes around the layer, one does not, one rounds, one does not come from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.d = nn.Linear(3, 4), nn.Linear(4, 3), nn.Linear(4, 2), nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        h = torch.relu(self.a(x))
+        return {"main": self.b(h) + x, "aux": self.c(h), "rounded": self.c(h).round(), "other": self.d(x)}
+
+
+@pytest.mark.parametrize(
+    ("output", "method", "code"),
+    [
+        ("aux", {"name": "conductance", "tolerance": 0.05}, None),
+        ("main", {"name": "conductance", "tolerance": 0.05}, "method_not_applicable"),
+        (None, {"name": "conductance", "tolerance": 0.05}, "method_not_applicable"),
+        ("rounded", {"name": "activation"}, None),
+        ("rounded", {"name": "gradient"}, "not_differentiable"),
+        ("other", {"name": "activation"}, "layer_without_effect"),
+    ],
+)
+def test_what_a_request_may_ask_goes_by_the_output_that_it_names(output: str | None, method: Any, code: str | None) -> None:
+    made = manifest(program_of(Heads(), torch.randn(2, 3)))
+    facts = Facts(made, {"x": FieldInfo(dtype="float32", shape=[None, 3])}, 10, lambda field: None, 10**9)
+    request = {"model": "m", "dataset": "d", "layer": "a", "output": output, "methods": [method], "target": {"class": 1}}
+
+    try:
+        checked(JobRequest.model_validate(request), facts)
+        found = None
+    except Rejected as refusal:
+        found = refusal.flaws[0].code
+
+    assert found == code
+
+
+@pytest.mark.parametrize("layer", ["input", "ids"])
+def test_a_layer_that_is_an_input_of_whole_numbers_is_told_what_can_be_ranked_instead(layer: str) -> None:
+    made = manifest(
+        program_of(nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 2)), torch.zeros(2, 2, dtype=torch.long))
+    )
+    made = made.model_copy(update={"inputs": [made.inputs[0].model_copy(update={"name": "ids"})]})
+    facts = Facts(made, {"x": FieldInfo(dtype="int64", shape=[None, 2])}, 10, lambda field: None, 10**9)
+    request = {
+        "model": "m",
+        "dataset": "d",
+        "layer": layer,
+        "methods": ["gradient"],
+        "inputs": {"ids": "x"},
+        "target": {"class": 1},
+    }
+
+    with pytest.raises(Rejected, match="whole numbers are no place that could be ranked, but '0' is"):
+        checked(JobRequest.model_validate(request), facts)

@@ -13,6 +13,7 @@ from worker.ablation.curves import STAGE, Curves, Means, Tests
 from worker.ablation.nested import Nested
 from worker.ablation.orders import Orders, counts_of
 from worker.ablation.verdict import Chance, area, chance, decidable, drop, holm, overall
+from worker.errors import EngineError
 from worker.fills import Fills
 from worker.work import Work
 
@@ -99,7 +100,7 @@ class Study:
             of_cluster = {name: values[cluster] for name, values in importance.items()}
             tested.append(self._test(cluster, self.request.fill, of_cluster))
             if self._check:
-                checked.append(self._test(cluster, self._check, of_cluster, only_most=True))
+                checked.append(self._checked(cluster, self._check, of_cluster))
         studies = {name: self._judge(name, tested) for name in importance}
         for study in studies.values():
             # the controls serve all rankings alike
@@ -108,6 +109,13 @@ class Study:
             for name, study in studies.items():
                 study.differs = _differences(study, self._judge(name, checked))
         return studies, np.stack([_with_none(test, test.random) for test in tested])
+
+    def _checked(self, cluster: int, fill: Fill, importance: dict[str, np.ndarray]) -> Tested:
+        """The same with the other fill."""
+        try:
+            return self._test(cluster, fill, importance, only_most=True)
+        except EngineError as error:
+            raise EngineError(error.code, f"with `check_fill: {fill}` {error.detail}, or `check_fill: null`") from error
 
     def _test(self, cluster: int, fill: Fill, importance: dict[str, np.ndarray], *, only_most: bool = False) -> Tested:
         """Runs all orders on the cluster's test examples."""

@@ -52,6 +52,15 @@ def test_curve_when_the_target_becomes_infinite_then_the_job_says_so(tmp_path: P
     assert caught.value.code == "non_finite"
 
 
+def test_curve_when_only_the_fill_that_checks_makes_the_target_infinite_then_the_job_names_it(tmp_path: Path) -> None:
+    program = program_of(Inverse(), torch.ones(2, 4))
+    request: dict[str, Any] = {"baseline": {"kind": "constant", "value": 1.0}, "fidelity": None, "target": {"class": None}}
+    ablation = {"fill": "baseline", "check_fill": "zero", "random": 19, "split": "none"}
+
+    with pytest.raises(EngineError, match=r"with `check_fill: zero` .*, or `check_fill: null`"):
+        rank(program, tmp_path, {"x": np.full((3, 4), 2, dtype=np.float32)}, "act", ["activation"], ablation=ablation, **request)
+
+
 @pytest.mark.parametrize("rows", [1, 5, 64])
 def test_curve_when_passes_are_larger_or_smaller_then_it_is_the_same(
     rows: int, tmp_path: Path, limit_rows: Callable[[int], None]
