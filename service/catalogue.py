@@ -29,6 +29,7 @@ def model_body(record: ModelRecord) -> Json:
         "status": record.status,
         "created_at": moment(record.created_at),
         **manifest,
+        "architecture": record.architecture,
         "problem": record.problem,
     }
 

@@ -6,6 +6,8 @@ inspecting ──▶ ready       by `ready`, with the manifest and the digest of
 A later engine inspects an old content again when it is uploaded again.
 """
 
+import hashlib
+import json
 import time
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -35,6 +37,9 @@ class ModelRecord:
     manifest: Json | None = None
     problem: Json | None = None
     clean: str | None = None
+    architecture: Json | None = None
+    weights: str | None = None
+    """Of a model that is an installed architecture: the blob of its weights; `digest` then covers name, arguments and weights."""
 
 
 class Begun(NamedTuple):
@@ -52,10 +57,22 @@ class Models(Catalogue[ModelRecord]):
 
     def begin(self, name: str, digest: str, bytes: int, engine: str) -> Begun:
         """Put a name on a content that lies in the blob store. Raises Conflict where its bytes were just deleted."""
+        return self._begin(name, {"digest": digest, "bytes": bytes, "engine": engine})
+
+    def begin_weights(self, name: str, architecture: Json, weights: str, bytes: int, engine: str) -> Begun:
+        """Put a name on an installed architecture with weights that lie in the blob store. Raises Conflict as `begin` does."""
+        recipe = json.dumps([architecture["name"], architecture["arguments"], weights], sort_keys=True, separators=(",", ":"))
+        digest = f"sha256:{hashlib.sha256(recipe.encode()).hexdigest()}"
+        return self._begin(
+            name, {"digest": digest, "bytes": bytes, "engine": engine, "architecture": architecture, "weights": weights}
+        )
+
+    def _begin(self, name: str, described: Json) -> Begun:
+        digest = str(described["digest"])
         with self._owners.changing():
-            self._owners.claim(digest, f"model:{digest}")
+            self._owners.claim(described.get("weights") or digest, f"model:{digest}")
             known = self._redis.hexists(names.uploads(self.kind, name), digest)
-            content, inspect = self._begun(digest, bytes, engine)
+            content, inspect = self._begun(described)
             with self._redis.pipeline() as pipeline:
                 self._keep(pipeline, content)
                 self._name(pipeline, name, digest, time.time())
@@ -89,13 +106,13 @@ class Models(Catalogue[ModelRecord]):
             self._settle(content)
         return self.content(digest)
 
-    def _begun(self, digest: str, bytes: int, engine: str) -> tuple[Json, bool]:
-        new: Json = {"digest": digest, "bytes": bytes, "status": "inspecting", "engine": engine, "cleaned": []}
+    def _begun(self, described: Json) -> tuple[Json, bool]:
+        new: Json = {**described, "status": "inspecting", "cleaned": []}
         try:
-            content = self._known(digest)
+            content = self._known(str(described["digest"]))
         except NotFound:
             return new, True
-        if content["engine"] == engine:
+        if content["engine"] == described["engine"]:
             return content, False
         # What waits for its inspection will meet the new engine there.
         return new | {"cleaned": content["cleaned"]}, content["status"] != "inspecting"
@@ -117,4 +134,7 @@ class Models(Catalogue[ModelRecord]):
 
     def _blob_owners(self, content: Json) -> list[tuple[str, str]]:
         digest = content["digest"]
-        return [(digest, f"model:{digest}"), *((clean, f"clean:{digest}") for clean in content["cleaned"])]
+        return [
+            (content.get("weights") or digest, f"model:{digest}"),
+            *((clean, f"clean:{digest}") for clean in content["cleaned"]),
+        ]

@@ -11,7 +11,7 @@ from api_schemas.checks import Facts, Rejected, checked
 from api_schemas.checks.facts import MOST_CLUSTERS, Value
 from api_schemas.datasets import FieldInfo
 from api_schemas.jobs import JobRequest
-from api_schemas.models import Manifest
+from api_schemas.models import Architecture, Manifest
 from store.blobs import Blobs
 from store.errors import NotFound
 from store.models import ModelRecord
@@ -43,7 +43,7 @@ class Engine(Protocol):
         """The summary and the arrays of a job. Calls `report` often: that is also where a cancelled job stops."""
         ...
 
-    def inspect(self, digest: str) -> tuple[str, Json]:
+    def inspect(self, model: ModelRecord) -> tuple[str, Json]:
         """The digest of the cleaned archive, which then lies in the blob store, and the manifest. Raises EngineError."""
         ...
 
@@ -56,7 +56,7 @@ class TorchEngine:
     """The engine that the workers run. torch is imported when it is made: no other process of the worker loads it."""
 
     def __init__(self, settings: Settings, device: str) -> None:
-        from worker import inspection, pipeline
+        from worker import architectures, inspection, pipeline
         from worker.archive import let_in
         from worker.device import claim
         from worker.models import WarmModels, warm_up
@@ -67,7 +67,7 @@ class TorchEngine:
         except ValueError as error:
             raise EngineError("unknown_operator", f"UNITRANK_OPERATORS: {error}") from error
         warm_up()
-        self._inspection, self._pipeline = inspection, pipeline
+        self._architectures, self._inspection, self._pipeline = architectures, inspection, pipeline
         self._max_result_bytes = settings.max_result_bytes
         self._blobs = Blobs.of(settings)
         self._models = WarmModels.of(self._blobs, settings.warm_models_bytes, device)
@@ -86,10 +86,14 @@ class TorchEngine:
             self._names[model.clean] = str(resolved["model"].get("name") or model.digest)
             return self._pipeline.run(request, resolved | {"clean": model.clean}, program, table, report, assignment.id)
 
-    def inspect(self, digest: str) -> tuple[str, Json]:
+    def inspect(self, model: ModelRecord) -> tuple[str, Json]:
         # where a sweep finds it: a hostile archive may well end this process
         with self._blobs.draft() as cleaned:
-            manifest = self._inspection.inspect(self._blobs.path(digest), cleaned)
+            if model.architecture and model.weights:
+                architecture = Architecture.model_validate(model.architecture)
+                manifest = self._architectures.inspect(architecture, self._blobs.path(model.weights), cleaned)
+            else:
+                manifest = self._inspection.inspect(self._blobs.path(model.digest), cleaned)
             with self._blobs.writer() as writer, cleaned.open("rb") as archive:
                 while piece := archive.read(1 << 20):
                     writer.write(piece)

@@ -126,7 +126,7 @@ def _compute(desk: Desk, record: JobRecord) -> _Done:
 
 def _inspect(desk: Desk, record: JobRecord) -> _Done:
     digest = str(record.request["digest"])
-    clean, manifest = desk.engine.inspect(digest)
+    clean, manifest = desk.engine.inspect(desk.models.content(digest))
     desk.models.ready(digest, manifest, clean)
     model_ready(desk.connection, desk.jobs, digest)
     return _Done({"clean": clean})

@@ -6,13 +6,12 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api_schemas.base import NAME, Page
-from api_schemas.models import INSPECTION, Location, Model
-from api_schemas.problems import Invalid
+from api_schemas.models import INSPECTION, Architecture, Location, Model
 from service.answers import answer, page
+from service.architectures import check_weights, installed
 from service.backend import Backend, backend_of
 from service.catalogue import model_body, refuse_uri
 from service.documents import BINARY, body, header, problems
-from service.errors import RefusedBody
 from service.parameters import After, Limit
 from service.requests import Route
 from service.uploads import check_bytes, uploaded
@@ -28,7 +27,7 @@ BODY = body(
         "application/octet-stream": {"schema": BINARY},
         "application/json": {"schema": {"$ref": "#/components/schemas/Location"}},
     },
-    "The bytes of a `torch.export` archive (`.pt2`), or where they are.",
+    "The bytes of a `torch.export` archive (`.pt2`), or of a safetensors file with an architecture's weights, or where they are.",
 )
 
 
@@ -47,19 +46,19 @@ async def put_model(
     request: Request,
     name: Name,
     architecture: Annotated[
-        str | None, Query(description="An architecture that the operator installed; the body is its weights.")
+        str | None, Query(description="An architecture that the operator installed; the body is its weights, as safetensors.")
     ] = None,
+    arguments: Annotated[str | None, Query(description="What the architecture is built with: a JSON object.")] = None,
 ) -> Response:
     """Upload a model; a worker then inspects it, and it becomes `ready` or `rejected`."""
-    if architecture is not None:
-        detail = f"architecture {architecture[:100]!r} not found; no architectures are installed here"
-        raise RefusedBody([Invalid(pointer="/query/architecture", detail=detail, code="architecture_not_found")])
+    recipe = installed(architecture, arguments)
     if not check_bytes(request):
         await refuse_uri(request, Location)
     backend = backend_of(request)
     async with uploaded(request, backend, backend.settings.max_model_bytes, "model") as writer:
-        pass
-    begun = await run_in_threadpool(_begin, backend, name, writer.digest, writer.size)
+        if recipe:
+            await run_in_threadpool(check_weights, writer.path)
+    begun = await run_in_threadpool(_begin, backend, name, writer.digest, writer.size, recipe)
     status = 200 if begun.known and not begun.inspect else 202
     return answer(request, model_body(begun.record), status, {"Location": f"/v1/models/{name}", "Retry-After": "1"})
 
@@ -84,8 +83,11 @@ def delete_model(request: Request, name: str) -> Response:
     return Response(status_code=204)
 
 
-def _begin(backend: Backend, name: str, digest: str, size: int) -> Begun:
-    begun = backend.models.begin(name, digest, size, INSPECTION)
+def _begin(backend: Backend, name: str, digest: str, size: int, recipe: Architecture | None) -> Begun:
+    if recipe is None:
+        begun = backend.models.begin(name, digest, size, INSPECTION)
+    else:
+        begun = backend.models.begin_weights(name, recipe.model_dump(), digest, size, INSPECTION)
     if begun.inspect:
-        enqueue_inspection(backend.connection, digest, backend.settings.inspection_timeout)
+        enqueue_inspection(backend.connection, begun.record.digest, backend.settings.inspection_timeout)
     return begun

@@ -14,16 +14,22 @@ _KEYS = {"dtype", "shape", "data_offsets"}
 
 def safetensors_columns(memory: mmap.mmap) -> list[Column]:
     """In the order of their data. Raises BadTable."""
-    length = int.from_bytes(memory[:8], "little")
-    start = 8 + length
-    if length > HEADER_LIMIT or start > len(memory):
-        raise BadTable("header_mismatch", f"a header of {length} bytes; a file of {len(memory)} can hold no such one")
-    entries = _entries(memory[8:start])
+    entries, start = safetensors_header(memory)
+    check_names(list(entries))
     columns = sorted(
         (_column(memory, name, entry, start) for name, entry in entries.items()), key=lambda each: (each.offset, each.bytes)
     )
     _check_cover(columns, start, len(memory))
     return columns
+
+
+def safetensors_header(memory: mmap.mmap) -> tuple[dict[str, object], int]:
+    """What is said of each tensor by its name, and where their data begin. Raises BadTable."""
+    length = int.from_bytes(memory[:8], "little")
+    start = 8 + length
+    if length > HEADER_LIMIT or start > len(memory):
+        raise BadTable("header_mismatch", f"a header of {length} bytes; a file of {len(memory)} can hold no such one")
+    return _entries(memory[8:start]), start
 
 
 def _entries(header: bytes) -> dict[str, object]:
@@ -34,7 +40,6 @@ def _entries(header: bytes) -> dict[str, object]:
     # A JSON text that begins with a brace, as the file's kind was told by, is an object.
     entries: dict[str, object] = found
     entries.pop("__metadata__", None)
-    check_names(list(entries))
     return entries
 
 

@@ -1,5 +1,6 @@
 """A whole Unitrank for the tests of a process: store, service, inspector and one worker, as `unitrank up` starts them."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,21 @@ import torch
 from torch import nn
 
 from store.embedded import EmbeddedServer
+from tests.architecture import install
 from unitrank.client import Client
 from unitrank.local import Local, local
 
 
 @pytest.fixture(scope="session")
-def stack(server: EmbeddedServer) -> Iterator[Local]:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The example's architecture is installed for whatever is started."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(install(tmp_path_factory.mktemp("installed") / "site")), prepend=os.pathsep)
+        yield
+
+
+@pytest.fixture(scope="session")
+def stack(server: EmbeddedServer, installed: None) -> Iterator[Local]:
     """The processes; `server` is asked for because it skips or fails where no store can be had."""
     folder = tempfile.TemporaryDirectory(prefix="unitrank-e2e-", ignore_cleanup_errors=True)
     with folder as state, local(Path(state)) as service, Client(service.url) as client:

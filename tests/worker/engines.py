@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from store.models import ModelRecord
 from store.record import Json
 from store.settings import Settings
 from worker.engine import Arrays, Assignment, Report
@@ -30,8 +31,8 @@ class Scripted:
             VERBS[str(step[0])](step[1], report)
         return {"pid": os.getpid(), "runs": self.runs}, {"x": np.arange(3, dtype=np.float32)}
 
-    def inspect(self, digest: str) -> tuple[str, Json]:
-        raise EngineError("bad_archive", f"nothing is right with {digest}")
+    def inspect(self, model: ModelRecord) -> tuple[str, Json]:
+        raise EngineError("bad_archive", f"nothing is right with {model.digest}")
 
     def warm(self) -> list[str]:
         return ["mnist"] if self.runs else []
@@ -47,7 +48,7 @@ class Broken:
 class KilledByInspection(Scripted):
     """As a hostile archive might."""
 
-    def inspect(self, digest: str) -> tuple[str, Json]:
+    def inspect(self, model: ModelRecord) -> tuple[str, Json]:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 

@@ -10,7 +10,7 @@ import redis
 from store.arrivals import model_key
 from store.blobs import Blobs
 from store.jobs import Jobs
-from store.models import Models
+from store.models import ModelRecord, Models
 from store.queue import SafeJob, depth, enqueue_inspection, push, queue_of, transport_id
 from store.rates import Rates
 from store.record import Json
@@ -41,8 +41,8 @@ class Counting:
                 self.jobs.cancel(assignment.id)
         return {"job": assignment.id}, {"importance/gradient": np.ones((1, 2), np.float32)}
 
-    def inspect(self, digest: str) -> tuple[str, Json]:
-        data = self.blobs.path(digest).read_bytes()
+    def inspect(self, model: ModelRecord) -> tuple[str, Json]:
+        data = self.blobs.path(model.digest).read_bytes()
         if data.startswith(b"bad"):
             raise EngineError("bad_archive", "it begins with bad")
         with self.blobs.writer() as writer:
