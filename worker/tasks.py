@@ -104,7 +104,7 @@ def _attempt(desk: Desk, jobs: Jobs, id: str, work: Callable[[JobRecord], _Done]
     except Exception as error:
         status, problem = ending(error)
         desk.spoiled = spoils_process(error)
-        log.log(_level(problem), "event=error %s", _names(jobs, record), exc_info=problem is not None)
+        log.log(_level(problem), "event=error %s", _names(jobs, record), exc_info=_level(problem) == logging.ERROR)
     result, progress = (done.result, done.progress) if done else (None, None)
     mine = jobs.finish(id, attempt, status, result=result, problem=problem, progress=progress)
     seconds = time.monotonic() - since

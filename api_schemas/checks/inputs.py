@@ -48,9 +48,11 @@ def inputs_fit(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
 def preprocess_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     """Lists count along axis 1 of every real input, and nothing is divided by zero."""
     ports = [port for port in facts.manifest.inputs if kind_of(port.dtype) == "real"] if facts.manifest else []
-    for part in ("scale", "mean", "std"):
+    for part, idle in (("scale", 1.0), ("mean", None), ("std", None)):
         value = getattr(request.preprocess, part)
         at = f"/preprocess/{part}"
+        if facts.manifest and not ports and value != idle:
+            yield Flaw(at, "invalid_preprocess", f"{part} is for real inputs, and the model's are whole numbers; leave it out")
         if part == "std" and 0 in (value if isinstance(value, list) else [value]):
             yield Flaw(at, "invalid_preprocess", "inputs would be divided by a std of 0; every std must differ from 0")
         for port in ports if isinstance(value, list) else []:

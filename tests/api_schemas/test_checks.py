@@ -95,6 +95,7 @@ VALUE: Json = {"name": "value", "dtype": "float32", "shape": [None, 1]}
         ({"preprocess": {"mean": [0.5, 0.5]}}, {}, "wrong_shape", "/preprocess/mean"),
         ({"preprocess": {"scale": []}}, {}, "wrong_shape", "/preprocess/scale"),
         ({"preprocess": {"std": 0}}, {}, "invalid_preprocess", "/preprocess/std"),
+        ({"preprocess": {"scale": 0.5}}, {"inputs": [TOKENS]}, "invalid_preprocess", "/preprocess/scale"),
         ({"preprocess": {"std": [1, 0, 1]}}, {}, "invalid_preprocess", "/preprocess/std"),
         ({"output": "logit"}, {}, "output_not_found", "/output"),
         ({}, {"outputs": [LOGITS | {"shape": [None, 10, 4, 4]}]}, "output_not_supported", "/output"),

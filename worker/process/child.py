@@ -5,6 +5,7 @@ import importlib
 import logging
 import signal
 import socket
+import warnings
 from collections.abc import Sequence
 
 from rq import Worker
@@ -107,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     die_with_parent(signal.SIGKILL, options.parent)
     make_expendable()
+    # torch reads its own deprecated name, which nobody who reads the log can do anything about
+    warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*", FutureWarning)
     # Only the parent decides when a job stops, and it has a signal that cannot be missed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
