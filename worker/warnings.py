@@ -8,6 +8,7 @@ from api_schemas.clusters import KMeans
 from api_schemas.methods import MethodBase
 from api_schemas.results import ClusterRanking, Warn
 from worker.ablation.study import RankingStudy
+from worker.ablation.verdict import FEWEST_TESTED
 from worker.methods.batch import Notes
 from worker.scored import Attribution
 from worker.statistics import Moments
@@ -56,6 +57,14 @@ def of_cluster(work: Work, found: Attribution, cluster: int, members: np.ndarray
         yield Warn(
             code="baseline_in_cluster",
             detail=f"{same} of {len(members)} examples equal their baseline, so that nothing can be attributed to them",
+            cluster=name,
+        )
+    tested = len(work.halves[cluster].tested)
+    if work.request.ablation and tested < FEWEST_TESTED:
+        yield Warn(
+            code="hardly_tested",
+            detail=f"{tested} of {len(work.clusters[cluster].rows)} examples are left to test on, so that the cluster's verdict is "
+            "undecided; a larger cluster, another `split`, or `split: none` (in sample) leaves more",
             cluster=name,
         )
     classes = np.unique(found.classes[members])

@@ -47,6 +47,21 @@ def test_in_sample_when_ranking_and_test_share_examples_then_it_is_warned_of(
     assert warned(summary, "in_sample") == expected
 
 
+def test_hardly_tested_when_the_split_leaves_fewer_than_two_examples_then_it_is_warned_of(tmp_path: Path) -> None:
+    members = {"apart": [0, 1, 2, 3], "alone": [4], "pair": [5, 6], "four": [7, 8, 9, 10]}
+    groups = np.array([0, 0, 0, 0, *range(1, 9)])
+
+    summary = job(
+        tmp_path,
+        ["activation"],
+        fields={"group": groups},
+        clusters={"by": "members", "members": members},
+        ablation={"split": "group", "random": 2},
+    )
+
+    assert warned(summary, "hardly_tested") == [("apart", None), ("alone", None), ("pair", None)]
+
+
 @pytest.mark.parametrize(
     ("layer", "score", "expected"),
     [

@@ -7,6 +7,8 @@ import numpy as np
 from api_schemas.results import Verdict
 
 EPSILON = 1e-9
+FEWEST_TESTED = 2
+"""Test examples below which a verdict is undecided."""
 
 
 def drop(none: float, scores: np.ndarray) -> np.ndarray:
@@ -61,7 +63,7 @@ def choices(n: int, counts: list[int], enough: float) -> int:
 def decidable(n: int, counts: list[int], random: int, level: float, tests: int) -> bool:
     """Whether chance can be told apart at all: enough random orders, choices of units, and test examples."""
     enough = 1 / (1 - level)
-    if not counts or tests < 2 or random < level / (1 - level) - EPSILON:
+    if not counts or tests < FEWEST_TESTED or random < level / (1 - level) - EPSILON:
         return False
     return choices(n, counts, enough) >= enough - EPSILON
 
