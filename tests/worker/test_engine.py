@@ -1,5 +1,6 @@
 """The engine as the worker's process sees it: what is missing, and what it leaves behind."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,6 @@ def test_inspection_when_its_process_is_killed_then_a_sweep_finds_what_it_wrote(
 
     monkeypatch.setattr(engine._inspection, "inspect", die)
     with pytest.raises(SystemExit):
-        engine.inspect(writer.digest)
+        engine.inspect(replace(MODEL, digest=writer.digest))
 
     assert swept == [1]
