@@ -21,10 +21,8 @@ def installed(name: str | None, arguments: str | None) -> Architecture | None:
         return None
     known = sorted(entry_points(group=ARCHITECTURES).names)
     if name not in known:
-        detail = f"architecture {name[:100]!r} not found; " + (
-            f"installed here: {nearest(name[:100], known)}" if known else "no architectures are installed here"
-        )
-        raise _refused("/query/architecture", "architecture_not_found", detail)
+        others = nearest(name[:100], known) if known else "; no architectures are installed here"
+        raise _refused("/query/architecture", "architecture_not_found", f"architecture {name[:100]!r} not found{others}")
     return Architecture.model_validate({"name": name, "arguments": _object(arguments)})
 
 

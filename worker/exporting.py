@@ -84,7 +84,6 @@ def _arguments(examples: Examples) -> Arguments:
 
 def _two_rows(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
     """The same with two rows where there is one: torch takes a size of one for a fixed number."""
-
     rows = {len(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and leaf.dim()}
     if not rows:
         raise EngineError(CODE, "the example inputs hold no tensor whose first axis could be the batch")
@@ -104,7 +103,6 @@ def _two_rows(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
 
 
 def _exported(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExportedProgram:
-
     batch = torch.export.Dim("batch", min=1)
     shapes = tree_map(lambda leaf: {0: batch} if isinstance(leaf, Tensor) and leaf.dim() else None, kwargs or args)
     try:
@@ -156,7 +154,7 @@ def _refused(reason: str, line: traceback.FrameSummary | None) -> EngineError:
 
 
 def _line_of(error: BaseException) -> traceback.FrameSummary | None:
-    """The last line outside of torch and of Python's own library that the error came through."""
+    """The last line outside of torch that the error came through."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_the_users(frame)]
     return frames[-1] if frames else None
 

@@ -10,12 +10,13 @@ from api_schemas.jobs import JobRequest
 def layer_exists(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     if facts.manifest is not None and layer_of(request, facts.manifest) is None:
         names = [layer.name for layer in facts.manifest.layers]
+        inputs = [port.name for port in facts.manifest.inputs]
         detail = f"layer {request.layer!r} not found{nearest(request.layer, names)}"
-        if request.layer.startswith("input") or request.layer in [port.name for port in facts.manifest.inputs]:
-            real = [name for name in names if name == "input" or name.startswith("input:")]
-            moving = real or [path for path in facts.manifest.path or [] if path in names]
+        known = [f"input:{name}" for name in inputs]
+        if request.layer in ("input", *inputs, *known) and not {"input", *known} & set(names):
+            looked_up = [path for path in facts.manifest.path or [] if path in names]
             detail = f"layer {request.layer!r} not found; whole numbers are no place that could be ranked" + (
-                f", but {', '.join(map(repr, moving))} is" if moving else ""
+                f", but {', '.join(map(repr, looked_up))} is" if looked_up else ""
             )
         yield Flaw("/layer", "layer_not_found", detail)
 

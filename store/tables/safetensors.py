@@ -37,10 +37,10 @@ def _entries(header: bytes) -> dict[str, object]:
         found = json.loads(header, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise BadTable("header_mismatch", "the header of the safetensors file is no JSON object") from error
-    # A JSON text that begins with a brace, as the file's kind was told by, is an object.
-    entries: dict[str, object] = found
-    entries.pop("__metadata__", None)
-    return entries
+    if not isinstance(found, dict):
+        raise BadTable("header_mismatch", "the header of the safetensors file is no JSON object")
+    found.pop("__metadata__", None)
+    return found
 
 
 def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:

@@ -79,6 +79,8 @@ def test_weights_of_another_shape_make_a_rejected_model_that_lists_them(http: ht
         ({"architecture": "perceptron", "arguments": "[]"}, _weights(), "invalid_arguments"),
         ({"architecture": "perceptron", "arguments": '{"hidden": NaN}'}, _weights(), "number_not_finite"),
         ({"architecture": "perceptron"}, b"PK\x03\x04" + bytes(100), "header_mismatch"),
+        ({"architecture": "perceptron"}, b"\x03" + bytes(7) + b"[1]", "header_mismatch"),
+        ({"architecture": "perceptron"}, b"\x03", "header_mismatch"),
         ({"architecture": "perceptron"}, b"", "empty_body"),
     ],
 )
@@ -89,3 +91,9 @@ def test_what_is_wrong_at_once_is_refused_at_once(
 
     assert (answer.status_code, answer.json()["code"]) == (422, code)
     assert http.get("/v1/models/wrong").status_code == 404
+
+
+def test_an_architecture_that_is_misspelt_is_told_its_neighbour(http: httpx.Client) -> None:
+    answer = http.put("/v1/models/wrong", params={"architecture": "perceptrom"}, content=_weights(), headers=BYTES)
+
+    assert answer.json()["detail"] == "architecture 'perceptrom' not found; nearest: 'perceptron'"

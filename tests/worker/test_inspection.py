@@ -179,3 +179,12 @@ def test_a_layer_that_is_an_input_of_whole_numbers_is_told_what_can_be_ranked_in
 
     with pytest.raises(Rejected, match="whole numbers are no place that could be ranked, but '0' is"):
         checked(JobRequest.model_validate(request), facts)
+
+
+def test_a_layer_whose_name_is_misspelt_is_told_its_neighbour_however_it_begins() -> None:
+    made = manifest(program("convolutional"))
+    facts = Facts(made, {"x": FieldInfo(dtype="float32", shape=[None, 2, 8, 8])}, 10, lambda field: None, 10**9)
+    request = {"model": "m", "dataset": "d", "layer": "inputs", "methods": ["gradient"]}
+
+    with pytest.raises(Rejected, match="nearest: 'input'"):
+        checked(JobRequest.model_validate(request), facts)

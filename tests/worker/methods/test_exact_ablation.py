@@ -192,3 +192,29 @@ def test_jobs_when_they_are_repeated_then_leave_no_code_behind(tmp_path: Path) -
     first = run()
 
     assert [run(), run()] == [first, first]
+
+
+class Mixed(nn.Module):
+    """Computes in half precision between layers of float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.low, self.fc2 = nn.Linear(4, 6), nn.Linear(6, 5).half(), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(torch.relu(self.low(self.fc1(x).half())).float())
+
+
+def test_losses_when_half_precision_follows_then_the_tail_is_run_and_they_are_finite(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module, x = Mixed().eval(), torch.randn(5, 4)
+    settings: dict[str, Any] = {"target": {"class": 1}, "ablation": None, "fidelity": None, "keep_examples": 5}
+
+    _, arrays = rank(program_of(module, x), tmp_path, {"x": x.numpy()}, "fc1", [METHOD_ZERO], **settings)
+
+    with torch.no_grad():
+        h = module.fc1(x)
+        tail = [
+            module.fc2(torch.relu(module.low((h * mask).half())).float())[:, 1] for mask in [torch.ones(6), *(1 - torch.eye(6))]
+        ]
+    np.testing.assert_allclose(arrays["examples/exact_ablation/all"], tail[0][:, None] - torch.stack(tail[1:], 1), atol=2e-3)

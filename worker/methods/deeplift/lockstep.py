@@ -6,6 +6,7 @@ functionalised graph. Operations that are linear in what differs between the run
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -29,6 +30,10 @@ Rules = Literal["rescale", "reveal_cancel", "default"]
 _CHOOSING = "where masked_fill index gather index_select take_along_dim embedding"
 CHOOSING = frozenset(f"aten::{name}" for name in _CHOOSING.split())
 """Linear in what they choose from."""
+
+
+Slope = Callable[[Tensor, Tensor, tuple[Tensor, Tensor]], Tensor]
+"""Both ends of what an operator is given, and its results there → its slope between them."""
 
 
 class Lockstep:
@@ -115,7 +120,7 @@ class Lockstep:
         node = operation.node
         severed = any(source in self.severed for source in node.all_input_nodes)
         if severed and step is not None and _tracked(self.end[step.source]):
-            return self._elementwise(step.function(self.end), step.source, node, operation.at_end_detached())
+            return self._elementwise(partial(slope, step.function(self.end)), step.source, node, operation.at_end_detached())
         if not operation.tracked or not real(self.start[node]):
             value = operation.at_end_detached()
             if (severed or operation.tracked) and _differ(self.start[node], value):
@@ -147,12 +152,12 @@ class Lockstep:
         value: Tensor = operation.at_end_detached()
         if layer is not None and (layer.dense or self.rules == "reveal_cancel") and _tracked(self.end[layer.input]):
             return reveal_cancel.carried(operation.one, self.start[source], layer.contributions(self.start, self.end), value)
-        return self._elementwise(operation.one, source, operation.node, value)
+        rule = relu_slope if operation.name == "aten::relu" else partial(slope, operation.one)
+        return self._elementwise(rule, source, operation.node, value)
 
-    def _elementwise(self, op: Callable[[Tensor], Tensor], source: fx.Node, node: fx.Node, value: Tensor) -> Tensor:
+    def _elementwise(self, rule: Slope, source: fx.Node, node: fx.Node, value: Tensor) -> Tensor:
         end = self.end[source]
-        ends, out = (self.start[source], end.detach()), (self.start[node], value)
-        mean = relu_slope(*ends, out) if operator_name(node) == "aten::relu" else slope(op, *ends, out)
+        mean = rule(self.start[source], end.detach(), (self.start[node], value))
         (result,) = attach(lambda gradient: (gradient * mean,), [value], [end])
         return result
 

@@ -49,8 +49,8 @@ class Plan:
     @classmethod
     def _made(cls, work: Work) -> "Plan":
         part = affine_part(work.program, work.split.place, work.output)
-        # half precision has no digits left for a change that is added to a value
-        if part is None or _bytes_each(work.split) < FULL:
+        # half precision has no digits left for a change that is added to a value, and no room for a far one
+        if part is None or not _is_precise(part[0]):
             return cls(work.split, work.split, None, affine=False)
         split, rest = part
         elements = work.split.place.units
@@ -121,6 +121,13 @@ def columns(plan: Plan, work: Work, elements: range) -> Float[Tensor, "units *va
             made = split.tail(one.reshape(-1, *place.shape), live).movedim(plan.rest.place.batch_axis, 0)
             found.append((made - nothing) / FAR)
     return torch.cat(found)
+
+
+def _is_precise(split: Split) -> bool:
+    """Whether no value of the affine part is in half precision, its result neither."""
+    values = [node.meta.get("val") for node in split.behind.graph.nodes]
+    sizes = [value.element_size() for value in values if isinstance(value, Tensor) and value.dtype.is_floating_point]
+    return min(sizes, default=0) >= FULL
 
 
 def _bytes_each(split: Split) -> int:

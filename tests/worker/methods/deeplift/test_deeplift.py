@@ -100,3 +100,16 @@ def test_scores_when_a_normalisation_has_nothing_to_normalise_at_the_baseline_th
     (code, detail), *_ = notes.warnings
     assert code == "degenerate_reference"
     assert "layer_norm in layer '1'" in detail
+
+
+def test_scores_when_a_relu_stands_behind_a_comparison_then_its_slope_is_that_of_the_whole_step() -> None:
+    class Gated(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            z = x.sum(1, keepdim=True)
+            return torch.relu((z > 0).to(x.dtype) * 2) + 0 * z
+
+    # the sum rises over the step in the first, and is the same at both ends in the second
+    got, change, _ = scores(Gated(), torch.tensor([[1.0, 3.0], [2.0, 1.0]]), torch.tensor([[-5.0, 3.0], [1.0, 2.0]]))
+
+    torch.testing.assert_close(got, torch.tensor([[2.0, 0.0], [0.0, 0.0]]))
+    torch.testing.assert_close(got.sum(1), change)
