@@ -164,15 +164,13 @@ def _check_rows(program: Program) -> None:
     """Raises EngineError where an example's output depends on the others of its batch."""
     generator = torch.Generator().manual_seed(0)
     inputs = tuple(_drawn(value, generator).to(program.device) for value in program.inputs.values())
-    try:
-        together = program.lift(inputs)
-    except IndexError:
-        # a table of one row alone: nothing can differ
-        return
-    alone = [program.lift(tuple(tensor[row : row + 1] for tensor in inputs)) for row in range(ROWS)]
+    alone = [tuple(tensor[row : row + 1] for tensor in inputs) for row in range(ROWS)]
     for name in program.outputs:
-        whole = program.forward(together, name)
-        parts = [program.forward(each, name) for each in alone]
+        try:
+            whole, *parts = [program.forward(program.lift(given), name) for given in (inputs, *alone)]
+        except IndexError:
+            # a table of one row alone: nothing can differ
+            return
         if whole.dim() == 0 or len(whole) != ROWS or not whole.is_floating_point():
             continue
         apart = torch.cat(parts)

@@ -188,3 +188,21 @@ def test_a_layer_whose_name_is_misspelt_is_told_its_neighbour_however_it_begins(
 
     with pytest.raises(Rejected, match="nearest: 'input'"):
         checked(JobRequest.model_validate(request), facts)
+
+
+class Choosing(nn.Module):
+    """Chooses by a number that can only be zero, of a table or of what it has computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.fc = nn.Embedding(1, 3), nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+        h = self.fc(x + self.table(which))
+        return h.unsqueeze(1)[torch.arange(x.shape[0]), which]
+
+
+def test_a_model_whose_whole_numbers_can_only_be_zero_is_let_in() -> None:
+    found = manifest(program_of(Choosing(), torch.randn(2, 3), torch.zeros(2, dtype=torch.long)))
+
+    assert [port.name for port in found.inputs] == ["x", "which"]
