@@ -18,7 +18,7 @@ COPY store ./store
 COPY service ./service
 COPY worker ./worker
 COPY unitrank ./unitrank
-RUN /opt/unitrank/bin/pip install --constraint constraints.txt --no-build-isolation '.[service]'
+RUN /opt/unitrank/bin/pip install --constraint constraints.txt --no-build-isolation '.[service,s3]'
 # Its owner becomes the owner of the volume that is mounted there.
 RUN mkdir -p /opt/state
 
@@ -32,7 +32,7 @@ COPY store ./store
 COPY service ./service
 COPY worker ./worker
 COPY unitrank ./unitrank
-RUN /opt/unitrank/bin/pip install --constraint constraints.txt --no-build-isolation '.[worker]'
+RUN /opt/unitrank/bin/pip install --constraint constraints.txt --no-build-isolation '.[worker,s3]'
 RUN mkdir -p /opt/state
 
 FROM ${PYTHON_IMAGE} AS service

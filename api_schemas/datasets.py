@@ -20,10 +20,10 @@ class FieldInfo(Schema):
 
 
 class Dataset(Schema):
-    """A dataset; its fields are null until it is ready."""
+    """A dataset; its fields are null until it is ready, and so is the digest of one that is read from elsewhere."""
 
     name: Name
-    digest: Digest
+    digest: Digest | None
     bytes: int
     status: DatasetStatus
     created_at: datetime

@@ -81,10 +81,10 @@ class Architecture(Schema):
 
 
 class Model(Schema):
-    """A model; what the inspection found is null until it is ready."""
+    """A model; what the inspection found is null until it is ready, the digest of one that lies elsewhere until it was read."""
 
     name: Name
-    digest: Digest
+    digest: Digest | None
     bytes: int
     status: ModelStatus
     created_at: datetime

@@ -15,6 +15,7 @@ from store.connection import connect
 from store.embedded import socket_url
 from store.keys import Keys
 from store.settings import Settings
+from store.sources import check_drivers
 
 # Longer than one look of an answer that is held for a job.
 GRACE_SECONDS = 5
@@ -27,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     log = structlog.get_logger()
     try:
         _check_exposure(settings)
-    except Exposed as error:
+        check_drivers(settings.sources)
+    except (Exposed, ValueError) as error:
         log.error(str(error))
         return 2
     server = _Server(create_app(settings), settings)

@@ -21,7 +21,7 @@ from service.backend import ENGINE, Backend
 from service.errors import Refused
 from service.reuse import Once, equal_before, note, sent_before
 from service.values import distinct
-from store.arrivals import model_key, model_ready, model_rejected
+from store.arrivals import dataset_key, look_again, model_key
 from store.claims import Claim
 from store.datasets import DatasetRecord
 from store.digests import digest_of
@@ -63,8 +63,7 @@ def draft(backend: Backend, request: JobRequest, body_bytes: int) -> Draft:
         with _inline_facts(request.dataset) as (digest, fields, examples, values):
             return _drafted(backend, request, model, None, digest, _facts(backend, model, fields, examples, values))
     dataset = _dataset(backend, request.dataset)
-    values = partial(backend.values.distinct, dataset.digest, dataset.examples)
-    facts = _facts(backend, model, dataset.fields, dataset.examples, values)
+    facts = _facts(backend, model, dataset.fields, dataset.examples or 0, _values(backend, dataset))
     return _drafted(backend, request, model, dataset, dataset.digest, facts)
 
 
@@ -98,36 +97,33 @@ def _accepted(backend: Backend, draft: Draft, request_id: str, once: Once | None
 def _created(backend: Backend, draft: Draft, id: str, fingerprint: str, request_id: str, claims: Sequence[Claim]) -> JobRecord:
     _check_room(backend, draft.estimate.result_bytes)
     dataset = draft.dataset or _stored_inline(backend, draft.request, id)
-    waits = draft.model.status == "inspecting"
+    waiting_for = _unready(draft)
     try:
         record = backend.jobs.create(
             draft.request.model_dump(mode="json"),
             _resolved(draft, dataset) | {"fingerprint": fingerprint, "request_id": request_id},
             id=id,
             needs=[draft.model.digest, dataset.digest],
-            waiting_for=[model_key(draft.model.digest)] if waits else [],
+            waiting_for=waiting_for,
             claims=claims,
         )
     except Taken:
         if draft.dataset is None:
             backend.datasets.release(dataset.digest, id)
         raise
-    if not waits:
+    if not waiting_for:
         enqueue_job(backend.connection, record, front=draft.request.priority == "high")
         return record
-    return _looked_once_more(backend, draft.model.digest, record)
-
-
-def _looked_once_more(backend: Backend, digest: str, record: JobRecord) -> JobRecord:
-    # The inspection may have ended between the look at the model and the job's creation: then nobody else lets it go.
-    model = backend.models.content(digest)
-    if model.status == "ready":
-        model_ready(backend.connection, backend.jobs, digest)
-    elif model.status == "rejected" and model.problem is not None:
-        model_rejected(backend.jobs, digest, model.problem)
-    else:
-        return record
+    look_again(backend.connection, backend.jobs, backend.models, backend.datasets, waiting_for)
     return backend.jobs.get(record.id)
+
+
+def _unready(draft: Draft) -> list[str]:
+    """What the job has to wait for."""
+    return [
+        *([model_key(draft.model.digest)] if draft.model.status == "inspecting" else []),
+        *([dataset_key(draft.dataset.digest)] if draft.dataset and draft.dataset.status == "importing" else []),
+    ]
 
 
 def _model(backend: Backend, reference: str) -> ModelRecord:
@@ -144,16 +140,27 @@ def _model(backend: Backend, reference: str) -> ModelRecord:
 
 def _dataset(backend: Backend, reference: str) -> DatasetRecord:
     try:
-        return backend.datasets.resolve(reference)
+        dataset = backend.datasets.resolve(reference)
     except NotFound as error:
         detail = f'dataset {reference!r} not found; PUT it at /v1/datasets/{{name}} first, or send it as {{"fields": …}}'
         raise Rejected([Flaw("/dataset", "dataset_not_found", detail)]) from error
+    if dataset.status == "rejected":
+        reason = (dataset.problem or {}).get("detail", "no reason is known")
+        raise Rejected([Flaw("/dataset", "dataset_rejected", f"dataset {reference!r} was rejected: {reason}")])
+    return dataset
+
+
+def _values(backend: Backend, dataset: DatasetRecord) -> Callable[[str], list[Value] | None]:
+    """The distinct values of its fields; none are known before it is there."""
+    if dataset.status != "ready" or dataset.examples is None:
+        return lambda field: None
+    return partial(backend.values.distinct, dataset.digest, dataset.examples)
 
 
 def _facts(backend: Backend, model: ModelRecord, fields: Any, examples: int, values: Callable[[str], Any]) -> Facts:
     return Facts(
         manifest=Manifest.model_validate(model.manifest) if model.manifest is not None else None,
-        fields={name: FieldInfo(**info) for name, info in fields.items()},
+        fields={name: FieldInfo(**info) for name, info in fields.items()} if fields is not None else None,
         examples=examples,
         distinct=values,
         max_result_bytes=backend.settings.max_result_bytes,
@@ -202,8 +209,8 @@ def _resolved(draft: Draft, dataset: DatasetRecord) -> dict[str, Any]:
         "dataset": {"name": dataset.name, "digest": dataset.digest},
         "result_bytes": draft.estimate.result_bytes,
         "flops": draft.flops,
-        # with a manifest at hand everything was checked here; without one the worker does it
-        "checked": draft.model.manifest is not None,
+        # with a manifest and a header at hand everything was checked here; without them the worker does it
+        "checked": draft.model.manifest is not None and dataset.fields is not None,
     }
 
 

@@ -1,4 +1,4 @@
-"""The application: routes, the net for errors, and the reaper that lives as long as it."""
+"""The application: routes, the net for errors, and what goes on in the background as long as it lives."""
 
 import threading
 from collections.abc import AsyncIterator
@@ -46,11 +46,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     backend: Backend = app.state.backend
     stop = threading.Event()
     reaper = Reaper(backend.connection, backend.settings)
-    thread = threading.Thread(target=reaper.run, args=[stop], name="reaper", daemon=True)
-    thread.start()
+    background = [reaper.run, *[backend.importer.run] * backend.settings.imports]
+    threads = [threading.Thread(target=run, args=[stop], name=run.__qualname__, daemon=True) for run in background]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         stop.set()
-        thread.join(5)
+        backend.importer.wake()
+        for thread in threads:
+            thread.join(5)
         await backend.close()

@@ -7,6 +7,7 @@ import redis
 import redis.asyncio
 from fastapi import Request
 
+from service.imports import Importer
 from service.values import Values
 from store.blobs import Blobs
 from store.connection import connect, connect_async
@@ -18,6 +19,7 @@ from store.models import Models
 from store.rates import Rates
 from store.results import Results
 from store.settings import Settings
+from store.sources import Sources
 from store.workers import Workers
 
 ENGINE = version("unitrank")
@@ -42,6 +44,8 @@ class Backend:
     workers: Workers
     rates: Rates
     values: Values
+    sources: Sources
+    importer: Importer
 
     @classmethod
     def of(cls, settings: Settings) -> "Backend":
@@ -52,19 +56,24 @@ class Backend:
         follower = connect_async(url)
         # Every answer that waits holds a connection; redis-py would refuse the 101st.
         follower.connection_pool.max_connections = MOST_WAITING
+        sources = Sources(settings.sources)
+        models, datasets = Models(connection, blobs), Datasets(connection, blobs)
+        jobs = Jobs(connection, settings.result_ttl, settings.failure_ttl)
         return cls(
             settings=settings,
             connection=connection,
             follower=follower,
             blobs=blobs,
-            models=Models(connection, blobs),
-            datasets=Datasets(connection, blobs),
-            jobs=Jobs(connection, settings.result_ttl, settings.failure_ttl),
+            models=models,
+            datasets=datasets,
+            jobs=jobs,
             results=Results(connection, blobs, settings),
             keys=Keys(connection),
             workers=Workers(connection, settings.heartbeat_grace),
             rates=Rates(connection),
             values=Values(blobs),
+            sources=sources,
+            importer=Importer(connection, settings, sources, blobs, models, datasets, jobs),
         )
 
     async def close(self) -> None:

@@ -20,7 +20,8 @@ class StrictRequest(Request):
         """Raises Refused past the operator's limit, before the rest is read."""
         if not hasattr(self, "_body"):
             limit = self.app.state.settings.max_body_bytes
-            self._body = b"".join([chunk async for chunk in bounded(self, limit, "body_too_large")])
+            too_large = Refused("body_too_large", f"the body has more than the {limit} bytes that are allowed")
+            self._body = b"".join([chunk async for chunk in bounded(self, limit, too_large)])
             self.state.body_bytes = len(self._body)
         return self._body
 
@@ -61,18 +62,17 @@ def content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def bounded(request: Request, limit: int, code: str) -> AsyncIterator[bytes]:
-    """The chunks of the body. Raises Refused with the code as soon as there are more bytes than the limit."""
+async def bounded(request: Request, limit: int, too_large: Refused) -> AsyncIterator[bytes]:
+    """The chunks of the body. Raises `too_large` as soon as there are more bytes than the limit."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Refused("unsupported_media_type", "compressed bodies are not read; send the bytes as they are")
     announced = request.headers.get("content-length", "0")
     size = 0
-    refused = Refused(code, f"the body has more than the {limit} bytes that are allowed")
     if announced.isdigit() and int(announced) > limit:
-        raise refused
+        raise too_large
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
-            raise refused
+            raise too_large
         if chunk:
             yield chunk

@@ -1,27 +1,41 @@
-"""Bytes on their way from a request to the blob store: hashed while they stream, kept whole or not at all."""
+"""What a PUT brings: bytes on their way to the blob store, hashed while they stream and kept whole or not at all, or a URI."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import Request
 from fastapi.concurrency import contextmanager_in_threadpool
+from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
+from api_schemas.models import Location
 from api_schemas.problems import Invalid
 from service.backend import Backend
 from service.errors import Refused, RefusedBody
-from service.requests import bounded, content_type
+from service.requests import bounded, check_json, content_type
+from service.validation import invalid_places
 from store.blobs import Writer
+from store.errors import BadSource
 from store.settings import MiB
+from store.sources import Sources
 
+RETRY = {"Retry-After": "60"}
 BYTES = "application/octet-stream"
 
 
 @asynccontextmanager
 async def uploaded(request: Request, backend: Backend, limit: int, kind: str) -> AsyncIterator[Writer]:
-    """The body in the blob store once the block ends; when it raises, nothing is left. `kind`: `model` or `dataset`."""
+    """The body in the blob store once the block ends; when it raises, nothing is left. `kind`: `model` or `dataset`.
+
+    Raises Full where it would take more than the operator's quota has left.
+    """
+    room = await run_in_threadpool(backend.datasets.room)
+    too_large = Refused(f"{kind}_too_large", f"the body has more than the {limit} bytes that are allowed")
+    if room is not None and room < limit:
+        limit, too_large = room, Refused("store_full", f"{room} bytes of the quota are left; delete what is not needed", RETRY)
     async with contextmanager_in_threadpool(backend.blobs.writer()) as writer:
-        async for chunk in _pieces(bounded(request, limit, f"{kind}_too_large")):
+        async for chunk in _pieces(bounded(request, limit, too_large)):
             await run_in_threadpool(writer.write, chunk)
         if writer.size == 0:
             raise RefusedBody([Invalid(pointer="", detail=f"the body is empty; expected the bytes of a {kind}", code="empty_body")])
@@ -34,6 +48,22 @@ def check_bytes(request: Request) -> bool:
     if kind in (BYTES, "application/json"):
         return kind == BYTES
     raise Refused("unsupported_media_type", f"Content-Type {kind!r} is not read here; use {BYTES!r}")
+
+
+async def located(request: Request, sources: Sources, *, glob: bool) -> str:
+    """The URI of a body `{"uri": …}`, which the operator lets the service read. Raises RefusedBody."""
+    await check_json(request)
+    document: Any = await request.json()
+    try:
+        uri = Location.model_validate(document).uri
+    except ValidationError as error:
+        loose = [{**dict(entry), "loc": ("body", *entry["loc"])} for entry in error.errors()]
+        raise RefusedBody(invalid_places(loose, document, Location)) from error
+    try:
+        sources.check(uri, glob=glob)
+    except BadSource as error:
+        raise RefusedBody([Invalid(pointer="/uri", detail=error.detail, code=error.code)]) from error
+    return uri
 
 
 async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

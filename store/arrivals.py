@@ -1,9 +1,11 @@
-"""What waited for a model: queued when it is ready, failed when it is rejected."""
+"""What waited for a model or a dataset: queued when it is ready, failed when it is rejected."""
 
 import logging
+from collections.abc import Sequence
 
 import redis
 
+from store.datasets import Datasets
 from store.errors import NotFound
 from store.jobs import Jobs
 from store.models import Models
@@ -18,10 +20,71 @@ def model_key(digest: str) -> str:
     return f"model:{digest}"
 
 
+def dataset_key(key: str) -> str:
+    """What `Jobs.create(waiting_for=...)` calls a dataset that is still being read from elsewhere."""
+    return f"dataset:{key}"
+
+
 def model_ready(connection: redis.Redis, jobs: Jobs, digest: str) -> None:
     """Put the jobs that waited for this last of all in the queue."""
-    for record in jobs.release(model_key(digest)):
-        push(connection, jobs, record)
+    _let_go(connection, jobs, model_key(digest))
+
+
+def dataset_arrived(connection: redis.Redis, jobs: Jobs, datasets: Datasets, key: str, digest: str) -> None:
+    """The jobs that waited for the dataset now mean its digest."""
+    with datasets.changing():
+        for id in jobs.waiting(dataset_key(key)):
+            jobs.repoint(id, "dataset", key, digest)
+    _let_go(connection, jobs, dataset_key(key))
+
+
+def dataset_rejected(jobs: Jobs, key: str, problem: Json) -> None:
+    """Fail the jobs that waited for it, for the reason that the dataset was rejected."""
+    jobs.refuse(dataset_key(key), problem)
+
+
+def model_arrived(connection: redis.Redis, jobs: Jobs, models: Models, key: str, digest: str) -> None:
+    """The jobs that waited for the model to be read now wait for its inspection, if that has not ended."""
+    with models.changing():
+        for id in jobs.waiting(model_key(key)):
+            jobs.repoint(id, "model", key, digest, model_key(digest))
+    _let_go(connection, jobs, model_key(key))
+    _look_at_model(connection, jobs, models, digest)
+
+
+def look_again(connection: redis.Redis, jobs: Jobs, models: Models, datasets: Datasets, waiting_for: Sequence[str]) -> None:
+    """For what has just begun to wait: what ended between the look at it and that has let go of all others before."""
+    for what in waiting_for:
+        kind, _, key = what.partition(":")
+        try:
+            if kind == "model":
+                _look_at_model(connection, jobs, models, key)
+            else:
+                _look_at_dataset(connection, jobs, datasets, key)
+        except NotFound:
+            jobs.refuse(what, _gone(kind))
+
+
+def _look_at_model(connection: redis.Redis, jobs: Jobs, models: Models, key: str) -> None:
+    digest = models.became(key)
+    if digest is not None:
+        model_arrived(connection, jobs, models, key, digest)
+        return
+    model = models.content(key)
+    if model.status == "ready":
+        model_ready(connection, jobs, key)
+    elif model.status == "rejected" and model.problem is not None:
+        model_rejected(jobs, key, model.problem)
+
+
+def _look_at_dataset(connection: redis.Redis, jobs: Jobs, datasets: Datasets, key: str) -> None:
+    digest = datasets.became(key)
+    if digest is not None:
+        dataset_arrived(connection, jobs, datasets, key, digest)
+        return
+    dataset = datasets.content(key)
+    if dataset.status == "rejected" and dataset.problem is not None:
+        dataset_rejected(jobs, key, dataset.problem)
 
 
 def model_rejected(jobs: Jobs, digest: str, problem: Json) -> None:
@@ -36,3 +99,13 @@ def reject_model(jobs: Jobs, models: Models, digest: str, problem: Json) -> None
     except NotFound:
         log.info("event=model_gone digest=%s", digest)
     model_rejected(jobs, digest, problem)
+
+
+def _let_go(connection: redis.Redis, jobs: Jobs, what: str) -> None:
+    for record in jobs.release(what):
+        push(connection, jobs, record)
+
+
+def _gone(kind: str) -> Json:
+    detail = f"the {kind} was deleted while the job was accepted; upload it again"
+    return {"code": f"{kind}_not_found", "title": "Deleted meanwhile", "detail": detail, "status": 422, "retryable": False}

@@ -23,16 +23,18 @@ DAY = 24 * 3600.0
 class Blobs:
     """Contents by digest: the same bytes are stored once, and a digest that exists is complete.
 
-    `cache` is where `path` keeps local copies of remote contents; by default a folder that goes with the object.
+    `cache` is where `path` keeps local copies of remote contents, `cache_bytes` of them at most where that is not None; by
+    default a folder that goes with the object. `quota`: the bytes that all contents may have together.
     """
 
-    def __init__(self, url: str, cache: Path | None = None) -> None:
-        self._place = _place(url, cache)
+    def __init__(self, url: str, cache: Path | None = None, *, quota: int | None = None, cache_bytes: int | None = None) -> None:
+        self.quota = quota
+        self._place = _place(url, cache, cache_bytes)
 
     @classmethod
     def of(cls, settings: Settings) -> "Blobs":
         """The blob store that the operator has set."""
-        return cls(settings.blobs_url, settings.state / "cache")
+        return cls(settings.blobs_url, settings.state / "cache", quota=settings.quota_bytes, cache_bytes=settings.cache_bytes)
 
     @contextmanager
     def writer(self, limit: int | None = None) -> Iterator["Writer"]:
@@ -81,6 +83,10 @@ class Blobs:
         """Afterwards the content is not there, whether it was or not."""
         self._place.delete(hex_of(digest))
 
+    def aged(self, seconds: float = DAY) -> Iterator[str]:
+        """The digests of what was stored longer ago than that."""
+        return (f"sha256:{name}" for name in self._place.aged(seconds))
+
     def sweep(self, seconds: float = DAY) -> int:
         """Remove what a process that was killed left on its way in, so long ago; how much there was."""
         gone = 0
@@ -103,14 +109,20 @@ class Writer:
         self._limit = limit
         self._hash = hashlib.sha256()
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Raises TooLarge past the limit, before the bytes are written."""
-        size = self.size + memoryview(data).nbytes
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """How many bytes there were. Raises TooLarge past the limit, before they are written."""
+        count = memoryview(data).nbytes
+        size = self.size + count
         if self._limit is not None and size > self._limit:
             raise TooLarge(f"more than the {self._limit} bytes that are allowed")
         self._file.write(data)
         self._hash.update(data)
         self.size = size
+        return count
+
+    def flush(self) -> None:
+        """Nothing of what was written is held back from `path`."""
+        self._file.flush()
 
     @property
     def digest(self) -> str:
@@ -119,15 +131,15 @@ class Writer:
     @property
     def path(self) -> Path:
         """The bytes so far as a local file, which is gone or renamed once the block ends."""
-        self._file.flush()
+        self.flush()
         return self._path
 
 
-def _place(url: str, cache: Path | None) -> Place:
+def _place(url: str, cache: Path | None, cache_bytes: int | None) -> Place:
     filesystem, root = fsspec.core.url_to_fs(url)
     if isinstance(filesystem, LocalFileSystem):
         return Folder(Path(root))
-    return Remote(filesystem, root, cache)
+    return Remote(filesystem, root, cache, cache_bytes)
 
 
 @contextmanager

@@ -2,11 +2,16 @@
 
 A content is known once, by its digest; each upload puts a name on it. A name has its newest upload and the last that
 became ready. A content goes when it has no name and no holder left, and its blobs with it.
+
+A content that is still to be read from elsewhere has no digest; it is known by a key, and given up for its digest once
+that is known.
 """
 
 import json
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Generic, Literal, TypeVar, cast
 
 import redis
@@ -15,6 +20,7 @@ from redis.client import Pipeline
 from store import names
 from store.blobs import Blobs
 from store.errors import Conflict, NotFound
+from store.jobs import new_id
 from store.owners import Owners
 from store.record import Json
 from store.references import parse_reference
@@ -22,6 +28,10 @@ from store.replies import text, text_fields, texts
 
 R = TypeVar("R")
 Pointer = Literal["newest", "ready"]
+
+UNREAD = "import:"
+"""How the key of a content begins that has no digest yet."""
+REMEMBERED = 3600
 
 
 class Catalogue(ABC, Generic[R]):
@@ -60,6 +70,38 @@ class Catalogue(ABC, Generic[R]):
         more = found[limit - 1] if len(found) > limit else None
         return [record for name in found[:limit] if (record := self._if_there(name)) is not None], more
 
+    def unread(self) -> Sequence[str]:
+        """The keys of all that is to be read from elsewhere, the oldest first."""
+        waiting = (each.partition(" ") for each in texts(self._redis.smembers(names.imports())))
+        return sorted(key for kind, _, key in waiting if kind == self.kind)
+
+    def became(self, key: str) -> str | None:
+        """The digest of what was read under the key within the last hour."""
+        digest = self._redis.get(names.imported(key))
+        return None if digest is None else text(digest)
+
+    def reject_unread(self, key: str, problem: Json) -> None:
+        """What lies elsewhere cannot be had, or is not what it should be. Raises NotFound where it was deleted meanwhile."""
+        with self._owners.changing(), self._redis.pipeline() as pipeline:
+            self._keep(pipeline, self._known(key) | {"status": "rejected", "problem": problem})
+            pipeline.srem(names.imports(), f"{self.kind} {key}")
+            pipeline.execute()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Nobody else changes contents, or what jobs mean by them, meanwhile. Raises Unavailable after 30 s of waiting."""
+        with self._owners.changing():
+            yield
+
+    def room(self) -> int | None:
+        """The bytes that may still be uploaded; None where there is no quota. Raises Full where there is no room at all."""
+        return self._owners.room()
+
+    def discard(self, blob: str) -> None:
+        """A blob that came for a content that is gone goes too, unless somebody needs it."""
+        with self._owners.changing():
+            self._owners.drop(blob, "")
+
     def delete(self, reference: str) -> None:
         """Take a name away, from all its contents or from one. Raises NotFound, and Conflict where a live job needs it."""
         with self._owners.changing():
@@ -88,6 +130,37 @@ class Catalogue(ABC, Generic[R]):
         """Every digest that is held with every holder, for whoever looks for holders that are gone."""
         digests = texts(self._redis.smembers(names.held(self.kind)))
         return [(digest, each) for digest in digests for each in texts(self._redis.smembers(names.holders(self.kind, digest)))]
+
+    def _import(self, name: str, content: Json) -> R:
+        """Have a content read from its URI; one that is on its way already is not read twice."""
+        with self._owners.changing():
+            found = self._redis.hget(names.pointers(self.kind, name), "newest")
+            newest = text(found) if found else ""
+            if newest.startswith(UNREAD) and self._known(newest) | {"digest": ""} == content | {"digest": ""}:
+                return self.get(name)
+            content = {**content, "digest": f"{UNREAD}{new_id()}"}
+            with self._redis.pipeline() as pipeline:
+                self._keep(pipeline, content)
+                self._name(pipeline, name, content["digest"], time.time())
+                pipeline.sadd(names.imports(), f"{self.kind} {content['digest']}")
+                pipeline.execute()
+            return self.get(name)
+
+    def _take_name(self, pipeline: Pipeline, key: str, digest: str) -> str:
+        """Move the name of what was read from its key to its digest; the name. Raises NotFound where it was deleted."""
+        self._known(key)
+        (name,) = texts(self._redis.smembers(names.names_of(self.kind, key)))
+        newest = self._redis.hget(names.pointers(self.kind, name), "newest")
+        at = self._uploads(name)[key]
+        pipeline.srem(names.imports(), f"{self.kind} {key}")
+        pipeline.delete(names.content(self.kind, key), names.names_of(self.kind, key))
+        pipeline.hdel(names.uploads(self.kind, name), key)
+        pipeline.set(names.imported(key), digest, ex=REMEMBERED)
+        self._name(pipeline, name, digest, at)
+        if newest is not None and text(newest) != key:
+            # What was uploaded meanwhile stays the newest.
+            pipeline.hset(names.pointers(self.kind, name), "newest", text(newest))
+        return name
 
     def _find(self, reference: str, pointers: Sequence[Pointer]) -> R:
         name, digest = parse_reference(reference)
@@ -166,5 +239,8 @@ class Catalogue(ABC, Generic[R]):
         if kept or stored is None:
             return
         self._redis.delete(names.content(self.kind, digest), names.awaited(self.kind, digest))
+        if digest.startswith(UNREAD):
+            self._redis.srem(names.imports(), f"{self.kind} {digest}")
+            return
         for blob, owner in self._blob_owners(json.loads(stored)):
             self._owners.drop(blob, owner)

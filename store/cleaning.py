@@ -3,19 +3,24 @@
 RQ's own memory of executions that were given up is cleaned too: it has no worker that would do it while all are busy.
 """
 
+import time
+
 import redis
 
 from store.blobs import Blobs
+from store.catalogue import UNREAD
 from store.datasets import Datasets
 from store.jobs import Jobs
 from store.ledger import Kind
 from store.models import ModelRecord, Models
+from store.owners import Owners
 from store.queue import enqueue_inspection, inspection_id, queue_of
 from store.record import ENDED
 from store.results import Results
 from store.settings import Settings
 from store.suspicions import Suspicions
 
+BLOB_SECONDS = 3600.0
 KINDS: tuple[Kind, ...] = ("job", "inspection")
 
 
@@ -30,7 +35,9 @@ class Cleaning:
         self._models = Models(connection, self._blobs)
         self._datasets = Datasets(connection, self._blobs)
         self._results = Results(connection, self._blobs, settings)
+        self._owners = Owners(connection, self._blobs)
         self._suspicions = Suspicions()
+        self._next_sweep = time.monotonic() + BLOB_SECONDS
 
     def clean(self) -> None:
         """One round of everything."""
@@ -39,9 +46,16 @@ class Cleaning:
             queue_of(self._redis, kind).started_job_registry.cleanup()
         self._results.sweep()
         self._blobs.sweep()
+        self._sweep_blobs()
         self._release_datasets()
         self._inspect_forgotten()
         self._suspicions.end_round()
+
+    def _sweep_blobs(self) -> None:
+        # It lists the whole store, and what it looks for is a day old.
+        if time.monotonic() >= self._next_sweep:
+            self._owners.forget_unowned()
+            self._next_sweep = time.monotonic() + BLOB_SECONDS
 
     def _release_datasets(self) -> None:
         # A dataset inside a request is held for a job that is created a moment later.
@@ -58,7 +72,7 @@ class Cleaning:
         found: list[ModelRecord] = []
         models, after = self._models.list(200)
         while True:
-            found += [model for model in models if model.status == "inspecting"]
+            found += [model for model in models if model.status == "inspecting" and not model.digest.startswith(UNREAD)]
             if after is None:
                 return found
             models, after = self._models.list(200, after)

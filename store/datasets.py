@@ -17,17 +17,21 @@ DatasetStatus = Literal["importing", "ready", "rejected"]
 
 @dataclass(frozen=True)
 class DatasetRecord:
-    """`name` is None for a table from a request; `created_at` is when the content was first uploaded under the name."""
+    """`name` is None for a table from a request; `created_at` is when the content was first uploaded under the name.
+
+    One that is still to be read from `uri`, or could not be, has a key instead of a digest, and no fields.
+    """
 
     name: str | None
     digest: str
     bytes: int
     status: DatasetStatus
     created_at: float
-    examples: int
-    fields: dict[str, FieldInfo]
-    format: Format
+    examples: int | None
+    fields: dict[str, FieldInfo] | None
+    format: Format | None
     problem: Json | None = None
+    uri: str | None = None
 
 
 class Datasets(Catalogue[DatasetRecord]):
@@ -44,7 +48,7 @@ class Datasets(Catalogue[DatasetRecord]):
         """
         content = _content(digest, bytes, fields, examples, format)
         with self._owners.changing():
-            self._owners.claim(digest, f"dataset:{digest}")
+            self._owners.admit(digest, f"dataset:{digest}")
             known = self._redis.hexists(names.uploads(self.kind, name), digest)
             with self._redis.pipeline() as pipeline:
                 self._keep(pipeline, content)
@@ -53,6 +57,24 @@ class Datasets(Catalogue[DatasetRecord]):
                 pipeline.execute()
             return self.get(f"{name}@{digest}"), not known
 
+    def begin(self, name: str, uri: str) -> DatasetRecord:
+        """Put a name on what lies at a URI; whoever reads it tells `arrived` or `reject_unread`."""
+        return self._import(name, _unread(uri))
+
+    def arrived(
+        self, key: str, digest: str, bytes: int, fields: Mapping[str, FieldInfo], examples: int, format: Format
+    ) -> DatasetRecord:
+        """What was read under the key lies in the blob store. Raises NotFound where it was deleted meanwhile."""
+        content = _content(digest, bytes, fields, examples, format)
+        with self._owners.changing():
+            with self._redis.pipeline() as pipeline:
+                name = self._take_name(pipeline, key, digest)
+                self._owners.admit(digest, f"dataset:{digest}")
+                self._keep(pipeline, content)
+                pipeline.hset(names.pointers(self.kind, name), "ready", digest)
+                pipeline.execute()
+            return self.get(f"{name}@{digest}")
+
     def inline(self, fields: Mapping[str, object], holder: str) -> DatasetRecord:
         """Store the nested lists of a request, until `release(digest, holder)`. Raises BadTable with a pointer."""
         with self._blobs.writer() as sink:
@@ -60,7 +82,7 @@ class Datasets(Catalogue[DatasetRecord]):
             with open_table(sink.path) as table:
                 described, examples = table.fields, table.examples
         with self._owners.changing():
-            self._owners.claim(sink.digest, f"dataset:{sink.digest}")
+            self._owners.admit(sink.digest, f"dataset:{sink.digest}")
             with self._redis.pipeline() as pipeline:
                 self._keep(pipeline, _content(sink.digest, sink.size, described, examples, "npz"))
                 pipeline.execute()
@@ -72,6 +94,10 @@ class Datasets(Catalogue[DatasetRecord]):
 
     def _blob_owners(self, content: Json) -> list[tuple[str, str]]:
         return [(content["digest"], f"dataset:{content['digest']}")]
+
+
+def _unread(uri: str) -> Json:
+    return {"bytes": 0, "status": "importing", "fields": None, "examples": None, "format": None, "uri": uri}
 
 
 def _content(digest: str, bytes: int, fields: Mapping[str, FieldInfo], examples: int, format: Format) -> Json:

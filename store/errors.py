@@ -9,6 +9,7 @@ StoreError
 ├── TooLarge         more bytes than the operator allows
 ├── Corrupt          what is stored is not what its digest promises
 ├── Embedded         the embedded server cannot be started
+├── BadSource        a URI that may not or cannot be read (carries a code)
 └── BadTable         the bytes are no table that can be read (carries a code and, where there is one, a pointer)
 """
 
@@ -47,6 +48,15 @@ class Corrupt(StoreError):
 
 class Embedded(StoreError):
     """The embedded server cannot be started here."""
+
+
+class BadSource(StoreError):
+    """A URI that may not or cannot be read; `code` is stable, the message says what would be right."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
 
 
 class BadTable(StoreError):

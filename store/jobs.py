@@ -32,6 +32,7 @@ from store.errors import Conflict, NotFound
 from store.ledger import Change, Kind, Ledger, State
 from store.listing import Listing
 from store.record import ENDED, JobRecord, Json, Status
+from store.replies import texts
 
 RESULT_TTL = 24 * 3600
 FAILURE_TTL = 7 * 24 * 3600
@@ -207,6 +208,29 @@ class Jobs:
         """The queued jobs that waited for this last of all: put each in the queue."""
         waited = self._ledger.release(what)
         return [record for record in waited if not record.waiting_for and record.status == "queued"]
+
+    def waiting(self, what: str) -> Sequence[str]:
+        """The ids of all that waits for this."""
+        return texts(self._redis.smembers(names.waiting(what)))
+
+    def repoint(self, id: str, what: str, key: str, digest: str, wait_for: str | None = None) -> None:
+        """A queued job that waited for a content without a digest (`what`: `model` or `dataset`) now means the digest.
+
+        `wait_for`: what it has to wait for instead. Only one at a time may do this to a job.
+        """
+        record = next(iter(self.get_many([id])), None)
+        if record is None:
+            return
+        resolved = record.resolved | {what: record.resolved[what] | {"digest": digest}}
+        needs = [digest if each == key else each for each in record.needs]
+        waiting_for = [*record.waiting_for, *([wait_for] if wait_for else [])]
+        fields = {"resolved": resolved, "needs": needs, "waiting_for": waiting_for}
+        self._redis.sadd(names.pins(digest), id)
+        if wait_for:
+            self._redis.sadd(names.waiting(wait_for), id)
+        if not self._ledger.change(id, Change(["queued"], None, "queued", fields)).made:
+            self._redis.srem(names.pins(digest), id)
+        self._redis.srem(names.pins(key), id)
 
     def refuse(self, what: str, problem: Json) -> Records:
         """Fail what waited for this."""

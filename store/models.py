@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from redis.client import Pipeline
+
 from store import names
 from store.catalogue import Catalogue
 from store.errors import NotFound
@@ -40,6 +42,8 @@ class ModelRecord:
     architecture: Json | None = None
     weights: str | None = None
     """Of a model that is an installed architecture: the blob of its weights; `digest` then covers name, arguments and weights."""
+    uri: str | None = None
+    """Of a model that is still to be read from there, or could not be: it has a key instead of a digest."""
 
 
 class Begun(NamedTuple):
@@ -57,31 +61,43 @@ class Models(Catalogue[ModelRecord]):
 
     def begin(self, name: str, digest: str, bytes: int, engine: str) -> Begun:
         """Put a name on a content that lies in the blob store. Raises Conflict where its bytes were just deleted."""
-        return self._begin(name, {"digest": digest, "bytes": bytes, "engine": engine})
+        return self._begin(name, _archive(digest, bytes, engine))
 
     def begin_weights(self, name: str, architecture: Json, weights: str, bytes: int, engine: str) -> Begun:
         """Put a name on an installed architecture with weights that lie in the blob store. Raises Conflict as `begin` does."""
-        recipe = json.dumps([architecture["name"], architecture["arguments"], weights], sort_keys=True, separators=(",", ":"))
-        digest = f"sha256:{hashlib.sha256(recipe.encode()).hexdigest()}"
-        return self._begin(
-            name, {"digest": digest, "bytes": bytes, "engine": engine, "architecture": architecture, "weights": weights}
-        )
+        return self._begin(name, _weights(architecture, weights, bytes, engine))
+
+    def begin_elsewhere(self, name: str, uri: str, architecture: Json | None, engine: str) -> ModelRecord:
+        """Put a name on what lies at a URI; whoever reads it tells `arrived` or `reject_unread`."""
+        unread = {"bytes": 0, "status": "inspecting", "engine": engine, "uri": uri, "cleaned": []}
+        return self._import(name, unread | ({"architecture": architecture} if architecture else {}))
+
+    def arrived(self, key: str, digest: str, bytes: int) -> Begun:
+        """What was read under the key lies in the blob store. Raises NotFound where the model was deleted meanwhile."""
+        unread = self.content(key)
+        architecture, engine = unread.architecture, unread.engine
+        described = _weights(architecture, digest, bytes, engine) if architecture else _archive(digest, bytes, engine)
+        with self._owners.changing(), self._redis.pipeline() as pipeline:
+            name = self._take_name(pipeline, key, described["digest"])
+            return self._begin_named(pipeline, name, described)
 
     def _begin(self, name: str, described: Json) -> Begun:
+        with self._owners.changing(), self._redis.pipeline() as pipeline:
+            self._name(pipeline, name, described["digest"], time.time())
+            return self._begin_named(pipeline, name, described)
+
+    def _begin_named(self, pipeline: Pipeline, name: str, described: Json) -> Begun:
         digest = str(described["digest"])
-        with self._owners.changing():
-            self._owners.claim(described.get("weights") or digest, f"model:{digest}")
-            known = self._redis.hexists(names.uploads(self.kind, name), digest)
-            content, inspect = self._begun(described)
-            with self._redis.pipeline() as pipeline:
-                self._keep(pipeline, content)
-                self._name(pipeline, name, digest, time.time())
-                if content["status"] == "ready":
-                    pipeline.hset(names.pointers(self.kind, name), "ready", digest)
-                elif content["status"] == "inspecting":
-                    pipeline.sadd(names.awaited(self.kind, digest), name)
-                pipeline.execute()
-            return Begun(self.get(f"{name}@{digest}"), bool(known), inspect)
+        self._owners.admit(described.get("weights") or digest, f"model:{digest}")
+        known = self._redis.hexists(names.uploads(self.kind, name), digest)
+        content, inspect = self._begun(described)
+        self._keep(pipeline, content)
+        if content["status"] == "ready":
+            pipeline.hset(names.pointers(self.kind, name), "ready", digest)
+        elif content["status"] == "inspecting":
+            pipeline.sadd(names.awaited(self.kind, digest), name)
+        pipeline.execute()
+        return Begun(self.get(f"{name}@{digest}"), bool(known), inspect)
 
     def ready(self, digest: str, manifest: Json, clean: str) -> ModelRecord:
         """The inspection passed; `clean` lies in the blob store. Raises NotFound where the model was deleted meanwhile."""
@@ -138,3 +154,13 @@ class Models(Catalogue[ModelRecord]):
             (content.get("weights") or digest, f"model:{digest}"),
             *((clean, f"clean:{digest}") for clean in content["cleaned"]),
         ]
+
+
+def _archive(digest: str, bytes: int, engine: str) -> Json:
+    return {"digest": digest, "bytes": bytes, "engine": engine}
+
+
+def _weights(architecture: Json, weights: str, bytes: int, engine: str) -> Json:
+    recipe = json.dumps([architecture["name"], architecture["arguments"], weights], sort_keys=True, separators=(",", ":"))
+    digest = f"sha256:{hashlib.sha256(recipe.encode()).hexdigest()}"
+    return {**_archive(digest, bytes, engine), "architecture": architecture, "weights": weights}

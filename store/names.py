@@ -118,9 +118,34 @@ def awaited(kind: str, digest: str) -> str:
     return f"{PREFIX}:{kind}:awaited:{digest}"
 
 
+def imports() -> str:
+    """The set of what is still to be read from elsewhere, each a kind and the key of its content."""
+    return f"{PREFIX}:imports"
+
+
+def import_lock(key: str) -> str:
+    """Held by the one process that reads that content."""
+    return f"{PREFIX}:import:{key}:lock"
+
+
+def import_attempts(key: str) -> str:
+    """How often the reading of that content was begun."""
+    return f"{PREFIX}:import:{key}:attempts"
+
+
+def imported(key: str) -> str:
+    """The digest that a content turned out to have, for an hour."""
+    return f"{PREFIX}:import:{key}:digest"
+
+
 def owners(digest: str) -> str:
     """The set of what needs a blob."""
     return f"{PREFIX}:blob:{digest}:owners"
+
+
+def blob_sizes() -> str:
+    """The hash digest → bytes of every blob that somebody needs."""
+    return f"{PREFIX}:blobs:bytes"
 
 
 def contents_lock() -> str:

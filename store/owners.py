@@ -6,12 +6,13 @@ that were uploaded a second time could be deleted between their arrival and thei
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import redis
 
 from store import names
 from store.blobs import Blobs
-from store.errors import Conflict, Unavailable
+from store.errors import Conflict, Full, NotFound, Unavailable
 
 LEASE = 60.0
 PATIENCE = 30.0
@@ -37,11 +38,53 @@ class Owners:
 
     def claim(self, digest: str, owner: str) -> None:
         """Raises Conflict where the blob is not there: it was deleted while the same bytes came in."""
-        if not self._blobs.exists(digest):
-            raise Conflict(f"the content {digest} was deleted while it was uploaded; upload it again")
-        self._redis.sadd(names.owners(digest), owner)
+        try:
+            size = self._blobs.size(digest)
+        except NotFound as error:
+            raise Conflict(f"the content {digest} was deleted while it was uploaded; upload it again") from error
+        with self._redis.pipeline() as pipeline:
+            pipeline.sadd(names.owners(digest), owner)
+            pipeline.hset(names.blob_sizes(), digest, size)
+            pipeline.execute()
+
+    def admit(self, digest: str, owner: str) -> None:
+        """As `claim`, for what a client brings. Raises Full where that is more than the quota; the blob then goes."""
+        self.claim(digest, owner)
+        if self._blobs.quota is not None and self.stored() > self._blobs.quota:
+            self.drop(digest, owner)
+            raise Full(_over(self._blobs.quota))
+
+    def room(self) -> int | None:
+        """The bytes that may still come; None where there is no quota. Raises Full where there is no room at all."""
+        if self._blobs.quota is None:
+            return None
+        left = self._blobs.quota - self.stored()
+        if left <= 0:
+            raise Full(_over(self._blobs.quota))
+        return left
+
+    def stored(self) -> int:
+        """The bytes of all blobs that have owners."""
+        # Any: redis-py types no reply
+        return sum(map(int, cast(list[Any], self._redis.hvals(names.blob_sizes()))))
 
     def drop(self, digest: str, owner: str) -> None:
+        """A blob without owners goes."""
         self._redis.srem(names.owners(digest), owner)
         if not self._redis.exists(names.owners(digest)):
             self._blobs.delete(digest)
+            self._redis.hdel(names.blob_sizes(), digest)
+
+    def forget_unowned(self) -> int:
+        """Delete old blobs that nobody owns: a process was killed between their arrival and their record; how many."""
+        gone = 0
+        for digest in self._blobs.aged():
+            if not self._redis.exists(names.owners(digest)):
+                with self.changing():
+                    self.drop(digest, "")
+                gone += 1
+        return gone
+
+
+def _over(quota: int) -> str:
+    return f"models, datasets and results may take {quota} bytes together; delete some that are not needed"

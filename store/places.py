@@ -5,14 +5,21 @@ What is not there is a FileNotFoundError.
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
+import time
 import weakref
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 from uuid import uuid4
 
 from store.errors import Corrupt
+
+_NAME = re.compile(r"[0-9a-f]{64}")
 
 
 class Place(Protocol):
@@ -32,6 +39,9 @@ class Place(Protocol):
     def exists(self, name: str) -> bool: ...
 
     def delete(self, name: str) -> None: ...
+
+    def aged(self, seconds: float) -> Iterator[str]:
+        """The names of what was put there longer ago; none where the place does not know."""
 
 
 class Folder:
@@ -64,6 +74,24 @@ class Folder:
     def delete(self, name: str) -> None:
         self.path_of(name).unlink(missing_ok=True)
 
+    def aged(self, seconds: float) -> Iterator[str]:
+        return (path.name for path, status in self.files() if status.st_mtime < time.time() - seconds)
+
+    def files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Every content that is there."""
+        for path in self.root.glob("??/*"):
+            if _NAME.fullmatch(path.name):
+                with suppress(FileNotFoundError):
+                    yield path, path.stat()
+
+    def keep(self, most: int) -> None:
+        """Delete what was used the longest ago until no more than so many bytes are left."""
+        left = most
+        for path, status in sorted(self.files(), key=lambda each: each[1].st_mtime, reverse=True):
+            left -= status.st_size
+            if left < 0:
+                path.unlink(missing_ok=True)
+
     def path_of(self, name: str) -> Path:
         # A folder for each first byte: some filesystems are slow with 100 000 names in one.
         return self.root / name[:2] / name
@@ -73,8 +101,9 @@ class Remote:
     """An fsspec filesystem; contents are copied to a local cache where a file is needed."""
 
     # fsspec has no types: the filesystem is whatever its registry returns.
-    def __init__(self, filesystem: Any, root: str, cache: Path | None) -> None:
+    def __init__(self, filesystem: Any, root: str, cache: Path | None, cache_bytes: int | None) -> None:
         self._filesystem = filesystem
+        self._cache_bytes = cache_bytes
         self._root = root.rstrip("/")
         self._cache = Folder(cache or self._own_folder())
         self.spool = self._cache.spool
@@ -93,7 +122,10 @@ class Remote:
     def path(self, name: str) -> Path:
         if not self._cache.exists(name):
             self._download(name)
-        return self._cache.path(name)
+        path = self._cache.path(name)
+        # What is open stays readable, also where another process makes room.
+        os.utime(path)
+        return path
 
     def open(self, name: str) -> BinaryIO:
         return cast(BinaryIO, self._filesystem.open(self._key(name), "rb"))
@@ -108,6 +140,16 @@ class Remote:
         self._cache.delete(name)
         if self.exists(name):
             self._filesystem.rm_file(self._key(name))
+
+    def aged(self, seconds: float) -> Iterator[str]:
+        if not self._filesystem.exists(self._root):
+            return
+        before = datetime.now(UTC) - timedelta(seconds=seconds)
+        for path in self._filesystem.find(self._root):
+            name = path.rpartition("/")[2]
+            with suppress(NotImplementedError, FileNotFoundError):
+                if _NAME.fullmatch(name) and self._filesystem.modified(path) < before:
+                    yield name
 
     def _key(self, name: str) -> str:
         return f"{self._root}/{name[:2]}/{name}"
@@ -125,6 +167,8 @@ class Remote:
             with os.fdopen(handle, "wb") as sink, self.open(name) as source:
                 shutil.copyfileobj(source, sink, 1024 * 1024)
             _check(Path(local), name)
+            if self._cache_bytes is not None:
+                self._cache.keep(max(0, self._cache_bytes - Path(local).stat().st_size))
             self._cache.put(Path(local), name)
         finally:
             Path(local).unlink(missing_ok=True)

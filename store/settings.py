@@ -29,6 +29,11 @@ class Settings(BaseSettings):
     state: Path = Field(default_factory=_default_state, description="Folder of the embedded server and the blobs.")
     blobs: str | None = Field(None, description="fsspec URL of the blob store; default: the folder `blobs` under `state`.")
 
+    quota_bytes: int | None = Field(
+        None, gt=0, description="What models, datasets and large results may take together; default: no limit."
+    )
+    cache_bytes: int = Field(64 * GiB, ge=0, description="Local copies of contents, where the blob store is elsewhere.")
+
     host: str = Field("127.0.0.1", description="Address the service listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port the service listens on.")
     insecure: bool = Field(False, description="Listen on a public address without keys.")
@@ -38,6 +43,13 @@ class Settings(BaseSettings):
     max_model_bytes: int = Field(8 * GiB, description="Largest model archive.")
     max_dataset_bytes: int = Field(8 * GiB, description="Largest dataset.")
     max_inline_bytes: int = Field(1 * MiB, description="Largest dataset inside a job request.")
+    sources: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Places that models and datasets may be read from by URI, with commas between: "
+        "`s3://bucket/sets/,https://data.example.org/`. None by default.",
+    )
+    imports: int = Field(2, ge=1, description="Models and datasets that the service reads from elsewhere at once.")
+    import_timeout: int = Field(3600, gt=0, description="Longest reading of one model or dataset from elsewhere.")
     redis_result_bytes: int = Field(32 * MiB, description="Arrays of a result above this lie in the blob store.")
     max_result_bytes: int = Field(256 * MiB, description="Largest result; a larger one is refused when the job is posted.")
     result_ttl: int = Field(24 * 3600, description="How long a finished job and its result are kept.")
@@ -61,7 +73,7 @@ class Settings(BaseSettings):
     heartbeat_grace: float = Field(20.0, gt=0, description="A worker silent for `heartbeat` and this is lost.")
     reaper_interval: float = Field(3.0, gt=0, description="How often the service looks for what was lost.")
 
-    @field_validator("operators", mode="before")
+    @field_validator("operators", "sources", mode="before")
     @classmethod
     def _separated(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

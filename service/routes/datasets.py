@@ -7,14 +7,13 @@ from starlette.concurrency import run_in_threadpool
 
 from api_schemas.base import NAME, Page
 from api_schemas.datasets import Dataset
-from api_schemas.models import Location
 from service.answers import answer, page
 from service.backend import backend_of
-from service.catalogue import dataset_body, read_header, refuse_uri
+from service.catalogue import dataset_body, read_header
 from service.documents import BINARY, body, header, problems
 from service.parameters import After, Limit
 from service.requests import Route
-from service.uploads import check_bytes, uploaded
+from service.uploads import check_bytes, located, uploaded
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=Route)
 
@@ -36,20 +35,25 @@ BODY = body(
     responses={
         200: {"model": Dataset, "description": "The same content is there already."},
         201: LOCATION,
+        202: {"model": Dataset, "description": "It will be read from where it lies.", **LOCATION},
         **problems(401, 403, 409, 413, 415, 422),
     },
     openapi_extra={"x-scope": "write", "requestBody": BODY},
 )
 async def put_dataset(request: Request, name: Name) -> Response:
-    """Upload a dataset."""
-    if not check_bytes(request):
-        await refuse_uri(request, Location)
+    """Upload a dataset, or say where it lies: an object, or a glob of shards whose rows follow each other."""
     backend = backend_of(request)
+    where = {"Location": f"/v1/datasets/{name}"}
+    if not check_bytes(request):
+        uri = await located(request, backend.sources, glob=True)
+        record = await run_in_threadpool(backend.datasets.begin, name, uri)
+        backend.importer.wake()
+        return answer(request, dataset_body(record), 202, where | {"Retry-After": "1"})
     limit = backend.settings.max_dataset_bytes
     async with uploaded(request, backend, limit, "dataset") as writer:
         fields, examples, form = await run_in_threadpool(read_header, writer.path, limit)
     record, new = await run_in_threadpool(backend.datasets.put, name, writer.digest, writer.size, fields, examples, form)
-    return answer(request, dataset_body(record), 201 if new else 200, {"Location": f"/v1/datasets/{name}"})
+    return answer(request, dataset_body(record), 201 if new else 200, where)
 
 
 @router.get("", response_model=Page[Dataset], responses=problems(401, 403, 422))

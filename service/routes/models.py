@@ -6,15 +6,15 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api_schemas.base import NAME, Page
-from api_schemas.models import INSPECTION, Architecture, Location, Model
+from api_schemas.models import INSPECTION, Architecture, Model
 from service.answers import answer, page
 from service.architectures import check_weights, installed
 from service.backend import Backend, backend_of
-from service.catalogue import model_body, refuse_uri
+from service.catalogue import model_body
 from service.documents import BINARY, body, header, problems
 from service.parameters import After, Limit
 from service.requests import Route
-from service.uploads import check_bytes, uploaded
+from service.uploads import check_bytes, located, uploaded
 from store.models import Begun
 from store.queue import enqueue_inspection
 
@@ -52,15 +52,20 @@ async def put_model(
 ) -> Response:
     """Upload a model; a worker then inspects it, and it becomes `ready` or `rejected`."""
     recipe = installed(architecture, arguments)
-    if not check_bytes(request):
-        await refuse_uri(request, Location)
     backend = backend_of(request)
+    where = {"Location": f"/v1/models/{name}", "Retry-After": "1"}
+    if not check_bytes(request):
+        uri = await located(request, backend.sources, glob=False)
+        described = recipe.model_dump() if recipe else None
+        record = await run_in_threadpool(backend.models.begin_elsewhere, name, uri, described, INSPECTION)
+        backend.importer.wake()
+        return answer(request, model_body(record), 202, where)
     async with uploaded(request, backend, backend.settings.max_model_bytes, "model") as writer:
         if recipe:
             await run_in_threadpool(check_weights, writer.path)
     begun = await run_in_threadpool(_begin, backend, name, writer.digest, writer.size, recipe)
     status = 200 if begun.known and not begun.inspect else 202
-    return answer(request, model_body(begun.record), status, {"Location": f"/v1/models/{name}", "Retry-After": "1"})
+    return answer(request, model_body(begun.record), status, where)
 
 
 @router.get("", response_model=Page[Model], responses=problems(401, 403, 422))

@@ -24,12 +24,12 @@ class FieldInfo(TypedDict):
 
 @dataclass(frozen=True)
 class Column:
-    """A field whose data lie in `source()`, the mapped file or what was packed in it, from `offset` bytes on."""
+    """A field whose data lie in `source()`, the mapped file or what was unpacked from it, from `offset` bytes on."""
 
     name: str
     element: Element
     shape: tuple[int, ...]
-    source: Callable[[], bytes | mmap.mmap]
+    source: Callable[[], mmap.mmap]
     offset: int
     fortran: bool = False
 

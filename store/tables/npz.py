@@ -5,17 +5,23 @@ An archive of 400 KB can claim arrays of 4 GB and unpack to as much; here every 
 
 import mmap
 import struct
+import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 from store.errors import BadTable
+from store.settings import MiB
 from store.tables.columns import Column, check_names, checked_shape
 from store.tables.elements import npy_element
 from store.tables.npy import HEADER_LIMIT, NpyHeader, npy_header
 
 # 1000 entries with long names; Python keeps a large object for each entry it reads.
 DIRECTORY_LIMIT = 1024 * 1024
+# Unpacked at once.
+PIECE = MiB
 # The end of an archive and its longest comment.
 _TAIL = 65_536 + 1024
 # deflate writes at least one bit for each 258 bytes, which is 1032:1 at most.
@@ -25,14 +31,14 @@ _ENCRYPTED = 0x1 | 0x40
 _BROKEN = (zipfile.BadZipFile, struct.error, NotImplementedError, ValueError, OverflowError, OSError, EOFError)
 
 
-def npz_columns(memory: mmap.mmap) -> list[Column]:
-    """In the archive's order. Raises BadTable."""
+def npz_columns(memory: mmap.mmap, folder: Path) -> list[Column]:
+    """In the archive's order; what is packed will be unpacked into `folder` when it is read. Raises BadTable."""
     entries = _directory(memory)
     check_names([entry.filename.removesuffix(".npy") for entry in entries])
-    return [_column(memory, entry) for entry in entries]
+    return [_column(memory, entry, folder) for entry in entries]
 
 
-def _column(memory: mmap.mmap, entry: zipfile.ZipInfo) -> Column:
+def _column(memory: mmap.mmap, entry: zipfile.ZipInfo, folder: Path) -> Column:
     start = _data_start(memory, entry)
     header = npy_header(entry.filename, _head(memory, entry, start))
     name = entry.filename.removesuffix(".npy")
@@ -41,7 +47,7 @@ def _column(memory: mmap.mmap, entry: zipfile.ZipInfo) -> Column:
     if entry.compress_type == zipfile.ZIP_STORED:
         column = Column(name, element, shape, lambda: memory, start + header.length, header.fortran)
     else:
-        column = Column(name, element, shape, partial(_inflate, memory, entry, start), header.length, header.fortran)
+        column = Column(name, element, shape, partial(_inflate, memory, entry, start, folder), header.length, header.fortran)
     _agree(column, entry, header)
     return column
 
@@ -124,13 +130,37 @@ def _head(memory: mmap.mmap, entry: zipfile.ZipInfo, start: int) -> bytes:
     return packed[:most] if entry.compress_type == zipfile.ZIP_STORED else _unpack(entry, packed, most)
 
 
-def _inflate(memory: mmap.mmap, entry: zipfile.ZipInfo, start: int) -> bytes:
-    """The whole entry, checked. Raises BadTable."""
-    with memoryview(memory) as view, view[start : start + entry.compress_size] as packed:
-        found = _unpack(entry, packed, entry.file_size + 1)
-    if len(found) != entry.file_size or zlib.crc32(found) != entry.CRC:
-        raise _damaged(entry, f"{entry.file_size} bytes were announced, {len(found)} or others came out")
-    return found
+def _inflate(memory: mmap.mmap, entry: zipfile.ZipInfo, start: int, folder: Path) -> mmap.mmap:
+    """The whole entry, checked, in a file without a name beside the archive: it goes with the mapping. Raises BadTable."""
+    size = checksum = 0
+    with tempfile.TemporaryFile(dir=folder) as spooled:
+        for piece in _pieces(memory, entry, start):
+            size += len(piece)
+            checksum = zlib.crc32(piece, checksum)
+            spooled.write(piece)
+        if size != entry.file_size or checksum != entry.CRC:
+            raise _damaged(entry, f"{entry.file_size} bytes were announced, {size} or others came out")
+        spooled.flush()
+        return mmap.mmap(spooled.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _pieces(memory: mmap.mmap, entry: zipfile.ZipInfo, start: int) -> Iterator[bytes]:
+    """What the entry unpacks to, at most a piece more than it announces. Raises BadTable."""
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    left, end = entry.file_size, start + entry.compress_size
+    packed = b""
+    try:
+        while left >= 0 and not unpacker.eof and (packed or start < end):
+            if not packed:
+                packed = memory[start : min(start + PIECE, end)]
+                start += len(packed)
+            piece = unpacker.decompress(packed, PIECE)
+            packed = unpacker.unconsumed_tail
+            left -= len(piece)
+            yield piece
+        yield unpacker.flush(PIECE) if not unpacker.eof else b""
+    except zlib.error as error:
+        raise _damaged(entry, str(error)) from error
 
 
 def _unpack(entry: zipfile.ZipInfo, packed: bytes | memoryview, most: int) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from store.errors import BadTable
-from store.settings import GiB
+from store.settings import GiB, MiB
 from store.tables.columns import Column, FieldInfo, check_columns
 from store.tables.elements import Rows
 from store.tables.npz import npz_columns
@@ -17,22 +17,26 @@ from store.tables.safetensors import safetensors_columns
 
 Format = Literal["npz", "safetensors"]
 UNPACKED_LIMIT = 8 * GiB
+# Mapped data that may count as this process's memory.
+TOUCHED_LIMIT = 128 * MiB
 
 
 class Table:
-    """Fields and rows of a file that stays open until `close`; uncompressed data are mapped, never read whole.
+    """Fields and rows of a file that stays open until `close`; a table may be larger than memory.
 
-    A compressed field is unpacked into memory when it is first read and kept. `fields` is what the API says of them.
+    Data are mapped, never read whole; a compressed field is unpacked into a file without a name when it is first read.
+    `fields` is what the API says of them.
     """
 
     def __init__(self, path: Path, limit: int) -> None:
         memory = _map(path)
         self.format: Format = _format(memory)
-        columns = npz_columns(memory) if self.format == "npz" else safetensors_columns(memory)
+        columns = npz_columns(memory, path.parent) if self.format == "npz" else safetensors_columns(memory)
         self.examples = check_columns(columns, limit)
         self.fields: dict[str, FieldInfo] = {column.name: column.info for column in columns}
         self._columns = {column.name: column for column in columns}
-        self._arrays: dict[str, Rows] = {}
+        self._mapped: dict[str, tuple[Rows, mmap.mmap]] = {}
+        self._touched = 0
 
     def read(self, field: str, rows: slice | Sequence[int] | np.ndarray[Any, np.dtype[np.integer[Any]]]) -> Rows:
         """A new array of these rows, in native byte order and C order.
@@ -40,15 +44,29 @@ class Table:
         Raises KeyError for no such field, IndexError for no such row, BadTable for damaged data.
         """
         column = self._columns[field]
-        if field not in self._arrays:
-            self._arrays[field] = _array(column)
-        picked = rows if isinstance(rows, slice) else np.asarray(rows, dtype=np.intp)
-        return column.element.decode(self._arrays[field][picked])
+        if field not in self._mapped:
+            self._mapped[field] = _array(column)
+        array, memory = self._mapped[field]
+        picked = array[rows if isinstance(rows, slice) else np.asarray(rows, dtype=np.intp)]
+        found = column.element.decode(picked)
+        self._let_go(memory, column.bytes if column.fortran else picked.nbytes + len(picked) * mmap.PAGESIZE)
+        return found
+
+    def bytes(self, field: str) -> int:
+        """What the field takes when unpacked."""
+        return self._columns[field].bytes
 
     def close(self) -> None:
         """Afterwards there is nothing to read. The mapping goes with its last array: numpy would let it be closed before."""
-        self._arrays.clear()
+        self._mapped.clear()
         self._columns.clear()
+
+    def _let_go(self, memory: mmap.mmap, touched: int) -> None:
+        """What was read stays in this process's memory until it is told that it may go; the system keeps it at hand."""
+        self._touched += touched
+        if self._touched > TOUCHED_LIMIT:
+            memory.madvise(mmap.MADV_DONTNEED)
+            self._touched = 0
 
     def __enter__(self) -> "Table":
         return self
@@ -80,6 +98,7 @@ def _format(memory: mmap.mmap) -> Format:
     raise BadTable("not_a_table", f"expected an npz or a safetensors file, got {found}")
 
 
-def _array(column: Column) -> Rows:
+def _array(column: Column) -> tuple[Rows, mmap.mmap]:
     order: Literal["F", "C"] = "F" if column.fortran else "C"
-    return np.ndarray(column.shape, column.element.stored, column.source(), column.offset, order=order)
+    memory = column.source()
+    return np.ndarray(column.shape, column.element.stored, memory, column.offset, order=order), memory

@@ -105,7 +105,7 @@ def serve(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., tuple[httpx.
     with ExitStack() as stack:
 
         def start(**settings: Any) -> tuple[httpx.Client, Served]:
-            served = stack.enter_context(serving(Settings(redis_url=redis_url, state=tmp_path, **settings)))
+            served = stack.enter_context(serving(Settings(**{"redis_url": redis_url, "state": tmp_path} | settings)))
             return stack.enter_context(httpx.Client(base_url=served.url)), served
 
         yield start

@@ -37,9 +37,7 @@ def test_readyz_with_a_worker_is_ready(client: httpx.Client, served: Served) -> 
 
 @pytest.mark.parametrize("path", ["/readyz", "/v1/models", "/v1/jobs"])
 def test_requests_without_a_store_are_503(serve: Callable[..., tuple[httpx.Client, Served]], path: str) -> None:
-    client, served = serve()
-    served.backend.connection.connection_pool.connection_kwargs["path"] = "/nowhere/valkey.sock"
-    served.backend.connection.connection_pool.disconnect()
+    client, _ = serve(redis_url="unix:///nowhere/valkey.sock")
 
     answer = client.get(path, timeout=30)
 
