@@ -14,6 +14,7 @@ STATUS: dict[str, int] = {
     "malformed_json": 400,
     "host_not_allowed": 400,
     "invalid_header": 400,
+    "incomplete_body": 400,
     "unauthorized": 401,
     "forbidden": 403,
     "not_found": 404,

@@ -9,6 +9,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from api_schemas.checks import Rejected
@@ -116,6 +117,11 @@ def _bad_table(request: Request, error: BadTable) -> Refused:
     return RefusedBody([Invalid(pointer=at, detail=error.detail, code=error.code)])
 
 
+def _incomplete(request: Request, error: ClientDisconnect) -> Refused:
+    # Nobody reads the answer; the log has one line.
+    return Refused("incomplete_body", "the body ended before it was complete; nothing was kept")
+
+
 def _full(request: Request, error: Exception) -> Refused:
     return Refused("store_full", f"no room: {error}; try again later", {"Retry-After": "60"})
 
@@ -135,6 +141,7 @@ REFUSALS: dict[type[Any], Callable[[Request, Any], Refused]] = {
     Conflict: _conflict,
     TooLarge: _too_large,
     BadTable: _bad_table,
+    ClientDisconnect: _incomplete,
     Full: _full,
     redis.exceptions.OutOfMemoryError: _full,
     Unavailable: _unavailable,

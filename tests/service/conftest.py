@@ -3,6 +3,7 @@
 import io
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -161,3 +162,12 @@ def assert_problem(answer: httpx.Response, status: int, code: str, pointer: str 
     if pointer is not None:
         assert pointer in [error["pointer"] for error in problem["errors"]], answer.text
     return problem
+
+
+def wait_for(done: Callable[[], object]) -> None:
+    """Returns as soon as it is so."""
+    for _ in range(1000):
+        if done():
+            return
+        time.sleep(0.01)
+    raise AssertionError("nothing happened within 10 s")

@@ -1,8 +1,10 @@
 """Datasets over HTTP."""
 
 import io
+import socket
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from safetensors.numpy import save
 
 from api_schemas.datasets import Dataset
-from tests.service.conftest import Served, assert_problem, npz, put_dataset
+from tests.service.conftest import Served, assert_problem, npz, put_dataset, wait_for
 
 BYTES = {"Content-Type": "application/octet-stream"}
 
@@ -105,3 +107,35 @@ def test_put_of_damaged_bytes_is_a_problem_of_the_client(client: httpx.Client) -
     answer = client.put("/v1/datasets/data", content=file.getvalue(), headers=BYTES)
 
     assert answer.status_code == 422
+
+
+def test_put_over_the_quota_is_503_and_keeps_nothing(serve: Callable[..., tuple[httpx.Client, Served]], tmp_path: Path) -> None:
+    client, _ = serve(quota_bytes=2000)
+    put_dataset(client, "data", x=np.zeros(100))
+
+    def stream() -> Iterator[bytes]:
+        yield npz(x=np.ones(200))
+
+    for body in (npz(x=np.ones(200)), stream()):
+        answer = client.put("/v1/datasets/more", content=body, headers={"Content-Type": "application/octet-stream"})
+        assert_problem(answer, 503, "store_full")
+        assert answer.headers["retry-after"]
+    assert [item["name"] for item in client.get("/v1/datasets").json()["items"]] == ["data"]
+    assert len([file for file in (tmp_path / "blobs").rglob("*") if file.is_file()]) == 1
+
+
+def test_put_when_the_client_goes_away_keeps_nothing(served: Served, client: httpx.Client) -> None:
+    folder = served.backend.blobs.path(put_dataset(client)["digest"]).parent.parent
+    before = sorted(folder.rglob("*"))
+    with socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2]))) as line:
+        head = [
+            "PUT /v1/datasets/cut HTTP/1.1",
+            "Host: 127.0.0.1",
+            "Content-Type: application/octet-stream",
+            "Content-Length: 100000",
+        ]
+        line.sendall("\r\n".join([*head, "", "PK"]).encode() + bytes(50_000))
+        wait_for(lambda: sorted(folder.rglob("incoming-*")))
+
+    wait_for(lambda: sorted(folder.rglob("*")) == before)
+    assert client.get("/v1/datasets/cut").status_code == 404

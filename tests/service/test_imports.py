@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
@@ -12,10 +11,11 @@ import pytest
 
 from service.backend import Backend
 from store import names
+from store.arrivals import model_ready
 from store.leases import lease
 from store.settings import Settings
 from tests.elsewhere import Bucket, Web, s3, web
-from tests.service.conftest import Json, Served, assert_problem, job, npz, ready_model
+from tests.service.conftest import MANIFEST, Json, Served, assert_problem, job, npz, ready_model, wait_for
 
 Serve = Callable[..., tuple[httpx.Client, Served]]
 SHARDS = [npz(x=np.arange(6, dtype=np.uint8).reshape(3, 2), y=np.arange(3)), npz(x=np.full((2, 2), 9, np.uint8), y=np.arange(2))]
@@ -43,7 +43,7 @@ def settled(client: httpx.Client, path: str = "/v1/datasets/data") -> Json:
     """The resource once it is no longer read."""
     for _ in range(1000):
         found: Json = client.get(path).json()
-        if found["status"] != "importing" and found["digest"] or found["problem"]:
+        if (found["status"] != "importing" and found["digest"]) or found["problem"]:
             return found
         time.sleep(0.01)
     raise AssertionError(found)
@@ -229,7 +229,10 @@ def test_job_when_model_and_dataset_are_read_then_waits_for_the_inspection_too(s
     finish_inspection(served, digest)
     wait_for(lambda: not served.backend.jobs.get(id).waiting_for)
     resolved = served.backend.jobs.get(id).resolved
-    assert (resolved["model"]["digest"], resolved["dataset"]["digest"]) == (digest, client.get("/v1/datasets/data").json()["digest"])
+    assert (resolved["model"]["digest"], resolved["dataset"]["digest"]) == (
+        digest,
+        client.get("/v1/datasets/data").json()["digest"],
+    )
 
 
 def test_import_when_deleted_meanwhile_then_nothing_is_left(serve: Serve, site: Web, tmp_path: Path) -> None:
@@ -271,18 +274,7 @@ def test_import_when_it_ended_its_service_three_times_then_is_rejected(redis_url
     assert site.asked == []
 
 
-def wait_for(done: Callable[[], Any]) -> None:
-    for _ in range(1000):
-        if done():
-            return
-        time.sleep(0.01)
-    raise AssertionError("nothing happened within 10 s")
-
-
 def finish_inspection(served: Served, digest: str) -> None:
-    from store.arrivals import model_ready
-    from tests.service.conftest import MANIFEST
-
     with served.backend.blobs.writer() as sink:
         sink.write(b"clean")
     served.backend.models.ready(digest, MANIFEST, sink.digest)

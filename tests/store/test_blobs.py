@@ -10,7 +10,7 @@ import fsspec
 import pytest
 
 from store.blobs import Blobs
-from store.digests import digest_of
+from store.digests import digest_of, hex_of
 from store.errors import Corrupt, NotFound, TooLarge
 from store.settings import Settings
 
@@ -210,3 +210,27 @@ def test_draft_when_the_block_ends_or_raises_leaves_nothing(blobs: Blobs, url: s
         raise KeyError
 
     assert everything(url, tmp_path) == []
+
+
+def test_aged_when_a_content_is_older_then_is_named(blobs: Blobs) -> None:
+    digest = put(blobs, DATA)
+
+    assert list(blobs.aged(-60)) == [digest]
+    assert list(blobs.aged(60)) == []
+
+
+def test_cache_when_it_is_full_then_what_was_used_the_longest_ago_goes(tmp_path: Path) -> None:
+    url = f"memory://blobs-{uuid.uuid4().hex}"
+    blobs = Blobs(url, tmp_path / "cache", cache_bytes=25)
+    first, second, third = (put(blobs, bytes([number]) * 10) for number in range(3))
+    for age, digest in enumerate([second, first]):
+        os.utime(blobs.path(digest), (age, age))
+    held = blobs.path(second).open("rb")
+    os.utime(blobs.path(second), (0, 0))
+    blobs.path(third)
+
+    kept = {path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()}
+    assert kept == {hex_of(first), hex_of(third)}
+    assert held.read() == bytes([1]) * 10
+    assert blobs.path(second).read_bytes() == bytes([1]) * 10
+    held.close()
