@@ -13,7 +13,7 @@ FORBIDDEN = {
     "api_schemas": {"store", "service", "worker", "unitrank", "torch", "numpy", "redis", "rq", "fastapi", "httpx"},
     "store": {"service", "worker", "unitrank", "torch", "fastapi", "starlette"},
     "service": {"worker", "unitrank", "torch", "scipy"},
-    "worker": {"service", "unitrank", "fastapi", "starlette"},
+    "worker": {"service", "unitrank", "fastapi", "starlette", "transformers", "huggingface_hub"},
 }
 
 ROOM = """

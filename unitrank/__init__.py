@@ -1,5 +1,5 @@
 """The client and the command line."""
 
-from unitrank.exporting import ExportRefused, export
+from unitrank.exporting import ExportRefused, export, export_folder
 
-__all__ = ["ExportRefused", "export"]
+__all__ = ["ExportRefused", "export", "export_folder"]

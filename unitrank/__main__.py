@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from api_schemas.models import Manifest
 from unitrank.errors import NotPossible, UnitrankError
-from unitrank.exporting import export
+from unitrank.exporting import export, export_folder
 
 app = typer.Typer(
     help="Which units of a network matter for this group of inputs, and is that answer any good?",
@@ -73,26 +74,57 @@ def demo(
 
 @app.command("export")
 def export_model(
-    module: Annotated[str, typer.Argument(help="Where the network is: `net.py:name` or `package.module:name`.")],
+    module: Annotated[
+        str,
+        typer.Argument(
+            help="Where the network is: `net.py:name`, `package.module:name`, or a folder of Transformers' save_pretrained."
+        ),
+    ],
     path: Annotated[Path, typer.Argument(help="The archive that is written, such as net.pt2.")],
     example: Annotated[
-        list[str], typer.Option(help="An input without its batch, in the order of forward: 3x32x32, or int64:16 for token ids.")
-    ],
+        list[str] | None,
+        typer.Option(
+            help="An input without its batch, in the order of forward: 3x32x32, or int64:16 for token ids; of a folder the first."
+        ),
+    ] = None,
     weights: Annotated[Path | None, typer.Option(help="A safetensors file with the network's weights.")] = None,
+    position: Annotated[int | None, typer.Option(help="Of a folder: the token whose answer counts.")] = None,
 ) -> None:
     """Write a network as an archive that the service lets in, and name its layers.
 
     The name is a torch.nn.Module, or something that returns one when it is called without arguments.
     """
-    from unitrank.naming import example_of, load_weights, module_of
-
-    network = module_of(module)
-    if weights is not None:
-        load_weights(network, weights)
-    manifest = export(network, [example_of(words) for words in example], path)
+    if Path(module).is_dir():
+        manifest = _folder(Path(module), path, example or [], weights, position)
+    else:
+        manifest = _named(module, path, example or [], weights, position)
     for layer in manifest.layers:
         print(layer.name, layer.kind, "x".join(map(str, layer.shape)), "cut" if layer.cut else "", sep="\t")
     _say(f"{path}: {manifest.parameters} parameters, {len(manifest.layers)} layers")
+
+
+def _named(module: str, path: Path, example: list[str], weights: Path | None, position: int | None) -> Manifest:
+    from unitrank.naming import example_of, load_weights, module_of
+
+    if not example:
+        raise NotPossible("say what an input looks like without its batch: --example 3x32x32")
+    if position is not None:
+        raise NotPossible("--position is for a folder of Transformers; let forward return one row of answers an example")
+    network = module_of(module)
+    if weights is not None:
+        load_weights(network, weights)
+    return export(network, [example_of(words) for words in example], path)
+
+
+def _folder(folder: Path, path: Path, example: list[str], weights: Path | None, position: int | None) -> Manifest:
+    from unitrank.naming import example_of
+
+    if weights is not None or len(example) > 1:
+        raise NotPossible(
+            f"{folder} is a folder, which has its weights and needs no --weights; one --example says its input's shape"
+        )
+    shape = [int(size) for size in example_of(example[0]).shape[1:]] if example else None
+    return export_folder(folder, path, shape=shape, position=position)
 
 
 @keys.command("create")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from api_schemas.models import Manifest
+from api_schemas.models import Architecture, Manifest
 from unitrank.errors import NotPossible
 
 if TYPE_CHECKING:
@@ -25,12 +27,64 @@ def export(module: torch.nn.Module, example_inputs: torch.Tensor | Sequence[Any]
 
     Raises ExportRefused with the line of the model that is in the way, and writes nothing then.
     """
-    try:
+    with _refusals():
         from worker import exporting
+
+        return exporting.export(module, example_inputs, Path(path))
+
+
+def export_folder(
+    folder: str | Path,
+    path: str | Path,
+    *,
+    shape: list[int] | None = None,
+    position: int | None = None,
+    inputs: list[str] | None = None,
+) -> Manifest:
+    """Writes a model of Transformers from a folder that its `save_pretrained` wrote, as the service makes it from the same files.
+
+    `shape` is that of the main input without the batch, `position` the token whose answer counts where there is one for every
+    token, and `inputs` says which of `input_ids`, `attention_mask` and `token_type_ids` there are. Nothing else is read, and no
+    hub is asked.
+
+    Raises NotPossible for a folder that lacks one of the files, ExportRefused as `export` does.
+    """
+    config, weights = _files(Path(folder))
+    given = {"shape": shape, "position": position, "inputs": inputs}
+    arguments = {"config": config, **{name: value for name, value in given.items() if value is not None}}
+    with _refusals():
+        from worker import architectures
+
+        found = architectures.inspect(Architecture(name="transformers", arguments=arguments), weights, Path(path))
+    return Manifest.model_validate(found)
+
+
+def _files(folder: Path) -> tuple[Any, Path]:
+    """The configuration, and where the weights are."""
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        parts = (folder / "model.safetensors.index.json").is_file()
+        reason = "its weights lie in several files" if parts else "it has no model.safetensors"
+        raise NotPossible(
+            f"{folder} cannot be exported: {reason}; "
+            "load the model and write it once more with save_pretrained(folder, max_shard_size='1TB')"
+        )
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8")), weights
+    except (OSError, ValueError) as error:
+        raise NotPossible(f"{folder} cannot be exported: its config.json cannot be read: {error}") from error
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What the engine refuses, in words of this room."""
+    try:
         from worker.errors import EngineError
     except ImportError as error:
         raise NotPossible(f"to export, PyTorch and the engine are needed: pip install 'unitrank[worker]' ({error})") from error
     try:
-        return exporting.export(module, example_inputs, Path(path))
+        yield
+    except ImportError as error:
+        raise NotPossible(f"to export, PyTorch and the engine are needed: pip install 'unitrank[worker]' ({error})") from error
     except EngineError as error:
         raise ExportRefused(error.detail) from error

@@ -106,7 +106,7 @@ def _exported(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     batch = torch.export.Dim("batch", min=1)
     shapes = tree_map(lambda leaf: {0: batch} if isinstance(leaf, Tensor) and leaf.dim() else None, kwargs or args)
     try:
-        with _quiet():
+        with quiet():
             exported = torch.export.export(module, args, kwargs, dynamic_shapes=shapes)
             if any(isinstance(node.target, torch._ops.HigherOrderOperator) for node in exported.graph.nodes):
                 # regions without gradients are inlined
@@ -120,7 +120,7 @@ def _let_in(exported: ExportedProgram, clean: Path) -> Program:
     """The program as the service would load it, whose archive is at `clean`."""
     raw = clean.with_name("raw.pt2")
     try:
-        with _quiet():
+        with quiet():
             torch.export.save(exported, raw)
             vet(raw, clean)
             return Program.from_exported(load(clean))
@@ -163,7 +163,7 @@ def _line_that_fixes(
     module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any
 ) -> traceback.FrameSummary | None:
     """Where the size of the batch becomes a number; torch tells it in its trace alone, with which it is exported once more."""
-    with _quiet(), ExitStack() as stack:
+    with quiet(), ExitStack() as stack:
         trace = CaptureStructuredTrace()
         stack.callback(_forget, trace)
         stack.enter_context(trace)
@@ -218,7 +218,7 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without torch's own warnings and logs, which say the same at length."""
     logging.disable(logging.CRITICAL)
     try:

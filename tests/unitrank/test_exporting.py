@@ -13,8 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import unitrank
+from tests.transformers import BERT, GPT2, saved
 from tests.unitrank.processes import run
 from tests.worker.architectures.zoo import MAKERS, architecture
+from unitrank.errors import NotPossible
 from worker.archive import clean, load
 from worker.program import Program
 
@@ -261,3 +263,66 @@ def test_command_with_a_mistake_says_so_and_exits_with_2(words: list[str], said:
     assert done.returncode == 2
     assert said in done.stderr.replace("\n", " ")
     assert not (tmp_path / "net.pt2").exists()
+
+
+def test_command_when_it_is_given_a_saved_folder_then_the_archive_answers_as_the_model(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    model, _ = saved(tmp_path / "saved", GPT2, "GPT2LMHeadModel")
+    ids = torch.randint(0, 20, (3, 7))
+
+    done = run("export", str(tmp_path / "saved"), str(tmp_path / "net.pt2"), "--example", "7", environment=dict(os.environ))
+
+    assert done.returncode == 0, done.stderr
+    program = Program.from_exported(load(tmp_path / "net.pt2"))
+    found = program.forward(program.lift((ids, torch.ones_like(ids))), "logits")
+    with torch.no_grad():
+        torch.testing.assert_close(found, model(ids).logits[:, -1], rtol=0, atol=1e-6)
+
+
+def _without(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).unlink()
+
+
+def _in_parts(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model.safetensors.index.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "words"),
+    [
+        (_without("config.json"), {}, "its config.json cannot be read"),
+        (_without("model.safetensors"), {}, "it has no model.safetensors"),
+        (_in_parts, {}, "its weights lie in several files; load the model and write it once more with save_pretrained"),
+        (lambda folder: (folder / "config.json").write_text("[]"), {}, "expected what config.json holds"),
+        (lambda folder: None, {"shape": [13]}, "cannot be exported"),
+        (lambda folder: None, {"position": 1}, "has one answer for all tokens"),
+    ],
+)
+def test_folder_when_it_cannot_be_exported_then_it_says_so_and_nothing_is_written(
+    change: Callable[[Path], object], more: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("transformers")
+    saved(tmp_path / "saved", BERT, "BertForSequenceClassification")
+    change(tmp_path / "saved")
+
+    with pytest.raises(NotPossible) as refusal:
+        unitrank.export_folder(tmp_path / "saved", tmp_path / "net.pt2", **more)
+
+    assert words in str(refusal.value)
+    assert not (tmp_path / "net.pt2").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["net:net"], "--example 3x32x32"),
+        (["net:net", "--example", "int64:5", "--position", "1"], "--position is for a folder"),
+        ([".", "--weights", "w.safetensors"], "needs no --weights"),
+        ([".", "--example", "3", "--example", "3"], "one --example says its input's shape"),
+    ],
+)
+def test_command_when_its_options_do_not_fit_then_it_says_so_and_exits_with_2(words: list[str], said: str, tmp_path: Path) -> None:
+    done = _command(tmp_path, words[0], str(tmp_path / "net.pt2"), *words[1:])
+
+    assert done.returncode == 2
+    assert said in done.stderr.replace("\n", " ")
