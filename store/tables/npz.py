@@ -154,6 +154,8 @@ def _pieces(memory: mmap.mmap, entry: zipfile.ZipInfo, start: int) -> Iterator[b
             if not packed:
                 packed = memory[start : min(start + PIECE, end)]
                 start += len(packed)
+                # What was read would stay in this process's memory.
+                memory.madvise(mmap.MADV_DONTNEED)
             piece = unpacker.decompress(packed, PIECE)
             packed = unpacker.unconsumed_tail
             left -= len(piece)

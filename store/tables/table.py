@@ -46,10 +46,10 @@ class Table:
         column = self._columns[field]
         if field not in self._mapped:
             self._mapped[field] = _array(column)
-        array, memory = self._mapped[field]
+        array, _ = self._mapped[field]
         picked = array[rows if isinstance(rows, slice) else np.asarray(rows, dtype=np.intp)]
         found = column.element.decode(picked)
-        self._let_go(memory, column.bytes if column.fortran else picked.nbytes + len(picked) * mmap.PAGESIZE)
+        self._let_go(column.bytes if column.fortran else picked.nbytes + len(picked) * mmap.PAGESIZE)
         return found
 
     def bytes(self, field: str) -> int:
@@ -61,11 +61,12 @@ class Table:
         self._mapped.clear()
         self._columns.clear()
 
-    def _let_go(self, memory: mmap.mmap, touched: int) -> None:
+    def _let_go(self, touched: int) -> None:
         """What was read stays in this process's memory until it is told that it may go; the system keeps it at hand."""
         self._touched += touched
         if self._touched > TOUCHED_LIMIT:
-            memory.madvise(mmap.MADV_DONTNEED)
+            for _, memory in self._mapped.values():
+                memory.madvise(mmap.MADV_DONTNEED)
             self._touched = 0
 
     def __enter__(self) -> "Table":
