@@ -9,7 +9,7 @@ from api_schemas.base import Digest, Name, Schema
 from api_schemas.problems import JobProblem
 
 ModelStatus = Literal["inspecting", "ready", "rejected"]
-INSPECTION = "5"
+INSPECTION = "6"
 """Changes when the same archive would get another manifest, or be let in where it was not; models are then inspected again."""
 ARCHITECTURES = "unitrank.architectures"
 """The group of entry points under which an operator installs architectures."""

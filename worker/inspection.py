@@ -10,6 +10,7 @@ from torch import fx
 from api_schemas.models import Layer, Manifest, Port, Seen
 from store.record import Json
 from worker.archive import ArchiveError, clean, load
+from worker.archive.bounds import check_bounds
 from worker.errors import EngineError
 from worker.program import Place, Program, Value
 from worker.program.gradients import reached_by_gradients
@@ -36,7 +37,10 @@ def inspect(source: Path, target: Path) -> Json:
 
 def manifest(program: Program) -> Manifest:
     """What requests are checked against. Raises EngineError where the model does not run at some batch size."""
-    _check_bounds(program)
+    try:
+        check_bounds(program.module.graph)
+    except ArchiveError as error:
+        raise EngineError(error.code, error.detail) from error
     costs = _proved(program)
     total = sum(costs.values())
     layers = _layers(program, costs, total)
@@ -129,18 +133,6 @@ def _entering(graph: fx.Graph, place: Place | None, goal: fx.Node, reached: set[
         "input_channel_axis": place.channel_axis,
         "input_differentiable": place.node in reached,
     }
-
-
-def _check_bounds(program: Program) -> None:
-    # torch's kernel takes a number for every channel without counting them, and would go on reading in the memory of others.
-    for node in program.module.graph.nodes:
-        if node.target is torch.ops.aten._native_batch_norm_legit_no_training.default:
-            # As text: to compare a batch symbol itself would make it a number.
-            wanted = [str(size) for size in node.args[0].meta["val"].shape[1:2]]
-            found = [[str(size) for size in given.meta["val"].shape] for given in node.args[1:5] if given is not None]
-            if any(sizes != wanted for sizes in found):
-                detail = f"{node.name} has numbers of the shapes {found} for {wanted} channels; expected one for each channel"
-                raise EngineError("weights_refused", detail)
 
 
 def _proved(program: Program) -> dict[fx.Node, int]:

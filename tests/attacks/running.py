@@ -1,24 +1,26 @@
 """Ways in which a forged archive makes `torch.export.load` or the loaded program run code: the payload touches a marker file.
 
-Each takes the entries of an honest archive and the marker's path. None uses anything but what the file format offers.
+Each takes the entries of an honest archive and the marker's path. None uses anything but what the file formats offer.
 """
 
 import builtins
 import io
 import json
-from collections.abc import Callable
+import pickle
 from typing import Any
 
 import torch
 
+from tests.attacks.attack import Attack, changing
 from tests.worker.archive.forging import Entries, edited
 
 WEIGHTS = "data/weights/model_weights_config.json"
 CONSTANTS = "data/constants/model_constants_config.json"
-Attack = Callable[[Entries, str], None]
 
 
-class _Payload:
+class Payload:
+    """Unpickling it opens the marker for writing."""
+
     def __init__(self, marker: str) -> None:
         self.marker = marker
 
@@ -26,38 +28,43 @@ class _Payload:
         return builtins.open, (self.marker, "w")
 
 
-def _pickle(marker: str) -> bytes:
+def pickled(marker: str) -> bytes:
     buffer = io.BytesIO()
-    torch.save(_Payload(marker), buffer)
+    torch.save(Payload(marker), buffer)
     return buffer.getvalue()
 
 
 def example_inputs(entries: Entries, marker: str) -> None:
     """torch tries weights only, and falls back to running the pickle."""
-    entries["data/sample_inputs/model.pt"] = _pickle(marker)
+    entries["data/sample_inputs/model.pt"] = pickled(marker)
 
 
 def pickled_weight(entries: Entries, marker: str) -> None:
     with edited(entries, WEIGHTS) as weights:
         weights["config"]["conv.weight"]["use_pickle"] = True
         record = weights["config"]["conv.weight"]["path_name"]
-    entries[f"data/weights/{record}"] = _pickle(marker)
+    entries[f"data/weights/{record}"] = pickled(marker)
+
+
+def pickled_constant(entries: Entries, marker: str) -> None:
+    with edited(entries, CONSTANTS) as constants:
+        constants["config"]["shift"]["use_pickle"] = True
+        record = constants["config"]["shift"]["path_name"]
+    entries[f"data/constants/{record}"] = pickled(marker)
 
 
 def legacy_weights(entries: Entries, marker: str) -> None:
-    entries["data/weights/model.pt"] = _pickle(marker)
+    entries["data/weights/model.pt"] = pickled(marker)
 
 
 def legacy_constants(entries: Entries, marker: str) -> None:
-    entries["data/constants/model.pt"] = _pickle(marker)
+    entries["data/constants/model.pt"] = pickled(marker)
 
 
 def opaque_constant(entries: Entries, marker: str) -> None:
-    import pickle
-
     with edited(entries, CONSTANTS) as constants:
         constants["config"]["shift"].update(path_name="opaque_obj_0", use_pickle=True, tensor_meta=None)
-    entries["data/constants/opaque_obj_0"] = pickle.dumps(_Payload(marker))
+    entries["data/constants/opaque_obj_0"] = pickle.dumps(Payload(marker))
 
 
 def symbolic_size(entries: Entries, marker: str) -> None:
@@ -138,18 +145,32 @@ def keyword_name(entries: Entries, marker: str) -> None:
         signature["in_spec"] = json.dumps([1, spec])
 
 
-# The code of the refusal; None where the dangerous part is dropped and the rest is an honest program.
-ATTACKS: dict[str, tuple[Attack, str | None]] = {
-    "example_inputs": (example_inputs, None),
-    "pickled_weight": (pickled_weight, "pickle_refused"),
-    "legacy_weights": (legacy_weights, "pickle_refused"),
-    "legacy_constants": (legacy_constants, "pickle_refused"),
-    "opaque_constant": (opaque_constant, "pickle_refused"),
-    "symbolic_size": (symbolic_size, "expression_refused"),
-    "tree_spec": (tree_spec, "container_refused"),
-    "guards_code": (guards_code, None),
-    "from_file": (from_file, "operator_refused"),
-    "constant_string": (constant_string, "program_refused"),
-    "argument_name": (argument_name, "program_refused"),
-    "keyword_name": (keyword_name, "container_refused"),
+def old_pickle(marker: str) -> bytes:
+    """As torch before 1.6 wrote it, without a zip around."""
+    buffer = io.BytesIO()
+    torch.save(Payload(marker), buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
+# What `torch.export.load` runs.
+EXPORTED: dict[str, Attack] = {
+    "example_inputs": changing(example_inputs, None),
+    "pickled_weight": changing(pickled_weight, "pickle_refused"),
+    "pickled_constant": changing(pickled_constant, "pickle_refused"),
+    "legacy_weights": changing(legacy_weights, "pickle_refused"),
+    "legacy_constants": changing(legacy_constants, "pickle_refused"),
+    "opaque_constant": changing(opaque_constant, "pickle_refused"),
+    "symbolic_size": changing(symbolic_size, "expression_refused"),
+    "tree_spec": changing(tree_spec, "container_refused"),
+    "guards_code": changing(guards_code, None),
+    "from_file": changing(from_file, "operator_refused"),
+    "constant_string": changing(constant_string, "program_refused"),
+    "argument_name": changing(argument_name, "program_refused"),
+    "keyword_name": changing(keyword_name, "container_refused"),
+}
+# What `torch.load(weights_only=False)` runs.
+PICKLED: dict[str, Attack] = {
+    "pickled_module": Attack(lambda _, marker: pickled(marker), "not_an_archive"),
+    "old_pickled_module": Attack(lambda _, marker: old_pickle(marker), "not_an_archive"),
+    "bare_pickle": Attack(lambda _, marker: pickle.dumps(Payload(marker)), "not_an_archive"),
 }

@@ -11,9 +11,10 @@ from typing import NoReturn
 from pydantic import TypeAdapter, ValidationError
 
 from worker.archive.errors import ArchiveError, shown
-from worker.archive.names import Schema, is_identifier
+from worker.archive.names import Items, Schema, is_identifier
 
 _DEPTH = 32
+_LENGTH = 1 << 20
 _KEY = re.compile(r"[\w .:@/-]{1,200}")
 _SEQUENCES = ("builtins.tuple", "builtins.list")
 
@@ -21,7 +22,7 @@ _SEQUENCES = ("builtins.tuple", "builtins.list")
 class _Spec(Schema):
     type: str | None
     context: str | None
-    children_spec: list["_Spec"]
+    children_spec: Items["_Spec"]
 
 
 _SAVED = TypeAdapter(tuple[int, _Spec])
@@ -56,6 +57,8 @@ def _refuse(what: str, got: object) -> NoReturn:
 
 
 def _parsed(text: str) -> _Spec:
+    if len(text) > _LENGTH:
+        _refuse("container", f"described by {len(text)} characters")
     try:
         version, spec = _SAVED.validate_json(text, strict=True)
     except ValidationError:

@@ -6,6 +6,7 @@ The grammar is the one that sympy's srepr prints and torch.export saves, for exa
 
 import ast
 import re
+from math import comb, prod
 from typing import NoReturn
 
 from worker.archive.errors import ArchiveError, shown
@@ -20,6 +21,7 @@ _COMPARISONS = {"Equality", "Unequality", "LessThan", "StrictLessThan", "Greater
 _FUNCTIONS = _SUMS | _QUOTIENTS | _COMPARISONS | {"And", "Or", "Not"}
 _ASSUMPTIONS = frozenset({"integer", "positive", "nonnegative", "negative", "nonpositive", "zero", "nonzero", "real"})
 _MAX_EXPONENT = 8
+_MAX_TERMS = 256
 
 
 def check_expression(text: str) -> str:
@@ -30,7 +32,8 @@ def check_expression(text: str) -> str:
         tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         _refuse(text)
-    if not _is_arithmetic(tree, _DEPTH):
+    # sympy multiplies out what it divides: (s0 + … + s39)^8 has 300 million terms.
+    if not _is_arithmetic(tree, _DEPTH) or _terms(tree) > _MAX_TERMS:
         _refuse(text)
     return text
 
@@ -87,6 +90,20 @@ def _is_power(node: ast.Call, depth: int) -> bool:
         return False
     value = _integer(exponent.args[0]) if isinstance(exponent, ast.Call) else None
     return value is not None and abs(value) <= _MAX_EXPONENT and _is_arithmetic(base, depth - 1, power=False)
+
+
+def _terms(node: ast.expr) -> int:
+    """How many terms checked arithmetic has at most when it is multiplied out; the most of those that stand inside."""
+    assert isinstance(node, ast.Call)
+    assert isinstance(node.func, ast.Name)
+    name = node.func.id
+    if name in ("Symbol", "Integer"):
+        return 1
+    if name == "Pow":
+        exponent = abs(_integer(node.args[1].args[0]) or 0) if isinstance(node.args[1], ast.Call) else 0
+        return comb(_terms(node.args[0]) + exponent - 1, exponent)
+    inner = [_terms(argument) for argument in node.args]
+    return prod(inner) if name == "Mul" else sum(inner)
 
 
 def _integer(node: ast.expr) -> int | None:

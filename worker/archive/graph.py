@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from worker.archive.errors import ArchiveError
-from worker.archive.names import Identifier, Schema, check_module_stack
+from worker.archive.names import Identifier, Items, Schema, check_module_stack
 from worker.archive.operators import check_operator
 from worker.archive.tensors import Device, DType, Integer, Layout, OneOf, Real, SymBool, SymFloat, SymInt, TensorMeta
 
@@ -56,26 +56,26 @@ class Argument(OneOf):
 
     as_none: bool | None = None
     as_tensor: TensorName | None = None
-    as_tensors: list[TensorName] | None = None
+    as_tensors: Items[TensorName] | None = None
     as_int: Integer | None = None
-    as_ints: list[Integer] | None = None
+    as_ints: Items[Integer] | None = None
     as_float: Real | None = None
-    as_floats: list[Real] | None = None
+    as_floats: Items[Real] | None = None
     as_string: str | None = None
     as_sym_int: _IntName | None = None
-    as_sym_ints: list[_IntName] | None = None
+    as_sym_ints: Items[_IntName] | None = None
     as_scalar_type: DType | None = None
     as_memory_format: Literal[1, 2, 3, 4] | None = None
     as_layout: Layout | None = None
     as_device: Device | None = None
     as_bool: bool | None = None
-    as_bools: list[bool] | None = None
+    as_bools: Items[bool] | None = None
     as_sym_bool: _BoolName | None = None
-    as_sym_bools: list[_BoolName] | None = None
-    as_optional_tensors: list[_OptionalTensor] | None = None
+    as_sym_bools: Items[_BoolName] | None = None
+    as_optional_tensors: Items[_OptionalTensor] | None = None
     as_optional_tensor: _OptionalTensor | None = None
     as_sym_float: _FloatName | None = None
-    as_sym_floats: list[_FloatName] | None = None
+    as_sym_floats: Items[_FloatName] | None = None
 
 
 class _NamedArgument(Schema):
@@ -94,8 +94,8 @@ def _only_module_stack(metadata: dict[str, str]) -> dict[str, str]:
 
 class _Node(Schema):
     target: Annotated[str, AfterValidator(check_operator)]
-    inputs: list[_NamedArgument]
-    outputs: list[Argument]
+    inputs: Items[_NamedArgument]
+    outputs: Items[Argument]
     metadata: Annotated[dict[str, str], AfterValidator(_only_module_stack)]
     is_hop_single_tensor_return: bool | None = None
     name: Identifier | None = None
@@ -108,9 +108,9 @@ def _no_objects(values: dict[str, object]) -> dict[str, object]:
 
 
 class Graph(Schema):
-    inputs: list[Value]
-    outputs: list[Value]
-    nodes: Annotated[list[_Node], Field(max_length=MAX_NODES)]
+    inputs: Items[Value]
+    outputs: Items[Value]
+    nodes: Annotated[Items[_Node], Field(max_length=MAX_NODES)]
     tensor_values: dict[Identifier, TensorMeta]
     sym_int_values: dict[Identifier, SymInt]
     sym_bool_values: dict[Identifier, SymBool]

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch.export import ExportedProgram
 
+from worker.archive.arguments import check_arguments
 from worker.archive.errors import ArchiveError, shown
 
 _WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
@@ -17,13 +18,15 @@ def load(path: Path) -> ExportedProgram:
     """The program of an archive that `clean` wrote; never hand it anything else. Raises ArchiveError."""
     with path.open("rb") as file, _weights_only():
         try:
-            return torch.export.load(file)
+            exported = torch.export.load(file)
         except MemoryError:
             raise
         except Exception as error:
             raise ArchiveError(
                 "not_loadable", f"torch {torch.__version__} cannot build the program: {shown(str(error))}"
             ) from error
+    check_arguments(exported.graph)
+    return exported
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from worker.archive.errors import ArchiveError, shown
-from worker.archive.names import Path, Schema
+from worker.archive.names import Items, Path, Schema
 from worker.archive.tensors import ITEM_SIZES, Device, DType, Layout
 
 
@@ -23,10 +23,10 @@ class _Extent(Schema):
 
 class _Tensor(Schema):
     dtype: DType
-    sizes: Annotated[list[_Extent], Field(max_length=64)]
+    sizes: Annotated[Items[_Extent], Field(max_length=64)]
     requires_grad: bool
     device: Device
-    strides: Annotated[list[_Extent], Field(max_length=64)]
+    strides: Annotated[Items[_Extent], Field(max_length=64)]
     storage_offset: _Extent
     layout: Layout
 
@@ -70,7 +70,13 @@ def _check_extent(name: str, tensor: _Tensor, size: int) -> None:
     elements = prod(shape)
     steps = sum((extent - 1) * stride for extent, stride in zip(shape, strides, strict=False))
     reach = tensor.storage_offset.as_int + steps + 1 if elements else 0
-    if len(shape) != len(strides) or size % item or max(reach, elements) * item > size:
+    # torch multiplies the axes of an empty tensor too, in 64 bits
+    if (
+        len(shape) != len(strides)
+        or prod(max(extent, 1) for extent in shape) * item >> 62
+        or size % item
+        or max(reach, elements) * item > size
+    ):
         raise ArchiveError(
             "weights_refused",
             f"{shown(name)} of shape {shown(shape)} needs {max(reach, elements) * item} bytes "

@@ -12,11 +12,13 @@ from worker.archive.containers import check_inputs, check_outputs
 from worker.archive.errors import ArchiveError, Code, shown
 from worker.archive.expressions import check_symbol
 from worker.archive.graph import Graph, TensorName, Value
-from worker.archive.names import Identifier, Path, Schema
+from worker.archive.names import Identifier, Items, Path, Schema
 from worker.archive.payloads import Payloads
 from worker.archive.tensors import Integer, OneOf
 
 SCHEMA_MAJOR = 8
+
+_MAX_ERRORS = 1000
 
 
 class _UserValue(Schema):
@@ -69,16 +71,16 @@ class _Output(OneOf):
 
 
 class _Signature(Schema):
-    input_specs: list[_Input]
-    output_specs: list[_Output]
+    input_specs: Items[_Input]
+    output_specs: Items[_Output]
 
 
 class _CallSignature(Schema):
-    inputs: list[Value]
-    outputs: list[Value]
+    inputs: Items[Value]
+    outputs: Items[Value]
     in_spec: Annotated[str, AfterValidator(check_inputs)]
     out_spec: Annotated[str, AfterValidator(check_outputs)]
-    forward_arg_names: list[Identifier] | None = None
+    forward_arg_names: Items[Identifier] | None = None
 
 
 class _ModuleCall(Schema):
@@ -96,7 +98,7 @@ def _only_root(calls: list[_ModuleCall]) -> list[_ModuleCall]:
 class _GraphModule(Schema):
     graph: Graph
     signature: _Signature
-    module_call_graph: Annotated[list[_ModuleCall], AfterValidator(_only_root)]
+    module_call_graph: Annotated[Items[_ModuleCall], AfterValidator(_only_root)]
     metadata: dict[str, str] = Field(default={}, exclude=True)
     treespec_namedtuple_fields: dict[str, object] = Field(default={}, exclude=True)
 
@@ -128,9 +130,9 @@ class Program(Schema):
     graph_module: _GraphModule
     opset_version: _Opsets
     range_constraints: dict[Annotated[str, AfterValidator(check_symbol)], _Range]
-    verifiers: list[Literal["TRAINING", "ATEN"]] = Field(default=[])
+    verifiers: Items[Literal["TRAINING", "ATEN"]] = Field(default=[])
     torch_version: str = Field(default="", exclude=True)
-    guards_code: list[str] = Field(default=[], exclude=True)
+    guards_code: Items[str] = Field(default=[], exclude=True)
 
 
 def read_program(text: bytes) -> Program:
@@ -150,6 +152,9 @@ def read_payloads(name: str, text: bytes) -> Payloads:
 
 
 def _refusal(name: str, error: ValidationError) -> ArchiveError:
+    if error.error_count() > _MAX_ERRORS:
+        # To have one of them told, all are written out.
+        return ArchiveError("program_refused", f"{name}: {error.error_count()} values are not such as torch.export writes")
     first = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     code: Code = "archive_too_large" if first["type"] == "too_long" else "program_refused"

@@ -15,6 +15,8 @@ CHUNK = 1 << 20
 MAX_ENTRIES = 20_000
 MAX_DIRECTORY = 4 << 20
 MAX_TEXT = 32 << 20
+# Brackets and commas: a program of the most nodes has three million, and each bracket can cost the parser 300 bytes.
+MAX_VALUES = 4_000_000
 
 # What zipfile raises for bytes that are no zip, besides its own error.
 _ZIP_ERRORS = (
@@ -60,7 +62,11 @@ class Archive:
         """The whole of an entry that describes something."""
         if self.size(name) > MAX_TEXT:
             raise ArchiveError("archive_too_large", f"entry {shown(name)} has {self.size(name)} bytes; at most {MAX_TEXT} are read")
-        return b"".join(self.chunks(name))
+        text = b"".join(self.chunks(name))
+        values = sum(text.count(sign) for sign in b"[{,")
+        if values > MAX_VALUES:
+            raise ArchiveError("archive_too_large", f"entry {shown(name)} lists {values} values; at most {MAX_VALUES} are read")
+        return text
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from worker.archive.expressions import check_expression
-from worker.archive.names import Schema
+from worker.archive.names import Items, Schema
 
 # Numbers of torch._export.serde.schema.ScalarType, and bytes per element:
 # uint8, int8, int16, int32, int64, float16, float32, float64, bool, bfloat16.
@@ -65,9 +65,9 @@ class TensorMeta(Schema):
     """A tensor inside the program; its sizes may be symbolic."""
 
     dtype: DType
-    sizes: Annotated[list[SymInt], Field(max_length=64)]
+    sizes: Annotated[Items[SymInt], Field(max_length=64)]
     requires_grad: bool
     device: Device
-    strides: Annotated[list[SymInt], Field(max_length=64)]
+    strides: Annotated[Items[SymInt], Field(max_length=64)]
     storage_offset: SymInt
     layout: Layout
