@@ -6,13 +6,14 @@ TORCH_INDEX ?=
 PYTHON ?=
 TEST_PROCESSES ?= 2
 TEST_ARGUMENTS ?=
+FUZZ_ARGUMENTS ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: install demo test lint bench clean
+.PHONY: install demo test lint bench fuzz clean
 .DEFAULT_GOAL := install
 .DELETE_ON_ERROR:
 
@@ -49,9 +50,14 @@ lint: install
 bench: install
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.calibration
+	$(BIN)/python -m benchmarks.loading
 	$(if $(UNITRANK_MNIST),$(BIN)/python -m benchmarks.paper)
 	$(if $(UNITRANK_MNIST),$(BIN)/python -m benchmarks.attribution)
 
+# FUZZ_ARGUMENTS='--seed 1 --count 1000' for others, or fewer.
+fuzz: install
+	$(BIN)/python -m benchmarks.fuzz $(FUZZ_ARGUMENTS)
+
 clean:
-	rm -rf .venv build dist *.egg-info demo-result .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info demo-result fuzz-findings .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -70,7 +70,7 @@ class Web:
         web = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802  # the base class wants it so
+            def do_GET(self) -> None:  # the base class wants it so
                 web.asked.append(self.path)
                 path = self.path.partition("?")[0]
                 if path in web.moved:

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from tests.worker.architectures import convolutional, sequences
 from worker.archive import clean, load
@@ -78,17 +79,21 @@ def architecture(name: str) -> Architecture:
         return Architecture(module, inputs())
 
 
-@cache
-def loaded(name: str) -> Program:
-    """Exported as its users would, saved, vetted, cleaned and loaded as the worker does."""
+def export(name: str) -> ExportedProgram:
+    """Exported as its users would."""
     made = architecture(name)
     batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings():
         # torch's own, at its own LSTM and GRU
         warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights", UserWarning)
-        exported = torch.export.export(made.module, (), made.inputs, dynamic_shapes={name: {0: batch} for name in made.inputs})
+        return torch.export.export(made.module, (), made.inputs, dynamic_shapes={name: {0: batch} for name in made.inputs})
+
+
+@cache
+def loaded(name: str) -> Program:
+    """Exported, saved, vetted, cleaned and loaded as the worker does."""
     with TemporaryDirectory() as folder:
         source, target = Path(folder, "model.pt2"), Path(folder, "clean.pt2")
-        torch.export.save(exported, source)
+        torch.export.save(export(name), source)
         clean(source, target)
         return Program.from_exported(load(target))

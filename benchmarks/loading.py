@@ -1,0 +1,75 @@
+"""What the vetting of an archive costs: reading, writing anew and loading it, against `torch.export.load` of the upload itself.
+
+`python -m benchmarks.loading` takes the architectures of the tests. The last line is no ordinary network: much weight and hardly a
+graph, so that it shows what a byte costs, which is copied, checked and hashed; the goal is not meant for it.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import nn
+
+from tests.worker.architectures import zoo
+from worker.archive import clean, load
+
+GOAL = 3.0
+WIDTH, DEPTH = 2048, 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3, help="loads of each kind, after one that is not counted")
+    repeats = parser.parse_args().repeats
+    print(f"median milliseconds of {repeats} loads; the ratio is (clean + load) / raw, goal: at most {GOAL:g}")
+    print(f"{'':12}{'archive':>10}{'raw':>9}{'clean':>9}{'load':>9}{'ratio':>8}")
+    slow = [name for name in zoo.MAKERS if _shown(name, zoo.export(name), repeats) > GOAL]
+    _shown("heavy", _heavy(), repeats)
+    if slow:
+        raise SystemExit(f"more than {GOAL:g} times a raw load: {', '.join(slow)}")
+
+
+def _heavy() -> torch.export.ExportedProgram:
+    network = nn.Sequential(*(nn.Linear(WIDTH, WIDTH) for _ in range(DEPTH)))
+    return torch.export.export(network, (torch.zeros(2, WIDTH),), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+
+
+def _shown(name: str, program: torch.export.ExportedProgram, repeats: int) -> float:
+    """The ratio, which is printed."""
+    with TemporaryDirectory(prefix="unitrank-loading-") as folder:
+        upload = Path(folder, "model.pt2")
+        torch.export.save(program, upload)
+        raw, cleaning, loading = measure(upload, Path(folder, "clean.pt2"), repeats)
+        size = upload.stat().st_size
+    ratio = (cleaning + loading) / raw
+    times = "".join(f"{seconds * 1000:9.1f}" for seconds in (raw, cleaning, loading))
+    print(f"{name:12}{size / 1024:8.0f} K{times}{ratio:8.2f}", flush=True)
+    return ratio
+
+
+def measure(upload: Path, target: Path, repeats: int) -> list[float]:
+    """The median seconds of a raw load, of cleaning and of loading what was cleaned.
+
+    They take turns, so that a busy machine slows all alike.
+    """
+    steps: list[Callable[[], object]] = [
+        lambda: torch.export.load(upload),
+        lambda: clean(upload, target),
+        lambda: load(target),
+    ]
+    seconds = [[_seconds(step) for step in steps] for _ in range(repeats + 1)]
+    return [statistics.median(times) for times in zip(*seconds[1:], strict=True)]
+
+
+def _seconds(step: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    step()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()
