@@ -17,6 +17,7 @@ COPY api_schemas ./api_schemas
 COPY store ./store
 COPY service ./service
 COPY worker ./worker
+COPY plots ./plots
 COPY unitrank ./unitrank
 RUN /opt/unitrank/bin/pip install --constraint constraints.txt --no-build-isolation '.[service,s3]'
 # Its owner becomes the owner of the volume that is mounted there.
@@ -31,6 +32,7 @@ COPY api_schemas ./api_schemas
 COPY store ./store
 COPY service ./service
 COPY worker ./worker
+COPY plots ./plots
 COPY unitrank ./unitrank
 RUN /opt/unitrank/bin/pip install --constraint constraints.txt --no-build-isolation '.[worker,s3]'
 RUN mkdir -p /opt/state

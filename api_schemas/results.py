@@ -177,6 +177,11 @@ class Cost(Schema):
     backward_rows: int
     device: str
     peak_bytes: int
+    reused: list[str] = Field(
+        [],
+        description="What an earlier job had left and was not computed again: rankings by their ids, or `<id>/scores` or "
+        "`<id>/ablation` alone; `controls`, the random orders; `clusters`.",
+    )
 
 
 class Provenance(Schema):

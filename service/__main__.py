@@ -8,9 +8,10 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from service import logs
 from service.app import create_app
 from service.guard import Exposed, check_exposure, is_loopback
+from service.patience import protocol
+from store import logs, tracing
 from store.connection import connect
 from store.embedded import socket_url
 from store.keys import Keys
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until a signal comes; 2 where the settings do not allow it."""
     settings = _settings(arguments)
     logs.configure(settings.log_format)
+    tracing.configure("service")
     log = structlog.get_logger()
     try:
         _check_exposure(settings)
@@ -46,6 +48,7 @@ class _Server(uvicorn.Server):
                 app,
                 host=settings.host,
                 port=settings.port,
+                http=protocol(settings),
                 log_config=None,
                 access_log=False,
                 server_header=False,

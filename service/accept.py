@@ -21,12 +21,14 @@ from service.backend import ENGINE, Backend
 from service.errors import Refused
 from service.reuse import Once, equal_before, note, sent_before
 from service.values import distinct
+from store import tracing
 from store.arrivals import dataset_key, look_again, model_key
 from store.claims import Claim
 from store.datasets import DatasetRecord
 from store.digests import digest_of
 from store.errors import NotFound, Taken
 from store.jobs import new_id
+from store.keys import ANYONE, Key
 from store.models import ModelRecord
 from store.queue import enqueue_job
 from store.record import JobRecord
@@ -67,52 +69,67 @@ def draft(backend: Backend, request: JobRequest, body_bytes: int) -> Draft:
     return _drafted(backend, request, model, dataset, dataset.digest, facts)
 
 
-def accept(backend: Backend, draft: Draft, request_id: str, once: Once | None = None, fresh: bool = False) -> JobRecord:
+@dataclass(frozen=True)
+class Asked:
+    """What comes with a request beside its body. `fresh`: nothing that was computed before will do."""
+
+    request_id: str
+    key: Key = ANYONE
+    once: Once | None = None
+    fresh: bool = False
+
+
+def accept(backend: Backend, draft: Draft, asked: Asked) -> JobRecord:
     """The job, in the queue or waiting for its model; or the earlier one that came under the same key, or equals it.
 
     Raises Refused where the queue is full or a key came with another body, Full where the store is.
     """
     while True:
         try:
-            return _accepted(backend, draft, request_id, once, fresh)
+            return _accepted(backend, draft, asked)
         except Taken:
             # Another request under the key, or an equal one, came between the look and the claim: there is more to see.
             continue
 
 
-def _accepted(backend: Backend, draft: Draft, request_id: str, once: Once | None, fresh: bool) -> JobRecord:
+def _accepted(backend: Backend, draft: Draft, asked: Asked) -> JobRecord:
     id = new_id()
-    sent = sent_before(backend, once, id) if once else None
+    sent = sent_before(backend, asked.once, id) if asked.once else None
     if sent is not None and sent.record is not None:
+        backend.measures.reused("idempotency_key")
         return sent.record
-    fingerprint = _fingerprint(draft)
-    equal = equal_before(backend, fingerprint, draft.request, id, fresh)
+    fingerprint = _fingerprint(draft, asked.key.tenant)
+    equal = equal_before(backend, fingerprint, draft.request, id, asked.fresh)
     if equal.record is not None:
-        if once is not None:
-            note(backend, sent_before(backend, once, equal.record.id).claim)
+        if asked.once is not None:
+            note(backend, sent_before(backend, asked.once, equal.record.id).claim)
+        backend.measures.reused("equal")
         return equal.record
-    return _created(backend, draft, id, fingerprint, request_id, [equal.claim, *([sent.claim] if sent else [])])
+    return _created(backend, draft, id, asked, fingerprint, [equal.claim, *([sent.claim] if sent else [])])
 
 
-def _created(backend: Backend, draft: Draft, id: str, fingerprint: str, request_id: str, claims: Sequence[Claim]) -> JobRecord:
-    _check_room(backend, draft.estimate.result_bytes)
+def _created(backend: Backend, draft: Draft, id: str, asked: Asked, fingerprint: str, claims: Sequence[Claim]) -> JobRecord:
+    _check_room(backend, draft.estimate.result_bytes, asked.key)
     dataset = draft.dataset or _stored_inline(backend, draft.request, id)
     waiting_for = _unready(draft)
     try:
         record = backend.jobs.create(
             draft.request.model_dump(mode="json"),
-            _resolved(draft, dataset) | {"fingerprint": fingerprint, "request_id": request_id},
+            _resolved(draft, dataset)
+            | {"fingerprint": fingerprint, "request_id": asked.request_id, "fresh": asked.fresh}
+            | tracing.carried(),
             id=id,
             needs=[draft.model.digest, dataset.digest],
             waiting_for=waiting_for,
             claims=claims,
+            owner=asked.key.id,
         )
     except Taken:
         if draft.dataset is None:
             backend.datasets.release(dataset.digest, id)
         raise
     if not waiting_for:
-        enqueue_job(backend.connection, record, front=draft.request.priority == "high")
+        enqueue_job(backend.connection, record)
         return record
     look_again(backend.connection, backend.jobs, backend.models, backend.datasets, waiting_for)
     return backend.jobs.get(record.id)
@@ -214,16 +231,19 @@ def _resolved(draft: Draft, dataset: DatasetRecord) -> dict[str, Any]:
     }
 
 
-def _fingerprint(draft: Draft) -> str:
-    """Equal for jobs whose results are equal: the same contents, options, seed and engine."""
+def _fingerprint(draft: Draft, tenant: str) -> str:
+    """Equal for jobs of a tenant whose results are equal: the same contents, options, seed and engine."""
     options = draft.request.model_dump(mode="json", exclude=_NO_MATTER)
-    text = json.dumps([ENGINE, draft.model.digest, draft.dataset_digest, options], sort_keys=True, separators=(",", ":"))
+    text = json.dumps([tenant, ENGINE, draft.model.digest, draft.dataset_digest, options], sort_keys=True, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def _check_room(backend: Backend, result_bytes: int) -> None:
+def _check_room(backend: Backend, result_bytes: int, key: Key) -> None:
     settings = backend.settings
-    waiting = backend.jobs.count("queued")
+    waiting, own = backend.jobs.count("queued"), backend.jobs.unfinished(key.id)
+    most = settings.key_queue_limit if key.limit is None else key.limit
+    if own >= most:
+        raise Refused("queue_full", f"{own} jobs of this key have not ended; at most {most} may", {"Retry-After": "30"})
     if waiting >= settings.queue_limit:
         raise Refused("queue_full", f"{waiting} jobs wait already; at most {settings.queue_limit} may", {"Retry-After": "30"})
     backend.results.require_room(result_bytes if result_bytes <= settings.redis_result_bytes else 0)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from service import openapi, problems
 from service.backend import ENGINE, Backend
@@ -15,6 +16,15 @@ from store.reaper import Reaper
 from store.settings import Settings
 
 DESCRIPTION = "Which units of a network matter for this group of inputs, and is that answer any good?"
+
+# A span for each request, where `store.tracing` has begun to trace; what its bodies and errors say goes nowhere.
+TELEMETRY: TelemetryConfig = {
+    "auto_configure": False,
+    "logs": False,
+    "metrics": False,
+    "operation_spans": False,
+    "exclude": lambda scope: scope["path"] in ("/healthz", "/readyz", "/metrics"),
+}
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -28,6 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         lifespan=_lifespan,
         separate_input_output_schemas=False,
+        telemetry=TELEMETRY,
     )
     app.state.settings = settings
     app.state.closing = False
@@ -37,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     problems.install(app)
     openapi.install(app)
-    app.add_middleware(Surroundings, hosts=allowed_hosts(settings))
+    app.add_middleware(Surroundings, measures=app.state.backend.measures, hosts=allowed_hosts(settings))
     return app
 
 

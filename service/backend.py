@@ -1,6 +1,6 @@
 """All that the service asks of the store, made once and handed down."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
 import redis
@@ -8,13 +8,14 @@ import redis.asyncio
 from fastapi import Request
 
 from service.imports import Importer
+from service.measures import Measures
 from service.values import Values
 from store.blobs import Blobs
-from store.connection import connect, connect_async
+from store.connection import connect, connect_async, connect_briefly
 from store.datasets import Datasets
 from store.embedded import socket_url
 from store.jobs import Jobs
-from store.keys import Keys
+from store.keys import ANYONE, Key, Keys
 from store.models import Models
 from store.rates import Rates
 from store.results import Results
@@ -26,6 +27,8 @@ ENGINE = version("unitrank")
 """What inspections and results depend on, besides their inputs."""
 
 MOST_WAITING = 5000
+# Who watches asks often, and would rather hear that the store is away than wait for it.
+LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ class Backend:
     values: Values
     sources: Sources
     importer: Importer
+    measures: Measures
+    views: dict[str, "Backend"] = field(default_factory=dict)
+    """By tenant: there are as many as the operator has made keys for."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Backend":
@@ -59,6 +65,7 @@ class Backend:
         sources = Sources(settings.sources)
         models, datasets = Models(connection, blobs), Datasets(connection, blobs)
         jobs = Jobs(connection, settings.result_ttl, settings.failure_ttl)
+        measures = Measures(connect_briefly(url, LOOK_SECONDS))
         return cls(
             settings=settings,
             connection=connection,
@@ -73,16 +80,37 @@ class Backend:
             rates=Rates(connection),
             values=Values(blobs),
             sources=sources,
-            importer=Importer(connection, settings, sources, blobs, models, datasets, jobs),
+            importer=Importer(connection, settings, sources, blobs, models, datasets, jobs, measures),
+            measures=measures,
         )
 
     async def close(self) -> None:
         """Give the connections back."""
         await self.follower.aclose()
         self.connection.close()
+        self.measures.close()
+
+    def of_tenant(self, tenant: str) -> "Backend":
+        """The same with the names and jobs of one tenant alone."""
+        if tenant not in self.views:
+            settings, connection = self.settings, self.connection
+            self.views[tenant] = replace(
+                self,
+                models=Models(connection, self.blobs, tenant),
+                datasets=Datasets(connection, self.blobs, tenant),
+                jobs=Jobs(connection, settings.result_ttl, settings.failure_ttl, tenant=tenant),
+            )
+        return self.views[tenant]
 
 
 def backend_of(request: Request) -> Backend:
-    """The backend of the application that answers."""
+    """The backend of the application that answers, with what the request's key may see."""
     found: Backend = request.app.state.backend
+    key = key_of(request)
+    return found.of_tenant(key.tenant)
+
+
+def key_of(request: Request) -> Key:
+    """Whose request it is."""
+    found: Key = getattr(request.state, "key", ANYONE)
     return found

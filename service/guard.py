@@ -7,6 +7,7 @@ from starlette.concurrency import run_in_threadpool
 
 from service.backend import Backend, backend_of
 from service.errors import Refused
+from store.keys import ANYONE, Key
 from store.settings import Settings
 
 PUBLIC = "public"
@@ -20,9 +21,9 @@ class Exposed(Exception):
 
 
 async def admit(request: Request, scope: str) -> None:
-    """Raises Refused unless the request's key has the scope; without any stored key everything is open."""
+    """Notes whose request it is. Raises Refused unless its key has the scope; without any stored key everything is open."""
     if scope != PUBLIC:
-        await run_in_threadpool(_admit, backend_of(request), request.headers.get("authorization"), scope)
+        request.state.key = await run_in_threadpool(_admit, backend_of(request), request.headers.get("authorization"), scope)
 
 
 def check_exposure(settings: Settings, keys_stored: bool) -> None:
@@ -52,15 +53,18 @@ def allowed_hosts(settings: Settings) -> frozenset[str] | None:
     return frozenset({"localhost", "127.0.0.1", "[::1]", own})
 
 
-def _admit(backend: Backend, authorization: str | None, scope: str) -> None:
+def _admit(backend: Backend, authorization: str | None, scope: str) -> Key:
     if authorization is None:
         if backend.keys.any():
             raise Refused("unauthorized", "this service needs a key: `Authorization: Bearer <key>`", _CHALLENGE)
-        return
+        return ANYONE
     kind, _, secret = authorization.partition(" ")
     key = backend.keys.verify(secret.strip()) if kind.lower() == "bearer" else None
-    if key is not None and scope not in key.scopes and "admin" not in key.scopes:
+    if key is None:
+        if backend.keys.any():
+            raise Refused("unauthorized", "the key is wrong or was revoked", _CHALLENGE)
+        return ANYONE
+    if not key.may(scope):
         challenge = {"WWW-Authenticate": f'{_CHALLENGE["WWW-Authenticate"]}, error="insufficient_scope", scope="{scope}"'}
         raise Refused("forbidden", f"the key {key.name!r} lacks the scope {scope!r}", challenge)
-    if key is None and backend.keys.any():
-        raise Refused("unauthorized", "the key is wrong or was revoked", _CHALLENGE)
+    return key

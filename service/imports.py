@@ -19,6 +19,7 @@ from api_schemas.problems import JobProblem
 from service.architectures import check_weights
 from service.catalogue import read_header
 from service.errors import RefusedBody
+from service.measures import Measures
 from store import names
 from store.arrivals import dataset_arrived, dataset_rejected, model_arrived, model_rejected
 from store.blobs import Blobs, Writer
@@ -59,6 +60,7 @@ class Importer:
     models: Models
     datasets: Datasets
     jobs: Jobs
+    measures: Measures
     _news: threading.Condition = field(default_factory=threading.Condition)
 
     def run(self, stop: threading.Event) -> None:
@@ -101,14 +103,18 @@ class Importer:
             bring(key, _Clock(begun + self.settings.import_timeout, stop))
         except NotFound:
             log.info("import not wanted any more")
+            self.measures.imported(kind, "dropped")
         except _Stopped:
             log.info("import left for another start")
+            self.measures.imported(kind, "left")
         except redis.exceptions.RedisError:
             raise
         except Exception as error:
             self._reject(kind, key, _problem(error))
+            self.measures.imported(kind, "rejected")
         else:
             log.info("imported", seconds=round(time.monotonic() - begun, 3))
+            self.measures.imported(kind, "imported")
 
     def _count_attempt(self, key: str) -> None:
         attempts = names.import_attempts(key)

@@ -10,16 +10,19 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Refused
+from service.measures import Measures
 from service.problems import problem_response, refusal
 
+JOB = re.compile(r"/v1/jobs/([0-9a-z]{26})(/|$)")
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
 class Surroundings:
     """The outermost layer: nothing inside it can leave a request without an id, a log line and an answer."""
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None = None) -> None:
+    def __init__(self, app: ASGIApp, measures: Measures, hosts: frozenset[str] | None = None) -> None:
         self.app = app
+        self.measures = measures
         self.hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,12 +38,16 @@ class Surroundings:
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         begun = time.perf_counter()
         status = 0
+        job: dict[str, str] = {}
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, job
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                job = _job(scope, headers)
+                self.measures.answered(scope["method"], _template(scope), status, time.perf_counter() - begun)
             await send(message)
 
         try:
@@ -58,6 +65,7 @@ class Surroundings:
                 path=scope["path"],
                 status=status,
                 milliseconds=round(1000 * (time.perf_counter() - begun), 1),
+                **job,
             )
 
     def _check_host(self, scope: Scope) -> None:
@@ -68,3 +76,14 @@ class Surroundings:
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
         if name.lower() not in self.hosts:
             raise Refused("host_not_allowed", f"host {host[:100]!r} is not served here; allowed: {', '.join(sorted(self.hosts))}")
+
+
+def _template(scope: Scope) -> str | None:
+    """The route with its parameters' names; None where no route was found."""
+    return getattr(scope.get("route"), "path", None)
+
+
+def _job(scope: Scope, headers: Headers) -> dict[str, str]:
+    """The job that the answer is about."""
+    found = JOB.match(headers.get("location", "")) or JOB.match(scope["path"])
+    return {"job": found[1]} if found else {}

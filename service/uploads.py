@@ -39,6 +39,7 @@ async def uploaded(request: Request, backend: Backend, limit: int, kind: str) ->
             await run_in_threadpool(writer.write, chunk)
         if writer.size == 0:
             raise RefusedBody([Invalid(pointer="", detail=f"the body is empty; expected the bytes of a {kind}", code="empty_body")])
+        backend.measures.uploaded(kind, writer.size)
         yield writer
 
 

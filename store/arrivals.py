@@ -1,9 +1,9 @@
 """What waited for a model or a dataset: queued when it is ready, failed when it is rejected."""
 
-import logging
 from collections.abc import Sequence
 
 import redis
+import structlog
 
 from store.datasets import Datasets
 from store.errors import NotFound
@@ -12,7 +12,7 @@ from store.models import Models
 from store.queue import push
 from store.record import Json
 
-log = logging.getLogger("unitrank.store")
+log = structlog.get_logger()
 
 
 def model_key(digest: str) -> str:
@@ -97,7 +97,7 @@ def reject_model(jobs: Jobs, models: Models, digest: str, problem: Json) -> None
     try:
         models.reject(digest, problem)
     except NotFound:
-        log.info("event=model_gone digest=%s", digest)
+        log.info("model gone", digest=digest)
     model_rejected(jobs, digest, problem)
 
 

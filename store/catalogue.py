@@ -20,7 +20,7 @@ from redis.client import Pipeline
 from store import names
 from store.blobs import Blobs
 from store.errors import Conflict, NotFound
-from store.jobs import new_id
+from store.jobs import DEFAULT_TENANT, new_id
 from store.owners import Owners
 from store.record import Json
 from store.references import parse_reference
@@ -32,14 +32,20 @@ Pointer = Literal["newest", "ready"]
 UNREAD = "import:"
 """How the key of a content begins that has no digest yet."""
 REMEMBERED = 3600
+SEPARATOR = "/"
+"""Between a tenant and a name, neither of which has it."""
 
 
 class Catalogue(ABC, Generic[R]):
-    """Records are snapshots; every change is made under the lock of `Owners`."""
+    """Records are snapshots; every change is made under the lock of `Owners`.
+
+    Names are a tenant's own: two tenants' equal names mean different things. Contents are everyone's, and stored once.
+    """
 
     kind: Literal["model", "dataset"]
 
-    def __init__(self, connection: redis.Redis, blobs: Blobs) -> None:
+    def __init__(self, connection: redis.Redis, blobs: Blobs, tenant: str = DEFAULT_TENANT) -> None:
+        self._tenant = tenant
         self._redis = connection
         self._blobs = blobs
         self._owners = Owners(connection, blobs)
@@ -65,10 +71,19 @@ class Catalogue(ABC, Generic[R]):
 
     def list(self, limit: int = 50, after: str | None = None) -> tuple[Sequence[R], str | None]:
         """Each name's newest upload, by name, and the name to go on after where there are more."""
-        start = f"({after}" if after else "-"
-        found = texts(self._redis.zrangebylex(names.all_names(self.kind), start, "+", 0, limit + 1))
-        more = found[limit - 1] if len(found) > limit else None
+        start = f"({self._scoped(after)}" if after else f"[{self._scoped('')}"
+        # What follows the separator follows every name of the tenant.
+        end = f"({self._tenant}{chr(ord(SEPARATOR) + 1)}"
+        found = texts(self._redis.zrangebylex(names.all_names(self.kind), start, end, 0, limit + 1))
+        more = _shown(found[limit - 1]) if len(found) > limit else None
         return [record for name in found[:limit] if (record := self._if_there(name)) is not None], more
+
+    def newest_of_all(self) -> Iterator[R]:
+        """Each name's newest upload, of all tenants."""
+        for name in texts(self._redis.zrange(names.all_names(self.kind), 0, -1)):
+            record = self._if_there(name)
+            if record is not None:
+                yield record
 
     def unread(self) -> Sequence[str]:
         """The keys of all that is to be read from elsewhere, the oldest first."""
@@ -105,7 +120,7 @@ class Catalogue(ABC, Generic[R]):
     def delete(self, reference: str) -> None:
         """Take a name away, from all its contents or from one. Raises NotFound, and Conflict where a live job needs it."""
         with self._owners.changing():
-            name, digest = parse_reference(reference)
+            name, digest = self._parsed(reference)
             uploads = self._uploads(name)
             taken = [digest] if digest else list(uploads)
             if not uploads or not set(taken) <= set(uploads):
@@ -137,14 +152,14 @@ class Catalogue(ABC, Generic[R]):
             found = self._redis.hget(names.pointers(self.kind, name), "newest")
             newest = text(found) if found else ""
             if newest.startswith(UNREAD) and self._known(newest) | {"digest": ""} == content | {"digest": ""}:
-                return self.get(name)
+                return self._found(name, newest)
             content = {**content, "digest": f"{UNREAD}{new_id()}"}
             with self._redis.pipeline() as pipeline:
                 self._keep(pipeline, content)
                 self._name(pipeline, name, content["digest"], time.time())
                 pipeline.sadd(names.imports(), f"{self.kind} {content['digest']}")
                 pipeline.execute()
-            return self.get(name)
+            return self._found(name, content["digest"])
 
     def _take_name(self, pipeline: Pipeline, key: str, digest: str) -> str:
         """Move the name of what was read from its key to its digest; the name. Raises NotFound where it was deleted."""
@@ -163,20 +178,31 @@ class Catalogue(ABC, Generic[R]):
         return name
 
     def _find(self, reference: str, pointers: Sequence[Pointer]) -> R:
-        name, digest = parse_reference(reference)
+        return self._found(*self._parsed(reference), pointers)
+
+    def _found(self, name: str, digest: str | None, pointers: Sequence[Pointer] = ()) -> R:
+        """Of a name with its tenant."""
         if digest is None:
             found = self._redis.hmget(names.pointers(self.kind, name), list(pointers))
             digest = next((text(each) for each in found if each), None)
         at = self._redis.hget(names.uploads(self.kind, name), digest) if digest else None
         if digest is None or at is None:
-            raise NotFound(f"no {self.kind} {reference!r}")
-        return self._record(name, float(at), self._known(digest))
+            raise NotFound(f"no {self.kind} {_shown(name) + (f'@{digest}' if digest else '')!r}")
+        return self._record(_shown(name), float(at), self._known(digest))
 
-    def _if_there(self, reference: str) -> R | None:
+    def _if_there(self, name: str) -> R | None:
         try:
-            return self.get(reference)
+            return self._found(name, None, ("newest",))
         except NotFound:
             return None
+
+    def _parsed(self, reference: str) -> tuple[str, str | None]:
+        """The name with its tenant, and the digest where the reference is exact. Raises NotFound."""
+        name, digest = parse_reference(reference)
+        return self._scoped(name), digest
+
+    def _scoped(self, name: str) -> str:
+        return f"{self._tenant}{SEPARATOR}{name}"
 
     def _known(self, digest: str) -> Json:
         found = self._redis.get(names.content(self.kind, digest))
@@ -209,7 +235,7 @@ class Catalogue(ABC, Generic[R]):
         def change(pipeline: Pipeline) -> None:
             for digest in last:
                 if pipeline.exists(names.pins(digest)):
-                    raise Conflict(f"a job that has not ended needs the {self.kind} {name}@{digest}; cancel it or wait")
+                    raise Conflict(f"a job that has not ended needs the {self.kind} {_shown(name)}@{digest}; cancel it or wait")
             pipeline.multi()
             for digest in taken:
                 pipeline.srem(names.names_of(self.kind, digest), name)
@@ -244,3 +270,8 @@ class Catalogue(ABC, Generic[R]):
             return
         for blob, owner in self._blob_owners(json.loads(stored)):
             self._owners.drop(blob, owner)
+
+
+def _shown(name: str) -> str:
+    """The name without its tenant."""
+    return name.partition(SEPARATOR)[2]

@@ -2,7 +2,7 @@
 -- KEYS: record, events, live ids, ids in the new status
 -- ARGV: id, expected statuses (JSON), expected attempt or '', new status or '' (unchanged), fields to set (JSON),
 --       seconds until the record goes or '' (it stays), prefix of the keys of ids by status, event's kind, event's data,
---       prefix of the keys of pins
+--       prefix of the keys of pins, prefix of the keys of tenants' indices, prefix of the keys of owners' live ids
 -- Returns {1 or 0, status and attempt as they were before}.
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status then return {0, '', ''} end
@@ -14,15 +14,20 @@ if not expected or (ARGV[3] ~= '' and ARGV[3] ~= attempt) then return {0, status
 if ARGV[4] ~= '' and ARGV[4] ~= status then
   -- First of all: a server whose memory is full refuses a script's first write, unless that frees memory, and lets all
   -- others pass. Otherwise no job could end or be cancelled any more, and nothing would ever make room.
+  local of_tenant = ARGV[11] .. ':' .. redis.call('HGET', KEYS[1], 'tenant') .. ':status:'
   redis.call('ZREM', ARGV[7] .. status, ARGV[1])
+  redis.call('ZREM', of_tenant .. status, ARGV[1])
   redis.call('HSET', KEYS[1], 'status', ARGV[4])
   redis.call('ZADD', KEYS[4], 0, ARGV[1])
+  redis.call('ZADD', of_tenant .. ARGV[4], 0, ARGV[1])
+  redis.call('HINCRBY', ARGV[7] .. 'entered', ARGV[4], 1)
 end
 for field, value in pairs(cjson.decode(ARGV[5])) do redis.call('HSET', KEYS[1], field, value) end
 redis.call('HINCRBY', KEYS[1], 'version', 1)
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', 1000, '*', 'kind', ARGV[8], 'data', ARGV[9])
 if ARGV[6] ~= '' then
   redis.call('SREM', KEYS[3], ARGV[1])
+  redis.call('SREM', ARGV[12] .. redis.call('HGET', KEYS[1], 'owner'), ARGV[1])
   for _, digest in ipairs(cjson.decode(redis.call('HGET', KEYS[1], 'needs'))) do
     redis.call('SREM', ARGV[10] .. digest, ARGV[1])
   end

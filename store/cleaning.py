@@ -4,6 +4,7 @@ RQ's own memory of executions that were given up is cleaned too: it has no worke
 """
 
 import time
+from collections.abc import Iterator
 
 import redis
 
@@ -68,14 +69,10 @@ class Cleaning:
             if self._is_over("inspection", inspection_id(model.digest)) and self._lasts("model", model.digest):
                 enqueue_inspection(self._redis, model.digest, self._settings.inspection_timeout)
 
-    def _inspecting(self) -> list[ModelRecord]:
-        found: list[ModelRecord] = []
-        models, after = self._models.list(200)
-        while True:
-            found += [model for model in models if model.status == "inspecting" and not model.digest.startswith(UNREAD)]
-            if after is None:
-                return found
-            models, after = self._models.list(200, after)
+    def _inspecting(self) -> Iterator[ModelRecord]:
+        return (
+            model for model in self._models.newest_of_all() if model.status == "inspecting" and not model.digest.startswith(UNREAD)
+        )
 
     def _is_over(self, kind: Kind, id: str) -> bool:
         state = self._records[kind].state(id)

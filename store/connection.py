@@ -23,6 +23,13 @@ def connect(url: str, patience: float | None = None) -> redis.Redis:
     return redis.Redis.from_url(url, health_check_interval=30, retry=retry)
 
 
+def connect_briefly(url: str, seconds: float) -> redis.Redis:
+    """A client that fails after so many seconds of silence: for whoever only wants to know how it is."""
+    return redis.Redis.from_url(
+        url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(ConstantBackoff(RETRY_SECONDS), 1)
+    )
+
+
 def connect_async(url: str) -> redis.asyncio.Redis:
     """The asyncio twin of `connect`, for reads that block until something happens."""
     return redis.asyncio.Redis.from_url(url, health_check_interval=30, socket_timeout=READ_SECONDS)

@@ -49,17 +49,18 @@ class Datasets(Catalogue[DatasetRecord]):
         content = _content(digest, bytes, fields, examples, format)
         with self._owners.changing():
             self._owners.admit(digest, f"dataset:{digest}")
+            name = self._scoped(name)
             known = self._redis.hexists(names.uploads(self.kind, name), digest)
             with self._redis.pipeline() as pipeline:
                 self._keep(pipeline, content)
                 self._name(pipeline, name, digest, time.time())
                 pipeline.hset(names.pointers(self.kind, name), "ready", digest)
                 pipeline.execute()
-            return self.get(f"{name}@{digest}"), not known
+            return self._found(name, digest), not known
 
     def begin(self, name: str, uri: str) -> DatasetRecord:
         """Put a name on what lies at a URI; whoever reads it tells `arrived` or `reject_unread`."""
-        return self._import(name, _unread(uri))
+        return self._import(self._scoped(name), _unread(uri))
 
     def arrived(
         self, key: str, digest: str, bytes: int, fields: Mapping[str, FieldInfo], examples: int, format: Format
@@ -73,7 +74,7 @@ class Datasets(Catalogue[DatasetRecord]):
                 self._keep(pipeline, content)
                 pipeline.hset(names.pointers(self.kind, name), "ready", digest)
                 pipeline.execute()
-            return self.get(f"{name}@{digest}")
+            return self._found(name, digest)
 
     def inline(self, fields: Mapping[str, object], holder: str) -> DatasetRecord:
         """Store the nested lists of a request, until `release(digest, holder)`. Raises BadTable with a pointer."""

@@ -37,6 +37,7 @@ from store.replies import texts
 RESULT_TTL = 24 * 3600
 FAILURE_TTL = 7 * 24 * 3600
 LOSSES_ALLOWED = 1
+DEFAULT_TENANT = "default"
 
 Written = Literal["written", "cancel", "fenced"]
 # `Jobs.list` takes the name of the built-in inside the class.
@@ -60,8 +61,11 @@ class Jobs:
         result_ttl: int = RESULT_TTL,
         failure_ttl: int = FAILURE_TTL,
         kind: Kind = "job",
+        tenant: str | None = None,
     ) -> None:
+        """`tenant`: whose records there are; None: everyone's, for those that work on them."""
         self.kind = kind
+        self.tenant = tenant
         self.result_ttl = result_ttl
         self.failure_ttl = failure_ttl
         self._redis = connection
@@ -77,13 +81,15 @@ class Jobs:
         needs: Sequence[str] = (),
         waiting_for: Sequence[str] = (),
         claims: Sequence[Claim] = (),
+        owner: str = "",
     ) -> JobRecord:
-        """A queued record. `needs`: digests that `pinned` holds until the job has ended; `waiting_for`: what must
-        become ready first (see `release`; look once more whether it has become ready meanwhile).
+        """A queued record, of the key `owner`. `needs`: digests that `pinned` holds until the job has ended.
+        `waiting_for`: what must become ready first (see `release`; look once more whether it has become ready meanwhile).
 
         Raises Taken, and nothing is made, where one of the claims cannot be had.
         """
-        record = _new_record(id or new_id(), request, resolved or {}, needs, waiting_for)
+        whose = owner, self.tenant or DEFAULT_TENANT
+        record = _new_record(id or new_id(), request, resolved or {}, needs, waiting_for, whose)
 
         def add(pipeline: Pipeline) -> None:
             take(claims, pipeline)
@@ -96,7 +102,7 @@ class Jobs:
     def get(self, id: str) -> JobRecord:
         """Raises NotFound."""
         found = self.get_many([id])
-        if not found:
+        if not found or self.tenant not in (None, found[0].tenant):
             raise NotFound(f"no {self.kind} {id!r}")
         return found[0]
 
@@ -189,8 +195,8 @@ class Jobs:
     def list(
         self, limit: int = 50, after: str | None = None, status: Status | None = None, model: str | None = None
     ) -> tuple[Records, str | None]:
-        """Newest first, and the id to go on after where there are more."""
-        return self._listing.page(limit, after, status, model)
+        """The tenant's, newest first, and the id to go on after where there are more."""
+        return self._listing.page(self.tenant or DEFAULT_TENANT, limit, after, status, model)
 
     def live(self) -> dict[str, State]:
         """A glance at all that has not ended, by id, the oldest first."""
@@ -199,6 +205,10 @@ class Jobs:
     def count(self, status: Status) -> int:
         """How many are in that status; ended ones that expired may be counted until they are listed."""
         return self._listing.count(status)
+
+    def unfinished(self, owner: str) -> int:
+        """How many of an owner's have not ended."""
+        return int(self._redis.scard(names.records_of_owner(self.kind, owner)))
 
     def pinned(self, digest: str) -> bool:
         """Whether something that has not ended needs that content."""
@@ -261,7 +271,10 @@ def new_id() -> str:
     return "".join("0123456789abcdefghjkmnpqrstvwxyz"[number >> shift & 31] for shift in range(125, -1, -5))
 
 
-def _new_record(id: str, request: Json, resolved: Json, needs: Sequence[str], waiting_for: Sequence[str]) -> JobRecord:
+def _new_record(
+    id: str, request: Json, resolved: Json, needs: Sequence[str], waiting_for: Sequence[str], whose: tuple[str, str]
+) -> JobRecord:
+    owner, tenant = whose
     return JobRecord(
         id=id,
         status="queued",
@@ -281,4 +294,6 @@ def _new_record(id: str, request: Json, resolved: Json, needs: Sequence[str], wa
         losses=0,
         needs=list(needs),
         waiting_for=list(waiting_for),
+        owner=owner,
+        tenant=tenant,
     )

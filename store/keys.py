@@ -1,9 +1,10 @@
-"""API keys: a secret that is shown once and stored as a hash, with scopes and a tenant."""
+"""API keys: a secret that is shown once and stored as a hash, with scopes, a tenant, a limit, and a secret for webhooks."""
 
 import base64
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import time
 from collections.abc import Collection, Mapping
@@ -14,22 +15,36 @@ import redis
 
 from store import names
 from store.errors import NotFound
-from store.replies import text_fields, texts
+from store.jobs import DEFAULT_TENANT
+from store.replies import text, text_fields, texts
 
 Scope = Literal["read", "write", "models", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 _PREFIX = "unitrank"
+_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
 class Key:
-    """What may be known about a key; `id` is part of its secret. Times are unix seconds."""
+    """What may be known about a key; `id` is part of its secret. Times are unix seconds.
+
+    `limit`: so many of its jobs may be unfinished; None: as many as the operator allows each key.
+    """
 
     id: str
     name: str
     scopes: frozenset[str]
     tenant: str
     created_at: float
+    limit: int | None = None
+
+    def may(self, scope: str) -> bool:
+        """Whether it opens what needs that scope."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+ANYONE = Key("", "anyone", frozenset(SCOPES), DEFAULT_TENANT, 0.0)
+"""Who asks where no keys are stored."""
 
 
 class Keys:
@@ -38,11 +53,13 @@ class Keys:
     def __init__(self, connection: redis.Redis) -> None:
         self._redis = connection
 
-    def create(self, name: str, scopes: Collection[str], tenant: str = "default") -> tuple[Key, str]:
-        """A new key and its secret, which cannot be shown again. Raises ValueError for no or unknown scopes."""
+    def create(self, name: str, scopes: Collection[str], tenant: str = DEFAULT_TENANT, limit: int | None = None) -> tuple[Key, str]:
+        """A new key and its secret, which cannot be shown again. Raises ValueError for what no key can be."""
         if not scopes or not set(scopes) <= set(SCOPES):
             raise ValueError(f"the scopes {sorted(scopes)} are not a choice of {list(SCOPES)}")
-        key = Key(secrets.token_hex(6), name, frozenset(scopes), tenant, time.time())
+        if not _TENANT.fullmatch(tenant):
+            raise ValueError(f"the tenant {tenant!r} must have 1 to 64 letters, digits, dots, dashes and underscores")
+        key = Key(secrets.token_hex(6), name, frozenset(scopes), tenant, time.time(), limit)
         secret = f"{_PREFIX}_{key.id}_{_random()}"
         with self._redis.pipeline() as pipeline:
             pipeline.hset(names.key(key.id), mapping=_fields(key, secret))
@@ -68,9 +85,20 @@ class Keys:
         with self._redis.pipeline() as pipeline:
             pipeline.delete(names.key(id))
             pipeline.zrem(names.keys(), id)
-            found, _ = pipeline.execute()
+            pipeline.hdel(names.webhook_secrets(), id)
+            found, *_ = pipeline.execute()
         if not found:
             raise NotFound(f"no key {id!r}")
+
+    def webhook_secret(self, id: str) -> str:
+        """What webhooks of this key's jobs are signed with, made when it is first asked for. Raises NotFound.
+
+        Without an id: of jobs that came without a key.
+        """
+        if id and not self._redis.exists(names.key(id)):
+            raise NotFound(f"no key {id!r}")
+        self._redis.hsetnx(names.webhook_secrets(), id, f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}")
+        return text(self._redis.hget(names.webhook_secrets(), id))
 
     def any(self) -> bool:
         """Whether there is a key at all."""
@@ -92,9 +120,16 @@ def _hash(secret: str) -> str:
 def _fields(key: Key, secret: str) -> dict[Any, Any]:
     # Any: as redis-py declares a hash
     scopes = json.dumps(sorted(key.scopes))
-    return {"name": key.name, "scopes": scopes, "tenant": key.tenant, "created_at": str(key.created_at), "hash": _hash(secret)}
+    return {
+        "name": key.name,
+        "scopes": scopes,
+        "tenant": key.tenant,
+        "created_at": str(key.created_at),
+        "limit": json.dumps(key.limit),
+        "hash": _hash(secret),
+    }
 
 
 def _key(id: str, stored: Mapping[str, str]) -> Key:
     scopes = frozenset(json.loads(stored["scopes"]))
-    return Key(id, stored["name"], scopes, stored["tenant"], float(stored["created_at"]))
+    return Key(id, stored["name"], scopes, stored["tenant"], float(stored["created_at"]), json.loads(stored["limit"]))

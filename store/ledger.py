@@ -63,6 +63,7 @@ class Ledger:
         pipeline.delete(self.key(record.id), names.events(self.kind, record.id))
         pipeline.hset(self.key(record.id), mapping=encode(asdict(record)))
         pipeline.sadd(names.live_records(self.kind), record.id)
+        pipeline.sadd(names.records_of_owner(self.kind, record.owner), record.id)
         for digest in record.needs:
             pipeline.sadd(names.pins(digest), record.id)
         for what in record.waiting_for:
@@ -114,6 +115,8 @@ class Ledger:
                 kind,
                 event,
                 names.pins(""),
+                names.tenants(self.kind),
+                names.records_of_owner(self.kind, ""),
             ],
         )
         made, before, held = cast(list[Any], reply)  # redis-py types no script's reply

@@ -1,6 +1,6 @@
-"""Which records there are, newest first: sorted sets of ids by status and by model. The ids sort by time."""
+"""Which records a tenant has, newest first: sorted sets of ids by status and by model. The ids sort by time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import redis
@@ -23,24 +23,27 @@ class Listing:
         """Put a new record's id where it belongs."""
         for index in self._indices(record):
             pipeline.zadd(index, {record.id: 0})
+        pipeline.sadd(names.tenants(self._kind), record.tenant)
         if model := _model_name(record):
-            pipeline.sadd(names.models_of_records(self._kind), model)
+            pipeline.sadd(names.models_of_records(self._kind, record.tenant), model)
 
     def remove(self, record: JobRecord, pipeline: redis.client.Pipeline) -> None:
         """Take it out."""
         for index in self._indices(record):
             pipeline.zrem(index, record.id)
 
-    def page(self, limit: int, after: str | None, status: Status | None, model: str | None) -> tuple[list[JobRecord], str | None]:
+    def page(
+        self, tenant: str, limit: int, after: str | None, status: Status | None, model: str | None
+    ) -> tuple[list[JobRecord], str | None]:
         """Newest first, and the id to go on after where there are more."""
-        index = self._index_for(status, model)
+        index = self._index_for(tenant, status, model)
         found: list[JobRecord] = []
         while len(found) <= limit:
             ids = texts(self._redis.zrevrangebylex(index, f"({after}" if after else "+", "-", 0, limit + 1))
             if not ids:
                 break
             records = self._ledger.read(ids)
-            self._forget(index, set(ids) - {record.id for record in records})
+            self._forget(tenant, index, set(ids) - {record.id for record in records})
             found += [record for record in records if _matches(record, status, model)]
             after = ids[-1]
         return found[:limit], found[limit - 1].id if len(found) > limit else None
@@ -51,16 +54,23 @@ class Listing:
 
     def forget_expired(self, oldest: int) -> int:
         """Take ids whose record has expired out, among so many of the oldest of each index; how many there were."""
-        by_status = [names.records_by_status(self._kind, status) for status in ENDED]
-        models = texts(self._redis.smembers(names.models_of_records(self._kind)))
-        by_model = [names.records_by_model(self._kind, model) for model in models]
         gone: set[str] = set()
-        for index in (*by_status, *by_model):
+        for index in self._all_indices():
             ids = self._oldest(index, oldest)
             expired = set(ids) - self._ledger.glance(ids).keys()
-            self._forget(index, expired)
+            if expired:
+                self._redis.zrem(index, *expired)
             gone |= expired
         return len(gone)
+
+    def _all_indices(self) -> Iterator[str]:
+        """Every index that may hold what has ended."""
+        yield from (names.records_by_status(self._kind, status) for status in ENDED)
+        for tenant in texts(self._redis.smembers(names.tenants(self._kind))):
+            yield names.all_records(self._kind, tenant)
+            yield from (names.records_by_status(self._kind, status, tenant) for status in ENDED)
+            for model in texts(self._redis.smembers(names.models_of_records(self._kind, tenant))):
+                yield names.records_by_model(self._kind, tenant, model)
 
     def _oldest(self, index: str, count: int) -> Sequence[str]:
         if self._kind == "inspection":
@@ -69,19 +79,23 @@ class Listing:
         return texts(self._redis.zrange(index, 0, count - 1))
 
     def _indices(self, record: JobRecord) -> Sequence[str]:
-        indices = [names.all_records(self._kind), names.records_by_status(self._kind, record.status)]
-        model = _model_name(record)
-        return [*indices, names.records_by_model(self._kind, model)] if model else indices
+        tenant, model = record.tenant, _model_name(record)
+        return [
+            names.all_records(self._kind, tenant),
+            names.records_by_status(self._kind, record.status),
+            names.records_by_status(self._kind, record.status, tenant),
+            *([names.records_by_model(self._kind, tenant, model)] if model else []),
+        ]
 
-    def _index_for(self, status: Status | None, model: str | None) -> str:
+    def _index_for(self, tenant: str, status: Status | None, model: str | None) -> str:
         if status is not None:
-            return names.records_by_status(self._kind, status)
-        return names.records_by_model(self._kind, model) if model is not None else names.all_records(self._kind)
+            return names.records_by_status(self._kind, status, tenant)
+        return names.records_by_model(self._kind, tenant, model) if model is not None else names.all_records(self._kind, tenant)
 
-    def _forget(self, index: str, ids: set[str]) -> None:
+    def _forget(self, tenant: str, index: str, ids: set[str]) -> None:
         if ids:
             self._redis.zrem(index, *ids)
-            self._redis.zrem(names.all_records(self._kind), *ids)
+            self._redis.zrem(names.all_records(self._kind, tenant), *ids)
 
 
 def _model_name(record: JobRecord) -> str | None:

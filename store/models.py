@@ -70,7 +70,7 @@ class Models(Catalogue[ModelRecord]):
     def begin_elsewhere(self, name: str, uri: str, architecture: Json | None, engine: str) -> ModelRecord:
         """Put a name on what lies at a URI; whoever reads it tells `arrived` or `reject_unread`."""
         unread = {"bytes": 0, "status": "inspecting", "engine": engine, "uri": uri, "cleaned": []}
-        return self._import(name, unread | ({"architecture": architecture} if architecture else {}))
+        return self._import(self._scoped(name), unread | ({"architecture": architecture} if architecture else {}))
 
     def arrived(self, key: str, digest: str, bytes: int) -> Begun:
         """What was read under the key lies in the blob store. Raises NotFound where the model was deleted meanwhile."""
@@ -83,6 +83,7 @@ class Models(Catalogue[ModelRecord]):
 
     def _begin(self, name: str, described: Json) -> Begun:
         with self._owners.changing(), self._redis.pipeline() as pipeline:
+            name = self._scoped(name)
             self._name(pipeline, name, described["digest"], time.time())
             return self._begin_named(pipeline, name, described)
 
@@ -97,7 +98,7 @@ class Models(Catalogue[ModelRecord]):
         elif content["status"] == "inspecting":
             pipeline.sadd(names.awaited(self.kind, digest), name)
         pipeline.execute()
-        return Begun(self.get(f"{name}@{digest}"), bool(known), inspect)
+        return Begun(self._found(name, digest), bool(known), inspect)
 
     def ready(self, digest: str, manifest: Json, clean: str) -> ModelRecord:
         """The inspection passed; `clean` lies in the blob store. Raises NotFound where the model was deleted meanwhile."""

@@ -13,9 +13,14 @@ def events(kind: str, id: str) -> str:
     return f"{PREFIX}:{kind}:{id}:events"
 
 
-def all_records(kind: str) -> str:
-    """The sorted set of all ids, all with score 0: the ids' own order is that of their creation."""
-    return f"{PREFIX}:{kind}s:all"
+def all_records(kind: str, tenant: str) -> str:
+    """The sorted set of all ids of a tenant, all with score 0: the ids' own order is that of their creation."""
+    return f"{tenants(kind)}:{tenant}:all"
+
+
+def tenants(kind: str) -> str:
+    """The set of tenants that have an index of ids; also how the keys of their indices begin."""
+    return f"{PREFIX}:{kind}s:tenants"
 
 
 def live_records(kind: str) -> str:
@@ -23,19 +28,59 @@ def live_records(kind: str) -> str:
     return f"{PREFIX}:{kind}s:live"
 
 
-def records_by_status(kind: str, status: str) -> str:
-    """The sorted set of ids in that status."""
-    return f"{PREFIX}:{kind}s:status:{status}"
+def records_by_status(kind: str, status: str, tenant: str | None = None) -> str:
+    """The sorted set of ids in that status, of one tenant or of all."""
+    return f"{PREFIX}:{kind}s:status:{status}" if tenant is None else f"{tenants(kind)}:{tenant}:status:{status}"
 
 
-def records_by_model(kind: str, model: str) -> str:
-    """The sorted set of ids of the jobs on a model, by its name."""
-    return f"{PREFIX}:{kind}s:model:{model}"
+def records_by_model(kind: str, tenant: str, model: str) -> str:
+    """The sorted set of ids of a tenant's jobs on a model, by its name."""
+    return f"{tenants(kind)}:{tenant}:model:{model}"
 
 
-def models_of_records(kind: str) -> str:
-    """The set of names of models that have an index of ids."""
-    return f"{PREFIX}:{kind}s:models"
+def models_of_records(kind: str, tenant: str) -> str:
+    """The set of names of models of a tenant that have an index of ids."""
+    return f"{tenants(kind)}:{tenant}:models"
+
+
+def records_of_owner(kind: str, owner: str) -> str:
+    """The set of ids of an owner's jobs that have not ended."""
+    return f"{PREFIX}:{kind}s:owner:{owner}"
+
+
+def rq_queue(queue: str) -> str:
+    """RQ's own list of ids."""
+    return f"rq:queue:{queue}"
+
+
+def lines(queue: str) -> str:
+    """How the keys of what waits for its turn begin."""
+    return f"{PREFIX}:line:{queue}:"
+
+
+def line(queue: str, owner: str, priority: str) -> str:
+    """The list of ids of an owner that wait with that priority."""
+    return f"{lines(queue)}{owner}:{priority}"
+
+
+def owners_in_line(queue: str) -> str:
+    """The sorted set of owners with something waiting, scored by when they had their last turn."""
+    return f"{PREFIX}:line:{queue}"
+
+
+def arrivals(queue: str) -> str:
+    """How many have come to wait for a turn."""
+    return f"{PREFIX}:line:{queue}:arrivals"
+
+
+def last_turn(queue: str) -> str:
+    """What was moved into RQ's queue last, and where it stood before."""
+    return f"{PREFIX}:line:{queue}:last"
+
+
+def turns(queue: str) -> str:
+    """How many turns there have been."""
+    return f"{PREFIX}:line:{queue}:turns"
 
 
 def pins(digest: str) -> str:
@@ -168,6 +213,26 @@ def chunk_owners(digest: str) -> str:
     return f"{chunked(digest)}:owners"
 
 
+def part(id: str) -> str:
+    """The digest and the first bytes of a part of a result, by its tenant and its fingerprint."""
+    return f"{PREFIX}:part:{id}"
+
+
+def part_piece(id: str, index: int) -> str:
+    """More bytes of a part."""
+    return f"{part(id)}:{index}"
+
+
+def part_ages() -> str:
+    """The sorted set of ids of parts, scored by the unix time of their arrival."""
+    return f"{PREFIX}:parts:ages"
+
+
+def part_sizes() -> str:
+    """The hash id → bytes of every part, and their sum under the empty id."""
+    return f"{PREFIX}:parts:bytes"
+
+
 def result_blobs() -> str:
     """The sorted set of results whose arrays are blobs, scored by the unix time at which they go."""
     return f"{PREFIX}:results:blobs"
@@ -181,3 +246,18 @@ def key(id: str) -> str:
 def keys() -> str:
     """The sorted set of ids of API keys, scored by when they were made."""
     return f"{PREFIX}:keys"
+
+
+def entered(kind: str) -> str:
+    """The hash status → how often a record has come into it."""
+    return records_by_status(kind, "entered")
+
+
+def tallies() -> str:
+    """The hash of what processes other than the service count."""
+    return f"{PREFIX}:tallies"
+
+
+def webhook_secrets() -> str:
+    """The hash key's id → what its webhooks are signed with."""
+    return f"{PREFIX}:webhooks:secrets"

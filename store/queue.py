@@ -11,15 +11,18 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
+from redis.client import Pipeline
 from rq import Queue, get_current_job
 from rq.exceptions import DeserializationError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from store import names
 from store.errors import StoreError
 from store.jobs import Jobs
 from store.record import JobRecord
 from store.replies import texts
+from store.turns import Waiting, before, feed, in_line, leave, line_up
 
 JOBS = "unitrank-jobs"
 INSPECTIONS = "unitrank-inspections"
@@ -75,9 +78,23 @@ class SafeJob(Job):
         return result
 
 
+class FairQueue(Queue):
+    """RQ's queue, whose jobs wait for their turn before they are in it."""
+
+    waiting: Waiting
+
+    def push_job_id(self, job_id: str, pipeline: Pipeline | None = None, at_front: bool = False) -> None:
+        """At the front, for what has had its turn: in RQ's queue at once."""
+        if at_front:
+            super().push_job_id(job_id, pipeline, at_front)
+        else:
+            line_up(self.connection if pipeline is None else pipeline, self.name, self.waiting, job_id)
+
+
 def push(connection: redis.Redis, jobs: Jobs, record: JobRecord, *, front: bool = False) -> None:
-    """Put a queued record in its queue. Pushed twice, it still runs once: the record decides."""
+    """Have a queued record wait for its turn; `front`: it had it. Pushed twice, it still runs once: the record decides."""
     queue = queue_of(connection, jobs.kind)
+    queue.waiting = waiting_of(record)
     job = queue.create_job(
         FUNCTIONS[jobs.kind],
         args=[record.id],
@@ -91,9 +108,9 @@ def push(connection: redis.Redis, jobs: Jobs, record: JobRecord, *, front: bool 
     queue.enqueue_job(job, at_front=front)
 
 
-def enqueue_job(connection: redis.Redis, record: JobRecord, *, front: bool = False) -> None:
-    """Put a queued job in the queue, before all others where `front`."""
-    push(connection, Jobs(connection), record, front=front)
+def enqueue_job(connection: redis.Redis, record: JobRecord) -> None:
+    """Have a queued job wait for its turn."""
+    push(connection, Jobs(connection), record)
 
 
 def enqueue_inspection(connection: redis.Redis, digest: str, timeout: int) -> JobRecord:
@@ -113,31 +130,50 @@ def enqueue_inspection(connection: redis.Redis, digest: str, timeout: int) -> Jo
 def withdraw(connection: redis.Redis, kind: str, record: JobRecord) -> None:
     """Take a record out of its queue, if it is there."""
     id = transport_id(record.id, record.attempt)
-    connection.lrem(queue_of(connection, kind).key, 0, id)
-    connection.delete(SafeJob.key_for(id))
+    with connection.pipeline() as pipeline:
+        pipeline.lrem(names.rq_queue(QUEUES[kind]), 0, id)
+        leave(pipeline, QUEUES[kind], waiting_of(record), id)
+        pipeline.delete(SafeJob.key_for(id))
+        feed(pipeline, QUEUES[kind])
+        pipeline.execute()
 
 
 def depth(connection: redis.Redis, kind: str = "job") -> int:
-    """How many wait in the queue."""
-    return int(connection.llen(queue_of(connection, kind).key))
+    """How many wait."""
+    return len(waiting_ids(connection, kind))
 
 
 def position(connection: redis.Redis, record: JobRecord, kind: str = "job") -> int | None:
-    """How many are before this one: 0 where it is next or runs, None where it has ended or is in no queue."""
+    """How many have their turn before this one: 0 where it is next or runs, None where it has ended or waits for no turn."""
     if record.status in ("running", "cancelling"):
         return 0
-    found = connection.lpos(queue_of(connection, kind).key, transport_id(record.id, record.attempt))
+    queue, id = QUEUES[kind], transport_id(record.id, record.attempt)
+    ahead = before(connection, queue, waiting_of(record), id)
+    if ahead is not None:
+        return ahead + int(connection.llen(names.rq_queue(queue)))
+    found = connection.lpos(names.rq_queue(queue), id)
     return int(found) if isinstance(found, int) else None
 
 
-def queue_of(connection: redis.Redis, kind: str) -> Queue:
+def waiting_of(record: JobRecord) -> Waiting:
+    """Whose turn it has to wait for."""
+    return Waiting(record.owner, str(record.request.get("priority", "normal")))
+
+
+def queue_of(connection: redis.Redis, kind: str) -> FairQueue:
     """RQ's queue of the records of that kind."""
-    return Queue(QUEUES[kind], connection=connection, job_class=SafeJob, serializer=JSONSerializer)
+    return FairQueue(QUEUES[kind], connection=connection, job_class=SafeJob, serializer=JSONSerializer)
+
+
+def refill(connection: redis.Redis, kind: str) -> None:
+    """Something was taken out of the queue: the next one has its turn."""
+    feed(connection, QUEUES[kind])
 
 
 def waiting_ids(connection: redis.Redis, kind: str) -> set[str]:
-    """RQ's ids of all that wait in the queue."""
-    return set(texts(connection.lrange(queue_of(connection, kind).key, 0, -1)))
+    """RQ's ids of all that wait, for their turn or in the queue."""
+    # The lines first: what moves on meanwhile is then met twice and not missed.
+    return {*in_line(connection, QUEUES[kind]), *texts(connection.lrange(names.rq_queue(QUEUES[kind]), 0, -1))}
 
 
 def taken_ids(connection: redis.Redis, kind: str) -> set[str]:

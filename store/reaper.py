@@ -7,12 +7,12 @@
 A suspicion counts when it has lasted: a server that was away for a while comes back with every heartbeat expired.
 """
 
-import logging
 import secrets
 import threading
 from dataclasses import dataclass
 
 import redis
+import structlog
 
 from store import names
 from store.arrivals import reject_model
@@ -20,14 +20,16 @@ from store.blobs import Blobs
 from store.cleaning import Cleaning
 from store.jobs import Jobs
 from store.ledger import State
+from store.logs import bound
 from store.models import Models
-from store.queue import push, queue_of, taken_ids, transport_id, waiting_ids
+from store.queue import QUEUES, push, queue_of, refill, taken_ids, transport_id, waiting_ids
 from store.record import JobRecord
 from store.settings import Settings
 from store.suspicions import Suspicions
+from store.tallies import Tallies
 from store.workers import Workers
 
-log = logging.getLogger("unitrank.reaper")
+log = structlog.get_logger()
 
 SWEEPS_PER_CLEANING = 10
 
@@ -44,6 +46,7 @@ class Reaper:
         self._workers = Workers(connection, settings.heartbeat_grace)
         self._cleaning = Cleaning(connection, settings)
         self._suspicions = Suspicions()
+        self._tallies = Tallies(connection)
         self._token = secrets.token_hex(8)
         self._sweeps = 0
 
@@ -54,12 +57,14 @@ class Reaper:
                 self.sweep()
             except Exception:
                 # Whatever one sweep stumbles over: without the next one, lost jobs would stay lost.
-                log.exception("event=sweep_failed")
+                log.exception("sweep failed")
 
     def sweep(self) -> list[JobRecord]:
         """The records that were put right; none where another process holds the lock."""
         if not self._holds_lock():
             return []
+        for kind in QUEUES:
+            refill(self._redis, kind)
         put_right = [record for jobs in (self._jobs, self._inspections) for record in self._put_right_lost(jobs)]
         self._suspicions.end_round()
         if self._sweeps % SWEEPS_PER_CLEANING == 0:
@@ -95,9 +100,10 @@ class Reaper:
         return grace if state.status == "cancelling" else None
 
     def _put_right(self, jobs: Jobs, record: JobRecord) -> JobRecord:
-        log.warning("event=lost kind=%s job=%s status=%s worker=%s", jobs.kind, record.id, record.status, record.worker)
+        log.warning("lost", status=record.status, worker=record.worker, **bound(jobs.kind, record))
         if record.status != "queued":
             record = jobs.requeue(record.id, record.attempt)
+            self._tallies.lost(jobs.kind)
         if record.status == "queued":
             taken = queue_of(self._redis, jobs.kind).intermediate_queue_key
             self._redis.lrem(taken, 0, transport_id(record.id, record.attempt))

@@ -18,6 +18,7 @@ ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled", "timed_out")
 class JobRecord:
     """A snapshot of the truth; `version` grows with every change. Times are unix seconds.
 
+    `owner` is the key that it came with, empty without keys, and `tenant` whom it belongs to.
     `request_text` is JSON: a dataset may lie in it, and who only hands it on, or looks how far a job is, need not read it.
     """
 
@@ -39,6 +40,8 @@ class JobRecord:
     losses: int
     needs: list[str]
     waiting_for: list[str]
+    owner: str
+    tenant: str
 
     @cached_property
     def request(self) -> Json:
@@ -56,7 +59,7 @@ class JobRecord:
 
 
 # These lie as they are; every other field lies as JSON.
-_PLAIN = ("id", "status", "request_text")
+_PLAIN = ("id", "status", "request_text", "owner", "tenant")
 _STORED_AS = {"request_text": "request"}
 
 

@@ -17,6 +17,7 @@ from store.blobs import Blobs
 from store.chunks import CHUNK, Chunks
 from store.errors import Corrupt, Full, TooLarge
 from store.owners import Owners
+from store.parts import Parts
 from store.record import Json
 from store.replies import texts
 from store.settings import Settings
@@ -50,6 +51,7 @@ class Results:
         self._seconds = settings.result_ttl + GRACE_SECONDS
         self._chunks = Chunks(connection)
         self._owners = Owners(connection, blobs)
+        self._parts = Parts(connection, settings)
 
     def put(self, summary: Json, arrays: Arrays) -> Manifest:
         """Store a result; floats as float32, integers as int64. When it raises, nothing is left.
@@ -71,7 +73,9 @@ class Results:
         """Raises Full where so many bytes more would leave the queue too little memory."""
         memory = self._redis.info("memory")
         used, limit = int(memory["used_memory"]), int(memory["maxmemory"])
-        if limit and used + size > ROOM * limit:
+        over = used + size - int(ROOM * limit)
+        # what was only kept in case it is of use goes first
+        if limit and over > 0 and not self._parts.make_way(over):
             raise Full(f"no room for {size} bytes: {used} of {limit} are used, and {ROOM:.0%} may be")
 
     def summary(self, manifest: Manifest) -> Json:

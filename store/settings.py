@@ -39,6 +39,8 @@ class Settings(BaseSettings):
     insecure: bool = Field(False, description="Listen on a public address without keys.")
     log_format: str = Field("people", pattern="^(people|json)$", description="How logs are written.")
 
+    header_timeout: float = Field(20.0, gt=0, description="How long a client may take for the head of a request.")
+    body_timeout: float = Field(30.0, gt=0, description="A client that sends less than 1 KiB a second for so long is hung up on.")
     max_body_bytes: int = Field(8 * MiB, description="Largest JSON body.")
     max_model_bytes: int = Field(8 * GiB, description="Largest model archive.")
     max_dataset_bytes: int = Field(8 * GiB, description="Largest dataset.")
@@ -52,9 +54,15 @@ class Settings(BaseSettings):
     import_timeout: int = Field(3600, gt=0, description="Longest reading of one model or dataset from elsewhere.")
     redis_result_bytes: int = Field(32 * MiB, description="Arrays of a result above this lie in the blob store.")
     max_result_bytes: int = Field(256 * MiB, description="Largest result; a larger one is refused when the job is posted.")
+    parts_bytes: int = Field(
+        256 * MiB, ge=0, description="Parts of results that later jobs may reuse, in the store's memory; 0: none are kept."
+    )
     result_ttl: int = Field(24 * 3600, description="How long a finished job and its result are kept.")
     failure_ttl: int = Field(7 * 24 * 3600, description="How long a job that did not succeed is kept.")
-    queue_limit: int = Field(10_000, description="Jobs that may wait; beyond it POST answers 429.")
+    queue_limit: int = Field(100_000, description="Jobs that may wait; beyond it POST answers 429.")
+    key_queue_limit: int = Field(
+        10_000, ge=0, description="Jobs of one key that may be unfinished, unless the key has a limit of its own."
+    )
     maxmemory: int = Field(1 * GiB, description="Memory limit of the embedded server.")
 
     warm_models_bytes: int = Field(2 * GiB, description="Models a worker keeps ready between jobs.")

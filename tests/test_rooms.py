@@ -6,13 +6,14 @@ import sys
 import pytest
 
 PYDANTIC = {"pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"}
-OURS = {"api_schemas", "store", "service", "worker", "unitrank"}
+OURS = {"api_schemas", "store", "service", "worker", "unitrank", "plots"}
 
 # What a room must never load, whatever of it is imported.
 FORBIDDEN = {
     "api_schemas": {"store", "service", "worker", "unitrank", "torch", "numpy", "redis", "rq", "fastapi", "httpx"},
     "store": {"service", "worker", "unitrank", "torch", "fastapi", "starlette"},
-    "service": {"worker", "unitrank", "torch", "scipy"},
+    "service": {"worker", "unitrank", "torch", "scipy", "matplotlib"},
+    "plots": {"store", "service", "worker", "unitrank", "torch", "fastapi", "redis"},
     "worker": {"service", "unitrank", "fastapi", "starlette", "transformers", "huggingface_hub"},
 }
 

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 a job or a process failed, 2 the request cannot be met as 
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,7 +59,7 @@ def up(
     from unitrank.up import up as run
 
     settings = _settings(host=host, port=port, state=state, insecure=insecure)
-    raise typer.Exit(run(settings, devices_of(device or [], workers), _say))
+    raise typer.Exit(run(settings, devices_of(device or [], workers), _said(settings.log_format)))
 
 
 @app.command()
@@ -131,6 +132,8 @@ def _folder(folder: Path, path: Path, example: list[str], weights: Path | None, 
 def create_key(
     name: Annotated[str, typer.Argument(help="Whose key it is.")],
     scope: Annotated[list[str], typer.Option(help="read, write, models or admin; may be repeated.")] = ["read", "write", "models"],  # noqa: B006  # typer copies it
+    tenant: Annotated[str, typer.Option(help="Whose models, datasets and jobs it sees.")] = "default",
+    limit: Annotated[int | None, typer.Option(min=1, help="So many of its jobs may be unfinished.")] = None,
     state: State = None,
 ) -> None:
     """Make a key and print its secret, which cannot be shown again."""
@@ -138,7 +141,7 @@ def create_key(
 
     with opened(_settings(state=state)) as store:
         try:
-            key, secret = store.create(name, scope)
+            key, secret = store.create(name, scope, tenant, limit)
         except ValueError as error:
             raise NotPossible(str(error)) from error
     _say(f"key {key.id} for {key.name}, scopes {', '.join(sorted(key.scopes))}; its secret is shown this once:")
@@ -147,12 +150,28 @@ def create_key(
 
 @keys.command("list")
 def list_keys(state: State = None) -> None:
-    """One key a line: id, name, scopes."""
+    """One key a line: id, name, scopes, tenant."""
     from unitrank.keys import opened
 
     with opened(_settings(state=state)) as store:
         for key in store.list():
-            print(key.id, key.name, ",".join(sorted(key.scopes)), sep="\t")
+            print(key.id, key.name, ",".join(sorted(key.scopes)), key.tenant, sep="\t")
+
+
+@keys.command("webhook-secret")
+def webhook_secret(
+    id: Annotated[str, typer.Argument(help="The key's id, as `list` shows it; nothing for jobs that come without a key.")] = "",
+    state: State = None,
+) -> None:
+    """Print what the webhooks of a key's jobs are signed with."""
+    from store.errors import NotFound
+    from unitrank.keys import opened
+
+    with opened(_settings(state=state)) as store:
+        try:
+            print(store.webhook_secret(id))
+        except NotFound as error:
+            raise NotPossible(f"{error}; `unitrank keys list` shows those there are") from error
 
 
 @keys.command("revoke")
@@ -192,6 +211,19 @@ def _settings(**given: Any) -> Any:
     except ValidationError as error:
         wrong = [f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()]
         raise NotPossible("; ".join(["settings are wrong", *wrong])) from error
+
+
+def _said(form: str) -> Callable[[str], None]:
+    """How `up` speaks: to whoever sits before it, or as the processes that it starts write their logs."""
+    if form == "people":
+        return _say
+    import structlog
+
+    from store.logs import configure
+
+    configure(form)
+    log = structlog.get_logger("unitrank.up")
+    return lambda words: log.info(words)
 
 
 def _say(words: str) -> None:

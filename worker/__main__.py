@@ -1,7 +1,6 @@
 """`python -m worker`: one worker on one queue. This process never imports torch; its child does."""
 
 import argparse
-import logging
 import os
 import socket
 import sys
@@ -9,24 +8,27 @@ import time
 from collections.abc import Sequence
 from uuid import uuid4
 
+import structlog
+
 from store.arrivals import reject_model
 from store.blobs import Blobs
 from store.connection import connect
 from store.embedded import socket_url
 from store.jobs import Jobs
+from store.logs import configure
 from store.models import Models
 from store.queue import QUEUES, queue_of
 from store.record import Json
 from store.settings import Settings
+from store.tallies import Tallies
 from store.workers import Worker, Workers
-from worker.logs import configure
 from worker.process.beats import Beats
 from worker.process.endings import Endings
 from worker.process.handle import ChildHandle, NotStarted
 from worker.process.warm import Seconds, WarmWorker
 from worker.process.watch import START_SECONDS
 
-log = logging.getLogger("unitrank.worker")
+log = structlog.get_logger()
 
 KINDS = {"jobs": "job", "inspections": "inspection"}
 # How long the parent waits for a store that is away, before it ends and is started anew.
@@ -43,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         worker.child.start()
         worker.child.await_ready(START_SECONDS)
     except NotStarted as error:
-        log.error("event=not_started worker=%s error=%s", options.name, error)
+        log.error("not started", worker=options.name, error=str(error))
         worker.child.end()
         return 1
-    log.info("event=ready worker=%s queue=%s device=%s", options.name, options.queue, options.device)
+    log.info("ready", worker=options.name, queue=options.queue, device=options.device)
     worker.beats.start()
     worker.work(logging_level="WARNING")
     return 0
@@ -79,6 +81,7 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str) ->
         beats=Beats(Workers(hasty, settings.heartbeat_grace), said, settings.heartbeat, child.memory),
         endings=Endings(connection, lambda digest, problem: reject_model(waiting, models, digest, problem)),
         seconds=Seconds(settings.heartbeat, settings.heartbeat_grace),
+        tallies=Tallies(hasty),
     )
 
 

@@ -1,6 +1,6 @@
 """Which ranking failed: one of several must not take the others with it unsaid, nor the study of them all."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from torch import Tensor
@@ -8,8 +8,10 @@ from torch import Tensor
 from worker.errors import EngineError
 
 
-def all_scores(makers: Mapping[str, Callable[[], Tensor]], keys: Mapping[str, str]) -> dict[str, Tensor]:
-    """What each maker gives; `keys` says which one each ranking stands on.
+def all_scores(
+    makers: Mapping[str, Callable[[], Tensor]], keys: Mapping[str, str], known: Collection[str] = ()
+) -> dict[str, Tensor]:
+    """What each maker gives; `keys` says which one each ranking stands on, `known` which ones need no maker.
 
     Raises the first EngineError, as that of its ranking and with those that have not failed: that is known only when all have
     been tried.
@@ -23,7 +25,7 @@ def all_scores(makers: Mapping[str, Callable[[], Tensor]], keys: Mapping[str, st
             failed[key] = error
     for id, key in keys.items():
         if key in failed:
-            raise failed[key].of(id, [other for other, its in keys.items() if its in scores]) from failed[key]
+            raise failed[key].of(id, [other for other, its in keys.items() if its in scores or its in known]) from failed[key]
     return scores
 
 

@@ -12,9 +12,11 @@ from api_schemas.checks.facts import MOST_CLUSTERS, Value
 from api_schemas.datasets import FieldInfo
 from api_schemas.jobs import JobRequest
 from api_schemas.models import Architecture, Manifest
+from store import tracing
 from store.blobs import Blobs
 from store.errors import NotFound
 from store.models import ModelRecord
+from store.parts import TenantParts
 from store.record import Json
 from store.settings import Settings
 from store.tables import Table, open_table
@@ -27,12 +29,16 @@ Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
 @dataclass(frozen=True)
 class Assignment:
-    """A job as the engine gets it; `resolved` holds the exact contents, `model` the manifest and the cleaned archive."""
+    """A job as the engine gets it.
+
+    `resolved` holds the exact contents, `model` the manifest and the cleaned archive, `parts` what earlier jobs left.
+    """
 
     id: str
     request: JobRequest
     resolved: Json
     model: ModelRecord | None
+    parts: TenantParts | None = None
 
 
 @runtime_checkable
@@ -82,9 +88,11 @@ class TorchEngine:
             request = assignment.request if resolved.get("checked") else self._fitting(assignment.request, model, table)
             if model.clean not in self._models.digests():
                 report({"done": 0, "total": 0, "unit": "rows", "stage": "loading the model", "eta": None})
-            program = self._models.get(model.clean)
+            with tracing.span("load"):
+                program = self._models.get(model.clean)
             self._names[model.clean] = str(resolved["model"].get("name") or model.digest)
-            return self._pipeline.run(request, resolved | {"clean": model.clean}, program, table, report, assignment.id)
+            contents = resolved | {"clean": model.clean}
+            return self._pipeline.run(request, contents, program, table, report, assignment.id, assignment.parts)
 
     def inspect(self, model: ModelRecord) -> tuple[str, Json]:
         # where a sweep finds it: a hostile archive may well end this process

@@ -1,6 +1,6 @@
 """Fidelity: for every example some units are replaced once; how close was the sum of their scores to the change of F?"""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,21 +16,23 @@ from worker.blame import judging
 from worker.errors import EngineError
 from worker.fills import Fills
 from worker.methods import Ends
+from worker.scored import Errors
 from worker.work import Work
 
 LEVEL = 0.95
 
 
 class FidelityWatch(Watch):
-    """Collects predicted and actual drops of the target while the main pass runs."""
+    """Collects predicted and actual drops of the target while the main pass runs; those of `known` are there before it."""
 
-    def __init__(self, work: Work, request: Fidelity, fills: Fills, examples: int, keys: list[str]) -> None:
+    def __init__(
+        self, work: Work, request: Fidelity, fills: Fills, examples: int, keys: list[str], known: Mapping[str, Errors]
+    ) -> None:
         self.work = work
         self.request = request
         self.fills = fills
         self.replaced = max(1, int(request.fraction * work.units.count + 1e-9))
-        self.predicted = {key: np.zeros(examples) for key in keys}
-        self.actual = {key: np.zeros(examples) for key in keys}
+        self.errors = {key: known.get(key) or Errors(np.zeros(examples), np.zeros(examples)) for key in keys}
         self._ties = torch.from_numpy(work.streams.generator("fidelity", "ties").permutation(work.units.count)).to(work.device)
 
     def see(self, rows: np.ndarray, cluster: int | None, start: int, stop: int, ends: Ends, scores: dict[str, Tensor]) -> None:
@@ -42,8 +44,8 @@ class FidelityWatch(Watch):
                     chosen = self._chosen(rows, ends, values)
                     shared = chosen, self._drop(ends, fill, chosen)
                 chosen, drop = shared
-                self.predicted[key][start:stop] = values.double().gather(1, chosen).sum(1).cpu().numpy()
-                self.actual[key][start:stop] = drop
+                self.errors[key].predicted[start:stop] = values.double().gather(1, chosen).sum(1).cpu().numpy()
+                self.errors[key].actual[start:stop] = drop
 
     def _fill(self, rows: np.ndarray, cluster: int | None, ends: Ends) -> Tensor:
         if self.request.fill == "baseline":
@@ -96,18 +98,6 @@ def _first_of_equals(
     above, equal = ordered > last[:, None], ordered == last[:, None]
     room = count - above.sum(1, keepdim=True)
     return ties[(above | (equal & (equal.cumsum(1) <= room))).nonzero()[:, 1]].reshape(len(values), count)
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Predicted and actual drops of one ranking."""
-
-    predicted: np.ndarray
-    actual: np.ndarray
-
-    @property
-    def absolute(self) -> np.ndarray:
-        return np.asarray(np.abs(self.predicted - self.actual))
 
 
 def judge(errors: dict[str, Errors], compare: bool) -> dict[str, FidelityResult]:

@@ -11,22 +11,24 @@ import numpy as np
 from api_schemas.checks import with_spacing
 from api_schemas.jobs import JobRequest
 from api_schemas.methods import MethodBase
+from store import tracing
 from store.tables import Table
 from worker.ablation.study import RankingStudy, Study
 from worker.attribution import MainPass
 from worker.baselines import find_baselines
 from worker.batches import rows_at_once
 from worker.blame import judging
-from worker.clusters import find_clusters
 from worker.device import forget_peak
 from worker.examples import Examples
-from worker.fidelity import Errors, FidelityWatch, judge
+from worker.fidelity import FidelityWatch, judge
 from worker.fills import Fills
 from worker.forward import Forward
 from worker.halves import halve
+from worker.known import BY_MODEL, KnownScores, known_clusters
 from worker.meter import Meter, Report
+from worker.parts import NoParts, Parts, Shelf
 from worker.program import Program
-from worker.scored import Attribution, score_key
+from worker.scored import Attribution, Errors, Known, score_key
 from worker.streams import Streams
 from worker.summary import Outcome, arrays, summarise
 from worker.units import Units
@@ -34,31 +36,49 @@ from worker.work import Cost, Work
 
 
 def run(
-    request: JobRequest, resolved: Mapping[str, Any], program: Program, table: Table, report: Report, job: str = ""
+    request: JobRequest,
+    resolved: Mapping[str, Any],
+    program: Program,
+    table: Table,
+    report: Report,
+    job: str = "",
+    parts: Parts | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The summary (as JSON values) and the arrays of a checked request.
 
     `resolved` holds the exact contents: `model` and `dataset`, each with `name` and `digest`, and `clean`, the digest of
-    the cleaned archive. Raises EngineError for what only running it could show, and whatever `report` raises.
+    the cleaned archive; `parts` is what earlier jobs left. Raises EngineError for what only running it could show, and
+    whatever `report` raises.
     """
     began = monotonic()
     forget_peak(program.device)
-    work = prepare(request, resolved, program, table, report)
+    with tracing.span("prepare"):
+        work = prepare(request, resolved, program, table, report, parts)
     batch = rows_at_once(program)
+    shelf = Shelf.of(parts or NoParts(), work, batch)
+    if isinstance(request.clusters, BY_MODEL) and not work.cost.forward_rows:
+        shelf.reused.append("clusters")
     entries: list[MethodBase] = [with_spacing(entry, request) for entry in request.methods]
     baselines = find_baselines(work, batch)
     fills = Fills(work, baselines, batch)
-    main = MainPass(work, baselines, fills, entries, batch)
-    study = Study(work, request.ablation, fills, batch) if request.ablation else None
+    kept = KnownScores(work, shelf, entries)
+    known = kept.find()
+    main = MainPass(work, baselines, fills, entries, batch, known)
+    study = Study(work, request.ablation, fills, shelf) if request.ablation else None
     main.plan()
     if study:
-        study.plan(len(entries))
+        study.plan(sum(score_key(entry) in main.fresh for entry in entries))
     watch = None
     if request.fidelity:
-        watch = FidelityWatch(work, request.fidelity, fills, len(main.members.rows), list(main.entries))
-    found = main.run(watch)
-    studies, random = _study(study, found, entries) if study else ({}, None)
-    outcome = Outcome(work, entries, found, studies, random, _fidelity(watch, entries, main.members.rows), began)
+        watch = FidelityWatch(work, request.fidelity, fills, len(main.members.rows), list(main.entries), known.errors)
+    with tracing.span("attribution"):
+        found = main.run(watch)
+        if not main.halved:
+            kept.keep(found, known, watch.errors if watch else {})
+    with tracing.span("ablation"):
+        studies, random = _study(study, found, entries) if study else ({}, None)
+    fidelity, reused = _fidelity(watch, entries, main.members.rows), _reused(shelf, entries, known, studies)
+    outcome = Outcome(work, entries, found, studies, random, fidelity, began, reused)
     summary = summarise(outcome, resolved, job, _version())
     return summary.model_dump(mode="json"), arrays(outcome)
 
@@ -68,7 +88,25 @@ def _version() -> str:
     return version("unitrank")
 
 
-def prepare(request: JobRequest, resolved: Mapping[str, Any], program: Program, table: Table, report: Report) -> Work:
+def _reused(shelf: Shelf, entries: list[MethodBase], known: Known, studies: Mapping[str, RankingStudy]) -> list[str]:
+    """What was not computed again: rankings by their ids, or their scores or their ablation alone."""
+    rankings = []
+    for entry in entries:
+        study = studies.get(entry.id or "")
+        found = [score_key(entry) in known.scored, *([study.reused] if study else [])]
+        halves = [f"{entry.id}/{part}" for part, there in zip(("scores", "ablation"), found, strict=False) if there]
+        rankings += [str(entry.id)] if all(found) else halves
+    return [*shelf.reused, *rankings]
+
+
+def prepare(
+    request: JobRequest,
+    resolved: Mapping[str, Any],
+    program: Program,
+    table: Table,
+    report: Report,
+    parts: Parts | None = None,
+) -> Work:
     """The job with its place, clusters and halves."""
     place = program.place(request.layer, request.at)
     output = request.output or next(iter(program.outputs))
@@ -78,7 +116,7 @@ def prepare(request: JobRequest, resolved: Mapping[str, Any], program: Program, 
     streams = Streams.of(request.seed, model, request.layer, request.at, request.units, dataset, clusters_key)
     examples, meter = Examples.of(table, program, request), Meter(report)
     forward = Forward(program, output, examples, meter)
-    clusters = find_clusters(request, table, forward, streams)
+    clusters = known_clusters(request, table, forward, streams, parts or NoParts())
     rule, limit = (request.ablation.split, request.ablation.examples) if request.ablation else ("half", 1)
     return Work(
         request=request,
@@ -114,6 +152,8 @@ def _fidelity(watch: FidelityWatch | None, entries: list[MethodBase], rows: np.n
     # where baselines depend on the cluster an example of several clusters was seen in each: it counts in the first
     once = np.unique(rows, return_index=True)[1]
     errors = {
-        str(entry.id): Errors(watch.predicted[score_key(entry)][once], watch.actual[score_key(entry)][once]) for entry in entries
+        str(entry.id): Errors(found.predicted[once], found.actual[once])
+        for entry in entries
+        for found in [watch.errors[score_key(entry)]]
     }
     return judge(errors, compare=watch.request.select != "top")

@@ -1,6 +1,7 @@
 """What the main pass leaves behind: the sums of each method, and what single examples are needed for."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +11,18 @@ from api_schemas.methods import MethodBase
 from worker.members import Members
 from worker.methods.batch import Notes
 from worker.statistics import Sums
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Predicted and actual drops of one ranking."""
+
+    predicted: np.ndarray
+    actual: np.ndarray
+
+    @property
+    def absolute(self) -> np.ndarray:
+        return np.asarray(np.abs(self.predicted - self.actual))
 
 
 @dataclass
@@ -26,11 +39,9 @@ class Scored:
 
 
 @dataclass
-class Attribution:
-    """The main pass's outcome; arrays count examples as `members` does."""
+class PerExample:
+    """What is known of single examples whatever the method; arrays count them as `Members` does."""
 
-    members: Members
-    scored: dict[str, Scored]
     f: np.ndarray
     f_baseline: np.ndarray
     classes: np.ndarray
@@ -39,6 +50,28 @@ class Attribution:
     """Whether the gradient at the input was exactly zero; all False where no method looked."""
     at_baseline: np.ndarray
     """Whether the example is its own baseline."""
+
+    @classmethod
+    def empty(cls, n: int) -> "PerExample":
+        return cls(np.zeros(n), np.zeros(n), np.zeros(n, np.int64), np.zeros(n, bool), np.zeros(n, bool), np.zeros(n, bool))
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """The main pass's outcome."""
+
+    members: Members
+    scored: dict[str, Scored]
+    examples: PerExample
+
+
+@dataclass(frozen=True)
+class Known:
+    """What an earlier job left of the main pass."""
+
+    scored: Mapping[str, Scored] = field(default_factory=dict)
+    examples: PerExample | None = None
+    errors: Mapping[str, Errors] = field(default_factory=dict)
 
 
 def score_key(entry: MethodBase) -> str:

@@ -35,6 +35,7 @@ class Outcome:
     random: np.ndarray | None
     fidelity: Mapping[str, schema.FidelityResult]
     began: float
+    reused: list[str]
 
     def scored(self, entry: MethodBase) -> Scored:
         return self.found.scored[score_key(entry)]
@@ -73,6 +74,7 @@ def summarise(outcome: Outcome, resolved: Mapping[str, Any], job: str, version: 
             backward_rows=work.cost.backward_rows,
             device=str(work.device),
             peak_bytes=peak_bytes(work.device),
+            reused=outcome.reused,
         ),
         provenance=schema.Provenance(
             seed=request.seed,
@@ -89,14 +91,14 @@ def summarise(outcome: Outcome, resolved: Mapping[str, Any], job: str, version: 
 
 def _cluster(outcome: Outcome, index: int) -> schema.Cluster:
     members, halves = outcome.members(index), outcome.work.halves[index]
-    right, tested = outcome.found.right, outcome.work.request.ablation is not None
+    right, tested = outcome.found.examples.right, outcome.work.request.ablation is not None
     return schema.Cluster(
         name=outcome.work.clusters[index].name,
         examples=len(members),
         ranked_on=halves.ranked_on if tested else len(members),
         tested_on=len(halves.tested) if tested else 0,
         accuracy=None if right is None else float(right[members].mean()),
-        score=float(outcome.found.f[members].mean()),
+        score=float(outcome.found.examples.f[members].mean()),
     )
 
 
@@ -146,7 +148,7 @@ def _top(outcome: Outcome, entry: MethodBase, cluster: int, moments: Moments) ->
 def _completeness(outcome: Outcome, entry: MethodBase, members: np.ndarray) -> schema.Completeness:
     found = outcome.found
     totals = outcome.scored(entry).totals[members]
-    f, f_baseline = found.f[members], found.f_baseline[members]
+    f, f_baseline = found.examples.f[members], found.examples.f_baseline[members]
     change = f - f_baseline
     size = float(np.abs(change).sum())
     known = outcome.work.split.cut and entry.complete and size >= DEGENERATE * float((np.abs(f) + np.abs(f_baseline)).sum())

@@ -1,27 +1,31 @@
 """The two functions that the queue can call, in the child: run a job, inspect a model. Here every job ends."""
 
-import logging
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import redis
+import structlog
 
 from api_schemas.jobs import JobRequest
+from store import tracing
 from store.arrivals import model_ready, reject_model
 from store.errors import NotFound
 from store.jobs import Jobs
+from store.logs import bound
 from store.models import ModelRecord, Models
+from store.parts import Parts
 from store.queue import current_attempt
 from store.rates import Rates
 from store.record import JobRecord, Json, Status
 from store.results import Results
+from store.tallies import Tallies
 from worker.ending import ending, spoils_process
 from worker.engine import Assignment, Engine
 from worker.errors import Cancelled
 
-log = logging.getLogger("unitrank.tasks")
+log = structlog.get_logger()
 
 # Progress is written no more often than this.
 REPORT_SECONDS = 0.2
@@ -41,7 +45,9 @@ class Desk:
     progress: Jobs
     models: Models
     results: Results
+    parts: Parts
     rates: Rates
+    tallies: Tallies
     engine: Engine
     spoiled: bool = False
     ready: dict[str, ModelRecord] = field(default_factory=dict)
@@ -82,20 +88,27 @@ def inspect_model(id: str) -> None:
 
 @dataclass(frozen=True)
 class _Done:
-    """What a task leaves: its result, the last progress, and the operations and seconds that its speed is known from."""
+    """What a task leaves: its result, the last progress, the operations and seconds that its speed is known from, its summary."""
 
     result: Json
     progress: Json | None = None
     speed: tuple[float, float] | None = None
+    summary: Json | None = None
 
 
 def _attempt(desk: Desk, jobs: Jobs, id: str, work: Callable[[JobRecord], _Done]) -> Json | None:
     """Runs and ends the task; the problem that it ended with, where it was ours to end."""
     attempt = jobs.start(id, desk.worker, current_attempt())
     if attempt is None:
-        log.info("event=not_run %s=%s", jobs.kind, id)
+        log.info("not run", kind=jobs.kind, job=id)
         return None
     record = jobs.get(id)
+    about = bound(jobs.kind, record)
+    with structlog.contextvars.bound_contextvars(attempt=attempt, **about), tracing.job_span(jobs.kind, record, **about):
+        return _ended(desk, jobs, record, work)
+
+
+def _ended(desk: Desk, jobs: Jobs, record: JobRecord, work: Callable[[JobRecord], _Done]) -> Json | None:
     since = time.monotonic()
     status: Status = "succeeded"
     done = problem = None
@@ -104,24 +117,45 @@ def _attempt(desk: Desk, jobs: Jobs, id: str, work: Callable[[JobRecord], _Done]
     except Exception as error:
         status, problem = ending(error)
         desk.spoiled = spoils_process(error)
-        log.log(_level(problem), "event=error %s", _names(jobs, record), exc_info=_level(problem) == logging.ERROR)
+        unexpected = problem is not None and problem["code"] == "internal"
+        (log.error if unexpected else log.info)("failed", exc_info=unexpected)
     result, progress = (done.result, done.progress) if done else (None, None)
-    mine = jobs.finish(id, attempt, status, result=result, problem=problem, progress=progress)
-    seconds = time.monotonic() - since
-    log.info("event=ended %s status=%s accepted=%s seconds=%.3f", _names(jobs, record), status, mine, seconds)
-    if done and done.speed:
-        desk.rates.note(desk.device, *done.speed)
+    mine = jobs.finish(record.id, record.attempt, status, result=result, problem=problem, progress=progress)
+    tracing.note(status=status)
+    log.info("ended", status=status, accepted=mine, seconds=round(time.monotonic() - since, 3))
+    if done:
+        _note(desk, done)
     return problem if mine else None
+
+
+def _note(desk: Desk, done: _Done) -> None:
+    """What is known from a job that was done."""
+    if done.speed:
+        desk.rates.note(desk.device, *done.speed)
+    if done.summary:
+        desk.tallies.ran(done.summary)
 
 
 def _compute(desk: Desk, record: JobRecord) -> _Done:
     request = JobRequest.model_validate(record.request)
-    assignment = Assignment(record.id, request, record.resolved, desk.model(record.resolved))
+    parts = desk.parts.of(record.tenant, fresh=bool(record.resolved.get("fresh")))
+    assignment = Assignment(record.id, request, record.resolved, desk.model(record.resolved), parts)
     report = _Reporter(desk.progress, record)
     since = time.monotonic()
     summary, arrays = desk.engine.run(assignment, report)
-    speed = float(record.resolved.get("flops", 0)), time.monotonic() - since
-    return _Done(dict(desk.results.put(summary, arrays)), report.last, speed)
+    tracing.note(**_rankings(summary))
+    # a job that was spared work would look too fast
+    spared = bool(summary.get("cost", {}).get("reused"))
+    speed = None if spared else (float(record.resolved.get("flops", 0)), time.monotonic() - since)
+    with tracing.span("store"):
+        result = dict(desk.results.put(summary, arrays))
+    return _Done(result, report.last, speed, summary)
+
+
+def _rankings(summary: Json) -> Json:
+    """What each ranking took: they share one pass, so that none has a span of its own."""
+    rankings = summary.get("rankings", [])
+    return {"rankings": [each["id"] for each in rankings], "ranking_seconds": [float(each["seconds"]) for each in rankings]}
 
 
 def _inspect(desk: Desk, record: JobRecord) -> _Done:
@@ -130,15 +164,6 @@ def _inspect(desk: Desk, record: JobRecord) -> _Done:
     desk.models.ready(digest, manifest, clean)
     model_ready(desk.connection, desk.jobs, digest)
     return _Done({"clean": clean})
-
-
-def _level(problem: Json | None) -> int:
-    return logging.ERROR if problem is not None and problem["code"] == "internal" else logging.INFO
-
-
-def _names(jobs: Jobs, record: JobRecord) -> str:
-    request = record.resolved.get("request_id", "-")
-    return f"{jobs.kind}={record.id} attempt={record.attempt} request={request}"
 
 
 class _Reporter:
@@ -160,7 +185,7 @@ class _Reporter:
             written = self._jobs.progress(self._record.id, self._record.attempt, progress)
         except redis.exceptions.RedisError as error:
             # A job outlives an outage of the store; only its end has to wait for it.
-            log.warning("event=progress_lost job=%s error=%s", self._record.id, error)
+            log.warning("progress lost", error=str(error))
             return
         if written != "written":
             raise Cancelled(f"{self._record.id}: {written}")

@@ -52,7 +52,7 @@ def of_job(work: Work, entries: list[MethodBase]) -> Iterator[Warn]:
 def of_cluster(work: Work, found: Attribution, cluster: int, members: np.ndarray, entries: list[MethodBase]) -> Iterator[Warn]:
     """Warnings about the examples of one cluster; `members` are their numbers in the main pass."""
     name = work.clusters[cluster].name
-    same = int(found.at_baseline[members].sum())
+    same = int(found.examples.at_baseline[members].sum())
     if same:
         yield Warn(
             code="baseline_in_cluster",
@@ -67,7 +67,7 @@ def of_cluster(work: Work, found: Attribution, cluster: int, members: np.ndarray
             "undecided; a larger cluster, another `split`, or `split: none` (in sample) leaves more",
             cluster=name,
         )
-    classes = np.unique(found.classes[members])
+    classes = np.unique(found.examples.classes[members])
     if len(classes) > 1:
         yield Warn(
             code="mixed_targets",
@@ -75,7 +75,7 @@ def of_cluster(work: Work, found: Attribution, cluster: int, members: np.ndarray
             "clusters by label or by prediction do not mix them",
             cluster=name,
         )
-    flat = int(found.flat[members].sum())
+    flat = int(found.examples.flat[members].sum())
     if 2 * flat > len(members):
         for entry in entries:
             if entry.name in AT_THE_INPUT and getattr(entry, "noise", None) is None:

@@ -10,9 +10,9 @@ from starlette.concurrency import run_in_threadpool
 
 from api_schemas.base import Page
 from api_schemas.jobs import DryRun, Job, JobRequest, JobStatus
-from service.accept import accept, draft
+from service.accept import Asked, accept, draft
 from service.answers import answer, page
-from service.backend import Backend, backend_of
+from service.backend import Backend, backend_of, key_of
 from service.documents import example, header, problems
 from service.examples import INLINE_JOB_REQUEST, JOB_REQUEST
 from service.jobs import cancelled, deleted, ended_within, event_lines, job_body
@@ -64,7 +64,8 @@ def post_job(
     if dry_run:
         return answer(request, DryRun(request=drafted.request, estimate=drafted.estimate))
     once = None if idempotency_key is None else Once.of(idempotency_key, request.headers.get("authorization"), wanted)
-    record = accept(backend, drafted, request.scope["request_id"], once, "no-cache" in cache_control.lower())
+    fresh = "no-cache" in cache_control.lower()
+    record = accept(backend, drafted, Asked(request.scope["request_id"], key_of(request), once, fresh))
     headers = {"Location": f"/v1/jobs/{record.id}"}
     if record.ended:
         return answer(request, job_body(backend, record), 200, headers)

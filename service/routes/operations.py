@@ -4,11 +4,12 @@ from fastapi import APIRouter, Request, Response
 
 from api_schemas.operations import Health, Version, Worker, Workers
 from service.answers import answer
-from service.backend import ENGINE, backend_of
+from service.backend import ENGINE, backend_of, key_of
 from service.documents import problems
 from service.errors import Refused
 from service.guard import PUBLIC
 from service.requests import Route
+from store.jobs import DEFAULT_TENANT
 from store.queue import JOBS
 
 router = APIRouter(tags=["operations"], route_class=Route)
@@ -30,16 +31,19 @@ def readyz(request: Request) -> Response:
 
 @router.get("/v1/workers", response_model=Workers, responses=problems(401, 403))
 def list_workers(request: Request) -> Response:
-    """Every worker that is alive."""
-    alive = backend_of(request).workers.list()
+    """Every worker that is alive; what it does for other tenants is only told to a key with the scope `admin`."""
+    backend, key = backend_of(request), key_of(request)
+    alive = backend.workers.list()
+    records = backend.jobs.get_many([worker.job for worker in alive if worker.job])
+    jobs = {record.id for record in records if record.tenant == key.tenant}
     items = [
         Worker(
             name=worker.name,
             device=worker.device,
             queue=worker.queue,
             memory=worker.memory,
-            job=worker.job,
-            models=list(worker.models),
+            job=worker.job if worker.job in jobs or key.may("admin") else None,
+            models=list(worker.models) if key.may("admin") or key.tenant == DEFAULT_TENANT else [],
         )
         for worker in alive
     ]

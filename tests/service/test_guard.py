@@ -102,6 +102,6 @@ def test_main_on_a_public_address_without_keys_refuses_to_start(
     redis_url: str, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: pytest.fail("it started"))
-    monkeypatch.setattr("service.logs.configure", lambda form: None)
+    monkeypatch.setattr("store.logs.configure", lambda form: None)
 
     assert main(["--host", "0.0.0.0", "--redis-url", redis_url]) == 2

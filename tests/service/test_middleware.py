@@ -24,6 +24,27 @@ def test_a_given_request_id_is_taken_and_logged(client: httpx.Client) -> None:
     assert (lines[0]["request_id"], lines[0]["path"], lines[0]["status"]) == ("abc-1.2:3", "/v1/models/none", 404)
 
 
+def test_lines_about_a_job_say_which(client: httpx.Client, served: Served) -> None:
+    id = served.backend.jobs.create({"model": "m"}).id
+    with structlog.testing.capture_logs() as lines:
+        client.get(f"/v1/jobs/{id}")
+        client.get("/healthz")
+
+    assert [line.get("job") for line in lines if line["event"] == "request"] == [id, None][: len(lines)]
+
+
+def test_a_key_is_never_logged(client: httpx.Client, served: Served) -> None:
+    _, secret = served.backend.keys.create("ci", ["read"])
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        for sent in (secret, secret[:-1]):
+            client.get("/v1/models", headers={"Authorization": f"Bearer {sent}"})
+        client.get(f"/v1/models?key={secret}")
+        client.get("/healthz")
+
+    assert len(lines) >= 3
+    assert secret[:-1] not in repr(lines)
+
+
 @pytest.mark.parametrize("given", ["a b", "x" * 200, "a\tb", "{}"])
 def test_a_wrong_request_id_is_replaced(client: httpx.Client, given: str) -> None:
     assert client.get("/healthz", headers={"X-Request-ID": given}).headers["x-request-id"] != given
@@ -51,7 +72,7 @@ def test_an_error_that_nobody_expected_is_500_without_its_reason(
     def fail(*_: Any) -> None:
         raise RuntimeError("the secret reason")
 
-    monkeypatch.setattr(served.backend.models, "get", fail)
+    monkeypatch.setattr(served.backend.of_tenant("default").models, "get", fail)
     with structlog.testing.capture_logs() as lines:
         answer = client.get("/v1/models/net")
 

@@ -204,7 +204,8 @@ def test_record_when_deleted_then_nothing_of_it_is_left(jobs: Jobs, connection: 
     jobs.cancel(id)
     jobs.delete(id)
 
-    assert connection.keys("*") == [names.models_of_records("job").encode()]
+    left = {names.models_of_records("job", "default"), names.tenants("job"), names.entered("job")}
+    assert {key.decode() for key in connection.keys("*")} == left
 
 
 def test_list_when_asked_in_pages_then_gives_all_newest_first(jobs: Jobs) -> None:
@@ -237,7 +238,7 @@ def test_list_when_records_have_expired_then_forgets_them(jobs: Jobs, connection
     assert len(jobs.list(1)[0]) == 1
     assert {record.id for record in jobs.list()[0]} == {ids[0], ids[2]}
     assert jobs.forget_expired() == 1
-    assert connection.zcard(names.records_by_model("job", "m")) == 2
+    assert connection.zcard(names.records_by_model("job", "default", "m")) == 2
     assert jobs.count("cancelled") == 2
 
 
@@ -308,9 +309,9 @@ def test_inspections_when_expired_then_forgotten_wherever_their_digest_stands(co
         inspections.create({}, id=id)
         inspections.finish(id, inspections.start(id, "w") or 0, "succeeded")
     connection.delete(names.record("inspection", "c"))
-    forgotten = sum(inspections.forget_expired(1) for _ in range(100))
+    forgotten = [inspections.forget_expired(1) for _ in range(100)]
 
-    assert (forgotten, inspections.count("succeeded")) == (1, 2)
+    assert (max(forgotten), forgotten[-1], inspections.count("succeeded")) == (1, 0, 2)
 
 
 def test_jobs_when_the_memory_is_full_then_still_end_and_are_cancelled(jobs: Jobs, connection: redis.Redis) -> None:

@@ -62,15 +62,16 @@ def test_job_when_enqueued_then_its_function_is_called_with_its_id(connection: r
 
 
 def test_jobs_when_waiting_then_each_knows_its_place(connection: redis.Redis, jobs: Jobs) -> None:
-    first, second, urgent = (jobs.create({}) for _ in range(3))
-    enqueue_job(connection, first)
-    enqueue_job(connection, second)
-    enqueue_job(connection, urgent, front=True)
+    first, second, third = (jobs.create({}) for _ in range(3))
+    urgent = jobs.create({"priority": "high"})
+    for record in (first, second, third, urgent):
+        enqueue_job(connection, record)
 
-    assert [position(connection, record) for record in (urgent, first, second)] == [0, 1, 2]
-    assert depth(connection) == 3
+    assert [position(connection, record) for record in (urgent, first, second, third)] == [0, 1, 2, 3]
+    assert depth(connection) == 4
+    withdraw(connection, "job", second)
     withdraw(connection, "job", first)
-    assert [position(connection, record) for record in (urgent, first, second)] == [0, None, 1]
+    assert [position(connection, record) for record in (urgent, first, second, third)] == [0, None, None, 1]
 
 
 def test_job_when_taken_out_of_the_queue_then_is_still_seen_on_its_way(connection: redis.Redis, jobs: Jobs) -> None:

@@ -17,7 +17,7 @@ def test_keys_when_no_server_runs_then_one_is_started_for_the_moment() -> None:
         again = run("keys", "revoke", id, environment=environment)
 
         assert made.stdout.startswith(f"unitrank_{id}_")
-        assert listed.stdout == f"{id}\tme\tread\n"
+        assert listed.stdout == f"{id}\tme\tread\tdefault\n"
         assert (revoked.returncode, again.returncode) == (0, 2)
         assert gone(str(state))
 
@@ -27,4 +27,4 @@ def test_keys_when_the_store_is_named_then_that_one_is_used(redis_url: str) -> N
     made = run("keys", "create", "me", environment=environment)
 
     assert made.returncode == 0
-    assert run("keys", "list", environment=environment).stdout.endswith("\tme\tmodels,read,write\n")
+    assert run("keys", "list", environment=environment).stdout.endswith("\tme\tmodels,read,write\tdefault\n")

@@ -1,9 +1,11 @@
 """`unitrank up`: three kinds of processes that come together, and leave together."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,10 @@ def test_up_when_others_could_reach_it_without_a_key_then_it_refuses() -> None:
         assert done.returncode == 2
         assert "refusing to listen on 0.0.0.0 without keys" in done.stderr
         assert gone(str(state))
+
+
+def test_up_when_logs_are_for_machines_then_speaks_as_they_do() -> None:
+    program = "from unitrank.__main__ import _said; _said('json')('ready on http://127.0.0.1:1')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert json.loads(done.stderr)["event"] == "ready on http://127.0.0.1:1"

@@ -10,6 +10,7 @@ from torch import nn
 from api_schemas.jobs import JobRequest
 from api_schemas.methods import with_ids
 from store.tables import open_table
+from worker.parts import Parts
 from worker.pipeline import run
 from worker.program import Program
 
@@ -27,7 +28,14 @@ def program_of(module: nn.Module, *example: torch.Tensor) -> Program:
 
 
 def rank(
-    program: Program, folder: Path, fields: dict[str, np.ndarray], layer: str, methods: list[Any], **request: Any
+    program: Program,
+    folder: Path,
+    fields: dict[str, np.ndarray],
+    layer: str,
+    methods: list[Any],
+    *,
+    parts: Parts | None = None,
+    **request: Any,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The summary and the arrays of a job; `inputs`, `labels` and `target` default as a checked request's would."""
     path = folder / "data.npz"
@@ -38,4 +46,4 @@ def rank(
     parsed = JobRequest.model_validate({"model": "m", "dataset": "d", "layer": layer, "methods": methods, **request})
     parsed = parsed.model_copy(update={"methods": with_ids(parsed.methods)})
     with open_table(path) as table:
-        return run(parsed, RESOLVED, program, table, lambda progress: None)
+        return run(parsed, RESOLVED, program, table, lambda progress: None, parts=parts)

@@ -11,11 +11,13 @@ from store.arrivals import model_key
 from store.blobs import Blobs
 from store.jobs import Jobs
 from store.models import ModelRecord, Models
+from store.parts import Parts
 from store.queue import SafeJob, depth, enqueue_inspection, push, queue_of, transport_id
 from store.rates import Rates
 from store.record import Json
 from store.results import Results
 from store.settings import Settings
+from store.tallies import Tallies
 from worker import tasks
 from worker.engine import Arrays, Assignment, Report
 from worker.errors import EngineError
@@ -66,7 +68,9 @@ def desk(connection: redis.Redis, tmp_path: Path) -> Iterator[Desk]:
         progress=Jobs(connection),
         models=Models(connection, blobs),
         results=Results(connection, blobs, settings),
+        parts=Parts(connection, settings),
         rates=Rates(connection),
+        tallies=Tallies(connection),
         engine=Counting(blobs),
     )
     token = DESK.set(desk)

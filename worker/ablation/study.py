@@ -1,58 +1,20 @@
 """The ablation study: each ranking against random orders, cluster by cluster and over all."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
-import torch
 
-from api_schemas.ablation import Ablation, Fill
+from api_schemas.ablation import Ablation
 from api_schemas.results import AblationResult, Band, Control, Curve, Overall
-from worker.ablation.curves import STAGE, Curves, Means, Tests
-from worker.ablation.nested import Nested
+from worker.ablation.curves import STAGE, Curves
 from worker.ablation.orders import Orders, counts_of
-from worker.ablation.verdict import Chance, area, chance, decidable, drop, holm, overall
+from worker.ablation.testing import Importance, Tested, Testing
+from worker.ablation.verdict import Chance, chance, decidable, drop, holm, overall
 from worker.errors import EngineError
 from worker.fills import Fills
+from worker.parts import Shelf
 from worker.work import Work
-
-
-@dataclass(frozen=True)
-class Tested:
-    """One cluster with one fill: mean scores by order (rows) and count (columns); NaN where nothing was tested."""
-
-    examples: int
-    none: float
-    everything: float
-    magnitude: float
-    score: np.ndarray
-    right: np.ndarray | None
-    names: list[str]
-
-    def rows(self, name: str) -> np.ndarray:
-        return np.asarray(self.score[self.names.index(name)])
-
-    def rights(self, name: str) -> np.ndarray | None:
-        return None if self.right is None else self.right[self.names.index(name)]
-
-    @property
-    def random(self) -> np.ndarray:
-        return self.score[[name == "random" for name in self.names]]
-
-    @property
-    def random_right(self) -> np.ndarray | None:
-        return None if self.right is None else self.right[[name == "random" for name in self.names]]
-
-    def has(self, name: str) -> bool:
-        """Whether the order was asked for, and tested on any example at any count."""
-        return self.examples > 0 and name in self.names and self.score.shape[1] > 0
-
-    def drop(self, name: str) -> float:
-        return float(drop(self.none, self.rows(name)))
-
-    def area(self, value: float) -> float | None:
-        return area(value, self.none, self.everything, self.magnitude)
 
 
 @dataclass
@@ -65,42 +27,42 @@ class RankingStudy:
     differs: list[int | None] = field(default_factory=list)
     """Clusters whose verdict another fill changes; None stands for the overall one."""
     seconds: float = 0.0
+    reused: bool = False
+    """Whether no order of the ranking was run."""
 
 
 class Study:
     """Tests the rankings of a job. `importance[id][cluster]` is what the ranking side of the cluster gave."""
 
-    def __init__(self, work: Work, request: Ablation, fills: Fills, batch: int) -> None:
+    def __init__(self, work: Work, request: Ablation, fills: Fills, shelf: Shelf) -> None:
         self.work = work
         self.request = request
-        self.fills = fills
-        self.batch = batch
         self.counts, self.fractions = counts_of(request.fractions, work.units.count)
-        self.orders = Orders(work.units.count, work.streams)
-        self._nested = Nested.of(work, self.counts)
-        self._curves = Curves(work, batch, self._nested)
-        self._random = [self.orders.random(number) for number in range(request.random)]
+        curves, orders = Curves(work, fills.batch, self.counts), Orders(work.units.count, work.streams)
+        self._own = Testing(request, request.fill, fills, curves, orders, shelf)
         judged = "most" in request.orders and request.random > 0 and bool(self.counts)
         differs = request.check_fill != request.fill and len(work.all_rows()) > 1
-        self._check = request.check_fill if judged and differs else None
+        check = request.check_fill if judged and differs else None
+        self._check = Testing(request, check, fills, curves, orders, shelf, only_most=True) if check else None
+        self._shelf = shelf
 
     def plan(self, rankings: int) -> None:
-        """Announces the stage; a row is one pass through the tail."""
-        masks = 2 + len(self.counts) * (self.request.random + 1 + rankings * len(self.request.orders))
-        if self._check:
-            masks += 2 + len(self.counts) * (self.request.random + rankings)
+        """Announces the stage, with so many rankings to be run; a row is one pass through the tail."""
+        masks = sum(testing.masks(rankings) for testing in self._testings)
         tests = sum(len(halves.tested) for halves in self.work.halves)
         self.work.meter.plan(STAGE, tests * masks if self.counts else 0, self.work.split.tail_cost)
 
-    def run(self, importance: dict[str, list[np.ndarray]]) -> tuple[dict[str, RankingStudy], np.ndarray]:
+    def run(self, importance: Importance) -> tuple[dict[str, RankingStudy], np.ndarray]:
         """Each ranking's study, and the random curves `[clusters, random, counts + 1]`."""
         began = perf_counter()
+        known = self._look(importance)
         tested, checked = [], []
         for cluster in range(len(self.work.clusters)):
-            of_cluster = {name: values[cluster] for name, values in importance.items()}
-            tested.append(self._test(cluster, self.request.fill, of_cluster))
+            tested.append(self._own.run(cluster, importance))
             if self._check:
-                checked.append(self._checked(cluster, self._check, of_cluster))
+                checked.append(self._checked(self._check, cluster, importance))
+        for testing in self._testings:
+            testing.keep(importance)
         studies = {name: self._judge(name, tested) for name in importance}
         for study in studies.values():
             # the controls serve all rankings alike
@@ -108,73 +70,30 @@ class Study:
         if checked:
             for name, study in studies.items():
                 study.differs = _differences(study, self._judge(name, checked))
+        for name in known:
+            studies[name].reused = True
         return studies, np.stack([_with_none(test, test.random) for test in tested])
 
-    def _checked(self, cluster: int, fill: Fill, importance: dict[str, np.ndarray]) -> Tested:
+    def _look(self, importance: Importance) -> set[str]:
+        """The rankings of which nothing need be run."""
+        known = [set(testing.look(importance)) for testing in self._testings]
+        if all(testing.controls_known for testing in self._testings):
+            self._shelf.reused.append("controls")
+        everywhere = set.intersection(*known)
+        self.plan(len(importance) - len(everywhere))
+        return everywhere
+
+    @property
+    def _testings(self) -> list[Testing]:
+        return [self._own, *([self._check] if self._check else [])]
+
+    def _checked(self, testing: Testing, cluster: int, importance: Importance) -> Tested:
         """The same with the other fill."""
         try:
-            return self._test(cluster, fill, importance, only_most=True)
+            return testing.run(cluster, importance)
         except EngineError as error:
-            raise EngineError(error.code, f"with `check_fill: {fill}` {error.detail}, or `check_fill: null`") from error
-
-    def _test(self, cluster: int, fill: Fill, importance: dict[str, np.ndarray], *, only_most: bool = False) -> Tested:
-        """Runs all orders on the cluster's test examples."""
-        label = self.work.clusters[cluster].name
-        names, positions = ["random"] * len(self._random), list(self._random)
-        if not only_most:
-            names.append("activity")
-            positions.append(self.orders.most(self._activity(cluster, fill), label))
-        wanted = [order for order in self.request.orders if order == "most" or not only_most]
-        for order in dict.fromkeys(wanted):
-            for ranking, values in importance.items():
-                names.append(f"{order}/{ranking}")
-                positions.append(getattr(self.orders, order)(values, label))
-        return self._run(cluster, fill, names, positions)
-
-    def _run(self, cluster: int, fill: Fill, names: list[str], positions: list[np.ndarray]) -> Tested:
-        orders, columns = len(positions), len(self.counts)
-        means = Means.empty(orders * columns + 2)
-        for tests in self._tests(cluster, fill):
-            self._curves.add(means, tests, np.stack(positions), self.counts, len(self._random))
-        count = means.examples or np.nan
-        score, right = means.score / count, None if means.right is None else means.right / count
-        return Tested(
-            examples=means.examples,
-            none=float(score[0]),
-            everything=float(score[1]),
-            magnitude=means.magnitude / count,
-            score=score[2:].reshape(orders, columns),
-            right=None if right is None else right[2:].reshape(orders, columns),
-            names=names,
-        )
-
-    def _tests(self, cluster: int, fill: Fill) -> Iterator[Tests]:
-        """The cluster's test examples in batches."""
-        work = self.work
-        rows = work.clusters[cluster].rows[work.halves[cluster].tested]
-        for start in range(0, len(rows), self.batch):
-            chosen = rows[start : start + self.batch]
-            x = work.examples.inputs(chosen)
-            h, live = work.split.head(x)
-            with torch.no_grad():
-                fixed = work.fix(work.split.tail(h, live), chosen)
-            work.cost.forward_rows += len(chosen)
-            behind = self._nested.at(x) if self._nested else None
-            yield Tests(h, live, fixed, work.examples.labels(chosen), self.fills.of(fill, chosen, cluster, x), behind)
-
-    def _activity(self, cluster: int, fill: Fill) -> np.ndarray:
-        """Mean |h − fill| of each unit over the examples that rank: which units are active at all."""
-        work, halves = self.work, self.work.halves[cluster]
-        rows = work.clusters[cluster].rows
-        rows = rows if halves.in_sample else rows[halves.sides == 0]
-        total = torch.zeros(work.units.count, dtype=torch.float64, device=work.device)
-        for start in range(0, len(rows), self.batch):
-            chosen = rows[start : start + self.batch]
-            x = work.examples.inputs(chosen)
-            difference = (work.split.head(x)[0] - self.fills.of(fill, chosen, cluster, x)).abs()
-            total += work.units.reduce(difference).double().sum(0)
-            work.cost.forward_rows += len(chosen)
-        return np.asarray((total / len(rows)).cpu().numpy())
+            detail = f"with `check_fill: {testing.fill}` {error.detail}, or `check_fill: null`"
+            raise EngineError(error.code, detail) from error
 
     def _judge(self, name: str, tested: list[Tested]) -> RankingStudy:
         """Verdicts of one ranking from what was measured."""

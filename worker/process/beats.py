@@ -1,15 +1,15 @@
 """Says every few seconds that the worker is alive, and what it does."""
 
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 
 import redis
+import structlog
 
 from store.workers import Worker, Workers
 
-log = logging.getLogger("unitrank.worker")
+log = structlog.get_logger()
 
 
 class Beats:
@@ -53,4 +53,4 @@ class Beats:
             try:
                 self._workers.beat(worker)
             except redis.exceptions.RedisError as error:
-                log.warning("event=beat_lost worker=%s error=%s", worker.name, error)
+                log.warning("beat lost", worker=worker.name, error=str(error))

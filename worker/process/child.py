@@ -2,36 +2,38 @@
 
 import argparse
 import importlib
-import logging
 import signal
 import socket
 import warnings
 from collections.abc import Sequence
 
+import structlog
 from rq import Worker
 from rq.executions import Execution
 from rq.serializers import JSONSerializer
 
+from store import logs, tracing
 from store.blobs import Blobs
 from store.connection import connect
 from store.jobs import Jobs
 from store.models import Models
+from store.parts import Parts
 from store.queue import SafeJob, queue_of
 from store.rates import Rates
 from store.record import Json
 from store.results import Results
 from store.settings import Settings
+from store.tallies import Tallies
 from store.tether import die_with_parent
 from worker.engine import Engine
 from worker.errors import EngineError
-from worker.logs import configure
 from worker.process.channel import Channel, Closed
 from worker.process.handle import device_inside
 from worker.process.memory import limit_memory, make_expendable
 from worker.process.no_alarm import NoAlarm
 from worker.tasks import DESK, Desk
 
-log = logging.getLogger("unitrank.child")
+log = structlog.get_logger()
 
 # How long the end of a job waits for a store that is away.
 COMMIT_PATIENCE = 60.0
@@ -87,6 +89,8 @@ def open_desk(settings: Settings, hello: Json, engine: Engine) -> Desk:
         progress=Jobs(hasty, *kept),
         models=Models(connection, blobs),
         results=Results(connection, blobs, settings),
+        parts=Parts(hasty, settings),
+        tallies=Tallies(hasty),
         rates=Rates(connection),
         engine=engine,
     )
@@ -118,15 +122,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         hello = channel.receive()
         assert hello is not None
         settings = Settings.model_validate(hello["settings"])
-        configure(settings.log_format)
+        logs.configure(settings.log_format)
+        tracing.configure("worker")
         if hello["device"] == "cpu":
             limit_memory(settings.child_memory_bytes)
         serve(channel, hello, load_engine(options.engine, settings, device_inside(hello["device"])))
     except Closed:
-        log.info("event=parent_gone")
+        log.info("parent gone")
     except EngineError as error:
         # raised by no job, which `tasks` ends, but by an engine that cannot be made here
-        log.error("event=no_engine code=%s detail=%s", error.code, error.detail)
+        log.error("no engine", code=error.code, detail=error.detail)
         raise SystemExit(1) from None
 
 

@@ -1,17 +1,19 @@
 """What becomes of a record when the child that ran it was killed or died: the parent's part of the truth."""
 
-import logging
 from collections.abc import Callable
 
 import redis
+import structlog
 
 from store.jobs import Jobs
+from store.logs import bound
 from store.queue import push
 from store.record import JobRecord, Json
+from store.tallies import Tallies
 from worker.ending import problem
 from worker.process.watch import Verdict, Watch
 
-log = logging.getLogger("unitrank.worker")
+log = structlog.get_logger()
 
 
 class Endings:
@@ -20,6 +22,7 @@ class Endings:
     def __init__(self, connection: redis.Redis, rejected: Callable[[str, Json], None]) -> None:
         self._redis = connection
         self._rejected = rejected
+        self._tallies = Tallies(connection)
         self._by_verdict: dict[Verdict, Callable[[Jobs, str, int], object]] = {
             "cancelled": lambda jobs, id, attempt: jobs.finish(id, attempt, "cancelled"),
             "timed_out": self._time_out,
@@ -38,6 +41,8 @@ class Endings:
             # It died between the queue and the start: that counts as a run, or it could go on for ever.
             jobs.start(watch.id, worker)
         self._by_verdict[verdict](jobs, watch.id, watch.attempt)
+        if verdict == "lost":
+            self._tallies.lost(jobs.kind)
         self._follow(jobs, jobs.get(watch.id), watch.attempt)
 
     def put_back(self, watch: Watch) -> None:
@@ -47,7 +52,7 @@ class Endings:
                 push(self._redis, watch.jobs, record, front=True)
 
     def _follow(self, jobs: Jobs, record: JobRecord, attempt: int) -> None:
-        log.warning("event=settled %s=%s attempt=%s status=%s", jobs.kind, record.id, attempt, record.status)
+        log.warning("settled", attempt=attempt, status=record.status, **bound(jobs.kind, record))
         if record.attempt != attempt:
             return
         if record.status == "queued":

@@ -10,20 +10,21 @@ models stay warm, a crash or a hang in native code costs the child only, and a k
 Popping, registries, the stop command and the drain at SIGTERM remain RQ's.
 """
 
-import logging
 import math
 import time
 from typing import Any, NamedTuple
 
 import redis
+import structlog
 from rq import Queue, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.timeouts import HorseMonitorTimeoutException
 
 from store.jobs import Jobs
-from store.queue import Forged, SafeJob
+from store.queue import Forged, SafeJob, refill
 from store.record import Json
+from store.tallies import Tallies
 from worker.process.beats import Beats
 from worker.process.channel import Closed
 from worker.process.endings import Endings
@@ -31,7 +32,7 @@ from worker.process.handle import ChildHandle
 from worker.process.no_alarm import NoAlarm
 from worker.process.watch import Verdict, Watch
 
-log = logging.getLogger("unitrank.worker")
+log = structlog.get_logger()
 
 POLL_SECONDS = 0.15
 
@@ -61,6 +62,7 @@ class WarmWorker(Worker):
         beats: Beats,
         endings: Endings,
         seconds: Seconds,
+        tallies: Tallies,
     ) -> None:
         """`rq_name` is one that no other process ever had; `glances` reads records without waiting for the store."""
         super().__init__(
@@ -77,6 +79,7 @@ class WarmWorker(Worker):
         self.child = child
         self.beats = beats
         self._endings = endings
+        self._tallies = tallies
         self._lost_after = math.ceil(seconds.heartbeat + seconds.grace)
         self._run: SafeJob | None = None
         self._watch: Watch | None = None
@@ -91,7 +94,8 @@ class WarmWorker(Worker):
         try:
             self.child.send({"job": job.id, "execution": self.execution.id})
         except Closed:
-            log.warning("event=child_gone worker=%s", self._called)
+            log.warning("child gone", worker=self._called)
+        self._next_turn()
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """The child's process and 0 when it has done the job, its status as of waitpid(2) when it died.
@@ -121,14 +125,14 @@ class WarmWorker(Worker):
         try:
             super().maintain_heartbeats(job)
         except redis.exceptions.RedisError as error:
-            log.warning("event=heartbeat_lost worker=%s error=%s", self._called, error)
+            log.warning("heartbeat lost", worker=self._called, error=str(error))
 
     def set_current_job_working_time(self, current_job_working_time: float, pipeline: Any = None) -> None:
         """RQ's; a store that is away is no reason to leave the job alone."""
         try:
             super().set_current_job_working_time(current_job_working_time, pipeline)
         except redis.exceptions.RedisError as error:
-            log.warning("event=working_time_lost worker=%s error=%s", self._called, error)
+            log.warning("working time lost", worker=self._called, error=str(error))
 
     def teardown(self) -> None:
         """End the child and leave both registers."""
@@ -137,7 +141,14 @@ class WarmWorker(Worker):
             self.beats.stop()
             super().teardown()  # type: ignore[no-untyped-call]  # RQ's
         except redis.exceptions.RedisError as error:
-            log.warning("event=left_unnoticed worker=%s error=%s", self._called, error)
+            log.warning("left unnoticed", worker=self._called, error=str(error))
+
+    def _next_turn(self) -> None:
+        """While the child works, another worker may take the next job; the reaper sees to it where this one cannot."""
+        try:
+            refill(self.connection, self._jobs.kind)
+        except redis.exceptions.RedisError as error:
+            log.warning("turn lost", worker=self._called, error=str(error))
 
     def _look(self) -> Verdict | None:
         """What the record says; most jobs end before the first look, and nobody is told of them."""
@@ -151,14 +162,15 @@ class WarmWorker(Worker):
             id, attempt = job.record_id, job.attempt
         except Forged as error:
             # The child refuses it in its own way; meanwhile there is no record to look at.
-            log.warning("event=forged rq_job=%s error=%s", job.id, error)
+            log.warning("forged", rq_job=job.id, error=str(error))
             id, attempt = job.id, 0
         return Watch(self._jobs, self._glances, id, attempt, self._called)
 
     def _done(self, message: Json) -> tuple[int, int, None]:
         pid = self.child.pid
         if message.get("leaving"):
-            log.warning("event=child_leaves worker=%s pid=%s", self._called, pid)
+            log.warning("child leaves", worker=self._called, pid=pid)
+            self._tallies.child_ended("spoiled")
             self.child.end()
             self.child.start()
         self._run = self._watch = None
@@ -169,7 +181,9 @@ class WarmWorker(Worker):
         """The child is dead, or has to be: end it, put the record right, and have a new one for the next job."""
         pid, was_ready = self.child.pid, self.child.ready
         status = self.child.end() or 1
-        log.warning("event=child_ended worker=%s pid=%s status=%s because=%s", self._called, pid, status, verdict)
+        job = self._run.id if self._run is not None else None
+        log.warning("child ended", worker=self._called, pid=pid, status=status, because=verdict, rq_job=job)
+        self._tallies.child_ended(verdict)
         watch = self._watch or (self._watch_of(self._run) if self._run is not None else None)
         self._run = self._watch = None
         if watch is not None and not was_ready:

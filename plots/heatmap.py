@@ -1,0 +1,88 @@
+"""Scores in the layer's or the image's own shape: viridis for magnitudes, a map centred at zero for what has signs."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from api_schemas.results import Result
+from plots.choice import Arrays, Choice, NoPicture, cluster_of, ranking_of
+from plots.style import figure, short
+
+SIGNED, MAGNITUDE = "RdBu_r", "viridis"
+
+
+def heatmap(result: Result, arrays: Arrays, choice: Choice) -> Figure:
+    """Of a ranking on a cluster, or on one of its kept examples."""
+    ranking, (row, cluster) = ranking_of(result, choice), cluster_of(result, choice)
+    values = _grid(result, arrays, choice, ranking.id, row, cluster.name)
+    made, (axes,) = figure(4.6)
+    extent = (-0.5, values.shape[1] - 0.5, values.shape[0] - 0.5, -0.5)
+    if choice.background is not None:
+        axes.imshow(choice.background, cmap="gray", extent=extent, aspect=_aspect(values), interpolation="nearest")
+    signed = bool((values < 0).any())
+    bound = float(np.abs(values).max()) or 1.0
+    shown = axes.imshow(
+        values,
+        cmap=SIGNED if signed else MAGNITUDE,
+        vmin=-bound if signed else 0.0,
+        vmax=bound,
+        alpha=0.6 if choice.background is not None else 1.0,
+        aspect=_aspect(values),
+        interpolation="nearest",
+    )
+    made.colorbar(shown, ax=axes, label="score" if choice.example is not None else "importance", shrink=0.85)
+    whose = f"cluster {short(cluster.name)}" + ("" if choice.example is None else f", example {choice.example}")
+    channel = "" if choice.channel is None else f", channel {choice.channel}"
+    axes.set_title(f"{short(ranking.id)} at {short(result.layer.name)}, {whose}{channel}")
+    axes.spines[:].set_visible(False)
+    return made
+
+
+def _grid(result: Result, arrays: Arrays, choice: Choice, id: str, row: int, cluster: str) -> NDArray[np.float64]:
+    """Two axes of numbers. Raises NoPicture."""
+    ready = f"heatmap/{id}" if choice.example is None else f"heatmap_examples/{id}/{cluster}"
+    if choice.channel is None and ready in arrays:
+        return _flat(_one(arrays[ready], row, choice))
+    if choice.example is None:
+        values = arrays[f"importance/{id}"][row].reshape(result.layer.shape)
+    else:
+        name = f"examples/{id}/{cluster}"
+        if name not in arrays:
+            raise NoPicture("no_examples", "the job kept no scores of single examples; post it with `keep_examples`")
+        values = _one(arrays[name], row, choice).reshape(result.layer.shape)
+    return _of_channel(values, choice)
+
+
+def _one(values: NDArray[Any], row: int, choice: Choice) -> NDArray[Any]:
+    if choice.example is None:
+        return np.asarray(values[row])
+    if not 0 <= choice.example < len(values):
+        raise NoPicture("example_not_found", f"example {choice.example} was not kept; there are 0 to {len(values) - 1}")
+    return np.asarray(values[choice.example])
+
+
+def _of_channel(values: NDArray[Any], choice: Choice) -> NDArray[np.float64]:
+    if values.ndim < 3:
+        if choice.channel is not None:
+            raise NoPicture("channel_not_found", "the place has no channels beside what is drawn; leave `channel` out")
+        return _flat(values)
+    if choice.channel is None:
+        # Channels speak for one place together.
+        return _flat(values.astype(np.float64).sum(0))
+    if not 0 <= choice.channel < values.shape[0]:
+        raise NoPicture("channel_not_found", f"channel {choice.channel} not found; there are 0 to {values.shape[0] - 1}")
+    return _flat(values[choice.channel])
+
+
+def _flat(values: NDArray[Any]) -> NDArray[np.float64]:
+    """As rows and columns: one row for what has one axis, planes below each other for what has more than two."""
+    found = np.asarray(values, np.float64)
+    return found.reshape(-1, found.shape[-1]) if found.ndim else found.reshape(1, 1)
+
+
+def _aspect(values: NDArray[np.float64]) -> Any:
+    # matplotlib: a word or a number. A strip of one row would be a line.
+    height, width = values.shape
+    return "equal" if max(height, width) <= 8 * min(height, width) else "auto"

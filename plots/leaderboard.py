@@ -1,0 +1,70 @@
+"""The leaderboard: each ranking's mean area with its verdict, and how alike the rankings are."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from api_schemas.results import Result
+from plots.choice import Arrays, Choice, NoPicture, cluster_of
+from plots.style import VERDICTS, figure, short
+
+MOST = 20
+
+
+def leaderboard(result: Result, arrays: Arrays, choice: Choice) -> Figure:
+    """The first of them, the best on top."""
+    leaders = result.leaderboard[:MOST]
+    made, (axes,) = figure(1.4 + 0.34 * len(leaders))
+    places = np.arange(len(leaders))[::-1]
+    verdicts = [VERDICTS[leader.verdict or "undecided"] for leader in leaders]
+    areas = [leader.mean_area or 0.0 for leader in leaders]
+    axes.barh(places, areas, color=[colour for colour, _ in verdicts], edgecolor="#333333", linewidth=0.6)
+    for place, leader, area in zip(places, leaders, areas, strict=True):
+        said = f"  {leader.better_than_random} of {leader.of} clusters" + ("" if leader.mean_area is not None else ", no area")
+        axes.annotate(said, (max(area, 0.0), place), va="center", fontsize=8)
+    axes.axvline(0, color="black", linewidth=0.6)
+    axes.margins(x=0.3)
+    axes.set_yticks(places, [short(leader.ranking) for leader in leaders])
+    axes.set_xlabel("mean area: how fast the score falls\nwhen the most important units go first")
+    axes.set_title(f"Leaderboard of {short(result.layer.name)}: clusters where a ranking beats chance")
+    seen = dict.fromkeys(verdicts)
+    axes.legend(handles=[Patch(color=colour, label=words) for colour, words in seen], loc="lower right", fontsize=8)
+    return made
+
+
+def agreement(result: Result, arrays: Arrays, choice: Choice) -> Figure:
+    """Spearman's correlation of every two rankings, of one cluster or the mean over all."""
+    ids = [ranking.id for ranking in result.rankings][:MOST]
+    if len(ids) < 2:
+        raise NoPicture("one_ranking", "the job has one ranking; there is nothing to compare it with")
+    rows = range(len(result.clusters)) if choice.cluster is None else [cluster_of(result, choice)[0]]
+    values = np.nanmean([_correlations([arrays[f"importance/{id}"][row] for id in ids]) for row in rows], axis=0)
+    made, (axes,) = figure(1.6 + 0.45 * len(ids))
+    shown = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
+    for row in range(len(ids)):
+        for column in range(len(ids)):
+            shade = "white" if abs(values[row, column]) > 0.6 else "black"
+            axes.text(column, row, f"{values[row, column]:.2f}", ha="center", va="center", color=shade, fontsize=8)
+    names = [short(id, 18) for id in ids]
+    axes.set_xticks(range(len(ids)), names, rotation=40, ha="right")
+    axes.set_yticks(range(len(ids)), names)
+    axes.spines[:].set_visible(False)
+    made.colorbar(shown, ax=axes, label="rank correlation", shrink=0.8)
+    axes.set_title("Agreement of the rankings" + ("" if choice.cluster is None else f", cluster {short(choice.cluster)}"))
+    return made
+
+
+def _correlations(rankings: list[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """NaN for a ranking whose units are all equal."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: NDArray[np.float64] = np.corrcoef([_ranks(values) for values in rankings])
+    return found
+
+
+def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Equal values share the mean of their ranks."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    found: NDArray[np.float64] = (ends - (counts - 1) / 2)[inverse]
+    return found

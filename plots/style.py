@@ -1,0 +1,45 @@
+"""How all pictures look: told apart without colour vision, legible at 600 pixels, on white paper."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, which people with every kind of colour vision can tell apart (https://jfly.uni-koeln.de/color/).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)), (0, (3, 5)))
+BAND = "#B0B0B0"
+VERDICTS = {
+    "better_than_random": ("#0072B2", "better than random"),
+    "no_better_than_random": ("#999999", "no better than random"),
+    "worse_than_random": ("#D55E00", "worse than random"),
+    "undecided": ("#DDDDDD", "undecided"),
+}
+SETTINGS: Any = {
+    "font.size": 10,
+    "font.family": "DejaVu Sans",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.hashsalt": "unitrank",
+    "svg.fonttype": "path",
+    # A name of a client's is text, and no formula.
+    "text.parse_math": False,
+}
+# Any: matplotlib types each setting's name.
+WIDTH, DPI = 6.4, 150
+
+
+def figure(height: float, columns: int = 1, widths: Sequence[float] | None = None) -> tuple[Figure, list[Axes]]:
+    """An empty one. Nothing of pyplot: that one keeps every figure, and is for one thread."""
+    made = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+    return made, list(made.subplots(1, columns, squeeze=False, width_ratios=widths)[0])
+
+
+def short(name: str, most: int = 28) -> str:
+    """A name that has room beside a curve."""
+    return name if len(name) <= most else name[: most - 1] + "…"

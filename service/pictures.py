@@ -1,0 +1,67 @@
+"""Plots of a result over HTTP, and where it is wanted the input behind a heatmap."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from fastapi import Request, Response
+from numpy.typing import NDArray
+
+import plots
+from api_schemas.results import Result
+from plots.choice import Arrays, cluster_of
+from service.answers import known
+from service.backend import Backend
+from service.errors import Refused
+from service.outcome import Outcome
+from store.errors import NotFound
+from store.record import JobRecord
+from store.tables import open_table
+
+TYPES = {"png": "image/png", "svg": "image/svg+xml"}
+# Whoever opens a picture by itself, nothing in it runs or is fetched.
+HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "X-Content-Type-Options": "nosniff"}
+MOST_AVERAGED = 100
+"""Inputs of a cluster that are drawn behind its heatmap, their mean."""
+
+
+def picture(request: Request, backend: Backend, id: str, name: str, form: str, choice: plots.Choice, overlay: bool) -> Response:
+    """Raises Refused where there is no result, or no such picture of it."""
+    record = backend.jobs.get(id)
+    outcome = Outcome(backend, record)
+    tag = f'"{id}.{hashlib.sha256(repr((name, form, choice, overlay)).encode()).hexdigest()[:24]}"'
+    if known(request, tag):
+        return Response(status_code=304, headers={"ETag": tag})
+    result, arrays = Result.model_validate(outcome.summary()), outcome.arrays()
+    # matplotlib is loaded when the first picture is wanted
+    from plots.figures import draw, rendered
+
+    try:
+        if overlay:
+            choice = _over_input(backend, record, result, arrays, choice)
+        drawn = draw(name, result, arrays, choice)
+    except plots.NoPicture as error:
+        raise Refused(error.code, error.detail) from error
+    return Response(rendered(drawn, form), headers={**HEADERS, "ETag": tag}, media_type=TYPES[form])
+
+
+def _over_input(backend: Backend, record: JobRecord, result: Result, arrays: Arrays, choice: plots.Choice) -> plots.Choice:
+    """The choice with the input as a grey image behind it. Raises NoPicture where that is none, or gone."""
+    _, cluster = cluster_of(result, choice)
+    rows = arrays[f"rows/{cluster.name}"]
+    rows = rows[:MOST_AVERAGED] if choice.example is None else rows[choice.example : choice.example + 1]
+    try:
+        path = backend.blobs.path(result.dataset.digest)
+    except NotFound as error:
+        raise plots.NoPicture("dataset_not_found", "the dataset was deleted; leave `overlay` out") from error
+    with open_table(path) as table:
+        fields = [field for field in (record.request["inputs"] or {}).values() if len(table.fields[field]["shape"]) in (3, 4)]
+        if not fields:
+            raise plots.NoPicture("no_image", "no input of the model is an image; leave `overlay` out")
+        return plots.Choice(choice.cluster, choice.ranking, choice.channel, choice.example, _grey(table.read(fields[0], rows)))
+
+
+def _grey(images: NDArray[Any]) -> NDArray[np.float64]:
+    """The mean image, of colours too where it has them."""
+    found = images.astype(np.float64).mean(0)
+    return np.asarray(found.mean(0) if found.ndim == 3 else found)

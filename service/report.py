@@ -1,0 +1,208 @@
+"""A job's report: one HTML file that needs nothing else, with the verdict in words first and then the evidence."""
+
+import base64
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from fastapi import Response
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+import plots
+from api_schemas.results import Cluster, ClusterRanking, Leader, Ranking, Result, Warn
+from plots.choice import Arrays
+from service.backend import Backend
+from service.outcome import Outcome
+from store.record import JobRecord
+
+MOST_CLUSTERS = 30
+MOST_MAPS = 6
+MOST_UNITS = 5
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+VERDICTS = {
+    "better_than_random": "better than random",
+    "no_better_than_random": "no better than random",
+    "worse_than_random": "worse than random",
+    "undecided": "undecided",
+    None: "not tested",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image inside the file, and what it shows."""
+
+    source: str
+    says: str
+
+
+def report(backend: Backend, id: str) -> Response:
+    """Raises Refused where there is no result."""
+    record = backend.jobs.get(id)
+    outcome = Outcome(backend, record)
+    result = Result.model_validate(outcome.summary())
+    page = _template().render(_told(result, outcome.arrays(), record))
+    headers = {"Content-Security-Policy": POLICY, "Content-Disposition": f'inline; filename="{id}.html"'}
+    return Response(page, headers=headers, media_type="text/html; charset=utf-8")
+
+
+def verdict_in_words(result: Result) -> list[str]:
+    """What a reader should take away, the most important first."""
+    rankings = {ranking.id: ranking for ranking in result.rankings}
+    if not result.leaderboard or all(leader.verdict is None for leader in result.leaderboard):
+        return ["The rankings were not put to the test: the job asked for no ablation. Whether they are any good is not known."]
+    first = result.leaderboard[0]
+    better = [leader for leader in result.leaderboard if leader.verdict == "better_than_random"]
+    words = [_of_the_first(result, first, rankings[first.ranking])]
+    others = [leader.ranking for leader in better[1:]]
+    if others:
+        words.append(f"Better than random too: {', '.join(others)}.")
+    worse = [leader.ranking for leader in result.leaderboard if leader.verdict in ("no_better_than_random", "worse_than_random")]
+    if worse and better:
+        words.append(f"Not better than random, and of no use for this question: {', '.join(worse)}.")
+    idle = [
+        warning for warning in result.warnings if warning.code == "no_better_than_activity" and warning.ranking == first.ranking
+    ]
+    if idle:
+        where = f"In {len(idle)} of {len(result.clusters)} clusters"
+        words.append(f"{where} {first.ranking} is not above the mere knowledge of which units are active.")
+    return words
+
+
+def _of_the_first(result: Result, first: Leader, ranking: Ranking) -> str:
+    p = f" (p = {_number(ranking.overall.p_value)})" if ranking.overall and ranking.overall.p_value is not None else ""
+    units = "channels" if result.layer.units == "channel" else "units"
+    if first.verdict == "better_than_random":
+        return (
+            f"Yes: the {units} of {result.layer.name} that {first.ranking} ranks highest do matter{p}. Replaced in its order, they "
+            f"take the score down faster than random orders do, in {first.better_than_random} of {first.of} clusters by themselves."
+        )
+    if first.verdict == "undecided":
+        return "Undecided: the test cannot tell, with so few random orders, examples or units, whether any ranking beats chance."
+    found = f"No: no ranking finds {units} of {result.layer.name} whose loss costs more than that of random ones{p}."
+    return f"{found} None of them should be relied on."
+
+
+def _told(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]:
+    """What the template says."""
+    best = result.leaderboard[0].ranking if result.leaderboard else result.rankings[0].id
+    ranking = next(each for each in result.rankings if each.id == best)
+    errors = [each.fidelity.mae_of_zero for each in result.rankings if each.fidelity]
+    return {
+        "result": result,
+        "finished": datetime.fromtimestamp(record.finished_at, UTC).strftime("%-d %B %Y, %H:%M UTC")
+        if record.finished_at
+        else None,
+        "words": verdict_in_words(result),
+        "leaders": [_leader(leader, result) for leader in result.leaderboard],
+        "mae_of_zero": _number(errors[0]) if errors else None,
+        "pictures": list(_pictures(result, arrays, best)),
+        "best": best,
+        "clusters": [_cluster(cluster, ranking.clusters[cluster.name], result) for cluster in result.clusters[:MOST_CLUSTERS]],
+        "left_out": max(0, len(result.clusters) - MOST_CLUSTERS),
+        "maps": _maps(result, arrays, best),
+        "warnings": [
+            {"code": warning.code, "detail": warning.detail, "where": _where(warning)} for warning in result.warnings[:200]
+        ],
+        "origin": _origin(result, record),
+        "request": json.dumps(_short(record.request), indent=2, ensure_ascii=False),
+    }
+
+
+def _pictures(result: Result, arrays: Arrays, best: str) -> list[Picture]:
+    wanted = {
+        "leaderboard": "Each ranking's mean area, coloured by its verdict.",
+        "ablation": "The mean score as units are replaced in each ranking's order, and the band of the random orders.",
+        "importance": f"The most important units by {best} in cluster {result.clusters[0].name}, and all units in order.",
+        "agreement": "How far the rankings agree: Spearman's correlation.",
+    }
+    found = (_picture(name, says, result, arrays, plots.Choice()) for name, says in wanted.items())
+    return [picture for picture in found if picture is not None]
+
+
+def _maps(result: Result, arrays: Arrays, best: str) -> list[Picture]:
+    if len(result.layer.shape) < 2 and f"heatmap/{best}" not in arrays:
+        return []
+    names = [cluster.name for cluster in result.clusters[:MOST_MAPS]]
+    found = (
+        _picture("heatmap", f"{best} in cluster {name}", result, arrays, plots.Choice(cluster=name, ranking=best)) for name in names
+    )
+    return [picture for picture in found if picture is not None]
+
+
+def _picture(name: str, says: str, result: Result, arrays: Arrays, choice: plots.Choice) -> Picture | None:
+    from plots.figures import draw, rendered
+
+    try:
+        image = rendered(draw(name, result, arrays, choice), "png")
+    except plots.NoPicture:
+        return None
+    return Picture(f"data:image/png;base64,{base64.b64encode(image).decode()}", says)
+
+
+def _leader(leader: Leader, result: Result) -> dict[str, str]:
+    ranking = next(each for each in result.rankings if each.id == leader.ranking)
+    return {
+        "ranking": leader.ranking,
+        "verdict": VERDICTS[leader.verdict],
+        "p": _number(ranking.overall.p_value if ranking.overall else None),
+        "better": f"{leader.better_than_random} of {leader.of}",
+        "area": _number(leader.mean_area),
+        "mae": _number(leader.mae),
+    }
+
+
+def _cluster(cluster: Cluster, found: ClusterRanking, result: Result) -> dict[str, str]:
+    test = found.ablation
+    units = (str(unit.unit) if len(unit.index) < 2 else ",".join(map(str, unit.index)) for unit in found.top[:MOST_UNITS])
+    return {
+        "name": cluster.name,
+        "examples": str(cluster.examples),
+        "accuracy": _number(cluster.accuracy),
+        "verdict": VERDICTS[test.verdict if test else None],
+        "p": _number(test.p_value if test else None),
+        "holm": _number(test.p_holm if test else None),
+        "area": _number(test.most.area if test and test.most else None),
+        "activity": _number(test.activity_area if test else None),
+        "top": "  ".join(units),
+    }
+
+
+def _origin(result: Result, record: JobRecord) -> list[tuple[str, str]]:
+    return [
+        ("model", f"{result.model.name or ''} {result.model.digest}".strip()),
+        ("data", f"{result.dataset.name or ''} {result.dataset.digest}".strip()),
+        ("layer", f"{result.layer.name}, its {result.layer.at}, shape {result.layer.shape}"),
+        ("job", f"{result.job}, attempt {record.attempt}"),
+        ("seed", str(result.provenance.seed)),
+        ("unitrank", result.provenance.version),
+        ("torch", result.provenance.torch),
+        ("device", result.cost.device),
+        (
+            "cost",
+            f"{result.cost.seconds:.3g} s, {result.cost.forward_rows:,} rows forward, {result.cost.backward_rows:,} rows backward",
+        ),
+    ]
+
+
+def _where(warning: Warn) -> str:
+    parts = [f"ranking {warning.ranking}"] if warning.ranking else []
+    parts += [f"cluster {warning.cluster}"] if warning.cluster is not None else []
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _short(request: dict[str, Any]) -> dict[str, Any]:
+    """A table inside a request is not shown."""
+    return request if isinstance(request.get("dataset"), str) else request | {"dataset": "sent with the request"}
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+@cache
+def _template() -> Template:
+    loader = PackageLoader("service", "templates")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True).get_template("report.html")

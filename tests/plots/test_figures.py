@@ -1,0 +1,220 @@
+"""What the pictures show, read off the figures themselves."""
+
+from collections.abc import Iterator
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from api_schemas.results import Result
+from plots import PICTURES, Choice, NoPicture
+from plots.figures import FIGURES, draw, rendered
+
+COUNTS = [1, 4, 8]
+SHAPE = [4, 2, 2]
+RANKINGS = ("conductance", "gradient.mean_abs")
+CLUSTERS = ("a", "$x^2$ & <b>")
+
+
+def ablation(verdict: str) -> dict[str, Any]:
+    return {"counts": COUNTS, "fractions": [0.1, 0.25, 0.5], "verdict": verdict}
+
+
+def summary() -> dict[str, Any]:
+    top = [{"unit": 0, "index": [0, 0, 0], "importance": 1.0, "spread": None}]
+    return {
+        "job": "j",
+        "model": {"name": "net", "digest": "sha256:1"},
+        "dataset": {"name": "data", "digest": "sha256:2"},
+        "layer": {"name": "conv1", "at": "output", "cut": True, "units": "neuron", "shape": SHAPE, "count": 16},
+        "clusters": [{"name": name, "examples": 4, "ranked_on": 2, "tested_on": 2} for name in CLUSTERS],
+        "rankings": [
+            {
+                "id": id,
+                "method": {"name": id.partition(".")[0]},
+                "clusters": {name: {"top": top, "ablation": ablation("better_than_random")} for name in CLUSTERS},
+                "seconds": 0.1,
+            }
+            for id in RANKINGS
+        ],
+        "leaderboard": [
+            {"ranking": RANKINGS[0], "verdict": "better_than_random", "better_than_random": 2, "of": 2, "mean_area": 0.8},
+            {"ranking": RANKINGS[1], "verdict": "worse_than_random", "better_than_random": 0, "of": 2, "mean_area": None},
+        ],
+        "warnings": [],
+        "cost": {"seconds": 1.0, "forward_rows": 1, "backward_rows": 1, "device": "cpu", "peak_bytes": 0},
+        "provenance": {"seed": 0, "version": "0", "torch": "2", "options": {}},
+    }
+
+
+@pytest.fixture
+def result() -> Result:
+    return Result.model_validate(summary())
+
+
+@pytest.fixture
+def arrays() -> dict[str, np.ndarray]:
+    draw = np.random.default_rng(0)
+    made: dict[str, np.ndarray] = {"ablation/random": draw.normal(5, 1, (2, 9, 4)).astype(np.float32)}
+    for id in RANKINGS:
+        values = draw.normal(size=(2, 16)).astype(np.float32)
+        made |= {
+            f"importance/{id}": np.abs(values) if "abs" in id else values,
+            f"spread/{id}": np.abs(values) / 2,
+            f"ablation/{id}/most": draw.normal(3, 1, (2, 4)).astype(np.float32),
+            f"ablation/{id}/least": draw.normal(6, 1, (2, 4)).astype(np.float32),
+            f"examples/{id}/a": draw.normal(size=(3, *SHAPE)).astype(np.float32),
+        }
+    return made
+
+
+@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("choice", [Choice(), Choice(cluster=CLUSTERS[1], ranking=RANKINGS[1])])
+def test_picture_when_rendered_then_is_a_file_of_its_kind_and_equal_each_time(
+    result: Result, arrays: dict[str, np.ndarray], name: str, choice: Choice
+) -> None:
+    png, svg = (rendered(draw(name, result, arrays, choice), form) for form in ("png", "svg"))
+
+    assert png.startswith(b"\x89PNG")
+    assert int.from_bytes(png[16:20], "big") >= 900
+    assert ElementTree.fromstring(svg).tag.endswith("svg")
+    assert svg == rendered(draw(name, result, arrays, choice), "svg")
+    assert b"<script" not in svg
+
+
+def test_names_when_listed_then_are_those_that_can_be_drawn() -> None:
+    assert tuple(FIGURES) == PICTURES
+
+
+def lines(figure: Figure) -> Iterator[np.ndarray]:
+    for line in figure.axes[0].get_lines():
+        yield np.asarray(line.get_ydata())
+
+
+def test_ablation_when_of_one_cluster_then_shows_its_curves_and_the_band(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    figure = draw("ablation", result, arrays, Choice(cluster="a"))
+    shown = list(lines(figure))
+
+    for id in RANKINGS:
+        for order in ("most", "least"):
+            assert any(np.allclose(line, arrays[f"ablation/{id}/{order}"][0]) for line in shown)
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    low, high = np.quantile(arrays["ablation/random"][0].astype(float), [0.025, 0.975], axis=0)
+    assert band[:, 1].min() == pytest.approx(low.min())
+    assert band[:, 1].max() == pytest.approx(high.max())
+
+
+def test_ablation_when_of_all_clusters_then_shows_the_mean(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    figure = draw("ablation", result, arrays, Choice(ranking=RANKINGS[0]))
+
+    assert any(np.allclose(line, arrays[f"ablation/{RANKINGS[0]}/most"].mean(0)) for line in lines(figure))
+    assert not any(np.allclose(line, arrays[f"ablation/{RANKINGS[1]}/most"].mean(0)) for line in lines(figure))
+
+
+def test_importance_when_drawn_then_names_the_top_units_in_order(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    figure = draw("importance", result, arrays, Choice(cluster="a"))
+    named = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    order = np.argsort(-arrays[f"importance/{RANKINGS[0]}"][0], kind="stable")
+
+    assert named[0] == ",".join(map(str, np.unravel_index(order[0], SHAPE)))
+    assert len(named) == 15
+    assert np.allclose(next(iter(figure.axes[1].get_lines())).get_ydata(), arrays[f"importance/{RANKINGS[0]}"][0][order])
+
+
+def drawn_map(figure: Figure) -> tuple[np.ndarray, str, float]:
+    """Its numbers, its colours, and what the colours are centred at."""
+    image = figure.axes[0].get_images()[-1]
+    low, high = image.get_clim()
+    return np.asarray(image.get_array()), image.get_cmap().name, (low + high) / 2
+
+
+def test_heatmap_when_scores_have_signs_then_is_centred_at_zero(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    values, colours, centre = drawn_map(draw("heatmap", result, arrays, Choice(cluster="a", channel=1)))
+
+    assert np.allclose(values, arrays[f"importance/{RANKINGS[0]}"][0].reshape(SHAPE)[1])
+    assert (colours, centre) == ("RdBu_r", 0.0)
+
+
+def test_heatmap_when_scores_are_magnitudes_then_is_viridis_from_zero(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    values, colours, _ = drawn_map(draw("heatmap", result, arrays, Choice(cluster="a", ranking=RANKINGS[1])))
+
+    assert np.allclose(values, arrays[f"importance/{RANKINGS[1]}"][0].reshape(SHAPE).sum(0))
+    assert colours == "viridis"
+
+
+def test_heatmap_when_the_result_holds_one_then_it_is_drawn(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    arrays[f"heatmap/{RANKINGS[0]}"] = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    values, _, _ = drawn_map(draw("heatmap", result, arrays, Choice(cluster=CLUSTERS[1])))
+
+    assert values.tolist() == [[6, 7], [8, 9], [10, 11]]
+
+
+def test_heatmap_when_of_an_example_then_shows_its_scores(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    values, _, _ = drawn_map(draw("heatmap", result, arrays, Choice(cluster="a", example=2, channel=3)))
+
+    assert np.allclose(values, arrays[f"examples/{RANKINGS[0]}/a"][2, 3])
+
+
+def test_heatmap_when_over_an_input_then_both_are_seen(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    figure = draw("heatmap", result, arrays, Choice(background=np.eye(8)))
+    behind, before = figure.axes[0].get_images()
+
+    assert np.asarray(behind.get_array()).tolist() == np.eye(8).tolist()
+    assert (before.get_alpha() or 1) < 1
+    assert behind.get_extent() == before.get_extent()
+
+
+def test_heatmap_when_the_layer_is_dense_then_is_one_row(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    dense = result.model_copy(update={"layer": result.layer.model_copy(update={"shape": [16]})})
+
+    assert drawn_map(draw("heatmap", dense, arrays, Choice()))[0].shape == (1, 16)
+
+
+def test_leaderboard_when_drawn_then_colours_say_the_verdict(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    axes = draw("leaderboard", result, arrays, Choice()).axes[0]
+
+    assert [round(bar.get_width(), 3) for bar in axes.patches] == [0.8, 0.0]
+    assert [to_hex(bar.get_facecolor()) for bar in axes.patches] == ["#0072b2", "#d55e00"]
+    assert [text.get_text().strip() for text in axes.texts] == ["2 of 2 clusters", "0 of 2 clusters, no area"]
+
+
+def test_agreement_when_drawn_then_is_spearmans(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    from scipy.stats import spearmanr
+
+    values, _, _ = drawn_map(draw("agreement", result, arrays, Choice(cluster="a")))
+    expected = spearmanr(*(arrays[f"importance/{id}"][0] for id in RANKINGS)).statistic
+
+    assert values[0, 1] == pytest.approx(expected)
+    assert values[0, 0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "choice", "code"),
+    [
+        ("ablation", Choice(cluster="none"), "cluster_not_found"),
+        ("importance", Choice(ranking="none"), "ranking_not_found"),
+        ("heatmap", Choice(channel=4), "channel_not_found"),
+        ("heatmap", Choice(example=3), "example_not_found"),
+        ("heatmap", Choice(cluster=CLUSTERS[1], example=0), "no_examples"),
+    ],
+)
+def test_picture_when_there_is_none_of_this_then_says_what_there_is(
+    result: Result, arrays: dict[str, np.ndarray], name: str, choice: Choice, code: str
+) -> None:
+    with pytest.raises(NoPicture) as caught:
+        draw(name, result, arrays, choice)
+
+    assert caught.value.code == code
+
+
+def test_picture_when_the_job_had_none_of_it_then_says_so(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    del arrays["ablation/random"]
+    alone = result.model_copy(update={"rankings": result.rankings[:1]})
+
+    with pytest.raises(NoPicture, match="no ablation"):
+        draw("ablation", result, arrays, Choice())
+    with pytest.raises(NoPicture, match="one ranking"):
+        draw("agreement", alone, arrays, Choice())
