@@ -32,7 +32,7 @@ def ablation(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     axes.set_xticks(shares, [_percent(share) for share in shares])
     axes.minorticks_off()
     axes.set_xlabel(
-        f"units of {short(result.layer.name)} replaced: the most important first (bold), the least important first (thin)"
+        f"units of {short(result.layer.name)} replaced\nthick: the most important first; thin: the least important first"
     )
     axes.set_ylabel("mean score")
     axes.set_title(f"Ablation, {what}")
