@@ -1,0 +1,81 @@
+"""How fast a large dataset is uploaded over loopback, and how far the service's memory grows meanwhile.
+
+`python -m benchmarks.upload [--bytes 1073741824]`: curl sends, as a user would; goal: 200 MB/s and a service that does not grow.
+"""
+
+import argparse
+import hashlib
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from benchmarks._running import running
+
+ROW = 784
+LOOK_SECONDS = 0.02
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bytes", type=int, default=1 << 30)
+    size = parser.parse_args().bytes
+    with running() as url, tempfile.TemporaryDirectory(prefix="unitrank-upload-") as folder:
+        service = _listening(int(url.rpartition(":")[2]))
+        file = Path(folder) / "x.npz"
+        np.savez(file, x=np.random.default_rng(0).integers(0, 255, (size // ROW, ROW), np.uint8))
+        began = time.perf_counter()
+        with file.open("rb") as opened:
+            hashlib.file_digest(opened, "sha256")
+        print(f"sha256 alone    {_rate(file, began):6.0f} MB/s")
+        for number in range(3):
+            with _Peak(service) as peak:
+                began = time.perf_counter()
+                _put(file, f"{url}/v1/datasets/x{number}")
+                rate = _rate(file, began)
+            print(f"upload          {rate:6.0f} MB/s, service {peak.before / 1e6:.0f} MB before, {peak.most / 1e6:.0f} MB at most")
+
+
+def _put(file: Path, url: str) -> None:
+    words = ["curl", "-sS", "--fail", "-T", str(file), "-H", "Content-Type: application/octet-stream", "-o", "/dev/null", url]
+    subprocess.run(words, check=True)
+
+
+def _rate(file: Path, began: float) -> float:
+    """Megabytes a second."""
+    return file.stat().st_size / (time.perf_counter() - began) / 1e6
+
+
+def _listening(port: int) -> psutil.Process:
+    found = psutil.net_connections("tcp")
+    return psutil.Process(next(line.pid for line in found if line.status == psutil.CONN_LISTEN and line.laddr.port == port))
+
+
+class _Peak:
+    """The most memory that the process has while the block runs."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        self._process = process
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self.before = self.most = process.memory_info().rss
+
+    def __enter__(self) -> "_Peak":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(LOOK_SECONDS):
+            self.most = max(self.most, self._process.memory_info().rss)
+
+
+if __name__ == "__main__":
+    main()
