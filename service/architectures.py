@@ -30,6 +30,8 @@ def check_weights(path: Path) -> None:
     """Whether it is a safetensors file at all; which weights must be there only the architecture knows. Raises RefusedBody."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
+            if memory[:2] == b"PK":
+                raise BadTable("not_a_table", "a zip archive, such as torch.export writes; leave `architecture` out to send one")
             safetensors_header(memory)
     except BadTable as error:
         raise _refused("", error.code, f"the weights are no safetensors file: {error}") from error

@@ -6,10 +6,10 @@ after its restart, begins anew, three times at most.
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Literal
 
 import redis
@@ -21,10 +21,17 @@ from service.catalogue import read_header
 from service.errors import RefusedBody
 from service.measures import Measures
 from store import names
-from store.arrivals import dataset_arrived, dataset_rejected, model_arrived, model_rejected
+from store.arrivals import (
+    dataset_arrived,
+    dataset_rejected,
+    model_arrived,
+    model_rejected,
+    repoint_to_dataset,
+    repoint_to_model,
+)
 from store.blobs import Blobs, Writer
 from store.datasets import Datasets
-from store.errors import BadSource, BadTable, Conflict, NotFound, TooLarge
+from store.errors import BadSource, BadTable, Conflict, Full, NotFound, TooLarge
 from store.jobs import Jobs
 from store.leases import lease
 from store.models import Models
@@ -32,9 +39,10 @@ from store.queue import enqueue_inspection
 from store.record import Json
 from store.settings import Settings
 from store.sources import Source, Sources
-from store.tables import join, open_table
+from store.tables import Shard, join
 
 LOOK_SECONDS = 2.0
+WATCH_SECONDS = 0.2
 MOST_ATTEMPTS = 3
 Kind = Literal["model", "dataset"]
 
@@ -96,25 +104,65 @@ class Importer:
 
     def _read(self, kind: str, key: str, stop: threading.Event) -> None:
         log = structlog.get_logger().bind(kind=kind, key=key)
+        catalogue = self._catalogue(kind)
         begun = time.monotonic()
+        outcome: Literal["imported", "rejected", "dropped"] = "dropped"
         try:
-            self._count_attempt(key)
-            bring = self._bring_model if kind == "model" else self._bring_dataset
-            bring(key, _Clock(begun + self.settings.import_timeout, stop))
+            if self._is_new(kind, key):
+                self._count_attempt(key)
+                clock = _Clock(begun + self.settings.import_timeout, stop, lambda: self._is_wanted(kind, key))
+                _in_time(clock, lambda: self._bring(kind, key, clock))
+                outcome = "imported"
+            self._let_go(kind, key)
         except NotFound:
             log.info("import not wanted any more")
-            self.measures.imported(kind, "dropped")
         except _Stopped:
             log.info("import left for another start")
+            self.connection.decr(names.import_attempts(key))
             self.measures.imported(kind, "left")
+            return
         except redis.exceptions.RedisError:
             raise
         except Exception as error:
-            self._reject(kind, key, _problem(error))
-            self.measures.imported(kind, "rejected")
+            self._reject(kind, key, _problem(kind, error))
+            outcome = "rejected"
+        catalogue.finish_import(key)
+        log.info("import ended", outcome=outcome, seconds=round(time.monotonic() - begun, 3))
+        self.measures.imported(kind, outcome)
+
+    def _catalogue(self, kind: str) -> Models | Datasets:
+        return self.models if kind == "model" else self.datasets
+
+    def _is_new(self, kind: str, key: str) -> bool:
+        """Whether it is still to be read; a service may have been lost after that. Raises NotFound where it was deleted."""
+        if self._catalogue(kind).became(key) is not None:
+            return False
+        return self._catalogue(kind).content(key).status != "rejected"
+
+    def _is_wanted(self, kind: str, key: str) -> bool:
+        catalogue = self._catalogue(kind)
+        try:
+            return catalogue.became(key) is not None or catalogue.content(key).status != "rejected"
+        except NotFound:
+            return False
+
+    def _bring(self, kind: str, key: str, clock: "_Clock") -> None:
+        if kind == "model":
+            self._bring_model(key, clock)
         else:
-            log.info("imported", seconds=round(time.monotonic() - begun, 3))
-            self.measures.imported(kind, "imported")
+            self._bring_dataset(key, clock)
+
+    def _let_go(self, kind: str, key: str) -> None:
+        """Those that waited go on, or fail with what was rejected; done twice, it is done once."""
+        digest = self._catalogue(kind).became(key)
+        if digest is None:
+            self._refuse(kind, key, self._catalogue(kind).content(key).problem or {})
+        elif kind == "dataset":
+            dataset_arrived(self.connection, self.jobs, key)
+        else:
+            if self.models.content(digest).status == "inspecting":
+                enqueue_inspection(self.connection, digest, self.settings.inspection_timeout)
+            model_arrived(self.connection, self.jobs, self.models, key, digest)
 
     def _count_attempt(self, key: str) -> None:
         attempts = names.import_attempts(key)
@@ -125,66 +173,77 @@ class Importer:
 
     def _bring_model(self, key: str, clock: "_Clock") -> None:
         model = self.models.content(key)
-        (source,) = self._files(model.uri)
-        with self.blobs.writer(self.settings.max_model_bytes) as writer:
-            _pour([source], writer, clock)
+        (source,) = self.sources.files(model.uri or "")
+        with self._writer(self.settings.max_model_bytes) as writer:
+            _pour(source, writer, clock)
             if model.architecture:
                 check_weights(writer.path)
-        try:
-            begun = self.models.arrived(key, writer.digest, writer.size)
-        except NotFound:
-            self.models.discard(writer.digest)
-            raise
+        clock.check()
+        with self._kept_if_wanted(self.models, writer.digest):
+            repoint = partial(repoint_to_model, self.jobs, key)
+            begun = self.models.arrived(key, writer.digest, writer.size, repoint)
         if begun.inspect:
             enqueue_inspection(self.connection, begun.record.digest, self.settings.inspection_timeout)
-        model_arrived(self.connection, self.jobs, self.models, key, begun.record.digest)
 
     def _bring_dataset(self, key: str, clock: "_Clock") -> None:
         limit = self.settings.max_dataset_bytes
-        sources = self._files(self.datasets.content(key).uri)
-        with self.blobs.writer(limit) as writer:
+        # Checked again: the operator may have allowed other places since.
+        sources = self.sources.files(self.datasets.content(key).uri or "")
+        with self._writer(limit) as writer:
             if len(sources) == 1:
-                _pour(sources, writer, clock)
+                _pour(sources[0], writer, clock)
             else:
                 with self._spooled(sources, limit, clock) as shards:
-                    _join(sources, shards, limit, writer)
+                    join(shards, _Timed(writer, clock), limit)
             fields, examples, form = read_header(writer.path, limit)
-        try:
-            self.datasets.arrived(key, writer.digest, writer.size, fields, examples, form)
-        except NotFound:
-            self.datasets.discard(writer.digest)
-            raise
-        dataset_arrived(self.connection, self.jobs, self.datasets, key, writer.digest)
-
-    def _files(self, uri: str | None) -> Sequence[Source]:
-        # Checked again: the operator may have allowed other places since.
-        return self.sources.files(uri or "")
+        clock.check()
+        with self._kept_if_wanted(self.datasets, writer.digest):
+            repoint = partial(repoint_to_dataset, self.jobs, key)
+            self.datasets.arrived(key, writer.digest, writer.size, fields, examples, form, repoint)
 
     @contextmanager
-    def _spooled(self, sources: Sequence[Source], limit: int, clock: "_Clock") -> Iterator[list[Path]]:
+    def _writer(self, limit: int) -> Iterator[Writer]:
+        """Raises TooLarge past the limit, and Full past the quota."""
+        room = self.datasets.room()
+        try:
+            with self.blobs.writer(limit if room is None else min(limit, room)) as writer:
+                yield writer
+        except TooLarge as error:
+            if room is not None and room < limit:
+                raise Full(f"{room} bytes of the quota are left; delete what is not needed") from error
+            raise
+
+    @contextmanager
+    def _kept_if_wanted(self, catalogue: Models | Datasets, digest: str) -> Iterator[None]:
+        try:
+            yield
+        except NotFound:
+            catalogue.discard(digest)
+            raise
+
+    @contextmanager
+    def _spooled(self, sources: Sequence[Source], limit: int, clock: "_Clock") -> Iterator[list[Shard]]:
         """The shards as local files, which together are no larger than the limit."""
         left = limit
         with ExitStack() as stack:
-            paths = []
+            shards = []
             for source in sources:
                 path = stack.enter_context(self.blobs.draft())
                 with path.open("wb") as file:
-                    shard = Writer(file, path, left)
-                    _pour([source], shard, clock)
-                left -= shard.size
-                paths.append(path)
-            yield paths
+                    writer = Writer(file, path, left)
+                    _pour(source, writer, clock)
+                left -= writer.size
+                shards.append(Shard(source.name, path))
+            yield shards
 
     def _reject(self, kind: str, key: str, problem: Json) -> None:
         structlog.get_logger().warning("import rejected", kind=kind, key=key, code=problem["code"], detail=problem["detail"])
-        try:
-            (self.models if kind == "model" else self.datasets).reject_unread(key, problem)
-        except NotFound:
-            return
-        if kind == "model":
-            model_rejected(self.jobs, key, problem)
-        else:
-            dataset_rejected(self.jobs, key, problem)
+        with suppress(NotFound):
+            self._catalogue(kind).reject_unread(key, problem)
+            self._refuse(kind, key, problem)
+
+    def _refuse(self, kind: str, key: str, problem: Json) -> None:
+        (model_rejected if kind == "model" else dataset_rejected)(self.jobs, key, problem)
 
 
 class _Stopped(Exception):
@@ -193,10 +252,11 @@ class _Stopped(Exception):
 
 @dataclass(frozen=True)
 class _Clock:
-    """Asked now and then while bytes come in."""
+    """Asked now and then while bytes come in, and by who waits for them."""
 
     deadline: float
     stop: threading.Event
+    wanted: Callable[[], bool]
 
     def check(self) -> None:
         """Raises _Stopped, or _Refused when it takes too long."""
@@ -206,27 +266,55 @@ class _Clock:
             raise _Refused("import_timed_out", "reading it took longer than the operator allows", retryable=True)
 
 
-def _pour(sources: Sequence[Source], writer: Writer, clock: _Clock) -> None:
-    for source in sources:
-        for piece in source.pieces():
-            clock.check()
-            writer.write(piece)
+class _Timed:
+    """A writer that asks the clock."""
+
+    def __init__(self, writer: Writer, clock: _Clock) -> None:
+        self._writer = writer
+        self._clock = clock
+
+    def write(self, data: bytes) -> int:
+        self._clock.check()
+        return self._writer.write(data)
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+
+def _in_time(clock: _Clock, work: Callable[[], None]) -> None:
+    """Do it in a thread that is left alone where a driver hangs: what it would still bring is then not wanted any more."""
+    failed: list[BaseException] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            done.set()
+
+    threading.Thread(target=run, name="import", daemon=True).start()
+    looked = time.monotonic()
+    while not done.wait(WATCH_SECONDS):
+        clock.check()
+        if time.monotonic() > looked + LOOK_SECONDS:
+            looked = time.monotonic()
+            if not clock.wanted() and not done.is_set():
+                raise NotFound("deleted while it was read")
+    if failed:
+        raise failed[0]
+
+
+def _pour(source: Source, writer: Writer, clock: _Clock) -> None:
+    for piece in source.pieces():
+        clock.check()
+        writer.write(piece)
     if writer.size == 0:
-        raise _Refused("empty_body", f"{sources[0].name!r} is empty")
+        raise _Refused("empty_body", f"{source.name!r} is empty")
 
 
-def _join(sources: Sequence[Source], shards: Sequence[Path], limit: int, writer: Writer) -> None:
-    with ExitStack() as stack:
-        tables = []
-        for source, path in zip(sources, shards, strict=True):
-            try:
-                tables.append(stack.enter_context(open_table(path, limit)))
-            except BadTable as error:
-                raise BadTable(error.code, f"in {source.name!r}: {error.detail}") from error
-        join([source.name for source in sources], tables, writer)
-
-
-def _problem(error: Exception) -> Json:
+def _problem(kind: str, error: Exception) -> Json:
     if isinstance(error, _Refused):
         return error.problem
     if isinstance(error, BadSource | BadTable):
@@ -234,7 +322,9 @@ def _problem(error: Exception) -> Json:
     if isinstance(error, RefusedBody):
         return _Refused(error.code, error.detail).problem
     if isinstance(error, TooLarge):
-        return _Refused("too_large", str(error)).problem
+        return _Refused(f"{kind}_too_large", str(error)).problem
+    if isinstance(error, Full):
+        return _Refused("store_full", str(error), retryable=True).problem
     if isinstance(error, Conflict):
         return _Refused("conflict", str(error), retryable=True).problem
     structlog.get_logger().error("unexpected error while importing", exc_info=error)

@@ -51,7 +51,7 @@ def check_bytes(request: Request) -> bool:
     raise Refused("unsupported_media_type", f"Content-Type {kind!r} is not read here; use {BYTES!r}")
 
 
-async def located(request: Request, sources: Sources, *, glob: bool) -> str:
+async def located(request: Request, sources: Sources, *, several: bool) -> str:
     """The URI of a body `{"uri": …}`, which the operator lets the service read. Raises RefusedBody."""
     await check_json(request)
     document: Any = await request.json()
@@ -61,7 +61,7 @@ async def located(request: Request, sources: Sources, *, glob: bool) -> str:
         loose = [{**dict(entry), "loc": ("body", *entry["loc"])} for entry in error.errors()]
         raise RefusedBody(invalid_places(loose, document, Location)) from error
     try:
-        sources.check(uri, glob=glob)
+        sources.check(uri, several=several)
     except BadSource as error:
         raise RefusedBody([Invalid(pointer="/uri", detail=error.detail, code=error.code)]) from error
     return uri

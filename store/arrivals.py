@@ -1,6 +1,7 @@
 """What waited for a model or a dataset: queued when it is ready, failed when it is rejected."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import redis
 import structlog
@@ -30,11 +31,20 @@ def model_ready(connection: redis.Redis, jobs: Jobs, digest: str) -> None:
     _let_go(connection, jobs, model_key(digest))
 
 
-def dataset_arrived(connection: redis.Redis, jobs: Jobs, datasets: Datasets, key: str, digest: str) -> None:
-    """The jobs that waited for the dataset now mean its digest."""
-    with datasets.changing():
-        for id in jobs.waiting(dataset_key(key)):
-            jobs.repoint(id, "dataset", key, digest)
+def repoint_to_dataset(jobs: Jobs, key: str, digest: str) -> None:
+    """The jobs that wait for the dataset now mean its digest; only under the lock of `Datasets`."""
+    for id in jobs.waiting(dataset_key(key)):
+        jobs.repoint(id, "dataset", key, digest)
+
+
+def repoint_to_model(jobs: Jobs, key: str, digest: str) -> None:
+    """The jobs that wait for the model to be read mean its digest, and wait for its inspection; under the lock of `Models`."""
+    for id in jobs.waiting(model_key(key)):
+        jobs.repoint(id, "model", key, digest, model_key(digest))
+
+
+def dataset_arrived(connection: redis.Redis, jobs: Jobs, key: str) -> None:
+    """Put the jobs that waited for this last of all in the queue."""
     _let_go(connection, jobs, dataset_key(key))
 
 
@@ -44,10 +54,7 @@ def dataset_rejected(jobs: Jobs, key: str, problem: Json) -> None:
 
 
 def model_arrived(connection: redis.Redis, jobs: Jobs, models: Models, key: str, digest: str) -> None:
-    """The jobs that waited for the model to be read now wait for its inspection, if that has not ended."""
-    with models.changing():
-        for id in jobs.waiting(model_key(key)):
-            jobs.repoint(id, "model", key, digest, model_key(digest))
+    """Jobs that waited for the model to be read wait for its inspection alone; where that has ended, for nothing."""
     _let_go(connection, jobs, model_key(key))
     _look_at_model(connection, jobs, models, digest)
 
@@ -56,11 +63,17 @@ def look_again(connection: redis.Redis, jobs: Jobs, models: Models, datasets: Da
     """For what has just begun to wait: what ended between the look at it and that has let go of all others before."""
     for what in waiting_for:
         kind, _, key = what.partition(":")
+        look = (
+            partial(_look_at_model, connection, jobs, models, key)
+            if kind == "model"
+            else partial(_look_at_dataset, connection, jobs, datasets, key)
+        )
         try:
-            if kind == "model":
-                _look_at_model(connection, jobs, models, key)
-            else:
-                _look_at_dataset(connection, jobs, datasets, key)
+            try:
+                look()
+            except NotFound:
+                # It may have arrived between the two looks at it.
+                look()
         except NotFound:
             jobs.refuse(what, _gone(kind))
 
@@ -68,6 +81,8 @@ def look_again(connection: redis.Redis, jobs: Jobs, models: Models, datasets: Da
 def _look_at_model(connection: redis.Redis, jobs: Jobs, models: Models, key: str) -> None:
     digest = models.became(key)
     if digest is not None:
+        with models.changing():
+            repoint_to_model(jobs, key, digest)
         model_arrived(connection, jobs, models, key, digest)
         return
     model = models.content(key)
@@ -80,7 +95,9 @@ def _look_at_model(connection: redis.Redis, jobs: Jobs, models: Models, key: str
 def _look_at_dataset(connection: redis.Redis, jobs: Jobs, datasets: Datasets, key: str) -> None:
     digest = datasets.became(key)
     if digest is not None:
-        dataset_arrived(connection, jobs, datasets, key, digest)
+        with datasets.changing():
+            repoint_to_dataset(jobs, key, digest)
+        dataset_arrived(connection, jobs, key)
         return
     dataset = datasets.content(key)
     if dataset.status == "rejected" and dataset.problem is not None:

@@ -10,7 +10,7 @@ that is known.
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Generic, Literal, TypeVar, cast
 
@@ -28,6 +28,9 @@ from store.replies import text, text_fields, texts
 
 R = TypeVar("R")
 Pointer = Literal["newest", "ready"]
+
+Repoint = Callable[[str], None]
+"""Called with the digest before the key of a content goes, under the lock: a failure leaves all as it was."""
 
 UNREAD = "import:"
 """How the key of a content begins that has no digest yet."""
@@ -99,7 +102,14 @@ class Catalogue(ABC, Generic[R]):
         """What lies elsewhere cannot be had, or is not what it should be. Raises NotFound where it was deleted meanwhile."""
         with self._owners.changing(), self._redis.pipeline() as pipeline:
             self._keep(pipeline, self._known(key) | {"status": "rejected", "problem": problem})
+            pipeline.execute()
+
+    def finish_import(self, key: str) -> None:
+        """All who waited for it have been told; until then whoever comes next goes on with it."""
+        with self._redis.pipeline() as pipeline:
             pipeline.srem(names.imports(), f"{self.kind} {key}")
+            pipeline.delete(names.import_attempts(key))
+            pipeline.expire(names.imported(key), REMEMBERED)
             pipeline.execute()
 
     @contextmanager
@@ -155,22 +165,31 @@ class Catalogue(ABC, Generic[R]):
                 return self._found(name, newest)
             content = {**content, "digest": f"{UNREAD}{new_id()}"}
             with self._redis.pipeline() as pipeline:
+                self._forget_rejected(pipeline, name)
                 self._keep(pipeline, content)
                 self._name(pipeline, name, content["digest"], time.time())
                 pipeline.sadd(names.imports(), f"{self.kind} {content['digest']}")
                 pipeline.execute()
             return self._found(name, content["digest"])
 
+    def _forget_rejected(self, pipeline: Pipeline, name: str) -> None:
+        """What could not be read under a name before goes when it is put anew: nothing else could name it."""
+        for key in self._uploads(name):
+            if key.startswith(UNREAD) and self._known(key)["status"] == "rejected":
+                pipeline.hdel(names.uploads(self.kind, name), key)
+                pipeline.delete(names.content(self.kind, key), names.names_of(self.kind, key))
+
     def _take_name(self, pipeline: Pipeline, key: str, digest: str) -> str:
-        """Move the name of what was read from its key to its digest; the name. Raises NotFound where it was deleted."""
-        self._known(key)
-        (name,) = texts(self._redis.smembers(names.names_of(self.kind, key)))
+        """Move the name of what was read from its key to its digest; the name. Raises NotFound where nobody wants it any more."""
+        found = texts(self._redis.smembers(names.names_of(self.kind, key)))
+        if self._known(key)["status"] == "rejected" or not found:
+            raise NotFound(f"the {self.kind} was deleted, or given up, while it was read")
+        name = found[0]
         newest = self._redis.hget(names.pointers(self.kind, name), "newest")
         at = self._uploads(name)[key]
-        pipeline.srem(names.imports(), f"{self.kind} {key}")
         pipeline.delete(names.content(self.kind, key), names.names_of(self.kind, key))
         pipeline.hdel(names.uploads(self.kind, name), key)
-        pipeline.set(names.imported(key), digest, ex=REMEMBERED)
+        pipeline.set(names.imported(key), digest)
         self._name(pipeline, name, digest, at)
         if newest is not None and text(newest) != key:
             # What was uploaded meanwhile stays the newest.
@@ -270,6 +289,10 @@ class Catalogue(ABC, Generic[R]):
             return
         for blob, owner in self._blob_owners(json.loads(stored)):
             self._owners.drop(blob, owner)
+
+
+def unawaited(digest: str) -> None:
+    """Nobody waits for it."""
 
 
 def _shown(name: str) -> str:

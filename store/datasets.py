@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from store import names
-from store.catalogue import Catalogue
+from store.catalogue import Catalogue, Repoint, unawaited
 from store.record import Json
 from store.tables import encode_inline, open_table
 from store.tables.columns import FieldInfo
@@ -52,6 +52,7 @@ class Datasets(Catalogue[DatasetRecord]):
             name = self._scoped(name)
             known = self._redis.hexists(names.uploads(self.kind, name), digest)
             with self._redis.pipeline() as pipeline:
+                self._forget_rejected(pipeline, name)
                 self._keep(pipeline, content)
                 self._name(pipeline, name, digest, time.time())
                 pipeline.hset(names.pointers(self.kind, name), "ready", digest)
@@ -63,14 +64,25 @@ class Datasets(Catalogue[DatasetRecord]):
         return self._import(self._scoped(name), _unread(uri))
 
     def arrived(
-        self, key: str, digest: str, bytes: int, fields: Mapping[str, FieldInfo], examples: int, format: Format
+        self,
+        key: str,
+        digest: str,
+        bytes: int,
+        fields: Mapping[str, FieldInfo],
+        examples: int,
+        format: Format,
+        repoint: Repoint = unawaited,
     ) -> DatasetRecord:
-        """What was read under the key lies in the blob store. Raises NotFound where it was deleted meanwhile."""
+        """What was read under the key lies in the blob store; `repoint` has those that wait for the key mean the digest.
+
+        Raises NotFound where it was deleted meanwhile, and Full.
+        """
         content = _content(digest, bytes, fields, examples, format)
         with self._owners.changing():
             with self._redis.pipeline() as pipeline:
                 name = self._take_name(pipeline, key, digest)
                 self._owners.admit(digest, f"dataset:{digest}")
+                repoint(digest)
                 self._keep(pipeline, content)
                 pipeline.hset(names.pointers(self.kind, name), "ready", digest)
                 pipeline.execute()

@@ -20,7 +20,7 @@ A queued job fails without having run where what it waits for is refused (`refus
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import redis
@@ -82,9 +82,11 @@ class Jobs:
         waiting_for: Sequence[str] = (),
         claims: Sequence[Claim] = (),
         owner: str = "",
+        also: Callable[[Pipeline], None] | None = None,
     ) -> JobRecord:
         """A queued record, of the key `owner`. `needs`: digests that `pinned` holds until the job has ended.
         `waiting_for`: what must become ready first (see `release`; look once more whether it has become ready meanwhile).
+        `also`: queues what is written in the same step.
 
         Raises Taken, and nothing is made, where one of the claims cannot be had.
         """
@@ -95,6 +97,8 @@ class Jobs:
             take(claims, pipeline)
             self._ledger.add(record, pipeline)
             self._listing.add(record, pipeline)
+            if also is not None:
+                also(pipeline)
 
         self._redis.transaction(add, *(claim.key for claim in claims))
         return record
@@ -187,7 +191,7 @@ class Jobs:
         if not record.ended:
             raise Conflict(f"the {self.kind} {id} is {record.status}; cancel it first")
         with self._redis.pipeline() as pipeline:
-            pipeline.delete(self._ledger.key(id), names.events(self.kind, id))
+            pipeline.delete(self._ledger.key(id), names.events(self.kind, id), names.deliveries(self.kind, id))
             self._listing.remove(record, pipeline)
             pipeline.execute()
         return record
@@ -238,9 +242,13 @@ class Jobs:
         self._redis.sadd(names.pins(digest), id)
         if wait_for:
             self._redis.sadd(names.waiting(wait_for), id)
-        if not self._ledger.change(id, Change(["queued"], None, "queued", fields)).made:
+        if not self._ledger.change(id, Change(["queued"], None, "queued", fields)).made and self._ended(id):
             self._redis.srem(names.pins(digest), id)
         self._redis.srem(names.pins(key), id)
+
+    def _ended(self, id: str) -> bool:
+        state = self.state(id)
+        return state is None or state.status in ENDED
 
     def refuse(self, what: str, problem: Json) -> Records:
         """Fail what waited for this."""

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from redis.client import Pipeline
 
 from store import names
-from store.catalogue import Catalogue
+from store.catalogue import Catalogue, Repoint, unawaited
 from store.errors import NotFound
 from store.record import Json
 from store.replies import texts
@@ -72,22 +72,26 @@ class Models(Catalogue[ModelRecord]):
         unread = {"bytes": 0, "status": "inspecting", "engine": engine, "uri": uri, "cleaned": []}
         return self._import(self._scoped(name), unread | ({"architecture": architecture} if architecture else {}))
 
-    def arrived(self, key: str, digest: str, bytes: int) -> Begun:
-        """What was read under the key lies in the blob store. Raises NotFound where the model was deleted meanwhile."""
+    def arrived(self, key: str, digest: str, bytes: int, repoint: Repoint = unawaited) -> Begun:
+        """What was read under the key lies in the blob store; `repoint` has those that wait for the key mean the model's digest.
+
+        Raises NotFound where the model was deleted meanwhile, and Full.
+        """
         unread = self.content(key)
         architecture, engine = unread.architecture, unread.engine
         described = _weights(architecture, digest, bytes, engine) if architecture else _archive(digest, bytes, engine)
         with self._owners.changing(), self._redis.pipeline() as pipeline:
             name = self._take_name(pipeline, key, described["digest"])
-            return self._begin_named(pipeline, name, described)
+            return self._begin_named(pipeline, name, described, repoint)
 
     def _begin(self, name: str, described: Json) -> Begun:
         with self._owners.changing(), self._redis.pipeline() as pipeline:
             name = self._scoped(name)
+            self._forget_rejected(pipeline, name)
             self._name(pipeline, name, described["digest"], time.time())
             return self._begin_named(pipeline, name, described)
 
-    def _begin_named(self, pipeline: Pipeline, name: str, described: Json) -> Begun:
+    def _begin_named(self, pipeline: Pipeline, name: str, described: Json, repoint: Repoint = unawaited) -> Begun:
         digest = str(described["digest"])
         self._owners.admit(described.get("weights") or digest, f"model:{digest}")
         known = self._redis.hexists(names.uploads(self.kind, name), digest)
@@ -97,6 +101,7 @@ class Models(Catalogue[ModelRecord]):
             pipeline.hset(names.pointers(self.kind, name), "ready", digest)
         elif content["status"] == "inspecting":
             pipeline.sadd(names.awaited(self.kind, digest), name)
+        repoint(digest)
         pipeline.execute()
         return Begun(self._found(name, digest), bool(known), inspect)
 

@@ -48,9 +48,10 @@ class Owners:
             pipeline.execute()
 
     def admit(self, digest: str, owner: str) -> None:
-        """As `claim`, for what a client brings. Raises Full where that is more than the quota; the blob then goes."""
+        """As `claim`, for what a client brings. Raises Full where new bytes are more than the quota; the blob then goes."""
+        known = self._redis.exists(names.owners(digest))
         self.claim(digest, owner)
-        if self._blobs.quota is not None and self.stored() > self._blobs.quota:
+        if not known and self._blobs.quota is not None and self.stored() > self._blobs.quota:
             self.drop(digest, owner)
             raise Full(_over(self._blobs.quota))
 

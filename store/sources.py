@@ -6,11 +6,14 @@ A URI comes from a stranger. It is read as text and held against the operator's 
 place; nothing is listed, resolved or opened outside of it.
 """
 
+import glob
+import itertools
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote
 
 import fsspec
@@ -26,6 +29,7 @@ PIECE = 4 * MiB
 # How long a web server may keep silent.
 WEB_SECONDS = 30.0
 _WEB = ("http", "https")
+_FOLDER = "file"
 _GLOB = "*?["
 
 
@@ -48,6 +52,8 @@ class Location:
         scheme, separator, rest = uri.partition("://")
         if not separator or not scheme.isalnum():
             raise _malformed(uri, "expected something like 's3://bucket/data.npz'")
+        if scheme.lower() == "local":
+            raise _malformed(uri, "a folder on this machine is written 'file:///folder'")
         # Only on the web a question mark begins a query: elsewhere it stands for a character.
         path, _, query = rest.partition("?") if scheme.lower() in _WEB else (rest, "", "")
         place, _, path = path.partition("/")
@@ -55,7 +61,20 @@ class Location:
             raise _malformed(uri, "users, passwords and fragments have no place in it, and the host is spelled out")
         segments = tuple(path.split("/"))
         _check_segments(uri, segments)
+        if place and scheme.lower() == _FOLDER:
+            raise _malformed(uri, "a folder on this machine has no host: 'file:///folder'")
         return cls(scheme.lower(), place.lower() if scheme.lower() in _WEB else place, segments, query)
+
+    @property
+    def path(self) -> str:
+        """Of a folder on this machine."""
+        return "/" + "/".join(self.segments)
+
+    @property
+    def fixed(self) -> str:
+        """The path up to the first part that stands for several."""
+        steps = itertools.takewhile(lambda segment: not any(letter in segment for letter in _GLOB), self.segments)
+        return "/" + "/".join(steps)
 
     @property
     def is_glob(self) -> bool:
@@ -76,6 +95,32 @@ class Source(Protocol):
 
     def pieces(self) -> Iterator[bytes]:
         """Its bytes, in order. Raises BadSource."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """A file of a folder on this machine, which is still in its place when it is opened."""
+
+    path: str
+    name: str
+    roots: tuple[str, ...]
+
+    def pieces(self) -> Iterator[bytes]:
+        with _named(self.name), self._opened() as file:
+            while piece := file.read(PIECE):
+                yield piece
+
+    def _opened(self) -> BinaryIO:
+        # A pipe without a writer would hold us for ever.
+        handle = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise BadSource("uri_unreadable", f"{_shown(self.name)} is no file")
+            check_inside(_opened_path(handle, self.path), self.roots, self.name)
+            return os.fdopen(handle, "rb")
+        except BaseException:
+            os.close(handle)
+            raise
 
 
 @dataclass(frozen=True)
@@ -103,7 +148,8 @@ class Page:
         with _named(self.name), httpx.stream("GET", self.name, headers=headers, timeout=WEB_SECONDS, trust_env=False) as answer:
             if answer.status_code != 200:
                 raise _unanswered(self.name, answer)
-            yield from answer.iter_raw(PIECE)
+            # As it comes: who waits for more cannot see how slow it is.
+            yield from answer.iter_raw()
 
 
 def _unanswered(uri: str, answer: httpx.Response) -> BadSource:
@@ -122,8 +168,8 @@ class Sources:
     def __init__(self, places: Sequence[str]) -> None:
         self._places = [Location.parse(place) for place in places]
 
-    def check(self, uri: str, *, glob: bool) -> None:
-        """Raises BadSource for what may not be read, without a look at any place. `glob`: several files may be meant."""
+    def check(self, uri: str, *, several: bool) -> None:
+        """Raises BadSource for what may not be read, without a look at any place. `several`: it may be a glob."""
         location = Location.parse(uri)
         if not any(place.holds(location) for place in self._places):
             raise BadSource(
@@ -131,40 +177,60 @@ class Sources:
             )
         if location.segments[-1] == "" and not location.query:
             raise _malformed(uri, "it names a folder; expected a file")
-        if location.is_glob and not glob:
+        if location.is_glob and not several:
             raise _malformed(uri, "a model is one file; expected no glob")
 
-    def files(self, uri: str) -> list[Source]:
+    def files(self, uri: str) -> Sequence[Source]:
         """The file, or those that the glob stands for, by name. Raises BadSource."""
-        self.check(uri, glob=True)
+        self.check(uri, several=True)
         location = Location.parse(uri)
         if location.scheme in _WEB:
             return [Page(uri)]
         with _named(uri):
-            # A listing from before may know less than what the place holds now.
-            filesystem, path = fsspec.core.url_to_fs(uri, use_listings_cache=False)
-            if not location.is_glob:
-                self._check_link(location, path)
-                return [Stored(filesystem, path, uri)]
-            found = sorted(name for name, info in filesystem.glob(path, detail=True).items() if info["type"] != "directory")
-        for name in found:
-            self._check_link(location, name)
-        if not found:
-            raise BadSource("uri_not_found", f"{_shown(uri)} stands for no file")
-        if len(found) > MOST_SHARDS:
-            raise BadSource("too_many_shards", f"{_shown(uri)} stands for {len(found)} files; at most {MOST_SHARDS} are read")
-        return [Stored(filesystem, name, filesystem.unstrip_protocol(name)) for name in found]
+            return self._local(location, uri) if location.scheme == _FOLDER else _elsewhere(location, uri)
 
-    def _check_link(self, location: Location, path: str) -> None:
-        """A symbolic link of a folder on this machine may lead out of it."""
-        if location.scheme != "file":
-            return
-        real = Location.parse(Path(path).resolve().as_uri())
-        roots = [Location.parse(Path("/", *place.segments).resolve().as_uri()) for place in self._places if place.scheme == "file"]
-        if not any(root.holds(real) for root in roots):
-            raise BadSource(
-                "uri_not_allowed", f"{_shown(location.segments[-1])} leads out of the places that the operator has allowed"
-            )
+    def _local(self, location: Location, uri: str) -> Sequence[Source]:
+        roots = tuple(os.path.realpath(place.path) for place in self._places if place.scheme == _FOLDER)
+        check_inside(os.path.realpath(location.fixed), roots, uri)
+        found = sorted(glob.iglob(location.path)) if location.is_glob else [location.path]
+        paths = [path for path in _few(found, uri) if not location.is_glob or not os.path.isdir(path)]
+        _check_some(paths, uri)
+        return [Local(path, f"file://{path}", roots) for path in paths]
+
+
+def _elsewhere(location: Location, uri: str) -> Sequence[Source]:
+    # A listing from before may know less than what the place holds now.
+    filesystem, path = fsspec.core.url_to_fs(
+        f"{location.scheme}://{location.place}/{'/'.join(location.segments)}", use_listings_cache=False
+    )
+    if not location.is_glob:
+        return [Stored(filesystem, path, uri)]
+    found = sorted(name for name, info in filesystem.glob(path, detail=True).items() if info["type"] != "directory")
+    _check_some(found, uri)
+    return [Stored(filesystem, name, filesystem.unstrip_protocol(name)) for name in _few(found, uri)]
+
+
+def check_inside(path: str, roots: Sequence[str], name: str) -> None:
+    """Raises BadSource for a path, without links in it, that lies in none of the folders: a link may lead out of them."""
+    if not any(path == root or path.startswith(f"{root.rstrip('/')}/") for root in roots):
+        raise BadSource("uri_not_allowed", f"{_shown(name)} leads out of the places that the operator has allowed")
+
+
+def _opened_path(handle: int, path: str) -> str:
+    """Where an open file lies, whatever its name has come to mean meanwhile."""
+    known = f"/proc/self/fd/{handle}"
+    return os.path.realpath(known if os.path.exists(known) else path)
+
+
+def _few(paths: Sequence[str], uri: str) -> Sequence[str]:
+    if len(paths) > MOST_SHARDS:
+        raise BadSource("too_many_shards", f"{_shown(uri)} stands for {len(paths)} files; at most {MOST_SHARDS} are read")
+    return paths
+
+
+def _check_some(paths: Sequence[str], uri: str) -> None:
+    if not paths:
+        raise BadSource("uri_not_found", f"{_shown(uri)} stands for no file")
 
 
 def check_drivers(places: Sequence[str]) -> None:
@@ -181,8 +247,11 @@ def check_drivers(places: Sequence[str]) -> None:
 def _check_segments(uri: str, segments: Sequence[str]) -> None:
     for segment in segments:
         decoded = unquote(segment)
-        if decoded in (".", "..") or "/" in decoded or "\\" in decoded or "\0" in decoded:
+        # Some servers take what follows a semicolon for a parameter.
+        if decoded.partition(";")[0] in (".", "..") or "/" in decoded or "\\" in decoded or "\0" in decoded:
             raise _malformed(uri, "steps such as '..' are not followed; spell the path out")
+        if "**" in segment:
+            raise _malformed(uri, "'**' would be the whole place; name the folder")
     if "" in segments[:-1]:
         raise _malformed(uri, "an empty step ('//') in the path")
 
@@ -192,7 +261,9 @@ def _malformed(uri: str, why: str) -> BadSource:
 
 
 def _shown(uri: str) -> str:
-    return repr(uri if len(uri) <= 200 else uri[:200] + "…")
+    """Without a query, which may hold a signature."""
+    plain = uri.partition("?")[0] if uri.lower().startswith(_WEB) else uri
+    return repr(plain if len(plain) <= 200 else plain[:200] + "…")
 
 
 @contextmanager
@@ -204,6 +275,8 @@ def _named(uri: str) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise BadSource("uri_not_found", f"{_shown(uri)} is not there") from error
+    except IsADirectoryError as error:
+        raise BadSource("uri_unreadable", f"{_shown(uri)} is a folder; expected a file") from error
     except PermissionError as error:
         raise BadSource("uri_forbidden", f"{_shown(uri)} may not be read with what the service is given") from error
     except Exception as error:

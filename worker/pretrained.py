@@ -30,6 +30,8 @@ LENGTH = 128
 """Tokens of an example, at most, unless another length is asked for."""
 SIDE = 224
 """Pixels of an image's side where the configuration says none."""
+LARGEST = 2**25
+"""Of a number in a configuration: vocabularies and numbers of positions are smaller."""
 TOKENS = ("input_ids", "attention_mask", "token_type_ids")
 
 CODE = "code or weights that are not the library's own; only the library's own classes are let in"
@@ -127,10 +129,12 @@ def _check(value: Any, at: str) -> None:
     if isinstance(value, list):
         for index, item in enumerate(value):
             _check(item, f"{at}[{index}]")
+    if type(value) is int and abs(value) > LARGEST:
+        raise ValueError(f"{at} is {value}; sizes up to {LARGEST} are taken")
     if not isinstance(value, dict):
         return
     for key, item in value.items():
-        if key in ("id2label", "label2id"):
+        if key in ("id2label", "label2id") and isinstance(item, dict):
             continue
         where = f"{at}.{key}"
         if item and key in REFUSED:
@@ -207,7 +211,12 @@ def _examples(cls: Any, settings: Any, shape: Any, inputs: Any) -> dict[str, Ten
         return {main: torch.zeros(1, *sizes)}
     taken = [name for name in TOKENS if name in signature(cls.forward).parameters]
     names = [name for name in TOKENS[:2] if name in taken] if inputs is None else inputs
-    if not isinstance(names, list) or main not in names or not set(map(str, names)) <= set(taken):
+    if (
+        not isinstance(names, list)
+        or main not in names
+        or len(set(map(str, names))) < len(names)
+        or not set(map(str, names)) <= set(taken)
+    ):
         raise ValueError(f"inputs is {shown(names)}; expected input_ids and any of {', '.join(taken[1:])}")
     # ids 0 and 1, which every table has
     ids = (torch.arange(sizes[-1]) % 2).expand(1, *sizes)

@@ -45,7 +45,7 @@ async def put_dataset(request: Request, name: Name) -> Response:
     backend = backend_of(request)
     where = {"Location": f"/v1/datasets/{name}"}
     if not check_bytes(request):
-        uri = await located(request, backend.sources, glob=True)
+        uri = await located(request, backend.sources, several=True)
         record = await run_in_threadpool(backend.datasets.begin, name, uri)
         backend.importer.wake()
         return answer(request, dataset_body(record), 202, where | {"Retry-After": "1"})

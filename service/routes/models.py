@@ -55,7 +55,7 @@ async def put_model(
     backend = backend_of(request)
     where = {"Location": f"/v1/models/{name}", "Retry-After": "1"}
     if not check_bytes(request):
-        uri = await located(request, backend.sources, glob=False)
+        uri = await located(request, backend.sources, several=False)
         described = recipe.model_dump() if recipe else None
         record = await run_in_threadpool(backend.models.begin_elsewhere, name, uri, described, INSPECTION)
         backend.importer.wake()

@@ -160,7 +160,9 @@ def _pieces(memory: mmap.mmap, entry: zipfile.ZipInfo, start: int) -> Iterator[b
             packed = unpacker.unconsumed_tail
             left -= len(piece)
             yield piece
-        yield unpacker.flush(PIECE) if not unpacker.eof else b""
+        # With all input taken, only what its end was waiting for is left; before that, flush would unpack the rest at once.
+        if left >= 0 and not unpacker.eof:
+            yield unpacker.flush()
     except zlib.error as error:
         raise _damaged(entry, str(error)) from error
 

@@ -4,15 +4,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+import redis
 
 from service.backend import Backend
 from store import names
-from store.arrivals import model_ready
+from store.arrivals import dataset_key, model_ready
+from store.errors import Conflict
 from store.leases import lease
+from store.queue import position
 from store.settings import Settings
 from tests.elsewhere import Bucket, Web, s3, web
 from tests.service.conftest import MANIFEST, Json, Served, assert_problem, job, npz, ready_model, wait_for
@@ -144,13 +148,15 @@ def test_put_when_a_model_is_a_glob_then_is_422(serve: Serve) -> None:
 
 
 def test_import_when_it_is_wrong_then_is_rejected_and_nothing_is_left(serve: Serve, site: Web, tmp_path: Path) -> None:
-    client, _ = serve(sources=[site.url], max_dataset_bytes=5000)
+    client, served = serve(sources=[site.url], max_dataset_bytes=5000)
+    ready_model(client, served)
+    ready = stored(tmp_path)
     site.pages |= {"/junk": b"junk", "/empty": b"", "/long": b"PK" + bytes(6000)}
     site.moved["/moved"] = "http://127.0.0.1:1/inside"
     codes = {
         "/junk": "not_a_table",
         "/empty": "empty_body",
-        "/long": "too_large",
+        "/long": "dataset_too_large",
         "/moved": "uri_unreadable",
         "/none": "uri_not_found",
     }
@@ -158,8 +164,9 @@ def test_import_when_it_is_wrong_then_is_rejected_and_nothing_is_left(serve: Ser
         put(client, f"{site.url}{path}")
         found = settled(client)
         assert (found["status"], found["problem"]["code"], found["digest"]) == ("rejected", code, None), path
-        assert_problem(client.post("/v1/jobs", json=job()), 422, "model_not_found", "/model")
-    assert stored(tmp_path) == []
+        assert_problem(client.post("/v1/jobs", json=job()), 422, "dataset_rejected", "/dataset")
+    assert len(client.get("/v1/datasets").json()["items"]) == 1
+    assert stored(tmp_path) == ready
 
 
 def test_shards_when_they_differ_then_are_rejected(serve: Serve, bucket: Bucket, tmp_path: Path) -> None:
@@ -272,6 +279,117 @@ def test_import_when_it_ended_its_service_three_times_then_is_rejected(redis_url
     assert (backend.datasets.get("data").problem or {})["code"] == "import_failed"
     assert not backend.importer.read_next(threading.Event())
     assert site.asked == []
+
+
+def backend_at(redis_url: str, state: Path, site: Web, **settings: Any) -> Backend:
+    """Without a service: nothing is read but by the test."""
+    return Backend.of(Settings(redis_url=redis_url, state=state, sources=(site.url,), **settings))
+
+
+def waiting_job(backend: Backend, key: str) -> str:
+    """A job that waits for the dataset."""
+    return backend.jobs.create({}, {"dataset": {"digest": key}}, needs=[key], waiting_for=[dataset_key(key)]).id
+
+
+def test_import_when_the_service_is_lost_after_it_arrived_then_the_next_one_lets_jobs_go(
+    redis_url: str, tmp_path: Path, site: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = backend_at(redis_url, tmp_path, site)
+    site.pages["/a.npz"] = SHARDS[0]
+    key = backend.datasets.begin("data", f"{site.url}/a.npz").digest
+    id = waiting_job(backend, key)
+
+    def lost(*_: Any) -> None:
+        raise redis.exceptions.ConnectionError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("service.imports.dataset_arrived", lost)
+        with pytest.raises(redis.exceptions.ConnectionError):
+            backend.importer.read_next(threading.Event())
+    digest = backend.datasets.get("data").digest
+    assert backend.jobs.get(id).needs == [digest]
+    with pytest.raises(Conflict):
+        backend.datasets.delete("data")
+    assert backend.importer.read_next(threading.Event())
+
+    assert backend.jobs.get(id).waiting_for == []
+    assert position(backend.connection, backend.jobs.get(id)) == 0
+    assert site.asked == ["/a.npz"]
+    assert not backend.importer.read_next(threading.Event())
+
+
+def test_import_when_the_service_is_lost_after_it_was_rejected_then_the_next_one_fails_jobs(
+    redis_url: str, tmp_path: Path, site: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = backend_at(redis_url, tmp_path, site)
+    key = backend.datasets.begin("data", f"{site.url}/none.npz").digest
+    id = waiting_job(backend, key)
+
+    def lost(*_: Any) -> None:
+        raise redis.exceptions.ConnectionError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("service.imports.dataset_rejected", lost)
+        with pytest.raises(redis.exceptions.ConnectionError):
+            backend.importer.read_next(threading.Event())
+    site.pages["/none.npz"] = SHARDS[0]
+    backend.importer.read_next(threading.Event())
+
+    assert backend.datasets.get("data").status == "rejected"
+    assert (backend.jobs.get(id).status, (backend.jobs.get(id).problem or {})["code"]) == ("failed", "uri_not_found")
+
+
+def test_import_when_it_is_stopped_then_that_is_no_loss(redis_url: str, tmp_path: Path, site: Web) -> None:
+    backend = backend_at(redis_url, tmp_path, site)
+    site.pages["/a.npz"] = SHARDS[0]
+    site.slow.add("/a.npz")
+    backend.datasets.begin("data", f"{site.url}/a.npz")
+    for _ in range(5):
+        stop = threading.Event()
+        threading.Timer(0.1, stop.set).start()
+        assert backend.importer.read_next(stop)
+    site.go.set()
+
+    assert backend.importer.read_next(threading.Event())
+    assert backend.datasets.get("data").status == "ready"
+
+
+def test_import_when_it_takes_too_long_then_is_given_up_whatever_the_driver_does(redis_url: str, tmp_path: Path, site: Web) -> None:
+    backend = backend_at(redis_url, tmp_path, site, import_timeout=1)
+    site.pages["/a.npz"] = SHARDS[0]
+    site.slow.add("/a.npz")
+    backend.datasets.begin("data", f"{site.url}/a.npz")
+    backend.importer.read_next(threading.Event())
+
+    assert (backend.datasets.get("data").problem or {})["code"] == "import_timed_out"
+    site.go.set()
+    wait_for(lambda: stored(tmp_path) == [])
+    assert backend.datasets.get("data").status == "rejected"
+
+
+def test_import_when_it_is_over_the_quota_then_is_rejected_as_that(redis_url: str, tmp_path: Path, site: Web) -> None:
+    backend = backend_at(redis_url, tmp_path, site, quota_bytes=len(SHARDS[0]) + 10)
+    site.pages |= {"/a.npz": SHARDS[0], "/b.npz": SHARDS[1]}
+    for name in ("a", "b"):
+        backend.datasets.begin(name, f"{site.url}/{name}.npz")
+        backend.importer.read_next(threading.Event())
+
+    assert backend.datasets.get("a").status == "ready"
+    assert (backend.datasets.get("b").problem or {})["code"] == "store_full"
+    assert len(stored(tmp_path)) == 1
+
+
+def test_import_when_what_failed_is_put_again_then_nothing_is_left_of_it(redis_url: str, tmp_path: Path, site: Web) -> None:
+    backend = backend_at(redis_url, tmp_path, site)
+    for _ in range(3):
+        backend.datasets.begin("data", f"{site.url}/a.npz")
+        backend.importer.read_next(threading.Event())
+    assert backend.connection.hlen(names.uploads("dataset", "default/data")) == 1
+    site.pages["/a.npz"] = SHARDS[0]
+    backend.datasets.begin("data", f"{site.url}/a.npz")
+    backend.importer.read_next(threading.Event())
+
+    assert len(backend.connection.keys(f"{names.PREFIX}:dataset:content:*")) == 1
 
 
 def finish_inspection(served: Served, digest: str) -> None:

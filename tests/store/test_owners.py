@@ -55,6 +55,14 @@ def test_quota_when_bytes_are_there_already_then_count_once(connection: redis.Re
     assert Datasets(connection, blobs).room() == 300
 
 
+def test_quota_when_it_is_passed_then_what_is_there_already_stays(connection: redis.Redis, blobs: Blobs) -> None:
+    put_dataset(connection, blobs, b"a" * 700)
+    Owners(connection, blobs).claim(put(blobs, b"c" * 600), "clean:x")
+
+    put_dataset(connection, blobs, b"a" * 700, "again")
+    assert blobs.exists(digest_of(b"a" * 700))
+
+
 def test_quota_when_a_content_is_deleted_then_has_room_again(connection: redis.Redis, blobs: Blobs) -> None:
     put_dataset(connection, blobs, b"a" * LIMIT)
     with pytest.raises(Full):

@@ -173,6 +173,8 @@ KNOWN = {"model_type": "bert", "architectures": ["BertForSequenceClassification"
         ({"config": "bert-base-uncased"}, 'config is "bert-base-uncased"; expected what config.json holds'),
         ({"config": KNOWN, "revision": "main"}, "keyword argument 'revision'"),
         ({"config": {**KNOWN, "auto_map": {"AutoModel": "evil.Model"}}}, "config.auto_map asks for code"),
+        ({"config": {**KNOWN, "num_labels": 10**8}}, "config.num_labels is 100000000; sizes up to"),
+        ({"config": KNOWN, "inputs": ["input_ids", "input_ids"]}, "expected input_ids and any of"),
         ({"config": {**KNOWN, "text_config": {"auto_map": {"AutoModel": "a"}}}}, "config.text_config.auto_map asks for code"),
         ({"config": {**KNOWN, "quantization_config": {"bits": 4}}}, "config.quantization_config asks for quantized weights"),
         ({"config": {**KNOWN, "backbone": "/etc"}}, "config.backbone asks for something that is loaded by name"),

@@ -189,3 +189,23 @@ def test_a_packed_field_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr("zlib.decompressobj", None)
 
         assert table.read("x", [1]).shape == (1, 3)
+
+
+def test_a_member_that_unpacks_to_more_than_it_says_is_refused_while_it_is_unpacked(tmp_path: Path) -> None:
+    honest = npy("'|u1'", "(1000,)", data=bytes(1000))
+    content = bytearray(archive({"x.npy": honest + bytes(300_000_000)}, zipfile.ZIP_DEFLATED))
+    # what the directory and the entry say of it
+    for sign, offset in ((b"PK\x01\x02", 24), (b"PK\x03\x04", 22)):
+        at = content.rindex(sign) + offset
+        content[at : at + 4] = struct.pack("<I", len(honest))
+    table = opened(tmp_path, bytes(content))
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadTable) as caught:
+            table.read("x", slice(None))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert caught.value.code == "damaged"
+    assert peak < 20_000_000

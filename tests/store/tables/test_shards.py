@@ -1,6 +1,8 @@
 """Several tables as one."""
 
 import io
+import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from store.errors import BadTable
-from store.tables import join, open_table
+from store.settings import GiB, MiB
+from store.tables import Shard, join, open_table
 from store.tables.shards import BLOCK
 
 
@@ -19,10 +22,9 @@ def shard(path: Path, **fields: Any) -> Path:
     return path
 
 
-def joined(*paths: Path) -> bytes:
+def joined(*paths: Path, limit: int = GiB) -> bytes:
     sink = io.BytesIO()
-    tables = [open_table(path) for path in paths]
-    join([path.name for path in paths], tables, sink)
+    join([Shard(path.name, path) for path in paths], sink, limit)
     return sink.getvalue()
 
 
@@ -80,3 +82,43 @@ def test_join_when_shards_differ_then_says_in_what(tmp_path: Path, fields: dict[
         joined(one, shard(tmp_path / "two.npz", **fields))
 
     assert caught.value.code == "unequal_shards"
+
+
+def test_join_when_shards_are_too_much_together_then_is_refused_from_their_headers(tmp_path: Path) -> None:
+    paths = []
+    for number in range(4):
+        paths.append(tmp_path / f"{number}.npz")
+        np.savez_compressed(paths[-1], x=np.zeros((1, MiB), np.uint8))
+
+    with pytest.raises(BadTable, match="together") as caught:
+        joined(*paths, limit=3 * MiB)
+    assert caught.value.code == "dataset_too_large"
+
+
+def test_join_when_one_string_widens_all_others_then_is_refused(tmp_path: Path) -> None:
+    many = shard(tmp_path / "many.npz", name=np.full(4000, b"a"))
+    wide = shard(tmp_path / "wide.npz", name=np.array(["w" * 65_000]))
+
+    with pytest.raises(BadTable, match="together") as caught:
+        joined(many, wide, limit=64 * MiB)
+    assert caught.value.code == "dataset_too_large"
+
+
+def test_join_when_there_are_more_shards_than_files_may_be_open_then_reads_them_all(tmp_path: Path) -> None:
+    paths = [shard(tmp_path / f"{number:03}.npz", x=np.array([number])) for number in range(60)]
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, before[1]))
+    try:
+        content = joined(*paths)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    with np.load(io.BytesIO(content)) as table:
+        assert table["x"].tolist() == list(range(60))
+
+
+def test_join_when_a_shard_is_damaged_then_says_which(tmp_path: Path) -> None:
+    (tmp_path / "junk.npz").write_bytes(b"PK junk")
+
+    with pytest.raises(BadTable, match=r"in 'junk\.npz'"):
+        joined(shard(tmp_path / "one.npz", x=np.zeros(3)), tmp_path / "junk.npz")
