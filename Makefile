@@ -7,13 +7,17 @@ PYTHON ?=
 TEST_PROCESSES ?= 2
 TEST_ARGUMENTS ?=
 FUZZ_ARGUMENTS ?=
+CHAOS_ARGUMENTS ?=
+LOAD_ARGUMENTS ?=
+FLOOD_ARGUMENTS ?=
+SCHEMATHESIS_EXAMPLES ?= 200
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: install demo test lint bench fuzz clean
+.PHONY: install demo test lint bench fuzz chaos load schemathesis clean
 .DEFAULT_GOAL := install
 .DELETE_ON_ERROR:
 
@@ -51,12 +55,24 @@ bench: install
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.calibration
 	$(BIN)/python -m benchmarks.loading
+	$(BIN)/python -m benchmarks.reuse
 	$(if $(UNITRANK_MNIST),$(BIN)/python -m benchmarks.paper)
 	$(if $(UNITRANK_MNIST),$(BIN)/python -m benchmarks.attribution)
 
 # FUZZ_ARGUMENTS='--seed 1 --count 1000' for others, or fewer.
 fuzz: install
 	$(BIN)/python -m benchmarks.fuzz $(FUZZ_ARGUMENTS)
+
+# CHAOS_ARGUMENTS='--seed 1 --jobs 100 --seconds 60' for others, or fewer.
+chaos: install
+	$(BIN)/python -m benchmarks.chaos $(CHAOS_ARGUMENTS)
+
+load: install
+	$(BIN)/python -m benchmarks.load $(LOAD_ARGUMENTS)
+	$(BIN)/python -m benchmarks.flood $(FLOOD_ARGUMENTS)
+
+schemathesis: install
+	SCHEMATHESIS_EXAMPLES=$(SCHEMATHESIS_EXAMPLES) $(BIN)/python -m pytest tests/service/test_strangers.py
 
 clean:
 	rm -rf .venv build dist *.egg-info demo-result fuzz-findings .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -29,9 +29,9 @@ class Preprocess(Schema):
 
 
 class Webhook(Schema):
-    """Where the end of the job is announced."""
+    """Where the end of the job is announced: the body is an `Announcement`, signed after Standard Webhooks."""
 
-    url: str
+    url: str = Field(min_length=1, max_length=2048, examples=["https://example.org/hook"])
 
 
 class JobRequest(Schema):

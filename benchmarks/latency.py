@@ -34,9 +34,8 @@ def main() -> None:
         export(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), torch.randn(2, 4), archive)
         with Client(url) as client:
             np.savez(Path(folder) / "tiny.npz", x=np.ones((4, 4), dtype=np.float32))
-            client.put_dataset("tiny", Path(folder) / "tiny.npz")
-            client.put_model("tiny", archive)
-            client.wait_for_model("tiny")
+            client.datasets.put("tiny", Path(folder) / "tiny.npz")
+            client.models.put("tiny", archive)
         with httpx.Client(base_url=url, timeout=90) as http:
             for seed in range(10):
                 _one(http, seed)

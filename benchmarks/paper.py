@@ -81,9 +81,8 @@ def measure(url: str, data: Path, steps: list[int]) -> list[tuple[str, str, floa
     net.load_state_dict(load_file(data / "allconv.safetensors"))
     with Client(url, timeout=120) as client, tempfile.TemporaryDirectory() as folder:
         export(net, torch.zeros(2, 1, 28, 28), Path(folder) / "allconv.pt2")
-        client.put_model("allconv", Path(folder) / "allconv.pt2")
-        client.put_dataset("mnist-t10k", data / "t10k.npz")
-        client.wait_for_model("allconv")
+        client.models.put("allconv", Path(folder) / "allconv.pt2")
+        client.datasets.put("mnist-t10k", data / "t10k.npz")
         return [_measured(client, layer, method) for layer in ("relu1", "relu2") for method in _methods(steps)]
 
 
@@ -111,7 +110,7 @@ def _run(client: Client, layer: str, method: dict[str, Any]) -> Result:
             "fidelity": {"select": "delta", "fraction": 0.1, "fill": "baseline"},
         }
     )
-    return client.result(client.wait(client.submit(request).id).id)
+    return client.jobs.submit(request).wait().summary()
 
 
 if __name__ == "__main__":

@@ -45,9 +45,8 @@ def _upload(url: str, folder: Path, examples: int) -> None:
     x = np.random.default_rng(0).normal(size=(examples, 1, 15, 15)).astype(np.float32)
     np.savez(folder / "data.npz", x=x, y=np.arange(examples) % 10)
     with Client(url) as client:
-        client.put_dataset("reuse", folder / "data.npz")
-        client.put_model("reuse", folder / "net.pt2")
-        client.wait_for_model("reuse")
+        client.datasets.put("reuse", folder / "data.npz")
+        client.models.put("reuse", folder / "net.pt2")
 
 
 def _ran(http: httpx.Client, methods: list[Any], headers: dict[str, str] | None = None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from api_schemas.jobs import Estimate, JobRequest
 from api_schemas.models import Manifest
 from api_schemas.problems import Invalid
 from service.backend import ENGINE, Backend
+from service.destinations import NotAllowed
 from service.errors import Refused
 from service.reuse import Once, equal_before, note, sent_before
 from service.values import distinct
@@ -25,6 +26,7 @@ from store import tracing
 from store.arrivals import dataset_key, look_again, model_key
 from store.claims import Claim
 from store.datasets import DatasetRecord
+from store.deliveries import Delivery
 from store.digests import digest_of
 from store.errors import NotFound, Taken
 from store.jobs import new_id
@@ -58,7 +60,7 @@ class Draft:
 def draft(backend: Backend, request: JobRequest, body_bytes: int) -> Draft:
     """Raises Rejected with every flaw that can be known now, and Refused for a dataset that is too large for a request."""
     if request.webhook is not None:
-        raise Rejected([Flaw("/webhook", "webhooks_not_available", "this service sends no webhooks; use null, and poll or wait")])
+        _check_webhook(backend, request.webhook.url)
     model = _model(backend, request.model)
     if isinstance(request.dataset, InlineDataset):
         _check_inline_size(request.dataset, body_bytes, backend.settings.max_inline_bytes)
@@ -82,17 +84,20 @@ class Asked:
 def accept(backend: Backend, draft: Draft, asked: Asked) -> JobRecord:
     """The job, in the queue or waiting for its model; or the earlier one that came under the same key, or equals it.
 
+    Its end is announced to the request's webhook in any case, but for one that came under the same key.
     Raises Refused where the queue is full or a key came with another body, Full where the store is.
     """
+    webhook = draft.request.webhook
+    delivery = None if webhook is None else Delivery.of(asked.key.id, webhook.url)
     while True:
         try:
-            return _accepted(backend, draft, asked)
+            return _accepted(backend, draft, asked, delivery)
         except Taken:
             # Another request under the key, or an equal one, came between the look and the claim: there is more to see.
             continue
 
 
-def _accepted(backend: Backend, draft: Draft, asked: Asked) -> JobRecord:
+def _accepted(backend: Backend, draft: Draft, asked: Asked, delivery: Delivery | None) -> JobRecord:
     id = new_id()
     sent = sent_before(backend, asked.once, id) if asked.once else None
     if sent is not None and sent.record is not None:
@@ -101,14 +106,17 @@ def _accepted(backend: Backend, draft: Draft, asked: Asked) -> JobRecord:
     fingerprint = _fingerprint(draft, asked.key.tenant)
     equal = equal_before(backend, fingerprint, draft.request, id, asked.fresh)
     if equal.record is not None:
-        if asked.once is not None:
-            note(backend, sent_before(backend, asked.once, equal.record.id).claim)
+        claims = [sent_before(backend, asked.once, equal.record.id).claim] if asked.once else []
+        note(backend, claims, equal.record, delivery)
         backend.measures.reused("equal")
         return equal.record
-    return _created(backend, draft, id, asked, fingerprint, [equal.claim, *([sent.claim] if sent else [])])
+    claims = [equal.claim, *([sent.claim] if sent else [])]
+    return _created(backend, draft, id, asked, fingerprint, claims, delivery)
 
 
-def _created(backend: Backend, draft: Draft, id: str, asked: Asked, fingerprint: str, claims: Sequence[Claim]) -> JobRecord:
+def _created(
+    backend: Backend, draft: Draft, id: str, asked: Asked, fingerprint: str, claims: Sequence[Claim], delivery: Delivery | None
+) -> JobRecord:
     _check_room(backend, draft.estimate.result_bytes, asked.key)
     dataset = draft.dataset or _stored_inline(backend, draft.request, id)
     waiting_for = _unready(draft)
@@ -123,6 +131,7 @@ def _created(backend: Backend, draft: Draft, id: str, asked: Asked, fingerprint:
             waiting_for=waiting_for,
             claims=claims,
             owner=asked.key.id,
+            also=None if delivery is None else partial(backend.deliveries.add, id, delivery),
         )
     except Taken:
         if draft.dataset is None:
@@ -141,6 +150,13 @@ def _unready(draft: Draft) -> list[str]:
         *([model_key(draft.model.digest)] if draft.model.status == "inspecting" else []),
         *([dataset_key(draft.dataset.digest)] if draft.dataset and draft.dataset.status == "importing" else []),
     ]
+
+
+def _check_webhook(backend: Backend, url: str) -> None:
+    try:
+        backend.destinations.check(url)
+    except NotAllowed as error:
+        raise Rejected([Flaw("/webhook/url", error.code, error.detail)]) from error
 
 
 def _model(backend: Backend, reference: str) -> ModelRecord:

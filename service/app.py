@@ -1,6 +1,7 @@
 """The application: routes, the net for errors, and what goes on in the background as long as it lives."""
 
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,9 @@ from store.reaper import Reaper
 from store.settings import Settings
 
 DESCRIPTION = "Which units of a network matter for this group of inputs, and is that answer any good?"
+
+# What goes on in the background has so long to come to an end.
+LAST_SECONDS = 5.0
 
 # A span for each request, where `store.tracing` has begun to trace; what its bodies and errors say goes nowhere.
 TELEMETRY: TelemetryConfig = {
@@ -57,7 +61,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     backend: Backend = app.state.backend
     stop = threading.Event()
     reaper = Reaper(backend.connection, backend.settings)
-    background = [reaper.run, *[backend.importer.run] * backend.settings.imports]
+    readers, couriers = backend.settings.imports, backend.settings.webhook_threads
+    background = [reaper.run, *[backend.importer.run] * readers, *[backend.courier.run] * couriers]
     threads = [threading.Thread(target=run, args=[stop], name=run.__qualname__, daemon=True) for run in background]
     for thread in threads:
         thread.start()
@@ -66,6 +71,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         stop.set()
         backend.importer.wake()
+        backend.courier.wake()
+        last = time.monotonic() + LAST_SECONDS
         for thread in threads:
-            thread.join(5)
+            thread.join(max(0.0, last - time.monotonic()))
         await backend.close()

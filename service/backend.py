@@ -7,18 +7,23 @@ import redis
 import redis.asyncio
 from fastapi import Request
 
+from service.courier import Courier
+from service.destinations import Destinations
 from service.imports import Importer
 from service.measures import Measures
+from service.posting import Poster
 from service.values import Values
 from store.blobs import Blobs
 from store.connection import connect, connect_async, connect_briefly
 from store.datasets import Datasets
+from store.deliveries import Deliveries
 from store.embedded import socket_url
 from store.jobs import Jobs
 from store.keys import ANYONE, Key, Keys
 from store.models import Models
 from store.rates import Rates
 from store.results import Results
+from store.sessions import Sessions
 from store.settings import Settings
 from store.sources import Sources
 from store.workers import Workers
@@ -44,11 +49,15 @@ class Backend:
     jobs: Jobs
     results: Results
     keys: Keys
+    sessions: Sessions
     workers: Workers
     rates: Rates
     values: Values
     sources: Sources
     importer: Importer
+    deliveries: Deliveries
+    destinations: Destinations
+    courier: Courier
     measures: Measures
     views: dict[str, "Backend"] = field(default_factory=dict)
     """By tenant: there are as many as the operator has made keys for."""
@@ -65,7 +74,10 @@ class Backend:
         sources = Sources(settings.sources)
         models, datasets = Models(connection, blobs), Datasets(connection, blobs)
         jobs = Jobs(connection, settings.result_ttl, settings.failure_ttl)
+        keys = Keys(connection)
         measures = Measures(connect_briefly(url, LOOK_SECONDS))
+        deliveries = Deliveries(connection, (settings.webhook_threads + 1) // 2)
+        destinations, poster = Destinations(settings.webhook_hosts), Poster(settings.webhook_timeout)
         return cls(
             settings=settings,
             connection=connection,
@@ -75,12 +87,16 @@ class Backend:
             datasets=datasets,
             jobs=jobs,
             results=Results(connection, blobs, settings),
-            keys=Keys(connection),
+            keys=keys,
+            sessions=Sessions(connection, keys),
             workers=Workers(connection, settings.heartbeat_grace),
             rates=Rates(connection),
             values=Values(blobs),
             sources=sources,
             importer=Importer(connection, settings, sources, blobs, models, datasets, jobs, measures),
+            deliveries=deliveries,
+            destinations=destinations,
+            courier=Courier(deliveries, jobs, keys, destinations, poster, measures, settings.webhook_attempts),
             measures=measures,
         )
 

@@ -88,6 +88,21 @@ def job() -> Json:
     }
 
 
+def delivery() -> Json:
+    """One that was heard at the second attempt."""
+    attempts = [
+        {"at": NOW, "status": 503, "error": None, "seconds": 0.2},
+        {"at": NOW, "status": 204, "error": None, "seconds": 0.1},
+    ]
+    return {
+        "id": f"msg_{ID}",
+        "url": "https://example.org/hook",
+        "state": "delivered",
+        "attempts": attempts,
+        "next_at": None,
+    }
+
+
 def result() -> Json:
     """A short result."""
     unit = {"unit": 1033, "index": [6, 1, 6], "importance": 41.7, "spread": 3.2}
@@ -109,7 +124,7 @@ def result() -> Json:
         ],
         "leaderboard": [{"ranking": "conductance", "verdict": "better_than_random", "better_than_random": 1, "of": 1}],
         "warnings": [],
-        "cost": {"seconds": 3.1, "forward_rows": 210000, "backward_rows": 200000, "device": "cpu", "peak_bytes": 0},
+        "cost": {"seconds": 3.1, "forward_rows": 210000, "backward_rows": 200000, "device": "cpu", "peak_bytes": 0, "reused": []},
         "provenance": {"seed": 0, "version": "0.1.0", "torch": "2.13.0", "options": {}},
     }
 
@@ -132,6 +147,7 @@ def answers() -> dict[str, Json]:
         "Health": {"status": "ok"},
         "Workers": {"items": [worker], "next": None},
         "Version": {"version": "0.1.0", "api": "v1"},
+        "Page_Delivery_": {"items": [delivery()], "next": None},
         "Location": {"uri": "s3://bucket/model.pt2"},
     }
 

@@ -7,12 +7,17 @@ from starlette.concurrency import run_in_threadpool
 
 from service.backend import Backend, backend_of
 from service.errors import Refused
+from service.origins import refuse_foreign
 from store.keys import ANYONE, Key
 from store.settings import Settings
 
 PUBLIC = "public"
 """The scope of what anyone may ask: health."""
 
+COOKIE = "unitrank_session"
+"""Of whoever signed in on the page: it opens what the key opens."""
+
+WRONG_KEY = "the key is wrong or was revoked"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="unitrank"'}
 
 
@@ -23,7 +28,7 @@ class Exposed(Exception):
 async def admit(request: Request, scope: str) -> None:
     """Notes whose request it is. Raises Refused unless its key has the scope; without any stored key everything is open."""
     if scope != PUBLIC:
-        request.state.key = await run_in_threadpool(_admit, backend_of(request), request.headers.get("authorization"), scope)
+        request.state.key = await run_in_threadpool(_admit, backend_of(request), request, scope)
 
 
 def check_exposure(settings: Settings, keys_stored: bool) -> None:
@@ -53,18 +58,27 @@ def allowed_hosts(settings: Settings) -> frozenset[str] | None:
     return frozenset({"localhost", "127.0.0.1", "[::1]", own})
 
 
-def _admit(backend: Backend, authorization: str | None, scope: str) -> Key:
-    if authorization is None:
-        if backend.keys.any():
-            raise Refused("unauthorized", "this service needs a key: `Authorization: Bearer <key>`", _CHALLENGE)
-        return ANYONE
-    kind, _, secret = authorization.partition(" ")
-    key = backend.keys.verify(secret.strip()) if kind.lower() == "bearer" else None
+def _admit(backend: Backend, request: Request, scope: str) -> Key:
+    authorization = request.headers.get("authorization")
+    key = _signed_in(backend, request) if authorization is None else _of_header(backend, authorization)
     if key is None:
         if backend.keys.any():
-            raise Refused("unauthorized", "the key is wrong or was revoked", _CHALLENGE)
+            wrong = "this service needs a key: `Authorization: Bearer <key>`" if authorization is None else WRONG_KEY
+            raise Refused("unauthorized", wrong, _CHALLENGE)
         return ANYONE
     if not key.may(scope):
         challenge = {"WWW-Authenticate": f'{_CHALLENGE["WWW-Authenticate"]}, error="insufficient_scope", scope="{scope}"'}
         raise Refused("forbidden", f"the key {key.name!r} lacks the scope {scope!r}", challenge)
     return key
+
+
+def _of_header(backend: Backend, authorization: str) -> Key | None:
+    kind, _, secret = authorization.partition(" ")
+    return backend.keys.verify(secret.strip()) if kind.lower() == "bearer" else None
+
+
+def _signed_in(backend: Backend, request: Request) -> Key | None:
+    """The key of the session that the page's cookie names. Raises Refused for what a page of another site asks for."""
+    word = request.cookies.get(COOKIE)
+    refuse_foreign(request, by_cookie=word is not None)
+    return backend.sessions.key(word) if word is not None else None

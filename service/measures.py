@@ -23,6 +23,7 @@ LATENCIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 Outcome = Literal["imported", "rejected", "dropped", "left"]
 Reason = Literal["idempotency_key", "equal"]
+Told = Literal["delivered", "repeated", "failed"]
 
 
 class Measures:
@@ -49,6 +50,7 @@ class Measures:
             "unitrank_imports", "Readings of contents from elsewhere that ended.", ["kind", "outcome"], registry=self._all
         )
         self._reuses = Counter("unitrank_jobs_reused", "Jobs answered with an earlier one.", ["reason"], registry=self._all)
+        self._webhooks = Counter("unitrank_webhooks", "Attempts to deliver a webhook.", ["outcome"], registry=self._all)
 
     def answered(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """A request was answered; `route` is the template, None where there is none."""
@@ -67,6 +69,10 @@ class Measures:
     def reused(self, reason: Reason) -> None:
         """A POST was answered with an earlier job."""
         self._reuses.labels(reason).inc()
+
+    def webhook(self, outcome: Told) -> None:
+        """An attempt to deliver a webhook ended; `repeated`: there will be another one."""
+        self._webhooks.labels(outcome).inc()
 
     def store_answers(self) -> bool:
         """Whether the store is there."""

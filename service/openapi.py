@@ -6,11 +6,33 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from api_schemas.deliveries import Announcement
 from api_schemas.models import Location
 from api_schemas.problems import Problem
 from service.documents import header
 from service.examples import answers
 from service.guard import PUBLIC
+
+ANNOUNCED: dict[str, Any] = {
+    "summary": "A job has ended",
+    "description": "Sent to the `webhook` of a job's request, signed after Standard Webhooks with the secret of the request's key. "
+    "At least once: `webhook-id` is the same each time. Anything but 2xx is tried again, 410 excepted.",
+    "parameters": [
+        {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
+        for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": f"#/components/schemas/{Announcement.__name__}"},
+                "example": {"id": "01j8x2m3n4p5q6r7s8t9v0w1x2", "status": "succeeded"},
+            }
+        },
+    },
+    "responses": {"2XX": {"description": "Heard."}, "410": {"description": "Not wanted any more."}},
+}
+"""What the service itself posts."""
 
 _TEMPLATE = "#/components/schemas/{model}"
 
@@ -34,8 +56,11 @@ def _page(app: FastAPI) -> dict[str, Any]:
         "key": {"type": "http", "scheme": "bearer", "description": "An API key; optional without stored keys."}
     }
     schemas = components.setdefault("schemas", {})
-    _, definitions = models_json_schema([(Problem, "serialization"), (Location, "validation")], ref_template=_TEMPLATE)
+    _, definitions = models_json_schema(
+        [(Problem, "serialization"), (Announcement, "serialization"), (Location, "validation")], ref_template=_TEMPLATE
+    )
     schemas.update(definitions["$defs"])
+    page["webhooks"] = {"job.ended": {"post": ANNOUNCED}}
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     examples = answers()

@@ -72,7 +72,7 @@ def verdict_in_words(result: Result) -> list[str]:
 
 
 def _of_the_first(result: Result, first: Leader, ranking: Ranking) -> str:
-    p = f" (p = {_number(ranking.overall.p_value)})" if ranking.overall and ranking.overall.p_value is not None else ""
+    p = f" (p = {number(ranking.overall.p_value)})" if ranking.overall and ranking.overall.p_value is not None else ""
     units = "channels" if result.layer.units == "channel" else "units"
     if first.verdict == "better_than_random":
         return (
@@ -96,17 +96,17 @@ def _told(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]:
         if record.finished_at
         else None,
         "words": verdict_in_words(result),
-        "leaders": [_leader(leader, result) for leader in result.leaderboard],
-        "mae_of_zero": _number(errors[0]) if errors else None,
+        "leaders": [leader_line(leader, result) for leader in result.leaderboard],
+        "mae_of_zero": number(errors[0]) if errors else None,
         "pictures": list(_pictures(result, arrays, best)),
         "best": best,
-        "clusters": [_cluster(cluster, ranking.clusters[cluster.name], result) for cluster in result.clusters[:MOST_CLUSTERS]],
+        "clusters": [cluster_line(cluster, ranking.clusters[cluster.name], result) for cluster in result.clusters[:MOST_CLUSTERS]],
         "left_out": max(0, len(result.clusters) - MOST_CLUSTERS),
         "maps": _maps(result, arrays, best),
         "warnings": [
-            {"code": warning.code, "detail": warning.detail, "where": _where(warning)} for warning in result.warnings[:200]
+            {"code": warning.code, "detail": warning.detail, "where": where(warning)} for warning in result.warnings[:200]
         ],
-        "origin": _origin(result, record),
+        "origin": origin(result, record),
         "request": json.dumps(_short(record.request), indent=2, ensure_ascii=False),
     }
 
@@ -142,35 +142,35 @@ def _picture(name: str, says: str, result: Result, arrays: Arrays, choice: plots
     return Picture(f"data:image/png;base64,{base64.b64encode(image).decode()}", says)
 
 
-def _leader(leader: Leader, result: Result) -> dict[str, str]:
+def leader_line(leader: Leader, result: Result) -> dict[str, str]:
     ranking = next(each for each in result.rankings if each.id == leader.ranking)
     return {
         "ranking": leader.ranking,
         "verdict": VERDICTS[leader.verdict],
-        "p": _number(ranking.overall.p_value if ranking.overall else None),
+        "p": number(ranking.overall.p_value if ranking.overall else None),
         "better": f"{leader.better_than_random} of {leader.of}",
-        "area": _number(leader.mean_area),
-        "mae": _number(leader.mae),
+        "area": number(leader.mean_area),
+        "mae": number(leader.mae),
     }
 
 
-def _cluster(cluster: Cluster, found: ClusterRanking, result: Result) -> dict[str, str]:
+def cluster_line(cluster: Cluster, found: ClusterRanking, result: Result) -> dict[str, str]:
     test = found.ablation
     units = (str(unit.unit) if len(unit.index) < 2 else ",".join(map(str, unit.index)) for unit in found.top[:MOST_UNITS])
     return {
         "name": cluster.name,
         "examples": str(cluster.examples),
-        "accuracy": _number(cluster.accuracy),
+        "accuracy": number(cluster.accuracy),
         "verdict": VERDICTS[test.verdict if test else None],
-        "p": _number(test.p_value if test else None),
-        "holm": _number(test.p_holm if test else None),
-        "area": _number(test.most.area if test and test.most else None),
-        "activity": _number(test.activity_area if test else None),
+        "p": number(test.p_value if test else None),
+        "holm": number(test.p_holm if test else None),
+        "area": number(test.most.area if test and test.most else None),
+        "activity": number(test.activity_area if test else None),
         "top": "  ".join(units),
     }
 
 
-def _origin(result: Result, record: JobRecord) -> list[tuple[str, str]]:
+def origin(result: Result, record: JobRecord) -> list[tuple[str, str]]:
     return [
         ("model", f"{result.model.name or ''} {result.model.digest}".strip()),
         ("data", f"{result.dataset.name or ''} {result.dataset.digest}".strip()),
@@ -187,18 +187,19 @@ def _origin(result: Result, record: JobRecord) -> list[tuple[str, str]]:
     ]
 
 
-def _where(warning: Warn) -> str:
+def where(warning: Warn) -> str:
     parts = [f"ranking {warning.ranking}"] if warning.ranking else []
     parts += [f"cluster {warning.cluster}"] if warning.cluster is not None else []
     return f" ({', '.join(parts)})" if parts else ""
 
 
 def _short(request: dict[str, Any]) -> dict[str, Any]:
-    """A table inside a request is not shown."""
-    return request if isinstance(request.get("dataset"), str) else request | {"dataset": "sent with the request"}
+    """Without a table inside it, and without a webhook: its URL may hold secrets, and reports are passed on."""
+    shown = {name: value for name, value in request.items() if name != "webhook"}
+    return shown if isinstance(request.get("dataset"), str) else shown | {"dataset": "sent with the request"}
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 

@@ -3,17 +3,24 @@
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
+
+from redis.client import Pipeline
 
 from api_schemas.jobs import JobRequest
 from api_schemas.problems import Invalid
 from service.backend import Backend
-from service.errors import RefusedBody
+from service.errors import Refused, RefusedBody
 from store import names
 from store.claims import Claim, take
-from store.errors import NotFound
+from store.deliveries import Delivery
+from store.errors import NotFound, Taken
 from store.record import JobRecord
 from store.replies import text
+
+MOST_DELIVERIES = 200
 
 
 @dataclass(frozen=True)
@@ -24,9 +31,9 @@ class Once:
     body: str
 
     @classmethod
-    def of(cls, key: str, caller: str | None, request: JobRequest) -> "Once":
-        """Two callers may choose the same key: `caller` is what they authorize themselves with."""
-        return cls(_digest(f"{caller or ''}\n{key}"), _digest(request.model_dump_json(exclude_unset=True)))
+    def of(cls, key: str, caller: str, request: JobRequest) -> "Once":
+        """Two callers may choose the same key: `caller` is the id of the API key that they come with."""
+        return cls(_digest(f"{caller}\n{key}"), _digest(request.model_dump_json(exclude_unset=True)))
 
 
 @dataclass(frozen=True)
@@ -58,9 +65,26 @@ def equal_before(backend: Backend, fingerprint: str, request: JobRequest, id: st
     return Found(usable, Claim(key, seen, id, _seconds(backend)))
 
 
-def note(backend: Backend, claim: Claim) -> None:
-    """Keep a claim of a job that is there already. Raises Taken."""
-    backend.connection.transaction(lambda pipeline: take([claim], pipeline), claim.key)
+def note(backend: Backend, claims: Sequence[Claim], record: JobRecord, delivery: Delivery | None) -> None:
+    """Keep claims of a job that is there already, and announce its end once more.
+
+    Raises Taken, also where the job is gone by now, and Refused where it has too many to announce it to.
+    """
+    if delivery is not None and backend.deliveries.count(record.id) >= MOST_DELIVERIES:
+        detail = f"the job {record.id}, which equals this one, has {MOST_DELIVERIES} webhooks already; use null, and poll or wait"
+        raise Refused("webhook_limit", detail, {"Retry-After": "60"})
+
+    def keep(pipeline: Pipeline) -> None:
+        take(claims, pipeline)
+        if delivery is not None:
+            backend.deliveries.add(record.id, delivery, pipeline)
+
+    # Any: redis-py types no reply
+    replies = cast(list[Any], backend.connection.transaction(keep, *(claim.key for claim in claims)))
+    if delivery is not None:
+        if not replies[-1]:
+            raise Taken(f"the job {record.id} went meanwhile")
+        backend.courier.wake()
 
 
 def forget(backend: Backend, record: JobRecord) -> None:

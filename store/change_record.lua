@@ -1,8 +1,9 @@
 -- Compare-and-set of a record: nothing happens unless its status and its attempt are the expected ones.
--- KEYS: record, events, live ids, ids in the new status
+-- KEYS: record, events, live ids, ids in the new status, its deliveries, owners with deliveries that are due
 -- ARGV: id, expected statuses (JSON), expected attempt or '', new status or '' (unchanged), fields to set (JSON),
 --       seconds until the record goes or '' (it stays), prefix of the keys of ids by status, event's kind, event's data,
---       prefix of the keys of pins, prefix of the keys of tenants' indices, prefix of the keys of owners' live ids
+--       prefix of the keys of pins, prefix of the keys of tenants' indices, prefix of the keys of owners' live ids,
+--       prefix of the keys of owners' deliveries that are due
 -- Returns {1 or 0, status and attempt as they were before}.
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status then return {0, '', ''} end
@@ -31,6 +32,12 @@ if ARGV[6] ~= '' then
   for _, digest in ipairs(cjson.decode(redis.call('HGET', KEYS[1], 'needs'))) do
     redis.call('SREM', ARGV[10] .. digest, ARGV[1])
   end
+  for _, delivery in ipairs(redis.call('HKEYS', KEYS[5])) do
+    local owner = string.match(delivery, '^[^:]*')
+    redis.call('ZADD', ARGV[13] .. owner, 0, delivery .. ':' .. ARGV[1])
+    redis.call('ZADD', KEYS[6], 'NX', 0, owner)
+  end
+  redis.call('EXPIRE', KEYS[5], ARGV[6])
   redis.call('EXPIRE', KEYS[1], ARGV[6])
   redis.call('EXPIRE', KEYS[2], ARGV[6])
 end

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import redis
+import structlog
 
 from store.blobs import Blobs
 from store.catalogue import UNREAD
@@ -20,6 +21,8 @@ from store.record import ENDED
 from store.results import Results
 from store.settings import Settings
 from store.suspicions import Suspicions
+
+log = structlog.get_logger()
 
 BLOB_SECONDS = 3600.0
 KINDS: tuple[Kind, ...] = ("job", "inspection")
@@ -42,21 +45,46 @@ class Cleaning:
 
     def clean(self) -> None:
         """One round of everything."""
-        for kind, jobs in self._records.items():
-            jobs.forget_expired()
-            queue_of(self._redis, kind).started_job_registry.cleanup()
-        self._results.sweep()
-        self._blobs.sweep()
-        self._sweep_blobs()
-        self._release_datasets()
-        self._inspect_forgotten()
+        for part in (
+            self._forget_executions,
+            self._forget_expired,
+            self._results.sweep,
+            self._take_unpublished,
+            self._blobs.sweep,
+            self._sweep_blobs,
+            self._release_datasets,
+            self._inspect_forgotten,
+        ):
+            try:
+                part()
+            except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+                raise
+            except Exception:
+                # One thing that cannot be cleaned must not keep all others from it.
+                log.exception("cleaning failed", part=part.__name__)
         self._suspicions.end_round()
+
+    def _forget_executions(self) -> None:
+        for kind in self._records:
+            queue_of(self._redis, kind).started_job_registry.cleanup()
+
+    def _forget_expired(self) -> None:
+        for jobs in self._records.values():
+            jobs.forget_expired()
 
     def _sweep_blobs(self) -> None:
         # It lists the whole store, and what it looks for is a day old.
         if time.monotonic() >= self._next_sweep:
             self._owners.forget_unowned()
             self._next_sweep = time.monotonic() + BLOB_SECONDS
+
+    def _take_unpublished(self) -> None:
+        # Whoever stored it was killed before the job's end, or right after it.
+        for job, attempt, manifest in self._results.unpublished():
+            state = self._records["job"].state(job)
+            mine = state is not None and state.attempt == attempt
+            if state is None or not mine or state.status not in ("running", "cancelling"):
+                self._results.settle(manifest, published=mine and state is not None and state.status == "succeeded")
 
     def _release_datasets(self) -> None:
         # A dataset inside a request is held for a job that is created a moment later.

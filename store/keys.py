@@ -75,6 +75,11 @@ class Keys:
         fits = hmac.compare_digest(_hash(secret), stored.get("hash", ""))
         return _key(id, stored) if fits else None
 
+    def get(self, id: str) -> Key | None:
+        """The key; None where it was revoked."""
+        stored = self._stored(id)
+        return _key(id, stored) if stored else None
+
     def list(self) -> tuple[Key, ...]:
         """Oldest first."""
         found = {id: self._stored(id) for id in texts(self._redis.zrange(names.keys(), 0, -1))}
@@ -97,6 +102,9 @@ class Keys:
         """
         if id and not self._redis.exists(names.key(id)):
             raise NotFound(f"no key {id!r}")
+        # Looked for first: a server whose memory is full would refuse the write that is not needed.
+        if (known := self._redis.hget(names.webhook_secrets(), id)) is not None:
+            return text(known)
         self._redis.hsetnx(names.webhook_secrets(), id, f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}")
         return text(self._redis.hget(names.webhook_secrets(), id))
 

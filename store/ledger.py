@@ -2,18 +2,22 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import redis
+import structlog
 
 from store import names
-from store.record import JobRecord, Json, Status, decode, encode
+from store.record import ENDED, LIVE, JobRecord, Json, Status, decode, encode
 from store.replies import texts
 
+log = structlog.get_logger()
+
 Kind = Literal["job", "inspection"]
+T = TypeVar("T")
 
 
 class State(NamedTuple):
@@ -75,20 +79,16 @@ class Ledger:
         with self._redis.pipeline(transaction=False) as pipeline:
             for id in ids:
                 pipeline.hgetall(self.key(id))
-            return [decode(stored) for stored in pipeline.execute() if stored]
+            replies = pipeline.execute(raise_on_error=False)
+        return [record for id, stored in zip(ids, replies, strict=True) if (record := _ours(decode, stored, id))]
 
     def glance(self, ids: Sequence[str]) -> dict[str, State]:
         """The states of those that exist."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for id in ids:
                 pipeline.hmget(self.key(id), "status", "attempt", "worker", "version", "waiting_for")
-            replies = pipeline.execute()
-        found = {}
-        for id, (status, *others) in zip(ids, replies, strict=True):
-            if status is not None:
-                attempt, worker, version, waiting = (json.loads(value) for value in others)
-                found[id] = State(status.decode(), attempt, worker, version, bool(waiting))
-        return found
+            replies = pipeline.execute(raise_on_error=False)
+        return {id: state for id, stored in zip(ids, replies, strict=True) if (state := _ours(_state, stored, id))}
 
     def live(self) -> dict[str, State]:
         """The states of all that has not ended, the oldest first."""
@@ -103,7 +103,14 @@ class Ledger:
             kind, event = "status", _event(change.status or "", number)
         by_status = names.records_by_status(self.kind, "")
         reply = self._change(
-            keys=[self.key(id), names.events(self.kind, id), names.live_records(self.kind), by_status + (change.status or "")],
+            keys=[
+                self.key(id),
+                names.events(self.kind, id),
+                names.live_records(self.kind),
+                by_status + (change.status or ""),
+                names.deliveries(self.kind, id),
+                names.owners_with_due(),
+            ],
             args=[
                 id,
                 json.dumps(list(change.expected)),
@@ -117,6 +124,7 @@ class Ledger:
                 names.pins(""),
                 names.tenants(self.kind),
                 names.records_of_owner(self.kind, ""),
+                names.due(""),
             ],
         )
         made, before, held = cast(list[Any], reply)  # redis-py types no script's reply
@@ -134,3 +142,26 @@ class Ledger:
 
 def _event(status: str, attempt: int) -> str:
     return json.dumps({"status": status, "attempt": attempt, "at": time.time()})
+
+
+def _ours(read: Callable[[Any], T], stored: Any, id: str) -> T | None:
+    """What was read; None where there is nothing, or what `add` never wrote: one forged record must not hide all others."""
+    if isinstance(stored, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
+        raise stored
+    if not stored:
+        return None
+    try:
+        return read(stored)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        log.warning("not a record", id=id[:64], error=str(error)[:200])
+        return None
+
+
+def _state(stored: Sequence[bytes | None]) -> State | None:
+    if stored[0] is None:
+        return None
+    attempt, worker, version, waiting = (json.loads(value or b"") for value in stored[1:])
+    status = stored[0].decode()
+    if status not in (*LIVE, *ENDED) or not isinstance(attempt, int) or not isinstance(worker, str | None):
+        raise ValueError(f"a record of status {status!r}")
+    return State(status, attempt, worker, version, bool(waiting))

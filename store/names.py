@@ -238,9 +238,19 @@ def result_blobs() -> str:
     return f"{PREFIX}:results:blobs"
 
 
+def unpublished() -> str:
+    """The hash owner → result that is being stored and that no record tells of yet, as JSON."""
+    return f"{PREFIX}:results:unpublished"
+
+
 def key(id: str) -> str:
     """The hash with one API key; its secret only as a hash."""
     return f"{PREFIX}:key:{id}"
+
+
+def session(hash: str) -> str:
+    """The id of the key that somebody signed in with, by the hash of the session's word."""
+    return f"{PREFIX}:session:{hash}"
 
 
 def keys() -> str:
@@ -261,3 +271,23 @@ def tallies() -> str:
 def webhook_secrets() -> str:
     """The hash key's id → what its webhooks are signed with."""
     return f"{PREFIX}:webhooks:secrets"
+
+
+def deliveries(kind: str, id: str) -> str:
+    """The hash with what is known about each delivery of how that record ended, by its owner and its id."""
+    return f"{record(kind, id)}:deliveries"
+
+
+def due(owner: str) -> str:
+    """The sorted set of an owner's deliveries, scored by the unix time at which each is due."""
+    return f"{PREFIX}:webhooks:due:{owner}"
+
+
+def owners_with_due() -> str:
+    """The sorted set of owners that have deliveries, scored by when they had their last turn."""
+    return f"{PREFIX}:webhooks:owners"
+
+
+def deliveries_under_way() -> str:
+    """The sorted set of deliveries that somebody makes, scored by the unix time until which they are his."""
+    return f"{PREFIX}:webhooks:under_way"

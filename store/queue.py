@@ -8,12 +8,13 @@ of RQ's callbacks, webhooks, dependencies and retries.
 import importlib
 import re
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 import redis
 from redis.client import Pipeline
 from rq import Queue, get_current_job
-from rq.exceptions import DeserializationError
+from rq.exceptions import DeserializationError, NoSuchJobError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -21,7 +22,7 @@ from store import names
 from store.errors import StoreError
 from store.jobs import Jobs
 from store.record import JobRecord
-from store.replies import texts
+from store.replies import text, texts
 from store.turns import Waiting, before, feed, in_line, leave, line_up
 
 JOBS = "unitrank-jobs"
@@ -68,6 +69,17 @@ class SafeJob(Job):
             raise Forged(f"the queue holds a run of {self.record_id} under the id {self.id!r}, which no `push` gave it")
         return int(before) + 1
 
+    @classmethod
+    def fetch(cls, id: str, connection: redis.Redis | None = None, serializer: Any = None) -> "SafeJob":  # Any: as RQ declares it
+        """RQ's. Raises NoSuchJobError for what no `push` wrote, too: who finds that in the queue goes on with the next."""
+        try:
+            return cast("SafeJob", super().fetch(id, connection=connection, serializer=serializer))
+        except (NoSuchJobError, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+            raise
+        except Exception as error:
+            # RQ decodes, unpacks and reads times: whatever somebody else wrote there, a worker must not stop at it.
+            raise NoSuchJobError(f"what the queue holds as {id[:64]!r} is no job") from error
+
     def restore(self, raw_data: Any) -> Any:  # as RQ declares it
         """Read what the store holds, and leave out all that would call something else."""
         result = super().restore(raw_data)
@@ -82,6 +94,17 @@ class FairQueue(Queue):
     """RQ's queue, whose jobs wait for their turn before they are in it."""
 
     waiting: Waiting
+
+    @classmethod
+    def lmove(cls, connection: redis.Redis, queue_key: str, timeout: int | None) -> tuple[str, str] | None:
+        """RQ's way out of the queue: what takes from it gives the next one its turn. An id that is no text is none of ours."""
+        found = super().lmove(connection, queue_key, timeout)
+        if found is None:
+            return None
+        # Where this fails the reaper does it.
+        with suppress(redis.exceptions.RedisError):
+            feed(connection, queue_key.removeprefix(cls.redis_queue_namespace_prefix))
+        return queue_key, text(found[1])
 
     def push_job_id(self, job_id: str, pipeline: Pipeline | None = None, at_front: bool = False) -> None:
         """At the front, for what has had its turn: in RQ's queue at once."""

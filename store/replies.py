@@ -1,6 +1,7 @@
 """Replies of a client that decodes nothing, as text.
 
-Any: redis-py's types also hold the replies of clients that decode.
+Any: redis-py's types also hold the replies of clients that decode. What is no text was written by somebody else: it becomes one
+that no name of ours is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +9,7 @@ from typing import Any
 
 
 def text(reply: Any) -> str:
-    return str(reply, "utf-8")
+    return str(reply, "utf-8", "backslashreplace")
 
 
 def texts(reply: Iterable[Any]) -> Sequence[str]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, NamedTuple, TypedDict, cast
 from uuid import uuid4
 
 import numpy as np
@@ -15,6 +15,7 @@ from safetensors.numpy import load, save
 from store import names
 from store.blobs import Blobs
 from store.chunks import CHUNK, Chunks
+from store.digests import digest_of
 from store.errors import Corrupt, Full, TooLarge
 from store.owners import Owners
 from store.parts import Parts
@@ -41,6 +42,14 @@ class Manifest(TypedDict):
     place: Literal["redis", "blobs"]
 
 
+class Unpublished(NamedTuple):
+    """A result that is stored, wholly or in part, for an attempt at a job whose end nobody has been told."""
+
+    job: str
+    attempt: int
+    manifest: Manifest
+
+
 class Results:
     """The results of one store."""
 
@@ -53,9 +62,10 @@ class Results:
         self._owners = Owners(connection, blobs)
         self._parts = Parts(connection, settings)
 
-    def put(self, summary: Json, arrays: Arrays) -> Manifest:
+    def put(self, summary: Json, arrays: Arrays, job: str = "", attempt: int = 0) -> Manifest:
         """Store a result; floats as float32, integers as int64. When it raises, nothing is left.
 
+        With the job whose attempt it belongs to, it is in `unpublished` until `settle`: a process can be killed in between.
         Raises TooLarge, Full, and ValueError for a summary that holds what JSON cannot.
         """
         text = json.dumps(summary, allow_nan=False, separators=(",", ":")).encode()
@@ -65,7 +75,7 @@ class Results:
         in_redis = len(data) <= self._settings.redis_result_bytes
         self.require_room(len(text) + (len(data) if in_redis else 0))
         try:
-            return self._stored(text, data, "redis" if in_redis else "blobs")
+            return self._stored(text, data, "redis" if in_redis else "blobs", job, attempt)
         except OutOfMemoryError as error:
             raise Full("the server's memory is full; the same job may succeed later") from error
 
@@ -103,6 +113,18 @@ class Results:
         else:
             self._drop_blob(manifest["arrays"], manifest["owner"])
 
+    def settle(self, manifest: Manifest, *, published: bool) -> None:
+        """The record tells of the result, or never will: then nothing of it is left. May be repeated."""
+        if not published:
+            self.delete(manifest)
+        self._redis.hdel(names.unpublished(), manifest["owner"])
+
+    def unpublished(self) -> list[Unpublished]:
+        """All that waits for `settle`."""
+        # Any: redis-py types no reply
+        notes = cast(list[Any], self._redis.hvals(names.unpublished()))
+        return [noted for note in notes if (noted := _noted(note))]
+
     def sweep(self) -> int:
         """Remove arrays in the blob store whose time is over; how many there were. Redis removes its own."""
         expired = texts(self._redis.zrangebyscore(names.result_blobs(), "-inf", time.time()))
@@ -111,21 +133,24 @@ class Results:
             self._drop_blob(digest, owner)
         return len(expired)
 
-    def _stored(self, text: bytes, data: bytes, place: Literal["redis", "blobs"]) -> Manifest:
-        owner = uuid4().hex
+    def _stored(self, text: bytes, data: bytes, place: Literal["redis", "blobs"], job: str, attempt: int) -> Manifest:
         put = self._chunks.put if place == "redis" else self._put_blob
         manifest: Manifest = {
-            "owner": owner,
-            "summary": self._chunks.put(text, self._seconds, owner),
+            "owner": uuid4().hex,
+            "summary": digest_of(text),
             "summary_bytes": len(text),
-            "arrays": "",
+            "arrays": digest_of(data),
             "arrays_bytes": len(data),
             "place": place,
         }
+        if job:
+            note = Unpublished(job, attempt, manifest)
+            self._redis.hset(names.unpublished(), manifest["owner"], json.dumps(note))
         try:
-            manifest["arrays"] = put(data, self._seconds, owner)
+            self._chunks.put(text, self._seconds, manifest["owner"])
+            put(data, self._seconds, manifest["owner"])
         except BaseException:
-            self._chunks.drop(manifest["summary"], len(text), owner)
+            self.settle(manifest, published=False)
             raise
         return manifest
 
@@ -151,6 +176,16 @@ class Results:
                 yield chunk
         if f"sha256:{found.hexdigest()}" != digest:
             raise Corrupt(f"the stored content {digest} has the digest sha256:{found.hexdigest()}")
+
+
+def _noted(note: bytes) -> Unpublished | None:
+    """None for what no `put` wrote."""
+    try:
+        job, attempt, manifest = json.loads(note)
+        known = isinstance(job, str) and isinstance(attempt, int) and manifest.keys() == Manifest.__annotations__.keys()
+        return Unpublished(job, attempt, manifest) if known else None
+    except (ValueError, TypeError, AttributeError):
+        return None
 
 
 def _plain(name: str, array: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:

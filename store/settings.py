@@ -52,6 +52,14 @@ class Settings(BaseSettings):
     )
     imports: int = Field(2, ge=1, description="Models and datasets that the service reads from elsewhere at once.")
     import_timeout: int = Field(3600, gt=0, description="Longest reading of one model or dataset from elsewhere.")
+    webhook_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Hosts that webhooks may be sent to although they are private, over http too, with commas between: "
+        "`hooks.internal`, `10.0.0.5:8080`, `10.1.0.0/16`.",
+    )
+    webhook_timeout: float = Field(15.0, gt=0, le=30, description="Longest attempt to deliver a webhook.")
+    webhook_attempts: int = Field(10, ge=1, le=30, description="Attempts to deliver a webhook; 10 take about a day.")
+    webhook_threads: int = Field(4, ge=1, description="Webhooks that the service delivers at once; half of them for one key.")
     redis_result_bytes: int = Field(32 * MiB, description="Arrays of a result above this lie in the blob store.")
     max_result_bytes: int = Field(256 * MiB, description="Largest result; a larger one is refused when the job is posted.")
     parts_bytes: int = Field(
@@ -81,7 +89,7 @@ class Settings(BaseSettings):
     heartbeat_grace: float = Field(20.0, gt=0, description="A worker silent for `heartbeat` and this is lost.")
     reaper_interval: float = Field(3.0, gt=0, description="How often the service looks for what was lost.")
 
-    @field_validator("operators", "sources", mode="before")
+    @field_validator("operators", "sources", "webhook_hosts", mode="before")
     @classmethod
     def _separated(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -60,14 +60,18 @@ class Workers:
         if silent:
             self._redis.srem(names.workers(), *silent)
         alive = [_worker(words) for words in said if words is not None]
-        return [worker for worker in alive if queue in (None, worker.queue)]
+        return [worker for worker in alive if worker is not None and queue in (None, worker.queue)]
 
 
 # `Workers.list` takes the name of the built-in inside the class.
 Known = list[Worker]
 
 
-def _worker(words: Any) -> Worker:
+def _worker(words: Any) -> Worker | None:
+    """None for what no worker said."""
     # Any: redis-py's types also hold the replies of clients that decode
-    said = json.loads(words)
-    return Worker(**{**said, "models": tuple(said["models"])})
+    try:
+        said = json.loads(words)
+        return Worker(**{**said, "models": tuple(said["models"])})
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -1,6 +1,7 @@
 """A real store for every test that asks for one."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,16 +9,37 @@ from pathlib import Path
 import pytest
 import redis
 
+from store import embedded
 from store.connection import connect
-from store.embedded import EmbeddedServer, find_server
+from store.embedded import EmbeddedServer
 from store.errors import Embedded
+
+CHOICE = "UNITRANK_TEST_SERVER"
+"""`redis-server` or `valkey-server`, to test on that one of PATH; without it on the one that `unitrank up` would take."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def chosen_server() -> Iterator[None]:
+    """Every server that a test starts in its own process is the chosen one."""
+    name = os.environ.get(CHOICE)
+    with pytest.MonkeyPatch.context() as patch:
+        if name:
+            patch.setattr(embedded, "find_server", lambda: _on_path(name))
+        yield
+
+
+def _on_path(name: str) -> Path:
+    found = shutil.which(name)
+    if found is None:
+        raise Embedded(f"{CHOICE} names {name}, which is not on PATH")
+    return Path(found)
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[EmbeddedServer]:
+def server(chosen_server: None) -> Iterator[EmbeddedServer]:
     """The session's server; skipped without a binary, which is a failure where CI is set."""
     try:
-        find_server()
+        embedded.find_server()
     except Embedded as error:
         if os.environ.get("CI"):
             raise

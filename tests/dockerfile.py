@@ -121,7 +121,7 @@ class Builder:
             raise AssertionError(f"RUN {rest}\n{done.stdout}{done.stderr}")
         for python in stage.root.glob("opt/*/bin/python"):
             if not (python.parent.parent / "linked").exists():
-                _link(python, self.packages)
+                link(python, self.packages)
 
 
 def _steps(dockerfile: Path) -> list[tuple[str, str]]:
@@ -170,7 +170,7 @@ def _machine() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(gone)}
 
 
-def _link(python: Path, packages: list[str]) -> None:
+def link(python: Path, packages: list[str]) -> None:
     """Put the packages and all that they need into the venv, as links."""
     subprocess.run([python, "-m", "pip", "uninstall", "--yes", "--quiet", "setuptools"], check=True, capture_output=True)
     site = next(python.parent.parent.glob("lib/python*/site-packages"))

@@ -92,7 +92,9 @@ def _built(target: str, folder: Path) -> Stage:
 
     assert image.user == "10001:10001"
     assert not (image.root / "src").exists()
-    assert {file.name for file in image.root.rglob("site-packages/store/*.lua")} == {file.name for file in ROOT.glob("store/*.lua")}
+    for pattern in ("store/*.lua", "service/templates/**/*.html", "service/static/*"):
+        kept = {file.name for file in image.root.rglob(f"site-packages/{pattern}")}
+        assert kept == {file.name for file in ROOT.glob(pattern)}
     return image
 
 

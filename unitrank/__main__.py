@@ -1,6 +1,7 @@
-"""The command line: `unitrank up`, `unitrank demo`, `unitrank export`, `unitrank keys`.
+"""The command line: what runs here (`up`, `demo`, `export`, `keys`), and what talks to a service (`unitrank.commands`).
 
-Exit codes: 0 done, 1 a job or a process failed, 2 the request cannot be met as it stands, 3 nobody answers, 130 Ctrl-C.
+Exit codes: 0 done, 1 a job or a process failed or a gate was not met, 2 the request cannot be met as it stands, 3 nobody
+answers, 124 it took longer than was to be waited for, 130 Ctrl-C.
 """
 
 import sys
@@ -12,17 +13,18 @@ import typer
 from rich.console import Console
 
 from api_schemas.models import Manifest
+from unitrank import commands
 from unitrank.errors import NotPossible, UnitrankError
 from unitrank.exporting import export, export_folder
 
 app = typer.Typer(
     help="Which units of a network matter for this group of inputs, and is that answer any good?",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 keys = typer.Typer(help="API keys: who may use a service that others can reach.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
+app.add_typer(commands.app)
 
 State = Annotated[
     Path | None,
@@ -194,7 +196,8 @@ def main() -> None:
         app()
     except UnitrankError as error:
         Console(stderr=True, soft_wrap=True).print("error:", style="bold red", end=" ")
-        Console(stderr=True, soft_wrap=True).print(str(error), markup=False, highlight=False)
+        asked = f" (request {error.request_id})" if error.request_id else ""
+        Console(stderr=True, soft_wrap=True).print(f"{error}{asked}", markup=False, highlight=False)
         sys.exit(error.exit_code)
 
 

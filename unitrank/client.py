@@ -1,122 +1,301 @@
-"""The HTTP side of a client: put a model and data, submit a job, wait for it, fetch its result."""
+"""The client of a service: put a model and data, submit a job, wait for it, hold its result."""
 
-import time
-from collections.abc import Callable
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
-from pydantic import ValidationError
 
-from api_schemas.base import Schema
 from api_schemas.datasets import Dataset
-from api_schemas.jobs import ENDED, Job, JobRequest
+from api_schemas.jobs import DryRun, Job, JobRequest, JobStatus
+from api_schemas.methods import MethodCard
 from api_schemas.models import Model
-from api_schemas.operations import Workers
-from api_schemas.problems import Problem
+from api_schemas.operations import Version, Workers
 from api_schemas.results import Result
-from unitrank.addresses import is_loopback
-from unitrank.errors import NotSucceeded, Refused, UnitrankError, Unreachable
+from unitrank.calls import NPZ, Calls, Watch, part_of, request_body
+from unitrank.live import watching
+from unitrank.results import JobResult, read_npz
+from unitrank.retries import Retries
+from unitrank.steps import Flow, done
+from unitrank.uploads import dataset_path, model_path, put_dataset, put_model
+from unitrank.wire import Wire, options
 
-POLL_SECONDS = 0.15
-BYTES = {"Content-Type": "application/octet-stream"}
+if TYPE_CHECKING:
+    import torch
 
-S = TypeVar("S", bound=Schema)
+T = TypeVar("T")
+HERE = "http://127.0.0.1:8000"
 
 
 class Client:
-    """A context manager. Every method raises Refused for a problem and Unreachable where nobody answers."""
+    """A client of the service at `url`; a context manager, or to be closed.
+
+    What the service refuses, what fails and what does not answer is raised as a UnitrankError of its own kind. Where the
+    service is busy or gone for the moment a request is sent again, at most `retries` times and no sooner than the service asks.
+    """
 
     def __init__(
-        self, url: str, key: str | None = None, timeout: float = 60.0, transport: httpx.BaseTransport | None = None
+        self,
+        url: str = HERE,
+        key: str | None = None,
+        *,
+        timeout: float = 60.0,
+        retries: int = 4,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._http = httpx.Client(
-            base_url=url,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=timeout,
-            transport=transport,
-            # A proxy of the environment is no way to this machine itself.
-            trust_env=not is_loopback(httpx.URL(url).host),
-        )
+        self.url = url
+        self._http = httpx.Client(**options(url, key, timeout), transport=transport)
+        calls, wire = Calls(url, Retries(retries)), Wire(self._http)
+        self.calls, self._wire = calls, wire
+        self.models = Models(calls, wire)
+        self.datasets = Datasets(calls, wire)
+        self.jobs = Jobs(calls, wire)
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Client:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give its connections back."""
         self._http.close()
 
-    def put_model(self, name: str, archive: Path) -> Model:
-        """The model, which a worker now inspects."""
-        return self._put(f"/v1/models/{name}", archive, Model)
+    def take(self, flow: Flow[T]) -> T:
+        """What a flow, such as one of `unitrank.calls`, returns."""
+        return self._wire.take(flow)
 
-    def wait_for_model(self, name: str) -> Model:
-        """The model when it is ready. Raises NotSucceeded where it was rejected."""
-        while (model := _read(self._ask("GET", f"/v1/models/{name}"), Model)).status == "inspecting":
-            time.sleep(POLL_SECONDS)
-        if model.status != "ready":
-            raise NotSucceeded(f"model {name}", model.status, model.problem)
-        return model
-
-    def put_dataset(self, name: str, table: Path) -> Dataset:
-        """The dataset, whose header the service has checked."""
-        return self._put(f"/v1/datasets/{name}", table, Dataset)
-
-    def submit(self, request: JobRequest) -> Job:
-        """The job, which now waits for a worker."""
-        body = request.model_dump_json(exclude_unset=True).encode()
-        return _read(self._ask("POST", "/v1/jobs", content=body, headers={"Content-Type": "application/json"}), Job)
-
-    def wait(self, id: str, watch: Callable[[Job], None] = lambda job: None) -> Job:
-        """The job when it has succeeded; `watch` sees it on the way. Raises NotSucceeded for any other end."""
-        while (job := _read(self._ask("GET", f"/v1/jobs/{id}"), Job)).status not in ENDED:
-            watch(job)
-            time.sleep(POLL_SECONDS)
-        watch(job)
-        if job.status != "succeeded":
-            raise NotSucceeded(f"job {id}", job.status, job.problem)
-        return job
-
-    def result(self, id: str) -> Result:
-        """The summary of a job that has succeeded."""
-        return _read(self._ask("GET", f"/v1/jobs/{id}/result"), Result)
-
-    def save_result(self, id: str, accept: str, path: Path) -> None:
-        """Write the result as this media type to a file."""
-        path.write_bytes(self._ask("GET", f"/v1/jobs/{id}/result", headers={"Accept": accept}).content)
+    def methods(self) -> list[MethodCard]:
+        """The catalogue: every method with its formula and options."""
+        return self._wire.take(self.calls.methods())
 
     def workers(self) -> Workers:
         """Every worker that is alive."""
-        return _read(self._ask("GET", "/v1/workers"), Workers)
+        return self._wire.take(self.calls.workers())
+
+    def version(self) -> Version:
+        """What answers there."""
+        return self._wire.take(self.calls.version())
 
     def is_ready(self) -> bool:
         """Whether jobs can be run now; False too where nobody answers."""
-        try:
-            return self._http.get("/readyz").is_success
-        except httpx.TransportError:
-            return False
-
-    def _put(self, path: str, file: Path, schema: type[S]) -> S:
-        with file.open("rb") as content:
-            return _read(self._ask("PUT", path, content=content.read(), headers=BYTES), schema)
-
-    def _ask(self, verb: str, path: str, *, content: bytes | None = None, headers: dict[str, str] | None = None) -> httpx.Response:
-        try:
-            response = self._http.request(verb, path, content=content, headers=headers)
-        except httpx.TransportError as error:
-            raise Unreachable(f"{self._http.base_url} does not answer: {error}") from error
-        if response.is_success:
-            return response
-        raise _refusal(response)
+        return self._wire.take(self.calls.is_ready())
 
 
-def _read(response: httpx.Response, schema: type[S]) -> S:
-    """The body as the schema. A newer service may say more than we know."""
-    return schema.model_validate_json(response.content, extra="ignore")
+class Models:
+    """The service's models."""
+
+    def __init__(self, calls: Calls, wire: Wire) -> None:
+        self._calls = calls
+        self._wire = wire
+
+    def put(
+        self,
+        name: str,
+        model: str | Path | torch.nn.Module | None = None,
+        example_inputs: Any = None,
+        *,
+        uri: str | None = None,
+        architecture: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        wait: bool = True,
+        timeout: float | None = None,
+        quiet: bool = False,
+    ) -> Model:
+        """The model when it is ready, with the layers that a job may name; with `wait=False` as soon as it is there.
+
+        `model` is a torch.nn.Module, which is exported with the example inputs (`unitrank.export` says which they may be), or
+        the path of an archive, or of the weights of an `architecture` that the operator has installed; or else `uri` says
+        where it lies. Raises Rejected, ExportRefused, Timeout after `timeout` s.
+        """
+        put = self._wire.take(put_model(self._calls, name, model, example_inputs, uri, architecture, arguments, quiet))
+        return self.wait(name, timeout) if wait and put.status != "ready" else put
+
+    def wait(self, name: str, timeout: float | None = None) -> Model:
+        """The model when it is ready. Raises Rejected, and Timeout after `timeout` s."""
+        found: Model = self._wire.take(self._calls.until_ready(model_path(name), Model, timeout))
+        return found
+
+    def get(self, name: str) -> Model:
+        """The model as it is now. Raises NotFound."""
+        return self._wire.take(self._calls.one(model_path(name), Model))
+
+    def list(self, limit: int | None = None) -> list[Model]:
+        """The models by name."""
+        return self._wire.take(self._calls.all("/v1/models", Model, limit))
+
+    def delete(self, name: str) -> None:
+        """Raises NotFound, and Conflict where a job needs it."""
+        self._wire.take(self._calls.delete(model_path(name)))
 
 
-def _refusal(response: httpx.Response) -> UnitrankError:
-    try:
-        return Refused(_read(response, Problem))
-    except ValidationError:
-        return Unreachable(f"{response.url} answered {response.status_code} and no problem: is that a Unitrank service?")
+class Datasets:
+    """The service's datasets."""
+
+    def __init__(self, calls: Calls, wire: Wire) -> None:
+        self._calls = calls
+        self._wire = wire
+
+    def put(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        uri: str | None = None,
+        wait: bool = True,
+        timeout: float | None = None,
+        quiet: bool = False,
+        **fields: Any,
+    ) -> Dataset:
+        """The dataset when it is ready; with `wait=False` as soon as it is there.
+
+        Fields are arrays, tensors or lists by name, such as `x=…, y=…`. `data` is a path of an .npz or a safetensors file, a
+        mapping of fields, or a torch.utils.data.Dataset, whose tuples become `x`, `y`, `field2` …; or else `uri` says where it
+        lies. Raises Rejected, NotPossible, Timeout after `timeout` s.
+        """
+        put = self._wire.take(put_dataset(self._calls, name, data, uri, fields, quiet))
+        return self.wait(name, timeout) if wait and put.status != "ready" else put
+
+    def wait(self, name: str, timeout: float | None = None) -> Dataset:
+        """The dataset when it is ready. Raises Rejected, and Timeout after `timeout` s."""
+        found: Dataset = self._wire.take(self._calls.until_ready(dataset_path(name), Dataset, timeout))
+        return found
+
+    def get(self, name: str) -> Dataset:
+        """The dataset as it is now. Raises NotFound."""
+        return self._wire.take(self._calls.one(dataset_path(name), Dataset))
+
+    def list(self, limit: int | None = None) -> list[Dataset]:
+        """The datasets by name."""
+        return self._wire.take(self._calls.all("/v1/datasets", Dataset, limit))
+
+    def delete(self, name: str) -> None:
+        """Raises NotFound, and Conflict where a job needs it."""
+        self._wire.take(self._calls.delete(dataset_path(name)))
+
+
+class Jobs:
+    """The service's jobs."""
+
+    def __init__(self, calls: Calls, wire: Wire) -> None:
+        self._calls = calls
+        self._wire = wire
+
+    def submit(
+        self,
+        request: JobRequest | Mapping[str, Any] | None = None,
+        /,
+        *,
+        fresh: bool = False,
+        idempotency_key: str | None = None,
+        **fields: Any,
+    ) -> JobHandle:
+        """The job: a new one, or an earlier one that equals it, unless it is to be `fresh`.
+
+        The fields are those of the contract, `model="net", layer="relu1", dataset="data", methods=["conductance"]` and what
+        else there is; they count before what `request` says. Under an idempotency key of your own the same request, sent by
+        another process too, is the same job. Raises InvalidRequest with the places that are wrong.
+        """
+        body = request_body(request, fields)
+        return JobHandle(self._calls, self._wire, self._wire.take(self._calls.submit(body, fresh, idempotency_key)))
+
+    def dry_run(self, request: JobRequest | Mapping[str, Any] | None = None, /, **fields: Any) -> DryRun:
+        """The checked request with its defaults, and what it would cost."""
+        return self._wire.take(self._calls.dry_run(request_body(request, fields)))
+
+    def get(self, id: str) -> JobHandle:
+        """The job of that id. Raises NotFound."""
+        return JobHandle(self._calls, self._wire, self._wire.take(self._calls.one(f"/v1/jobs/{id}", Job)))
+
+    def list(self, limit: int | None = 50, *, status: JobStatus | None = None, model: str | None = None) -> list[Job]:
+        """The states of jobs, newest first."""
+        params = {key: value for key, value in {"status": status, "model": model}.items() if value is not None}
+        return self._wire.take(self._calls.all("/v1/jobs", Job, limit, params))
+
+    def delete(self, id: str) -> None:
+        """Raises Conflict for a job that has not ended."""
+        self._wire.take(self._calls.delete(f"/v1/jobs/{id}"))
+
+
+class JobHandle:
+    """A job of the service; `state` is what was last heard of it."""
+
+    def __init__(self, calls: Calls, wire: Wire, state: Job) -> None:
+        self._calls = calls
+        self._wire = wire
+        self.state = state
+
+    @property
+    def id(self) -> str:
+        """By which `client.jobs.get` comes back to it."""
+        return self.state.id
+
+    @property
+    def status(self) -> JobStatus:
+        """As last heard."""
+        return self.state.status
+
+    def refresh(self) -> JobHandle:
+        """The same, having asked how it is."""
+        self.state = self._wire.take(self._calls.one(f"/v1/jobs/{self.id}", Job))
+        return self
+
+    def wait(self, timeout: float | None = None, *, quiet: bool = False, watch: Watch | None = None) -> JobHandle:
+        """The same when it has succeeded, with one line that says how far it is where somebody looks on.
+
+        `watch` is shown its states instead. Raises JobFailed, JobCancelled, JobTimedOut, and Timeout after `timeout` s, which
+        leaves the job as it is; so does Ctrl-C.
+        """
+        with watching(self.id, quiet or watch is not None) as line:
+            self.state = self._wire.take(self._calls.wait(self.id, timeout, watch or line))
+        return self
+
+    def result(self, timeout: float | None = None, *, quiet: bool = False) -> JobResult:
+        """What it found, once it has; waits as `wait` does."""
+        if self.status != "succeeded":
+            self.wait(timeout, quiet=quiet)
+        return self._wire.take(fetched(self._calls, self.id))
+
+    def summary(self, *, cluster: str | None = None, ranking: str | None = None, top: int | None = None) -> Result:
+        """The result's summary alone, of one cluster or ranking where they are named, with `top` units of each.
+
+        Raises Conflict before the job has ended.
+        """
+        return self._wire.take(self._calls.summary(self.id, part_of(cluster, ranking, top)))
+
+    def download(
+        self,
+        path: str | Path,
+        accept: str = "application/vnd.safetensors",
+        *,
+        cluster: str | None = None,
+        ranking: str | None = None,
+        top: int | None = None,
+    ) -> Path:
+        """The file, which now holds the result as that media type: safetensors, application/x-npz, text/csv or JSON.
+
+        The last two are narrowed as `summary` is.
+        """
+        self._wire.take(self._calls.download(self.id, accept, Path(path), part_of(cluster, ranking, top)))
+        return Path(path)
+
+    def cancel(self) -> JobHandle:
+        """The same, which now ends; one that has ended stays as it is."""
+        self.state = self._wire.take(self._calls.cancel(self.id))
+        return self
+
+    def __repr__(self) -> str:
+        return f"<job {self.id}: {self.status}>"
+
+
+def fetched(calls: Calls, id: str) -> Flow[JobResult]:
+    """Summary and arrays of a job that has succeeded."""
+    summary = yield from calls.summary(id)
+    with tempfile.TemporaryDirectory(prefix="unitrank-") as folder:
+        file = Path(folder, "arrays.npz")
+        yield from calls.download(id, NPZ, file)
+        return JobResult(summary, (yield from done(lambda: read_npz(file))))

@@ -52,17 +52,16 @@ def make(folder: Path, seed: int) -> float:
 
 def ask(client: Client, folder: Path, seed: int, output: Path, show: Console) -> Result:
     """Put model and data, post the job, show its progress; its result, saved in `output`."""
-    client.put_model(MODEL, folder / "digits.pt2")
-    data = client.put_dataset(DATA, folder / "digits.npz")
-    model = client.wait_for_model(MODEL)
+    model = client.models.put(MODEL, folder / "digits.pt2", quiet=True)
+    data = client.datasets.put(DATA, folder / "digits.npz", quiet=True)
     show.print(f"PUT model ({model.parameters:,} parameters, {len(model.layers or [])} places) and data ({data.examples} scans)")
-    job = client.submit(request(seed))
+    job = client.jobs.submit(request(seed))
     show.print(f"POST job {job.id}: layer {LAYER}, {len(METHODS)} rankings, a cluster for each digit")
     with screen.watched(show) as watch:
-        client.wait(job.id, watch)
-    result = client.result(job.id)
+        job.wait(watch=watch)
+    result = job.summary()
     (output / "summary.json").write_text(result.model_dump_json(indent=1) + "\n")
-    client.save_result(job.id, "application/vnd.safetensors", output / "arrays.safetensors")
+    job.download(output / "arrays.safetensors")
     return result
 
 

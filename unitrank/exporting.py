@@ -13,24 +13,28 @@ from unitrank.errors import NotPossible
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
 
 class ExportRefused(NotPossible):
     """The network cannot be exported as it is, or the service would not let it in."""
 
 
-def export(module: torch.nn.Module, example_inputs: torch.Tensor | Sequence[Any] | Mapping[str, Any], path: str | Path) -> Manifest:
+def export(
+    module: torch.nn.Module, example_inputs: torch.Tensor | NDArray[Any] | Sequence[Any] | Mapping[str, Any], path: str | Path
+) -> Manifest:
     """Writes the module, in evaluation mode and for any batch size, to `path`; what comes back lists the layers that jobs may name.
 
     Example inputs are one argument of forward, its arguments in order, or by name; the first axis of each is the batch. Their
-    values do not matter, but that answers are compared on them. The module is left as it was.
+    values do not matter, but that answers are compared on them. Arrays of numpy become tensors: integers of 32 and 64 bits as
+    they are, other numbers of the module's own kind. The module is left as it was.
 
     Raises ExportRefused with the line of the model that is in the way, and writes nothing then.
     """
     with _refusals():
         from worker import exporting
 
-        return exporting.export(module, example_inputs, Path(path))
+        return exporting.export(module, _tensors(module, example_inputs), Path(path))
 
 
 def export_folder(
@@ -59,6 +63,22 @@ def export_folder(
     return Manifest.model_validate(found)
 
 
+def _tensors(module: Any, examples: Any) -> Any:
+    """The same with tensors for arrays."""
+    if isinstance(examples, Mapping):
+        return {name: _tensors(module, value) for name, value in examples.items()}
+    if isinstance(examples, tuple | list):
+        return [_tensors(module, value) for value in examples]
+    if not hasattr(examples, "__array_interface__"):
+        return examples
+    import torch
+
+    found = torch.from_numpy(examples.copy())
+    parameters = module.parameters() if isinstance(module, torch.nn.Module) else ()
+    own = next((parameter.dtype for parameter in parameters if parameter.is_floating_point()), torch.float32)
+    return found if found.dtype in (torch.int64, torch.int32) else found.to(own)
+
+
 def _files(folder: Path) -> tuple[Any, Path]:
     """The configuration, and where the weights are."""
     weights = folder / "model.safetensors"
@@ -76,15 +96,23 @@ def _files(folder: Path) -> tuple[Any, Path]:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """What the engine refuses, in words of this room."""
-    try:
-        from worker.errors import EngineError
-    except ImportError as error:
-        raise NotPossible(f"to export, PyTorch and the engine are needed: pip install 'unitrank[worker]' ({error})") from error
+def needing_engine() -> Iterator[None]:
+    """Raises NotPossible where PyTorch or the engine is not installed."""
     try:
         yield
     except ImportError as error:
-        raise NotPossible(f"to export, PyTorch and the engine are needed: pip install 'unitrank[worker]' ({error})") from error
-    except EngineError as error:
-        raise ExportRefused(error.detail) from error
+        raise NotPossible(
+            f"for this PyTorch and the engine are needed: pip install 'unitrank[worker]' ({error})", code="not_installed"
+        ) from error
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What the engine refuses, in words of this room."""
+    with needing_engine():
+        from worker.errors import EngineError
+
+        try:
+            yield
+        except EngineError as error:
+            raise ExportRefused(error.detail, code=error.code) from error

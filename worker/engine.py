@@ -122,7 +122,7 @@ class TorchEngine:
             manifest=Manifest.model_validate(model.manifest),
             fields={name: FieldInfo(**info) for name, info in table.fields.items()},
             examples=table.examples,
-            distinct=lambda field: _distinct(table, field),
+            distinct=lambda field: distinct(table, field),
             max_result_bytes=self._max_result_bytes,
         )
         try:
@@ -132,7 +132,8 @@ class TorchEngine:
             raise EngineError(flaw.code, flaw.detail) from error
 
 
-def _distinct(table: Table, field: str) -> list[Value] | None:
+def distinct(table: Table, field: str) -> list[Value] | None:
+    """The values of a field with one axis, as many as a check needs to see."""
     if len(table.fields[field]["shape"]) != 1:
         return None
     found: list[Value] = np.unique(table.read(field, slice(None)))[: MOST_CLUSTERS + 1].tolist()

@@ -19,7 +19,7 @@ from store.parts import Parts
 from store.queue import current_attempt
 from store.rates import Rates
 from store.record import JobRecord, Json, Status
-from store.results import Results
+from store.results import Manifest, Results
 from store.tallies import Tallies
 from worker.ending import ending, spoils_process
 from worker.engine import Assignment, Engine
@@ -88,12 +88,16 @@ def inspect_model(id: str) -> None:
 
 @dataclass(frozen=True)
 class _Done:
-    """What a task leaves: its result, the last progress, the operations and seconds that its speed is known from, its summary."""
+    """What a task leaves: its result, the last progress, the operations and seconds that its speed is known from, its summary.
+
+    `stored` is a job's result, which lies outside of the record.
+    """
 
     result: Json
     progress: Json | None = None
     speed: tuple[float, float] | None = None
     summary: Json | None = None
+    stored: Manifest | None = None
 
 
 def _attempt(desk: Desk, jobs: Jobs, id: str, work: Callable[[JobRecord], _Done]) -> Json | None:
@@ -123,6 +127,8 @@ def _ended(desk: Desk, jobs: Jobs, record: JobRecord, work: Callable[[JobRecord]
     mine = jobs.finish(record.id, record.attempt, status, result=result, problem=problem, progress=progress)
     tracing.note(status=status)
     log.info("ended", status=status, accepted=mine, seconds=round(time.monotonic() - since, 3))
+    if done and done.stored:
+        desk.results.settle(done.stored, published=mine)
     if done:
         _note(desk, done)
     return problem if mine else None
@@ -148,8 +154,8 @@ def _compute(desk: Desk, record: JobRecord) -> _Done:
     spared = bool(summary.get("cost", {}).get("reused"))
     speed = None if spared else (float(record.resolved.get("flops", 0)), time.monotonic() - since)
     with tracing.span("store"):
-        result = dict(desk.results.put(summary, arrays))
-    return _Done(result, report.last, speed, summary)
+        stored = desk.results.put(summary, arrays, record.id, record.attempt)
+    return _Done(dict(stored), report.last, speed, summary, stored)
 
 
 def _rankings(summary: Json) -> Json:

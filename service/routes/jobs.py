@@ -63,7 +63,7 @@ def post_job(
     drafted = draft(backend, wanted, request.state.body_bytes)
     if dry_run:
         return answer(request, DryRun(request=drafted.request, estimate=drafted.estimate))
-    once = None if idempotency_key is None else Once.of(idempotency_key, request.headers.get("authorization"), wanted)
+    once = None if idempotency_key is None else Once.of(idempotency_key, key_of(request).id, wanted)
     fresh = "no-cache" in cache_control.lower()
     record = accept(backend, drafted, Asked(request.scope["request_id"], key_of(request), once, fresh))
     headers = {"Location": f"/v1/jobs/{record.id}"}

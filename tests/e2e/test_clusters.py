@@ -21,19 +21,18 @@ def job(client: Client, tmp_path: Path) -> Json:
     """Two blobs of 30 and 20 examples, told apart by the sign of their first feature."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
-    client.put_model("blobs", save(net, tmp_path / "net.pt2", torch.zeros(2, 3)))
+    client.models.put("blobs", save(net, tmp_path / "net.pt2", torch.zeros(2, 3)))
     x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     x[:, 0] = np.where(np.arange(50) % 5 < 3, 50, -50)
     np.savez(tmp_path / "data.npz", x=x)
-    client.put_dataset("blobs", tmp_path / "data.npz")
-    client.wait_for_model("blobs")
+    client.datasets.put("blobs", tmp_path / "data.npz")
     clusters = {"by": "kmeans", "k": 2, "layer": "0"}
     return {"model": "blobs", "layer": "1", "dataset": "blobs", "methods": ["gradient_x_delta"], "clusters": clusters}
 
 
 def test_kmeans_when_asked_over_http_then_the_assignment_is_in_the_result(client: Client, http: httpx.Client, job: Json) -> None:
-    id = client.wait(http.post("/v1/jobs", json=job).raise_for_status().json()["id"]).id
-    result = client.result(id)
+    id = http.post("/v1/jobs", json=job).raise_for_status().json()["id"]
+    result = client.jobs.get(id).wait().summary()
     arrays = load(http.get(f"/v1/jobs/{id}/result", headers={"Accept": "application/vnd.safetensors"}).content)
 
     assert [(cluster.name, cluster.examples) for cluster in result.clusters] == [("0", 30), ("1", 20)]

@@ -44,10 +44,9 @@ class Certain(nn.Module):
 def job(client: Client, tmp_path: Path) -> Json:
     x = np.ones((ROWS, 3), dtype=np.float32)
     np.savez(tmp_path / "data.npz", x=x, small=x[:, :2], y=np.arange(ROWS) % 3)
-    client.put_dataset("failing", tmp_path / "data.npz")
+    client.datasets.put("failing", tmp_path / "data.npz")
     for name, net in {"rooted": Rooted(), "certain": Certain()}.items():
-        client.put_model(name, save(net, tmp_path / f"{name}.pt2", torch.ones(2, 3)))
-        client.wait_for_model(name)
+        client.models.put(name, save(net, tmp_path / f"{name}.pt2", torch.ones(2, 3)))
     target = {"class": 1}
     return {"model": "rooted", "layer": "act", "dataset": "failing", "methods": ["gradient", "conductance"], "target": target}
 
@@ -55,7 +54,7 @@ def job(client: Client, tmp_path: Path) -> Json:
 def ended(client: Client, http: httpx.Client, job: Json) -> Json:
     id = http.post("/v1/jobs", json=job).raise_for_status().json()["id"]
     with pytest.raises(NotSucceeded):
-        client.wait(id)
+        client.jobs.get(id).wait()
     found: Json = http.get(f"/v1/jobs/{id}").json()
     refused = http.get(f"/v1/jobs/{id}/result")
     assert (refused.status_code, refused.json()["code"]) == (409, "job_failed")
@@ -70,7 +69,7 @@ def test_job_when_one_ranking_is_not_finite_then_its_problem_names_it_and_the_re
     assert (problem["code"], problem["ranking"], problem["finished"]) == ("non_finite", "conductance", ["gradient"])
     assert "ask again without 'conductance' for 'gradient'" in problem["detail"]
     again = http.post("/v1/jobs", json=job | {"methods": problem["finished"]}).raise_for_status().json()
-    assert client.wait(again["id"]).status == "succeeded"
+    assert client.jobs.get(again["id"]).wait().status == "succeeded"
 
 
 def test_job_when_its_ablation_is_not_finite_then_the_problem_says_how_to_have_the_scores(
@@ -87,14 +86,13 @@ def test_job_when_its_ablation_is_not_finite_then_the_problem_says_how_to_have_t
             logs = self.act(x).log().sum(1)
             return torch.stack([logs, -logs], 1)
 
-    client.put_model("logarithmic", save(Logarithmic(), tmp_path / "logarithmic.pt2", torch.ones(2, 3)))
-    client.wait_for_model("logarithmic")
+    client.models.put("logarithmic", save(Logarithmic(), tmp_path / "logarithmic.pt2", torch.ones(2, 3)))
     part = {"baseline": {"kind": "constant", "value": 2.0}, "ablation": {"fill": "zero", "random": 5}, "fidelity": None}
     problem = ended(client, http, job | {"model": "logarithmic"} | part)["problem"]
 
     assert (problem["code"], problem.get("ranking"), problem["finished"]) == ("non_finite", None, ["gradient", "conductance"])
     again = http.post("/v1/jobs", json=job | {"model": "logarithmic"} | part | {"ablation": None}).raise_for_status().json()
-    assert client.wait(again["id"]).status == "succeeded"
+    assert client.jobs.get(again["id"]).wait().status == "succeeded"
 
 
 def test_labels_when_the_model_is_still_inspected_then_their_range_is_found_by_the_worker(
@@ -102,7 +100,7 @@ def test_labels_when_the_model_is_still_inspected_then_their_range_is_found_by_t
 ) -> None:
     # another bias: a content that no worker has seen
     net = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
-    client.put_model("fresh", save(net, tmp_path / "fresh.pt2", torch.ones(2, 3)))
+    client.models.put("fresh", save(net, tmp_path / "fresh.pt2", torch.ones(2, 3)), wait=False)
     wrong = job | {"model": "fresh", "layer": "1", "target": {"class": "label"}, "metadata": {"once": str(tmp_path)}}
     problem = ended(client, http, wrong)["problem"]
 
@@ -135,4 +133,4 @@ def test_job_when_the_model_has_no_gradients_then_methods_without_them_still_ran
     plain = job | {"model": "certain", "layer": "fc", "methods": ["activation", "random"]}
     id = http.post("/v1/jobs", json=plain).raise_for_status().json()["id"]
 
-    assert client.wait(id).status == "succeeded"
+    assert client.jobs.get(id).wait().status == "succeeded"

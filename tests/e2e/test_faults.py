@@ -25,8 +25,7 @@ def long_job(client: Client, http: httpx.Client, tmp_path: Path) -> Callable[[in
     """Posts a job that runs for some seconds and is running when its id comes back."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(16, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 4))
-    client.put_model("wide", save(net, tmp_path / "wide.pt2", torch.zeros(2, 16)))
-    client.wait_for_model("wide")
+    client.models.put("wide", save(net, tmp_path / "wide.pt2", torch.zeros(2, 16)))
     x = torch.randn(1500, 16).tolist()
 
     def post(seed: int) -> str:

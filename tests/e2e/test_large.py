@@ -70,7 +70,7 @@ def test_dataset_when_it_is_larger_than_memory_allows_then_is_attributed(
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 8, 8, stride=8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16 * 16, 4))
     http.put("/v1/models/large", content=save(net, tmp_path / "net.pt2", torch.rand(2, *SHAPE)).read_bytes(), headers=BYTES)
-    client.wait_for_model("large")
+    client.models.wait("large")
     with made(tmp_path / "x.npz", 3 * GiB, packed).open("rb") as body:
         assert http.put("/v1/datasets/large", content=body, headers=BYTES, timeout=600).status_code == 201
     request = {"model": "large", "layer": "1", "dataset": "large", "methods": [{"name": "conductance", "steps": 2}]}

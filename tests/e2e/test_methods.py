@@ -41,17 +41,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_methods_when_all_of_the_catalogue_are_asked_then_each_is_finite_and_complete_where_promised(
     client: Client, http: httpx.Client, data: Path
 ) -> None:
-    client.put_model("every", data / "net.pt2")
-    client.put_dataset("every", data / "data.npz")
-    client.wait_for_model("every")
+    client.models.put("every", data / "net.pt2")
+    client.datasets.put("every", data / "data.npz")
     cards = {card["name"]: card for card in http.get("/v1/methods").json()["items"]}
     methods = [*cards, *OPTIONS, *BY_OPTION]
     request = JobRequest.model_validate(
         {"model": "every", "layer": "1", "dataset": "every", "methods": methods, "target": {"class": "label"}, "keep_examples": 2}
     )
 
-    job = client.wait(client.submit(request).id)
-    result = client.result(job.id)
+    job = client.jobs.submit(request).wait()
+    result = job.summary()
     arrays = load(http.get(f"/v1/jobs/{job.id}/result", headers={"Accept": "application/vnd.safetensors"}).content)
 
     assert len(result.rankings) == len(methods)

@@ -25,9 +25,8 @@ def ready(url: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     x = np.random.default_rng(0).normal(size=(300, 12)).astype(np.float32)
     np.savez(folder / "data.npz", x=x, y=np.arange(300) % 3)
     with Client(url) as client:
-        client.put_model("reuse", save(net, folder / "net.pt2", torch.zeros(2, 12)))
-        client.put_dataset("reuse", folder / "data.npz")
-        client.wait_for_model("reuse")
+        client.models.put("reuse", save(net, folder / "net.pt2", torch.zeros(2, 12)))
+        client.datasets.put("reuse", folder / "data.npz")
 
 
 def ran(http: httpx.Client, methods: list[Any], headers: dict[str, str] | None = None, **changes: Any) -> dict[str, Any]:

@@ -54,14 +54,13 @@ def test_toy_when_the_label_is_decided_by_the_second_feature_then_its_tower_rank
     client: Client, data: Path, method: int
 ) -> None:
     """At the ReLU's input the twelve units are the pre-activations of the three towers, four each."""
-    client.put_model("toy", data / "toy.pt2")
-    client.put_dataset("toy", data / "toy.npz")
-    client.wait_for_model("toy")
+    client.models.put("toy", data / "toy.pt2")
+    client.datasets.put("toy", data / "toy.npz")
     request = JobRequest.model_validate(
         {"model": "toy", "layer": "relu", "at": "input", "dataset": "toy", "methods": [METHODS[method]]}
     )
 
-    result = client.result(client.wait(client.submit(request).id).id)
+    result = client.jobs.submit(request).wait().summary()
 
     for name, ranking in result.rankings[0].clusters.items():
         of_tower = np.zeros(3)
@@ -73,14 +72,13 @@ def test_toy_when_the_label_is_decided_by_the_second_feature_then_its_tower_rank
 
 @pytest.mark.parametrize("tower", range(3))
 def test_toy_when_a_single_tower_is_named_then_its_own_units_are_ranked(client: Client, data: Path, tower: int) -> None:
-    client.put_model("toy", data / "toy.pt2")
-    client.put_dataset("toy", data / "toy.npz")
-    client.wait_for_model("toy")
+    client.models.put("toy", data / "toy.pt2")
+    client.datasets.put("toy", data / "toy.npz")
     request = JobRequest.model_validate(
         {"model": "toy", "layer": f"towers.{tower}", "dataset": "toy", "methods": METHODS, "ablation": None}
     )
 
-    result = client.result(client.wait(client.submit(request).id).id)
+    result = client.jobs.submit(request).wait().summary()
 
     assert result.layer.shape == [4]
     assert not result.layer.cut

@@ -50,7 +50,7 @@ def test_a_wrong_request_id_is_replaced(client: httpx.Client, given: str) -> Non
     assert client.get("/healthz", headers={"X-Request-ID": given}).headers["x-request-id"] != given
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/docs", "/redoc", "/v1/models/a/b"])
+@pytest.mark.parametrize("path", ["/nothing", "/v1", "/v1/nothing", "/docs", "/redoc", "/v1/models/a/b"])
 def test_an_unknown_path_is_a_problem(client: httpx.Client, path: str) -> None:
     assert_problem(client.get(path), 404, "not_found")
 

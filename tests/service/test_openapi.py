@@ -66,6 +66,13 @@ def test_examples_are_what_the_service_says(schema: type[BaseModel]) -> None:
     schema.model_validate_json(json.dumps(answers()[schema.__name__]))
 
 
+def test_what_the_service_posts_is_described(page: Json) -> None:
+    content = page["webhooks"]["job.ended"]["post"]["requestBody"]["content"]["application/json"]
+
+    Draft202012Validator(content["schema"] | {"components": page["components"]}).validate(content["example"])
+    assert set(page["components"]["schemas"]["Announcement"]["properties"]) == {"id", "status"}
+
+
 def test_every_problem_is_a_problem_with_an_example(page: Json) -> None:
     for name, operation in operations(page):
         failures = {status: answer for status, answer in operation["responses"].items() if int(status) >= 400}

@@ -49,7 +49,8 @@ JSON = {"Content-Type": "application/json"}
         ({"dataset": 3}, "invalid_request", "/dataset"),
         ({"dataset": "a b"}, "invalid_request", "/dataset"),
         ({"model": "net@sha256:12"}, "invalid_request", "/model"),
-        ({"webhook": {"url": "https://example.org"}}, "webhooks_not_available", "/webhook"),
+        ({"webhook": {"url": "http://example.org/hook"}}, "webhook_not_allowed", "/webhook/url"),
+        ({"webhook": {"url": "hook"}}, "webhook_malformed", "/webhook/url"),
     ],
 )
 def test_post_of_a_wrong_body_names_place_and_code(client: httpx.Client, changes: dict[str, Any], code: str, pointer: str) -> None:

@@ -1,60 +1,273 @@
-"""The HTTP client: what the service says becomes a schema or a typed error."""
+"""The client: what the service says becomes a schema, a handle or a typed error."""
 
+import asyncio
 import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
+import unitrank
+from api_schemas.jobs import JobRequest
 from unitrank.client import Client
-from unitrank.errors import NotSucceeded, Refused, Unreachable
+from unitrank.errors import BY_STATUS, UnitrankError
 
+Json = dict[str, Any]
 PROBLEM = {
     "title": "Unprocessable Content",
     "status": 422,
     "code": "layer_not_found",
     "detail": "layer 'conv9' not found; nearest: 'conv1'",
-    "request_id": "r",
+    "request_id": "r-1",
     "errors": [{"pointer": "/layer", "detail": "no such layer"}],
 }
 MODEL = {"name": "m", "digest": "sha256:" + "0" * 64, "bytes": 1, "status": "ready", "created_at": "2026-01-01T00:00:00Z"}
+REQUEST = {"model": "m", "layer": "1", "dataset": "d", "methods": [{"name": "gradient"}]}
+JOB = {
+    "id": "j",
+    "status": "queued",
+    "attempt": 0,
+    "created_at": "2026-01-01T00:00:00Z",
+    "request": REQUEST,
+    "links": dict.fromkeys(["self", "result", "events", "report"], "/"),
+}
 
 
-def test_client_when_refused_then_says_code_detail_and_place() -> None:
-    with _client(422, PROBLEM) as client, pytest.raises(Refused) as caught:
-        client.result("j")
+def test_client_when_refused_then_says_code_detail_places_and_request() -> None:
+    with _client(422, PROBLEM) as client, pytest.raises(unitrank.InvalidRequest) as caught:
+        client.jobs.submit(REQUEST)
 
-    assert (caught.value.code, caught.value.exit_code) == ("layer_not_found", 2)
+    assert (caught.value.code, caught.value.request_id, caught.value.exit_code) == ("layer_not_found", "r-1", 2)
+    assert [(place.pointer, place.detail) for place in caught.value.places] == [("/layer", "no such layer")]
     assert str(caught.value) == "layer_not_found: layer 'conv9' not found; nearest: 'conv1'\n  /layer: no such layer"
+
+
+@pytest.mark.parametrize(("status", "kind"), [*BY_STATUS.items(), (500, unitrank.ServiceError), (503, unitrank.ServiceError)])
+def test_client_when_the_status_says_what_kind_then_the_error_is_of_that_kind(status: int, kind: type[UnitrankError]) -> None:
+    with _client(status, PROBLEM | {"status": status, "code": "some_code"}) as client, pytest.raises(kind) as caught:
+        client.methods()
+
+    assert (type(caught.value), caught.value.code) == (kind, "some_code")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [("job_failed", unitrank.JobFailed), ("job_cancelled", unitrank.JobCancelled), ("job_timed_out", unitrank.JobTimedOut)],
+)
+def test_client_when_a_problem_says_how_a_job_ended_then_the_error_does(code: str, kind: type[UnitrankError]) -> None:
+    with _client(409, PROBLEM | {"status": 409, "code": code}) as client, pytest.raises(kind) as caught:
+        client.jobs.get("j")
+
+    assert caught.value.exit_code == 1
 
 
 def test_client_when_the_service_says_more_than_it_knows_then_reads_the_rest() -> None:
     with _client(200, {**MODEL, "colour": "blue"}) as client:
-        assert client.wait_for_model("m").name == "m"
+        assert client.models.wait("m").name == "m"
 
 
-def test_client_when_the_model_is_rejected_then_says_why() -> None:
+def test_client_when_the_model_is_rejected_then_says_why(tmp_path: Path) -> None:
     problem = {"code": "static_batch", "title": "Rejected", "detail": "export it with a dynamic batch"}
-    with _client(200, {**MODEL, "status": "rejected", "problem": problem}) as client, pytest.raises(NotSucceeded) as caught:
-        client.wait_for_model("m")
+    (tmp_path / "net.pt2").write_bytes(b"PK")
+    with _client(200, {**MODEL, "status": "rejected", "problem": problem}) as client, pytest.raises(unitrank.Rejected) as caught:
+        client.models.put("m", tmp_path / "net.pt2")
 
     assert (caught.value.code, caught.value.exit_code) == ("static_batch", 1)
     assert str(caught.value) == "model m: rejected (static_batch): export it with a dynamic batch"
 
 
 def test_client_when_something_else_answers_then_that_is_no_service() -> None:
-    with _client(404, {"detail": "nothing here"}) as client, pytest.raises(Unreachable, match="is that a Unitrank service"):
-        client.workers()
+    for status, body in [(404, {"detail": "nothing here"}), (200, {"hello": "world"})]:
+        with _client(status, body) as client, pytest.raises(unitrank.Unreachable, match="is that a Unitrank service"):
+            client.workers()
 
 
 def test_client_when_nobody_answers_then_is_unreachable_and_not_ready() -> None:
-    with Client("http://127.0.0.1:1") as client:
+    with Client("http://127.0.0.1:1", retries=0) as client:
         assert not client.is_ready()
-        with pytest.raises(Unreachable) as caught:
+        with pytest.raises(unitrank.Unreachable) as caught:
             client.workers()
 
     assert caught.value.exit_code == 3
 
 
-def _client(status: int, body: dict[str, Any]) -> Client:
-    return Client("http://service", transport=httpx.MockTransport(lambda request: httpx.Response(status, content=json.dumps(body))))
+def test_client_when_it_has_a_key_then_sends_it_and_nothing_else_shows_it() -> None:
+    seen: list[httpx.Request] = []
+    with Client("http://service", "secret-key", transport=_recording(seen, 200, MODEL)) as client:
+        client.models.get("m@sha256:" + "0" * 64)
+
+    assert seen[0].headers["Authorization"] == "Bearer secret-key"
+    assert "secret-key" not in repr(vars(client)) + str(seen[0].url)
+    assert seen[0].url.path == "/v1/models/m@sha256:" + "0" * 64
+
+
+def test_upload_when_a_file_is_put_then_its_bytes_are_streamed_with_their_number(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 12_000
+    (tmp_path / "net.pt2").write_bytes(content)
+    seen: list[httpx.Request] = []
+    with Client("http://service", transport=_recording(seen, 200, MODEL)) as client:
+        client.models.put("m", tmp_path / "net.pt2", architecture="mlp", arguments={"sizes": [3, 4]})
+
+    assert seen[0].content == content
+    assert seen[0].headers["Content-Length"] == str(len(content))
+    assert "Transfer-Encoding" not in seen[0].headers
+    assert dict(seen[0].url.params) == {"architecture": "mlp", "arguments": '{"sizes": [3, 4]}'}
+
+
+def test_submit_when_sent_twice_then_each_has_an_idempotency_key_of_its_own() -> None:
+    seen: list[httpx.Request] = []
+    with Client("http://service", transport=_recording(seen, 202, JOB)) as client:
+        for _ in range(2):
+            client.jobs.submit(REQUEST)
+        client.jobs.submit(REQUEST, idempotency_key="mine", fresh=True)
+    keys = [request.headers["Idempotency-Key"] for request in seen]
+
+    assert len(set(keys)) == 3
+    assert keys[2] == "mine"
+    assert [request.headers.get("Cache-Control") for request in seen] == [None, None, "no-cache"]
+
+
+def test_submit_when_told_in_any_form_then_sends_the_same_json() -> None:
+    seen: list[httpx.Request] = []
+    with Client("http://service", transport=_recording(seen, 202, JOB)) as client:
+        client.jobs.submit(JobRequest.model_validate(REQUEST | {"seed": 3}))
+        client.jobs.submit(REQUEST | {"seed": 1}, seed=np.int64(3))
+        client.jobs.submit(**REQUEST, seed=3)
+        with pytest.raises(unitrank.NotPossible, match="a complex is no value of JSON"):
+            client.jobs.submit(REQUEST, seed=3j)
+
+    assert [json.loads(request.content) for request in seen] == [REQUEST | {"seed": 3}] * 3
+
+
+def test_list_when_there_are_more_pages_then_follows_them_up_to_the_limit() -> None:
+    pages = {None: {"items": [MODEL] * 2, "next": "a"}, "a": {"items": [MODEL], "next": "b"}, "b": {"items": [MODEL]}}
+    asked: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params.get("after"))
+        return httpx.Response(200, json=pages[asked[-1]])
+
+    with Client("http://service", transport=httpx.MockTransport(answer)) as client:
+        assert len(client.models.list()) == 4
+        assert len(client.models.list(3)) == 3
+
+    assert asked == [None, "a", "b", None, "a"]
+
+
+def test_wait_when_nobody_looks_on_then_the_service_holds_the_answer() -> None:
+    ends = iter(["running", "succeeded"])
+    waits: list[float] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        waits.append(float(request.url.params["wait"]))
+        return httpx.Response(200, json=JOB | {"status": next(ends)})
+
+    with _handle(answer) as job:
+        assert job.wait().status == "succeeded"
+
+    assert waits == [20, 20]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [("failed", unitrank.JobFailed), ("cancelled", unitrank.JobCancelled), ("timed_out", unitrank.JobTimedOut)],
+)
+def test_wait_when_the_job_ends_otherwise_then_the_error_says_how(status: str, kind: type[UnitrankError]) -> None:
+    problem = {"code": "out_of_memory", "title": "Failed", "detail": "ask for less"} if status == "failed" else None
+    body = JOB | {"status": status, "problem": problem}
+    with _handle(lambda request: httpx.Response(200, json=body)) as job, pytest.raises(kind) as caught:
+        job.wait()
+
+    assert caught.value.code == ("out_of_memory" if problem else "")
+
+
+def test_wait_when_its_time_is_over_then_the_job_goes_on() -> None:
+    seen: list[httpx.Request] = []
+    with Client("http://service", transport=_recording(seen, 200, JOB)) as client, pytest.raises(unitrank.Timeout) as caught:
+        client.jobs.get("j").wait(timeout=0)
+
+    assert caught.value.exit_code == 124
+    assert {request.method for request in seen} == {"GET"}
+
+
+def test_wait_when_interrupted_then_says_how_to_come_back(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(state: Any) -> None:
+        raise KeyboardInterrupt
+
+    with _handle(lambda request: httpx.Response(200, json=JOB)) as job, pytest.raises(KeyboardInterrupt):
+        job.wait(watch=interrupt)
+
+    assert "job j goes on; `unitrank wait j`" in capsys.readouterr().err
+
+
+def test_client_when_asked_in_vain_then_says_what_to_give(tmp_path: Path) -> None:
+    with _client(200, MODEL) as client:
+        for wrong in [
+            lambda: client.models.put("m"),
+            lambda: client.models.put("m", tmp_path / "none"),
+            lambda: client.models.put("m", object()),  # type: ignore[arg-type]
+            lambda: client.datasets.put("d"),
+            lambda: client.datasets.put("d", tmp_path / "none"),
+            lambda: client.datasets.put("d", uri="s3://a/b", x=[1]),
+            lambda: client.datasets.put("d", 5),
+        ]:
+            with pytest.raises(unitrank.NotPossible):
+                wrong()
+
+
+def test_twin_when_asked_the_same_then_does_the_same(tmp_path: Path) -> None:
+    (tmp_path / "net.pt2").write_bytes(b"PK" * 10)
+    seen: list[httpx.Request] = []
+
+    async def ask() -> str:
+        async with unitrank.AsyncClient("http://service", transport=_recording(seen, 200, MODEL)) as client:
+            await client.models.put("m", tmp_path / "net.pt2")
+            await client.models.delete("m")
+            return (await client.models.get("m")).name
+
+    assert asyncio.run(ask()) == "m"
+    assert [(request.method, request.content) for request in seen] == [("PUT", b"PK" * 10), ("DELETE", b""), ("GET", b"")]
+
+
+def test_twin_when_it_is_compared_then_has_every_call_of_the_client() -> None:
+    pairs = [
+        (unitrank.Client, unitrank.AsyncClient),
+        (unitrank.client.Models, unitrank.async_client.AsyncModels),
+        (unitrank.client.Datasets, unitrank.async_client.AsyncDatasets),
+        (unitrank.client.Jobs, unitrank.async_client.AsyncJobs),
+        (unitrank.JobHandle, unitrank.AsyncJobHandle),
+    ]
+
+    for one, other in pairs:
+        calls = {name for name in vars(one) if not name.startswith("_")} - {"take"}
+        assert calls == {name for name in vars(other) if not name.startswith("_")}
+
+
+def _client(status: int, body: Json) -> Client:
+    return Client("http://service", retries=0, transport=_recording([], status, body))
+
+
+def _recording(seen: list[httpx.Request], status: int, body: Json) -> httpx.MockTransport:
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(status, json=body)
+
+    return httpx.MockTransport(answer)
+
+
+class _handle:  # noqa: N801  # a context manager
+    def __init__(self, answer: Callable[[httpx.Request], httpx.Response]) -> None:
+        first: Iterator[bool] = iter([True])
+        self._client = Client(
+            "http://service",
+            transport=httpx.MockTransport(lambda request: httpx.Response(200, json=JOB) if next(first, False) else answer(request)),
+        )
+
+    def __enter__(self) -> unitrank.JobHandle:
+        return self._client.jobs.get("j")
+
+    def __exit__(self, *error: object) -> None:
+        self._client.close()

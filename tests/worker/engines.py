@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,28 @@ class KilledByInspection(Scripted):
     def inspect(self, model: ModelRecord) -> tuple[str, Json]:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
+
+
+class Handed(dict[str, Any]):
+    """Arrays that are marked as taken when they are written, and then waited for."""
+
+    def __init__(self, folder: Path, arrays: Arrays) -> None:
+        super().__init__(arrays)
+        self._folder = folder
+
+    def items(self) -> Any:
+        (self._folder / "writing").touch()
+        _await(self._folder / "go", lambda progress: None)
+        return super().items()
+
+
+class Slow(Scripted):
+    """Its arrays take their time to be written: until `go` is in the folder that `metadata["folder"]` names."""
+
+    def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
+        summary, arrays = super().run(assignment, report)
+        folder = assignment.request.metadata.get("folder")
+        return summary, Handed(Path(str(folder)), arrays) if folder else arrays
 
 
 def _mark(path: object, report: Report) -> None:

@@ -22,7 +22,7 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import HorseMonitorTimeoutException
 
 from store.jobs import Jobs
-from store.queue import Forged, SafeJob, refill
+from store.queue import FairQueue, Forged, SafeJob
 from store.record import Json
 from store.tallies import Tallies
 from worker.process.beats import Beats
@@ -48,6 +48,7 @@ class WarmWorker(Worker):
     """Listens on one queue: popping from several loses jobs (rq#2079)."""
 
     death_penalty_class = NoAlarm
+    queue_class = FairQueue
     log_job_description = False
 
     def __init__(
@@ -95,7 +96,6 @@ class WarmWorker(Worker):
             self.child.send({"job": job.id, "execution": self.execution.id})
         except Closed:
             log.warning("child gone", worker=self._called)
-        self._next_turn()
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """The child's process and 0 when it has done the job, its status as of waitpid(2) when it died.
@@ -134,6 +134,15 @@ class WarmWorker(Worker):
         except redis.exceptions.RedisError as error:
             log.warning("working time lost", worker=self._called, error=str(error))
 
+    def run_maintenance_tasks(self) -> None:
+        """RQ's; what somebody else wrote into its registries stops no worker."""
+        try:
+            super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ's
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+            raise
+        except Exception:
+            log.exception("maintenance failed", worker=self._called)
+
     def teardown(self) -> None:
         """End the child and leave both registers."""
         self.child.end()
@@ -142,13 +151,6 @@ class WarmWorker(Worker):
             super().teardown()  # type: ignore[no-untyped-call]  # RQ's
         except redis.exceptions.RedisError as error:
             log.warning("left unnoticed", worker=self._called, error=str(error))
-
-    def _next_turn(self) -> None:
-        """While the child works, another worker may take the next job; the reaper sees to it where this one cannot."""
-        try:
-            refill(self.connection, self._jobs.kind)
-        except redis.exceptions.RedisError as error:
-            log.warning("turn lost", worker=self._called, error=str(error))
 
     def _look(self) -> Verdict | None:
         """What the record says; most jobs end before the first look, and nobody is told of them."""

@@ -9,16 +9,17 @@ from pathlib import Path
 import psutil
 import pytest
 
+from store import names
 from store.blobs import Blobs
 from store.connection import connect
 from store.embedded import EmbeddedServer
 from store.jobs import Jobs
 from store.models import Models
-from store.queue import enqueue_inspection
+from store.queue import enqueue_inspection, enqueue_job
 from store.reaper import Reaper
 from store.settings import Settings
 from store.workers import Workers
-from tests.worker.process.conftest import Bench, gone, until
+from tests.worker.process.conftest import REQUEST, Bench, gone, until
 
 
 def inspected(bench: Bench, *engines: str) -> dict[str, object]:
@@ -98,6 +99,51 @@ def test_worker_when_it_comes_back_after_it_was_given_up_then_its_end_is_refused
 
     assert (attempt, bench.status(id)) == (2, "running")
     assert next_one.status == "succeeded"
+
+
+def test_worker_when_paused_and_given_up_then_wakes_up_too_late_to_change_anything(bench: Bench, tmp_path: Path) -> None:
+    first = bench.start("first")
+    go = tmp_path / "go"
+    id = bench.submit(["await", str(go)])
+    bench.running(id)
+    asleep = [psutil.Process(first.process.pid), psutil.Process(first.child())]
+    for process in asleep:
+        process.suspend()
+    go.touch()
+    bench.start("second")
+    reaper = Reaper(bench.connection, Settings(heartbeat=0.2, heartbeat_grace=1, state=bench.state))
+    until(lambda: reaper.sweep() or bench.jobs.get(id).ended, "the loss is noticed")
+    record = bench.ended(id)
+    for process in asleep:
+        process.resume()
+    # One for each of the two: the first has closed its late run before it takes another.
+    others = [bench.ended(bench.submit(["report", 0.3])) for _ in range(3)]
+    bench.idle()
+
+    assert (record.status, record.attempt, record.worker) == ("succeeded", 2, "second")
+    assert bench.jobs.get(id) == record
+    assert {other.status for other in others} == {"succeeded"}
+    assert record.result is not None
+    kept = bench.connection.zrange(names.chunk_owners(record.result["summary"]), 0, -1)
+    assert kept == [record.result["owner"].encode()]
+
+
+def test_turns_when_one_owner_floods_then_another_waits_for_two_jobs_at_most(bench: Bench) -> None:
+    bench.start()
+    flood = [bench.jobs.create(REQUEST, owner="flood") for _ in range(200)]
+    for record in flood:
+        enqueue_job(bench.connection, record)
+    until(lambda: bench.jobs.get(flood[3].id).ended, "the flood has begun")
+    other = bench.jobs.create(REQUEST, owner="other")
+    enqueue_job(bench.connection, other)
+    queued = time.time()
+    bench.ended(other.id)
+    for record in flood:
+        bench.ended(record.id)
+
+    began = [bench.jobs.get(record.id).started_at or 0 for record in flood]
+    # What ran at that moment had begun before.
+    assert sum(queued < moment < (bench.jobs.get(other.id).started_at or 0) for moment in began) <= 2
 
 
 def test_store_when_away_for_a_while_then_neither_job_nor_worker_is_lost(server: EmbeddedServer, tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""Models and tables for benchmarks that know the service by its HTTP alone."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import numpy as np
+import torch
+from torch import nn
+
+from unitrank.exporting import export
+
+BYTES = {"Content-Type": "application/octet-stream"}
+PATIENCE = 120.0
+
+
+def await_ready(http: httpx.Client) -> None:
+    """Returns when jobs can be run."""
+    _until(http, "/readyz", lambda answer: answer.is_success)
+
+
+def put_model(http: httpx.Client, name: str, network: nn.Module, example: torch.Tensor, folder: Path) -> None:
+    """Upload the network, and come back when it is ready."""
+    export(network, example, folder / f"{name}.pt2")
+    http.put(f"/v1/models/{name}", content=(folder / f"{name}.pt2").read_bytes(), headers=BYTES).raise_for_status()
+    _until(http, f"/v1/models/{name}", lambda answer: answer.is_success and answer.json()["status"] == "ready")
+
+
+def put_dataset(http: httpx.Client, name: str, folder: Path, **fields: np.ndarray) -> None:
+    """Upload the fields."""
+    np.savez(folder / f"{name}.npz", **fields)
+    http.put(f"/v1/datasets/{name}", content=(folder / f"{name}.npz").read_bytes(), headers=BYTES).raise_for_status()
+
+
+def _until(http: httpx.Client, path: str, done: Callable[[httpx.Response], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with suppress(httpx.TransportError):
+            if done(http.get(path)):
+                return
+        time.sleep(0.1)
+    raise SystemExit(f"{http.base_url}{path}: not ready within {PATIENCE:.0f} s")

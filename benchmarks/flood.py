@@ -1,0 +1,161 @@
+"""One key posts thousands of jobs: how long another key's job waits, and how quickly the service answers meanwhile."""
+
+import argparse
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+
+import httpx
+import numpy as np
+import redis
+import torch
+from torch import nn
+
+from benchmarks._uploads import await_ready, put_dataset, put_model
+from store.connection import connect
+from store.embedded import socket_url
+from store.jobs import Jobs
+from store.keys import Keys
+from store.record import JobRecord
+from unitrank.local import local
+
+JOB = {"model": "flood", "layer": "1", "dataset": "flood", "methods": [{"name": "conductance", "steps": 100}]}
+SHORT = {"ablation": None, "fidelity": None}
+POSTERS = 4
+WAIT_SECONDS = 60
+PAUSE_SECONDS = 0.01
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=10_000, help="what the one key posts")
+    parser.add_argument("--others", type=int, default=20, help="jobs of the other key")
+    parser.add_argument("--seconds", type=float, default=300, help="the flood ends after that")
+    given = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="unitrank-flood-") as name,
+        local(Path(name)) as service,
+        connect(socket_url(Path(name, "state")), 10) as connection,
+    ):
+        flood, other = _prepared(service.url, connection, Path(name))
+        _measure(service.url, connection, flood, other, given.jobs, given.others, given.seconds)
+
+
+def _measure(url: str, connection: redis.Redis, flood: str, other: str, jobs: int, others: int, seconds: float) -> None:
+    stop = threading.Event()
+    looks = {"while it posts": _Looks(url, other), "after that": _Looks(url, other)}
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(looks["while it posts"].go_on, stop)
+        began = time.monotonic()
+        posted = _post(url, flood, jobs, seconds)
+        took = time.monotonic() - began
+        stop.set()
+        looking.result()
+        stop.clear()
+        looking = pool.submit(looks["after that"].go_on, stop)
+        with _http(url, other) as http:
+            ids = [_one(http, {**JOB, **SHORT, "seed": -1 - number}) for number in range(others)]
+        stop.set()
+        looking.result()
+    print(f"{posted} jobs of one key posted in {took:.0f} s; {Jobs(connection).count('queued')} of them still wait at the end")
+    for when, look in looks.items():
+        print(f"GET {when:15} {look} (goal: p99 under 100 ms)")
+    _tell(_waits(Jobs(connection), ids))
+
+
+def _tell(waits: list[tuple[int, float, float]]) -> None:
+    before = [jobs for jobs, _, _ in waits]
+    print(f"the other key's job waited for at most {max(before)} jobs (goal: two), {np.mean(before):.1f} on average")
+    longest = max(seconds for _, seconds, _ in waits)
+    print(f"and for at most {longest * 1000:.0f} ms; a job takes {np.median([run for *_, run in waits]) * 1000:.0f} ms")
+
+
+def _waits(jobs: Jobs, ids: list[str]) -> list[tuple[int, float, float]]:
+    """Of each: the jobs that ended between its arrival and its start, the seconds between the two, and those that it ran."""
+    every: list[JobRecord] = []
+    after: str | None = None
+    while True:
+        page, after = jobs.list(200, after)
+        every += page
+        if after is None:
+            break
+    ends = np.array([record.finished_at for record in every if record.finished_at is not None])
+    found = []
+    for record in jobs.get_many(ids):
+        assert record.started_at is not None
+        assert record.finished_at is not None
+        between = int(((ends > record.created_at) & (ends <= record.started_at)).sum())
+        found.append((between, record.started_at - record.created_at, record.finished_at - record.started_at))
+    return found
+
+
+def _post(url: str, key: str, jobs: int, seconds: float) -> int:
+    """How many were accepted."""
+    numbers = count()
+    deadline = time.monotonic() + seconds
+
+    def poster(_: int) -> int:
+        with _http(url, key) as http:
+            accepted = 0
+            while (number := next(numbers)) < jobs and time.monotonic() < deadline:
+                accepted += http.post("/v1/jobs", json={**JOB, **SHORT, "seed": number}).raise_for_status().status_code == 202
+            return accepted
+
+    with ThreadPoolExecutor(POSTERS) as pool:
+        return sum(pool.map(poster, range(POSTERS)))
+
+
+def _one(http: httpx.Client, job: dict[str, object]) -> str:
+    id = str(http.post("/v1/jobs", json=job).raise_for_status().json()["id"])
+    while http.get(f"/v1/jobs/{id}", params={"wait": WAIT_SECONDS}).raise_for_status().json()["finished_at"] is None:
+        continue
+    return id
+
+
+class _Looks:
+    """Seconds of GETs, one after the other."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._url = url
+        self._key = key
+        self._seconds: list[float] = []
+
+    def go_on(self, stop: threading.Event) -> None:
+        with _http(self._url, self._key) as http:
+            for number in count():
+                path = ("/v1/jobs?limit=20", "/v1/models/flood", "/v1/workers")[number % 3]
+                began = time.perf_counter()
+                http.get(path).raise_for_status()
+                self._seconds.append(time.perf_counter() - began)
+                if stop.wait(PAUSE_SECONDS):
+                    return
+
+    def __str__(self) -> str:
+        p50, p95, p99 = np.percentile(self._seconds, [50, 95, 99]) * 1000
+        return f"{len(self._seconds):6}   p50 {p50:6.1f} ms   p95 {p95:6.1f} ms   p99 {p99:6.1f} ms"
+
+
+def _prepared(url: str, connection: redis.Redis, folder: Path) -> tuple[str, str]:
+    """The secrets of two keys, after a model and its data were uploaded."""
+    with _http(url, "") as http:
+        await_ready(http)
+    flood, other = (Keys(connection).create(name, ["admin"])[1] for name in ("flood", "other"))
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 3))
+    with _http(url, other) as http:
+        put_dataset(http, "flood", folder, x=np.random.default_rng(0).normal(size=(100, 16)).astype(np.float32))
+        put_model(http, "flood", net, torch.randn(2, 16), folder)
+    return flood, other
+
+
+def _http(url: str, key: str) -> httpx.Client:
+    return httpx.Client(
+        base_url=url, headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=2 * WAIT_SECONDS, trust_env=False
+    )
+
+
+if __name__ == "__main__":
+    main()

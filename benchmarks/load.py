@@ -1,0 +1,173 @@
+"""How many small jobs a worker does in a second for many clients, beside RQ's plain worker with the same computation.
+
+Each client posts a job, waits for its end and posts the next one. The plain worker is RQ's `SimpleWorker`: it loads the engine
+once and runs in its own process what Unitrank's child runs, with no record, result store, progress, limits or cancelling.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import redis
+import torch
+from rq import Queue
+from rq.job import Job
+from torch import nn
+
+from benchmarks._uploads import await_ready, put_dataset, put_model
+from benchmarks.plain import QUEUE, compute
+from store.connection import connect
+from store.embedded import socket_url
+from store.jobs import Jobs
+from unitrank.local import local
+
+Json = dict[str, Any]
+# What a client does: a job from its beginning to its end, whose number makes it another one.
+One = Callable[[int], None]
+
+JOB: Json = {
+    "model": "tiny",
+    "layer": "1",
+    "dataset": "tiny",
+    "methods": ["gradient"],
+    "ablation": None,
+    "fidelity": None,
+}
+WARM = 20
+WAIT_SECONDS = 60
+
+
+@dataclass
+class Measured:
+    """Seconds of each job, and of all together."""
+
+    seconds: float = 0.0
+    jobs: list[float] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        p50, p95, p99 = np.percentile(self.jobs, [50, 95, 99]) * 1000
+        rate = len(self.jobs) / self.seconds
+        return f"{len(self.jobs):6} jobs {rate:8.1f} a second   p50 {p50:7.1f} ms   p95 {p95:7.1f} ms   p99 {p99:7.1f} ms"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=2000)
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=120, help="no job is posted after that")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="unitrank-load-") as name, local(Path(name)) as service:
+        folder = Path(name)
+        with httpx.Client(base_url=service.url, timeout=90, trust_env=False) as http:
+            await_ready(http)
+            torch.manual_seed(0)
+            put_dataset(http, "tiny", folder, x=np.ones((4, 4), dtype=np.float32))
+            net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+            put_model(http, "tiny", net, torch.randn(2, 4), folder)
+        with connect(socket_url(folder / "state"), 10) as connection:
+            ours, lost = _unitrank(service.url, connection, given.jobs, given.clients, given.seconds)
+            plain = _plain(connection, folder / "state", given.jobs, given.clients, given.seconds)
+    print(f"{given.clients} clients, one worker, small jobs that are all computed (goal: at most 3 times RQ's SimpleWorker)")
+    print(f"unitrank        {ours}")
+    print(f"rq SimpleWorker {plain}")
+    print(f"a job takes {ours.seconds / len(ours.jobs) / (plain.seconds / len(plain.jobs)):.2f} times as long; {lost} lost")
+    if lost:
+        raise SystemExit(f"{lost} jobs were lost")
+
+
+def _unitrank(url: str, connection: redis.Redis, jobs: int, clients: int, seconds: float) -> tuple[Measured, int]:
+    """Measured over HTTP, and how many accepted jobs have not succeeded."""
+    accepted: list[str] = []
+    place = urlsplit(url)
+    here = threading.local()
+
+    def one(number: int) -> None:
+        if not hasattr(here, "http"):
+            here.http = HTTPConnection(str(place.hostname), place.port, timeout=2 * WAIT_SECONDS)
+        posted = _ask(here.http, "POST", "/v1/jobs", {**JOB, "seed": number})
+        accepted.append(posted["id"])
+        while _ask(here.http, "GET", f"/v1/jobs/{posted['id']}?wait={WAIT_SECONDS}")["finished_at"] is None:
+            pass
+
+    measured = _measured(one, jobs, clients, seconds)
+    records = Jobs(connection).get_many(accepted)
+    return measured, len(accepted) - sum(record.status == "succeeded" for record in records)
+
+
+def _ask(connection: HTTPConnection, verb: str, path: str, body: Json | None = None) -> Json:
+    # no-cache: no part of an earlier job is used again
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-cache"}
+    connection.request(verb, path, json.dumps(body) if body else None, headers)
+    answer = connection.getresponse()
+    text = answer.read()
+    if answer.status not in (200, 202):
+        raise SystemExit(f"{verb} {path} was answered {answer.status}: {text[:300]!r}")
+    found: Json = json.loads(text)
+    return found
+
+
+def _plain(connection: redis.Redis, state: Path, jobs: int, clients: int, seconds: float) -> Measured:
+    record = Jobs(connection).list(1)[0][0]
+    queue = Queue(QUEUE, connection=connection)
+
+    def one(number: int) -> None:
+        job: Job = queue.enqueue(compute, str(state), record.id, {**record.request, "seed": number}, record.resolved)
+        result = job.latest_result(timeout=WAIT_SECONDS)
+        if result is None or result.type != result.Type.SUCCESSFUL:
+            raise SystemExit(f"RQ's job failed: {result.exc_string if result else 'no result'}")
+
+    with _plain_worker(state):
+        return _measured(one, jobs, clients, seconds)
+
+
+@contextmanager
+def _plain_worker(state: Path) -> Iterator[None]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.plain", socket_url(state)], env=environment, stdin=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _measured(one: One, jobs: int, clients: int, seconds: float) -> Measured:
+    """After some that warm everything up."""
+    numbers = count()
+    for _ in range(WARM):
+        one(next(numbers))
+    measured = Measured()
+    began = time.monotonic()
+
+    def client(_: int) -> None:
+        while (number := next(numbers)) < jobs + WARM and time.monotonic() - began < seconds:
+            start = time.perf_counter()
+            one(number)
+            measured.jobs.append(time.perf_counter() - start)
+
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(client, range(clients)))
+    measured.seconds = time.monotonic() - began
+    return measured
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""One job in every way there is to ask for it, and the few lines that a newcomer types."""
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import unitrank
+from unitrank.__main__ import main
+from unitrank.client import Client
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+Json = dict[str, Any]
+
+ASKED: Json = {
+    "layer": "1",
+    "methods": ["gradient", {"name": "conductance", "steps": 8}],
+    "clusters": {"by": "label"},
+    "ablation": {"random": 19, "examples": 20},
+    "seed": 7,
+}
+HEAD = 60
+
+
+class Said(NamedTuple):
+    """What a command left: its exit code, what it gave to programs and what it said to people."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def command(url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command line in this process."""
+    monkeypatch.setenv("UNITRANK_URL", url)
+
+    def run(*words: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["unitrank", *words])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        return Said(code if isinstance(code, int) else 0, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+
+
+@pytest.fixture(scope="module")
+def table() -> dict[str, Any]:
+    x = np.random.default_rng(0).normal(size=(HEAD, 6)).astype(np.float32)
+    return {"x": x, "y": x[:, :3].argmax(1)}
+
+
+@pytest.fixture(scope="module")
+def direct(url: str, network: nn.Module, table: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> unitrank.JobResult:
+    """As plain HTTP gives it, read by hand."""
+    folder = tmp_path_factory.mktemp("direct")
+    unitrank.export(network, torch.zeros(2, 6), folder / "net.pt2")
+    np.savez(folder / "data.npz", **table)
+    octets = {"Content-Type": "application/octet-stream"}
+    with httpx.Client(base_url=url, timeout=90) as http:
+        http.put("/v1/models/ways", content=(folder / "net.pt2").read_bytes(), headers=octets).raise_for_status()
+        http.put("/v1/datasets/ways", content=(folder / "data.npz").read_bytes(), headers=octets).raise_for_status()
+        asked = http.post("/v1/jobs", json={"model": "ways", "dataset": "ways", **ASKED}).raise_for_status()
+        place = asked.headers["Location"]
+        assert http.get(place, params={"wait": 60}).json()["status"] == "succeeded"
+        summary = http.get(f"{place}/result").json()
+        (folder / "arrays.npz").write_bytes(http.get(f"{place}/result", headers={"Accept": "application/x-npz"}).content)
+    with np.load(folder / "arrays.npz") as arrays:
+        return unitrank.JobResult(unitrank.results.Result.model_validate_json(json.dumps(summary)), dict(arrays))
+
+
+def test_job_when_the_client_asks_anew_then_its_numbers_are_those_of_plain_http(
+    url: str, network: nn.Module, table: dict[str, Any], direct: unitrank.JobResult
+) -> None:
+    with Client(url) as client:
+        model = client.models.put("ways-client", network, table["x"][:1])
+        client.datasets.put("ways-client", x=torch.from_numpy(table["x"]), y=table["y"].tolist())
+        job = client.jobs.submit(model="ways-client", dataset="ways-client", fresh=True, **ASKED)
+        found = job.result()
+
+    assert "1" in [layer.name for layer in model.layers or []]
+    assert job.id != direct.summary.job
+    assert (found.summary.model.digest, found.summary.dataset.digest) == (
+        direct.summary.model.digest,
+        direct.summary.dataset.digest,
+    )
+    _check_equal(found, direct)
+
+
+def test_job_when_the_async_client_asks_anew_then_its_numbers_are_the_same(url: str, direct: unitrank.JobResult) -> None:
+    async def ask() -> unitrank.JobResult:
+        async with unitrank.AsyncClient(url) as client:
+            job = await client.jobs.submit(model="ways", dataset="ways", fresh=True, **ASKED)
+            return await job.result()
+
+    _check_equal(asyncio.run(ask()), direct)
+
+
+def test_job_when_the_engine_runs_in_process_then_its_numbers_are_the_same(
+    network: nn.Module, table: dict[str, Any], direct: unitrank.JobResult
+) -> None:
+    found = unitrank.rank(network, x=table["x"], y=table["y"], **ASKED)
+
+    assert (found.summary.model.digest, found.summary.dataset.digest) == (
+        direct.summary.model.digest,
+        direct.summary.dataset.digest,
+    )
+    # as many threads as there are cores add in another order than the worker's one
+    _check_equal(found, direct, exactly=False)
+
+
+def test_job_when_the_command_line_asks_anew_then_its_numbers_are_the_same(
+    url: str, direct: unitrank.JobResult, tmp_path: Path, command: Command
+) -> None:
+    (tmp_path / "job.json").write_text(json.dumps({"model": "ways", "dataset": "ways", **ASKED}))
+    code, out, _ = command("submit", "--file", str(tmp_path / "job.json"), "--fresh", "--wait", "--json")
+    id = json.loads(out)["id"]
+    assert code == 0
+    assert command("result", id, "--format", "npz", "--output", str(tmp_path / "arrays.npz"))[0] == 0
+    with np.load(tmp_path / "arrays.npz") as arrays:
+        _check_equal(unitrank.JobResult(direct.summary, dict(arrays)), direct)
+
+
+def test_notebook_when_its_cell_is_run_then_shows_a_leaderboard(url: str, network: nn.Module, table: dict[str, Any]) -> None:
+    (cell,) = re.findall(r"^```py\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    *lines, last = cell.strip().splitlines()
+    names: Json = {"network": network, **table}
+    exec("\n".join(lines).replace("http://127.0.0.1:8000", url), names)
+    shown = eval(last, names)._repr_html_()
+
+    assert len([*lines, last]) <= 8
+    assert "better than random" in shown
+    assert "<td>conductance</td>" in shown
+
+
+def test_commands_when_followed_from_a_network_to_a_gate_then_each_says_and_exits_as_promised(
+    direct: unitrank.JobResult, network: nn.Module, table: dict[str, Any], tmp_path: Path, command: Command
+) -> None:
+    unitrank.export(network, table["x"][:1], tmp_path / "net.pt2")
+    np.savez(tmp_path / "data.npz", **table)
+    (tmp_path / "job.yaml").write_text("model: typed\nlayer: '1'\ndataset: typed\nmethods: [gradient]\n")
+    flags = ["--method", '{"name": "conductance", "steps": 4}', "--clusters", "label", "--set", "seed=3"]
+    submit = ["submit", "-f", str(tmp_path / "job.yaml"), *flags]
+
+    assert command("put-model", "typed", str(tmp_path / "net.pt2"))[0] == 0
+    assert json.loads(command("put-dataset", "typed", str(tmp_path / "data.npz"), "--json").out)["examples"] == HEAD
+    assert "1" in [layer["name"] for layer in json.loads(command("layers", "typed", "--json").out)]
+    assert "conductance" in command("methods").err
+    assert json.loads(command(*submit, "--dry-run", "--json").out)["request"]["seed"] == 3
+    id = command(*submit).out.strip()
+    assert command("wait", id, "--timeout", "2m").err.count("conductance") == 1
+    assert json.loads(command("status", id, "--json").out)["status"] == "succeeded"
+    assert id in [job["id"] for job in json.loads(command("list", "--model", "typed", "--json").out)]
+    assert command("cancel", id)[0] == 0
+    assert json.loads(command("result", id, "--top", "3").out)["rankings"][0]["method"]["steps"] == 4
+    assert command("result", id, "--format", "csv", "--top", "3").out.startswith("cluster,ranking,rank")
+    assert "| conductance |" in command("result", id, "--format", "md").out
+    assert json.loads(command("compare", id, id, "--json").out)[0]["correlations"].keys() == {"0", "1", "2"}
+    assert command("gate", id, "--max-gap", "0.5", "--max-p", "1").code == 0
+    unmet = command("gate", id, "--min-better-than-random", "1.5", "--json")
+    assert (unmet.code, json.loads(unmet.out)["met"]) == (1, False)
+    found = {each["what"]: each for each in json.loads(command("doctor", "--json").out)}
+    assert found["service"]["good"]
+    assert found["key"]["said"] == "may read, write, models"
+
+
+def test_commands_when_they_cannot_then_say_why_and_exit_as_promised(
+    direct: unitrank.JobResult, url: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = ["submit", "--model", "ways", "--dataset", "ways", "--layer", "1", "--set", 'ablation={"random": 5000}', "--fresh"]
+    assert command("status", "none").code == 2
+    refused = command("submit", "--model", "ways", "--dataset", "ways", "--layer", "nein", "--method", "gradient")
+    assert (refused.code, "layer_not_found" in refused.err, "/layer" in refused.err) == (2, True, True)
+    assert command("submit").code == 2
+    assert command("wait", direct.summary.job, "--timeout", "soon").code == 2
+    late = command(*slow, "--method", '{"name": "conductance", "steps": 2000}', "--wait", "--timeout", "0")
+    assert late.code == 124
+    id = re.findall(r"job (\w+) is still", late.err)[0]
+    assert command("cancel", id).code == 0
+    assert command("wait", id, "--timeout", "60").code == 1
+    monkeypatch.setenv("UNITRANK_URL", "http://127.0.0.1:1")
+    assert command("doctor").code == 3
+
+
+def _check_same_contents(found: unitrank.JobResult, direct: unitrank.JobResult) -> None:
+    ours, theirs = found.summary, direct.summary
+    assert (ours.model.digest, ours.dataset.digest) == (theirs.model.digest, theirs.dataset.digest)
+
+
+def _check_equal(found: unitrank.JobResult, direct: unitrank.JobResult, exactly: bool = True) -> None:
+    assert found.arrays.keys() == direct.arrays.keys()
+    for name, values in direct.arrays.items():
+        if exactly:
+            np.testing.assert_array_equal(found.arrays[name], values, err_msg=name)
+        else:
+            np.testing.assert_allclose(found.arrays[name], values, rtol=1e-4, atol=1e-6, err_msg=name)
+    assert [(leader.ranking, leader.verdict) for leader in found.leaderboard] == [
+        (leader.ranking, leader.verdict) for leader in direct.leaderboard
+    ]

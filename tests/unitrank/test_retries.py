@@ -1,0 +1,146 @@
+"""What is sent again, when, and what stays one job however often it was sent."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import unitrank
+from unitrank.retries import FIRST_SECONDS, LONGEST_SECONDS, Retries, told
+
+JOB = {
+    "id": "j",
+    "status": "queued",
+    "attempt": 0,
+    "created_at": "2026-01-01T00:00:00Z",
+    "request": {"model": "m", "layer": "1", "dataset": "d", "methods": [{"name": "gradient"}]},
+    "links": dict.fromkeys(["self", "result", "events", "report"], "/"),
+}
+MODEL = {"name": "m", "digest": "sha256:" + "0" * 64, "bytes": 1, "status": "ready", "created_at": "2026-01-01T00:00:00Z"}
+FULL = {"title": "Full", "status": 429, "detail": "later", "code": "queue_full", "request_id": "r"}
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What was waited for; nobody waits."""
+    seen: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        seen.append(seconds)
+
+    monkeypatch.setattr("unitrank.wire.time.sleep", seen.append)
+    monkeypatch.setattr("unitrank.wire.asyncio.sleep", sleep)
+    return seen
+
+
+class Script:
+    """Answers in turn: a status with headers, or an error to raise; what was asked is kept."""
+
+    def __init__(self, *turns: Any, body: Any = JOB) -> None:
+        self._turns: Iterator[Any] = iter(turns)
+        self._body = body
+        self.asked: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        turn = next(self._turns)
+        if isinstance(turn, Exception):
+            raise turn
+        status, headers = turn if isinstance(turn, tuple) else (turn, {})
+        body = self._body if status < 400 else FULL | {"status": status}
+        return httpx.Response(status, content=json.dumps(body), headers=headers)
+
+    def client(self, **options: Any) -> unitrank.Client:
+        return unitrank.Client("http://service", transport=httpx.MockTransport(self), **options)
+
+
+def test_submit_when_the_queue_is_full_for_a_while_then_waits_as_told_and_is_one_job(pauses: list[float]) -> None:
+    script = Script((429, {"Retry-After": "30"}), (503, {"Retry-After": "7"}), httpx.ReadError("gone"), 202)
+    with script.client() as client:
+        job = client.jobs.submit(JOB["request"])
+
+    assert job.id == "j"
+    assert len({request.headers["Idempotency-Key"] for request in script.asked}) == 1
+    assert len({request.content for request in script.asked}) == 1
+    assert 30 <= pauses[0] <= 30 + FIRST_SECONDS
+    assert 7 <= pauses[1] <= 7 + FIRST_SECONDS
+    assert pauses[2] <= 4 * FIRST_SECONDS
+
+
+def test_call_when_it_is_refused_to_the_last_then_raises_what_was_said(pauses: list[float]) -> None:
+    script = Script(*[429] * 3)
+    with script.client(retries=2) as client, pytest.raises(unitrank.RateLimited) as caught:
+        client.jobs.submit(JOB["request"])
+
+    assert (caught.value.code, caught.value.exit_code, len(pauses)) == ("queue_full", 3, 2)
+
+
+def test_call_when_more_patience_is_asked_than_there_is_then_raises_at_once(pauses: list[float]) -> None:
+    with Script((503, {"Retry-After": "3600"})).client() as client, pytest.raises(unitrank.ServiceError):
+        client.methods()
+
+    assert pauses == []
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 500])
+def test_call_when_the_same_request_would_be_refused_again_then_is_not_repeated(pauses: list[float], status: int) -> None:
+    script = Script(status)
+    with script.client() as client, pytest.raises(unitrank.Refused):
+        client.jobs.get("j")
+
+    assert len(script.asked) == 1
+
+
+def test_upload_when_the_connection_breaks_then_all_of_the_file_is_sent_again(pauses: list[float], tmp_path: Path) -> None:
+    (tmp_path / "net.pt2").write_bytes(b"abc" * 1000)
+    script = Script(httpx.WriteError("broken"), httpx.ConnectError("refused"), 200, body=MODEL)
+    with script.client() as client:
+        client.models.put("m", tmp_path / "net.pt2")
+
+    assert [request.read() for request in script.asked][-1] == b"abc" * 1000
+    assert len(pauses) == 2
+
+
+def test_wait_when_the_service_is_started_anew_then_goes_on_waiting(pauses: list[float]) -> None:
+    script = Script(200, *[httpx.ConnectError("refused")] * 8, 200, body=JOB | {"status": "succeeded"})
+    with script.client() as client:
+        assert client.jobs.get("j").wait().status == "succeeded"
+
+    assert len(pauses) == 8
+
+
+def test_twin_when_the_service_is_busy_then_is_as_patient(pauses: list[float]) -> None:
+    script = Script((429, {"Retry-After": "2"}), httpx.ConnectError("refused"), 200)
+
+    async def ask() -> str:
+        async with unitrank.AsyncClient("http://service", transport=httpx.MockTransport(script)) as client:
+            return (await client.jobs.get("j")).id
+
+    assert asyncio.run(ask()) == "j"
+    assert 2 <= pauses[0] <= 2 + FIRST_SECONDS
+    assert len(pauses) == 2
+
+
+def test_pauses_when_they_follow_each_other_then_double_up_to_a_bound_with_jitter() -> None:
+    came = httpx.ConnectError("refused")
+    longest = [Retries(20, lambda: 0.0).pause(attempt, came) for attempt in range(20)]
+    shortest = [Retries(20, lambda: 1.0).pause(attempt, came) for attempt in range(20)]
+
+    assert longest == [min(FIRST_SECONDS * 2**attempt, LONGEST_SECONDS) for attempt in range(20)]
+    assert shortest == [pause / 2 for pause in longest if pause is not None]
+
+
+def test_retry_after_when_it_is_a_number_or_a_date_then_is_understood() -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    past = format_datetime(datetime.now(UTC) - timedelta(seconds=60), usegmt=True)
+    found = told(soon)
+
+    assert [told(None), told("12"), told("soon"), told(past)] == [None, 12.0, None, 0.0]
+    assert found is not None
+    assert 50 < found <= 60

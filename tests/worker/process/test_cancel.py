@@ -1,0 +1,126 @@
+"""A job that is cancelled, whatever it is at: it ends once, and leaves nothing that belongs to no job."""
+
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from store import names
+from store.queue import depth
+from store.reaper import Reaper
+from store.record import ENDED
+from store.replies import texts
+from store.settings import Settings
+from tests.worker.process.conftest import Bench, until
+
+MANY = 1000
+
+
+def ends(bench: Bench, id: str) -> list[str]:
+    """Each end that was told of a job."""
+    entries = bench.connection.xrange(names.events("job", id))
+    told = [json.loads(fields[b"data"])["status"] for _, fields in entries if fields[b"kind"] == b"status"]
+    return [status for status in told if status in ENDED]
+
+
+def kept(bench: Bench) -> set[str]:
+    """Whom stored summaries and arrays are kept for."""
+    keys = texts(list(bench.connection.scan_iter(names.chunk_owners("*"))))
+    return {owner for key in keys for owner in texts(bench.connection.zrange(key, 0, -1))}
+
+
+def queued(bench: Bench, folder: Path) -> tuple[str, Callable[[], object]]:
+    bench.running(bench.submit(["await", str(folder / "go")]))
+    return bench.submit(), (folder / "go").touch
+
+
+def popped(bench: Bench, folder: Path) -> tuple[str, Callable[[], object]]:
+    bench.ended(bench.submit())
+    bench.idle()
+    child = psutil.Process(bench.workers[0].child())
+    child.suspend()
+    id = bench.submit()
+    until(lambda: depth(bench.connection) == 0, "the job has left the queue")
+    return id, child.resume
+
+
+def loading(bench: Bench, folder: Path) -> tuple[str, Callable[[], object]]:
+    id = bench.submit(["await", str(folder / "go")])
+    bench.running(id)
+    return id, (folder / "go").touch
+
+
+def running(bench: Bench, folder: Path) -> tuple[str, Callable[[], object]]:
+    id = bench.submit(["report", 60])
+    until(lambda: bench.jobs.get(id).progress is not None, "progress")
+    return id, lambda: None
+
+
+def writing(bench: Bench, folder: Path) -> tuple[str, Callable[[], object]]:
+    id = bench.submit(metadata={"do": [], "folder": str(folder)})
+    until((folder / "writing").exists, "the result is being written")
+    return id, (folder / "go").touch
+
+
+@pytest.mark.parametrize("stage", [queued, popped, loading, running, writing])
+def test_job_when_cancelled_at_any_stage_then_ends_once_and_leaves_nothing(
+    bench: Bench, tmp_path: Path, stage: Callable[[Bench, Path], tuple[str, Callable[[], object]]]
+) -> None:
+    bench.start(engine="Slow")
+    id, go_on = stage(bench, tmp_path)
+    bench.jobs.cancel(id)
+    go_on()
+    record = bench.ended(id)
+    bench.ended(bench.submit())
+    bench.idle()
+
+    record = bench.jobs.get(id)
+    assert ends(bench, id) == [record.status]
+    assert record.status in ("cancelled", "succeeded")
+    assert (record.result is not None) == (record.status == "succeeded")
+    assert kept(bench) == {job.result["owner"] for job in bench.jobs.list()[0] if job.result}
+
+
+def test_result_when_its_job_is_given_up_before_its_end_is_told_then_is_taken_away(bench: Bench, tmp_path: Path) -> None:
+    bench.start(engine="Slow")
+    id, go_on = writing(bench, tmp_path)
+    child = psutil.Process(bench.workers[0].child())
+    bench.jobs.requeue(id, 1)
+    attempt = bench.jobs.start(id, "another")
+    go_on()
+    bench.ended(bench.submit())
+    bench.idle()
+
+    assert (attempt, bench.status(id)) == (2, "running")
+    assert child.is_running()
+    assert kept(bench) == {job.result["owner"] for job in bench.jobs.list()[0] if job.result}
+
+
+def test_jobs_when_very_many_are_sent_and_cancelled_then_each_ends_once_and_no_process_is_left(bench: Bench) -> None:
+    worker = bench.start()
+    reaper = Reaper(bench.connection, Settings(heartbeat=0.2, heartbeat_grace=1, state=bench.state))
+
+    def send_and_cancel(number: int) -> str:
+        chance = random.Random(number)
+        id = bench.submit(*([["report", 0.02]] if chance.random() < 0.1 else []))
+        time.sleep(chance.uniform(0, 0.05))
+        bench.jobs.cancel(id)
+        return id
+
+    with ThreadPoolExecutor(16) as pool:
+        ids = list(pool.map(send_and_cancel, range(MANY)))
+    until(lambda: reaper.sweep() or bench.jobs.live() == {}, "all have ended")
+    last = bench.ended(bench.submit())
+    bench.idle()
+
+    assert last.status == "succeeded"
+    assert Counter(len(ends(bench, id)) for id in ids) == {1: MANY}
+    assert {bench.status(id) for id in ids} <= {"cancelled", "succeeded"}
+    below = psutil.Process(worker.process.pid).children(recursive=True)
+    assert [process.status() == psutil.STATUS_ZOMBIE for process in below] == [False]

@@ -1,0 +1,117 @@
+"""Somebody writes into the store what no process of ours would: nothing of it runs, and nobody stops because of it."""
+
+import pickle
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import redis
+from rq import Callback, Queue
+from rq.serializers import JSONSerializer, PickleSerializer
+
+from store import names
+from store.queue import FUNCTIONS, INSPECTIONS, JOBS, SafeJob
+from store.reaper import Reaper
+from store.settings import Settings
+from tests.worker.process.conftest import REQUEST, Bench, until
+
+JUNK = [b"", b"junk", b"\xff\xfe\x00", b"a" * 100_000, b"-1", b"[]", b'{"x":1}', pickle.dumps(print)]
+
+
+class Evil:
+    """Leaves a mark where it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self._marker = marker
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (self._marker.write_text, ("loaded",))
+
+
+def functions(connection: redis.Redis, marker: Path) -> None:
+    for serializer in (JSONSerializer, PickleSerializer):
+        queue = Queue(JOBS, connection=connection, serializer=serializer)
+        for function in ("os.system", "subprocess.call", "worker.tasks.os.system", FUNCTIONS["job"]):
+            queue.enqueue_call(function, args=[f"touch {marker}"], retry=None)
+
+
+def callbacks(connection: redis.Redis, marker: Path) -> None:
+    callback = Callback("os.system")
+    queue = Queue(JOBS, connection=connection, serializer=JSONSerializer)
+    for arguments in ([f"touch {marker}"], [], [1, 2]):
+        queue.enqueue_call(FUNCTIONS["job"], args=arguments, on_success=callback, on_failure=callback, on_stopped=callback)
+
+
+def pickles(connection: redis.Redis, marker: Path) -> None:
+    evil = pickle.dumps(("x", Evil(marker), (), {}))
+    queue = Queue(JOBS, connection=connection, serializer=JSONSerializer)
+    for field in ("data", "meta", "result", "exc_info", "created_at", "timeout", "status", "dependency_ids", "group_id"):
+        forged = queue.enqueue_call(FUNCTIONS["job"], args=["x"])
+        connection.hset(forged.key, field, evil)
+
+
+def ids(connection: redis.Redis, marker: Path) -> None:
+    for queue in (JOBS, INSPECTIONS):
+        connection.rpush(names.rq_queue(queue), *JUNK)
+        for entry in JUNK:
+            connection.set(SafeJob.key_for(entry.decode(errors="replace")), b"no hash")
+
+
+def lines(connection: redis.Redis, marker: Path) -> None:
+    for queue in (JOBS, INSPECTIONS):
+        connection.rpush(names.line(queue, "", "normal"), *JUNK)
+        connection.zadd(names.owners_in_line(queue), dict.fromkeys(JUNK, -1))
+        connection.zadd(names.owners_in_line(queue), {"": -2})
+
+
+def lives(connection: redis.Redis, marker: Path) -> None:
+    for kind in ("job", "inspection"):
+        connection.sadd(names.live_records(kind), *JUNK)
+        connection.zadd(names.records_by_status(kind, "succeeded"), dict.fromkeys(JUNK, 0))
+        for number, entry in enumerate(JUNK):
+            connection.hset(names.record(kind, f"junk-{number}"), mapping={"status": entry, "attempt": entry, "version": entry})
+            connection.sadd(names.live_records(kind), f"junk-{number}")
+
+
+def workers(connection: redis.Redis, marker: Path) -> None:
+    connection.sadd(names.workers(), *JUNK, *(f"junk-{number}" for number in range(len(JUNK))))
+    for number, entry in enumerate(JUNK):
+        connection.set(names.worker(f"junk-{number}"), entry)
+
+
+def registries(connection: redis.Redis, marker: Path) -> None:
+    for registry in ("wip", "failed", "finished"):
+        connection.zadd(f"rq:{registry}:{JOBS}", dict.fromkeys(JUNK, 1))
+    connection.sadd("rq:workers", *JUNK)
+    connection.rpush(f"rq:queue:{JOBS}:intermediate", *JUNK)
+
+
+def leftovers(connection: redis.Redis, marker: Path) -> None:
+    connection.hset(names.unpublished(), mapping={f"junk-{number}": entry for number, entry in enumerate(JUNK)})
+    connection.zadd(names.result_blobs(), dict.fromkeys(JUNK, 1))
+    connection.set(names.reaper_lock(), b"junk", px=100)
+
+
+@pytest.mark.parametrize("forge", [functions, callbacks, pickles, ids, lines, lives, workers, registries, leftovers])
+def test_store_when_it_holds_what_is_forged_then_nothing_of_it_runs_and_jobs_go_on(
+    bench: Bench, tmp_path: Path, forge: Callable[[redis.Redis, Path], None]
+) -> None:
+    bench.start()
+    marker = tmp_path / "marker"
+    reaper = Reaper(bench.connection, Settings(heartbeat=0.2, heartbeat_grace=0.5, state=bench.state))
+    forge(bench.connection, marker)
+    lost = bench.jobs.create(REQUEST)
+    until(lambda: _swept(reaper) and bench.jobs.get(lost.id).ended, "what was in no queue is found and run")
+
+    assert bench.status(lost.id) == "succeeded"
+    assert bench.ended(bench.submit()).status == "succeeded"
+    assert not marker.exists()
+    assert bench.workers[0].process.poll() is None
+
+
+def _swept(reaper: Reaper) -> bool:
+    """As in its thread, which goes on whatever a sweep stumbles over."""
+    with suppress(Exception):
+        reaper.sweep()
+    return True

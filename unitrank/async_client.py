@@ -1,0 +1,255 @@
+"""The client's twin for asyncio: the same calls, each to be awaited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from api_schemas.datasets import Dataset
+from api_schemas.jobs import DryRun, Job, JobRequest, JobStatus
+from api_schemas.methods import MethodCard
+from api_schemas.models import Model
+from api_schemas.operations import Version, Workers
+from api_schemas.results import Result
+from unitrank.calls import Calls, Watch, part_of, request_body
+from unitrank.client import HERE, fetched
+from unitrank.live import watching
+from unitrank.results import JobResult
+from unitrank.retries import Retries
+from unitrank.uploads import dataset_path, model_path, put_dataset, put_model
+from unitrank.wire import AsyncWire, options
+
+if TYPE_CHECKING:
+    import torch
+
+
+class AsyncClient:
+    """As `unitrank.Client`; an asynchronous context manager."""
+
+    def __init__(
+        self,
+        url: str = HERE,
+        key: str | None = None,
+        *,
+        timeout: float = 60.0,
+        retries: int = 4,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.url = url
+        self._http = httpx.AsyncClient(**options(url, key, timeout), transport=transport)
+        calls, wire = Calls(url, Retries(retries)), AsyncWire(self._http)
+        self.calls, self._wire = calls, wire
+        self.models = AsyncModels(calls, wire)
+        self.datasets = AsyncDatasets(calls, wire)
+        self.jobs = AsyncJobs(calls, wire)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """As `Client.close`."""
+        await self._http.aclose()
+
+    async def methods(self) -> list[MethodCard]:
+        """As `Client.methods`."""
+        return await self._wire.take(self.calls.methods())
+
+    async def workers(self) -> Workers:
+        """As `Client.workers`."""
+        return await self._wire.take(self.calls.workers())
+
+    async def version(self) -> Version:
+        """As `Client.version`."""
+        return await self._wire.take(self.calls.version())
+
+    async def is_ready(self) -> bool:
+        """As `Client.is_ready`."""
+        return await self._wire.take(self.calls.is_ready())
+
+
+class AsyncModels:
+    """As `unitrank.client.Models`."""
+
+    def __init__(self, calls: Calls, wire: AsyncWire) -> None:
+        self._calls = calls
+        self._wire = wire
+
+    async def put(
+        self,
+        name: str,
+        model: str | Path | torch.nn.Module | None = None,
+        example_inputs: Any = None,
+        *,
+        uri: str | None = None,
+        architecture: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        wait: bool = True,
+        timeout: float | None = None,
+        quiet: bool = False,
+    ) -> Model:
+        """As `Models.put`; a network is exported in a thread."""
+        put = await self._wire.take(put_model(self._calls, name, model, example_inputs, uri, architecture, arguments, quiet))
+        return await self.wait(name, timeout) if wait and put.status != "ready" else put
+
+    async def wait(self, name: str, timeout: float | None = None) -> Model:
+        """As `Models.wait`."""
+        found: Model = await self._wire.take(self._calls.until_ready(model_path(name), Model, timeout))
+        return found
+
+    async def get(self, name: str) -> Model:
+        """As `Models.get`."""
+        return await self._wire.take(self._calls.one(model_path(name), Model))
+
+    async def list(self, limit: int | None = None) -> list[Model]:
+        """As `Models.list`."""
+        return await self._wire.take(self._calls.all("/v1/models", Model, limit))
+
+    async def delete(self, name: str) -> None:
+        """As `Models.delete`."""
+        await self._wire.take(self._calls.delete(model_path(name)))
+
+
+class AsyncDatasets:
+    """As `unitrank.client.Datasets`."""
+
+    def __init__(self, calls: Calls, wire: AsyncWire) -> None:
+        self._calls = calls
+        self._wire = wire
+
+    async def put(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        uri: str | None = None,
+        wait: bool = True,
+        timeout: float | None = None,
+        quiet: bool = False,
+        **fields: Any,
+    ) -> Dataset:
+        """As `Datasets.put`."""
+        put = await self._wire.take(put_dataset(self._calls, name, data, uri, fields, quiet))
+        return await self.wait(name, timeout) if wait and put.status != "ready" else put
+
+    async def wait(self, name: str, timeout: float | None = None) -> Dataset:
+        """As `Datasets.wait`."""
+        found: Dataset = await self._wire.take(self._calls.until_ready(dataset_path(name), Dataset, timeout))
+        return found
+
+    async def get(self, name: str) -> Dataset:
+        """As `Datasets.get`."""
+        return await self._wire.take(self._calls.one(dataset_path(name), Dataset))
+
+    async def list(self, limit: int | None = None) -> list[Dataset]:
+        """As `Datasets.list`."""
+        return await self._wire.take(self._calls.all("/v1/datasets", Dataset, limit))
+
+    async def delete(self, name: str) -> None:
+        """As `Datasets.delete`."""
+        await self._wire.take(self._calls.delete(dataset_path(name)))
+
+
+class AsyncJobs:
+    """As `unitrank.client.Jobs`."""
+
+    def __init__(self, calls: Calls, wire: AsyncWire) -> None:
+        self._calls = calls
+        self._wire = wire
+
+    async def submit(
+        self,
+        request: JobRequest | Mapping[str, Any] | None = None,
+        /,
+        *,
+        fresh: bool = False,
+        idempotency_key: str | None = None,
+        **fields: Any,
+    ) -> AsyncJobHandle:
+        """As `Jobs.submit`."""
+        body = request_body(request, fields)
+        return AsyncJobHandle(self._calls, self._wire, await self._wire.take(self._calls.submit(body, fresh, idempotency_key)))
+
+    async def dry_run(self, request: JobRequest | Mapping[str, Any] | None = None, /, **fields: Any) -> DryRun:
+        """As `Jobs.dry_run`."""
+        return await self._wire.take(self._calls.dry_run(request_body(request, fields)))
+
+    async def get(self, id: str) -> AsyncJobHandle:
+        """As `Jobs.get`."""
+        return AsyncJobHandle(self._calls, self._wire, await self._wire.take(self._calls.one(f"/v1/jobs/{id}", Job)))
+
+    async def list(self, limit: int | None = 50, *, status: JobStatus | None = None, model: str | None = None) -> list[Job]:
+        """As `Jobs.list`."""
+        params = {key: value for key, value in {"status": status, "model": model}.items() if value is not None}
+        return await self._wire.take(self._calls.all("/v1/jobs", Job, limit, params))
+
+    async def delete(self, id: str) -> None:
+        """As `Jobs.delete`."""
+        await self._wire.take(self._calls.delete(f"/v1/jobs/{id}"))
+
+
+class AsyncJobHandle:
+    """As `unitrank.client.JobHandle`."""
+
+    def __init__(self, calls: Calls, wire: AsyncWire, state: Job) -> None:
+        self._calls = calls
+        self._wire = wire
+        self.state = state
+
+    @property
+    def id(self) -> str:
+        """As `JobHandle.id`."""
+        return self.state.id
+
+    @property
+    def status(self) -> JobStatus:
+        """As `JobHandle.status`."""
+        return self.state.status
+
+    async def refresh(self) -> AsyncJobHandle:
+        """As `JobHandle.refresh`."""
+        self.state = await self._wire.take(self._calls.one(f"/v1/jobs/{self.id}", Job))
+        return self
+
+    async def wait(self, timeout: float | None = None, *, quiet: bool = False, watch: Watch | None = None) -> AsyncJobHandle:
+        """As `JobHandle.wait`."""
+        with watching(self.id, quiet or watch is not None) as line:
+            self.state = await self._wire.take(self._calls.wait(self.id, timeout, watch or line))
+        return self
+
+    async def result(self, timeout: float | None = None, *, quiet: bool = False) -> JobResult:
+        """As `JobHandle.result`."""
+        if self.status != "succeeded":
+            await self.wait(timeout, quiet=quiet)
+        return await self._wire.take(fetched(self._calls, self.id))
+
+    async def summary(self, *, cluster: str | None = None, ranking: str | None = None, top: int | None = None) -> Result:
+        """As `JobHandle.summary`."""
+        return await self._wire.take(self._calls.summary(self.id, part_of(cluster, ranking, top)))
+
+    async def download(
+        self,
+        path: str | Path,
+        accept: str = "application/vnd.safetensors",
+        *,
+        cluster: str | None = None,
+        ranking: str | None = None,
+        top: int | None = None,
+    ) -> Path:
+        """As `JobHandle.download`."""
+        await self._wire.take(self._calls.download(self.id, accept, Path(path), part_of(cluster, ranking, top)))
+        return Path(path)
+
+    async def cancel(self) -> AsyncJobHandle:
+        """As `JobHandle.cancel`."""
+        self.state = await self._wire.take(self._calls.cancel(self.id))
+        return self
+
+    def __repr__(self) -> str:
+        return f"<job {self.id}: {self.status}>"

@@ -1,0 +1,208 @@
+"""The service's resources as flows: what is sent, and what the answer becomes."""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from api_schemas.base import Page, Schema
+from api_schemas.datasets import Dataset
+from api_schemas.jobs import ENDED, DryRun, Job, JobRequest
+from api_schemas.methods import MethodCard
+from api_schemas.models import Model
+from api_schemas.operations import Version, Workers
+from api_schemas.problems import Problem
+from api_schemas.results import Result
+from unitrank.errors import NotPossible, Timeout, UnitrankError, Unreachable, not_succeeded, refusal
+from unitrank.retries import Retries, answered
+from unitrank.steps import Ask, Flow, Progress, asked, paused
+
+BYTES = {"Content-Type": "application/octet-stream"}
+JSON = {"Content-Type": "application/json"}
+NPZ = "application/x-npz"
+# The service holds an answer until the job has ended: as long as this where nobody looks on, and else so briefly.
+HELD_SECONDS = 20.0
+WATCHED_SECONDS = 0.5
+# An inspection takes a second; nothing holds its answer.
+INSPECTED_SECONDS = 0.15
+
+S = TypeVar("S", bound=Schema)
+Watch = Callable[[Job], None]
+
+
+class Calls:
+    """Every call of the contract; `url` is only for the words of an error."""
+
+    def __init__(self, url: str, retries: Retries) -> None:
+        self._url = url
+        self._retries = retries
+
+    def put_file(self, path: str, file: Path, schema: type[S], sent: Progress, params: Mapping[str, str] | None = None) -> Flow[S]:
+        """The model or dataset whose bytes are in the file."""
+        return self._read(Ask("PUT", path, params or {}, BYTES, file=file, sent=sent), schema)
+
+    def put_uri(self, path: str, uri: str, schema: type[S], params: Mapping[str, str] | None = None) -> Flow[S]:
+        """The model or dataset whose bytes the service fetches itself."""
+        return self._read(Ask("PUT", path, params or {}, JSON, encoded({"uri": uri})), schema)
+
+    def until_ready(self, path: str, schema: type[Model] | type[Dataset], timeout: float | None) -> Flow[Any]:
+        """The model or dataset when it is ready. Raises Rejected, Timeout. Any: the schema that was given."""
+        deadline = _deadline(timeout)
+        while (found := (yield from self._read(Ask("GET", path), schema))).status in ("inspecting", "importing"):
+            if time.monotonic() > deadline:
+                raise Timeout(f"{path.removeprefix('/v1/')} is still {found.status} after {timeout:g} s", code="not_ready")
+            yield from paused(INSPECTED_SECONDS)
+        if found.status != "ready":
+            raise not_succeeded(f"{schema.__name__.lower()} {found.name}", found.status, found.problem)
+        return found
+
+    def one(self, path: str, schema: type[S]) -> Flow[S]:
+        """What lies there."""
+        return self._read(Ask("GET", path), schema)
+
+    def all(self, path: str, schema: type[S], limit: int | None, params: Mapping[str, str] | None = None) -> Flow[list[S]]:
+        """Every one of a list, page by page, at most so many."""
+        found: list[S] = []
+        asked_for = dict(params or {})
+        while limit is None or len(found) < limit:
+            asked_for["limit"] = str(min(200, 200 if limit is None else limit - len(found)))
+            page = yield from self._read(Ask("GET", path, asked_for), Page[schema])  # type: ignore[valid-type]  # known when it runs
+            found += page.items
+            if page.next is None:
+                break
+            asked_for["after"] = page.next
+        return found
+
+    def delete(self, path: str) -> Flow[None]:
+        """It is gone; also where an earlier attempt had it gone already."""
+        yield from self._answered(Ask("DELETE", path))
+
+    def submit(self, body: bytes, fresh: bool, key: str | None) -> Flow[Job]:
+        """The job. However often it is sent, it is one: under a key of its own, if none is given."""
+        headers = {**JSON, "Idempotency-Key": key or uuid.uuid4().hex, **({"Cache-Control": "no-cache"} if fresh else {})}
+        return self._read(Ask("POST", "/v1/jobs", {}, headers, body), Job)
+
+    def dry_run(self, body: bytes) -> Flow[DryRun]:
+        """The checked request, and what it would cost."""
+        return self._read(Ask("POST", "/v1/jobs", {"dry_run": "true"}, JSON, body), DryRun)
+
+    def cancel(self, id: str) -> Flow[Job]:
+        """The job, which now ends."""
+        return self._read(Ask("POST", f"/v1/jobs/{id}/cancel"), Job)
+
+    def wait(self, id: str, timeout: float | None, watch: Watch | None) -> Flow[Job]:
+        """The job when it has succeeded. Raises JobFailed, JobCancelled, JobTimedOut for any other end, and Timeout."""
+        deadline = _deadline(timeout)
+        while True:
+            held = max(0.0, min(HELD_SECONDS if watch is None else WATCHED_SECONDS, deadline - time.monotonic()))
+            ask = Ask("GET", f"/v1/jobs/{id}", {"wait": f"{held:g}"}, seconds=held + HELD_SECONDS)
+            job = yield from self._read(ask, Job, self._retries.patient())
+            if watch:
+                watch(job)
+            if job.status in ENDED:
+                break
+            if time.monotonic() >= deadline:
+                raise Timeout(f"job {id} is still {job.status} after {timeout:g} s; it goes on", code="not_finished")
+        if job.status != "succeeded":
+            raise not_succeeded(f"job {id}", job.status, job.problem)
+        return job
+
+    def summary(self, id: str, part: Mapping[str, str] | None = None) -> Flow[Result]:
+        """The summary of a job that has succeeded, or what `part` (cluster, ranking, top) leaves of it."""
+        return self._read(Ask("GET", f"/v1/jobs/{id}/result", part or {}), Result)
+
+    def download(self, id: str, accept: str, target: Path, part: Mapping[str, str] | None = None) -> Flow[None]:
+        """The result as this media type lies in the file."""
+        yield from self._answered(Ask("GET", f"/v1/jobs/{id}/result", part or {}, {"Accept": accept}, target=target))
+
+    def methods(self) -> Flow[list[MethodCard]]:
+        """The catalogue."""
+        return self.all("/v1/methods", MethodCard, None)
+
+    def workers(self) -> Flow[Workers]:
+        """Every worker that is alive."""
+        return self.one("/v1/workers", Workers)
+
+    def version(self) -> Flow[Version]:
+        """What answers there."""
+        return self.one("/v1/version", Version)
+
+    def is_ready(self) -> Flow[bool]:
+        """Whether jobs can be run now; False too where nobody answers."""
+        came = yield from asked(Ask("GET", "/readyz"))
+        return isinstance(came, httpx.Response) and came.is_success
+
+    def probe(self, ask: Ask) -> Flow[UnitrankError | None]:
+        """How one request ends, sent once: with an error, or not."""
+        try:
+            yield from self._answered(ask, Retries(0))
+        except UnitrankError as error:
+            return error
+        return None
+
+    def _read(self, ask: Ask, schema: type[S], retries: Retries | None = None) -> Flow[S]:
+        response = yield from self._answered(ask, retries)
+        try:
+            return read(response.content, schema)
+        except ValidationError as error:
+            raise self._stranger(response) from error
+
+    def _answered(self, ask: Ask, retries: Retries | None = None) -> Flow[httpx.Response]:
+        came = yield from answered(ask, self._retries if retries is None else retries)
+        if not isinstance(came, httpx.Response):
+            raise Unreachable(f"{self._url} does not answer: {came or type(came).__name__}", code="unreachable") from came
+        if came.is_success:
+            return came
+        try:
+            problem = read(came.content, Problem)
+        except ValidationError:
+            raise self._stranger(came) from None
+        raise refusal(problem)
+
+    def _stranger(self, response: httpx.Response) -> Unreachable:
+        said = f"{response.url} answered {response.status_code} and nothing of the contract: is that a Unitrank service?"
+        return Unreachable(said, code="no_service")
+
+
+def read(content: bytes, schema: type[S]) -> S:
+    """The body as the schema. A newer service may say more than we know."""
+    return schema.model_validate_json(content, extra="ignore")
+
+
+def request_body(request: JobRequest | Mapping[str, Any] | None, fields: Mapping[str, Any]) -> bytes:
+    """The JSON of a request, the fields before what it says itself. What is wrong with it the service says best."""
+    said = request.model_dump(mode="json", exclude_unset=True) if isinstance(request, JobRequest) else dict(request or {})
+    return encoded({**said, **fields})
+
+
+def part_of(cluster: str | None, ranking: str | None, top: int | None) -> dict[str, str]:
+    """What narrows a result, as its query says it."""
+    said = {"cluster": cluster, "ranking": ranking, "top": None if top is None else str(top)}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def encoded(value: Any) -> bytes:
+    """JSON of plain values, schemas and arrays. Raises NotPossible."""
+    try:
+        return json.dumps(value, default=_plain, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError) as error:
+        raise NotPossible(f"the request cannot be written as JSON: {error}", code="invalid_request") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_unset=True)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, set | frozenset | range | tuple):
+        return list(value)
+    raise TypeError(f"a {type(value).__name__} is no value of JSON")
+
+
+def _deadline(timeout: float | None) -> float:
+    return float("inf") if timeout is None else time.monotonic() + timeout

@@ -1,0 +1,123 @@
+"""The engine in this process: a network and arrays in, the same result out as from a service."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from api_schemas.checks import Facts, Flaw, Rejected, checked
+from api_schemas.datasets import FieldInfo
+from api_schemas.jobs import JobRequest
+from api_schemas.problems import Invalid
+from api_schemas.results import Result
+from unitrank.calls import request_body
+from unitrank.errors import InvalidRequest, JobFailed
+from unitrank.exporting import export, needing_engine
+from unitrank.results import JobResult
+from unitrank.tables import array_of, table_file
+
+if TYPE_CHECKING:
+    import torch
+
+    from store.tables import Table
+
+NAME = "here"
+METHODS = ("activation", "gradient", "gradient_x_delta", "conductance")
+UNBOUNDED = 1 << 62
+
+
+def rank(
+    module: torch.nn.Module,
+    layer: str,
+    x: Any,
+    y: Any = None,
+    *,
+    methods: Sequence[str | Mapping[str, Any]] = METHODS,
+    clusters: Mapping[str, Any] | None = None,
+    fields: Mapping[str, Any] | None = None,
+    example_inputs: Any = None,
+    device: str = "cpu",
+    report: Callable[[dict[str, Any]], None] = lambda progress: None,
+    **request: Any,
+) -> JobResult:
+    """Ranks the layer's units for each cluster and puts the rankings to the test, in this process and without any service.
+
+    The numbers are those of a job that says the same. Without `clusters` there is one for each label, and one in all where
+    there are no labels. `fields` are further columns beside `x` and `y`; a network of several inputs needs `example_inputs`.
+    `report` hears how far it is. Whatever else a job's request may say goes into `request`.
+
+    Raises InvalidRequest with the places that are wrong, ExportRefused, JobFailed, and NotPossible without PyTorch.
+    """
+    columns = {"x": x, **({} if y is None else {"y": y}), **(fields or {})}
+    by = clusters or {"by": "all" if y is None else "label"}
+    asked = _parsed({"model": NAME, "dataset": NAME, "layer": layer, "methods": list(methods), "clusters": by, **request})
+    with needing_engine(), tempfile.TemporaryDirectory(prefix="unitrank-") as folder, table_file(None, columns) as table:
+        archive = Path(folder, "model.pt2")
+        manifest = export(module, array_of(x[:2]) if example_inputs is None else example_inputs, archive)
+        return _ranked(asked, manifest, archive, table, device, report)
+
+
+def _ranked(asked: JobRequest, manifest: Any, archive: Path, table: Path, device: str, report: Any) -> JobResult:
+    from store.tables import open_table
+    from worker import pipeline
+    from worker.archive import load
+    from worker.device import claim
+    from worker.errors import EngineError
+    from worker.program import Program
+
+    resolved = {kind: {"name": NAME, "digest": _digest(path)} for kind, path in {"model": archive, "dataset": table}.items()}
+    try:
+        with open_table(table) as rows, warnings.catch_warnings():
+            # torch's own, of its own code
+            warnings.simplefilter("ignore", FutureWarning)
+            request = _checked(asked, manifest, rows)
+            claim(device)
+            summary, arrays = pipeline.run(request, resolved, Program.from_exported(load(archive), device), rows, report)
+    except EngineError as error:
+        raise JobFailed(f"{error.code}: {error.detail}", code=error.code, detail=error.detail) from error
+    return JobResult(Result.model_validate_json(json.dumps(summary)), arrays)
+
+
+def _parsed(said: Mapping[str, Any]) -> JobRequest:
+    """The request, as strictly as the service reads it."""
+    try:
+        return JobRequest.model_validate_json(request_body(None, said))
+    except ValidationError as error:
+        raise _wrong(
+            [Flaw("/" + "/".join(map(str, each["loc"])), "invalid_request", each["msg"]) for each in error.errors()]
+        ) from error
+
+
+def _checked(request: JobRequest, manifest: Any, table: Table) -> JobRequest:
+    from worker.engine import distinct
+
+    facts = Facts(
+        manifest=manifest,
+        fields={name: FieldInfo(**info) for name, info in table.fields.items()},
+        examples=table.examples,
+        distinct=lambda field: distinct(table, field),
+        max_result_bytes=UNBOUNDED,
+    )
+    try:
+        return checked(request, facts)
+    except Rejected as error:
+        raise _wrong(error.flaws) from error
+
+
+def _wrong(flaws: list[Flaw]) -> InvalidRequest:
+    places = [Invalid(pointer=flaw.pointer, detail=flaw.detail, code=flaw.code) for flaw in flaws]
+    first = flaws[0]
+    message = "\n  ".join([f"{first.code}: {first.detail}", *(f"{flaw.pointer}: {flaw.detail}" for flaw in flaws)])
+    return InvalidRequest(message, code=first.code, detail=first.detail, places=places)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as content:
+        return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"

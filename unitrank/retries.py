@@ -1,0 +1,73 @@
+"""What is sent again, and when: every request of the client may be, because each is idempotent by itself or by its key."""
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from unitrank.steps import Ask, Flow, asked, paused
+
+log = logging.getLogger("unitrank")
+
+FIRST_SECONDS = 0.2
+LONGEST_SECONDS = 15.0
+# Who asks for more than this is not waited for: the caller may have something better to do.
+LONGEST_ASKED = 120.0
+# A pause that somebody who looks on would wonder about is logged.
+NOTED_SECONDS = 5.0
+AGAIN = frozenset({429, 502, 503, 504})
+"""Statuses after which the same request may be taken."""
+
+
+@dataclass(frozen=True)
+class Retries:
+    """At most so many times; pauses double, and each is up to half shorter, so that clients do not come back all at once."""
+
+    most: int = 4
+    chance: Callable[[], float] = random.random
+
+    def pause(self, attempt: int, came: httpx.Response | httpx.TransportError) -> float | None:
+        """Seconds until the next attempt; None where there is to be none."""
+        if attempt >= self.most or not (isinstance(came, httpx.TransportError) or came.status_code in AGAIN):
+            return None
+        wanted = None if isinstance(came, httpx.TransportError) else told(came.headers.get("Retry-After"))
+        if wanted is not None:
+            # As long as was asked for, and a little more, each client another little.
+            return wanted + FIRST_SECONDS * self.chance() if wanted <= LONGEST_ASKED else None
+        return float(min(FIRST_SECONDS * 2**attempt, LONGEST_SECONDS)) * (1 - self.chance() / 2)
+
+    def patient(self) -> "Retries":
+        """For whoever waits for a job: a service that is started anew in the meantime is waited for."""
+        return replace(self, most=self.most and max(self.most, 12))
+
+
+def answered(ask: Ask, retries: Retries) -> Flow[httpx.Response | httpx.TransportError]:
+    """What came of the last attempt."""
+    attempt = 0
+    while True:
+        came = yield from asked(ask)
+        seconds = retries.pause(attempt, came)
+        if seconds is None:
+            return came
+        if seconds >= NOTED_SECONDS:
+            said = f"answered {came.status_code}" if isinstance(came, httpx.Response) else f"did not answer ({came})"
+            log.warning("%s %s: the service %s; again in %.0f s", ask.verb, ask.path, said, seconds)
+        yield from paused(seconds)
+        attempt += 1
+
+
+def told(header: str | None) -> float | None:
+    """Seconds of a Retry-After, which is a number or a date; None where it says neither."""
+    if not header:
+        return None
+    if header.strip().isdigit():
+        return float(header)
+    try:
+        date = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return max(0.0, (date - datetime.now(UTC)).total_seconds()) if date.tzinfo else None

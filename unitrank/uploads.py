@@ -1,0 +1,85 @@
+"""Puts models and datasets, whatever they are given as, as flows."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from api_schemas.datasets import Dataset
+from api_schemas.models import Model
+from unitrank.calls import Calls
+from unitrank.errors import NotPossible
+from unitrank.exporting import export
+from unitrank.live import uploading
+from unitrank.steps import Flow, done
+from unitrank.tables import table_file
+
+if TYPE_CHECKING:
+    import torch
+
+
+def model_path(name: str) -> str:
+    """Where a model is; `name` may have a digest."""
+    return f"/v1/models/{quote(name, safe='@:')}"
+
+
+def dataset_path(name: str) -> str:
+    """Where a dataset is; `name` may have a digest."""
+    return f"/v1/datasets/{quote(name, safe='@:')}"
+
+
+def put_model(
+    calls: Calls,
+    name: str,
+    model: str | Path | torch.nn.Module | None,
+    example_inputs: Any,
+    uri: str | None,
+    architecture: str | None,
+    arguments: Mapping[str, Any] | None,
+    quiet: bool,
+) -> Flow[Model]:
+    """The model, whose inspection has begun."""
+    path = model_path(name)
+    params = {"architecture": architecture, "arguments": None if arguments is None else json.dumps(dict(arguments))}
+    query = {key: value for key, value in params.items() if value is not None}
+    if (model is None) == (uri is None):
+        raise NotPossible("give a network or a path, or else uri=…", code="invalid_request")
+    if uri is not None:
+        return (yield from calls.put_uri(path, uri, Model, query))
+    with ExitStack() as stack:
+        file = yield from done(lambda: stack.enter_context(_archive(model, example_inputs)))
+        sent = stack.enter_context(uploading(name, file, quiet))
+        return (yield from calls.put_file(path, file, Model, sent, query))
+
+
+def put_dataset(calls: Calls, name: str, data: Any, uri: str | None, fields: Mapping[str, Any], quiet: bool) -> Flow[Dataset]:
+    """The dataset, whose header was checked, or which is being fetched."""
+    path = dataset_path(name)
+    if uri is not None:
+        if data is not None or fields:
+            raise NotPossible("give data or uri=…, not both", code="invalid_request")
+        return (yield from calls.put_uri(path, uri, Dataset))
+    with ExitStack() as stack:
+        file = yield from done(lambda: stack.enter_context(table_file(data, fields)))
+        sent = stack.enter_context(uploading(name, file, quiet))
+        return (yield from calls.put_file(path, file, Dataset, sent))
+
+
+@contextmanager
+def _archive(model: Any, example_inputs: Any) -> Iterator[Path]:
+    """The file that is uploaded; what is no path is exported, or refused by that."""
+    if isinstance(model, str | Path):
+        if not Path(model).is_file():
+            raise NotPossible(f"there is no file {model}", code="no_file")
+        yield Path(model)
+        return
+    if example_inputs is None:
+        raise NotPossible("to export a network say what its inputs look like: example_inputs=x[:1]")
+    with tempfile.TemporaryDirectory(prefix="unitrank-") as folder:
+        export(model, example_inputs, Path(folder, "model.pt2"))
+        yield Path(folder, "model.pt2")
