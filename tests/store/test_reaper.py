@@ -3,11 +3,13 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from store import names
 from store.blobs import Blobs
 from store.cleaning import Cleaning
 from store.datasets import Datasets
@@ -15,6 +17,7 @@ from store.jobs import Jobs
 from store.models import Models
 from store.queue import SafeJob, depth, enqueue_inspection, enqueue_job, queue_of, transport_id, waiting_ids
 from store.reaper import Reaper
+from store.results import Results
 from store.settings import Settings
 from store.workers import Worker, Workers
 
@@ -169,3 +172,29 @@ def test_reaper_when_another_holds_the_lock_then_does_nothing(connection: redis.
 
     assert sweep(second) == []
     assert sweep(first) == ["queued"]
+
+
+@pytest.mark.parametrize(
+    ("end", "kept"),
+    [("none", True), ("published", True), ("cancelled", False), ("lost", False), ("run again", False), ("deleted", False)],
+)
+def test_result_when_stored_by_a_killed_process_then_is_kept_only_if_its_record_may_tell_of_it(
+    connection: redis.Redis, jobs: Jobs, tmp_path: Path, end: str, kept: bool
+) -> None:
+    settings = SETTINGS.model_copy(update={"state": tmp_path})
+    results = Results(connection, Blobs.of(settings), settings)
+    id = jobs.create({}).id
+    attempt = jobs.start(id, "a") or 0
+    manifest = results.put({"s": 1}, {"x": np.zeros(3)}, id, attempt)
+    {
+        "none": lambda: None,
+        "published": lambda: jobs.finish(id, attempt, "succeeded", result=dict(manifest)),
+        "cancelled": lambda: jobs.finish(id, attempt, "cancelled"),
+        "lost": lambda: jobs.requeue(id, attempt),
+        "run again": lambda: (jobs.requeue(id, attempt), jobs.start(id, "b")),
+        "deleted": lambda: (jobs.finish(id, attempt, "cancelled"), jobs.delete(id)),
+    }[end]()
+    Cleaning(connection, settings).clean()
+
+    assert bool(connection.exists(names.chunked(manifest["arrays"]))) == kept
+    assert len(results.unpublished()) == (end == "none")
