@@ -78,7 +78,7 @@ def test_weights_of_another_shape_make_a_rejected_model_that_lists_them(http: ht
         ({"architecture": "perceptron", "arguments": "{"}, _weights(), "malformed_json"),
         ({"architecture": "perceptron", "arguments": "[]"}, _weights(), "invalid_arguments"),
         ({"architecture": "perceptron", "arguments": '{"hidden": NaN}'}, _weights(), "number_not_finite"),
-        ({"architecture": "perceptron"}, b"PK\x03\x04" + bytes(100), "header_mismatch"),
+        ({"architecture": "perceptron"}, b"PK\x03\x04" + bytes(100), "not_a_table"),
         ({"architecture": "perceptron"}, b"\x03" + bytes(7) + b"[1]", "header_mismatch"),
         ({"architecture": "perceptron"}, b"\x03", "header_mismatch"),
         ({"architecture": "perceptron"}, b"", "empty_body"),

@@ -8,6 +8,7 @@ from benchmarks.chaos.__main__ import Run, chaos
 from store.embedded import EmbeddedServer
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(500)
 def test_jobs_when_processes_are_killed_and_stopped_then_each_ends_once_and_nothing_is_left(
     server: EmbeddedServer, tmp_path: Path

@@ -56,6 +56,7 @@ def _left_out(place: Path, name: str) -> bool:
     return (place == ROOT and name not in (*ROOMS, "pyproject.toml", "README.md", "LICENSE")) or name == "__pycache__"
 
 
+@pytest.mark.slow
 def test_wheel_when_read_then_depends_on_what_is_tried_here(python: Path) -> None:
     program = "from importlib.metadata import requires; print(*[r for r in requires('unitrank') if 'extra' not in r], sep='\\n')"
     done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=True)
@@ -63,6 +64,7 @@ def test_wheel_when_read_then_depends_on_what_is_tried_here(python: Path) -> Non
     assert sorted(line.partition(">")[0] for line in done.stdout.split()) == BASE
 
 
+@pytest.mark.slow
 def test_wheel_when_installed_without_torch_then_the_client_has_results_as_arrays(url: str, python: Path, tmp_path: Path) -> None:
     unitrank.export(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.zeros(2, 4), tmp_path / "net.pt2")
     np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32))
@@ -73,6 +75,7 @@ def test_wheel_when_installed_without_torch_then_the_client_has_results_as_array
     assert str(python.parent.parent) in done.stdout
 
 
+@pytest.mark.slow
 def test_wheel_when_installed_then_its_command_says_what_is_missing(url: str, python: Path, tmp_path: Path) -> None:
     program = python.parent / "unitrank"
     words = [program, "doctor", "--url", url]

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.backend import Backend
+from store.connection import connect
 from store.embedded import EmbeddedServer
 from store.settings import Settings
 
@@ -84,6 +85,21 @@ def server(server: EmbeddedServer) -> Iterator[EmbeddedServer]:
     """A server of the service's own: its reaper writes to it whatever test runs. The other one skips or fails without a binary."""
     with tempfile.TemporaryDirectory(prefix="unitrank-") as state, EmbeddedServer(Path(state)) as own:
         yield own
+
+
+@pytest.fixture(scope="module")
+def own_server(server: EmbeddedServer) -> Iterator[EmbeddedServer]:
+    """Of a module whose services do in the background what the session's would do in another way."""
+    with tempfile.TemporaryDirectory(prefix="unitrank-") as state, EmbeddedServer(Path(state)) as own:
+        yield own
+
+
+@pytest.fixture
+def own_redis_url(own_server: EmbeddedServer) -> str:
+    """The address of that store, with nothing in it."""
+    with connect(own_server.url) as client:
+        client.flushall()
+    return own_server.url
 
 
 @pytest.fixture(scope="session")

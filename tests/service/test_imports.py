@@ -34,6 +34,12 @@ def bucket() -> Iterator[Bucket]:
 
 
 @pytest.fixture
+def redis_url(own_redis_url: str) -> str:
+    """The session's service would read too, and may read nothing."""
+    return own_redis_url
+
+
+@pytest.fixture
 def site() -> Iterator[Web]:
     with web() as site:
         yield site

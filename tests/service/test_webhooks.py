@@ -30,6 +30,12 @@ REJECTED = {"code": "bad", "title": "Bad", "detail": "bad", "status": 422, "retr
 
 
 @pytest.fixture
+def redis_url(own_redis_url: str) -> str:
+    """The courier of the session's service would deliver too, and trusts nobody."""
+    return own_redis_url
+
+
+@pytest.fixture
 def listener() -> Iterator[Ear]:
     with ear() as listener:
         yield listener
