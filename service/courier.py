@@ -20,6 +20,7 @@ from api_schemas.deliveries import Announcement
 from service.destinations import Destinations, NotAllowed
 from service.measures import Measures
 from service.posting import NoAnswer, Poster
+from service.rounds import Rounds
 from store.deliveries import Attempt, Deliveries, Delivery, Due
 from store.errors import NotFound
 from store.jobs import Jobs
@@ -46,24 +47,12 @@ class Courier:
     most_attempts: int
     now: Callable[[], float] = time.time
     jitter: Callable[[], float] = random.random
-    _news: threading.Condition = field(default_factory=threading.Condition)
+    _rounds: Rounds = field(default_factory=lambda: Rounds("deliveries"))
 
     def run(self, stop: threading.Event) -> None:
         """Deliver whatever is due until told to stop."""
-        while not stop.is_set():
-            try:
-                busy = self.deliver_next()
-            except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
-                structlog.get_logger().warning("deliveries wait for the store", reason=str(error))
-                busy = False
-            except Exception:
-                # Whatever one round stumbles over: the next one begins anew.
-                structlog.get_logger().exception("delivery round failed")
-                busy = False
-            if not busy:
-                with self._news:
-                    # By chance: threads that begin together look one by one.
-                    self._news.wait(LOOK_SECONDS * (0.5 + self.jitter()))
+        # By chance: threads that begin together look one by one.
+        self._rounds.run(stop, self.deliver_next, lambda: LOOK_SECONDS * (0.5 + self.jitter()))
 
     def deliver_next(self) -> bool:
         """Try one of those that are due; False where there is none."""
@@ -80,8 +69,7 @@ class Courier:
 
     def wake(self) -> None:
         """There is something new to deliver, or it is time to stop."""
-        with self._news:
-            self._news.notify_all()
+        self._rounds.wake()
 
     def _deliver(self, due: Due, delivery: Delivery, record: JobRecord) -> None:
         begun, clock = self.now(), time.monotonic()

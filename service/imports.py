@@ -20,6 +20,7 @@ from service.architectures import check_weights
 from service.catalogue import read_header
 from service.errors import RefusedBody
 from service.measures import Measures
+from service.rounds import Rounds
 from store import names
 from store.arrivals import (
     dataset_arrived,
@@ -69,23 +70,11 @@ class Importer:
     datasets: Datasets
     jobs: Jobs
     measures: Measures
-    _news: threading.Condition = field(default_factory=threading.Condition)
+    _rounds: Rounds = field(default_factory=lambda: Rounds("imports"))
 
     def run(self, stop: threading.Event) -> None:
         """Read whatever is to be read until told to stop."""
-        while not stop.is_set():
-            try:
-                busy = self.read_next(stop)
-            except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
-                structlog.get_logger().warning("import waits for the store", reason=str(error))
-                busy = False
-            except Exception:
-                # Whatever one round stumbles over: the next one begins anew.
-                structlog.get_logger().exception("import round failed")
-                busy = False
-            if not busy:
-                with self._news:
-                    self._news.wait(LOOK_SECONDS)
+        self._rounds.run(stop, lambda: self.read_next(stop), lambda: LOOK_SECONDS)
 
     def read_next(self, stop: threading.Event) -> bool:
         """Read one of what nobody else reads; False where there is none."""
@@ -99,8 +88,7 @@ class Importer:
 
     def wake(self) -> None:
         """There is something new to read, or it is time to stop."""
-        with self._news:
-            self._news.notify_all()
+        self._rounds.wake()
 
     def _read(self, kind: str, key: str, stop: threading.Event) -> None:
         log = structlog.get_logger().bind(kind=kind, key=key)
