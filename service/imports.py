@@ -4,9 +4,10 @@ What is to be read stands in the store. A service that is killed while it reads 
 after its restart, begins anew, three times at most.
 """
 
+import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,10 +16,10 @@ from typing import Literal
 import redis
 import structlog
 
-from api_schemas.problems import JobProblem
 from service.architectures import check_weights
 from service.catalogue import read_header
 from service.errors import RefusedBody
+from service.fetching import Clock, Stopped, Timed, Unfit, in_time, pour
 from service.measures import Measures
 from service.rounds import Rounds
 from store import names
@@ -43,19 +44,8 @@ from store.sources import Source, Sources
 from store.tables import Shard, join
 
 LOOK_SECONDS = 2.0
-WATCH_SECONDS = 0.2
 MOST_ATTEMPTS = 3
-Kind = Literal["model", "dataset"]
-
-
-class _Refused(Exception):
-    """What was read cannot be taken."""
-
-    def __init__(self, code: str, detail: str, retryable: bool = False) -> None:
-        super().__init__(detail)
-        self.problem: Json = JobProblem(
-            code=code, title=code.replace("_", " ").capitalize(), detail=detail, retryable=retryable
-        ).model_dump(mode="json")
+Stage = Literal["new", "arrived", "rejected", "gone"]
 
 
 @dataclass
@@ -70,6 +60,7 @@ class Importer:
     datasets: Datasets
     jobs: Jobs
     measures: Measures
+    _service: str = field(default_factory=lambda: secrets.token_hex(8))
     _rounds: Rounds = field(default_factory=lambda: Rounds("imports"))
 
     def run(self, stop: threading.Event) -> None:
@@ -96,17 +87,19 @@ class Importer:
         begun = time.monotonic()
         outcome: Literal["imported", "rejected", "dropped"] = "dropped"
         try:
-            if self._is_new(kind, key):
+            stage = self._stage(kind, key)
+            if stage == "new":
                 self._count_attempt(key)
-                clock = _Clock(begun + self.settings.import_timeout, stop, lambda: self._is_wanted(kind, key))
-                _in_time(clock, lambda: self._bring(kind, key, clock))
+                clock = Clock(begun + self.settings.import_timeout, stop, lambda: self._stage(kind, key) in ("new", "arrived"))
+                in_time(clock, lambda: self._bring(kind, key, clock))
                 outcome = "imported"
-            self._let_go(kind, key)
+            if stage != "gone":
+                self._let_go(kind, key)
         except NotFound:
             log.info("import not wanted any more")
-        except _Stopped:
+        except Stopped:
             log.info("import left for another start")
-            self.connection.decr(names.import_attempts(key))
+            self.connection.srem(names.import_attempts(key), self._service)
             self.measures.imported(kind, "left")
             return
         except redis.exceptions.RedisError:
@@ -121,20 +114,17 @@ class Importer:
     def _catalogue(self, kind: str) -> Models | Datasets:
         return self.models if kind == "model" else self.datasets
 
-    def _is_new(self, kind: str, key: str) -> bool:
-        """Whether it is still to be read; a service may have been lost after that. Raises NotFound where it was deleted."""
-        if self._catalogue(kind).became(key) is not None:
-            return False
-        return self._catalogue(kind).content(key).status != "rejected"
-
-    def _is_wanted(self, kind: str, key: str) -> bool:
+    def _stage(self, kind: str, key: str) -> Stage:
+        """How far it is; whoever read it before may have been lost at any of them."""
         catalogue = self._catalogue(kind)
+        if catalogue.became(key) is not None:
+            return "arrived"
         try:
-            return catalogue.became(key) is not None or catalogue.content(key).status != "rejected"
+            return "rejected" if catalogue.content(key).status == "rejected" else "new"
         except NotFound:
-            return False
+            return "gone"
 
-    def _bring(self, kind: str, key: str, clock: "_Clock") -> None:
+    def _bring(self, kind: str, key: str, clock: Clock) -> None:
         if kind == "model":
             self._bring_model(key, clock)
         else:
@@ -153,17 +143,18 @@ class Importer:
             model_arrived(self.connection, self.jobs, self.models, key, digest)
 
     def _count_attempt(self, key: str) -> None:
+        """One for each service that began with it and did not come back: an outage of the store is no loss of a service."""
         attempts = names.import_attempts(key)
-        count = int(self.connection.incr(attempts))
+        self.connection.sadd(attempts, self._service)
         self.connection.expire(attempts, 24 * 3600)
-        if count > MOST_ATTEMPTS:
-            raise _Refused("import_failed", f"the service was lost {MOST_ATTEMPTS} times while it read this; it is not tried again")
+        if int(self.connection.scard(attempts)) > MOST_ATTEMPTS:
+            raise Unfit("import_failed", f"the service was lost {MOST_ATTEMPTS} times while it read this; it is not tried again")
 
-    def _bring_model(self, key: str, clock: "_Clock") -> None:
+    def _bring_model(self, key: str, clock: Clock) -> None:
         model = self.models.content(key)
         (source,) = self.sources.files(model.uri or "")
         with self._writer(self.settings.max_model_bytes) as writer:
-            _pour(source, writer, clock)
+            pour(source, writer, clock)
             if model.architecture:
                 check_weights(writer.path)
         clock.check()
@@ -173,16 +164,16 @@ class Importer:
         if begun.inspect:
             enqueue_inspection(self.connection, begun.record.digest, self.settings.inspection_timeout)
 
-    def _bring_dataset(self, key: str, clock: "_Clock") -> None:
+    def _bring_dataset(self, key: str, clock: Clock) -> None:
         limit = self.settings.max_dataset_bytes
         # Checked again: the operator may have allowed other places since.
         sources = self.sources.files(self.datasets.content(key).uri or "")
         with self._writer(limit) as writer:
             if len(sources) == 1:
-                _pour(sources[0], writer, clock)
+                pour(sources[0], writer, clock)
             else:
                 with self._spooled(sources, limit, clock) as shards:
-                    join(shards, _Timed(writer, clock), limit)
+                    join(shards, Timed(writer, clock), limit)
             fields, examples, form = read_header(writer.path, limit)
         clock.check()
         with self._kept_if_wanted(self.datasets, writer.digest):
@@ -210,7 +201,7 @@ class Importer:
             raise
 
     @contextmanager
-    def _spooled(self, sources: Sequence[Source], limit: int, clock: "_Clock") -> Iterator[list[Shard]]:
+    def _spooled(self, sources: Sequence[Source], limit: int, clock: Clock) -> Iterator[list[Shard]]:
         """The shards as local files, which together are no larger than the limit."""
         left = limit
         with ExitStack() as stack:
@@ -219,7 +210,7 @@ class Importer:
                 path = stack.enter_context(self.blobs.draft())
                 with path.open("wb") as file:
                     writer = Writer(file, path, left)
-                    _pour(source, writer, clock)
+                    pour(source, writer, clock)
                 left -= writer.size
                 shards.append(Shard(source.name, path))
             yield shards
@@ -234,86 +225,18 @@ class Importer:
         (model_rejected if kind == "model" else dataset_rejected)(self.jobs, key, problem)
 
 
-class _Stopped(Exception):
-    """The service ends; what was to be read still is."""
-
-
-@dataclass(frozen=True)
-class _Clock:
-    """Asked now and then while bytes come in, and by who waits for them."""
-
-    deadline: float
-    stop: threading.Event
-    wanted: Callable[[], bool]
-
-    def check(self) -> None:
-        """Raises _Stopped, or _Refused when it takes too long."""
-        if self.stop.is_set():
-            raise _Stopped
-        if time.monotonic() > self.deadline:
-            raise _Refused("import_timed_out", "reading it took longer than the operator allows", retryable=True)
-
-
-class _Timed:
-    """A writer that asks the clock."""
-
-    def __init__(self, writer: Writer, clock: _Clock) -> None:
-        self._writer = writer
-        self._clock = clock
-
-    def write(self, data: bytes) -> int:
-        self._clock.check()
-        return self._writer.write(data)
-
-    def flush(self) -> None:
-        self._writer.flush()
-
-
-def _in_time(clock: _Clock, work: Callable[[], None]) -> None:
-    """Do it in a thread that is left alone where a driver hangs: what it would still bring is then not wanted any more."""
-    failed: list[BaseException] = []
-    done = threading.Event()
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:
-            failed.append(error)
-        finally:
-            done.set()
-
-    threading.Thread(target=run, name="import", daemon=True).start()
-    looked = time.monotonic()
-    while not done.wait(WATCH_SECONDS):
-        clock.check()
-        if time.monotonic() > looked + LOOK_SECONDS:
-            looked = time.monotonic()
-            if not clock.wanted() and not done.is_set():
-                raise NotFound("deleted while it was read")
-    if failed:
-        raise failed[0]
-
-
-def _pour(source: Source, writer: Writer, clock: _Clock) -> None:
-    for piece in source.pieces():
-        clock.check()
-        writer.write(piece)
-    if writer.size == 0:
-        raise _Refused("empty_body", f"{source.name!r} is empty")
-
-
 def _problem(kind: str, error: Exception) -> Json:
-    if isinstance(error, _Refused):
+    if isinstance(error, Unfit):
         return error.problem
     if isinstance(error, BadSource | BadTable):
-        return _Refused(error.code, error.detail, retryable=error.code == "uri_unreadable").problem
+        return Unfit(error.code, error.detail, retryable=error.code == "uri_unreadable").problem
     if isinstance(error, RefusedBody):
-        return _Refused(error.code, error.detail).problem
+        return Unfit(error.code, error.detail).problem
     if isinstance(error, TooLarge):
-        return _Refused(f"{kind}_too_large", str(error)).problem
+        return Unfit(f"{kind}_too_large", str(error)).problem
     if isinstance(error, Full):
-        return _Refused("store_full", str(error), retryable=True).problem
+        return Unfit("store_full", str(error), retryable=True).problem
     if isinstance(error, Conflict):
-        return _Refused("conflict", str(error), retryable=True).problem
+        return Unfit("conflict", str(error), retryable=True).problem
     structlog.get_logger().error("unexpected error while importing", exc_info=error)
-    return _Refused("internal", "the service failed while it read this; its log has the reason", retryable=True).problem
+    return Unfit("internal", "the service failed while it read this; its log has the reason", retryable=True).problem

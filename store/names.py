@@ -174,7 +174,7 @@ def import_lock(key: str) -> str:
 
 
 def import_attempts(key: str) -> str:
-    """How often the reading of that content was begun."""
+    """The set of services that began to read that content, and have not left it."""
     return f"{PREFIX}:import:{key}:attempts"
 
 

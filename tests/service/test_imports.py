@@ -279,7 +279,7 @@ def test_import_when_another_service_reads_it_then_is_left_to_it(redis_url: str,
 def test_import_when_it_ended_its_service_three_times_then_is_rejected(redis_url: str, tmp_path: Path, site: Web) -> None:
     backend = Backend.of(Settings(redis_url=redis_url, state=tmp_path, sources=(site.url,)))
     key = backend.datasets.begin("data", f"{site.url}/a.npz").digest
-    backend.connection.set(names.import_attempts(key), 3)
+    backend.connection.sadd(names.import_attempts(key), "first", "second", "third")
 
     assert backend.importer.read_next(threading.Event())
     assert (backend.datasets.get("data").problem or {})["code"] == "import_failed"
@@ -355,6 +355,26 @@ def test_import_when_it_is_stopped_then_that_is_no_loss(redis_url: str, tmp_path
         threading.Timer(0.1, stop.set).start()
         assert backend.importer.read_next(stop)
     site.go.set()
+
+    assert backend.importer.read_next(threading.Event())
+    assert backend.datasets.get("data").status == "ready"
+
+
+def test_import_when_the_store_was_away_then_that_is_no_loss(
+    redis_url: str, tmp_path: Path, site: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = backend_at(redis_url, tmp_path, site)
+    site.pages["/a.npz"] = SHARDS[0]
+    backend.datasets.begin("data", f"{site.url}/a.npz")
+
+    def lost(*_: Any, **__: Any) -> None:
+        raise redis.exceptions.ConnectionError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backend.datasets, "arrived", lost)
+        for _ in range(5):
+            with pytest.raises(redis.exceptions.ConnectionError):
+                backend.importer.read_next(threading.Event())
 
     assert backend.importer.read_next(threading.Event())
     assert backend.datasets.get("data").status == "ready"
