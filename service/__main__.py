@@ -9,13 +9,14 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.destinations import check_trusted
 from service.guard import Exposed, check_exposure, is_loopback
 from service.patience import protocol
 from store import logs, tracing
 from store.connection import connect
 from store.embedded import socket_url
 from store.keys import Keys
-from store.settings import Settings
+from store.settings import BadSettings, Settings
 from store.sources import check_drivers
 
 # Longer than one look of an answer that is held for a job.
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _check_exposure(settings)
         check_drivers(settings.sources)
+        check_trusted(settings.webhook_hosts)
     except (Exposed, ValueError) as error:
         log.error(str(error))
         return 2
@@ -71,8 +73,10 @@ def _settings(arguments: list[str] | None) -> Settings:
     parser.add_argument("--redis-url", help="the store's address")
     parser.add_argument("--state", help="folder of the embedded store and the blobs")
     parser.add_argument("--insecure", action="store_true", default=None, help="listen on a public address without keys")
-    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
-    return Settings(**given)
+    try:
+        return Settings.read(**vars(parser.parse_args(arguments)))
+    except BadSettings as error:
+        parser.error(str(error))
 
 
 def _check_exposure(settings: Settings) -> None:

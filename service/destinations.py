@@ -91,11 +91,16 @@ class Destination:
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
 
+def check_trusted(trusted: Sequence[str]) -> None:
+    """Raises ValueError for what is neither `host`, `host:port` nor a network."""
+    Destinations(trusted)
+
+
 class Destinations:
     """The operator's list: `host`, `host:port` or a network such as `10.1.0.0/16`. Raises ValueError for what is neither."""
 
     def __init__(self, trusted: Sequence[str], resolve: Resolve | None = None) -> None:
-        self._networks = tuple(ipaddress.ip_network(entry) for entry in trusted if "/" in entry)
+        self._networks = tuple(_network(entry) for entry in trusted if "/" in entry)
         self._hosts = frozenset(_host_and_port(entry) for entry in trusted if "/" not in entry)
         self._resolve = resolve or resolved
 
@@ -184,14 +189,25 @@ def _check_name(host: str) -> None:
         raise _malformed("an address is written as four decimal numbers, or as IPv6 in brackets")
 
 
+def _network(entry: str) -> Network:
+    try:
+        return ipaddress.ip_network(entry)
+    except ValueError as error:
+        raise _unknown(entry) from error
+
+
 def _host_and_port(entry: str) -> tuple[str, int | None]:
     if _address(entry.strip("[]")) is not None:
         return entry.strip("[]").lower(), None
     host, separator, port = entry.rpartition(":")
     host = (host if separator else entry).strip("[]").lower().removesuffix(".")
-    if _address(host) is None and not _NAME.fullmatch(host):
-        raise ValueError(f"{entry!r} is no host, host:port or network that webhooks may be sent to")
+    if (_address(host) is None and not _NAME.fullmatch(host)) or (separator and not port.isdecimal()):
+        raise _unknown(entry)
     return host, int(port) if separator else None
+
+
+def _unknown(entry: str) -> ValueError:
+    return ValueError(f"{entry!r} is no host, host:port or network that webhooks may be sent to")
 
 
 def _malformed(reason: str) -> NotAllowed:

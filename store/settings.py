@@ -2,9 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MiB = 1024 * 1024
@@ -14,6 +14,10 @@ GiB = 1024 * MiB
 def _default_state() -> Path:
     home = os.environ.get("XDG_STATE_HOME")
     return (Path(home) if home else Path.home() / ".local" / "state") / "unitrank"
+
+
+class BadSettings(ValueError):
+    """Each setting that is wrong, in one line."""
 
 
 class Settings(BaseSettings):
@@ -93,6 +97,15 @@ class Settings(BaseSettings):
     @classmethod
     def _separated(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @classmethod
+    def read(cls, **given: Any) -> Self:
+        """The given ones, else those of the environment; None is not given. Raises BadSettings."""
+        try:
+            return cls(**{name: value for name, value in given.items() if value is not None})
+        except ValidationError as error:
+            wrong = [f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()]
+            raise BadSettings("; ".join(["settings are wrong", *wrong])) from error
 
     @property
     def blobs_url(self) -> str:

@@ -203,17 +203,14 @@ def main() -> None:
 
 def _settings(**given: Any) -> Any:
     """The store's settings, the given ones first. Any: the store is not imported before a command needs it."""
-    from pydantic import ValidationError
-
     try:
-        from store.settings import Settings
+        from store.settings import BadSettings, Settings
     except ImportError as error:
         raise NotPossible(f"this installation lacks the store: pip install 'unitrank[store]' ({error})") from error
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()]
-        raise NotPossible("; ".join(["settings are wrong", *wrong])) from error
+        return Settings.read(**given)
+    except BadSettings as error:
+        raise NotPossible(str(error)) from error
 
 
 def _said(form: str) -> Callable[[str], None]:

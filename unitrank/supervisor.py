@@ -20,6 +20,8 @@ FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
 # Who has lived so long has started well.
 SOUND_SECONDS = 10.0
+# What a process ends with that cannot run as it was told to: it would not do better the next time.
+NOT_POSSIBLE = 2
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,11 @@ class Command:
 
 
 class GivenUp(Exception):
-    """A process that everything depends on does not stay alive."""
+    """A process that everything depends on does not stay alive; `status` is what all ends with."""
+
+    def __init__(self, detail: str, status: int = 1) -> None:
+        super().__init__(detail)
+        self.status = status
 
 
 class Supervisor:
@@ -53,7 +59,7 @@ class Supervisor:
         self._wake = threading.Event()
 
     def run(self) -> int:
-        """Begin, keep alive until a signal, end in order: 0, or 1 where something did not stay alive.
+        """Begin, keep alive until a signal, end in order: 0, 1 where something did not stay alive, 2 where it cannot run at all.
 
         To be called in the main thread; handlers of signals are put back.
         """
@@ -66,7 +72,7 @@ class Supervisor:
                 self._keep_alive()
             except GivenUp as error:
                 self._say(str(error))
-                status = 1
+                status = error.status
             finally:
                 self._end()
         return status
@@ -163,6 +169,8 @@ class _Kept:
     def _bury(self, code: int, now: float) -> None:
         self._quick = self._quick + 1 if now - self._started < SOUND_SECONDS else 0
         limit = self.command.quick_ends
+        if limit is not None and self._quick and code == NOT_POSSIBLE:
+            raise GivenUp(f"{self.command.name} cannot run as it was told to", NOT_POSSIBLE)
         if limit is not None and self._quick >= limit:
             raise GivenUp(f"{self.command.name} ended with {_spoken(code)}, {self._quick} times soon after its start")
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** max(0, self._quick - 1))

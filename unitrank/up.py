@@ -26,7 +26,7 @@ LOOK_SECONDS = 2.0
 
 
 def up(settings: "Settings", devices: list[str], say: Say) -> int:
-    """Run until a signal: 0, or 1 where something did not stay alive. Raises NotPossible, Unreachable."""
+    """Run until a signal: 0, 1 where something did not stay alive, 2 where it cannot run. Raises NotPossible, Unreachable."""
     from store.connection import connect
 
     with ExitStack() as stack:

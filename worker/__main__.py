@@ -19,7 +19,7 @@ from store.logs import configure
 from store.models import Models
 from store.queue import QUEUES, queue_of
 from store.record import Json
-from store.settings import Settings
+from store.settings import BadSettings, Settings
 from store.tallies import Tallies
 from store.workers import Worker, Workers
 from worker.process.beats import Beats
@@ -37,8 +37,7 @@ PATIENCE = 60.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Work until SIGTERM or SIGINT; a second one does not wait for the job. Returns the exit status."""
-    options = _options(arguments)
-    settings = Settings()
+    options, settings = _options(arguments)
     configure(settings.log_format)
     worker = build(settings, KINDS[options.queue], options.name, options.device, options.engine)
     try:
@@ -85,13 +84,16 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str) ->
     )
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Settings]:
     parser = argparse.ArgumentParser(prog="python -m worker", description="Run jobs from one queue.")
     parser.add_argument("--queue", choices=sorted(KINDS), default="jobs", help="what to work on (default: jobs)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N (default: cpu)")
     parser.add_argument("--name", default=f"{socket.gethostname()}-{os.getpid()}", help="what the API calls it")
     parser.add_argument("--engine", default="worker.engine:TorchEngine", help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
+    try:
+        return parser.parse_args(arguments), Settings.read()
+    except BadSettings as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ open(f"{sys.argv[1]}.pid", "a").write(f"{os.getpid()}\\n{child.pid}\\n")
 while True:
     time.sleep(0.05)
 """
-BROKEN = "import sys; open(f'{sys.argv[1]}.pid', 'a').write('0\\n'); sys.exit(3)"
+BROKEN = "import sys; open(f'{sys.argv[1]}.pid', 'a').write('0\\n'); sys.exit(int(sys.argv[2]))"
 
 
 class Running:
@@ -55,8 +55,8 @@ class Running:
             def deaf(name, **more):
                 return Command(name, [sys.executable, "deaf.py", name], **more)
 
-            def broken(name, **more):
-                return Command(name, [sys.executable, "broken.py", name], **more)
+            def broken(name, status="3", **more):
+                return Command(name, [sys.executable, "broken.py", name, status], **more)
 
             sys.exit(Supervisor({stages}, lambda words: print(words, flush=True)).run())
         """
@@ -171,6 +171,15 @@ def test_vital_process_when_it_never_starts_well_then_all_is_given_up(supervise:
     assert running.process.returncode == 1
     assert "service ended with status 3, 2 times soon after its start" in said
     assert not any(alive(pid) for pid in running.pids("worker"))
+
+
+def test_vital_process_when_it_cannot_run_as_told_then_is_not_tried_again(supervise: Callable[[str], Running]) -> None:
+    running = supervise('[[polite("worker")], [broken("service", "2", quick_ends=5)]]')
+    said, _ = running.process.communicate(timeout=PATIENCE)
+
+    assert running.process.returncode == 2
+    assert "service cannot run as it was told to" in said
+    assert len(running.pids("service")) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")

@@ -90,3 +90,32 @@ def test_up_when_logs_are_for_machines_then_speaks_as_they_do() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert json.loads(done.stderr)["event"] == "ready on http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("UNITRANK_WEBHOOK_HOSTS", "10.0.0.0/99", "'10.0.0.0/99' is no host, host:port or network"),
+        ("UNITRANK_SOURCES", "nowhere", "'nowhere' cannot be a source"),
+    ],
+)
+def test_up_when_its_service_cannot_run_as_set_then_it_says_why_and_ends(name: str, value: str, reason: str) -> None:
+    with short_folder() as state:
+        done = run("up", "--port", "0", "--state", str(state), environment={**ENVIRONMENT, name: value})
+
+    assert done.returncode == 2
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["-m", "unitrank", "up"], ["-m", "unitrank", "keys", "list"], ["-m", "service"], ["-m", "worker"]],
+)
+def test_program_when_a_setting_is_malformed_then_names_it_and_ends(words: list[str]) -> None:
+    environment = {**ENVIRONMENT, "UNITRANK_MAXMEMORY": "much"}
+    done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 2
+    assert "settings are wrong; maxmemory: Input should be a valid integer" in done.stderr
+    assert "Traceback" not in done.stderr
