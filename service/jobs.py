@@ -1,7 +1,7 @@
 """A job as the client sees it."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import cast
 
 from fastapi import Request
@@ -10,7 +10,7 @@ from service.answers import encoded, moment
 from service.backend import Backend, backend_of
 from service.reuse import forget
 from store.events import follow, wait_until_ended
-from store.queue import position, withdraw
+from store.queue import positions, withdraw
 from store.record import JobRecord
 from store.results import Manifest
 
@@ -19,8 +19,22 @@ LOOK_SECONDS = 3.0
 
 
 def job_body(backend: Backend, record: JobRecord) -> bytes:
-    """JSON after `api_schemas.jobs.Job`; the request was checked when it was accepted, and goes out as it is stored."""
+    """JSON after `api_schemas.jobs.Job`."""
+    return job_bodies(backend, [record])[0]
+
+
+def job_bodies(backend: Backend, records: Sequence[JobRecord]) -> list[bytes]:
+    """Of each one; where they stand in the queue is asked for all of them at once."""
+    ahead = positions(backend.connection, [record for record in records if not record.waiting_for])
+    return [_body(record, ahead.get(record.id)) for record in records]
+
+
+def _body(record: JobRecord, ahead: int | None) -> bytes:
+    """The request was checked when it was accepted, and goes out as it is stored."""
     at = f"/v1/jobs/{record.id}"
+    if ahead is None and not record.ended and not record.waiting_for:
+        # A worker has just taken the next one out of the queue, and does not say so yet.
+        ahead = 0
     state = {
         "id": record.id,
         "status": record.status,
@@ -29,20 +43,13 @@ def job_body(backend: Backend, record: JobRecord) -> bytes:
         "started_at": moment(record.started_at),
         "finished_at": moment(record.finished_at),
         "expires_at": moment(record.expires_at),
-        "position": _position(backend, record),
+        "position": ahead,
         "progress": record.progress,
         "problem": record.problem,
         "worker": record.worker,
         "links": {"self": at, "result": f"{at}/result", "events": f"{at}/events", "report": f"{at}/report"},
     }
     return encoded(state)[:-1] + b',"request":' + record.request_text.encode() + b"}"
-
-
-def _position(backend: Backend, record: JobRecord) -> int | None:
-    if record.ended or record.waiting_for:
-        return None
-    # A worker has just taken the next one out of the queue, and does not say so yet.
-    return position(backend.connection, record) or 0
 
 
 async def ended_within(request: Request, id: str, seconds: float) -> None:

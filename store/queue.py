@@ -7,7 +7,7 @@ of RQ's callbacks, webhooks, dependencies and retries.
 
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -166,16 +166,25 @@ def depth(connection: redis.Redis, kind: str = "job") -> int:
     return len(waiting_ids(connection, kind))
 
 
-def position(connection: redis.Redis, record: JobRecord, kind: str = "job") -> int | None:
-    """How many have their turn before this one: 0 where it is next or runs, None where it has ended or waits for no turn."""
-    if record.status in ("running", "cancelling"):
-        return 0
-    queue, id = QUEUES[kind], transport_id(record.id, record.attempt)
-    ahead = before(connection, queue, waiting_of(record), id)
-    if ahead is not None:
-        return ahead + int(connection.llen(names.rq_queue(queue)))
-    found = connection.lpos(names.rq_queue(queue), id)
-    return int(found) if isinstance(found, int) else None
+def positions(connection: redis.Redis, records: Sequence[JobRecord], kind: str = "job") -> dict[str, int]:
+    """By id, how many have their turn before it: 0 where it is next or runs; without what has ended or waits for no turn."""
+    queue = QUEUES[kind]
+    found = {record.id: 0 for record in records if record.status in ("running", "cancelling")}
+    queued = {transport_id(record.id, record.attempt): record for record in records if record.status == "queued"}
+    if not queued:
+        return found
+    ahead = before(connection, queue, {id: waiting_of(record) for id, record in queued.items()})
+    with connection.pipeline() as pipeline:
+        pipeline.llen(names.rq_queue(queue))
+        for id in queued:
+            pipeline.lpos(names.rq_queue(queue), id)
+        length, *places = pipeline.execute()
+    for (id, record), place in zip(queued.items(), places, strict=True):
+        if id in ahead:
+            found[record.id] = ahead[id] + int(length)
+        elif place is not None:
+            found[record.id] = int(place)
+    return found
 
 
 def waiting_of(record: JobRecord) -> Waiting:

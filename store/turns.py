@@ -5,7 +5,7 @@ time, which the next idle worker takes, and whoever takes it, or adds one, decid
 the jobs of an owner: to call all of one's jobs urgent takes no turn from anyone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -55,32 +55,36 @@ def in_line(connection: redis.Redis, queue: str) -> Sequence[str]:
         return [id for line in pipeline.execute() for id in texts(line)]
 
 
-def before(connection: redis.Redis, queue: str, waiting: Waiting, id: str) -> int | None:
-    """How many will have their turn earlier, as things stand; None where the id is in no line."""
+def before(connection: redis.Redis, queue: str, waiting: Mapping[str, Waiting]) -> dict[str, int]:
+    """How many will have their turn earlier than each of the ids, as things stand; without those that are in no line."""
     with connection.pipeline() as pipeline:
-        pipeline.lpos(names.line(queue, *waiting), id)
-        for priority in PRIORITIES:
-            pipeline.llen(names.line(queue, waiting.owner, priority))
         pipeline.zrange(names.owners_in_line(queue), 0, -1)
-        place, *lengths, found = pipeline.execute()
-    if place is None:
-        return None
-    own = int(place) + sum(map(int, lengths[: PRIORITIES.index(waiting.priority)]))
+        for id, whose in waiting.items():
+            pipeline.lpos(names.line(queue, *whose), id)
+        found, *places = pipeline.execute()
     owners = texts(found)
-    turn = owners.index(waiting.owner) if waiting.owner in owners else len(owners)
-    others = _lengths(connection, queue, [owner for owner in owners if owner != waiting.owner])
-    # Each other owner has as many turns as this one has before, and one more who is before it in the round.
-    return own + sum(min(length, own + (index < turn)) for index, length in enumerate(others))
+    lengths = _lengths(connection, queue, {*owners, *(whose.owner for whose in waiting.values())})
+    ahead = {}
+    for (id, whose), place in zip(waiting.items(), places, strict=True):
+        if place is not None:
+            own = int(place) + sum(lengths[whose.owner][: PRIORITIES.index(whose.priority)])
+            turn = owners.index(whose.owner) if whose.owner in owners else len(owners)
+            # Each other owner has as many turns as this one has before, and one more who is before it in the round.
+            others = ((index, owner) for index, owner in enumerate(owners) if owner != whose.owner)
+            ahead[id] = own + sum(min(sum(lengths[owner]), own + (index < turn)) for index, owner in others)
+    return ahead
 
 
-def _lengths(connection: redis.Redis, queue: str, owners: Sequence[str]) -> list[int]:
+def _lengths(connection: redis.Redis, queue: str, owners: Iterable[str]) -> dict[str, Sequence[int]]:
+    """Of each owner's lines, the most urgent first."""
+    owners = list(owners)
     with connection.pipeline(transaction=False) as pipeline:
         for owner in owners:
             for priority in PRIORITIES:
                 pipeline.llen(names.line(queue, owner, priority))
         found = pipeline.execute()
     count = len(PRIORITIES)
-    return [sum(found[start : start + count]) for start in range(0, len(found), count)]
+    return {owner: found[index * count : (index + 1) * count] for index, owner in enumerate(owners)}
 
 
 def _keys(queue: str) -> list[str]:

@@ -15,7 +15,7 @@ from service.answers import answer, page
 from service.backend import Backend, backend_of, key_of
 from service.documents import example, header, problems
 from service.examples import INLINE_JOB_REQUEST, JOB_REQUEST
-from service.jobs import cancelled, deleted, ended_within, event_lines, job_body
+from service.jobs import cancelled, deleted, ended_within, event_lines, job_bodies, job_body
 from service.parameters import After, Id, Limit
 from service.requests import Route
 from service.reuse import Once
@@ -79,7 +79,7 @@ def list_jobs(
     """Jobs, newest first."""
     backend = backend_of(request)
     records, more = backend.jobs.list(limit, after, status, model)
-    return page([job_body(backend, record) for record in records], more)
+    return page(job_bodies(backend, records), more)
 
 
 @router.get("/{id}", response_model=Job, responses=problems(401, 403, 404, 422))

@@ -23,7 +23,7 @@ from service.pages import PageRoute, page, to
 from service.parameters import Id
 from service.requests import content_type
 from service.showing import STATES, TABS, alike, choice, job_line, part, percent, result_of
-from store.queue import position
+from store.queue import positions
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -83,7 +83,7 @@ def show_job(
         record=record,
         gone=found if isinstance(found, str) else None,
         percent=percent(record.progress),
-        position=None if record.ended or record.status != "queued" else position(backend.connection, record),
+        position=positions(backend.connection, [record]).get(id) if record.status == "queued" else None,
         spoken=_spoken(request, record.request) if told["tab"] == "request" else None,
         **told,
     )

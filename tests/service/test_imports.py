@@ -16,7 +16,7 @@ from store import names
 from store.arrivals import dataset_key, model_ready
 from store.errors import Conflict
 from store.leases import lease
-from store.queue import position
+from store.queue import positions
 from store.settings import Settings
 from tests.elsewhere import Bucket, Web, s3, web
 from tests.service.conftest import MANIFEST, Json, Served, assert_problem, job, npz, ready_model, wait_for
@@ -319,7 +319,7 @@ def test_import_when_the_service_is_lost_after_it_arrived_then_the_next_one_lets
     assert backend.importer.read_next(threading.Event())
 
     assert backend.jobs.get(id).waiting_for == []
-    assert position(backend.connection, backend.jobs.get(id)) == 0
+    assert positions(backend.connection, [backend.jobs.get(id)]) == {id: 0}
     assert site.asked == ["/a.npz"]
     assert not backend.importer.read_next(threading.Event())
 

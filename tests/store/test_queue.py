@@ -20,7 +20,7 @@ from store.queue import (
     depth,
     enqueue_inspection,
     enqueue_job,
-    position,
+    positions,
     queue_of,
     taken_ids,
     transport_id,
@@ -67,11 +67,11 @@ def test_jobs_when_waiting_then_each_knows_its_place(connection: redis.Redis, jo
     for record in (first, second, third, urgent):
         enqueue_job(connection, record)
 
-    assert [position(connection, record) for record in (urgent, first, second, third)] == [0, 1, 2, 3]
+    assert list(positions(connection, [urgent, first, second, third]).values()) == [0, 1, 2, 3]
     assert depth(connection) == 4
     withdraw(connection, "job", second)
     withdraw(connection, "job", first)
-    assert [position(connection, record) for record in (urgent, first, second, third)] == [0, None, None, 1]
+    assert positions(connection, [urgent, first, second, third]) == {urgent.id: 0, third.id: 1}
 
 
 def test_job_when_taken_out_of_the_queue_then_is_still_seen_on_its_way(connection: redis.Redis, jobs: Jobs) -> None:
