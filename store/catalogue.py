@@ -12,7 +12,8 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Generic, Literal, TypeVar, cast
+from importlib.resources import files
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import redis
 from redis.client import Pipeline
@@ -52,6 +53,7 @@ class Catalogue(ABC, Generic[R]):
         self._redis = connection
         self._blobs = blobs
         self._owners = Owners(connection, blobs)
+        self._find = connection.register_script(files("store").joinpath("find_content.lua").read_text())
 
     @abstractmethod
     def _record(self, name: str | None, created_at: float, content: Json) -> R: ...
@@ -62,11 +64,11 @@ class Catalogue(ABC, Generic[R]):
 
     def get(self, reference: str) -> R:
         """What `name@digest` names, or the newest upload under `name`, ready or not. Raises NotFound."""
-        return self._find(reference, ("newest",))
+        return self._found(*self._parsed(reference), ("newest",))
 
     def resolve(self, reference: str) -> R:
         """What a job means by it: the last content that became ready under a name, else the newest. Raises NotFound."""
-        return self._find(reference, ("ready", "newest"))
+        return self._found(*self._parsed(reference), ("ready", "newest"))
 
     def content(self, digest: str) -> R:
         """The content alone, without a name. Raises NotFound."""
@@ -196,18 +198,15 @@ class Catalogue(ABC, Generic[R]):
             pipeline.hset(names.pointers(self.kind, name), "newest", text(newest))
         return name
 
-    def _find(self, reference: str, pointers: Sequence[Pointer]) -> R:
-        return self._found(*self._parsed(reference), pointers)
-
     def _found(self, name: str, digest: str | None, pointers: Sequence[Pointer] = ()) -> R:
         """Of a name with its tenant."""
-        if digest is None:
-            found = self._redis.hmget(names.pointers(self.kind, name), list(pointers))
-            digest = next((text(each) for each in found if each), None)
-        at = self._redis.hget(names.uploads(self.kind, name), digest) if digest else None
-        if digest is None or at is None:
+        keys = [names.pointers(self.kind, name), names.uploads(self.kind, name)]
+        # Any: what a script returns is what it returns
+        found: Any = self._find(keys=keys, args=[names.contents(self.kind), digest or "", *pointers])
+        if not found:
             raise NotFound(f"no {self.kind} {_shown(name) + (f'@{digest}' if digest else '')!r}")
-        return self._record(_shown(name), float(at), self._known(digest))
+        _, at, content = found
+        return self._record(_shown(name), float(at), json.loads(content))
 
     def _if_there(self, name: str) -> R | None:
         try:

@@ -123,9 +123,14 @@ def reaper_lock() -> str:
     return f"{PREFIX}:reaper:lock"
 
 
+def contents(kind: str) -> str:
+    """How the keys of contents begin."""
+    return f"{PREFIX}:{kind}:content:"
+
+
 def content(kind: str, digest: str) -> str:
     """What is known about one content of a model or a dataset, as JSON."""
-    return f"{PREFIX}:{kind}:content:{digest}"
+    return f"{contents(kind)}{digest}"
 
 
 def names_of(kind: str, digest: str) -> str:

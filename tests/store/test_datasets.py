@@ -1,12 +1,14 @@
 """Datasets on a real store."""
 
 import io
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import redis
 
+from api_schemas.datasets import FieldInfo
 from store import names
 from store.blobs import Blobs
 from store.datasets import DatasetRecord, Datasets
@@ -107,3 +109,29 @@ def test_release_of_an_inline_content_that_was_also_uploaded_keeps_it(datasets: 
 
     assert datasets.get("named").digest == record.digest
     assert blobs.exists(record.digest)
+
+
+def test_name_when_what_it_means_arrives_meanwhile_then_is_always_found(datasets: Datasets, blobs: Blobs) -> None:
+    known, _ = put(datasets, blobs, "known")
+    assert known.examples is not None
+    fields = {name: FieldInfo(**info) for name, info in known.fields.items()}
+    over = threading.Event()
+
+    def arrive() -> None:
+        try:
+            for _ in range(100):
+                key = datasets.begin("data", "https://data.example.org/a.npz").digest
+                datasets.arrived(key, known.digest, known.bytes, fields, 3, "npz")
+                datasets.finish_import(key)
+        finally:
+            over.set()
+
+    datasets.begin("data", "https://data.example.org/a.npz")
+    arriving = threading.Thread(target=arrive)
+    arriving.start()
+    try:
+        while not over.is_set():
+            assert datasets.get("data").status in ("importing", "ready")
+            assert [record.name for record in datasets.list()[0]] == ["data", "known"]
+    finally:
+        arriving.join()
