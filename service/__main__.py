@@ -4,6 +4,7 @@ import argparse
 import sys
 from types import FrameType
 
+import redis
 import structlog
 import uvicorn
 from fastapi import FastAPI
@@ -19,6 +20,8 @@ from store.keys import Keys
 from store.settings import BadSettings, Settings
 from store.sources import check_drivers
 
+# How long the start waits for a store that is away, where it has to be asked for keys.
+PATIENCE = 60.0
 # Longer than one look of an answer that is held for a job.
 GRACE_SECONDS = 5
 
@@ -36,6 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (Exposed, ValueError) as error:
         log.error(str(error))
         return 2
+    except redis.exceptions.RedisError as error:
+        log.error("the store does not answer", reason=str(error))
+        return 3
     server = _Server(create_app(settings), settings)
     server.run()
     return 0 if server.started else 3
@@ -82,7 +88,7 @@ def _settings(arguments: list[str] | None) -> Settings:
 def _check_exposure(settings: Settings) -> None:
     if is_loopback(settings.host) or settings.insecure:
         return
-    with connect(settings.redis_url or socket_url(settings.state)) as connection:
+    with connect(settings.redis_url or socket_url(settings.state), PATIENCE) as connection:
         check_exposure(settings, Keys(connection).any())
 
 

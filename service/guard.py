@@ -1,6 +1,7 @@
 """Who may do what: keys with scopes; without keys only this machine, unless the operator insists."""
 
 import ipaddress
+from dataclasses import dataclass
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -17,6 +18,9 @@ PUBLIC = "public"
 COOKIE = "unitrank_session"
 """Of whoever signed in on the page: it opens what the key opens."""
 
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+"""Names of this machine that no other site can have."""
+
 WRONG_KEY = "the key is wrong or was revoked"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="unitrank"'}
 
@@ -26,14 +30,14 @@ class Exposed(Exception):
 
 
 async def admit(request: Request, scope: str) -> None:
-    """Notes whose request it is. Raises Refused unless its key has the scope; without any stored key everything is open."""
+    """Notes whose request it is. Raises Refused unless its key has the scope; this machine needs none while none is stored."""
     if scope != PUBLIC:
         request.state.key = await run_in_threadpool(_admit, backend_of(request), request, scope)
 
 
 def check_exposure(settings: Settings, keys_stored: bool) -> None:
     """Raises Exposed where the host is not this machine's own, and neither keys nor the operator's word protect it."""
-    if not is_loopback(settings.host) and not keys_stored and not settings.insecure:
+    if not is_open(settings) and not keys_stored:
         raise Exposed(
             f"refusing to listen on {settings.host} without keys: anyone there could run jobs. "
             "Create a key (`unitrank keys create`), listen on 127.0.0.1, or insist with --insecure"
@@ -50,22 +54,52 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def allowed_hosts(settings: Settings) -> frozenset[str] | None:
-    """Names that a request may be sent to; None: any, because the address is public anyway."""
-    if not is_loopback(settings.host):
-        return None
-    own = f"[{settings.host}]" if ":" in settings.host.strip("[]") else settings.host
-    return frozenset({"localhost", "127.0.0.1", "[::1]", own})
+def is_open(settings: Settings) -> bool:
+    """Whether whoever comes may do anything as long as no key is stored."""
+    return is_loopback(settings.host) or settings.insecure
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Names that a request may be sent to. `addresses`: and any address, which no page of another site can make its own name."""
+
+    names: frozenset[str]
+    addresses: bool = False
+
+    def admit(self, host: str) -> bool:
+        """Of the header `Host`, with or without a port."""
+        name = (host if host.endswith("]") else host.rpartition(":")[0] or host).lower()
+        return name in self.names or (self.addresses and _is_address(name))
+
+
+def allowed_hosts(settings: Settings) -> Hosts | None:
+    """None: any, because a key is asked for, which a page of another site does not have."""
+    named = frozenset(name.lower() for name in settings.hosts)
+    if is_loopback(settings.host):
+        own = f"[{settings.host}]" if ":" in settings.host.strip("[]") else settings.host
+        return Hosts(LOOPBACK | {own} | named)
+    if settings.insecure:
+        return Hosts(LOOPBACK | named, addresses=True)
+    return Hosts(LOOPBACK | named) if named else None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _admit(backend: Backend, request: Request, scope: str) -> Key:
     authorization = request.headers.get("authorization")
     key = _signed_in(backend, request) if authorization is None else _of_header(backend, authorization)
     if key is None:
-        if backend.keys.any():
-            wrong = "this service needs a key: `Authorization: Bearer <key>`" if authorization is None else WRONG_KEY
-            raise Refused("unauthorized", wrong, _CHALLENGE)
-        return ANYONE
+        # A public address stays shut when its last key is revoked, or its store has come back empty.
+        if is_open(backend.settings) and not backend.keys.any():
+            return ANYONE
+        wrong = "this service needs a key: `Authorization: Bearer <key>`" if authorization is None else WRONG_KEY
+        raise Refused("unauthorized", wrong, _CHALLENGE)
     if not key.may(scope):
         challenge = {"WWW-Authenticate": f'{_CHALLENGE["WWW-Authenticate"]}, error="insufficient_scope", scope="{scope}"'}
         raise Refused("forbidden", f"the key {key.name!r} lacks the scope {scope!r}", challenge)

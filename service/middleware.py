@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Refused
+from service.guard import Hosts
 from service.measures import Measures
 from service.problems import problem_response, refusal
 
@@ -20,7 +21,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 class Surroundings:
     """The outermost layer: nothing inside it can leave a request without an id, a log line and an answer."""
 
-    def __init__(self, app: ASGIApp, measures: Measures, hosts: frozenset[str] | None = None) -> None:
+    def __init__(self, app: ASGIApp, measures: Measures, hosts: Hosts | None = None) -> None:
         self.app = app
         self.measures = measures
         self.hosts = hosts
@@ -73,9 +74,10 @@ class Surroundings:
         if self.hosts is None:
             return
         host = Headers(scope=scope).get("host", "")
-        name = host if host.endswith("]") else host.rpartition(":")[0] or host
-        if name.lower() not in self.hosts:
-            raise Refused("host_not_allowed", f"host {host[:100]!r} is not served here; allowed: {', '.join(sorted(self.hosts))}")
+        if not self.hosts.admit(host):
+            allowed = ", ".join(sorted(self.hosts.names))
+            detail = f"host {host[:100]!r} is not served here; allowed: {allowed}; UNITRANK_HOSTS names more"
+            raise Refused("host_not_allowed", detail)
 
 
 def _template(scope: Scope) -> str | None:

@@ -4,8 +4,12 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+import fsspec
+import fsspec.core
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from store.connection import connect
 
 MiB = 1024 * 1024
 GiB = 1024 * MiB
@@ -41,14 +45,19 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the service listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port the service listens on.")
     insecure: bool = Field(False, description="Listen on a public address without keys.")
+    hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names that requests may be sent to besides those of this machine, with commas between: "
+        "`rank.example.org`. Needed behind a proxy that keeps `Host`; on a public address with keys, none means any.",
+    )
     log_format: str = Field("people", pattern="^(people|json)$", description="How logs are written.")
 
     header_timeout: float = Field(20.0, gt=0, description="How long a client may take for the head of a request.")
     body_timeout: float = Field(30.0, gt=0, description="A client that sends less than 1 KiB a second for so long is hung up on.")
-    max_body_bytes: int = Field(8 * MiB, description="Largest JSON body.")
-    max_model_bytes: int = Field(8 * GiB, description="Largest model archive.")
-    max_dataset_bytes: int = Field(8 * GiB, description="Largest dataset.")
-    max_inline_bytes: int = Field(1 * MiB, description="Largest dataset inside a job request.")
+    max_body_bytes: int = Field(8 * MiB, gt=0, description="Largest JSON body.")
+    max_model_bytes: int = Field(8 * GiB, gt=0, description="Largest model archive.")
+    max_dataset_bytes: int = Field(8 * GiB, gt=0, description="Largest dataset.")
+    max_inline_bytes: int = Field(1 * MiB, ge=0, description="Largest dataset inside a job request.")
     sources: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Places that models and datasets may be read from by URI, with commas between: "
@@ -64,20 +73,20 @@ class Settings(BaseSettings):
     webhook_timeout: float = Field(15.0, gt=0, le=30, description="Longest attempt to deliver a webhook.")
     webhook_attempts: int = Field(10, ge=1, le=30, description="Attempts to deliver a webhook; 10 take about a day.")
     webhook_threads: int = Field(4, ge=1, description="Webhooks that the service delivers at once; half of them for one key.")
-    redis_result_bytes: int = Field(32 * MiB, description="Arrays of a result above this lie in the blob store.")
-    max_result_bytes: int = Field(256 * MiB, description="Largest result; a larger one is refused when the job is posted.")
+    redis_result_bytes: int = Field(32 * MiB, ge=0, description="Arrays of a result above this lie in the blob store.")
+    max_result_bytes: int = Field(256 * MiB, gt=0, description="Largest result; a larger one is refused when the job is posted.")
     parts_bytes: int = Field(
         256 * MiB, ge=0, description="Parts of results that later jobs may reuse, in the store's memory; 0: none are kept."
     )
-    result_ttl: int = Field(24 * 3600, description="How long a finished job and its result are kept.")
-    failure_ttl: int = Field(7 * 24 * 3600, description="How long a job that did not succeed is kept.")
-    queue_limit: int = Field(100_000, description="Jobs that may wait; beyond it POST answers 429.")
+    result_ttl: int = Field(24 * 3600, gt=0, description="How long a finished job and its result are kept.")
+    failure_ttl: int = Field(7 * 24 * 3600, gt=0, description="How long a job that did not succeed is kept.")
+    queue_limit: int = Field(100_000, ge=0, description="Jobs that may wait; beyond it POST answers 429.")
     key_queue_limit: int = Field(
         10_000, ge=0, description="Jobs of one key that may be unfinished, unless the key has a limit of its own."
     )
-    maxmemory: int = Field(1 * GiB, description="Memory limit of the embedded server.")
+    maxmemory: int = Field(1 * GiB, gt=0, description="Memory limit of the embedded server.")
 
-    warm_models_bytes: int = Field(2 * GiB, description="Models a worker keeps ready between jobs.")
+    warm_models_bytes: int = Field(2 * GiB, ge=0, description="Models a worker keeps ready between jobs.")
     child_memory_bytes: int | None = Field(
         None,
         ge=0,
@@ -88,15 +97,38 @@ class Settings(BaseSettings):
         description="Operators that models may call beside the service's own list, with commas between: `aten.histc.default`. "
         "Each is native code that runs on what strangers send.",
     )
-    inspection_timeout: int = Field(300, description="Longest inspection of a model.")
+    inspection_timeout: int = Field(300, gt=0, description="Longest inspection of a model.")
     heartbeat: float = Field(5.0, gt=0, description="How often a busy worker says that it is alive.")
     heartbeat_grace: float = Field(20.0, gt=0, description="A worker silent for `heartbeat` and this is lost.")
     reaper_interval: float = Field(3.0, gt=0, description="How often the service looks for what was lost.")
 
-    @field_validator("operators", "sources", "webhook_hosts", mode="before")
+    @field_validator("hosts", "operators", "sources", "webhook_hosts", mode="before")
     @classmethod
     def _separated(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _store(cls, value: str | None) -> str | None:
+        if value:
+            connect(value).close()
+        return value
+
+    @field_validator("blobs")
+    @classmethod
+    def _place(cls, value: str | None) -> str | None:
+        protocol, _ = fsspec.core.split_protocol(value or "")
+        try:
+            fsspec.get_filesystem_class(protocol or "file")
+        except ImportError as error:
+            raise ValueError(f"the driver of {protocol}:// is not installed: {error}") from error
+        return value
+
+    @model_validator(mode="after")
+    def _beats_in_time(self) -> Self:
+        if self.heartbeat_grace <= self.heartbeat:
+            raise ValueError(f"heartbeat_grace must be more than heartbeat, {self.heartbeat:g} s")
+        return self
 
     @classmethod
     def read(cls, **given: Any) -> Self:
@@ -104,7 +136,7 @@ class Settings(BaseSettings):
         try:
             return cls(**{name: value for name, value in given.items() if value is not None})
         except ValidationError as error:
-            wrong = [f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()]
+            wrong = [": ".join([*map(str, part["loc"]), part["msg"].removeprefix("Value error, ")]) for part in error.errors()]
             raise BadSettings("; ".join(["settings are wrong", *wrong])) from error
 
     @property

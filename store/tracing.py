@@ -69,7 +69,10 @@ def configure(room: str, environment: Mapping[str, str] = os.environ) -> None:
         log.warning("traces not sent", reason=f"pip install 'unitrank[otel]': {error}")
         return
     name = environment.get("OTEL_SERVICE_NAME", f"unitrank-{room}")
-    _tracer = tracer(name, int(environment.get("OTEL_BSP_SCHEDULE_DELAY", SEND_MILLISECONDS)))
+    try:
+        _tracer = tracer(name, int(environment.get("OTEL_BSP_SCHEDULE_DELAY", SEND_MILLISECONDS)))
+    except ValueError as error:
+        log.warning("traces not sent", reason=f"a variable of OpenTelemetry is malformed: {error}")
 
 
 def carried() -> Json:

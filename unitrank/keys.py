@@ -23,6 +23,7 @@ def opened(settings: "Settings") -> Iterator["Keys"]:
     from store.embedded import EmbeddedServer, socket_url
     from store.errors import Embedded
     from store.keys import Keys
+    from store.logs import redacted
 
     url = settings.redis_url or socket_url(settings.state)
     with ExitStack() as stack:
@@ -32,7 +33,7 @@ def opened(settings: "Settings") -> Iterator["Keys"]:
             connection = stack.enter_context(connect(url))
             connection.ping()
         except redis.exceptions.RedisError as error:
-            raise Unreachable(f"the store at {url} does not answer: {error}") from error
+            raise Unreachable(f"the store at {redacted(url)} does not answer: {redacted(str(error))}") from error
         except Embedded as error:
             raise NotPossible(str(error)) from error
         yield Keys(connection)

@@ -66,13 +66,14 @@ def check_store(url: str, settings: "Settings") -> None:
 
     from store.connection import connect
     from store.keys import Keys
+    from store.logs import redacted
 
     try:
         with connect(url) as connection:
             connection.ping()
             protected = is_loopback(settings.host) or settings.insecure or Keys(connection).any()
     except (redis.exceptions.RedisError, ValueError) as error:
-        raise Unreachable(f"the store at {url} does not answer: {error}") from error
+        raise Unreachable(f"the store at {redacted(url)} does not answer: {redacted(str(error))}") from error
     if not protected:
         raise NotPossible(
             f"refusing to listen on {settings.host} without keys: anyone there could run jobs. "

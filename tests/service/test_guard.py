@@ -1,7 +1,12 @@
 """Keys, scopes, and where the service refuses to start."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import httpx
 import pytest
+import structlog
 
 from service.__main__ import main
 from service.guard import Exposed, allowed_hosts, check_exposure, is_loopback
@@ -89,6 +94,44 @@ def test_loopback_is_told_from_public(host: str, own: bool) -> None:
     assert (allowed_hosts(Settings(host=host)) is not None) is own
 
 
+@pytest.mark.parametrize(
+    ("settings", "served", "refused"),
+    [
+        ({}, ["localhost:80", "127.0.0.1", "[::1]:1"], ["10.0.0.1", "rank.example.org", ""]),
+        ({"hosts": "rank.example.org,Second"}, ["RANK.example.org:443", "second", "localhost"], ["example.org", "10.0.0.1"]),
+        (
+            {"host": "0.0.0.0", "insecure": True},
+            ["localhost", "10.0.0.1:8000", "[fd00::1]:80"],
+            ["evil.example", "10.0.0.1.evil.example"],
+        ),
+        ({"host": "0.0.0.0", "insecure": True, "hosts": "gpubox"}, ["gpubox:8000", "10.0.0.1"], ["gpubox.evil.example"]),
+        ({"host": "0.0.0.0", "hosts": "gpubox"}, ["gpubox", "localhost"], ["10.0.0.1", "evil.example"]),
+    ],
+)
+def test_hosts_when_the_operator_names_some_then_these_and_this_machine_are_served(
+    settings: dict[str, Any], served: list[str], refused: list[str]
+) -> None:
+    hosts = allowed_hosts(Settings(**settings))
+    assert hosts is not None
+
+    assert [host for host in served + refused if hosts.admit(host)] == served
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"), [({"host": "0.0.0.0"}, 401), ({"host": "0.0.0.0", "insecure": True}, 200), ({}, 200)]
+)
+def test_key_when_the_last_one_is_revoked_then_a_public_address_stays_shut(
+    serve: Callable[..., tuple[httpx.Client, Served]], settings: dict[str, Any], status: int
+) -> None:
+    client, served = serve(**settings)
+    key, secret = served.backend.keys.create("last", ["admin"])
+    assert client.get("/v1/jobs", headers=bearer(secret)).status_code == 200
+    assert client.get("/v1/jobs").status_code == 401
+    served.backend.keys.revoke(key.id)
+
+    assert {client.get("/v1/jobs", headers=headers).status_code for headers in ({}, bearer(secret))} == {status}
+
+
 def test_a_public_address_needs_keys_or_insistence() -> None:
     check_exposure(Settings(host="0.0.0.0"), keys_stored=True)
     check_exposure(Settings(host="0.0.0.0", insecure=True), keys_stored=False)
@@ -105,3 +148,13 @@ def test_main_on_a_public_address_without_keys_refuses_to_start(
     monkeypatch.setattr("store.logs.configure", lambda form: None)
 
     assert main(["--host", "0.0.0.0", "--redis-url", redis_url]) == 2
+
+
+def test_main_on_a_public_address_when_the_store_stays_away_then_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: pytest.fail("it started"))
+    monkeypatch.setattr("store.logs.configure", lambda form: None)
+    monkeypatch.setattr("service.__main__.PATIENCE", 0.5)
+
+    with structlog.testing.capture_logs() as lines:
+        assert main(["--host", "0.0.0.0", "--redis-url", f"unix://{tmp_path}/none"]) == 3
+    assert [line["event"] for line in lines] == ["the store does not answer"]

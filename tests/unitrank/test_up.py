@@ -108,10 +108,7 @@ def test_up_when_its_service_cannot_run_as_set_then_it_says_why_and_ends(name: s
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    "words",
-    [["-m", "unitrank", "up"], ["-m", "unitrank", "keys", "list"], ["-m", "service"], ["-m", "worker"]],
-)
+@pytest.mark.parametrize("words", [["-m", "unitrank", "keys", "list"], ["-m", "service"], ["-m", "worker"]])
 def test_program_when_a_setting_is_malformed_then_names_it_and_ends(words: list[str]) -> None:
     environment = {**ENVIRONMENT, "UNITRANK_MAXMEMORY": "much"}
     done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -119,3 +116,10 @@ def test_program_when_a_setting_is_malformed_then_names_it_and_ends(words: list[
     assert done.returncode == 2
     assert "settings are wrong; maxmemory: Input should be a valid integer" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_up_when_the_store_does_not_answer_then_its_password_is_not_said(tmp_path: Path) -> None:
+    environment = {**ENVIRONMENT, "REDIS_URL": "redis://:sekret@127.0.0.1:1/0"}
+    for words in (["up", "--port", "0"], ["keys", "list"]):
+        done = run(*words, "--state", str(tmp_path), environment=environment)
+        assert (done.returncode, "sekret" in done.stderr, "does not answer" in done.stderr) == (3, False, True)

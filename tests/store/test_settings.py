@@ -1,0 +1,38 @@
+"""What an operator may set, and what is said of the rest."""
+
+from typing import Any
+
+import pytest
+
+from store.settings import BadSettings, Settings
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"redis_url": "nonsense"}, "redis_url: Redis URL must specify one of the following schemes"),
+        ({"redis_url": "redis://host:abc"}, "redis_url: Port could not be cast to integer"),
+        ({"blobs": "nope://x"}, "blobs: Protocol not known: nope"),
+        ({"blobs": "gs://bucket/x"}, "blobs: the driver of gs:// is not installed"),
+        ({"port": 70000}, "port: Input should be less than or equal to 65535"),
+        ({"failure_ttl": 0}, "failure_ttl: Input should be greater than 0"),
+        ({"result_ttl": -1, "queue_limit": -1}, "result_ttl: Input should be greater than 0; queue_limit: Input should be"),
+        ({"heartbeat": 30}, "heartbeat_grace must be more than heartbeat, 30 s"),
+    ],
+)
+def test_settings_when_malformed_then_each_is_named_in_one_line(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadSettings) as refused:
+        Settings.read(**given)
+
+    assert str(refused.value).startswith(f"settings are wrong; {said}")
+    assert "\n" not in str(refused.value)
+
+
+def test_settings_when_given_then_go_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNITRANK_PORT", "1")
+    monkeypatch.setenv("UNITRANK_HOSTS", " a.example , b.example,")
+    monkeypatch.setenv("REDIS_URL", "unix:///run/store.sock?db=1")
+    settings = Settings.read(port=2, host=None)
+
+    assert (settings.port, settings.host, settings.hosts) == (2, "127.0.0.1", ("a.example", "b.example"))
+    assert settings.redis_url == "unix:///run/store.sock?db=1"
