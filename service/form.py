@@ -9,6 +9,8 @@ from urllib.parse import parse_qs
 from pydantic import ValidationError
 
 from api_schemas.jobs import JobRequest
+from api_schemas.methods import METHODS
+from api_schemas.problems import Invalid
 from service.errors import Refused, RefusedBody
 from service.offers import Offers, name_of
 from service.validation import invalid_places
@@ -87,7 +89,40 @@ def filled(form: Form, offers: Offers) -> Json:
         "keep_examples": form.one("keep_examples", "0"),
         "seed": form.one("seed", "0"),
         "priority": form.chosen("priority", ["high", "normal", "low"], "normal"),
+        "fresh": bool(form.one("fresh")),
     }
+
+
+def missing(form: Form, shown: Json, offers: Offers) -> list[Invalid]:
+    """What was chosen and cannot be had (any more): the controls that show something else than was sent."""
+    title = {name_of(method): method.title for method in METHODS.values()}
+    chosen = {"model": offers.model, "dataset": offers.dataset, "layer": offers.layer.name if offers.layer else ""}
+    sent = {name: (form.one(name), shows) for name, shows in chosen.items()}
+    sent |= {f"input.{name}": (form.one(f"input.{name}", shows), shows) for name, shows in shown["inputs"].items()}
+    sent |= {
+        name: (form.one(name, shows), shows) for name, shows in shown.items() if isinstance(shows, str) and _counts(name, shown)
+    }
+    found = [_gone(_word(name), wanted, name) for name, (wanted, shows) in sent.items() if wanted != shows]
+    methods = [entry.partition(":") for entry in form.many("method") if entry not in shown["methods"]]
+    return found + [_gone("method", f"{title.get(name, name)} ({statistic})", "methods") for name, _, statistic in methods]
+
+
+def control(pointer: str) -> str:
+    """The id of what is filled in wrongly, as a place of the request names it; empty where that is no control."""
+    parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    match parts:
+        case ["methods", _, "steps"]:
+            return "steps"
+        case ["inputs", name]:
+            return f"input.{name}"
+        case ["clusters", "layer"]:
+            return "kmeans_layer"
+        case ["baseline", "field"]:
+            return "baseline_field"
+        case ["methods", *_] | []:
+            return "methods" if parts else ""
+        case _:
+            return next((part for part in reversed(parts) if not part.isdigit()), "")
 
 
 STATISTICS = {"mean": "mean", "mean_abs": "mean of sizes", "rms": "root mean square"}
@@ -156,6 +191,26 @@ def checked_shape(body: Json) -> JobRequest:
     except ValidationError as error:
         found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
         raise RefusedBody(invalid_places(found, body, JobRequest)) from error
+
+
+CONTROLS_OF = {"field": ("by", "field"), "kmeans_layer": ("by", "kmeans"), "baseline_field": ("baseline", "field")}
+"""Control → the choice that it belongs to: without that it says nothing."""
+
+
+def _counts(name: str, shown: Json) -> bool:
+    owner, value = CONTROLS_OF.get(name, (name, shown[name]))
+    return bool(shown[owner] == value)
+
+
+def _word(name: str) -> str:
+    """What a control chooses, as people call it."""
+    words = {"at": "side", "labels": "field", "baseline_field": "field", "kmeans_layer": "layer"}
+    return "field" if name.startswith("input.") else words.get(name, name)
+
+
+def _gone(word: str, wanted: str, name: str) -> Invalid:
+    what = f"the {word} {wanted[:100]!r}" if wanted else f"the choice of no {word}"
+    return Invalid(pointer=f"/{name}", detail=f"{what} is not there any more; check and send again", code="gone")
 
 
 def _method(entry: str, steps: str) -> Any:

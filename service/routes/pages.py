@@ -165,13 +165,17 @@ def _form(request: Request, given: Form) -> Response:
     shown = form.filled(given, offered)
     body = form.asked(shown, offered)
     drafted, errors = _drafted(backend, body) if offered.model and offered.dataset else (None, [])
-    if drafted is not None and given.one("action") == "send":
+    sends = given.one("action") == "send"
+    # What was chosen may be gone meanwhile: nothing else is sent in its place.
+    errors = (form.missing(given, shown, offered) if sends else []) or errors
+    if drafted is not None and sends and not errors:
         try:
-            record = accept(backend, drafted, Asked(request.scope["request_id"], key_of(request), None, bool(given.one("fresh"))))
+            record = accept(backend, drafted, Asked(request.scope["request_id"], key_of(request), None, shown["fresh"]))
             return to(f"/jobs/{record.id}")
         except Refused as refused:
             errors = [Invalid(pointer="", detail=refused.detail, code=refused.code)]
-    status = 422 if errors and given.one("action") == "send" else 200
+    status = 422 if errors and sends else 200
+    errors = [] if given.fresh and not body["methods"] else errors
     return page(
         request,
         "new.html",
@@ -181,8 +185,9 @@ def _form(request: Request, given: Form) -> Response:
         methods=offered.methods(shown["at"]),
         name_of=name_of,
         estimate=drafted.estimate if drafted else None,
-        errors=[] if given.fresh and not body["methods"] else errors,
-        places={error.pointer: error.detail for error in errors},
+        errors=errors,
+        refused=status == 422,
+        wrong={form.control(error.pointer): number for number, error in reversed(list(enumerate(errors)))},
         spoken=_spoken(request, body),
         statistics=form.STATISTICS,
         fills=form.FILLS,

@@ -72,6 +72,16 @@ function watch(element) {
   });
 }
 
+// What is filled in wrongly is marked where it is.
+function mark(form, page) {
+  for (const ours of form.elements) {
+    const theirs = ours.id && find(ours.id, page);
+    for (const name of theirs ? ["aria-invalid", "aria-describedby"] : []) {
+      if (theirs.hasAttribute(name)) ours.setAttribute(name, theirs.getAttribute(name)); else ours.removeAttribute(name);
+    }
+  }
+}
+
 // The form: what is on offer and the estimate follow what is chosen.
 function follow(form) {
   let number = 0, timer;
@@ -82,7 +92,9 @@ function follow(form) {
     const page = await newer(form.getAttribute("action"), { method: "POST", body: new URLSearchParams(told) });
     if (!page || !find("told", page) || mine !== number) return;
     if (reload) replace("choices", page);
-    replace("told", page);
+    for (const id of ["refused", "told"]) replace(id, page);
+    mark(form, page);
+    document.title = page.title;
     replace("request", page);
     say(find("told").textContent.trim().replace(/\s+/g, " "));
   };

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from api_schemas.jobs import JobRequest
-from service import spoken
+from service import form, spoken
 from store.sessions import Sessions
-from tests.service.conftest import Json, Served, assert_problem, job, put_dataset, ready_model
+from tests.service.conftest import Json, Served, assert_problem, job, put_dataset, put_model, ready_model
 from tests.service.test_results import ARRAYS, succeeded, summary
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -275,6 +275,84 @@ def test_form_when_something_is_wrong_then_says_where_and_keeps_what_was_filled_
     assert answer.status_code == 422, answer.text
     assert f"<code>{says}" in answer.text
     assert re.search(r'name="keep_examples" value="3"', answer.text)
+
+
+FILLED = {"model": "net", "dataset": "data", "layer": "fc", "method": ["activation:mean"], "at": "output", "labels": "y"}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "says", "control"),
+    [
+        ({"model": "gone"}, "The model 'gone'", "model"),
+        ({"model": "unready"}, "The model 'unready'", "model"),
+        ({"dataset": "gone"}, "The dataset 'gone'", "dataset"),
+        ({"layer": "fc2"}, "The layer 'fc2'", "layer"),
+        ({"layer": ""}, "The choice of no layer", "layer"),
+        ({"at": "input"}, "The side 'input'", "at"),
+        ({"method": ["activation:mean", "grad_cam:mean"]}, "The method 'Grad-CAM (mean)'", ""),
+        ({"by": "field", "field": "group"}, "The field 'group'", "field"),
+        ({"labels": "label"}, "The field 'label'", "labels"),
+        ({"labels": ""}, "The choice of no field", "labels"),
+        ({"output": "second"}, "The output 'second'", ""),
+        ({"input.image": "picture"}, "The field 'picture'", "input.image"),
+        ({"baseline": "field", "baseline_field": "x0"}, "The field 'x0'", "baseline_field"),
+    ],
+)
+def test_form_when_what_was_chosen_is_gone_then_nothing_else_is_sent(
+    client: httpx.Client, browser: httpx.Client, served: Served, chosen: Json, says: str, control: str
+) -> None:
+    ready_model(client, served)
+    put_model(client, "unready", b"other")
+    put_dataset(client)
+
+    answer = browser.post("/new", data={**FILLED, **chosen, "action": "send"})
+
+    assert answer.status_code == 422
+    assert f"{says} is not there any more; check and send again." in unescape(answer.text)
+    assert client.get("/v1/jobs").json()["items"] == []
+    assert not control or re.search(rf'id="{re.escape(control)}"[^>]* aria-invalid="true"', answer.text)
+    assert browser.post("/new", data={**FILLED, "field": "hidden", "action": "send"}).status_code == 303
+
+
+def test_form_when_nothing_is_left_to_choose_then_says_what_is_gone(browser: httpx.Client) -> None:
+    answer = browser.post("/new", data={**FILLED, "action": "send"})
+
+    assert answer.status_code == 422
+    assert "The model 'net' is not there any more" in unescape(answer.text)
+
+
+def test_form_when_refused_then_the_error_comes_first_and_the_rest_is_kept(
+    client: httpx.Client, browser: httpx.Client, served: Served
+) -> None:
+    ready_model(client, served)
+    put_dataset(client)
+
+    page = browser.post("/new", data={**FILLED, "seed": "seven", "steps": "0", "fresh": "on", "action": "send"}).text
+
+    assert "<title>Error: New job" in page
+    assert page.index('role="alert" tabindex="-1" autofocus') < page.index("<form id=")
+    assert re.search(r'id="seed"[^>]* aria-invalid="true" aria-describedby="wrong-\d', page)
+    assert re.search(r'name="fresh" value="on" checked', page)
+    assert "aria-invalid" not in browser.post("/new", data={**FILLED, "action": "estimate"}).text
+
+
+@pytest.mark.parametrize(
+    ("pointer", "id"),
+    [
+        ("/layer", "layer"),
+        ("/methods/1/steps", "steps"),
+        ("/methods", "methods"),
+        ("/methods/0/statistic", "methods"),
+        ("/clusters/layer", "kmeans_layer"),
+        ("/clusters/k", "k"),
+        ("/inputs/a~1b", "input.a/b"),
+        ("/preprocess/mean/2", "mean"),
+        ("/baseline/field", "baseline_field"),
+        ("", ""),
+    ],
+)
+def test_control_when_a_place_of_the_request_is_wrong_then_is_the_one_that_fills_it(pointer: str, id: str) -> None:
+    assert form.control(pointer) == id
 
 
 def test_form_when_it_is_no_form_then_is_415(browser: httpx.Client) -> None:
