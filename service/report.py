@@ -11,10 +11,11 @@ from fastapi import Response
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 import plots
-from api_schemas.results import Cluster, ClusterRanking, Leader, Ranking, Result, Warn
+from api_schemas.results import Cluster, ClusterRanking, Leader, Result, Warn
 from plots.choice import Arrays
 from service.backend import Backend
 from service.outcome import Outcome
+from service.words import errors_of_nothing, number, prediction_error, verdict_in_words
 from store.record import JobRecord
 
 MOST_CLUSTERS = 30
@@ -48,48 +49,10 @@ def report(backend: Backend, id: str) -> Response:
     return Response(page, headers=headers, media_type="text/html; charset=utf-8")
 
 
-def verdict_in_words(result: Result) -> list[str]:
-    """What a reader should take away, the most important first."""
-    rankings = {ranking.id: ranking for ranking in result.rankings}
-    if not result.leaderboard or all(leader.verdict is None for leader in result.leaderboard):
-        return ["The rankings were not put to the test: the job asked for no ablation. Whether they are any good is not known."]
-    first = result.leaderboard[0]
-    better = [leader for leader in result.leaderboard if leader.verdict == "better_than_random"]
-    words = [_of_the_first(result, first, rankings[first.ranking])]
-    others = [leader.ranking for leader in better[1:]]
-    if others:
-        words.append(f"Better than random too: {', '.join(others)}.")
-    worse = [leader.ranking for leader in result.leaderboard if leader.verdict in ("no_better_than_random", "worse_than_random")]
-    if worse and better:
-        words.append(f"Not better than random, and of no use for this question: {', '.join(worse)}.")
-    idle = [
-        warning for warning in result.warnings if warning.code == "no_better_than_activity" and warning.ranking == first.ranking
-    ]
-    if idle:
-        where = f"In {len(idle)} of {len(result.clusters)} clusters"
-        words.append(f"{where} {first.ranking} is not above the mere knowledge of which units are active.")
-    return words
-
-
-def _of_the_first(result: Result, first: Leader, ranking: Ranking) -> str:
-    p = f" (p = {number(ranking.overall.p_value)})" if ranking.overall and ranking.overall.p_value is not None else ""
-    units = "channels" if result.layer.units == "channel" else "units"
-    if first.verdict == "better_than_random":
-        return (
-            f"Yes: the {units} of {result.layer.name} that {first.ranking} ranks highest do matter{p}. Replaced in its order, they "
-            f"take the score down faster than random orders do, in {first.better_than_random} of {first.of} clusters by themselves."
-        )
-    if first.verdict == "undecided":
-        return "Undecided: the test cannot tell, with so few random orders, examples or units, whether any ranking beats chance."
-    found = f"No: no ranking finds {units} of {result.layer.name} whose loss costs more than that of random ones{p}."
-    return f"{found} None of them should be relied on."
-
-
 def _told(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]:
     """What the template says."""
     best = result.leaderboard[0].ranking if result.leaderboard else result.rankings[0].id
     ranking = next(each for each in result.rankings if each.id == best)
-    errors = [each.fidelity.mae_of_zero for each in result.rankings if each.fidelity]
     return {
         "result": result,
         "finished": datetime.fromtimestamp(record.finished_at, UTC).strftime("%-d %B %Y, %H:%M UTC")
@@ -97,7 +60,8 @@ def _told(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]:
         else None,
         "words": verdict_in_words(result),
         "leaders": [leader_line(leader, result) for leader in result.leaderboard],
-        "mae_of_zero": number(errors[0]) if errors else None,
+        "prediction_error": prediction_error(result),
+        "nothings": len(set(errors_of_nothing(result))) > 1,
         "pictures": list(_pictures(result, arrays, best)),
         "best": best,
         "clusters": [cluster_line(cluster, ranking.clusters[cluster.name], result) for cluster in result.clusters[:MOST_CLUSTERS]],
@@ -151,6 +115,7 @@ def leader_line(leader: Leader, result: Result) -> dict[str, str]:
         "better": f"{leader.better_than_random} of {leader.of}",
         "area": number(leader.mean_area),
         "mae": number(leader.mae),
+        "nothing": number(ranking.fidelity.mae_of_zero if ranking.fidelity else None),
     }
 
 
@@ -197,10 +162,6 @@ def _short(request: dict[str, Any]) -> dict[str, Any]:
     """Without a table inside it, and without a webhook: its URL may hold secrets, and reports are passed on."""
     shown = {name: value for name, value in request.items() if name != "webhook"}
     return shown if isinstance(request.get("dataset"), str) else shown | {"dataset": "sent with the request"}
-
-
-def number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
 
 
 @cache

@@ -7,7 +7,8 @@ from api_schemas.results import Result, Warn
 from service.backend import Backend
 from service.errors import Refused
 from service.outcome import Outcome
-from service.report import MOST_CLUSTERS, cluster_line, leader_line, number, origin, verdict_in_words
+from service.report import MOST_CLUSTERS, cluster_line, leader_line, origin
+from service.words import errors_of_nothing, number, prediction_error, verdict_in_words
 from store.errors import NotFound
 from store.record import JobRecord
 
@@ -93,11 +94,11 @@ def part(tab: str, result: Result, backend: Backend, record: JobRecord, chosen: 
 
 
 def _verdict(result: Result, backend: Backend, record: JobRecord, chosen: Json) -> Json:
-    errors = [each.fidelity.mae_of_zero for each in result.rankings if each.fidelity]
     return {
         "words": verdict_in_words(result),
         "leaders": [leader_line(leader, result) for leader in result.leaderboard],
-        "mae_of_zero": number(errors[0]) if errors else None,
+        "prediction_error": prediction_error(result),
+        "nothings": len(set(errors_of_nothing(result))) > 1,
         "agreement": len(result.rankings) > 1,
     }
 
