@@ -17,7 +17,7 @@ INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: install demo test lint bench fuzz chaos load schemathesis clean
+.PHONY: install demo test lint docs bench fuzz chaos load schemathesis clean
 .DEFAULT_GOAL := install
 .DELETE_ON_ERROR:
 
@@ -50,6 +50,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Into site/, to be served by anything: python -m http.server --directory site. A link or an anchor that leads nowhere is an error.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 # The paper's table and the comparison with Captum need its data: UNITRANK_MNIST names the folder.
 bench: install
 	$(BIN)/python -m benchmarks.latency
@@ -75,5 +79,5 @@ schemathesis: install
 	SCHEMATHESIS_EXAMPLES=$(SCHEMATHESIS_EXAMPLES) $(BIN)/python -m pytest tests/service/test_strangers.py
 
 clean:
-	rm -rf .venv build dist *.egg-info demo-result fuzz-findings .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info demo-result fuzz-findings site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,62 @@
+"""What the site takes from outside of docs/: README.md as its first page, and each file that a page links to as a page of its own.
+
+Links are written as they hold on GitHub. One that leads to nothing stays as it is, and MkDocs says so.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.pages import Page
+
+HOME = "index.md"
+LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)")
+LANGUAGES = {".py": "python", ".toml": "toml", ".yml": "yaml", ".yaml": "yaml"}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """With the first page, and the pages that are made of files."""
+    root = Path(config.config_file_path).parent
+    files.append(File.generated(config, HOME, content=(root / "README.md").read_text(encoding="utf-8")))
+    linked = [_linked(page, target) for page in files.documentation_pages() for target in LINK.findall(page.content_string)]
+    for path in sorted({path for path in linked if _is_outside(root, path)}):
+        page = File.generated(config, _page_of(path), content=_shown(root, path), inclusion=InclusionLevel.NOT_IN_NAV)
+        files.append(page)
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """With links that hold in the site."""
+    root, folder = Path(config.config_file_path).parent, os.path.dirname(page.file.src_uri)
+
+    def held(match: re.Match[str]) -> str:
+        path = _linked(page.file, match[1])
+        if path == "README.md":
+            return os.path.relpath(HOME, folder)
+        if _is_outside(root, path):
+            return os.path.relpath(_page_of(path), folder)
+        inside = path.removeprefix("docs/")
+        return os.path.relpath(inside, folder) if inside != path else match[1]
+
+    return LINK.sub(held, markdown)
+
+
+def _linked(page: File, target: str) -> str:
+    """The path from the top of the project that the link leads to."""
+    folder = "" if page.src_uri == HOME else os.path.join("docs", os.path.dirname(page.src_uri))
+    return os.path.normpath(os.path.join(folder, target))
+
+
+def _is_outside(root: Path, path: str) -> bool:
+    return path != "README.md" and not path.startswith(("docs/", "..")) and (root / path).is_file()
+
+
+def _page_of(path: str) -> str:
+    return path if path.endswith(".md") else f"{path}.md"
+
+
+def _shown(root: Path, path: str) -> str:
+    text = (root / path).read_text(encoding="utf-8")
+    return text if path.endswith(".md") else f"# {path}\n\n````{LANGUAGES.get(Path(path).suffix, 'text')}\n{text}````\n"

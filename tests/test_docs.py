@@ -1,0 +1,51 @@
+"""The site of the docs: every link in it and in the README leads somewhere, and it asks nothing from elsewhere."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ASKED = re.compile(
+    r"""<(?:script|img|iframe)[^>]*\ssrc=["']?(https?:|//)|<link[^>]*rel=["']?(?:stylesheet|preconnect)[^>]*(https?:|//)"""
+)
+
+
+def test_site_when_built_then_has_every_page_a_search_index_and_nothing_from_elsewhere(tmp_path: Path) -> None:
+    built = build(ROOT, tmp_path)
+
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert {page.stem for page in (ROOT / "docs").glob("*.md")} | {"index"} <= {page.stem for page in tmp_path.glob("*.html")}
+    assert "conductance" in (tmp_path / "search" / "search_index.json").read_text()
+    for page in tmp_path.rglob("*.html"):
+        assert not ASKED.search(page.read_text()), page
+
+
+@pytest.mark.parametrize(
+    ("page", "link"),
+    [("README.md", "docs/nowhere.md"), ("README.md", "docs/verdict.md#nowhere"), ("docs/verdict.md", "../examples/nowhere.py")],
+)
+def test_site_when_a_link_leads_nowhere_then_is_not_built(page: str, link: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    for folder in ("docs", "examples"):
+        shutil.copytree(ROOT / folder, copy / folder)
+    for file in ("mkdocs.yml", "README.md", "CHANGELOG.md", "LICENSE"):
+        shutil.copy(ROOT / file, copy)
+    with (copy / page).open("a") as text:
+        text.write(f"\nSee [there]({link}).\n")
+
+    built = build(copy, tmp_path / "site")
+
+    assert built.returncode != 0
+    assert "nowhere" in built.stderr
+
+
+def build(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)]
+    return subprocess.run(
+        words, cwd=root, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False
+    )
