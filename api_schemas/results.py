@@ -25,6 +25,10 @@ class Layer(Schema):
     units: Literal["neuron", "channel"]
     shape: list[int] = Field(description="Of the units, row-major.")
     count: int
+    channel_axis: int | None = Field(
+        None,
+        description="Axis of `shape` that counts the channels. Null in results of before this was noted, which take the first.",
+    )
 
 
 class Cluster(Schema):

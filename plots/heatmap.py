@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from api_schemas.results import Result
+from api_schemas.results import Ranking, Result
 from plots.choice import Arrays, Choice, NoPicture, cluster_of, ranking_of
 from plots.style import figure, short
 
@@ -16,7 +16,7 @@ SIGNED, MAGNITUDE = "RdBu_r", "viridis"
 def heatmap(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     """Of a ranking on a cluster, or on one of its kept examples."""
     ranking, (row, cluster) = ranking_of(result, choice), cluster_of(result, choice)
-    values = _grid(result, arrays, choice, ranking.id, row, cluster.name)
+    values, of = _grid(result, arrays, choice, ranking, row, cluster.name)
     made, (axes,) = figure(4.6)
     extent = (-0.5, values.shape[1] - 0.5, values.shape[0] - 0.5, -0.5)
     if choice.background is not None:
@@ -34,25 +34,33 @@ def heatmap(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     )
     made.colorbar(shown, ax=axes, label="score" if choice.example is not None else "importance", shrink=0.85)
     whose = f"cluster {short(cluster.name)}" + ("" if choice.example is None else f", example {choice.example}")
-    channel = "" if choice.channel is None else f", channel {choice.channel}"
-    axes.set_title(f"{short(ranking.id)} at {short(result.layer.name)}, {whose}{channel}")
+    axes.set_title(f"{short(ranking.id)} at {short(result.layer.name)}, {whose}" + (f"\n{of}" if of else ""))
     axes.spines[:].set_visible(False)
     return made
 
 
-def _grid(result: Result, arrays: Arrays, choice: Choice, id: str, row: int, cluster: str) -> NDArray[np.float64]:
-    """Two axes of numbers. Raises NoPicture."""
-    ready = f"heatmap/{id}" if choice.example is None else f"heatmap_examples/{id}/{cluster}"
+def _grid(
+    result: Result, arrays: Arrays, choice: Choice, ranking: Ranking, row: int, cluster: str
+) -> tuple[NDArray[np.float64], str]:
+    """Two axes of numbers, and what they are of the channels in words. Raises NoPicture."""
+    ready = f"heatmap/{ranking.id}" if choice.example is None else f"heatmap_examples/{ranking.id}/{cluster}"
     if choice.channel is None and ready in arrays:
-        return _flat(_one(arrays[ready], row, choice))
+        return _flat(_one(arrays[ready], row, choice)), _ready_words(result, ranking)
     if choice.example is None:
-        values = arrays[f"importance/{id}"][row].reshape(result.layer.shape)
+        values = arrays[f"importance/{ranking.id}"][row].reshape(result.layer.shape)
     else:
-        name = f"examples/{id}/{cluster}"
+        name = f"examples/{ranking.id}/{cluster}"
         if name not in arrays:
             raise NoPicture("no_examples", "the job kept no scores of single examples; post it with `keep_examples`")
         values = _one(arrays[name], row, choice).reshape(result.layer.shape)
-    return _of_channel(values, choice)
+    return _of_channel(values, choice, result.layer.channel_axis or 0)
+
+
+def _ready_words(result: Result, ranking: Ranking) -> str:
+    """How the worker drew the map: as `worker.heatmaps` does."""
+    if ranking.method["name"] == "grad_cam":
+        return "sum over channels, what is above zero"
+    return "mean over channels" if len(result.layer.shape) > 2 else ""
 
 
 def _one(values: NDArray[Any], row: int, choice: Choice) -> NDArray[Any]:
@@ -63,17 +71,18 @@ def _one(values: NDArray[Any], row: int, choice: Choice) -> NDArray[Any]:
     return np.asarray(values[choice.example])
 
 
-def _of_channel(values: NDArray[Any], choice: Choice) -> NDArray[np.float64]:
+def _of_channel(values: NDArray[Any], choice: Choice, axis: int) -> tuple[NDArray[np.float64], str]:
+    """`axis` counts the channels."""
     if values.ndim < 3:
         if choice.channel is not None:
             raise NoPicture("channel_not_found", "the place has no channels beside what is drawn; leave `channel` out")
-        return _flat(values)
+        return _flat(values), ""
     if choice.channel is None:
         # Channels speak for one place together.
-        return _flat(values.astype(np.float64).sum(0))
-    if not 0 <= choice.channel < values.shape[0]:
-        raise NoPicture("channel_not_found", f"channel {choice.channel} not found; there are 0 to {values.shape[0] - 1}")
-    return _flat(values[choice.channel])
+        return _flat(values.astype(np.float64).sum(axis)), "sum over channels"
+    if not 0 <= choice.channel < values.shape[axis]:
+        raise NoPicture("channel_not_found", f"channel {choice.channel} not found; there are 0 to {values.shape[axis] - 1}")
+    return _flat(values.take(choice.channel, axis)), f"channel {choice.channel}"
 
 
 def _flat(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -111,7 +111,15 @@ def result() -> Json:
         "job": ID,
         "model": {"name": "mnist", "digest": DIGEST},
         "dataset": {"name": "mnist-t10k", "digest": DATA_DIGEST},
-        "layer": {"name": "relu1", "at": "output", "cut": True, "units": "neuron", "shape": [32, 13, 13], "count": 5408},
+        "layer": {
+            "name": "relu1",
+            "at": "output",
+            "cut": True,
+            "units": "neuron",
+            "shape": [32, 13, 13],
+            "count": 5408,
+            "channel_axis": 0,
+        },
         "clusters": [{"name": "all", "examples": 10000, "ranked_on": 5000, "tested_on": 200, "accuracy": 0.99, "score": 5711.2}],
         "rankings": [
             {

@@ -8,6 +8,7 @@ from fastapi import Request, Response
 from numpy.typing import NDArray
 
 import plots
+from api_schemas.models import Manifest
 from api_schemas.results import Result
 from plots.choice import Arrays, cluster_of
 from service.answers import known
@@ -55,13 +56,28 @@ def _over_input(backend: Backend, record: JobRecord, result: Result, arrays: Arr
     except NotFound as error:
         raise plots.NoPicture("dataset_not_found", "the dataset was deleted; leave `overlay` out") from error
     with open_table(path) as table:
-        fields = [field for field in (record.request["inputs"] or {}).values() if len(table.fields[field]["shape"]) in (3, 4)]
-        if not fields:
+        inputs = (record.request["inputs"] or {}).items()
+        found = next(((name, field) for name, field in inputs if len(table.fields[field]["shape"]) in (3, 4)), None)
+        if found is None:
             raise plots.NoPicture("no_image", "no input of the model is an image; leave `overlay` out")
-        return plots.Choice(choice.cluster, choice.ranking, choice.channel, choice.example, _grey(table.read(fields[0], rows)))
+        name, field = found
+        image = _grey(table.read(field, rows), _colours(backend, result, name))
+        return plots.Choice(choice.cluster, choice.ranking, choice.channel, choice.example, image)
 
 
-def _grey(images: NDArray[Any]) -> NDArray[np.float64]:
+def _colours(backend: Backend, result: Result, name: str) -> int:
+    """The axis of an input that counts its colours, as the model's layers say; the first where the model is gone."""
+    if result.layer.name in ("input", f"input:{name}") and result.layer.channel_axis is not None:
+        return result.layer.channel_axis
+    try:
+        found = backend.models.content(result.model.digest).manifest
+    except NotFound:
+        found = None
+    layers = Manifest.model_validate(found).layers if found else []
+    return next((layer.channel_axis for layer in layers if layer.name in ("input", f"input:{name}")), 0)
+
+
+def _grey(images: NDArray[Any], colours: int) -> NDArray[np.float64]:
     """The mean image, of colours too where it has them."""
     found = images.astype(np.float64).mean(0)
-    return np.asarray(found.mean(0) if found.ndim == 3 else found)
+    return np.asarray(found.mean(colours) if found.ndim == 3 else found)

@@ -135,10 +135,10 @@ def _units(result: Result, backend: Backend, record: JobRecord, chosen: Json) ->
 def _heatmaps(result: Result, backend: Backend, record: JobRecord, chosen: Json) -> Json:
     clusters = [chosen["cluster"]] if chosen["cluster"] else chosen["clusters"]
     return {
-        "drawn": len(result.layer.shape) > 1 or chosen["first_ranking"].startswith("grad_cam"),
+        "drawn": len(result.layer.shape) > 1,
         "maps": clusters[:MOST_MAPS],
         "left_out": max(0, len(clusters) - MOST_MAPS),
-        "channels": result.layer.shape[0] if len(result.layer.shape) == 3 else None,
+        "channels": result.layer.shape[result.layer.channel_axis or 0] if len(result.layer.shape) > 2 else None,
         "image": _is_image(backend, record, result),
     }
 

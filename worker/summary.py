@@ -63,6 +63,7 @@ def summarise(outcome: Outcome, resolved: Mapping[str, Any], job: str, version: 
             units=request.units,
             shape=list(work.units.shape),
             count=work.units.count,
+            channel_axis=work.units.channel_axis,
         ),
         clusters=[_cluster(outcome, index) for index in range(len(work.clusters))],
         rankings=rankings,

@@ -24,6 +24,11 @@ class Units:
         return self.place.shape if self.kind == "neuron" else (self.place.shape[self.place.channel_axis],)
 
     @property
+    def channel_axis(self) -> int:
+        """The axis of `shape` that counts the channels."""
+        return self.place.channel_axis if self.kind == "neuron" else 0
+
+    @property
     def count(self) -> int:
         return prod(self.shape)
 

@@ -145,11 +145,29 @@ def test_heatmap_when_scores_are_magnitudes_then_is_viridis_from_zero(result: Re
     assert colours == "viridis"
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2, None])
+def test_heatmap_when_channels_stand_anywhere_then_they_are_what_is_summed(
+    result: Result, arrays: dict[str, np.ndarray], axis: int | None
+) -> None:
+    shape = [2, 2, 2]
+    shape[axis or 0] = 4
+    there = result.model_copy(update={"layer": result.layer.model_copy(update={"shape": shape, "channel_axis": axis})})
+    scores = arrays[f"importance/{RANKINGS[0]}"][0].reshape(shape)
+    summed, third = (draw("heatmap", there, arrays, Choice(cluster="a", channel=channel)) for channel in (None, 3))
+
+    assert np.allclose(drawn_map(summed)[0], scores.sum(axis or 0))
+    assert summed.axes[0].get_title(loc="left").endswith("\nsum over channels")
+    assert np.allclose(drawn_map(third)[0], scores.take(3, axis or 0))
+    assert third.axes[0].get_title(loc="left").endswith("\nchannel 3")
+
+
 def test_heatmap_when_the_result_holds_one_then_it_is_drawn(result: Result, arrays: dict[str, np.ndarray]) -> None:
     arrays[f"heatmap/{RANKINGS[0]}"] = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
-    values, _, _ = drawn_map(draw("heatmap", result, arrays, Choice(cluster=CLUSTERS[1])))
+    figure = draw("heatmap", result, arrays, Choice(cluster=CLUSTERS[1]))
+    values, _, _ = drawn_map(figure)
 
     assert values.tolist() == [[6, 7], [8, 9], [10, 11]]
+    assert figure.axes[0].get_title(loc="left").endswith("\nmean over channels")
 
 
 def test_heatmap_when_of_an_example_then_shows_its_scores(result: Result, arrays: dict[str, np.ndarray]) -> None:

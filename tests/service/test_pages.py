@@ -122,6 +122,29 @@ def test_job_when_it_has_succeeded_then_every_part_is_there(
         assert browser.get(unescape(picture)).status_code == 200, picture
 
 
+def ended(client: httpx.Client, served: Served, told: Callable[[Json], Json], **changes: Any) -> str:
+    """The id of a job with a result that is told in another way."""
+    ready_model(client, served)
+    put_dataset(client)
+    id: str = client.post("/v1/jobs", json=job(**changes)).json()["id"]
+    attempt = served.backend.jobs.start(id, "cpu-0")
+    manifest = served.backend.results.put(told(summary(id)), ARRAYS)
+    served.backend.jobs.finish(id, attempt or 0, "succeeded", result=dict(manifest))
+    return id
+
+
+def test_heatmaps_when_channels_come_last_then_each_of_them_can_be_chosen(
+    client: httpx.Client, browser: httpx.Client, served: Served
+) -> None:
+    last = {"shape": [2, 2, 4], "channel_axis": 2}
+    id = ended(client, served, lambda told: told | {"layer": told["layer"] | last})
+
+    page = browser.get(f"/jobs/{id}?tab=heatmaps&channel=3").text
+
+    assert choices(page, "channel") == ["", "0", "1", "2", "3"]
+    assert browser.get(unescape(re.findall(r'<img[^>]* src="(/v1/[^"]+)"', page)[0])).status_code == 200
+
+
 @pytest.mark.parametrize(("kind", "start"), [("json", b"{"), ("csv", b"cluster,"), ("npz", b"PK"), ("safetensors", b"")])
 def test_download_when_followed_then_is_a_file(
     client: httpx.Client, browser: httpx.Client, served: Served, kind: str, start: bytes

@@ -6,9 +6,13 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.service.conftest import Json, Served, assert_problem, job, put_dataset, ready_model
+import plots
+from api_schemas.results import Result
+from service import pictures
+from tests.service.conftest import MANIFEST, Json, Served, assert_problem, job, put_dataset, ready_model
 from tests.service.test_results import ARRAYS, SHAPE, summary
 
+NAMES = [("model", "net"), ("dataset", "data")]
 MAPS = {**ARRAYS, "examples/gradient/a": np.zeros((2, *SHAPE), np.float32)}
 
 
@@ -47,6 +51,23 @@ def test_heatmap_when_over_the_input_then_is_another_picture(client: httpx.Clien
 
     assert (plain.status_code, over.status_code) == (200, 200), over.text
     assert plain.content != over.content
+
+
+def test_overlay_when_colours_come_last_then_they_are_what_is_averaged(client: httpx.Client, served: Served) -> None:
+    images = np.random.default_rng(0).normal(size=(4, 5, 6, 3))
+    image = {"name": "input", "kind": "Input", "shape": [5, 6, 3], "units": 90, "channels": 3, "channel_axis": 2, "cut": True}
+    inputs = [{"name": "image", "dtype": "float32", "shape": [None, 5, 6, 3]}]
+    ready_model(client, served, inputs=inputs, layers=[image, *MANIFEST["layers"][1:]])
+    put_dataset(client, image=images.astype(np.float32))
+    id = client.post("/v1/jobs", json=job()).json()["id"]
+    record = served.backend.jobs.get(id)
+    digests = {name: {"name": name, "digest": client.get(f"/v1/{name}s/{title}").json()["digest"]} for name, title in NAMES}
+    result = Result.model_validate(summary(id) | digests)
+
+    drawn = pictures._over_input(served.backend, record, result, {"rows/a": np.array([1, 2])}, plots.Choice(cluster="a"))
+
+    assert drawn.background is not None
+    np.testing.assert_allclose(drawn.background, images[1:3].mean((0, 3)), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

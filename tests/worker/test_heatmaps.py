@@ -119,3 +119,20 @@ def test_estimate_when_a_result_has_heatmaps_then_it_is_their_size(name: str, la
 
     assert array_bytes(request, facts)["heatmaps"] == sum(arrays[name].nbytes for name in maps_in(arrays))
     assert sum(array_bytes(request, facts).values()) == sum(array.nbytes for array in arrays.values())
+
+
+@pytest.mark.parametrize(("layer", "units", "axis"), [("first", "neuron", 0), ("last", "neuron", 2), ("last", "channel", 0)])
+def test_result_when_channels_come_last_then_says_which_axis_counts_them(layer: str, units: str, axis: int, tmp_path: Path) -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last, self.out = nn.Conv2d(3, 4, 2), nn.Linear(4, 5), nn.Linear(60, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(self.last(self.first(x).permute(0, 2, 3, 1)).flatten(1))
+
+    x = np.random.default_rng(0).normal(size=(4, 3, 4, 5)).astype(np.float32)
+    settings = {"ablation": None, "fidelity": None, "units": units}
+    summary, _ = rank(program_of(Last(), torch.zeros(2, 3, 4, 5)), tmp_path, {"x": x}, layer, ["activation"], **settings)
+
+    assert summary["layer"]["channel_axis"] == axis
