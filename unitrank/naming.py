@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unitrank.errors import NotPossible
+from unitrank.exporting import needing_engine
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +20,8 @@ ROWS = 2
 
 def module_of(where: str) -> torch.nn.Module:
     """The network at `net.py:name` or `package.module:name`: a module, or what the name returns when it is called."""
-    from torch import nn
+    with needing_engine():
+        from torch import nn
 
     place, colon, name = where.rpartition(":")
     if not colon or not place or not name:
@@ -55,13 +57,17 @@ def _imported(place: str) -> object:
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     sys.path.insert(0, str(path.absolute().parent))
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except ImportError as error:
+        raise NotPossible(f"{place} cannot be imported: {error}") from error
     return module
 
 
 def example_of(words: str) -> torch.Tensor:
     """Two rows of zeros for `3x32x32`, or of another type for `int64:16`; `float32:` has no axis but the batch."""
-    import torch
+    with needing_engine():
+        import torch
 
     match = re.fullmatch(r"(?:(\w+):)?((?:[1-9]\d*(?:x[1-9]\d*)*)?)", words)
     dtype = getattr(torch, (match[1] or "float32") if match else "", None)
@@ -73,8 +79,9 @@ def example_of(words: str) -> torch.Tensor:
 
 def load_weights(network: torch.nn.Module, path: Path) -> None:
     """Takes the weights of a safetensors file, which must be those of the network."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    with needing_engine():
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
 
     try:
         network.load_state_dict(load_file(path))

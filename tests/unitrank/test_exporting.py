@@ -247,6 +247,7 @@ def test_command_exports_a_file_of_python_with_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["broken.py:make", "--example", "int64:5"], "broken.py cannot be imported: No module named 'nowhere'"),
         (["net:mak", "--example", "int64:5"], "has no 'mak'; it has make, net, nn"),
         (["nets:make", "--example", "int64:5"], "module 'nets' cannot be imported"),
         (["nowhere.py:make", "--example", "int64:5"], "there is no file nowhere.py"),
@@ -258,7 +259,8 @@ def test_command_exports_a_file_of_python_with_weights(tmp_path: Path) -> None:
     ],
 )
 def test_command_with_a_mistake_says_so_and_exits_with_2(words: list[str], said: str, tmp_path: Path) -> None:
-    done = _command(tmp_path, words[0], str(tmp_path / "net.pt2"), *words[1:])
+    (tmp_path / "broken.py").write_text("import nowhere\n")
+    done = _command(tmp_path, words[0].replace("broken", f"{tmp_path}/broken"), str(tmp_path / "net.pt2"), *words[1:])
 
     assert done.returncode == 2
     assert said in done.stderr.replace("\n", " ")
