@@ -55,16 +55,17 @@ def rank(
 
     Raises InvalidRequest with the places that are wrong, ExportRefused, JobFailed, and NotPossible without PyTorch.
     """
-    columns = {"x": x, **({} if y is None else {"y": y}), **(fields or {})}
+    columns = {name: array_of(values) for name, values in {"x": x, "y": y, **(fields or {})}.items() if values is not None}
     by = clusters or {"by": "all" if y is None else "label"}
     asked = _parsed({"model": NAME, "dataset": NAME, "layer": layer, "methods": list(methods), "clusters": by, **request})
     with needing_engine(), tempfile.TemporaryDirectory(prefix="unitrank-") as folder, table_file(None, columns) as table:
         archive = Path(folder, "model.pt2")
-        manifest = export(module, array_of(x[:2]) if example_inputs is None else example_inputs, archive)
+        manifest = export(module, columns["x"][:2] if example_inputs is None else example_inputs, archive)
         return _ranked(asked, manifest, archive, table, device, report)
 
 
 def _ranked(asked: JobRequest, manifest: Any, archive: Path, table: Path, device: str, report: Any) -> JobResult:
+    from store.errors import BadTable
     from store.tables import open_table
     from worker import pipeline
     from worker.archive import load
@@ -80,6 +81,8 @@ def _ranked(asked: JobRequest, manifest: Any, archive: Path, table: Path, device
             request = _checked(asked, manifest, rows)
             claim(device)
             summary, arrays = pipeline.run(request, resolved, Program.from_exported(load(archive), device), rows, report)
+    except BadTable as error:
+        raise InvalidRequest(f"{error.code}: {error.detail}", code=error.code, detail=error.detail) from error
     except EngineError as error:
         raise JobFailed(f"{error.code}: {error.detail}", code=error.code, detail=error.detail) from error
     return JobResult(Result.model_validate_json(json.dumps(summary)), arrays)

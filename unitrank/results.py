@@ -155,9 +155,12 @@ class JobResult:
         return self.plot("heatmap", cluster=cluster, ranking=ranking, channel=channel, example=example)
 
     def save(self, path: str | Path) -> Path:
-        """One file with everything, which `unitrank.load` reads and numpy.load too."""
+        """One file with everything, which `unitrank.load` reads and numpy.load too. Raises NotPossible."""
         target = Path(path)
-        write_npz(target, self.arrays, {SUMMARY: self.summary.model_dump_json().encode()})
+        try:
+            write_npz(target, self.arrays, {SUMMARY: self.summary.model_dump_json().encode()})
+        except OSError as error:
+            raise NotPossible(f"{target} cannot be written: {error.strerror or error}", code="not_written") from error
         return target
 
     @classmethod

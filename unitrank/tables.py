@@ -46,13 +46,17 @@ def array_of(values: Any) -> NDArray[Any]:
     import numpy as np
 
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(values, torch.Tensor):
-        plain = values.detach().cpu()
-        # numpy has no such type
-        values = (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
-    found = np.asarray(values)
+    mixed = f"a {type(values).__name__} of mixed or ragged values is no field; expected numbers or strings"
+    try:
+        if torch is not None and isinstance(values, torch.Tensor):
+            plain = values.detach().cpu()
+            # numpy has no such type
+            values = (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
+        found = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise NotPossible(f"{mixed} ({error})", code="invalid_request") from error
     if found.dtype.hasobject:
-        raise NotPossible(f"a {type(values).__name__} of mixed or ragged values is no field; expected numbers or strings")
+        raise NotPossible(mixed, code="invalid_request")
     return found
 
 
@@ -76,10 +80,12 @@ def _write(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
 
 def _gather(path: Path, dataset: Any, fields: Mapping[str, Any]) -> None:
     """Item by item into files, so that memory holds one of them."""
-    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+    # What has keys, such as a data frame, gives no items by number.
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__") or hasattr(dataset, "keys"):
         raise NotPossible(
             f"a {type(dataset).__name__} is no data; expected arrays such as x=…, a path, "
-            "or a torch.utils.data.Dataset with a length"
+            "or a torch.utils.data.Dataset with a length",
+            code="invalid_request",
         )
     count = len(dataset)
     if not count:

@@ -54,6 +54,8 @@ def test_result_when_saved_then_loads_equal(found: unitrank.JobResult, tmp_path:
     assert all(
         np.array_equal(again.arrays[name], values, equal_nan=values.dtype.kind == "f") for name, values in found.arrays.items()
     )
+    with pytest.raises(unitrank.NotPossible, match=r"none/r\.npz cannot be written"):
+        found.save(tmp_path / "none" / "r.npz")
     (tmp_path / "other").write_bytes(b"x")
     with pytest.raises(unitrank.NotPossible, match="no result that was saved"):
         unitrank.load(tmp_path / "other")
@@ -165,6 +167,20 @@ def test_rank_when_the_request_is_wrong_then_says_where_as_the_service_does() ->
     assert [place.pointer for place in missing.value.places] == ["/layer", "/target/class"]
     assert (missing.value.code, missing.value.exit_code) == ("layer_not_found", 2)
     assert [place.pointer for place in malformed.value.places] == ["/seed"]
+
+
+def test_rank_when_the_data_is_no_table_then_says_what_is_wrong_with_it() -> None:
+    network, x = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)), np.zeros((20, 2), np.float32)
+    with pytest.raises(unitrank.InvalidRequest) as uneven:
+        unitrank.rank(network, "1", x, np.zeros(9, int))
+    with pytest.raises(unitrank.InvalidRequest) as odd:
+        unitrank.rank(network, "1", x, fields={"z": np.zeros(20, complex)})
+    with pytest.raises(unitrank.NotPossible, match="mixed or ragged"):
+        unitrank.rank(network, "1", [[1.0], [1.0, 2.0]])
+
+    assert (uneven.value.code, odd.value.code) == ("unequal_lengths", "unsupported_dtype")
+    assert "20" in str(uneven.value)
+    assert "'<c16'" in str(odd.value)
 
 
 def test_rank_when_the_network_cannot_be_computed_then_the_job_failed_with_its_code() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from torch.utils.data import Dataset, TensorDataset
@@ -65,6 +66,9 @@ def test_table_when_a_tensor_is_bfloat16_then_keeps_its_values() -> None:
         ([(np.zeros(2), 0), (np.zeros(2), 0.5)], "item 1 .* float64 .* in 'y', but the first one is int64"),
         (["a", "bcd"], "item 1 .* in 'x'"),
         ({"x": [None]}, "mixed or ragged"),
+        ({"x": [[1], [1, 2]]}, "mixed or ragged"),
+        ({"x": torch.zeros(2, 2).to_sparse()}, "mixed or ragged"),
+        (pandas.DataFrame({"x": [1, 2]}), "a DataFrame is no data; expected arrays such as x="),
     ],
 )
 def test_table_when_the_data_is_none_then_says_what_is_wrong(data: Any, words: str) -> None:
