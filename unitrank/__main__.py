@@ -199,6 +199,9 @@ def main() -> None:
         asked = f" (request {error.request_id})" if error.request_id else ""
         Console(stderr=True, soft_wrap=True).print(f"{error}{asked}", markup=False, highlight=False)
         sys.exit(error.exit_code)
+    except OSError as error:
+        _say(f"error: {error}")
+        sys.exit(2)
 
 
 def _settings(**given: Any) -> Any:

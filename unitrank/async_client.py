@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -41,11 +42,8 @@ class AsyncClient:
     ) -> None:
         self.url = url
         self._http = httpx.AsyncClient(**options(url, key, timeout), transport=transport)
-        calls, wire = Calls(url, Retries(retries)), AsyncWire(self._http)
-        self.calls, self._wire = calls, wire
-        self.models = AsyncModels(calls, wire)
-        self.datasets = AsyncDatasets(calls, wire)
-        self.jobs = AsyncJobs(calls, wire)
+        self._wire = AsyncWire(self._http)
+        self._hold(Calls(url, Retries(retries)))
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -56,6 +54,12 @@ class AsyncClient:
     async def close(self) -> None:
         """As `Client.close`."""
         await self._http.aclose()
+
+    def within(self, seconds: float | None) -> AsyncClient:
+        """As `Client.within`."""
+        found = copy(self)
+        found._hold(self.calls.within(seconds))
+        return found
 
     async def methods(self) -> list[MethodCard]:
         """As `Client.methods`."""
@@ -72,6 +76,12 @@ class AsyncClient:
     async def is_ready(self) -> bool:
         """As `Client.is_ready`."""
         return await self._wire.take(self.calls.is_ready())
+
+    def _hold(self, calls: Calls) -> None:
+        self.calls = calls
+        self.models = AsyncModels(calls, self._wire)
+        self.datasets = AsyncDatasets(calls, self._wire)
+        self.jobs = AsyncJobs(calls, self._wire)
 
 
 class AsyncModels:
@@ -95,12 +105,12 @@ class AsyncModels:
         quiet: bool = False,
     ) -> Model:
         """As `Models.put`; a network is exported in a thread."""
-        put = await self._wire.take(put_model(self._calls, name, model, example_inputs, uri, architecture, arguments, quiet))
-        return await self.wait(name, timeout) if wait and put.status != "ready" else put
+        calls = self._calls.within(timeout)
+        return await self._wire.take(put_model(calls, name, model, example_inputs, uri, architecture, arguments, wait, quiet))
 
     async def wait(self, name: str, timeout: float | None = None) -> Model:
         """As `Models.wait`."""
-        found: Model = await self._wire.take(self._calls.until_ready(model_path(name), Model, timeout))
+        found: Model = await self._wire.take(self._calls.within(timeout).until_ready(model_path(name), Model))
         return found
 
     async def get(self, name: str) -> Model:
@@ -135,12 +145,11 @@ class AsyncDatasets:
         **fields: Any,
     ) -> Dataset:
         """As `Datasets.put`."""
-        put = await self._wire.take(put_dataset(self._calls, name, data, uri, fields, quiet))
-        return await self.wait(name, timeout) if wait and put.status != "ready" else put
+        return await self._wire.take(put_dataset(self._calls.within(timeout), name, data, uri, fields, wait, quiet))
 
     async def wait(self, name: str, timeout: float | None = None) -> Dataset:
         """As `Datasets.wait`."""
-        found: Dataset = await self._wire.take(self._calls.until_ready(dataset_path(name), Dataset, timeout))
+        found: Dataset = await self._wire.take(self._calls.within(timeout).until_ready(dataset_path(name), Dataset))
         return found
 
     async def get(self, name: str) -> Dataset:
@@ -220,7 +229,7 @@ class AsyncJobHandle:
     async def wait(self, timeout: float | None = None, *, quiet: bool = False, watch: Watch | None = None) -> AsyncJobHandle:
         """As `JobHandle.wait`."""
         with watching(self.id, quiet or watch is not None) as line:
-            self.state = await self._wire.take(self._calls.wait(self.id, timeout, watch or line))
+            await self._wire.take(self._calls.within(timeout).wait(self.id, self._seen, watch or line))
         return self
 
     async def result(self, timeout: float | None = None, *, quiet: bool = False) -> JobResult:
@@ -250,6 +259,9 @@ class AsyncJobHandle:
         """As `JobHandle.cancel`."""
         self.state = await self._wire.take(self._calls.cancel(self.id))
         return self
+
+    def _seen(self, state: Job) -> None:
+        self.state = state
 
     def __repr__(self) -> str:
         return f"<job {self.id}: {self.status}>"

@@ -1,9 +1,9 @@
 """The service's resources as flows: what is sent, and what the answer becomes."""
 
 import json
-import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,8 +18,9 @@ from api_schemas.models import Model
 from api_schemas.operations import Version, Workers
 from api_schemas.problems import Problem
 from api_schemas.results import Result
-from unitrank.errors import NotPossible, Timeout, UnitrankError, Unreachable, not_succeeded, refusal
-from unitrank.retries import Retries, answered
+from unitrank.deadline import NEVER, Deadline
+from unitrank.errors import NotFound, NotPossible, Timeout, UnitrankError, Unreachable, not_succeeded, refusal
+from unitrank.retries import AGAIN, NEVER_SENT, Retries, answered
 from unitrank.steps import Ask, Flow, Progress, asked, paused
 
 BYTES = {"Content-Type": "application/octet-stream"}
@@ -36,26 +37,38 @@ Watch = Callable[[Job], None]
 
 
 class Calls:
-    """Every call of the contract; `url` is only for the words of an error."""
+    """Every call of the contract, which raises Timeout after the deadline; `url` is only for the words of an error."""
 
-    def __init__(self, url: str, retries: Retries) -> None:
+    def __init__(self, url: str, retries: Retries, until: Deadline = NEVER) -> None:
         self._url = url
         self._retries = retries
+        self._until = until
+
+    def within(self, timeout: float | None) -> "Calls":
+        """The same, for at most so many seconds from now on."""
+        if timeout is None or timeout >= self._until.left:
+            return self
+        return Calls(self._url, self._retries, Deadline(timeout))
 
     def put_file(self, path: str, file: Path, schema: type[S], sent: Progress, params: Mapping[str, str] | None = None) -> Flow[S]:
         """The model or dataset whose bytes are in the file."""
-        return self._read(Ask("PUT", path, params or {}, BYTES, file=file, sent=sent), schema)
+
+        def going(count: int) -> None:
+            if self._until.passed:
+                raise self._late(f"{path.removeprefix('/v1/')} was not uploaded")
+            sent(count)
+
+        return self._read(Ask("PUT", path, params or {}, BYTES, file=file, sent=going), schema)
 
     def put_uri(self, path: str, uri: str, schema: type[S], params: Mapping[str, str] | None = None) -> Flow[S]:
         """The model or dataset whose bytes the service fetches itself."""
         return self._read(Ask("PUT", path, params or {}, JSON, encoded({"uri": uri})), schema)
 
-    def until_ready(self, path: str, schema: type[Model] | type[Dataset], timeout: float | None) -> Flow[Any]:
+    def until_ready(self, path: str, schema: type[Model] | type[Dataset]) -> Flow[Any]:
         """The model or dataset when it is ready. Raises Rejected, Timeout. Any: the schema that was given."""
-        deadline = _deadline(timeout)
         while (found := (yield from self._read(Ask("GET", path), schema))).status in ("inspecting", "importing"):
-            if time.monotonic() > deadline:
-                raise Timeout(f"{path.removeprefix('/v1/')} is still {found.status} after {timeout:g} s", code="not_ready")
+            if self._until.passed:
+                raise self._late(f"{path.removeprefix('/v1/')} is still {found.status}", "not_ready")
             yield from paused(INSPECTED_SECONDS)
         if found.status != "ready":
             raise not_succeeded(f"{schema.__name__.lower()} {found.name}", found.status, found.problem)
@@ -79,11 +92,18 @@ class Calls:
         return found
 
     def delete(self, path: str) -> Flow[None]:
-        """It is gone; also where an earlier attempt had it gone already."""
-        yield from self._answered(Ask("DELETE", path))
+        """It is gone; also where an earlier attempt had it gone already. Raises NotFound where there was nothing."""
+        came, attempts = yield from self._attempted(Ask("DELETE", path))
+        try:
+            self._accepted(came)
+        except NotFound:
+            if attempts == 1:
+                raise
 
     def submit(self, body: bytes, fresh: bool, key: str | None) -> Flow[Job]:
         """The job. However often it is sent, it is one: under a key of its own, if none is given."""
+        if key is not None and not all(" " <= letter <= "~" for letter in key):
+            raise NotPossible(f"the idempotency key {key!r} is not of printable ASCII characters", code="invalid_request")
         headers = {**JSON, "Idempotency-Key": key or uuid.uuid4().hex, **({"Cache-Control": "no-cache"} if fresh else {})}
         return self._read(Ask("POST", "/v1/jobs", {}, headers, body), Job)
 
@@ -95,19 +115,22 @@ class Calls:
         """The job, which now ends."""
         return self._read(Ask("POST", f"/v1/jobs/{id}/cancel"), Job)
 
-    def wait(self, id: str, timeout: float | None, watch: Watch | None) -> Flow[Job]:
-        """The job when it has succeeded. Raises JobFailed, JobCancelled, JobTimedOut for any other end, and Timeout."""
-        deadline = _deadline(timeout)
+    def wait(self, id: str, seen: Watch, watch: Watch | None) -> Flow[Job]:
+        """The job when it has succeeded; each state is shown to `seen`, and more of them to `watch` where somebody looks on.
+
+        Raises JobFailed, JobCancelled, JobTimedOut for any other end, and Timeout.
+        """
         while True:
-            held = max(0.0, min(HELD_SECONDS if watch is None else WATCHED_SECONDS, deadline - time.monotonic()))
+            held = min(HELD_SECONDS if watch is None else WATCHED_SECONDS, self._until.left)
             ask = Ask("GET", f"/v1/jobs/{id}", {"wait": f"{held:g}"}, seconds=held + HELD_SECONDS)
             job = yield from self._read(ask, Job, self._retries.patient())
+            seen(job)
             if watch:
                 watch(job)
             if job.status in ENDED:
                 break
-            if time.monotonic() >= deadline:
-                raise Timeout(f"job {id} is still {job.status} after {timeout:g} s; it goes on", code="not_finished")
+            if self._until.passed:
+                raise self._late(f"job {id} is still {job.status}", "not_finished", "; it goes on")
         if job.status != "succeeded":
             raise not_succeeded(f"job {id}", job.status, job.problem)
         return job
@@ -153,7 +176,19 @@ class Calls:
             raise self._stranger(response) from error
 
     def _answered(self, ask: Ask, retries: Retries | None = None) -> Flow[httpx.Response]:
-        came = yield from answered(ask, self._retries if retries is None else retries)
+        came, _ = yield from self._attempted(ask, retries)
+        return self._accepted(came)
+
+    def _attempted(self, ask: Ask, retries: Retries | None = None) -> Flow[tuple[httpx.Response | httpx.TransportError, int]]:
+        return answered(replace(ask, until=self._until), self._retries if retries is None else retries)
+
+    def _accepted(self, came: httpx.Response | httpx.TransportError) -> httpx.Response:
+        """What was answered. Raises the error that it stands for."""
+        if isinstance(came, NEVER_SENT):
+            # What its words show may be a key.
+            raise NotPossible(f"the request to {self._url} breaks HTTP and was not sent", code="invalid_request") from None
+        if self._until.passed and (said := _in_vain(came)):
+            raise self._late(f"{self._url} {said}")
         if not isinstance(came, httpx.Response):
             raise Unreachable(f"{self._url} does not answer: {came or type(came).__name__}", code="unreachable") from came
         if came.is_success:
@@ -163,6 +198,9 @@ class Calls:
         except ValidationError:
             raise self._stranger(came) from None
         raise refusal(problem)
+
+    def _late(self, what: str, code: str = "not_reached", more: str = "") -> Timeout:
+        return Timeout(f"{what} after {self._until.seconds:g} s{more}", code=code)
 
     def _stranger(self, response: httpx.Response) -> Unreachable:
         said = f"{response.url} answered {response.status_code} and nothing of the contract: is that a Unitrank service?"
@@ -204,5 +242,8 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} is no value of JSON")
 
 
-def _deadline(timeout: float | None) -> float:
-    return float("inf") if timeout is None else time.monotonic() + timeout
+def _in_vain(came: httpx.Response | httpx.TransportError) -> str:
+    """What came where the same request may yet have another end."""
+    if not isinstance(came, httpx.Response):
+        return "does not answer"
+    return f"answers {came.status_code}" if came.status_code in AGAIN else ""

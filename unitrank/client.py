@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -49,11 +50,8 @@ class Client:
     ) -> None:
         self.url = url
         self._http = httpx.Client(**options(url, key, timeout), transport=transport)
-        calls, wire = Calls(url, Retries(retries)), Wire(self._http)
-        self.calls, self._wire = calls, wire
-        self.models = Models(calls, wire)
-        self.datasets = Datasets(calls, wire)
-        self.jobs = Jobs(calls, wire)
+        self._wire = Wire(self._http)
+        self._hold(Calls(url, Retries(retries)))
 
     def __enter__(self) -> Client:
         return self
@@ -64,6 +62,12 @@ class Client:
     def close(self) -> None:
         """Give its connections back."""
         self._http.close()
+
+    def within(self, seconds: float | None) -> Client:
+        """The same, whose calls raise Timeout once so many seconds have gone by from now; they share its connections."""
+        found = copy(self)
+        found._hold(self.calls.within(seconds))
+        return found
 
     def take(self, flow: Flow[T]) -> T:
         """What a flow, such as one of `unitrank.calls`, returns."""
@@ -84,6 +88,12 @@ class Client:
     def is_ready(self) -> bool:
         """Whether jobs can be run now; False too where nobody answers."""
         return self._wire.take(self.calls.is_ready())
+
+    def _hold(self, calls: Calls) -> None:
+        self.calls = calls
+        self.models = Models(calls, self._wire)
+        self.datasets = Datasets(calls, self._wire)
+        self.jobs = Jobs(calls, self._wire)
 
 
 class Models:
@@ -112,12 +122,12 @@ class Models:
         the path of an archive, or of the weights of an `architecture` that the operator has installed; or else `uri` says
         where it lies. Raises Rejected, ExportRefused, Timeout after `timeout` s.
         """
-        put = self._wire.take(put_model(self._calls, name, model, example_inputs, uri, architecture, arguments, quiet))
-        return self.wait(name, timeout) if wait and put.status != "ready" else put
+        calls = self._calls.within(timeout)
+        return self._wire.take(put_model(calls, name, model, example_inputs, uri, architecture, arguments, wait, quiet))
 
     def wait(self, name: str, timeout: float | None = None) -> Model:
         """The model when it is ready. Raises Rejected, and Timeout after `timeout` s."""
-        found: Model = self._wire.take(self._calls.until_ready(model_path(name), Model, timeout))
+        found: Model = self._wire.take(self._calls.within(timeout).until_ready(model_path(name), Model))
         return found
 
     def get(self, name: str) -> Model:
@@ -157,12 +167,11 @@ class Datasets:
         mapping of fields, or a torch.utils.data.Dataset, whose tuples become `x`, `y`, `field2` …; or else `uri` says where it
         lies. Raises Rejected, NotPossible, Timeout after `timeout` s.
         """
-        put = self._wire.take(put_dataset(self._calls, name, data, uri, fields, quiet))
-        return self.wait(name, timeout) if wait and put.status != "ready" else put
+        return self._wire.take(put_dataset(self._calls.within(timeout), name, data, uri, fields, wait, quiet))
 
     def wait(self, name: str, timeout: float | None = None) -> Dataset:
         """The dataset when it is ready. Raises Rejected, and Timeout after `timeout` s."""
-        found: Dataset = self._wire.take(self._calls.until_ready(dataset_path(name), Dataset, timeout))
+        found: Dataset = self._wire.take(self._calls.within(timeout).until_ready(dataset_path(name), Dataset))
         return found
 
     def get(self, name: str) -> Dataset:
@@ -251,7 +260,7 @@ class JobHandle:
         leaves the job as it is; so does Ctrl-C.
         """
         with watching(self.id, quiet or watch is not None) as line:
-            self.state = self._wire.take(self._calls.wait(self.id, timeout, watch or line))
+            self._wire.take(self._calls.within(timeout).wait(self.id, self._seen, watch or line))
         return self
 
     def result(self, timeout: float | None = None, *, quiet: bool = False) -> JobResult:
@@ -287,6 +296,9 @@ class JobHandle:
         """The same, which now ends; one that has ended stays as it is."""
         self.state = self._wire.take(self._calls.cancel(self.id))
         return self
+
+    def _seen(self, state: Job) -> None:
+        self.state = state
 
     def __repr__(self) -> str:
         return f"<job {self.id}: {self.status}>"

@@ -91,8 +91,8 @@ class _Cell:
         if line == self._said:
             return
         self._said = line
-        page = HTML(f"<code>{escape(line)}</code>")
+        page = HTML(f"<code>{escape(line)}</code>")  # type: ignore[no-untyped-call]  # IPython's
         if self._handle is None:
-            self._handle = display(page, display_id=True)
+            self._handle = display(page, display_id=True)  # type: ignore[no-untyped-call]  # IPython's
         else:
             self._handle.update(page)

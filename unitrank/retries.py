@@ -21,6 +21,8 @@ LONGEST_ASKED = 120.0
 NOTED_SECONDS = 5.0
 AGAIN = frozenset({429, 502, 503, 504})
 """Statuses after which the same request may be taken."""
+NEVER_SENT = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
+"""Errors of a request that breaks HTTP itself."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Retries:
 
     def pause(self, attempt: int, came: httpx.Response | httpx.TransportError) -> float | None:
         """Seconds until the next attempt; None where there is to be none."""
-        if attempt >= self.most or not (isinstance(came, httpx.TransportError) or came.status_code in AGAIN):
+        if attempt >= self.most or not _passing(came):
             return None
         wanted = None if isinstance(came, httpx.TransportError) else told(came.headers.get("Retry-After"))
         if wanted is not None:
@@ -45,19 +47,30 @@ class Retries:
         return replace(self, most=self.most and max(self.most, 12))
 
 
-def answered(ask: Ask, retries: Retries) -> Flow[httpx.Response | httpx.TransportError]:
-    """What came of the last attempt."""
+def answered(ask: Ask, retries: Retries) -> Flow[tuple[httpx.Response | httpx.TransportError, int]]:
+    """What came of the last attempt, and how many there were; none once the request's deadline has passed."""
     attempt = 0
     while True:
         came = yield from asked(ask)
         seconds = retries.pause(attempt, came)
-        if seconds is None:
-            return came
+        if seconds is None or ask.until.passed:
+            return came, attempt + 1
+        if seconds >= ask.until.left:
+            # Nothing is sent sooner than the service asked.
+            yield from paused(ask.until.left)
+            return came, attempt + 1
         if seconds >= NOTED_SECONDS:
             said = f"answered {came.status_code}" if isinstance(came, httpx.Response) else f"did not answer ({came})"
             log.warning("%s %s: the service %s; again in %.0f s", ask.verb, ask.path, said, seconds)
         yield from paused(seconds)
         attempt += 1
+
+
+def _passing(came: httpx.Response | httpx.TransportError) -> bool:
+    """Whether the same request may have another end."""
+    if isinstance(came, httpx.Response):
+        return came.status_code in AGAIN
+    return not isinstance(came, NEVER_SENT)
 
 
 def told(header: str | None) -> float | None:

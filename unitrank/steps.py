@@ -10,6 +10,8 @@ from typing import Any, Protocol, TypeVar
 
 import httpx
 
+from unitrank.deadline import NEVER, Deadline
+
 T = TypeVar("T")
 
 # Any: what is sent back depends on the step; the functions below say which it is
@@ -39,6 +41,7 @@ class Ask:
     target: Path | None = None
     seconds: float | None = None
     """How long an answer may take; None: as long as the client's own limit."""
+    until: Deadline = NEVER
 
 
 @dataclass(frozen=True)

@@ -41,9 +41,38 @@ def put_model(
     uri: str | None,
     architecture: str | None,
     arguments: Mapping[str, Any] | None,
+    wait: bool,
     quiet: bool,
 ) -> Flow[Model]:
-    """The model, whose inspection has begun."""
+    """The model, ready where that is waited for."""
+    put = yield from _put_model(calls, name, model, example_inputs, uri, architecture, arguments, quiet)
+    if not wait or put.status == "ready":
+        return put
+    found: Model = yield from calls.until_ready(model_path(name), Model)
+    return found
+
+
+def put_dataset(
+    calls: Calls, name: str, data: Any, uri: str | None, fields: Mapping[str, Any], wait: bool, quiet: bool
+) -> Flow[Dataset]:
+    """The dataset, ready where that is waited for."""
+    put = yield from _put_dataset(calls, name, data, uri, fields, quiet)
+    if not wait or put.status == "ready":
+        return put
+    found: Dataset = yield from calls.until_ready(dataset_path(name), Dataset)
+    return found
+
+
+def _put_model(
+    calls: Calls,
+    name: str,
+    model: str | Path | torch.nn.Module | None,
+    example_inputs: Any,
+    uri: str | None,
+    architecture: str | None,
+    arguments: Mapping[str, Any] | None,
+    quiet: bool,
+) -> Flow[Model]:
     path = model_path(name)
     params = {"architecture": architecture, "arguments": None if arguments is None else json.dumps(dict(arguments))}
     query = {key: value for key, value in params.items() if value is not None}
@@ -57,8 +86,7 @@ def put_model(
         return (yield from calls.put_file(path, file, Model, sent, query))
 
 
-def put_dataset(calls: Calls, name: str, data: Any, uri: str | None, fields: Mapping[str, Any], quiet: bool) -> Flow[Dataset]:
-    """The dataset, whose header was checked, or which is being fetched."""
+def _put_dataset(calls: Calls, name: str, data: Any, uri: str | None, fields: Mapping[str, Any], quiet: bool) -> Flow[Dataset]:
     path = dataset_path(name)
     if uri is not None:
         if data is not None or fields:

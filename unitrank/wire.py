@@ -1,19 +1,26 @@
 """Takes the steps of a flow: over httpx and this thread, or over httpx and asyncio."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 import httpx
 
 from unitrank.addresses import is_loopback
+from unitrank.errors import NotPossible
 from unitrank.steps import Ask, Flow, Pause, Progress, Step
 
 T = TypeVar("T")
 CHUNK = 1 << 20
+# A host that is there takes a connection in far less.
+CONNECT_SECONDS = 5.0
+# What an answer may still take where the deadline is near, or has passed before anything was asked.
+GRACE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -43,14 +50,14 @@ class Wire:
 
     def _asked(self, ask: Ask) -> httpx.Response | httpx.TransportError:
         content = ask.content if ask.file is None else _chunks(ask.file, ask.sent)
-        request = self.http.build_request(ask.verb, ask.path, content=content, **_rest(ask))
+        request = self.http.build_request(ask.verb, ask.path, content=content, **_rest(ask, self.http.timeout))
         try:
             response = self.http.send(request, stream=True)
             try:
                 if ask.target is None or not response.is_success:
                     response.read()
                 else:
-                    with ask.target.open("wb") as written:
+                    with opened(ask.target, "wb") as written:
                         for chunk in response.iter_bytes(CHUNK):
                             written.write(chunk)
             finally:
@@ -87,14 +94,14 @@ class AsyncWire:
 
     async def _asked(self, ask: Ask) -> httpx.Response | httpx.TransportError:
         content = ask.content if ask.file is None else _chunks_beside(ask.file, ask.sent)
-        request = self.http.build_request(ask.verb, ask.path, content=content, **_rest(ask))
+        request = self.http.build_request(ask.verb, ask.path, content=content, **_rest(ask, self.http.timeout))
         try:
             response = await self.http.send(request, stream=True)
             try:
                 if ask.target is None or not response.is_success:
                     await response.aread()
                 else:
-                    with ask.target.open("wb") as written:
+                    with opened(ask.target, "wb") as written:
                         async for chunk in response.aiter_bytes(CHUNK):
                             await asyncio.to_thread(written.write, chunk)
             finally:
@@ -105,34 +112,70 @@ class AsyncWire:
 
 
 def options(url: str, key: str | None, timeout: float) -> dict[str, Any]:
-    """What both httpx clients are made with. Any: their own keyword arguments."""
+    """What both httpx clients are made with. Any: their own keyword arguments. Raises NotPossible."""
+    address = _address(url)
     return {
-        "base_url": url,
-        "headers": {"Authorization": f"Bearer {key}"} if key else {},
-        "timeout": timeout,
+        "base_url": address,
+        "headers": _authorization(key),
+        "timeout": _limits(timeout),
         # A proxy of the environment is no way to this machine itself.
-        "trust_env": not is_loopback(httpx.URL(url).host),
+        "trust_env": not is_loopback(address.host),
     }
 
 
-def _rest(ask: Ask) -> dict[str, Any]:
+@contextmanager
+def opened(path: Path, mode: str) -> Iterator[BinaryIO]:
+    """The file in a binary mode. Raises NotPossible, also for what goes wrong while it is open."""
+    try:
+        with path.open(mode) as file:
+            # Any mode is binary here, which open's own types cannot see.
+            yield cast(BinaryIO, file)
+    except OSError as error:
+        raise NotPossible(f"{path} cannot be {'read' if mode == 'rb' else 'written'}: {error.strerror or error}") from error
+
+
+def _address(url: str) -> httpx.URL:
+    try:
+        found = httpx.URL(url.strip())
+    except httpx.InvalidURL as error:
+        raise NotPossible(f"{url!r} is no address: {error}; write http://host:port", code="invalid_url") from error
+    if found.scheme not in ("http", "https") or not found.host:
+        raise NotPossible(f"{url!r} is no address of a service; write http://host:port", code="invalid_url")
+    return found
+
+
+def _authorization(key: str | None) -> dict[str, str]:
+    bare = (key or "").strip()
+    if not all("!" <= letter <= "~" for letter in bare):
+        raise NotPossible("the key has characters that no key has", code="invalid_key")
+    return {"Authorization": f"Bearer {bare}"} if bare else {}
+
+
+def _limits(seconds: float | None) -> httpx.Timeout:
+    return httpx.Timeout(seconds, connect=CONNECT_SECONDS if seconds is None else min(seconds, CONNECT_SECONDS))
+
+
+def _rest(ask: Ask, limits: httpx.Timeout) -> dict[str, Any]:
     headers = dict(ask.headers)
     if ask.file is not None:
         # Without it httpx would send the body in chunks of unknown number.
         headers["Content-Length"] = str(ask.file.stat().st_size)
-    told: dict[str, Any] = {"params": dict(ask.params) or None, "headers": headers}
-    return told if ask.seconds is None else told | {"timeout": ask.seconds}
+    most = limits.read if ask.seconds is None else ask.seconds
+    # What a POST has begun would be lost without its answer.
+    left = math.inf if ask.verb == "POST" else ask.until.left + GRACE_SECONDS
+    known = [seconds for seconds in (most, left) if seconds is not None and math.isfinite(seconds)]
+    return {"params": dict(ask.params) or None, "headers": headers, "timeout": _limits(min(known, default=None))}
 
 
 def _chunks(file: Path, sent: Progress) -> Iterator[bytes]:
-    with file.open("rb") as content:
+    with opened(file, "rb") as content:
         while chunk := content.read(CHUNK):
             yield chunk
             sent(len(chunk))
 
 
 async def _chunks_beside(file: Path, sent: Progress) -> AsyncIterator[bytes]:
-    with file.open("rb") as content:
+    with opened(file, "rb") as content:
         while chunk := await asyncio.to_thread(content.read, CHUNK):
             yield chunk
             sent(len(chunk))

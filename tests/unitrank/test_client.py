@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,66 @@ def test_client_when_it_has_a_key_then_sends_it_and_nothing_else_shows_it() -> N
     assert seen[0].url.path == "/v1/models/m@sha256:" + "0" * 64
 
 
+def test_key_when_it_was_read_with_its_newline_then_is_sent_without() -> None:
+    seen: list[httpx.Request] = []
+    with Client("http://service", " secret-key\r\n", transport=_recording(seen, 200, MODEL)) as client:
+        client.models.get("m")
+
+    assert seen[0].headers["Authorization"] == "Bearer secret-key"
+
+
+@pytest.mark.parametrize("key", ["sec\nret", "sécret", "sec ret", "sec\x00ret"])
+def test_key_when_no_key_has_its_characters_then_is_refused_and_not_shown(key: str) -> None:
+    for kind in (Client, unitrank.AsyncClient):
+        with pytest.raises(unitrank.NotPossible, match="the key has characters that no key has") as caught:
+            kind("http://service", key)
+
+        shown = "".join(traceback.format_exception(caught.value))
+        assert key not in shown
+        assert repr(key)[1:-1] not in shown
+
+
+@pytest.mark.parametrize("url", ["http://host:port", "host:8000", "ftp://host", "http://", "nonsense", ""])
+def test_client_when_its_address_is_none_then_says_how_to_write_one(url: str) -> None:
+    for kind in (Client, unitrank.AsyncClient):
+        with pytest.raises(unitrank.NotPossible, match="write http://host:port"):
+            kind(url)
+
+
+def test_submit_when_its_key_is_no_header_then_is_refused_before_anything_is_sent() -> None:
+    seen: list[httpx.Request] = []
+    with Client("http://service", transport=_recording(seen, 202, JOB)) as client:
+        for key in ("a\nb", "clé"):
+            with pytest.raises(unitrank.NotPossible, match="idempotency key"):
+                client.jobs.submit(REQUEST, idempotency_key=key)
+
+    assert seen == []
+
+
+def test_download_when_its_folder_does_not_exist_then_says_so(tmp_path: Path) -> None:
+    with _client(200, JOB) as client:
+        job = client.jobs.get("j")
+        with pytest.raises(unitrank.NotPossible, match=r"none/r\.npz cannot be written: No such file"):
+            job.download(tmp_path / "none" / "r.npz")
+
+
+def test_delete_when_the_answer_of_the_first_attempt_was_lost_then_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unitrank.wire.time.sleep", lambda seconds: None)
+    gone = httpx.Response(404, json=PROBLEM | {"status": 404, "code": "model_not_found"})
+    turns: list[Any] = [httpx.ReadError("lost"), gone, gone]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        turn = turns.pop(0)
+        if isinstance(turn, Exception):
+            raise turn
+        return turn  # type: ignore[no-any-return]
+
+    with Client("http://service", transport=httpx.MockTransport(answer)) as client:
+        client.models.delete("m")
+        with pytest.raises(unitrank.NotFound):
+            client.models.delete("m")
+
+
 def test_upload_when_a_file_is_put_then_its_bytes_are_streamed_with_their_number(tmp_path: Path) -> None:
     content = bytes(range(256)) * 12_000
     (tmp_path / "net.pt2").write_bytes(content)
@@ -191,6 +252,19 @@ def test_wait_when_its_time_is_over_then_the_job_goes_on() -> None:
 
     assert caught.value.exit_code == 124
     assert {request.method for request in seen} == {"GET"}
+
+
+def test_wait_when_it_comes_to_no_good_end_then_the_handle_has_the_last_state() -> None:
+    problem = {"code": "out_of_memory", "title": "Failed", "detail": "ask for less"}
+    failed = JOB | {"status": "failed", "problem": problem}
+    running = JOB | {"status": "running"}
+    with _handle(lambda request: httpx.Response(200, json=failed)) as job, pytest.raises(unitrank.JobFailed):
+        job.wait()
+    with _handle(lambda request: httpx.Response(200, json=running)) as late, pytest.raises(unitrank.Timeout):
+        late.wait(0)
+
+    assert (job.status, job.state.problem and job.state.problem.code) == ("failed", "out_of_memory")
+    assert late.status == "running"
 
 
 def test_wait_when_interrupted_then_says_how_to_come_back(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,18 +1,155 @@
 """What the words of a command line stand for."""
 
+import errno
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
+from itertools import chain, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import httpx
 import pytest
 
+from unitrank.__main__ import main
+from unitrank.client import Client
+from unitrank.commands import speaking
 from unitrank.commands.jobs import _request
 from unitrank.commands.speaking import document, opened, seconds_of, show
 from unitrank.errors import NotPossible
 
+Json = dict[str, Any]
+REQUEST = {"model": "m", "layer": "1", "dataset": "d", "methods": [{"name": "gradient"}]}
+JOB = {
+    "id": "j",
+    "status": "queued",
+    "attempt": 0,
+    "created_at": "2026-01-01T00:00:00Z",
+    "request": REQUEST,
+    "links": dict.fromkeys(["self", "result", "events", "report"], "/"),
+}
+PROBLEM = {"code": "out_of_memory", "title": "Failed", "detail": "ask for less"}
+SUBMIT = ["submit", "--model", "m", "--layer", "1", "--dataset", "d", "--method", "gradient"]
 NONE: dict[str, str | None] = {"model": None, "layer": None, "dataset": None}
+
+
+class Said(NamedTuple):
+    """What a command left: its exit code, what it gave to programs and what it said to people."""
+
+    code: int
+    out: str
+    err: str
+
+
+Typed = Callable[..., Said]
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Typed:
+    """Runs a command line in this process, against a service that answers each job with these states in turn."""
+
+    def run(*words: str, states: Iterable[Json | BaseException] = (), asked: list[httpx.Request] | None = None) -> Said:
+        turns = iter(states)
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            if asked is not None:
+                asked.append(request)
+            turn = next(turns)
+            if isinstance(turn, BaseException):
+                raise turn
+            return httpx.Response(200, json=JOB | turn)
+
+        def client(url: str, key: str | None, **options: Any) -> Client:
+            return Client("http://service", key, transport=httpx.MockTransport(answer), **options)
+
+        monkeypatch.setattr(speaking, "Client", client)
+        monkeypatch.setattr(sys, "argv", ["unitrank", *words])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        return Said(code if isinstance(code, int) else 0, *capfd.readouterr())
+
+    return run
+
+
+def test_submit_when_its_timeout_is_none_then_nothing_is_sent(typed: Typed) -> None:
+    asked: list[httpx.Request] = []
+    for words in (SUBMIT, ["wait", "j"], ["put-dataset", "d", "d.npz"], ["put-model", "m", "m.pt2"]):
+        said = typed(*words, "--timeout", "1 hour", asked=asked)
+        assert (said.code, "write 90, 90s, 20m or 2h" in said.err) == (2, True)
+
+    assert asked == []
+
+
+@pytest.mark.parametrize("words", [[*SUBMIT, "--wait"], ["wait", "j"]])
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [({"status": "failed", "problem": PROBLEM}, 1), ({"status": "running"}, 124), (KeyboardInterrupt(), 130)],
+)
+def test_wait_when_it_comes_to_no_good_end_then_programs_have_the_job_all_the_same(
+    typed: Typed, words: list[str], end: Any, code: int
+) -> None:
+    late = ["--timeout", "0.2"] if code == 124 else []
+    plain = typed(*words, *late, states=chain([{}], repeat(end)))
+    told = typed(*words, *late, "--json", states=chain([{}], repeat(end)))
+    state = json.loads(told.out)
+
+    assert (plain.code, told.code) == (code, code)
+    assert plain.out == "j\n"
+    assert (state["id"], state["status"]) == ("j", "queued" if code == 130 else end["status"])
+    assert (state["problem"] or {}).get("code") == ("out_of_memory" if code == 1 else None)
+    assert code != 130 or "job j goes on" in plain.err
+
+
+def test_command_when_a_file_cannot_be_had_then_says_so_in_a_line(typed: Typed, tmp_path: Path) -> None:
+    said = typed("result", "j", "-o", str(tmp_path / "none" / "r"), states=[{}, {}])
+
+    assert (said.code, said.out) == (2, "")
+    assert "none/r cannot be written: No such file or directory" in said.err
+
+
+def test_command_when_the_machine_refuses_then_says_so_in_a_line(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "r.md")
+
+    monkeypatch.setattr("unitrank.__main__.app", full)
+    said = typed("result", "j")
+
+    assert (said.code, said.err) == (2, "error: [Errno 28] No space left on device: 'r.md'\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["export", "net.py:make", "net.pt2", "--example", "3"],
+        ["export", ".", "net.pt2", "--example", "3"],
+        ["export", ".", "net.pt2"],
+        ["put-model", "m", "net.py:make", "--example", "3"],
+    ],
+)
+def test_command_when_pytorch_is_missing_then_says_what_to_install(
+    typed: Typed, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in {"net.py": "import torch\n", "config.json": "{}", "model.safetensors": ""}.items():
+        (tmp_path / name).write_text(content)
+    for module in ("torch", "worker.exporting", "worker.architectures"):
+        monkeypatch.setitem(sys.modules, module, None)
+    said = typed(*words)
+
+    assert (said.code, said.out) == (2, "")
+    assert "pip install 'unitrank[worker]'" in said.err
+
+
+def test_command_when_the_key_is_none_then_is_not_shown(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNITRANK_KEY", "schlüssel")
+    said = typed("list")
+
+    assert (said.code, said.out) == (2, "")
+    assert said.err.strip() == "error: the key has characters that no key has"
 
 
 @pytest.mark.parametrize(("words", "seconds"), [(None, None), ("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200)])

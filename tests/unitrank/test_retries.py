@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import time
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -12,7 +14,11 @@ import httpx
 import pytest
 
 import unitrank
+from unitrank import wire
+from unitrank.deadline import Deadline
 from unitrank.retries import FIRST_SECONDS, LONGEST_SECONDS, Retries, told
+from unitrank.steps import Ask
+from unitrank.wire import GRACE_SECONDS, Wire
 
 JOB = {
     "id": "j",
@@ -113,6 +119,83 @@ def test_wait_when_the_service_is_started_anew_then_goes_on_waiting(pauses: list
         assert client.jobs.get("j").wait().status == "succeeded"
 
     assert len(pauses) == 8
+
+
+def test_request_when_it_breaks_http_itself_then_is_sent_once_and_not_shown(pauses: list[float]) -> None:
+    script = Script(httpx.LocalProtocolError("Illegal header value b'Bearer secret'"))
+    with script.client() as client, pytest.raises(unitrank.NotPossible) as caught:
+        client.methods()
+
+    assert (len(script.asked), pauses) == (1, [])
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_wait_when_the_service_is_away_then_ends_with_its_time() -> None:
+    with Script(202).client() as client:
+        job = client.jobs.submit(JOB["request"])
+    away = unitrank.JobHandle(client.calls, Wire(httpx.Client(base_url="http://127.0.0.1:1")), job.state)
+    start = time.monotonic()
+    with pytest.raises(unitrank.Timeout, match=r"http://service does not answer after 0\.7 s") as caught:
+        away.wait(0.7)
+
+    assert caught.value.exit_code == 124
+    assert 0.6 < time.monotonic() - start < 3
+
+
+def test_wait_when_told_to_come_back_after_its_time_then_nothing_is_sent_sooner() -> None:
+    script = Script(200, (503, {"Retry-After": "30"}))
+    start = time.monotonic()
+    with script.client() as client, pytest.raises(unitrank.Timeout, match="answers 503"):
+        client.jobs.get("j").wait(0.3)
+
+    assert len(script.asked) == 2
+    assert 0.2 < time.monotonic() - start < 3
+
+
+def test_upload_when_it_takes_longer_than_its_time_then_ends(tmp_path: Path) -> None:
+    (tmp_path / "net.pt2").write_bytes(b"abc")
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        time.sleep(0.3)
+        return httpx.Response(200, content=request.read())
+
+    with unitrank.Client("http://service", transport=httpx.MockTransport(slow)) as client:
+        with pytest.raises(unitrank.Timeout, match="models/m was not uploaded"):
+            client.models.put("m", tmp_path / "net.pt2", timeout=0)
+        with pytest.raises(unitrank.Timeout, match="answers 503"):
+            Script(503, 503).client().datasets.put("d", x=[1], timeout=0.05)
+
+
+def test_put_when_the_model_is_never_ready_then_its_time_is_that_of_all_together() -> None:
+    script = Script(202, *[200] * 99, body=MODEL | {"status": "inspecting"})
+    start = time.monotonic()
+    with script.client() as client, pytest.raises(unitrank.Timeout, match=r"models/m is still inspecting after 0\.4 s"):
+        client.models.put("m", uri="s3://a/b", timeout=0.4)
+
+    assert time.monotonic() - start < 3
+
+
+def test_client_when_all_its_calls_have_one_end_then_each_ends_by_then() -> None:
+    with Script(*[503] * 99).client(retries=9) as client:
+        hasty = client.within(0.2)
+        for call in (hasty.methods, hasty.models.list, lambda: hasty.jobs.get("j")):
+            with pytest.raises(unitrank.Timeout):
+                call()
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds", "deadline", "expected"),
+    [(60, None, None, 60), (60, 25.0, None, 25), (60, None, 3.0, 3 + GRACE_SECONDS), (1, None, 9.0, 1)],
+)
+def test_request_when_sent_then_has_no_more_time_than_is_left(
+    limit: float, seconds: float | None, deadline: float | None, expected: float
+) -> None:
+    found = wire._rest(Ask("GET", "/", seconds=seconds, until=Deadline(deadline)), httpx.Timeout(limit))["timeout"]
+
+    assert found.read == pytest.approx(expected, abs=1)
+    assert found.connect == pytest.approx(min(expected, 5), abs=1)
+    # what a POST has begun would be lost without its answer
+    assert wire._rest(Ask("POST", "/", until=Deadline(0)), httpx.Timeout(60))["timeout"].read == 60
 
 
 def test_twin_when_the_service_is_busy_then_is_as_patient(pauses: list[float]) -> None:

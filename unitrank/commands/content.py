@@ -36,6 +36,7 @@ def put_model(
     as_json: AsJson = False,
 ) -> None:
     """Upload a model and wait until its inspection says which layers a job may name."""
+    seconds = seconds_of(timeout)
     built = None if arguments is None else value_of(arguments)
     if built is not None and not isinstance(built, dict):
         raise NotPossible(f"--arguments is {arguments!r}; expected a JSON object", code="invalid_request")
@@ -48,7 +49,7 @@ def put_model(
             architecture=architecture,
             arguments=built,
             wait=wait,
-            timeout=seconds_of(timeout),
+            timeout=seconds,
         )
     if as_json:
         give(found)
@@ -71,8 +72,9 @@ def put_dataset(
     """Upload a table of examples."""
     if (path is None) == (uri is None):
         raise NotPossible("give a file, or else --uri", code="invalid_request")
+    seconds = seconds_of(timeout)
     with opened(url) as client:
-        found = client.datasets.put(name, path, uri=uri, wait=wait, timeout=seconds_of(timeout))
+        found = client.datasets.put(name, path, uri=uri, wait=wait, timeout=seconds)
     if as_json:
         give(found)
     else:

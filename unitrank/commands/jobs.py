@@ -53,7 +53,9 @@ def submit(
 ) -> None:
     """Submit a job and print its id; the request comes from a file, from flags, or from both, of which flags count."""
     request = _request(file, {"model": model, "layer": layer, "dataset": dataset}, method, clusters, set_ or [])
-    with opened(url) as client:
+    seconds = seconds_of(timeout)
+    with opened(url) as service:
+        client = service.within(seconds)
         if dry_run:
             checked = client.jobs.dry_run(request)
             if as_json:
@@ -63,19 +65,19 @@ def submit(
             return
         job = client.jobs.submit(request, fresh=fresh, idempotency_key=idempotency_key)
         if wait:
-            _wait(job, seconds_of(timeout), as_json)
-        elif as_json:
-            give(job.state)
+            _wait(job, as_json)
         else:
-            say(line_of(job.state))
-            print(job.id)
+            if not as_json:
+                say(line_of(job.state))
+            _name(job, as_json)
 
 
 @app.command()
 def wait(job: JobId, timeout: Seconds = None, url: Url = URL, as_json: AsJson = False) -> None:
     """Wait until a job has ended, and show its leaderboard."""
+    seconds = seconds_of(timeout)
     with opened(url) as client:
-        _wait(client.jobs.get(job), seconds_of(timeout), as_json)
+        _wait(client.within(seconds).jobs.get(job), as_json)
 
 
 @app.command()
@@ -119,14 +121,22 @@ def cancel(job: JobId, url: Url = URL, as_json: AsJson = False) -> None:
         say(line_of(state))
 
 
-def _wait(job: JobHandle, timeout: float | None, as_json: bool) -> None:
-    job.wait(timeout)
+def _wait(job: JobHandle, as_json: bool) -> None:
+    """Whatever its end, stdout has the job's id, or its last state."""
+    try:
+        job.wait()
+        if not as_json:
+            say(line_of(job.state))
+            show(LEADER_COLUMNS, leader_rows(job.summary()))
+    finally:
+        _name(job, as_json)
+
+
+def _name(job: JobHandle, as_json: bool) -> None:
     if as_json:
         give(job.state)
-        return
-    say(line_of(job.state))
-    show(LEADER_COLUMNS, leader_rows(job.summary()))
-    print(job.id)
+    else:
+        print(job.id)
 
 
 def _request(

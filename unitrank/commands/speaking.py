@@ -30,7 +30,7 @@ UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 def opened(url: str, **options: Any) -> Client:
     """A client with the key of the environment: on a command line others could read it."""
-    return Client(url, os.environ.get("UNITRANK_KEY") or None, **options)
+    return Client(url, os.environ.get("UNITRANK_KEY"), **options)
 
 
 def say(words: str) -> None:
