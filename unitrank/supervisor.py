@@ -1,7 +1,8 @@
 """Keeps a set of processes alive, and ends them in order: what `unitrank up` is, once it has begun.
 
 A process that ends is started again, later each time it ends soon; SIGTERM or SIGINT ends them stage by stage, each with
-time to finish what it does; a second signal, and the end of the time, kill. On Linux they are killed, too, when this
+time to finish what it does. When that is over, or at a second signal, they are asked once more: a worker then puts its job
+back. Who is still there a few seconds later, or at a third signal, is killed. On Linux they are killed, too, when this
 process is: nothing is left behind.
 """
 
@@ -20,6 +21,10 @@ FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
 # Who has lived so long has started well.
 SOUND_SECONDS = 10.0
+# RQ takes a signal that comes within a second of the first for the same one.
+APART_SECONDS = 1.2
+# What a process that was asked a second time gets before it is killed.
+LAST_SECONDS = 5.0
 # What a process ends with that cannot run as it was told to: it would not do better the next time.
 NOT_POSSIBLE = 2
 
@@ -78,7 +83,7 @@ class Supervisor:
         return status
 
     def stop(self) -> None:
-        """As SIGTERM does; from any thread. A second call does not wait."""
+        """As SIGTERM does; from any thread. A second call waits no longer than a worker takes to put its job back."""
         self._signals += 1
         self._wake.set()
 
@@ -98,8 +103,22 @@ class Supervisor:
             asked = time.monotonic()
             while any(kept.has_time(asked) for kept in running) and self._signals < 2:
                 time.sleep(POLL_SECONDS)
+            self._insist(running, asked + APART_SECONDS)
             for kept in stage:
                 kept.kill()
+
+    def _insist(self, running: Sequence["_Kept"], earliest: float) -> None:
+        """Ask those that are left once more, not before then, and wait a few seconds for their end."""
+        self._wait(running, earliest)
+        left = [kept for kept in running if kept.ask_to_end()]
+        if left:
+            self._say(f"{', '.join(kept.command.name for kept in left)} must end now; a running job goes back to the queue")
+        self._wait(left, time.monotonic() + LAST_SECONDS)
+
+    def _wait(self, running: Sequence["_Kept"], until: float) -> None:
+        """Until all have ended, or until then, or a third signal."""
+        while any(kept.runs for kept in running) and time.monotonic() < until and self._signals < 3:
+            time.sleep(POLL_SECONDS)
 
     @contextmanager
     def _handled(self) -> Iterator[None]:
@@ -154,9 +173,13 @@ class _Kept:
         self._process.terminate()
         return True
 
+    @property
+    def runs(self) -> bool:
+        return not self._has_ended()
+
     def has_time(self, asked: float) -> bool:
         """Whether it still runs, and may."""
-        return not self._has_ended() and time.monotonic() - asked < self.command.drain_seconds
+        return self.runs and time.monotonic() - asked < self.command.drain_seconds
 
     def kill(self) -> None:
         """End it, and all that it started in its group."""

@@ -11,8 +11,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+import redis
+
+from store.queue import transport_id, waiting_ids
+from tests.worker.process.conftest import Bench
 
 PATIENCE = 20.0
+ROOT = Path(__file__).parent.parent.parent
 
 # Each program writes its process into `<name>.pid`, one a line, and says in `order` when it ends.
 POLITE = """
@@ -41,13 +46,16 @@ BROKEN = "import sys; open(f'{sys.argv[1]}.pid', 'a').write('0\\n'); sys.exit(in
 class Running:
     """A supervisor in a process of its own."""
 
-    def __init__(self, folder: Path, stages: str) -> None:
+    def __init__(self, folder: Path, stages: str, last_seconds: float = 0.3) -> None:
         self.folder = folder
         for name, text in {"polite": POLITE, "deaf": DEAF, "broken": BROKEN}.items():
             (folder / f"{name}.py").write_text(text)
         script = f"""
             import sys
+            from unitrank import supervisor
             from unitrank.supervisor import Command, Supervisor
+
+            supervisor.LAST_SECONDS = {last_seconds}
 
             def polite(name, seconds="0", **more):
                 return Command(name, [sys.executable, "polite.py", name, seconds], **more)
@@ -153,6 +161,46 @@ def test_stop_when_said_twice_then_does_not_wait(supervise: Callable[[str], Runn
     running.stop()
 
     assert not any(alive(pid) for pid in pids)
+
+
+def test_stop_when_said_three_times_then_kills_at_once(tmp_path: Path) -> None:
+    running = Running(tmp_path, '[[deaf("worker", drain_seconds=600)]]', last_seconds=600)
+    try:
+        pids = running.pids("worker", 2)
+        for _ in range(2):
+            running.process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+        running.stop()
+    finally:
+        running.close()
+
+    assert not any(alive(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("stops", [1, 2])
+def test_worker_when_stopped_in_mid_job_then_the_job_is_put_back_and_not_lost(
+    redis_url: str, connection: redis.Redis, tmp_path: Path, stops: int
+) -> None:
+    bench = Bench(redis_url, connection, tmp_path / "state")
+    command = ["-m", "worker", "--name", "w", "--engine", "tests.worker.engines:Scripted"]
+    environment = {"UNITRANK_REDIS_URL": redis_url, "UNITRANK_STATE": str(bench.state), "PYTHONPATH": str(ROOT)}
+    drain = 0.2 if stops == 1 else 600
+    stages = f'[[Command("w", [sys.executable, *{command}], {environment}, drain_seconds={drain})]]'
+    running = Running(tmp_path, stages, last_seconds=PATIENCE)
+    try:
+        id = bench.submit(["sleep", 600], timeout=600)
+        bench.running(id)
+        for _ in range(stops - 1):
+            running.process.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        said = running.stop(signal.SIGINT)
+    finally:
+        running.close()
+
+    record = bench.jobs.get(id)
+    assert (record.status, record.attempt, record.losses) == ("queued", 1, 0)
+    assert "killed" not in said
+    assert transport_id(id, 1) in waiting_ids(connection, "job")
 
 
 def test_process_when_it_never_starts_well_then_the_delay_grows(supervise: Callable[[str], Running]) -> None:
