@@ -85,7 +85,8 @@ class Reaper:
             patience = self._patience(id, state, around)
             if patience is not None and self._suspicions.lasts((jobs.kind, id, state.version), patience):
                 lost.append(id)
-        return [self._put_right(jobs, record) for record in jobs.get_many(lost)]
+        # What has changed since it was looked at has begun, or ended, by itself.
+        return [self._put_right(jobs, record) for record in jobs.get_many(lost) if record.version == live[record.id].version]
 
     def _patience(self, id: str, state: State, around: "_Around") -> float | None:
         """Seconds that the record may stay as it is; None where nothing is wrong with it."""

@@ -17,6 +17,7 @@ from store.jobs import Jobs
 from store.models import Models
 from store.queue import SafeJob, depth, enqueue_inspection, enqueue_job, queue_of, transport_id, waiting_ids
 from store.reaper import Reaper
+from store.record import JobRecord
 from store.results import Results
 from store.settings import Settings
 from store.workers import Worker, Workers
@@ -120,6 +121,26 @@ def test_suspicion_when_it_passes_then_nothing_is_given_up(connection: redis.Red
 
     assert reaper.sweep() == []
     assert jobs.get(id).status == "running"
+
+
+def test_job_when_it_begins_while_it_is_suspected_then_is_left_alone(
+    connection: redis.Redis, jobs: Jobs, reaper: Reaper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = jobs.create({}).id
+    assert reaper.sweep() == []
+    time.sleep(0.1)
+    read = Jobs.get_many
+
+    def read_late(self: Jobs, ids: list[str]) -> list[JobRecord]:
+        if id in ids and read(jobs, [id])[0].status == "queued":
+            monkeypatch.setattr(Jobs, "get_many", read)
+            jobs.start(id, "a")
+        return read(self, ids)
+
+    monkeypatch.setattr(Jobs, "get_many", read_late)
+
+    assert reaper.sweep() == []
+    assert (jobs.get(id).status, jobs.get(id).attempt) == ("running", 1)
 
 
 def test_model_when_its_inspection_is_lost_twice_then_is_rejected(connection: redis.Redis, tmp_path: Path) -> None:
