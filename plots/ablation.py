@@ -1,16 +1,20 @@
 """The ablation curves: what the score does as units are replaced, against the band of the random orders."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from api_schemas.ablation import Ablation
 from api_schemas.results import Result
 from plots.choice import Arrays, Choice, NoPicture, cluster_of, ranking_of
-from plots.style import BAND, COLOURS, DASHES, figure, short
+from plots.style import BAND, COLOURS, DASHES, figure, first_of, short, title
 
 MOST_RANKINGS = len(COLOURS)
+WIDTHS: dict[str, Any] = {"most": {"marker": "o", "markersize": 3}, "least": {"linewidth": 0.8, "alpha": 0.8}}
+WORDS = {"most": "thick: the most important first", "least": "thin: the least important first"}
 
 
 def ablation(result: Result, arrays: Arrays, choice: Choice) -> Figure:
@@ -20,22 +24,23 @@ def ablation(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     shares = _shares(result)
     made, (axes,) = figure(4.0)
     random = arrays["ablation/random"][rows].astype(np.float64).mean(0)
-    low, high = np.quantile(random, [0.025, 0.975], axis=0)
-    axes.fill_between(shares, low, high, color=BAND, alpha=0.6, linewidth=0, label=f"{len(random)} random orders, 95 %")
+    level = _level(result)
+    low, high = np.quantile(random, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    says = f"{len(random)} random orders, {100 * level:.4g} %"
+    axes.fill_between(shares, low, high, color=BAND, alpha=0.6, linewidth=0, label=says)
+    drawn = [order for order in WIDTHS if any(f"ablation/{id}/{order}" in arrays for id in ids)]
     for number, id in enumerate(ids[:MOST_RANKINGS]):
-        style = {"color": COLOURS[number], "linestyle": DASHES[number]}
-        if f"ablation/{id}/most" in arrays:
-            axes.plot(shares, _mean(arrays[f"ablation/{id}/most"], rows), label=short(id), marker="o", markersize=3, **style)
-        if f"ablation/{id}/least" in arrays:
-            axes.plot(shares, _mean(arrays[f"ablation/{id}/least"], rows), linewidth=0.8, alpha=0.8, **style)
+        for order in drawn:
+            # one entry a ranking, whichever orders were asked for
+            label = short(id) if order == drawn[0] else None
+            style = {"color": COLOURS[number], "linestyle": DASHES[number], **WIDTHS[order]}
+            axes.plot(shares, _mean(arrays[f"ablation/{id}/{order}"], rows), label=label, **style)
     axes.set_xscale("symlog", linthresh=shares[1] if len(shares) > 1 else 0.1)
     axes.set_xticks(shares, [_percent(share) for share in shares])
     axes.minorticks_off()
-    axes.set_xlabel(
-        f"units of {short(result.layer.name)} replaced\nthick: the most important first; thin: the least important first"
-    )
+    axes.set_xlabel(f"units of {short(result.layer.name)} replaced\n{'; '.join(WORDS[order] for order in drawn)}")
     axes.set_ylabel("mean score")
-    axes.set_title(f"Ablation, {what}")
+    title(made, f"Ablation, {what}" + first_of(ids, MOST_RANKINGS, "rankings"))
     axes.legend(loc="best")
     return made
 
@@ -54,6 +59,11 @@ def _rows(result: Result, arrays: Arrays, choice: Choice) -> tuple[Sequence[int]
     if row not in tested:
         raise NoPicture("no_ablation", f"cluster {cluster.name[:100]!r} had no examples to test on")
     return [row], f"cluster {short(cluster.name)}"
+
+
+def _level(result: Result) -> float:
+    """The job's, which the verdict goes by too."""
+    return Ablation.model_validate(result.provenance.options.get("ablation") or {}).level
 
 
 def _shares(result: Result) -> list[float]:

@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from api_schemas.results import Ranking, Result
 from plots.choice import Arrays, Choice, NoPicture, cluster_of, ranking_of
-from plots.style import figure, short
+from plots.style import figure, short, title
 
 SIGNED, MAGNITUDE = "RdBu_r", "viridis"
 
@@ -34,7 +35,9 @@ def heatmap(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     )
     made.colorbar(shown, ax=axes, label="score" if choice.example is not None else "importance", shrink=0.85)
     whose = f"cluster {short(cluster.name)}" + ("" if choice.example is None else f", example {choice.example}")
-    axes.set_title(f"{short(ranking.id)} at {short(result.layer.name)}, {whose}" + (f"\n{of}" if of else ""))
+    title(made, f"{short(ranking.id)} at {short(result.layer.name)}, {whose}" + (f"\n{of}" if of else ""))
+    for side in (axes.xaxis, axes.yaxis):
+        side.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.spines[:].set_visible(False)
     return made
 

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from api_schemas.results import Result
 from plots.choice import Arrays, Choice, cluster_of, ranking_of, unit_name
-from plots.style import BAND, COLOURS, figure, short
+from plots.style import BAND, COLOURS, figure, short, title
 
 NAMED = 15
 
@@ -25,7 +25,7 @@ def importance(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     left.set_yticks(places, [unit_name(result, int(unit)) for unit in top])
     left.set_ylabel("unit")
     left.set_xlabel("importance ± spread over examples")
-    left.set_title(f"{short(ranking.id)}, cluster {short(cluster.name)}")
+    title(made, f"{short(ranking.id)}, cluster {short(cluster.name)}")
     ranks = np.arange(1, len(values) + 1)
     low, high = (values + sign * np.nan_to_num(spread) for sign in (-1, 1))
     right.fill_between(ranks, low[order], high[order], color=BAND, alpha=0.6, linewidth=0)

@@ -7,17 +7,20 @@ from numpy.typing import NDArray
 
 from api_schemas.results import Result
 from plots.choice import Arrays, Choice, NoPicture, cluster_of
-from plots.style import VERDICTS, figure, short
+from plots.style import VERDICTS, figure, first_of, short, title
 
 MOST = 20
+MOST_WRITTEN = 12
 
 
 def leaderboard(result: Result, arrays: Arrays, choice: Choice) -> Figure:
-    """The first of them, the best on top."""
+    """The first of them, the best on top. Raises NoPicture where none was put to the test."""
     leaders = result.leaderboard[:MOST]
-    made, (axes,) = figure(1.4 + 0.34 * len(leaders))
+    if all(leader.verdict is None for leader in leaders):
+        raise NoPicture("no_ablation", "the rankings were not put to the test; post the job with `ablation`")
+    made, (axes,) = figure(1.7 + 0.34 * len(leaders))
     places = np.arange(len(leaders))[::-1]
-    verdicts = [VERDICTS[leader.verdict or "undecided"] for leader in leaders]
+    verdicts = [VERDICTS[leader.verdict or "not_tested"] for leader in leaders]
     areas = [leader.mean_area or 0.0 for leader in leaders]
     axes.barh(places, areas, color=[colour for colour, _ in verdicts], edgecolor="#333333", linewidth=0.6)
     for place, leader, area in zip(places, leaders, areas, strict=True):
@@ -27,22 +30,28 @@ def leaderboard(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     axes.margins(x=0.3)
     axes.set_yticks(places, [short(leader.ranking) for leader in leaders])
     axes.set_xlabel("mean area: how fast the score falls\nwhen the most important units go first")
-    axes.set_title(f"Leaderboard of {short(result.layer.name)}: clusters where a ranking beats chance")
-    seen = dict.fromkeys(verdicts)
-    axes.legend(handles=[Patch(color=colour, label=words) for colour, words in seen], loc="lower right", fontsize=8)
+    left_out = first_of(result.leaderboard, MOST, "rankings")
+    title(made, f"Leaderboard of {short(result.layer.name)}: mean area, and clusters better than random{left_out}")
+    patches = [
+        Patch(facecolor=colour, edgecolor="#333333", linewidth=0.6, label=words) for colour, words in dict.fromkeys(verdicts)
+    ]
+    # Below the axes: within them it would cover what is said beside a bar.
+    made.legend(handles=patches, loc="outside lower center", ncols=min(3, len(patches)), title="over all clusters", fontsize=8)
     return made
 
 
 def agreement(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     """Spearman's correlation of every two rankings, of one cluster or the mean over all."""
-    ids = [ranking.id for ranking in result.rankings][:MOST]
+    every = [ranking.id for ranking in result.rankings]
+    ids = every[:MOST]
     if len(ids) < 2:
         raise NoPicture("one_ranking", "the job has one ranking; there is nothing to compare it with")
     rows = range(len(result.clusters)) if choice.cluster is None else [cluster_of(result, choice)[0]]
     values = np.nanmean([_correlations([arrays[f"importance/{id}"][row] for id in ids]) for row in rows], axis=0)
     made, (axes,) = figure(1.6 + 0.45 * len(ids))
     shown = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
-    for row in range(len(ids)):
+    # in smaller cells they would run into each other
+    for row in range(len(ids) if len(ids) <= MOST_WRITTEN else 0):
         for column in range(len(ids)):
             shade = "white" if abs(values[row, column]) > 0.6 else "black"
             axes.text(column, row, f"{values[row, column]:.2f}", ha="center", va="center", color=shade, fontsize=8)
@@ -51,7 +60,8 @@ def agreement(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     axes.set_yticks(range(len(ids)), names)
     axes.spines[:].set_visible(False)
     made.colorbar(shown, ax=axes, label="rank correlation", shrink=0.8)
-    axes.set_title("Agreement of the rankings" + ("" if choice.cluster is None else f", cluster {short(choice.cluster)}"))
+    of = f"mean over {len(rows)} clusters" if len(rows) > 1 else f"cluster {short(result.clusters[rows[0]].name)}"
+    title(made, f"Agreement of the rankings, {of}{first_of(every, MOST, 'rankings')}")
     return made
 
 

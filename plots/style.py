@@ -1,6 +1,7 @@
 """How all pictures look: told apart without colour vision, legible at 600 pixels, on white paper."""
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ VERDICTS = {
     "no_better_than_random": ("#999999", "no better than random"),
     "worse_than_random": ("#D55E00", "worse than random"),
     "undecided": ("#DDDDDD", "undecided"),
+    "not_tested": ("#FFFFFF", "not tested"),
 }
 SETTINGS: Any = {
     "font.size": 10,
@@ -40,6 +42,17 @@ def figure(height: float, columns: int = 1, widths: Sequence[float] | None = Non
     return made, list(made.subplots(1, columns, squeeze=False, width_ratios=widths)[0])
 
 
+def title(made: Figure, text: str) -> None:
+    """Over the whole width, in as many lines as it takes."""
+    lines = [line for given in text.splitlines() for line in wrap(given, 72, break_on_hyphens=False)]
+    made.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=SETTINGS["axes.titlesize"])
+
+
+def first_of(all: Sequence[object], most: int, what: str) -> str:
+    """What a title says where not all of them have room; nothing where they have."""
+    return f"; the first {most} of {len(all)} {what}" if len(all) > most else ""
+
+
 def short(name: str, most: int = 28) -> str:
-    """A name that has room beside a curve."""
-    return name if len(name) <= most else name[: most - 1] + "…"
+    """A name that has room beside a curve: its beginning and its end, which tell names apart."""
+    return name if len(name) <= most else f"{name[: most - most // 3 - 1]}…{name[-(most // 3) :]}"

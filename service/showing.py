@@ -8,7 +8,7 @@ from service.backend import Backend
 from service.errors import Refused
 from service.outcome import Outcome
 from service.report import MOST_CLUSTERS, cluster_line, leader_line, origin
-from service.words import errors_of_nothing, number, prediction_error, verdict_in_words
+from service.words import errors_of_nothing, number, prediction_error, tested, verdict_in_words
 from store.errors import NotFound
 from store.record import JobRecord
 
@@ -100,6 +100,7 @@ def _verdict(result: Result, backend: Backend, record: JobRecord, chosen: Json) 
         "prediction_error": prediction_error(result),
         "nothings": len(set(errors_of_nothing(result))) > 1,
         "agreement": len(result.rankings) > 1,
+        "tested": tested(result),
     }
 
 

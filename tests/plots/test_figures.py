@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from api_schemas.results import Result
 from plots import PICTURES, Choice, NoPicture
 from plots.figures import FIGURES, draw, rendered
+from plots.style import short
 
 COUNTS = [1, 4, 8]
 SHAPE = [4, 2, 2]
@@ -107,6 +108,51 @@ def test_ablation_when_of_one_cluster_then_shows_its_curves_and_the_band(result:
     assert band[:, 1].max() == pytest.approx(high.max())
 
 
+def told(result: Result, **ablation: Any) -> Result:
+    """The job asked for an ablation like that."""
+    provenance = result.provenance.model_copy(update={"options": {"ablation": ablation}})
+    return result.model_copy(update={"provenance": provenance})
+
+
+def test_ablation_when_the_job_has_a_level_then_the_band_is_as_wide(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    figure = draw("ablation", told(result, level=0.5), arrays, Choice(cluster="a"))
+    band = figure.axes[0].collections[0]
+    low, high = np.quantile(arrays["ablation/random"][0].astype(float), [0.25, 0.75], axis=0)
+
+    assert band.get_paths()[0].vertices[:, 1].min() == pytest.approx(low.min())
+    assert band.get_paths()[0].vertices[:, 1].max() == pytest.approx(high.max())
+    assert band.get_label() == "9 random orders, 50 %"
+
+
+def test_ablation_when_only_the_least_go_first_then_each_curve_has_its_name(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    least = {name: values for name, values in arrays.items() if not name.endswith("/most")}
+    axes = draw("ablation", result, least, Choice()).axes[0]
+    legend = axes.get_legend()
+
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["9 random orders, 95 %", *RANKINGS]
+    assert axes.get_xlabel().endswith("\nthin: the least important first")
+
+
+def many(result: Result, arrays: dict[str, np.ndarray], count: int, name: str = "r{}") -> tuple[Result, dict[str, np.ndarray]]:
+    """With so many rankings, all of them like the first."""
+    ids = [name.format(number) for number in range(count)]
+    more = {name.replace(RANKINGS[0], id): values for id in ids for name, values in arrays.items() if f"/{RANKINGS[0]}" in name}
+    rankings = [result.rankings[0].model_copy(update={"id": id}) for id in ids]
+    leaders = [result.leaderboard[0].model_copy(update={"ranking": id}) for id in ids]
+    return result.model_copy(update={"rankings": rankings, "leaderboard": leaders}), {**arrays, **more}
+
+
+@pytest.mark.parametrize(("name", "most"), [("ablation", 8), ("leaderboard", 20), ("agreement", 20)])
+def test_picture_when_it_leaves_rankings_out_then_its_title_says_so(
+    result: Result, arrays: dict[str, np.ndarray], name: str, most: int
+) -> None:
+    titles = [draw(name, *many(result, arrays, count), Choice()).get_suptitle().replace("\n", " ") for count in (most, most + 1)]
+
+    assert "the first" not in titles[0]
+    assert titles[1].endswith(f"; the first {most} of {most + 1} rankings")
+
+
 def test_ablation_when_of_all_clusters_then_shows_the_mean(result: Result, arrays: dict[str, np.ndarray]) -> None:
     figure = draw("ablation", result, arrays, Choice(ranking=RANKINGS[0]))
 
@@ -156,9 +202,9 @@ def test_heatmap_when_channels_stand_anywhere_then_they_are_what_is_summed(
     summed, third = (draw("heatmap", there, arrays, Choice(cluster="a", channel=channel)) for channel in (None, 3))
 
     assert np.allclose(drawn_map(summed)[0], scores.sum(axis or 0))
-    assert summed.axes[0].get_title(loc="left").endswith("\nsum over channels")
+    assert summed.get_suptitle().endswith("\nsum over channels")
     assert np.allclose(drawn_map(third)[0], scores.take(3, axis or 0))
-    assert third.axes[0].get_title(loc="left").endswith("\nchannel 3")
+    assert third.get_suptitle().endswith("\nchannel 3")
 
 
 def test_heatmap_when_the_result_holds_one_then_it_is_drawn(result: Result, arrays: dict[str, np.ndarray]) -> None:
@@ -167,7 +213,7 @@ def test_heatmap_when_the_result_holds_one_then_it_is_drawn(result: Result, arra
     values, _, _ = drawn_map(figure)
 
     assert values.tolist() == [[6, 7], [8, 9], [10, 11]]
-    assert figure.axes[0].get_title(loc="left").endswith("\nmean over channels")
+    assert figure.get_suptitle().endswith("\nmean over channels")
 
 
 def test_heatmap_when_of_an_example_then_shows_its_scores(result: Result, arrays: dict[str, np.ndarray]) -> None:
@@ -197,6 +243,46 @@ def test_leaderboard_when_drawn_then_colours_say_the_verdict(result: Result, arr
     assert [round(bar.get_width(), 3) for bar in axes.patches] == [0.8, 0.0]
     assert [to_hex(bar.get_facecolor()) for bar in axes.patches] == ["#0072b2", "#d55e00"]
     assert [text.get_text().strip() for text in axes.texts] == ["2 of 2 clusters", "0 of 2 clusters, no area"]
+
+
+def test_leaderboard_when_nothing_was_tested_then_there_is_none(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    untested = [leader.model_copy(update={"verdict": None}) for leader in result.leaderboard]
+
+    with pytest.raises(NoPicture, match="not put to the test") as caught:
+        draw("leaderboard", result.model_copy(update={"leaderboard": untested}), arrays, Choice())
+    assert caught.value.code == "no_ablation"
+
+
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_leaderboard_when_it_has_a_legend_then_that_covers_nothing(
+    result: Result, arrays: dict[str, np.ndarray], count: int
+) -> None:
+    figure = draw("leaderboard", *many(result, arrays, count), Choice())
+    rendered(figure, "png")
+    legend = figure.legends[0].get_window_extent()
+
+    assert not any(legend.overlaps(text.get_window_extent()) for text in figure.axes[0].texts)
+    assert not any(legend.overlaps(bar.get_window_extent()) for bar in figure.axes[0].patches)
+
+
+def test_name_when_long_then_keeps_what_tells_it_from_others() -> None:
+    one, other = (short(f"encoder.layers.{number}.attention.output.dense-{number}") for number in (1, 2))
+
+    assert one != other
+    assert len(one) == 28
+    assert short("conv1") == "conv1"
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_picture_when_names_are_long_then_nothing_is_cut(result: Result, arrays: dict[str, np.ndarray], name: str) -> None:
+    many_rankings, all_arrays = many(result, arrays, 12, "a-very-long-name-of-a-ranking-number-{}")
+    layer = result.layer.model_copy(update={"name": "encoder.layers.11.attention.output"})
+    clusters = [each.model_copy(update={"name": f"the cluster of number {row}"}) for row, each in enumerate(result.clusters)]
+    figure = draw(name, many_rankings.model_copy(update={"layer": layer, "clusters": clusters}), all_arrays, Choice())
+    rendered(figure, "png")
+
+    drawn, page = figure.get_tightbbox(), figure.bbox_inches
+    assert min(drawn.x0, drawn.y0, page.x1 - drawn.x1, page.y1 - drawn.y1) > -0.01
 
 
 def test_agreement_when_drawn_then_is_spearmans(result: Result, arrays: dict[str, np.ndarray]) -> None:

@@ -133,6 +133,20 @@ def ended(client: httpx.Client, served: Served, told: Callable[[Json], Json], **
     return id
 
 
+def test_verdict_when_nothing_was_tested_then_no_picture_says_otherwise(
+    client: httpx.Client, browser: httpx.Client, served: Served
+) -> None:
+    untested = {"ranking": "gradient", "verdict": None, "better_than_random": 0, "of": 2}
+    id = ended(client, served, lambda told: told | {"leaderboard": [untested]}, ablation=None)
+
+    page = browser.get(f"/jobs/{id}").text
+
+    assert "not put to the test" in page
+    assert "/plots/leaderboard" not in page
+    assert_problem(client.get(f"/v1/jobs/{id}/plots/leaderboard.png"), 422, "no_ablation")
+    assert "undecided" not in client.get(f"/v1/jobs/{id}/report").text
+
+
 def test_heatmaps_when_channels_come_last_then_each_of_them_can_be_chosen(
     client: httpx.Client, browser: httpx.Client, served: Served
 ) -> None:
