@@ -1,9 +1,10 @@
 """Jobs: what a client asks for, and what it sees of it until it has ended."""
 
+import json
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue
 
 from api_schemas.ablation import Ablation, Fidelity
 from api_schemas.base import Reference, Schema
@@ -19,6 +20,9 @@ ENDED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "timed_ou
 Place = Literal["output", "input"]
 Units = Literal["neuron", "channel"]
 
+METADATA_BYTES = 64 * 1024
+"""What the metadata of a job may take as JSON: it is kept, and handed out, with the job."""
+
 
 class Preprocess(Schema):
     """Inputs are cast to the model's dtype, then (x·scale − mean)/std; a list counts along axis 1."""
@@ -32,6 +36,12 @@ class Webhook(Schema):
     """Where the end of the job is announced: the body is an `Announcement`, signed after Standard Webhooks."""
 
     url: str = Field(min_length=1, max_length=2048, examples=["https://example.org/hook"])
+
+
+def _small(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if (size := len(json.dumps(metadata, ensure_ascii=False).encode())) > METADATA_BYTES:
+        raise ValueError(f"{size} bytes as JSON; at most {METADATA_BYTES} are kept")
+    return metadata
 
 
 class JobRequest(Schema):
@@ -58,7 +68,7 @@ class JobRequest(Schema):
     timeout: float = Field(3600, gt=0, le=7 * 24 * 3600)
     priority: Literal["high", "normal", "low"] = "normal"
     webhook: Webhook | None = None
-    metadata: dict[str, JsonValue] = Field(default={}, max_length=64)
+    metadata: Annotated[dict[str, JsonValue], AfterValidator(_small)] = Field(default={}, max_length=64)
 
 
 class Progress(Schema):

@@ -12,7 +12,7 @@ from typing import Any
 
 from api_schemas.checks import Facts, Flaw, Rejected, checked, passes
 from api_schemas.checks.facts import Value
-from api_schemas.checks.size import array_bytes
+from api_schemas.checks.size import array_bytes, summary_bytes
 from api_schemas.datasets import FieldInfo, InlineDataset
 from api_schemas.jobs import Estimate, JobRequest
 from api_schemas.models import Manifest
@@ -54,6 +54,7 @@ class Draft:
     dataset: DatasetRecord | None
     dataset_digest: str
     estimate: Estimate
+    summary_bytes: int
     flops: float
 
 
@@ -79,6 +80,14 @@ class Asked:
     key: Key = ANYONE
     once: Once | None = None
     fresh: bool = False
+
+
+def sent_already(backend: Backend, once: Once) -> JobRecord | None:
+    """The job that came under the key, whatever has become meanwhile of what it names. Raises Refused for another body."""
+    record = sent_before(backend, once, "").record
+    if record is not None:
+        backend.measures.reused("idempotency_key")
+    return record
 
 
 def accept(backend: Backend, draft: Draft, asked: Asked) -> JobRecord:
@@ -117,7 +126,7 @@ def _accepted(backend: Backend, draft: Draft, asked: Asked, delivery: Delivery |
 def _created(
     backend: Backend, draft: Draft, id: str, asked: Asked, fingerprint: str, claims: Sequence[Claim], delivery: Delivery | None
 ) -> JobRecord:
-    _check_room(backend, draft.estimate.result_bytes, asked.key)
+    _check_room(backend, draft, asked.key)
     dataset = draft.dataset or _stored_inline(backend, draft.request, id)
     waiting_for = _unready(draft)
     try:
@@ -209,7 +218,7 @@ def _drafted(
     seconds = OVERHEAD_SECONDS + flops / (backend.rates.rate() or OPERATIONS_PER_SECOND)
     result_bytes = sum(array_bytes(request, facts).values())
     estimate = Estimate(passes=count, seconds=seconds, result_bytes=result_bytes)
-    return Draft(request, model, dataset, digest, estimate, flops)
+    return Draft(request, model, dataset, digest, estimate, summary_bytes(request, facts), flops)
 
 
 def _check_inline_size(dataset: InlineDataset, body_bytes: int, limit: int) -> None:
@@ -254,7 +263,7 @@ def _fingerprint(draft: Draft, tenant: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def _check_room(backend: Backend, result_bytes: int, key: Key) -> None:
+def _check_room(backend: Backend, draft: Draft, key: Key) -> None:
     settings = backend.settings
     waiting, own = backend.jobs.count("queued"), backend.jobs.unfinished(key.id)
     most = settings.key_queue_limit if key.limit is None else key.limit
@@ -262,4 +271,6 @@ def _check_room(backend: Backend, result_bytes: int, key: Key) -> None:
         raise Refused("queue_full", f"{own} jobs of this key have not ended; at most {most} may", {"Retry-After": "30"})
     if waiting >= settings.queue_limit:
         raise Refused("queue_full", f"{waiting} jobs wait already; at most {settings.queue_limit} may", {"Retry-After": "30"})
-    backend.results.require_room(result_bytes if result_bytes <= settings.redis_result_bytes else 0)
+    # The request itself is kept as long as its job.
+    written = len(draft.request.model_dump_json()) + draft.summary_bytes
+    backend.results.require_room(written, draft.estimate.result_bytes)

@@ -96,8 +96,6 @@ def forget(backend: Backend, record: JobRecord) -> None:
 
 def _serves(record: JobRecord, request: JobRequest) -> bool:
     """Whether the job's end is the one that the request would have."""
-    if record.request["metadata"] != request.metadata:
-        return False
     if record.status == "succeeded":
         return (record.expires_at or 0) > time.time()
     same_end = (record.request["timeout"], record.request["priority"]) == (request.timeout, request.priority)

@@ -1,6 +1,7 @@
 """Pydantic's complaints as places of the body: JSON Pointers, the names of the contract, the nearest right word."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -12,6 +13,8 @@ from service.strict_json import pointer
 
 Loc = Sequence[str | int]
 
+MOST_ERRORS = 100
+
 NO_OBJECT = {"model_type", "model_attributes_type", "dict_type"}
 """Pydantic's types of error whose words speak of Python."""
 
@@ -20,9 +23,9 @@ DISCRIMINATORS = {"methods": "name", "clusters": "by", "baseline": "kind"}
 
 
 def invalid_places(errors: Iterable[Mapping[str, Any]], body: Any, schema: Any) -> list[Invalid]:
-    """One entry a place; `errors` is pydantic's list, `schema` the annotation the body was read with."""
+    """One entry a place, of the first hundred errors; `errors` is pydantic's list, `schema` what the body was read as."""
     places: dict[str, list[Invalid]] = {}
-    for error in errors:
+    for error in islice(errors, MOST_ERRORS):
         source, *loc = error["loc"]
         place = _place_in_body(error, loc, body, schema) if source == "body" else _place_in_url(error, [source, *loc])
         places.setdefault(place.pointer, []).append(place)

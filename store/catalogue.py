@@ -70,6 +70,10 @@ class Catalogue(ABC, Generic[R]):
         """What a job means by it: the last content that became ready under a name, else the newest. Raises NotFound."""
         return self._found(*self._parsed(reference), ("ready", "newest"))
 
+    def has(self, name: str) -> bool:
+        """Whether the tenant has put anything under the name."""
+        return bool(self._redis.exists(names.uploads(self.kind, self._scoped(name))))
+
     def content(self, digest: str) -> R:
         """The content alone, without a name. Raises NotFound."""
         return self._record(None, 0.0, self._known(digest))

@@ -82,6 +82,14 @@ class Ledger:
             replies = pipeline.execute(raise_on_error=False)
         return [record for id, stored in zip(ids, replies, strict=True) if (record := _ours(decode, stored, id))]
 
+    def sizes(self, ids: Sequence[str]) -> list[int]:
+        """Bytes of their requests; 0 where there is none."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for id in ids:
+                pipeline.hstrlen(self.key(id), "request")
+            replies = pipeline.execute(raise_on_error=False)
+        return [size if isinstance(size, int) else 0 for size in replies]
+
     def glance(self, ids: Sequence[str]) -> dict[str, State]:
         """The states of those that exist."""
         with self._redis.pipeline(transaction=False) as pipeline:

@@ -10,6 +10,10 @@ from store.ledger import Ledger
 from store.record import ENDED, JobRecord, Status
 from store.replies import texts
 
+PAGE_BYTES = 16 * 1024 * 1024
+"""Of the requests on one page: datasets may lie in them."""
+MOST_ROUNDS = 50
+
 
 class Listing:
     """The indices of one kind of records. Records expire by themselves; their ids go when they are met."""
@@ -35,32 +39,46 @@ class Listing:
     def page(
         self, tenant: str, limit: int, after: str | None, status: Status | None, model: str | None
     ) -> tuple[list[JobRecord], str | None]:
-        """Newest first, and the id to go on after where there are more."""
+        """Newest first, and the id to go on after where there may be more; fewer than the limit where they are large."""
         index = self._index_for(tenant, status, model)
         found: list[JobRecord] = []
-        while len(found) <= limit:
+        room = PAGE_BYTES
+        while len(found) <= limit and room > 0:
             ids = texts(self._redis.zrevrangebylex(index, f"({after}" if after else "+", "-", 0, limit + 1))
             if not ids:
-                break
+                return found, None
+            ids, room = self._within(ids, room)
             records = self._ledger.read(ids)
             self._forget(tenant, index, set(ids) - {record.id for record in records})
             found += [record for record in records if _matches(record, status, model)]
             after = ids[-1]
-        return found[:limit], found[limit - 1].id if len(found) > limit else None
+        return found[:limit], found[limit - 1].id if len(found) > limit else after
+
+    def _within(self, ids: Sequence[str], room: int) -> tuple[Sequence[str], int]:
+        """The first of them, whose requests have no more bytes than there is room, but one at least; and the room left."""
+        for number, size in enumerate(self._ledger.sizes(ids)):
+            room -= size
+            if room <= 0:
+                return ids[: number + 1], 0
+        return ids, room
 
     def count(self, status: Status) -> int:
         """How many ids are in that status."""
         return int(self._redis.zcard(names.records_by_status(self._kind, status)))
 
     def forget_expired(self, oldest: int) -> int:
-        """Take ids whose record has expired out, among so many of the oldest of each index; how many there were."""
+        """Take ids whose record has expired out, so many of the oldest of each index at a time; how many there were."""
         gone: set[str] = set()
         for index in self._all_indices():
-            ids = self._oldest(index, oldest)
-            expired = set(ids) - self._ledger.glance(ids).keys()
-            if expired:
-                self._redis.zrem(index, *expired)
-            gone |= expired
+            # Where most of them have expired, more have than were looked at.
+            for _ in range(MOST_ROUNDS):
+                ids = self._oldest(index, oldest)
+                expired = set(ids) - self._ledger.glance(ids).keys()
+                if expired:
+                    self._redis.zrem(index, *expired)
+                gone |= expired
+                if 2 * len(expired) < oldest:
+                    break
         return len(gone)
 
     def _all_indices(self) -> Iterator[str]:

@@ -70,17 +70,19 @@ class Results:
         """
         text = json.dumps(summary, allow_nan=False, separators=(",", ":")).encode()
         data = save({name: _plain(name, array) for name, array in arrays.items()})
-        if len(data) > self._settings.max_result_bytes:
-            raise TooLarge(f"the arrays take {len(data)} bytes; at most {self._settings.max_result_bytes} are allowed")
+        for part, size in (("arrays", len(data)), ("summary", len(text))):
+            if size > self._settings.max_result_bytes:
+                raise TooLarge(f"the {part} would take {size} bytes; at most {self._settings.max_result_bytes} are allowed")
+        self.require_room(len(text), len(data))
         in_redis = len(data) <= self._settings.redis_result_bytes
-        self.require_room(len(text) + (len(data) if in_redis else 0))
         try:
             return self._stored(text, data, "redis" if in_redis else "blobs", job, attempt)
         except OutOfMemoryError as error:
             raise Full("the server's memory is full; the same job may succeed later") from error
 
-    def require_room(self, size: int) -> None:
-        """Raises Full where so many bytes more would leave the queue too little memory."""
+    def require_room(self, size: int, arrays: int = 0) -> None:
+        """Raises Full where so many bytes more, and arrays that would lie here too, leave the queue too little memory."""
+        size += arrays if arrays <= self._settings.redis_result_bytes else 0
         memory = self._redis.info("memory")
         used, limit = int(memory["used_memory"]), int(memory["maxmemory"])
         over = used + size - int(ROOM * limit)

@@ -62,7 +62,8 @@ def test_compose_when_it_starts_a_worker_then_with_options_that_it_has(name: str
     words = SERVICES[name]["command"]
 
     assert words[:3] == ["python", "-m", "worker"]
-    assert _options(words[3:]).queue == queue
+    options, _ = _options(words[3:])
+    assert options.queue == queue
 
 
 def test_compose_when_read_then_only_the_service_is_published_and_only_here() -> None:

@@ -11,6 +11,8 @@ from api_schemas.models import Layer
 
 FLOAT = 4
 INT = 8
+TOP = 20
+"""Units of each cluster and ranking that a summary names."""
 
 
 def result_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
@@ -21,6 +23,21 @@ def result_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
         parts = ", ".join(f"{part} {size}" for part, size in sizes.items() if size)
         detail = f"the result would have {total} bytes ({parts}), more than the {facts.max_result_bytes} allowed; {ADVICE[largest]}"
         yield Flaw(POINTERS[largest], "result_too_large", detail)
+    elif (size := summary_bytes(request, facts)) > facts.max_result_bytes:
+        detail = f"the summary would have about {size} bytes, more than the {facts.max_result_bytes} allowed; {ADVICE['summary']}"
+        yield Flaw(POINTERS["summary"], "result_too_large", detail)
+
+
+def summary_bytes(request: JobRequest, facts: Facts) -> int:
+    """About how many the summary will have as JSON, at most; nothing while the model is not known."""
+    layer = layer_of(request, facts.manifest) if facts.manifest else None
+    place = place_of(request, layer) if layer else None
+    if place is None or facts.fields is None:
+        return 0
+    units = unit_count(request, place)
+    counts = len(counts_of(request.ablation, units)) if request.ablation else 0
+    ranking = 350 + 100 * min(TOP, units) + 250 * counts
+    return cluster_count(request, facts) * (150 + len(request.methods) * ranking)
 
 
 def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
@@ -68,6 +85,7 @@ POINTERS = {
     "examples": "/keep_examples",
     "heatmaps": "/layer",
     "rows": "/clusters",
+    "summary": "/clusters",
 }
 ADVICE = {
     "importance": "use `units: channel`, fewer methods, fewer clusters or a smaller layer",
@@ -75,4 +93,5 @@ ADVICE = {
     "examples": "keep fewer examples",
     "heatmaps": "use fewer methods or fewer clusters, or keep fewer examples",
     "rows": "set a `limit` on the clusters",
+    "summary": "use fewer clusters or fewer methods",
 }

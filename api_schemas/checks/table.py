@@ -1,6 +1,7 @@
 """All checks in one table, and the one function that runs them."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from api_schemas.checks import baseline, clusters, inputs, layer, methods, size, study, target
 from api_schemas.checks.defaults import completed
@@ -35,12 +36,13 @@ CHECKS: list[Check] = [
     study.resample_has_others,
 ]
 """In this order: the first flaw's code is the problem's."""
+MOST_FLAWS = 100
 
 
 def checked(request: JobRequest, facts: Facts) -> JobRequest:
-    """The request with its defaults filled in. Raises Rejected with every flaw that the facts show."""
+    """The request with its defaults filled in. Raises Rejected with the flaws that the facts show, a hundred at most."""
     request = completed(request, facts)
-    flaws = [flaw for check in CHECKS for flaw in check(request, facts)]
+    flaws = list(islice((flaw for check in CHECKS for flaw in check(request, facts)), MOST_FLAWS))
     # A size means something only for a request that is right otherwise.
     flaws = flaws or list(size.result_fits(request, facts))
     if flaws:

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api_schemas.base import Page
 from api_schemas.jobs import DryRun, Job, JobRequest, JobStatus
-from service.accept import Asked, accept, draft
+from service.accept import Asked, accept, draft, sent_already
 from service.answers import answer, page
 from service.backend import Backend, backend_of, key_of
 from service.documents import example, header, problems
@@ -60,12 +60,14 @@ def post_job(
     One that equals a job that has succeeded, or is under way, is answered with that job.
     """
     backend = backend_of(request)
-    drafted = draft(backend, wanted, request.state.body_bytes)
-    if dry_run:
-        return answer(request, DryRun(request=drafted.request, estimate=drafted.estimate))
-    once = None if idempotency_key is None else Once.of(idempotency_key, key_of(request).id, wanted)
-    fresh = "no-cache" in cache_control.lower()
-    record = accept(backend, drafted, Asked(request.scope["request_id"], key_of(request), once, fresh))
+    once = None if idempotency_key is None or dry_run else Once.of(idempotency_key, key_of(request).id, wanted)
+    record = None if once is None else sent_already(backend, once)
+    if record is None:
+        drafted = draft(backend, wanted, request.state.body_bytes)
+        if dry_run:
+            return answer(request, DryRun(request=drafted.request, estimate=drafted.estimate))
+        fresh = "no-cache" in cache_control.lower()
+        record = accept(backend, drafted, Asked(request.scope["request_id"], key_of(request), once, fresh))
     headers = {"Location": f"/v1/jobs/{record.id}"}
     if record.ended:
         return answer(request, job_body(backend, record), 200, headers)
@@ -87,6 +89,9 @@ async def get_job(request: Request, id: Id, wait: Wait | None = None, prefer: An
     """One job; with `wait` (or `Prefer: wait=N`) as soon as it has ended, or when the time is over."""
     backend = backend_of(request)
     seconds = wait if wait is not None else _preferred(prefer)
+    if seconds:
+        # Before anything is waited for: nobody learns of another tenant's job by how long that takes.
+        await run_in_threadpool(backend.jobs.get, id)
     await ended_within(request, id, seconds)
     return answer(request, await run_in_threadpool(_body, backend, id))
 
@@ -122,7 +127,8 @@ async def job_events(request: Request, id: Id, last_event_id: Annotated[str, Hea
     """What happens to a job, from its beginning or after `Last-Event-ID`, to its end."""
     backend = backend_of(request)
     record = await run_in_threadpool(backend.jobs.get, id)
-    after = last_event_id if re.fullmatch(r"\d{1,20}-\d{1,20}", last_event_id) else START
+    # The store's ids are two numbers of 64 bits.
+    after = last_event_id if re.fullmatch(r"\d{1,19}-\d{1,19}", last_event_id) else START
     lines: AsyncIterator[bytes] = event_lines(backend, record, after)
     return StreamingResponse(
         lines, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

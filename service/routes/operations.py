@@ -9,7 +9,6 @@ from service.documents import problems
 from service.errors import Refused
 from service.guard import PUBLIC
 from service.requests import Route
-from store.jobs import DEFAULT_TENANT
 from store.queue import JOBS
 
 router = APIRouter(tags=["operations"], route_class=Route)
@@ -31,7 +30,7 @@ def readyz(request: Request) -> Response:
 
 @router.get("/v1/workers", response_model=Workers, responses=problems(401, 403))
 def list_workers(request: Request) -> Response:
-    """Every worker that is alive; what it does for other tenants is only told to a key with the scope `admin`."""
+    """Every worker that is alive; what it does and holds for other tenants is only told to a key with the scope `admin`."""
     backend, key = backend_of(request), key_of(request)
     alive = backend.workers.list()
     records = backend.jobs.get_many([worker.job for worker in alive if worker.job])
@@ -43,7 +42,7 @@ def list_workers(request: Request) -> Response:
             queue=worker.queue,
             memory=worker.memory,
             job=worker.job if worker.job in jobs or key.may("admin") else None,
-            models=list(worker.models) if key.may("admin") or key.tenant == DEFAULT_TENANT else [],
+            models=[name for name in worker.models if key.may("admin") or backend.models.has(name)],
         )
         for worker in alive
     ]

@@ -6,7 +6,7 @@ import pytest
 
 from api_schemas.checks import Facts, Rejected, checked, completed, passes
 from api_schemas.checks.facts import MOST_CLUSTERS, Value
-from api_schemas.checks.size import array_bytes, counts_of
+from api_schemas.checks.size import array_bytes, counts_of, summary_bytes
 from api_schemas.datasets import FieldInfo
 from api_schemas.jobs import JobRequest
 from api_schemas.models import Manifest
@@ -353,3 +353,20 @@ def test_array_bytes_of_kmeans_are_those_of_all_its_clusters() -> None:
         "heatmaps": 0,
         "rows": 21 * 8,
     }
+
+
+def test_summary_when_it_would_be_larger_than_the_arrays_then_it_counts() -> None:
+    wanted = request(
+        layer="add", methods=["gradient"] * 2, clusters={"by": "members", "members": {str(i): [i] for i in range(100)}}
+    )
+    arrays, summary = sum(array_bytes(wanted, facts()).values()), summary_bytes(wanted, facts())
+
+    assert arrays < summary - 1
+    assert checked(wanted, facts(limit=summary)).clusters == wanted.clusters
+    assert flaws(wanted, facts(limit=summary - 1)) == [("result_too_large", "/clusters")]
+
+
+def test_flaws_when_there_is_no_end_of_them_then_the_first_are_named() -> None:
+    wanted = request(clusters={"by": "members", "members": {"a": [0, *[1] * 500_000]}})
+
+    assert flaws(wanted, facts()) == [("duplicate_member", f"/clusters/members/a/{index}") for index in range(2, 102)]

@@ -180,6 +180,31 @@ def test_post_when_the_store_is_full_is_503(client: httpx.Client, served: Served
     assert int(answer.headers["retry-after"]) > 0
 
 
+def test_post_when_what_is_kept_of_it_has_no_room_is_503(serve: Callable[..., tuple[httpx.Client, Served]]) -> None:
+    client, served = serve()
+    ready_model(client, served)
+    put_dataset(client)
+    inline = {"fields": {"image": [[[[0.125, 0.25], [0.5, 1]]]] * 30_000, "y": [0] * 30_000}}
+    used = int(served.backend.connection.info("memory")["used_memory"])
+    served.backend.connection.config_set("maxmemory", int((used + 400_000) / 0.9))
+    try:
+        large = client.post("/v1/jobs", json=job(dataset=inline), timeout=60)
+        small = client.post("/v1/jobs", json=job())
+    finally:
+        served.backend.connection.config_set("maxmemory", "1gb")
+
+    assert_problem(large, 503, "store_full")
+    assert small.status_code == 202
+
+
+def test_post_when_the_metadata_is_large_is_422(client: httpx.Client) -> None:
+    assert client.post("/v1/jobs", json=job(metadata={"a": "x" * 65_000})).status_code == 202
+
+    answer = client.post("/v1/jobs", json=job(metadata={"a": "x" * 66_000}))
+    assert_problem(answer, 422, "invalid_request", "/metadata")
+    assert "at most 65536 are kept" in answer.json()["errors"][0]["detail"]
+
+
 def test_get_shows_what_the_worker_says(client: httpx.Client, served: Served) -> None:
     id = post(client)["id"]
     attempt = served.backend.jobs.start(id, "cpu-0")
@@ -359,6 +384,15 @@ def test_events_tell_the_whole_story_and_end_with_the_job(client: httpx.Client, 
     assert '"failed"' in lines[-1]
     assert all(datetime.fromisoformat(at).tzinfo == UTC for at in re.findall(r'"at":"(.*?)"', "".join(lines)))
     assert "".join(lines).count('"at":"') == 3
+
+
+def test_events_after_an_id_that_is_none_begin_anew(client: httpx.Client) -> None:
+    id = post(client)["id"]
+    client.post(f"/v1/jobs/{id}/cancel")
+    whole = client.get(f"/v1/jobs/{id}/events").text
+
+    for last in ("99999999999999999999-1", "x", "1-", "-1-1"):
+        assert client.get(f"/v1/jobs/{id}/events", headers={"Last-Event-ID": last}).text == whole
 
 
 def test_events_after_the_last_id_leave_out_what_is_known(client: httpx.Client) -> None:

@@ -113,6 +113,26 @@ def test_post_with_several_mistakes_names_them_all(client: httpx.Client) -> None
     assert {error["pointer"] for error in problem["errors"]} == {"/layer", "/seed", "/extra"}
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {f"field{number}": 1 for number in range(50_000)},
+        {"clusters": {"by": "members", "members": {"a": ["x"] * 200_000}}},
+        {"clusters": {"by": "members", "members": {str(number): ["x"] for number in range(20_000)}}},
+        {"clusters": {"by": "members", "members": {"a": [0] * 200_000}}},
+    ],
+)
+def test_post_when_there_is_no_end_of_its_mistakes_then_the_first_are_named(
+    client: httpx.Client, served: Served, changes: dict[str, Any]
+) -> None:
+    ready_model(client, served)
+    put_dataset(client)
+    answer = client.post("/v1/jobs", json=job(**changes), timeout=60)
+
+    assert answer.status_code == 422
+    assert 1 <= len(answer.json()["errors"]) <= 100
+
+
 def test_post_of_an_unknown_method_names_the_nearest(client: httpx.Client) -> None:
     problem = client.post("/v1/jobs", json=job(methods=["conductanse"])).json()
 

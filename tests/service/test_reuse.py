@@ -41,7 +41,7 @@ def test_equal_request_of_a_job_that_succeeded_is_200_with_that_job(client: http
     id = post(client).json()["id"]
     end(served, id)
 
-    again = post(client, timeout=60, priority="high")
+    again = post(client, timeout=60, priority="high", metadata={"run": 2})
 
     assert (again.status_code, again.json()["id"], again.json()["status"]) == (200, id, "succeeded")
     assert again.headers["location"] == f"/v1/jobs/{id}"
@@ -59,7 +59,7 @@ def test_equal_request_may_name_the_same_contents_in_another_way(client: httpx.C
 
 @pytest.mark.parametrize(
     "changes",
-    [{"seed": 1}, {"methods": ["random"]}, {"metadata": {"run": 2}}, {"keep_examples": 1}, {"timeout": 5}, {"priority": "high"}],
+    [{"seed": 1}, {"methods": ["random"]}, {"keep_examples": 1}, {"timeout": 5}, {"priority": "high"}],
 )
 def test_another_request_is_another_job(client: httpx.Client, changes: dict[str, Any]) -> None:
     first = post(client)
@@ -128,6 +128,19 @@ def test_the_same_key_and_body_is_the_same_job_however_it_ended(client: httpx.Cl
 
     assert post(client, key).json()["id"] == id
     assert depth(served.backend.connection) == 1
+
+
+def test_the_same_key_and_body_is_the_same_job_whatever_became_of_what_it_names(client: httpx.Client, served: Served) -> None:
+    key = {"Idempotency-Key": "a key"}
+    id = post(client, key).json()["id"]
+    end(served, id)
+    client.delete("/v1/models/net").raise_for_status()
+
+    again = post(client, key)
+
+    assert (again.status_code, again.json()["id"]) == (200, id)
+    assert_problem(post(client, key, seed=1), 422, "idempotency_key_reused")
+    assert_problem(post(client), 422, "model_not_found", "/model")
 
 
 def test_the_same_key_with_another_body_is_422_and_makes_nothing(client: httpx.Client, served: Served) -> None:

@@ -157,13 +157,25 @@ def test_jobs_when_two_keys_post_then_they_take_turns(made: Made) -> None:
     assert flood.http.get(f"/v1/jobs/{flooded[-1]}").json()["position"] == 6
 
 
-def test_workers_when_another_tenants_job_runs_then_it_is_not_told(tenants: tuple[Tenant, Tenant]) -> None:
+def test_job_when_another_tenant_waits_for_it_then_is_not_found_at_once(
+    tenants: tuple[Tenant, Tenant], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours, theirs = tenants
     ours.furnish()
     id = ours.post().json()["id"]
-    backend = ours.served.backend
-    backend.workers.beat(Worker("w", JOBS, "cpu", 1, "host", time.time(), time.time(), 10, id, ("net",)))
+    monkeypatch.setattr("service.jobs.wait_until_ended", lambda *_: pytest.fail("it was waited for"))
 
-    assert [tenant.http.get("/v1/workers").json()["items"][0]["job"] for tenant in tenants] == [id, None]
-    assert theirs.http.get("/v1/workers").json()["items"][0]["models"] == []
+    assert_problem(theirs.http.get(f"/v1/jobs/{id}?wait=30"), 404, "job_not_found")
+
+
+def test_workers_when_another_tenants_job_runs_then_it_is_not_told(tenants: tuple[Tenant, Tenant]) -> None:
+    ours = tenants[0]
+    ours.furnish()
+    id = ours.post().json()["id"]
+    backend = ours.served.backend
+    backend.workers.beat(Worker("w", JOBS, "cpu", 1, "host", time.time(), time.time(), 10, id, ("net", "secret")))
+    said = [tenant.http.get("/v1/workers").json()["items"][0] for tenant in tenants]
+
+    assert [worker["job"] for worker in said] == [id, None]
+    assert [worker["models"] for worker in said] == [["net"], []]
     assert Jobs(backend.connection).get(id).tenant == "ours"

@@ -218,6 +218,20 @@ def test_list_when_asked_in_pages_then_gives_all_newest_first(jobs: Jobs) -> Non
     assert end is None
 
 
+def test_list_when_requests_are_large_then_a_page_has_fewer(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.listing.PAGE_BYTES", 1000)
+    sizes = (10, 10, 600, 600, 2000, 10)
+    ids = [jobs.create({"x": "y" * size}, id=f"{number:03}").id for number, size in enumerate(sizes)]
+    pages: list[list[str]] = []
+    after = None
+    while not pages or after is not None:
+        page, after = jobs.list(3, after)
+        pages.append([record.id for record in page])
+
+    assert [id for page in pages for id in page] == ids[::-1]
+    assert [len(page) for page in pages] == [2, 2, 2]
+
+
 def test_list_when_narrowed_then_gives_only_what_fits(jobs: Jobs) -> None:
     mnist = [jobs.create({"model": model}).id for model in ("mnist", "mnist@sha256:ab")]
     other = jobs.create({"model": "other"}).id
@@ -240,6 +254,16 @@ def test_list_when_records_have_expired_then_forgets_them(jobs: Jobs, connection
     assert jobs.forget_expired() == 1
     assert connection.zcard(names.records_by_model("job", "default", "m")) == 2
     assert jobs.count("cancelled") == 2
+
+
+def test_ids_when_most_have_expired_then_are_all_forgotten_in_one_go(jobs: Jobs, connection: redis.Redis) -> None:
+    ids = [jobs.create({}).id for _ in range(40)]
+    for id in ids:
+        jobs.cancel(id)
+    connection.delete(*(names.record("job", id) for id in ids[:35]))
+
+    assert jobs.forget_expired(10) == 35
+    assert jobs.count("cancelled") == 5
 
 
 def test_record_when_ended_then_expires_after_its_result(jobs: Jobs, connection: redis.Redis) -> None:

@@ -178,7 +178,7 @@ def test_put_when_memory_runs_out_midway_is_full_and_leaves_nothing(
     small_server: redis.Redis, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = Results(small_server, blobs, Settings())
-    monkeypatch.setattr(results, "require_room", lambda size: None)
+    monkeypatch.setattr(results, "require_room", lambda *_: None)
 
     with pytest.raises(Full, match="later"):
         results.put(SUMMARY, {"x": np.random.default_rng(0).random(2 * MiB)})

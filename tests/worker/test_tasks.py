@@ -101,6 +101,20 @@ def test_job_when_run_then_its_result_lies_in_the_store(desk: Desk) -> None:
     assert list(desk.results.arrays(record.result)) == ["importance/gradient"]  # type: ignore[arg-type]
 
 
+def test_job_when_its_result_would_find_no_room_then_is_not_computed(desk: Desk) -> None:
+    id = desk.jobs.create(REQUEST, {"result_bytes": 1024**2}).id
+    limit = str(desk.connection.config_get("maxmemory")["maxmemory"])
+    desk.connection.config_set("maxmemory", int(desk.connection.info("memory")["used_memory"]) + 1024**2)
+    try:
+        run_job(id)
+    finally:
+        desk.connection.config_set("maxmemory", limit)
+    problem = desk.jobs.get(id).problem or {}
+
+    assert (desk.jobs.get(id).status, problem["code"], problem["retryable"]) == ("failed", "storage_full", True)
+    assert engine(desk).seen is None
+
+
 def test_progress_when_reported_often_then_is_written_now_and_then_and_with_the_end(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
