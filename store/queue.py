@@ -136,8 +136,8 @@ def enqueue_job(connection: redis.Redis, record: JobRecord) -> None:
     push(connection, Jobs(connection), record)
 
 
-def enqueue_inspection(connection: redis.Redis, digest: str, timeout: int) -> JobRecord:
-    """Have a model inspected within so many seconds; one that is being inspected is left alone."""
+def enqueue_inspection(connection: redis.Redis, digest: str, timeout: int, owner: str = "") -> JobRecord:
+    """Have a model inspected within so many seconds, in the turn of the key that put it; one that is inspected is left alone."""
     inspections = Jobs(connection, kind="inspection")
     id = inspection_id(digest)
     known = inspections.get_many([id])
@@ -145,20 +145,21 @@ def enqueue_inspection(connection: redis.Redis, digest: str, timeout: int) -> Jo
         return known[0]
     if known:
         inspections.delete(id)
-    record = inspections.create({"digest": digest, "timeout": timeout}, id=id)
+    record = inspections.create({"digest": digest, "timeout": timeout}, id=id, owner=owner)
     push(connection, inspections, record)
     return record
 
 
 def withdraw(connection: redis.Redis, kind: str, record: JobRecord) -> None:
-    """Take a record out of its queue, if it is there."""
+    """Take a record out of its queue, if it is there; what a worker has taken out is left to that."""
     id = transport_id(record.id, record.attempt)
     with connection.pipeline() as pipeline:
         pipeline.lrem(names.rq_queue(QUEUES[kind]), 0, id)
         leave(pipeline, QUEUES[kind], waiting_of(record), id)
-        pipeline.delete(SafeJob.key_for(id))
         feed(pipeline, QUEUES[kind])
-        pipeline.execute()
+        in_queue, in_line, _ = pipeline.execute()
+    if in_queue or in_line:
+        connection.delete(SafeJob.key_for(id))
 
 
 def depth(connection: redis.Redis, kind: str = "job") -> int:

@@ -11,6 +11,9 @@ from store.workers import Worker, Workers
 
 log = structlog.get_logger()
 
+# After a beat that was lost: a store that comes back hears of everyone before anyone is given up.
+AGAIN_SECONDS = 0.5
+
 
 class Beats:
     """A thread of its own: an idle worker blocks in the queue for minutes."""
@@ -20,7 +23,8 @@ class Beats:
         self._worker = worker
         self._every = every
         self._memory = memory
-        self._lock = threading.Lock()
+        # The second SIGTERM ends a job in the middle of whatever its thread does, a beat too.
+        self._lock = threading.RLock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="beats", daemon=True)
 
@@ -44,13 +48,17 @@ class Beats:
             self._beat()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._every):
-            self._beat()
+        heard = True
+        while not self._stop.wait(self._every if heard else min(self._every, AGAIN_SECONDS)):
+            heard = self._beat()
 
-    def _beat(self) -> None:
+    def _beat(self) -> bool:
+        """Whether it was heard."""
         with self._lock:
             worker = replace(self._worker, memory=self._memory())
             try:
                 self._workers.beat(worker)
             except redis.exceptions.RedisError as error:
                 log.warning("beat lost", worker=worker.name, error=str(error))
+                return False
+        return True

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import structlog
 from rq import Worker
+from rq.exceptions import NoSuchJobError
 from rq.executions import Execution
 from rq.serializers import JSONSerializer
 
@@ -18,7 +19,7 @@ from store.connection import connect
 from store.jobs import Jobs
 from store.models import Models
 from store.parts import Parts
-from store.queue import SafeJob, queue_of
+from store.queue import FairQueue, SafeJob, queue_of
 from store.rates import Rates
 from store.record import Json
 from store.results import Results
@@ -35,8 +36,8 @@ from worker.tasks import DESK, Desk
 
 log = structlog.get_logger()
 
-# How long the end of a job waits for a store that is away.
-COMMIT_PATIENCE = 60.0
+# How long the end of a job waits for a store that is away: what was computed is worth more than any outage lasts.
+COMMIT_PATIENCE = 24 * 3600.0
 
 
 class Performer(Worker):
@@ -66,10 +67,20 @@ def serve(channel: Channel, hello: Json, engine: Engine) -> None:
     while not desk.spoiled:
         task = channel.receive()
         assert task is not None
-        job = SafeJob.fetch(task["job"], connection=desk.connection, serializer=JSONSerializer)
-        performer.execution = Execution.fetch(task["execution"], job.id, connection=desk.connection)
-        performer.perform_job(job, queue)
-        channel.send({"done": job.id, "models": engine.warm(), "leaving": desk.spoiled})
+        _perform(performer, queue, task)
+        channel.send({"done": task["job"], "models": engine.warm(), "leaving": desk.spoiled})
+
+
+def _perform(performer: Performer, queue: FairQueue, task: Json) -> None:
+    """Run it; nothing where it was taken out of the store on its way here, as a job that is cancelled is."""
+    try:
+        job = SafeJob.fetch(task["job"], connection=queue.connection, serializer=JSONSerializer)
+        performer.execution = Execution.fetch(task["execution"], job.id, connection=queue.connection)
+    except (NoSuchJobError, ValueError, KeyError):
+        # The last two are RQ's for an execution that is gone. Where the record still has to be run, the reaper sees to it.
+        log.info("withdrawn", rq_job=task["job"])
+        return
+    performer.perform_job(job, queue)
 
 
 def open_desk(settings: Settings, hello: Json, engine: Engine) -> Desk:

@@ -48,7 +48,7 @@ class Watch:
             "over": (CLOSING_SECONDS, "given_up"),
         }
         self._phase: Phase = "waiting"
-        self._since = clock()
+        self._since = self._looked = clock()
 
     @property
     def attempt(self) -> int:
@@ -56,12 +56,15 @@ class Watch:
         return self._attempt
 
     def verdict(self) -> Verdict | None:
-        """Why the child has to be killed now; None while it may go on. A store that is away changes nothing."""
+        """Why the child has to be killed now; None while it may go on. While the store is away no time goes by: the child,
+        which can neither begin nor end anything, waits for it.
+        """
         try:
             phase = self._phase_of(self._glances.state(self.id))
         except redis.exceptions.RedisError:
             phase = self._phase
-        now = self._clock()
+            self._since += self._clock() - self._looked
+        now = self._looked = self._clock()
         if phase != self._phase:
             self._phase, self._since = phase, now
         seconds, verdict = self._limits[phase]

@@ -7,11 +7,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import psutil
 import pytest
 import redis
 
+from service.backend import Backend
+from service.jobs import cancelled
 from store.connection import connect
 from store.embedded import EmbeddedServer
 from store.jobs import Jobs
@@ -34,12 +38,16 @@ def until(condition: Callable[[], object], what: str) -> None:
 class Running:
     """A worker's process."""
 
-    def __init__(self, url: str, state: Path, name: str, engine: str, queue: str, settings: dict[str, str]) -> None:
+    def __init__(
+        self, url: str, state: Path, name: str, engine: str, queue: str, settings: dict[str, str], drain: float | None
+    ) -> None:
         variables = {"UNITRANK_HEARTBEAT": "0.2", "UNITRANK_HEARTBEAT_GRACE": "1", **settings}
         command = [sys.executable, "-m", "worker", "--name", name, "--queue", queue, "--engine", f"tests.worker.engines:{engine}"]
         self.name = name
         self.process = subprocess.Popen(
-            command, env={**os.environ, **variables, "REDIS_URL": url, "UNITRANK_STATE": str(state)}, stdin=subprocess.DEVNULL
+            command + (["--drain", str(drain)] if drain is not None else []),
+            env={**os.environ, **variables, "REDIS_URL": url, "UNITRANK_STATE": str(state)},
+            stdin=subprocess.DEVNULL,
         )
 
     def child(self) -> int:
@@ -66,10 +74,17 @@ class Bench:
         self.workers: list[Running] = []
 
     def start(
-        self, name: str = "w", engine: str = "Scripted", queue: str = "jobs", *, wait: bool = True, **settings: str
+        self,
+        name: str = "w",
+        engine: str = "Scripted",
+        queue: str = "jobs",
+        *,
+        wait: bool = True,
+        drain: float | None = None,
+        **settings: str,
     ) -> Running:
         """A worker that is ready."""
-        worker = Running(self.url, self.state, name, engine, queue, settings)
+        worker = Running(self.url, self.state, name, engine, queue, settings, drain)
         self.workers.append(worker)
         if wait:
             until(lambda: name in [each.name for each in Workers(self.connection).list()], f"{name} is ready")
@@ -115,6 +130,12 @@ class Bench:
             worker.end()
 
 
+def cancel(bench: Bench, id: str) -> JobRecord:
+    """As the service does."""
+    # All that it takes of a backend.
+    return cancelled(cast(Backend, SimpleNamespace(jobs=bench.jobs, connection=bench.connection)), id)
+
+
 @pytest.fixture(scope="module")
 def shared(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """One worker for a module's tests that leave it alive."""
@@ -146,4 +167,4 @@ def gone(pid: int) -> bool:
         return True
 
 
-__all__ = ["Bench", "gone", "signal", "until"]
+__all__ = ["Bench", "cancel", "gone", "signal", "until"]

@@ -17,7 +17,7 @@ from store.reaper import Reaper
 from store.record import ENDED
 from store.replies import texts
 from store.settings import Settings
-from tests.worker.process.conftest import Bench, until
+from tests.worker.process.conftest import Bench, cancel, until
 
 MANY = 1000
 
@@ -74,7 +74,7 @@ def test_job_when_cancelled_at_any_stage_then_ends_once_and_leaves_nothing(
 ) -> None:
     bench.start(engine="Slow")
     id, go_on = stage(bench, tmp_path)
-    bench.jobs.cancel(id)
+    cancel(bench, id)
     go_on()
     record = bench.ended(id)
     bench.ended(bench.submit())
@@ -110,7 +110,7 @@ def test_jobs_when_very_many_are_sent_and_cancelled_then_each_ends_once_and_no_p
         chance = random.Random(number)
         id = bench.submit(*([["report", 0.02]] if chance.random() < 0.1 else []))
         time.sleep(chance.uniform(0, 0.05))
-        bench.jobs.cancel(id)
+        cancel(bench, id)
         return id
 
     with ThreadPoolExecutor(16) as pool:

@@ -7,10 +7,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from store.queue import depth, enqueue_job
+from store.queue import SafeJob, depth, enqueue_job, transport_id
 from store.rates import Rates
 from store.workers import Workers
-from tests.worker.process.conftest import REQUEST, Bench, gone, until
+from tests.worker.process.conftest import REQUEST, Bench, cancel, gone, until
 
 
 def lines(path: Path) -> list[str]:
@@ -114,7 +114,7 @@ def test_job_when_cancelled_in_the_queue_then_never_runs(shared: Bench, tmp_path
     first = shared.submit(["await", str(go)])
     second = shared.submit(["mark", str(mark)])
     shared.running(first)
-    shared.jobs.cancel(second)
+    cancel(shared, second)
     go.touch()
 
     assert shared.ended(first).status == "succeeded"
@@ -122,7 +122,8 @@ def test_job_when_cancelled_in_the_queue_then_never_runs(shared: Bench, tmp_path
     assert (shared.status(second), lines(mark)) == ("cancelled", [])
 
 
-def test_job_when_cancelled_on_its_way_from_the_queue_to_the_child_then_never_runs(shared: Bench, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["withdrawn", "forged"])
+def test_job_when_cancelled_on_its_way_from_the_queue_to_the_child_then_never_runs(shared: Bench, tmp_path: Path, how: str) -> None:
     mark = tmp_path / "mark"
     shared.summary(shared.submit())
     shared.idle()
@@ -130,10 +131,14 @@ def test_job_when_cancelled_on_its_way_from_the_queue_to_the_child_then_never_ru
     child.suspend()
     id = shared.submit(["mark", str(mark)])
     until(lambda: depth(shared.connection) == 0, "the job has left the queue")
-    shared.jobs.cancel(id)
+    if how == "forged":
+        shared.jobs.cancel(id)
+        shared.connection.delete(SafeJob.key_for(transport_id(id, 0)))
+    else:
+        cancel(shared, id)
     child.resume()
 
-    assert shared.ended(shared.submit()).status == "succeeded"
+    assert shared.summary(shared.submit())["pid"] == child.pid
     assert (shared.status(id), lines(mark)) == ("cancelled", [])
 
 
