@@ -50,6 +50,14 @@ class Workers:
             pipeline.srem(names.workers(), name)
             pipeline.execute()
 
+    def said_by(self, name: str) -> Worker | None:
+        """The last word of one of them; None where it is not alive. A word that does not go by itself is none of theirs."""
+        with self._redis.pipeline() as pipeline:
+            pipeline.mget([names.worker(name)])
+            pipeline.pttl(names.worker(name))
+            (words,), left = pipeline.execute()
+        return _worker(words) if left > 0 else None
+
     def list(self, queue: str | None = None) -> "Known":
         """Those alive, by name; of one queue where it is given."""
         known = sorted(texts(self._redis.smembers(names.workers())))

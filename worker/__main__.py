@@ -1,6 +1,7 @@
 """`python -m worker`: one worker on one queue. This process never imports torch; its child does."""
 
 import argparse
+import math
 import os
 import socket
 import sys
@@ -8,6 +9,8 @@ import time
 from collections.abc import Sequence
 from uuid import uuid4
 
+import psutil
+import redis
 import structlog
 
 from store.arrivals import reject_model
@@ -33,19 +36,29 @@ log = structlog.get_logger()
 KINDS = {"jobs": "job", "inspections": "inspection"}
 # How long the parent waits for a store that is away, before it ends and is started anew.
 PATIENCE = 60.0
+# What a process ends with that cannot run as it was told to.
+NOT_POSSIBLE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Work until SIGTERM or SIGINT; a second one does not wait for the job. Returns the exit status."""
     options, settings = _options(arguments)
     configure(settings.log_format)
-    worker = build(settings, KINDS[options.queue], options.name, options.device, options.engine)
+    worker = build(settings, KINDS[options.queue], options.name, options.device, options.engine, options.drain)
     try:
+        other = another(Workers(worker.connection, settings.heartbeat_grace), options.name)
+        if other is not None:
+            detail = f"process {other.pid} on {other.host} works under this name; choose another with --name"
+            log.error("not started", worker=options.name, error=detail)
+            return NOT_POSSIBLE
         worker.child.start()
         worker.child.await_ready(START_SECONDS)
     except NotStarted as error:
         log.error("not started", worker=options.name, error=str(error))
         worker.child.end()
+        return 1
+    except redis.exceptions.RedisError as error:
+        log.error("not started", worker=options.name, error=f"the store does not answer: {error}")
         return 1
     log.info("ready", worker=options.name, queue=options.queue, device=options.device)
     worker.beats.start()
@@ -53,7 +66,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def build(settings: Settings, kind: str, name: str, device: str, engine: str) -> WarmWorker:
+def another(workers: Workers, name: str) -> Worker | None:
+    """Who else lives under that name: each of two would take the other's jobs for lost. One that was killed is no other."""
+    said = workers.said_by(name)
+    if said is None or (said.host == socket.gethostname() and not _alive(said)):
+        return None
+    return said
+
+
+def _alive(said: Worker) -> bool:
+    """Whether it runs, on this machine. Its number may be another process's by now, ours too."""
+    try:
+        return said.pid != os.getpid() and psutil.Process(said.pid).create_time() <= said.seen_at
+    except (psutil.Error, TypeError):
+        return False
+
+
+def build(settings: Settings, kind: str, name: str, device: str, engine: str, drain: float = math.inf) -> WarmWorker:
     """A worker with all that belongs to it; nothing has been started."""
     url = settings.redis_url or socket_url(settings.state)
     connection, hasty = connect(url, PATIENCE), connect(url, 0)
@@ -81,6 +110,7 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str) ->
         endings=Endings(connection, lambda digest, problem: reject_model(waiting, models, digest, problem)),
         seconds=Seconds(settings.heartbeat, settings.heartbeat_grace),
         tallies=Tallies(hasty),
+        drain=drain,
     )
 
 
@@ -88,7 +118,12 @@ def _options(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Setti
     parser = argparse.ArgumentParser(prog="python -m worker", description="Run jobs from one queue.")
     parser.add_argument("--queue", choices=sorted(KINDS), default="jobs", help="what to work on (default: jobs)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N (default: cpu)")
-    parser.add_argument("--name", default=f"{socket.gethostname()}-{os.getpid()}", help="what the API calls it")
+    # In containers every process has the same number.
+    name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
+    parser.add_argument("--name", default=name, help="what the API calls it; no other worker's")
+    parser.add_argument(
+        "--drain", type=float, default=math.inf, help="seconds that a job may go on after SIGTERM before it is put back"
+    )
     parser.add_argument("--engine", default="worker.engine:TorchEngine", help=argparse.SUPPRESS)
     try:
         return parser.parse_args(arguments), Settings.read()

@@ -7,7 +7,8 @@
 
 Forking after torch has run hangs, and with CUDA it is an error; a process for each job loads every model again. Here
 models stay warm, a crash or a hang in native code costs the child only, and a killed child gives all its memory back.
-Popping, registries, the stop command and the drain at SIGTERM remain RQ's.
+Popping, registries and the drain at SIGTERM remain RQ's. What RQ does at the word of anyone who can write to the store is
+left out: its suspension, and its commands over a channel (shutdown, kill-horse, stop-job).
 """
 
 import math
@@ -64,8 +65,11 @@ class WarmWorker(Worker):
         endings: Endings,
         seconds: Seconds,
         tallies: Tallies,
+        drain: float = math.inf,
     ) -> None:
-        """`rq_name` is one that no other process ever had; `glances` reads records without waiting for the store."""
+        """`rq_name` is one that no other process ever had; `glances` reads records without waiting for the store.
+        `drain`: seconds that a job may go on after the signal to stop, before it is put back.
+        """
         super().__init__(
             [queue],
             name=rq_name,
@@ -81,6 +85,8 @@ class WarmWorker(Worker):
         self.beats = beats
         self._endings = endings
         self._tallies = tallies
+        self._drain = drain
+        self._stop_at = math.inf
         self._lost_after = math.ceil(seconds.heartbeat + seconds.grace)
         self._run: SafeJob | None = None
         self._watch: Watch | None = None
@@ -111,10 +117,21 @@ class WarmWorker(Worker):
                 return self._bury("stopped" if self._stop_requested else "lost")
             if message is not None and "done" in message:
                 return self._done(message)
-            verdict = self._look()
+            verdict: Verdict | None = "stopped" if time.monotonic() >= self._stop_at else self._look()
             if verdict is not None:
                 return self._bury(verdict)
         raise HorseMonitorTimeoutException
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """Nothing: a key in the store stops no worker."""
+
+    def subscribe(self) -> None:
+        """Nothing: a message in the store ends neither a worker nor its child."""
+
+    def handle_warm_shutdown_request(self) -> None:
+        """Told to stop: from now on the job has so much time."""
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]  # RQ's
+        self._stop_at = time.monotonic() + self._drain
 
     def get_heartbeat_ttl(self, job: Job) -> int:
         """Seconds after which RQ gives up an execution; its own choice is a minute more."""
@@ -155,7 +172,11 @@ class WarmWorker(Worker):
     def _look(self) -> Verdict | None:
         """What the record says; most jobs end before the first look, and nobody is told of them."""
         if self._watch is None and self._run is not None:
-            self._watch = self._watch_of(self._run)
+            try:
+                self._watch = self._watch_of(self._run)
+            except redis.exceptions.RedisError as error:
+                log.warning("not looked at", worker=self._called, rq_job=self._run.id, error=str(error))
+                return None
             self.beats.working_on(self._watch.id, self.child.models)
         return self._watch.verdict() if self._watch is not None else None
 

@@ -1,5 +1,6 @@
 """Somebody writes into the store what no process of ours would: nothing of it runs, and nobody stops because of it."""
 
+import json
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
@@ -8,10 +9,11 @@ from pathlib import Path
 import pytest
 import redis
 from rq import Callback, Queue
+from rq.command import PUBSUB_CHANNEL_TEMPLATE
 from rq.serializers import JSONSerializer, PickleSerializer
 
 from store import names
-from store.queue import FUNCTIONS, INSPECTIONS, JOBS, SafeJob
+from store.queue import FUNCTIONS, INSPECTIONS, JOBS, SafeJob, transport_id
 from store.reaper import Reaper
 from store.settings import Settings
 from tests.worker.process.conftest import REQUEST, Bench, until
@@ -93,7 +95,11 @@ def leftovers(connection: redis.Redis, marker: Path) -> None:
     connection.set(names.reaper_lock(), b"junk", px=100)
 
 
-@pytest.mark.parametrize("forge", [functions, callbacks, pickles, ids, lines, lives, workers, registries, leftovers])
+def suspension(connection: redis.Redis, marker: Path) -> None:
+    connection.set("rq:suspended", 1)
+
+
+@pytest.mark.parametrize("forge", [functions, callbacks, pickles, ids, lines, lives, workers, registries, leftovers, suspension])
 def test_store_when_it_holds_what_is_forged_then_nothing_of_it_runs_and_jobs_go_on(
     bench: Bench, tmp_path: Path, forge: Callable[[redis.Redis, Path], None]
 ) -> None:
@@ -108,6 +114,24 @@ def test_store_when_it_holds_what_is_forged_then_nothing_of_it_runs_and_jobs_go_
     assert bench.ended(bench.submit()).status == "succeeded"
     assert not marker.exists()
     assert bench.workers[0].process.poll() is None
+
+
+@pytest.mark.parametrize("command", ["shutdown", "kill-horse", "stop-job"])
+def test_worker_when_told_something_over_a_channel_then_hears_nothing(bench: Bench, command: str) -> None:
+    worker = bench.start()
+    child = worker.child()
+    id = bench.submit(["report", 1])
+    bench.running(id)
+    (name,) = bench.connection.smembers("rq:workers")
+    name = name.removeprefix(b"rq:worker:").decode()
+    message = {"command": command, "job_id": transport_id(id, 0)}
+    bench.connection.publish(PUBSUB_CHANNEL_TEMPLATE % name, json.dumps(message))
+    bench.connection.publish(PUBSUB_CHANNEL_TEMPLATE % name, b"junk")
+
+    assert (bench.ended(id).status, bench.ended(id).attempt) == ("succeeded", 1)
+    assert bench.ended(bench.submit()).status == "succeeded"
+    assert worker.child() == child
+    assert worker.process.poll() is None
 
 
 def _swept(reaper: Reaper) -> bool:

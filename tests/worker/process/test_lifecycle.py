@@ -1,5 +1,6 @@
 """Workers that are stopped, killed, cut off from the store, and that cannot start."""
 
+import json
 import os
 import signal
 import sys
@@ -15,11 +16,12 @@ from store.connection import connect
 from store.embedded import EmbeddedServer
 from store.jobs import Jobs
 from store.models import Models
-from store.queue import enqueue_inspection, enqueue_job
+from store.queue import JOBS, enqueue_inspection, enqueue_job
 from store.reaper import Reaper
 from store.settings import Settings
-from store.workers import Workers
+from store.workers import Worker, Workers
 from tests.worker.process.conftest import REQUEST, Bench, gone, until
+from worker.__main__ import _options
 
 
 def inspected(bench: Bench, *engines: str) -> dict[str, object]:
@@ -65,6 +67,52 @@ def test_worker_when_told_to_stop_twice_then_puts_its_job_back(bench: Bench) -> 
 
     assert gone(child)
     assert (bench.status(id), bench.jobs.get(id).losses) == ("queued", 0)
+
+
+def test_worker_when_told_to_stop_and_its_time_is_over_then_puts_its_job_back(bench: Bench) -> None:
+    worker = bench.start(drain=0.5)
+    id = bench.submit(["hang", 60])
+    bench.running(id)
+    worker.process.send_signal(signal.SIGTERM)
+
+    assert worker.process.wait(30) == 0
+    assert (bench.status(id), bench.jobs.get(id).losses) == ("queued", 0)
+
+
+def test_worker_when_another_lives_under_its_name_then_is_refused(bench: Bench) -> None:
+    first = bench.start("w")
+    id = bench.submit(["report", 1])
+    second = bench.start("w", wait=False)
+
+    assert second.process.wait(30) == 2
+    assert (bench.ended(id).status, bench.ended(id).attempt) == ("succeeded", 1)
+    assert first.process.poll() is None
+
+
+def test_worker_when_another_machine_has_its_name_then_is_refused(bench: Bench) -> None:
+    said = Worker("w", JOBS, "cpu", os.getpid(), "elsewhere", time.time(), time.time())
+    Workers(bench.connection, 60).beat(said)
+
+    assert bench.start("w", wait=False).process.wait(30) == 2
+
+
+@pytest.mark.parametrize("end", ["killed", "forged"])
+def test_worker_when_who_had_its_name_is_gone_then_takes_its_place(bench: Bench, end: str) -> None:
+    if end == "killed":
+        first = bench.start("w", UNITRANK_HEARTBEAT_GRACE="60")
+        os.kill(first.process.pid, signal.SIGKILL)
+        first.process.wait()
+    else:
+        bench.connection.set(names.worker("w"), json.dumps({"name": "w", "pid": "x", "host": "elsewhere", "models": []}))
+    bench.start("w", wait=False)
+
+    assert bench.ended(bench.submit()).status == "succeeded"
+
+
+def test_workers_when_not_named_then_no_two_have_one_name() -> None:
+    first, second = (_options([])[0].name for _ in range(2))
+
+    assert first != second
 
 
 def test_worker_when_killed_then_its_child_goes_and_its_job_runs_elsewhere(bench: Bench, tmp_path: Path) -> None:
@@ -164,6 +212,31 @@ def test_store_when_away_for_a_while_then_neither_job_nor_worker_is_lost(server:
 
         assert (bench.ended(id).status, bench.ended(id).attempt) == ("succeeded", 1)
         assert bench.ended(bench.submit()).status == "succeeded"
+    finally:
+        bench.close()
+        connection.close()
+        store.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_store_when_away_for_long_at_the_end_of_a_job_then_the_job_is_not_lost(server: EmbeddedServer, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    store = EmbeddedServer(tmp_path / "state")
+    store.start()
+    connection = connect(store.url, 30)
+    bench = Bench(store.url, connection, tmp_path / "state")
+    try:
+        bench.start()
+        id = bench.submit(["await", str(go)], timeout=10)
+        bench.running(id)
+        store.stop()
+        go.touch()
+        time.sleep(80)  # longer than anything in a worker that waits for the store is patient
+        store.start()
+
+        record = bench.ended(id)
+        assert (record.status, record.attempt, record.losses) == ("succeeded", 1, 0)
     finally:
         bench.close()
         connection.close()
