@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from service.app import create_app
 from service.destinations import check_trusted
 from service.guard import Exposed, check_exposure, is_loopback
+from service.held import allow_connections
 from service.patience import protocol
 from store import logs, tracing
 from store.connection import connect
@@ -42,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     except redis.exceptions.RedisError as error:
         log.error("the store does not answer", reason=str(error))
         return 3
+    allow_connections()
     server = _Server(create_app(settings), settings)
     server.run()
     return 0 if server.started else 3

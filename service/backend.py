@@ -9,6 +9,7 @@ from fastapi import Request
 
 from service.courier import Courier
 from service.destinations import Destinations
+from service.held import Held
 from service.imports import Importer
 from service.measures import Measures
 from service.posting import Poster
@@ -59,6 +60,7 @@ class Backend:
     destinations: Destinations
     courier: Courier
     measures: Measures
+    held: Held
     views: dict[str, "Backend"] = field(default_factory=dict)
     """By tenant: there are as many as the operator has made keys for."""
 
@@ -98,6 +100,7 @@ class Backend:
             destinations=destinations,
             courier=Courier(deliveries, jobs, keys, destinations, poster, measures, settings.webhook_attempts),
             measures=measures,
+            held=Held(settings.key_waits),
         )
 
     async def close(self) -> None:

@@ -43,6 +43,7 @@ STATUS: dict[str, int] = {
     "invalid_request": 422,
     "queue_full": 429,
     "webhook_limit": 429,
+    "too_many_waits": 429,
     "internal": 500,
     "store_unavailable": 503,
     "store_full": 503,

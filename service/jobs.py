@@ -7,7 +7,7 @@ from typing import cast
 from fastapi import Request
 
 from service.answers import encoded, moment
-from service.backend import Backend, backend_of
+from service.backend import Backend, backend_of, key_of
 from service.reuse import forget
 from store.events import follow, wait_until_ended
 from store.queue import positions, withdraw
@@ -53,11 +53,13 @@ def _body(record: JobRecord, ahead: int | None) -> bytes:
 
 
 async def ended_within(request: Request, id: str, seconds: float) -> None:
-    """Comes back when the job has ended, the time is over, or the service is about to stop."""
+    """Comes back when the job has ended, the time is over, or the service is about to stop. Raises Refused for a wait too many."""
+    backend = backend_of(request)
     deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0 and not request.app.state.closing:
-        if await wait_until_ended(backend_of(request).follower, id, min(left, LOOK_SECONDS)):
-            return
+    with backend.held.one(key_of(request).id):
+        while (left := deadline - time.monotonic()) > 0 and not request.app.state.closing:
+            if await wait_until_ended(backend.follower, id, min(left, LOOK_SECONDS)):
+                return
 
 
 def cancelled(backend: Backend, id: str) -> JobRecord:
@@ -79,8 +81,14 @@ def deleted(backend: Backend, id: str) -> None:
         backend.datasets.release(record.resolved["dataset"]["digest"], id)
 
 
-async def event_lines(backend: Backend, record: JobRecord, after: str) -> AsyncIterator[bytes]:
+async def event_lines(backend: Backend, record: JobRecord, after: str, key: str) -> AsyncIterator[bytes]:
     """Server-sent events, and a comment now and then that keeps proxies from hanging up."""
+    with backend.held.one(key):
+        async for line in _event_lines(backend, record, after):
+            yield line
+
+
+async def _event_lines(backend: Backend, record: JobRecord, after: str) -> AsyncIterator[bytes]:
     # What has ended says nothing new: one short look at what is stored is enough.
     block = 0.05 if record.ended else KEEP_ALIVE
     async for event in follow(backend.follower, record.id, after, block_seconds=block):

@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     key_queue_limit: int = Field(
         10_000, ge=0, description="Jobs of one key that may be unfinished, unless the key has a limit of its own."
     )
+    key_waits: int = Field(1000, ge=1, description="Answers held for one key at once, `wait` and events; beyond it 429.")
     maxmemory: int = Field(1 * GiB, gt=0, description="Memory limit of the embedded server.")
 
     warm_models_bytes: int = Field(2 * GiB, ge=0, description="Models a worker keeps ready between jobs.")

@@ -84,7 +84,7 @@ def list_jobs(
     return page(job_bodies(backend, records), more)
 
 
-@router.get("/{id}", response_model=Job, responses=problems(401, 403, 404, 422))
+@router.get("/{id}", response_model=Job, responses=problems(401, 403, 404, 422, 429))
 async def get_job(request: Request, id: Id, wait: Wait | None = None, prefer: Annotated[str, Header()] = "") -> Response:
     """One job; with `wait` (or `Prefer: wait=N`) as soon as it has ended, or when the time is over."""
     backend = backend_of(request)
@@ -92,7 +92,7 @@ async def get_job(request: Request, id: Id, wait: Wait | None = None, prefer: An
     if seconds:
         # Before anything is waited for: nobody learns of another tenant's job by how long that takes.
         await run_in_threadpool(backend.jobs.get, id)
-    await ended_within(request, id, seconds)
+        await ended_within(request, id, seconds)
     return answer(request, await run_in_threadpool(_body, backend, id))
 
 
@@ -120,16 +120,17 @@ def delete_job(request: Request, id: Id) -> Response:
             "description": "Server-sent events `status` and `progress`.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
-        **problems(401, 403, 404),
+        **problems(401, 403, 404, 429),
     },
 )
 async def job_events(request: Request, id: Id, last_event_id: Annotated[str, Header()] = "") -> Response:
     """What happens to a job, from its beginning or after `Last-Event-ID`, to its end."""
-    backend = backend_of(request)
+    backend, key = backend_of(request), key_of(request).id
+    backend.held.check(key)
     record = await run_in_threadpool(backend.jobs.get, id)
     # The store's ids are two numbers of 64 bits.
     after = last_event_id if re.fullmatch(r"\d{1,19}-\d{1,19}", last_event_id) else START
-    lines: AsyncIterator[bytes] = event_lines(backend, record, after)
+    lines: AsyncIterator[bytes] = event_lines(backend, record, after, key)
     return StreamingResponse(
         lines, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )

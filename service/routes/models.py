@@ -9,7 +9,7 @@ from api_schemas.base import NAME, Page
 from api_schemas.models import INSPECTION, Architecture, Model
 from service.answers import answer, page
 from service.architectures import check_weights, installed
-from service.backend import Backend, backend_of
+from service.backend import Backend, backend_of, key_of
 from service.catalogue import model_body
 from service.documents import BINARY, body, header, problems
 from service.parameters import After, Limit
@@ -63,7 +63,7 @@ async def put_model(
     async with uploaded(request, backend, backend.settings.max_model_bytes, "model") as writer:
         if recipe:
             await run_in_threadpool(check_weights, writer.path)
-    begun = await run_in_threadpool(_begin, backend, name, writer.digest, writer.size, recipe)
+    begun = await run_in_threadpool(_begin, backend, name, writer.digest, writer.size, recipe, key_of(request).id)
     status = 200 if begun.known and not begun.inspect else 202
     return answer(request, model_body(begun.record), status, where)
 
@@ -88,11 +88,11 @@ def delete_model(request: Request, name: str) -> Response:
     return Response(status_code=204)
 
 
-def _begin(backend: Backend, name: str, digest: str, size: int, recipe: Architecture | None) -> Begun:
+def _begin(backend: Backend, name: str, digest: str, size: int, recipe: Architecture | None, owner: str) -> Begun:
     if recipe is None:
         begun = backend.models.begin(name, digest, size, INSPECTION)
     else:
         begun = backend.models.begin_weights(name, recipe.model_dump(), digest, size, INSPECTION)
     if begun.inspect:
-        enqueue_inspection(backend.connection, begun.record.digest, backend.settings.inspection_timeout)
+        enqueue_inspection(backend.connection, begun.record.digest, backend.settings.inspection_timeout, owner)
     return begun

@@ -276,6 +276,33 @@ def test_many_waits_at_once_are_all_answered(client: httpx.Client, served: Serve
         assert set(pool.map(wait, range(120))) == {"queued"}
 
 
+def test_waits_when_a_key_has_its_share_then_one_more_is_429(serve: Callable[..., tuple[httpx.Client, Served]]) -> None:
+    client, served = serve(key_waits=2)
+    ready_model(client, served)
+    put_dataset(client)
+    id = post(client)["id"]
+
+    def wait(_: int) -> str:
+        status: str = httpx.get(f"{served.url}/v1/jobs/{id}", params={"wait": 60}, timeout=90).json()["status"]
+        return status
+
+    with ThreadPoolExecutor(2) as pool:
+        waiting = pool.map(wait, range(2))
+        while (answer := client.get(f"/v1/jobs/{id}?wait=0.01")).status_code == 200:
+            pass
+        events = client.get(f"/v1/jobs/{id}/events")
+        at_once = client.get(f"/v1/jobs/{id}")
+        client.post(f"/v1/jobs/{id}/cancel")
+        assert set(waiting) == {"cancelled"}
+
+    for refused in (answer, events):
+        assert_problem(refused, 429, "too_many_waits")
+        assert int(refused.headers["retry-after"]) > 0
+    assert at_once.json()["status"] == "queued"
+    assert client.get(f"/v1/jobs/{id}/events").status_code == 200
+    assert served.backend.held._now == {}
+
+
 def test_get_with_wait_answers_when_the_service_is_about_to_stop(serve: Callable[..., tuple[httpx.Client, Served]]) -> None:
     client, served = serve()
     ready_model(client, served)

@@ -154,3 +154,11 @@ def test_pickle_when_put_in_the_queue_then_is_not_loaded(connection: redis.Redis
     with pytest.raises(Forged):
         taken(connection, queue_of(connection, "job")).perform()
     assert not marker.exists()
+
+
+def test_inspections_when_one_key_put_many_then_another_waits_for_one(connection: redis.Redis) -> None:
+    for number in range(5):
+        enqueue_inspection(connection, f"sha256:{number:064}", 60, "ours")
+    late = enqueue_inspection(connection, f"sha256:{9:064}", 60, "theirs")
+
+    assert positions(connection, [late], "inspection")[late.id] <= 1
