@@ -5,11 +5,13 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
 
 from service import strict_json
 from service.errors import Refused
 from service.guard import admit
 
+SMALL_BYTES = 64 * 1024
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -26,7 +28,9 @@ class StrictRequest(Request):
         return self._body
 
     async def json(self) -> Any:
-        return strict_json.parse(await self.body())
+        body = await self.body()
+        # A large one would keep everyone else waiting.
+        return strict_json.parse(body) if len(body) < SMALL_BYTES else await run_in_threadpool(strict_json.parse, body)
 
 
 class Route(APIRoute):

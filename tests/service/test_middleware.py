@@ -89,3 +89,15 @@ def test_another_host_is_refused_on_loopback(client: httpx.Client, host: str) ->
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:99", "[::1]:8000", "[::1]"])
 def test_own_hosts_are_served(client: httpx.Client, host: str) -> None:
     assert client.get("/healthz", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/healthz", "/v1/jobs"])
+def test_a_page_of_another_origin_is_never_let_in(client: httpx.Client, path: str) -> None:
+    asked = {
+        "Origin": "https://evil.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type",
+    }
+
+    for answer in (client.get(path, headers=asked), client.options(path, headers=asked)):
+        assert [name for name in answer.headers if name.startswith("access-control-")] == []
