@@ -66,6 +66,8 @@ def page(request: Request, template: str, status: int = 200, /, **told: Any) -> 
         "key": key,
         "signed_in": COOKIE in request.cookies and bool(key.id),
         "may_write": key.may("write"),
+        "may_put_models": key.may("models"),
+        "base": str(request.base_url).rstrip("/"),
         "here": request.url.path,
     }
     html = _environment().get_template(template).render(surroundings | told)

@@ -121,8 +121,9 @@ def delete(request: Request, id: Id) -> Response:
 @router.get("/models")
 def show_models(request: Request, after: Text = "") -> Response:
     """The models by name."""
-    records, more = backend_of(request).models.list(PAGE, after or None)
-    return page(request, "models.html", models=records, more=more, first=not after)
+    backend = backend_of(request)
+    records, more = backend.models.list(PAGE, after or None)
+    return page(request, "models.html", models=records, more=more, first=not after, most=backend.settings.max_model_bytes)
 
 
 @router.get("/models/{name}")
@@ -135,8 +136,9 @@ def show_model(request: Request, name: str) -> Response:
 @router.get("/datasets")
 def show_datasets(request: Request, after: Text = "") -> Response:
     """The datasets by name."""
-    records, more = backend_of(request).datasets.list(PAGE, after or None)
-    return page(request, "datasets.html", datasets=records, more=more, first=not after)
+    backend = backend_of(request)
+    records, more = backend.datasets.list(PAGE, after or None)
+    return page(request, "datasets.html", datasets=records, more=more, first=not after, most=backend.settings.max_dataset_bytes)
 
 
 @router.get("/datasets/{name}")

@@ -11,7 +11,7 @@ function say(text) {
 async function newer(url, options = {}) {
   try {
     const answer = await fetch(url, { ...options, headers: { Accept: "text/html" } });
-    if (answer.redirected) { location.reload(); return null; }
+    if (answer.redirected || answer.status === 404) { location.reload(); return null; }
     return new DOMParser().parseFromString(await answer.text(), "text/html");
   } catch { return null; }
 }
@@ -40,6 +40,7 @@ function refresh(element) {
 }
 
 // One job, as it happens.
+const PAUSE = 3;
 const ENDED = new Set(["succeeded", "failed", "cancelled", "timed_out"]);
 
 function watch(element) {
@@ -54,21 +55,34 @@ function watch(element) {
     text.textContent = `${stage[0].toUpperCase()}${stage.slice(1)}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")} ${unit}${left}`;
   });
   let latest = 0;
+  // The page as it is now, in place of ours; false where it could not be had.
+  const show = async (number) => {
+    const page = await newer(location.href), theirs = page && find("job", page);
+    if (!theirs || number !== latest) return false;
+    const changed = theirs.dataset.status !== status;
+    status = theirs.dataset.status;
+    // Our own stream goes on.
+    theirs.removeAttribute("data-events");
+    document.title = page.title;
+    replace("job", page);
+    if (changed) say(find("job").querySelector("h1").textContent.trim());
+    return true;
+  };
+  // Without events (signed out, a service that was away): the page is asked for until the job has ended.
+  const poll = async (number) => {
+    while (number === latest && status) {
+      await new Promise((after) => setTimeout(after, 1000 * PAUSE));
+      if (!document.hidden) await show(number);
+    }
+  };
+  events.addEventListener("error", () => { if (events.readyState === EventSource.CLOSED) poll(++latest); });
   events.addEventListener("status", async (event) => {
     const seen = JSON.parse(event.data).status, number = ++latest;
     if (ENDED.has(seen)) events.close();
     // What has happened so far is told first.
     await new Promise((after) => setTimeout(after, 50));
     if (number !== latest || seen === status) return;
-    status = seen;
-    const page = await newer(location.href);
-    if (!page || number !== latest) return;
-    const theirs = find("job", page);
-    // Our own stream goes on.
-    if (theirs && !ENDED.has(seen)) theirs.removeAttribute("data-events");
-    document.title = page.title;
-    replace("job", page);
-    say(find("job")?.querySelector("h1").textContent.trim());
+    if (!await show(number) && number === latest) poll(number);
   });
 }
 
@@ -105,6 +119,83 @@ function follow(form) {
   });
 }
 
+// A file goes to the service as it is; what becomes of it is said, and seen in the list.
+function put(form) {
+  const file = find("file"), name = find("put-name"), bar = find("put-bar"), hint = find("put-hint");
+  let suggested = "";
+  form.hidden = false;
+  hint.open = false;
+  file.addEventListener("change", () => {
+    if (!file.files.length || name.value !== suggested) return;
+    suggested = file.files[0].name.replace(/\.[^.]*$/, "").replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(0, 128);
+    name.value = suggested;
+  });
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = form.querySelector("button"), place = form.dataset.put + encodeURIComponent(name.value);
+    outcome();
+    if (file.files[0].size > Number(form.dataset.most)) return outcome(`The file is larger than the ${form.dataset.says} that are allowed.`, true);
+    button.disabled = true;
+    bar.hidden = false;
+    const sent = await send(place, file.files[0], bar);
+    bar.hidden = true;
+    const list = async () => replace(form.dataset.list, await newer(location.href));
+    await list();
+    const found = sent.digest ? await settled(`${place}@${sent.digest}`, sent) : sent;
+    find("put-progress").textContent = "";
+    button.disabled = false;
+    if (found.status === "ready") outcome(`${name.value} is ready.`, false, `${location.pathname}/${encodeURIComponent(name.value)}`);
+    else outcome(`${sent.digest ? `${name.value} was rejected` : "That was not taken"}: ${words(found.problem ?? found)}`, true);
+    await list();
+  });
+}
+
+// The service's answer, as far as there is one.
+function send(place, file, bar) {
+  const told = find("put-progress"), request = new XMLHttpRequest();
+  request.open("PUT", place);
+  request.setRequestHeader("Content-Type", "application/octet-stream");
+  request.setRequestHeader("Accept", "application/json");
+  request.upload.addEventListener("progress", ({ loaded, total }) => {
+    bar.value = total ? loaded / total : 1;
+    told.textContent = loaded < total ? `Uploading, ${Math.floor(100 * loaded / total)} %` : "Uploaded; it is looked at";
+  });
+  return new Promise((done) => {
+    request.addEventListener("loadend", () => {
+      const nothing = request.status ? `the service answered ${request.status}` : "the service was not reached, or hung up";
+      try { done(JSON.parse(request.responseText)); } catch { done({ detail: nothing }); }
+    });
+    request.send(file);
+  });
+}
+
+// What was put, once it is ready or rejected.
+async function settled(place, found) {
+  while (!["ready", "rejected"].includes(found.status)) {
+    await new Promise((after) => setTimeout(after, 700));
+    try {
+      const answer = await fetch(place, { headers: { Accept: "application/json" } });
+      found = await answer.json();
+      if (answer.status < 500 && !answer.ok) return found;
+    } catch { /* away for a while */ }
+  }
+  return found;
+}
+
+function words(problem) {
+  const more = (problem.errors ?? []).map((error) => error.detail).filter((detail) => !problem.detail?.includes(detail));
+  return [problem.detail, ...more].filter(Boolean).join("; ");
+}
+
+function outcome(text = "", wrong = false, link = "") {
+  const box = find("put-outcome"), told = document.createElement(link ? "a" : "span");
+  box.className = text ? `box${wrong ? " wrong" : ""}` : "";
+  told.textContent = text;
+  if (link) told.href = link;
+  box.replaceChildren(told);
+  if (text) say(text);
+}
+
 function copy(button) {
   if (!navigator.clipboard) return;
   button.hidden = false;
@@ -121,6 +212,7 @@ function start(root) {
   all("[data-refresh]").forEach(refresh);
   all("[data-events]").forEach(watch);
   all("form[data-live]").forEach(follow);
+  all("form[data-put]").forEach(put);
   all("button[data-copy]").forEach(copy);
 }
 

@@ -72,13 +72,48 @@ def test_page_when_there_are_things_then_shows_them(client: httpx.Client, browse
     assert ("data" if path == "/datasets" else "net") in answer.text
 
 
+@pytest.mark.parametrize("path", ["/", "/models", "/datasets"])
+def test_hint_when_pasted_then_reaches_this_service_with_a_key_where_one_is_needed(
+    browser: httpx.Client, signed_in: SignIn, served: Served, path: str
+) -> None:
+    open_hint = unescape(browser.get(path).text)
+    keyed_hint = unescape(signed_in("admin").get(path).text)
+
+    for place in {"/": ["models", "datasets"]}.get(path, [path[1:]]):
+        assert f"'Content-Type: application/octet-stream' {served.url}/v1/{place}/mine" in open_hint
+        assert f'-H "Authorization: Bearer $UNITRANK_KEY" {served.url}/v1/{place}/mine' in keyed_hint
+
+
+@pytest.mark.parametrize(
+    ("scopes", "may"),
+    [(["read"], []), (["read", "write"], ["/datasets"]), (["read", "models"], ["/models"]), (["admin"], ["/models", "/datasets"])],
+)
+def test_upload_when_the_key_may_not_then_is_not_offered(signed_in: SignIn, scopes: list[str], may: list[str]) -> None:
+    browser = signed_in(*scopes)
+
+    for path in ("/models", "/datasets"):
+        page = browser.get(path).text
+        assert (f'data-put="/v1{path}/"' in page) == (path in may)
+        # It is shown by the script that it needs.
+        assert path not in may or re.search(r"<form[^>]* data-put=[^>]* hidden>", page)
+
+
+def test_models_when_one_is_inspected_then_its_state_is_live(client: httpx.Client, browser: httpx.Client, served: Served) -> None:
+    ready_model(client, served)
+    assert "data-refresh" not in browser.get("/models").text + browser.get("/models/net").text
+    put_model(client, "other", b"other")
+
+    assert "data-refresh" in browser.get("/models").text
+    assert "data-refresh" in browser.get("/models/other").text
+
+
 def test_pages_when_answered_then_allow_no_script_but_their_own(browser: httpx.Client) -> None:
     answer = browser.get("/")
 
     assert answer.headers["content-security-policy"].startswith("default-src 'self'; ")
     assert "unsafe" not in answer.headers["content-security-policy"]
     assert re.findall(r"<script[^>]*>", answer.text) == re.findall(r'<script src="/static/[^"]+" defer>', answer.text)
-    assert not re.search(r"<style|\son\w+=|\sstyle=|https?://", answer.text)
+    assert not re.search(r"<style|\son\w+=|\sstyle=|=\"https?://", answer.text)
 
 
 def test_assets_when_named_with_their_version_then_are_kept_for_ever(browser: httpx.Client) -> None:
