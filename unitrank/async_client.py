@@ -105,7 +105,7 @@ class AsyncModels:
         quiet: bool = False,
     ) -> Model:
         """As `Models.put`; a network is exported in a thread."""
-        calls = self._calls.within(timeout)
+        calls = self._calls.within(timeout, quiet)
         return await self._wire.take(put_model(calls, name, model, example_inputs, uri, architecture, arguments, wait, quiet))
 
     async def wait(self, name: str, timeout: float | None = None) -> Model:
@@ -145,7 +145,7 @@ class AsyncDatasets:
         **fields: Any,
     ) -> Dataset:
         """As `Datasets.put`."""
-        return await self._wire.take(put_dataset(self._calls.within(timeout), name, data, uri, fields, wait, quiet))
+        return await self._wire.take(put_dataset(self._calls.within(timeout, quiet), name, data, uri, fields, wait, quiet))
 
     async def wait(self, name: str, timeout: float | None = None) -> Dataset:
         """As `Datasets.wait`."""
@@ -228,15 +228,15 @@ class AsyncJobHandle:
 
     async def wait(self, timeout: float | None = None, *, quiet: bool = False, watch: Watch | None = None) -> AsyncJobHandle:
         """As `JobHandle.wait`."""
-        with watching(self.id, quiet or watch is not None) as line:
-            await self._wire.take(self._calls.within(timeout).wait(self.id, self._seen, watch or line))
+        with watching(self.id, quiet, watch) as shown:
+            await self._wire.take(self._calls.within(timeout, quiet).wait(self.id, self._seen, shown))
         return self
 
     async def result(self, timeout: float | None = None, *, quiet: bool = False) -> JobResult:
         """As `JobHandle.result`."""
         if self.status != "succeeded":
             await self.wait(timeout, quiet=quiet)
-        return await self._wire.take(fetched(self._calls, self.id))
+        return await self._wire.take(fetched(self._calls.within(None, quiet), self.id))
 
     async def summary(self, *, cluster: str | None = None, ranking: str | None = None, top: int | None = None) -> Result:
         """As `JobHandle.summary`."""

@@ -44,11 +44,10 @@ class Calls:
         self._retries = retries
         self._until = until
 
-    def within(self, timeout: float | None) -> "Calls":
-        """The same, for at most so many seconds from now on."""
-        if timeout is None or timeout >= self._until.left:
-            return self
-        return Calls(self._url, self._retries, Deadline(timeout))
+    def within(self, timeout: float | None, quiet: bool = False) -> "Calls":
+        """The same, for at most so many seconds from now on; a quiet one does not warn of long pauses."""
+        until = self._until if timeout is None or timeout >= self._until.left else Deadline(timeout)
+        return Calls(self._url, replace(self._retries, quiet=quiet), until)
 
     def put_file(self, path: str, file: Path, schema: type[S], sent: Progress, params: Mapping[str, str] | None = None) -> Flow[S]:
         """The model or dataset whose bytes are in the file."""

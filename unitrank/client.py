@@ -122,7 +122,7 @@ class Models:
         the path of an archive, or of the weights of an `architecture` that the operator has installed; or else `uri` says
         where it lies. Raises Rejected, ExportRefused, Timeout after `timeout` s.
         """
-        calls = self._calls.within(timeout)
+        calls = self._calls.within(timeout, quiet)
         return self._wire.take(put_model(calls, name, model, example_inputs, uri, architecture, arguments, wait, quiet))
 
     def wait(self, name: str, timeout: float | None = None) -> Model:
@@ -167,7 +167,7 @@ class Datasets:
         mapping of fields, or a torch.utils.data.Dataset, whose tuples become `x`, `y`, `field2` …; or else `uri` says where it
         lies. Raises Rejected, NotPossible, Timeout after `timeout` s.
         """
-        return self._wire.take(put_dataset(self._calls.within(timeout), name, data, uri, fields, wait, quiet))
+        return self._wire.take(put_dataset(self._calls.within(timeout, quiet), name, data, uri, fields, wait, quiet))
 
     def wait(self, name: str, timeout: float | None = None) -> Dataset:
         """The dataset when it is ready. Raises Rejected, and Timeout after `timeout` s."""
@@ -259,15 +259,15 @@ class JobHandle:
         `watch` is shown its states instead. Raises JobFailed, JobCancelled, JobTimedOut, and Timeout after `timeout` s, which
         leaves the job as it is; so does Ctrl-C.
         """
-        with watching(self.id, quiet or watch is not None) as line:
-            self._wire.take(self._calls.within(timeout).wait(self.id, self._seen, watch or line))
+        with watching(self.id, quiet, watch) as shown:
+            self._wire.take(self._calls.within(timeout, quiet).wait(self.id, self._seen, shown))
         return self
 
     def result(self, timeout: float | None = None, *, quiet: bool = False) -> JobResult:
         """What it found, once it has; waits as `wait` does."""
         if self.status != "succeeded":
             self.wait(timeout, quiet=quiet)
-        return self._wire.take(fetched(self._calls, self.id))
+        return self._wire.take(fetched(self._calls.within(None, quiet), self.id))
 
     def summary(self, *, cluster: str | None = None, ranking: str | None = None, top: int | None = None) -> Result:
         """The result's summary alone, of one cluster or ranking where they are named, with `top` units of each.

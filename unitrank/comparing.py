@@ -23,7 +23,10 @@ class Compared:
     """Clusters where it beats chance."""
     areas: tuple[float | None, float | None]
     correlations: dict[str, float | None]
-    """Cluster → Spearman's correlation of the importances; None where one of them is the same for all units."""
+    """Cluster → Spearman's correlation of the importances; None where one of them is the same for all units.
+
+    Empty where a result has no arrays.
+    """
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -49,7 +52,7 @@ def compared(first: JobResult, second: JobResult) -> list[Compared]:
 
 
 def _of(ranking: str, one: Leader | None, other: Leader | None, first: JobResult, second: JobResult) -> Compared:
-    ours, theirs = first.importances(ranking), second.importances(ranking)
+    ours, theirs = (each.importances(ranking) if f"importance/{ranking}" in each.arrays else {} for each in (first, second))
     return Compared(
         ranking,
         (one.verdict if one else None, other.verdict if other else None),

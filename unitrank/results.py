@@ -6,6 +6,7 @@ import html
 import json
 import zipfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, NDArray[Any]]
 
 SUMMARY = "summary.json"
+"""Array of a saved file that holds the summary: its JSON, a byte an element."""
 COLUMNS = ("cluster", "ranking", "rank", "unit", "index", "importance", "spread")
 VERDICTS = {
     "better_than_random": "better than random",
@@ -114,11 +116,12 @@ class JobResult:
             import pandas
         except ImportError as error:
             raise NotPossible("a data frame needs pandas: pip install pandas", code="not_installed") from error
+        tops = {id: self.top(self.layer.count if top is None else top, id) for id in self.rankings}
         rows = [
-            (cluster, id, rank, unit.unit, tuple(unit.index), unit.importance, unit.spread)
-            for cluster in [each.name for each in self.clusters]
-            for id in self.rankings
-            for rank, unit in enumerate(self.top(self.layer.count if top is None else top, id)[cluster], 1)
+            (cluster.name, id, rank, unit.unit, tuple(unit.index), unit.importance, unit.spread)
+            for cluster in self.clusters
+            for id, units in tops.items()
+            for rank, unit in enumerate(units[cluster.name], 1)
         ]
         return pandas.DataFrame(rows, columns=list(COLUMNS))
 
@@ -134,15 +137,18 @@ class JobResult:
         """The picture as the service draws it: ablation, importance, heatmap, leaderboard, agreement. Raises NotPossible."""
         try:
             import plots
-            from plots.figures import FIGURES, draw
+            from plots.figures import FIGURES, draw, rendered
         except ImportError as error:
             raise NotPossible(f"pictures need matplotlib: pip install 'unitrank[plots]' ({error})", code="not_installed") from error
         if name not in FIGURES:
             raise NotPossible(f"there is no picture {name!r}; there are {', '.join(FIGURES)}", code="plot_not_found")
         try:
-            return draw(name, self.summary, self.arrays, plots.Choice(cluster, ranking, channel, example))
+            figure = draw(name, self.summary, self.arrays, plots.Choice(cluster, ranking, channel, example))
         except plots.NoPicture as error:
             raise NotPossible(error.detail, code=error.code) from error
+        # A notebook shows by itself only what pyplot made.
+        figure._repr_png_ = partial(rendered, figure, "png")  # type: ignore[attr-defined]
+        return figure
 
     def plot_ablation(self, cluster: str | None = None, ranking: str | None = None) -> Figure:
         """What the score does as units are replaced; over all clusters and rankings, or of one."""
@@ -156,9 +162,12 @@ class JobResult:
 
     def save(self, path: str | Path) -> Path:
         """One file with everything, which `unitrank.load` reads and numpy.load too. Raises NotPossible."""
+        import numpy as np
+
         target = Path(path)
+        summary = np.frombuffer(self.summary.model_dump_json().encode(), np.uint8)
         try:
-            write_npz(target, self.arrays, {SUMMARY: self.summary.model_dump_json().encode()})
+            write_npz(target, {**self.arrays, SUMMARY: summary})
         except OSError as error:
             raise NotPossible(f"{target} cannot be written: {error.strerror or error}", code="not_written") from error
         return target
@@ -167,11 +176,14 @@ class JobResult:
     def load(cls, path: str | Path) -> JobResult:
         """What `save` wrote. Raises NotPossible."""
         try:
-            with zipfile.ZipFile(path) as archive:
-                summary = Result.model_validate_json(archive.read(SUMMARY), extra="ignore")
-            return cls(summary, read_npz(Path(path)))
+            with zipfile.ZipFile(path):
+                arrays = dict(read_npz(Path(path)))
+            return cls(Result.model_validate_json(bytes(arrays.pop(SUMMARY)), extra="ignore"), arrays)
         except (OSError, KeyError, ValueError, ValidationError, zipfile.BadZipFile) as error:
-            raise NotPossible(f"{path} is no result that was saved: {error}", code="no_result") from error
+            raise NotPossible(
+                f"{path} is no result that was saved: {error}; JobResult.save writes one, and `unitrank result --format npz`",
+                code="no_result",
+            ) from error
 
     def to_markdown(self) -> str:
         """The leaderboard and the warnings, for a page or a step's summary."""
@@ -193,6 +205,8 @@ class JobResult:
         id = self.best if ranking is None else ranking
         if id not in self.rankings:
             raise NotPossible(f"ranking {id!r} not found; there are {', '.join(self.rankings)}", code="ranking_not_found")
+        if f"{what}/{id}" not in self.arrays:
+            raise NotPossible(f"there is no {what} of {id!r} here; a result with all its arrays has them", code="no_arrays")
         values = self.arrays[f"{what}/{id}"]
         return {cluster.name: values[row].reshape(self.layer.shape) for row, cluster in enumerate(self.clusters)}
 
@@ -228,7 +242,7 @@ def read_npz(path: Path) -> Arrays:
     import numpy as np
 
     with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files if name != SUMMARY}
+        return {name: archive[name] for name in archive.files}
 
 
 def as_json(summary: Result) -> Any:

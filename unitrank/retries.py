@@ -31,6 +31,7 @@ class Retries:
 
     most: int = 4
     chance: Callable[[], float] = random.random
+    quiet: bool = False
 
     def pause(self, attempt: int, came: httpx.Response | httpx.TransportError) -> float | None:
         """Seconds until the next attempt; None where there is to be none."""
@@ -61,7 +62,8 @@ def answered(ask: Ask, retries: Retries) -> Flow[tuple[httpx.Response | httpx.Tr
             return came, attempt + 1
         if seconds >= NOTED_SECONDS:
             said = f"answered {came.status_code}" if isinstance(came, httpx.Response) else f"did not answer ({came})"
-            log.warning("%s %s: the service %s; again in %.0f s", ask.verb, ask.path, said, seconds)
+            level = logging.INFO if retries.quiet else logging.WARNING
+            log.log(level, "%s %s: the service %s; again in %.0f s", ask.verb, ask.path, said, seconds)
         yield from paused(seconds)
         attempt += 1
 

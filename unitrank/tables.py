@@ -60,16 +60,14 @@ def array_of(values: Any) -> NDArray[Any]:
     return found
 
 
-def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], others: Mapping[str, bytes] | None = None) -> None:
-    """What numpy.savez writes, whatever the arrays are called, with other members behind them."""
+def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """What numpy.savez writes, whatever the arrays are called."""
     import numpy as np
 
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
-        for name, content in (others or {}).items():
-            archive.writestr(zipfile.ZipInfo(name), content)
 
 
 def _write(path: Path, arrays: dict[str, NDArray[Any]]) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 import unitrank
+from tests.notebook import notebook
 from unitrank.__main__ import main
 from unitrank.client import Client
 
@@ -137,20 +138,40 @@ def test_job_when_the_command_line_asks_anew_then_its_numbers_are_the_same(
     id = json.loads(out)["id"]
     assert code == 0
     assert command("result", id, "--format", "npz", "--output", str(tmp_path / "arrays.npz"))[0] == 0
-    with np.load(tmp_path / "arrays.npz") as arrays:
-        _check_equal(unitrank.JobResult(direct.summary, dict(arrays)), direct)
+    _check_equal(unitrank.load(tmp_path / "arrays.npz"), direct)
 
 
 def test_notebook_when_its_cell_is_run_then_shows_a_leaderboard(url: str, network: nn.Module, table: dict[str, Any]) -> None:
     (cell,) = re.findall(r"^```py\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    *lines, last = cell.strip().splitlines()
-    names: Json = {"network": network, **table}
-    exec("\n".join(lines).replace("http://127.0.0.1:8000", url), names)
-    shown = eval(last, names)._repr_html_()
+    with notebook(network=network, **table) as page:
+        shown = page.cell(cell.replace("http://127.0.0.1:8000", url))["text/html"]
+        picture = page.cell("result.plot_ablation()")["image/png"]
+        page.user_ns["client"].close()
 
-    assert len([*lines, last]) <= 8
+    assert len(cell.strip().splitlines()) <= 8
     assert "better than random" in shown
     assert "<td>conductance</td>" in shown
+    assert picture.startswith(b"\x89PNG")
+
+
+def test_files_when_result_wrote_them_then_compare_and_gate_read_them(
+    direct: unitrank.JobResult, tmp_path: Path, command: Command
+) -> None:
+    id = direct.summary.job
+    files = {form: str(tmp_path / f"result.{form}") for form in ("json", "npz", "csv", "safetensors", "md")}
+    for form, file in files.items():
+        assert command("result", id, "--format", form, "-o", file).code == 0
+    by_arrays = command("compare", files["npz"], id, "--json")
+    by_verdicts = command("compare", files["json"], files["npz"], "--json")
+
+    assert json.loads(by_arrays.out)[0]["correlations"] == {name: pytest.approx(1) for name in ("0", "1", "2")}
+    assert json.loads(by_verdicts.out)[0]["verdicts"][0] is not None
+    assert json.loads(by_verdicts.out)[0]["correlations"] == {}
+    assert "no rank correlation, for which both need arrays" in command("compare", files["json"], files["npz"]).err
+    for form, file in files.items():
+        said = command("gate", file, "--max-p", "1")
+        assert said.code == (0 if form in ("json", "npz") else 2), form
+        assert said.code == 0 or "no result that was saved" in said.err
 
 
 def test_commands_when_followed_from_a_network_to_a_gate_then_each_says_and_exits_as_promised(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -275,6 +276,27 @@ def test_wait_when_interrupted_then_says_how_to_come_back(capsys: pytest.Capture
         job.wait(watch=interrupt)
 
     assert "job j goes on; `unitrank wait j`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_twin_when_interrupted_then_says_how_to_come_back(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    async def ask() -> None:
+        turns = iter([200])
+
+        async def answer(request: httpx.Request) -> httpx.Response:
+            if next(turns, None) is None:
+                signal.raise_signal(signal.SIGINT)
+                await asyncio.sleep(30)
+            return httpx.Response(200, json=JOB)
+
+        async with unitrank.AsyncClient("http://service", transport=httpx.MockTransport(answer)) as client:
+            await (await client.jobs.get("j")).wait(quiet=quiet)
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(ask())
+
+    # who cancels a task of a program that says nothing knows of the job
+    assert ("job j goes on; `unitrank wait j`" in capsys.readouterr().err) is not quiet
 
 
 def test_client_when_asked_in_vain_then_says_what_to_give(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
-"""One line while a job runs: in a terminal, in a notebook, nowhere else."""
+"""One line while a job runs: in a terminal, and where nobody looks on nothing; `test_notebook` has the notebook's."""
 
-import sys
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -58,27 +56,3 @@ def test_watching_when_in_a_terminal_then_one_line_changes_in_place(monkeypatch:
         watch(job(status="succeeded"))
 
     assert "\n\n" not in console.export_text()
-
-
-def test_watching_when_in_a_notebook_then_one_output_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[str] = []
-    updated: list[str] = []
-    shell = type("ZMQInteractiveShell", (), {})()
-    ipython, display = ModuleType("IPython"), ModuleType("IPython.display")
-    ipython.get_ipython = lambda: shell  # type: ignore[attr-defined]
-    display.HTML = lambda text: text  # type: ignore[attr-defined]
-
-    def put(page: str, display_id: bool) -> Any:
-        shown.append(page)
-        return SimpleNamespace(update=updated.append)
-
-    display.display = put  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "IPython", ipython)
-    monkeypatch.setitem(sys.modules, "IPython.display", display)
-    with live.watching("j", quiet=False) as watch:
-        assert watch is not None
-        for state in (job(), job(), job(status="succeeded")):
-            watch(state)
-
-    assert shown == ["<code>job j: running, attribution, 3,200 of 40,000 rows, about 4 s left</code>"]
-    assert updated == ["<code>job j: succeeded</code>"]

@@ -3,7 +3,6 @@
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -56,6 +55,8 @@ def test_result_when_saved_then_loads_equal(found: unitrank.JobResult, tmp_path:
     )
     with pytest.raises(unitrank.NotPossible, match=r"none/r\.npz cannot be written"):
         found.save(tmp_path / "none" / "r.npz")
+    with np.load(tmp_path / "result.npz", allow_pickle=False) as plain:
+        assert {name for name in plain.files if isinstance(plain[name], np.ndarray)} == {*found.arrays, "summary.json"}
     (tmp_path / "other").write_bytes(b"x")
     with pytest.raises(unitrank.NotPossible, match="no result that was saved"):
         unitrank.load(tmp_path / "other")
@@ -67,6 +68,25 @@ def test_result_when_made_a_data_frame_then_has_a_row_a_unit(found: unitrank.Job
     assert list(frame.columns) == ["cluster", "ranking", "rank", "unit", "index", "importance", "spread"]
     assert len(frame) == 2 * 2 * 12
     assert len(found.to_dataframe(top=3)) == 2 * 2 * 3
+    first = found.top(3)
+    for cluster, rows in found.to_dataframe(top=3).query(f"ranking == {found.best!r}").groupby("cluster"):
+        assert rows["unit"].tolist() == [unit.unit for unit in first[cluster]]
+
+
+def test_result_when_made_a_data_frame_then_each_ranking_is_sorted_once(
+    found: unitrank.JobResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    top = unitrank.JobResult.top
+
+    def counted(self: unitrank.JobResult, k: int, ranking: str) -> Any:
+        asked.append(ranking)
+        return top(self, k, ranking)
+
+    monkeypatch.setattr(unitrank.JobResult, "top", counted)
+    found.to_dataframe()
+
+    assert asked == ["gradient", "conductance"]
 
 
 def test_result_when_drawn_then_gives_figures_and_says_what_there_is_not(found: unitrank.JobResult) -> None:
@@ -208,31 +228,3 @@ def test_rank_when_pixels_or_ids_are_given_then_the_network_gets_what_it_takes()
     words = unitrank.rank(ids, "3", values, methods=["gradient"], ablation=None, fidelity=None)
 
     assert (pixels.layer.count, words.layer.count) == (5, 5)
-
-
-def test_mlflow_when_a_result_is_logged_then_the_run_has_verdicts_origin_and_files(
-    found: unitrank.JobResult, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from unitrank.mlflow import log_job
-
-    logged: dict[str, Any] = {"tags": {}}
-
-    class RunClient:
-        def set_tag(self, run: str, name: str, value: str) -> None:
-            logged["tags"][run, name] = value
-
-        def log_artifacts(self, run: str, folder: str, place: str) -> None:
-            logged["files"] = sorted(file.name for file in Path(folder).iterdir())
-
-    fake = ModuleType("mlflow")
-    fake.log_metrics = lambda metrics, run_id: logged.update(metrics=metrics)  # type: ignore[attr-defined]
-    fake.MlflowClient = RunClient  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "mlflow", fake)
-    log_job(found, "r")
-
-    assert logged["metrics"]["unitrank.gradient.p_value"] == found.rankings["gradient"].overall.p_value  # type: ignore[union-attr]
-    assert logged["tags"]["r", "unitrank.best"] == found.best
-    assert logged["files"] == ["leaderboard.md", "result.npz", "summary.json"]
-    monkeypatch.setitem(sys.modules, "mlflow", None)
-    with pytest.raises(unitrank.NotPossible, match="pip install mlflow-skinny"):
-        log_job(found)

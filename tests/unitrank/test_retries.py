@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import time
 import traceback
 from collections.abc import Iterator
@@ -196,6 +197,20 @@ def test_request_when_sent_then_has_no_more_time_than_is_left(
     assert found.connect == pytest.approx(min(expected, 5), abs=1)
     # what a POST has begun would be lost without its answer
     assert wire._rest(Ask("POST", "/", until=Deadline(0)), httpx.Timeout(60))["timeout"].read == 60
+
+
+def test_pause_when_it_is_long_then_is_said_unless_quiet_is_asked(
+    pauses: list[float], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level(logging.INFO, "unitrank")
+    for quiet in (False, True):
+        with Script((503, {"Retry-After": "30"}), 200, body=MODEL).client() as client:
+            client.datasets.put("m", x=[1], quiet=quiet, wait=False)
+        with Script(200, (503, {"Retry-After": "30"}), 200, body=JOB | {"status": "succeeded"}).client() as client:
+            client.jobs.get("j").wait(quiet=quiet)
+
+    assert [record.levelname for record in caplog.records if record.name == "unitrank"] == ["WARNING"] * 2 + ["INFO"] * 2
+    assert "the service answered 503; again in 30 s" in caplog.text
 
 
 def test_twin_when_the_service_is_busy_then_is_as_patient(pauses: list[float]) -> None:

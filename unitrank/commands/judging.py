@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from api_schemas.results import Result
 from unitrank import doctor as looking
-from unitrank.client import Client
+from unitrank.client import Client, fetched
 from unitrank.commands.speaking import URL, AsJson, JobId, Url, give, opened, say, show
-from unitrank.comparing import compared
+from unitrank.comparing import Compared, compared
 from unitrank.errors import GateNotMet, NotPossible, UnitrankError, Unreachable
 from unitrank.gate import Wanted, checks
 from unitrank.results import VERDICTS, JobResult, markdown
@@ -23,7 +23,9 @@ from unitrank.results import VERDICTS, JobResult, markdown
 app = typer.Typer()
 
 TYPES = {"json": "application/json", "csv": "text/csv", "npz": "application/x-npz", "safetensors": "application/vnd.safetensors"}
-Saved = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, or a file that `result` or JobResult.save wrote.")]
+Saved = Annotated[
+    str, typer.Argument(metavar="JOB", help="A job's id, or a file that `result --format json|npz` or JobResult.save wrote.")
+]
 
 
 class Format(StrEnum):
@@ -54,6 +56,9 @@ def result(
         handle = client.jobs.get(job)
         if format is Format.md:
             file.write_text(markdown(handle.summary(cluster=cluster, ranking=ranking)), encoding="utf-8")
+        elif format is Format.npz:
+            # With the summary, so that `compare` and `gate` read it.
+            client.take(fetched(client.calls, job)).save(file)
         else:
             handle.download(file, TYPES[format], cluster=cluster, ranking=ranking, top=top)
         if output is None:
@@ -71,17 +76,15 @@ def compare(first: Saved, second: Saved, url: Url = URL, as_json: AsJson = False
         give([each.as_json() for each in found])
         return
     for each in found:
-        known = [value for value in each.correlations.values() if value is not None]
-        say(
-            f"{each.ranking}: rank correlation {min(known):.3f} to {max(known):.3f}" if known else f"{each.ranking}: no correlation"
-        )
+        say(f"{each.ranking}: {_alike(each)}")
         rows = [
             ("verdict", *(VERDICTS.get(verdict, verdict) for verdict in each.verdicts)),
             ("clusters better", *each.better),
             ("mean area", *("–" if area is None else f"{area:.3f}" for area in each.areas)),
         ]
         show(("", first, second), rows)
-        show(("cluster", "rank correlation"), [(name, _shown(value)) for name, value in each.correlations.items()])
+        if each.correlations:
+            show(("cluster", "rank correlation"), [(name, _shown(value)) for name, value in each.correlations.items()])
 
 
 @app.command()
@@ -130,17 +133,27 @@ def _mark(finding: looking.Finding) -> str:
 
 
 def _result(client: Client, job: str) -> JobResult:
-    return JobResult.load(job) if Path(job).is_file() else client.jobs.get(job).result(quiet=True)
+    return _saved(job) if Path(job).is_file() else client.jobs.get(job).result(quiet=True)
 
 
 def _summary(client: Client, job: str) -> Result:
     """Of a job, which must have ended, or of a file."""
-    if not Path(job).is_file():
-        return client.jobs.get(job).summary()
+    return _saved(job).summary if Path(job).is_file() else client.jobs.get(job).summary()
+
+
+def _saved(path: str) -> JobResult:
+    """What the file holds; a JSON has no arrays. Raises NotPossible."""
     try:
-        return Result.model_validate_json(Path(job).read_bytes(), extra="ignore")
+        return JobResult(Result.model_validate_json(Path(path).read_bytes(), extra="ignore"), {})
     except ValidationError:
-        return JobResult.load(job).summary
+        return JobResult.load(path)
+
+
+def _alike(found: Compared) -> str:
+    known = [value for value in found.correlations.values() if value is not None]
+    if known:
+        return f"rank correlation {min(known):.3f} to {max(known):.3f}"
+    return "no rank correlation" + ("" if found.correlations else ", for which both need arrays, as a job or an .npz has")
 
 
 def _shown(value: float | None) -> str:
