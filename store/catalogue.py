@@ -94,6 +94,14 @@ class Catalogue(ABC, Generic[R]):
             if record is not None:
                 yield record
 
+    def digests_of_all(self) -> set[str]:
+        """What has a name, of all tenants: digests, and keys of what is still to be read from elsewhere."""
+        all_names = texts(self._redis.zrange(names.all_names(self.kind), 0, -1))
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for name in all_names:
+                pipeline.hkeys(names.uploads(self.kind, name))
+            return {digest for digests in pipeline.execute() for digest in texts(digests)}
+
     def unread(self) -> Sequence[str]:
         """The keys of all that is to be read from elsewhere, the oldest first."""
         waiting = (each.partition(" ") for each in texts(self._redis.smembers(names.imports())))

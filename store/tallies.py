@@ -5,7 +5,7 @@ A count that cannot be written is lost: no job waits for it.
 
 import json
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import redis
@@ -80,21 +80,28 @@ def read(stored: Any) -> Counted:
     """From the reply. Any: redis-py types no reply."""
     found = Counted({}, {}, {})
     for field, value in cast(dict[bytes, bytes], stored).items():
-        name, *rest = json.loads(field)
-        if name == "run":
-            _into(found.run, rest[0], rest[1], float(value))
-        else:
-            getattr(found, name)[rest[0]] = float(text(value))
+        try:
+            _into(found, json.loads(field), float(value))
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError):
+            # Somebody else wrote it, or another version of ours: the others can be read all the same.
+            log.warning("not a count", field=text(field)[:100])
     return found
 
 
-def _into(run: dict[str, Durations], method: str, key: str, value: float) -> None:
-    known = run.get(method, Durations([0] * (len(BUCKETS) + 1), 0.0))
-    if key == "sum":
+def _into(found: Counted, key: Sequence[str], value: float) -> None:
+    """Raises ValueError, TypeError, KeyError or IndexError for what `Tallies` never wrote."""
+    if not all(isinstance(part, str) for part in key):
+        raise TypeError("names are text")
+    name, first, *rest = key
+    if name != "run":
+        {"lost": found.lost, "child_ended": found.child_ended}[name][first] = value
+        return
+    known = found.run.get(first, Durations([0] * (len(BUCKETS) + 1), 0.0))
+    if rest[0] == "sum":
         known = known._replace(seconds=value)
     else:
-        known.counts[int(key)] = int(value)
-    run[method] = known
+        known.counts[range(len(BUCKETS) + 1)[int(rest[0])]] = int(value)
+    found.run[first] = known
 
 
 def _bucket(seconds: float) -> str:

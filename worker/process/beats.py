@@ -1,6 +1,7 @@
 """Says every few seconds that the worker is alive, and what it does."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ class Beats:
         # The second SIGTERM ends a job in the middle of whatever its thread does, a beat too.
         self._lock = threading.RLock()
         self._stop = threading.Event()
+        self._next = 0.0
         self._thread = threading.Thread(target=self._run, name="beats", daemon=True)
 
     def start(self) -> None:
@@ -48,17 +50,17 @@ class Beats:
             self._beat()
 
     def _run(self) -> None:
-        heard = True
-        while not self._stop.wait(self._every if heard else min(self._every, AGAIN_SECONDS)):
-            heard = self._beat()
+        while not self._stop.wait(min(self._every, AGAIN_SECONDS)):
+            if time.monotonic() >= self._next:
+                self._beat()
 
-    def _beat(self) -> bool:
-        """Whether it was heard."""
+    def _beat(self) -> None:
         with self._lock:
             worker = replace(self._worker, memory=self._memory())
             try:
                 self._workers.beat(worker)
             except redis.exceptions.RedisError as error:
                 log.warning("beat lost", worker=worker.name, error=str(error))
-                return False
-        return True
+                self._next = 0.0
+            else:
+                self._next = time.monotonic() + self._every
