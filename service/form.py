@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from api_schemas.jobs import JobRequest
 from api_schemas.methods import METHODS
 from api_schemas.problems import Invalid
+from api_schemas.validation import invalid_places
 from service.errors import Refused, RefusedBody
 from service.offers import Offers, name_of
-from service.validation import invalid_places
 
 Json = dict[str, Any]
 FORM = "application/x-www-form-urlencoded"

@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from api_schemas.checks import Rejected
 from api_schemas.problems import Invalid, Problem
+from api_schemas.validation import invalid_places
 from service.errors import Refused, RefusedBody
-from service.validation import invalid_places
 from store.errors import BadTable, Conflict, Full, NotFound, TooLarge, Unavailable
 
 MEDIA_TYPE = "application/problem+json"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api_schemas.problems import Invalid
+from api_schemas.validation import pointer
 from service.errors import Refused, RefusedBody
 
 DEPTH = 32
@@ -36,11 +37,6 @@ def parse(body: bytes) -> Any:
         if errors:
             raise RefusedBody(errors)
     return document
-
-
-def pointer(*steps: str | int) -> str:
-    """The JSON Pointer (RFC 6901) of a place."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 def _decode(body: bytes, flaws: list[_Flaw]) -> Any:

@@ -11,10 +11,10 @@ from starlette.concurrency import run_in_threadpool
 
 from api_schemas.models import Location
 from api_schemas.problems import Invalid
+from api_schemas.validation import invalid_places
 from service.backend import Backend
 from service.errors import Refused, RefusedBody
 from service.requests import bounded, check_json, content_type
-from service.validation import invalid_places
 from store.blobs import Writer
 from store.errors import BadSource
 from store.settings import MiB

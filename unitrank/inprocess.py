@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from api_schemas.checks import Facts, Flaw, Rejected, checked
+from api_schemas.checks import Facts, Rejected, checked
 from api_schemas.datasets import FieldInfo
 from api_schemas.jobs import JobRequest
 from api_schemas.problems import Invalid
 from api_schemas.results import Result
+from api_schemas.validation import invalid_places
 from unitrank.calls import request_body
 from unitrank.errors import InvalidRequest, JobFailed
 from unitrank.exporting import export, needing_engine
@@ -90,12 +91,12 @@ def _ranked(asked: JobRequest, manifest: Any, archive: Path, table: Path, device
 
 def _parsed(said: Mapping[str, Any]) -> JobRequest:
     """The request, as strictly as the service reads it."""
+    body = request_body(None, said)
     try:
-        return JobRequest.model_validate_json(request_body(None, said))
+        return JobRequest.model_validate_json(body)
     except ValidationError as error:
-        raise _wrong(
-            [Flaw("/" + "/".join(map(str, each["loc"])), "invalid_request", each["msg"]) for each in error.errors()]
-        ) from error
+        found = ({**each, "loc": ("body", *each["loc"])} for each in error.errors())
+        raise _wrong(invalid_places(found, json.loads(body), JobRequest)) from error
 
 
 def _checked(request: JobRequest, manifest: Any, table: Table) -> JobRequest:
@@ -111,14 +112,14 @@ def _checked(request: JobRequest, manifest: Any, table: Table) -> JobRequest:
     try:
         return checked(request, facts)
     except Rejected as error:
-        raise _wrong(error.flaws) from error
+        raise _wrong([Invalid(pointer=flaw.pointer, detail=flaw.detail, code=flaw.code) for flaw in error.flaws]) from error
 
 
-def _wrong(flaws: list[Flaw]) -> InvalidRequest:
-    places = [Invalid(pointer=flaw.pointer, detail=flaw.detail, code=flaw.code) for flaw in flaws]
-    first = flaws[0]
-    message = "\n  ".join([f"{first.code}: {first.detail}", *(f"{flaw.pointer}: {flaw.detail}" for flaw in flaws)])
-    return InvalidRequest(message, code=first.code, detail=first.detail, places=places)
+def _wrong(places: list[Invalid]) -> InvalidRequest:
+    first = places[0]
+    code = first.code or "invalid_request"
+    message = "\n  ".join([f"{code}: {first.detail}", *(f"{place.pointer}: {place.detail}" for place in places)])
+    return InvalidRequest(message, code=code, detail=first.detail, places=places)
 
 
 def _digest(path: Path) -> str:

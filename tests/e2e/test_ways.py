@@ -130,6 +130,28 @@ def test_job_when_the_engine_runs_in_process_then_its_numbers_are_the_same(
     _check_equal(found, direct, exactly=False)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"methods": [{"name": "conductance", "steps": 0, "rule": "middle"}, "gradent"], "sead": 1},
+        {"clusters": {"by": "members", "members": {"a": ["b"]}}, "baseline": {"kind": "none"}},
+        {"layer": "9", "target": {"class": 7}, "timeout": -1},
+        {"layer": "9", "target": {"class": 7}},
+    ],
+)
+def test_request_when_it_is_wrong_then_the_engine_in_process_says_what_the_service_says(
+    url: str, direct: unitrank.JobResult, network: nn.Module, table: dict[str, Any], wrong: Json
+) -> None:
+    asked = {**ASKED, **wrong}
+    with Client(url) as client, pytest.raises(unitrank.InvalidRequest) as theirs:
+        client.jobs.submit(model="ways", dataset="ways", **asked)
+    with pytest.raises(unitrank.InvalidRequest) as ours:
+        unitrank.rank(network, x=table["x"], y=table["y"], **asked)
+
+    assert ours.value.places == theirs.value.places
+    assert (ours.value.code, ours.value.detail) == (theirs.value.code, theirs.value.detail)
+
+
 def test_job_when_the_command_line_asks_anew_then_its_numbers_are_the_same(
     url: str, direct: unitrank.JobResult, tmp_path: Path, command: Command
 ) -> None:

@@ -182,11 +182,18 @@ def test_rank_when_the_request_is_wrong_then_says_where_as_the_service_does() ->
     with pytest.raises(unitrank.InvalidRequest) as missing:
         unitrank.rank(network, "9", x, target={"class": 5})
     with pytest.raises(unitrank.InvalidRequest) as malformed:
-        unitrank.rank(network, "1", x, seed=-1)
+        unitrank.rank(network, "1", x, methods=[{"name": "conductance", "steps": 0}, "gradent"], clusters={"by": "kmeans"}, sead=1)
 
     assert [place.pointer for place in missing.value.places] == ["/layer", "/target/class"]
     assert (missing.value.code, missing.value.exit_code) == ("layer_not_found", 2)
-    assert [place.pointer for place in malformed.value.places] == ["/seed"]
+    assert {place.pointer: place.code for place in malformed.value.places} == {
+        "/methods/0/steps": "invalid_request",
+        "/methods/1": "method_not_found",
+        "/clusters/k": "missing_field",
+        "/clusters/layer": "missing_field",
+        "/sead": "unknown_field",
+    }
+    assert "nearest: 'gradient'" in str(malformed.value)
 
 
 def test_rank_when_the_data_is_no_table_then_says_what_is_wrong_with_it() -> None:

@@ -9,7 +9,6 @@ from pydantic import BaseModel
 from api_schemas.checks import nearest, shown
 from api_schemas.methods import METHODS
 from api_schemas.problems import Invalid
-from service.strict_json import pointer
 
 Loc = Sequence[str | int]
 
@@ -32,6 +31,11 @@ def invalid_places(errors: Iterable[Mapping[str, Any]], body: Any, schema: Any) 
     # Where a union was tried branch by branch, the branch that came further is what was meant.
     shallow = {at for at in places for other in places if other.startswith(at + "/")}
     return [_joined(found) for at, found in places.items() if at not in shallow]
+
+
+def pointer(*steps: str | int) -> str:
+    """The JSON Pointer (RFC 6901) of a place."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 def _place_in_url(error: Mapping[str, Any], loc: Loc) -> Invalid:
