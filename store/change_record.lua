@@ -1,5 +1,6 @@
 -- Compare-and-set of a record: nothing happens unless its status and its attempt are the expected ones.
--- KEYS: record, events, live ids, ids in the new status, its deliveries, owners with deliveries that are due
+-- KEYS: record, events, live ids, ids in the new status, its deliveries, owners with deliveries that are due, bytes that
+--       were promised to records
 -- ARGV: id, expected statuses (JSON), expected attempt or '', new status or '' (unchanged), fields to set (JSON),
 --       seconds until the record goes or '' (it stays), prefix of the keys of ids by status, event's kind, event's data,
 --       prefix of the keys of pins, prefix of the keys of tenants' indices, prefix of the keys of owners' live ids,
@@ -28,6 +29,8 @@ redis.call('HINCRBY', KEYS[1], 'version', 1)
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', 1000, '*', 'kind', ARGV[8], 'data', ARGV[9])
 if ARGV[6] ~= '' then
   redis.call('SREM', KEYS[3], ARGV[1])
+  local reserved = tonumber(redis.call('HGET', KEYS[7], ARGV[1]))
+  if reserved and redis.call('HDEL', KEYS[7], ARGV[1]) == 1 then redis.call('HINCRBY', KEYS[7], 'all', -reserved) end
   redis.call('SREM', ARGV[12] .. redis.call('HGET', KEYS[1], 'owner'), ARGV[1])
   for _, digest in ipairs(cjson.decode(redis.call('HGET', KEYS[1], 'needs'))) do
     redis.call('SREM', ARGV[10] .. digest, ARGV[1])

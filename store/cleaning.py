@@ -1,22 +1,26 @@
-"""What is left over: expired ids and results, datasets of jobs that are gone, inspections that nobody asked for.
+"""What is left over: expired ids and results, datasets of jobs that are gone, inspections that nobody asked for, jobs that
+wait for what has long been there.
 
 RQ's own memory of executions that were given up is cleaned too: it has no worker that would do it while all are busy.
 """
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import redis
 import structlog
 
+from store.arrivals import look_again
 from store.blobs import Blobs
 from store.catalogue import UNREAD
 from store.datasets import Datasets
+from store.errors import NotFound
 from store.jobs import Jobs
 from store.ledger import Kind
 from store.models import ModelRecord, Models
 from store.owners import Owners
-from store.queue import enqueue_inspection, inspection_id, queue_of
+from store.queue import enqueue_inspection, inspection_id, queue_of, record_ids, waiting_ids
 from store.record import ENDED
 from store.results import Results
 from store.settings import Settings
@@ -41,6 +45,7 @@ class Cleaning:
         self._results = Results(connection, self._blobs, settings)
         self._owners = Owners(connection, self._blobs)
         self._suspicions = Suspicions()
+        self._settled: set[str] = set()
         self._next_sweep = time.monotonic() + BLOB_SECONDS
 
     def clean(self) -> None:
@@ -54,6 +59,7 @@ class Cleaning:
             self._sweep_blobs,
             self._release_datasets,
             self._inspect_forgotten,
+            self._look_at_waiting,
         ):
             try:
                 part()
@@ -97,10 +103,29 @@ class Cleaning:
             if self._is_over("inspection", inspection_id(model.digest)) and self._lasts("model", model.digest):
                 enqueue_inspection(self._redis, model.digest, self._settings.inspection_timeout)
 
+    def _look_at_waiting(self) -> None:
+        # What became ready between a job's look at it and its wait for it, where whoever would have looked again was killed.
+        jobs = self._records["job"]
+        in_queue = record_ids(waiting_ids(self._redis, "job"))
+        waiting = [state for id, state in jobs.live(besides=in_queue).items() if state.waiting_for and self._lasts("waiting", id)]
+        for what in sorted({what for state in waiting for what in state.waiting_for}):
+            look_again(self._redis, jobs, self._models, self._datasets, [what])
+
     def _inspecting(self) -> Iterator[ModelRecord]:
-        return (
-            model for model in self._models.newest_of_all() if model.status == "inspecting" and not model.digest.startswith(UNREAD)
-        )
+        """Whatever its name means by now: jobs may wait for an earlier content."""
+        digests = self._models.digests_of_all()
+        self._settled &= digests
+        newest = {model.digest for model in self._models.newest_of_all()}
+        for digest in sorted(newest | digests - self._settled):
+            if digest.startswith(UNREAD):
+                continue
+            with suppress(NotFound):
+                model = self._models.content(digest)
+                if model.status == "inspecting":
+                    yield model
+                else:
+                    # An earlier content is inspected anew only after it has become the newest again.
+                    self._settled.add(digest)
 
     def _is_over(self, kind: Kind, id: str) -> bool:
         state = self._records[kind].state(id)

@@ -20,7 +20,7 @@ A queued job fails without having run where what it waits for is refused (`refus
 import json
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 import redis
@@ -82,11 +82,12 @@ class Jobs:
         waiting_for: Sequence[str] = (),
         claims: Sequence[Claim] = (),
         owner: str = "",
+        reserves: int = 0,
         also: Callable[[Pipeline], None] | None = None,
     ) -> JobRecord:
         """A queued record, of the key `owner`. `needs`: digests that `pinned` holds until the job has ended.
         `waiting_for`: what must become ready first (see `release`; look once more whether it has become ready meanwhile).
-        `also`: queues what is written in the same step.
+        `reserves`: bytes that its result will take in the store. `also`: queues what is written in the same step.
 
         Raises Taken, and nothing is made, where one of the claims cannot be had.
         """
@@ -95,7 +96,7 @@ class Jobs:
 
         def add(pipeline: Pipeline) -> None:
             take(claims, pipeline)
-            self._ledger.add(record, pipeline)
+            self._ledger.add(record, reserves, pipeline)
             self._listing.add(record, pipeline)
             if also is not None:
                 also(pipeline)
@@ -113,6 +114,10 @@ class Jobs:
     def get_many(self, ids: Sequence[str]) -> Records:
         """Those of the records that exist, in the order asked."""
         return self._ledger.read(ids)
+
+    def reserved(self) -> int:
+        """Bytes that the results of all that has not ended will take in the store, at most."""
+        return int(self._redis.hget(names.reserved(), "all") or 0)
 
     def state(self, id: str) -> State | None:
         """A glance at the record, for whoever looks often; None where it is gone."""
@@ -202,9 +207,9 @@ class Jobs:
         """The tenant's, newest first, and the id to go on after where there are more."""
         return self._listing.page(self.tenant or DEFAULT_TENANT, limit, after, status, model)
 
-    def live(self) -> dict[str, State]:
-        """A glance at all that has not ended, by id, the oldest first."""
-        return self._ledger.live()
+    def live(self, besides: Collection[str] = ()) -> dict[str, State]:
+        """A glance at all that has not ended, by id, the oldest first; at those `besides` only where they have begun."""
+        return self._ledger.live(besides)
 
     def count(self, status: Status) -> int:
         """How many are in that status; ended ones that expired may be counted until they are listed."""

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple, TypeVar, cast
@@ -18,16 +18,19 @@ log = structlog.get_logger()
 
 Kind = Literal["job", "inspection"]
 T = TypeVar("T")
+BEGUN: tuple[Status, ...] = ("running", "cancelling")
+AT_ONCE = 1000
+_RESERVE = files("store").joinpath("reserve.lua").read_text()
 
 
 class State(NamedTuple):
-    """What decides who may do what."""
+    """What decides who may do what. `waiting_for`: what must become ready first."""
 
     status: Status
     attempt: int
     worker: str | None
     version: int
-    waits: bool
+    waiting_for: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,12 @@ class Ledger:
         self._change = connection.register_script(files("store").joinpath("change_record.lua").read_text())
         self._release = connection.register_script(files("store").joinpath("release_waiting.lua").read_text())
 
-    def add(self, record: JobRecord, pipeline: redis.client.Pipeline) -> None:
-        """Write a new record; adding it twice is adding it once."""
+    def add(self, record: JobRecord, reserves: int, pipeline: redis.client.Pipeline) -> None:
+        """Write a new record, whose result will take so many bytes here; adding it twice is adding it once."""
         pipeline.delete(self.key(record.id), names.events(self.kind, record.id))
         pipeline.hset(self.key(record.id), mapping=encode(asdict(record)))
+        if reserves:
+            pipeline.eval(_RESERVE, 1, names.reserved(), record.id, str(reserves))
         pipeline.sadd(names.live_records(self.kind), record.id)
         pipeline.sadd(names.records_of_owner(self.kind, record.owner), record.id)
         for digest in record.needs:
@@ -98,9 +103,17 @@ class Ledger:
             replies = pipeline.execute(raise_on_error=False)
         return {id: state for id, stored in zip(ids, replies, strict=True) if (state := _ours(_state, stored, id))}
 
-    def live(self) -> dict[str, State]:
-        """The states of all that has not ended, the oldest first."""
-        return self.glance(sorted(texts(self._redis.smembers(names.live_records(self.kind)))))
+    def live(self, besides: Collection[str] = ()) -> dict[str, State]:
+        """The states of all that has not ended, the oldest first; of those `besides` only what has begun."""
+        with self._redis.pipeline() as pipeline:
+            pipeline.smembers(names.live_records(self.kind))
+            for status in BEGUN:
+                pipeline.zrange(names.records_by_status(self.kind, status), 0, -1)
+            live, *begun = (set(texts(ids)) for ids in pipeline.execute())
+        ids = sorted(live.difference(besides).union(*begun))
+        # One after the other: a hundred thousand at once are seconds in which nothing else of this process goes on.
+        rounds = (self.glance(ids[start : start + AT_ONCE]) for start in range(0, len(ids), AT_ONCE))
+        return {id: state for found in rounds for id, state in found.items()}
 
     def change(self, id: str, change: Change) -> Outcome:
         """Make the change if the record is as expected."""
@@ -118,6 +131,7 @@ class Ledger:
                 by_status + (change.status or ""),
                 names.deliveries(self.kind, id),
                 names.owners_with_due(),
+                names.reserved(),
             ],
             args=[
                 id,
@@ -172,4 +186,6 @@ def _state(stored: Sequence[bytes | None]) -> State | None:
     status = stored[0].decode()
     if status not in (*LIVE, *ENDED) or not isinstance(attempt, int) or not isinstance(worker, str | None):
         raise ValueError(f"a record of status {status!r}")
-    return State(status, attempt, worker, version, bool(waiting))
+    if not isinstance(waiting, list) or not all(isinstance(what, str) for what in waiting):
+        raise ValueError(f"a record that waits for {waiting!r:.200}")
+    return State(status, attempt, worker, version, tuple(waiting))

@@ -123,6 +123,11 @@ def reaper_lock() -> str:
     return f"{PREFIX}:reaper:lock"
 
 
+def reserved() -> str:
+    """The hash id → bytes that the result of a job that has not ended will take here, at most; the sum under `all`."""
+    return f"{PREFIX}:reserved"
+
+
 def contents(kind: str) -> str:
     """How the keys of contents begin."""
     return f"{PREFIX}:{kind}:content:"

@@ -7,7 +7,7 @@ of RQ's callbacks, webhooks, dependencies and retries.
 
 import importlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -217,6 +217,11 @@ def taken_ids(connection: redis.Redis, kind: str) -> set[str]:
 def transport_id(id: str, attempt: int) -> str:
     """RQ's id: another one for each run, so that what RQ still does about a lost run does not touch the next."""
     return f"{id}-{attempt}"
+
+
+def record_ids(transports: Iterable[str]) -> set[str]:
+    """Whose runs RQ's ids stand for."""
+    return {transport.rpartition("-")[0] for transport in transports}
 
 
 def current_attempt() -> int | None:

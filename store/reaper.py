@@ -4,11 +4,14 @@
 - a record is `running` but its worker is gone or works on something else: given up, and queued again once;
 - a record is `cancelling` and nobody ends it: cancelled.
 
-A suspicion counts when it has lasted: a server that was away for a while comes back with every heartbeat expired.
+A suspicion counts when it has lasted: a server that was away for a while comes back with every heartbeat expired. Workers
+then beat at once, so that the second sweep knows: a worker that dies is out of the register after `heartbeat_grace`, suspected
+in the next sweep, and given up in the one after that. Who is to follow a process that held the lock tries more often.
 """
 
 import secrets
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 
 import redis
@@ -18,11 +21,12 @@ from store import names
 from store.arrivals import reject_model
 from store.blobs import Blobs
 from store.cleaning import Cleaning
+from store.forgeries import forget_wrong
 from store.jobs import Jobs
 from store.ledger import State
 from store.logs import bound
 from store.models import Models
-from store.queue import QUEUES, push, queue_of, refill, taken_ids, transport_id, waiting_ids
+from store.queue import QUEUES, push, queue_of, record_ids, refill, taken_ids, transport_id, waiting_ids
 from store.record import JobRecord
 from store.settings import Settings
 from store.suspicions import Suspicions
@@ -32,6 +36,8 @@ from store.workers import Workers
 log = structlog.get_logger()
 
 SWEEPS_PER_CLEANING = 10
+# Of those that do not hold the lock.
+TRIES_PER_SWEEP = 3
 
 
 class Reaper:
@@ -49,19 +55,26 @@ class Reaper:
         self._tallies = Tallies(connection)
         self._token = secrets.token_hex(8)
         self._sweeps = 0
+        self._holds = False
 
     def run(self, stop: threading.Event) -> None:
         """Sweep until told to stop; an outage of the store is waited out."""
-        while not stop.wait(self._settings.reaper_interval):
-            try:
-                self.sweep()
-            except Exception:
-                # Whatever one sweep stumbles over: without the next one, lost jobs would stay lost.
-                log.exception("sweep failed")
+        try:
+            while not stop.wait(self._settings.reaper_interval / (1 if self._holds else TRIES_PER_SWEEP)):
+                try:
+                    self.sweep()
+                except Exception:
+                    # Whatever one sweep stumbles over: without the next one, lost jobs would stay lost.
+                    log.exception("sweep failed")
+        finally:
+            with suppress(redis.exceptions.RedisError):
+                self._let_go()
 
     def sweep(self) -> list[JobRecord]:
         """The records that were put right; none where another process holds the lock."""
-        if not self._holds_lock():
+        forget_wrong(self._redis)
+        self._holds = self._takes_lock()
+        if not self._holds:
             return []
         for kind in QUEUES:
             refill(self._redis, kind)
@@ -73,13 +86,12 @@ class Reaper:
         return put_right
 
     def _put_right_lost(self, jobs: Jobs) -> list[JobRecord]:
-        # The records first: what then moves on is in a list too many, and what is in none has been lost before.
-        live = jobs.live()
-        around = _Around(
-            {worker.name: worker.job for worker in self._workers.list()},
-            waiting_ids(self._redis, jobs.kind),
-            taken_ids(self._redis, jobs.kind),
-        )
+        # What is in a queue, and has not begun, is all right; it may be very much. What moves on meanwhile is looked at, or is in
+        # a list too many; what is pushed meanwhile is in its queue when the next sweep looks.
+        waiting = waiting_ids(self._redis, jobs.kind)
+        taken = taken_ids(self._redis, jobs.kind)
+        live = jobs.live(besides=record_ids(waiting))
+        around = _Around({worker.name: worker.job for worker in self._workers.list()}, waiting, taken)
         lost = []
         for id, state in live.items():
             patience = self._patience(id, state, around)
@@ -93,11 +105,11 @@ class Reaper:
         beat, grace = self._settings.heartbeat, self._settings.heartbeat_grace
         if state.status == "queued":
             transport = transport_id(id, state.attempt)
-            if state.waits or transport in around.waiting:
+            if state.waiting_for or transport in around.waiting:
                 return None
             return grace if transport in around.taken else beat
         if around.jobs.get(state.worker or "") != id:
-            return beat
+            return doubt_seconds(self._settings)
         return grace if state.status == "cancelling" else None
 
     def _put_right(self, jobs: Jobs, record: JobRecord) -> JobRecord:
@@ -113,13 +125,28 @@ class Reaper:
             reject_model(self._jobs, self._models, str(record.request["digest"]), record.problem)
         return record
 
-    def _holds_lock(self) -> bool:
-        lasts = max(1, int(self._settings.reaper_interval * 3000))
-        if self._redis.set(names.reaper_lock(), self._token, nx=True, px=lasts):
+    def _takes_lock(self) -> bool:
+        lasts = int(lock_seconds(self._settings) * 1000)
+        if self._redis.set(names.reaper_lock(), self._token, nx=True, px=max(1, lasts)):
             return True
         if self._redis.get(names.reaper_lock()) != self._token.encode():
             return False
-        return bool(self._redis.pexpire(names.reaper_lock(), lasts))
+        return bool(self._redis.pexpire(names.reaper_lock(), max(1, lasts)))
+
+    def _let_go(self) -> None:
+        """Whoever comes next need not wait until the lock is over."""
+        if self._redis.get(names.reaper_lock()) == self._token.encode():
+            self._redis.delete(names.reaper_lock())
+
+
+def doubt_seconds(settings: Settings) -> float:
+    """How long a worker may be out of the register, or at something else, before its job is given up."""
+    return settings.heartbeat / 2
+
+
+def lock_seconds(settings: Settings) -> float:
+    """How long a process is the one that sweeps, after its last sweep."""
+    return 2 * settings.reaper_interval
 
 
 @dataclass(frozen=True)

@@ -73,16 +73,19 @@ class Results:
         for part, size in (("arrays", len(data)), ("summary", len(text))):
             if size > self._settings.max_result_bytes:
                 raise TooLarge(f"the {part} would take {size} bytes; at most {self._settings.max_result_bytes} are allowed")
-        self.require_room(len(text), len(data))
+        self.require_room(len(text) + self.here(len(data)))
         in_redis = len(data) <= self._settings.redis_result_bytes
         try:
             return self._stored(text, data, "redis" if in_redis else "blobs", job, attempt)
         except OutOfMemoryError as error:
             raise Full("the server's memory is full; the same job may succeed later") from error
 
-    def require_room(self, size: int, arrays: int = 0) -> None:
-        """Raises Full where so many bytes more, and arrays that would lie here too, leave the queue too little memory."""
-        size += arrays if arrays <= self._settings.redis_result_bytes else 0
+    def here(self, arrays: int) -> int:
+        """How many bytes of arrays of that size lie in the store, rather than among the blobs."""
+        return arrays if arrays <= self._settings.redis_result_bytes else 0
+
+    def require_room(self, size: int) -> None:
+        """Raises Full where so many bytes more would leave the queue too little memory."""
         memory = self._redis.info("memory")
         used, limit = int(memory["used_memory"]), int(memory["maxmemory"])
         over = used + size - int(ROOM * limit)

@@ -100,7 +100,7 @@ class Settings(BaseSettings):
     )
     inspection_timeout: int = Field(300, gt=0, description="Longest inspection of a model.")
     heartbeat: float = Field(5.0, gt=0, description="How often a busy worker says that it is alive.")
-    heartbeat_grace: float = Field(20.0, gt=0, description="A worker silent for `heartbeat` and this is lost.")
+    heartbeat_grace: float = Field(15.0, gt=0, description="A worker that is silent for so long is lost; some of `heartbeat`.")
     reaper_interval: float = Field(3.0, gt=0, description="How often the service looks for what was lost.")
 
     @field_validator("hosts", "operators", "sources", "webhook_hosts", mode="before")

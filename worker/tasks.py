@@ -144,7 +144,7 @@ def _note(desk: Desk, done: _Done) -> None:
 
 def _compute(desk: Desk, record: JobRecord) -> _Done:
     # Rather than after all the work; by then there may be less.
-    desk.results.require_room(0, int(record.resolved.get("result_bytes", 0)))
+    desk.results.require_room(desk.results.here(int(record.resolved.get("result_bytes", 0))))
     request = JobRequest.model_validate(record.request)
     parts = desk.parts.of(record.tenant, fresh=bool(record.resolved.get("fresh")))
     assignment = Assignment(record.id, request, record.resolved, desk.model(record.resolved), parts)

@@ -10,10 +10,11 @@ from starlette.concurrency import run_in_threadpool
 
 from api_schemas.base import Page
 from api_schemas.jobs import DryRun, Job, JobRequest, JobStatus
-from service.accept import Asked, accept, draft, sent_already
+from service.accept import Asked, accept, sent_already
 from service.answers import answer, page
 from service.backend import Backend, backend_of, key_of
 from service.documents import example, header, problems
+from service.drafts import draft
 from service.examples import INLINE_JOB_REQUEST, JOB_REQUEST
 from service.jobs import cancelled, deleted, ended_within, event_lines, job_bodies, job_body
 from service.parameters import After, Id, Limit

@@ -10,9 +10,10 @@ from api_schemas.checks import Rejected
 from api_schemas.jobs import ENDED, JobStatus
 from api_schemas.problems import Invalid
 from service import form, spoken
-from service.accept import Asked, Draft, accept, draft
+from service.accept import Asked, accept
 from service.backend import Backend, backend_of, key_of
 from service.catalogue import dataset_body, model_body
+from service.drafts import Draft, draft
 from service.errors import Refused, RefusedBody
 from service.form import Form
 from service.formats import CSV, JSON, NPZ, SAFETENSORS

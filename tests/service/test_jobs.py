@@ -197,6 +197,27 @@ def test_post_when_what_is_kept_of_it_has_no_room_is_503(serve: Callable[..., tu
     assert small.status_code == 202
 
 
+def test_post_when_others_were_promised_the_room_is_503_until_they_end(serve: Callable[..., tuple[httpx.Client, Served]]) -> None:
+    client, served = serve()
+    ready_model(client, served)
+    put_dataset(client)
+    used = int(served.backend.connection.info("memory")["used_memory"])
+    served.backend.connection.config_set("maxmemory", int((used + 2_000_000) / 0.9))
+    ids = []
+    try:
+        while (answer := client.post("/v1/jobs", json=job(seed=len(ids), ablation={"random": 9999}))).status_code == 202:
+            ids.append(answer.json()["id"])
+        assert_problem(answer, 503, "store_full")
+        for id in ids:
+            client.post(f"/v1/jobs/{id}/cancel")
+        again = client.post("/v1/jobs", json=job(seed=len(ids), ablation={"random": 9999}))
+    finally:
+        served.backend.connection.config_set("maxmemory", "1gb")
+
+    assert 1 <= len(ids) < 20
+    assert again.status_code == 202
+
+
 def test_post_when_the_metadata_is_large_is_422(client: httpx.Client) -> None:
     assert client.post("/v1/jobs", json=job(metadata={"a": "x" * 65_000})).status_code == 202
 
