@@ -191,12 +191,12 @@ class AsyncJobs:
 
     async def get(self, id: str) -> AsyncJobHandle:
         """As `Jobs.get`."""
-        return AsyncJobHandle(self._calls, self._wire, await self._wire.take(self._calls.one(f"/v1/jobs/{id}", Job)))
+        return AsyncJobHandle(self._calls, self._wire, await self._wire.take(self._calls.job(id)))
 
     async def list(self, limit: int | None = 50, *, status: JobStatus | None = None, model: str | None = None) -> list[Job]:
         """As `Jobs.list`."""
         params = {key: value for key, value in {"status": status, "model": model}.items() if value is not None}
-        return await self._wire.take(self._calls.all("/v1/jobs", Job, limit, params))
+        return await self._wire.take(self._calls.jobs(limit, params))
 
     async def delete(self, id: str) -> None:
         """As `Jobs.delete`."""
@@ -223,7 +223,7 @@ class AsyncJobHandle:
 
     async def refresh(self) -> AsyncJobHandle:
         """As `JobHandle.refresh`."""
-        self.state = await self._wire.take(self._calls.one(f"/v1/jobs/{self.id}", Job))
+        self.state = await self._wire.take(self._calls.job(self.id))
         return self
 
     async def wait(self, timeout: float | None = None, *, quiet: bool = False, watch: Watch | None = None) -> AsyncJobHandle:

@@ -22,6 +22,7 @@ from unitrank.deadline import NEVER, Deadline
 from unitrank.errors import NotFound, NotPossible, Timeout, UnitrankError, Unreachable, not_succeeded, refusal
 from unitrank.retries import AGAIN, NEVER_SENT, Retries, answered
 from unitrank.steps import Ask, Flow, Progress, asked, paused
+from unitrank.told import ToldDryRun, ToldJob
 
 BYTES = {"Content-Type": "application/octet-stream"}
 JSON = {"Content-Type": "application/json"}
@@ -90,6 +91,15 @@ class Calls:
             asked_for["after"] = page.next
         return found
 
+    def job(self, id: str) -> Flow[Job]:
+        """The job as it is now."""
+        return self._read(Ask("GET", f"/v1/jobs/{id}"), ToldJob)
+
+    def jobs(self, limit: int | None, params: Mapping[str, str]) -> Flow[list[Job]]:
+        """Jobs, newest first, at most so many."""
+        told: type[Job] = ToldJob
+        return self.all("/v1/jobs", told, limit, params)
+
     def delete(self, path: str) -> Flow[None]:
         """It is gone; also where an earlier attempt had it gone already. Raises NotFound where there was nothing."""
         came, attempts = yield from self._attempted(Ask("DELETE", path))
@@ -104,15 +114,15 @@ class Calls:
         if key is not None and not all(" " <= letter <= "~" for letter in key):
             raise NotPossible(f"the idempotency key {key!r} is not of printable ASCII characters", code="invalid_request")
         headers = {**JSON, "Idempotency-Key": key or uuid.uuid4().hex, **({"Cache-Control": "no-cache"} if fresh else {})}
-        return self._read(Ask("POST", "/v1/jobs", {}, headers, body), Job)
+        return self._read(Ask("POST", "/v1/jobs", {}, headers, body), ToldJob)
 
     def dry_run(self, body: bytes) -> Flow[DryRun]:
         """The checked request, and what it would cost."""
-        return self._read(Ask("POST", "/v1/jobs", {"dry_run": "true"}, JSON, body), DryRun)
+        return self._read(Ask("POST", "/v1/jobs", {"dry_run": "true"}, JSON, body), ToldDryRun)
 
     def cancel(self, id: str) -> Flow[Job]:
         """The job, which now ends."""
-        return self._read(Ask("POST", f"/v1/jobs/{id}/cancel"), Job)
+        return self._read(Ask("POST", f"/v1/jobs/{id}/cancel"), ToldJob)
 
     def wait(self, id: str, seen: Watch, watch: Watch | None) -> Flow[Job]:
         """The job when it has succeeded; each state is shown to `seen`, and more of them to `watch` where somebody looks on.
@@ -122,7 +132,7 @@ class Calls:
         while True:
             held = min(HELD_SECONDS if watch is None else WATCHED_SECONDS, self._until.left)
             ask = Ask("GET", f"/v1/jobs/{id}", {"wait": f"{held:g}"}, seconds=held + HELD_SECONDS)
-            job = yield from self._read(ask, Job, self._retries.patient())
+            job = yield from self._read(ask, ToldJob, self._retries.patient())
             seen(job)
             if watch:
                 watch(job)

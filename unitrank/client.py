@@ -218,12 +218,12 @@ class Jobs:
 
     def get(self, id: str) -> JobHandle:
         """The job of that id. Raises NotFound."""
-        return JobHandle(self._calls, self._wire, self._wire.take(self._calls.one(f"/v1/jobs/{id}", Job)))
+        return JobHandle(self._calls, self._wire, self._wire.take(self._calls.job(id)))
 
     def list(self, limit: int | None = 50, *, status: JobStatus | None = None, model: str | None = None) -> list[Job]:
         """The states of jobs, newest first."""
         params = {key: value for key, value in {"status": status, "model": model}.items() if value is not None}
-        return self._wire.take(self._calls.all("/v1/jobs", Job, limit, params))
+        return self._wire.take(self._calls.jobs(limit, params))
 
     def delete(self, id: str) -> None:
         """Raises Conflict for a job that has not ended."""
@@ -250,7 +250,7 @@ class JobHandle:
 
     def refresh(self) -> JobHandle:
         """The same, having asked how it is."""
-        self.state = self._wire.take(self._calls.one(f"/v1/jobs/{self.id}", Job))
+        self.state = self._wire.take(self._calls.job(self.id))
         return self
 
     def wait(self, timeout: float | None = None, *, quiet: bool = False, watch: Watch | None = None) -> JobHandle:

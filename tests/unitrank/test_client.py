@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import unitrank
-from api_schemas.jobs import JobRequest
+from api_schemas.ablation import Ablation
+from api_schemas.jobs import Job, JobRequest
 from unitrank.client import Client
 from unitrank.errors import BY_STATUS, UnitrankError
 
@@ -69,6 +70,25 @@ def test_client_when_a_problem_says_how_a_job_ended_then_the_error_does(code: st
 def test_client_when_the_service_says_more_than_it_knows_then_reads_the_rest() -> None:
     with _client(200, {**MODEL, "colour": "blue"}) as client:
         assert client.models.wait("m").name == "m"
+
+
+def test_job_when_its_request_is_not_known_here_then_is_read_all_the_same() -> None:
+    newer = REQUEST | {"methods": [{"name": "oracle", "depth": 3}], "seed": 5, "mood": "good"}
+    answers: dict[str, Json] = {
+        "/v1/jobs": {"items": [JOB, JOB | {"id": "k", "request": newer}]},
+        "/v1/jobs/k": JOB | {"id": "k", "status": "succeeded", "request": newer},
+    }
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=answers[request.url.path]))
+    with Client("http://service", transport=transport) as client:
+        plain, unknown = client.jobs.list()
+        job = client.jobs.get("k").wait()
+
+    assert plain.request == JobRequest.model_validate(REQUEST)
+    assert (unknown.request.model, unknown.request.seed, unknown.request.ablation) == ("m", 5, Ablation())
+    assert unknown.request.methods == newer["methods"]
+    assert job.state.model_dump(mode="json")["request"]["methods"] == newer["methods"]
+    assert json.loads(job.state.model_dump_json())["request"]["seed"] == 5
+    assert plain.model_dump(mode="json") == Job.model_validate_json(json.dumps(JOB)).model_dump(mode="json")
 
 
 def test_client_when_the_model_is_rejected_then_says_why(tmp_path: Path) -> None:
