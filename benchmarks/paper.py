@@ -12,47 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
-from torch import nn
 
-from api_schemas.jobs import JobRequest
 from api_schemas.results import Result
 from benchmarks._running import running
+from examples.paper import EXPECTED, LAYERS, REQUEST, WHERE, methods, network
 from unitrank.client import Client
 from unitrank.exporting import export
 
-# The design's table; `conductance-N` has N steps of the paper's rule.
-EXPECTED = {
-    ("relu1", "conductance-10"): 457.89975,
-    ("relu1", "conductance-100"): 458.5485,
-    ("relu1", "deeplift"): 422.164,
-    ("relu1", "rescale"): 454.3863,
-    ("relu1", "gradient_x_delta"): 457.2978,
-    ("relu2", "conductance-10"): 255.53603,
-    ("relu2", "conductance-100"): 255.7105,
-    ("relu2", "deeplift"): 145.73521,
-    ("relu2", "rescale"): 255.1436,
-    ("relu2", "gradient_x_delta"): 255.32726,
-}
 TOLERANCE = 1e-4
 PAPER_SECONDS = {"conductance-10": 564.0, "conductance-100": 1083.0, "deeplift": 15.3}
 """What the paper says its own runs took."""
-WHERE = "a folder with allconv.safetensors and t10k.npz; UNITRANK_MNIST names it too"
-
-
-class Net(nn.Module):
-    """The all-convolutional net of arXiv:1704.02685."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.relu1 = nn.Conv2d(1, 32, 4, stride=2), nn.ReLU()
-        self.conv2, self.relu2 = nn.Conv2d(32, 64, 4, stride=2), nn.ReLU()
-        self.fc1, self.relu3, self.fc2 = nn.Linear(1600, 128), nn.ReLU(), nn.Linear(128, 10)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        h = self.relu2(self.conv2(self.relu1(self.conv1(x))))
-        out: torch.Tensor = self.fc2(self.relu3(self.fc1(h.flatten(1))))
-        return out
 
 
 def main() -> None:
@@ -77,18 +46,11 @@ def main() -> None:
 
 def measure(url: str, data: Path, steps: list[int]) -> list[tuple[str, str, float, float]]:
     """Layer, ranking, mean absolute error and the job's seconds, for all methods of the table, conductance at these steps."""
-    net = Net()
-    net.load_state_dict(load_file(data / "allconv.safetensors"))
     with Client(url, timeout=120) as client, tempfile.TemporaryDirectory() as folder:
-        export(net, torch.zeros(2, 1, 28, 28), Path(folder) / "allconv.pt2")
+        export(network(data), torch.zeros(2, 1, 28, 28), Path(folder) / "allconv.pt2")
         client.models.put("allconv", Path(folder) / "allconv.pt2")
         client.datasets.put("mnist-t10k", data / "t10k.npz")
-        return [_measured(client, layer, method) for layer in ("relu1", "relu2") for method in _methods(steps)]
-
-
-def _methods(steps: list[int]) -> list[dict[str, Any]]:
-    paths = [{"name": "conductance", "id": f"conductance-{n}", "steps": n, "rule": "right", "spacing": "uniform"} for n in steps]
-    return [*paths, {"name": "deeplift"}, {"name": "deeplift", "id": "rescale", "rules": "rescale"}, {"name": "gradient_x_delta"}]
+        return [_measured(client, layer, method) for layer in LAYERS for method in methods(steps)]
 
 
 def _measured(client: Client, layer: str, method: dict[str, Any]) -> tuple[str, str, float, float]:
@@ -99,18 +61,8 @@ def _measured(client: Client, layer: str, method: dict[str, Any]) -> tuple[str, 
 
 
 def _run(client: Client, layer: str, method: dict[str, Any]) -> Result:
-    request = JobRequest.model_validate(
-        {
-            "model": "allconv",
-            "layer": layer,
-            "dataset": "mnist-t10k",
-            "methods": [method],
-            "target": {"class": "predicted", "score": "centered"},
-            "ablation": None,
-            "fidelity": {"select": "delta", "fraction": 0.1, "fill": "baseline"},
-        }
-    )
-    return client.jobs.submit(request).wait().summary()
+    said = {"model": "allconv", "layer": layer, "dataset": "mnist-t10k", "methods": [method], **REQUEST}
+    return client.jobs.submit(said).wait().summary()
 
 
 if __name__ == "__main__":

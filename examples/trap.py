@@ -6,6 +6,7 @@ holds both classes its mean is what is left of two large numbers. Run `python ex
 """
 
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,10 @@ def rank(seed: int = 2, by: str = "all") -> dict[str, Any]:
     """The result of one job on the first hidden layer, computed in this process."""
     network = train(seed)
     batch = torch.export.Dim("batch", min=1)
-    program = Program.from_exported(torch.export.export(network, (torch.zeros(2, 10),), dynamic_shapes=({0: batch},)))
+    with warnings.catch_warnings():
+        # torch's own, of its own code
+        warnings.simplefilter("ignore", FutureWarning)
+        program = Program.from_exported(torch.export.export(network, (torch.zeros(2, 10),), dynamic_shapes=({0: batch},)))
     x, y = data(400, seed + 1)
     request = JobRequest.model_validate(
         {

@@ -1,0 +1,73 @@
+"""An operator for Airflow that submits a job and then waits without holding a worker: the triggerer listens for its end.
+
+Put this file where Airflow's workers and its triggerer import from, `pip install unitrank` there, and set UNITRANK_URL and
+UNITRANK_KEY in the environment of both: the key is in no argument, since Airflow keeps those in its database. In a DAG:
+
+    rank = RankUnits(task_id="rank", request={"model": "net", "layer": "relu1", "dataset": "holdout", "methods": ["conductance"]})
+
+What the task returns is the job's id. One attempt of a task is one job, however often its submit is sent; a retry, which has
+another `try_number`, is a new one. For Airflow 2.7 and later.
+"""
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from unitrank import AsyncClient, Client, JobFailed, UnitrankError
+from unitrank.client import HERE
+
+try:
+    from airflow.sdk import BaseOperator  # 3
+except ImportError:
+    from airflow.models import BaseOperator  # 2
+
+
+class RankUnits(BaseOperator):
+    """Submits the request, and returns the job's id when it has succeeded; `timeout` is in seconds."""
+
+    template_fields: Sequence[str] = ("request",)
+
+    def __init__(self, *, request: dict[str, Any], timeout: float = 3600, **options: Any) -> None:
+        super().__init__(**options)
+        self.request, self.timeout = request, timeout
+
+    def execute(self, context: Any) -> None:
+        task = context["ti"]
+        attempt = "/".join(map(str, (task.dag_id, task.task_id, task.run_id, task.map_index, task.try_number)))
+        with Client(*_service()) as client:
+            job = client.jobs.submit(self.request, idempotency_key=str(uuid.uuid5(uuid.NAMESPACE_URL, attempt)))
+        self.defer(trigger=JobEnded(job=job.id, timeout=self.timeout), method_name="ended")
+
+    def ended(self, context: Any, event: dict[str, str]) -> str:
+        """Where the task goes on. Raises JobFailed for any other end than success."""
+        if event["problem"]:
+            raise JobFailed(event["problem"])
+        return event["job"]
+
+
+class JobEnded(BaseTrigger):
+    """Fires once the job has ended, in whatever way, or `timeout` seconds are over."""
+
+    def __init__(self, job: str, timeout: float) -> None:
+        super().__init__()
+        self.job, self.timeout = job, timeout
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return f"{type(self).__module__}.{type(self).__qualname__}", {"job": self.job, "timeout": self.timeout}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        try:
+            async with AsyncClient(*_service()) as client:
+                job = await client.jobs.get(self.job)
+                await job.wait(self.timeout, quiet=True)
+            problem = ""
+        except UnitrankError as error:
+            problem = f"{type(error).__name__}: {error}"
+        yield TriggerEvent({"job": self.job, "problem": problem})
+
+
+def _service() -> tuple[str, str | None]:
+    return os.environ.get("UNITRANK_URL", HERE), os.environ.get("UNITRANK_KEY")

@@ -1,0 +1,211 @@
+"""Every example is run, as somebody would who has just cloned the project: without a network, and on any machine."""
+
+import asyncio
+import os
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import unitrank
+from examples import trap
+from examples.paper import EXPECTED, Net
+from unitrank.client import Client
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+PNG = b"\x89PNG"
+
+Played = Callable[..., str]
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Played:
+    """Runs a script in this process, which has loaded torch already; what it printed."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+
+    def play(name: str, *words: str) -> str:
+        monkeypatch.setattr(sys, "argv", [name, *words])
+        capsys.readouterr()
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return play
+
+
+def test_every_example_is_run_here_or_is_tested_elsewhere() -> None:
+    here = Path(__file__).read_text()
+
+    elsewhere = {"trap.py": "tests/worker/test_trap.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in here} <= elsewhere.keys()
+    assert all((ROOT / test).exists() for test in elsewhere.values())
+
+
+def test_ideas_when_run_then_the_page_shows_what_it_prints(played: Played) -> None:
+    """Digits may differ from machine to machine; words and verdicts may not."""
+    page = (ROOT / "docs" / "ideas.md").read_text()
+    shown = [line for block in re.findall(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL) for line in block.splitlines()]
+
+    printed = {_words(line) for line in played("ideas.py").splitlines()}
+
+    assert len(shown) > 20
+    assert [line for line in shown if _words(line) not in printed] == []
+
+
+def test_paper_when_the_folder_has_another_net_then_prints_a_line_for_each_method_and_layer(played: Played, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save_file(Net().state_dict(), tmp_path / "allconv.safetensors")
+    np.savez(tmp_path / "t10k.npz", x=np.random.default_rng(0).integers(256, size=(6, 1, 28, 28), dtype=np.uint8))
+
+    rows = [line.split() for line in played("paper.py", "--data", str(tmp_path)).splitlines()[1:]]
+
+    assert [tuple(row[:2]) for row in rows] == [key for key in EXPECTED if "100" not in key[1]]
+    assert all(0 < float(row[2]) < float(row[4]) for row in rows)
+
+
+def test_saliency_when_run_then_draws_three_maps_and_integrated_gradients_lead(played: Played, tmp_path: Path) -> None:
+    printed = played("saliency.py", "--digit", "3", "--output", str(tmp_path))
+
+    maps = [f"saliency-{id}.png" for id in ("gradient.mean_abs", "integrated_gradients", "smoothgrad")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == maps
+    assert all(path.read_bytes().startswith(PNG) for path in tmp_path.iterdir())
+    assert "better than random | integrated_gradients" in printed.splitlines()[2]
+
+
+def test_transformer_when_run_then_names_neurons_for_each_kind_of_sentence(played: Played) -> None:
+    printed = played("transformer.py")
+
+    assert [line.split()[0] for line in printed.splitlines()[-4:]] == ["blame", "order", "praise", "question"]
+    assert "better than random | exact_ablation" in printed
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what a pipeline has made: a network and data that it was not trained on."""
+    folder = tmp_path_factory.mktemp("build")
+    unitrank.export(trap.train(2), torch.zeros(1, 10), folder / "net.pt2")
+    x, y = trap.data(400, 3)
+    np.savez(folder / "holdout.npz", x=x, y=y)
+    return folder
+
+
+def test_pipeline_when_run_then_its_exit_code_says_whether_the_gate_is_met(url: str, build: Path) -> None:
+    # of two units none can be chosen better than by chance
+    met, unmet = (_pipeline(url, build, "--layer", layer) for layer in ("1", "4"))
+
+    assert met.returncode == 0, met.stdout + met.stderr
+    assert "NOT MET" not in met.stdout
+    assert unmet.returncode == 1, unmet.stdout + unmet.stderr
+    assert "NOT MET  share of clusters better than random at least 0.9" in unmet.stdout
+
+
+def test_pipeline_when_the_request_is_wrong_then_exits_with_2_and_says_what_would_be_right(url: str, build: Path) -> None:
+    wrong = _pipeline(url, build, "--layer", "relu9")
+
+    assert wrong.returncode == 2
+    assert "layer 'relu9' not found" in wrong.stderr
+
+
+def _pipeline(url: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "pipeline.py"), "net.pt2", "holdout.npz", *words]
+    environment = {**os.environ, "UNITRANK_URL": url, "no_proxy": "*"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def airflow(monkeypatch: pytest.MonkeyPatch, url: str) -> Any:
+    """The example's module over the least that Airflow's classes do; `defer` gives back what it is given."""
+
+    class Operator:
+        def __init__(self, task_id: str) -> None:
+            self.task_id = task_id
+
+        def defer(self, **deferred: Any) -> None:
+            self.deferred = SimpleNamespace(**deferred)
+
+    class Trigger:
+        def __init__(self) -> None:
+            pass
+
+    parts: dict[str, dict[str, Any]] = {
+        "airflow": {},
+        "airflow.sdk": {"BaseOperator": Operator},
+        "airflow.triggers": {},
+        "airflow.triggers.base": {"BaseTrigger": Trigger, "TriggerEvent": _Event},
+    }
+    for name, holds in parts.items():
+        module = ModuleType(name)
+        module.__dict__.update(holds)
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setenv("UNITRANK_URL", url)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.delitem(sys.modules, "airflow_unitrank", raising=False)
+    import airflow_unitrank  # "airflow_unitrank.py"
+
+    yield airflow_unitrank
+    sys.modules.pop("airflow_unitrank", None)
+
+
+class _Event:
+    def __init__(self, payload: Any) -> None:
+        self.payload = payload
+
+
+def test_airflow_when_a_job_succeeds_then_the_task_goes_on_with_its_id(airflow: Any, build: Path, client: Client) -> None:
+    client.models.put("airflow", build / "net.pt2")
+    client.datasets.put("finite", build / "holdout.npz")
+
+    operator, deferred = _deferred(airflow, "finite", attempt=1)
+    event = _event(deferred.trigger)
+
+    assert client.jobs.get(getattr(operator, deferred.method_name)({}, event)).status == "succeeded"
+
+
+def test_airflow_when_a_job_fails_then_so_does_the_task_and_its_next_attempt_is_another_job(
+    airflow: Any, build: Path, client: Client
+) -> None:
+    client.models.put("airflow", build / "net.pt2")
+    client.datasets.put("infinite", x=np.full((4, 10), np.inf, np.float32), y=np.zeros(4, np.int64))
+
+    operator, first = _deferred(airflow, "infinite", attempt=1)
+    event = _event(first.trigger)
+    with pytest.raises(unitrank.JobFailed, match="non_finite"):
+        operator.ended({}, event)
+
+    # the scheduler may start one attempt twice
+    assert _deferred(airflow, "infinite", attempt=1)[1].trigger.job == first.trigger.job
+    assert _deferred(airflow, "infinite", attempt=2)[1].trigger.job != first.trigger.job
+
+
+def _deferred(airflow: Any, data: str, attempt: int) -> tuple[Any, Any]:
+    request = {"model": "airflow", "layer": "1", "dataset": data, "methods": ["gradient"]}
+    operator = airflow.RankUnits(task_id="rank", request=request)
+    task = SimpleNamespace(dag_id="nightly", task_id="rank", run_id=f"scheduled__{data}", map_index=-1, try_number=attempt)
+    operator.execute({"ti": task})
+    return operator, operator.deferred
+
+
+def _event(trigger: Any) -> Any:
+    """What the triggerer hears from the trigger that it makes of the serialized one."""
+    path, arguments = trigger.serialize()
+    module, _, name = path.rpartition(".")
+    again = getattr(sys.modules[module], name)(**arguments)
+
+    async def heard() -> list[Any]:
+        return [event.payload async for event in again.run()]
+
+    (only,) = asyncio.run(heard())
+    return only
+
+
+def _words(line: str) -> str:
+    return re.sub(r"[\d.%-]+", "#", " ".join(line.split()))
