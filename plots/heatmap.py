@@ -29,7 +29,8 @@ def heatmap(result: Result, arrays: Arrays, choice: Choice) -> Figure:
         cmap=SIGNED if signed else MAGNITUDE,
         vmin=-bound if signed else 0.0,
         vmax=bound,
-        alpha=0.6 if choice.background is not None else 1.0,
+        # what counts for nothing veils nothing of the input
+        alpha=1.0 if choice.background is None else 0.1 + 0.7 * np.abs(values) / bound,
         aspect=_aspect(values),
         interpolation="nearest",
     )

@@ -167,6 +167,7 @@ def alike(warnings: list[Warn]) -> list[Json]:
             "code": code,
             "ranking": ranking,
             "clusters": [each.cluster for each in found if each.cluster is not None],
+            "overall": len(found) > 1 and any(each.cluster is None for each in found),
             "detail": found[0].detail,
         }
         for (code, ranking), found in groups.items()

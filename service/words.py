@@ -49,8 +49,8 @@ def doubts(result: Result) -> list[str]:
         "Send the job again with split 'half' for a verdict.",
         "verdict_depends_on_fill": "The verdict depends on what replaces a unit: with another fill it is not the same for "
         f"{_with_another_fill(result)}.",
-        "last_hidden_layer": f"Behind {result.layer.name} the model is linear: every method that uses h − h′ is exact there, so "
-        "that a comparison of methods at this layer proves nothing.",
+        "last_hidden_layer": f"Behind layer {result.layer.name} the model is linear: every method that uses h − h′ is exact there, "
+        "so that a comparison of methods at this layer proves nothing.",
     }
     return [sentence for code, sentence in said.items() if code in codes]
 
@@ -81,7 +81,7 @@ def _of_the_first(result: Result, first: Leader, ranking: Ranking) -> str:
     p = f" (p = {number(ranking.overall.p_value)})" if ranking.overall and ranking.overall.p_value is not None else ""
     units = "channels" if result.layer.units == "channel" else "units"
     if first.verdict == "better_than_random":
-        they = f"the {units} of {result.layer.name} that {first.ranking} ranks highest"
+        they = f"the {units} of layer {result.layer.name} that {first.ranking} ranks highest"
         in_sample = any(warning.code == "in_sample" for warning in result.warnings)
         lead = f"On the examples that made the ranking, {they} matter{p}; this proves nothing." if in_sample else ""
         return (
@@ -90,7 +90,7 @@ def _of_the_first(result: Result, first: Leader, ranking: Ranking) -> str:
         )
     if first.verdict == "undecided":
         return "Undecided: the test cannot tell, with so few random orders, examples or units, whether any ranking beats chance."
-    found = f"No: no ranking finds {units} of {result.layer.name} whose loss costs more than that of random ones{p}."
+    found = f"No: no ranking finds {units} of layer {result.layer.name} whose loss costs more than that of random ones{p}."
     return f"{found} None of them should be relied on."
 
 

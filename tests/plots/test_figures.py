@@ -227,7 +227,8 @@ def test_heatmap_when_over_an_input_then_both_are_seen(result: Result, arrays: d
     behind, before = figure.axes[0].get_images()
 
     assert np.asarray(behind.get_array()).tolist() == np.eye(8).tolist()
-    assert (before.get_alpha() or 1) < 1
+    assert np.max(before.get_alpha()) < 1
+    assert np.argmax(before.get_alpha()) == np.argmax(np.abs(before.get_array()))
     assert behind.get_extent() == before.get_extent()
 
 

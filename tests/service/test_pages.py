@@ -153,7 +153,10 @@ def test_job_when_it_has_succeeded_then_every_part_is_there(
 
     assert answer.status_code == 200, answer.text
     assert f'aria-current="page">{tab.capitalize()}' in answer.text
-    for picture in re.findall(r'<img[^>]* src="(/v1/[^"]+)"', answer.text):
+    pictures = re.findall(r'<a href="(/v1/[^"]+)"><img[^>]* src="([^"]+)"', answer.text)
+    assert len(pictures) == answer.text.count("<img") - 1  # the icon
+    for whole, picture in pictures:
+        assert whole == picture
         assert browser.get(unescape(picture)).status_code == 200, picture
 
 
@@ -166,6 +169,17 @@ def ended(client: httpx.Client, served: Served, told: Callable[[Json], Json], **
     manifest = served.backend.results.put(told(summary(id)), ARRAYS)
     served.backend.jobs.finish(id, attempt or 0, "succeeded", result=dict(manifest))
     return id
+
+
+def test_warning_when_over_all_clusters_and_in_some_then_says_both(
+    client: httpx.Client, browser: httpx.Client, served: Served
+) -> None:
+    warnings = [
+        {"code": "verdict_depends_on_fill", "detail": "…", "cluster": cluster, "ranking": "gradient"} for cluster in (None, "a")
+    ]
+    id = ended(client, served, lambda told: told | {"warnings": warnings})
+
+    assert "</code> over all clusters and in cluster a" in browser.get(f"/jobs/{id}?tab=warnings").text
 
 
 def test_verdict_when_nothing_was_tested_then_no_picture_says_otherwise(

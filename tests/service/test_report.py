@@ -48,7 +48,7 @@ def test_report_when_names_hold_markup_then_it_is_text(client: httpx.Client, don
 def test_report_when_read_then_the_verdict_comes_first(client: httpx.Client, done: str) -> None:
     text = client.get(f"/v1/jobs/{done}/report").text
 
-    assert text.index("Yes: the units of conv1 that conductance ranks highest do matter") < text.index("<table>")
+    assert text.index("Yes: the units of layer conv1 that conductance ranks highest do matter") < text.index("<table>")
     for word in ("Worse than random: gradient.mean_abs", "Spearman", "The job warned of nothing", "&#34;conv1&#34;"):
         assert word in text
 
@@ -72,7 +72,9 @@ def warned(result: Result, *warnings: Warn) -> list[str]:
 def test_words_when_the_test_was_in_sample_then_claim_nothing(result: Result) -> None:
     lead, doubt, *_ = warned(result, Warn(code="in_sample", detail="…"))
 
-    assert lead.startswith("On the examples that made the ranking, the units of conv1 that conductance ranks highest matter; this")
+    assert lead.startswith(
+        "On the examples that made the ranking, the units of layer conv1 that conductance ranks highest matter; this"
+    )
     assert "this proves nothing" in lead
     assert "Yes" not in lead
     assert "tested on the examples that made them" in doubt
@@ -84,7 +86,7 @@ def test_words_when_the_verdict_is_in_doubt_then_say_so_right_after_the_lead(res
 
     assert words[0].startswith("Yes: ")
     assert words[1].endswith("it is not the same for conductance (over all clusters and in 1 of 2 by itself).")
-    assert words[2].startswith("Behind conv1 the model is linear")
+    assert words[2].startswith("Behind layer conv1 the model is linear")
     assert "proves nothing" in words[2]
 
 
