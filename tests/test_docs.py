@@ -44,6 +44,17 @@ def test_site_when_a_link_leads_nowhere_then_is_not_built(page: str, link: str, 
     assert "nowhere" in built.stderr
 
 
+def test_extending_when_it_shows_code_then_that_is_the_projects_own() -> None:
+    page = (ROOT / "docs" / "extending.md").read_text()
+    shown = re.findall(r"^```(?:python|py|toml)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    files = ("worker/methods/ends.py", "examples/architecture/perceptron_architecture.py", "examples/architecture/pyproject.toml")
+    sources = [(ROOT / file).read_text() for file in files]
+
+    blocks = [block for block in shown if not block.startswith("import unitrank")]
+    assert len(blocks) == len(files)
+    assert all(any(block in source for source in sources) for block in blocks)
+
+
 def build(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)]
     return subprocess.run(
