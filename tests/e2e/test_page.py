@@ -1,11 +1,9 @@
 """The page in a browser: a job from the form to its downloads, by mouse and by keyboard, at both widths and in both colours."""
 
+import io
 import json
-import os
-import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,80 +14,39 @@ import torch
 from torch import nn
 
 from store.connection import connect
-from store.embedded import socket_url
+from store.embedded import EmbeddedServer, socket_url
 from store.keys import Keys
+from store.settings import Settings
+from tests.e2e.browsing import AXE, WIDTHS, browser, looked_at, opened
 from tests.e2e.conftest import save
+from tests.service.conftest import Served, job, put_dataset, ready_model, serving
 from unitrank.local import Local
 
-AXE = Path(__file__).parent / "axe" / "axe.min.js"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+__all__ = ["browser"]
+
 BYTES = {"Content-Type": "application/octet-stream"}
 TABS = ["Verdict", "Curves", "Units", "Heatmaps", "Warnings", "Provenance", "Request", "Downloads"]
 PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" width="96" height="60"/>'
-WIDTHS = {"desktop": 1280, "phone": 360}
-# A busy machine: how long a sight may take to come (ms).
-PATIENCE = 60_000
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium with a profile of its own; skipped without it, which is a failure where CI is set."""
-    try:
-        from playwright.sync_api import sync_playwright
-
-        program = shutil.which("chromium")
-        assert program, "there is no program `chromium`"
-    except (ImportError, AssertionError) as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no browser to test in: {error}")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield started
-        started.close()
-
-
-@contextmanager
-def opened(browser: Any, url: str, width: str = "desktop") -> Iterator[Any]:
-    """A page that must not complain, nor ask another host for anything."""
-    context = browser.new_context(base_url=url, viewport={"width": WIDTHS[width], "height": 900}, reduced_motion="reduce")
-    context.set_default_timeout(PATIENCE)
-    wrong: list[str] = []
-
-    def watch(page: Any) -> None:
-        page.on("console", lambda message: message.type in ("error", "warning") and wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda request: request.url.startswith(url) or wrong.append(request.url))
-
-    context.on("page", watch)
-    try:
-        yield context.new_page()
-    finally:
-        context.close()
-    assert wrong == []
-
-
-@pytest.fixture(scope="module")
-def furnished(url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The service with a small network on images."""
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small network and images for it."""
     folder = tmp_path_factory.mktemp("page")
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
     save(net, folder / "net.pt2", torch.zeros(2, 1, 8, 8))
     x = np.random.default_rng(0).normal(size=(90, 1, 8, 8)).astype(np.float32)
     np.savez(folder / "data.npz", x=x, y=net(torch.from_numpy(x)).argmax(1).numpy())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def furnished(url: str, files: Path) -> str:
+    """The service with both of them."""
     with httpx.Client(base_url=url, timeout=90) as client:
-        client.put("/v1/datasets/images", content=(folder / "data.npz").read_bytes(), headers=BYTES).raise_for_status()
-        client.put("/v1/models/pictures", content=(folder / "net.pt2").read_bytes(), headers=BYTES).raise_for_status()
+        client.put("/v1/datasets/images", content=(files / "data.npz").read_bytes(), headers=BYTES).raise_for_status()
+        client.put("/v1/models/pictures", content=(files / "net.pt2").read_bytes(), headers=BYTES).raise_for_status()
         while (model := client.get("/v1/models/pictures").json())["status"] == "inspecting":
             time.sleep(0.05)
     assert model["status"] == "ready", model
@@ -152,7 +109,8 @@ def test_sign_in_when_done_by_keyboard_then_opens_the_page_and_out_again(browser
         key, secret = keys.create("Ada", ["read"])
         try:
             with opened(browser, furnished) as page:
-                page.goto("/models")
+                page.add_init_script(path=AXE)
+                looked_at(page, "/models")
                 page.get_by_label("Key").wait_for()
                 page.keyboard.type(secret)
                 page.keyboard.press("Enter")
@@ -170,26 +128,167 @@ def test_sign_in_when_done_by_keyboard_then_opens_the_page_and_out_again(browser
             keys.revoke(key.id)
 
 
+def test_upload_when_done_by_keyboard_then_both_are_ready_and_listed(browser: Any, furnished: str, files: Path) -> None:
+    with opened(browser, furnished) as page:
+        for path, file, name in (("/models", "net.pt2", "net"), ("/datasets", "data.npz", "data")):
+            page.goto(path)
+            page.evaluate("window.loadedOnce = true")
+            page.get_by_label("File").set_input_files(files / file)
+            assert page.get_by_label("Name", exact=True).input_value() == name
+            page.get_by_label("File").focus()
+            page.keyboard.press("Tab")
+            page.keyboard.type("mine-")
+            page.keyboard.press("Tab")
+            page.keyboard.press("Enter")
+            page.get_by_role("link", name=" is ready.").wait_for()
+            uploaded = page.get_by_role("link", name=" is ready.").inner_text().removesuffix(" is ready.")
+            page.get_by_role("row").filter(has=page.get_by_role("link", name=uploaded, exact=True)).locator(
+                ".state.ready"
+            ).wait_for()
+            assert page.evaluate("window.loadedOnce") is True
+            assert page.locator("#said").inner_text() == f"{uploaded} is ready."
+
+
+def test_upload_when_the_file_is_none_of_its_kind_then_says_why(browser: Any, furnished: str, tmp_path: Path) -> None:
+    wrong = tmp_path / "no archive.v2.pt2"
+    wrong.write_bytes(b"nothing of the kind")
+    with opened(browser, furnished, excused="status of 422") as page:
+        for path, says in (("/models", "no-archive.v2 was rejected: "), ("/datasets", "That was not taken: ")):
+            page.goto(path)
+            page.get_by_label("File").set_input_files(wrong)
+            page.get_by_role("button", name="Upload").click()
+            page.locator("#put-outcome.wrong").wait_for()
+            told = page.locator("#put-outcome").inner_text()
+            assert told.startswith(says)
+            assert len(told) > len(says) + 20
+            assert page.get_by_role("button", name="Upload").is_enabled()
+        page.goto("/models")
+        page.get_by_role("row", name="no-archive.v2").locator(".state.rejected").wait_for()
+
+
+def test_upload_when_there_is_no_script_then_only_the_hint_is_seen(browser: Any, furnished: str) -> None:
+    context = browser.new_context(base_url=furnished, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/models")
+
+    assert not page.get_by_label("File").is_visible()
+    assert page.get_by_label("How to put a model with curl").is_visible()
+    context.close()
+
+
+def test_numbers_when_shown_and_downloaded_then_are_those_over_http(browser: Any, furnished: str) -> None:
+    """Of a job that the form has sent, and of the same one that a program sends and that is computed anew."""
+    with opened(browser, furnished) as page:
+        page.goto("/new?model=pictures&dataset=images&layer=1")
+        page.get_by_role("button", name="Send the job").click()
+        page.wait_for_url("**/jobs/*")
+        page.locator("h1 .state.succeeded").wait_for()
+        id = page.url.rsplit("/", 1)[1]
+        rows = page.get_by_role("region", name="Leaderboard").locator("tbody tr").all()
+        shown = [[cell.inner_text() for cell in row.locator("th, td").all()] for row in rows]
+    with httpx.Client(base_url=furnished, timeout=90) as client:
+        request = client.get(f"/v1/jobs/{id}").json()["request"]
+        again = client.post("/v1/jobs", json=request, headers={"Cache-Control": "no-cache"}).raise_for_status().json()["id"]
+        while client.get(f"/v1/jobs/{again}?wait=60").json()["finished_at"] is None:
+            pass
+        result = client.get(f"/v1/jobs/{again}/result").json()
+        downloads = {kind: client.get(f"/jobs/{id}/download/{kind}").content for kind in ("json", "csv", "npz")}
+        table = client.get(f"/v1/jobs/{again}/result", headers={"Accept": "text/csv"}).content
+        packed = client.get(f"/v1/jobs/{again}/result", headers={"Accept": "application/x-npz"}).content
+
+    assert again != id
+    overall = {each["id"]: each["overall"]["p_value"] for each in result["rankings"]}
+    assert shown == [
+        [
+            line["ranking"],
+            line["verdict"].replace("_", " "),
+            f"{overall[line['ranking']]:.4g}",
+            f"{line['better_than_random']} of {line['of']}",
+            f"{line['mean_area']:.4g}",
+            f"{line['mae']:.4g}",
+        ]
+        for line in result["leaderboard"]
+    ]
+    assert numbers(json.loads(downloads["json"])) == numbers(result)
+    assert downloads["csv"] == table
+    mine, theirs = (np.load(io.BytesIO(content)) for content in (downloads["npz"], packed))
+    assert sorted(mine.files) == sorted(theirs.files)
+    for name in mine.files:
+        np.testing.assert_array_equal(mine[name], theirs[name])
+
+
+def numbers(result: dict[str, Any]) -> dict[str, Any]:
+    """A summary without what no two jobs share: their names, and how long they took."""
+    rankings = [each | {"seconds": 0} for each in result["rankings"]]
+    return {name: value for name, value in result.items() if name not in ("job", "cost")} | {"rankings": rankings}
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_pages_when_looked_at_then_fit_and_are_accessible(browser: Any, furnished: str, width: str) -> None:
-    """In light and dark colours, which differ in nothing but contrast."""
     done, failed = sent(furnished), sent(furnished, timeout=0.001, seed=1)
     paths = ["/", "/models", "/models/pictures", "/datasets/images", "/new?model=pictures&dataset=images&layer=1"]
-    paths += [f"/jobs/{failed}", *(f"/jobs/{done}?tab={tab.lower()}" for tab in TABS)]
-    with opened(browser, furnished, width) as page:
+    paths += [f"/jobs/{failed}", "/jobs/none", f"/v1/jobs/{done}/report", *(f"/jobs/{done}?tab={tab.lower()}" for tab in TABS)]
+    with opened(browser, furnished, width, excused="status of 404") as page:
         page.add_init_script(path=AXE)
         # What is in the pictures is not looked at here.
         page.route("**/plots/*", lambda route: route.fulfill(content_type="image/svg+xml", body=PICTURE))
         for path in paths:
-            page.emulate_media(color_scheme="light")
-            page.goto(path)
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
-            assert found(page, "axe.run()") == [], path
-            page.emulate_media(color_scheme="dark")
-            assert found(page, "axe.run({runOnly: ['color-contrast']})") == [], path
+            looked_at(page, path)
 
 
-def found(page: Any, look: str) -> list[tuple[str, str]]:
-    """What axe thinks grave: the rule and the first element."""
-    violations = page.evaluate(look)["violations"]
-    return [(each["id"], each["nodes"][0]["html"]) for each in violations if each["impact"] in ("serious", "critical")]
+@pytest.fixture
+def bare(server: EmbeddedServer, tmp_path: Path) -> Iterator[Served]:
+    """A service alone, on an empty store: a job is what the test says."""
+    with EmbeddedServer(tmp_path / "store") as own, serving(Settings(redis_url=own.url, state=tmp_path / "state")) as served:
+        yield served
+
+
+def running(served: Served) -> str:
+    """The id of a job that is under way."""
+    with httpx.Client(base_url=served.url) as client:
+        ready_model(client, served)
+        put_dataset(client)
+        id: str = client.post("/v1/jobs", json=job()).raise_for_status().json()["id"]
+    attempt = served.backend.jobs.start(id, "cpu-0")
+    served.backend.jobs.progress(id, attempt or 0, {"done": 5, "total": 10, "unit": "rows", "stage": "ablation", "eta": 3.0})
+    return id
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_pages_when_empty_or_under_way_then_fit_and_are_accessible(browser: Any, bare: Served, width: str) -> None:
+    with opened(browser, bare.url, width, excused="status of 422") as page:
+        page.add_init_script(path=AXE)
+        for path in ("/", "/models", "/datasets", "/new"):
+            looked_at(page, path)
+        looked_at(page, f"/jobs/{running(bare)}")
+        page.get_by_text("Ablation: 5 of 10 rows").wait_for()
+        looked_at(page, "/")
+        page.goto("/new")
+        page.get_by_label("Steps of a path").fill("none")
+        page.get_by_role("button", name="Send the job").click()
+        page.get_by_role("alert").wait_for()
+        assert page.title().startswith("Error: ")
+        assert page.evaluate("document.activeElement.role") == "alert"
+        assert page.evaluate("axe.run().then(found => found.violations.length)") == 0
+        page.get_by_label("Steps of a path").fill("30")
+        page.get_by_role("alert").wait_for(state="detached")
+        assert page.get_by_label("Steps of a path").get_attribute("aria-invalid") is None
+
+
+@pytest.mark.parametrize("failing", ["**/events", "**/jobs/*"])
+def test_job_when_its_events_or_its_page_fail_once_then_its_end_is_seen_all_the_same(
+    browser: Any, bare: Served, failing: str
+) -> None:
+    id = running(bare)
+    with opened(browser, bare.url, excused="Failed to load resource") as page:
+        if failing == "**/events":
+            page.route(failing, lambda route: route.fulfill(status=502))
+        page.goto(f"/jobs/{id}")
+        page.locator("h1 .state.running").wait_for()
+        if failing == "**/jobs/*":
+            page.route(failing, lambda route: route.abort(), times=1)
+        served = bare.backend.jobs
+        problem = {"code": "non_finite", "title": "Not finite", "detail": "NaN", "status": 422, "retryable": False}
+        served.finish(id, served.get(id).attempt, "failed", problem=problem)
+
+        page.locator("h1 .state.failed").wait_for(timeout=15_000)
