@@ -6,16 +6,21 @@ answers, 124 it took longer than was to be waited for, 130 Ctrl-C.
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from api_schemas.models import Manifest
 from unitrank import commands
+from unitrank.commands.speaking import AsJson, give
 from unitrank.errors import NotPossible, UnitrankError
 from unitrank.exporting import export, export_folder
+
+if TYPE_CHECKING:
+    from store.keys import Key
 
 app = typer.Typer(
     help="Which units of a network matter for this group of inputs, and is that answer any good?",
@@ -68,11 +73,15 @@ def up(
 def demo(
     output: Annotated[Path, typer.Option(help="Folder that the result is written to.")] = Path("demo-result"),
     seed: Annotated[int, typer.Option(min=0, help="Of the network's training and of the job.")] = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Train a small network on scanned digits, and see which of its units matter: the whole way through in half a minute."""
+    from unitrank import screen
     from unitrank.demo import run
 
-    run(output, seed)
+    found = run(output, seed, screen.console(stderr=as_json))
+    if as_json:
+        give(found)
 
 
 @app.command("export")
@@ -92,6 +101,7 @@ def export_model(
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="A safetensors file with the network's weights.")] = None,
     position: Annotated[int | None, typer.Option(help="Of a folder: the token whose answer counts.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a network as an archive that the service lets in, and name its layers.
 
@@ -101,7 +111,9 @@ def export_model(
         manifest = _folder(Path(module), path, example or [], weights, position)
     else:
         manifest = _named(module, path, example or [], weights, position)
-    for layer in manifest.layers:
+    if as_json:
+        give(manifest)
+    for layer in [] if as_json else manifest.layers:
         print(layer.name, layer.kind, "x".join(map(str, layer.shape)), "cut" if layer.cut else "", sep="\t")
     _say(f"{path}: {manifest.parameters} parameters, {len(manifest.layers)} layers")
 
@@ -137,6 +149,7 @@ def create_key(
     tenant: Annotated[str, typer.Option(help="Whose models, datasets and jobs it sees.")] = "default",
     limit: Annotated[int | None, typer.Option(min=1, help="So many of its jobs may be unfinished.")] = None,
     state: State = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a key and print its secret, which cannot be shown again."""
     from unitrank.keys import opened
@@ -147,23 +160,35 @@ def create_key(
         except ValueError as error:
             raise NotPossible(str(error)) from error
     _say(f"key {key.id} for {key.name}, scopes {', '.join(sorted(key.scopes))}; its secret is shown this once:")
-    print(secret)
+    if as_json:
+        give({**_plain(key), "secret": secret})
+    else:
+        print(secret)
 
 
 @keys.command("list")
-def list_keys(state: State = None) -> None:
+def list_keys(state: State = None, as_json: AsJson = False) -> None:
     """One key a line: id, name, scopes, tenant."""
     from unitrank.keys import opened
 
     with opened(_settings(state=state)) as store:
-        for key in store.list():
-            print(key.id, key.name, ",".join(sorted(key.scopes)), key.tenant, sep="\t")
+        found = list(store.list())
+    if as_json:
+        give([_plain(key) for key in found])
+    for key in [] if as_json else found:
+        print(key.id, key.name, ",".join(sorted(key.scopes)), key.tenant, sep="\t")
+
+
+def _plain(key: "Key") -> dict[str, Any]:
+    made = datetime.fromtimestamp(key.created_at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {**vars(key), "scopes": sorted(key.scopes), "created_at": made}
 
 
 @keys.command("webhook-secret")
 def webhook_secret(
     id: Annotated[str, typer.Argument(help="The key's id, as `list` shows it; nothing for jobs that come without a key.")] = "",
     state: State = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print what the webhooks of a key's jobs are signed with."""
     from store.errors import NotFound
@@ -171,13 +196,19 @@ def webhook_secret(
 
     with opened(_settings(state=state)) as store:
         try:
-            print(store.webhook_secret(id))
+            secret = store.webhook_secret(id)
         except NotFound as error:
             raise NotPossible(f"{error}; `unitrank keys list` shows those there are") from error
+    if as_json:
+        give({"id": id, "secret": secret})
+    else:
+        print(secret)
 
 
 @keys.command("revoke")
-def revoke_key(id: Annotated[str, typer.Argument(help="The key's id, as `list` shows it.")], state: State = None) -> None:
+def revoke_key(
+    id: Annotated[str, typer.Argument(help="The key's id, as `list` shows it.")], state: State = None, as_json: AsJson = False
+) -> None:
     """From now on the key opens nothing."""
     from store.errors import NotFound
     from unitrank.keys import opened
@@ -188,6 +219,8 @@ def revoke_key(id: Annotated[str, typer.Argument(help="The key's id, as `list` s
         except NotFound as error:
             raise NotPossible(f"{error}; `unitrank keys list` shows those there are") from error
     _say(f"key {id} is revoked")
+    if as_json:
+        give({"id": id, "revoked": True})
 
 
 def main() -> None:

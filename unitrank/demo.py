@@ -19,9 +19,8 @@ MODEL, DATA, LAYER = "digits-cnn", "digits", "relu1"
 METHODS = ["activation", "gradient", {"name": "gradient", "statistic": "mean_abs"}, "gradient_x_delta", "conductance"]
 
 
-def run(output: Path, seed: int) -> Result:
+def run(output: Path, seed: int, show: Console) -> Result:
     """The result, which also lies in `output`; all that was started has ended, whatever happened."""
-    show = screen.console()
     _prepare(output)
     with tempfile.TemporaryDirectory(prefix="unitrank-demo-", ignore_cleanup_errors=True) as place:
         folder = Path(place)

@@ -24,10 +24,10 @@ LINE_SECONDS = 5.0
 WIDTH = 110
 
 
-def console() -> Console:
-    """Standard output."""
-    plain = Console(highlight=False)
-    return plain if plain.is_terminal else Console(highlight=False, width=WIDTH)
+def console(stderr: bool = False) -> Console:
+    """Standard output, or else what programs do not read."""
+    plain = Console(highlight=False, stderr=stderr)
+    return plain if plain.is_terminal else Console(highlight=False, stderr=stderr, width=WIDTH)
 
 
 @contextmanager

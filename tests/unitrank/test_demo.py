@@ -20,7 +20,7 @@ def test_demo_when_run_then_shows_verdicts_saves_the_result_and_leaves_nothing_r
     with short_folder() as place:
         # Settings of somebody's own service are not the demo's.
         environment = {**os.environ, "TMPDIR": str(place), "REDIS_URL": "redis://127.0.0.1:1", "UNITRANK_PORT": "1"}
-        done = run("demo", "--output", str(tmp_path), environment=environment)
+        done = run("demo", "--output", str(tmp_path), "--json", environment=environment)
 
         assert done.returncode == 0, done.stdout + done.stderr
         assert gone(str(place)), alive_with(str(place))
@@ -29,8 +29,9 @@ def test_demo_when_run_then_shows_verdicts_saves_the_result_and_leaves_nothing_r
     arrays = load_file(tmp_path / "arrays.safetensors")
     assert sorted(leader.ranking for leader in result.leaderboard) == sorted(RANKINGS)
     assert arrays["importance/conductance"].shape == (10, result.layer.count)
-    assert _verdict(done.stdout, "conductance").startswith("better than random (p = 0.0")
-    assert str(tmp_path / "arrays.safetensors") in done.stdout
+    assert Result.model_validate_json(done.stdout) == result
+    assert _verdict(done.stderr, "conductance").startswith("better than random (p = 0.0")
+    assert str(tmp_path / "arrays.safetensors") in done.stderr
 
 
 def test_demo_when_interrupted_then_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -43,6 +44,7 @@ def test_demo_when_interrupted_then_leaves_nothing_behind(tmp_path: Path) -> Non
             words, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hear
         ) as process:
             assert process.stdout is not None
+            # without --json people read stdout
             line_with("trained", iter(process.stdout))
             process.send_signal(signal.SIGINT)
             process.stdout.read()

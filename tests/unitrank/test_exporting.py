@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import unitrank
+from api_schemas.models import Manifest
 from tests.transformers import BERT, GPT2, saved
 from tests.unitrank.processes import run
 from tests.worker.architectures.zoo import MAKERS, architecture
@@ -272,9 +273,12 @@ def test_command_when_it_is_given_a_saved_folder_then_the_archive_answers_as_the
     model, _ = saved(tmp_path / "saved", GPT2, "GPT2LMHeadModel")
     ids = torch.randint(0, 20, (3, 7))
 
-    done = run("export", str(tmp_path / "saved"), str(tmp_path / "net.pt2"), "--example", "7", environment=dict(os.environ))
+    words = [str(tmp_path / "saved"), str(tmp_path / "net.pt2"), "--example", "7", "--json"]
+    done = run("export", *words, environment=dict(os.environ))
 
     assert done.returncode == 0, done.stderr
+    assert "logits" in [output.name for output in Manifest.model_validate_json(done.stdout).outputs]
+    assert "parameters" in done.stderr
     program = Program.from_exported(load(tmp_path / "net.pt2"))
     found = program.forward(program.lift((ids, torch.ones_like(ids))), "logits")
     with torch.no_grad():

@@ -1,5 +1,6 @@
 """`unitrank keys`, with and without a server that runs."""
 
+import json
 import os
 
 from tests.unitrank.processes import gone, run, short_folder
@@ -28,3 +29,19 @@ def test_keys_when_the_store_is_named_then_that_one_is_used(redis_url: str) -> N
 
     assert made.returncode == 0
     assert run("keys", "list", environment=environment).stdout.endswith("\tme\tmodels,read,write\tdefault\n")
+
+
+def test_keys_when_programs_ask_then_stdout_is_json_and_people_read_stderr(redis_url: str) -> None:
+    environment = {**ENVIRONMENT, "REDIS_URL": redis_url}
+    made = run("keys", "create", "me", "--scope", "read", "--limit", "3", "--json", environment=environment)
+    key = json.loads(made.stdout)
+    (listed,) = json.loads(run("keys", "list", "--json", environment=environment).stdout)
+    webhook = run("keys", "webhook-secret", key["id"], "--json", environment=environment)
+    revoked = run("keys", "revoke", key["id"], "--json", environment=environment)
+
+    assert key["secret"].startswith(f"unitrank_{key['id']}_")
+    assert listed == {name: value for name, value in key.items() if name != "secret"}
+    assert (key["scopes"], key["limit"], key["created_at"][-1]) == (["read"], 3, "Z")
+    assert key["secret"] not in made.stderr
+    assert json.loads(webhook.stdout).keys() == {"id", "secret"}
+    assert (json.loads(revoked.stdout), "is revoked" in revoked.stderr) == ({"id": key["id"], "revoked": True}, True)
