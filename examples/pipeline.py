@@ -15,6 +15,7 @@ from unitrank import Client, UnitrankError
 from unitrank.client import HERE
 from unitrank.gate import Wanted, checks
 
+RANKING = "conductance"
 WANTED = Wanted(min_better_than_random=0.9, max_p=0.05, max_gap=0.05)
 
 
@@ -35,7 +36,7 @@ def main() -> int:
                 model=f"{model.name}@{model.digest}",
                 dataset=f"{data.name}@{data.digest}",
                 layer=arguments.layer,
-                methods=["conductance", "gradient_x_delta"],
+                methods=[RANKING, "gradient_x_delta"],
                 clusters={"by": "label"},
                 idempotency_key=arguments.idempotency_key,
             )
@@ -43,8 +44,8 @@ def main() -> int:
     except UnitrankError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    print(f"job {job.id}: {result.leaderboard[0].ranking} leads")
-    found = checks(result, WANTED)
+    print(f"job {job.id}, {RANKING}")
+    found = checks(result, WANTED, RANKING)
     for check in found:
         print(f"{'met' if check.met else 'NOT MET':<8} {check.wanted}: {check.found}")
     return 0 if all(check.met for check in found) else 1
