@@ -1,5 +1,7 @@
 """The reaper: nothing that was accepted stays lost."""
 
+import math
+import threading
 import time
 from pathlib import Path
 
@@ -10,17 +12,20 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from store import names
+from store.arrivals import model_key
 from store.blobs import Blobs
 from store.cleaning import Cleaning
 from store.datasets import Datasets
 from store.jobs import Jobs
+from store.ledger import Ledger
 from store.models import Models
-from store.queue import SafeJob, depth, enqueue_inspection, enqueue_job, queue_of, transport_id, waiting_ids
-from store.reaper import Reaper
+from store.queue import SafeJob, depth, enqueue_inspection, enqueue_job, inspection_id, queue_of, transport_id, waiting_ids
+from store.reaper import TRIES_PER_SWEEP, Reaper, doubt_seconds, lock_seconds
 from store.record import JobRecord
 from store.results import Results
 from store.settings import Settings
 from store.workers import Worker, Workers
+from worker.process.beats import AGAIN_SHARE
 
 SETTINGS = Settings(heartbeat=0.02, heartbeat_grace=0.05, reaper_interval=5)
 
@@ -41,10 +46,10 @@ def beat(connection: redis.Redis, job: str | None) -> None:
     Workers(connection, lost_after=60).beat(said)
 
 
-def uploaded(settings: Settings) -> str:
+def uploaded(settings: Settings, content: bytes = b"model") -> str:
     """A content in the blob store."""
     with Blobs.of(settings).writer() as writer:
-        writer.write(b"model")
+        writer.write(content)
     return writer.digest
 
 
@@ -123,6 +128,55 @@ def test_suspicion_when_it_passes_then_nothing_is_given_up(connection: redis.Red
     assert jobs.get(id).status == "running"
 
 
+def test_queue_when_it_is_long_then_only_what_is_not_in_it_is_looked_at(
+    connection: redis.Redis, jobs: Jobs, reaper: Reaper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[str] = []
+    glance = Ledger.glance
+    monkeypatch.setattr(Ledger, "glance", lambda self, ids: looked_at.extend(ids) or glance(self, ids))
+    for _ in range(20):
+        enqueue_job(connection, jobs.create({}))
+    running, lost = jobs.create({}), jobs.create({})
+    enqueue_job(connection, running)
+    jobs.start(running.id, "a")
+    beat(connection, running.id)
+    # which cleans, too
+    reaper.sweep()
+    looked_at.clear()
+    reaper.sweep()
+
+    assert sorted(looked_at) == [running.id, lost.id]
+
+
+def test_reaper_when_it_stops_then_another_takes_its_place_at_once(connection: redis.Redis) -> None:
+    stop = threading.Event()
+    thread = threading.Thread(target=Reaper(connection, SETTINGS.model_copy(update={"reaper_interval": 0.3})).run, args=[stop])
+    thread.start()
+    while not connection.exists(names.reaper_lock()):
+        time.sleep(0.01)
+    stop.set()
+    thread.join()
+
+    assert not connection.exists(names.reaper_lock())
+
+
+def test_lost_worker_when_all_is_as_it_comes_then_is_noticed_within_30_seconds() -> None:
+    settings = Settings()
+    interval = settings.reaper_interval
+    # It dies right after a beat, and the sweep before its word expires has just been.
+    suspected = settings.heartbeat_grace + interval
+    given_up = suspected + math.ceil(doubt_seconds(settings) / interval) * interval
+    # The reaper dies right before that, and its heir has just tried for the lock, which was held since the sweep before.
+    taken_over = given_up - interval + lock_seconds(settings) + interval / TRIES_PER_SWEEP
+    given_up_by_heir = taken_over + math.ceil(doubt_seconds(settings) / interval) * interval
+
+    assert (given_up, given_up_by_heir) == (21, 28)
+    # After an outage all words have expired: every worker is heard before it is given up.
+    assert doubt_seconds(settings) > 3 * AGAIN_SHARE * settings.heartbeat
+    # The beats that may get lost.
+    assert settings.heartbeat * 3 <= settings.heartbeat_grace
+
+
 def test_job_when_it_begins_while_it_is_suspected_then_is_left_alone(
     connection: redis.Redis, jobs: Jobs, reaper: Reaper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +211,47 @@ def test_model_when_its_inspection_is_lost_twice_then_is_rejected(connection: re
 
     assert models.get("m").status == "rejected"
     assert (models.get("m").problem or {})["code"] == "worker_lost"
+
+
+@pytest.mark.parametrize(("end", "status"), [("ready", "queued"), ("rejected", "failed"), ("deleted", "failed")])
+def test_job_when_what_it_waits_for_has_ended_unnoticed_then_waits_no_longer(
+    connection: redis.Redis, jobs: Jobs, tmp_path: Path, end: str, status: str
+) -> None:
+    settings = SETTINGS.model_copy(update={"state": tmp_path})
+    models = Models(connection, Blobs.of(settings))
+    digest = uploaded(settings)
+    models.begin("m", digest, 5, "1")
+    {
+        "ready": lambda: models.ready(digest, {}, uploaded(settings, b"clean")),
+        "rejected": lambda: models.reject(digest, {"code": "bad_archive"}),
+        "deleted": lambda: models.delete("m"),
+    }[end]()
+    waits = jobs.create({}, waiting_for=[model_key(digest)])
+    cleaning = Cleaning(connection, settings)
+    cleaning.clean()
+    assert (jobs.get(waits.id).status, depth(connection)) == ("queued", 0)
+    time.sleep(0.1)
+    cleaning.clean()
+
+    assert jobs.get(waits.id).status == status
+    assert depth(connection) == (status == "queued")
+
+
+def test_model_when_it_is_not_the_newest_of_its_name_then_is_inspected_all_the_same(
+    connection: redis.Redis, tmp_path: Path
+) -> None:
+    settings = SETTINGS.model_copy(update={"state": tmp_path})
+    models = Models(connection, Blobs.of(settings))
+    first, second = uploaded(settings), uploaded(settings, b"another")
+    for digest in (first, second):
+        models.begin("m", digest, 5, "1")
+    models.reject(second, {"code": "bad_archive"})
+    cleaning = Cleaning(connection, settings)
+    cleaning.clean()
+    time.sleep(0.1)
+    cleaning.clean()
+
+    assert waiting_ids(connection, "inspection") == {transport_id(inspection_id(first), 0)}
 
 
 def test_model_when_no_inspection_knows_of_it_then_is_inspected(connection: redis.Redis, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from store.workers import Worker, Workers
 
 log = structlog.get_logger()
 
-# After a beat that was lost: a store that comes back hears of everyone before anyone is given up.
-AGAIN_SECONDS = 0.5
+# Of the time between two, until one that was lost is made up for: a store that comes back hears of everyone before anyone is
+# given up.
+AGAIN_SHARE = 0.1
 
 
 class Beats:
@@ -50,7 +51,7 @@ class Beats:
             self._beat()
 
     def _run(self) -> None:
-        while not self._stop.wait(min(self._every, AGAIN_SECONDS)):
+        while not self._stop.wait(self._every * AGAIN_SHARE):
             if time.monotonic() >= self._next:
                 self._beat()
 

@@ -1,0 +1,77 @@
+"""Keys of ours that somebody else wrote, and of another type: the reaper goes on, and so does the queue."""
+
+import time
+from pathlib import Path
+
+import pytest
+import redis
+
+from store import names
+from store.figures import figures
+from store.forgeries import forget_wrong
+from store.jobs import Jobs
+from store.queue import INSPECTIONS, JOBS, enqueue_job, transport_id, waiting_ids
+from store.reaper import Reaper
+from store.settings import Settings
+
+KEYS = [
+    names.reaper_lock(),
+    names.workers(),
+    names.tallies(),
+    names.unpublished(),
+    names.live_records("job"),
+    names.live_records("inspection"),
+    names.records_by_status("job", "running"),
+    names.entered("job"),
+    "rq:wip:" + JOBS,
+    "rq:queue:" + JOBS + ":intermediate",
+    *(
+        name
+        for queue in (JOBS, INSPECTIONS)
+        for name in (
+            names.rq_queue(queue),
+            names.owners_in_line(queue),
+            names.last_turn(queue),
+            names.turns(queue),
+            names.arrivals(queue),
+            names.line(queue, "x", "high"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("junk", ["string", "other"])
+def test_key_when_of_a_wrong_type_then_the_reaper_and_the_queue_go_on(
+    connection: redis.Redis, tmp_path: Path, key: str, junk: str
+) -> None:
+    jobs = Jobs(connection)
+    reaper = Reaper(connection, Settings(heartbeat=0.02, heartbeat_grace=0.05, reaper_interval=5, state=tmp_path))
+    if junk == "string":
+        connection.set(key, "junk")
+    else:
+        connection.pfadd(key, "junk") if key in (names.turns(JOBS), names.arrivals(JOBS)) else connection.xadd(key, {"a": "b"})
+    for queue in (JOBS, INSPECTIONS):
+        if ":x:" in key:
+            connection.zadd(names.owners_in_line(queue), {"x": -1})
+    reaper.sweep()
+    lost, found = jobs.create({}), jobs.create({}, owner="x")
+    enqueue_job(connection, found)
+    time.sleep(0.1)
+    reaper.sweep()
+    time.sleep(0.1)
+    reaper.sweep()
+
+    assert waiting_ids(connection, "job") == {transport_id(record.id, 0) for record in (lost, found)}
+    assert figures(connection).records["job"]["queued"] == 2
+
+
+def test_keys_when_they_are_right_then_are_left_alone(connection: redis.Redis, tmp_path: Path) -> None:
+    jobs = Jobs(connection)
+    Reaper(connection, Settings(state=tmp_path)).sweep()
+    for _ in range(3):
+        enqueue_job(connection, jobs.create({}, owner="x"))
+    before = {key: connection.dump(key) for key in connection.scan_iter()}
+    forget_wrong(connection)
+
+    assert {key: connection.dump(key) for key in connection.scan_iter()} == before

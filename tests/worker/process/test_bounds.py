@@ -1,0 +1,74 @@
+"""What is promised about time: how soon a lost child and a lost worker are noticed, by the clock of whoever notices."""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from store import names
+from store.reaper import Reaper
+from store.settings import Settings
+from tests.worker.process.conftest import Bench
+
+CHILD_SECONDS = 1.0
+WORKER_SECONDS = 30.0
+
+
+def put_back_at(bench: Bench, id: str) -> float:
+    """When its first attempt was given up, as whoever did it wrote."""
+    events = [fields for _, fields in bench.connection.xrange(names.events("job", id)) if fields[b"kind"] == b"status"]
+    told = [json.loads(fields[b"data"]) for fields in events]
+    return float(next(each["at"] for each in told[2:] if each["status"] == "queued"))
+
+
+def test_child_when_killed_then_its_worker_notices_within_a_second(bench: Bench, tmp_path: Path) -> None:
+    worker = bench.start()
+    go = tmp_path / "go"
+    id = bench.submit(["await", str(go)])
+    bench.running(id)
+    killed = time.time()
+    os.kill(worker.child(), signal.SIGKILL)
+    go.touch()
+
+    assert bench.ended(id).attempt == 2
+    assert put_back_at(bench, id) - killed <= CHILD_SECONDS
+
+
+@pytest.mark.slow
+def test_worker_when_killed_then_its_job_runs_again_within_thirty_seconds(bench: Bench, tmp_path: Path) -> None:
+    settings = Settings(state=bench.state)
+    as_it_comes = {
+        "UNITRANK_HEARTBEAT": str(settings.heartbeat),
+        "UNITRANK_HEARTBEAT_GRACE": str(settings.heartbeat_grace),
+    }
+    first = bench.start("first", **as_it_comes)
+    go = tmp_path / "go"
+    id = bench.submit(["await", str(go)])
+    bench.running(id)
+    bench.start("second", **as_it_comes)
+    stop = threading.Event()
+    sweeping = threading.Thread(target=Reaper(bench.connection, settings).run, args=[stop])
+    sweeping.start()
+    try:
+        # Right after a beat, when it takes longest.
+        beats = bench.connection.pttl(names.worker("first"))
+        while bench.connection.pttl(names.worker("first")) <= beats:
+            beats = bench.connection.pttl(names.worker("first"))
+            time.sleep(0.01)
+        killed = time.time()
+        os.kill(first.process.pid, signal.SIGKILL)
+        go.touch()
+        deadline = time.monotonic() + 2 * WORKER_SECONDS
+        while not bench.jobs.get(id).ended and time.monotonic() < deadline:
+            time.sleep(0.1)
+    finally:
+        stop.set()
+        sweeping.join()
+
+    record = bench.jobs.get(id)
+    assert (record.status, record.attempt, record.worker) == ("succeeded", 2, "second")
+    assert (record.started_at or 0) - killed <= WORKER_SECONDS
