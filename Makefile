@@ -6,6 +6,7 @@ TORCH_INDEX ?=
 PYTHON ?=
 TEST_PROCESSES ?= 2
 TEST_ARGUMENTS ?=
+SLOW_ARGUMENTS ?=
 FUZZ_ARGUMENTS ?=
 CHAOS_ARGUMENTS ?=
 LOAD_ARGUMENTS ?=
@@ -17,7 +18,7 @@ INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: install demo test lint docs bench fuzz chaos load schemathesis clean
+.PHONY: install demo test slow lint docs bench fuzz chaos load schemathesis clean
 .DEFAULT_GOAL := install
 .DELETE_ON_ERROR:
 
@@ -44,6 +45,10 @@ demo: install
 # One thread a process: there are as many processes as cores, and every worker of the tests has its own.
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=worksteal $(TEST_ARGUMENTS)
+
+# What takes minutes: a short `make chaos`, bounds of time as they come, large data, a wheel of its own. SLOW_ARGUMENTS='tests/e2e/test_chaos.py' for one.
+slow: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(SLOW_ARGUMENTS)
 
 lint: install
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +22,11 @@ from benchmarks.chaos.blows import blows
 from benchmarks.chaos.clients import Heard, post_all
 from benchmarks.chaos.findings import all_records, findings, tally
 from benchmarks.chaos.machine import Machine
-from benchmarks.chaos.orders import orders
+from benchmarks.chaos.orders import Order, orders
 from store.connection import connect
 from store.jobs import Jobs
 from store.settings import Settings
+from unitrank.exporting import export
 
 SETTLE_SECONDS = 240.0
 # Seconds in which the reaper takes away what was never published: ten of its rounds, and some.
@@ -69,15 +70,25 @@ def chaos(folder: Path, run: Run, say: Say) -> list[str]:
     machine = Machine(folder)
     settings = Settings(redis_url=machine.server.url, state=machine.state)
     with machine, connect(machine.server.url, 10) as connection:
+        plan = orders(run.seed, run.jobs, run.seconds)
+        models = _new_models(plan, folder)
         _prepare(machine, folder)
-        found = _beaten(machine, connection, settings, run, say)
+        found = _beaten(machine, connection, settings, run, plan, models, say)
     return found + [f"left: {process}" for process in machine.left()]
 
 
-def _beaten(machine: Machine, connection: redis.Redis, settings: Settings, run: Run, say: Say) -> list[str]:
-    plan, heard, stop = orders(run.seed, run.jobs, run.seconds), Heard(), threading.Event()
+def _beaten(
+    machine: Machine,
+    connection: redis.Redis,
+    settings: Settings,
+    run: Run,
+    plan: Sequence[Order],
+    models: Mapping[int, bytes],
+    say: Say,
+) -> list[str]:
+    heard, stop = Heard(), threading.Event()
     began = time.monotonic()
-    posted = post_all(machine.url, plan, heard, stop)
+    posted = post_all(machine.url, plan, models, heard, stop)
     try:
         done = _strike(machine, run, say)
         ended = _settled(machine, connection, posted)
@@ -102,11 +113,11 @@ def _settled(machine: Machine, connection: redis.Redis, posted: Callable[[], boo
     """Whether all was posted and has ended, once nothing is done to the processes any more."""
     machine.calm()
     deadline = time.monotonic() + SETTLE_SECONDS
-    jobs = Jobs(connection)
+    jobs, inspections = Jobs(connection), Jobs(connection, kind="inspection")
     while time.monotonic() < deadline:
         machine.pass_time(0.5)
         with suppress(redis.exceptions.RedisError):
-            if posted() and not jobs.live():
+            if posted() and not jobs.live() and not inspections.live():
                 machine.pass_time(CLEANING_SECONDS)
                 return True
     return False
@@ -115,14 +126,28 @@ def _settled(machine: Machine, connection: redis.Redis, posted: Callable[[], boo
 def _prepare(machine: Machine, folder: Path) -> None:
     """A model that is ready, data, and data in which one value is no number."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(16, 256), nn.ReLU(), nn.Linear(256, 4))
     rows = np.random.default_rng(0).normal(size=(1500, 16)).astype(np.float32)
     with httpx.Client(base_url=machine.url, timeout=90, trust_env=False) as http:
         await_ready(http)
         put_dataset(http, "rows", folder, x=rows)
         rows[3, 3] = np.nan
         put_dataset(http, "broken", folder, x=rows)
-        put_model(http, "net", net, torch.zeros(2, 16), folder)
+        put_model(http, "net", _network(), torch.zeros(2, 16), folder)
+
+
+def _new_models(plan: Sequence[Order], folder: Path) -> dict[int, bytes]:
+    """An archive for each order that needs one, no two alike."""
+    found = {}
+    for order in plan:
+        if order.kind == "new":
+            torch.manual_seed(order.number + 1)
+            export(_network(), torch.zeros(2, 16), folder / "new.pt2")
+            found[order.number] = (folder / "new.pt2").read_bytes()
+    return found
+
+
+def _network() -> nn.Module:
+    return nn.Sequential(nn.Linear(16, 256), nn.ReLU(), nn.Linear(256, 4))
 
 
 def _listed(done: Counter[str]) -> str:

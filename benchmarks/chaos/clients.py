@@ -2,13 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
 
+from benchmarks._uploads import BYTES
 from benchmarks.chaos.orders import Order
 
 CLIENTS = 12
@@ -37,8 +39,10 @@ class Heard:
             self.wrong.append(what)
 
 
-def post_all(url: str, orders: Sequence[Order], heard: Heard, stop: threading.Event) -> Callable[[], bool]:
-    """Begin to post the orders, each at its time; returns what says whether all have been."""
+def post_all(
+    url: str, orders: Sequence[Order], models: Mapping[int, bytes], heard: Heard, stop: threading.Event
+) -> Callable[[], bool]:
+    """Begin to post the orders, each at its time and with its new model, if it has one; returns what says whether all have been."""
     began = time.monotonic()
     pool = ThreadPoolExecutor(CLIENTS, "client")
 
@@ -47,7 +51,8 @@ def post_all(url: str, orders: Sequence[Order], heard: Heard, stop: threading.Ev
             return
         try:
             with httpx.Client(base_url=url, timeout=ANSWER_SECONDS, trust_env=False) as http:
-                _order(http, order, heard, stop)
+                if order.number not in models or _upload(http, order, models[order.number], heard, stop):
+                    _order(http, order, heard, stop)
         except Exception as error:
             heard.is_wrong(f"order {order.number}: {error!r}")
 
@@ -58,10 +63,14 @@ def post_all(url: str, orders: Sequence[Order], heard: Heard, stop: threading.Ev
 
 def _order(http: httpx.Client, order: Order, heard: Heard, stop: threading.Event) -> None:
     # Without a key nobody knows whether an order that was not answered has been accepted: it is not sent again.
-    answer = _ask(http, "/v1/jobs", heard, stop, order.headers, order.body, PATIENCE if order.key else 0.0)
+    post = partial(http.post, "/v1/jobs", json=order.body, headers=order.headers)
+    answer = _ask(post, heard, stop, PATIENCE if order.key else 0.0)
     if answer is None:
         if order.key and not stop.is_set():
             heard.is_wrong(f"order {order.number} was not accepted within {PATIENCE:.0f} s")
+        return
+    if answer.status_code == 422 and order.kind == "new" and "model_rejected" in answer.text:
+        # Its inspection has lost two processes.
         return
     if answer.status_code not in (200, 202):
         heard.is_wrong(f"order {order.number} was answered {answer.status_code}: {answer.text[:200]}")
@@ -78,19 +87,26 @@ def _cancel(http: httpx.Client, order: Order, id: str, heard: Heard, stop: threa
     with heard.lock:
         # Before it is asked: the wish may be heard, and its answer lost.
         heard.cancelled.add(id)
-    answer = _ask(http, f"/v1/jobs/{id}/cancel", heard, stop, {}, None, PATIENCE)
+    answer = _ask(partial(http.post, f"/v1/jobs/{id}/cancel"), heard, stop, PATIENCE)
     if answer is not None and answer.status_code != 202:
         heard.is_wrong(f"the cancel of {id} was answered {answer.status_code}: {answer.text[:200]}")
 
 
-def _ask(
-    http: httpx.Client, path: str, heard: Heard, stop: threading.Event, headers: dict[str, str], body: object, patience: float
-) -> httpx.Response | None:
+def _upload(http: httpx.Client, order: Order, content: bytes, heard: Heard, stop: threading.Event) -> bool:
+    """Whether it was taken."""
+    put = partial(http.put, f"/v1/models/{order.body['model']}", content=content, headers=BYTES)
+    answer = _ask(put, heard, stop, PATIENCE)
+    if answer is not None and not answer.is_success:
+        heard.is_wrong(f"the model of order {order.number} was answered {answer.status_code}: {answer.text[:200]}")
+    return answer is not None and answer.is_success
+
+
+def _ask(send: Callable[[], httpx.Response], heard: Heard, stop: threading.Event, patience: float) -> httpx.Response | None:
     """The answer; None where there was none for so many seconds. Busy and unavailable are no answers; anything else is."""
     deadline = time.monotonic() + patience
     while True:
         with suppress(httpx.TransportError):
-            answer = http.post(path, json=body, headers=headers) if body is not None else http.post(path, headers=headers)
+            answer = send()
             if answer.status_code not in (429, 503):
                 return answer
         if time.monotonic() >= deadline or stop.wait(RETRY_SECONDS):

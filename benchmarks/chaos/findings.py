@@ -14,6 +14,7 @@ from store import names
 from store.blobs import Blobs
 from store.errors import StoreError
 from store.jobs import Jobs
+from store.queue import QUEUES
 from store.record import ENDED, JobRecord
 from store.replies import texts
 from store.results import Manifest, Results
@@ -78,11 +79,12 @@ def _reasons(records: list[JobRecord], orders: Sequence[Order], heard: Heard) ->
     for record in records:
         number = record.request["metadata"]["number"]
         code = (record.problem or {}).get("code")
-        broken = kinds[number] == "broken"
+        broken, new = kinds[number] == "broken", kinds[number] == "new"
         allowed = {
             "succeeded": not broken,
             "cancelled": record.id in heard.cancelled,
-            "failed": (code == "worker_lost" and record.losses == 2) or (broken and code == "non_finite"),
+            # A new model's inspection may lose two processes itself.
+            "failed": (code == "worker_lost" and (new or record.losses == 2)) or (broken and code == "non_finite"),
         }
         if record.ended and not allowed.get(record.status, False):
             yield f"{record.id}, a {kinds[number]} one, is {record.status}: {record.problem}"
@@ -137,7 +139,8 @@ def _blobs(connection: redis.Redis, folder: Path) -> Iterator[str]:
 
 def _left_over(connection: redis.Redis) -> Iterator[str]:
     """What should go with the last job."""
-    for key in ("rq:queue:unitrank-jobs", names.live_records("job"), names.owners_in_line("unitrank-jobs")):
+    empty = [(names.rq_queue(queue), names.live_records(kind), names.owners_in_line(queue)) for kind, queue in QUEUES.items()]
+    for key in (key for keys in empty for key in keys):
         if connection.exists(key):
             yield f"{key} is not empty"
     yield from (f"{key} is left" for key in texts(list(connection.scan_iter(names.pins("*")))))

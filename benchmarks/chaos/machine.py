@@ -52,7 +52,8 @@ class Machine:
         (*workers, inspector), (service,) = stages(["cpu", "cpu"], {**environment, "OMP_NUM_THREADS": "1"})
         self._workers = [_Kept(command, self.log) for command in workers]
         self._service = _Kept(service, self.log)
-        self._all = [self._service, _Kept(inspector, self.log), *self._workers]
+        self._inspector = _Kept(inspector, self.log)
+        self._all = [self._service, self._inspector, *self._workers]
         self._due: list[tuple[float, Callable[[], None]]] = []
         self._paused: set[int] = set()
         self._back = 0.0
@@ -87,6 +88,9 @@ class Machine:
         pid = self._pid(blow.target, blow.which)
         if blow.deed == "kill":
             return self._signal(pid, signal.SIGKILL)
+        if blow.deed == "stop":
+            self._due.append((time.monotonic() + blow.lasts, lambda: self._insist(pid)))
+            return self._signal(pid, signal.SIGTERM)
         if pid in self._paused or not self._signal(pid, signal.SIGSTOP):
             return False
         self._paused.add(pid)
@@ -122,6 +126,9 @@ class Machine:
             return self.server.pid if self.server.running else 0
         if target == "service":
             return self._service.pid
+        if target == "inspector":
+            # Either of the two.
+            return self._inspector.pid if which % 2 else _child(self._inspector.pid)
         worker, child = self._worker(which)
         return worker if target == "worker" else child
 
@@ -137,6 +144,11 @@ class Machine:
             os.kill(pid, number)
             return True
         return False
+
+    def _insist(self, pid: int) -> None:
+        """The second SIGTERM, if it is still there: nobody else has its number as long as nobody has waited for it."""
+        if pid in [kept.pid for kept in self._all]:
+            self._signal(pid, signal.SIGTERM)
 
     def _resume(self, pid: int) -> None:
         self._paused.discard(pid)

@@ -1,4 +1,6 @@
-"""The jobs of a run: quick ones, long ones, some that must fail, equal ones, cancelled ones; a list that a seed decides."""
+"""The jobs of a run: quick ones, long ones, some that must fail or need a new model, equal ones, cancelled ones; a list that a
+seed decides.
+"""
 
 from dataclasses import dataclass
 from random import Random
@@ -6,7 +8,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
-SHARES = {"quick": 5, "long": 4, "broken": 1}
+SHARES = {"quick": 5, "long": 4, "broken": 1, "new": 1}
 CLASSES = 8
 """So many different requests of each kind: most jobs have equals."""
 
@@ -16,7 +18,8 @@ class Order:
     """A request, `at` so many seconds after the start, under an `Idempotency-Key` or without one.
 
     `posts`: how often it is sent at once. `cancel`: seconds after its acceptance, None for never.
-    `fresh`: nothing that was computed before will do.
+    `fresh`: nothing that was computed before will do. One of kind `new` is on a model of its own, which is uploaded before it and
+    may still be inspected.
     """
 
     number: int
@@ -61,6 +64,8 @@ def _body(kind: str, seed: int, number: int) -> Json:
     body["metadata"] = {"number": number}
     if kind == "long":
         return body | {"dataset": "rows", "methods": [{"name": "conductance", "steps": 1000}, "deeplift", "gradient"]}
+    if kind == "new":
+        return body | {"model": f"new-{number}", "dataset": "rows", "methods": ["gradient"]}
     if kind == "broken":
         return body | {"dataset": "broken", "methods": ["gradient"]}
     inside = {"fields": {"x": [[seed + column / 7 for column in range(16)] for _ in range(4)]}}
