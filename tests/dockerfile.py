@@ -172,8 +172,9 @@ def _machine() -> dict[str, str]:
 
 def link(python: Path, packages: list[str]) -> None:
     """Put the packages and all that they need into the venv, as links."""
-    subprocess.run([python, "-m", "pip", "uninstall", "--yes", "--quiet", "setuptools"], check=True, capture_output=True)
     site = next(python.parent.parent.glob("lib/python*/site-packages"))
+    if (site / "setuptools").exists():
+        subprocess.run([python, "-m", "pip", "uninstall", "--yes", "--quiet", "setuptools"], check=True, capture_output=True)
     for found in _closure(packages).values():
         for top in {file.parts[0] for file in found.files or [] if file.parts[0] not in ("..", "__pycache__")}:
             original = Path(str(found.locate_file(top)))

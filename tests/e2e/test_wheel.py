@@ -42,12 +42,15 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of an environment with the wheel and what it depends on, linked from this one, and nothing else."""
     folder = tmp_path_factory.mktemp("wheel")
     shutil.copytree(ROOT, folder / "source", ignore=lambda place, names: [name for name in names if _left_out(Path(place), name)])
-    build = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(folder / "source")]
-    subprocess.run([sys.executable, "-m", *build], check=True, capture_output=True)
-    venv.create(folder / "clean", with_pip=True)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(folder / "source")]
+    subprocess.run([*pip, *build], check=True, capture_output=True)
+    # Without a pip of its own, which takes longer to install than all else.
+    venv.create(folder / "clean", with_pip=False)
     found = folder / "clean" / "bin" / "python"
     (wheel,) = folder.glob("*.whl")
-    subprocess.run([found, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel], check=True, capture_output=True)
+    install = ["--python", str(found), "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run([*pip, *install], check=True, capture_output=True)
     link(found, BASE)
     return found
 
@@ -56,7 +59,6 @@ def _left_out(place: Path, name: str) -> bool:
     return (place == ROOT and name not in (*ROOMS, "pyproject.toml", "README.md", "LICENSE")) or name == "__pycache__"
 
 
-@pytest.mark.slow
 def test_wheel_when_read_then_depends_on_what_is_tried_here(python: Path) -> None:
     program = "from importlib.metadata import requires; print(*[r for r in requires('unitrank') if 'extra' not in r], sep='\\n')"
     done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=True)
@@ -64,7 +66,6 @@ def test_wheel_when_read_then_depends_on_what_is_tried_here(python: Path) -> Non
     assert sorted(line.partition(">")[0] for line in done.stdout.split()) == BASE
 
 
-@pytest.mark.slow
 def test_wheel_when_installed_without_torch_then_the_client_has_results_as_arrays(url: str, python: Path, tmp_path: Path) -> None:
     unitrank.export(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.zeros(2, 4), tmp_path / "net.pt2")
     np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32))
@@ -75,13 +76,25 @@ def test_wheel_when_installed_without_torch_then_the_client_has_results_as_array
     assert str(python.parent.parent) in done.stdout
 
 
-@pytest.mark.slow
 def test_wheel_when_installed_then_its_command_says_what_is_missing(url: str, python: Path, tmp_path: Path) -> None:
     program = python.parent / "unitrank"
     words = [program, "doctor", "--url", url]
     done = subprocess.run(words, cwd=tmp_path, env=_environment(), capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+    assert "pip install 'unitrank[worker]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["export", "net.py:make", "net.pt2", "--example", "4"], ["put-model", "wheel", "net.py:make", "--example", "4"]]
+)
+def test_wheel_when_a_command_needs_pytorch_then_says_what_to_install(python: Path, tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "net.py").write_text("from torch import nn\n\nmake = nn.ReLU\n")
+    done = subprocess.run(
+        [python.parent / "unitrank", *words], cwd=tmp_path, env=_environment(), capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (2, "")
     assert "pip install 'unitrank[worker]'" in done.stderr
 
 
