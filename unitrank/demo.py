@@ -86,7 +86,8 @@ def tell(result: Result, output: Path, show: Console) -> None:
     show.print(f"\nWhich of the {layer.count} units of {layer.name} matter for each digit, and does the ranking beat chance?\n")
     show.print(screen.leaderboard(result))
     show.print("\narea: how fast the score falls when the most important units go first; 1: as with all of them gone")
-    show.print("prediction error: of the sum of scores against the change of the logit when a tenth of the units is replaced;")
+    share = f"{100 * result.provenance.options['fidelity']['fraction']:.4g} %"
+    show.print(f"prediction error: of the sum of scores against the change of the logit when {share} of the units are replaced;")
     show.print(f"whoever predicts no change at all has {screen.error_of_nothing(result)}\n")
     show.print(screen.top_units(result))
     show.print()
