@@ -38,7 +38,7 @@ def ablation(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     axes.set_xscale("symlog", linthresh=shares[1] if len(shares) > 1 else 0.1)
     axes.set_xticks(shares, [_percent(share) for share in shares])
     axes.minorticks_off()
-    axes.set_xlabel(f"units of {short(result.layer.name)} replaced\n{'; '.join(WORDS[order] for order in drawn)}")
+    axes.set_xlabel(f"units of layer {short(result.layer.name)} replaced\n{'; '.join(WORDS[order] for order in drawn)}")
     axes.set_ylabel("mean score")
     title(made, f"Ablation, {what}" + first_of(ids, MOST_RANKINGS, "rankings"))
     axes.legend(loc="best")

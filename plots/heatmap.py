@@ -36,7 +36,7 @@ def heatmap(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     )
     made.colorbar(shown, ax=axes, label="score" if choice.example is not None else "importance", shrink=0.85)
     whose = f"cluster {short(cluster.name)}" + ("" if choice.example is None else f", example {choice.example}")
-    title(made, f"{short(ranking.id)} at {short(result.layer.name)}, {whose}" + (f"\n{of}" if of else ""))
+    title(made, f"{short(ranking.id)} at layer {short(result.layer.name)}, {whose}" + (f"\n{of}" if of else ""))
     for side in (axes.xaxis, axes.yaxis):
         side.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.spines[:].set_visible(False)
@@ -64,7 +64,8 @@ def _ready_words(result: Result, ranking: Ranking) -> str:
     """How the worker drew the map: as `worker.heatmaps` does."""
     if ranking.method["name"] == "grad_cam":
         return "sum over channels, what is above zero"
-    return "mean over channels" if len(result.layer.shape) > 2 else ""
+    shape = result.layer.shape
+    return "mean over channels" if len(shape) > 2 and shape[result.layer.channel_axis or 0] > 1 else ""
 
 
 def _one(values: NDArray[Any], row: int, choice: Choice) -> NDArray[Any]:
@@ -83,7 +84,7 @@ def _of_channel(values: NDArray[Any], choice: Choice, axis: int) -> tuple[NDArra
         return _flat(values), ""
     if choice.channel is None:
         # Channels speak for one place together.
-        return _flat(values.astype(np.float64).sum(axis)), "sum over channels"
+        return _flat(values.astype(np.float64).sum(axis)), "sum over channels" if values.shape[axis] > 1 else ""
     if not 0 <= choice.channel < values.shape[axis]:
         raise NoPicture("channel_not_found", f"channel {choice.channel} not found; there are 0 to {values.shape[axis] - 1}")
     return _flat(values.take(choice.channel, axis)), f"channel {choice.channel}"

@@ -31,7 +31,7 @@ def leaderboard(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     axes.set_yticks(places, [short(leader.ranking) for leader in leaders])
     axes.set_xlabel("mean area: how fast the score falls\nwhen the most important units go first")
     left_out = first_of(result.leaderboard, MOST, "rankings")
-    title(made, f"Leaderboard of {short(result.layer.name)}: mean area, and clusters better than random{left_out}")
+    title(made, f"Leaderboard of layer {short(result.layer.name)}: mean area, and clusters better than random{left_out}")
     patches = [
         Patch(facecolor=colour, edgecolor="#333333", linewidth=0.6, label=words) for colour, words in dict.fromkeys(verdicts)
     ]

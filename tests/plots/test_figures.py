@@ -207,6 +207,12 @@ def test_heatmap_when_channels_stand_anywhere_then_they_are_what_is_summed(
     assert third.get_suptitle().endswith("\nchannel 3")
 
 
+def test_heatmap_when_there_is_one_channel_then_speaks_of_no_sum(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    alone = result.model_copy(update={"layer": result.layer.model_copy(update={"shape": [1, 4, 4], "channel_axis": 0})})
+
+    assert draw("heatmap", alone, arrays, Choice(cluster="a")).get_suptitle() == "conductance at layer conv1, cluster a"
+
+
 def test_heatmap_when_the_result_holds_one_then_it_is_drawn(result: Result, arrays: dict[str, np.ndarray]) -> None:
     arrays[f"heatmap/{RANKINGS[0]}"] = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
     figure = draw("heatmap", result, arrays, Choice(cluster=CLUSTERS[1]))
