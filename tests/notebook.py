@@ -2,6 +2,7 @@
 
 import atexit
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -49,14 +50,15 @@ def notebook(**names: Any) -> Iterator[Notebook]:
     """With these names in it; nothing of it is left behind."""
     path = list(sys.path)
     settings = Config(HistoryManager={"enabled": False, "hist_file": ":memory:"})
-    made = Notebook.instance(config=settings, displayhook_class=Hook, display_pub_class=Publisher)
-    made.shown, made.updated = [], []
-    try:
-        made.user_ns.update(names)
-        yield made
-    finally:
-        atexit.unregister(made.atexit_operations)
-        made.atexit_operations()
-        made.restore_sys_module_state()
-        Notebook.clear_instance()
-        sys.path[:] = path
+    with tempfile.TemporaryDirectory(prefix="unitrank-") as profile:
+        made = Notebook.instance(config=settings, ipython_dir=profile, displayhook_class=Hook, display_pub_class=Publisher)
+        made.shown, made.updated = [], []
+        try:
+            made.user_ns.update(names)
+            yield made
+        finally:
+            atexit.unregister(made.atexit_operations)
+            made.atexit_operations()
+            made.restore_sys_module_state()
+            Notebook.clear_instance()
+            sys.path[:] = path

@@ -16,13 +16,13 @@ from api_schemas.methods import MethodCard
 from api_schemas.models import Model
 from api_schemas.operations import Version, Workers
 from api_schemas.results import Result
-from unitrank.calls import Calls, Watch, part_of, request_body
+from unitrank.calls import Calls, Watch, job_path, part_of, request_body
 from unitrank.client import HERE, fetched
 from unitrank.live import watching
 from unitrank.results import JobResult
 from unitrank.retries import Retries
 from unitrank.uploads import dataset_path, model_path, put_dataset, put_model
-from unitrank.wire import AsyncWire, options
+from unitrank.wire import AsyncWire, made, options
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +41,7 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = url
-        self._http = httpx.AsyncClient(**options(url, key, timeout), transport=transport)
+        self._http = made(lambda: httpx.AsyncClient(**options(url, key, timeout), transport=transport))
         self._wire = AsyncWire(self._http)
         self._hold(Calls(url, Retries(retries)))
 
@@ -200,7 +200,7 @@ class AsyncJobs:
 
     async def delete(self, id: str) -> None:
         """As `Jobs.delete`."""
-        await self._wire.take(self._calls.delete(f"/v1/jobs/{id}"))
+        await self._wire.take(self._calls.delete(job_path(id)))
 
 
 class AsyncJobHandle:

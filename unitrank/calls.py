@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -93,7 +94,7 @@ class Calls:
 
     def job(self, id: str) -> Flow[Job]:
         """The job as it is now."""
-        return self._read(Ask("GET", f"/v1/jobs/{id}"), ToldJob)
+        return self._read(Ask("GET", job_path(id)), ToldJob)
 
     def jobs(self, limit: int | None, params: Mapping[str, str]) -> Flow[list[Job]]:
         """Jobs, newest first, at most so many."""
@@ -122,7 +123,7 @@ class Calls:
 
     def cancel(self, id: str) -> Flow[Job]:
         """The job, which now ends."""
-        return self._read(Ask("POST", f"/v1/jobs/{id}/cancel"), ToldJob)
+        return self._read(Ask("POST", f"{job_path(id)}/cancel"), ToldJob)
 
     def wait(self, id: str, seen: Watch, watch: Watch | None) -> Flow[Job]:
         """The job when it has succeeded; each state is shown to `seen`, and more of them to `watch` where somebody looks on.
@@ -131,7 +132,7 @@ class Calls:
         """
         while True:
             held = min(HELD_SECONDS if watch is None else WATCHED_SECONDS, self._until.left)
-            ask = Ask("GET", f"/v1/jobs/{id}", {"wait": f"{held:g}"}, seconds=held + HELD_SECONDS)
+            ask = Ask("GET", job_path(id), {"wait": f"{held:g}"}, seconds=held + HELD_SECONDS)
             job = yield from self._read(ask, ToldJob, self._retries.patient())
             seen(job)
             if watch:
@@ -146,11 +147,11 @@ class Calls:
 
     def summary(self, id: str, part: Mapping[str, str] | None = None) -> Flow[Result]:
         """The summary of a job that has succeeded, or what `part` (cluster, ranking, top) leaves of it."""
-        return self._read(Ask("GET", f"/v1/jobs/{id}/result", part or {}), Result)
+        return self._read(Ask("GET", f"{job_path(id)}/result", part or {}), Result)
 
     def download(self, id: str, accept: str, target: Path, part: Mapping[str, str] | None = None) -> Flow[None]:
         """The result as this media type lies in the file."""
-        yield from self._answered(Ask("GET", f"/v1/jobs/{id}/result", part or {}, {"Accept": accept}, target=target))
+        yield from self._answered(Ask("GET", f"{job_path(id)}/result", part or {}, {"Accept": accept}, target=target))
 
     def methods(self) -> Flow[list[MethodCard]]:
         """The catalogue."""
@@ -188,10 +189,10 @@ class Calls:
         came, _ = yield from self._attempted(ask, retries)
         return self._accepted(came)
 
-    def _attempted(self, ask: Ask, retries: Retries | None = None) -> Flow[tuple[httpx.Response | httpx.TransportError, int]]:
+    def _attempted(self, ask: Ask, retries: Retries | None = None) -> Flow[tuple[httpx.Response | httpx.RequestError, int]]:
         return answered(replace(ask, until=self._until), self._retries if retries is None else retries)
 
-    def _accepted(self, came: httpx.Response | httpx.TransportError) -> httpx.Response:
+    def _accepted(self, came: httpx.Response | httpx.RequestError) -> httpx.Response:
         """What was answered. Raises the error that it stands for."""
         if isinstance(came, NEVER_SENT):
             # What its words show may be a key.
@@ -214,6 +215,22 @@ class Calls:
     def _stranger(self, response: httpx.Response) -> Unreachable:
         said = f"{response.url} answered {response.status_code} and nothing of the contract: is that a Unitrank service?"
         return Unreachable(said, code="no_service")
+
+
+def job_path(id: str) -> str:
+    """Where a job is. Raises NotPossible."""
+    return f"/v1/jobs/{step_of(id, safe='')}"
+
+
+def step_of(name: str, safe: str) -> str:
+    """The name as a step of a path. Raises NotPossible."""
+    try:
+        step = quote(name, safe=safe)
+    except UnicodeEncodeError as error:
+        raise NotPossible(f"{name!r} is no text that can be sent", code="invalid_name") from error
+    if not step:
+        raise NotPossible("a name or an id is empty", code="invalid_name")
+    return step
 
 
 def read(content: bytes, schema: type[S]) -> S:
@@ -251,7 +268,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} is no value of JSON")
 
 
-def _in_vain(came: httpx.Response | httpx.TransportError) -> str:
+def _in_vain(came: httpx.Response | httpx.RequestError) -> str:
     """What came where the same request may yet have another end."""
     if not isinstance(came, httpx.Response):
         return "does not answer"

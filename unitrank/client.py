@@ -17,13 +17,13 @@ from api_schemas.methods import MethodCard
 from api_schemas.models import Model
 from api_schemas.operations import Version, Workers
 from api_schemas.results import Result
-from unitrank.calls import NPZ, Calls, Watch, part_of, request_body
+from unitrank.calls import NPZ, Calls, Watch, job_path, part_of, request_body
 from unitrank.live import watching
 from unitrank.results import JobResult, read_npz
 from unitrank.retries import Retries
 from unitrank.steps import Flow, done
 from unitrank.uploads import dataset_path, model_path, put_dataset, put_model
-from unitrank.wire import Wire, options
+from unitrank.wire import Wire, made, options
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.url = url
-        self._http = httpx.Client(**options(url, key, timeout), transport=transport)
+        self._http = made(lambda: httpx.Client(**options(url, key, timeout), transport=transport))
         self._wire = Wire(self._http)
         self._hold(Calls(url, Retries(retries)))
 
@@ -227,7 +227,7 @@ class Jobs:
 
     def delete(self, id: str) -> None:
         """Raises Conflict for a job that has not ended."""
-        self._wire.take(self._calls.delete(f"/v1/jobs/{id}"))
+        self._wire.take(self._calls.delete(job_path(id)))
 
 
 class JobHandle:

@@ -33,11 +33,11 @@ class Retries:
     chance: Callable[[], float] = random.random
     quiet: bool = False
 
-    def pause(self, attempt: int, came: httpx.Response | httpx.TransportError) -> float | None:
+    def pause(self, attempt: int, came: httpx.Response | httpx.RequestError) -> float | None:
         """Seconds until the next attempt; None where there is to be none."""
         if attempt >= self.most or not _passing(came):
             return None
-        wanted = None if isinstance(came, httpx.TransportError) else told(came.headers.get("Retry-After"))
+        wanted = None if isinstance(came, httpx.RequestError) else told(came.headers.get("Retry-After"))
         if wanted is not None:
             # As long as was asked for, and a little more, each client another little.
             return wanted + FIRST_SECONDS * self.chance() if wanted <= LONGEST_ASKED else None
@@ -48,7 +48,7 @@ class Retries:
         return replace(self, most=self.most and max(self.most, 12))
 
 
-def answered(ask: Ask, retries: Retries) -> Flow[tuple[httpx.Response | httpx.TransportError, int]]:
+def answered(ask: Ask, retries: Retries) -> Flow[tuple[httpx.Response | httpx.RequestError, int]]:
     """What came of the last attempt, and how many there were; none once the request's deadline has passed."""
     attempt = 0
     while True:
@@ -68,7 +68,7 @@ def answered(ask: Ask, retries: Retries) -> Flow[tuple[httpx.Response | httpx.Tr
         attempt += 1
 
 
-def _passing(came: httpx.Response | httpx.TransportError) -> bool:
+def _passing(came: httpx.Response | httpx.RequestError) -> bool:
     """Whether the same request may have another end."""
     if isinstance(came, httpx.Response):
         return came.status_code in AGAIN

@@ -26,7 +26,7 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Ask:
-    """A request that may be sent again; comes back as the response, or as the httpx.TransportError that it ended with.
+    """A request that may be sent again; comes back as the response, or as the httpx.RequestError that it ended with.
 
     `file` is streamed as the body, telling `sent`; a good answer is streamed to `target`, where there is one.
     """
@@ -61,9 +61,9 @@ class Do:
 Step = Ask | Pause | Do
 
 
-def asked(ask: Ask) -> Flow[httpx.Response | httpx.TransportError]:
+def asked(ask: Ask) -> Flow[httpx.Response | httpx.RequestError]:
     """What came of one request."""
-    came: httpx.Response | httpx.TransportError = yield ask
+    came: httpx.Response | httpx.RequestError = yield ask
     return came
 
 

@@ -91,7 +91,10 @@ def _gather(path: Path, dataset: Any, fields: Mapping[str, Any]) -> None:
     columns = {name: array_of(values) for name, values in fields.items()}
     made: dict[str, Any] = {}
     for row in range(count):
-        for name, value in _named(dataset[row]).items():
+        item = _named(dataset[row])
+        if row and item.keys() != made.keys():
+            raise NotPossible(f"item {row} of the data set has {sorted(item)}, but the first one {sorted(made)}; all must be alike")
+        for name, value in item.items():
             if name not in made:
                 made[name] = _column(path.with_name(f"{len(made)}.npy"), count, value)
             _fit(name, row, value, made[name])

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from api_schemas.datasets import Dataset
 from api_schemas.models import Model
-from unitrank.calls import Calls
+from unitrank.calls import Calls, step_of
 from unitrank.errors import NotPossible
 from unitrank.exporting import export
 from unitrank.live import uploading
@@ -25,12 +24,12 @@ if TYPE_CHECKING:
 
 def model_path(name: str) -> str:
     """Where a model is; `name` may have a digest."""
-    return f"/v1/models/{quote(name, safe='@:')}"
+    return f"/v1/models/{step_of(name, safe='@:')}"
 
 
 def dataset_path(name: str) -> str:
     """Where a dataset is; `name` may have a digest."""
-    return f"/v1/datasets/{quote(name, safe='@:')}"
+    return f"/v1/datasets/{step_of(name, safe='@:')}"
 
 
 def put_model(

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +48,9 @@ class Wire:
             return time.sleep(step.seconds)
         return step.work()
 
-    def _asked(self, ask: Ask) -> httpx.Response | httpx.TransportError:
+    def _asked(self, ask: Ask) -> httpx.Response | httpx.RequestError:
         content = ask.content if ask.file is None else _chunks(ask.file, ask.sent)
-        request = self.http.build_request(ask.verb, ask.path, content=content, **_rest(ask, self.http.timeout))
+        request = _request(self.http, ask, content)
         try:
             response = self.http.send(request, stream=True)
             try:
@@ -62,7 +62,7 @@ class Wire:
                             written.write(chunk)
             finally:
                 response.close()
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return error
         return response
 
@@ -92,9 +92,9 @@ class AsyncWire:
             return await asyncio.sleep(step.seconds)
         return await asyncio.to_thread(step.work)
 
-    async def _asked(self, ask: Ask) -> httpx.Response | httpx.TransportError:
+    async def _asked(self, ask: Ask) -> httpx.Response | httpx.RequestError:
         content = ask.content if ask.file is None else _chunks_beside(ask.file, ask.sent)
-        request = self.http.build_request(ask.verb, ask.path, content=content, **_rest(ask, self.http.timeout))
+        request = _request(self.http, ask, content)
         try:
             response = await self.http.send(request, stream=True)
             try:
@@ -106,9 +106,17 @@ class AsyncWire:
                             await asyncio.to_thread(written.write, chunk)
             finally:
                 await response.aclose()
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return error
         return response
+
+
+def made(build: Callable[[], T]) -> T:
+    """An httpx client. Raises NotPossible where the environment's proxy or certificates cannot be used."""
+    try:
+        return build()
+    except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
+        raise NotPossible(f"the proxy or the certificates that the environment names cannot be used: {error}") from error
 
 
 def options(url: str, key: str | None, timeout: float) -> dict[str, Any]:
@@ -153,6 +161,14 @@ def _authorization(key: str | None) -> dict[str, str]:
 
 def _limits(seconds: float | None) -> httpx.Timeout:
     return httpx.Timeout(seconds, connect=CONNECT_SECONDS if seconds is None else min(seconds, CONNECT_SECONDS))
+
+
+def _request(http: httpx.Client | httpx.AsyncClient, ask: Ask, content: Any) -> httpx.Request:
+    # Any: what httpx takes as a body
+    try:
+        return http.build_request(ask.verb, ask.path, content=content, **_rest(ask, http.timeout))
+    except (UnicodeError, httpx.InvalidURL) as error:
+        raise NotPossible(f"{ask.verb} {ask.path} has text that cannot be sent", code="invalid_request") from error
 
 
 def _rest(ask: Ask, limits: httpx.Timeout) -> dict[str, Any]:

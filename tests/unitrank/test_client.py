@@ -152,6 +152,32 @@ def test_client_when_its_address_is_none_then_says_how_to_write_one(url: str) ->
             kind(url)
 
 
+@pytest.mark.parametrize("proxy", ["socks9://nowhere:1", "http://a:b:c"])
+def test_client_when_the_environments_proxy_is_none_then_says_so(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    for kind in (Client, unitrank.AsyncClient):
+        with pytest.raises(unitrank.NotPossible, match="the proxy or the certificates"):
+            kind("http://service")
+
+
+def test_client_when_a_name_cannot_be_sent_then_says_so() -> None:
+    seen: list[httpx.Request] = []
+    with Client("http://service", transport=_recording(seen, 200, JOB)) as client:
+        for wrong in [
+            lambda: client.jobs.get(""),
+            lambda: client.models.get("\udcff"),
+            lambda: client.jobs.list(model="\udcff"),
+            lambda: client.datasets.put("", x=[1]),
+        ]:
+            with pytest.raises(unitrank.NotPossible):
+                wrong()
+        assert seen == []
+        client.jobs.get("a/../b?c\n")
+
+    assert seen[0].url.raw_path == b"/v1/jobs/a%2F..%2Fb%3Fc%0A"
+
+
 def test_submit_when_its_key_is_no_header_then_is_refused_before_anything_is_sent() -> None:
     seen: list[httpx.Request] = []
     with Client("http://service", transport=_recording(seen, 202, JOB)) as client:

@@ -64,6 +64,7 @@ def test_table_when_a_tensor_is_bfloat16_then_keeps_its_values() -> None:
         (iter([1]), "a list_iterator is no data"),
         ([(np.zeros(2), 0), (np.zeros(3), 0)], r"item 1 .* float64 \[3\] in 'x', but the first one is float64 \[2\]"),
         ([(np.zeros(2), 0), (np.zeros(2), 0.5)], "item 1 .* float64 .* in 'y', but the first one is int64"),
+        ([{"x": 1, "y": 2}, {"x": 1}], r"item 1 .* has \['x'\], but the first one \['x', 'y'\]"),
         (["a", "bcd"], "item 1 .* in 'x'"),
         ({"x": [None]}, "mixed or ragged"),
         ({"x": [[1], [1, 2]]}, "mixed or ragged"),
