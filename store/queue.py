@@ -7,14 +7,16 @@ of RQ's callbacks, webhooks, dependencies and retries.
 
 import importlib
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
 import redis
+import structlog
 from redis.client import Pipeline
 from rq import Queue, get_current_job
-from rq.exceptions import DeserializationError, NoSuchJobError
+from rq.exceptions import DequeueTimeout, DeserializationError, NoSuchJobError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -25,12 +27,16 @@ from store.record import JobRecord
 from store.replies import text, texts
 from store.turns import Waiting, before, feed, in_line, leave, line_up
 
+log = structlog.get_logger()
+
 JOBS = "unitrank-jobs"
 INSPECTIONS = "unitrank-inspections"
 # By the record's kind: the queue, and the one function that RQ calls, by name: the store never imports the worker.
 QUEUES = {"job": JOBS, "inspection": INSPECTIONS}
 FUNCTIONS = {"job": "worker.tasks.run_job", "inspection": "worker.tasks.inspect_model"}
 TRANSPORT_TTL = 3600
+# Between two looks at a queue that is none.
+WRONG_SECONDS = 1.0
 
 
 class Forged(StoreError):
@@ -98,7 +104,13 @@ class FairQueue(Queue):
     @classmethod
     def lmove(cls, connection: redis.Redis, queue_key: str, timeout: int | None) -> tuple[str, str] | None:
         """RQ's way out of the queue: what takes from it gives the next one its turn. An id that is no text is none of ours."""
-        found = super().lmove(connection, queue_key, timeout)
+        try:
+            found = super().lmove(connection, queue_key, timeout)
+        except redis.exceptions.ResponseError as error:
+            # Somebody else put something else there, which the reaper takes away: no reason for a worker to end.
+            log.warning("no queue", queue=queue_key, error=str(error))
+            time.sleep(WRONG_SECONDS)
+            raise DequeueTimeout(timeout, queue_key) from error
         if found is None:
             return None
         # Where this fails the reaper does it.

@@ -95,11 +95,27 @@ def leftovers(connection: redis.Redis, marker: Path) -> None:
     connection.set(names.reaper_lock(), b"junk", px=100)
 
 
+def types(connection: redis.Redis, marker: Path) -> None:
+    keys = [names.rq_queue(JOBS), f"rq:queue:{JOBS}:intermediate", names.workers(), names.tallies()]
+    keys += [names.owners_in_line(JOBS), names.turns(JOBS), names.arrivals(JOBS), names.last_turn(JOBS), names.reaper_lock()]
+    for key in keys:
+        connection.set(key, "junk")
+    connection.set(names.line(JOBS, "x", "high"), "junk")
+
+
+def line_of_another_type(connection: redis.Redis, marker: Path) -> None:
+    connection.set(names.line(JOBS, "x", "high"), "junk")
+    connection.zadd(names.owners_in_line(JOBS), {"x": -1})
+
+
 def suspension(connection: redis.Redis, marker: Path) -> None:
     connection.set("rq:suspended", 1)
 
 
-@pytest.mark.parametrize("forge", [functions, callbacks, pickles, ids, lines, lives, workers, registries, leftovers, suspension])
+@pytest.mark.parametrize(
+    "forge",
+    [functions, callbacks, pickles, ids, lines, lives, workers, registries, leftovers, types, line_of_another_type, suspension],
+)
 def test_store_when_it_holds_what_is_forged_then_nothing_of_it_runs_and_jobs_go_on(
     bench: Bench, tmp_path: Path, forge: Callable[[redis.Redis, Path], None]
 ) -> None:
