@@ -8,6 +8,7 @@ from plots.choice import Arrays, Choice, cluster_of, ranking_of, unit_name
 from plots.style import BAND, COLOURS, figure, short, title
 
 NAMED = 15
+MOST_POINTS = 2000
 
 
 def importance(result: Result, arrays: Arrays, choice: Choice) -> Figure:
@@ -26,10 +27,12 @@ def importance(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     left.set_ylabel("unit")
     left.set_xlabel("importance ± spread over examples")
     title(made, f"{short(ranking.id)}, cluster {short(cluster.name)}")
-    ranks = np.arange(1, len(values) + 1)
-    low, high = (values + sign * np.nan_to_num(spread) for sign in (-1, 1))
-    right.fill_between(ranks, low[order], high[order], color=BAND, alpha=0.6, linewidth=0)
-    right.plot(ranks, values[order], color=COLOURS[0])
+    # evenly picked where there are more than a picture has room for: an SVG keeps every point
+    ranks = np.unique(np.linspace(0, len(values) - 1, min(MOST_POINTS, len(values))).round().astype(int))
+    shown = order[ranks]
+    low, high = (values[shown] + sign * np.nan_to_num(spread[shown]) for sign in (-1, 1))
+    right.fill_between(ranks + 1, low, high, color=BAND, alpha=0.6, linewidth=0)
+    right.plot(ranks + 1, values[shown], color=COLOURS[0])
     right.axhline(0, color="black", linewidth=0.6)
     right.set_xlabel("rank")
     right.set_title(f"all {len(values)} units")

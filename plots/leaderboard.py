@@ -47,14 +47,18 @@ def agreement(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     if len(ids) < 2:
         raise NoPicture("one_ranking", "the job has one ranking; there is nothing to compare it with")
     rows = range(len(result.clusters)) if choice.cluster is None else [cluster_of(result, choice)[0]]
-    values = np.nanmean([_correlations([arrays[f"importance/{id}"][row] for id in ids]) for row in rows], axis=0)
+    each = np.stack([_correlations([arrays[f"importance/{id}"][row] for id in ids]) for row in rows])
+    # clusters where both have an order
+    known = np.isfinite(each).sum(0)
+    values = np.where(known > 0, np.nansum(each, axis=0) / np.maximum(known, 1), np.nan)
     made, (axes,) = figure(1.6 + 0.45 * len(ids))
     shown = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
     # in smaller cells they would run into each other
     for row in range(len(ids) if len(ids) <= MOST_WRITTEN else 0):
         for column in range(len(ids)):
             shade = "white" if abs(values[row, column]) > 0.6 else "black"
-            axes.text(column, row, f"{values[row, column]:.2f}", ha="center", va="center", color=shade, fontsize=8)
+            says = f"{values[row, column]:.2f}" if np.isfinite(values[row, column]) else "–"
+            axes.text(column, row, says, ha="center", va="center", color=shade, fontsize=8)
     names = [short(id, 18) for id in ids]
     axes.set_xticks(range(len(ids)), names, rotation=40, ha="right")
     axes.set_yticks(range(len(ids)), names)

@@ -302,6 +302,26 @@ def test_agreement_when_drawn_then_is_spearmans(result: Result, arrays: dict[str
     assert values[0, 0] == pytest.approx(1)
 
 
+def test_agreement_when_a_ranking_has_no_order_then_there_is_none(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    arrays[f"importance/{RANKINGS[1]}"] = np.ones_like(arrays[f"importance/{RANKINGS[1]}"])
+    axes = draw("agreement", result, arrays, Choice()).axes[0]
+
+    assert [text.get_text() for text in axes.texts] == ["1.00", "–", "–", "–"]
+
+
+def test_importance_when_of_very_many_units_then_draws_some_from_first_to_last(
+    result: Result, arrays: dict[str, np.ndarray]
+) -> None:
+    values = np.random.default_rng(0).normal(size=(2, 50_000)).astype(np.float32)
+    layer = result.layer.model_copy(update={"shape": [50_000], "count": 50_000})
+    figure = draw("importance", result.model_copy(update={"layer": layer}), {f"importance/{RANKINGS[0]}": values}, Choice())
+    curve = next(iter(figure.axes[1].get_lines()))
+    ranks, shown = np.asarray(curve.get_xdata()), np.asarray(curve.get_ydata())
+
+    assert (ranks[0], ranks[-1], len(ranks)) == (1, 50_000, 2000)
+    assert np.allclose(shown, np.sort(values[0])[::-1][ranks - 1])
+
+
 @pytest.mark.parametrize(
     ("name", "choice", "code"),
     [

@@ -13,7 +13,7 @@ import pytest
 from api_schemas.jobs import JobRequest
 from service import form, spoken
 from store.sessions import Sessions
-from tests.service.conftest import Json, Served, assert_problem, job, put_dataset, put_model, ready_model
+from tests.service.conftest import Json, Served, assert_problem, job, npz, put_dataset, put_model, ready_model
 from tests.service.test_results import ARRAYS, succeeded, summary
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -529,6 +529,7 @@ def test_sign_in_when_the_key_is_wrong_then_says_so_and_opens_nothing(browser: h
 
     assert answer.status_code == 401
     assert "the key is wrong or was revoked" in answer.text
+    assert "<title>Error: Sign in" in answer.text
     assert "set-cookie" not in answer.headers
     assert browser.get("/").status_code == 303
 
@@ -596,6 +597,16 @@ def test_change_when_our_own_page_or_a_key_asks_then_is_made(signed_in: SignIn, 
     assert_problem(browser.post(nobody, headers=OWN), 404, "job_not_found")
     assert_problem(browser.post(nobody, headers={"Origin": served.url}), 404, "job_not_found")
     assert_problem(client.post(nobody, headers={"Authorization": f"Bearer {secret}", **FOREIGN[0]}), 404, "job_not_found")
+
+
+def test_upload_when_signed_in_then_is_taken_from_our_own_page_alone(signed_in: SignIn) -> None:
+    browser = signed_in("read", "write")
+    body, bytes = npz(x=np.arange(4)), {"Content-Type": "application/octet-stream"}
+
+    assert browser.put("/v1/datasets/mine", content=body, headers=bytes).status_code == 201
+    assert_problem(browser.put("/v1/models/mine", content=body, headers=bytes), 403, "forbidden")
+    for foreign in FOREIGN[:2]:
+        assert_problem(browser.put("/v1/datasets/theirs", content=body, headers=bytes | foreign), 403, "cross_site")
 
 
 def test_pages_when_of_another_tenant_then_show_nothing_of_it(signed_in: SignIn, served: Served) -> None:
