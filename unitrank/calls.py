@@ -196,7 +196,7 @@ class Calls:
         """What was answered. Raises the error that it stands for."""
         if isinstance(came, NEVER_SENT):
             # What its words show may be a key.
-            raise NotPossible(f"the request to {self._url} breaks HTTP and was not sent", code="invalid_request") from None
+            raise NotPossible(f"{self._url} was sent no whole request: a header breaks HTTP, or a file changed meanwhile") from None
         if self._until.passed and (said := _in_vain(came)):
             raise self._late(f"{self._url} {said}")
         if not isinstance(came, httpx.Response):
