@@ -179,6 +179,7 @@ def _form(request: Request, given: Form) -> Response:
             errors = [Invalid(pointer="", detail=refused.detail, code=refused.code)]
     status = 422 if errors and sends else 200
     errors = [] if given.fresh and not body["methods"] else errors
+    places = [form.control(error.pointer) for error in errors]
     return page(
         request,
         "new.html",
@@ -190,7 +191,8 @@ def _form(request: Request, given: Form) -> Response:
         estimate=drafted.estimate if drafted else None,
         errors=errors,
         refused=status == 422,
-        wrong={form.control(error.pointer): number for number, error in reversed(list(enumerate(errors)))},
+        places=places,
+        wrong={place: places.index(place) for place in places},
         spoken=_spoken(request, body),
         statistics=form.STATISTICS,
         fills=form.FILLS,

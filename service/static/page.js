@@ -158,7 +158,7 @@ function send(place, file, bar) {
   request.setRequestHeader("Accept", "application/json");
   request.upload.addEventListener("progress", ({ loaded, total }) => {
     bar.value = total ? loaded / total : 1;
-    told.textContent = loaded < total ? `Uploading, ${Math.floor(100 * loaded / total)} %` : "Uploaded; it is looked at";
+    told.textContent = loaded < total ? `Uploading, ${Math.floor(100 * loaded / total)} %` : "Uploaded; it is inspected";
   });
   return new Promise((done) => {
     request.addEventListener("loadend", () => {
