@@ -6,7 +6,7 @@ UNITRANK_KEY in the environment of both: the key is in no argument, since Airflo
     rank = RankUnits(task_id="rank", request={"model": "net", "layer": "relu1", "dataset": "holdout", "methods": ["conductance"]})
 
 What the task returns is the job's id. One attempt of a task is one job, however often its submit is sent; a retry, which has
-another `try_number`, is a new one. For Airflow 2.7 and later.
+another `try_number`, is a new one. A task that is cleared leaves its job running. For Airflow 2.7 and later.
 """
 
 import os
