@@ -57,9 +57,8 @@ def test_key_when_of_a_wrong_type_then_the_reaper_and_the_queue_go_on(
     reaper.sweep()
     lost, found = jobs.create({}), jobs.create({}, owner="x")
     enqueue_job(connection, found)
-    time.sleep(0.1)
     reaper.sweep()
-    time.sleep(0.1)
+    time.sleep(0.03)
     reaper.sweep()
 
     assert waiting_ids(connection, "job") == {transport_id(record.id, 0) for record in (lost, found)}

@@ -133,6 +133,9 @@ class WarmWorker(Worker):
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]  # RQ's
         self._stop_at = time.monotonic() + self._drain
 
+    def set_shutdown_requested_date(self) -> None:
+        """Nothing: nobody asks for it, and a store that is away must not turn a stop into a loss."""
+
     def get_heartbeat_ttl(self, job: Job) -> int:
         """Seconds after which RQ gives up an execution; its own choice is a minute more."""
         return self._lost_after

@@ -220,23 +220,29 @@ def test_store_when_away_for_a_while_then_neither_job_nor_worker_is_lost(server:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_store_when_away_for_long_at_the_end_of_a_job_then_the_job_is_not_lost(server: EmbeddedServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stops", [False, True])
+def test_store_when_away_for_long_at_the_end_of_a_job_then_the_job_is_not_lost(
+    server: EmbeddedServer, tmp_path: Path, stops: bool
+) -> None:
     go = tmp_path / "go"
     store = EmbeddedServer(tmp_path / "state")
     store.start()
     connection = connect(store.url, 30)
     bench = Bench(store.url, connection, tmp_path / "state")
     try:
-        bench.start()
+        worker = bench.start()
         id = bench.submit(["await", str(go)], timeout=10)
         bench.running(id)
         store.stop()
         go.touch()
+        if stops:
+            worker.process.send_signal(signal.SIGTERM)
         time.sleep(80)  # longer than anything in a worker that waits for the store is patient
         store.start()
 
         record = bench.ended(id)
         assert (record.status, record.attempt, record.losses) == ("succeeded", 1, 0)
+        assert not stops or worker.process.wait(30) == 0
     finally:
         bench.close()
         connection.close()
