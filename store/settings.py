@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     parts_bytes: int = Field(
         256 * MiB, ge=0, description="Parts of results that later jobs may reuse, in the store's memory; 0: none are kept."
     )
-    result_ttl: int = Field(24 * 3600, gt=0, description="How long a finished job and its result are kept.")
+    result_ttl: int = Field(24 * 3600, ge=0, description="How long a finished job and its result are kept.")
     failure_ttl: int = Field(7 * 24 * 3600, gt=0, description="How long a job that did not succeed is kept.")
     queue_limit: int = Field(100_000, ge=0, description="Jobs that may wait; beyond it POST answers 429.")
     key_queue_limit: int = Field(
