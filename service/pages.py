@@ -18,6 +18,7 @@ from service.errors import Refused
 from service.guard import COOKIE, admit
 from service.problems import problem_response, refusal
 from service.requests import Handler, StrictRequest
+from service.words import sentence
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 HEADERS = {
@@ -128,11 +129,6 @@ def axes(shape: list[int | None]) -> str:
     return " × ".join("N" if length is None else str(length) for length in shape) or "one number"
 
 
-def _sentence(text: str) -> str:
-    """With a capital and a full stop."""
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?', '…')) else '.'}"
-
-
 def _baselines(kinds: Mapping[str, tuple[str, Any]], fields: Sequence[str]) -> list[tuple[str, str]]:
     """As options; by field only where one fits."""
     return [(kind, words) for kind, (words, _) in kinds.items() if fields or kind != "field"]
@@ -148,7 +144,7 @@ def _environment() -> Environment:
         "size": size,
         "duration": duration,
         "axes": axes,
-        "sentence": _sentence,
+        "sentence": sentence,
         "allowed": lambda options, known: [option for option in options if option[0] in known],
         "combine": lambda given, more: {**given, **more},
         "worded": _baselines,

@@ -11,11 +11,11 @@ from fastapi import Response
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 import plots
-from api_schemas.results import Cluster, ClusterRanking, Leader, Result, Warn
+from api_schemas.results import Cluster, ClusterRanking, Leader, Result
 from plots.choice import Arrays
 from service.backend import Backend
 from service.outcome import Outcome
-from service.words import errors_of_nothing, number, prediction_error, verdict_in_words
+from service.words import alike, errors_of_nothing, number, prediction_error, sentence, verdict_in_words
 from store.record import JobRecord
 
 MOST_CLUSTERS = 30
@@ -67,9 +67,7 @@ def _told(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]:
         "clusters": [cluster_line(cluster, ranking.clusters[cluster.name], result) for cluster in result.clusters[:MOST_CLUSTERS]],
         "left_out": max(0, len(result.clusters) - MOST_CLUSTERS),
         "maps": _maps(result, arrays, best),
-        "warnings": [
-            {"code": warning.code, "detail": warning.detail, "where": where(warning)} for warning in result.warnings[:200]
-        ],
+        "alike": alike(result.warnings),
         "origin": origin(result, record),
         "request": json.dumps(_short(record.request), indent=2, ensure_ascii=False),
     }
@@ -152,12 +150,6 @@ def origin(result: Result, record: JobRecord) -> list[tuple[str, str]]:
     ]
 
 
-def where(warning: Warn) -> str:
-    parts = [f"ranking {warning.ranking}"] if warning.ranking else []
-    parts += [f"cluster {warning.cluster}"] if warning.cluster is not None else []
-    return f" ({', '.join(parts)})" if parts else ""
-
-
 def _short(request: dict[str, Any]) -> dict[str, Any]:
     """Without a table inside it, and without a webhook: its URL may hold secrets, and reports are passed on."""
     shown = {name: value for name, value in request.items() if name != "webhook"}
@@ -167,4 +159,6 @@ def _short(request: dict[str, Any]) -> dict[str, Any]:
 @cache
 def _template() -> Template:
     loader = PackageLoader("service", "templates")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True).get_template("report.html")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["sentence"] = sentence
+    return environment.get_template("report.html")

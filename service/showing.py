@@ -3,12 +3,12 @@
 import json
 from typing import Any
 
-from api_schemas.results import Result, Warn
+from api_schemas.results import Result
 from service.backend import Backend
 from service.errors import Refused
 from service.outcome import Outcome
 from service.report import MOST_CLUSTERS, cluster_line, leader_line, origin
-from service.words import errors_of_nothing, number, prediction_error, tested, verdict_in_words
+from service.words import alike, errors_of_nothing, number, prediction_error, tested, verdict_in_words
 from store.errors import NotFound
 from store.record import JobRecord
 
@@ -154,24 +154,6 @@ def _provenance(result: Result, backend: Backend, record: JobRecord, chosen: Jso
         lines.append(("used again", ", ".join(result.cost.reused)))
     options = {name: json.dumps(value, ensure_ascii=False) for name, value in result.provenance.options.items()}
     return {"lines": lines, "options": options}
-
-
-def alike(warnings: list[Warn]) -> list[Json]:
-    """One entry a code and ranking: in words, with the clusters it is about and the first one's detail."""
-    groups: dict[tuple[str, str | None], list[Warn]] = {}
-    for warning in warnings:
-        groups.setdefault((warning.code, warning.ranking), []).append(warning)
-    return [
-        {
-            "title": code.replace("_", " ").capitalize(),
-            "code": code,
-            "ranking": ranking,
-            "clusters": [each.cluster for each in found if each.cluster is not None],
-            "overall": len(found) > 1 and any(each.cluster is None for each in found),
-            "detail": found[0].detail,
-        }
-        for (code, ranking), found in groups.items()
-    ]
 
 
 def _is_image(backend: Backend, record: JobRecord, result: Result) -> bool:

@@ -1,7 +1,9 @@
-"""A result in words: the verdict, what casts doubt on it, and what the columns of its leaderboard mean."""
+"""A result in words: the verdict, what casts doubt on it, its warnings, and what the columns of its leaderboard mean."""
+
+from typing import Any
 
 from api_schemas.ablation import Fidelity
-from api_schemas.results import Leader, Ranking, Result
+from api_schemas.results import Leader, Ranking, Result, Warn
 
 CHOSEN = {
     "delta": "those that differ most from the baseline, are",
@@ -115,3 +117,26 @@ def errors_of_nothing(result: Result) -> list[str]:
 
 def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
+
+
+def alike(warnings: list[Warn]) -> list[dict[str, Any]]:
+    """One entry a code and ranking: in words, with the clusters it is about and the first one's detail."""
+    groups: dict[tuple[str, str | None], list[Warn]] = {}
+    for warning in warnings:
+        groups.setdefault((warning.code, warning.ranking), []).append(warning)
+    return [
+        {
+            "title": code.replace("_", " ").capitalize(),
+            "code": code,
+            "ranking": ranking,
+            "clusters": [each.cluster for each in found if each.cluster is not None],
+            "overall": len(found) > 1 and any(each.cluster is None for each in found),
+            "detail": found[0].detail,
+        }
+        for (code, ranking), found in groups.items()
+    ]
+
+
+def sentence(text: str) -> str:
+    """With a capital and a full stop."""
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?', '…')) else '.'}"

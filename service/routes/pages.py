@@ -23,7 +23,8 @@ from service.outcome import rendered
 from service.pages import PageRoute, page, to
 from service.parameters import Id
 from service.requests import content_type
-from service.showing import STATES, TABS, alike, choice, job_line, part, percent, result_of
+from service.showing import STATES, TABS, choice, job_line, part, percent, result_of
+from service.words import alike
 from store.queue import positions
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

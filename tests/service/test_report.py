@@ -8,7 +8,7 @@ import pytest
 
 from api_schemas.results import FidelityResult, Overall, Result, Warn
 from service.report import leader_line
-from service.words import prediction_error, verdict_in_words
+from service.words import alike, prediction_error, verdict_in_words
 from tests.plots.test_figures import arrays, result, summary
 from tests.service.conftest import Served, assert_problem, job, put_dataset, ready_model
 
@@ -137,3 +137,15 @@ def test_report_when_there_is_no_result_then_is_a_problem(client: httpx.Client, 
     id = client.post("/v1/jobs", json=job()).json()["id"]
 
     assert_problem(client.get(f"/v1/jobs/{id}/report"), 409, "not_finished")
+
+
+def test_warnings_when_alike_then_are_one_line() -> None:
+    found = [Warn(code="saturated", detail=f"it is flat, {name}", cluster=name, ranking="gradient") for name in "abc"]
+    other = Warn(code="in_sample", detail="the same examples", cluster=None, ranking=None)
+
+    lines = alike([*found, other])
+
+    assert [(line["title"], line["clusters"], line["detail"]) for line in lines] == [
+        ("Saturated", ["a", "b", "c"], "it is flat, a"),
+        ("In sample", [], "the same examples"),
+    ]
