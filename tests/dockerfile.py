@@ -44,6 +44,9 @@ class Builder:
     def __init__(self, dockerfile: Path, folder: Path, packages: Iterable[str]) -> None:
         self.context = dockerfile.parent
         self.steps = _steps(dockerfile)
+        # Ours leaves everything out, and then lets these in.
+        lines = (self.context / ".dockerignore").read_text().splitlines()
+        self.sent = {line.removeprefix("!") for line in lines if line.startswith("!")}
         self.folder = folder
         self.packages = list(packages)
         self.kept: dict[str, Stage] = {}
@@ -105,6 +108,7 @@ class Builder:
             if "from" in flags:
                 _copy(Path(self.kept[flags["from"]].root) / source.lstrip("/"), goal)
             else:
+                assert source.removeprefix("./").split("/")[0] in self.sent, f".dockerignore leaves {source} out"
                 _copy(self.context / source, goal / source if target.endswith("/") else goal)
 
     def _run(self, stage: Stage, rest: str) -> None:

@@ -16,7 +16,7 @@ from store.settings import BadSettings, Settings
         ({"blobs": "gs://bucket/x"}, "blobs: the driver of gs:// is not installed"),
         ({"port": 70000}, "port: Input should be less than or equal to 65535"),
         ({"failure_ttl": 0}, "failure_ttl: Input should be greater than 0"),
-        ({"result_ttl": -1, "queue_limit": -1}, "result_ttl: Input should be greater than or equal to 0; queue_limit: Input should be"),
+        ({"port": -1, "queue_limit": -1}, "port: Input should be greater than or equal to 0; queue_limit: Input should be"),
         ({"heartbeat": 30}, "heartbeat_grace must be more than heartbeat, 30 s"),
     ],
 )
