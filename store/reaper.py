@@ -72,10 +72,19 @@ class Reaper:
 
     def sweep(self) -> list[JobRecord]:
         """The records that were put right; none where another process holds the lock."""
-        forget_wrong(self._redis)
-        self._holds = self._takes_lock()
-        if not self._holds:
-            return []
+        try:
+            forget_wrong(self._redis)
+            self._holds = self._takes_lock()
+            if self._holds:
+                return self._sweep()
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+            # What was suspected before the outage may be suspected after it for another reason.
+            self._suspicions.forget()
+            raise
+        self._suspicions.forget()
+        return []
+
+    def _sweep(self) -> list[JobRecord]:
         for kind in QUEUES:
             refill(self._redis, kind)
         put_right = [record for jobs in (self._jobs, self._inspections) for record in self._put_right_lost(jobs)]

@@ -21,3 +21,8 @@ class Suspicions:
         """Forgive what was not found."""
         self._since = {suspicion: since for suspicion, since in self._since.items() if suspicion in self._seen}
         self._seen = set()
+
+    def forget(self) -> None:
+        """Forgive all: nobody has looked for a while."""
+        self._since = {}
+        self._seen = set()

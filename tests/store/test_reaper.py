@@ -197,6 +197,30 @@ def test_job_when_it_begins_while_it_is_suspected_then_is_left_alone(
     assert (jobs.get(id).status, jobs.get(id).attempt) == ("running", 1)
 
 
+@pytest.mark.parametrize("between", ["outage", "another"])
+def test_suspicion_when_nobody_looked_for_a_while_then_begins_anew(
+    connection: redis.Redis, jobs: Jobs, reaper: Reaper, monkeypatch: pytest.MonkeyPatch, between: str
+) -> None:
+    jobs.start(jobs.create({}).id, "a")
+    assert reaper.sweep() == []
+    if between == "outage":
+        with monkeypatch.context() as patch:
+            patch.setattr(Workers, "list", _away)
+            with pytest.raises(redis.exceptions.ConnectionError):
+                reaper.sweep()
+    else:
+        connection.set(names.reaper_lock(), "another", px=60_000)
+        assert reaper.sweep() == []
+        connection.delete(names.reaper_lock())
+    time.sleep(0.1)
+
+    assert sweep(reaper) == ["queued"]
+
+
+def _away(self: Workers) -> None:
+    raise redis.exceptions.ConnectionError("away")
+
+
 def test_model_when_its_inspection_is_lost_twice_then_is_rejected(connection: redis.Redis, tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"state": tmp_path})
     models = Models(connection, Blobs.of(settings))

@@ -28,7 +28,7 @@ class Beats:
         # The second SIGTERM ends a job in the middle of whatever its thread does, a beat too.
         self._lock = threading.RLock()
         self._stop = threading.Event()
-        self._next = 0.0
+        self._heard = 0.0
         self._thread = threading.Thread(target=self._run, name="beats", daemon=True)
 
     def start(self) -> None:
@@ -52,7 +52,8 @@ class Beats:
 
     def _run(self) -> None:
         while not self._stop.wait(self._every * AGAIN_SHARE):
-            if time.monotonic() >= self._next:
+            # By the calendar's clock, as the store's: on a machine that slept, what was said before has expired.
+            if not 0 <= time.time() - self._heard < self._every:
                 self._beat()
 
     def _beat(self) -> None:
@@ -62,6 +63,6 @@ class Beats:
                 self._workers.beat(worker)
             except redis.exceptions.RedisError as error:
                 log.warning("beat lost", worker=worker.name, error=str(error))
-                self._next = 0.0
+                self._heard = 0.0
             else:
-                self._next = time.monotonic() + self._every
+                self._heard = time.time()
