@@ -66,6 +66,14 @@ def test_compose_when_it_starts_a_worker_then_with_options_that_it_has(name: str
     assert options.queue == queue
 
 
+@pytest.mark.parametrize("name", ["worker", "worker-cpu", "inspector"])
+def test_compose_when_it_stops_a_worker_then_leaves_time_to_put_its_job_back(name: str) -> None:
+    options, _ = _options(SERVICES[name]["command"][3:])
+    minutes = int(SERVICES[name]["stop_grace_period"].removesuffix("m"))
+
+    assert 60 * minutes - 30 <= options.drain <= 60 * minutes - 10
+
+
 def test_compose_when_read_then_only_the_service_is_published_and_only_here() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
