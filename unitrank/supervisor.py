@@ -112,7 +112,7 @@ class Supervisor:
         self._wait(running, earliest)
         left = [kept for kept in running if kept.ask_to_end()]
         if left:
-            self._say(f"{', '.join(kept.command.name for kept in left)} must end now; a running job goes back to the queue")
+            self._say(f"no longer waiting for {', '.join(kept.command.name for kept in left)}")
         self._wait(left, time.monotonic() + LAST_SECONDS)
 
     def _wait(self, running: Sequence["_Kept"], until: float) -> None:
