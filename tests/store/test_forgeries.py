@@ -19,6 +19,8 @@ KEYS = [
     names.workers(),
     names.tallies(),
     names.unpublished(),
+    names.reserved(),
+    names.blob_sizes(),
     names.live_records("job"),
     names.live_records("inspection"),
     names.records_by_status("job", "running"),
@@ -55,7 +57,7 @@ def test_key_when_of_a_wrong_type_then_the_reaper_and_the_queue_go_on(
         if ":x:" in key:
             connection.zadd(names.owners_in_line(queue), {"x": -1})
     reaper.sweep()
-    lost, found = jobs.create({}), jobs.create({}, owner="x")
+    lost, found = jobs.create({}, reserves=1), jobs.create({}, owner="x")
     enqueue_job(connection, found)
     reaper.sweep()
     time.sleep(0.03)
