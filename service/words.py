@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api_schemas.ablation import Fidelity
+from api_schemas.ablation import Ablation, Fidelity
 from api_schemas.results import Leader, Ranking, Result, Warn
 
 CHOSEN = {
@@ -11,6 +11,8 @@ CHOSEN = {
     "random": "drawn by lot, are",
 }
 """What `fidelity` replaces → in words."""
+CHANCE = {"better_than_random": "better", "worse_than_random": "worse"}
+"""What the verdict on noise can only be by chance → in words."""
 
 
 def verdict_in_words(result: Result) -> list[str]:
@@ -19,16 +21,19 @@ def verdict_in_words(result: Result) -> list[str]:
     if not tested(result):
         lead = "The rankings were not put to the test: the job asked for no ablation. Whether they are any good is not known."
         return [lead, *doubts(result)]
-    first = result.leaderboard[0]
-    better = [leader for leader in result.leaderboard if leader.verdict == "better_than_random"]
+    noise = [leader for leader in result.leaderboard if rankings[leader.ranking].method["name"] == "random"]
+    leaders = [leader for leader in result.leaderboard if leader not in noise] or result.leaderboard
+    first = leaders[0]
+    better = [leader for leader in leaders if leader.verdict == "better_than_random"]
     words = [_of_the_first(result, first, rankings[first.ranking]), *doubts(result)]
     others = [leader.ranking for leader in better[1:]]
     if others:
         words.append(f"Better than random too: {', '.join(others)}.")
-    useless = [leader.ranking for leader in result.leaderboard if leader.verdict == "no_better_than_random"]
+    useless = [leader.ranking for leader in leaders if leader.verdict == "no_better_than_random"]
     if useless and better:
         words.append(f"Not better than random, and of no use for this question: {', '.join(useless)}.")
-    words += [_upside_down(rankings[leader.ranking]) for leader in result.leaderboard if leader.verdict == "worse_than_random"]
+    words += [_upside_down(rankings[leader.ranking]) for leader in leaders if leader.verdict == "worse_than_random"]
+    words += [_chance(leader, result) for leader in noise if leaders != noise and leader.verdict in CHANCE]
     idle = [
         warning for warning in result.warnings if warning.code == "no_better_than_activity" and warning.ranking == first.ranking
     ]
@@ -76,6 +81,16 @@ def _upside_down(ranking: Ranking) -> str:
     return (
         f"Worse than random: {ranking.id}{p}. The units that it ranks highest matter less than units drawn by lot: the ranking, or "
         "its sign, is upside down."
+    )
+
+
+def _chance(leader: Leader, result: Result) -> str:
+    """Of a ranking of noise that the verdict errs about."""
+    error = 1 - Ablation.model_validate(result.provenance.options.get("ablation") or {}).level
+    share = f"{100 * error:.3g} % of all rankings of noise"
+    return (
+        f"{leader.ranking}, which is noise, came out {CHANCE[leader.verdict or '']} than random: by chance, as {share} do. "
+        "It says how far the other verdicts may be trusted."
     )
 
 

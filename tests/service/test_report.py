@@ -65,6 +65,22 @@ def test_words_when_nothing_beats_chance_then_say_no(result: Result) -> None:
     assert "Better than random too: gradient.mean_abs" in verdicts(result, "better_than_random", "better_than_random")
 
 
+@pytest.mark.parametrize("first", ["conductance", "gradient.mean_abs"])
+def test_words_when_noise_beats_chance_then_call_it_chance(result: Result, first: str) -> None:
+    (noise,) = (leader.ranking for leader in result.leaderboard if leader.ranking != first)
+    rankings = [
+        ranking.model_copy(update={"method": {"name": "random"}}) if ranking.id == noise else ranking for ranking in result.rankings
+    ]
+    mixed = result.model_copy(update={"rankings": rankings})
+
+    said = verdicts(mixed, "better_than_random", "better_than_random")
+    assert said.startswith(f"Yes: the units of layer {result.layer.name} that {first} ranks highest do matter")
+    assert f"{noise}, which is noise, came out better than random: by chance, as 5 % of all rankings of noise do." in said
+    assert "too" not in said
+    assert "of no use" not in verdicts(mixed, "no_better_than_random", "no_better_than_random")
+    assert "noise" not in verdicts(mixed, "no_better_than_random", "no_better_than_random")
+
+
 def warned(result: Result, *warnings: Warn) -> list[str]:
     return verdict_in_words(result.model_copy(update={"warnings": list(warnings)}))
 
