@@ -338,8 +338,13 @@ def test_twin_when_interrupted_then_says_how_to_come_back(quiet: bool, capsys: p
         async with unitrank.AsyncClient("http://service", transport=httpx.MockTransport(answer)) as client:
             await (await client.jobs.get("j")).wait(quiet=quiet)
 
-    with pytest.raises(KeyboardInterrupt):
-        asyncio.run(ask())
+    # a shell has what it starts in the background ignore the signal
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(ask())
+    finally:
+        signal.signal(signal.SIGINT, before)
 
     # who cancels a task of a program that says nothing knows of the job
     assert ("job j goes on; `unitrank wait j`" in capsys.readouterr().err) is not quiet
