@@ -8,12 +8,11 @@ from benchmarks.chaos.__main__ import Run, chaos
 from store.embedded import EmbeddedServer
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(500)
 def test_jobs_when_processes_are_killed_and_stopped_then_each_ends_once_and_nothing_is_left(
     server: EmbeddedServer, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    found = chaos(tmp_path, Run(seed=0, jobs=30, seconds=12, every=1.2), said.append)
+    found = chaos(tmp_path, Run(seed=0, jobs=30, seconds=8, every=1.2), said.append)
 
     assert found == [], said

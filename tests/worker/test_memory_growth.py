@@ -44,20 +44,25 @@ KMEANS = {"by": "kmeans", "k": 3, "layer": "input"}
 @pytest.mark.parametrize(
     ("examples", "options"),
     [
-        (120, {"methods": [*ENDS, *PATHS], "clusters": {"by": "label"}}),
-        # a whole chunk of k-means
-        (1200, {"methods": ["gradient"], "clusters": KMEANS, "baseline": {"kind": "cluster_mean"}, "ablation": None}),
-        (
+        pytest.param(120, {"methods": [*ENDS, *PATHS], "clusters": {"by": "label"}}, id="paths"),
+        pytest.param(
+            # a whole chunk of k-means
+            1200,
+            {"methods": ["gradient"], "clusters": KMEANS, "baseline": {"kind": "cluster_mean"}, "ablation": None},
+            id="kmeans",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             120,
             {
                 "methods": ["gradient"],
                 "ablation": {"fill": "resample", "random": 3, "examples": DISTINCT},
                 "fidelity": {"select": "top", "fill": "mean"},
             },
+            id="fills",
         ),
-        (120, {"methods": SELF_DRIVEN, "ablation": None}),
+        pytest.param(120, {"methods": SELF_DRIVEN, "ablation": None}, id="self-driven"),
     ],
-    ids=["paths", "kmeans", "fills", "self-driven"],
 )
 def test_peak_when_examples_are_ten_times_as_many_then_is_the_same(examples: int, options: dict[str, Any]) -> None:
     few, many = peak(examples, **options), peak(10 * examples, **options)
