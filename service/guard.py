@@ -74,13 +74,11 @@ class Hosts:
 
 def allowed_hosts(settings: Settings) -> Hosts | None:
     """None: any, because a key is asked for, which a page of another site does not have."""
-    named = frozenset(name.lower() for name in settings.hosts)
+    named = frozenset(settings.hosts)
     if is_loopback(settings.host):
         own = f"[{settings.host}]" if ":" in settings.host.strip("[]") else settings.host
         return Hosts(LOOPBACK | {own} | named)
-    if settings.insecure:
-        return Hosts(LOOPBACK | named, addresses=True)
-    return Hosts(LOOPBACK | named) if named else None
+    return Hosts(LOOPBACK | named, addresses=True) if settings.insecure or named else None
 
 
 def _is_address(name: str) -> bool:

@@ -8,6 +8,7 @@ from fastapi import Request
 
 from service.answers import encoded, moment
 from service.backend import Backend, backend_of, key_of
+from service.errors import Refused
 from service.reuse import forget
 from store.events import follow, wait_until_ended
 from store.queue import positions, withdraw
@@ -83,9 +84,13 @@ def deleted(backend: Backend, id: str) -> None:
 
 async def event_lines(backend: Backend, record: JobRecord, after: str, key: str) -> AsyncIterator[bytes]:
     """Server-sent events, and a comment now and then that keeps proxies from hanging up."""
-    with backend.held.one(key):
-        async for line in _event_lines(backend, record, after):
-            yield line
+    try:
+        with backend.held.one(key):
+            async for line in _event_lines(backend, record, after):
+                yield line
+    except Refused:
+        # Others came since the answer began; the client comes back.
+        return
 
 
 async def _event_lines(backend: Backend, record: JobRecord, after: str) -> AsyncIterator[bytes]:

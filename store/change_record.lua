@@ -29,8 +29,6 @@ redis.call('HINCRBY', KEYS[1], 'version', 1)
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', 1000, '*', 'kind', ARGV[8], 'data', ARGV[9])
 if ARGV[6] ~= '' then
   redis.call('SREM', KEYS[3], ARGV[1])
-  local reserved = tonumber(redis.call('HGET', KEYS[7], ARGV[1]))
-  if reserved and redis.call('HDEL', KEYS[7], ARGV[1]) == 1 then redis.call('HINCRBY', KEYS[7], 'all', -reserved) end
   redis.call('SREM', ARGV[12] .. redis.call('HGET', KEYS[1], 'owner'), ARGV[1])
   for _, digest in ipairs(cjson.decode(redis.call('HGET', KEYS[1], 'needs'))) do
     redis.call('SREM', ARGV[10] .. digest, ARGV[1])
@@ -43,5 +41,11 @@ if ARGV[6] ~= '' then
   redis.call('EXPIRE', KEYS[5], ARGV[6])
   redis.call('EXPIRE', KEYS[1], ARGV[6])
   redis.call('EXPIRE', KEYS[2], ARGV[6])
+  -- Last, and without an error: what somebody else wrote there keeps nothing from its end. `reckon.lua` puts it right.
+  local reserved = redis.pcall('HGET', KEYS[7], ARGV[1])
+  if type(reserved) == 'string' and string.match(reserved, '^%d+$') then
+    redis.pcall('HDEL', KEYS[7], ARGV[1])
+    redis.pcall('HINCRBY', KEYS[7], 'all', '-' .. reserved)
+  end
 end
 return {1, status, attempt}

@@ -53,6 +53,7 @@ class Cleaning:
         for part in (
             self._forget_executions,
             self._forget_expired,
+            self._records["job"].reckon,
             self._results.sweep,
             self._take_unpublished,
             self._blobs.sweep,

@@ -3,6 +3,7 @@
 One of a wrong type would stop every command on it, and with it the reaper, the queue or the figures, for ever.
 """
 
+import re
 from collections.abc import Callable, Mapping
 
 import redis
@@ -69,4 +70,4 @@ def _forget_unless(connection: redis.Redis, key: str, holds: Callable[[str], boo
 
 
 def _is_number(found: str) -> bool:
-    return found.lstrip("-").isdecimal()
+    return re.fullmatch(r"-?[0-9]{1,15}", found) is not None

@@ -21,6 +21,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
+from importlib.resources import files
 from typing import Literal
 
 import redis
@@ -32,7 +33,7 @@ from store.errors import Conflict, NotFound
 from store.ledger import Change, Kind, Ledger, State
 from store.listing import Listing
 from store.record import ENDED, JobRecord, Json, Status
-from store.replies import texts
+from store.replies import text, texts
 
 RESULT_TTL = 24 * 3600
 FAILURE_TTL = 7 * 24 * 3600
@@ -71,6 +72,7 @@ class Jobs:
         self._redis = connection
         self._ledger = Ledger(connection, kind)
         self._listing = Listing(connection, self._ledger)
+        self._reckon = connection.register_script(files("store").joinpath("reckon.lua").read_text())
 
     def create(
         self,
@@ -117,7 +119,12 @@ class Jobs:
 
     def reserved(self) -> int:
         """Bytes that the results of all that has not ended will take in the store, at most."""
-        return int(self._redis.hget(names.reserved(), "all") or 0)
+        found = text(self._redis.hget(names.reserved(), "all") or b"0")
+        return int(found) if found.isdecimal() else 0
+
+    def reckon(self) -> None:
+        """Put that sum right: a record may have gone, or somebody else have written there."""
+        self._reckon(keys=[names.reserved(), names.live_records(self.kind)])
 
     def state(self, id: str) -> State | None:
         """A glance at the record, for whoever looks often; None where it is gone."""

@@ -185,7 +185,7 @@ def import_lock(key: str) -> str:
 
 def import_attempts(key: str) -> str:
     """The set of services that began to read that content, and have not left it."""
-    return f"{PREFIX}:import:{key}:attempts"
+    return f"{PREFIX}:import:{key}:tried_by"
 
 
 def imported(key: str) -> str:

@@ -107,8 +107,9 @@ class FairQueue(Queue):
         try:
             found = super().lmove(connection, queue_key, timeout)
         except redis.exceptions.ResponseError as error:
-            # Somebody else put something else there, which the reaper takes away: no reason for a worker to end.
-            log.warning("no queue", queue=queue_key, error=str(error))
+            # Somebody else put something else there, which the reaper takes away, or the store is full for a while: no reason
+            # for a worker to end.
+            log.warning("nothing taken from the queue", queue=queue_key, error=str(error))
             time.sleep(WRONG_SECONDS)
             raise DequeueTimeout(timeout, queue_key) from error
         if found is None:

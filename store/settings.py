@@ -1,6 +1,8 @@
 """Everything that an operator can set, read from the environment once, where a process begins."""
 
+import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -108,11 +110,21 @@ class Settings(BaseSettings):
     def _separated(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("hosts")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_host, value))
+
     @field_validator("redis_url")
     @classmethod
     def _store(cls, value: str | None) -> str | None:
-        if value:
-            connect(value).close()
+        try:
+            connect(value or "redis://").close()
+        except ValueError:
+            # Not what was found wrong with it: a part of the password may be in that.
+            raise ValueError(
+                "no address of a store, such as redis://:password@host:6379/0; in a password write / as %2F and # as %23"
+            ) from None
         return value
 
     @field_validator("blobs")
@@ -143,3 +155,15 @@ class Settings(BaseSettings):
     @property
     def blobs_url(self) -> str:
         return self.blobs or (self.state / "blobs").absolute().as_uri()
+
+
+def _host(name: str) -> str:
+    """As a request's `Host` has it. Raises ValueError."""
+    try:
+        address = ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        plain = name.lower().removesuffix(".")
+        if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", plain):
+            raise ValueError(f"{name!r} is no name of a host; write it without scheme and port: rank.example.org") from None
+        return plain
+    return f"[{address}]" if address.version == 6 else str(address)

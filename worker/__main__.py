@@ -78,7 +78,7 @@ def _alive(said: Worker) -> bool:
     """Whether it runs, on this machine. Its number may be another process's by now, ours too."""
     try:
         return said.pid != os.getpid() and psutil.Process(said.pid).create_time() <= said.seen_at
-    except (psutil.Error, TypeError):
+    except (psutil.Error, TypeError, ValueError, OverflowError):
         return False
 
 

@@ -129,6 +129,8 @@ async def job_events(request: Request, id: Id, last_event_id: Annotated[str, Hea
     backend, key = backend_of(request), key_of(request).id
     backend.held.check(key)
     record = await run_in_threadpool(backend.jobs.get, id)
+    # Others came meanwhile.
+    backend.held.check(key)
     # The store's ids are two numbers of 64 bits.
     after = last_event_id if re.fullmatch(r"\d{1,19}-\d{1,19}", last_event_id) else START
     lines: AsyncIterator[bytes] = event_lines(backend, record, after, key)

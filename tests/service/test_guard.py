@@ -105,7 +105,7 @@ def test_loopback_is_told_from_public(host: str, own: bool) -> None:
             ["evil.example", "10.0.0.1.evil.example"],
         ),
         ({"host": "0.0.0.0", "insecure": True, "hosts": "gpubox"}, ["gpubox:8000", "10.0.0.1"], ["gpubox.evil.example"]),
-        ({"host": "0.0.0.0", "hosts": "gpubox"}, ["gpubox", "localhost"], ["10.0.0.1", "evil.example"]),
+        ({"host": "0.0.0.0", "hosts": "gpubox"}, ["gpubox", "localhost", "10.0.0.1"], ["evil.example"]),
     ],
 )
 def test_hosts_when_the_operator_names_some_then_these_and_this_machine_are_served(

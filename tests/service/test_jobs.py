@@ -1,10 +1,12 @@
 """Jobs over HTTP, from POST to DELETE, with the store's hand in the worker's place."""
 
+import asyncio
 import re
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +14,8 @@ import httpx
 import pytest
 
 from api_schemas.jobs import DryRun, Job
+from service.held import Held
+from service.jobs import event_lines
 from store import names
 from store.arrivals import model_ready, model_rejected
 from store.queue import depth, withdraw
@@ -325,6 +329,17 @@ def test_waits_when_a_key_has_its_share_then_one_more_is_429(serve: Callable[...
     assert at_once.json()["status"] == "queued"
     assert client.get(f"/v1/jobs/{id}/events").status_code == 200
     assert served.backend.held._now == {}
+
+
+def test_events_when_others_took_the_share_meanwhile_then_end_without_an_error(client: httpx.Client, served: Served) -> None:
+    record = served.backend.jobs.get(post(client)["id"])
+    held = Held(1)
+
+    async def lines() -> list[bytes]:
+        return [line async for line in event_lines(replace(served.backend, held=held), record, "0-0", "key")]
+
+    with held.one("key"):
+        assert asyncio.run(lines()) == []
 
 
 def test_get_with_wait_answers_when_the_service_is_about_to_stop(serve: Callable[..., tuple[httpx.Client, Served]]) -> None:

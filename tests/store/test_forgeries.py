@@ -67,6 +67,41 @@ def test_key_when_of_a_wrong_type_then_the_reaper_and_the_queue_go_on(
     assert figures(connection).records["job"]["queued"] == 2
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("all", "junk"), ("all", "-5"), ("gone", "70"), ("new", "1.5"), ("old", "9" * 30), ("old", "junk")]
+)
+def test_promises_when_somebody_else_wrote_there_then_jobs_still_come_and_end_and_the_sum_is_put_right(
+    connection: redis.Redis, tmp_path: Path, field: str, value: str
+) -> None:
+    jobs = Jobs(connection)
+    old = jobs.create({}, id="old", reserves=10, owner="x").id
+    connection.hset(names.reserved(), field, value)
+    new = jobs.create({}, id="new", reserves=100, owner="x").id
+    assert jobs.reserved() >= 0
+    jobs.cancel(old)
+    assert connection.ttl(names.record("job", old)) > 0
+    assert jobs.unfinished("x") == 1
+    Reaper(connection, Settings(state=tmp_path)).sweep()
+
+    assert jobs.reserved() == (0 if field == "new" else 100)
+    jobs.cancel(new)
+    Reaper(connection, Settings(state=tmp_path)).sweep()
+    assert (jobs.reserved(), jobs.unfinished("x")) == (0, 0)
+
+
+@pytest.mark.parametrize("value", ["9" * 30, "--5", "\u0663", "1.5"])
+def test_number_when_none_that_can_be_counted_up_then_the_queue_goes_on(
+    connection: redis.Redis, tmp_path: Path, value: str
+) -> None:
+    jobs = Jobs(connection)
+    for name in (names.turns, names.arrivals):
+        connection.set(name(JOBS), value)
+    Reaper(connection, Settings(state=tmp_path)).sweep()
+    enqueue_job(connection, jobs.create({}))
+
+    assert len(waiting_ids(connection, "job")) == 1
+
+
 def test_keys_when_they_are_right_then_are_left_alone(connection: redis.Redis, tmp_path: Path) -> None:
     jobs = Jobs(connection)
     Reaper(connection, Settings(state=tmp_path)).sweep()

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -21,7 +22,7 @@ from store.reaper import Reaper
 from store.settings import Settings
 from store.workers import Worker, Workers
 from tests.worker.process.conftest import REQUEST, Bench, gone, until
-from worker.__main__ import _options
+from worker.__main__ import _options, another
 
 
 def inspected(bench: Bench, *engines: str) -> dict[str, object]:
@@ -293,3 +294,11 @@ def test_result_when_the_store_is_full_then_the_job_fails_and_may_be_sent_again(
     assert record.status == "failed"
     assert record.problem is not None
     assert (record.problem["code"], record.problem["retryable"]) == ("storage_full", True)
+
+
+@pytest.mark.parametrize("pid", [-1, 2**80])
+def test_worker_when_its_name_was_forged_then_starts_all_the_same(bench: Bench, pid: int) -> None:
+    workers = Workers(bench.connection, 60)
+    workers.beat(Worker("w", JOBS, "cpu", pid, socket.gethostname(), time.time(), time.time()))
+
+    assert another(workers, "w") is None
