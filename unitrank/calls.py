@@ -54,12 +54,11 @@ class Calls:
     def put_file(self, path: str, file: Path, schema: type[S], sent: Progress, params: Mapping[str, str] | None = None) -> Flow[S]:
         """The model or dataset whose bytes are in the file."""
 
-        def going(count: int) -> None:
+        def going() -> None:
             if self._until.passed:
                 raise self._late(f"{path.removeprefix('/v1/')} was not uploaded")
-            sent(count)
 
-        return self._read(Ask("PUT", path, params or {}, BYTES, file=file, sent=going), schema)
+        return self._read(Ask("PUT", path, params or {}, BYTES, file=file, going=going, sent=sent), schema)
 
     def put_uri(self, path: str, uri: str, schema: type[S], params: Mapping[str, str] | None = None) -> Flow[S]:
         """The model or dataset whose bytes the service fetches itself."""
@@ -167,7 +166,7 @@ class Calls:
 
     def is_ready(self) -> Flow[bool]:
         """Whether jobs can be run now; False too where nobody answers."""
-        came = yield from asked(Ask("GET", "/readyz"))
+        came = yield from asked(Ask("GET", "/readyz", until=self._until))
         return isinstance(came, httpx.Response) and came.is_success
 
     def probe(self, ask: Ask) -> Flow[UnitrankError | None]:

@@ -28,7 +28,8 @@ class Progress(Protocol):
 class Ask:
     """A request that may be sent again; comes back as the response, or as the httpx.RequestError that it ended with.
 
-    `file` is streamed as the body, telling `sent`; a good answer is streamed to `target`, where there is one.
+    `file` is streamed as the body, asking `going` before each piece, which may raise, and telling `sent` after it; a good answer
+    is streamed to `target`, where there is one.
     """
 
     verb: str
@@ -37,6 +38,7 @@ class Ask:
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None
     file: Path | None = None
+    going: Callable[[], None] = lambda: None
     sent: Progress = lambda count: None
     target: Path | None = None
     seconds: float | None = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ class Wire:
         return step.work()
 
     def _asked(self, ask: Ask) -> httpx.Response | httpx.RequestError:
-        content = ask.content if ask.file is None else _chunks(ask.file, ask.sent)
+        content = ask.content if ask.file is None else _chunks(ask.file, ask.going, ask.sent)
         request = _request(self.http, ask, content)
         try:
             response = self.http.send(request, stream=True)
@@ -93,7 +94,7 @@ class AsyncWire:
         return await asyncio.to_thread(step.work)
 
     async def _asked(self, ask: Ask) -> httpx.Response | httpx.RequestError:
-        content = ask.content if ask.file is None else _chunks_beside(ask.file, ask.sent)
+        content = ask.content if ask.file is None else _chunks_beside(ask.file, ask.going, ask.sent)
         request = _request(self.http, ask, content)
         try:
             response = await self.http.send(request, stream=True)
@@ -175,7 +176,8 @@ def _rest(ask: Ask, limits: httpx.Timeout) -> dict[str, Any]:
     headers = dict(ask.headers)
     if ask.file is not None:
         # Without it httpx would send the body in chunks of unknown number.
-        headers["Content-Length"] = str(ask.file.stat().st_size)
+        with opened(ask.file, "rb") as content:
+            headers["Content-Length"] = str(os.fstat(content.fileno()).st_size)
     most = limits.read if ask.seconds is None else ask.seconds
     # What a POST has begun would be lost without its answer.
     left = math.inf if ask.verb == "POST" else ask.until.left + GRACE_SECONDS
@@ -183,15 +185,17 @@ def _rest(ask: Ask, limits: httpx.Timeout) -> dict[str, Any]:
     return {"params": dict(ask.params) or None, "headers": headers, "timeout": _limits(min(known, default=None))}
 
 
-def _chunks(file: Path, sent: Progress) -> Iterator[bytes]:
+def _chunks(file: Path, going: Callable[[], None], sent: Progress) -> Iterator[bytes]:
     with opened(file, "rb") as content:
         while chunk := content.read(CHUNK):
+            going()
             yield chunk
             sent(len(chunk))
 
 
-async def _chunks_beside(file: Path, sent: Progress) -> AsyncIterator[bytes]:
+async def _chunks_beside(file: Path, going: Callable[[], None], sent: Progress) -> AsyncIterator[bytes]:
     with opened(file, "rb") as content:
         while chunk := await asyncio.to_thread(content.read, CHUNK):
+            going()
             yield chunk
             sent(len(chunk))

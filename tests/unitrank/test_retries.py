@@ -167,6 +167,70 @@ def test_upload_when_it_takes_longer_than_its_time_then_ends(tmp_path: Path) -> 
             Script(503, 503).client().datasets.put("d", x=[1], timeout=0.05)
 
 
+class Slow(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """Takes so many seconds for each piece of a body, and has its answer once it is whole."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.came = 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        assert isinstance(request.stream, httpx.SyncByteStream)
+        for _ in request.stream:
+            self._take()
+        return httpx.Response(200, json=MODEL)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        async for _ in request.stream:
+            self._take()
+        return httpx.Response(200, json=MODEL)
+
+    def _take(self) -> None:
+        self.came += 1
+        time.sleep(self._seconds)
+
+
+def put(way: str, transport: Slow, file: Path, timeout: float) -> str:
+    """The state of a model that this client, or its twin, has put."""
+
+    async def beside() -> str:
+        async with unitrank.AsyncClient("http://service", transport=transport) as client:
+            return (await client.models.put("m", file, timeout=timeout)).status
+
+    if way == "async":
+        return asyncio.run(beside())
+    with unitrank.Client("http://service", transport=transport) as client:
+        return client.models.put("m", file, timeout=timeout).status
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_upload_when_its_time_ends_in_the_last_piece_then_is_complete_and_ends_before_a_further_one(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unitrank.wire.CHUNK", 3)
+    (tmp_path / "one").write_bytes(b"abc")
+    (tmp_path / "two").write_bytes(b"abcdef")
+    cut = Slow(0.3)
+
+    assert put(way, Slow(0.3), tmp_path / "one", 0.2) == "ready"
+    with pytest.raises(unitrank.Timeout, match="models/m was not uploaded"):
+        put(way, cut, tmp_path / "two", 0.2)
+    assert cut.came == 1
+
+
+def test_upload_when_its_file_is_gone_at_the_second_attempt_then_says_so(pauses: list[float], tmp_path: Path) -> None:
+    (tmp_path / "net.pt2").write_bytes(b"abc")
+
+    def lost(request: httpx.Request) -> httpx.Response:
+        (tmp_path / "net.pt2").unlink()
+        raise httpx.ReadError("lost")
+
+    client = unitrank.Client("http://service", transport=httpx.MockTransport(lost))
+    with client, pytest.raises(unitrank.NotPossible, match=r"net\.pt2 cannot be read: No such file"):
+        client.models.put("m", tmp_path / "net.pt2")
+
+
 def test_put_when_the_model_is_never_ready_then_its_time_is_that_of_all_together() -> None:
     script = Script(202, *[200] * 99, body=MODEL | {"status": "inspecting"})
     start = time.monotonic()
@@ -182,6 +246,14 @@ def test_client_when_all_its_calls_have_one_end_then_each_ends_by_then() -> None
         for call in (hasty.methods, hasty.models.list, lambda: hasty.jobs.get("j")):
             with pytest.raises(unitrank.Timeout):
                 call()
+
+
+def test_readiness_when_there_is_an_end_then_is_not_waited_for_longer() -> None:
+    script = Script(503)
+    with script.client() as client:
+        assert not client.within(0.2).is_ready()
+
+    assert script.asked[0].extensions["timeout"]["read"] <= 0.2 + GRACE_SECONDS
 
 
 @pytest.mark.parametrize(
