@@ -9,12 +9,13 @@ from pydantic import BeforeValidator, SerializeAsAny, ValidationError, model_ser
 from api_schemas.jobs import DryRun, Job, JobRequest
 
 
-class UnknownRequest(JobRequest):
-    """A request as it was said, its values those of JSON: something in it, such as a method, is not known here."""
+class UnknownRequest(JobRequest, extra="allow"):
+    """A request of which something, such as a method, is not known here: written as it was said, its values those of JSON."""
 
     @model_serializer(mode="plain")
     def _said(self) -> dict[str, Any]:
-        return dict(vars(self))
+        known = {name: value for name, value in vars(self).items() if name in self.model_fields_set}
+        return {**known, **(self.model_extra or {})}
 
 
 def _request(said: Any) -> Any:
