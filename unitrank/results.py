@@ -162,12 +162,9 @@ class JobResult:
 
     def save(self, path: str | Path) -> Path:
         """One file with everything, which `unitrank.load` reads and numpy.load too. Raises NotPossible."""
-        import numpy as np
-
         target = Path(path)
-        summary = np.frombuffer(self.summary.model_dump_json().encode(), np.uint8)
         try:
-            write_npz(target, {**self.arrays, SUMMARY: summary})
+            write_npz(target, {**self.arrays, SUMMARY: _as_array(self.summary)})
         except OSError as error:
             raise NotPossible(f"{target} cannot be written: {error.strerror or error}", code="not_written") from error
         return target
@@ -245,9 +242,20 @@ def read_npz(path: Path) -> Arrays:
         return {name: archive[name] for name in archive.files}
 
 
+def add_summary(path: Path, summary: Result) -> None:
+    """The file, which has a result's arrays, now is what `JobResult.save` writes; none of them is read."""
+    write_npz(path, {SUMMARY: _as_array(summary)}, "a")
+
+
 def as_json(summary: Result) -> Any:
     """The summary as plain values."""
     return json.loads(summary.model_dump_json())
+
+
+def _as_array(summary: Result) -> NDArray[Any]:
+    import numpy as np
+
+    return np.frombuffer(summary.model_dump_json().encode(), np.uint8)
 
 
 def _row(cells: Any) -> str:

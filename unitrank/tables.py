@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from unitrank.errors import NotPossible
 
@@ -60,11 +60,11 @@ def array_of(values: Any) -> NDArray[Any]:
     return found
 
 
-def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """What numpy.savez writes, whatever the arrays are called."""
+def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], mode: Literal["w", "a"] = "w") -> None:
+    """What numpy.savez writes, whatever the arrays are called; with `a` behind those that the file has."""
     import numpy as np
 
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, mode) as archive:
         for name, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)

@@ -1,18 +1,23 @@
 """What the words of a command line stand for."""
 
 import errno
+import io
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterable
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import numpy as np
 import pytest
 
+import unitrank
+from api_schemas.results import Result
 from unitrank.__main__ import main
 from unitrank.client import Client
 from unitrank.commands import speaking
@@ -30,6 +35,20 @@ JOB = {
     "request": REQUEST,
     "links": dict.fromkeys(["self", "result", "events", "report"], "/"),
 }
+SUMMARY = Result.model_validate(
+    {
+        "job": "j",
+        "model": {"name": "m", "digest": "sha256:1"},
+        "dataset": {"name": "d", "digest": "sha256:2"},
+        "layer": {"name": "1", "at": "output", "cut": True, "units": "neuron", "shape": [1000], "count": 1000},
+        "clusters": [{"name": "all", "examples": 4, "ranked_on": 2, "tested_on": 2}],
+        "rankings": [{"id": "gradient", "method": {"name": "gradient"}, "clusters": {"all": {"top": []}}, "seconds": 0.1}],
+        "leaderboard": [],
+        "warnings": [],
+        "cost": {"seconds": 1.0, "forward_rows": 1, "backward_rows": 1, "device": "cpu", "peak_bytes": 0},
+        "provenance": {"seed": 0, "version": "0", "torch": "2", "options": {}},
+    }
+)
 PROBLEM = {"code": "out_of_memory", "title": "Failed", "detail": "ask for less"}
 SUBMIT = ["submit", "--model", "m", "--layer", "1", "--dataset", "d", "--method", "gradient"]
 NONE: dict[str, str | None] = {"model": None, "layer": None, "dataset": None}
@@ -48,9 +67,11 @@ Typed = Callable[..., Said]
 
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Typed:
-    """Runs a command line in this process, against a service that answers each job with these states in turn."""
+    """Runs a command line in this process, against a service that answers each job with these states or answers in turn."""
 
-    def run(*words: str, states: Iterable[Json | BaseException] = (), asked: list[httpx.Request] | None = None) -> Said:
+    def run(
+        *words: str, states: Iterable[Json | BaseException | httpx.Response] = (), asked: list[httpx.Request] | None = None
+    ) -> Said:
         turns = iter(states)
 
         def answer(request: httpx.Request) -> httpx.Response:
@@ -59,7 +80,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
             turn = next(turns)
             if isinstance(turn, BaseException):
                 raise turn
-            return httpx.Response(200, json=JOB | turn)
+            return turn if isinstance(turn, httpx.Response) else httpx.Response(200, json=JOB | turn)
 
         def client(url: str, key: str | None, **options: Any) -> Client:
             return Client("http://service", key, transport=httpx.MockTransport(answer), **options)
@@ -109,6 +130,34 @@ def test_command_when_a_file_cannot_be_had_then_says_so_in_a_line(typed: Typed, 
 
     assert (said.code, said.out) == (2, "")
     assert "none/r cannot be written: No such file or directory" in said.err
+
+
+@pytest.mark.parametrize("narrowed", [("--top", "3"), ("--cluster", "a"), ("--ranking", "gradient")])
+@pytest.mark.parametrize("format", ["npz", "safetensors"])
+def test_result_when_what_holds_every_number_is_to_be_narrowed_then_is_refused(
+    typed: Typed, format: str, narrowed: tuple[str, str], tmp_path: Path
+) -> None:
+    asked: list[httpx.Request] = []
+    said = typed("result", "j", "--format", format, *narrowed, "-o", str(tmp_path / "r"), asked=asked)
+
+    assert (said.code, said.out, asked, list(tmp_path.iterdir())) == (2, "", [], [])
+    assert said.err == f"error: {format} holds every number; --cluster, --ranking and --top are of json and csv\n"
+
+
+def test_result_when_its_arrays_are_fetched_then_they_are_left_as_they_came_beside_the_summary(
+    typed: Typed, tmp_path: Path
+) -> None:
+    came = io.BytesIO()
+    np.savez_compressed(came, **{"importance/gradient": np.zeros((1, 1000))})
+    answers = [httpx.Response(200, content=SUMMARY.model_dump_json()), httpx.Response(200, content=came.getvalue())]
+    said = typed("result", "j", "--format", "npz", "-o", str(tmp_path / "r.npz"), states=[{}, *answers])
+    found = unitrank.load(tmp_path / "r.npz")
+
+    assert (said.code, said.err) == (0, "")
+    assert found.summary == SUMMARY
+    assert found.arrays["importance/gradient"].shape == (1, 1000)
+    with zipfile.ZipFile(came) as archive:
+        assert (tmp_path / "r.npz").read_bytes().startswith(came.getvalue()[: archive.start_dir])
 
 
 def test_command_when_the_machine_refuses_then_says_so_in_a_line(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:

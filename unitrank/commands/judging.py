@@ -13,12 +13,13 @@ from pydantic import ValidationError
 
 from api_schemas.results import Result
 from unitrank import doctor as looking
-from unitrank.client import Client, fetched
+from unitrank.calls import part_of
+from unitrank.client import Client
 from unitrank.commands.speaking import URL, AsJson, JobId, Url, give, opened, say, show
 from unitrank.comparing import Compared, compared
 from unitrank.errors import GateNotMet, NotPossible, UnitrankError, Unreachable
 from unitrank.gate import Wanted, checks
-from unitrank.results import VERDICTS, JobResult, markdown
+from unitrank.results import VERDICTS, JobResult, add_summary, markdown
 
 app = typer.Typer()
 
@@ -45,11 +46,16 @@ def result(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file.", show_default="stdout")] = None,
     cluster: Annotated[str | None, typer.Option(help="This cluster alone; of json, csv and md.")] = None,
     ranking: Annotated[str | None, typer.Option(help="This ranking alone; of json, csv and md.")] = None,
-    top: Annotated[int | None, typer.Option(min=1, help="So many units of each ranking.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="So many units of each ranking; of json and csv.")] = None,
     url: Url = URL,
 ) -> None:
     """Fetch the result of a job that has succeeded."""
-    if output is None and format in (Format.npz, Format.safetensors) and sys.stdout.isatty():
+    whole = format in (Format.npz, Format.safetensors)
+    if whole and part_of(cluster, ranking, top):
+        raise NotPossible(
+            f"{format} holds every number; --cluster, --ranking and --top are of json and csv", code="invalid_request"
+        )
+    if output is None and whole and sys.stdout.isatty():
         raise NotPossible(f"{format} is no text; name a file with --output", code="invalid_request")
     with opened(url) as client, ExitStack() as stack:
         file = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="unitrank-")), "result")
@@ -57,8 +63,10 @@ def result(
         if format is Format.md:
             file.write_text(markdown(handle.summary(cluster=cluster, ranking=ranking)), encoding="utf-8")
         elif format is Format.npz:
-            # With the summary, so that `compare` and `gate` read it.
-            client.take(fetched(client.calls, job)).save(file)
+            summary = handle.summary()
+            handle.download(file, TYPES[format])
+            # So that `compare` and `gate` read it.
+            add_summary(file, summary)
         else:
             handle.download(file, TYPES[format], cluster=cluster, ranking=ranking, top=top)
         if output is None:
