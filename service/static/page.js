@@ -132,7 +132,8 @@ function put(form) {
   });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const button = form.querySelector("button"), place = form.dataset.put + encodeURIComponent(name.value);
+    // What is in the field may be another one by the time that this one is ready.
+    const called = name.value, button = form.querySelector("button"), place = form.dataset.put + encodeURIComponent(called);
     outcome();
     if (file.files[0].size > Number(form.dataset.most)) return outcome(`The file is larger than the ${form.dataset.says} that are allowed.`, true);
     button.disabled = true;
@@ -144,8 +145,9 @@ function put(form) {
     const found = sent.digest ? await settled(`${place}@${sent.digest}`, sent) : sent;
     find("put-progress").textContent = "";
     button.disabled = false;
-    if (found.status === "ready") outcome(`${name.value} is ready.`, false, `${location.pathname}/${encodeURIComponent(name.value)}`);
-    else outcome(`${sent.digest ? `${name.value} was rejected` : "That was not taken"}: ${words(found.problem ?? found)}`, true);
+    const untaken = sent.digest ? `What became of ${called} is not known` : "That was not taken";
+    if (found.status === "ready") outcome(`${called} is ready.`, false, `${location.pathname}/${encodeURIComponent(called)}`);
+    else outcome(`${found.status === "rejected" ? `${called} was rejected` : untaken}: ${words(found.problem ?? found)}`, true);
     await list();
   });
 }
@@ -169,7 +171,7 @@ function send(place, file, bar) {
   });
 }
 
-// What was put, once it is ready or rejected.
+// What was put, once it is ready or rejected; or the problem, where it is not to be seen any more.
 async function settled(place, found) {
   while (!["ready", "rejected"].includes(found.status)) {
     await new Promise((after) => setTimeout(after, 700));

@@ -166,6 +166,26 @@ def test_upload_when_the_file_is_none_of_its_kind_then_says_why(browser: Any, fu
         page.get_by_role("row", name="no-archive.v2").locator(".state.rejected").wait_for()
 
 
+@pytest.mark.parametrize("status", [401, 404, 429])
+def test_upload_when_its_inspection_is_not_to_be_seen_then_is_not_called_rejected(
+    browser: Any, bare: Served, files: Path, status: int
+) -> None:
+    problem = {"title": "Gone", "status": status, "code": "gone", "detail": "it is not there for you", "request_id": "r"}
+    # No worker is there: the model would be inspected for as long as one looks.
+    with opened(browser, bare.url, excused=f"status of {status}") as page:
+        held: list[Any] = []
+        page.route("**/v1/models/net@*", lambda route: held.append(route))
+        page.goto("/models")
+        page.get_by_label("File").set_input_files(files / "net.pt2")
+        with page.expect_request("**/v1/models/net@*"):
+            page.get_by_role("button", name="Upload").click()
+        page.get_by_label("Name", exact=True).fill("another")
+        held.pop().fulfill(status=status, json=problem)
+        page.locator("#put-outcome.wrong").wait_for()
+
+        assert page.locator("#put-outcome").inner_text() == "What became of net is not known: it is not there for you"
+
+
 def test_upload_when_there_is_no_script_then_only_the_hint_is_seen(browser: Any, furnished: str) -> None:
     context = browser.new_context(base_url=furnished, java_script_enabled=False)
     page = context.new_page()
