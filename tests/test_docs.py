@@ -30,11 +30,7 @@ def test_site_when_built_then_has_every_page_a_search_index_and_nothing_from_els
     [("README.md", "docs/nowhere.md"), ("README.md", "docs/verdict.md#nowhere"), ("docs/verdict.md", "../examples/nowhere.py")],
 )
 def test_site_when_a_link_leads_nowhere_then_is_not_built(page: str, link: str, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    for folder in ("docs", "examples"):
-        shutil.copytree(ROOT / folder, copy / folder)
-    for file in ("mkdocs.yml", "README.md", "CHANGELOG.md", "LICENSE"):
-        shutil.copy(ROOT / file, copy)
+    copy = copied(tmp_path / "copy")
     with (copy / page).open("a") as text:
         text.write(f"\nSee [there]({link}).\n")
 
@@ -42,6 +38,23 @@ def test_site_when_a_link_leads_nowhere_then_is_not_built(page: str, link: str, 
 
     assert built.returncode != 0
     assert "nowhere" in built.stderr
+
+
+def test_site_when_a_page_is_made_of_a_file_from_outside_then_its_links_are_those_of_where_that_lies(tmp_path: Path) -> None:
+    copy = copied(tmp_path / "copy")
+    (copy / "examples" / "more.md").write_text("# More\n\n[pipeline](pipeline.py), [verdict](../docs/verdict.md)\n")
+    with (copy / "CHANGELOG.md").open("a") as text:
+        text.write("\nSee [the verdict](docs/verdict.md), [more](examples/more.md).\n")
+    with (copy / "examples" / "pipeline.py").open("a") as text:
+        text.write("# [first](../README.md), [none](nowhere.md)\n")
+
+    built = build(copy, tmp_path / "site")
+
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert 'href="docs/' not in (tmp_path / "site" / "CHANGELOG.html").read_text()
+    assert '<a href="verdict.html">the verdict</a>' in (tmp_path / "site" / "CHANGELOG.html").read_text()
+    assert '<a href="../verdict.html">verdict</a>' in (tmp_path / "site" / "examples" / "more.html").read_text()
+    assert "[first](../README.md), [none](nowhere.md)" in (tmp_path / "site" / "examples" / "pipeline.py.html").read_text()
 
 
 def test_extending_when_it_shows_code_then_that_is_the_projects_own() -> None:
@@ -53,6 +66,15 @@ def test_extending_when_it_shows_code_then_that_is_the_projects_own() -> None:
     blocks = [block for block in shown if not block.startswith("import unitrank")]
     assert len(blocks) == len(files)
     assert all(any(block in source for source in sources) for block in blocks)
+
+
+def copied(to: Path) -> Path:
+    """What the site is made of, to be changed."""
+    for folder in ("docs", "examples", "api_schemas", "plots", "worker"):
+        shutil.copytree(ROOT / folder, to / folder)
+    for file in ("mkdocs.yml", "README.md", "CHANGELOG.md", "LICENSE"):
+        shutil.copy(ROOT / file, to)
+    return to
 
 
 def build(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
