@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.loopback import served
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -56,12 +58,8 @@ class Ear:
 def ear() -> Iterator[Ear]:
     """As long as the block lasts."""
     listening = Ear()
-    thread = threading.Thread(target=listening.server.serve_forever)
-    thread.start()
-    try:
-        yield listening
-    finally:
-        listening.go.set()
-        listening.server.shutdown()
-        thread.join()
-        listening.server.server_close()
+    with served(listening.server):
+        try:
+            yield listening
+        finally:
+            listening.go.set()

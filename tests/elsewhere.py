@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.loopback import served
+
 
 @dataclass
 class Bucket:
@@ -103,12 +105,8 @@ class Web:
 def web() -> Iterator[Web]:
     """A web server on loopback."""
     serving = Web()
-    thread = threading.Thread(target=serving.server.serve_forever)
-    thread.start()
-    try:
-        yield serving
-    finally:
-        serving.go.set()
-        serving.server.shutdown()
-        thread.join()
-        serving.server.server_close()
+    with served(serving.server):
+        try:
+            yield serving
+        finally:
+            serving.go.set()

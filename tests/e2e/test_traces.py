@@ -1,7 +1,6 @@
 """One trace from the POST to the result, through all processes, as a collector on loopback receives it."""
 
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from torch import nn
 
 from store.embedded import EmbeddedServer
 from tests.e2e.conftest import save
+from tests.loopback import served
 from tests.service.conftest import npz
 from unitrank.client import Client
 from unitrank.local import local
@@ -60,14 +60,8 @@ class Collector:
 @contextmanager
 def collecting() -> Iterator[Collector]:
     collector = Collector()
-    thread = threading.Thread(target=collector.server.serve_forever)
-    thread.start()
-    try:
+    with served(collector.server):
         yield collector
-    finally:
-        collector.server.shutdown()
-        thread.join()
-        collector.server.server_close()
 
 
 def test_trace_when_a_request_brings_one_then_reaches_to_the_result(
