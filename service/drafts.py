@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from api_schemas.checks import Facts, Flaw, Rejected, checked, passes
 from api_schemas.checks.facts import Value
@@ -20,6 +20,7 @@ from service.backend import Backend
 from service.destinations import NotAllowed
 from service.errors import Refused
 from service.values import distinct
+from store.catalogue import Catalogue
 from store.datasets import DatasetRecord
 from store.digests import digest_of
 from store.errors import NotFound
@@ -30,6 +31,11 @@ OPERATIONS_PER_SECOND = 2e10
 """What a device is taken to do before any job has measured it."""
 OVERHEAD_SECONDS = 0.01
 """What a job on a warm model takes where there is nothing to compute."""
+
+PUT_MODEL = "PUT it at /v1/models/{name} first"
+PUT_DATASET = 'PUT it at /v1/datasets/{name} first, or send it as {"fields": …}'
+
+R = TypeVar("R", ModelRecord, DatasetRecord)
 
 
 @dataclass(frozen=True)
@@ -49,12 +55,12 @@ def draft(backend: Backend, request: JobRequest, body_bytes: int) -> Draft:
     """Raises Rejected with every flaw that can be known now, and Refused for a dataset that is too large for a request."""
     if request.webhook is not None:
         _check_webhook(backend, request.webhook.url)
-    model = _model(backend, request.model)
+    model = _named(backend.models, request.model, PUT_MODEL)
     if isinstance(request.dataset, InlineDataset):
         _check_inline_size(request.dataset, body_bytes, backend.settings.max_inline_bytes)
         with _inline_facts(request.dataset) as (digest, fields, examples, values):
             return _drafted(backend, request, model, None, digest, _facts(backend, model, fields, examples, values))
-    dataset = _dataset(backend, request.dataset)
+    dataset = _named(backend.datasets, request.dataset, PUT_DATASET)
     facts = _facts(backend, model, dataset.fields, dataset.examples or 0, _values(backend, dataset))
     return _drafted(backend, request, model, dataset, dataset.digest, facts)
 
@@ -66,28 +72,17 @@ def _check_webhook(backend: Backend, url: str) -> None:
         raise Rejected([Flaw("/webhook/url", error.code, error.detail)]) from error
 
 
-def _model(backend: Backend, reference: str) -> ModelRecord:
+def _named(catalogue: Catalogue[R], reference: str, advice: str) -> R:
+    """What a job means by the reference. Raises Rejected where there is nothing, or what there is was rejected."""
+    kind = catalogue.kind
     try:
-        model = backend.models.resolve(reference)
+        found = catalogue.resolve(reference)
     except NotFound as error:
-        detail = f"model {reference!r} not found; PUT it at /v1/models/{{name}} first"
-        raise Rejected([Flaw("/model", "model_not_found", detail)]) from error
-    if model.status == "rejected":
-        reason = (model.problem or {}).get("detail", "no reason is known")
-        raise Rejected([Flaw("/model", "model_rejected", f"model {reference!r} was rejected: {reason}")])
-    return model
-
-
-def _dataset(backend: Backend, reference: str) -> DatasetRecord:
-    try:
-        dataset = backend.datasets.resolve(reference)
-    except NotFound as error:
-        detail = f'dataset {reference!r} not found; PUT it at /v1/datasets/{{name}} first, or send it as {{"fields": …}}'
-        raise Rejected([Flaw("/dataset", "dataset_not_found", detail)]) from error
-    if dataset.status == "rejected":
-        reason = (dataset.problem or {}).get("detail", "no reason is known")
-        raise Rejected([Flaw("/dataset", "dataset_rejected", f"dataset {reference!r} was rejected: {reason}")])
-    return dataset
+        raise Rejected([Flaw(f"/{kind}", f"{kind}_not_found", f"{kind} {reference!r} not found; {advice}")]) from error
+    if found.status == "rejected":
+        reason = (found.problem or {}).get("detail", "no reason is known")
+        raise Rejected([Flaw(f"/{kind}", f"{kind}_rejected", f"{kind} {reference!r} was rejected: {reason}")])
+    return found
 
 
 def _values(backend: Backend, dataset: DatasetRecord) -> Callable[[str], list[Value] | None]:
