@@ -21,6 +21,7 @@ from store.deliveries import Delivery
 from store.errors import Taken
 from store.jobs import new_id
 from store.keys import ANYONE, Key
+from store.promises import promised
 from store.queue import enqueue_job
 from store.record import JobRecord
 
@@ -150,7 +151,7 @@ def _check_room(backend: Backend, draft: Draft, key: Key) -> None:
     if waiting >= settings.queue_limit:
         raise Refused("queue_full", f"{waiting} jobs wait already; at most {settings.queue_limit} may", {"Retry-After": "30"})
     # The request is kept as long as its job; and what others have been promised is not given away.
-    backend.results.require_room(len(draft.request.model_dump_json()) + _result_room(backend, draft) + backend.jobs.reserved())
+    backend.results.require_room(len(draft.request.model_dump_json()) + _result_room(backend, draft) + promised(backend.connection))
 
 
 def _result_room(backend: Backend, draft: Draft) -> int:

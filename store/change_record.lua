@@ -42,10 +42,10 @@ if ARGV[6] ~= '' then
   redis.call('EXPIRE', KEYS[1], ARGV[6])
   redis.call('EXPIRE', KEYS[2], ARGV[6])
   -- Last, and without an error: what somebody else wrote there keeps nothing from its end. `reckon.lua` puts it right.
-  local reserved = redis.pcall('HGET', KEYS[7], ARGV[1])
-  if type(reserved) == 'string' and string.match(reserved, '^%d+$') then
+  local promised = redis.pcall('HGET', KEYS[7], ARGV[1])
+  if type(promised) == 'string' and string.match(promised, '^%d+$') then
     redis.pcall('HDEL', KEYS[7], ARGV[1])
-    redis.pcall('HINCRBY', KEYS[7], 'all', '-' .. reserved)
+    redis.pcall('HINCRBY', KEYS[7], 'all', '-' .. promised)
   end
 end
 return {1, status, attempt}

@@ -20,6 +20,7 @@ from store.jobs import Jobs
 from store.ledger import Kind
 from store.models import ModelRecord, Models
 from store.owners import Owners
+from store.promises import reckon
 from store.queue import enqueue_inspection, inspection_id, queue_of, record_ids, waiting_ids
 from store.record import ENDED
 from store.results import Results
@@ -53,7 +54,7 @@ class Cleaning:
         for part in (
             self._forget_executions,
             self._forget_expired,
-            self._records["job"].reckon,
+            self._reckon_promises,
             self._results.sweep,
             self._take_unpublished,
             self._blobs.sweep,
@@ -78,6 +79,9 @@ class Cleaning:
     def _forget_expired(self) -> None:
         for jobs in self._records.values():
             jobs.forget_expired()
+
+    def _reckon_promises(self) -> None:
+        reckon(self._redis)
 
     def _sweep_blobs(self) -> None:
         # It lists the whole store, and what it looks for is a day old.

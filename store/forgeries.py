@@ -39,7 +39,7 @@ def forget_wrong(connection: redis.Redis) -> None:
 
 def _types(connection: redis.Redis) -> dict[str, str]:
     found = {names.reaper_lock(): "string", names.workers(): "set", names.tallies(): "hash", names.unpublished(): "hash"}
-    found |= {names.reserved(): "hash", names.blob_sizes(): "hash"}
+    found |= {names.promised(): "hash", names.blob_sizes(): "hash"}
     for queue in QUEUES.values():
         found |= {names.rq_queue(queue): "list", names.owners_in_line(queue): "zset", names.last_turn(queue): "hash"}
         found |= {names.turns(queue): "string", names.arrivals(queue): "string"}

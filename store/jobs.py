@@ -21,7 +21,6 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
-from importlib.resources import files
 from typing import Literal
 
 import redis
@@ -32,8 +31,9 @@ from store.claims import Claim, take
 from store.errors import Conflict, NotFound
 from store.ledger import Change, Kind, Ledger, State
 from store.listing import Listing
+from store.promises import promise
 from store.record import ENDED, JobRecord, Json, Status
-from store.replies import text, texts
+from store.replies import texts
 
 RESULT_TTL = 24 * 3600
 FAILURE_TTL = 7 * 24 * 3600
@@ -72,7 +72,6 @@ class Jobs:
         self._redis = connection
         self._ledger = Ledger(connection, kind)
         self._listing = Listing(connection, self._ledger)
-        self._reckon = connection.register_script(files("store").joinpath("reckon.lua").read_text())
 
     def create(
         self,
@@ -98,7 +97,8 @@ class Jobs:
 
         def add(pipeline: Pipeline) -> None:
             take(claims, pipeline)
-            self._ledger.add(record, reserves, pipeline)
+            self._ledger.add(record, pipeline)
+            promise(pipeline, record.id, reserves)
             self._listing.add(record, pipeline)
             if also is not None:
                 also(pipeline)
@@ -116,15 +116,6 @@ class Jobs:
     def get_many(self, ids: Sequence[str]) -> Records:
         """Those of the records that exist, in the order asked."""
         return self._ledger.read(ids)
-
-    def reserved(self) -> int:
-        """Bytes that the results of all that has not ended will take in the store, at most."""
-        found = text(self._redis.hget(names.reserved(), "all") or b"0")
-        return int(found) if found.isdecimal() else 0
-
-    def reckon(self) -> None:
-        """Put that sum right: a record may have gone, or somebody else have written there."""
-        self._reckon(keys=[names.reserved(), names.live_records(self.kind)])
 
     def state(self, id: str) -> State | None:
         """A glance at the record, for whoever looks often; None where it is gone."""

@@ -20,7 +20,6 @@ Kind = Literal["job", "inspection"]
 T = TypeVar("T")
 BEGUN: tuple[Status, ...] = ("running", "cancelling")
 AT_ONCE = 1000
-_RESERVE = files("store").joinpath("reserve.lua").read_text()
 
 
 class State(NamedTuple):
@@ -65,12 +64,10 @@ class Ledger:
         self._change = connection.register_script(files("store").joinpath("change_record.lua").read_text())
         self._release = connection.register_script(files("store").joinpath("release_waiting.lua").read_text())
 
-    def add(self, record: JobRecord, reserves: int, pipeline: redis.client.Pipeline) -> None:
-        """Write a new record, whose result will take so many bytes here; adding it twice is adding it once."""
+    def add(self, record: JobRecord, pipeline: redis.client.Pipeline) -> None:
+        """Write a new record; adding it twice is adding it once."""
         pipeline.delete(self.key(record.id), names.events(self.kind, record.id))
         pipeline.hset(self.key(record.id), mapping=encode(asdict(record)))
-        if reserves:
-            pipeline.eval(_RESERVE, 1, names.reserved(), record.id, str(reserves))
         pipeline.sadd(names.live_records(self.kind), record.id)
         pipeline.sadd(names.records_of_owner(self.kind, record.owner), record.id)
         for digest in record.needs:
@@ -131,7 +128,7 @@ class Ledger:
                 by_status + (change.status or ""),
                 names.deliveries(self.kind, id),
                 names.owners_with_due(),
-                names.reserved(),
+                names.promised(),
             ],
             args=[
                 id,

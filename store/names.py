@@ -123,9 +123,9 @@ def reaper_lock() -> str:
     return f"{PREFIX}:reaper:lock"
 
 
-def reserved() -> str:
+def promised() -> str:
     """The hash id → bytes that the result of a job that has not ended will take here, at most; the sum under `all`."""
-    return f"{PREFIX}:reserved"
+    return f"{PREFIX}:promised"
 
 
 def contents(kind: str) -> str:

@@ -10,6 +10,7 @@ from store import names
 from store.figures import figures
 from store.forgeries import forget_wrong
 from store.jobs import Jobs
+from store.promises import promised
 from store.queue import INSPECTIONS, JOBS, enqueue_job, transport_id, waiting_ids
 from store.reaper import Reaper
 from store.settings import Settings
@@ -19,7 +20,7 @@ KEYS = [
     names.workers(),
     names.tallies(),
     names.unpublished(),
-    names.reserved(),
+    names.promised(),
     names.blob_sizes(),
     names.live_records("job"),
     names.live_records("inspection"),
@@ -75,18 +76,18 @@ def test_promises_when_somebody_else_wrote_there_then_jobs_still_come_and_end_an
 ) -> None:
     jobs = Jobs(connection)
     old = jobs.create({}, id="old", reserves=10, owner="x").id
-    connection.hset(names.reserved(), field, value)
+    connection.hset(names.promised(), field, value)
     new = jobs.create({}, id="new", reserves=100, owner="x").id
-    assert jobs.reserved() >= 0
+    assert promised(connection) >= 0
     jobs.cancel(old)
     assert connection.ttl(names.record("job", old)) > 0
     assert jobs.unfinished("x") == 1
     Reaper(connection, Settings(state=tmp_path)).sweep()
 
-    assert jobs.reserved() == (0 if field == "new" else 100)
+    assert promised(connection) == (0 if field == "new" else 100)
     jobs.cancel(new)
     Reaper(connection, Settings(state=tmp_path)).sweep()
-    assert (jobs.reserved(), jobs.unfinished("x")) == (0, 0)
+    assert (promised(connection), jobs.unfinished("x")) == (0, 0)
 
 
 @pytest.mark.parametrize("value", ["9" * 30, "--5", "\u0663", "1.5"])

@@ -10,6 +10,7 @@ from store import names
 from store.claims import Claim
 from store.errors import Conflict, NotFound, Taken
 from store.jobs import Jobs, new_id
+from store.promises import promised
 from store.record import ENDED, Status
 
 PROBLEM = {"code": "non_finite", "title": "t", "detail": "d", "status": 422, "retryable": False}
@@ -266,17 +267,17 @@ def test_ids_when_most_have_expired_then_are_all_forgotten_in_one_go(jobs: Jobs,
     assert jobs.count("cancelled") == 5
 
 
-def test_room_when_reserved_then_is_given_back_once_at_the_end(jobs: Jobs) -> None:
+def test_room_when_promised_then_is_given_back_once_at_the_end(jobs: Jobs, connection: redis.Redis) -> None:
     first, second, third = (jobs.create({}, reserves=100).id for _ in range(3))
     jobs.cancel(first)
     jobs.cancel(first)
     attempt = jobs.start(second, "w") or 0
     jobs.requeue(second, attempt)
-    assert jobs.reserved() == 200
+    assert promised(connection) == 200
     jobs.finish(second, jobs.start(second, "w") or 0, "failed")
     jobs.finish(third, jobs.start(third, "w") or 0, "succeeded", result={})
 
-    assert jobs.reserved() == 0
+    assert promised(connection) == 0
 
 
 def test_record_when_ended_then_expires_after_its_result(jobs: Jobs, connection: redis.Redis) -> None:
