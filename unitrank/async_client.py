@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from copy import copy
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import httpx
 
@@ -16,12 +16,12 @@ from api_schemas.methods import MethodCard
 from api_schemas.models import Model
 from api_schemas.operations import Version, Workers
 from api_schemas.results import Result
-from unitrank.calls import Calls, Watch, job_path, part_of, request_body
+from unitrank.calls import PLACES, C, Calls, Watch, content_path, job_path, part_of, request_body
 from unitrank.client import HERE, fetched
 from unitrank.live import watching
 from unitrank.results import JobResult
 from unitrank.retries import Retries
-from unitrank.uploads import dataset_path, model_path, put_dataset, put_model
+from unitrank.uploads import put_dataset, put_model
 from unitrank.wire import AsyncWire, made, options
 
 if TYPE_CHECKING:
@@ -84,12 +84,36 @@ class AsyncClient:
         self.jobs = AsyncJobs(calls, self._wire)
 
 
-class AsyncModels:
-    """As `unitrank.client.Models`."""
+class AsyncContents(Generic[C]):
+    """As `unitrank.client.Contents`."""
+
+    _schema: type[C]
 
     def __init__(self, calls: Calls, wire: AsyncWire) -> None:
         self._calls = calls
         self._wire = wire
+
+    async def wait(self, name: str, timeout: float | None = None) -> C:
+        """As `Contents.wait`."""
+        return await self._wire.take(self._calls.within(timeout).until_ready(content_path(self._schema, name), self._schema))
+
+    async def get(self, name: str) -> C:
+        """As `Contents.get`."""
+        return await self._wire.take(self._calls.one(content_path(self._schema, name), self._schema))
+
+    async def list(self, limit: int | None = None) -> list[C]:
+        """As `Contents.list`."""
+        return await self._wire.take(self._calls.all(PLACES[self._schema], self._schema, limit))
+
+    async def delete(self, name: str) -> None:
+        """As `Contents.delete`."""
+        await self._wire.take(self._calls.delete(content_path(self._schema, name)))
+
+
+class AsyncModels(AsyncContents[Model]):
+    """As `unitrank.client.Models`."""
+
+    _schema = Model
 
     async def put(
         self,
@@ -108,30 +132,11 @@ class AsyncModels:
         calls = self._calls.within(timeout, quiet)
         return await self._wire.take(put_model(calls, name, model, example_inputs, uri, architecture, arguments, wait, quiet))
 
-    async def wait(self, name: str, timeout: float | None = None) -> Model:
-        """As `Models.wait`."""
-        found: Model = await self._wire.take(self._calls.within(timeout).until_ready(model_path(name), Model))
-        return found
 
-    async def get(self, name: str) -> Model:
-        """As `Models.get`."""
-        return await self._wire.take(self._calls.one(model_path(name), Model))
-
-    async def list(self, limit: int | None = None) -> list[Model]:
-        """As `Models.list`."""
-        return await self._wire.take(self._calls.all("/v1/models", Model, limit))
-
-    async def delete(self, name: str) -> None:
-        """As `Models.delete`."""
-        await self._wire.take(self._calls.delete(model_path(name)))
-
-
-class AsyncDatasets:
+class AsyncDatasets(AsyncContents[Dataset]):
     """As `unitrank.client.Datasets`."""
 
-    def __init__(self, calls: Calls, wire: AsyncWire) -> None:
-        self._calls = calls
-        self._wire = wire
+    _schema = Dataset
 
     async def put(
         self,
@@ -146,23 +151,6 @@ class AsyncDatasets:
     ) -> Dataset:
         """As `Datasets.put`."""
         return await self._wire.take(put_dataset(self._calls.within(timeout, quiet), name, data, uri, fields, wait, quiet))
-
-    async def wait(self, name: str, timeout: float | None = None) -> Dataset:
-        """As `Datasets.wait`."""
-        found: Dataset = await self._wire.take(self._calls.within(timeout).until_ready(dataset_path(name), Dataset))
-        return found
-
-    async def get(self, name: str) -> Dataset:
-        """As `Datasets.get`."""
-        return await self._wire.take(self._calls.one(dataset_path(name), Dataset))
-
-    async def list(self, limit: int | None = None) -> list[Dataset]:
-        """As `Datasets.list`."""
-        return await self._wire.take(self._calls.all("/v1/datasets", Dataset, limit))
-
-    async def delete(self, name: str) -> None:
-        """As `Datasets.delete`."""
-        await self._wire.take(self._calls.delete(dataset_path(name)))
 
 
 class AsyncJobs:

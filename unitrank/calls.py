@@ -35,6 +35,8 @@ WATCHED_SECONDS = 0.5
 INSPECTED_SECONDS = 0.15
 
 S = TypeVar("S", bound=Schema)
+C = TypeVar("C", Model, Dataset)
+PLACES: Mapping[type, str] = {Model: "/v1/models", Dataset: "/v1/datasets"}
 Watch = Callable[[Job], None]
 
 
@@ -64,8 +66,8 @@ class Calls:
         """The model or dataset whose bytes the service fetches itself."""
         return self._read(Ask("PUT", path, params or {}, JSON, encoded({"uri": uri})), schema)
 
-    def until_ready(self, path: str, schema: type[Model] | type[Dataset]) -> Flow[Any]:
-        """The model or dataset when it is ready. Raises Rejected, Timeout. Any: the schema that was given."""
+    def until_ready(self, path: str, schema: type[C]) -> Flow[C]:
+        """The model or dataset when it is ready. Raises Rejected, Timeout."""
         while (found := (yield from self._read(Ask("GET", path), schema))).status in ("inspecting", "importing"):
             if self._until.passed:
                 raise self._late(f"{path.removeprefix('/v1/')} is still {found.status}", "not_ready")
@@ -214,6 +216,11 @@ class Calls:
     def _stranger(self, response: httpx.Response) -> Unreachable:
         said = f"{response.url} answered {response.status_code} and nothing of the contract: is that a Unitrank service?"
         return Unreachable(said, code="no_service")
+
+
+def content_path(schema: type[Model] | type[Dataset], name: str) -> str:
+    """Where a model or a dataset is; `name` may have a digest."""
+    return f"{PLACES[schema]}/{step_of(name, safe='@:')}"
 
 
 def job_path(id: str) -> str:

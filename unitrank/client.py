@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from copy import copy
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx
 
@@ -17,12 +17,12 @@ from api_schemas.methods import MethodCard
 from api_schemas.models import Model
 from api_schemas.operations import Version, Workers
 from api_schemas.results import Result
-from unitrank.calls import NPZ, Calls, Watch, job_path, part_of, request_body
+from unitrank.calls import NPZ, PLACES, C, Calls, Watch, content_path, job_path, part_of, request_body
 from unitrank.live import watching
 from unitrank.results import JobResult, read_npz
 from unitrank.retries import Retries
 from unitrank.steps import Flow, done
-from unitrank.uploads import dataset_path, model_path, put_dataset, put_model
+from unitrank.uploads import put_dataset, put_model
 from unitrank.wire import Wire, made, options
 
 if TYPE_CHECKING:
@@ -96,12 +96,36 @@ class Client:
         self.jobs = Jobs(calls, self._wire)
 
 
-class Models:
-    """The service's models."""
+class Contents(Generic[C]):
+    """What models and datasets have in common."""
+
+    _schema: type[C]
 
     def __init__(self, calls: Calls, wire: Wire) -> None:
         self._calls = calls
         self._wire = wire
+
+    def wait(self, name: str, timeout: float | None = None) -> C:
+        """What has the name when it is ready. Raises Rejected, and Timeout after `timeout` s."""
+        return self._wire.take(self._calls.within(timeout).until_ready(content_path(self._schema, name), self._schema))
+
+    def get(self, name: str) -> C:
+        """What has the name, as it is now. Raises NotFound."""
+        return self._wire.take(self._calls.one(content_path(self._schema, name), self._schema))
+
+    def list(self, limit: int | None = None) -> list[C]:
+        """All of them, by name."""
+        return self._wire.take(self._calls.all(PLACES[self._schema], self._schema, limit))
+
+    def delete(self, name: str) -> None:
+        """Raises NotFound, and Conflict where a job needs it."""
+        self._wire.take(self._calls.delete(content_path(self._schema, name)))
+
+
+class Models(Contents[Model]):
+    """The service's models."""
+
+    _schema = Model
 
     def put(
         self,
@@ -125,30 +149,11 @@ class Models:
         calls = self._calls.within(timeout, quiet)
         return self._wire.take(put_model(calls, name, model, example_inputs, uri, architecture, arguments, wait, quiet))
 
-    def wait(self, name: str, timeout: float | None = None) -> Model:
-        """The model when it is ready. Raises Rejected, and Timeout after `timeout` s."""
-        found: Model = self._wire.take(self._calls.within(timeout).until_ready(model_path(name), Model))
-        return found
 
-    def get(self, name: str) -> Model:
-        """The model as it is now. Raises NotFound."""
-        return self._wire.take(self._calls.one(model_path(name), Model))
-
-    def list(self, limit: int | None = None) -> list[Model]:
-        """The models by name."""
-        return self._wire.take(self._calls.all("/v1/models", Model, limit))
-
-    def delete(self, name: str) -> None:
-        """Raises NotFound, and Conflict where a job needs it."""
-        self._wire.take(self._calls.delete(model_path(name)))
-
-
-class Datasets:
+class Datasets(Contents[Dataset]):
     """The service's datasets."""
 
-    def __init__(self, calls: Calls, wire: Wire) -> None:
-        self._calls = calls
-        self._wire = wire
+    _schema = Dataset
 
     def put(
         self,
@@ -168,23 +173,6 @@ class Datasets:
         lies. Raises Rejected, NotPossible, Timeout after `timeout` s.
         """
         return self._wire.take(put_dataset(self._calls.within(timeout, quiet), name, data, uri, fields, wait, quiet))
-
-    def wait(self, name: str, timeout: float | None = None) -> Dataset:
-        """The dataset when it is ready. Raises Rejected, and Timeout after `timeout` s."""
-        found: Dataset = self._wire.take(self._calls.within(timeout).until_ready(dataset_path(name), Dataset))
-        return found
-
-    def get(self, name: str) -> Dataset:
-        """The dataset as it is now. Raises NotFound."""
-        return self._wire.take(self._calls.one(dataset_path(name), Dataset))
-
-    def list(self, limit: int | None = None) -> list[Dataset]:
-        """The datasets by name."""
-        return self._wire.take(self._calls.all("/v1/datasets", Dataset, limit))
-
-    def delete(self, name: str) -> None:
-        """Raises NotFound, and Conflict where a job needs it."""
-        self._wire.take(self._calls.delete(dataset_path(name)))
 
 
 class Jobs:

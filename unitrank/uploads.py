@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from api_schemas.datasets import Dataset
 from api_schemas.models import Model
-from unitrank.calls import Calls, step_of
+from unitrank.calls import C, Calls, content_path
 from unitrank.errors import NotPossible
 from unitrank.exporting import export
 from unitrank.live import uploading
@@ -20,16 +20,6 @@ from unitrank.tables import table_file
 
 if TYPE_CHECKING:
     import torch
-
-
-def model_path(name: str) -> str:
-    """Where a model is; `name` may have a digest."""
-    return f"/v1/models/{step_of(name, safe='@:')}"
-
-
-def dataset_path(name: str) -> str:
-    """Where a dataset is; `name` may have a digest."""
-    return f"/v1/datasets/{step_of(name, safe='@:')}"
 
 
 def put_model(
@@ -45,10 +35,7 @@ def put_model(
 ) -> Flow[Model]:
     """The model, ready where that is waited for."""
     put = yield from _put_model(calls, name, model, example_inputs, uri, architecture, arguments, quiet)
-    if not wait or put.status == "ready":
-        return put
-    found: Model = yield from calls.until_ready(model_path(name), Model)
-    return found
+    return (yield from _ready(calls, name, put, wait))
 
 
 def put_dataset(
@@ -56,10 +43,13 @@ def put_dataset(
 ) -> Flow[Dataset]:
     """The dataset, ready where that is waited for."""
     put = yield from _put_dataset(calls, name, data, uri, fields, quiet)
+    return (yield from _ready(calls, name, put, wait))
+
+
+def _ready(calls: Calls, name: str, put: C, wait: bool) -> Flow[C]:
     if not wait or put.status == "ready":
         return put
-    found: Dataset = yield from calls.until_ready(dataset_path(name), Dataset)
-    return found
+    return (yield from calls.until_ready(content_path(type(put), name), type(put)))
 
 
 def _put_model(
@@ -72,7 +62,7 @@ def _put_model(
     arguments: Mapping[str, Any] | None,
     quiet: bool,
 ) -> Flow[Model]:
-    path = model_path(name)
+    path = content_path(Model, name)
     params = {"architecture": architecture, "arguments": None if arguments is None else json.dumps(dict(arguments))}
     query = {key: value for key, value in params.items() if value is not None}
     if (model is None) == (uri is None):
@@ -86,7 +76,7 @@ def _put_model(
 
 
 def _put_dataset(calls: Calls, name: str, data: Any, uri: str | None, fields: Mapping[str, Any], quiet: bool) -> Flow[Dataset]:
-    path = dataset_path(name)
+    path = content_path(Dataset, name)
     if uri is not None:
         if data is not None or fields:
             raise NotPossible("give data or uri=…, not both", code="invalid_request")

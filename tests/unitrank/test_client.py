@@ -389,8 +389,8 @@ def test_twin_when_it_is_compared_then_has_every_call_of_the_client() -> None:
     ]
 
     for one, other in pairs:
-        calls = {name for name in vars(one) if not name.startswith("_")} - {"take"}
-        assert calls == {name for name in vars(other) if not name.startswith("_")}
+        calls = {name for name in dir(one) if not name.startswith("_")} - {"take"}
+        assert calls == {name for name in dir(other) if not name.startswith("_")}
 
 
 def _client(status: int, body: Json) -> Client:
