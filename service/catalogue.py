@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from service.answers import moment
-from store.catalogue import UNREAD
 from store.datasets import DatasetRecord
+from store.importing import UNREAD
 from store.models import ModelRecord
 from store.record import Json
 from store.tables import open_table

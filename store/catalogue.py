@@ -2,15 +2,11 @@
 
 A content is known once, by its digest; each upload puts a name on it. A name has its newest upload and the last that
 became ready. A content goes when it has no name and no holder left, and its blobs with it.
-
-A content that is still to be read from elsewhere has no digest; it is known by a key, and given up for its digest once
-that is known.
 """
 
 import json
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any, Generic, Literal, TypeVar, cast
@@ -21,21 +17,15 @@ from redis.client import Pipeline
 from store import names
 from store.blobs import Blobs
 from store.errors import Conflict, NotFound
-from store.jobs import DEFAULT_TENANT, new_id
+from store.jobs import DEFAULT_TENANT
 from store.owners import Owners
 from store.record import Json
 from store.references import parse_reference
-from store.replies import text, text_fields, texts
+from store.replies import text_fields, texts
 
 R = TypeVar("R")
 Pointer = Literal["newest", "ready"]
 
-Repoint = Callable[[str], None]
-"""Called with the digest before the key of a content goes, under the lock: a failure leaves all as it was."""
-
-UNREAD = "import:"
-"""How the key of a content begins that has no digest yet."""
-REMEMBERED = 3600
 SEPARATOR = "/"
 """Between a tenant and a name, neither of which has it."""
 
@@ -102,30 +92,6 @@ class Catalogue(ABC, Generic[R]):
                 pipeline.hkeys(names.uploads(self.kind, name))
             return {digest for digests in pipeline.execute() for digest in texts(digests)}
 
-    def unread(self) -> Sequence[str]:
-        """The keys of all that is to be read from elsewhere, the oldest first."""
-        waiting = (each.partition(" ") for each in texts(self._redis.smembers(names.imports())))
-        return sorted(key for kind, _, key in waiting if kind == self.kind)
-
-    def became(self, key: str) -> str | None:
-        """The digest of what was read under the key within the last hour."""
-        digest = self._redis.get(names.imported(key))
-        return None if digest is None else text(digest)
-
-    def reject_unread(self, key: str, problem: Json) -> None:
-        """What lies elsewhere cannot be had, or is not what it should be. Raises NotFound where it was deleted meanwhile."""
-        with self._owners.changing(), self._redis.pipeline() as pipeline:
-            self._keep(pipeline, self._known(key) | {"status": "rejected", "problem": problem})
-            pipeline.execute()
-
-    def finish_import(self, key: str) -> None:
-        """All who waited for it have been told; until then whoever comes next goes on with it."""
-        with self._redis.pipeline() as pipeline:
-            pipeline.srem(names.imports(), f"{self.kind} {key}")
-            pipeline.delete(names.import_attempts(key))
-            pipeline.expire(names.imported(key), REMEMBERED)
-            pipeline.execute()
-
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Nobody else changes contents, or what jobs mean by them, meanwhile. Raises Unavailable after 30 s of waiting."""
@@ -169,46 +135,6 @@ class Catalogue(ABC, Generic[R]):
         """Every digest that is held with every holder, for whoever looks for holders that are gone."""
         digests = texts(self._redis.smembers(names.held(self.kind)))
         return [(digest, each) for digest in digests for each in texts(self._redis.smembers(names.holders(self.kind, digest)))]
-
-    def _import(self, name: str, content: Json) -> R:
-        """Have a content read from its URI; one that is on its way already is not read twice."""
-        with self._owners.changing():
-            found = self._redis.hget(names.pointers(self.kind, name), "newest")
-            newest = text(found) if found else ""
-            if newest.startswith(UNREAD) and self._known(newest) | {"digest": ""} == content | {"digest": ""}:
-                return self._found(name, newest)
-            content = {**content, "digest": f"{UNREAD}{new_id()}"}
-            with self._redis.pipeline() as pipeline:
-                self._forget_rejected(pipeline, name)
-                self._keep(pipeline, content)
-                self._name(pipeline, name, content["digest"], time.time())
-                pipeline.sadd(names.imports(), f"{self.kind} {content['digest']}")
-                pipeline.execute()
-            return self._found(name, content["digest"])
-
-    def _forget_rejected(self, pipeline: Pipeline, name: str) -> None:
-        """What could not be read under a name before goes when it is put anew: nothing else could name it."""
-        for key in self._uploads(name):
-            if key.startswith(UNREAD) and self._known(key)["status"] == "rejected":
-                pipeline.hdel(names.uploads(self.kind, name), key)
-                pipeline.delete(names.content(self.kind, key), names.names_of(self.kind, key))
-
-    def _take_name(self, pipeline: Pipeline, key: str, digest: str) -> str:
-        """Move the name of what was read from its key to its digest; the name. Raises NotFound where nobody wants it any more."""
-        found = texts(self._redis.smembers(names.names_of(self.kind, key)))
-        if self._known(key)["status"] == "rejected" or not found:
-            raise NotFound(f"the {self.kind} was deleted, or given up, while it was read")
-        name = found[0]
-        newest = self._redis.hget(names.pointers(self.kind, name), "newest")
-        at = self._uploads(name)[key]
-        pipeline.delete(names.content(self.kind, key), names.names_of(self.kind, key))
-        pipeline.hdel(names.uploads(self.kind, name), key)
-        pipeline.set(names.imported(key), digest)
-        self._name(pipeline, name, digest, at)
-        if newest is not None and text(newest) != key:
-            # What was uploaded meanwhile stays the newest.
-            pipeline.hset(names.pointers(self.kind, name), "newest", text(newest))
-        return name
 
     def _found(self, name: str, digest: str | None, pointers: Sequence[Pointer] = ()) -> R:
         """Of a name with its tenant."""
@@ -295,15 +221,12 @@ class Catalogue(ABC, Generic[R]):
         if kept or stored is None:
             return
         self._redis.delete(names.content(self.kind, digest), names.awaited(self.kind, digest))
-        if digest.startswith(UNREAD):
-            self._redis.srem(names.imports(), f"{self.kind} {digest}")
-            return
-        for blob, owner in self._blob_owners(json.loads(stored)):
+        self._forgotten(digest, json.loads(stored))
+
+    def _forgotten(self, digest: str, content: Json) -> None:
+        """It is gone: what was there for it alone goes too."""
+        for blob, owner in self._blob_owners(content):
             self._owners.drop(blob, owner)
-
-
-def unawaited(digest: str) -> None:
-    """Nobody waits for it."""
 
 
 def _shown(name: str) -> str:

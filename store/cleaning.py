@@ -13,9 +13,9 @@ import structlog
 
 from store.arrivals import look_again
 from store.blobs import Blobs
-from store.catalogue import UNREAD
 from store.datasets import Datasets
 from store.errors import NotFound
+from store.importing import UNREAD
 from store.jobs import Jobs
 from store.ledger import Kind
 from store.models import ModelRecord, Models

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from store import names
-from store.catalogue import Catalogue, Repoint, unawaited
+from store.importing import Importing, Repoint, unawaited
 from store.record import Json
 from store.tables import encode_inline, open_table
 from store.tables.columns import FieldInfo
@@ -34,7 +34,7 @@ class DatasetRecord:
     uri: str | None = None
 
 
-class Datasets(Catalogue[DatasetRecord]):
+class Datasets(Importing[DatasetRecord]):
     """The datasets of one store."""
 
     kind = "dataset"

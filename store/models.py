@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple
 from redis.client import Pipeline
 
 from store import names
-from store.catalogue import Catalogue, Repoint, unawaited
 from store.errors import NotFound
+from store.importing import Importing, Repoint, unawaited
 from store.record import Json
 from store.replies import texts
 
@@ -54,7 +54,7 @@ class Begun(NamedTuple):
     inspect: bool
 
 
-class Models(Catalogue[ModelRecord]):
+class Models(Importing[ModelRecord]):
     """The models of one store."""
 
     kind = "model"
