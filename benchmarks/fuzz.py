@@ -24,9 +24,9 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from store.errors import BadTable
-from store.settings import GiB
 from store.tables import open_table
+from store.tables.errors import BadTable
+from store.tables.sizes import GiB
 from tests.mutants import Mutator, archives, tables
 from worker.archive import ArchiveError, clean, load
 from worker.process.memory import limit_memory

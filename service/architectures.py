@@ -9,7 +9,7 @@ from api_schemas.models import ARCHITECTURES, Architecture
 from api_schemas.problems import Invalid
 from service.errors import Refused, RefusedBody
 from service.strict_json import parse
-from store.errors import BadTable
+from store.tables.errors import BadTable
 from store.tables.safetensors import safetensors_header
 
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from api_schemas.base import Json
 from service.answers import moment
 from store.datasets import DatasetRecord
 from store.importing import UNREAD
 from store.models import ModelRecord
-from store.record import Json
 from store.tables import open_table
 from store.tables.columns import FieldInfo
 from store.tables.table import Format

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from api_schemas.checks import Facts, Flaw, Rejected, checked, passes
-from api_schemas.checks.facts import Value
+from api_schemas.checks.facts import MOST_CLUSTERS, Value
 from api_schemas.checks.size import array_bytes, summary_bytes
 from api_schemas.datasets import FieldInfo, InlineDataset
 from api_schemas.jobs import Estimate, JobRequest
@@ -19,7 +19,6 @@ from api_schemas.problems import Invalid
 from service.backend import Backend
 from service.destinations import NotAllowed
 from service.errors import Refused
-from service.values import distinct
 from store.catalogue import Catalogue
 from store.datasets import DatasetRecord
 from store.digests import digest_of
@@ -130,4 +129,4 @@ def _inline_facts(dataset: InlineDataset) -> Iterator[tuple[str, Any, int, Calla
         content = encode_inline(dataset.fields)
         path.write_bytes(content)
         with open_table(path) as table:
-            yield digest_of(content), table.fields, table.examples, lambda field: distinct(table, field)
+            yield digest_of(content), table.fields, table.examples, lambda field: table.distinct(field, MOST_CLUSTERS + 1)

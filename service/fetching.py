@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from api_schemas.base import Json
 from api_schemas.problems import JobProblem
 from store.blobs import Writer
 from store.errors import NotFound
-from store.record import Json
 from store.sources import Source
 
 WATCH_SECONDS = 0.2

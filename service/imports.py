@@ -16,6 +16,7 @@ from typing import Literal
 import redis
 import structlog
 
+from api_schemas.base import Json
 from service.architectures import check_weights
 from service.catalogue import read_header
 from service.errors import RefusedBody
@@ -33,15 +34,15 @@ from store.arrivals import (
 )
 from store.blobs import Blobs, Writer
 from store.datasets import Datasets
-from store.errors import BadSource, BadTable, Conflict, Full, NotFound, TooLarge
+from store.errors import BadSource, Conflict, Full, NotFound, TooLarge
 from store.jobs import Jobs
 from store.leases import lease
 from store.models import Models
 from store.queue import enqueue_inspection
-from store.record import Json
 from store.settings import Settings
 from store.sources import Source, Sources
 from store.tables import Shard, join
+from store.tables.errors import BadTable
 
 LOOK_SECONDS = 2.0
 MOST_ATTEMPTS = 3

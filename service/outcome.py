@@ -10,15 +10,16 @@ from typing import BinaryIO, cast
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
+from api_schemas.base import Json
 from service.answers import answer, known
 from service.backend import Backend
 from service.errors import Refused
 from service.formats import CSV, JSON, NPZ, SAFETENSORS, csv_rows, negotiated, write_npz
 from service.summary import Arrays, narrowed
 from store.errors import NotFound
-from store.record import JobRecord, Json
+from store.record import JobRecord
 from store.results import Manifest
-from store.settings import MiB
+from store.tables.sizes import MiB
 
 REASONS = {"failed": "job_failed", "cancelled": "job_cancelled", "timed_out": "job_timed_out"}
 """Status of a job that ended without a result → why there is none."""

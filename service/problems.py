@@ -16,7 +16,8 @@ from api_schemas.checks import Rejected
 from api_schemas.problems import Invalid, Problem
 from api_schemas.validation import invalid_places
 from service.errors import Refused, RefusedBody
-from store.errors import BadTable, Conflict, Full, NotFound, TooLarge, Unavailable
+from store.errors import Conflict, Full, NotFound, TooLarge, Unavailable
+from store.tables.errors import BadTable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5

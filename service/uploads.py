@@ -17,8 +17,8 @@ from service.errors import Refused, RefusedBody
 from service.requests import bounded, check_json, content_type
 from store.blobs import Writer
 from store.errors import BadSource
-from store.settings import MiB
 from store.sources import Sources
+from store.tables.sizes import MiB
 
 RETRY = {"Retry-After": "60"}
 BYTES = "application/octet-stream"

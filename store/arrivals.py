@@ -6,12 +6,12 @@ from functools import partial
 import redis
 import structlog
 
+from api_schemas.base import Json
 from store.datasets import Datasets
 from store.errors import NotFound
 from store.jobs import Jobs
 from store.models import Models
 from store.queue import push
-from store.record import Json
 
 log = structlog.get_logger()
 

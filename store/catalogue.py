@@ -14,12 +14,12 @@ from typing import Any, Generic, Literal, TypeVar, cast
 import redis
 from redis.client import Pipeline
 
+from api_schemas.base import Json
 from store import names
 from store.blobs import Blobs
 from store.errors import Conflict, NotFound
 from store.jobs import DEFAULT_TENANT
 from store.owners import Owners
-from store.record import Json
 from store.references import parse_reference
 from store.replies import text_fields, texts
 

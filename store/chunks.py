@@ -13,7 +13,7 @@ import redis
 from store import names
 from store.digests import digest_of
 from store.errors import Corrupt, NotFound
-from store.settings import MiB
+from store.tables.sizes import MiB
 
 CHUNK = MiB
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from api_schemas.base import Json
 from store import names
 from store.importing import Importing, Repoint, unawaited
-from store.record import Json
 from store.tables import encode_inline, open_table
 from store.tables.columns import FieldInfo
 from store.tables.table import Format

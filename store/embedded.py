@@ -22,7 +22,7 @@ from urllib.parse import quote
 import redis
 
 from store.errors import Embedded
-from store.settings import GiB
+from store.tables.sizes import GiB
 from store.tether import tethered
 
 MINIMUM_VERSION = (6, 2)

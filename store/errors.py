@@ -9,8 +9,7 @@ StoreError
 ├── TooLarge         more bytes than the operator allows
 ├── Corrupt          what is stored is not what its digest promises
 ├── Embedded         the embedded server cannot be started
-├── BadSource        a URI that may not or cannot be read (carries a code)
-└── BadTable         the bytes are no table that can be read (carries a code and, where there is one, a pointer)
+└── BadSource        a URI that may not or cannot be read (carries a code)
 """
 
 
@@ -57,16 +56,3 @@ class BadSource(StoreError):
         super().__init__(detail)
         self.code = code
         self.detail = detail
-
-
-class BadTable(StoreError):
-    """The bytes are no table that can be read; `code` is stable, the message says what would be right.
-
-    `pointer` is a JSON Pointer to the offending place of an inline dataset, empty for files.
-    """
-
-    def __init__(self, code: str, detail: str, pointer: str = "") -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-        self.pointer = pointer

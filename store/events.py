@@ -8,8 +8,9 @@ from typing import Any, Literal, cast
 
 import redis.asyncio
 
+from api_schemas.base import Json
 from store import names
-from store.record import ENDED, Json
+from store.record import ENDED
 
 START = "0-0"
 # How long one read blocks at most: a record that is deleted or expires is noticed after so many seconds.

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from redis.client import Pipeline
 
+from api_schemas.base import Json
 from store import names
 from store.catalogue import Catalogue
 from store.errors import NotFound
 from store.jobs import new_id
-from store.record import Json
 from store.replies import text, texts
 
 R = TypeVar("R")

@@ -26,13 +26,14 @@ from typing import Literal
 import redis
 from redis.client import Pipeline
 
+from api_schemas.base import Json
 from store import names
 from store.claims import Claim, take
 from store.errors import Conflict, NotFound
 from store.ledger import Change, Kind, Ledger, State
 from store.listing import Listing
 from store.promises import promise
-from store.record import ENDED, JobRecord, Json, Status
+from store.record import ENDED, JobRecord, Status
 from store.replies import texts
 
 RESULT_TTL = 24 * 3600

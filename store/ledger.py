@@ -10,8 +10,9 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 import redis
 import structlog
 
+from api_schemas.base import Json
 from store import names
-from store.record import ENDED, LIVE, JobRecord, Json, Status, decode, encode
+from store.record import ENDED, LIVE, JobRecord, Status, decode, encode
 from store.replies import texts
 
 log = structlog.get_logger()

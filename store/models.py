@@ -14,10 +14,10 @@ from typing import Literal, NamedTuple
 
 from redis.client import Pipeline
 
+from api_schemas.base import Json
 from store import names
 from store.errors import NotFound
 from store.importing import Importing, Repoint, unawaited
-from store.record import Json
 from store.replies import texts
 
 ModelStatus = Literal["inspecting", "ready", "rejected"]

@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -21,8 +21,8 @@ from safetensors.numpy import load, save
 
 from store import names
 from store.chunks import CHUNK
-from store.record import Json
 from store.settings import Settings
+from store.tables.part import Part
 
 log = structlog.get_logger()
 
@@ -39,14 +39,6 @@ ROOM = 0.7
 """Of the server's memory; beyond it nothing is kept, so that the rest is for the queue, the records and the results."""
 EACH = 1024
 """Bytes that a part counts for beside its own."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Arrays and what else is to be said of them."""
-
-    arrays: Mapping[str, np.ndarray[Any, np.dtype[Any]]] = field(default_factory=dict)
-    says: Json = field(default_factory=dict)
 
 
 class Parts:

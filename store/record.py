@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal, cast
 
-# Problems, requests and summaries are JSON objects whose fields other rooms define.
-Json = dict[str, Any]
+from api_schemas.base import Json
+
 Status = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "timed_out"]
 
 LIVE: tuple[Status, ...] = ("queued", "running", "cancelling")

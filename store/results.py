@@ -12,6 +12,7 @@ import redis
 from redis.exceptions import OutOfMemoryError
 from safetensors.numpy import load, save
 
+from api_schemas.base import Json
 from store import names
 from store.blobs import Blobs
 from store.chunks import CHUNK, Chunks
@@ -19,7 +20,6 @@ from store.digests import digest_of
 from store.errors import Corrupt, Full, TooLarge
 from store.owners import Owners
 from store.parts import Parts
-from store.record import Json
 from store.replies import texts
 from store.settings import Settings
 

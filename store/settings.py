@@ -12,9 +12,7 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator, mode
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from store.connection import connect
-
-MiB = 1024 * 1024
-GiB = 1024 * MiB
+from store.tables.sizes import GiB, MiB
 
 
 def _default_state() -> Path:

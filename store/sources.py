@@ -21,7 +21,7 @@ import fsspec.core
 import httpx
 
 from store.errors import BadSource
-from store.settings import MiB
+from store.tables.sizes import MiB
 
 LONGEST_URI = 2048
 MOST_SHARDS = 10_000

@@ -12,8 +12,8 @@ import redis
 import structlog
 from redis.client import Pipeline
 
+from api_schemas.base import Json
 from store import names
-from store.record import Json
 from store.replies import text
 
 log = structlog.get_logger()

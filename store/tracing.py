@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from store.record import JobRecord, Json
+from api_schemas.base import Json
+from store.record import JobRecord
 
 log = structlog.get_logger()
 

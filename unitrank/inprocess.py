@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from api_schemas.checks import Facts, Rejected, checked
+from api_schemas.checks.facts import MOST_CLUSTERS
 from api_schemas.datasets import FieldInfo
 from api_schemas.jobs import JobRequest
 from api_schemas.problems import Invalid
@@ -66,8 +67,8 @@ def rank(
 
 
 def _ranked(asked: JobRequest, manifest: Any, archive: Path, table: Path, device: str, report: Any) -> JobResult:
-    from store.errors import BadTable
     from store.tables import open_table
+    from store.tables.errors import BadTable
     from worker import pipeline
     from worker.archive import load
     from worker.device import claim
@@ -100,13 +101,11 @@ def _parsed(said: Mapping[str, Any]) -> JobRequest:
 
 
 def _checked(request: JobRequest, manifest: Any, table: Table) -> JobRequest:
-    from worker.engine import distinct
-
     facts = Facts(
         manifest=manifest,
         fields={name: FieldInfo(**info) for name, info in table.fields.items()},
         examples=table.examples,
-        distinct=lambda field: distinct(table, field),
+        distinct=lambda field: table.distinct(field, MOST_CLUSTERS + 1),
         max_result_bytes=UNBOUNDED,
     )
     try:

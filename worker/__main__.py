@@ -13,6 +13,7 @@ import psutil
 import redis
 import structlog
 
+from api_schemas.base import Json
 from store.arrivals import reject_model
 from store.blobs import Blobs
 from store.connection import connect
@@ -21,7 +22,6 @@ from store.jobs import Jobs
 from store.logs import configure
 from store.models import Models
 from store.queue import QUEUES, queue_of
-from store.record import Json
 from store.settings import BadSettings, Settings
 from store.tallies import Tallies
 from store.workers import Worker, Workers

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from api_schemas.base import Json
 from api_schemas.models import ARCHITECTURES, Architecture
-from store.record import Json
 from worker.errors import EngineError
 from worker.exporting import Examples, export
 from worker.weights import check, reshaping

@@ -2,8 +2,9 @@
 
 import re
 
+from api_schemas.base import Json
 from store.errors import Full, TooLarge
-from store.record import Json, Status
+from store.record import Status
 from worker.errors import Cancelled, EngineError
 
 # After these a CUDA context answers every further call with an error: the process has to go.

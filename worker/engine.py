@@ -7,8 +7,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from api_schemas.base import Json
 from api_schemas.checks import Facts, Rejected, checked
-from api_schemas.checks.facts import MOST_CLUSTERS, Value
+from api_schemas.checks.facts import MOST_CLUSTERS
 from api_schemas.datasets import FieldInfo
 from api_schemas.jobs import JobRequest
 from api_schemas.models import Architecture, Manifest
@@ -17,7 +18,6 @@ from store.blobs import Blobs
 from store.errors import NotFound
 from store.models import ModelRecord
 from store.parts import TenantParts
-from store.record import Json
 from store.settings import Settings
 from store.tables import Table, open_table
 from worker.errors import EngineError
@@ -92,7 +92,7 @@ class TorchEngine:
                 program = self._models.get(model.clean)
             self._names[model.clean] = str(resolved["model"].get("name") or model.digest)
             contents = resolved | {"clean": model.clean}
-            return self._pipeline.run(request, contents, program, table, report, assignment.id, assignment.parts)
+            return self._pipeline.run(request, contents, program, table, report, assignment.id, assignment.parts, tracing.span)
 
     def inspect(self, model: ModelRecord) -> tuple[str, Json]:
         # where a sweep finds it: a hostile archive may well end this process
@@ -122,7 +122,7 @@ class TorchEngine:
             manifest=Manifest.model_validate(model.manifest),
             fields={name: FieldInfo(**info) for name, info in table.fields.items()},
             examples=table.examples,
-            distinct=lambda field: distinct(table, field),
+            distinct=lambda field: table.distinct(field, MOST_CLUSTERS + 1),
             max_result_bytes=self._max_result_bytes,
         )
         try:
@@ -130,11 +130,3 @@ class TorchEngine:
         except Rejected as error:
             flaw = error.flaws[0]
             raise EngineError(flaw.code, flaw.detail) from error
-
-
-def distinct(table: Table, field: str) -> list[Value] | None:
-    """The values of a field with one axis, as many as a check needs to see."""
-    if len(table.fields[field]["shape"]) != 1:
-        return None
-    found: list[Value] = np.unique(table.read(field, slice(None)))[: MOST_CLUSTERS + 1].tolist()
-    return found

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from api_schemas.base import Json
 from api_schemas.models import Layer, Manifest, Port, Seen
-from store.record import Json
 from worker.archive import ArchiveError, clean, load
 from worker.archive.bounds import check_bounds
 from worker.errors import EngineError

@@ -10,8 +10,8 @@ import torch
 from api_schemas.clusters import ByPrediction, KMeans
 from api_schemas.jobs import JobRequest
 from api_schemas.methods import MethodBase
-from store.parts import Part
 from store.tables import Table
+from store.tables.part import Part
 from worker.attribution import needs_of, squared
 from worker.batches import rows_at_once
 from worker.clusters import Cluster, find_clusters

@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from store.parts import Part
+from store.tables.part import Part
 from worker.work import Work
 
 FORMAT = 1

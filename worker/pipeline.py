@@ -1,6 +1,7 @@
 """One job from its request to its result; the order of the stages is the way through the engine."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.metadata import version
 from time import monotonic
@@ -11,7 +12,6 @@ import numpy as np
 from api_schemas.checks import with_spacing
 from api_schemas.jobs import JobRequest
 from api_schemas.methods import MethodBase
-from store import tracing
 from store.tables import Table
 from worker.ablation.study import RankingStudy, Study
 from worker.attribution import MainPass
@@ -34,6 +34,9 @@ from worker.summary import Outcome, arrays, summarise
 from worker.units import Units
 from worker.work import Cost, Work
 
+Span = Callable[[str], AbstractContextManager[Any]]
+"""Opens a span of a trace around a stage, by the stage's name. Any: as OpenTelemetry's."""
+
 
 def run(
     request: JobRequest,
@@ -43,16 +46,17 @@ def run(
     report: Report,
     job: str = "",
     parts: Parts | None = None,
+    span: Span = nullcontext,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The summary (as JSON values) and the arrays of a checked request.
 
     `resolved` holds the exact contents: `model` and `dataset`, each with `name` and `digest`, and `clean`, the digest of
-    the cleaned archive; `parts` is what earlier jobs left. Raises EngineError for what only running it could show, and
-    whatever `report` raises.
+    the cleaned archive; `parts` is what earlier jobs left; `span` opens a trace's span around each stage.
+    Raises EngineError for what only running it could show, and whatever `report` raises.
     """
     began = monotonic()
     forget_peak(program.device)
-    with tracing.span("prepare"):
+    with span("prepare"):
         work = prepare(request, resolved, program, table, report, parts)
     batch = rows_at_once(program)
     shelf = Shelf.of(parts or NoParts(), work, batch)
@@ -71,11 +75,11 @@ def run(
     watch = None
     if request.fidelity:
         watch = FidelityWatch(work, request.fidelity, fills, len(main.members.rows), list(main.entries), known.errors)
-    with tracing.span("attribution"):
+    with span("attribution"):
         found = main.run(watch)
         if not main.halved:
             kept.keep(found, known, watch.errors if watch else {})
-    with tracing.span("ablation"):
+    with span("ablation"):
         studies, random = _study(study, found, entries) if study else ({}, None)
     fidelity, reused = _fidelity(watch, entries, main.members.rows), _reused(shelf, entries, known, studies)
     outcome = Outcome(work, entries, found, studies, random, fidelity, began, reused)

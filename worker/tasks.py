@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import redis
 import structlog
 
+from api_schemas.base import Json
 from api_schemas.jobs import JobRequest
 from store import tracing
 from store.arrivals import model_ready, reject_model
@@ -18,7 +19,7 @@ from store.models import ModelRecord, Models
 from store.parts import Parts
 from store.queue import current_attempt
 from store.rates import Rates
-from store.record import JobRecord, Json, Status
+from store.record import JobRecord, Status
 from store.results import Manifest, Results
 from store.tallies import Tallies
 from worker.ending import ending, spoils_process

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-from store.errors import BadTable
 from store.tables.elements import Element
+from store.tables.errors import BadTable
 
 MAX_FIELDS = 1000
 MAX_AXES = 32

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from store.errors import BadTable
+from store.tables.errors import BadTable
 
 # Rows come in many element types; which one is in `Element.public`.
 Rows = np.ndarray[Any, np.dtype[Any]]

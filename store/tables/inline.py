@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from store.errors import BadTable
-from store.settings import MiB
 from store.tables.columns import MAX_AXES
 from store.tables.elements import Rows
+from store.tables.errors import BadTable
+from store.tables.sizes import MiB
 
 # One long string widens every string of its field: a request of 1 MiB could ask for 200 GB.
 UNPACKED_LIMIT = 64 * MiB

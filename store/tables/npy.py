@@ -4,7 +4,7 @@ import ast
 import struct
 from dataclasses import dataclass
 
-from store.errors import BadTable
+from store.tables.errors import BadTable
 
 HEADER_LIMIT = 10_240
 _MAGIC = b"\x93NUMPY"

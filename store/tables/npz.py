@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from store.errors import BadTable
-from store.settings import MiB
 from store.tables.columns import Column, check_names, checked_shape
 from store.tables.elements import npy_element
+from store.tables.errors import BadTable
 from store.tables.npy import HEADER_LIMIT, NpyHeader, npy_header
+from store.tables.sizes import MiB
 
 # 1000 entries with long names; Python keeps a large object for each entry it reads.
 DIRECTORY_LIMIT = 1024 * 1024

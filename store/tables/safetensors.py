@@ -4,9 +4,9 @@ import json
 import mmap
 from collections.abc import Sequence
 
-from store.errors import BadTable
 from store.tables.columns import Column, check_names, checked_shape
 from store.tables.elements import safetensors_element
+from store.tables.errors import BadTable
 
 HEADER_LIMIT = 1024 * 1024
 _KEYS = {"dtype", "shape", "data_offsets"}

@@ -8,10 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
-from store.errors import BadTable
-from store.settings import MiB
 from store.tables.columns import FieldInfo
 from store.tables.elements import Rows
+from store.tables.errors import BadTable
+from store.tables.sizes import MiB
 from store.tables.table import Table, open_table
 
 BLOCK = 16 * MiB

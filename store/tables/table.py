@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from store.errors import BadTable
-from store.settings import GiB, MiB
 from store.tables.columns import Column, FieldInfo, check_columns
 from store.tables.elements import Rows
+from store.tables.errors import BadTable
 from store.tables.npz import npz_columns
 from store.tables.safetensors import safetensors_columns
+from store.tables.sizes import GiB, MiB
 
 Format = Literal["npz", "safetensors"]
 UNPACKED_LIMIT = 8 * GiB
@@ -51,6 +51,13 @@ class Table:
         found = column.element.decode(picked)
         self._let_go(column.bytes if column.fortran else picked.nbytes + len(picked) * mmap.PAGESIZE)
         return found
+
+    def distinct(self, field: str, most: int) -> list[str | int | float] | None:
+        """The first `most` distinct values of a field with one axis, ascending; None for a field with more axes."""
+        if len(self.fields[field]["shape"]) != 1:
+            return None
+        values: list[str | int | float] = np.unique(self.read(field, slice(None)))[:most].tolist()
+        return values
 
     def bytes(self, field: str) -> int:
         """What the field takes when unpacked."""

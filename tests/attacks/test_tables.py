@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from store.errors import BadTable
 from store.tables import open_table
+from store.tables.errors import BadTable
 from tests.attacks.tables import PICKLES, TABLES, bomb, honest_bomb
 from tests.attacks.test_archives import open_files
 

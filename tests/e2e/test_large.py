@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from store.settings import GiB, MiB
+from store.tables.sizes import GiB, MiB
 from tests.e2e.conftest import save
 from unitrank.client import Client
 from unitrank.local import Local

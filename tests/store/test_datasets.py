@@ -12,8 +12,9 @@ from api_schemas.datasets import FieldInfo
 from store import names
 from store.blobs import Blobs
 from store.datasets import DatasetRecord, Datasets
-from store.errors import BadTable, Conflict, NotFound
+from store.errors import Conflict, NotFound
 from store.tables import open_table
+from store.tables.errors import BadTable
 
 
 @pytest.fixture

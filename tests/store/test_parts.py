@@ -10,9 +10,11 @@ from store import names
 from store.blobs import Blobs
 from store.connection import connect
 from store.errors import Full
-from store.parts import HEAD, Part, Parts, decode, encode
+from store.parts import HEAD, Parts, decode, encode
 from store.results import Results
-from store.settings import MiB, Settings
+from store.settings import Settings
+from store.tables.part import Part
+from store.tables.sizes import MiB
 
 PART = Part(
     {

@@ -13,7 +13,8 @@ from store.blobs import Blobs
 from store.errors import Corrupt, Full, NotFound, TooLarge
 from store.replies import texts
 from store.results import Arrays, Results
-from store.settings import MiB, Settings
+from store.settings import Settings
+from store.tables.sizes import MiB
 
 SUMMARY = {"job": "1", "rankings": [{"id": "gradient", "p_value": 0.01, "area": None}], "name": "é"}
 ARRAYS: Arrays = {

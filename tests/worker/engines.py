@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from api_schemas.base import Json
 from store.models import ModelRecord
-from store.record import Json
 from store.settings import Settings
 from worker.engine import Arrays, Assignment, Report
 from worker.errors import EngineError

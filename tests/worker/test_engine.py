@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from api_schemas.base import Json
 from api_schemas.jobs import JobRequest
 from store.blobs import Blobs
 from store.models import ModelRecord
-from store.record import Json
 from store.settings import Settings
 from worker.engine import Assignment, TorchEngine
 from worker.errors import EngineError

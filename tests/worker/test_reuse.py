@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from store.parts import Part, decode, encode
+from store.parts import decode, encode
+from store.tables.part import Part
 from tests.worker.engine import program_of, rank
 from tests.worker.nets import net_of, program
 from worker.errors import EngineError

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import redis
 
+from api_schemas.base import Json
 from store.arrivals import model_key
 from store.blobs import Blobs
 from store.jobs import Jobs
@@ -14,7 +15,6 @@ from store.models import ModelRecord, Models
 from store.parts import Parts
 from store.queue import SafeJob, depth, enqueue_inspection, push, queue_of, transport_id
 from store.rates import Rates
-from store.record import Json
 from store.results import Results
 from store.settings import Settings
 from store.tallies import Tallies

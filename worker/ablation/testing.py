@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from api_schemas.ablation import Ablation, Fill
-from store.parts import Part
+from store.tables.part import Part
 from worker.ablation.curves import Curves, Masks, Ran, Tests
 from worker.ablation.orders import Orders
 from worker.ablation.verdict import area, drop

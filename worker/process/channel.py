@@ -4,7 +4,7 @@ import json
 import select
 import socket
 
-from store.record import Json
+from api_schemas.base import Json
 
 
 class Closed(Exception):

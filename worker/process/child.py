@@ -13,6 +13,7 @@ from rq.exceptions import NoSuchJobError
 from rq.executions import Execution
 from rq.serializers import JSONSerializer
 
+from api_schemas.base import Json
 from store import logs, tracing
 from store.blobs import Blobs
 from store.connection import connect
@@ -21,7 +22,6 @@ from store.models import Models
 from store.parts import Parts
 from store.queue import FairQueue, SafeJob, queue_of
 from store.rates import Rates
-from store.record import Json
 from store.results import Results
 from store.settings import Settings
 from store.tallies import Tallies

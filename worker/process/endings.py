@@ -5,10 +5,11 @@ from collections.abc import Callable
 import redis
 import structlog
 
+from api_schemas.base import Json
 from store.jobs import Jobs
 from store.logs import bound
 from store.queue import push
-from store.record import JobRecord, Json
+from store.record import JobRecord
 from store.tallies import Tallies
 from worker.ending import problem
 from worker.process.watch import Verdict, Watch

@@ -8,7 +8,7 @@ import time
 
 import psutil
 
-from store.record import Json
+from api_schemas.base import Json
 from worker.process.channel import Channel, Closed
 
 

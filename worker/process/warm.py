@@ -22,9 +22,9 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.timeouts import HorseMonitorTimeoutException
 
+from api_schemas.base import Json
 from store.jobs import Jobs
 from store.queue import FairQueue, Forged, SafeJob
-from store.record import Json
 from store.tallies import Tallies
 from worker.process.beats import Beats
 from worker.process.channel import Closed

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store.errors import BadTable
 from store.tables import open_table
+from store.tables.errors import BadTable
 from tests.mutants import Mutator
 from tests.mutants.tables import NPZ, SAFETENSORS, npz, safetensors
 

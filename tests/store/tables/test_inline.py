@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from store.errors import BadTable
 from store.tables import encode_inline, open_table
+from store.tables.errors import BadTable
 
 SHAPES = st_numpy.array_shapes(min_dims=0, max_dims=3, min_side=1, max_side=3)
 DTYPES = st.sampled_from(["i8", "f4", "?"])

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from store.errors import BadTable
 from store.tables import Table, open_table
+from store.tables.errors import BadTable
 
 
 def npy(descr: str = "'<f4'", shape: str = "(2, 3)", fortran: str = "False", data: bytes = b"\0" * 24, version: int = 1) -> bytes:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from store.errors import BadTable
 from store.tables import Table, open_table
+from store.tables.errors import BadTable
 
 F32 = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from store.errors import BadTable
-from store.settings import GiB, MiB
 from store.tables import Shard, join, open_table
+from store.tables.errors import BadTable
 from store.tables.shards import BLOCK
+from store.tables.sizes import GiB, MiB
 
 
 def shard(path: Path, **fields: Any) -> Path:

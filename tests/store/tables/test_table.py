@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from safetensors.numpy import save
 
-from store.errors import BadTable
 from store.tables import Table, open_table
+from store.tables.errors import BadTable
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Fields = dict[str, Array]

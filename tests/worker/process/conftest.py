@@ -14,13 +14,14 @@ import psutil
 import pytest
 import redis
 
+from api_schemas.base import Json
 from service.backend import Backend
 from service.jobs import cancelled
 from store.connection import connect
 from store.embedded import EmbeddedServer
 from store.jobs import Jobs
 from store.queue import enqueue_job
-from store.record import JobRecord, Json
+from store.record import JobRecord
 from store.workers import Workers
 
 REQUEST: Json = {"model": "m", "layer": "l", "dataset": "d", "methods": ["gradient"], "timeout": 60}
