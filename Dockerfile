@@ -9,16 +9,18 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/unitrank
 WORKDIR /src
 COPY constraints.txt ./
-RUN /opt/unitrank/bin/pip install --constraint constraints.txt setuptools
+RUN /opt/unitrank/bin/pip install --constraint constraints.txt hatchling
 
 FROM base AS service-build
 COPY pyproject.toml README.md LICENSE ./
 COPY api_schemas ./api_schemas
+COPY tables ./tables
+COPY engine ./engine
 COPY store ./store
 COPY service ./service
 COPY worker ./worker
 COPY plots ./plots
-COPY unitrank ./unitrank
+COPY client ./client
 RUN /opt/unitrank/bin/pip install --constraint constraints.txt --no-build-isolation '.[service,s3]'
 # Its owner becomes the owner of the volume that is mounted there.
 RUN mkdir -p /opt/state
@@ -29,11 +31,13 @@ ARG TORCH_INDEX=
 RUN /opt/unitrank/bin/pip install --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch
 COPY pyproject.toml README.md LICENSE ./
 COPY api_schemas ./api_schemas
+COPY tables ./tables
+COPY engine ./engine
 COPY store ./store
 COPY service ./service
 COPY worker ./worker
 COPY plots ./plots
-COPY unitrank ./unitrank
+COPY client ./client
 RUN /opt/unitrank/bin/pip install --constraint constraints.txt --no-build-isolation '.[worker,s3]'
 RUN mkdir -p /opt/state
 
@@ -48,7 +52,7 @@ EXPOSE 8000
 # http.client, because urllib asks the proxy that Docker's own configuration may put into every container.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
     CMD ["python", "-c", "import http.client as h, sys; c = h.HTTPConnection('127.0.0.1', 8000, timeout=2); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
-CMD ["python", "-m", "service"]
+CMD ["python", "-m", "unitrank_service"]
 
 FROM ${PYTHON_IMAGE} AS worker
 ENV PATH=/opt/unitrank/bin:$PATH PYTHONUNBUFFERED=1 HOME=/var/lib/unitrank USER=unitrank
@@ -59,4 +63,4 @@ COPY --from=worker-build /opt/unitrank /opt/unitrank
 COPY --from=worker-build --chown=10001:10001 /opt/state /var/lib/unitrank
 WORKDIR /var/lib/unitrank
 USER 10001:10001
-CMD ["python", "-m", "worker"]
+CMD ["python", "-m", "unitrank_worker"]

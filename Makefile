@@ -35,7 +35,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  "$$python" -m venv .venv || { rm -rf .venv; exit 1; }; \
 	}
 	@$(BIN)/python -c '$(RECENT)' || { echo 'make: the Python of .venv is older than 3.11; `make clean` removes it' >&2; exit 1; }
-	$(PIP) --quiet setuptools
+	$(PIP) --quiet hatchling
 	$(PIP) --no-build-isolation $(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)') --editable '.[dev]'
 	@touch $@
 
@@ -81,7 +81,7 @@ load: install
 	$(BIN)/python -m benchmarks.flood $(FLOOD_ARGUMENTS)
 
 schemathesis: install
-	SCHEMATHESIS_EXAMPLES=$(SCHEMATHESIS_EXAMPLES) $(BIN)/python -m pytest tests/service/test_strangers.py
+	SCHEMATHESIS_EXAMPLES=$(SCHEMATHESIS_EXAMPLES) $(BIN)/python -m pytest tests/service/openapi/test_schemathesis.py
 
 clean:
 	rm -rf .venv build dist *.egg-info demo-result fuzz-findings site .pytest_cache .mypy_cache .ruff_cache .hypothesis

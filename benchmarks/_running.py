@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from unitrank.addresses import claim_port
-from unitrank.client import Client
+from unitrank.client.sync import Client
 
 START_SECONDS = 60.0
 

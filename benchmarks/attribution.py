@@ -21,14 +21,14 @@ from rich.table import Table as Lines
 from safetensors.torch import load_file
 from torch import Tensor
 
-from api_schemas.jobs import JobRequest
-from api_schemas.methods import PathMethod, with_ids
 from benchmarks.paper import WHERE, Net
-from store.tables import Table, open_table
-from worker.baselines import find_baselines
-from worker.each_class import conductances, losses
-from worker.pipeline import prepare, run
-from worker.program import Program
+from unitrank_engine.attribution.each_class import conductances, losses
+from unitrank_engine.job.baselines import find_baselines
+from unitrank_engine.pipeline import prepare, run
+from unitrank_engine.program import Program
+from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.methods import PathMethod, with_ids
+from unitrank_tables import Table, open_table
 
 CLASSES = 10
 RESOLVED = {"model": {"name": "m", "digest": "sha256:" + "0" * 64}, "dataset": {"name": "d", "digest": "sha256:" + "1" * 64}}

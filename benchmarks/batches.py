@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from benchmarks.paper import Net
-from worker.batches import bytes_per_row, rows_at_once
-from worker.program import Program, Split
+from unitrank_engine.job.batch_size import bytes_per_row, rows_at_once
+from unitrank_engine.program import Program, Split
 
 SIZES = (16, 32, 64, 128, 256, 512, 1024)
 

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from api_schemas.jobs import JobRequest
-from api_schemas.methods import with_ids
-from store.tables import open_table
-from worker.pipeline import run
-from worker.program import Program
+from unitrank_engine.pipeline import run
+from unitrank_engine.program import Program
+from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.methods import with_ids
+from unitrank_tables import open_table
 
 CLUSTERS, EXAMPLES, UNITS = 10, 40, 64
 

@@ -22,12 +22,12 @@ from torch import nn
 
 from benchmarks._goals import ends, tell
 from benchmarks._uploads import await_ready, put_dataset, put_model
-from store.connection import connect
-from store.embedded import socket_url
-from store.jobs import Jobs
-from store.keys import Keys
-from store.record import JobRecord
-from unitrank.local import local
+from unitrank.server.local import local
+from unitrank_store.access.api_keys import Keys
+from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.record import JobRecord
+from unitrank_store.redis.connection import connect
+from unitrank_store.redis.embedded import socket_url
 
 JOB = {"model": "flood", "layer": "1", "dataset": "flood", "methods": [{"name": "conductance", "steps": 100}]}
 SHORT = {"ablation": None, "fidelity": None}

@@ -23,13 +23,13 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 import torch
-
-from store.tables import open_table
-from store.tables.errors import BadTable
-from store.tables.sizes import GiB
 from tests.mutants import Mutator, archives, tables
-from worker.archive import ArchiveError, clean, load
-from worker.process.memory import limit_memory
+
+from unitrank_engine.archive import ArchiveError, clean, load
+from unitrank_tables import open_table
+from unitrank_tables.errors import BadTable
+from unitrank_tables.sizes import GiB
+from unitrank_worker.process.memory import limit_memory
 
 PASSED, FINDING = "passed", "FINDING"
 ENDED = "FINDING: the process ended"

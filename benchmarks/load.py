@@ -34,10 +34,10 @@ from torch import nn
 from benchmarks._goals import ends, tell
 from benchmarks._uploads import await_ready, put_dataset, put_model
 from benchmarks.plain import QUEUE, compute
-from store.connection import connect
-from store.embedded import socket_url
-from store.jobs import Jobs
-from unitrank.local import local
+from unitrank.server.local import local
+from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.redis.connection import connect
+from unitrank_store.redis.embedded import socket_url
 
 Json = dict[str, Any]
 # What a client does: a job from its beginning to its end, whose number makes it another one; whether it came to it.

@@ -12,10 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from tests.engine.architectures import zoo
 from torch import nn
 
-from tests.worker.architectures import zoo
-from worker.archive import clean, load
+from unitrank_engine.archive import clean, load
 
 GOAL = 3.0
 WIDTH, DEPTH = 2048, 8

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-from api_schemas.results import Result
-from benchmarks._running import running
 from examples.paper import EXPECTED, LAYERS, REQUEST, WHERE, methods, network
-from unitrank.client import Client
+
+from benchmarks._running import running
+from unitrank.client.sync import Client
 from unitrank.exporting import export
+from unitrank_schemas.results import Result
 
 TOLERANCE = 1e-4
 PAPER_SECONDS = {"conductance-10": 564.0, "conductance-100": 1083.0, "deeplift": 15.3}

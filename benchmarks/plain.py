@@ -8,14 +8,14 @@ from typing import Any
 import redis
 from rq import Queue, SimpleWorker
 
-from api_schemas.jobs import JobRequest
-from store.blobs import Blobs
-from store.connection import connect
-from store.embedded import socket_url
-from store.models import ModelRecord, Models
-from store.parts import Parts
-from store.settings import Settings
-from worker.engine import Assignment, TorchEngine
+from unitrank_schemas.jobs import JobRequest
+from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.contents.models import ModelRecord, Models
+from unitrank_store.redis.connection import connect
+from unitrank_store.redis.embedded import socket_url
+from unitrank_store.results.part_cache import Parts
+from unitrank_store.settings import Settings
+from unitrank_worker.engine import Assignment, TorchEngine
 
 QUEUE = "plain"
 Json = dict[str, Any]

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from benchmarks._running import running
-from unitrank.client import Client
+from unitrank.client.sync import Client
 from unitrank.exporting import export
 
 FIRST: list[Any] = ["gradient", "conductance"]

@@ -17,7 +17,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from unitrank import AsyncClient, Client, JobFailed, UnitrankError
-from unitrank.client import HERE
+from unitrank.client.sync import HERE
 
 try:
     from airflow.sdk import BaseOperator  # 3

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from unitrank import Client, UnitrankError
-from unitrank.client import HERE
-from unitrank.gate import Wanted, checks
+from unitrank.cli.gate import Wanted, checks
+from unitrank.client.sync import HERE
 
 RANKING = "conductance"
 WANTED = Wanted(min_better_than_random=0.9, max_p=0.05, max_gap=0.05)

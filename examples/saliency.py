@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import unitrank
-from plots import Choice
-from plots.figures import draw
-from unitrank.network import digits, train
+from unitrank.server.demo_network import digits, train
+from unitrank_plots import Choice
+from unitrank_plots.figures import draw
 
 METHODS: list[Any] = [
     {"name": "gradient", "statistic": "mean_abs"},

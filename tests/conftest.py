@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from store import embedded
-from store.connection import connect
-from store.embedded import EmbeddedServer
-from store.errors import Embedded
+from unitrank_store.errors import Embedded
+from unitrank_store.redis import embedded
+from unitrank_store.redis.connection import connect
+from unitrank_store.redis.embedded import EmbeddedServer
 
 CHOICE = "UNITRANK_TEST_SERVER"
 """`redis-server` or `valkey-server`, to test on that one of PATH; without it on the one that `unitrank up` would take."""

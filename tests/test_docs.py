@@ -60,7 +60,11 @@ def test_site_when_a_page_is_made_of_a_file_from_outside_then_its_links_are_thos
 def test_extending_when_it_shows_code_then_that_is_the_projects_own() -> None:
     page = (ROOT / "docs" / "extending.md").read_text()
     shown = re.findall(r"^```(?:python|py|toml)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    files = ("worker/methods/ends.py", "examples/architecture/perceptron_architecture.py", "examples/architecture/pyproject.toml")
+    files = (
+        "engine/unitrank_engine/methods/ends.py",
+        "examples/architecture/perceptron_architecture.py",
+        "examples/architecture/pyproject.toml",
+    )
     sources = [(ROOT / file).read_text() for file in files]
 
     blocks = [block for block in shown if not block.startswith("import unitrank")]
@@ -70,7 +74,7 @@ def test_extending_when_it_shows_code_then_that_is_the_projects_own() -> None:
 
 def copied(to: Path) -> Path:
     """What the site is made of, to be changed."""
-    for folder in ("docs", "examples", "api_schemas", "plots", "worker"):
+    for folder in ("docs", "examples", "api_schemas", "plots", "engine"):
         shutil.copytree(ROOT / folder, to / folder)
     for file in ("mkdocs.yml", "README.md", "CHANGELOG.md", "LICENSE"):
         shutil.copy(ROOT / file, to)

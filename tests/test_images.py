@@ -16,12 +16,12 @@ import httpx
 import pytest
 import yaml
 
-from store.connection import connect
-from store.settings import Settings
-from store.workers import Workers
-from tests.dockerfile import Builder, Stage
+from tests.support.dockerfile import Builder, Stage
 from unitrank.addresses import claim_port
-from worker.__main__ import _options
+from unitrank_store.redis.connection import connect
+from unitrank_store.settings import Settings
+from unitrank_store.worker_registry import Workers
+from unitrank_worker.__main__ import _options
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -61,7 +61,7 @@ def test_compose_when_it_names_a_setting_then_there_is_one(name: str) -> None:
 def test_compose_when_it_starts_a_worker_then_with_options_that_it_has(name: str, queue: str) -> None:
     words = SERVICES[name]["command"]
 
-    assert words[:3] == ["python", "-m", "worker"]
+    assert words[:3] == ["python", "-m", "unitrank_worker"]
     options, _ = _options(words[3:])
     assert options.queue == queue
 
@@ -97,13 +97,13 @@ def _health_check(port: str) -> list[str]:
 
 
 def _built(target: str, folder: Path) -> Stage:
-    image = Builder(ROOT / "Dockerfile", folder, [f"unitrank[{target},s3]", "setuptools"]).build(target)
+    image = Builder(ROOT / "Dockerfile", folder, [f"unitrank[{target},s3]", "hatchling"]).build(target)
 
     assert image.user == "10001:10001"
     assert not (image.root / "src").exists()
-    for pattern in ("store/*.lua", "service/templates/**/*.html", "service/static/*"):
+    for pattern in ("unitrank_store/**/*.lua", "unitrank_service/web/templates/**/*.html", "unitrank_service/web/static/*"):
         kept = {file.name for file in image.root.rglob(f"site-packages/{pattern}")}
-        assert kept == {file.name for file in ROOT.glob(pattern)}
+        assert kept == {file.name for file in ROOT.glob(f"*/{pattern}")}
     return image
 
 

@@ -11,8 +11,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pydantic.fields import FieldInfo
 
-from store.settings import Settings
-from store.tables.sizes import GiB, MiB
+from unitrank_store.settings import Settings
+from unitrank_tables.sizes import GiB, MiB
 
 ROOT = Path(__file__).parent.parent
 UNITS = {GiB: "GiB", MiB: "MiB"}

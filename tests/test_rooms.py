@@ -6,15 +6,34 @@ import sys
 import pytest
 
 PYDANTIC = {"pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"}
-OURS = {"api_schemas", "store", "service", "worker", "unitrank", "plots"}
+OURS = {
+    "unitrank_schemas",
+    "unitrank_tables",
+    "unitrank_engine",
+    "unitrank_store",
+    "unitrank_worker",
+    "unitrank_plots",
+    "unitrank_service",
+    "unitrank",
+}
+WEB = {"fastapi", "starlette", "uvicorn"}
+STORE = {"redis", "rq"}
 
-# What a room must never load, whatever of it is imported.
-FORBIDDEN = {
-    "api_schemas": {"store", "service", "worker", "unitrank", "torch", "numpy", "redis", "rq", "fastapi", "httpx"},
-    "store": {"service", "worker", "unitrank", "torch", "fastapi", "starlette"},
-    "service": {"worker", "unitrank", "torch", "scipy", "matplotlib"},
-    "plots": {"store", "service", "worker", "unitrank", "torch", "fastapi", "redis"},
-    "worker": {"service", "unitrank", "fastapi", "starlette", "transformers", "huggingface_hub"},
+# The rooms that a room may import, and what it must never load, whatever of it is imported.
+ROOMS: dict[str, tuple[set[str], set[str]]] = {
+    "unitrank_schemas": (set(), {"torch", "numpy", "httpx", *WEB, *STORE}),
+    "unitrank_tables": (set(), {"torch", "httpx", "pydantic", *WEB, *STORE}),
+    "unitrank_engine": ({"unitrank_schemas", "unitrank_tables"}, {"transformers", "huggingface_hub", "rq", *WEB}),
+    "unitrank_store": ({"unitrank_schemas", "unitrank_tables"}, {"torch", *WEB}),
+    "unitrank_worker": (
+        {"unitrank_schemas", "unitrank_tables", "unitrank_store", "unitrank_engine"},
+        {"transformers", "huggingface_hub", *WEB},
+    ),
+    "unitrank_plots": ({"unitrank_schemas"}, {"torch", *WEB, *STORE}),
+    "unitrank_service": (
+        {"unitrank_schemas", "unitrank_tables", "unitrank_store", "unitrank_plots"},
+        {"torch", "scipy", "matplotlib"},
+    ),
 }
 
 ROOM = """
@@ -32,35 +51,41 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 
 
-@pytest.mark.parametrize("room", sorted(FORBIDDEN))
+@pytest.mark.parametrize("room", sorted(ROOMS))
 def test_room_when_imported_whole_then_loads_nothing_that_it_must_not(room: str) -> None:
+    allowed, forbidden = ROOMS[room]
     loaded = _loaded(ROOM, room)
 
-    assert loaded & FORBIDDEN[room] == set()
+    assert loaded & OURS <= {room, *allowed}
+    assert loaded & forbidden == set()
 
 
 def test_schemas_when_imported_whole_then_load_pydantic_and_the_standard_library_only() -> None:
-    foreign = {name for name in _loaded(ROOM, "api_schemas") if name not in sys.stdlib_module_names and not name.startswith("_")}
+    foreign = {
+        name for name in _loaded(ROOM, "unitrank_schemas") if name not in sys.stdlib_module_names and not name.startswith("_")
+    }
 
-    assert foreign - PYDANTIC == {"api_schemas"}
+    assert foreign - PYDANTIC == {"unitrank_schemas"}
 
 
-@pytest.mark.parametrize("module", ["unitrank", "unitrank.__main__", "unitrank.client"])
+@pytest.mark.parametrize("module", ["unitrank", "unitrank.cli.main", "unitrank.client.sync"])
 def test_command_line_when_imported_then_loads_no_other_room_but_the_schemas(module: str) -> None:
     loaded = _loaded(MODULE, module)
 
-    assert loaded & OURS <= {"unitrank", "api_schemas"}
+    assert loaded & OURS <= {"unitrank", "unitrank_schemas"}
     assert loaded & {"torch", "numpy", "redis", "rq", "fastapi", "sklearn"} == set()
 
 
-@pytest.mark.parametrize("module", ["worker.__main__", "worker.process.warm", "worker.process.handle"])
+@pytest.mark.parametrize(
+    "module", ["unitrank_worker.__main__", "unitrank_worker.process.rq_worker", "unitrank_worker.process.handle"]
+)
 def test_worker_parent_when_imported_then_loads_no_torch(module: str) -> None:
     assert "torch" not in _loaded(MODULE, module)
 
 
-@pytest.mark.parametrize("module", ["service.__main__", "service.app"])
+@pytest.mark.parametrize("module", ["unitrank_service.__main__", "unitrank_service.app"])
 def test_service_when_it_would_start_then_has_loaded_neither_worker_nor_torch(module: str) -> None:
-    assert _loaded(MODULE, module) & {"worker", "torch"} == set()
+    assert _loaded(MODULE, module) & {"unitrank_worker", "unitrank_engine", "torch"} == set()
 
 
 def _loaded(program: str, name: str) -> set[str]:

@@ -23,10 +23,10 @@ from benchmarks.chaos.clients import Heard, post_all
 from benchmarks.chaos.findings import all_records, findings, tally
 from benchmarks.chaos.machine import Machine
 from benchmarks.chaos.orders import Order, orders
-from store.connection import connect
-from store.jobs import Jobs
-from store.settings import Settings
 from unitrank.exporting import export
+from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.redis.connection import connect
+from unitrank_store.settings import Settings
 
 SETTLE_SECONDS = 240.0
 # Seconds in which the reaper takes away what was never published: ten of its rounds, and some.

@@ -10,15 +10,15 @@ import redis
 
 from benchmarks.chaos.clients import Heard
 from benchmarks.chaos.orders import Json, Order
-from store import names
-from store.blobs import Blobs
-from store.errors import StoreError
-from store.jobs import Jobs
-from store.queue import QUEUES
-from store.record import ENDED, JobRecord
-from store.replies import texts
-from store.results import Manifest, Results
-from store.settings import Settings
+from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.errors import StoreError
+from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.record import ENDED, JobRecord
+from unitrank_store.queue.rq_queue import QUEUES
+from unitrank_store.redis import keyspace
+from unitrank_store.redis.decoding import texts
+from unitrank_store.results.result_store import Manifest, Results
+from unitrank_store.settings import Settings
 
 
 def all_records(connection: redis.Redis) -> list[JobRecord]:
@@ -60,14 +60,14 @@ def _lost(records: list[JobRecord], orders: Sequence[Order], heard: Heard) -> It
 def _ends(connection: redis.Redis, records: list[JobRecord]) -> Iterator[str]:
     """A job that has not ended, or whose end was told twice."""
     for record in records:
-        entries = connection.xrange(names.events("job", record.id))
+        entries = connection.xrange(keyspace.events("job", record.id))
         told = [json.loads(fields[b"data"])["status"] for _, fields in entries if fields[b"kind"] == b"status"]
         ends = [status for status in told if status in ENDED]
         if not record.ended:
             yield f"{record.id} is {record.status} (attempt {record.attempt}, {told})"
         elif ends != [record.status]:
             yield f"{record.id} is {record.status}, and was told to have ended as {ends}"
-    entered = {name.decode(): int(count) for name, count in connection.hgetall(names.entered("job")).items()}
+    entered = {name.decode(): int(count) for name, count in connection.hgetall(keyspace.entered("job")).items()}
     ended = sum(entered.get(status, 0) for status in ENDED)
     if ended != len(records):
         yield f"{len(records)} jobs ended {ended} times: {entered}"
@@ -122,28 +122,30 @@ def _contents(connection: redis.Redis, settings: Settings, records: list[JobReco
 
 
 def _unowned(connection: redis.Redis, owners: set[str]) -> Iterator[str]:
-    for key in texts(list(connection.scan_iter(names.chunk_owners("*")))):
+    for key in texts(list(connection.scan_iter(keyspace.chunk_owners("*")))):
         for owner in texts(connection.zrange(key, 0, -1)):
             if owner not in owners:
                 yield f"{key} is kept for {owner}, which is no result's"
-    for each in texts(connection.zrange(names.result_blobs(), 0, -1)):
+    for each in texts(connection.zrange(keyspace.result_blobs(), 0, -1)):
         if each.partition(" ")[2] not in owners:
             yield f"the blob {each} is no result's"
 
 
 def _blobs(connection: redis.Redis, folder: Path) -> Iterator[str]:
     for path in folder.rglob("*"):
-        if path.is_file() and len(path.name) == 64 and not connection.exists(names.owners(f"sha256:{path.name}")):
+        if path.is_file() and len(path.name) == 64 and not connection.exists(keyspace.owners(f"sha256:{path.name}")):
             yield f"the blob {path.name} has no owner"
 
 
 def _left_over(connection: redis.Redis) -> Iterator[str]:
     """What should go with the last job."""
-    empty = [(names.rq_queue(queue), names.live_records(kind), names.owners_in_line(queue)) for kind, queue in QUEUES.items()]
+    empty = [
+        (keyspace.rq_queue(queue), keyspace.live_records(kind), keyspace.owners_in_line(queue)) for kind, queue in QUEUES.items()
+    ]
     for key in (key for keys in empty for key in keys):
         if connection.exists(key):
             yield f"{key} is not empty"
-    yield from (f"{key} is left" for key in texts(list(connection.scan_iter(names.pins("*")))))
+    yield from (f"{key} is left" for key in texts(list(connection.scan_iter(keyspace.pins("*")))))
 
 
 def tally(records: list[JobRecord]) -> Json:

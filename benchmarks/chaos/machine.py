@@ -13,11 +13,11 @@ from types import TracebackType
 import psutil
 
 from benchmarks.chaos.blows import Blow
-from store.embedded import EmbeddedServer
-from store.tether import tethered
 from unitrank.addresses import claim_port, url_of
-from unitrank.plan import stages
-from unitrank.supervisor import Command
+from unitrank.server.processes import stages
+from unitrank.server.supervisor import Command
+from unitrank_store.redis.die_with_parent import tethered
+from unitrank_store.redis.embedded import EmbeddedServer
 
 HOST = "127.0.0.1"
 LOOK_SECONDS = 0.05

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from api_schemas.checks import Facts, Rejected, checked, completed, passes
-from api_schemas.checks.facts import MOST_CLUSTERS, Value
-from api_schemas.checks.size import array_bytes, counts_of, summary_bytes
-from api_schemas.datasets import FieldInfo
-from api_schemas.jobs import JobRequest
-from api_schemas.models import Manifest
+from unitrank_schemas.checks import Facts, Rejected, checked, completed, passes
+from unitrank_schemas.checks.facts import MOST_CLUSTERS, Value
+from unitrank_schemas.checks.size import array_bytes, counts_of, summary_bytes
+from unitrank_schemas.datasets import FieldInfo
+from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.models import Manifest
 
 Json = dict[str, Any]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from zipfile import ZipFile
 
-from tests.worker.archive.forging import Entries
+from tests.engine.archive.forging import Entries
 
 
 @dataclass(frozen=True)

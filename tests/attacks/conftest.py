@@ -1,5 +1,5 @@
 """One honest archive, to be forged."""
 
-from tests.worker.archive.conftest import entries, saved
+from tests.engine.archive.conftest import entries, saved
 
 __all__ = ["entries", "saved"]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tests.attacks.attack import Attack, changing, packed
-from tests.worker.archive.forging import Entries, edited
+from tests.engine.archive.forging import Entries, edited
 
 PROGRAM = "models/model.json"
 WEIGHTS = "data/weights/model_weights_config.json"

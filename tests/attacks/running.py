@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from tests.attacks.attack import Attack, changing
-from tests.worker.archive.forging import Entries, edited
+from tests.engine.archive.forging import Entries, edited
 
 WEIGHTS = "data/weights/model_weights_config.json"
 CONSTANTS = "data/constants/model_constants_config.json"

@@ -12,8 +12,8 @@ from tests.attacks.programs import PROGRAMS
 from tests.attacks.running import EXPORTED, PICKLED
 from tests.attacks.tables import TABLES
 from tests.attacks.zips import ZIPS
-from tests.worker.archive.forging import Entries, entries_of
-from worker.archive import ArchiveError, clean, load
+from tests.engine.archive.forging import Entries, entries_of
+from unitrank_engine.archive import ArchiveError, clean, load
 
 ARCHIVES = EXPORTED | PICKLED | ZIPS | PROGRAMS
 

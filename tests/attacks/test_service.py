@@ -12,9 +12,9 @@ import pytest
 from tests.attacks.tables import TABLES
 from tests.attacks.test_archives import ARCHIVES
 from tests.e2e.conftest import installed, save, stack, url
-from tests.worker.archive.forging import entries_of
-from tests.worker.archive.test_bounds import BEYOND
-from unitrank.local import Local
+from tests.engine.archive.forging import entries_of
+from tests.engine.archive.test_bounds import BEYOND
+from unitrank.server.local import Local
 
 __all__ = ["installed", "stack", "url"]
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from store.tables import open_table
-from store.tables.errors import BadTable
 from tests.attacks.tables import PICKLES, TABLES, bomb, honest_bomb
 from tests.attacks.test_archives import open_files
+from unitrank_tables import open_table
+from unitrank_tables.errors import BadTable
 
 PEAK = 64 << 20
 RAW_LOAD = """

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZipFile, ZipInfo
 
 from tests.attacks.attack import Attack, packed
-from tests.worker.archive.forging import Entries, table_of_contents
+from tests.engine.archive.forging import Entries, table_of_contents
 
 MILLION = 1_000_000
 PROGRAM = "models/model.json"

@@ -3,7 +3,6 @@
 import time
 
 import pytest
-
 from benchmarks import flood, load
 from benchmarks._goals import ends, tell
 

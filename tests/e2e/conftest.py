@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from store.embedded import EmbeddedServer
-from tests.architecture import install
-from unitrank.client import Client
-from unitrank.local import Local, local
+from tests.support.architecture import install
+from unitrank.client.sync import Client
+from unitrank.server.local import Local, local
+from unitrank_store.redis.embedded import EmbeddedServer
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-
 from benchmarks.chaos.__main__ import Run, chaos
-from store.embedded import EmbeddedServer
+
+from unitrank_store.redis.embedded import EmbeddedServer
 
 
 @pytest.mark.timeout(500)

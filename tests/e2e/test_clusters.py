@@ -11,7 +11,7 @@ from safetensors.numpy import load
 from torch import nn
 
 from tests.e2e.conftest import save
-from unitrank.client import Client
+from unitrank.client.sync import Client
 
 Json = dict[str, Any]
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from examples import trap
+from examples.paper import EXPECTED, Net
 from safetensors.torch import save_file
 
 import unitrank
-from examples import trap
-from examples.paper import EXPECTED, Net
-from unitrank.client import Client
+from unitrank.client.sync import Client
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -45,7 +45,7 @@ def played(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 def test_every_example_is_run_here_or_is_tested_elsewhere() -> None:
     here = Path(__file__).read_text()
 
-    elsewhere = {"trap.py": "tests/worker/test_trap.py"}
+    elsewhere = {"trap.py": "tests/engine/test_trap.py"}
     assert {path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in here} <= elsewhere.keys()
     assert all((ROOT / test).exists() for test in elsewhere.values())
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.e2e.conftest import save
-from unitrank.client import Client
+from unitrank.client.sync import Client
 from unitrank.errors import NotSucceeded
 
 Json = dict[str, Any]

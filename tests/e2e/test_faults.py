@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from tests.e2e.conftest import save
-from unitrank.client import Client
-from unitrank.local import Local
+from unitrank.client.sync import Client
+from unitrank.server.local import Local
 
 PATIENCE = 60.0
 
@@ -53,7 +53,7 @@ def child_of_the_job_worker(stack: Local) -> int:
     """The process that computes."""
     for process in psutil.Process(stack.process.pid).children(recursive=True):
         parent = process.parent()
-        if parent and "worker.process.child" in process.cmdline() and "jobs" in parent.cmdline():
+        if parent and "unitrank_worker.process.child" in process.cmdline() and "jobs" in parent.cmdline():
             return int(process.pid)
     raise AssertionError("no child of a job worker")
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from store.tables.sizes import GiB, MiB
 from tests.e2e.conftest import save
-from unitrank.client import Client
-from unitrank.local import Local
+from unitrank.client.sync import Client
+from unitrank.server.local import Local
+from unitrank_tables.sizes import GiB, MiB
 
 SHAPE = (3, 128, 128)
 ROW_BYTES = 3 * 128 * 128

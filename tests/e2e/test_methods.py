@@ -9,9 +9,9 @@ import torch
 from safetensors.numpy import load
 from torch import nn
 
-from api_schemas.jobs import JobRequest
 from tests.e2e.conftest import save
-from unitrank.client import Client
+from unitrank.client.sync import Client
+from unitrank_schemas.jobs import JobRequest
 
 OPTIONS = [
     {"name": "gradient", "id": "smooth", "noise": {"samples": 4, "level": 0.2}},

@@ -13,14 +13,14 @@ import pytest
 import torch
 from torch import nn
 
-from store.connection import connect
-from store.embedded import EmbeddedServer, socket_url
-from store.keys import Keys
-from store.settings import Settings
-from tests.e2e.browsing import AXE, WIDTHS, browser, looked_at, opened
 from tests.e2e.conftest import save
 from tests.service.conftest import Served, job, put_dataset, ready_model, serving
-from unitrank.local import Local
+from tests.support.browsing import AXE, WIDTHS, browser, looked_at, opened
+from unitrank.server.local import Local
+from unitrank_store.access.api_keys import Keys
+from unitrank_store.redis.connection import connect
+from unitrank_store.redis.embedded import EmbeddedServer, socket_url
+from unitrank_store.settings import Settings
 
 __all__ = ["browser"]
 

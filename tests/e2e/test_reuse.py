@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from tests.e2e.conftest import save
-from tests.worker.test_reuse import told
-from unitrank.client import Client
+from tests.engine.reuse.test_reuse import told
+from unitrank.client.sync import Client
 
 JOB = {"model": "reuse", "dataset": "reuse", "layer": "1", "clusters": {"by": "prediction"}, "keep_examples": 2}
 FIRST = ["gradient", {"name": "conductance", "steps": 10}]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from api_schemas.jobs import JobRequest
 from tests.e2e.conftest import save
-from unitrank.client import Client
+from unitrank.client.sync import Client
+from unitrank_schemas.jobs import JobRequest
 
 METHODS = [{"name": "gradient", "statistic": "mean_abs"}, "conductance", "gradient_x_delta"]
 

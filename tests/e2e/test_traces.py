@@ -14,12 +14,12 @@ import torch
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from torch import nn
 
-from store.embedded import EmbeddedServer
 from tests.e2e.conftest import save
-from tests.loopback import served
 from tests.service.conftest import npz
-from unitrank.client import Client
-from unitrank.local import local
+from tests.support.loopback import served
+from unitrank.client.sync import Client
+from unitrank.server.local import local
+from unitrank_store.redis.embedded import EmbeddedServer
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 BYTES = {"Content-Type": "application/octet-stream"}

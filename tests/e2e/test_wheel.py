@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 import unitrank
-from tests.dockerfile import link
+from tests.support.dockerfile import link
 
 ROOT = Path(__file__).parents[2]
 BASE = ["httpx", "numpy", "pydantic", "pyyaml", "rich", "typer"]
-ROOMS = ("api_schemas", "plots", "service", "store", "unitrank", "worker")
+ROOMS = ("api_schemas", "client", "engine", "plots", "service", "store", "tables", "worker")
 PROGRAM = """
 import sys, unitrank
 url, archive, table = sys.argv[1:]

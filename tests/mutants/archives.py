@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
+from tests.engine.archive.networks import networks
 from tests.mutants import Mutator, documents, raw, zips
 from tests.mutants.documents import at, named
-from tests.worker.archive.networks import networks
-from worker.archive.entries import CONSTANTS, PROGRAM, WEIGHTS
-from worker.archive.operators import OPERATORS
+from unitrank_engine.archive.entries import CONSTANTS, PROGRAM, WEIGHTS
+from unitrank_engine.archive.operators import OPERATORS
 
 _TARGETS = sorted(OPERATORS)
 _FOREIGN = [

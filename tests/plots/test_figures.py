@@ -9,10 +9,10 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from api_schemas.results import Result
-from plots import PICTURES, Choice, NoPicture
-from plots.figures import FIGURES, draw, rendered
-from plots.style import short
+from unitrank_plots import PICTURES, Choice, NoPicture
+from unitrank_plots.figures import FIGURES, draw, rendered
+from unitrank_plots.style import short
+from unitrank_schemas.results import Result
 
 COUNTS = [1, 4, 8]
 SHAPE = [4, 2, 2]

@@ -16,11 +16,11 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from service.app import create_app
-from service.backend import Backend
-from store.connection import connect
-from store.embedded import EmbeddedServer
-from store.settings import Settings
+from unitrank_service.app import create_app
+from unitrank_service.backend import Backend
+from unitrank_store.redis.connection import connect
+from unitrank_store.redis.embedded import EmbeddedServer
+from unitrank_store.settings import Settings
 
 Json = dict[str, Any]
 

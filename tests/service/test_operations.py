@@ -6,13 +6,13 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from api_schemas.methods import METHODS, MethodCard
-from api_schemas.operations import Version, Workers
-from service.app import create_app
-from store.queue import INSPECTIONS, JOBS
-from store.settings import Settings
-from store.workers import Worker
 from tests.service.conftest import Served, assert_problem
+from unitrank_schemas.methods import METHODS, MethodCard
+from unitrank_schemas.operations import Version, Workers
+from unitrank_service.app import create_app
+from unitrank_store.queue.rq_queue import INSPECTIONS, JOBS
+from unitrank_store.settings import Settings
+from unitrank_store.worker_registry import Worker
 
 
 def worker(name: str, queue: str) -> Worker:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from store.settings import BadSettings, Settings
+from unitrank_store.settings import BadSettings, Settings
 
 
 @pytest.mark.parametrize(

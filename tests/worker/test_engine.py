@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from api_schemas.base import Json
-from api_schemas.jobs import JobRequest
-from store.blobs import Blobs
-from store.models import ModelRecord
-from store.settings import Settings
-from worker.engine import Assignment, TorchEngine
-from worker.errors import EngineError
+from unitrank_engine.errors import EngineError
+from unitrank_schemas.base import Json
+from unitrank_schemas.jobs import JobRequest
+from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.contents.models import ModelRecord
+from unitrank_store.settings import Settings
+from unitrank_worker.engine import Assignment, TorchEngine
 
 DIGEST = f"sha256:{'ab' * 32}"
 REQUEST = JobRequest.model_validate({"model": "m", "layer": "l", "dataset": "d", "methods": ["gradient"]})

@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 import redis
 
-from api_schemas.base import Json
-from store.arrivals import model_key
-from store.blobs import Blobs
-from store.jobs import Jobs
-from store.models import ModelRecord, Models
-from store.parts import Parts
-from store.queue import SafeJob, depth, enqueue_inspection, push, queue_of, transport_id
-from store.rates import Rates
-from store.results import Results
-from store.settings import Settings
-from store.tallies import Tallies
-from worker import tasks
-from worker.engine import Arrays, Assignment, Report
-from worker.errors import EngineError
-from worker.tasks import DESK, Desk, inspect_model, run_job
+from unitrank_engine.errors import EngineError
+from unitrank_schemas.base import Json
+from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.contents.models import ModelRecord, Models
+from unitrank_store.contents.waiting_jobs import model_key
+from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.observability.counters import Tallies
+from unitrank_store.observability.throughput import Rates
+from unitrank_store.queue.rq_queue import SafeJob, depth, enqueue_inspection, push, queue_of, transport_id
+from unitrank_store.results.part_cache import Parts
+from unitrank_store.results.result_store import Results
+from unitrank_store.settings import Settings
+from unitrank_worker import tasks
+from unitrank_worker.engine import Arrays, Assignment, Report
+from unitrank_worker.tasks import DESK, Desk, inspect_model, run_job
 
 REQUEST: Json = {"model": "m", "layer": "l", "dataset": "d", "methods": ["gradient"]}
 

@@ -14,15 +14,15 @@ import psutil
 import pytest
 import redis
 
-from api_schemas.base import Json
-from service.backend import Backend
-from service.jobs import cancelled
-from store.connection import connect
-from store.embedded import EmbeddedServer
-from store.jobs import Jobs
-from store.queue import enqueue_job
-from store.record import JobRecord
-from store.workers import Workers
+from unitrank_schemas.base import Json
+from unitrank_service.backend import Backend
+from unitrank_service.jobs.job_resource import cancelled
+from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.record import JobRecord
+from unitrank_store.queue.rq_queue import enqueue_job
+from unitrank_store.redis.connection import connect
+from unitrank_store.redis.embedded import EmbeddedServer
+from unitrank_store.worker_registry import Workers
 
 REQUEST: Json = {"model": "m", "layer": "l", "dataset": "d", "methods": ["gradient"], "timeout": 60}
 PATIENCE = 30.0
@@ -43,7 +43,17 @@ class Running:
         self, url: str, state: Path, name: str, engine: str, queue: str, settings: dict[str, str], drain: float | None
     ) -> None:
         variables = {"UNITRANK_HEARTBEAT": "0.2", "UNITRANK_HEARTBEAT_GRACE": "1", **settings}
-        command = [sys.executable, "-m", "worker", "--name", name, "--queue", queue, "--engine", f"tests.worker.engines:{engine}"]
+        command = [
+            sys.executable,
+            "-m",
+            "unitrank_worker",
+            "--name",
+            name,
+            "--queue",
+            queue,
+            "--engine",
+            f"tests.worker.scripted_engine:{engine}",
+        ]
         self.name = name
         self.process = subprocess.Popen(
             command + (["--drain", str(drain)] if drain is not None else []),
@@ -115,9 +125,9 @@ class Bench:
 
     def summary(self, id: str) -> Json:
         """What the job's engine said."""
-        from store.blobs import Blobs
-        from store.results import Results
-        from store.settings import Settings
+        from unitrank_store.blobs.blob_store import Blobs
+        from unitrank_store.results.result_store import Results
+        from unitrank_store.settings import Settings
 
         record = self.ended(id)
         assert record.status == "succeeded", record.problem

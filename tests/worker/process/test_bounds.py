@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from store import names
-from store.reaper import Reaper
-from store.settings import Settings
 from tests.worker.process.conftest import Bench
+from unitrank_store.recovery.reaper import Reaper
+from unitrank_store.redis import keyspace
+from unitrank_store.settings import Settings
 
 CHILD_SECONDS = 1.0
 WORKER_SECONDS = 30.0
@@ -20,7 +20,7 @@ WORKER_SECONDS = 30.0
 
 def put_back_at(bench: Bench, id: str) -> float:
     """When its first attempt was given up, as whoever did it wrote."""
-    events = [fields for _, fields in bench.connection.xrange(names.events("job", id)) if fields[b"kind"] == b"status"]
+    events = [fields for _, fields in bench.connection.xrange(keyspace.events("job", id)) if fields[b"kind"] == b"status"]
     told = [json.loads(fields[b"data"]) for fields in events]
     return float(next(each["at"] for each in told[2:] if each["status"] == "queued"))
 
@@ -55,9 +55,9 @@ def test_worker_when_killed_then_its_job_runs_again_within_thirty_seconds(bench:
     sweeping.start()
     try:
         # Right after a beat, when it takes longest.
-        beats = bench.connection.pttl(names.worker("first"))
-        while bench.connection.pttl(names.worker("first")) <= beats:
-            beats = bench.connection.pttl(names.worker("first"))
+        beats = bench.connection.pttl(keyspace.worker("first"))
+        while bench.connection.pttl(keyspace.worker("first")) <= beats:
+            beats = bench.connection.pttl(keyspace.worker("first"))
             time.sleep(0.01)
         killed = time.time()
         os.kill(first.process.pid, signal.SIGKILL)

@@ -11,27 +11,27 @@ from pathlib import Path
 import psutil
 import pytest
 
-from store import names
-from store.queue import depth
-from store.reaper import Reaper
-from store.record import ENDED
-from store.replies import texts
-from store.settings import Settings
 from tests.worker.process.conftest import Bench, cancel, until
+from unitrank_store.jobs.record import ENDED
+from unitrank_store.queue.rq_queue import depth
+from unitrank_store.recovery.reaper import Reaper
+from unitrank_store.redis import keyspace
+from unitrank_store.redis.decoding import texts
+from unitrank_store.settings import Settings
 
 MANY = 1000
 
 
 def ends(bench: Bench, id: str) -> list[str]:
     """Each end that was told of a job."""
-    entries = bench.connection.xrange(names.events("job", id))
+    entries = bench.connection.xrange(keyspace.events("job", id))
     told = [json.loads(fields[b"data"])["status"] for _, fields in entries if fields[b"kind"] == b"status"]
     return [status for status in told if status in ENDED]
 
 
 def kept(bench: Bench) -> set[str]:
     """Whom stored summaries and arrays are kept for."""
-    keys = texts(list(bench.connection.scan_iter(names.chunk_owners("*"))))
+    keys = texts(list(bench.connection.scan_iter(keyspace.chunk_owners("*"))))
     return {owner for key in keys for owner in texts(bench.connection.zrange(key, 0, -1))}
 
 

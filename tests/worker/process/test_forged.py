@@ -12,11 +12,11 @@ from rq import Callback, Queue
 from rq.command import PUBSUB_CHANNEL_TEMPLATE
 from rq.serializers import JSONSerializer, PickleSerializer
 
-from store import names
-from store.queue import FUNCTIONS, INSPECTIONS, JOBS, SafeJob, transport_id
-from store.reaper import Reaper
-from store.settings import Settings
 from tests.worker.process.conftest import REQUEST, Bench, until
+from unitrank_store.queue.rq_queue import FUNCTIONS, INSPECTIONS, JOBS, SafeJob, transport_id
+from unitrank_store.recovery.reaper import Reaper
+from unitrank_store.redis import keyspace
+from unitrank_store.settings import Settings
 
 JUNK = [b"", b"junk", b"\xff\xfe\x00", b"a" * 100_000, b"-1", b"[]", b'{"x":1}', pickle.dumps(print)]
 
@@ -34,7 +34,7 @@ class Evil:
 def functions(connection: redis.Redis, marker: Path) -> None:
     for serializer in (JSONSerializer, PickleSerializer):
         queue = Queue(JOBS, connection=connection, serializer=serializer)
-        for function in ("os.system", "subprocess.call", "worker.tasks.os.system", FUNCTIONS["job"]):
+        for function in ("os.system", "subprocess.call", "unitrank_worker.tasks.os.system", FUNCTIONS["job"]):
             queue.enqueue_call(function, args=[f"touch {marker}"], retry=None)
 
 
@@ -55,31 +55,31 @@ def pickles(connection: redis.Redis, marker: Path) -> None:
 
 def ids(connection: redis.Redis, marker: Path) -> None:
     for queue in (JOBS, INSPECTIONS):
-        connection.rpush(names.rq_queue(queue), *JUNK)
+        connection.rpush(keyspace.rq_queue(queue), *JUNK)
         for entry in JUNK:
             connection.set(SafeJob.key_for(entry.decode(errors="replace")), b"no hash")
 
 
 def lines(connection: redis.Redis, marker: Path) -> None:
     for queue in (JOBS, INSPECTIONS):
-        connection.rpush(names.line(queue, "", "normal"), *JUNK)
-        connection.zadd(names.owners_in_line(queue), dict.fromkeys(JUNK, -1))
-        connection.zadd(names.owners_in_line(queue), {"": -2})
+        connection.rpush(keyspace.line(queue, "", "normal"), *JUNK)
+        connection.zadd(keyspace.owners_in_line(queue), dict.fromkeys(JUNK, -1))
+        connection.zadd(keyspace.owners_in_line(queue), {"": -2})
 
 
 def lives(connection: redis.Redis, marker: Path) -> None:
     for kind in ("job", "inspection"):
-        connection.sadd(names.live_records(kind), *JUNK)
-        connection.zadd(names.records_by_status(kind, "succeeded"), dict.fromkeys(JUNK, 0))
+        connection.sadd(keyspace.live_records(kind), *JUNK)
+        connection.zadd(keyspace.records_by_status(kind, "succeeded"), dict.fromkeys(JUNK, 0))
         for number, entry in enumerate(JUNK):
-            connection.hset(names.record(kind, f"junk-{number}"), mapping={"status": entry, "attempt": entry, "version": entry})
-            connection.sadd(names.live_records(kind), f"junk-{number}")
+            connection.hset(keyspace.record(kind, f"junk-{number}"), mapping={"status": entry, "attempt": entry, "version": entry})
+            connection.sadd(keyspace.live_records(kind), f"junk-{number}")
 
 
 def workers(connection: redis.Redis, marker: Path) -> None:
-    connection.sadd(names.workers(), *JUNK, *(f"junk-{number}" for number in range(len(JUNK))))
+    connection.sadd(keyspace.workers(), *JUNK, *(f"junk-{number}" for number in range(len(JUNK))))
     for number, entry in enumerate(JUNK):
-        connection.set(names.worker(f"junk-{number}"), entry)
+        connection.set(keyspace.worker(f"junk-{number}"), entry)
 
 
 def registries(connection: redis.Redis, marker: Path) -> None:
@@ -90,22 +90,28 @@ def registries(connection: redis.Redis, marker: Path) -> None:
 
 
 def leftovers(connection: redis.Redis, marker: Path) -> None:
-    connection.hset(names.unpublished(), mapping={f"junk-{number}": entry for number, entry in enumerate(JUNK)})
-    connection.zadd(names.result_blobs(), dict.fromkeys(JUNK, 1))
-    connection.set(names.reaper_lock(), b"junk", px=100)
+    connection.hset(keyspace.unpublished(), mapping={f"junk-{number}": entry for number, entry in enumerate(JUNK)})
+    connection.zadd(keyspace.result_blobs(), dict.fromkeys(JUNK, 1))
+    connection.set(keyspace.reaper_lock(), b"junk", px=100)
 
 
 def types(connection: redis.Redis, marker: Path) -> None:
-    keys = [names.rq_queue(JOBS), f"rq:queue:{JOBS}:intermediate", names.workers(), names.tallies()]
-    keys += [names.owners_in_line(JOBS), names.turns(JOBS), names.arrivals(JOBS), names.last_turn(JOBS), names.reaper_lock()]
+    keys = [keyspace.rq_queue(JOBS), f"rq:queue:{JOBS}:intermediate", keyspace.workers(), keyspace.tallies()]
+    keys += [
+        keyspace.owners_in_line(JOBS),
+        keyspace.turns(JOBS),
+        keyspace.arrivals(JOBS),
+        keyspace.last_turn(JOBS),
+        keyspace.reaper_lock(),
+    ]
     for key in keys:
         connection.set(key, "junk")
-    connection.set(names.line(JOBS, "x", "high"), "junk")
+    connection.set(keyspace.line(JOBS, "x", "high"), "junk")
 
 
 def line_of_another_type(connection: redis.Redis, marker: Path) -> None:
-    connection.set(names.line(JOBS, "x", "high"), "junk")
-    connection.zadd(names.owners_in_line(JOBS), {"x": -1})
+    connection.set(keyspace.line(JOBS, "x", "high"), "junk")
+    connection.zadd(keyspace.owners_in_line(JOBS), {"x": -1})
 
 
 def suspension(connection: redis.Redis, marker: Path) -> None:

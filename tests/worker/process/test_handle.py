@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from worker.process.channel import Channel, Closed
-from worker.process.handle import ChildHandle, device_inside, environment
+from unitrank_worker.process.channel import Channel, Closed
+from unitrank_worker.process.handle import ChildHandle, device_inside, environment
 
 
 def test_child_when_it_has_a_gpu_then_sees_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,18 +11,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from store import names
-from store.blobs import Blobs
-from store.connection import connect
-from store.embedded import EmbeddedServer
-from store.jobs import Jobs
-from store.models import Models
-from store.queue import JOBS, enqueue_inspection, enqueue_job
-from store.reaper import Reaper
-from store.settings import Settings
-from store.workers import Worker, Workers
 from tests.worker.process.conftest import REQUEST, Bench, gone, until
-from worker.__main__ import _options, another
+from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.contents.models import Models
+from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.queue.rq_queue import JOBS, enqueue_inspection, enqueue_job
+from unitrank_store.recovery.reaper import Reaper
+from unitrank_store.redis import keyspace
+from unitrank_store.redis.connection import connect
+from unitrank_store.redis.embedded import EmbeddedServer
+from unitrank_store.settings import Settings
+from unitrank_store.worker_registry import Worker, Workers
+from unitrank_worker.__main__ import _options, another
 
 
 def inspected(bench: Bench, *engines: str) -> dict[str, object]:
@@ -104,7 +104,7 @@ def test_worker_when_who_had_its_name_is_gone_then_takes_its_place(bench: Bench,
         os.kill(first.process.pid, signal.SIGKILL)
         first.process.wait()
     else:
-        bench.connection.set(names.worker("w"), json.dumps({"name": "w", "pid": "x", "host": "elsewhere", "models": []}))
+        bench.connection.set(keyspace.worker("w"), json.dumps({"name": "w", "pid": "x", "host": "elsewhere", "models": []}))
     bench.start("w", wait=False)
 
     assert bench.ended(bench.submit()).status == "succeeded"
@@ -173,7 +173,7 @@ def test_worker_when_paused_and_given_up_then_wakes_up_too_late_to_change_anythi
     assert bench.jobs.get(id) == record
     assert {other.status for other in others} == {"succeeded"}
     assert record.result is not None
-    kept = bench.connection.zrange(names.chunk_owners(record.result["summary"]), 0, -1)
+    kept = bench.connection.zrange(keyspace.chunk_owners(record.result["summary"]), 0, -1)
     assert kept == [record.result["owner"].encode()]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from worker.process import memory
+from unitrank_worker.process import memory
 
 
 @pytest.mark.parametrize(("said", "expected"), [("1000\n", 1000), ("max\n", None), (None, None)])

@@ -8,10 +8,10 @@ from contextlib import suppress
 
 import psutil
 
-from store.reaper import Reaper
-from store.record import ENDED
-from store.settings import Settings
 from tests.worker.process.conftest import Bench, until
+from unitrank_store.jobs.record import ENDED
+from unitrank_store.recovery.reaper import Reaper
+from unitrank_store.settings import Settings
 
 JOBS = 30
 KILLS = 6

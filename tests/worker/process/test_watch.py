@@ -3,9 +3,9 @@
 import pytest
 import redis
 
-from store.jobs import Jobs
-from store.ledger import State
-from worker.process.watch import CANCEL_SECONDS, CLOSING_SECONDS, START_SECONDS, Verdict, Watch
+from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.records import State
+from unitrank_worker.process.watch import CANCEL_SECONDS, CLOSING_SECONDS, START_SECONDS, Verdict, Watch
 
 
 class Clock:

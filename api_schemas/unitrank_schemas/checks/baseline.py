@@ -1,0 +1,80 @@
+"""The baseline: can the inputs take its values?"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from unitrank_schemas.baselines import BaselineField, ClusterMean, Constant, Example, Mean
+from unitrank_schemas.checks.facts import Facts, Flaw, kind_of, moving
+from unitrank_schemas.checks.inputs import field_exists, fits
+from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.models import Manifest, Port
+
+LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38}
+"""dtype → its largest number, where that is less than JSON can say."""
+
+
+def baseline_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    check = BASELINES.get(type(request.baseline))
+    if check is not None:
+        yield from check(request.baseline, facts)
+
+
+def _field(baseline: BaselineField, facts: Facts) -> Iterator[Flaw]:
+    yield from field_exists("/baseline/field", baseline.field, facts)
+    field = facts.fields.get(baseline.field) if facts.fields else None
+    if facts.manifest is None or field is None:
+        return
+    port = stood_for(facts.manifest)
+    if port is None:
+        count = len(facts.manifest.inputs)
+        detail = f"one field cannot stand for the model's {count} inputs; use zeros, a constant, a mean or an example"
+        yield Flaw("/baseline/field", "baseline_not_applicable", detail)
+        return
+    for flaw in fits("/baseline/field", baseline.field, field, port):
+        yield Flaw(flaw.pointer, "baseline_shape" if flaw.code == "wrong_shape" else flaw.code, flaw.detail)
+
+
+def _example(baseline: Example, facts: Facts) -> Iterator[Flaw]:
+    if facts.fields is not None and baseline.index >= facts.examples:
+        detail = f"row {baseline.index} of a dataset with the rows 0 to {facts.examples - 1}"
+        yield Flaw("/baseline/index", "index_out_of_range", detail)
+
+
+def _constant(baseline: Constant, facts: Facts) -> Iterator[Flaw]:
+    yield from _needs_path(baseline, facts)
+    for port in facts.manifest.inputs if facts.manifest else []:
+        largest = LARGEST.get(port.dtype)
+        if largest is not None and abs(baseline.value) > largest:
+            detail = (
+                f"{baseline.value:g} overflows input {port.name!r}, which is {port.dtype}; use a number of at most ±{largest:.4g}"
+            )
+            yield Flaw("/baseline/value", "out_of_range", detail)
+
+
+def _needs_path(baseline: Constant | Mean | ClusterMean, facts: Facts) -> Iterator[Flaw]:
+    if (
+        facts.manifest is None
+        or moving(facts.manifest)
+        or (isinstance(baseline, Constant) and baseline.value == int(baseline.value))
+    ):
+        return
+    port = facts.manifest.inputs[0]
+    detail = f"input {port.name!r} is {port.dtype} and keeps its own values, and no embedding looks it up; use zeros"
+    yield Flaw("/baseline", "baseline_not_applicable", detail)
+
+
+def stood_for(manifest: Manifest) -> Port | None:
+    """The one input that a field as baseline is read for: the only real one, or else the only one that embeddings look up."""
+    real = [port for port in manifest.inputs if kind_of(port.dtype) == "real"]
+    chosen = real or [port for port in manifest.inputs if port.name in manifest.looked_up]
+    return chosen[0] if len(chosen) == 1 else None
+
+
+# Each function takes the baseline of its own line, which no annotation of a dict can say.
+BASELINES: dict[type[Any], Callable[[Any, Facts], Iterator[Flaw]]] = {
+    Constant: _constant,
+    Mean: _needs_path,
+    ClusterMean: _needs_path,
+    BaselineField: _field,
+    Example: _example,
+}

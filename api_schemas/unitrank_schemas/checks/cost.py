@@ -1,0 +1,113 @@
+"""What a job costs, in passes of one example through the whole model."""
+
+import math
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from unitrank_schemas.checks.facts import Facts, cluster_count, layer_of, named, place_of, row_count, unit_count
+from unitrank_schemas.checks.size import counts_of
+from unitrank_schemas.clusters import ByPrediction, KMeans
+from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.methods import DeepLift, ExactAblation, Gradient, GradientXActivation, MethodBase, PathMethod
+
+BACKWARD = 2.0
+"""A backward pass costs about two forward passes."""
+
+
+def passes(request: JobRequest, facts: Facts) -> int:
+    """Rows through the model, a partial pass counted by its share of the cost; 0 while model or dataset is not known."""
+    layer = layer_of(request, facts.manifest) if facts.manifest else None
+    place = place_of(request, layer) if layer else None
+    if layer is None or place is None or facts.fields is None:
+        return 0
+    tail = max(0.0, 1.0 - layer.forward_cost)
+    rows, units = row_count(request, facts), unit_count(request, place)
+    attribution = rows * (1.0 + _attribution(request, tail, units))
+    judging = _ablation(request, facts, units, tail) + _fidelity(request, rows, tail)
+    return math.ceil(_clustering(request, facts) + attribution + judging)
+
+
+def _clustering(request: JobRequest, facts: Facts) -> float:
+    """Passes of the whole dataset that come before there are clusters."""
+    clusters, manifest = request.clusters, facts.manifest
+    layer = named(clusters.layer, manifest) if isinstance(clusters, KMeans) and manifest else None
+    if isinstance(clusters, KMeans) and manifest and layer:
+        # read once to place the centres and once to name the nearest; each is compared with every centre
+        compared = 2.0 * clusters.k * layer.units / manifest.flops if manifest.flops else 0.0
+        return 2 * facts.examples * (layer.forward_cost + compared)
+    return float(facts.examples) if isinstance(clusters, ByPrediction) else 0.0
+
+
+def _attribution(request: JobRequest, tail: float, units: int) -> float:
+    """Passes of one example: methods that stand on the same points share them."""
+    shared: dict[Hashable, float] = {}
+    for method in request.methods:
+        key, cost = COSTS.get(method.name, _once)(method, tail, units)
+        shared[key] = max(cost, shared.get(key, 0.0))
+    return sum(shared.values())
+
+
+def _nothing(method: MethodBase, tail: float, units: int) -> tuple[Hashable, float]:
+    return "nothing", 0.0
+
+
+def _once(method: MethodBase, tail: float, units: int) -> tuple[Hashable, float]:
+    return "gradient", (1.0 + BACKWARD) * tail
+
+
+def _smoothed(method: Gradient | GradientXActivation, tail: float, units: int) -> tuple[Hashable, float]:
+    if method.noise is None:
+        return _once(method, tail, units)
+    return method.id, method.noise.samples * (1.0 + BACKWARD * tail)
+
+
+def _path(method: PathMethod, tail: float, units: int) -> tuple[Hashable, float]:
+    alone = method.tolerance is not None or method.precision != "float32"
+    return method.id if alone else ("path", method.steps, method.spacing), (method.steps + 1) * (1.0 + BACKWARD * tail)
+
+
+def _own_path(method: PathMethod, tail: float, units: int) -> tuple[Hashable, float]:
+    return method.id, (method.steps + 1) * (1.0 + BACKWARD) * tail
+
+
+def _lockstep(method: DeepLift, tail: float, units: int) -> tuple[Hashable, float]:
+    return ("deeplift", method.rules), (2.0 + BACKWARD) * tail
+
+
+def _each_unit(method: ExactAblation, tail: float, units: int) -> tuple[Hashable, float]:
+    return ("exact_ablation", method.fill), units * tail
+
+
+# Each function takes the method of its own line, which no annotation of a dict can say.
+COSTS: dict[str, Callable[[Any, float, int], tuple[Hashable, float]]] = {
+    "activation": _nothing,
+    "random": _nothing,
+    "gradient": _smoothed,
+    "gradient_x_activation": _smoothed,
+    "conductance": _path,
+    "internal_influence": _path,
+    "integrated_gradients": _own_path,
+    "deeplift": _lockstep,
+    "exact_ablation": _each_unit,
+}
+"""Method → what it shares with others, and its passes; any method that is not here takes one gradient."""
+
+
+def _ablation(request: JobRequest, facts: Facts, units: int, tail: float) -> float:
+    ablation = request.ablation
+    if ablation is None:
+        return 0.0
+    clusters = cluster_count(request, facts)
+    available = row_count(request, facts) / (1 if ablation.split == "none" else 2)
+    tested = min(float(ablation.examples * clusters), available)
+    # One more order a ranking's cluster: the one by activity.
+    orders = len(request.methods) * len(set(ablation.orders)) + ablation.random + 1
+    fills = 1 if ablation.check_fill is None else 2
+    return tested * len(counts_of(ablation, units)) * orders * fills * tail
+
+
+def _fidelity(request: JobRequest, rows: int, tail: float) -> float:
+    if request.fidelity is None:
+        return 0.0
+    masks = len(request.methods) if request.fidelity.select == "top" else 1
+    return rows * masks * tail

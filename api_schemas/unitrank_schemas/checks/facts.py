@@ -1,0 +1,170 @@
+"""What the checks know, and what they say."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from unitrank_schemas.checks.wording import shape_shown
+from unitrank_schemas.clusters import All, ByField, ByLabel, ByPrediction, KMeans, Members
+from unitrank_schemas.datasets import FieldInfo
+from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.models import Layer, Manifest, Port, Seen
+
+MOST_CLUSTERS = 10_000
+
+Value = str | int | float | bool
+Distinct = Callable[[str], list[Value] | None]
+"""The distinct values of a field with one axis, at most 10 001 of them; None where reading them is too dear."""
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """One place of a request that is wrong; `pointer` is a JSON Pointer into it."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class Rejected(Exception):
+    """A request that cannot be run as it stands."""
+
+    def __init__(self, flaws: list[Flaw]) -> None:
+        super().__init__("; ".join(flaw.detail for flaw in flaws))
+        self.flaws = flaws
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the model and the dataset; None for one that is not ready yet."""
+
+    manifest: Manifest | None
+    fields: dict[str, FieldInfo] | None
+    examples: int
+    distinct: Distinct
+    max_result_bytes: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """The value whose units are ranked."""
+
+    shape: list[int]
+    channel_axis: int | None
+    cut: bool
+    differentiable: bool
+    reached: bool = True
+    """Whether the output that is explained is computed from it."""
+
+
+def layer_of(request: JobRequest, manifest: Manifest) -> Layer | None:
+    """The layer that the request names."""
+    return named(request.layer, manifest)
+
+
+def named(name: str, manifest: Manifest) -> Layer | None:
+    """The layer of this name."""
+    return next((layer for layer in manifest.layers if layer.name == name), None)
+
+
+def place_of(request: JobRequest, layer: Layer) -> Place | None:
+    """The side of the layer that the request means, as its output sees it; None where that is no place."""
+    seen = (layer.seen_by or {}).get(request.output or "") or layer
+    reached = not isinstance(seen, Seen) or seen.reached
+    if request.at == "output":
+        return Place(layer.shape, layer.channel_axis, seen.cut, seen.differentiable, reached)
+    if layer.input_shape is None:
+        return None
+    differentiable = seen.input_differentiable is not False
+    return Place(layer.input_shape, layer.input_channel_axis, bool(seen.input_cut), differentiable, reached)
+
+
+def unit_count(request: JobRequest, place: Place) -> int:
+    """How many units are ranked."""
+    if request.units == "channel" and place.channel_axis is not None:
+        return place.shape[place.channel_axis]
+    count = 1
+    for size in place.shape:
+        count *= size
+    return count
+
+
+def output_of(request: JobRequest, manifest: Manifest) -> Port | None:
+    """The output that is explained: the named one, or the first."""
+    if request.output is None:
+        return manifest.outputs[0] if manifest.outputs else None
+    return next((port for port in manifest.outputs if port.name == request.output), None)
+
+
+def class_count(output: Port) -> int | None:
+    """The number of classes of an output `[N, C]`; None for `[N]` and `[N, 1]`, whose value itself is explained."""
+    size = output.shape[1] if len(output.shape) == 2 else None
+    return None if size == 1 else size
+
+
+def cluster_count(request: JobRequest, facts: Facts) -> int:
+    """How many clusters there will be, as far as it can be known; at least 1."""
+    clusters = request.clusters
+    if isinstance(clusters, Members):
+        return len(clusters.members)
+    if isinstance(clusters, KMeans):
+        return clusters.k
+    if isinstance(clusters, ByPrediction):
+        output = output_of(request, facts.manifest) if facts.manifest else None
+        return (class_count(output) if output else None) or 1
+    field = cluster_field(request)
+    values = facts.distinct(field) if field is not None and facts.fields and field in facts.fields else None
+    return max(1, len(values or []))
+
+
+def cluster_field(request: JobRequest) -> str | None:
+    """The field whose values name the clusters."""
+    if isinstance(request.clusters, ByLabel):
+        return request.labels
+    return request.clusters.field if isinstance(request.clusters, ByField) else None
+
+
+def example_count(request: JobRequest, facts: Facts) -> int:
+    """How many distinct examples the job touches, at most."""
+    clusters = request.clusters
+    count = facts.examples
+    if isinstance(clusters, Members):
+        count = len({row for rows in clusters.members.values() for row in rows})
+    if clusters.limit is not None:
+        count = min(count, clusters.limit * cluster_count(request, facts))
+    return count
+
+
+def row_count(request: JobRequest, facts: Facts) -> int:
+    """How many rows all clusters have together, at most; an example in several clusters counts in each."""
+    clusters = request.clusters
+    if isinstance(clusters, Members):
+        return sum(min(len(rows), clusters.limit or len(rows)) for rows in clusters.members.values())
+    return min(clusters.limit or facts.examples, facts.examples) if isinstance(clusters, All) else example_count(request, facts)
+
+
+Kind = Literal["real", "integer", "boolean", "text"]
+
+
+def kind_of(dtype: str) -> Kind:
+    """The kind of a dtype of the contract: `float32`, `uint8`, `bool`, `str`, …"""
+    if dtype.startswith(("int", "uint")):
+        return "integer"
+    if dtype.startswith("bool"):
+        return "boolean"
+    return "real" if dtype.startswith(("float", "bfloat")) else "text"
+
+
+def moving(manifest: Manifest) -> list[str]:
+    """What differs between a baseline and an example."""
+    return [port.name for port in manifest.inputs if kind_of(port.dtype) == "real"] if manifest.path is None else manifest.path
+
+
+def unlabelled(facts: Facts) -> str:
+    """What is to be said beside a demand for labels, where the field that would be taken for them holds none."""
+    field = (facts.fields or {}).get("y")
+    return (
+        ""
+        if field is None
+        else f" (field 'y' is {field.dtype} {shape_shown(field.shape)}, and labels are whole numbers, one a row)"
+    )

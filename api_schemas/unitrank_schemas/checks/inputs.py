@@ -1,0 +1,87 @@
+"""The fields that feed the model's inputs: are they there, of the right shape, of a kind that can be cast?"""
+
+from collections.abc import Iterator
+
+from unitrank_schemas.checks.facts import Facts, Flaw, Kind, kind_of
+from unitrank_schemas.checks.wording import nearest, shape_shown
+from unitrank_schemas.datasets import FieldInfo
+from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.models import Port
+
+CASTS: dict[Kind, frozenset[Kind]] = {
+    "real": frozenset({"real", "integer", "boolean"}),
+    "integer": frozenset({"integer", "boolean"}),
+    "boolean": frozenset({"boolean"}),
+    "text": frozenset(),
+}
+"""Kind of an input → kinds of fields that are cast to it without losing what they say."""
+
+
+def inputs_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    """Every key of `inputs` is an input of the model, every value a field of the dataset."""
+    ports = [port.name for port in facts.manifest.inputs] if facts.manifest else None
+    for name, field in (request.inputs or {}).items():
+        at = f"/inputs/{escaped(name)}"
+        if ports is not None and name not in ports:
+            yield Flaw(at, "input_not_found", f"the model has no input {name!r}{nearest(name, ports)}")
+        yield from field_exists(at, field, facts)
+
+
+def inputs_are_fed(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    if facts.manifest is None or facts.fields is None:
+        return
+    for port in facts.manifest.inputs:
+        if port.name not in (request.inputs or {}):
+            fields = ", ".join(map(repr, facts.fields))
+            detail = f"no field feeds the model's input {port.name!r}; name one of {fields} in `inputs`"
+            yield Flaw("/inputs", "input_missing", detail)
+
+
+def inputs_fit(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    for port in facts.manifest.inputs if facts.manifest else []:
+        name = (request.inputs or {}).get(port.name)
+        field = facts.fields.get(name) if facts.fields and name is not None else None
+        if name is not None and field is not None:
+            yield from fits(f"/inputs/{escaped(port.name)}", name, field, port)
+
+
+def preprocess_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    """Lists count along axis 1 of every real input, and nothing is divided by zero."""
+    ports = [port for port in facts.manifest.inputs if kind_of(port.dtype) == "real"] if facts.manifest else []
+    for part, idle in (("scale", 1.0), ("mean", None), ("std", None)):
+        value = getattr(request.preprocess, part)
+        at = f"/preprocess/{part}"
+        if facts.manifest and not ports and value != idle:
+            yield Flaw(at, "invalid_preprocess", f"{part} is for real inputs, and the model's are whole numbers; leave it out")
+        if part == "std" and 0 in (value if isinstance(value, list) else [value]):
+            yield Flaw(at, "invalid_preprocess", "inputs would be divided by a std of 0; every std must differ from 0")
+        for port in ports if isinstance(value, list) else []:
+            size = port.shape[1] if len(port.shape) > 1 else None
+            if size is None and len(port.shape) > 1:
+                continue
+            if size != len(value):
+                where = f"input {port.name!r} {shape_shown(port.shape)}"
+                wanted = f"axis 1 of {where} has {size}" if size else f"{where} has no axis 1"
+                yield Flaw(at, "wrong_shape", f"{part} has {len(value)} numbers, but {wanted}")
+
+
+def field_exists(at: str, field: str, facts: Facts) -> Iterator[Flaw]:
+    if facts.fields is not None and field not in facts.fields:
+        yield Flaw(at, "field_not_found", f"the dataset has no field {field!r}{nearest(field, facts.fields)}")
+
+
+def fits(at: str, name: str, field: FieldInfo, port: Port) -> Iterator[Flaw]:
+    """A field has the shape of an input and is cast to its dtype."""
+    same = len(field.shape) == len(port.shape) and all(
+        want is None or got == want for got, want in zip(field.shape[1:], port.shape[1:], strict=True)
+    )
+    if not same:
+        detail = f"field {name!r} has the shape {shape_shown(field.shape)}, input {port.name!r} takes {shape_shown(port.shape)}"
+        yield Flaw(at, "wrong_shape", detail)
+    if kind_of(field.dtype) not in CASTS[kind_of(port.dtype)]:
+        yield Flaw(at, "wrong_dtype", f"field {name!r} is {field.dtype}, input {port.name!r} takes {port.dtype}")
+
+
+def escaped(step: str) -> str:
+    """A step of a JSON Pointer (RFC 6901)."""
+    return step.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,39 @@
+"""The place whose units are ranked: is it one of the model's?"""
+
+from collections.abc import Iterator
+
+from unitrank_schemas.checks.facts import Facts, Flaw, layer_of, place_of
+from unitrank_schemas.checks.wording import nearest
+from unitrank_schemas.jobs import JobRequest
+
+
+def layer_exists(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    if facts.manifest is not None and layer_of(request, facts.manifest) is None:
+        names = [layer.name for layer in facts.manifest.layers]
+        inputs = [port.name for port in facts.manifest.inputs]
+        detail = f"layer {request.layer!r} not found{nearest(request.layer, names)}"
+        known = [f"input:{name}" for name in inputs]
+        if request.layer in ("input", *inputs, *known) and not {"input", *known} & set(names):
+            looked_up = [path for path in facts.manifest.path or [] if path in names]
+            detail = f"layer {request.layer!r} not found; whole numbers are no place that could be ranked" + (
+                f", but {', '.join(map(repr, looked_up))} is" if looked_up else ""
+            )
+        yield Flaw("/layer", "layer_not_found", detail)
+
+
+def side_is_a_place(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    layer = layer_of(request, facts.manifest) if facts.manifest else None
+    if layer is None:
+        return
+    place = place_of(request, layer)
+    if place is None:
+        detail = f"what enters layer {layer.name!r} is no single value of one row an example; use `output`, or the layer before it"
+        yield Flaw("/at", "place_not_found", detail)
+    elif not place.reached:
+        detail = (
+            f"output {request.output!r} is not computed from layer {layer.name!r}; name another output, or a layer that it is "
+            "computed from"
+        )
+        yield Flaw("/layer", "layer_without_effect", detail)
+    elif request.units == "channel" and place.channel_axis is None:
+        yield Flaw("/units", "no_channels", f"the {request.at} of layer {layer.name!r} has no axis of channels; use `neuron`")

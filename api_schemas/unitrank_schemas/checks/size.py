@@ -1,0 +1,97 @@
+"""How many bytes the arrays of a result will have."""
+
+from collections.abc import Iterator
+from math import prod
+
+from unitrank_schemas.ablation import Ablation
+from unitrank_schemas.checks.facts import Facts, Flaw, Place, cluster_count, layer_of, place_of, row_count, unit_count
+from unitrank_schemas.heatmaps import heatmap_axes
+from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.models import Layer
+
+FLOAT = 4
+INT = 8
+TOP = 20
+"""Units of each cluster and ranking that a summary names."""
+
+
+def result_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    sizes = array_bytes(request, facts)
+    total = sum(sizes.values())
+    if total > facts.max_result_bytes:
+        largest = max(sizes, key=lambda part: sizes[part])
+        parts = ", ".join(f"{part} {size}" for part, size in sizes.items() if size)
+        detail = f"the result would have {total} bytes ({parts}), more than the {facts.max_result_bytes} allowed; {ADVICE[largest]}"
+        yield Flaw(POINTERS[largest], "result_too_large", detail)
+    elif (size := summary_bytes(request, facts)) > facts.max_result_bytes:
+        detail = f"the summary would have about {size} bytes, more than the {facts.max_result_bytes} allowed; {ADVICE['summary']}"
+        yield Flaw(POINTERS["summary"], "result_too_large", detail)
+
+
+def summary_bytes(request: JobRequest, facts: Facts) -> int:
+    """About how many the summary will have as JSON, at most; nothing while the model is not known."""
+    layer = layer_of(request, facts.manifest) if facts.manifest else None
+    place = place_of(request, layer) if layer else None
+    if place is None or facts.fields is None:
+        return 0
+    units = unit_count(request, place)
+    counts = len(counts_of(request.ablation, units)) if request.ablation else 0
+    ranking = 350 + 100 * min(TOP, units) + 250 * counts
+    return cluster_count(request, facts) * (150 + len(request.methods) * ranking)
+
+
+def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
+    """Bytes of each kind of array, part 6 of the contract; nothing while the model is not known."""
+    layer = layer_of(request, facts.manifest) if facts.manifest else None
+    place = place_of(request, layer) if layer else None
+    if place is None or facts.fields is None:
+        return {}
+    clusters, units = cluster_count(request, facts), unit_count(request, place)
+    rankings, rows = len(request.methods), row_count(request, facts)
+    kept = min(request.keep_examples * clusters, rows)
+    pixels = sum(_pixels(request, layer, place, method.name) for method in request.methods) if layer else 0
+    return {
+        "importance": rankings * clusters * units * 2 * FLOAT,
+        "ablation": _ablation_bytes(request.ablation, clusters, units, rankings) if request.ablation else 0,
+        "examples": rankings * kept * units * FLOAT,
+        "heatmaps": pixels * (clusters + kept) * FLOAT,
+        "rows": rows * INT,
+    }
+
+
+def _pixels(request: JobRequest, layer: Layer, place: Place, method: str) -> int:
+    """Of one heatmap; 0 where the ranking has none."""
+    if place.channel_axis is None:
+        return 0
+    axes = heatmap_axes(method, layer.kind, request.units, place.shape, place.channel_axis)
+    return prod(place.shape[axis] for axis in axes) if axes else 0
+
+
+def counts_of(ablation: Ablation, units: int) -> list[int]:
+    """The distinct numbers of units that are replaced."""
+    counts = {max(1, int(fraction * units + 1e-9)) for fraction in ablation.fractions}
+    return sorted(count for count in counts if count < units)
+
+
+def _ablation_bytes(ablation: Ablation, clusters: int, units: int, rankings: int) -> int:
+    columns = len(counts_of(ablation, units)) + 1
+    curves = rankings * len(set(ablation.orders)) + ablation.random
+    return clusters * columns * curves * FLOAT
+
+
+POINTERS = {
+    "importance": "/layer",
+    "ablation": "/ablation",
+    "examples": "/keep_examples",
+    "heatmaps": "/layer",
+    "rows": "/clusters",
+    "summary": "/clusters",
+}
+ADVICE = {
+    "importance": "use `units: channel`, fewer methods, fewer clusters or a smaller layer",
+    "ablation": "use fewer random orders or fractions",
+    "examples": "keep fewer examples",
+    "heatmaps": "use fewer methods or fewer clusters, or keep fewer examples",
+    "rows": "set a `limit` on the clusters",
+    "summary": "use fewer clusters or fewer methods",
+}

@@ -1,0 +1,50 @@
+"""All checks in one table, and the one function that runs them."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from unitrank_schemas.checks import baseline, clusters, inputs, layer, methods, size, study, target
+from unitrank_schemas.checks.defaults import completed
+from unitrank_schemas.checks.facts import Facts, Flaw, Rejected
+from unitrank_schemas.jobs import JobRequest
+
+Check = Callable[[JobRequest, Facts], Iterator[Flaw]]
+
+CHECKS: list[Check] = [
+    layer.layer_exists,
+    layer.side_is_a_place,
+    inputs.inputs_exist,
+    inputs.inputs_are_fed,
+    inputs.inputs_fit,
+    inputs.preprocess_fits,
+    target.output_exists,
+    target.labels_are_classes,
+    target.class_fits,
+    methods.ids_are_distinct,
+    methods.gradients_exist,
+    methods.paths_exist,
+    methods.tolerances_can_be_met,
+    methods.precisions_round,
+    methods.spatial_axes_exist,
+    clusters.field_names_clusters,
+    clusters.labels_name_clusters,
+    clusters.members_exist,
+    clusters.activations_make_clusters,
+    clusters.not_too_many,
+    baseline.baseline_fits,
+    study.split_exists,
+    study.resample_has_others,
+]
+"""In this order: the first flaw's code is the problem's."""
+MOST_FLAWS = 100
+
+
+def checked(request: JobRequest, facts: Facts) -> JobRequest:
+    """The request with its defaults filled in. Raises Rejected with the flaws that the facts show, a hundred at most."""
+    request = completed(request, facts)
+    flaws = list(islice((flaw for check in CHECKS for flaw in check(request, facts)), MOST_FLAWS))
+    # A size means something only for a request that is right otherwise.
+    flaws = flaws or list(size.result_fits(request, facts))
+    if flaws:
+        raise Rejected(flaws)
+    return request

@@ -1,0 +1,101 @@
+"""Methods that look at the input, and for a difference at the baseline."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from unitrank_schemas.base import Schema
+from unitrank_schemas.methods.base import MethodBase
+
+
+class Noise(Schema):
+    """SmoothGrad: the gradient is averaged over noisy copies of the input."""
+
+    samples: int = Field(20, ge=1, le=10_000, description="Noisy copies of each example.")
+    level: float = Field(
+        0.1, ge=0, le=10, description="The noise's standard deviation as a share of the input's own range, max − min, by example."
+    )
+
+
+NOISE = Field(
+    None,
+    description="SmoothGrad (arXiv:1706.03825): the gradient is averaged over noisy inputs. With the statistic `rms` its square "
+    "is averaged (SmoothGrad², arXiv:1806.10758).",
+)
+
+
+class Activation(MethodBase):
+    """The unit's own value."""
+
+    title = "Activation"
+    summary = "The mean value of the unit: how active it is, whatever the output does with it."
+    formula = "h"
+    source = "Erhan et al. 2009, Visualizing Higher-Layer Features of a Deep Network"
+    cost = "one forward pass up to the layer"
+    needs_gradient = False
+
+    name: Literal["activation"] = "activation"
+
+
+class Gradient(MethodBase):
+    """The slope of the target with respect to the unit."""
+
+    title = "Gradient"
+    summary = "How fast the target changes with the unit at the input itself. Signed slopes of unlike examples cancel."
+    formula = "∂F/∂h"
+    source = "Simonyan et al. 2014, arXiv:1312.6034"
+    cost = "one forward and one backward pass through the layers after it"
+
+    name: Literal["gradient"] = "gradient"
+    noise: Noise | None = NOISE
+
+
+class GradientXActivation(MethodBase):
+    """Slope times value: the first-order change when the unit is set to zero."""
+
+    title = "Gradient × activation"
+    summary = "The first-order estimate of what the target loses when the unit becomes zero."
+    formula = "h · ∂F/∂h"
+    source = "Shrikumar et al. 2017, arXiv:1605.01713; Molchanov et al. 2017, arXiv:1611.06440"
+    cost = "one forward and one backward pass through the layers after it"
+
+    name: Literal["gradient_x_activation"] = "gradient_x_activation"
+    noise: Noise | None = NOISE
+
+
+class GradientXDelta(MethodBase):
+    """Slope times the difference from the baseline: the first-order change when the unit goes back to it."""
+
+    title = "Gradient × delta"
+    summary = "The first-order estimate of what the target loses when the unit returns to its value at the baseline."
+    formula = "(h − h′) · ∂F/∂h"
+    source = "arXiv:1807.09946, the study's gradient method"
+    cost = "one forward and one backward pass through the layers after it"
+    needs_baseline = True
+
+    name: Literal["gradient_x_delta"] = "gradient_x_delta"
+
+
+class GradCam(MethodBase):
+    """Grad-CAM: each channel weighted by the spatial mean of its gradient."""
+
+    title = "Grad-CAM"
+    summary = "Where a feature map speaks for the target: its value times the channel's mean slope. For places with spatial axes."
+    formula = "h · mean over space of ∂F/∂h; the heatmap is the ReLU of the sum over channels"
+    source = "Selvaraju et al. 2017, arXiv:1610.02391"
+    cost = "one forward and one backward pass through the layers after it"
+
+    name: Literal["grad_cam"] = "grad_cam"
+
+
+class Random(MethodBase):
+    """Seeded noise: what any method must beat."""
+
+    title = "Random"
+    summary = "Independent normal noise for every example and unit: the control."
+    formula = "N(0, 1)"
+    source = "control"
+    cost = "nothing"
+    needs_gradient = False
+
+    name: Literal["random"] = "random"

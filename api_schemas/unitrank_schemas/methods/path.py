@@ -1,0 +1,68 @@
+"""Methods that integrate along a straight path from the baseline."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from unitrank_schemas.methods.base import MethodBase
+
+
+class PathMethod(MethodBase):
+    """What the methods on the straight path from the baseline to the input share."""
+
+    needs_baseline = True
+
+    steps: int = Field(20, ge=1, le=10_000, description="Intervals of the path.")
+    rule: Literal["left", "right", "trapezoid"] = Field(
+        "trapezoid", description="Where in its interval the gradient is taken; `right` is the paper's."
+    )
+    spacing: Literal["uniform", "cubic"] | None = Field(
+        None, description="`cubic`: α = t³, dense near the baseline. Default: cubic where the baseline is zeros, else uniform."
+    )
+    tolerance: float | None = Field(
+        None,
+        ge=1e-6,
+        lt=1,
+        description="Steps are doubled, for each example by itself, until the relative completeness gap is below it. Needs a cut.",
+    )
+    precision: Literal["float32", "tf32", "bf16"] = Field(
+        "float32", description="Of the passes along the path; sums stay float32. `tf32` changes matrix products on CUDA only."
+    )
+
+
+class Conductance(PathMethod):
+    """Neuron Integrated Gradients: the part of F(x) − F(x′) that flows through the unit."""
+
+    title = "Conductance (Neuron Integrated Gradients)"
+    summary = "The share of the change of the target along the path from the baseline that passes through the unit."
+    formula = "∫ ∂F/∂h · dh/dα dα  ≈  Σₜ ∂F/∂h · (h(xₜ) − h(xₜ₋₁))"
+    source = "Dhamdhere et al. 2018, arXiv:1805.12233; Shrikumar et al. 2018, arXiv:1807.09946, eq. 2"
+    cost = "steps + 1 forward passes; steps backward passes (one more for `trapezoid`) through the layers after it"
+    complete = True
+
+    name: Literal["conductance"] = "conductance"
+
+
+class InternalInfluence(PathMethod):
+    """The mean gradient along the path of the inputs."""
+
+    title = "Internal influence"
+    summary = "The slope of the target with respect to the unit, averaged along the path from the baseline to the input."
+    formula = "∫ ∂F/∂h dα"
+    source = "Leino et al. 2018, arXiv:1802.03788"
+    cost = "steps forward and backward passes (one more for `trapezoid`)"
+
+    name: Literal["internal_influence"] = "internal_influence"
+
+
+class IntegratedGradients(PathMethod):
+    """Integrated gradients in the place's own space."""
+
+    title = "Integrated gradients"
+    summary = "The change of the target along the straight line from the place's value at the baseline to its value at the input."
+    formula = "(h − h′) · ∫ ∂F/∂h dα along h′ → h, all other values held at x"
+    source = "Sundararajan et al. 2017, arXiv:1703.01365"
+    cost = "steps forward and backward passes (one more for `trapezoid`) through the layers after it"
+    complete = True
+
+    name: Literal["integrated_gradients"] = "integrated_gradients"

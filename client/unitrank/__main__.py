@@ -1,0 +1,6 @@
+"""`python -m unitrank` is the command `unitrank`."""
+
+from unitrank.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Two results side by side: verdicts, areas, and how alike the rankings of one cluster are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from unitrank.errors import NotPossible
+from unitrank.results import JobResult
+from unitrank_schemas.results import Leader
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A ranking that both results have."""
+
+    ranking: str
+    verdicts: tuple[str | None, str | None]
+    better: tuple[int, int]
+    """Clusters where it beats chance."""
+    areas: tuple[float | None, float | None]
+    correlations: dict[str, float | None]
+    """Cluster → Spearman's correlation of the importances; None where one of them is the same for all units.
+
+    Empty where a result has no arrays.
+    """
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def compared(first: JobResult, second: JobResult) -> list[Compared]:
+    """The rankings and clusters of equal names. Raises NotPossible where there is nothing to compare."""
+    if first.layer.count != second.layer.count:
+        raise NotPossible(
+            f"{first.layer.name} has {first.layer.count} units and {second.layer.name} {second.layer.count}; "
+            "only results with as many units can be compared",
+            code="not_comparable",
+        )
+    leaders = [{leader.ranking: leader for leader in result.leaderboard} for result in (first, second)]
+    both = [ranking for ranking in first.rankings if ranking in second.rankings]
+    if not both:
+        raise NotPossible(
+            f"the results have no ranking in common: {', '.join(first.rankings)} and {', '.join(second.rankings)}",
+            code="not_comparable",
+        )
+    return [_of(ranking, leaders[0].get(ranking), leaders[1].get(ranking), first, second) for ranking in both]
+
+
+def _of(ranking: str, one: Leader | None, other: Leader | None, first: JobResult, second: JobResult) -> Compared:
+    ours, theirs = (each.importances(ranking) if f"importance/{ranking}" in each.arrays else {} for each in (first, second))
+    return Compared(
+        ranking,
+        (one.verdict if one else None, other.verdict if other else None),
+        (one.better_than_random if one else 0, other.better_than_random if other else 0),
+        (one.mean_area if one else None, other.mean_area if other else None),
+        {name: spearman(ours[name].ravel(), theirs[name].ravel()) for name in ours if name in theirs},
+    )
+
+
+def spearman(first: NDArray[Any], second: NDArray[Any]) -> float | None:
+    """The correlation of the ranks, equal values sharing the mean of theirs."""
+    import numpy as np
+
+    one, other = (_ranks(values) - (len(values) - 1) / 2 for values in (first, second))
+    scale = float(np.sqrt((one**2).sum() * (other**2).sum()))
+    return float((one * other).sum()) / scale if scale else None
+
+
+def _ranks(values: NDArray[Any]) -> NDArray[Any]:
+    import numpy as np
+
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return np.asarray((ends - (counts + 1) / 2)[inverse], np.float64)

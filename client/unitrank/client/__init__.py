@@ -1,0 +1,1 @@
+"""The HTTP client: `Client`, and `AsyncClient` with the same methods as coroutines."""

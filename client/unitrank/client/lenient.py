@@ -1,0 +1,42 @@
+"""Jobs as a service tells them that is newer than this client: of their requests also what is not known here is read."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, SerializeAsAny, ValidationError, model_serializer
+
+from unitrank_schemas.jobs import DryRun, Job, JobRequest
+
+
+class UnknownRequest(JobRequest, extra="allow"):
+    """A request of which something, such as a method, is not known here: written as it was said, its values those of JSON."""
+
+    @model_serializer(mode="plain")
+    def _said(self) -> dict[str, Any]:
+        known = {name: value for name, value in vars(self).items() if name in self.model_fields_set}
+        return {**known, **(self.model_extra or {})}
+
+
+def _request(said: Any) -> Any:
+    if not isinstance(said, Mapping):
+        return said
+    try:
+        return JobRequest.model_validate_json(json.dumps(said), extra="ignore")
+    except ValidationError:
+        return UnknownRequest.model_construct(**said)
+
+
+Request = Annotated[SerializeAsAny[JobRequest], BeforeValidator(_request)]
+
+
+class ToldJob(Job):
+    """A job, whatever its request says."""
+
+    request: Request
+
+
+class ToldDryRun(DryRun):
+    """A checked request, whatever it says."""
+
+    request: Request

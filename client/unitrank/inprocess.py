@@ -1,0 +1,126 @@
+"""The engine in this process: a network and arrays in, the same result out as from a service."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from unitrank.client.endpoints import request_body
+from unitrank.client.tables import array_of, table_file
+from unitrank.errors import InvalidRequest, JobFailed
+from unitrank.exporting import export, needing_engine
+from unitrank.results import JobResult
+from unitrank_schemas.checks import Facts, Rejected, checked
+from unitrank_schemas.checks.facts import MOST_CLUSTERS
+from unitrank_schemas.datasets import FieldInfo
+from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.problems import Invalid
+from unitrank_schemas.results import Result
+from unitrank_schemas.validation import invalid_places
+
+if TYPE_CHECKING:
+    import torch
+
+    from unitrank_tables import Table
+
+NAME = "here"
+METHODS = ("activation", "gradient", "gradient_x_delta", "conductance")
+UNBOUNDED = 1 << 62
+
+
+def rank(
+    module: torch.nn.Module,
+    layer: str,
+    x: Any,
+    y: Any = None,
+    *,
+    methods: Sequence[str | Mapping[str, Any]] = METHODS,
+    clusters: Mapping[str, Any] | None = None,
+    fields: Mapping[str, Any] | None = None,
+    example_inputs: Any = None,
+    device: str = "cpu",
+    report: Callable[[dict[str, Any]], None] = lambda progress: None,
+    **request: Any,
+) -> JobResult:
+    """Ranks the layer's units for each cluster and puts the rankings to the test, in this process and without any service.
+
+    The numbers are those of a job that says the same. Without `clusters` there is one for each label, and one in all where
+    there are no labels. `fields` are further columns beside `x` and `y`; a network of several inputs needs `example_inputs`.
+    `report` hears how far it is. Whatever else a job's request may say goes into `request`.
+
+    Raises InvalidRequest with the places that are wrong, ExportRefused, JobFailed, and NotPossible without PyTorch.
+    """
+    columns = {name: array_of(values) for name, values in {"x": x, "y": y, **(fields or {})}.items() if values is not None}
+    by = clusters or {"by": "all" if y is None else "label"}
+    asked = _parsed({"model": NAME, "dataset": NAME, "layer": layer, "methods": list(methods), "clusters": by, **request})
+    with needing_engine(), tempfile.TemporaryDirectory(prefix="unitrank-") as folder, table_file(None, columns) as table:
+        archive = Path(folder, "model.pt2")
+        manifest = export(module, columns["x"][:2] if example_inputs is None else example_inputs, archive)
+        return _ranked(asked, manifest, archive, table, device, report)
+
+
+def _ranked(asked: JobRequest, manifest: Any, archive: Path, table: Path, device: str, report: Any) -> JobResult:
+    from unitrank_engine import pipeline
+    from unitrank_engine.archive import load
+    from unitrank_engine.device import claim
+    from unitrank_engine.errors import EngineError
+    from unitrank_engine.program import Program
+    from unitrank_tables import open_table
+    from unitrank_tables.errors import BadTable
+
+    resolved = {kind: {"name": NAME, "digest": _digest(path)} for kind, path in {"model": archive, "dataset": table}.items()}
+    try:
+        with open_table(table) as rows, warnings.catch_warnings():
+            # torch's own, of its own code
+            warnings.simplefilter("ignore", FutureWarning)
+            request = _checked(asked, manifest, rows)
+            claim(device)
+            summary, arrays = pipeline.run(request, resolved, Program.from_exported(load(archive), device), rows, report)
+    except BadTable as error:
+        raise InvalidRequest(f"{error.code}: {error.detail}", code=error.code, detail=error.detail) from error
+    except EngineError as error:
+        raise JobFailed(f"{error.code}: {error.detail}", code=error.code, detail=error.detail) from error
+    return JobResult(Result.model_validate_json(json.dumps(summary)), arrays)
+
+
+def _parsed(said: Mapping[str, Any]) -> JobRequest:
+    """The request, as strictly as the service reads it."""
+    body = request_body(None, said)
+    try:
+        return JobRequest.model_validate_json(body)
+    except ValidationError as error:
+        found = ({**each, "loc": ("body", *each["loc"])} for each in error.errors())
+        raise _wrong(invalid_places(found, json.loads(body), JobRequest)) from error
+
+
+def _checked(request: JobRequest, manifest: Any, table: Table) -> JobRequest:
+    facts = Facts(
+        manifest=manifest,
+        fields={name: FieldInfo(**info) for name, info in table.fields.items()},
+        examples=table.examples,
+        distinct=lambda field: table.distinct(field, MOST_CLUSTERS + 1),
+        max_result_bytes=UNBOUNDED,
+    )
+    try:
+        return checked(request, facts)
+    except Rejected as error:
+        raise _wrong([Invalid(pointer=flaw.pointer, detail=flaw.detail, code=flaw.code) for flaw in error.flaws]) from error
+
+
+def _wrong(places: list[Invalid]) -> InvalidRequest:
+    first = places[0]
+    code = first.code or "invalid_request"
+    message = "\n  ".join([f"{code}: {first.detail}", *(f"{place.pointer}: {place.detail}" for place in places)])
+    return InvalidRequest(message, code=code, detail=first.detail, places=places)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as content:
+        return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"

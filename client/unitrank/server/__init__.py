@@ -1,0 +1,1 @@
+"""The processes that `unitrank up` and `unitrank demo` start on this machine."""

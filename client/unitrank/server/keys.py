@@ -1,0 +1,51 @@
+"""The keys of a store, whether or not its server runs at the moment."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from unitrank.errors import NotPossible, Unreachable
+
+if TYPE_CHECKING:
+    from unitrank_store.access.api_keys import Keys
+    from unitrank_store.settings import Settings
+
+
+@contextmanager
+def opened(settings: "Settings") -> Iterator["Keys"]:
+    """The keys; the embedded server is started for the moment where `unitrank up` does not run.
+
+    Raises Unreachable, NotPossible.
+    """
+    import redis
+
+    from unitrank_store.access.api_keys import Keys
+    from unitrank_store.errors import Embedded
+    from unitrank_store.observability.logs import redacted
+    from unitrank_store.redis.connection import connect
+    from unitrank_store.redis.embedded import EmbeddedServer, socket_url
+
+    url = settings.redis_url or socket_url(settings.state)
+    with ExitStack() as stack:
+        try:
+            if settings.redis_url is None and not _answers(url):
+                stack.enter_context(EmbeddedServer(settings.state, settings.maxmemory))
+            connection = stack.enter_context(connect(url))
+            connection.ping()
+        except redis.exceptions.RedisError as error:
+            raise Unreachable(f"the store at {redacted(url)} does not answer: {redacted(str(error))}") from error
+        except Embedded as error:
+            raise NotPossible(str(error)) from error
+        yield Keys(connection)
+
+
+def _answers(url: str) -> bool:
+    import redis
+
+    from unitrank_store.redis.connection import connect
+
+    try:
+        with connect(url) as connection:
+            return bool(connection.ping())
+    except redis.exceptions.RedisError:
+        return False

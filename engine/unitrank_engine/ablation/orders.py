@@ -1,0 +1,41 @@
+"""Orders in which units are replaced, and the counts at which the curve is read."""
+
+import numpy as np
+
+from unitrank_engine.job.random_streams import Streams
+
+
+def counts_of(fractions: list[float], n: int) -> tuple[list[int], list[float]]:
+    """The distinct max(1, ⌊f·n + 1e-9⌋) below n, ascending, and the fractions they come from."""
+    counts: dict[int, float] = {}
+    for fraction in sorted(fractions):
+        count = max(1, int(fraction * n + 1e-9))
+        if count < n:
+            counts.setdefault(count, fraction)
+    return list(counts), list(counts.values())
+
+
+class Orders:
+    """Permutations of n units, each as the position of every unit in it."""
+
+    def __init__(self, n: int, streams: Streams) -> None:
+        self.n = n
+        self._streams = streams
+
+    def random(self, number: int) -> np.ndarray:
+        """The positions of one random order; the same for all clusters, rankings and jobs on the same work."""
+        return self._streams.generator("order", number).permutation(self.n).astype(np.int32)
+
+    def most(self, importance: np.ndarray, cluster: str) -> np.ndarray:
+        """Positions by importance, descending; ties in the cluster's random order."""
+        return self._positions(-importance, cluster)
+
+    def least(self, importance: np.ndarray, cluster: str) -> np.ndarray:
+        """Positions by |importance|, ascending; ties in the cluster's random order."""
+        return self._positions(np.abs(importance), cluster)
+
+    def _positions(self, keys: np.ndarray, cluster: str) -> np.ndarray:
+        ties = self._streams.generator("ties", cluster).permutation(self.n)
+        positions = np.empty(self.n, dtype=np.int32)
+        positions[np.lexsort((ties, keys))] = np.arange(self.n, dtype=np.int32)
+        return positions

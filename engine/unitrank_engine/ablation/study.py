@@ -1,0 +1,175 @@
+"""The ablation study: each ranking against random orders, cluster by cluster and over all."""
+
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+
+from unitrank_engine.ablation.curves import STAGE, Curves
+from unitrank_engine.ablation.fill_test import Importance, Tested, Testing
+from unitrank_engine.ablation.orders import Orders, counts_of
+from unitrank_engine.ablation.verdict import Chance, chance, decidable, drop, holm, overall
+from unitrank_engine.errors import EngineError
+from unitrank_engine.job.context import Work
+from unitrank_engine.job.fills import Fills
+from unitrank_engine.reuse.fingerprints import Shelf
+from unitrank_schemas.ablation import Ablation
+from unitrank_schemas.results import AblationResult, Band, Control, Curve, Overall
+
+
+@dataclass
+class RankingStudy:
+    """What the study says of one ranking."""
+
+    clusters: list[AblationResult]
+    overall: Overall
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    differs: list[int | None] = field(default_factory=list)
+    """Clusters whose verdict another fill changes; None stands for the overall one."""
+    seconds: float = 0.0
+    reused: bool = False
+    """Whether no order of the ranking was run."""
+
+
+class Study:
+    """Tests the rankings of a job. `importance[id][cluster]` is what the ranking side of the cluster gave."""
+
+    def __init__(self, work: Work, request: Ablation, fills: Fills, shelf: Shelf) -> None:
+        self.work = work
+        self.request = request
+        self.counts, self.fractions = counts_of(request.fractions, work.units.count)
+        curves, orders = Curves(work, fills.batch, self.counts), Orders(work.units.count, work.streams)
+        self._own = Testing(request, request.fill, fills, curves, orders, shelf)
+        judged = "most" in request.orders and request.random > 0 and bool(self.counts)
+        differs = request.check_fill != request.fill and len(work.all_rows()) > 1
+        check = request.check_fill if judged and differs else None
+        self._check = Testing(request, check, fills, curves, orders, shelf, only_most=True) if check else None
+        self._shelf = shelf
+
+    def plan(self, rankings: int) -> None:
+        """Announces the stage, with so many rankings to be run; a row is one pass through the tail."""
+        masks = sum(testing.masks(rankings) for testing in self._testings)
+        tests = sum(len(halves.tested) for halves in self.work.halves)
+        self.work.meter.plan(STAGE, tests * masks if self.counts else 0, self.work.split.tail_cost)
+
+    def run(self, importance: Importance) -> tuple[dict[str, RankingStudy], np.ndarray]:
+        """Each ranking's study, and the random curves `[clusters, random, counts + 1]`."""
+        began = perf_counter()
+        known = self._look(importance)
+        tested, checked = [], []
+        for cluster in range(len(self.work.clusters)):
+            tested.append(self._own.run(cluster, importance))
+            if self._check:
+                checked.append(self._checked(self._check, cluster, importance))
+        for testing in self._testings:
+            testing.keep(importance)
+        studies = {name: self._judge(name, tested) for name in importance}
+        for study in studies.values():
+            # the controls serve all rankings alike
+            study.seconds = (perf_counter() - began) / len(studies)
+        if checked:
+            for name, study in studies.items():
+                study.differs = _differences(study, self._judge(name, checked))
+        for name in known:
+            studies[name].reused = True
+        return studies, np.stack([_with_none(test, test.random) for test in tested])
+
+    def _look(self, importance: Importance) -> set[str]:
+        """The rankings of which nothing need be run."""
+        known = [set(testing.look(importance)) for testing in self._testings]
+        if all(testing.controls_known for testing in self._testings):
+            self._shelf.reused.append("controls")
+        everywhere = set.intersection(*known)
+        self.plan(len(importance) - len(everywhere))
+        return everywhere
+
+    @property
+    def _testings(self) -> list[Testing]:
+        return [self._own, *([self._check] if self._check else [])]
+
+    def _checked(self, testing: Testing, cluster: int, importance: Importance) -> Tested:
+        """The same with the other fill."""
+        try:
+            return testing.run(cluster, importance)
+        except EngineError as error:
+            detail = f"with `check_fill: {testing.fill}` {error.detail}, or `check_fill: null`"
+            raise EngineError(error.code, detail) from error
+
+    def _judge(self, name: str, tested: list[Tested]) -> RankingStudy:
+        """Verdicts of one ranking from what was measured."""
+        request, most = self.request, f"most/{name}"
+        drops = [(test.drop(most), drop(test.none, test.random)) if test.has(most) and request.random else None for test in tested]
+        chances = [chance(*each, request.level) if each else None for each in drops]
+        corrected = holm([found.p_value if found else None for found in chances])
+        clusters = [self._result(name, *each) for each in zip(tested, chances, corrected, strict=True)]
+        study = RankingStudy(clusters, self._overall([each for each in drops if each], sum(test.examples for test in tested)))
+        for order in request.orders:
+            if all(f"{order}/{name}" in test.names for test in tested):
+                study.arrays[order] = np.stack([_with_none(test, test.rows(f"{order}/{name}")) for test in tested])
+        return study
+
+    def _decidable(self, examples: int) -> bool:
+        return decidable(self.work.units.count, self.counts, self.request.random, self.request.level, examples)
+
+    def _overall(self, drops: list[tuple[float, np.ndarray]], examples: int) -> Overall:
+        """Over all clusters that were tested, those too that are undecided by themselves."""
+        if not drops:
+            return Overall(verdict="undecided")
+        own, random = zip(*drops, strict=True)
+        found = overall(np.array(own), np.stack(random), self.request.level)
+        verdict = found.verdict if self._decidable(examples) else "undecided"
+        return Overall(p_value=found.p_value, p_worse=found.p_worse, verdict=verdict)
+
+    def _result(self, name: str, test: Tested, found: Chance | None, p_holm: float | None) -> AblationResult:
+        return AblationResult(
+            counts=self.counts,
+            fractions=self.fractions,
+            most=_curve(test, f"most/{name}"),
+            least=_curve(test, f"least/{name}"),
+            random=_control(test, self.request.level) if test.has("random") else None,
+            activity_area=test.area(test.drop("activity")) if test.has("activity") else None,
+            p_value=found.p_value if found else None,
+            p_worse=found.p_worse if found else None,
+            p_holm=p_holm,
+            verdict=found.verdict if found and self._decidable(test.examples) else "undecided",
+        )
+
+
+def _curve(test: Tested, name: str) -> Curve | None:
+    if not test.has(name):
+        return None
+    rights = test.rights(name)
+    return Curve(
+        score=test.rows(name).tolist(),
+        accuracy=None if rights is None else rights.tolist(),
+        area=test.area(test.drop(name)),
+    )
+
+
+def _control(test: Tested, level: float) -> Control:
+    areas = [test.area(float(value)) for value in drop(test.none, test.random)]
+    known = [value for value in areas if value is not None]
+    return Control(
+        score=_band(test.random, level),
+        accuracy=None if test.random_right is None else _band(test.random_right, level),
+        area=float(np.mean(known)) if known else None,
+    )
+
+
+def _band(curves: np.ndarray, level: float) -> Band:
+    """Mean and central range over orders, count by count."""
+    low, high = np.quantile(curves, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return Band(mean=curves.mean(0).tolist(), low=low.tolist(), high=high.tolist())
+
+
+def _with_none(test: Tested, curves: np.ndarray) -> np.ndarray:
+    """Curves with the unaltered score in front."""
+    front = np.full((*curves.shape[:-1], 1), test.none)
+    return np.concatenate([front, curves], axis=-1)
+
+
+def _differences(study: RankingStudy, other: RankingStudy) -> list[int | None]:
+    changed: list[int | None] = [
+        index for index, (one, two) in enumerate(zip(study.clusters, other.clusters, strict=True)) if one.verdict != two.verdict
+    ]
+    return changed + ([None] if study.overall.verdict != other.overall.verdict else [])

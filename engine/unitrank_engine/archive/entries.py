@@ -1,0 +1,67 @@
+"""Which names may stand in the zip: what is kept, what is checked and dropped, and why the rest is refused."""
+
+import re
+from typing import NoReturn
+
+from unitrank_engine.archive.errors import ArchiveError, Code, shown
+
+PROGRAM = "models/model.json"
+WEIGHTS = "data/weights/model_weights_config.json"
+CONSTANTS = "data/constants/model_constants_config.json"
+EXAMPLE_INPUTS = "data/sample_inputs/model.pt"
+
+FIXED = {"archive_format": b"pt2", "archive_version": b"0", "byteorder": b"little"}
+
+_KEPT = re.compile(r"data/weights/weight_[0-9]{1,6}|data/constants/tensor_[0-9]{1,6}")
+_DROPPED = re.compile(r"version|\.data/(version|serialization_id)|extra/.+")
+_NAMES = {PROGRAM, WEIGHTS, CONSTANTS, EXAMPLE_INPUTS, *FIXED}
+_REASONS: list[tuple[str, Code, str]] = [
+    (
+        r"data\.pkl|code/.*|constants\.pkl",
+        "not_an_archive",
+        "this is TorchScript or a pickled .pt; export the network with torch.export.export and torch.export.save",
+    ),
+    (
+        r"data/(weights|constants)/[^/]*\.pt",
+        "pickle_refused",
+        "weights are held by a pickle; save the program again with torch.export.save of torch 2.9 or later",
+    ),
+    (
+        r"data/constants/(custom_obj_|opaque_obj_).*",
+        "pickle_refused",
+        "a script object or an opaque object is held by a pickle; only tensors may be constants",
+    ),
+    (
+        r"data/aotinductor/.*|.*\.(so|dll|dylib|pyd)",
+        "archive_entry_refused",
+        "compiled libraries are not run; save the exported program alone with torch.export.save",
+    ),
+    (
+        r"models/.*",
+        "archive_entry_refused",
+        "the archive must hold one program, named model, as torch.export.save writes it",
+    ),
+]
+
+
+def split_root(name: str) -> tuple[str, str]:
+    """The root folder and the rest of an entry's name."""
+    parts = name.split("/")
+    safe = name.isprintable() and "\\" not in name and ":" not in name and len(name) <= 512
+    if not safe or len(parts) < 2 or any(part in ("", ".", "..") for part in parts):
+        raise ArchiveError("archive_entry_refused", f"entry {shown(name)}: expected a plain relative path below one root folder")
+    return parts[0], "/".join(parts[1:])
+
+
+def check_name(name: str) -> None:
+    """Nothing, where an exported program may have an entry of that name."""
+    if name in _NAMES or _KEPT.fullmatch(name) or _DROPPED.fullmatch(name):
+        return
+    _refuse(name)
+
+
+def _refuse(name: str) -> NoReturn:
+    for pattern, code, reason in _REASONS:
+        if re.fullmatch(pattern, name):
+            raise ArchiveError(code, f"entry {shown(name)}: {reason}")
+    raise ArchiveError("archive_entry_refused", f"entry {shown(name)}: no part of what torch.export.save writes")

@@ -1,0 +1,119 @@
+"""The graph of a program: its values, and nodes that call operators of the list on them."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from unitrank_engine.archive.errors import ArchiveError
+from unitrank_engine.archive.names import Identifier, Items, Schema, check_module_stack
+from unitrank_engine.archive.operators import check_operator
+from unitrank_engine.archive.tensors import Device, DType, Integer, Layout, OneOf, Real, SymBool, SymFloat, SymInt, TensorMeta
+
+MAX_NODES = 50_000
+
+
+class TensorName(Schema):
+    name: Identifier
+
+
+class _IntName(OneOf):
+    as_name: Identifier | None = None
+    as_int: Integer | None = None
+
+
+class _FloatName(OneOf):
+    as_name: Identifier | None = None
+    as_float: Real | None = None
+
+
+class _BoolName(OneOf):
+    as_name: Identifier | None = None
+    as_bool: bool | None = None
+
+
+class _OptionalTensor(OneOf):
+    as_tensor: TensorName | None = None
+    as_none: bool | None = None
+
+
+class Value(OneOf):
+    """An input or output of the whole graph."""
+
+    as_none: bool | None = None
+    as_tensor: TensorName | None = None
+    as_int: Integer | None = None
+    as_float: Real | None = None
+    # torch pastes constant strings between quotes into the code that checks the inputs.
+    as_string: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{0,100}$")] | None = None
+    as_bool: bool | None = None
+    as_sym_int: _IntName | None = None
+    as_sym_float: _FloatName | None = None
+    as_sym_bool: _BoolName | None = None
+
+
+class Argument(OneOf):
+    """A value handed to a node. Graphs, objects, operators and pickles are no fields here, and so refused."""
+
+    as_none: bool | None = None
+    as_tensor: TensorName | None = None
+    as_tensors: Items[TensorName] | None = None
+    as_int: Integer | None = None
+    as_ints: Items[Integer] | None = None
+    as_float: Real | None = None
+    as_floats: Items[Real] | None = None
+    as_string: str | None = None
+    as_sym_int: _IntName | None = None
+    as_sym_ints: Items[_IntName] | None = None
+    as_scalar_type: DType | None = None
+    as_memory_format: Literal[1, 2, 3, 4] | None = None
+    as_layout: Layout | None = None
+    as_device: Device | None = None
+    as_bool: bool | None = None
+    as_bools: Items[bool] | None = None
+    as_sym_bool: _BoolName | None = None
+    as_sym_bools: Items[_BoolName] | None = None
+    as_optional_tensors: Items[_OptionalTensor] | None = None
+    as_optional_tensor: _OptionalTensor | None = None
+    as_sym_float: _FloatName | None = None
+    as_sym_floats: Items[_FloatName] | None = None
+
+
+class _NamedArgument(Schema):
+    name: Annotated[str, Field(pattern=r"^[a-z_A-Z0-9]{0,64}$")]
+    arg: Argument
+    kind: Literal[1, 2] | None = None
+
+
+def _only_module_stack(metadata: dict[str, str]) -> dict[str, str]:
+    # Layers are addressed by it. Stack traces and the like tell of the user's machine and make equal programs differ.
+    kept = {key: text for key, text in metadata.items() if key == "nn_module_stack"}
+    for text in kept.values():
+        check_module_stack(text)
+    return kept
+
+
+class _Node(Schema):
+    target: Annotated[str, AfterValidator(check_operator)]
+    inputs: Items[_NamedArgument]
+    outputs: Items[Argument]
+    metadata: Annotated[dict[str, str], AfterValidator(_only_module_stack)]
+    is_hop_single_tensor_return: bool | None = None
+    name: Identifier | None = None
+
+
+def _no_objects(values: dict[str, object]) -> dict[str, object]:
+    if values:
+        raise ArchiveError("pickle_refused", "the program holds script objects; only tensors may be constants")
+    return values
+
+
+class Graph(Schema):
+    inputs: Items[Value]
+    outputs: Items[Value]
+    nodes: Annotated[Items[_Node], Field(max_length=MAX_NODES)]
+    tensor_values: dict[Identifier, TensorMeta]
+    sym_int_values: dict[Identifier, SymInt]
+    sym_bool_values: dict[Identifier, SymBool]
+    is_single_tensor_return: Literal[False] = False
+    custom_obj_values: Annotated[dict[str, object], AfterValidator(_no_objects)] = Field(default={}, exclude=True)
+    sym_float_values: dict[Identifier, SymFloat] = Field(default={})

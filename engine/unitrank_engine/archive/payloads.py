@@ -1,0 +1,84 @@
+"""Weights and constants: raw tensors whose bytes agree with their shape and type."""
+
+from collections.abc import Callable
+from math import prod
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from unitrank_engine.archive.errors import ArchiveError, shown
+from unitrank_engine.archive.names import Items, Path, Schema
+from unitrank_engine.archive.tensors import ITEM_SIZES, Device, DType, Layout
+
+
+def _no_pickle(value: bool) -> bool:
+    if value:
+        raise ArchiveError("pickle_refused", "a weight is held by a pickle; only plain tensors may be weights or constants")
+    return value
+
+
+class _Extent(Schema):
+    as_int: Annotated[int, Field(ge=0, lt=1 << 48)]
+
+
+class _Tensor(Schema):
+    dtype: DType
+    sizes: Annotated[Items[_Extent], Field(max_length=64)]
+    requires_grad: bool
+    device: Device
+    strides: Annotated[Items[_Extent], Field(max_length=64)]
+    storage_offset: _Extent
+    layout: Layout
+
+
+class Payload(Schema):
+    path_name: str
+    is_param: bool
+    use_pickle: Annotated[bool, AfterValidator(_no_pickle)]
+    tensor_meta: _Tensor
+
+
+class Payloads(Schema):
+    """The names of the tensors, and where the bytes of each lie."""
+
+    config: dict[Path, Payload]
+
+    def records(self) -> list[str]:
+        """The names of the entries that hold the bytes, each once; tied weights share one."""
+        return list(dict.fromkeys(payload.path_name for payload in self.config.values()))
+
+
+def check_payloads(payloads: Payloads, prefix: str, size: Callable[[str], int]) -> None:
+    """Nothing, where every tensor lies within its entry; `size` gives an entry's bytes."""
+    dtypes: dict[str, DType] = {}
+    for name, payload in payloads.config.items():
+        tensor = payload.tensor_meta
+        number = payload.path_name.removeprefix(prefix)
+        if number == payload.path_name or not (number.isascii() and number.isdecimal()):
+            raise ArchiveError(
+                "pickle_refused", f"{shown(name)} lies in {shown(payload.path_name)}; expected {prefix} and a number"
+            )
+        if dtypes.setdefault(payload.path_name, tensor.dtype) != tensor.dtype:
+            raise ArchiveError("weights_refused", f"{shown(name)} shares its bytes with a tensor of another type")
+        _check_extent(name, tensor, size(payload.path_name))
+
+
+def _check_extent(name: str, tensor: _Tensor, size: int) -> None:
+    shape = [extent.as_int for extent in tensor.sizes]
+    strides = [extent.as_int for extent in tensor.strides]
+    item = ITEM_SIZES[tensor.dtype]
+    elements = prod(shape)
+    steps = sum((extent - 1) * stride for extent, stride in zip(shape, strides, strict=False))
+    reach = tensor.storage_offset.as_int + steps + 1 if elements else 0
+    # torch multiplies the axes of an empty tensor too, in 64 bits
+    if (
+        len(shape) != len(strides)
+        or prod(max(extent, 1) for extent in shape) * item >> 62
+        or size % item
+        or max(reach, elements) * item > size
+    ):
+        raise ArchiveError(
+            "weights_refused",
+            f"{shown(name)} of shape {shown(shape)} needs {max(reach, elements) * item} bytes "
+            f"in items of {item}; its entry has {size}",
+        )

@@ -1,0 +1,161 @@
+"""The description of an exported program (`models/model.json`): what of it is let through.
+
+It mirrors torch/_export/serde/schema.py, version 8. Fields that are read and not written (`exclude`) are of no use here or would be
+executed by torch (`guards_code`).
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationError
+
+from unitrank_engine.archive.containers import check_inputs, check_outputs
+from unitrank_engine.archive.errors import ArchiveError, Code, shown
+from unitrank_engine.archive.expressions import check_symbol
+from unitrank_engine.archive.graph import Graph, TensorName, Value
+from unitrank_engine.archive.names import Identifier, Items, Path, Schema
+from unitrank_engine.archive.payloads import Payloads
+from unitrank_engine.archive.tensors import Integer, OneOf
+
+SCHEMA_MAJOR = 8
+
+_MAX_ERRORS = 1000
+
+
+class _UserValue(Schema):
+    arg: Value
+
+
+class _Parameter(Schema):
+    arg: TensorName
+    parameter_name: Path
+
+
+class _Buffer(Schema):
+    arg: TensorName
+    buffer_name: Path
+    persistent: bool
+
+
+class _Constant(Schema):
+    arg: TensorName
+    tensor_constant_name: Path
+
+
+class _LiteralInput(Schema):
+    name: Identifier
+    value: Value
+
+
+class _Input(OneOf):
+    user_input: _UserValue | None = None
+    parameter: _Parameter | None = None
+    buffer: _Buffer | None = None
+    tensor_constant: _Constant | None = None
+    constant_input: _LiteralInput | None = None
+
+
+class _BufferMutation(Schema):
+    arg: TensorName
+    buffer_name: Path
+
+
+class _InputMutation(Schema):
+    arg: TensorName
+    user_input_name: Identifier
+
+
+class _Output(OneOf):
+    user_output: _UserValue | None = None
+    buffer_mutation: _BufferMutation | None = None
+    user_input_mutation: _InputMutation | None = None
+
+
+class _Signature(Schema):
+    input_specs: Items[_Input]
+    output_specs: Items[_Output]
+
+
+class _CallSignature(Schema):
+    inputs: Items[Value]
+    outputs: Items[Value]
+    in_spec: Annotated[str, AfterValidator(check_inputs)]
+    out_spec: Annotated[str, AfterValidator(check_outputs)]
+    forward_arg_names: Items[Identifier] | None = None
+
+
+class _ModuleCall(Schema):
+    fqn: str
+    signature: _CallSignature | None = None
+
+
+def _only_root(calls: list[_ModuleCall]) -> list[_ModuleCall]:
+    root = [call for call in calls if call.fqn == "" and call.signature is not None]
+    if len(root) != 1:
+        raise ArchiveError("program_refused", f"{len(root)} signatures of the whole network; expected one")
+    return root
+
+
+class _GraphModule(Schema):
+    graph: Graph
+    signature: _Signature
+    module_call_graph: Annotated[Items[_ModuleCall], AfterValidator(_only_root)]
+    metadata: dict[str, str] = Field(default={}, exclude=True)
+    treespec_namedtuple_fields: dict[str, object] = Field(default={}, exclude=True)
+
+
+class _Range(Schema):
+    min_val: Integer | None
+    max_val: Integer | None
+
+
+def _supported(major: int) -> int:
+    if major != SCHEMA_MAJOR:
+        raise ArchiveError(
+            "schema_version", f"schema version {shown(major)}; expected {SCHEMA_MAJOR}, as torch 2.11 to 2.13 write it"
+        )
+    return major
+
+
+class _Version(Schema):
+    major: Annotated[int, AfterValidator(_supported)]
+    minor: Annotated[int, Field(ge=0, lt=1 << 16)]
+
+
+class _Opsets(Schema):
+    aten: Annotated[int, Field(ge=0, lt=1 << 16)]
+
+
+class Program(Schema):
+    schema_version: _Version
+    graph_module: _GraphModule
+    opset_version: _Opsets
+    range_constraints: dict[Annotated[str, AfterValidator(check_symbol)], _Range]
+    verifiers: Items[Literal["TRAINING", "ATEN"]] = Field(default=[])
+    torch_version: str = Field(default="", exclude=True)
+    guards_code: Items[str] = Field(default=[], exclude=True)
+
+
+def read_program(text: bytes) -> Program:
+    """The program. Raises ArchiveError."""
+    try:
+        return Program.model_validate_json(text)
+    except ValidationError as error:
+        raise _refusal("models/model.json", error) from error
+
+
+def read_payloads(name: str, text: bytes) -> Payloads:
+    """The tensors that an entry of that name lists. Raises ArchiveError."""
+    try:
+        return Payloads.model_validate_json(text)
+    except ValidationError as error:
+        raise _refusal(name, error) from error
+
+
+def _refusal(name: str, error: ValidationError) -> ArchiveError:
+    if error.error_count() > _MAX_ERRORS:
+        # To have one of them told, all are written out.
+        return ArchiveError("program_refused", f"{name}: {error.error_count()} values are not such as torch.export writes")
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    code: Code = "archive_too_large" if first["type"] == "too_long" else "program_refused"
+    return ArchiveError(code, f"{name}, at {shown(where)}: {first['msg']}; got {shown(first['input'])}")

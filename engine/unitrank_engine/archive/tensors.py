@@ -1,0 +1,73 @@
+"""What is said about a tensor: type, shape, place."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from unitrank_engine.archive.expressions import check_expression
+from unitrank_engine.archive.names import Items, Schema
+
+# Numbers of torch._export.serde.schema.ScalarType, and bytes per element:
+# uint8, int8, int16, int32, int64, float16, float32, float64, bool, bfloat16.
+ITEM_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 12: 1, 13: 2}
+
+DType = Literal[1, 2, 3, 4, 5, 6, 7, 8, 12, 13]
+Layout = Literal[7]  # strided
+Integer = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
+# The three that JSON has no number for are written as words.
+Real = float | Literal["Infinity", "-Infinity", "NaN"]
+
+
+class OneOf(Schema):
+    """One kind of value out of several: exactly one field is given."""
+
+    @model_validator(mode="after")
+    def _one(self) -> "OneOf":
+        if len(self.model_fields_set) != 1 or getattr(self, next(iter(self.model_fields_set))) is None:
+            raise ValueError("expected exactly one kind of value")
+        return self
+
+
+class Hint(OneOf):
+    as_int: Integer | None = None
+    as_bool: bool | None = None
+    as_float: Real | None = None
+
+
+class Expression(Schema):
+    expr_str: Annotated[str, AfterValidator(check_expression)]
+    hint: Hint | None = None
+
+
+class SymInt(OneOf):
+    as_expr: Expression | None = None
+    as_int: Integer | None = None
+
+
+class SymFloat(OneOf):
+    as_expr: Expression | None = None
+    as_float: Real | None = None
+
+
+class SymBool(OneOf):
+    as_expr: Expression | None = None
+    as_bool: bool | None = None
+
+
+class Device(Schema):
+    """Always the CPU in the clean archive: the engine moves the program to the device that it has."""
+
+    type: Annotated[Literal["cpu", "cuda", "mps", "xpu"], AfterValidator(lambda _: "cpu")]
+    index: Annotated[int | None, AfterValidator(lambda _: None)] = None
+
+
+class TensorMeta(Schema):
+    """A tensor inside the program; its sizes may be symbolic."""
+
+    dtype: DType
+    sizes: Annotated[Items[SymInt], Field(max_length=64)]
+    requires_grad: bool
+    device: Device
+    strides: Annotated[Items[SymInt], Field(max_length=64)]
+    storage_offset: SymInt
+    layout: Layout

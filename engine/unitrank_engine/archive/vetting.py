@@ -1,0 +1,59 @@
+"""From an untrusted upload to a clean archive: the same program always gives the same bytes."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
+from unitrank_engine.archive.entries import CONSTANTS, EXAMPLE_INPUTS, FIXED, PROGRAM, WEIGHTS
+from unitrank_engine.archive.payloads import check_payloads
+from unitrank_engine.archive.program import read_payloads, read_program
+from unitrank_engine.archive.reader import Archive, opened
+
+_ROOT = "model"
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def clean(source: Path, target: Path) -> str:
+    """SHA-256, in hex, of the clean archive that is written to `target`. Raises ArchiveError and leaves nothing then."""
+    try:
+        with opened(source) as archive:
+            _write(archive, target)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    with target.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(archive: Archive, target: Path) -> None:
+    program = read_program(archive.text(PROGRAM))
+    weights = read_payloads(WEIGHTS, archive.text(WEIGHTS))
+    constants = read_payloads(CONSTANTS, archive.text(CONSTANTS))
+    check_payloads(weights, "weight_", lambda name: archive.size(f"data/weights/{name}"))
+    check_payloads(constants, "tensor_", lambda name: archive.size(f"data/constants/{name}"))
+    texts = {
+        **FIXED,
+        ".data/version": b"6\n",
+        PROGRAM: program.model_dump_json(exclude_unset=True).encode(),
+        WEIGHTS: weights.model_dump_json(exclude_unset=True).encode(),
+        CONSTANTS: constants.model_dump_json(exclude_unset=True).encode(),
+        # torch asks for the entry; an empty one stands for no example.
+        EXAMPLE_INPUTS: b"",
+    }
+    records = [f"data/weights/{name}" for name in weights.records()]
+    records += [f"data/constants/{name}" for name in constants.records()]
+    with ZipFile(target, "w", ZIP_STORED) as file:
+        for name, text in texts.items():
+            _add(file, name, len(text), [text])
+        for name in records:
+            _add(file, name, archive.size(name), archive.chunks(name))
+
+
+def _add(file: ZipFile, name: str, size: int, chunks: Iterable[bytes]) -> None:
+    info = ZipInfo(f"{_ROOT}/{name}", _EPOCH)
+    info.create_system = 0
+    info.file_size = size
+    with file.open(info, "w") as entry:
+        for chunk in chunks:
+            entry.write(chunk)

@@ -1,0 +1,1 @@
+"""The inputs of one job: examples, clusters, baselines, fills, targets, units, random streams."""

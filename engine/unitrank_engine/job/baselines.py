@@ -1,0 +1,106 @@
+"""Baselines x′ in the space of the model's inputs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unitrank_engine.errors import EngineError
+from unitrank_engine.job.context import Work
+from unitrank_schemas import baselines as schema
+
+Inputs = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Gives each example its x′. `shared` ones are the same single row for all examples, `grouped` ones depend on the cluster."""
+
+    of: Callable[[np.ndarray, int | None, Inputs], Inputs]
+    """Dataset rows, the cluster where that matters, and their inputs x → x′ (one row where shared)."""
+    shared: bool = False
+    grouped: bool = False
+
+
+def find_baselines(work: Work, batch: int) -> Baselines:
+    """The job's baselines. Integer inputs keep their own values: there is no path between ids."""
+    return FINDERS[type(work.request.baseline)](work, batch)
+
+
+def _constant(work: Work, batch: int) -> Baselines:
+    value = getattr(work.request.baseline, "value", 0.0)
+    return Baselines(lambda rows, cluster, x: _keep_integers(x, lambda tensor: torch.full_like(tensor[:1], value)), shared=True)
+
+
+def _mean(work: Work, batch: int) -> Baselines:
+    means = _mean_inputs(work, work.all_rows(), batch)
+    return Baselines(lambda rows, cluster, x: _choose(x, means), shared=True)
+
+
+def _cluster_mean(work: Work, batch: int) -> Baselines:
+    # all stages go cluster by cluster; ten thousand means of images would not fit
+    @lru_cache(maxsize=1)
+    def mean(cluster: int) -> Inputs:
+        return _mean_inputs(work, work.clusters[cluster].rows, batch)
+
+    def of(rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
+        assert cluster is not None
+        return _choose(x, mean(cluster))
+
+    return Baselines(of, shared=True, grouped=True)
+
+
+def _field(work: Work, batch: int) -> Baselines:
+    assert isinstance(work.request.baseline, schema.BaselineField)
+    field = work.request.baseline.field
+    inputs = work.program.inputs
+    names = [name for name, value in inputs.items() if value.dtype.is_floating_point] or work.program.looked_up
+    if len(names) != 1:
+        raise EngineError(
+            "baseline_not_applicable",
+            f"a field as baseline needs one real input or one that is looked up, the model has {len(names)}",
+        )
+    place = list(inputs).index(names[0])
+
+    def of(rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
+        read = work.examples.prepare(names[0], field, rows)
+        return _choose(x, work.program.lift((*x[:place], read, *x[place + 1 : len(inputs)])))
+
+    return Baselines(of)
+
+
+def _example(work: Work, batch: int) -> Baselines:
+    assert isinstance(work.request.baseline, schema.Example)
+    one = work.examples.inputs(np.array([work.request.baseline.index]))
+    return Baselines(lambda rows, cluster, x: _choose(x, one), shared=True)
+
+
+FINDERS: dict[type, Callable[[Work, int], Baselines]] = {
+    schema.Zeros: _constant,
+    schema.Constant: _constant,
+    schema.Mean: _mean,
+    schema.ClusterMean: _cluster_mean,
+    schema.BaselineField: _field,
+    schema.Example: _example,
+}
+
+
+def _keep_integers(x: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
+    return tuple(change(tensor) if tensor.is_floating_point() else tensor for tensor in x)
+
+
+def _choose(x: Inputs, chosen: Inputs) -> Inputs:
+    return tuple(new if old.is_floating_point() else old for old, new in zip(x, chosen, strict=True))
+
+
+def _mean_inputs(work: Work, rows: np.ndarray, batch: int) -> Inputs:
+    """The mean of the prepared inputs over these rows, summed in float64."""
+    sums: list[Tensor] = []
+    for start in range(0, len(rows), batch):
+        inputs = work.examples.inputs(rows[start : start + batch])
+        totals = [tensor.double().sum(0, keepdim=True) for tensor in inputs]
+        sums = [a + b for a, b in zip(sums, totals, strict=True)] if sums else totals
+    return tuple((total / len(rows)).to(tensor.dtype) for total, tensor in zip(sums, inputs, strict=True))

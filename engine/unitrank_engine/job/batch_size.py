@@ -1,0 +1,50 @@
+"""How many rows go through the model at once: enough to keep it busy, few enough to stay in the caches.
+
+The number follows from the model alone, never from a stopwatch: the same job then does the same sums in the same order,
+and its results are equal to the bit.
+"""
+
+from math import prod
+
+import torch
+from torch import fx
+
+from unitrank_engine.program import Program, Split
+
+CPU_BYTES = 8 * 2**20
+"""Values of one pass on a CPU; beyond this the gradient of a convolution slows down (benchmarks/batches.py)."""
+
+CUDA_SHARE = 0.05
+"""Share of the device's memory that the values of one pass may take."""
+
+LIMITS = {"cpu": (16, 4096), "cuda": (16, 16384)}
+
+
+def rows_at_once(program: Program) -> int:
+    """Rows of one pass through the whole model."""
+    low, high = LIMITS[program.device.type]
+    return max(low, min(high, _budget(program.device) // max(1, bytes_per_row(program.module.graph))))
+
+
+def rows_behind(split: Split, device: torch.device) -> int:
+    """Rows of one pass through the graph behind a place alone, in half of the memory: such passes follow each other closely,
+    and twice as many rows took three times as long where the values left the caches.
+    """
+    own = split.place.units * int(split.place.node.meta["val"].element_size())
+    return max(LIMITS[device.type][0], _budget(device) // 2 // max(1, bytes_per_row(split.behind.graph) + own))
+
+
+def _budget(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory * CUDA_SHARE)
+    return CPU_BYTES
+
+
+def bytes_per_row(graph: fx.Graph) -> int:
+    """Memory of all values that a graph computes for one example."""
+    total = 0
+    for node in graph.nodes:
+        value = node.meta.get("val")
+        if node.op == "call_function" and isinstance(value, torch.Tensor):
+            total += prod(size for size in value.shape if not isinstance(size, torch.SymInt)) * value.element_size()
+    return total

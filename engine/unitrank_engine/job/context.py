@@ -1,0 +1,74 @@
+"""What is fixed before the first pass: model, place, data, target and units of one job."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unitrank_engine.job.clusters import Cluster
+from unitrank_engine.job.examples import Examples
+from unitrank_engine.job.holdout import Halves
+from unitrank_engine.job.progress import Meter
+from unitrank_engine.job.random_streams import Streams
+from unitrank_engine.job.targets import Fixed, fix, score
+from unitrank_engine.job.units import Units
+from unitrank_engine.program import Program, Split
+from unitrank_schemas.jobs import JobRequest
+
+
+@dataclass
+class Cost:
+    """Rows that went through the model, or through a part of it."""
+
+    forward_rows: int = 0
+    backward_rows: int = 0
+
+
+@dataclass(frozen=True)
+class Work:
+    """One job, ready to be computed."""
+
+    request: JobRequest
+    program: Program
+    split: Split
+    units: Units
+    examples: Examples
+    streams: Streams
+    clusters: list[Cluster]
+    halves: list[Halves]
+    meter: Meter
+    cost: Cost = field(default_factory=Cost)
+    made: dict[str, Any] = field(default_factory=dict)
+    """What several stages of the job need, and the first of them makes. Any: each knows its own."""
+
+    @property
+    def output(self) -> str:
+        return self.request.output or next(iter(self.program.outputs))
+
+    @property
+    def device(self) -> torch.device:
+        return self.program.device
+
+    def all_rows(self) -> np.ndarray:
+        """Every dataset row of the job, once, ascending."""
+        return np.unique(np.concatenate([cluster.rows for cluster in self.clusters]))
+
+    def fix(self, output: Tensor, rows: np.ndarray) -> Fixed:
+        """Class and rival of these rows from their unaltered output."""
+        return fix(self.request.target, output, self.examples.labels(rows))
+
+    def score(self, output: Tensor, fixed: Fixed) -> Tensor:
+        return score(self.request.target, output, fixed)
+
+    def right(self, output: Tensor, labels: Tensor | None) -> Tensor | None:
+        """Which rows the model classifies as labelled; None where that cannot be said."""
+        if labels is None or output.dim() == 1 or output.shape[1] == 1:
+            return None
+        return output.argmax(1) == labels
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        """The job's output for these inputs."""
+        self.cost.forward_rows += len(inputs[0])
+        return self.program.forward(inputs, self.output)

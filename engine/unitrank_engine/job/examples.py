@@ -1,0 +1,91 @@
+"""The examples of a dataset as the model's inputs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unitrank_engine.errors import EngineError
+from unitrank_engine.program import Program
+from unitrank_schemas.jobs import JobRequest, Preprocess
+from unitrank_tables import Table
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Reads rows of a table, cast and scaled for a model."""
+
+    table: Table
+    program: Program
+    fields: dict[str, str]
+    labels_field: str | None
+    preprocess: Preprocess
+
+    @classmethod
+    def of(cls, table: Table, program: Program, request: JobRequest) -> "Examples":
+        assert request.inputs is not None
+        return cls(table, program, request.inputs, request.labels, request.preprocess)
+
+    def inputs(self, rows: np.ndarray) -> tuple[Tensor, ...]:
+        """The model's inputs for these rows on its device, lifted. Raises EngineError `non_finite`."""
+        return self.program.lift(tuple(self.prepare(name, self.fields[name], rows) for name in self.program.inputs))
+
+    def prepare(self, name: str, field: str, rows: np.ndarray) -> Tensor:
+        """A field as the named input: cast, then (x·scale − mean)/std for real inputs. Raises EngineError `non_finite`."""
+        values = self.table.read(field, rows)
+        dtype = self.program.inputs[name].dtype
+        if not dtype.is_floating_point:
+            return _sent(values, self.program.device, dtype)
+        tensor = _sent(_castable(values), self.program.device, dtype)
+        tensor = _scale(tensor, self.preprocess)
+        _refuse_non_finite(field, rows, values, tensor)
+        return tensor
+
+    def labels(self, rows: np.ndarray) -> Tensor | None:
+        """The labels of these rows as class numbers, or None where the job has none that are numbers."""
+        if self.labels_field is None:
+            return None
+        values = self.table.read(self.labels_field, rows)
+        if values.dtype.kind not in "iub":
+            return None
+        return torch.from_numpy(values.astype(np.int64)).to(self.program.device)
+
+
+def _sent(values: np.ndarray, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """On the device. A GPU fetches pinned memory by itself while the processor goes on."""
+    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, dtype, non_blocking=True)
+
+
+def _castable(values: np.ndarray) -> np.ndarray:
+    """torch has no unsigned integers wider than 8 bits that it computes with."""
+    return values.astype(np.float64) if values.dtype.kind == "u" and values.dtype.itemsize > 1 else values
+
+
+def _refuse_non_finite(field: str, rows: np.ndarray, values: np.ndarray, tensor: Tensor) -> None:
+    """Says whether it was so in the dataset, or has become so on the way into the model."""
+    if torch.isfinite(tensor).all():
+        return
+    first = int((~torch.isfinite(tensor)).nonzero()[0, 0])
+    where, dtype = f"field '{field}' is NaN or infinite in row {rows[first]}", str(tensor.dtype).removeprefix("torch.")
+    if np.isfinite(values[first]).all():
+        raise EngineError("non_finite", f"{where} as preprocessed {dtype}; look at its size, and at scale, mean and std")
+    raise EngineError("non_finite", f"{where}; inputs must be finite")
+
+
+def _scale(tensor: Tensor, preprocess: Preprocess) -> Tensor:
+    if preprocess.scale != 1.0:
+        tensor = tensor * _along_axis_1(preprocess.scale, tensor)
+    if preprocess.mean is not None:
+        tensor = tensor - _along_axis_1(preprocess.mean, tensor)
+    if preprocess.std is not None:
+        tensor = tensor / _along_axis_1(preprocess.std, tensor)
+    return tensor
+
+
+def _along_axis_1(value: float | list[float], tensor: Tensor) -> Tensor:
+    factors = torch.as_tensor(value, dtype=tensor.dtype, device=tensor.device)
+    return factors if factors.dim() == 0 else factors.reshape(-1, *[1] * (tensor.dim() - 2))

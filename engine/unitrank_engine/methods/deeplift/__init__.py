@@ -1,0 +1,5 @@
+"""DeepLIFT: the change of the target against the baseline, carried back by each operation's slope between the two runs."""
+
+from unitrank_engine.methods.deeplift.method import DeepLift
+
+__all__ = ["DeepLift"]

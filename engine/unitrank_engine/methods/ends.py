@@ -1,0 +1,83 @@
+"""Methods that look at the ends of the path alone: the input and, for a difference, the baseline."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from unitrank_engine.job.context import Work
+from unitrank_engine.methods.batch import Point
+from unitrank_engine.methods.method import Method
+from unitrank_engine.methods.smoothing import smoothed
+from unitrank_schemas.methods import Gradient as GradientSchema
+from unitrank_schemas.methods import GradientXActivation as GradientXActivationSchema
+from unitrank_schemas.methods import MethodBase, Noise
+
+
+class Activation(Method):
+    """s = h. Complete: no. Cost: one forward pass up to the layer."""
+
+    @classmethod
+    def points(cls, entry: MethodBase) -> dict[float, bool]:
+        return {1.0: False}
+
+    def visit(self, point: Point) -> None:
+        self._h = point.h
+
+    def scores(self) -> Float[Tensor, "rows *place"]:
+        return self._h
+
+
+class Gradient(Method):
+    """s = ∂F/∂h (arXiv:1312.6034). Complete: no. Cost: one forward and one backward pass; with noise as many as samples."""
+
+    @classmethod
+    def points(cls, entry: MethodBase) -> dict[float, bool]:
+        return {1.0: _smooth(entry) is None}
+
+    @classmethod
+    def passes(cls, entry: MethodBase, work: Work) -> int:
+        noise = _smooth(entry)
+        return noise.samples if noise else 0
+
+    def visit(self, point: Point) -> None:
+        self._point = point
+
+    def scores(self) -> Float[Tensor, "rows *place"]:
+        return self.gradient()
+
+    def gradient(self) -> Float[Tensor, "rows *place"]:
+        """At the input, or averaged over noisy inputs."""
+        noise = _smooth(self.entry)
+        if noise is not None:
+            return smoothed(self.batch, noise, squared=self.entry.statistic == "rms")
+        assert self._point.gradient is not None
+        return self._point.gradient
+
+
+class GradientXActivation(Gradient):
+    """s = h · ∂F/∂h (arXiv:1605.01713); noise is for the gradient alone. Complete: no. Cost: as gradient."""
+
+    def scores(self) -> Float[Tensor, "rows *place"]:
+        return self._point.h * self.gradient()
+
+
+class GradientXDelta(Method):
+    """s = (h − h′) · ∂F/∂h (arXiv:1807.09946). Complete: no, except behind the last nonlinearity. Cost: as gradient."""
+
+    @classmethod
+    def points(cls, entry: MethodBase) -> dict[float, bool]:
+        return {0.0: False, 1.0: True}
+
+    def visit(self, point: Point) -> None:
+        if point.alpha == 0.0:
+            self._baseline = point.h
+        else:
+            assert point.gradient is not None
+            self._product = (point.h - self._baseline) * point.gradient
+
+    def scores(self) -> Float[Tensor, "rows *place"]:
+        return self._product
+
+
+def _smooth(entry: MethodBase) -> Noise | None:
+    assert isinstance(entry, GradientSchema | GradientXActivationSchema)
+    return entry.noise

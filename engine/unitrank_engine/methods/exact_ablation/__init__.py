@@ -1,0 +1,5 @@
+"""Exact ablation: what the target loses when one unit alone is replaced."""
+
+from unitrank_engine.methods.exact_ablation.method import ExactAblation
+
+__all__ = ["ExactAblation"]

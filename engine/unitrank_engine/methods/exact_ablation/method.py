@@ -1,0 +1,51 @@
+"""Exact ablation: F with everything as it is, less F with this one unit, or this channel as a whole, replaced.
+
+s = F(h) − F(h with the unit replaced) (arXiv:1311.2901; arXiv:1612.08220). Complete: no. Cost: a pass through what is not
+affine behind the place for every unit; as many as units through the whole tail where nothing is.
+"""
+
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unitrank_engine.job.context import Work
+from unitrank_engine.methods.exact_ablation.replacing import Plan, outputs
+from unitrank_engine.methods.method import Method
+from unitrank_schemas.methods import ExactAblation as Entry
+from unitrank_schemas.methods import MethodBase
+
+
+class ExactAblation(Method):
+    """Every unit of a batch, one by one."""
+
+    @classmethod
+    def prepare(cls, entry: MethodBase, work: Work) -> Plan:
+        return Plan.of(work)
+
+    @classmethod
+    def points(cls, entry: MethodBase) -> dict[float, bool]:
+        return {0.0: False, 1.0: False}
+
+    @classmethod
+    def passes(cls, entry: MethodBase, work: Work) -> int:
+        return work.units.count
+
+    def scores(self) -> Float[Tensor, "rows *place"]:
+        raise NotImplementedError("a channel's loss is no sum of its elements' losses")
+
+    def by_unit(self) -> Float[Tensor, "rows units"]:
+        batch, ends, work = self.batch, self.batch.ends, self.batch.work
+        fill = self._fill()
+        lost = torch.empty(len(batch.rows), work.units.count, dtype=ends.f.dtype, device=work.device)
+        for first, output in outputs(work, cast(Plan, self.prepared), ends.x, (ends.input.h, ends.live), fill, batch.count):
+            f = work.score(output.flatten(0, 1), ends.fixed.repeat(len(output))).reshape(len(output), -1)
+            lost[:, first : first + len(output)] = (ends.f - f).T
+        # what is replaced by its own value loses nothing, whatever the rounding of another pass
+        moved = work.units.reduce((ends.input.h != fill).float()) > 0
+        return torch.where(moved, lost, torch.zeros_like(lost))
+
+    def _fill(self) -> Float[Tensor, "one_or_rows *place"]:
+        batch, kind = self.batch, cast(Entry, self.entry).fill
+        return batch.ends.start.h if kind == "baseline" else batch.fills.of(kind, batch.rows, batch.cluster, batch.ends.x)

@@ -1,0 +1,64 @@
+"""What the methods along a straight path share: the points that a job walks once for all of them, or a walk of their own."""
+
+from abc import abstractmethod
+from typing import ClassVar, cast
+
+from jaxtyping import Float
+from torch import Tensor
+
+from unitrank_engine.job.context import Work
+from unitrank_engine.methods.batch import Batch, Point
+from unitrank_engine.methods.method import Method
+from unitrank_engine.methods.refinement import Refinement
+from unitrank_engine.methods.sums import PathSum, gradient_points
+from unitrank_engine.methods.walk import Walk, input_walk
+from unitrank_schemas.methods import MethodBase, PathMethod
+
+
+class Along(Method):
+    """A sum along a path. Steps that are doubled, and passes that are rounded, are walked apart from the shared path."""
+
+    own_path: ClassVar[bool] = False
+    """Whether the path is another than that of the model's inputs."""
+
+    def __init__(self, entry: MethodBase, batch: Batch, prepared: object = None) -> None:
+        super().__init__(entry, batch, prepared)
+        self.method = cast(PathMethod, entry)  # the tables pair this class with that schema
+        self._sum = PathSum(self.method, self.step)
+
+    @classmethod
+    def points(cls, entry: MethodBase) -> dict[float, bool]:
+        method = cast(PathMethod, entry)
+        return {0.0: False, 1.0: False} if cls._alone(method) else gradient_points(method)
+
+    @classmethod
+    def passes(cls, entry: MethodBase, work: Work) -> int:
+        method = cast(PathMethod, entry)
+        return method.steps + 1 if cls._alone(method) else 0
+
+    @classmethod
+    def _alone(cls, method: PathMethod) -> bool:
+        return cls.own_path or method.tolerance is not None or method.precision != "float32"
+
+    @staticmethod
+    @abstractmethod
+    def step(left: Point, right: Point, out: Tensor) -> Tensor | float:
+        """What the interval's gradient is multiplied by; a tensor is written into `out`."""
+
+    def walk(self) -> Walk:
+        """The path of the model's inputs."""
+        batch = self.batch
+        return input_walk(batch.work, batch.ends, batch.size, batch.count, self.method.precision)
+
+    def visit(self, point: Point) -> None:
+        if not self._alone(self.method):
+            self._sum.take(point)
+
+    def scores(self) -> Float[Tensor, "rows *place"]:
+        if not self._alone(self.method):
+            return self._sum.total()
+        if self.method.tolerance is not None:
+            return Refinement(self.method, self.step, self.batch).scores(self.walk())
+        for point in self.walk().points(gradient_points(self.method)):
+            self._sum.take(point.precise())
+        return self._sum.total()

@@ -1,0 +1,23 @@
+"""The control: independent normal noise for every example and unit."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unitrank_engine.methods.method import Method
+from unitrank_schemas.methods import MethodBase
+
+
+class Random(Method):
+    """s ~ N(0, 1), drawn from the job's seed and the example's row, so that its batch mates do not matter."""
+
+    @classmethod
+    def points(cls, entry: MethodBase) -> dict[float, bool]:
+        return {}
+
+    def scores(self) -> Float[Tensor, "rows *place"]:
+        like = self.batch.ends.input.h
+        name, streams = self.entry.id or self.entry.name, self.batch.work.streams
+        noise = [streams.generator("noise", name, int(row)).standard_normal(like.shape[1:]) for row in self.batch.rows]
+        return torch.from_numpy(np.stack(noise)).to(like)

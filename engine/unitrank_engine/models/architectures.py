@@ -1,0 +1,113 @@
+"""Networks by name: the operator installs them as entry points, a client sends their weights and nothing that is code.
+
+An entry point of the group `unitrank.architectures` names a function. Called with the arguments of the request, it returns a
+torch.nn.Module and an example of its inputs: one tensor, a tuple, or a dict by the names of forward's arguments. Where weights do
+not go by the names that the module has, a function that makes the module from them may stand in its place.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from unitrank_engine.errors import EngineError
+from unitrank_engine.models.exporting import Examples, export
+from unitrank_engine.models.weights import check, reshaping
+from unitrank_schemas.base import Json
+from unitrank_schemas.models import ARCHITECTURES, Architecture
+
+REFUSED = "architecture_refused"
+LONGEST = 500
+"""Characters of what an architecture says against its arguments."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A network with its weights, and an example of its inputs."""
+
+    module: nn.Module
+    example_inputs: Examples
+
+
+def inspect(architecture: Architecture, weights: Path, target: Path) -> Json:
+    """The manifest of the architecture with these weights, whose clean archive is written to `target`. Raises EngineError."""
+    built = build(architecture.name, architecture.arguments, weights)
+    return export(built.module, built.example_inputs, target).model_dump(mode="json")
+
+
+def build(name: str, arguments: Mapping[str, Any], weights: Path) -> Built:
+    """Raises EngineError `architecture_not_found`, `architecture_refused` or `weights_refused`."""
+    found = entry_points(group=ARCHITECTURES, name=name)
+    if not found:
+        known = ", ".join(sorted(entry_points(group=ARCHITECTURES).names)) or "none"
+        raise EngineError(
+            "architecture_not_found", f"architecture '{name}' is not installed where models are inspected; there: {known}"
+        )
+    try:
+        module, example_inputs = next(iter(found)).load()(**arguments)
+        if isinstance(module, nn.Module):
+            _fill(module, name, weights)
+        elif callable(module):
+            module = module(_tensors(weights))
+    except EngineError:
+        raise
+    except ImportError as error:
+        raise EngineError(REFUSED, f"architecture '{name}' lacks a package where models are inspected: {error}") from error
+    except Exception as error:
+        # whatever the operator's function raises for arguments that it does not take
+        reason = f"{type(error).__name__}: {error}"[:LONGEST]
+        raise EngineError(REFUSED, f"architecture '{name}' cannot be built with these arguments: {reason}") from error
+    if not isinstance(module, nn.Module):
+        raise EngineError(REFUSED, f"architecture '{name}' gave a {type(module).__name__}, not a torch.nn.Module")
+    return Built(module, example_inputs)
+
+
+def _fill(module: nn.Module, name: str, path: Path) -> None:
+    """Strictly: every weight that the network keeps, none that it does not know, all of their shapes."""
+    state = module.state_dict()
+    with _readable(), safe_open(path, "pt") as file:
+        given = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118  # it is no dict
+        _compare(state, given, name)
+        with torch.no_grad():
+            for key in given:
+                state[key].copy_(file.get_tensor(key))
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    with _readable():
+        return load_file(path)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, OSError) as error:
+        raise EngineError("weights_refused", f"the weights are no safetensors file: {error}") from error
+
+
+def _compare(state: Mapping[str, Tensor], given: Mapping[str, list[int]], name: str) -> None:
+    stored = {_memory(state[key]) for key in given if key in state}
+    check(
+        f"architecture '{name}'",
+        # a tied weight is there under one of its names
+        missing=[key for key, tensor in state.items() if key not in given and _memory(tensor) not in stored],
+        unknown=[key for key in given if key not in state],
+        reshaped=[
+            reshaping(key, shape, state[key].shape)
+            for key, shape in given.items()
+            if key in state and list(state[key].shape) != list(shape)
+        ],
+    )
+
+
+def _memory(tensor: Tensor) -> tuple[object, ...]:
+    """Equal for tensors that are one in memory."""
+    return tensor.data_ptr() or id(tensor), tuple(tensor.shape), tensor.stride()

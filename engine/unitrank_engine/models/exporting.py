@@ -1,0 +1,229 @@
+"""Writes a network as an archive that the service lets in, or says which line of it stands in the way.
+
+What is written has passed the service's own reader on this machine: it is the cleaned archive, without stack traces and example
+inputs, so that the same network gives the same bytes wherever it is exported.
+"""
+
+import logging
+import os
+import re
+import sysconfig
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._logging.structured import INTERN_TABLE
+from torch.export import ExportedProgram
+from torch.export._draft_export import CaptureStructuredTrace
+from torch.utils._pytree import tree_leaves, tree_map
+
+from unitrank_engine.archive import ArchiveError, load
+from unitrank_engine.archive import clean as vet
+from unitrank_engine.errors import EngineError
+from unitrank_engine.models.inspection import manifest
+from unitrank_engine.program import Program
+from unitrank_schemas.models import Manifest
+
+Examples = Tensor | Sequence[Any] | Mapping[str, Any]
+"""One argument, the arguments in order, or the arguments by name."""
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""In order, and by name."""
+
+ADVICE = {
+    r"data-dependent|DataDependent": "the code takes another way for other values: torch.where and masks take both",
+    r"symbolic size": "how large that is depends on values: torch.where and masks keep the size",
+    r"Constraints violated|specialized|invalid for input of size": "the size of the batch becomes a fixed number there: "
+    "write x.shape[0] (len(x) is a number), and -1 in view and reshape",
+    r"numpy|tensor subclasses": "values leave torch there: stay with tensors, without numpy, float() and item()",
+    r"not a known type": "let forward return tensors in tuples, dicts or registered data classes "
+    "(for a transformer that generates: config.use_cache = False)",
+    r"is not let in": "the service computes with tensors alone, and the same every time: no random numbers, no item(), "
+    "no operators of your own",
+}
+CODE = "not_exportable"
+CLOSE = 1e-4
+"""Of the largest value: what the archive's answers may differ by from the module's."""
+
+
+def export(module: nn.Module, example_inputs: Examples, path: Path) -> Manifest:
+    """Writes the module, in evaluation mode and for any batch size, to `path`; the module is left as it was.
+
+    Raises EngineError `not_exportable` with the line of the model that is in the way, and writes nothing then.
+    """
+    if not isinstance(module, nn.Module):
+        raise EngineError(CODE, f"a {type(module).__name__} cannot be exported; expected a torch.nn.Module")
+    if not path.absolute().parent.is_dir():
+        raise EngineError(CODE, f"there is no folder {path.absolute().parent} to write {path.name} to")
+    args, kwargs = _two_rows(*_arguments(example_inputs))
+    with _evaluating(module), torch.no_grad():
+        exported = _exported(module, args, kwargs)
+        answers = [leaf for leaf in tree_leaves(module(*args, **kwargs)) if isinstance(leaf, Tensor)]
+    with TemporaryDirectory(dir=path.absolute().parent) as folder:
+        clean = Path(folder, "clean.pt2")
+        program = _let_in(exported, clean)
+        _check_answers(program, exported, args, kwargs, answers)
+        found = manifest(program)
+        os.replace(clean, path)
+    return found
+
+
+def _arguments(examples: Examples) -> Arguments:
+    if isinstance(examples, Mapping):
+        return (), dict(examples)
+    if isinstance(examples, Sequence):
+        return tuple(examples), {}
+    return (examples,), {}
+
+
+def _two_rows(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+    """The same with two rows where there is one: torch takes a size of one for a fixed number."""
+    rows = {len(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and leaf.dim()}
+    if not rows:
+        raise EngineError(CODE, "the example inputs hold no tensor whose first axis could be the batch")
+    if len(rows) > 1:
+        raise EngineError(
+            CODE, f"the example inputs have {sorted(rows)} rows; the first axis of each is the batch, of the same size in all"
+        )
+
+    def doubled(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or not leaf.dim():
+            return leaf
+        # a copy each: torch takes a tensor that is given twice for one input
+        return torch.cat([leaf, leaf]) if len(leaf) == 1 else leaf.clone()
+
+    doubled_args, doubled_kwargs = tree_map(doubled, (args, kwargs))
+    return doubled_args, doubled_kwargs
+
+
+def _exported(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExportedProgram:
+    batch = torch.export.Dim("batch", min=1)
+    shapes = tree_map(lambda leaf: {0: batch} if isinstance(leaf, Tensor) and leaf.dim() else None, kwargs or args)
+    try:
+        with quiet():
+            exported = torch.export.export(module, args, kwargs, dynamic_shapes=shapes)
+            if any(isinstance(node.target, torch._ops.HigherOrderOperator) for node in exported.graph.nodes):
+                # regions without gradients are inlined
+                exported = exported.run_decompositions({})
+    except Exception as error:
+        raise _refused(str(error), _line_of(error) or _line_that_fixes(module, args, kwargs, shapes)) from error
+    return exported
+
+
+def _let_in(exported: ExportedProgram, clean: Path) -> Program:
+    """The program as the service would load it, whose archive is at `clean`."""
+    raw = clean.with_name("raw.pt2")
+    try:
+        with quiet():
+            torch.export.save(exported, raw)
+            vet(raw, clean)
+            return Program.from_exported(load(clean))
+    except ArchiveError as error:
+        raise _refused(error.detail, _line_of_node(exported, error)) from error
+
+
+def _check_answers(
+    program: Program, exported: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any], answers: list[Tensor]
+) -> None:
+    """Raises EngineError where the archive computes something else than the module."""
+    given = dict(zip(exported.graph_signature.user_inputs, tree_leaves((args, kwargs)), strict=False))
+    inputs = program.lift(tuple(given[name] for name in program.inputs))
+    for name, answer in zip(program.outputs, answers, strict=False):
+        found = program.forward(inputs, name)
+        finite = answer[answer.isfinite()]
+        scale = finite.abs().max().item() if finite.numel() else 0.0
+        if found.shape != answer.shape or not torch.allclose(found, answer, rtol=CLOSE, atol=CLOSE * scale, equal_nan=True):
+            raise EngineError(
+                CODE,
+                f"output '{name}' of the archive is not what the module computes on the example inputs: does forward depend on "
+                "anything but its inputs, such as a counter or random numbers?",
+            )
+
+
+def _refused(reason: str, line: traceback.FrameSummary | None) -> EngineError:
+    first = next((part.strip() for part in reason.splitlines() if part.strip()), "torch.export gave no reason")
+    advice = [words for pattern, words in ADVICE.items() if re.search(pattern, reason)]
+    where = [f"  {line.filename}:{line.lineno}, in {line.name}", f"    {line.line}"] if line else []
+    return EngineError(CODE, "\n".join([f"the network cannot be exported: {first}", *where, *advice[:1]]))
+
+
+def _line_of(error: BaseException) -> traceback.FrameSummary | None:
+    """The last line outside of torch that the error came through."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_the_users(frame)]
+    return frames[-1] if frames else None
+
+
+def _line_that_fixes(
+    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any
+) -> traceback.FrameSummary | None:
+    """Where the size of the batch becomes a number; torch tells it in its trace alone, with which it is exported once more."""
+    with quiet(), ExitStack() as stack:
+        trace = CaptureStructuredTrace()
+        stack.callback(_forget, trace)
+        stack.enter_context(trace)
+        with suppress(Exception):
+            # what stopped it is known already
+            torch.export.export(module, args, kwargs, dynamic_shapes=shapes)
+        guards = [data for key, data in trace.log_record.logs if key == "guard_added" and data["expr"].startswith("Eq(")]
+    files = {number: file for file, number in INTERN_TABLE.items()}
+    frames = [
+        traceback.FrameSummary(files.get(frame["filename"], "?"), frame["line"], frame["name"], line=frame["loc"])
+        for guard in guards
+        for frame in reversed(guard["user_stack"])
+    ]
+    return next((frame for frame in frames if _is_the_users(frame)), None)
+
+
+def _forget(trace: Any) -> None:
+    """Closes and removes the file that torch writes its trace to beside."""
+    file = trace._stream_path
+    trace.close()
+    if file:
+        Path(file).unlink(missing_ok=True)
+
+
+def _line_of_node(exported: ExportedProgram, error: ArchiveError) -> traceback.FrameSummary | None:
+    """The line of the first node whose operator is refused, or whose result's size depends on values."""
+    for node in exported.graph.nodes:
+        named = node.op == "call_function" and f"'torch.ops.{node.target}'" in error.detail
+        sized = error.code == "expression_refused" and re.search(r"\bu\d", str(getattr(node.meta.get("val"), "shape", "")))
+        if named or sized:
+            found = re.findall(r'File "(.+)", line (\d+), in (\w+)\n\s*(.*)', node.meta.get("stack_trace") or "")
+            frames = [traceback.FrameSummary(file, int(number), name, line=line) for file, number, name, line in found]
+            return next((frame for frame in reversed(frames) if _is_the_users(frame)), None)
+    return None
+
+
+def _is_the_users(frame: traceback.FrameSummary) -> bool:
+    ours = (str(Path(torch.__file__).parent), sysconfig.get_path("stdlib") + os.sep + "contextlib", __file__, "<")
+    return not frame.filename.startswith(ours)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """In evaluation mode; afterwards every part is as it was."""
+    before = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in before.items():
+            part.training = training
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without torch's own warnings and logs, which say the same at length."""
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,0 +1,183 @@
+"""Inspection: vets an uploaded archive, proves that the model runs at any batch size, and writes its manifest."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx
+
+from unitrank_engine.archive import ArchiveError, clean, load
+from unitrank_engine.archive.bounds import check_bounds
+from unitrank_engine.errors import EngineError
+from unitrank_engine.program import Place, Program, Value
+from unitrank_engine.program.gradients import reached_by_gradients
+from unitrank_engine.program.places import reaches
+from unitrank_engine.program.split import sources_of
+from unitrank_schemas.base import Json
+from unitrank_schemas.models import Layer, Manifest, Port, Seen
+
+ROWS = 3
+MIXED = 1e-2
+"""Of the largest output: what rounding differs by between batch sizes, in half precision too, is less."""
+
+
+def inspect(source: Path, target: Path) -> Json:
+    """The manifest of the archive at `source`, whose clean copy is written to `target`.
+
+    Raises EngineError with the code of what is wrong with the archive or the model.
+    """
+    try:
+        clean(source, target)
+        exported = load(target)
+    except ArchiveError as error:
+        raise EngineError(error.code, error.detail) from error
+    return manifest(Program.from_exported(exported)).model_dump(mode="json")
+
+
+def manifest(program: Program) -> Manifest:
+    """What requests are checked against. Raises EngineError where the model does not run at some batch size."""
+    try:
+        check_bounds(program.module.graph)
+    except ArchiveError as error:
+        raise EngineError(error.code, error.detail) from error
+    costs = _proved(program)
+    total = sum(costs.values())
+    layers = _layers(program, costs, total)
+    return Manifest(
+        inputs=[_port(value) for value in program.inputs.values()],
+        outputs=[_port(value) for value in program.outputs.values()],
+        parameters=sum(parameter.numel() for parameter in program.module.parameters()),
+        layers=layers,
+        flops=total,
+        differentiable=any(layer.differentiable for layer in layers),
+        path=program.path,
+        looked_up=program.looked_up,
+    )
+
+
+def _port(value: Value) -> Port:
+    return Port(name=value.name, dtype=str(value.dtype).removeprefix("torch."), shape=list(value.shape))
+
+
+def _layers(program: Program, costs: dict[fx.Node, int], total: int) -> list[Layer]:
+    order = {node: index for index, node in enumerate(program.module.graph.nodes)}
+    inputs = {place.layer: place for place in program.places if place.at == "input"}
+    goal = next(iter(program.outputs.values())).node
+    graph = program.module.graph
+    reached = reached_by_gradients(graph, [output.node for output in program.outputs.values()])
+    views = _views(program)
+    layers = []
+    for place in program.places:
+        if place.at != "output":
+            continue
+        before = sum(cost for node, cost in costs.items() if order[node] <= order[place.node])
+        layers.append(
+            Layer(
+                name=place.layer,
+                kind=place.kind,
+                shape=list(place.shape),
+                units=place.units,
+                channels=place.shape[place.channel_axis],
+                channel_axis=place.channel_axis,
+                cut=not reaches(graph, place.node, goal),
+                forward_cost=before / total if total else 0.0,
+                seen_by=_seen_by(program, place, inputs.get(place.layer), views),
+                differentiable=place.node in reached,
+                **_entering(graph, inputs.get(place.layer), goal, reached),
+            )
+        )
+    return layers
+
+
+@dataclass(frozen=True)
+class _View:
+    """What one of several outputs sees: what it is computed from, and what its gradient reaches."""
+
+    goal: fx.Node
+    sources: set[fx.Node]
+    reached: set[fx.Node]
+
+
+def _views(program: Program) -> dict[str, _View]:
+    """By output; none where there is one alone."""
+    if len(program.outputs) < 2:
+        return {}
+    graph = program.module.graph
+    return {
+        name: _View(value.node, sources_of(value.node), reached_by_gradients(graph, [value.node]))
+        for name, value in program.outputs.items()
+    }
+
+
+def _seen_by(program: Program, place: Place, entering: Place | None, views: dict[str, _View]) -> dict[str, Seen] | None:
+    graph = program.module.graph
+    return {
+        name: Seen(
+            reached=place.node in view.sources,
+            cut=not reaches(graph, place.node, view.goal),
+            differentiable=place.node in view.reached,
+            input_cut=None if entering is None else not reaches(graph, entering.node, view.goal),
+            input_differentiable=None if entering is None else entering.node in view.reached,
+        )
+        for name, view in views.items()
+    } or None
+
+
+def _entering(graph: fx.Graph, place: Place | None, goal: fx.Node, reached: set[fx.Node]) -> dict[str, Any]:
+    if place is None:
+        return {}
+    return {
+        "input_shape": list(place.shape),
+        "input_cut": not reaches(graph, place.node, goal),
+        "input_channel_axis": place.channel_axis,
+        "input_differentiable": place.node in reached,
+    }
+
+
+def _proved(program: Program) -> dict[fx.Node, int]:
+    """Operations of one example's forward pass by node; the model is run at batch sizes that no export has seen."""
+    try:
+        with torch.no_grad():
+            program.module(*program.blank(3))
+        _check_rows(program)
+        return program.costs
+    except EngineError:
+        raise
+    except Exception as error:
+        raise EngineError(
+            "model_does_not_run",
+            f"the model fails at another batch size than it was exported with: {str(error).splitlines()[0][:300]}; "
+            "look for sizes that are fixed in its code",
+        ) from error
+
+
+def _check_rows(program: Program) -> None:
+    """Raises EngineError where an example's output depends on the others of its batch."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = tuple(_drawn(value, generator).to(program.device) for value in program.inputs.values())
+    alone = [tuple(tensor[row : row + 1] for tensor in inputs) for row in range(ROWS)]
+    for name in program.outputs:
+        try:
+            whole, *parts = [program.forward(program.lift(given), name) for given in (inputs, *alone)]
+        except IndexError:
+            # a table of one row alone: nothing can differ
+            return
+        if whole.dim() == 0 or len(whole) != ROWS or not whole.is_floating_point():
+            continue
+        apart = torch.cat(parts)
+        size = apart.abs().amax() if apart.numel() else apart.new_zeros(())
+        if bool(torch.isfinite(apart).all()) and bool((whole - apart).abs().amax() > MIXED * size):
+            raise EngineError(
+                "rows_depend",
+                f"output '{name}' of an example depends on the other examples of its batch; every row must be computed by itself, "
+                "without means or norms over the batch (axis 0)",
+            )
+
+
+def _drawn(value: Value, generator: torch.Generator) -> torch.Tensor:
+    """A few examples that differ; ids are 0 and 1, which every table but the smallest has."""
+    shape = [ROWS, *(int(size) for size in value.shape[1:] if size is not None)]
+    if value.dtype.is_floating_point:
+        return torch.randn(shape, generator=generator).to(value.dtype)
+    return torch.randint(0, 2, shape, generator=generator).to(value.dtype)

@@ -1,0 +1,42 @@
+"""Which operators keep a straight line straight: behind the last nonlinearity every delta method is exact."""
+
+import torch
+from torch import fx
+
+from unitrank_engine.program.functional import operator_name
+from unitrank_engine.program.places import SHAPE_ONLY
+
+_NAMES = """
+    conv_transpose1d conv_transpose2d conv_transpose3d
+    reshape view _unsafe_view permute transpose t flatten squeeze unsqueeze unflatten movedim clone contiguous alias detach
+    expand expand_as repeat cat stack slice select narrow split split_with_sizes chunk unbind unfold im2col col2im diagonal
+    tril triu roll flip constant_pad_nd pad to _to_copy pixel_shuffle pixel_unshuffle
+    reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d upsample_bicubic2d
+    upsample_trilinear3d
+    add sub rsub neg mean sum cumsum avg_pool1d avg_pool2d avg_pool3d
+    adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
+    dropout batch_norm _native_batch_norm_legit_no_training
+"""
+LINEAR = frozenset(f"aten::{name}" for name in _NAMES.split())
+
+_PRODUCTS = "mul matmul mm bmm linear conv1d conv2d conv3d convolution"
+FACTORS: dict[str, tuple[int, int]] = {
+    **{f"aten::{name}": (0, 1) for name in _PRODUCTS.split()},
+    **{f"aten::{name}": (1, 2) for name in ("addmm", "baddbmm", "addbmm")},
+}
+"""Products by which arguments they multiply: linear as long as only one of the two depends on h."""
+
+
+def is_linear(node: fx.Node, dependent: set[fx.Node]) -> bool:
+    """Whether the node is an affine function of the nodes in `dependent`, all others held."""
+    value = node.meta.get("val")
+    if isinstance(value, torch.Tensor) and not value.dtype.is_floating_point:
+        # a cast to whole numbers rounds
+        return False
+    name = operator_name(node)
+    if name in FACTORS:
+        return not all(node.args[place] in dependent for place in FACTORS[name])
+    if name == "aten::div":
+        return node.args[1] not in dependent and node.kwargs.get("rounding_mode") is None
+    return name in LINEAR or "getitem" in str(node.target) or bool(SHAPE_ONLY.match(name))

@@ -1,0 +1,187 @@
+"""A model ready to run: its graph, its inputs and outputs, its places, and the splits made of it so far."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+from torch.export.passes import move_to_device_pass
+from torch.utils._pytree import tree_leaves, tree_unflatten
+
+from unitrank_engine.errors import EngineError
+from unitrank_engine.program.costs import count_costs
+from unitrank_engine.program.functional import functionalise
+from unitrank_engine.program.layout import lay_out_channels_last
+from unitrank_engine.program.lifting import lift, path_of
+from unitrank_engine.program.places import Place, find_places
+from unitrank_engine.program.split import Split, head_of
+
+
+@dataclass(frozen=True)
+class Value:
+    """One input or output of the whole model."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int | None, ...]
+    """None is the batch."""
+    node: fx.Node
+
+
+@dataclass
+class Program:
+    """A functionalised model on one device."""
+
+    module: fx.GraphModule
+    device: torch.device
+    inputs: dict[str, Value]
+    outputs: dict[str, Value]
+    places: list[Place]
+    symbols: frozenset[str]
+    look_up: fx.GraphModule | None = None
+    """The model's inputs → what its embeddings look up for those that are integers."""
+    path: list[str] = field(default_factory=list)
+    """What moves between a baseline and an example."""
+    looked_up: list[str] = field(default_factory=list)
+    """Inputs whose values are looked up in embeddings."""
+    splits: dict[tuple[fx.Node, str], Split] = field(default_factory=dict)
+    affine_parts: dict[tuple[fx.Node, str], tuple[Split, Split] | None] = field(default_factory=dict)
+    """Kept by `columns.affine_part`: whatever makes a graph leaves its code in memory for good."""
+    heads: dict[fx.Node, fx.GraphModule] = field(default_factory=dict)
+
+    @classmethod
+    def from_exported(cls, exported: ExportedProgram, device: str = "cpu") -> "Program":
+        """The program on a device, in evaluation mode, with frozen parameters.
+
+        Raises EngineError `static_batch`, `dynamic_shape`, `training_mode` or `no_inputs`.
+        """
+        if device != "cpu":
+            exported = move_to_device_pass(exported, device)
+        names = list(exported.graph_signature.user_inputs)
+        module = functionalise(exported)
+        if device == "cpu":
+            lay_out_channels_last(module)
+        nodes = [node for node in module.graph.nodes if node.op == "placeholder"]
+        inputs = {str(name): _value(str(name), node) for name, node in zip(names, nodes, strict=True)}
+        symbols = _batch_symbols(inputs)
+        inputs = {name: _checked(value, symbols) for name, value in inputs.items()}
+        by_name = {name: value.node for name, value in inputs.items()}
+        places = find_places(module.graph, symbols, by_name)
+        lifted = lift(module, symbols)
+        places = [replace(place, node=lifted.moved.get(place.node, place.node)) for place in places]
+        outputs = _outputs(lifted.module.graph, exported.call_spec.out_spec)
+        on, looked_up = torch.device(device), [name for name, node in by_name.items() if node in lifted.sources]
+        return cls(lifted.module, on, inputs, outputs, places, symbols, lifted.look_up, path_of(by_name, lifted), looked_up)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of parameters and buffers."""
+        return sum(tensor.nbytes for tensor in (*self.module.parameters(), *self.module.buffers()))
+
+    def lift(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The model's inputs with what its embeddings look up for them: what everything else takes."""
+        if self.look_up is None:
+            return inputs
+        with torch.no_grad():
+            return (*inputs, *self.look_up(*inputs))
+
+    def blank(self, rows: int) -> list[Tensor]:
+        """Inputs of zeros, lifted."""
+        shapes = [[rows, *(int(size) for size in value.shape[1:] if size is not None)] for value in self.inputs.values()]
+        blank = [
+            torch.zeros(shape, dtype=value.dtype, device=self.device)
+            for shape, value in zip(shapes, self.inputs.values(), strict=True)
+        ]
+        return list(self.lift(tuple(blank)))
+
+    @cached_property
+    def costs(self) -> dict[fx.Node, int]:
+        """Floating-point operations of one example's forward pass, by node."""
+        return count_costs(self.module, self.blank(1))
+
+    def place(self, layer: str, at: str) -> Place:
+        """Raises EngineError `layer_not_found`."""
+        for place in self.places:
+            if place.layer == layer and place.at == at:
+                return place
+        raise EngineError("layer_not_found", f"layer '{layer}' has no place at its {at} that can be ranked")
+
+    def split(self, place: Place, output: str) -> Split:
+        """The graph cut at a place, made once. Raises EngineError `layer_without_effect`."""
+        key = (place.node, output)
+        if key not in self.splits:
+            self.splits[key] = Split(self.module, place, self.outputs[output].node, self.symbols, self.costs)
+        return self.splits[key]
+
+    def head(self, place: Place) -> fx.GraphModule:
+        """From the lifted inputs to a place's value, made once."""
+        if place.node not in self.heads:
+            self.heads[place.node] = head_of(self.module, place.node, [])
+        return self.heads[place.node]
+
+    def forward(self, inputs: tuple[Tensor, ...], output: str) -> Tensor:
+        """One of the model's outputs for lifted inputs, without gradients."""
+        with torch.no_grad():
+            results = [value for value in tree_leaves(self.module(*inputs)) if isinstance(value, Tensor)]
+        return results[list(self.outputs).index(output)]
+
+
+def _value(name: str, node: fx.Node) -> Value:
+    tensor = node.meta.get("val")
+    if not isinstance(tensor, torch.Tensor):
+        raise EngineError("input_not_a_tensor", f"input '{name}' is not a tensor; export the model with tensor inputs only")
+    shape = tuple(None if isinstance(size, torch.SymInt) else int(size) for size in tensor.shape)
+    return Value(name, tensor.dtype, shape, node)
+
+
+def _batch_symbols(inputs: Mapping[str, Value]) -> frozenset[str]:
+    """The symbols that stand for the batch: inputs that never meet have one each."""
+    if not inputs:
+        raise EngineError("no_inputs", "the model has no tensor inputs")
+    for value in inputs.values():
+        if not value.shape or value.shape[0] is not None:
+            got = list(value.node.meta["val"].shape)
+            raise EngineError(
+                "static_batch",
+                f"input '{value.name}' has the fixed shape {[int(size) for size in got]}: the first axis must be the batch and "
+                "dynamic; export with an example batch of 2 or more and dynamic_shapes={'"
+                f"{value.name}': {{0: torch.export.Dim('batch', min=1)}}}} (an example batch of 1 becomes fixed)",
+            )
+    return frozenset(str(value.node.meta["val"].shape[0].node.expr) for value in inputs.values())
+
+
+def _checked(value: Value, symbols: frozenset[str]) -> Value:
+    if None in value.shape[1:]:
+        raise EngineError(
+            "dynamic_shape",
+            f"input '{value.name}' has more than one dynamic axis: {[size or 'dynamic' for size in value.shape]}; "
+            "only the batch may vary, export with the other sizes fixed",
+        )
+    return value
+
+
+def _outputs(graph: fx.Graph, spec: Any) -> dict[str, Value]:
+    """The tensors that the model returns by name: `output`, the keys of a dict, `output.0`, `output.1` …, `states.0` inside."""
+    results = tree_leaves(next(node for node in graph.nodes if node.op == "output").args[0])
+    names = list(_names(tree_unflatten(list(range(len(results))), spec)))
+    if len(set(names)) != len(results):
+        names = [f"output.{index}" for index in range(len(results))]
+    pairs = [(name, node) for name, node in zip(names, results, strict=True) if isinstance(node, fx.Node)]
+    values = {name: _value(name, node) for name, node in pairs if isinstance(node.meta.get("val"), torch.Tensor)}
+    if len(values) == 1 and next(iter(values)).startswith("output."):
+        return {"output": _value("output", next(iter(values.values())).node)}
+    return values
+
+
+def _names(tree: Any, path: str = "") -> Iterator[str]:
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _names(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(tree, list | tuple):
+        for index, value in enumerate(tree):
+            yield from _names(value, f"{path or 'output'}.{index}")
+    else:
+        yield path or "output"

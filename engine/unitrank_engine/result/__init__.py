@@ -1,0 +1,1 @@
+"""The result of a job: its summary, warnings and heatmaps."""

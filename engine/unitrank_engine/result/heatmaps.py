@@ -1,0 +1,34 @@
+"""Heatmaps: a ranking's scores as one picture a cluster, and one for each example that is kept.
+
+At the model's inputs colours are averaged; Grad-CAM's is the ReLU of the sum over channels (arXiv:1610.02391, eq. 2).
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+from unitrank_engine.job.units import Units
+from unitrank_schemas.heatmaps import heatmap_axes
+from unitrank_schemas.methods import MethodBase
+
+
+def heatmaps(
+    entry: MethodBase, units: Units, importance: Float[np.ndarray, "clusters units"], kept: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The arrays by name, none where the ranking has no picture; `kept` holds the scores of examples by cluster."""
+    place = units.place
+    axes = heatmap_axes(entry.name, place.kind, units.kind, place.shape, place.channel_axis)
+    if axes is None:
+        return {}
+    maps = {f"heatmap/{entry.id}": importance}
+    maps |= {f"heatmap_examples/{entry.id}/{cluster}": scores for cluster, scores in kept.items()}
+    away = tuple(axis + 1 for axis in range(len(place.shape)) if axis not in axes)
+    draw = _summed if entry.name == "grad_cam" else _averaged
+    return {name: draw(values.reshape(-1, *place.shape), away) for name, values in maps.items()}
+
+
+def _summed(values: Float[np.ndarray, "maps *place"], channels: tuple[int, ...]) -> np.ndarray:
+    return np.asarray(np.maximum(values.sum(channels, dtype=np.float64), 0.0))
+
+
+def _averaged(values: Float[np.ndarray, "maps *place"], channels: tuple[int, ...]) -> np.ndarray:
+    return np.asarray(values.mean(channels, dtype=np.float64) if channels else values)

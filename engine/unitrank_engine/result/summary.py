@@ -1,0 +1,230 @@
+"""From what was computed to the result: the summary that is read, and the arrays in full."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import torch
+
+from unitrank_engine.ablation.study import RankingStudy
+from unitrank_engine.attribution.fidelity import spearman
+from unitrank_engine.attribution.scores import Attribution, Scored, score_key
+from unitrank_engine.attribution.statistics import Moments
+from unitrank_engine.device import peak_bytes
+from unitrank_engine.job.context import Work
+from unitrank_engine.result import warnings
+from unitrank_engine.result.heatmaps import heatmaps
+from unitrank_schemas import results as schema
+from unitrank_schemas.methods import MethodBase
+
+TOP = 20
+DEGENERATE = 1e-6
+"""Below this share of Σ(|F| + |F′|) a change of F is rounding, and a relative gap means nothing."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that was computed for a job."""
+
+    work: Work
+    entries: list[MethodBase]
+    found: Attribution
+    studies: Mapping[str, RankingStudy]
+    random: np.ndarray | None
+    fidelity: Mapping[str, schema.FidelityResult]
+    began: float
+    reused: list[str]
+
+    def scored(self, entry: MethodBase) -> Scored:
+        return self.found.scored[score_key(entry)]
+
+    def moments(self, entry: MethodBase, cluster: int) -> Moments:
+        return self.scored(entry).sums.of(2 * cluster, 2 * cluster + 1)
+
+    def members(self, cluster: int) -> np.ndarray:
+        """The cluster's examples by their number in the main pass."""
+        return self.found.members.by_cluster[cluster]
+
+
+def summarise(outcome: Outcome, resolved: Mapping[str, Any], job: str, version: str) -> schema.Result:
+    """The summary after part 6 of the contract."""
+    work, request = outcome.work, outcome.work.request
+    rankings = [_ranking(outcome, entry) for entry in outcome.entries]
+    return schema.Result(
+        job=job,
+        model=schema.Content(**resolved["model"]),
+        dataset=schema.Content(**resolved["dataset"]),
+        layer=schema.Layer(
+            name=request.layer,
+            at=request.at,
+            cut=work.split.cut,
+            units=request.units,
+            shape=list(work.units.shape),
+            count=work.units.count,
+            channel_axis=work.units.channel_axis,
+        ),
+        clusters=[_cluster(outcome, index) for index in range(len(work.clusters))],
+        rankings=rankings,
+        leaderboard=leaderboard(rankings),
+        warnings=_warnings(outcome, rankings),
+        cost=schema.Cost(
+            seconds=monotonic() - outcome.began,
+            forward_rows=work.cost.forward_rows,
+            backward_rows=work.cost.backward_rows,
+            device=str(work.device),
+            peak_bytes=peak_bytes(work.device),
+            reused=outcome.reused,
+        ),
+        provenance=schema.Provenance(
+            seed=request.seed,
+            version=version,
+            torch=torch.__version__,
+            options=request.model_dump(
+                mode="json",
+                include={"target", "baseline", "preprocess", "inputs", "labels", "output", "clusters", "ablation", "fidelity"},
+                exclude={"clusters": {"members"}},
+            ),
+        ),
+    )
+
+
+def _cluster(outcome: Outcome, index: int) -> schema.Cluster:
+    members, halves = outcome.members(index), outcome.work.halves[index]
+    right, tested = outcome.found.examples.right, outcome.work.request.ablation is not None
+    return schema.Cluster(
+        name=outcome.work.clusters[index].name,
+        examples=len(members),
+        ranked_on=halves.ranked_on if tested else len(members),
+        tested_on=len(halves.tested) if tested else 0,
+        accuracy=None if right is None else float(right[members].mean()),
+        score=float(outcome.found.examples.f[members].mean()),
+    )
+
+
+def _ranking(outcome: Outcome, entry: MethodBase) -> schema.Ranking:
+    assert entry.id is not None
+    study = outcome.studies.get(entry.id)
+    return schema.Ranking(
+        id=entry.id,
+        method=entry.model_dump(exclude={"id"}),
+        clusters={
+            cluster.name: _cluster_ranking(outcome, entry, index, study) for index, cluster in enumerate(outcome.work.clusters)
+        },
+        overall=study.overall if study else None,
+        fidelity=outcome.fidelity.get(entry.id),
+        options=outcome.scored(entry).notes.options(),
+        seconds=outcome.scored(entry).seconds + (study.seconds if study else 0.0),
+    )
+
+
+def _cluster_ranking(outcome: Outcome, entry: MethodBase, cluster: int, study: RankingStudy | None) -> schema.ClusterRanking:
+    moments = outcome.moments(entry, cluster)
+    return schema.ClusterRanking(
+        top=_top(outcome, entry, cluster, moments),
+        completeness=_completeness(outcome, entry, outcome.members(cluster)),
+        cancellation=moments.cancellation(),
+        stability=_stability(outcome, entry, cluster),
+        ablation=study.clusters[cluster] if study else None,
+    )
+
+
+def _top(outcome: Outcome, entry: MethodBase, cluster: int, moments: Moments) -> list[schema.Unit]:
+    importance, spread = moments.importance(entry.statistic), moments.spread(entry.statistic)
+    units = outcome.work.units
+    # as float32 and equal ones by their number: what the arrays hold has the same order
+    ranked = np.argsort(-importance.astype(np.float32), kind="stable")
+    return [
+        schema.Unit(
+            unit=int(unit),
+            index=units.index(int(unit)),
+            importance=float(importance[unit]),
+            spread=None if np.isnan(spread[unit]) else float(spread[unit]),
+        )
+        for unit in ranked[:TOP]
+    ]
+
+
+def _completeness(outcome: Outcome, entry: MethodBase, members: np.ndarray) -> schema.Completeness:
+    found = outcome.found
+    totals = outcome.scored(entry).totals[members]
+    f, f_baseline = found.examples.f[members], found.examples.f_baseline[members]
+    change = f - f_baseline
+    size = float(np.abs(change).sum())
+    known = outcome.work.split.cut and entry.complete and size >= DEGENERATE * float((np.abs(f) + np.abs(f_baseline)).sum())
+    return schema.Completeness(
+        sum=float(totals.mean()),
+        expected=float(change.mean()),
+        relative_gap=float(np.abs(totals - change).sum()) / size if known and size else None,
+    )
+
+
+def _stability(outcome: Outcome, entry: MethodBase, cluster: int) -> float | None:
+    halves = [outcome.scored(entry).sums.of(2 * cluster + side) for side in (0, 1)]
+    if any(half.m == 0 for half in halves):
+        return None
+    return spearman(*(half.importance(entry.statistic) for half in halves))
+
+
+def leaderboard(rankings: list[schema.Ranking]) -> list[schema.Leader]:
+    """Better than random first, then the larger mean area, then the smaller error, then the request's order."""
+    leaders = []
+    for ranking in rankings:
+        studies = [cluster.ablation for cluster in ranking.clusters.values() if cluster.ablation]
+        areas = [study.most.area for study in studies if study.most and study.most.area is not None]
+        leaders.append(
+            schema.Leader(
+                ranking=ranking.id,
+                verdict=ranking.overall.verdict if ranking.overall else None,
+                better_than_random=sum(study.verdict == "better_than_random" for study in studies),
+                of=len(studies),
+                mean_area=float(np.mean(areas)) if areas else None,
+                mae=ranking.fidelity.mae if ranking.fidelity else None,
+            )
+        )
+    return sorted(leaders, key=_place)
+
+
+def _place(leader: schema.Leader) -> tuple[bool, float, float]:
+    area = -np.inf if leader.mean_area is None else leader.mean_area
+    return leader.verdict != "better_than_random", -area, np.inf if leader.mae is None else leader.mae
+
+
+def _warnings(outcome: Outcome, rankings: list[schema.Ranking]) -> list[schema.Warn]:
+    work, entries = outcome.work, outcome.entries
+    found = list(warnings.of_job(work, entries))
+    for index, cluster in enumerate(work.clusters):
+        found += warnings.of_cluster(work, outcome.found, index, outcome.members(index), entries)
+        for entry, ranking in zip(entries, rankings, strict=True):
+            found += warnings.of_ranking(work, index, entry, outcome.moments(entry, index), ranking.clusters[cluster.name])
+    for entry in entries:
+        found += warnings.of_method(entry, outcome.scored(entry).notes)
+        study = outcome.studies.get(entry.id or "")
+        if study:
+            found += warnings.of_fill(work, entry, study)
+    return found
+
+
+def arrays(outcome: Outcome) -> dict[str, np.ndarray]:
+    """The result in full, float32; clusters in the summary's order."""
+    work = outcome.work
+    full: dict[str, np.ndarray] = {}
+    for entry in outcome.entries:
+        moments = [outcome.moments(entry, index) for index in range(len(work.clusters))]
+        full[f"importance/{entry.id}"] = np.stack([each.importance(entry.statistic) for each in moments])
+        full[f"spread/{entry.id}"] = np.stack([each.spread(entry.statistic) for each in moments])
+        study = outcome.studies.get(entry.id or "")
+        if study:
+            for order, curves in study.arrays.items():
+                full[f"ablation/{entry.id}/{order}"] = curves
+        kept = {work.clusters[index].name: torch.stack(rows) for index, rows in outcome.scored(entry).kept.items()}
+        for name, rows in kept.items():
+            full[f"examples/{entry.id}/{name}"] = rows.reshape(-1, *work.units.shape).float().numpy()
+        full |= heatmaps(entry, work.units, full[f"importance/{entry.id}"], {name: rows.numpy() for name, rows in kept.items()})
+    if outcome.random is not None:
+        full["ablation/random"] = outcome.random
+    full = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in full.items()}
+    for cluster in work.clusters:
+        full[f"rows/{cluster.name}"] = np.ascontiguousarray(cluster.rows, dtype=np.int64)
+    return full

@@ -1,0 +1,1 @@
+"""Scores and ablations of earlier jobs, found by the fingerprint of all that they depend on."""

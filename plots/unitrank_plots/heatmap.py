@@ -1,0 +1,102 @@
+"""Scores in the layer's or the image's own shape: viridis for magnitudes, a map centred at zero for what has signs."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from unitrank_plots.choice import Arrays, Choice, NoPicture, cluster_of, ranking_of
+from unitrank_plots.style import figure, short, title
+from unitrank_schemas.results import Ranking, Result
+
+SIGNED, MAGNITUDE = "RdBu_r", "viridis"
+
+
+def heatmap(result: Result, arrays: Arrays, choice: Choice) -> Figure:
+    """Of a ranking on a cluster, or on one of its kept examples."""
+    ranking, (row, cluster) = ranking_of(result, choice), cluster_of(result, choice)
+    values, of = _grid(result, arrays, choice, ranking, row, cluster.name)
+    made, (axes,) = figure(4.6)
+    extent = (-0.5, values.shape[1] - 0.5, values.shape[0] - 0.5, -0.5)
+    if choice.background is not None:
+        axes.imshow(choice.background, cmap="gray", extent=extent, aspect=_aspect(values), interpolation="nearest")
+    signed = bool((values < 0).any())
+    bound = float(np.abs(values).max()) or 1.0
+    shown = axes.imshow(
+        values,
+        cmap=SIGNED if signed else MAGNITUDE,
+        vmin=-bound if signed else 0.0,
+        vmax=bound,
+        # what counts for nothing veils nothing of the input
+        alpha=1.0 if choice.background is None else 0.1 + 0.7 * np.abs(values) / bound,
+        aspect=_aspect(values),
+        interpolation="nearest",
+    )
+    made.colorbar(shown, ax=axes, label="score" if choice.example is not None else "importance", shrink=0.85)
+    whose = f"cluster {short(cluster.name)}" + ("" if choice.example is None else f", example {choice.example}")
+    title(made, f"{short(ranking.id)} at layer {short(result.layer.name)}, {whose}" + (f"\n{of}" if of else ""))
+    for side in (axes.xaxis, axes.yaxis):
+        side.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    axes.spines[:].set_visible(False)
+    return made
+
+
+def _grid(
+    result: Result, arrays: Arrays, choice: Choice, ranking: Ranking, row: int, cluster: str
+) -> tuple[NDArray[np.float64], str]:
+    """Two axes of numbers, and what they are of the channels in words. Raises NoPicture."""
+    ready = f"heatmap/{ranking.id}" if choice.example is None else f"heatmap_examples/{ranking.id}/{cluster}"
+    if choice.channel is None and ready in arrays:
+        return _flat(_one(arrays[ready], row, choice)), _ready_words(result, ranking)
+    if choice.example is None:
+        values = arrays[f"importance/{ranking.id}"][row].reshape(result.layer.shape)
+    else:
+        name = f"examples/{ranking.id}/{cluster}"
+        if name not in arrays:
+            raise NoPicture("no_examples", "the job kept no scores of single examples; post it with `keep_examples`")
+        values = _one(arrays[name], row, choice).reshape(result.layer.shape)
+    return _of_channel(values, choice, result.layer.channel_axis or 0)
+
+
+def _ready_words(result: Result, ranking: Ranking) -> str:
+    """How the worker drew the map: as `unitrank_engine.result.heatmaps` does."""
+    if ranking.method["name"] == "grad_cam":
+        return "sum over channels, what is above zero"
+    shape = result.layer.shape
+    return "mean over channels" if len(shape) > 2 and shape[result.layer.channel_axis or 0] > 1 else ""
+
+
+def _one(values: NDArray[Any], row: int, choice: Choice) -> NDArray[Any]:
+    if choice.example is None:
+        return np.asarray(values[row])
+    if not 0 <= choice.example < len(values):
+        raise NoPicture("example_not_found", f"example {choice.example} was not kept; there are 0 to {len(values) - 1}")
+    return np.asarray(values[choice.example])
+
+
+def _of_channel(values: NDArray[Any], choice: Choice, axis: int) -> tuple[NDArray[np.float64], str]:
+    """`axis` counts the channels."""
+    if values.ndim < 3:
+        if choice.channel is not None:
+            raise NoPicture("channel_not_found", "the place has no channels beside what is drawn; leave `channel` out")
+        return _flat(values), ""
+    if choice.channel is None:
+        # Channels speak for one place together.
+        return _flat(values.astype(np.float64).sum(axis)), "sum over channels" if values.shape[axis] > 1 else ""
+    if not 0 <= choice.channel < values.shape[axis]:
+        raise NoPicture("channel_not_found", f"channel {choice.channel} not found; there are 0 to {values.shape[axis] - 1}")
+    return _flat(values.take(choice.channel, axis)), f"channel {choice.channel}"
+
+
+def _flat(values: NDArray[Any]) -> NDArray[np.float64]:
+    """As rows and columns: one row for what has one axis, planes below each other for what has more than two."""
+    found = np.asarray(values, np.float64)
+    return found.reshape(-1, found.shape[-1]) if found.ndim else found.reshape(1, 1)
+
+
+def _aspect(values: NDArray[np.float64]) -> Any:
+    # matplotlib: a word or a number. A strip of one row would be a line.
+    height, width = values.shape
+    return "equal" if max(height, width) <= 8 * min(height, width) else "auto"

@@ -1,0 +1,39 @@
+"""The importance of the units: the top ones by name with their spread, and all of them in order."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from unitrank_plots.choice import Arrays, Choice, cluster_of, ranking_of, unit_name
+from unitrank_plots.style import BAND, COLOURS, figure, short, title
+from unitrank_schemas.results import Result
+
+NAMED = 15
+MOST_POINTS = 2000
+
+
+def importance(result: Result, arrays: Arrays, choice: Choice) -> Figure:
+    """Of one ranking on one cluster."""
+    ranking, (row, cluster) = ranking_of(result, choice), cluster_of(result, choice)
+    values = arrays[f"importance/{ranking.id}"][row].astype(np.float64)
+    spread = (
+        arrays[f"spread/{ranking.id}"][row].astype(np.float64) if f"spread/{ranking.id}" in arrays else np.full_like(values, np.nan)
+    )
+    order = np.argsort(-values, kind="stable")
+    top = order[:NAMED]
+    made, (left, right) = figure(4.2, 2, (3, 2))
+    places = np.arange(len(top))[::-1]
+    left.barh(places, values[top], color=COLOURS[0], xerr=np.nan_to_num(spread[top]), error_kw={"ecolor": "#555555", "lw": 0.8})
+    left.set_yticks(places, [unit_name(result, int(unit)) for unit in top])
+    left.set_ylabel("unit")
+    left.set_xlabel("importance ± spread over examples")
+    title(made, f"{short(ranking.id)}, cluster {short(cluster.name)}")
+    # evenly picked where there are more than a picture has room for: an SVG keeps every point
+    ranks = np.unique(np.linspace(0, len(values) - 1, min(MOST_POINTS, len(values))).round().astype(int))
+    shown = order[ranks]
+    low, high = (values[shown] + sign * np.nan_to_num(spread[shown]) for sign in (-1, 1))
+    right.fill_between(ranks + 1, low, high, color=BAND, alpha=0.6, linewidth=0)
+    right.plot(ranks + 1, values[shown], color=COLOURS[0])
+    right.axhline(0, color="black", linewidth=0.6)
+    right.set_xlabel("rank")
+    right.set_title(f"all {len(values)} units")
+    return made

@@ -1,0 +1,84 @@
+"""The leaderboard: each ranking's mean area with its verdict, and how alike the rankings are."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from unitrank_plots.choice import Arrays, Choice, NoPicture, cluster_of
+from unitrank_plots.style import VERDICTS, figure, first_of, short, title
+from unitrank_schemas.results import Result
+
+MOST = 20
+MOST_WRITTEN = 12
+
+
+def leaderboard(result: Result, arrays: Arrays, choice: Choice) -> Figure:
+    """The first of them, the best on top. Raises NoPicture where none was put to the test."""
+    leaders = result.leaderboard[:MOST]
+    if all(leader.verdict is None for leader in leaders):
+        raise NoPicture("no_ablation", "the rankings were not put to the test; post the job with `ablation`")
+    made, (axes,) = figure(1.7 + 0.34 * len(leaders))
+    places = np.arange(len(leaders))[::-1]
+    verdicts = [VERDICTS[leader.verdict or "not_tested"] for leader in leaders]
+    areas = [leader.mean_area or 0.0 for leader in leaders]
+    axes.barh(places, areas, color=[colour for colour, _ in verdicts], edgecolor="#333333", linewidth=0.6)
+    for place, leader, area in zip(places, leaders, areas, strict=True):
+        said = f"  {leader.better_than_random} of {leader.of} clusters" + ("" if leader.mean_area is not None else ", no area")
+        axes.annotate(said, (max(area, 0.0), place), va="center", fontsize=8)
+    axes.axvline(0, color="black", linewidth=0.6)
+    axes.margins(x=0.3)
+    axes.set_yticks(places, [short(leader.ranking) for leader in leaders])
+    axes.set_xlabel("mean area: how fast the score falls\nwhen the most important units go first")
+    left_out = first_of(result.leaderboard, MOST, "rankings")
+    title(made, f"Leaderboard of layer {short(result.layer.name)}: mean area, and clusters better than random{left_out}")
+    patches = [
+        Patch(facecolor=colour, edgecolor="#333333", linewidth=0.6, label=words) for colour, words in dict.fromkeys(verdicts)
+    ]
+    # Below the axes: within them it would cover what is said beside a bar.
+    made.legend(handles=patches, loc="outside lower center", ncols=min(3, len(patches)), title="over all clusters", fontsize=8)
+    return made
+
+
+def agreement(result: Result, arrays: Arrays, choice: Choice) -> Figure:
+    """Spearman's correlation of every two rankings, of one cluster or the mean over all."""
+    every = [ranking.id for ranking in result.rankings]
+    ids = every[:MOST]
+    if len(ids) < 2:
+        raise NoPicture("one_ranking", "the job has one ranking; there is nothing to compare it with")
+    rows = range(len(result.clusters)) if choice.cluster is None else [cluster_of(result, choice)[0]]
+    each = np.stack([_correlations([arrays[f"importance/{id}"][row] for id in ids]) for row in rows])
+    # clusters where both have an order
+    known = np.isfinite(each).sum(0)
+    values = np.where(known > 0, np.nansum(each, axis=0) / np.maximum(known, 1), np.nan)
+    made, (axes,) = figure(1.6 + 0.45 * len(ids))
+    shown = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
+    # in smaller cells they would run into each other
+    for row in range(len(ids) if len(ids) <= MOST_WRITTEN else 0):
+        for column in range(len(ids)):
+            shade = "white" if abs(values[row, column]) > 0.6 else "black"
+            says = f"{values[row, column]:.2f}" if np.isfinite(values[row, column]) else "–"
+            axes.text(column, row, says, ha="center", va="center", color=shade, fontsize=8)
+    names = [short(id, 18) for id in ids]
+    axes.set_xticks(range(len(ids)), names, rotation=40, ha="right")
+    axes.set_yticks(range(len(ids)), names)
+    axes.spines[:].set_visible(False)
+    made.colorbar(shown, ax=axes, label="rank correlation", shrink=0.8)
+    of = f"mean over {len(rows)} clusters" if len(rows) > 1 else f"cluster {short(result.clusters[rows[0]].name)}"
+    title(made, f"Agreement of the rankings, {of}{first_of(every, MOST, 'rankings')}")
+    return made
+
+
+def _correlations(rankings: list[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """NaN for a ranking whose units are all equal."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: NDArray[np.float64] = np.corrcoef([_ranks(values) for values in rankings])
+    return found
+
+
+def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Equal values share the mean of their ranks."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    found: NDArray[np.float64] = (ends - (counts - 1) / 2)[inverse]
+    return found

@@ -1,0 +1,98 @@
+"""`python -m unitrank_service`: the HTTP service alone; the store must be there already."""
+
+import argparse
+import sys
+from types import FrameType
+
+import redis
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from unitrank_service.app import create_app
+from unitrank_service.http.authentication import Exposed, check_exposure, is_loopback
+from unitrank_service.http.slow_clients import protocol
+from unitrank_service.http.wait_limits import allow_connections
+from unitrank_service.webhooks.url_policy import check_trusted
+from unitrank_store.access.api_keys import Keys
+from unitrank_store.blobs.sources import check_drivers
+from unitrank_store.observability import logs, tracing
+from unitrank_store.redis.connection import connect
+from unitrank_store.redis.embedded import socket_url
+from unitrank_store.settings import BadSettings, Settings
+
+# How long the start waits for a store that is away, where it has to be asked for keys.
+PATIENCE = 60.0
+# Longer than one look of an answer that is held for a job.
+GRACE_SECONDS = 5
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until a signal comes; 2 where the settings do not allow it."""
+    settings = _settings(arguments)
+    logs.configure(settings.log_format)
+    tracing.configure("service")
+    log = structlog.get_logger()
+    try:
+        _check_exposure(settings)
+        check_drivers(settings.sources)
+        check_trusted(settings.webhook_hosts)
+    except (Exposed, ValueError) as error:
+        log.error(str(error))
+        return 2
+    except redis.exceptions.RedisError as error:
+        log.error("the store does not answer", reason=str(error))
+        return 3
+    allow_connections()
+    server = _Server(create_app(settings), settings)
+    server.run()
+    return 0 if server.started else 3
+
+
+class _Server(uvicorn.Server):
+    """Tells the application of the end before it waits for the answers under way."""
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                http=protocol(settings),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+        )
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._app.state.closing = True
+        super().handle_exit(sig, frame)
+
+
+def _settings(arguments: list[str] | None) -> Settings:
+    parser = argparse.ArgumentParser(
+        "python -m unitrank_service", description="The HTTP service; further settings are UNITRANK_* variables."
+    )
+    parser.add_argument("--host", help="address to listen on")
+    parser.add_argument("--port", type=int, help="port to listen on")
+    parser.add_argument("--redis-url", help="the store's address")
+    parser.add_argument("--state", help="folder of the embedded store and the blobs")
+    parser.add_argument("--insecure", action="store_true", default=None, help="listen on a public address without keys")
+    try:
+        return Settings.read(**vars(parser.parse_args(arguments)))
+    except BadSettings as error:
+        parser.error(str(error))
+
+
+def _check_exposure(settings: Settings) -> None:
+    if is_loopback(settings.host) or settings.insecure:
+        return
+    with connect(settings.redis_url or socket_url(settings.state), PATIENCE) as connection:
+        check_exposure(settings, Keys(connection).any())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

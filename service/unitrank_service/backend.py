@@ -1,0 +1,135 @@
+"""All that the service asks of the store, made once and handed down."""
+
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+
+import redis
+import redis.asyncio
+from fastapi import Request
+
+from unitrank_service.contents.distinct_values import Values
+from unitrank_service.contents.importer import Importer
+from unitrank_service.http.wait_limits import Held
+from unitrank_service.observability.metrics import Measures
+from unitrank_service.webhooks.dispatcher import Courier
+from unitrank_service.webhooks.pinned_post import Poster
+from unitrank_service.webhooks.url_policy import Destinations
+from unitrank_store.access.api_keys import ANYONE, Key, Keys
+from unitrank_store.access.sessions import Sessions
+from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.blobs.sources import Sources
+from unitrank_store.contents.datasets import Datasets
+from unitrank_store.contents.models import Models
+from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.observability.throughput import Rates
+from unitrank_store.redis.connection import connect, connect_async, connect_briefly
+from unitrank_store.redis.embedded import socket_url
+from unitrank_store.results.result_store import Results
+from unitrank_store.settings import Settings
+from unitrank_store.webhooks.deliveries import Deliveries
+from unitrank_store.worker_registry import Workers
+
+ENGINE = version("unitrank")
+"""What inspections and results depend on, besides their inputs."""
+
+MOST_WAITING = 5000
+# Who watches asks often, and would rather hear that the store is away than wait for it.
+LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The store's parts; `follower` is for answers that wait without holding a thread."""
+
+    settings: Settings
+    connection: redis.Redis
+    follower: redis.asyncio.Redis
+    blobs: Blobs
+    models: Models
+    datasets: Datasets
+    jobs: Jobs
+    results: Results
+    keys: Keys
+    sessions: Sessions
+    workers: Workers
+    rates: Rates
+    values: Values
+    sources: Sources
+    importer: Importer
+    deliveries: Deliveries
+    destinations: Destinations
+    courier: Courier
+    measures: Measures
+    held: Held
+    views: dict[str, "Backend"] = field(default_factory=dict)
+    """By tenant: there are as many as the operator has made keys for."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Backend":
+        """Nothing is sent before the first request."""
+        url = settings.redis_url or socket_url(settings.state)
+        connection = connect(url)
+        blobs = Blobs.of(settings)
+        follower = connect_async(url)
+        # Every answer that waits holds a connection; redis-py would refuse the 101st.
+        follower.connection_pool.max_connections = MOST_WAITING
+        sources = Sources(settings.sources)
+        models, datasets = Models(connection, blobs), Datasets(connection, blobs)
+        jobs = Jobs(connection, settings.result_ttl, settings.failure_ttl)
+        keys = Keys(connection)
+        measures = Measures(connect_briefly(url, LOOK_SECONDS))
+        deliveries = Deliveries(connection, (settings.webhook_threads + 1) // 2)
+        destinations, poster = Destinations(settings.webhook_hosts), Poster(settings.webhook_timeout)
+        return cls(
+            settings=settings,
+            connection=connection,
+            follower=follower,
+            blobs=blobs,
+            models=models,
+            datasets=datasets,
+            jobs=jobs,
+            results=Results(connection, blobs, settings),
+            keys=keys,
+            sessions=Sessions(connection, keys),
+            workers=Workers(connection, settings.heartbeat_grace),
+            rates=Rates(connection),
+            values=Values(blobs),
+            sources=sources,
+            importer=Importer(connection, settings, sources, blobs, models, datasets, jobs, measures),
+            deliveries=deliveries,
+            destinations=destinations,
+            courier=Courier(deliveries, jobs, keys, destinations, poster, measures, settings.webhook_attempts),
+            measures=measures,
+            held=Held(settings.key_waits),
+        )
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self.follower.aclose()
+        self.connection.close()
+        self.measures.close()
+
+    def of_tenant(self, tenant: str) -> "Backend":
+        """The same with the names and jobs of one tenant alone."""
+        if tenant not in self.views:
+            settings, connection = self.settings, self.connection
+            self.views[tenant] = replace(
+                self,
+                models=Models(connection, self.blobs, tenant),
+                datasets=Datasets(connection, self.blobs, tenant),
+                jobs=Jobs(connection, settings.result_ttl, settings.failure_ttl, tenant=tenant),
+            )
+        return self.views[tenant]
+
+
+def backend_of(request: Request) -> Backend:
+    """The backend of the application that answers, with what the request's key may see."""
+    found: Backend = request.app.state.backend
+    key = key_of(request)
+    return found.of_tenant(key.tenant)
+
+
+def key_of(request: Request) -> Key:
+    """Whose request it is."""
+    found: Key = getattr(request.state, "key", ANYONE)
+    return found

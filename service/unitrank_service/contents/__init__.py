@@ -1,0 +1,1 @@
+"""Models and datasets: imports, checks, and how clients see them."""

@@ -1,0 +1,47 @@
+"""Models and datasets as the client sees them."""
+
+from pathlib import Path
+
+from unitrank_schemas.base import Json
+from unitrank_service.http.responses import moment
+from unitrank_store.contents.datasets import DatasetRecord
+from unitrank_store.contents.importing import UNREAD
+from unitrank_store.contents.models import ModelRecord
+from unitrank_tables import open_table
+from unitrank_tables.columns import FieldInfo
+from unitrank_tables.table import Format
+
+
+def model_body(record: ModelRecord) -> Json:
+    """After `unitrank_schemas.models.Model`."""
+    manifest: Json = record.manifest or dict.fromkeys(("inputs", "outputs", "parameters", "layers", "flops", "differentiable"))
+    return {
+        "name": record.name,
+        "digest": None if record.digest.startswith(UNREAD) else record.digest,
+        "bytes": record.bytes,
+        "status": record.status,
+        "created_at": moment(record.created_at),
+        **manifest,
+        "architecture": record.architecture,
+        "problem": record.problem,
+    }
+
+
+def dataset_body(record: DatasetRecord) -> Json:
+    """After `unitrank_schemas.datasets.Dataset`."""
+    return {
+        "name": record.name,
+        "digest": None if record.digest.startswith(UNREAD) else record.digest,
+        "bytes": record.bytes,
+        "status": record.status,
+        "examples": record.examples,
+        "created_at": moment(record.created_at),
+        "fields": record.fields,
+        "problem": record.problem,
+    }
+
+
+def read_header(path: Path, limit: int) -> tuple[dict[str, FieldInfo], int, Format]:
+    """Fields, number of examples and format of a table. Raises BadTable; `limit` is in bytes of unpacked data."""
+    with open_table(path, limit) as table:
+        return table.fields, table.examples, table.format

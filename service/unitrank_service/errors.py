@@ -1,0 +1,74 @@
+"""What the service refuses: one error, one table of codes.
+
+Refused              a request that is answered with a problem; its code decides the status
+└── RefusedBody      the same with the places of the body that are wrong
+"""
+
+from collections.abc import Mapping
+
+from starlette.exceptions import HTTPException
+
+from unitrank_schemas.problems import Invalid
+
+STATUS: dict[str, int] = {
+    "malformed_json": 400,
+    "host_not_allowed": 400,
+    "invalid_header": 400,
+    "incomplete_body": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "cross_site": 403,
+    "not_found": 404,
+    "model_not_found": 404,
+    "dataset_not_found": 404,
+    "method_not_found": 404,
+    "job_not_found": 404,
+    "cluster_not_found": 404,
+    "ranking_not_found": 404,
+    "method_not_allowed": 405,
+    "not_acceptable": 406,
+    "conflict": 409,
+    "model_in_use": 409,
+    "dataset_in_use": 409,
+    "job_not_ended": 409,
+    "not_finished": 409,
+    "job_failed": 409,
+    "job_cancelled": 409,
+    "job_timed_out": 409,
+    "expired": 410,
+    "body_too_large": 413,
+    "model_too_large": 413,
+    "dataset_too_large": 413,
+    "unsupported_media_type": 415,
+    "invalid_request": 422,
+    "queue_full": 429,
+    "webhook_limit": 429,
+    "too_many_waits": 429,
+    "internal": 500,
+    "store_unavailable": 503,
+    "store_full": 503,
+    "no_worker": 503,
+}
+"""The status of every code that does not concern a place of the body; any other code is 422."""
+
+
+class Refused(HTTPException):
+    """A request that is answered with a problem."""
+
+    # An HTTPException, because FastAPI turns whatever else is raised while it reads a body into a 400 of its own.
+    def __init__(
+        self, code: str, detail: str, headers: Mapping[str, str] | None = None, errors: list[Invalid] | None = None
+    ) -> None:
+        super().__init__(STATUS.get(code, 422), detail, dict(headers) if headers else None)
+        self.code = code
+        self.errors = errors
+
+
+class RefusedBody(Refused):
+    """A body with places that are wrong; the first one's code is the problem's."""
+
+    def __init__(self, errors: list[Invalid]) -> None:
+        first = errors[0]
+        super().__init__(first.code or "invalid_request", first.detail, errors=errors)
+        # Some of these codes also stand for names in the URL, with another status.
+        self.status_code = 422

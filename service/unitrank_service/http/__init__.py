@@ -1,0 +1,1 @@
+"""Requests and responses, whatever the resource: limits, authentication, strict JSON."""

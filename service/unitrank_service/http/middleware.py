@@ -1,0 +1,91 @@
+"""What surrounds every request: its id, its line in the log, the host it was sent to, and the last net for errors."""
+
+import re
+import time
+import uuid
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from unitrank_service.errors import Refused
+from unitrank_service.http.authentication import Hosts
+from unitrank_service.observability.metrics import Measures
+from unitrank_service.problems import problem_response, refusal
+
+JOB = re.compile(r"/v1/jobs/([0-9a-z]{26})(/|$)")
+REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+
+
+class Surroundings:
+    """The outermost layer: nothing inside it can leave a request without an id, a log line and an answer."""
+
+    def __init__(self, app: ASGIApp, measures: Measures, hosts: Hosts | None = None) -> None:
+        self.app = app
+        self.measures = measures
+        self.hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope["request_id"] = request_id
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            await self._answer(scope, receive, send, request_id)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        begun = time.perf_counter()
+        status = 0
+        job: dict[str, str] = {}
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status, job
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                job = _job(scope, headers)
+                self.measures.answered(scope["method"], _template(scope), status, time.perf_counter() - begun)
+            await send(message)
+
+        try:
+            self._check_host(scope)
+            await self.app(scope, receive, send_with_id)
+        except Exception as error:  # the net under the table of problems: no traceback leaves the service
+            refused = refusal(Request(scope), error)
+            if status:
+                raise
+            await problem_response(Request(scope), refused)(scope, receive, send_with_id)
+        finally:
+            structlog.get_logger().info(
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                milliseconds=round(1000 * (time.perf_counter() - begun), 1),
+                **job,
+            )
+
+    def _check_host(self, scope: Scope) -> None:
+        # A page of another site whose name was made to point here sends that name (DNS rebinding).
+        if self.hosts is None:
+            return
+        host = Headers(scope=scope).get("host", "")
+        if not self.hosts.admit(host):
+            allowed = ", ".join(sorted(self.hosts.names))
+            detail = f"host {host[:100]!r} is not served here; allowed: {allowed}; UNITRANK_HOSTS names more"
+            raise Refused("host_not_allowed", detail)
+
+
+def _template(scope: Scope) -> str | None:
+    """The route with its parameters' names; None where no route was found."""
+    return getattr(scope.get("route"), "path", None)
+
+
+def _job(scope: Scope, headers: Headers) -> dict[str, str]:
+    """The job that the answer is about."""
+    found = JOB.match(headers.get("location", "")) or JOB.match(scope["path"])
+    return {"job": found[1]} if found else {}

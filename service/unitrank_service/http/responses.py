@@ -1,0 +1,51 @@
+"""Answers: JSON with an ETag, times as the contract writes them, one page of a list."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import Request, Response
+
+from unitrank_schemas.base import Schema
+
+Content = Schema | Mapping[str, Any] | bytes
+"""What an answer says; bytes are JSON already."""
+
+
+def answer(request: Request, content: Content, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """One resource with its ETag; 304 without a body where the client has it already."""
+    body = encoded(content)
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    extra = dict(headers or {})
+    if status == 200 and known(request, tag):
+        return Response(status_code=304, headers={**extra, "ETag": tag})
+    return Response(body, status, {**extra, "ETag": tag, "Cache-Control": "private, no-cache"}, "application/json")
+
+
+def page(items: Sequence[Content], next: str | None) -> Response:
+    """One page of a list."""
+    body = b",".join(encoded(item) for item in items)
+    return Response(b'{"items":[' + body + b'],"next":' + json.dumps(next).encode() + b"}", media_type="application/json")
+
+
+def known(request: Request, tag: str) -> bool:
+    """Whether `If-None-Match` names the tag."""
+    given = request.headers.get("if-none-match", "")
+    tags = {part.strip().removeprefix("W/") for part in given.split(",")}
+    return "*" in tags or tag in tags
+
+
+def encoded(content: Content) -> bytes:
+    """As JSON in UTF-8. Raises ValueError for NaN, which is no JSON."""
+    if isinstance(content, bytes):
+        return content
+    if isinstance(content, Schema):
+        return content.model_dump_json().encode()
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def moment(seconds: float | None) -> str | None:
+    """Unix seconds after RFC 3339, in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,165 @@
+"""Examples of every answer, for the OpenAPI page: one story, from the model to the result."""
+
+from typing import Any
+
+from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.methods import METHODS, card
+
+# Examples are JSON objects.
+Json = dict[str, Any]
+
+NOW = "2026-11-20T12:00:00Z"
+DIGEST = "sha256:" + "5e" * 32
+DATA_DIGEST = "sha256:" + "7c" * 32
+ID = "01m7xn0z6h5nsh8tv2nxg0jnwy"
+
+JOB_REQUEST: Json = {
+    "model": "mnist",
+    "layer": "relu1",
+    "dataset": "mnist-t10k",
+    "methods": ["gradient", {"name": "gradient", "statistic": "mean_abs"}, {"name": "conductance", "steps": 20}],
+}
+# Two images of one bright row each, 28 by 28 as the model wants them.
+INLINE_JOB_REQUEST: Json = {
+    "model": "mnist",
+    "layer": "relu1",
+    "dataset": {"fields": {"x": [[[[int(row == bar)] * 28 for row in range(28)]] for bar in (9, 18)], "y": [0, 1]}},
+    "methods": ["gradient_x_delta"],
+    "ablation": {"random": 19},
+}
+
+MODEL: Json = {
+    "name": "mnist",
+    "digest": DIGEST,
+    "bytes": 931451,
+    "status": "ready",
+    "created_at": NOW,
+    "inputs": [{"name": "x", "dtype": "float32", "shape": [None, 1, 28, 28]}],
+    "outputs": [{"name": "output", "dtype": "float32", "shape": [None, 10]}],
+    "parameters": 225034,
+    "layers": [
+        {
+            "name": "relu1",
+            "kind": "ReLU",
+            "shape": [32, 13, 13],
+            "units": 5408,
+            "channels": 32,
+            "channel_axis": 0,
+            "cut": True,
+            "input_shape": [32, 13, 13],
+            "input_cut": True,
+            "input_channel_axis": 0,
+            "forward_cost": 0.2,
+        }
+    ],
+    "flops": 2_300_000,
+    "differentiable": True,
+    "problem": None,
+}
+DATASET: Json = {
+    "name": "mnist-t10k",
+    "digest": DATA_DIGEST,
+    "bytes": 1639218,
+    "status": "ready",
+    "created_at": NOW,
+    "examples": 10000,
+    "fields": {"x": {"dtype": "uint8", "shape": [None, 1, 28, 28]}, "y": {"dtype": "uint8", "shape": [None]}},
+    "problem": None,
+}
+
+
+def job() -> Json:
+    """A running job."""
+    at = f"/v1/jobs/{ID}"
+    return {
+        "id": ID,
+        "status": "running",
+        "attempt": 1,
+        "created_at": NOW,
+        "started_at": NOW,
+        "finished_at": None,
+        "expires_at": None,
+        "position": 0,
+        "progress": {"done": 3200, "total": 40000, "unit": "examples", "stage": "attribution", "eta": 4.2},
+        "request": _request(),
+        "problem": None,
+        "worker": "cpu-0",
+        "links": {"self": at, "result": f"{at}/result", "events": f"{at}/events", "report": f"{at}/report"},
+    }
+
+
+def delivery() -> Json:
+    """One that was heard at the second attempt."""
+    attempts = [
+        {"at": NOW, "status": 503, "error": None, "seconds": 0.2},
+        {"at": NOW, "status": 204, "error": None, "seconds": 0.1},
+    ]
+    return {
+        "id": f"msg_{ID}",
+        "url": "https://example.org/hook",
+        "state": "delivered",
+        "attempts": attempts,
+        "next_at": None,
+    }
+
+
+def result() -> Json:
+    """A short result."""
+    unit = {"unit": 1033, "index": [6, 1, 6], "importance": 41.7, "spread": 3.2}
+    cluster = {"top": [unit], "completeness": {"sum": 5709.8, "expected": 5711.0, "relative_gap": 0.0002}, "cancellation": 0.12}
+    return {
+        "job": ID,
+        "model": {"name": "mnist", "digest": DIGEST},
+        "dataset": {"name": "mnist-t10k", "digest": DATA_DIGEST},
+        "layer": {
+            "name": "relu1",
+            "at": "output",
+            "cut": True,
+            "units": "neuron",
+            "shape": [32, 13, 13],
+            "count": 5408,
+            "channel_axis": 0,
+        },
+        "clusters": [{"name": "all", "examples": 10000, "ranked_on": 5000, "tested_on": 200, "accuracy": 0.99, "score": 5711.2}],
+        "rankings": [
+            {
+                "id": "conductance",
+                "method": {"name": "conductance", "steps": 20, "statistic": "mean"},
+                "clusters": {"all": cluster},
+                "overall": {"p_value": 0.01, "p_worse": 1.0, "verdict": "better_than_random"},
+                "seconds": 0.8,
+            }
+        ],
+        "leaderboard": [{"ranking": "conductance", "verdict": "better_than_random", "better_than_random": 1, "of": 1}],
+        "warnings": [],
+        "cost": {"seconds": 3.1, "forward_rows": 210000, "backward_rows": 200000, "device": "cpu", "peak_bytes": 0, "reused": []},
+        "provenance": {"seed": 0, "version": "0.1.0", "torch": "2.13.0", "options": {}},
+    }
+
+
+def answers() -> dict[str, Json]:
+    """Name of a schema on the page → an example of it."""
+    cards = {name: card(name).model_dump(mode="json") for name in METHODS}
+    worker = {"name": "cpu-0", "device": "cpu", "queue": "unitrank-jobs", "memory": 412_000_000, "job": None, "models": ["mnist"]}
+    return {
+        "Model": MODEL,
+        "Dataset": DATASET,
+        "Job": job(),
+        "DryRun": {"request": _request(), "estimate": {"passes": 1_240_000, "seconds": 18.5, "result_bytes": 161_520}},
+        "Result": result(),
+        "MethodCard": cards["conductance"],
+        "Page_Model_": {"items": [MODEL], "next": None},
+        "Page_Dataset_": {"items": [DATASET], "next": None},
+        "Page_Job_": {"items": [job()], "next": ID},
+        "Page_MethodCard_": {"items": list(cards.values()), "next": None},
+        "Health": {"status": "ok"},
+        "Workers": {"items": [worker], "next": None},
+        "Version": {"version": "0.1.0", "api": "v1"},
+        "Page_Delivery_": {"items": [delivery()], "next": None},
+        "Location": {"uri": "s3://bucket/model.pt2"},
+    }
+
+
+def _request() -> Json:
+    shown: Json = JobRequest.model_validate(JOB_REQUEST).model_dump(mode="json")
+    return shown | {"inputs": {"x": "x"}, "labels": "y", "output": "output", "target": {"class": "label", "score": "logit"}}

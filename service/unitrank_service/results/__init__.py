@@ -1,0 +1,1 @@
+"""Results of jobs in every media type, plots and report included."""

@@ -1,0 +1,165 @@
+"""A job's report: one HTML file that needs nothing else, with the verdict in words first and then the evidence."""
+
+import base64
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from fastapi import Response
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+import unitrank_plots
+from unitrank_plots.choice import Arrays
+from unitrank_schemas.results import Cluster, ClusterRanking, Leader, Result
+from unitrank_service.backend import Backend
+from unitrank_service.results.result_response import Outcome
+from unitrank_service.results.verdict_text import alike, errors_of_nothing, number, prediction_error, sentence, verdict_in_words
+from unitrank_store.jobs.record import JobRecord
+
+MOST_CLUSTERS = 30
+MOST_MAPS = 6
+MOST_UNITS = 5
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+VERDICTS = {
+    "better_than_random": "better than random",
+    "no_better_than_random": "no better than random",
+    "worse_than_random": "worse than random",
+    "undecided": "undecided",
+    None: "not tested",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image inside the file, and what it shows."""
+
+    source: str
+    says: str
+
+
+def report(backend: Backend, id: str) -> Response:
+    """Raises Refused where there is no result."""
+    record = backend.jobs.get(id)
+    outcome = Outcome(backend, record)
+    result = Result.model_validate(outcome.summary())
+    page = _template().render(_told(result, outcome.arrays(), record))
+    headers = {"Content-Security-Policy": POLICY, "Content-Disposition": f'inline; filename="{id}.html"'}
+    return Response(page, headers=headers, media_type="text/html; charset=utf-8")
+
+
+def _told(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]:
+    """What the template says."""
+    best = result.leaderboard[0].ranking if result.leaderboard else result.rankings[0].id
+    ranking = next(each for each in result.rankings if each.id == best)
+    return {
+        "result": result,
+        "finished": datetime.fromtimestamp(record.finished_at, UTC).strftime("%-d %B %Y, %H:%M UTC")
+        if record.finished_at
+        else None,
+        "words": verdict_in_words(result),
+        "leaders": [leader_line(leader, result) for leader in result.leaderboard],
+        "prediction_error": prediction_error(result),
+        "nothings": len(set(errors_of_nothing(result))) > 1,
+        "pictures": list(_pictures(result, arrays, best)),
+        "best": best,
+        "clusters": [cluster_line(cluster, ranking.clusters[cluster.name], result) for cluster in result.clusters[:MOST_CLUSTERS]],
+        "left_out": max(0, len(result.clusters) - MOST_CLUSTERS),
+        "maps": _maps(result, arrays, best),
+        "alike": alike(result.warnings),
+        "origin": origin(result, record),
+        "request": json.dumps(_short(record.request), indent=2, ensure_ascii=False),
+    }
+
+
+def _pictures(result: Result, arrays: Arrays, best: str) -> list[Picture]:
+    wanted = {
+        "leaderboard": "Each ranking's mean area, coloured by its verdict.",
+        "ablation": "The mean score as units are replaced in each ranking's order, and the band of the random orders.",
+        "importance": f"The most important units by {best} in cluster {result.clusters[0].name}, and all units in order.",
+        "agreement": "How far the rankings agree: Spearman's correlation.",
+    }
+    found = (_picture(name, says, result, arrays, unitrank_plots.Choice()) for name, says in wanted.items())
+    return [picture for picture in found if picture is not None]
+
+
+def _maps(result: Result, arrays: Arrays, best: str) -> list[Picture]:
+    if len(result.layer.shape) < 2 and f"heatmap/{best}" not in arrays:
+        return []
+    names = [cluster.name for cluster in result.clusters[:MOST_MAPS]]
+    found = (
+        _picture("heatmap", f"{best} in cluster {name}", result, arrays, unitrank_plots.Choice(cluster=name, ranking=best))
+        for name in names
+    )
+    return [picture for picture in found if picture is not None]
+
+
+def _picture(name: str, says: str, result: Result, arrays: Arrays, choice: unitrank_plots.Choice) -> Picture | None:
+    from unitrank_plots.figures import draw, rendered
+
+    try:
+        image = rendered(draw(name, result, arrays, choice), "png")
+    except unitrank_plots.NoPicture:
+        return None
+    return Picture(f"data:image/png;base64,{base64.b64encode(image).decode()}", says)
+
+
+def leader_line(leader: Leader, result: Result) -> dict[str, str]:
+    ranking = next(each for each in result.rankings if each.id == leader.ranking)
+    return {
+        "ranking": leader.ranking,
+        "verdict": VERDICTS[leader.verdict],
+        "p": number(ranking.overall.p_value if ranking.overall else None),
+        "better": f"{leader.better_than_random} of {leader.of}",
+        "area": number(leader.mean_area),
+        "mae": number(leader.mae),
+        "nothing": number(ranking.fidelity.mae_of_zero if ranking.fidelity else None),
+    }
+
+
+def cluster_line(cluster: Cluster, found: ClusterRanking, result: Result) -> dict[str, str]:
+    test = found.ablation
+    units = (str(unit.unit) if len(unit.index) < 2 else ",".join(map(str, unit.index)) for unit in found.top[:MOST_UNITS])
+    return {
+        "name": cluster.name,
+        "examples": str(cluster.examples),
+        "accuracy": number(cluster.accuracy),
+        "verdict": VERDICTS[test.verdict if test else None],
+        "p": number(test.p_value if test else None),
+        "holm": number(test.p_holm if test else None),
+        "area": number(test.most.area if test and test.most else None),
+        "activity": number(test.activity_area if test else None),
+        "top": "  ".join(units),
+    }
+
+
+def origin(result: Result, record: JobRecord) -> list[tuple[str, str]]:
+    return [
+        ("model", f"{result.model.name or ''} {result.model.digest}".strip()),
+        ("data", f"{result.dataset.name or ''} {result.dataset.digest}".strip()),
+        ("layer", f"{result.layer.name}, its {result.layer.at}, shape {result.layer.shape}"),
+        ("job", f"{result.job}, attempt {record.attempt}"),
+        ("seed", str(result.provenance.seed)),
+        ("unitrank", result.provenance.version),
+        ("torch", result.provenance.torch),
+        ("device", result.cost.device),
+        (
+            "cost",
+            f"{result.cost.seconds:.3g} s, {result.cost.forward_rows:,} rows forward, {result.cost.backward_rows:,} rows backward",
+        ),
+    ]
+
+
+def _short(request: dict[str, Any]) -> dict[str, Any]:
+    """Without a table inside it, and without a webhook: its URL may hold secrets, and reports are passed on."""
+    shown = {name: value for name, value in request.items() if name != "webhook"}
+    return shown if isinstance(request.get("dataset"), str) else shown | {"dataset": "sent with the request"}
+
+
+@cache
+def _template() -> Template:
+    loader = PackageLoader("unitrank_service.web", "templates")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["sentence"] = sentence
+    return environment.get_template("report.html")

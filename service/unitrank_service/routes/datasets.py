@@ -1,0 +1,76 @@
+"""Datasets: PUT a table, its header is checked at once."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from unitrank_schemas.base import NAME, Page
+from unitrank_schemas.datasets import Dataset
+from unitrank_service.backend import backend_of
+from unitrank_service.contents.representation import dataset_body, read_header
+from unitrank_service.http.parameters import After, Limit
+from unitrank_service.http.requests import Route
+from unitrank_service.http.responses import answer, page
+from unitrank_service.http.uploads import check_bytes, located, uploaded
+from unitrank_service.openapi.descriptions import BINARY, body, header, problems
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=Route)
+
+Name = Annotated[str, Path(pattern=f"^{NAME}$", description="A name of 1 to 128 letters, digits, dots, dashes and underscores.")]
+LOCATION = {"headers": {"Location": header("Where the dataset is.")}}
+BODY = body(
+    {
+        "application/octet-stream": {"schema": BINARY},
+        "application/json": {"schema": {"$ref": "#/components/schemas/Location"}},
+    },
+    "The bytes of an `.npz` or a safetensors file, or where they are.",
+)
+
+
+@router.put(
+    "/{name}",
+    status_code=201,
+    response_model=Dataset,
+    responses={
+        200: {"model": Dataset, "description": "The same content is there already."},
+        201: LOCATION,
+        202: {"model": Dataset, "description": "It will be read from where it lies.", **LOCATION},
+        **problems(401, 403, 409, 413, 415, 422),
+    },
+    openapi_extra={"x-scope": "write", "requestBody": BODY},
+)
+async def put_dataset(request: Request, name: Name) -> Response:
+    """Upload a dataset, or say where it lies: an object, or a glob of shards whose rows follow each other."""
+    backend = backend_of(request)
+    where = {"Location": f"/v1/datasets/{name}"}
+    if not check_bytes(request):
+        uri = await located(request, backend.sources, several=True)
+        record = await run_in_threadpool(backend.datasets.begin, name, uri)
+        backend.importer.wake()
+        return answer(request, dataset_body(record), 202, where | {"Retry-After": "1"})
+    limit = backend.settings.max_dataset_bytes
+    async with uploaded(request, backend, limit, "dataset") as writer:
+        fields, examples, form = await run_in_threadpool(read_header, writer.path, limit)
+    record, new = await run_in_threadpool(backend.datasets.put, name, writer.digest, writer.size, fields, examples, form)
+    return answer(request, dataset_body(record), 201 if new else 200, where)
+
+
+@router.get("", response_model=Page[Dataset], responses=problems(401, 403, 422))
+def list_datasets(request: Request, limit: Limit = 50, after: After = None) -> Response:
+    """The datasets by name, each with its newest content."""
+    records, more = backend_of(request).datasets.list(limit, after)
+    return page([dataset_body(record) for record in records], more)
+
+
+@router.get("/{name}", response_model=Dataset, responses=problems(401, 403, 404))
+def get_dataset(request: Request, name: str) -> Response:
+    """One dataset: its newest content, or that of `name@sha256:…`."""
+    return answer(request, dataset_body(backend_of(request).datasets.get(name)))
+
+
+@router.delete("/{name}", status_code=204, responses=problems(401, 403, 404, 409), openapi_extra={"x-scope": "write"})
+def delete_dataset(request: Request, name: str) -> Response:
+    """Delete a dataset with all its contents, or one of them; what a job that has not ended needs stays."""
+    backend_of(request).datasets.delete(name)
+    return Response(status_code=204)

@@ -1,0 +1,149 @@
+"""Jobs: POST one, wait for it, cancel it."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from unitrank_schemas.base import Page
+from unitrank_schemas.jobs import DryRun, Job, JobRequest, JobStatus
+from unitrank_service.backend import Backend, backend_of, key_of
+from unitrank_service.http.parameters import After, Id, Limit
+from unitrank_service.http.requests import Route
+from unitrank_service.http.responses import answer, page
+from unitrank_service.jobs.deduplication import Once
+from unitrank_service.jobs.drafts import draft
+from unitrank_service.jobs.job_resource import cancelled, deleted, ended_within, event_lines, job_bodies, job_body
+from unitrank_service.jobs.submission import Asked, accept, sent_already
+from unitrank_service.openapi.descriptions import example, header, problems
+from unitrank_service.openapi.examples import INLINE_JOB_REQUEST, JOB_REQUEST
+from unitrank_store.jobs.events import START
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
+
+LONGEST_WAIT = 60
+BODIES = {
+    "by_name": example(JOB_REQUEST, "A stored dataset"),
+    "inline": example(INLINE_JOB_REQUEST, "A dataset inside the request"),
+}
+ACCEPTED = {"headers": {"Location": header("Where the job is."), "Retry-After": header("Seconds until the first poll.", "integer")}}
+KNOWN = {
+    "model": Job | DryRun,
+    "description": "An equal job that has succeeded; with `dry_run` the checked request and an estimate.",
+    "headers": {"Location": header("Where the job is.")},
+}
+Key = Annotated[
+    str | None, Header(min_length=1, max_length=255, description="The same key and body are answered with the same job.")
+]
+CacheControl = Annotated[str, Header(description="`no-cache` forces a new run where an equal job is known.")]
+Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds that the answer is held until the job has ended.")]
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=Job,
+    responses={200: KNOWN, 202: ACCEPTED, **problems(401, 403, 413, 415, 422, 429)},
+    openapi_extra={"x-scope": "write"},
+)
+def post_job(
+    request: Request,
+    wanted: Annotated[JobRequest, Body(openapi_examples=BODIES)],
+    dry_run: bool = False,
+    idempotency_key: Key = None,
+    cache_control: CacheControl = "",
+) -> Response:
+    """Submit a job; everything that manifest and header can decide is decided now.
+
+    One that equals a job that has succeeded, or is under way, is answered with that job.
+    """
+    backend = backend_of(request)
+    once = None if idempotency_key is None or dry_run else Once.of(idempotency_key, key_of(request).id, wanted)
+    record = None if once is None else sent_already(backend, once)
+    if record is None:
+        drafted = draft(backend, wanted, request.state.body_bytes)
+        if dry_run:
+            return answer(request, DryRun(request=drafted.request, estimate=drafted.estimate))
+        fresh = "no-cache" in cache_control.lower()
+        record = accept(backend, drafted, Asked(request.scope["request_id"], key_of(request), once, fresh))
+    headers = {"Location": f"/v1/jobs/{record.id}"}
+    if record.ended:
+        return answer(request, job_body(backend, record), 200, headers)
+    return answer(request, job_body(backend, record), 202, headers | {"Retry-After": "1"})
+
+
+@router.get("", response_model=Page[Job], responses=problems(401, 403, 422))
+def list_jobs(
+    request: Request, limit: Limit = 50, after: After = None, status: JobStatus | None = None, model: str | None = None
+) -> Response:
+    """Jobs, newest first."""
+    backend = backend_of(request)
+    records, more = backend.jobs.list(limit, after, status, model)
+    return page(job_bodies(backend, records), more)
+
+
+@router.get("/{id}", response_model=Job, responses=problems(401, 403, 404, 422, 429))
+async def get_job(request: Request, id: Id, wait: Wait | None = None, prefer: Annotated[str, Header()] = "") -> Response:
+    """One job; with `wait` (or `Prefer: wait=N`) as soon as it has ended, or when the time is over."""
+    backend = backend_of(request)
+    seconds = wait if wait is not None else _preferred(prefer)
+    if seconds:
+        # Before anything is waited for: nobody learns of another tenant's job by how long that takes.
+        await run_in_threadpool(backend.jobs.get, id)
+        await ended_within(request, id, seconds)
+    return answer(request, await run_in_threadpool(_body, backend, id))
+
+
+@router.post(
+    "/{id}/cancel", status_code=202, response_model=Job, responses=problems(401, 403, 404), openapi_extra={"x-scope": "write"}
+)
+def cancel_job(request: Request, id: Id) -> Response:
+    """Cancel a job; one that has ended stays as it is."""
+    backend = backend_of(request)
+    return answer(request, job_body(backend, cancelled(backend, id)), 202, {"Location": f"/v1/jobs/{id}"})
+
+
+@router.delete("/{id}", status_code=204, responses=problems(401, 403, 404, 409), openapi_extra={"x-scope": "write"})
+def delete_job(request: Request, id: Id) -> Response:
+    """Delete a job that has ended, with its result."""
+    deleted(backend_of(request), id)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/{id}/events",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "Server-sent events `status` and `progress`.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
+        **problems(401, 403, 404, 429),
+    },
+)
+async def job_events(request: Request, id: Id, last_event_id: Annotated[str, Header()] = "") -> Response:
+    """What happens to a job, from its beginning or after `Last-Event-ID`, to its end."""
+    backend, key = backend_of(request), key_of(request).id
+    backend.held.check(key)
+    record = await run_in_threadpool(backend.jobs.get, id)
+    # Others came meanwhile.
+    backend.held.check(key)
+    # The store's ids are two numbers of 64 bits.
+    after = last_event_id if re.fullmatch(r"\d{1,19}-\d{1,19}", last_event_id) else START
+    lines: AsyncIterator[bytes] = event_lines(backend, record, after, key)
+    return StreamingResponse(
+        lines, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    )
+
+
+def _body(backend: Backend, id: str) -> bytes:
+    return job_body(backend, backend.jobs.get(id))
+
+
+def _preferred(prefer: str) -> float:
+    """Seconds of `Prefer: wait=N` (RFC 7240), at most as many as may be waited."""
+    found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", prefer, re.IGNORECASE)
+    return min(float(found[1]), LONGEST_WAIT) if found else 0.0

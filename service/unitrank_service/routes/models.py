@@ -1,0 +1,98 @@
+"""Models: PUT an archive, see what its inspection found."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from unitrank_schemas.base import NAME, Page
+from unitrank_schemas.models import INSPECTION, Architecture, Model
+from unitrank_service.backend import Backend, backend_of, key_of
+from unitrank_service.contents.architectures import check_weights, installed
+from unitrank_service.contents.representation import model_body
+from unitrank_service.http.parameters import After, Limit
+from unitrank_service.http.requests import Route
+from unitrank_service.http.responses import answer, page
+from unitrank_service.http.uploads import check_bytes, located, uploaded
+from unitrank_service.openapi.descriptions import BINARY, body, header, problems
+from unitrank_store.contents.models import Begun
+from unitrank_store.queue.rq_queue import enqueue_inspection
+
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=Route)
+
+Name = Annotated[str, Path(pattern=f"^{NAME}$", description="A name of 1 to 128 letters, digits, dots, dashes and underscores.")]
+LOCATION = {"headers": {"Location": header("Where the model is.")}}
+BODY = body(
+    {
+        "application/octet-stream": {"schema": BINARY},
+        "application/json": {"schema": {"$ref": "#/components/schemas/Location"}},
+    },
+    "The bytes of a `torch.export` archive (`.pt2`), or of a safetensors file with an architecture's weights, or where they are.",
+)
+
+
+@router.put(
+    "/{name}",
+    status_code=202,
+    response_model=Model,
+    responses={
+        200: {"model": Model, "description": "The same content is there already."},
+        202: LOCATION,
+        **problems(401, 403, 409, 413, 415, 422),
+    },
+    openapi_extra={"x-scope": "models", "requestBody": BODY},
+)
+async def put_model(
+    request: Request,
+    name: Name,
+    architecture: Annotated[
+        str | None, Query(description="An architecture that the operator installed; the body is its weights, as safetensors.")
+    ] = None,
+    arguments: Annotated[str | None, Query(description="What the architecture is built with: a JSON object.")] = None,
+) -> Response:
+    """Upload a model; a worker then inspects it, and it becomes `ready` or `rejected`."""
+    recipe = installed(architecture, arguments)
+    backend = backend_of(request)
+    where = {"Location": f"/v1/models/{name}", "Retry-After": "1"}
+    if not check_bytes(request):
+        uri = await located(request, backend.sources, several=False)
+        described = recipe.model_dump() if recipe else None
+        record = await run_in_threadpool(backend.models.begin_elsewhere, name, uri, described, INSPECTION)
+        backend.importer.wake()
+        return answer(request, model_body(record), 202, where)
+    async with uploaded(request, backend, backend.settings.max_model_bytes, "model") as writer:
+        if recipe:
+            await run_in_threadpool(check_weights, writer.path)
+    begun = await run_in_threadpool(_begin, backend, name, writer.digest, writer.size, recipe, key_of(request).id)
+    status = 200 if begun.known and not begun.inspect else 202
+    return answer(request, model_body(begun.record), status, where)
+
+
+@router.get("", response_model=Page[Model], responses=problems(401, 403, 422))
+def list_models(request: Request, limit: Limit = 50, after: After = None) -> Response:
+    """The models by name, each with its newest content."""
+    records, more = backend_of(request).models.list(limit, after)
+    return page([model_body(record) for record in records], more)
+
+
+@router.get("/{name}", response_model=Model, responses=problems(401, 403, 404))
+def get_model(request: Request, name: str) -> Response:
+    """One model: its newest content, or that of `name@sha256:…`."""
+    return answer(request, model_body(backend_of(request).models.get(name)))
+
+
+@router.delete("/{name}", status_code=204, responses=problems(401, 403, 404, 409), openapi_extra={"x-scope": "models"})
+def delete_model(request: Request, name: str) -> Response:
+    """Delete a model with all its contents, or one of them; what a job that has not ended needs stays."""
+    backend_of(request).models.delete(name)
+    return Response(status_code=204)
+
+
+def _begin(backend: Backend, name: str, digest: str, size: int, recipe: Architecture | None, owner: str) -> Begun:
+    if recipe is None:
+        begun = backend.models.begin(name, digest, size, INSPECTION)
+    else:
+        begun = backend.models.begin_weights(name, recipe.model_dump(), digest, size, INSPECTION)
+    if begun.inspect:
+        enqueue_inspection(backend.connection, begun.record.digest, backend.settings.inspection_timeout, owner)
+    return begun

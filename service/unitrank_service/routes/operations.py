@@ -1,0 +1,55 @@
+"""What an operator asks: alive, ready, workers, version."""
+
+from fastapi import APIRouter, Request, Response
+
+from unitrank_schemas.operations import Health, Version, Worker, Workers
+from unitrank_service.backend import ENGINE, backend_of, key_of
+from unitrank_service.errors import Refused
+from unitrank_service.http.authentication import PUBLIC
+from unitrank_service.http.requests import Route
+from unitrank_service.http.responses import answer
+from unitrank_service.openapi.descriptions import problems
+from unitrank_store.queue.rq_queue import JOBS
+
+router = APIRouter(tags=["operations"], route_class=Route)
+
+
+@router.get("/healthz", response_model=Health, openapi_extra={"x-scope": PUBLIC})
+async def healthz(request: Request) -> Response:
+    """Whether the service is alive."""
+    return answer(request, Health())
+
+
+@router.get("/readyz", response_model=Health, openapi_extra={"x-scope": PUBLIC}, responses=problems(503))
+def readyz(request: Request) -> Response:
+    """Whether jobs can be run: the store answers, and a worker is there."""
+    if not any(worker.queue == JOBS for worker in backend_of(request).workers.list()):
+        raise Refused("no_worker", "no worker for jobs is alive; start one with `python -m unitrank_worker`", {"Retry-After": "5"})
+    return answer(request, Health())
+
+
+@router.get("/v1/workers", response_model=Workers, responses=problems(401, 403))
+def list_workers(request: Request) -> Response:
+    """Every worker that is alive; what it does and holds for other tenants is only told to a key with the scope `admin`."""
+    backend, key = backend_of(request), key_of(request)
+    alive = backend.workers.list()
+    records = backend.jobs.get_many([worker.job for worker in alive if worker.job])
+    jobs = {record.id for record in records if record.tenant == key.tenant}
+    items = [
+        Worker(
+            name=worker.name,
+            device=worker.device,
+            queue=worker.queue,
+            memory=worker.memory,
+            job=worker.job if worker.job in jobs or key.may("admin") else None,
+            models=[name for name in worker.models if key.may("admin") or backend.models.has(name)],
+        )
+        for worker in alive
+    ]
+    return answer(request, Workers(items=items))
+
+
+@router.get("/v1/version", response_model=Version, responses=problems(401, 403))
+async def version(request: Request) -> Response:
+    """What answers here."""
+    return answer(request, Version(version=ENGINE))

@@ -1,0 +1,38 @@
+"""Results: the summary as JSON, all numbers as arrays or as a table."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from unitrank_schemas.results import Result
+from unitrank_service.backend import backend_of
+from unitrank_service.http.parameters import Id
+from unitrank_service.http.requests import Route
+from unitrank_service.openapi.descriptions import BINARY, problems
+from unitrank_service.results.formats import CSV, NPZ, SAFETENSORS
+from unitrank_service.results.result_response import rendered
+
+router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
+
+CONTENT = {SAFETENSORS: {"schema": BINARY}, NPZ: {"schema": BINARY}, CSV: {"schema": {"type": "string"}}}
+Top = Annotated[int, Query(ge=1, description="How many units of each ranking.")]
+
+
+@router.get(
+    "/{id}/result",
+    response_model=Result,
+    responses={
+        200: {"description": "The result in the type that `Accept` prefers.", "content": CONTENT},
+        **problems(401, 403, 404, 406, 409, 410, 422),
+    },
+)
+def get_result(
+    request: Request,
+    id: Id,
+    cluster: Annotated[str | None, Query(description="This cluster alone.")] = None,
+    ranking: Annotated[str | None, Query(description="This ranking alone.")] = None,
+    top: Top | None = None,
+    accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
+) -> Response:
+    """The result of a job that has succeeded."""
+    return rendered(request, backend_of(request), id, accept, cluster, ranking, top)

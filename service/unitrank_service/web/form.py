@@ -1,0 +1,268 @@
+"""The form for a job: what was filled in, and the request that it means."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+from pydantic import ValidationError
+
+from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.methods import METHODS
+from unitrank_schemas.problems import Invalid
+from unitrank_schemas.validation import invalid_places
+from unitrank_service.errors import Refused, RefusedBody
+from unitrank_service.web.form_choices import Offers, name_of
+
+Json = dict[str, Any]
+FORM = "application/x-www-form-urlencoded"
+MOST_FIELDS = 500
+
+
+@dataclass(frozen=True)
+class Form:
+    """The fields of a form that was sent; `fresh`: none was, these are a link's suggestions."""
+
+    values: Mapping[str, list[str]]
+    fresh: bool = False
+
+    def one(self, name: str, default: str = "") -> str:
+        return self.values.get(name, [default])[-1].strip()
+
+    def many(self, name: str) -> list[str]:
+        return self.values.get(name, [])
+
+    def chosen(self, name: str, known: list[str], default: str = "") -> str:
+        """The one that was chosen where it can be, else the default."""
+        wanted = self.one(name)
+        return wanted if wanted in known else default
+
+
+def read(body: bytes, kind: str) -> Form:
+    """Raises Refused for what no form of ours sends."""
+    if kind != FORM:
+        raise Refused("unsupported_media_type", f"Content-Type {kind!r} is not read here; use {FORM!r}")
+    try:
+        return Form(parse_qs(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS))
+    except ValueError as error:
+        raise Refused("invalid_request", "the body is no form") from error
+
+
+def filled(form: Form, offers: Offers) -> Json:
+    """What every control of the form shows: what was chosen as far as it is on offer, else the default."""
+    labels, inputs = offers.labels(), offers.inputs()
+    sides = offers.sides
+    at = form.chosen("at", sides, "output")
+    output = form.chosen("output", [port.name for port in offers.manifest.outputs] if offers.manifest else [])
+    classes = offers.classes(output)
+    known = [f"{name_of(method)}:{statistic}" for method in offers.methods(at) for statistic in STATISTICS]
+    usual = [entry for entry in ("gradient:mean", "gradient:mean_abs", "conductance:mean") if entry in known] or known[:1]
+    label = form.chosen("labels", labels, "y" if "y" in labels else "")
+    return {
+        "at": at,
+        "output": output,
+        "units": form.chosen("units", ["neuron", "channel"], "neuron"),
+        "methods": usual if form.fresh else [entry for entry in form.many("method") if entry in known],
+        "steps": form.one("steps", "20"),
+        "by": form.chosen("by", ["all", "label", "prediction", "field", "kmeans"], "label" if label else "all"),
+        "field": form.chosen("field", offers.groups(), next(iter(offers.groups()), "")),
+        "k": form.one("k", "8"),
+        "kmeans_layer": form.one("kmeans_layer") or (offers.layer.name if offers.layer else ""),
+        "limit": form.one("limit"),
+        "inputs": {name: form.chosen(f"input.{name}", fields, _usual_field(name, fields)) for name, fields in inputs.items()},
+        "labels": label,
+        "scale": form.one("scale", "1"),
+        "mean": form.one("mean"),
+        "std": form.one("std"),
+        "class": "" if classes is None else form.one("class", "label" if label else "predicted"),
+        "score": "logit" if classes is None else form.one("score", "logit"),
+        "baseline": form.chosen("baseline", list(BASELINES), "zeros"),
+        "value": form.one("value", "0"),
+        "baseline_field": form.chosen("baseline_field", offers.baselines(), next(iter(offers.baselines()), "")),
+        "index": form.one("index", "0"),
+        "ablation": form.fresh or bool(form.one("ablation")),
+        "fill": form.chosen("fill", list(FILLS), "baseline"),
+        "random": form.one("random", "99"),
+        "examples": form.one("examples", "200"),
+        "fidelity": form.fresh or bool(form.one("fidelity")),
+        "keep_examples": form.one("keep_examples", "0"),
+        "seed": form.one("seed", "0"),
+        "priority": form.chosen("priority", ["high", "normal", "low"], "normal"),
+        "fresh": bool(form.one("fresh")),
+    }
+
+
+def missing(form: Form, shown: Json, offers: Offers) -> list[Invalid]:
+    """What was chosen and cannot be had (any more): the controls that show something else than was sent."""
+    title = {name_of(method): method.title for method in METHODS.values()}
+    chosen = {"model": offers.model, "dataset": offers.dataset, "layer": offers.layer.name if offers.layer else ""}
+    sent = {name: (form.one(name), shows) for name, shows in chosen.items()}
+    sent |= {f"input.{name}": (form.one(f"input.{name}", shows), shows) for name, shows in shown["inputs"].items()}
+    sent |= {
+        name: (form.one(name, shows), shows) for name, shows in shown.items() if isinstance(shows, str) and _counts(name, shown)
+    }
+    found = [_gone(_word(name), wanted, name) for name, (wanted, shows) in sent.items() if wanted != shows]
+    methods = [entry.partition(":") for entry in form.many("method") if entry not in shown["methods"]]
+    return found + [_gone("method", f"{title.get(name, name)} ({statistic})", "methods") for name, _, statistic in methods]
+
+
+def control(pointer: str) -> str:
+    """The id of what is filled in wrongly, as a place of the request names it; empty where that is no control."""
+    parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    match parts:
+        case ["methods", _, "steps"]:
+            return "steps"
+        case ["inputs", name]:
+            return f"input.{name}"
+        case ["clusters", "layer"]:
+            return "kmeans_layer"
+        case ["baseline", "field"]:
+            return "baseline_field"
+        case ["methods", *_] | []:
+            return "methods" if parts else ""
+        case _:
+            return next((part for part in reversed(parts) if not part.isdigit()), "")
+
+
+STATISTICS = {"mean": "mean", "mean_abs": "mean of sizes", "rms": "root mean square"}
+FILLS = {"baseline": "its value at the baseline", "zero": "zero", "mean": "its mean", "resample": "its value in another example"}
+BASELINES: dict[str, tuple[str, Callable[[Json], Json]]] = {
+    "zeros": ("zeros", lambda shown: {"kind": "zeros"}),
+    "constant": ("one value everywhere", lambda shown: {"kind": "constant", "value": _number(shown["value"])}),
+    "mean": ("the mean of all examples", lambda shown: {"kind": "mean"}),
+    "cluster_mean": ("the mean of the cluster", lambda shown: {"kind": "cluster_mean"}),
+    "field": ("a field of the dataset", lambda shown: {"kind": "field", "field": shown["baseline_field"]}),
+    "example": ("one row of the dataset", lambda shown: {"kind": "example", "index": _number(shown["index"])}),
+}
+"""Kind of a baseline → what the form calls it, and what the request says."""
+STEPPED = ("conductance", "internal_influence", "integrated_gradients")
+
+
+def asked(shown: Json, offers: Offers) -> Json:
+    """The body of the request that the form means, defaults left out."""
+    body: Json = {
+        "model": offers.model,
+        "dataset": offers.dataset,
+        "layer": offers.layer.name if offers.layer else "",
+        "methods": [_method(entry, shown["steps"]) for entry in shown["methods"]],
+        "clusters": _clusters(shown),
+        "inputs": _inputs(shown["inputs"]),
+        "preprocess": _without({name: _numbers(shown[name]) for name in IDLE}, IDLE),
+        "target": _without({"class": _class(shown), "score": shown["score"]}, {"class": None, "score": "logit"}),
+        "baseline": BASELINES[shown["baseline"]][1](shown),
+        "labels": None if shown["labels"] == "y" else shown["labels"] or None,
+        "output": shown["output"] or None,
+        "at": shown["at"],
+        "units": shown["units"],
+        "ablation": _ablation(shown) if shown["ablation"] else None,
+        "fidelity": {} if shown["fidelity"] else None,
+        "keep_examples": _number(shown["keep_examples"]),
+        "seed": _number(shown["seed"]),
+        "priority": shown["priority"],
+    }
+    return {name: value for name, value in body.items() if name not in USUAL or value != USUAL[name]}
+
+
+IDLE: Json = {"scale": 1, "mean": None, "std": None}
+USUAL: Json = {
+    "clusters": {"by": "all"},
+    "inputs": {},
+    "preprocess": {},
+    "target": {},
+    "baseline": {"kind": "zeros"},
+    "labels": None,
+    "output": None,
+    "at": "output",
+    "units": "neuron",
+    "ablation": {},
+    "fidelity": {},
+    "keep_examples": 0,
+    "seed": 0,
+    "priority": "normal",
+}
+"""What a request need not say."""
+
+
+def checked_shape(body: Json) -> JobRequest:
+    """Raises RefusedBody with every place that no request can be like."""
+    try:
+        return JobRequest.model_validate(body)
+    except ValidationError as error:
+        found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
+        raise RefusedBody(invalid_places(found, body, JobRequest)) from error
+
+
+CONTROLS_OF = {"field": ("by", "field"), "kmeans_layer": ("by", "kmeans"), "baseline_field": ("baseline", "field")}
+"""Control → the choice that it belongs to: without that it says nothing."""
+
+
+def _counts(name: str, shown: Json) -> bool:
+    owner, value = CONTROLS_OF.get(name, (name, shown[name]))
+    return bool(shown[owner] == value)
+
+
+def _word(name: str) -> str:
+    """What a control chooses, as people call it."""
+    words = {"at": "side", "labels": "field", "baseline_field": "field", "kmeans_layer": "layer"}
+    return "field" if name.startswith("input.") else words.get(name, name)
+
+
+def _gone(word: str, wanted: str, name: str) -> Invalid:
+    what = f"the {word} {wanted[:100]!r}" if wanted else f"the choice of no {word}"
+    return Invalid(pointer=f"/{name}", detail=f"{what} is not there any more; check and send again", code="gone")
+
+
+def _method(entry: str, steps: str) -> Any:
+    name, _, statistic = entry.partition(":")
+    options = {"statistic": statistic, "steps": _number(steps) if name in STEPPED else 20}
+    told = _without(options, {"statistic": "mean", "steps": 20})
+    return {"name": name, **told} if told else name
+
+
+def _clusters(shown: Json) -> Json:
+    more: dict[str, Json] = {
+        "field": {"field": shown["field"]},
+        "kmeans": {"k": _number(shown["k"]), "layer": shown["kmeans_layer"]},
+    }
+    limit = {"limit": _number(shown["limit"])} if shown["limit"] else {}
+    return {"by": shown["by"], **more.get(shown["by"], {}), **limit}
+
+
+def _ablation(shown: Json) -> Json:
+    told = {"fill": shown["fill"], "random": _number(shown["random"]), "examples": _number(shown["examples"])}
+    return _without(told, {"fill": "baseline", "random": 99, "examples": 200})
+
+
+def _class(shown: Json) -> Any:
+    text = shown["class"]
+    usual = "label" if shown["labels"] else "predicted"
+    return None if text in ("", usual) else text if text in ("label", "predicted") else _number(text)
+
+
+def _inputs(fields: dict[str, str]) -> dict[str, str]:
+    """Where they are not the ones that are taken anyway."""
+    usual = "x" if len(fields) == 1 else ""
+    return {name: field for name, field in fields.items() if field not in ("", name, usual)}
+
+
+def _numbers(text: str) -> Any:
+    """A number, or a list of them with commas between; None where nothing is said."""
+    return None if text == "" else [_number(part) for part in text.split(",")] if "," in text else _number(text)
+
+
+def _number(text: str) -> Any:
+    """The number that the text is; any other text stays, for the checks to name."""
+    try:
+        found = json.loads(text.strip())
+    except ValueError:
+        return text
+    return found if isinstance(found, int | float) and not isinstance(found, bool) else text
+
+
+def _without(told: Json, usual: Json) -> Json:
+    return {name: value for name, value in told.items() if value != usual[name]}
+
+
+def _usual_field(name: str, fields: list[str]) -> str:
+    return next((field for field in (name, "x") if field in fields), next(iter(fields), ""))

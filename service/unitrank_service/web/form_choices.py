@@ -1,0 +1,118 @@
+"""What the form offers for a model and a dataset: layers, fields and methods that exist, and that go together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unitrank_schemas.checks import Facts
+from unitrank_schemas.checks.defaults import can_label
+from unitrank_schemas.checks.facts import class_count, kind_of
+from unitrank_schemas.checks.inputs import fits
+from unitrank_schemas.checks.methods import gradients_exist, paths_exist, spatial_axes_exist
+from unitrank_schemas.datasets import FieldInfo
+from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.methods import METHODS, MethodBase
+from unitrank_schemas.models import Layer, Manifest
+from unitrank_service.backend import Backend
+from unitrank_store.errors import NotFound
+
+MOST_NAMES = 200
+Fields = Mapping[str, FieldInfo]
+
+
+@dataclass(frozen=True)
+class Offers:
+    """Choices, and the chosen model, dataset and layer as far as they are chosen."""
+
+    models: Sequence[str]
+    datasets: Sequence[str]
+    model: str = ""
+    dataset: str = ""
+    manifest: Manifest | None = None
+    fields: Fields | None = None
+    examples: int = 0
+    layer: Layer | None = None
+
+    @property
+    def sides(self) -> list[str]:
+        return ["output", "input"] if self.layer and self.layer.input_shape is not None else ["output"]
+
+    def methods(self, at: str) -> list[type[MethodBase]]:
+        """Those that the layer can be asked for, in the catalogue's order."""
+        if self.manifest is None or self.layer is None:
+            return []
+        return [method for name, method in METHODS.items() if not self._flaws(name, at)]
+
+    def inputs(self) -> dict[str, list[str]]:
+        """Input of the model → fields that fit it."""
+        return {port.name: self._fitting(port) for port in self.manifest.inputs} if self.manifest else {}
+
+    def labels(self) -> list[str]:
+        return [name for name, field in (self.fields or {}).items() if can_label(field)]
+
+    def groups(self) -> list[str]:
+        """Fields whose values can name clusters."""
+        found = (self.fields or {}).items()
+        return [name for name, field in found if len(field.shape) == 1 and kind_of(field.dtype) != "real"]
+
+    def classes(self, output: str) -> int | None:
+        """How many classes the output has; None where it is one number."""
+        ports = self.manifest.outputs if self.manifest else []
+        port = next((each for each in ports if each.name == output), ports[0] if ports else None)
+        return class_count(port) if port else None
+
+    def baselines(self) -> list[str]:
+        """Fields that could stand for an input."""
+        return sorted({name for names in self.inputs().values() for name in names})
+
+    def _fitting(self, port: Any) -> list[str]:
+        return [name for name, field in (self.fields or {}).items() if not list(fits("", name, field, port))]
+
+    def _flaws(self, name: str, at: str) -> list[Any]:
+        assert self.manifest is not None
+        assert self.layer is not None
+        asked = {"model": "m", "dataset": "d", "layer": self.layer.name, "methods": [name], "at": at}
+        request = JobRequest.model_validate(asked)
+        facts = Facts(self.manifest, None, 0, lambda field: None, 0)
+        return [flaw for check in (gradients_exist, paths_exist, spatial_axes_exist) for flaw in check(request, facts)]
+
+
+def name_of(method: type[MethodBase]) -> str:
+    """As a request names it."""
+    return str(method.model_fields["name"].default)
+
+
+def offers(backend: Backend, model: str, dataset: str, layer: str) -> Offers:
+    """For what is wanted where that is there and ready, else for the first that is."""
+    models, datasets = (_ready(backend.models), _ready(backend.datasets))
+    model, found = _chosen(backend.models, models, model)
+    dataset, table = _chosen(backend.datasets, datasets, dataset)
+    manifest = Manifest.model_validate(found.manifest) if found else None
+    places = manifest.layers if manifest else []
+    inner = [place for place in places if place.kind != "Input"]
+    chosen = next((place for place in places if place.name == layer), next(iter(inner or places), None))
+    fields = {name: FieldInfo(**info) for name, info in table.fields.items()} if table else None
+    return Offers(
+        _with(models, model), _with(datasets, dataset), model, dataset, manifest, fields, table.examples if table else 0, chosen
+    )
+
+
+def _ready(catalogue: Any) -> list[str]:
+    # Any: models or datasets
+    records, _ = catalogue.list(MOST_NAMES)
+    return [record.name for record in records if record.status == "ready"]
+
+
+def _chosen(catalogue: Any, known: Sequence[str], wanted: str) -> tuple[str, Any]:
+    for name in filter(None, [wanted, *known[:1]]):
+        try:
+            record = catalogue.resolve(name)
+        except NotFound:
+            continue
+        if record.status == "ready":
+            return name, record
+    return "", None
+
+
+def _with(known: Sequence[str], chosen: str) -> list[str]:
+    return list(known) if not chosen or chosen in known else [chosen, *known]

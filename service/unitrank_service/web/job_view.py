@@ -1,0 +1,177 @@
+"""What the page shows of a job: its state in words, and the parts of its result."""
+
+import json
+from typing import Any
+
+from unitrank_schemas.results import Result
+from unitrank_service.backend import Backend
+from unitrank_service.errors import Refused
+from unitrank_service.results.report import MOST_CLUSTERS, cluster_line, leader_line, origin
+from unitrank_service.results.result_response import Outcome
+from unitrank_service.results.verdict_text import alike, errors_of_nothing, number, prediction_error, tested, verdict_in_words
+from unitrank_store.errors import NotFound
+from unitrank_store.jobs.record import JobRecord
+
+Json = dict[str, Any]
+
+TABS = {
+    "verdict": "Verdict",
+    "curves": "Curves",
+    "units": "Units",
+    "heatmaps": "Heatmaps",
+    "warnings": "Warnings",
+    "provenance": "Provenance",
+    "request": "Request",
+    "downloads": "Downloads",
+}
+STATES = {
+    "queued": "waiting",
+    "running": "running",
+    "cancelling": "stopping",
+    "succeeded": "succeeded",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "timed_out": "timed out",
+}
+MOST_MAPS = 12
+
+
+def job_line(record: JobRecord) -> Json:
+    """A job in a list."""
+    request = record.request
+    dataset = request["dataset"]
+    methods = [
+        entry["name"] + (f" ({entry['statistic']})" if entry.get("statistic", "mean") != "mean" else "")
+        for entry in request["methods"]
+    ]
+    return {
+        "id": record.id,
+        "status": record.status,
+        "state": STATES[record.status],
+        "ended": record.ended,
+        "model": request["model"],
+        "dataset": dataset if isinstance(dataset, str) else None,
+        "layer": request["layer"],
+        "methods": methods,
+        "created_at": record.created_at,
+        "seconds": (record.finished_at - record.started_at) if record.finished_at and record.started_at else None,
+        "percent": percent(record.progress) if record.status == "running" else None,
+        "problem": (record.problem or {}).get("title"),
+    }
+
+
+def percent(progress: Json | None) -> int | None:
+    """How far it is; None where that is not known."""
+    return min(100, 100 * progress["done"] // progress["total"]) if progress and progress["total"] else None
+
+
+def result_of(backend: Backend, record: JobRecord) -> Result | str:
+    """The result, or why there is none."""
+    try:
+        return Result.model_validate(Outcome(backend, record).summary())
+    except Refused as refused:
+        return refused.detail
+
+
+def choice(result: Result, cluster: str, ranking: str) -> Json:
+    """What a part is about: the cluster and the ranking that were chosen where there are such, and all that there are."""
+    rankings = [leader.ranking for leader in result.leaderboard] or [each.id for each in result.rankings]
+    clusters = [each.name for each in result.clusters]
+    return {
+        "clusters": clusters,
+        "rankings": rankings,
+        "cluster": cluster if cluster in clusters else "",
+        "ranking": ranking if ranking in rankings else "",
+        "first_cluster": cluster if cluster in clusters else clusters[0],
+        "first_ranking": ranking if ranking in rankings else rankings[0],
+    }
+
+
+def part(tab: str, result: Result, backend: Backend, record: JobRecord, chosen: Json) -> Json:
+    """What the template of a tab is told beside the choice."""
+    tell = PARTS.get(tab)
+    return tell(result, backend, record, chosen) if tell else {}
+
+
+def _verdict(result: Result, backend: Backend, record: JobRecord, chosen: Json) -> Json:
+    return {
+        "words": verdict_in_words(result),
+        "leaders": [leader_line(leader, result) for leader in result.leaderboard],
+        "prediction_error": prediction_error(result),
+        "nothings": len(set(errors_of_nothing(result))) > 1,
+        "agreement": len(result.rankings) > 1,
+        "tested": tested(result),
+    }
+
+
+def _curves(result: Result, backend: Backend, record: JobRecord, chosen: Json) -> Json:
+    ranking = next(each for each in result.rankings if each.id == chosen["first_ranking"])
+    lines = [cluster_line(each, ranking.clusters[each.name], result) for each in result.clusters]
+    return {
+        "tested": any(each.ablation and each.ablation.random for found in result.rankings for each in found.clusters.values()),
+        "lines": lines[:MOST_CLUSTERS],
+        "left_out": max(0, len(lines) - MOST_CLUSTERS),
+    }
+
+
+def _units(result: Result, backend: Backend, record: JobRecord, chosen: Json) -> Json:
+    ranking = next(each for each in result.rankings if each.id == chosen["first_ranking"])
+    found = ranking.clusters[chosen["first_cluster"]]
+    return {
+        "top": [
+            {
+                "unit": unit.unit,
+                "index": ", ".join(map(str, unit.index)),
+                "importance": number(unit.importance),
+                "spread": number(unit.spread),
+            }
+            for unit in found.top
+        ],
+        "stability": number(found.stability),
+        "cancellation": number(found.cancellation),
+        "gap": number(found.completeness.relative_gap if found.completeness else None),
+    }
+
+
+def _heatmaps(result: Result, backend: Backend, record: JobRecord, chosen: Json) -> Json:
+    clusters = [chosen["cluster"]] if chosen["cluster"] else chosen["clusters"]
+    return {
+        "drawn": len(result.layer.shape) > 1,
+        "maps": clusters[:MOST_MAPS],
+        "left_out": max(0, len(clusters) - MOST_MAPS),
+        "channels": result.layer.shape[result.layer.channel_axis or 0] if len(result.layer.shape) > 2 else None,
+        "image": _is_image(backend, record, result),
+    }
+
+
+def _warnings(result: Result, backend: Backend, record: JobRecord, chosen: Json) -> Json:
+    return {"alike": alike(result.warnings)}
+
+
+def _provenance(result: Result, backend: Backend, record: JobRecord, chosen: Json) -> Json:
+    lines = origin(result, record)
+    if result.cost.reused:
+        lines.append(("used again", ", ".join(result.cost.reused)))
+    options = {name: json.dumps(value, ensure_ascii=False) for name, value in result.provenance.options.items()}
+    return {"lines": lines, "options": options}
+
+
+def _is_image(backend: Backend, record: JobRecord, result: Result) -> bool:
+    """Whether the input can be drawn behind a heatmap."""
+    try:
+        fields = backend.datasets.content(result.dataset.digest).fields or {}
+    except NotFound:
+        return False
+    named = (record.request.get("inputs") or {}).values()
+    return any(len(fields[name]["shape"]) in (3, 4) for name in named if name in fields)
+
+
+PARTS = {
+    "verdict": _verdict,
+    "curves": _curves,
+    "units": _units,
+    "heatmaps": _heatmaps,
+    "warnings": _warnings,
+    "provenance": _provenance,
+}
+"""Tab → what it is told; the others need nothing more."""

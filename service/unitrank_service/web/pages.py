@@ -1,0 +1,155 @@
+"""HTML pages for people: rendered here, with what their key may see, and nothing from elsewhere."""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import HTMLResponse, RedirectResponse
+
+from unitrank_service.backend import key_of
+from unitrank_service.errors import Refused
+from unitrank_service.http.authentication import COOKIE, admit
+from unitrank_service.http.requests import Handler, StrictRequest
+from unitrank_service.problems import problem_response, refusal
+from unitrank_service.results.verdict_text import sentence
+from unitrank_service.web.assets import address
+
+POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    # A page that says nothing at all would also not say that it is our own when it sends a form.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+WORDS = {
+    401: "Sign in first",
+    403: "Not allowed",
+    404: "Not found",
+    409: "Not now",
+    410: "Gone",
+    422: "That does not fit",
+    429: "Too many",
+    503: "Not available",
+}
+
+
+class PageRoute(APIRoute):
+    """A route that needs the scope `x-scope` (`read` without one), and answers a browser's mistakes with a page."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer: Handler = super().get_route_handler()
+        scope = (self.openapi_extra or {}).get("x-scope", "read")
+
+        async def handle(request: Request) -> Response:
+            request = StrictRequest(request.scope, request.receive)
+            try:
+                await admit(request, scope)
+                return await answer(request)
+            except Exception as error:  # the table of problems knows each, and has a word for those it does not
+                return await run_in_threadpool(_refused, request, refusal(request, error))
+
+        return handle
+
+
+def page(request: Request, template: str, status: int = 200, /, **told: Any) -> Response:
+    """The template with what it is told, and whose page it is."""
+    key = key_of(request)
+    surroundings = {
+        "key": key,
+        "signed_in": COOKIE in request.cookies and bool(key.id),
+        "may_write": key.may("write"),
+        "may_put_models": key.may("models"),
+        "base": str(request.base_url).rstrip("/"),
+        "here": request.url.path,
+    }
+    html = _environment().get_template(template).render(surroundings | told)
+    return HTMLResponse(html, status, HEADERS)
+
+
+def to(path: str) -> Response:
+    """Go there, with GET."""
+    return RedirectResponse(path, 303, {"Cache-Control": "no-store"})
+
+
+def _refused(request: Request, error: Refused) -> Response:
+    if "text/html" not in request.headers.get("accept", ""):
+        return problem_response(request, error)
+    if error.status_code == 401:
+        wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "") if request.method == "GET" else "/"
+        return to("/signin" if wanted == "/" else f"/signin?{urlencode({'next': wanted})}")
+    answer = page(
+        request,
+        "error.html",
+        error.status_code,
+        title=WORDS.get(error.status_code, "That did not work"),
+        detail=error.detail,
+        code=error.code,
+        request_id=request.scope.get("request_id", ""),
+        stranger=COOKIE in request.cookies,
+    )
+    answer.headers.update({name: value for name, value in (error.headers or {}).items() if name.lower() != "www-authenticate"})
+    return answer
+
+
+def moment(seconds: float | None) -> str:
+    """A time as people write it."""
+    return "–" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%-d %b %Y, %H:%M:%S UTC")
+
+
+def size(count: int) -> str:
+    """Bytes with a unit."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            break
+        amount /= 1024
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def axes(shape: list[int | None]) -> str:
+    """A shape; N is the batch."""
+    return " × ".join("N" if length is None else str(length) for length in shape) or "one number"
+
+
+def _baselines(kinds: Mapping[str, tuple[str, Any]], fields: Sequence[str]) -> list[tuple[str, str]]:
+    """As options; by field only where one fits."""
+    return [(kind, words) for kind, (words, _) in kinds.items() if fields or kind != "field"]
+
+
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("unitrank_service.web", "templates")
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.globals["static"] = address
+    made.filters |= {
+        "moment": moment,
+        "size": size,
+        "duration": duration,
+        "axes": axes,
+        "sentence": sentence,
+        "allowed": lambda options, known: [option for option in options if option[0] in known],
+        "combine": lambda given, more: {**given, **more},
+        "worded": _baselines,
+        "zipped": lambda names: [(name, name) for name in names],
+        "step": lambda text: quote(str(text), safe="@:"),
+        "query": lambda given: urlencode({name: value for name, value in given.items() if value not in (None, "")}),
+    }
+    return made

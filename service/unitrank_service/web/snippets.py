@@ -1,0 +1,74 @@
+"""A job's request for other hands: without what is default anyway, as JSON, for curl and for Python."""
+
+import json
+import pprint
+import shlex
+from typing import Any
+
+from unitrank_schemas.base import Schema
+from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.methods import METHODS
+
+Json = dict[str, Any]
+
+
+def short(request: Json) -> Json:
+    """The request with the fields alone that differ from the defaults; it asks for the same."""
+    told: Json = {}
+    for name, field in JobRequest.model_fields.items():
+        default = None if field.is_required() else field.get_default(call_default_factory=True)
+        plain = default.model_dump(mode="json") if isinstance(default, Schema) else default
+        if name in request and (field.is_required() or request[name] != plain):
+            told[name] = _lean(request[name], plain)
+    told["methods"] = [_method(entry) for entry in request["methods"]]
+    return told
+
+
+def as_json(request: Json) -> str:
+    """Readable, and exactly what is sent."""
+    return json.dumps(request, indent=2, ensure_ascii=False)
+
+
+def as_curl(request: Json, base: str, key: bool) -> str:
+    """For a shell."""
+    authorization = "  -H 'Authorization: Bearer '\"$UNITRANK_KEY\" \\\n" if key else ""
+    says = shlex.quote(as_json(request))
+    return f"curl -sS {shlex.quote(f'{base}/v1/jobs')} \\\n  -H 'Content-Type: application/json' \\\n{authorization}  -d {says}"
+
+
+def as_python(request: Json, base: str, key: bool) -> str:
+    """With httpx alone, from the POST to the leaderboard."""
+    authorization = ', headers={"Authorization": f"Bearer {os.environ[\'UNITRANK_KEY\']}"}' if key else ""
+    imports = "import os\n\nimport httpx" if key else "import httpx"
+    return f"""{imports}
+
+request = {pprint.pformat(request, width=100, sort_dicts=False)}
+
+with httpx.Client(base_url={base!r}{authorization}, timeout=90) as client:
+    answer = client.post("/v1/jobs", json=request).raise_for_status()
+    place = f"/v1/jobs/{{answer.json()['id']}}"
+    while (job := client.get(place, params={{"wait": 60}}).json())["finished_at"] is None:
+        print(job["status"], job["progress"])
+    for leader in client.get(f"{{place}}/result").raise_for_status().json()["leaderboard"]:
+        print(leader["verdict"], leader["ranking"], leader["mean_area"])"""
+
+
+def _lean(given: Any, default: Any) -> Any:
+    """Of an object of the same kind as the default, what differs."""
+    if not isinstance(given, dict) or not isinstance(default, dict):
+        return given
+    kind = [name for name in ("by", "kind") if name in given]
+    return {name: value for name, value in given.items() if name in kind or name not in default or value != default[name]}
+
+
+def _method(entry: Json | str) -> Any:
+    if isinstance(entry, str):
+        return entry
+    schema = METHODS[entry["name"]]
+    defaults = {name: field.get_default() for name, field in schema.model_fields.items()}
+    statistic = entry.get("statistic", "mean")
+    usual = {entry["name"] if statistic == "mean" else f"{entry['name']}.{statistic}", None}
+    told = {name: value for name, value in entry.items() if name != "id" and (name == "name" or value != defaults.get(name))}
+    if entry.get("id") not in usual:
+        told["id"] = entry["id"]
+    return entry["name"] if set(told) == {"name"} else told

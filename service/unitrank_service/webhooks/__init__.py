@@ -1,0 +1,1 @@
+"""Webhooks: which URLs are allowed, and the dispatcher that posts to them."""

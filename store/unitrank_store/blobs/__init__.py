@@ -1,0 +1,1 @@
+"""Large contents, addressed by their digest: local folder or any fsspec URL."""

@@ -1,0 +1,190 @@
+"""Where blobs lie: a local folder, or any filesystem that fsspec reaches. Names are 64 hexadecimal digits.
+
+What is not there is a FileNotFoundError.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
+from uuid import uuid4
+
+from unitrank_store.errors import Corrupt
+
+_NAME = re.compile(r"[0-9a-f]{64}")
+
+
+class Place(Protocol):
+    """What `Blobs` asks of a place; `spool` is a local folder for files on their way in."""
+
+    spool: Path
+
+    def put(self, file: Path, name: str) -> None:
+        """Store a spooled file whole or not at all; the file may be moved away."""
+
+    def path(self, name: str) -> Path: ...
+
+    def open(self, name: str) -> BinaryIO: ...
+
+    def size(self, name: str) -> int: ...
+
+    def exists(self, name: str) -> bool: ...
+
+    def delete(self, name: str) -> None: ...
+
+    def aged(self, seconds: float) -> Iterator[str]:
+        """The names of what was put there longer ago; none where the place does not know."""
+
+
+class Folder:
+    """A local folder; a file gets its name when all of it is on the disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.spool = root / "incoming"
+
+    def put(self, file: Path, name: str) -> None:
+        target = self.path_of(name)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.replace(target)
+        _sync(target.parent)
+
+    def path(self, name: str) -> Path:
+        path = self.path_of(name)
+        path.stat()
+        return path
+
+    def open(self, name: str) -> BinaryIO:
+        return self.path_of(name).open("rb")
+
+    def size(self, name: str) -> int:
+        return self.path_of(name).stat().st_size
+
+    def exists(self, name: str) -> bool:
+        return self.path_of(name).is_file()
+
+    def delete(self, name: str) -> None:
+        self.path_of(name).unlink(missing_ok=True)
+
+    def aged(self, seconds: float) -> Iterator[str]:
+        return (path.name for path, status in self.files() if status.st_mtime < time.time() - seconds)
+
+    def files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Every content that is there."""
+        for path in self.root.glob("??/*"):
+            if _NAME.fullmatch(path.name):
+                with suppress(FileNotFoundError):
+                    yield path, path.stat()
+
+    def keep(self, most: int) -> None:
+        """Delete what was used the longest ago until no more than so many bytes are left."""
+        left = most
+        for path, status in sorted(self.files(), key=lambda each: each[1].st_mtime, reverse=True):
+            left -= status.st_size
+            if left < 0:
+                path.unlink(missing_ok=True)
+
+    def path_of(self, name: str) -> Path:
+        # A folder for each first byte: some filesystems are slow with 100 000 names in one.
+        return self.root / name[:2] / name
+
+
+class Remote:
+    """An fsspec filesystem; contents are copied to a local cache where a file is needed."""
+
+    # fsspec has no types: the filesystem is whatever its registry returns.
+    def __init__(self, filesystem: Any, root: str, cache: Path | None, cache_bytes: int | None) -> None:
+        self._filesystem = filesystem
+        self._cache_bytes = cache_bytes
+        self._root = root.rstrip("/")
+        self._cache = Folder(cache or self._own_folder())
+        self.spool = self._cache.spool
+
+    def put(self, file: Path, name: str) -> None:
+        incoming, target = f"{self._root}/incoming/{uuid4().hex}", self._key(name)
+        try:
+            self._filesystem.makedirs(f"{self._root}/incoming", exist_ok=True)
+            self._filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
+            self._filesystem.put_file(str(file), incoming)
+            self._filesystem.mv(incoming, target)
+        finally:
+            if self._filesystem.exists(incoming):
+                self._filesystem.rm_file(incoming)
+
+    def path(self, name: str) -> Path:
+        if not self._cache.exists(name):
+            self._download(name)
+        path = self._cache.path(name)
+        # What is open stays readable, also where another process makes room.
+        os.utime(path)
+        return path
+
+    def open(self, name: str) -> BinaryIO:
+        return cast(BinaryIO, self._filesystem.open(self._key(name), "rb"))
+
+    def size(self, name: str) -> int:
+        return int(self._filesystem.size(self._key(name)))
+
+    def exists(self, name: str) -> bool:
+        return bool(self._filesystem.exists(self._key(name)))
+
+    def delete(self, name: str) -> None:
+        self._cache.delete(name)
+        if self.exists(name):
+            self._filesystem.rm_file(self._key(name))
+
+    def aged(self, seconds: float) -> Iterator[str]:
+        if not self._filesystem.exists(self._root):
+            return
+        before = datetime.now(UTC) - timedelta(seconds=seconds)
+        for path in self._filesystem.find(self._root):
+            name = path.rpartition("/")[2]
+            with suppress(NotImplementedError, FileNotFoundError):
+                if _NAME.fullmatch(name) and self._filesystem.modified(path) < before:
+                    yield name
+
+    def _key(self, name: str) -> str:
+        return f"{self._root}/{name[:2]}/{name}"
+
+    def _own_folder(self) -> Path:
+        """A folder that goes with this object."""
+        folder = tempfile.mkdtemp(prefix="unitrank-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
+
+    def _download(self, name: str) -> None:
+        self.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, local = tempfile.mkstemp(dir=self.spool, prefix="download-")
+        try:
+            with os.fdopen(handle, "wb") as sink, self.open(name) as source:
+                shutil.copyfileobj(source, sink, 1024 * 1024)
+            _check(Path(local), name)
+            if self._cache_bytes is not None:
+                self._cache.keep(max(0, self._cache_bytes - Path(local).stat().st_size))
+            self._cache.put(Path(local), name)
+        finally:
+            Path(local).unlink(missing_ok=True)
+
+
+def _check(file: Path, name: str) -> None:
+    with file.open("rb") as opened:
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    if found != name:
+        raise Corrupt(f"the stored content sha256:{name} has the digest sha256:{found}")
+
+
+def _sync(folder: Path) -> None:
+    """A rename is on the disk only when its folder is."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

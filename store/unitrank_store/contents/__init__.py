@@ -1,0 +1,1 @@
+"""Models and datasets: names, digests, imports, and the jobs that wait for them."""

@@ -1,0 +1,234 @@
+"""Named contents: what models and datasets have in common.
+
+A content is known once, by its digest; each upload puts a name on it. A name has its newest upload and the last that
+became ready. A content goes when it has no name and no holder left, and its blobs with it.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any, Generic, Literal, TypeVar, cast
+
+import redis
+from redis.client import Pipeline
+
+from unitrank_schemas.base import Json
+from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.blobs.ownership import Owners
+from unitrank_store.contents.references import parse_reference
+from unitrank_store.errors import Conflict, NotFound
+from unitrank_store.jobs.job_store import DEFAULT_TENANT
+from unitrank_store.redis import keyspace
+from unitrank_store.redis.decoding import text_fields, texts
+
+R = TypeVar("R")
+Pointer = Literal["newest", "ready"]
+
+SEPARATOR = "/"
+"""Between a tenant and a name, neither of which has it."""
+
+
+class Catalogue(ABC, Generic[R]):
+    """Records are snapshots; every change is made under the lock of `Owners`.
+
+    Names are a tenant's own: two tenants' equal names mean different things. Contents are everyone's, and stored once.
+    """
+
+    kind: Literal["model", "dataset"]
+
+    def __init__(self, connection: redis.Redis, blobs: Blobs, tenant: str = DEFAULT_TENANT) -> None:
+        self._tenant = tenant
+        self._redis = connection
+        self._blobs = blobs
+        self._owners = Owners(connection, blobs)
+        self._find = connection.register_script(files("unitrank_store.contents").joinpath("find_content.lua").read_text())
+
+    @abstractmethod
+    def _record(self, name: str | None, created_at: float, content: Json) -> R: ...
+
+    @abstractmethod
+    def _blob_owners(self, content: Json) -> list[tuple[str, str]]:
+        """The digests of the blobs that the content needs, each with the owner it is claimed for."""
+
+    def get(self, reference: str) -> R:
+        """What `name@digest` names, or the newest upload under `name`, ready or not. Raises NotFound."""
+        return self._found(*self._parsed(reference), ("newest",))
+
+    def resolve(self, reference: str) -> R:
+        """What a job means by it: the last content that became ready under a name, else the newest. Raises NotFound."""
+        return self._found(*self._parsed(reference), ("ready", "newest"))
+
+    def has(self, name: str) -> bool:
+        """Whether the tenant has put anything under the name."""
+        return bool(self._redis.exists(keyspace.uploads(self.kind, self._scoped(name))))
+
+    def content(self, digest: str) -> R:
+        """The content alone, without a name. Raises NotFound."""
+        return self._record(None, 0.0, self._known(digest))
+
+    def list(self, limit: int = 50, after: str | None = None) -> tuple[Sequence[R], str | None]:
+        """Each name's newest upload, by name, and the name to go on after where there are more."""
+        start = f"({self._scoped(after)}" if after else f"[{self._scoped('')}"
+        # What follows the separator follows every name of the tenant.
+        end = f"({self._tenant}{chr(ord(SEPARATOR) + 1)}"
+        found = texts(self._redis.zrangebylex(keyspace.all_names(self.kind), start, end, 0, limit + 1))
+        more = _shown(found[limit - 1]) if len(found) > limit else None
+        return [record for name in found[:limit] if (record := self._if_there(name)) is not None], more
+
+    def newest_of_all(self) -> Iterator[R]:
+        """Each name's newest upload, of all tenants."""
+        for name in texts(self._redis.zrange(keyspace.all_names(self.kind), 0, -1)):
+            record = self._if_there(name)
+            if record is not None:
+                yield record
+
+    def digests_of_all(self) -> set[str]:
+        """What has a name, of all tenants: digests, and keys of what is still to be read from elsewhere."""
+        all_names = texts(self._redis.zrange(keyspace.all_names(self.kind), 0, -1))
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for name in all_names:
+                pipeline.hkeys(keyspace.uploads(self.kind, name))
+            return {digest for digests in pipeline.execute() for digest in texts(digests)}
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Nobody else changes contents, or what jobs mean by them, meanwhile. Raises Unavailable after 30 s of waiting."""
+        with self._owners.changing():
+            yield
+
+    def room(self) -> int | None:
+        """The bytes that may still be uploaded; None where there is no quota. Raises Full where there is no room at all."""
+        return self._owners.room()
+
+    def discard(self, blob: str) -> None:
+        """A blob that came for a content that is gone goes too, unless somebody needs it."""
+        with self._owners.changing():
+            self._owners.drop(blob, "")
+
+    def delete(self, reference: str) -> None:
+        """Take a name away, from all its contents or from one. Raises NotFound, and Conflict where a live job needs it."""
+        with self._owners.changing():
+            name, digest = self._parsed(reference)
+            uploads = self._uploads(name)
+            taken = [digest] if digest else list(uploads)
+            if not uploads or not set(taken) <= set(uploads):
+                raise NotFound(f"no {self.kind} {reference!r}")
+            self._take(name, taken, {other: at for other, at in uploads.items() if other not in taken})
+
+    def hold(self, digest: str, holder: str) -> None:
+        """Keep a content, named or not, until `release`. Raises NotFound."""
+        with self._owners.changing():
+            self._known(digest)
+            self._hold(digest, holder)
+
+    def release(self, digest: str, holder: str) -> None:
+        """A content without name goes with its last holder; what is not held is no error."""
+        with self._owners.changing():
+            self._redis.srem(keyspace.holders(self.kind, digest), holder)
+            if not self._redis.exists(keyspace.holders(self.kind, digest)):
+                self._redis.srem(keyspace.held(self.kind), digest)
+                self._forget_unnamed(digest)
+
+    def holders(self) -> Sequence[tuple[str, str]]:
+        """Every digest that is held with every holder, for whoever looks for holders that are gone."""
+        digests = texts(self._redis.smembers(keyspace.held(self.kind)))
+        return [(digest, each) for digest in digests for each in texts(self._redis.smembers(keyspace.holders(self.kind, digest)))]
+
+    def _found(self, name: str, digest: str | None, pointers: Sequence[Pointer] = ()) -> R:
+        """Of a name with its tenant."""
+        keys = [keyspace.pointers(self.kind, name), keyspace.uploads(self.kind, name)]
+        # Any: what a script returns is what it returns
+        found: Any = self._find(keys=keys, args=[keyspace.contents(self.kind), digest or "", *pointers])
+        if not found:
+            raise NotFound(f"no {self.kind} {_shown(name) + (f'@{digest}' if digest else '')!r}")
+        _, at, content = found
+        return self._record(_shown(name), float(at), json.loads(content))
+
+    def _if_there(self, name: str) -> R | None:
+        try:
+            return self._found(name, None, ("newest",))
+        except NotFound:
+            return None
+
+    def _parsed(self, reference: str) -> tuple[str, str | None]:
+        """The name with its tenant, and the digest where the reference is exact. Raises NotFound."""
+        name, digest = parse_reference(reference)
+        return self._scoped(name), digest
+
+    def _scoped(self, name: str) -> str:
+        return f"{self._tenant}{SEPARATOR}{name}"
+
+    def _known(self, digest: str) -> Json:
+        found = self._redis.get(keyspace.content(self.kind, digest))
+        if found is None:
+            raise NotFound(f"no {self.kind} with the content {digest}")
+        # Any: json.loads says no more of the object that `_keep` wrote
+        return cast(Json, json.loads(found))
+
+    def _uploads(self, name: str) -> dict[str, float]:
+        stored = text_fields(self._redis.hgetall(keyspace.uploads(self.kind, name)))
+        return {digest: float(at) for digest, at in stored.items()}
+
+    def _keep(self, pipeline: Pipeline, content: Json) -> None:
+        pipeline.set(keyspace.content(self.kind, content["digest"]), json.dumps(content))
+
+    def _name(self, pipeline: Pipeline, name: str, digest: str, at: float) -> None:
+        """Put a name on a content; its first upload's time stays."""
+        pipeline.sadd(keyspace.names_of(self.kind, digest), name)
+        pipeline.hsetnx(keyspace.uploads(self.kind, name), digest, str(at))
+        pipeline.hset(keyspace.pointers(self.kind, name), "newest", digest)
+        pipeline.zadd(keyspace.all_names(self.kind), {name: 0})
+
+    def _hold(self, digest: str, holder: str) -> None:
+        self._redis.sadd(keyspace.held(self.kind), digest)
+        self._redis.sadd(keyspace.holders(self.kind, digest), holder)
+
+    def _take(self, name: str, taken: Sequence[str], left: dict[str, float]) -> None:
+        last = [digest for digest in taken if self._redis.scard(keyspace.names_of(self.kind, digest)) == 1]
+
+        def change(pipeline: Pipeline) -> None:
+            for digest in last:
+                if pipeline.exists(keyspace.pins(digest)):
+                    raise Conflict(f"a job that has not ended needs the {self.kind} {_shown(name)}@{digest}; cancel it or wait")
+            pipeline.multi()
+            for digest in taken:
+                pipeline.srem(keyspace.names_of(self.kind, digest), name)
+                pipeline.srem(keyspace.awaited(self.kind, digest), name)
+                pipeline.hdel(keyspace.uploads(self.kind, name), digest)
+            self._point(pipeline, name, left)
+
+        self._redis.transaction(change, *(keyspace.pins(digest) for digest in last))
+        for digest in last:
+            self._forget_unnamed(digest)
+
+    def _point(self, pipeline: Pipeline, name: str, left: dict[str, float]) -> None:
+        """What a name means once some of its contents are taken away."""
+        pipeline.delete(keyspace.pointers(self.kind, name))
+        if not left:
+            pipeline.zrem(keyspace.all_names(self.kind), name)
+            return
+        newest_first = sorted(left, key=lambda digest: left[digest], reverse=True)
+        pipeline.hset(keyspace.pointers(self.kind, name), "newest", newest_first[0])
+        ready = next((digest for digest in newest_first if self._known(digest)["status"] == "ready"), None)
+        if ready:
+            pipeline.hset(keyspace.pointers(self.kind, name), "ready", ready)
+
+    def _forget_unnamed(self, digest: str) -> None:
+        kept = self._redis.exists(keyspace.names_of(self.kind, digest), keyspace.holders(self.kind, digest))
+        stored = self._redis.get(keyspace.content(self.kind, digest))
+        if kept or stored is None:
+            return
+        self._redis.delete(keyspace.content(self.kind, digest), keyspace.awaited(self.kind, digest))
+        self._forgotten(digest, json.loads(stored))
+
+    def _forgotten(self, digest: str, content: Json) -> None:
+        """It is gone: what was there for it alone goes too."""
+        for blob, owner in self._blob_owners(content):
+            self._owners.drop(blob, owner)
+
+
+def _shown(name: str) -> str:
+    """The name without its tenant."""
+    return name.partition(SEPARATOR)[2]

@@ -1,0 +1,23 @@
+"""How requests name a model or a dataset: `name`, or `name@sha256:…` for one exact content."""
+
+import re
+from typing import NamedTuple
+
+from unitrank_store.errors import NotFound
+
+_REFERENCE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,127})(?:@(sha256:[0-9a-f]{64}))?")
+
+
+class Reference(NamedTuple):
+    """A name, and the digest where the reference is exact."""
+
+    name: str
+    digest: str | None
+
+
+def parse_reference(text: str) -> Reference:
+    """Raises NotFound for what can name nothing."""
+    found = _REFERENCE.fullmatch(text)
+    if not found:
+        raise NotFound(f"{text[:200]!r} names nothing; expected 'name' or 'name@sha256:<64 hexadecimal digits>'")
+    return Reference(found[1], found[2])

@@ -1,0 +1,1 @@
+"""Job records: states, indexes, events, reservations."""

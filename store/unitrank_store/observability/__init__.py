@@ -1,0 +1,1 @@
+"""Logs, traces, counters, and the snapshot that metrics read."""

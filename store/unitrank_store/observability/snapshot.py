@@ -1,0 +1,65 @@
+"""How much there is of everything at one moment, in a handful of commands: for whoever watches."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import redis
+
+from unitrank_store.jobs.record import ENDED, LIVE
+from unitrank_store.jobs.records import Kind
+from unitrank_store.observability import counters
+from unitrank_store.observability.counters import Counted
+from unitrank_store.redis import keyspace
+from unitrank_store.redis.decoding import text_fields, texts
+from unitrank_store.worker_registry import Worker, Workers
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+STATUSES = (*LIVE, *ENDED)
+# Ids of jobs sort by time, those of inspections do not: the oldest of so many is near enough.
+LOOKED_AT = 100
+
+
+@dataclass(frozen=True)
+class Figures:
+    """`records` and `entered` are by kind and status, `waited` by kind: seconds of the oldest that is queued."""
+
+    records: Mapping[str, Mapping[str, int]]
+    entered: Mapping[str, Mapping[str, int]]
+    waited: Mapping[str, float]
+    stored_bytes: int
+    workers: Sequence[Worker]
+    counted: Counted
+
+
+def figures(connection: redis.Redis) -> Figures:
+    """All of them."""
+    with connection.pipeline(transaction=False) as pipeline:
+        for kind in KINDS:
+            for status in STATUSES:
+                pipeline.zcard(keyspace.records_by_status(kind, status))
+            pipeline.hgetall(keyspace.entered(kind))
+            pipeline.zrange(keyspace.records_by_status(kind, "queued"), 0, LOOKED_AT - 1)
+        pipeline.hvals(keyspace.blob_sizes())
+        counters.ask(pipeline)
+        *by_kind, sizes, counted = pipeline.execute()
+    each = len(STATUSES) + 2
+    replies = {kind: by_kind[index * each : (index + 1) * each] for index, kind in enumerate(KINDS)}
+    return Figures(
+        records={kind: dict(zip(STATUSES, reply[:-2], strict=True)) for kind, reply in replies.items()},
+        entered={kind: {status: int(count) for status, count in text_fields(reply[-2]).items()} for kind, reply in replies.items()},
+        waited={kind: _waited(connection, kind, texts(reply[-1])) for kind, reply in replies.items()},
+        stored_bytes=sum(map(int, sizes)),
+        workers=Workers(connection).list(),
+        counted=counters.read(counted),
+    )
+
+
+def _waited(connection: redis.Redis, kind: str, ids: Sequence[str]) -> float:
+    with connection.pipeline(transaction=False) as pipeline:
+        for id in ids:
+            pipeline.hget(keyspace.record(kind, id), "created_at")
+        created = [json.loads(stored) for stored in pipeline.execute() if stored]
+    return max(0.0, time.time() - min(created)) if created else 0.0

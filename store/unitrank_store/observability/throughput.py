@@ -1,0 +1,35 @@
+"""How fast each device has been of late, for estimates: work done per second, as the jobs measured it."""
+
+import redis
+
+from unitrank_store.redis import keyspace
+
+# The weight of the newest job: after ten jobs an old speed counts for a tenth.
+WEIGHT = 0.2
+
+_NOTE = """
+local old = redis.call('HGET', KEYS[1], ARGV[1])
+local new = tonumber(ARGV[2])
+if old then new = tonumber(old) + tonumber(ARGV[3]) * (new - tonumber(old)) end
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%.6g', new))
+"""
+
+
+class Rates:
+    """A moving average a device; `work` has any unit, the same for noting and for asking (`rows`, operations)."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self._redis = connection
+        self._note = connection.register_script(_NOTE)
+
+    def note(self, device: str, work: float, seconds: float) -> None:
+        """Remember a measurement; one without work or time says nothing."""
+        if work > 0 and seconds > 0:
+            self._note(keys=[keyspace.rates()], args=[device, work / seconds, WEIGHT])
+
+    def rate(self, device: str | None = None) -> float | None:
+        """Work per second of that device, or of the fastest; None before the first measurement."""
+        if device is None:
+            return max((float(rate) for rate in self._redis.hvals(keyspace.rates())), default=None)
+        known = self._redis.hget(keyspace.rates(), device)
+        return None if known is None else float(known)

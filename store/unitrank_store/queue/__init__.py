@@ -1,0 +1,1 @@
+"""The RQ queues and the order in which tenants take turns."""

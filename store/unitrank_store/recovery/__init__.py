@@ -1,0 +1,1 @@
+"""What repairs the store: lost jobs, garbage, corrupt keys."""

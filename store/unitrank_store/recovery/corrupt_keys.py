@@ -1,0 +1,78 @@
+"""Keys of ours that hold what nobody of ours can have written: they go, and what belongs there is written anew.
+
+One of a wrong type would stop every command on it, and with it the reaper, the queue or the figures, for ever.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+import redis
+import structlog
+
+from unitrank_store.jobs.record import LIVE
+from unitrank_store.jobs.records import Kind
+from unitrank_store.queue.fair_order import PRIORITIES
+from unitrank_store.queue.rq_queue import QUEUES, queue_of
+from unitrank_store.redis import keyspace
+from unitrank_store.redis.decoding import text, texts
+
+log = structlog.get_logger()
+
+KINDS: tuple[Kind, ...] = ("job", "inspection")
+
+
+def forget_wrong(connection: redis.Redis) -> None:
+    """Delete every key that a sweep needs and that is of a wrong type, or a lock that would never end."""
+    _forget(connection, _types(connection))
+    # These name further keys, and can be read now.
+    lines: dict[str, str] = {}
+    for queue in QUEUES.values():
+        for owner in texts(connection.zrange(keyspace.owners_in_line(queue), 0, -1)):
+            lines |= {keyspace.line(queue, owner, priority): "list" for priority in PRIORITIES}
+    _forget(connection, lines)
+    for queue in QUEUES.values():
+        _forget_unless(connection, keyspace.turns(queue), _is_number)
+        _forget_unless(connection, keyspace.arrivals(queue), _is_number)
+    if connection.pttl(keyspace.reaper_lock()) == -1:
+        connection.delete(keyspace.reaper_lock())
+
+
+def _types(connection: redis.Redis) -> dict[str, str]:
+    found = {
+        keyspace.reaper_lock(): "string",
+        keyspace.workers(): "set",
+        keyspace.tallies(): "hash",
+        keyspace.unpublished(): "hash",
+    }
+    found |= {keyspace.promised(): "hash", keyspace.blob_sizes(): "hash"}
+    for queue in QUEUES.values():
+        found |= {keyspace.rq_queue(queue): "list", keyspace.owners_in_line(queue): "zset", keyspace.last_turn(queue): "hash"}
+        found |= {keyspace.turns(queue): "string", keyspace.arrivals(queue): "string"}
+    for kind in KINDS:
+        rq = queue_of(connection, kind)
+        found |= {rq.intermediate_queue_key: "list", rq.started_job_registry.key: "zset", rq.failed_job_registry.key: "zset"}
+        found |= {keyspace.live_records(kind): "set", keyspace.entered(kind): "hash"}
+        found |= {keyspace.records_by_status(kind, status): "zset" for status in LIVE}
+    return found
+
+
+def _forget(connection: redis.Redis, types: Mapping[str, str]) -> None:
+    with connection.pipeline(transaction=False) as pipeline:
+        for key in types:
+            pipeline.type(key)
+        found = texts(pipeline.execute())
+    wrong = [key for (key, type), is_type in zip(types.items(), found, strict=True) if is_type not in (type, "none")]
+    if wrong:
+        log.warning("forged", keys=[key[:200] for key in wrong])
+        connection.delete(*wrong)
+
+
+def _forget_unless(connection: redis.Redis, key: str, holds: Callable[[str], bool]) -> None:
+    found = connection.get(key)
+    if found is not None and not holds(text(found)):
+        log.warning("forged", keys=[key])
+        connection.delete(key)
+
+
+def _is_number(found: str) -> bool:
+    return re.fullmatch(r"-?[0-9]{1,15}", found) is not None

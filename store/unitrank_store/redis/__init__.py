@@ -1,0 +1,1 @@
+"""The connection to Redis: keys, decoding, leases, and the embedded server."""

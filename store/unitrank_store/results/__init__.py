@@ -1,0 +1,1 @@
+"""Results of jobs, and the cache of partial results."""

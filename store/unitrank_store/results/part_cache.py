@@ -1,0 +1,170 @@
+"""Parts of results, kept so that a later job need not compute them again; one that is lost costs time and nothing else.
+
+A part lies under the fingerprint of all that it depends on: a head with its sha256 and its first bytes, and pieces of 1 MiB.
+Parts take a bounded share of the server's memory, the oldest go first, and all of them before a result has no room.
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import redis
+import structlog
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from unitrank_store.redis import keyspace
+from unitrank_store.results.chunks import CHUNK
+from unitrank_store.settings import Settings
+from unitrank_tables.part import Part
+
+log = structlog.get_logger()
+
+HEAD = 64 * 1024
+"""Bytes beside a part's digest: most parts of small jobs are no larger, and many are read in one round trip."""
+TOGETHER = 32
+"""Parts that are read at once."""
+SENT = 4 * CHUNK
+"""Bytes that are written at once, about."""
+DIGEST = hashlib.sha256().digest_size
+SHARE = 4
+"""No part takes more than one of so many equal shares of what all may take."""
+ROOM = 0.7
+"""Of the server's memory; beyond it nothing is kept, so that the rest is for the queue, the records and the results."""
+EACH = 1024
+"""Bytes that a part counts for beside its own."""
+
+
+class Parts:
+    """The parts of one store. An outage is no error: what cannot be read is not there, what cannot be written is not kept."""
+
+    def __init__(self, connection: redis.Redis, settings: Settings) -> None:
+        self._redis = connection
+        self._limit = settings.parts_bytes
+        self._seconds = settings.result_ttl
+        self._keep = files("unitrank_store.results").joinpath("keep_part.lua").read_text()
+
+    def of(self, tenant: str, *, fresh: bool = False) -> "TenantParts":
+        """Those of one tenant; `fresh`: none are read."""
+        return TenantParts(self, tenant, fresh)
+
+    def get(self, ids: Sequence[str]) -> dict[str, Part]:
+        """Those that are there, whole and undamaged."""
+        found: dict[str, Part] = {}
+        try:
+            for start in range(0, len(ids), TOGETHER):
+                found |= self._some(ids[start : start + TOGETHER])
+        except redis.exceptions.RedisError as error:
+            log.warning("parts not read", error=str(error))
+        return found
+
+    def put(self, parts: Mapping[str, Part]) -> None:
+        """Keep them for as long as a result, unless they are too large or there is no room."""
+        try:
+            small = {id: data for id, part in parts.items() if len(data := encode(part)) <= self._limit // SHARE}
+            if small:
+                self._put(small)
+        except redis.exceptions.RedisError as error:
+            log.warning("parts not kept", error=str(error))
+
+    def make_way(self, size: int) -> bool:
+        """Let the oldest go until so many bytes are free; whether there were so many."""
+        before = self._count(self._redis, "", 0, self._limit)
+        if before < size:
+            return False
+        return int(before - self._count(self._redis, "", 0, max(0, before - size))) >= size
+
+    def _some(self, ids: Sequence[str]) -> dict[str, Part]:
+        # Any: redis-py types no reply
+        heads: Any = self._redis.mget([keyspace.part(id) for id in ids])
+        return {id: part for id, head in zip(ids, heads, strict=True) if head and (part := self._whole(id, head))}
+
+    def _whole(self, id: str, head: bytes) -> Part | None:
+        data = b"".join([head[DIGEST:], *self._pieces(id)]) if len(head) == DIGEST + HEAD else head[DIGEST:]
+        if hashlib.sha256(data).digest() == head[:DIGEST]:
+            return decode(data)
+        log.warning("damaged part", part=id)
+        return None
+
+    def _pieces(self, id: str) -> Iterator[bytes]:
+        """To the first one that is missing: the digest knows whether that is the end."""
+        index = 0
+        while isinstance(piece := self._redis.get(keyspace.part_piece(id, index)), bytes):
+            yield piece
+            index += 1
+
+    def _put(self, parts: Mapping[str, bytes]) -> None:
+        room, waiting = self._room(), 0
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for id, data in parts.items():
+                if (room := room - len(data) - EACH) < 0:
+                    break
+                # counted first: what is killed in between has too much on its account, and not too little
+                self._count(pipeline, id, len(data) + EACH, self._limit)
+                for index, start in enumerate(range(HEAD, len(data), CHUNK)):
+                    pipeline.set(keyspace.part_piece(id, index), data[start : start + CHUNK], ex=self._seconds)
+                pipeline.set(keyspace.part(id), hashlib.sha256(data).digest() + data[:HEAD], ex=self._seconds)
+                waiting += len(data)
+                if waiting > SENT:
+                    pipeline.execute()
+                    waiting = 0
+            pipeline.execute()
+
+    def _room(self) -> float:
+        """The bytes that may still come."""
+        memory = self._redis.info("memory")
+        used, limit = int(memory["used_memory"]), int(memory["maxmemory"])
+        return ROOM * limit - used if limit else math.inf
+
+    def _count(self, client: redis.Redis, id: str, size: int, limit: int) -> Any:
+        # Any: redis-py types no reply; with a pipeline it is none
+        now = time.time()
+        arguments: list[str | float] = [keyspace.part(""), CHUNK, HEAD, limit, now - self._seconds, id, size, now]
+        return client.eval(self._keep, 2, keyspace.part_ages(), keyspace.part_sizes(), *arguments)
+
+
+@dataclass(frozen=True)
+class TenantParts:
+    """As a job sees them, by their fingerprints."""
+
+    parts: Parts
+    tenant: str
+    fresh: bool
+
+    def get(self, fingerprints: Sequence[str]) -> dict[str, Part]:
+        """Those that are there; none for a job that is to be run anew."""
+        if self.fresh:
+            return {}
+        ids = {self._id(fingerprint): fingerprint for fingerprint in fingerprints}
+        return {ids[id]: part for id, part in self.parts.get(list(ids)).items()}
+
+    def put(self, parts: Mapping[str, Part]) -> None:
+        """Keep them for later jobs of the tenant."""
+        self.parts.put({self._id(fingerprint): part for fingerprint, part in parts.items()})
+
+    def _id(self, fingerprint: str) -> str:
+        return f"{self.tenant}:{fingerprint}"
+
+
+def encode(part: Part) -> bytes:
+    """As safetensors; every number keeps its width."""
+    says = np.frombuffer(json.dumps(part.says, allow_nan=False).encode(), np.uint8)
+    arrays = {f"array/{name}": np.ascontiguousarray(array) for name, array in part.arrays.items()}
+    return save({"says": says} | arrays)
+
+
+def decode(data: bytes) -> Part | None:
+    """None for what `encode` never wrote."""
+    try:
+        arrays = load(data)
+        says = json.loads(arrays.pop("says").tobytes())
+    except (SafetensorError, KeyError, ValueError) as error:
+        log.warning("damaged part", error=str(error))
+        return None
+    return Part({name.removeprefix("array/"): array for name, array in arrays.items()}, says)

@@ -1,0 +1,200 @@
+"""Results of jobs: a summary and arrays, in Redis up to a limit, above it in the blob store, both for a limited time."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple, TypedDict, cast
+from uuid import uuid4
+
+import numpy as np
+import redis
+from redis.exceptions import OutOfMemoryError
+from safetensors.numpy import load, save
+
+from unitrank_schemas.base import Json
+from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.blobs.digests import digest_of
+from unitrank_store.blobs.ownership import Owners
+from unitrank_store.errors import Corrupt, Full, TooLarge
+from unitrank_store.redis import keyspace
+from unitrank_store.redis.decoding import texts
+from unitrank_store.results.chunks import CHUNK, Chunks
+from unitrank_store.results.part_cache import Parts
+from unitrank_store.settings import Settings
+
+# Of the server's memory; the rest is for the queue and the records.
+ROOM = 0.9
+# A result is written before its job's record begins to count its time.
+GRACE_SECONDS = 60
+
+Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
+
+
+class Manifest(TypedDict):
+    """Where a result lies, as its job's record holds it. Sizes are bytes."""
+
+    owner: str
+    summary: str
+    summary_bytes: int
+    arrays: str
+    arrays_bytes: int
+    place: Literal["redis", "blobs"]
+
+
+class Unpublished(NamedTuple):
+    """A result that is stored, wholly or in part, for an attempt at a job whose end nobody has been told."""
+
+    job: str
+    attempt: int
+    manifest: Manifest
+
+
+class Results:
+    """The results of one store."""
+
+    def __init__(self, connection: redis.Redis, blobs: Blobs, settings: Settings) -> None:
+        self._redis = connection
+        self._blobs = blobs
+        self._settings = settings
+        self._seconds = settings.result_ttl + GRACE_SECONDS
+        self._chunks = Chunks(connection)
+        self._owners = Owners(connection, blobs)
+        self._parts = Parts(connection, settings)
+
+    def put(self, summary: Json, arrays: Arrays, job: str = "", attempt: int = 0) -> Manifest:
+        """Store a result; floats as float32, integers as int64. When it raises, nothing is left.
+
+        With the job whose attempt it belongs to, it is in `unpublished` until `settle`: a process can be killed in between.
+        Raises TooLarge, Full, and ValueError for a summary that holds what JSON cannot.
+        """
+        text = json.dumps(summary, allow_nan=False, separators=(",", ":")).encode()
+        data = save({name: _plain(name, array) for name, array in arrays.items()})
+        for part, size in (("arrays", len(data)), ("summary", len(text))):
+            if size > self._settings.max_result_bytes:
+                raise TooLarge(f"the {part} would take {size} bytes; at most {self._settings.max_result_bytes} are allowed")
+        self.require_room(len(text) + self.here(len(data)))
+        in_redis = len(data) <= self._settings.redis_result_bytes
+        try:
+            return self._stored(text, data, "redis" if in_redis else "blobs", job, attempt)
+        except OutOfMemoryError as error:
+            raise Full("the server's memory is full; the same job may succeed later") from error
+
+    def here(self, arrays: int) -> int:
+        """How many bytes of arrays of that size lie in the store, rather than among the blobs."""
+        return arrays if arrays <= self._settings.redis_result_bytes else 0
+
+    def require_room(self, size: int) -> None:
+        """Raises Full where so many bytes more would leave the queue too little memory."""
+        memory = self._redis.info("memory")
+        used, limit = int(memory["used_memory"]), int(memory["maxmemory"])
+        over = used + size - int(ROOM * limit)
+        # what was only kept in case it is of use goes first
+        if limit and over > 0 and not self._parts.make_way(over):
+            raise Full(f"no room for {size} bytes: {used} of {limit} are used, and {ROOM:.0%} may be")
+
+    def summary(self, manifest: Manifest) -> Json:
+        """Raises NotFound once it has expired, and Corrupt."""
+        # Any: what is in a summary is the worker's business
+        return cast(Json, json.loads(self._chunks.get(manifest["summary"])))
+
+    def arrays(self, manifest: Manifest) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+        """Raises NotFound once they have expired, and Corrupt."""
+        return load(b"".join(self.arrays_bytes(manifest)))
+
+    def arrays_bytes(self, manifest: Manifest) -> Iterator[bytes]:
+        """The arrays as safetensors, `arrays_bytes` of them. Raises NotFound at once, and Corrupt on the way."""
+        digest = manifest["arrays"]
+        if manifest["place"] == "redis":
+            return self._chunks.iterate(digest)
+        self._blobs.size(digest)
+        return self._blob_bytes(digest)
+
+    def delete(self, manifest: Manifest) -> None:
+        """Nothing of it is left, but for what an equal result shares. May be repeated."""
+        self._chunks.drop(manifest["summary"], manifest["summary_bytes"], manifest["owner"])
+        if manifest["place"] == "redis":
+            self._chunks.drop(manifest["arrays"], manifest["arrays_bytes"], manifest["owner"])
+        else:
+            self._drop_blob(manifest["arrays"], manifest["owner"])
+
+    def settle(self, manifest: Manifest, *, published: bool) -> None:
+        """The record tells of the result, or never will: then nothing of it is left. May be repeated."""
+        if not published:
+            self.delete(manifest)
+        self._redis.hdel(keyspace.unpublished(), manifest["owner"])
+
+    def unpublished(self) -> list[Unpublished]:
+        """All that waits for `settle`."""
+        # Any: redis-py types no reply
+        notes = cast(list[Any], self._redis.hvals(keyspace.unpublished()))
+        return [noted for note in notes if (noted := _noted(note))]
+
+    def sweep(self) -> int:
+        """Remove arrays in the blob store whose time is over; how many there were. Redis removes its own."""
+        expired = texts(self._redis.zrangebyscore(keyspace.result_blobs(), "-inf", time.time()))
+        for each in expired:
+            digest, _, owner = each.partition(" ")
+            self._drop_blob(digest, owner)
+        return len(expired)
+
+    def _stored(self, text: bytes, data: bytes, place: Literal["redis", "blobs"], job: str, attempt: int) -> Manifest:
+        put = self._chunks.put if place == "redis" else self._put_blob
+        manifest: Manifest = {
+            "owner": uuid4().hex,
+            "summary": digest_of(text),
+            "summary_bytes": len(text),
+            "arrays": digest_of(data),
+            "arrays_bytes": len(data),
+            "place": place,
+        }
+        if job:
+            note = Unpublished(job, attempt, manifest)
+            self._redis.hset(keyspace.unpublished(), manifest["owner"], json.dumps(note))
+        try:
+            self._chunks.put(text, self._seconds, manifest["owner"])
+            put(data, self._seconds, manifest["owner"])
+        except BaseException:
+            self.settle(manifest, published=False)
+            raise
+        return manifest
+
+    def _put_blob(self, data: bytes, seconds: int, owner: str) -> str:
+        with self._blobs.writer() as sink:
+            sink.write(data)
+            # Noted before the bytes are there: whatever happens next, the sweep finds them.
+            self._redis.zadd(keyspace.result_blobs(), {f"{sink.digest} {owner}": time.time() + seconds})
+        with self._owners.changing():
+            self._owners.claim(sink.digest, f"result:{owner}")
+        return sink.digest
+
+    def _drop_blob(self, digest: str, owner: str) -> None:
+        with self._owners.changing():
+            self._owners.drop(digest, f"result:{owner}")
+            self._redis.zrem(keyspace.result_blobs(), f"{digest} {owner}")
+
+    def _blob_bytes(self, digest: str) -> Iterator[bytes]:
+        found = hashlib.sha256()
+        with self._blobs.open(digest) as file:
+            while chunk := file.read(CHUNK):
+                found.update(chunk)
+                yield chunk
+        if f"sha256:{found.hexdigest()}" != digest:
+            raise Corrupt(f"the stored content {digest} has the digest sha256:{found.hexdigest()}")
+
+
+def _noted(note: bytes) -> Unpublished | None:
+    """None for what no `put` wrote."""
+    try:
+        job, attempt, manifest = json.loads(note)
+        known = isinstance(job, str) and isinstance(attempt, int) and manifest.keys() == Manifest.__annotations__.keys()
+        return Unpublished(job, attempt, manifest) if known else None
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def _plain(name: str, array: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
+    kinds = {"f": np.float32, "i": np.int64, "u": np.int64}
+    if array.dtype.kind not in kinds:
+        raise ValueError(f"the array {name!r} holds {array.dtype}; a result holds real numbers and integers")
+    return np.array(array, dtype=kinds[array.dtype.kind], order="C", copy=None)

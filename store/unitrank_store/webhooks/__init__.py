@@ -1,0 +1,1 @@
+"""Deliveries of webhooks that are still to be made."""

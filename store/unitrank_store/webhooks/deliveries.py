@@ -1,0 +1,129 @@
+"""Deliveries: whom to tell that a job has ended, what came of each attempt, and which ones are due.
+
+A delivery lies beside its job's record and goes with it. The change that ends a job makes its deliveries due in the same
+step (`change_record.lua`), so that whoever ends a job need not know of them. Each is made at least once.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.resources import files
+from typing import Any, Literal, NamedTuple, cast
+
+import redis
+from redis.client import Pipeline
+
+from unitrank_store.jobs.job_store import new_id
+from unitrank_store.redis import keyspace
+from unitrank_store.redis.decoding import text
+
+LEASE_SECONDS = 60.0
+"""Longer than an attempt can take."""
+
+State = Literal["pending", "delivered", "failed"]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try: `at` in unix seconds; a status where there was an answer, else an error."""
+
+    at: float
+    status: int | None
+    error: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """`owner`: the key whose secret signs it. `next_at`: when it is tried again, in unix seconds."""
+
+    id: str
+    owner: str
+    url: str
+    state: State = "pending"
+    attempts: tuple[Attempt, ...] = ()
+    next_at: float | None = None
+
+    @classmethod
+    def of(cls, owner: str, url: str) -> "Delivery":
+        """A new one; its id stays the same over all attempts."""
+        return cls(f"msg_{new_id()}", owner, url)
+
+    def tried(self, attempt: Attempt, state: State, next_at: float | None) -> "Delivery":
+        """The same after one more attempt."""
+        return replace(self, attempts=(*self.attempts, attempt), state=state, next_at=next_at)
+
+
+class Due(NamedTuple):
+    """What was taken. `said`: the delivery as it is stored, None where it is gone."""
+
+    member: str
+    job: str
+    said: str | None
+
+    @property
+    def delivery(self) -> Delivery | None:
+        return None if self.said is None else _decoded(self.said)
+
+
+class Deliveries:
+    """Those of all jobs. `most`: so many of one owner may be under way at once."""
+
+    def __init__(self, connection: redis.Redis, most: int = 2) -> None:
+        self._redis = connection
+        self._most = most
+        self._add, self._take, self._settle = (
+            connection.register_script(files("unitrank_store.webhooks").joinpath(f"{verb}_delivery.lua").read_text())
+            for verb in ("add", "take", "settle")
+        )
+
+    def add(self, job: str, delivery: Delivery, pipeline: Pipeline) -> None:
+        """Queue it on the pipeline; adding it twice is adding it once. The reply is 0 where there is no such job."""
+        self._add(
+            keys=[keyspace.record("job", job), keyspace.deliveries("job", job), keyspace.owners_with_due()],
+            args=[_field(delivery), _encoded(delivery), job, delivery.owner, keyspace.due("")],
+            client=pipeline,
+        )
+
+    def of(self, job: str) -> Sequence[Delivery]:
+        """Of a job, the oldest first."""
+        # Any: redis-py types no reply
+        stored = cast(list[Any], self._redis.hvals(keyspace.deliveries("job", job)))
+        return sorted((_decoded(text(each)) for each in stored), key=lambda delivery: delivery.id)
+
+    def count(self, job: str) -> int:
+        """How many a job has."""
+        return int(self._redis.hlen(keyspace.deliveries("job", job)))
+
+    def take(self, now: float) -> Due | None:
+        """The next one that is due, which nobody else has for `LEASE_SECONDS`."""
+        keys, until = [keyspace.owners_with_due(), keyspace.deliveries_under_way()], now + LEASE_SECONDS
+        found = self._take(keys=keys, args=[keyspace.due(""), now, until, self._most])
+        if found is None:
+            return None
+        member = text(found)
+        field, _, job = member.rpartition(":")
+        said = self._redis.hget(keyspace.deliveries("job", job), field)
+        return Due(member, job, None if said is None else text(said))
+
+    def settle(self, due: Due, delivery: Delivery | None) -> bool:
+        """Note what came of it (None: nobody wants it any more); False where it is gone, or another one was faster."""
+        field = due.member.rpartition(":")[0]
+        keys = [keyspace.deliveries("job", due.job), keyspace.due(field.partition(":")[0]), keyspace.deliveries_under_way()]
+        says = "" if delivery is None else _encoded(delivery)
+        again = "" if delivery is None or delivery.next_at is None else delivery.next_at
+        return bool(self._settle(keys=keys, args=[field, due.member, due.said or "", says, again]))
+
+
+def _field(delivery: Delivery) -> str:
+    # The owner stands first: whoever makes it due has nothing else.
+    return f"{delivery.owner}:{delivery.id}"
+
+
+def _encoded(delivery: Delivery) -> str:
+    return json.dumps(asdict(delivery))
+
+
+def _decoded(stored: str) -> Delivery:
+    fields = json.loads(stored)
+    return Delivery(**fields | {"attempts": tuple(Attempt(**each) for each in fields["attempts"])})

@@ -1,0 +1,7 @@
+"""Tables: named arrays with one row an example, checked from their headers before a byte of data is read."""
+
+from unitrank_tables.inline import encode_inline
+from unitrank_tables.shards import Shard, join
+from unitrank_tables.table import Table, open_table
+
+__all__ = ["Shard", "Table", "encode_inline", "join", "open_table"]

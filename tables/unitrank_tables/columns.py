@@ -1,0 +1,90 @@
+"""One field of a table as its header describes it, and what all fields of a table must agree on."""
+
+import math
+import mmap
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+from unitrank_tables.elements import Element
+from unitrank_tables.errors import BadTable
+
+MAX_FIELDS = 1000
+MAX_AXES = 32
+LONGEST_NAME = 128
+
+
+class FieldInfo(TypedDict):
+    """What the API says of a field; the first axis, the examples, is null."""
+
+    dtype: str
+    shape: list[int | None]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A field whose data lie in `source()`, the mapped file or what was unpacked from it, from `offset` bytes on."""
+
+    name: str
+    element: Element
+    shape: tuple[int, ...]
+    source: Callable[[], mmap.mmap]
+    offset: int
+    fortran: bool = False
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.shape) * self.element.stored.itemsize
+
+    @property
+    def info(self) -> FieldInfo:
+        return {"dtype": self.element.public, "shape": [None, *self.shape[1:]]}
+
+
+def checked_shape(field: str, shape: object, itemsize: int) -> tuple[int, ...]:
+    """The shape, where it is one that an array can have. Raises BadTable."""
+    if not isinstance(shape, Sequence) or not all(type(axis) is int and axis >= 0 for axis in shape):
+        raise BadTable("header_mismatch", f"field {field!r} has the shape {str(shape)[:60]}; expected a list of sizes")
+    if len(shape) > MAX_AXES or math.prod(max(axis, 1) for axis in shape) * itemsize > sys.maxsize:
+        raise BadTable("header_mismatch", f"field {field!r} has a shape that no array can have")
+    return tuple(shape)
+
+
+def check_columns(columns: Sequence[Column], limit: int) -> int:
+    """The number of examples, which all fields share. Raises BadTable; `limit` is in bytes of unpacked data."""
+    if not columns:
+        raise BadTable("no_fields", "the table has no fields; expected at least one array")
+    total = sum(column.bytes for column in columns)
+    if total > limit:
+        raise BadTable("dataset_too_large", f"the arrays take {total} bytes when unpacked; at most {limit} are allowed")
+    return _examples(columns)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises BadTable for a name that comes twice or cannot be shown, and for too many names."""
+    if len(names) > MAX_FIELDS:
+        raise BadTable("too_many_fields", f"the table has {len(names)} fields; at most {MAX_FIELDS} are read")
+    seen: set[str] = set()
+    for name in names:
+        if not name.isprintable() or not 0 < len(name) <= LONGEST_NAME:
+            raise BadTable(
+                "bad_field_name", f"a field's name must have 1 to {LONGEST_NAME} printable characters, got {name[:60]!r}"
+            )
+        if name in seen:
+            raise BadTable("duplicate_field", f"the field {name!r} is there twice")
+        seen.add(name)
+
+
+def _examples(columns: Sequence[Column]) -> int:
+    for column in columns:
+        if not column.shape:
+            raise BadTable("unequal_lengths", f"field {column.name!r} is a single number; expected one row for each example")
+    first = columns[0]
+    for column in columns:
+        if column.shape[0] != first.shape[0]:
+            lengths = f"field {first.name!r} has {first.shape[0]} rows and {column.name!r} has {column.shape[0]}"
+            raise BadTable("unequal_lengths", f"{lengths}; all fields must have the same number")
+    if first.shape[0] == 0:
+        raise BadTable("no_examples", "the fields have no rows; expected at least one example")
+    return first.shape[0]

@@ -1,0 +1,113 @@
+"""Several tables as one, the rows of each behind those of the one before."""
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from unitrank_tables.columns import FieldInfo
+from unitrank_tables.elements import Rows
+from unitrank_tables.errors import BadTable
+from unitrank_tables.sizes import MiB
+from unitrank_tables.table import Table, open_table
+
+BLOCK = 16 * MiB
+
+
+class Sink(Protocol):
+    """Takes the bytes of the whole, in order."""
+
+    def write(self, data: bytes) -> object: ...
+
+    def flush(self) -> object: ...
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of the tables; `name` is what a problem calls it. It is opened when it is read: there can be thousands."""
+
+    name: str
+    path: Path
+
+
+def join(shards: Sequence[Shard], sink: Sink, limit: int) -> None:
+    """Write an uncompressed npz with all rows; equal tables make equal bytes. `limit` is in bytes of unpacked data.
+
+    Raises BadTable: `unequal_shards` where the fields differ in name, element type or shape (strings may differ in width),
+    `dataset_too_large`, and what is wrong with a shard.
+    """
+    fields, rows = _headers(shards, limit)
+    with zipfile.ZipFile(sink, "w") as archive:  # type: ignore[call-overload]  # it asks for no more than a sink has
+        for field, info in fields.items():
+            element = _element(field, info, shards, limit)
+            _check_size(rows * element.itemsize * int(np.prod([size or 1 for size in info["shape"][1:]])), limit)
+            with archive.open(zipfile.ZipInfo(f"{field}.npy"), "w", force_zip64=True) as member:
+                header = {
+                    "descr": np.lib.format.dtype_to_descr(element),
+                    "fortran_order": False,
+                    "shape": (rows, *info["shape"][1:]),
+                }
+                np.lib.format.write_array_header_1_0(member, header)
+                for block in _blocks(field, shards, limit, element.itemsize):
+                    member.write(block.astype(element, copy=False).tobytes())
+
+
+def _headers(shards: Sequence[Shard], limit: int) -> tuple[dict[str, FieldInfo], int]:
+    """The fields that all have, and how many rows there are together."""
+    first: dict[str, FieldInfo] = {}
+    rows = size = 0
+    for shard in shards:
+        with _opened(shard, limit) as table:
+            first = first or table.fields
+            _check_alike(shards[0].name, first, shard.name, table.fields)
+            rows += table.examples
+            size += sum(table.bytes(field) for field in table.fields)
+        _check_size(size, limit)
+    return first, rows
+
+
+def _opened(shard: Shard, limit: int) -> Table:
+    try:
+        return open_table(shard.path, limit)
+    except BadTable as error:
+        raise BadTable(error.code, f"in {shard.name!r}: {error.detail}") from error
+
+
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        raise BadTable("dataset_too_large", f"the shards take {size} bytes together when unpacked; at most {limit} are allowed")
+
+
+def _check_alike(name: str, first: dict[str, FieldInfo], other_name: str, other: dict[str, FieldInfo]) -> None:
+    if first == other:
+        return
+    fields = [*first, *(field for field in other if field not in first)]
+    field = next(field for field in fields if first.get(field) != other.get(field))
+    one, two = _said(first.get(field)), _said(other.get(field))
+    detail = f"field {field!r} is {one} in {name!r} and {two} in {other_name!r}; all shards must have the same fields"
+    raise BadTable("unequal_shards", detail)
+
+
+def _said(info: FieldInfo | None) -> str:
+    return "missing" if info is None else f"{info['dtype']} {info['shape']}"
+
+
+def _element(field: str, info: FieldInfo, shards: Sequence[Shard], limit: int) -> "np.dtype[np.generic]":
+    """As the rows are read; strings as wide as the widest."""
+    if info["dtype"] != "str":
+        return np.dtype(info["dtype"])
+    widest = max(rows.dtype.itemsize for rows in _blocks(field, shards, limit, 1))
+    return np.dtype(f"U{max(widest // 4, 1)}")
+
+
+def _blocks(field: str, shards: Sequence[Shard], limit: int, width: int) -> Iterator[Rows]:
+    """Rows of every shard, in blocks that stay small with elements of so many bytes too."""
+    for shard in shards:
+        with _opened(shard, limit) as table:
+            elements = int(np.prod([size or 1 for size in table.fields[field]["shape"][1:]]))
+            count = max(1, BLOCK // max(table.bytes(field) // table.examples, elements * width, 1))
+            for start in range(0, table.examples, count):
+                yield table.read(field, slice(start, start + count))

@@ -1,0 +1,278 @@
+"""What the words of a command line stand for."""
+
+import errno
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterable
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import numpy as np
+import pytest
+
+import unitrank
+from unitrank.cli import output
+from unitrank.cli.jobs import _request
+from unitrank.cli.main import main
+from unitrank.cli.output import document, opened, seconds_of, show
+from unitrank.client.sync import Client
+from unitrank.errors import NotPossible
+from unitrank_schemas.results import Result
+
+Json = dict[str, Any]
+REQUEST = {"model": "m", "layer": "1", "dataset": "d", "methods": [{"name": "gradient"}]}
+JOB = {
+    "id": "j",
+    "status": "queued",
+    "attempt": 0,
+    "created_at": "2026-01-01T00:00:00Z",
+    "request": REQUEST,
+    "links": dict.fromkeys(["self", "result", "events", "report"], "/"),
+}
+SUMMARY = Result.model_validate(
+    {
+        "job": "j",
+        "model": {"name": "m", "digest": "sha256:1"},
+        "dataset": {"name": "d", "digest": "sha256:2"},
+        "layer": {"name": "1", "at": "output", "cut": True, "units": "neuron", "shape": [1000], "count": 1000},
+        "clusters": [{"name": "all", "examples": 4, "ranked_on": 2, "tested_on": 2}],
+        "rankings": [{"id": "gradient", "method": {"name": "gradient"}, "clusters": {"all": {"top": []}}, "seconds": 0.1}],
+        "leaderboard": [],
+        "warnings": [],
+        "cost": {"seconds": 1.0, "forward_rows": 1, "backward_rows": 1, "device": "cpu", "peak_bytes": 0},
+        "provenance": {"seed": 0, "version": "0", "torch": "2", "options": {}},
+    }
+)
+PROBLEM = {"code": "out_of_memory", "title": "Failed", "detail": "ask for less"}
+SUBMIT = ["submit", "--model", "m", "--layer", "1", "--dataset", "d", "--method", "gradient"]
+NONE: dict[str, str | None] = {"model": None, "layer": None, "dataset": None}
+
+
+class Said(NamedTuple):
+    """What a command left: its exit code, what it gave to programs and what it said to people."""
+
+    code: int
+    out: str
+    err: str
+
+
+Typed = Callable[..., Said]
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Typed:
+    """Runs a command line in this process, against a service that answers each job with these states or answers in turn."""
+
+    def run(
+        *words: str, states: Iterable[Json | BaseException | httpx.Response] = (), asked: list[httpx.Request] | None = None
+    ) -> Said:
+        turns = iter(states)
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            if asked is not None:
+                asked.append(request)
+            turn = next(turns)
+            if isinstance(turn, BaseException):
+                raise turn
+            return turn if isinstance(turn, httpx.Response) else httpx.Response(200, json=JOB | turn)
+
+        def client(url: str, key: str | None, **options: Any) -> Client:
+            return Client("http://service", key, transport=httpx.MockTransport(answer), **options)
+
+        monkeypatch.setattr(output, "Client", client)
+        monkeypatch.setattr(sys, "argv", ["unitrank", *words])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        return Said(code if isinstance(code, int) else 0, *capfd.readouterr())
+
+    return run
+
+
+def test_submit_when_its_timeout_is_none_then_nothing_is_sent(typed: Typed) -> None:
+    asked: list[httpx.Request] = []
+    for words in (SUBMIT, ["wait", "j"], ["put-dataset", "d", "d.npz"], ["put-model", "m", "m.pt2"]):
+        said = typed(*words, "--timeout", "1 hour", asked=asked)
+        assert (said.code, "write 90, 90s, 20m or 2h" in said.err) == (2, True)
+
+    assert asked == []
+
+
+@pytest.mark.parametrize("words", [[*SUBMIT, "--wait"], ["wait", "j"]])
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [({"status": "failed", "problem": PROBLEM}, 1), ({"status": "running"}, 124), (KeyboardInterrupt(), 130)],
+)
+def test_wait_when_it_comes_to_no_good_end_then_programs_have_the_job_all_the_same(
+    typed: Typed, words: list[str], end: Any, code: int
+) -> None:
+    late = ["--timeout", "0.2"] if code == 124 else []
+    plain = typed(*words, *late, states=chain([{}], repeat(end)))
+    told = typed(*words, *late, "--json", states=chain([{}], repeat(end)))
+    state = json.loads(told.out)
+
+    assert (plain.code, told.code) == (code, code)
+    assert plain.out == "j\n"
+    assert (state["id"], state["status"]) == ("j", "queued" if code == 130 else end["status"])
+    assert (state["problem"] or {}).get("code") == ("out_of_memory" if code == 1 else None)
+    assert code != 130 or "job j goes on" in plain.err
+
+
+def test_command_when_a_file_cannot_be_had_then_says_so_in_a_line(typed: Typed, tmp_path: Path) -> None:
+    said = typed("result", "j", "-o", str(tmp_path / "none" / "r"), states=[{}, {}])
+
+    assert (said.code, said.out) == (2, "")
+    assert "none/r cannot be written: No such file or directory" in said.err
+
+
+@pytest.mark.parametrize("narrowed", [("--top", "3"), ("--cluster", "a"), ("--ranking", "gradient")])
+@pytest.mark.parametrize("format", ["npz", "safetensors"])
+def test_result_when_what_holds_every_number_is_to_be_narrowed_then_is_refused(
+    typed: Typed, format: str, narrowed: tuple[str, str], tmp_path: Path
+) -> None:
+    asked: list[httpx.Request] = []
+    said = typed("result", "j", "--format", format, *narrowed, "-o", str(tmp_path / "r"), asked=asked)
+
+    assert (said.code, said.out, asked, list(tmp_path.iterdir())) == (2, "", [], [])
+    assert said.err == f"error: {format} holds every number; --cluster, --ranking and --top are of json and csv\n"
+
+
+def test_result_when_its_arrays_are_fetched_then_they_are_left_as_they_came_beside_the_summary(
+    typed: Typed, tmp_path: Path
+) -> None:
+    came = io.BytesIO()
+    np.savez_compressed(came, **{"importance/gradient": np.zeros((1, 1000))})
+    answers = [httpx.Response(200, content=SUMMARY.model_dump_json()), httpx.Response(200, content=came.getvalue())]
+    said = typed("result", "j", "--format", "npz", "-o", str(tmp_path / "r.npz"), states=[{}, *answers])
+    found = unitrank.load(tmp_path / "r.npz")
+
+    assert (said.code, said.err) == (0, "")
+    assert found.summary == SUMMARY
+    assert found.arrays["importance/gradient"].shape == (1, 1000)
+    with zipfile.ZipFile(came) as archive:
+        assert (tmp_path / "r.npz").read_bytes().startswith(came.getvalue()[: archive.start_dir])
+
+
+def test_command_when_the_machine_refuses_then_says_so_in_a_line(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "r.md")
+
+    monkeypatch.setattr("unitrank.cli.main.app", full)
+    said = typed("result", "j")
+
+    assert (said.code, said.err) == (2, "error: [Errno 28] No space left on device: 'r.md'\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["export", "net.py:make", "net.pt2", "--example", "3"],
+        ["export", ".", "net.pt2", "--example", "3"],
+        ["export", ".", "net.pt2"],
+        ["put-model", "m", "net.py:make", "--example", "3"],
+    ],
+)
+def test_command_when_pytorch_is_missing_then_says_what_to_install(
+    typed: Typed, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in {"net.py": "import torch\n", "config.json": "{}", "model.safetensors": ""}.items():
+        (tmp_path / name).write_text(content)
+    for module in [name for name in sys.modules if name.partition(".")[0] == "worker"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    said = typed(*words)
+
+    assert (said.code, said.out) == (2, "")
+    assert "pip install 'unitrank[worker]'" in said.err
+
+
+def test_command_when_the_key_is_none_then_is_not_shown(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNITRANK_KEY", "schlüssel")
+    said = typed("list")
+
+    assert (said.code, said.out) == (2, "")
+    assert said.err.strip() == "error: the key has characters that no key has"
+
+
+@pytest.mark.parametrize(("words", "seconds"), [(None, None), ("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200)])
+def test_duration_when_written_with_a_unit_then_is_seconds(words: str | None, seconds: float | None) -> None:
+    assert seconds_of(words) == seconds
+
+
+@pytest.mark.parametrize("words", ["soon", "-1", "5d", ""])
+def test_duration_when_it_is_none_then_says_how_to_write_one(words: str) -> None:
+    with pytest.raises(NotPossible, match="write 90, 90s, 20m or 2h"):
+        seconds_of(words)
+
+
+@pytest.mark.parametrize(
+    ("clusters", "expected"),
+    [
+        ("label", {"by": "label"}),
+        ("field:group", {"by": "field", "field": "group"}),
+        ('{"by": "members", "members": {"a": [0]}}', {"by": "members", "members": {"a": [0]}}),
+    ],
+)
+def test_request_when_flags_stand_beside_a_file_then_the_flags_count(tmp_path: Path, clusters: str, expected: Any) -> None:
+    (tmp_path / "job.yaml").write_text("model: a\nlayer: '1'\nmethods: [activation]\nseed: 1\n")
+    methods = ["gradient", '{"name": "conductance", "steps": 9}']
+    others = ["seed=7", 'target={"class": 1}', "units=channel"]
+    request = _request(tmp_path / "job.yaml", NONE | {"model": "b"}, methods, clusters, others)
+
+    assert request == {
+        "model": "b",
+        "layer": "1",
+        "methods": ["gradient", {"name": "conductance", "steps": 9}],
+        "clusters": expected,
+        "seed": 7,
+        "target": {"class": 1},
+        "units": "channel",
+    }
+
+
+def test_request_when_there_is_none_then_says_what_to_give(tmp_path: Path) -> None:
+    (tmp_path / "list.yaml").write_text("- a\n")
+    (tmp_path / "wrong.yaml").write_text("a: [\n")
+    for words, wrong in {
+        "there is no request": lambda: _request(None, NONE, None, None, []),
+        "--set 'seed' says no field": lambda: _request(None, NONE, None, None, ["seed"]),
+        "holds a list": lambda: document(tmp_path / "list.yaml"),
+        "neither JSON nor YAML": lambda: document(tmp_path / "wrong.yaml"),
+        "cannot be read": lambda: document(tmp_path / "none.json"),
+    }.items():
+        with pytest.raises(NotPossible, match=words):
+            wrong()
+
+
+def test_key_when_it_is_in_the_environment_then_is_sent_and_no_option_takes_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNITRANK_KEY", "secret")
+    with opened("http://127.0.0.1:1") as client:
+        assert client._http.headers["Authorization"] == "Bearer secret"
+    words = [sys.executable, "-m", "unitrank", "submit", "--help"]
+    shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert "UNITRANK_KEY" in shown
+    assert "--key" not in shown
+
+
+def test_table_when_a_cell_holds_brackets_then_they_are_text(capsys: pytest.CaptureFixture[str]) -> None:
+    show(("name", ""), [("a[red]b", "x" * 150)])
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.split() for line in err.splitlines()] == [["name"], ["a[red]b", "x" * 150]]
+
+
+def test_completion_when_a_shell_asks_then_there_is_one() -> None:
+    environment = os.environ | {"_UNITRANK_COMPLETE": "complete_bash", "COMP_WORDS": "unitrank put-", "COMP_CWORD": "1"}
+    program = "import sys; sys.argv[0] = 'unitrank'; from unitrank.cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+
+    assert done.stdout.split() == ["put-model", "put-dataset"]

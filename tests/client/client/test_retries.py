@@ -1,0 +1,316 @@
+"""What is sent again, when, and what stays one job however often it was sent."""
+
+import asyncio
+import json
+import logging
+import time
+import traceback
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import unitrank
+from unitrank.client import transports
+from unitrank.client.deadline import Deadline
+from unitrank.client.operations import Ask
+from unitrank.client.retries import FIRST_SECONDS, LONGEST_SECONDS, Retries, told
+from unitrank.client.transports import GRACE_SECONDS, Wire
+
+JOB = {
+    "id": "j",
+    "status": "queued",
+    "attempt": 0,
+    "created_at": "2026-01-01T00:00:00Z",
+    "request": {"model": "m", "layer": "1", "dataset": "d", "methods": [{"name": "gradient"}]},
+    "links": dict.fromkeys(["self", "result", "events", "report"], "/"),
+}
+MODEL = {"name": "m", "digest": "sha256:" + "0" * 64, "bytes": 1, "status": "ready", "created_at": "2026-01-01T00:00:00Z"}
+FULL = {"title": "Full", "status": 429, "detail": "later", "code": "queue_full", "request_id": "r"}
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What was waited for; nobody waits."""
+    seen: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        seen.append(seconds)
+
+    monkeypatch.setattr("unitrank.client.transports.time.sleep", seen.append)
+    monkeypatch.setattr("unitrank.client.transports.asyncio.sleep", sleep)
+    return seen
+
+
+class Script:
+    """Answers in turn: a status with headers, or an error to raise; what was asked is kept."""
+
+    def __init__(self, *turns: Any, body: Any = JOB) -> None:
+        self._turns: Iterator[Any] = iter(turns)
+        self._body = body
+        self.asked: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        turn = next(self._turns)
+        if isinstance(turn, Exception):
+            raise turn
+        status, headers = turn if isinstance(turn, tuple) else (turn, {})
+        body = self._body if status < 400 else FULL | {"status": status}
+        return httpx.Response(status, content=json.dumps(body), headers=headers)
+
+    def client(self, **options: Any) -> unitrank.Client:
+        return unitrank.Client("http://service", transport=httpx.MockTransport(self), **options)
+
+
+def test_submit_when_the_queue_is_full_for_a_while_then_waits_as_told_and_is_one_job(pauses: list[float]) -> None:
+    script = Script((429, {"Retry-After": "30"}), (503, {"Retry-After": "7"}), httpx.ReadError("gone"), 202)
+    with script.client() as client:
+        job = client.jobs.submit(JOB["request"])
+
+    assert job.id == "j"
+    assert len({request.headers["Idempotency-Key"] for request in script.asked}) == 1
+    assert len({request.content for request in script.asked}) == 1
+    assert 30 <= pauses[0] <= 30 + FIRST_SECONDS
+    assert 7 <= pauses[1] <= 7 + FIRST_SECONDS
+    assert pauses[2] <= 4 * FIRST_SECONDS
+
+
+def test_call_when_it_is_refused_to_the_last_then_raises_what_was_said(pauses: list[float]) -> None:
+    script = Script(*[429] * 3)
+    with script.client(retries=2) as client, pytest.raises(unitrank.RateLimited) as caught:
+        client.jobs.submit(JOB["request"])
+
+    assert (caught.value.code, caught.value.exit_code, len(pauses)) == ("queue_full", 3, 2)
+
+
+def test_call_when_more_patience_is_asked_than_there_is_then_raises_at_once(pauses: list[float]) -> None:
+    with Script((503, {"Retry-After": "3600"})).client() as client, pytest.raises(unitrank.ServiceError):
+        client.methods()
+
+    assert pauses == []
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 500])
+def test_call_when_the_same_request_would_be_refused_again_then_is_not_repeated(pauses: list[float], status: int) -> None:
+    script = Script(status)
+    with script.client() as client, pytest.raises(unitrank.Refused):
+        client.jobs.get("j")
+
+    assert len(script.asked) == 1
+
+
+def test_upload_when_the_connection_breaks_then_all_of_the_file_is_sent_again(pauses: list[float], tmp_path: Path) -> None:
+    (tmp_path / "net.pt2").write_bytes(b"abc" * 1000)
+    script = Script(httpx.WriteError("broken"), httpx.ConnectError("refused"), 200, body=MODEL)
+    with script.client() as client:
+        client.models.put("m", tmp_path / "net.pt2")
+
+    assert [request.read() for request in script.asked][-1] == b"abc" * 1000
+    assert len(pauses) == 2
+
+
+def test_wait_when_the_service_is_started_anew_then_goes_on_waiting(pauses: list[float]) -> None:
+    script = Script(200, *[httpx.ConnectError("refused")] * 8, 200, body=JOB | {"status": "succeeded"})
+    with script.client() as client:
+        assert client.jobs.get("j").wait().status == "succeeded"
+
+    assert len(pauses) == 8
+
+
+def test_request_when_it_breaks_http_itself_then_is_sent_once_and_not_shown(pauses: list[float]) -> None:
+    script = Script(httpx.LocalProtocolError("Illegal header value b'Bearer secret'"))
+    with script.client() as client, pytest.raises(unitrank.NotPossible) as caught:
+        client.methods()
+
+    assert (len(script.asked), pauses) == (1, [])
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_wait_when_the_service_is_away_then_ends_with_its_time() -> None:
+    with Script(202).client() as client:
+        job = client.jobs.submit(JOB["request"])
+    away = unitrank.JobHandle(client.calls, Wire(httpx.Client(base_url="http://127.0.0.1:1")), job.state)
+    start = time.monotonic()
+    with pytest.raises(unitrank.Timeout, match=r"http://service does not answer after 0\.7 s") as caught:
+        away.wait(0.7)
+
+    assert caught.value.exit_code == 124
+    assert 0.6 < time.monotonic() - start < 3
+
+
+def test_wait_when_told_to_come_back_after_its_time_then_nothing_is_sent_sooner() -> None:
+    script = Script(200, (503, {"Retry-After": "30"}))
+    start = time.monotonic()
+    with script.client() as client, pytest.raises(unitrank.Timeout, match="answers 503"):
+        client.jobs.get("j").wait(0.3)
+
+    assert len(script.asked) == 2
+    assert 0.2 < time.monotonic() - start < 3
+
+
+def test_upload_when_it_takes_longer_than_its_time_then_ends(tmp_path: Path) -> None:
+    (tmp_path / "net.pt2").write_bytes(b"abc")
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        time.sleep(0.3)
+        return httpx.Response(200, content=request.read())
+
+    with unitrank.Client("http://service", transport=httpx.MockTransport(slow)) as client:
+        with pytest.raises(unitrank.Timeout, match="models/m was not uploaded"):
+            client.models.put("m", tmp_path / "net.pt2", timeout=0)
+        with pytest.raises(unitrank.Timeout, match="answers 503"):
+            Script(503, 503).client().datasets.put("d", x=[1], timeout=0.05)
+
+
+class Slow(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """Takes so many seconds for each piece of a body, and has its answer once it is whole."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.came = 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        assert isinstance(request.stream, httpx.SyncByteStream)
+        for _ in request.stream:
+            self._take()
+        return httpx.Response(200, json=MODEL)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        async for _ in request.stream:
+            self._take()
+        return httpx.Response(200, json=MODEL)
+
+    def _take(self) -> None:
+        self.came += 1
+        time.sleep(self._seconds)
+
+
+def put(way: str, transport: Slow, file: Path, timeout: float) -> str:
+    """The state of a model that this client, or its twin, has put."""
+
+    async def beside() -> str:
+        async with unitrank.AsyncClient("http://service", transport=transport) as client:
+            return (await client.models.put("m", file, timeout=timeout)).status
+
+    if way == "async":
+        return asyncio.run(beside())
+    with unitrank.Client("http://service", transport=transport) as client:
+        return client.models.put("m", file, timeout=timeout).status
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_upload_when_its_time_ends_in_the_last_piece_then_is_complete_and_ends_before_a_further_one(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unitrank.client.transports.CHUNK", 3)
+    (tmp_path / "one").write_bytes(b"abc")
+    (tmp_path / "two").write_bytes(b"abcdef")
+    cut = Slow(0.3)
+
+    assert put(way, Slow(0.3), tmp_path / "one", 0.2) == "ready"
+    with pytest.raises(unitrank.Timeout, match="models/m was not uploaded"):
+        put(way, cut, tmp_path / "two", 0.2)
+    assert cut.came == 1
+
+
+def test_upload_when_its_file_is_gone_at_the_second_attempt_then_says_so(pauses: list[float], tmp_path: Path) -> None:
+    (tmp_path / "net.pt2").write_bytes(b"abc")
+
+    def lost(request: httpx.Request) -> httpx.Response:
+        (tmp_path / "net.pt2").unlink()
+        raise httpx.ReadError("lost")
+
+    client = unitrank.Client("http://service", transport=httpx.MockTransport(lost))
+    with client, pytest.raises(unitrank.NotPossible, match=r"net\.pt2 cannot be read: No such file"):
+        client.models.put("m", tmp_path / "net.pt2")
+
+
+def test_put_when_the_model_is_never_ready_then_its_time_is_that_of_all_together() -> None:
+    script = Script(202, *[200] * 99, body=MODEL | {"status": "inspecting"})
+    start = time.monotonic()
+    with script.client() as client, pytest.raises(unitrank.Timeout, match=r"models/m is still inspecting after 0\.4 s"):
+        client.models.put("m", uri="s3://a/b", timeout=0.4)
+
+    assert time.monotonic() - start < 3
+
+
+def test_client_when_all_its_calls_have_one_end_then_each_ends_by_then() -> None:
+    with Script(*[503] * 99).client(retries=9) as client:
+        hasty = client.within(0.2)
+        for call in (hasty.methods, hasty.models.list, lambda: hasty.jobs.get("j")):
+            with pytest.raises(unitrank.Timeout):
+                call()
+
+
+def test_readiness_when_there_is_an_end_then_is_not_waited_for_longer() -> None:
+    script = Script(503)
+    with script.client() as client:
+        assert not client.within(0.2).is_ready()
+
+    assert script.asked[0].extensions["timeout"]["read"] <= 0.2 + GRACE_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds", "deadline", "expected"),
+    [(60, None, None, 60), (60, 25.0, None, 25), (60, None, 3.0, 3 + GRACE_SECONDS), (1, None, 9.0, 1)],
+)
+def test_request_when_sent_then_has_no_more_time_than_is_left(
+    limit: float, seconds: float | None, deadline: float | None, expected: float
+) -> None:
+    found = transports._rest(Ask("GET", "/", seconds=seconds, until=Deadline(deadline)), httpx.Timeout(limit))["timeout"]
+
+    assert found.read == pytest.approx(expected, abs=1)
+    assert found.connect == pytest.approx(min(expected, 5), abs=1)
+    # what a POST has begun would be lost without its answer
+    assert transports._rest(Ask("POST", "/", until=Deadline(0)), httpx.Timeout(60))["timeout"].read == 60
+
+
+def test_pause_when_it_is_long_then_is_said_unless_quiet_is_asked(
+    pauses: list[float], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level(logging.INFO, "unitrank")
+    for quiet in (False, True):
+        with Script((503, {"Retry-After": "30"}), 200, body=MODEL).client() as client:
+            client.datasets.put("m", x=[1], quiet=quiet, wait=False)
+        with Script(200, (503, {"Retry-After": "30"}), 200, body=JOB | {"status": "succeeded"}).client() as client:
+            client.jobs.get("j").wait(quiet=quiet)
+
+    assert [record.levelname for record in caplog.records if record.name == "unitrank"] == ["WARNING"] * 2 + ["INFO"] * 2
+    assert "the service answered 503; again in 30 s" in caplog.text
+
+
+def test_twin_when_the_service_is_busy_then_is_as_patient(pauses: list[float]) -> None:
+    script = Script((429, {"Retry-After": "2"}), httpx.ConnectError("refused"), 200)
+
+    async def ask() -> str:
+        async with unitrank.AsyncClient("http://service", transport=httpx.MockTransport(script)) as client:
+            return (await client.jobs.get("j")).id
+
+    assert asyncio.run(ask()) == "j"
+    assert 2 <= pauses[0] <= 2 + FIRST_SECONDS
+    assert len(pauses) == 2
+
+
+def test_pauses_when_they_follow_each_other_then_double_up_to_a_bound_with_jitter() -> None:
+    came = httpx.ConnectError("refused")
+    longest = [Retries(20, lambda: 0.0).pause(attempt, came) for attempt in range(20)]
+    shortest = [Retries(20, lambda: 1.0).pause(attempt, came) for attempt in range(20)]
+
+    assert longest == [min(FIRST_SECONDS * 2**attempt, LONGEST_SECONDS) for attempt in range(20)]
+    assert shortest == [pause / 2 for pause in longest if pause is not None]
+
+
+def test_retry_after_when_it_is_a_number_or_a_date_then_is_understood() -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    past = format_datetime(datetime.now(UTC) - timedelta(seconds=60), usegmt=True)
+    found = told(soon)
+
+    assert [told(None), told("12"), told("soon"), told(past)] == [None, 12.0, None, 0.0]
+    assert found is not None
+    assert 50 < found <= 60

@@ -1,0 +1,59 @@
+"""`unitrank demo`, as a stranger types it."""
+
+import os
+import signal
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from tests.support.processes import alive_with, command, gone, line_with, run, short_folder
+from unitrank_schemas.results import Result
+
+RANKINGS = ["activation", "gradient", "gradient.mean_abs", "gradient_x_delta", "conductance"]
+
+
+@pytest.mark.timeout(300)
+def test_demo_when_run_then_shows_verdicts_saves_the_result_and_leaves_nothing_running(tmp_path: Path) -> None:
+    with short_folder() as place:
+        # Settings of somebody's own service are not the demo's.
+        environment = {**os.environ, "TMPDIR": str(place), "REDIS_URL": "redis://127.0.0.1:1", "UNITRANK_PORT": "1"}
+        done = run("demo", "--output", str(tmp_path), "--json", environment=environment)
+
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert gone(str(place)), alive_with(str(place))
+        assert list(place.glob("unitrank-*")) == []
+    result = Result.model_validate_json((tmp_path / "summary.json").read_text())
+    arrays = load_file(tmp_path / "arrays.safetensors")
+    assert sorted(leader.ranking for leader in result.leaderboard) == sorted(RANKINGS)
+    assert arrays["importance/conductance"].shape == (10, result.layer.count)
+    assert Result.model_validate_json(done.stdout) == result
+    assert _verdict(done.stderr, "conductance").startswith("better than random (p = 0.0")
+    assert str(tmp_path / "arrays.safetensors") in done.stderr
+
+
+def test_demo_when_interrupted_then_leaves_nothing_behind(tmp_path: Path) -> None:
+    with short_folder() as place:
+        environment = {**os.environ, "TMPDIR": str(place), "PYTHONUNBUFFERED": "1"}
+        words = command("demo", "--output", str(tmp_path))
+        # what runs in the background of a shell is deaf to SIGINT, and so would be what it starts
+        hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        with subprocess.Popen(
+            words, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hear
+        ) as process:
+            assert process.stdout is not None
+            # without --json people read stdout
+            line_with("trained", iter(process.stdout))
+            process.send_signal(signal.SIGINT)
+            process.stdout.read()
+
+        assert process.returncode == 130
+        assert gone(str(place)), alive_with(str(place))
+        assert list(place.glob("unitrank-*")) == []
+
+
+def _verdict(shown: str, ranking: str) -> str:
+    line = next(line for line in shown.splitlines() if f" {ranking} " in line and "random" in line)
+    return line.partition(ranking)[0].strip()

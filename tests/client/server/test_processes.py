@@ -1,0 +1,43 @@
+"""Which workers there are, and on what."""
+
+import pytest
+
+from unitrank.errors import NotPossible
+from unitrank.server.processes import devices_of, stages
+
+
+@pytest.mark.parametrize(
+    ("given", "workers", "devices"),
+    [
+        ([], None, ["cpu"]),
+        ([], 2, ["cpu", "cpu"]),
+        (["cuda:0,cuda:1"], None, ["cuda:0", "cuda:1"]),
+        (["cuda:0", "cuda:1"], 3, ["cuda:0", "cuda:1", "cuda:0"]),
+    ],
+)
+def test_devices_when_fewer_than_workers_then_they_take_turns(given: list[str], workers: int | None, devices: list[str]) -> None:
+    assert devices_of(given, workers) == devices
+
+
+@pytest.mark.parametrize(("given", "workers"), [(["gpu"], None), (["cuda:x"], None), (["cuda:0", "cuda:1"], 1)])
+def test_devices_when_they_are_none_or_too_many_then_are_refused(given: list[str], workers: int | None) -> None:
+    with pytest.raises(NotPossible):
+        devices_of(given, workers)
+
+
+def test_stages_when_planned_then_workers_end_before_the_service() -> None:
+    planned = stages(["cuda:0", "cpu", "cuda:1"], {}, "here-")
+
+    assert [[command.name for command in stage] for stage in planned] == [
+        ["here-gpu-0", "here-cpu-0", "here-gpu-1", "here-inspector"],
+        ["service"],
+    ]
+
+
+def test_stages_when_workers_share_the_processor_then_none_takes_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+
+    threads = [command.environment.get("OMP_NUM_THREADS") for command in stages(["cpu", "cpu"], {})[0]]
+
+    assert threads == ["4", "4", "1"]

@@ -1,0 +1,78 @@
+"""The ablation study once more, plainly: for every order, count and example a whole forward pass, one at a time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tests.engine.ablation.nets import Cut
+from tests.engine.in_process import RESOLVED
+from unitrank_engine.job.context import Work
+from unitrank_engine.pipeline import prepare
+from unitrank_engine.program import Program
+from unitrank_schemas.jobs import JobRequest
+from unitrank_tables import open_table
+
+FillOf = Callable[[int], Tensor]
+"""A dataset row to what its units become."""
+
+
+def prepared(program: Program, folder: Path, fields: dict[str, np.ndarray], **request: Any) -> Work:
+    """What is drawn before the first pass: clusters, halves and streams."""
+    path = folder / "prepared.npz"
+    np.savez(path, **fields)
+    parsed = JobRequest.model_validate({"model": "m", "dataset": "d", "methods": ["random"], "inputs": {"x": "x"}, **request})
+    return prepare(parsed, RESOLVED, program, open_table(path), lambda progress: None)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A net with the logit of one class as its target; `axis` counts the units of h without the batch."""
+
+    net: Cut
+    x: Tensor
+    chosen: int
+    channels: bool
+
+    def h(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.net.act(self.net.before(x[None]))[0]
+
+    def f(self, row: int, units: set[int], fill: Tensor) -> float:
+        """F with these units replaced."""
+
+        def replace(h: Tensor) -> Tensor:
+            h = h.clone()
+            for unit in units:
+                if self.channels:
+                    h[0, unit] = fill[unit]
+                else:
+                    h[0].view(-1)[unit] = fill.reshape(-1)[unit]
+            return h
+
+        with torch.no_grad():
+            return float(self.net(self.x[row][None], replace)[0, self.chosen])
+
+    def gradient_x_activation(self, rows: np.ndarray) -> np.ndarray:
+        """The mean over these rows, summed over what a channel holds."""
+        scores = []
+        for row in rows:
+            h = self.h(self.x[row]).requires_grad_()
+            self.net.after(h[None])[0, self.chosen].backward()
+            assert h.grad is not None
+            product = (h.grad * h).detach()
+            scores.append(product.flatten(1).sum(1).numpy() if self.channels else product.flatten().numpy())
+        return np.mean(scores, axis=0)
+
+    def activity(self, rows: np.ndarray, fill: FillOf) -> np.ndarray:
+        """Mean |h − fill|."""
+        away = [(self.h(self.x[row]) - fill(row)).abs() for row in rows]
+        return np.mean([(each.flatten(1).sum(1) if self.channels else each.flatten()).numpy() for each in away], axis=0)
+
+    def curve(self, order: list[int], counts: list[int], rows: np.ndarray, fill: FillOf) -> list[float]:
+        """Mean F with the first k units replaced, for k = 0 and each count."""
+        return [float(np.mean([self.f(row, set(order[:count]), fill(row)) for row in rows])) for count in (0, *counts)]

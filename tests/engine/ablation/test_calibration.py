@@ -1,0 +1,28 @@
+"""Noise is called better than random no more often than promised; `benchmarks/calibration.py` measures the same at length."""
+
+import pytest
+from benchmarks.calibration import CASES, Case, rates
+
+NOISE = [case for case in CASES if case.expected == "≤ 5 %"]
+IN_SAMPLE = [case for case in CASES if case.expected == "misled"]
+TRUE = [case for case in CASES if case.expected == "power"]
+
+
+@pytest.mark.parametrize("case", NOISE, ids=lambda case: case.title)
+def test_verdict_when_scores_are_noise_then_it_is_seldom_better(case: Case) -> None:
+    found = rates(case, seeds=30)
+
+    assert (found.rankings, found.jobs) == (300, 30)
+    # of 300 rankings 15 ± 3.8 are expected, of 30 jobs at most 1.5 ± 1.2
+    assert found.better <= 0.08
+    assert found.overall_better <= 0.08
+
+
+@pytest.mark.parametrize("case", IN_SAMPLE, ids=lambda case: case.title)
+def test_verdict_when_noise_is_tested_on_what_it_was_fitted_to_then_it_is_fooled(case: Case) -> None:
+    assert rates(case, seeds=2).better > 0.9
+
+
+@pytest.mark.parametrize("case", TRUE, ids=lambda case: case.title)
+def test_verdict_when_scores_are_true_then_it_says_so(case: Case) -> None:
+    assert rates(case, seeds=2).better > 0.9

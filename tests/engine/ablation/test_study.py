@@ -1,0 +1,394 @@
+"""The ablation study on nets whose units' shares are known."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.engine.ablation.nets import Weighted
+from tests.engine.in_process import program_of, rank
+from unitrank_engine.program import Program
+from unitrank_schemas.results import Verdict
+
+METHOD = "gradient_x_activation"
+Found = tuple[dict[str, Any], dict[str, np.ndarray]]
+
+
+@cache
+def program(*weights: tuple[float, ...], bias: float = 0.0) -> Program:
+    """F = w·relu(x) + b for each row of weights."""
+    rows = [list(row) for row in weights]
+    return program_of(Weighted(*rows, bias=bias), torch.ones(2, len(rows[0]), dtype=torch.float64))
+
+
+def study(folder: Path, weights: tuple[float, ...], x: np.ndarray, **options: Any) -> Found:
+    """Tests gradient × activation on F = w·relu(x) + b, in sample unless told otherwise."""
+    ablation = {"split": "none", "check_fill": None, **options.pop("ablation", {})}
+    methods, bias = options.pop("methods", [METHOD]), options.pop("bias", 0.0)
+    request = {"fidelity": None, "target": {"class": 0}, "labels": None, **options}
+    fields = {"x": x.astype(np.float64), **options.pop("fields", {})}
+    request.pop("fields", None)
+    return rank(program(weights, bias=bias), folder, fields, "act", methods, ablation=ablation, **request)
+
+
+def of(found: Found, cluster: str = "all", ranking: int = 0) -> dict[str, Any]:
+    result: dict[str, Any] = found[0]["rankings"][ranking]["clusters"][cluster]["ablation"]
+    return result
+
+
+def codes(found: Found) -> list[str]:
+    return [warning["code"] for warning in found[0]["warnings"]]
+
+
+FOUR = (2.0, 4.0, 1.0, 3.0)
+QUARTERS = {"fractions": [0.25, 0.5, 0.75]}
+
+
+def test_study_when_four_units_have_known_shares_then_every_number_is_as_worked_out(tmp_path: Path) -> None:
+    # S₀ = 10; most takes 4, 3, 2: S = 6, 3, 1 and D = (4 + 7 + 9)/3; least takes 1, 2, 3: S = 9, 7, 4 and D = (1 + 3 + 6)/3
+    found = study(tmp_path, FOUR, np.ones((5, 4)), ablation=QUARTERS)
+    result = of(found)
+
+    assert result["counts"] == [1, 2, 3]
+    assert result["fractions"] == [0.25, 0.5, 0.75]
+    assert result["most"] == {"score": [6.0, 3.0, 1.0], "accuracy": None, "area": pytest.approx(2 / 3)}
+    assert result["least"] == {"score": [9.0, 7.0, 4.0], "accuracy": None, "area": pytest.approx(1 / 3)}
+    assert found[1][f"ablation/{METHOD}/most"].tolist() == [[10.0, 6.0, 3.0, 1.0]]
+    assert found[1]["ablation/random"][0, :, 0].tolist() == [10.0] * 99
+
+
+def test_random_when_orders_are_known_then_bands_area_and_p_are_theirs(tmp_path: Path) -> None:
+    summary, arrays = study(tmp_path, FOUR, np.ones((5, 4)), ablation=QUARTERS | {"level": 0.9})
+    result, curves = of((summary, arrays)), arrays["ablation/random"][0, :, 1:].astype(np.float64)
+    drops = (10.0 - curves).mean(1)
+
+    # only one order of 24 is as good: 4 of 99 are expected, and ties count
+    assert result["p_value"] == (1 + int((drops >= 20 / 3 - 1e-9).sum())) / 100
+    assert result["p_value"] > 0.01
+    assert result["p_worse"] == 1.0
+    assert result["random"]["area"] == pytest.approx(drops.mean() / 10.0, abs=1e-7)
+    assert result["random"]["score"]["mean"] == pytest.approx(curves.mean(0).tolist())
+    assert result["random"]["score"]["low"] == pytest.approx(np.quantile(curves, 0.05, axis=0).tolist())
+    assert result["random"]["score"]["high"] == pytest.approx(np.quantile(curves, 0.95, axis=0).tolist())
+
+
+def test_accuracy_when_labels_are_given_then_curves_count_right_predictions(tmp_path: Path) -> None:
+    # class 0 has 10 − 4 = 6, 3, 1 against a constant 2 of class 1 that no unit carries: right, right, wrong
+    net = Weighted([2.0, 4.0, 1.0, 3.0], [0.0, 0.0, 0.0, 0.0])
+    net.out.bias.data[1] = 2.0
+    summary, _ = rank(
+        program_of(net, torch.ones(2, 4, dtype=torch.float64)), tmp_path,
+        {"x": np.ones((4, 4)), "y": np.array([0, 0, 0, 1])}, "act", [METHOD],
+        ablation={"split": "none", "check_fill": None, **QUARTERS}, fidelity=None, target={"class": 0},
+    )  # fmt: skip
+    result = of((summary, {}))
+
+    assert summary["clusters"][0]["accuracy"] == 0.75
+    assert result["most"]["accuracy"] == [0.75, 0.75, 0.25]
+    assert result["least"]["accuracy"] == [0.75, 0.75, 0.75]
+    assert len(result["random"]["accuracy"]["mean"]) == 3
+
+
+TWENTY = tuple(float(weight) for weight in range(1, 21))
+HALVES = {"fractions": [0.1, 0.25, 0.5]}
+
+
+def test_verdict_when_the_ranking_is_the_true_one_then_it_is_better(tmp_path: Path) -> None:
+    found = study(tmp_path, TWENTY, np.ones((6, 20)), ablation=HALVES)
+
+    assert (of(found)["p_value"], of(found)["p_worse"]) == (0.01, 1.0)
+    assert of(found)["verdict"] == "better_than_random"
+    assert found[0]["rankings"][0]["overall"] == {"p_value": 0.01, "p_worse": 1.0, "verdict": "better_than_random"}
+
+
+def test_verdict_when_the_ranking_is_upside_down_then_it_is_worse(tmp_path: Path) -> None:
+    # activations 1/k² with weights k³ have the shares k, so that the least active unit does most
+    x = np.tile(1 / np.array(TWENTY) ** 2, (6, 1))
+    found = study(tmp_path, tuple(weight**3 for weight in TWENTY), x, ablation=HALVES, methods=["activation"])
+
+    assert (of(found)["p_value"], of(found)["p_worse"], of(found)["verdict"]) == (1.0, 0.01, "worse_than_random")
+
+
+def test_verdict_when_the_total_drop_is_negative_then_the_area_is_null_and_the_drop_decides(tmp_path: Path) -> None:
+    # two units raise F and eighteen lower it: S₀ − S₂₀ = 10 − 36 < 0
+    weights = (5.0, 5.0, *([-2.0] * 18))
+    found = study(tmp_path, weights, np.ones((6, 20)), ablation={"fractions": [0.1, 0.2]})
+    result = of(found)
+
+    # with both gone −36, with two more (shares of −2, in random order) −32
+    assert result["most"]["score"] == [-36.0, -32.0]
+    assert (result["most"]["area"], result["least"]["area"], result["random"]["area"]) == (None, None, None)
+    assert result["activity_area"] is None
+    assert result["verdict"] == "better_than_random"
+
+
+@pytest.mark.parametrize(("bias", "null"), [(989.0, False), (990.0, True)])
+def test_area_when_the_total_drop_is_a_hundredth_of_the_target_then_it_is_null(bias: float, null: bool, tmp_path: Path) -> None:
+    # the total drop is 10, mean |F| 999 or 1000
+    found = study(tmp_path, FOUR, np.ones((5, 4)), bias=bias, ablation=QUARTERS)
+
+    assert (of(found)["most"]["area"] is None) is null
+
+
+def test_verdict_when_units_do_nothing_then_no_order_is_better(tmp_path: Path) -> None:
+    found = study(tmp_path, (0.0,) * 20, np.ones((6, 20)), bias=7.0, ablation=HALVES)
+    result = of(found)
+
+    assert (result["p_value"], result["p_worse"], result["verdict"]) == (1.0, 1.0, "no_better_than_random")
+    assert result["most"]["area"] is None
+    assert found[0]["rankings"][0]["overall"]["verdict"] == "no_better_than_random"
+
+
+def test_verdict_when_all_units_are_dead_then_ties_are_exact_in_a_wide_net_too(tmp_path: Path) -> None:
+    # rounding differs from row to row of one product; a choice that changes nothing must not win by it
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(2, 513), torch.nn.Linear(513, 10), torch.nn.Tanh(), torch.nn.Linear(10, 3))
+    torch.nn.init.zeros_(net[0].weight)
+    x = np.random.default_rng(0).standard_normal((9, 2)).astype(np.float32)
+    found = rank(
+        program_of(net, torch.ones(2, 2)), tmp_path, {"x": x}, "0", ["random"],
+        ablation={"split": "none", "check_fill": None}, fidelity=None, target={"class": 1},
+    )  # fmt: skip
+
+    assert (of(found)["p_value"], of(found)["p_worse"]) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_ties_when_random_orders_choose_the_same_unit_then_they_count_in_a_wide_net_too(seed: int, tmp_path: Path) -> None:
+    # one of 19 channels is replaced: of 199 orders about 10 choose the ranking's one too
+    torch.manual_seed(seed)
+    net = torch.nn.Sequential(torch.nn.Conv1d(1, 19, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(513, 10))
+    x = np.random.default_rng(0).standard_normal((13, 1, 29)).astype(np.float32)
+    found = rank(
+        program_of(net, torch.ones(2, 1, 29)), tmp_path, {"x": x}, "1", [METHOD], units="channel",
+        ablation={"split": "none", "check_fill": None, "fractions": [0.06], "random": 199}, fidelity=None, target={"class": 1},
+    )  # fmt: skip
+    curves, best = found[1]["ablation/random"][0, :, 1], np.float32(of(found)["most"]["score"][0])
+
+    assert len(np.unique(curves)) == 19
+    assert (curves == best).sum() >= 3
+    assert of(found)["p_value"] == (1 + (curves <= best).sum()) / 200
+
+
+def undecided(found: Found) -> tuple[Verdict, Verdict]:
+    return of(found)["verdict"], found[0]["rankings"][0]["overall"]["verdict"]
+
+
+def test_verdict_when_random_orders_are_too_few_then_it_is_undecided(tmp_path: Path) -> None:
+    eighteen = study(tmp_path, TWENTY, np.ones((6, 20)), ablation=HALVES | {"random": 18})
+    nineteen = study(tmp_path, TWENTY, np.ones((6, 20)), ablation=HALVES | {"random": 19})
+
+    assert undecided(eighteen) == ("undecided", "undecided")
+    assert of(eighteen)["p_value"] == eighteen[0]["rankings"][0]["overall"]["p_value"] == pytest.approx(1 / 19)
+    assert undecided(nineteen) == ("better_than_random", "better_than_random")
+    assert of(nineteen)["p_value"] == 0.05
+
+
+def test_verdict_when_units_can_be_chosen_in_few_ways_then_it_is_undecided(tmp_path: Path) -> None:
+    # 4 · 3 ways for the counts 1 and 2, 24 for 1, 2 and 3
+    few = study(tmp_path, FOUR, np.ones((6, 4)), ablation={"fractions": [0.25, 0.5]})
+
+    assert undecided(few) == ("undecided", "undecided")
+    assert of(few)["p_value"] is not None
+    assert undecided(study(tmp_path, FOUR, np.ones((6, 4)), ablation=QUARTERS))[0] != "undecided"
+
+
+@pytest.mark.parametrize("random", [0, 99])
+@pytest.mark.parametrize("orders", [["least"], []])
+def test_verdict_when_most_was_not_asked_for_then_it_is_undecided(random: int, orders: list[str], tmp_path: Path) -> None:
+    options = HALVES | {"orders": orders, "random": random, "check_fill": "zero", "fill": "mean"}
+    found = study(tmp_path, TWENTY, np.ones((6, 20)), ablation=options)
+    result = of(found)
+
+    assert undecided(found) == ("undecided", "undecided")
+    assert (result["most"], result["p_value"], result["p_worse"], result["p_holm"]) == (None, None, None, None)
+    assert (result["least"] is not None) == (orders == ["least"])
+    assert (result["random"] is not None) == (random > 0)
+
+
+def test_verdict_when_a_cluster_has_under_two_test_examples_then_it_is_undecided(tmp_path: Path) -> None:
+    # halves of three are two and one: one test example
+    members = {"two": [0], "three": [1, 2, 3], "four": [4, 5, 6, 7]}
+    found = study(
+        tmp_path, TWENTY, np.ones((8, 20)), ablation=HALVES | {"split": "half"}, clusters={"by": "members", "members": members}
+    )
+
+    assert [cluster["tested_on"] for cluster in found[0]["clusters"]] == [0, 1, 2]
+    assert [of(found, name)["verdict"] for name in members] == ["undecided", "undecided", "better_than_random"]
+    nothing = of(found, "two")
+    assert (nothing["most"], nothing["random"], nothing["activity_area"], nothing["p_value"]) == (None, None, None, None)
+    assert np.isnan(found[1][f"ablation/{METHOD}/most"][0]).all()
+    # what was tested has its p all the same, and counts for Holm and for the sum
+    assert of(found, "three")["p_value"] == 0.01
+    assert of(found, "three")["p_holm"] == of(found, "four")["p_holm"] == 0.02
+    assert found[0]["rankings"][0]["overall"]["verdict"] == "better_than_random"
+
+
+def test_overall_when_every_cluster_has_one_test_example_then_together_they_decide(tmp_path: Path) -> None:
+    members = {str(index): [2 * index, 2 * index + 1] for index in range(4)}
+    request = {"clusters": {"by": "members", "members": members}, "ablation": HALVES | {"split": "half"}}
+    found = study(tmp_path, TWENTY, np.ones((8, 20)), **request)
+    alone = study(tmp_path, TWENTY, np.ones((2, 20)), ablation=HALVES | {"split": "half"})
+
+    assert {of(found, name)["verdict"] for name in members} == {"undecided"}
+    assert found[0]["rankings"][0]["overall"] == {"p_value": 0.01, "p_worse": 1.0, "verdict": "better_than_random"}
+    assert alone[0]["rankings"][0]["overall"] == {"p_value": 0.01, "p_worse": 1.0, "verdict": "undecided"}
+
+
+def test_verdict_when_there_is_one_example_then_nothing_is_tested(tmp_path: Path) -> None:
+    found = study(tmp_path, TWENTY, np.ones((1, 20)), ablation=HALVES | {"split": "half", "check_fill": "resample"})
+
+    assert of(found)["verdict"] == "undecided"
+    assert found[0]["clusters"][0] == found[0]["clusters"][0] | {"examples": 1, "ranked_on": 1, "tested_on": 0}
+    assert found[0]["rankings"][0]["overall"] == {"p_value": None, "p_worse": None, "verdict": "undecided"}
+
+
+def test_study_when_there_is_one_unit_then_there_are_no_counts(tmp_path: Path) -> None:
+    found = study(tmp_path, (2.0,), np.ones((4, 1)))
+
+    assert (of(found)["counts"], of(found)["verdict"], of(found)["most"]) == ([], "undecided", None)
+    assert found[1]["ablation/random"].shape == (1, 99, 1)
+
+
+def test_holm_when_clusters_have_their_own_p_then_their_number_corrects_it_and_not_the_verdict(tmp_path: Path) -> None:
+    members = {name: list(range(4 * index, 4 * index + 4)) for index, name in enumerate("abc")}
+    found = study(tmp_path, TWENTY, np.ones((12, 20)), ablation=HALVES, clusters={"by": "members", "members": members})
+
+    assert [of(found, name)["p_value"] for name in "abc"] == [0.01] * 3
+    assert [of(found, name)["p_holm"] for name in "abc"] == [0.03] * 3
+    found = study(
+        tmp_path, TWENTY, np.ones((12, 20)), ablation=HALVES | {"random": 19}, clusters={"by": "members", "members": members}
+    )
+    assert [of(found, name)["p_holm"] for name in "abc"] == pytest.approx([0.15] * 3)
+    assert {of(found, name)["verdict"] for name in "abc"} == {"better_than_random"}
+
+
+def test_activity_when_it_ranks_alike_then_the_ranking_is_warned_of(tmp_path: Path) -> None:
+    x = np.tile(np.arange(1.0, 21.0), (6, 1))
+    same = study(tmp_path, (1.0,) * 20, x, ablation=HALVES)
+    # shares 1 … 20 again, but activity is the other way round
+    other = study(tmp_path, tuple(np.arange(1.0, 21.0) / np.arange(20.0, 0.0, -1.0)), x[:, ::-1], ablation=HALVES)
+
+    # 2, 5 and 10 of 20 … 1: (39 + 90 + 155) / 3 of 210
+    assert of(same)["most"]["area"] == of(same)["activity_area"] == pytest.approx(284 / 3 / 210)
+    assert codes(same).count("no_better_than_activity") == 1
+    # and of 1 … 20: (3 + 15 + 55) / 3
+    assert of(other)["most"]["area"] == pytest.approx(284 / 3 / 210)
+    assert of(other)["activity_area"] == pytest.approx(73 / 3 / 210)
+    assert "no_better_than_activity" not in codes(other)
+
+
+def test_activity_when_the_fill_is_another_then_the_distance_from_it_counts(tmp_path: Path) -> None:
+    # the first two examples rank, F is the sum; means 5, 8, 9, 2 over all four, distances from 0 the same
+    x = np.array([[1.0, 7.0, 9.0, 2.0], [9.0, 9.0, 9.0, 2.0], [1.0, 9.0, 9.0, 2.0], [9.0, 7.0, 9.0, 2.0]])
+    constant = study(tmp_path, (1.0,) * 4, x, ablation=QUARTERS, baseline={"kind": "constant", "value": 8.5})
+    zero = study(tmp_path, (1.0,) * 4, x, ablation=QUARTERS | {"fill": "zero"})
+    mean = study(tmp_path, (1.0,) * 4, x, ablation=QUARTERS | {"fill": "mean"})
+
+    # to 0: units 2, 1, 0 fall by 9, 8, 5 of 24
+    assert of(zero)["activity_area"] == pytest.approx((9 + 17 + 22) / 3 / 24)
+    # to 8.5: distances 4, 1, 0.5, 6.5 take units 3, 0, 1, which rise by 6.5, 3.5, 0.5 of −10: the total drop is negative
+    assert of(constant)["activity_area"] is None
+    # to their means nothing changes in the mean
+    assert of(mean)["most"]["score"] == pytest.approx([24.0] * 3)
+    assert of(mean)["activity_area"] is None
+
+
+def test_check_fill_when_it_gives_another_verdict_then_it_is_warned_of(tmp_path: Path) -> None:
+    # all examples alike: resampling changes nothing, so no order is better than another
+    found = study(tmp_path, TWENTY, np.ones((6, 20)), ablation=HALVES | {"check_fill": "resample"})
+    warned = [warning for warning in found[0]["warnings"] if warning["code"] == "verdict_depends_on_fill"]
+
+    assert of(found)["verdict"] == "better_than_random"
+    assert [(warning["cluster"], warning["ranking"]) for warning in warned] == [("all", METHOD), (None, METHOD)]
+    # h′ is zero here
+    assert "verdict_depends_on_fill" not in codes(
+        study(tmp_path, TWENTY, np.ones((6, 20)), ablation=HALVES | {"check_fill": "zero"})
+    )
+    assert "verdict_depends_on_fill" not in codes(study(tmp_path, TWENTY, np.ones((6, 20)), ablation=HALVES | {"check_fill": None}))
+
+
+def test_check_fill_when_it_is_done_then_the_results_themselves_are_the_same(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((30, 20))
+    without = study(tmp_path, TWENTY, x, ablation=HALVES)
+    checked = study(tmp_path, TWENTY, x, ablation=HALVES | {"check_fill": "resample"})
+
+    assert checked[0]["rankings"][0]["clusters"] == without[0]["rankings"][0]["clusters"]
+    assert all(np.array_equal(checked[1][name], without[1][name]) for name in without[1])
+
+
+def test_examples_when_they_are_limited_then_so_many_are_tested_and_all_rank(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((30, 20))
+    found = study(tmp_path, TWENTY, x, ablation=HALVES | {"split": "half", "examples": 4})
+    whole = study(tmp_path, TWENTY, x, ablation=HALVES | {"split": "half"})
+
+    assert [(cluster["examples"], cluster["ranked_on"], cluster["tested_on"]) for cluster in found[0]["clusters"]] == [(30, 15, 4)]
+    assert [(cluster["ranked_on"], cluster["tested_on"]) for cluster in whole[0]["clusters"]] == [(15, 15)]
+    assert np.array_equal(found[1][f"importance/{METHOD}"], whole[1][f"importance/{METHOD}"])
+    np.testing.assert_allclose(found[1][f"importance/{METHOD}"][0], (x * TWENTY).mean(0), rtol=1e-6)
+
+
+@cache
+def curved() -> Program:
+    """A net with curves, in single precision."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(7, 33), torch.nn.ReLU(), torch.nn.Linear(33, 9), torch.nn.ReLU(), torch.nn.Linear(9, 3)
+    )
+    return program_of(net, torch.ones(2, 7))
+
+
+def shared(folder: Path, methods: list[Any], **request: Any) -> Found:
+    rng = np.random.default_rng(1)
+    fields = {"x": rng.standard_normal((57, 7)).astype(np.float32), "y": np.arange(57) % 3}
+    return rank(curved(), folder, fields, "1", methods, clusters={"by": "label"}, fidelity=None, **request)
+
+
+def test_controls_when_two_jobs_are_on_the_same_work_then_they_are_shared_to_the_bit(tmp_path: Path) -> None:
+    one = shared(tmp_path, ["activation"])
+    other = shared(tmp_path, ["gradient", "random", {"name": "conductance", "steps": 3}, METHOD])
+
+    assert np.array_equal(one[1]["ablation/random"], other[1]["ablation/random"])
+    assert [of(one, name)["random"] for name in "012"] == [of(other, name)["random"] for name in "012"]
+    assert [of(one, name)["activity_area"] for name in "012"] == [of(other, name)["activity_area"] for name in "012"]
+
+
+def test_controls_when_the_seed_is_another_then_they_are_others(tmp_path: Path) -> None:
+    one, other = shared(tmp_path, ["random"]), shared(tmp_path, ["random"], seed=1)
+
+    assert not np.array_equal(one[1]["ablation/random"], other[1]["ablation/random"])
+    assert not np.array_equal(one[1]["importance/random"], other[1]["importance/random"])
+
+
+def test_jobs_when_they_are_equal_then_their_results_are_equal_to_the_bit(tmp_path: Path) -> None:
+    one, other = (shared(tmp_path, ["gradient", "random", "conductance"]) for _ in range(2))
+
+    assert one[1].keys() == other[1].keys()
+    assert all(one[1][name].tobytes() == other[1][name].tobytes() for name in one[1])
+    for summary in (one[0], other[0]):
+        summary["cost"].pop("seconds")
+        for ranking in summary["rankings"]:
+            ranking.pop("seconds")
+    assert one[0] == other[0]
+
+
+def test_random_when_more_orders_are_drawn_then_the_first_ones_stay(tmp_path: Path) -> None:
+    few = shared(tmp_path, ["random"], ablation={"random": 19})[1]["ablation/random"]
+    many = shared(tmp_path, ["random"], ablation={"random": 99})[1]["ablation/random"]
+
+    np.testing.assert_allclose(few, many[:, :19], rtol=1e-6)
+
+
+def test_overall_when_it_is_worked_out_from_the_curves_then_it_agrees(tmp_path: Path) -> None:
+    found = shared(tmp_path, ["activation"], ablation={"random": 40})
+    own = found[1]["ablation/activation/most"].astype(np.float64)
+    random = found[1]["ablation/random"].astype(np.float64)
+    drops = np.column_stack([(own[:, :1] - own[:, 1:]).mean(1), (random[:, :, :1] - random[:, :, 1:]).mean(2)])
+    sums = ((drops - drops.mean(1, keepdims=True)) / drops.std(1, keepdims=True)).sum(0)
+    overall = found[0]["rankings"][0]["overall"]
+
+    assert overall["p_value"] == (1 + (sums[1:] >= sums[0]).sum()) / 41
+    assert overall["p_worse"] == (1 + (sums[1:] <= sums[0]).sum()) / 41

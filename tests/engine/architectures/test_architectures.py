@@ -1,0 +1,132 @@
+"""Ordinary architectures as their users export them: every method at every cut, and at places that some ways go around."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import unitrank_schemas.methods
+from tests.engine.architectures.zoo import COUNT, MAKERS, architecture, loaded
+from tests.engine.in_process import rank
+from unitrank_engine.models.inspection import manifest
+from unitrank_schemas.checks import Facts, Rejected, checked
+from unitrank_schemas.datasets import FieldInfo
+from unitrank_schemas.jobs import JobRequest
+
+FEW, MANY = 8, 128
+METHODS: list[dict[str, Any]] = [
+    *({"name": name} for name in ("activation", "gradient", "gradient_x_activation", "gradient_x_delta", "grad_cam", "random")),
+    *({"name": "deeplift", "rules": rules, "id": rules} for rules in ("rescale", "reveal_cancel", "default")),
+    {"name": "exact_ablation"},
+    {"name": "internal_influence", "steps": FEW},
+    *({"name": name, "steps": FEW, "id": f"{name}.few"} for name in ("conductance", "integrated_gradients")),
+    *({"name": name, "steps": MANY, "id": f"{name}.many"} for name in ("conductance", "integrated_gradients")),
+]
+CHANGES = {"gradient_x_delta", "exact_ablation", "rescale", "conductance.many", "integrated_gradients.many"}
+"""Behind a place from which all is linear these are one number: what the change of a unit changes."""
+SETTINGS: dict[str, Any] = {
+    "target": {"class": "predicted"},
+    "ablation": {"fractions": [0.2], "random": 3, "split": "none"},
+    "keep_examples": COUNT,
+}
+
+
+def test_all_methods_are_tried() -> None:
+    assert {entry["name"] for entry in METHODS} == set(unitrank_schemas.methods.METHODS)
+
+
+@cache
+def _places(name: str) -> list[tuple[str, str]]:
+    """Every value of the graph that is a cut, and of the others each third."""
+    program, values = loaded(name), {}
+    for layer in manifest(program).layers:
+        for at, cut in (("output", layer.cut), ("input", layer.input_cut)):
+            if cut is not None:
+                values.setdefault(program.place(layer.name, at).node, (layer.name, at, cut))
+    bypassed = [value for value in values.values() if not value[2]]
+    return [(layer, at) for layer, at, _ in [value for value in values.values() if value[2]] + bypassed[::3]]
+
+
+@cache
+def _facts(name: str) -> Facts:
+    fields = {
+        field: FieldInfo(dtype=str(values.dtype).removeprefix("torch."), shape=[None, *values.shape[1:]])
+        for field, values in architecture(name).inputs.items()
+    }
+    return Facts(manifest(loaded(name)), fields, COUNT, lambda field: None, 10**9)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_program_computes_what_the_module_does(name: str) -> None:
+    program, made = loaded(name), architecture(name)
+
+    with torch.no_grad():
+        found = program.forward(program.lift(tuple(made.inputs.values())), next(iter(program.outputs)))
+
+    torch.testing.assert_close(found, made.run(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_every_method_has_a_result_at_every_cut_and_at_some_other_places(name: str, tmp_path: Path) -> None:
+    for layer, at in _places(name):
+        entries = _accepted(name, layer, at)
+
+        summary, arrays = _job(name, tmp_path, layer, entries, at)
+
+        assert {"gradient", "default", "exact_ablation", "conductance.few"} <= {ranking["id"] for ranking in summary["rankings"]}
+        assert all(np.isfinite(values).all() for values in arrays.values())
+        _check_completeness(summary)
+        if any(warning["code"] == "last_hidden_layer" for warning in summary["warnings"]):
+            found = [arrays[f"examples/{method}/all"] for method in CHANGES]
+            scale = np.abs(found[0]).max()
+            assert all(np.abs(each - found[0]).max() <= 1e-4 * scale + 1e-6 for each in found)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_an_examples_scores_do_not_depend_on_its_batch_mates(name: str, tmp_path: Path) -> None:
+    for layer, at in _places(name)[::3]:
+        entries = [entry for entry in _accepted(name, layer, at) if entry["name"] != "random"]
+
+        _, together = _job(name, tmp_path, layer, entries, at)
+        _, alone = _job(name, tmp_path, layer, entries, at, rows=slice(1, 2))
+
+        for key in (key for key in together if key.startswith("examples/") and not key.endswith("/rows")):
+            want = together[key][1]
+            assert np.abs(alone[key][0] - want).max() <= 1e-4 * np.abs(want).max() + 1e-7, (layer, at, key)
+
+
+def _check_completeness(summary: dict[str, Any]) -> None:
+    gaps = {ranking["id"]: ranking["clusters"]["all"]["completeness"]["relative_gap"] for ranking in summary["rankings"]}
+    if not summary["layer"]["cut"]:
+        assert set(gaps.values()) == {None}
+        return
+    for rules in ("rescale", "reveal_cancel", "default"):
+        assert gaps[rules] is None or gaps[rules] < 1e-4
+    for method in ("conductance", "integrated_gradients"):
+        few, many = gaps[f"{method}.few"], gaps[f"{method}.many"]
+        assert many is None or many < max(0.02, few / 4)
+
+
+def _accepted(name: str, layer: str, at: str) -> list[dict[str, Any]]:
+    """The methods that a request for this place may name; of the others only Grad-CAM, where there is nothing to average."""
+    accepted, refused = [], set()
+    for entry in METHODS:
+        request = {"model": "m", "dataset": "d", "layer": layer, "at": at, "methods": [entry], **SETTINGS}
+        try:
+            checked(JobRequest.model_validate(request), _facts(name))
+        except Rejected as refusal:
+            refused.update((entry["name"], flaw.code) for flaw in refusal.flaws)
+        else:
+            accepted.append(entry)
+    assert refused <= {("grad_cam", "method_not_applicable")}
+    return accepted
+
+
+def _job(
+    name: str, folder: Path, layer: str, methods: list[Any], at: str, rows: slice = slice(None)
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    fields = {field: values[rows].numpy() for field, values in architecture(name).inputs.items()}
+    return rank(loaded(name), folder, fields, layer, methods, at=at, **SETTINGS)

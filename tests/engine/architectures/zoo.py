@@ -1,0 +1,99 @@
+"""All architectures: how each is made, and examples of its inputs by name."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from tests.engine.architectures import convolutional, sequences
+from unitrank_engine.archive import clean, load
+from unitrank_engine.program import Program
+
+COUNT = 3
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A module in evaluation mode and the inputs of a few examples, in the order of its arguments."""
+
+    module: nn.Module
+    inputs: dict[str, Tensor]
+
+    def run(self) -> Tensor:
+        """The eager module's first tensor."""
+        with torch.no_grad():
+            found = self.module(**self.inputs)
+        return found if isinstance(found, Tensor) else found[0]
+
+
+def _images(channels: int, size: int = 8) -> dict[str, Tensor]:
+    return {"x": torch.randn(COUNT, channels, size, size)}
+
+
+def _rows(*shape: int) -> dict[str, Tensor]:
+    return {"x": torch.randn(COUNT, *shape)}
+
+
+def _tokens() -> dict[str, Tensor]:
+    """The second sequence is shorter than the others: padded on its right."""
+    mask = torch.ones(COUNT, 6, dtype=torch.int64)
+    mask[1, 4:] = 0
+    return {"input_ids": torch.randint(1, 20, (COUNT, 6)) * mask, "attention_mask": mask}
+
+
+MAKERS: dict[str, tuple[Callable[[], nn.Module], Callable[[], dict[str, Tensor]]]] = {
+    "mlp": (sequences.Perceptron, lambda: _rows(6)),
+    "lenet": (convolutional.LeNet, lambda: _images(1)),
+    "resnet": (convolutional.ResNet, lambda: _images(3)),
+    "densenet": (convolutional.DenseNet, lambda: _images(3)),
+    "mobilenet": (convolutional.MobileNet, lambda: _images(3)),
+    "convnext": (convolutional.ConvNeXt, lambda: _images(3)),
+    "unet": (convolutional.UNet, lambda: _images(1)),
+    "vit": (sequences.VisionTransformer, lambda: _images(3)),
+    "lstm": (sequences.Recurrent, lambda: _rows(4, 3)),
+    "gru": (sequences.Gru, lambda: _rows(4, 3)),
+    "gated": (sequences.Gated, lambda: _rows(6)),
+    "bert": (sequences.bert, _tokens),
+    "gpt2": (sequences.gpt2, _tokens),
+    "next_token": (sequences.NextToken, _tokens),
+}
+
+
+@cache
+def architecture(name: str) -> Architecture:
+    """Random weights, and statistics of batch norms as training would leave them."""
+    make, inputs = MAKERS[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        module = make().eval()
+        for part in module.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.running_mean.normal_(0, 0.3)
+                part.running_var.uniform_(0.5, 2)
+        return Architecture(module, inputs())
+
+
+def export(name: str) -> ExportedProgram:
+    """Exported as its users would."""
+    made = architecture(name)
+    batch = torch.export.Dim("batch", min=1)
+    with warnings.catch_warnings():
+        # torch's own, at its own LSTM and GRU
+        warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights", UserWarning)
+        return torch.export.export(made.module, (), made.inputs, dynamic_shapes={name: {0: batch} for name in made.inputs})
+
+
+@cache
+def loaded(name: str) -> Program:
+    """Exported, saved, vetted, cleaned and loaded as the worker does."""
+    with TemporaryDirectory() as folder:
+        source, target = Path(folder, "model.pt2"), Path(folder, "clean.pt2")
+        torch.export.save(export(name), source)
+        clean(source, target)
+        return Program.from_exported(load(target))

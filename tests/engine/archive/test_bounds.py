@@ -1,0 +1,90 @@
+"""Kernels that take shapes on trust are asked nothing that reaches beyond their tensors."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from unitrank_engine.archive import ArchiveError, clean, load
+from unitrank_engine.archive.bounds import check_bounds
+from unitrank_engine.program import Program
+
+aten = torch.ops.aten
+
+
+class Calling(torch.nn.Module):
+    """Calls a function on its input and tensors of its own."""
+
+    def __init__(self, function: Callable[..., Tensor], *own: Tensor) -> None:
+        super().__init__()
+        self.function, self.names = function, [f"own_{number}" for number in range(len(own))]
+        for name, tensor in zip(self.names, own, strict=True):
+            self.register_buffer(name, tensor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x, *(getattr(self, name) for name in self.names))
+
+
+def traced(network: torch.nn.Module, rows: Tensor, folder: Path) -> Program:
+    """The program as it comes out of an upload, its shapes worked out anew."""
+    shapes = ({0: torch.export.Dim("batch", min=1)},)
+    torch.export.save(torch.export.export(network.eval(), (rows,), dynamic_shapes=shapes), folder / "model.pt2")
+    clean(folder / "model.pt2", folder / "clean")
+    return Program.from_exported(load(folder / "clean"))
+
+
+def attention(x: Tensor, values: Tensor) -> Tensor:
+    return aten.scaled_dot_product_attention.default(x, x, values.expand(x.shape[0], -1, -1, -1)).flatten(1)
+
+
+def bags(x: Tensor, table: Tensor, rows: Tensor, begin: Tensor) -> Tensor:
+    found: Any = aten.embedding_bag.padding_idx(table, rows, begin, False, 1, False, None, True, None)
+    return x + found[0].sum()
+
+
+def weight_norm(x: Tensor, v: Tensor, g: Tensor) -> Tensor:
+    return x @ aten._weight_norm.default(v, g, 1)
+
+
+def batch_norm(x: Tensor, numbers: Tensor) -> Tensor:
+    found: Any = aten._native_batch_norm_legit_no_training.default(x, numbers, numbers, numbers, numbers.abs(), 0.1, 1e-5)
+    return found[0]
+
+
+BEYOND: dict[str, tuple[torch.nn.Module, Tensor]] = {
+    "fewer_values_than_keys": (Calling(attention, torch.ones(1, 1, 2, 8)), torch.ones(2, 1, 50, 8)),
+    "fewer_lengths_than_columns": (Calling(weight_norm, torch.ones(4, 100), torch.ones(1, 1)), torch.ones(2, 4)),
+    "fewer_numbers_than_channels": (Calling(batch_norm, torch.ones(1)), torch.ones(2, 4)),
+    "bags_of_five_axes": (
+        Calling(bags, torch.ones(2, 2).half(), torch.zeros(1, 1).long(), torch.zeros(8, 3, 0, 8, 2).long()),
+        torch.ones(2, 4),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(BEYOND))
+def test_a_call_when_it_would_read_beyond_its_tensors_then_is_refused(name: str, tmp_path: Path) -> None:
+    """torch 2.13 computes with what lies behind them in memory, or crashes."""
+    program = traced(*BEYOND[name], tmp_path)
+
+    with pytest.raises(ArchiveError) as refusal:
+        check_bounds(program.module.graph)
+    assert refusal.value.code == "weights_refused"
+
+
+WITHIN: dict[str, tuple[torch.nn.Module, Tensor]] = {
+    "attention": (Calling(attention, torch.ones(1, 1, 50, 3)), torch.ones(2, 1, 50, 8)),
+    "weight_norm": (Calling(weight_norm, torch.ones(4, 100), torch.ones(1, 100)), torch.ones(2, 4)),
+    "batch_norm": (Calling(batch_norm, torch.ones(4)), torch.ones(2, 4)),
+    "bags": (Calling(bags, torch.ones(3, 4), torch.zeros(5).long(), torch.tensor([0, 2, 5])), torch.ones(2, 4)),
+}
+
+
+@pytest.mark.parametrize("name", list(WITHIN))
+def test_a_call_when_its_shapes_agree_then_passes(name: str, tmp_path: Path) -> None:
+    program = traced(*WITHIN[name], tmp_path)
+
+    check_bounds(program.module.graph)

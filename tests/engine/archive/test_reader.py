@@ -1,0 +1,192 @@
+"""The zip itself: nothing is read before numbers, sizes and names are known to be sane."""
+
+import struct
+import warnings
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+import pytest
+import torch
+
+from tests.engine.archive.forging import Entries, table_of_contents, write
+from unitrank_engine.archive import ArchiveError, clean, reader
+
+
+def refusal(source: Path) -> str:
+    """The code with which the archive is refused."""
+    target = source.with_name("clean")
+    with pytest.raises(ArchiveError) as refused:
+        clean(source, target)
+    assert not target.exists()
+    return refused.value.code
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"\x80\x02}q\x00.", bytes(range(256)) * 40, b"PK\x05\x06" + bytes(18)])
+def test_clean_of_bytes_that_are_no_archive_says_so(content: bytes, tmp_path: Path) -> None:
+    """Empty files, random bytes, pickles and empty zips are no archives."""
+    (tmp_path / "model.pt2").write_bytes(content)
+
+    assert refusal(tmp_path / "model.pt2") == "not_an_archive"
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.99])
+def test_clean_of_a_truncated_archive_says_so(kept: float, saved: Path, tmp_path: Path) -> None:
+    """A broken upload is no archive."""
+    content = saved.read_bytes()
+    (tmp_path / "model.pt2").write_bytes(content[: int(len(content) * kept)])
+
+    assert refusal(tmp_path / "model.pt2") == "not_an_archive"
+
+
+def test_clean_of_a_state_dict_says_how_to_export(tmp_path: Path) -> None:
+    """The commonest mistake gets the commonest answer."""
+    torch.save({"weight": torch.ones(2)}, tmp_path / "model.pt2")
+    with pytest.raises(ArchiveError, match=r"torch\.export\.save") as refused:
+        clean(tmp_path / "model.pt2", tmp_path / "clean")
+
+    assert refused.value.code == "not_an_archive"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model/../evil",
+        "model/./evil",
+        "/model/models/evil",
+        "model//evil",
+        "C:/evil",
+        "model\\evil",
+        "evil",
+        "model/",
+        "model/models/model.json\x00.so",
+        "../model/evil",
+        "model/extra/\x1b[2J",
+        "model/extra/" + "a" * 600,
+        "other/extra/evil",
+    ],
+)
+def test_clean_of_an_entry_outside_the_root_refuses_it(name: str, entries: Entries, tmp_path: Path) -> None:
+    """Paths that leave the one root folder, or hide what they are, are refused."""
+    write(entries, tmp_path / "model.pt2")
+    with ZipFile(tmp_path / "model.pt2", "a") as file:
+        info = ZipInfo("placeholder")
+        info.filename = name
+        file.writestr(info, b"x")
+
+    assert refusal(tmp_path / "model.pt2") == "archive_entry_refused"
+
+
+def test_clean_of_an_entry_that_is_there_twice_refuses_it(entries: Entries, tmp_path: Path) -> None:
+    """Two readers could take different ones."""
+    write(entries, tmp_path / "model.pt2")
+    with warnings.catch_warnings(), ZipFile(tmp_path / "model.pt2", "a") as file:
+        warnings.simplefilter("ignore")
+        file.writestr("model/models/model.json", b"{}")
+
+    assert refusal(tmp_path / "model.pt2") == "archive_entry_refused"
+
+
+def test_clean_of_a_compressed_archive_refuses_it(entries: Entries, tmp_path: Path) -> None:
+    """What is not compressed cannot be a bomb."""
+    write(entries, tmp_path / "model.pt2", compression=ZIP_DEFLATED)
+
+    assert refusal(tmp_path / "model.pt2") == "archive_entry_refused"
+
+
+def test_clean_of_a_symbolic_link_refuses_it(entries: Entries, tmp_path: Path) -> None:
+    """A link has no place in an archive."""
+    write(entries, tmp_path / "model.pt2")
+    with ZipFile(tmp_path / "model.pt2", "a") as file:
+        link = ZipInfo("model/extra/link")
+        link.external_attr = 0o120777 << 16
+        file.writestr(link, b"/etc/passwd")
+
+    assert refusal(tmp_path / "model.pt2") == "archive_entry_refused"
+
+
+def directory_field(content: bytes, offset: int, layout: str, value: int) -> bytes:
+    """The archive with one field of its first entry in the table of contents changed."""
+    start = table_of_contents(content) + offset
+    return content[:start] + struct.pack(layout, value) + content[start + struct.calcsize(layout) :]
+
+
+@pytest.mark.parametrize(
+    ("offset", "layout", "value"),
+    [(8, "<H", 1), (20, "<L", 1), (24, "<L", 1), (24, "<L", 0xFFFFFFFE), (10, "<H", 99)],
+    ids=["encrypted", "smaller_stored", "smaller", "larger", "unknown_compression"],
+)
+def test_clean_of_an_entry_that_lies_about_its_storage_refuses_it(
+    offset: int, layout: str, value: int, entries: Entries, tmp_path: Path
+) -> None:
+    """Sizes must agree with each other, and nothing may be encrypted or compressed."""
+    write(entries, tmp_path / "model.pt2")
+    content = (tmp_path / "model.pt2").read_bytes()
+    (tmp_path / "model.pt2").write_bytes(directory_field(content, offset, layout, value))
+
+    assert refusal(tmp_path / "model.pt2") == "archive_entry_refused"
+
+
+def test_clean_of_entries_that_claim_more_than_the_file_refuses_them(entries: Entries, tmp_path: Path) -> None:
+    """Sizes that agree with each other and not with the file are a lie too."""
+    write(entries, tmp_path / "model.pt2")
+    content = (tmp_path / "model.pt2").read_bytes()
+    content = directory_field(content, 20, "<L", 1 << 30)
+    (tmp_path / "model.pt2").write_bytes(directory_field(content, 24, "<L", 1 << 30))
+
+    assert refusal(tmp_path / "model.pt2") == "archive_entry_refused"
+
+
+def test_clean_of_too_many_entries_refuses_them(entries: Entries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number is limited."""
+    monkeypatch.setattr(reader, "MAX_ENTRIES", 5)
+
+    assert refusal(write(entries, tmp_path / "model.pt2")) == "archive_too_large"
+
+
+@pytest.mark.parametrize("limit", ["MAX_TEXT", "MAX_DIRECTORY"])
+def test_clean_of_too_long_a_description_refuses_it(
+    limit: str, entries: Entries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the table of contents nor the program's text may fill the memory."""
+    monkeypatch.setattr(reader, limit, 100)
+
+    assert refusal(write(entries, tmp_path / "model.pt2")) == "archive_too_large"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("archive_format", b"onnx"), ("archive_version", b"1"), ("byteorder", b"big"), ("archive_format", None)],
+)
+def test_clean_of_another_format_refuses_it(name: str, content: bytes | None, entries: Entries, tmp_path: Path) -> None:
+    """The format's own marks must be there and right."""
+    if content is None:
+        del entries[name]
+    else:
+        entries[name] = content
+
+    assert refusal(write(entries, tmp_path / "model.pt2")) == "not_an_archive"
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"graph_module": NaN}', b"\xed\xa0\x80"])
+def test_clean_of_a_program_that_is_no_json_refuses_it(content: bytes, entries: Entries, tmp_path: Path) -> None:
+    """Broken, deeply nested or foreign descriptions are refused."""
+    entries["models/model.json"] = content
+
+    assert refusal(write(entries, tmp_path / "model.pt2")) == "program_refused"
+
+
+def test_clean_of_a_missing_file_is_the_callers_mistake(tmp_path: Path) -> None:
+    """Only what is wrong with the bytes is an ArchiveError."""
+    with pytest.raises(FileNotFoundError):
+        clean(tmp_path / "nothing", tmp_path / "clean")
+
+
+def test_chunks_of_a_large_entry_are_small(tmp_path: Path) -> None:
+    """Weights are never whole in memory."""
+    entries: Entries = {"archive_format": b"pt2", "archive_version": b"0", "byteorder": b"little"}
+    entries |= {"models/model.json": b"{}", "data/weights/weight_0": bytes(3 * reader.CHUNK + 1)}
+    with reader.opened(write(entries, tmp_path / "model.pt2")) as archive:
+        sizes = [len(chunk) for chunk in archive.chunks("data/weights/weight_0")]
+
+    assert max(sizes) <= reader.CHUNK
+    assert sum(sizes) == 3 * reader.CHUNK + 1

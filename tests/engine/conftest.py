@@ -1,0 +1,27 @@
+"""What the engine's tests share."""
+
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small networks lose more than they gain by threads: the tests of the methods took three times as long."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def limit_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes the engine pass exactly so many rows at once."""
+    from unitrank_engine.job import batch_size
+
+    return lambda rows: monkeypatch.setitem(batch_size.LIMITS, "cpu", (rows, rows))

@@ -1,0 +1,89 @@
+"""Halves of clusters: which members rank, and which test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unitrank_engine.job.clusters import Cluster
+from unitrank_engine.job.holdout import Halves, halve
+from unitrank_engine.job.random_streams import Streams
+from unitrank_tables import Table, open_table
+
+PATIENTS = np.array([7, 3, 3, 9, 7, 7, 1, 3, 9, 1, 1, 5])
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[Table]:
+    np.savez(tmp_path / "data.npz", x=np.zeros((12, 1)), patient=PATIENTS, site=np.array(["north"] * 12))
+    with open_table(tmp_path / "data.npz") as opened:
+        yield opened
+
+
+def halves(table: Table, rule: str, rows: list[int] | range = range(12), *, limit: int = 200, seed: int = 0) -> Halves:
+    return halve(Cluster("a", np.array(list(rows))), rule, limit, table, Streams.of(seed, "work"))
+
+
+@pytest.mark.parametrize(("n", "ranking"), [(1, 1), (2, 1), (3, 2), (7, 4), (12, 6)])
+def test_half_when_a_cluster_is_cut_then_the_larger_half_ranks_and_the_others_test(n: int, ranking: int, table: Table) -> None:
+    found = halves(table, "half", range(n))
+
+    assert found.ranked_on == ranking == (found.sides == 0).sum()
+    assert sorted(found.tested.tolist()) == np.flatnonzero(found.sides == 1).tolist()
+    assert not found.in_sample
+
+
+def test_half_when_drawn_then_the_seed_decides_it(table: Table) -> None:
+    assert halves(table, "half").sides.tolist() == halves(table, "half").sides.tolist()
+    drawn = {tuple(halves(table, "half", seed=seed).sides) for seed in range(20)}
+    often = np.mean([halves(table, "half", seed=seed).sides for seed in range(300)], axis=0)
+
+    assert len(drawn) > 15
+    # each member tests in 150 ± 8.7 of 300
+    assert np.abs(often - 0.5).max() < 0.12
+
+
+def test_half_when_clusters_have_other_names_then_they_are_cut_otherwise(table: Table) -> None:
+    rows, streams = np.arange(12), Streams.of(0, "work")
+    one, other = (halve(Cluster(name, rows), "half", 200, table, streams).sides for name in ("a", "b"))
+
+    assert one.tolist() != other.tolist()
+
+
+def test_none_when_asked_for_then_all_rank_and_all_test(table: Table) -> None:
+    found = halves(table, "none")
+
+    assert found.in_sample
+    assert found.ranked_on == 12
+    assert sorted(found.tested.tolist()) == list(range(12))
+    # the stability has its halves all the same
+    assert np.bincount(found.sides).tolist() == [6, 6]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_field_when_values_are_equal_then_they_stay_on_one_side(seed: int, table: Table) -> None:
+    rows = [0, 1, 2, 3, 4, 6, 7, 9, 11]
+    found = halves(table, "patient", rows, seed=seed)
+    values = PATIENTS[rows]
+
+    assert not set(values[found.sides == 0]) & set(values[found.sides == 1])
+    assert found.ranked_on >= 5
+    # whole groups in seeded order, no more than it takes
+    assert found.ranked_on < 5 + 3
+    assert sorted(found.tested.tolist()) == np.flatnonzero(found.sides == 1).tolist()
+
+
+def test_field_when_there_is_one_group_only_then_nothing_is_tested(table: Table) -> None:
+    found = halves(table, "site")
+
+    assert found.ranked_on == 12
+    assert len(found.tested) == 0
+
+
+def test_limit_when_it_is_small_then_the_first_in_seeded_order_are_tested(table: Table) -> None:
+    whole = halves(table, "half")
+
+    assert halves(table, "half", limit=4).tested.tolist() == whole.tested[:4].tolist()
+    assert halves(table, "half", limit=4).ranked_on == 6
+    assert len(halves(table, "none", limit=4).tested) == 4

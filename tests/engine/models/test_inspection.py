@@ -1,0 +1,208 @@
+"""The manifest: what a model says of itself before any job."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tests.engine.in_process import program_of
+from tests.engine.nets import MAKERS, net_of, program
+from unitrank_engine.errors import EngineError
+from unitrank_engine.models.inspection import manifest
+from unitrank_schemas.checks import Facts, Rejected, checked
+from unitrank_schemas.datasets import FieldInfo
+from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.models import Layer, Manifest
+
+
+@pytest.fixture(scope="module")
+def convolutional() -> Manifest:
+    return manifest(program("convolutional"))
+
+
+def layer(found: Manifest, name: str) -> Layer:
+    (chosen,) = [each for each in found.layers if each.name == name]
+    return chosen
+
+
+def test_inputs_outputs_and_parameters_are_told(convolutional: Manifest) -> None:
+    assert [(port.name, port.dtype, port.shape) for port in convolutional.inputs] == [("x", "float32", [None, 2, 8, 8])]
+    assert [(port.name, port.dtype, port.shape) for port in convolutional.outputs] == [("output", "float32", [None, 3])]
+    assert convolutional.parameters == sum(parameter.numel() for parameter in net_of("convolutional").module.parameters())
+
+
+def test_a_layer_has_both_of_its_sides(convolutional: Manifest) -> None:
+    pool = layer(convolutional, "features.3")
+
+    assert (pool.kind, pool.shape, pool.units, pool.channels, pool.channel_axis, pool.cut) == (
+        "MaxPool2d",
+        [4, 3, 3],
+        36,
+        4,
+        0,
+        True,
+    )
+    assert (pool.input_shape, pool.input_cut) == ([4, 6, 6], True)
+    assert layer(convolutional, "head").input_shape == [20]
+    assert layer(convolutional, "input").input_shape is None
+
+
+def test_what_enters_a_residual_block_is_a_cut_and_what_is_inside_is_none() -> None:
+    found = manifest(program("residual"))
+
+    assert (layer(found, "blocks.1").cut, layer(found, "blocks.1").input_cut) == (True, True)
+    assert (layer(found, "blocks.1.fc2").cut, layer(found, "blocks.1.fc2").input_cut) == (False, False)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_every_place_of_the_program_is_listed_in_order_with_the_cost_up_to_it(name: str) -> None:
+    found = manifest(program(name))
+
+    assert [each.name for each in found.layers] == [place.layer for place in program(name).places if place.at == "output"]
+    costs = [each.forward_cost for each in found.layers]
+    assert costs == sorted(costs)
+    assert all(0 <= cost <= 1 for cost in costs)
+    assert found.differentiable
+
+
+class Overreaching(nn.Module):
+    """Batch norm with one mean for many channels, in the form that checks nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 400)
+        self.register_buffer("mean", torch.zeros(1))
+        self.register_buffer("variance", torch.ones(400))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        statistics = (None, None, self.mean, self.variance)
+        found: torch.Tensor = torch.ops.aten._native_batch_norm_legit_no_training(self.linear(x), *statistics, 0.1, 1e-5)[0]
+        return found
+
+
+def test_a_model_that_would_read_beyond_its_weights_is_refused() -> None:
+    made = program_of(Overreaching(), torch.randn(2, 4))
+
+    with pytest.raises(EngineError, match="expected one for each channel") as caught:
+        manifest(made)
+
+    assert caught.value.code == "weights_refused"
+
+
+def test_a_model_that_fails_at_another_batch_size_is_refused() -> None:
+    made = program_of(nn.Linear(3, 2), torch.randn(2, 3))
+    graph = made.module.graph
+    linear = next(node for node in graph.nodes if node.op == "call_function")
+    with graph.inserting_before(linear):
+        fixed = graph.call_function(torch.ops.aten.reshape.default, (linear.args[0], [2, 3]))
+    linear.args = (fixed, *linear.args[1:])
+    made.module.recompile()
+
+    with pytest.raises(EngineError, match="fails at another batch size") as caught:
+        manifest(made)
+
+    assert caught.value.code == "model_does_not_run"
+
+
+class Centred(nn.Module):
+    """Subtracts the mean over the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.a(x)
+        return self.b(torch.tanh(h - h.mean(0, keepdim=True)))
+
+
+def test_a_model_whose_examples_depend_on_each_other_is_refused() -> None:
+    with pytest.raises(EngineError, match="every row must be computed by itself") as caught:
+        manifest(program_of(Centred(), torch.randn(2, 3)))
+
+    assert caught.value.code == "rows_depend"
+
+
+class Heads(nn.Module):
+    """One output goes around the layer, one does not, one rounds, one does not come from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.d = nn.Linear(3, 4), nn.Linear(4, 3), nn.Linear(4, 2), nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        h = torch.relu(self.a(x))
+        return {"main": self.b(h) + x, "aux": self.c(h), "rounded": self.c(h).round(), "other": self.d(x)}
+
+
+@pytest.mark.parametrize(
+    ("output", "method", "code"),
+    [
+        ("aux", {"name": "conductance", "tolerance": 0.05}, None),
+        ("main", {"name": "conductance", "tolerance": 0.05}, "method_not_applicable"),
+        (None, {"name": "conductance", "tolerance": 0.05}, "method_not_applicable"),
+        ("rounded", {"name": "activation"}, None),
+        ("rounded", {"name": "gradient"}, "not_differentiable"),
+        ("other", {"name": "activation"}, "layer_without_effect"),
+    ],
+)
+def test_what_a_request_may_ask_goes_by_the_output_that_it_names(output: str | None, method: Any, code: str | None) -> None:
+    made = manifest(program_of(Heads(), torch.randn(2, 3)))
+    facts = Facts(made, {"x": FieldInfo(dtype="float32", shape=[None, 3])}, 10, lambda field: None, 10**9)
+    request = {"model": "m", "dataset": "d", "layer": "a", "output": output, "methods": [method], "target": {"class": 1}}
+
+    try:
+        checked(JobRequest.model_validate(request), facts)
+        found = None
+    except Rejected as refusal:
+        found = refusal.flaws[0].code
+
+    assert found == code
+
+
+@pytest.mark.parametrize("layer", ["input", "ids"])
+def test_a_layer_that_is_an_input_of_whole_numbers_is_told_what_can_be_ranked_instead(layer: str) -> None:
+    made = manifest(
+        program_of(nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 2)), torch.zeros(2, 2, dtype=torch.long))
+    )
+    made = made.model_copy(update={"inputs": [made.inputs[0].model_copy(update={"name": "ids"})]})
+    facts = Facts(made, {"x": FieldInfo(dtype="int64", shape=[None, 2])}, 10, lambda field: None, 10**9)
+    request = {
+        "model": "m",
+        "dataset": "d",
+        "layer": layer,
+        "methods": ["gradient"],
+        "inputs": {"ids": "x"},
+        "target": {"class": 1},
+    }
+
+    with pytest.raises(Rejected, match="whole numbers are no place that could be ranked, but '0' is"):
+        checked(JobRequest.model_validate(request), facts)
+
+
+def test_a_layer_whose_name_is_misspelt_is_told_its_neighbour_however_it_begins() -> None:
+    made = manifest(program("convolutional"))
+    facts = Facts(made, {"x": FieldInfo(dtype="float32", shape=[None, 2, 8, 8])}, 10, lambda field: None, 10**9)
+    request = {"model": "m", "dataset": "d", "layer": "inputs", "methods": ["gradient"]}
+
+    with pytest.raises(Rejected, match="nearest: 'input'"):
+        checked(JobRequest.model_validate(request), facts)
+
+
+class Choosing(nn.Module):
+    """Chooses by a number that can only be zero, of a table or of what it has computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.fc = nn.Embedding(1, 3), nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+        h = self.fc(x + self.table(which))
+        return h.unsqueeze(1)[torch.arange(x.shape[0]), which]
+
+
+def test_a_model_whose_whole_numbers_can_only_be_zero_is_let_in() -> None:
+    found = manifest(program_of(Choosing(), torch.randn(2, 3), torch.zeros(2, dtype=torch.long)))
+
+    assert [port.name for port in found.inputs] == ["x", "which"]

@@ -1,0 +1,74 @@
+"""Weights of convolutions are laid out anew on a CPU; what is computed stays."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+
+from tests.engine.in_process import export, program_of
+from tests.engine.nets import net_of
+from unitrank_engine.program.functional import functionalise
+from unitrank_engine.program.layout import lay_out_channels_last
+
+
+class Strided(nn.Module):
+    """Reads the memory of what a convolution returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv(x).contiguous()
+        return torch.as_strided(h, (h.shape[0], 4), (27, 1))
+
+
+class Tied(nn.Module):
+    """One kernel for two convolutions, and as numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = conv2d(self.conv(x).relu(), self.conv.weight, padding=1)
+        return y.flatten(1) @ self.conv.weight.reshape(-1, 3)
+
+
+def conv_weights(module: nn.Module) -> list[Tensor]:
+    return [parameter for parameter in module.parameters() if parameter.dim() == 4]
+
+
+@pytest.mark.parametrize(
+    ("module", "example"),
+    [
+        (net_of("convolutional").module, net_of("convolutional").examples(3)),
+        (Tied(), torch.randn(3, 3, 3, 3)),
+        (nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(36, 2)), torch.randn(3, 1, 3, 3)),
+        (nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.Flatten(), nn.Linear(36, 2)), torch.randn(3, 4, 5, 5)),
+    ],
+    ids=["small", "tied", "one-channel", "depthwise"],
+)
+def test_the_program_computes_what_the_module_does(module: nn.Module, example: Tensor) -> None:
+    program = program_of(module, example)
+
+    assert all(weight.stride(1) == 1 for weight in conv_weights(program.module))
+    torch.testing.assert_close(program.module(example)[0], module(example), rtol=1e-5, atol=1e-6)
+
+
+def test_the_module_that_was_exported_keeps_its_own_layout() -> None:
+    module = nn.Sequential(nn.Conv2d(2, 3, 2), nn.Flatten(), nn.Linear(12, 2))
+
+    program_of(module, torch.randn(2, 2, 3, 3))
+
+    assert all(weight.is_contiguous() for weight in conv_weights(module))
+
+
+def test_nothing_is_laid_out_where_memory_is_read() -> None:
+    module: Any = functionalise(export(Strided(), torch.randn(2, 2, 4, 4)))
+
+    lay_out_channels_last(module)
+
+    assert [weight.is_contiguous() for weight in conv_weights(module)] == [True]

@@ -1,0 +1,219 @@
+"""Warnings: each where it belongs, and not elsewhere."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.engine.ablation.nets import Weighted
+from tests.engine.in_process import program_of, rank
+from unitrank_engine.program import Program
+
+
+@cache
+def weighted(*weights: tuple[float, ...]) -> Program:
+    return program_of(Weighted(*(list(row) for row in weights)), torch.ones(2, len(weights[0]), dtype=torch.float64))
+
+
+@cache
+def curved() -> Program:
+    torch.manual_seed(0)
+    return program_of(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 5), nn.Tanh(), nn.Linear(5, 3)), torch.ones(2, 3))
+
+
+def warned(summary: dict[str, Any], code: str) -> list[tuple[str | None, str | None]]:
+    """Cluster and ranking of each warning of this code."""
+    return [(warning["cluster"], warning["ranking"]) for warning in summary["warnings"] if warning["code"] == code]
+
+
+NOISE = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)
+
+
+def job(folder: Path, methods: list[Any], x: np.ndarray = NOISE, layer: str = "1", **request: Any) -> dict[str, Any]:
+    fields = {"x": x} | request.pop("fields", {})
+    return rank(curved(), folder, fields, layer, methods, **{"ablation": None, "fidelity": None, **request})[0]
+
+
+@pytest.mark.parametrize(("split", "expected"), [("none", [(None, None)]), ("half", []), ("group", [])])
+def test_in_sample_when_ranking_and_test_share_examples_then_it_is_warned_of(
+    split: str, expected: list[Any], tmp_path: Path
+) -> None:
+    summary = job(tmp_path, ["activation"], fields={"group": np.arange(12) // 2}, ablation={"split": split, "random": 2})
+
+    assert warned(summary, "in_sample") == expected
+
+
+def test_hardly_tested_when_the_split_leaves_fewer_than_two_examples_then_it_is_warned_of(tmp_path: Path) -> None:
+    members = {"apart": [0, 1, 2, 3], "alone": [4], "pair": [5, 6], "four": [7, 8, 9, 10]}
+    groups = np.array([0, 0, 0, 0, *range(1, 9)])
+
+    summary = job(
+        tmp_path,
+        ["activation"],
+        fields={"group": groups},
+        clusters={"by": "members", "members": members},
+        ablation={"split": "group", "random": 2},
+    )
+
+    assert warned(summary, "hardly_tested") == [("apart", None), ("alone", None), ("pair", None)]
+
+
+@pytest.mark.parametrize(
+    ("layer", "score", "expected"),
+    [
+        ("3", "logit", True),
+        ("3", "centered", True),
+        ("3", "margin", True),
+        ("3", "probability", False),
+        ("3", "log_probability", False),
+        ("2", "logit", False),
+        ("1", "logit", False),
+        ("4", "logit", True),
+    ],
+)
+def test_last_hidden_layer_when_all_behind_it_is_linear_then_it_is_warned_of(
+    layer: str, score: str, expected: bool, tmp_path: Path
+) -> None:
+    summary = job(tmp_path, ["gradient_x_delta"], layer=layer, target={"class": 0, "score": score})
+
+    assert bool(warned(summary, "last_hidden_layer")) is expected
+
+
+@pytest.mark.parametrize(
+    ("methods", "ablation", "fidelity", "expected"),
+    [
+        (["conductance"], "mean", None, True),
+        (["gradient_x_delta"], "resample", "baseline", True),
+        (["gradient_x_delta"], None, "zero", True),
+        (["gradient_x_delta"], "baseline", "baseline", False),
+        (["gradient", "random"], "mean", "mean", False),
+        (["conductance"], None, None, False),
+    ],
+)
+def test_fill_differs_when_methods_explain_the_distance_from_a_baseline_then_it_is_warned_of(
+    methods: list[str], ablation: str | None, fidelity: str | None, expected: bool, tmp_path: Path
+) -> None:
+    summary = job(
+        tmp_path, methods,
+        ablation=ablation and {"fill": ablation, "random": 1, "check_fill": None}, fidelity=fidelity and {"fill": fidelity},
+    )  # fmt: skip
+
+    assert bool(warned(summary, "fill_differs_from_baseline")) is expected
+
+
+def test_baseline_in_cluster_when_an_example_is_its_own_baseline_then_its_cluster_is_named(tmp_path: Path) -> None:
+    x = NOISE.copy()
+    x[4] = 0
+    members = {"by": "members", "members": {"a": [0, 1, 2], "b": [3, 4, 5]}}
+    zeros = job(tmp_path, ["activation"], x, clusters=members)
+    example = job(tmp_path, ["activation"], NOISE, clusters=members, baseline={"kind": "example", "index": 1})
+    none = job(tmp_path, ["activation"], x, clusters=members, baseline={"kind": "mean"})
+
+    assert warned(zeros, "baseline_in_cluster") == [("b", None)]
+    assert warned(example, "baseline_in_cluster") == [("a", None)]
+    assert warned(none, "baseline_in_cluster") == []
+
+
+def test_mixed_targets_when_examples_are_explained_for_several_classes_then_the_cluster_is_named(tmp_path: Path) -> None:
+    fields = {"y": np.array([0, 0, 1, 2, 2, 2, 0, 0, 0, 0, 0, 0])}
+    members = {"by": "members", "members": {"a": [0, 1, 2], "b": [3, 4, 5]}}
+
+    assert warned(job(tmp_path, ["activation"], fields=fields, clusters=members), "mixed_targets") == [("a", None)]
+    assert warned(job(tmp_path, ["activation"], fields=fields, clusters={"by": "label"}), "mixed_targets") == []
+    assert warned(job(tmp_path, ["activation"], fields=fields, clusters=members, target={"class": 1}), "mixed_targets") == []
+
+
+@pytest.mark.parametrize(("flat", "expected"), [(2, False), (3, True), (4, True)])
+def test_saturated_when_more_than_half_of_the_gradients_are_zero_then_it_is_warned_of(
+    flat: int, expected: bool, tmp_path: Path
+) -> None:
+    # behind fc a ReLU that is shut for large inputs; 2 of 4 are not more than half
+    net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2))
+    for index in (0, 1):
+        assert isinstance(net[index], nn.Linear)
+        nn.init.constant_(net[index].weight, -1.0 if index else 1.0)
+        nn.init.ones_(net[index].bias)
+    x = np.full((4, 3), -1.0, dtype=np.float32)
+    x[:flat] = 5.0
+    methods = ["gradient", "activation", "gradient_x_activation", "gradient_x_delta", "random", {"name": "conductance", "steps": 4}]
+    summary, _ = rank(
+        program_of(net, torch.ones(2, 3)), tmp_path, {"x": x}, "0", methods, ablation=None, fidelity=None, target={"class": 0}
+    )
+
+    concerned = [("all", name) for name in ("gradient", "gradient_x_activation", "gradient_x_delta")]
+    assert warned(summary, "saturated") == (concerned if expected else [])
+
+
+# h · w = h with h = relu(±…): signed scores need signed weights, so the two classes have opposite ones and targets mix
+OPPOSITE = ((1.0, 1.0), (-1.0, -1.0))
+
+
+@pytest.mark.parametrize(
+    ("positive", "cancellation", "expected"),
+    # of ten scores of one size: 6:4 cancel 0.8; 8:2 cancel 0.4, above the noise; 10:0 nothing
+    [(5, 1.0, True), (6, 0.8, True), (7, 0.6, True), (8, 0.4, False), (10, 0.0, False)],
+)
+def test_signed_cancellation_when_scores_cancel_then_means_are_warned_of_and_sizes_are_not(
+    positive: int, cancellation: float, expected: bool, tmp_path: Path
+) -> None:
+    fields = {"x": np.ones((10, 2)), "y": (np.arange(10) >= positive).astype(np.int64)}
+    methods = ["gradient_x_activation", *({"name": "gradient_x_activation", "statistic": name} for name in ("mean_abs", "rms"))]
+    summary, _ = rank(weighted(*OPPOSITE), tmp_path, fields, "act", methods, ablation=None, fidelity=None)
+
+    # the figure is about the signed scores whatever the statistic
+    assert [ranking["clusters"]["all"]["cancellation"] for ranking in summary["rankings"]] == [pytest.approx(cancellation)] * 3
+    assert warned(summary, "signed_cancellation") == ([("all", "gradient_x_activation")] if expected else [])
+
+
+def test_signed_cancellation_when_few_examples_leave_what_noise_leaves_then_it_is_warned_of(tmp_path: Path) -> None:
+    # 3 of 4: half is lost, under 0.6, but 0.5 ≤ 1.5 · √(2 / (4π)) = 0.598
+    fields = {"x": np.ones((4, 2)), "y": np.array([0, 0, 0, 1])}
+    summary, _ = rank(weighted(*OPPOSITE), tmp_path, fields, "act", ["gradient_x_activation"], ablation=None, fidelity=None)
+
+    assert summary["rankings"][0]["clusters"]["all"]["cancellation"] == pytest.approx(0.5)
+    assert warned(summary, "signed_cancellation") == [("all", "gradient_x_activation")]
+
+
+def test_signed_cancellation_when_there_is_one_example_then_it_is_null(tmp_path: Path) -> None:
+    summary, _ = rank(
+        weighted(*OPPOSITE), tmp_path, {"x": np.ones((1, 2)), "y": np.array([1])}, "act", ["gradient_x_activation"],
+        ablation=None, fidelity=None,
+    )  # fmt: skip
+
+    assert summary["rankings"][0]["clusters"]["all"]["cancellation"] is None
+    assert warned(summary, "signed_cancellation") == []
+
+
+@pytest.mark.parametrize("check", ["mean", "resample", "zero", "baseline"])
+def test_verdict_depends_on_fill_when_a_job_with_the_other_fill_differs_then_just_there(check: str, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((120, 3)).astype(np.float32)
+    members = {"by": "members", "members": {str(index): list(range(20 * index, 20 * index + 20)) for index in range(6)}}
+    request: dict[str, Any] = {"clusters": members, "target": {"class": 0}, "baseline": {"kind": "constant", "value": 0.5}}
+    options = {"fractions": [0.25, 0.5], "random": 39}
+    checked = job(tmp_path, ["gradient"], x, ablation=options | {"fill": "zero", "check_fill": check}, **request)["warnings"]
+    one, other = (
+        job(tmp_path, ["gradient"], x, ablation=options | {"fill": fill, "check_fill": None}, **request)["rankings"][0]
+        for fill in ("zero", check)
+    )
+    differ = [name for name in one["clusters"] if _verdict(one["clusters"][name]) != _verdict(other["clusters"][name])]
+    expected = [*differ, None] if one["overall"]["verdict"] != other["overall"]["verdict"] else differ
+
+    assert bool(differ) == (check != "zero")
+    assert [warning["cluster"] for warning in checked if warning["code"] == "verdict_depends_on_fill"] == expected
+
+
+def _verdict(cluster: dict[str, Any]) -> str:
+    return str(cluster["ablation"]["verdict"])
+
+
+def test_last_hidden_layer_when_two_places_are_one_value_then_the_layer_that_was_asked_for_is_named(tmp_path: Path) -> None:
+    # what leaves '3' is what enters '4', and the split of the graph is made once for both
+    job(tmp_path, ["activation"], layer="4", at="input")
+    summary = job(tmp_path, ["activation"], layer="3")
+
+    (detail,) = [warning["detail"] for warning in summary["warnings"] if warning["code"] == "last_hidden_layer"]
+    assert detail.startswith("behind '3' ")

@@ -1,0 +1,430 @@
+"""Parts of earlier jobs: with them a job gives what it gives without, to the bit, and does not do their work again."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.engine.in_process import program_of, rank
+from tests.engine.nets import net_of, program
+from unitrank_engine.errors import EngineError
+from unitrank_engine.program.split import Split
+from unitrank_store.results.part_cache import decode, encode
+from unitrank_tables.part import Part
+
+Result = tuple[dict[str, Any], dict[str, np.ndarray]]
+FIELDS_NOT_COMPARED = {"seconds", "forward_rows", "backward_rows", "peak_bytes", "reused"}
+RANDOM = 19
+
+
+@dataclass
+class Memory:
+    """Parts in a dict, as bytes: as they lie in the store."""
+
+    held: dict[str, bytes] = field(default_factory=dict)
+
+    def get(self, fingerprints: Sequence[str]) -> dict[str, Part]:
+        found = {print_: decode(self.held[print_]) for print_ in fingerprints if print_ in self.held}
+        return {print_: part for print_, part in found.items() if part}
+
+    def put(self, parts: Mapping[str, Part]) -> None:
+        self.held |= {print_: encode(part) for print_, part in parts.items()}
+
+
+def data(name: str, count: int = 41) -> dict[str, np.ndarray]:
+    """Examples for one of the nets, with labels, and a field that groups them."""
+    x = net_of(name).examples(count).numpy()
+    random = np.random.default_rng(1)
+    return {"x": x, "y": random.integers(0, 3, count), "group": random.integers(0, 9, count), "b": 0.5 * x[::-1].copy()}
+
+
+def job(folder: Path, parts: Memory | None, methods: list[Any], name: str = "convolutional", layer: str = "features.2",
+        **request: Any) -> Result:  # fmt: skip
+    ablation = request.pop("ablation", {})
+    ablation = None if ablation is None else {"random": RANDOM} | ablation
+    return rank(program(name), folder, data(name), layer, methods, parts=parts, ablation=ablation, **request)
+
+
+def assert_same(found: Result, expected: Result) -> None:
+    """All that a reader is told but what it took."""
+    assert told(found[0]) == told(expected[0])
+    assert found[1].keys() == expected[1].keys()
+    for name, array in expected[1].items():
+        assert found[1][name].dtype == array.dtype
+        np.testing.assert_array_equal(found[1][name], array, err_msg=name, strict=True)
+
+
+def told(summary: dict[str, Any]) -> dict[str, Any]:
+    cost = {name: value for name, value in summary["cost"].items() if name not in FIELDS_NOT_COMPARED}
+    rankings = [{name: value for name, value in ranking.items() if name != "seconds"} for ranking in summary["rankings"]]
+    return summary | {"cost": cost, "rankings": rankings}
+
+
+def reused(found: Result) -> list[str]:
+    names: list[str] = found[0]["cost"]["reused"]
+    return names
+
+
+def rows(found: Result) -> int:
+    count: int = found[0]["cost"]["forward_rows"]
+    return count
+
+
+FIRST = ["gradient", {"name": "conductance", "steps": 5}]
+THEN: list[Any] = [
+    {"name": "conductance", "steps": 5, "statistic": "mean_abs"},
+    {"name": "deeplift"},
+    {"name": "gradient", "id": "mine"},
+    {"name": "conductance", "steps": 7},
+    {"name": "internal_influence", "steps": 5},
+    {"name": "random"},
+    {"name": "activation", "statistic": "rms"},
+]
+REQUESTS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "labels": {"clusters": {"by": "label"}},
+    "limited": {"clusters": {"by": "label", "limit": 7}},
+    "prediction": {"clusters": {"by": "prediction"}},
+    "field": {"clusters": {"by": "field", "field": "group"}},
+    "members": {"clusters": {"by": "members", "members": {"a": [0, 3, 5, 8, 9], "b": [3, 9, 11], "one": [20]}}},
+    "kmeans": {"clusters": {"by": "kmeans", "k": 3, "layer": "features.0"}},
+    "in_sample": {"ablation": {"split": "none"}},
+    "by_group": {"ablation": {"split": "group"}},
+    "kept": {"keep_examples": 3, "clusters": {"by": "label"}},
+    "no_fidelity": {"fidelity": None},
+    "no_ablation": {"ablation": None},
+    "no_check": {"ablation": {"check_fill": None}},
+    "most": {"ablation": {"orders": ["most"], "examples": 4}},
+    "least": {"ablation": {"orders": ["least"]}},
+    "no_orders": {"ablation": {"orders": []}},
+    "no_random": {"ablation": {"random": 0}},
+    "fills": {"ablation": {"fill": "mean", "check_fill": "zero"}, "fidelity": {"select": "random", "fill": "resample"}},
+    "top": {"fidelity": {"select": "top", "fraction": 0.2}},
+    "mean": {"baseline": {"kind": "mean"}},
+    "cluster_mean": {"baseline": {"kind": "cluster_mean"}, "clusters": {"by": "label"}},
+    "own_baseline": {"baseline": {"kind": "field", "field": "b"}},
+    "example": {"baseline": {"kind": "example", "index": 2}},
+    "channels": {"units": "channel"},
+    "no_labels": {"labels": None},
+    "probability": {"target": {"class": "label", "score": "probability"}},
+    "margin": {"target": {"class": "predicted", "score": "margin"}},
+    "scaled": {"preprocess": {"scale": 0.5, "mean": 0.1, "std": 2.0}},
+}
+
+
+@pytest.mark.parametrize("asked", REQUESTS)
+def test_job_when_parts_of_it_are_known_then_it_is_the_same_to_the_bit(asked: str, tmp_path: Path) -> None:
+    request, parts = REQUESTS[asked], Memory()
+    job(tmp_path, parts, FIRST, **request)
+
+    found = job(tmp_path, parts, [*FIRST, *THEN], **request)
+    alone = job(tmp_path, None, [*FIRST, *THEN], **request)
+    again = job(tmp_path, parts, [*THEN[::-1], *FIRST], **request)
+
+    assert_same(found, alone)
+    assert_same(again, job(tmp_path, None, [*THEN[::-1], *FIRST], **request))
+    assert reused(alone) == []
+    assert rows(again) <= rows(found)
+    # internal influence walks conductance's path once more where there is no study to save
+    assert rows(found) < rows(alone) or asked == "no_ablation"
+
+
+NETS = [
+    ("functional", "fc1"), ("in_place", "relu1"), ("shared", "act@1"), ("residual", "blocks.0"), ("residual", "blocks.0.act"),
+    ("transformer", "encoder.linear1"), ("attentive", "attention.value"), ("convolutional", "input"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "layer"), NETS)
+@pytest.mark.parametrize("at_once", [16, 64])
+def test_job_when_parts_of_it_are_known_then_every_net_gives_the_same(
+    name: str, layer: str, at_once: int, tmp_path: Path, limit_rows: Callable[[int], None]
+) -> None:
+    limit_rows(at_once)
+    parts, request = Memory(), {"clusters": {"by": "label"}, "keep_examples": 2}
+    job(tmp_path, parts, FIRST, name, layer, **request)
+
+    found = job(tmp_path, parts, [*FIRST, *THEN], name, layer, **request)
+
+    assert_same(found, job(tmp_path, None, [*FIRST, *THEN], name, layer, **request))
+    assert {"controls", "gradient", "conductance"} <= set(reused(found))
+
+
+METHODS: list[Any] = [
+    "activation",
+    "gradient_x_activation",
+    "gradient_x_delta",
+    {"name": "gradient", "noise": {"samples": 3, "level": 0.2}},
+    {"name": "gradient", "noise": {"samples": 3, "level": 0.2}, "statistic": "rms"},
+    {"name": "conductance", "steps": 4, "rule": "left"},
+    {"name": "conductance", "steps": 4, "rule": "right"},
+    {"name": "conductance", "steps": 3, "tolerance": 0.01},
+    {"name": "conductance", "steps": 3, "precision": "bf16"},
+    {"name": "integrated_gradients", "steps": 4},
+    {"name": "deeplift", "rules": "rescale"},
+    {"name": "exact_ablation"},
+    "grad_cam",
+    "random",
+]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_scores_when_the_method_was_alone_then_in_company_they_are_the_same(method: Any, tmp_path: Path) -> None:
+    parts, others = Memory(), ["gradient", {"name": "conductance", "steps": 9}, {"name": "deeplift"}]
+    job(tmp_path, parts, [method], keep_examples=2)
+
+    found = job(tmp_path, parts, [*others, method], keep_examples=2)
+
+    assert reused(found)[0] == "controls"
+    assert reused(found)[-1] == found[0]["rankings"][-1]["id"]
+    assert_same(found, job(tmp_path, None, [*others, method], keep_examples=2))
+
+
+class Folded(nn.Module):
+    """A value goes around the units whose batch is folded into another size: one mask a pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.act, self.out = nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        around = x.reshape(-1, 3)
+        out: Tensor = self.out(self.act(self.fc(x))) + (around * 2).reshape(-1, 6)
+        return out
+
+
+class Wide(nn.Module):
+    """So many units that masks of one order share their work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.act, self.hidden, self.out = nn.Linear(6, 512), nn.ReLU(), nn.Linear(512, 64), nn.Linear(64, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.out(self.hidden(self.act(self.fc(x))).relu())
+        return out
+
+
+@pytest.mark.parametrize("made", [Folded, Wide])
+def test_job_when_passes_cannot_be_shared_or_are_nested_then_it_is_the_same(made: type[nn.Module], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = program_of(made(), torch.ones(2, 6))
+    x, y = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32), np.arange(60) % 3
+
+    def run(parts: Memory | None, methods: list[Any]) -> Result:
+        return rank(net, tmp_path, {"x": x, "y": y}, "act", methods, parts=parts, ablation={"random": RANDOM})
+
+    parts = Memory()
+    run(parts, ["gradient_x_delta"])
+    found = run(parts, ["activation", "gradient_x_delta", {"name": "conductance", "steps": 5, "rule": "left"}])
+
+    assert reused(found) == ["controls", "gradient_x_delta"]
+    assert_same(found, run(None, ["activation", "gradient_x_delta", {"name": "conductance", "steps": 5, "rule": "left"}]))
+
+
+def test_job_when_all_of_it_is_known_then_nothing_is_passed(tmp_path: Path) -> None:
+    parts, request = Memory(), {"clusters": {"by": "prediction"}, "keep_examples": 2}
+    first = job(tmp_path, parts, FIRST, **request)
+
+    again = job(tmp_path, parts, FIRST, **request)
+
+    assert_same(again, first)
+    assert rows(first) > 1000
+    assert (rows(again), again[0]["cost"]["backward_rows"]) == (0, 0)
+    assert reused(again) == ["clusters", "controls", "gradient", "conductance"]
+
+
+def test_job_when_a_method_is_added_then_the_controls_and_the_others_are_not_run_again(tmp_path: Path) -> None:
+    parts = Memory()
+    job(tmp_path, parts, FIRST)
+
+    found = job(tmp_path, parts, [*FIRST, "deeplift"])
+
+    # 41 examples: both ends (the baseline once), twice the tail for deeplift, and fidelity; of 20 test examples the value, 12 and 6
+    # masks of deeplift's own orders with both fills, and the other half's values for the check
+    assert reused(found) == ["controls", "gradient", "conductance"]
+    assert rows(found) <= 41 * 4 + 1 + 20 * (1 + 12) + 20 * (1 + 6) + 20
+    assert rows(found) < 0.1 * rows(job(tmp_path, None, [*FIRST, "deeplift"]))
+
+
+CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "level": ({"ablation": {"level": 0.9}}, ["controls", "gradient", "conductance"]),
+    "fractions": ({"ablation": {"fractions": [0.3]}}, ["gradient/scores", "conductance/scores"]),
+    "more controls": ({"ablation": {"random": 25}}, ["gradient/scores", "conductance/scores"]),
+    "no check": ({"ablation": {"check_fill": None}}, ["controls", "gradient", "conductance"]),
+    "orders": ({"ablation": {"orders": ["most"]}}, ["controls", "gradient/scores", "conductance/scores"]),
+    "no ablation": ({"ablation": None}, ["gradient", "conductance"]),
+    "no fidelity": ({"fidelity": None}, ["controls", "gradient", "conductance"]),
+    "fidelity": ({"fidelity": {"fraction": 0.2}}, ["controls", "gradient/ablation", "conductance/ablation"]),
+    "kept": ({"keep_examples": 1}, ["controls", "gradient/ablation", "conductance/ablation"]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_job_when_options_of_the_study_change_then_the_rest_is_reused(change: str, tmp_path: Path) -> None:
+    request, expected = CHANGES[change]
+    parts = Memory()
+    job(tmp_path, parts, FIRST)
+
+    found = job(tmp_path, parts, FIRST, **request)
+
+    assert reused(found) == expected
+    assert_same(found, job(tmp_path, None, FIRST, **request))
+
+
+MATTERS: dict[str, dict[str, Any]] = {
+    "seed": {"seed": 1},
+    "target": {"target": {"class": 1}},
+    "score": {"target": {"class": "label", "score": "centered"}},
+    "baseline": {"baseline": {"kind": "constant", "value": 0.5}},
+    "preprocess": {"preprocess": {"scale": 2.0}},
+    "inputs": {"inputs": {"x": "b"}},
+    "labels": {"labels": "group", "target": {"class": 0}},
+    "units": {"units": "channel"},
+    "at": {"at": "input"},
+    "layer": {"layer": "features.3"},
+    "clusters": {"clusters": {"by": "label"}},
+    "limit": {"clusters": {"by": "all", "limit": 30}},
+}
+NO_MATTER: dict[str, dict[str, Any]] = {
+    "timeout": {"timeout": 7},
+    "priority": {"priority": "high"},
+    "webhook": {"webhook": {"url": "http://x"}},
+    "metadata": {"metadata": {"by": "me"}},
+}
+
+
+@pytest.mark.parametrize("change", MATTERS)
+def test_parts_when_what_they_depend_on_changes_then_they_are_not_used(change: str, tmp_path: Path) -> None:
+    parts = Memory()
+    job(tmp_path, parts, FIRST)
+
+    found = job(tmp_path, parts, FIRST, **MATTERS[change])
+
+    assert reused(found) == []
+    assert_same(found, job(tmp_path, None, FIRST, **MATTERS[change]))
+
+
+@pytest.mark.parametrize("change", NO_MATTER)
+def test_parts_when_what_changes_has_no_say_then_they_are_used(change: str, tmp_path: Path) -> None:
+    parts = Memory()
+    job(tmp_path, parts, FIRST)
+
+    assert reused(job(tmp_path, parts, FIRST, **NO_MATTER[change])) == ["controls", "gradient", "conductance"]
+
+
+@pytest.mark.parametrize("kind", ["model", "dataset"])
+def test_parts_when_contents_are_others_then_they_are_not_used(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.engine import in_process
+
+    parts = Memory()
+    job(tmp_path, parts, FIRST)
+    monkeypatch.setattr(in_process, "RESOLVED", in_process.RESOLVED | {kind: {"name": "n", "digest": "sha256:" + "9" * 64}})
+
+    assert reused(job(tmp_path, parts, FIRST)) == []
+
+
+@pytest.mark.parametrize("what", ["version", "machine", "batch"])
+def test_parts_when_the_engine_or_the_machine_is_another_then_they_are_not_used(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit_rows: Callable[[int], None]
+) -> None:
+    from unitrank_engine.reuse import fingerprints as engine_parts
+    from unitrank_engine.reuse import known_scores
+
+    held = Memory()
+    job(tmp_path, held, FIRST)
+    if what == "version":
+        monkeypatch.setattr(engine_parts, "version", lambda name: "0.0")
+    elif what == "machine":
+        monkeypatch.setattr(engine_parts, "machine", lambda device: ["another"])
+        monkeypatch.setattr(known_scores, "machine", lambda device: ["another"])
+    else:
+        limit_rows(7)
+
+    assert reused(job(tmp_path, held, FIRST)) == []
+
+
+def test_random_when_its_id_is_another_then_it_is_another_ranking(tmp_path: Path) -> None:
+    parts = Memory()
+    job(tmp_path, parts, ["random"])
+
+    assert reused(job(tmp_path, parts, [{"name": "random", "id": "noise"}])) == ["controls"]
+    assert reused(job(tmp_path, parts, ["random"])) == ["controls", "random"]
+
+
+@pytest.mark.parametrize("damage", ["lost", "empty", "cut", "another"])
+def test_job_when_parts_are_lost_or_damaged_then_they_are_computed_again(damage: str, tmp_path: Path) -> None:
+    request: dict[str, Any] = {"clusters": {"by": "prediction"}, "keep_examples": 2}
+    whole = Memory()
+    expected = job(tmp_path, whole, FIRST, **request)
+    for print_ in whole.held:
+        other = next(other for other in whole.held if other != print_)
+        bytes_ = {"lost": None, "empty": b"", "cut": whole.held[print_][:-9], "another": whole.held[other]}[damage]
+        held = {each: data for each, data in whole.held.items() if each != print_}
+        parts = Memory(held if bytes_ is None else held | {print_: bytes_})
+
+        assert_same(job(tmp_path, parts, FIRST, **request), expected)
+        assert parts.held == whole.held
+
+
+def test_job_when_a_ranking_fails_then_it_leaves_no_parts_and_names_those_that_were_known(tmp_path: Path) -> None:
+    class Root(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.act(x).sqrt().sum(1, keepdim=True)
+
+    net, parts = program_of(Root(), torch.ones(2, 4)), Memory()
+    request: dict[str, Any] = {"target": {"class": None}, "ablation": None, "fidelity": None, "parts": parts}
+    fields = {"x": np.ones((6, 4), np.float32)}
+    rank(net, tmp_path, fields, "act", ["gradient"], **request)
+    before = dict(parts.held)
+
+    with pytest.raises(EngineError) as caught:
+        rank(net, tmp_path, fields, "act", ["gradient", {"name": "conductance", "steps": 3, "rule": "left"}], **request)
+
+    assert caught.value.ranking == "conductance"
+    assert list(caught.value.finished) == ["gradient"]
+    assert parts.held == before
+
+
+def test_job_when_it_is_stopped_in_the_study_then_its_scores_are_there_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unitrank_engine.ablation import curves
+
+    parts = Memory()
+    with monkeypatch.context() as patch:
+        patch.setattr(curves.Curves, "run", lambda *_: (_ for _ in ()).throw(RuntimeError("cancelled")))
+        with pytest.raises(RuntimeError, match="cancelled"):
+            job(tmp_path, parts, FIRST)
+
+    found = job(tmp_path, parts, FIRST)
+
+    assert reused(found) == ["gradient/scores", "conductance/scores"]
+    assert_same(found, job(tmp_path, None, FIRST))
+
+
+def test_job_when_memory_ran_out_then_what_was_added_up_otherwise_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit_rows: Callable[[int], None]
+) -> None:
+    limit_rows(64)
+    parts, tail = Memory(), Split.tail
+
+    def short(split: Split, h: Tensor, live: Any) -> Tensor:
+        if len(h) > 20:
+            raise torch.OutOfMemoryError(f"CUDA out of memory: {len(h)} rows")
+        return tail(split, h, live)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Split, "tail", short)
+        job(tmp_path, parts, FIRST)
+
+    assert parts.held == {}

@@ -1,0 +1,76 @@
+"""The peak memory of a job grows neither with its examples nor with the steps of a path; each job in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.peaks import DISTINCT
+
+ROOT = Path(__file__).parents[2]
+MOST_GROWTH = 1.1
+# freed memory goes back at once, so that the process has what the job has
+ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="Linux alone tells a process's own pages from those of files"
+)
+
+
+def peak(count: int, **options: Any) -> int:
+    """Bytes above those that the same job with few examples leaves."""
+    words = [sys.executable, "-W", "ignore", "-m", "tests.engine.peaks", str(count), json.dumps(options)]
+    done = subprocess.run(words, cwd=ROOT, env=os.environ | ALLOCATOR, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def path(name: str, steps: int = 4, **options: Any) -> dict[str, Any]:
+    return {"name": name, "steps": steps, **options}
+
+
+PATHS = [path("conductance"), path("integrated_gradients"), path("internal_influence")]
+ENDS = ["activation", "gradient", "gradient_x_activation", "gradient_x_delta", "grad_cam", "random"]
+SELF_DRIVEN = ["deeplift", {"name": "gradient", "noise": {"samples": 3}}, path("conductance", 2, tolerance=0.05)]
+
+
+KMEANS = {"by": "kmeans", "k": 3, "layer": "input"}
+
+
+@pytest.mark.parametrize(
+    ("examples", "options"),
+    [
+        pytest.param(120, {"methods": [*ENDS, *PATHS], "clusters": {"by": "label"}}, id="paths"),
+        pytest.param(
+            # a whole chunk of k-means
+            1200,
+            {"methods": ["gradient"], "clusters": KMEANS, "baseline": {"kind": "cluster_mean"}, "ablation": None},
+            id="kmeans",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            120,
+            {
+                "methods": ["gradient"],
+                "ablation": {"fill": "resample", "random": 3, "examples": DISTINCT},
+                "fidelity": {"select": "top", "fill": "mean"},
+            },
+            id="fills",
+        ),
+        pytest.param(120, {"methods": SELF_DRIVEN, "ablation": None}, id="self-driven"),
+    ],
+)
+def test_peak_when_examples_are_ten_times_as_many_then_is_the_same(examples: int, options: dict[str, Any]) -> None:
+    few, many = peak(examples, **options), peak(10 * examples, **options)
+
+    assert many <= MOST_GROWTH * few, (few, many)
+
+
+def test_peak_when_steps_are_ten_times_as_many_then_is_the_same() -> None:
+    few, many = (peak(60, methods=[path(method["name"], steps) for method in PATHS]) for steps in (4, 40))
+
+    assert many <= MOST_GROWTH * few, (few, many)

@@ -1,0 +1,40 @@
+"""What a request may name and what the engine has are the same: unions on one side, tables on the other."""
+
+from typing import Any, get_args
+
+import pytest
+
+from unitrank_engine.job import baselines, clusters, targets
+from unitrank_engine.methods import METHODS
+from unitrank_schemas import baselines as baseline_schemas
+from unitrank_schemas import clusters as cluster_schemas
+from unitrank_schemas import methods as method_schemas
+from unitrank_schemas import targets as target_schemas
+
+
+def members(union: Any) -> set[type]:
+    """The classes of an annotated union, however often it is annotated."""
+    first = get_args(union)[0]
+    return members(first) if hasattr(first, "__metadata__") else set(get_args(first))
+
+
+@pytest.mark.parametrize(
+    ("union", "table"),
+    [
+        (method_schemas.Method, set(method_schemas.METHODS.values())),
+        (cluster_schemas.Clusters, set(clusters.FINDERS)),
+        (baseline_schemas.Baseline, set(baselines.FINDERS)),
+    ],
+    ids=["methods", "clusters", "baselines"],
+)
+def test_union_when_held_against_its_table_then_has_the_same_members(union: Any, table: set[type]) -> None:
+    assert members(union) == table
+
+
+def test_methods_when_the_engine_is_asked_then_has_each_that_the_schemas_name() -> None:
+    assert set(METHODS) == set(method_schemas.METHODS)
+    assert all(get_args(schema.model_fields["name"].annotation) == (name,) for name, schema in method_schemas.METHODS.items())
+
+
+def test_scores_when_the_engine_is_asked_then_has_each_that_a_target_names() -> None:
+    assert set(targets.SCORES) == set(get_args(target_schemas.Score))

@@ -1,0 +1,425 @@
+"""Models and datasets that lie elsewhere, over HTTP on a real store, an S3 server and a web server."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import redis
+
+from tests.service.conftest import MANIFEST, Json, Served, assert_problem, job, npz, ready_model, wait_for
+from tests.support.remote_sources import Bucket, Web, s3, web
+from unitrank_service.backend import Backend
+from unitrank_store.contents.waiting_jobs import dataset_key, model_ready
+from unitrank_store.errors import Conflict
+from unitrank_store.queue.rq_queue import positions
+from unitrank_store.redis import keyspace
+from unitrank_store.redis.leases import lease
+from unitrank_store.settings import Settings
+
+Serve = Callable[..., tuple[httpx.Client, Served]]
+SHARDS = [npz(x=np.arange(6, dtype=np.uint8).reshape(3, 2), y=np.arange(3)), npz(x=np.full((2, 2), 9, np.uint8), y=np.arange(2))]
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Bucket]:
+    with s3() as bucket, pytest.MonkeyPatch.context() as patch:
+        for name, value in bucket.environment.items():
+            patch.setenv(name, value)
+        yield bucket
+
+
+@pytest.fixture
+def redis_url(own_redis_url: str) -> str:
+    """The session's service would read too, and may read nothing."""
+    return own_redis_url
+
+
+@pytest.fixture
+def site() -> Iterator[Web]:
+    with web() as site:
+        yield site
+
+
+def put(client: httpx.Client, uri: str, path: str = "/v1/datasets/data") -> httpx.Response:
+    return client.put(path, json={"uri": uri})
+
+
+def settled(client: httpx.Client, path: str = "/v1/datasets/data") -> Json:
+    """The resource once it is no longer read."""
+    for _ in range(1000):
+        found: Json = client.get(path).json()
+        if (found["status"] != "importing" and found["digest"]) or found["problem"]:
+            return found
+        time.sleep(0.01)
+    raise AssertionError(found)
+
+
+def stored(path: Path) -> list[str]:
+    """The names of all files of the blob store."""
+    return sorted(file.name for file in (path / "blobs").rglob("*") if file.is_file())
+
+
+def test_dataset_when_it_lies_in_a_bucket_then_is_imported(serve: Serve, bucket: Bucket) -> None:
+    client, _ = serve(sources=["s3://sets/open/"])
+    answer = put(client, bucket.put("open/one.npz", SHARDS[0]))
+    there = client.put("/v1/datasets/same", content=SHARDS[0], headers={"Content-Type": "application/octet-stream"}).json()
+
+    assert (answer.status_code, answer.headers["location"]) == (202, "/v1/datasets/data")
+    assert (answer.json()["status"], answer.json()["digest"], answer.json()["fields"]) == ("importing", None, None)
+    found = settled(client)
+    assert (found["status"], found["examples"], found["digest"]) == ("ready", 3, there["digest"])
+    assert found["fields"] == there["fields"]
+    assert client.get(f"/v1/datasets/data@{found['digest']}").status_code == 200
+
+
+def test_dataset_when_it_is_a_glob_of_shards_then_their_rows_follow_each_other(serve: Serve, bucket: Bucket) -> None:
+    client, served = serve(sources=["s3://sets/"])
+    for name, content in zip(("part-1.npz", "part-0.npz"), SHARDS, strict=True):
+        bucket.put(f"shards/{name}", content)
+    put(client, "s3://sets/shards/part-*.npz")
+
+    found = settled(client)
+    assert (found["status"], found["examples"]) == ("ready", 5)
+    with np.load(served.backend.blobs.path(found["digest"])) as table:
+        assert table["x"].tolist() == [[9, 9], [9, 9], [0, 1], [2, 3], [4, 5]]
+    put(client, "s3://sets/shards/part-*.npz")
+    assert settled(client)["digest"] == found["digest"]
+
+
+def test_model_when_it_lies_on_the_web_then_is_inspected(serve: Serve, site: Web) -> None:
+    client, served = serve(sources=[f"{site.url}/models/"])
+    site.pages["/models/net.pt2"] = b"archive"
+    answer = put(client, f"{site.url}/models/net.pt2?token=1", "/v1/models/net")
+
+    assert (answer.status_code, answer.json()["status"], answer.json()["digest"]) == (202, "inspecting", None)
+    found = settled(client, "/v1/models/net")
+    assert (found["status"], found["bytes"]) == ("inspecting", 7)
+    assert site.asked == ["/models/net.pt2?token=1"]
+    assert ready_model(client, served)["digest"] == found["digest"]
+
+
+def test_import_when_the_name_is_new_then_replaces_it_only_once_it_is_ready(serve: Serve, site: Web) -> None:
+    client, _ = serve(sources=[site.url])
+    before = client.put("/v1/datasets/data", content=SHARDS[0], headers={"Content-Type": "application/octet-stream"}).json()
+    site.pages["/a.npz"] = SHARDS[1]
+    site.slow.add("/a.npz")
+    put(client, f"{site.url}/a.npz")
+
+    assert client.get("/v1/datasets/data").json()["status"] == "importing"
+    assert client.get(f"/v1/datasets/data@{before['digest']}").status_code == 200
+    site.go.set()
+    assert settled(client)["examples"] == 2
+
+
+def test_import_when_put_twice_then_is_read_once(serve: Serve, site: Web) -> None:
+    client, _ = serve(sources=[site.url])
+    site.pages["/a.npz"] = SHARDS[0]
+    site.slow.add("/a.npz")
+    first, second = (put(client, f"{site.url}/a.npz") for _ in range(2))
+    site.go.set()
+
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert settled(client)["status"] == "ready"
+    assert site.asked == ["/a.npz"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "code"),
+    [
+        ("s3://other/a.npz", "uri_not_allowed"),
+        ("file:///etc/passwd", "uri_not_allowed"),
+        ("zip://a.npz::http://127.0.0.1/a.zip", "uri_malformed"),
+        ("s3://sets/../other/a.npz", "uri_malformed"),
+        ("http://169.254.169.254/latest/meta-data", "uri_not_allowed"),
+    ],
+)
+def test_put_when_the_uri_may_not_be_read_then_is_422(serve: Serve, tmp_path: Path, uri: str, code: str) -> None:
+    client, _ = serve(sources=["s3://sets/"])
+
+    for path in ("/v1/datasets/data", "/v1/models/net"):
+        assert_problem(put(client, uri, path), 422, code, "/uri")
+        assert client.get(path).status_code == 404
+    assert stored(tmp_path) == []
+
+
+def test_put_when_a_model_is_a_glob_then_is_422(serve: Serve) -> None:
+    client, _ = serve(sources=["s3://sets/"])
+
+    assert_problem(put(client, "s3://sets/*.pt2", "/v1/models/net"), 422, "uri_malformed", "/uri")
+
+
+def test_import_when_it_is_wrong_then_is_rejected_and_nothing_is_left(serve: Serve, site: Web, tmp_path: Path) -> None:
+    client, served = serve(sources=[site.url], max_dataset_bytes=5000)
+    ready_model(client, served)
+    ready = stored(tmp_path)
+    site.pages |= {"/junk": b"junk", "/empty": b"", "/long": b"PK" + bytes(6000)}
+    site.moved["/moved"] = "http://127.0.0.1:1/inside"
+    codes = {
+        "/junk": "not_a_table",
+        "/empty": "empty_body",
+        "/long": "dataset_too_large",
+        "/moved": "uri_unreadable",
+        "/none": "uri_not_found",
+    }
+    for path, code in codes.items():
+        put(client, f"{site.url}{path}")
+        found = settled(client)
+        assert (found["status"], found["problem"]["code"], found["digest"]) == ("rejected", code, None), path
+        assert_problem(client.post("/v1/jobs", json=job()), 422, "dataset_rejected", "/dataset")
+    assert len(client.get("/v1/datasets").json()["items"]) == 1
+    assert stored(tmp_path) == ready
+
+
+def test_shards_when_they_differ_then_are_rejected(serve: Serve, bucket: Bucket, tmp_path: Path) -> None:
+    client, _ = serve(sources=["s3://sets/"])
+    bucket.put("unequal/a.npz", SHARDS[0])
+    bucket.put("unequal/b.npz", npz(x=np.zeros((1, 3))))
+    put(client, "s3://sets/unequal/*")
+
+    problem = settled(client)["problem"]
+    assert problem["code"] == "unequal_shards"
+    assert "unequal/b.npz" in problem["detail"]
+    assert stored(tmp_path) == []
+
+
+def test_job_when_its_dataset_is_read_then_waits_and_means_its_digest(serve: Serve, site: Web) -> None:
+    client, served = serve(sources=[site.url])
+    ready_model(client, served)
+    site.pages["/a.npz"] = npz(image=np.zeros((10, 1, 2, 2), np.uint8), y=np.arange(10) % 3)
+    site.slow.add("/a.npz")
+    put(client, f"{site.url}/a.npz")
+    answer = client.post("/v1/jobs", json=job())
+
+    assert answer.status_code == 202, answer.text
+    id = answer.json()["id"]
+    assert served.backend.jobs.get(id).waiting_for
+    assert_problem(client.delete("/v1/datasets/data"), 409, "dataset_in_use")
+    site.go.set()
+    digest = settled(client)["digest"]
+    wait_for(lambda: not served.backend.jobs.get(id).waiting_for)
+    record = served.backend.jobs.get(id)
+    assert (record.status, record.resolved["dataset"]["digest"], record.resolved["checked"]) == ("queued", digest, False)
+    assert client.get(f"/v1/jobs/{id}").json()["position"] == 0
+    assert_problem(client.delete("/v1/datasets/data"), 409, "dataset_in_use")
+    client.post(f"/v1/jobs/{id}/cancel")
+    assert client.delete("/v1/datasets/data").status_code == 204
+
+
+def test_job_when_its_dataset_is_rejected_then_fails_for_that_reason(serve: Serve, site: Web) -> None:
+    client, served = serve(sources=[site.url])
+    ready_model(client, served)
+    site.pages["/a.npz"] = b"junk"
+    site.slow.add("/a.npz")
+    put(client, f"{site.url}/a.npz")
+    id = client.post("/v1/jobs", json=job()).json()["id"]
+    site.go.set()
+    settled(client)
+
+    wait_for(lambda: served.backend.jobs.get(id).ended)
+    found = client.get(f"/v1/jobs/{id}").json()
+    assert (found["status"], found["problem"]["code"]) == ("failed", "not_a_table")
+    assert_problem(client.post("/v1/jobs", json=job()), 422, "dataset_rejected", "/dataset")
+
+
+def test_job_when_model_and_dataset_are_read_then_waits_for_the_inspection_too(serve: Serve, site: Web) -> None:
+    client, served = serve(sources=[site.url])
+    site.pages |= {"/a.npz": npz(image=np.zeros((10, 1, 2, 2), np.uint8), y=np.arange(10) % 3), "/net.pt2": b"archive"}
+    site.slow |= {"/a.npz", "/net.pt2"}
+    put(client, f"{site.url}/net.pt2", "/v1/models/net")
+    put(client, f"{site.url}/a.npz")
+    id = client.post("/v1/jobs", json=job()).json()["id"]
+    site.go.set()
+    settled(client)
+    digest = settled(client, "/v1/models/net")["digest"]
+
+    wait_for(lambda: f"model:{digest}" in served.backend.jobs.get(id).waiting_for)
+    assert client.get(f"/v1/jobs/{id}").json()["position"] is None
+    finish_inspection(served, digest)
+    wait_for(lambda: not served.backend.jobs.get(id).waiting_for)
+    resolved = served.backend.jobs.get(id).resolved
+    assert (resolved["model"]["digest"], resolved["dataset"]["digest"]) == (
+        digest,
+        client.get("/v1/datasets/data").json()["digest"],
+    )
+
+
+def test_import_when_deleted_meanwhile_then_nothing_is_left(serve: Serve, site: Web, tmp_path: Path) -> None:
+    client, served = serve(sources=[site.url])
+    site.pages["/a.npz"] = SHARDS[0]
+    site.slow.add("/a.npz")
+    put(client, f"{site.url}/a.npz")
+    wait_for(lambda: bool(site.asked))
+    assert client.delete("/v1/datasets/data").status_code == 204
+    site.go.set()
+
+    wait_for(lambda: not served.backend.connection.keys(f"{keyspace.PREFIX}:import:*:lock"))
+    assert client.get("/v1/datasets/data").status_code == 404
+    assert stored(tmp_path) == []
+    assert not served.backend.datasets.unread()
+
+
+def test_import_when_another_service_reads_it_then_is_left_to_it(redis_url: str, tmp_path: Path, site: Web) -> None:
+    backend = Backend.of(Settings(redis_url=redis_url, state=tmp_path, sources=(site.url,)))
+    site.pages["/a.npz"] = SHARDS[0]
+    key = backend.datasets.begin("data", f"{site.url}/a.npz").digest
+
+    with lease(backend.connection, keyspace.import_lock(key)) as mine:
+        assert mine
+        assert not backend.importer.read_next(threading.Event())
+        assert site.asked == []
+    assert backend.importer.read_next(threading.Event())
+    assert backend.datasets.get("data").status == "ready"
+
+
+def test_import_when_it_ended_its_service_three_times_then_is_rejected(redis_url: str, tmp_path: Path, site: Web) -> None:
+    backend = Backend.of(Settings(redis_url=redis_url, state=tmp_path, sources=(site.url,)))
+    key = backend.datasets.begin("data", f"{site.url}/a.npz").digest
+    backend.connection.sadd(keyspace.import_attempts(key), "first", "second", "third")
+
+    assert backend.importer.read_next(threading.Event())
+    assert (backend.datasets.get("data").problem or {})["code"] == "import_failed"
+    assert not backend.importer.read_next(threading.Event())
+    assert site.asked == []
+
+
+def backend_at(redis_url: str, state: Path, site: Web, **settings: Any) -> Backend:
+    """Without a service: nothing is read but by the test."""
+    return Backend.of(Settings(redis_url=redis_url, state=state, sources=(site.url,), **settings))
+
+
+def waiting_job(backend: Backend, key: str) -> str:
+    """A job that waits for the dataset."""
+    return backend.jobs.create({}, {"dataset": {"digest": key}}, needs=[key], waiting_for=[dataset_key(key)]).id
+
+
+def test_import_when_the_service_is_lost_after_it_arrived_then_the_next_one_lets_jobs_go(
+    redis_url: str, tmp_path: Path, site: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = backend_at(redis_url, tmp_path, site)
+    site.pages["/a.npz"] = SHARDS[0]
+    key = backend.datasets.begin("data", f"{site.url}/a.npz").digest
+    id = waiting_job(backend, key)
+
+    def lost(*_: Any) -> None:
+        raise redis.exceptions.ConnectionError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("unitrank_service.contents.importer.dataset_arrived", lost)
+        with pytest.raises(redis.exceptions.ConnectionError):
+            backend.importer.read_next(threading.Event())
+    digest = backend.datasets.get("data").digest
+    assert backend.jobs.get(id).needs == [digest]
+    with pytest.raises(Conflict):
+        backend.datasets.delete("data")
+    assert backend.importer.read_next(threading.Event())
+
+    assert backend.jobs.get(id).waiting_for == []
+    assert positions(backend.connection, [backend.jobs.get(id)]) == {id: 0}
+    assert site.asked == ["/a.npz"]
+    assert not backend.importer.read_next(threading.Event())
+
+
+def test_import_when_the_service_is_lost_after_it_was_rejected_then_the_next_one_fails_jobs(
+    redis_url: str, tmp_path: Path, site: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = backend_at(redis_url, tmp_path, site)
+    key = backend.datasets.begin("data", f"{site.url}/none.npz").digest
+    id = waiting_job(backend, key)
+
+    def lost(*_: Any) -> None:
+        raise redis.exceptions.ConnectionError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("unitrank_service.contents.importer.dataset_rejected", lost)
+        with pytest.raises(redis.exceptions.ConnectionError):
+            backend.importer.read_next(threading.Event())
+    site.pages["/none.npz"] = SHARDS[0]
+    backend.importer.read_next(threading.Event())
+
+    assert backend.datasets.get("data").status == "rejected"
+    assert (backend.jobs.get(id).status, (backend.jobs.get(id).problem or {})["code"]) == ("failed", "uri_not_found")
+
+
+def test_import_when_it_is_stopped_then_that_is_no_loss(redis_url: str, tmp_path: Path, site: Web) -> None:
+    backend = backend_at(redis_url, tmp_path, site)
+    site.pages["/a.npz"] = SHARDS[0]
+    site.slow.add("/a.npz")
+    backend.datasets.begin("data", f"{site.url}/a.npz")
+    for _ in range(5):
+        stop = threading.Event()
+        threading.Timer(0.1, stop.set).start()
+        assert backend.importer.read_next(stop)
+    site.go.set()
+
+    assert backend.importer.read_next(threading.Event())
+    assert backend.datasets.get("data").status == "ready"
+
+
+def test_import_when_the_store_was_away_then_that_is_no_loss(
+    redis_url: str, tmp_path: Path, site: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = backend_at(redis_url, tmp_path, site)
+    site.pages["/a.npz"] = SHARDS[0]
+    backend.datasets.begin("data", f"{site.url}/a.npz")
+
+    def lost(*_: Any, **__: Any) -> None:
+        raise redis.exceptions.ConnectionError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backend.datasets, "arrived", lost)
+        for _ in range(5):
+            with pytest.raises(redis.exceptions.ConnectionError):
+                backend.importer.read_next(threading.Event())
+
+    assert backend.importer.read_next(threading.Event())
+    assert backend.datasets.get("data").status == "ready"
+
+
+def test_import_when_it_takes_too_long_then_is_given_up_whatever_the_driver_does(redis_url: str, tmp_path: Path, site: Web) -> None:
+    backend = backend_at(redis_url, tmp_path, site, import_timeout=1)
+    site.pages["/a.npz"] = SHARDS[0]
+    site.slow.add("/a.npz")
+    backend.datasets.begin("data", f"{site.url}/a.npz")
+    backend.importer.read_next(threading.Event())
+
+    assert (backend.datasets.get("data").problem or {})["code"] == "import_timed_out"
+    site.go.set()
+    wait_for(lambda: stored(tmp_path) == [])
+    assert backend.datasets.get("data").status == "rejected"
+
+
+def test_import_when_it_is_over_the_quota_then_is_rejected_as_that(redis_url: str, tmp_path: Path, site: Web) -> None:
+    backend = backend_at(redis_url, tmp_path, site, quota_bytes=len(SHARDS[0]) + 10)
+    site.pages |= {"/a.npz": SHARDS[0], "/b.npz": SHARDS[1]}
+    for name in ("a", "b"):
+        backend.datasets.begin(name, f"{site.url}/{name}.npz")
+        backend.importer.read_next(threading.Event())
+
+    assert backend.datasets.get("a").status == "ready"
+    assert (backend.datasets.get("b").problem or {})["code"] == "store_full"
+    assert len(stored(tmp_path)) == 1
+
+
+def test_import_when_what_failed_is_put_again_then_nothing_is_left_of_it(redis_url: str, tmp_path: Path, site: Web) -> None:
+    backend = backend_at(redis_url, tmp_path, site)
+    for _ in range(3):
+        backend.datasets.begin("data", f"{site.url}/a.npz")
+        backend.importer.read_next(threading.Event())
+    assert backend.connection.hlen(keyspace.uploads("dataset", "default/data")) == 1
+    site.pages["/a.npz"] = SHARDS[0]
+    backend.datasets.begin("data", f"{site.url}/a.npz")
+    backend.importer.read_next(threading.Event())
+
+    assert len(backend.connection.keys(f"{keyspace.PREFIX}:dataset:content:*")) == 1
+
+
+def finish_inspection(served: Served, digest: str) -> None:
+    with served.backend.blobs.writer() as sink:
+        sink.write(b"clean")
+    served.backend.models.ready(digest, MANIFEST, sink.digest)
+    model_ready(served.backend.connection, served.backend.jobs, digest)

@@ -1,0 +1,214 @@
+"""Results over HTTP in every type, written by the test in the worker's place."""
+
+import csv
+import io
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from safetensors.numpy import load
+
+from tests.service.conftest import Served, assert_problem, job, put_dataset, ready_model
+from unitrank_schemas.results import Result
+
+SHAPE = [4, 2, 2]
+IMPORTANCE = np.random.default_rng(0).normal(size=(2, 16)).astype(np.float32)
+SPREAD = np.abs(IMPORTANCE)
+SPREAD[0, :] = np.nan
+ARRAYS = {"importance/gradient": IMPORTANCE, "spread/gradient": SPREAD, "rows/a": np.array([0, 1]), "rows/=b": np.array([2])}
+
+
+def cluster(name: str) -> dict[str, Any]:
+    return {"name": name, "examples": 2, "ranked_on": 1, "tested_on": 1, "accuracy": 1.0, "score": 2.0}
+
+
+def summary(id: str) -> dict[str, Any]:
+    top = [{"unit": 0, "index": [0, 0, 0], "importance": 1.0, "spread": None}] * 3
+    return {
+        "job": id,
+        "model": {"name": "net", "digest": "sha256:1"},
+        "dataset": {"name": "data", "digest": "sha256:2"},
+        "layer": {"name": "conv1", "at": "output", "cut": True, "units": "neuron", "shape": SHAPE, "count": 16},
+        "clusters": [cluster("a"), cluster("=b")],
+        "rankings": [
+            {"id": "gradient", "method": {"name": "gradient"}, "clusters": {"a": {"top": top}, "=b": {"top": top}}, "seconds": 0.1}
+        ],
+        "leaderboard": [{"ranking": "gradient", "verdict": "undecided", "better_than_random": 0, "of": 2}],
+        "warnings": [
+            {"code": "saturated", "detail": "…", "cluster": "a", "ranking": "gradient"},
+            {"code": "in_sample", "detail": "…"},
+        ],
+        "cost": {"seconds": 1.0, "forward_rows": 1, "backward_rows": 1, "device": "cpu", "peak_bytes": 0},
+        "provenance": {"seed": 0, "version": "0", "torch": "2", "options": {}},
+    }
+
+
+@pytest.fixture
+def done(client: httpx.Client, served: Served) -> str:
+    """The id of a job that has succeeded."""
+    return succeeded(client, served)
+
+
+def succeeded(client: httpx.Client, served: Served) -> str:
+    ready_model(client, served)
+    put_dataset(client)
+    id: str = client.post("/v1/jobs", json=job()).json()["id"]
+    attempt = served.backend.jobs.start(id, "cpu-0")
+    assert attempt
+    manifest = served.backend.results.put(summary(id), ARRAYS)
+    assert served.backend.jobs.finish(id, attempt, "succeeded", result=dict(manifest))
+    return id
+
+
+def test_result_is_the_summary_by_default(client: httpx.Client, done: str) -> None:
+    answer = client.get(f"/v1/jobs/{done}/result")
+
+    assert answer.headers["content-type"] == "application/json"
+    assert Result.model_validate_json(answer.content).job == done
+    assert answer.json() == summary(done)
+
+
+def test_result_with_its_etag_is_304(client: httpx.Client, done: str) -> None:
+    for accept in ("application/json", "application/x-npz", "text/csv"):
+        tag = client.get(f"/v1/jobs/{done}/result", headers={"Accept": accept}).headers["etag"]
+
+        again = client.get(f"/v1/jobs/{done}/result", headers={"Accept": accept, "If-None-Match": tag})
+        assert again.status_code == 304
+
+
+def test_result_of_one_cluster_leaves_out_the_other(client: httpx.Client, done: str) -> None:
+    found = client.get(f"/v1/jobs/{done}/result", params={"cluster": "=b", "top": 2}).json()
+
+    assert [entry["name"] for entry in found["clusters"]] == ["=b"]
+    assert list(found["rankings"][0]["clusters"]) == ["=b"]
+    assert len(found["rankings"][0]["clusters"]["=b"]["top"]) == 2
+    assert [entry["code"] for entry in found["warnings"]] == ["in_sample"]
+
+
+@pytest.mark.parametrize("top", [10, 16, 1000])
+def test_result_with_more_units_than_the_summary_takes_them_from_the_arrays(client: httpx.Client, done: str, top: int) -> None:
+    found = client.get(f"/v1/jobs/{done}/result", params={"top": top}).json()
+
+    for row, name in enumerate(["a", "=b"]):
+        units = found["rankings"][0]["clusters"][name]["top"]
+        order = np.argsort(-IMPORTANCE[row])[:top]
+        assert [unit["unit"] for unit in units] == order.tolist()
+        assert [unit["index"] for unit in units] == [list(map(int, np.unravel_index(unit, SHAPE))) for unit in order]
+        assert [unit["importance"] for unit in units] == IMPORTANCE[row, order].tolist()
+    assert found["rankings"][0]["clusters"]["a"]["top"][0]["spread"] is None
+    assert found["rankings"][0]["clusters"]["=b"]["top"][0]["spread"] == abs(IMPORTANCE[1]).tolist()[int(np.argmax(IMPORTANCE[1]))]
+
+
+def test_result_as_safetensors_has_every_array(client: httpx.Client, done: str) -> None:
+    answer = client.get(f"/v1/jobs/{done}/result", headers={"Accept": "application/vnd.safetensors"})
+
+    assert answer.headers["content-type"] == "application/vnd.safetensors"
+    assert_equal(load(answer.content))
+
+
+def test_result_as_npz_has_every_array(client: httpx.Client, done: str) -> None:
+    answer = client.get(f"/v1/jobs/{done}/result", headers={"Accept": "application/x-npz"})
+
+    assert answer.headers["content-type"] == "application/x-npz"
+    with np.load(io.BytesIO(answer.content)) as arrays:
+        assert_equal(dict(arrays))
+
+
+def test_result_as_csv_has_a_row_for_each_unit(client: httpx.Client, done: str) -> None:
+    answer = client.get(f"/v1/jobs/{done}/result", headers={"Accept": "text/csv"})
+
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert list(rows[0]) == ["cluster", "ranking", "rank", "unit", "index", "importance", "spread"]
+    assert len(rows) == 2 * 16
+    assert (rows[0]["rank"], int(rows[0]["unit"]), rows[0]["spread"]) == ("1", int(np.argmax(IMPORTANCE[0])), "")
+    assert rows[16]["cluster"] == "'=b"
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("*/*", "application/json"),
+        ("application/*", "application/json"),
+        ("text/*", "text/csv"),
+        ("text/html, application/x-npz;q=0.5, */*;q=0.1", "application/x-npz"),
+        ("application/json;q=0.2, text/csv;q=0.9", "text/csv"),
+        ("application/json;q=0, */*", "application/vnd.safetensors"),
+    ],
+)
+def test_result_comes_in_the_type_that_accept_prefers(client: httpx.Client, done: str, accept: str, kind: str) -> None:
+    answer = client.get(f"/v1/jobs/{done}/result", headers={"Accept": accept})
+
+    assert answer.headers["content-type"].partition(";")[0] == kind
+
+
+def test_result_in_no_offered_type_is_406(client: httpx.Client, done: str) -> None:
+    assert_problem(client.get(f"/v1/jobs/{done}/result", headers={"Accept": "image/png"}), 406, "not_acceptable")
+
+
+@pytest.mark.parametrize(
+    ("params", "status", "code"),
+    [
+        ({"cluster": "c"}, 404, "cluster_not_found"),
+        ({"ranking": "gradeint"}, 404, "ranking_not_found"),
+        ({"top": 0}, 422, "invalid_parameter"),
+        ({"top": "all"}, 422, "invalid_parameter"),
+    ],
+)
+@pytest.mark.parametrize("accept", ["application/json", "text/csv"])
+def test_result_of_unknown_names_says_so(
+    client: httpx.Client, done: str, params: dict[str, Any], status: int, code: str, accept: str
+) -> None:
+    assert_problem(client.get(f"/v1/jobs/{done}/result", params=params, headers={"Accept": accept}), status, code)
+
+
+def test_result_before_the_end_is_not_finished(client: httpx.Client, served: Served) -> None:
+    ready_model(client, served)
+    put_dataset(client)
+    id = client.post("/v1/jobs", json=job()).json()["id"]
+
+    assert_problem(client.get(f"/v1/jobs/{id}/result"), 409, "not_finished")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("failed", "job_failed"), ("timed_out", "job_timed_out"), ("cancelled", "job_cancelled")]
+)
+def test_result_of_a_job_without_one_says_why(client: httpx.Client, served: Served, status: Any, code: str) -> None:
+    ready_model(client, served)
+    put_dataset(client)
+    id = client.post("/v1/jobs", json=job()).json()["id"]
+    attempt = served.backend.jobs.start(id, "cpu-0")
+    assert attempt
+    served.backend.jobs.finish(id, attempt, status, problem={"code": "x", "title": "x", "detail": "the reason", "status": 500})
+
+    problem = assert_problem(client.get(f"/v1/jobs/{id}/result"), 409, code)
+    assert "the reason" in problem["detail"]
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/vnd.safetensors", "application/x-npz", "text/csv"])
+def test_result_that_is_gone_is_expired(client: httpx.Client, served: Served, done: str, accept: str) -> None:
+    record = served.backend.jobs.get(done)
+    served.backend.results.delete(record.result)  # type: ignore[arg-type]
+
+    assert_problem(client.get(f"/v1/jobs/{done}/result", headers={"Accept": accept}), 410, "expired")
+
+
+def test_result_after_its_time_is_expired(serve: Callable[..., tuple[httpx.Client, Served]]) -> None:
+    client, served = serve(result_ttl=0, failure_ttl=100)
+
+    assert_problem(client.get(f"/v1/jobs/{succeeded(client, served)}/result"), 410, "expired")
+
+
+def test_delete_of_the_job_takes_the_result_along(client: httpx.Client, served: Served, done: str) -> None:
+    assert client.delete(f"/v1/jobs/{done}").status_code == 204
+    assert_problem(client.get(f"/v1/jobs/{done}/result"), 404, "job_not_found")
+    assert not [key for key in served.backend.connection.keys("*") if b"chunk" in key]
+
+
+def assert_equal(arrays: dict[str, np.ndarray[Any, Any]]) -> None:
+    assert set(arrays) == set(ARRAYS)
+    for name, array in arrays.items():
+        assert array.dtype == (np.int64 if name.startswith("rows") else np.float32)
+        np.testing.assert_array_equal(array, ARRAYS[name])

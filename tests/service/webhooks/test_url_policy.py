@@ -1,0 +1,359 @@
+"""Where webhooks may go. Nothing here connects: the resolver answers from a table, and the network only notes."""
+
+import ssl
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+import httpcore
+import pytest
+
+from unitrank_service.webhooks.pinned_post import MOST_READ, NoAnswer, Poster
+from unitrank_service.webhooks.url_policy import Destination, Destinations, NotAllowed, is_public, resolved
+
+PUBLIC = "93.184.215.14"
+PUBLIC_6 = "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+class Resolver:
+    """Names stand for what the table says, one answer after the other; the last one stays."""
+
+    def __init__(self, **table: Sequence[Sequence[str]]) -> None:
+        self.table = {name.replace("_", "."): list(answers) for name, answers in table.items()}
+        self.asked: list[str] = []
+
+    def __call__(self, host: str, port: int) -> Sequence[str]:
+        self.asked.append(host)
+        if host not in self.table:
+            raise OSError("no such name")
+        answers = self.table[host]
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+
+class Stream(httpcore.NetworkStream):
+    """Answers with what it was given, and notes what is sent."""
+
+    def __init__(self, network: "Network", answer: bytes) -> None:
+        self.network = network
+        self.answer = answer
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        piece, self.answer = self.answer[:max_bytes], self.answer[max_bytes:]
+        self.network.read += len(piece)
+        return piece
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.network.sent += buffer
+
+    def close(self) -> None:
+        self.network.closed += 1
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        assert ssl_context.verify_mode is ssl.CERT_REQUIRED
+        assert ssl_context.check_hostname
+        self.network.named.append(server_hostname)
+        return self
+
+    def get_extra_info(self, info: str) -> Any:
+        return None
+
+
+class Network(httpcore.NetworkBackend):
+    """Notes what would be connected to; `dead` addresses refuse."""
+
+    def __init__(self, answer: bytes = OK, dead: Iterable[str] = ()) -> None:
+        self.answer = answer
+        self.dead = set(dead)
+        self.connected: list[tuple[str, int]] = []
+        self.named: list[str | None] = []
+        self.sent = b""
+        self.read = 0
+        self.closed = 0
+
+    def connect_tcp(
+        self, host: str, port: int, timeout: float | None = None, local_address: str | None = None, socket_options: Any = None
+    ) -> httpcore.NetworkStream:
+        self.connected.append((host, port))
+        if host in self.dead:
+            raise httpcore.ConnectError("refused")
+        return Stream(self, self.answer)
+
+
+def post(url: str, resolver: Resolver, network: Network, trusted: Sequence[str] = ()) -> int:
+    """As the courier does it."""
+    destinations = Destinations(trusted, resolver)
+    to = destinations.check(url)
+    return Poster(5.0, network).post(to, destinations.addresses(to), b"{}", {"Content-Type": "application/json"})
+
+
+LITERALS = [
+    *("127.0.0.1", "127.8.9.1", "0.0.0.0", "0.1.2.3", "10.0.0.5", "172.16.0.1", "172.31.255.255", "192.168.1.1"),
+    *("169.254.169.254", "100.64.0.1", "100.127.255.255", "192.0.0.8", "192.0.2.1", "198.18.0.1", "198.51.100.7"),
+    *("203.0.113.9", "224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255", "192.88.99.1"),
+    *("[::1]", "[::]", "[fe80::1]", "[fec0::1]", "[fc00::1]", "[fd00:ec2::254]", "[ff02::1]", "[2001:db8::1]", "[100::1]"),
+    *("[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[::ffff:0:127.0.0.1]", "[0:0:0:0:0:ffff:a9fe:a9fe]"),
+    *("[64:ff9b::127.0.0.1]", "[64:ff9b::a9fe:a9fe]", "[64:ff9b:1::1]", "[2002:7f00:1::]", "[2002:a9fe:a9fe::1]"),
+    *("[2001:0:7f00:1::]", "[2001::1]", "[3fff::1]", "[5f00::1]", "[::ffff:8.8.8.8]"),
+]
+MALFORMED = [
+    *("https://2130706433/", "https://0x7f000001/", "https://0x7f.0.0.1/", "https://0177.0.0.1/", "https://017700000001/"),
+    *(
+        "https://127.1/",
+        "https://127.0.1/",
+        "https://0/",
+        "https://0x/",
+        "https://a.0x7f/",
+        "https://1.2.3.4.5/",
+        "https://999.1.1.1/",
+    ),
+    *("https://user@example.org/", "https://user:word@example.org/", "https://@example.org/", "https://example.org@127.0.0.1/"),
+    *("https://example.org/#part", "https://example.org#@127.0.0.1/", "https://example.org\\@127.0.0.1/", "https://exa%6dple.org/"),
+    *(
+        "https://[fe80::1%25eth0]/",
+        "https://[fe80::1%eth0]/",
+        "https://[::1/",
+        "https:///hook",
+        "https://",
+        "https:hook",
+        "hook",
+        "",
+    ),
+    *(
+        "ftp://example.org/",
+        "gopher://example.org/",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "data:,x",
+        "unix:///run/redis.sock",
+    ),
+    *(
+        "https://example.org:0/",
+        "https://example.org:99999/",
+        "https://example.org:x/",
+        "https://exa mple.org/",
+        " https://example.org",
+    ),
+    *(
+        "https://example.org/\r\nX: y",
+        "https://example.org/\x00",
+        "https://\uff11\uff12\uff17.0.0.1/",
+        "https://ex_\u200bample.org/",
+    ),
+    *("https://-a.example/", "https://a..b/", "https://" + "a" * 64 + ".example/", "https://example.org/" + "a" * 2048),
+]
+REFUSED = [
+    *("http://example.org/", "http://127.0.0.1/", "http://127.0.0.1:6379/", "https://example.org:22/", "https://example.org:6379/"),
+    *("https://localhost/", "https://localhost./", "https://LOCALHOST/", "https://metadata/", "https://redis:8443/"),
+    *("https://127\u30020\u30020\u30021/", "https://127.0.0.1./"),
+]
+
+
+@pytest.mark.parametrize("host", LITERALS)
+def test_webhook_when_its_address_is_not_public_then_is_refused_unasked(host: str) -> None:
+    resolver, network = Resolver(), Network()
+
+    with pytest.raises(NotAllowed) as refused:
+        post(f"https://{host}/hook", resolver, network)
+    assert refused.value.code == "webhook_not_allowed"
+    assert (resolver.asked, network.connected) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("code", "url"), [*(("webhook_malformed", url) for url in MALFORMED), *(("webhook_not_allowed", url) for url in REFUSED)]
+)
+def test_webhook_when_its_url_is_not_plain_then_is_refused_unasked(code: str, url: str) -> None:
+    resolver, network = Resolver(), Network()
+
+    with pytest.raises(NotAllowed) as refused:
+        post(url, resolver, network)
+    assert refused.value.code == code
+    assert "secret" not in refused.value.detail
+    assert (resolver.asked, network.connected) == ([], [])
+
+
+@pytest.mark.parametrize("address", [host.strip("[]") for host in LITERALS])
+def test_webhook_when_its_name_stands_for_an_address_that_is_not_public_then_nothing_is_connected(address: str) -> None:
+    network = Network()
+
+    for answer in ([address], [PUBLIC, address], [address, PUBLIC]):
+        with pytest.raises(NotAllowed, match="not public"):
+            post("https://hook.example/", Resolver(hook_example=[answer]), network)
+    assert network.connected == []
+
+
+@pytest.mark.parametrize("address", ["fe80::1%2", "not an address", "2130706433", ""])
+def test_webhook_when_its_resolver_says_something_odd_then_nothing_is_connected(address: str) -> None:
+    network = Network()
+
+    with pytest.raises(NotAllowed):
+        post("https://hook.example/", Resolver(hook_example=[[address]]), network)
+    with pytest.raises(OSError, match="no address"):
+        post("https://hook.example/", Resolver(hook_example=[[]]), network)
+    assert network.connected == []
+
+
+def test_webhook_when_its_name_is_bound_anew_then_only_what_was_checked_is_connected() -> None:
+    resolver, network = Resolver(hook_example=[[PUBLIC], ["127.0.0.1"]]), Network()
+
+    assert post("https://hook.example/", resolver, network) == 200
+    assert (resolver.asked, network.connected) == (["hook.example"], [(PUBLIC, 443)])
+    with pytest.raises(NotAllowed):
+        post("https://hook.example/", resolver, network)
+    assert network.connected == [(PUBLIC, 443)]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_webhook_when_redirected_then_nobody_follows(status: int) -> None:
+    answer = f"HTTP/1.1 {status} Moved\r\nLocation: http://127.0.0.1:6379/\r\nContent-Length: 0\r\n\r\n".encode()
+    network = Network(answer)
+
+    assert post("https://hook.example/", Resolver(hook_example=[[PUBLIC]]), network) == status
+    assert network.connected == [(PUBLIC, 443)]
+
+
+def test_webhook_when_proxies_are_set_then_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:3128")
+    network = Network()
+
+    post("https://hook.example/", Resolver(hook_example=[[PUBLIC]]), network)
+    assert network.connected == [(PUBLIC, 443)]
+
+
+def test_webhook_when_posted_then_the_name_stays_in_tls_and_in_its_header() -> None:
+    network = Network()
+    post("https://B\u00fccher.Example:8443/hook?token=a%20b", Resolver(**{"xn--bcher-kva_example": [[PUBLIC_6]]}), network)
+
+    head, _, body = network.sent.partition(b"\r\n\r\n")
+    assert network.connected == [(PUBLIC_6, 8443)]
+    assert network.named == ["xn--bcher-kva.example"]
+    assert head.startswith(b"POST /hook?token=a%20b HTTP/1.1\r\n")
+    assert b"\r\nHost: xn--bcher-kva.example:8443\r\n" in head
+    assert body == b"{}"
+    assert network.closed
+
+
+def test_webhook_when_its_first_address_is_dead_then_the_next_one_is_tried() -> None:
+    network = Network(dead=[PUBLIC_6])
+
+    assert post("https://hook.example/", Resolver(hook_example=[[PUBLIC_6, PUBLIC]]), network) == 200
+    assert network.connected == [(PUBLIC_6, 443), (PUBLIC, 443)]
+
+
+def test_webhook_when_the_answer_is_long_then_a_little_of_it_is_read() -> None:
+    network = Network(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(10_000_000))
+
+    assert post("https://hook.example/", Resolver(hook_example=[[PUBLIC]]), network) == 200
+    assert network.read < 100 * MOST_READ
+
+
+@pytest.mark.parametrize("answer", [b"", b"junk\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"a" * 200_000])
+def test_webhook_when_the_answer_is_none_then_says_so(answer: bytes) -> None:
+    with pytest.raises(NoAnswer):
+        post("https://hook.example/", Resolver(hook_example=[[PUBLIC]]), Network(answer))
+
+
+def test_webhook_when_the_answer_comes_in_drops_then_has_an_end() -> None:
+    class Dripping(Stream):
+        def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+            time.sleep(0.01)
+            return b"H"
+
+    class Slow(Network):
+        def connect_tcp(self, *arguments: Any, **more: Any) -> httpcore.NetworkStream:
+            return Dripping(self, b"")
+
+    with pytest.raises(NoAnswer, match="in time"):
+        Poster(0.2, Slow()).post(Destination.parse("https://hook.example/"), [PUBLIC], b"{}", {})
+
+
+@pytest.mark.parametrize(
+    ("trusted", "url", "reached"),
+    [
+        ("hooks.internal", "http://hooks.internal/x", ("10.0.0.5", 80)),
+        ("hooks.internal", "https://HOOKS.internal.:9000/x", ("10.0.0.5", 9000)),
+        ("hooks.internal:9000", "http://hooks.internal:9000/x", ("10.0.0.5", 9000)),
+        ("10.0.0.5:8080", "http://10.0.0.5:8080/", ("10.0.0.5", 8080)),
+        ("10.0.0.0/8", "http://10.0.0.5:8080/", ("10.0.0.5", 8080)),
+        ("10.0.0.0/8", "https://hooks.internal/", ("10.0.0.5", 443)),
+        ("::1", "http://[::1]:8080/", ("::1", 8080)),
+        ("[::1]:8080", "http://[::1]:8080/", ("::1", 8080)),
+        ("fd00::/8", "http://[fd00::1]/", ("fd00::1", 80)),
+    ],
+)
+def test_webhook_when_the_operator_trusts_its_host_then_is_posted(trusted: str, url: str, reached: tuple[str, int]) -> None:
+    network = Network()
+
+    assert post(url, Resolver(hooks_internal=[["10.0.0.5"]]), network, [trusted]) == 200
+    assert network.connected == [reached]
+
+
+@pytest.mark.parametrize(
+    ("trusted", "url"),
+    [
+        ("hooks.internal:9000", "http://hooks.internal/x"),
+        ("hooks.internal", "http://other.hooks.internal/"),
+        ("hooks.internal", "http://hooks.internal.example/"),
+        ("hooks.internal", "http://hooks.internal@127.0.0.1/"),
+        ("10.0.0.0/8", "http://11.0.0.1/"),
+        ("10.0.0.0/8", "http://hooks.internal/"),
+        ("10.0.0.0/8", "https://[::ffff:10.0.0.5]/"),
+        ("10.0.0.5:8080", "http://10.0.0.5:8081/"),
+    ],
+)
+def test_webhook_when_the_operator_trusts_another_then_is_refused(trusted: str, url: str) -> None:
+    resolver, network = Resolver(hooks_internal=[["10.0.0.5"]]), Network()
+
+    with pytest.raises(NotAllowed):
+        post(url, resolver, network, [trusted])
+    assert network.connected == []
+
+
+@pytest.mark.parametrize("entry", ["http://10.0.0.5", "10.0.0.0/99", "a b", "hook:x", "10.0.0.1/8"])
+def test_trusted_host_when_it_is_none_then_is_said_at_once(entry: str) -> None:
+    with pytest.raises(ValueError, match="is no host, host:port or network"):
+        Destinations([entry])
+
+
+@pytest.mark.parametrize("address", [PUBLIC, PUBLIC_6, "1.1.1.1", "8.8.8.8", "2001:4860:4860::8888", "64:ff9b::8.8.8.8"])
+def test_address_when_anyone_may_have_it_then_is_public(address: str) -> None:
+    assert is_public(ip_address(address))
+
+
+def test_name_when_the_system_resolves_it_then_each_address_comes_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [(None, None, 6, "", (PUBLIC_6, 443, 0, 0)), *[(None, None, 6, "", (PUBLIC, 443))] * 2]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *arguments, **more: answers)
+
+    assert resolved("hook.example", 443) == [PUBLIC_6, PUBLIC]
+
+
+def test_name_when_the_system_takes_too_long_then_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr("unitrank_service.webhooks.url_policy.RESOLVE_SECONDS", 0.05)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *arguments, **more: [] if over.wait(60) else None)
+    try:
+        with pytest.raises(TimeoutError):
+            resolved("hook.example", 443)
+    finally:
+        over.set()
+
+
+@pytest.mark.parametrize("error", [OSError("no such name"), UnicodeError("label too long")])
+def test_name_when_the_system_does_not_know_it_then_says_so(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def ask(*arguments: Any, **more: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("socket.getaddrinfo", ask)
+    with pytest.raises(OSError, match="cannot be resolved"):
+        resolved("hook.example", 443)
+
+
+def test_destination_when_parsed_then_has_what_is_asked_for() -> None:
+    assert Destination.parse("https://Example.org") == Destination("https", "example.org", 443, b"/")
+    assert Destination.parse("https://example.org:8443/a?b=c").authority == "example.org:8443"
+    assert Destination.parse("http://[FD00::1]:80/").authority == "[fd00::1]"

@@ -1,0 +1,91 @@
+"""API keys on a real store."""
+
+import pytest
+import redis
+
+from unitrank_store.access.api_keys import SCOPES, Keys
+from unitrank_store.errors import NotFound
+
+
+@pytest.fixture
+def keys(connection: redis.Redis) -> Keys:
+    return Keys(connection)
+
+
+def test_verify_when_the_secret_is_right_gives_the_key(keys: Keys) -> None:
+    key, secret = keys.create("ci", ["write", "read"], tenant="lab")
+
+    assert secret.startswith(f"unitrank_{key.id}_")
+    assert keys.verify(secret) == key
+    assert (key.name, key.scopes, key.tenant) == ("ci", frozenset({"read", "write"}), "lab")
+
+
+def test_secrets_are_stored_as_hashes_only(keys: Keys, connection: redis.Redis) -> None:
+    _, secret = keys.create("ci", ["read"])
+    random = secret.split("_", 2)[2].encode()
+    stored = [connection.dump(name) for name in connection.keys("*")]
+
+    assert stored
+    assert not any(random in (value or b"") for value in stored)
+
+
+def test_secrets_of_two_keys_differ_and_hold_256_bits(keys: Keys) -> None:
+    secrets = {keys.create("same", ["read"])[1] for _ in range(20)}
+
+    assert len(secrets) == 20
+    assert all(len(secret.split("_", 2)[2]) == 43 for secret in secrets)
+
+
+def test_verify_when_anything_is_wrong_gives_none(keys: Keys) -> None:
+    key, secret = keys.create("ci", ["read"])
+    _, other = keys.create("other", ["read"])
+    wrong = [
+        "",
+        "unitrank",
+        "unitrank_",
+        f"unitrank_{key.id}_",
+        secret[:-1],
+        secret + "A",
+        secret.replace("unitrank", "Unitrank"),
+        f"unitrank_{key.id}_{other.split('_', 2)[2]}",
+        f"unitrank_{'0' * 12}_{secret.split('_', 2)[2]}",
+        "unitrank_*_x",
+        "unitrank_é_\ud800",
+    ]
+
+    assert [keys.verify(text) for text in wrong] == [None] * len(wrong)
+
+
+def test_revoke_closes_the_key_and_only_that_one(keys: Keys) -> None:
+    key, secret = keys.create("ci", ["read"])
+    kept, kept_secret = keys.create("other", ["admin"])
+    keys.revoke(key.id)
+
+    assert keys.verify(secret) is None
+    assert keys.verify(kept_secret) == kept
+    assert keys.list() == (kept,)
+    with pytest.raises(NotFound, match=key.id):
+        keys.revoke(key.id)
+
+
+def test_any_tells_whether_there_are_keys(keys: Keys) -> None:
+    before = keys.any()
+    key, _ = keys.create("ci", list(SCOPES))
+    during = keys.any()
+    keys.revoke(key.id)
+
+    assert (before, during, keys.any()) == (False, True, False)
+
+
+def test_list_shows_the_oldest_first(keys: Keys) -> None:
+    made = [keys.create(f"key {index}", ["read"])[0] for index in range(3)]
+
+    assert list(keys.list()) == made
+
+
+@pytest.mark.parametrize("scopes", [[], ["root"], ["read", "everything"]])
+def test_create_when_scopes_are_wrong_refuses(keys: Keys, scopes: list[str]) -> None:
+    with pytest.raises(ValueError, match="not a choice"):
+        keys.create("ci", scopes)
+
+    assert not keys.any()

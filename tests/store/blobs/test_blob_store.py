@@ -1,0 +1,236 @@
+"""Blobs: one contract over a local folder and a remote filesystem."""
+
+import hashlib
+import os
+import threading
+import uuid
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.blobs.digests import digest_of, hex_of
+from unitrank_store.errors import Corrupt, NotFound, TooLarge
+from unitrank_store.settings import Settings
+
+DATA = b"unit" * 100_000
+
+
+@pytest.fixture(params=["folder", "memory"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty place of each kind."""
+    if request.param == "folder":
+        return (tmp_path / "blobs").as_uri()
+    return f"memory://blobs-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def blobs(url: str, tmp_path: Path) -> Blobs:
+    return Blobs(url, tmp_path / "cache")
+
+
+def put(blobs: Blobs, data: bytes) -> str:
+    with blobs.writer() as sink:
+        sink.write(data)
+    return sink.digest
+
+
+def everything(url: str, tmp_path: Path) -> list[str]:
+    """Every file of the place, and every file that is on its way in."""
+    filesystem, root = fsspec.core.url_to_fs(url)
+    stored = filesystem.find(root) if filesystem.exists(root) else []
+    return [*stored, *(str(path) for path in tmp_path.rglob("*incoming-*"))]
+
+
+def test_writer_when_the_block_ends_stores_under_the_sha256(blobs: Blobs) -> None:
+    with blobs.writer() as sink:
+        for start in range(0, len(DATA), 1000):
+            sink.write(DATA[start : start + 1000])
+
+    assert sink.digest == f"sha256:{hashlib.sha256(DATA).hexdigest()}"
+    assert sink.size == blobs.size(sink.digest) == len(DATA)
+    assert blobs.exists(sink.digest)
+    assert blobs.path(sink.digest).read_bytes() == DATA
+    with blobs.open(sink.digest) as opened:
+        assert opened.read() == DATA
+
+
+def test_writer_when_the_block_raises_leaves_nothing(blobs: Blobs, url: str, tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with blobs.writer() as sink:
+            sink.write(DATA)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+
+    assert everything(url, tmp_path) == []
+    assert not blobs.exists(digest_of(DATA))
+
+
+def test_writer_past_its_limit_refuses_and_leaves_nothing(blobs: Blobs, url: str, tmp_path: Path) -> None:
+    def too_much() -> None:
+        with blobs.writer(limit=10) as sink:
+            sink.write(b"0123456789")
+            sink.write(b"0")
+
+    with pytest.raises(TooLarge, match="10 bytes"):
+        too_much()
+
+    assert everything(url, tmp_path) == []
+
+
+def test_writer_inside_the_block_shows_what_was_written(blobs: Blobs) -> None:
+    with blobs.writer() as sink:
+        sink.write(DATA)
+
+        assert sink.path.read_bytes() == DATA
+        assert not blobs.exists(sink.digest)
+
+
+def test_writer_when_the_place_fails_leaves_nothing(
+    blobs: Blobs, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(blobs._place, "put", fail)
+    with pytest.raises(OSError, match="full"):
+        put(blobs, DATA)
+
+    assert everything(url, tmp_path) == []
+
+
+def test_same_bytes_when_written_again_are_stored_once(blobs: Blobs, url: str, tmp_path: Path) -> None:
+    first = put(blobs, DATA)
+    second = put(blobs, DATA)
+
+    assert first == second
+    assert len(everything(url, tmp_path)) == 1
+
+
+def test_empty_content_is_a_content(blobs: Blobs) -> None:
+    digest = put(blobs, b"")
+
+    assert blobs.size(digest) == 0
+    assert blobs.path(digest).read_bytes() == b""
+
+
+def test_writers_of_the_same_bytes_at_the_same_time_both_succeed(blobs: Blobs) -> None:
+    found: list[str] = []
+    threads = [threading.Thread(target=lambda: found.append(put(blobs, DATA))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert found == [digest_of(DATA)] * 8
+    assert blobs.path(digest_of(DATA)).read_bytes() == DATA
+
+
+def test_delete_forgets_the_content_and_may_be_repeated(blobs: Blobs) -> None:
+    digest = put(blobs, DATA)
+    blobs.path(digest)
+    blobs.delete(digest)
+    blobs.delete(digest)
+
+    assert not blobs.exists(digest)
+    for ask in (blobs.path, blobs.open, blobs.size):
+        with pytest.raises(NotFound, match=digest):
+            ask(digest)
+
+
+@pytest.mark.parametrize("name", ["sha256:../../etc/passwd", "sha256:" + "A" * 64, "a" * 64, "", "sha256:" + "a" * 64 + "\n"])
+def test_a_name_that_is_no_digest_is_refused(blobs: Blobs, name: str) -> None:
+    for ask in (blobs.path, blobs.open, blobs.size, blobs.exists, blobs.delete):
+        with pytest.raises(ValueError, match="no digest"):
+            ask(name)
+
+
+def test_blobs_that_another_object_wrote_are_found(blobs: Blobs, url: str) -> None:
+    digest = put(blobs, DATA)
+
+    other = Blobs(url)
+
+    assert other.path(digest).read_bytes() == DATA
+
+
+def test_a_damaged_remote_content_is_corrupt_and_not_kept(tmp_path: Path) -> None:
+    url = f"memory://blobs-{uuid.uuid4().hex}"
+    blobs = Blobs(url, tmp_path)
+    digest = put(blobs, DATA)
+    filesystem, root = fsspec.core.url_to_fs(url)
+    (key,) = filesystem.find(root)
+    filesystem.pipe_file(key, b"something else")
+
+    for _ in range(2):
+        with pytest.raises(Corrupt, match=digest):
+            blobs.path(digest)
+
+
+def test_an_upload_that_fails_on_the_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"memory://blobs-{uuid.uuid4().hex}"
+    blobs = Blobs(url, tmp_path)
+
+    def fail(*_: object) -> None:
+        raise OSError("the line is cut")
+
+    monkeypatch.setattr(fsspec.filesystem("memory"), "mv", fail)
+    with pytest.raises(OSError, match="cut"):
+        put(blobs, DATA)
+
+    assert everything(url, tmp_path) == []
+
+
+def test_blobs_of_settings_lie_under_the_state_folder(tmp_path: Path) -> None:
+    blobs = Blobs.of(Settings(state=tmp_path))
+
+    assert tmp_path in blobs.path(put(blobs, DATA)).parents
+
+
+def test_sweep_removes_what_a_killed_writer_left_and_nothing_newer(blobs: Blobs, url: str, tmp_path: Path) -> None:
+    digest = put(blobs, DATA)
+    with blobs.writer() as sink:
+        left = sink.path.with_name("incoming-left")
+        left.write_bytes(b"half")
+        os.utime(left, (1, 1))
+
+        assert blobs.sweep() == 1
+        assert sink.path.exists()
+    assert not left.exists()
+    assert blobs.exists(digest)
+    assert blobs.sweep() == 0
+
+
+def test_draft_when_the_block_ends_or_raises_leaves_nothing(blobs: Blobs, url: str, tmp_path: Path) -> None:
+    with blobs.draft() as path:
+        path.write_bytes(DATA)
+    with pytest.raises(KeyError), blobs.draft() as path:
+        raise KeyError
+
+    assert everything(url, tmp_path) == []
+
+
+def test_aged_when_a_content_is_older_then_is_named(blobs: Blobs) -> None:
+    digest = put(blobs, DATA)
+
+    assert list(blobs.aged(-60)) == [digest]
+    assert list(blobs.aged(60)) == []
+
+
+def test_cache_when_it_is_full_then_what_was_used_the_longest_ago_goes(tmp_path: Path) -> None:
+    url = f"memory://blobs-{uuid.uuid4().hex}"
+    blobs = Blobs(url, tmp_path / "cache", cache_bytes=25)
+    first, second, third = (put(blobs, bytes([number]) * 10) for number in range(3))
+    for age, digest in enumerate([second, first]):
+        os.utime(blobs.path(digest), (age, age))
+    held = blobs.path(second).open("rb")
+    os.utime(blobs.path(second), (0, 0))
+    blobs.path(third)
+
+    kept = {path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()}
+    assert kept == {hex_of(first), hex_of(third)}
+    assert held.read() == bytes([1]) * 10
+    assert blobs.path(second).read_bytes() == bytes([1]) * 10
+    held.close()

@@ -1,0 +1,138 @@
+"""Datasets on a real store."""
+
+import io
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+
+from unitrank_schemas.datasets import FieldInfo
+from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.contents.datasets import DatasetRecord, Datasets
+from unitrank_store.errors import Conflict, NotFound
+from unitrank_store.redis import keyspace
+from unitrank_tables import open_table
+from unitrank_tables.errors import BadTable
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs(tmp_path.as_uri())
+
+
+@pytest.fixture
+def datasets(connection: redis.Redis, blobs: Blobs) -> Datasets:
+    return Datasets(connection, blobs)
+
+
+def put(datasets: Datasets, blobs: Blobs, name: str, rows: int = 3) -> tuple[DatasetRecord, bool]:
+    npz = io.BytesIO()
+    np.savez(npz, x=np.zeros((rows, 2), np.float32))
+    with blobs.writer() as sink:
+        sink.write(npz.getvalue())
+        with open_table(sink.path) as table:
+            described = table.fields, table.examples, table.format
+    return datasets.put(name, sink.digest, sink.size, *described)
+
+
+def test_put_stores_what_the_header_said(datasets: Datasets, blobs: Blobs) -> None:
+    record, created = put(datasets, blobs, "digits")
+
+    assert created
+    assert (record.name, record.status, record.examples, record.format) == ("digits", "ready", 3, "npz")
+    assert record.fields == {"x": {"dtype": "float32", "shape": [None, 2]}}
+    assert datasets.get("digits") == datasets.resolve("digits") == datasets.get(f"digits@{record.digest}") == record
+
+
+def test_put_of_the_same_bytes_is_known(datasets: Datasets, blobs: Blobs) -> None:
+    first, _ = put(datasets, blobs, "digits")
+    second, created = put(datasets, blobs, "digits")
+
+    assert (second, created) == (first, False)
+
+
+def test_put_of_other_bytes_moves_the_name_and_keeps_the_old_content(datasets: Datasets, blobs: Blobs) -> None:
+    first, _ = put(datasets, blobs, "digits")
+    second, created = put(datasets, blobs, "digits", rows=4)
+
+    assert created
+    assert datasets.resolve("digits") == second
+    assert datasets.get(f"digits@{first.digest}") == first
+
+
+def test_delete_removes_the_bytes_unless_a_live_job_needs_them(datasets: Datasets, blobs: Blobs, connection: redis.Redis) -> None:
+    record, _ = put(datasets, blobs, "digits")
+    connection.sadd(keyspace.pins(record.digest), "job")
+    with pytest.raises(Conflict):
+        datasets.delete("digits")
+    connection.delete(keyspace.pins(record.digest))
+    datasets.delete("digits")
+
+    assert not blobs.exists(record.digest)
+    assert connection.keys("*") == []
+
+
+def test_inline_fields_are_stored_until_they_are_released(datasets: Datasets, blobs: Blobs, connection: redis.Redis) -> None:
+    record = datasets.inline({"x": [[0.5, 1.0], [2.0, 3.0]], "y": [0, 1]}, "job-1")
+    again = datasets.inline({"y": [0, 1], "x": [[0.5, 1.0], [2.0, 3.0]]}, "job-2")
+
+    assert again == record == datasets.content(record.digest)
+    assert (record.name, record.examples) == (None, 2)
+    with open_table(blobs.path(record.digest)) as table:
+        assert table.read("x", slice(None)).tolist() == [[0.5, 1.0], [2.0, 3.0]]
+    assert datasets.list() == ([], None)
+
+    datasets.release(record.digest, "job-1")
+    assert blobs.exists(record.digest)
+
+    datasets.release(record.digest, "job-2")
+    assert not blobs.exists(record.digest)
+    assert connection.keys("*") == []
+    with pytest.raises(NotFound):
+        datasets.content(record.digest)
+
+
+def test_inline_when_refused_leaves_nothing(datasets: Datasets, tmp_path: Path, connection: redis.Redis) -> None:
+    with pytest.raises(BadTable) as caught:
+        datasets.inline({"x": [[1.0], [2.0, 3.0]]}, "job-1")
+
+    assert (caught.value.code, caught.value.pointer) == ("ragged_field", "/fields/x/1")
+    assert connection.keys("*") == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_release_of_an_inline_content_that_was_also_uploaded_keeps_it(datasets: Datasets, blobs: Blobs) -> None:
+    record = datasets.inline({"x": [1, 2]}, "job-1")
+    datasets.put("named", record.digest, record.bytes, record.fields, record.examples, record.format)
+    datasets.release(record.digest, "job-1")
+
+    assert datasets.get("named").digest == record.digest
+    assert blobs.exists(record.digest)
+
+
+def test_name_when_what_it_means_arrives_meanwhile_then_is_always_found(datasets: Datasets, blobs: Blobs) -> None:
+    known, _ = put(datasets, blobs, "known")
+    assert known.examples is not None
+    fields = {name: FieldInfo(**info) for name, info in known.fields.items()}
+    over = threading.Event()
+
+    def arrive() -> None:
+        try:
+            for _ in range(100):
+                key = datasets.begin("data", "https://data.example.org/a.npz").digest
+                datasets.arrived(key, known.digest, known.bytes, fields, 3, "npz")
+                datasets.finish_import(key)
+        finally:
+            over.set()
+
+    datasets.begin("data", "https://data.example.org/a.npz")
+    arriving = threading.Thread(target=arrive)
+    arriving.start()
+    try:
+        while not over.is_set():
+            assert datasets.get("data").status in ("importing", "ready")
+            assert [record.name for record in datasets.list()[0]] == ["data", "known"]
+    finally:
+        arriving.join()

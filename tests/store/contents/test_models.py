@@ -1,0 +1,321 @@
+"""Models and what they share with datasets, on a real store."""
+
+import threading
+from pathlib import Path
+
+import pytest
+import redis
+
+from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.contents.models import Begun, Models
+from unitrank_store.errors import Conflict, NotFound, Unavailable
+from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.redis import keyspace
+
+MANIFEST = {"inputs": [], "layers": [{"name": "conv1", "flops": 1e9}], "parameters": 3}
+PROBLEM = {"code": "operator_not_allowed", "detail": "from_file"}
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs(tmp_path.as_uri())
+
+
+@pytest.fixture
+def models(connection: redis.Redis, blobs: Blobs) -> Models:
+    return Models(connection, blobs)
+
+
+def blob(blobs: Blobs, data: bytes) -> str:
+    with blobs.writer() as sink:
+        sink.write(data)
+    return sink.digest
+
+
+def begin(models: Models, blobs: Blobs, name: str, data: bytes, engine: str = "1") -> Begun:
+    return models.begin(name, blob(blobs, data), len(data), engine)
+
+
+def make_ready(models: Models, blobs: Blobs, digest: str, clean: bytes = b"clean") -> str:
+    clean_digest = blob(blobs, clean)
+    models.ready(digest, MANIFEST, clean_digest)
+    return clean_digest
+
+
+def add(models: Models, blobs: Blobs, name: str, data: bytes) -> str:
+    """A ready model's digest."""
+    digest = begin(models, blobs, name, data).record.digest
+    make_ready(models, blobs, digest, b"clean " + data)
+    return digest
+
+
+def test_begin_when_the_content_is_new_asks_for_its_inspection(models: Models, blobs: Blobs) -> None:
+    record, known, inspect = begin(models, blobs, "mnist", b"archive")
+
+    assert (known, inspect) == (False, True)
+    assert (record.name, record.bytes, record.status, record.manifest) == ("mnist", 7, "inspecting", None)
+    assert models.get("mnist") == models.get(f"mnist@{record.digest}") == models.resolve("mnist") == record
+
+
+def test_ready_stores_the_manifest_and_the_clean_archive(models: Models, blobs: Blobs) -> None:
+    digest = begin(models, blobs, "mnist", b"archive").record.digest
+    clean = make_ready(models, blobs, digest)
+    record = models.get("mnist")
+
+    assert (record.status, record.manifest, record.clean) == ("ready", MANIFEST, clean)
+    assert models.content(digest).manifest == MANIFEST
+
+
+def test_reject_stores_the_problem(models: Models, blobs: Blobs) -> None:
+    digest = begin(models, blobs, "mnist", b"archive").record.digest
+    models.reject(digest, PROBLEM)
+    record = models.get("mnist")
+
+    assert (record.status, record.problem, record.clean) == ("rejected", PROBLEM, None)
+
+
+def test_begin_when_the_same_content_comes_again_inspects_nothing(models: Models, blobs: Blobs) -> None:
+    first = begin(models, blobs, "mnist", b"archive").record
+    while_inspecting = begin(models, blobs, "mnist", b"archive")
+    make_ready(models, blobs, first.digest)
+    again = begin(models, blobs, "mnist", b"archive")
+    other = begin(models, blobs, "copy", b"archive")
+
+    assert (while_inspecting.known, while_inspecting.inspect) == (True, False)
+    assert (again.known, again.inspect, again.record.status) == (True, False, "ready")
+    assert again.record.created_at == first.created_at
+    assert (other.known, other.inspect, other.record.manifest) == (False, False, MANIFEST)
+    assert models.resolve("copy").status == "ready"
+
+
+def test_begin_when_the_engine_is_newer_inspects_again(models: Models, blobs: Blobs) -> None:
+    digest = add(models, blobs, "mnist", b"archive")
+    again = begin(models, blobs, "mnist", b"archive", engine="2")
+    once_more = begin(models, blobs, "mnist", b"archive", engine="2")
+    newer = make_ready(models, blobs, digest, b"cleaned better")
+
+    assert (again.known, again.inspect, again.record.status) == (True, True, "inspecting")
+    assert once_more.inspect is False
+    assert models.get("mnist").clean == newer
+    assert blobs.exists(newer)
+
+
+def test_begin_when_the_bytes_are_gone_is_a_conflict(models: Models, blobs: Blobs) -> None:
+    digest = blob(blobs, b"archive")
+    blobs.delete(digest)
+
+    with pytest.raises(Conflict, match="upload it again"):
+        models.begin("mnist", digest, 7, "1")
+    with pytest.raises(NotFound):
+        models.get("mnist")
+
+
+def test_name_means_the_last_content_that_became_ready(models: Models, blobs: Blobs) -> None:
+    first = add(models, blobs, "mnist", b"one")
+    second = begin(models, blobs, "mnist", b"two").record.digest
+
+    assert models.get("mnist").digest == second
+    assert models.resolve("mnist").digest == first
+
+    models.reject(second, PROBLEM)
+    assert models.resolve("mnist").digest == first
+
+    third = add(models, blobs, "mnist", b"three")
+    assert models.resolve("mnist").digest == third
+
+    begin(models, blobs, "mnist", b"one")
+    assert models.get("mnist").digest == models.resolve("mnist").digest == first
+
+
+def test_ready_of_a_content_under_two_names_moves_both(models: Models, blobs: Blobs) -> None:
+    digest = begin(models, blobs, "a", b"one").record.digest
+    begin(models, blobs, "b", b"one")
+    add(models, blobs, "b", b"two")
+    make_ready(models, blobs, digest)
+
+    assert models.resolve("a").digest == models.resolve("b").digest == digest
+
+
+def test_ready_again_by_another_name_leaves_a_name_that_moved_on(models: Models, blobs: Blobs) -> None:
+    first = add(models, blobs, "a", b"one")
+    second = add(models, blobs, "a", b"two")
+    begin(models, blobs, "b", b"one", engine="2")
+    make_ready(models, blobs, first)
+
+    assert models.resolve("a").digest == second
+    assert models.resolve("b").digest == first
+
+
+@pytest.mark.parametrize("reference", ["mnist", f"mnist@sha256:{'0' * 64}", "../etc", "", "mnist@", "mnist@sha256:0", "a" * 200])
+def test_get_when_nothing_is_named_so_is_not_found(models: Models, reference: str) -> None:
+    for ask in (models.get, models.resolve, models.delete):
+        with pytest.raises(NotFound):
+            ask(reference)
+
+
+def test_get_by_a_digest_of_another_name_is_not_found(models: Models, blobs: Blobs) -> None:
+    digest = add(models, blobs, "mine", b"one")
+    add(models, blobs, "yours", b"two")
+
+    with pytest.raises(NotFound):
+        models.get(f"yours@{digest}")
+
+
+def test_list_shows_each_name_once_in_pages(models: Models, blobs: Blobs) -> None:
+    for name in ("c", "a", "b"):
+        begin(models, blobs, name, b"one " + name.encode())
+    newest = begin(models, blobs, "b", b"two").record
+    first, cursor = models.list(limit=2)
+    second, end = models.list(limit=2, after=cursor)
+
+    assert [record.name for record in first] == ["a", "b"]
+    assert first[1] == newest
+    assert [record.name for record in second] == ["c"]
+    assert (cursor, end) == ("b", None)
+
+
+def test_delete_removes_the_name_and_its_blobs(models: Models, blobs: Blobs, connection: redis.Redis) -> None:
+    digests = [add(models, blobs, "mnist", data) for data in (b"one", b"two")]
+    cleans = [models.content(digest).clean for digest in digests]
+    models.delete("mnist")
+
+    assert not any(blobs.exists(digest) for digest in [*digests, *map(str, cleans)])
+    assert connection.keys("*") == []
+    assert models.list() == ([], None)
+
+
+def test_delete_of_one_content_leaves_the_others(models: Models, blobs: Blobs) -> None:
+    first, second = (add(models, blobs, "mnist", data) for data in (b"one", b"two"))
+    models.delete(f"mnist@{second}")
+
+    assert models.get("mnist").digest == models.resolve("mnist").digest == first
+    assert not blobs.exists(second)
+
+    models.delete(f"mnist@{first}")
+    with pytest.raises(NotFound):
+        models.get("mnist")
+
+
+def test_delete_when_another_name_has_the_content_keeps_it(models: Models, blobs: Blobs) -> None:
+    digest = add(models, blobs, "a", b"one")
+    begin(models, blobs, "b", b"one")
+    models.delete("a")
+
+    assert models.resolve("b").manifest == MANIFEST
+    assert blobs.exists(digest)
+
+    models.delete("b")
+    assert not blobs.exists(digest)
+
+
+def test_delete_when_a_live_job_needs_it_is_a_conflict(models: Models, blobs: Blobs, connection: redis.Redis) -> None:
+    digest = add(models, blobs, "mnist", b"one")
+    connection.sadd(keyspace.pins(digest), "job")
+    for reference in ("mnist", f"mnist@{digest}"):
+        with pytest.raises(Conflict, match="cancel it or wait"):
+            models.delete(reference)
+
+    assert models.get("mnist").status == "ready"
+    assert blobs.exists(digest)
+
+    connection.delete(keyspace.pins(digest))
+    models.delete("mnist")
+    assert not blobs.exists(digest)
+
+
+def test_delete_when_a_job_has_ended_is_allowed(models: Models, blobs: Blobs, connection: redis.Redis) -> None:
+    jobs = Jobs(connection)
+    digest = add(models, blobs, "mnist", b"one")
+    job = jobs.create({"model": "mnist"}, needs=[digest])
+    with pytest.raises(Conflict):
+        models.delete("mnist")
+    jobs.cancel(job.id)
+    models.delete("mnist")
+
+    assert not blobs.exists(digest)
+
+
+def test_changes_when_another_takes_too_long_say_so(
+    models: Models, blobs: Blobs, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unitrank_store.blobs.ownership.PATIENCE", 0.01)
+    with connection.lock(keyspace.contents_lock(), timeout=60), pytest.raises(Unavailable, match="try again"):
+        begin(models, blobs, "mnist", b"one")
+
+    assert begin(models, blobs, "mnist", b"one").inspect
+
+
+def test_list_leaves_out_what_is_deleted_meanwhile(models: Models, blobs: Blobs, connection: redis.Redis) -> None:
+    kept = begin(models, blobs, "b", b"two").record
+    connection.zadd(keyspace.all_names("model"), {"a": 0})
+
+    assert models.list() == ([kept], None)
+
+
+def test_delete_while_inspecting_then_ready_leaves_nothing(models: Models, blobs: Blobs, connection: redis.Redis) -> None:
+    digest = begin(models, blobs, "mnist", b"one").record.digest
+    models.delete("mnist")
+    clean = blob(blobs, b"clean")
+
+    with pytest.raises(NotFound):
+        models.ready(digest, MANIFEST, clean)
+    with pytest.raises(NotFound):
+        models.reject(digest, PROBLEM)
+    assert not blobs.exists(clean)
+    assert connection.keys("*") == []
+
+
+def test_two_models_with_the_same_clean_archive_share_it(models: Models, blobs: Blobs) -> None:
+    for name in ("a", "b"):
+        clean = make_ready(models, blobs, begin(models, blobs, name, name.encode()).record.digest, b"same")
+    models.delete("a")
+
+    assert blobs.exists(clean)
+
+    models.delete("b")
+    assert not blobs.exists(clean)
+
+
+def test_hold_keeps_a_content_without_name_until_release(models: Models, blobs: Blobs) -> None:
+    digest = add(models, blobs, "mnist", b"one")
+    models.hold(digest, "job-1")
+    models.hold(digest, "job-2")
+    models.delete("mnist")
+
+    assert sorted(models.holders()) == [(digest, "job-1"), (digest, "job-2")]
+    assert models.content(digest).clean
+
+    models.release(digest, "job-1")
+    assert blobs.exists(digest)
+
+    models.release(digest, "job-2")
+    models.release(digest, "job-2")
+    assert not blobs.exists(digest)
+    assert models.holders() == []
+    with pytest.raises(NotFound):
+        models.hold(digest, "job-3")
+
+
+def test_uploads_and_deletions_at_the_same_time_never_leave_a_record_without_bytes(
+    connection: redis.Redis, models: Models, blobs: Blobs
+) -> None:
+    def upload(name: str) -> None:
+        for _ in range(15):
+            try:
+                begin(models, blobs, name, b"the same")
+                models.delete(name)
+            except Conflict:
+                pass
+
+    threads = [threading.Thread(target=upload, args=(name,)) for name in ("a", "b", "c")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    record = None
+    for _ in range(3):
+        record = begin(models, blobs, "last", b"the same").record
+
+    assert record is not None
+    assert blobs.exists(record.digest)
+    assert connection.smembers(keyspace.owners(record.digest)) == {f"model:{record.digest}".encode()}

@@ -1,0 +1,117 @@
+"""Waiting for a job, and following it, without asking again and again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+import redis
+import redis.asyncio
+
+from unitrank_store.jobs.events import Event, follow, wait_for_change, wait_until_ended
+from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.redis.connection import connect_async
+
+T = TypeVar("T")
+Run = Callable[[Callable[[redis.asyncio.Redis], Awaitable[T]]], T]
+
+
+@pytest.fixture
+def jobs(connection: redis.Redis) -> Jobs:
+    return Jobs(connection)
+
+
+@pytest.fixture
+def run(redis_url: str) -> Run[T]:
+    """Runs a coroutine that is given an asynchronous client."""
+
+    async def connected(steps: Callable[[redis.asyncio.Redis], Awaitable[T]]) -> T:
+        async with connect_async(redis_url) as client:
+            return await steps(client)
+
+    return lambda steps: asyncio.run(connected(steps))
+
+
+def told(event: Event | None) -> object:
+    assert event is not None
+    return event.data.get("status") or event.data
+
+
+def test_follower_when_the_job_has_ended_then_gets_its_past_and_stops(jobs: Jobs, run: Run[list[object]]) -> None:
+    id = jobs.create({}).id
+    attempt = jobs.start(id, "a") or 0
+    jobs.progress(id, attempt, {"done": 1})
+    jobs.finish(id, attempt, "succeeded")
+
+    async def steps(client: redis.asyncio.Redis) -> list[object]:
+        return [told(event) async for event in follow(client, id)]
+
+    assert run(steps) == ["queued", "running", {"done": 1}, "succeeded"]
+
+
+def test_follower_when_it_comes_back_then_goes_on_after_what_it_had(jobs: Jobs, run: Run[list[object]]) -> None:
+    id = jobs.create({}).id
+    jobs.finish(id, jobs.start(id, "a") or 0, "failed")
+
+    async def steps(client: redis.asyncio.Redis) -> list[object]:
+        events = [event async for event in follow(client, id)]
+        assert events[0] is not None
+        return [told(event) async for event in follow(client, id, events[0].id)]
+
+    assert run(steps) == ["running", "failed"]
+
+
+def test_follower_when_nothing_happens_then_is_told_so(jobs: Jobs, run: Run[list[object]]) -> None:
+    id = jobs.create({}).id
+
+    async def steps(client: redis.asyncio.Redis) -> list[object]:
+        events = follow(client, id, block_seconds=0.01)
+        return [await anext(events), await anext(events)]
+
+    assert run(steps)[1] is None
+
+
+def test_follower_when_the_record_is_gone_then_stops(run: Run[list[object]]) -> None:
+    async def steps(client: redis.asyncio.Redis) -> list[object]:
+        return [event async for event in follow(client, "nothing", block_seconds=0.01)]
+
+    assert run(steps) == []
+
+
+def test_wait_when_the_job_ends_meanwhile_then_says_so(jobs: Jobs, run: Run[bool]) -> None:
+    id = jobs.create({}).id
+
+    async def steps(client: redis.asyncio.Redis) -> bool:
+        waiting = asyncio.create_task(wait_until_ended(client, id, 30))
+        await asyncio.sleep(0.05)
+        await asyncio.to_thread(jobs.cancel, id)
+        return await waiting
+
+    assert run(steps)
+
+
+def test_wait_when_the_job_has_ended_before_then_does_not_wait(jobs: Jobs, run: Run[bool]) -> None:
+    id = jobs.create({}).id
+    jobs.cancel(id)
+
+    assert run(lambda client: wait_until_ended(client, id, 0))
+    assert run(lambda client: wait_until_ended(client, id, 30))
+
+
+def test_wait_when_the_time_is_over_then_says_so(jobs: Jobs, run: Run[bool]) -> None:
+    id = jobs.create({}).id
+
+    assert not run(lambda client: wait_until_ended(client, id, 0.05))
+
+
+def test_wait_when_progress_is_made_then_sees_the_new_version(jobs: Jobs, run: Run[bool]) -> None:
+    record = jobs.create({})
+
+    async def steps(client: redis.asyncio.Redis) -> bool:
+        waiting = asyncio.create_task(wait_for_change(client, record.id, record.version, 30))
+        await asyncio.sleep(0.05)
+        await asyncio.to_thread(jobs.start, record.id, "a")
+        return await waiting
+
+    assert run(steps)
+    assert not run(lambda client: wait_for_change(client, record.id, 2, 0.05))

@@ -1,0 +1,40 @@
+"""What processes count: anyone who reads it gets all that is right."""
+
+import json
+
+import pytest
+import redis
+
+from unitrank_store.observability.counters import Tallies, read
+from unitrank_store.redis import keyspace
+
+FORGED = [
+    b"junk",
+    b"\xff",
+    b"[]",
+    b"1",
+    b"null",
+    b'["run"]',
+    b'["run", "m"]',
+    b'["run", "m", "999"]',
+    b'["run", [], "1"]',
+    b'["lost"]',
+]
+FORGED += [b'["count", "x"]', b'["nothing", "x"]', b'["lost", 1]', b'[["lost"], "x"]', b'{"lost": 1}', b'["run", "m", "x"]']
+
+
+@pytest.mark.parametrize("field", FORGED)
+@pytest.mark.parametrize("value", ["1", "junk", "inf", b"\xff"])
+def test_counts_when_somebody_else_wrote_among_them_then_ours_are_read(
+    connection: redis.Redis, field: bytes, value: str | bytes
+) -> None:
+    tallies = Tallies(connection)
+    tallies.lost("job")
+    tallies.child_ended("spoiled")
+    tallies.ran({"rankings": [{"method": {"name": "gradient"}, "seconds": 0.5}]})
+    connection.hset(keyspace.tallies(), field, value)
+    connection.hset(keyspace.tallies(), json.dumps(["run", "gradient", "0"]), "inf")
+    found = read(connection.hgetall(keyspace.tallies()))
+
+    assert (found.lost, found.child_ended, set(found.run)) == ({"job": 1}, {"spoiled": 1}, {"gradient"})
+    assert (sum(found.run["gradient"].counts), found.run["gradient"].seconds) == (1, 0.5)

@@ -1,0 +1,116 @@
+"""Keys of ours that somebody else wrote, and of another type: the reaper goes on, and so does the queue."""
+
+import time
+from pathlib import Path
+
+import pytest
+import redis
+
+from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.reservations import promised
+from unitrank_store.observability.snapshot import figures
+from unitrank_store.queue.rq_queue import INSPECTIONS, JOBS, enqueue_job, transport_id, waiting_ids
+from unitrank_store.recovery.corrupt_keys import forget_wrong
+from unitrank_store.recovery.reaper import Reaper
+from unitrank_store.redis import keyspace
+from unitrank_store.settings import Settings
+
+KEYS = [
+    keyspace.reaper_lock(),
+    keyspace.workers(),
+    keyspace.tallies(),
+    keyspace.unpublished(),
+    keyspace.promised(),
+    keyspace.blob_sizes(),
+    keyspace.live_records("job"),
+    keyspace.live_records("inspection"),
+    keyspace.records_by_status("job", "running"),
+    keyspace.entered("job"),
+    "rq:wip:" + JOBS,
+    "rq:queue:" + JOBS + ":intermediate",
+    *(
+        name
+        for queue in (JOBS, INSPECTIONS)
+        for name in (
+            keyspace.rq_queue(queue),
+            keyspace.owners_in_line(queue),
+            keyspace.last_turn(queue),
+            keyspace.turns(queue),
+            keyspace.arrivals(queue),
+            keyspace.line(queue, "x", "high"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("junk", ["string", "other"])
+def test_key_when_of_a_wrong_type_then_the_reaper_and_the_queue_go_on(
+    connection: redis.Redis, tmp_path: Path, key: str, junk: str
+) -> None:
+    jobs = Jobs(connection)
+    reaper = Reaper(connection, Settings(heartbeat=0.02, heartbeat_grace=0.05, reaper_interval=5, state=tmp_path))
+    if junk == "string":
+        connection.set(key, "junk")
+    else:
+        connection.pfadd(key, "junk") if key in (keyspace.turns(JOBS), keyspace.arrivals(JOBS)) else connection.xadd(
+            key, {"a": "b"}
+        )
+    for queue in (JOBS, INSPECTIONS):
+        if ":x:" in key:
+            connection.zadd(keyspace.owners_in_line(queue), {"x": -1})
+    reaper.sweep()
+    lost, found = jobs.create({}, reserves=1), jobs.create({}, owner="x")
+    enqueue_job(connection, found)
+    reaper.sweep()
+    time.sleep(0.03)
+    reaper.sweep()
+
+    assert waiting_ids(connection, "job") == {transport_id(record.id, 0) for record in (lost, found)}
+    assert figures(connection).records["job"]["queued"] == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("all", "junk"), ("all", "-5"), ("gone", "70"), ("new", "1.5"), ("old", "9" * 30), ("old", "junk")]
+)
+def test_promises_when_somebody_else_wrote_there_then_jobs_still_come_and_end_and_the_sum_is_put_right(
+    connection: redis.Redis, tmp_path: Path, field: str, value: str
+) -> None:
+    jobs = Jobs(connection)
+    old = jobs.create({}, id="old", reserves=10, owner="x").id
+    connection.hset(keyspace.promised(), field, value)
+    new = jobs.create({}, id="new", reserves=100, owner="x").id
+    assert promised(connection) >= 0
+    jobs.cancel(old)
+    assert connection.ttl(keyspace.record("job", old)) > 0
+    assert jobs.unfinished("x") == 1
+    Reaper(connection, Settings(state=tmp_path)).sweep()
+
+    assert promised(connection) == (0 if field == "new" else 100)
+    jobs.cancel(new)
+    Reaper(connection, Settings(state=tmp_path)).sweep()
+    assert (promised(connection), jobs.unfinished("x")) == (0, 0)
+
+
+@pytest.mark.parametrize("value", ["9" * 30, "--5", "\u0663", "1.5"])
+def test_number_when_none_that_can_be_counted_up_then_the_queue_goes_on(
+    connection: redis.Redis, tmp_path: Path, value: str
+) -> None:
+    jobs = Jobs(connection)
+    for name in (keyspace.turns, keyspace.arrivals):
+        connection.set(name(JOBS), value)
+    Reaper(connection, Settings(state=tmp_path)).sweep()
+    enqueue_job(connection, jobs.create({}))
+
+    assert len(waiting_ids(connection, "job")) == 1
+
+
+def test_keys_when_they_are_right_then_are_left_alone(connection: redis.Redis, tmp_path: Path) -> None:
+    jobs = Jobs(connection)
+    Reaper(connection, Settings(state=tmp_path)).sweep()
+    for _ in range(3):
+        enqueue_job(connection, jobs.create({}, owner="x"))
+    before = {key: connection.dump(key) for key in connection.scan_iter()}
+    forget_wrong(connection)
+
+    assert {key: connection.dump(key) for key in connection.scan_iter()} == before

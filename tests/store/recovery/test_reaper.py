@@ -1,0 +1,349 @@
+"""The reaper: nothing that was accepted stays lost."""
+
+import math
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.contents.datasets import Datasets
+from unitrank_store.contents.models import Models
+from unitrank_store.contents.waiting_jobs import model_key
+from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.record import JobRecord
+from unitrank_store.jobs.records import Ledger
+from unitrank_store.queue.rq_queue import (
+    SafeJob,
+    depth,
+    enqueue_inspection,
+    enqueue_job,
+    inspection_id,
+    queue_of,
+    transport_id,
+    waiting_ids,
+)
+from unitrank_store.recovery.garbage import Cleaning
+from unitrank_store.recovery.reaper import TRIES_PER_SWEEP, Reaper, doubt_seconds, lock_seconds
+from unitrank_store.redis import keyspace
+from unitrank_store.results.result_store import Results
+from unitrank_store.settings import Settings
+from unitrank_store.worker_registry import Worker, Workers
+from unitrank_worker.process.heartbeat import AGAIN_SHARE
+
+SETTINGS = Settings(heartbeat=0.02, heartbeat_grace=0.05, reaper_interval=5)
+
+
+@pytest.fixture
+def jobs(connection: redis.Redis) -> Jobs:
+    return Jobs(connection)
+
+
+@pytest.fixture
+def reaper(connection: redis.Redis, tmp_path: Path) -> Reaper:
+    return Reaper(connection, SETTINGS.model_copy(update={"state": tmp_path}))
+
+
+def beat(connection: redis.Redis, job: str | None) -> None:
+    """A worker `a` that stays alive for the whole test."""
+    said = Worker("a", "unitrank-jobs", "cpu", pid=1, host="h", started_at=1.0, seen_at=1.0, job=job)
+    Workers(connection, lost_after=60).beat(said)
+
+
+def uploaded(settings: Settings, content: bytes = b"model") -> str:
+    """A content in the blob store."""
+    with Blobs.of(settings).writer() as writer:
+        writer.write(content)
+    return writer.digest
+
+
+def sweep(reaper: Reaper, seconds: float = 0.1) -> list[str]:
+    """What is put right once a suspicion has lasted."""
+    assert reaper.sweep() == []
+    time.sleep(seconds)
+    return [record.status for record in reaper.sweep()]
+
+
+def test_record_when_queued_but_in_no_queue_then_is_pushed_again(connection: redis.Redis, jobs: Jobs, reaper: Reaper) -> None:
+    record = jobs.create({})
+
+    assert sweep(reaper) == ["queued"]
+    assert transport_id(record.id, 0) in waiting_ids(connection, "job")
+    assert sweep(reaper) == []
+
+
+def test_record_when_it_is_where_it_should_be_then_is_left_alone(connection: redis.Redis, jobs: Jobs, reaper: Reaper) -> None:
+    enqueue_job(connection, jobs.create({}))
+    jobs.create({}, waiting_for=["model:x"])
+    running = jobs.create({}).id
+    jobs.start(running, "a")
+    beat(connection, running)
+
+    assert sweep(reaper) == []
+    assert depth(connection) == 1
+
+
+def test_record_when_taken_out_by_a_worker_that_died_then_is_pushed_again(
+    connection: redis.Redis, jobs: Jobs, reaper: Reaper
+) -> None:
+    record = jobs.create({})
+    enqueue_job(connection, record)
+    queue = queue_of(connection, "job")
+    Queue.dequeue_any([queue], None, connection, job_class=SafeJob, serializer=JSONSerializer)
+
+    assert sweep(reaper) == ["queued"]
+    assert transport_id(record.id, 0) in waiting_ids(connection, "job")
+    assert connection.llen(queue.intermediate_queue_key) == 0
+
+
+@pytest.mark.parametrize("alive", [False, True])
+def test_job_when_its_worker_is_lost_or_on_to_something_else_then_is_queued_once_more(
+    connection: redis.Redis, jobs: Jobs, reaper: Reaper, alive: bool
+) -> None:
+    id = jobs.create({}).id
+    late = jobs.start(id, "a") or 0
+    if alive:
+        beat(connection, "another")
+    assert sweep(reaper) == ["queued"]
+    jobs.start(id, "a")
+    assert not jobs.finish(id, late, "succeeded")
+
+    assert sweep(reaper) == ["failed"]
+    assert (jobs.get(id).problem or {})["code"] == "worker_lost"
+
+
+def test_job_when_nobody_ends_its_cancelling_then_is_cancelled(connection: redis.Redis, jobs: Jobs, reaper: Reaper) -> None:
+    id = jobs.create({}).id
+    jobs.start(id, "a")
+    beat(connection, id)
+    jobs.cancel(id)
+
+    assert sweep(reaper) == ["cancelled"]
+
+
+def test_suspicion_when_it_passes_then_nothing_is_given_up(connection: redis.Redis, jobs: Jobs, reaper: Reaper) -> None:
+    id = jobs.create({}).id
+    jobs.start(id, "a")
+    assert reaper.sweep() == []
+    beat(connection, id)  # the store was away, and the worker is heard again
+    time.sleep(0.1)
+
+    assert reaper.sweep() == []
+    assert jobs.get(id).status == "running"
+
+
+def test_queue_when_it_is_long_then_only_what_is_not_in_it_is_looked_at(
+    connection: redis.Redis, jobs: Jobs, reaper: Reaper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[str] = []
+    glance = Ledger.glance
+    monkeypatch.setattr(Ledger, "glance", lambda self, ids: looked_at.extend(ids) or glance(self, ids))
+    for _ in range(20):
+        enqueue_job(connection, jobs.create({}))
+    running, lost = jobs.create({}), jobs.create({})
+    enqueue_job(connection, running)
+    jobs.start(running.id, "a")
+    beat(connection, running.id)
+    # which cleans, too
+    reaper.sweep()
+    looked_at.clear()
+    reaper.sweep()
+
+    assert sorted(looked_at) == sorted([running.id, lost.id])
+
+
+def test_reaper_when_it_stops_then_another_takes_its_place_at_once(connection: redis.Redis) -> None:
+    stop = threading.Event()
+    thread = threading.Thread(target=Reaper(connection, SETTINGS.model_copy(update={"reaper_interval": 0.3})).run, args=[stop])
+    thread.start()
+    while not connection.exists(keyspace.reaper_lock()):
+        time.sleep(0.01)
+    stop.set()
+    thread.join()
+
+    assert not connection.exists(keyspace.reaper_lock())
+
+
+def test_lost_worker_when_all_is_as_it_comes_then_is_noticed_within_30_seconds() -> None:
+    settings = Settings()
+    interval = settings.reaper_interval
+    # It dies right after a beat, and the sweep before its word expires has just been.
+    suspected = settings.heartbeat_grace + interval
+    given_up = suspected + math.ceil(doubt_seconds(settings) / interval) * interval
+    # The reaper dies right before that, and its heir has just tried for the lock, which was held since the sweep before.
+    taken_over = given_up - interval + lock_seconds(settings) + interval / TRIES_PER_SWEEP
+    given_up_by_heir = taken_over + math.ceil(doubt_seconds(settings) / interval) * interval
+
+    assert (given_up, given_up_by_heir) == (21, 28)
+    # After an outage all words have expired: every worker is heard before it is given up.
+    assert doubt_seconds(settings) > 3 * AGAIN_SHARE * settings.heartbeat
+    # The beats that may get lost.
+    assert settings.heartbeat * 3 <= settings.heartbeat_grace
+
+
+def test_job_when_it_begins_while_it_is_suspected_then_is_left_alone(
+    connection: redis.Redis, jobs: Jobs, reaper: Reaper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = jobs.create({}).id
+    assert reaper.sweep() == []
+    time.sleep(0.1)
+    read = Jobs.get_many
+
+    def read_late(self: Jobs, ids: list[str]) -> list[JobRecord]:
+        if id in ids and read(jobs, [id])[0].status == "queued":
+            monkeypatch.setattr(Jobs, "get_many", read)
+            jobs.start(id, "a")
+        return read(self, ids)
+
+    monkeypatch.setattr(Jobs, "get_many", read_late)
+
+    assert reaper.sweep() == []
+    assert (jobs.get(id).status, jobs.get(id).attempt) == ("running", 1)
+
+
+@pytest.mark.parametrize("between", ["outage", "another"])
+def test_suspicion_when_nobody_looked_for_a_while_then_begins_anew(
+    connection: redis.Redis, jobs: Jobs, reaper: Reaper, monkeypatch: pytest.MonkeyPatch, between: str
+) -> None:
+    jobs.start(jobs.create({}).id, "a")
+    assert reaper.sweep() == []
+    if between == "outage":
+        with monkeypatch.context() as patch:
+            patch.setattr(Workers, "list", _away)
+            with pytest.raises(redis.exceptions.ConnectionError):
+                reaper.sweep()
+    else:
+        connection.set(keyspace.reaper_lock(), "another", px=60_000)
+        assert reaper.sweep() == []
+        connection.delete(keyspace.reaper_lock())
+    time.sleep(0.1)
+
+    assert sweep(reaper) == ["queued"]
+
+
+def _away(self: Workers) -> None:
+    raise redis.exceptions.ConnectionError("away")
+
+
+def test_model_when_its_inspection_is_lost_twice_then_is_rejected(connection: redis.Redis, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"state": tmp_path})
+    models = Models(connection, Blobs.of(settings))
+    digest = uploaded(settings)
+    models.begin("m", digest, 5, "1")
+    inspections = Jobs(connection, kind="inspection")
+    id = enqueue_inspection(connection, digest, 60).id
+    reaper = Reaper(connection, settings)
+    for _ in range(2):
+        inspections.start(id, "a")
+        sweep(reaper)
+
+    assert models.get("m").status == "rejected"
+    assert (models.get("m").problem or {})["code"] == "worker_lost"
+
+
+@pytest.mark.parametrize(("end", "status"), [("ready", "queued"), ("rejected", "failed"), ("deleted", "failed")])
+def test_job_when_what_it_waits_for_has_ended_unnoticed_then_waits_no_longer(
+    connection: redis.Redis, jobs: Jobs, tmp_path: Path, end: str, status: str
+) -> None:
+    settings = SETTINGS.model_copy(update={"state": tmp_path})
+    models = Models(connection, Blobs.of(settings))
+    digest = uploaded(settings)
+    models.begin("m", digest, 5, "1")
+    {
+        "ready": lambda: models.ready(digest, {}, uploaded(settings, b"clean")),
+        "rejected": lambda: models.reject(digest, {"code": "bad_archive"}),
+        "deleted": lambda: models.delete("m"),
+    }[end]()
+    waits = jobs.create({}, waiting_for=[model_key(digest)])
+    cleaning = Cleaning(connection, settings)
+    cleaning.clean()
+    assert (jobs.get(waits.id).status, depth(connection)) == ("queued", 0)
+    time.sleep(0.1)
+    cleaning.clean()
+
+    assert jobs.get(waits.id).status == status
+    assert depth(connection) == (status == "queued")
+
+
+def test_model_when_it_is_not_the_newest_of_its_name_then_is_inspected_all_the_same(
+    connection: redis.Redis, tmp_path: Path
+) -> None:
+    settings = SETTINGS.model_copy(update={"state": tmp_path})
+    models = Models(connection, Blobs.of(settings))
+    first, second = uploaded(settings), uploaded(settings, b"another")
+    for digest in (first, second):
+        models.begin("m", digest, 5, "1")
+    models.reject(second, {"code": "bad_archive"})
+    cleaning = Cleaning(connection, settings)
+    cleaning.clean()
+    time.sleep(0.1)
+    cleaning.clean()
+
+    assert waiting_ids(connection, "inspection") == {transport_id(inspection_id(first), 0)}
+
+
+def test_model_when_no_inspection_knows_of_it_then_is_inspected(connection: redis.Redis, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"state": tmp_path})
+    Models(connection, Blobs.of(settings)).begin("m", uploaded(settings), 5, "1")
+    cleaning = Cleaning(connection, settings)
+    cleaning.clean()
+    assert depth(connection, "inspection") == 0
+    time.sleep(0.1)
+    cleaning.clean()
+
+    assert depth(connection, "inspection") == 1
+
+
+def test_dataset_when_its_job_is_gone_then_is_released(connection: redis.Redis, jobs: Jobs, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"state": tmp_path})
+    datasets = Datasets(connection, Blobs.of(settings))
+    alive = jobs.create({}).id
+    kept = datasets.inline({"x": [[1.0]]}, holder=alive)
+    datasets.inline({"x": [[2.0]]}, holder="gone")
+    cleaning = Cleaning(connection, settings)
+    cleaning.clean()
+    assert len(datasets.holders()) == 2
+    time.sleep(0.1)
+    cleaning.clean()
+
+    assert list(datasets.holders()) == [(kept.digest, alive)]
+
+
+def test_reaper_when_another_holds_the_lock_then_does_nothing(connection: redis.Redis, jobs: Jobs) -> None:
+    first, second = Reaper(connection, SETTINGS), Reaper(connection, SETTINGS)
+    first.sweep()
+    jobs.create({})
+
+    assert sweep(second) == []
+    assert sweep(first) == ["queued"]
+
+
+@pytest.mark.parametrize(
+    ("end", "kept"),
+    [("none", True), ("published", True), ("cancelled", False), ("lost", False), ("run again", False), ("deleted", False)],
+)
+def test_result_when_stored_by_a_killed_process_then_is_kept_only_if_its_record_may_tell_of_it(
+    connection: redis.Redis, jobs: Jobs, tmp_path: Path, end: str, kept: bool
+) -> None:
+    settings = SETTINGS.model_copy(update={"state": tmp_path})
+    results = Results(connection, Blobs.of(settings), settings)
+    id = jobs.create({}).id
+    attempt = jobs.start(id, "a") or 0
+    manifest = results.put({"s": 1}, {"x": np.zeros(3)}, id, attempt)
+    {
+        "none": lambda: None,
+        "published": lambda: jobs.finish(id, attempt, "succeeded", result=dict(manifest)),
+        "cancelled": lambda: jobs.finish(id, attempt, "cancelled"),
+        "lost": lambda: jobs.requeue(id, attempt),
+        "run again": lambda: (jobs.requeue(id, attempt), jobs.start(id, "b")),
+        "deleted": lambda: (jobs.finish(id, attempt, "cancelled"), jobs.delete(id)),
+    }[end]()
+    Cleaning(connection, settings).clean()
+
+    assert bool(connection.exists(keyspace.chunked(manifest["arrays"]))) == kept
+    assert len(results.unpublished()) == (end == "none")

@@ -1,0 +1,132 @@
+"""The embedded server: private, alone on its folder, and nothing acknowledged is lost."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from unitrank_store.errors import Embedded
+from unitrank_store.redis.connection import connect
+from unitrank_store.redis.embedded import LONGEST_SOCKET_PATH, EmbeddedServer, find_server, server_version, socket_path
+
+
+@pytest.fixture(autouse=True)
+def _needs_a_binary(server: EmbeddedServer) -> None:
+    """Skips where the session's server is skipped."""
+
+
+def test_server_when_entered_then_answers_and_left_then_gone(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path) as server, connect(server.url) as client:
+        assert client.ping()
+        pid = server.pid
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_socket_when_listening_then_only_the_owner_reaches_it(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path):
+        mode = stat.S_IMODE(socket_path(tmp_path).stat().st_mode)
+
+    assert mode == 0o700
+
+
+def test_memory_when_full_then_writes_are_refused_and_nothing_is_evicted(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path, maxmemory=123_456_789) as server, connect(server.url) as client:
+        settings = client.config_get("maxmemory*")
+
+    assert settings["maxmemory"] == "123456789"
+    assert settings["maxmemory-policy"] == "noeviction"
+
+
+def test_folder_when_held_then_a_second_server_is_refused(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path), pytest.raises(Embedded, match=f"in use \\(by process {os.getpid()}\\)"):
+        EmbeddedServer(tmp_path).start()
+
+
+def test_writes_when_the_server_is_killed_then_all_are_there_again(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path) as server, connect(server.url) as client:
+        for number in range(500):
+            client.set(f"key-{number}", number)
+        # While its disk is busy with an fsync the server keeps what comes for up to two seconds.
+        while int(client.info("persistence")["aof_buffer_length"]):
+            time.sleep(0.01)
+        os.kill(server.pid, signal.SIGKILL)
+
+    with EmbeddedServer(tmp_path) as server, connect(server.url) as client:
+        assert client.dbsize() == 500
+
+
+def test_server_when_it_has_died_then_is_started_again_with_its_data(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path) as server, connect(server.url) as client:
+        assert not server.keep()
+        client.set("key", "value")
+        os.kill(server.pid, signal.SIGKILL)
+        while server.running:
+            time.sleep(0.01)
+
+        assert server.keep()
+        assert client.get("key") == b"value"
+
+
+def test_server_when_its_starter_is_killed_then_ends_and_keeps_the_folder_until_then(tmp_path: Path) -> None:
+    script = (
+        "import pathlib, sys, time; from unitrank_store.redis.embedded import EmbeddedServer; "
+        "server = EmbeddedServer(pathlib.Path(sys.argv[1])); server.start(); print(server.pid, flush=True); time.sleep(600)"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert starter.stdout is not None
+    with starter.stdout as said:
+        pid = int(said.readline())
+        starter.kill()
+        starter.wait()
+
+    with EmbeddedServer(tmp_path) as server:
+        assert server.pid != pid
+        assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_folder_when_its_path_is_too_long_for_a_socket_then_a_short_one_is_used(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 120)
+
+    with EmbeddedServer(deep) as server, connect(server.url) as client:
+        assert client.ping()
+    assert len(os.fsencode(socket_path(deep))) <= LONGEST_SOCKET_PATH
+
+
+def test_socket_when_no_short_path_exists_then_the_message_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("y" * 120)))
+
+    with pytest.raises(Embedded, match="shorter path"):
+        socket_path(tmp_path / ("x" * 120))
+
+
+def test_path_with_spaces_when_used_as_state_then_the_server_answers(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path / "a folder") as server, connect(server.url) as client:
+        assert client.ping()
+
+
+def test_server_when_its_configuration_is_refused_then_its_last_words_are_told(tmp_path: Path) -> None:
+    with pytest.raises(Embedded, match="last words"):
+        EmbeddedServer(tmp_path, maxmemory=-5).start()
+
+    with EmbeddedServer(tmp_path):  # the folder was let go
+        pass
+
+
+def test_binary_when_none_is_installed_then_the_message_names_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    with pytest.raises(Embedded, match="REDIS_URL"):
+        find_server()
+
+
+def test_version_when_asked_then_at_least_what_the_queue_needs() -> None:
+    assert server_version(find_server()) >= (6, 2)

@@ -1,0 +1,203 @@
+"""Parts of results on a real store: what is lost, damaged or too much is not there, and nobody has to care."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import redis
+
+from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.errors import Full
+from unitrank_store.redis import keyspace
+from unitrank_store.redis.connection import connect
+from unitrank_store.results.part_cache import HEAD, Parts, decode, encode
+from unitrank_store.results.result_store import Results
+from unitrank_store.settings import Settings
+from unitrank_tables.part import Part
+from unitrank_tables.sizes import MiB
+
+PART = Part(
+    {
+        "sums": np.random.default_rng(0).normal(size=(3, 4, 5)),
+        "right": np.array([True, False]),
+        "order": np.arange(5, dtype=np.int32),
+        "none": np.zeros((0, 7)),
+    },
+    {"warnings": [["a", "é"]], "numbers": {"steps": 7}},
+)
+
+
+def sized(size: int, value: float = 1.0) -> Part:
+    """A part of about so many bytes."""
+    return Part({"x": np.full(size // 8, value)})
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(parts_bytes=16 * MiB, result_ttl=600)
+
+
+@pytest.fixture
+def parts(connection: redis.Redis, settings: Settings) -> Parts:
+    return Parts(connection, settings)
+
+
+@pytest.fixture
+def limited(connection: redis.Redis) -> Iterator[redis.Redis]:
+    """A server whose memory can be limited."""
+    before = str(connection.config_get("maxmemory")["maxmemory"])
+    yield connection
+    connection.config_set("maxmemory", before)
+
+
+def stored(connection: redis.Redis) -> int:
+    """The bytes that are on the parts' account."""
+    return int(connection.hget(keyspace.part_sizes(), "") or 0)  # type: ignore[arg-type]
+
+
+def assert_equal(found: Part, expected: Part) -> None:
+    assert found.says == expected.says
+    assert found.arrays.keys() == expected.arrays.keys()
+    for name, array in expected.arrays.items():
+        np.testing.assert_array_equal(found.arrays[name], array, strict=True)
+
+
+@pytest.mark.parametrize("part", [PART, Part(), sized(HEAD), sized(HEAD - 104), sized(3 * MiB + 24)])
+def test_part_when_put_then_it_is_read_to_the_bit(parts: Parts, part: Part) -> None:
+    parts.of("one").put({"a": part, "b": PART})
+    found = parts.of("one").get(["b", "none", "a"])
+
+    assert set(found) == {"a", "b"}
+    assert_equal(found["a"], part)
+    assert_equal(found["b"], PART)
+
+
+def test_head_when_the_bytes_just_fill_it_then_nothing_is_missing(parts: Parts) -> None:
+    for size in range(HEAD - 240, HEAD, 8):
+        parts.put({"a": sized(size)})
+
+        assert_equal(parts.get(["a"])["a"], sized(size))
+
+
+def test_parts_when_another_tenant_asks_then_there_are_none(parts: Parts) -> None:
+    parts.of("one").put({"a": PART})
+
+    assert parts.of("two").get(["a"]) == {}
+
+
+def test_parts_when_a_job_is_to_run_anew_then_it_reads_none_and_leaves_its_own(parts: Parts) -> None:
+    parts.of("one").put({"a": sized(80, 1.0)})
+    fresh = parts.of("one", fresh=True)
+
+    assert fresh.get(["a"]) == {}
+    fresh.put({"a": sized(80, 2.0)})
+    assert_equal(parts.of("one").get(["a"])["a"], sized(80, 2.0))
+
+
+def test_parts_when_many_are_asked_for_then_all_are_found(parts: Parts) -> None:
+    many = {str(index): sized(80, index) for index in range(100)}
+    parts.put(many)
+
+    assert parts.get(list(many)).keys() == many.keys()
+    assert parts.get([]) == {}
+
+
+@pytest.mark.parametrize("damage", ["head", "head cut", "head empty", "piece", "piece missing", "piece too many"])
+def test_part_when_it_is_damaged_then_it_is_not_there(parts: Parts, connection: redis.Redis, damage: str) -> None:
+    parts.put({"a": sized(3 * MiB), "b": PART})
+    head, piece = keyspace.part("a"), keyspace.part_piece("a", 1)
+    changes = {
+        "head": lambda: connection.setrange(head, 99, b"!"),
+        "head cut": lambda: connection.set(head, bytes(connection.get(head) or b"")[:40]),  # type: ignore[arg-type]
+        "head empty": lambda: connection.set(head, b""),
+        "piece": lambda: connection.setrange(piece, 9, b"!"),
+        "piece missing": lambda: connection.delete(piece),
+        "piece too many": lambda: connection.set(keyspace.part_piece("a", 3), b"!"),
+    }
+    changes[damage]()
+
+    assert list(parts.get(["a", "b"])) == ["b"]
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"\x08\0\0\0\0\0\0\0{}      ", encode(PART)[:-1], encode(PART)[9:]])
+def test_decode_when_the_bytes_are_no_part_then_there_is_none(data: bytes) -> None:
+    assert decode(data) is None
+
+
+def test_parts_when_their_time_is_over_then_they_are_gone_and_off_the_account(connection: redis.Redis, settings: Settings) -> None:
+    parts = Parts(connection, settings)
+    parts.put({"a": sized(3 * MiB)})
+
+    assert 0 < min(connection.ttl(keyspace.part("a")), connection.ttl(keyspace.part_piece("a", 2))) <= 600  # type: ignore[type-var]
+    connection.zadd(keyspace.part_ages(), {"a": 1.0})
+    parts.put({"b": PART})
+    assert list(parts.get(["a", "b"])) == ["b"]
+    assert stored(connection) == len(encode(PART)) + 1024
+
+
+def test_parts_when_they_take_too_much_then_the_oldest_go(parts: Parts, connection: redis.Redis) -> None:
+    for index in range(9):
+        parts.put({str(index): sized(3 * MiB, index)})
+
+    assert list(parts.get([str(index) for index in range(9)])) == ["4", "5", "6", "7", "8"]
+    assert stored(connection) <= 16 * MiB
+    assert len(connection.keys(keyspace.part("*"))) == 5 * 4
+
+
+def test_part_when_it_comes_again_then_it_is_counted_once(parts: Parts, connection: redis.Redis) -> None:
+    parts.put({"a": sized(3 * MiB)})
+    parts.put({"a": sized(80)})
+
+    assert stored(connection) == len(encode(sized(80))) + 1024
+    assert_equal(parts.get(["a"])["a"], sized(80))
+    assert connection.keys(keyspace.part("a:*")) == []
+
+
+def test_part_when_it_is_more_than_a_quarter_of_all_then_it_is_not_kept(parts: Parts, connection: redis.Redis) -> None:
+    parts.put({"large": sized(5 * MiB), "small": PART})
+
+    assert list(parts.get(["large", "small"])) == ["small"]
+
+
+def test_parts_when_none_may_be_kept_then_none_are(connection: redis.Redis) -> None:
+    parts = Parts(connection, Settings(parts_bytes=0))
+    parts.put({"a": PART})
+
+    assert parts.get(["a"]) == {}
+    assert connection.keys("*") == []
+
+
+def test_parts_when_the_servers_memory_is_short_then_they_are_not_kept(parts: Parts, limited: redis.Redis) -> None:
+    used = int(limited.info("memory")["used_memory"])
+    limited.config_set("maxmemory", int(used / 0.7) + 2 * MiB)
+    parts.put({"large": sized(4 * MiB - 1024)})
+
+    assert parts.get(["large"]) == {}
+    assert stored(limited) == 0
+
+
+def test_result_when_parts_are_in_its_way_then_they_go(limited: redis.Redis, blobs: Blobs, settings: Settings) -> None:
+    parts, results = Parts(limited, settings), Results(limited, blobs, settings)
+    for index in range(4):
+        parts.put({str(index): sized(3 * MiB, index)})
+    used = int(limited.info("memory")["used_memory"])
+    limited.config_set("maxmemory", int((used + MiB) / 0.9))
+
+    results.require_room(5 * MiB)
+    assert list(parts.get(["0", "1", "2", "3"])) == ["2", "3"]
+    with pytest.raises(Full):
+        results.require_room(500 * MiB)
+    assert list(parts.get(["2", "3"])) == ["2", "3"]
+
+
+def test_parts_when_the_store_is_away_then_there_are_none_and_nothing_is_raised() -> None:
+    with connect("redis://127.0.0.1:1", 0) as nowhere:
+        parts = Parts(nowhere, Settings())
+        parts.put({"a": PART})
+
+        assert parts.get(["a"]) == {}
+
+
+@pytest.fixture
+def blobs(tmp_path_factory: pytest.TempPathFactory) -> Blobs:
+    return Blobs((tmp_path_factory.mktemp("blobs")).as_uri())

@@ -1,0 +1,192 @@
+"""Results on a real store, in Redis and in the blob store."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+from safetensors.numpy import load
+
+from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.errors import Corrupt, Full, NotFound, TooLarge
+from unitrank_store.redis import keyspace
+from unitrank_store.redis.decoding import texts
+from unitrank_store.results.result_store import Arrays, Results
+from unitrank_store.settings import Settings
+from unitrank_tables.sizes import MiB
+
+SUMMARY = {"job": "1", "rankings": [{"id": "gradient", "p_value": 0.01, "area": None}], "name": "é"}
+ARRAYS: Arrays = {
+    "importance/gradient": np.arange(600_000, dtype=np.float64).reshape(2, -1),
+    "rows/0": np.array([3, 1, 2], np.int32),
+}
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs((tmp_path / "blobs").as_uri())
+
+
+@pytest.fixture(params=["redis", "blobs"])
+def place(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def results(connection: redis.Redis, blobs: Blobs, place: str) -> Results:
+    return Results(connection, blobs, Settings(redis_result_bytes=MiB * (32 if place == "redis" else 1), result_ttl=600))
+
+
+@pytest.fixture
+def small_server(connection: redis.Redis) -> Iterator[redis.Redis]:
+    """A server with 4 MiB left."""
+    before = str(connection.config_get("maxmemory")["maxmemory"])
+    used = connection.info("memory")["used_memory"]
+    try:
+        connection.config_set("maxmemory", used + 4 * MiB)
+        yield connection
+    finally:
+        connection.config_set("maxmemory", before)
+
+
+def files(tmp_path: Path) -> list[Path]:
+    return [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_result_when_put_is_read_as_it_was(results: Results, place: str) -> None:
+    manifest = results.put(SUMMARY, ARRAYS)
+    arrays = results.arrays(manifest)
+
+    assert manifest["place"] == place
+    assert results.summary(manifest) == SUMMARY
+    assert {name: array.dtype for name, array in arrays.items()} == {"importance/gradient": np.float32, "rows/0": np.int64}
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(arrays[name], array)
+
+
+def test_arrays_bytes_are_a_safetensors_file_in_pieces(results: Results) -> None:
+    manifest = results.put(SUMMARY, ARRAYS)
+    pieces = list(results.arrays_bytes(manifest))
+
+    assert max(map(len, pieces)) <= MiB
+    assert sum(map(len, pieces)) == manifest["arrays_bytes"]
+    assert load(b"".join(pieces))["rows/0"].tolist() == [3, 1, 2]
+
+
+def test_result_without_arrays_is_a_result(results: Results) -> None:
+    manifest = results.put({}, {})
+
+    assert results.summary(manifest) == {}
+    assert results.arrays(manifest) == {}
+
+
+def test_delete_leaves_nothing_and_may_be_repeated(results: Results, connection: redis.Redis, blobs: Blobs, tmp_path: Path) -> None:
+    manifest = results.put(SUMMARY, ARRAYS)
+    results.delete(manifest)
+    results.delete(manifest)
+
+    assert connection.keys("*") == []
+    assert files(tmp_path) == []
+    for ask in (results.summary, results.arrays, results.arrays_bytes):
+        with pytest.raises(NotFound):
+            ask(manifest)
+
+
+def test_delete_of_a_result_leaves_an_equal_one(results: Results) -> None:
+    first, second = results.put(SUMMARY, ARRAYS), results.put(SUMMARY, ARRAYS)
+    results.delete(first)
+
+    assert first["arrays"] == second["arrays"]
+    assert results.summary(second) == SUMMARY
+    assert len(results.arrays(second)) == 2
+
+
+def test_put_when_it_fails_leaves_nothing(
+    results: Results, connection: redis.Redis, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("cut")
+
+    monkeypatch.setattr(blobs._place, "put", fail)
+    put = results._chunks.put
+    monkeypatch.setattr(results._chunks, "put", lambda data, *rest: put(data, *rest) if len(data) < MiB else fail())
+    with pytest.raises(OSError, match="cut"):
+        results.put(SUMMARY, ARRAYS)
+    for noted in texts(connection.zrange(keyspace.result_blobs(), 0, -1)):
+        connection.zadd(keyspace.result_blobs(), {noted: 1})
+    results.sweep()
+
+    assert connection.keys("*") == []
+    assert files(tmp_path) == []
+
+
+def test_sweep_removes_blobs_whose_time_is_over_and_no_others(results: Results, place: str, connection: redis.Redis) -> None:
+    kept, gone = (results.put(SUMMARY, {"x": np.full(MiB, value)}) for value in (1.0, 2.0))
+    if place == "blobs":
+        connection.zadd(keyspace.result_blobs(), {f"{gone['arrays']} {gone['owner']}": 1})
+
+        assert results.sweep() == 1
+        with pytest.raises(NotFound):
+            results.arrays(gone)
+    assert results.sweep() == 0
+    assert results.arrays(kept)["x"][0] == 1.0
+
+
+def test_arrays_when_the_stored_bytes_changed_are_corrupt(
+    results: Results, place: str, connection: redis.Redis, blobs: Blobs
+) -> None:
+    manifest = results.put(SUMMARY, ARRAYS)
+    if place == "redis":
+        connection.setrange(keyspace.chunk(manifest["arrays"], 1), 7, b"other")
+    else:
+        with blobs.path(manifest["arrays"]).open("r+b") as file:
+            file.seek(MiB)
+            file.write(b"other")
+
+    with pytest.raises(Corrupt, match=manifest["arrays"]):
+        results.arrays(manifest)
+
+
+def test_put_over_the_limit_is_too_large(connection: redis.Redis, blobs: Blobs) -> None:
+    results = Results(connection, blobs, Settings(max_result_bytes=1000))
+
+    with pytest.raises(TooLarge, match="at most 1000"):
+        results.put(SUMMARY, ARRAYS)
+    assert connection.keys("*") == []
+
+
+@pytest.mark.parametrize("arrays", [{"x": np.array(["a"])}, {"x": np.array([1j])}, {"x": np.array([None])}])
+def test_put_of_other_elements_is_refused(connection: redis.Redis, blobs: Blobs, arrays: Arrays) -> None:
+    with pytest.raises(ValueError, match="real numbers"):
+        Results(connection, blobs, Settings()).put(SUMMARY, arrays)
+
+
+def test_put_of_a_summary_with_nan_is_refused(connection: redis.Redis, blobs: Blobs) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        Results(connection, blobs, Settings()).put({"area": float("nan")}, {})
+
+
+def test_put_when_memory_is_short_is_full_before_anything_is_written(small_server: redis.Redis, blobs: Blobs) -> None:
+    results = Results(small_server, blobs, Settings())
+
+    with pytest.raises(Full, match="no room"):
+        results.put(SUMMARY, {"x": np.zeros(5 * MiB // 4)})
+    assert small_server.keys("*") == []
+
+
+def test_put_when_memory_runs_out_midway_is_full_and_leaves_nothing(
+    small_server: redis.Redis, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = Results(small_server, blobs, Settings())
+    monkeypatch.setattr(results, "require_room", lambda *_: None)
+
+    with pytest.raises(Full, match="later"):
+        results.put(SUMMARY, {"x": np.random.default_rng(0).random(2 * MiB)})
+    assert small_server.keys("*") == []
+
+
+def test_put_when_the_arrays_go_to_blobs_needs_little_memory(small_server: redis.Redis, blobs: Blobs) -> None:
+    results = Results(small_server, blobs, Settings(redis_result_bytes=MiB))
+
+    assert results.put(SUMMARY, {"x": np.zeros(2 * MiB)})["place"] == "blobs"

@@ -1,0 +1,40 @@
+"""The workers' register."""
+
+import time
+
+import redis
+
+from unitrank_store.redis import keyspace
+from unitrank_store.worker_registry import Worker, Workers
+
+
+def worker(name: str, queue: str = "jobs") -> Worker:
+    return Worker(name, queue, "cpu", pid=1, host="h", started_at=1.0, seen_at=1.0, models=("mnist",))
+
+
+def test_worker_when_it_beats_then_is_listed_with_what_it_said(connection: redis.Redis) -> None:
+    workers = Workers(connection)
+    workers.beat(worker("b"))
+    workers.beat(worker("a", queue="inspections"))
+
+    listed = workers.list()
+    assert [each.name for each in listed] == ["a", "b"]
+    assert (listed[0].models, listed[0].seen_at > 1.0) == (("mnist",), True)
+    assert [each.name for each in workers.list("jobs")] == ["b"]
+
+
+def test_worker_when_it_leaves_then_is_out(connection: redis.Redis) -> None:
+    workers = Workers(connection)
+    workers.beat(worker("a"))
+    workers.leave("a")
+
+    assert workers.list() == []
+
+
+def test_worker_when_silent_then_is_out_and_forgotten(connection: redis.Redis) -> None:
+    workers = Workers(connection, lost_after=0.02)
+    workers.beat(worker("a"))
+    time.sleep(0.05)
+
+    assert workers.list() == []
+    assert not connection.exists(keyspace.workers())

@@ -1,0 +1,112 @@
+"""Places that content is read from: a real S3 server, and a web server that can be slow, redirect and lie."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.support.loopback import served
+
+
+@dataclass
+class Bucket:
+    """A bucket of moto's server on loopback; `environment` leads every S3 driver to it."""
+
+    url: str
+    name: str = "sets"
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def put(self, key: str, content: bytes) -> str:
+        """Store an object; its URI."""
+        self._client().put_object(Bucket=self.name, Key=key, Body=content)
+        return f"s3://{self.name}/{key}"
+
+    def create(self) -> None:
+        self._client().create_bucket(Bucket=self.name)
+
+    def _client(self):  # type: ignore[no-untyped-def]  # boto3 has no types
+        import boto3
+
+        return boto3.client("s3", endpoint_url=self.url, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+
+
+@contextmanager
+def s3() -> Iterator[Bucket]:
+    """The server, and the variables under which a driver finds it. Skips without moto, which is a failure where CI is set."""
+    if not os.environ.get("CI"):
+        pytest.importorskip("moto.server", reason="no S3 server to test on")
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    url = f"http://127.0.0.1:{port}"
+    settings = {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    bucket = Bucket(url, environment=settings)
+    try:
+        bucket.create()
+        yield bucket
+    finally:
+        server.stop()
+
+
+class Web:
+    """Answers by path: `pages` with bytes, `moved` with a redirect, `slow` a byte at a time until `go` is set."""
+
+    def __init__(self) -> None:
+        self.pages: dict[str, bytes] = {}
+        self.moved: dict[str, str] = {}
+        self.slow: set[str] = set()
+        self.go = threading.Event()
+        self.asked: list[str] = []
+        web = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:  # the base class wants it so
+                web.asked.append(self.path)
+                path = self.path.partition("?")[0]
+                if path in web.moved:
+                    self.send_response(302)
+                    self.send_header("Location", web.moved[path])
+                    self.end_headers()
+                elif path in web.pages:
+                    self._send(web.pages[path], path in web.slow)
+                else:
+                    self.send_error(404)
+
+            def _send(self, content: bytes, slow: bool) -> None:
+                self.send_response(200)
+                self.end_headers()
+                half = len(content) // 2 if slow else len(content)
+                self.wfile.write(content[:half])
+                self.wfile.flush()
+                if slow:
+                    web.go.wait(60)
+                    self.wfile.write(content[half:])
+
+            def log_message(self, *arguments: object) -> None:
+                """Nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@contextmanager
+def web() -> Iterator[Web]:
+    """A web server on loopback."""
+    serving = Web()
+    with served(serving.server):
+        try:
+            yield serving
+        finally:
+            serving.go.set()

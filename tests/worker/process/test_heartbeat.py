@@ -1,0 +1,59 @@
+"""A worker is heard as often as it says, and as soon as the store can hear it again."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tests.worker.process.conftest import until
+from unitrank_store.worker_registry import Worker, Workers
+from unitrank_worker.process import heartbeat as module
+from unitrank_worker.process.heartbeat import Beats
+
+EVERY = 1000.0
+
+
+class Register(Workers):
+    """Counts what it hears; at first it hears nothing, so often."""
+
+    def __init__(self, connection: redis.Redis, deaf: int) -> None:
+        super().__init__(connection)
+        self.deaf = deaf
+        self.heard = 0
+
+    def beat(self, worker: Worker) -> None:
+        self.deaf -= 1
+        if self.deaf >= 0:
+            raise redis.exceptions.ConnectionError("away")
+        self.heard += 1
+
+
+@pytest.fixture
+def register(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Register]:
+    monkeypatch.setattr(module, "AGAIN_SHARE", 1e-5)
+    register = Register(connection, request.param)
+    beats = Beats(register, Worker("w", "q", "cpu", 1, "h", 0.0, 0.0), EVERY, lambda: 0)
+    beats.start()
+    yield register
+    beats.stop()
+
+
+@pytest.mark.parametrize("register", [3], indirect=True)
+def test_beat_when_lost_then_is_made_up_for_at_once_and_only_once(register: Register) -> None:
+    until(lambda: register.heard == 1, "it is heard")
+    time.sleep(0.1)
+
+    assert register.heard == 1
+
+
+@pytest.mark.parametrize("register", [0], indirect=True)
+@pytest.mark.parametrize("jump", [2 * EVERY, -2 * EVERY])
+def test_beat_when_the_machine_has_slept_then_comes_at_once(
+    register: Register, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    assert register.heard == 1
+    clock = time.time
+    monkeypatch.setattr(module.time, "time", lambda: clock() + jump)
+
+    until(lambda: register.heard == 2, "it is heard again")

@@ -1,0 +1,129 @@
+"""Engines that do what a job's metadata says, to see what becomes of the job."""
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unitrank_engine.errors import EngineError
+from unitrank_schemas.base import Json
+from unitrank_store.contents.models import ModelRecord
+from unitrank_store.settings import Settings
+from unitrank_worker.engine import Arrays, Assignment, Report
+
+
+class Scripted:
+    """Performs `metadata["do"]`, a list of [verb, argument]."""
+
+    def __init__(self, settings: Settings, device: str) -> None:
+        self.runs = 0
+
+    def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
+        self.runs += 1
+        script = assignment.request.metadata.get("do", [])
+        assert isinstance(script, list)
+        for step in script:
+            assert isinstance(step, list)
+            VERBS[str(step[0])](step[1], report)
+        return {"pid": os.getpid(), "runs": self.runs}, {"x": np.arange(3, dtype=np.float32)}
+
+    def inspect(self, model: ModelRecord) -> tuple[str, Json]:
+        raise EngineError("bad_archive", f"nothing is right with {model.digest}")
+
+    def warm(self) -> list[str]:
+        return ["mnist"] if self.runs else []
+
+
+class Broken:
+    """Cannot even be made."""
+
+    def __init__(self, settings: Settings, device: str) -> None:
+        raise RuntimeError("no such device")
+
+
+class KilledByInspection(Scripted):
+    """As a hostile archive might."""
+
+    def inspect(self, model: ModelRecord) -> tuple[str, Json]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+class Handed(dict[str, Any]):
+    """Arrays that are marked as taken when they are written, and then waited for."""
+
+    def __init__(self, folder: Path, arrays: Arrays) -> None:
+        super().__init__(arrays)
+        self._folder = folder
+
+    def items(self) -> Any:
+        (self._folder / "writing").touch()
+        _await(self._folder / "go", lambda progress: None)
+        return super().items()
+
+
+class Slow(Scripted):
+    """Its arrays take their time to be written: until `go` is in the folder that `metadata["folder"]` names."""
+
+    def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
+        summary, arrays = super().run(assignment, report)
+        folder = assignment.request.metadata.get("folder")
+        return summary, Handed(Path(str(folder)), arrays) if folder else arrays
+
+
+def _mark(path: object, report: Report) -> None:
+    with Path(str(path)).open("a") as file:
+        file.write(f"{os.getpid()}\n")
+
+
+def _report(seconds: object, report: Report) -> None:
+    until = time.monotonic() + float(str(seconds))
+    while time.monotonic() < until:
+        report({"done": 1, "total": 2, "unit": "examples", "stage": "attribution", "eta": None})
+        time.sleep(0.02)
+
+
+def _die(path: object, report: Report) -> None:
+    """On the first run only, and in the middle of it."""
+    if len(Path(str(path)).read_text().splitlines()) < 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _await(path: object, report: Report) -> None:
+    while not Path(str(path)).exists():
+        time.sleep(0.01)
+
+
+def _raise(kind: object, report: Report) -> None:
+    raise ERRORS[str(kind)]()
+
+
+ERRORS: dict[str, Callable[[], Exception]] = {
+    "engine": lambda: EngineError("non_finite", "the output was nan"),
+    "memory": MemoryError,
+    "bug": lambda: KeyError("secret of ours"),
+    "cuda": lambda: RuntimeError("CUDA error: device-side assert triggered"),
+}
+
+
+def _take(bytes: object, report: Report) -> None:
+    np.ones(int(str(bytes)), np.uint8)
+
+
+VERBS: dict[str, Callable[[object, Report], None]] = {
+    "mark": _mark,
+    "report": _report,
+    "die_once": _die,
+    "await": _await,
+    "raise": _raise,
+    "take": _take,
+    "sleep": lambda seconds, report: time.sleep(float(str(seconds))),
+    "kill": lambda number, report: os.kill(os.getpid(), int(str(number))),
+    # The interpreter's lock is held: no Python code runs, no signal handler either.
+    "hang": lambda seconds, report: ctypes.PyDLL(None).sleep(int(str(seconds))),
+}

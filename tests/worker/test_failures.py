@@ -1,0 +1,56 @@
+"""Errors as the ends of jobs."""
+
+import pytest
+
+from unitrank_engine.errors import Cancelled, EngineError
+from unitrank_schemas.problems import JobProblem
+from unitrank_store.errors import Full, TooLarge
+from unitrank_worker.failures import ending, spoils_process
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch names its own."""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "retryable"),
+    [
+        (EngineError("non_finite", "nan"), "non_finite", False),
+        (EngineError("busy", "later", retryable=True), "busy", True),
+        (MemoryError(), "out_of_memory", False),
+        (OutOfMemoryError("CUDA out of memory"), "out_of_memory", False),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), "out_of_memory", False),
+        (TooLarge("33 MiB"), "result_too_large", False),
+        (Full("no room"), "storage_full", True),
+        (IndexError("index out of range in self"), "input_out_of_range", False),
+        (IndexError("list index out of range"), "internal", False),
+        (ZeroDivisionError("secret"), "internal", False),
+    ],
+)
+def test_error_when_it_ends_a_job_then_is_a_whole_problem(error: Exception, code: str, retryable: bool) -> None:
+    status, problem = ending(error)
+
+    assert (status, problem is not None) == ("failed", True)
+    assert problem is not None
+    assert (problem["code"], problem["retryable"]) == (code, retryable)
+    assert set(problem) == {"code", "title", "detail", "status", "retryable"}
+    assert "secret" not in str(problem)
+
+
+def test_error_when_it_is_a_rankings_then_the_problem_names_it_and_those_that_were_finite() -> None:
+    _, problem = ending(EngineError("non_finite", "nan").of("conductance", ["gradient", "random"]))
+
+    assert problem is not None
+    shown = JobProblem.model_validate(problem)
+    assert (shown.ranking, shown.finished) == ("conductance", ["gradient", "random"])
+    assert shown.detail == "ranking 'conductance': nan; ask again without 'conductance' for 'gradient', 'random'"
+
+
+def test_cancel_when_noticed_then_is_no_failure() -> None:
+    assert ending(Cancelled("x")) == ("cancelled", None)
+
+
+def test_process_when_its_device_has_failed_then_is_spoiled() -> None:
+    assert spoils_process(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    assert not spoils_process(OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert not spoils_process(ValueError("no"))

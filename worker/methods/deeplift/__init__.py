@@ -1,5 +1,0 @@
-"""DeepLIFT: the change of the target against the baseline, carried back by each operation's slope between the two runs."""
-
-from worker.methods.deeplift.method import DeepLift
-
-__all__ = ["DeepLift"]

@@ -1,5 +1,0 @@
-"""Exact ablation: what the target loses when one unit alone is replaced."""
-
-from worker.methods.exact_ablation.method import ExactAblation
-
-__all__ = ["ExactAblation"]

@@ -1,0 +1,135 @@
+"""`python -m unitrank_worker`: one worker on one queue. This process never imports torch; its child does."""
+
+import argparse
+import math
+import os
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from uuid import uuid4
+
+import psutil
+import redis
+import structlog
+
+from unitrank_schemas.base import Json
+from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.contents.models import Models
+from unitrank_store.contents.waiting_jobs import reject_model
+from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.observability.counters import Tallies
+from unitrank_store.observability.logs import configure
+from unitrank_store.queue.rq_queue import QUEUES, queue_of
+from unitrank_store.redis.connection import connect
+from unitrank_store.redis.embedded import socket_url
+from unitrank_store.settings import BadSettings, Settings
+from unitrank_store.worker_registry import Worker, Workers
+from unitrank_worker.process.handle import ChildHandle, NotStarted
+from unitrank_worker.process.heartbeat import Beats
+from unitrank_worker.process.rq_worker import Seconds, WarmWorker
+from unitrank_worker.process.settlement import Endings
+from unitrank_worker.process.watch import START_SECONDS
+
+log = structlog.get_logger()
+
+KINDS = {"jobs": "job", "inspections": "inspection"}
+# How long the parent waits for a store that is away, before it ends and is started anew.
+PATIENCE = 60.0
+# What a process ends with that cannot run as it was told to.
+NOT_POSSIBLE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Work until SIGTERM or SIGINT; a second one does not wait for the job. Returns the exit status."""
+    options, settings = _options(arguments)
+    configure(settings.log_format)
+    worker = build(settings, KINDS[options.queue], options.name, options.device, options.engine, options.drain)
+    try:
+        other = another(Workers(worker.connection, settings.heartbeat_grace), options.name)
+        if other is not None:
+            detail = f"process {other.pid} on {other.host} works under this name; choose another with --name"
+            log.error("not started", worker=options.name, error=detail)
+            return NOT_POSSIBLE
+        worker.child.start()
+        worker.child.await_ready(START_SECONDS)
+    except NotStarted as error:
+        log.error("not started", worker=options.name, error=str(error))
+        worker.child.end()
+        return 1
+    except redis.exceptions.RedisError as error:
+        log.error("not started", worker=options.name, error=f"the store does not answer: {error}")
+        return 1
+    log.info("ready", worker=options.name, queue=options.queue, device=options.device)
+    worker.beats.start()
+    worker.work(logging_level="WARNING")
+    return 0
+
+
+def another(workers: Workers, name: str) -> Worker | None:
+    """Who else lives under that name: each of two would take the other's jobs for lost. One that was killed is no other."""
+    said = workers.said_by(name)
+    if said is None or (said.host == socket.gethostname() and not _alive(said)):
+        return None
+    return said
+
+
+def _alive(said: Worker) -> bool:
+    """Whether it runs, on this machine. Its number may be another process's by now, ours too."""
+    try:
+        return said.pid != os.getpid() and psutil.Process(said.pid).create_time() <= said.seen_at
+    except (psutil.Error, TypeError, ValueError, OverflowError):
+        return False
+
+
+def build(settings: Settings, kind: str, name: str, device: str, engine: str, drain: float = math.inf) -> WarmWorker:
+    """A worker with all that belongs to it; nothing has been started."""
+    url = settings.redis_url or socket_url(settings.state)
+    connection, hasty = connect(url, PATIENCE), connect(url, 0)
+    kept = settings.result_ttl, settings.failure_ttl
+    models = Models(connection, Blobs.of(settings))
+    waiting = Jobs(connection, *kept)
+    said = Worker(name, QUEUES[kind], device, os.getpid(), socket.gethostname(), time.time(), time.time())
+    hello: Json = {
+        "settings": settings.model_dump(mode="json"),
+        "url": url,
+        "kind": kind,
+        "name": name,
+        "rq_name": f"{name}.{uuid4().hex[:12]}",
+        "device": device,
+    }
+    child = ChildHandle(hello, engine, device)
+    return WarmWorker(
+        queue_of(connection, kind),
+        name=name,
+        rq_name=hello["rq_name"],
+        jobs=Jobs(connection, *kept, kind="inspection" if kind == "inspection" else "job"),
+        glances=Jobs(hasty, *kept, kind="inspection" if kind == "inspection" else "job"),
+        child=child,
+        beats=Beats(Workers(hasty, settings.heartbeat_grace), said, settings.heartbeat, child.memory),
+        endings=Endings(connection, lambda digest, problem: reject_model(waiting, models, digest, problem)),
+        seconds=Seconds(settings.heartbeat, settings.heartbeat_grace),
+        tallies=Tallies(hasty),
+        drain=drain,
+    )
+
+
+def _options(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Settings]:
+    parser = argparse.ArgumentParser(prog="python -m unitrank_worker", description="Run jobs from one queue.")
+    parser.add_argument("--queue", choices=sorted(KINDS), default="jobs", help="what to work on (default: jobs)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda:N (default: cpu)")
+    # In containers every process has the same number.
+    name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
+    parser.add_argument("--name", default=name, help="what the API calls it; no other worker's")
+    parser.add_argument(
+        "--drain", type=float, default=math.inf, help="seconds that a job may go on after SIGTERM before it is put back"
+    )
+    parser.add_argument("--engine", default="unitrank_worker.engine:TorchEngine", help=argparse.SUPPRESS)
+    try:
+        return parser.parse_args(arguments), Settings.read()
+    except BadSettings as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""When a running job has to be ended from outside: what the record says, and for how long it has said so."""
+
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import redis
+
+from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.records import State
+
+# A cold child may have to import torch first.
+START_SECONDS = 120.0
+# A child that reports at this moment ends the job itself, and keeps its models.
+CANCEL_SECONDS = 0.25
+# Time for what RQ does after the end of a job.
+CLOSING_SECONDS = 5.0
+
+Phase = Literal["waiting", "running", "cancelling", "over"]
+Verdict = Literal["lost", "timed_out", "cancelled", "given_up", "stopped"]
+
+
+class Watch:
+    """Follows one run of a record from the moment it is handed to the child.
+
+    `over`: it has ended, was given to another attempt, or is gone; the child then has nothing to work for.
+    """
+
+    def __init__(
+        self, jobs: Jobs, glances: Jobs, id: str, attempt: int, worker: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`attempt` is the number that the run gets; the child may have begun with it already.
+
+        `glances` reads the same records as `jobs`, over a connection that does not wait for the store.
+        """
+        self.jobs = jobs
+        self._glances = glances
+        self.id = id
+        self._worker = worker
+        self._clock = clock
+        known = jobs.get_many([id])
+        self._attempt = attempt
+        timeout = known[0].timeout if known else CLOSING_SECONDS
+        self._limits: dict[Phase, tuple[float, Verdict]] = {
+            "waiting": (START_SECONDS, "lost"),
+            "running": (timeout, "timed_out"),
+            "cancelling": (CANCEL_SECONDS, "cancelled"),
+            "over": (CLOSING_SECONDS, "given_up"),
+        }
+        self._phase: Phase = "waiting"
+        self._since = self._looked = clock()
+
+    @property
+    def attempt(self) -> int:
+        """The number that this run has, or will have once it starts."""
+        return self._attempt
+
+    def verdict(self) -> Verdict | None:
+        """Why the child has to be killed now; None while it may go on. While the store is away no time goes by: the child,
+        which can neither begin nor end anything, waits for it.
+        """
+        try:
+            phase = self._phase_of(self._glances.state(self.id))
+        except redis.exceptions.RedisError:
+            phase = self._phase
+            self._since += self._clock() - self._looked
+        now = self._looked = self._clock()
+        if phase != self._phase:
+            self._phase, self._since = phase, now
+        seconds, verdict = self._limits[phase]
+        return verdict if now - self._since >= seconds else None
+
+    def _phase_of(self, state: State | None) -> Phase:
+        if state is None:
+            return "over"
+        if state.status == "queued" and state.attempt == self._attempt - 1:
+            return "waiting"
+        mine = state.attempt == self._attempt and state.worker == self._worker
+        if mine and (state.status == "running" or state.status == "cancelling"):
+            return state.status
+        return "over"
