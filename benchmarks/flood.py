@@ -23,8 +23,8 @@ from torch import nn
 from benchmarks._goals import ends, tell
 from benchmarks._uploads import await_ready, put_dataset, put_model
 from unitrank.server.local import local
-from unitrank_store.access.api_keys import Keys
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.access.api_keys import KeyStore
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import socket_url
@@ -67,7 +67,7 @@ def _measure(url: str, connection: redis.Redis, flood: str, other: str, jobs: in
     for when, looks in looked.items():
         p50, p95, p99 = np.percentile(looks, [50, 95, 99]) * 1000
         print(f"GET {when:15} {len(looks):6}   p50 {p50:6.1f} ms   p95 {p95:6.1f} ms   p99 {p99:6.1f} ms (goal: p99 under 100 ms)")
-    waits = _waits(Jobs(connection), ids)
+    waits = _waits(JobStore(connection), ids)
     _tell(waits)
     tell(missed(others - len(ids), [before for before, *_ in waits], looked))
 
@@ -121,7 +121,7 @@ def _tell(waits: list[tuple[int, float, float]]) -> None:
     print(f"and for at most {longest * 1000:.0f} ms; a job takes {np.median([run for *_, run in waits]) * 1000:.0f} ms")
 
 
-def _waits(jobs: Jobs, ids: list[str]) -> list[tuple[int, float, float]]:
+def _waits(jobs: JobStore, ids: list[str]) -> list[tuple[int, float, float]]:
     """Of each: the jobs that ended between its arrival and its start, the seconds between the two, and those that it ran."""
     every: list[JobRecord] = []
     after: str | None = None
@@ -172,7 +172,7 @@ def _prepared(url: str, connection: redis.Redis, folder: Path) -> tuple[str, str
     """The secrets of two keys, after a model and its data were uploaded."""
     with _http(url, "") as http:
         await_ready(http)
-    flood, other = (Keys(connection).create(name, ["admin"])[1] for name in ("flood", "other"))
+    flood, other = (KeyStore(connection).create(name, ["admin"])[1] for name in ("flood", "other"))
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 3))
     with _http(url, other) as http:

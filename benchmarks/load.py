@@ -35,7 +35,7 @@ from benchmarks._goals import ends, tell
 from benchmarks._uploads import await_ready, put_dataset, put_model
 from benchmarks.plain import QUEUE, compute
 from unitrank.server.local import local
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import socket_url
 
@@ -121,7 +121,7 @@ def _unitrank(url: str, connection: redis.Redis, jobs: int, clients: int, second
         return ends(lambda: _ask(here.http, "GET", path)["finished_at"] is not None)
 
     measured = _measured(one, jobs, clients, seconds)
-    records = Jobs(connection).get_many(accepted)
+    records = JobStore(connection).get_many(accepted)
     return measured, len(accepted) - sum(record.status == "succeeded" for record in records)
 
 
@@ -138,7 +138,7 @@ def _ask(connection: HTTPConnection, verb: str, path: str, body: Json | None = N
 
 
 def _plain(connection: redis.Redis, state: Path, jobs: int, clients: int, seconds: float) -> Measured:
-    record = Jobs(connection).list(1)[0][0]
+    record = JobStore(connection).list(1)[0][0]
     queue = Queue(QUEUE, connection=connection)
 
     def one(number: int) -> bool:

@@ -9,11 +9,11 @@ import redis
 from rq import Queue, SimpleWorker
 
 from unitrank_schemas.jobs import JobRequest
-from unitrank_store.blobs.blob_store import Blobs
-from unitrank_store.contents.models import ModelRecord, Models
+from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.contents.models import ModelRecord, ModelStore
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import socket_url
-from unitrank_store.results.part_cache import Parts
+from unitrank_store.results.part_cache import PartCache
 from unitrank_store.settings import Settings
 from unitrank_worker.engine import Assignment, TorchEngine
 
@@ -25,7 +25,7 @@ def compute(state: str, id: str, request: Json, resolved: Json) -> tuple[Json, d
     """What Unitrank's child computes for such a job; RQ keeps it as its result."""
     engine, connection, settings = _ready(state)
     model = _model(state, resolved["model"]["digest"])
-    parts = Parts(connection, settings).of("default", fresh=True)
+    parts = PartCache(connection, settings).of("default", fresh=True)
     assignment = Assignment(id, JobRequest.model_validate(request), resolved, model, parts)
     summary, arrays = engine.run(assignment, lambda progress: None)
     return summary, {name: array.tobytes() for name, array in arrays.items()}
@@ -34,7 +34,7 @@ def compute(state: str, id: str, request: Json, resolved: Json) -> tuple[Json, d
 @cache
 def _model(state: str, digest: str) -> ModelRecord:
     _, connection, settings = _ready(state)
-    return Models(connection, Blobs.of(settings)).content(digest)
+    return ModelStore(connection, BlobStore.of(settings)).content(digest)
 
 
 @cache

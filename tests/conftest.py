@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from unitrank_store.errors import Embedded
+from unitrank_store.errors import EmbeddedServerFailed
 from unitrank_store.redis import embedded
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import EmbeddedServer
@@ -31,7 +31,7 @@ def chosen_server() -> Iterator[None]:
 def _on_path(name: str) -> Path:
     found = shutil.which(name)
     if found is None:
-        raise Embedded(f"{CHOICE} names {name}, which is not on PATH")
+        raise EmbeddedServerFailed(f"{CHOICE} names {name}, which is not on PATH")
     return Path(found)
 
 
@@ -40,7 +40,7 @@ def server(chosen_server: None) -> Iterator[EmbeddedServer]:
     """The session's server; skipped without a binary, which is a failure where CI is set."""
     try:
         embedded.find_server()
-    except Embedded as error:
+    except EmbeddedServerFailed as error:
         if os.environ.get("CI"):
             raise
         pytest.skip(f"no server to test on: {error}")

@@ -20,7 +20,7 @@ from tests.support.dockerfile import Builder, Stage
 from unitrank.addresses import claim_port
 from unitrank_store.redis.connection import connect
 from unitrank_store.settings import Settings
-from unitrank_store.worker_registry import Workers
+from unitrank_store.worker_registry import WorkerRegistry
 from unitrank_worker.__main__ import _options
 
 ROOT = Path(__file__).parent.parent
@@ -45,7 +45,7 @@ def test_service_image_when_built_then_serves_without_torch(tmp_path: Path, redi
 def test_worker_image_when_built_then_a_worker_takes_its_place(tmp_path: Path, redis_url: str) -> None:
     image = _built("worker", tmp_path)
     with connect(redis_url) as connection, _started(image, SERVICES["inspector"]["command"], {"UNITRANK_REDIS_URL": redis_url}):
-        alive = _eventually(lambda: Workers(connection).list())
+        alive = _eventually(lambda: WorkerRegistry(connection).list())
 
         assert [(worker.queue, worker.device) for worker in alive] == [("unitrank-inspections", "cpu")]
 

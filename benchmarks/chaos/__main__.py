@@ -24,7 +24,7 @@ from benchmarks.chaos.findings import all_records, findings, tally
 from benchmarks.chaos.machine import Machine
 from benchmarks.chaos.orders import Order, orders
 from unitrank.exporting import export
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.redis.connection import connect
 from unitrank_store.settings import Settings
 
@@ -113,7 +113,7 @@ def _settled(machine: Machine, connection: redis.Redis, posted: Callable[[], boo
     """Whether all was posted and has ended, once nothing is done to the processes any more."""
     machine.calm()
     deadline = time.monotonic() + SETTLE_SECONDS
-    jobs, inspections = Jobs(connection), Jobs(connection, kind="inspection")
+    jobs, inspections = JobStore(connection), JobStore(connection, kind="inspection")
     while time.monotonic() < deadline:
         machine.pass_time(0.5)
         with suppress(redis.exceptions.RedisError):

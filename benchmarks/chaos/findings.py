@@ -10,20 +10,20 @@ import redis
 
 from benchmarks.chaos.clients import Heard
 from benchmarks.chaos.orders import Json, Order
-from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.errors import StoreError
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import ENDED, JobRecord
 from unitrank_store.queue.rq_queue import QUEUES
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import texts
-from unitrank_store.results.result_store import Manifest, Results
+from unitrank_store.results.result_store import ResultLocation, ResultStore
 from unitrank_store.settings import Settings
 
 
 def all_records(connection: redis.Redis) -> list[JobRecord]:
     """Every job there is."""
-    jobs = Jobs(connection)
+    jobs = JobStore(connection)
     records, after = jobs.list(200)
     while after is not None:
         more, after = jobs.list(200, after)
@@ -106,8 +106,8 @@ def _unequal(records: list[JobRecord], orders: Sequence[Order]) -> Iterator[str]
 
 def _contents(connection: redis.Redis, settings: Settings, records: list[JobRecord]) -> Iterator[str]:
     """A result that cannot be read, an array or a summary that belongs to no result, a blob that nobody owns."""
-    results = Results(connection, Blobs.of(settings), settings)
-    manifests = [cast(Manifest, record.result) for record in records if record.result is not None]
+    results = ResultStore(connection, BlobStore.of(settings), settings)
+    manifests = [cast(ResultLocation, record.result) for record in records if record.result is not None]
     for record in records:
         if (record.result is not None) != (record.status == "succeeded"):
             yield f"{record.id} is {record.status} with the result {record.result}"

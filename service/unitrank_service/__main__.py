@@ -14,7 +14,7 @@ from unitrank_service.http.authentication import Exposed, check_exposure, is_loo
 from unitrank_service.http.slow_clients import protocol
 from unitrank_service.http.wait_limits import allow_connections
 from unitrank_service.webhooks.url_policy import check_trusted
-from unitrank_store.access.api_keys import Keys
+from unitrank_store.access.api_keys import KeyStore
 from unitrank_store.blobs.sources import check_drivers
 from unitrank_store.observability import logs, tracing
 from unitrank_store.redis.connection import connect
@@ -91,7 +91,7 @@ def _check_exposure(settings: Settings) -> None:
     if is_loopback(settings.host) or settings.insecure:
         return
     with connect(settings.redis_url or socket_url(settings.state), PATIENCE) as connection:
-        check_exposure(settings, Keys(connection).any())
+        check_exposure(settings, KeyStore(connection).any())
 
 
 if __name__ == "__main__":

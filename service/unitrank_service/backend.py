@@ -14,20 +14,20 @@ from unitrank_service.observability.metrics import Measures
 from unitrank_service.webhooks.dispatcher import Courier
 from unitrank_service.webhooks.pinned_post import Poster
 from unitrank_service.webhooks.url_policy import Destinations
-from unitrank_store.access.api_keys import ANYONE, Key, Keys
-from unitrank_store.access.sessions import Sessions
-from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.access.api_keys import ANYONE, Key, KeyStore
+from unitrank_store.access.sessions import SessionStore
+from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.blobs.sources import Sources
-from unitrank_store.contents.datasets import Datasets
-from unitrank_store.contents.models import Models
-from unitrank_store.jobs.job_store import Jobs
-from unitrank_store.observability.throughput import Rates
+from unitrank_store.contents.datasets import DatasetStore
+from unitrank_store.contents.models import ModelStore
+from unitrank_store.jobs.job_store import JobStore
+from unitrank_store.observability.throughput import Throughput
 from unitrank_store.redis.connection import connect, connect_async, connect_briefly
 from unitrank_store.redis.embedded import socket_url
-from unitrank_store.results.result_store import Results
+from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
-from unitrank_store.webhooks.deliveries import Deliveries
-from unitrank_store.worker_registry import Workers
+from unitrank_store.webhooks.deliveries import DeliveryStore
+from unitrank_store.worker_registry import WorkerRegistry
 
 ENGINE = version("unitrank")
 """What inspections and results depend on, besides their inputs."""
@@ -44,19 +44,19 @@ class Backend:
     settings: Settings
     connection: redis.Redis
     follower: redis.asyncio.Redis
-    blobs: Blobs
-    models: Models
-    datasets: Datasets
-    jobs: Jobs
-    results: Results
-    keys: Keys
-    sessions: Sessions
-    workers: Workers
-    rates: Rates
+    blobs: BlobStore
+    models: ModelStore
+    datasets: DatasetStore
+    jobs: JobStore
+    results: ResultStore
+    keys: KeyStore
+    sessions: SessionStore
+    workers: WorkerRegistry
+    rates: Throughput
     values: Values
     sources: Sources
     importer: Importer
-    deliveries: Deliveries
+    deliveries: DeliveryStore
     destinations: Destinations
     courier: Courier
     measures: Measures
@@ -69,16 +69,16 @@ class Backend:
         """Nothing is sent before the first request."""
         url = settings.redis_url or socket_url(settings.state)
         connection = connect(url)
-        blobs = Blobs.of(settings)
+        blobs = BlobStore.of(settings)
         follower = connect_async(url)
         # Every answer that waits holds a connection; redis-py would refuse the 101st.
         follower.connection_pool.max_connections = MOST_WAITING
         sources = Sources(settings.sources)
-        models, datasets = Models(connection, blobs), Datasets(connection, blobs)
-        jobs = Jobs(connection, settings.result_ttl, settings.failure_ttl)
-        keys = Keys(connection)
+        models, datasets = ModelStore(connection, blobs), DatasetStore(connection, blobs)
+        jobs = JobStore(connection, settings.result_ttl, settings.failure_ttl)
+        keys = KeyStore(connection)
         measures = Measures(connect_briefly(url, LOOK_SECONDS))
-        deliveries = Deliveries(connection, (settings.webhook_threads + 1) // 2)
+        deliveries = DeliveryStore(connection, (settings.webhook_threads + 1) // 2)
         destinations, poster = Destinations(settings.webhook_hosts), Poster(settings.webhook_timeout)
         return cls(
             settings=settings,
@@ -88,11 +88,11 @@ class Backend:
             models=models,
             datasets=datasets,
             jobs=jobs,
-            results=Results(connection, blobs, settings),
+            results=ResultStore(connection, blobs, settings),
             keys=keys,
-            sessions=Sessions(connection, keys),
-            workers=Workers(connection, settings.heartbeat_grace),
-            rates=Rates(connection),
+            sessions=SessionStore(connection, keys),
+            workers=WorkerRegistry(connection, settings.heartbeat_grace),
+            rates=Throughput(connection),
             values=Values(blobs),
             sources=sources,
             importer=Importer(connection, settings, sources, blobs, models, datasets, jobs, measures),
@@ -115,9 +115,9 @@ class Backend:
             settings, connection = self.settings, self.connection
             self.views[tenant] = replace(
                 self,
-                models=Models(connection, self.blobs, tenant),
-                datasets=Datasets(connection, self.blobs, tenant),
-                jobs=Jobs(connection, settings.result_ttl, settings.failure_ttl, tenant=tenant),
+                models=ModelStore(connection, self.blobs, tenant),
+                datasets=DatasetStore(connection, self.blobs, tenant),
+                jobs=JobStore(connection, settings.result_ttl, settings.failure_ttl, tenant=tenant),
             )
         return self.views[tenant]
 

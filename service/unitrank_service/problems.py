@@ -16,7 +16,7 @@ from unitrank_schemas.checks import Rejected
 from unitrank_schemas.problems import Invalid, Problem
 from unitrank_schemas.validation import invalid_places
 from unitrank_service.errors import Refused, RefusedBody
-from unitrank_store.errors import Conflict, Full, NotFound, TooLarge, Unavailable
+from unitrank_store.errors import Full, RecordNotFound, SizeExceeded, StateConflict, Unavailable
 from unitrank_tables.errors import BadTable
 
 MEDIA_TYPE = "application/problem+json"
@@ -96,16 +96,16 @@ def _of_checks(request: Request, error: Rejected) -> Refused:
     return RefusedBody([Invalid(pointer=flaw.pointer, detail=flaw.detail, code=flaw.code) for flaw in error.flaws])
 
 
-def _not_found(request: Request, error: NotFound) -> Refused:
+def _not_found(request: Request, error: RecordNotFound) -> Refused:
     return Refused(f"{_room(request)}_not_found".lstrip("_"), str(error))
 
 
-def _conflict(request: Request, error: Conflict) -> Refused:
+def _conflict(request: Request, error: StateConflict) -> Refused:
     codes = {"model": "model_in_use", "dataset": "dataset_in_use", "job": "job_not_ended"}
     return Refused(codes.get(_room(request), "conflict"), str(error))
 
 
-def _too_large(request: Request, error: TooLarge) -> Refused:
+def _too_large(request: Request, error: SizeExceeded) -> Refused:
     codes = {"model": "model_too_large", "dataset": "dataset_too_large"}
     return Refused(codes.get(_room(request), "body_too_large"), str(error))
 
@@ -138,9 +138,9 @@ REFUSALS: dict[type[Any], Callable[[Request, Any], Refused]] = {
     HTTPException: _of_framework,
     RequestValidationError: _of_schema,
     Rejected: _of_checks,
-    NotFound: _not_found,
-    Conflict: _conflict,
-    TooLarge: _too_large,
+    RecordNotFound: _not_found,
+    StateConflict: _conflict,
+    SizeExceeded: _too_large,
     BadTable: _bad_table,
     ClientDisconnect: _incomplete,
     Full: _full,

@@ -1,15 +1,15 @@
 """Errors of the store.
 
 StoreError
-├── NotFound         no record under that name or id
-├── Conflict         the state the record is in does not allow this
-│   └── Taken        somebody else was faster, the same may be tried again
-├── Full             no room: the server's memory or the queue's limit is reached
-├── Unavailable      the server does not answer
-├── TooLarge         more bytes than the operator allows
-├── Corrupt          what is stored is not what its digest promises
-├── Embedded         the embedded server cannot be started
-└── BadSource        a URI that may not or cannot be read (carries a code)
+├── RecordNotFound         no record under that name or id
+├── StateConflict          the state the record is in does not allow this
+│   └── Taken              somebody else was faster, the same may be tried again
+├── Full                   no room: the server's memory or the queue's limit is reached
+├── Unavailable            the server does not answer
+├── SizeExceeded           more bytes than the operator allows
+├── Corrupt                what is stored is not what its digest promises
+├── EmbeddedServerFailed   the embedded server cannot be started
+└── BadSource              a URI that may not or cannot be read (carries a code)
 """
 
 
@@ -17,15 +17,15 @@ class StoreError(Exception):
     """Anything that the store refuses or cannot do."""
 
 
-class NotFound(StoreError):
+class RecordNotFound(StoreError):
     """No record under that name or id."""
 
 
-class Conflict(StoreError):
+class StateConflict(StoreError):
     """The state the record is in does not allow this."""
 
 
-class Taken(Conflict):
+class Taken(StateConflict):
     """Somebody else was faster; to look again, and to try again, is right."""
 
 
@@ -37,7 +37,7 @@ class Unavailable(StoreError):
     """The server does not answer."""
 
 
-class TooLarge(StoreError):
+class SizeExceeded(StoreError):
     """More bytes than the operator allows."""
 
 
@@ -45,7 +45,7 @@ class Corrupt(StoreError):
     """What is stored is not what its digest promises."""
 
 
-class Embedded(StoreError):
+class EmbeddedServerFailed(StoreError):
     """The embedded server cannot be started here."""
 
 

@@ -13,7 +13,7 @@ from unitrank_store.redis.decoding import texts
 
 
 @dataclass(frozen=True)
-class Worker:
+class WorkerEntry:
     """A worker's last word. `job` and `attempt` are what it works on; `memory` is its child's, in bytes."""
 
     name: str
@@ -28,14 +28,14 @@ class Worker:
     models: Sequence[str] = ()
 
 
-class Workers:
+class WorkerRegistry:
     """The registry; a worker that is silent for `lost_after` seconds is out of it."""
 
     def __init__(self, connection: redis.Redis, lost_after: float = 20.0) -> None:
         self.lost_after = lost_after
         self._redis = connection
 
-    def beat(self, worker: Worker) -> None:
+    def beat(self, worker: WorkerEntry) -> None:
         """Say that it is alive, and what it does."""
         said = {**asdict(worker), "models": list(worker.models), "seen_at": time.time()}
         with self._redis.pipeline() as pipeline:
@@ -50,7 +50,7 @@ class Workers:
             pipeline.srem(keyspace.workers(), name)
             pipeline.execute()
 
-    def said_by(self, name: str) -> Worker | None:
+    def said_by(self, name: str) -> WorkerEntry | None:
         """The last word of one of them; None where it is not alive. A word that does not go by itself is none of theirs."""
         with self._redis.pipeline() as pipeline:
             pipeline.mget([keyspace.worker(name)])
@@ -58,7 +58,7 @@ class Workers:
             (words,), left = pipeline.execute()
         return _worker(words) if left > 0 else None
 
-    def list(self, queue: str | None = None) -> "Known":
+    def list(self, queue: str | None = None) -> "WorkerEntries":
         """Those alive, by name; of one queue where it is given."""
         known = sorted(texts(self._redis.smembers(keyspace.workers())))
         if not known:
@@ -71,15 +71,15 @@ class Workers:
         return [worker for worker in alive if worker is not None and queue in (None, worker.queue)]
 
 
-# `Workers.list` takes the name of the built-in inside the class.
-Known = list[Worker]
+# `WorkerRegistry.list` takes the name of the built-in inside the class.
+WorkerEntries = list[WorkerEntry]
 
 
-def _worker(words: Any) -> Worker | None:
+def _worker(words: Any) -> WorkerEntry | None:
     """None for what no worker said."""
     # Any: redis-py's types also hold the replies of clients that decode
     try:
         said = json.loads(words)
-        return Worker(**{**said, "models": tuple(said["models"])})
+        return WorkerEntry(**{**said, "models": tuple(said["models"])})
     except (ValueError, TypeError, KeyError):
         return None

@@ -15,7 +15,7 @@ MAX_AXES = 32
 LONGEST_NAME = 128
 
 
-class FieldInfo(TypedDict):
+class ColumnInfo(TypedDict):
     """What the API says of a field; the first axis, the examples, is null."""
 
     dtype: str
@@ -38,7 +38,7 @@ class Column:
         return math.prod(self.shape) * self.element.stored.itemsize
 
     @property
-    def info(self) -> FieldInfo:
+    def info(self) -> ColumnInfo:
         return {"dtype": self.element.public, "shape": [None, *self.shape[1:]]}
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from unitrank_tables.columns import FieldInfo
+from unitrank_tables.columns import ColumnInfo
 from unitrank_tables.elements import Rows
 from unitrank_tables.errors import BadTable
 from unitrank_tables.sizes import MiB
@@ -55,9 +55,9 @@ def join(shards: Sequence[Shard], sink: Sink, limit: int) -> None:
                     member.write(block.astype(element, copy=False).tobytes())
 
 
-def _headers(shards: Sequence[Shard], limit: int) -> tuple[dict[str, FieldInfo], int]:
+def _headers(shards: Sequence[Shard], limit: int) -> tuple[dict[str, ColumnInfo], int]:
     """The fields that all have, and how many rows there are together."""
-    first: dict[str, FieldInfo] = {}
+    first: dict[str, ColumnInfo] = {}
     rows = size = 0
     for shard in shards:
         with _opened(shard, limit) as table:
@@ -81,7 +81,7 @@ def _check_size(size: int, limit: int) -> None:
         raise BadTable("dataset_too_large", f"the shards take {size} bytes together when unpacked; at most {limit} are allowed")
 
 
-def _check_alike(name: str, first: dict[str, FieldInfo], other_name: str, other: dict[str, FieldInfo]) -> None:
+def _check_alike(name: str, first: dict[str, ColumnInfo], other_name: str, other: dict[str, ColumnInfo]) -> None:
     if first == other:
         return
     fields = [*first, *(field for field in other if field not in first)]
@@ -91,11 +91,11 @@ def _check_alike(name: str, first: dict[str, FieldInfo], other_name: str, other:
     raise BadTable("unequal_shards", detail)
 
 
-def _said(info: FieldInfo | None) -> str:
+def _said(info: ColumnInfo | None) -> str:
     return "missing" if info is None else f"{info['dtype']} {info['shape']}"
 
 
-def _element(field: str, info: FieldInfo, shards: Sequence[Shard], limit: int) -> "np.dtype[np.generic]":
+def _element(field: str, info: ColumnInfo, shards: Sequence[Shard], limit: int) -> "np.dtype[np.generic]":
     """As the rows are read; strings as wide as the widest."""
     if info["dtype"] != "str":
         return np.dtype(info["dtype"])

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from unitrank_tables.columns import Column, FieldInfo, check_columns
+from unitrank_tables.columns import Column, ColumnInfo, check_columns
 from unitrank_tables.elements import Rows
 from unitrank_tables.errors import BadTable
 from unitrank_tables.npz import npz_columns
@@ -33,7 +33,7 @@ class Table:
         self.format: Format = _format(memory)
         columns = npz_columns(memory, path.parent) if self.format == "npz" else safetensors_columns(memory)
         self.examples = check_columns(columns, limit)
-        self.fields: dict[str, FieldInfo] = {column.name: column.info for column in columns}
+        self.fields: dict[str, ColumnInfo] = {column.name: column.info for column in columns}
         self._columns = {column.name: column for column in columns}
         self._mapped: dict[str, tuple[Rows, mmap.mmap]] = {}
         self._touched = 0

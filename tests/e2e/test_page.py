@@ -17,7 +17,7 @@ from tests.e2e.conftest import save
 from tests.service.conftest import Served, job, put_dataset, ready_model, serving
 from tests.support.browsing import AXE, WIDTHS, browser, looked_at, opened
 from unitrank.server.local import Local
-from unitrank_store.access.api_keys import Keys
+from unitrank_store.access.api_keys import KeyStore
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import EmbeddedServer, socket_url
 from unitrank_store.settings import Settings
@@ -105,7 +105,7 @@ def test_job_when_sent_from_the_form_then_is_seen_to_its_end_and_downloaded(brow
 
 def test_sign_in_when_done_by_keyboard_then_opens_the_page_and_out_again(browser: Any, furnished: str, stack: Local) -> None:
     with connect(socket_url(stack.log.parent / "state")) as connection:
-        keys = Keys(connection)
+        keys = KeyStore(connection)
         key, secret = keys.create("Ada", ["read"])
         try:
             with opened(browser, furnished) as page:

@@ -12,11 +12,11 @@ from unitrank_schemas.operations import Version, Workers
 from unitrank_service.app import create_app
 from unitrank_store.queue.rq_queue import INSPECTIONS, JOBS
 from unitrank_store.settings import Settings
-from unitrank_store.worker_registry import Worker
+from unitrank_store.worker_registry import WorkerEntry
 
 
-def worker(name: str, queue: str) -> Worker:
-    return Worker(name, queue, "cpu", 1, "host", time.time(), time.time(), 10, None, ("sha256:1",))
+def worker(name: str, queue: str) -> WorkerEntry:
+    return WorkerEntry(name, queue, "cpu", 1, "host", time.time(), time.time(), 10, None, ("sha256:1",))
 
 
 def test_healthz_is_alive(client: httpx.Client) -> None:

@@ -5,15 +5,15 @@ import time
 import redis
 
 from unitrank_store.redis import keyspace
-from unitrank_store.worker_registry import Worker, Workers
+from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 
 
-def worker(name: str, queue: str = "jobs") -> Worker:
-    return Worker(name, queue, "cpu", pid=1, host="h", started_at=1.0, seen_at=1.0, models=("mnist",))
+def worker(name: str, queue: str = "jobs") -> WorkerEntry:
+    return WorkerEntry(name, queue, "cpu", pid=1, host="h", started_at=1.0, seen_at=1.0, models=("mnist",))
 
 
 def test_worker_when_it_beats_then_is_listed_with_what_it_said(connection: redis.Redis) -> None:
-    workers = Workers(connection)
+    workers = WorkerRegistry(connection)
     workers.beat(worker("b"))
     workers.beat(worker("a", queue="inspections"))
 
@@ -24,7 +24,7 @@ def test_worker_when_it_beats_then_is_listed_with_what_it_said(connection: redis
 
 
 def test_worker_when_it_leaves_then_is_out(connection: redis.Redis) -> None:
-    workers = Workers(connection)
+    workers = WorkerRegistry(connection)
     workers.beat(worker("a"))
     workers.leave("a")
 
@@ -32,7 +32,7 @@ def test_worker_when_it_leaves_then_is_out(connection: redis.Redis) -> None:
 
 
 def test_worker_when_silent_then_is_out_and_forgotten(connection: redis.Redis) -> None:
-    workers = Workers(connection, lost_after=0.02)
+    workers = WorkerRegistry(connection, lost_after=0.02)
     workers.beat(worker("a"))
     time.sleep(0.05)
 

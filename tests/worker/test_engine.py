@@ -8,7 +8,7 @@ import pytest
 from unitrank_engine.errors import EngineError
 from unitrank_schemas.base import Json
 from unitrank_schemas.jobs import JobRequest
-from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.models import ModelRecord
 from unitrank_store.settings import Settings
 from unitrank_worker.engine import Assignment, TorchEngine
@@ -31,7 +31,7 @@ def test_inspection_when_its_process_is_killed_then_a_sweep_finds_what_it_wrote(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(state=tmp_path)
-    blobs = Blobs.of(settings)
+    blobs = BlobStore.of(settings)
     with blobs.writer() as writer:
         writer.write(b"archive")
     engine = TorchEngine(settings, "cpu")

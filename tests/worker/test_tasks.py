@@ -9,15 +9,15 @@ import redis
 
 from unitrank_engine.errors import EngineError
 from unitrank_schemas.base import Json
-from unitrank_store.blobs.blob_store import Blobs
-from unitrank_store.contents.models import ModelRecord, Models
+from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.contents.models import ModelRecord, ModelStore
 from unitrank_store.contents.waiting_jobs import model_key
-from unitrank_store.jobs.job_store import Jobs
-from unitrank_store.observability.counters import Tallies
-from unitrank_store.observability.throughput import Rates
+from unitrank_store.jobs.job_store import JobStore
+from unitrank_store.observability.counters import Counters
+from unitrank_store.observability.throughput import Throughput
 from unitrank_store.queue.rq_queue import SafeJob, depth, enqueue_inspection, push, queue_of, transport_id
-from unitrank_store.results.part_cache import Parts
-from unitrank_store.results.result_store import Results
+from unitrank_store.results.part_cache import PartCache
+from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
 from unitrank_worker import tasks
 from unitrank_worker.engine import Arrays, Assignment, Report
@@ -29,10 +29,10 @@ REQUEST: Json = {"model": "m", "layer": "l", "dataset": "d", "methods": ["gradie
 class Counting:
     """Reports a hundred steps; inspects what does not begin with `bad`."""
 
-    def __init__(self, blobs: Blobs) -> None:
+    def __init__(self, blobs: BlobStore) -> None:
         self.blobs = blobs
         self.between: list[str] = []
-        self.jobs: Jobs | None = None
+        self.jobs: JobStore | None = None
         self.seen: Assignment | None = None
 
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
@@ -58,19 +58,19 @@ class Counting:
 @pytest.fixture
 def desk(connection: redis.Redis, tmp_path: Path) -> Iterator[Desk]:
     settings = Settings(state=tmp_path)
-    blobs = Blobs.of(settings)
+    blobs = BlobStore.of(settings)
     desk = Desk(
         worker="w",
         device="cpu",
         connection=connection,
-        jobs=Jobs(connection),
-        inspections=Jobs(connection, kind="inspection"),
-        progress=Jobs(connection),
-        models=Models(connection, blobs),
-        results=Results(connection, blobs, settings),
-        parts=Parts(connection, settings),
-        rates=Rates(connection),
-        tallies=Tallies(connection),
+        jobs=JobStore(connection),
+        inspections=JobStore(connection, kind="inspection"),
+        progress=JobStore(connection),
+        models=ModelStore(connection, blobs),
+        results=ResultStore(connection, blobs, settings),
+        parts=PartCache(connection, settings),
+        rates=Throughput(connection),
+        tallies=Counters(connection),
         engine=Counting(blobs),
     )
     token = DESK.set(desk)

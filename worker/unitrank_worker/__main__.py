@@ -14,17 +14,17 @@ import redis
 import structlog
 
 from unitrank_schemas.base import Json
-from unitrank_store.blobs.blob_store import Blobs
-from unitrank_store.contents.models import Models
+from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.contents.models import ModelStore
 from unitrank_store.contents.waiting_jobs import reject_model
-from unitrank_store.jobs.job_store import Jobs
-from unitrank_store.observability.counters import Tallies
+from unitrank_store.jobs.job_store import JobStore
+from unitrank_store.observability.counters import Counters
 from unitrank_store.observability.logs import configure
 from unitrank_store.queue.rq_queue import QUEUES, queue_of
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import socket_url
 from unitrank_store.settings import BadSettings, Settings
-from unitrank_store.worker_registry import Worker, Workers
+from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 from unitrank_worker.process.handle import ChildHandle, NotStarted
 from unitrank_worker.process.heartbeat import Beats
 from unitrank_worker.process.rq_worker import Seconds, WarmWorker
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure(settings.log_format)
     worker = build(settings, KINDS[options.queue], options.name, options.device, options.engine, options.drain)
     try:
-        other = another(Workers(worker.connection, settings.heartbeat_grace), options.name)
+        other = another(WorkerRegistry(worker.connection, settings.heartbeat_grace), options.name)
         if other is not None:
             detail = f"process {other.pid} on {other.host} works under this name; choose another with --name"
             log.error("not started", worker=options.name, error=detail)
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def another(workers: Workers, name: str) -> Worker | None:
+def another(workers: WorkerRegistry, name: str) -> WorkerEntry | None:
     """Who else lives under that name: each of two would take the other's jobs for lost. One that was killed is no other."""
     said = workers.said_by(name)
     if said is None or (said.host == socket.gethostname() and not _alive(said)):
@@ -74,7 +74,7 @@ def another(workers: Workers, name: str) -> Worker | None:
     return said
 
 
-def _alive(said: Worker) -> bool:
+def _alive(said: WorkerEntry) -> bool:
     """Whether it runs, on this machine. Its number may be another process's by now, ours too."""
     try:
         return said.pid != os.getpid() and psutil.Process(said.pid).create_time() <= said.seen_at
@@ -87,9 +87,9 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str, dr
     url = settings.redis_url or socket_url(settings.state)
     connection, hasty = connect(url, PATIENCE), connect(url, 0)
     kept = settings.result_ttl, settings.failure_ttl
-    models = Models(connection, Blobs.of(settings))
-    waiting = Jobs(connection, *kept)
-    said = Worker(name, QUEUES[kind], device, os.getpid(), socket.gethostname(), time.time(), time.time())
+    models = ModelStore(connection, BlobStore.of(settings))
+    waiting = JobStore(connection, *kept)
+    said = WorkerEntry(name, QUEUES[kind], device, os.getpid(), socket.gethostname(), time.time(), time.time())
     hello: Json = {
         "settings": settings.model_dump(mode="json"),
         "url": url,
@@ -103,13 +103,13 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str, dr
         queue_of(connection, kind),
         name=name,
         rq_name=hello["rq_name"],
-        jobs=Jobs(connection, *kept, kind="inspection" if kind == "inspection" else "job"),
-        glances=Jobs(hasty, *kept, kind="inspection" if kind == "inspection" else "job"),
+        jobs=JobStore(connection, *kept, kind="inspection" if kind == "inspection" else "job"),
+        glances=JobStore(hasty, *kept, kind="inspection" if kind == "inspection" else "job"),
         child=child,
-        beats=Beats(Workers(hasty, settings.heartbeat_grace), said, settings.heartbeat, child.memory),
+        beats=Beats(WorkerRegistry(hasty, settings.heartbeat_grace), said, settings.heartbeat, child.memory),
         endings=Endings(connection, lambda digest, problem: reject_model(waiting, models, digest, problem)),
         seconds=Seconds(settings.heartbeat, settings.heartbeat_grace),
-        tallies=Tallies(hasty),
+        tallies=Counters(hasty),
         drain=drain,
     )
 

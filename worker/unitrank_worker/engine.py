@@ -14,11 +14,11 @@ from unitrank_schemas.checks.facts import MOST_CLUSTERS
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.models import Architecture, Manifest
-from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.models import ModelRecord
-from unitrank_store.errors import NotFound
+from unitrank_store.errors import RecordNotFound
 from unitrank_store.observability import tracing
-from unitrank_store.results.part_cache import TenantParts
+from unitrank_store.results.part_cache import TenantPartCache
 from unitrank_store.settings import Settings
 from unitrank_tables import Table, open_table
 
@@ -38,7 +38,7 @@ class Assignment:
     request: JobRequest
     resolved: Json
     model: ModelRecord | None
-    parts: TenantParts | None = None
+    parts: TenantPartCache | None = None
 
 
 @runtime_checkable
@@ -76,7 +76,7 @@ class TorchEngine:
         warm_up()
         self._architectures, self._inspection, self._pipeline = architectures, inspection, pipeline
         self._max_result_bytes = settings.max_result_bytes
-        self._blobs = Blobs.of(settings)
+        self._blobs = BlobStore.of(settings)
         self._models = WarmModels.of(self._blobs, settings.warm_models_bytes, device)
         self._names: dict[str, str] = {}
 
@@ -114,7 +114,7 @@ class TorchEngine:
     def _dataset(self, digest: str) -> Path:
         try:
             return self._blobs.path(digest)
-        except NotFound as error:
+        except RecordNotFound as error:
             # deleted between the look at it and the job's creation, which protects it
             raise EngineError("dataset_not_found", "the dataset that this job was accepted for is not there any more") from error
 

@@ -4,7 +4,7 @@ import re
 
 from unitrank_engine.errors import Cancelled, EngineError
 from unitrank_schemas.base import Json
-from unitrank_store.errors import Full, TooLarge
+from unitrank_store.errors import Full, SizeExceeded
 from unitrank_store.jobs.record import Status
 
 # After these a CUDA context answers every further call with an error: the process has to go.
@@ -34,7 +34,7 @@ def _problem_of(error: Exception) -> Json:
         about = {"ranking": error.ranking, "finished": list(error.finished)}
         said = {name: value for name, value in about.items() if value}
         return problem(error.code, error.detail, retryable=error.retryable) | said
-    if isinstance(error, TooLarge):
+    if isinstance(error, SizeExceeded):
         return problem("result_too_large", f"the result is too large: {error}")
     if isinstance(error, Full):
         return problem("storage_full", f"the result could not be stored: {error}", status=503, retryable=True)

@@ -11,18 +11,18 @@ import structlog
 from unitrank_engine.errors import Cancelled
 from unitrank_schemas.base import Json
 from unitrank_schemas.jobs import JobRequest
-from unitrank_store.contents.models import ModelRecord, Models
+from unitrank_store.contents.models import ModelRecord, ModelStore
 from unitrank_store.contents.waiting_jobs import model_ready, reject_model
-from unitrank_store.errors import NotFound
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.errors import RecordNotFound
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability import tracing
-from unitrank_store.observability.counters import Tallies
+from unitrank_store.observability.counters import Counters
 from unitrank_store.observability.logs import bound
-from unitrank_store.observability.throughput import Rates
+from unitrank_store.observability.throughput import Throughput
 from unitrank_store.queue.rq_queue import current_attempt
-from unitrank_store.results.part_cache import Parts
-from unitrank_store.results.result_store import Manifest, Results
+from unitrank_store.results.part_cache import PartCache
+from unitrank_store.results.result_store import ResultLocation, ResultStore
 from unitrank_worker.engine import Assignment, Engine
 from unitrank_worker.failures import ending, spoils_process
 
@@ -41,14 +41,14 @@ class Desk:
     worker: str
     device: str
     connection: redis.Redis
-    jobs: Jobs
-    inspections: Jobs
-    progress: Jobs
-    models: Models
-    results: Results
-    parts: Parts
-    rates: Rates
-    tallies: Tallies
+    jobs: JobStore
+    inspections: JobStore
+    progress: JobStore
+    models: ModelStore
+    results: ResultStore
+    parts: PartCache
+    rates: Throughput
+    tallies: Counters
     engine: Engine
     spoiled: bool = False
     ready: dict[str, ModelRecord] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Desk:
         if digest not in self.ready:
             try:
                 found = self.models.content(digest)
-            except NotFound:
+            except RecordNotFound:
                 return None
             if found.status != "ready":
                 return found
@@ -98,10 +98,10 @@ class _Done:
     progress: Json | None = None
     speed: tuple[float, float] | None = None
     summary: Json | None = None
-    stored: Manifest | None = None
+    stored: ResultLocation | None = None
 
 
-def _attempt(desk: Desk, jobs: Jobs, id: str, work: Callable[[JobRecord], _Done]) -> Json | None:
+def _attempt(desk: Desk, jobs: JobStore, id: str, work: Callable[[JobRecord], _Done]) -> Json | None:
     """Runs and ends the task; the problem that it ended with, where it was ours to end."""
     attempt = jobs.start(id, desk.worker, current_attempt())
     if attempt is None:
@@ -113,7 +113,7 @@ def _attempt(desk: Desk, jobs: Jobs, id: str, work: Callable[[JobRecord], _Done]
         return _ended(desk, jobs, record, work)
 
 
-def _ended(desk: Desk, jobs: Jobs, record: JobRecord, work: Callable[[JobRecord], _Done]) -> Json | None:
+def _ended(desk: Desk, jobs: JobStore, record: JobRecord, work: Callable[[JobRecord], _Done]) -> Json | None:
     since = time.monotonic()
     status: Status = "succeeded"
     done = problem = None
@@ -178,7 +178,7 @@ def _inspect(desk: Desk, record: JobRecord) -> _Done:
 class _Reporter:
     """Writes progress a few times a second. Raises Cancelled where the attempt should stop."""
 
-    def __init__(self, jobs: Jobs, record: JobRecord) -> None:
+    def __init__(self, jobs: JobStore, record: JobRecord) -> None:
         self._jobs = jobs
         self._record = record
         self._next = time.monotonic() + REPORT_SECONDS

@@ -9,7 +9,7 @@ from torch import nn
 from unitrank_engine.archive import ArchiveError, load
 from unitrank_engine.errors import EngineError
 from unitrank_engine.program import Program
-from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.blobs.blob_store import BlobStore
 
 
 def warm_up() -> None:
@@ -30,7 +30,7 @@ class WarmModels:
         self._programs: OrderedDict[str, Program] = OrderedDict()
 
     @classmethod
-    def of(cls, blobs: Blobs, limit: int, device: str) -> "WarmModels":
+    def of(cls, blobs: BlobStore, limit: int, device: str) -> "WarmModels":
         """Reads cleaned archives from the blob store."""
 
         def read(digest: str) -> Program:

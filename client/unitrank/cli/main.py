@@ -192,12 +192,12 @@ def webhook_secret(
 ) -> None:
     """Print what the webhooks of a key's jobs are signed with."""
     from unitrank.server.keys import opened
-    from unitrank_store.errors import NotFound
+    from unitrank_store.errors import RecordNotFound
 
     with opened(_settings(state=state)) as store:
         try:
             secret = store.webhook_secret(id)
-        except NotFound as error:
+        except RecordNotFound as error:
             raise NotPossible(f"{error}; `unitrank keys list` shows those there are") from error
     if as_json:
         give({"id": id, "secret": secret})
@@ -211,12 +211,12 @@ def revoke_key(
 ) -> None:
     """From now on the key opens nothing."""
     from unitrank.server.keys import opened
-    from unitrank_store.errors import NotFound
+    from unitrank_store.errors import RecordNotFound
 
     with opened(_settings(state=state)) as store:
         try:
             store.revoke(id)
-        except NotFound as error:
+        except RecordNotFound as error:
             raise NotPossible(f"{error}; `unitrank keys list` shows those there are") from error
     _say(f"key {id} is revoked")
     if as_json:

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 from unitrank.errors import NotPossible, Unreachable
 
 if TYPE_CHECKING:
-    from unitrank_store.access.api_keys import Keys
+    from unitrank_store.access.api_keys import KeyStore
     from unitrank_store.settings import Settings
 
 
 @contextmanager
-def opened(settings: "Settings") -> Iterator["Keys"]:
+def opened(settings: "Settings") -> Iterator["KeyStore"]:
     """The keys; the embedded server is started for the moment where `unitrank up` does not run.
 
     Raises Unreachable, NotPossible.
     """
     import redis
 
-    from unitrank_store.access.api_keys import Keys
-    from unitrank_store.errors import Embedded
+    from unitrank_store.access.api_keys import KeyStore
+    from unitrank_store.errors import EmbeddedServerFailed
     from unitrank_store.observability.logs import redacted
     from unitrank_store.redis.connection import connect
     from unitrank_store.redis.embedded import EmbeddedServer, socket_url
@@ -34,9 +34,9 @@ def opened(settings: "Settings") -> Iterator["Keys"]:
             connection.ping()
         except redis.exceptions.RedisError as error:
             raise Unreachable(f"the store at {redacted(url)} does not answer: {redacted(str(error))}") from error
-        except Embedded as error:
+        except EmbeddedServerFailed as error:
             raise NotPossible(str(error)) from error
-        yield Keys(connection)
+        yield KeyStore(connection)
 
 
 def _answers(url: str) -> bool:

@@ -64,14 +64,14 @@ def check_store(url: str, settings: "Settings") -> None:
     """Raises Unreachable where the store does not answer, NotPossible where anyone could reach a service without keys."""
     import redis
 
-    from unitrank_store.access.api_keys import Keys
+    from unitrank_store.access.api_keys import KeyStore
     from unitrank_store.observability.logs import redacted
     from unitrank_store.redis.connection import connect
 
     try:
         with connect(url) as connection:
             connection.ping()
-            protected = is_loopback(settings.host) or settings.insecure or Keys(connection).any()
+            protected = is_loopback(settings.host) or settings.insecure or KeyStore(connection).any()
     except (redis.exceptions.RedisError, ValueError) as error:
         raise Unreachable(f"the store at {redacted(url)} does not answer: {redacted(str(error))}") from error
     if not protected:
@@ -105,19 +105,19 @@ class Watch:
         import redis
 
         from unitrank_store.queue.rq_queue import QUEUES
-        from unitrank_store.worker_registry import Workers
+        from unitrank_store.worker_registry import WorkerRegistry
 
         with suppress(redis.exceptions.RedisError):
-            return {worker.queue for worker in Workers(self.connection).list()} >= set(QUEUES.values())
+            return {worker.queue for worker in WorkerRegistry(self.connection).list()} >= set(QUEUES.values())
         return False
 
     def _revive(self, server: "EmbeddedServer") -> None:
-        from unitrank_store.errors import Embedded
+        from unitrank_store.errors import EmbeddedServerFailed
 
         self.say("the embedded server ended; it is started again")
         try:
             server.keep()
-        except Embedded as error:
+        except EmbeddedServerFailed as error:
             raise GivenUp(f"the embedded server does not come back: {error}") from error
 
 
@@ -136,13 +136,13 @@ def _lock(descriptor: int, state: Path) -> None:
 
 @contextmanager
 def _served(settings: "Settings") -> Iterator["EmbeddedServer"]:
-    from unitrank_store.errors import Embedded
+    from unitrank_store.errors import EmbeddedServerFailed
     from unitrank_store.redis.embedded import EmbeddedServer
 
     try:
         server = EmbeddedServer(settings.state, settings.maxmemory)
         server.start()
-    except Embedded as error:
+    except EmbeddedServerFailed as error:
         raise NotPossible(str(error)) from error
     try:
         yield server

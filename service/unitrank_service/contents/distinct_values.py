@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from unitrank_schemas.checks.facts import MOST_CLUSTERS, Value
-from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_tables import open_table
 
 MOST_ROWS = 2_000_000
@@ -13,7 +13,7 @@ MOST_ROWS = 2_000_000
 class Values:
     """Remembers what it has read of the last 256 fields."""
 
-    def __init__(self, blobs: Blobs) -> None:
+    def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
         self.distinct = lru_cache(256)(self._distinct)
 

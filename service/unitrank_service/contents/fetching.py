@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from unitrank_schemas.base import Json
 from unitrank_schemas.problems import JobProblem
-from unitrank_store.blobs.blob_store import Writer
+from unitrank_store.blobs.blob_store import BlobWriter
 from unitrank_store.blobs.sources import Source
-from unitrank_store.errors import NotFound
+from unitrank_store.errors import RecordNotFound
 
 WATCH_SECONDS = 0.2
 WANTED_SECONDS = 2.0
@@ -48,7 +48,7 @@ class Clock:
 class Timed:
     """A writer that asks the clock."""
 
-    def __init__(self, writer: Writer, clock: Clock) -> None:
+    def __init__(self, writer: BlobWriter, clock: Clock) -> None:
         self._writer = writer
         self._clock = clock
 
@@ -80,12 +80,12 @@ def in_time(clock: Clock, work: Callable[[], None]) -> None:
         if time.monotonic() > looked + WANTED_SECONDS:
             looked = time.monotonic()
             if not clock.wanted() and not done.is_set():
-                raise NotFound("deleted while it was read")
+                raise RecordNotFound("deleted while it was read")
     if failed:
         raise failed[0]
 
 
-def pour(source: Source, writer: Writer, clock: Clock) -> None:
+def pour(source: Source, writer: BlobWriter, clock: Clock) -> None:
     for piece in source.pieces():
         clock.check()
         writer.write(piece)

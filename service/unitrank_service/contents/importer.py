@@ -23,10 +23,10 @@ from unitrank_service.contents.fetching import Clock, Stopped, Timed, Unfit, in_
 from unitrank_service.contents.representation import read_header
 from unitrank_service.errors import RefusedBody
 from unitrank_service.observability.metrics import Measures
-from unitrank_store.blobs.blob_store import Blobs, Writer
+from unitrank_store.blobs.blob_store import BlobStore, BlobWriter
 from unitrank_store.blobs.sources import Source, Sources
-from unitrank_store.contents.datasets import Datasets
-from unitrank_store.contents.models import Models
+from unitrank_store.contents.datasets import DatasetStore
+from unitrank_store.contents.models import ModelStore
 from unitrank_store.contents.waiting_jobs import (
     dataset_arrived,
     dataset_rejected,
@@ -35,8 +35,8 @@ from unitrank_store.contents.waiting_jobs import (
     repoint_to_dataset,
     repoint_to_model,
 )
-from unitrank_store.errors import BadSource, Conflict, Full, NotFound, TooLarge
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.errors import BadSource, Full, RecordNotFound, SizeExceeded, StateConflict
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.queue.rq_queue import enqueue_inspection
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.leases import lease
@@ -56,10 +56,10 @@ class Importer:
     connection: redis.Redis
     settings: Settings
     sources: Sources
-    blobs: Blobs
-    models: Models
-    datasets: Datasets
-    jobs: Jobs
+    blobs: BlobStore
+    models: ModelStore
+    datasets: DatasetStore
+    jobs: JobStore
     measures: Measures
     _service: str = field(default_factory=lambda: secrets.token_hex(8))
     _rounds: Rounds = field(default_factory=lambda: Rounds("imports"))
@@ -96,7 +96,7 @@ class Importer:
                 outcome = "imported"
             if stage != "gone":
                 self._let_go(kind, key)
-        except NotFound:
+        except RecordNotFound:
             log.info("import not wanted any more")
         except Stopped:
             log.info("import left for another start")
@@ -112,7 +112,7 @@ class Importer:
         log.info("import ended", outcome=outcome, seconds=round(time.monotonic() - begun, 3))
         self.measures.imported(kind, outcome)
 
-    def _catalogue(self, kind: str) -> Models | Datasets:
+    def _catalogue(self, kind: str) -> ModelStore | DatasetStore:
         return self.models if kind == "model" else self.datasets
 
     def _stage(self, kind: str, key: str) -> Stage:
@@ -122,7 +122,7 @@ class Importer:
             return "arrived"
         try:
             return "rejected" if catalogue.content(key).status == "rejected" else "new"
-        except NotFound:
+        except RecordNotFound:
             return "gone"
 
     def _bring(self, kind: str, key: str, clock: Clock) -> None:
@@ -182,22 +182,22 @@ class Importer:
             self.datasets.arrived(key, writer.digest, writer.size, fields, examples, form, repoint)
 
     @contextmanager
-    def _writer(self, limit: int) -> Iterator[Writer]:
-        """Raises TooLarge past the limit, and Full past the quota."""
+    def _writer(self, limit: int) -> Iterator[BlobWriter]:
+        """Raises SizeExceeded past the limit, and Full past the quota."""
         room = self.datasets.room()
         try:
             with self.blobs.writer(limit if room is None else min(limit, room)) as writer:
                 yield writer
-        except TooLarge as error:
+        except SizeExceeded as error:
             if room is not None and room < limit:
                 raise Full(f"{room} bytes of the quota are left; delete what is not needed") from error
             raise
 
     @contextmanager
-    def _kept_if_wanted(self, catalogue: Models | Datasets, digest: str) -> Iterator[None]:
+    def _kept_if_wanted(self, catalogue: ModelStore | DatasetStore, digest: str) -> Iterator[None]:
         try:
             yield
-        except NotFound:
+        except RecordNotFound:
             catalogue.discard(digest)
             raise
 
@@ -210,7 +210,7 @@ class Importer:
             for source in sources:
                 path = stack.enter_context(self.blobs.draft())
                 with path.open("wb") as file:
-                    writer = Writer(file, path, left)
+                    writer = BlobWriter(file, path, left)
                     pour(source, writer, clock)
                 left -= writer.size
                 shards.append(Shard(source.name, path))
@@ -218,7 +218,7 @@ class Importer:
 
     def _reject(self, kind: str, key: str, problem: Json) -> None:
         structlog.get_logger().warning("import rejected", kind=kind, key=key, code=problem["code"], detail=problem["detail"])
-        with suppress(NotFound):
+        with suppress(RecordNotFound):
             self._catalogue(kind).reject_unread(key, problem)
             self._refuse(kind, key, problem)
 
@@ -233,11 +233,11 @@ def _problem(kind: str, error: Exception) -> Json:
         return Unfit(error.code, error.detail, retryable=error.code == "uri_unreadable").problem
     if isinstance(error, RefusedBody):
         return Unfit(error.code, error.detail).problem
-    if isinstance(error, TooLarge):
+    if isinstance(error, SizeExceeded):
         return Unfit(f"{kind}_too_large", str(error)).problem
     if isinstance(error, Full):
         return Unfit("store_full", str(error), retryable=True).problem
-    if isinstance(error, Conflict):
+    if isinstance(error, StateConflict):
         return Unfit("conflict", str(error), retryable=True).problem
     structlog.get_logger().error("unexpected error while importing", exc_info=error)
     return Unfit("internal", "the service failed while it read this; its log has the reason", retryable=True).problem

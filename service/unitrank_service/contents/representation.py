@@ -8,7 +8,7 @@ from unitrank_store.contents.datasets import DatasetRecord
 from unitrank_store.contents.importing import UNREAD
 from unitrank_store.contents.models import ModelRecord
 from unitrank_tables import open_table
-from unitrank_tables.columns import FieldInfo
+from unitrank_tables.columns import ColumnInfo
 from unitrank_tables.table import Format
 
 
@@ -41,7 +41,7 @@ def dataset_body(record: DatasetRecord) -> Json:
     }
 
 
-def read_header(path: Path, limit: int) -> tuple[dict[str, FieldInfo], int, Format]:
+def read_header(path: Path, limit: int) -> tuple[dict[str, ColumnInfo], int, Format]:
     """Fields, number of examples and format of a table. Raises BadTable; `limit` is in bytes of unpacked data."""
     with open_table(path, limit) as table:
         return table.fields, table.examples, table.format

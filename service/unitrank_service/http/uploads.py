@@ -15,7 +15,7 @@ from unitrank_schemas.validation import invalid_places
 from unitrank_service.backend import Backend
 from unitrank_service.errors import Refused, RefusedBody
 from unitrank_service.http.requests import bounded, check_json, content_type
-from unitrank_store.blobs.blob_store import Writer
+from unitrank_store.blobs.blob_store import BlobWriter
 from unitrank_store.blobs.sources import Sources
 from unitrank_store.errors import BadSource
 from unitrank_tables.sizes import MiB
@@ -25,7 +25,7 @@ BYTES = "application/octet-stream"
 
 
 @asynccontextmanager
-async def uploaded(request: Request, backend: Backend, limit: int, kind: str) -> AsyncIterator[Writer]:
+async def uploaded(request: Request, backend: Backend, limit: int, kind: str) -> AsyncIterator[BlobWriter]:
     """The body in the blob store once the block ends; when it raises, nothing is left. `kind`: `model` or `dataset`.
 
     Raises Full where it would take more than the operator's quota has left.

@@ -13,12 +13,12 @@ from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.problems import Invalid
 from unitrank_service.backend import Backend
 from unitrank_service.errors import Refused, RefusedBody
-from unitrank_store.errors import NotFound, Taken
+from unitrank_store.errors import RecordNotFound, Taken
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.claims import Claim, take
 from unitrank_store.redis.decoding import text
-from unitrank_store.webhooks.deliveries import Delivery
+from unitrank_store.webhooks.deliveries import DeliveryRecord
 
 MOST_DELIVERIES = 200
 
@@ -65,7 +65,7 @@ def equal_before(backend: Backend, fingerprint: str, request: JobRequest, id: st
     return Found(usable, Claim(key, seen, id, _seconds(backend)))
 
 
-def note(backend: Backend, claims: Sequence[Claim], record: JobRecord, delivery: Delivery | None) -> None:
+def note(backend: Backend, claims: Sequence[Claim], record: JobRecord, delivery: DeliveryRecord | None) -> None:
     """Keep claims of a job that is there already, and announce its end once more.
 
     Raises Taken, also where the job is gone by now, and Refused where it has too many to announce it to.
@@ -105,7 +105,7 @@ def _serves(record: JobRecord, request: JobRequest) -> bool:
 def _record(backend: Backend, id: str | None) -> JobRecord | None:
     try:
         return backend.jobs.get(id) if id else None
-    except NotFound:
+    except RecordNotFound:
         return None
 
 

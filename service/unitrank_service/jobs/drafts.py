@@ -23,7 +23,7 @@ from unitrank_store.blobs.digests import digest_of
 from unitrank_store.contents.catalogue import Catalogue
 from unitrank_store.contents.datasets import DatasetRecord
 from unitrank_store.contents.models import ModelRecord
-from unitrank_store.errors import NotFound
+from unitrank_store.errors import RecordNotFound
 from unitrank_tables import encode_inline, open_table
 
 OPERATIONS_PER_SECOND = 2e10
@@ -76,7 +76,7 @@ def _named(catalogue: Catalogue[R], reference: str, advice: str) -> R:
     kind = catalogue.kind
     try:
         found = catalogue.resolve(reference)
-    except NotFound as error:
+    except RecordNotFound as error:
         raise Rejected([Flaw(f"/{kind}", f"{kind}_not_found", f"{kind} {reference!r} not found; {advice}")]) from error
     if found.status == "rejected":
         reason = (found.problem or {}).get("detail", "no reason is known")

@@ -13,7 +13,7 @@ from unitrank_service.jobs.deduplication import forget
 from unitrank_store.jobs.events import follow, wait_until_ended
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.queue.rq_queue import positions, withdraw
-from unitrank_store.results.result_store import Manifest
+from unitrank_store.results.result_store import ResultLocation
 
 KEEP_ALIVE = 10.0
 LOOK_SECONDS = 3.0
@@ -77,7 +77,7 @@ def deleted(backend: Backend, id: str) -> None:
     forget(backend, record)
     if record.result is not None:
         # The record holds the manifest as JSON.
-        backend.results.delete(cast(Manifest, record.result))
+        backend.results.delete(cast(ResultLocation, record.result))
     if record.resolved["dataset"]["name"] is None:
         backend.datasets.release(record.resolved["dataset"]["digest"], id)
 

@@ -23,7 +23,7 @@ from unitrank_store.jobs.reservations import promised
 from unitrank_store.observability import tracing
 from unitrank_store.queue.rq_queue import enqueue_job
 from unitrank_store.redis.claims import Claim
-from unitrank_store.webhooks.deliveries import Delivery
+from unitrank_store.webhooks.deliveries import DeliveryRecord
 
 _NO_MATTER = {"model", "dataset", "timeout", "priority", "webhook", "metadata"}
 """Fields that change nothing in the result, or are replaced by digests."""
@@ -54,7 +54,7 @@ def accept(backend: Backend, draft: Draft, asked: Asked) -> JobRecord:
     Raises Refused where the queue is full or a key came with another body, Full where the store is.
     """
     webhook = draft.request.webhook
-    delivery = None if webhook is None else Delivery.of(asked.key.id, webhook.url)
+    delivery = None if webhook is None else DeliveryRecord.of(asked.key.id, webhook.url)
     while True:
         try:
             return _accepted(backend, draft, asked, delivery)
@@ -63,7 +63,7 @@ def accept(backend: Backend, draft: Draft, asked: Asked) -> JobRecord:
             continue
 
 
-def _accepted(backend: Backend, draft: Draft, asked: Asked, delivery: Delivery | None) -> JobRecord:
+def _accepted(backend: Backend, draft: Draft, asked: Asked, delivery: DeliveryRecord | None) -> JobRecord:
     id = new_id()
     sent = sent_before(backend, asked.once, id) if asked.once else None
     if sent is not None and sent.record is not None:
@@ -81,7 +81,13 @@ def _accepted(backend: Backend, draft: Draft, asked: Asked, delivery: Delivery |
 
 
 def _created(
-    backend: Backend, draft: Draft, id: str, asked: Asked, fingerprint: str, claims: Sequence[Claim], delivery: Delivery | None
+    backend: Backend,
+    draft: Draft,
+    id: str,
+    asked: Asked,
+    fingerprint: str,
+    claims: Sequence[Claim],
+    delivery: DeliveryRecord | None,
 ) -> JobRecord:
     _check_room(backend, draft, asked.key)
     dataset = draft.dataset or _stored_inline(backend, draft.request, id)

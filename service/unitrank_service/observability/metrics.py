@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from unitrank_store.observability.counters import BUCKETS, Durations
-from unitrank_store.observability.snapshot import Figures, figures
+from unitrank_store.observability.snapshot import Snapshot, figures
 from unitrank_store.queue.rq_queue import QUEUES
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -130,7 +130,7 @@ def _up(value: int) -> Metric:
     return GaugeMetricFamily("unitrank_store_up", "Whether the store answers.", value)
 
 
-def _records(found: Figures) -> Iterator[Metric]:
+def _records(found: Snapshot) -> Iterator[Metric]:
     kept = GaugeMetricFamily("unitrank_jobs", "Jobs and inspections that are kept, by status.", labels=["kind", "status"])
     for kind, by_status in found.records.items():
         for status, count in by_status.items():
@@ -149,7 +149,7 @@ def _records(found: Figures) -> Iterator[Metric]:
     yield lost
 
 
-def _queues(found: Figures) -> Iterator[Metric]:
+def _queues(found: Snapshot) -> Iterator[Metric]:
     length = GaugeMetricFamily("unitrank_queue_length", "How many wait for their turn, or for what they need.", labels=["kind"])
     oldest = GaugeMetricFamily("unitrank_queue_oldest_seconds", "How long the oldest has waited; 0: none waits.", labels=["kind"])
     for kind, seconds in found.waited.items():
@@ -160,7 +160,7 @@ def _queues(found: Figures) -> Iterator[Metric]:
     yield GaugeMetricFamily("unitrank_stored_bytes", "Bytes of models, datasets and large results.", found.stored_bytes)
 
 
-def _work(found: Figures) -> Iterator[Metric]:
+def _work(found: Snapshot) -> Iterator[Metric]:
     workers = GaugeMetricFamily("unitrank_workers", "Workers that are alive.", labels=["kind", "state"])
     for kind, queue in QUEUES.items():
         jobs = [worker.job for worker in found.workers if worker.queue == queue]

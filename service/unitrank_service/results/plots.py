@@ -15,7 +15,7 @@ from unitrank_service.backend import Backend
 from unitrank_service.errors import Refused
 from unitrank_service.http.responses import known
 from unitrank_service.results.result_response import Outcome
-from unitrank_store.errors import NotFound
+from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.record import JobRecord
 from unitrank_tables import open_table
 
@@ -57,7 +57,7 @@ def _over_input(
     rows = rows[:MOST_AVERAGED] if choice.example is None else rows[choice.example : choice.example + 1]
     try:
         path = backend.blobs.path(result.dataset.digest)
-    except NotFound as error:
+    except RecordNotFound as error:
         raise unitrank_plots.NoPicture("dataset_not_found", "the dataset was deleted; leave `overlay` out") from error
     with open_table(path) as table:
         inputs = (record.request["inputs"] or {}).items()
@@ -75,7 +75,7 @@ def _colours(backend: Backend, result: Result, name: str) -> int:
         return result.layer.channel_axis
     try:
         found = backend.models.content(result.model.digest).manifest
-    except NotFound:
+    except RecordNotFound:
         found = None
     layers = Manifest.model_validate(found).layers if found else []
     return next((layer.channel_axis for layer in layers if layer.name in ("input", f"input:{name}")), 0)

@@ -16,9 +16,9 @@ from unitrank_service.errors import Refused
 from unitrank_service.http.responses import answer, known
 from unitrank_service.results.formats import CSV, JSON, NPZ, SAFETENSORS, csv_rows, negotiated, write_npz
 from unitrank_service.results.summary import Arrays, narrowed
-from unitrank_store.errors import NotFound
+from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.record import JobRecord
-from unitrank_store.results.result_store import Manifest
+from unitrank_store.results.result_store import ResultLocation
 from unitrank_tables.sizes import MiB
 
 REASONS = {"failed": "job_failed", "cancelled": "job_cancelled", "timed_out": "job_timed_out"}
@@ -64,7 +64,7 @@ class Outcome:
         if record.result is None or (record.expires_at or 0) < time.time():
             raise self._expired()
         # The record holds the manifest as JSON.
-        self._manifest = cast(Manifest, record.result)
+        self._manifest = cast(ResultLocation, record.result)
 
     def summary(self) -> Json:
         with self._kept():
@@ -82,7 +82,7 @@ class Outcome:
     def _kept(self) -> Iterator[None]:
         try:
             yield
-        except NotFound as error:
+        except RecordNotFound as error:
             raise self._expired() from error
 
     def _expired(self) -> Refused:

@@ -22,7 +22,7 @@ def list_deliveries(request: Request, id: Id) -> Response:
     return page([_shown(delivery) for delivery in backend.deliveries.of(record.id)], None)
 
 
-def _shown(delivery: deliveries.Delivery) -> dict[str, object]:
+def _shown(delivery: deliveries.DeliveryRecord) -> dict[str, object]:
     return {
         "id": delivery.id,
         "url": delivery.url,

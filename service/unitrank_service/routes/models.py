@@ -15,7 +15,7 @@ from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer, page
 from unitrank_service.http.uploads import check_bytes, located, uploaded
 from unitrank_service.openapi.descriptions import BINARY, body, header, problems
-from unitrank_store.contents.models import Begun
+from unitrank_store.contents.models import NamedModel
 from unitrank_store.queue.rq_queue import enqueue_inspection
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=Route)
@@ -88,7 +88,7 @@ def delete_model(request: Request, name: str) -> Response:
     return Response(status_code=204)
 
 
-def _begin(backend: Backend, name: str, digest: str, size: int, recipe: Architecture | None, owner: str) -> Begun:
+def _begin(backend: Backend, name: str, digest: str, size: int, recipe: Architecture | None, owner: str) -> NamedModel:
     if recipe is None:
         begun = backend.models.begin(name, digest, size, INSPECTION)
     else:

@@ -14,7 +14,7 @@ from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import METHODS, MethodBase
 from unitrank_schemas.models import Layer, Manifest
 from unitrank_service.backend import Backend
-from unitrank_store.errors import NotFound
+from unitrank_store.errors import RecordNotFound
 
 MOST_NAMES = 200
 Fields = Mapping[str, FieldInfo]
@@ -107,7 +107,7 @@ def _chosen(catalogue: Any, known: Sequence[str], wanted: str) -> tuple[str, Any
     for name in filter(None, [wanted, *known[:1]]):
         try:
             record = catalogue.resolve(name)
-        except NotFound:
+        except RecordNotFound:
             continue
         if record.status == "ready":
             return name, record

@@ -9,7 +9,7 @@ from unitrank_service.errors import Refused
 from unitrank_service.results.report import MOST_CLUSTERS, cluster_line, leader_line, origin
 from unitrank_service.results.result_response import Outcome
 from unitrank_service.results.verdict_text import alike, errors_of_nothing, number, prediction_error, tested, verdict_in_words
-from unitrank_store.errors import NotFound
+from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.record import JobRecord
 
 Json = dict[str, Any]
@@ -160,7 +160,7 @@ def _is_image(backend: Backend, record: JobRecord, result: Result) -> bool:
     """Whether the input can be drawn behind a heatmap."""
     try:
         fields = backend.datasets.content(result.dataset.digest).fields or {}
-    except NotFound:
+    except RecordNotFound:
         return False
     named = (record.request.get("inputs") or {}).values()
     return any(len(fields[name]["shape"]) in (3, 4) for name in named if name in fields)

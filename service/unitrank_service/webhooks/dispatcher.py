@@ -21,12 +21,12 @@ from unitrank_service.background.polling import Rounds
 from unitrank_service.observability.metrics import Measures
 from unitrank_service.webhooks.pinned_post import NoAnswer, Poster
 from unitrank_service.webhooks.url_policy import Destinations, NotAllowed
-from unitrank_store.access.api_keys import Keys
-from unitrank_store.errors import NotFound
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.access.api_keys import KeyStore
+from unitrank_store.errors import RecordNotFound
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.observability.logs import bound
-from unitrank_store.webhooks.deliveries import Attempt, Deliveries, Delivery, Due
+from unitrank_store.webhooks.deliveries import Attempt, DeliveryRecord, DeliveryStore, DueDelivery
 
 LOOK_SECONDS = 2.0
 FIRST_DELAY, FACTOR, LONGEST_DELAY = 5.0, 4.0, 12 * 3600.0
@@ -38,9 +38,9 @@ GONE = 410
 class Courier:
     """Nothing is sent before `run`; `wake` has it look at once. `most_attempts` of one delivery, then it has failed."""
 
-    deliveries: Deliveries
-    jobs: Jobs
-    keys: Keys
+    deliveries: DeliveryStore
+    jobs: JobStore
+    keys: KeyStore
     destinations: Destinations
     poster: Poster
     measures: Measures
@@ -71,7 +71,7 @@ class Courier:
         """There is something new to deliver, or it is time to stop."""
         self._rounds.wake()
 
-    def _deliver(self, due: Due, delivery: Delivery, record: JobRecord) -> None:
+    def _deliver(self, due: DueDelivery, delivery: DeliveryRecord, record: JobRecord) -> None:
         begun, clock = self.now(), time.monotonic()
         status, error = self._attempt(delivery, record, begun)
         attempt = Attempt(begun, status, error, round(time.monotonic() - clock, 3))
@@ -82,7 +82,7 @@ class Courier:
         structlog.get_logger().info("webhook", **said, error=error, noted=noted, seconds=attempt.seconds, **bound("job", record))
         self.measures.webhook("repeated" if after.state == "pending" else after.state)
 
-    def _attempt(self, delivery: Delivery, record: JobRecord, at: float) -> tuple[int | None, str | None]:
+    def _attempt(self, delivery: DeliveryRecord, record: JobRecord, at: float) -> tuple[int | None, str | None]:
         """The answer's status, or why there was none."""
         try:
             secret = self.keys.webhook_secret(delivery.owner)
@@ -90,7 +90,7 @@ class Courier:
             addresses = self.destinations.addresses(to)
             body = Announcement(id=record.id, status=record.status).model_dump_json()
             return self.poster.post(to, addresses, body.encode(), _headers(secret, delivery.id, at, body)), None
-        except NotFound:
+        except RecordNotFound:
             return None, "the key that asked for it was revoked"
         except (NotAllowed, NoAnswer, OSError) as error:
             return None, str(error)
@@ -101,7 +101,7 @@ class Courier:
             structlog.get_logger().exception("webhook failed", delivery=delivery.id, **bound("job", record))
             return None, "the service failed; its log has the reason"
 
-    def _after(self, delivery: Delivery, attempt: Attempt) -> Delivery:
+    def _after(self, delivery: DeliveryRecord, attempt: Attempt) -> DeliveryRecord:
         if attempt.status is not None and 200 <= attempt.status < 300:
             return delivery.tried(attempt, "delivered", None)
         count = len(delivery.attempts) + 1

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 import redis
 
-from unitrank_store.errors import NotFound
+from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.job_store import DEFAULT_TENANT
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text, text_fields, texts
@@ -47,7 +47,7 @@ ANYONE = Key("", "anyone", frozenset(SCOPES), DEFAULT_TENANT, 0.0)
 """Who asks where no keys are stored."""
 
 
-class Keys:
+class KeyStore:
     """The keys of one store."""
 
     def __init__(self, connection: redis.Redis) -> None:
@@ -86,22 +86,22 @@ class Keys:
         return tuple(_key(id, stored) for id, stored in found.items() if stored)
 
     def revoke(self, id: str) -> None:
-        """From now on the key opens nothing. Raises NotFound."""
+        """From now on the key opens nothing. Raises RecordNotFound."""
         with self._redis.pipeline() as pipeline:
             pipeline.delete(keyspace.key(id))
             pipeline.zrem(keyspace.keys(), id)
             pipeline.hdel(keyspace.webhook_secrets(), id)
             found, *_ = pipeline.execute()
         if not found:
-            raise NotFound(f"no key {id!r}")
+            raise RecordNotFound(f"no key {id!r}")
 
     def webhook_secret(self, id: str) -> str:
-        """What webhooks of this key's jobs are signed with, made when it is first asked for. Raises NotFound.
+        """What webhooks of this key's jobs are signed with, made when it is first asked for. Raises RecordNotFound.
 
         Without an id: of jobs that came without a key.
         """
         if id and not self._redis.exists(keyspace.key(id)):
-            raise NotFound(f"no key {id!r}")
+            raise RecordNotFound(f"no key {id!r}")
         # Looked for first: a server whose memory is full would refuse the write that is not needed.
         if (known := self._redis.hget(keyspace.webhook_secrets(), id)) is not None:
             return text(known)

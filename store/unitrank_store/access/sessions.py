@@ -5,17 +5,17 @@ import secrets
 
 import redis
 
-from unitrank_store.access.api_keys import Key, Keys
+from unitrank_store.access.api_keys import Key, KeyStore
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text
 
 SECONDS = 12 * 3600
 
 
-class Sessions:
+class SessionStore:
     """The sessions of one store."""
 
-    def __init__(self, connection: redis.Redis, keys: Keys) -> None:
+    def __init__(self, connection: redis.Redis, keys: KeyStore) -> None:
         self._redis = connection
         self._keys = keys
 

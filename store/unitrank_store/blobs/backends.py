@@ -22,8 +22,8 @@ from unitrank_store.errors import Corrupt
 _NAME = re.compile(r"[0-9a-f]{64}")
 
 
-class Place(Protocol):
-    """What `Blobs` asks of a place; `spool` is a local folder for files on their way in."""
+class BlobBackend(Protocol):
+    """What `BlobStore` asks of its backend; `spool` is a local folder for files on their way in."""
 
     spool: Path
 
@@ -44,7 +44,7 @@ class Place(Protocol):
         """The names of what was put there longer ago; none where the place does not know."""
 
 
-class Folder:
+class FolderBackend:
     """A local folder; a file gets its name when all of it is on the disk."""
 
     def __init__(self, root: Path) -> None:
@@ -97,7 +97,7 @@ class Folder:
         return self.root / name[:2] / name
 
 
-class Remote:
+class RemoteBackend:
     """An fsspec filesystem; contents are copied to a local cache where a file is needed."""
 
     # fsspec has no types: the filesystem is whatever its registry returns.
@@ -105,7 +105,7 @@ class Remote:
         self._filesystem = filesystem
         self._cache_bytes = cache_bytes
         self._root = root.rstrip("/")
-        self._cache = Folder(cache or self._own_folder())
+        self._cache = FolderBackend(cache or self._own_folder())
         self.spool = self._cache.spool
 
     def put(self, file: Path, name: str) -> None:

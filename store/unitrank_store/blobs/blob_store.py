@@ -12,15 +12,15 @@ from typing import BinaryIO
 import fsspec.core
 from fsspec.implementations.local import LocalFileSystem
 
-from unitrank_store.blobs.backends import Folder, Place, Remote
+from unitrank_store.blobs.backends import BlobBackend, FolderBackend, RemoteBackend
 from unitrank_store.blobs.digests import hex_of
-from unitrank_store.errors import NotFound, TooLarge
+from unitrank_store.errors import RecordNotFound, SizeExceeded
 from unitrank_store.settings import Settings
 
 DAY = 24 * 3600.0
 
 
-class Blobs:
+class BlobStore:
     """Contents by digest: the same bytes are stored once, and a digest that exists is complete.
 
     `cache` is where `path` keeps local copies of remote contents, `cache_bytes` of them at most where that is not None; by
@@ -32,19 +32,19 @@ class Blobs:
         self._place = _place(url, cache, cache_bytes)
 
     @classmethod
-    def of(cls, settings: Settings) -> "Blobs":
+    def of(cls, settings: Settings) -> "BlobStore":
         """The blob store that the operator has set."""
         return cls(settings.blobs_url, settings.state / "cache", quota=settings.quota_bytes, cache_bytes=settings.cache_bytes)
 
     @contextmanager
-    def writer(self, limit: int | None = None) -> Iterator["Writer"]:
+    def writer(self, limit: int | None = None) -> Iterator["BlobWriter"]:
         """Takes bytes and commits them when the block ends; when it raises, nothing is left.
 
-        Inside the block `Writer.path` can be read, so that a content is checked before it is stored.
+        Inside the block `BlobWriter.path` can be read, so that a content is checked before it is stored.
         """
         with self.draft() as spooled:
             with spooled.open("wb") as file:
-                sink = Writer(file, spooled, limit)
+                sink = BlobWriter(file, spooled, limit)
                 yield sink
                 file.flush()
                 os.fsync(file.fileno())
@@ -62,17 +62,17 @@ class Blobs:
             Path(name).unlink(missing_ok=True)
 
     def path(self, digest: str) -> Path:
-        """A local file with this content, never to be written to. Raises NotFound, and Corrupt for a damaged remote."""
+        """A local file with this content, never to be written to. Raises RecordNotFound, and Corrupt for a damaged remote."""
         with _named(digest):
             return self._place.path(hex_of(digest))
 
     def open(self, digest: str) -> BinaryIO:
-        """The content from its first byte. Raises NotFound."""
+        """The content from its first byte. Raises RecordNotFound."""
         with _named(digest):
             return self._place.open(hex_of(digest))
 
     def size(self, digest: str) -> int:
-        """In bytes. Raises NotFound."""
+        """In bytes. Raises RecordNotFound."""
         with _named(digest):
             return self._place.size(hex_of(digest))
 
@@ -99,7 +99,7 @@ class Blobs:
         return gone
 
 
-class Writer:
+class BlobWriter:
     """Hashes while it writes; `digest` and `size` are of what was written so far."""
 
     def __init__(self, file: BinaryIO, path: Path, limit: int | None) -> None:
@@ -110,11 +110,11 @@ class Writer:
         self._hash = hashlib.sha256()
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """How many bytes there were. Raises TooLarge past the limit, before they are written."""
+        """How many bytes there were. Raises SizeExceeded past the limit, before they are written."""
         count = memoryview(data).nbytes
         size = self.size + count
         if self._limit is not None and size > self._limit:
-            raise TooLarge(f"more than the {self._limit} bytes that are allowed")
+            raise SizeExceeded(f"more than the {self._limit} bytes that are allowed")
         self._file.write(data)
         self._hash.update(data)
         self.size = size
@@ -135,11 +135,11 @@ class Writer:
         return self._path
 
 
-def _place(url: str, cache: Path | None, cache_bytes: int | None) -> Place:
+def _place(url: str, cache: Path | None, cache_bytes: int | None) -> BlobBackend:
     filesystem, root = fsspec.core.url_to_fs(url)
     if isinstance(filesystem, LocalFileSystem):
-        return Folder(Path(root))
-    return Remote(filesystem, root, cache, cache_bytes)
+        return FolderBackend(Path(root))
+    return RemoteBackend(filesystem, root, cache, cache_bytes)
 
 
 @contextmanager
@@ -147,4 +147,4 @@ def _named(digest: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise NotFound(f"no stored content {digest}") from error
+        raise RecordNotFound(f"no stored content {digest}") from error

@@ -10,18 +10,18 @@ from typing import Any, cast
 
 import redis
 
-from unitrank_store.blobs.blob_store import Blobs
-from unitrank_store.errors import Conflict, Full, NotFound, Unavailable
+from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.errors import Full, RecordNotFound, StateConflict, Unavailable
 from unitrank_store.redis import keyspace
 
 LEASE = 60.0
 PATIENCE = 30.0
 
 
-class Owners:
+class BlobOwners:
     """`claim` and `drop` only inside `changing`; both may be repeated."""
 
-    def __init__(self, connection: redis.Redis, blobs: Blobs) -> None:
+    def __init__(self, connection: redis.Redis, blobs: BlobStore) -> None:
         self._redis = connection
         self._blobs = blobs
 
@@ -37,11 +37,11 @@ class Owners:
             lock.release()
 
     def claim(self, digest: str, owner: str) -> None:
-        """Raises Conflict where the blob is not there: it was deleted while the same bytes came in."""
+        """Raises StateConflict where the blob is not there: it was deleted while the same bytes came in."""
         try:
             size = self._blobs.size(digest)
-        except NotFound as error:
-            raise Conflict(f"the content {digest} was deleted while it was uploaded; upload it again") from error
+        except RecordNotFound as error:
+            raise StateConflict(f"the content {digest} was deleted while it was uploaded; upload it again") from error
         with self._redis.pipeline() as pipeline:
             pipeline.sadd(keyspace.owners(digest), owner)
             pipeline.hset(keyspace.blob_sizes(), digest, size)

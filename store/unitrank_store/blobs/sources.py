@@ -34,7 +34,7 @@ _GLOB = "*?["
 
 
 @dataclass(frozen=True)
-class Location:
+class SourceAddress:
     """A URI in parts; `place` is its host or bucket."""
 
     scheme: str
@@ -43,7 +43,7 @@ class Location:
     query: str = ""
 
     @classmethod
-    def parse(cls, uri: str) -> "Location":
+    def parse(cls, uri: str) -> "SourceAddress":
         """Raises BadSource for what is no plain URI."""
         if len(uri) > LONGEST_URI or not uri.isprintable() or " " in uri or "\\" in uri:
             raise _malformed(uri, "it is too long or holds characters that no URI has")
@@ -80,7 +80,7 @@ class Location:
     def is_glob(self) -> bool:
         return self.scheme not in _WEB and any(letter in segment for segment in self.segments for letter in _GLOB)
 
-    def holds(self, other: "Location") -> bool:
+    def holds(self, other: "SourceAddress") -> bool:
         """Whether the other is this place or lies below it; names are compared whole."""
         root = self.segments[:-1] if self.segments[-1] == "" else self.segments
         return (self.scheme, self.place) == (other.scheme, other.place) and other.segments[: len(root)] == root
@@ -98,7 +98,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Local:
+class LocalFile:
     """A file of a folder on this machine, which is still in its place when it is opened."""
 
     path: str
@@ -124,7 +124,7 @@ class Local:
 
 
 @dataclass(frozen=True)
-class Stored:
+class RemoteFile:
     """A file of a place that fsspec reaches."""
 
     filesystem: Any  # fsspec has no types
@@ -138,7 +138,7 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Page:
+class WebFile:
     """What a web server answers at one address, and nowhere else: a redirect may lead anywhere."""
 
     name: str
@@ -166,11 +166,11 @@ class Sources:
     """The places that an operator has allowed."""
 
     def __init__(self, places: Sequence[str]) -> None:
-        self._places = [Location.parse(place) for place in places]
+        self._places = [SourceAddress.parse(place) for place in places]
 
     def check(self, uri: str, *, several: bool) -> None:
         """Raises BadSource for what may not be read, without a look at any place. `several`: it may be a glob."""
-        location = Location.parse(uri)
+        location = SourceAddress.parse(uri)
         if not any(place.holds(location) for place in self._places):
             raise BadSource(
                 "uri_not_allowed", f"the operator has allowed no place that {_shown(uri)} lies in; send the bytes instead"
@@ -183,31 +183,31 @@ class Sources:
     def files(self, uri: str) -> Sequence[Source]:
         """The file, or those that the glob stands for, by name. Raises BadSource."""
         self.check(uri, several=True)
-        location = Location.parse(uri)
+        location = SourceAddress.parse(uri)
         if location.scheme in _WEB:
-            return [Page(uri)]
+            return [WebFile(uri)]
         with _named(uri):
             return self._local(location, uri) if location.scheme == _FOLDER else _elsewhere(location, uri)
 
-    def _local(self, location: Location, uri: str) -> Sequence[Source]:
+    def _local(self, location: SourceAddress, uri: str) -> Sequence[Source]:
         roots = tuple(os.path.realpath(place.path) for place in self._places if place.scheme == _FOLDER)
         check_inside(os.path.realpath(location.fixed), roots, uri)
         found = sorted(glob.iglob(location.path)) if location.is_glob else [location.path]
         paths = [path for path in _few(found, uri) if not location.is_glob or not os.path.isdir(path)]
         _check_some(paths, uri)
-        return [Local(path, f"file://{path}", roots) for path in paths]
+        return [LocalFile(path, f"file://{path}", roots) for path in paths]
 
 
-def _elsewhere(location: Location, uri: str) -> Sequence[Source]:
+def _elsewhere(location: SourceAddress, uri: str) -> Sequence[Source]:
     # A listing from before may know less than what the place holds now.
     filesystem, path = fsspec.core.url_to_fs(
         f"{location.scheme}://{location.place}/{'/'.join(location.segments)}", use_listings_cache=False
     )
     if not location.is_glob:
-        return [Stored(filesystem, path, uri)]
+        return [RemoteFile(filesystem, path, uri)]
     found = sorted(name for name, info in filesystem.glob(path, detail=True).items() if info["type"] != "directory")
     _check_some(found, uri)
-    return [Stored(filesystem, name, filesystem.unstrip_protocol(name)) for name in _few(found, uri)]
+    return [RemoteFile(filesystem, name, filesystem.unstrip_protocol(name)) for name in _few(found, uri)]
 
 
 def check_inside(path: str, roots: Sequence[str], name: str) -> None:
@@ -237,7 +237,7 @@ def check_drivers(places: Sequence[str]) -> None:
     """Raises ValueError for a place that cannot be read here: it is no URI, or its driver is not installed."""
     for place in places:
         try:
-            scheme = Location.parse(place).scheme
+            scheme = SourceAddress.parse(place).scheme
             if scheme not in _WEB:
                 fsspec.get_filesystem_class(scheme)
         except (BadSource, ValueError, ImportError) as error:

@@ -15,10 +15,10 @@ import redis
 from redis.client import Pipeline
 
 from unitrank_schemas.base import Json
-from unitrank_store.blobs.blob_store import Blobs
-from unitrank_store.blobs.ownership import Owners
+from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.blobs.ownership import BlobOwners
 from unitrank_store.contents.references import parse_reference
-from unitrank_store.errors import Conflict, NotFound
+from unitrank_store.errors import RecordNotFound, StateConflict
 from unitrank_store.jobs.job_store import DEFAULT_TENANT
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text_fields, texts
@@ -31,18 +31,18 @@ SEPARATOR = "/"
 
 
 class Catalogue(ABC, Generic[R]):
-    """Records are snapshots; every change is made under the lock of `Owners`.
+    """Records are snapshots; every change is made under the lock of `BlobOwners`.
 
     Names are a tenant's own: two tenants' equal names mean different things. Contents are everyone's, and stored once.
     """
 
     kind: Literal["model", "dataset"]
 
-    def __init__(self, connection: redis.Redis, blobs: Blobs, tenant: str = DEFAULT_TENANT) -> None:
+    def __init__(self, connection: redis.Redis, blobs: BlobStore, tenant: str = DEFAULT_TENANT) -> None:
         self._tenant = tenant
         self._redis = connection
         self._blobs = blobs
-        self._owners = Owners(connection, blobs)
+        self._owners = BlobOwners(connection, blobs)
         self._find = connection.register_script(files("unitrank_store.contents").joinpath("find_content.lua").read_text())
 
     @abstractmethod
@@ -53,11 +53,11 @@ class Catalogue(ABC, Generic[R]):
         """The digests of the blobs that the content needs, each with the owner it is claimed for."""
 
     def get(self, reference: str) -> R:
-        """What `name@digest` names, or the newest upload under `name`, ready or not. Raises NotFound."""
+        """What `name@digest` names, or the newest upload under `name`, ready or not. Raises RecordNotFound."""
         return self._found(*self._parsed(reference), ("newest",))
 
     def resolve(self, reference: str) -> R:
-        """What a job means by it: the last content that became ready under a name, else the newest. Raises NotFound."""
+        """What a job means by it: the last content that became ready under a name, else the newest. Raises RecordNotFound."""
         return self._found(*self._parsed(reference), ("ready", "newest"))
 
     def has(self, name: str) -> bool:
@@ -65,7 +65,7 @@ class Catalogue(ABC, Generic[R]):
         return bool(self._redis.exists(keyspace.uploads(self.kind, self._scoped(name))))
 
     def content(self, digest: str) -> R:
-        """The content alone, without a name. Raises NotFound."""
+        """The content alone, without a name. Raises RecordNotFound."""
         return self._record(None, 0.0, self._known(digest))
 
     def list(self, limit: int = 50, after: str | None = None) -> tuple[Sequence[R], str | None]:
@@ -108,17 +108,20 @@ class Catalogue(ABC, Generic[R]):
             self._owners.drop(blob, "")
 
     def delete(self, reference: str) -> None:
-        """Take a name away, from all its contents or from one. Raises NotFound, and Conflict where a live job needs it."""
+        """Take a name away, from all its contents or from one.
+
+        Raises RecordNotFound, and StateConflict where a live job needs it.
+        """
         with self._owners.changing():
             name, digest = self._parsed(reference)
             uploads = self._uploads(name)
             taken = [digest] if digest else list(uploads)
             if not uploads or not set(taken) <= set(uploads):
-                raise NotFound(f"no {self.kind} {reference!r}")
+                raise RecordNotFound(f"no {self.kind} {reference!r}")
             self._take(name, taken, {other: at for other, at in uploads.items() if other not in taken})
 
     def hold(self, digest: str, holder: str) -> None:
-        """Keep a content, named or not, until `release`. Raises NotFound."""
+        """Keep a content, named or not, until `release`. Raises RecordNotFound."""
         with self._owners.changing():
             self._known(digest)
             self._hold(digest, holder)
@@ -142,18 +145,18 @@ class Catalogue(ABC, Generic[R]):
         # Any: what a script returns is what it returns
         found: Any = self._find(keys=keys, args=[keyspace.contents(self.kind), digest or "", *pointers])
         if not found:
-            raise NotFound(f"no {self.kind} {_shown(name) + (f'@{digest}' if digest else '')!r}")
+            raise RecordNotFound(f"no {self.kind} {_shown(name) + (f'@{digest}' if digest else '')!r}")
         _, at, content = found
         return self._record(_shown(name), float(at), json.loads(content))
 
     def _if_there(self, name: str) -> R | None:
         try:
             return self._found(name, None, ("newest",))
-        except NotFound:
+        except RecordNotFound:
             return None
 
     def _parsed(self, reference: str) -> tuple[str, str | None]:
-        """The name with its tenant, and the digest where the reference is exact. Raises NotFound."""
+        """The name with its tenant, and the digest where the reference is exact. Raises RecordNotFound."""
         name, digest = parse_reference(reference)
         return self._scoped(name), digest
 
@@ -163,7 +166,7 @@ class Catalogue(ABC, Generic[R]):
     def _known(self, digest: str) -> Json:
         found = self._redis.get(keyspace.content(self.kind, digest))
         if found is None:
-            raise NotFound(f"no {self.kind} with the content {digest}")
+            raise RecordNotFound(f"no {self.kind} with the content {digest}")
         # Any: json.loads says no more of the object that `_keep` wrote
         return cast(Json, json.loads(found))
 
@@ -191,7 +194,9 @@ class Catalogue(ABC, Generic[R]):
         def change(pipeline: Pipeline) -> None:
             for digest in last:
                 if pipeline.exists(keyspace.pins(digest)):
-                    raise Conflict(f"a job that has not ended needs the {self.kind} {_shown(name)}@{digest}; cancel it or wait")
+                    raise StateConflict(
+                        f"a job that has not ended needs the {self.kind} {_shown(name)}@{digest}; cancel it or wait"
+                    )
             pipeline.multi()
             for digest in taken:
                 pipeline.srem(keyspace.names_of(self.kind, digest), name)

@@ -9,7 +9,7 @@ from unitrank_schemas.base import Json
 from unitrank_store.contents.importing import Importing, Repoint, unawaited
 from unitrank_store.redis import keyspace
 from unitrank_tables import encode_inline, open_table
-from unitrank_tables.columns import FieldInfo
+from unitrank_tables.columns import ColumnInfo
 from unitrank_tables.table import Format
 
 DatasetStatus = Literal["importing", "ready", "rejected"]
@@ -28,23 +28,23 @@ class DatasetRecord:
     status: DatasetStatus
     created_at: float
     examples: int | None
-    fields: dict[str, FieldInfo] | None
+    fields: dict[str, ColumnInfo] | None
     format: Format | None
     problem: Json | None = None
     uri: str | None = None
 
 
-class Datasets(Importing[DatasetRecord]):
+class DatasetStore(Importing[DatasetRecord]):
     """The datasets of one store."""
 
     kind = "dataset"
 
     def put(
-        self, name: str, digest: str, bytes: int, fields: Mapping[str, FieldInfo], examples: int, format: Format
+        self, name: str, digest: str, bytes: int, fields: Mapping[str, ColumnInfo], examples: int, format: Format
     ) -> tuple[DatasetRecord, bool]:
         """Put a name on a table that lies in the blob store; False where the name had this content before.
 
-        Raises Conflict where its bytes were just deleted.
+        Raises StateConflict where its bytes were just deleted.
         """
         content = _content(digest, bytes, fields, examples, format)
         with self._owners.changing():
@@ -68,14 +68,14 @@ class Datasets(Importing[DatasetRecord]):
         key: str,
         digest: str,
         bytes: int,
-        fields: Mapping[str, FieldInfo],
+        fields: Mapping[str, ColumnInfo],
         examples: int,
         format: Format,
         repoint: Repoint = unawaited,
     ) -> DatasetRecord:
         """What was read under the key lies in the blob store; `repoint` has those that wait for the key mean the digest.
 
-        Raises NotFound where it was deleted meanwhile, and Full.
+        Raises RecordNotFound where it was deleted meanwhile, and Full.
         """
         content = _content(digest, bytes, fields, examples, format)
         with self._owners.changing():
@@ -113,6 +113,6 @@ def _unread(uri: str) -> Json:
     return {"bytes": 0, "status": "importing", "fields": None, "examples": None, "format": None, "uri": uri}
 
 
-def _content(digest: str, bytes: int, fields: Mapping[str, FieldInfo], examples: int, format: Format) -> Json:
+def _content(digest: str, bytes: int, fields: Mapping[str, ColumnInfo], examples: int, format: Format) -> Json:
     described = {name: dict(info) for name, info in fields.items()}
     return {"digest": digest, "bytes": bytes, "status": "ready", "fields": described, "examples": examples, "format": format}

@@ -11,7 +11,7 @@ from redis.client import Pipeline
 
 from unitrank_schemas.base import Json
 from unitrank_store.contents.catalogue import Catalogue
-from unitrank_store.errors import NotFound
+from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.job_store import new_id
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text, texts
@@ -40,7 +40,7 @@ class Importing(Catalogue[R]):
         return None if digest is None else text(digest)
 
     def reject_unread(self, key: str, problem: Json) -> None:
-        """What lies elsewhere cannot be had, or is not what it should be. Raises NotFound where it was deleted meanwhile."""
+        """What lies elsewhere cannot be had, or is not what it should be. Raises RecordNotFound where it was deleted meanwhile."""
         with self._owners.changing(), self._redis.pipeline() as pipeline:
             self._keep(pipeline, self._known(key) | {"status": "rejected", "problem": problem})
             pipeline.execute()
@@ -77,10 +77,13 @@ class Importing(Catalogue[R]):
                 pipeline.delete(keyspace.content(self.kind, key), keyspace.names_of(self.kind, key))
 
     def _take_name(self, pipeline: Pipeline, key: str, digest: str) -> str:
-        """Move the name of what was read from its key to its digest; the name. Raises NotFound where nobody wants it any more."""
+        """Move the name of the content from its key to its digest; the name.
+
+        Raises RecordNotFound where the content was deleted meanwhile.
+        """
         found = texts(self._redis.smembers(keyspace.names_of(self.kind, key)))
         if self._known(key)["status"] == "rejected" or not found:
-            raise NotFound(f"the {self.kind} was deleted, or given up, while it was read")
+            raise RecordNotFound(f"the {self.kind} was deleted, or given up, while it was read")
         name = found[0]
         newest = self._redis.hget(keyspace.pointers(self.kind, name), "newest")
         at = self._uploads(name)[key]

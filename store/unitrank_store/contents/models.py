@@ -16,7 +16,7 @@ from redis.client import Pipeline
 
 from unitrank_schemas.base import Json
 from unitrank_store.contents.importing import Importing, Repoint, unawaited
-from unitrank_store.errors import NotFound
+from unitrank_store.errors import RecordNotFound
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import texts
 
@@ -46,7 +46,7 @@ class ModelRecord:
     """Of a model that is still to be read from there, or could not be: it has a key instead of a digest."""
 
 
-class Begun(NamedTuple):
+class NamedModel(NamedTuple):
     """`known`: the name had this content before. `inspect`: the caller has to put its inspection in the queue."""
 
     record: ModelRecord
@@ -54,17 +54,17 @@ class Begun(NamedTuple):
     inspect: bool
 
 
-class Models(Importing[ModelRecord]):
+class ModelStore(Importing[ModelRecord]):
     """The models of one store."""
 
     kind = "model"
 
-    def begin(self, name: str, digest: str, bytes: int, engine: str) -> Begun:
-        """Put a name on a content that lies in the blob store. Raises Conflict where its bytes were just deleted."""
+    def begin(self, name: str, digest: str, bytes: int, engine: str) -> NamedModel:
+        """Put a name on a content that lies in the blob store. Raises StateConflict where its bytes were just deleted."""
         return self._begin(name, _archive(digest, bytes, engine))
 
-    def begin_weights(self, name: str, architecture: Json, weights: str, bytes: int, engine: str) -> Begun:
-        """Put a name on an installed architecture with weights that lie in the blob store. Raises Conflict as `begin` does."""
+    def begin_weights(self, name: str, architecture: Json, weights: str, bytes: int, engine: str) -> NamedModel:
+        """Put a name on an installed architecture with weights that lie in the blob store. Raises StateConflict as `begin` does."""
         return self._begin(name, _weights(architecture, weights, bytes, engine))
 
     def begin_elsewhere(self, name: str, uri: str, architecture: Json | None, engine: str) -> ModelRecord:
@@ -72,10 +72,10 @@ class Models(Importing[ModelRecord]):
         unread = {"bytes": 0, "status": "inspecting", "engine": engine, "uri": uri, "cleaned": []}
         return self._import(self._scoped(name), unread | ({"architecture": architecture} if architecture else {}))
 
-    def arrived(self, key: str, digest: str, bytes: int, repoint: Repoint = unawaited) -> Begun:
+    def arrived(self, key: str, digest: str, bytes: int, repoint: Repoint = unawaited) -> NamedModel:
         """What was read under the key lies in the blob store; `repoint` has those that wait for the key mean the model's digest.
 
-        Raises NotFound where the model was deleted meanwhile, and Full.
+        Raises RecordNotFound where the model was deleted meanwhile, and Full.
         """
         unread = self.content(key)
         architecture, engine = unread.architecture, unread.engine
@@ -84,14 +84,14 @@ class Models(Importing[ModelRecord]):
             name = self._take_name(pipeline, key, described["digest"])
             return self._begin_named(pipeline, name, described, repoint)
 
-    def _begin(self, name: str, described: Json) -> Begun:
+    def _begin(self, name: str, described: Json) -> NamedModel:
         with self._owners.changing(), self._redis.pipeline() as pipeline:
             name = self._scoped(name)
             self._forget_rejected(pipeline, name)
             self._name(pipeline, name, described["digest"], time.time())
             return self._begin_named(pipeline, name, described)
 
-    def _begin_named(self, pipeline: Pipeline, name: str, described: Json, repoint: Repoint = unawaited) -> Begun:
+    def _begin_named(self, pipeline: Pipeline, name: str, described: Json, repoint: Repoint = unawaited) -> NamedModel:
         digest = str(described["digest"])
         self._owners.admit(described.get("weights") or digest, f"model:{digest}")
         known = self._redis.hexists(keyspace.uploads(self.kind, name), digest)
@@ -103,15 +103,15 @@ class Models(Importing[ModelRecord]):
             pipeline.sadd(keyspace.awaited(self.kind, digest), name)
         repoint(digest)
         pipeline.execute()
-        return Begun(self._found(name, digest), bool(known), inspect)
+        return NamedModel(self._found(name, digest), bool(known), inspect)
 
     def ready(self, digest: str, manifest: Json, clean: str) -> ModelRecord:
-        """The inspection passed; `clean` lies in the blob store. Raises NotFound where the model was deleted meanwhile."""
+        """The inspection passed; `clean` lies in the blob store. Raises RecordNotFound where the model was deleted meanwhile."""
         owner = f"clean:{digest}"
         with self._owners.changing():
             try:
                 content = self._known(digest)
-            except NotFound:
+            except RecordNotFound:
                 self._owners.drop(clean, owner)
                 raise
             self._owners.claim(clean, owner)
@@ -121,7 +121,7 @@ class Models(Importing[ModelRecord]):
         return self.content(digest)
 
     def reject(self, digest: str, problem: Json) -> ModelRecord:
-        """The inspection did not pass. Raises NotFound where the model was deleted meanwhile."""
+        """The inspection did not pass. Raises RecordNotFound where the model was deleted meanwhile."""
         with self._owners.changing():
             content = self._known(digest)
             content |= {"status": "rejected", "problem": problem, "manifest": None, "clean": None}
@@ -132,7 +132,7 @@ class Models(Importing[ModelRecord]):
         new: Json = {**described, "status": "inspecting", "cleaned": []}
         try:
             content = self._known(str(described["digest"]))
-        except NotFound:
+        except RecordNotFound:
             return new, True
         if content["engine"] == described["engine"]:
             return content, False

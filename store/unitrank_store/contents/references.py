@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from unitrank_store.errors import NotFound
+from unitrank_store.errors import RecordNotFound
 
 _REFERENCE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,127})(?:@(sha256:[0-9a-f]{64}))?")
 
@@ -16,8 +16,8 @@ class Reference(NamedTuple):
 
 
 def parse_reference(text: str) -> Reference:
-    """Raises NotFound for what can name nothing."""
+    """Raises RecordNotFound for what can name nothing."""
     found = _REFERENCE.fullmatch(text)
     if not found:
-        raise NotFound(f"{text[:200]!r} names nothing; expected 'name' or 'name@sha256:<64 hexadecimal digits>'")
+        raise RecordNotFound(f"{text[:200]!r} names nothing; expected 'name' or 'name@sha256:<64 hexadecimal digits>'")
     return Reference(found[1], found[2])

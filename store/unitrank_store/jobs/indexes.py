@@ -6,7 +6,7 @@ from typing import Any, cast
 import redis
 
 from unitrank_store.jobs.record import ENDED, JobRecord, Status
-from unitrank_store.jobs.records import Ledger
+from unitrank_store.jobs.records import RecordTable
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import texts
 
@@ -15,10 +15,10 @@ PAGE_BYTES = 16 * 1024 * 1024
 MOST_ROUNDS = 50
 
 
-class Listing:
+class RecordIndexes:
     """The indices of one kind of records. Records expire by themselves; their ids go when they are met."""
 
-    def __init__(self, connection: redis.Redis, ledger: Ledger) -> None:
+    def __init__(self, connection: redis.Redis, ledger: RecordTable) -> None:
         self._redis = connection
         self._ledger = ledger
         self._kind = ledger.kind

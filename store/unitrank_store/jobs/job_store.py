@@ -27,10 +27,10 @@ import redis
 from redis.client import Pipeline
 
 from unitrank_schemas.base import Json
-from unitrank_store.errors import Conflict, NotFound
-from unitrank_store.jobs.indexes import Listing
+from unitrank_store.errors import RecordNotFound, StateConflict
+from unitrank_store.jobs.indexes import RecordIndexes
 from unitrank_store.jobs.record import ENDED, JobRecord, Status
-from unitrank_store.jobs.records import Change, Kind, Ledger, State
+from unitrank_store.jobs.records import Kind, RecordChange, RecordState, RecordTable
 from unitrank_store.jobs.reservations import promise
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.claims import Claim, take
@@ -42,7 +42,7 @@ LOSSES_ALLOWED = 1
 DEFAULT_TENANT = "default"
 
 Written = Literal["written", "cancel", "fenced"]
-# `Jobs.list` takes the name of the built-in inside the class.
+# `JobStore.list` takes the name of the built-in inside the class.
 Records = list[JobRecord]
 
 WORKER_LOST: Json = {
@@ -54,7 +54,7 @@ WORKER_LOST: Json = {
 }
 
 
-class Jobs:
+class JobStore:
     """Records of one kind: `job`, or `inspection` (of a model, with the digest's hex as id)."""
 
     def __init__(
@@ -71,8 +71,8 @@ class Jobs:
         self.result_ttl = result_ttl
         self.failure_ttl = failure_ttl
         self._redis = connection
-        self._ledger = Ledger(connection, kind)
-        self._listing = Listing(connection, self._ledger)
+        self._ledger = RecordTable(connection, kind)
+        self._listing = RecordIndexes(connection, self._ledger)
 
     def create(
         self,
@@ -108,17 +108,17 @@ class Jobs:
         return record
 
     def get(self, id: str) -> JobRecord:
-        """Raises NotFound."""
+        """Raises RecordNotFound."""
         found = self.get_many([id])
         if not found or self.tenant not in (None, found[0].tenant):
-            raise NotFound(f"no {self.kind} {id!r}")
+            raise RecordNotFound(f"no {self.kind} {id!r}")
         return found[0]
 
     def get_many(self, ids: Sequence[str]) -> Records:
         """Those of the records that exist, in the order asked."""
         return self._ledger.read(ids)
 
-    def state(self, id: str) -> State | None:
+    def state(self, id: str) -> RecordState | None:
         """A glance at the record, for whoever looks often; None where it is gone."""
         return self._ledger.glance([id]).get(id)
 
@@ -129,7 +129,7 @@ class Jobs:
         """
         try:
             record = self.get(id)
-        except NotFound:
+        except RecordNotFound:
             return None
         if number not in (None, record.attempt + 1):
             return None
@@ -139,7 +139,7 @@ class Jobs:
 
     def progress(self, id: str, attempt: int, progress: Json) -> Written:
         """Note how far the attempt is: `cancel` where it should stop, `fenced` where it is no longer its job."""
-        outcome = self._ledger.change(id, Change(["running"], attempt, None, {"progress": progress}, progress=progress))
+        outcome = self._ledger.change(id, RecordChange(["running"], attempt, None, {"progress": progress}, progress=progress))
         if outcome.made:
             return "written"
         return "cancel" if outcome.status == "cancelling" and outcome.attempt == attempt else "fenced"
@@ -177,7 +177,7 @@ class Jobs:
         return self.get(id)
 
     def cancel(self, id: str) -> JobRecord:
-        """Queued: cancelled at once. Running: cancelling, its worker then ends it. Ended: nothing. Raises NotFound."""
+        """Queued: cancelled at once. Running: cancelling, its worker then ends it. Ended: nothing. Raises RecordNotFound."""
         asked = {"cancel_requested": True}
         # A job that begins, or is put back, between the two is met in the next round.
         while not self.get(id).cancel_requested:
@@ -190,10 +190,10 @@ class Jobs:
         return self.get(id)
 
     def delete(self, id: str) -> JobRecord:
-        """Remove an ended record, and hand it out for the last time. Raises NotFound, and Conflict while it lives."""
+        """Remove an ended record, and hand it out for the last time. Raises RecordNotFound, and StateConflict while it lives."""
         record = self.get(id)
         if not record.ended:
-            raise Conflict(f"the {self.kind} {id} is {record.status}; cancel it first")
+            raise StateConflict(f"the {self.kind} {id} is {record.status}; cancel it first")
         with self._redis.pipeline() as pipeline:
             pipeline.delete(self._ledger.key(id), keyspace.events(self.kind, id), keyspace.deliveries(self.kind, id))
             self._listing.remove(record, pipeline)
@@ -206,7 +206,7 @@ class Jobs:
         """The tenant's, newest first, and the id to go on after where there are more."""
         return self._listing.page(self.tenant or DEFAULT_TENANT, limit, after, status, model)
 
-    def live(self, besides: Collection[str] = ()) -> dict[str, State]:
+    def live(self, besides: Collection[str] = ()) -> dict[str, RecordState]:
         """A glance at all that has not ended, by id, the oldest first; at those `besides` only where they have begun."""
         return self._ledger.live(besides)
 
@@ -246,7 +246,7 @@ class Jobs:
         self._redis.sadd(keyspace.pins(digest), id)
         if wait_for:
             self._redis.sadd(keyspace.waiting(wait_for), id)
-        if not self._ledger.change(id, Change(["queued"], None, "queued", fields)).made and self._ended(id):
+        if not self._ledger.change(id, RecordChange(["queued"], None, "queued", fields)).made and self._ended(id):
             self._redis.srem(keyspace.pins(digest), id)
         self._redis.srem(keyspace.pins(key), id)
 
@@ -271,7 +271,7 @@ class Jobs:
             fields = {**fields, "finished_at": now, "expires_at": now + kept}
             # A record outlives its result, so that its absence can be told from an id that never was.
             seconds = kept + self.failure_ttl if status == "succeeded" else kept
-        outcome = self._ledger.change(id, Change(expected, attempt, status, fields, seconds))
+        outcome = self._ledger.change(id, RecordChange(expected, attempt, status, fields, seconds))
         # The command is sent again when its reply was lost: then it has been done already, by us.
         repeated = status in ENDED and outcome.status == status and attempt is not None and outcome.attempt == attempt
         return outcome.made or repeated

@@ -23,7 +23,7 @@ BEGUN: tuple[Status, ...] = ("running", "cancelling")
 AT_ONCE = 1000
 
 
-class State(NamedTuple):
+class RecordState(NamedTuple):
     """What decides who may do what. `waiting_for`: what must become ready first."""
 
     status: Status
@@ -34,7 +34,7 @@ class State(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Change:
+class RecordChange:
     """What is to become of a record that is in one of the statuses `expected`, with that `attempt` unless it is None.
 
     `status`: the new one, None where it stays. `seconds`: after which the record goes, for one that ends.
@@ -48,7 +48,7 @@ class Change:
     progress: Json | None = None
 
 
-class Outcome(NamedTuple):
+class ChangeOutcome(NamedTuple):
     """Whether the change was made, and what the record was before; no status where there is no record."""
 
     made: bool
@@ -56,7 +56,7 @@ class Outcome(NamedTuple):
     attempt: int | None
 
 
-class Ledger:
+class RecordTable:
     """Records of one kind."""
 
     def __init__(self, connection: redis.Redis, kind: Kind) -> None:
@@ -93,7 +93,7 @@ class Ledger:
             replies = pipeline.execute(raise_on_error=False)
         return [size if isinstance(size, int) else 0 for size in replies]
 
-    def glance(self, ids: Sequence[str]) -> dict[str, State]:
+    def glance(self, ids: Sequence[str]) -> dict[str, RecordState]:
         """The states of those that exist."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for id in ids:
@@ -101,7 +101,7 @@ class Ledger:
             replies = pipeline.execute(raise_on_error=False)
         return {id: state for id, stored in zip(ids, replies, strict=True) if (state := _ours(_state, stored, id))}
 
-    def live(self, besides: Collection[str] = ()) -> dict[str, State]:
+    def live(self, besides: Collection[str] = ()) -> dict[str, RecordState]:
         """The states of all that has not ended, the oldest first; of those `besides` only what has begun."""
         with self._redis.pipeline() as pipeline:
             pipeline.smembers(keyspace.live_records(self.kind))
@@ -113,7 +113,7 @@ class Ledger:
         rounds = (self.glance(ids[start : start + AT_ONCE]) for start in range(0, len(ids), AT_ONCE))
         return {id: state for found in rounds for id, state in found.items()}
 
-    def change(self, id: str, change: Change) -> Outcome:
+    def change(self, id: str, change: RecordChange) -> ChangeOutcome:
         """Make the change if the record is as expected."""
         if change.progress is not None:
             kind, event = "progress", json.dumps(change.progress)
@@ -148,7 +148,7 @@ class Ledger:
             ],
         )
         made, before, held = cast(list[Any], reply)  # redis-py types no script's reply
-        return Outcome(bool(made), before.decode(), int(held) if held else None)
+        return ChangeOutcome(bool(made), before.decode(), int(held) if held else None)
 
     def release(self, what: str) -> list[JobRecord]:
         """All that waited for this; those that wait for nothing else now say so."""
@@ -177,7 +177,7 @@ def _ours(read: Callable[[Any], T], stored: Any, id: str) -> T | None:
         return None
 
 
-def _state(stored: Sequence[bytes | None]) -> State | None:
+def _state(stored: Sequence[bytes | None]) -> RecordState | None:
     if stored[0] is None:
         return None
     attempt, worker, version, waiting = (json.loads(value or b"") for value in stored[1:])
@@ -186,4 +186,4 @@ def _state(stored: Sequence[bytes | None]) -> State | None:
         raise ValueError(f"a record of status {status!r}")
     if not isinstance(waiting, list) or not all(isinstance(what, str) for what in waiting):
         raise ValueError(f"a record that waits for {waiting!r:.200}")
-    return State(status, attempt, worker, version, tuple(waiting))
+    return RecordState(status, attempt, worker, version, tuple(waiting))

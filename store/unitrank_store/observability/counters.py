@@ -29,7 +29,7 @@ class Durations(NamedTuple):
     seconds: float
 
 
-class Tallies:
+class Counters:
     """One hash; a field is the JSON of a name and of what distinguishes it."""
 
     def __init__(self, connection: redis.Redis) -> None:
@@ -63,7 +63,7 @@ class Tallies:
             log.warning("count lost", error=str(error))
 
 
-class Counted(NamedTuple):
+class CounterValues(NamedTuple):
     """All tallies at one moment."""
 
     lost: dict[str, float]
@@ -76,9 +76,9 @@ def ask(pipeline: Pipeline) -> None:
     pipeline.hgetall(keyspace.tallies())
 
 
-def read(stored: Any) -> Counted:
+def read(stored: Any) -> CounterValues:
     """From the reply. Any: redis-py types no reply."""
-    found = Counted({}, {}, {})
+    found = CounterValues({}, {}, {})
     for field, value in cast(dict[bytes, bytes], stored).items():
         try:
             _into(found, json.loads(field), float(value))
@@ -88,8 +88,8 @@ def read(stored: Any) -> Counted:
     return found
 
 
-def _into(found: Counted, key: Sequence[str], value: float) -> None:
-    """Raises ValueError, TypeError, KeyError or IndexError for what `Tallies` never wrote."""
+def _into(found: CounterValues, key: Sequence[str], value: float) -> None:
+    """Raises ValueError, TypeError, KeyError or IndexError for what `Counters` never wrote."""
     if not all(isinstance(part, str) for part in key):
         raise TypeError("names are text")
     name, first, *rest = key

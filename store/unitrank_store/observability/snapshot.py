@@ -11,10 +11,10 @@ import redis
 from unitrank_store.jobs.record import ENDED, LIVE
 from unitrank_store.jobs.records import Kind
 from unitrank_store.observability import counters
-from unitrank_store.observability.counters import Counted
+from unitrank_store.observability.counters import CounterValues
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text_fields, texts
-from unitrank_store.worker_registry import Worker, Workers
+from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 STATUSES = (*LIVE, *ENDED)
@@ -23,18 +23,18 @@ LOOKED_AT = 100
 
 
 @dataclass(frozen=True)
-class Figures:
+class Snapshot:
     """`records` and `entered` are by kind and status, `waited` by kind: seconds of the oldest that is queued."""
 
     records: Mapping[str, Mapping[str, int]]
     entered: Mapping[str, Mapping[str, int]]
     waited: Mapping[str, float]
     stored_bytes: int
-    workers: Sequence[Worker]
-    counted: Counted
+    workers: Sequence[WorkerEntry]
+    counted: CounterValues
 
 
-def figures(connection: redis.Redis) -> Figures:
+def figures(connection: redis.Redis) -> Snapshot:
     """All of them."""
     with connection.pipeline(transaction=False) as pipeline:
         for kind in KINDS:
@@ -47,12 +47,12 @@ def figures(connection: redis.Redis) -> Figures:
         *by_kind, sizes, counted = pipeline.execute()
     each = len(STATUSES) + 2
     replies = {kind: by_kind[index * each : (index + 1) * each] for index, kind in enumerate(KINDS)}
-    return Figures(
+    return Snapshot(
         records={kind: dict(zip(STATUSES, reply[:-2], strict=True)) for kind, reply in replies.items()},
         entered={kind: {status: int(count) for status, count in text_fields(reply[-2]).items()} for kind, reply in replies.items()},
         waited={kind: _waited(connection, kind, texts(reply[-1])) for kind, reply in replies.items()},
         stored_bytes=sum(map(int, sizes)),
-        workers=Workers(connection).list(),
+        workers=WorkerRegistry(connection).list(),
         counted=counters.read(counted),
     )
 

@@ -15,7 +15,7 @@ redis.call('HSET', KEYS[1], ARGV[1], string.format('%.6g', new))
 """
 
 
-class Rates:
+class Throughput:
     """A moving average a device; `work` has any unit, the same for noting and for asking (`rows`, operations)."""
 
     def __init__(self, connection: redis.Redis) -> None:

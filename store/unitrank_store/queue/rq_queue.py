@@ -21,7 +21,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from unitrank_store.errors import StoreError
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.queue.fair_order import Waiting, before, feed, in_line, leave, line_up
 from unitrank_store.redis import keyspace
@@ -127,7 +127,7 @@ class FairQueue(Queue):
             line_up(self.connection if pipeline is None else pipeline, self.name, self.waiting, job_id)
 
 
-def push(connection: redis.Redis, jobs: Jobs, record: JobRecord, *, front: bool = False) -> None:
+def push(connection: redis.Redis, jobs: JobStore, record: JobRecord, *, front: bool = False) -> None:
     """Have a queued record wait for its turn; `front`: it had it. Pushed twice, it still runs once: the record decides."""
     queue = queue_of(connection, jobs.kind)
     queue.waiting = waiting_of(record)
@@ -146,12 +146,12 @@ def push(connection: redis.Redis, jobs: Jobs, record: JobRecord, *, front: bool 
 
 def enqueue_job(connection: redis.Redis, record: JobRecord) -> None:
     """Have a queued job wait for its turn."""
-    push(connection, Jobs(connection), record)
+    push(connection, JobStore(connection), record)
 
 
 def enqueue_inspection(connection: redis.Redis, digest: str, timeout: int, owner: str = "") -> JobRecord:
     """Have a model inspected within so many seconds, in the turn of the key that put it; one that is inspected is left alone."""
-    inspections = Jobs(connection, kind="inspection")
+    inspections = JobStore(connection, kind="inspection")
     id = inspection_id(digest)
     known = inspections.get_many([id])
     if known and not known[0].ended:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Hashable
 
 
-class Suspicions:
+class Debounce:
     """Looked at in rounds: what a round does not find again is forgiven."""
 
     def __init__(self) -> None:

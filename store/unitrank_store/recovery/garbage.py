@@ -11,20 +11,20 @@ from contextlib import suppress
 import redis
 import structlog
 
-from unitrank_store.blobs.blob_store import Blobs
-from unitrank_store.blobs.ownership import Owners
-from unitrank_store.contents.datasets import Datasets
+from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.blobs.ownership import BlobOwners
+from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.contents.importing import UNREAD
-from unitrank_store.contents.models import ModelRecord, Models
+from unitrank_store.contents.models import ModelRecord, ModelStore
 from unitrank_store.contents.waiting_jobs import look_again
-from unitrank_store.errors import NotFound
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.errors import RecordNotFound
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import ENDED
 from unitrank_store.jobs.records import Kind
 from unitrank_store.jobs.reservations import reckon
 from unitrank_store.queue.rq_queue import enqueue_inspection, inspection_id, queue_of, record_ids, waiting_ids
-from unitrank_store.recovery.debounce import Suspicions
-from unitrank_store.results.result_store import Results
+from unitrank_store.recovery.debounce import Debounce
+from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
 
 log = structlog.get_logger()
@@ -33,19 +33,19 @@ BLOB_SECONDS = 3600.0
 KINDS: tuple[Kind, ...] = ("job", "inspection")
 
 
-class Cleaning:
+class GarbageCollection:
     """To be done now and then, by one process."""
 
     def __init__(self, connection: redis.Redis, settings: Settings) -> None:
-        self._blobs = Blobs.of(settings)
+        self._blobs = BlobStore.of(settings)
         self._redis = connection
         self._settings = settings
-        self._records = {kind: Jobs(connection, settings.result_ttl, settings.failure_ttl, kind) for kind in KINDS}
-        self._models = Models(connection, self._blobs)
-        self._datasets = Datasets(connection, self._blobs)
-        self._results = Results(connection, self._blobs, settings)
-        self._owners = Owners(connection, self._blobs)
-        self._suspicions = Suspicions()
+        self._records = {kind: JobStore(connection, settings.result_ttl, settings.failure_ttl, kind) for kind in KINDS}
+        self._models = ModelStore(connection, self._blobs)
+        self._datasets = DatasetStore(connection, self._blobs)
+        self._results = ResultStore(connection, self._blobs, settings)
+        self._owners = BlobOwners(connection, self._blobs)
+        self._suspicions = Debounce()
         self._settled: set[str] = set()
         self._next_sweep = time.monotonic() + BLOB_SECONDS
 
@@ -124,7 +124,7 @@ class Cleaning:
         for digest in sorted(newest | digests - self._settled):
             if digest.startswith(UNREAD):
                 continue
-            with suppress(NotFound):
+            with suppress(RecordNotFound):
                 model = self._models.content(digest)
                 if model.status == "inspecting":
                     yield model

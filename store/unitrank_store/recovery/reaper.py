@@ -17,21 +17,21 @@ from dataclasses import dataclass
 import redis
 import structlog
 
-from unitrank_store.blobs.blob_store import Blobs
-from unitrank_store.contents.models import Models
+from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.contents.models import ModelStore
 from unitrank_store.contents.waiting_jobs import reject_model
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
-from unitrank_store.jobs.records import State
-from unitrank_store.observability.counters import Tallies
+from unitrank_store.jobs.records import RecordState
+from unitrank_store.observability.counters import Counters
 from unitrank_store.observability.logs import bound
 from unitrank_store.queue.rq_queue import QUEUES, push, queue_of, record_ids, refill, taken_ids, transport_id, waiting_ids
 from unitrank_store.recovery.corrupt_keys import forget_wrong
-from unitrank_store.recovery.debounce import Suspicions
-from unitrank_store.recovery.garbage import Cleaning
+from unitrank_store.recovery.debounce import Debounce
+from unitrank_store.recovery.garbage import GarbageCollection
 from unitrank_store.redis import keyspace
 from unitrank_store.settings import Settings
-from unitrank_store.worker_registry import Workers
+from unitrank_store.worker_registry import WorkerRegistry
 
 log = structlog.get_logger()
 
@@ -46,13 +46,13 @@ class Reaper:
     def __init__(self, connection: redis.Redis, settings: Settings) -> None:
         self._redis = connection
         self._settings = settings
-        self._jobs = Jobs(connection, settings.result_ttl, settings.failure_ttl)
-        self._inspections = Jobs(connection, settings.result_ttl, settings.failure_ttl, "inspection")
-        self._models = Models(connection, Blobs.of(settings))
-        self._workers = Workers(connection, settings.heartbeat_grace)
-        self._cleaning = Cleaning(connection, settings)
-        self._suspicions = Suspicions()
-        self._tallies = Tallies(connection)
+        self._jobs = JobStore(connection, settings.result_ttl, settings.failure_ttl)
+        self._inspections = JobStore(connection, settings.result_ttl, settings.failure_ttl, "inspection")
+        self._models = ModelStore(connection, BlobStore.of(settings))
+        self._workers = WorkerRegistry(connection, settings.heartbeat_grace)
+        self._cleaning = GarbageCollection(connection, settings)
+        self._suspicions = Debounce()
+        self._tallies = Counters(connection)
         self._token = secrets.token_hex(8)
         self._sweeps = 0
         self._holds = False
@@ -94,7 +94,7 @@ class Reaper:
         self._sweeps += 1
         return put_right
 
-    def _put_right_lost(self, jobs: Jobs) -> list[JobRecord]:
+    def _put_right_lost(self, jobs: JobStore) -> list[JobRecord]:
         # What is in a queue, and has not begun, is all right; it may be very much. What moves on meanwhile is looked at, or is in
         # a list too many; what is pushed meanwhile is in its queue when the next sweep looks.
         waiting = waiting_ids(self._redis, jobs.kind)
@@ -109,7 +109,7 @@ class Reaper:
         # What has changed since it was looked at has begun, or ended, by itself.
         return [self._put_right(jobs, record) for record in jobs.get_many(lost) if record.version == live[record.id].version]
 
-    def _patience(self, id: str, state: State, around: "_Around") -> float | None:
+    def _patience(self, id: str, state: RecordState, around: "_Around") -> float | None:
         """Seconds that the record may stay as it is; None where nothing is wrong with it."""
         beat, grace = self._settings.heartbeat, self._settings.heartbeat_grace
         if state.status == "queued":
@@ -121,7 +121,7 @@ class Reaper:
             return doubt_seconds(self._settings)
         return grace if state.status == "cancelling" else None
 
-    def _put_right(self, jobs: Jobs, record: JobRecord) -> JobRecord:
+    def _put_right(self, jobs: JobStore, record: JobRecord) -> JobRecord:
         log.warning("lost", status=record.status, worker=record.worker, **bound(jobs.kind, record))
         if record.status != "queued":
             record = jobs.requeue(record.id, record.attempt)

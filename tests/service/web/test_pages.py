@@ -14,7 +14,7 @@ from tests.service.conftest import Json, Served, assert_problem, job, npz, put_d
 from tests.service.results.test_results import ARRAYS, succeeded, summary
 from unitrank_schemas.jobs import JobRequest
 from unitrank_service.web import form, snippets
-from unitrank_store.access.sessions import Sessions
+from unitrank_store.access.sessions import SessionStore
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 OWN = {"Sec-Fetch-Site": "same-origin"}
@@ -540,7 +540,7 @@ def test_session_when_signed_out_or_revoked_then_opens_nothing(signed_in: SignIn
     assert browser.get("/v1/jobs").status_code == 200
     assert browser.post("/signout").headers["location"] == "/signin"
     assert "unitrank_session" not in browser.cookies
-    assert Sessions(served.backend.connection, served.backend.keys).key(word) is None
+    assert SessionStore(served.backend.connection, served.backend.keys).key(word) is None
     signed_in("read")
 
     served.backend.keys.create("other", ["read"])

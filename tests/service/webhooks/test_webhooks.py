@@ -22,7 +22,7 @@ from unitrank_service.backend import Backend
 from unitrank_store.contents.waiting_jobs import model_rejected
 from unitrank_store.redis import keyspace
 from unitrank_store.settings import Settings
-from unitrank_store.webhooks.deliveries import LEASE_SECONDS, Attempt, Delivery
+from unitrank_store.webhooks.deliveries import LEASE_SECONDS, Attempt, DeliveryRecord
 
 Serve = Callable[..., tuple[httpx.Client, Served]]
 TRUSTED = ("127.0.0.0/8",)
@@ -53,7 +53,7 @@ class Desk:
 
     def wanted(self, url: str, owner: str = "") -> str:
         """A job whose end is to be told."""
-        delivery = Delivery.of(owner, url)
+        delivery = DeliveryRecord.of(owner, url)
         id = f"{len(self.jobs.list()[0]):026}"
         self.jobs.create(
             {"webhook": {"url": url}}, id=id, also=lambda pipeline: self.backend.deliveries.add(id, delivery, pipeline)
@@ -63,7 +63,7 @@ class Desk:
     def end(self, id: str, status: Any = "succeeded") -> None:
         assert self.jobs.finish(id, self.jobs.start(id, "cpu-0") or 0, status)
 
-    def only(self, id: str) -> Delivery:
+    def only(self, id: str) -> DeliveryRecord:
         (found,) = self.backend.deliveries.of(id)
         return found
 
@@ -366,7 +366,7 @@ def test_delivery_when_its_service_was_lost_then_another_takes_it_after_a_while(
 
     assert desk.courier.deliver_next()
     assert desk.only(id).state == "delivered"
-    late = Delivery("", "", "").tried(Attempt(0, 500, None, 0), "pending", desk.time)
+    late = DeliveryRecord("", "", "").tried(Attempt(0, 500, None, 0), "pending", desk.time)
     assert not desk.backend.deliveries.settle(lost, late)
     assert desk.only(id).state == "delivered"
     assert len(listener.heard) == 1

@@ -3,16 +3,16 @@
 import pytest
 import redis
 
-from unitrank_store.access.api_keys import SCOPES, Keys
-from unitrank_store.errors import NotFound
+from unitrank_store.access.api_keys import SCOPES, KeyStore
+from unitrank_store.errors import RecordNotFound
 
 
 @pytest.fixture
-def keys(connection: redis.Redis) -> Keys:
-    return Keys(connection)
+def keys(connection: redis.Redis) -> KeyStore:
+    return KeyStore(connection)
 
 
-def test_verify_when_the_secret_is_right_gives_the_key(keys: Keys) -> None:
+def test_verify_when_the_secret_is_right_gives_the_key(keys: KeyStore) -> None:
     key, secret = keys.create("ci", ["write", "read"], tenant="lab")
 
     assert secret.startswith(f"unitrank_{key.id}_")
@@ -20,7 +20,7 @@ def test_verify_when_the_secret_is_right_gives_the_key(keys: Keys) -> None:
     assert (key.name, key.scopes, key.tenant) == ("ci", frozenset({"read", "write"}), "lab")
 
 
-def test_secrets_are_stored_as_hashes_only(keys: Keys, connection: redis.Redis) -> None:
+def test_secrets_are_stored_as_hashes_only(keys: KeyStore, connection: redis.Redis) -> None:
     _, secret = keys.create("ci", ["read"])
     random = secret.split("_", 2)[2].encode()
     stored = [connection.dump(name) for name in connection.keys("*")]
@@ -29,14 +29,14 @@ def test_secrets_are_stored_as_hashes_only(keys: Keys, connection: redis.Redis) 
     assert not any(random in (value or b"") for value in stored)
 
 
-def test_secrets_of_two_keys_differ_and_hold_256_bits(keys: Keys) -> None:
+def test_secrets_of_two_keys_differ_and_hold_256_bits(keys: KeyStore) -> None:
     secrets = {keys.create("same", ["read"])[1] for _ in range(20)}
 
     assert len(secrets) == 20
     assert all(len(secret.split("_", 2)[2]) == 43 for secret in secrets)
 
 
-def test_verify_when_anything_is_wrong_gives_none(keys: Keys) -> None:
+def test_verify_when_anything_is_wrong_gives_none(keys: KeyStore) -> None:
     key, secret = keys.create("ci", ["read"])
     _, other = keys.create("other", ["read"])
     wrong = [
@@ -56,7 +56,7 @@ def test_verify_when_anything_is_wrong_gives_none(keys: Keys) -> None:
     assert [keys.verify(text) for text in wrong] == [None] * len(wrong)
 
 
-def test_revoke_closes_the_key_and_only_that_one(keys: Keys) -> None:
+def test_revoke_closes_the_key_and_only_that_one(keys: KeyStore) -> None:
     key, secret = keys.create("ci", ["read"])
     kept, kept_secret = keys.create("other", ["admin"])
     keys.revoke(key.id)
@@ -64,11 +64,11 @@ def test_revoke_closes_the_key_and_only_that_one(keys: Keys) -> None:
     assert keys.verify(secret) is None
     assert keys.verify(kept_secret) == kept
     assert keys.list() == (kept,)
-    with pytest.raises(NotFound, match=key.id):
+    with pytest.raises(RecordNotFound, match=key.id):
         keys.revoke(key.id)
 
 
-def test_any_tells_whether_there_are_keys(keys: Keys) -> None:
+def test_any_tells_whether_there_are_keys(keys: KeyStore) -> None:
     before = keys.any()
     key, _ = keys.create("ci", list(SCOPES))
     during = keys.any()
@@ -77,14 +77,14 @@ def test_any_tells_whether_there_are_keys(keys: Keys) -> None:
     assert (before, during, keys.any()) == (False, True, False)
 
 
-def test_list_shows_the_oldest_first(keys: Keys) -> None:
+def test_list_shows_the_oldest_first(keys: KeyStore) -> None:
     made = [keys.create(f"key {index}", ["read"])[0] for index in range(3)]
 
     assert list(keys.list()) == made
 
 
 @pytest.mark.parametrize("scopes", [[], ["root"], ["read", "everything"]])
-def test_create_when_scopes_are_wrong_refuses(keys: Keys, scopes: list[str]) -> None:
+def test_create_when_scopes_are_wrong_refuses(keys: KeyStore, scopes: list[str]) -> None:
     with pytest.raises(ValueError, match="not a choice"):
         keys.create("ci", scopes)
 

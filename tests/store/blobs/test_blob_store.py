@@ -9,9 +9,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.blobs.digests import digest_of, hex_of
-from unitrank_store.errors import Corrupt, NotFound, TooLarge
+from unitrank_store.errors import Corrupt, RecordNotFound, SizeExceeded
 from unitrank_store.settings import Settings
 
 DATA = b"unit" * 100_000
@@ -26,11 +26,11 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def blobs(url: str, tmp_path: Path) -> Blobs:
-    return Blobs(url, tmp_path / "cache")
+def blobs(url: str, tmp_path: Path) -> BlobStore:
+    return BlobStore(url, tmp_path / "cache")
 
 
-def put(blobs: Blobs, data: bytes) -> str:
+def put(blobs: BlobStore, data: bytes) -> str:
     with blobs.writer() as sink:
         sink.write(data)
     return sink.digest
@@ -43,7 +43,7 @@ def everything(url: str, tmp_path: Path) -> list[str]:
     return [*stored, *(str(path) for path in tmp_path.rglob("*incoming-*"))]
 
 
-def test_writer_when_the_block_ends_stores_under_the_sha256(blobs: Blobs) -> None:
+def test_writer_when_the_block_ends_stores_under_the_sha256(blobs: BlobStore) -> None:
     with blobs.writer() as sink:
         for start in range(0, len(DATA), 1000):
             sink.write(DATA[start : start + 1000])
@@ -56,7 +56,7 @@ def test_writer_when_the_block_ends_stores_under_the_sha256(blobs: Blobs) -> Non
         assert opened.read() == DATA
 
 
-def test_writer_when_the_block_raises_leaves_nothing(blobs: Blobs, url: str, tmp_path: Path) -> None:
+def test_writer_when_the_block_raises_leaves_nothing(blobs: BlobStore, url: str, tmp_path: Path) -> None:
     def interrupted() -> None:
         with blobs.writer() as sink:
             sink.write(DATA)
@@ -69,19 +69,19 @@ def test_writer_when_the_block_raises_leaves_nothing(blobs: Blobs, url: str, tmp
     assert not blobs.exists(digest_of(DATA))
 
 
-def test_writer_past_its_limit_refuses_and_leaves_nothing(blobs: Blobs, url: str, tmp_path: Path) -> None:
+def test_writer_past_its_limit_refuses_and_leaves_nothing(blobs: BlobStore, url: str, tmp_path: Path) -> None:
     def too_much() -> None:
         with blobs.writer(limit=10) as sink:
             sink.write(b"0123456789")
             sink.write(b"0")
 
-    with pytest.raises(TooLarge, match="10 bytes"):
+    with pytest.raises(SizeExceeded, match="10 bytes"):
         too_much()
 
     assert everything(url, tmp_path) == []
 
 
-def test_writer_inside_the_block_shows_what_was_written(blobs: Blobs) -> None:
+def test_writer_inside_the_block_shows_what_was_written(blobs: BlobStore) -> None:
     with blobs.writer() as sink:
         sink.write(DATA)
 
@@ -90,7 +90,7 @@ def test_writer_inside_the_block_shows_what_was_written(blobs: Blobs) -> None:
 
 
 def test_writer_when_the_place_fails_leaves_nothing(
-    blobs: Blobs, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    blobs: BlobStore, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
@@ -102,7 +102,7 @@ def test_writer_when_the_place_fails_leaves_nothing(
     assert everything(url, tmp_path) == []
 
 
-def test_same_bytes_when_written_again_are_stored_once(blobs: Blobs, url: str, tmp_path: Path) -> None:
+def test_same_bytes_when_written_again_are_stored_once(blobs: BlobStore, url: str, tmp_path: Path) -> None:
     first = put(blobs, DATA)
     second = put(blobs, DATA)
 
@@ -110,14 +110,14 @@ def test_same_bytes_when_written_again_are_stored_once(blobs: Blobs, url: str, t
     assert len(everything(url, tmp_path)) == 1
 
 
-def test_empty_content_is_a_content(blobs: Blobs) -> None:
+def test_empty_content_is_a_content(blobs: BlobStore) -> None:
     digest = put(blobs, b"")
 
     assert blobs.size(digest) == 0
     assert blobs.path(digest).read_bytes() == b""
 
 
-def test_writers_of_the_same_bytes_at_the_same_time_both_succeed(blobs: Blobs) -> None:
+def test_writers_of_the_same_bytes_at_the_same_time_both_succeed(blobs: BlobStore) -> None:
     found: list[str] = []
     threads = [threading.Thread(target=lambda: found.append(put(blobs, DATA))) for _ in range(8)]
     for thread in threads:
@@ -129,7 +129,7 @@ def test_writers_of_the_same_bytes_at_the_same_time_both_succeed(blobs: Blobs) -
     assert blobs.path(digest_of(DATA)).read_bytes() == DATA
 
 
-def test_delete_forgets_the_content_and_may_be_repeated(blobs: Blobs) -> None:
+def test_delete_forgets_the_content_and_may_be_repeated(blobs: BlobStore) -> None:
     digest = put(blobs, DATA)
     blobs.path(digest)
     blobs.delete(digest)
@@ -137,28 +137,28 @@ def test_delete_forgets_the_content_and_may_be_repeated(blobs: Blobs) -> None:
 
     assert not blobs.exists(digest)
     for ask in (blobs.path, blobs.open, blobs.size):
-        with pytest.raises(NotFound, match=digest):
+        with pytest.raises(RecordNotFound, match=digest):
             ask(digest)
 
 
 @pytest.mark.parametrize("name", ["sha256:../../etc/passwd", "sha256:" + "A" * 64, "a" * 64, "", "sha256:" + "a" * 64 + "\n"])
-def test_a_name_that_is_no_digest_is_refused(blobs: Blobs, name: str) -> None:
+def test_a_name_that_is_no_digest_is_refused(blobs: BlobStore, name: str) -> None:
     for ask in (blobs.path, blobs.open, blobs.size, blobs.exists, blobs.delete):
         with pytest.raises(ValueError, match="no digest"):
             ask(name)
 
 
-def test_blobs_that_another_object_wrote_are_found(blobs: Blobs, url: str) -> None:
+def test_blobs_that_another_object_wrote_are_found(blobs: BlobStore, url: str) -> None:
     digest = put(blobs, DATA)
 
-    other = Blobs(url)
+    other = BlobStore(url)
 
     assert other.path(digest).read_bytes() == DATA
 
 
 def test_a_damaged_remote_content_is_corrupt_and_not_kept(tmp_path: Path) -> None:
     url = f"memory://blobs-{uuid.uuid4().hex}"
-    blobs = Blobs(url, tmp_path)
+    blobs = BlobStore(url, tmp_path)
     digest = put(blobs, DATA)
     filesystem, root = fsspec.core.url_to_fs(url)
     (key,) = filesystem.find(root)
@@ -171,7 +171,7 @@ def test_a_damaged_remote_content_is_corrupt_and_not_kept(tmp_path: Path) -> Non
 
 def test_an_upload_that_fails_on_the_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"memory://blobs-{uuid.uuid4().hex}"
-    blobs = Blobs(url, tmp_path)
+    blobs = BlobStore(url, tmp_path)
 
     def fail(*_: object) -> None:
         raise OSError("the line is cut")
@@ -184,12 +184,12 @@ def test_an_upload_that_fails_on_the_way_leaves_nothing(tmp_path: Path, monkeypa
 
 
 def test_blobs_of_settings_lie_under_the_state_folder(tmp_path: Path) -> None:
-    blobs = Blobs.of(Settings(state=tmp_path))
+    blobs = BlobStore.of(Settings(state=tmp_path))
 
     assert tmp_path in blobs.path(put(blobs, DATA)).parents
 
 
-def test_sweep_removes_what_a_killed_writer_left_and_nothing_newer(blobs: Blobs, url: str, tmp_path: Path) -> None:
+def test_sweep_removes_what_a_killed_writer_left_and_nothing_newer(blobs: BlobStore, url: str, tmp_path: Path) -> None:
     digest = put(blobs, DATA)
     with blobs.writer() as sink:
         left = sink.path.with_name("incoming-left")
@@ -203,7 +203,7 @@ def test_sweep_removes_what_a_killed_writer_left_and_nothing_newer(blobs: Blobs,
     assert blobs.sweep() == 0
 
 
-def test_draft_when_the_block_ends_or_raises_leaves_nothing(blobs: Blobs, url: str, tmp_path: Path) -> None:
+def test_draft_when_the_block_ends_or_raises_leaves_nothing(blobs: BlobStore, url: str, tmp_path: Path) -> None:
     with blobs.draft() as path:
         path.write_bytes(DATA)
     with pytest.raises(KeyError), blobs.draft() as path:
@@ -212,7 +212,7 @@ def test_draft_when_the_block_ends_or_raises_leaves_nothing(blobs: Blobs, url: s
     assert everything(url, tmp_path) == []
 
 
-def test_aged_when_a_content_is_older_then_is_named(blobs: Blobs) -> None:
+def test_aged_when_a_content_is_older_then_is_named(blobs: BlobStore) -> None:
     digest = put(blobs, DATA)
 
     assert list(blobs.aged(-60)) == [digest]
@@ -221,7 +221,7 @@ def test_aged_when_a_content_is_older_then_is_named(blobs: Blobs) -> None:
 
 def test_cache_when_it_is_full_then_what_was_used_the_longest_ago_goes(tmp_path: Path) -> None:
     url = f"memory://blobs-{uuid.uuid4().hex}"
-    blobs = Blobs(url, tmp_path / "cache", cache_bytes=25)
+    blobs = BlobStore(url, tmp_path / "cache", cache_bytes=25)
     first, second, third = (put(blobs, bytes([number]) * 10) for number in range(3))
     for age, digest in enumerate([second, first]):
         os.utime(blobs.path(digest), (age, age))

@@ -9,25 +9,25 @@ import pytest
 import redis
 
 from unitrank_schemas.datasets import FieldInfo
-from unitrank_store.blobs.blob_store import Blobs
-from unitrank_store.contents.datasets import DatasetRecord, Datasets
-from unitrank_store.errors import Conflict, NotFound
+from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.contents.datasets import DatasetRecord, DatasetStore
+from unitrank_store.errors import RecordNotFound, StateConflict
 from unitrank_store.redis import keyspace
 from unitrank_tables import open_table
 from unitrank_tables.errors import BadTable
 
 
 @pytest.fixture
-def blobs(tmp_path: Path) -> Blobs:
-    return Blobs(tmp_path.as_uri())
+def blobs(tmp_path: Path) -> BlobStore:
+    return BlobStore(tmp_path.as_uri())
 
 
 @pytest.fixture
-def datasets(connection: redis.Redis, blobs: Blobs) -> Datasets:
-    return Datasets(connection, blobs)
+def datasets(connection: redis.Redis, blobs: BlobStore) -> DatasetStore:
+    return DatasetStore(connection, blobs)
 
 
-def put(datasets: Datasets, blobs: Blobs, name: str, rows: int = 3) -> tuple[DatasetRecord, bool]:
+def put(datasets: DatasetStore, blobs: BlobStore, name: str, rows: int = 3) -> tuple[DatasetRecord, bool]:
     npz = io.BytesIO()
     np.savez(npz, x=np.zeros((rows, 2), np.float32))
     with blobs.writer() as sink:
@@ -37,7 +37,7 @@ def put(datasets: Datasets, blobs: Blobs, name: str, rows: int = 3) -> tuple[Dat
     return datasets.put(name, sink.digest, sink.size, *described)
 
 
-def test_put_stores_what_the_header_said(datasets: Datasets, blobs: Blobs) -> None:
+def test_put_stores_what_the_header_said(datasets: DatasetStore, blobs: BlobStore) -> None:
     record, created = put(datasets, blobs, "digits")
 
     assert created
@@ -46,14 +46,14 @@ def test_put_stores_what_the_header_said(datasets: Datasets, blobs: Blobs) -> No
     assert datasets.get("digits") == datasets.resolve("digits") == datasets.get(f"digits@{record.digest}") == record
 
 
-def test_put_of_the_same_bytes_is_known(datasets: Datasets, blobs: Blobs) -> None:
+def test_put_of_the_same_bytes_is_known(datasets: DatasetStore, blobs: BlobStore) -> None:
     first, _ = put(datasets, blobs, "digits")
     second, created = put(datasets, blobs, "digits")
 
     assert (second, created) == (first, False)
 
 
-def test_put_of_other_bytes_moves_the_name_and_keeps_the_old_content(datasets: Datasets, blobs: Blobs) -> None:
+def test_put_of_other_bytes_moves_the_name_and_keeps_the_old_content(datasets: DatasetStore, blobs: BlobStore) -> None:
     first, _ = put(datasets, blobs, "digits")
     second, created = put(datasets, blobs, "digits", rows=4)
 
@@ -62,10 +62,12 @@ def test_put_of_other_bytes_moves_the_name_and_keeps_the_old_content(datasets: D
     assert datasets.get(f"digits@{first.digest}") == first
 
 
-def test_delete_removes_the_bytes_unless_a_live_job_needs_them(datasets: Datasets, blobs: Blobs, connection: redis.Redis) -> None:
+def test_delete_removes_the_bytes_unless_a_live_job_needs_them(
+    datasets: DatasetStore, blobs: BlobStore, connection: redis.Redis
+) -> None:
     record, _ = put(datasets, blobs, "digits")
     connection.sadd(keyspace.pins(record.digest), "job")
-    with pytest.raises(Conflict):
+    with pytest.raises(StateConflict):
         datasets.delete("digits")
     connection.delete(keyspace.pins(record.digest))
     datasets.delete("digits")
@@ -74,7 +76,9 @@ def test_delete_removes_the_bytes_unless_a_live_job_needs_them(datasets: Dataset
     assert connection.keys("*") == []
 
 
-def test_inline_fields_are_stored_until_they_are_released(datasets: Datasets, blobs: Blobs, connection: redis.Redis) -> None:
+def test_inline_fields_are_stored_until_they_are_released(
+    datasets: DatasetStore, blobs: BlobStore, connection: redis.Redis
+) -> None:
     record = datasets.inline({"x": [[0.5, 1.0], [2.0, 3.0]], "y": [0, 1]}, "job-1")
     again = datasets.inline({"y": [0, 1], "x": [[0.5, 1.0], [2.0, 3.0]]}, "job-2")
 
@@ -90,11 +94,11 @@ def test_inline_fields_are_stored_until_they_are_released(datasets: Datasets, bl
     datasets.release(record.digest, "job-2")
     assert not blobs.exists(record.digest)
     assert connection.keys("*") == []
-    with pytest.raises(NotFound):
+    with pytest.raises(RecordNotFound):
         datasets.content(record.digest)
 
 
-def test_inline_when_refused_leaves_nothing(datasets: Datasets, tmp_path: Path, connection: redis.Redis) -> None:
+def test_inline_when_refused_leaves_nothing(datasets: DatasetStore, tmp_path: Path, connection: redis.Redis) -> None:
     with pytest.raises(BadTable) as caught:
         datasets.inline({"x": [[1.0], [2.0, 3.0]]}, "job-1")
 
@@ -103,7 +107,7 @@ def test_inline_when_refused_leaves_nothing(datasets: Datasets, tmp_path: Path, 
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_release_of_an_inline_content_that_was_also_uploaded_keeps_it(datasets: Datasets, blobs: Blobs) -> None:
+def test_release_of_an_inline_content_that_was_also_uploaded_keeps_it(datasets: DatasetStore, blobs: BlobStore) -> None:
     record = datasets.inline({"x": [1, 2]}, "job-1")
     datasets.put("named", record.digest, record.bytes, record.fields, record.examples, record.format)
     datasets.release(record.digest, "job-1")
@@ -112,7 +116,7 @@ def test_release_of_an_inline_content_that_was_also_uploaded_keeps_it(datasets: 
     assert blobs.exists(record.digest)
 
 
-def test_name_when_what_it_means_arrives_meanwhile_then_is_always_found(datasets: Datasets, blobs: Blobs) -> None:
+def test_name_when_what_it_means_arrives_meanwhile_then_is_always_found(datasets: DatasetStore, blobs: BlobStore) -> None:
     known, _ = put(datasets, blobs, "known")
     assert known.examples is not None
     fields = {name: FieldInfo(**info) for name, info in known.fields.items()}

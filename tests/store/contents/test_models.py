@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from unitrank_store.blobs.blob_store import Blobs
-from unitrank_store.contents.models import Begun, Models
-from unitrank_store.errors import Conflict, NotFound, Unavailable
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.contents.models import ModelStore, NamedModel
+from unitrank_store.errors import RecordNotFound, StateConflict, Unavailable
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.redis import keyspace
 
 MANIFEST = {"inputs": [], "layers": [{"name": "conv1", "flops": 1e9}], "parameters": 3}
@@ -17,39 +17,39 @@ PROBLEM = {"code": "operator_not_allowed", "detail": "from_file"}
 
 
 @pytest.fixture
-def blobs(tmp_path: Path) -> Blobs:
-    return Blobs(tmp_path.as_uri())
+def blobs(tmp_path: Path) -> BlobStore:
+    return BlobStore(tmp_path.as_uri())
 
 
 @pytest.fixture
-def models(connection: redis.Redis, blobs: Blobs) -> Models:
-    return Models(connection, blobs)
+def models(connection: redis.Redis, blobs: BlobStore) -> ModelStore:
+    return ModelStore(connection, blobs)
 
 
-def blob(blobs: Blobs, data: bytes) -> str:
+def blob(blobs: BlobStore, data: bytes) -> str:
     with blobs.writer() as sink:
         sink.write(data)
     return sink.digest
 
 
-def begin(models: Models, blobs: Blobs, name: str, data: bytes, engine: str = "1") -> Begun:
+def begin(models: ModelStore, blobs: BlobStore, name: str, data: bytes, engine: str = "1") -> NamedModel:
     return models.begin(name, blob(blobs, data), len(data), engine)
 
 
-def make_ready(models: Models, blobs: Blobs, digest: str, clean: bytes = b"clean") -> str:
+def make_ready(models: ModelStore, blobs: BlobStore, digest: str, clean: bytes = b"clean") -> str:
     clean_digest = blob(blobs, clean)
     models.ready(digest, MANIFEST, clean_digest)
     return clean_digest
 
 
-def add(models: Models, blobs: Blobs, name: str, data: bytes) -> str:
+def add(models: ModelStore, blobs: BlobStore, name: str, data: bytes) -> str:
     """A ready model's digest."""
     digest = begin(models, blobs, name, data).record.digest
     make_ready(models, blobs, digest, b"clean " + data)
     return digest
 
 
-def test_begin_when_the_content_is_new_asks_for_its_inspection(models: Models, blobs: Blobs) -> None:
+def test_begin_when_the_content_is_new_asks_for_its_inspection(models: ModelStore, blobs: BlobStore) -> None:
     record, known, inspect = begin(models, blobs, "mnist", b"archive")
 
     assert (known, inspect) == (False, True)
@@ -57,7 +57,7 @@ def test_begin_when_the_content_is_new_asks_for_its_inspection(models: Models, b
     assert models.get("mnist") == models.get(f"mnist@{record.digest}") == models.resolve("mnist") == record
 
 
-def test_ready_stores_the_manifest_and_the_clean_archive(models: Models, blobs: Blobs) -> None:
+def test_ready_stores_the_manifest_and_the_clean_archive(models: ModelStore, blobs: BlobStore) -> None:
     digest = begin(models, blobs, "mnist", b"archive").record.digest
     clean = make_ready(models, blobs, digest)
     record = models.get("mnist")
@@ -66,7 +66,7 @@ def test_ready_stores_the_manifest_and_the_clean_archive(models: Models, blobs: 
     assert models.content(digest).manifest == MANIFEST
 
 
-def test_reject_stores_the_problem(models: Models, blobs: Blobs) -> None:
+def test_reject_stores_the_problem(models: ModelStore, blobs: BlobStore) -> None:
     digest = begin(models, blobs, "mnist", b"archive").record.digest
     models.reject(digest, PROBLEM)
     record = models.get("mnist")
@@ -74,7 +74,7 @@ def test_reject_stores_the_problem(models: Models, blobs: Blobs) -> None:
     assert (record.status, record.problem, record.clean) == ("rejected", PROBLEM, None)
 
 
-def test_begin_when_the_same_content_comes_again_inspects_nothing(models: Models, blobs: Blobs) -> None:
+def test_begin_when_the_same_content_comes_again_inspects_nothing(models: ModelStore, blobs: BlobStore) -> None:
     first = begin(models, blobs, "mnist", b"archive").record
     while_inspecting = begin(models, blobs, "mnist", b"archive")
     make_ready(models, blobs, first.digest)
@@ -88,7 +88,7 @@ def test_begin_when_the_same_content_comes_again_inspects_nothing(models: Models
     assert models.resolve("copy").status == "ready"
 
 
-def test_begin_when_the_engine_is_newer_inspects_again(models: Models, blobs: Blobs) -> None:
+def test_begin_when_the_engine_is_newer_inspects_again(models: ModelStore, blobs: BlobStore) -> None:
     digest = add(models, blobs, "mnist", b"archive")
     again = begin(models, blobs, "mnist", b"archive", engine="2")
     once_more = begin(models, blobs, "mnist", b"archive", engine="2")
@@ -100,17 +100,17 @@ def test_begin_when_the_engine_is_newer_inspects_again(models: Models, blobs: Bl
     assert blobs.exists(newer)
 
 
-def test_begin_when_the_bytes_are_gone_is_a_conflict(models: Models, blobs: Blobs) -> None:
+def test_begin_when_the_bytes_are_gone_is_a_conflict(models: ModelStore, blobs: BlobStore) -> None:
     digest = blob(blobs, b"archive")
     blobs.delete(digest)
 
-    with pytest.raises(Conflict, match="upload it again"):
+    with pytest.raises(StateConflict, match="upload it again"):
         models.begin("mnist", digest, 7, "1")
-    with pytest.raises(NotFound):
+    with pytest.raises(RecordNotFound):
         models.get("mnist")
 
 
-def test_name_means_the_last_content_that_became_ready(models: Models, blobs: Blobs) -> None:
+def test_name_means_the_last_content_that_became_ready(models: ModelStore, blobs: BlobStore) -> None:
     first = add(models, blobs, "mnist", b"one")
     second = begin(models, blobs, "mnist", b"two").record.digest
 
@@ -127,7 +127,7 @@ def test_name_means_the_last_content_that_became_ready(models: Models, blobs: Bl
     assert models.get("mnist").digest == models.resolve("mnist").digest == first
 
 
-def test_ready_of_a_content_under_two_names_moves_both(models: Models, blobs: Blobs) -> None:
+def test_ready_of_a_content_under_two_names_moves_both(models: ModelStore, blobs: BlobStore) -> None:
     digest = begin(models, blobs, "a", b"one").record.digest
     begin(models, blobs, "b", b"one")
     add(models, blobs, "b", b"two")
@@ -136,7 +136,7 @@ def test_ready_of_a_content_under_two_names_moves_both(models: Models, blobs: Bl
     assert models.resolve("a").digest == models.resolve("b").digest == digest
 
 
-def test_ready_again_by_another_name_leaves_a_name_that_moved_on(models: Models, blobs: Blobs) -> None:
+def test_ready_again_by_another_name_leaves_a_name_that_moved_on(models: ModelStore, blobs: BlobStore) -> None:
     first = add(models, blobs, "a", b"one")
     second = add(models, blobs, "a", b"two")
     begin(models, blobs, "b", b"one", engine="2")
@@ -147,21 +147,21 @@ def test_ready_again_by_another_name_leaves_a_name_that_moved_on(models: Models,
 
 
 @pytest.mark.parametrize("reference", ["mnist", f"mnist@sha256:{'0' * 64}", "../etc", "", "mnist@", "mnist@sha256:0", "a" * 200])
-def test_get_when_nothing_is_named_so_is_not_found(models: Models, reference: str) -> None:
+def test_get_when_nothing_is_named_so_is_not_found(models: ModelStore, reference: str) -> None:
     for ask in (models.get, models.resolve, models.delete):
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             ask(reference)
 
 
-def test_get_by_a_digest_of_another_name_is_not_found(models: Models, blobs: Blobs) -> None:
+def test_get_by_a_digest_of_another_name_is_not_found(models: ModelStore, blobs: BlobStore) -> None:
     digest = add(models, blobs, "mine", b"one")
     add(models, blobs, "yours", b"two")
 
-    with pytest.raises(NotFound):
+    with pytest.raises(RecordNotFound):
         models.get(f"yours@{digest}")
 
 
-def test_list_shows_each_name_once_in_pages(models: Models, blobs: Blobs) -> None:
+def test_list_shows_each_name_once_in_pages(models: ModelStore, blobs: BlobStore) -> None:
     for name in ("c", "a", "b"):
         begin(models, blobs, name, b"one " + name.encode())
     newest = begin(models, blobs, "b", b"two").record
@@ -174,7 +174,7 @@ def test_list_shows_each_name_once_in_pages(models: Models, blobs: Blobs) -> Non
     assert (cursor, end) == ("b", None)
 
 
-def test_delete_removes_the_name_and_its_blobs(models: Models, blobs: Blobs, connection: redis.Redis) -> None:
+def test_delete_removes_the_name_and_its_blobs(models: ModelStore, blobs: BlobStore, connection: redis.Redis) -> None:
     digests = [add(models, blobs, "mnist", data) for data in (b"one", b"two")]
     cleans = [models.content(digest).clean for digest in digests]
     models.delete("mnist")
@@ -184,7 +184,7 @@ def test_delete_removes_the_name_and_its_blobs(models: Models, blobs: Blobs, con
     assert models.list() == ([], None)
 
 
-def test_delete_of_one_content_leaves_the_others(models: Models, blobs: Blobs) -> None:
+def test_delete_of_one_content_leaves_the_others(models: ModelStore, blobs: BlobStore) -> None:
     first, second = (add(models, blobs, "mnist", data) for data in (b"one", b"two"))
     models.delete(f"mnist@{second}")
 
@@ -192,11 +192,11 @@ def test_delete_of_one_content_leaves_the_others(models: Models, blobs: Blobs) -
     assert not blobs.exists(second)
 
     models.delete(f"mnist@{first}")
-    with pytest.raises(NotFound):
+    with pytest.raises(RecordNotFound):
         models.get("mnist")
 
 
-def test_delete_when_another_name_has_the_content_keeps_it(models: Models, blobs: Blobs) -> None:
+def test_delete_when_another_name_has_the_content_keeps_it(models: ModelStore, blobs: BlobStore) -> None:
     digest = add(models, blobs, "a", b"one")
     begin(models, blobs, "b", b"one")
     models.delete("a")
@@ -208,11 +208,11 @@ def test_delete_when_another_name_has_the_content_keeps_it(models: Models, blobs
     assert not blobs.exists(digest)
 
 
-def test_delete_when_a_live_job_needs_it_is_a_conflict(models: Models, blobs: Blobs, connection: redis.Redis) -> None:
+def test_delete_when_a_live_job_needs_it_is_a_conflict(models: ModelStore, blobs: BlobStore, connection: redis.Redis) -> None:
     digest = add(models, blobs, "mnist", b"one")
     connection.sadd(keyspace.pins(digest), "job")
     for reference in ("mnist", f"mnist@{digest}"):
-        with pytest.raises(Conflict, match="cancel it or wait"):
+        with pytest.raises(StateConflict, match="cancel it or wait"):
             models.delete(reference)
 
     assert models.get("mnist").status == "ready"
@@ -223,11 +223,11 @@ def test_delete_when_a_live_job_needs_it_is_a_conflict(models: Models, blobs: Bl
     assert not blobs.exists(digest)
 
 
-def test_delete_when_a_job_has_ended_is_allowed(models: Models, blobs: Blobs, connection: redis.Redis) -> None:
-    jobs = Jobs(connection)
+def test_delete_when_a_job_has_ended_is_allowed(models: ModelStore, blobs: BlobStore, connection: redis.Redis) -> None:
+    jobs = JobStore(connection)
     digest = add(models, blobs, "mnist", b"one")
     job = jobs.create({"model": "mnist"}, needs=[digest])
-    with pytest.raises(Conflict):
+    with pytest.raises(StateConflict):
         models.delete("mnist")
     jobs.cancel(job.id)
     models.delete("mnist")
@@ -236,7 +236,7 @@ def test_delete_when_a_job_has_ended_is_allowed(models: Models, blobs: Blobs, co
 
 
 def test_changes_when_another_takes_too_long_say_so(
-    models: Models, blobs: Blobs, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    models: ModelStore, blobs: BlobStore, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unitrank_store.blobs.ownership.PATIENCE", 0.01)
     with connection.lock(keyspace.contents_lock(), timeout=60), pytest.raises(Unavailable, match="try again"):
@@ -245,27 +245,27 @@ def test_changes_when_another_takes_too_long_say_so(
     assert begin(models, blobs, "mnist", b"one").inspect
 
 
-def test_list_leaves_out_what_is_deleted_meanwhile(models: Models, blobs: Blobs, connection: redis.Redis) -> None:
+def test_list_leaves_out_what_is_deleted_meanwhile(models: ModelStore, blobs: BlobStore, connection: redis.Redis) -> None:
     kept = begin(models, blobs, "b", b"two").record
     connection.zadd(keyspace.all_names("model"), {"a": 0})
 
     assert models.list() == ([kept], None)
 
 
-def test_delete_while_inspecting_then_ready_leaves_nothing(models: Models, blobs: Blobs, connection: redis.Redis) -> None:
+def test_delete_while_inspecting_then_ready_leaves_nothing(models: ModelStore, blobs: BlobStore, connection: redis.Redis) -> None:
     digest = begin(models, blobs, "mnist", b"one").record.digest
     models.delete("mnist")
     clean = blob(blobs, b"clean")
 
-    with pytest.raises(NotFound):
+    with pytest.raises(RecordNotFound):
         models.ready(digest, MANIFEST, clean)
-    with pytest.raises(NotFound):
+    with pytest.raises(RecordNotFound):
         models.reject(digest, PROBLEM)
     assert not blobs.exists(clean)
     assert connection.keys("*") == []
 
 
-def test_two_models_with_the_same_clean_archive_share_it(models: Models, blobs: Blobs) -> None:
+def test_two_models_with_the_same_clean_archive_share_it(models: ModelStore, blobs: BlobStore) -> None:
     for name in ("a", "b"):
         clean = make_ready(models, blobs, begin(models, blobs, name, name.encode()).record.digest, b"same")
     models.delete("a")
@@ -276,7 +276,7 @@ def test_two_models_with_the_same_clean_archive_share_it(models: Models, blobs: 
     assert not blobs.exists(clean)
 
 
-def test_hold_keeps_a_content_without_name_until_release(models: Models, blobs: Blobs) -> None:
+def test_hold_keeps_a_content_without_name_until_release(models: ModelStore, blobs: BlobStore) -> None:
     digest = add(models, blobs, "mnist", b"one")
     models.hold(digest, "job-1")
     models.hold(digest, "job-2")
@@ -292,19 +292,19 @@ def test_hold_keeps_a_content_without_name_until_release(models: Models, blobs: 
     models.release(digest, "job-2")
     assert not blobs.exists(digest)
     assert models.holders() == []
-    with pytest.raises(NotFound):
+    with pytest.raises(RecordNotFound):
         models.hold(digest, "job-3")
 
 
 def test_uploads_and_deletions_at_the_same_time_never_leave_a_record_without_bytes(
-    connection: redis.Redis, models: Models, blobs: Blobs
+    connection: redis.Redis, models: ModelStore, blobs: BlobStore
 ) -> None:
     def upload(name: str) -> None:
         for _ in range(15):
             try:
                 begin(models, blobs, name, b"the same")
                 models.delete(name)
-            except Conflict:
+            except StateConflict:
                 pass
 
     threads = [threading.Thread(target=upload, args=(name,)) for name in ("a", "b", "c")]

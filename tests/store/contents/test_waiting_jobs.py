@@ -3,12 +3,12 @@
 import redis
 
 from unitrank_store.contents.waiting_jobs import model_key, model_ready, model_rejected
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.queue.rq_queue import depth
 
 
 def test_jobs_when_their_model_is_ready_then_are_in_the_queue(connection: redis.Redis) -> None:
-    jobs = Jobs(connection)
+    jobs = JobStore(connection)
     for _ in range(2):
         jobs.create({}, waiting_for=[model_key("sha256:ab")])
     jobs.create({}, waiting_for=[model_key("sha256:cd")])
@@ -18,7 +18,7 @@ def test_jobs_when_their_model_is_ready_then_are_in_the_queue(connection: redis.
 
 
 def test_jobs_when_their_model_is_rejected_then_fail_for_its_reason(connection: redis.Redis) -> None:
-    jobs = Jobs(connection)
+    jobs = JobStore(connection)
     id = jobs.create({}, waiting_for=[model_key("sha256:ab")]).id
     model_rejected(jobs, "sha256:ab", {"code": "bad_archive"})
 

@@ -9,7 +9,7 @@ import redis
 import redis.asyncio
 
 from unitrank_store.jobs.events import Event, follow, wait_for_change, wait_until_ended
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.redis.connection import connect_async
 
 T = TypeVar("T")
@@ -17,8 +17,8 @@ Run = Callable[[Callable[[redis.asyncio.Redis], Awaitable[T]]], T]
 
 
 @pytest.fixture
-def jobs(connection: redis.Redis) -> Jobs:
-    return Jobs(connection)
+def jobs(connection: redis.Redis) -> JobStore:
+    return JobStore(connection)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def told(event: Event | None) -> object:
     return event.data.get("status") or event.data
 
 
-def test_follower_when_the_job_has_ended_then_gets_its_past_and_stops(jobs: Jobs, run: Run[list[object]]) -> None:
+def test_follower_when_the_job_has_ended_then_gets_its_past_and_stops(jobs: JobStore, run: Run[list[object]]) -> None:
     id = jobs.create({}).id
     attempt = jobs.start(id, "a") or 0
     jobs.progress(id, attempt, {"done": 1})
@@ -49,7 +49,7 @@ def test_follower_when_the_job_has_ended_then_gets_its_past_and_stops(jobs: Jobs
     assert run(steps) == ["queued", "running", {"done": 1}, "succeeded"]
 
 
-def test_follower_when_it_comes_back_then_goes_on_after_what_it_had(jobs: Jobs, run: Run[list[object]]) -> None:
+def test_follower_when_it_comes_back_then_goes_on_after_what_it_had(jobs: JobStore, run: Run[list[object]]) -> None:
     id = jobs.create({}).id
     jobs.finish(id, jobs.start(id, "a") or 0, "failed")
 
@@ -61,7 +61,7 @@ def test_follower_when_it_comes_back_then_goes_on_after_what_it_had(jobs: Jobs, 
     assert run(steps) == ["running", "failed"]
 
 
-def test_follower_when_nothing_happens_then_is_told_so(jobs: Jobs, run: Run[list[object]]) -> None:
+def test_follower_when_nothing_happens_then_is_told_so(jobs: JobStore, run: Run[list[object]]) -> None:
     id = jobs.create({}).id
 
     async def steps(client: redis.asyncio.Redis) -> list[object]:
@@ -78,7 +78,7 @@ def test_follower_when_the_record_is_gone_then_stops(run: Run[list[object]]) -> 
     assert run(steps) == []
 
 
-def test_wait_when_the_job_ends_meanwhile_then_says_so(jobs: Jobs, run: Run[bool]) -> None:
+def test_wait_when_the_job_ends_meanwhile_then_says_so(jobs: JobStore, run: Run[bool]) -> None:
     id = jobs.create({}).id
 
     async def steps(client: redis.asyncio.Redis) -> bool:
@@ -90,7 +90,7 @@ def test_wait_when_the_job_ends_meanwhile_then_says_so(jobs: Jobs, run: Run[bool
     assert run(steps)
 
 
-def test_wait_when_the_job_has_ended_before_then_does_not_wait(jobs: Jobs, run: Run[bool]) -> None:
+def test_wait_when_the_job_has_ended_before_then_does_not_wait(jobs: JobStore, run: Run[bool]) -> None:
     id = jobs.create({}).id
     jobs.cancel(id)
 
@@ -98,13 +98,13 @@ def test_wait_when_the_job_has_ended_before_then_does_not_wait(jobs: Jobs, run: 
     assert run(lambda client: wait_until_ended(client, id, 30))
 
 
-def test_wait_when_the_time_is_over_then_says_so(jobs: Jobs, run: Run[bool]) -> None:
+def test_wait_when_the_time_is_over_then_says_so(jobs: JobStore, run: Run[bool]) -> None:
     id = jobs.create({}).id
 
     assert not run(lambda client: wait_until_ended(client, id, 0.05))
 
 
-def test_wait_when_progress_is_made_then_sees_the_new_version(jobs: Jobs, run: Run[bool]) -> None:
+def test_wait_when_progress_is_made_then_sees_the_new_version(jobs: JobStore, run: Run[bool]) -> None:
     record = jobs.create({})
 
     async def steps(client: redis.asyncio.Redis) -> bool:

@@ -6,8 +6,8 @@ import threading
 import pytest
 import redis
 
-from unitrank_store.errors import Conflict, NotFound, Taken
-from unitrank_store.jobs.job_store import Jobs, new_id
+from unitrank_store.errors import RecordNotFound, StateConflict, Taken
+from unitrank_store.jobs.job_store import JobStore, new_id
 from unitrank_store.jobs.record import ENDED, Status
 from unitrank_store.jobs.reservations import promised
 from unitrank_store.redis import keyspace
@@ -17,18 +17,18 @@ PROBLEM = {"code": "non_finite", "title": "t", "detail": "d", "status": 422, "re
 
 
 @pytest.fixture
-def jobs(connection: redis.Redis) -> Jobs:
-    return Jobs(connection)
+def jobs(connection: redis.Redis) -> JobStore:
+    return JobStore(connection)
 
 
-def test_record_when_created_then_read_back_as_it_was(jobs: Jobs) -> None:
+def test_record_when_created_then_read_back_as_it_was(jobs: JobStore) -> None:
     made = jobs.create({"model": "mnist", "timeout": 7}, {"model": "sha256:ab"}, needs=["sha256:ab"])
 
     assert jobs.get(made.id) == made
     assert (made.status, made.attempt, made.version, made.timeout) == ("queued", 0, 1, 7.0)
 
 
-def test_record_when_a_claim_says_something_else_by_now_then_not_made(jobs: Jobs, connection: redis.Redis) -> None:
+def test_record_when_a_claim_says_something_else_by_now_then_not_made(jobs: JobStore, connection: redis.Redis) -> None:
     connection.set("first", "job-1")
     free, taken = Claim("second", None, "job-2", 60), Claim("first", b"job-0", "job-2", 60)
 
@@ -38,7 +38,7 @@ def test_record_when_a_claim_says_something_else_by_now_then_not_made(jobs: Jobs
     assert (connection.get("first"), connection.get("second"), jobs.list()[0]) == (b"job-1", None, [])
 
 
-def test_record_when_made_then_its_claims_say_so_for_a_time(jobs: Jobs, connection: redis.Redis) -> None:
+def test_record_when_made_then_its_claims_say_so_for_a_time(jobs: JobStore, connection: redis.Redis) -> None:
     connection.set("first", "job-0")
 
     jobs.create({}, claims=[Claim("first", b"job-0", "job-1", 60), Claim("second", None, "job-1", 60)])
@@ -47,8 +47,8 @@ def test_record_when_made_then_its_claims_say_so_for_a_time(jobs: Jobs, connecti
     assert 0 < connection.ttl("first") <= 60
 
 
-def test_record_when_unknown_then_not_found(jobs: Jobs) -> None:
-    with pytest.raises(NotFound, match="nothing"):
+def test_record_when_unknown_then_not_found(jobs: JobStore) -> None:
+    with pytest.raises(RecordNotFound, match="nothing"):
         jobs.get("nothing")
 
 
@@ -64,7 +64,7 @@ def test_ids_when_made_one_after_another_then_sort_by_time_and_fit_in_a_url() ->
     assert all(len(id) == 26 and id.isalnum() for id in ids)
 
 
-def test_job_when_run_then_goes_from_queued_over_running_to_its_end(jobs: Jobs) -> None:
+def test_job_when_run_then_goes_from_queued_over_running_to_its_end(jobs: JobStore) -> None:
     id = jobs.create({"model": "m"}).id
     attempt = jobs.start(id, "cpu-0")
     assert attempt == 1
@@ -80,7 +80,7 @@ def test_job_when_run_then_goes_from_queued_over_running_to_its_end(jobs: Jobs) 
     assert ended.expires_at - ended.finished_at == pytest.approx(jobs.result_ttl)
 
 
-def test_job_when_started_twice_then_only_one_gets_it(jobs: Jobs) -> None:
+def test_job_when_started_twice_then_only_one_gets_it(jobs: JobStore) -> None:
     id = jobs.create({}).id
 
     attempts = [jobs.start(id, "a"), jobs.start(id, "b")]
@@ -89,14 +89,14 @@ def test_job_when_started_twice_then_only_one_gets_it(jobs: Jobs) -> None:
     assert jobs.get(id).worker == "a"
 
 
-def test_job_when_cancelled_before_its_start_then_never_runs(jobs: Jobs) -> None:
+def test_job_when_cancelled_before_its_start_then_never_runs(jobs: JobStore) -> None:
     id = jobs.create({}).id
 
     assert jobs.cancel(id).status == "cancelled"
     assert jobs.start(id, "a") is None
 
 
-def test_job_when_cancelled_while_it_runs_then_is_told_so_and_ends_cancelled(jobs: Jobs) -> None:
+def test_job_when_cancelled_while_it_runs_then_is_told_so_and_ends_cancelled(jobs: JobStore) -> None:
     id = jobs.create({}).id
     attempt = jobs.start(id, "a") or 0
     cancelling = jobs.cancel(id)
@@ -109,7 +109,7 @@ def test_job_when_cancelled_while_it_runs_then_is_told_so_and_ends_cancelled(job
 
 
 @pytest.mark.parametrize("status", ENDED)
-def test_job_when_ended_then_nothing_changes_it(jobs: Jobs, status: Status) -> None:
+def test_job_when_ended_then_nothing_changes_it(jobs: JobStore, status: Status) -> None:
     id = jobs.create({}).id
     attempt = jobs.start(id, "a") or 0
     jobs.finish(id, attempt, status)
@@ -123,7 +123,7 @@ def test_job_when_ended_then_nothing_changes_it(jobs: Jobs, status: Status) -> N
     assert jobs.cancel(id) == ended
 
 
-def test_end_when_said_again_because_its_reply_was_lost_then_holds(jobs: Jobs) -> None:
+def test_end_when_said_again_because_its_reply_was_lost_then_holds(jobs: JobStore) -> None:
     id = jobs.create({}).id
     attempt = jobs.start(id, "a") or 0
 
@@ -131,7 +131,7 @@ def test_end_when_said_again_because_its_reply_was_lost_then_holds(jobs: Jobs) -
     assert jobs.get(id).version == 3
 
 
-def test_attempt_when_given_up_then_its_late_writes_are_refused(jobs: Jobs) -> None:
+def test_attempt_when_given_up_then_its_late_writes_are_refused(jobs: JobStore) -> None:
     id = jobs.create({}).id
     late = jobs.start(id, "a") or 0
     assert jobs.requeue(id, late).status == "queued"
@@ -145,7 +145,7 @@ def test_attempt_when_given_up_then_its_late_writes_are_refused(jobs: Jobs) -> N
     assert jobs.get(id).progress == {"done": 1}
 
 
-def test_job_when_it_loses_a_second_process_then_fails_and_may_be_sent_again(jobs: Jobs) -> None:
+def test_job_when_it_loses_a_second_process_then_fails_and_may_be_sent_again(jobs: JobStore) -> None:
     id = jobs.create({}).id
     for _ in range(2):
         jobs.requeue(id, jobs.start(id, "a") or 0)
@@ -157,7 +157,7 @@ def test_job_when_it_loses_a_second_process_then_fails_and_may_be_sent_again(job
     assert jobs.start(id, "a") is None
 
 
-def test_job_when_its_process_is_stopped_on_purpose_then_that_counts_for_nothing(jobs: Jobs) -> None:
+def test_job_when_its_process_is_stopped_on_purpose_then_that_counts_for_nothing(jobs: JobStore) -> None:
     id = jobs.create({}).id
     for _ in range(3):
         jobs.requeue(id, jobs.start(id, "a") or 0, lost=False)
@@ -165,7 +165,7 @@ def test_job_when_its_process_is_stopped_on_purpose_then_that_counts_for_nothing
     assert (jobs.get(id).status, jobs.get(id).losses) == ("queued", 0)
 
 
-def test_job_when_lost_while_it_is_cancelled_then_is_cancelled(jobs: Jobs) -> None:
+def test_job_when_lost_while_it_is_cancelled_then_is_cancelled(jobs: JobStore) -> None:
     id = jobs.create({}).id
     attempt = jobs.start(id, "a") or 0
     jobs.cancel(id)
@@ -173,7 +173,7 @@ def test_job_when_lost_while_it_is_cancelled_then_is_cancelled(jobs: Jobs) -> No
     assert jobs.requeue(id, attempt).status == "cancelled"
 
 
-def test_job_when_cancelled_and_started_at_once_then_ends_in_one_truth(jobs: Jobs, redis_url: str) -> None:
+def test_job_when_cancelled_and_started_at_once_then_ends_in_one_truth(jobs: JobStore, redis_url: str) -> None:
     for _ in range(20):
         id = jobs.create({}).id
         started: list[int | None] = []
@@ -185,7 +185,7 @@ def test_job_when_cancelled_and_started_at_once_then_ends_in_one_truth(jobs: Job
         assert jobs.get(id).status == ("cancelled" if started == [None] else "cancelling")
 
 
-def test_version_when_anything_changes_then_grows(jobs: Jobs) -> None:
+def test_version_when_anything_changes_then_grows(jobs: JobStore) -> None:
     id = jobs.create({}).id
     attempt = jobs.start(id, "a") or 0
     jobs.progress(id, attempt, {"done": 1})
@@ -193,14 +193,14 @@ def test_version_when_anything_changes_then_grows(jobs: Jobs) -> None:
     assert jobs.get(id).version == 3
 
 
-def test_record_when_it_lives_then_is_not_deleted(jobs: Jobs) -> None:
+def test_record_when_it_lives_then_is_not_deleted(jobs: JobStore) -> None:
     id = jobs.create({}).id
 
-    with pytest.raises(Conflict, match="queued"):
+    with pytest.raises(StateConflict, match="queued"):
         jobs.delete(id)
 
 
-def test_record_when_deleted_then_nothing_of_it_is_left(jobs: Jobs, connection: redis.Redis) -> None:
+def test_record_when_deleted_then_nothing_of_it_is_left(jobs: JobStore, connection: redis.Redis) -> None:
     id = jobs.create({"model": "m"}, needs=["sha256:ab"]).id
     jobs.cancel(id)
     jobs.delete(id)
@@ -209,7 +209,7 @@ def test_record_when_deleted_then_nothing_of_it_is_left(jobs: Jobs, connection: 
     assert {key.decode() for key in connection.keys("*")} == left
 
 
-def test_list_when_asked_in_pages_then_gives_all_newest_first(jobs: Jobs) -> None:
+def test_list_when_asked_in_pages_then_gives_all_newest_first(jobs: JobStore) -> None:
     ids = [jobs.create({}, id=f"{number:03}").id for number in range(7)]
     first, after = jobs.list(3)
     second, after_second = jobs.list(3, after)
@@ -219,7 +219,7 @@ def test_list_when_asked_in_pages_then_gives_all_newest_first(jobs: Jobs) -> Non
     assert end is None
 
 
-def test_list_when_requests_are_large_then_a_page_has_fewer(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_when_requests_are_large_then_a_page_has_fewer(jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unitrank_store.jobs.indexes.PAGE_BYTES", 1000)
     sizes = (10, 10, 600, 600, 2000, 10)
     ids = [jobs.create({"x": "y" * size}, id=f"{number:03}").id for number, size in enumerate(sizes)]
@@ -233,7 +233,7 @@ def test_list_when_requests_are_large_then_a_page_has_fewer(jobs: Jobs, monkeypa
     assert [len(page) for page in pages] == [2, 2, 2]
 
 
-def test_list_when_narrowed_then_gives_only_what_fits(jobs: Jobs) -> None:
+def test_list_when_narrowed_then_gives_only_what_fits(jobs: JobStore) -> None:
     mnist = [jobs.create({"model": model}).id for model in ("mnist", "mnist@sha256:ab")]
     other = jobs.create({"model": "other"}).id
     jobs.cancel(mnist[0])
@@ -244,7 +244,7 @@ def test_list_when_narrowed_then_gives_only_what_fits(jobs: Jobs) -> None:
     assert [record.id for record in jobs.list(status="cancelled", model="mnist")[0]] == [mnist[0]]
 
 
-def test_list_when_records_have_expired_then_forgets_them(jobs: Jobs, connection: redis.Redis) -> None:
+def test_list_when_records_have_expired_then_forgets_them(jobs: JobStore, connection: redis.Redis) -> None:
     ids = [jobs.create({"model": "m"}).id for _ in range(3)]
     for id in ids:
         jobs.cancel(id)
@@ -257,7 +257,7 @@ def test_list_when_records_have_expired_then_forgets_them(jobs: Jobs, connection
     assert jobs.count("cancelled") == 2
 
 
-def test_ids_when_most_have_expired_then_are_all_forgotten_in_one_go(jobs: Jobs, connection: redis.Redis) -> None:
+def test_ids_when_most_have_expired_then_are_all_forgotten_in_one_go(jobs: JobStore, connection: redis.Redis) -> None:
     ids = [jobs.create({}).id for _ in range(40)]
     for id in ids:
         jobs.cancel(id)
@@ -267,7 +267,7 @@ def test_ids_when_most_have_expired_then_are_all_forgotten_in_one_go(jobs: Jobs,
     assert jobs.count("cancelled") == 5
 
 
-def test_room_when_promised_then_is_given_back_once_at_the_end(jobs: Jobs, connection: redis.Redis) -> None:
+def test_room_when_promised_then_is_given_back_once_at_the_end(jobs: JobStore, connection: redis.Redis) -> None:
     first, second, third = (jobs.create({}, reserves=100).id for _ in range(3))
     jobs.cancel(first)
     jobs.cancel(first)
@@ -280,7 +280,7 @@ def test_room_when_promised_then_is_given_back_once_at_the_end(jobs: Jobs, conne
     assert promised(connection) == 0
 
 
-def test_record_when_ended_then_expires_after_its_result(jobs: Jobs, connection: redis.Redis) -> None:
+def test_record_when_ended_then_expires_after_its_result(jobs: JobStore, connection: redis.Redis) -> None:
     id = jobs.create({}).id
     jobs.finish(id, jobs.start(id, "a") or 0, "succeeded")
 
@@ -288,7 +288,7 @@ def test_record_when_ended_then_expires_after_its_result(jobs: Jobs, connection:
         assert jobs.result_ttl < connection.ttl(key) <= jobs.result_ttl + jobs.failure_ttl
 
 
-def test_content_when_two_live_jobs_need_it_then_is_pinned_until_both_have_ended(jobs: Jobs) -> None:
+def test_content_when_two_live_jobs_need_it_then_is_pinned_until_both_have_ended(jobs: JobStore) -> None:
     first, second = (jobs.create({}, needs=["sha256:ab"]).id for _ in range(2))
     jobs.cancel(first)
     assert jobs.pinned("sha256:ab")
@@ -297,7 +297,7 @@ def test_content_when_two_live_jobs_need_it_then_is_pinned_until_both_have_ended
     assert not jobs.pinned("sha256:ab")
 
 
-def test_job_when_it_waits_for_two_things_then_is_released_with_the_last(jobs: Jobs) -> None:
+def test_job_when_it_waits_for_two_things_then_is_released_with_the_last(jobs: JobStore) -> None:
     id = jobs.create({}, waiting_for=["model:a", "dataset:b"]).id
 
     assert jobs.release("model:a") == []
@@ -305,7 +305,7 @@ def test_job_when_it_waits_for_two_things_then_is_released_with_the_last(jobs: J
     assert jobs.release("dataset:b") == []
 
 
-def test_job_when_what_it_waits_for_arrives_from_two_sides_at_once_then_is_released(jobs: Jobs) -> None:
+def test_job_when_what_it_waits_for_arrives_from_two_sides_at_once_then_is_released(jobs: JobStore) -> None:
     for _ in range(10):
         id = jobs.create({}, waiting_for=["model:a", "dataset:b"]).id
         released: list[str] = []
@@ -322,7 +322,7 @@ def test_job_when_what_it_waits_for_arrives_from_two_sides_at_once_then_is_relea
         assert jobs.get(id).waiting_for == []
 
 
-def test_job_when_what_it_waits_for_is_refused_then_fails_without_having_run(jobs: Jobs) -> None:
+def test_job_when_what_it_waits_for_is_refused_then_fails_without_having_run(jobs: JobStore) -> None:
     id = jobs.create({}, waiting_for=["model:a"]).id
     refused = jobs.refuse("model:a", PROBLEM)
 
@@ -330,7 +330,7 @@ def test_job_when_what_it_waits_for_is_refused_then_fails_without_having_run(job
     assert (jobs.get(id).status, jobs.get(id).problem, jobs.get(id).attempt) == ("failed", PROBLEM, 0)
 
 
-def test_events_when_the_job_runs_then_tell_every_change_in_order(jobs: Jobs, connection: redis.Redis) -> None:
+def test_events_when_the_job_runs_then_tell_every_change_in_order(jobs: JobStore, connection: redis.Redis) -> None:
     id = jobs.create({}).id
     attempt = jobs.start(id, "a") or 0
     jobs.progress(id, attempt, {"done": 1})
@@ -342,7 +342,7 @@ def test_events_when_the_job_runs_then_tell_every_change_in_order(jobs: Jobs, co
 
 
 def test_inspections_when_expired_then_forgotten_wherever_their_digest_stands(connection: redis.Redis) -> None:
-    inspections = Jobs(connection, kind="inspection")
+    inspections = JobStore(connection, kind="inspection")
     for id in ("a", "b", "c"):
         inspections.create({}, id=id)
         inspections.finish(id, inspections.start(id, "w") or 0, "succeeded")
@@ -352,7 +352,7 @@ def test_inspections_when_expired_then_forgotten_wherever_their_digest_stands(co
     assert (max(forgotten), forgotten[-1], inspections.count("succeeded")) == (1, 0, 2)
 
 
-def test_jobs_when_the_memory_is_full_then_still_end_and_are_cancelled(jobs: Jobs, connection: redis.Redis) -> None:
+def test_jobs_when_the_memory_is_full_then_still_end_and_are_cancelled(jobs: JobStore, connection: redis.Redis) -> None:
     runs, waits = jobs.create({}).id, jobs.create({}).id
     attempt = jobs.start(runs, "a") or 0
     limit = str(connection.config_get("maxmemory")["maxmemory"])

@@ -5,7 +5,7 @@ import json
 import pytest
 import redis
 
-from unitrank_store.observability.counters import Tallies, read
+from unitrank_store.observability.counters import Counters, read
 from unitrank_store.redis import keyspace
 
 FORGED = [
@@ -28,7 +28,7 @@ FORGED += [b'["count", "x"]', b'["nothing", "x"]', b'["lost", 1]', b'[["lost"], 
 def test_counts_when_somebody_else_wrote_among_them_then_ours_are_read(
     connection: redis.Redis, field: bytes, value: str | bytes
 ) -> None:
-    tallies = Tallies(connection)
+    tallies = Counters(connection)
     tallies.lost("job")
     tallies.child_ended("spoiled")
     tallies.ran({"rankings": [{"method": {"name": "gradient"}, "seconds": 0.5}]})

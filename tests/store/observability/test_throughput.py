@@ -3,16 +3,16 @@
 import pytest
 import redis
 
-from unitrank_store.observability.throughput import WEIGHT, Rates
+from unitrank_store.observability.throughput import WEIGHT, Throughput
 
 
 def test_rate_when_nothing_was_measured_then_none(connection: redis.Redis) -> None:
-    assert Rates(connection).rate() is None
-    assert Rates(connection).rate("cpu") is None
+    assert Throughput(connection).rate() is None
+    assert Throughput(connection).rate("cpu") is None
 
 
 def test_rate_when_measured_then_moves_towards_the_new_speed(connection: redis.Redis) -> None:
-    rates = Rates(connection)
+    rates = Throughput(connection)
     rates.note("cpu", 100.0, 1.0)
     rates.note("cpu", 400.0, 2.0)
 
@@ -20,7 +20,7 @@ def test_rate_when_measured_then_moves_towards_the_new_speed(connection: redis.R
 
 
 def test_rate_when_no_device_is_named_then_the_fastest(connection: redis.Redis) -> None:
-    rates = Rates(connection)
+    rates = Throughput(connection)
     rates.note("cpu", 1.0, 1.0)
     rates.note("cuda:0", 50.0, 1.0)
 
@@ -28,7 +28,7 @@ def test_rate_when_no_device_is_named_then_the_fastest(connection: redis.Redis) 
 
 
 def test_measurement_when_it_says_nothing_then_is_left_out(connection: redis.Redis) -> None:
-    rates = Rates(connection)
+    rates = Throughput(connection)
     rates.note("cpu", 0.0, 1.0)
     rates.note("cpu", 1.0, 0.0)
 

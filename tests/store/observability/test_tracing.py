@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.observability import tracing
 from unitrank_store.observability.otlp import Spans
@@ -42,7 +42,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
 
 
 def begun(connection: redis.Redis, resolved: dict[str, Any]) -> JobRecord:
-    jobs = Jobs(connection)
+    jobs = JobStore(connection)
     id = jobs.create({"model": "m"}, resolved).id
     jobs.start(id, "w")
     return jobs.get(id)

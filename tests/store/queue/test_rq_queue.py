@@ -11,7 +11,7 @@ import redis
 from rq import Callback, Queue
 from rq.serializers import JSONSerializer, PickleSerializer
 
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.queue.rq_queue import (
     FUNCTIONS,
     JOBS,
@@ -30,8 +30,8 @@ from unitrank_store.queue.rq_queue import (
 
 
 @pytest.fixture
-def jobs(connection: redis.Redis) -> Jobs:
-    return Jobs(connection)
+def jobs(connection: redis.Redis) -> JobStore:
+    return JobStore(connection)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def taken(connection: redis.Redis, queue: Queue) -> SafeJob:
     return job
 
 
-def test_job_when_enqueued_then_its_function_is_called_with_its_id(connection: redis.Redis, jobs: Jobs, ran: list[str]) -> None:
+def test_job_when_enqueued_then_its_function_is_called_with_its_id(connection: redis.Redis, jobs: JobStore, ran: list[str]) -> None:
     record = jobs.create({})
     enqueue_job(connection, record)
 
@@ -61,7 +61,7 @@ def test_job_when_enqueued_then_its_function_is_called_with_its_id(connection: r
     assert ran == [record.id]
 
 
-def test_jobs_when_waiting_then_each_knows_its_place(connection: redis.Redis, jobs: Jobs) -> None:
+def test_jobs_when_waiting_then_each_knows_its_place(connection: redis.Redis, jobs: JobStore) -> None:
     first, second, third = (jobs.create({}) for _ in range(3))
     urgent = jobs.create({"priority": "high"})
     for record in (first, second, third, urgent):
@@ -74,7 +74,7 @@ def test_jobs_when_waiting_then_each_knows_its_place(connection: redis.Redis, jo
     assert positions(connection, [urgent, first, second, third]) == {urgent.id: 0, third.id: 1}
 
 
-def test_job_when_taken_out_of_the_queue_then_is_still_seen_on_its_way(connection: redis.Redis, jobs: Jobs) -> None:
+def test_job_when_taken_out_of_the_queue_then_is_still_seen_on_its_way(connection: redis.Redis, jobs: JobStore) -> None:
     record = jobs.create({})
     assert waiting_ids(connection, "job") == set()
     enqueue_job(connection, record)
@@ -95,13 +95,13 @@ def test_model_when_enqueued_twice_then_is_inspected_once(connection: redis.Redi
 
 def test_model_when_its_inspection_has_ended_then_can_be_inspected_again(connection: redis.Redis) -> None:
     digest = "sha256:" + "ab" * 32
-    inspections = Jobs(connection, kind="inspection")
+    inspections = JobStore(connection, kind="inspection")
     inspections.cancel(enqueue_inspection(connection, digest, 60).id)
 
     assert enqueue_inspection(connection, digest, 60).status == "queued"
 
 
-def test_queue_when_written_then_holds_no_pickle(connection: redis.Redis, jobs: Jobs) -> None:
+def test_queue_when_written_then_holds_no_pickle(connection: redis.Redis, jobs: JobStore) -> None:
     record = jobs.create({})
     enqueue_job(connection, record)
     stored = connection.hgetall(SafeJob.key_for(transport_id(record.id, record.attempt)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.reservations import promised
 from unitrank_store.observability.snapshot import figures
 from unitrank_store.queue.rq_queue import INSPECTIONS, JOBS, enqueue_job, transport_id, waiting_ids
@@ -48,7 +48,7 @@ KEYS = [
 def test_key_when_of_a_wrong_type_then_the_reaper_and_the_queue_go_on(
     connection: redis.Redis, tmp_path: Path, key: str, junk: str
 ) -> None:
-    jobs = Jobs(connection)
+    jobs = JobStore(connection)
     reaper = Reaper(connection, Settings(heartbeat=0.02, heartbeat_grace=0.05, reaper_interval=5, state=tmp_path))
     if junk == "string":
         connection.set(key, "junk")
@@ -76,7 +76,7 @@ def test_key_when_of_a_wrong_type_then_the_reaper_and_the_queue_go_on(
 def test_promises_when_somebody_else_wrote_there_then_jobs_still_come_and_end_and_the_sum_is_put_right(
     connection: redis.Redis, tmp_path: Path, field: str, value: str
 ) -> None:
-    jobs = Jobs(connection)
+    jobs = JobStore(connection)
     old = jobs.create({}, id="old", reserves=10, owner="x").id
     connection.hset(keyspace.promised(), field, value)
     new = jobs.create({}, id="new", reserves=100, owner="x").id
@@ -96,7 +96,7 @@ def test_promises_when_somebody_else_wrote_there_then_jobs_still_come_and_end_an
 def test_number_when_none_that_can_be_counted_up_then_the_queue_goes_on(
     connection: redis.Redis, tmp_path: Path, value: str
 ) -> None:
-    jobs = Jobs(connection)
+    jobs = JobStore(connection)
     for name in (keyspace.turns, keyspace.arrivals):
         connection.set(name(JOBS), value)
     Reaper(connection, Settings(state=tmp_path)).sweep()
@@ -106,7 +106,7 @@ def test_number_when_none_that_can_be_counted_up_then_the_queue_goes_on(
 
 
 def test_keys_when_they_are_right_then_are_left_alone(connection: redis.Redis, tmp_path: Path) -> None:
-    jobs = Jobs(connection)
+    jobs = JobStore(connection)
     Reaper(connection, Settings(state=tmp_path)).sweep()
     for _ in range(3):
         enqueue_job(connection, jobs.create({}, owner="x"))

@@ -11,13 +11,13 @@ import redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from unitrank_store.blobs.blob_store import Blobs
-from unitrank_store.contents.datasets import Datasets
-from unitrank_store.contents.models import Models
+from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.contents.datasets import DatasetStore
+from unitrank_store.contents.models import ModelStore
 from unitrank_store.contents.waiting_jobs import model_key
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
-from unitrank_store.jobs.records import Ledger
+from unitrank_store.jobs.records import RecordTable
 from unitrank_store.queue.rq_queue import (
     SafeJob,
     depth,
@@ -28,20 +28,20 @@ from unitrank_store.queue.rq_queue import (
     transport_id,
     waiting_ids,
 )
-from unitrank_store.recovery.garbage import Cleaning
+from unitrank_store.recovery.garbage import GarbageCollection
 from unitrank_store.recovery.reaper import TRIES_PER_SWEEP, Reaper, doubt_seconds, lock_seconds
 from unitrank_store.redis import keyspace
-from unitrank_store.results.result_store import Results
+from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
-from unitrank_store.worker_registry import Worker, Workers
+from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 from unitrank_worker.process.heartbeat import AGAIN_SHARE
 
 SETTINGS = Settings(heartbeat=0.02, heartbeat_grace=0.05, reaper_interval=5)
 
 
 @pytest.fixture
-def jobs(connection: redis.Redis) -> Jobs:
-    return Jobs(connection)
+def jobs(connection: redis.Redis) -> JobStore:
+    return JobStore(connection)
 
 
 @pytest.fixture
@@ -51,13 +51,13 @@ def reaper(connection: redis.Redis, tmp_path: Path) -> Reaper:
 
 def beat(connection: redis.Redis, job: str | None) -> None:
     """A worker `a` that stays alive for the whole test."""
-    said = Worker("a", "unitrank-jobs", "cpu", pid=1, host="h", started_at=1.0, seen_at=1.0, job=job)
-    Workers(connection, lost_after=60).beat(said)
+    said = WorkerEntry("a", "unitrank-jobs", "cpu", pid=1, host="h", started_at=1.0, seen_at=1.0, job=job)
+    WorkerRegistry(connection, lost_after=60).beat(said)
 
 
 def uploaded(settings: Settings, content: bytes = b"model") -> str:
     """A content in the blob store."""
-    with Blobs.of(settings).writer() as writer:
+    with BlobStore.of(settings).writer() as writer:
         writer.write(content)
     return writer.digest
 
@@ -69,7 +69,7 @@ def sweep(reaper: Reaper, seconds: float = 0.1) -> list[str]:
     return [record.status for record in reaper.sweep()]
 
 
-def test_record_when_queued_but_in_no_queue_then_is_pushed_again(connection: redis.Redis, jobs: Jobs, reaper: Reaper) -> None:
+def test_record_when_queued_but_in_no_queue_then_is_pushed_again(connection: redis.Redis, jobs: JobStore, reaper: Reaper) -> None:
     record = jobs.create({})
 
     assert sweep(reaper) == ["queued"]
@@ -77,7 +77,7 @@ def test_record_when_queued_but_in_no_queue_then_is_pushed_again(connection: red
     assert sweep(reaper) == []
 
 
-def test_record_when_it_is_where_it_should_be_then_is_left_alone(connection: redis.Redis, jobs: Jobs, reaper: Reaper) -> None:
+def test_record_when_it_is_where_it_should_be_then_is_left_alone(connection: redis.Redis, jobs: JobStore, reaper: Reaper) -> None:
     enqueue_job(connection, jobs.create({}))
     jobs.create({}, waiting_for=["model:x"])
     running = jobs.create({}).id
@@ -89,7 +89,7 @@ def test_record_when_it_is_where_it_should_be_then_is_left_alone(connection: red
 
 
 def test_record_when_taken_out_by_a_worker_that_died_then_is_pushed_again(
-    connection: redis.Redis, jobs: Jobs, reaper: Reaper
+    connection: redis.Redis, jobs: JobStore, reaper: Reaper
 ) -> None:
     record = jobs.create({})
     enqueue_job(connection, record)
@@ -103,7 +103,7 @@ def test_record_when_taken_out_by_a_worker_that_died_then_is_pushed_again(
 
 @pytest.mark.parametrize("alive", [False, True])
 def test_job_when_its_worker_is_lost_or_on_to_something_else_then_is_queued_once_more(
-    connection: redis.Redis, jobs: Jobs, reaper: Reaper, alive: bool
+    connection: redis.Redis, jobs: JobStore, reaper: Reaper, alive: bool
 ) -> None:
     id = jobs.create({}).id
     late = jobs.start(id, "a") or 0
@@ -117,7 +117,7 @@ def test_job_when_its_worker_is_lost_or_on_to_something_else_then_is_queued_once
     assert (jobs.get(id).problem or {})["code"] == "worker_lost"
 
 
-def test_job_when_nobody_ends_its_cancelling_then_is_cancelled(connection: redis.Redis, jobs: Jobs, reaper: Reaper) -> None:
+def test_job_when_nobody_ends_its_cancelling_then_is_cancelled(connection: redis.Redis, jobs: JobStore, reaper: Reaper) -> None:
     id = jobs.create({}).id
     jobs.start(id, "a")
     beat(connection, id)
@@ -126,7 +126,7 @@ def test_job_when_nobody_ends_its_cancelling_then_is_cancelled(connection: redis
     assert sweep(reaper) == ["cancelled"]
 
 
-def test_suspicion_when_it_passes_then_nothing_is_given_up(connection: redis.Redis, jobs: Jobs, reaper: Reaper) -> None:
+def test_suspicion_when_it_passes_then_nothing_is_given_up(connection: redis.Redis, jobs: JobStore, reaper: Reaper) -> None:
     id = jobs.create({}).id
     jobs.start(id, "a")
     assert reaper.sweep() == []
@@ -138,11 +138,11 @@ def test_suspicion_when_it_passes_then_nothing_is_given_up(connection: redis.Red
 
 
 def test_queue_when_it_is_long_then_only_what_is_not_in_it_is_looked_at(
-    connection: redis.Redis, jobs: Jobs, reaper: Reaper, monkeypatch: pytest.MonkeyPatch
+    connection: redis.Redis, jobs: JobStore, reaper: Reaper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_at: list[str] = []
-    glance = Ledger.glance
-    monkeypatch.setattr(Ledger, "glance", lambda self, ids: looked_at.extend(ids) or glance(self, ids))
+    glance = RecordTable.glance
+    monkeypatch.setattr(RecordTable, "glance", lambda self, ids: looked_at.extend(ids) or glance(self, ids))
     for _ in range(20):
         enqueue_job(connection, jobs.create({}))
     running, lost = jobs.create({}), jobs.create({})
@@ -187,20 +187,20 @@ def test_lost_worker_when_all_is_as_it_comes_then_is_noticed_within_30_seconds()
 
 
 def test_job_when_it_begins_while_it_is_suspected_then_is_left_alone(
-    connection: redis.Redis, jobs: Jobs, reaper: Reaper, monkeypatch: pytest.MonkeyPatch
+    connection: redis.Redis, jobs: JobStore, reaper: Reaper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = jobs.create({}).id
     assert reaper.sweep() == []
     time.sleep(0.1)
-    read = Jobs.get_many
+    read = JobStore.get_many
 
-    def read_late(self: Jobs, ids: list[str]) -> list[JobRecord]:
+    def read_late(self: JobStore, ids: list[str]) -> list[JobRecord]:
         if id in ids and read(jobs, [id])[0].status == "queued":
-            monkeypatch.setattr(Jobs, "get_many", read)
+            monkeypatch.setattr(JobStore, "get_many", read)
             jobs.start(id, "a")
         return read(self, ids)
 
-    monkeypatch.setattr(Jobs, "get_many", read_late)
+    monkeypatch.setattr(JobStore, "get_many", read_late)
 
     assert reaper.sweep() == []
     assert (jobs.get(id).status, jobs.get(id).attempt) == ("running", 1)
@@ -208,13 +208,13 @@ def test_job_when_it_begins_while_it_is_suspected_then_is_left_alone(
 
 @pytest.mark.parametrize("between", ["outage", "another"])
 def test_suspicion_when_nobody_looked_for_a_while_then_begins_anew(
-    connection: redis.Redis, jobs: Jobs, reaper: Reaper, monkeypatch: pytest.MonkeyPatch, between: str
+    connection: redis.Redis, jobs: JobStore, reaper: Reaper, monkeypatch: pytest.MonkeyPatch, between: str
 ) -> None:
     jobs.start(jobs.create({}).id, "a")
     assert reaper.sweep() == []
     if between == "outage":
         with monkeypatch.context() as patch:
-            patch.setattr(Workers, "list", _away)
+            patch.setattr(WorkerRegistry, "list", _away)
             with pytest.raises(redis.exceptions.ConnectionError):
                 reaper.sweep()
     else:
@@ -226,16 +226,16 @@ def test_suspicion_when_nobody_looked_for_a_while_then_begins_anew(
     assert sweep(reaper) == ["queued"]
 
 
-def _away(self: Workers) -> None:
+def _away(self: WorkerRegistry) -> None:
     raise redis.exceptions.ConnectionError("away")
 
 
 def test_model_when_its_inspection_is_lost_twice_then_is_rejected(connection: redis.Redis, tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"state": tmp_path})
-    models = Models(connection, Blobs.of(settings))
+    models = ModelStore(connection, BlobStore.of(settings))
     digest = uploaded(settings)
     models.begin("m", digest, 5, "1")
-    inspections = Jobs(connection, kind="inspection")
+    inspections = JobStore(connection, kind="inspection")
     id = enqueue_inspection(connection, digest, 60).id
     reaper = Reaper(connection, settings)
     for _ in range(2):
@@ -248,10 +248,10 @@ def test_model_when_its_inspection_is_lost_twice_then_is_rejected(connection: re
 
 @pytest.mark.parametrize(("end", "status"), [("ready", "queued"), ("rejected", "failed"), ("deleted", "failed")])
 def test_job_when_what_it_waits_for_has_ended_unnoticed_then_waits_no_longer(
-    connection: redis.Redis, jobs: Jobs, tmp_path: Path, end: str, status: str
+    connection: redis.Redis, jobs: JobStore, tmp_path: Path, end: str, status: str
 ) -> None:
     settings = SETTINGS.model_copy(update={"state": tmp_path})
-    models = Models(connection, Blobs.of(settings))
+    models = ModelStore(connection, BlobStore.of(settings))
     digest = uploaded(settings)
     models.begin("m", digest, 5, "1")
     {
@@ -260,7 +260,7 @@ def test_job_when_what_it_waits_for_has_ended_unnoticed_then_waits_no_longer(
         "deleted": lambda: models.delete("m"),
     }[end]()
     waits = jobs.create({}, waiting_for=[model_key(digest)])
-    cleaning = Cleaning(connection, settings)
+    cleaning = GarbageCollection(connection, settings)
     cleaning.clean()
     assert (jobs.get(waits.id).status, depth(connection)) == ("queued", 0)
     time.sleep(0.1)
@@ -274,12 +274,12 @@ def test_model_when_it_is_not_the_newest_of_its_name_then_is_inspected_all_the_s
     connection: redis.Redis, tmp_path: Path
 ) -> None:
     settings = SETTINGS.model_copy(update={"state": tmp_path})
-    models = Models(connection, Blobs.of(settings))
+    models = ModelStore(connection, BlobStore.of(settings))
     first, second = uploaded(settings), uploaded(settings, b"another")
     for digest in (first, second):
         models.begin("m", digest, 5, "1")
     models.reject(second, {"code": "bad_archive"})
-    cleaning = Cleaning(connection, settings)
+    cleaning = GarbageCollection(connection, settings)
     cleaning.clean()
     time.sleep(0.1)
     cleaning.clean()
@@ -289,8 +289,8 @@ def test_model_when_it_is_not_the_newest_of_its_name_then_is_inspected_all_the_s
 
 def test_model_when_no_inspection_knows_of_it_then_is_inspected(connection: redis.Redis, tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"state": tmp_path})
-    Models(connection, Blobs.of(settings)).begin("m", uploaded(settings), 5, "1")
-    cleaning = Cleaning(connection, settings)
+    ModelStore(connection, BlobStore.of(settings)).begin("m", uploaded(settings), 5, "1")
+    cleaning = GarbageCollection(connection, settings)
     cleaning.clean()
     assert depth(connection, "inspection") == 0
     time.sleep(0.1)
@@ -299,13 +299,13 @@ def test_model_when_no_inspection_knows_of_it_then_is_inspected(connection: redi
     assert depth(connection, "inspection") == 1
 
 
-def test_dataset_when_its_job_is_gone_then_is_released(connection: redis.Redis, jobs: Jobs, tmp_path: Path) -> None:
+def test_dataset_when_its_job_is_gone_then_is_released(connection: redis.Redis, jobs: JobStore, tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"state": tmp_path})
-    datasets = Datasets(connection, Blobs.of(settings))
+    datasets = DatasetStore(connection, BlobStore.of(settings))
     alive = jobs.create({}).id
     kept = datasets.inline({"x": [[1.0]]}, holder=alive)
     datasets.inline({"x": [[2.0]]}, holder="gone")
-    cleaning = Cleaning(connection, settings)
+    cleaning = GarbageCollection(connection, settings)
     cleaning.clean()
     assert len(datasets.holders()) == 2
     time.sleep(0.1)
@@ -314,7 +314,7 @@ def test_dataset_when_its_job_is_gone_then_is_released(connection: redis.Redis, 
     assert list(datasets.holders()) == [(kept.digest, alive)]
 
 
-def test_reaper_when_another_holds_the_lock_then_does_nothing(connection: redis.Redis, jobs: Jobs) -> None:
+def test_reaper_when_another_holds_the_lock_then_does_nothing(connection: redis.Redis, jobs: JobStore) -> None:
     first, second = Reaper(connection, SETTINGS), Reaper(connection, SETTINGS)
     first.sweep()
     jobs.create({})
@@ -328,10 +328,10 @@ def test_reaper_when_another_holds_the_lock_then_does_nothing(connection: redis.
     [("none", True), ("published", True), ("cancelled", False), ("lost", False), ("run again", False), ("deleted", False)],
 )
 def test_result_when_stored_by_a_killed_process_then_is_kept_only_if_its_record_may_tell_of_it(
-    connection: redis.Redis, jobs: Jobs, tmp_path: Path, end: str, kept: bool
+    connection: redis.Redis, jobs: JobStore, tmp_path: Path, end: str, kept: bool
 ) -> None:
     settings = SETTINGS.model_copy(update={"state": tmp_path})
-    results = Results(connection, Blobs.of(settings), settings)
+    results = ResultStore(connection, BlobStore.of(settings), settings)
     id = jobs.create({}).id
     attempt = jobs.start(id, "a") or 0
     manifest = results.put({"s": 1}, {"x": np.zeros(3)}, id, attempt)
@@ -343,7 +343,7 @@ def test_result_when_stored_by_a_killed_process_then_is_kept_only_if_its_record_
         "run again": lambda: (jobs.requeue(id, attempt), jobs.start(id, "b")),
         "deleted": lambda: (jobs.finish(id, attempt, "cancelled"), jobs.delete(id)),
     }[end]()
-    Cleaning(connection, settings).clean()
+    GarbageCollection(connection, settings).clean()
 
     assert bool(connection.exists(keyspace.chunked(manifest["arrays"]))) == kept
     assert len(results.unpublished()) == (end == "none")

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from unitrank_store.errors import Embedded
+from unitrank_store.errors import EmbeddedServerFailed
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import LONGEST_SOCKET_PATH, EmbeddedServer, find_server, server_version, socket_path
 
@@ -46,7 +46,7 @@ def test_memory_when_full_then_writes_are_refused_and_nothing_is_evicted(tmp_pat
 
 
 def test_folder_when_held_then_a_second_server_is_refused(tmp_path: Path) -> None:
-    with EmbeddedServer(tmp_path), pytest.raises(Embedded, match=f"in use \\(by process {os.getpid()}\\)"):
+    with EmbeddedServer(tmp_path), pytest.raises(EmbeddedServerFailed, match=f"in use \\(by process {os.getpid()}\\)"):
         EmbeddedServer(tmp_path).start()
 
 
@@ -103,7 +103,7 @@ def test_folder_when_its_path_is_too_long_for_a_socket_then_a_short_one_is_used(
 def test_socket_when_no_short_path_exists_then_the_message_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("y" * 120)))
 
-    with pytest.raises(Embedded, match="shorter path"):
+    with pytest.raises(EmbeddedServerFailed, match="shorter path"):
         socket_path(tmp_path / ("x" * 120))
 
 
@@ -113,7 +113,7 @@ def test_path_with_spaces_when_used_as_state_then_the_server_answers(tmp_path: P
 
 
 def test_server_when_its_configuration_is_refused_then_its_last_words_are_told(tmp_path: Path) -> None:
-    with pytest.raises(Embedded, match="last words"):
+    with pytest.raises(EmbeddedServerFailed, match="last words"):
         EmbeddedServer(tmp_path, maxmemory=-5).start()
 
     with EmbeddedServer(tmp_path):  # the folder was let go
@@ -124,7 +124,7 @@ def test_binary_when_none_is_installed_then_the_message_names_the_ways_out(monke
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
-    with pytest.raises(Embedded, match="REDIS_URL"):
+    with pytest.raises(EmbeddedServerFailed, match="REDIS_URL"):
         find_server()
 
 

@@ -4,16 +4,16 @@ import pytest
 import redis
 
 from unitrank_store.blobs.digests import digest_of
-from unitrank_store.errors import Corrupt, NotFound
+from unitrank_store.errors import Corrupt, RecordNotFound
 from unitrank_store.redis import keyspace
-from unitrank_store.results.chunks import CHUNK, Chunks
+from unitrank_store.results.chunks import CHUNK, ChunkStore
 
 DATA = bytes(range(256)) * (CHUNK // 256 * 2) + b"the rest"
 
 
 @pytest.fixture
-def chunks(connection: redis.Redis) -> Chunks:
-    return Chunks(connection)
+def chunks(connection: redis.Redis) -> ChunkStore:
+    return ChunkStore(connection)
 
 
 def lifetimes(connection: redis.Redis) -> list[int]:
@@ -22,7 +22,7 @@ def lifetimes(connection: redis.Redis) -> list[int]:
 
 
 @pytest.mark.parametrize("data", [b"", b"x", DATA[:CHUNK], DATA[: CHUNK + 1], DATA], ids=len)
-def test_get_returns_what_was_put(chunks: Chunks, data: bytes) -> None:
+def test_get_returns_what_was_put(chunks: ChunkStore, data: bytes) -> None:
     digest = chunks.put(data, 60, "a")
 
     assert digest == digest_of(data)
@@ -30,14 +30,14 @@ def test_get_returns_what_was_put(chunks: Chunks, data: bytes) -> None:
     assert all(len(chunk) <= CHUNK for chunk in chunks.iterate(digest))
 
 
-def test_every_key_expires(chunks: Chunks, connection: redis.Redis) -> None:
+def test_every_key_expires(chunks: ChunkStore, connection: redis.Redis) -> None:
     chunks.put(DATA, 60, "a")
 
     assert len(lifetimes(connection)) == 5
     assert all(50 < seconds <= 61 for seconds in lifetimes(connection))
 
 
-def test_put_of_equal_bytes_stores_them_once_for_the_longer_time(chunks: Chunks, connection: redis.Redis) -> None:
+def test_put_of_equal_bytes_stores_them_once_for_the_longer_time(chunks: ChunkStore, connection: redis.Redis) -> None:
     for owner, seconds in (("a", 60), ("b", 6000), ("c", 60), ("b", 10)):
         chunks.put(DATA, seconds, owner)
 
@@ -45,7 +45,7 @@ def test_put_of_equal_bytes_stores_them_once_for_the_longer_time(chunks: Chunks,
     assert all(5900 < seconds <= 6001 for seconds in lifetimes(connection))
 
 
-def test_drop_when_another_owner_is_left_keeps_the_bytes(chunks: Chunks, connection: redis.Redis) -> None:
+def test_drop_when_another_owner_is_left_keeps_the_bytes(chunks: ChunkStore, connection: redis.Redis) -> None:
     digest = chunks.put(DATA, 60, "a")
     chunks.put(DATA, 60, "b")
     chunks.drop(digest, len(DATA), "a")
@@ -57,7 +57,7 @@ def test_drop_when_another_owner_is_left_keeps_the_bytes(chunks: Chunks, connect
     assert connection.keys("*") == []
 
 
-def test_drop_when_the_other_owner_has_expired_removes_the_bytes(chunks: Chunks, connection: redis.Redis) -> None:
+def test_drop_when_the_other_owner_has_expired_removes_the_bytes(chunks: ChunkStore, connection: redis.Redis) -> None:
     digest = chunks.put(DATA, 60, "a")
     chunks.put(DATA, 60, "b")
     connection.zadd(keyspace.chunk_owners(digest), {"b": 1})
@@ -66,15 +66,15 @@ def test_drop_when_the_other_owner_has_expired_removes_the_bytes(chunks: Chunks,
     assert connection.keys("*") == []
 
 
-def test_get_of_nothing_is_not_found_at_once(chunks: Chunks) -> None:
+def test_get_of_nothing_is_not_found_at_once(chunks: ChunkStore) -> None:
     for ask in (chunks.get, chunks.iterate):
-        with pytest.raises(NotFound, match="expired"):
+        with pytest.raises(RecordNotFound, match="expired"):
             ask(digest_of(b"never"))
 
 
 @pytest.mark.parametrize("owner_before", [True, False])
 def test_put_that_fails_midway_leaves_nothing_of_its_own(
-    chunks: Chunks, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch, owner_before: bool
+    chunks: ChunkStore, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch, owner_before: bool
 ) -> None:
     if owner_before:
         chunks.put(DATA, 60, "before")
@@ -94,17 +94,17 @@ def test_put_that_fails_midway_leaves_nothing_of_its_own(
     assert len(connection.keys("*")) == before
 
 
-def test_put_after_an_unfinished_one_writes_all(chunks: Chunks, connection: redis.Redis) -> None:
+def test_put_after_an_unfinished_one_writes_all(chunks: ChunkStore, connection: redis.Redis) -> None:
     digest = chunks.put(DATA, 60, "a")
     connection.hdel(keyspace.chunked(digest), "complete")
     connection.delete(keyspace.chunk(digest, 1))
 
-    with pytest.raises(NotFound):
+    with pytest.raises(RecordNotFound):
         chunks.get(digest)
     assert chunks.get(chunks.put(DATA, 60, "b")) == DATA
 
 
-def test_get_when_bytes_were_changed_or_lost_is_corrupt(chunks: Chunks, connection: redis.Redis) -> None:
+def test_get_when_bytes_were_changed_or_lost_is_corrupt(chunks: ChunkStore, connection: redis.Redis) -> None:
     digest = chunks.put(DATA, 60, "a")
     connection.setrange(keyspace.chunk(digest, 2), 0, b"T")
     with pytest.raises(Corrupt, match=digest):

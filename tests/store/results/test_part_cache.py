@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import redis
 
-from unitrank_store.blobs.blob_store import Blobs
+from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.errors import Full
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.connection import connect
-from unitrank_store.results.part_cache import HEAD, Parts, decode, encode
-from unitrank_store.results.result_store import Results
+from unitrank_store.results.part_cache import HEAD, PartCache, decode, encode
+from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
 from unitrank_tables.part import Part
 from unitrank_tables.sizes import MiB
@@ -38,8 +38,8 @@ def settings() -> Settings:
 
 
 @pytest.fixture
-def parts(connection: redis.Redis, settings: Settings) -> Parts:
-    return Parts(connection, settings)
+def parts(connection: redis.Redis, settings: Settings) -> PartCache:
+    return PartCache(connection, settings)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def assert_equal(found: Part, expected: Part) -> None:
 
 
 @pytest.mark.parametrize("part", [PART, Part(), sized(HEAD), sized(HEAD - 104), sized(3 * MiB + 24)])
-def test_part_when_put_then_it_is_read_to_the_bit(parts: Parts, part: Part) -> None:
+def test_part_when_put_then_it_is_read_to_the_bit(parts: PartCache, part: Part) -> None:
     parts.of("one").put({"a": part, "b": PART})
     found = parts.of("one").get(["b", "none", "a"])
 
@@ -72,20 +72,20 @@ def test_part_when_put_then_it_is_read_to_the_bit(parts: Parts, part: Part) -> N
     assert_equal(found["b"], PART)
 
 
-def test_head_when_the_bytes_just_fill_it_then_nothing_is_missing(parts: Parts) -> None:
+def test_head_when_the_bytes_just_fill_it_then_nothing_is_missing(parts: PartCache) -> None:
     for size in range(HEAD - 240, HEAD, 8):
         parts.put({"a": sized(size)})
 
         assert_equal(parts.get(["a"])["a"], sized(size))
 
 
-def test_parts_when_another_tenant_asks_then_there_are_none(parts: Parts) -> None:
+def test_parts_when_another_tenant_asks_then_there_are_none(parts: PartCache) -> None:
     parts.of("one").put({"a": PART})
 
     assert parts.of("two").get(["a"]) == {}
 
 
-def test_parts_when_a_job_is_to_run_anew_then_it_reads_none_and_leaves_its_own(parts: Parts) -> None:
+def test_parts_when_a_job_is_to_run_anew_then_it_reads_none_and_leaves_its_own(parts: PartCache) -> None:
     parts.of("one").put({"a": sized(80, 1.0)})
     fresh = parts.of("one", fresh=True)
 
@@ -94,7 +94,7 @@ def test_parts_when_a_job_is_to_run_anew_then_it_reads_none_and_leaves_its_own(p
     assert_equal(parts.of("one").get(["a"])["a"], sized(80, 2.0))
 
 
-def test_parts_when_many_are_asked_for_then_all_are_found(parts: Parts) -> None:
+def test_parts_when_many_are_asked_for_then_all_are_found(parts: PartCache) -> None:
     many = {str(index): sized(80, index) for index in range(100)}
     parts.put(many)
 
@@ -103,7 +103,7 @@ def test_parts_when_many_are_asked_for_then_all_are_found(parts: Parts) -> None:
 
 
 @pytest.mark.parametrize("damage", ["head", "head cut", "head empty", "piece", "piece missing", "piece too many"])
-def test_part_when_it_is_damaged_then_it_is_not_there(parts: Parts, connection: redis.Redis, damage: str) -> None:
+def test_part_when_it_is_damaged_then_it_is_not_there(parts: PartCache, connection: redis.Redis, damage: str) -> None:
     parts.put({"a": sized(3 * MiB), "b": PART})
     head, piece = keyspace.part("a"), keyspace.part_piece("a", 1)
     changes = {
@@ -125,7 +125,7 @@ def test_decode_when_the_bytes_are_no_part_then_there_is_none(data: bytes) -> No
 
 
 def test_parts_when_their_time_is_over_then_they_are_gone_and_off_the_account(connection: redis.Redis, settings: Settings) -> None:
-    parts = Parts(connection, settings)
+    parts = PartCache(connection, settings)
     parts.put({"a": sized(3 * MiB)})
 
     assert 0 < min(connection.ttl(keyspace.part("a")), connection.ttl(keyspace.part_piece("a", 2))) <= 600  # type: ignore[type-var]
@@ -135,7 +135,7 @@ def test_parts_when_their_time_is_over_then_they_are_gone_and_off_the_account(co
     assert stored(connection) == len(encode(PART)) + 1024
 
 
-def test_parts_when_they_take_too_much_then_the_oldest_go(parts: Parts, connection: redis.Redis) -> None:
+def test_parts_when_they_take_too_much_then_the_oldest_go(parts: PartCache, connection: redis.Redis) -> None:
     for index in range(9):
         parts.put({str(index): sized(3 * MiB, index)})
 
@@ -144,7 +144,7 @@ def test_parts_when_they_take_too_much_then_the_oldest_go(parts: Parts, connecti
     assert len(connection.keys(keyspace.part("*"))) == 5 * 4
 
 
-def test_part_when_it_comes_again_then_it_is_counted_once(parts: Parts, connection: redis.Redis) -> None:
+def test_part_when_it_comes_again_then_it_is_counted_once(parts: PartCache, connection: redis.Redis) -> None:
     parts.put({"a": sized(3 * MiB)})
     parts.put({"a": sized(80)})
 
@@ -153,21 +153,21 @@ def test_part_when_it_comes_again_then_it_is_counted_once(parts: Parts, connecti
     assert connection.keys(keyspace.part("a:*")) == []
 
 
-def test_part_when_it_is_more_than_a_quarter_of_all_then_it_is_not_kept(parts: Parts, connection: redis.Redis) -> None:
+def test_part_when_it_is_more_than_a_quarter_of_all_then_it_is_not_kept(parts: PartCache, connection: redis.Redis) -> None:
     parts.put({"large": sized(5 * MiB), "small": PART})
 
     assert list(parts.get(["large", "small"])) == ["small"]
 
 
 def test_parts_when_none_may_be_kept_then_none_are(connection: redis.Redis) -> None:
-    parts = Parts(connection, Settings(parts_bytes=0))
+    parts = PartCache(connection, Settings(parts_bytes=0))
     parts.put({"a": PART})
 
     assert parts.get(["a"]) == {}
     assert connection.keys("*") == []
 
 
-def test_parts_when_the_servers_memory_is_short_then_they_are_not_kept(parts: Parts, limited: redis.Redis) -> None:
+def test_parts_when_the_servers_memory_is_short_then_they_are_not_kept(parts: PartCache, limited: redis.Redis) -> None:
     used = int(limited.info("memory")["used_memory"])
     limited.config_set("maxmemory", int(used / 0.7) + 2 * MiB)
     parts.put({"large": sized(4 * MiB - 1024)})
@@ -176,8 +176,8 @@ def test_parts_when_the_servers_memory_is_short_then_they_are_not_kept(parts: Pa
     assert stored(limited) == 0
 
 
-def test_result_when_parts_are_in_its_way_then_they_go(limited: redis.Redis, blobs: Blobs, settings: Settings) -> None:
-    parts, results = Parts(limited, settings), Results(limited, blobs, settings)
+def test_result_when_parts_are_in_its_way_then_they_go(limited: redis.Redis, blobs: BlobStore, settings: Settings) -> None:
+    parts, results = PartCache(limited, settings), ResultStore(limited, blobs, settings)
     for index in range(4):
         parts.put({str(index): sized(3 * MiB, index)})
     used = int(limited.info("memory")["used_memory"])
@@ -192,12 +192,12 @@ def test_result_when_parts_are_in_its_way_then_they_go(limited: redis.Redis, blo
 
 def test_parts_when_the_store_is_away_then_there_are_none_and_nothing_is_raised() -> None:
     with connect("redis://127.0.0.1:1", 0) as nowhere:
-        parts = Parts(nowhere, Settings())
+        parts = PartCache(nowhere, Settings())
         parts.put({"a": PART})
 
         assert parts.get(["a"]) == {}
 
 
 @pytest.fixture
-def blobs(tmp_path_factory: pytest.TempPathFactory) -> Blobs:
-    return Blobs((tmp_path_factory.mktemp("blobs")).as_uri())
+def blobs(tmp_path_factory: pytest.TempPathFactory) -> BlobStore:
+    return BlobStore((tmp_path_factory.mktemp("blobs")).as_uri())

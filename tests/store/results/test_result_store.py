@@ -8,11 +8,11 @@ import pytest
 import redis
 from safetensors.numpy import load
 
-from unitrank_store.blobs.blob_store import Blobs
-from unitrank_store.errors import Corrupt, Full, NotFound, TooLarge
+from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.errors import Corrupt, Full, RecordNotFound, SizeExceeded
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import texts
-from unitrank_store.results.result_store import Arrays, Results
+from unitrank_store.results.result_store import Arrays, ResultStore
 from unitrank_store.settings import Settings
 from unitrank_tables.sizes import MiB
 
@@ -24,8 +24,8 @@ ARRAYS: Arrays = {
 
 
 @pytest.fixture
-def blobs(tmp_path: Path) -> Blobs:
-    return Blobs((tmp_path / "blobs").as_uri())
+def blobs(tmp_path: Path) -> BlobStore:
+    return BlobStore((tmp_path / "blobs").as_uri())
 
 
 @pytest.fixture(params=["redis", "blobs"])
@@ -34,8 +34,8 @@ def place(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def results(connection: redis.Redis, blobs: Blobs, place: str) -> Results:
-    return Results(connection, blobs, Settings(redis_result_bytes=MiB * (32 if place == "redis" else 1), result_ttl=600))
+def results(connection: redis.Redis, blobs: BlobStore, place: str) -> ResultStore:
+    return ResultStore(connection, blobs, Settings(redis_result_bytes=MiB * (32 if place == "redis" else 1), result_ttl=600))
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def files(tmp_path: Path) -> list[Path]:
     return [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_result_when_put_is_read_as_it_was(results: Results, place: str) -> None:
+def test_result_when_put_is_read_as_it_was(results: ResultStore, place: str) -> None:
     manifest = results.put(SUMMARY, ARRAYS)
     arrays = results.arrays(manifest)
 
@@ -65,7 +65,7 @@ def test_result_when_put_is_read_as_it_was(results: Results, place: str) -> None
         np.testing.assert_array_equal(arrays[name], array)
 
 
-def test_arrays_bytes_are_a_safetensors_file_in_pieces(results: Results) -> None:
+def test_arrays_bytes_are_a_safetensors_file_in_pieces(results: ResultStore) -> None:
     manifest = results.put(SUMMARY, ARRAYS)
     pieces = list(results.arrays_bytes(manifest))
 
@@ -74,14 +74,16 @@ def test_arrays_bytes_are_a_safetensors_file_in_pieces(results: Results) -> None
     assert load(b"".join(pieces))["rows/0"].tolist() == [3, 1, 2]
 
 
-def test_result_without_arrays_is_a_result(results: Results) -> None:
+def test_result_without_arrays_is_a_result(results: ResultStore) -> None:
     manifest = results.put({}, {})
 
     assert results.summary(manifest) == {}
     assert results.arrays(manifest) == {}
 
 
-def test_delete_leaves_nothing_and_may_be_repeated(results: Results, connection: redis.Redis, blobs: Blobs, tmp_path: Path) -> None:
+def test_delete_leaves_nothing_and_may_be_repeated(
+    results: ResultStore, connection: redis.Redis, blobs: BlobStore, tmp_path: Path
+) -> None:
     manifest = results.put(SUMMARY, ARRAYS)
     results.delete(manifest)
     results.delete(manifest)
@@ -89,11 +91,11 @@ def test_delete_leaves_nothing_and_may_be_repeated(results: Results, connection:
     assert connection.keys("*") == []
     assert files(tmp_path) == []
     for ask in (results.summary, results.arrays, results.arrays_bytes):
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             ask(manifest)
 
 
-def test_delete_of_a_result_leaves_an_equal_one(results: Results) -> None:
+def test_delete_of_a_result_leaves_an_equal_one(results: ResultStore) -> None:
     first, second = results.put(SUMMARY, ARRAYS), results.put(SUMMARY, ARRAYS)
     results.delete(first)
 
@@ -103,7 +105,7 @@ def test_delete_of_a_result_leaves_an_equal_one(results: Results) -> None:
 
 
 def test_put_when_it_fails_leaves_nothing(
-    results: Results, connection: redis.Redis, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    results: ResultStore, connection: redis.Redis, blobs: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError("cut")
@@ -121,20 +123,20 @@ def test_put_when_it_fails_leaves_nothing(
     assert files(tmp_path) == []
 
 
-def test_sweep_removes_blobs_whose_time_is_over_and_no_others(results: Results, place: str, connection: redis.Redis) -> None:
+def test_sweep_removes_blobs_whose_time_is_over_and_no_others(results: ResultStore, place: str, connection: redis.Redis) -> None:
     kept, gone = (results.put(SUMMARY, {"x": np.full(MiB, value)}) for value in (1.0, 2.0))
     if place == "blobs":
         connection.zadd(keyspace.result_blobs(), {f"{gone['arrays']} {gone['owner']}": 1})
 
         assert results.sweep() == 1
-        with pytest.raises(NotFound):
+        with pytest.raises(RecordNotFound):
             results.arrays(gone)
     assert results.sweep() == 0
     assert results.arrays(kept)["x"][0] == 1.0
 
 
 def test_arrays_when_the_stored_bytes_changed_are_corrupt(
-    results: Results, place: str, connection: redis.Redis, blobs: Blobs
+    results: ResultStore, place: str, connection: redis.Redis, blobs: BlobStore
 ) -> None:
     manifest = results.put(SUMMARY, ARRAYS)
     if place == "redis":
@@ -148,27 +150,27 @@ def test_arrays_when_the_stored_bytes_changed_are_corrupt(
         results.arrays(manifest)
 
 
-def test_put_over_the_limit_is_too_large(connection: redis.Redis, blobs: Blobs) -> None:
-    results = Results(connection, blobs, Settings(max_result_bytes=1000))
+def test_put_over_the_limit_is_too_large(connection: redis.Redis, blobs: BlobStore) -> None:
+    results = ResultStore(connection, blobs, Settings(max_result_bytes=1000))
 
-    with pytest.raises(TooLarge, match="at most 1000"):
+    with pytest.raises(SizeExceeded, match="at most 1000"):
         results.put(SUMMARY, ARRAYS)
     assert connection.keys("*") == []
 
 
 @pytest.mark.parametrize("arrays", [{"x": np.array(["a"])}, {"x": np.array([1j])}, {"x": np.array([None])}])
-def test_put_of_other_elements_is_refused(connection: redis.Redis, blobs: Blobs, arrays: Arrays) -> None:
+def test_put_of_other_elements_is_refused(connection: redis.Redis, blobs: BlobStore, arrays: Arrays) -> None:
     with pytest.raises(ValueError, match="real numbers"):
-        Results(connection, blobs, Settings()).put(SUMMARY, arrays)
+        ResultStore(connection, blobs, Settings()).put(SUMMARY, arrays)
 
 
-def test_put_of_a_summary_with_nan_is_refused(connection: redis.Redis, blobs: Blobs) -> None:
+def test_put_of_a_summary_with_nan_is_refused(connection: redis.Redis, blobs: BlobStore) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        Results(connection, blobs, Settings()).put({"area": float("nan")}, {})
+        ResultStore(connection, blobs, Settings()).put({"area": float("nan")}, {})
 
 
-def test_put_when_memory_is_short_is_full_before_anything_is_written(small_server: redis.Redis, blobs: Blobs) -> None:
-    results = Results(small_server, blobs, Settings())
+def test_put_when_memory_is_short_is_full_before_anything_is_written(small_server: redis.Redis, blobs: BlobStore) -> None:
+    results = ResultStore(small_server, blobs, Settings())
 
     with pytest.raises(Full, match="no room"):
         results.put(SUMMARY, {"x": np.zeros(5 * MiB // 4)})
@@ -176,9 +178,9 @@ def test_put_when_memory_is_short_is_full_before_anything_is_written(small_serve
 
 
 def test_put_when_memory_runs_out_midway_is_full_and_leaves_nothing(
-    small_server: redis.Redis, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+    small_server: redis.Redis, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results = Results(small_server, blobs, Settings())
+    results = ResultStore(small_server, blobs, Settings())
     monkeypatch.setattr(results, "require_room", lambda *_: None)
 
     with pytest.raises(Full, match="later"):
@@ -186,7 +188,7 @@ def test_put_when_memory_runs_out_midway_is_full_and_leaves_nothing(
     assert small_server.keys("*") == []
 
 
-def test_put_when_the_arrays_go_to_blobs_needs_little_memory(small_server: redis.Redis, blobs: Blobs) -> None:
-    results = Results(small_server, blobs, Settings(redis_result_bytes=MiB))
+def test_put_when_the_arrays_go_to_blobs_needs_little_memory(small_server: redis.Redis, blobs: BlobStore) -> None:
+    results = ResultStore(small_server, blobs, Settings(redis_result_bytes=MiB))
 
     assert results.put(SUMMARY, {"x": np.zeros(2 * MiB)})["place"] == "blobs"

@@ -17,12 +17,12 @@ import redis
 from unitrank_schemas.base import Json
 from unitrank_service.backend import Backend
 from unitrank_service.jobs.job_resource import cancelled
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.queue.rq_queue import enqueue_job
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import EmbeddedServer
-from unitrank_store.worker_registry import Workers
+from unitrank_store.worker_registry import WorkerRegistry
 
 REQUEST: Json = {"model": "m", "layer": "l", "dataset": "d", "methods": ["gradient"], "timeout": 60}
 PATIENCE = 30.0
@@ -81,7 +81,7 @@ class Bench:
         self.url = url
         self.connection = connection
         self.state = state
-        self.jobs = Jobs(connection)
+        self.jobs = JobStore(connection)
         self.workers: list[Running] = []
 
     def start(
@@ -98,7 +98,7 @@ class Bench:
         worker = Running(self.url, self.state, name, engine, queue, settings, drain)
         self.workers.append(worker)
         if wait:
-            until(lambda: name in [each.name for each in Workers(self.connection).list()], f"{name} is ready")
+            until(lambda: name in [each.name for each in WorkerRegistry(self.connection).list()], f"{name} is ready")
         return worker
 
     def submit(self, *script: list[object], **fields: object) -> str:
@@ -125,14 +125,14 @@ class Bench:
 
     def summary(self, id: str) -> Json:
         """What the job's engine said."""
-        from unitrank_store.blobs.blob_store import Blobs
-        from unitrank_store.results.result_store import Results
+        from unitrank_store.blobs.blob_store import BlobStore
+        from unitrank_store.results.result_store import ResultStore
         from unitrank_store.settings import Settings
 
         record = self.ended(id)
         assert record.status == "succeeded", record.problem
         settings = Settings(state=self.state)
-        results = Results(self.connection, Blobs.of(settings), settings)
+        results = ResultStore(self.connection, BlobStore.of(settings), settings)
         summary: Json = results.summary(record.result)  # type: ignore[arg-type]
         return summary
 

@@ -4,13 +4,13 @@ import threading
 from pathlib import Path
 
 from tests.worker.process.conftest import Bench, until
-from unitrank_store.observability.counters import Counted, read
+from unitrank_store.observability.counters import CounterValues, read
 from unitrank_store.recovery.reaper import Reaper
 from unitrank_store.redis import keyspace
 from unitrank_store.settings import Settings
 
 
-def counted(bench: Bench) -> Counted:
+def counted(bench: Bench) -> CounterValues:
     return read(bench.connection.hgetall(keyspace.tallies()))
 
 

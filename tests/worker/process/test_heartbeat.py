@@ -7,14 +7,14 @@ import pytest
 import redis
 
 from tests.worker.process.conftest import until
-from unitrank_store.worker_registry import Worker, Workers
+from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 from unitrank_worker.process import heartbeat as module
 from unitrank_worker.process.heartbeat import Beats
 
 EVERY = 1000.0
 
 
-class Register(Workers):
+class Register(WorkerRegistry):
     """Counts what it hears; at first it hears nothing, so often."""
 
     def __init__(self, connection: redis.Redis, deaf: int) -> None:
@@ -22,7 +22,7 @@ class Register(Workers):
         self.deaf = deaf
         self.heard = 0
 
-    def beat(self, worker: Worker) -> None:
+    def beat(self, worker: WorkerEntry) -> None:
         self.deaf -= 1
         if self.deaf >= 0:
             raise redis.exceptions.ConnectionError("away")
@@ -33,7 +33,7 @@ class Register(Workers):
 def register(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Register]:
     monkeypatch.setattr(module, "AGAIN_SHARE", 1e-5)
     register = Register(connection, request.param)
-    beats = Beats(register, Worker("w", "q", "cpu", 1, "h", 0.0, 0.0), EVERY, lambda: 0)
+    beats = Beats(register, WorkerEntry("w", "q", "cpu", 1, "h", 0.0, 0.0), EVERY, lambda: 0)
     beats.start()
     yield register
     beats.stop()

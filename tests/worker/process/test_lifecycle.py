@@ -12,23 +12,23 @@ import psutil
 import pytest
 
 from tests.worker.process.conftest import REQUEST, Bench, gone, until
-from unitrank_store.blobs.blob_store import Blobs
-from unitrank_store.contents.models import Models
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.contents.models import ModelStore
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.queue.rq_queue import JOBS, enqueue_inspection, enqueue_job
 from unitrank_store.recovery.reaper import Reaper
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import EmbeddedServer
 from unitrank_store.settings import Settings
-from unitrank_store.worker_registry import Worker, Workers
+from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 from unitrank_worker.__main__ import _options, another
 
 
 def inspected(bench: Bench, *engines: str) -> dict[str, object]:
     """The problem of a model that workers with these engines have inspected."""
-    models = Models(bench.connection, Blobs.of(Settings(state=bench.state)))
-    with Blobs.of(Settings(state=bench.state)).writer() as writer:
+    models = ModelStore(bench.connection, BlobStore.of(Settings(state=bench.state)))
+    with BlobStore.of(Settings(state=bench.state)).writer() as writer:
         writer.write(b"archive")
     models.begin("m", writer.digest, 7, "1")
     enqueue_inspection(bench.connection, writer.digest, 60)
@@ -53,7 +53,7 @@ def test_worker_when_told_to_stop_then_finishes_its_job_and_takes_no_other(bench
     assert worker.process.wait(30) == 0
     assert bench.status(second) == "queued"
     assert gone(child)
-    assert Workers(bench.connection).list() == []
+    assert WorkerRegistry(bench.connection).list() == []
 
 
 def test_worker_when_told_to_stop_twice_then_puts_its_job_back(bench: Bench) -> None:
@@ -91,8 +91,8 @@ def test_worker_when_another_lives_under_its_name_then_is_refused(bench: Bench) 
 
 
 def test_worker_when_another_machine_has_its_name_then_is_refused(bench: Bench) -> None:
-    said = Worker("w", JOBS, "cpu", os.getpid(), "elsewhere", time.time(), time.time())
-    Workers(bench.connection, 60).beat(said)
+    said = WorkerEntry("w", JOBS, "cpu", os.getpid(), "elsewhere", time.time(), time.time())
+    WorkerRegistry(bench.connection, 60).beat(said)
 
     assert bench.start("w", wait=False).process.wait(30) == 2
 
@@ -264,7 +264,7 @@ def test_model_when_its_inspection_refuses_it_then_is_rejected_and_so_is_what_wa
 
 def test_model_when_it_kills_its_inspector_twice_then_is_rejected(bench: Bench) -> None:
     assert inspected(bench, "KilledByInspection")["code"] == "worker_lost"
-    assert Jobs(bench.connection, kind="inspection").list()[0][0].attempt == 2
+    assert JobStore(bench.connection, kind="inspection").list()[0][0].attempt == 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit it")
@@ -298,7 +298,7 @@ def test_result_when_the_store_is_full_then_the_job_fails_and_may_be_sent_again(
 
 @pytest.mark.parametrize("pid", [-1, 2**80])
 def test_worker_when_its_name_was_forged_then_starts_all_the_same(bench: Bench, pid: int) -> None:
-    workers = Workers(bench.connection, 60)
-    workers.beat(Worker("w", JOBS, "cpu", pid, socket.gethostname(), time.time(), time.time()))
+    workers = WorkerRegistry(bench.connection, 60)
+    workers.beat(WorkerEntry("w", JOBS, "cpu", pid, socket.gethostname(), time.time(), time.time()))
 
     assert another(workers, "w") is None

@@ -8,9 +8,9 @@ import psutil
 import pytest
 
 from tests.worker.process.conftest import REQUEST, Bench, cancel, gone, until
-from unitrank_store.observability.throughput import Rates
+from unitrank_store.observability.throughput import Throughput
 from unitrank_store.queue.rq_queue import SafeJob, depth, enqueue_job, transport_id
-from unitrank_store.worker_registry import Workers
+from unitrank_store.worker_registry import WorkerRegistry
 
 
 def lines(path: Path) -> list[str]:
@@ -30,7 +30,7 @@ def test_speed_when_a_job_has_run_then_is_noted(shared: Bench) -> None:
     shared.ended(record.id)
 
     # a job ends before its speed is noted
-    until(lambda: (Rates(shared.connection).rate("cpu") or 0) > 1e6, "the speed is noted")
+    until(lambda: (Throughput(shared.connection).rate("cpu") or 0) > 1e6, "the speed is noted")
 
 
 def test_child_when_jobs_follow_each_other_then_stays_warm(shared: Bench) -> None:
@@ -38,8 +38,8 @@ def test_child_when_jobs_follow_each_other_then_stays_warm(shared: Bench) -> Non
 
     assert first["pid"] == second["pid"] == shared.workers[0].child()
     assert second["runs"] == first["runs"] + 1
-    until(lambda: Workers(shared.connection).list()[0].models == ("mnist",), "the worker tells what it holds warm")
-    assert Workers(shared.connection).list()[0].memory > 0
+    until(lambda: WorkerRegistry(shared.connection).list()[0].models == ("mnist",), "the worker tells what it holds warm")
+    assert WorkerRegistry(shared.connection).list()[0].memory > 0
 
 
 def test_parent_when_it_works_then_has_no_torch(shared: Bench) -> None:

@@ -3,8 +3,8 @@
 import pytest
 import redis
 
-from unitrank_store.jobs.job_store import Jobs
-from unitrank_store.jobs.records import State
+from unitrank_store.jobs.job_store import JobStore
+from unitrank_store.jobs.records import RecordState
 from unitrank_worker.process.watch import CANCEL_SECONDS, CLOSING_SECONDS, START_SECONDS, Verdict, Watch
 
 
@@ -18,22 +18,22 @@ class Clock:
         return self.now
 
 
-class Flaky(Jobs):
+class Flaky(JobStore):
     """Records in a store that is away at times."""
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: JobStore) -> None:
         self._jobs = jobs
         self.away = False
 
-    def state(self, id: str) -> State | None:
+    def state(self, id: str) -> RecordState | None:
         if self.away:
             raise redis.exceptions.ConnectionError
         return self._jobs.state(id)
 
 
 @pytest.fixture
-def jobs(connection: redis.Redis) -> Jobs:
-    return Jobs(connection)
+def jobs(connection: redis.Redis) -> JobStore:
+    return JobStore(connection)
 
 
 @pytest.fixture
@@ -50,13 +50,13 @@ def after(watch: Watch, clock: Clock, seconds: float) -> tuple[Verdict | None, V
     return before, watch.verdict()
 
 
-def test_run_when_it_never_starts_then_is_lost(jobs: Jobs, clock: Clock) -> None:
+def test_run_when_it_never_starts_then_is_lost(jobs: JobStore, clock: Clock) -> None:
     watch = Watch(jobs, jobs, jobs.create({}).id, 1, "a", clock)
 
     assert after(watch, clock, START_SECONDS) == (None, "lost")
 
 
-def test_run_when_it_starts_late_then_has_its_whole_time_from_there(jobs: Jobs, clock: Clock) -> None:
+def test_run_when_it_starts_late_then_has_its_whole_time_from_there(jobs: JobStore, clock: Clock) -> None:
     id = jobs.create({"timeout": 5}).id
     watch = Watch(jobs, jobs, id, 1, "a", clock)
     clock.now += 100
@@ -65,7 +65,7 @@ def test_run_when_it_starts_late_then_has_its_whole_time_from_there(jobs: Jobs, 
     assert after(watch, clock, 5) == (None, "timed_out")
 
 
-def test_run_when_the_child_was_quicker_than_the_watch_then_is_followed_all_the_same(jobs: Jobs, clock: Clock) -> None:
+def test_run_when_the_child_was_quicker_than_the_watch_then_is_followed_all_the_same(jobs: JobStore, clock: Clock) -> None:
     id = jobs.create({"timeout": 5}).id
     jobs.start(id, "a")
     watch = Watch(jobs, jobs, id, 1, "a", clock)
@@ -73,7 +73,7 @@ def test_run_when_the_child_was_quicker_than_the_watch_then_is_followed_all_the_
     assert after(watch, clock, 5) == (None, "timed_out")
 
 
-def test_run_when_cancelled_then_has_a_moment_to_end_by_itself(jobs: Jobs, clock: Clock) -> None:
+def test_run_when_cancelled_then_has_a_moment_to_end_by_itself(jobs: JobStore, clock: Clock) -> None:
     id = jobs.create({}).id
     watch = Watch(jobs, jobs, id, 1, "a", clock)
     jobs.start(id, "a")
@@ -83,7 +83,7 @@ def test_run_when_cancelled_then_has_a_moment_to_end_by_itself(jobs: Jobs, clock
     assert after(watch, clock, CANCEL_SECONDS) == (None, "cancelled")
 
 
-def test_run_when_another_attempt_has_taken_its_place_then_is_given_up(jobs: Jobs, clock: Clock) -> None:
+def test_run_when_another_attempt_has_taken_its_place_then_is_given_up(jobs: JobStore, clock: Clock) -> None:
     id = jobs.create({}).id
     watch = Watch(jobs, jobs, id, 1, "a", clock)
     jobs.requeue(id, jobs.start(id, "a") or 0)
@@ -92,7 +92,7 @@ def test_run_when_another_attempt_has_taken_its_place_then_is_given_up(jobs: Job
     assert after(watch, clock, CLOSING_SECONDS) == (None, "given_up")
 
 
-def test_run_when_another_worker_was_first_then_is_given_up(jobs: Jobs, clock: Clock) -> None:
+def test_run_when_another_worker_was_first_then_is_given_up(jobs: JobStore, clock: Clock) -> None:
     id = jobs.create({}).id
     watch = Watch(jobs, jobs, id, 1, "a", clock)
     jobs.start(id, "b")
@@ -101,7 +101,7 @@ def test_run_when_another_worker_was_first_then_is_given_up(jobs: Jobs, clock: C
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_run_when_its_record_has_ended_or_is_gone_then_is_given_up(jobs: Jobs, clock: Clock, known: bool) -> None:
+def test_run_when_its_record_has_ended_or_is_gone_then_is_given_up(jobs: JobStore, clock: Clock, known: bool) -> None:
     id = jobs.create({}).id if known else "nothing"
     watch = Watch(jobs, jobs, id, 1, "a", clock)
     if known:
@@ -110,7 +110,7 @@ def test_run_when_its_record_has_ended_or_is_gone_then_is_given_up(jobs: Jobs, c
     assert after(watch, clock, CLOSING_SECONDS) == (None, "given_up")
 
 
-def test_run_when_the_store_is_away_then_no_time_goes_by(jobs: Jobs, clock: Clock) -> None:
+def test_run_when_the_store_is_away_then_no_time_goes_by(jobs: JobStore, clock: Clock) -> None:
     id = jobs.create({"timeout": 5}).id
     jobs.start(id, "a")
     flaky = Flaky(jobs)

@@ -15,17 +15,17 @@ from rq.serializers import JSONSerializer
 
 from unitrank_engine.errors import EngineError
 from unitrank_schemas.base import Json
-from unitrank_store.blobs.blob_store import Blobs
-from unitrank_store.contents.models import Models
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.contents.models import ModelStore
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.observability import logs, tracing
-from unitrank_store.observability.counters import Tallies
-from unitrank_store.observability.throughput import Rates
+from unitrank_store.observability.counters import Counters
+from unitrank_store.observability.throughput import Throughput
 from unitrank_store.queue.rq_queue import FairQueue, SafeJob, queue_of
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.die_with_parent import die_with_parent
-from unitrank_store.results.part_cache import Parts
-from unitrank_store.results.result_store import Results
+from unitrank_store.results.part_cache import PartCache
+from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
 from unitrank_worker.engine import Engine
 from unitrank_worker.process.channel import Channel, Closed
@@ -88,21 +88,21 @@ def open_desk(settings: Settings, hello: Json, engine: Engine) -> Desk:
     url = str(hello["url"])
     connection, hasty = connect(url, COMMIT_PATIENCE), connect(url, 0)
     kept = settings.result_ttl, settings.failure_ttl
-    blobs = Blobs.of(settings)
+    blobs = BlobStore.of(settings)
     # What the child before left, on a machine where no service sweeps.
     blobs.sweep()
     return Desk(
         worker=hello["name"],
         device=hello["device"],
         connection=connection,
-        jobs=Jobs(connection, *kept),
-        inspections=Jobs(connection, *kept, kind="inspection"),
-        progress=Jobs(hasty, *kept),
-        models=Models(connection, blobs),
-        results=Results(connection, blobs, settings),
-        parts=Parts(hasty, settings),
-        tallies=Tallies(hasty),
-        rates=Rates(connection),
+        jobs=JobStore(connection, *kept),
+        inspections=JobStore(connection, *kept, kind="inspection"),
+        progress=JobStore(hasty, *kept),
+        models=ModelStore(connection, blobs),
+        results=ResultStore(connection, blobs, settings),
+        parts=PartCache(hasty, settings),
+        tallies=Counters(hasty),
+        rates=Throughput(connection),
         engine=engine,
     )
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import redis
 import structlog
 
-from unitrank_store.worker_registry import Worker, Workers
+from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 
 log = structlog.get_logger()
 
@@ -20,7 +20,7 @@ AGAIN_SHARE = 0.1
 class Beats:
     """A thread of its own: an idle worker blocks in the queue for minutes."""
 
-    def __init__(self, workers: Workers, worker: Worker, every: float, memory: Callable[[], int]) -> None:
+    def __init__(self, workers: WorkerRegistry, worker: WorkerEntry, every: float, memory: Callable[[], int]) -> None:
         self._workers = workers
         self._worker = worker
         self._every = every

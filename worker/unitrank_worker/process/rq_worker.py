@@ -23,8 +23,8 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import HorseMonitorTimeoutException
 
 from unitrank_schemas.base import Json
-from unitrank_store.jobs.job_store import Jobs
-from unitrank_store.observability.counters import Tallies
+from unitrank_store.jobs.job_store import JobStore
+from unitrank_store.observability.counters import Counters
 from unitrank_store.queue.rq_queue import FairQueue, Forged, SafeJob
 from unitrank_worker.process.channel import Closed
 from unitrank_worker.process.handle import ChildHandle
@@ -58,13 +58,13 @@ class WarmWorker(Worker):
         *,
         name: str,
         rq_name: str,
-        jobs: Jobs,
-        glances: Jobs,
+        jobs: JobStore,
+        glances: JobStore,
         child: ChildHandle,
         beats: Beats,
         endings: Endings,
         seconds: Seconds,
-        tallies: Tallies,
+        tallies: Counters,
         drain: float = math.inf,
     ) -> None:
         """`rq_name` is one that no other process ever had; `glances` reads records without waiting for the store.

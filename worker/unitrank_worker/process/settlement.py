@@ -6,9 +6,9 @@ import redis
 import structlog
 
 from unitrank_schemas.base import Json
-from unitrank_store.jobs.job_store import Jobs
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
-from unitrank_store.observability.counters import Tallies
+from unitrank_store.observability.counters import Counters
 from unitrank_store.observability.logs import bound
 from unitrank_store.queue.rq_queue import push
 from unitrank_worker.failures import problem
@@ -23,8 +23,8 @@ class Endings:
     def __init__(self, connection: redis.Redis, rejected: Callable[[str, Json], None]) -> None:
         self._redis = connection
         self._rejected = rejected
-        self._tallies = Tallies(connection)
-        self._by_verdict: dict[Verdict, Callable[[Jobs, str, int], object]] = {
+        self._tallies = Counters(connection)
+        self._by_verdict: dict[Verdict, Callable[[JobStore, str, int], object]] = {
             "cancelled": lambda jobs, id, attempt: jobs.finish(id, attempt, "cancelled"),
             "timed_out": self._time_out,
             "lost": lambda jobs, id, attempt: jobs.requeue(id, attempt),
@@ -52,7 +52,7 @@ class Endings:
             if record.status == "queued":
                 push(self._redis, watch.jobs, record, front=True)
 
-    def _follow(self, jobs: Jobs, record: JobRecord, attempt: int) -> None:
+    def _follow(self, jobs: JobStore, record: JobRecord, attempt: int) -> None:
         log.warning("settled", attempt=attempt, status=record.status, **bound(jobs.kind, record))
         if record.attempt != attempt:
             return
@@ -61,7 +61,7 @@ class Endings:
         if jobs.kind == "inspection" and record.problem is not None:
             self._rejected(str(record.request["digest"]), record.problem)
 
-    def _time_out(self, jobs: Jobs, id: str, attempt: int) -> None:
+    def _time_out(self, jobs: JobStore, id: str, attempt: int) -> None:
         seconds = jobs.get(id).timeout
         what = problem("timed_out", f"not done within the {seconds:g} s that were allowed", status=504)
         jobs.finish(id, attempt, "timed_out", problem=what)

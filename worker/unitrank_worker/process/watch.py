@@ -6,8 +6,8 @@ from typing import Literal
 
 import redis
 
-from unitrank_store.jobs.job_store import Jobs
-from unitrank_store.jobs.records import State
+from unitrank_store.jobs.job_store import JobStore
+from unitrank_store.jobs.records import RecordState
 
 # A cold child may have to import torch first.
 START_SECONDS = 120.0
@@ -27,7 +27,7 @@ class Watch:
     """
 
     def __init__(
-        self, jobs: Jobs, glances: Jobs, id: str, attempt: int, worker: str, clock: Callable[[], float] = time.monotonic
+        self, jobs: JobStore, glances: JobStore, id: str, attempt: int, worker: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """`attempt` is the number that the run gets; the child may have begun with it already.
 
@@ -70,7 +70,7 @@ class Watch:
         seconds, verdict = self._limits[phase]
         return verdict if now - self._since >= seconds else None
 
-    def _phase_of(self, state: State | None) -> Phase:
+    def _phase_of(self, state: RecordState | None) -> Phase:
         if state is None:
             return "over"
         if state.status == "queued" and state.attempt == self._attempt - 1:
