@@ -18,8 +18,8 @@ from unitrank.errors import InvalidRequest, JobFailed
 from unitrank.exporting import export, needing_engine
 from unitrank.results import JobResult
 from unitrank_schemas.checks import Facts, Rejected, checked
-from unitrank_schemas.checks.facts import MOST_CLUSTERS
 from unitrank_schemas.datasets import FieldInfo
+from unitrank_schemas.facts.facts import MOST_CLUSTERS
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.problems import Invalid
 from unitrank_schemas.results import Result

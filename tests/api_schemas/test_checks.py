@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from unitrank_schemas.checks import Facts, Rejected, checked, completed, passes
-from unitrank_schemas.checks.facts import MOST_CLUSTERS, Value
 from unitrank_schemas.checks.size import array_bytes, counts_of, summary_bytes
 from unitrank_schemas.datasets import FieldInfo
+from unitrank_schemas.facts.facts import MOST_CLUSTERS, Value
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.models import Manifest
 

@@ -10,8 +10,8 @@ import numpy as np
 from unitrank_engine.errors import EngineError
 from unitrank_schemas.base import Json
 from unitrank_schemas.checks import Facts, Rejected, checked
-from unitrank_schemas.checks.facts import MOST_CLUSTERS
 from unitrank_schemas.datasets import FieldInfo
+from unitrank_schemas.facts.facts import MOST_CLUSTERS
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.models import Architecture, Manifest
 from unitrank_store.blobs.blob_store import BlobStore

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 from unitrank_schemas.base import Schema
-from unitrank_schemas.checks.facts import (
+from unitrank_schemas.checks.inputs import escaped, field_exists
+from unitrank_schemas.clusters import ByField, ByLabel, ByPrediction, KMeans, Members
+from unitrank_schemas.facts.facts import (
     MOST_CLUSTERS,
     Facts,
     Flaw,
@@ -14,9 +16,7 @@ from unitrank_schemas.checks.facts import (
     output_of,
     unlabelled,
 )
-from unitrank_schemas.checks.inputs import escaped, field_exists
-from unitrank_schemas.checks.wording import nearest, shape_shown, shown
-from unitrank_schemas.clusters import ByField, ByLabel, ByPrediction, KMeans, Members
+from unitrank_schemas.facts.wording import nearest, shape_shown, shown
 from unitrank_schemas.jobs import JobRequest
 
 POINTERS: dict[type[Schema], str] = {Members: "/clusters/members", KMeans: "/clusters/k"}

@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from unitrank_schemas.checks.facts import Facts, cluster_count, layer_of, named, place_of, row_count, unit_count
 from unitrank_schemas.checks.size import counts_of
 from unitrank_schemas.clusters import ByPrediction, KMeans
+from unitrank_schemas.facts.facts import Facts, cluster_count, layer_of, named, place_of, row_count, unit_count
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import DeepLift, ExactAblation, Gradient, GradientXActivation, MethodBase, PathMethod
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from unitrank_schemas.checks.facts import Facts, class_count, example_count, kind_of, output_of
 from unitrank_schemas.datasets import FieldInfo
+from unitrank_schemas.facts.facts import Facts, class_count, example_count, kind_of, output_of
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import Method, PathMethod, with_ids
 

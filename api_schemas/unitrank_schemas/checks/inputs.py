@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from unitrank_schemas.checks.facts import Facts, Flaw, Kind, kind_of
-from unitrank_schemas.checks.wording import nearest, shape_shown
 from unitrank_schemas.datasets import FieldInfo
+from unitrank_schemas.facts.facts import Facts, Flaw, Kind, kind_of
+from unitrank_schemas.facts.wording import nearest, shape_shown
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.models import Port
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from unitrank_schemas.checks.facts import Facts, Flaw, layer_of, place_of
-from unitrank_schemas.checks.wording import nearest
+from unitrank_schemas.facts.facts import Facts, Flaw, layer_of, place_of
+from unitrank_schemas.facts.wording import nearest
 from unitrank_schemas.jobs import JobRequest
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from unitrank_schemas.checks.facts import Facts, Flaw, layer_of, moving, output_of, place_of
+from unitrank_schemas.facts.facts import Facts, Flaw, layer_of, moving, output_of, place_of
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import GradCam, PathMethod
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import prod
 
 from unitrank_schemas.ablation import Ablation
-from unitrank_schemas.checks.facts import Facts, Flaw, Place, cluster_count, layer_of, place_of, row_count, unit_count
+from unitrank_schemas.facts.facts import Facts, Flaw, Place, cluster_count, layer_of, place_of, row_count, unit_count
 from unitrank_schemas.heatmaps import heatmap_axes
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.models import Layer

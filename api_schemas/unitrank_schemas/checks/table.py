@@ -5,7 +5,7 @@ from itertools import islice
 
 from unitrank_schemas.checks import baseline, clusters, inputs, layer, methods, size, study, target
 from unitrank_schemas.checks.defaults import completed
-from unitrank_schemas.checks.facts import Facts, Flaw, Rejected
+from unitrank_schemas.facts.facts import Facts, Flaw, Rejected
 from unitrank_schemas.jobs import JobRequest
 
 Check = Callable[[JobRequest, Facts], Iterator[Flaw]]

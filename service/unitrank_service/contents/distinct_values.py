@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from unitrank_schemas.checks.facts import MOST_CLUSTERS, Value
+from unitrank_schemas.facts.facts import MOST_CLUSTERS, Value
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_tables import open_table
 

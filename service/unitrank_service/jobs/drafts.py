@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from unitrank_schemas.checks import Facts, Flaw, Rejected, checked, passes
-from unitrank_schemas.checks.facts import MOST_CLUSTERS, Value
 from unitrank_schemas.checks.size import array_bytes, summary_bytes
 from unitrank_schemas.datasets import FieldInfo, InlineDataset
+from unitrank_schemas.facts.facts import MOST_CLUSTERS, Value
 from unitrank_schemas.jobs import Estimate, JobRequest
 from unitrank_schemas.models import Manifest
 from unitrank_schemas.problems import Invalid

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from unitrank_schemas.checks.wording import shape_shown
 from unitrank_schemas.clusters import All, ByField, ByLabel, ByPrediction, KMeans, Members
 from unitrank_schemas.datasets import FieldInfo
+from unitrank_schemas.facts.wording import shape_shown
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.models import Layer, Manifest, Port, Seen
 
