@@ -49,7 +49,7 @@ class Local:
 def local(folder: Path) -> Iterator[Local]:
     """Start it with its state in the folder; it has not yet answered. Nothing of it is left behind."""
     port = claim_port(HOST, 0)
-    words = [sys.executable, "-m", "unitrank", "up", "--host", HOST, "--port", str(port), "--state", str(folder / "state")]
+    words = [sys.executable, "-P", "-m", "unitrank", "up", "--host", HOST, "--port", str(port), "--state", str(folder / "state")]
     with _interrupted_by_sigterm():
         process = _start(words, folder / "up.log")
         try:

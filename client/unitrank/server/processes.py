@@ -44,7 +44,7 @@ def stages(devices: Sequence[str], environment: Mapping[str, str], prefix: str =
         workers.append(_worker(f"{prefix}{kind}-{names[kind]}", "jobs", device, {**environment, **threads}))
     # It has little to do, and must not take the cores from those that have.
     inspector = _worker(f"{prefix}inspector", "inspections", "cpu", {**environment, "OMP_NUM_THREADS": "1"})
-    service = Command("service", [sys.executable, "-m", "unitrank_service"], environment, quick_ends=QUICK_ENDS)
+    service = Command("service", [sys.executable, "-P", "-m", "unitrank_service"], environment, quick_ends=QUICK_ENDS)
     return [[*workers, inspector], [service]]
 
 
@@ -61,7 +61,7 @@ def host_prefix() -> str:
 
 
 def _worker(name: str, queue: str, device: str, environment: Mapping[str, str]) -> Command:
-    words = [sys.executable, "-m", "unitrank_worker", "--queue", queue, "--device", device, "--name", name]
+    words = [sys.executable, "-P", "-m", "unitrank_worker", "--queue", queue, "--device", device, "--name", name]
     return Command(name, words, environment, drain_seconds=DRAIN_SECONDS, quick_ends=QUICK_ENDS)
 
 

@@ -24,7 +24,8 @@ def die_with_parent(number: signal.Signals, parent: int | None = None) -> None:
 
 def tethered(command: list[str], number: signal.Signals = signal.SIGTERM) -> list[str]:
     """The command line that runs `command` so that it gets the signal when the calling thread ends."""
-    return [sys.executable, "-m", "unitrank_store.redis.die_with_parent", str(int(number)), str(os.getpid()), *command]
+    module = "unitrank_store.redis.die_with_parent"
+    return [sys.executable, "-P", "-m", module, str(int(number)), str(os.getpid()), *command]
 
 
 if __name__ == "__main__":

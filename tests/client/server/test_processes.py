@@ -41,3 +41,9 @@ def test_stages_when_workers_share_the_processor_then_none_takes_all_of_it(monke
     threads = [command.environment.get("OMP_NUM_THREADS") for command in stages(["cpu", "cpu"], {})[0]]
 
     assert threads == ["4", "4", "1"]
+
+
+def test_stages_when_planned_then_no_command_imports_from_the_current_folder() -> None:
+    commands = [command for stage in stages(["cpu"], {}) for command in stage]
+
+    assert [command.words[1:3] for command in commands] == [["-P", "-m"]] * 3

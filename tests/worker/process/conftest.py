@@ -26,6 +26,7 @@ from unitrank_store.worker_registry import WorkerRegistry
 
 REQUEST: Json = {"model": "m", "layer": "l", "dataset": "d", "methods": ["gradient"], "timeout": 60}
 PATIENCE = 30.0
+ROOT = Path(__file__).parents[3]
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -42,7 +43,9 @@ class Running:
     def __init__(
         self, url: str, state: Path, name: str, engine: str, queue: str, settings: dict[str, str], drain: float | None
     ) -> None:
-        variables = {"UNITRANK_HEARTBEAT": "0.2", "UNITRANK_HEARTBEAT_GRACE": "1", **settings}
+        # The worker starts its child with -P, which reads PYTHONPATH and leaves the current folder out.
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        variables = {"UNITRANK_HEARTBEAT": "0.2", "UNITRANK_HEARTBEAT_GRACE": "1", "PYTHONPATH": path, **settings}
         command = [
             sys.executable,
             "-m",

@@ -115,4 +115,4 @@ def device_inside(device: str) -> str:
 
 
 def _command(engine: str) -> list[str]:
-    return [sys.executable, "-m", "unitrank_worker.process.child", "--engine", engine]
+    return [sys.executable, "-P", "-m", "unitrank_worker.process.child", "--engine", engine]
