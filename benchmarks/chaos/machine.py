@@ -16,7 +16,7 @@ from benchmarks.chaos.blows import Blow
 from unitrank.addresses import claim_port, url_of
 from unitrank.server.processes import stages
 from unitrank.server.supervisor import Command
-from unitrank_store.redis.die_with_parent import tethered
+from unitrank_store.redis.die_with_parent import dying_with_parent
 from unitrank_store.redis.embedded import EmbeddedServer
 
 HOST = "127.0.0.1"
@@ -173,7 +173,7 @@ class _Kept:
             return
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                tethered(list(self._command.words), signal.SIGKILL),
+                dying_with_parent(list(self._command.words), signal.SIGKILL),
                 env=_environment(self._command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

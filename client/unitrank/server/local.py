@@ -59,7 +59,7 @@ def local(folder: Path) -> Iterator[Local]:
 
 
 def _start(words: list[str], log: Path) -> subprocess.Popen[bytes]:
-    from unitrank_store.redis.die_with_parent import tethered
+    from unitrank_store.redis.die_with_parent import dying_with_parent
 
     # A store, a key or a limit of the environment is not meant for this one.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("UNITRANK_") and name != "REDIS_URL"}
@@ -67,7 +67,12 @@ def _start(words: list[str], log: Path) -> subprocess.Popen[bytes]:
     environment.setdefault("OMP_NUM_THREADS", "1")
     with log.open("wb") as written:
         return subprocess.Popen(
-            tethered(words), env=environment, stdin=subprocess.DEVNULL, stdout=written, stderr=written, start_new_session=True
+            dying_with_parent(words),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=written,
+            stderr=written,
+            start_new_session=True,
         )
 
 

@@ -146,11 +146,11 @@ class _Kept:
 
     def start(self) -> None:
         # Imported here: the client needs nothing of the store.
-        from unitrank_store.redis.die_with_parent import tethered
+        from unitrank_store.redis.die_with_parent import dying_with_parent
 
         self._started = time.monotonic()
         self._process = subprocess.Popen(
-            tethered(list(self.command.words), signal.SIGKILL),
+            dying_with_parent(list(self.command.words), signal.SIGKILL),
             env={**os.environ, **self.command.environment},
             stdin=subprocess.DEVNULL,
             # A Ctrl-C in the terminal is for the supervisor alone: it decides the order.

@@ -19,7 +19,7 @@ from unitrank_store.contents.waiting_jobs import dataset_key, look_again, model_
 from unitrank_store.errors import Taken
 from unitrank_store.jobs.job_store import new_id
 from unitrank_store.jobs.record import JobRecord
-from unitrank_store.jobs.reservations import promised
+from unitrank_store.jobs.reservations import reserved
 from unitrank_store.observability import tracing
 from unitrank_store.queue.rq_queue import enqueue_job
 from unitrank_store.redis.claims import Claim
@@ -157,7 +157,7 @@ def _check_room(backend: Backend, draft: Draft, key: Key) -> None:
     if waiting >= settings.queue_limit:
         raise Refused("queue_full", f"{waiting} jobs wait already; at most {settings.queue_limit} may", {"Retry-After": "30"})
     # The request is kept as long as its job; and what others have been promised is not given away.
-    backend.results.require_room(len(draft.request.model_dump_json()) + _result_room(backend, draft) + promised(backend.connection))
+    backend.results.require_room(len(draft.request.model_dump_json()) + _result_room(backend, draft) + reserved(backend.connection))
 
 
 def _result_room(backend: Backend, draft: Draft) -> int:

@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from unitrank_store.observability.counters import BUCKETS, Durations
-from unitrank_store.observability.snapshot import Snapshot, figures
+from unitrank_store.observability.snapshot import Snapshot, take_snapshot
 from unitrank_store.queue.rq_queue import QUEUES
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -107,7 +107,7 @@ class StoreCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         try:
-            found = figures(self._store)
+            found = take_snapshot(self._store)
         except redis.exceptions.RedisError as error:
             structlog.get_logger().warning("metrics without the store", reason=str(error))
             yield _up(0)

@@ -41,7 +41,7 @@ if ARGV[6] ~= '' then
   redis.call('EXPIRE', KEYS[5], ARGV[6])
   redis.call('EXPIRE', KEYS[1], ARGV[6])
   redis.call('EXPIRE', KEYS[2], ARGV[6])
-  -- Last, and without an error: what somebody else wrote there keeps nothing from its end. `reckon.lua` puts it right.
+  -- Last, and without an error: what somebody else wrote there keeps nothing from its end. `recount_reservations.lua` puts it right.
   local promised = redis.pcall('HGET', KEYS[7], ARGV[1])
   if type(promised) == 'string' and string.match(promised, '^%d+$') then
     redis.pcall('HDEL', KEYS[7], ARGV[1])

@@ -18,10 +18,10 @@ MOST_ROUNDS = 50
 class RecordIndexes:
     """The indices of one kind of records. Records expire by themselves; their ids go when they are met."""
 
-    def __init__(self, connection: redis.Redis, ledger: RecordTable) -> None:
+    def __init__(self, connection: redis.Redis, records: RecordTable) -> None:
         self._redis = connection
-        self._ledger = ledger
-        self._kind = ledger.kind
+        self._records = records
+        self._kind = records.kind
 
     def add(self, record: JobRecord, pipeline: redis.client.Pipeline) -> None:
         """Put a new record's id where it belongs."""
@@ -48,7 +48,7 @@ class RecordIndexes:
             if not ids:
                 return found, None
             ids, room = self._within(ids, room)
-            records = self._ledger.read(ids)
+            records = self._records.read(ids)
             self._forget(tenant, index, set(ids) - {record.id for record in records})
             found += [record for record in records if _matches(record, status, model)]
             after = ids[-1]
@@ -56,7 +56,7 @@ class RecordIndexes:
 
     def _within(self, ids: Sequence[str], room: int) -> tuple[Sequence[str], int]:
         """The first of them, whose requests have no more bytes than there is room, but one at least; and the room left."""
-        for number, size in enumerate(self._ledger.sizes(ids)):
+        for number, size in enumerate(self._records.sizes(ids)):
             room -= size
             if room <= 0:
                 return ids[: number + 1], 0
@@ -73,7 +73,7 @@ class RecordIndexes:
             # Where most of them have expired, more have than were looked at.
             for _ in range(MOST_ROUNDS):
                 ids = self._oldest(index, oldest)
-                expired = set(ids) - self._ledger.glance(ids).keys()
+                expired = set(ids) - self._records.glance(ids).keys()
                 if expired:
                     self._redis.zrem(index, *expired)
                 gone |= expired

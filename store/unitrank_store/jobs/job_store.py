@@ -31,7 +31,7 @@ from unitrank_store.errors import RecordNotFound, StateConflict
 from unitrank_store.jobs.indexes import RecordIndexes
 from unitrank_store.jobs.record import ENDED, JobRecord, Status
 from unitrank_store.jobs.records import Kind, RecordChange, RecordState, RecordTable
-from unitrank_store.jobs.reservations import promise
+from unitrank_store.jobs.reservations import reserve
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.claims import Claim, take
 from unitrank_store.redis.decoding import texts
@@ -71,8 +71,8 @@ class JobStore:
         self.result_ttl = result_ttl
         self.failure_ttl = failure_ttl
         self._redis = connection
-        self._ledger = RecordTable(connection, kind)
-        self._listing = RecordIndexes(connection, self._ledger)
+        self._records = RecordTable(connection, kind)
+        self._indexes = RecordIndexes(connection, self._records)
 
     def create(
         self,
@@ -98,9 +98,9 @@ class JobStore:
 
         def add(pipeline: Pipeline) -> None:
             take(claims, pipeline)
-            self._ledger.add(record, pipeline)
-            promise(pipeline, record.id, reserves)
-            self._listing.add(record, pipeline)
+            self._records.add(record, pipeline)
+            reserve(pipeline, record.id, reserves)
+            self._indexes.add(record, pipeline)
             if also is not None:
                 also(pipeline)
 
@@ -116,11 +116,11 @@ class JobStore:
 
     def get_many(self, ids: Sequence[str]) -> Records:
         """Those of the records that exist, in the order asked."""
-        return self._ledger.read(ids)
+        return self._records.read(ids)
 
     def state(self, id: str) -> RecordState | None:
         """A glance at the record, for whoever looks often; None where it is gone."""
-        return self._ledger.glance([id]).get(id)
+        return self._records.glance([id]).get(id)
 
     def start(self, id: str, worker: str, number: int | None = None) -> int | None:
         """The number of the attempt that begins now; None where the job may not run (cancelled, begun elsewhere).
@@ -139,7 +139,7 @@ class JobStore:
 
     def progress(self, id: str, attempt: int, progress: Json) -> Written:
         """Note how far the attempt is: `cancel` where it should stop, `fenced` where it is no longer its job."""
-        outcome = self._ledger.change(id, RecordChange(["running"], attempt, None, {"progress": progress}, progress=progress))
+        outcome = self._records.change(id, RecordChange(["running"], attempt, None, {"progress": progress}, progress=progress))
         if outcome.made:
             return "written"
         return "cancel" if outcome.status == "cancelling" and outcome.attempt == attempt else "fenced"
@@ -195,8 +195,8 @@ class JobStore:
         if not record.ended:
             raise StateConflict(f"the {self.kind} {id} is {record.status}; cancel it first")
         with self._redis.pipeline() as pipeline:
-            pipeline.delete(self._ledger.key(id), keyspace.events(self.kind, id), keyspace.deliveries(self.kind, id))
-            self._listing.remove(record, pipeline)
+            pipeline.delete(self._records.key(id), keyspace.events(self.kind, id), keyspace.deliveries(self.kind, id))
+            self._indexes.remove(record, pipeline)
             pipeline.execute()
         return record
 
@@ -204,15 +204,15 @@ class JobStore:
         self, limit: int = 50, after: str | None = None, status: Status | None = None, model: str | None = None
     ) -> tuple[Records, str | None]:
         """The tenant's, newest first, and the id to go on after where there are more."""
-        return self._listing.page(self.tenant or DEFAULT_TENANT, limit, after, status, model)
+        return self._indexes.page(self.tenant or DEFAULT_TENANT, limit, after, status, model)
 
     def live(self, besides: Collection[str] = ()) -> dict[str, RecordState]:
         """A glance at all that has not ended, by id, the oldest first; at those `besides` only where they have begun."""
-        return self._ledger.live(besides)
+        return self._records.live(besides)
 
     def count(self, status: Status) -> int:
         """How many are in that status; ended ones that expired may be counted until they are listed."""
-        return self._listing.count(status)
+        return self._indexes.count(status)
 
     def unfinished(self, owner: str) -> int:
         """How many of an owner's have not ended."""
@@ -224,7 +224,7 @@ class JobStore:
 
     def release(self, what: str) -> Records:
         """The queued jobs that waited for this last of all: put each in the queue."""
-        waited = self._ledger.release(what)
+        waited = self._records.release(what)
         return [record for record in waited if not record.waiting_for and record.status == "queued"]
 
     def waiting(self, what: str) -> Sequence[str]:
@@ -246,7 +246,7 @@ class JobStore:
         self._redis.sadd(keyspace.pins(digest), id)
         if wait_for:
             self._redis.sadd(keyspace.waiting(wait_for), id)
-        if not self._ledger.change(id, RecordChange(["queued"], None, "queued", fields)).made and self._ended(id):
+        if not self._records.change(id, RecordChange(["queued"], None, "queued", fields)).made and self._ended(id):
             self._redis.srem(keyspace.pins(digest), id)
         self._redis.srem(keyspace.pins(key), id)
 
@@ -256,12 +256,12 @@ class JobStore:
 
     def refuse(self, what: str, problem: Json) -> Records:
         """Fail what waited for this."""
-        waited = self._ledger.release(what)
+        waited = self._records.release(what)
         return [record for record in waited if self._change(record.id, ["queued"], None, "failed", {"problem": problem})]
 
     def forget_expired(self, oldest: int = 200) -> int:
         """Take ids whose record has expired out of the lists, among so many of the oldest; how many there were."""
-        return self._listing.forget_expired(oldest)
+        return self._indexes.forget_expired(oldest)
 
     def _change(self, id: str, expected: Sequence[Status], attempt: int | None, status: Status, fields: Json) -> bool:
         seconds = None
@@ -271,7 +271,7 @@ class JobStore:
             fields = {**fields, "finished_at": now, "expires_at": now + kept}
             # A record outlives its result, so that its absence can be told from an id that never was.
             seconds = kept + self.failure_ttl if status == "succeeded" else kept
-        outcome = self._ledger.change(id, RecordChange(expected, attempt, status, fields, seconds))
+        outcome = self._records.change(id, RecordChange(expected, attempt, status, fields, seconds))
         # The command is sent again when its reply was lost: then it has been done already, by us.
         repeated = status in ENDED and outcome.status == status and attempt is not None and outcome.attempt == attempt
         return outcome.made or repeated

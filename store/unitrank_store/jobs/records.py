@@ -129,7 +129,7 @@ class RecordTable:
                 by_status + (change.status or ""),
                 keyspace.deliveries(self.kind, id),
                 keyspace.owners_with_due(),
-                keyspace.promised(),
+                keyspace.reservations(),
             ],
             args=[
                 id,

@@ -57,14 +57,14 @@ class Counters:
         try:
             with self._redis.pipeline() as pipeline:
                 for key, amount in sums.items():
-                    pipeline.hincrbyfloat(keyspace.tallies(), json.dumps(key), amount)
+                    pipeline.hincrbyfloat(keyspace.counters(), json.dumps(key), amount)
                 pipeline.execute()
         except redis.exceptions.RedisError as error:
             log.warning("count lost", error=str(error))
 
 
 class CounterValues(NamedTuple):
-    """All tallies at one moment."""
+    """All counters at one moment."""
 
     lost: dict[str, float]
     child_ended: dict[str, float]
@@ -73,7 +73,7 @@ class CounterValues(NamedTuple):
 
 def ask(pipeline: Pipeline) -> None:
     """Have the pipeline bring what `read` takes."""
-    pipeline.hgetall(keyspace.tallies())
+    pipeline.hgetall(keyspace.counters())
 
 
 def read(stored: Any) -> CounterValues:

@@ -34,7 +34,7 @@ class Snapshot:
     counted: CounterValues
 
 
-def figures(connection: redis.Redis) -> Snapshot:
+def take_snapshot(connection: redis.Redis) -> Snapshot:
     """All of them."""
     with connection.pipeline(transaction=False) as pipeline:
         for kind in KINDS:

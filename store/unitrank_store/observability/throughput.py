@@ -25,11 +25,11 @@ class Throughput:
     def note(self, device: str, work: float, seconds: float) -> None:
         """Remember a measurement; one without work or time says nothing."""
         if work > 0 and seconds > 0:
-            self._note(keys=[keyspace.rates()], args=[device, work / seconds, WEIGHT])
+            self._note(keys=[keyspace.throughput()], args=[device, work / seconds, WEIGHT])
 
     def rate(self, device: str | None = None) -> float | None:
         """Work per second of that device, or of the fastest; None before the first measurement."""
         if device is None:
-            return max((float(rate) for rate in self._redis.hvals(keyspace.rates())), default=None)
-        known = self._redis.hget(keyspace.rates(), device)
+            return max((float(rate) for rate in self._redis.hvals(keyspace.throughput())), default=None)
+        known = self._redis.hget(keyspace.throughput(), device)
         return None if known is None else float(known)

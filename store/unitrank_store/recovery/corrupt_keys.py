@@ -21,7 +21,7 @@ log = structlog.get_logger()
 KINDS: tuple[Kind, ...] = ("job", "inspection")
 
 
-def forget_wrong(connection: redis.Redis) -> None:
+def delete_corrupt_keys(connection: redis.Redis) -> None:
     """Delete every key that a sweep needs and that is of a wrong type, or a lock that would never end."""
     _forget(connection, _types(connection))
     # These name further keys, and can be read now.
@@ -41,10 +41,10 @@ def _types(connection: redis.Redis) -> dict[str, str]:
     found = {
         keyspace.reaper_lock(): "string",
         keyspace.workers(): "set",
-        keyspace.tallies(): "hash",
+        keyspace.counters(): "hash",
         keyspace.unpublished(): "hash",
     }
-    found |= {keyspace.promised(): "hash", keyspace.blob_sizes(): "hash"}
+    found |= {keyspace.reservations(): "hash", keyspace.blob_sizes(): "hash"}
     for queue in QUEUES.values():
         found |= {keyspace.rq_queue(queue): "list", keyspace.owners_in_line(queue): "zset", keyspace.last_turn(queue): "hash"}
         found |= {keyspace.turns(queue): "string", keyspace.arrivals(queue): "string"}

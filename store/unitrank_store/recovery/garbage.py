@@ -21,7 +21,7 @@ from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import ENDED
 from unitrank_store.jobs.records import Kind
-from unitrank_store.jobs.reservations import reckon
+from unitrank_store.jobs.reservations import recount
 from unitrank_store.queue.rq_queue import enqueue_inspection, inspection_id, queue_of, record_ids, waiting_ids
 from unitrank_store.recovery.debounce import Debounce
 from unitrank_store.results.result_store import ResultStore
@@ -45,16 +45,16 @@ class GarbageCollection:
         self._datasets = DatasetStore(connection, self._blobs)
         self._results = ResultStore(connection, self._blobs, settings)
         self._owners = BlobOwners(connection, self._blobs)
-        self._suspicions = Debounce()
-        self._settled: set[str] = set()
+        self._debounce = Debounce()
+        self._inspected: set[str] = set()
         self._next_sweep = time.monotonic() + BLOB_SECONDS
 
-    def clean(self) -> None:
+    def collect(self) -> None:
         """One round of everything."""
         for part in (
             self._forget_executions,
             self._forget_expired,
-            self._reckon_promises,
+            self._recount_reservations,
             self._results.sweep,
             self._take_unpublished,
             self._blobs.sweep,
@@ -70,7 +70,7 @@ class GarbageCollection:
             except Exception:
                 # One thing that cannot be cleaned must not keep all others from it.
                 log.exception("cleaning failed", part=part.__name__)
-        self._suspicions.end_round()
+        self._debounce.end_round()
 
     def _forget_executions(self) -> None:
         for kind in self._records:
@@ -80,8 +80,8 @@ class GarbageCollection:
         for jobs in self._records.values():
             jobs.forget_expired()
 
-    def _reckon_promises(self) -> None:
-        reckon(self._redis)
+    def _recount_reservations(self) -> None:
+        recount(self._redis)
 
     def _sweep_blobs(self) -> None:
         # It lists the whole store, and what it looks for is a day old.
@@ -119,9 +119,9 @@ class GarbageCollection:
     def _inspecting(self) -> Iterator[ModelRecord]:
         """Whatever its name means by now: jobs may wait for an earlier content."""
         digests = self._models.digests_of_all()
-        self._settled &= digests
+        self._inspected &= digests
         newest = {model.digest for model in self._models.newest_of_all()}
-        for digest in sorted(newest | digests - self._settled):
+        for digest in sorted(newest | digests - self._inspected):
             if digest.startswith(UNREAD):
                 continue
             with suppress(RecordNotFound):
@@ -130,11 +130,11 @@ class GarbageCollection:
                     yield model
                 else:
                     # An earlier content is inspected anew only after it has become the newest again.
-                    self._settled.add(digest)
+                    self._inspected.add(digest)
 
     def _is_over(self, kind: Kind, id: str) -> bool:
         state = self._records[kind].state(id)
         return state is None or state.status in ENDED
 
     def _lasts(self, what: str, id: str) -> bool:
-        return self._suspicions.lasts((what, id), self._settings.heartbeat_grace)
+        return self._debounce.lasts((what, id), self._settings.heartbeat_grace)

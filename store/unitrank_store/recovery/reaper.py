@@ -26,7 +26,7 @@ from unitrank_store.jobs.records import RecordState
 from unitrank_store.observability.counters import Counters
 from unitrank_store.observability.logs import bound
 from unitrank_store.queue.rq_queue import QUEUES, push, queue_of, record_ids, refill, taken_ids, transport_id, waiting_ids
-from unitrank_store.recovery.corrupt_keys import forget_wrong
+from unitrank_store.recovery.corrupt_keys import delete_corrupt_keys
 from unitrank_store.recovery.debounce import Debounce
 from unitrank_store.recovery.garbage import GarbageCollection
 from unitrank_store.redis import keyspace
@@ -35,7 +35,7 @@ from unitrank_store.worker_registry import WorkerRegistry
 
 log = structlog.get_logger()
 
-SWEEPS_PER_CLEANING = 10
+SWEEPS_PER_COLLECTION = 10
 # Of those that do not hold the lock.
 TRIES_PER_SWEEP = 3
 
@@ -50,9 +50,9 @@ class Reaper:
         self._inspections = JobStore(connection, settings.result_ttl, settings.failure_ttl, "inspection")
         self._models = ModelStore(connection, BlobStore.of(settings))
         self._workers = WorkerRegistry(connection, settings.heartbeat_grace)
-        self._cleaning = GarbageCollection(connection, settings)
-        self._suspicions = Debounce()
-        self._tallies = Counters(connection)
+        self._garbage = GarbageCollection(connection, settings)
+        self._debounce = Debounce()
+        self._counters = Counters(connection)
         self._token = secrets.token_hex(8)
         self._sweeps = 0
         self._holds = False
@@ -73,24 +73,24 @@ class Reaper:
     def sweep(self) -> list[JobRecord]:
         """The records that were put right; none where another process holds the lock."""
         try:
-            forget_wrong(self._redis)
+            delete_corrupt_keys(self._redis)
             self._holds = self._takes_lock()
             if self._holds:
                 return self._sweep()
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
             # What was suspected before the outage may be suspected after it for another reason.
-            self._suspicions.forget()
+            self._debounce.forget()
             raise
-        self._suspicions.forget()
+        self._debounce.forget()
         return []
 
     def _sweep(self) -> list[JobRecord]:
         for kind in QUEUES:
             refill(self._redis, kind)
         put_right = [record for jobs in (self._jobs, self._inspections) for record in self._put_right_lost(jobs)]
-        self._suspicions.end_round()
-        if self._sweeps % SWEEPS_PER_CLEANING == 0:
-            self._cleaning.clean()
+        self._debounce.end_round()
+        if self._sweeps % SWEEPS_PER_COLLECTION == 0:
+            self._garbage.collect()
         self._sweeps += 1
         return put_right
 
@@ -104,7 +104,7 @@ class Reaper:
         lost = []
         for id, state in live.items():
             patience = self._patience(id, state, around)
-            if patience is not None and self._suspicions.lasts((jobs.kind, id, state.version), patience):
+            if patience is not None and self._debounce.lasts((jobs.kind, id, state.version), patience):
                 lost.append(id)
         # What has changed since it was looked at has begun, or ended, by itself.
         return [self._put_right(jobs, record) for record in jobs.get_many(lost) if record.version == live[record.id].version]
@@ -125,7 +125,7 @@ class Reaper:
         log.warning("lost", status=record.status, worker=record.worker, **bound(jobs.kind, record))
         if record.status != "queued":
             record = jobs.requeue(record.id, record.attempt)
-            self._tallies.lost(jobs.kind)
+            self._counters.lost(jobs.kind)
         if record.status == "queued":
             taken = queue_of(self._redis, jobs.kind).intermediate_queue_key
             self._redis.lrem(taken, 0, transport_id(record.id, record.attempt))

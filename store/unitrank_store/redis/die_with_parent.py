@@ -22,7 +22,7 @@ def die_with_parent(number: signal.Signals, parent: int | None = None) -> None:
         os.kill(os.getpid(), number)
 
 
-def tethered(command: list[str], number: signal.Signals = signal.SIGTERM) -> list[str]:
+def dying_with_parent(command: list[str], number: signal.Signals = signal.SIGTERM) -> list[str]:
     """The command line that runs `command` so that it gets the signal when the calling thread ends."""
     module = "unitrank_store.redis.die_with_parent"
     return [sys.executable, "-P", "-m", module, str(int(number)), str(os.getpid()), *command]

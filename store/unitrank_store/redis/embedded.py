@@ -22,7 +22,7 @@ from urllib.parse import quote
 import redis
 
 from unitrank_store.errors import EmbeddedServerFailed
-from unitrank_store.redis.die_with_parent import tethered
+from unitrank_store.redis.die_with_parent import dying_with_parent
 from unitrank_tables.sizes import GiB
 
 MINIMUM_VERSION = (6, 2)
@@ -95,7 +95,7 @@ class EmbeddedServer:
         assert lock is not None
         with (self.state / "valkey.log").open("ab") as log:
             return subprocess.Popen(
-                tethered([str(binary), *_flags(self.state, self.maxmemory)], signal.SIGTERM),
+                dying_with_parent([str(binary), *_flags(self.state, self.maxmemory)], signal.SIGTERM),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -113,7 +113,7 @@ def workers() -> str:
     return f"{PREFIX}:workers"
 
 
-def rates() -> str:
+def throughput() -> str:
     """The hash device → measured operations per second."""
     return f"{PREFIX}:rates"
 
@@ -123,7 +123,7 @@ def reaper_lock() -> str:
     return f"{PREFIX}:reaper:lock"
 
 
-def promised() -> str:
+def reservations() -> str:
     """The hash id → bytes that the result of a job that has not ended will take here, at most; the sum under `all`."""
     return f"{PREFIX}:promised"
 
@@ -273,7 +273,7 @@ def entered(kind: str) -> str:
     return records_by_status(kind, "entered")
 
 
-def tallies() -> str:
+def counters() -> str:
     """The hash of what processes other than the service count."""
     return f"{PREFIX}:tallies"
 

@@ -76,11 +76,11 @@ def test_metrics_when_jobs_come_and_go_then_count_them_by_status(client: httpx.C
 
 
 def test_metrics_when_workers_have_counted_then_show_it(client: httpx.Client, served: Served) -> None:
-    tallies = Counters(served.backend.connection)
-    tallies.ran(run("gradient", 0.5, 0.5) | {"other": 1})
-    tallies.ran(run("gradient", 1e6))
-    tallies.lost("job")
-    tallies.child_ended("timed_out")
+    counters = Counters(served.backend.connection)
+    counters.ran(run("gradient", 0.5, 0.5) | {"other": 1})
+    counters.ran(run("gradient", 1e6))
+    counters.lost("job")
+    counters.child_ended("timed_out")
     seen = Seen(client)
 
     buckets = {end: seen.value("unitrank_ranking_seconds_bucket", method="gradient", le=end) for end in ("0.3", "1.0", "+Inf")}

@@ -9,7 +9,7 @@ import redis
 from unitrank_store.errors import RecordNotFound, StateConflict, Taken
 from unitrank_store.jobs.job_store import JobStore, new_id
 from unitrank_store.jobs.record import ENDED, Status
-from unitrank_store.jobs.reservations import promised
+from unitrank_store.jobs.reservations import reserved
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.claims import Claim
 
@@ -273,11 +273,11 @@ def test_room_when_promised_then_is_given_back_once_at_the_end(jobs: JobStore, c
     jobs.cancel(first)
     attempt = jobs.start(second, "w") or 0
     jobs.requeue(second, attempt)
-    assert promised(connection) == 200
+    assert reserved(connection) == 200
     jobs.finish(second, jobs.start(second, "w") or 0, "failed")
     jobs.finish(third, jobs.start(third, "w") or 0, "succeeded", result={})
 
-    assert promised(connection) == 0
+    assert reserved(connection) == 0
 
 
 def test_record_when_ended_then_expires_after_its_result(jobs: JobStore, connection: redis.Redis) -> None:

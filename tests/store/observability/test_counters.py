@@ -28,13 +28,13 @@ FORGED += [b'["count", "x"]', b'["nothing", "x"]', b'["lost", 1]', b'[["lost"], 
 def test_counts_when_somebody_else_wrote_among_them_then_ours_are_read(
     connection: redis.Redis, field: bytes, value: str | bytes
 ) -> None:
-    tallies = Counters(connection)
-    tallies.lost("job")
-    tallies.child_ended("spoiled")
-    tallies.ran({"rankings": [{"method": {"name": "gradient"}, "seconds": 0.5}]})
-    connection.hset(keyspace.tallies(), field, value)
-    connection.hset(keyspace.tallies(), json.dumps(["run", "gradient", "0"]), "inf")
-    found = read(connection.hgetall(keyspace.tallies()))
+    counters = Counters(connection)
+    counters.lost("job")
+    counters.child_ended("spoiled")
+    counters.ran({"rankings": [{"method": {"name": "gradient"}, "seconds": 0.5}]})
+    connection.hset(keyspace.counters(), field, value)
+    connection.hset(keyspace.counters(), json.dumps(["run", "gradient", "0"]), "inf")
+    found = read(connection.hgetall(keyspace.counters()))
 
     assert (found.lost, found.child_ended, set(found.run)) == ({"job": 1}, {"spoiled": 1}, {"gradient"})
     assert (sum(found.run["gradient"].counts), found.run["gradient"].seconds) == (1, 0.5)

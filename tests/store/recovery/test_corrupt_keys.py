@@ -7,10 +7,10 @@ import pytest
 import redis
 
 from unitrank_store.jobs.job_store import JobStore
-from unitrank_store.jobs.reservations import promised
-from unitrank_store.observability.snapshot import figures
+from unitrank_store.jobs.reservations import reserved
+from unitrank_store.observability.snapshot import take_snapshot
 from unitrank_store.queue.rq_queue import INSPECTIONS, JOBS, enqueue_job, transport_id, waiting_ids
-from unitrank_store.recovery.corrupt_keys import forget_wrong
+from unitrank_store.recovery.corrupt_keys import delete_corrupt_keys
 from unitrank_store.recovery.reaper import Reaper
 from unitrank_store.redis import keyspace
 from unitrank_store.settings import Settings
@@ -18,9 +18,9 @@ from unitrank_store.settings import Settings
 KEYS = [
     keyspace.reaper_lock(),
     keyspace.workers(),
-    keyspace.tallies(),
+    keyspace.counters(),
     keyspace.unpublished(),
-    keyspace.promised(),
+    keyspace.reservations(),
     keyspace.blob_sizes(),
     keyspace.live_records("job"),
     keyspace.live_records("inspection"),
@@ -67,7 +67,7 @@ def test_key_when_of_a_wrong_type_then_the_reaper_and_the_queue_go_on(
     reaper.sweep()
 
     assert waiting_ids(connection, "job") == {transport_id(record.id, 0) for record in (lost, found)}
-    assert figures(connection).records["job"]["queued"] == 2
+    assert take_snapshot(connection).records["job"]["queued"] == 2
 
 
 @pytest.mark.parametrize(
@@ -78,18 +78,18 @@ def test_promises_when_somebody_else_wrote_there_then_jobs_still_come_and_end_an
 ) -> None:
     jobs = JobStore(connection)
     old = jobs.create({}, id="old", reserves=10, owner="x").id
-    connection.hset(keyspace.promised(), field, value)
+    connection.hset(keyspace.reservations(), field, value)
     new = jobs.create({}, id="new", reserves=100, owner="x").id
-    assert promised(connection) >= 0
+    assert reserved(connection) >= 0
     jobs.cancel(old)
     assert connection.ttl(keyspace.record("job", old)) > 0
     assert jobs.unfinished("x") == 1
     Reaper(connection, Settings(state=tmp_path)).sweep()
 
-    assert promised(connection) == (0 if field == "new" else 100)
+    assert reserved(connection) == (0 if field == "new" else 100)
     jobs.cancel(new)
     Reaper(connection, Settings(state=tmp_path)).sweep()
-    assert (promised(connection), jobs.unfinished("x")) == (0, 0)
+    assert (reserved(connection), jobs.unfinished("x")) == (0, 0)
 
 
 @pytest.mark.parametrize("value", ["9" * 30, "--5", "\u0663", "1.5"])
@@ -111,6 +111,6 @@ def test_keys_when_they_are_right_then_are_left_alone(connection: redis.Redis, t
     for _ in range(3):
         enqueue_job(connection, jobs.create({}, owner="x"))
     before = {key: connection.dump(key) for key in connection.scan_iter()}
-    forget_wrong(connection)
+    delete_corrupt_keys(connection)
 
     assert {key: connection.dump(key) for key in connection.scan_iter()} == before

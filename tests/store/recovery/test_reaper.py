@@ -260,11 +260,11 @@ def test_job_when_what_it_waits_for_has_ended_unnoticed_then_waits_no_longer(
         "deleted": lambda: models.delete("m"),
     }[end]()
     waits = jobs.create({}, waiting_for=[model_key(digest)])
-    cleaning = GarbageCollection(connection, settings)
-    cleaning.clean()
+    garbage = GarbageCollection(connection, settings)
+    garbage.collect()
     assert (jobs.get(waits.id).status, depth(connection)) == ("queued", 0)
     time.sleep(0.1)
-    cleaning.clean()
+    garbage.collect()
 
     assert jobs.get(waits.id).status == status
     assert depth(connection) == (status == "queued")
@@ -279,10 +279,10 @@ def test_model_when_it_is_not_the_newest_of_its_name_then_is_inspected_all_the_s
     for digest in (first, second):
         models.begin("m", digest, 5, "1")
     models.reject(second, {"code": "bad_archive"})
-    cleaning = GarbageCollection(connection, settings)
-    cleaning.clean()
+    garbage = GarbageCollection(connection, settings)
+    garbage.collect()
     time.sleep(0.1)
-    cleaning.clean()
+    garbage.collect()
 
     assert waiting_ids(connection, "inspection") == {transport_id(inspection_id(first), 0)}
 
@@ -290,11 +290,11 @@ def test_model_when_it_is_not_the_newest_of_its_name_then_is_inspected_all_the_s
 def test_model_when_no_inspection_knows_of_it_then_is_inspected(connection: redis.Redis, tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"state": tmp_path})
     ModelStore(connection, BlobStore.of(settings)).begin("m", uploaded(settings), 5, "1")
-    cleaning = GarbageCollection(connection, settings)
-    cleaning.clean()
+    garbage = GarbageCollection(connection, settings)
+    garbage.collect()
     assert depth(connection, "inspection") == 0
     time.sleep(0.1)
-    cleaning.clean()
+    garbage.collect()
 
     assert depth(connection, "inspection") == 1
 
@@ -305,11 +305,11 @@ def test_dataset_when_its_job_is_gone_then_is_released(connection: redis.Redis, 
     alive = jobs.create({}).id
     kept = datasets.inline({"x": [[1.0]]}, holder=alive)
     datasets.inline({"x": [[2.0]]}, holder="gone")
-    cleaning = GarbageCollection(connection, settings)
-    cleaning.clean()
+    garbage = GarbageCollection(connection, settings)
+    garbage.collect()
     assert len(datasets.holders()) == 2
     time.sleep(0.1)
-    cleaning.clean()
+    garbage.collect()
 
     assert list(datasets.holders()) == [(kept.digest, alive)]
 
@@ -343,7 +343,7 @@ def test_result_when_stored_by_a_killed_process_then_is_kept_only_if_its_record_
         "run again": lambda: (jobs.requeue(id, attempt), jobs.start(id, "b")),
         "deleted": lambda: (jobs.finish(id, attempt, "cancelled"), jobs.delete(id)),
     }[end]()
-    GarbageCollection(connection, settings).clean()
+    GarbageCollection(connection, settings).collect()
 
     assert bool(connection.exists(keyspace.chunked(manifest["arrays"]))) == kept
     assert len(results.unpublished()) == (end == "none")

@@ -11,7 +11,7 @@ from unitrank_store.settings import Settings
 
 
 def counted(bench: Bench) -> CounterValues:
-    return read(bench.connection.hgetall(keyspace.tallies()))
+    return read(bench.connection.hgetall(keyspace.counters()))
 
 
 def test_child_when_it_dies_then_its_end_and_the_lost_attempt_are_counted(bench: Bench, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def leftovers(connection: redis.Redis, marker: Path) -> None:
 
 
 def types(connection: redis.Redis, marker: Path) -> None:
-    keys = [keyspace.rq_queue(JOBS), f"rq:queue:{JOBS}:intermediate", keyspace.workers(), keyspace.tallies()]
+    keys = [keyspace.rq_queue(JOBS), f"rq:queue:{JOBS}:intermediate", keyspace.workers(), keyspace.counters()]
     keys += [
         keyspace.owners_in_line(JOBS),
         keyspace.turns(JOBS),
