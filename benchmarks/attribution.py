@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from captum.attr import LayerConductance, LayerDeepLift, LayerFeatureAblation
+from examples.paper import WHERE, Net
 from rich.console import Console
 from rich.table import Table as Lines
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.paper import WHERE, Net
 from unitrank_engine.attribution.each_class import conductances, losses
 from unitrank_engine.job.baselines import find_baselines
 from unitrank_engine.pipeline import prepare, run

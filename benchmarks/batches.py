@@ -5,9 +5,9 @@ import statistics
 import time
 
 import torch
+from examples.paper import Net
 from torch import nn
 
-from benchmarks.paper import Net
 from unitrank_engine.job.batch_size import bytes_per_row, rows_at_once
 from unitrank_engine.program import Program, Split
 
@@ -21,7 +21,7 @@ def main() -> None:
     arguments = parser.parse_args()
     program = program_of(Net(), torch.zeros(2, 1, 28, 28))
     chosen = rows_at_once(program)
-    print(f"all-convolutional net, {bytes_per_row(program)} bytes a row, {torch.get_num_threads()} threads")
+    print(f"all-convolutional net, {bytes_per_row(program.module.graph)} bytes a row, {torch.get_num_threads()} threads")
     for layer in ("relu1", "relu2"):
         split = program.split(program.place(layer, "output"), "output")
         seconds = measure(split, sorted({*SIZES, chosen}), arguments.rows, arguments.repeats)
