@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from unitrank_service.app import create_app
-from unitrank_service.http.authentication import Exposed, check_exposure, is_loopback
+from unitrank_service.http.authentication import UnprotectedAddress, check_exposure, is_loopback
 from unitrank_service.http.slow_clients import protocol
 from unitrank_service.http.wait_limits import allow_connections
 from unitrank_service.webhooks.url_policy import check_trusted
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         _check_exposure(settings)
         check_drivers(settings.sources)
         check_trusted(settings.webhook_hosts)
-    except (Exposed, ValueError) as error:
+    except (UnprotectedAddress, ValueError) as error:
         log.error(str(error))
         return 2
     except redis.exceptions.RedisError as error:

@@ -11,7 +11,7 @@ from fastapi.telemetry import TelemetryConfig
 from unitrank_service import problems
 from unitrank_service.backend import ENGINE, Backend
 from unitrank_service.http.authentication import allowed_hosts
-from unitrank_service.http.middleware import Surroundings
+from unitrank_service.http.middleware import RequestMiddleware
 from unitrank_service.openapi import document
 from unitrank_service.routes import ROUTERS
 from unitrank_store.recovery.reaper import Reaper
@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     problems.install(app)
     document.install(app)
-    app.add_middleware(Surroundings, measures=app.state.backend.measures, hosts=allowed_hosts(settings))
+    app.add_middleware(RequestMiddleware, metrics=app.state.backend.metrics, hosts=allowed_hosts(settings))
     return app
 
 
@@ -62,8 +62,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     backend: Backend = app.state.backend
     stop = threading.Event()
     reaper = Reaper(backend.connection, backend.settings)
-    readers, couriers = backend.settings.imports, backend.settings.webhook_threads
-    background = [reaper.run, *[backend.importer.run] * readers, *[backend.courier.run] * couriers]
+    readers, dispatchers = backend.settings.imports, backend.settings.webhook_threads
+    background = [reaper.run, *[backend.importer.run] * readers, *[backend.dispatcher.run] * dispatchers]
     threads = [threading.Thread(target=run, args=[stop], name=run.__qualname__, daemon=True) for run in background]
     for thread in threads:
         thread.start()
@@ -72,7 +72,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         stop.set()
         backend.importer.wake()
-        backend.courier.wake()
+        backend.dispatcher.wake()
         last = time.monotonic() + LAST_SECONDS
         for thread in threads:
             thread.join(max(0.0, last - time.monotonic()))

@@ -7,13 +7,13 @@ import redis
 import redis.asyncio
 from fastapi import Request
 
-from unitrank_service.contents.distinct_values import Values
+from unitrank_service.contents.distinct_values import DistinctValues
 from unitrank_service.contents.importer import Importer
-from unitrank_service.http.wait_limits import Held
-from unitrank_service.observability.metrics import Measures
-from unitrank_service.webhooks.dispatcher import Courier
-from unitrank_service.webhooks.pinned_post import Poster
-from unitrank_service.webhooks.url_policy import Destinations
+from unitrank_service.http.wait_limits import WaitLimits
+from unitrank_service.observability.metrics import Metrics
+from unitrank_service.webhooks.dispatcher import Dispatcher
+from unitrank_service.webhooks.pinned_post import PinnedPoster
+from unitrank_service.webhooks.url_policy import UrlPolicy
 from unitrank_store.access.api_keys import ANYONE, Key, KeyStore
 from unitrank_store.access.sessions import SessionStore
 from unitrank_store.blobs.blob_store import BlobStore
@@ -53,14 +53,14 @@ class Backend:
     sessions: SessionStore
     workers: WorkerRegistry
     rates: Throughput
-    values: Values
+    values: DistinctValues
     sources: Sources
     importer: Importer
     deliveries: DeliveryStore
-    destinations: Destinations
-    courier: Courier
-    measures: Measures
-    held: Held
+    url_policy: UrlPolicy
+    dispatcher: Dispatcher
+    metrics: Metrics
+    wait_limits: WaitLimits
     views: dict[str, "Backend"] = field(default_factory=dict)
     """By tenant: there are as many as the operator has made keys for."""
 
@@ -77,9 +77,9 @@ class Backend:
         models, datasets = ModelStore(connection, blobs), DatasetStore(connection, blobs)
         jobs = JobStore(connection, settings.result_ttl, settings.failure_ttl)
         keys = KeyStore(connection)
-        measures = Measures(connect_briefly(url, LOOK_SECONDS))
+        metrics = Metrics(connect_briefly(url, LOOK_SECONDS))
         deliveries = DeliveryStore(connection, (settings.webhook_threads + 1) // 2)
-        destinations, poster = Destinations(settings.webhook_hosts), Poster(settings.webhook_timeout)
+        url_policy, poster = UrlPolicy(settings.webhook_hosts), PinnedPoster(settings.webhook_timeout)
         return cls(
             settings=settings,
             connection=connection,
@@ -93,21 +93,21 @@ class Backend:
             sessions=SessionStore(connection, keys),
             workers=WorkerRegistry(connection, settings.heartbeat_grace),
             rates=Throughput(connection),
-            values=Values(blobs),
+            values=DistinctValues(blobs),
             sources=sources,
-            importer=Importer(connection, settings, sources, blobs, models, datasets, jobs, measures),
+            importer=Importer(connection, settings, sources, blobs, models, datasets, jobs, metrics),
             deliveries=deliveries,
-            destinations=destinations,
-            courier=Courier(deliveries, jobs, keys, destinations, poster, measures, settings.webhook_attempts),
-            measures=measures,
-            held=Held(settings.key_waits),
+            url_policy=url_policy,
+            dispatcher=Dispatcher(deliveries, jobs, keys, url_policy, poster, metrics, settings.webhook_attempts),
+            metrics=metrics,
+            wait_limits=WaitLimits(settings.key_waits),
         )
 
     async def close(self) -> None:
         """Give the connections back."""
         await self.follower.aclose()
         self.connection.close()
-        self.measures.close()
+        self.metrics.close()
 
     def of_tenant(self, tenant: str) -> "Backend":
         """The same with the names and jobs of one tenant alone."""

@@ -1,7 +1,7 @@
-"""What the service refuses: one error, one table of codes.
+"""Requests that end with a problem: one error, one table of codes.
 
-Refused              a request that is answered with a problem; its code decides the status
-└── RefusedBody      the same with the places of the body that are wrong
+HttpProblem          a request that is answered with a problem; its code decides the status
+└── InvalidBody      the same with the places of the body that are wrong
 """
 
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ STATUS: dict[str, int] = {
 """The status of every code that does not concern a place of the body; any other code is 422."""
 
 
-class Refused(HTTPException):
+class HttpProblem(HTTPException):
     """A request that is answered with a problem."""
 
     # An HTTPException, because FastAPI turns whatever else is raised while it reads a body into a 400 of its own.
@@ -64,7 +64,7 @@ class Refused(HTTPException):
         self.errors = errors
 
 
-class RefusedBody(Refused):
+class InvalidBody(HttpProblem):
     """A body with places that are wrong; the first one's code is the problem's."""
 
     def __init__(self, errors: list[Invalid]) -> None:

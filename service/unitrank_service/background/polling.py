@@ -9,7 +9,7 @@ import structlog
 
 
 @dataclass
-class Rounds:
+class PollingLoop:
     """`what` is how the log calls the work. Nothing is done before `run`."""
 
     what: str

@@ -7,14 +7,14 @@ from pathlib import Path
 from unitrank_schemas.checks import nearest
 from unitrank_schemas.models import ARCHITECTURES, Architecture
 from unitrank_schemas.problems import Invalid
-from unitrank_service.errors import Refused, RefusedBody
+from unitrank_service.errors import HttpProblem, InvalidBody
 from unitrank_service.http.strict_json import parse
 from unitrank_tables.errors import BadTable
 from unitrank_tables.safetensors import safetensors_header
 
 
 def installed(name: str | None, arguments: str | None) -> Architecture | None:
-    """What a PUT asks for; None without a name. Raises RefusedBody."""
+    """What a PUT asks for; None without a name. Raises InvalidBody."""
     if name is None:
         if arguments is not None:
             raise _refused("/query/arguments", "architecture_missing", "arguments are those of an architecture; name one")
@@ -27,7 +27,7 @@ def installed(name: str | None, arguments: str | None) -> Architecture | None:
 
 
 def check_weights(path: Path) -> None:
-    """Whether it is a safetensors file at all; which weights must be there only the architecture knows. Raises RefusedBody."""
+    """Whether it is a safetensors file at all; which weights must be there only the architecture knows. Raises InvalidBody."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
             if memory[:2] == b"PK":
@@ -40,14 +40,14 @@ def check_weights(path: Path) -> None:
 def _object(arguments: str | None) -> dict[str, object]:
     try:
         found = parse((arguments or "{}").encode())
-    except RefusedBody:
+    except InvalidBody:
         raise
-    except Refused as error:
+    except HttpProblem as error:
         raise _refused("/query/arguments", "malformed_json", str(error)) from error
     if not isinstance(found, dict):
         raise _refused("/query/arguments", "invalid_arguments", 'arguments must be a JSON object, such as {"hidden": 16}')
     return found
 
 
-def _refused(pointer: str, code: str, detail: str) -> RefusedBody:
-    return RefusedBody([Invalid(pointer=pointer, detail=detail, code=code)])
+def _refused(pointer: str, code: str, detail: str) -> InvalidBody:
+    return InvalidBody([Invalid(pointer=pointer, detail=detail, code=code)])

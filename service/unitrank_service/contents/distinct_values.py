@@ -10,7 +10,7 @@ MOST_ROWS = 2_000_000
 """Above it the values are left to the worker, so that a POST stays a matter of milliseconds."""
 
 
-class Values:
+class DistinctValues:
     """Remembers what it has read of the last 256 fields."""
 
     def __init__(self, blobs: BlobStore) -> None:

@@ -15,7 +15,7 @@ WATCH_SECONDS = 0.2
 WANTED_SECONDS = 2.0
 
 
-class Unfit(Exception):
+class ImportRejected(Exception):
     """What was read cannot be taken."""
 
     def __init__(self, code: str, detail: str, retryable: bool = False) -> None:
@@ -25,12 +25,12 @@ class Unfit(Exception):
         ).model_dump(mode="json")
 
 
-class Stopped(Exception):
+class FetchStopped(Exception):
     """The service ends; what was to be read still is."""
 
 
 @dataclass(frozen=True)
-class Clock:
+class FetchDeadline:
     """Asked now and then while bytes come in, and by who waits for them."""
 
     deadline: float
@@ -38,29 +38,29 @@ class Clock:
     wanted: Callable[[], bool]
 
     def check(self) -> None:
-        """Raises Stopped, or Unfit when it takes too long."""
+        """Raises FetchStopped, or ImportRejected when it takes too long."""
         if self.stop.is_set():
-            raise Stopped
+            raise FetchStopped
         if time.monotonic() > self.deadline:
-            raise Unfit("import_timed_out", "reading it took longer than the operator allows", retryable=True)
+            raise ImportRejected("import_timed_out", "reading it took longer than the operator allows", retryable=True)
 
 
-class Timed:
+class DeadlineWriter:
     """A writer that asks the clock."""
 
-    def __init__(self, writer: BlobWriter, clock: Clock) -> None:
+    def __init__(self, writer: BlobWriter, deadline: FetchDeadline) -> None:
         self._writer = writer
-        self._clock = clock
+        self._deadline = deadline
 
     def write(self, data: bytes) -> int:
-        self._clock.check()
+        self._deadline.check()
         return self._writer.write(data)
 
     def flush(self) -> None:
         self._writer.flush()
 
 
-def in_time(clock: Clock, work: Callable[[], None]) -> None:
+def in_time(deadline: FetchDeadline, work: Callable[[], None]) -> None:
     """Do it in a thread that is left alone where a driver hangs: what it would still bring is then not wanted any more."""
     failed: list[BaseException] = []
     done = threading.Event()
@@ -76,18 +76,18 @@ def in_time(clock: Clock, work: Callable[[], None]) -> None:
     threading.Thread(target=run, name="import", daemon=True).start()
     looked = time.monotonic()
     while not done.wait(WATCH_SECONDS):
-        clock.check()
+        deadline.check()
         if time.monotonic() > looked + WANTED_SECONDS:
             looked = time.monotonic()
-            if not clock.wanted() and not done.is_set():
+            if not deadline.wanted() and not done.is_set():
                 raise RecordNotFound("deleted while it was read")
     if failed:
         raise failed[0]
 
 
-def pour(source: Source, writer: BlobWriter, clock: Clock) -> None:
+def pour(source: Source, writer: BlobWriter, deadline: FetchDeadline) -> None:
     for piece in source.pieces():
-        clock.check()
+        deadline.check()
         writer.write(piece)
     if writer.size == 0:
-        raise Unfit("empty_body", f"{source.name!r} is empty")
+        raise ImportRejected("empty_body", f"{source.name!r} is empty")

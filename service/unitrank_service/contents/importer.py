@@ -17,12 +17,12 @@ import redis
 import structlog
 
 from unitrank_schemas.base import Json
-from unitrank_service.background.polling import Rounds
+from unitrank_service.background.polling import PollingLoop
 from unitrank_service.contents.architectures import check_weights
-from unitrank_service.contents.fetching import Clock, Stopped, Timed, Unfit, in_time, pour
+from unitrank_service.contents.fetching import DeadlineWriter, FetchDeadline, FetchStopped, ImportRejected, in_time, pour
 from unitrank_service.contents.representation import read_header
-from unitrank_service.errors import RefusedBody
-from unitrank_service.observability.metrics import Measures
+from unitrank_service.errors import InvalidBody
+from unitrank_service.observability.metrics import Metrics
 from unitrank_store.blobs.blob_store import BlobStore, BlobWriter
 from unitrank_store.blobs.sources import Source, Sources
 from unitrank_store.contents.datasets import DatasetStore
@@ -60,13 +60,13 @@ class Importer:
     models: ModelStore
     datasets: DatasetStore
     jobs: JobStore
-    measures: Measures
+    metrics: Metrics
     _service: str = field(default_factory=lambda: secrets.token_hex(8))
-    _rounds: Rounds = field(default_factory=lambda: Rounds("imports"))
+    _loop: PollingLoop = field(default_factory=lambda: PollingLoop("imports"))
 
     def run(self, stop: threading.Event) -> None:
         """Read whatever is to be read until told to stop."""
-        self._rounds.run(stop, lambda: self.read_next(stop), lambda: LOOK_SECONDS)
+        self._loop.run(stop, lambda: self.read_next(stop), lambda: LOOK_SECONDS)
 
     def read_next(self, stop: threading.Event) -> bool:
         """Read one of what nobody else reads; False where there is none."""
@@ -80,7 +80,7 @@ class Importer:
 
     def wake(self) -> None:
         """There is something new to read, or it is time to stop."""
-        self._rounds.wake()
+        self._loop.wake()
 
     def _read(self, kind: str, key: str, stop: threading.Event) -> None:
         log = structlog.get_logger().bind(kind=kind, key=key)
@@ -91,17 +91,19 @@ class Importer:
             stage = self._stage(kind, key)
             if stage == "new":
                 self._count_attempt(key)
-                clock = Clock(begun + self.settings.import_timeout, stop, lambda: self._stage(kind, key) in ("new", "arrived"))
-                in_time(clock, lambda: self._bring(kind, key, clock))
+                deadline = FetchDeadline(
+                    begun + self.settings.import_timeout, stop, lambda: self._stage(kind, key) in ("new", "arrived")
+                )
+                in_time(deadline, lambda: self._bring(kind, key, deadline))
                 outcome = "imported"
             if stage != "gone":
                 self._let_go(kind, key)
         except RecordNotFound:
             log.info("import not wanted any more")
-        except Stopped:
+        except FetchStopped:
             log.info("import left for another start")
             self.connection.srem(keyspace.import_attempts(key), self._service)
-            self.measures.imported(kind, "left")
+            self.metrics.imported(kind, "left")
             return
         except redis.exceptions.RedisError:
             raise
@@ -110,7 +112,7 @@ class Importer:
             outcome = "rejected"
         catalogue.finish_import(key)
         log.info("import ended", outcome=outcome, seconds=round(time.monotonic() - begun, 3))
-        self.measures.imported(kind, outcome)
+        self.metrics.imported(kind, outcome)
 
     def _catalogue(self, kind: str) -> ModelStore | DatasetStore:
         return self.models if kind == "model" else self.datasets
@@ -125,11 +127,11 @@ class Importer:
         except RecordNotFound:
             return "gone"
 
-    def _bring(self, kind: str, key: str, clock: Clock) -> None:
+    def _bring(self, kind: str, key: str, deadline: FetchDeadline) -> None:
         if kind == "model":
-            self._bring_model(key, clock)
+            self._bring_model(key, deadline)
         else:
-            self._bring_dataset(key, clock)
+            self._bring_dataset(key, deadline)
 
     def _let_go(self, kind: str, key: str) -> None:
         """Those that waited go on, or fail with what was rejected; done twice, it is done once."""
@@ -149,34 +151,35 @@ class Importer:
         self.connection.sadd(attempts, self._service)
         self.connection.expire(attempts, 24 * 3600)
         if int(self.connection.scard(attempts)) > MOST_ATTEMPTS:
-            raise Unfit("import_failed", f"the service was lost {MOST_ATTEMPTS} times while it read this; it is not tried again")
+            detail = f"the service was lost {MOST_ATTEMPTS} times while it read this; it is not tried again"
+            raise ImportRejected("import_failed", detail)
 
-    def _bring_model(self, key: str, clock: Clock) -> None:
+    def _bring_model(self, key: str, deadline: FetchDeadline) -> None:
         model = self.models.content(key)
         (source,) = self.sources.files(model.uri or "")
         with self._writer(self.settings.max_model_bytes) as writer:
-            pour(source, writer, clock)
+            pour(source, writer, deadline)
             if model.architecture:
                 check_weights(writer.path)
-        clock.check()
+        deadline.check()
         with self._kept_if_wanted(self.models, writer.digest):
             repoint = partial(repoint_to_model, self.jobs, key)
             begun = self.models.arrived(key, writer.digest, writer.size, repoint)
         if begun.inspect:
             enqueue_inspection(self.connection, begun.record.digest, self.settings.inspection_timeout)
 
-    def _bring_dataset(self, key: str, clock: Clock) -> None:
+    def _bring_dataset(self, key: str, deadline: FetchDeadline) -> None:
         limit = self.settings.max_dataset_bytes
         # Checked again: the operator may have allowed other places since.
         sources = self.sources.files(self.datasets.content(key).uri or "")
         with self._writer(limit) as writer:
             if len(sources) == 1:
-                pour(sources[0], writer, clock)
+                pour(sources[0], writer, deadline)
             else:
-                with self._spooled(sources, limit, clock) as shards:
-                    join(shards, Timed(writer, clock), limit)
+                with self._spooled(sources, limit, deadline) as shards:
+                    join(shards, DeadlineWriter(writer, deadline), limit)
             fields, examples, form = read_header(writer.path, limit)
-        clock.check()
+        deadline.check()
         with self._kept_if_wanted(self.datasets, writer.digest):
             repoint = partial(repoint_to_dataset, self.jobs, key)
             self.datasets.arrived(key, writer.digest, writer.size, fields, examples, form, repoint)
@@ -202,7 +205,7 @@ class Importer:
             raise
 
     @contextmanager
-    def _spooled(self, sources: Sequence[Source], limit: int, clock: Clock) -> Iterator[list[Shard]]:
+    def _spooled(self, sources: Sequence[Source], limit: int, deadline: FetchDeadline) -> Iterator[list[Shard]]:
         """The shards as local files, which together are no larger than the limit."""
         left = limit
         with ExitStack() as stack:
@@ -211,7 +214,7 @@ class Importer:
                 path = stack.enter_context(self.blobs.draft())
                 with path.open("wb") as file:
                     writer = BlobWriter(file, path, left)
-                    pour(source, writer, clock)
+                    pour(source, writer, deadline)
                 left -= writer.size
                 shards.append(Shard(source.name, path))
             yield shards
@@ -227,17 +230,17 @@ class Importer:
 
 
 def _problem(kind: str, error: Exception) -> Json:
-    if isinstance(error, Unfit):
+    if isinstance(error, ImportRejected):
         return error.problem
     if isinstance(error, BadSource | BadTable):
-        return Unfit(error.code, error.detail, retryable=error.code == "uri_unreadable").problem
-    if isinstance(error, RefusedBody):
-        return Unfit(error.code, error.detail).problem
+        return ImportRejected(error.code, error.detail, retryable=error.code == "uri_unreadable").problem
+    if isinstance(error, InvalidBody):
+        return ImportRejected(error.code, error.detail).problem
     if isinstance(error, SizeExceeded):
-        return Unfit(f"{kind}_too_large", str(error)).problem
+        return ImportRejected(f"{kind}_too_large", str(error)).problem
     if isinstance(error, Full):
-        return Unfit("store_full", str(error), retryable=True).problem
+        return ImportRejected("store_full", str(error), retryable=True).problem
     if isinstance(error, StateConflict):
-        return Unfit("conflict", str(error), retryable=True).problem
+        return ImportRejected("conflict", str(error), retryable=True).problem
     structlog.get_logger().error("unexpected error while importing", exc_info=error)
-    return Unfit("internal", "the service failed while it read this; its log has the reason", retryable=True).problem
+    return ImportRejected("internal", "the service failed while it read this; its log has the reason", retryable=True).problem

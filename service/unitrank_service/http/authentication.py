@@ -7,7 +7,7 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from unitrank_service.backend import Backend, backend_of
-from unitrank_service.errors import Refused
+from unitrank_service.errors import HttpProblem
 from unitrank_service.http.csrf import refuse_foreign
 from unitrank_store.access.api_keys import ANYONE, Key
 from unitrank_store.settings import Settings
@@ -25,20 +25,20 @@ WRONG_KEY = "the key is wrong or was revoked"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="unitrank"'}
 
 
-class Exposed(Exception):
+class UnprotectedAddress(Exception):
     """The service would listen on a public address without a key to ask for."""
 
 
 async def admit(request: Request, scope: str) -> None:
-    """Notes whose request it is. Raises Refused unless its key has the scope; this machine needs none while none is stored."""
+    """Notes whose request it is. Raises HttpProblem unless its key has the scope; this machine needs none while none is stored."""
     if scope != PUBLIC:
         request.state.key = await run_in_threadpool(_admit, backend_of(request), request, scope)
 
 
 def check_exposure(settings: Settings, keys_stored: bool) -> None:
-    """Raises Exposed where the host is not this machine's own, and neither keys nor the operator's word protect it."""
+    """Raises UnprotectedAddress where the host is not this machine's own, and neither keys nor the operator's word protect it."""
     if not is_open(settings) and not keys_stored:
-        raise Exposed(
+        raise UnprotectedAddress(
             f"refusing to listen on {settings.host} without keys: anyone there could run jobs. "
             "Create a key (`unitrank keys create`), listen on 127.0.0.1, or insist with --insecure"
         )
@@ -60,7 +60,7 @@ def is_open(settings: Settings) -> bool:
 
 
 @dataclass(frozen=True)
-class Hosts:
+class AllowedHosts:
     """Names that a request may be sent to. `addresses`: and any address, which no page of another site can make its own name."""
 
     names: frozenset[str]
@@ -72,13 +72,13 @@ class Hosts:
         return name in self.names or (self.addresses and _is_address(name))
 
 
-def allowed_hosts(settings: Settings) -> Hosts | None:
+def allowed_hosts(settings: Settings) -> AllowedHosts | None:
     """None: any, because a key is asked for, which a page of another site does not have."""
     named = frozenset(settings.hosts)
     if is_loopback(settings.host):
         own = f"[{settings.host}]" if ":" in settings.host.strip("[]") else settings.host
-        return Hosts(LOOPBACK | {own} | named)
-    return Hosts(LOOPBACK | named, addresses=True) if settings.insecure or named else None
+        return AllowedHosts(LOOPBACK | {own} | named)
+    return AllowedHosts(LOOPBACK | named, addresses=True) if settings.insecure or named else None
 
 
 def _is_address(name: str) -> bool:
@@ -97,10 +97,10 @@ def _admit(backend: Backend, request: Request, scope: str) -> Key:
         if is_open(backend.settings) and not backend.keys.any():
             return ANYONE
         wrong = "this service needs a key: `Authorization: Bearer <key>`" if authorization is None else WRONG_KEY
-        raise Refused("unauthorized", wrong, _CHALLENGE)
+        raise HttpProblem("unauthorized", wrong, _CHALLENGE)
     if not key.may(scope):
         challenge = {"WWW-Authenticate": f'{_CHALLENGE["WWW-Authenticate"]}, error="insufficient_scope", scope="{scope}"'}
-        raise Refused("forbidden", f"the key {key.name!r} lacks the scope {scope!r}", challenge)
+        raise HttpProblem("forbidden", f"the key {key.name!r} lacks the scope {scope!r}", challenge)
     return key
 
 
@@ -110,7 +110,7 @@ def _of_header(backend: Backend, authorization: str) -> Key | None:
 
 
 def _signed_in(backend: Backend, request: Request) -> Key | None:
-    """The key of the session that the page's cookie names. Raises Refused for what a page of another site asks for."""
+    """The key of the session that the page's cookie names. Raises HttpProblem for what a page of another site asks for."""
     word = request.cookies.get(COOKIE)
     refuse_foreign(request, by_cookie=word is not None)
     return backend.sessions.key(word) if word is not None else None

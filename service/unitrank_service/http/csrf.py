@@ -4,13 +4,13 @@ from urllib.parse import urlsplit
 
 from fastapi import Request
 
-from unitrank_service.errors import Refused
+from unitrank_service.errors import HttpProblem
 
 HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def refuse_foreign(request: Request, *, by_cookie: bool) -> None:
-    """Raises Refused for a change that a page of another site asks for.
+    """Raises HttpProblem for a change that a page of another site asks for.
 
     A cookie comes with whatever a browser sends: then the request has to say that the page is our own.
     """
@@ -18,7 +18,8 @@ def refuse_foreign(request: Request, *, by_cookie: bool) -> None:
         return
     own = _from_own_page(request)
     if own is False or (own is None and by_cookie):
-        raise Refused("cross_site", "a page of another site may not change anything here; use this service's own page, or a key")
+        detail = "a page of another site may not change anything here; use this service's own page, or a key"
+        raise HttpProblem("cross_site", detail)
 
 
 def _from_own_page(request: Request) -> bool | None:

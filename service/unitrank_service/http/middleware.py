@@ -9,21 +9,21 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from unitrank_service.errors import Refused
-from unitrank_service.http.authentication import Hosts
-from unitrank_service.observability.metrics import Measures
-from unitrank_service.problems import problem_response, refusal
+from unitrank_service.errors import HttpProblem
+from unitrank_service.http.authentication import AllowedHosts
+from unitrank_service.observability.metrics import Metrics
+from unitrank_service.problems import problem_for, problem_response
 
 JOB = re.compile(r"/v1/jobs/([0-9a-z]{26})(/|$)")
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
-class Surroundings:
+class RequestMiddleware:
     """The outermost layer: nothing inside it can leave a request without an id, a log line and an answer."""
 
-    def __init__(self, app: ASGIApp, measures: Measures, hosts: Hosts | None = None) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, hosts: AllowedHosts | None = None) -> None:
         self.app = app
-        self.measures = measures
+        self.metrics = metrics
         self.hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,17 +48,17 @@ class Surroundings:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 job = _job(scope, headers)
-                self.measures.answered(scope["method"], _template(scope), status, time.perf_counter() - begun)
+                self.metrics.answered(scope["method"], _template(scope), status, time.perf_counter() - begun)
             await send(message)
 
         try:
             self._check_host(scope)
             await self.app(scope, receive, send_with_id)
         except Exception as error:  # the net under the table of problems: no traceback leaves the service
-            refused = refusal(Request(scope), error)
+            problem = problem_for(Request(scope), error)
             if status:
                 raise
-            await problem_response(Request(scope), refused)(scope, receive, send_with_id)
+            await problem_response(Request(scope), problem)(scope, receive, send_with_id)
         finally:
             structlog.get_logger().info(
                 "request",
@@ -77,7 +77,7 @@ class Surroundings:
         if not self.hosts.admit(host):
             allowed = ", ".join(sorted(self.hosts.names))
             detail = f"host {host[:100]!r} is not served here; allowed: {allowed}; UNITRANK_HOSTS names more"
-            raise Refused("host_not_allowed", detail)
+            raise HttpProblem("host_not_allowed", detail)
 
 
 def _template(scope: Scope) -> str | None:

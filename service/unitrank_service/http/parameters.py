@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Query
 
-from unitrank_service.errors import Refused
+from unitrank_service.errors import HttpProblem
 
 Limit = Annotated[int, Query(ge=1, le=200, description="How many items at most.")]
 After = Annotated[str | None, Query(max_length=256, description="The `next` of the page before.")]
@@ -16,7 +16,7 @@ _ID = re.compile(r"[0-9a-z]{26}")
 async def _job_id(id: Annotated[str, Path(description="The job's id.")]) -> str:
     # Keys of the store are made of ids: whatever is none never gets there.
     if not _ID.fullmatch(id):
-        raise Refused("job_not_found", f"no job {id[:100]!r}")
+        raise HttpProblem("job_not_found", f"no job {id[:100]!r}")
     return id
 
 

@@ -7,7 +7,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from unitrank_service.errors import Refused
+from unitrank_service.errors import HttpProblem
 from unitrank_service.http import strict_json
 from unitrank_service.http.authentication import admit
 
@@ -19,10 +19,10 @@ class StrictRequest(Request):
     """A request whose JSON body is small enough, and JSON."""
 
     async def body(self) -> bytes:
-        """Raises Refused past the operator's limit, before the rest is read."""
+        """Raises HttpProblem past the operator's limit, before the rest is read."""
         if not hasattr(self, "_body"):
             limit = self.app.state.settings.max_body_bytes
-            too_large = Refused("body_too_large", f"the body has more than the {limit} bytes that are allowed")
+            too_large = HttpProblem("body_too_large", f"the body has more than the {limit} bytes that are allowed")
             self._body = b"".join([chunk async for chunk in bounded(self, limit, too_large)])
             self.state.body_bytes = len(self._body)
         return self._body
@@ -52,13 +52,13 @@ class Route(APIRoute):
 
 
 async def check_json(request: Request) -> None:
-    """Raises Refused unless there is a body and it says that it is JSON."""
+    """Raises HttpProblem unless there is a body and it says that it is JSON."""
     kind = content_type(request)
     # A page of another site may send any text without asking first, but not this type.
     if kind != "application/json" and not kind.endswith("+json"):
-        raise Refused("unsupported_media_type", f"Content-Type {kind!r} is not read here; use 'application/json'")
+        raise HttpProblem("unsupported_media_type", f"Content-Type {kind!r} is not read here; use 'application/json'")
     if not await request.body():
-        raise Refused("malformed_json", "the body is empty; expected a JSON object")
+        raise HttpProblem("malformed_json", "the body is empty; expected a JSON object")
 
 
 def content_type(request: Request) -> str:
@@ -66,10 +66,10 @@ def content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def bounded(request: Request, limit: int, too_large: Refused) -> AsyncIterator[bytes]:
+async def bounded(request: Request, limit: int, too_large: HttpProblem) -> AsyncIterator[bytes]:
     """The chunks of the body. Raises `too_large` as soon as there are more bytes than the limit."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Refused("unsupported_media_type", "compressed bodies are not read; send the bytes as they are")
+        raise HttpProblem("unsupported_media_type", "compressed bodies are not read; send the bytes as they are")
     announced = request.headers.get("content-length", "0")
     size = 0
     if announced.isdigit() and int(announced) > limit:

@@ -24,7 +24,7 @@ class HeadTooLarge(Exception):
     """The parser stops at it."""
 
 
-class PatientProtocol(HttpToolsProtocol):
+class SlowClientProtocol(HttpToolsProtocol):
     """One connection."""
 
     header_seconds = 20.0
@@ -122,7 +122,7 @@ class PatientProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def protocol(settings: Settings) -> type[PatientProtocol]:
+def protocol(settings: Settings) -> type[SlowClientProtocol]:
     """The protocol with the operator's times."""
     times = {"header_seconds": settings.header_timeout, "body_seconds": settings.body_timeout}
-    return type("PatientProtocol", (PatientProtocol,), times)
+    return type("SlowClientProtocol", (SlowClientProtocol,), times)

@@ -9,7 +9,7 @@ from typing import Any
 
 from unitrank_schemas.problems import Invalid
 from unitrank_schemas.validation import pointer
-from unitrank_service.errors import Refused, RefusedBody
+from unitrank_service.errors import HttpProblem, InvalidBody
 
 DEPTH = 32
 DIGITS = 1000
@@ -20,7 +20,7 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True)
-class _Flaw:
+class _JsonFlaw:
     """Stands in the parsed document where something is wrong, until its place is known."""
 
     code: str
@@ -28,32 +28,32 @@ class _Flaw:
 
 
 def parse(body: bytes) -> Any:
-    """The document, as `json.loads` would give it. Raises Refused (400) for no JSON, RefusedBody (422) for JSON too liberal."""
+    """The document, as `json.loads` would give it. Raises HttpProblem (400) for no JSON, InvalidBody (422) for JSON too liberal."""
     _check_depth(body)
-    flaws: list[_Flaw] = []
+    flaws: list[_JsonFlaw] = []
     document = _decode(body, flaws)
     if flaws or _SURROGATE.search(body):
         errors = list(_places(document, ""))
         if errors:
-            raise RefusedBody(errors)
+            raise InvalidBody(errors)
     return document
 
 
-def _decode(body: bytes, flaws: list[_Flaw]) -> Any:
-    def flaw(code: str, detail: str) -> _Flaw:
-        flaws.append(_Flaw(code, detail))
+def _decode(body: bytes, flaws: list[_JsonFlaw]) -> Any:
+    def flaw(code: str, detail: str) -> _JsonFlaw:
+        flaws.append(_JsonFlaw(code, detail))
         return flaws[-1]
 
-    def constant(text: str) -> _Flaw:
+    def constant(text: str) -> _JsonFlaw:
         return flaw("number_not_finite", f"{text} is no JSON number; use a finite number")
 
-    def real(text: str) -> float | _Flaw:
+    def real(text: str) -> float | _JsonFlaw:
         value = float(text)
         if math.isfinite(value):
             return value
         return flaw("number_not_finite", f"{text[:40]} overflows a 64-bit float; use a finite number")
 
-    def integer(text: str) -> int | _Flaw:
+    def integer(text: str) -> int | _JsonFlaw:
         if len(text) <= DIGITS:
             return int(text)
         return flaw("number_not_finite", f"an integer of {len(text)} digits; at most {DIGITS} are read")
@@ -73,10 +73,10 @@ def _decode(body: bytes, flaws: list[_Flaw]) -> Any:
             body.decode("utf-8"), parse_constant=constant, parse_float=real, parse_int=integer, object_pairs_hook=mapping
         )
     except UnicodeDecodeError as error:
-        raise Refused("malformed_json", f"the body is not UTF-8 (byte {error.start})") from error
+        raise HttpProblem("malformed_json", f"the body is not UTF-8 (byte {error.start})") from error
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
-        raise Refused("malformed_json", f"the body is no JSON: {error.msg} at {where}") from error
+        raise HttpProblem("malformed_json", f"the body is no JSON: {error.msg} at {where}") from error
 
 
 def _check_depth(body: bytes) -> None:
@@ -89,13 +89,13 @@ def _check_depth(body: bytes) -> None:
                 depth += 1
                 if depth > DEPTH:
                     detail = f"nested deeper than {DEPTH} at byte {token.start()}; at most {DEPTH} levels are read"
-                    raise RefusedBody([Invalid(pointer="", detail=detail, code="too_deep")])
+                    raise InvalidBody([Invalid(pointer="", detail=detail, code="too_deep")])
             case b"]" | b"}":
                 depth -= 1
 
 
 def _places(value: Any, at: str) -> Iterator[Invalid]:
-    if isinstance(value, _Flaw):
+    if isinstance(value, _JsonFlaw):
         yield Invalid(pointer=at, detail=value.detail, code=value.code)
     elif isinstance(value, str):
         if not _encodable(value):

@@ -13,7 +13,7 @@ from unitrank_schemas.models import Location
 from unitrank_schemas.problems import Invalid
 from unitrank_schemas.validation import invalid_places
 from unitrank_service.backend import Backend
-from unitrank_service.errors import Refused, RefusedBody
+from unitrank_service.errors import HttpProblem, InvalidBody
 from unitrank_service.http.requests import bounded, check_json, content_type
 from unitrank_store.blobs.blob_store import BlobWriter
 from unitrank_store.blobs.sources import Sources
@@ -31,39 +31,39 @@ async def uploaded(request: Request, backend: Backend, limit: int, kind: str) ->
     Raises Full where it would take more than the operator's quota has left.
     """
     room = await run_in_threadpool(backend.datasets.room)
-    too_large = Refused(f"{kind}_too_large", f"the body has more than the {limit} bytes that are allowed")
+    too_large = HttpProblem(f"{kind}_too_large", f"the body has more than the {limit} bytes that are allowed")
     if room is not None and room < limit:
-        limit, too_large = room, Refused("store_full", f"{room} bytes of the quota are left; delete what is not needed", RETRY)
+        limit, too_large = room, HttpProblem("store_full", f"{room} bytes of the quota are left; delete what is not needed", RETRY)
     async with contextmanager_in_threadpool(backend.blobs.writer()) as writer:
         async for chunk in _pieces(bounded(request, limit, too_large)):
             await run_in_threadpool(writer.write, chunk)
         if writer.size == 0:
-            raise RefusedBody([Invalid(pointer="", detail=f"the body is empty; expected the bytes of a {kind}", code="empty_body")])
-        backend.measures.uploaded(kind, writer.size)
+            raise InvalidBody([Invalid(pointer="", detail=f"the body is empty; expected the bytes of a {kind}", code="empty_body")])
+        backend.metrics.uploaded(kind, writer.size)
         yield writer
 
 
 def check_bytes(request: Request) -> bool:
-    """Whether the body is bytes (True) or a JSON object that says where they are. Raises Refused for anything else."""
+    """Whether the body is bytes (True) or a JSON object that says where they are. Raises HttpProblem for anything else."""
     kind = content_type(request)
     if kind in (BYTES, "application/json"):
         return kind == BYTES
-    raise Refused("unsupported_media_type", f"Content-Type {kind!r} is not read here; use {BYTES!r}")
+    raise HttpProblem("unsupported_media_type", f"Content-Type {kind!r} is not read here; use {BYTES!r}")
 
 
 async def located(request: Request, sources: Sources, *, several: bool) -> str:
-    """The URI of a body `{"uri": …}`, which the operator lets the service read. Raises RefusedBody."""
+    """The URI of a body `{"uri": …}`, which the operator lets the service read. Raises InvalidBody."""
     await check_json(request)
     document: Any = await request.json()
     try:
         uri = Location.model_validate(document).uri
     except ValidationError as error:
         loose = [{**dict(entry), "loc": ("body", *entry["loc"])} for entry in error.errors()]
-        raise RefusedBody(invalid_places(loose, document, Location)) from error
+        raise InvalidBody(invalid_places(loose, document, Location)) from error
     try:
         sources.check(uri, several=several)
     except BadSource as error:
-        raise RefusedBody([Invalid(pointer="/uri", detail=error.detail, code=error.code)]) from error
+        raise InvalidBody([Invalid(pointer="/uri", detail=error.detail, code=error.code)]) from error
     return uri
 
 

@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from unitrank_service.errors import Refused
+from unitrank_service.errors import HttpProblem
 
 FILES = 65_536
 
 
-class Held:
+class WaitLimits:
     """How many answers each key has waiting in this process; used by one event loop."""
 
     def __init__(self, most: int) -> None:
@@ -18,14 +18,14 @@ class Held:
         self._now: Counter[str] = Counter()
 
     def check(self, key: str) -> None:
-        """Raises Refused where the key has its share."""
+        """Raises HttpProblem where the key has its share."""
         if self._now[key] >= self._most:
             detail = f"{self._now[key]} answers are held for this key; at most {self._most} are: poll, or use a webhook"
-            raise Refused("too_many_waits", detail, {"Retry-After": "5"})
+            raise HttpProblem("too_many_waits", detail, {"Retry-After": "5"})
 
     @contextmanager
     def one(self, key: str) -> Iterator[None]:
-        """One more, for as long as the block runs. Raises Refused."""
+        """One more, for as long as the block runs. Raises HttpProblem."""
         self.check(key)
         self._now[key] += 1
         try:

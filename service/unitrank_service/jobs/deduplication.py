@@ -12,7 +12,7 @@ from redis.client import Pipeline
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.problems import Invalid
 from unitrank_service.backend import Backend
-from unitrank_service.errors import Refused, RefusedBody
+from unitrank_service.errors import HttpProblem, InvalidBody
 from unitrank_store.errors import RecordNotFound, Taken
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.redis import keyspace
@@ -45,13 +45,13 @@ class Found:
 
 
 def sent_before(backend: Backend, once: Once, id: str) -> Found:
-    """The job of the same key. Raises RefusedBody where it came with another one."""
+    """The job of the same key. Raises InvalidBody where it came with another one."""
     key = keyspace.idempotency(once.key)
     seen = backend.connection.get(key)
     known = json.loads(seen) if seen is not None else {}
     if known and known["body"] != once.body:
         detail = f"this Idempotency-Key came with another body, for the job {known['job']}; use a new key for a new request"
-        raise RefusedBody([Invalid(pointer="/header/idempotency-key", detail=detail, code="idempotency_key_reused")])
+        raise InvalidBody([Invalid(pointer="/header/idempotency-key", detail=detail, code="idempotency_key_reused")])
     says = json.dumps({"body": once.body, "job": id})
     return Found(_record(backend, known.get("job")), Claim(key, seen, says, _seconds(backend)))
 
@@ -68,11 +68,11 @@ def equal_before(backend: Backend, fingerprint: str, request: JobRequest, id: st
 def note(backend: Backend, claims: Sequence[Claim], record: JobRecord, delivery: DeliveryRecord | None) -> None:
     """Keep claims of a job that is there already, and announce its end once more.
 
-    Raises Taken, also where the job is gone by now, and Refused where it has too many to announce it to.
+    Raises Taken, also where the job is gone by now, and HttpProblem where it has too many to announce it to.
     """
     if delivery is not None and backend.deliveries.count(record.id) >= MOST_DELIVERIES:
         detail = f"the job {record.id}, which equals this one, has {MOST_DELIVERIES} webhooks already; use null, and poll or wait"
-        raise Refused("webhook_limit", detail, {"Retry-After": "60"})
+        raise HttpProblem("webhook_limit", detail, {"Retry-After": "60"})
 
     def keep(pipeline: Pipeline) -> None:
         take(claims, pipeline)
@@ -84,7 +84,7 @@ def note(backend: Backend, claims: Sequence[Claim], record: JobRecord, delivery:
     if delivery is not None:
         if not replies[-1]:
             raise Taken(f"the job {record.id} went meanwhile")
-        backend.courier.wake()
+        backend.dispatcher.wake()
 
 
 def forget(backend: Backend, record: JobRecord) -> None:

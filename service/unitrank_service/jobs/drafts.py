@@ -17,8 +17,8 @@ from unitrank_schemas.jobs import Estimate, JobRequest
 from unitrank_schemas.models import Manifest
 from unitrank_schemas.problems import Invalid
 from unitrank_service.backend import Backend
-from unitrank_service.errors import Refused
-from unitrank_service.webhooks.url_policy import NotAllowed
+from unitrank_service.errors import HttpProblem
+from unitrank_service.webhooks.url_policy import UrlNotAllowed
 from unitrank_store.blobs.digests import digest_of
 from unitrank_store.contents.catalogue import Catalogue
 from unitrank_store.contents.datasets import DatasetRecord
@@ -51,7 +51,7 @@ class Draft:
 
 
 def draft(backend: Backend, request: JobRequest, body_bytes: int) -> Draft:
-    """Raises Rejected with every flaw that can be known now, and Refused for a dataset that is too large for a request."""
+    """Raises Rejected with every flaw that can be known now, and HttpProblem for a dataset that is too large for a request."""
     if request.webhook is not None:
         _check_webhook(backend, request.webhook.url)
     model = _named(backend.models, request.model, PUT_MODEL)
@@ -66,8 +66,8 @@ def draft(backend: Backend, request: JobRequest, body_bytes: int) -> Draft:
 
 def _check_webhook(backend: Backend, url: str) -> None:
     try:
-        backend.destinations.check(url)
-    except NotAllowed as error:
+        backend.url_policy.check(url)
+    except UrlNotAllowed as error:
         raise Rejected([Flaw("/webhook/url", error.code, error.detail)]) from error
 
 
@@ -118,7 +118,7 @@ def _check_inline_size(dataset: InlineDataset, body_bytes: int, limit: int) -> N
     if body_bytes > limit and (size := len(json.dumps(dataset.fields, separators=(",", ":")))) > limit:
         detail = f"the dataset inside the request has {size} bytes; at most {limit} are allowed: PUT it at /v1/datasets/{{name}}"
         errors = [Invalid(pointer="/dataset", detail=detail, code="dataset_too_large")]
-        raise Refused("dataset_too_large", detail, errors=errors)
+        raise HttpProblem("dataset_too_large", detail, errors=errors)
 
 
 @contextmanager

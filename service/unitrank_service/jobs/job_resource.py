@@ -7,7 +7,7 @@ from typing import cast
 from fastapi import Request
 
 from unitrank_service.backend import Backend, backend_of, key_of
-from unitrank_service.errors import Refused
+from unitrank_service.errors import HttpProblem
 from unitrank_service.http.responses import encoded, moment
 from unitrank_service.jobs.deduplication import forget
 from unitrank_store.jobs.events import follow, wait_until_ended
@@ -54,10 +54,10 @@ def _body(record: JobRecord, ahead: int | None) -> bytes:
 
 
 async def ended_within(request: Request, id: str, seconds: float) -> None:
-    """Comes back when the job has ended, the time is over, or the service is about to stop. Raises Refused for a wait too many."""
+    """Return when the job has ended, after `seconds`, or when the service stops. Raises HttpProblem for one wait too many."""
     backend = backend_of(request)
     deadline = time.monotonic() + seconds
-    with backend.held.one(key_of(request).id):
+    with backend.wait_limits.one(key_of(request).id):
         while (left := deadline - time.monotonic()) > 0 and not request.app.state.closing:
             if await wait_until_ended(backend.follower, id, min(left, LOOK_SECONDS)):
                 return
@@ -85,10 +85,10 @@ def deleted(backend: Backend, id: str) -> None:
 async def event_lines(backend: Backend, record: JobRecord, after: str, key: str) -> AsyncIterator[bytes]:
     """Server-sent events, and a comment now and then that keeps proxies from hanging up."""
     try:
-        with backend.held.one(key):
+        with backend.wait_limits.one(key):
             async for line in _event_lines(backend, record, after):
                 yield line
-    except Refused:
+    except HttpProblem:
         # Others came since the answer began; the client comes back.
         return
 

@@ -10,7 +10,7 @@ from typing import Any
 from unitrank_schemas.datasets import InlineDataset
 from unitrank_schemas.jobs import JobRequest
 from unitrank_service.backend import ENGINE, Backend
-from unitrank_service.errors import Refused
+from unitrank_service.errors import HttpProblem
 from unitrank_service.jobs.deduplication import Once, equal_before, note, sent_before
 from unitrank_service.jobs.drafts import Draft
 from unitrank_store.access.api_keys import ANYONE, Key
@@ -40,10 +40,10 @@ class Asked:
 
 
 def sent_already(backend: Backend, once: Once) -> JobRecord | None:
-    """The job that came under the key, whatever has become meanwhile of what it names. Raises Refused for another body."""
+    """The job that came under the key, whatever has become meanwhile of what it names. Raises HttpProblem for another body."""
     record = sent_before(backend, once, "").record
     if record is not None:
-        backend.measures.reused("idempotency_key")
+        backend.metrics.reused("idempotency_key")
     return record
 
 
@@ -51,7 +51,7 @@ def accept(backend: Backend, draft: Draft, asked: Asked) -> JobRecord:
     """The job, in the queue or waiting for its model; or the earlier one that came under the same key, or equals it.
 
     Its end is announced to the request's webhook in any case, but for one that came under the same key.
-    Raises Refused where the queue is full or a key came with another body, Full where the store is.
+    Raises HttpProblem where the queue is full or a key came with another body, Full where the store is.
     """
     webhook = draft.request.webhook
     delivery = None if webhook is None else DeliveryRecord.of(asked.key.id, webhook.url)
@@ -67,14 +67,14 @@ def _accepted(backend: Backend, draft: Draft, asked: Asked, delivery: DeliveryRe
     id = new_id()
     sent = sent_before(backend, asked.once, id) if asked.once else None
     if sent is not None and sent.record is not None:
-        backend.measures.reused("idempotency_key")
+        backend.metrics.reused("idempotency_key")
         return sent.record
     fingerprint = _fingerprint(draft, asked.key.tenant)
     equal = equal_before(backend, fingerprint, draft.request, id, asked.fresh)
     if equal.record is not None:
         claims = [sent_before(backend, asked.once, equal.record.id).claim] if asked.once else []
         note(backend, claims, equal.record, delivery)
-        backend.measures.reused("equal")
+        backend.metrics.reused("equal")
         return equal.record
     claims = [equal.claim, *([sent.claim] if sent else [])]
     return _created(backend, draft, id, asked, fingerprint, claims, delivery)
@@ -153,9 +153,9 @@ def _check_room(backend: Backend, draft: Draft, key: Key) -> None:
     waiting, own = backend.jobs.count("queued"), backend.jobs.unfinished(key.id)
     most = settings.key_queue_limit if key.limit is None else key.limit
     if own >= most:
-        raise Refused("queue_full", f"{own} jobs of this key have not ended; at most {most} may", {"Retry-After": "30"})
+        raise HttpProblem("queue_full", f"{own} jobs of this key have not ended; at most {most} may", {"Retry-After": "30"})
     if waiting >= settings.queue_limit:
-        raise Refused("queue_full", f"{waiting} jobs wait already; at most {settings.queue_limit} may", {"Retry-After": "30"})
+        raise HttpProblem("queue_full", f"{waiting} jobs wait already; at most {settings.queue_limit} may", {"Retry-After": "30"})
     # The request is kept as long as its job; and what others have been promised is not given away.
     backend.results.require_room(len(draft.request.model_dump_json()) + _result_room(backend, draft) + reserved(backend.connection))
 

@@ -21,12 +21,12 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 NO_ROUTE = "none"
 LATENCIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
-Outcome = Literal["imported", "rejected", "dropped", "left"]
-Reason = Literal["idempotency_key", "equal"]
-Told = Literal["delivered", "repeated", "failed"]
+ImportOutcome = Literal["imported", "rejected", "dropped", "left"]
+ReuseReason = Literal["idempotency_key", "equal"]
+WebhookOutcome = Literal["delivered", "repeated", "failed"]
 
 
-class Measures:
+class Metrics:
     """`store` is a client that does not wait: a look at a store that is away is over soon."""
 
     def __init__(self, store: redis.Redis) -> None:
@@ -62,15 +62,15 @@ class Measures:
         """The bytes of a model or a dataset came in."""
         self._uploads.labels(kind).inc(size)
 
-    def imported(self, kind: str, outcome: Outcome) -> None:
+    def imported(self, kind: str, outcome: ImportOutcome) -> None:
         """A reading from elsewhere ended."""
         self._imports.labels(kind, outcome).inc()
 
-    def reused(self, reason: Reason) -> None:
+    def reused(self, reason: ReuseReason) -> None:
         """A POST was answered with an earlier job."""
         self._reuses.labels(reason).inc()
 
-    def webhook(self, outcome: Told) -> None:
+    def webhook(self, outcome: WebhookOutcome) -> None:
         """An attempt to deliver a webhook ended; `repeated`: there will be another one."""
         self._webhooks.labels(outcome).inc()
 
@@ -92,7 +92,7 @@ class Measures:
 
     def page_without_store(self) -> bytes:
         """What anyone may know, for nobody's key can be looked at: that the store is away, and how this process is."""
-        return b"".join([generate_latest(_Only([_up(0)])), generate_latest(self._process)])
+        return b"".join([generate_latest(_FixedCollector([_up(0)])), generate_latest(self._process)])
 
 
 class StoreCollector(Collector):
@@ -118,7 +118,7 @@ class StoreCollector(Collector):
         yield from _work(found)
 
 
-class _Only(Collector):
+class _FixedCollector(Collector):
     def __init__(self, metrics: list[Metric]) -> None:
         self._metrics = metrics
 

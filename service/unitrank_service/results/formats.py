@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from unitrank_service.errors import Refused
+from unitrank_service.errors import HttpProblem
 from unitrank_service.results.summary import Arrays, Json, named, top_units
 
 JSON = "application/json"
@@ -21,14 +21,14 @@ CSV_COLUMNS = ("cluster", "ranking", "rank", "unit", "index", "importance", "spr
 
 
 def negotiated(accept: str | None) -> str:
-    """The offered type that the header prefers, JSON where it does not care. Raises Refused where it wants none of them."""
+    """The offered type that the header prefers, JSON where it does not care. Raises HttpProblem where it wants none of them."""
     best, best_quality = "", 0.0
     for offered in OFFERED:
         quality = _quality(offered, accept or "*/*")
         if quality > best_quality:
             best, best_quality = offered, quality
     if not best:
-        raise Refused("not_acceptable", f"a result comes as {', '.join(OFFERED)}; asked for was {(accept or '')[:200]!r}")
+        raise HttpProblem("not_acceptable", f"a result comes as {', '.join(OFFERED)}; asked for was {(accept or '')[:200]!r}")
     return best
 
 
@@ -41,7 +41,7 @@ def write_npz(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def csv_rows(summary: Json, arrays: Arrays, cluster: str | None, ranking: str | None, top: int | None) -> Iterator[bytes]:
-    """The table a cluster and ranking at a time; an index is written as 6:1:6. Raises Refused for unknown names, at once."""
+    """The table a cluster and ranking at a time; an index is written as 6:1:6. Raises HttpProblem for unknown names, at once."""
     clusters = named("cluster", cluster, [entry["name"] for entry in summary["clusters"]])
     rankings = named("ranking", ranking, [entry["id"] for entry in summary["rankings"]])
     return _rows(summary, arrays, clusters, rankings, top or summary["layer"]["count"])

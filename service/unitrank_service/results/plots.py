@@ -12,9 +12,9 @@ from unitrank_plots.choice import Arrays, cluster_of
 from unitrank_schemas.models import Manifest
 from unitrank_schemas.results import Result
 from unitrank_service.backend import Backend
-from unitrank_service.errors import Refused
+from unitrank_service.errors import HttpProblem
 from unitrank_service.http.responses import known
-from unitrank_service.results.result_response import Outcome
+from unitrank_service.results.result_response import StoredResult
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.record import JobRecord
 from unitrank_tables import open_table
@@ -29,13 +29,13 @@ MOST_AVERAGED = 100
 def picture(
     request: Request, backend: Backend, id: str, name: str, form: str, choice: unitrank_plots.Choice, overlay: bool
 ) -> Response:
-    """Raises Refused where there is no result, or no such picture of it."""
+    """Raises HttpProblem where there is no result, or no such picture of it."""
     record = backend.jobs.get(id)
-    outcome = Outcome(backend, record)
+    stored = StoredResult(backend, record)
     tag = f'"{id}.{hashlib.sha256(repr((name, form, choice, overlay)).encode()).hexdigest()[:24]}"'
     if known(request, tag):
         return Response(status_code=304, headers={"ETag": tag})
-    result, arrays = Result.model_validate(outcome.summary()), outcome.arrays()
+    result, arrays = Result.model_validate(stored.summary()), stored.arrays()
     # matplotlib is loaded when the first picture is wanted
     from unitrank_plots.figures import draw, rendered
 
@@ -44,7 +44,7 @@ def picture(
             choice = _over_input(backend, record, result, arrays, choice)
         drawn = draw(name, result, arrays, choice)
     except unitrank_plots.NoPicture as error:
-        raise Refused(error.code, error.detail) from error
+        raise HttpProblem(error.code, error.detail) from error
     return Response(rendered(drawn, form), headers={**HEADERS, "ETag": tag}, media_type=TYPES[form])
 
 

@@ -14,7 +14,7 @@ import unitrank_plots
 from unitrank_plots.choice import Arrays
 from unitrank_schemas.results import Cluster, ClusterRanking, Leader, Result
 from unitrank_service.backend import Backend
-from unitrank_service.results.result_response import Outcome
+from unitrank_service.results.result_response import StoredResult
 from unitrank_service.results.verdict_text import alike, errors_of_nothing, number, prediction_error, sentence, verdict_in_words
 from unitrank_store.jobs.record import JobRecord
 
@@ -40,11 +40,11 @@ class Picture:
 
 
 def report(backend: Backend, id: str) -> Response:
-    """Raises Refused where there is no result."""
+    """Raises HttpProblem where there is no result."""
     record = backend.jobs.get(id)
-    outcome = Outcome(backend, record)
-    result = Result.model_validate(outcome.summary())
-    page = _template().render(_told(result, outcome.arrays(), record))
+    stored = StoredResult(backend, record)
+    result = Result.model_validate(stored.summary())
+    page = _template().render(_told(result, stored.arrays(), record))
     headers = {"Content-Security-Policy": POLICY, "Content-Disposition": f'inline; filename="{id}.html"'}
     return Response(page, headers=headers, media_type="text/html; charset=utf-8")
 

@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from unitrank_schemas.base import Json
 from unitrank_service.backend import Backend
-from unitrank_service.errors import Refused
+from unitrank_service.errors import HttpProblem
 from unitrank_service.http.responses import answer, known
 from unitrank_service.results.formats import CSV, JSON, NPZ, SAFETENSORS, csv_rows, negotiated, write_npz
 from unitrank_service.results.summary import Arrays, narrowed
@@ -28,18 +28,18 @@ REASONS = {"failed": "job_failed", "cancelled": "job_cancelled", "timed_out": "j
 def rendered(
     request: Request, backend: Backend, id: str, accept: str, cluster: str | None, ranking: str | None, top: int | None
 ) -> Response:
-    """Raises Refused where there is no result, no such type, or nothing of that name in it."""
+    """Raises HttpProblem where there is no result, no such type, or nothing of that name in it."""
     kind = negotiated(accept)
-    outcome = Outcome(backend, backend.jobs.get(id))
+    stored = StoredResult(backend, backend.jobs.get(id))
     if kind == JSON:
-        return answer(request, narrowed(outcome.summary(), cluster, ranking, top, outcome.arrays), headers={"Vary": "Accept"})
+        return answer(request, narrowed(stored.summary(), cluster, ranking, top, stored.arrays), headers={"Vary": "Accept"})
     if kind == CSV:
-        rows = csv_rows(outcome.summary(), outcome.arrays(), cluster, ranking, top)
+        rows = csv_rows(stored.summary(), stored.arrays(), cluster, ranking, top)
         part = hashlib.sha256(repr((cluster, ranking, top)).encode()).hexdigest()[:16]
         return _whole(request, rows, kind, {"ETag": f'"{id}.csv.{part}"', "Vary": "Accept"})
     suffix = {SAFETENSORS: "safetensors", NPZ: "npz"}[kind]
     headers = {"ETag": f'"{id}.{suffix}"', "Vary": "Accept", "Content-Disposition": f'attachment; filename="{id}.{suffix}"'}
-    chunks = outcome.safetensors() if kind == SAFETENSORS else _npz(outcome.arrays())
+    chunks = stored.safetensors() if kind == SAFETENSORS else _npz(stored.arrays())
     return _whole(request, chunks, kind, headers)
 
 
@@ -50,17 +50,17 @@ def _whole(request: Request, chunks: Iterator[bytes], kind: str, headers: dict[s
     return StreamingResponse(chunks, media_type=kind, headers=headers)
 
 
-class Outcome:
-    """What a job has left behind. Raises Refused where that is nothing (yet, or any more)."""
+class StoredResult:
+    """What a job has left behind. Raises HttpProblem where that is nothing (yet, or any more)."""
 
     def __init__(self, backend: Backend, record: JobRecord) -> None:
         self._backend = backend
         self._id = record.id
         if not record.ended:
-            raise Refused("not_finished", f"the job {record.id} is {record.status}; its result comes when it has succeeded")
+            raise HttpProblem("not_finished", f"the job {record.id} is {record.status}; its result comes when it has succeeded")
         if record.status in REASONS:
             why = (record.problem or {}).get("detail") or record.status
-            raise Refused(REASONS[record.status], f"the job {record.id} has no result: {why}")
+            raise HttpProblem(REASONS[record.status], f"the job {record.id} has no result: {why}")
         if record.result is None or (record.expires_at or 0) < time.time():
             raise self._expired()
         # The record holds the manifest as JSON.
@@ -85,9 +85,9 @@ class Outcome:
         except RecordNotFound as error:
             raise self._expired() from error
 
-    def _expired(self) -> Refused:
+    def _expired(self) -> HttpProblem:
         kept = self._backend.settings.result_ttl
-        return Refused("expired", f"the result of the job {self._id} was kept for {kept} s and is gone; post the job again")
+        return HttpProblem("expired", f"the result of the job {self._id} was kept for {kept} s and is gone; post the job again")
 
 
 def _npz(arrays: Arrays) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unitrank_schemas.checks import nearest
-from unitrank_service.errors import Refused
+from unitrank_service.errors import HttpProblem
 
 # A summary is JSON that the worker wrote after `unitrank_schemas.results.Result`.
 Json = dict[str, Any]
@@ -17,7 +17,7 @@ Arrays = Mapping[str, NDArray[Any]]
 def narrowed(summary: Json, cluster: str | None, ranking: str | None, top: int | None, arrays: Callable[[], Arrays]) -> Json:
     """The part of a summary about one cluster, one ranking, and the first `top` units of each.
 
-    `arrays` is called where more units are asked for than the summary holds. Raises Refused for names that are not in it.
+    `arrays` is called where more units are asked for than the summary holds. Raises HttpProblem for names that are not in it.
     """
     clusters = named("cluster", cluster, [entry["name"] for entry in summary["clusters"]])
     rankings = named("ranking", ranking, [entry["id"] for entry in summary["rankings"]])
@@ -40,11 +40,11 @@ def narrowed(summary: Json, cluster: str | None, ranking: str | None, top: int |
 
 
 def named(kind: str, wanted: str | None, known: list[str]) -> list[str]:
-    """The wanted name alone, or all. Raises Refused where it is not one of them."""
+    """The wanted name alone, or all. Raises HttpProblem where it is not one of them."""
     if wanted is None:
         return known
     if wanted not in known:
-        raise Refused(f"{kind}_not_found", f"{kind} {wanted[:100]!r} not found{nearest(wanted, known)}")
+        raise HttpProblem(f"{kind}_not_found", f"{kind} {wanted[:100]!r} not found{nearest(wanted, known)}")
     return [wanted]
 
 

@@ -127,10 +127,10 @@ def delete_job(request: Request, id: Id) -> Response:
 async def job_events(request: Request, id: Id, last_event_id: Annotated[str, Header()] = "") -> Response:
     """What happens to a job, from its beginning or after `Last-Event-ID`, to its end."""
     backend, key = backend_of(request), key_of(request).id
-    backend.held.check(key)
+    backend.wait_limits.check(key)
     record = await run_in_threadpool(backend.jobs.get, id)
     # Others came meanwhile.
-    backend.held.check(key)
+    backend.wait_limits.check(key)
     # The store's ids are two numbers of 64 bits.
     after = last_event_id if re.fullmatch(r"\d{1,19}-\d{1,19}", last_event_id) else START
     lines: AsyncIterator[bytes] = event_lines(backend, record, after, key)

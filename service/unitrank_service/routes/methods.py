@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 from unitrank_schemas.base import Page
 from unitrank_schemas.checks import nearest
 from unitrank_schemas.methods import METHODS, MethodCard, card
-from unitrank_service.errors import Refused
+from unitrank_service.errors import HttpProblem
 from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer
 from unitrank_service.openapi.descriptions import problems
@@ -23,5 +23,5 @@ async def list_methods(request: Request) -> Response:
 async def get_method(request: Request, name: str) -> Response:
     """One method."""
     if name not in METHODS:
-        raise Refused("method_not_found", f"method {name[:100]!r} not found{nearest(name, METHODS)}")
+        raise HttpProblem("method_not_found", f"method {name[:100]!r} not found{nearest(name, METHODS)}")
     return answer(request, card(name))

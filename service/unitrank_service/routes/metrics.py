@@ -22,8 +22,8 @@ router = APIRouter(tags=["operations"])
 )
 async def metrics(request: Request) -> Response:
     """What there is to watch; with the store away no more than that, and how this process is."""
-    measures = backend_of(request).measures
-    if not await run_in_threadpool(measures.store_answers):
-        return Response(await run_in_threadpool(measures.page_without_store), media_type=CONTENT_TYPE)
+    service_metrics = backend_of(request).metrics
+    if not await run_in_threadpool(service_metrics.store_answers):
+        return Response(await run_in_threadpool(service_metrics.page_without_store), media_type=CONTENT_TYPE)
     await admit(request, "read")
-    return Response(await run_in_threadpool(measures.page), media_type=CONTENT_TYPE)
+    return Response(await run_in_threadpool(service_metrics.page), media_type=CONTENT_TYPE)

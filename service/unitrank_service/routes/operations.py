@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 
 from unitrank_schemas.operations import Health, Version, Worker, Workers
 from unitrank_service.backend import ENGINE, backend_of, key_of
-from unitrank_service.errors import Refused
+from unitrank_service.errors import HttpProblem
 from unitrank_service.http.authentication import PUBLIC
 from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer
@@ -24,7 +24,8 @@ async def healthz(request: Request) -> Response:
 def readyz(request: Request) -> Response:
     """Whether jobs can be run: the store answers, and a worker is there."""
     if not any(worker.queue == JOBS for worker in backend_of(request).workers.list()):
-        raise Refused("no_worker", "no worker for jobs is alive; start one with `python -m unitrank_worker`", {"Retry-After": "5"})
+        detail = "no worker for jobs is alive; start one with `python -m unitrank_worker`"
+        raise HttpProblem("no_worker", detail, {"Retry-After": "5"})
     return answer(request, Health())
 
 

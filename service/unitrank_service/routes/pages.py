@@ -11,7 +11,7 @@ from unitrank_schemas.jobs import ENDED, JobStatus
 from unitrank_schemas.problems import Invalid
 from unitrank_service.backend import Backend, backend_of, key_of
 from unitrank_service.contents.representation import dataset_body, model_body
-from unitrank_service.errors import Refused, RefusedBody
+from unitrank_service.errors import HttpProblem, InvalidBody
 from unitrank_service.http.parameters import Id
 from unitrank_service.http.requests import content_type
 from unitrank_service.jobs.drafts import Draft, draft
@@ -22,7 +22,7 @@ from unitrank_service.results.result_response import rendered
 from unitrank_service.results.verdict_text import alike
 from unitrank_service.web import form, snippets
 from unitrank_service.web.form import Form
-from unitrank_service.web.form_choices import name_of, offers
+from unitrank_service.web.form_choices import choices_for, name_of
 from unitrank_service.web.job_view import STATES, TABS, choice, job_line, part, percent, result_of
 from unitrank_service.web.pages import PageRoute, page, to
 from unitrank_store.queue.rq_queue import positions
@@ -95,7 +95,7 @@ def show_job(
 def download(request: Request, id: Id, kind: str) -> Response:
     """The result as a file: a link cannot say what it accepts."""
     if kind not in KINDS:
-        raise Refused("not_found", f"no download {kind[:100]!r}; there are {', '.join(KINDS)}")
+        raise HttpProblem("not_found", f"no download {kind[:100]!r}; there are {', '.join(KINDS)}")
     answer = rendered(request, backend_of(request), id, KINDS[kind], None, None, None)
     answer.headers["Content-Disposition"] = f'attachment; filename="{id}.{kind}"'
     answer.headers["X-Content-Type-Options"] = "nosniff"
@@ -115,7 +115,7 @@ def delete(request: Request, id: Id) -> Response:
     backend = backend_of(request)
     record = backend.jobs.get(id)
     if record.status not in ENDED:
-        raise Refused("job_not_ended", f"the job {id} is {STATES[record.status]}; cancel it first")
+        raise HttpProblem("job_not_ended", f"the job {id} is {STATES[record.status]}; cancel it first")
     deleted(backend, id)
     return to("/")
 
@@ -165,18 +165,18 @@ async def send_form(request: Request) -> Response:
 
 def _form(request: Request, given: Form) -> Response:
     backend = backend_of(request)
-    offered = offers(backend, given.one("model"), given.one("dataset"), given.one("layer"))
-    shown = form.filled(given, offered)
-    body = form.asked(shown, offered)
-    drafted, errors = _drafted(backend, body) if offered.model and offered.dataset else (None, [])
+    choices = choices_for(backend, given.one("model"), given.one("dataset"), given.one("layer"))
+    shown = form.filled(given, choices)
+    body = form.asked(shown, choices)
+    drafted, errors = _drafted(backend, body) if choices.model and choices.dataset else (None, [])
     sends = given.one("action") == "send"
     # What was chosen may be gone meanwhile: nothing else is sent in its place.
-    errors = (form.missing(given, shown, offered) if sends else []) or errors
+    errors = (form.missing(given, shown, choices) if sends else []) or errors
     if drafted is not None and sends and not errors:
         try:
             record = accept(backend, drafted, Asked(request.scope["request_id"], key_of(request), None, shown["fresh"]))
             return to(f"/jobs/{record.id}")
-        except Refused as refused:
+        except HttpProblem as refused:
             errors = [Invalid(pointer="", detail=refused.detail, code=refused.code)]
     status = 422 if errors and sends else 200
     errors = [] if given.fresh and not body["methods"] else errors
@@ -185,9 +185,9 @@ def _form(request: Request, given: Form) -> Response:
         request,
         "new.html",
         status,
-        offers=offered,
+        choices=choices,
         shown=shown,
-        methods=offered.methods(shown["at"]),
+        methods=choices.methods(shown["at"]),
         name_of=name_of,
         estimate=drafted.estimate if drafted else None,
         errors=errors,
@@ -198,14 +198,14 @@ def _form(request: Request, given: Form) -> Response:
         statistics=form.STATISTICS,
         fills=form.FILLS,
         baselines=form.BASELINES,
-        classes=offered.classes(shown["output"]),
+        classes=choices.classes(shown["output"]),
     )
 
 
 def _drafted(backend: Backend, body: dict[str, Any]) -> tuple[Draft | None, list[Invalid]]:
     try:
         return draft(backend, form.checked_shape(body), 0), []
-    except RefusedBody as refused:
+    except InvalidBody as refused:
         return None, list(refused.errors or [])
     except Rejected as rejected:
         return None, [Invalid(pointer=flaw.pointer, detail=flaw.detail, code=flaw.code) for flaw in rejected.flaws]

@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse
 
 import unitrank_plots
 from unitrank_service.backend import backend_of
-from unitrank_service.errors import Refused
+from unitrank_service.errors import HttpProblem
 from unitrank_service.http.parameters import Id
 from unitrank_service.http.requests import Route
 from unitrank_service.openapi.descriptions import BINARY, problems
@@ -38,7 +38,7 @@ def get_picture(
 ) -> Response:
     """A picture of a result: curves of the ablation, importance, a heatmap, the leaderboard, or how far rankings agree."""
     if name not in unitrank_plots.PICTURES or form not in TYPES:
-        raise Refused(
+        raise HttpProblem(
             "not_found", f"no picture {f'{name}.{form}'[:100]!r}; there are {', '.join(unitrank_plots.PICTURES)}, as .png and .svg"
         )
     return picture(request, backend_of(request), id, name, form, unitrank_plots.Choice(cluster, ranking, channel, example), overlay)

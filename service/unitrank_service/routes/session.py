@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from unitrank_service.backend import backend_of
-from unitrank_service.errors import Refused
+from unitrank_service.errors import HttpProblem
 from unitrank_service.http.authentication import COOKIE, PUBLIC, WRONG_KEY
 from unitrank_service.http.csrf import refuse_foreign
 from unitrank_service.http.requests import content_type
@@ -53,7 +53,7 @@ def sign_out(request: Request) -> Response:
 async def static(request: Request, name: str, v: str = "") -> Response:
     """A file of the page; for ever where its version is named, and asked for again otherwise."""
     if name not in TYPES:
-        raise Refused("not_found", f"no file {name[:100]!r}")
+        raise HttpProblem("not_found", f"no file {name[:100]!r}")
     found = asset(name)
     keep = f"public, max-age={YEAR}, immutable" if v == found.version else "no-cache"
     headers = {"Cache-Control": keep, "ETag": f'"{found.version}"', "X-Content-Type-Options": "nosniff"}

@@ -12,8 +12,8 @@ from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import METHODS
 from unitrank_schemas.problems import Invalid
 from unitrank_schemas.validation import invalid_places
-from unitrank_service.errors import Refused, RefusedBody
-from unitrank_service.web.form_choices import Offers, name_of
+from unitrank_service.errors import HttpProblem, InvalidBody
+from unitrank_service.web.form_choices import FormChoices, name_of
 
 Json = dict[str, Any]
 FORM = "application/x-www-form-urlencoded"
@@ -40,23 +40,23 @@ class Form:
 
 
 def read(body: bytes, kind: str) -> Form:
-    """Raises Refused for what no form of ours sends."""
+    """Raises HttpProblem for what no form of ours sends."""
     if kind != FORM:
-        raise Refused("unsupported_media_type", f"Content-Type {kind!r} is not read here; use {FORM!r}")
+        raise HttpProblem("unsupported_media_type", f"Content-Type {kind!r} is not read here; use {FORM!r}")
     try:
         return Form(parse_qs(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS))
     except ValueError as error:
-        raise Refused("invalid_request", "the body is no form") from error
+        raise HttpProblem("invalid_request", "the body is no form") from error
 
 
-def filled(form: Form, offers: Offers) -> Json:
+def filled(form: Form, choices: FormChoices) -> Json:
     """What every control of the form shows: what was chosen as far as it is on offer, else the default."""
-    labels, inputs = offers.labels(), offers.inputs()
-    sides = offers.sides
+    labels, inputs = choices.labels(), choices.inputs()
+    sides = choices.sides
     at = form.chosen("at", sides, "output")
-    output = form.chosen("output", [port.name for port in offers.manifest.outputs] if offers.manifest else [])
-    classes = offers.classes(output)
-    known = [f"{name_of(method)}:{statistic}" for method in offers.methods(at) for statistic in STATISTICS]
+    output = form.chosen("output", [port.name for port in choices.manifest.outputs] if choices.manifest else [])
+    classes = choices.classes(output)
+    known = [f"{name_of(method)}:{statistic}" for method in choices.methods(at) for statistic in STATISTICS]
     usual = [entry for entry in ("gradient:mean", "gradient:mean_abs", "conductance:mean") if entry in known] or known[:1]
     label = form.chosen("labels", labels, "y" if "y" in labels else "")
     return {
@@ -66,9 +66,9 @@ def filled(form: Form, offers: Offers) -> Json:
         "methods": usual if form.fresh else [entry for entry in form.many("method") if entry in known],
         "steps": form.one("steps", "20"),
         "by": form.chosen("by", ["all", "label", "prediction", "field", "kmeans"], "label" if label else "all"),
-        "field": form.chosen("field", offers.groups(), next(iter(offers.groups()), "")),
+        "field": form.chosen("field", choices.groups(), next(iter(choices.groups()), "")),
         "k": form.one("k", "8"),
-        "kmeans_layer": form.one("kmeans_layer") or (offers.layer.name if offers.layer else ""),
+        "kmeans_layer": form.one("kmeans_layer") or (choices.layer.name if choices.layer else ""),
         "limit": form.one("limit"),
         "inputs": {name: form.chosen(f"input.{name}", fields, _usual_field(name, fields)) for name, fields in inputs.items()},
         "labels": label,
@@ -79,7 +79,7 @@ def filled(form: Form, offers: Offers) -> Json:
         "score": "logit" if classes is None else form.one("score", "logit"),
         "baseline": form.chosen("baseline", list(BASELINES), "zeros"),
         "value": form.one("value", "0"),
-        "baseline_field": form.chosen("baseline_field", offers.baselines(), next(iter(offers.baselines()), "")),
+        "baseline_field": form.chosen("baseline_field", choices.baselines(), next(iter(choices.baselines()), "")),
         "index": form.one("index", "0"),
         "ablation": form.fresh or bool(form.one("ablation")),
         "fill": form.chosen("fill", list(FILLS), "baseline"),
@@ -93,10 +93,10 @@ def filled(form: Form, offers: Offers) -> Json:
     }
 
 
-def missing(form: Form, shown: Json, offers: Offers) -> list[Invalid]:
+def missing(form: Form, shown: Json, choices: FormChoices) -> list[Invalid]:
     """What was chosen and cannot be had (any more): the controls that show something else than was sent."""
     title = {name_of(method): method.title for method in METHODS.values()}
-    chosen = {"model": offers.model, "dataset": offers.dataset, "layer": offers.layer.name if offers.layer else ""}
+    chosen = {"model": choices.model, "dataset": choices.dataset, "layer": choices.layer.name if choices.layer else ""}
     sent = {name: (form.one(name), shows) for name, shows in chosen.items()}
     sent |= {f"input.{name}": (form.one(f"input.{name}", shows), shows) for name, shows in shown["inputs"].items()}
     sent |= {
@@ -139,12 +139,12 @@ BASELINES: dict[str, tuple[str, Callable[[Json], Json]]] = {
 STEPPED = ("conductance", "internal_influence", "integrated_gradients")
 
 
-def asked(shown: Json, offers: Offers) -> Json:
+def asked(shown: Json, choices: FormChoices) -> Json:
     """The body of the request that the form means, defaults left out."""
     body: Json = {
-        "model": offers.model,
-        "dataset": offers.dataset,
-        "layer": offers.layer.name if offers.layer else "",
+        "model": choices.model,
+        "dataset": choices.dataset,
+        "layer": choices.layer.name if choices.layer else "",
         "methods": [_method(entry, shown["steps"]) for entry in shown["methods"]],
         "clusters": _clusters(shown),
         "inputs": _inputs(shown["inputs"]),
@@ -185,12 +185,12 @@ USUAL: Json = {
 
 
 def checked_shape(body: Json) -> JobRequest:
-    """Raises RefusedBody with every place that no request can be like."""
+    """Raises InvalidBody with every place that no request can be like."""
     try:
         return JobRequest.model_validate(body)
     except ValidationError as error:
         found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
-        raise RefusedBody(invalid_places(found, body, JobRequest)) from error
+        raise InvalidBody(invalid_places(found, body, JobRequest)) from error
 
 
 CONTROLS_OF = {"field": ("by", "field"), "kmeans_layer": ("by", "kmeans"), "baseline_field": ("baseline", "field")}

@@ -21,7 +21,7 @@ Fields = Mapping[str, FieldInfo]
 
 
 @dataclass(frozen=True)
-class Offers:
+class FormChoices:
     """Choices, and the chosen model, dataset and layer as far as they are chosen."""
 
     models: Sequence[str]
@@ -82,7 +82,7 @@ def name_of(method: type[MethodBase]) -> str:
     return str(method.model_fields["name"].default)
 
 
-def offers(backend: Backend, model: str, dataset: str, layer: str) -> Offers:
+def choices_for(backend: Backend, model: str, dataset: str, layer: str) -> FormChoices:
     """For what is wanted where that is there and ready, else for the first that is."""
     models, datasets = (_ready(backend.models), _ready(backend.datasets))
     model, found = _chosen(backend.models, models, model)
@@ -92,7 +92,7 @@ def offers(backend: Backend, model: str, dataset: str, layer: str) -> Offers:
     inner = [place for place in places if place.kind != "Input"]
     chosen = next((place for place in places if place.name == layer), next(iter(inner or places), None))
     fields = {name: FieldInfo(**info) for name, info in table.fields.items()} if table else None
-    return Offers(
+    return FormChoices(
         _with(models, model), _with(datasets, dataset), model, dataset, manifest, fields, table.examples if table else 0, chosen
     )
 

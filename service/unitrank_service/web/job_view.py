@@ -5,9 +5,9 @@ from typing import Any
 
 from unitrank_schemas.results import Result
 from unitrank_service.backend import Backend
-from unitrank_service.errors import Refused
+from unitrank_service.errors import HttpProblem
 from unitrank_service.results.report import MOST_CLUSTERS, cluster_line, leader_line, origin
-from unitrank_service.results.result_response import Outcome
+from unitrank_service.results.result_response import StoredResult
 from unitrank_service.results.verdict_text import alike, errors_of_nothing, number, prediction_error, tested, verdict_in_words
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.record import JobRecord
@@ -68,8 +68,8 @@ def percent(progress: Json | None) -> int | None:
 def result_of(backend: Backend, record: JobRecord) -> Result | str:
     """The result, or why there is none."""
     try:
-        return Result.model_validate(Outcome(backend, record).summary())
-    except Refused as refused:
+        return Result.model_validate(StoredResult(backend, record).summary())
+    except HttpProblem as refused:
         return refused.detail
 
 

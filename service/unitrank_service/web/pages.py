@@ -13,10 +13,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from unitrank_service.backend import key_of
-from unitrank_service.errors import Refused
+from unitrank_service.errors import HttpProblem
 from unitrank_service.http.authentication import COOKIE, admit
 from unitrank_service.http.requests import Handler, StrictRequest
-from unitrank_service.problems import problem_response, refusal
+from unitrank_service.problems import problem_for, problem_response
 from unitrank_service.results.verdict_text import sentence
 from unitrank_service.web.assets import address
 
@@ -55,7 +55,7 @@ class PageRoute(APIRoute):
                 await admit(request, scope)
                 return await answer(request)
             except Exception as error:  # the table of problems knows each, and has a word for those it does not
-                return await run_in_threadpool(_refused, request, refusal(request, error))
+                return await run_in_threadpool(_refused, request, problem_for(request, error))
 
         return handle
 
@@ -80,7 +80,7 @@ def to(path: str) -> Response:
     return RedirectResponse(path, 303, {"Cache-Control": "no-store"})
 
 
-def _refused(request: Request, error: Refused) -> Response:
+def _refused(request: Request, error: HttpProblem) -> Response:
     if "text/html" not in request.headers.get("accept", ""):
         return problem_response(request, error)
     if error.status_code == 401:

@@ -17,10 +17,10 @@ import structlog
 from standardwebhooks import Webhook
 
 from unitrank_schemas.deliveries import Announcement
-from unitrank_service.background.polling import Rounds
-from unitrank_service.observability.metrics import Measures
-from unitrank_service.webhooks.pinned_post import NoAnswer, Poster
-from unitrank_service.webhooks.url_policy import Destinations, NotAllowed
+from unitrank_service.background.polling import PollingLoop
+from unitrank_service.observability.metrics import Metrics
+from unitrank_service.webhooks.pinned_post import NoAnswer, PinnedPoster
+from unitrank_service.webhooks.url_policy import UrlNotAllowed, UrlPolicy
 from unitrank_store.access.api_keys import KeyStore
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.job_store import JobStore
@@ -35,24 +35,24 @@ GONE = 410
 
 
 @dataclass
-class Courier:
+class Dispatcher:
     """Nothing is sent before `run`; `wake` has it look at once. `most_attempts` of one delivery, then it has failed."""
 
     deliveries: DeliveryStore
     jobs: JobStore
     keys: KeyStore
-    destinations: Destinations
-    poster: Poster
-    measures: Measures
+    url_policy: UrlPolicy
+    poster: PinnedPoster
+    metrics: Metrics
     most_attempts: int
     now: Callable[[], float] = time.time
     jitter: Callable[[], float] = random.random
-    _rounds: Rounds = field(default_factory=lambda: Rounds("deliveries"))
+    _loop: PollingLoop = field(default_factory=lambda: PollingLoop("deliveries"))
 
     def run(self, stop: threading.Event) -> None:
         """Deliver whatever is due until told to stop."""
         # By chance: threads that begin together look one by one.
-        self._rounds.run(stop, self.deliver_next, lambda: LOOK_SECONDS * (0.5 + self.jitter()))
+        self._loop.run(stop, self.deliver_next, lambda: LOOK_SECONDS * (0.5 + self.jitter()))
 
     def deliver_next(self) -> bool:
         """Try one of those that are due; False where there is none."""
@@ -69,7 +69,7 @@ class Courier:
 
     def wake(self) -> None:
         """There is something new to deliver, or it is time to stop."""
-        self._rounds.wake()
+        self._loop.wake()
 
     def _deliver(self, due: DueDelivery, delivery: DeliveryRecord, record: JobRecord) -> None:
         begun, clock = self.now(), time.monotonic()
@@ -80,19 +80,19 @@ class Courier:
         # The host alone: path and query may hold secrets.
         said = {"delivery": delivery.id, "host": urlsplit(delivery.url).hostname, "state": after.state, "status": status}
         structlog.get_logger().info("webhook", **said, error=error, noted=noted, seconds=attempt.seconds, **bound("job", record))
-        self.measures.webhook("repeated" if after.state == "pending" else after.state)
+        self.metrics.webhook("repeated" if after.state == "pending" else after.state)
 
     def _attempt(self, delivery: DeliveryRecord, record: JobRecord, at: float) -> tuple[int | None, str | None]:
         """The answer's status, or why there was none."""
         try:
             secret = self.keys.webhook_secret(delivery.owner)
-            to = self.destinations.check(delivery.url)
-            addresses = self.destinations.addresses(to)
+            to = self.url_policy.check(delivery.url)
+            addresses = self.url_policy.addresses(to)
             body = Announcement(id=record.id, status=record.status).model_dump_json()
             return self.poster.post(to, addresses, body.encode(), _headers(secret, delivery.id, at, body)), None
         except RecordNotFound:
             return None, "the key that asked for it was revoked"
-        except (NotAllowed, NoAnswer, OSError) as error:
+        except (UrlNotAllowed, NoAnswer, OSError) as error:
             return None, str(error)
         except redis.exceptions.RedisError:
             raise

@@ -12,7 +12,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from unitrank_service.webhooks.url_policy import Destination
+from unitrank_service.webhooks.url_policy import WebhookUrl
 
 CONNECT_SECONDS = 5.0
 MOST_READ = 4096
@@ -23,21 +23,21 @@ class NoAnswer(Exception):
     """There was none that could be read."""
 
 
-class Poster:
+class PinnedPoster:
     """`seconds` is what one POST may take, all in all. Certificates: those of certifi, or of `SSL_CERT_FILE`."""
 
     def __init__(self, seconds: float, network: httpcore.NetworkBackend | None = None) -> None:
         self._seconds = seconds
         self._network = network or httpcore.SyncBackend()
 
-    def post(self, to: Destination, addresses: Sequence[str], body: bytes, headers: Mapping[str, str]) -> int:
+    def post(self, to: WebhookUrl, addresses: Sequence[str], body: bytes, headers: Mapping[str, str]) -> int:
         """The status of the answer, whatever it is. Raises NoAnswer."""
         deadline = time.monotonic() + self._seconds
         origin = httpcore.Origin(to.scheme.encode(), to.host.encode(), to.port)
         url = httpcore.URL(scheme=origin.scheme, host=origin.host, port=to.port, target=to.target)
         timeout = {"connect": CONNECT_SECONDS, "read": self._seconds, "write": self._seconds}
         context = self._certificates if to.scheme == "https" else None
-        network = _Pinned(self._network, addresses, deadline)
+        network = _PinnedNetwork(self._network, addresses, deadline)
         try:
             with (
                 httpcore.HTTPConnection(origin, ssl_context=context, network_backend=network) as connection,
@@ -74,7 +74,7 @@ def _skim(answer: httpcore.Response) -> None:
         return
 
 
-class _Pinned(httpcore.NetworkBackend):
+class _PinnedNetwork(httpcore.NetworkBackend):
     """Connects to the first of the addresses that answers, whatever name is asked for."""
 
     def __init__(self, network: httpcore.NetworkBackend, addresses: Sequence[str], deadline: float) -> None:
@@ -95,7 +95,7 @@ class _Pinned(httpcore.NetworkBackend):
             try:
                 left = _left(self._deadline, timeout, httpcore.ConnectTimeout)
                 stream = self._network.connect_tcp(address, port, left, local_address, socket_options)
-                return _Timed(stream, self._deadline)
+                return _DeadlineStream(stream, self._deadline)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failed = error
         raise failed
@@ -106,7 +106,7 @@ class _Pinned(httpcore.NetworkBackend):
         raise httpcore.ConnectError("no sockets of this machine")
 
 
-class _Timed(httpcore.NetworkStream):
+class _DeadlineStream(httpcore.NetworkStream):
     """A stream on which everything together has one end: a server that answers a byte at a time gains nothing."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
@@ -126,7 +126,7 @@ class _Timed(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         left = _left(self._deadline, timeout, httpcore.ConnectTimeout)
-        return _Timed(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
+        return _DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
         # Any: as httpcore declares it

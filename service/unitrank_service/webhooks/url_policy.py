@@ -45,7 +45,7 @@ _SPECIAL_6 = tuple(IPv6Network(each) for each in ("2001::/23", "2001:db8::/32", 
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
-class NotAllowed(Exception):
+class UrlNotAllowed(Exception):
     """Nothing is posted there; `code` is stable, the message never has the URL."""
 
     def __init__(self, code: str, detail: str) -> None:
@@ -55,7 +55,7 @@ class NotAllowed(Exception):
 
 
 @dataclass(frozen=True)
-class Destination:
+class WebhookUrl:
     """A URL in parts; `host` is a name in ASCII or an address without brackets, `target` path and query."""
 
     scheme: str
@@ -64,8 +64,8 @@ class Destination:
     target: bytes
 
     @classmethod
-    def parse(cls, text: str) -> "Destination":
-        """Raises NotAllowed for what is no plain URL of the web."""
+    def parse(cls, text: str) -> "WebhookUrl":
+        """Raises UrlNotAllowed for what is no plain URL of the web."""
         if len(text) > LONGEST_URL or not text.isprintable() or " " in text or "\\" in text:
             raise _malformed("it is too long or holds characters that no URL has")
         if not text.lower().startswith(("https://", "http://")):
@@ -93,10 +93,10 @@ class Destination:
 
 def check_trusted(trusted: Sequence[str]) -> None:
     """Raises ValueError for what is neither `host`, `host:port` nor a network."""
-    Destinations(trusted)
+    UrlPolicy(trusted)
 
 
-class Destinations:
+class UrlPolicy:
     """The operator's list: `host`, `host:port` or a network such as `10.1.0.0/16`. Raises ValueError for what is neither."""
 
     def __init__(self, trusted: Sequence[str], resolve: Resolve | None = None) -> None:
@@ -104,9 +104,9 @@ class Destinations:
         self._hosts = frozenset(_host_and_port(entry) for entry in trusted if "/" not in entry)
         self._resolve = resolve or resolved
 
-    def check(self, url: str) -> Destination:
-        """What can be said before anything is resolved. Raises NotAllowed."""
-        destination = Destination.parse(url)
+    def check(self, url: str) -> WebhookUrl:
+        """What can be said before anything is resolved. Raises UrlNotAllowed."""
+        destination = WebhookUrl.parse(url)
         if self._trusts(destination):
             return destination
         if destination.scheme != "https":
@@ -120,8 +120,8 @@ class Destinations:
             raise _refused("its host is not the full name of a host on the internet")
         return destination
 
-    def addresses(self, destination: Destination) -> Sequence[str]:
-        """What may be connected to now, and nothing else. Raises NotAllowed, and OSError where the name cannot be resolved."""
+    def addresses(self, destination: WebhookUrl) -> Sequence[str]:
+        """What may be connected to now, and nothing else. Raises UrlNotAllowed, and OSError where the name cannot be resolved."""
         literal = _address(destination.host)
         found = [destination.host] if literal is not None else self._resolve(destination.host, destination.port)
         if not found:
@@ -130,7 +130,7 @@ class Destinations:
             raise _refused("the host has an address that is not public")
         return found
 
-    def _trusts(self, destination: Destination) -> bool:
+    def _trusts(self, destination: WebhookUrl) -> bool:
         named = {(destination.host, None), (destination.host, destination.port)}
         address = _address(destination.host)
         return bool(named & self._hosts) or (address is not None and self._in_network(address))
@@ -210,9 +210,9 @@ def _unknown(entry: str) -> ValueError:
     return ValueError(f"{entry!r} is no host, host:port or network that webhooks may be sent to")
 
 
-def _malformed(reason: str) -> NotAllowed:
-    return NotAllowed("webhook_malformed", f"the webhook's URL cannot be used: {reason}")
+def _malformed(reason: str) -> UrlNotAllowed:
+    return UrlNotAllowed("webhook_malformed", f"the webhook's URL cannot be used: {reason}")
 
 
-def _refused(reason: str) -> NotAllowed:
-    return NotAllowed("webhook_not_allowed", f"nothing is posted to the webhook's URL: {reason}")
+def _refused(reason: str) -> UrlNotAllowed:
+    return UrlNotAllowed("webhook_not_allowed", f"nothing is posted to the webhook's URL: {reason}")

@@ -10,7 +10,7 @@ import structlog
 
 from tests.service.conftest import Served, assert_problem, job, put_model
 from unitrank_service.__main__ import main
-from unitrank_service.http.authentication import Exposed, allowed_hosts, check_exposure, is_loopback
+from unitrank_service.http.authentication import UnprotectedAddress, allowed_hosts, check_exposure, is_loopback
 from unitrank_store.redis.embedded import EmbeddedServer
 from unitrank_store.settings import Settings
 
@@ -137,7 +137,7 @@ def test_a_public_address_needs_keys_or_insistence() -> None:
     check_exposure(Settings(host="0.0.0.0", insecure=True), keys_stored=False)
     check_exposure(Settings(host="127.0.0.1"), keys_stored=False)
 
-    with pytest.raises(Exposed, match="without keys"):
+    with pytest.raises(UnprotectedAddress, match="without keys"):
         check_exposure(Settings(host="0.0.0.0"), keys_stored=False)
 
 

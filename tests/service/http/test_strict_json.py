@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unitrank_service.errors import Refused, RefusedBody
+from unitrank_service.errors import HttpProblem, InvalidBody
 from unitrank_service.http.strict_json import DEPTH, parse
 
 JSON = st.recursive(
@@ -42,7 +42,7 @@ def test_parse_of_any_json_gives_what_json_gives(value: Any) -> None:
     ],
 )
 def test_parse_of_json_that_is_too_liberal_names_the_place(body: bytes, code: str, pointer: str) -> None:
-    with pytest.raises(RefusedBody) as caught:
+    with pytest.raises(InvalidBody) as caught:
         parse(body)
 
     assert caught.value.status_code == 422
@@ -53,7 +53,7 @@ def test_parse_of_json_that_is_too_liberal_names_the_place(body: bytes, code: st
     "body", [b"", b"{", b"{'a': 1}", b"[1,]", b'{"a": 01}', b"\xff\xfe", b"\xef\xbb\xbf{}", b'"\x01"', b"nul", b"{} {}"]
 )
 def test_parse_of_no_json_is_malformed(body: bytes) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(HttpProblem) as caught:
         parse(body)
 
     assert (caught.value.status_code, caught.value.code) == (400, "malformed_json")

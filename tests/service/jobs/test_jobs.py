@@ -15,7 +15,7 @@ import pytest
 
 from tests.service.conftest import MANIFEST, Served, assert_problem, job, put_dataset, put_model, ready_model
 from unitrank_schemas.jobs import DryRun, Job
-from unitrank_service.http.wait_limits import Held
+from unitrank_service.http.wait_limits import WaitLimits
 from unitrank_service.jobs.job_resource import event_lines
 from unitrank_store.contents.waiting_jobs import model_ready, model_rejected
 from unitrank_store.queue.rq_queue import depth, withdraw
@@ -315,7 +315,7 @@ def test_waits_when_a_key_has_its_share_then_one_more_is_429(serve: Callable[...
     with ThreadPoolExecutor(2) as pool:
         waiting = pool.map(wait, range(2))
         # Asked over HTTP, one of the two might be the one too many.
-        while served.backend.held._now != {"": 2}:
+        while served.backend.wait_limits._now != {"": 2}:
             time.sleep(0.01)
         answer = client.get(f"/v1/jobs/{id}?wait=0.01")
         events = client.get(f"/v1/jobs/{id}/events")
@@ -328,15 +328,15 @@ def test_waits_when_a_key_has_its_share_then_one_more_is_429(serve: Callable[...
         assert int(refused.headers["retry-after"]) > 0
     assert at_once.json()["status"] == "queued"
     assert client.get(f"/v1/jobs/{id}/events").status_code == 200
-    assert served.backend.held._now == {}
+    assert served.backend.wait_limits._now == {}
 
 
 def test_events_when_others_took_the_share_meanwhile_then_end_without_an_error(client: httpx.Client, served: Served) -> None:
     record = served.backend.jobs.get(post(client)["id"])
-    held = Held(1)
+    held = WaitLimits(1)
 
     async def lines() -> list[bytes]:
-        return [line async for line in event_lines(replace(served.backend, held=held), record, "0-0", "key")]
+        return [line async for line in event_lines(replace(served.backend, wait_limits=held), record, "0-0", "key")]
 
     with held.one("key"):
         assert asyncio.run(lines()) == []

@@ -10,8 +10,8 @@ from typing import Any
 import httpcore
 import pytest
 
-from unitrank_service.webhooks.pinned_post import MOST_READ, NoAnswer, Poster
-from unitrank_service.webhooks.url_policy import Destination, Destinations, NotAllowed, is_public, resolved
+from unitrank_service.webhooks.pinned_post import MOST_READ, NoAnswer, PinnedPoster
+from unitrank_service.webhooks.url_policy import UrlNotAllowed, UrlPolicy, WebhookUrl, is_public, resolved
 
 PUBLIC = "93.184.215.14"
 PUBLIC_6 = "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
@@ -85,10 +85,10 @@ class Network(httpcore.NetworkBackend):
 
 
 def post(url: str, resolver: Resolver, network: Network, trusted: Sequence[str] = ()) -> int:
-    """As the courier does it."""
-    destinations = Destinations(trusted, resolver)
-    to = destinations.check(url)
-    return Poster(5.0, network).post(to, destinations.addresses(to), b"{}", {"Content-Type": "application/json"})
+    """As the dispatcher does it."""
+    url_policy = UrlPolicy(trusted, resolver)
+    to = url_policy.check(url)
+    return PinnedPoster(5.0, network).post(to, url_policy.addresses(to), b"{}", {"Content-Type": "application/json"})
 
 
 LITERALS = [
@@ -157,7 +157,7 @@ REFUSED = [
 def test_webhook_when_its_address_is_not_public_then_is_refused_unasked(host: str) -> None:
     resolver, network = Resolver(), Network()
 
-    with pytest.raises(NotAllowed) as refused:
+    with pytest.raises(UrlNotAllowed) as refused:
         post(f"https://{host}/hook", resolver, network)
     assert refused.value.code == "webhook_not_allowed"
     assert (resolver.asked, network.connected) == ([], [])
@@ -169,7 +169,7 @@ def test_webhook_when_its_address_is_not_public_then_is_refused_unasked(host: st
 def test_webhook_when_its_url_is_not_plain_then_is_refused_unasked(code: str, url: str) -> None:
     resolver, network = Resolver(), Network()
 
-    with pytest.raises(NotAllowed) as refused:
+    with pytest.raises(UrlNotAllowed) as refused:
         post(url, resolver, network)
     assert refused.value.code == code
     assert "secret" not in refused.value.detail
@@ -181,7 +181,7 @@ def test_webhook_when_its_name_stands_for_an_address_that_is_not_public_then_not
     network = Network()
 
     for answer in ([address], [PUBLIC, address], [address, PUBLIC]):
-        with pytest.raises(NotAllowed, match="not public"):
+        with pytest.raises(UrlNotAllowed, match="not public"):
             post("https://hook.example/", Resolver(hook_example=[answer]), network)
     assert network.connected == []
 
@@ -190,7 +190,7 @@ def test_webhook_when_its_name_stands_for_an_address_that_is_not_public_then_not
 def test_webhook_when_its_resolver_says_something_odd_then_nothing_is_connected(address: str) -> None:
     network = Network()
 
-    with pytest.raises(NotAllowed):
+    with pytest.raises(UrlNotAllowed):
         post("https://hook.example/", Resolver(hook_example=[[address]]), network)
     with pytest.raises(OSError, match="no address"):
         post("https://hook.example/", Resolver(hook_example=[[]]), network)
@@ -202,7 +202,7 @@ def test_webhook_when_its_name_is_bound_anew_then_only_what_was_checked_is_conne
 
     assert post("https://hook.example/", resolver, network) == 200
     assert (resolver.asked, network.connected) == (["hook.example"], [(PUBLIC, 443)])
-    with pytest.raises(NotAllowed):
+    with pytest.raises(UrlNotAllowed):
         post("https://hook.example/", resolver, network)
     assert network.connected == [(PUBLIC, 443)]
 
@@ -269,7 +269,7 @@ def test_webhook_when_the_answer_comes_in_drops_then_has_an_end() -> None:
             return Dripping(self, b"")
 
     with pytest.raises(NoAnswer, match="in time"):
-        Poster(0.2, Slow()).post(Destination.parse("https://hook.example/"), [PUBLIC], b"{}", {})
+        PinnedPoster(0.2, Slow()).post(WebhookUrl.parse("https://hook.example/"), [PUBLIC], b"{}", {})
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_webhook_when_the_operator_trusts_its_host_then_is_posted(trusted: str, 
 def test_webhook_when_the_operator_trusts_another_then_is_refused(trusted: str, url: str) -> None:
     resolver, network = Resolver(hooks_internal=[["10.0.0.5"]]), Network()
 
-    with pytest.raises(NotAllowed):
+    with pytest.raises(UrlNotAllowed):
         post(url, resolver, network, [trusted])
     assert network.connected == []
 
@@ -317,7 +317,7 @@ def test_webhook_when_the_operator_trusts_another_then_is_refused(trusted: str, 
 @pytest.mark.parametrize("entry", ["http://10.0.0.5", "10.0.0.0/99", "a b", "hook:x", "10.0.0.1/8"])
 def test_trusted_host_when_it_is_none_then_is_said_at_once(entry: str) -> None:
     with pytest.raises(ValueError, match="is no host, host:port or network"):
-        Destinations([entry])
+        UrlPolicy([entry])
 
 
 @pytest.mark.parametrize("address", [PUBLIC, PUBLIC_6, "1.1.1.1", "8.8.8.8", "2001:4860:4860::8888", "64:ff9b::8.8.8.8"])
@@ -354,6 +354,6 @@ def test_name_when_the_system_does_not_know_it_then_says_so(monkeypatch: pytest.
 
 
 def test_destination_when_parsed_then_has_what_is_asked_for() -> None:
-    assert Destination.parse("https://Example.org") == Destination("https", "example.org", 443, b"/")
-    assert Destination.parse("https://example.org:8443/a?b=c").authority == "example.org:8443"
-    assert Destination.parse("http://[FD00::1]:80/").authority == "[fd00::1]"
+    assert WebhookUrl.parse("https://Example.org") == WebhookUrl("https", "example.org", 443, b"/")
+    assert WebhookUrl.parse("https://example.org:8443/a?b=c").authority == "example.org:8443"
+    assert WebhookUrl.parse("http://[FD00::1]:80/").authority == "[fd00::1]"

@@ -31,7 +31,7 @@ REJECTED = {"code": "bad", "title": "Bad", "detail": "bad", "status": 422, "retr
 
 @pytest.fixture
 def redis_url(own_redis_url: str) -> str:
-    """The courier of the session's service would deliver too, and trusts nobody."""
+    """The dispatcher of the session's service would deliver too, and trusts nobody."""
     return own_redis_url
 
 
@@ -42,14 +42,14 @@ def listener() -> Iterator[Ear]:
 
 
 class Desk:
-    """A backend whose courier delivers when it is told to, at a time of the test's own."""
+    """A backend whose dispatcher delivers when it is told to, at a time of the test's own."""
 
     def __init__(self, redis_url: str, state: Path, **settings: Any) -> None:
         self.backend = Backend.of(Settings(redis_url=redis_url, state=state, webhook_hosts=TRUSTED, **settings))
-        self.jobs, self.courier = self.backend.jobs, self.backend.courier
+        self.jobs, self.dispatcher = self.backend.jobs, self.backend.dispatcher
         self.time = datetime.now(UTC).timestamp()
-        self.courier.now = lambda: self.time
-        self.courier.jitter = lambda: 1.0
+        self.dispatcher.now = lambda: self.time
+        self.dispatcher.jitter = lambda: 1.0
 
     def wanted(self, url: str, owner: str = "") -> str:
         """A job whose end is to be told."""
@@ -235,8 +235,8 @@ def test_job_when_deleted_then_nothing_is_delivered_any_more(desk: Desk, listene
     desk.end(id, "failed")
     desk.jobs.delete(id)
 
-    assert desk.courier.deliver_next()
-    assert not desk.courier.deliver_next()
+    assert desk.dispatcher.deliver_next()
+    assert not desk.dispatcher.deliver_next()
     assert listener.heard == []
     assert not desk.backend.connection.keys(f"{keyspace.PREFIX}:*{id}*")
     assert desk.backend.connection.zcard(keyspace.due("")) == 0
@@ -245,18 +245,18 @@ def test_job_when_deleted_then_nothing_is_delivered_any_more(desk: Desk, listene
 def test_delivery_when_it_fails_then_is_tried_again_later_each_time_under_its_id(desk: Desk, listener: Ear) -> None:
     listener.answers = [500, 302, 429]
     id = desk.wanted(listener.url)
-    assert not desk.courier.deliver_next()
+    assert not desk.dispatcher.deliver_next()
     desk.end(id)
     waited = []
     for _ in range(3):
-        assert desk.courier.deliver_next()
+        assert desk.dispatcher.deliver_next()
         again = desk.only(id).next_at
         assert again is not None
         waited.append(round(again - desk.time, 3))
         desk.time = again - 0.01
-        assert not desk.courier.deliver_next()
+        assert not desk.dispatcher.deliver_next()
         desk.time = again
-    assert desk.courier.deliver_next()
+    assert desk.dispatcher.deliver_next()
 
     found = desk.only(id)
     assert waited == [5, 20, 80]
@@ -268,15 +268,15 @@ def test_delivery_when_it_fails_then_is_tried_again_later_each_time_under_its_id
         at = datetime.fromtimestamp(attempt.at, UTC)
         assert heard.headers["webhook-timestamp"] == str(int(attempt.at))
         assert heard.headers["webhook-signature"] == secret.sign(found.id, at, heard.body.decode())
-    assert not desk.courier.deliver_next()
+    assert not desk.dispatcher.deliver_next()
 
 
 def test_delivery_when_it_fails_then_waits_by_chance_between_half_and_all_of_the_delay(desk: Desk, listener: Ear) -> None:
     listener.answers = [500] * 2
-    desk.courier.jitter = lambda: 0.0
+    desk.dispatcher.jitter = lambda: 0.0
     id = desk.wanted(listener.url)
     desk.end(id)
-    desk.courier.deliver_next()
+    desk.dispatcher.deliver_next()
 
     assert desk.only(id).next_at == pytest.approx(desk.time + 2.5)
 
@@ -288,21 +288,21 @@ def test_delivery_when_it_fails_too_often_then_has_failed(redis_url: str, tmp_pa
     desk.end(id, "failed")
     longest = 0.0
     for _ in range(12):
-        assert desk.courier.deliver_next()
+        assert desk.dispatcher.deliver_next()
         again = desk.only(id).next_at or desk.time
         longest = max(longest, again - desk.time)
         desk.time = again
 
     assert (desk.only(id).state, len(desk.only(id).attempts), longest) == ("failed", 12, 12 * 3600)
     desk.time += 10**6
-    assert not desk.courier.deliver_next()
+    assert not desk.dispatcher.deliver_next()
 
 
 def test_delivery_when_the_listener_wants_no_more_then_has_failed(desk: Desk, listener: Ear) -> None:
     listener.answers = [410]
     id = desk.wanted(listener.url)
     desk.end(id)
-    desk.courier.deliver_next()
+    desk.dispatcher.deliver_next()
 
     assert (desk.only(id).state, desk.only(id).next_at) == ("failed", None)
 
@@ -313,7 +313,7 @@ def test_delivery_when_nobody_listens_then_says_why(redis_url: str, tmp_path: Pa
     ids = [desk.wanted(url) for url in (listener.url, "http://127.0.0.1:1/", "https://10.0.0.1/", "http://gone.example/")]
     for id in ids:
         desk.end(id)
-    while desk.courier.deliver_next():
+    while desk.dispatcher.deliver_next():
         pass
 
     errors = [desk.only(id).attempts[0].error or "" for id in ids]
@@ -328,7 +328,7 @@ def test_delivery_when_its_key_was_revoked_then_is_not_sent(desk: Desk, listener
     id = desk.wanted(listener.url, key.id)
     desk.end(id)
     desk.backend.keys.revoke(key.id)
-    desk.courier.deliver_next()
+    desk.dispatcher.deliver_next()
 
     assert "revoked" in (desk.only(id).attempts[0].error or "")
     assert listener.heard == []
@@ -337,10 +337,10 @@ def test_delivery_when_its_key_was_revoked_then_is_not_sent(desk: Desk, listener
 def test_delivery_when_something_breaks_then_it_counts_as_an_attempt(
     desk: Desk, listener: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk.courier.poster, "post", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(desk.dispatcher.poster, "post", lambda *arguments: 1 / 0)
     id = desk.wanted(listener.url)
     desk.end(id)
-    desk.courier.deliver_next()
+    desk.dispatcher.deliver_next()
 
     assert desk.only(id).attempts[0].error == "the service failed; its log has the reason"
 
@@ -349,7 +349,7 @@ def test_delivery_when_logged_then_only_the_host_is_told(desk: Desk, listener: E
     id = desk.wanted(f"{listener.url}/path-secret?token=query-secret")
     desk.end(id)
     with structlog.testing.capture_logs() as lines:
-        desk.courier.deliver_next()
+        desk.dispatcher.deliver_next()
 
     (line,) = (line for line in lines if line["event"] == "webhook")
     assert (line["job"], line["host"], line["status"]) == (id, "127.0.0.1", 204)
@@ -361,10 +361,10 @@ def test_delivery_when_its_service_was_lost_then_another_takes_it_after_a_while(
     desk.end(id)
     lost = desk.backend.deliveries.take(desk.time)
     assert lost is not None
-    assert not desk.courier.deliver_next()
+    assert not desk.dispatcher.deliver_next()
     desk.time += LEASE_SECONDS
 
-    assert desk.courier.deliver_next()
+    assert desk.dispatcher.deliver_next()
     assert desk.only(id).state == "delivered"
     late = DeliveryRecord("", "", "").tried(Attempt(0, 500, None, 0), "pending", desk.time)
     assert not desk.backend.deliveries.settle(lost, late)
@@ -393,7 +393,7 @@ def test_delivery_when_the_store_is_full_then_is_made_all_the_same(desk: Desk, l
     desk.backend.connection.config_set("maxmemory", 1)
     try:
         assert desk.jobs.finish(id, attempt, "succeeded")
-        assert desk.courier.deliver_next()
+        assert desk.dispatcher.deliver_next()
     finally:
         desk.backend.connection.config_set("maxmemory", 0)
 
