@@ -28,7 +28,7 @@ from unitrank_engine.job.units import Units
 from unitrank_engine.program import Program
 from unitrank_engine.result.summary import Outcome, arrays, summarise
 from unitrank_engine.reuse.fingerprints import NoParts, Parts, Shelf
-from unitrank_engine.reuse.known_scores import BY_MODEL, KnownScores, known_clusters
+from unitrank_engine.reuse.known_scores import KnownScores, known_clusters
 from unitrank_schemas.checks import with_spacing
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import MethodBase
@@ -60,7 +60,7 @@ def run(
         work = prepare(request, resolved, program, table, report, parts)
     batch = rows_at_once(program)
     shelf = Shelf.of(parts or NoParts(), work, batch)
-    if isinstance(request.clusters, BY_MODEL) and not work.cost.forward_rows:
+    if request.clusters.reads_model and not work.cost.forward_rows:
         shelf.reused.append("clusters")
     entries: list[MethodBase] = [with_spacing(entry, request) for entry in request.methods]
     baselines = find_baselines(work, batch)

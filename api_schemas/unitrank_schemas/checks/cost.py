@@ -5,8 +5,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from unitrank_schemas.checks.size import counts_of
-from unitrank_schemas.clusters import ByPrediction, KMeans
-from unitrank_schemas.facts.facts import Facts, cluster_count, layer_of, named, place_of, row_count, unit_count
+from unitrank_schemas.facts.facts import Facts, cluster_count, layer_of, place_of, row_count, unit_count
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import DeepLift, ExactAblation, Gradient, GradientXActivation, MethodBase, PathMethod
 
@@ -24,18 +23,7 @@ def passes(request: JobRequest, facts: Facts) -> int:
     rows, units = row_count(request, facts), unit_count(request, place)
     attribution = rows * (1.0 + _attribution(request, tail, units))
     judging = _ablation(request, facts, units, tail) + _fidelity(request, rows, tail)
-    return math.ceil(_clustering(request, facts) + attribution + judging)
-
-
-def _clustering(request: JobRequest, facts: Facts) -> float:
-    """Passes of the whole dataset that come before there are clusters."""
-    clusters, manifest = request.clusters, facts.manifest
-    layer = named(clusters.layer, manifest) if isinstance(clusters, KMeans) and manifest else None
-    if isinstance(clusters, KMeans) and manifest and layer:
-        # read once to place the centres and once to name the nearest; each is compared with every centre
-        compared = 2.0 * clusters.k * layer.units / manifest.flops if manifest.flops else 0.0
-        return 2 * facts.examples * (layer.forward_cost + compared)
-    return float(facts.examples) if isinstance(clusters, ByPrediction) else 0.0
+    return math.ceil(request.clusters.passes(facts) + attribution + judging)
 
 
 def _attribution(request: JobRequest, tail: float, units: int) -> float:

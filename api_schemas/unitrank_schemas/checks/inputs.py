@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.facts.facts import Facts, Flaw, Kind, kind_of
+from unitrank_schemas.facts.fields import escaped, field_exists
 from unitrank_schemas.facts.wording import nearest, shape_shown
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.models import Port
@@ -65,11 +66,6 @@ def preprocess_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
                 yield Flaw(at, "wrong_shape", f"{part} has {len(value)} numbers, but {wanted}")
 
 
-def field_exists(at: str, field: str, facts: Facts) -> Iterator[Flaw]:
-    if facts.fields is not None and field not in facts.fields:
-        yield Flaw(at, "field_not_found", f"the dataset has no field {field!r}{nearest(field, facts.fields)}")
-
-
 def fits(at: str, name: str, field: FieldInfo, port: Port) -> Iterator[Flaw]:
     """A field has the shape of an input and is cast to its dtype."""
     same = len(field.shape) == len(port.shape) and all(
@@ -80,8 +76,3 @@ def fits(at: str, name: str, field: FieldInfo, port: Port) -> Iterator[Flaw]:
         yield Flaw(at, "wrong_shape", detail)
     if kind_of(field.dtype) not in CASTS[kind_of(port.dtype)]:
         yield Flaw(at, "wrong_dtype", f"field {name!r} is {field.dtype}, input {port.name!r} takes {port.dtype}")
-
-
-def escaped(step: str) -> str:
-    """A step of a JSON Pointer (RFC 6901)."""
-    return step.replace("~", "~0").replace("/", "~1")

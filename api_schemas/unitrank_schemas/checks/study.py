@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from unitrank_schemas.checks.clusters import names_groups
 from unitrank_schemas.facts.facts import Facts, Flaw, example_count
+from unitrank_schemas.facts.fields import names_groups
 from unitrank_schemas.jobs import JobRequest
 
 

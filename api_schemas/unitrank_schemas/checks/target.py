@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from unitrank_schemas.checks.defaults import can_label
-from unitrank_schemas.checks.inputs import field_exists
-from unitrank_schemas.facts.facts import Facts, Flaw, class_count, kind_of, output_of, unlabelled
+from unitrank_schemas.facts.facts import Facts, Flaw, class_count, kind_of, output_of
+from unitrank_schemas.facts.fields import field_exists, unlabelled
 from unitrank_schemas.facts.wording import nearest, shape_shown
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.models import Port

@@ -1,14 +1,14 @@
-"""What the checks know, and what they say."""
+"""Facts of a model and a dataset, what a request means on them, and a flaw of a request."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from unitrank_schemas.clusters import All, ByField, ByLabel, ByPrediction, KMeans, Members
 from unitrank_schemas.datasets import FieldInfo
-from unitrank_schemas.facts.wording import shape_shown
-from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.models import Layer, Manifest, Port, Seen
+
+if TYPE_CHECKING:
+    from unitrank_schemas.jobs import JobRequest
 
 MOST_CLUSTERS = 10_000
 
@@ -57,7 +57,7 @@ class Place:
     """Whether the output that is explained is computed from it."""
 
 
-def layer_of(request: JobRequest, manifest: Manifest) -> Layer | None:
+def layer_of(request: "JobRequest", manifest: Manifest) -> Layer | None:
     """The layer that the request names."""
     return named(request.layer, manifest)
 
@@ -67,7 +67,7 @@ def named(name: str, manifest: Manifest) -> Layer | None:
     return next((layer for layer in manifest.layers if layer.name == name), None)
 
 
-def place_of(request: JobRequest, layer: Layer) -> Place | None:
+def place_of(request: "JobRequest", layer: Layer) -> Place | None:
     """The side of the layer that the request means, as its output sees it; None where that is no place."""
     seen = (layer.seen_by or {}).get(request.output or "") or layer
     reached = not isinstance(seen, Seen) or seen.reached
@@ -79,7 +79,7 @@ def place_of(request: JobRequest, layer: Layer) -> Place | None:
     return Place(layer.input_shape, layer.input_channel_axis, bool(seen.input_cut), differentiable, reached)
 
 
-def unit_count(request: JobRequest, place: Place) -> int:
+def unit_count(request: "JobRequest", place: Place) -> int:
     """How many units are ranked."""
     if request.units == "channel" and place.channel_axis is not None:
         return place.shape[place.channel_axis]
@@ -89,7 +89,7 @@ def unit_count(request: JobRequest, place: Place) -> int:
     return count
 
 
-def output_of(request: JobRequest, manifest: Manifest) -> Port | None:
+def output_of(request: "JobRequest", manifest: Manifest) -> Port | None:
     """The output that is explained: the named one, or the first."""
     if request.output is None:
         return manifest.outputs[0] if manifest.outputs else None
@@ -102,45 +102,20 @@ def class_count(output: Port) -> int | None:
     return None if size == 1 else size
 
 
-def cluster_count(request: JobRequest, facts: Facts) -> int:
+def cluster_count(request: "JobRequest", facts: Facts) -> int:
     """How many clusters there will be, as far as it can be known; at least 1."""
-    clusters = request.clusters
-    if isinstance(clusters, Members):
-        return len(clusters.members)
-    if isinstance(clusters, KMeans):
-        return clusters.k
-    if isinstance(clusters, ByPrediction):
-        output = output_of(request, facts.manifest) if facts.manifest else None
-        return (class_count(output) if output else None) or 1
-    field = cluster_field(request)
-    values = facts.distinct(field) if field is not None and facts.fields and field in facts.fields else None
-    return max(1, len(values or []))
+    return request.clusters.count(request, facts)
 
 
-def cluster_field(request: JobRequest) -> str | None:
-    """The field whose values name the clusters."""
-    if isinstance(request.clusters, ByLabel):
-        return request.labels
-    return request.clusters.field if isinstance(request.clusters, ByField) else None
-
-
-def example_count(request: JobRequest, facts: Facts) -> int:
+def example_count(request: "JobRequest", facts: Facts) -> int:
     """How many distinct examples the job touches, at most."""
-    clusters = request.clusters
-    count = facts.examples
-    if isinstance(clusters, Members):
-        count = len({row for rows in clusters.members.values() for row in rows})
-    if clusters.limit is not None:
-        count = min(count, clusters.limit * cluster_count(request, facts))
-    return count
+    count, limit = request.clusters.example_count(facts), request.clusters.limit
+    return count if limit is None else min(count, limit * cluster_count(request, facts))
 
 
-def row_count(request: JobRequest, facts: Facts) -> int:
+def row_count(request: "JobRequest", facts: Facts) -> int:
     """How many rows all clusters have together, at most; an example in several clusters counts in each."""
-    clusters = request.clusters
-    if isinstance(clusters, Members):
-        return sum(min(len(rows), clusters.limit or len(rows)) for rows in clusters.members.values())
-    return min(clusters.limit or facts.examples, facts.examples) if isinstance(clusters, All) else example_count(request, facts)
+    return request.clusters.row_count(example_count(request, facts))
 
 
 Kind = Literal["real", "integer", "boolean", "text"]
@@ -158,13 +133,3 @@ def kind_of(dtype: str) -> Kind:
 def moving(manifest: Manifest) -> list[str]:
     """What differs between a baseline and an example."""
     return [port.name for port in manifest.inputs if kind_of(port.dtype) == "real"] if manifest.path is None else manifest.path
-
-
-def unlabelled(facts: Facts) -> str:
-    """What is to be said beside a demand for labels, where the field that would be taken for them holds none."""
-    field = (facts.fields or {}).get("y")
-    return (
-        ""
-        if field is None
-        else f" (field 'y' is {field.dtype} {shape_shown(field.shape)}, and labels are whole numbers, one a row)"
-    )

@@ -11,7 +11,6 @@ from unitrank_engine.attribution.statistics import Moments
 from unitrank_engine.job.context import Work
 from unitrank_engine.job.targets import LINEAR_SCORES
 from unitrank_engine.methods.batch import Notes
-from unitrank_schemas.clusters import KMeans
 from unitrank_schemas.methods import MethodBase
 from unitrank_schemas.results import ClusterRanking, Warn
 
@@ -33,12 +32,9 @@ def of_job(work: Work, entries: list[MethodBase]) -> Iterator[Warn]:
             detail=f"behind '{request.layer}' the model is linear: every method that uses h − h′ is exact there, so a "
             "comparison of methods at this layer proves nothing",
         )
-    if isinstance(request.clusters, KMeans) and len(work.clusters) < request.clusters.k:
-        yield Warn(
-            code="fewer_clusters",
-            detail=f"only {len(work.clusters)} of {request.clusters.k} centres are the nearest of some example; the others, which "
-            "would be empty, are left out",
-        )
+    shortfall = request.clusters.shortfall(len(work.clusters))
+    if shortfall is not None:
+        yield Warn(code="fewer_clusters", detail=shortfall)
     fills = {fill for fill in (request.ablation and request.ablation.fill, request.fidelity and request.fidelity.fill) if fill}
     against = [entry.id or entry.name for entry in entries if entry.needs_baseline]
     if against and fills - {"baseline"}:

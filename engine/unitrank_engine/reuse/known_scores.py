@@ -17,19 +17,15 @@ from unitrank_engine.job.forward import Forward
 from unitrank_engine.job.random_streams import Streams
 from unitrank_engine.methods.batch import Notes
 from unitrank_engine.reuse.fingerprints import Parts, Shelf, fingerprint, machine, usable
-from unitrank_schemas.clusters import ByPrediction, KMeans
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import MethodBase
 from unitrank_tables import Table
 from unitrank_tables.part import Part
 
-BY_MODEL = (ByPrediction, KMeans)
-"""Clusters that take passes through the model."""
-
 
 def known_clusters(request: JobRequest, table: Table, forward: Forward, streams: Streams, parts: Parts) -> list[Cluster]:
     """As `find_clusters`; those that take passes are looked for, and kept."""
-    if not isinstance(request.clusters, BY_MODEL):
+    if not request.clusters.reads_model:
         return find_clusters(request, table, forward, streams)
     program = forward.program
     read = request.model_dump(mode="json", include={"inputs", "preprocess"}) | {"output": forward.output}

@@ -8,12 +8,13 @@ from urllib.parse import parse_qs
 
 from pydantic import ValidationError
 
+from unitrank_schemas.clusters import Control
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import METHODS
 from unitrank_schemas.problems import Invalid
 from unitrank_schemas.validation import invalid_places
 from unitrank_service.errors import HttpProblem, InvalidBody
-from unitrank_service.web.form_choices import FormChoices, name_of
+from unitrank_service.web.form_choices import CLUSTERS, FormChoices, name_of
 
 Json = dict[str, Any]
 FORM = "application/x-www-form-urlencoded"
@@ -65,10 +66,8 @@ def filled(form: Form, choices: FormChoices) -> Json:
         "units": form.chosen("units", ["neuron", "channel"], "neuron"),
         "methods": usual if form.fresh else [entry for entry in form.many("method") if entry in known],
         "steps": form.one("steps", "20"),
-        "by": form.chosen("by", ["all", "label", "prediction", "field", "kmeans"], "label" if label else "all"),
-        "field": form.chosen("field", choices.groups(), next(iter(choices.groups()), "")),
-        "k": form.one("k", "8"),
-        "kmeans_layer": form.one("kmeans_layer") or (choices.layer.name if choices.layer else ""),
+        "by": form.chosen("by", list(CLUSTERS), "label" if label else "all"),
+        **{control.id: SHOWN[control.choices](form, choices, control) for kind in CLUSTERS.values() for control in kind.controls},
         "limit": form.one("limit"),
         "inputs": {name: form.chosen(f"input.{name}", fields, _usual_field(name, fields)) for name, fields in inputs.items()},
         "labels": label,
@@ -115,8 +114,8 @@ def control(pointer: str) -> str:
             return "steps"
         case ["inputs", name]:
             return f"input.{name}"
-        case ["clusters", "layer"]:
-            return "kmeans_layer"
+        case ["clusters", field] if field in CLUSTER_CONTROLS:
+            return CLUSTER_CONTROLS[field].id
         case ["baseline", "field"]:
             return "baseline_field"
         case ["methods", *_] | []:
@@ -125,6 +124,15 @@ def control(pointer: str) -> str:
             return next((part for part in reversed(parts) if not part.isdigit()), "")
 
 
+CLUSTER_CONTROLS = {control.field: control for kind in CLUSTERS.values() for control in kind.controls}
+"""Field of the request's `clusters` → the control that fills it."""
+SHOWN: dict[str | None, Callable[[Form, FormChoices, Control], str]] = {
+    "fields": lambda form, choices, control: form.chosen(control.id, choices.groups(), next(iter(choices.groups()), "")),
+    "layers": lambda form, choices, control: form.one(control.id) or (choices.layer.name if choices.layer else ""),
+    None: lambda form, choices, control: form.one(control.id, control.default),
+}
+"""Choices of a control → the value that it shows."""
+NOUNS = {"fields": "field", "layers": "layer"}
 STATISTICS = {"mean": "mean", "mean_abs": "mean of sizes", "rms": "root mean square"}
 FILLS = {"baseline": "its value at the baseline", "zero": "zero", "mean": "its mean", "resample": "its value in another example"}
 BASELINES: dict[str, tuple[str, Callable[[Json], Json]]] = {
@@ -193,7 +201,10 @@ def checked_shape(body: Json) -> JobRequest:
         raise InvalidBody(invalid_places(found, body, JobRequest)) from error
 
 
-CONTROLS_OF = {"field": ("by", "field"), "kmeans_layer": ("by", "kmeans"), "baseline_field": ("baseline", "field")}
+CONTROLS_OF = {
+    **{control.id: ("by", by) for by, kind in CLUSTERS.items() for control in kind.controls},
+    "baseline_field": ("baseline", "field"),
+}
 """Control → the choice that it belongs to: without that it says nothing."""
 
 
@@ -204,7 +215,8 @@ def _counts(name: str, shown: Json) -> bool:
 
 def _word(name: str) -> str:
     """What a control chooses, as people call it."""
-    words = {"at": "side", "labels": "field", "baseline_field": "field", "kmeans_layer": "layer"}
+    words = {"at": "side", "labels": "field", "baseline_field": "field"}
+    words |= {control.id: NOUNS[control.choices] for control in CLUSTER_CONTROLS.values() if control.choices}
     return "field" if name.startswith("input.") else words.get(name, name)
 
 
@@ -221,12 +233,12 @@ def _method(entry: str, steps: str) -> Any:
 
 
 def _clusters(shown: Json) -> Json:
-    more: dict[str, Json] = {
-        "field": {"field": shown["field"]},
-        "kmeans": {"k": _number(shown["k"]), "layer": shown["kmeans_layer"]},
+    options = {
+        control.field: shown[control.id] if control.choices else _number(shown[control.id])
+        for control in CLUSTERS[shown["by"]].controls
     }
     limit = {"limit": _number(shown["limit"])} if shown["limit"] else {}
-    return {"by": shown["by"], **more.get(shown["by"], {}), **limit}
+    return {"by": shown["by"], **options, **limit}
 
 
 def _ablation(shown: Json) -> Json:

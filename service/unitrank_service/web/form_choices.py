@@ -8,6 +8,7 @@ from unitrank_schemas.checks import Facts
 from unitrank_schemas.checks.defaults import can_label
 from unitrank_schemas.checks.inputs import fits
 from unitrank_schemas.checks.methods import gradients_exist, paths_exist, spatial_axes_exist
+from unitrank_schemas.clusters import CLUSTER_KINDS, ClusterKind, Control
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.facts.facts import class_count, kind_of
 from unitrank_schemas.jobs import JobRequest
@@ -18,6 +19,8 @@ from unitrank_store.errors import RecordNotFound
 
 MOST_NAMES = 200
 Fields = Mapping[str, FieldInfo]
+CLUSTERS = {by: kind for by, kind in CLUSTER_KINDS.items() if kind.form_label is not None}
+"""Kinds of clusters that the form can ask for, in its order."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,15 @@ class FormChoices:
         """Fields whose values can name clusters."""
         found = (self.fields or {}).items()
         return [name for name, field in found if len(field.shape) == 1 and kind_of(field.dtype) != "real"]
+
+    def options(self, control: Control) -> list[str] | None:
+        """The options of a cluster kind's control; None where it takes a number."""
+        layers = [layer.name for layer in self.manifest.layers] if self.manifest else []
+        return {"fields": self.groups(), "layers": layers}[control.choices] if control.choices else None
+
+    def clusters(self) -> dict[str, type[ClusterKind]]:
+        """The kinds whose controls each have at least one option, or take a number."""
+        return {by: kind for by, kind in CLUSTERS.items() if all(self.options(control) != [] for control in kind.controls)}
 
     def classes(self, output: str) -> int | None:
         """How many classes the output has; None where it is one number."""

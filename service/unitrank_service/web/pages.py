@@ -148,6 +148,7 @@ def _environment() -> Environment:
         "allowed": lambda options, known: [option for option in options if option[0] in known],
         "combine": lambda given, more: {**given, **more},
         "worded": _baselines,
+        "labelled": lambda kinds: [(by, kind.form_label) for by, kind in kinds.items()],
         "zipped": lambda names: [(name, name) for name in names],
         "step": lambda text: quote(str(text), safe="@:"),
         "query": lambda given: urlencode({name: value for name, value in given.items() if value not in (None, "")}),
