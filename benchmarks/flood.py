@@ -62,7 +62,7 @@ def _measure(url: str, connection: redis.Redis, flood: str, other: str, jobs: in
     with _looking(url, other) as after_that, _http(url, other) as http:
         # Other seeds than those of the flood: equal jobs would be answered with what has been computed.
         ids = list(takewhile(lambda id: _ends(http, id), (_post_one(http, jobs + number) for number in range(others))))
-    print(f"{posted} jobs of one key posted in {took:.0f} s; {Jobs(connection).count('queued')} of them still wait at the end")
+    print(f"{posted} jobs of one key posted in {took:.0f} s; {JobStore(connection).count('queued')} of them still wait at the end")
     looked = {"while it posts": while_it_posts, "after that": after_that}
     for when, looks in looked.items():
         p50, p95, p99 = np.percentile(looks, [50, 95, 99]) * 1000

@@ -15,7 +15,8 @@ from unitrank_store.contents.waiting_jobs import model_key
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.observability.counters import Counters
 from unitrank_store.observability.throughput import Throughput
-from unitrank_store.queue.rq_queue import SafeJob, depth, enqueue_inspection, push, queue_of, transport_id
+from unitrank_store.queue.rq_queue import depth, enqueue_inspection, push, queue_of, transport_id
+from unitrank_store.queue.safe_job import TASKS, SafeJob
 from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
@@ -74,7 +75,9 @@ def desk(connection: redis.Redis, tmp_path: Path) -> Iterator[Desk]:
         engine=Counting(blobs),
     )
     token = DESK.set(desk)
+    table = TASKS.set({"run_job": run_job, "inspect_model": inspect_model})
     yield desk
+    TASKS.reset(table)
     DESK.reset(token)
 
 

@@ -20,7 +20,7 @@ from unitrank_store.observability import tracing
 from unitrank_store.observability.counters import Counters
 from unitrank_store.observability.logs import bound
 from unitrank_store.observability.throughput import Throughput
-from unitrank_store.queue.rq_queue import current_attempt
+from unitrank_store.queue.safe_job import current_attempt
 from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultLocation, ResultStore
 from unitrank_worker.engine import Assignment, Engine

@@ -1,29 +1,21 @@
-"""RQ carries the work: two queues of ids, as JSON, and jobs that can run two functions and nothing else.
+"""RQ carries the work: two queues of ids, as JSON, whose jobs wait for their turn."""
 
-RQ's own serializer unpickles what it finds, and its jobs name any function of any module: with either, whoever can
-write to the store runs code in the workers. A `SafeJob` has a name of `FUNCTIONS`, plain strings as arguments, and none
-of RQ's callbacks, webhooks, dependencies and retries.
-"""
-
-import importlib
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any, cast
 
 import redis
 import structlog
 from redis.client import Pipeline
-from rq import Queue, get_current_job
-from rq.exceptions import DequeueTimeout, DeserializationError, NoSuchJobError
-from rq.job import Job
+from rq import Queue
+from rq.exceptions import DequeueTimeout
 from rq.serializers import JSONSerializer
 
-from unitrank_store.errors import StoreError
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.queue.fair_order import Waiting, before, feed, in_line, leave, line_up
+from unitrank_store.queue.safe_job import FUNCTIONS, SafeJob
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text, texts
 
@@ -31,69 +23,11 @@ log = structlog.get_logger()
 
 JOBS = "unitrank-jobs"
 INSPECTIONS = "unitrank-inspections"
-# By the record's kind: the queue, and the one function that RQ calls, by name: the store never imports the worker.
+# By the record's kind.
 QUEUES = {"job": JOBS, "inspection": INSPECTIONS}
-FUNCTIONS = {"job": "unitrank_worker.tasks.run_job", "inspection": "unitrank_worker.tasks.inspect_model"}
 TRANSPORT_TTL = 3600
 # Between two looks at a queue that is none.
 WRONG_SECONDS = 1.0
-
-
-class Forged(StoreError):
-    """The queue holds what no `push` wrote."""
-
-
-class SafeJob(Job):
-    """RQ's job, restricted to the functions above with one id as argument."""
-
-    @property
-    def func(self) -> Callable[[str], None]:
-        """Raises Forged."""
-        _ = self.record_id
-        module, _, function = str(self.func_name).rpartition(".")
-        found: Callable[[str], None] = getattr(importlib.import_module(module), function)
-        return found
-
-    @property
-    def record_id(self) -> str:
-        """The one argument. Raises Forged."""
-        try:
-            name, instance, arguments, keywords = self.func_name, self.instance, self.args, self.kwargs
-        except DeserializationError as error:
-            raise Forged("the queue holds what is not JSON") from error
-        if name not in FUNCTIONS.values() or instance is not None or keywords:
-            raise Forged(f"the queue asked for {name!r}, which is no function of ours")
-        if len(arguments) != 1 or not isinstance(arguments[0], str):
-            raise Forged(f"{name} takes one id, the queue gave {len(arguments)} arguments")
-        return arguments[0]
-
-    @property
-    def attempt(self) -> int:
-        """The number that the record's run has, or will have once it starts. Raises Forged."""
-        before = self.id.removeprefix(f"{self.record_id}-")
-        if not before.isdecimal():
-            raise Forged(f"the queue holds a run of {self.record_id} under the id {self.id!r}, which no `push` gave it")
-        return int(before) + 1
-
-    @classmethod
-    def fetch(cls, id: str, connection: redis.Redis | None = None, serializer: Any = None) -> "SafeJob":  # Any: as RQ declares it
-        """RQ's. Raises NoSuchJobError for what no `push` wrote, too: who finds that in the queue goes on with the next."""
-        try:
-            return cast("SafeJob", super().fetch(id, connection=connection, serializer=serializer))
-        except (NoSuchJobError, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
-            raise
-        except Exception as error:
-            # RQ decodes, unpacks and reads times: whatever somebody else wrote there, a worker must not stop at it.
-            raise NoSuchJobError(f"what the queue holds as {id[:64]!r} is no job") from error
-
-    def restore(self, raw_data: Any) -> Any:  # as RQ declares it
-        """Read what the store holds, and leave out all that would call something else."""
-        result = super().restore(raw_data)
-        self._success_callback_name = self._failure_callback_name = self._stopped_callback_name = None
-        self.webhooks = []
-        self._dependency_ids = []
-        self.retries_left = self.repeats_left = None
-        return result
 
 
 class FairQueue(Queue):
@@ -235,12 +169,6 @@ def transport_id(id: str, attempt: int) -> str:
 def record_ids(transports: Iterable[str]) -> set[str]:
     """Whose runs RQ's ids stand for."""
     return {transport.rpartition("-")[0] for transport in transports}
-
-
-def current_attempt() -> int | None:
-    """The number of the run that the queue has called for; None outside of one."""
-    job = get_current_job()
-    return job.attempt if isinstance(job, SafeJob) else None
 
 
 def inspection_id(digest: str) -> str:

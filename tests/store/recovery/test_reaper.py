@@ -18,16 +18,8 @@ from unitrank_store.contents.waiting_jobs import model_key
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.jobs.records import RecordTable
-from unitrank_store.queue.rq_queue import (
-    SafeJob,
-    depth,
-    enqueue_inspection,
-    enqueue_job,
-    inspection_id,
-    queue_of,
-    transport_id,
-    waiting_ids,
-)
+from unitrank_store.queue.rq_queue import depth, enqueue_inspection, enqueue_job, inspection_id, queue_of, transport_id, waiting_ids
+from unitrank_store.queue.safe_job import SafeJob
 from unitrank_store.recovery.garbage import GarbageCollection
 from unitrank_store.recovery.reaper import TRIES_PER_SWEEP, Reaper, doubt_seconds, lock_seconds
 from unitrank_store.redis import keyspace

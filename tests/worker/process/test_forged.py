@@ -13,7 +13,8 @@ from rq.command import PUBSUB_CHANNEL_TEMPLATE
 from rq.serializers import JSONSerializer, PickleSerializer
 
 from tests.worker.process.conftest import REQUEST, Bench, until
-from unitrank_store.queue.rq_queue import FUNCTIONS, INSPECTIONS, JOBS, SafeJob, transport_id
+from unitrank_store.queue.rq_queue import INSPECTIONS, JOBS, transport_id
+from unitrank_store.queue.safe_job import FUNCTIONS, SafeJob
 from unitrank_store.recovery.reaper import Reaper
 from unitrank_store.redis import keyspace
 from unitrank_store.settings import Settings
@@ -34,7 +35,7 @@ class Evil:
 def functions(connection: redis.Redis, marker: Path) -> None:
     for serializer in (JSONSerializer, PickleSerializer):
         queue = Queue(JOBS, connection=connection, serializer=serializer)
-        for function in ("os.system", "subprocess.call", "unitrank_worker.tasks.os.system", FUNCTIONS["job"]):
+        for function in ("os.system", "subprocess.call", "tasks.os.system", "tasks.run_job", FUNCTIONS["job"]):
             queue.enqueue_call(function, args=[f"touch {marker}"], retry=None)
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.worker.process.conftest import REQUEST, Bench, cancel, gone, until
 from unitrank_store.observability.throughput import Throughput
-from unitrank_store.queue.rq_queue import SafeJob, depth, enqueue_job, transport_id
+from unitrank_store.queue.rq_queue import depth, enqueue_job, transport_id
+from unitrank_store.queue.safe_job import SafeJob
 from unitrank_store.worker_registry import WorkerRegistry
 
 

@@ -21,7 +21,8 @@ from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.observability import logs, tracing
 from unitrank_store.observability.counters import Counters
 from unitrank_store.observability.throughput import Throughput
-from unitrank_store.queue.rq_queue import FairQueue, SafeJob, queue_of
+from unitrank_store.queue.rq_queue import FairQueue, queue_of
+from unitrank_store.queue.safe_job import TASKS, SafeJob
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.die_with_parent import die_with_parent
 from unitrank_store.results.part_cache import PartCache
@@ -32,7 +33,7 @@ from unitrank_worker.process.channel import Channel, Closed
 from unitrank_worker.process.handle import device_inside
 from unitrank_worker.process.memory import limit_memory, make_expendable
 from unitrank_worker.process.no_alarm import NoAlarm
-from unitrank_worker.tasks import DESK, Desk
+from unitrank_worker.tasks import DESK, Desk, inspect_model, run_job
 
 log = structlog.get_logger()
 
@@ -53,6 +54,7 @@ def serve(channel: Channel, hello: Json, engine: Engine) -> None:
     settings = Settings.model_validate(hello["settings"])
     desk = open_desk(settings, hello, engine)
     DESK.set(desk)
+    TASKS.set({"run_job": run_job, "inspect_model": inspect_model})
     queue = queue_of(desk.connection, hello["kind"])
     performer = Performer(
         [queue],

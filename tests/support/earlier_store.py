@@ -1,0 +1,56 @@
+"""A store that commit 2ee911a wrote: `tests/store/data/write_earlier_store.py.txt` made it."""
+
+import base64
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+
+FILE = Path(__file__).parents[1] / "store" / "data" / "earlier_store.json"
+
+
+@dataclass(frozen=True)
+class EarlierStore:
+    """What was put into it. `done` and `queued` are ids of jobs, `secret` belongs to the API key that sent them."""
+
+    done: str
+    queued: str
+    secret: str
+
+
+def load(connection: redis.Redis, blobs: Path) -> EarlierStore:
+    """Write the earlier store's keys to an empty server and its blobs to a folder."""
+    document = json.loads(FILE.read_text())
+    with connection.pipeline() as pipeline:
+        for key, (type, value) in document["keys"].items():
+            _write(pipeline, key, type, value)
+        pipeline.execute()
+    for name, packed in document["blobs"].items():
+        path = blobs / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(zlib.decompress(base64.b85decode(packed)))
+    return EarlierStore(done=document["done"], queued=document["queued"], secret=document["secret"])
+
+
+def _write(pipeline: redis.client.Pipeline, key: str, type: str, value: Any) -> None:  # Any: as JSON holds each type of key
+    match type:
+        case "string":
+            pipeline.set(key, _bytes(value))
+        case "hash":
+            pipeline.hset(key, mapping={_bytes(field): _bytes(each) for field, each in value.items()})
+        case "set":
+            pipeline.sadd(key, *map(_bytes, value))
+        case "zset":
+            pipeline.zadd(key, {_bytes(member): score for member, score in value})
+        case "list":
+            pipeline.rpush(key, *map(_bytes, value))
+        case "stream":
+            for id, fields in value:
+                pipeline.xadd(key, {_bytes(field): _bytes(each) for field, each in fields.items()}, id=id)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("latin-1")
