@@ -2,6 +2,13 @@
 
 from pathlib import Path
 
+from unitrank.name_clashes import clash_of
+
+try:
+    import unitrank_schemas.base  # noqa: F401  # the first import of another package of Unitrank
+except ImportError as error:
+    raise ImportError(clash_of(error) or str(error), name=error.name) from error
+
 from unitrank.client.async_client import AsyncClient, AsyncJobHandle
 from unitrank.client.sync import Client, JobHandle
 from unitrank.errors import (

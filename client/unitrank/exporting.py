@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unitrank.errors import NotPossible
+from unitrank.name_clashes import clash_of
 from unitrank_schemas.models import Architecture, Manifest
 
 if TYPE_CHECKING:
@@ -101,9 +102,8 @@ def needing_engine() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise NotPossible(
-            f"for this PyTorch and the engine are needed: pip install 'unitrank[worker]' ({error})", code="not_installed"
-        ) from error
+        needs = f"for this PyTorch and the engine are needed: pip install 'unitrank[worker]' ({error})"
+        raise NotPossible(clash_of(error) or needs, code="not_installed") from error
 
 
 @contextmanager

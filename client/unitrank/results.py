@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from unitrank.client.tables import write_npz
 from unitrank.errors import NotPossible
+from unitrank.name_clashes import clash_of
 from unitrank_schemas.results import AblationResult, Cluster, Layer, Leader, Ranking, Result, Unit, Warn
 
 if TYPE_CHECKING:
@@ -139,7 +140,8 @@ class JobResult:
             import unitrank_plots
             from unitrank_plots.figures import FIGURES, draw, rendered
         except ImportError as error:
-            raise NotPossible(f"pictures need matplotlib: pip install 'unitrank[plots]' ({error})", code="not_installed") from error
+            needs = f"pictures need matplotlib: pip install 'unitrank[plots]' ({error})"
+            raise NotPossible(clash_of(error) or needs, code="not_installed") from error
         if name not in FIGURES:
             raise NotPossible(f"there is no picture {name!r}; there are {', '.join(FIGURES)}", code="plot_not_found")
         try:

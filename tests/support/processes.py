@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,6 +47,16 @@ def gone(text: str) -> bool:
     """Whether all of them end within a short while."""
     deadline = time.monotonic() + 10
     while alive_with(text):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Whether the condition holds within `PATIENCE` seconds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.1)

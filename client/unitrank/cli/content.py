@@ -110,9 +110,10 @@ def _source(model: str, example: list[str], folder: Path) -> Path:
     """The file; a network is exported into the folder."""
     if Path(model).is_file() or ":" not in model:
         return Path(model)
-    from unitrank.cli.module_spec import example_of, module_of
+    from unitrank.cli.module_spec import example_of, network_of
 
     if not example:
         raise NotPossible("say what an input looks like without its batch: --example 3x32x32", code="invalid_request")
-    export(module_of(model), [example_of(words) for words in example], folder / "model.pt2")
+    with network_of(model) as network:
+        export(network, [example_of(words) for words in example], folder / "model.pt2")
     return folder / "model.pt2"

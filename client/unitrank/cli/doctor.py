@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 
 from unitrank.client.endpoints import BYTES, JSON, Calls
 from unitrank.client.operations import Ask, Flow
 from unitrank.errors import Forbidden, Unauthorized, UnitrankError, Unreachable
+from unitrank.name_clashes import hiding_files
 
 # Asked with nothing in it, each is refused for that: whoever lacks the scope is refused before.
 PROBES = {
@@ -69,6 +71,13 @@ def of_installation() -> Iterator[Finding]:
     else:
         devices = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
         yield Finding("local engine", True, f"on {', '.join(devices)}", needed=False)
+
+
+def of_folder(folder: Path) -> Iterator[Finding]:
+    """The files of the folder that Python would import in the place of Unitrank's packages."""
+    for file in hiding_files(folder):
+        hint = "scripts and notebooks in this folder import it in the place of Unitrank's package; rename it"
+        yield Finding(str(file.relative_to(folder)), False, hint, needed=False)
 
 
 def _key(scopes: dict[str, UnitrankError | None]) -> list[Finding]:

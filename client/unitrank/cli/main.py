@@ -17,6 +17,7 @@ from unitrank.cli import service_commands
 from unitrank.cli.output import AsJson, give
 from unitrank.errors import NotPossible, UnitrankError
 from unitrank.exporting import export, export_folder
+from unitrank.name_clashes import clash_of
 from unitrank_schemas.models import Manifest
 
 if TYPE_CHECKING:
@@ -119,16 +120,16 @@ def export_model(
 
 
 def _named(module: str, path: Path, example: list[str], weights: Path | None, position: int | None) -> Manifest:
-    from unitrank.cli.module_spec import example_of, load_weights, module_of
+    from unitrank.cli.module_spec import example_of, load_weights, network_of
 
     if not example:
         raise NotPossible("say what an input looks like without its batch: --example 3x32x32")
     if position is not None:
         raise NotPossible("--position is for a folder of Transformers; let forward return one row of answers an example")
-    network = module_of(module)
-    if weights is not None:
-        load_weights(network, weights)
-    return export(network, [example_of(words) for words in example], path)
+    with network_of(module) as network:
+        if weights is not None:
+            load_weights(network, weights)
+        return export(network, [example_of(words) for words in example], path)
 
 
 def _folder(folder: Path, path: Path, example: list[str], weights: Path | None, position: int | None) -> Manifest:
@@ -242,7 +243,8 @@ def _settings(**given: Any) -> Any:
     try:
         from unitrank_store.settings import BadSettings, Settings
     except ImportError as error:
-        raise NotPossible(f"this installation lacks the store: pip install 'unitrank[store]' ({error})") from error
+        reason = clash_of(error) or f"this installation lacks the store: pip install 'unitrank[store]' ({error})"
+        raise NotPossible(reason) from error
     try:
         return Settings.read(**given)
     except BadSettings as error:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import re
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from unitrank.cli.user_modules import imported
 from unitrank.errors import NotPossible
 from unitrank.exporting import needing_engine
 
@@ -18,50 +19,38 @@ if TYPE_CHECKING:
 ROWS = 2
 
 
-def module_of(where: str) -> torch.nn.Module:
-    """The network at `net.py:name` or `package.module:name`: a module, or what the name returns when it is called."""
+@contextmanager
+def network_of(where: str) -> Iterator[torch.nn.Module]:
+    """The network at `net.py:name` or `package.module:name`: a module, or what the name returns when it is called.
+
+    Inside the block the network's code can import what lies beside it. Raises NotPossible.
+    """
     with needing_engine():
+        # Loaded ahead of the user's modules, so that none of those stands in the engine's place.
         from torch import nn
 
-    place, colon, name = where.rpartition(":")
-    if not colon or not place or not name:
+        import unitrank_engine.models.exporting  # noqa: F401
+
+    place, _, name = where.rpartition(":")
+    if not place or not name:
         raise NotPossible(f"{where!r} does not say where the network is: write net.py:name or package.module:name")
-    found: Any = _imported(place)
+    with imported(place) as module:
+        value = _attribute(module, place, name)
+        network = value() if callable(value) and not isinstance(value, nn.Module) else value
+        if not isinstance(network, nn.Module):
+            kind = type(network).__name__
+            raise NotPossible(f"{where} is a {kind}; expected a torch.nn.Module, or a function that returns one")
+        yield network
+
+
+def _attribute(module: ModuleType, place: str, name: str) -> Any:
+    value: Any = module
     for part in name.split("."):
-        if not hasattr(found, part):
-            known = sorted(each for each in vars(found) if not each.startswith("_"))
-            raise NotPossible(f"{place} has no {part!r}; it has {', '.join(known[:20]) or 'nothing'}")
-        found = getattr(found, part)
-    if not isinstance(found, nn.Module) and callable(found):
-        found = found()
-    if not isinstance(found, nn.Module):
-        raise NotPossible(f"{where} is a {type(found).__name__}; expected a torch.nn.Module, or a function that returns one")
-    return found
-
-
-def _imported(place: str) -> object:
-    if not place.endswith(".py"):
-        sys.path.insert(0, "")
-        try:
-            return importlib.import_module(place)
-        except ModuleNotFoundError as error:
-            raise NotPossible(f"module {place!r} cannot be imported: {error}") from error
-        finally:
-            sys.path.remove("")
-    path = Path(place)
-    if not path.is_file():
-        raise NotPossible(f"there is no file {place}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    sys.path.insert(0, str(path.absolute().parent))
-    try:
-        spec.loader.exec_module(module)
-    except ImportError as error:
-        raise NotPossible(f"{place} cannot be imported: {error}") from error
-    return module
+        if not hasattr(value, part):
+            names = sorted(each for each in vars(value) if not each.startswith("_"))
+            raise NotPossible(f"{place} has no {part!r}; it has {', '.join(names[:20]) or 'nothing'}")
+        value = getattr(value, part)
+    return value
 
 
 def example_of(words: str) -> torch.Tensor:

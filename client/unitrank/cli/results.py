@@ -125,7 +125,7 @@ def doctor(url: Url = URL, as_json: AsJson = False) -> None:
     """Look at the service, the key, and what is installed here; say what is missing."""
     with opened(url, retries=0) as client:
         service = client.take(looking.of_service(client.calls, url))
-    findings = [*service, *looking.of_installation()]
+    findings = [*service, *looking.of_installation(), *looking.of_folder(Path.cwd())]
     if as_json:
         give([vars(finding) for finding in findings])
     else:

@@ -1,0 +1,36 @@
+"""Files of the user that Python imports in the place of Unitrank's own packages."""
+
+import sys
+from collections.abc import Iterator
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+PACKAGES = (
+    "unitrank",
+    "unitrank_engine",
+    "unitrank_plots",
+    "unitrank_schemas",
+    "unitrank_service",
+    "unitrank_store",
+    "unitrank_tables",
+    "unitrank_worker",
+)
+
+
+def clash_of(error: ImportError) -> str:
+    """The sentence that names the user's file behind a failed import of a Unitrank package; empty where there is none."""
+    package = (error.name or "").partition(".")[0]
+    file = getattr(sys.modules.get(package), "__file__", None)
+    if package not in PACKAGES or file is None:
+        return ""
+    return f"{file} stands in the place of Unitrank's package {package}: rename that file"
+
+
+def hiding_files(folder: Path) -> Iterator[Path]:
+    """Files of the folder that a script beside them imports in the place of a Unitrank package."""
+    elsewhere = [place for place in sys.path if Path(place).absolute() != folder.absolute()]
+    for package in PACKAGES:
+        installed = PathFinder.find_spec(package, elsewhere)
+        for file in (folder / f"{package}.py", folder / package / "__init__.py"):
+            if file.is_file() and installed is not None and installed.origin != str(file.absolute()):
+                yield file
