@@ -9,7 +9,7 @@ from torch import nn
 
 from unitrank_engine.pipeline import run
 from unitrank_engine.program import Program
-from unitrank_engine.reuse.fingerprints import Parts
+from unitrank_engine.reuse.fingerprints import PartStore
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import with_ids
 from unitrank_tables import open_table
@@ -34,7 +34,7 @@ def rank(
     layer: str,
     methods: list[Any],
     *,
-    parts: Parts | None = None,
+    parts: PartStore | None = None,
     **request: Any,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The summary and the arrays of a job; `inputs`, `labels` and `target` default as a checked request's would."""

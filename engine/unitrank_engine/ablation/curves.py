@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unitrank_engine.ablation.nested import Behind, Nested
 from unitrank_engine.errors import EngineError
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.targets import Fixed
 from unitrank_engine.program.split import Live
 
@@ -19,7 +19,7 @@ STAGE = "ablation"
 
 
 @dataclass(frozen=True)
-class Tests:
+class ClusterTest:
     """Some test examples of one cluster, at their unaltered values."""
 
     h: Float[Tensor, "rows *place"]
@@ -44,8 +44,8 @@ class Ran:
 class Curves:
     """Runs masks over test examples through the tail, many masks in one pass."""
 
-    def __init__(self, work: Work, batch: int, counts: list[int]) -> None:
-        self.work = work
+    def __init__(self, context: JobContext, batch: int, counts: list[int]) -> None:
+        self.context = context
         self.counts = counts
         self.halvings = 0
         """How often memory ran out."""
@@ -54,16 +54,16 @@ class Curves:
     @cached_property
     def nested(self) -> Nested | None:
         """Made when it is first needed: a column for each unit costs a pass."""
-        return Nested.of(self.work, self.counts)
+        return Nested.of(self.context, self.counts)
 
     @property
     def batch(self) -> int:
         """Rows of one pass."""
         return max(1, (self.nested.rows if self.nested else self._batch) >> self.halvings)
 
-    def run(self, tests: Tests, positions: np.ndarray, masks: list[tuple[int, int]], bounds: list[int]) -> Ran:
+    def run(self, tests: ClusterTest, positions: np.ndarray, masks: list[tuple[int, int]], bounds: list[int]) -> Ran:
         """What these pairs of an order and a count give; no pass goes across one of the bounds."""
-        table = torch.from_numpy(positions).to(self.work.device)
+        table = torch.from_numpy(positions).to(self.context.device)
         score, right, magnitude, labelled = np.zeros(len(masks)), np.zeros(len(masks)), 0.0, True
         for first, stop, f, correct in self._passes(tests, table, masks, bounds):
             score[first:stop] = f.double().sum(1).cpu().numpy()
@@ -73,16 +73,16 @@ class Curves:
                 labelled = False
             else:
                 right[first:stop] = correct.double().sum(1).cpu().numpy()
-            self.work.meter.advance(STAGE, len(tests.h) * (stop - first))
+            self.context.meter.advance(STAGE, len(tests.h) * (stop - first))
         return Ran(score, right if labelled else None, magnitude)
 
     def _passes(
-        self, tests: Tests, table: Tensor, masks: list[tuple[int, int]], bounds: list[int]
+        self, tests: ClusterTest, table: Tensor, masks: list[tuple[int, int]], bounds: list[int]
     ) -> Iterator[tuple[int, int, Tensor, Tensor | None]]:
         """Ranges of masks and what comes of them, fewer together where memory ran out."""
         first = 0
         while first < len(masks):
-            together = max(1, self.batch // len(tests.h)) if self.nested or self.work.split.repeatable else 1
+            together = max(1, self.batch // len(tests.h)) if self.nested or self.context.split.repeatable else 1
             stop = min(first + together, next(bound for bound in [*bounds, len(masks)] if bound > first))
             if self.nested:
                 stop = next((index for index in range(first + 1, stop) if not _contains(masks[index], masks[index - 1])), stop)
@@ -97,24 +97,24 @@ class Curves:
             first = stop
 
     def _pass(
-        self, tests: Tests, table: Tensor, chosen: list[tuple[int, int]]
+        self, tests: ClusterTest, table: Tensor, chosen: list[tuple[int, int]]
     ) -> tuple[Float[Tensor, "masks rows"], Tensor | None]:
         """F and correctness of each example under each mask."""
-        work, times = self.work, len(chosen)
+        context, times = self.context, len(chosen)
         orders, counts = zip(*chosen, strict=True)
         with torch.no_grad():
-            if self.nested and tests.behind and counts[0] not in (0, work.units.count):
+            if self.nested and tests.behind and counts[0] not in (0, context.units.count):
                 output = self.nested.outputs(tests.behind, tests.fill - tests.h, table[orders[0]], counts)
             else:
-                mask = work.units.spread(table[list(orders)] < torch.tensor(counts, device=work.device)[:, None])
-                output = work.split.tail(torch.where(mask[:, None], tests.fill, tests.h).flatten(0, 1), tests.live)
-            score = work.score(output, tests.fixed.repeat(times)).reshape(times, -1)
+                mask = context.units.spread(table[list(orders)] < torch.tensor(counts, device=context.device)[:, None])
+                output = context.split.tail(torch.where(mask[:, None], tests.fill, tests.h).flatten(0, 1), tests.live)
+            score = context.score(output, tests.fixed.repeat(times)).reshape(times, -1)
         if not torch.isfinite(score).all():
             raise EngineError(
                 "non_finite", "the target became NaN or infinite with units replaced; choose another fill or another score"
             )
-        work.cost.forward_rows += len(output)
-        right = work.right(output, None if tests.labels is None else tests.labels.repeat(times))
+        context.cost.forward_rows += len(output)
+        right = context.right(output, None if tests.labels is None else tests.labels.repeat(times))
         return score, None if right is None else right.reshape(times, -1)
 
 
@@ -125,7 +125,7 @@ class Masks:
     ties. A ranking's passes hold nothing else: what it gives does not hang on the other rankings, nor do the controls on any.
     """
 
-    def __init__(self, curves: Curves, tests: Tests, controls: np.ndarray, random: int) -> None:
+    def __init__(self, curves: Curves, tests: ClusterTest, controls: np.ndarray, random: int) -> None:
         """`controls` holds one order a row as the positions of the units: the random ones first, so many of them."""
         self.curves = curves
         self.tests = tests
@@ -133,7 +133,7 @@ class Masks:
         self._random = random
         self._counts = curves.counts
         self._limits = np.array(self._counts, dtype=np.int32)[:, None]
-        moved = curves.work.units.reduce((tests.h != tests.fill).float()).any(0).cpu().numpy()
+        moved = curves.context.units.reduce((tests.h != tests.fill).float()).any(0).cpu().numpy()
         self._moved = moved
         bare = [np.packbits(np.zeros_like(moved)).tobytes(), np.packbits(moved).tobytes()]
         self._known: dict[bytes, int] = {}
@@ -143,7 +143,7 @@ class Masks:
 
     def controls(self) -> Ran:
         """Nothing replaced, everything replaced, then each control at each count."""
-        masks = [(0, 0), (0, self.curves.work.units.count), *self._pairs(len(self._controls))]
+        masks = [(0, 0), (0, self.curves.context.units.count), *self._pairs(len(self._controls))]
         first = sorted(self._known.values())
         place = {index: number for number, index in enumerate(first)}
         which = [place[self._known[key]] for key in self._keys]
@@ -179,7 +179,7 @@ class Masks:
     def _skip(self, masks: int) -> None:
         """What need not run is done."""
         if masks:
-            self.curves.work.meter.advance(STAGE, len(self.tests.h) * masks)
+            self.curves.context.meter.advance(STAGE, len(self.tests.h) * masks)
 
 
 def _contains(mask: tuple[int, int], before: tuple[int, int]) -> bool:

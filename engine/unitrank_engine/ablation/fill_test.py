@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from unitrank_engine.ablation.curves import Curves, Masks, Ran, Tests
+from unitrank_engine.ablation.curves import ClusterTest, Curves, Masks, Ran
 from unitrank_engine.ablation.orders import Orders
 from unitrank_engine.ablation.verdict import area, drop
 from unitrank_engine.job.fills import Fills
@@ -21,7 +21,7 @@ Importance = Mapping[str, list[np.ndarray]]
 
 
 @dataclass(frozen=True)
-class Tested:
+class TestedCluster:
     """One cluster with one fill: mean scores by order (rows) and count (columns); NaN where nothing was tested."""
 
     examples: int
@@ -65,13 +65,13 @@ class Controls:
     activity: np.ndarray | None
 
 
-class Testing:
+class FillTest:
     """The clusters with one fill. `only_most`: no other order of the rankings, and not the one by activity."""
 
     def __init__(
         self, request: Ablation, fill: Fill, fills: Fills, curves: Curves, orders: Orders, shelf: Shelf, *, only_most: bool = False
     ) -> None:
-        self.work = fills.work
+        self.context = fills.context
         self.fill = fill
         self.fills = fills
         self.curves = curves
@@ -106,7 +106,7 @@ class Testing:
                 self._kept[name] = kept
         return list(self._kept)
 
-    def run(self, cluster: int, importance: Importance) -> Tested:
+    def run(self, cluster: int, importance: Importance) -> TestedCluster:
         """Runs what is not known on the cluster's test examples."""
         own = {name: self._positions(cluster, values[cluster]) for name, values in importance.items() if name not in self._kept}
         controls = self._known[cluster] if self._known else None
@@ -140,16 +140,16 @@ class Testing:
 
     def _positions(self, cluster: int, importance: np.ndarray) -> np.ndarray:
         """The ranking's orders as positions, one a row."""
-        label = self.work.clusters[cluster].name
+        label = self.context.clusters[cluster].name
         made = [getattr(self.orders, order)(importance, label) for order in self.wanted]
-        return np.stack(made) if made else np.zeros((0, self.work.units.count), np.int32)
+        return np.stack(made) if made else np.zeros((0, self.context.units.count), np.int32)
 
     def _activity_order(self, cluster: int) -> np.ndarray | None:
-        return None if self.only_most else self.orders.most(self._activity(cluster), self.work.clusters[cluster].name)
+        return None if self.only_most else self.orders.most(self._activity(cluster), self.context.clusters[cluster].name)
 
-    def _tested(self, cluster: int, controls: Controls, rankings: Mapping[str, Ran]) -> Tested:
+    def _tested(self, cluster: int, controls: Controls, rankings: Mapping[str, Ran]) -> TestedCluster:
         orders = len(self._random) + (controls.activity is not None)
-        columns, examples = len(self.counts), len(self.work.halves[cluster].tested)
+        columns, examples = len(self.counts), len(self.context.halves[cluster].tested)
         every = _together(controls.batches, 2 + orders * columns)
         count = examples or np.nan
         names = ["random"] * len(self._random) + ["activity"] * (orders - len(self._random))
@@ -157,7 +157,7 @@ class Testing:
         score = np.concatenate([every.score[2:], *(ran.score for ran in rankings.values())]) / count
         rights = [None if every.right is None else every.right[2:], *(ran.right for ran in rankings.values())]
         known = [right for right in rights if right is not None]
-        return Tested(
+        return TestedCluster(
             examples=examples,
             none=float(every.score[0] / count),
             everything=float(every.score[1] / count),
@@ -167,38 +167,38 @@ class Testing:
             names=names,
         )
 
-    def _tests(self, cluster: int) -> Iterator[Tests]:
+    def _tests(self, cluster: int) -> Iterator[ClusterTest]:
         """The cluster's test examples in batches."""
-        work, nested = self.work, self.curves.nested
-        rows = work.clusters[cluster].rows[work.halves[cluster].tested]
+        context, nested = self.context, self.curves.nested
+        rows = context.clusters[cluster].rows[context.halves[cluster].tested]
         for start in range(0, len(rows), self.batch):
             chosen = rows[start : start + self.batch]
-            x = work.examples.inputs(chosen)
-            h, live = work.split.head(x)
+            x = context.examples.inputs(chosen)
+            h, live = context.split.head(x)
             with torch.no_grad():
-                fixed = work.fix(work.split.tail(h, live), chosen)
-            work.cost.forward_rows += len(chosen)
+                fixed = context.fix(context.split.tail(h, live), chosen)
+            context.cost.forward_rows += len(chosen)
             behind = nested.at(x) if nested else None
-            yield Tests(h, live, fixed, work.examples.labels(chosen), self.fills.of(self.fill, chosen, cluster, x), behind)
+            yield ClusterTest(h, live, fixed, context.examples.labels(chosen), self.fills.of(self.fill, chosen, cluster, x), behind)
 
     def _activity(self, cluster: int) -> np.ndarray:
         """Mean |h − fill| of each unit over the examples that rank: which units are active at all."""
-        work, halves = self.work, self.work.halves[cluster]
-        rows = work.clusters[cluster].rows
+        context, halves = self.context, self.context.halves[cluster]
+        rows = context.clusters[cluster].rows
         rows = rows if halves.in_sample else rows[halves.sides == 0]
-        total = torch.zeros(work.units.count, dtype=torch.float64, device=work.device)
+        total = torch.zeros(context.units.count, dtype=torch.float64, device=context.device)
         for start in range(0, len(rows), self.batch):
             chosen = rows[start : start + self.batch]
-            x = work.examples.inputs(chosen)
-            difference = (work.split.head(x)[0] - self.fills.of(self.fill, chosen, cluster, x)).abs()
-            total += work.units.reduce(difference).double().sum(0)
-            work.cost.forward_rows += len(chosen)
+            x = context.examples.inputs(chosen)
+            difference = (context.split.head(x)[0] - self.fills.of(self.fill, chosen, cluster, x)).abs()
+            total += context.units.reduce(difference).double().sum(0)
+            context.cost.forward_rows += len(chosen)
         return np.asarray((total / len(rows)).cpu().numpy())
 
     @cached_property
     def _print(self) -> str:
         """Of the controls: what they are tested on, with which fill, and where the curves are read."""
-        tested = [[digest(halves.tested), halves.in_sample] for halves in self.work.halves]
+        tested = [[digest(halves.tested), halves.in_sample] for halves in self.context.halves]
         return self._shelf.fingerprint("controls", tested, self.fill, self.counts, len(self._random), self.only_most)
 
     def _print_of(self, importance: list[np.ndarray]) -> str:
@@ -208,13 +208,13 @@ class Testing:
     @cached_property
     def _batches(self) -> list[int]:
         """Of each cluster into how many batches its test examples fall."""
-        return [-(-len(halves.tested) // self.batch) for halves in self.work.halves]
+        return [-(-len(halves.tested) // self.batch) for halves in self.context.halves]
 
     def _controls_of(self, part: Part) -> list[Controls]:
         arrays, bounds = part.arrays, np.cumsum([0, *self._batches]).tolist()
         columns = 2 + len(self.counts) * (len(self._random) + (not self.only_most))
         score = _shaped(arrays["score"], bounds[-1], columns)
-        activity = None if self.only_most else _shaped(arrays["activity"], len(self._batches), self.work.units.count)
+        activity = None if self.only_most else _shaped(arrays["activity"], len(self._batches), self.context.units.count)
         batches = [
             Ran(row, arrays["right"][index] if "right" in arrays else None, float(arrays["magnitude"][index]))
             for index, row in enumerate(score)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unitrank_engine.job.baselines import Inputs
 from unitrank_engine.job.batch_size import rows_behind
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.methods.exact_ablation.replacing import Plan
 from unitrank_engine.program import Split
 from unitrank_engine.program.columns import affine_part
@@ -37,27 +37,27 @@ class Behind:
 class Nested:
     """The affine part as one column an element of the place, and what is run behind it."""
 
-    work: Work
+    context: JobContext
     rest: Split
     columns: Float[Tensor, "elements value"]
 
     @classmethod
-    def of(cls, work: Work, counts: Sequence[int]) -> "Nested | None":
+    def of(cls, context: JobContext, counts: Sequence[int]) -> "Nested | None":
         """None where nothing is saved."""
-        part = affine_part(work.program, work.split.place, work.output)
-        if part is None or not counts or work.split.place.units < FEWEST:
+        part = affine_part(context.program, context.split.place, context.output)
+        if part is None or not counts or context.split.place.units < FEWEST:
             return None
         split, rest = part
-        products = 2 * work.split.place.units * rest.place.units * max(counts) / work.units.count
+        products = 2 * context.split.place.units * rest.place.units * max(counts) / context.units.count
         if WORTH * products > len(counts) * split.tail_cost or not rest.repeatable:
             return None
-        columns = Plan.of(work).columns
-        return None if columns is None else cls(work, rest, columns.flatten(1))
+        columns = Plan.of(context).columns
+        return None if columns is None else cls(context, rest, columns.flatten(1))
 
     @property
     def rows(self) -> int:
         """That go through the rest of the model at once."""
-        return rows_behind(self.rest, self.work.device)
+        return rows_behind(self.rest, self.context.device)
 
     def at(self, x: Inputs) -> Behind:
         return Behind(*self.rest.head(x))
@@ -66,7 +66,7 @@ class Nested:
         self, behind: Behind, change: Float[Tensor, "rows *place"], positions: Int[Tensor, " units"], counts: Sequence[int]
     ) -> Tensor:
         """The model's output with the order's first units changed, for ascending counts of them, one full round after another."""
-        units, place = self.work.units, self.work.split.place
+        units, place = self.context.units, self.context.split.place
         # elements by the position of their unit; those of one channel stand together
         where = units.spread(positions[None])[0].expand(place.shape).flatten().argsort(stable=True)
         each, flat = place.units // units.count, change.flatten(1)

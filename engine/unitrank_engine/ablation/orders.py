@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from unitrank_engine.job.random_streams import Streams
+from unitrank_engine.job.random_streams import RandomStreams
 
 
 def counts_of(fractions: list[float], n: int) -> tuple[list[int], list[float]]:
@@ -18,7 +18,7 @@ def counts_of(fractions: list[float], n: int) -> tuple[list[int], list[float]]:
 class Orders:
     """Permutations of n units, each as the position of every unit in it."""
 
-    def __init__(self, n: int, streams: Streams) -> None:
+    def __init__(self, n: int, streams: RandomStreams) -> None:
         self.n = n
         self._streams = streams
 

@@ -6,11 +6,11 @@ from time import perf_counter
 import numpy as np
 
 from unitrank_engine.ablation.curves import STAGE, Curves
-from unitrank_engine.ablation.fill_test import Importance, Tested, Testing
+from unitrank_engine.ablation.fill_test import FillTest, Importance, TestedCluster
 from unitrank_engine.ablation.orders import Orders, counts_of
 from unitrank_engine.ablation.verdict import Chance, chance, decidable, drop, holm, overall
 from unitrank_engine.errors import EngineError
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.reuse.fingerprints import Shelf
 from unitrank_schemas.ablation import Ablation
@@ -34,30 +34,30 @@ class RankingStudy:
 class Study:
     """Tests the rankings of a job. `importance[id][cluster]` is what the ranking side of the cluster gave."""
 
-    def __init__(self, work: Work, request: Ablation, fills: Fills, shelf: Shelf) -> None:
-        self.work = work
+    def __init__(self, context: JobContext, request: Ablation, fills: Fills, shelf: Shelf) -> None:
+        self.context = context
         self.request = request
-        self.counts, self.fractions = counts_of(request.fractions, work.units.count)
-        curves, orders = Curves(work, fills.batch, self.counts), Orders(work.units.count, work.streams)
-        self._own = Testing(request, request.fill, fills, curves, orders, shelf)
+        self.counts, self.fractions = counts_of(request.fractions, context.units.count)
+        curves, orders = Curves(context, fills.batch, self.counts), Orders(context.units.count, context.streams)
+        self._own = FillTest(request, request.fill, fills, curves, orders, shelf)
         judged = "most" in request.orders and request.random > 0 and bool(self.counts)
-        differs = request.check_fill != request.fill and len(work.all_rows()) > 1
+        differs = request.check_fill != request.fill and len(context.all_rows()) > 1
         check = request.check_fill if judged and differs else None
-        self._check = Testing(request, check, fills, curves, orders, shelf, only_most=True) if check else None
+        self._check = FillTest(request, check, fills, curves, orders, shelf, only_most=True) if check else None
         self._shelf = shelf
 
     def plan(self, rankings: int) -> None:
         """Announces the stage, with so many rankings to be run; a row is one pass through the tail."""
         masks = sum(testing.masks(rankings) for testing in self._testings)
-        tests = sum(len(halves.tested) for halves in self.work.halves)
-        self.work.meter.plan(STAGE, tests * masks if self.counts else 0, self.work.split.tail_cost)
+        tests = sum(len(halves.tested) for halves in self.context.halves)
+        self.context.meter.plan(STAGE, tests * masks if self.counts else 0, self.context.split.tail_cost)
 
     def run(self, importance: Importance) -> tuple[dict[str, RankingStudy], np.ndarray]:
         """Each ranking's study, and the random curves `[clusters, random, counts + 1]`."""
         began = perf_counter()
         known = self._look(importance)
         tested, checked = [], []
-        for cluster in range(len(self.work.clusters)):
+        for cluster in range(len(self.context.clusters)):
             tested.append(self._own.run(cluster, importance))
             if self._check:
                 checked.append(self._checked(self._check, cluster, importance))
@@ -84,10 +84,10 @@ class Study:
         return everywhere
 
     @property
-    def _testings(self) -> list[Testing]:
+    def _testings(self) -> list[FillTest]:
         return [self._own, *([self._check] if self._check else [])]
 
-    def _checked(self, testing: Testing, cluster: int, importance: Importance) -> Tested:
+    def _checked(self, testing: FillTest, cluster: int, importance: Importance) -> TestedCluster:
         """The same with the other fill."""
         try:
             return testing.run(cluster, importance)
@@ -95,7 +95,7 @@ class Study:
             detail = f"with `check_fill: {testing.fill}` {error.detail}, or `check_fill: null`"
             raise EngineError(error.code, detail) from error
 
-    def _judge(self, name: str, tested: list[Tested]) -> RankingStudy:
+    def _judge(self, name: str, tested: list[TestedCluster]) -> RankingStudy:
         """Verdicts of one ranking from what was measured."""
         request, most = self.request, f"most/{name}"
         drops = [(test.drop(most), drop(test.none, test.random)) if test.has(most) and request.random else None for test in tested]
@@ -109,7 +109,7 @@ class Study:
         return study
 
     def _decidable(self, examples: int) -> bool:
-        return decidable(self.work.units.count, self.counts, self.request.random, self.request.level, examples)
+        return decidable(self.context.units.count, self.counts, self.request.random, self.request.level, examples)
 
     def _overall(self, drops: list[tuple[float, np.ndarray]], examples: int) -> Overall:
         """Over all clusters that were tested, those too that are undecided by themselves."""
@@ -120,7 +120,7 @@ class Study:
         verdict = found.verdict if self._decidable(examples) else "undecided"
         return Overall(p_value=found.p_value, p_worse=found.p_worse, verdict=verdict)
 
-    def _result(self, name: str, test: Tested, found: Chance | None, p_holm: float | None) -> AblationResult:
+    def _result(self, name: str, test: TestedCluster, found: Chance | None, p_holm: float | None) -> AblationResult:
         return AblationResult(
             counts=self.counts,
             fractions=self.fractions,
@@ -135,7 +135,7 @@ class Study:
         )
 
 
-def _curve(test: Tested, name: str) -> Curve | None:
+def _curve(test: TestedCluster, name: str) -> Curve | None:
     if not test.has(name):
         return None
     rights = test.rights(name)
@@ -146,7 +146,7 @@ def _curve(test: Tested, name: str) -> Curve | None:
     )
 
 
-def _control(test: Tested, level: float) -> Control:
+def _control(test: TestedCluster, level: float) -> Control:
     areas = [test.area(float(value)) for value in drop(test.none, test.random)]
     known = [value for value in areas if value is not None]
     return Control(
@@ -162,7 +162,7 @@ def _band(curves: np.ndarray, level: float) -> Band:
     return Band(mean=curves.mean(0).tolist(), low=low.tolist(), high=high.tolist())
 
 
-def _with_none(test: Tested, curves: np.ndarray) -> np.ndarray:
+def _with_none(test: TestedCluster, curves: np.ndarray) -> np.ndarray:
     """Curves with the unaltered score in front."""
     front = np.full((*curves.shape[:-1], 1), test.none)
     return np.concatenate([front, curves], axis=-1)

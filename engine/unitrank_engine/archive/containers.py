@@ -11,7 +11,7 @@ from typing import NoReturn
 from pydantic import TypeAdapter, ValidationError
 
 from unitrank_engine.archive.errors import ArchiveError, shown
-from unitrank_engine.archive.names import Items, Schema, is_identifier
+from unitrank_engine.archive.names import ArchiveSchema, Items, is_identifier
 
 _DEPTH = 32
 _LENGTH = 1 << 20
@@ -19,7 +19,7 @@ _KEY = re.compile(r"[\w .:@/-]{1,200}")
 _SEQUENCES = ("builtins.tuple", "builtins.list")
 
 
-class _Spec(Schema):
+class _Spec(ArchiveSchema):
     type: str | None
     context: str | None
     children_spec: Items["_Spec"]

@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from unitrank_engine.archive.errors import ArchiveError
-from unitrank_engine.archive.names import Identifier, Items, Schema, check_module_stack
+from unitrank_engine.archive.names import ArchiveSchema, Identifier, Items, check_module_stack
 from unitrank_engine.archive.operators import check_operator
 from unitrank_engine.archive.tensors import Device, DType, Integer, Layout, OneOf, Real, SymBool, SymFloat, SymInt, TensorMeta
 
 MAX_NODES = 50_000
 
 
-class TensorName(Schema):
+class TensorName(ArchiveSchema):
     name: Identifier
 
 
@@ -36,7 +36,7 @@ class _OptionalTensor(OneOf):
     as_none: bool | None = None
 
 
-class Value(OneOf):
+class GraphValue(OneOf):
     """An input or output of the whole graph."""
 
     as_none: bool | None = None
@@ -78,7 +78,7 @@ class Argument(OneOf):
     as_sym_floats: Items[_FloatName] | None = None
 
 
-class _NamedArgument(Schema):
+class _NamedArgument(ArchiveSchema):
     name: Annotated[str, Field(pattern=r"^[a-z_A-Z0-9]{0,64}$")]
     arg: Argument
     kind: Literal[1, 2] | None = None
@@ -92,7 +92,7 @@ def _only_module_stack(metadata: dict[str, str]) -> dict[str, str]:
     return kept
 
 
-class _Node(Schema):
+class _Node(ArchiveSchema):
     target: Annotated[str, AfterValidator(check_operator)]
     inputs: Items[_NamedArgument]
     outputs: Items[Argument]
@@ -107,9 +107,9 @@ def _no_objects(values: dict[str, object]) -> dict[str, object]:
     return values
 
 
-class Graph(Schema):
-    inputs: Items[Value]
-    outputs: Items[Value]
+class Graph(ArchiveSchema):
+    inputs: Items[GraphValue]
+    outputs: Items[GraphValue]
     nodes: Annotated[Items[_Node], Field(max_length=MAX_NODES)]
     tensor_values: dict[Identifier, TensorMeta]
     sym_int_values: dict[Identifier, SymInt]

@@ -14,7 +14,7 @@ _PATH = re.compile(r"[A-Za-z0-9_-]{1,200}(\.[A-Za-z0-9_-]{1,200}){0,50}")
 _CALL = re.compile(r"[\w.@'\[\]-]{0,1000},[\w.@'\[\]-]{0,1000},[\w.<>-]{0,1000}")
 
 
-class Schema(BaseModel):
+class ArchiveSchema(BaseModel):
     """A piece of the description as torch writes it: what is not a field here is refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)

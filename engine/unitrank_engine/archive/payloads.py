@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from unitrank_engine.archive.errors import ArchiveError, shown
-from unitrank_engine.archive.names import Items, Path, Schema
+from unitrank_engine.archive.names import ArchiveSchema, Items, Path
 from unitrank_engine.archive.tensors import ITEM_SIZES, Device, DType, Layout
 
 
@@ -17,11 +17,11 @@ def _no_pickle(value: bool) -> bool:
     return value
 
 
-class _Extent(Schema):
+class _Extent(ArchiveSchema):
     as_int: Annotated[int, Field(ge=0, lt=1 << 48)]
 
 
-class _Tensor(Schema):
+class _Tensor(ArchiveSchema):
     dtype: DType
     sizes: Annotated[Items[_Extent], Field(max_length=64)]
     requires_grad: bool
@@ -31,14 +31,14 @@ class _Tensor(Schema):
     layout: Layout
 
 
-class Payload(Schema):
+class Payload(ArchiveSchema):
     path_name: str
     is_param: bool
     use_pickle: Annotated[bool, AfterValidator(_no_pickle)]
     tensor_meta: _Tensor
 
 
-class Payloads(Schema):
+class Payloads(ArchiveSchema):
     """The names of the tensors, and where the bytes of each lie."""
 
     config: dict[Path, Payload]

@@ -11,8 +11,8 @@ from pydantic import AfterValidator, Field, ValidationError
 from unitrank_engine.archive.containers import check_inputs, check_outputs
 from unitrank_engine.archive.errors import ArchiveError, Code, shown
 from unitrank_engine.archive.expressions import check_symbol
-from unitrank_engine.archive.graph import Graph, TensorName, Value
-from unitrank_engine.archive.names import Identifier, Items, Path, Schema
+from unitrank_engine.archive.graph import Graph, GraphValue, TensorName
+from unitrank_engine.archive.names import ArchiveSchema, Identifier, Items, Path
 from unitrank_engine.archive.payloads import Payloads
 from unitrank_engine.archive.tensors import Integer, OneOf
 
@@ -21,29 +21,29 @@ SCHEMA_MAJOR = 8
 _MAX_ERRORS = 1000
 
 
-class _UserValue(Schema):
-    arg: Value
+class _UserValue(ArchiveSchema):
+    arg: GraphValue
 
 
-class _Parameter(Schema):
+class _Parameter(ArchiveSchema):
     arg: TensorName
     parameter_name: Path
 
 
-class _Buffer(Schema):
+class _Buffer(ArchiveSchema):
     arg: TensorName
     buffer_name: Path
     persistent: bool
 
 
-class _Constant(Schema):
+class _Constant(ArchiveSchema):
     arg: TensorName
     tensor_constant_name: Path
 
 
-class _LiteralInput(Schema):
+class _LiteralInput(ArchiveSchema):
     name: Identifier
-    value: Value
+    value: GraphValue
 
 
 class _Input(OneOf):
@@ -54,12 +54,12 @@ class _Input(OneOf):
     constant_input: _LiteralInput | None = None
 
 
-class _BufferMutation(Schema):
+class _BufferMutation(ArchiveSchema):
     arg: TensorName
     buffer_name: Path
 
 
-class _InputMutation(Schema):
+class _InputMutation(ArchiveSchema):
     arg: TensorName
     user_input_name: Identifier
 
@@ -70,20 +70,20 @@ class _Output(OneOf):
     user_input_mutation: _InputMutation | None = None
 
 
-class _Signature(Schema):
+class _Signature(ArchiveSchema):
     input_specs: Items[_Input]
     output_specs: Items[_Output]
 
 
-class _CallSignature(Schema):
-    inputs: Items[Value]
-    outputs: Items[Value]
+class _CallSignature(ArchiveSchema):
+    inputs: Items[GraphValue]
+    outputs: Items[GraphValue]
     in_spec: Annotated[str, AfterValidator(check_inputs)]
     out_spec: Annotated[str, AfterValidator(check_outputs)]
     forward_arg_names: Items[Identifier] | None = None
 
 
-class _ModuleCall(Schema):
+class _ModuleCall(ArchiveSchema):
     fqn: str
     signature: _CallSignature | None = None
 
@@ -95,7 +95,7 @@ def _only_root(calls: list[_ModuleCall]) -> list[_ModuleCall]:
     return root
 
 
-class _GraphModule(Schema):
+class _GraphModule(ArchiveSchema):
     graph: Graph
     signature: _Signature
     module_call_graph: Annotated[Items[_ModuleCall], AfterValidator(_only_root)]
@@ -103,7 +103,7 @@ class _GraphModule(Schema):
     treespec_namedtuple_fields: dict[str, object] = Field(default={}, exclude=True)
 
 
-class _Range(Schema):
+class _Range(ArchiveSchema):
     min_val: Integer | None
     max_val: Integer | None
 
@@ -116,16 +116,16 @@ def _supported(major: int) -> int:
     return major
 
 
-class _Version(Schema):
+class _Version(ArchiveSchema):
     major: Annotated[int, AfterValidator(_supported)]
     minor: Annotated[int, Field(ge=0, lt=1 << 16)]
 
 
-class _Opsets(Schema):
+class _Opsets(ArchiveSchema):
     aten: Annotated[int, Field(ge=0, lt=1 << 16)]
 
 
-class Program(Schema):
+class CleanProgram(ArchiveSchema):
     schema_version: _Version
     graph_module: _GraphModule
     opset_version: _Opsets
@@ -135,10 +135,10 @@ class Program(Schema):
     guards_code: Items[str] = Field(default=[], exclude=True)
 
 
-def read_program(text: bytes) -> Program:
+def read_program(text: bytes) -> CleanProgram:
     """The program. Raises ArchiveError."""
     try:
-        return Program.model_validate_json(text)
+        return CleanProgram.model_validate_json(text)
     except ValidationError as error:
         raise _refusal("models/model.json", error) from error
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from unitrank_engine.archive.expressions import check_expression
-from unitrank_engine.archive.names import Items, Schema
+from unitrank_engine.archive.names import ArchiveSchema, Items
 
 # Numbers of torch._export.serde.schema.ScalarType, and bytes per element:
 # uint8, int8, int16, int32, int64, float16, float32, float64, bool, bfloat16.
@@ -18,7 +18,7 @@ Integer = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
 Real = float | Literal["Infinity", "-Infinity", "NaN"]
 
 
-class OneOf(Schema):
+class OneOf(ArchiveSchema):
     """One kind of value out of several: exactly one field is given."""
 
     @model_validator(mode="after")
@@ -34,7 +34,7 @@ class Hint(OneOf):
     as_float: Real | None = None
 
 
-class Expression(Schema):
+class Expression(ArchiveSchema):
     expr_str: Annotated[str, AfterValidator(check_expression)]
     hint: Hint | None = None
 
@@ -54,14 +54,14 @@ class SymBool(OneOf):
     as_bool: bool | None = None
 
 
-class Device(Schema):
+class Device(ArchiveSchema):
     """Always the CPU in the clean archive: the engine moves the program to the device that it has."""
 
     type: Annotated[Literal["cpu", "cuda", "mps", "xpu"], AfterValidator(lambda _: "cpu")]
     index: Annotated[int | None, AfterValidator(lambda _: None)] = None
 
 
-class TensorMeta(Schema):
+class TensorMeta(ArchiveSchema):
     """A tensor inside the program; its sizes may be symbolic."""
 
     dtype: DType

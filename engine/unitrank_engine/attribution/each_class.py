@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unitrank_engine.job.baselines import Baselines, Inputs
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.fills import expanded
 from unitrank_engine.job.targets import Fixed, logits
 from unitrank_engine.methods.batch import Point
@@ -24,48 +24,48 @@ from unitrank_schemas.methods import PathMethod
 Scores = Float[Tensor, "classes rows *place"]
 
 
-def conductances(work: Work, baselines: Baselines, entry: PathMethod, rows: np.ndarray, size: int) -> Iterator[Scores]:
+def conductances(context: JobContext, baselines: Baselines, entry: PathMethod, rows: np.ndarray, size: int) -> Iterator[Scores]:
     """Batches of conductance of every class's logit; `size` examples at once."""
     for first in range(0, len(rows), size):
-        x, start = _ends(work, baselines, rows[first : first + size])
-        yield _conductance(work, entry, x, start)
+        x, start = _ends(context, baselines, rows[first : first + size])
+        yield _conductance(context, entry, x, start)
 
 
-def losses(work: Work, baselines: Baselines, rows: np.ndarray, size: int) -> Iterator[Float[Tensor, "classes rows units"]]:
+def losses(context: JobContext, baselines: Baselines, rows: np.ndarray, size: int) -> Iterator[Float[Tensor, "classes rows units"]]:
     """Batches of exact ablation, with the fill `baseline`, of every class's logit; `size` examples at once."""
-    plan = Plan.of(work)
+    plan = Plan.of(context)
     for first in range(0, len(rows), size):
-        x, start = _ends(work, baselines, rows[first : first + size])
-        (h, live), (fill, _) = work.split.head(x), work.split.head(start)
+        x, start = _ends(context, baselines, rows[first : first + size])
+        (h, live), (fill, _) = context.split.head(x), context.split.head(start)
         with torch.no_grad():
-            whole = logits(work.split.tail(h, live))
+            whole = logits(context.split.tail(h, live))
         parts = [
             whole - output.reshape(len(output), *whole.shape)
-            for _, output in outputs(work, plan, x, (h, live), fill, lambda rows, *, backward: None)
+            for _, output in outputs(context, plan, x, (h, live), fill, lambda rows, *, backward: None)
         ]
         yield torch.cat(parts).movedim(-1, 0).movedim(1, 2)
 
 
-def _classes(work: Work) -> int:
-    shape = work.program.outputs[work.output].shape
+def _classes(context: JobContext) -> int:
+    shape = context.program.outputs[context.output].shape
     return (shape[1] or 1) if len(shape) > 1 else 1
 
 
-def _ends(work: Work, baselines: Baselines, rows: np.ndarray) -> tuple[Inputs, Inputs]:
-    x = work.examples.inputs(rows)
+def _ends(context: JobContext, baselines: Baselines, rows: np.ndarray) -> tuple[Inputs, Inputs]:
+    x = context.examples.inputs(rows)
     return x, expanded(baselines.of(rows, None, x), len(rows))
 
 
-def _conductance(work: Work, entry: PathMethod, x: Inputs, start: Inputs) -> Scores:
-    rows = torch.zeros(len(x[0]), dtype=torch.long, device=work.device)
-    affine = [work.split.affine(inputs) for inputs in (start, x)]
-    walk = InputWalk(work, Fixed(rows, rows), len(rows), lambda rows, *, backward: None, "float32", start, x, *affine)
+def _conductance(context: JobContext, entry: PathMethod, x: Inputs, start: Inputs) -> Scores:
+    rows = torch.zeros(len(x[0]), dtype=torch.long, device=context.device)
+    affine = [context.split.affine(inputs) for inputs in (start, x)]
+    walk = InputWalk(context, Fixed(rows, rows), len(rows), lambda rows, *, backward: None, "float32", start, x, *affine)
     sums: list[PathSum] = []
     for alpha, needed in gradient_points(entry).items():
         h, live = walk.at([alpha])
         h = h.detach().requires_grad_(needed)
-        output = logits(work.split.tail(h, live)) if needed else None
-        sums = sums or [PathSum(entry, change_of_h) for _ in range(_classes(work))]
+        output = logits(context.split.tail(h, live)) if needed else None
+        sums = sums or [PathSum(entry, change_of_h) for _ in range(_classes(context))]
         for number, each in enumerate(sums):
             gradient = None
             if output is not None:

@@ -9,34 +9,38 @@ from jaxtyping import Float, Int
 from scipy import stats
 from torch import Tensor
 
-from unitrank_engine.attribution.main_pass import Watch
+from unitrank_engine.attribution.main_pass import PassObserver
 from unitrank_engine.attribution.ranking_errors import judging
 from unitrank_engine.attribution.scores import Errors
 from unitrank_engine.errors import EngineError
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.fills import Fills
-from unitrank_engine.methods import Ends
+from unitrank_engine.methods import PathEnds
 from unitrank_schemas.ablation import Fidelity
 from unitrank_schemas.results import Difference, FidelityResult
 
 LEVEL = 0.95
 
 
-class FidelityWatch(Watch):
+class FidelityObserver(PassObserver):
     """Collects predicted and actual drops of the target while the main pass runs; those of `known` are there before it."""
 
     def __init__(
-        self, work: Work, request: Fidelity, fills: Fills, examples: int, keys: list[str], known: Mapping[str, Errors]
+        self, context: JobContext, request: Fidelity, fills: Fills, examples: int, keys: list[str], known: Mapping[str, Errors]
     ) -> None:
-        self.work = work
+        self.context = context
         self.request = request
         self.fills = fills
-        self.replaced = max(1, int(request.fraction * work.units.count + 1e-9))
+        self.replaced = max(1, int(request.fraction * context.units.count + 1e-9))
         self.errors = {key: known.get(key) or Errors(np.zeros(examples), np.zeros(examples)) for key in keys}
-        self._ties = torch.from_numpy(work.streams.generator("fidelity", "ties").permutation(work.units.count)).to(work.device)
+        self._ties = torch.from_numpy(context.streams.generator("fidelity", "ties").permutation(context.units.count)).to(
+            context.device
+        )
 
-    def see(self, rows: np.ndarray, cluster: int | None, start: int, stop: int, ends: Ends, scores: dict[str, Tensor]) -> None:
-        with judging("fidelity", [entry.id or entry.name for entry in self.work.request.methods]):
+    def see_batch(
+        self, rows: np.ndarray, cluster: int | None, start: int, stop: int, ends: PathEnds, scores: dict[str, Tensor]
+    ) -> None:
+        with judging("fidelity", [entry.id or entry.name for entry in self.context.request.methods]):
             fill = self._fill(rows, cluster, ends)
             shared: tuple[Tensor, np.ndarray] | None = None
             for key, values in scores.items():
@@ -47,31 +51,31 @@ class FidelityWatch(Watch):
                 self.errors[key].predicted[start:stop] = values.double().gather(1, chosen).sum(1).cpu().numpy()
                 self.errors[key].actual[start:stop] = drop
 
-    def _fill(self, rows: np.ndarray, cluster: int | None, ends: Ends) -> Tensor:
+    def _fill(self, rows: np.ndarray, cluster: int | None, ends: PathEnds) -> Tensor:
         if self.request.fill == "baseline":
             return ends.start.h
         return self.fills.of(self.request.fill, rows, cluster, ends.x)
 
-    def _chosen(self, rows: np.ndarray, ends: Ends, values: Tensor) -> Tensor:
+    def _chosen(self, rows: np.ndarray, ends: PathEnds, values: Tensor) -> Tensor:
         """The units that are replaced, one row an example."""
         if self.request.select == "random":
-            draws = [self.work.streams.generator("fidelity", int(row)).permutation(values.shape[1]) for row in rows]
+            draws = [self.context.streams.generator("fidelity", int(row)).permutation(values.shape[1]) for row in rows]
             return torch.from_numpy(np.stack(draws)[:, : self.replaced]).to(values.device)
         if self.request.select == "delta":
-            values = self.work.units.reduce((ends.input.h - ends.start.h).abs())
+            values = self.context.units.reduce((ends.input.h - ends.start.h).abs())
         return largest(values, self.replaced, self._ties)
 
-    def _drop(self, ends: Ends, fill: Tensor, chosen: Tensor) -> np.ndarray:
-        mask = torch.zeros(len(chosen), self.work.units.count, dtype=torch.bool, device=chosen.device)
+    def _drop(self, ends: PathEnds, fill: Tensor, chosen: Tensor) -> np.ndarray:
+        mask = torch.zeros(len(chosen), self.context.units.count, dtype=torch.bool, device=chosen.device)
         mask.scatter_(1, chosen, True)
         with torch.no_grad():
-            h = torch.where(self.work.units.spread(mask), fill, ends.input.h)
-            f = self.work.score(self.work.split.tail(h, ends.live), ends.fixed)
+            h = torch.where(self.context.units.spread(mask), fill, ends.input.h)
+            f = self.context.score(self.context.split.tail(h, ends.live), ends.fixed)
         if not torch.isfinite(f).all():
             raise EngineError(
                 "non_finite", "the target became NaN or infinite with units replaced; choose another fill or another score"
             )
-        self.work.cost.forward_rows += len(chosen)
+        self.context.cost.forward_rows += len(chosen)
         return np.asarray((ends.f.double() - f.double()).cpu().numpy())
 
 

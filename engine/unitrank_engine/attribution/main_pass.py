@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from unitrank_engine.attribution.ranking_errors import all_scores
-from unitrank_engine.attribution.scores import Attribution, Known, PerExample, Scored, score_key
+from unitrank_engine.attribution.scores import Attribution, EarlierScores, PerExample, Scored, score_key
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.baselines import Baselines, Inputs
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.fills import Fills, expanded
-from unitrank_engine.job.membership import Members
+from unitrank_engine.job.membership import Membership
 from unitrank_engine.job.targets import Fixed
-from unitrank_engine.methods import METHODS, Batch, Ends, Method, Point
+from unitrank_engine.methods import METHODS, Batch, PathEnds, Point, ScoringMethod
 from unitrank_engine.methods.batch import gradient_of
 from unitrank_engine.methods.walk import input_walk
 from unitrank_engine.program.split import Live
@@ -28,12 +28,18 @@ STAGE = "attribution"
 
 
 class MainPass:
-    """Walks all examples; `watch` is shown every batch with its scores (fidelity looks at them there)."""
+    """Walks all examples; `observer` is shown every batch with its scores (fidelity looks at them there)."""
 
     def __init__(
-        self, work: Work, baselines: Baselines, fills: Fills, entries: list[MethodBase], batch: int, known: Known | None = None
+        self,
+        context: JobContext,
+        baselines: Baselines,
+        fills: Fills,
+        entries: list[MethodBase],
+        batch: int,
+        known: EarlierScores | None = None,
     ) -> None:
-        self.work = work
+        self.context = context
         self.baselines = baselines
         self.fills = fills
         self.batch = batch
@@ -41,50 +47,50 @@ class MainPass:
         """Whether memory ran out, so that sums were made in another order than they would be."""
         self.keys = {entry.id or entry.name: score_key(entry) for entry in entries}
         self.entries = {score_key(entry): entry for entry in entries}
-        self.known = known or Known()
+        self.known = known or EarlierScores()
         """What an earlier job left; only the other methods are computed."""
         self.fresh = {key: entry for key, entry in self.entries.items() if key not in self.known.scored}
         self._squared = squared(entries)
         # which example has a flat gradient is asked of the whole job, unless it is known
         self.needs = needs_of(self.fresh.values() if self.known.examples else self.entries.values())
         self.grids = _grids(self.fresh)
-        self.members = Members.of(work, baselines.grouped)
+        self.members = Membership.of(context, baselines.grouped)
         self._start: dict[int | None, _Start] = {}
 
     def plan(self) -> None:
         """Announces the stage; a gradient costs two more passes of the tail, and so may every pass of a method's own."""
         if self.done:
             return
-        split, inner = self.work.split, sum(map(len, self.grids))
-        own = sum(METHODS[entry.name].passes(entry, self.work) for entry in self.fresh.values())
+        split, inner = self.context.split, sum(map(len, self.grids))
+        own = sum(METHODS[entry.name].passes(entry, self.context) for entry in self.fresh.values())
         backward = (sum(self.needs.values()) + inner + own) / (2 + inner + own)
         rows = len(self.members.rows) * (2 + inner + own)
-        self.work.meter.plan(STAGE, rows, split.cost + 2 * split.tail_cost * backward)
+        self.context.meter.plan(STAGE, rows, split.cost + 2 * split.tail_cost * backward)
 
     @property
     def done(self) -> bool:
         """Whether nothing is left to compute."""
         return not self.fresh and self.known.examples is not None
 
-    def run(self, watch: "Watch | None" = None) -> Attribution:
+    def run(self, observer: "PassObserver | None" = None) -> Attribution:
         """Raises EngineError `non_finite` or `class_out_of_range`."""
-        units, slots, n = self.work.units.count, 2 * len(self.work.clusters), len(self.members.rows)
+        units, slots, n = self.context.units.count, 2 * len(self.context.clusters), len(self.members.rows)
         scored = {
             key: self.known.scored.get(key)
-            or Scored(entry, Sums(slots, units, self.work.device, fourth=key in self._squared), np.zeros(n))
+            or Scored(entry, Sums(slots, units, self.context.device, fourth=key in self._squared), np.zeros(n))
             for key, entry in self.entries.items()
         }
         result = Attribution(self.members, scored, PerExample.empty(n))
         if not self.done:
-            self._run(result, watch)
+            self._run(result, observer)
         return result if self.known.examples is None else replace(result, examples=self.known.examples)
 
-    def _run(self, result: Attribution, watch: "Watch | None") -> None:
+    def _run(self, result: Attribution, observer: "PassObserver | None") -> None:
         began = perf_counter()
-        self._prepared = {key: METHODS[entry.name].prepare(entry, self.work) for key, entry in self.fresh.items()}
+        self._prepared = {key: METHODS[entry.name].prepare(entry, self.context) for key, entry in self.fresh.items()}
         for start, stop, cluster in self.members.batches(self.batch):
             while start < stop:
-                start = self._batch(result, start, min(start + self.batch, stop), cluster, watch)
+                start = self._batch(result, start, min(start + self.batch, stop), cluster, observer)
         self._share(perf_counter() - began, result)
 
     def _share(self, seconds: float, result: Attribution) -> None:
@@ -95,14 +101,14 @@ class MainPass:
         for key, weight in weights.items():
             result.scored[key].seconds += shared * weight / sum(weights.values())
 
-    def _batch(self, result: Attribution, start: int, stop: int, cluster: int | None, watch: "Watch | None") -> int:
+    def _batch(self, result: Attribution, start: int, stop: int, cluster: int | None, observer: "PassObserver | None") -> int:
         """Takes in a batch; where the next one starts, which is here again, with fewer rows at once, where memory ran out."""
         rows = self.members.rows[start:stop]
         try:
             ends = self._ends(rows, cluster)
             scores = self._walk(result, rows, cluster, ends)
-            if watch is not None:
-                watch.see(rows, cluster, start, stop, ends, scores)
+            if observer is not None:
+                observer.see_batch(rows, cluster, start, stop, ends, scores)
         except torch.OutOfMemoryError:
             if self.batch == 1:
                 raise
@@ -114,13 +120,13 @@ class MainPass:
             self._accumulate(result.scored[key], values, start, stop)
         return stop
 
-    def _note(self, result: Attribution, start: int, stop: int, ends: Ends) -> None:
+    def _note(self, result: Attribution, start: int, stop: int, ends: PathEnds) -> None:
         """Writes down what single examples are needed for."""
         rows, found = self.members.rows[start:stop], result.examples
         found.f[start:stop] = ends.f.double().cpu().numpy()
         found.f_baseline[start:stop] = ends.f_baseline.double().cpu().numpy()
         found.classes[start:stop] = ends.fixed.classes.cpu().numpy()
-        right = self.work.right(ends.output, self.work.examples.labels(rows))
+        right = self.context.right(ends.output, self.context.examples.labels(rows))
         if right is None:
             found.right = None
         elif found.right is not None:
@@ -129,18 +135,18 @@ class MainPass:
             found.flat[start:stop] = (ends.input.gradient.flatten(1) == 0).all(1).cpu().numpy()
         found.at_baseline[start:stop] = _equal(ends.x, ends.baseline).cpu().numpy()
 
-    def _ends(self, rows: np.ndarray, cluster: int | None) -> Ends:
+    def _ends(self, rows: np.ndarray, cluster: int | None) -> PathEnds:
         """The batch at the input and at the baseline, with the gradients that the methods ask for there."""
-        work, split = self.work, self.work.split
-        x = work.examples.inputs(rows)
+        context, split = self.context, self.context.split
+        x = context.examples.inputs(rows)
         affine = split.affine(x)
         h, live = split.head_behind(x, affine)
         # tracked whether or not a method asks for the gradient: an operation may round differently where it is
         h = _tracked(h)
         with torch.enable_grad():
             output = split.tail(h, live)
-            fixed = work.fix(output.detach(), rows)
-            f = work.score(output, fixed)
+            fixed = context.fix(output.detach(), rows)
+            f = context.score(output, fixed)
         self._count(len(rows), backward=self.needs[1.0])
         gradient = gradient_of(f, h) if self.needs[1.0] else None
         baseline = expanded(self.baselines.of(rows, cluster, x), len(rows))
@@ -148,7 +154,7 @@ class MainPass:
         _refuse_non_finite("the model's output", f, start.f)
         here, at_start = Point(1.0, h.detach(), gradient), Point(0.0, _rows(start.h, len(rows)), start.gradient)
         found = (f.detach(), start.f, output.detach(), live, start.live)
-        return Ends(x, baseline, fixed, here, at_start, *found, affine, start.affine)
+        return PathEnds(x, baseline, fixed, here, at_start, *found, affine, start.affine)
 
     def _at_baseline(self, baseline: Inputs, fixed: Fixed, cluster: int | None) -> "_Start":
         """Where all rows share it, it passes once, and once for each target where its gradient is asked for."""
@@ -164,12 +170,12 @@ class MainPass:
         return replace(known, f=known.f[which], gradient=None if known.gradient is None else known.gradient[which])
 
     def _pass_baseline(self, inputs: Inputs, targets: Fixed, gradient: bool) -> "_Start":
-        split, count = self.work.split, len(targets.classes)
+        split, count = self.context.split, len(targets.classes)
         affine = split.affine(inputs)
         h, live = split.head_behind(inputs, affine)
         at = _tracked(h)
         with torch.enable_grad():
-            f = self.work.score(_rows(split.tail(at, live), count), targets)
+            f = self.context.score(_rows(split.tail(at, live), count), targets)
         alone = gradient and len(h) == count
         self._count(len(h), backward=alone, stands_for=0)
         slope = gradient_of(f, at) if alone else self._slope(inputs, (h, live), targets) if gradient else None
@@ -177,21 +183,21 @@ class MainPass:
 
     def _slope(self, inputs: Inputs, place: tuple[Tensor, Live], targets: Fixed) -> Tensor:
         """The gradient at one baseline for each of several targets."""
-        split, count = self.work.split, len(targets.classes)
+        split, count = self.context.split, len(targets.classes)
         h, live = place if split.repeatable else split.head(expanded(inputs, count))
         at = _tracked(_rows(h, count))
         with torch.enable_grad():
-            f = self.work.score(split.tail(at, live), targets)
+            f = self.context.score(split.tail(at, live), targets)
         self._count(count, backward=True, stands_for=0)
         return gradient_of(f, at)
 
-    def _walk(self, result: Attribution, rows: np.ndarray, cluster: int | None, ends: Ends) -> dict[str, Tensor]:
+    def _walk(self, result: Attribution, rows: np.ndarray, cluster: int | None, ends: PathEnds) -> dict[str, Tensor]:
         """Shows each method its points in ascending order; the scores of each, one row an example, by unit."""
-        methods: dict[str, Method] = {}
+        methods: dict[str, ScoringMethod] = {}
         wanted: dict[str, dict[float, bool]] = {}
         for key, entry in self.fresh.items():
             notes = result.scored[key].notes
-            batch = Batch(self.work, rows, cluster, ends, self.fills, self.batch, self._count, notes)
+            batch = Batch(self.context, rows, cluster, ends, self.fills, self.batch, self._count, notes)
             methods[key] = METHODS[entry.name](entry, batch, self._prepared[key])
             wanted[key] = METHODS[entry.name].points(entry)
         for inner, keys in self.grids.items():
@@ -203,33 +209,33 @@ class MainPass:
         makers = {key: partial(self._scores, method, result.scored[key]) for key, method in methods.items()}
         return all_scores(makers, self.keys, self.known.scored)
 
-    def _scores(self, method: Method, scored: Scored) -> Tensor:
+    def _scores(self, method: ScoringMethod, scored: Scored) -> Tensor:
         began = perf_counter()
         scores = method.by_unit()
         _refuse_non_finite("a score", scores)
         scored.seconds += perf_counter() - began
         return scores
 
-    def _points(self, ends: Ends, inner: "Grid") -> Iterator[Point]:
+    def _points(self, ends: PathEnds, inner: "Grid") -> Iterator[Point]:
         """The points of the shared path."""
         yield ends.start
-        yield from input_walk(self.work, ends, self.batch, self._count, "float32").points(dict(inner))
+        yield from input_walk(self.context, ends, self.batch, self._count, "float32").points(dict(inner))
         yield ends.input
 
     def _count(self, rows: int, *, backward: bool, stands_for: int | None = None) -> None:
         """After every pass: this is also where a cancelled job stops."""
-        self.work.cost.forward_rows += rows
-        self.work.cost.backward_rows += rows if backward else 0
-        self.work.meter.advance(STAGE, rows if stands_for is None else stands_for)
+        self.context.cost.forward_rows += rows
+        self.context.cost.backward_rows += rows if backward else 0
+        self.context.meter.advance(STAGE, rows if stands_for is None else stands_for)
 
     def _accumulate(self, scored: Scored, values: Tensor, start: int, stop: int) -> None:
         chosen = self.members.within(start, stop)
         clusters, positions = self.members.cluster[chosen], self.members.example[chosen] - start
         scored.sums.add(2 * clusters + self.members.side[chosen], positions, values)
         scored.totals[start:stop] = values.double().sum(1).cpu().numpy()
-        if self.work.request.keep_examples:
+        if self.context.request.keep_examples:
             for position, cluster in zip(positions.tolist(), clusters.tolist(), strict=True):
-                if len(scored.kept[cluster]) < self.work.request.keep_examples:
+                if len(scored.kept[cluster]) < self.context.request.keep_examples:
                     # a copy: a view of one row would keep the scores of its whole batch
                     scored.kept[cluster].append(values[position].to("cpu", torch.float32, copy=True))
 
@@ -278,10 +284,12 @@ class _Start:
     affine: tuple[Tensor, ...]
 
 
-class Watch:
+class PassObserver:
     """Looks at each batch of the main pass while its values are at hand."""
 
-    def see(self, rows: np.ndarray, cluster: int | None, start: int, stop: int, ends: Ends, scores: dict[str, Tensor]) -> None:
+    def see_batch(
+        self, rows: np.ndarray, cluster: int | None, start: int, stop: int, ends: PathEnds, scores: dict[str, Tensor]
+    ) -> None:
         """One batch: examples `start` to `stop` of the pass, both ends of their paths, and each method's scores by unit."""
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from unitrank_engine.attribution.statistics import Sums
-from unitrank_engine.job.membership import Members
+from unitrank_engine.job.membership import Membership
 from unitrank_engine.methods.batch import Notes
 from unitrank_schemas.methods import MethodBase
 
@@ -40,7 +40,7 @@ class Scored:
 
 @dataclass
 class PerExample:
-    """What is known of single examples whatever the method; arrays count them as `Members` does."""
+    """What is known of single examples whatever the method; arrays count them as `Membership` does."""
 
     f: np.ndarray
     f_baseline: np.ndarray
@@ -60,13 +60,13 @@ class PerExample:
 class Attribution:
     """The main pass's outcome."""
 
-    members: Members
+    members: Membership
     scored: dict[str, Scored]
     examples: PerExample
 
 
 @dataclass(frozen=True)
-class Known:
+class EarlierScores:
     """What an earlier job left of the main pass."""
 
     scored: Mapping[str, Scored] = field(default_factory=dict)

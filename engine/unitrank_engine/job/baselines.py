@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unitrank_engine.errors import EngineError
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_schemas import baselines as schema
 
 Inputs = tuple[Tensor, ...]
@@ -25,26 +25,26 @@ class Baselines:
     grouped: bool = False
 
 
-def find_baselines(work: Work, batch: int) -> Baselines:
+def find_baselines(context: JobContext, batch: int) -> Baselines:
     """The job's baselines. Integer inputs keep their own values: there is no path between ids."""
-    return FINDERS[type(work.request.baseline)](work, batch)
+    return FINDERS[type(context.request.baseline)](context, batch)
 
 
-def _constant(work: Work, batch: int) -> Baselines:
-    value = getattr(work.request.baseline, "value", 0.0)
+def _constant(context: JobContext, batch: int) -> Baselines:
+    value = getattr(context.request.baseline, "value", 0.0)
     return Baselines(lambda rows, cluster, x: _keep_integers(x, lambda tensor: torch.full_like(tensor[:1], value)), shared=True)
 
 
-def _mean(work: Work, batch: int) -> Baselines:
-    means = _mean_inputs(work, work.all_rows(), batch)
+def _mean(context: JobContext, batch: int) -> Baselines:
+    means = _mean_inputs(context, context.all_rows(), batch)
     return Baselines(lambda rows, cluster, x: _choose(x, means), shared=True)
 
 
-def _cluster_mean(work: Work, batch: int) -> Baselines:
+def _cluster_mean(context: JobContext, batch: int) -> Baselines:
     # all stages go cluster by cluster; ten thousand means of images would not fit
     @lru_cache(maxsize=1)
     def mean(cluster: int) -> Inputs:
-        return _mean_inputs(work, work.clusters[cluster].rows, batch)
+        return _mean_inputs(context, context.clusters[cluster].rows, batch)
 
     def of(rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
         assert cluster is not None
@@ -53,11 +53,11 @@ def _cluster_mean(work: Work, batch: int) -> Baselines:
     return Baselines(of, shared=True, grouped=True)
 
 
-def _field(work: Work, batch: int) -> Baselines:
-    assert isinstance(work.request.baseline, schema.BaselineField)
-    field = work.request.baseline.field
-    inputs = work.program.inputs
-    names = [name for name, value in inputs.items() if value.dtype.is_floating_point] or work.program.looked_up
+def _field(context: JobContext, batch: int) -> Baselines:
+    assert isinstance(context.request.baseline, schema.BaselineField)
+    field = context.request.baseline.field
+    inputs = context.program.inputs
+    names = [name for name, value in inputs.items() if value.dtype.is_floating_point] or context.program.looked_up
     if len(names) != 1:
         raise EngineError(
             "baseline_not_applicable",
@@ -66,19 +66,19 @@ def _field(work: Work, batch: int) -> Baselines:
     place = list(inputs).index(names[0])
 
     def of(rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
-        read = work.examples.prepare(names[0], field, rows)
-        return _choose(x, work.program.lift((*x[:place], read, *x[place + 1 : len(inputs)])))
+        read = context.examples.prepare(names[0], field, rows)
+        return _choose(x, context.program.lift((*x[:place], read, *x[place + 1 : len(inputs)])))
 
     return Baselines(of)
 
 
-def _example(work: Work, batch: int) -> Baselines:
-    assert isinstance(work.request.baseline, schema.Example)
-    one = work.examples.inputs(np.array([work.request.baseline.index]))
+def _example(context: JobContext, batch: int) -> Baselines:
+    assert isinstance(context.request.baseline, schema.Example)
+    one = context.examples.inputs(np.array([context.request.baseline.index]))
     return Baselines(lambda rows, cluster, x: _choose(x, one), shared=True)
 
 
-FINDERS: dict[type, Callable[[Work, int], Baselines]] = {
+FINDERS: dict[type, Callable[[JobContext, int], Baselines]] = {
     schema.Zeros: _constant,
     schema.Constant: _constant,
     schema.Mean: _mean,
@@ -96,11 +96,11 @@ def _choose(x: Inputs, chosen: Inputs) -> Inputs:
     return tuple(new if old.is_floating_point() else old for old, new in zip(x, chosen, strict=True))
 
 
-def _mean_inputs(work: Work, rows: np.ndarray, batch: int) -> Inputs:
+def _mean_inputs(context: JobContext, rows: np.ndarray, batch: int) -> Inputs:
     """The mean of the prepared inputs over these rows, summed in float64."""
     sums: list[Tensor] = []
     for start in range(0, len(rows), batch):
-        inputs = work.examples.inputs(rows[start : start + batch])
+        inputs = context.examples.inputs(rows[start : start + batch])
         totals = [tensor.double().sum(0, keepdim=True) for tensor in inputs]
         sums = [a + b for a, b in zip(sums, totals, strict=True)] if sums else totals
     return tuple((total / len(rows)).to(tensor.dtype) for total, tensor in zip(sums, inputs, strict=True))

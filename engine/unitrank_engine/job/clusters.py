@@ -9,28 +9,28 @@ import numpy as np
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.forward import Forward
 from unitrank_engine.job.kmeans import partition, reads
-from unitrank_engine.job.random_streams import Streams
+from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_schemas import clusters as schema
 from unitrank_schemas.jobs import JobRequest
 from unitrank_tables import Table
 
 
 @dataclass(frozen=True)
-class Cluster:
+class ClusterRows:
     """A named set of dataset rows, each once."""
 
     name: str
     rows: np.ndarray
 
 
-def find_clusters(request: JobRequest, table: Table, forward: Forward, streams: Streams) -> list[Cluster]:
+def find_clusters(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> list[ClusterRows]:
     """The job's clusters in the order of their values, or as the request names them.
 
     Raises EngineError `empty_cluster`, `too_many_clusters` or `too_few_examples`.
     """
     found = FINDERS[type(request.clusters)](request, table, forward, streams)
     limit = request.clusters.limit
-    clusters = [Cluster(name, _limited(rows, limit, streams, name)) for name, rows in found]
+    clusters = [ClusterRows(name, _limited(rows, limit, streams, name)) for name, rows in found]
     if not clusters or any(len(cluster.rows) == 0 for cluster in clusters):
         raise EngineError("empty_cluster", "a cluster has no examples; leave it out or give it some")
     if len(clusters) > 10_000:
@@ -38,39 +38,39 @@ def find_clusters(request: JobRequest, table: Table, forward: Forward, streams: 
     return clusters
 
 
-def _limited(rows: np.ndarray, limit: int | None, streams: Streams, name: str) -> np.ndarray:
+def _limited(rows: np.ndarray, limit: int | None, streams: RandomStreams, name: str) -> np.ndarray:
     if limit is None or len(rows) <= limit:
         return rows
     return np.sort(streams.generator("limit", name).permutation(rows)[:limit])
 
 
-Found = list[tuple[str, np.ndarray]]
+NamedRows = list[tuple[str, np.ndarray]]
 
 
-def _all(request: JobRequest, table: Table, forward: Forward, streams: Streams) -> Found:
+def _all(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> NamedRows:
     return [("all", np.arange(table.examples))]
 
 
-def _by_label(request: JobRequest, table: Table, forward: Forward, streams: Streams) -> Found:
+def _by_label(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> NamedRows:
     assert request.labels is not None
     return _by_value(table.read(request.labels, slice(None)))
 
 
-def _by_prediction(request: JobRequest, table: Table, forward: Forward, streams: Streams) -> Found:
+def _by_prediction(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> NamedRows:
     return _by_value(forward.classes(np.arange(table.examples)))
 
 
-def _by_field(request: JobRequest, table: Table, forward: Forward, streams: Streams) -> Found:
+def _by_field(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> NamedRows:
     assert isinstance(request.clusters, schema.ByField)
     return _by_value(table.read(request.clusters.field, slice(None)))
 
 
-def _members(request: JobRequest, table: Table, forward: Forward, streams: Streams) -> Found:
+def _members(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> NamedRows:
     assert isinstance(request.clusters, schema.Members)
     return [(name, np.unique(np.array(rows, dtype=np.int64))) for name, rows in request.clusters.members.items()]
 
 
-def _kmeans(request: JobRequest, table: Table, forward: Forward, streams: Streams) -> Found:
+def _kmeans(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> NamedRows:
     clusters, count = request.clusters, table.examples
     assert isinstance(clusters, schema.KMeans)
     if clusters.k > count:
@@ -81,7 +81,7 @@ def _kmeans(request: JobRequest, table: Table, forward: Forward, streams: Stream
     return [(str(index), rows) for index, rows in enumerate(groups)]
 
 
-def _by_value(values: np.ndarray) -> Found:
+def _by_value(values: np.ndarray) -> NamedRows:
     if values.ndim != 1:
         raise EngineError("wrong_shape", f"clusters need one value an example, got a field of shape {list(values.shape)}")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -96,7 +96,7 @@ def _name(value: Any) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-FINDERS: dict[type, Callable[[JobRequest, Table, Forward, Streams], Found]] = {
+FINDERS: dict[type, Callable[[JobRequest, Table, Forward, RandomStreams], NamedRows]] = {
     schema.All: _all,
     schema.ByLabel: _by_label,
     schema.ByPrediction: _by_prediction,

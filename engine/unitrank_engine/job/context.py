@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unitrank_engine.job.clusters import Cluster
+from unitrank_engine.job.clusters import ClusterRows
 from unitrank_engine.job.examples import Examples
 from unitrank_engine.job.holdout import Halves
-from unitrank_engine.job.progress import Meter
-from unitrank_engine.job.random_streams import Streams
+from unitrank_engine.job.progress import ProgressMeter
+from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_engine.job.targets import Fixed, fix, score
 from unitrank_engine.job.units import Units
 from unitrank_engine.program import Program, Split
@@ -19,7 +19,7 @@ from unitrank_schemas.jobs import JobRequest
 
 
 @dataclass
-class Cost:
+class PassCost:
     """Rows that went through the model, or through a part of it."""
 
     forward_rows: int = 0
@@ -27,7 +27,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Work:
+class JobContext:
     """One job, ready to be computed."""
 
     request: JobRequest
@@ -35,11 +35,11 @@ class Work:
     split: Split
     units: Units
     examples: Examples
-    streams: Streams
-    clusters: list[Cluster]
+    streams: RandomStreams
+    clusters: list[ClusterRows]
     halves: list[Halves]
-    meter: Meter
-    cost: Cost = field(default_factory=Cost)
+    meter: ProgressMeter
+    cost: PassCost = field(default_factory=PassCost)
     made: dict[str, Any] = field(default_factory=dict)
     """What several stages of the job need, and the first of them makes. Any: each knows its own."""
 

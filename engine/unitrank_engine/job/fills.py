@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.baselines import Baselines, Inputs
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_schemas.ablation import Fill
 
 
@@ -19,7 +19,7 @@ from unitrank_schemas.ablation import Fill
 class Fills:
     """Values that replace ablated units, for batches of examples; one row where all examples share it."""
 
-    work: Work
+    context: JobContext
     baselines: Baselines
     batch: int
 
@@ -27,9 +27,9 @@ class Fills:
         """What units of these examples become. Raises EngineError `too_few_examples` for `resample` with one example."""
         finders: dict[str, Callable[[], Tensor]] = {
             "baseline": lambda: self._head(self._at_baseline(rows, cluster, x)),
-            "zero": lambda: torch.zeros((1, *self.work.split.place.shape), dtype=self._dtype, device=self.work.device),
+            "zero": lambda: torch.zeros((1, *self.context.split.place.shape), dtype=self._dtype, device=self.context.device),
             "mean": lambda: self._mean,
-            "resample": lambda: self._head(self.work.examples.inputs(self.partners(rows))),
+            "resample": lambda: self._head(self.context.examples.inputs(self.partners(rows))),
         }
         return finders[fill]()
 
@@ -38,17 +38,17 @@ class Fills:
         everyone = self._everyone
         if len(everyone) < 2:
             raise EngineError("too_few_examples", "the fill 'resample' takes values from other examples; the job has only one")
-        drawn = [self.work.streams.generator("resample", int(row)).integers(len(everyone) - 1) for row in rows]
+        drawn = [self.context.streams.generator("resample", int(row)).integers(len(everyone) - 1) for row in rows]
         own = np.searchsorted(everyone, rows)
         return np.asarray(everyone[drawn + (drawn >= own)])
 
     @cached_property
     def _everyone(self) -> np.ndarray:
-        return self.work.all_rows()
+        return self.context.all_rows()
 
     @property
     def _dtype(self) -> torch.dtype:
-        dtype = self.work.split.place.node.meta["val"].dtype
+        dtype = self.context.split.place.node.meta["val"].dtype
         assert isinstance(dtype, torch.dtype)
         return dtype
 
@@ -56,7 +56,7 @@ class Fills:
     def _mean(self) -> Tensor:
         rows, total = self._everyone, None
         for start in range(0, len(rows), self.batch):
-            h = self._head(self.work.examples.inputs(rows[start : start + self.batch])).double().sum(0, keepdim=True)
+            h = self._head(self.context.examples.inputs(rows[start : start + self.batch])).double().sum(0, keepdim=True)
             total = h if total is None else total + h
         assert total is not None
         return (total / len(rows)).to(self._dtype)
@@ -66,8 +66,8 @@ class Fills:
         return expanded(baseline, len(rows)) if any(len(tensor) != len(baseline[0]) for tensor in baseline) else baseline
 
     def _head(self, inputs: Inputs) -> Tensor:
-        self.work.cost.forward_rows += len(inputs[0])
-        return self.work.split.head(inputs)[0]
+        self.context.cost.forward_rows += len(inputs[0])
+        return self.context.split.head(inputs)[0]
 
 
 def expanded(inputs: Inputs, rows: int) -> Inputs:

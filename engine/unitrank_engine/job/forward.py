@@ -11,7 +11,7 @@ from torch import Tensor
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.batch_size import rows_at_once
 from unitrank_engine.job.examples import Examples
-from unitrank_engine.job.progress import Meter
+from unitrank_engine.job.progress import ProgressMeter
 from unitrank_engine.program import Place, Program
 from unitrank_engine.program.split import sources_of
 
@@ -21,7 +21,7 @@ STAGE = "clusters"
 class Forward:
     """The model as finders of clusters see it. Every batch is reported: this is also where a cancelled job stops."""
 
-    def __init__(self, program: Program, output: str, examples: Examples, meter: Meter) -> None:
+    def __init__(self, program: Program, output: str, examples: Examples, meter: ProgressMeter) -> None:
         self.program = program
         self.output = output
         self.examples = examples

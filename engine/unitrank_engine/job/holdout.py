@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unitrank_engine.job.clusters import Cluster
-from unitrank_engine.job.random_streams import Streams
+from unitrank_engine.job.clusters import ClusterRows
+from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_tables import Table
 
 
@@ -21,7 +21,7 @@ class Halves:
     in_sample: bool
 
 
-def halve(cluster: Cluster, rule: str, limit: int, table: Table, streams: Streams) -> Halves:
+def halve(cluster: ClusterRows, rule: str, limit: int, table: Table, streams: RandomStreams) -> Halves:
     """The first ⌈n/2⌉ members in seeded order rank, the others test; or whole groups of a field's equal values do.
 
     `none` tests on all members what all members ranked; its halves serve the stability alone.

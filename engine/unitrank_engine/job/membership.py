@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 
 
 @dataclass(frozen=True)
-class Members:
+class Membership:
     """The examples of the main pass in order, and the clusters that each belongs to.
 
     An example is passed once however many clusters it is in, unless its baseline depends on the cluster.
@@ -26,10 +26,10 @@ class Members:
     side: np.ndarray
 
     @classmethod
-    def of(cls, work: Work, grouped: bool) -> "Members":
-        rows = np.concatenate([cluster.rows for cluster in work.clusters])
-        cluster = np.repeat(np.arange(len(work.clusters)), [len(cluster.rows) for cluster in work.clusters])
-        side = np.concatenate([halves.sides for halves in work.halves])
+    def of(cls, context: JobContext, grouped: bool) -> "Membership":
+        rows = np.concatenate([cluster.rows for cluster in context.clusters])
+        cluster = np.repeat(np.arange(len(context.clusters)), [len(cluster.rows) for cluster in context.clusters])
+        side = np.concatenate([halves.sides for halves in context.halves])
         if grouped:
             return cls(rows, cluster, np.arange(len(rows)), cluster, side)
         unique, example = np.unique(rows, return_inverse=True)

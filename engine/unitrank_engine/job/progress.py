@@ -8,7 +8,7 @@ Report = Callable[[dict[str, Any]], None]
 """Takes a progress record; raises Cancelled where the job must stop."""
 
 
-class Meter:
+class ProgressMeter:
     """Counts the rows of stages that cost differently; the time left goes by cost, at the speed of the stage that runs."""
 
     SETTLED_SECONDS = 1.0

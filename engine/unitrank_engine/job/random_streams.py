@@ -8,7 +8,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Streams:
+class RandomStreams:
     """Generators that depend on nothing but the job's key and their own name.
 
     Jobs on the same work (model, place, units, dataset, clusters, seed) have the same key, and so the same orders, ties,
@@ -18,7 +18,7 @@ class Streams:
     key: str
 
     @classmethod
-    def of(cls, seed: int, *work: object) -> "Streams":
+    def of(cls, seed: int, *work: object) -> "RandomStreams":
         described = json.dumps([seed, *work], sort_keys=True)
         # clusters may name every row of a dataset, and the key is read again for each generator
         return cls(hashlib.sha256(described.encode()).hexdigest())

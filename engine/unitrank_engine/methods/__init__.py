@@ -1,28 +1,28 @@
 """Methods: how each unit gets its score, one class each, one table of all."""
 
-from unitrank_engine.methods.batch import Batch, Ends, Point
-from unitrank_engine.methods.conductance import Conductance
-from unitrank_engine.methods.deeplift import DeepLift
-from unitrank_engine.methods.ends import Activation, Gradient, GradientXActivation, GradientXDelta
-from unitrank_engine.methods.exact_ablation import ExactAblation
-from unitrank_engine.methods.grad_cam import GradCam
-from unitrank_engine.methods.integrated_gradients import IntegratedGradients
-from unitrank_engine.methods.internal_influence import InternalInfluence
-from unitrank_engine.methods.method import Method
-from unitrank_engine.methods.random import Random
+from unitrank_engine.methods.batch import Batch, PathEnds, Point
+from unitrank_engine.methods.conductance import ConductanceMethod
+from unitrank_engine.methods.deeplift import DeepLiftMethod
+from unitrank_engine.methods.ends import ActivationMethod, GradientMethod, GradientXActivationMethod, GradientXDeltaMethod
+from unitrank_engine.methods.exact_ablation import ExactAblationMethod
+from unitrank_engine.methods.grad_cam import GradCamMethod
+from unitrank_engine.methods.integrated_gradients import IntegratedGradientsMethod
+from unitrank_engine.methods.internal_influence import InternalInfluenceMethod
+from unitrank_engine.methods.method import ScoringMethod
+from unitrank_engine.methods.random import RandomMethod
 
-METHODS: dict[str, type[Method]] = {
-    "activation": Activation,
-    "gradient": Gradient,
-    "gradient_x_activation": GradientXActivation,
-    "gradient_x_delta": GradientXDelta,
-    "conductance": Conductance,
-    "internal_influence": InternalInfluence,
-    "integrated_gradients": IntegratedGradients,
-    "deeplift": DeepLift,
-    "exact_ablation": ExactAblation,
-    "grad_cam": GradCam,
-    "random": Random,
+METHODS: dict[str, type[ScoringMethod]] = {
+    "activation": ActivationMethod,
+    "gradient": GradientMethod,
+    "gradient_x_activation": GradientXActivationMethod,
+    "gradient_x_delta": GradientXDeltaMethod,
+    "conductance": ConductanceMethod,
+    "internal_influence": InternalInfluenceMethod,
+    "integrated_gradients": IntegratedGradientsMethod,
+    "deeplift": DeepLiftMethod,
+    "exact_ablation": ExactAblationMethod,
+    "grad_cam": GradCamMethod,
+    "random": RandomMethod,
 }
 
-__all__ = ["METHODS", "Batch", "Ends", "Method", "Point"]
+__all__ = ["METHODS", "Batch", "PathEnds", "Point", "ScoringMethod"]

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unitrank_engine.job.baselines import Inputs
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.fills import Fills, expanded
 from unitrank_engine.job.targets import Fixed
 from unitrank_engine.program.split import Live
@@ -33,7 +33,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Ends:
+class PathEnds:
     """One batch at both ends of its path."""
 
     x: Inputs
@@ -82,12 +82,12 @@ class Notes:
 class Batch:
     """The examples on the path, for a method that runs passes of its own."""
 
-    work: Work
+    context: JobContext
     rows: np.ndarray
     """Their numbers in the dataset."""
     cluster: int | None
     """Theirs, where baselines depend on it."""
-    ends: Ends
+    ends: PathEnds
     fills: Fills
     size: int
     """Rows that go through the model at once."""
@@ -97,13 +97,13 @@ class Batch:
     def slope(self, h: Float[Tensor, "passed *place"], live: Live, fixed: Fixed) -> Float[Tensor, "passed *place"]:
         """∂F/∂h at these values, which may hold the live values' rows several times over."""
         h = h.detach().requires_grad_()
-        gradient = gradient_of(self.work.score(self.work.split.tail(h, live), fixed), h)
+        gradient = gradient_of(self.context.score(self.context.split.tail(h, live), fixed), h)
         self.count(len(h), backward=True)
         return gradient
 
     def live_at_baseline(self) -> Live:
         """The live values of the baselines, a row for each example."""
-        split, rows = self.work.split, len(self.rows)
+        split, rows = self.context.split, len(self.rows)
         if self.ends.live_baseline.rows == rows:
             return self.ends.live_baseline
         return split.head(expanded(self.ends.baseline, rows))[1]

@@ -4,11 +4,11 @@ s = Σₜ ∂F/∂h · (h(xₜ) − h(xₜ₋₁)) along x′ → x (arXiv:1805.
 the error of the quadrature. Cost: `steps` + 1 forward passes and `steps` backward passes, one more for `trapezoid`.
 """
 
-from unitrank_engine.methods.path import Along
+from unitrank_engine.methods.path import PathSumMethod
 from unitrank_engine.methods.sums import change_of_h
 
 
-class Conductance(Along):
+class ConductanceMethod(PathSumMethod):
     """The sum over intervals of the gradient at the left end, the right end, or their mean, times the change of h."""
 
     step = staticmethod(change_of_h)

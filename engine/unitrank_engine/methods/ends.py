@@ -3,16 +3,14 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.methods.batch import Point
-from unitrank_engine.methods.method import Method
+from unitrank_engine.methods.method import ScoringMethod
 from unitrank_engine.methods.smoothing import smoothed
-from unitrank_schemas.methods import Gradient as GradientSchema
-from unitrank_schemas.methods import GradientXActivation as GradientXActivationSchema
-from unitrank_schemas.methods import MethodBase, Noise
+from unitrank_schemas.methods import Gradient, GradientXActivation, MethodBase, Noise
 
 
-class Activation(Method):
+class ActivationMethod(ScoringMethod):
     """s = h. Complete: no. Cost: one forward pass up to the layer."""
 
     @classmethod
@@ -26,7 +24,7 @@ class Activation(Method):
         return self._h
 
 
-class Gradient(Method):
+class GradientMethod(ScoringMethod):
     """s = ∂F/∂h (arXiv:1312.6034). Complete: no. Cost: one forward and one backward pass; with noise as many as samples."""
 
     @classmethod
@@ -34,7 +32,7 @@ class Gradient(Method):
         return {1.0: _smooth(entry) is None}
 
     @classmethod
-    def passes(cls, entry: MethodBase, work: Work) -> int:
+    def passes(cls, entry: MethodBase, context: JobContext) -> int:
         noise = _smooth(entry)
         return noise.samples if noise else 0
 
@@ -53,14 +51,14 @@ class Gradient(Method):
         return self._point.gradient
 
 
-class GradientXActivation(Gradient):
+class GradientXActivationMethod(GradientMethod):
     """s = h · ∂F/∂h (arXiv:1605.01713); noise is for the gradient alone. Complete: no. Cost: as gradient."""
 
     def scores(self) -> Float[Tensor, "rows *place"]:
         return self._point.h * self.gradient()
 
 
-class GradientXDelta(Method):
+class GradientXDeltaMethod(ScoringMethod):
     """s = (h − h′) · ∂F/∂h (arXiv:1807.09946). Complete: no, except behind the last nonlinearity. Cost: as gradient."""
 
     @classmethod
@@ -79,5 +77,5 @@ class GradientXDelta(Method):
 
 
 def _smooth(entry: MethodBase) -> Noise | None:
-    assert isinstance(entry, GradientSchema | GradientXActivationSchema)
+    assert isinstance(entry, Gradient | GradientXActivation)
     return entry.noise

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from unitrank_engine.errors import EngineError
 from unitrank_engine.methods.batch import Point
-from unitrank_engine.methods.method import Method
+from unitrank_engine.methods.method import ScoringMethod
 from unitrank_schemas.methods import MethodBase
 
 
-class GradCam(Method):
+class GradCamMethod(ScoringMethod):
     """Raises EngineError `method_not_applicable` where the place has no spatial axes."""
 
     @classmethod
@@ -24,7 +24,7 @@ class GradCam(Method):
         self._point = point
 
     def scores(self) -> Float[Tensor, "rows *place"]:
-        point, place = self._point, self.batch.work.split.place
+        point, place = self._point, self.batch.context.split.place
         assert point.gradient is not None
         space = [axis + 1 for axis in range(len(place.shape)) if axis != place.channel_axis]
         if not space:

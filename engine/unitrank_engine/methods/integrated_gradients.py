@@ -4,12 +4,12 @@ s = (h − h′) · ∫ ∂F/∂h dα along the straight line h′ → h, all ot
 every cut, up to the error of the quadrature. Cost: `steps` forward and backward passes of the tail, one more for `trapezoid`.
 """
 
-from unitrank_engine.methods.path import Along
+from unitrank_engine.methods.path import PathSumMethod
 from unitrank_engine.methods.sums import change_of_h
 from unitrank_engine.methods.walk import PlaceWalk, Walk
 
 
-class IntegratedGradients(Along):
+class IntegratedGradientsMethod(PathSumMethod):
     """The sum of conductance along another path: on a straight one the change of h is Δα · (h − h′)."""
 
     own_path = True
@@ -19,7 +19,7 @@ class IntegratedGradients(Along):
     def walk(self) -> Walk:
         batch, ends = self.batch, self.batch.ends
         return PlaceWalk(
-            *(batch.work, ends.fixed, batch.size, batch.count, self.method.precision),
+            *(batch.context, ends.fixed, batch.size, batch.count, self.method.precision),
             x=ends.x,
             live=ends.live,
             start=ends.start.h,

@@ -3,11 +3,11 @@
 s = ∫ ∂F/∂h dα along x′ → x (arXiv:1802.03788). Complete: no. Cost: as conductance.
 """
 
-from unitrank_engine.methods.path import Along
+from unitrank_engine.methods.path import PathSumMethod
 from unitrank_engine.methods.sums import length
 
 
-class InternalInfluence(Along):
+class InternalInfluenceMethod(PathSumMethod):
     """The same sum as conductance with the length of the interval in place of the change of h."""
 
     step = staticmethod(length)

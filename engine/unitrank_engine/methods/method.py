@@ -5,12 +5,12 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float
 from torch import Tensor
 
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.methods.batch import Batch, Point
 from unitrank_schemas.methods import MethodBase
 
 
-class Method(ABC):
+class ScoringMethod(ABC):
     """The scores of one batch, gathered while the path of the inputs is walked from α = 0 to α = 1, and after it."""
 
     def __init__(self, entry: MethodBase, batch: Batch, prepared: object = None) -> None:
@@ -19,7 +19,7 @@ class Method(ABC):
         self.prepared = prepared
 
     @classmethod
-    def prepare(cls, entry: MethodBase, work: Work) -> object:
+    def prepare(cls, entry: MethodBase, context: JobContext) -> object:
         """What all batches of a job have in common, made once and handed to each."""
         return None
 
@@ -29,7 +29,7 @@ class Method(ABC):
         """Each α of the shared path that the method must see, and whether it needs the gradient there."""
 
     @classmethod
-    def passes(cls, entry: MethodBase, work: Work) -> int:
+    def passes(cls, entry: MethodBase, context: JobContext) -> int:
         """Rows of its own that an example sends through the model, besides those of the shared path."""
         return 0
 
@@ -43,4 +43,4 @@ class Method(ABC):
 
     def by_unit(self) -> Float[Tensor, "rows units"]:
         """The score of each unit: where units are channels, the sum of their elements'."""
-        return self.batch.work.units.reduce(self.scores())
+        return self.batch.context.units.reduce(self.scores())

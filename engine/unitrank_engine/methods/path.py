@@ -6,16 +6,16 @@ from typing import ClassVar, cast
 from jaxtyping import Float
 from torch import Tensor
 
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.methods.batch import Batch, Point
-from unitrank_engine.methods.method import Method
+from unitrank_engine.methods.method import ScoringMethod
 from unitrank_engine.methods.refinement import Refinement
 from unitrank_engine.methods.sums import PathSum, gradient_points
 from unitrank_engine.methods.walk import Walk, input_walk
 from unitrank_schemas.methods import MethodBase, PathMethod
 
 
-class Along(Method):
+class PathSumMethod(ScoringMethod):
     """A sum along a path. Steps that are doubled, and passes that are rounded, are walked apart from the shared path."""
 
     own_path: ClassVar[bool] = False
@@ -32,7 +32,7 @@ class Along(Method):
         return {0.0: False, 1.0: False} if cls._alone(method) else gradient_points(method)
 
     @classmethod
-    def passes(cls, entry: MethodBase, work: Work) -> int:
+    def passes(cls, entry: MethodBase, context: JobContext) -> int:
         method = cast(PathMethod, entry)
         return method.steps + 1 if cls._alone(method) else 0
 
@@ -48,7 +48,7 @@ class Along(Method):
     def walk(self) -> Walk:
         """The path of the model's inputs."""
         batch = self.batch
-        return input_walk(batch.work, batch.ends, batch.size, batch.count, self.method.precision)
+        return input_walk(batch.context, batch.ends, batch.size, batch.count, self.method.precision)
 
     def visit(self, point: Point) -> None:
         if not self._alone(self.method):

@@ -5,11 +5,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unitrank_engine.methods.method import Method
+from unitrank_engine.methods.method import ScoringMethod
 from unitrank_schemas.methods import MethodBase
 
 
-class Random(Method):
+class RandomMethod(ScoringMethod):
     """s ~ N(0, 1), drawn from the job's seed and the example's row, so that its batch mates do not matter."""
 
     @classmethod
@@ -18,6 +18,6 @@ class Random(Method):
 
     def scores(self) -> Float[Tensor, "rows *place"]:
         like = self.batch.ends.input.h
-        name, streams = self.entry.id or self.entry.name, self.batch.work.streams
+        name, streams = self.entry.id or self.entry.name, self.batch.context.streams
         noise = [streams.generator("noise", name, int(row)).standard_normal(like.shape[1:]) for row in self.batch.rows]
         return torch.from_numpy(np.stack(noise)).to(like)

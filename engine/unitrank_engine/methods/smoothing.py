@@ -18,13 +18,13 @@ def smoothed(batch: Batch, noise: Noise, *, squared: bool) -> Float[Tensor, "row
     of samples in one pass matter.
     """
     rows = len(batch.rows)
-    generators = [batch.work.streams.generator("smoothing", int(row)) for row in batch.rows]
+    generators = [batch.context.streams.generator("smoothing", int(row)) for row in batch.rows]
     together = max(1, batch.size // rows)
     total: Tensor | None = None
     for first in range(0, noise.samples, together):
         times = min(together, noise.samples - first)
         copies = [_noisy(batch, noise.level, generators) for _ in range(times)]
-        h, live = batch.work.split.head(tuple(torch.cat(tensors) for tensors in zip(*copies, strict=True)))
+        h, live = batch.context.split.head(tuple(torch.cat(tensors) for tensors in zip(*copies, strict=True)))
         slopes = batch.slope(h, live, batch.ends.fixed.repeat(times)).double()
         slopes = slopes.reshape(times, rows, *slopes.shape[1:])
         part = (slopes**2 if squared else slopes).sum(0)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from unitrank_engine.job.baselines import Inputs
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.targets import Fixed
-from unitrank_engine.methods.batch import Count, Ends, Point, gradient_of
+from unitrank_engine.methods.batch import Count, PathEnds, Point, gradient_of
 from unitrank_engine.methods.precision import Precision, computing
 from unitrank_engine.program.split import Live
 
@@ -19,7 +19,7 @@ from unitrank_engine.program.split import Live
 class Walk(ABC):
     """Runs a batch at any points of its path, as many of them in one pass as make up a full batch."""
 
-    work: Work
+    context: JobContext
     fixed: Fixed
     size: int
     """Rows that go through the model at once."""
@@ -45,11 +45,11 @@ class Walk(ABC):
     def _pass(self, alphas: Sequence[float], backward: bool) -> list[Point]:
         times = len(alphas)
         gradients: Sequence[Tensor | None] = [None] * times
-        with computing(self.precision, self.work.device):
+        with computing(self.precision, self.context.device):
             h, live = self.at(alphas)
             if backward:
                 h = h.detach().requires_grad_()
-                f = self.work.score(self.work.split.tail(h, live), self.fixed.repeat(times))
+                f = self.context.score(self.context.split.tail(h, live), self.fixed.repeat(times))
                 gradients = gradient_of(f, h).chunk(times)
         self.count(len(h), backward=backward)
         return [Point(*values) for values in zip(alphas, h.detach().chunk(times), gradients, strict=True)]
@@ -69,7 +69,7 @@ class InputWalk(Walk):
     affine_end: tuple[Tensor, ...]
 
     def at(self, alphas: Sequence[float]) -> tuple[Tensor, Live]:
-        split, pairs = self.work.split, zip(self.start, self.end, strict=True)
+        split, pairs = self.context.split, zip(self.start, self.end, strict=True)
         if split.frontier is None:
             return split.head(tuple(_between(start, end, alphas) for start, end in pairs))
         read = zip(split.frontier.reads, pairs, strict=True)
@@ -79,7 +79,7 @@ class InputWalk(Walk):
         return split.head_behind(inputs, tuple(_between(start, end, alphas, axis) for axis, start, end in values))
 
     def of(self, positions: Tensor) -> "Walk":
-        rows, frontier = len(self.end[0]), self.work.split.frontier
+        rows, frontier = len(self.end[0]), self.context.split.frontier
         start, end = (tuple(_some(tensor, positions, rows) for tensor in inputs) for inputs in (self.start, self.end))
         axes = [] if frontier is None else frontier.axes
         affine_start, affine_end = (
@@ -90,9 +90,9 @@ class InputWalk(Walk):
         return replace(self, fixed=fixed, start=start, end=end, affine_start=affine_start, affine_end=affine_end)
 
 
-def input_walk(work: Work, ends: Ends, size: int, count: Count, precision: Precision) -> InputWalk:
+def input_walk(context: JobContext, ends: PathEnds, size: int, count: Count, precision: Precision) -> InputWalk:
     """The path of a batch's inputs."""
-    return InputWalk(work, ends.fixed, size, count, precision, *(ends.baseline, ends.x, ends.affine_baseline, ends.affine))
+    return InputWalk(context, ends.fixed, size, count, precision, *(ends.baseline, ends.x, ends.affine_baseline, ends.affine))
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class PlaceWalk(Walk):
 
     def points(self, needs: Mapping[float, bool]) -> Iterator[Point]:
         # live values whose batch is folded into another size cannot be repeated: one point a pass
-        walk = self if self.work.split.repeatable else replace(self, size=1)
+        walk = self if self.context.split.repeatable else replace(self, size=1)
         return super(PlaceWalk, walk).points(needs)
 
     def at(self, alphas: Sequence[float]) -> tuple[Tensor, Live]:
@@ -115,7 +115,7 @@ class PlaceWalk(Walk):
 
     def of(self, positions: Tensor) -> "Walk":
         x = tuple(tensor[positions] for tensor in self.x)
-        _, live = self.work.split.head(x)
+        _, live = self.context.split.head(x)
         fixed = self._fixed_of(positions)
         return replace(self, fixed=fixed, x=x, live=live, start=self.start[positions], end=self.end[positions])
 

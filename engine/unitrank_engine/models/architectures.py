@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from unitrank_engine.errors import EngineError
-from unitrank_engine.models.exporting import Examples, export
+from unitrank_engine.models.exporting import ExampleInputs, export
 from unitrank_engine.models.weights import check, reshaping
 from unitrank_schemas.base import Json
 from unitrank_schemas.models import ARCHITECTURES, Architecture
@@ -33,7 +33,7 @@ class Built:
     """A network with its weights, and an example of its inputs."""
 
     module: nn.Module
-    example_inputs: Examples
+    example_inputs: ExampleInputs
 
 
 def inspect(architecture: Architecture, weights: Path, target: Path) -> Json:

@@ -31,7 +31,7 @@ from unitrank_engine.models.inspection import manifest
 from unitrank_engine.program import Program
 from unitrank_schemas.models import Manifest
 
-Examples = Tensor | Sequence[Any] | Mapping[str, Any]
+ExampleInputs = Tensor | Sequence[Any] | Mapping[str, Any]
 """One argument, the arguments in order, or the arguments by name."""
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """In order, and by name."""
@@ -52,7 +52,7 @@ CLOSE = 1e-4
 """Of the largest value: what the archive's answers may differ by from the module's."""
 
 
-def export(module: nn.Module, example_inputs: Examples, path: Path) -> Manifest:
+def export(module: nn.Module, example_inputs: ExampleInputs, path: Path) -> Manifest:
     """Writes the module, in evaluation mode and for any batch size, to `path`; the module is left as it was.
 
     Raises EngineError `not_exportable` with the line of the model that is in the way, and writes nothing then.
@@ -74,7 +74,7 @@ def export(module: nn.Module, example_inputs: Examples, path: Path) -> Manifest:
     return found
 
 
-def _arguments(examples: Examples) -> Arguments:
+def _arguments(examples: ExampleInputs) -> Arguments:
     if isinstance(examples, Mapping):
         return (), dict(examples)
     if isinstance(examples, Sequence):

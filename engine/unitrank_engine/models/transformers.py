@@ -60,7 +60,7 @@ DROPPED = ("dtype", "torch_dtype", "name_or_path")
 
 
 @dataclass(frozen=True)
-class Kind:
+class ModelClass:
     """A class of the library, and the task that it is for."""
 
     cls: Any  # transformers.PreTrainedModel: the library is an extra
@@ -147,7 +147,7 @@ def _check(value: Any, at: str) -> None:
         _check(item, where)
 
 
-def _kind(config: Mapping[str, Any]) -> Kind:
+def _kind(config: Mapping[str, Any]) -> ModelClass:
     transformers, tasks = _library()
     model_type, names = config.get("model_type"), config.get("architectures")
     here = {task: made[model_type] for task, made in tasks.items() if isinstance(model_type, str) and model_type in made}
@@ -156,7 +156,7 @@ def _kind(config: Mapping[str, Any]) -> Kind:
         raise ValueError(f"config.model_type {shown(model_type)} is none that the service can use{nearest(str(model_type), known)}")
     for task, classes in here.items():
         if isinstance(names, list) and len(names) == 1 and names[0] in classes:
-            return Kind(getattr(transformers, names[0]), task)
+            return ModelClass(getattr(transformers, names[0]), task)
     usable = ", ".join(sorted(set(chain.from_iterable(here.values()))))
     raise ValueError(f"config.architectures is {shown(names)}; expected a list with one of {usable}: they answer with classes")
 
@@ -176,7 +176,7 @@ def _library() -> tuple[Any, dict[str, dict[str, tuple[str, ...]]]]:
     return transformers, tasks
 
 
-def _settings(kind: Kind, config: Mapping[str, Any]) -> Any:
+def _settings(kind: ModelClass, config: Mapping[str, Any]) -> Any:
     """The library's own object of the configuration, for answers alone."""
     transformers, _ = _library()
     settings = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(_kept(config))
@@ -193,7 +193,7 @@ def _kept(value: Any) -> Any:
     return {key: _kept(item) for key, item in value.items() if not key.startswith("_") and key not in DROPPED}
 
 
-def _check_position(kind: Kind, position: Any) -> None:
+def _check_position(kind: ModelClass, position: Any) -> None:
     if position is not None and (isinstance(position, bool) or not isinstance(position, int)):
         raise ValueError(f"position is {shown(position)}; expected the index of a token")
     if position is not None and kind.task in WHOLE:

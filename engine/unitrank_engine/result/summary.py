@@ -13,7 +13,7 @@ from unitrank_engine.attribution.fidelity import spearman
 from unitrank_engine.attribution.scores import Attribution, Scored, score_key
 from unitrank_engine.attribution.statistics import Moments
 from unitrank_engine.device import peak_bytes
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.result import warnings
 from unitrank_engine.result.heatmaps import heatmaps
 from unitrank_schemas import results as schema
@@ -25,10 +25,10 @@ DEGENERATE = 1e-6
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """Everything that was computed for a job."""
 
-    work: Work
+    context: JobContext
     entries: list[MethodBase]
     found: Attribution
     studies: Mapping[str, RankingStudy]
@@ -48,9 +48,9 @@ class Outcome:
         return self.found.members.by_cluster[cluster]
 
 
-def summarise(outcome: Outcome, resolved: Mapping[str, Any], job: str, version: str) -> schema.Result:
+def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, version: str) -> schema.Result:
     """The summary after part 6 of the contract."""
-    work, request = outcome.work, outcome.work.request
+    context, request = outcome.context, outcome.context.request
     rankings = [_ranking(outcome, entry) for entry in outcome.entries]
     return schema.Result(
         job=job,
@@ -59,22 +59,22 @@ def summarise(outcome: Outcome, resolved: Mapping[str, Any], job: str, version: 
         layer=schema.Layer(
             name=request.layer,
             at=request.at,
-            cut=work.split.cut,
+            cut=context.split.cut,
             units=request.units,
-            shape=list(work.units.shape),
-            count=work.units.count,
-            channel_axis=work.units.channel_axis,
+            shape=list(context.units.shape),
+            count=context.units.count,
+            channel_axis=context.units.channel_axis,
         ),
-        clusters=[_cluster(outcome, index) for index in range(len(work.clusters))],
+        clusters=[_cluster(outcome, index) for index in range(len(context.clusters))],
         rankings=rankings,
         leaderboard=leaderboard(rankings),
         warnings=_warnings(outcome, rankings),
         cost=schema.Cost(
             seconds=monotonic() - outcome.began,
-            forward_rows=work.cost.forward_rows,
-            backward_rows=work.cost.backward_rows,
-            device=str(work.device),
-            peak_bytes=peak_bytes(work.device),
+            forward_rows=context.cost.forward_rows,
+            backward_rows=context.cost.backward_rows,
+            device=str(context.device),
+            peak_bytes=peak_bytes(context.device),
             reused=outcome.reused,
         ),
         provenance=schema.Provenance(
@@ -90,11 +90,11 @@ def summarise(outcome: Outcome, resolved: Mapping[str, Any], job: str, version: 
     )
 
 
-def _cluster(outcome: Outcome, index: int) -> schema.Cluster:
-    members, halves = outcome.members(index), outcome.work.halves[index]
-    right, tested = outcome.found.examples.right, outcome.work.request.ablation is not None
+def _cluster(outcome: JobOutcome, index: int) -> schema.Cluster:
+    members, halves = outcome.members(index), outcome.context.halves[index]
+    right, tested = outcome.found.examples.right, outcome.context.request.ablation is not None
     return schema.Cluster(
-        name=outcome.work.clusters[index].name,
+        name=outcome.context.clusters[index].name,
         examples=len(members),
         ranked_on=halves.ranked_on if tested else len(members),
         tested_on=len(halves.tested) if tested else 0,
@@ -103,14 +103,14 @@ def _cluster(outcome: Outcome, index: int) -> schema.Cluster:
     )
 
 
-def _ranking(outcome: Outcome, entry: MethodBase) -> schema.Ranking:
+def _ranking(outcome: JobOutcome, entry: MethodBase) -> schema.Ranking:
     assert entry.id is not None
     study = outcome.studies.get(entry.id)
     return schema.Ranking(
         id=entry.id,
         method=entry.model_dump(exclude={"id"}),
         clusters={
-            cluster.name: _cluster_ranking(outcome, entry, index, study) for index, cluster in enumerate(outcome.work.clusters)
+            cluster.name: _cluster_ranking(outcome, entry, index, study) for index, cluster in enumerate(outcome.context.clusters)
         },
         overall=study.overall if study else None,
         fidelity=outcome.fidelity.get(entry.id),
@@ -119,7 +119,7 @@ def _ranking(outcome: Outcome, entry: MethodBase) -> schema.Ranking:
     )
 
 
-def _cluster_ranking(outcome: Outcome, entry: MethodBase, cluster: int, study: RankingStudy | None) -> schema.ClusterRanking:
+def _cluster_ranking(outcome: JobOutcome, entry: MethodBase, cluster: int, study: RankingStudy | None) -> schema.ClusterRanking:
     moments = outcome.moments(entry, cluster)
     return schema.ClusterRanking(
         top=_top(outcome, entry, cluster, moments),
@@ -130,9 +130,9 @@ def _cluster_ranking(outcome: Outcome, entry: MethodBase, cluster: int, study: R
     )
 
 
-def _top(outcome: Outcome, entry: MethodBase, cluster: int, moments: Moments) -> list[schema.Unit]:
+def _top(outcome: JobOutcome, entry: MethodBase, cluster: int, moments: Moments) -> list[schema.Unit]:
     importance, spread = moments.importance(entry.statistic), moments.spread(entry.statistic)
-    units = outcome.work.units
+    units = outcome.context.units
     # as float32 and equal ones by their number: what the arrays hold has the same order
     ranked = np.argsort(-importance.astype(np.float32), kind="stable")
     return [
@@ -146,13 +146,13 @@ def _top(outcome: Outcome, entry: MethodBase, cluster: int, moments: Moments) ->
     ]
 
 
-def _completeness(outcome: Outcome, entry: MethodBase, members: np.ndarray) -> schema.Completeness:
+def _completeness(outcome: JobOutcome, entry: MethodBase, members: np.ndarray) -> schema.Completeness:
     found = outcome.found
     totals = outcome.scored(entry).totals[members]
     f, f_baseline = found.examples.f[members], found.examples.f_baseline[members]
     change = f - f_baseline
     size = float(np.abs(change).sum())
-    known = outcome.work.split.cut and entry.complete and size >= DEGENERATE * float((np.abs(f) + np.abs(f_baseline)).sum())
+    known = outcome.context.split.cut and entry.complete and size >= DEGENERATE * float((np.abs(f) + np.abs(f_baseline)).sum())
     return schema.Completeness(
         sum=float(totals.mean()),
         expected=float(change.mean()),
@@ -160,7 +160,7 @@ def _completeness(outcome: Outcome, entry: MethodBase, members: np.ndarray) -> s
     )
 
 
-def _stability(outcome: Outcome, entry: MethodBase, cluster: int) -> float | None:
+def _stability(outcome: JobOutcome, entry: MethodBase, cluster: int) -> float | None:
     halves = [outcome.scored(entry).sums.of(2 * cluster + side) for side in (0, 1)]
     if any(half.m == 0 for half in halves):
         return None
@@ -191,40 +191,40 @@ def _place(leader: schema.Leader) -> tuple[bool, float, float]:
     return leader.verdict != "better_than_random", -area, np.inf if leader.mae is None else leader.mae
 
 
-def _warnings(outcome: Outcome, rankings: list[schema.Ranking]) -> list[schema.Warn]:
-    work, entries = outcome.work, outcome.entries
-    found = list(warnings.of_job(work, entries))
-    for index, cluster in enumerate(work.clusters):
-        found += warnings.of_cluster(work, outcome.found, index, outcome.members(index), entries)
+def _warnings(outcome: JobOutcome, rankings: list[schema.Ranking]) -> list[schema.Warn]:
+    context, entries = outcome.context, outcome.entries
+    found = list(warnings.of_job(context, entries))
+    for index, cluster in enumerate(context.clusters):
+        found += warnings.of_cluster(context, outcome.found, index, outcome.members(index), entries)
         for entry, ranking in zip(entries, rankings, strict=True):
-            found += warnings.of_ranking(work, index, entry, outcome.moments(entry, index), ranking.clusters[cluster.name])
+            found += warnings.of_ranking(context, index, entry, outcome.moments(entry, index), ranking.clusters[cluster.name])
     for entry in entries:
         found += warnings.of_method(entry, outcome.scored(entry).notes)
         study = outcome.studies.get(entry.id or "")
         if study:
-            found += warnings.of_fill(work, entry, study)
+            found += warnings.of_fill(context, entry, study)
     return found
 
 
-def arrays(outcome: Outcome) -> dict[str, np.ndarray]:
+def arrays(outcome: JobOutcome) -> dict[str, np.ndarray]:
     """The result in full, float32; clusters in the summary's order."""
-    work = outcome.work
+    context = outcome.context
     full: dict[str, np.ndarray] = {}
     for entry in outcome.entries:
-        moments = [outcome.moments(entry, index) for index in range(len(work.clusters))]
+        moments = [outcome.moments(entry, index) for index in range(len(context.clusters))]
         full[f"importance/{entry.id}"] = np.stack([each.importance(entry.statistic) for each in moments])
         full[f"spread/{entry.id}"] = np.stack([each.spread(entry.statistic) for each in moments])
         study = outcome.studies.get(entry.id or "")
         if study:
             for order, curves in study.arrays.items():
                 full[f"ablation/{entry.id}/{order}"] = curves
-        kept = {work.clusters[index].name: torch.stack(rows) for index, rows in outcome.scored(entry).kept.items()}
+        kept = {context.clusters[index].name: torch.stack(rows) for index, rows in outcome.scored(entry).kept.items()}
         for name, rows in kept.items():
-            full[f"examples/{entry.id}/{name}"] = rows.reshape(-1, *work.units.shape).float().numpy()
-        full |= heatmaps(entry, work.units, full[f"importance/{entry.id}"], {name: rows.numpy() for name, rows in kept.items()})
+            full[f"examples/{entry.id}/{name}"] = rows.reshape(-1, *context.units.shape).float().numpy()
+        full |= heatmaps(entry, context.units, full[f"importance/{entry.id}"], {name: rows.numpy() for name, rows in kept.items()})
     if outcome.random is not None:
         full["ablation/random"] = outcome.random
     full = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in full.items()}
-    for cluster in work.clusters:
+    for cluster in context.clusters:
         full[f"rows/{cluster.name}"] = np.ascontiguousarray(cluster.rows, dtype=np.int64)
     return full

@@ -8,7 +8,7 @@ from unitrank_engine.ablation.study import RankingStudy
 from unitrank_engine.ablation.verdict import FEWEST_TESTED
 from unitrank_engine.attribution.scores import Attribution
 from unitrank_engine.attribution.statistics import Moments
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.targets import LINEAR_SCORES
 from unitrank_engine.methods.batch import Notes
 from unitrank_schemas.methods import MethodBase
@@ -18,21 +18,21 @@ CANCELLATION = 0.6
 AT_THE_INPUT = frozenset({"gradient", "gradient_x_activation", "gradient_x_delta", "grad_cam"})
 
 
-def of_job(work: Work, entries: list[MethodBase]) -> Iterator[Warn]:
+def of_job(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
     """Warnings that hold for all clusters and rankings."""
-    request = work.request
+    request = context.request
     if request.ablation and request.ablation.split == "none":
         yield Warn(
             code="in_sample",
             detail="rankings were made and tested on the same examples, which flatters them; use split 'half' for a verdict",
         )
-    if work.split.linear and request.target.score in LINEAR_SCORES:
+    if context.split.linear and request.target.score in LINEAR_SCORES:
         yield Warn(
             code="last_hidden_layer",
             detail=f"behind '{request.layer}' the model is linear: every method that uses h − h′ is exact there, so a "
             "comparison of methods at this layer proves nothing",
         )
-    shortfall = request.clusters.shortfall(len(work.clusters))
+    shortfall = request.clusters.shortfall(len(context.clusters))
     if shortfall is not None:
         yield Warn(code="fewer_clusters", detail=shortfall)
     fills = {fill for fill in (request.ablation and request.ablation.fill, request.fidelity and request.fidelity.fill) if fill}
@@ -45,9 +45,11 @@ def of_job(work: Work, entries: list[MethodBase]) -> Iterator[Warn]:
         )
 
 
-def of_cluster(work: Work, found: Attribution, cluster: int, members: np.ndarray, entries: list[MethodBase]) -> Iterator[Warn]:
+def of_cluster(
+    context: JobContext, found: Attribution, cluster: int, members: np.ndarray, entries: list[MethodBase]
+) -> Iterator[Warn]:
     """Warnings about the examples of one cluster; `members` are their numbers in the main pass."""
-    name = work.clusters[cluster].name
+    name = context.clusters[cluster].name
     same = int(found.examples.at_baseline[members].sum())
     if same:
         yield Warn(
@@ -55,12 +57,12 @@ def of_cluster(work: Work, found: Attribution, cluster: int, members: np.ndarray
             detail=f"{same} of {len(members)} examples equal their baseline, so that nothing can be attributed to them",
             cluster=name,
         )
-    tested = len(work.halves[cluster].tested)
-    if work.request.ablation and tested < FEWEST_TESTED:
+    tested = len(context.halves[cluster].tested)
+    if context.request.ablation and tested < FEWEST_TESTED:
         yield Warn(
             code="hardly_tested",
-            detail=f"{tested} of {len(work.clusters[cluster].rows)} examples are left to test on, so that the cluster's verdict is "
-            "undecided; a larger cluster, another `split`, or `split: none` (in sample) leaves more",
+            detail=f"{tested} of {len(context.clusters[cluster].rows)} examples are left to test on, so that the cluster's verdict "
+            "is undecided; a larger cluster, another `split`, or `split: none` (in sample) leaves more",
             cluster=name,
         )
     classes = np.unique(found.examples.classes[members])
@@ -84,9 +86,9 @@ def of_cluster(work: Work, found: Attribution, cluster: int, members: np.ndarray
                 )
 
 
-def of_ranking(work: Work, cluster: int, entry: MethodBase, moments: Moments, result: ClusterRanking) -> Iterator[Warn]:
+def of_ranking(context: JobContext, cluster: int, entry: MethodBase, moments: Moments, result: ClusterRanking) -> Iterator[Warn]:
     """Warnings about one ranking of one cluster."""
-    name = work.clusters[cluster].name
+    name = context.clusters[cluster].name
     lost = result.cancellation
     if entry.statistic == "mean" and lost is not None and (lost >= CANCELLATION or moments.looks_like_noise()):
         yield Warn(
@@ -114,14 +116,14 @@ def of_method(entry: MethodBase, notes: Notes) -> Iterator[Warn]:
         yield Warn(code=code, detail=detail, ranking=entry.id)
 
 
-def of_fill(work: Work, entry: MethodBase, study: RankingStudy) -> Iterator[Warn]:
+def of_fill(context: JobContext, entry: MethodBase, study: RankingStudy) -> Iterator[Warn]:
     """Where another fill gives another verdict."""
-    ablation = work.request.ablation
+    ablation = context.request.ablation
     assert ablation is not None
     for cluster in study.differs:
         yield Warn(
             code="verdict_depends_on_fill",
             detail=f"with fill '{ablation.check_fill}' instead of '{ablation.fill}' the verdict is another",
-            cluster=None if cluster is None else work.clusters[cluster].name,
+            cluster=None if cluster is None else context.clusters[cluster].name,
             ranking=entry.id,
         )

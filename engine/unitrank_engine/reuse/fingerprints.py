@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_tables.part import Part
 
 FORMAT = 1
@@ -27,7 +27,7 @@ REQUEST = {"layer", "at", "units", "output", "target", "baseline", "preprocess",
 
 
 @runtime_checkable
-class Parts(Protocol):
+class PartStore(Protocol):
     """Where parts lie; what is not found is computed."""
 
     def get(self, fingerprints: Sequence[str]) -> dict[str, Part]: ...
@@ -35,7 +35,7 @@ class Parts(Protocol):
     def put(self, parts: Mapping[str, Part]) -> None: ...
 
 
-class NoParts:
+class NoPartStore:
     """Nothing is known and nothing is kept."""
 
     def get(self, fingerprints: Sequence[str]) -> dict[str, Part]:
@@ -49,16 +49,16 @@ class NoParts:
 class Shelf:
     """The parts of one job."""
 
-    parts: Parts
+    parts: PartStore
     basis: str
     """The fingerprint of what all of them depend on."""
     reused: list[str] = field(default_factory=list)
     """What was not computed again, as the result says it."""
 
     @classmethod
-    def of(cls, parts: Parts, work: Work, batch: int) -> "Shelf":
-        request = work.request.model_dump(mode="json", include=REQUEST)
-        return cls(parts, fingerprint(machine(work.device), batch, work.streams.key, request, memberships(work)))
+    def of(cls, parts: PartStore, context: JobContext, batch: int) -> "Shelf":
+        request = context.request.model_dump(mode="json", include=REQUEST)
+        return cls(parts, fingerprint(machine(context.device), batch, context.streams.key, request, memberships(context)))
 
     def fingerprint(self, kind: str, *depends: object) -> str:
         return fingerprint(self.basis, kind, *depends)
@@ -78,11 +78,11 @@ def fingerprint(*depends: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def memberships(work: Work) -> list[object]:
+def memberships(context: JobContext) -> list[object]:
     """Of each cluster its name, and the digests of its rows and of their sides."""
     return [
         [cluster.name, digest(cluster.rows), digest(halves.sides)]
-        for cluster, halves in zip(work.clusters, work.halves, strict=True)
+        for cluster, halves in zip(context.clusters, context.halves, strict=True)
     ]
 
 

@@ -8,29 +8,31 @@ import numpy as np
 import torch
 
 from unitrank_engine.attribution.main_pass import needs_of, squared
-from unitrank_engine.attribution.scores import Attribution, Errors, Known, PerExample, Scored, score_key
+from unitrank_engine.attribution.scores import Attribution, EarlierScores, Errors, PerExample, Scored, score_key
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.job.batch_size import rows_at_once
-from unitrank_engine.job.clusters import Cluster, find_clusters
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.clusters import ClusterRows, find_clusters
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.forward import Forward
-from unitrank_engine.job.random_streams import Streams
+from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_engine.methods.batch import Notes
-from unitrank_engine.reuse.fingerprints import Parts, Shelf, fingerprint, machine, usable
+from unitrank_engine.reuse.fingerprints import PartStore, Shelf, fingerprint, machine, usable
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import MethodBase
 from unitrank_tables import Table
 from unitrank_tables.part import Part
 
 
-def known_clusters(request: JobRequest, table: Table, forward: Forward, streams: Streams, parts: Parts) -> list[Cluster]:
+def known_clusters(
+    request: JobRequest, table: Table, forward: Forward, streams: RandomStreams, parts: PartStore
+) -> list[ClusterRows]:
     """As `find_clusters`; those that take passes are looked for, and kept."""
     if not request.clusters.reads_model:
         return find_clusters(request, table, forward, streams)
     program = forward.program
     read = request.model_dump(mode="json", include={"inputs", "preprocess"}) | {"output": forward.output}
     print_ = fingerprint("clusters", machine(program.device), rows_at_once(program), streams.key, read)
-    known: list[Cluster] | None = usable(parts.get([print_]).get(print_), _clusters)
+    known: list[ClusterRows] | None = usable(parts.get([print_]).get(print_), _clusters)
     if known is not None:
         return known
     clusters = find_clusters(request, table, forward, streams)
@@ -38,41 +40,41 @@ def known_clusters(request: JobRequest, table: Table, forward: Forward, streams:
     return clusters
 
 
-def _of_clusters(clusters: list[Cluster]) -> Part:
+def _of_clusters(clusters: list[ClusterRows]) -> Part:
     rows = [cluster.rows for cluster in clusters]
     arrays = {"rows": np.concatenate(rows), "sizes": np.array([len(each) for each in rows], np.int64)}
     return Part(arrays, {"names": [cluster.name for cluster in clusters]})
 
 
-def _clusters(part: Part) -> list[Cluster]:
+def _clusters(part: Part) -> list[ClusterRows]:
     rows = np.split(part.arrays["rows"], np.cumsum(part.arrays["sizes"])[:-1])
-    return [Cluster(name, each) for name, each in zip(part.says["names"], rows, strict=True)]
+    return [ClusterRows(name, each) for name, each in zip(part.says["names"], rows, strict=True)]
 
 
 @dataclass(frozen=True)
-class KnownScores:
+class ScoreCache:
     """What a job's methods leave, part by part: their sums, the examples that are kept, and how they predicted ablations."""
 
-    work: Work
+    context: JobContext
     shelf: Shelf
     entries: list[MethodBase]
 
-    def find(self) -> Known:
+    def find(self) -> EarlierScores:
         """A method is known where all is there that this job needs of it."""
         asked = [self._examples, *(print_ for prints in self._prints.values() for print_ in prints.values())]
         found = self.shelf.find(asked)
         scored, errors = {}, {}
         for key, entry in {score_key(entry): entry for entry in self.entries}.items():
             parts = {kind: found.get(print_) for kind, print_ in self._prints[key].items()}
-            one = usable(parts["scores"], partial(_scored, entry=entry, work=self.work))
+            one = usable(parts["scores"], partial(_scored, entry=entry, context=self.context))
             kept = usable(parts["kept"], _kept) if "kept" in parts else {}
             missed = usable(parts["errors"], _errors) if "errors" in parts else Errors(np.zeros(0), np.zeros(0))
             if one is not None and kept is not None and missed is not None:
                 one.kept.update(kept)
                 scored[key], errors[key] = one, missed
-        return Known(scored, usable(found.get(self._examples), _examples), errors)
+        return EarlierScores(scored, usable(found.get(self._examples), _examples), errors)
 
-    def keep(self, found: Attribution, known: Known, errors: Mapping[str, Errors]) -> None:
+    def keep(self, found: Attribution, known: EarlierScores, errors: Mapping[str, Errors]) -> None:
         """What was computed now."""
         parts = {} if known.examples else {self._examples: _of_examples(found.examples)}
         for key, prints in self._prints.items():
@@ -83,7 +85,7 @@ class KnownScores:
     @cached_property
     def _prints(self) -> dict[str, dict[str, str]]:
         """Of each method's scores the fingerprints of all that this job needs of them."""
-        request, fourth = self.work.request, squared(self.entries)
+        request, fourth = self.context.request, squared(self.entries)
         prints = {}
         for key in map(score_key, self.entries):
             prints[key] = {"scores": self.shelf.fingerprint("scores", key, key in fourth)}
@@ -119,11 +121,11 @@ def _of_scored(scored: Scored) -> Part:
     return Part({"sums": sums.sums.cpu().numpy(), "counts": sums.counts, "totals": scored.totals}, says)
 
 
-def _scored(part: Part, entry: MethodBase, work: Work) -> Scored:
+def _scored(part: Part, entry: MethodBase, context: JobContext) -> Scored:
     arrays, says = part.arrays, part.says
-    sums = Sums(0, work.units.count, work.device)
+    sums = Sums(0, context.units.count, context.device)
     # a copy: what a part holds may not be written to
-    sums.sums, sums.counts = torch.tensor(arrays["sums"], device=work.device), arrays["counts"]
+    sums.sums, sums.counts = torch.tensor(arrays["sums"], device=context.device), arrays["counts"]
     warnings = dict.fromkeys((code, detail) for code, detail in says["warnings"])
     notes = Notes(warnings, {name: set(values) for name, values in says["lists"].items()}, says["numbers"])
     return Scored(entry, sums, arrays["totals"], notes=notes)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.engine.ablation.nets import Cut
 from tests.engine.in_process import RESOLVED
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.pipeline import prepare
 from unitrank_engine.program import Program
 from unitrank_schemas.jobs import JobRequest
@@ -21,7 +21,7 @@ FillOf = Callable[[int], Tensor]
 """A dataset row to what its units become."""
 
 
-def prepared(program: Program, folder: Path, fields: dict[str, np.ndarray], **request: Any) -> Work:
+def prepared(program: Program, folder: Path, fields: dict[str, np.ndarray], **request: Any) -> JobContext:
     """What is drawn before the first pass: clusters, halves and streams."""
     path = folder / "prepared.npz"
     np.savez(path, **fields)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from unitrank_engine.ablation.orders import Orders, counts_of
-from unitrank_engine.job.random_streams import Streams
+from unitrank_engine.job.random_streams import RandomStreams
 
 
 def orders(n: int, seed: int = 0) -> Orders:
-    return Orders(n, Streams.of(seed, "work"))
+    return Orders(n, RandomStreams.of(seed, "work"))
 
 
 def units(positions: np.ndarray) -> list[int]:

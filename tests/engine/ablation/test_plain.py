@@ -63,19 +63,19 @@ def test_study_when_every_pass_is_made_by_hand_then_all_numbers_agree(
         "fidelity": None,
     }
     fields = {"x": x.numpy()}
-    work = prepared(program, tmp_path, fields, **request)
-    assert (Nested.of(work, [1, 2, 3]) is not None) == nested
+    context = prepared(program, tmp_path, fields, **request)
+    assert (Nested.of(context, [1, 2, 3]) is not None) == nested
     layer = request.pop("layer")
     summary, arrays = rank(program, tmp_path, fields, layer, ["gradient_x_activation"], **request)
     plain = Plain(net, x, 1, units == "channel")
     everyone = np.unique(np.concatenate(list(members.values())))
-    drawn = {row: _partner(work, row) for row in everyone.tolist()}
+    drawn = {row: _partner(context, row) for row in everyone.tolist()}
     filled = fill_of(fill, plain, everyone, drawn)
     counts = {"neuron": [1, 2, 3], "channel": [1, 2, 3]}[units]
     result = summary["rankings"][0]
 
     for index, name in enumerate(members):
-        rows, halves = work.clusters[index].rows, work.halves[index]
+        rows, halves = context.clusters[index].rows, context.halves[index]
         ranking, tested = rows[halves.sides == 0], rows[halves.tested]
         assert len(ranking) == -(-len(rows) // 2)
         assert len(tested) == 3
@@ -86,7 +86,7 @@ def test_study_when_every_pass_is_made_by_hand_then_all_numbers_agree(
             "least": plain.curve(np.argsort(np.abs(importance)).tolist(), counts, tested, filled),
             "activity": plain.curve(np.argsort(-plain.activity(ranking, filled)).tolist(), counts, tested, filled),
         }
-        random = [work.streams.generator("order", number).permutation(len(importance)) for number in range(RANDOM)]
+        random = [context.streams.generator("order", number).permutation(len(importance)) for number in range(RANDOM)]
         controls = np.array([plain.curve(np.argsort(order).tolist(), counts, tested, filled) for order in random])
         none = expected["most"][0]
         everything = float(np.mean([plain.f(row, set(range(len(importance))), filled(row)) for row in tested]))
@@ -115,10 +115,10 @@ def test_study_when_every_pass_is_made_by_hand_then_all_numbers_agree(
         assert found["p_worse"] == (1 + int((control_drops <= drops["most"] + 1e-12).sum())) / (RANDOM + 1)
 
 
-def _partner(work: Any, row: int) -> int:
+def _partner(context: Any, row: int) -> int:
     """Another row of the job, uniformly: the drawn number counts the others in ascending order."""
-    others = [other for other in work.all_rows().tolist() if other != row]
-    return int(others[int(work.streams.generator("resample", row).integers(len(others)))])
+    others = [other for other in context.all_rows().tolist() if other != row]
+    return int(others[int(context.streams.generator("resample", row).integers(len(others)))])
 
 
 def _same(found: float | None, expected: float | None) -> None:

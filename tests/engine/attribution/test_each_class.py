@@ -21,12 +21,14 @@ METHODS = [{"name": "conductance", "steps": 5}, "exact_ablation"]
 @pytest.mark.parametrize(("name", "layer"), [("convolutional", "features.3"), ("attentive", "norm")])
 def test_scores_of_each_class_when_made_together_then_equal_those_of_a_job_a_class(name: str, layer: str, tmp_path: Path) -> None:
     fields = {"x": net_of(name).examples(5).numpy()}
-    work = prepared(program(name), tmp_path, fields, layer=layer, methods=METHODS, inputs={next(iter(program(name).inputs)): "x"})
-    baselines, rows = find_baselines(work, 4), np.arange(5)
-    entry = cast(PathMethod, work.request.methods[0]).model_copy(update={"spacing": "cubic"})
+    context = prepared(
+        program(name), tmp_path, fields, layer=layer, methods=METHODS, inputs={next(iter(program(name).inputs)): "x"}
+    )
+    baselines, rows = find_baselines(context, 4), np.arange(5)
+    entry = cast(PathMethod, context.request.methods[0]).model_copy(update={"spacing": "cubic"})
 
-    together = torch.cat(list(conductances(work, baselines, entry, rows, 2)), 1)
-    lost = torch.cat(list(losses(work, baselines, rows, 2)), 1)
+    together = torch.cat(list(conductances(context, baselines, entry, rows, 2)), 1)
+    lost = torch.cat(list(losses(context, baselines, rows, 2)), 1)
 
     for number in range(len(together)):
         settings = {"target": {"class": number}, "keep_examples": 5}
@@ -39,12 +41,12 @@ def test_scores_of_a_single_value_equal_those_of_a_job(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 1), nn.Flatten(0))
     made, fields = program_of(net, torch.ones(2, 4)), {"x": torch.randn(5, 4).numpy()}
-    work = prepared(made, tmp_path, fields, layer="1", methods=METHODS, inputs={"input": "x"}, target={"class": None})
-    baselines, rows = find_baselines(work, 4), np.arange(5)
-    entry = cast(PathMethod, work.request.methods[0]).model_copy(update={"spacing": "cubic"})
+    context = prepared(made, tmp_path, fields, layer="1", methods=METHODS, inputs={"input": "x"}, target={"class": None})
+    baselines, rows = find_baselines(context, 4), np.arange(5)
+    entry = cast(PathMethod, context.request.methods[0]).model_copy(update={"spacing": "cubic"})
 
-    (together,) = torch.cat(list(conductances(work, baselines, entry, rows, 2)), 1)
-    (lost,) = torch.cat(list(losses(work, baselines, rows, 2)), 1)
+    (together,) = torch.cat(list(conductances(context, baselines, entry, rows, 2)), 1)
+    (lost,) = torch.cat(list(losses(context, baselines, rows, 2)), 1)
 
     settings = {"target": {"class": None}, "keep_examples": 5, "ablation": None, "fidelity": None}
     _, arrays = rank(made, tmp_path, fields, "1", METHODS, **settings)

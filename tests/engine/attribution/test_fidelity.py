@@ -214,7 +214,7 @@ def test_fidelity_when_every_pass_is_made_by_hand_then_the_numbers_agree(
         "baseline": {"kind": "constant", "value": 0.3},
         "ablation": None,
     }
-    work = prepared(oracle_program(units), tmp_path, {"x": x.numpy()}, layer="act", **request)
+    context = prepared(oracle_program(units), tmp_path, {"x": x.numpy()}, layer="act", **request)
     summary, _ = rank(
         oracle_program(units), tmp_path, {"x": x.numpy()}, "act", ["gradient_x_activation"],
         fidelity={"fraction": 0.5, "fill": fill, "select": select}, **request,
@@ -223,7 +223,7 @@ def test_fidelity_when_every_pass_is_made_by_hand_then_the_numbers_agree(
     predicted, actual = [], []
     for row in range(9):
         others = [other for other in range(9) if other != row]
-        partner = others[int(work.streams.generator("resample", row).integers(8))]
+        partner = others[int(context.streams.generator("resample", row).integers(8))]
         baseline = plain.h(torch.full_like(x[row], 0.3))
         filled = {
             "baseline": baseline,
@@ -235,7 +235,7 @@ def test_fidelity_when_every_pass_is_made_by_hand_then_the_numbers_agree(
         chosen = {
             "delta": np.argsort(-plain.activity(np.array([row]), lambda _: baseline)),  # noqa: B023
             "top": np.argsort(-scores),
-            "random": work.streams.generator("fidelity", row).permutation(len(scores)),
+            "random": context.streams.generator("fidelity", row).permutation(len(scores)),
         }[select][:2]
         predicted.append(scores[chosen].sum())
         actual.append(plain.f(row, set(), filled) - plain.f(row, set(chosen.tolist()), filled))

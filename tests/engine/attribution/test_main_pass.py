@@ -30,9 +30,9 @@ def curved() -> Program:
 
 
 def attribution(folder: Path, **request: Any) -> Attribution:
-    work = prepared(curved(), folder, {"x": X}, layer="1", methods=METHODS, inputs={"input": "x"}, **request)
-    baselines = find_baselines(work, 12)
-    main = MainPass(work, baselines, Fills(work, baselines, 12), list(work.request.methods), 12)
+    context = prepared(curved(), folder, {"x": X}, layer="1", methods=METHODS, inputs={"input": "x"}, **request)
+    baselines = find_baselines(context, 12)
+    main = MainPass(context, baselines, Fills(context, baselines, 12), list(context.request.methods), 12)
     main.plan()
     return main.run()
 

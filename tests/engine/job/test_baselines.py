@@ -146,12 +146,12 @@ def test_a_mean_over_many_rows_is_summed_in_float64(total: Program, tmp_path: Pa
 
 def test_cluster_mean_when_another_cluster_comes_then_the_one_before_is_let_go(total: Program, tmp_path: Path) -> None:
     request = {"layer": "input", "clusters": {"by": "members", "members": MEMBERS}, "baseline": {"kind": "cluster_mean"}}
-    work = plain.prepared(total, tmp_path, {"x": X}, **request)
-    baselines = find_baselines(work, 4)
+    context = plain.prepared(total, tmp_path, {"x": X}, **request)
+    baselines = find_baselines(context, 4)
 
     def mean(cluster: int) -> Tensor:
-        rows = work.clusters[cluster].rows
-        return baselines.of(rows, cluster, work.examples.inputs(rows))[0]
+        rows = context.clusters[cluster].rows
+        return baselines.of(rows, cluster, context.examples.inputs(rows))[0]
 
     first = ref(mean(0))
     assert first() is not None

@@ -26,12 +26,12 @@ def program() -> Program:
 
 def fills(folder: Path, members: dict[str, list[int]], *, seed: int = 0, batch: int = 3) -> Fills:
     clusters = {"by": "members", "members": members}
-    work = prepared(program(), folder, {"x": X}, layer="act", clusters=clusters, seed=seed, target={"class": None})
-    return Fills(work, find_baselines(work, batch), batch)
+    context = prepared(program(), folder, {"x": X}, layer="act", clusters=clusters, seed=seed, target={"class": None})
+    return Fills(context, find_baselines(context, batch), batch)
 
 
 def values(of: Fills, fill: str, rows: np.ndarray) -> np.ndarray:
-    return of.of(fill, rows, 0, of.work.examples.inputs(rows)).numpy()  # type: ignore[arg-type]
+    return of.of(fill, rows, 0, of.context.examples.inputs(rows)).numpy()  # type: ignore[arg-type]
 
 
 def test_mean_when_rows_are_in_several_clusters_then_each_example_of_the_job_counts_once(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unitrank_engine.job.clusters import Cluster
+from unitrank_engine.job.clusters import ClusterRows
 from unitrank_engine.job.holdout import Halves, halve
-from unitrank_engine.job.random_streams import Streams
+from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_tables import Table, open_table
 
 PATIENTS = np.array([7, 3, 3, 9, 7, 7, 1, 3, 9, 1, 1, 5])
@@ -22,7 +22,7 @@ def table(tmp_path: Path) -> Iterator[Table]:
 
 
 def halves(table: Table, rule: str, rows: list[int] | range = range(12), *, limit: int = 200, seed: int = 0) -> Halves:
-    return halve(Cluster("a", np.array(list(rows))), rule, limit, table, Streams.of(seed, "work"))
+    return halve(ClusterRows("a", np.array(list(rows))), rule, limit, table, RandomStreams.of(seed, "work"))
 
 
 @pytest.mark.parametrize(("n", "ranking"), [(1, 1), (2, 1), (3, 2), (7, 4), (12, 6)])
@@ -45,8 +45,8 @@ def test_half_when_drawn_then_the_seed_decides_it(table: Table) -> None:
 
 
 def test_half_when_clusters_have_other_names_then_they_are_cut_otherwise(table: Table) -> None:
-    rows, streams = np.arange(12), Streams.of(0, "work")
-    one, other = (halve(Cluster(name, rows), "half", 200, table, streams).sides for name in ("a", "b"))
+    rows, streams = np.arange(12), RandomStreams.of(0, "work")
+    one, other = (halve(ClusterRows(name, rows), "half", 200, table, streams).sides for name in ("a", "b"))
 
     assert one.tolist() != other.tolist()
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from unitrank_engine.job import progress
-from unitrank_engine.job.progress import Meter
+from unitrank_engine.job.progress import ProgressMeter
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_advance_when_a_stage_has_settled_then_its_own_speed_counts(clock: list[float]) -> None:
     """Ten rows of cost 2 in 4 s leave 90 rows of cost 2 and 100 of cost 1: 280 units of cost at 5 a second."""
     said: list[dict[str, Any]] = []
-    meter = Meter(said.append)
+    meter = ProgressMeter(said.append)
     meter.plan("attribution", 100, 2.0)
     meter.plan("ablation", 100, 1.0)
 
@@ -32,7 +32,7 @@ def test_advance_when_a_stage_has_settled_then_its_own_speed_counts(clock: list[
 def test_advance_when_a_stage_has_just_begun_then_the_whole_job_is_the_measure(clock: list[float]) -> None:
     """200 units of cost in 10 s and one row of cost 1 in half a second: 99 left at 201 / 10.5 a second."""
     said: list[dict[str, Any]] = []
-    meter = Meter(said.append)
+    meter = ProgressMeter(said.append)
     meter.plan("attribution", 100, 2.0)
     meter.plan("ablation", 100, 1.0)
 
@@ -46,7 +46,7 @@ def test_advance_when_a_stage_has_just_begun_then_the_whole_job_is_the_measure(c
 
 def test_advance_when_all_rows_are_done_then_nothing_is_left(clock: list[float]) -> None:
     said: list[dict[str, Any]] = []
-    meter = Meter(said.append)
+    meter = ProgressMeter(said.append)
     meter.plan("attribution", 5, 3.0)
 
     clock[0] += 2.0

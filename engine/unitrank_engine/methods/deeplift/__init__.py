@@ -1,5 +1,5 @@
 """DeepLIFT: the change of the target against the baseline, carried back by each operation's slope between the two runs."""
 
-from unitrank_engine.methods.deeplift.method import DeepLift
+from unitrank_engine.methods.deeplift.method import DeepLiftMethod
 
-__all__ = ["DeepLift"]
+__all__ = ["DeepLiftMethod"]

@@ -20,7 +20,7 @@ from unitrank_engine.methods.deeplift.operation import Operation, is_real, real
 from unitrank_engine.methods.deeplift.quadrature import MeanJacobian
 from unitrank_engine.methods.deeplift.rescale import relu_slope, slope
 from unitrank_engine.methods.deeplift.secant import attach
-from unitrank_engine.methods.deeplift.steps import Step, elementwise, step_to
+from unitrank_engine.methods.deeplift.steps import ComparisonStep, elementwise, step_to
 from unitrank_engine.program.functional import operator_name
 from unitrank_engine.program.linear import FACTORS, is_linear
 from unitrank_engine.program.places import SHAPE_ONLY
@@ -73,7 +73,7 @@ class Lockstep:
         (output,) = nodes[-1].all_input_nodes
         return self.start[output], self.end[output]
 
-    def _steps(self, nodes: Sequence[fx.Node]) -> dict[fx.Node, Step]:
+    def _steps(self, nodes: Sequence[fx.Node]) -> dict[fx.Node, ComparisonStep]:
         """The real values that are made by comparisons, with what they are a function of; and which nodes read the inputs."""
         chosen: set[fx.Node] = set()
         steps = {}
@@ -91,7 +91,7 @@ class Lockstep:
                 chosen.add(node)
         return steps
 
-    def _forgotten(self, nodes: Sequence[fx.Node], steps: dict[fx.Node, Step]) -> dict[fx.Node, list[fx.Node]]:
+    def _forgotten(self, nodes: Sequence[fx.Node], steps: dict[fx.Node, ComparisonStep]) -> dict[fx.Node, list[fx.Node]]:
         """After which node each value is needed no more: of two runs' values only what the way back needs stays in memory."""
         last: dict[fx.Node, fx.Node] = {}
         for node in nodes:
@@ -105,7 +105,7 @@ class Lockstep:
                 forgotten[node].append(source)
         return forgotten
 
-    def _call(self, node: fx.Node, step: Step | None) -> None:
+    def _call(self, node: fx.Node, step: ComparisonStep | None) -> None:
         operation = Operation(node, self.start, self.end, self.varying)
         with torch.no_grad():
             self.start[node] = operation.at_start()
@@ -116,7 +116,7 @@ class Lockstep:
         else:
             self.end[node] = self._at_end(operation, step)
 
-    def _at_end(self, operation: Operation, step: Step | None) -> Any:
+    def _at_end(self, operation: Operation, step: ComparisonStep | None) -> Any:
         node = operation.node
         severed = any(source in self.severed for source in node.all_input_nodes)
         if severed and step is not None and _tracked(self.end[step.source]):

@@ -10,16 +10,15 @@ from typing import Any, cast
 from jaxtyping import Float
 from torch import Tensor
 
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.targets import LINEAR_SCORES
 from unitrank_engine.methods.batch import gradient_of
 from unitrank_engine.methods.deeplift.line import Line
 from unitrank_engine.methods.deeplift.lockstep import Lockstep
 from unitrank_engine.methods.deeplift.quadrature import MeanJacobian
 from unitrank_engine.methods.deeplift.secant import attach
-from unitrank_engine.methods.method import Method
-from unitrank_schemas.methods import DeepLift as Entry
-from unitrank_schemas.methods import MethodBase
+from unitrank_engine.methods.method import ScoringMethod
+from unitrank_schemas.methods import DeepLift, MethodBase
 
 STEEP = (
     "the score jumps between the baseline and some examples, and its mean slope does not converge; choose a score that is linear "
@@ -35,7 +34,7 @@ UNSEEN = 1e-3
 """A change below this share of the target itself has too few digits in half precision."""
 
 
-class DeepLift(Method):
+class DeepLiftMethod(ScoringMethod):
     """One batch in lockstep from the place to the target."""
 
     @classmethod
@@ -43,14 +42,14 @@ class DeepLift(Method):
         return {0.0: False, 1.0: False}
 
     @classmethod
-    def passes(cls, entry: MethodBase, work: Work) -> int:
+    def passes(cls, entry: MethodBase, context: JobContext) -> int:
         return 2
 
     def scores(self) -> Float[Tensor, "rows *place"]:
         batch, ends = self.batch, self.batch.ends
-        split, rows = batch.work.split, len(batch.rows)
+        split, rows = batch.context.split, len(batch.rows)
         h = ends.input.h.detach().requires_grad_()
-        runs = Lockstep(split.behind, cast(Entry, self.entry).rules, batch.notes)
+        runs = Lockstep(split.behind, cast(DeepLift, self.entry).rules, batch.notes)
         start, end = runs.run(self._start(), split.values(h, ends.live))
         multiplier = gradient_of(self._target(start, end), h)
         batch.count(2 * rows, backward=True)
@@ -70,16 +69,16 @@ class DeepLift(Method):
     def _start(self) -> list[Any]:
         """The tail's inputs at the baseline: one row for all examples where they share it and nothing folds rows together."""
         batch, ends = self.batch, self.batch.ends
-        if ends.live_baseline.rows == 1 and batch.work.split.separate:
-            return batch.work.split.values(ends.start.h[:1], ends.live_baseline)
-        return batch.work.split.values(ends.start.h, batch.live_at_baseline())
+        if ends.live_baseline.rows == 1 and batch.context.split.separate:
+            return batch.context.split.values(ends.start.h[:1], ends.live_baseline)
+        return batch.context.split.values(ends.start.h, batch.live_at_baseline())
 
     def _target(self, start: Tensor, end: Tensor) -> Float[Tensor, " rows"]:
         """F at x; a probability goes back by its mean slope, as an operation of the model would."""
-        work, fixed = self.batch.work, self.batch.ends.fixed
-        if work.request.target.score in LINEAR_SCORES or not end.requires_grad:
-            return work.score(end, fixed)
-        line = Line.between(lambda outputs: (work.score(outputs[0], fixed),), ([start], [end.detach()]), [0], [0])
+        context, fixed = self.batch.context, self.batch.ends.fixed
+        if context.request.target.score in LINEAR_SCORES or not end.requires_grad:
+            return context.score(end, fixed)
+        line = Line.between(lambda outputs: (context.score(outputs[0], fixed),), ([start], [end.detach()]), [0], [0])
         mean = MeanJacobian(line, False, lambda: self.batch.notes.warn("degenerate_reference", STEEP))
-        (f,) = attach(mean.back, [work.score(end.detach(), fixed)], [end])
+        (f,) = attach(mean.back, [context.score(end.detach(), fixed)], [end])
         return f

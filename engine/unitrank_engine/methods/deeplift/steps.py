@@ -26,7 +26,7 @@ def elementwise(node: fx.Node) -> bool:
 
 
 @dataclass(frozen=True)
-class Step:
+class ComparisonStep:
     """The nodes between a value and what is made of it element by element."""
 
     source: fx.Node
@@ -53,7 +53,7 @@ class Step:
         return run
 
 
-def step_to(node: fx.Node, order: Mapping[fx.Node, int], read: set[fx.Node]) -> Step | None:
+def step_to(node: fx.Node, order: Mapping[fx.Node, int], read: set[fx.Node]) -> ComparisonStep | None:
     """The step that ends at a node and begins at the nearest real value that all of it comes from; None where there is none.
 
     `read` are the nodes that are computed from the graph's inputs, `order` numbers all.
@@ -64,7 +64,7 @@ def step_to(node: fx.Node, order: Mapping[fx.Node, int], read: set[fx.Node]) -> 
     while True:
         latest = max(waiting, key=order.__getitem__)
         if len(waiting) == 1 and nodes and _real(latest) and _shape(latest) == shape:
-            return Step(latest, tuple(sorted(nodes, key=order.__getitem__)))
+            return ComparisonStep(latest, tuple(sorted(nodes, key=order.__getitem__)))
         if not elementwise(latest) or _shape(latest) != shape:
             return None
         nodes.add(latest)

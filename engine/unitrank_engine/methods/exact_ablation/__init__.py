@@ -1,5 +1,5 @@
 """Exact ablation: what the target loses when one unit alone is replaced."""
 
-from unitrank_engine.methods.exact_ablation.method import ExactAblation
+from unitrank_engine.methods.exact_ablation.method import ExactAblationMethod
 
-__all__ = ["ExactAblation"]
+__all__ = ["ExactAblationMethod"]

@@ -10,42 +10,41 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.methods.exact_ablation.replacing import Plan, outputs
-from unitrank_engine.methods.method import Method
-from unitrank_schemas.methods import ExactAblation as Entry
-from unitrank_schemas.methods import MethodBase
+from unitrank_engine.methods.method import ScoringMethod
+from unitrank_schemas.methods import ExactAblation, MethodBase
 
 
-class ExactAblation(Method):
+class ExactAblationMethod(ScoringMethod):
     """Every unit of a batch, one by one."""
 
     @classmethod
-    def prepare(cls, entry: MethodBase, work: Work) -> Plan:
-        return Plan.of(work)
+    def prepare(cls, entry: MethodBase, context: JobContext) -> Plan:
+        return Plan.of(context)
 
     @classmethod
     def points(cls, entry: MethodBase) -> dict[float, bool]:
         return {0.0: False, 1.0: False}
 
     @classmethod
-    def passes(cls, entry: MethodBase, work: Work) -> int:
-        return work.units.count
+    def passes(cls, entry: MethodBase, context: JobContext) -> int:
+        return context.units.count
 
     def scores(self) -> Float[Tensor, "rows *place"]:
         raise NotImplementedError("a channel's loss is no sum of its elements' losses")
 
     def by_unit(self) -> Float[Tensor, "rows units"]:
-        batch, ends, work = self.batch, self.batch.ends, self.batch.work
+        batch, ends, context = self.batch, self.batch.ends, self.batch.context
         fill = self._fill()
-        lost = torch.empty(len(batch.rows), work.units.count, dtype=ends.f.dtype, device=work.device)
-        for first, output in outputs(work, cast(Plan, self.prepared), ends.x, (ends.input.h, ends.live), fill, batch.count):
-            f = work.score(output.flatten(0, 1), ends.fixed.repeat(len(output))).reshape(len(output), -1)
+        lost = torch.empty(len(batch.rows), context.units.count, dtype=ends.f.dtype, device=context.device)
+        for first, output in outputs(context, cast(Plan, self.prepared), ends.x, (ends.input.h, ends.live), fill, batch.count):
+            f = context.score(output.flatten(0, 1), ends.fixed.repeat(len(output))).reshape(len(output), -1)
             lost[:, first : first + len(output)] = (ends.f - f).T
         # what is replaced by its own value loses nothing, whatever the rounding of another pass
-        moved = work.units.reduce((ends.input.h != fill).float()) > 0
+        moved = context.units.reduce((ends.input.h != fill).float()) > 0
         return torch.where(moved, lost, torch.zeros_like(lost))
 
     def _fill(self) -> Float[Tensor, "one_or_rows *place"]:
-        batch, kind = self.batch, cast(Entry, self.entry).fill
+        batch, kind = self.batch, cast(ExactAblation, self.entry).fill
         return batch.ends.start.h if kind == "baseline" else batch.fills.of(kind, batch.rows, batch.cluster, batch.ends.x)

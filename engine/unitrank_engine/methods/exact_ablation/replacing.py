@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unitrank_engine.job.baselines import Inputs
 from unitrank_engine.job.batch_size import rows_behind
-from unitrank_engine.job.context import Work
+from unitrank_engine.job.context import JobContext
 from unitrank_engine.methods.batch import Count
 from unitrank_engine.program import Split
 from unitrank_engine.program.columns import affine_part
@@ -39,30 +39,30 @@ class Plan:
     affine: bool
 
     @classmethod
-    def of(cls, work: Work) -> "Plan":
+    def of(cls, context: JobContext) -> "Plan":
         """The job's, made once."""
-        if "plan" not in work.made:
-            work.made["plan"] = cls._made(work)
-        plan: Plan = work.made["plan"]
+        if "plan" not in context.made:
+            context.made["plan"] = cls._made(context)
+        plan: Plan = context.made["plan"]
         return plan
 
     @classmethod
-    def _made(cls, work: Work) -> "Plan":
-        part = affine_part(work.program, work.split.place, work.output)
+    def _made(cls, context: JobContext) -> "Plan":
+        part = affine_part(context.program, context.split.place, context.output)
         # half precision has no digits left for a change that is added to a value, and no room for a far one
         if part is None or not _is_precise(part[0]):
-            return cls(work.split, work.split, None, affine=False)
+            return cls(context.split, context.split, None, affine=False)
         split, rest = part
-        elements = work.split.place.units
+        elements = context.split.place.units
         fits = elements * rest.place.units * _bytes_each(split) <= COLUMN_BYTES
-        if not fits and (work.units.kind == "channel" or not split.repeatable):
-            return cls(work.split, work.split, None, affine=False)
+        if not fits and (context.units.kind == "channel" or not split.repeatable):
+            return cls(context.split, context.split, None, affine=False)
         plan = cls(split, rest, None, affine=True)
-        return cls(split, rest, columns(plan, work, range(elements)), affine=True) if fits else plan
+        return cls(split, rest, columns(plan, context, range(elements)), affine=True) if fits else plan
 
 
 def outputs(
-    work: Work, plan: Plan, x: Inputs, place: tuple[Tensor, Live], fill: Float[Tensor, "one_or_rows *place"], count: Count
+    context: JobContext, plan: Plan, x: Inputs, place: tuple[Tensor, Live], fill: Float[Tensor, "one_or_rows *place"], count: Count
 ) -> Iterator[tuple[int, Float[Tensor, "units rows *output"]]]:
     """Ranges of units by their first number, and the model's output with each of them replaced; chunks are bounded in bytes.
 
@@ -70,53 +70,53 @@ def outputs(
     """
     rest, (h, live) = plan.rest, place
     rows = len(h)
-    at_once = max(1, rows_behind(rest, work.device) // rows) if rest.repeatable else 1
+    at_once = max(1, rows_behind(rest, context.device) // rows) if rest.repeatable else 1
     values, live = rest.head(x) if plan.affine else (h, live)
-    for first in range(0, work.units.count, at_once):
-        units = range(first, min(first + at_once, work.units.count))
-        changed = _updated(work, plan, h, fill, values, units) if plan.affine else _masked(work, h, fill, units)
+    for first in range(0, context.units.count, at_once):
+        units = range(first, min(first + at_once, context.units.count))
+        changed = _updated(context, plan, h, fill, values, units) if plan.affine else _masked(context, h, fill, units)
         with torch.no_grad():
             output = rest.tail(changed.flatten(0, 1), live)
         count(len(output), backward=False)
         yield first, output.reshape(len(units), rows, *output.shape[1:])
 
 
-def _masked(work: Work, h: Tensor, fill: Tensor, units: range) -> Float[Tensor, "units rows *place"]:
+def _masked(context: JobContext, h: Tensor, fill: Tensor, units: range) -> Float[Tensor, "units rows *place"]:
     """h with each unit replaced."""
-    chosen = torch.zeros(len(units), work.units.count, dtype=torch.bool, device=work.device)
+    chosen = torch.zeros(len(units), context.units.count, dtype=torch.bool, device=context.device)
     chosen[torch.arange(len(units)), torch.tensor(units)] = True
-    return torch.where(work.units.spread(chosen)[:, None], fill, h)
+    return torch.where(context.units.spread(chosen)[:, None], fill, h)
 
 
 def _updated(
-    work: Work, plan: Plan, h: Tensor, fill: Tensor, values: Float[Tensor, "rows *value"], units: range
+    context: JobContext, plan: Plan, h: Tensor, fill: Tensor, values: Float[Tensor, "rows *value"], units: range
 ) -> Float[Tensor, "units rows *value"]:
     """The affine part's value with each unit replaced: its column times the change is added."""
-    place, change = work.split.place, (fill - h).expand_as(h)
-    if work.units.kind == "neuron":
-        of_units = columns(plan, work, units) if plan.columns is None else plan.columns[units.start : units.stop]
+    place, change = context.split.place, (fill - h).expand_as(h)
+    if context.units.kind == "neuron":
+        of_units = columns(plan, context, units) if plan.columns is None else plan.columns[units.start : units.stop]
         weights = change.flatten(1)[:, units.start : units.stop].T
         return torch.addcmul(values, weights.reshape(*weights.shape, *[1] * (values.dim() - 1)), of_units[:, None])
     assert plan.columns is not None
-    channels, axis = work.units.count, place.channel_axis
+    channels, axis = context.units.count, place.channel_axis
     of_channels = plan.columns.reshape(*place.shape, -1).movedim(axis, 0).reshape(channels, -1, plan.rest.place.units)
     changes = change.movedim(axis + 1, 0).reshape(channels, len(change), -1)
     together, grid = changes[units.start : units.stop], of_channels[units.start : units.stop]
     return values + torch.bmm(together, grid).reshape(len(units), *values.shape)
 
 
-def columns(plan: Plan, work: Work, elements: range) -> Float[Tensor, "units *value"]:
+def columns(plan: Plan, context: JobContext, elements: range) -> Float[Tensor, "units *value"]:
     """What one more of each element adds to the affine part's value."""
     split, place = plan.split, plan.split.place
-    some = [tensor[:1] for tensor in work.examples.inputs(work.clusters[0].rows[:1])]
+    some = [tensor[:1] for tensor in context.examples.inputs(context.clusters[0].rows[:1])]
     h, live = split.head(tuple(some))
-    at_once = max(1, rows_behind(split, work.device)) if split.repeatable else 1
+    at_once = max(1, rows_behind(split, context.device)) if split.repeatable else 1
     found = []
     with torch.no_grad():
         nothing = split.tail(torch.zeros_like(h), live).movedim(plan.rest.place.batch_axis, 0)
         for first in range(elements.start, elements.stop, at_once):
-            chosen = torch.arange(first, min(first + at_once, elements.stop), device=work.device)
-            one = torch.zeros(len(chosen), place.units, dtype=h.dtype, device=work.device)
+            chosen = torch.arange(first, min(first + at_once, elements.stop), device=context.device)
+            one = torch.zeros(len(chosen), place.units, dtype=h.dtype, device=context.device)
             one[torch.arange(len(chosen)), chosen] = FAR
             made = split.tail(one.reshape(-1, *place.shape), live).movedim(plan.rest.place.batch_axis, 0)
             found.append((made - nothing) / FAR)
