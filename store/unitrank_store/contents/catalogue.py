@@ -8,8 +8,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.resources import files
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Generic, Literal, TypeVar, cast
 
 import redis
 from redis.client import Pipeline
@@ -22,9 +21,11 @@ from unitrank_store.errors import RecordNotFound, StateConflict
 from unitrank_store.jobs.job_store import DEFAULT_TENANT
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text_fields, texts
+from unitrank_store.redis.scripts import Script
 
 R = TypeVar("R")
 Pointer = Literal["newest", "ready"]
+_FIND = Script("unitrank_store.contents", "find_content.lua")
 
 SEPARATOR = "/"
 """Between a tenant and a name, neither of which has it."""
@@ -43,7 +44,6 @@ class Catalogue(ABC, Generic[R]):
         self._redis = connection
         self._blobs = blobs
         self._owners = BlobOwners(connection, blobs)
-        self._find = connection.register_script(files("unitrank_store.contents").joinpath("find_content.lua").read_text())
 
     @abstractmethod
     def _record(self, name: str | None, created_at: float, content: Json) -> R: ...
@@ -142,8 +142,7 @@ class Catalogue(ABC, Generic[R]):
     def _found(self, name: str, digest: str | None, pointers: Sequence[Pointer] = ()) -> R:
         """Of a name with its tenant."""
         keys = [keyspace.pointers(self.kind, name), keyspace.uploads(self.kind, name)]
-        # Any: what a script returns is what it returns
-        found: Any = self._find(keys=keys, args=[keyspace.contents(self.kind), digest or "", *pointers])
+        found = _FIND(self._redis, keys, contents=keyspace.contents(self.kind), digest=digest, pointers=pointers)
         if not found:
             raise RecordNotFound(f"no {self.kind} {_shown(name) + (f'@{digest}' if digest else '')!r}")
         _, at, content = found

@@ -4,8 +4,7 @@ import json
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
-from importlib.resources import files
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import redis
 import structlog
@@ -13,7 +12,8 @@ import structlog
 from unitrank_schemas.base import Json
 from unitrank_store.jobs.record import ENDED, LIVE, JobRecord, Status, decode, encode
 from unitrank_store.redis import keyspace
-from unitrank_store.redis.decoding import texts
+from unitrank_store.redis.decoding import text, texts
+from unitrank_store.redis.scripts import Script
 
 log = structlog.get_logger()
 
@@ -21,6 +21,8 @@ Kind = Literal["job", "inspection"]
 T = TypeVar("T")
 BEGUN: tuple[Status, ...] = ("running", "cancelling")
 AT_ONCE = 1000
+_CHANGE = Script("unitrank_store.jobs", "change_record.lua")
+_RELEASE = Script("unitrank_store.jobs", "release_waiting.lua")
 
 
 class RecordState(NamedTuple):
@@ -62,8 +64,6 @@ class RecordTable:
     def __init__(self, connection: redis.Redis, kind: Kind) -> None:
         self.kind = kind
         self._redis = connection
-        self._change = connection.register_script(files("unitrank_store.jobs").joinpath("change_record.lua").read_text())
-        self._release = connection.register_script(files("unitrank_store.jobs").joinpath("release_waiting.lua").read_text())
 
     def add(self, record: JobRecord, pipeline: redis.client.Pipeline) -> None:
         """Write a new record; adding it twice is adding it once."""
@@ -115,14 +115,10 @@ class RecordTable:
 
     def change(self, id: str, change: RecordChange) -> ChangeOutcome:
         """Make the change if the record is as expected."""
-        if change.progress is not None:
-            kind, event = "progress", json.dumps(change.progress)
-        else:
-            number = change.fields.get("attempt", change.attempt or 0)
-            kind, event = "status", _event(change.status or "", number)
         by_status = keyspace.records_by_status(self.kind, "")
-        reply = self._change(
-            keys=[
+        made, status, attempt = _CHANGE(
+            self._redis,
+            [
                 self.key(id),
                 keyspace.events(self.kind, id),
                 keyspace.live_records(self.kind),
@@ -131,33 +127,38 @@ class RecordTable:
                 keyspace.owners_with_due(),
                 keyspace.reservations(),
             ],
-            args=[
-                id,
-                json.dumps(list(change.expected)),
-                "" if change.attempt is None else change.attempt,
-                change.status or "",
-                json.dumps(encode(change.fields)),
-                "" if change.seconds is None else change.seconds,
-                by_status,
-                kind,
-                event,
-                keyspace.pins(""),
-                keyspace.tenants(self.kind),
-                keyspace.records_of_owner(self.kind, ""),
-                keyspace.due(""),
-            ],
+            id=id,
+            expected=change.expected,
+            attempt=None if change.attempt is None else str(change.attempt),
+            status=change.status,
+            fields=encode(change.fields),
+            seconds=change.seconds,
+            event=_event_of(change),
+            prefixes={
+                "by_status": by_status,
+                "pins": keyspace.pins(""),
+                "tenants": keyspace.tenants(self.kind),
+                "owners": keyspace.records_of_owner(self.kind, ""),
+                "due": keyspace.due(""),
+            },
         )
-        made, before, held = cast(list[Any], reply)  # redis-py types no script's reply
-        return ChangeOutcome(bool(made), before.decode(), int(held) if held else None)
+        return ChangeOutcome(bool(made), text(status), int(attempt) if attempt else None)
 
     def release(self, what: str) -> list[JobRecord]:
         """All that waited for this; those that wait for nothing else now say so."""
-        reply = self._release(keys=[keyspace.waiting(what)], args=[keyspace.record(self.kind, ""), keyspace.waiting("")])
-        return self.read(sorted(texts(cast(list[Any], reply))))
+        prefixes = {"record": keyspace.record(self.kind, ""), "waiting": keyspace.waiting("")}
+        return self.read(sorted(texts(_RELEASE(self._redis, [keyspace.waiting(what)], prefixes=prefixes))))
 
     def key(self, id: str) -> str:
         """Of the record's hash."""
         return keyspace.record(self.kind, id)
+
+
+def _event_of(change: RecordChange) -> dict[str, str]:
+    """What the change adds to the record's stream."""
+    if change.progress is not None:
+        return {"kind": "progress", "data": json.dumps(change.progress)}
+    return {"kind": "status", "data": _event(change.status or "", change.fields.get("attempt", change.attempt or 0))}
 
 
 def _event(status: str, attempt: int) -> str:

@@ -1,32 +1,31 @@
-"""Bytes of the store that are promised to the results of jobs which have not ended: others may not have them.
+"""Bytes of the store that are reserved for the results of jobs which have not ended.
 
-`reserve` is part of the step that makes a record; `change_record.lua` takes it back in the one that ends it.
+`reserve` is part of the step that creates a record; `change_record.lua` gives the bytes back in the step that ends it.
 """
-
-from importlib.resources import files
 
 import redis
 from redis.client import Pipeline
 
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text
+from unitrank_store.redis.scripts import Script
 
-_RESERVE = files("unitrank_store.jobs").joinpath("reserve.lua").read_text()
-_RECOUNT = files("unitrank_store.jobs").joinpath("recount_reservations.lua").read_text()
+_RESERVE = Script("unitrank_store.jobs", "reserve.lua")
+_RECOUNT = Script("unitrank_store.jobs", "recount_reservations.lua")
 
 
 def reserve(pipeline: Pipeline, id: str, size: int) -> None:
-    """So many bytes at most; said twice, it is said once."""
+    """Reserve `size` bytes for a record; repeating the call changes nothing."""
     if size:
-        pipeline.eval(_RESERVE, 1, keyspace.reservations(), id, str(size))
+        _RESERVE(pipeline, [keyspace.reservations()], id=id, bytes=str(size))
 
 
 def reserved(connection: redis.Redis) -> int:
-    """Bytes in all."""
+    """Bytes that all jobs have reserved together."""
     found = text(connection.hget(keyspace.reservations(), "all") or b"0")
     return int(found) if found.isdecimal() else 0
 
 
 def recount(connection: redis.Redis) -> None:
-    """Put that sum right: a record may have gone, or somebody else have written there."""
-    connection.eval(_RECOUNT, 2, keyspace.reservations(), keyspace.live_records("job"))
+    """Put the sum right: a record may be gone, or a reservation forged."""
+    _RECOUNT(connection, [keyspace.reservations(), keyspace.live_records("job")])

@@ -3,16 +3,12 @@
 import redis
 
 from unitrank_store.redis import keyspace
+from unitrank_store.redis.scripts import Script
 
 # The weight of the newest job: after ten jobs an old speed counts for a tenth.
 WEIGHT = 0.2
 
-_NOTE = """
-local old = redis.call('HGET', KEYS[1], ARGV[1])
-local new = tonumber(ARGV[2])
-if old then new = tonumber(old) + tonumber(ARGV[3]) * (new - tonumber(old)) end
-redis.call('HSET', KEYS[1], ARGV[1], string.format('%.6g', new))
-"""
+_NOTE = Script("unitrank_store.observability", "note_throughput.lua")
 
 
 class Throughput:
@@ -20,12 +16,11 @@ class Throughput:
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis = connection
-        self._note = connection.register_script(_NOTE)
 
     def note(self, device: str, work: float, seconds: float) -> None:
         """Remember a measurement; one without work or time says nothing."""
         if work > 0 and seconds > 0:
-            self._note(keys=[keyspace.throughput()], args=[device, work / seconds, WEIGHT])
+            _NOTE(self._redis, [keyspace.throughput()], device=device, rate=work / seconds, weight=WEIGHT)
 
     def rate(self, device: str | None = None) -> float | None:
         """Work per second of that device, or of the fastest; None before the first measurement."""

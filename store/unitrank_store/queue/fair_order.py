@@ -6,7 +6,6 @@ the jobs of an owner: to call all of one's jobs urgent takes no turn from anyone
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
 from typing import NamedTuple
 
 import redis
@@ -14,10 +13,11 @@ from redis.client import Pipeline
 
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import texts
+from unitrank_store.redis.scripts import Script
 
 PRIORITIES = ("high", "normal", "low")
-_FEED = files("unitrank_store.queue").joinpath("feed.lua").read_text()
-_LINE_UP = files("unitrank_store.queue").joinpath("line_up.lua").read_text()
+_FEED = Script("unitrank_store.queue", "feed.lua")
+_LINE_UP = Script("unitrank_store.queue", "line_up.lua")
 
 
 class Waiting(NamedTuple):
@@ -30,14 +30,14 @@ class Waiting(NamedTuple):
 def line_up(connection: redis.Redis | Pipeline, queue: str, waiting: Waiting, id: str) -> None:
     """Put an id at the end of its line, and the next one of all into RQ's queue."""
     keys = [*_keys(queue), keyspace.line(queue, *waiting)]
-    connection.eval(_LINE_UP, len(keys), *keys, waiting.owner, id)
+    _LINE_UP(connection, keys, owner=waiting.owner, id=id)
     feed(connection, queue)
 
 
 def feed(connection: redis.Redis | Pipeline, queue: str) -> None:
     """Fill RQ's queue up. Done by whoever takes from it, and now and then by the reaper, for one that died in between."""
-    keys = _keys(queue)
-    connection.eval(_FEED, len(keys), *keys, keyspace.lines(queue), *PRIORITIES)
+    *keys, _ = _keys(queue)
+    _FEED(connection, keys, lines=keyspace.lines(queue), priorities=PRIORITIES)
 
 
 def leave(pipeline: Pipeline, queue: str, waiting: Waiting, id: str) -> None:

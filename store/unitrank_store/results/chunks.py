@@ -6,16 +6,19 @@ dropped them or its time is over. Every read is held against the digest.
 
 import hashlib
 from collections.abc import Iterator
-from importlib.resources import files
+from typing import Any
 
 import redis
 
 from unitrank_store.blobs.digests import digest_of
 from unitrank_store.errors import Corrupt, RecordNotFound
 from unitrank_store.redis import keyspace
+from unitrank_store.redis.scripts import Script
 from unitrank_tables.sizes import MiB
 
 CHUNK = MiB
+_CLAIM = Script("unitrank_store.results", "claim_chunks.lua")
+_DROP = Script("unitrank_store.results", "drop_chunks.lua")
 
 
 class ChunkStore:
@@ -23,9 +26,6 @@ class ChunkStore:
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis = connection
-        self._claiming = files("unitrank_store.results").joinpath("claim_chunks.lua").read_text()
-        self._claim = connection.register_script(self._claiming)
-        self._drop = connection.register_script(files("unitrank_store.results").joinpath("drop_chunks.lua").read_text())
 
     def put(self, data: bytes, seconds: int, owner: str) -> str:
         """The digest; when it raises, nothing is kept for the owner."""
@@ -35,7 +35,7 @@ class ChunkStore:
                 self._put_one(digest, data, seconds, owner)
             elif not self._claimed(digest, len(data), seconds, owner):
                 self._write(digest, data, seconds)
-                self._claimed(digest, len(data), seconds, owner, complete="1")
+                self._claimed(digest, len(data), seconds, owner, complete=True)
         except BaseException:
             self.drop(digest, len(data), owner)
             raise
@@ -57,20 +57,18 @@ class ChunkStore:
 
     def drop(self, digest: str, size: int, owner: str) -> None:
         """The owner needs it no more; `size` is the content's. May be repeated."""
-        self._drop(keys=_keys(digest, size), args=[owner])
+        _DROP(self._redis, _keys(digest, size), owner=owner)
 
     def _put_one(self, digest: str, data: bytes, seconds: int, owner: str) -> None:
         """A content of one chunk in one round trip; the claim that follows gives it the time of its longest owner."""
         with self._redis.pipeline() as pipeline:
             if data:
                 pipeline.set(keyspace.chunk(digest, 0), data, ex=seconds)
-            keys = _keys(digest, len(data))
-            # as text: redis-py asks before each pipeline whether the server still knows a script
-            pipeline.eval(self._claiming, len(keys), *keys, owner, seconds, len(data), "1")
+            _claim(pipeline, digest, len(data), seconds, owner, complete=True)
             pipeline.execute()
 
-    def _claimed(self, digest: str, size: int, seconds: int, owner: str, complete: str = "") -> bool:
-        return bool(self._claim(keys=_keys(digest, size), args=[owner, seconds, size, complete]))
+    def _claimed(self, digest: str, size: int, seconds: int, owner: str, *, complete: bool = False) -> bool:
+        return bool(_claim(self._redis, digest, size, seconds, owner, complete=complete))
 
     def _write(self, digest: str, data: bytes, seconds: int) -> None:
         for index in range(_count(len(data))):
@@ -86,6 +84,11 @@ class ChunkStore:
             yield chunk
         if f"sha256:{found.hexdigest()}" != digest:
             raise Corrupt(f"the stored content {digest} has the digest sha256:{found.hexdigest()}")
+
+
+def _claim(client: redis.Redis, digest: str, size: int, seconds: int, owner: str, *, complete: bool) -> Any:
+    """1 where all chunks are there. Any: as `Script`."""
+    return _CLAIM(client, _keys(digest, size), owner=owner, seconds=seconds, bytes=str(size), complete=complete)
 
 
 def _keys(digest: str, size: int) -> list[str]:

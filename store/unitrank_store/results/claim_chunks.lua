@@ -1,13 +1,15 @@
 -- Keep a content in chunks for one more owner, as long as its longest owner says; its lifetime never gets shorter.
 -- KEYS: description, owners, every chunk
--- ARGV: owner, seconds, size in bytes, '1' once all chunks are written
+-- owner, seconds, bytes: as text, complete: whether all chunks are written
 -- Returns 1 where all chunks are there.
+local description, owners = KEYS[1], KEYS[2]
+local claim = cjson.decode(ARGV[1])
 local now = tonumber(redis.call('TIME')[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
-redis.call('ZADD', KEYS[2], 'GT', now + tonumber(ARGV[2]), ARGV[1])
-redis.call('HSET', KEYS[1], 'bytes', ARGV[3])
-if ARGV[4] == '1' then redis.call('HSET', KEYS[1], 'complete', '1') end
+redis.call('ZREMRANGEBYSCORE', owners, '-inf', now)
+redis.call('ZADD', owners, 'GT', now + claim.seconds, claim.owner)
+redis.call('HSET', description, 'bytes', claim.bytes)
+if claim.complete then redis.call('HSET', description, 'complete', '1') end
 
-local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
+local last = redis.call('ZREVRANGE', owners, 0, 0, 'WITHSCORES')[2]
 for _, key in ipairs(KEYS) do redis.call('EXPIREAT', key, last) end
-return redis.call('HEXISTS', KEYS[1], 'complete')
+return redis.call('HEXISTS', description, 'complete')

@@ -1,7 +1,8 @@
--- An owner no longer needs a content in chunks; the content goes with its last one.
+-- An owner no longer needs a content in chunks; the content goes with its last owner.
 -- KEYS: description, owners, every chunk
--- ARGV: owner
+-- owner
+local owners = KEYS[2]
 local now = tonumber(redis.call('TIME')[1])
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
-if redis.call('ZCARD', KEYS[2]) == 0 then redis.call('UNLINK', unpack(KEYS)) end
+redis.call('ZREM', owners, cjson.decode(ARGV[1]).owner)
+redis.call('ZREMRANGEBYSCORE', owners, '-inf', now)
+if redis.call('ZCARD', owners) == 0 then redis.call('UNLINK', unpack(KEYS)) end

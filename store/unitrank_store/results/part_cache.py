@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from unitrank_store.redis import keyspace
+from unitrank_store.redis.scripts import Script
 from unitrank_store.results.chunks import CHUNK
 from unitrank_store.settings import Settings
 from unitrank_tables.part import Part
@@ -39,6 +39,7 @@ ROOM = 0.7
 """Of the server's memory; beyond it nothing is kept, so that the rest is for the queue, the records and the results."""
 EACH = 1024
 """Bytes that a part counts for beside its own."""
+_KEEP = Script("unitrank_store.results", "keep_part.lua")
 
 
 class PartCache:
@@ -48,7 +49,6 @@ class PartCache:
         self._redis = connection
         self._limit = settings.parts_bytes
         self._seconds = settings.result_ttl
-        self._keep = files("unitrank_store.results").joinpath("keep_part.lua").read_text()
 
     def of(self, tenant: str, *, fresh: bool = False) -> "TenantPartCache":
         """Those of one tenant; `fresh`: none are read."""
@@ -75,10 +75,10 @@ class PartCache:
 
     def make_way(self, size: int) -> bool:
         """Let the oldest go until so many bytes are free; whether there were so many."""
-        before = self._count(self._redis, "", 0, self._limit)
+        before = self._count(self._redis, limit=self._limit)
         if before < size:
             return False
-        return int(before - self._count(self._redis, "", 0, max(0, before - size))) >= size
+        return int(before - self._count(self._redis, limit=max(0, before - size))) >= size
 
     def _some(self, ids: Sequence[str]) -> dict[str, Part]:
         # Any: redis-py types no reply
@@ -106,7 +106,7 @@ class PartCache:
                 if (room := room - len(data) - EACH) < 0:
                     break
                 # counted first: what is killed in between has too much on its account, and not too little
-                self._count(pipeline, id, len(data) + EACH, self._limit)
+                self._count(pipeline, limit=self._limit, id=id, size=len(data) + EACH)
                 for index, start in enumerate(range(HEAD, len(data), CHUNK)):
                     pipeline.set(keyspace.part_piece(id, index), data[start : start + CHUNK], ex=self._seconds)
                 pipeline.set(keyspace.part(id), hashlib.sha256(data).digest() + data[:HEAD], ex=self._seconds)
@@ -122,11 +122,21 @@ class PartCache:
         used, limit = int(memory["used_memory"]), int(memory["maxmemory"])
         return ROOM * limit - used if limit else math.inf
 
-    def _count(self, client: redis.Redis, id: str, size: int, limit: int) -> Any:
-        # Any: redis-py types no reply; with a pipeline it is none
+    def _count(self, client: redis.Redis, *, limit: int, id: str | None = None, size: int = 0) -> Any:
+        """The bytes of all parts, once the oldest beyond `limit` are gone and the part `id` is counted. Any: as `Script`."""
         now = time.time()
-        arguments: list[str | float] = [keyspace.part(""), CHUNK, HEAD, limit, now - self._seconds, id, size, now]
-        return client.eval(self._keep, 2, keyspace.part_ages(), keyspace.part_sizes(), *arguments)
+        return _KEEP(
+            client,
+            [keyspace.part_ages(), keyspace.part_sizes()],
+            prefix=keyspace.part(""),
+            piece=CHUNK,
+            head=HEAD,
+            limit=limit,
+            now=now,
+            expired=now - self._seconds,
+            id=id,
+            bytes=size,
+        )
 
 
 @dataclass(frozen=True)

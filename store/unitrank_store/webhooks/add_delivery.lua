@@ -1,14 +1,16 @@
--- A delivery of how a record ends: due at once where it has ended, else when it does (change_record.lua).
--- KEYS: record, its deliveries, owners with something due
--- ARGV: delivery's field, delivery (JSON), record's id, owner, prefix of the keys of what is due
+-- Add a delivery of how a record ends: due at once where the record has ended, else when it ends (change_record.lua).
+-- KEYS: record, its deliveries, owners with due deliveries
+-- id: the record's, owner, field and delivery: of the hash of deliveries, due: how the keys of due deliveries begin
 -- Returns 1, or 0 where there is no such record.
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-if redis.call('HSETNX', KEYS[2], ARGV[1], ARGV[2]) == 0 then return 1 end
--- Only what has ended goes by itself.
-local left = redis.call('PTTL', KEYS[1])
+local record, deliveries, owners_with_due = unpack(KEYS)
+local new = cjson.decode(ARGV[1])
+if redis.call('EXISTS', record) == 0 then return 0 end
+if redis.call('HSETNX', deliveries, new.field, new.delivery) == 0 then return 1 end
+-- Only records that have ended expire.
+local left = redis.call('PTTL', record)
 if left > 0 then
-  redis.call('PEXPIRE', KEYS[2], left)
-  redis.call('ZADD', ARGV[5] .. ARGV[4], 0, ARGV[1] .. ':' .. ARGV[3])
-  redis.call('ZADD', KEYS[3], 'NX', 0, ARGV[4])
+  redis.call('PEXPIRE', deliveries, left)
+  redis.call('ZADD', new.due .. new.owner, 0, new.field .. ':' .. new.id)
+  redis.call('ZADD', owners_with_due, 'NX', 0, new.owner)
 end
 return 1

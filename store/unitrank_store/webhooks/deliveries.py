@@ -7,7 +7,6 @@ step (`change_record.lua`), so that whoever ends a job need not know of them. Ea
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.resources import files
 from typing import Any, Literal, NamedTuple, cast
 
 import redis
@@ -16,9 +15,11 @@ from redis.client import Pipeline
 from unitrank_store.jobs.job_store import new_id
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text
+from unitrank_store.redis.scripts import Script
 
 LEASE_SECONDS = 60.0
 """Longer than an attempt can take."""
+_ADD, _TAKE, _SETTLE = (Script("unitrank_store.webhooks", f"{verb}_delivery.lua") for verb in ("add", "take", "settle"))
 
 DeliveryState = Literal["pending", "delivered", "failed"]
 
@@ -72,17 +73,17 @@ class DeliveryStore:
     def __init__(self, connection: redis.Redis, most: int = 2) -> None:
         self._redis = connection
         self._most = most
-        self._add, self._take, self._settle = (
-            connection.register_script(files("unitrank_store.webhooks").joinpath(f"{verb}_delivery.lua").read_text())
-            for verb in ("add", "take", "settle")
-        )
 
     def add(self, job: str, delivery: DeliveryRecord, pipeline: Pipeline) -> None:
         """Queue it on the pipeline; adding it twice is adding it once. The reply is 0 where there is no such job."""
-        self._add(
-            keys=[keyspace.record("job", job), keyspace.deliveries("job", job), keyspace.owners_with_due()],
-            args=[_field(delivery), _encoded(delivery), job, delivery.owner, keyspace.due("")],
-            client=pipeline,
+        _ADD(
+            pipeline,
+            [keyspace.record("job", job), keyspace.deliveries("job", job), keyspace.owners_with_due()],
+            id=job,
+            owner=delivery.owner,
+            field=_field(delivery),
+            delivery=_encoded(delivery),
+            due=keyspace.due(""),
         )
 
     def of(self, job: str) -> Sequence[DeliveryRecord]:
@@ -97,8 +98,8 @@ class DeliveryStore:
 
     def take(self, now: float) -> DueDelivery | None:
         """The next one that is due, which nobody else has for `LEASE_SECONDS`."""
-        keys, until = [keyspace.owners_with_due(), keyspace.deliveries_under_way()], now + LEASE_SECONDS
-        found = self._take(keys=keys, args=[keyspace.due(""), now, until, self._most])
+        keys = [keyspace.owners_with_due(), keyspace.deliveries_under_way()]
+        found = _TAKE(self._redis, keys, due=keyspace.due(""), now=now, lease_end=now + LEASE_SECONDS, most=self._most)
         if found is None:
             return None
         member = text(found)
@@ -110,9 +111,17 @@ class DeliveryStore:
         """Note what came of it (None: nobody wants it any more); False where it is gone, or another one was faster."""
         field = due.member.rpartition(":")[0]
         keys = [keyspace.deliveries("job", due.job), keyspace.due(field.partition(":")[0]), keyspace.deliveries_under_way()]
-        says = "" if delivery is None else _encoded(delivery)
-        again = "" if delivery is None or delivery.next_at is None else delivery.next_at
-        return bool(self._settle(keys=keys, args=[field, due.member, due.said or "", says, again]))
+        return bool(
+            _SETTLE(
+                self._redis,
+                keys,
+                field=field,
+                member=due.member,
+                before=due.said,
+                after=None if delivery is None else _encoded(delivery),
+                again=None if delivery is None else delivery.next_at,
+            )
+        )
 
 
 def _field(delivery: DeliveryRecord) -> str:

@@ -1,11 +1,14 @@
--- What came of a delivery that was taken: noted if it still says what it said then.
--- KEYS: the record's deliveries, what is due of its owner, deliveries under way
--- ARGV: delivery's field, what is due, what it said, what it says now (JSON; '': it goes), when it is due again (unix s) or '' (never)
--- Returns 1, or 0 where it is gone, or was taken by another one that was faster.
-redis.call('ZREM', KEYS[3], ARGV[2])
-local said = redis.call('HGET', KEYS[1], ARGV[1])
-if not said then redis.call('ZREM', KEYS[2], ARGV[2]) end
-if said ~= ARGV[3] then return 0 end
-if ARGV[4] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], ARGV[4]) end
-if ARGV[5] == '' then redis.call('ZREM', KEYS[2], ARGV[2]) else redis.call('ZADD', KEYS[2], ARGV[5], ARGV[2]) end
+-- Note what came of a delivery that was taken, unless another process changed the delivery meanwhile.
+-- KEYS: the record's deliveries, due deliveries of its owner, deliveries under way
+-- field: of the delivery, member: of the due deliveries, before: the delivery as it was when taken,
+-- after: the delivery now (nil: it goes), again: when it is due again, in unix seconds (nil: never)
+-- Returns 1, or 0 where it is gone, or another process was faster.
+local deliveries, due, under_way = unpack(KEYS)
+local attempt = cjson.decode(ARGV[1])
+redis.call('ZREM', under_way, attempt.member)
+local stored = redis.call('HGET', deliveries, attempt.field)
+if not stored then redis.call('ZREM', due, attempt.member) end
+if stored ~= attempt.before then return 0 end
+if attempt.after then redis.call('HSET', deliveries, attempt.field, attempt.after) else redis.call('HDEL', deliveries, attempt.field) end
+if attempt.again then redis.call('ZADD', due, attempt.again, attempt.member) else redis.call('ZREM', due, attempt.member) end
 return 1
