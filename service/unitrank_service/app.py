@@ -9,11 +9,12 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
 from unitrank_service import problems
-from unitrank_service.backend import ENGINE, Backend
+from unitrank_service.backend import Backend
 from unitrank_service.http.authentication import allowed_hosts
 from unitrank_service.http.middleware import RequestMiddleware
 from unitrank_service.openapi import document
 from unitrank_service.routes import ROUTERS
+from unitrank_service.version import VERSION
 from unitrank_store.recovery.reaper import Reaper
 from unitrank_store.settings import Settings
 
@@ -37,7 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
     # The pages that show the API load their scripts from elsewhere; /openapi.json is here.
     app = FastAPI(
         title="Unitrank",
-        version=ENGINE,
+        version=VERSION,
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,

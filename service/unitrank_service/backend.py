@@ -1,7 +1,6 @@
-"""All that the service asks of the store, made once and handed down."""
+"""The composition root: every collaborator of the routes, made once from the settings."""
 
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 
 import redis
 import redis.asyncio
@@ -10,6 +9,8 @@ from fastapi import Request
 from unitrank_service.contents.distinct_values import DistinctValues
 from unitrank_service.contents.importer import Importer
 from unitrank_service.http.wait_limits import WaitLimits
+from unitrank_service.jobs.drafts import DraftStores
+from unitrank_service.jobs.submission import SubmissionStores
 from unitrank_service.observability.metrics import Metrics
 from unitrank_service.webhooks.dispatcher import Dispatcher
 from unitrank_service.webhooks.pinned_post import PinnedPoster
@@ -20,6 +21,7 @@ from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.blobs.sources import Sources
 from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.contents.models import ModelStore
+from unitrank_store.jobs.idempotency import EarlierJobs
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.observability.throughput import Throughput
 from unitrank_store.redis.connection import connect, connect_async, connect_briefly
@@ -29,17 +31,14 @@ from unitrank_store.settings import Settings
 from unitrank_store.webhooks.deliveries import DeliveryStore
 from unitrank_store.worker_registry import WorkerRegistry
 
-ENGINE = version("unitrank")
-"""What inspections and results depend on, besides their inputs."""
-
 MOST_WAITING = 5000
-# Who watches asks often, and would rather hear that the store is away than wait for it.
-LOOK_SECONDS = 1.0
+# Metrics are read often: a store that does not answer is reported rather than waited for.
+METRICS_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Backend:
-    """The store's parts; `follower` is for answers that wait without holding a thread."""
+    """One field a collaborator; `follower` is for answers that wait without holding a thread."""
 
     settings: Settings
     connection: redis.Redis
@@ -52,8 +51,8 @@ class Backend:
     keys: KeyStore
     sessions: SessionStore
     workers: WorkerRegistry
-    rates: Throughput
-    values: DistinctValues
+    throughput: Throughput
+    distinct_values: DistinctValues
     sources: Sources
     importer: Importer
     deliveries: DeliveryStore
@@ -62,7 +61,37 @@ class Backend:
     metrics: Metrics
     wait_limits: WaitLimits
     views: dict[str, "Backend"] = field(default_factory=dict)
-    """By tenant: there are as many as the operator has made keys for."""
+    """Tenant → backend; the operator's keys decide how many there are."""
+
+    @property
+    def earlier_jobs(self) -> EarlierJobs:
+        return EarlierJobs(self.connection, self.jobs)
+
+    @property
+    def drafts(self) -> DraftStores:
+        """The stores that a draft of a job reads."""
+        return DraftStores(
+            models=self.models,
+            datasets=self.datasets,
+            distinct_values=self.distinct_values,
+            throughput=self.throughput,
+            url_policy=self.url_policy,
+            max_inline_bytes=self.settings.max_inline_bytes,
+            max_result_bytes=self.settings.max_result_bytes,
+        )
+
+    @property
+    def submissions(self) -> SubmissionStores:
+        """The stores that a submission reads and writes."""
+        return SubmissionStores(
+            connection=self.connection,
+            settings=self.settings,
+            drafts=self.drafts,
+            jobs=self.jobs,
+            earlier_jobs=self.earlier_jobs,
+            results=self.results,
+            deliveries=self.deliveries,
+        )
 
     @classmethod
     def of(cls, settings: Settings) -> "Backend":
@@ -77,7 +106,7 @@ class Backend:
         models, datasets = ModelStore(connection, blobs), DatasetStore(connection, blobs)
         jobs = JobStore(connection, settings.result_ttl, settings.failure_ttl)
         keys = KeyStore(connection)
-        metrics = Metrics(connect_briefly(url, LOOK_SECONDS))
+        metrics = Metrics(connect_briefly(url, METRICS_SECONDS))
         deliveries = DeliveryStore(connection, (settings.webhook_threads + 1) // 2)
         url_policy, poster = UrlPolicy(settings.webhook_hosts), PinnedPoster(settings.webhook_timeout)
         return cls(
@@ -92,8 +121,8 @@ class Backend:
             keys=keys,
             sessions=SessionStore(connection, keys),
             workers=WorkerRegistry(connection, settings.heartbeat_grace),
-            rates=Throughput(connection),
-            values=DistinctValues(blobs),
+            throughput=Throughput(connection),
+            distinct_values=DistinctValues(blobs),
             sources=sources,
             importer=Importer(connection, settings, sources, blobs, models, datasets, jobs, metrics),
             deliveries=deliveries,
@@ -124,12 +153,11 @@ class Backend:
 
 def backend_of(request: Request) -> Backend:
     """The backend of the application that answers, with what the request's key may see."""
-    found: Backend = request.app.state.backend
-    key = key_of(request)
-    return found.of_tenant(key.tenant)
+    backend: Backend = request.app.state.backend
+    return backend.of_tenant(key_of(request).tenant)
 
 
 def key_of(request: Request) -> Key:
-    """Whose request it is."""
-    found: Key = getattr(request.state, "key", ANYONE)
-    return found
+    """The API key that the request came with."""
+    key: Key = getattr(request.state, "key", ANYONE)
+    return key

@@ -3,7 +3,8 @@
 StoreError
 ├── RecordNotFound         no record under that name or id
 ├── StateConflict          the state the record is in does not allow this
-│   └── Taken              somebody else was faster, the same may be tried again
+│   ├── Taken              somebody else was faster, the same may be tried again
+│   └── IdempotencyKeyReused   the key came with another body before (carries the job's id)
 ├── Full                   no room: the server's memory or the queue's limit is reached
 ├── Unavailable            the server does not answer
 ├── SizeExceeded           more bytes than the operator allows
@@ -27,6 +28,14 @@ class StateConflict(StoreError):
 
 class Taken(StateConflict):
     """Somebody else was faster; to look again, and to try again, is right."""
+
+
+class IdempotencyKeyReused(StateConflict):
+    """The idempotency key came with another body before; `job` is the id of the job that it made."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"this idempotency key came with another body, for the job {job}; use a new key for a new request")
+        self.job = job
 
 
 class Full(StoreError):

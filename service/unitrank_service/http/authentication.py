@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from unitrank_service.backend import Backend, backend_of
+from unitrank_service.backend import backend_of
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.csrf import refuse_foreign
-from unitrank_store.access.api_keys import ANYONE, Key
+from unitrank_store.access.api_keys import ANYONE, Key, KeyStore
+from unitrank_store.access.sessions import SessionStore
 from unitrank_store.settings import Settings
 
 PUBLIC = "public"
@@ -32,7 +33,8 @@ class UnprotectedAddress(Exception):
 async def admit(request: Request, scope: str) -> None:
     """Notes whose request it is. Raises HttpProblem unless its key has the scope; this machine needs none while none is stored."""
     if scope != PUBLIC:
-        request.state.key = await run_in_threadpool(_admit, backend_of(request), request, scope)
+        backend = backend_of(request)
+        request.state.key = await run_in_threadpool(_admit, request, scope, backend.settings, backend.keys, backend.sessions)
 
 
 def check_exposure(settings: Settings, keys_stored: bool) -> None:
@@ -76,8 +78,8 @@ def allowed_hosts(settings: Settings) -> AllowedHosts | None:
     """None: any, because a key is asked for, which a page of another site does not have."""
     named = frozenset(settings.hosts)
     if is_loopback(settings.host):
-        own = f"[{settings.host}]" if ":" in settings.host.strip("[]") else settings.host
-        return AllowedHosts(LOOPBACK | {own} | named)
+        host = f"[{settings.host}]" if ":" in settings.host.strip("[]") else settings.host
+        return AllowedHosts(LOOPBACK | {host} | named)
     return AllowedHosts(LOOPBACK | named, addresses=True) if settings.insecure or named else None
 
 
@@ -89,12 +91,12 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _admit(backend: Backend, request: Request, scope: str) -> Key:
+def _admit(request: Request, scope: str, settings: Settings, keys: KeyStore, sessions: SessionStore) -> Key:
     authorization = request.headers.get("authorization")
-    key = _signed_in(backend, request) if authorization is None else _of_header(backend, authorization)
+    key = _signed_in(request, sessions) if authorization is None else _of_header(authorization, keys)
     if key is None:
         # A public address stays shut when its last key is revoked, or its store has come back empty.
-        if is_open(backend.settings) and not backend.keys.any():
+        if is_open(settings) and not keys.any():
             return ANYONE
         wrong = "this service needs a key: `Authorization: Bearer <key>`" if authorization is None else WRONG_KEY
         raise HttpProblem("unauthorized", wrong, _CHALLENGE)
@@ -104,13 +106,13 @@ def _admit(backend: Backend, request: Request, scope: str) -> Key:
     return key
 
 
-def _of_header(backend: Backend, authorization: str) -> Key | None:
+def _of_header(authorization: str, keys: KeyStore) -> Key | None:
     kind, _, secret = authorization.partition(" ")
-    return backend.keys.verify(secret.strip()) if kind.lower() == "bearer" else None
+    return keys.verify(secret.strip()) if kind.lower() == "bearer" else None
 
 
-def _signed_in(backend: Backend, request: Request) -> Key | None:
+def _signed_in(request: Request, sessions: SessionStore) -> Key | None:
     """The key of the session that the page's cookie names. Raises HttpProblem for what a page of another site asks for."""
     word = request.cookies.get(COOKIE)
     refuse_foreign(request, by_cookie=word is not None)
-    return backend.sessions.key(word) if word is not None else None
+    return sessions.key(word) if word is not None else None

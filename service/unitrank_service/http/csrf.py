@@ -16,8 +16,8 @@ def refuse_foreign(request: Request, *, by_cookie: bool) -> None:
     """
     if request.method in HARMLESS:
         return
-    own = _from_own_page(request)
-    if own is False or (own is None and by_cookie):
+    from_own_page = _from_own_page(request)
+    if from_own_page is False or (from_own_page is None and by_cookie):
         detail = "a page of another site may not change anything here; use this service's own page, or a key"
         raise HttpProblem("cross_site", detail)
 

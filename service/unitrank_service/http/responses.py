@@ -19,7 +19,7 @@ def answer(request: Request, content: Content, status: int = 200, headers: Mappi
     body = encoded(content)
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     extra = dict(headers or {})
-    if status == 200 and known(request, tag):
+    if status == 200 and client_has(request, tag):
         return Response(status_code=304, headers={**extra, "ETag": tag})
     return Response(body, status, {**extra, "ETag": tag, "Cache-Control": "private, no-cache"}, "application/json")
 
@@ -30,8 +30,8 @@ def page(items: Sequence[Content], next: str | None) -> Response:
     return Response(b'{"items":[' + body + b'],"next":' + json.dumps(next).encode() + b"}", media_type="application/json")
 
 
-def known(request: Request, tag: str) -> bool:
-    """Whether `If-None-Match` names the tag."""
+def client_has(request: Request, tag: str) -> bool:
+    """Whether the client has the content already: whether `If-None-Match` names the tag."""
     given = request.headers.get("if-none-match", "")
     tags = {part.strip().removeprefix("W/") for part in given.split(",")}
     return "*" in tags or tag in tags

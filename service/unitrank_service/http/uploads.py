@@ -1,6 +1,6 @@
 """What a PUT brings: bytes on their way to the blob store, hashed while they stream and kept whole or not at all, or a URI."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,10 +12,10 @@ from starlette.concurrency import run_in_threadpool
 from unitrank_schemas.models import Location
 from unitrank_schemas.problems import Invalid
 from unitrank_schemas.validation import invalid_places
-from unitrank_service.backend import Backend
 from unitrank_service.errors import HttpProblem, InvalidBody
 from unitrank_service.http.requests import bounded, check_json, content_type
-from unitrank_store.blobs.blob_store import BlobWriter
+from unitrank_service.observability.metrics import Metrics
+from unitrank_store.blobs.blob_store import BlobStore, BlobWriter
 from unitrank_store.blobs.sources import Sources
 from unitrank_store.errors import BadSource
 from unitrank_tables.sizes import MiB
@@ -25,21 +25,23 @@ BYTES = "application/octet-stream"
 
 
 @asynccontextmanager
-async def uploaded(request: Request, backend: Backend, limit: int, kind: str) -> AsyncIterator[BlobWriter]:
-    """The body in the blob store once the block ends; when it raises, nothing is left. `kind`: `model` or `dataset`.
+async def uploaded(
+    request: Request, limit: int, kind: str, *, blobs: BlobStore, quota_left: Callable[[], int | None], metrics: Metrics
+) -> AsyncIterator[BlobWriter]:
+    """The body in the blob store once the block ends; when the block raises, nothing is left. `kind`: `model` or `dataset`.
 
-    Raises Full where it would take more than the operator's quota has left.
+    Raises HttpProblem where the body has more bytes than `limit`, or than the operator's quota has left.
     """
-    room = await run_in_threadpool(backend.datasets.room)
+    room = await run_in_threadpool(quota_left)
     too_large = HttpProblem(f"{kind}_too_large", f"the body has more than the {limit} bytes that are allowed")
     if room is not None and room < limit:
         limit, too_large = room, HttpProblem("store_full", f"{room} bytes of the quota are left; delete what is not needed", RETRY)
-    async with contextmanager_in_threadpool(backend.blobs.writer()) as writer:
+    async with contextmanager_in_threadpool(blobs.writer()) as writer:
         async for chunk in _pieces(bounded(request, limit, too_large)):
             await run_in_threadpool(writer.write, chunk)
         if writer.size == 0:
             raise InvalidBody([Invalid(pointer="", detail=f"the body is empty; expected the bytes of a {kind}", code="empty_body")])
-        backend.metrics.uploaded(kind, writer.size)
+        metrics.uploaded(kind, writer.size)
         yield writer
 
 
@@ -69,13 +71,13 @@ async def located(request: Request, sources: Sources, *, several: bool) -> str:
 
 async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The same bytes in pieces of about 1 MiB: each costs a hop to a thread."""
-    held: list[bytes] = []
+    piece: list[bytes] = []
     size = 0
     async for chunk in chunks:
-        held.append(chunk)
+        piece.append(chunk)
         size += len(chunk)
         if size >= MiB:
-            yield b"".join(held)
-            held, size = [], 0
-    if held:
-        yield b"".join(held)
+            yield b"".join(piece)
+            piece, size = [], 0
+    if piece:
+        yield b"".join(piece)

@@ -11,21 +11,21 @@ FILES = 65_536
 
 
 class WaitLimits:
-    """How many answers each key has waiting in this process; used by one event loop."""
+    """Counts the answers that each key has waiting in this process; used by one event loop."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._now: Counter[str] = Counter()
 
     def check(self, key: str) -> None:
-        """Raises HttpProblem where the key has its share."""
+        """Raises HttpProblem where the key has as many waiting answers as it may have."""
         if self._now[key] >= self._most:
             detail = f"{self._now[key]} answers are held for this key; at most {self._most} are: poll, or use a webhook"
             raise HttpProblem("too_many_waits", detail, {"Retry-After": "5"})
 
     @contextmanager
-    def one(self, key: str) -> Iterator[None]:
-        """One more, for as long as the block runs. Raises HttpProblem."""
+    def hold(self, key: str) -> Iterator[None]:
+        """Count one more waiting answer for as long as the block runs. Raises HttpProblem."""
         self.check(key)
         self._now[key] += 1
         try:

@@ -1,32 +1,35 @@
 """A job as the client sees it."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import cast
 
-from fastapi import Request
+import redis
+import redis.asyncio
 
-from unitrank_service.backend import Backend, backend_of, key_of
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.responses import encoded, moment
-from unitrank_service.jobs.deduplication import forget
+from unitrank_service.http.wait_limits import WaitLimits
+from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.jobs.events import follow, wait_until_ended
+from unitrank_store.jobs.idempotency import EarlierJobs
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.queue.rq_queue import positions, withdraw
-from unitrank_store.results.result_store import ResultLocation
+from unitrank_store.results.result_store import ResultLocation, ResultStore
 
 KEEP_ALIVE = 10.0
 LOOK_SECONDS = 3.0
 
 
-def job_body(backend: Backend, record: JobRecord) -> bytes:
+def job_body(record: JobRecord, connection: redis.Redis) -> bytes:
     """JSON after `unitrank_schemas.jobs.Job`."""
-    return job_bodies(backend, [record])[0]
+    return job_bodies([record], connection)[0]
 
 
-def job_bodies(backend: Backend, records: Sequence[JobRecord]) -> list[bytes]:
-    """Of each one; where they stand in the queue is asked for all of them at once."""
-    ahead = positions(backend.connection, [record for record in records if not record.waiting_for])
+def job_bodies(records: Sequence[JobRecord], connection: redis.Redis) -> list[bytes]:
+    """One JSON object for each record. All positions in the queue are read at once."""
+    ahead = positions(connection, [record for record in records if not record.waiting_for])
     return [_body(record, ahead.get(record.id)) for record in records]
 
 
@@ -53,50 +56,50 @@ def _body(record: JobRecord, ahead: int | None) -> bytes:
     return encoded(state)[:-1] + b',"request":' + record.request_text.encode() + b"}"
 
 
-async def ended_within(request: Request, id: str, seconds: float) -> None:
-    """Return when the job has ended, after `seconds`, or when the service stops. Raises HttpProblem for one wait too many."""
-    backend = backend_of(request)
+async def ended_within(id: str, seconds: float, *, follower: redis.asyncio.Redis, stopping: Callable[[], bool]) -> None:
+    """Return when the job has ended, after `seconds`, or when the service is `stopping`."""
     deadline = time.monotonic() + seconds
-    with backend.wait_limits.one(key_of(request).id):
-        while (left := deadline - time.monotonic()) > 0 and not request.app.state.closing:
-            if await wait_until_ended(backend.follower, id, min(left, LOOK_SECONDS)):
-                return
+    while (left := deadline - time.monotonic()) > 0 and not stopping():
+        if await wait_until_ended(follower, id, min(left, LOOK_SECONDS)):
+            return
 
 
-def cancelled(backend: Backend, id: str) -> JobRecord:
-    """The record after the wish; a job that waited leaves the queue at once."""
-    record = backend.jobs.cancel(id)
+def cancelled(id: str, *, jobs: JobStore, connection: redis.Redis) -> JobRecord:
+    """The record after the cancellation was requested; a job that waited leaves the queue at once."""
+    record = jobs.cancel(id)
     if record.status == "cancelled" and record.attempt == 0:
-        withdraw(backend.connection, "job", record)
+        withdraw(connection, "job", record)
     return record
 
 
-def deleted(backend: Backend, id: str) -> None:
-    """Remove an ended job with all that was kept for it alone."""
-    record = backend.jobs.delete(id)
-    forget(backend, record)
+def delete(id: str, *, jobs: JobStore, earlier_jobs: EarlierJobs, results: ResultStore, datasets: DatasetStore) -> None:
+    """Remove an ended job and everything that was kept for that job alone."""
+    record = jobs.delete(id)
+    earlier_jobs.forget(record)
     if record.result is not None:
-        # The record holds the manifest as JSON.
-        backend.results.delete(cast(ResultLocation, record.result))
+        # The record holds the location as JSON.
+        results.delete(cast(ResultLocation, record.result))
     if record.resolved["dataset"]["name"] is None:
-        backend.datasets.release(record.resolved["dataset"]["digest"], id)
+        datasets.release(record.resolved["dataset"]["digest"], id)
 
 
-async def event_lines(backend: Backend, record: JobRecord, after: str, key: str) -> AsyncIterator[bytes]:
-    """Server-sent events, and a comment now and then that keeps proxies from hanging up."""
+async def event_lines(
+    record: JobRecord, after: str, key: str, *, follower: redis.asyncio.Redis, wait_limits: WaitLimits
+) -> AsyncIterator[bytes]:
+    """Server-sent events, and a comment now and then that keeps proxies from closing the connection."""
     try:
-        with backend.wait_limits.one(key):
-            async for line in _event_lines(backend, record, after):
+        with wait_limits.hold(key):
+            async for line in _event_lines(record, after, follower):
                 yield line
     except HttpProblem:
-        # Others came since the answer began; the client comes back.
+        # Other requests took the key's share since the answer began; the client connects again.
         return
 
 
-async def _event_lines(backend: Backend, record: JobRecord, after: str) -> AsyncIterator[bytes]:
-    # What has ended says nothing new: one short look at what is stored is enough.
+async def _event_lines(record: JobRecord, after: str, follower: redis.asyncio.Redis) -> AsyncIterator[bytes]:
+    # An ended job has no new events: one short look at the stored events is enough.
     block = 0.05 if record.ended else KEEP_ALIVE
-    async for event in follow(backend.follower, record.id, after, block_seconds=block):
+    async for event in follow(follower, record.id, after, block_seconds=block):
         if event is None:
             if record.ended:
                 return

@@ -1,165 +1,218 @@
-"""From a draft to a job: the one that there is already, or a new one, where there is room for it."""
+"""From a request to a job: an earlier job where one answers the request, or a new job where there is room for it."""
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from unitrank_schemas.datasets import InlineDataset
+import redis
+
+from unitrank_schemas.base import Json
 from unitrank_schemas.jobs import JobRequest
-from unitrank_service.backend import ENGINE, Backend
-from unitrank_service.errors import HttpProblem
-from unitrank_service.jobs.deduplication import Once, equal_before, note, sent_before
-from unitrank_service.jobs.drafts import Draft
+from unitrank_schemas.problems import Invalid
+from unitrank_service.errors import HttpProblem, InvalidBody
+from unitrank_service.jobs.drafts import Draft, DraftStores, draft
+from unitrank_service.jobs.limits import check_limits
+from unitrank_service.observability.metrics import Metrics, ReuseReason
+from unitrank_service.version import VERSION
+from unitrank_service.webhooks.dispatcher import Dispatcher
 from unitrank_store.access.api_keys import ANYONE, Key
-from unitrank_store.contents.datasets import DatasetRecord
 from unitrank_store.contents.waiting_jobs import dataset_key, look_again, model_key
-from unitrank_store.errors import Taken
-from unitrank_store.jobs.job_store import new_id
+from unitrank_store.errors import IdempotencyKeyReused, Taken
+from unitrank_store.jobs.idempotency import EarlierJobs, IdempotencyKey, JobLookup
+from unitrank_store.jobs.job_store import JobStore, new_id
 from unitrank_store.jobs.record import JobRecord
-from unitrank_store.jobs.reservations import reserved
 from unitrank_store.observability import tracing
 from unitrank_store.queue.rq_queue import enqueue_job
 from unitrank_store.redis.claims import Claim
-from unitrank_store.webhooks.deliveries import DeliveryRecord
+from unitrank_store.results.result_store import ResultStore
+from unitrank_store.settings import Settings
+from unitrank_store.webhooks.deliveries import DeliveryRecord, DeliveryStore
+
+MOST_DELIVERIES = 200
+"""Webhooks of one job: each equal request may add one."""
 
 _NO_MATTER = {"model", "dataset", "timeout", "priority", "webhook", "metadata"}
-"""Fields that change nothing in the result, or are replaced by digests."""
+"""Fields that do not change the result, or that digests replace."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What comes with a request beside its body. `fresh`: nothing that was computed before will do."""
+class SubmissionStores:
+    """The stores that a submission reads and writes."""
+
+    connection: redis.Redis
+    settings: Settings
+    drafts: DraftStores
+    jobs: JobStore
+    earlier_jobs: EarlierJobs
+    results: ResultStore
+    deliveries: DeliveryStore
+
+
+@dataclass(frozen=True)
+class SubmissionContext:
+    """The parts of a request outside its body. `fresh`: no earlier job with an equal request is accepted."""
 
     request_id: str
     key: Key = ANYONE
-    once: Once | None = None
+    idempotency_key: str | None = None
     fresh: bool = False
+    body_bytes: int = 0
 
 
-def sent_already(backend: Backend, once: Once) -> JobRecord | None:
-    """The job that came under the key, whatever has become meanwhile of what it names. Raises HttpProblem for another body."""
-    record = sent_before(backend, once, "").record
-    if record is not None:
-        backend.metrics.reused("idempotency_key")
-    return record
+@dataclass(frozen=True)
+class Submission:
+    """The job that answers a request. `reused`: why an earlier job does; None for a new job."""
+
+    record: JobRecord
+    reused: ReuseReason | None
 
 
-def accept(backend: Backend, draft: Draft, asked: Asked) -> JobRecord:
-    """The job, in the queue or waiting for its model; or the earlier one that came under the same key, or equals it.
+def submit(
+    request: JobRequest, context: SubmissionContext, stores: SubmissionStores, *, metrics: Metrics, dispatcher: Dispatcher
+) -> Submission:
+    """The earlier job with the same idempotency key or an equal request; otherwise a new job, queued or waiting for its model.
 
-    Its end is announced to the request's webhook in any case, but for one that came under the same key.
-    Raises HttpProblem where the queue is full or a key came with another body, Full where the store is.
+    The request's webhook is added to the job, unless the job came under the same idempotency key.
+    Raises Rejected for flaws in the request, HttpProblem where the queue is full or the key came with another body,
+    and Full where the store is full.
     """
-    webhook = draft.request.webhook
-    delivery = None if webhook is None else DeliveryRecord.of(asked.key.id, webhook.url)
+    submission = _submit(request, context, stores)
+    if submission.reused is not None:
+        metrics.reused(submission.reused)
+    if submission.reused == "equal" and request.webhook is not None:
+        # The job may have ended already.
+        dispatcher.wake()
+    return submission
+
+
+def _submit(request: JobRequest, context: SubmissionContext, stores: SubmissionStores) -> Submission:
+    drafted = None
     while True:
+        same_key = _lookup(request, context, stores.earlier_jobs)
+        if same_key is not None and same_key.record is not None:
+            return Submission(same_key.record, "idempotency_key")
+        drafted = drafted or draft(request, context.body_bytes, stores.drafts)
         try:
-            return _accepted(backend, draft, asked, delivery)
+            return _reuse_or_create(drafted, same_key, context, stores)
         except Taken:
-            # Another request under the key, or an equal one, came between the look and the claim: there is more to see.
+            # Another request took the key, or made an equal job, after the lookup.
             continue
 
 
-def _accepted(backend: Backend, draft: Draft, asked: Asked, delivery: DeliveryRecord | None) -> JobRecord:
-    id = new_id()
-    sent = sent_before(backend, asked.once, id) if asked.once else None
-    if sent is not None and sent.record is not None:
-        backend.metrics.reused("idempotency_key")
-        return sent.record
-    fingerprint = _fingerprint(draft, asked.key.tenant)
-    equal = equal_before(backend, fingerprint, draft.request, id, asked.fresh)
+def _lookup(request: JobRequest, context: SubmissionContext, earlier_jobs: EarlierJobs) -> JobLookup | None:
+    if context.idempotency_key is None:
+        return None
+    body = request.model_dump_json(exclude_unset=True)
+    try:
+        return earlier_jobs.of_key(IdempotencyKey.of(context.idempotency_key, caller=context.key.id, body=body))
+    except IdempotencyKeyReused as error:
+        detail = f"this Idempotency-Key came with another body, for the job {error.job}; use a new key for a new request"
+        invalid = Invalid(pointer="/header/idempotency-key", detail=detail, code="idempotency_key_reused")
+        raise InvalidBody([invalid]) from error
+
+
+def _reuse_or_create(
+    drafted: Draft, same_key: JobLookup | None, context: SubmissionContext, stores: SubmissionStores
+) -> Submission:
+    request, fingerprint = drafted.request, _fingerprint(drafted, context.key.tenant)
+    equal = stores.earlier_jobs.equal(fingerprint, timeout=request.timeout, priority=request.priority, fresh=context.fresh)
+    delivery = None if request.webhook is None else DeliveryRecord.of(context.key.id, request.webhook.url)
     if equal.record is not None:
-        claims = [sent_before(backend, asked.once, equal.record.id).claim] if asked.once else []
-        note(backend, claims, equal.record, delivery)
-        backend.metrics.reused("equal")
-        return equal.record
-    claims = [equal.claim, *([sent.claim] if sent else [])]
-    return _created(backend, draft, id, asked, fingerprint, claims, delivery)
+        claims = [same_key.claim(equal.record.id)] if same_key else []
+        _reuse(equal.record, claims, delivery, stores.earlier_jobs, stores.deliveries)
+        return Submission(equal.record, "equal")
+    id = new_id()
+    claims = [lookup.claim(id) for lookup in (equal, same_key) if lookup is not None]
+    details = {"fingerprint": fingerprint, "request_id": context.request_id, "fresh": context.fresh, **tracing.carried()}
+    return Submission(_create(drafted, id, details, claims, delivery, context.key, stores), None)
 
 
-def _created(
-    backend: Backend,
-    draft: Draft,
-    id: str,
-    asked: Asked,
-    fingerprint: str,
+def _reuse(
+    record: JobRecord,
     claims: Sequence[Claim],
     delivery: DeliveryRecord | None,
+    earlier_jobs: EarlierJobs,
+    deliveries: DeliveryStore,
+) -> None:
+    """Write the claims, and add the delivery to the job. Raises HttpProblem where the job has too many deliveries."""
+    if delivery is None:
+        earlier_jobs.take(record, claims, None)
+        return
+    if deliveries.count(record.id) >= MOST_DELIVERIES:
+        detail = f"the job {record.id}, which equals this one, has {MOST_DELIVERIES} webhooks already; use null, and poll or wait"
+        raise HttpProblem("webhook_limit", detail, {"Retry-After": "60"})
+    earlier_jobs.take(record, claims, partial(deliveries.add, record.id, delivery))
+
+
+def _create(
+    drafted: Draft,
+    id: str,
+    details: Json,
+    claims: Sequence[Claim],
+    delivery: DeliveryRecord | None,
+    key: Key,
+    stores: SubmissionStores,
 ) -> JobRecord:
-    _check_room(backend, draft, asked.key)
-    dataset = draft.dataset or _stored_inline(backend, draft.request, id)
-    waiting_for = _unready(draft)
+    """A new job. Raises Taken where a claim fails."""
+    reserves = drafted.summary_bytes + stores.results.here(drafted.estimate.result_bytes)
+    check_limits(
+        key,
+        len(drafted.request.model_dump_json()) + reserves,
+        jobs=stores.jobs,
+        results=stores.results,
+        connection=stores.connection,
+        settings=stores.settings,
+    )
+    datasets, waiting_for = stores.drafts.datasets, _waiting_for(drafted)
+    if drafted.inline is not None:
+        datasets.inline(drafted.inline, holder=id)
     try:
-        record = backend.jobs.create(
-            draft.request.model_dump(mode="json"),
-            _resolved(draft, dataset)
-            | {"fingerprint": fingerprint, "request_id": asked.request_id, "fresh": asked.fresh}
-            | tracing.carried(),
+        record = stores.jobs.create(
+            drafted.request.model_dump(mode="json"),
+            _resolved(drafted) | details,
             id=id,
-            needs=[draft.model.digest, dataset.digest],
+            needs=[drafted.model.digest, drafted.dataset_digest],
             waiting_for=waiting_for,
             claims=claims,
-            owner=asked.key.id,
-            reserves=_result_room(backend, draft),
-            also=None if delivery is None else partial(backend.deliveries.add, id, delivery),
+            owner=key.id,
+            reserves=reserves,
+            also=None if delivery is None else partial(stores.deliveries.add, id, delivery),
         )
     except Taken:
-        if draft.dataset is None:
-            backend.datasets.release(dataset.digest, id)
+        if drafted.inline is not None:
+            datasets.release(drafted.dataset_digest, id)
         raise
     if not waiting_for:
-        enqueue_job(backend.connection, record)
+        enqueue_job(stores.connection, record)
         return record
-    look_again(backend.connection, backend.jobs, backend.models, backend.datasets, waiting_for)
-    return backend.jobs.get(record.id)
+    look_again(stores.connection, stores.jobs, stores.drafts.models, datasets, waiting_for)
+    return stores.jobs.get(record.id)
 
 
-def _unready(draft: Draft) -> list[str]:
-    """What the job has to wait for."""
+def _waiting_for(drafted: Draft) -> list[str]:
+    """The contents that must become ready before the job can run."""
+    model, dataset = drafted.model, drafted.dataset
     return [
-        *([model_key(draft.model.digest)] if draft.model.status == "inspecting" else []),
-        *([dataset_key(draft.dataset.digest)] if draft.dataset and draft.dataset.status == "importing" else []),
+        *([model_key(model.digest)] if model.status == "inspecting" else []),
+        *([dataset_key(dataset.digest)] if dataset and dataset.status == "importing" else []),
     ]
 
 
-def _stored_inline(backend: Backend, request: JobRequest, id: str) -> DatasetRecord:
-    assert isinstance(request.dataset, InlineDataset)
-    return backend.datasets.inline(request.dataset.fields, holder=id)
-
-
-def _resolved(draft: Draft, dataset: DatasetRecord) -> dict[str, Any]:
+def _resolved(drafted: Draft) -> Json:
     return {
-        "model": {"name": draft.model.name, "digest": draft.model.digest},
-        "dataset": {"name": dataset.name, "digest": dataset.digest},
-        "result_bytes": draft.estimate.result_bytes,
-        "flops": draft.flops,
-        # with a manifest and a header at hand everything was checked here; without them the worker does it
-        "checked": draft.model.manifest is not None and dataset.fields is not None,
+        "model": {"name": drafted.model.name, "digest": drafted.model.digest},
+        "dataset": {"name": drafted.dataset and drafted.dataset.name, "digest": drafted.dataset_digest},
+        "result_bytes": drafted.estimate.result_bytes,
+        "flops": drafted.flops,
+        "checked": drafted.checked,
     }
 
 
-def _fingerprint(draft: Draft, tenant: str) -> str:
-    """Equal for jobs of a tenant whose results are equal: the same contents, options, seed and engine."""
-    options = draft.request.model_dump(mode="json", exclude=_NO_MATTER)
-    text = json.dumps([tenant, ENGINE, draft.model.digest, draft.dataset_digest, options], sort_keys=True, separators=(",", ":"))
+def _fingerprint(drafted: Draft, tenant: str) -> str:
+    """Equal for jobs of a tenant whose results are equal: the same contents, options, seed and version."""
+    options = drafted.request.model_dump(mode="json", exclude=_NO_MATTER)
+    content = [tenant, VERSION, drafted.model.digest, drafted.dataset_digest, options]
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
-
-
-def _check_room(backend: Backend, draft: Draft, key: Key) -> None:
-    settings = backend.settings
-    waiting, own = backend.jobs.count("queued"), backend.jobs.unfinished(key.id)
-    most = settings.key_queue_limit if key.limit is None else key.limit
-    if own >= most:
-        raise HttpProblem("queue_full", f"{own} jobs of this key have not ended; at most {most} may", {"Retry-After": "30"})
-    if waiting >= settings.queue_limit:
-        raise HttpProblem("queue_full", f"{waiting} jobs wait already; at most {settings.queue_limit} may", {"Retry-After": "30"})
-    # The request is kept as long as its job; and what others have been promised is not given away.
-    backend.results.require_room(len(draft.request.model_dump_json()) + _result_room(backend, draft) + reserved(backend.connection))
-
-
-def _result_room(backend: Backend, draft: Draft) -> int:
-    """Bytes that the result will take in the store's memory."""
-    return draft.summary_bytes + backend.results.here(draft.estimate.result_bytes)

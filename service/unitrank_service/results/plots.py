@@ -1,6 +1,7 @@
 """Plots of a result over HTTP, and where it is wanted the input behind a heatmap."""
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,15 @@ import unitrank_plots
 from unitrank_plots.choice import Arrays, cluster_of
 from unitrank_schemas.models import Manifest
 from unitrank_schemas.results import Result
-from unitrank_service.backend import Backend
 from unitrank_service.errors import HttpProblem
-from unitrank_service.http.responses import known
+from unitrank_service.http.responses import client_has
 from unitrank_service.results.result_response import StoredResult
+from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.contents.models import ModelStore
 from unitrank_store.errors import RecordNotFound
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
+from unitrank_store.results.result_store import ResultStore
 from unitrank_tables import open_table
 
 TYPES = {"png": "image/png", "svg": "image/svg+xml"}
@@ -26,62 +30,72 @@ MOST_AVERAGED = 100
 """Inputs of a cluster that are drawn behind its heatmap, their mean."""
 
 
-def picture(
-    request: Request, backend: Backend, id: str, name: str, form: str, choice: unitrank_plots.Choice, overlay: bool
+@dataclass(frozen=True)
+class PlotStores:
+    """The stores that a plot reads: the result, and where the input is drawn too the dataset and the model."""
+
+    jobs: JobStore
+    results: ResultStore
+    blobs: BlobStore
+    models: ModelStore
+
+
+def plot_response(
+    request: Request, id: str, name: str, form: str, choice: unitrank_plots.Choice, overlay: bool, stores: PlotStores
 ) -> Response:
-    """Raises HttpProblem where there is no result, or no such picture of it."""
-    record = backend.jobs.get(id)
-    stored = StoredResult(backend, record)
+    """Raises HttpProblem where there is no result, or no such plot of the result."""
+    record = stores.jobs.get(id)
+    stored = StoredResult(record, stores.results, stores.jobs.result_ttl)
     tag = f'"{id}.{hashlib.sha256(repr((name, form, choice, overlay)).encode()).hexdigest()[:24]}"'
-    if known(request, tag):
+    if client_has(request, tag):
         return Response(status_code=304, headers={"ETag": tag})
     result, arrays = Result.model_validate(stored.summary()), stored.arrays()
-    # matplotlib is loaded when the first picture is wanted
+    # matplotlib is loaded for the first plot only.
     from unitrank_plots.figures import draw, rendered
 
     try:
         if overlay:
-            choice = _over_input(backend, record, result, arrays, choice)
-        drawn = draw(name, result, arrays, choice)
+            choice = _over_input(record, result, arrays, choice, stores)
+        figure = draw(name, result, arrays, choice)
     except unitrank_plots.NoPicture as error:
         raise HttpProblem(error.code, error.detail) from error
-    return Response(rendered(drawn, form), headers={**HEADERS, "ETag": tag}, media_type=TYPES[form])
+    return Response(rendered(figure, form), headers={**HEADERS, "ETag": tag}, media_type=TYPES[form])
 
 
 def _over_input(
-    backend: Backend, record: JobRecord, result: Result, arrays: Arrays, choice: unitrank_plots.Choice
+    record: JobRecord, result: Result, arrays: Arrays, choice: unitrank_plots.Choice, stores: PlotStores
 ) -> unitrank_plots.Choice:
-    """The choice with the input as a grey image behind it. Raises NoPicture where that is none, or gone."""
+    """The choice with the input as a grey image behind the heatmap. Raises NoPicture where the input is not an image, or gone."""
     _, cluster = cluster_of(result, choice)
     rows = arrays[f"rows/{cluster.name}"]
     rows = rows[:MOST_AVERAGED] if choice.example is None else rows[choice.example : choice.example + 1]
     try:
-        path = backend.blobs.path(result.dataset.digest)
+        path = stores.blobs.path(result.dataset.digest)
     except RecordNotFound as error:
         raise unitrank_plots.NoPicture("dataset_not_found", "the dataset was deleted; leave `overlay` out") from error
     with open_table(path) as table:
         inputs = (record.request["inputs"] or {}).items()
-        found = next(((name, field) for name, field in inputs if len(table.fields[field]["shape"]) in (3, 4)), None)
-        if found is None:
+        image_input = next(((name, field) for name, field in inputs if len(table.fields[field]["shape"]) in (3, 4)), None)
+        if image_input is None:
             raise unitrank_plots.NoPicture("no_image", "no input of the model is an image; leave `overlay` out")
-        name, field = found
-        image = _grey(table.read(field, rows), _colours(backend, result, name))
+        name, field = image_input
+        image = _grey(table.read(field, rows), _colours(result, name, stores.models))
         return unitrank_plots.Choice(choice.cluster, choice.ranking, choice.channel, choice.example, image)
 
 
-def _colours(backend: Backend, result: Result, name: str) -> int:
-    """The axis of an input that counts its colours, as the model's layers say; the first where the model is gone."""
+def _colours(result: Result, name: str, models: ModelStore) -> int:
+    """The axis of an input that counts its colours, after the model's layers; the first where the model is gone."""
     if result.layer.name in ("input", f"input:{name}") and result.layer.channel_axis is not None:
         return result.layer.channel_axis
     try:
-        found = backend.models.content(result.model.digest).manifest
+        manifest = models.content(result.model.digest).manifest
     except RecordNotFound:
-        found = None
-    layers = Manifest.model_validate(found).layers if found else []
+        manifest = None
+    layers = Manifest.model_validate(manifest).layers if manifest else []
     return next((layer.channel_axis for layer in layers if layer.name in ("input", f"input:{name}")), 0)
 
 
 def _grey(images: NDArray[Any], colours: int) -> NDArray[np.float64]:
-    """The mean image, of colours too where it has them."""
-    found = images.astype(np.float64).mean(0)
-    return np.asarray(found.mean(colours) if found.ndim == 3 else found)
+    """The mean image, over the colours too where there are any."""
+    mean = images.astype(np.float64).mean(0)
+    return np.asarray(mean.mean(colours) if mean.ndim == 3 else mean)

@@ -13,10 +13,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 import unitrank_plots
 from unitrank_plots.choice import Arrays
 from unitrank_schemas.results import Cluster, ClusterRanking, Leader, Result
-from unitrank_service.backend import Backend
 from unitrank_service.results.result_response import StoredResult
 from unitrank_service.results.verdict_text import alike, errors_of_nothing, number, prediction_error, sentence, verdict_in_words
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
+from unitrank_store.results.result_store import ResultStore
 
 MOST_CLUSTERS = 30
 MOST_MAPS = 6
@@ -39,10 +40,10 @@ class Picture:
     says: str
 
 
-def report(backend: Backend, id: str) -> Response:
+def report(id: str, *, jobs: JobStore, results: ResultStore) -> Response:
     """Raises HttpProblem where there is no result."""
-    record = backend.jobs.get(id)
-    stored = StoredResult(backend, record)
+    record = jobs.get(id)
+    stored = StoredResult(record, results, jobs.result_ttl)
     result = Result.model_validate(stored.summary())
     page = _template().render(_told(result, stored.arrays(), record))
     headers = {"Content-Security-Policy": POLICY, "Content-Disposition": f'inline; filename="{id}.html"'}

@@ -5,32 +5,43 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from unitrank_schemas.base import Json
-from unitrank_service.backend import Backend
 from unitrank_service.errors import HttpProblem
-from unitrank_service.http.responses import answer, known
+from unitrank_service.http.responses import answer, client_has
 from unitrank_service.results.formats import CSV, JSON, NPZ, SAFETENSORS, csv_rows, negotiated, write_npz
 from unitrank_service.results.summary import Arrays, narrowed
 from unitrank_store.errors import RecordNotFound
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
-from unitrank_store.results.result_store import ResultLocation
+from unitrank_store.results.result_store import ResultLocation, ResultStore
 from unitrank_tables.sizes import MiB
 
 REASONS = {"failed": "job_failed", "cancelled": "job_cancelled", "timed_out": "job_timed_out"}
 """Status of a job that ended without a result → why there is none."""
 
 
-def rendered(
-    request: Request, backend: Backend, id: str, accept: str, cluster: str | None, ranking: str | None, top: int | None
+@dataclass(frozen=True)
+class Selection:
+    """The part of a result that a request asks for; None: all clusters, all rankings, the usual number of units."""
+
+    cluster: str | None = None
+    ranking: str | None = None
+    top: int | None = None
+
+
+def result_response(
+    request: Request, id: str, accept: str, selection: Selection, *, jobs: JobStore, results: ResultStore
 ) -> Response:
-    """Raises HttpProblem where there is no result, no such type, or nothing of that name in it."""
+    """Raises HttpProblem where there is no result, where no type is accepted, or where a selected name is not in the result."""
     kind = negotiated(accept)
-    stored = StoredResult(backend, backend.jobs.get(id))
+    stored = StoredResult(jobs.get(id), results, jobs.result_ttl)
+    cluster, ranking, top = selection.cluster, selection.ranking, selection.top
     if kind == JSON:
         return answer(request, narrowed(stored.summary(), cluster, ranking, top, stored.arrays), headers={"Vary": "Accept"})
     if kind == CSV:
@@ -44,17 +55,19 @@ def rendered(
 
 
 def _whole(request: Request, chunks: Iterator[bytes], kind: str, headers: dict[str, str]) -> Response:
-    """All of it, or 304 where the client has it: what a result is never changes."""
-    if known(request, headers["ETag"]):
+    """The whole body, or 304 where the client has it: a result never changes."""
+    if client_has(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return StreamingResponse(chunks, media_type=kind, headers=headers)
 
 
 class StoredResult:
-    """What a job has left behind. Raises HttpProblem where that is nothing (yet, or any more)."""
+    """The result of a job. Raises HttpProblem where there is none, not yet or no longer."""
 
-    def __init__(self, backend: Backend, record: JobRecord) -> None:
-        self._backend = backend
+    def __init__(self, record: JobRecord, results: ResultStore, result_ttl: int) -> None:
+        """`result_ttl`: seconds that results are kept."""
+        self._results = results
+        self._result_ttl = result_ttl
         self._id = record.id
         if not record.ended:
             raise HttpProblem("not_finished", f"the job {record.id} is {record.status}; its result comes when it has succeeded")
@@ -63,20 +76,20 @@ class StoredResult:
             raise HttpProblem(REASONS[record.status], f"the job {record.id} has no result: {why}")
         if record.result is None or (record.expires_at or 0) < time.time():
             raise self._expired()
-        # The record holds the manifest as JSON.
-        self._manifest = cast(ResultLocation, record.result)
+        # The record holds the location as JSON.
+        self._location = cast(ResultLocation, record.result)
 
     def summary(self) -> Json:
         with self._kept():
-            return self._backend.results.summary(self._manifest)
+            return self._results.summary(self._location)
 
     def arrays(self) -> Arrays:
         with self._kept():
-            return self._backend.results.arrays(self._manifest)
+            return self._results.arrays(self._location)
 
     def safetensors(self) -> Iterator[bytes]:
         with self._kept():
-            return self._backend.results.arrays_bytes(self._manifest)
+            return self._results.arrays_bytes(self._location)
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
@@ -86,8 +99,8 @@ class StoredResult:
             raise self._expired() from error
 
     def _expired(self) -> HttpProblem:
-        kept = self._backend.settings.result_ttl
-        return HttpProblem("expired", f"the result of the job {self._id} was kept for {kept} s and is gone; post the job again")
+        detail = f"the result of the job {self._id} was kept for {self._result_ttl} s and is gone; post the job again"
+        return HttpProblem("expired", detail)
 
 
 def _npz(arrays: Arrays) -> Iterator[bytes]:

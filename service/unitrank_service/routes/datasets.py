@@ -50,7 +50,9 @@ async def put_dataset(request: Request, name: Name) -> Response:
         backend.importer.wake()
         return answer(request, dataset_body(record), 202, where | {"Retry-After": "1"})
     limit = backend.settings.max_dataset_bytes
-    async with uploaded(request, backend, limit, "dataset") as writer:
+    async with uploaded(
+        request, limit, "dataset", blobs=backend.blobs, quota_left=backend.datasets.room, metrics=backend.metrics
+    ) as writer:
         fields, examples, form = await run_in_threadpool(read_header, writer.path, limit)
     record, new = await run_in_threadpool(backend.datasets.put, name, writer.digest, writer.size, fields, examples, form)
     return answer(request, dataset_body(record), 201 if new else 200, where)

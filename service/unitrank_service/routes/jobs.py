@@ -10,14 +10,13 @@ from starlette.concurrency import run_in_threadpool
 
 from unitrank_schemas.base import Page
 from unitrank_schemas.jobs import DryRun, Job, JobRequest, JobStatus
-from unitrank_service.backend import Backend, backend_of, key_of
+from unitrank_service.backend import backend_of, key_of
 from unitrank_service.http.parameters import After, Id, Limit
 from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer, page
-from unitrank_service.jobs.deduplication import Once
 from unitrank_service.jobs.drafts import draft
-from unitrank_service.jobs.job_resource import cancelled, deleted, ended_within, event_lines, job_bodies, job_body
-from unitrank_service.jobs.submission import Asked, accept, sent_already
+from unitrank_service.jobs.job_resource import cancelled, delete, ended_within, event_lines, job_bodies, job_body
+from unitrank_service.jobs.submission import SubmissionContext, submit
 from unitrank_service.openapi.descriptions import example, header, problems
 from unitrank_service.openapi.examples import INLINE_JOB_REQUEST, JOB_REQUEST
 from unitrank_store.jobs.events import START
@@ -51,7 +50,7 @@ Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds that t
 )
 def post_job(
     request: Request,
-    wanted: Annotated[JobRequest, Body(openapi_examples=BODIES)],
+    job_request: Annotated[JobRequest, Body(openapi_examples=BODIES)],
     dry_run: bool = False,
     idempotency_key: Key = None,
     cache_control: CacheControl = "",
@@ -61,18 +60,20 @@ def post_job(
     One that equals a job that has succeeded, or is under way, is answered with that job.
     """
     backend = backend_of(request)
-    once = None if idempotency_key is None or dry_run else Once.of(idempotency_key, key_of(request).id, wanted)
-    record = None if once is None else sent_already(backend, once)
-    if record is None:
-        drafted = draft(backend, wanted, request.state.body_bytes)
-        if dry_run:
-            return answer(request, DryRun(request=drafted.request, estimate=drafted.estimate))
-        fresh = "no-cache" in cache_control.lower()
-        record = accept(backend, drafted, Asked(request.scope["request_id"], key_of(request), once, fresh))
+    if dry_run:
+        drafted = draft(job_request, request.state.body_bytes, backend.drafts)
+        return answer(request, DryRun(request=drafted.request, estimate=drafted.estimate))
+    context = SubmissionContext(
+        request_id=request.scope["request_id"],
+        key=key_of(request),
+        idempotency_key=idempotency_key,
+        fresh="no-cache" in cache_control.lower(),
+        body_bytes=request.state.body_bytes,
+    )
+    submission = submit(job_request, context, backend.submissions, metrics=backend.metrics, dispatcher=backend.dispatcher)
+    record, body = submission.record, job_body(submission.record, backend.connection)
     headers = {"Location": f"/v1/jobs/{record.id}"}
-    if record.ended:
-        return answer(request, job_body(backend, record), 200, headers)
-    return answer(request, job_body(backend, record), 202, headers | {"Retry-After": "1"})
+    return answer(request, body, 200, headers) if record.ended else answer(request, body, 202, headers | {"Retry-After": "1"})
 
 
 @router.get("", response_model=Page[Job], responses=problems(401, 403, 422))
@@ -82,7 +83,7 @@ def list_jobs(
     """Jobs, newest first."""
     backend = backend_of(request)
     records, more = backend.jobs.list(limit, after, status, model)
-    return page(job_bodies(backend, records), more)
+    return page(job_bodies(records, backend.connection), more)
 
 
 @router.get("/{id}", response_model=Job, responses=problems(401, 403, 404, 422, 429))
@@ -93,8 +94,9 @@ async def get_job(request: Request, id: Id, wait: Wait | None = None, prefer: An
     if seconds:
         # Before anything is waited for: nobody learns of another tenant's job by how long that takes.
         await run_in_threadpool(backend.jobs.get, id)
-        await ended_within(request, id, seconds)
-    return answer(request, await run_in_threadpool(_body, backend, id))
+        with backend.wait_limits.hold(key_of(request).id):
+            await ended_within(id, seconds, follower=backend.follower, stopping=lambda: bool(request.app.state.closing))
+    return answer(request, await run_in_threadpool(lambda: job_body(backend.jobs.get(id), backend.connection)))
 
 
 @router.post(
@@ -103,13 +105,15 @@ async def get_job(request: Request, id: Id, wait: Wait | None = None, prefer: An
 def cancel_job(request: Request, id: Id) -> Response:
     """Cancel a job; one that has ended stays as it is."""
     backend = backend_of(request)
-    return answer(request, job_body(backend, cancelled(backend, id)), 202, {"Location": f"/v1/jobs/{id}"})
+    record = cancelled(id, jobs=backend.jobs, connection=backend.connection)
+    return answer(request, job_body(record, backend.connection), 202, {"Location": f"/v1/jobs/{id}"})
 
 
 @router.delete("/{id}", status_code=204, responses=problems(401, 403, 404, 409), openapi_extra={"x-scope": "write"})
 def delete_job(request: Request, id: Id) -> Response:
     """Delete a job that has ended, with its result."""
-    deleted(backend_of(request), id)
+    backend = backend_of(request)
+    delete(id, jobs=backend.jobs, earlier_jobs=backend.earlier_jobs, results=backend.results, datasets=backend.datasets)
     return Response(status_code=204)
 
 
@@ -133,14 +137,10 @@ async def job_events(request: Request, id: Id, last_event_id: Annotated[str, Hea
     backend.wait_limits.check(key)
     # The store's ids are two numbers of 64 bits.
     after = last_event_id if re.fullmatch(r"\d{1,19}-\d{1,19}", last_event_id) else START
-    lines: AsyncIterator[bytes] = event_lines(backend, record, after, key)
+    lines: AsyncIterator[bytes] = event_lines(record, after, key, follower=backend.follower, wait_limits=backend.wait_limits)
     return StreamingResponse(
         lines, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
-
-
-def _body(backend: Backend, id: str) -> bytes:
-    return job_body(backend, backend.jobs.get(id))
 
 
 def _preferred(prefer: str) -> float:

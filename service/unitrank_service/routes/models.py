@@ -60,7 +60,14 @@ async def put_model(
         record = await run_in_threadpool(backend.models.begin_elsewhere, name, uri, described, INSPECTION)
         backend.importer.wake()
         return answer(request, model_body(record), 202, where)
-    async with uploaded(request, backend, backend.settings.max_model_bytes, "model") as writer:
+    async with uploaded(
+        request,
+        backend.settings.max_model_bytes,
+        "model",
+        blobs=backend.blobs,
+        quota_left=backend.datasets.room,
+        metrics=backend.metrics,
+    ) as writer:
         if recipe:
             await run_in_threadpool(check_weights, writer.path)
     begun = await run_in_threadpool(_begin, backend, name, writer.digest, writer.size, recipe, key_of(request).id)

@@ -3,12 +3,13 @@
 from fastapi import APIRouter, Request, Response
 
 from unitrank_schemas.operations import Health, Version, Worker, Workers
-from unitrank_service.backend import ENGINE, backend_of, key_of
+from unitrank_service.backend import backend_of, key_of
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.authentication import PUBLIC
 from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer
 from unitrank_service.openapi.descriptions import problems
+from unitrank_service.version import VERSION
 from unitrank_store.queue.rq_queue import JOBS
 
 router = APIRouter(tags=["operations"], route_class=Route)
@@ -53,4 +54,4 @@ def list_workers(request: Request) -> Response:
 @router.get("/v1/version", response_model=Version, responses=problems(401, 403))
 async def version(request: Request) -> Response:
     """What answers here."""
-    return answer(request, Version(version=ENGINE))
+    return answer(request, Version(version=VERSION))

@@ -11,7 +11,7 @@ from unitrank_service.errors import HttpProblem
 from unitrank_service.http.parameters import Id
 from unitrank_service.http.requests import Route
 from unitrank_service.openapi.descriptions import BINARY, problems
-from unitrank_service.results.plots import TYPES, picture
+from unitrank_service.results.plots import TYPES, PlotStores, plot_response
 from unitrank_service.results.report import report
 
 router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
@@ -41,7 +41,9 @@ def get_picture(
         raise HttpProblem(
             "not_found", f"no picture {f'{name}.{form}'[:100]!r}; there are {', '.join(unitrank_plots.PICTURES)}, as .png and .svg"
         )
-    return picture(request, backend_of(request), id, name, form, unitrank_plots.Choice(cluster, ranking, channel, example), overlay)
+    backend, choice = backend_of(request), unitrank_plots.Choice(cluster, ranking, channel, example)
+    stores = PlotStores(backend.jobs, backend.results, backend.blobs, backend.models)
+    return plot_response(request, id, name, form, choice, overlay, stores)
 
 
 @router.get(
@@ -51,4 +53,5 @@ def get_picture(
 )
 def get_report(request: Request, id: Id) -> Response:
     """The verdict in words, then the evidence and where it comes from, fit to send to a colleague."""
-    return report(backend_of(request), id)
+    backend = backend_of(request)
+    return report(id, jobs=backend.jobs, results=backend.results)

@@ -10,7 +10,7 @@ from unitrank_service.http.parameters import Id
 from unitrank_service.http.requests import Route
 from unitrank_service.openapi.descriptions import BINARY, problems
 from unitrank_service.results.formats import CSV, NPZ, SAFETENSORS
-from unitrank_service.results.result_response import rendered
+from unitrank_service.results.result_response import Selection, result_response
 
 router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
 
@@ -35,4 +35,5 @@ def get_result(
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
 ) -> Response:
     """The result of a job that has succeeded."""
-    return rendered(request, backend_of(request), id, accept, cluster, ranking, top)
+    backend = backend_of(request)
+    return result_response(request, id, accept, Selection(cluster, ranking, top), jobs=backend.jobs, results=backend.results)

@@ -147,7 +147,7 @@ BASELINES: dict[str, tuple[str, Callable[[Json], Json]]] = {
 STEPPED = ("conductance", "internal_influence", "integrated_gradients")
 
 
-def asked(shown: Json, choices: FormChoices) -> Json:
+def request_body(shown: Json, choices: FormChoices) -> Json:
     """The body of the request that the form means, defaults left out."""
     body: Json = {
         "model": choices.model,

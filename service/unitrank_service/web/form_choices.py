@@ -14,7 +14,8 @@ from unitrank_schemas.facts.facts import class_count, kind_of
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import METHODS, MethodBase
 from unitrank_schemas.models import Layer, Manifest
-from unitrank_service.backend import Backend
+from unitrank_store.contents.datasets import DatasetStore
+from unitrank_store.contents.models import ModelStore
 from unitrank_store.errors import RecordNotFound
 
 MOST_NAMES = 200
@@ -55,8 +56,8 @@ class FormChoices:
 
     def groups(self) -> list[str]:
         """Fields whose values can name clusters."""
-        found = (self.fields or {}).items()
-        return [name for name, field in found if len(field.shape) == 1 and kind_of(field.dtype) != "real"]
+        fields = (self.fields or {}).items()
+        return [name for name, field in fields if len(field.shape) == 1 and kind_of(field.dtype) != "real"]
 
     def options(self, control: Control) -> list[str] | None:
         """The options of a cluster kind's control; None where it takes a number."""
@@ -83,8 +84,8 @@ class FormChoices:
     def _flaws(self, name: str, at: str) -> list[Any]:
         assert self.manifest is not None
         assert self.layer is not None
-        asked = {"model": "m", "dataset": "d", "layer": self.layer.name, "methods": [name], "at": at}
-        request = JobRequest.model_validate(asked)
+        body = {"model": "m", "dataset": "d", "layer": self.layer.name, "methods": [name], "at": at}
+        request = JobRequest.model_validate(body)
         facts = Facts(self.manifest, None, 0, lambda field: None, 0)
         return [flaw for check in (gradients_exist, paths_exist, spatial_axes_exist) for flaw in check(request, facts)]
 
@@ -94,18 +95,25 @@ def name_of(method: type[MethodBase]) -> str:
     return str(method.model_fields["name"].default)
 
 
-def choices_for(backend: Backend, model: str, dataset: str, layer: str) -> FormChoices:
-    """For what is wanted where that is there and ready, else for the first that is."""
-    models, datasets = (_ready(backend.models), _ready(backend.datasets))
-    model, found = _chosen(backend.models, models, model)
-    dataset, table = _chosen(backend.datasets, datasets, dataset)
-    manifest = Manifest.model_validate(found.manifest) if found else None
+def choices_for(model: str, dataset: str, layer: str, *, models: ModelStore, datasets: DatasetStore) -> FormChoices:
+    """For the named model, dataset and layer where they are ready, otherwise for the first that are ready."""
+    model_names, dataset_names = _ready(models), _ready(datasets)
+    model, model_record = _chosen(models, model_names, model)
+    dataset, table = _chosen(datasets, dataset_names, dataset)
+    manifest = Manifest.model_validate(model_record.manifest) if model_record else None
     places = manifest.layers if manifest else []
     inner = [place for place in places if place.kind != "Input"]
     chosen = next((place for place in places if place.name == layer), next(iter(inner or places), None))
     fields = {name: FieldInfo(**info) for name, info in table.fields.items()} if table else None
     return FormChoices(
-        _with(models, model), _with(datasets, dataset), model, dataset, manifest, fields, table.examples if table else 0, chosen
+        models=_with(model_names, model),
+        datasets=_with(dataset_names, dataset),
+        model=model,
+        dataset=dataset,
+        manifest=manifest,
+        fields=fields,
+        examples=table.examples if table else 0,
+        layer=chosen,
     )
 
 
@@ -115,16 +123,17 @@ def _ready(catalogue: Any) -> list[str]:
     return [record.name for record in records if record.status == "ready"]
 
 
-def _chosen(catalogue: Any, known: Sequence[str], wanted: str) -> tuple[str, Any]:
-    for name in filter(None, [wanted, *known[:1]]):
+def _chosen(catalogue: Any, names: Sequence[str], name: str) -> tuple[str, Any]:
+    """The record of that name where it is ready, otherwise of the first of the names; an empty name where there is none."""
+    for candidate in filter(None, [name, *names[:1]]):
         try:
-            record = catalogue.resolve(name)
+            record = catalogue.resolve(candidate)
         except RecordNotFound:
             continue
         if record.status == "ready":
-            return name, record
+            return candidate, record
     return "", None
 
 
-def _with(known: Sequence[str], chosen: str) -> list[str]:
-    return list(known) if not chosen or chosen in known else [chosen, *known]
+def _with(names: Sequence[str], chosen: str) -> list[str]:
+    return list(names) if not chosen or chosen in names else [chosen, *names]

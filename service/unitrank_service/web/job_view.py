@@ -1,16 +1,18 @@
 """What the page shows of a job: its state in words, and the parts of its result."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from unitrank_schemas.results import Result
-from unitrank_service.backend import Backend
 from unitrank_service.errors import HttpProblem
 from unitrank_service.results.report import MOST_CLUSTERS, cluster_line, leader_line, origin
 from unitrank_service.results.result_response import StoredResult
 from unitrank_service.results.verdict_text import alike, errors_of_nothing, number, prediction_error, tested, verdict_in_words
+from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.record import JobRecord
+from unitrank_store.results.result_store import ResultStore
 
 Json = dict[str, Any]
 
@@ -65,12 +67,12 @@ def percent(progress: Json | None) -> int | None:
     return min(100, 100 * progress["done"] // progress["total"]) if progress and progress["total"] else None
 
 
-def result_of(backend: Backend, record: JobRecord) -> Result | str:
-    """The result, or why there is none."""
+def result_of(record: JobRecord, results: ResultStore, result_ttl: int) -> Result | str:
+    """The result, or the reason why there is none. `result_ttl`: seconds that results are kept."""
     try:
-        return Result.model_validate(StoredResult(backend, record).summary())
-    except HttpProblem as refused:
-        return refused.detail
+        return Result.model_validate(StoredResult(record, results, result_ttl).summary())
+    except HttpProblem as problem:
+        return problem.detail
 
 
 def choice(result: Result, cluster: str, ranking: str) -> Json:
@@ -87,13 +89,24 @@ def choice(result: Result, cluster: str, ranking: str) -> Json:
     }
 
 
-def part(tab: str, result: Result, backend: Backend, record: JobRecord, chosen: Json) -> Json:
-    """What the template of a tab is told beside the choice."""
-    tell = PARTS.get(tab)
-    return tell(result, backend, record, chosen) if tell else {}
+@dataclass(frozen=True)
+class TabSource:
+    """What the tabs of a job are made from; `choice` as `choice` returns it."""
+
+    result: Result
+    record: JobRecord
+    choice: Json
+    datasets: DatasetStore
 
 
-def _verdict(result: Result, backend: Backend, record: JobRecord, chosen: Json) -> Json:
+def tab_values(tab: str, source: TabSource) -> Json:
+    """The values that the template of a tab needs beside the choice."""
+    values = TAB_VALUES.get(tab)
+    return values(source) if values else {}
+
+
+def _verdict(source: TabSource) -> Json:
+    result = source.result
     return {
         "words": verdict_in_words(result),
         "leaders": [leader_line(leader, result) for leader in result.leaderboard],
@@ -104,19 +117,23 @@ def _verdict(result: Result, backend: Backend, record: JobRecord, chosen: Json) 
     }
 
 
-def _curves(result: Result, backend: Backend, record: JobRecord, chosen: Json) -> Json:
-    ranking = next(each for each in result.rankings if each.id == chosen["first_ranking"])
+def _curves(source: TabSource) -> Json:
+    result = source.result
+    ranking = next(each for each in result.rankings if each.id == source.choice["first_ranking"])
     lines = [cluster_line(each, ranking.clusters[each.name], result) for each in result.clusters]
     return {
-        "tested": any(each.ablation and each.ablation.random for found in result.rankings for each in found.clusters.values()),
+        "tested": any(
+            cluster.ablation and cluster.ablation.random for each in result.rankings for cluster in each.clusters.values()
+        ),
         "lines": lines[:MOST_CLUSTERS],
         "left_out": max(0, len(lines) - MOST_CLUSTERS),
     }
 
 
-def _units(result: Result, backend: Backend, record: JobRecord, chosen: Json) -> Json:
-    ranking = next(each for each in result.rankings if each.id == chosen["first_ranking"])
-    found = ranking.clusters[chosen["first_cluster"]]
+def _units(source: TabSource) -> Json:
+    result = source.result
+    ranking = next(each for each in result.rankings if each.id == source.choice["first_ranking"])
+    cluster = ranking.clusters[source.choice["first_cluster"]]
     return {
         "top": [
             {
@@ -125,48 +142,50 @@ def _units(result: Result, backend: Backend, record: JobRecord, chosen: Json) ->
                 "importance": number(unit.importance),
                 "spread": number(unit.spread),
             }
-            for unit in found.top
+            for unit in cluster.top
         ],
-        "stability": number(found.stability),
-        "cancellation": number(found.cancellation),
-        "gap": number(found.completeness.relative_gap if found.completeness else None),
+        "stability": number(cluster.stability),
+        "cancellation": number(cluster.cancellation),
+        "gap": number(cluster.completeness.relative_gap if cluster.completeness else None),
     }
 
 
-def _heatmaps(result: Result, backend: Backend, record: JobRecord, chosen: Json) -> Json:
-    clusters = [chosen["cluster"]] if chosen["cluster"] else chosen["clusters"]
+def _heatmaps(source: TabSource) -> Json:
+    result = source.result
+    clusters = [source.choice["cluster"]] if source.choice["cluster"] else source.choice["clusters"]
     return {
         "drawn": len(result.layer.shape) > 1,
         "maps": clusters[:MOST_MAPS],
         "left_out": max(0, len(clusters) - MOST_MAPS),
         "channels": result.layer.shape[result.layer.channel_axis or 0] if len(result.layer.shape) > 2 else None,
-        "image": _is_image(backend, record, result),
+        "image": _is_image(source),
     }
 
 
-def _warnings(result: Result, backend: Backend, record: JobRecord, chosen: Json) -> Json:
-    return {"alike": alike(result.warnings)}
+def _warnings(source: TabSource) -> Json:
+    return {"alike": alike(source.result.warnings)}
 
 
-def _provenance(result: Result, backend: Backend, record: JobRecord, chosen: Json) -> Json:
-    lines = origin(result, record)
+def _provenance(source: TabSource) -> Json:
+    result = source.result
+    lines = origin(result, source.record)
     if result.cost.reused:
         lines.append(("used again", ", ".join(result.cost.reused)))
     options = {name: json.dumps(value, ensure_ascii=False) for name, value in result.provenance.options.items()}
     return {"lines": lines, "options": options}
 
 
-def _is_image(backend: Backend, record: JobRecord, result: Result) -> bool:
+def _is_image(source: TabSource) -> bool:
     """Whether the input can be drawn behind a heatmap."""
     try:
-        fields = backend.datasets.content(result.dataset.digest).fields or {}
+        fields = source.datasets.content(source.result.dataset.digest).fields or {}
     except RecordNotFound:
         return False
-    named = (record.request.get("inputs") or {}).values()
+    named = (source.record.request.get("inputs") or {}).values()
     return any(len(fields[name]["shape"]) in (3, 4) for name in named if name in fields)
 
 
-PARTS = {
+TAB_VALUES = {
     "verdict": _verdict,
     "curves": _curves,
     "units": _units,
@@ -174,4 +193,4 @@ PARTS = {
     "warnings": _warnings,
     "provenance": _provenance,
 }
-"""Tab → what it is told; the others need nothing more."""
+"""Tab → the function that makes its values; the other tabs need no more."""

@@ -24,6 +24,17 @@ def short(request: Json) -> Json:
     return told
 
 
+def snippets(request: Json, base: str, *, key: bool) -> dict[str, str] | None:
+    """The request as JSON, for curl and for Python; None for a request that holds a table.
+
+    `base`: the address of the service. `key`: whether the service asks for an API key.
+    """
+    if not isinstance(request["dataset"], str):
+        return None
+    lean = short(request)
+    return {"json": as_json(lean), "curl": as_curl(lean, base, key), "python": as_python(lean, base, key)}
+
+
 def as_json(request: Json) -> str:
     """Readable, and exactly what is sent."""
     return json.dumps(request, indent=2, ensure_ascii=False)

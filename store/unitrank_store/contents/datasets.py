@@ -8,7 +8,7 @@ from typing import Literal
 from unitrank_schemas.base import Json
 from unitrank_store.contents.importing import Importing, Repoint, unawaited
 from unitrank_store.redis import keyspace
-from unitrank_tables import encode_inline, open_table
+from unitrank_tables import open_table
 from unitrank_tables.columns import ColumnInfo
 from unitrank_tables.table import Format
 
@@ -88,10 +88,10 @@ class DatasetStore(Importing[DatasetRecord]):
                 pipeline.execute()
             return self._found(name, digest)
 
-    def inline(self, fields: Mapping[str, object], holder: str) -> DatasetRecord:
-        """Store the nested lists of a request, until `release(digest, holder)`. Raises BadTable with a pointer."""
+    def inline(self, content: bytes, holder: str) -> DatasetRecord:
+        """Store a table from a request, as `encode_inline` returns it, until `release(digest, holder)`."""
         with self._blobs.writer() as sink:
-            sink.write(encode_inline(fields))
+            sink.write(content)
             with open_table(sink.path) as table:
                 described, examples = table.fields, table.examples
         with self._owners.changing():

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -333,12 +332,12 @@ def test_waits_when_a_key_has_its_share_then_one_more_is_429(serve: Callable[...
 
 def test_events_when_others_took_the_share_meanwhile_then_end_without_an_error(client: httpx.Client, served: Served) -> None:
     record = served.backend.jobs.get(post(client)["id"])
-    held = WaitLimits(1)
+    limits = WaitLimits(1)
 
     async def lines() -> list[bytes]:
-        return [line async for line in event_lines(replace(served.backend, wait_limits=held), record, "0-0", "key")]
+        return [line async for line in event_lines(record, "0-0", "key", follower=served.backend.follower, wait_limits=limits)]
 
-    with held.one("key"):
+    with limits.hold("key"):
         assert asyncio.run(lines()) == []
 
 

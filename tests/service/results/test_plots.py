@@ -64,7 +64,9 @@ def test_overlay_when_colours_come_last_then_they_are_what_is_averaged(client: h
     digests = {name: {"name": name, "digest": client.get(f"/v1/{name}s/{title}").json()["digest"]} for name, title in NAMES}
     result = Result.model_validate(summary(id) | digests)
 
-    drawn = plots._over_input(served.backend, record, result, {"rows/a": np.array([1, 2])}, unitrank_plots.Choice(cluster="a"))
+    backend = served.backend
+    stores = plots.PlotStores(backend.jobs, backend.results, backend.blobs, backend.models)
+    drawn = plots._over_input(record, result, {"rows/a": np.array([1, 2])}, unitrank_plots.Choice(cluster="a"), stores)
 
     assert drawn.background is not None
     np.testing.assert_allclose(drawn.background, images[1:3].mean((0, 3)), rtol=1e-5, atol=1e-6)

@@ -174,7 +174,7 @@ def test_request_when_it_is_a_dry_run_then_nothing_is_announced(serve: Serve, li
 def test_request_when_the_equal_job_has_too_many_webhooks_then_is_429(
     serve: Serve, listener: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unitrank_service.jobs.deduplication.MOST_DELIVERIES", 2)
+    monkeypatch.setattr("unitrank_service.jobs.submission.MOST_DELIVERIES", 2)
     client, _ = furnished(serve)
     for _ in range(2):
         post(client, listener.url)

@@ -26,6 +26,7 @@ from unitrank_store.redis import keyspace
 from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
 from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
+from unitrank_tables import encode_inline
 from unitrank_worker.process.heartbeat import AGAIN_SHARE
 
 SETTINGS = Settings(heartbeat=0.02, heartbeat_grace=0.05, reaper_interval=5)
@@ -295,8 +296,8 @@ def test_dataset_when_its_job_is_gone_then_is_released(connection: redis.Redis, 
     settings = SETTINGS.model_copy(update={"state": tmp_path})
     datasets = DatasetStore(connection, BlobStore.of(settings))
     alive = jobs.create({}).id
-    kept = datasets.inline({"x": [[1.0]]}, holder=alive)
-    datasets.inline({"x": [[2.0]]}, holder="gone")
+    kept = datasets.inline(encode_inline({"x": [[1.0]]}), holder=alive)
+    datasets.inline(encode_inline({"x": [[2.0]]}), holder="gone")
     garbage = GarbageCollection(connection, settings)
     garbage.collect()
     assert len(datasets.holders()) == 2

@@ -7,15 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import psutil
 import pytest
 import redis
 
 from unitrank_schemas.base import Json
-from unitrank_service.backend import Backend
 from unitrank_service.jobs.job_resource import cancelled
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
@@ -146,8 +143,7 @@ class Bench:
 
 def cancel(bench: Bench, id: str) -> JobRecord:
     """As the service does."""
-    # All that it takes of a backend.
-    return cancelled(cast(Backend, SimpleNamespace(jobs=bench.jobs, connection=bench.connection)), id)
+    return cancelled(id, jobs=bench.jobs, connection=bench.connection)
 
 
 @pytest.fixture(scope="module")

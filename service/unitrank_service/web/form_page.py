@@ -1,0 +1,82 @@
+"""The page with the form for a job: the estimate for its values, and the job once the form is sent."""
+
+from typing import Any
+
+from fastapi import Request, Response
+
+from unitrank_schemas.checks import Rejected
+from unitrank_schemas.problems import Invalid
+from unitrank_service.backend import key_of
+from unitrank_service.errors import HttpProblem, InvalidBody
+from unitrank_service.jobs.drafts import Draft, DraftStores, draft
+from unitrank_service.jobs.submission import SubmissionContext, SubmissionStores, submit
+from unitrank_service.observability.metrics import Metrics
+from unitrank_service.web import form
+from unitrank_service.web.form import Form
+from unitrank_service.web.form_choices import choices_for, name_of
+from unitrank_service.web.pages import page, to
+from unitrank_service.web.snippets import snippets
+from unitrank_service.webhooks.dispatcher import Dispatcher
+
+Json = dict[str, Any]
+
+
+def form_page(request: Request, sent: Form, stores: SubmissionStores, *, metrics: Metrics, dispatcher: Dispatcher) -> Response:
+    """The form with an estimate and the errors of its values; with `action=send` and no error a redirect to the new job."""
+    models, datasets = stores.drafts.models, stores.drafts.datasets
+    choices = choices_for(sent.one("model"), sent.one("dataset"), sent.one("layer"), models=models, datasets=datasets)
+    values = form.filled(sent, choices)
+    body = form.request_body(values, choices)
+    sends, complete = sent.one("action") == "send", bool(choices.model and choices.dataset)
+    # A chosen model or field may be deleted meanwhile: no other is sent in its place.
+    errors = form.missing(sent, values, choices) if sends else []
+    if sends and complete and not errors:
+        context = SubmissionContext(request.scope["request_id"], key_of(request), fresh=values["fresh"])
+        try:
+            submission = submit(form.checked_shape(body), context, stores, metrics=metrics, dispatcher=dispatcher)
+            return to(f"/jobs/{submission.record.id}")
+        except (HttpProblem, Rejected) as error:
+            errors = _errors_of(error)
+    drafted, flaws = _drafted(body, stores.drafts) if complete else (None, [])
+    errors = errors or flaws
+    status = 422 if errors and sends else 200
+    errors = [] if sent.fresh and not body["methods"] else errors
+    places = [form.control(error.pointer) for error in errors]
+    return page(
+        request,
+        "new.html",
+        status,
+        choices=choices,
+        shown=values,
+        methods=choices.methods(values["at"]),
+        name_of=name_of,
+        estimate=drafted.estimate if drafted else None,
+        errors=errors,
+        refused=status == 422,
+        places=places,
+        wrong={place: places.index(place) for place in places},
+        snippets=request_snippets(request, body),
+        statistics=form.STATISTICS,
+        fills=form.FILLS,
+        baselines=form.BASELINES,
+        classes=choices.classes(values["output"]),
+    )
+
+
+def request_snippets(request: Request, body: Json) -> dict[str, str] | None:
+    """A job's request as JSON, for curl and for Python, with the address of this service."""
+    return snippets(body, str(request.base_url).rstrip("/"), key=bool(key_of(request).id))
+
+
+def _drafted(body: Json, stores: DraftStores) -> tuple[Draft | None, list[Invalid]]:
+    try:
+        return draft(form.checked_shape(body), 0, stores), []
+    except (InvalidBody, Rejected) as error:
+        return None, _errors_of(error)
+
+
+def _errors_of(error: HttpProblem | Rejected) -> list[Invalid]:
+    """The places that are wrong; one without a place for an error that concerns the whole request."""
+    if isinstance(error, Rejected):
+        return [Invalid(pointer=flaw.pointer, detail=flaw.detail, code=flaw.code) for flaw in error.flaws]
+    return list(error.errors or [Invalid(pointer="", detail=error.detail, code=error.code)])
