@@ -1,11 +1,11 @@
 """Models: what a client sees of an uploaded network, and the manifest that requests are checked against."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
-from unitrank_schemas.base import Digest, Name, Schema
+from unitrank_schemas.base import Digest, Json, Name, Schema
 from unitrank_schemas.problems import JobProblem
 
 ModelStatus = Literal["inspecting", "ready", "rejected"]
@@ -73,11 +73,74 @@ class Manifest(Schema):
     looked_up: list[str] = Field([], description="Integer inputs that embeddings look up.")
 
 
-class Architecture(Schema):
+class ModelFormat(Schema):
+    """The base of every format of uploaded bytes; the fields are the options that a client gives beside the bytes.
+
+    A format is one class here, one entry in `unitrank_service.contents.model_formats`, which reads the options from the query
+    and looks at the bytes, and one in `unitrank_engine.models.formats`, which inspects them.
+    """
+
+    key: ClassVar[str]
+    bytes_are: ClassVar[str]
+    """The bytes, as the OpenAPI document describes the body of a PUT."""
+    parameters: ClassVar[tuple[str, ...]] = ()
+    """Names of the query parameters of a PUT that choose the format and give its options."""
+
+    def recipe(self) -> Json | None:
+        """The format and its options as the store keeps them beside the bytes; `format_of` reads them."""
+        return {"format": self.key, **self.model_dump(mode="json")}
+
+    def identity(self, blob: str) -> list[Any] | None:
+        """What the model's digest covers; None where that is the digest `blob` of the bytes itself."""
+        return [self.key, self.model_dump(mode="json"), blob]
+
+
+class Archive(ModelFormat):
+    """An archive of `torch.export`, which has everything inside."""
+
+    key = "archive"
+    bytes_are = "a `torch.export` archive (`.pt2`)"
+
+    def recipe(self) -> Json | None:
+        return None
+
+    def identity(self, blob: str) -> list[Any] | None:
+        return None
+
+
+class Architecture(ModelFormat):
     """An architecture that the operator installed, and what it is built with."""
+
+    key = "architecture"
+    bytes_are = "a safetensors file with an architecture's weights"
+    parameters = ("architecture", "arguments")
 
     name: str
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
+
+    def recipe(self) -> Json | None:
+        # The first format with options: stores have its recipes without the key.
+        return self.model_dump(mode="json")
+
+    def identity(self, blob: str) -> list[Any] | None:
+        return [self.name, self.arguments, blob]
+
+
+MODEL_FORMATS: dict[str, type[ModelFormat]] = {kind.key: kind for kind in (Archive, Architecture)}
+
+
+def format_of(recipe: Json | None) -> ModelFormat:
+    """The format that a recipe of the store names."""
+    if recipe is None:
+        return Archive()
+    kind = MODEL_FORMATS[recipe.get("format", Architecture.key)]
+    return kind.model_validate({name: value for name, value in recipe.items() if name != "format"})
+
+
+def options_by_format(format: ModelFormat) -> Json:
+    """Fields of the model's resource: one for each format with options, null but for the model's own."""
+    keys = [key for key, kind in MODEL_FORMATS.items() if kind.model_fields]
+    return {key: format.model_dump(mode="json") if key == format.key else None for key in keys}
 
 
 class Model(Schema):

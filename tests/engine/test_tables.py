@@ -6,9 +6,11 @@ import pytest
 
 from unitrank_engine.job import baselines, clusters, targets
 from unitrank_engine.methods import METHODS
+from unitrank_engine.models.formats import INSPECTIONS
 from unitrank_schemas import baselines as baseline_schemas
 from unitrank_schemas import clusters as cluster_schemas
 from unitrank_schemas import methods as method_schemas
+from unitrank_schemas import models as model_schemas
 from unitrank_schemas import targets as target_schemas
 
 
@@ -34,6 +36,10 @@ def test_union_when_held_against_its_table_then_has_the_same_members(union: Any,
 def test_methods_when_the_engine_is_asked_then_has_each_that_the_schemas_name() -> None:
     assert set(METHODS) == set(method_schemas.METHODS)
     assert all(get_args(schema.model_fields["name"].annotation) == (name,) for name, schema in method_schemas.METHODS.items())
+
+
+def test_formats_when_the_engine_is_asked_then_inspects_each_that_a_client_may_upload() -> None:
+    assert set(INSPECTIONS) == set(model_schemas.MODEL_FORMATS.values())
 
 
 def test_scores_when_the_engine_is_asked_then_has_each_that_a_target_names() -> None:

@@ -127,10 +127,14 @@ class AsyncModels(AsyncContents[Model]):
         wait: bool = True,
         timeout: float | None = None,
         quiet: bool = False,
+        **more: Any,
     ) -> Model:
         """As `Models.put`; a network is exported in a thread."""
+        options = {"architecture": architecture, "arguments": arguments, **more}
         calls = self._calls.within(timeout, quiet)
-        return await self._wire.take(put_model(calls, name, model, example_inputs, uri, architecture, arguments, wait, quiet))
+        return await self._wire.take(
+            put_model(calls, name, model, example_inputs, uri=uri, options=options, wait=wait, quiet=quiet)
+        )
 
 
 class AsyncDatasets(AsyncContents[Dataset]):

@@ -139,15 +139,17 @@ class Models(Contents[Model]):
         wait: bool = True,
         timeout: float | None = None,
         quiet: bool = False,
+        **more: Any,
     ) -> Model:
         """The model when it is ready, with the layers that a job may name; with `wait=False` as soon as it is there.
 
         `model` is a torch.nn.Module, which is exported with the example inputs (`unitrank.export` says which they may be), or
         the path of an archive, or of the weights of an `architecture` that the operator has installed; or else `uri` says
-        where it lies. Raises Rejected, ExportRefused, Timeout after `timeout` s.
+        where it lies. `more`: options of other formats. Raises Rejected, ExportRefused, Timeout after `timeout` s.
         """
+        options = {"architecture": architecture, "arguments": arguments, **more}
         calls = self._calls.within(timeout, quiet)
-        return self._wire.take(put_model(calls, name, model, example_inputs, uri, architecture, arguments, wait, quiet))
+        return self._wire.take(put_model(calls, name, model, example_inputs, uri=uri, options=options, wait=wait, quiet=quiet))
 
 
 class Datasets(Contents[Dataset]):

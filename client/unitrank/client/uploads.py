@@ -16,7 +16,7 @@ from unitrank.client.tables import table_file
 from unitrank.errors import NotPossible
 from unitrank.exporting import export
 from unitrank_schemas.datasets import Dataset
-from unitrank_schemas.models import Model
+from unitrank_schemas.models import MODEL_FORMATS, Model
 
 if TYPE_CHECKING:
     import torch
@@ -27,14 +27,14 @@ def put_model(
     name: str,
     model: str | Path | torch.nn.Module | None,
     example_inputs: Any,
+    *,
     uri: str | None,
-    architecture: str | None,
-    arguments: Mapping[str, Any] | None,
+    options: Mapping[str, Any],
     wait: bool,
     quiet: bool,
 ) -> Flow[Model]:
-    """The model, ready where that is waited for."""
-    put = yield from _put_model(calls, name, model, example_inputs, uri, architecture, arguments, quiet)
+    """The model, ready where that is waited for; `options` are those of its format, and None stands for one not given."""
+    put = yield from _put_model(calls, name, model, example_inputs, uri, _query(options), quiet)
     return (yield from _ready(calls, name, put, wait))
 
 
@@ -58,13 +58,10 @@ def _put_model(
     model: str | Path | torch.nn.Module | None,
     example_inputs: Any,
     uri: str | None,
-    architecture: str | None,
-    arguments: Mapping[str, Any] | None,
+    query: Mapping[str, str],
     quiet: bool,
 ) -> Flow[Model]:
     path = content_path(Model, name)
-    params = {"architecture": architecture, "arguments": None if arguments is None else json.dumps(dict(arguments))}
-    query = {key: value for key, value in params.items() if value is not None}
     if (model is None) == (uri is None):
         raise NotPossible("give a network or a path, or else uri=…", code="invalid_request")
     if uri is not None:
@@ -73,6 +70,16 @@ def _put_model(
         file = yield from done(lambda: stack.enter_context(_archive(model, example_inputs)))
         sent = stack.enter_context(uploading(name, file, quiet))
         return (yield from calls.put_file(path, file, Model, sent, query))
+
+
+def _query(options: Mapping[str, Any]) -> dict[str, str]:
+    """Query parameters: texts as they are, any other value as JSON. Raises TypeError for an option that no format has."""
+    known = {parameter for kind in MODEL_FORMATS.values() for parameter in kind.parameters}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise TypeError(f"option {unknown[0]!r} is not an option of any model format; use one of {', '.join(sorted(known))}")
+    given = {name: dict(value) if isinstance(value, Mapping) else value for name, value in options.items() if value is not None}
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
 
 
 def _put_dataset(calls: Calls, name: str, data: Any, uri: str | None, fields: Mapping[str, Any], quiet: bool) -> Flow[Dataset]:

@@ -18,8 +18,8 @@ import structlog
 
 from unitrank_schemas.base import Json
 from unitrank_service.background.polling import PollingLoop
-from unitrank_service.contents.architectures import check_weights
 from unitrank_service.contents.fetching import DeadlineWriter, FetchDeadline, FetchStopped, ImportRejected, in_time, pour
+from unitrank_service.contents.model_formats import check_bytes_of
 from unitrank_service.contents.representation import read_header
 from unitrank_service.errors import InvalidBody
 from unitrank_service.observability.metrics import Metrics
@@ -159,8 +159,7 @@ class Importer:
         (source,) = self.sources.files(model.uri or "")
         with self._writer(self.settings.max_model_bytes) as writer:
             pour(source, writer, deadline)
-            if model.architecture:
-                check_weights(writer.path)
+            check_bytes_of(model.format, writer.path)
         deadline.check()
         with self._kept_if_wanted(self.models, writer.digest):
             repoint = partial(repoint_to_model, self.jobs, key)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from unitrank_schemas.base import Json
+from unitrank_schemas.models import options_by_format
 from unitrank_service.http.responses import moment
 from unitrank_store.contents.datasets import DatasetRecord
 from unitrank_store.contents.importing import UNREAD
@@ -22,7 +23,7 @@ def model_body(record: ModelRecord) -> Json:
         "status": record.status,
         "created_at": moment(record.created_at),
         **manifest,
-        "architecture": record.architecture,
+        **options_by_format(record.format),
         "problem": record.problem,
     }
 

@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from unitrank_schemas.base import NAME, Page
-from unitrank_schemas.models import INSPECTION, Architecture, Model
+from unitrank_schemas.models import INSPECTION, MODEL_FORMATS, Model, ModelFormat
 from unitrank_service.backend import Backend, backend_of, key_of
-from unitrank_service.contents.architectures import check_weights, installed
+from unitrank_service.contents.model_formats import UploadOptions, check_bytes_of
 from unitrank_service.contents.representation import model_body
 from unitrank_service.http.parameters import After, Limit
 from unitrank_service.http.requests import Route
@@ -27,7 +27,7 @@ BODY = body(
         "application/octet-stream": {"schema": BINARY},
         "application/json": {"schema": {"$ref": "#/components/schemas/Location"}},
     },
-    "The bytes of a `torch.export` archive (`.pt2`), or of a safetensors file with an architecture's weights, or where they are.",
+    f"The bytes of {', or of '.join(kind.bytes_are for kind in MODEL_FORMATS.values())}, or where they are.",
 )
 
 
@@ -45,19 +45,15 @@ BODY = body(
 async def put_model(
     request: Request,
     name: Name,
-    architecture: Annotated[
-        str | None, Query(description="An architecture that the operator installed; the body is its weights, as safetensors.")
-    ] = None,
-    arguments: Annotated[str | None, Query(description="What the architecture is built with: a JSON object.")] = None,
+    options: Annotated[UploadOptions, Depends()],
 ) -> Response:
     """Upload a model; a worker then inspects it, and it becomes `ready` or `rejected`."""
-    recipe = installed(architecture, arguments)
+    format = options.format()
     backend = backend_of(request)
     where = {"Location": f"/v1/models/{name}", "Retry-After": "1"}
     if not check_bytes(request):
         uri = await located(request, backend.sources, several=False)
-        described = recipe.model_dump() if recipe else None
-        record = await run_in_threadpool(backend.models.begin_elsewhere, name, uri, described, INSPECTION)
+        record = await run_in_threadpool(backend.models.begin_elsewhere, name, uri, format, INSPECTION)
         backend.importer.wake()
         return answer(request, model_body(record), 202, where)
     async with uploaded(
@@ -68,9 +64,8 @@ async def put_model(
         quota_left=backend.datasets.room,
         metrics=backend.metrics,
     ) as writer:
-        if recipe:
-            await run_in_threadpool(check_weights, writer.path)
-    begun = await run_in_threadpool(_begin, backend, name, writer.digest, writer.size, recipe, key_of(request).id)
+        await run_in_threadpool(check_bytes_of, format, writer.path)
+    begun = await run_in_threadpool(_begin, backend, name, writer.digest, writer.size, format, key_of(request).id)
     status = 200 if begun.known and not begun.inspect else 202
     return answer(request, model_body(begun.record), status, where)
 
@@ -95,11 +90,8 @@ def delete_model(request: Request, name: str) -> Response:
     return Response(status_code=204)
 
 
-def _begin(backend: Backend, name: str, digest: str, size: int, recipe: Architecture | None, owner: str) -> NamedModel:
-    if recipe is None:
-        begun = backend.models.begin(name, digest, size, INSPECTION)
-    else:
-        begun = backend.models.begin_weights(name, recipe.model_dump(), digest, size, INSPECTION)
+def _begin(backend: Backend, name: str, digest: str, size: int, format: ModelFormat, owner: str) -> NamedModel:
+    begun = backend.models.begin(name, digest, size, INSPECTION, format)
     if begun.inspect:
         enqueue_inspection(backend.connection, begun.record.digest, backend.settings.inspection_timeout, owner)
     return begun

@@ -15,12 +15,14 @@ from typing import Literal, NamedTuple
 from redis.client import Pipeline
 
 from unitrank_schemas.base import Json
+from unitrank_schemas.models import Archive, ModelFormat, format_of
 from unitrank_store.contents.importing import Importing, Repoint, unawaited
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import texts
 
 ModelStatus = Literal["inspecting", "ready", "rejected"]
+ARCHIVE = Archive()
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,21 @@ class ModelRecord:
     problem: Json | None = None
     clean: str | None = None
     architecture: Json | None = None
+    """The recipe of a format that is not an archive, whichever format it is; stores keep it under the name of the first one."""
     weights: str | None = None
-    """Of a model that is an installed architecture: the blob of its weights; `digest` then covers name, arguments and weights."""
+    """The digest of the uploaded bytes, where a recipe comes with them: `digest` then covers both."""
     uri: str | None = None
     """Of a model that is still to be read from there, or could not be: it has a key instead of a digest."""
+
+    @property
+    def format(self) -> ModelFormat:
+        """The format of the uploaded bytes, with its options."""
+        return format_of(self.architecture)
+
+    @property
+    def blob(self) -> str:
+        """The digest of the uploaded bytes in the blob store."""
+        return self.weights or self.digest
 
 
 class NamedModel(NamedTuple):
@@ -59,18 +72,15 @@ class ModelStore(Importing[ModelRecord]):
 
     kind = "model"
 
-    def begin(self, name: str, digest: str, bytes: int, engine: str) -> NamedModel:
+    def begin(self, name: str, blob: str, bytes: int, engine: str, format: ModelFormat = ARCHIVE) -> NamedModel:
         """Put a name on a content that lies in the blob store. Raises StateConflict where its bytes were just deleted."""
-        return self._begin(name, _archive(digest, bytes, engine))
+        return self._begin(name, _described(format, blob, bytes, engine))
 
-    def begin_weights(self, name: str, architecture: Json, weights: str, bytes: int, engine: str) -> NamedModel:
-        """Put a name on an installed architecture with weights that lie in the blob store. Raises StateConflict as `begin` does."""
-        return self._begin(name, _weights(architecture, weights, bytes, engine))
-
-    def begin_elsewhere(self, name: str, uri: str, architecture: Json | None, engine: str) -> ModelRecord:
+    def begin_elsewhere(self, name: str, uri: str, format: ModelFormat, engine: str) -> ModelRecord:
         """Put a name on what lies at a URI; whoever reads it tells `arrived` or `reject_unread`."""
         unread = {"bytes": 0, "status": "inspecting", "engine": engine, "uri": uri, "cleaned": []}
-        return self._import(self._scoped(name), unread | ({"architecture": architecture} if architecture else {}))
+        recipe = format.recipe()
+        return self._import(self._scoped(name), unread | ({} if recipe is None else {"architecture": recipe}))
 
     def arrived(self, key: str, digest: str, bytes: int, repoint: Repoint = unawaited) -> NamedModel:
         """What was read under the key lies in the blob store; `repoint` has those that wait for the key mean the model's digest.
@@ -78,8 +88,7 @@ class ModelStore(Importing[ModelRecord]):
         Raises RecordNotFound where the model was deleted meanwhile, and Full.
         """
         unread = self.content(key)
-        architecture, engine = unread.architecture, unread.engine
-        described = _weights(architecture, digest, bytes, engine) if architecture else _archive(digest, bytes, engine)
+        described = _described(unread.format, digest, bytes, unread.engine)
         with self._owners.changing(), self._redis.pipeline() as pipeline:
             name = self._take_name(pipeline, key, described["digest"])
             return self._begin_named(pipeline, name, described, repoint)
@@ -162,11 +171,11 @@ class ModelStore(Importing[ModelRecord]):
         ]
 
 
-def _archive(digest: str, bytes: int, engine: str) -> Json:
-    return {"digest": digest, "bytes": bytes, "engine": engine}
-
-
-def _weights(architecture: Json, weights: str, bytes: int, engine: str) -> Json:
-    recipe = json.dumps([architecture["name"], architecture["arguments"], weights], sort_keys=True, separators=(",", ":"))
-    digest = f"sha256:{hashlib.sha256(recipe.encode()).hexdigest()}"
-    return {**_archive(digest, bytes, engine), "architecture": architecture, "weights": weights}
+def _described(format: ModelFormat, blob: str, bytes: int, engine: str) -> Json:
+    """A new content: bytes in the blob store, and the recipe of a format that is not an archive."""
+    identity, recipe = format.identity(blob), format.recipe()
+    if identity is None or recipe is None:
+        return {"digest": blob, "bytes": bytes, "engine": engine}
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    return {"digest": digest, "bytes": bytes, "engine": engine, "architecture": recipe, "weights": blob}

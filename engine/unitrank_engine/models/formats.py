@@ -1,0 +1,22 @@
+"""Formats of uploaded models: what inspects the bytes of each."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from unitrank_engine.models import architectures, inspection
+from unitrank_schemas.base import Json
+from unitrank_schemas.models import Architecture, Archive, ModelFormat
+
+Inspect = Callable[[Any, Path, Path], Json]
+"""Format, source, target → manifest; Any: each function takes the format of its own line."""
+
+INSPECTIONS: dict[type[ModelFormat], Inspect] = {
+    Archive: lambda format, source, target: inspection.inspect(source, target),
+    Architecture: architectures.inspect,
+}
+
+
+def inspect(format: ModelFormat, source: Path, target: Path) -> Json:
+    """The manifest of the model whose bytes are at `source`, whose clean archive is written to `target`. Raises EngineError."""
+    return INSPECTIONS[type(format)](format, source, target)
