@@ -21,7 +21,8 @@ from unitrank_store.access.api_keys import ANYONE, Key
 from unitrank_store.contents.waiting_jobs import dataset_key, look_again, model_key
 from unitrank_store.errors import IdempotencyKeyReused, Taken
 from unitrank_store.jobs.idempotency import EarlierJobs, IdempotencyKey, JobLookup
-from unitrank_store.jobs.job_store import JobStore, new_id
+from unitrank_store.jobs.ids import new_id
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.observability import tracing
 from unitrank_store.queue.rq_queue import enqueue_job

@@ -12,7 +12,7 @@ from redis.client import Pipeline
 from unitrank_schemas.base import Json
 from unitrank_store.contents.catalogue import Catalogue
 from unitrank_store.errors import RecordNotFound
-from unitrank_store.jobs.job_store import new_id
+from unitrank_store.jobs.ids import new_id
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text, texts
 

@@ -18,7 +18,6 @@ A queued job fails without having run where what it waits for is refused (`refus
 """
 
 import json
-import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Literal
@@ -28,6 +27,7 @@ from redis.client import Pipeline
 
 from unitrank_schemas.base import Json
 from unitrank_store.errors import RecordNotFound, StateConflict
+from unitrank_store.jobs.ids import new_id
 from unitrank_store.jobs.indexes import RecordIndexes
 from unitrank_store.jobs.record import ENDED, JobRecord, Status
 from unitrank_store.jobs.records import Kind, RecordChange, RecordState, RecordTable
@@ -275,12 +275,6 @@ class JobStore:
         # The command is sent again when its reply was lost: then it has been done already, by us.
         repeated = status in ENDED and outcome.status == status and attempt is not None and outcome.attempt == attempt
         return outcome.made or repeated
-
-
-def new_id() -> str:
-    """26 characters of Crockford's base 32: 48 bits of milliseconds and 80 random ones, so that ids sort by time."""
-    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
-    return "".join("0123456789abcdefghjkmnpqrstvwxyz"[number >> shift & 31] for shift in range(125, -1, -5))
 
 
 def _new_record(

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, cast
 import redis
 from redis.client import Pipeline
 
-from unitrank_store.jobs.job_store import new_id
+from unitrank_store.jobs.ids import new_id
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text
 from unitrank_store.redis.scripts import Script

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from unitrank_store.errors import RecordNotFound, StateConflict, Taken
-from unitrank_store.jobs.job_store import JobStore, new_id
+from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import ENDED, Status
 from unitrank_store.jobs.reservations import reserved
 from unitrank_store.redis import keyspace
@@ -50,18 +50,6 @@ def test_record_when_made_then_its_claims_say_so_for_a_time(jobs: JobStore, conn
 def test_record_when_unknown_then_not_found(jobs: JobStore) -> None:
     with pytest.raises(RecordNotFound, match="nothing"):
         jobs.get("nothing")
-
-
-def test_ids_when_made_one_after_another_then_sort_by_time_and_fit_in_a_url() -> None:
-    import time
-
-    ids = []
-    for _ in range(5):
-        ids.append(new_id())
-        time.sleep(0.002)
-
-    assert ids == sorted(ids)
-    assert all(len(id) == 26 and id.isalnum() for id in ids)
 
 
 def test_job_when_run_then_goes_from_queued_over_running_to_its_end(jobs: JobStore) -> None:
