@@ -6,6 +6,7 @@ TORCH_INDEX ?=
 PYTHON ?=
 TEST_PROCESSES ?= 2
 TEST_ARGUMENTS ?=
+CHECK_ARGUMENTS ?=
 SLOW_ARGUMENTS ?=
 FUZZ_ARGUMENTS ?=
 CHAOS_ARGUMENTS ?=
@@ -18,7 +19,7 @@ INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: install demo test slow lint docs bench fuzz chaos load schemathesis clean
+.PHONY: install demo test check check-tests check-redis slow lint docs bench fuzz chaos load schemathesis clean
 .DEFAULT_GOAL := install
 .DELETE_ON_ERROR:
 
@@ -43,12 +44,34 @@ demo: install
 	$(BIN)/unitrank demo
 
 # One thread a process: there are as many processes as cores, and every worker of the tests has its own.
-test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=worksteal $(TEST_ARGUMENTS)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+PARALLEL := --numprocesses=$(TEST_PROCESSES) --dist=worksteal
+# pytest ends with 5 where the markers leave no test of those named by TEST_ARGUMENTS.
+OR_NONE := || test $$? -eq 5
 
-# What takes minutes: a short `make chaos`, bounds of time as they come, large data, a wheel of its own. SLOW_ARGUMENTS='tests/e2e/test_chaos.py' for one.
+# Tests marked `serial` come afterwards, one after the other: they time processes, and would share the cores with all others.
+test: install
+	$(PYTEST) $(PARALLEL) -m 'not (slow or check or serial)' $(TEST_ARGUMENTS) $(OR_NONE)
+	$(PYTEST) -m 'serial and not (slow or check)' $(TEST_ARGUMENTS) $(OR_NONE)
+
+# Everything that `.ci/run` runs.
+check: lint docs test check-tests check-redis
+
+# The tests that `make test` leaves out: a browser, the wheel, the images, killed processes, each method at each place of every net.
+check-tests: install
+	$(PYTEST) $(PARALLEL) -m 'check and not (slow or serial)' $(CHECK_ARGUMENTS) $(OR_NONE)
+	$(PYTEST) -m 'check and serial and not slow' $(CHECK_ARGUMENTS) $(OR_NONE)
+
+# The store's tests on Redis, where `make test` takes Valkey. Without redis-server they are skipped, or fail where CI is set.
+check-redis: install
+	@if command -v redis-server > /dev/null; then \
+	  UNITRANK_TEST_SERVER=redis-server $(PYTEST) $(PARALLEL) -m 'not slow' tests/store; \
+	elif [ -n "$$CI" ]; then echo 'make: redis-server is not on PATH' >&2; exit 1; \
+	else echo 'skipped: the tests of the store on Redis need redis-server on PATH'; fi
+
+# Tests of minutes: bounds of time as they come, large data. SLOW_ARGUMENTS='tests/e2e/test_large.py' for one file.
 slow: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(SLOW_ARGUMENTS)
+	$(PYTEST) -m slow $(SLOW_ARGUMENTS)
 
 lint: install
 	$(BIN)/ruff check .

@@ -36,6 +36,13 @@ def _on_path(name: str) -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this run share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
 def server(chosen_server: None) -> Iterator[EmbeddedServer]:
     """The session's server; skipped without a binary, which is a failure where CI is set."""
     try:

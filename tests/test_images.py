@@ -29,6 +29,7 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 STARTED_WITHIN = 90.0
 
 
+@pytest.mark.check
 def test_service_image_when_built_then_serves_without_torch(tmp_path: Path, redis_url: str) -> None:
     image = _built("service", tmp_path)
     port = str(claim_port("127.0.0.1", 0))
@@ -42,6 +43,7 @@ def test_service_image_when_built_then_serves_without_torch(tmp_path: Path, redi
         assert _run(image, _health_check(port), settings | {"http_proxy": "http://127.0.0.1:1"}).returncode == 0
 
 
+@pytest.mark.check
 def test_worker_image_when_built_then_a_worker_takes_its_place(tmp_path: Path, redis_url: str) -> None:
     image = _built("worker", tmp_path)
     with connect(redis_url) as connection, _started(image, SERVICES["inspector"]["command"], {"UNITRANK_REDIS_URL": redis_url}):
@@ -80,6 +82,7 @@ def test_compose_when_read_then_only_the_service_is_published_and_only_here() ->
     assert published == {"service": ["${UNITRANK_PUBLISH:-127.0.0.1:8000}:8000"]}
 
 
+@pytest.mark.check
 def test_compose_when_docker_is_here_then_it_finds_no_mistake() -> None:
     docker = shutil.which("docker")
     if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:

@@ -16,6 +16,8 @@ from tests.engine.archive.forging import entries_of
 from tests.engine.archive.test_bounds import BEYOND
 from unitrank.server.local import Local
 
+pytestmark = pytest.mark.check
+
 __all__ = ["installed", "stack", "url"]
 
 Json = dict[str, Any]

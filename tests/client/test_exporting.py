@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import unitrank
-from tests.engine.architectures.zoo import MAKERS, architecture
 from tests.support.processes import run
 from tests.support.transformers import BERT, GPT2, saved
 from unitrank.errors import NotPossible
@@ -77,16 +76,6 @@ def test_export_twice_gives_the_same_bytes_and_the_reader_keeps_them(tmp_path: P
     clean(tmp_path / "first", tmp_path / "third")
 
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes() == (tmp_path / "third").read_bytes()
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("name", MAKERS)
-def test_export_of_ordinary_architectures_lets_them_through(name: str, tmp_path: Path) -> None:
-    made = architecture(name)
-
-    manifest = unitrank.export(made.module, made.inputs, tmp_path / "net.pt2")
-
-    assert [port.name for port in manifest.inputs] == list(made.inputs)
 
 
 def test_export_of_arguments_in_order_takes_one_tensor_for_two_inputs(tmp_path: Path) -> None:

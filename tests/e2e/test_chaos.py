@@ -7,6 +7,8 @@ from benchmarks.chaos.__main__ import Run, chaos
 
 from unitrank_store.redis.embedded import EmbeddedServer
 
+pytestmark = [pytest.mark.check, pytest.mark.serial]
+
 
 @pytest.mark.timeout(500)
 def test_jobs_when_processes_are_killed_and_stopped_then_each_ends_once_and_nothing_is_left(

@@ -17,6 +17,8 @@ from tests.e2e.conftest import save
 from unitrank.client.sync import Client
 from unitrank.server.local import Local
 
+pytestmark = [pytest.mark.check, pytest.mark.serial]
+
 PATIENCE = 60.0
 
 

@@ -22,6 +22,8 @@ from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import EmbeddedServer, socket_url
 from unitrank_store.settings import Settings
 
+pytestmark = pytest.mark.check
+
 __all__ = ["browser"]
 
 BYTES = {"Content-Type": "application/octet-stream"}

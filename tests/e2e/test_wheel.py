@@ -14,6 +14,8 @@ from tests.support.installations import environment, installed, wheel
 BASE = ["httpx", "numpy", "pydantic", "pyyaml", "rich", "typer"]
 PROGRAM = """
 import sys, unitrank
+
+pytestmark = pytest.mark.check
 url, archive, table = sys.argv[1:]
 with unitrank.Client(url) as client:
     client.models.put("wheel", archive)

@@ -16,9 +16,10 @@ MOST_GROWTH = 1.1
 # freed memory goes back at once, so that the process has what the job has
 ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
 
-pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="Linux alone tells a process's own pages from those of files"
-)
+pytestmark = [
+    pytest.mark.check,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone tells a process's own pages from those of files"),
+]
 
 
 def peak(count: int, **options: Any) -> int:

@@ -12,6 +12,8 @@ from safetensors.numpy import load_file
 from tests.support.processes import alive_with, command, gone, line_with, run, short_folder
 from unitrank_schemas.results import Result
 
+pytestmark = [pytest.mark.check, pytest.mark.serial]
+
 RANKINGS = ["activation", "gradient", "gradient.mean_abs", "gradient_x_delta", "conductance"]
 
 

@@ -1,6 +1,8 @@
 """Ordinary architectures as their users export them: every method at every cut, and at places that some ways go around."""
 
-from functools import cache
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,10 @@ import pytest
 import torch
 
 import unitrank_schemas.methods
-from tests.engine.architectures.zoo import COUNT, MAKERS, architecture, loaded
+from tests.engine.architectures.zoo import COUNT, MAKERS, architecture
 from tests.engine.in_process import rank
 from unitrank_engine.models.inspection import manifest
+from unitrank_engine.program import Program
 from unitrank_schemas.checks import Facts, Rejected, checked
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.jobs import JobRequest
@@ -32,16 +35,56 @@ SETTINGS: dict[str, Any] = {
     "ablation": {"fractions": [0.2], "random": 3, "split": "none"},
     "keep_examples": COUNT,
 }
+ALWAYS = ("resnet", "lstm", "gated")
+NAMES = [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.check) for name in MAKERS]
+Loaded = Callable[[str], Program]
+
+
+@dataclass(frozen=True)
+class Net:
+    """An architecture whose jobs are run in a folder."""
+
+    name: str
+    program: Program
+    folder: Path
+
+    @cached_property
+    def facts(self) -> Facts:
+        fields = {
+            field: FieldInfo(dtype=str(values.dtype).removeprefix("torch."), shape=[None, *values.shape[1:]])
+            for field, values in architecture(self.name).inputs.items()
+        }
+        return Facts(manifest(self.program), fields, COUNT, lambda field: None, 10**9)
+
+    def accepted(self, layer: str, at: str) -> list[dict[str, Any]]:
+        """The methods that a request for this place may name: all, but for Grad-CAM where there is nothing to average."""
+        accepted, rejected = [], set()
+        for entry in METHODS:
+            request = {"model": "m", "dataset": "d", "layer": layer, "at": at, "methods": [entry], **SETTINGS}
+            try:
+                checked(JobRequest.model_validate(request), self.facts)
+            except Rejected as error:
+                rejected.update((entry["name"], flaw.code) for flaw in error.flaws)
+            else:
+                accepted.append(entry)
+        assert rejected <= {("grad_cam", "method_not_applicable")}
+        return accepted
+
+    def job(
+        self, layer: str, at: str, methods: list[Any], rows: slice = slice(None)
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The summary and the arrays of a job on these rows of the examples."""
+        fields = {field: values[rows].numpy() for field, values in architecture(self.name).inputs.items()}
+        return rank(self.program, self.folder, fields, layer, methods, at=at, **SETTINGS)
 
 
 def test_all_methods_are_tried() -> None:
     assert {entry["name"] for entry in METHODS} == set(unitrank_schemas.methods.METHODS)
 
 
-@cache
-def _places(name: str) -> list[tuple[str, str]]:
+def _places(program: Program) -> list[tuple[str, str]]:
     """Every value of the graph that is a cut, and of the others each third."""
-    program, values = loaded(name), {}
+    values: dict[Any, tuple[str, str, bool]] = {}
     for layer in manifest(program).layers:
         for at, cut in (("output", layer.cut), ("input", layer.input_cut)):
             if cut is not None:
@@ -50,48 +93,40 @@ def _places(name: str) -> list[tuple[str, str]]:
     return [(layer, at) for layer, at, _ in [value for value in values.values() if value[2]] + bypassed[::3]]
 
 
-@cache
-def _facts(name: str) -> Facts:
-    fields = {
-        field: FieldInfo(dtype=str(values.dtype).removeprefix("torch."), shape=[None, *values.shape[1:]])
-        for field, values in architecture(name).inputs.items()
-    }
-    return Facts(manifest(loaded(name)), fields, COUNT, lambda field: None, 10**9)
-
-
 @pytest.mark.parametrize("name", MAKERS)
-def test_the_program_computes_what_the_module_does(name: str) -> None:
-    program, made = loaded(name), architecture(name)
+def test_archive_when_loaded_then_it_takes_the_modules_inputs_and_computes_what_the_module_does(name: str, loaded: Loaded) -> None:
+    program, net = loaded(name), architecture(name)
 
     with torch.no_grad():
-        found = program.forward(program.lift(tuple(made.inputs.values())), next(iter(program.outputs)))
+        output = program.forward(program.lift(tuple(net.inputs.values())), next(iter(program.outputs)))
 
-    torch.testing.assert_close(found, made.run(), rtol=0, atol=1e-6)
+    assert list(program.inputs) == list(net.inputs)
+    torch.testing.assert_close(output, net.run(), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", MAKERS)
-def test_every_method_has_a_result_at_every_cut_and_at_some_other_places(name: str, tmp_path: Path) -> None:
-    for layer, at in _places(name):
-        entries = _accepted(name, layer, at)
-
-        summary, arrays = _job(name, tmp_path, layer, entries, at)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_has_a_result_at_every_cut_and_at_some_other_places(name: str, loaded: Loaded, tmp_path: Path) -> None:
+    net = Net(name, loaded(name), tmp_path)
+    for layer, at in _places(net.program):
+        summary, arrays = net.job(layer, at, net.accepted(layer, at))
 
         assert {"gradient", "default", "exact_ablation", "conductance.few"} <= {ranking["id"] for ranking in summary["rankings"]}
         assert all(np.isfinite(values).all() for values in arrays.values())
         _check_completeness(summary)
         if any(warning["code"] == "last_hidden_layer" for warning in summary["warnings"]):
-            found = [arrays[f"examples/{method}/all"] for method in CHANGES]
-            scale = np.abs(found[0]).max()
-            assert all(np.abs(each - found[0]).max() <= 1e-4 * scale + 1e-6 for each in found)
+            scores = [arrays[f"examples/{method}/all"] for method in CHANGES]
+            scale = np.abs(scores[0]).max()
+            assert all(np.abs(each - scores[0]).max() <= 1e-4 * scale + 1e-6 for each in scores)
 
 
-@pytest.mark.parametrize("name", MAKERS)
-def test_an_examples_scores_do_not_depend_on_its_batch_mates(name: str, tmp_path: Path) -> None:
-    for layer, at in _places(name)[::3]:
-        entries = [entry for entry in _accepted(name, layer, at) if entry["name"] != "random"]
+@pytest.mark.parametrize("name", NAMES)
+def test_an_examples_scores_do_not_depend_on_its_batch_mates(name: str, loaded: Loaded, tmp_path: Path) -> None:
+    net = Net(name, loaded(name), tmp_path)
+    for layer, at in _places(net.program)[::3]:
+        methods = [entry for entry in net.accepted(layer, at) if entry["name"] != "random"]
 
-        _, together = _job(name, tmp_path, layer, entries, at)
-        _, alone = _job(name, tmp_path, layer, entries, at, rows=slice(1, 2))
+        _, together = net.job(layer, at, methods)
+        _, alone = net.job(layer, at, methods, rows=slice(1, 2))
 
         for key in (key for key in together if key.startswith("examples/") and not key.endswith("/rows")):
             want = together[key][1]
@@ -108,25 +143,3 @@ def _check_completeness(summary: dict[str, Any]) -> None:
     for method in ("conductance", "integrated_gradients"):
         few, many = gaps[f"{method}.few"], gaps[f"{method}.many"]
         assert many is None or many < max(0.02, few / 4)
-
-
-def _accepted(name: str, layer: str, at: str) -> list[dict[str, Any]]:
-    """The methods that a request for this place may name; of the others only Grad-CAM, where there is nothing to average."""
-    accepted, refused = [], set()
-    for entry in METHODS:
-        request = {"model": "m", "dataset": "d", "layer": layer, "at": at, "methods": [entry], **SETTINGS}
-        try:
-            checked(JobRequest.model_validate(request), _facts(name))
-        except Rejected as refusal:
-            refused.update((entry["name"], flaw.code) for flaw in refusal.flaws)
-        else:
-            accepted.append(entry)
-    assert refused <= {("grad_cam", "method_not_applicable")}
-    return accepted
-
-
-def _job(
-    name: str, folder: Path, layer: str, methods: list[Any], at: str, rows: slice = slice(None)
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    fields = {field: values[rows].numpy() for field, values in architecture(name).inputs.items()}
-    return rank(loaded(name), folder, fields, layer, methods, at=at, **SETTINGS)

@@ -1,19 +1,19 @@
 """All architectures: how each is made, and examples of its inputs by name."""
 
+import hashlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from tests.engine.architectures import convolutional, sequences
-from unitrank_engine.archive import clean, load
-from unitrank_engine.program import Program
+from unitrank_engine.models import exporting
 
 COUNT = 3
 
@@ -89,11 +89,17 @@ def export(name: str) -> ExportedProgram:
         return torch.export.export(made.module, (), made.inputs, dynamic_shapes={name: {0: batch} for name in made.inputs})
 
 
+def archive(name: str, folder: Path) -> Path:
+    """The architecture's archive in this folder. The first process that asks writes it, as `unitrank.export` does."""
+    path = folder / f"{name}-{_digest()[:16]}.pt2"
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            exporting.export(architecture(name).module, architecture(name).inputs, path)
+    return path
+
+
 @cache
-def loaded(name: str) -> Program:
-    """Exported, saved, vetted, cleaned and loaded as the worker does."""
-    with TemporaryDirectory() as folder:
-        source, target = Path(folder, "model.pt2"), Path(folder, "clean.pt2")
-        torch.export.save(export(name), source)
-        clean(source, target)
-        return Program.from_exported(load(target))
+def _digest() -> str:
+    """Of everything that an archive depends on: the sources of the architectures, and torch's version."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources) + torch.__version__.encode()).hexdigest()

@@ -1,0 +1,17 @@
+"""The architectures as programs that the engine runs."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.engine.architectures.zoo import archive
+from unitrank_engine.archive import load
+from unitrank_engine.program import Program
+
+
+@pytest.fixture(scope="session")
+def loaded(shared_folder: Path) -> Callable[[str], Program]:
+    """Loads an architecture by its name; one process of the session exports it."""
+    return cache(lambda name: Program.from_exported(load(archive(name, shared_folder))))
