@@ -17,7 +17,7 @@ HOMES = {
         {kind.__name__ for kind in CLUSTER_KINDS.values()},
         {
             "api_schemas/unitrank_schemas/clusters.py",
-            "engine/unitrank_engine/job/clusters.py",
+            "engine/unitrank_engine/job/clusters/finders.py",
             "api_schemas/unitrank_schemas/jobs.py",
         },
     ),

@@ -1,6 +1,6 @@
 """Clusters: named sets of examples that are attributed together; each kind carries its own rules.
 
-A kind is one class here and one function in the table of `unitrank_engine.job.clusters`, which finds the rows.
+A kind is one class here and one function in the table of `unitrank_engine.job.clusters.finders`, which finds the rows.
 """
 
 from collections.abc import Iterator

@@ -17,11 +17,11 @@ from unitrank_engine.attribution.scores import Attribution, EarlierScores, Error
 from unitrank_engine.device import forget_peak
 from unitrank_engine.job.baselines import find_baselines
 from unitrank_engine.job.batch_size import rows_at_once
+from unitrank_engine.job.clusters.forward import Forward
+from unitrank_engine.job.clusters.holdout import halve
 from unitrank_engine.job.context import JobContext, PassCost
 from unitrank_engine.job.examples import Examples
 from unitrank_engine.job.fills import Fills
-from unitrank_engine.job.forward import Forward
-from unitrank_engine.job.holdout import halve
 from unitrank_engine.job.progress import ProgressMeter, Report
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_engine.job.units import Units

@@ -4,7 +4,8 @@ from typing import Any, get_args
 
 import pytest
 
-from unitrank_engine.job import baselines, clusters, targets
+from unitrank_engine.job import baselines, targets
+from unitrank_engine.job.clusters import finders
 from unitrank_engine.methods import METHODS
 from unitrank_engine.models.formats import INSPECTIONS
 from unitrank_schemas import baselines as baseline_schemas
@@ -24,7 +25,7 @@ def members(union: Any) -> set[type]:
     ("union", "table"),
     [
         (method_schemas.Method, set(method_schemas.METHODS.values())),
-        (cluster_schemas.Clusters, set(clusters.FINDERS)),
+        (cluster_schemas.Clusters, set(finders.FINDERS)),
         (baseline_schemas.Baseline, set(baselines.FINDERS)),
     ],
     ids=["methods", "clusters", "baselines"],

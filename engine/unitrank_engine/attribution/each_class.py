@@ -17,8 +17,8 @@ from unitrank_engine.job.fills import expanded
 from unitrank_engine.job.targets import Fixed, logits
 from unitrank_engine.methods.batch import Point
 from unitrank_engine.methods.exact_ablation.replacing import Plan, outputs
-from unitrank_engine.methods.sums import PathSum, change_of_h, gradient_points
-from unitrank_engine.methods.walk import InputWalk
+from unitrank_engine.methods.path.sums import PathSum, change_of_h, gradient_points
+from unitrank_engine.methods.path.walk import InputWalk
 from unitrank_schemas.methods import PathMethod
 
 Scores = Float[Tensor, "classes rows *place"]

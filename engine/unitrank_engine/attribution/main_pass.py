@@ -14,13 +14,13 @@ from unitrank_engine.attribution.scores import Attribution, EarlierScores, PerEx
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.baselines import Baselines, Inputs
+from unitrank_engine.job.clusters.membership import Membership
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.fills import Fills, expanded
-from unitrank_engine.job.membership import Membership
 from unitrank_engine.job.targets import Fixed
 from unitrank_engine.methods import METHODS, Batch, PathEnds, Point, ScoringMethod
 from unitrank_engine.methods.batch import gradient_of
-from unitrank_engine.methods.walk import input_walk
+from unitrank_engine.methods.path.walk import input_walk
 from unitrank_engine.program.split import Live
 from unitrank_schemas.methods import MethodBase
 

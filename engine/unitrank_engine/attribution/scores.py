@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from unitrank_engine.attribution.statistics import Sums
-from unitrank_engine.job.membership import Membership
+from unitrank_engine.job.clusters.membership import Membership
 from unitrank_engine.methods.batch import Notes
 from unitrank_schemas.methods import MethodBase
 

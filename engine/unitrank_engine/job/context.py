@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unitrank_engine.job.clusters import ClusterRows
+from unitrank_engine.job.clusters.finders import ClusterRows
+from unitrank_engine.job.clusters.holdout import Halves
 from unitrank_engine.job.examples import Examples
-from unitrank_engine.job.holdout import Halves
 from unitrank_engine.job.progress import ProgressMeter
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_engine.job.targets import Fixed, fix, score

@@ -1,14 +1,14 @@
 """Methods: how each unit gets its score, one class each, one table of all."""
 
 from unitrank_engine.methods.batch import Batch, PathEnds, Point
-from unitrank_engine.methods.conductance import ConductanceMethod
 from unitrank_engine.methods.deeplift import DeepLiftMethod
 from unitrank_engine.methods.ends import ActivationMethod, GradientMethod, GradientXActivationMethod, GradientXDeltaMethod
 from unitrank_engine.methods.exact_ablation import ExactAblationMethod
 from unitrank_engine.methods.grad_cam import GradCamMethod
-from unitrank_engine.methods.integrated_gradients import IntegratedGradientsMethod
-from unitrank_engine.methods.internal_influence import InternalInfluenceMethod
 from unitrank_engine.methods.method import ScoringMethod
+from unitrank_engine.methods.path.conductance import ConductanceMethod
+from unitrank_engine.methods.path.integrated_gradients import IntegratedGradientsMethod
+from unitrank_engine.methods.path.internal_influence import InternalInfluenceMethod
 from unitrank_engine.methods.random import RandomMethod
 
 METHODS: dict[str, type[ScoringMethod]] = {

@@ -11,9 +11,9 @@ from unitrank_engine.attribution.main_pass import needs_of, squared
 from unitrank_engine.attribution.scores import Attribution, EarlierScores, Errors, PerExample, Scored, score_key
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.job.batch_size import rows_at_once
-from unitrank_engine.job.clusters import ClusterRows, find_clusters
+from unitrank_engine.job.clusters.finders import ClusterRows, find_clusters
+from unitrank_engine.job.clusters.forward import Forward
 from unitrank_engine.job.context import JobContext
-from unitrank_engine.job.forward import Forward
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_engine.methods.batch import Notes
 from unitrank_engine.reuse.fingerprints import PartStore, Shelf, fingerprint, machine, usable

@@ -15,7 +15,7 @@ from tests.engine.in_process import program_of, rank
 from tests.engine.nets import net_of
 from tests.engine.nets import program as program_of_net
 from unitrank_engine.errors import EngineError
-from unitrank_engine.methods.refinement import Refinement
+from unitrank_engine.methods.path.refinement import Refinement
 from unitrank_engine.models.inspection import manifest
 from unitrank_engine.program import Program
 from unitrank_schemas.checks import Facts, Rejected, checked
@@ -284,7 +284,7 @@ def test_tolerance_when_the_slope_is_infinite_then_takes_no_more_steps(tmp_path:
     x[1, 1] = 0.0
     walked: list[int] = []
 
-    monkeypatch.setattr("unitrank_engine.methods.refinement.Refinement._sum", _counting(walked))
+    monkeypatch.setattr("unitrank_engine.methods.path.refinement.Refinement._sum", _counting(walked))
     failed(tmp_path, "root", x, [{"name": "conductance", "steps": 3, "tolerance": 1e-6, "rule": "right"}], **ONES)
 
     assert walked[0] == 2

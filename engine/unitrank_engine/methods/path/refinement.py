@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unitrank_engine.methods.batch import Batch, Point
-from unitrank_engine.methods.sums import PathSum, Step, change_of_h, gradient_points
-from unitrank_engine.methods.walk import Walk
+from unitrank_engine.methods.path.sums import PathSum, Step, change_of_h, gradient_points
+from unitrank_engine.methods.path.walk import Walk
 from unitrank_schemas.methods import PathMethod
 
 MOST_STEPS = 10_000

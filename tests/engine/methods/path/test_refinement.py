@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tests.engine.in_process import program_of, rank
-from unitrank_engine.methods import refinement
+from unitrank_engine.methods.path import refinement
 from unitrank_engine.program import Program
 
 COUNT, TOLERANCE, FIRST = 9, 3e-4, 2

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from unitrank_engine.errors import EngineError
-from unitrank_engine.job.forward import Forward
-from unitrank_engine.job.kmeans import partition, reads
+from unitrank_engine.job.clusters.forward import Forward
+from unitrank_engine.job.clusters.kmeans import partition, reads
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_schemas import clusters as schema
 from unitrank_schemas.jobs import JobRequest

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unitrank_engine.job.clusters import ClusterRows
+from unitrank_engine.job.clusters.finders import ClusterRows
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_tables import Table
 

@@ -4,8 +4,8 @@ s = Σₜ ∂F/∂h · (h(xₜ) − h(xₜ₋₁)) along x′ → x (arXiv:1805.
 the error of the quadrature. Cost: `steps` + 1 forward passes and `steps` backward passes, one more for `trapezoid`.
 """
 
-from unitrank_engine.methods.path import PathSumMethod
-from unitrank_engine.methods.sums import change_of_h
+from unitrank_engine.methods.path.method import PathSumMethod
+from unitrank_engine.methods.path.sums import change_of_h
 
 
 class ConductanceMethod(PathSumMethod):

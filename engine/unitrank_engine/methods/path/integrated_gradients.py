@@ -4,9 +4,9 @@ s = (h − h′) · ∫ ∂F/∂h dα along the straight line h′ → h, all ot
 every cut, up to the error of the quadrature. Cost: `steps` forward and backward passes of the tail, one more for `trapezoid`.
 """
 
-from unitrank_engine.methods.path import PathSumMethod
-from unitrank_engine.methods.sums import change_of_h
-from unitrank_engine.methods.walk import PlaceWalk, Walk
+from unitrank_engine.methods.path.method import PathSumMethod
+from unitrank_engine.methods.path.sums import change_of_h
+from unitrank_engine.methods.path.walk import PlaceWalk, Walk
 
 
 class IntegratedGradientsMethod(PathSumMethod):

@@ -11,8 +11,9 @@ from torch import nn
 
 from tests.engine.in_process import program_of, rank
 from unitrank_engine.errors import EngineError
-from unitrank_engine.job import batch_size, kmeans
-from unitrank_engine.job.kmeans import partition, rows_of_chunk
+from unitrank_engine.job import batch_size
+from unitrank_engine.job.clusters import kmeans
+from unitrank_engine.job.clusters.kmeans import partition, rows_of_chunk
 from unitrank_engine.program import Program
 
 BLOBS = 5

@@ -3,8 +3,8 @@
 s = ∫ ∂F/∂h dα along x′ → x (arXiv:1802.03788). Complete: no. Cost: as conductance.
 """
 
-from unitrank_engine.methods.path import PathSumMethod
-from unitrank_engine.methods.sums import length
+from unitrank_engine.methods.path.method import PathSumMethod
+from unitrank_engine.methods.path.sums import length
 
 
 class InternalInfluenceMethod(PathSumMethod):

@@ -11,7 +11,7 @@ from unitrank_engine.job.baselines import Inputs
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.targets import Fixed
 from unitrank_engine.methods.batch import Count, PathEnds, Point, gradient_of
-from unitrank_engine.methods.precision import Precision, computing
+from unitrank_engine.methods.path.precision import Precision, computing
 from unitrank_engine.program.split import Live
 
 

@@ -9,9 +9,9 @@ from torch import Tensor
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.methods.batch import Batch, Point
 from unitrank_engine.methods.method import ScoringMethod
-from unitrank_engine.methods.refinement import Refinement
-from unitrank_engine.methods.sums import PathSum, gradient_points
-from unitrank_engine.methods.walk import Walk, input_walk
+from unitrank_engine.methods.path.refinement import Refinement
+from unitrank_engine.methods.path.sums import PathSum, gradient_points
+from unitrank_engine.methods.path.walk import Walk, input_walk
 from unitrank_schemas.methods import MethodBase, PathMethod
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unitrank_engine.job.clusters import ClusterRows
-from unitrank_engine.job.holdout import Halves, halve
+from unitrank_engine.job.clusters.finders import ClusterRows
+from unitrank_engine.job.clusters.holdout import Halves, halve
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_tables import Table, open_table
 
