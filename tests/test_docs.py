@@ -61,7 +61,7 @@ def test_extending_when_it_shows_code_then_that_is_the_projects_own() -> None:
     page = (ROOT / "docs" / "extending.md").read_text()
     shown = re.findall(r"^```(?:python|py|toml)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     files = (
-        "engine/unitrank_engine/methods/ends.py",
+        "engine/unitrank_engine/methods/gradient.py",
         "examples/architecture/perceptron_architecture.py",
         "examples/architecture/pyproject.toml",
     )

@@ -5,11 +5,13 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from unitrank_schemas.base import Schema
+from unitrank_schemas.methods.activation import Activation
 from unitrank_schemas.methods.base import MethodBase, RankingId, Statistic
 from unitrank_schemas.methods.deeplift import DeepLift
-from unitrank_schemas.methods.ends import Activation, GradCam, Gradient, GradientXActivation, GradientXDelta, Noise, Random
 from unitrank_schemas.methods.exact_ablation import ExactAblation
+from unitrank_schemas.methods.gradient import GradCam, Gradient, GradientXActivation, GradientXDelta, Noise
 from unitrank_schemas.methods.path import Conductance, IntegratedGradients, InternalInfluence, PathMethod
+from unitrank_schemas.methods.random import Random
 
 METHODS: dict[str, type[MethodBase]] = {
     "activation": Activation,

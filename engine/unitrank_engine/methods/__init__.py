@@ -1,10 +1,11 @@
 """Methods: how each unit gets its score, one class each, one table of all."""
 
+from unitrank_engine.methods.activation import ActivationMethod
 from unitrank_engine.methods.batch import Batch, PathEnds, Point
 from unitrank_engine.methods.deeplift import DeepLiftMethod
-from unitrank_engine.methods.ends import ActivationMethod, GradientMethod, GradientXActivationMethod, GradientXDeltaMethod
 from unitrank_engine.methods.exact_ablation import ExactAblationMethod
 from unitrank_engine.methods.grad_cam import GradCamMethod
+from unitrank_engine.methods.gradient import GradientMethod, GradientXActivationMethod, GradientXDeltaMethod
 from unitrank_engine.methods.method import ScoringMethod
 from unitrank_engine.methods.path.conductance import ConductanceMethod
 from unitrank_engine.methods.path.integrated_gradients import IntegratedGradientsMethod

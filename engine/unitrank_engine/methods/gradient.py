@@ -1,4 +1,4 @@
-"""Methods that look at the ends of the path alone: the input and, for a difference, the baseline."""
+"""Gradient at the input: alone, times the activation, and times the difference from the baseline."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -8,20 +8,6 @@ from unitrank_engine.methods.batch import Point
 from unitrank_engine.methods.method import ScoringMethod
 from unitrank_engine.methods.smoothing import smoothed
 from unitrank_schemas.methods import Gradient, GradientXActivation, MethodBase, Noise
-
-
-class ActivationMethod(ScoringMethod):
-    """s = h. Complete: no. Cost: one forward pass up to the layer."""
-
-    @classmethod
-    def points(cls, entry: MethodBase) -> dict[float, bool]:
-        return {1.0: False}
-
-    def visit(self, point: Point) -> None:
-        self._h = point.h
-
-    def scores(self) -> Float[Tensor, "rows *place"]:
-        return self._h
 
 
 class GradientMethod(ScoringMethod):

@@ -1,4 +1,4 @@
-"""Methods that look at the input, and for a difference at the baseline."""
+"""Methods that take the gradient at the input alone."""
 
 from typing import Literal
 
@@ -22,19 +22,6 @@ NOISE = Field(
     description="SmoothGrad (arXiv:1706.03825): the gradient is averaged over noisy inputs. With the statistic `rms` its square "
     "is averaged (SmoothGrad², arXiv:1806.10758).",
 )
-
-
-class Activation(MethodBase):
-    """The unit's own value."""
-
-    title = "Activation"
-    summary = "The mean value of the unit: how active it is, whatever the output does with it."
-    formula = "h"
-    source = "Erhan et al. 2009, Visualizing Higher-Layer Features of a Deep Network"
-    cost = "one forward pass up to the layer"
-    needs_gradient = False
-
-    name: Literal["activation"] = "activation"
 
 
 class Gradient(MethodBase):
@@ -86,16 +73,3 @@ class GradCam(MethodBase):
     cost = "one forward and one backward pass through the layers after it"
 
     name: Literal["grad_cam"] = "grad_cam"
-
-
-class Random(MethodBase):
-    """Seeded noise: what any method must beat."""
-
-    title = "Random"
-    summary = "Independent normal noise for every example and unit: the control."
-    formula = "N(0, 1)"
-    source = "control"
-    cost = "nothing"
-    needs_gradient = False
-
-    name: Literal["random"] = "random"

@@ -1,0 +1,22 @@
+"""Activation: the value of the unit itself, whatever the output does with it."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from unitrank_engine.methods.batch import Point
+from unitrank_engine.methods.method import ScoringMethod
+from unitrank_schemas.methods import MethodBase
+
+
+class ActivationMethod(ScoringMethod):
+    """s = h. Complete: no. Cost: one forward pass up to the layer."""
+
+    @classmethod
+    def points(cls, entry: MethodBase) -> dict[float, bool]:
+        return {1.0: False}
+
+    def visit(self, point: Point) -> None:
+        self._h = point.h
+
+    def scores(self) -> Float[Tensor, "rows *place"]:
+        return self._h
