@@ -8,8 +8,8 @@ FROM ${PYTHON_IMAGE} AS base
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/unitrank
 WORKDIR /src
-COPY constraints.txt ./
-RUN /opt/unitrank/bin/pip install --constraint constraints.txt hatchling
+COPY constraints.txt requirements.lock ./
+RUN /opt/unitrank/bin/pip install --constraint constraints.txt --constraint requirements.lock hatchling
 
 FROM base AS service-build
 COPY pyproject.toml README.md LICENSE ./
@@ -21,14 +21,14 @@ COPY service ./service
 COPY worker ./worker
 COPY plots ./plots
 COPY client ./client
-RUN /opt/unitrank/bin/pip install --constraint constraints.txt --no-build-isolation '.[service,s3]'
+RUN /opt/unitrank/bin/pip install --constraint constraints.txt --constraint requirements.lock --no-build-isolation '.[service,s3]'
 # Its owner becomes the owner of the volume that is mounted there.
 RUN mkdir -p /opt/state
 
 FROM base AS worker-build
 ARG TORCH_INDEX=
 # By itself, before the sources: it is large, and seldom another.
-RUN /opt/unitrank/bin/pip install --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch
+RUN /opt/unitrank/bin/pip install --constraint constraints.txt --constraint requirements.lock ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch
 COPY pyproject.toml README.md LICENSE ./
 COPY api_schemas ./api_schemas
 COPY tables ./tables
@@ -38,7 +38,7 @@ COPY service ./service
 COPY worker ./worker
 COPY plots ./plots
 COPY client ./client
-RUN /opt/unitrank/bin/pip install --constraint constraints.txt --no-build-isolation '.[worker,s3]'
+RUN /opt/unitrank/bin/pip install --constraint constraints.txt --constraint requirements.lock --no-build-isolation '.[worker,s3]'
 RUN mkdir -p /opt/state
 
 FROM ${PYTHON_IMAGE} AS service

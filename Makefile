@@ -15,32 +15,47 @@ FLOOD_ARGUMENTS ?=
 SCHEMATHESIS_EXAMPLES ?= 200
 
 BIN := .venv/bin
+# Stamps: the environment exists, it has what the demo needs, it has everything.
+CREATED := .venv/.created
+DEMO_INSTALLED := .venv/.installed-demo
 INSTALLED := .venv/.installed
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt --constraint requirements.lock
+PIP_EDITABLE := $(PIP) --no-build-isolation $(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)') --editable
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: install demo test check check-tests check-redis slow lint docs bench fuzz chaos load schemathesis clean
+.PHONY: install demo test check check-tests check-redis slow lint lock docs bench fuzz chaos load schemathesis clean
 .DEFAULT_GOAL := install
 .DELETE_ON_ERROR:
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml constraints.txt
-	@rm -f $@
+$(CREATED):
 	@test -x $(BIN)/python || { \
 	  for python in $(if $(PYTHON),"$(PYTHON)",python3 python3.14 python3.13 python3.12 python3.11); do \
 	    "$$python" -c '$(RECENT)' 2>/dev/null && break; \
 	  done; \
-	  "$$python" -c '$(RECENT)' 2>/dev/null || { echo 'make: $(or $(PYTHON),python3) is no Python >= 3.11; name one: make PYTHON=/path/to/python3' >&2; exit 1; }; \
+	  "$$python" -c '$(RECENT)' 2>/dev/null || { echo 'make: $(or $(PYTHON),python3) is not Python 3.11 or newer; name one: make PYTHON=/path/to/python3' >&2; exit 1; }; \
 	  echo "making .venv with $$("$$python" --version)"; \
 	  "$$python" -m venv .venv || { rm -rf .venv; exit 1; }; \
 	}
 	@$(BIN)/python -c '$(RECENT)' || { echo 'make: the Python of .venv is older than 3.11; `make clean` removes it' >&2; exit 1; }
-	$(PIP) --quiet hatchling
-	$(PIP) --no-build-isolation $(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)') --editable '.[dev]'
 	@touch $@
 
-demo: install
+$(DEMO_INSTALLED): $(CREATED) pyproject.toml constraints.txt requirements.lock
+	@rm -f $@
+	$(PIP) --quiet hatchling
+	$(PIP_EDITABLE) '.[demo]'
+	@touch $@
+
+# The packages of the demo are among those of `dev`.
+$(INSTALLED): $(CREATED) pyproject.toml constraints.txt requirements.lock
+	@rm -f $@ $(DEMO_INSTALLED)
+	$(PIP) --quiet hatchling
+	$(PIP_EDITABLE) '.[dev]'
+	@touch $(DEMO_INSTALLED) $@
+
+# The demo needs no packages of the tests, the docs or the linters: `make install` and `make test` add those.
+demo: $(DEMO_INSTALLED)
 	$(BIN)/unitrank demo
 
 # One thread a process: there are as many processes as cores, and every worker of the tests has its own.
@@ -77,6 +92,11 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Every package that the two images install, with its version.
+lock: install
+	$(BIN)/python .ci/lock.py > requirements.lock.new
+	mv requirements.lock.new requirements.lock
 
 # Into site/, to be served by anything: python -m http.server --directory site. A link or an anchor that leads nowhere is an error.
 docs: install

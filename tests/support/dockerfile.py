@@ -179,7 +179,7 @@ def link(python: Path, packages: list[str]) -> None:
     site = next(python.parent.parent.glob("lib/python*/site-packages"))
     if (site / "hatchling").exists():
         subprocess.run([python, "-m", "pip", "uninstall", "--yes", "--quiet", "hatchling"], check=True, capture_output=True)
-    for found in _closure(packages).values():
+    for found in closure(packages).values():
         for top in {file.parts[0] for file in found.files or [] if file.parts[0] not in ("..", "__pycache__")}:
             original = Path(str(found.locate_file(top)))
             if original.exists() and not (site / top).exists():
@@ -187,7 +187,7 @@ def link(python: Path, packages: list[str]) -> None:
     (python.parent.parent / "linked").touch()
 
 
-def _closure(packages: Iterable[str]) -> dict[str, Distribution]:
+def closure(packages: Iterable[str]) -> dict[str, Distribution]:
     """Every distribution that the requirements ask for, those of our own project looked through."""
     found: dict[str, Distribution] = {}
     seen: set[tuple[str, str]] = set()

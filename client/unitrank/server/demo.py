@@ -73,7 +73,7 @@ def request(seed: int) -> JobRequest:
 def _prepare(output: Path) -> None:
     """Raises NotPossible, before anything was started."""
     if find_spec("sklearn") is None:
-        raise NotPossible("the demo's digits come with scikit-learn: pip install 'unitrank[dev]'")
+        raise NotPossible("the demo's digits come with scikit-learn: pip install 'unitrank[demo]'")
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
