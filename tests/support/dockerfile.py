@@ -1,4 +1,4 @@
-"""Reads a Dockerfile and performs its steps in a folder of this machine, without Docker.
+"""Performs the steps of a Dockerfile, which dockerfile-parse reads, in a folder of this machine, without Docker.
 
 A stage is a folder; absolute paths of the image are put under it. A new base image is an empty folder: what a stage
 has, it got from its own steps. RUN steps go to `sh` with the stage's ENV and ARG, and with pip kept from any index.
@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
+from dockerfile_parse import DockerfileParser
+from dockerfile_parse.parser import image_from
+from dockerfile_parse.util import get_key_val_dictionary
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -75,9 +78,8 @@ class Builder:
         return Stage(root, dict(parent.environment), parent.workdir, parent.user, list(parent.command))
 
     def _env(self, stage: Stage, rest: str) -> None:
-        known = {"PATH": os.environ["PATH"], **stage.environment}
-        for name, value in re.findall(r"(\w+)=(\S*)", rest):
-            stage.environment[name] = re.sub(r"\$\{?(\w+)\}?", lambda found: known.get(found[1], ""), stage.inside(value))
+        variables = {"PATH": os.environ["PATH"], **stage.environment}
+        stage.environment |= get_key_val_dictionary(stage.inside(rest), env_replace=True, args={}, envs=variables)
 
     def _arg(self, stage: Stage, rest: str) -> None:
         name, _, default = rest.partition("=")
@@ -129,9 +131,9 @@ class Builder:
 
 
 def _steps(dockerfile: Path) -> list[tuple[str, str]]:
-    lines = [line for line in dockerfile.read_text().splitlines() if not line.lstrip().startswith("#")]
-    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
-    return [(word, rest) for word, _, rest in (line.partition(" ") for line in joined.splitlines() if line.strip())]
+    """Each instruction with the rest of its line."""
+    structure = DockerfileParser(str(dockerfile)).structure
+    return [(step["instruction"], step["value"]) for step in structure if step["instruction"] != "COMMENT"]
 
 
 def _stages(steps: list[tuple[str, str]]) -> dict[str, tuple[str, list[tuple[str, str]]]]:
@@ -140,7 +142,7 @@ def _stages(steps: list[tuple[str, str]]) -> dict[str, tuple[str, list[tuple[str
     current: list[tuple[str, str]] = []
     for word, rest in steps:
         if word == "FROM":
-            base, name = re.fullmatch(r"(\S+) AS (\S+)", rest).groups()  # type: ignore[union-attr]
+            base, name = image_from(rest)
             current = []
             stages[name] = (base, current)
         else:
