@@ -24,6 +24,9 @@ from unitrank_store.settings import Settings
 
 Json = dict[str, Any]
 
+PATIENCE = 60.0
+"""Seconds for one answer: a busy machine draws a report slowly."""
+
 MANIFEST: Json = {
     "inputs": [{"name": "image", "dtype": "float32", "shape": [None, 1, 2, 2]}],
     "outputs": [{"name": "output", "dtype": "float32", "shape": [None, 3]}],
@@ -112,7 +115,7 @@ def served(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def client(served: Served, redis_url: str) -> Iterator[httpx.Client]:
     """A client of the session's service, with nothing in the store."""
-    with httpx.Client(base_url=served.url) as client:
+    with httpx.Client(base_url=served.url, timeout=PATIENCE) as client:
         yield client
 
 
@@ -123,7 +126,7 @@ def serve(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., tuple[httpx.
 
         def start(**settings: Any) -> tuple[httpx.Client, Served]:
             served = stack.enter_context(serving(Settings(**{"redis_url": redis_url, "state": tmp_path} | settings)))
-            return stack.enter_context(httpx.Client(base_url=served.url)), served
+            return stack.enter_context(httpx.Client(base_url=served.url, timeout=PATIENCE)), served
 
         yield start
 

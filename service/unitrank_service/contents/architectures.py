@@ -19,9 +19,9 @@ def installed(name: str | None, arguments: str | None) -> Architecture | None:
         if arguments is not None:
             raise _refused("/query/arguments", "architecture_missing", "arguments are those of an architecture; name one")
         return None
-    known = sorted(entry_points(group=ARCHITECTURES).names)
-    if name not in known:
-        others = nearest(name[:100], known) if known else "; no architectures are installed here"
+    names = sorted(entry_points(group=ARCHITECTURES).names)
+    if name not in names:
+        others = nearest(name[:100], names) if names else "; no architectures are installed here"
         raise _refused("/query/architecture", "architecture_not_found", f"architecture {name[:100]!r} not found{others}")
     return Architecture.model_validate({"name": name, "arguments": _object(arguments)})
 
@@ -39,14 +39,14 @@ def check_weights(path: Path) -> None:
 
 def _object(arguments: str | None) -> dict[str, object]:
     try:
-        found = parse((arguments or "{}").encode())
+        value = parse((arguments or "{}").encode())
     except InvalidBody:
         raise
     except HttpProblem as error:
         raise _refused("/query/arguments", "malformed_json", str(error)) from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise _refused("/query/arguments", "invalid_arguments", 'arguments must be a JSON object, such as {"hidden": 16}')
-    return found
+    return value
 
 
 def _refused(pointer: str, code: str, detail: str) -> InvalidBody:

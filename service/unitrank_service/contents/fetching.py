@@ -35,7 +35,7 @@ class FetchDeadline:
 
     deadline: float
     stop: threading.Event
-    wanted: Callable[[], bool]
+    is_wanted: Callable[[], bool]
 
     def check(self) -> None:
         """Raises FetchStopped, or ImportRejected when it takes too long."""
@@ -79,7 +79,7 @@ def in_time(deadline: FetchDeadline, work: Callable[[], None]) -> None:
         deadline.check()
         if time.monotonic() > looked + WANTED_SECONDS:
             looked = time.monotonic()
-            if not deadline.wanted() and not done.is_set():
+            if not deadline.is_wanted() and not done.is_set():
                 raise RecordNotFound("deleted while it was read")
     if failed:
         raise failed[0]

@@ -30,8 +30,8 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        sent_id = Headers(scope=scope).get("x-request-id", "")
+        request_id = sent_id if REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex
         scope["request_id"] = request_id
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             await self._answer(scope, receive, send, request_id)
@@ -87,5 +87,5 @@ def _template(scope: Scope) -> str | None:
 
 def _job(scope: Scope, headers: Headers) -> dict[str, str]:
     """The job that the answer is about."""
-    found = JOB.match(headers.get("location", "")) or JOB.match(scope["path"])
-    return {"job": found[1]} if found else {}
+    match = JOB.match(headers.get("location", "")) or JOB.match(scope["path"])
+    return {"job": match[1]} if match else {}

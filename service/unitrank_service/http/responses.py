@@ -32,8 +32,8 @@ def page(items: Sequence[Content], next: str | None) -> Response:
 
 def client_has(request: Request, tag: str) -> bool:
     """Whether the client has the content already: whether `If-None-Match` names the tag."""
-    given = request.headers.get("if-none-match", "")
-    tags = {part.strip().removeprefix("W/") for part in given.split(",")}
+    header = request.headers.get("if-none-match", "")
+    tags = {part.strip().removeprefix("W/") for part in header.split(",")}
     return "*" in tags or tag in tags
 
 

@@ -59,14 +59,14 @@ def _decode(body: bytes, flaws: list[_JsonFlaw]) -> Any:
         return flaw("number_not_finite", f"an integer of {len(text)} digits; at most {DIGITS} are read")
 
     def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
             seen: set[str] = set()
             for key, _ in pairs:
                 if key in seen:
-                    found[key] = flaw("duplicate_key", f"the key {key[:100]!r} appears more than once; name it once")
+                    fields[key] = flaw("duplicate_key", f"the key {key[:100]!r} appears more than once; name it once")
                 seen.add(key)
-        return found
+        return fields
 
     try:
         return json.loads(

@@ -107,15 +107,15 @@ class StoreCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         try:
-            found = take_snapshot(self._store)
+            snapshot = take_snapshot(self._store)
         except redis.exceptions.RedisError as error:
             structlog.get_logger().warning("metrics without the store", reason=str(error))
             yield _up(0)
             return
         yield _up(1)
-        yield from _records(found)
-        yield from _queues(found)
-        yield from _work(found)
+        yield from _records(snapshot)
+        yield from _queues(snapshot)
+        yield from _work(snapshot)
 
 
 class _FixedCollector(Collector):
@@ -130,49 +130,49 @@ def _up(value: int) -> Metric:
     return GaugeMetricFamily("unitrank_store_up", "Whether the store answers.", value)
 
 
-def _records(found: Snapshot) -> Iterator[Metric]:
+def _records(snapshot: Snapshot) -> Iterator[Metric]:
     kept = GaugeMetricFamily("unitrank_jobs", "Jobs and inspections that are kept, by status.", labels=["kind", "status"])
-    for kind, by_status in found.records.items():
+    for kind, by_status in snapshot.records.items():
         for status, count in by_status.items():
             kept.add_metric([kind, status], count)
     yield kept
     entered = CounterMetricFamily(
         "unitrank_transitions", "How often a job or an inspection came into a status.", labels=["kind", "status"]
     )
-    for kind, counts in found.entered.items():
+    for kind, counts in snapshot.entered.items():
         for status, count in counts.items():
             entered.add_metric([kind, status], count)
     yield entered
     lost = CounterMetricFamily("unitrank_attempts_lost", "Attempts given up: their process was lost.", labels=["kind"])
-    for kind in found.records:
-        lost.add_metric([kind], found.counted.lost.get(kind, 0))
+    for kind in snapshot.records:
+        lost.add_metric([kind], snapshot.counted.lost.get(kind, 0))
     yield lost
 
 
-def _queues(found: Snapshot) -> Iterator[Metric]:
+def _queues(snapshot: Snapshot) -> Iterator[Metric]:
     length = GaugeMetricFamily("unitrank_queue_length", "How many wait for their turn, or for what they need.", labels=["kind"])
     oldest = GaugeMetricFamily("unitrank_queue_oldest_seconds", "How long the oldest has waited; 0: none waits.", labels=["kind"])
-    for kind, seconds in found.waited.items():
-        length.add_metric([kind], found.records[kind]["queued"])
+    for kind, seconds in snapshot.waited.items():
+        length.add_metric([kind], snapshot.records[kind]["queued"])
         oldest.add_metric([kind], seconds)
     yield length
     yield oldest
-    yield GaugeMetricFamily("unitrank_stored_bytes", "Bytes of models, datasets and large results.", found.stored_bytes)
+    yield GaugeMetricFamily("unitrank_stored_bytes", "Bytes of models, datasets and large results.", snapshot.stored_bytes)
 
 
-def _work(found: Snapshot) -> Iterator[Metric]:
+def _work(snapshot: Snapshot) -> Iterator[Metric]:
     workers = GaugeMetricFamily("unitrank_workers", "Workers that are alive.", labels=["kind", "state"])
     for kind, queue in QUEUES.items():
-        jobs = [worker.job for worker in found.workers if worker.queue == queue]
+        jobs = [worker.job for worker in snapshot.workers if worker.queue == queue]
         workers.add_metric([kind, "busy"], len(jobs) - jobs.count(None))
         workers.add_metric([kind, "idle"], jobs.count(None))
     yield workers
     ended = CounterMetricFamily("unitrank_children_ended", "Processes of workers that were replaced.", labels=["reason"])
-    for reason, count in found.counted.child_ended.items():
+    for reason, count in snapshot.counted.child_ended.items():
         ended.add_metric([reason], count)
     yield ended
     run = HistogramMetricFamily("unitrank_ranking_seconds", "Seconds that a ranking took, with its ablation.", labels=["method"])
-    for method, durations in found.counted.run.items():
+    for method, durations in snapshot.counted.run.items():
         run.add_metric([method], _cumulated(durations), durations.seconds)
     yield run
 

@@ -51,7 +51,7 @@ def header(description: str, kind: str = "string") -> Json:
 def _problem(status: int) -> Json:
     code, detail = EXAMPLES[status]
     phrase = HTTPStatus(status).phrase
-    shown: Json = {
+    problem: Json = {
         "type": "about:blank",
         "title": phrase,
         "status": status,
@@ -60,11 +60,13 @@ def _problem(status: int) -> Json:
         "request_id": "6d0a3c1f5b7e4a7c8a4f0e9b2d1c3f5a",
     }
     if status == 422:
-        shown["errors"] = [{"pointer": "/layer", "detail": detail, "code": code}]
-    found: Json = {
+        problem["errors"] = [{"pointer": "/layer", "detail": detail, "code": code}]
+    response: Json = {
         "description": phrase,
-        "content": {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}, "example": shown}},
+        "content": {
+            "application/problem+json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}, "example": problem}
+        },
     }
     if status in RETRIED:
-        found["headers"] = {"Retry-After": header("Seconds until another try makes sense.", "integer")}
-    return found
+        response["headers"] = {"Retry-After": header("Seconds until another try makes sense.", "integer")}
+    return response

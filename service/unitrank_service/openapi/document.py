@@ -81,8 +81,8 @@ def _complete(operation: dict[str, Any]) -> None:
     answers = operation["responses"]
     if "application/json" in answers.get("422", {}).get("content", {}):
         del answers["422"]
-    for found in answers.values():
-        found.setdefault("headers", {})["X-Request-ID"] = header("The request's id, as sent or made.")
+    for response in answers.values():
+        response.setdefault("headers", {})["X-Request-ID"] = header("The request's id, as sent or made.")
 
 
 def _name(schema: dict[str, Any]) -> str:
@@ -92,8 +92,8 @@ def _name(schema: dict[str, Any]) -> str:
 def _tag(operation: dict[str, Any]) -> None:
     """Single resources carry an ETag, lists do not."""
     answers = operation["responses"]
-    found = _name(answers["200"].get("content", {}).get("application/json", {}).get("schema", {}))
-    if found and not found.startswith("Page_"):
+    schema = _name(answers["200"].get("content", {}).get("application/json", {}).get("schema", {}))
+    if schema and not schema.startswith("Page_"):
         answers["200"]["headers"]["ETag"] = header("Of this state; send it back as `If-None-Match`.")
         answers["304"] = {"description": "What `If-None-Match` names is what there is.", "headers": answers["200"]["headers"]}
 

@@ -161,5 +161,5 @@ def answers() -> dict[str, Json]:
 
 
 def _request() -> Json:
-    shown: Json = JobRequest.model_validate(JOB_REQUEST).model_dump(mode="json")
-    return shown | {"inputs": {"x": "x"}, "labels": "y", "output": "output", "target": {"class": "label", "score": "logit"}}
+    request: Json = JobRequest.model_validate(JOB_REQUEST).model_dump(mode="json")
+    return request | {"inputs": {"x": "x"}, "labels": "y", "output": "output", "target": {"class": "label", "score": "logit"}}

@@ -45,12 +45,12 @@ def report(id: str, *, jobs: JobStore, results: ResultStore) -> Response:
     record = jobs.get(id)
     stored = StoredResult(record, results, jobs.result_ttl)
     result = Result.model_validate(stored.summary())
-    page = _template().render(_told(result, stored.arrays(), record))
+    page = _template().render(_values(result, stored.arrays(), record))
     headers = {"Content-Security-Policy": POLICY, "Content-Disposition": f'inline; filename="{id}.html"'}
     return Response(page, headers=headers, media_type="text/html; charset=utf-8")
 
 
-def _told(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]:
+def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]:
     """What the template says."""
     best = result.leaderboard[0].ranking if result.leaderboard else result.rankings[0].id
     ranking = next(each for each in result.rankings if each.id == best)
@@ -75,25 +75,25 @@ def _told(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]:
 
 
 def _pictures(result: Result, arrays: Arrays, best: str) -> list[Picture]:
-    wanted = {
+    captions = {
         "leaderboard": "Each ranking's mean area, coloured by its verdict.",
         "ablation": "The mean score as units are replaced in each ranking's order, and the band of the random orders.",
         "importance": f"The most important units by {best} in cluster {result.clusters[0].name}, and all units in order.",
         "agreement": "How far the rankings agree: Spearman's correlation.",
     }
-    found = (_picture(name, says, result, arrays, unitrank_plots.Choice()) for name, says in wanted.items())
-    return [picture for picture in found if picture is not None]
+    pictures = (_picture(name, caption, result, arrays, unitrank_plots.Choice()) for name, caption in captions.items())
+    return [picture for picture in pictures if picture is not None]
 
 
 def _maps(result: Result, arrays: Arrays, best: str) -> list[Picture]:
     if len(result.layer.shape) < 2 and f"heatmap/{best}" not in arrays:
         return []
     names = [cluster.name for cluster in result.clusters[:MOST_MAPS]]
-    found = (
+    pictures = (
         _picture("heatmap", f"{best} in cluster {name}", result, arrays, unitrank_plots.Choice(cluster=name, ranking=best))
         for name in names
     )
-    return [picture for picture in found if picture is not None]
+    return [picture for picture in pictures if picture is not None]
 
 
 def _picture(name: str, says: str, result: Result, arrays: Arrays, choice: unitrank_plots.Choice) -> Picture | None:
@@ -119,9 +119,9 @@ def leader_line(leader: Leader, result: Result) -> dict[str, str]:
     }
 
 
-def cluster_line(cluster: Cluster, found: ClusterRanking, result: Result) -> dict[str, str]:
-    test = found.ablation
-    units = (str(unit.unit) if len(unit.index) < 2 else ",".join(map(str, unit.index)) for unit in found.top[:MOST_UNITS])
+def cluster_line(cluster: Cluster, ranking: ClusterRanking, result: Result) -> dict[str, str]:
+    test = ranking.ablation
+    units = (str(unit.unit) if len(unit.index) < 2 else ",".join(map(str, unit.index)) for unit in ranking.top[:MOST_UNITS])
     return {
         "name": cluster.name,
         "examples": str(cluster.examples),
@@ -154,8 +154,8 @@ def origin(result: Result, record: JobRecord) -> list[tuple[str, str]]:
 
 def _short(request: dict[str, Any]) -> dict[str, Any]:
     """Without a table inside it, and without a webhook: its URL may hold secrets, and reports are passed on."""
-    shown = {name: value for name, value in request.items() if name != "webhook"}
-    return shown if isinstance(request.get("dataset"), str) else shown | {"dataset": "sent with the request"}
+    public = {name: value for name, value in request.items() if name != "webhook"}
+    return public if isinstance(request.get("dataset"), str) else public | {"dataset": "sent with the request"}
 
 
 @cache

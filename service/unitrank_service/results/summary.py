@@ -39,13 +39,13 @@ def narrowed(summary: Json, cluster: str | None, ranking: str | None, top: int |
     }
 
 
-def named(kind: str, wanted: str | None, known: list[str]) -> list[str]:
-    """The wanted name alone, or all. Raises HttpProblem where it is not one of them."""
-    if wanted is None:
-        return known
-    if wanted not in known:
-        raise HttpProblem(f"{kind}_not_found", f"{kind} {wanted[:100]!r} not found{nearest(wanted, known)}")
-    return [wanted]
+def named(kind: str, name: str | None, names: list[str]) -> list[str]:
+    """The name alone, or all names for None. Raises HttpProblem where the name is not among `names`."""
+    if name is None:
+        return names
+    if name not in names:
+        raise HttpProblem(f"{kind}_not_found", f"{kind} {name[:100]!r} not found{nearest(name, names)}")
+    return [name]
 
 
 def top_units(arrays: Arrays, ranking: str, row: int, shape: list[int], count: int) -> list[Json]:
@@ -63,14 +63,14 @@ def top_units(arrays: Arrays, ranking: str, row: int, shape: list[int], count: i
 def _clusters(
     ranking: Json, names: Iterable[str], top: int | None, arrays: Arrays | None, numbers: Mapping[str, int], shape: list[int]
 ) -> Json:
-    found: Json = {}
+    clusters: Json = {}
     for name in names:
         entry = ranking["clusters"][name]
         if top is not None:
             fresh = None if arrays is None else top_units(arrays, ranking["id"], numbers[name], shape, top)
             entry = entry | {"top": entry["top"][:top] if fresh is None else fresh}
-        found[name] = entry
-    return found
+        clusters[name] = entry
+    return clusters
 
 
 def _holds_fewer(summary: Json, top: int) -> bool:

@@ -51,7 +51,7 @@ def tested(result: Result) -> bool:
 def doubts(result: Result) -> list[str]:
     """What nobody should miss who reads the verdict."""
     codes = {warning.code for warning in result.warnings}
-    said = {
+    sentences = {
         "in_sample": "The rankings were tested on the examples that made them, where even a ranking of noise beats random orders. "
         "Send the job again with split 'half' for a verdict.",
         "verdict_depends_on_fill": "The verdict depends on what replaces a unit: with another fill it is not the same for "
@@ -59,15 +59,15 @@ def doubts(result: Result) -> list[str]:
         "last_hidden_layer": f"Behind layer {result.layer.name} the model is linear: every method that uses h − h′ is exact there, "
         "so that a comparison of methods at this layer proves nothing.",
     }
-    return [sentence for code, sentence in said.items() if code in codes]
+    return [sentence for code, sentence in sentences.items() if code in codes]
 
 
 def _with_another_fill(result: Result) -> str:
     """The rankings whose verdict would be another one, and where."""
-    found = [warning for warning in result.warnings if warning.code == "verdict_depends_on_fill"]
+    warnings = [warning for warning in result.warnings if warning.code == "verdict_depends_on_fill"]
     where: dict[str, list[str]] = {}
-    for ranking in dict.fromkeys(warning.ranking or "" for warning in found):
-        clusters = [warning.cluster for warning in found if warning.ranking == ranking]
+    for ranking in dict.fromkeys(warning.ranking or "" for warning in warnings):
+        clusters = [warning.cluster for warning in warnings if warning.ranking == ranking]
         single = sum(cluster is not None for cluster in clusters)
         where[ranking] = ["over all clusters"] if None in clusters else []
         where[ranking] += (
@@ -107,17 +107,17 @@ def _of_the_first(result: Result, first: Leader, ranking: Ranking) -> str:
         )
     if first.verdict == "undecided":
         return "Undecided: the test cannot tell, with so few random orders, examples or units, whether any ranking beats chance."
-    found = f"No: no ranking finds {units} of layer {result.layer.name} whose loss costs more than that of random ones{p}."
-    return f"{found} None of them should be relied on."
+    answer = f"No: no ranking finds {units} of layer {result.layer.name} whose loss costs more than that of random ones{p}."
+    return f"{answer} None of them should be relied on."
 
 
 def prediction_error(result: Result) -> str | None:
     """What the column of that name holds; None where the job asked for no fidelity."""
-    asked = result.provenance.options.get("fidelity", {})
+    options = result.provenance.options.get("fidelity", {})
     errors = errors_of_nothing(result)
-    if asked is None or not errors:
+    if options is None or not errors:
         return None
-    how = Fidelity.model_validate(asked)
+    how = Fidelity.model_validate(options)
     nothing = f"; whoever predicts no change has {errors[0]}" if len(set(errors)) == 1 else ""
     return (
         f"Prediction error: of the sum of scores against the change of the score when {100 * how.fraction:.4g} % of the units, "
@@ -144,11 +144,11 @@ def alike(warnings: list[Warn]) -> list[dict[str, Any]]:
             "title": code.replace("_", " ").capitalize(),
             "code": code,
             "ranking": ranking,
-            "clusters": [each.cluster for each in found if each.cluster is not None],
-            "overall": len(found) > 1 and any(each.cluster is None for each in found),
-            "detail": found[0].detail,
+            "clusters": [each.cluster for each in group if each.cluster is not None],
+            "overall": len(group) > 1 and any(each.cluster is None for each in group),
+            "detail": group[0].detail,
         }
-        for (code, ranking), found in groups.items()
+        for (code, ranking), group in groups.items()
     ]
 
 

@@ -145,5 +145,5 @@ async def job_events(request: Request, id: Id, last_event_id: Annotated[str, Hea
 
 def _preferred(prefer: str) -> float:
     """Seconds of `Prefer: wait=N` (RFC 7240), at most as many as may be waited."""
-    found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", prefer, re.IGNORECASE)
-    return min(float(found[1]), LONGEST_WAIT) if found else 0.0
+    match = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", prefer, re.IGNORECASE)
+    return min(float(match[1]), LONGEST_WAIT) if match else 0.0

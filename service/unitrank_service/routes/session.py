@@ -33,8 +33,8 @@ async def sign_in(request: Request) -> Response:
     """A session for the key, in a cookie that no script reads and no other site's page sends."""
     # Signed in with a stranger's key, somebody would hand the stranger their data.
     refuse_foreign(request, by_cookie=True)
-    given = form.read(await request.body(), content_type(request))
-    return await run_in_threadpool(_signed_in, request, given.one("key"), _inside(given.one("next", "/")))
+    sent = form.read(await request.body(), content_type(request))
+    return await run_in_threadpool(_signed_in, request, sent.one("key"), _inside(sent.one("next", "/")))
 
 
 @router.post("/signout", openapi_extra=FOR_ALL)
@@ -54,12 +54,12 @@ async def static(request: Request, name: str, v: str = "") -> Response:
     """A file of the page; for ever where its version is named, and asked for again otherwise."""
     if name not in TYPES:
         raise HttpProblem("not_found", f"no file {name[:100]!r}")
-    found = asset(name)
-    keep = f"public, max-age={YEAR}, immutable" if v == found.version else "no-cache"
-    headers = {"Cache-Control": keep, "ETag": f'"{found.version}"', "X-Content-Type-Options": "nosniff"}
+    file = asset(name)
+    keep = f"public, max-age={YEAR}, immutable" if v == file.version else "no-cache"
+    headers = {"Cache-Control": keep, "ETag": f'"{file.version}"', "X-Content-Type-Options": "nosniff"}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    return Response(found.content, headers=headers, media_type=found.kind)
+    return Response(file.content, headers=headers, media_type=file.kind)
 
 
 def _signed_in(request: Request, secret: str, next: str) -> Response:

@@ -34,10 +34,10 @@ class Form:
     def many(self, name: str) -> list[str]:
         return self.values.get(name, [])
 
-    def chosen(self, name: str, known: list[str], default: str = "") -> str:
+    def chosen(self, name: str, options: list[str], default: str = "") -> str:
         """The one that was chosen where it can be, else the default."""
-        wanted = self.one(name)
-        return wanted if wanted in known else default
+        value = self.one(name)
+        return value if value in options else default
 
 
 def read(body: bytes, kind: str) -> Form:
@@ -57,14 +57,14 @@ def filled(form: Form, choices: FormChoices) -> Json:
     at = form.chosen("at", sides, "output")
     output = form.chosen("output", [port.name for port in choices.manifest.outputs] if choices.manifest else [])
     classes = choices.classes(output)
-    known = [f"{name_of(method)}:{statistic}" for method in choices.methods(at) for statistic in STATISTICS]
-    usual = [entry for entry in ("gradient:mean", "gradient:mean_abs", "conductance:mean") if entry in known] or known[:1]
+    entries = [f"{name_of(method)}:{statistic}" for method in choices.methods(at) for statistic in STATISTICS]
+    usual = [entry for entry in ("gradient:mean", "gradient:mean_abs", "conductance:mean") if entry in entries] or entries[:1]
     label = form.chosen("labels", labels, "y" if "y" in labels else "")
     return {
         "at": at,
         "output": output,
         "units": form.chosen("units", ["neuron", "channel"], "neuron"),
-        "methods": usual if form.fresh else [entry for entry in form.many("method") if entry in known],
+        "methods": usual if form.fresh else [entry for entry in form.many("method") if entry in entries],
         "steps": form.one("steps", "20"),
         "by": form.chosen("by", list(CLUSTERS), "label" if label else "all"),
         **{control.id: SHOWN[control.choices](form, choices, control) for kind in CLUSTERS.values() for control in kind.controls},
@@ -92,18 +92,18 @@ def filled(form: Form, choices: FormChoices) -> Json:
     }
 
 
-def missing(form: Form, shown: Json, choices: FormChoices) -> list[Invalid]:
-    """What was chosen and cannot be had (any more): the controls that show something else than was sent."""
+def missing(form: Form, values: Json, choices: FormChoices) -> list[Invalid]:
+    """One error for each control that cannot show the sent value, because that choice does not exist (any more)."""
+    contents = {"model": choices.model, "dataset": choices.dataset, "layer": choices.layer.name if choices.layer else ""}
+    # A control that was not sent is not an error, but the form always sends these three.
+    shown = {name: (value, form.one(name)) for name, value in contents.items()}
+    others = {f"input.{name}": field for name, field in values["inputs"].items()}
+    others |= {name: value for name, value in values.items() if isinstance(value, str) and _counts(name, values)}
+    shown |= {name: (value, form.one(name, value)) for name, value in others.items()}
+    errors = [_gone(_word(name), sent, name) for name, (value, sent) in shown.items() if sent != value]
     title = {name_of(method): method.title for method in METHODS.values()}
-    chosen = {"model": choices.model, "dataset": choices.dataset, "layer": choices.layer.name if choices.layer else ""}
-    sent = {name: (form.one(name), shows) for name, shows in chosen.items()}
-    sent |= {f"input.{name}": (form.one(f"input.{name}", shows), shows) for name, shows in shown["inputs"].items()}
-    sent |= {
-        name: (form.one(name, shows), shows) for name, shows in shown.items() if isinstance(shows, str) and _counts(name, shown)
-    }
-    found = [_gone(_word(name), wanted, name) for name, (wanted, shows) in sent.items() if wanted != shows]
-    methods = [entry.partition(":") for entry in form.many("method") if entry not in shown["methods"]]
-    return found + [_gone("method", f"{title.get(name, name)} ({statistic})", "methods") for name, _, statistic in methods]
+    methods = [entry.partition(":") for entry in form.many("method") if entry not in values["methods"]]
+    return errors + [_gone("method", f"{title.get(name, name)} ({statistic})", "methods") for name, _, statistic in methods]
 
 
 def control(pointer: str) -> str:
@@ -136,38 +136,38 @@ NOUNS = {"fields": "field", "layers": "layer"}
 STATISTICS = {"mean": "mean", "mean_abs": "mean of sizes", "rms": "root mean square"}
 FILLS = {"baseline": "its value at the baseline", "zero": "zero", "mean": "its mean", "resample": "its value in another example"}
 BASELINES: dict[str, tuple[str, Callable[[Json], Json]]] = {
-    "zeros": ("zeros", lambda shown: {"kind": "zeros"}),
-    "constant": ("one value everywhere", lambda shown: {"kind": "constant", "value": _number(shown["value"])}),
-    "mean": ("the mean of all examples", lambda shown: {"kind": "mean"}),
-    "cluster_mean": ("the mean of the cluster", lambda shown: {"kind": "cluster_mean"}),
-    "field": ("a field of the dataset", lambda shown: {"kind": "field", "field": shown["baseline_field"]}),
-    "example": ("one row of the dataset", lambda shown: {"kind": "example", "index": _number(shown["index"])}),
+    "zeros": ("zeros", lambda values: {"kind": "zeros"}),
+    "constant": ("one value everywhere", lambda values: {"kind": "constant", "value": _number(values["value"])}),
+    "mean": ("the mean of all examples", lambda values: {"kind": "mean"}),
+    "cluster_mean": ("the mean of the cluster", lambda values: {"kind": "cluster_mean"}),
+    "field": ("a field of the dataset", lambda values: {"kind": "field", "field": values["baseline_field"]}),
+    "example": ("one row of the dataset", lambda values: {"kind": "example", "index": _number(values["index"])}),
 }
 """Kind of a baseline → what the form calls it, and what the request says."""
 STEPPED = ("conductance", "internal_influence", "integrated_gradients")
 
 
-def request_body(shown: Json, choices: FormChoices) -> Json:
+def request_body(values: Json, choices: FormChoices) -> Json:
     """The body of the request that the form means, defaults left out."""
     body: Json = {
         "model": choices.model,
         "dataset": choices.dataset,
         "layer": choices.layer.name if choices.layer else "",
-        "methods": [_method(entry, shown["steps"]) for entry in shown["methods"]],
-        "clusters": _clusters(shown),
-        "inputs": _inputs(shown["inputs"]),
-        "preprocess": _without({name: _numbers(shown[name]) for name in IDLE}, IDLE),
-        "target": _without({"class": _class(shown), "score": shown["score"]}, {"class": None, "score": "logit"}),
-        "baseline": BASELINES[shown["baseline"]][1](shown),
-        "labels": None if shown["labels"] == "y" else shown["labels"] or None,
-        "output": shown["output"] or None,
-        "at": shown["at"],
-        "units": shown["units"],
-        "ablation": _ablation(shown) if shown["ablation"] else None,
-        "fidelity": {} if shown["fidelity"] else None,
-        "keep_examples": _number(shown["keep_examples"]),
-        "seed": _number(shown["seed"]),
-        "priority": shown["priority"],
+        "methods": [_method(entry, values["steps"]) for entry in values["methods"]],
+        "clusters": _clusters(values),
+        "inputs": _inputs(values["inputs"]),
+        "preprocess": _without({name: _numbers(values[name]) for name in IDLE}, IDLE),
+        "target": _without({"class": _class(values), "score": values["score"]}, {"class": None, "score": "logit"}),
+        "baseline": BASELINES[values["baseline"]][1](values),
+        "labels": None if values["labels"] == "y" else values["labels"] or None,
+        "output": values["output"] or None,
+        "at": values["at"],
+        "units": values["units"],
+        "ablation": _ablation(values) if values["ablation"] else None,
+        "fidelity": {} if values["fidelity"] else None,
+        "keep_examples": _number(values["keep_examples"]),
+        "seed": _number(values["seed"]),
+        "priority": values["priority"],
     }
     return {name: value for name, value in body.items() if name not in USUAL or value != USUAL[name]}
 
@@ -197,8 +197,8 @@ def checked_shape(body: Json) -> JobRequest:
     try:
         return JobRequest.model_validate(body)
     except ValidationError as error:
-        found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
-        raise InvalidBody(invalid_places(found, body, JobRequest)) from error
+        details = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
+        raise InvalidBody(invalid_places(details, body, JobRequest)) from error
 
 
 CONTROLS_OF = {
@@ -208,9 +208,9 @@ CONTROLS_OF = {
 """Control → the choice that it belongs to: without that it says nothing."""
 
 
-def _counts(name: str, shown: Json) -> bool:
-    owner, value = CONTROLS_OF.get(name, (name, shown[name]))
-    return bool(shown[owner] == value)
+def _counts(name: str, values: Json) -> bool:
+    owner, value = CONTROLS_OF.get(name, (name, values[name]))
+    return bool(values[owner] == value)
 
 
 def _word(name: str) -> str:
@@ -220,35 +220,35 @@ def _word(name: str) -> str:
     return "field" if name.startswith("input.") else words.get(name, name)
 
 
-def _gone(word: str, wanted: str, name: str) -> Invalid:
-    what = f"the {word} {wanted[:100]!r}" if wanted else f"the choice of no {word}"
+def _gone(word: str, value: str, name: str) -> Invalid:
+    what = f"the {word} {value[:100]!r}" if value else f"the choice of no {word}"
     return Invalid(pointer=f"/{name}", detail=f"{what} is not there any more; check and send again", code="gone")
 
 
 def _method(entry: str, steps: str) -> Any:
     name, _, statistic = entry.partition(":")
     options = {"statistic": statistic, "steps": _number(steps) if name in STEPPED else 20}
-    told = _without(options, {"statistic": "mean", "steps": 20})
-    return {"name": name, **told} if told else name
+    lean = _without(options, {"statistic": "mean", "steps": 20})
+    return {"name": name, **lean} if lean else name
 
 
-def _clusters(shown: Json) -> Json:
+def _clusters(values: Json) -> Json:
     options = {
-        control.field: shown[control.id] if control.choices else _number(shown[control.id])
-        for control in CLUSTERS[shown["by"]].controls
+        control.field: values[control.id] if control.choices else _number(values[control.id])
+        for control in CLUSTERS[values["by"]].controls
     }
-    limit = {"limit": _number(shown["limit"])} if shown["limit"] else {}
-    return {"by": shown["by"], **options, **limit}
+    limit = {"limit": _number(values["limit"])} if values["limit"] else {}
+    return {"by": values["by"], **options, **limit}
 
 
-def _ablation(shown: Json) -> Json:
-    told = {"fill": shown["fill"], "random": _number(shown["random"]), "examples": _number(shown["examples"])}
-    return _without(told, {"fill": "baseline", "random": 99, "examples": 200})
+def _ablation(values: Json) -> Json:
+    options = {"fill": values["fill"], "random": _number(values["random"]), "examples": _number(values["examples"])}
+    return _without(options, {"fill": "baseline", "random": 99, "examples": 200})
 
 
-def _class(shown: Json) -> Any:
-    text = shown["class"]
-    usual = "label" if shown["labels"] else "predicted"
+def _class(values: Json) -> Any:
+    text = values["class"]
+    usual = "label" if values["labels"] else "predicted"
     return None if text in ("", usual) else text if text in ("label", "predicted") else _number(text)
 
 
@@ -266,14 +266,14 @@ def _numbers(text: str) -> Any:
 def _number(text: str) -> Any:
     """The number that the text is; any other text stays, for the checks to name."""
     try:
-        found = json.loads(text.strip())
+        number = json.loads(text.strip())
     except ValueError:
         return text
-    return found if isinstance(found, int | float) and not isinstance(found, bool) else text
+    return number if isinstance(number, int | float) and not isinstance(number, bool) else text
 
 
-def _without(told: Json, usual: Json) -> Json:
-    return {name: value for name, value in told.items() if value != usual[name]}
+def _without(options: Json, usual: Json) -> Json:
+    return {name: value for name, value in options.items() if value != usual[name]}
 
 
 def _usual_field(name: str, fields: list[str]) -> str:

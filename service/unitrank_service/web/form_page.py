@@ -47,7 +47,7 @@ def form_page(request: Request, sent: Form, stores: SubmissionStores, *, metrics
         "new.html",
         status,
         choices=choices,
-        shown=values,
+        values=values,
         methods=choices.methods(values["at"]),
         name_of=name_of,
         estimate=drafted.estimate if drafted else None,

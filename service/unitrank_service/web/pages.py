@@ -60,7 +60,7 @@ class PageRoute(APIRoute):
         return handle
 
 
-def page(request: Request, template: str, status: int = 200, /, **told: Any) -> Response:
+def page(request: Request, template: str, status: int = 200, /, **values: Any) -> Response:
     """The template with what it is told, and whose page it is."""
     key = key_of(request)
     surroundings = {
@@ -71,7 +71,7 @@ def page(request: Request, template: str, status: int = 200, /, **told: Any) -> 
         "base": str(request.base_url).rstrip("/"),
         "here": request.url.path,
     }
-    html = _environment().get_template(template).render(surroundings | told)
+    html = _environment().get_template(template).render(surroundings | values)
     return HTMLResponse(html, status, HEADERS)
 
 
@@ -84,8 +84,8 @@ def _refused(request: Request, error: HttpProblem) -> Response:
     if "text/html" not in request.headers.get("accept", ""):
         return problem_response(request, error)
     if error.status_code == 401:
-        wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "") if request.method == "GET" else "/"
-        return to("/signin" if wanted == "/" else f"/signin?{urlencode({'next': wanted})}")
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "") if request.method == "GET" else "/"
+        return to("/signin" if target == "/" else f"/signin?{urlencode({'next': target})}")
     answer = page(
         request,
         "error.html",
@@ -137,20 +137,20 @@ def _baselines(kinds: Mapping[str, tuple[str, Any]], fields: Sequence[str]) -> l
 @cache
 def _environment() -> Environment:
     loader = PackageLoader("unitrank_service.web", "templates")
-    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.globals["static"] = address
-    made.filters |= {
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals["static"] = address
+    environment.filters |= {
         "moment": moment,
         "size": size,
         "duration": duration,
         "axes": axes,
         "sentence": sentence,
-        "allowed": lambda options, known: [option for option in options if option[0] in known],
-        "combine": lambda given, more: {**given, **more},
+        "allowed": lambda options, names: [option for option in options if option[0] in names],
+        "combine": lambda values, more: {**values, **more},
         "worded": _baselines,
         "labelled": lambda kinds: [(by, kind.form_label) for by, kind in kinds.items()],
         "zipped": lambda names: [(name, name) for name in names],
         "step": lambda text: quote(str(text), safe="@:"),
-        "query": lambda given: urlencode({name: value for name, value in given.items() if value not in (None, "")}),
+        "query": lambda values: urlencode({name: value for name, value in values.items() if value not in (None, "")}),
     }
-    return made
+    return environment

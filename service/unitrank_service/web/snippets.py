@@ -14,14 +14,14 @@ Json = dict[str, Any]
 
 def short(request: Json) -> Json:
     """The request with the fields alone that differ from the defaults; it asks for the same."""
-    told: Json = {}
+    lean: Json = {}
     for name, field in JobRequest.model_fields.items():
         default = None if field.is_required() else field.get_default(call_default_factory=True)
         plain = default.model_dump(mode="json") if isinstance(default, Schema) else default
         if name in request and (field.is_required() or request[name] != plain):
-            told[name] = _lean(request[name], plain)
-    told["methods"] = [_method(entry) for entry in request["methods"]]
-    return told
+            lean[name] = _lean(request[name], plain)
+    lean["methods"] = [_method(entry) for entry in request["methods"]]
+    return lean
 
 
 def snippets(request: Json, base: str, *, key: bool) -> dict[str, str] | None:
@@ -64,12 +64,12 @@ with httpx.Client(base_url={base!r}{authorization}, timeout=90) as client:
         print(leader["verdict"], leader["ranking"], leader["mean_area"])"""
 
 
-def _lean(given: Any, default: Any) -> Any:
+def _lean(options: Any, default: Any) -> Any:
     """Of an object of the same kind as the default, what differs."""
-    if not isinstance(given, dict) or not isinstance(default, dict):
-        return given
-    kind = [name for name in ("by", "kind") if name in given]
-    return {name: value for name, value in given.items() if name in kind or name not in default or value != default[name]}
+    if not isinstance(options, dict) or not isinstance(default, dict):
+        return options
+    kind = [name for name in ("by", "kind") if name in options]
+    return {name: value for name, value in options.items() if name in kind or name not in default or value != default[name]}
 
 
 def _method(entry: Json | str) -> Any:
@@ -79,7 +79,7 @@ def _method(entry: Json | str) -> Any:
     defaults = {name: field.get_default() for name, field in schema.model_fields.items()}
     statistic = entry.get("statistic", "mean")
     usual = {entry["name"] if statistic == "mean" else f"{entry['name']}.{statistic}", None}
-    told = {name: value for name, value in entry.items() if name != "id" and (name == "name" or value != defaults.get(name))}
+    options = {name: value for name, value in entry.items() if name != "id" and (name == "name" or value != defaults.get(name))}
     if entry.get("id") not in usual:
-        told["id"] = entry["id"]
-    return entry["name"] if set(told) == {"name"} else told
+        options["id"] = entry["id"]
+    return entry["name"] if set(options) == {"name"} else options

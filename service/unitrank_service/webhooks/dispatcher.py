@@ -78,8 +78,8 @@ class Dispatcher:
         after = self._after(delivery, attempt)
         noted = self.deliveries.settle(due, after)
         # The host alone: path and query may hold secrets.
-        said = {"delivery": delivery.id, "host": urlsplit(delivery.url).hostname, "state": after.state, "status": status}
-        structlog.get_logger().info("webhook", **said, error=error, noted=noted, seconds=attempt.seconds, **bound("job", record))
+        fields = {"delivery": delivery.id, "host": urlsplit(delivery.url).hostname, "state": after.state, "status": status}
+        structlog.get_logger().info("webhook", **fields, error=error, noted=noted, seconds=attempt.seconds, **bound("job", record))
         self.metrics.webhook("repeated" if after.state == "pending" else after.state)
 
     def _attempt(self, delivery: DeliveryRecord, record: JobRecord, at: float) -> tuple[int | None, str | None]:

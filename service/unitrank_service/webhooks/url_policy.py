@@ -123,12 +123,12 @@ class UrlPolicy:
     def addresses(self, destination: WebhookUrl) -> Sequence[str]:
         """What may be connected to now, and nothing else. Raises UrlNotAllowed, and OSError where the name cannot be resolved."""
         literal = _address(destination.host)
-        found = [destination.host] if literal is not None else self._resolve(destination.host, destination.port)
-        if not found:
+        addresses = [destination.host] if literal is not None else self._resolve(destination.host, destination.port)
+        if not addresses:
             raise OSError("the name has no address")
-        if not self._trusts(destination) and not all(map(self._may_reach, found)):
+        if not self._trusts(destination) and not all(map(self._may_reach, addresses)):
             raise _refused("the host has an address that is not public")
-        return found
+        return addresses
 
     def _trusts(self, destination: WebhookUrl) -> bool:
         named = {(destination.host, None), (destination.host, destination.port)}
@@ -155,24 +155,24 @@ def is_public(address: Address) -> bool:
 
 def resolved(host: str, port: int) -> Sequence[str]:
     """What the system's resolver says, if it does so soon enough. Raises OSError."""
-    found: list[Sequence[str] | OSError] = []
+    results: list[Sequence[str] | OSError] = []
 
     def ask() -> None:
         try:
             answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            found.append(list(dict.fromkeys(str(answer[4][0]) for answer in answers)))
+            results.append(list(dict.fromkeys(str(answer[4][0]) for answer in answers)))
         except (OSError, UnicodeError) as error:
-            found.append(OSError(f"the name cannot be resolved: {error}"))
+            results.append(OSError(f"the name cannot be resolved: {error}"))
 
     # The resolver knows no time limit: whoever waits for it has one.
     asking = threading.Thread(target=ask, name="resolve", daemon=True)
     asking.start()
     asking.join(RESOLVE_SECONDS)
-    if not found:
+    if not results:
         raise TimeoutError("the name was not resolved in time")
-    if isinstance(found[0], OSError):
-        raise found[0]
-    return found[0]
+    if isinstance(results[0], OSError):
+        raise results[0]
+    return results[0]
 
 
 def _address(text: str) -> Address | None:
