@@ -18,7 +18,7 @@ import pytest
 
 import unitrank
 from unitrank.cli import output
-from unitrank.cli.jobs import _request
+from unitrank.cli.commands.jobs import _request
 from unitrank.cli.main import main
 from unitrank.cli.output import document, opened, seconds_of, show
 from unitrank.client.sync import Client

@@ -88,7 +88,7 @@ def test_up_when_others_could_reach_it_without_a_key_then_it_refuses() -> None:
 
 
 def test_up_when_logs_are_for_machines_then_speaks_as_they_do() -> None:
-    program = "from unitrank.cli.main import _said; _said('json')('ready on http://127.0.0.1:1')"
+    program = "from unitrank.cli.commands.up import announcer; announcer('json')('ready on http://127.0.0.1:1')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert json.loads(done.stderr)["event"] == "ready on http://127.0.0.1:1"
