@@ -4,9 +4,11 @@ import csv
 import io
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import numpy as np
+from mimeparse import MimeTypeParseException, parse_media_range, quality_parsed
 from numpy.typing import NDArray
 
 from unitrank_service.errors import HttpProblem
@@ -21,15 +23,15 @@ CSV_COLUMNS = ("cluster", "ranking", "rank", "unit", "index", "importance", "spr
 
 
 def negotiated(accept: str | None) -> str:
-    """The offered type that the header prefers, JSON where it does not care. Raises HttpProblem where it wants none of them."""
-    best, best_quality = "", 0.0
-    for offered in OFFERED:
-        quality = _quality(offered, accept or "*/*")
-        if quality > best_quality:
-            best, best_quality = offered, quality
-    if not best:
+    """The offered type that the header `Accept` prefers; of equal ones the first, so JSON for `*/*`.
+
+    Raises HttpProblem where the header accepts none of them.
+    """
+    ranges = list(_media_ranges(accept or "*/*"))
+    preferred = max(OFFERED, key=lambda offered: quality_parsed(offered, ranges))
+    if not quality_parsed(preferred, ranges):
         raise HttpProblem("not_acceptable", f"a result comes as {', '.join(OFFERED)}; asked for was {(accept or '')[:200]!r}")
-    return best
+    return preferred
 
 
 def write_npz(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -70,19 +72,8 @@ def _inert(name: str) -> str:
     return "'" + name if name.startswith(("=", "+", "-", "@", "\t", "\r")) and not name.lstrip("-").isdigit() else name
 
 
-def _quality(offered: str, accept: str) -> float:
-    """The q of the most specific range that covers the type; 0 where none does."""
-    found: dict[int, float] = {}
+def _media_ranges(accept: str) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """The ranges of an `Accept` header without those that are malformed."""
     for part in accept.lower().split(","):
-        kind, *parameters = (word.strip() for word in part.split(";"))
-        precision = {offered: 2, offered.partition("/")[0] + "/*": 1, "*/*": 0}.get(kind)
-        if precision is not None:
-            found[precision] = next((_number(word[2:]) for word in parameters if word.startswith("q=")), 1.0)
-    return found[max(found)] if found else 0.0
-
-
-def _number(text: str) -> float:
-    try:
-        return min(max(float(text), 0.0), 1.0)
-    except ValueError:
-        return 0.0
+        with suppress(MimeTypeParseException):
+            yield parse_media_range(part)
