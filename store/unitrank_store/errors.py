@@ -1,16 +1,17 @@
 """Errors of the store.
 
 StoreError
-├── RecordNotFound         no record under that name or id
-├── StateConflict          the state the record is in does not allow this
-│   ├── Taken              somebody else was faster, the same may be tried again
+├── RecordNotFound             no record under that name or id
+├── StateConflict              the state the record is in does not allow this
+│   ├── Taken                  somebody else was faster, the same may be tried again
 │   └── IdempotencyKeyReused   the key came with another body before (carries the job's id)
-├── Full                   no room: the server's memory or the queue's limit is reached
-├── Unavailable            the server does not answer
-├── SizeExceeded           more bytes than the operator allows
-├── Corrupt                what is stored is not what its digest promises
-├── EmbeddedServerFailed   the embedded server cannot be started
-└── BadSource              a URI that may not or cannot be read (carries a code)
+├── Full                       no room: the server's memory or the queue's limit is reached
+├── Unavailable                the server does not answer
+├── SizeExceeded               more bytes than the operator allows
+├── Corrupt                    what is stored is not what its digest promises
+├── EmbeddedServerFailed       the embedded server cannot be started
+├── BadSource                  a URI that may not or cannot be read (carries a code)
+└── Forged                     the queue holds an entry that no `push` wrote
 """
 
 
@@ -65,3 +66,7 @@ class BadSource(StoreError):
         super().__init__(detail)
         self.code = code
         self.detail = detail
+
+
+class Forged(StoreError):
+    """The queue holds an entry that no `push` wrote."""

@@ -120,25 +120,6 @@ class Catalogue(ABC, Generic[R]):
                 raise RecordNotFound(f"no {self.kind} {reference!r}")
             self._take(name, taken, {other: at for other, at in uploads.items() if other not in taken})
 
-    def hold(self, digest: str, holder: str) -> None:
-        """Keep a content, named or not, until `release`. Raises RecordNotFound."""
-        with self._owners.changing():
-            self._known(digest)
-            self._hold(digest, holder)
-
-    def release(self, digest: str, holder: str) -> None:
-        """A content without name goes with its last holder; what is not held is no error."""
-        with self._owners.changing():
-            self._redis.srem(keyspace.holders(self.kind, digest), holder)
-            if not self._redis.exists(keyspace.holders(self.kind, digest)):
-                self._redis.srem(keyspace.held(self.kind), digest)
-                self._forget_unnamed(digest)
-
-    def holders(self) -> Sequence[tuple[str, str]]:
-        """Every digest that is held with every holder, for whoever looks for holders that are gone."""
-        digests = texts(self._redis.smembers(keyspace.held(self.kind)))
-        return [(digest, each) for digest in digests for each in texts(self._redis.smembers(keyspace.holders(self.kind, digest)))]
-
     def _found(self, name: str, digest: str | None, pointers: Sequence[Pointer] = ()) -> R:
         """Of a name with its tenant."""
         keys = [keyspace.pointers(self.kind, name), keyspace.uploads(self.kind, name)]
@@ -182,10 +163,6 @@ class Catalogue(ABC, Generic[R]):
         pipeline.hsetnx(keyspace.uploads(self.kind, name), digest, str(at))
         pipeline.hset(keyspace.pointers(self.kind, name), "newest", digest)
         pipeline.zadd(keyspace.all_names(self.kind), {name: 0})
-
-    def _hold(self, digest: str, holder: str) -> None:
-        self._redis.sadd(keyspace.held(self.kind), digest)
-        self._redis.sadd(keyspace.holders(self.kind, digest), holder)
 
     def _take(self, name: str, taken: Sequence[str], left: dict[str, float]) -> None:
         last = [digest for digest in taken if self._redis.scard(keyspace.names_of(self.kind, digest)) == 1]

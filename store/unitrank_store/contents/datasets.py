@@ -1,13 +1,14 @@
 """Datasets: the record of each uploaded table, and tables that came inside a request, which have no name."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from unitrank_schemas.base import Json
 from unitrank_store.contents.importing import Importing, Repoint, unawaited
 from unitrank_store.redis import keyspace
+from unitrank_store.redis.decoding import texts
 from unitrank_tables import open_table
 from unitrank_tables.columns import ColumnInfo
 from unitrank_tables.table import Format
@@ -99,8 +100,25 @@ class DatasetStore(Importing[DatasetRecord]):
             with self._redis.pipeline() as pipeline:
                 self._keep(pipeline, _content(sink.digest, sink.size, described, examples, "npz"))
                 pipeline.execute()
-            self._hold(sink.digest, holder)
+            self._redis.sadd(keyspace.held(self.kind), sink.digest)
+            self._redis.sadd(keyspace.holders(self.kind, sink.digest), holder)
         return self.content(sink.digest)
+
+    def release(self, digest: str, holder: str) -> None:
+        """The holder no longer needs the table: a table without a name goes with its last holder. May be repeated."""
+        with self._owners.changing():
+            self._redis.srem(keyspace.holders(self.kind, digest), holder)
+            if not self._redis.exists(keyspace.holders(self.kind, digest)):
+                self._redis.srem(keyspace.held(self.kind), digest)
+                self._forget_unnamed(digest)
+
+    def holders(self) -> Sequence[tuple[str, str]]:
+        """Each digest that is held with each of its holders."""
+        return [
+            (digest, holder)
+            for digest in texts(self._redis.smembers(keyspace.held(self.kind)))
+            for holder in texts(self._redis.smembers(keyspace.holders(self.kind, digest)))
+        ]
 
     def _record(self, name: str | None, created_at: float, content: Json) -> DatasetRecord:
         return DatasetRecord(name=name, created_at=created_at, **content)

@@ -71,20 +71,6 @@ async def wait_until_ended(connection: redis.asyncio.Redis, id: str, seconds: fl
     return False
 
 
-async def wait_for_change(connection: redis.asyncio.Redis, id: str, version: int, seconds: float, *, kind: str = "job") -> bool:
-    """Whether the record has got past that version (or is gone) within so many seconds."""
-    deadline = time.monotonic() + seconds
-    while True:
-        last = await _last(connection, id, kind)
-        stored = await connection.hget(keyspace.record(kind, id), "version")
-        if stored is None or int(stored) > version:
-            return True
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return False
-        await _read(connection, keyspace.events(kind, id), last, left)
-
-
 async def _status(connection: redis.asyncio.Redis, id: str, kind: str) -> str | None:
     stored = await connection.hget(keyspace.record(kind, id), "status")
     return stored.decode() if isinstance(stored, bytes) else None

@@ -87,7 +87,7 @@ class JobStore:
         reserves: int = 0,
         also: Callable[[Pipeline], None] | None = None,
     ) -> JobRecord:
-        """A queued record, of the key `owner`. `needs`: digests that `pinned` holds until the job has ended.
+        """A queued record, of the key `owner`. `needs`: digests of contents that stay until the job has ended.
         `waiting_for`: what must become ready first (see `release`; look once more whether it has become ready meanwhile).
         `reserves`: bytes that its result will take in the store. `also`: queues what is written in the same step.
 
@@ -217,10 +217,6 @@ class JobStore:
     def unfinished(self, owner: str) -> int:
         """How many of an owner's have not ended."""
         return int(self._redis.scard(keyspace.records_of_owner(self.kind, owner)))
-
-    def pinned(self, digest: str) -> bool:
-        """Whether something that has not ended needs that content."""
-        return bool(self._redis.exists(keyspace.pins(digest)))
 
     def release(self, what: str) -> Records:
         """The queued jobs that waited for this last of all: put each in the queue."""

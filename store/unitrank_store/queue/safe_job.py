@@ -14,7 +14,7 @@ from rq import get_current_job
 from rq.exceptions import DeserializationError, NoSuchJobError
 from rq.job import Job
 
-from unitrank_store.errors import StoreError
+from unitrank_store.errors import Forged
 
 # By the record's kind, the name that the queue holds.
 FUNCTIONS = {"job": "run_job", "inspection": "inspect_model"}
@@ -23,10 +23,6 @@ OLD_NAMES = {"worker.tasks.run_job": "run_job", "worker.tasks.inspect_model": "i
 
 TASKS: ContextVar[Mapping[str, Callable[[str], None]]] = ContextVar("tasks")
 """The worker's functions by their names in the queue; the worker sets the table before it takes a job."""
-
-
-class Forged(StoreError):
-    """The queue holds an entry that no `push` wrote."""
 
 
 class SafeJob(Job):

@@ -86,11 +86,13 @@ def test_inline_fields_are_stored_until_they_are_released(
     with open_table(blobs.path(record.digest)) as table:
         assert table.read("x", slice(None)).tolist() == [[0.5, 1.0], [2.0, 3.0]]
     assert datasets.list() == ([], None)
+    assert sorted(datasets.holders()) == [(record.digest, "job-1"), (record.digest, "job-2")]
 
     datasets.release(record.digest, "job-1")
     assert blobs.exists(record.digest)
 
-    datasets.release(record.digest, "job-2")
+    for _ in range(2):
+        datasets.release(record.digest, "job-2")
     assert not blobs.exists(record.digest)
     assert connection.keys("*") == []
     with pytest.raises(RecordNotFound):

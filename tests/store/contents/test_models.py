@@ -276,26 +276,6 @@ def test_two_models_with_the_same_clean_archive_share_it(models: ModelStore, blo
     assert not blobs.exists(clean)
 
 
-def test_hold_keeps_a_content_without_name_until_release(models: ModelStore, blobs: BlobStore) -> None:
-    digest = add(models, blobs, "mnist", b"one")
-    models.hold(digest, "job-1")
-    models.hold(digest, "job-2")
-    models.delete("mnist")
-
-    assert sorted(models.holders()) == [(digest, "job-1"), (digest, "job-2")]
-    assert models.content(digest).clean
-
-    models.release(digest, "job-1")
-    assert blobs.exists(digest)
-
-    models.release(digest, "job-2")
-    models.release(digest, "job-2")
-    assert not blobs.exists(digest)
-    assert models.holders() == []
-    with pytest.raises(RecordNotFound):
-        models.hold(digest, "job-3")
-
-
 def test_uploads_and_deletions_at_the_same_time_never_leave_a_record_without_bytes(
     connection: redis.Redis, models: ModelStore, blobs: BlobStore
 ) -> None:

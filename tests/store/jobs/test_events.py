@@ -8,7 +8,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from unitrank_store.jobs.events import Event, follow, wait_for_change, wait_until_ended
+from unitrank_store.jobs.events import Event, follow, wait_until_ended
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.redis.connection import connect_async
 
@@ -102,16 +102,3 @@ def test_wait_when_the_time_is_over_then_says_so(jobs: JobStore, run: Run[bool])
     id = jobs.create({}).id
 
     assert not run(lambda client: wait_until_ended(client, id, 0.05))
-
-
-def test_wait_when_progress_is_made_then_sees_the_new_version(jobs: JobStore, run: Run[bool]) -> None:
-    record = jobs.create({})
-
-    async def steps(client: redis.asyncio.Redis) -> bool:
-        waiting = asyncio.create_task(wait_for_change(client, record.id, record.version, 30))
-        await asyncio.sleep(0.05)
-        await asyncio.to_thread(jobs.start, record.id, "a")
-        return await waiting
-
-    assert run(steps)
-    assert not run(lambda client: wait_for_change(client, record.id, 2, 0.05))

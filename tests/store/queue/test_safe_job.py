@@ -9,9 +9,10 @@ import redis
 from rq import Callback, Queue
 from rq.serializers import JSONSerializer, PickleSerializer
 
+from unitrank_store.errors import Forged
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.queue.rq_queue import JOBS, QUEUES, enqueue_job, queue_of, transport_id
-from unitrank_store.queue.safe_job import FUNCTIONS, TASKS, Forged, SafeJob
+from unitrank_store.queue.safe_job import FUNCTIONS, TASKS, SafeJob
 
 
 @pytest.fixture

@@ -23,10 +23,11 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import HorseMonitorTimeoutException
 
 from unitrank_schemas.base import Json
+from unitrank_store.errors import Forged
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.observability.counters import Counters
 from unitrank_store.queue.rq_queue import FairQueue
-from unitrank_store.queue.safe_job import Forged, SafeJob
+from unitrank_store.queue.safe_job import SafeJob
 from unitrank_worker.process.channel import Closed
 from unitrank_worker.process.handle import ChildHandle
 from unitrank_worker.process.heartbeat import Beats
