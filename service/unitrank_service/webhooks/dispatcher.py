@@ -4,12 +4,12 @@ What is to be delivered stands in the store. A service that is killed while it d
 or the same after its restart, goes on. The form is that of Standard Webhooks.
 """
 
-import random
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from random import Random
 from urllib.parse import urlsplit
 
 import redis
@@ -46,7 +46,8 @@ class Dispatcher:
     metrics: Metrics
     most_attempts: int
     now: Callable[[], float] = time.time
-    jitter: Callable[[], float] = random.random
+    # A generator of its own: threads that draw from the shared one disturb every other user of it.
+    jitter: Callable[[], float] = field(default_factory=lambda: Random().random)
     _loop: PollingLoop = field(default_factory=lambda: PollingLoop("deliveries"))
 
     def run(self, stop: threading.Event) -> None:
