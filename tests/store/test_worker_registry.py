@@ -1,7 +1,5 @@
 """The workers' register."""
 
-import time
-
 import redis
 
 from unitrank_store.redis import keyspace
@@ -32,9 +30,10 @@ def test_worker_when_it_leaves_then_is_out(connection: redis.Redis) -> None:
 
 
 def test_worker_when_silent_then_is_out_and_forgotten(connection: redis.Redis) -> None:
-    workers = WorkerRegistry(connection, lost_after=0.02)
+    workers = WorkerRegistry(connection, lost_after=20)
     workers.beat(worker("a"))
-    time.sleep(0.05)
+    assert 0 < connection.pttl(keyspace.worker("a")) <= 20_000
+    connection.delete(keyspace.worker("a"))
 
     assert workers.list() == []
     assert not connection.exists(keyspace.workers())

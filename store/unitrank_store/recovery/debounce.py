@@ -1,28 +1,28 @@
-"""Suspicions that count only when they have lasted."""
+"""Findings that count only when they have lasted."""
 
-import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 
 class Debounce:
-    """Looked at in rounds: what a round does not find again is forgiven."""
+    """Findings of rounds: a finding that a round does not repeat is forgotten. `clock`: seconds, such as time.monotonic."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._since: dict[Hashable, float] = {}
         self._seen: set[Hashable] = set()
 
-    def lasts(self, suspicion: Hashable, seconds: float) -> bool:
-        """Note it in this round; whether it has been found in every round for so many seconds."""
-        self._seen.add(suspicion)
-        now = time.monotonic()
-        return now - self._since.setdefault(suspicion, now) >= seconds
+    def lasts(self, finding: Hashable, seconds: float) -> bool:
+        """Note the finding in this round; whether every round has found it for so many seconds."""
+        self._seen.add(finding)
+        now = self._clock()
+        return now - self._since.setdefault(finding, now) >= seconds
 
     def end_round(self) -> None:
-        """Forgive what was not found."""
-        self._since = {suspicion: since for suspicion, since in self._since.items() if suspicion in self._seen}
+        """Forget the findings that this round did not repeat."""
+        self._since = {finding: since for finding, since in self._since.items() if finding in self._seen}
         self._seen = set()
 
     def forget(self) -> None:
-        """Forgive all: nobody has looked for a while."""
+        """Forget all findings: no process has looked for a while."""
         self._since = {}
         self._seen = set()

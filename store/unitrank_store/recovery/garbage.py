@@ -5,7 +5,7 @@ RQ's own memory of executions that were given up is cleaned too: it has no worke
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import redis
@@ -34,9 +34,10 @@ KINDS: tuple[Kind, ...] = ("job", "inspection")
 
 
 class GarbageCollection:
-    """To be done now and then, by one process."""
+    """To be done now and then, by one process. `clock`: seconds."""
 
-    def __init__(self, connection: redis.Redis, settings: Settings) -> None:
+    def __init__(self, connection: redis.Redis, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._blobs = BlobStore.of(settings)
         self._redis = connection
         self._settings = settings
@@ -45,9 +46,9 @@ class GarbageCollection:
         self._datasets = DatasetStore(connection, self._blobs)
         self._results = ResultStore(connection, self._blobs, settings)
         self._owners = BlobOwners(connection, self._blobs)
-        self._debounce = Debounce()
+        self._debounce = Debounce(clock)
         self._inspected: set[str] = set()
-        self._next_sweep = time.monotonic() + BLOB_SECONDS
+        self._next_sweep = clock() + BLOB_SECONDS
 
     def collect(self) -> None:
         """One round of everything."""
@@ -85,9 +86,9 @@ class GarbageCollection:
 
     def _sweep_blobs(self) -> None:
         # It lists the whole store, and what it looks for is a day old.
-        if time.monotonic() >= self._next_sweep:
+        if self._clock() >= self._next_sweep:
             self._owners.forget_unowned()
-            self._next_sweep = time.monotonic() + BLOB_SECONDS
+            self._next_sweep = self._clock() + BLOB_SECONDS
 
     def _take_unpublished(self) -> None:
         # Whoever stored it was killed before the job's end, or right after it.

@@ -11,6 +11,8 @@ in the next sweep, and given up in the one after that. Who is to follow a proces
 
 import secrets
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -41,17 +43,17 @@ TRIES_PER_SWEEP = 3
 
 
 class Reaper:
-    """Nothing happens before `sweep` or `run`."""
+    """Nothing happens before `sweep` or `run`. `clock`: seconds."""
 
-    def __init__(self, connection: redis.Redis, settings: Settings) -> None:
+    def __init__(self, connection: redis.Redis, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = connection
         self._settings = settings
         self._jobs = JobStore(connection, settings.result_ttl, settings.failure_ttl)
         self._inspections = JobStore(connection, settings.result_ttl, settings.failure_ttl, "inspection")
         self._models = ModelStore(connection, BlobStore.of(settings))
         self._workers = WorkerRegistry(connection, settings.heartbeat_grace)
-        self._garbage = GarbageCollection(connection, settings)
-        self._debounce = Debounce()
+        self._garbage = GarbageCollection(connection, settings, clock)
+        self._debounce = Debounce(clock)
         self._counters = Counters(connection)
         self._token = secrets.token_hex(8)
         self._sweeps = 0

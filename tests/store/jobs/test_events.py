@@ -78,12 +78,18 @@ def test_follower_when_the_record_is_gone_then_stops(run: Run[list[object]]) -> 
     assert run(steps) == []
 
 
+async def blocked(client: redis.asyncio.Redis) -> None:
+    """Return once a client waits for events."""
+    while not any(each["cmd"] == "xread" for each in await client.client_list()):
+        await asyncio.sleep(0.001)
+
+
 def test_wait_when_the_job_ends_meanwhile_then_says_so(jobs: JobStore, run: Run[bool]) -> None:
     id = jobs.create({}).id
 
     async def steps(client: redis.asyncio.Redis) -> bool:
         waiting = asyncio.create_task(wait_until_ended(client, id, 30))
-        await asyncio.sleep(0.05)
+        await blocked(client)
         await asyncio.to_thread(jobs.cancel, id)
         return await waiting
 

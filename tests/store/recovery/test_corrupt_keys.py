@@ -1,11 +1,11 @@
 """Keys of ours that somebody else wrote, and of another type: the reaper goes on, and so does the queue."""
 
-import time
 from pathlib import Path
 
 import pytest
 import redis
 
+from tests.support.clock import Clock
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.reservations import reserved
 from unitrank_store.observability.snapshot import take_snapshot
@@ -49,7 +49,8 @@ def test_key_when_of_a_wrong_type_then_the_reaper_and_the_queue_go_on(
     connection: redis.Redis, tmp_path: Path, key: str, junk: str
 ) -> None:
     jobs = JobStore(connection)
-    reaper = Reaper(connection, Settings(heartbeat=0.02, heartbeat_grace=0.05, reaper_interval=5, state=tmp_path))
+    clock = Clock()
+    reaper = Reaper(connection, Settings(state=tmp_path), clock)
     if junk == "string":
         connection.set(key, "junk")
     else:
@@ -63,7 +64,7 @@ def test_key_when_of_a_wrong_type_then_the_reaper_and_the_queue_go_on(
     lost, found = jobs.create({}, reserves=1), jobs.create({}, owner="x")
     enqueue_job(connection, found)
     reaper.sweep()
-    time.sleep(0.03)
+    clock.advance(Settings().heartbeat)
     reaper.sweep()
 
     assert waiting_ids(connection, "job") == {transport_id(record.id, 0) for record in (lost, found)}

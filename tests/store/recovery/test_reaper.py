@@ -11,6 +11,7 @@ import redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from tests.support.clock import Clock
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.contents.models import ModelStore
@@ -29,7 +30,9 @@ from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 from unitrank_tables import encode_inline
 from unitrank_worker.process.heartbeat import AGAIN_SHARE
 
-SETTINGS = Settings(heartbeat=0.02, heartbeat_grace=0.05, reaper_interval=5)
+SETTINGS = Settings(heartbeat=2, heartbeat_grace=5, reaper_interval=5)
+LASTING = 10.0
+"""Seconds after which whatever a sweep has found counts as lost."""
 
 
 @pytest.fixture
@@ -38,8 +41,23 @@ def jobs(connection: redis.Redis) -> JobStore:
 
 
 @pytest.fixture
-def reaper(connection: redis.Redis, tmp_path: Path) -> Reaper:
-    return Reaper(connection, SETTINGS.model_copy(update={"state": tmp_path}))
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return SETTINGS.model_copy(update={"state": tmp_path})
+
+
+@pytest.fixture
+def reaper(connection: redis.Redis, settings: Settings, clock: Clock) -> Reaper:
+    return Reaper(connection, settings, clock)
+
+
+@pytest.fixture
+def garbage(connection: redis.Redis, settings: Settings, clock: Clock) -> GarbageCollection:
+    return GarbageCollection(connection, settings, clock)
 
 
 def beat(connection: redis.Redis, job: str | None) -> None:
@@ -55,83 +73,91 @@ def uploaded(settings: Settings, content: bytes = b"model") -> str:
     return writer.digest
 
 
-def sweep(reaper: Reaper, seconds: float = 0.1) -> list[str]:
-    """What is put right once a suspicion has lasted."""
+def sweep(reaper: Reaper, clock: Clock) -> list[str]:
+    """The statuses of the records that are put right once a finding has lasted."""
     assert reaper.sweep() == []
-    time.sleep(seconds)
+    clock.advance(LASTING)
     return [record.status for record in reaper.sweep()]
 
 
-def test_record_when_queued_but_in_no_queue_then_is_pushed_again(connection: redis.Redis, jobs: JobStore, reaper: Reaper) -> None:
+def test_record_when_queued_but_in_no_queue_then_is_pushed_again(
+    connection: redis.Redis, jobs: JobStore, reaper: Reaper, clock: Clock
+) -> None:
     record = jobs.create({})
 
-    assert sweep(reaper) == ["queued"]
+    assert sweep(reaper, clock) == ["queued"]
     assert transport_id(record.id, 0) in waiting_ids(connection, "job")
-    assert sweep(reaper) == []
+    assert sweep(reaper, clock) == []
 
 
-def test_record_when_it_is_where_it_should_be_then_is_left_alone(connection: redis.Redis, jobs: JobStore, reaper: Reaper) -> None:
+def test_record_when_it_is_where_it_should_be_then_is_left_alone(
+    connection: redis.Redis, jobs: JobStore, reaper: Reaper, clock: Clock
+) -> None:
     enqueue_job(connection, jobs.create({}))
     jobs.create({}, waiting_for=["model:x"])
     running = jobs.create({}).id
     jobs.start(running, "a")
     beat(connection, running)
 
-    assert sweep(reaper) == []
+    assert sweep(reaper, clock) == []
     assert depth(connection) == 1
 
 
 def test_record_when_taken_out_by_a_worker_that_died_then_is_pushed_again(
-    connection: redis.Redis, jobs: JobStore, reaper: Reaper
+    connection: redis.Redis, jobs: JobStore, reaper: Reaper, clock: Clock
 ) -> None:
     record = jobs.create({})
     enqueue_job(connection, record)
     queue = queue_of(connection, "job")
     Queue.dequeue_any([queue], None, connection, job_class=SafeJob, serializer=JSONSerializer)
 
-    assert sweep(reaper) == ["queued"]
+    assert sweep(reaper, clock) == ["queued"]
     assert transport_id(record.id, 0) in waiting_ids(connection, "job")
     assert connection.llen(queue.intermediate_queue_key) == 0
 
 
 @pytest.mark.parametrize("alive", [False, True])
 def test_job_when_its_worker_is_lost_or_on_to_something_else_then_is_queued_once_more(
-    connection: redis.Redis, jobs: JobStore, reaper: Reaper, alive: bool
+    connection: redis.Redis, jobs: JobStore, reaper: Reaper, clock: Clock, alive: bool
 ) -> None:
     id = jobs.create({}).id
     late = jobs.start(id, "a") or 0
     if alive:
         beat(connection, "another")
-    assert sweep(reaper) == ["queued"]
+    assert sweep(reaper, clock) == ["queued"]
     jobs.start(id, "a")
     assert not jobs.finish(id, late, "succeeded")
 
-    assert sweep(reaper) == ["failed"]
+    assert sweep(reaper, clock) == ["failed"]
     assert (jobs.get(id).problem or {})["code"] == "worker_lost"
 
 
-def test_job_when_nobody_ends_its_cancelling_then_is_cancelled(connection: redis.Redis, jobs: JobStore, reaper: Reaper) -> None:
+def test_job_when_nobody_ends_its_cancelling_then_is_cancelled(
+    connection: redis.Redis, jobs: JobStore, reaper: Reaper, clock: Clock
+) -> None:
     id = jobs.create({}).id
     jobs.start(id, "a")
     beat(connection, id)
     jobs.cancel(id)
 
-    assert sweep(reaper) == ["cancelled"]
+    assert sweep(reaper, clock) == ["cancelled"]
 
 
-def test_suspicion_when_it_passes_then_nothing_is_given_up(connection: redis.Redis, jobs: JobStore, reaper: Reaper) -> None:
+def test_suspicion_when_it_passes_then_nothing_is_given_up(
+    connection: redis.Redis, jobs: JobStore, reaper: Reaper, clock: Clock
+) -> None:
     id = jobs.create({}).id
     jobs.start(id, "a")
     assert reaper.sweep() == []
     beat(connection, id)  # the store was away, and the worker is heard again
-    time.sleep(0.1)
+    clock.advance(LASTING)
 
     assert reaper.sweep() == []
     assert jobs.get(id).status == "running"
 
 
 def test_queue_when_it_is_long_then_only_what_is_not_in_it_is_looked_at(
-    connection: redis.Redis, jobs: JobStore, reaper: Reaper, monkeypatch: pytest.MonkeyPatch
+    connection: redis.Redis, jobs: JobStore, reaper: Reaper, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_at: list[str] = []
     glance = RecordTable.glance
@@ -180,11 +206,11 @@ def test_lost_worker_when_all_is_as_it_comes_then_is_noticed_within_30_seconds()
 
 
 def test_job_when_it_begins_while_it_is_suspected_then_is_left_alone(
-    connection: redis.Redis, jobs: JobStore, reaper: Reaper, monkeypatch: pytest.MonkeyPatch
+    connection: redis.Redis, jobs: JobStore, reaper: Reaper, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = jobs.create({}).id
     assert reaper.sweep() == []
-    time.sleep(0.1)
+    clock.advance(LASTING)
     read = JobStore.get_many
 
     def read_late(self: JobStore, ids: list[str]) -> list[JobRecord]:
@@ -201,7 +227,7 @@ def test_job_when_it_begins_while_it_is_suspected_then_is_left_alone(
 
 @pytest.mark.parametrize("between", ["outage", "another"])
 def test_suspicion_when_nobody_looked_for_a_while_then_begins_anew(
-    connection: redis.Redis, jobs: JobStore, reaper: Reaper, monkeypatch: pytest.MonkeyPatch, between: str
+    connection: redis.Redis, jobs: JobStore, reaper: Reaper, clock: Clock, monkeypatch: pytest.MonkeyPatch, between: str
 ) -> None:
     jobs.start(jobs.create({}).id, "a")
     assert reaper.sweep() == []
@@ -214,26 +240,26 @@ def test_suspicion_when_nobody_looked_for_a_while_then_begins_anew(
         connection.set(keyspace.reaper_lock(), "another", px=60_000)
         assert reaper.sweep() == []
         connection.delete(keyspace.reaper_lock())
-    time.sleep(0.1)
+    clock.advance(LASTING)
 
-    assert sweep(reaper) == ["queued"]
+    assert sweep(reaper, clock) == ["queued"]
 
 
 def _away(self: WorkerRegistry) -> None:
     raise redis.exceptions.ConnectionError("away")
 
 
-def test_model_when_its_inspection_is_lost_twice_then_is_rejected(connection: redis.Redis, tmp_path: Path) -> None:
-    settings = SETTINGS.model_copy(update={"state": tmp_path})
+def test_model_when_its_inspection_is_lost_twice_then_is_rejected(
+    connection: redis.Redis, settings: Settings, reaper: Reaper, clock: Clock
+) -> None:
     models = ModelStore(connection, BlobStore.of(settings))
     digest = uploaded(settings)
     models.begin("m", digest, 5, "1")
     inspections = JobStore(connection, kind="inspection")
     id = enqueue_inspection(connection, digest, 60).id
-    reaper = Reaper(connection, settings)
     for _ in range(2):
         inspections.start(id, "a")
-        sweep(reaper)
+        sweep(reaper, clock)
 
     assert models.get("m").status == "rejected"
     assert (models.get("m").problem or {})["code"] == "worker_lost"
@@ -241,9 +267,8 @@ def test_model_when_its_inspection_is_lost_twice_then_is_rejected(connection: re
 
 @pytest.mark.parametrize(("end", "status"), [("ready", "queued"), ("rejected", "failed"), ("deleted", "failed")])
 def test_job_when_what_it_waits_for_has_ended_unnoticed_then_waits_no_longer(
-    connection: redis.Redis, jobs: JobStore, tmp_path: Path, end: str, status: str
+    connection: redis.Redis, jobs: JobStore, settings: Settings, garbage: GarbageCollection, clock: Clock, end: str, status: str
 ) -> None:
-    settings = SETTINGS.model_copy(update={"state": tmp_path})
     models = ModelStore(connection, BlobStore.of(settings))
     digest = uploaded(settings)
     models.begin("m", digest, 5, "1")
@@ -253,10 +278,9 @@ def test_job_when_what_it_waits_for_has_ended_unnoticed_then_waits_no_longer(
         "deleted": lambda: models.delete("m"),
     }[end]()
     waits = jobs.create({}, waiting_for=[model_key(digest)])
-    garbage = GarbageCollection(connection, settings)
     garbage.collect()
     assert (jobs.get(waits.id).status, depth(connection)) == ("queued", 0)
-    time.sleep(0.1)
+    clock.advance(LASTING)
     garbage.collect()
 
     assert jobs.get(waits.id).status == status
@@ -264,56 +288,54 @@ def test_job_when_what_it_waits_for_has_ended_unnoticed_then_waits_no_longer(
 
 
 def test_model_when_it_is_not_the_newest_of_its_name_then_is_inspected_all_the_same(
-    connection: redis.Redis, tmp_path: Path
+    connection: redis.Redis, settings: Settings, garbage: GarbageCollection, clock: Clock
 ) -> None:
-    settings = SETTINGS.model_copy(update={"state": tmp_path})
     models = ModelStore(connection, BlobStore.of(settings))
     first, second = uploaded(settings), uploaded(settings, b"another")
     for digest in (first, second):
         models.begin("m", digest, 5, "1")
     models.reject(second, {"code": "bad_archive"})
-    garbage = GarbageCollection(connection, settings)
     garbage.collect()
-    time.sleep(0.1)
+    clock.advance(LASTING)
     garbage.collect()
 
     assert waiting_ids(connection, "inspection") == {transport_id(inspection_id(first), 0)}
 
 
-def test_model_when_no_inspection_knows_of_it_then_is_inspected(connection: redis.Redis, tmp_path: Path) -> None:
-    settings = SETTINGS.model_copy(update={"state": tmp_path})
+def test_model_when_no_inspection_knows_of_it_then_is_inspected(
+    connection: redis.Redis, settings: Settings, garbage: GarbageCollection, clock: Clock
+) -> None:
     ModelStore(connection, BlobStore.of(settings)).begin("m", uploaded(settings), 5, "1")
-    garbage = GarbageCollection(connection, settings)
     garbage.collect()
     assert depth(connection, "inspection") == 0
-    time.sleep(0.1)
+    clock.advance(LASTING)
     garbage.collect()
 
     assert depth(connection, "inspection") == 1
 
 
-def test_dataset_when_its_job_is_gone_then_is_released(connection: redis.Redis, jobs: JobStore, tmp_path: Path) -> None:
-    settings = SETTINGS.model_copy(update={"state": tmp_path})
+def test_dataset_when_its_job_is_gone_then_is_released(
+    connection: redis.Redis, jobs: JobStore, settings: Settings, garbage: GarbageCollection, clock: Clock
+) -> None:
     datasets = DatasetStore(connection, BlobStore.of(settings))
     alive = jobs.create({}).id
     kept = datasets.inline(encode_inline({"x": [[1.0]]}), holder=alive)
     datasets.inline(encode_inline({"x": [[2.0]]}), holder="gone")
-    garbage = GarbageCollection(connection, settings)
     garbage.collect()
     assert len(datasets.holders()) == 2
-    time.sleep(0.1)
+    clock.advance(LASTING)
     garbage.collect()
 
     assert list(datasets.holders()) == [(kept.digest, alive)]
 
 
-def test_reaper_when_another_holds_the_lock_then_does_nothing(connection: redis.Redis, jobs: JobStore) -> None:
-    first, second = Reaper(connection, SETTINGS), Reaper(connection, SETTINGS)
+def test_reaper_when_another_holds_the_lock_then_does_nothing(connection: redis.Redis, jobs: JobStore, clock: Clock) -> None:
+    first, second = (Reaper(connection, SETTINGS, clock) for _ in range(2))
     first.sweep()
     jobs.create({})
 
-    assert sweep(second) == []
-    assert sweep(first) == ["queued"]
+    assert sweep(second, clock) == []
+    assert sweep(first, clock) == ["queued"]
 
 
 @pytest.mark.parametrize(
@@ -321,9 +343,8 @@ def test_reaper_when_another_holds_the_lock_then_does_nothing(connection: redis.
     [("none", True), ("published", True), ("cancelled", False), ("lost", False), ("run again", False), ("deleted", False)],
 )
 def test_result_when_stored_by_a_killed_process_then_is_kept_only_if_its_record_may_tell_of_it(
-    connection: redis.Redis, jobs: JobStore, tmp_path: Path, end: str, kept: bool
+    connection: redis.Redis, jobs: JobStore, settings: Settings, garbage: GarbageCollection, end: str, kept: bool
 ) -> None:
-    settings = SETTINGS.model_copy(update={"state": tmp_path})
     results = ResultStore(connection, BlobStore.of(settings), settings)
     id = jobs.create({}).id
     attempt = jobs.start(id, "a") or 0
@@ -336,7 +357,7 @@ def test_result_when_stored_by_a_killed_process_then_is_kept_only_if_its_record_
         "run again": lambda: (jobs.requeue(id, attempt), jobs.start(id, "b")),
         "deleted": lambda: (jobs.finish(id, attempt, "cancelled"), jobs.delete(id)),
     }[end]()
-    GarbageCollection(connection, settings).collect()
+    garbage.collect()
 
     assert bool(connection.exists(keyspace.chunked(manifest["arrays"]))) == kept
     assert len(results.unpublished()) == (end == "none")
