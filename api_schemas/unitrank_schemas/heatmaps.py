@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 
-def heatmap_axes(method: str, kind: str, units: str, shape: Sequence[int], channel_axis: int) -> list[int] | None:
+def heatmap_axes(spatial: bool, kind: str, units: str, shape: Sequence[int], channel_axis: int) -> list[int] | None:
     """The axes of a place that span the ranking's heatmap; None where it has none.
 
-    At the model's inputs every ranking has one. Two axes alone are taken for an image without colours.
+    A spatial method has one everywhere; at the model's inputs every ranking has one. Two axes alone are taken for an image
+    without colours.
     """
     if units != "neuron" or len(shape) < 2:
         return None
-    if method == "grad_cam" or (kind == "Input" and len(shape) > 2):
+    if spatial or (kind == "Input" and len(shape) > 2):
         return [axis for axis in range(len(shape)) if axis != channel_axis]
     return [0, 1] if kind == "Input" else None

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from unitrank_plots.choice import Arrays, Choice, NoPicture, cluster_of, ranking_of
 from unitrank_plots.style import figure, short, title
+from unitrank_schemas.methods import METHODS
 from unitrank_schemas.results import Ranking, Result
 
 SIGNED, MAGNITUDE = "RdBu_r", "viridis"
@@ -62,7 +63,8 @@ def _grid(
 
 def _ready_words(result: Result, ranking: Ranking) -> str:
     """How the worker drew the map: as `unitrank_engine.result.heatmaps` does."""
-    if ranking.method["name"] == "grad_cam":
+    method = METHODS.get(ranking.method["name"])
+    if method is not None and method.spatial:
         return "sum over channels, what is above zero"
     shape = result.layer.shape
     return "mean over channels" if len(shape) > 2 and shape[result.layer.channel_axis or 0] > 1 else ""

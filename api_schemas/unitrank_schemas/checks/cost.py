@@ -1,16 +1,11 @@
 """What a job costs, in passes of one example through the whole model."""
 
 import math
-from collections.abc import Callable, Hashable
-from typing import Any
+from collections.abc import Hashable
 
 from unitrank_schemas.checks.size import counts_of
 from unitrank_schemas.facts.facts import Facts, cluster_count, layer_of, place_of, row_count, unit_count
 from unitrank_schemas.jobs import JobRequest
-from unitrank_schemas.methods import DeepLift, ExactAblation, Gradient, GradientXActivation, MethodBase, PathMethod
-
-BACKWARD = 2.0
-"""A backward pass costs about two forward passes."""
 
 
 def passes(request: JobRequest, facts: Facts) -> int:
@@ -30,55 +25,9 @@ def _attribution(request: JobRequest, tail: float, units: int) -> float:
     """Passes of one example: methods that stand on the same points share them."""
     shared: dict[Hashable, float] = {}
     for method in request.methods:
-        key, cost = COSTS.get(method.name, _once)(method, tail, units)
-        shared[key] = max(cost, shared.get(key, 0.0))
+        passes = method.passes(tail, units)
+        shared[passes.shared_as] = max(passes.count, shared.get(passes.shared_as, 0.0))
     return sum(shared.values())
-
-
-def _nothing(method: MethodBase, tail: float, units: int) -> tuple[Hashable, float]:
-    return "nothing", 0.0
-
-
-def _once(method: MethodBase, tail: float, units: int) -> tuple[Hashable, float]:
-    return "gradient", (1.0 + BACKWARD) * tail
-
-
-def _smoothed(method: Gradient | GradientXActivation, tail: float, units: int) -> tuple[Hashable, float]:
-    if method.noise is None:
-        return _once(method, tail, units)
-    return method.id, method.noise.samples * (1.0 + BACKWARD * tail)
-
-
-def _path(method: PathMethod, tail: float, units: int) -> tuple[Hashable, float]:
-    alone = method.tolerance is not None or method.precision != "float32"
-    return method.id if alone else ("path", method.steps, method.spacing), (method.steps + 1) * (1.0 + BACKWARD * tail)
-
-
-def _own_path(method: PathMethod, tail: float, units: int) -> tuple[Hashable, float]:
-    return method.id, (method.steps + 1) * (1.0 + BACKWARD) * tail
-
-
-def _lockstep(method: DeepLift, tail: float, units: int) -> tuple[Hashable, float]:
-    return ("deeplift", method.rules), (2.0 + BACKWARD) * tail
-
-
-def _each_unit(method: ExactAblation, tail: float, units: int) -> tuple[Hashable, float]:
-    return ("exact_ablation", method.fill), units * tail
-
-
-# Each function takes the method of its own line, which no annotation of a dict can say.
-COSTS: dict[str, Callable[[Any, float, int], tuple[Hashable, float]]] = {
-    "activation": _nothing,
-    "random": _nothing,
-    "gradient": _smoothed,
-    "gradient_x_activation": _smoothed,
-    "conductance": _path,
-    "internal_influence": _path,
-    "integrated_gradients": _own_path,
-    "deeplift": _lockstep,
-    "exact_ablation": _each_unit,
-}
-"""Method → what it shares with others, and its passes; any method that is not here takes one gradient."""
 
 
 def _ablation(request: JobRequest, facts: Facts, units: int, tail: float) -> float:

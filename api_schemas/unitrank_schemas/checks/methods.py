@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from unitrank_schemas.facts.facts import Facts, Flaw, layer_of, moving, output_of, place_of
 from unitrank_schemas.jobs import JobRequest
-from unitrank_schemas.methods import GradCam, PathMethod
+from unitrank_schemas.methods import PathMethod
 
 
 def ids_are_distinct(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
@@ -71,15 +71,15 @@ def precisions_round(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
 
 
 def spatial_axes_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
-    """Grad-CAM averages gradients over space: the place needs an axis beside its channels. A whole channel's score is their sum."""
+    """A spatial method averages over space: the place needs an axis beside its channels. A whole channel's score is their sum."""
     layer = layer_of(request, facts.manifest) if facts.manifest else None
     place = place_of(request, layer) if layer else None
     if place is None or len(place.shape) > 1:
         return
     for index, method in enumerate(request.methods):
-        if isinstance(method, GradCam):
+        if method.spatial:
             detail = (
-                f"method 'grad_cam' averages over space, and the {request.at} of layer {request.layer!r} has the shape "
+                f"method {method.name!r} averages over space, and the {request.at} of layer {request.layer!r} has the shape "
                 f"{place.shape}: no axis but channels; name a layer with spatial axes, or use 'gradient_x_activation'"
             )
             yield Flaw(f"/methods/{index}", "method_not_applicable", detail)

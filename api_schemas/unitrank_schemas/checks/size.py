@@ -49,7 +49,7 @@ def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
     clusters, units = cluster_count(request, facts), unit_count(request, place)
     rankings, rows = len(request.methods), row_count(request, facts)
     kept = min(request.keep_examples * clusters, rows)
-    pixels = sum(_pixels(request, layer, place, method.name) for method in request.methods) if layer else 0
+    pixels = sum(_pixels(request, layer, place, method.spatial) for method in request.methods) if layer else 0
     return {
         "importance": rankings * clusters * units * 2 * FLOAT,
         "ablation": _ablation_bytes(request.ablation, clusters, units, rankings) if request.ablation else 0,
@@ -59,11 +59,11 @@ def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
     }
 
 
-def _pixels(request: JobRequest, layer: Layer, place: Place, method: str) -> int:
+def _pixels(request: JobRequest, layer: Layer, place: Place, spatial: bool) -> int:
     """Of one heatmap; 0 where the ranking has none."""
     if place.channel_axis is None:
         return 0
-    axes = heatmap_axes(method, layer.kind, request.units, place.shape, place.channel_axis)
+    axes = heatmap_axes(spatial, layer.kind, request.units, place.shape, place.channel_axis)
     return prod(place.shape[axis] for axis in axes) if axes else 0
 
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from unitrank_schemas.methods.base import MethodBase
+from unitrank_schemas.methods.base import MethodBase, MethodPasses
 
 
 class Activation(MethodBase):
@@ -16,3 +16,9 @@ class Activation(MethodBase):
     needs_gradient = False
 
     name: Literal["activation"] = "activation"
+
+    def passes(self, tail: float, units: int) -> MethodPasses:
+        return MethodPasses("nothing", 0.0)
+
+
+Family = Activation

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from unitrank_schemas.methods.base import MethodBase
+from unitrank_schemas.methods.base import BACKWARD, MethodBase, MethodPasses
 
 
 class DeepLift(MethodBase):
@@ -22,3 +22,9 @@ class DeepLift(MethodBase):
     rules: Literal["rescale", "reveal_cancel", "default"] = Field(
         "default", description="`default`: Rescale after convolutions, RevealCancel after dense layers."
     )
+
+    def passes(self, tail: float, units: int) -> MethodPasses:
+        return MethodPasses(("deeplift", self.rules), (2.0 + BACKWARD) * tail)
+
+
+Family = DeepLift

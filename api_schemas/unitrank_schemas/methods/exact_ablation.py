@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from unitrank_schemas.ablation import Fill
-from unitrank_schemas.methods.base import MethodBase
+from unitrank_schemas.methods.base import MethodBase, MethodPasses
 
 
 class ExactAblation(MethodBase):
@@ -20,3 +20,9 @@ class ExactAblation(MethodBase):
 
     name: Literal["exact_ablation"] = "exact_ablation"
     fill: Fill = Field("baseline", description="What the unit becomes, as in `ablation`.")
+
+    def passes(self, tail: float, units: int) -> MethodPasses:
+        return MethodPasses(("exact_ablation", self.fill), units * tail)
+
+
+Family = ExactAblation

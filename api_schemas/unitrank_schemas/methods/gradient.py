@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from unitrank_schemas.base import Schema
-from unitrank_schemas.methods.base import MethodBase
+from unitrank_schemas.methods.base import BACKWARD, MethodBase, MethodPasses
 
 
 class Noise(Schema):
@@ -36,6 +36,14 @@ class Gradient(MethodBase):
     name: Literal["gradient"] = "gradient"
     noise: Noise | None = NOISE
 
+    def passes(self, tail: float, units: int) -> MethodPasses:
+        if self.noise is None:
+            return super().passes(tail, units)
+        return MethodPasses(self.id, self.noise.samples * (1.0 + BACKWARD * tail))
+
+    def looks_at_input_only(self) -> bool:
+        return self.noise is None
+
 
 class GradientXActivation(MethodBase):
     """Slope times value: the first-order change when the unit is set to zero."""
@@ -48,6 +56,14 @@ class GradientXActivation(MethodBase):
 
     name: Literal["gradient_x_activation"] = "gradient_x_activation"
     noise: Noise | None = NOISE
+
+    def passes(self, tail: float, units: int) -> MethodPasses:
+        if self.noise is None:
+            return super().passes(tail, units)
+        return MethodPasses(self.id, self.noise.samples * (1.0 + BACKWARD * tail))
+
+    def looks_at_input_only(self) -> bool:
+        return self.noise is None
 
 
 class GradientXDelta(MethodBase):
@@ -62,14 +78,8 @@ class GradientXDelta(MethodBase):
 
     name: Literal["gradient_x_delta"] = "gradient_x_delta"
 
+    def looks_at_input_only(self) -> bool:
+        return True
 
-class GradCam(MethodBase):
-    """Grad-CAM: each channel weighted by the spatial mean of its gradient."""
 
-    title = "Grad-CAM"
-    summary = "Where a feature map speaks for the target: its value times the channel's mean slope. For places with spatial axes."
-    formula = "h · mean over space of ∂F/∂h; the heatmap is the ReLU of the sum over channels"
-    source = "Selvaraju et al. 2017, arXiv:1610.02391"
-    cost = "one forward and one backward pass through the layers after it"
-
-    name: Literal["grad_cam"] = "grad_cam"
+Family = Gradient | GradientXActivation | GradientXDelta

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from unitrank_schemas.methods.base import MethodBase
+from unitrank_schemas.methods.base import BACKWARD, MethodBase, MethodPasses
 
 
 class PathMethod(MethodBase):
@@ -28,6 +28,11 @@ class PathMethod(MethodBase):
     precision: Literal["float32", "tf32", "bf16"] = Field(
         "float32", description="Of the passes along the path; sums stay float32. `tf32` changes matrix products on CUDA only."
     )
+
+    def passes(self, tail: float, units: int) -> MethodPasses:
+        alone = self.tolerance is not None or self.precision != "float32"
+        shared_as = self.id if alone else ("path", self.steps, self.spacing)
+        return MethodPasses(shared_as, (self.steps + 1) * (1.0 + BACKWARD * tail))
 
 
 class Conductance(PathMethod):
@@ -66,3 +71,10 @@ class IntegratedGradients(PathMethod):
     complete = True
 
     name: Literal["integrated_gradients"] = "integrated_gradients"
+
+    def passes(self, tail: float, units: int) -> MethodPasses:
+        # Its path is its own, and begins at the place.
+        return MethodPasses(self.id, (self.steps + 1) * (1.0 + BACKWARD) * tail)
+
+
+Family = Conductance | InternalInfluence | IntegratedGradients

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from unitrank_schemas.methods.base import MethodBase
+from unitrank_schemas.methods.base import MethodBase, MethodPasses
 
 
 class Random(MethodBase):
@@ -14,5 +14,12 @@ class Random(MethodBase):
     source = "control"
     cost = "nothing"
     needs_gradient = False
+    seeded_by_id = True
 
     name: Literal["random"] = "random"
+
+    def passes(self, tail: float, units: int) -> MethodPasses:
+        return MethodPasses("nothing", 0.0)
+
+
+Family = Random

@@ -76,7 +76,7 @@ class EarlierScores:
 
 def score_key(entry: MethodBase) -> str:
     """The same for entries with the same scores: the statistic and the id do not matter, but the control goes by its id."""
-    excluded = {"statistic"} if entry.name == "random" else {"statistic", "id"}
+    excluded = {"statistic"} if entry.seeded_by_id else {"statistic", "id"}
     if getattr(entry, "noise", None) is not None and entry.statistic == "rms":
         excluded = {"id"}  # SmoothGrad's square
     return entry.model_dump_json(exclude=excluded)

@@ -20,3 +20,6 @@ class ActivationMethod(ScoringMethod):
 
     def scores(self) -> Float[Tensor, "rows *place"]:
         return self._h
+
+
+FAMILY: dict[str, type[ScoringMethod]] = {"activation": ActivationMethod}

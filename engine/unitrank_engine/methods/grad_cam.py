@@ -33,3 +33,6 @@ class GradCamMethod(ScoringMethod):
             )
             raise EngineError("method_not_applicable", detail)
         return point.h * point.gradient.mean(space, keepdim=True)
+
+
+FAMILY: dict[str, type[ScoringMethod]] = {"grad_cam": GradCamMethod}

@@ -62,6 +62,13 @@ class GradientXDeltaMethod(ScoringMethod):
         return self._product
 
 
+FAMILY: dict[str, type[ScoringMethod]] = {
+    "gradient": GradientMethod,
+    "gradient_x_activation": GradientXActivationMethod,
+    "gradient_x_delta": GradientXDeltaMethod,
+}
+
+
 def _smooth(entry: MethodBase) -> Noise | None:
     assert isinstance(entry, Gradient | GradientXActivation)
     return entry.noise

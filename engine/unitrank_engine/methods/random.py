@@ -21,3 +21,6 @@ class RandomMethod(ScoringMethod):
         name, streams = self.entry.id or self.entry.name, self.batch.context.streams
         noise = [streams.generator("noise", name, int(row)).standard_normal(like.shape[1:]) for row in self.batch.rows]
         return torch.from_numpy(np.stack(noise)).to(like)
+
+
+FAMILY: dict[str, type[ScoringMethod]] = {"random": RandomMethod}

@@ -16,13 +16,13 @@ def heatmaps(
 ) -> dict[str, np.ndarray]:
     """The arrays by name, none where the ranking has no picture; `kept` holds the scores of examples by cluster."""
     place = units.place
-    axes = heatmap_axes(entry.name, place.kind, units.kind, place.shape, place.channel_axis)
+    axes = heatmap_axes(entry.spatial, place.kind, units.kind, place.shape, place.channel_axis)
     if axes is None:
         return {}
     maps = {f"heatmap/{entry.id}": importance}
     maps |= {f"heatmap_examples/{entry.id}/{cluster}": scores for cluster, scores in kept.items()}
     away = tuple(axis + 1 for axis in range(len(place.shape)) if axis not in axes)
-    draw = _summed if entry.name == "grad_cam" else _averaged
+    draw = _summed if entry.spatial else _averaged
     return {name: draw(values.reshape(-1, *place.shape), away) for name, values in maps.items()}
 
 

@@ -15,7 +15,6 @@ from unitrank_schemas.methods import MethodBase
 from unitrank_schemas.results import ClusterRanking, Warn
 
 CANCELLATION = 0.6
-AT_THE_INPUT = frozenset({"gradient", "gradient_x_activation", "gradient_x_delta", "grad_cam"})
 
 
 def of_job(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
@@ -76,7 +75,7 @@ def of_cluster(
     flat = int(found.examples.flat[members].sum())
     if 2 * flat > len(members):
         for entry in entries:
-            if entry.name in AT_THE_INPUT and getattr(entry, "noise", None) is None:
+            if entry.looks_at_input_only():
                 yield Warn(
                     code="saturated",
                     detail=f"the gradient is exactly zero for {flat} of {len(members)} examples; "

@@ -144,7 +144,6 @@ BASELINES: dict[str, tuple[str, Callable[[Json], Json]]] = {
     "example": ("one row of the dataset", lambda values: {"kind": "example", "index": _number(values["index"])}),
 }
 """Kind of a baseline → what the form calls it, and what the request says."""
-STEPPED = ("conductance", "internal_influence", "integrated_gradients")
 
 
 def request_body(values: Json, choices: FormChoices) -> Json:
@@ -227,7 +226,7 @@ def _gone(word: str, value: str, name: str) -> Invalid:
 
 def _method(entry: str, steps: str) -> Any:
     name, _, statistic = entry.partition(":")
-    options = {"statistic": statistic, "steps": _number(steps) if name in STEPPED else 20}
+    options = {"statistic": statistic, "steps": _number(steps) if "steps" in METHODS[name].model_fields else 20}
     lean = _without(options, {"statistic": "mean", "steps": 20})
     return {"name": name, **lean} if lean else name
 

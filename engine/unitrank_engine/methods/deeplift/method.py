@@ -82,3 +82,6 @@ class DeepLiftMethod(ScoringMethod):
         mean = MeanJacobian(line, False, lambda: self.batch.notes.warn("degenerate_reference", STEEP))
         (f,) = attach(mean.back, [context.score(end.detach(), fixed)], [end])
         return f
+
+
+FAMILY: dict[str, type[ScoringMethod]] = {"deeplift": DeepLiftMethod}

@@ -48,3 +48,6 @@ class ExactAblationMethod(ScoringMethod):
     def _fill(self) -> Float[Tensor, "one_or_rows *place"]:
         batch, kind = self.batch, cast(ExactAblation, self.entry).fill
         return batch.ends.start.h if kind == "baseline" else batch.fills.of(kind, batch.rows, batch.cluster, batch.ends.x)
+
+
+FAMILY: dict[str, type[ScoringMethod]] = {"exact_ablation": ExactAblationMethod}

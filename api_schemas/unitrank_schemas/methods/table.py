@@ -1,0 +1,45 @@
+"""All methods: the union of what a request may say, and the table by name.
+
+Each family's file names its methods in `Family`; the order here is the order of the catalogue.
+"""
+
+from typing import Annotated, Any, get_args
+
+from pydantic import BeforeValidator, Field
+
+from unitrank_schemas.methods import activation, deeplift, exact_ablation, grad_cam, gradient, path, random
+from unitrank_schemas.methods.base import MethodBase
+
+AnyMethod = (
+    activation.Family | gradient.Family | path.Family | deeplift.Family | exact_ablation.Family | grad_cam.Family | random.Family
+)
+
+METHODS: dict[str, type[MethodBase]] = {method.model_fields["name"].default: method for method in get_args(AnyMethod)}
+
+
+def _named(entry: Any) -> Any:
+    """A bare name stands for the method with its defaults."""
+    return {"name": entry} if isinstance(entry, str) else entry
+
+
+Method = Annotated[
+    Annotated[AnyMethod, Field(discriminator="name")],
+    BeforeValidator(_named, json_schema_input_type=str | dict[str, Any]),
+]
+
+
+def with_ids(methods: list[Method]) -> list[Method]:
+    """The same entries, each with an id: given ones stay, others get the name, `.<statistic>`, and `-2`, `-3` on a repeat."""
+    taken = {method.id for method in methods if method.id}
+    named = []
+    for method in methods:
+        if method.id is None:
+            stem = method.name if method.statistic == "mean" else f"{method.name}.{method.statistic}"
+            choice, count = stem, 1
+            while choice in taken:
+                count += 1
+                choice = f"{stem}-{count}"
+            taken.add(choice)
+            method = method.model_copy(update={"id": choice})
+        named.append(method)
+    return named
