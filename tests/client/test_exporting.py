@@ -1,24 +1,19 @@
-"""`unitrank.export` and `unitrank export`: what is written, and which line stands in the way."""
+"""`unitrank.export`: what is written, and which line stands in the way."""
 
 import inspect
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import unitrank
-from tests.support.processes import run
-from tests.support.transformers import BERT, GPT2, saved
+from tests.support.transformers import BERT, saved
 from unitrank.errors import NotPossible
 from unitrank_engine.archive import clean, load
 from unitrank_engine.program import Program
-from unitrank_schemas.models import Manifest
 
 
 class Net(nn.Module):
@@ -203,77 +198,6 @@ def test_export_to_a_folder_that_is_not_there_says_so(tmp_path: Path) -> None:
         unitrank.export(Net(), torch.ones(2, 3), tmp_path / "nowhere" / "net.pt2")
 
 
-SOURCE = """
-from torch import nn
-
-def make():
-    return nn.Sequential(nn.Embedding(7, 4), nn.Flatten(), nn.Linear(20, 2))
-
-net = make()
-"""
-
-
-def _command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    (folder / "net.py").write_text(SOURCE)
-    return run("export", *words, environment={**os.environ, "PYTHONPATH": str(folder)})
-
-
-def test_command_exports_a_file_of_python_with_weights(tmp_path: Path) -> None:
-    weights = {"0.weight": torch.ones(7, 4), "2.weight": torch.ones(2, 20), "2.bias": torch.zeros(2)}
-    save_file(weights, tmp_path / "weights.safetensors")
-    target = str(tmp_path / "net.pt2")
-
-    done = _command(
-        tmp_path, f"{tmp_path}/net.py:make", target, "--example", "int64:5", "--weights", str(tmp_path / "weights.safetensors")
-    )
-
-    assert done.returncode == 0, done.stderr
-    assert "2\tLinear\t2\tcut" in done.stdout.splitlines()
-    program = Program.from_exported(load(Path(target)))
-    found = program.forward(program.lift((torch.zeros(3, 5, dtype=torch.int64),)), "output")
-    torch.testing.assert_close(found, torch.full((3, 2), 20.0))
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["broken.py:make", "--example", "int64:5"], "broken.py cannot be imported: No module named 'nowhere'"),
-        (["net:mak", "--example", "int64:5"], "has no 'mak'; it has make, net, nn"),
-        (["nets:make", "--example", "int64:5"], "module 'nets' cannot be imported"),
-        (["nowhere.py:make", "--example", "int64:5"], "there is no file nowhere.py"),
-        (["net", "--example", "int64:5"], "write net.py:name"),
-        (["net:nn", "--example", "int64:5"], "expected a torch.nn.Module"),
-        (["net:net", "--example", "int65:5"], "the example 'int65:5' is not understood"),
-        (["net:net", "--example", "5"], "cannot be exported"),
-        (["net:net", "--example", "int64:5", "--weights", "none.safetensors"], "no safetensors file"),
-    ],
-)
-def test_command_with_a_mistake_says_so_and_exits_with_2(words: list[str], said: str, tmp_path: Path) -> None:
-    (tmp_path / "broken.py").write_text("import nowhere\n")
-    done = _command(tmp_path, words[0].replace("broken", f"{tmp_path}/broken"), str(tmp_path / "net.pt2"), *words[1:])
-
-    assert done.returncode == 2
-    assert said in done.stderr.replace("\n", " ")
-    assert not (tmp_path / "net.pt2").exists()
-
-
-def test_command_when_it_is_given_a_saved_folder_then_the_archive_answers_as_the_model(tmp_path: Path) -> None:
-    pytest.importorskip("transformers")
-    model, _ = saved(tmp_path / "saved", GPT2, "GPT2LMHeadModel")
-    ids = torch.randint(0, 20, (3, 7))
-
-    words = [str(tmp_path / "saved"), str(tmp_path / "net.pt2"), "--example", "7", "--json"]
-    done = run("export", *words, environment=dict(os.environ))
-
-    assert done.returncode == 0, done.stderr
-    assert "logits" in [output.name for output in Manifest.model_validate_json(done.stdout).outputs]
-    assert "parameters" in done.stderr
-    program = Program.from_exported(load(tmp_path / "net.pt2"))
-    found = program.forward(program.lift((ids, torch.ones_like(ids))), "logits")
-    with torch.no_grad():
-        torch.testing.assert_close(found, model(ids).logits[:, -1], rtol=0, atol=1e-6)
-
-
 def _without(name: str) -> Callable[[Path], object]:
     return lambda folder: (folder / name).unlink()
 
@@ -305,19 +229,3 @@ def test_folder_when_it_cannot_be_exported_then_it_says_so_and_nothing_is_writte
 
     assert words in str(refusal.value)
     assert not (tmp_path / "net.pt2").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["net:net"], "--example 3x32x32"),
-        (["net:net", "--example", "int64:5", "--position", "1"], "--position is for a folder"),
-        ([".", "--weights", "w.safetensors"], "needs no --weights"),
-        ([".", "--example", "3", "--example", "3"], "one --example says its input's shape"),
-    ],
-)
-def test_command_when_its_options_do_not_fit_then_it_says_so_and_exits_with_2(words: list[str], said: str, tmp_path: Path) -> None:
-    done = _command(tmp_path, words[0], str(tmp_path / "net.pt2"), *words[1:])
-
-    assert done.returncode == 2
-    assert said in done.stderr.replace("\n", " ")
