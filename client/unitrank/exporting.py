@@ -55,13 +55,13 @@ def export_folder(
     Raises NotPossible for a folder that lacks one of the files, ExportRefused as `export` does.
     """
     config, weights = _files(Path(folder))
-    given = {"shape": shape, "position": position, "inputs": inputs}
-    arguments = {"config": config, **{name: value for name, value in given.items() if value is not None}}
+    options = {"shape": shape, "position": position, "inputs": inputs}
+    arguments = {"config": config, **{name: value for name, value in options.items() if value is not None}}
     with _refusals():
         from unitrank_engine.models import architectures
 
-        found = architectures.inspect(Architecture(name="transformers", arguments=arguments), weights, Path(path))
-    return Manifest.model_validate(found)
+        manifest = architectures.inspect(Architecture(name="transformers", arguments=arguments), weights, Path(path))
+    return Manifest.model_validate(manifest)
 
 
 def _tensors(module: Any, examples: Any) -> Any:
@@ -74,10 +74,10 @@ def _tensors(module: Any, examples: Any) -> Any:
         return examples
     import torch
 
-    found = torch.from_numpy(examples.copy())
+    tensor = torch.from_numpy(examples.copy())
     parameters = module.parameters() if isinstance(module, torch.nn.Module) else ()
-    own = next((parameter.dtype for parameter in parameters if parameter.is_floating_point()), torch.float32)
-    return found if found.dtype in (torch.int64, torch.int32) else found.to(own)
+    dtype = next((parameter.dtype for parameter in parameters if parameter.is_floating_point()), torch.float32)
+    return tensor if tensor.dtype in (torch.int64, torch.int32) else tensor.to(dtype)
 
 
 def _files(folder: Path) -> tuple[Any, Path]:

@@ -59,14 +59,14 @@ def rank(
     """
     columns = {name: array_of(values) for name, values in {"x": x, "y": y, **(fields or {})}.items() if values is not None}
     by = clusters or {"by": "all" if y is None else "label"}
-    asked = _parsed({"model": NAME, "dataset": NAME, "layer": layer, "methods": list(methods), "clusters": by, **request})
+    job_request = _parsed({"model": NAME, "dataset": NAME, "layer": layer, "methods": list(methods), "clusters": by, **request})
     with needing_engine(), tempfile.TemporaryDirectory(prefix="unitrank-") as folder, table_file(None, columns) as table:
         archive = Path(folder, "model.pt2")
         manifest = export(module, columns["x"][:2] if example_inputs is None else example_inputs, archive)
-        return _ranked(asked, manifest, archive, table, device, report)
+        return _ranked(job_request, manifest, archive, table, device, report)
 
 
-def _ranked(asked: JobRequest, manifest: Any, archive: Path, table: Path, device: str, report: Any) -> JobResult:
+def _ranked(job_request: JobRequest, manifest: Any, archive: Path, table: Path, device: str, report: Any) -> JobResult:
     from unitrank_engine import pipeline
     from unitrank_engine.archive import load
     from unitrank_engine.device import claim
@@ -80,7 +80,7 @@ def _ranked(asked: JobRequest, manifest: Any, archive: Path, table: Path, device
         with open_table(table) as rows, warnings.catch_warnings():
             # torch's own, of its own code
             warnings.simplefilter("ignore", FutureWarning)
-            request = _checked(asked, manifest, rows)
+            request = _checked(job_request, manifest, rows)
             claim(device)
             summary, arrays = pipeline.run(request, resolved, Program.from_exported(load(archive), device), rows, report)
     except BadTable as error:
@@ -90,14 +90,14 @@ def _ranked(asked: JobRequest, manifest: Any, archive: Path, table: Path, device
     return JobResult(Result.model_validate_json(json.dumps(summary)), arrays)
 
 
-def _parsed(said: Mapping[str, Any]) -> JobRequest:
+def _parsed(fields: Mapping[str, Any]) -> JobRequest:
     """The request, as strictly as the service reads it."""
-    body = request_body(None, said)
+    body = request_body(None, fields)
     try:
         return JobRequest.model_validate_json(body)
     except ValidationError as error:
-        found = ({**each, "loc": ("body", *each["loc"])} for each in error.errors())
-        raise _wrong(invalid_places(found, json.loads(body), JobRequest)) from error
+        errors = ({**each, "loc": ("body", *each["loc"])} for each in error.errors())
+        raise _wrong(invalid_places(errors, json.loads(body), JobRequest)) from error
 
 
 def _checked(request: JobRequest, manifest: Any, table: Table) -> JobRequest:

@@ -54,13 +54,13 @@ def clean(name: str) -> str:
 
 def _numbers(leader: Leader, ranking: Ranking) -> dict[str, float]:
     """Those that are known."""
-    found = {
+    numbers = {
         "better_than_random": leader.better_than_random / leader.of if leader.of else None,
         "mean_area": leader.mean_area,
         "prediction_error": leader.mae,
         "p_value": ranking.overall.p_value if ranking.overall else None,
     }
-    return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
+    return {name: value for name, value in numbers.items() if value is not None and math.isfinite(value)}
 
 
 def _tags(result: JobResult) -> dict[str, str]:

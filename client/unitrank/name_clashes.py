@@ -21,7 +21,7 @@ def clash_of(error: ImportError) -> str:
     """The sentence that names the user's file behind a failed import of a Unitrank package; empty where there is none."""
     package = (error.name or "").partition(".")[0]
     file = getattr(sys.modules.get(package), "__file__", None)
-    if package not in PACKAGES or file is None:
+    if package not in PACKAGES or file is None or _is_ours(Path(file)):
         return ""
     return f"{file} stands in the place of Unitrank's package {package}: rename that file"
 
@@ -34,3 +34,9 @@ def hiding_files(folder: Path) -> Iterator[Path]:
         for file in (folder / f"{package}.py", folder / package / "__init__.py"):
             if file.is_file() and installed is not None and installed.origin != str(file.absolute()):
                 yield file
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether the file is a package's own: a wheel has all packages in one folder, a clone in folders beside each other."""
+    this = Path(__file__).with_name("__init__.py")
+    return file.name == this.name and (file.parents[1] == this.parents[1] or file.parents[2:3] == this.parents[2:3])

@@ -78,7 +78,7 @@ class JobResult:
     def ablation(self) -> dict[str, dict[str, AblationResult]]:
         """Ranking → cluster → what the test said: curves, p-values, verdict; without those that were not tested."""
         return {
-            ranking.id: {name: found.ablation for name, found in ranking.clusters.items() if found.ablation}
+            ranking.id: {name: cluster.ablation for name, cluster in ranking.clusters.items() if cluster.ablation}
             for ranking in self.summary.rankings
         }
 
@@ -95,12 +95,12 @@ class JobResult:
         import numpy as np
 
         shape = tuple(self.layer.shape)
-        found: dict[str, list[Unit]] = {}
+        units: dict[str, list[Unit]] = {}
         spreads = self.spreads(ranking)
         for cluster, importance in self.importances(ranking).items():
             flat, spread = importance.ravel(), spreads[cluster].ravel()
             order = np.argsort(-flat, kind="stable")[:k]
-            found[cluster] = [
+            units[cluster] = [
                 Unit(
                     unit=int(unit),
                     index=[int(place) for place in np.unravel_index(unit, shape)] if shape else [],
@@ -109,7 +109,7 @@ class JobResult:
                 )
                 for unit in order
             ]
-        return found
+        return units
 
     def to_dataframe(self, top: int | None = None) -> pandas.DataFrame:
         """One row a cluster, ranking and unit, as the service's CSV; `top`: of each ranking so many. Raises NotPossible."""
@@ -197,8 +197,8 @@ class JobResult:
         rows = "".join(
             "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in leader_rows(self.summary)
         )
-        said = f"{self.layer.name}: {self.layer.count} units, {len(self.clusters)} clusters, {len(self.warnings)} warnings"
-        return f"<table><caption>{html.escape(said)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        text = f"{self.layer.name}: {self.layer.count} units, {len(self.clusters)} clusters, {len(self.warnings)} warnings"
+        return f"<table><caption>{html.escape(text)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
     def _by_cluster(self, what: str, ranking: str | None) -> dict[str, NDArray[Any]]:
         id = self.best if ranking is None else ranking
@@ -230,10 +230,10 @@ def markdown(summary: Result) -> str:
     clusters = f"{len(summary.clusters)} cluster{'s' if len(summary.clusters) != 1 else ''}"
     lines = [f"### Units of `{summary.layer.name}`: {summary.layer.count}, {clusters}", ""]
     lines += [_row(LEADER_COLUMNS), _row(["---"] * len(LEADER_COLUMNS)), *map(_row, leader_rows(summary))]
-    told = dict.fromkeys(
+    warnings = dict.fromkeys(
         f"- `{warn.code}`{f' of {warn.ranking}' if warn.ranking else ''}: {warn.detail}" for warn in summary.warnings
     )
-    return "\n".join([*lines, *(["", *told] if told else [])]) + "\n"
+    return "\n".join([*lines, *(["", *warnings] if warnings else [])]) + "\n"
 
 
 def read_npz(path: Path) -> Arrays:

@@ -35,18 +35,18 @@ class Choice:
 
 def ranking_of(result: Result, choice: Choice) -> Ranking:
     """The named ranking, or the leaderboard's first. Raises NoPicture."""
-    wanted = choice.ranking or (result.leaderboard[0].ranking if result.leaderboard else result.rankings[0].id)
-    known = {ranking.id: ranking for ranking in result.rankings}
-    _check("ranking", wanted, known)
-    return known[wanted]
+    name = choice.ranking or (result.leaderboard[0].ranking if result.leaderboard else result.rankings[0].id)
+    rankings = {ranking.id: ranking for ranking in result.rankings}
+    _check("ranking", name, rankings)
+    return rankings[name]
 
 
 def cluster_of(result: Result, choice: Choice) -> tuple[int, Cluster]:
     """The named cluster with its row in the arrays, or the first. Raises NoPicture."""
-    known = {cluster.name: (row, cluster) for row, cluster in enumerate(result.clusters)}
-    wanted = result.clusters[0].name if choice.cluster is None else choice.cluster
-    _check("cluster", wanted, known)
-    return known[wanted]
+    clusters = {cluster.name: (row, cluster) for row, cluster in enumerate(result.clusters)}
+    name = result.clusters[0].name if choice.cluster is None else choice.cluster
+    _check("cluster", name, clusters)
+    return clusters[name]
 
 
 def unit_name(result: Result, unit: int) -> str:
@@ -55,7 +55,7 @@ def unit_name(result: Result, unit: int) -> str:
     return str(unit) if len(shape) < 2 else ",".join(str(int(place)) for place in np.unravel_index(unit, shape))
 
 
-def _check(kind: str, wanted: str, known: Collection[str]) -> None:
-    if wanted not in known:
-        some = ", ".join(repr(name) for name in list(known)[:5])
-        raise NoPicture(f"{kind}_not_found", f"{kind} {wanted[:100]!r} not found; there are {some}")
+def _check(kind: str, choice: str, names: Collection[str]) -> None:
+    if choice not in names:
+        some = ", ".join(repr(name) for name in list(names)[:5])
+        raise NoPicture(f"{kind}_not_found", f"{kind} {choice[:100]!r} not found; there are {some}")

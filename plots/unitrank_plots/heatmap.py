@@ -25,7 +25,7 @@ def heatmap(result: Result, arrays: Arrays, choice: Choice) -> Figure:
         axes.imshow(choice.background, cmap="gray", extent=extent, aspect=_aspect(values), interpolation="nearest")
     signed = bool((values < 0).any())
     bound = float(np.abs(values).max()) or 1.0
-    shown = axes.imshow(
+    image = axes.imshow(
         values,
         cmap=SIGNED if signed else MAGNITUDE,
         vmin=-bound if signed else 0.0,
@@ -35,7 +35,7 @@ def heatmap(result: Result, arrays: Arrays, choice: Choice) -> Figure:
         aspect=_aspect(values),
         interpolation="nearest",
     )
-    made.colorbar(shown, ax=axes, label="score" if choice.example is not None else "importance", shrink=0.85)
+    made.colorbar(image, ax=axes, label="score" if choice.example is not None else "importance", shrink=0.85)
     whose = f"cluster {short(cluster.name)}" + ("" if choice.example is None else f", example {choice.example}")
     title(made, f"{short(ranking.id)} at layer {short(result.layer.name)}, {whose}" + (f"\n{of}" if of else ""))
     for side in (axes.xaxis, axes.yaxis):
@@ -94,8 +94,8 @@ def _of_channel(values: NDArray[Any], choice: Choice, axis: int) -> tuple[NDArra
 
 def _flat(values: NDArray[Any]) -> NDArray[np.float64]:
     """As rows and columns: one row for what has one axis, planes below each other for what has more than two."""
-    found = np.asarray(values, np.float64)
-    return found.reshape(-1, found.shape[-1]) if found.ndim else found.reshape(1, 1)
+    grid = np.asarray(values, np.float64)
+    return grid.reshape(-1, grid.shape[-1]) if grid.ndim else grid.reshape(1, 1)
 
 
 def _aspect(values: NDArray[np.float64]) -> Any:

@@ -29,10 +29,10 @@ def importance(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     title(made, f"{short(ranking.id)}, cluster {short(cluster.name)}")
     # evenly picked where there are more than a picture has room for: an SVG keeps every point
     ranks = np.unique(np.linspace(0, len(values) - 1, min(MOST_POINTS, len(values))).round().astype(int))
-    shown = order[ranks]
-    low, high = (values[shown] + sign * np.nan_to_num(spread[shown]) for sign in (-1, 1))
+    drawn_units = order[ranks]
+    low, high = (values[drawn_units] + sign * np.nan_to_num(spread[drawn_units]) for sign in (-1, 1))
     right.fill_between(ranks + 1, low, high, color=BAND, alpha=0.6, linewidth=0)
-    right.plot(ranks + 1, values[shown], color=COLOURS[0])
+    right.plot(ranks + 1, values[drawn_units], color=COLOURS[0])
     right.axhline(0, color="black", linewidth=0.6)
     right.set_xlabel("rank")
     right.set_title(f"all {len(values)} units")

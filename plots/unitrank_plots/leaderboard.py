@@ -3,9 +3,9 @@
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
 
 from unitrank_plots.choice import Arrays, Choice, NoPicture, cluster_of
+from unitrank_plots.rank_correlation import spearman_matrix
 from unitrank_plots.style import VERDICTS, figure, first_of, short, title
 from unitrank_schemas.results import Result
 
@@ -24,8 +24,8 @@ def leaderboard(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     areas = [leader.mean_area or 0.0 for leader in leaders]
     axes.barh(places, areas, color=[colour for colour, _ in verdicts], edgecolor="#333333", linewidth=0.6)
     for place, leader, area in zip(places, leaders, areas, strict=True):
-        said = f"  {leader.better_than_random} of {leader.of} clusters" + ("" if leader.mean_area is not None else ", no area")
-        axes.annotate(said, (max(area, 0.0), place), va="center", fontsize=8)
+        text = f"  {leader.better_than_random} of {leader.of} clusters" + ("" if leader.mean_area is not None else ", no area")
+        axes.annotate(text, (max(area, 0.0), place), va="center", fontsize=8)
     axes.axvline(0, color="black", linewidth=0.6)
     axes.margins(x=0.3)
     axes.set_yticks(places, [short(leader.ranking) for leader in leaders])
@@ -47,12 +47,12 @@ def agreement(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     if len(ids) < 2:
         raise NoPicture("one_ranking", "the job has one ranking; there is nothing to compare it with")
     rows = range(len(result.clusters)) if choice.cluster is None else [cluster_of(result, choice)[0]]
-    each = np.stack([_correlations([arrays[f"importance/{id}"][row] for id in ids]) for row in rows])
+    each = np.stack([spearman_matrix([arrays[f"importance/{id}"][row] for id in ids]) for row in rows])
     # clusters where both have an order
-    known = np.isfinite(each).sum(0)
-    values = np.where(known > 0, np.nansum(each, axis=0) / np.maximum(known, 1), np.nan)
+    counts = np.isfinite(each).sum(0)
+    values = np.where(counts > 0, np.nansum(each, axis=0) / np.maximum(counts, 1), np.nan)
     made, (axes,) = figure(1.6 + 0.45 * len(ids))
-    shown = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
+    image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
     # in smaller cells they would run into each other
     for row in range(len(ids) if len(ids) <= MOST_WRITTEN else 0):
         for column in range(len(ids)):
@@ -63,22 +63,7 @@ def agreement(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     axes.set_xticks(range(len(ids)), names, rotation=40, ha="right")
     axes.set_yticks(range(len(ids)), names)
     axes.spines[:].set_visible(False)
-    made.colorbar(shown, ax=axes, label="rank correlation", shrink=0.8)
+    made.colorbar(image, ax=axes, label="rank correlation", shrink=0.8)
     of = f"mean over {len(rows)} clusters" if len(rows) > 1 else f"cluster {short(result.clusters[rows[0]].name)}"
     title(made, f"Agreement of the rankings, {of}{first_of(every, MOST, 'rankings')}")
     return made
-
-
-def _correlations(rankings: list[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """NaN for a ranking whose units are all equal."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found: NDArray[np.float64] = np.corrcoef([_ranks(values) for values in rankings])
-    return found
-
-
-def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Equal values share the mean of their ranks."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    found: NDArray[np.float64] = (ends - (counts - 1) / 2)[inverse]
-    return found

@@ -38,14 +38,14 @@ WIDTH, DPI = 6.4, 150
 
 def figure(height: float, columns: int = 1, widths: Sequence[float] | None = None) -> tuple[Figure, list[Axes]]:
     """An empty one. Nothing of pyplot: that one keeps every figure, and is for one thread."""
-    made = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
-    return made, list(made.subplots(1, columns, squeeze=False, width_ratios=widths)[0])
+    drawn = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+    return drawn, list(drawn.subplots(1, columns, squeeze=False, width_ratios=widths)[0])
 
 
-def title(made: Figure, text: str) -> None:
+def title(drawn: Figure, text: str) -> None:
     """Over the whole width, in as many lines as it takes."""
-    lines = [line for given in text.splitlines() for line in wrap(given, 72, break_on_hyphens=False)]
-    made.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=SETTINGS["axes.titlesize"])
+    lines = [line for paragraph in text.splitlines() for line in wrap(paragraph, 72, break_on_hyphens=False)]
+    drawn.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=SETTINGS["axes.titlesize"])
 
 
 def first_of(all: Sequence[object], most: int, what: str) -> str:

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from torch import nn
 
 import unitrank
-from unitrank.cli.compare import compared, spearman
-from unitrank.cli.gate import Wanted, checks
+from unitrank.cli.compare import compared
+from unitrank.cli.gate import Bounds, checks
 
 
 @pytest.fixture(scope="module")
@@ -126,22 +126,22 @@ def test_result_when_shown_in_a_notebook_then_names_are_text(found: unitrank.Job
 def test_gate_when_bounds_are_set_then_each_is_met_or_not_by_what_was_found(found: unitrank.JobResult) -> None:
     leader = found.leaderboard[0]
     share = leader.better_than_random / leader.of
-    met = checks(found.summary, Wanted(min_better_than_random=share, min_area=leader.mean_area, max_p=1.0), leader.ranking)
-    missed = checks(found.summary, Wanted(min_better_than_random=share + 0.1, max_p=0.0), leader.ranking)
-    gaps = [checks(found.summary, Wanted(max_gap=0.5), ranking)[0] for ranking in ("conductance", "gradient")]
+    met = checks(found.summary, Bounds(min_better_than_random=share, min_area=leader.mean_area, max_p=1.0), leader.ranking)
+    missed = checks(found.summary, Bounds(min_better_than_random=share + 0.1, max_p=0.0), leader.ranking)
+    gaps = [checks(found.summary, Bounds(max_gap=0.5), ranking)[0] for ranking in ("conductance", "gradient")]
 
     assert [check.met for check in met] == [True] * 3
     assert [check.met for check in missed] == [False] * 2
     # the gradient is no complete method: what is not known is not met
     assert [(check.met, check.found == "not known") for check in gaps] == [(True, False), (False, True)]
     with pytest.raises(unitrank.NotPossible, match="say what is asked"):
-        checks(found.summary, Wanted())
+        checks(found.summary, Bounds())
 
 
 def test_gate_when_a_warning_is_forbidden_then_there_may_be_none_of_the_ranking(found: unitrank.JobResult) -> None:
     code = found.warnings[0].code
 
-    assert [check.met for check in checks(found.summary, Wanted(forbidden=(code, "never")), found.warnings[0].ranking)] == [
+    assert [check.met for check in checks(found.summary, Bounds(forbidden=(code, "never")), found.warnings[0].ranking)] == [
         False,
         True,
     ]
@@ -165,16 +165,6 @@ def test_results_when_they_have_nothing_in_common_then_are_not_compared(found: u
         compared(found, other)
     with pytest.raises(unitrank.NotPossible, match="no ranking in common"):
         compared(found, unitrank.JobResult(found.summary.model_copy(update={"rankings": renamed}), found.arrays))
-
-
-def test_spearman_when_values_tie_then_agrees_with_scipy() -> None:
-    from scipy.stats import spearmanr
-
-    random = np.random.default_rng(0)
-    for _ in range(20):
-        one, other = random.integers(5, size=(2, 30))
-        assert spearman(one, other) == pytest.approx(spearmanr(one, other).statistic)
-    assert spearman(np.ones(3), np.arange(3)) is None
 
 
 def test_rank_when_the_request_is_wrong_then_says_where_as_the_service_does() -> None:

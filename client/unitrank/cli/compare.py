@@ -1,16 +1,11 @@
 """Two results side by side: verdicts, areas, and how alike the rankings of one cluster are."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unitrank.errors import NotPossible
 from unitrank.results import JobResult
 from unitrank_schemas.results import Leader
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -52,6 +47,8 @@ def compared(first: JobResult, second: JobResult) -> list[Compared]:
 
 
 def _of(ranking: str, one: Leader | None, other: Leader | None, first: JobResult, second: JobResult) -> Compared:
+    from unitrank_plots.rank_correlation import spearman
+
     ours, theirs = (each.importances(ranking) if f"importance/{ranking}" in each.arrays else {} for each in (first, second))
     return Compared(
         ranking,
@@ -60,20 +57,3 @@ def _of(ranking: str, one: Leader | None, other: Leader | None, first: JobResult
         (one.mean_area if one else None, other.mean_area if other else None),
         {name: spearman(ours[name].ravel(), theirs[name].ravel()) for name in ours if name in theirs},
     )
-
-
-def spearman(first: NDArray[Any], second: NDArray[Any]) -> float | None:
-    """The correlation of the ranks, equal values sharing the mean of theirs."""
-    import numpy as np
-
-    one, other = (_ranks(values) - (len(values) - 1) / 2 for values in (first, second))
-    scale = float(np.sqrt((one**2).sum() * (other**2).sum()))
-    return float((one * other).sum()) / scale if scale else None
-
-
-def _ranks(values: NDArray[Any]) -> NDArray[Any]:
-    import numpy as np
-
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return np.asarray((ends - (counts + 1) / 2)[inverse], np.float64)

@@ -66,11 +66,11 @@ class _Lines:
 
 
 def _said(job: Job) -> str:
-    seen = job.progress
-    if seen is None or job.status != "running":
+    progress = job.progress
+    if progress is None or job.status != "running":
         return ""
-    left = f", about {seen.eta:.0f} s left" if seen.eta is not None else ""
-    return f"{seen.done:,} of {seen.total:,} {seen.unit}{left}" if seen.total else ""
+    left = f", about {progress.eta:.0f} s left" if progress.eta is not None else ""
+    return f"{progress.done:,} of {progress.total:,} {progress.unit}{left}" if progress.total else ""
 
 
 def leaderboard(result: Result) -> Table:
@@ -96,8 +96,8 @@ def leaderboard(result: Result) -> Table:
 
 def error_of_nothing(result: Result) -> str:
     """The error of predicting no change, beside which the others stand."""
-    found = [ranking.fidelity.mae_of_zero for ranking in result.rankings if ranking.fidelity]
-    return _number(found[0] if found else None)
+    errors = [ranking.fidelity.mae_of_zero for ranking in result.rankings if ranking.fidelity]
+    return _number(errors[0] if errors else None)
 
 
 def top_units(result: Result) -> Table:
@@ -123,10 +123,10 @@ def warnings(result: Result) -> list[str]:
     return [_together(code, ranking, found) for (code, ranking), found in alike.items()]
 
 
-def _together(code: str, ranking: str, found: list[Warn]) -> str:
-    clusters = [warning.cluster for warning in found if warning.cluster is not None]
+def _together(code: str, ranking: str, alike: list[Warn]) -> str:
+    clusters = [warning.cluster for warning in alike if warning.cluster is not None]
     where = f" in {len(clusters)} cluster{'s' if len(clusters) > 1 else ''}, as in {clusters[0]!r}" if clusters else ""
-    return f"{code}{' of ' + ranking if ranking else ''}{where}: {found[0].detail}"
+    return f"{code}{' of ' + ranking if ranking else ''}{where}: {alike[0].detail}"
 
 
 def _chance(overall: Overall | None) -> str:

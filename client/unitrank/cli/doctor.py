@@ -52,8 +52,8 @@ def of_service(calls: Calls, url: str) -> Flow[list[Finding]]:
         theirs = (yield from calls.version()).version
         findings.append(Finding("version", True, f"{theirs}, and here {version('unitrank')}"))
         workers = (yield from calls.workers()).items
-        said = ", ".join(f"{worker.name} on {worker.device}" for worker in workers)
-        findings.append(Finding("workers", bool(workers), said or "none is alive; start one with `python -m unitrank_worker`"))
+        names = ", ".join(f"{worker.name} on {worker.device}" for worker in workers)
+        findings.append(Finding("workers", bool(workers), names or "none is alive; start one with `python -m unitrank_worker`"))
     return findings
 
 

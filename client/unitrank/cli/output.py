@@ -81,10 +81,10 @@ def document(path: Path) -> dict[str, Any]:
         text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise NotPossible(f"{path} cannot be read: {error}", code="no_file") from error
-    found = _parsed(text, path)
-    if not isinstance(found, dict):
-        raise NotPossible(f"{path} holds a {type(found).__name__}; expected an object with the fields of a request")
-    return found
+    value = _parsed(text, path)
+    if not isinstance(value, dict):
+        raise NotPossible(f"{path} holds a {type(value).__name__}; expected an object with the fields of a request")
+    return value
 
 
 def _parsed(text: str, path: Path) -> Any:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic
 
 import httpx
 
-from unitrank.client.endpoints import PLACES, C, Calls, Watch, content_path, job_path, part_of, request_body
-from unitrank.client.progress import watching
+from unitrank.client.endpoints import PLACES, C, Calls, content_path, job_path, part_of, request_body
+from unitrank.client.progress import OnState, watching
 from unitrank.client.retries import Retries
 from unitrank.client.sync import HERE, fetched
 from unitrank.client.transports import AsyncWire, made, options
@@ -57,9 +57,9 @@ class AsyncClient:
 
     def within(self, seconds: float | None) -> AsyncClient:
         """As `Client.within`."""
-        found = copy(self)
-        found._hold(self.calls.within(seconds))
-        return found
+        client = copy(self)
+        client._hold(self.calls.within(seconds))
+        return client
 
     async def methods(self) -> list[MethodCard]:
         """As `Client.methods`."""
@@ -218,10 +218,10 @@ class AsyncJobHandle:
         self.state = await self._wire.take(self._calls.job(self.id))
         return self
 
-    async def wait(self, timeout: float | None = None, *, quiet: bool = False, watch: Watch | None = None) -> AsyncJobHandle:
+    async def wait(self, timeout: float | None = None, *, quiet: bool = False, watch: OnState | None = None) -> AsyncJobHandle:
         """As `JobHandle.wait`."""
-        with watching(self.id, quiet, watch) as shown:
-            await self._wire.take(self._calls.within(timeout, quiet).wait(self.id, self._seen, shown))
+        with watching(self.id, quiet, watch) as observer:
+            await self._wire.take(self._calls.within(timeout, quiet).wait(self.id, self._seen, observer))
         return self
 
     async def result(self, timeout: float | None = None, *, quiet: bool = False) -> JobResult:

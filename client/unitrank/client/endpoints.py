@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,8 +12,9 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from unitrank.client.deadline import NEVER, Deadline
-from unitrank.client.lenient import ToldDryRun, ToldJob
-from unitrank.client.operations import Ask, Flow, Progress, asked, paused
+from unitrank.client.lenient import LenientDryRun, LenientJob
+from unitrank.client.operations import Ask, Flow, OnBytesSent, asked, paused
+from unitrank.client.progress import OnState
 from unitrank.client.retries import AGAIN, NEVER_SENT, Retries, answered
 from unitrank.errors import NotFound, NotPossible, Timeout, UnitrankError, Unreachable, not_succeeded, refusal
 from unitrank_schemas.base import Page, Schema
@@ -37,7 +38,6 @@ INSPECTED_SECONDS = 0.15
 S = TypeVar("S", bound=Schema)
 C = TypeVar("C", Model, Dataset)
 PLACES: Mapping[type, str] = {Model: "/v1/models", Dataset: "/v1/datasets"}
-Watch = Callable[[Job], None]
 
 
 class Calls:
@@ -53,7 +53,9 @@ class Calls:
         until = self._until if timeout is None or timeout >= self._until.left else Deadline(timeout)
         return Calls(self._url, replace(self._retries, quiet=quiet), until)
 
-    def put_file(self, path: str, file: Path, schema: type[S], sent: Progress, params: Mapping[str, str] | None = None) -> Flow[S]:
+    def put_file(
+        self, path: str, file: Path, schema: type[S], sent: OnBytesSent, params: Mapping[str, str] | None = None
+    ) -> Flow[S]:
         """The model or dataset whose bytes are in the file."""
 
         def going() -> None:
@@ -68,13 +70,13 @@ class Calls:
 
     def until_ready(self, path: str, schema: type[C]) -> Flow[C]:
         """The model or dataset when it is ready. Raises Rejected, Timeout."""
-        while (found := (yield from self._read(Ask("GET", path), schema))).status in ("inspecting", "importing"):
+        while (record := (yield from self._read(Ask("GET", path), schema))).status in ("inspecting", "importing"):
             if self._until.passed:
-                raise self._late(f"{path.removeprefix('/v1/')} is still {found.status}", "not_ready")
+                raise self._late(f"{path.removeprefix('/v1/')} is still {record.status}", "not_ready")
             yield from paused(INSPECTED_SECONDS)
-        if found.status != "ready":
-            raise not_succeeded(f"{schema.__name__.lower()} {found.name}", found.status, found.problem)
-        return found
+        if record.status != "ready":
+            raise not_succeeded(f"{schema.__name__.lower()} {record.name}", record.status, record.problem)
+        return record
 
     def one(self, path: str, schema: type[S]) -> Flow[S]:
         """What lies there."""
@@ -82,25 +84,25 @@ class Calls:
 
     def all(self, path: str, schema: type[S], limit: int | None, params: Mapping[str, str] | None = None) -> Flow[list[S]]:
         """Every one of a list, page by page, at most so many."""
-        found: list[S] = []
+        records: list[S] = []
         asked_for = dict(params or {})
-        while limit is None or len(found) < limit:
-            asked_for["limit"] = str(min(200, 200 if limit is None else limit - len(found)))
+        while limit is None or len(records) < limit:
+            asked_for["limit"] = str(min(200, 200 if limit is None else limit - len(records)))
             page = yield from self._read(Ask("GET", path, asked_for), Page[schema])  # type: ignore[valid-type]  # known when it runs
-            found += page.items
+            records += page.items
             if page.next is None:
                 break
             asked_for["after"] = page.next
-        return found
+        return records
 
     def job(self, id: str) -> Flow[Job]:
         """The job as it is now."""
-        return self._read(Ask("GET", job_path(id)), ToldJob)
+        return self._read(Ask("GET", job_path(id)), LenientJob)
 
     def jobs(self, limit: int | None, params: Mapping[str, str]) -> Flow[list[Job]]:
         """Jobs, newest first, at most so many."""
-        told: type[Job] = ToldJob
-        return self.all("/v1/jobs", told, limit, params)
+        schema: type[Job] = LenientJob
+        return self.all("/v1/jobs", schema, limit, params)
 
     def delete(self, path: str) -> Flow[None]:
         """It is gone; also where an earlier attempt had it gone already. Raises NotFound where there was nothing."""
@@ -116,17 +118,17 @@ class Calls:
         if key is not None and not all(" " <= letter <= "~" for letter in key):
             raise NotPossible(f"the idempotency key {key!r} is not of printable ASCII characters", code="invalid_request")
         headers = {**JSON, "Idempotency-Key": key or uuid.uuid4().hex, **({"Cache-Control": "no-cache"} if fresh else {})}
-        return self._read(Ask("POST", "/v1/jobs", {}, headers, body), ToldJob)
+        return self._read(Ask("POST", "/v1/jobs", {}, headers, body), LenientJob)
 
     def dry_run(self, body: bytes) -> Flow[DryRun]:
         """The checked request, and what it would cost."""
-        return self._read(Ask("POST", "/v1/jobs", {"dry_run": "true"}, JSON, body), ToldDryRun)
+        return self._read(Ask("POST", "/v1/jobs", {"dry_run": "true"}, JSON, body), LenientDryRun)
 
     def cancel(self, id: str) -> Flow[Job]:
         """The job, which now ends."""
-        return self._read(Ask("POST", f"{job_path(id)}/cancel"), ToldJob)
+        return self._read(Ask("POST", f"{job_path(id)}/cancel"), LenientJob)
 
-    def wait(self, id: str, seen: Watch, watch: Watch | None) -> Flow[Job]:
+    def wait(self, id: str, keep: OnState, watch: OnState | None) -> Flow[Job]:
         """The job when it has succeeded; each state is shown to `seen`, and more of them to `watch` where somebody looks on.
 
         Raises JobFailed, JobCancelled, JobTimedOut for any other end, and Timeout.
@@ -134,8 +136,8 @@ class Calls:
         while True:
             held = min(HELD_SECONDS if watch is None else WATCHED_SECONDS, self._until.left)
             ask = Ask("GET", job_path(id), {"wait": f"{held:g}"}, seconds=held + HELD_SECONDS)
-            job = yield from self._read(ask, ToldJob, self._retries.patient())
-            seen(job)
+            job = yield from self._read(ask, LenientJob, self._retries.patient())
+            keep(job)
             if watch:
                 watch(job)
             if job.status in ENDED:
@@ -246,14 +248,14 @@ def read(content: bytes, schema: type[S]) -> S:
 
 def request_body(request: JobRequest | Mapping[str, Any] | None, fields: Mapping[str, Any]) -> bytes:
     """The JSON of a request, the fields before what it says itself. What is wrong with it the service says best."""
-    said = request.model_dump(mode="json", exclude_unset=True) if isinstance(request, JobRequest) else dict(request or {})
-    return encoded({**said, **fields})
+    body = request.model_dump(mode="json", exclude_unset=True) if isinstance(request, JobRequest) else dict(request or {})
+    return encoded({**body, **fields})
 
 
 def part_of(cluster: str | None, ranking: str | None, top: int | None) -> dict[str, str]:
     """What narrows a result, as its query says it."""
-    said = {"cluster": cluster, "ranking": ranking, "top": None if top is None else str(top)}
-    return {name: value for name, value in said.items() if value is not None}
+    parameters = {"cluster": cluster, "ranking": ranking, "top": None if top is None else str(top)}
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
 def encoded(value: Any) -> bytes:

@@ -14,29 +14,29 @@ class UnknownRequest(JobRequest, extra="allow"):
 
     @model_serializer(mode="plain")
     def _said(self) -> dict[str, Any]:
-        known = {name: value for name, value in vars(self).items() if name in self.model_fields_set}
-        return {**known, **(self.model_extra or {})}
+        fields = {name: value for name, value in vars(self).items() if name in self.model_fields_set}
+        return {**fields, **(self.model_extra or {})}
 
 
-def _request(said: Any) -> Any:
-    if not isinstance(said, Mapping):
-        return said
+def _request(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
     try:
-        return JobRequest.model_validate_json(json.dumps(said), extra="ignore")
+        return JobRequest.model_validate_json(json.dumps(value), extra="ignore")
     except ValidationError:
-        return UnknownRequest.model_construct(**said)
+        return UnknownRequest.model_construct(**value)
 
 
 Request = Annotated[SerializeAsAny[JobRequest], BeforeValidator(_request)]
 
 
-class ToldJob(Job):
+class LenientJob(Job):
     """A job, whatever its request says."""
 
     request: Request
 
 
-class ToldDryRun(DryRun):
+class LenientDryRun(DryRun):
     """A checked request, whatever it says."""
 
     request: Request

@@ -19,8 +19,8 @@ T = TypeVar("T")
 Flow = Generator["Step", Any, T]
 
 
-class Progress(Protocol):
-    """Is told how many bytes more have gone."""
+class OnBytesSent(Protocol):
+    """Called with the number of bytes that went since the last call."""
 
     def __call__(self, count: int, /) -> None: ...
 
@@ -40,7 +40,7 @@ class Ask:
     content: bytes | None = None
     file: Path | None = None
     going: Callable[[], None] = lambda: None
-    sent: Progress = lambda count: None
+    sent: OnBytesSent = lambda count: None
     target: Path | None = None
     seconds: float | None = None
     """How long an answer may take; None: as long as the client's own limit."""

@@ -15,11 +15,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from unitrank_schemas.jobs import Job
 
-Watch = Callable[[Job], None]
+OnState = Callable[[Job], None]
 
 
 @contextmanager
-def watching(id: str, quiet: bool, watch: Watch | None = None) -> Iterator[Watch | None]:
+def watching(id: str, quiet: bool, watch: OnState | None = None) -> Iterator[OnState | None]:
     """What to show each state to, `watch` where there is one; None where nobody looks on. Ctrl-C says how to come back."""
     try:
         with _shown(quiet or watch is not None) as line:
@@ -54,18 +54,18 @@ def uploading(name: str, file: Path, quiet: bool) -> Iterator[Callable[[int], No
 
 def line_of(job: Job) -> str:
     """State, stage, how far, and how long still."""
-    seen = job.progress
+    progress = job.progress
     if job.status == "queued" and job.position:
         return f"job {job.id}: queued behind {job.position}"
-    if job.status != "running" or seen is None:
+    if job.status != "running" or progress is None:
         return f"job {job.id}: {job.status}"
-    far = f", {seen.done:,} of {seen.total:,} {seen.unit}" if seen.total else ""
-    left = f", about {seen.eta:.0f} s left" if seen.eta is not None else ""
-    return f"job {job.id}: running, {seen.stage}{far}{left}"
+    far = f", {progress.done:,} of {progress.total:,} {progress.unit}" if progress.total else ""
+    left = f", about {progress.eta:.0f} s left" if progress.eta is not None else ""
+    return f"job {job.id}: running, {progress.stage}{far}{left}"
 
 
 @contextmanager
-def _shown(quiet: bool) -> Iterator[Watch | None]:
+def _shown(quiet: bool) -> Iterator[OnState | None]:
     console = Console(stderr=True, highlight=False)
     if quiet:
         yield None

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx
 
-from unitrank.client.endpoints import NPZ, PLACES, C, Calls, Watch, content_path, job_path, part_of, request_body
+from unitrank.client.endpoints import NPZ, PLACES, C, Calls, content_path, job_path, part_of, request_body
 from unitrank.client.operations import Flow, done
-from unitrank.client.progress import watching
+from unitrank.client.progress import OnState, watching
 from unitrank.client.retries import Retries
 from unitrank.client.transports import Wire, made, options
 from unitrank.client.uploads import put_dataset, put_model
@@ -65,9 +65,9 @@ class Client:
 
     def within(self, seconds: float | None) -> Client:
         """The same, whose calls raise Timeout once so many seconds have gone by from now; they share its connections."""
-        found = copy(self)
-        found._hold(self.calls.within(seconds))
-        return found
+        client = copy(self)
+        client._hold(self.calls.within(seconds))
+        return client
 
     def take(self, flow: Flow[T]) -> T:
         """What a flow, such as one of `unitrank.client.endpoints`, returns."""
@@ -243,14 +243,14 @@ class JobHandle:
         self.state = self._wire.take(self._calls.job(self.id))
         return self
 
-    def wait(self, timeout: float | None = None, *, quiet: bool = False, watch: Watch | None = None) -> JobHandle:
+    def wait(self, timeout: float | None = None, *, quiet: bool = False, watch: OnState | None = None) -> JobHandle:
         """The same when it has succeeded, with one line that says how far it is where somebody looks on.
 
         `watch` is shown its states instead. Raises JobFailed, JobCancelled, JobTimedOut, and Timeout after `timeout` s, which
         leaves the job as it is; so does Ctrl-C.
         """
-        with watching(self.id, quiet, watch) as shown:
-            self._wire.take(self._calls.within(timeout, quiet).wait(self.id, self._seen, shown))
+        with watching(self.id, quiet, watch) as observer:
+            self._wire.take(self._calls.within(timeout, quiet).wait(self.id, self._seen, observer))
         return self
 
     def result(self, timeout: float | None = None, *, quiet: bool = False) -> JobResult:

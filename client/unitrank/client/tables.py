@@ -52,12 +52,12 @@ def array_of(values: Any) -> NDArray[Any]:
             plain = values.detach().cpu()
             # numpy has no such type
             values = (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
-        found = np.asarray(values)
+        array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise NotPossible(f"{mixed} ({error})", code="invalid_request") from error
-    if found.dtype.hasobject:
+    if array.dtype.hasobject:
         raise NotPossible(mixed, code="invalid_request")
-    return found
+    return array
 
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], mode: Literal["w", "a"] = "w") -> None:
@@ -89,17 +89,19 @@ def _gather(path: Path, dataset: Any, fields: Mapping[str, Any]) -> None:
     if not count:
         raise NotPossible("the data set is empty", code="no_examples")
     columns = {name: array_of(values) for name, values in fields.items()}
-    made: dict[str, Any] = {}
+    gathered: dict[str, Any] = {}
     for row in range(count):
         item = _named(dataset[row])
-        if row and item.keys() != made.keys():
-            raise NotPossible(f"item {row} of the data set has {sorted(item)}, but the first one {sorted(made)}; all must be alike")
+        if row and item.keys() != gathered.keys():
+            raise NotPossible(
+                f"item {row} of the data set has {sorted(item)}, but the first one {sorted(gathered)}; all must be alike"
+            )
         for name, value in item.items():
-            if name not in made:
-                made[name] = _column(path.with_name(f"{len(made)}.npy"), count, value)
-            _fit(name, row, value, made[name])
-            made[name][row] = value
-    _write(path, {**made, **columns})
+            if name not in gathered:
+                gathered[name] = _column(path.with_name(f"{len(gathered)}.npy"), count, value)
+            _fit(name, row, value, gathered[name])
+            gathered[name][row] = value
+    _write(path, {**gathered, **columns})
 
 
 def _column(path: Path, count: int, first: NDArray[Any]) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 import httpx
 
 from unitrank.addresses import is_loopback
-from unitrank.client.operations import Ask, Flow, Pause, Progress, Step
+from unitrank.client.operations import Ask, Flow, OnBytesSent, Pause, Step
 from unitrank.errors import NotPossible
 
 T = TypeVar("T")
@@ -37,8 +37,8 @@ class Wire:
             while True:
                 step = flow.send(self._taken(step))
         except StopIteration as end:
-            found: T = end.value
-            return found
+            value: T = end.value
+            return value
         finally:
             flow.close()
 
@@ -81,8 +81,8 @@ class AsyncWire:
             while True:
                 step = flow.send(await self._taken(step))
         except StopIteration as end:
-            found: T = end.value
-            return found
+            value: T = end.value
+            return value
         finally:
             flow.close()
 
@@ -185,7 +185,7 @@ def _rest(ask: Ask, limits: httpx.Timeout) -> dict[str, Any]:
     return {"params": dict(ask.params) or None, "headers": headers, "timeout": _limits(min(known, default=None))}
 
 
-def _chunks(file: Path, going: Callable[[], None], sent: Progress) -> Iterator[bytes]:
+def _chunks(file: Path, going: Callable[[], None], sent: OnBytesSent) -> Iterator[bytes]:
     with opened(file, "rb") as content:
         while chunk := content.read(CHUNK):
             going()
@@ -193,7 +193,7 @@ def _chunks(file: Path, going: Callable[[], None], sent: Progress) -> Iterator[b
             sent(len(chunk))
 
 
-async def _chunks_beside(file: Path, going: Callable[[], None], sent: Progress) -> AsyncIterator[bytes]:
+async def _chunks_beside(file: Path, going: Callable[[], None], sent: OnBytesSent) -> AsyncIterator[bytes]:
     with opened(file, "rb") as content:
         while chunk := await asyncio.to_thread(content.read, CHUNK):
             going()

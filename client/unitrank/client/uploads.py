@@ -74,12 +74,12 @@ def _put_model(
 
 def _query(options: Mapping[str, Any]) -> dict[str, str]:
     """Query parameters: texts as they are, any other value as JSON. Raises TypeError for an option that no format has."""
-    known = {parameter for kind in MODEL_FORMATS.values() for parameter in kind.parameters}
-    unknown = sorted(set(options) - known)
+    allowed = {parameter for kind in MODEL_FORMATS.values() for parameter in kind.parameters}
+    unknown = sorted(set(options) - allowed)
     if unknown:
-        raise TypeError(f"option {unknown[0]!r} is not an option of any model format; use one of {', '.join(sorted(known))}")
-    given = {name: dict(value) if isinstance(value, Mapping) else value for name, value in options.items() if value is not None}
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
+        raise TypeError(f"option {unknown[0]!r} is not an option of any model format; use one of {', '.join(sorted(allowed))}")
+    values = {name: dict(value) if isinstance(value, Mapping) else value for name, value in options.items() if value is not None}
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
 
 
 def _put_dataset(calls: Calls, name: str, data: Any, uri: str | None, fields: Mapping[str, Any], quiet: bool) -> Flow[Dataset]:

@@ -66,8 +66,8 @@ def ask(client: Client, folder: Path, seed: int, output: Path, show: Console) ->
 
 def request(seed: int) -> JobRequest:
     """The demo's job; what is not said here is the service's default."""
-    said = {"model": MODEL, "layer": LAYER, "dataset": DATA, "methods": METHODS, "clusters": {"by": "label"}, "seed": seed}
-    return JobRequest.model_validate(said)
+    fields = {"model": MODEL, "layer": LAYER, "dataset": DATA, "methods": METHODS, "clusters": {"by": "label"}, "seed": seed}
+    return JobRequest.model_validate(fields)
 
 
 def _prepare(output: Path) -> None:

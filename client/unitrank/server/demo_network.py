@@ -71,5 +71,5 @@ def train(data: Digits, seed: int) -> tuple[DigitsNet, float]:
             optimizer.step()
     network.eval()
     with torch.no_grad():
-        found = network(torch.from_numpy(data.test[0])).argmax(1).numpy()
-    return network, float((found == data.test[1]).mean())
+        predictions = network(torch.from_numpy(data.test[0])).argmax(1).numpy()
+    return network, float((predictions == data.test[1]).mean())

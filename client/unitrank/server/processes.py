@@ -19,9 +19,9 @@ DRAIN_SECONDS = 600.0
 NEEDED = {"fastapi": "service", "uvicorn": "service", "torch": "worker"}
 
 
-def devices_of(given: Sequence[str], workers: int | None) -> list[str]:
+def devices_of(entries: Sequence[str], workers: int | None) -> list[str]:
     """The device of each worker: the given ones in turn. Raises NotPossible."""
-    devices = [device for entry in given for device in entry.replace(",", " ").split()] or ["cpu"]
+    devices = [device for entry in entries for device in entry.replace(",", " ").split()] or ["cpu"]
     for device in devices:
         if not DEVICE.fullmatch(device):
             raise NotPossible(f"device {device!r} is none; a device is cpu, or cuda:0, cuda:1 and so on")

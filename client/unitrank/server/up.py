@@ -38,9 +38,9 @@ def up(settings: "Settings", devices: list[str], say: Say) -> int:
         url = url_of(settings.host, port)
         client = stack.enter_context(Client(url, timeout=LOOK_SECONDS))
         plan = stages(devices, _environment(settings, port, store_url), "" if server else host_prefix())
-        watch = Watch(client, stack.enter_context(connect(store_url)), server, say, url)
+        monitor = StackMonitor(client, stack.enter_context(connect(store_url)), server, say, url)
         say(f"starting {', '.join(command.name for stage in reversed(plan) for command in stage)}; state in {settings.state}")
-        status = Supervisor(plan, say, watch.look).run()
+        status = Supervisor(plan, say, monitor.look).run()
         say("stopped" if status == 0 else "stopped after a failure; the lines above say which")
         return status
 
@@ -82,7 +82,7 @@ def check_store(url: str, settings: "Settings") -> None:
 
 
 @dataclass
-class Watch:
+class StackMonitor:
     """Says when jobs can be run, and brings the embedded server back."""
 
     client: Client

@@ -418,3 +418,11 @@ class _handle:  # noqa: N801  # a context manager
 
     def __exit__(self, *error: object) -> None:
         self._client.close()
+
+
+def test_package_when_imported_then_has_the_names_of_the_module_that_it_was() -> None:
+    import unitrank.client as package
+    from unitrank.client import sync
+
+    for name in ("HERE", "Client", "Contents", "Datasets", "JobHandle", "Jobs", "Models"):
+        assert getattr(package, name) is getattr(sync, name)

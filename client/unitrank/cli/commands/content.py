@@ -42,7 +42,7 @@ def put_model(
         raise NotPossible(f"--arguments is {arguments!r}; expected a JSON object", code="invalid_request")
     with opened(url) as client, tempfile.TemporaryDirectory(prefix="unitrank-") as folder:
         source = None if model is None else _source(model, example or [], Path(folder))
-        found = client.models.put(
+        record = client.models.put(
             name,
             source,
             uri=uri,
@@ -52,11 +52,12 @@ def put_model(
             timeout=seconds,
         )
     if as_json:
-        give(found)
-    elif found.status == "ready":
-        say(f"model {name}: {found.parameters:,} parameters, {len(found.layers or [])} layers; `unitrank layers {name}` names them")
+        give(record)
+    elif record.status == "ready":
+        counts = f"{record.parameters:,} parameters, {len(record.layers or [])} layers"
+        say(f"model {name}: {counts}; `unitrank layers {name}` names them")
     else:
-        say(f"model {name}: {found.status}")
+        say(f"model {name}: {record.status}")
 
 
 @app.command("put-dataset")
@@ -74,20 +75,20 @@ def put_dataset(
         raise NotPossible("give a file, or else --uri", code="invalid_request")
     seconds = seconds_of(timeout)
     with opened(url) as client:
-        found = client.datasets.put(name, path, uri=uri, wait=wait, timeout=seconds)
+        record = client.datasets.put(name, path, uri=uri, wait=wait, timeout=seconds)
     if as_json:
-        give(found)
+        give(record)
     else:
-        fields = ", ".join(f"{field} {info.dtype}{info.shape[1:]}" for field, info in (found.fields or {}).items())
-        say(f"dataset {name}: {found.status}" + (f", {found.examples} examples, {fields}" if fields else ""))
+        fields = ", ".join(f"{field} {info.dtype}{info.shape[1:]}" for field, info in (record.fields or {}).items())
+        say(f"dataset {name}: {record.status}" + (f", {record.examples} examples, {fields}" if fields else ""))
 
 
 @app.command()
 def layers(model: Annotated[str, typer.Argument(help="The model's name.")], url: Url = URL, as_json: AsJson = False) -> None:
     """Name every layer that a job may ask for."""
     with opened(url) as client:
-        found: Model = client.models.wait(model)
-    places = found.layers or []
+        record: Model = client.models.wait(model)
+    places = record.layers or []
     if as_json:
         give(places)
     else:

@@ -87,13 +87,13 @@ def list_jobs(
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
-    wanted: Any = status
+    parameter: Any = status
     with opened(url) as client:
-        found = client.jobs.list(limit, status=wanted, model=model)
+        records = client.jobs.list(limit, status=parameter, model=model)
     if as_json:
-        give(found)
+        give(records)
     else:
-        rows = [(job.id, job.status, f"{job.created_at:%Y-%m-%d %H:%M}", job.request.model, job.request.layer) for job in found]
+        rows = [(job.id, job.status, f"{job.created_at:%Y-%m-%d %H:%M}", job.request.model, job.request.layer) for job in records]
         show(("job", "status", "created (UTC)", "model", "layer"), rows)
 
 
@@ -129,25 +129,25 @@ def _name(job: JobHandle, as_json: bool) -> None:
 def _request(
     file: Path | None, names: dict[str, str | None], methods: list[str] | None, clusters: str | None, others: list[str]
 ) -> dict[str, Any]:
-    said: dict[str, Any] = document(file) if file else {}
-    said |= {field: value for field, value in names.items() if value is not None}
+    request: dict[str, Any] = document(file) if file else {}
+    request |= {field: value for field, value in names.items() if value is not None}
     if methods:
-        said["methods"] = [value_of(method) for method in methods]
+        request["methods"] = [value_of(method) for method in methods]
     if clusters:
-        said["clusters"] = _clusters(clusters)
+        request["clusters"] = _clusters(clusters)
     for words in others:
         field, equals, value = words.partition("=")
         if not equals or not field:
             raise NotPossible(f"--set {words!r} says no field; write FIELD=VALUE, such as seed=7", code="invalid_request")
-        said[field] = value_of(value)
-    if not said:
+        request[field] = value_of(value)
+    if not request:
         raise NotPossible("there is no request; give --file, or --model, --layer, --dataset and --method", code="invalid_request")
-    return said
+    return request
 
 
 def _clusters(words: str) -> Any:
-    found = value_of(words)
-    if isinstance(found, dict):
-        return found
+    value = value_of(words)
+    if isinstance(value, dict):
+        return value
     by, colon, field = words.partition(":")
     return {"by": by, **({"field": field} if colon else {})}

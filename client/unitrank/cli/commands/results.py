@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from unitrank.cli import doctor as looking
 from unitrank.cli.compare import Compared, compared
-from unitrank.cli.gate import Wanted, checks
+from unitrank.cli.gate import Bounds, checks
 from unitrank.cli.output import URL, AsJson, JobId, Url, give, opened, say, show
 from unitrank.client.endpoints import part_of
 from unitrank.client.sync import Client
@@ -79,11 +79,11 @@ def result(
 def compare(first: Saved, second: Saved, url: Url = URL, as_json: AsJson = False) -> None:
     """Compare two results: verdicts, areas, and the rank correlation of each cluster."""
     with opened(url) as client:
-        found = compared(*(_result(client, each) for each in (first, second)))
+        comparisons = compared(*(_result(client, each) for each in (first, second)))
     if as_json:
-        give([each.as_json() for each in found])
+        give([each.as_json() for each in comparisons])
         return
-    for each in found:
+    for each in comparisons:
         say(f"{each.ranking}: {_alike(each)}")
         rows = [
             ("verdict", *(VERDICTS.get(verdict, verdict) for verdict in each.verdicts)),
@@ -110,14 +110,16 @@ def gate(
     """Exit with 0 only where a result is as good as is asked."""
     with opened(url) as client:
         summary = _summary(client, job)
-    wanted = Wanted(min_better_than_random, min_area, max_gap, max_p, tuple(forbid or ()))
-    found = checks(summary, wanted, ranking)
+    bounds = Bounds(min_better_than_random, min_area, max_gap, max_p, tuple(forbid or ()))
+    conditions = checks(summary, bounds, ranking)
     if as_json:
-        give({"met": all(check.met for check in found), "checks": [vars(check) for check in found]})
+        give({"met": all(check.met for check in conditions), "checks": [vars(check) for check in conditions]})
     else:
-        show(("", "asked", "found"), [("met" if check.met else "NOT MET", check.wanted, check.found) for check in found])
-    if not all(check.met for check in found):
-        raise GateNotMet(f"{sum(not check.met for check in found)} of {len(found)} conditions are not met", code="gate_not_met")
+        show(("", "asked", "found"), [("met" if check.met else "NOT MET", check.wanted, check.found) for check in conditions])
+    if not all(check.met for check in conditions):
+        raise GateNotMet(
+            f"{sum(not check.met for check in conditions)} of {len(conditions)} conditions are not met", code="gate_not_met"
+        )
 
 
 @app.command()
@@ -157,11 +159,11 @@ def _saved(path: str) -> JobResult:
         return JobResult.load(path)
 
 
-def _alike(found: Compared) -> str:
-    known = [value for value in found.correlations.values() if value is not None]
-    if known:
-        return f"rank correlation {min(known):.3f} to {max(known):.3f}"
-    return "no rank correlation" + ("" if found.correlations else ", for which both need arrays, as a job or an .npz has")
+def _alike(comparison: Compared) -> str:
+    correlations = [value for value in comparison.correlations.values() if value is not None]
+    if correlations:
+        return f"rank correlation {min(correlations):.3f} to {max(correlations):.3f}"
+    return "no rank correlation" + ("" if comparison.correlations else ", for which both need arrays, as a job or an .npz has")
 
 
 def _shown(value: float | None) -> str:
