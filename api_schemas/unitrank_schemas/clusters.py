@@ -11,8 +11,9 @@ from pydantic import FailFast, Field
 
 from unitrank_schemas.base import Schema
 from unitrank_schemas.facts.facts import MOST_CLUSTERS, Facts, Flaw, class_count, named, output_of
-from unitrank_schemas.facts.fields import distinct_count, escaped, names_clusters, unlabelled
+from unitrank_schemas.facts.fields import distinct_count, names_clusters, unlabelled
 from unitrank_schemas.facts.wording import nearest, shape_shown, shown
+from unitrank_schemas.json_pointer import escaped
 
 if TYPE_CHECKING:
     from unitrank_schemas.jobs import JobRequest

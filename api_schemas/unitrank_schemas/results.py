@@ -8,6 +8,15 @@ from unitrank_schemas.base import Schema
 
 Verdict = Literal["better_than_random", "no_better_than_random", "worse_than_random", "undecided"]
 
+VERDICT_LABELS: dict[str | None, str] = {
+    "better_than_random": "better than random",
+    "no_better_than_random": "no better than random",
+    "worse_than_random": "worse than random",
+    "undecided": "undecided",
+    None: "not tested",
+}
+"""Verdict → its label in reports, pages, tables and figures; None where the job asked for no ablation."""
+
 
 class Content(Schema):
     """What exactly was used; an inline dataset has no name."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from unitrank_schemas.checks import nearest, shown
+from unitrank_schemas.json_pointer import pointer
 from unitrank_schemas.methods import METHODS
 from unitrank_schemas.problems import Invalid
 
@@ -31,11 +32,6 @@ def invalid_places(errors: Iterable[Mapping[str, Any]], body: Any, schema: Any) 
     # Where a union was tried branch by branch, the branch that came further is what was meant.
     shallow = {at for at in places for other in places if other.startswith(at + "/")}
     return [_joined(found) for at, found in places.items() if at not in shallow]
-
-
-def pointer(*steps: str | int) -> str:
-    """The JSON Pointer (RFC 6901) of a place."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 def _place_in_url(error: Mapping[str, Any], loc: Loc) -> Invalid:

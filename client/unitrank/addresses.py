@@ -1,20 +1,9 @@
 """Hosts and ports of this machine."""
 
 import errno
-import ipaddress
 import socket
 
 from unitrank.errors import NotPossible
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def claim_port(host: str, port: int) -> int:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from unitrank.client.tables import write_npz
 from unitrank.errors import NotPossible
 from unitrank.name_clashes import clash_of
-from unitrank_schemas.results import AblationResult, Cluster, Layer, Leader, Ranking, Result, Unit, Warn
+from unitrank_schemas.results import VERDICT_LABELS, AblationResult, Cluster, Layer, Leader, Ranking, Result, Unit, Warn
 
 if TYPE_CHECKING:
     import pandas
@@ -27,13 +27,6 @@ if TYPE_CHECKING:
 SUMMARY = "summary.json"
 """Array of a saved file that holds the summary: its JSON, a byte an element."""
 COLUMNS = ("cluster", "ranking", "rank", "unit", "index", "importance", "spread")
-VERDICTS = {
-    "better_than_random": "better than random",
-    "no_better_than_random": "no better than random",
-    "worse_than_random": "worse than random",
-    "undecided": "undecided",
-    None: "not tested",
-}
 
 
 class JobResult:
@@ -221,7 +214,7 @@ def leader_rows(summary: Result) -> list[tuple[str, ...]]:
         whole = overall.get(leader.ranking)
         p = "–" if whole is None or whole.p_value is None else f"{whole.p_value:.2g}"
         better = f"{leader.better_than_random} of {leader.of}"
-        rows.append((VERDICTS[leader.verdict], leader.ranking, p, better, _number(leader.mean_area), _number(leader.mae)))
+        rows.append((VERDICT_LABELS[leader.verdict], leader.ranking, p, better, _number(leader.mean_area), _number(leader.mae)))
     return rows
 
 

@@ -6,8 +6,8 @@ from matplotlib.patches import Patch
 
 from unitrank_plots.choice import Arrays, Choice, NoPicture, cluster_of
 from unitrank_plots.rank_correlation import spearman_matrix
-from unitrank_plots.style import VERDICTS, figure, first_of, short, title
-from unitrank_schemas.results import Result
+from unitrank_plots.style import VERDICT_COLOURS, figure, first_of, short, title
+from unitrank_schemas.results import VERDICT_LABELS, Result
 
 MOST = 20
 MOST_WRITTEN = 12
@@ -20,7 +20,7 @@ def leaderboard(result: Result, arrays: Arrays, choice: Choice) -> Figure:
         raise NoPicture("no_ablation", "the rankings were not put to the test; post the job with `ablation`")
     made, (axes,) = figure(1.7 + 0.34 * len(leaders))
     places = np.arange(len(leaders))[::-1]
-    verdicts = [VERDICTS[leader.verdict or "not_tested"] for leader in leaders]
+    verdicts = [(VERDICT_COLOURS[leader.verdict], VERDICT_LABELS[leader.verdict]) for leader in leaders]
     areas = [leader.mean_area or 0.0 for leader in leaders]
     axes.barh(places, areas, color=[colour for colour, _ in verdicts], edgecolor="#333333", linewidth=0.6)
     for place, leader, area in zip(places, leaders, areas, strict=True):

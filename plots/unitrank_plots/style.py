@@ -7,16 +7,18 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from unitrank_schemas.results import Verdict
+
 # Okabe and Ito's palette, which people with every kind of colour vision can tell apart (https://jfly.uni-koeln.de/color/).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)), (0, (3, 5)))
 BAND = "#B0B0B0"
-VERDICTS = {
-    "better_than_random": ("#0072B2", "better than random"),
-    "no_better_than_random": ("#999999", "no better than random"),
-    "worse_than_random": ("#D55E00", "worse than random"),
-    "undecided": ("#DDDDDD", "undecided"),
-    "not_tested": ("#FFFFFF", "not tested"),
+VERDICT_COLOURS: dict[Verdict | None, str] = {
+    "better_than_random": "#0072B2",
+    "no_better_than_random": "#999999",
+    "worse_than_random": "#D55E00",
+    "undecided": "#DDDDDD",
+    None: "#FFFFFF",
 }
 SETTINGS: Any = {
     "font.size": 10,

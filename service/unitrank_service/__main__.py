@@ -9,8 +9,9 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from unitrank_schemas.loopback import is_loopback
 from unitrank_service.app import create_app
-from unitrank_service.http.authentication import UnprotectedAddress, check_exposure, is_loopback
+from unitrank_service.http.authentication import UnprotectedAddress, check_exposure
 from unitrank_service.http.slow_clients import protocol
 from unitrank_service.http.wait_limits import allow_connections
 from unitrank_service.webhooks.url_policy import check_trusted

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from starlette.exceptions import HTTPException
 
+from unitrank_schemas.checks import Rejected
 from unitrank_schemas.problems import Invalid
 
 STATUS: dict[str, int] = {
@@ -72,3 +73,8 @@ class InvalidBody(HttpProblem):
         super().__init__(first.code or "invalid_request", first.detail, errors=errors)
         # Some of these codes also stand for names in the URL, with another status.
         self.status_code = 422
+
+    @classmethod
+    def of(cls, rejected: Rejected) -> "InvalidBody":
+        """The same flaws as places of the body."""
+        return cls([Invalid(pointer=flaw.pointer, detail=flaw.detail, code=flaw.code) for flaw in rejected.flaws])

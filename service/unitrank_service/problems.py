@@ -93,7 +93,7 @@ def _of_schema(request: Request, error: RequestValidationError) -> HttpProblem:
 
 
 def _of_checks(request: Request, error: Rejected) -> HttpProblem:
-    return InvalidBody([Invalid(pointer=flaw.pointer, detail=flaw.detail, code=flaw.code) for flaw in error.flaws])
+    return InvalidBody.of(error)
 
 
 def _not_found(request: Request, error: RecordNotFound) -> HttpProblem:

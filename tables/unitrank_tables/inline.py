@@ -1,7 +1,6 @@
 """Datasets inside a request: nested lists become the bytes of an npz, the same lists the same bytes."""
 
 import io
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from unitrank_tables.columns import MAX_AXES
 from unitrank_tables.elements import Rows
 from unitrank_tables.errors import BadTable
+from unitrank_tables.npz_writer import write_npz
 from unitrank_tables.sizes import MiB
 
 # One long string widens every string of its field: a request of 1 MiB could ask for 200 GB.
@@ -114,12 +114,8 @@ def _check_lengths(arrays: Mapping[str, Rows]) -> None:
 
 
 def _npz(arrays: Mapping[str, Rows]) -> bytes:
-    """What numpy.savez writes; that one takes names as keywords and stumbles over a field named `file`."""
     sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w") as archive:
-        for name, array in arrays.items():
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
+    write_npz(sink, arrays)
     return sink.getvalue()
 
 

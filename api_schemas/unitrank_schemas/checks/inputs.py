@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.facts.facts import Facts, Flaw, Kind, kind_of
-from unitrank_schemas.facts.fields import escaped, field_exists
+from unitrank_schemas.facts.fields import field_exists
 from unitrank_schemas.facts.wording import nearest, shape_shown
 from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.json_pointer import escaped
 from unitrank_schemas.models import Port
 
 CASTS: dict[Kind, frozenset[Kind]] = {

@@ -49,8 +49,3 @@ def unlabelled(facts: Facts) -> str:
         if field is None
         else f" (field 'y' is {field.dtype} {shape_shown(field.shape)}, and labels are whole numbers, one a row)"
     )
-
-
-def escaped(step: str) -> str:
-    """A step of a JSON Pointer (RFC 6901)."""
-    return step.replace("~", "~0").replace("/", "~1")

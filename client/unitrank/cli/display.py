@@ -9,14 +9,14 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
 from unitrank_schemas.jobs import Job
-from unitrank_schemas.results import Leader, Overall, Result, Warn
+from unitrank_schemas.results import VERDICT_LABELS, Leader, Overall, Result, Warn
 
-WORDS = {
-    "better_than_random": ("better than random", "green"),
-    "no_better_than_random": ("no better than random", "yellow"),
-    "worse_than_random": ("worse than random", "red"),
-    "undecided": ("undecided", "dim"),
-    None: ("not tested", "dim"),
+VERDICT_STYLES = {
+    "better_than_random": "green",
+    "no_better_than_random": "yellow",
+    "worse_than_random": "red",
+    "undecided": "dim",
+    None: "dim",
 }
 # Where nobody looks at a bar, a line says enough this often (s).
 LINE_SECONDS = 5.0
@@ -83,7 +83,7 @@ def leaderboard(result: Result) -> Table:
     table.add_column("prediction error", justify="right")
     overall = {ranking.id: ranking.overall for ranking in result.rankings}
     for leader in result.leaderboard:
-        words, style = WORDS[leader.verdict]
+        words, style = VERDICT_LABELS[leader.verdict], VERDICT_STYLES[leader.verdict]
         table.add_row(
             f"[{style}]{words}[/]{_chance(overall[leader.ranking])}",
             leader.ranking,

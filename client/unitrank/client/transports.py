@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 import httpx
 
-from unitrank.addresses import is_loopback
 from unitrank.client.operations import Ask, Flow, OnBytesSent, Pause, Step
 from unitrank.errors import NotPossible
+from unitrank_schemas.loopback import is_loopback
 
 T = TypeVar("T")
 CHUNK = 1 << 20

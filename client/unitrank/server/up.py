@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unitrank.addresses import claim_port, is_loopback, url_of
+from unitrank.addresses import claim_port, url_of
 from unitrank.client.sync import Client
 from unitrank.errors import NotPossible, Unreachable
 from unitrank.server.processes import host_prefix, stages
 from unitrank.server.supervisor import GivenUp, Supervisor
+from unitrank_schemas.loopback import is_loopback
 
 if TYPE_CHECKING:
     from redis import Redis

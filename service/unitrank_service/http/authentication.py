@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
+from unitrank_schemas.loopback import is_loopback
 from unitrank_service.backend import backend_of
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.csrf import refuse_foreign
@@ -44,16 +45,6 @@ def check_exposure(settings: Settings, keys_stored: bool) -> None:
             f"refusing to listen on {settings.host} without keys: anyone there could run jobs. "
             "Create a key (`unitrank keys create`), listen on 127.0.0.1, or insist with --insecure"
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def is_open(settings: Settings) -> bool:

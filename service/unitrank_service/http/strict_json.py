@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from unitrank_schemas.json_pointer import pointer
 from unitrank_schemas.problems import Invalid
-from unitrank_schemas.validation import pointer
 from unitrank_service.errors import HttpProblem, InvalidBody
 
 DEPTH = 32

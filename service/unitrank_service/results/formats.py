@@ -2,14 +2,11 @@
 
 import csv
 import io
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
 from mimeparse import MimeTypeParseException, parse_media_range, quality_parsed
-from numpy.typing import NDArray
 
 from unitrank_service.errors import HttpProblem
 from unitrank_service.results.summary import Arrays, Json, named, top_units
@@ -32,14 +29,6 @@ def negotiated(accept: str | None) -> str:
     if not quality_parsed(preferred, ranges):
         raise HttpProblem("not_acceptable", f"a result comes as {', '.join(OFFERED)}; asked for was {(accept or '')[:200]!r}")
     return preferred
-
-
-def write_npz(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """What numpy.savez writes; that one stumbles over names that are its own arguments."""
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, array in arrays.items():
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def csv_rows(summary: Json, arrays: Arrays, cluster: str | None, ranking: str | None, top: int | None) -> Iterator[bytes]:

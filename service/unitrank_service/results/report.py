@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 import unitrank_plots
 from unitrank_plots.choice import Arrays
-from unitrank_schemas.results import Cluster, ClusterRanking, Leader, Result
+from unitrank_schemas.results import VERDICT_LABELS, Cluster, ClusterRanking, Leader, Result
 from unitrank_service.results.result_response import StoredResult
 from unitrank_service.results.verdict_text import alike, errors_of_nothing, number, prediction_error, sentence, verdict_in_words
 from unitrank_store.jobs.job_store import JobStore
@@ -23,13 +23,6 @@ MOST_CLUSTERS = 30
 MOST_MAPS = 6
 MOST_UNITS = 5
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-VERDICTS = {
-    "better_than_random": "better than random",
-    "no_better_than_random": "no better than random",
-    "worse_than_random": "worse than random",
-    "undecided": "undecided",
-    None: "not tested",
-}
 
 
 @dataclass(frozen=True)
@@ -110,7 +103,7 @@ def leader_line(leader: Leader, result: Result) -> dict[str, str]:
     ranking = next(each for each in result.rankings if each.id == leader.ranking)
     return {
         "ranking": leader.ranking,
-        "verdict": VERDICTS[leader.verdict],
+        "verdict": VERDICT_LABELS[leader.verdict],
         "p": number(ranking.overall.p_value if ranking.overall else None),
         "better": f"{leader.better_than_random} of {leader.of}",
         "area": number(leader.mean_area),
@@ -126,7 +119,7 @@ def cluster_line(cluster: Cluster, ranking: ClusterRanking, result: Result) -> d
         "name": cluster.name,
         "examples": str(cluster.examples),
         "accuracy": number(cluster.accuracy),
-        "verdict": VERDICTS[test.verdict if test else None],
+        "verdict": VERDICT_LABELS[test.verdict if test else None],
         "p": number(test.p_value if test else None),
         "holm": number(test.p_holm if test else None),
         "area": number(test.most.area if test and test.most else None),

@@ -14,12 +14,13 @@ from fastapi.responses import StreamingResponse
 from unitrank_schemas.base import Json
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.responses import answer, client_has
-from unitrank_service.results.formats import CSV, JSON, NPZ, SAFETENSORS, csv_rows, negotiated, write_npz
+from unitrank_service.results.formats import CSV, JSON, NPZ, SAFETENSORS, csv_rows, negotiated
 from unitrank_service.results.summary import Arrays, narrowed
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.results.result_store import ResultLocation, ResultStore
+from unitrank_tables.npz_writer import write_npz
 from unitrank_tables.sizes import MiB
 
 REASONS = {"failed": "job_failed", "cancelled": "job_cancelled", "timed_out": "job_timed_out"}

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from unitrank_schemas.clusters import Control
 from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.json_pointer import steps
 from unitrank_schemas.methods import METHODS
 from unitrank_schemas.problems import Invalid
 from unitrank_schemas.validation import invalid_places
@@ -108,7 +109,7 @@ def missing(form: Form, values: Json, choices: FormChoices) -> list[Invalid]:
 
 def control(pointer: str) -> str:
     """The id of what is filled in wrongly, as a place of the request names it; empty where that is no control."""
-    parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    parts = steps(pointer)
     match parts:
         case ["methods", _, "steps"]:
             return "steps"

@@ -77,6 +77,5 @@ def _drafted(body: Json, stores: DraftStores) -> tuple[Draft | None, list[Invali
 
 def _errors_of(error: HttpProblem | Rejected) -> list[Invalid]:
     """The places that are wrong; one without a place for an error that concerns the whole request."""
-    if isinstance(error, Rejected):
-        return [Invalid(pointer=flaw.pointer, detail=flaw.detail, code=flaw.code) for flaw in error.flaws]
+    error = InvalidBody.of(error) if isinstance(error, Rejected) else error
     return list(error.errors or [Invalid(pointer="", detail=error.detail, code=error.code)])

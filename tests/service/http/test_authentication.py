@@ -9,8 +9,9 @@ import pytest
 import structlog
 
 from tests.service.conftest import Served, assert_problem, job, put_model
+from unitrank_schemas.loopback import is_loopback
 from unitrank_service.__main__ import main
-from unitrank_service.http.authentication import UnprotectedAddress, allowed_hosts, check_exposure, is_loopback
+from unitrank_service.http.authentication import UnprotectedAddress, allowed_hosts, check_exposure
 from unitrank_store.redis.embedded import EmbeddedServer
 from unitrank_store.settings import Settings
 

@@ -18,8 +18,8 @@ from unitrank.cli.output import URL, AsJson, JobId, Url, give, opened, say, show
 from unitrank.client.endpoints import part_of
 from unitrank.client.sync import Client
 from unitrank.errors import GateNotMet, NotPossible, UnitrankError, Unreachable
-from unitrank.results import VERDICTS, JobResult, add_summary, markdown
-from unitrank_schemas.results import Result
+from unitrank.results import JobResult, add_summary, markdown
+from unitrank_schemas.results import VERDICT_LABELS, Result
 
 app = typer.Typer()
 
@@ -86,7 +86,7 @@ def compare(first: Saved, second: Saved, url: Url = URL, as_json: AsJson = False
     for each in comparisons:
         say(f"{each.ranking}: {_alike(each)}")
         rows = [
-            ("verdict", *(VERDICTS.get(verdict, verdict) for verdict in each.verdicts)),
+            ("verdict", *(VERDICT_LABELS.get(verdict, verdict) for verdict in each.verdicts)),
             ("clusters better", *each.better),
             ("mean area", *("–" if area is None else f"{area:.3f}" for area in each.areas)),
         ]

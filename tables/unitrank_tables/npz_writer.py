@@ -1,0 +1,20 @@
+"""Writing an npz: the format of numpy.savez, which cannot write an array named `file`, since names are its keywords."""
+
+import zipfile
+from collections.abc import Mapping
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# A member of the archive needs zip64 from this size on; the header of the array takes less than 64 KiB.
+LARGE = 2**31 - 2**16
+
+
+def write_npz(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """The same arrays give the same bytes."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy")
+            with archive.open(member, "w", force_zip64=array.nbytes >= LARGE) as stream:
+                np.lib.format.write_array(stream, np.asarray(array, order="C"), allow_pickle=False)
