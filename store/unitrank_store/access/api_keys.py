@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import redis
 
 from unitrank_store.errors import RecordNotFound
-from unitrank_store.jobs.job_store import DEFAULT_TENANT
+from unitrank_store.jobs.record import DEFAULT_TENANT
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text, text_fields, texts
 

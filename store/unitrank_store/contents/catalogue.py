@@ -18,7 +18,7 @@ from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.blobs.ownership import BlobOwners
 from unitrank_store.contents.references import parse_reference
 from unitrank_store.errors import RecordNotFound, StateConflict
-from unitrank_store.jobs.job_store import DEFAULT_TENANT
+from unitrank_store.jobs.record import DEFAULT_TENANT
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text_fields, texts
 from unitrank_store.redis.scripts import Script

@@ -34,13 +34,13 @@ def model_ready(connection: redis.Redis, jobs: JobStore, digest: str) -> None:
 def repoint_to_dataset(jobs: JobStore, key: str, digest: str) -> None:
     """The jobs that wait for the dataset now mean its digest; only under the lock of `DatasetStore`."""
     for id in jobs.waiting(dataset_key(key)):
-        jobs.repoint(id, "dataset", key, digest)
+        jobs.repoint(id, "dataset", key=key, digest=digest)
 
 
 def repoint_to_model(jobs: JobStore, key: str, digest: str) -> None:
     """The jobs that wait for the model to be read mean its digest, and wait for its inspection; under the lock of `ModelStore`."""
     for id in jobs.waiting(model_key(key)):
-        jobs.repoint(id, "model", key, digest, model_key(digest))
+        jobs.repoint(id, "model", key=key, digest=digest, wait_for=model_key(digest))
 
 
 def dataset_arrived(connection: redis.Redis, jobs: JobStore, key: str) -> None:

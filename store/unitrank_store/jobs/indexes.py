@@ -37,7 +37,7 @@ class RecordIndexes:
             pipeline.zrem(index, record.id)
 
     def page(
-        self, tenant: str, limit: int, after: str | None, status: Status | None, model: str | None
+        self, tenant: str, *, limit: int, after: str | None, status: Status | None, model: str | None
     ) -> tuple[list[JobRecord], str | None]:
         """Newest first, and the id to go on after where there may be more; fewer than the limit where they are large."""
         index = self._index_for(tenant, status, model)

@@ -1,15 +1,16 @@
 """What is known about one job or one inspection, and how it lies in a Redis hash."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 from unitrank_schemas.base import Json
 
 Status = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "timed_out"]
 
+DEFAULT_TENANT = "default"
 LIVE: tuple[Status, ...] = ("queued", "running", "cancelling")
 ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled", "timed_out")
 
@@ -42,6 +43,43 @@ class JobRecord:
     waiting_for: list[str]
     owner: str
     tenant: str
+
+    @classmethod
+    def queued(
+        cls,
+        *,
+        id: str,
+        created_at: float,
+        request: Json,
+        resolved: Json,
+        needs: Sequence[str],
+        waiting_for: Sequence[str],
+        owner: str,
+        tenant: str,
+    ) -> Self:
+        """A record that no worker has begun with."""
+        return cls(
+            id=id,
+            status="queued",
+            attempt=0,
+            created_at=created_at,
+            started_at=None,
+            finished_at=None,
+            expires_at=None,
+            request_text=json.dumps(request),
+            resolved=resolved,
+            progress=None,
+            problem=None,
+            worker=None,
+            result=None,
+            cancel_requested=False,
+            version=1,
+            losses=0,
+            needs=list(needs),
+            waiting_for=list(waiting_for),
+            owner=owner,
+            tenant=tenant,
+        )
 
     @cached_property
     def request(self) -> Json:
