@@ -72,6 +72,7 @@ def test_paper_when_the_folder_has_another_net_then_prints_a_line_for_each_metho
     assert all(0 < float(row[2]) < float(row[4]) for row in rows)
 
 
+@pytest.mark.check
 def test_saliency_when_run_then_draws_three_maps_and_integrated_gradients_lead(played: Played, tmp_path: Path) -> None:
     printed = played("saliency.py", "--digit", "3", "--output", str(tmp_path))
 
@@ -81,6 +82,7 @@ def test_saliency_when_run_then_draws_three_maps_and_integrated_gradients_lead(p
     assert "better than random | integrated_gradients" in printed.splitlines()[2]
 
 
+@pytest.mark.check
 def test_transformer_when_run_then_names_neurons_for_each_kind_of_sentence(played: Played) -> None:
     printed = played("transformer.py")
 

@@ -21,6 +21,8 @@ from unitrank.client.sync import Client
 from unitrank.server.local import local
 from unitrank_store.redis.embedded import EmbeddedServer
 
+pytestmark = pytest.mark.check
+
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 BYTES = {"Content-Type": "application/octet-stream"}
 STEPS = {"queue", "job", "load", "prepare", "attribution", "ablation", "store"}

@@ -89,7 +89,15 @@ IDS = [("input_ids", [None, 12]), ("attention_mask", [None, 12])]
         ),
         (GPT2, "GPT2LMHeadModel", {}, IDS, _last, "transformer.h.1.mlp.act"),
         pytest.param(MIXTRAL, "MixtralForCausalLM", {}, IDS, _last, "lm_head", marks=pytest.mark.slow),
-        (VIT, "ViTForImageClassification", {}, [("pixel_values", [None, 3, 16, 16])], _whole, "vit.layers.0.mlp.fc1"),
+        pytest.param(
+            VIT,
+            "ViTForImageClassification",
+            {},
+            [("pixel_values", [None, 3, 16, 16])],
+            _whole,
+            "vit.layers.0.mlp.fc1",
+            marks=pytest.mark.check,
+        ),
         (
             RESNET,
             "ResNetForImageClassification",
