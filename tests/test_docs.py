@@ -15,6 +15,7 @@ ASKED = re.compile(
 )
 
 
+@pytest.mark.check
 def test_site_when_built_then_has_every_page_a_search_index_and_nothing_from_elsewhere(tmp_path: Path) -> None:
     built = build(ROOT, tmp_path)
 
@@ -25,6 +26,7 @@ def test_site_when_built_then_has_every_page_a_search_index_and_nothing_from_els
         assert not ASKED.search(page.read_text()), page
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     ("page", "link"),
     [("README.md", "docs/nowhere.md"), ("README.md", "docs/verdict.md#nowhere"), ("docs/verdict.md", "../examples/nowhere.py")],
@@ -40,6 +42,7 @@ def test_site_when_a_link_leads_nowhere_then_is_not_built(page: str, link: str, 
     assert "nowhere" in built.stderr
 
 
+@pytest.mark.check
 def test_site_when_a_page_is_made_of_a_file_from_outside_then_its_links_are_those_of_where_that_lies(tmp_path: Path) -> None:
     copy = copied(tmp_path / "copy")
     (copy / "examples" / "more.md").write_text("# More\n\n[pipeline](pipeline.py), [verdict](../docs/verdict.md)\n")

@@ -34,6 +34,8 @@ while True:
 """
 DEAF = """
 import os, signal, subprocess, sys, time
+
+pytestmark = pytest.mark.serial
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 open(f"{sys.argv[1]}.pid", "a").write(f"{os.getpid()}\\n{child.pid}\\n")
