@@ -166,7 +166,7 @@ def _create(
         connection=stores.connection,
         settings=stores.settings,
     )
-    datasets, waiting_for = stores.drafts.datasets, _waiting_for(drafted)
+    datasets = stores.drafts.datasets
     if drafted.inline is not None:
         datasets.inline(drafted.inline, holder=id)
     try:
@@ -175,7 +175,7 @@ def _create(
             _resolved(drafted) | details,
             id=id,
             needs=[drafted.model.digest, drafted.dataset_digest],
-            waiting_for=waiting_for,
+            waiting_for=_waiting_for(drafted),
             claims=claims,
             owner=key.id,
             reserves=reserves,
@@ -185,10 +185,15 @@ def _create(
         if drafted.inline is not None:
             datasets.release(drafted.dataset_digest, id)
         raise
-    if not waiting_for:
+    return _enqueue(record, stores)
+
+
+def _enqueue(record: JobRecord, stores: SubmissionStores) -> JobRecord:
+    """The record in the queue; a job that waits for a content is queued here only where the content has become ready."""
+    if not record.waiting_for:
         enqueue_job(stores.connection, record)
         return record
-    look_again(stores.connection, stores.jobs, stores.drafts.models, datasets, waiting_for)
+    look_again(stores.connection, stores.jobs, stores.drafts.models, stores.drafts.datasets, record.waiting_for)
     return stores.jobs.get(record.id)
 
 

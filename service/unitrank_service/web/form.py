@@ -1,21 +1,17 @@
-"""The form for a job: what was filled in, and the request that it means."""
+"""The form for a job: the fields that were sent, and the value that each control shows."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
-from pydantic import ValidationError
-
 from unitrank_schemas.clusters import Control
-from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.json_pointer import steps
 from unitrank_schemas.methods import METHODS
 from unitrank_schemas.problems import Invalid
-from unitrank_schemas.validation import invalid_places
-from unitrank_service.errors import HttpProblem, InvalidBody
+from unitrank_service.errors import HttpProblem
 from unitrank_service.web.form_choices import CLUSTERS, FormChoices, name_of
+from unitrank_service.web.form_request import BASELINES, FILLS, STATISTICS
 
 Json = dict[str, Any]
 FORM = "application/x-www-form-urlencoded"
@@ -134,73 +130,6 @@ SHOWN: dict[str | None, Callable[[Form, FormChoices, Control], str]] = {
 }
 """Choices of a control → the value that it shows."""
 NOUNS = {"fields": "field", "layers": "layer"}
-STATISTICS = {"mean": "mean", "mean_abs": "mean of sizes", "rms": "root mean square"}
-FILLS = {"baseline": "its value at the baseline", "zero": "zero", "mean": "its mean", "resample": "its value in another example"}
-BASELINES: dict[str, tuple[str, Callable[[Json], Json]]] = {
-    "zeros": ("zeros", lambda values: {"kind": "zeros"}),
-    "constant": ("one value everywhere", lambda values: {"kind": "constant", "value": _number(values["value"])}),
-    "mean": ("the mean of all examples", lambda values: {"kind": "mean"}),
-    "cluster_mean": ("the mean of the cluster", lambda values: {"kind": "cluster_mean"}),
-    "field": ("a field of the dataset", lambda values: {"kind": "field", "field": values["baseline_field"]}),
-    "example": ("one row of the dataset", lambda values: {"kind": "example", "index": _number(values["index"])}),
-}
-"""Kind of a baseline → what the form calls it, and what the request says."""
-
-
-def request_body(values: Json, choices: FormChoices) -> Json:
-    """The body of the request that the form means, defaults left out."""
-    body: Json = {
-        "model": choices.model,
-        "dataset": choices.dataset,
-        "layer": choices.layer.name if choices.layer else "",
-        "methods": [_method(entry, values["steps"]) for entry in values["methods"]],
-        "clusters": _clusters(values),
-        "inputs": _inputs(values["inputs"]),
-        "preprocess": _without({name: _numbers(values[name]) for name in IDLE}, IDLE),
-        "target": _without({"class": _class(values), "score": values["score"]}, {"class": None, "score": "logit"}),
-        "baseline": BASELINES[values["baseline"]][1](values),
-        "labels": None if values["labels"] == "y" else values["labels"] or None,
-        "output": values["output"] or None,
-        "at": values["at"],
-        "units": values["units"],
-        "ablation": _ablation(values) if values["ablation"] else None,
-        "fidelity": {} if values["fidelity"] else None,
-        "keep_examples": _number(values["keep_examples"]),
-        "seed": _number(values["seed"]),
-        "priority": values["priority"],
-    }
-    return {name: value for name, value in body.items() if name not in USUAL or value != USUAL[name]}
-
-
-IDLE: Json = {"scale": 1, "mean": None, "std": None}
-USUAL: Json = {
-    "clusters": {"by": "all"},
-    "inputs": {},
-    "preprocess": {},
-    "target": {},
-    "baseline": {"kind": "zeros"},
-    "labels": None,
-    "output": None,
-    "at": "output",
-    "units": "neuron",
-    "ablation": {},
-    "fidelity": {},
-    "keep_examples": 0,
-    "seed": 0,
-    "priority": "normal",
-}
-"""What a request need not say."""
-
-
-def checked_shape(body: Json) -> JobRequest:
-    """Raises InvalidBody with every place that no request can be like."""
-    try:
-        return JobRequest.model_validate(body)
-    except ValidationError as error:
-        details = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
-        raise InvalidBody(invalid_places(details, body, JobRequest)) from error
-
-
 CONTROLS_OF = {
     **{control.id: ("by", by) for by, kind in CLUSTERS.items() for control in kind.controls},
     "baseline_field": ("baseline", "field"),
@@ -223,57 +152,6 @@ def _word(name: str) -> str:
 def _gone(word: str, value: str, name: str) -> Invalid:
     what = f"the {word} {value[:100]!r}" if value else f"the choice of no {word}"
     return Invalid(pointer=f"/{name}", detail=f"{what} is not there any more; check and send again", code="gone")
-
-
-def _method(entry: str, steps: str) -> Any:
-    name, _, statistic = entry.partition(":")
-    options = {"statistic": statistic, "steps": _number(steps) if "steps" in METHODS[name].model_fields else 20}
-    lean = _without(options, {"statistic": "mean", "steps": 20})
-    return {"name": name, **lean} if lean else name
-
-
-def _clusters(values: Json) -> Json:
-    options = {
-        control.field: values[control.id] if control.choices else _number(values[control.id])
-        for control in CLUSTERS[values["by"]].controls
-    }
-    limit = {"limit": _number(values["limit"])} if values["limit"] else {}
-    return {"by": values["by"], **options, **limit}
-
-
-def _ablation(values: Json) -> Json:
-    options = {"fill": values["fill"], "random": _number(values["random"]), "examples": _number(values["examples"])}
-    return _without(options, {"fill": "baseline", "random": 99, "examples": 200})
-
-
-def _class(values: Json) -> Any:
-    text = values["class"]
-    usual = "label" if values["labels"] else "predicted"
-    return None if text in ("", usual) else text if text in ("label", "predicted") else _number(text)
-
-
-def _inputs(fields: dict[str, str]) -> dict[str, str]:
-    """Where they are not the ones that are taken anyway."""
-    usual = "x" if len(fields) == 1 else ""
-    return {name: field for name, field in fields.items() if field not in ("", name, usual)}
-
-
-def _numbers(text: str) -> Any:
-    """A number, or a list of them with commas between; None where nothing is said."""
-    return None if text == "" else [_number(part) for part in text.split(",")] if "," in text else _number(text)
-
-
-def _number(text: str) -> Any:
-    """The number that the text is; any other text stays, for the checks to name."""
-    try:
-        number = json.loads(text.strip())
-    except ValueError:
-        return text
-    return number if isinstance(number, int | float) and not isinstance(number, bool) else text
-
-
-def _without(options: Json, usual: Json) -> Json:
-    return {name: value for name, value in options.items() if value != usual[name]}
 
 
 def _usual_field(name: str, fields: list[str]) -> str:

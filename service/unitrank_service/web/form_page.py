@@ -14,6 +14,7 @@ from unitrank_service.observability.metrics import Metrics
 from unitrank_service.web import form
 from unitrank_service.web.form import Form
 from unitrank_service.web.form_choices import choices_for, name_of
+from unitrank_service.web.form_request import BASELINES, FILLS, STATISTICS, checked_shape, request_body
 from unitrank_service.web.pages import page, to
 from unitrank_service.web.snippets import snippets
 from unitrank_service.webhooks.dispatcher import Dispatcher
@@ -26,14 +27,14 @@ def form_page(request: Request, sent: Form, stores: SubmissionStores, *, metrics
     models, datasets = stores.drafts.models, stores.drafts.datasets
     choices = choices_for(sent.one("model"), sent.one("dataset"), sent.one("layer"), models=models, datasets=datasets)
     values = form.filled(sent, choices)
-    body = form.request_body(values, choices)
+    body = request_body(values, choices)
     sends, complete = sent.one("action") == "send", bool(choices.model and choices.dataset)
     # A chosen model or field may be deleted meanwhile: no other is sent in its place.
     errors = form.missing(sent, values, choices) if sends else []
     if sends and complete and not errors:
         context = SubmissionContext(request.scope["request_id"], key_of(request), fresh=values["fresh"])
         try:
-            submission = submit(form.checked_shape(body), context, stores, metrics=metrics, dispatcher=dispatcher)
+            submission = submit(checked_shape(body), context, stores, metrics=metrics, dispatcher=dispatcher)
             return to(f"/jobs/{submission.record.id}")
         except (HttpProblem, Rejected) as error:
             errors = _errors_of(error)
@@ -56,9 +57,9 @@ def form_page(request: Request, sent: Form, stores: SubmissionStores, *, metrics
         places=places,
         wrong={place: places.index(place) for place in places},
         snippets=request_snippets(request, body),
-        statistics=form.STATISTICS,
-        fills=form.FILLS,
-        baselines=form.BASELINES,
+        statistics=STATISTICS,
+        fills=FILLS,
+        baselines=BASELINES,
         classes=choices.classes(values["output"]),
     )
 
@@ -70,7 +71,7 @@ def request_snippets(request: Request, body: Json) -> dict[str, str] | None:
 
 def _drafted(body: Json, stores: DraftStores) -> tuple[Draft | None, list[Invalid]]:
     try:
-        return draft(form.checked_shape(body), 0, stores), []
+        return draft(checked_shape(body), 0, stores), []
     except (InvalidBody, Rejected) as error:
         return None, _errors_of(error)
 
