@@ -37,9 +37,9 @@ class WorkerRegistry:
 
     def beat(self, worker: WorkerEntry) -> None:
         """Say that it is alive, and what it does."""
-        said = {**asdict(worker), "models": list(worker.models), "seen_at": time.time()}
+        entry = {**asdict(worker), "models": list(worker.models), "seen_at": time.time()}
         with self._redis.pipeline() as pipeline:
-            pipeline.set(keyspace.worker(worker.name), json.dumps(said), px=max(1, int(self.lost_after * 1000)))
+            pipeline.set(keyspace.worker(worker.name), json.dumps(entry), px=max(1, int(self.lost_after * 1000)))
             pipeline.sadd(keyspace.workers(), worker.name)
             pipeline.execute()
 
@@ -55,19 +55,19 @@ class WorkerRegistry:
         with self._redis.pipeline() as pipeline:
             pipeline.mget([keyspace.worker(name)])
             pipeline.pttl(keyspace.worker(name))
-            (words,), left = pipeline.execute()
-        return _worker(words) if left > 0 else None
+            (stored,), left = pipeline.execute()
+        return _worker(stored) if left > 0 else None
 
     def list(self, queue: str | None = None) -> "WorkerEntries":
         """Those alive, by name; of one queue where it is given."""
-        known = sorted(texts(self._redis.smembers(keyspace.workers())))
-        if not known:
+        names = sorted(texts(self._redis.smembers(keyspace.workers())))
+        if not names:
             return []
-        said = self._redis.mget([keyspace.worker(name) for name in known])
-        silent = [name for name, words in zip(known, said, strict=True) if words is None]
+        entries = self._redis.mget([keyspace.worker(name) for name in names])
+        silent = [name for name, entry in zip(names, entries, strict=True) if entry is None]
         if silent:
             self._redis.srem(keyspace.workers(), *silent)
-        alive = [_worker(words) for words in said if words is not None]
+        alive = [_worker(entry) for entry in entries if entry is not None]
         return [worker for worker in alive if worker is not None and queue in (None, worker.queue)]
 
 
@@ -75,11 +75,11 @@ class WorkerRegistry:
 WorkerEntries = list[WorkerEntry]
 
 
-def _worker(words: Any) -> WorkerEntry | None:
+def _worker(stored: Any) -> WorkerEntry | None:
     """None for what no worker said."""
     # Any: redis-py's types also hold the replies of clients that decode
     try:
-        said = json.loads(words)
-        return WorkerEntry(**{**said, "models": tuple(said["models"])})
+        fields = json.loads(stored)
+        return WorkerEntry(**{**fields, "models": tuple(fields["models"])})
     except (ValueError, TypeError, KeyError):
         return None

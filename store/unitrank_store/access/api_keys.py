@@ -82,8 +82,8 @@ class KeyStore:
 
     def list(self) -> tuple[Key, ...]:
         """Oldest first."""
-        found = {id: self._stored(id) for id in texts(self._redis.zrange(keyspace.keys(), 0, -1))}
-        return tuple(_key(id, stored) for id, stored in found.items() if stored)
+        keys = {id: self._stored(id) for id in texts(self._redis.zrange(keyspace.keys(), 0, -1))}
+        return tuple(_key(id, stored) for id, stored in keys.items() if stored)
 
     def revoke(self, id: str) -> None:
         """From now on the key opens nothing. Raises RecordNotFound."""
@@ -91,8 +91,8 @@ class KeyStore:
             pipeline.delete(keyspace.key(id))
             pipeline.zrem(keyspace.keys(), id)
             pipeline.hdel(keyspace.webhook_secrets(), id)
-            found, *_ = pipeline.execute()
-        if not found:
+            deleted, *_ = pipeline.execute()
+        if not deleted:
             raise RecordNotFound(f"no key {id!r}")
 
     def webhook_secret(self, id: str) -> str:
@@ -103,8 +103,8 @@ class KeyStore:
         if id and not self._redis.exists(keyspace.key(id)):
             raise RecordNotFound(f"no key {id!r}")
         # Looked for first: a server whose memory is full would refuse the write that is not needed.
-        if (known := self._redis.hget(keyspace.webhook_secrets(), id)) is not None:
-            return text(known)
+        if (secret := self._redis.hget(keyspace.webhook_secrets(), id)) is not None:
+            return text(secret)
         self._redis.hsetnx(keyspace.webhook_secrets(), id, f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}")
         return text(self._redis.hget(keyspace.webhook_secrets(), id))
 

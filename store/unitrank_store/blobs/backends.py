@@ -3,7 +3,6 @@
 What is not there is a FileNotFoundError.
 """
 
-import hashlib
 import os
 import re
 import shutil
@@ -13,11 +12,13 @@ import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 from uuid import uuid4
 
-from unitrank_store.errors import Corrupt
+from unitrank_store.blobs.digests import verified
+from unitrank_tables.sizes import MiB
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 
@@ -165,20 +166,12 @@ class RemoteBackend:
         handle, local = tempfile.mkstemp(dir=self.spool, prefix="download-")
         try:
             with os.fdopen(handle, "wb") as sink, self.open(name) as source:
-                shutil.copyfileobj(source, sink, 1024 * 1024)
-            _check(Path(local), name)
+                sink.writelines(verified(iter(partial(source.read, MiB), b""), f"sha256:{name}"))
             if self._cache_bytes is not None:
                 self._cache.keep(max(0, self._cache_bytes - Path(local).stat().st_size))
             self._cache.put(Path(local), name)
         finally:
             Path(local).unlink(missing_ok=True)
-
-
-def _check(file: Path, name: str) -> None:
-    with file.open("rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").hexdigest()
-    if found != name:
-        raise Corrupt(f"the stored content sha256:{name} has the digest sha256:{found}")
 
 
 def _sync(folder: Path) -> None:

@@ -89,14 +89,14 @@ class BlobStore:
 
     def sweep(self, seconds: float = DAY) -> int:
         """Remove what a process that was killed left on its way in, so long ago; how much there was."""
-        gone = 0
+        deleted = 0
         for file in self._place.spool.glob("*-*"):
             # A writer may be done with it meanwhile.
             with suppress(FileNotFoundError):
                 if file.stat().st_mtime < time.time() - seconds:
                     file.unlink()
-                    gone += 1
-        return gone
+                    deleted += 1
+        return deleted
 
 
 class BlobWriter:
@@ -130,7 +130,7 @@ class BlobWriter:
 
     @property
     def path(self) -> Path:
-        """The bytes so far as a local file, which is gone or renamed once the block ends."""
+        """The bytes so far as a local file, which is deleted or renamed once the block ends."""
         self.flush()
         return self._path
 

@@ -2,6 +2,9 @@
 
 import hashlib
 import re
+from collections.abc import Iterable, Iterator
+
+from unitrank_store.errors import Corrupt
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -9,6 +12,16 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 def digest_of(data: bytes | bytearray | memoryview) -> str:
     """The name under which these bytes are stored."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def verified(chunks: Iterable[bytes], digest: str) -> Iterator[bytes]:
+    """The chunks of a content. Raises Corrupt after the last chunk, where together they have another digest."""
+    actual = hashlib.sha256()
+    for chunk in chunks:
+        actual.update(chunk)
+        yield chunk
+    if f"sha256:{actual.hexdigest()}" != digest:
+        raise Corrupt(f"the stored content {digest} has the digest sha256:{actual.hexdigest()}")
 
 
 def hex_of(digest: str) -> str:

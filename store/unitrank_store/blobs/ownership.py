@@ -49,9 +49,9 @@ class BlobOwners:
 
     def admit(self, digest: str, owner: str) -> None:
         """As `claim`, for what a client brings. Raises Full where new bytes are more than the quota; the blob then goes."""
-        known = self._redis.exists(keyspace.owners(digest))
+        owned = self._redis.exists(keyspace.owners(digest))
         self.claim(digest, owner)
-        if not known and self._blobs.quota is not None and self.stored() > self._blobs.quota:
+        if not owned and self._blobs.quota is not None and self.stored() > self._blobs.quota:
             self.drop(digest, owner)
             raise Full(_over(self._blobs.quota))
 
@@ -78,13 +78,13 @@ class BlobOwners:
 
     def forget_unowned(self) -> int:
         """Delete old blobs that nobody owns: a process was killed between their arrival and their record; how many."""
-        gone = 0
+        deleted = 0
         for digest in self._blobs.aged():
             if not self._redis.exists(keyspace.owners(digest)):
                 with self.changing():
                     self.drop(digest, "")
-                gone += 1
-        return gone
+                deleted += 1
+        return deleted
 
 
 def _over(quota: int) -> str:

@@ -192,8 +192,8 @@ class Sources:
     def _local(self, location: SourceAddress, uri: str) -> Sequence[Source]:
         roots = tuple(os.path.realpath(place.path) for place in self._places if place.scheme == _FOLDER)
         check_inside(os.path.realpath(location.fixed), roots, uri)
-        found = sorted(glob.iglob(location.path)) if location.is_glob else [location.path]
-        paths = [path for path in _few(found, uri) if not location.is_glob or not os.path.isdir(path)]
+        names = sorted(glob.iglob(location.path)) if location.is_glob else [location.path]
+        paths = [path for path in _few(names, uri) if not location.is_glob or not os.path.isdir(path)]
         _check_some(paths, uri)
         return [LocalFile(path, f"file://{path}", roots) for path in paths]
 
@@ -205,9 +205,9 @@ def _elsewhere(location: SourceAddress, uri: str) -> Sequence[Source]:
     )
     if not location.is_glob:
         return [RemoteFile(filesystem, path, uri)]
-    found = sorted(name for name, info in filesystem.glob(path, detail=True).items() if info["type"] != "directory")
-    _check_some(found, uri)
-    return [RemoteFile(filesystem, name, filesystem.unstrip_protocol(name)) for name in _few(found, uri)]
+    names = sorted(name for name, info in filesystem.glob(path, detail=True).items() if info["type"] != "directory")
+    _check_some(names, uri)
+    return [RemoteFile(filesystem, name, filesystem.unstrip_protocol(name)) for name in _few(names, uri)]
 
 
 def check_inside(path: str, roots: Sequence[str], name: str) -> None:
@@ -218,8 +218,8 @@ def check_inside(path: str, roots: Sequence[str], name: str) -> None:
 
 def _opened_path(handle: int, path: str) -> str:
     """Where an open file lies, whatever its name has come to mean meanwhile."""
-    known = f"/proc/self/fd/{handle}"
-    return os.path.realpath(known if os.path.exists(known) else path)
+    descriptor = f"/proc/self/fd/{handle}"
+    return os.path.realpath(descriptor if os.path.exists(descriptor) else path)
 
 
 def _few(paths: Sequence[str], uri: str) -> Sequence[str]:

@@ -73,9 +73,9 @@ class Catalogue(ABC, Generic[R]):
         start = f"({self._scoped(after)}" if after else f"[{self._scoped('')}"
         # What follows the separator follows every name of the tenant.
         end = f"({self._tenant}{chr(ord(SEPARATOR) + 1)}"
-        found = texts(self._redis.zrangebylex(keyspace.all_names(self.kind), start, end, 0, limit + 1))
-        more = _shown(found[limit - 1]) if len(found) > limit else None
-        return [record for name in found[:limit] if (record := self._if_there(name)) is not None], more
+        names = texts(self._redis.zrangebylex(keyspace.all_names(self.kind), start, end, 0, limit + 1))
+        more = _shown(names[limit - 1]) if len(names) > limit else None
+        return [record for name in names[:limit] if (record := self._if_there(name)) is not None], more
 
     def newest_of_all(self) -> Iterator[R]:
         """Each name's newest upload, of all tenants."""
@@ -123,10 +123,10 @@ class Catalogue(ABC, Generic[R]):
     def _found(self, name: str, digest: str | None, pointers: Sequence[Pointer] = ()) -> R:
         """Of a name with its tenant."""
         keys = [keyspace.pointers(self.kind, name), keyspace.uploads(self.kind, name)]
-        found = _FIND(self._redis, keys, contents=keyspace.contents(self.kind), digest=digest, pointers=pointers)
-        if not found:
+        stored = _FIND(self._redis, keys, contents=keyspace.contents(self.kind), digest=digest, pointers=pointers)
+        if not stored:
             raise RecordNotFound(f"no {self.kind} {_shown(name) + (f'@{digest}' if digest else '')!r}")
-        _, at, content = found
+        _, at, content = stored
         return self._record(_shown(name), float(at), json.loads(content))
 
     def _if_there(self, name: str) -> R | None:
@@ -144,11 +144,11 @@ class Catalogue(ABC, Generic[R]):
         return f"{self._tenant}{SEPARATOR}{name}"
 
     def _known(self, digest: str) -> Json:
-        found = self._redis.get(keyspace.content(self.kind, digest))
-        if found is None:
+        stored = self._redis.get(keyspace.content(self.kind, digest))
+        if stored is None:
             raise RecordNotFound(f"no {self.kind} with the content {digest}")
         # Any: json.loads says no more of the object that `_keep` wrote
-        return cast(Json, json.loads(found))
+        return cast(Json, json.loads(stored))
 
     def _uploads(self, name: str) -> dict[str, float]:
         stored = text_fields(self._redis.hgetall(keyspace.uploads(self.kind, name)))

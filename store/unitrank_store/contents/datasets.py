@@ -51,14 +51,14 @@ class DatasetStore(Importing[DatasetRecord]):
         with self._owners.changing():
             self._owners.admit(digest, f"dataset:{digest}")
             name = self._scoped(name)
-            known = self._redis.hexists(keyspace.uploads(self.kind, name), digest)
+            uploaded = self._redis.hexists(keyspace.uploads(self.kind, name), digest)
             with self._redis.pipeline() as pipeline:
                 self._forget_rejected(pipeline, name)
                 self._keep(pipeline, content)
                 self._name(pipeline, name, digest, time.time())
                 pipeline.hset(keyspace.pointers(self.kind, name), "ready", digest)
                 pipeline.execute()
-            return self._found(name, digest), not known
+            return self._found(name, digest), not uploaded
 
     def begin(self, name: str, uri: str) -> DatasetRecord:
         """Put a name on what lies at a URI; whoever reads it tells `arrived` or `reject_unread`."""

@@ -56,8 +56,7 @@ class Importing(Catalogue[R]):
     def _import(self, name: str, content: Json) -> R:
         """Have a content read from its URI; one that is on its way already is not read twice."""
         with self._owners.changing():
-            found = self._redis.hget(keyspace.pointers(self.kind, name), "newest")
-            newest = text(found) if found else ""
+            newest = text(self._redis.hget(keyspace.pointers(self.kind, name), "newest") or b"")
             if newest.startswith(UNREAD) and self._known(newest) | {"digest": ""} == content | {"digest": ""}:
                 return self._found(name, newest)
             content = {**content, "digest": f"{UNREAD}{new_id()}"}
@@ -81,10 +80,10 @@ class Importing(Catalogue[R]):
 
         Raises RecordNotFound where the content was deleted meanwhile.
         """
-        found = texts(self._redis.smembers(keyspace.names_of(self.kind, key)))
-        if self._known(key)["status"] == "rejected" or not found:
+        names = texts(self._redis.smembers(keyspace.names_of(self.kind, key)))
+        if self._known(key)["status"] == "rejected" or not names:
             raise RecordNotFound(f"the {self.kind} was deleted, or given up, while it was read")
-        name = found[0]
+        name = names[0]
         newest = self._redis.hget(keyspace.pointers(self.kind, name), "newest")
         at = self._uploads(name)[key]
         pipeline.delete(keyspace.content(self.kind, key), keyspace.names_of(self.kind, key))

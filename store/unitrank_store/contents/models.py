@@ -103,7 +103,7 @@ class ModelStore(Importing[ModelRecord]):
     def _begin_named(self, pipeline: Pipeline, name: str, described: Json, repoint: Repoint = unawaited) -> NamedModel:
         digest = str(described["digest"])
         self._owners.admit(described.get("weights") or digest, f"model:{digest}")
-        known = self._redis.hexists(keyspace.uploads(self.kind, name), digest)
+        uploaded = self._redis.hexists(keyspace.uploads(self.kind, name), digest)
         content, inspect = self._begun(described)
         self._keep(pipeline, content)
         if content["status"] == "ready":
@@ -112,7 +112,7 @@ class ModelStore(Importing[ModelRecord]):
             pipeline.sadd(keyspace.awaited(self.kind, digest), name)
         repoint(digest)
         pipeline.execute()
-        return NamedModel(self._found(name, digest), bool(known), inspect)
+        return NamedModel(self._found(name, digest), bool(uploaded), inspect)
 
     def ready(self, digest: str, manifest: Json, clean: str) -> ModelRecord:
         """The inspection passed; `clean` lies in the blob store. Raises RecordNotFound where the model was deleted meanwhile."""
@@ -160,8 +160,8 @@ class ModelStore(Importing[ModelRecord]):
             pipeline.execute()
 
     def _record(self, name: str | None, created_at: float, content: Json) -> ModelRecord:
-        shown = {field: value for field, value in content.items() if field != "cleaned"}
-        return ModelRecord(name=name, created_at=created_at, **shown)
+        fields = {field: value for field, value in content.items() if field != "cleaned"}
+        return ModelRecord(name=name, created_at=created_at, **fields)
 
     def _blob_owners(self, content: Json) -> list[tuple[str, str]]:
         digest = content["digest"]

@@ -17,7 +17,7 @@ class Reference(NamedTuple):
 
 def parse_reference(text: str) -> Reference:
     """Raises RecordNotFound for what can name nothing."""
-    found = _REFERENCE.fullmatch(text)
-    if not found:
+    match = _REFERENCE.fullmatch(text)
+    if not match:
         raise RecordNotFound(f"{text[:200]!r} names nothing; expected 'name' or 'name@sha256:<64 hexadecimal digits>'")
-    return Reference(found[1], found[2])
+    return Reference(match[1], match[2])

@@ -41,18 +41,18 @@ class RecordIndexes:
     ) -> tuple[list[JobRecord], str | None]:
         """Newest first, and the id to go on after where there may be more; fewer than the limit where they are large."""
         index = self._index_for(tenant, status, model)
-        found: list[JobRecord] = []
+        page: list[JobRecord] = []
         room = PAGE_BYTES
-        while len(found) <= limit and room > 0:
+        while len(page) <= limit and room > 0:
             ids = texts(self._redis.zrevrangebylex(index, f"({after}" if after else "+", "-", 0, limit + 1))
             if not ids:
-                return found, None
+                return page, None
             ids, room = self._within(ids, room)
             records = self._records.read(ids)
             self._forget(tenant, index, set(ids) - {record.id for record in records})
-            found += [record for record in records if _matches(record, status, model)]
+            page += [record for record in records if _matches(record, status, model)]
             after = ids[-1]
-        return found[:limit], found[limit - 1].id if len(found) > limit else after
+        return page[:limit], page[limit - 1].id if len(page) > limit else after
 
     def _within(self, ids: Sequence[str], room: int) -> tuple[Sequence[str], int]:
         """The first of them, whose requests have no more bytes than there is room, but one at least; and the room left."""

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import redis
 import structlog
@@ -18,6 +18,7 @@ from unitrank_store.redis.scripts import Script
 log = structlog.get_logger()
 
 Kind = Literal["job", "inspection"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 T = TypeVar("T")
 BEGUN: tuple[Status, ...] = ("running", "cancelling")
 AT_ONCE = 1000
@@ -111,7 +112,7 @@ class RecordTable:
         ids = sorted(live.difference(besides).union(*begun))
         # One after the other: a hundred thousand at once are seconds in which nothing else of this process goes on.
         rounds = (self.glance(ids[start : start + AT_ONCE]) for start in range(0, len(ids), AT_ONCE))
-        return {id: state for found in rounds for id, state in found.items()}
+        return {id: state for states in rounds for id, state in states.items()}
 
     def change(self, id: str, change: RecordChange) -> ChangeOutcome:
         """Make the change if the record is as expected."""

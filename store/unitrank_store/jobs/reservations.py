@@ -22,8 +22,8 @@ def reserve(pipeline: Pipeline, id: str, size: int) -> None:
 
 def reserved(connection: redis.Redis) -> int:
     """Bytes that all jobs have reserved together."""
-    found = text(connection.hget(keyspace.reservations(), "all") or b"0")
-    return int(found) if found.isdecimal() else 0
+    total = text(connection.hget(keyspace.reservations(), "all") or b"0")
+    return int(total) if total.isdecimal() else 0
 
 
 def recount(connection: redis.Redis) -> None:

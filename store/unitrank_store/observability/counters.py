@@ -78,30 +78,30 @@ def ask(pipeline: Pipeline) -> None:
 
 def read(stored: Any) -> CounterValues:
     """From the reply. Any: redis-py types no reply."""
-    found = CounterValues({}, {}, {})
+    values = CounterValues({}, {}, {})
     for field, value in cast(dict[bytes, bytes], stored).items():
         try:
-            _into(found, json.loads(field), float(value))
+            _into(values, json.loads(field), float(value))
         except (ValueError, TypeError, KeyError, IndexError, OverflowError):
             # Somebody else wrote it, or another version of ours: the others can be read all the same.
             log.warning("not a count", field=text(field)[:100])
-    return found
+    return values
 
 
-def _into(found: CounterValues, key: Sequence[str], value: float) -> None:
+def _into(values: CounterValues, key: Sequence[str], value: float) -> None:
     """Raises ValueError, TypeError, KeyError or IndexError for what `Counters` never wrote."""
     if not all(isinstance(part, str) for part in key):
         raise TypeError("names are text")
     name, first, *rest = key
     if name != "run":
-        {"lost": found.lost, "child_ended": found.child_ended}[name][first] = value
+        {"lost": values.lost, "child_ended": values.child_ended}[name][first] = value
         return
-    known = found.run.get(first, Durations([0] * (len(BUCKETS) + 1), 0.0))
+    durations = values.run.get(first, Durations([0] * (len(BUCKETS) + 1), 0.0))
     if rest[0] == "sum":
-        known = known._replace(seconds=value)
+        durations = durations._replace(seconds=value)
     else:
-        known.counts[range(len(BUCKETS) + 1)[int(rest[0])]] = int(value)
-    found.run[first] = known
+        durations.counts[range(len(BUCKETS) + 1)[int(rest[0])]] = int(value)
+    values.run[first] = durations
 
 
 def _bucket(seconds: float) -> str:

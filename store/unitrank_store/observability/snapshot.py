@@ -4,19 +4,17 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 import redis
 
 from unitrank_store.jobs.record import ENDED, LIVE
-from unitrank_store.jobs.records import Kind
+from unitrank_store.jobs.records import KINDS
 from unitrank_store.observability import counters
 from unitrank_store.observability.counters import CounterValues
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text_fields, texts
 from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
 STATUSES = (*LIVE, *ENDED)
 # Ids of jobs sort by time, those of inspections do not: the oldest of so many is near enough.
 LOOKED_AT = 100

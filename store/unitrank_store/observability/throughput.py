@@ -26,5 +26,5 @@ class Throughput:
         """Work per second of that device, or of the fastest; None before the first measurement."""
         if device is None:
             return max((float(rate) for rate in self._redis.hvals(keyspace.throughput())), default=None)
-        known = self._redis.hget(keyspace.throughput(), device)
-        return None if known is None else float(known)
+        rate = self._redis.hget(keyspace.throughput(), device)
+        return None if rate is None else float(rate)

@@ -61,17 +61,17 @@ def before(connection: redis.Redis, queue: str, waiting: Mapping[str, Waiting]) 
         pipeline.zrange(keyspace.owners_in_line(queue), 0, -1)
         for id, whose in waiting.items():
             pipeline.lpos(keyspace.line(queue, *whose), id)
-        found, *places = pipeline.execute()
-    owners = texts(found)
+        names, *places = pipeline.execute()
+    owners = texts(names)
     lengths = _lengths(connection, queue, {*owners, *(whose.owner for whose in waiting.values())})
     ahead = {}
     for (id, whose), place in zip(waiting.items(), places, strict=True):
         if place is not None:
-            own = int(place) + sum(lengths[whose.owner][: PRIORITIES.index(whose.priority)])
+            earlier = int(place) + sum(lengths[whose.owner][: PRIORITIES.index(whose.priority)])
             turn = owners.index(whose.owner) if whose.owner in owners else len(owners)
             # Each other owner has as many turns as this one has before, and one more who is before it in the round.
             others = ((index, owner) for index, owner in enumerate(owners) if owner != whose.owner)
-            ahead[id] = own + sum(min(sum(lengths[owner]), own + (index < turn)) for index, owner in others)
+            ahead[id] = earlier + sum(min(sum(lengths[owner]), earlier + (index < turn)) for index, owner in others)
     return ahead
 
 
@@ -82,9 +82,9 @@ def _lengths(connection: redis.Redis, queue: str, owners: Iterable[str]) -> dict
         for owner in owners:
             for priority in PRIORITIES:
                 pipeline.llen(keyspace.line(queue, owner, priority))
-        found = pipeline.execute()
+        lengths = pipeline.execute()
     count = len(PRIORITIES)
-    return {owner: found[index * count : (index + 1) * count] for index, owner in enumerate(owners)}
+    return {owner: lengths[index * count : (index + 1) * count] for index, owner in enumerate(owners)}
 
 
 def _keys(queue: str) -> list[str]:

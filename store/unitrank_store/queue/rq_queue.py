@@ -39,19 +39,19 @@ class FairQueue(Queue):
     def lmove(cls, connection: redis.Redis, queue_key: str, timeout: int | None) -> tuple[str, str] | None:
         """RQ's way out of the queue: what takes from it gives the next one its turn. An id that is no text is none of ours."""
         try:
-            found = super().lmove(connection, queue_key, timeout)
+            moved = super().lmove(connection, queue_key, timeout)
         except redis.exceptions.ResponseError as error:
             # Somebody else put something else there, which the reaper takes away, or the store is full for a while: no reason
             # for a worker to end.
             log.warning("nothing taken from the queue", queue=queue_key, error=str(error))
             time.sleep(WRONG_SECONDS)
             raise DequeueTimeout(timeout, queue_key) from error
-        if found is None:
+        if moved is None:
             return None
         # Where this fails the reaper does it.
         with suppress(redis.exceptions.RedisError):
             feed(connection, queue_key.removeprefix(cls.redis_queue_namespace_prefix))
-        return queue_key, text(found[1])
+        return queue_key, text(moved[1])
 
     def push_job_id(self, job_id: str, pipeline: Pipeline | None = None, at_front: bool = False) -> None:
         """At the front, for what has had its turn: in RQ's queue at once."""
@@ -87,10 +87,10 @@ def enqueue_inspection(connection: redis.Redis, digest: str, timeout: int, owner
     """Have a model inspected within so many seconds, in the turn of the key that put it; one that is inspected is left alone."""
     inspections = JobStore(connection, kind="inspection")
     id = inspection_id(digest)
-    known = inspections.get_many([id])
-    if known and not known[0].ended:
-        return known[0]
-    if known:
+    earlier = next(iter(inspections.get_many([id])), None)
+    if earlier is not None and not earlier.ended:
+        return earlier
+    if earlier is not None:
         inspections.delete(id)
     record = inspections.create({"digest": digest, "timeout": timeout}, id=id, owner=owner)
     push(connection, inspections, record)
@@ -117,10 +117,10 @@ def depth(connection: redis.Redis, kind: str = "job") -> int:
 def positions(connection: redis.Redis, records: Sequence[JobRecord], kind: str = "job") -> dict[str, int]:
     """By id, how many have their turn before it: 0 where it is next or runs; without what has ended or waits for no turn."""
     queue = QUEUES[kind]
-    found = {record.id: 0 for record in records if record.status in ("running", "cancelling")}
+    ahead_of = {record.id: 0 for record in records if record.status in ("running", "cancelling")}
     queued = {transport_id(record.id, record.attempt): record for record in records if record.status == "queued"}
     if not queued:
-        return found
+        return ahead_of
     ahead = before(connection, queue, {id: waiting_of(record) for id, record in queued.items()})
     with connection.pipeline() as pipeline:
         pipeline.llen(keyspace.rq_queue(queue))
@@ -129,10 +129,10 @@ def positions(connection: redis.Redis, records: Sequence[JobRecord], kind: str =
         length, *places = pipeline.execute()
     for (id, record), place in zip(queued.items(), places, strict=True):
         if id in ahead:
-            found[record.id] = ahead[id] + int(length)
+            ahead_of[record.id] = ahead[id] + int(length)
         elif place is not None:
-            found[record.id] = int(place)
-    return found
+            ahead_of[record.id] = int(place)
+    return ahead_of
 
 
 def waiting_of(record: JobRecord) -> Waiting:

@@ -10,15 +10,13 @@ import redis
 import structlog
 
 from unitrank_store.jobs.record import LIVE
-from unitrank_store.jobs.records import Kind
+from unitrank_store.jobs.records import KINDS
 from unitrank_store.queue.fair_order import PRIORITIES
 from unitrank_store.queue.rq_queue import QUEUES, queue_of
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text, texts
 
 log = structlog.get_logger()
-
-KINDS: tuple[Kind, ...] = ("job", "inspection")
 
 
 def delete_corrupt_keys(connection: redis.Redis) -> None:
@@ -38,41 +36,41 @@ def delete_corrupt_keys(connection: redis.Redis) -> None:
 
 
 def _types(connection: redis.Redis) -> dict[str, str]:
-    found = {
+    types = {
         keyspace.reaper_lock(): "string",
         keyspace.workers(): "set",
         keyspace.counters(): "hash",
         keyspace.unpublished(): "hash",
     }
-    found |= {keyspace.reservations(): "hash", keyspace.blob_sizes(): "hash"}
+    types |= {keyspace.reservations(): "hash", keyspace.blob_sizes(): "hash"}
     for queue in QUEUES.values():
-        found |= {keyspace.rq_queue(queue): "list", keyspace.owners_in_line(queue): "zset", keyspace.last_turn(queue): "hash"}
-        found |= {keyspace.turns(queue): "string", keyspace.arrivals(queue): "string"}
+        types |= {keyspace.rq_queue(queue): "list", keyspace.owners_in_line(queue): "zset", keyspace.last_turn(queue): "hash"}
+        types |= {keyspace.turns(queue): "string", keyspace.arrivals(queue): "string"}
     for kind in KINDS:
         rq = queue_of(connection, kind)
-        found |= {rq.intermediate_queue_key: "list", rq.started_job_registry.key: "zset", rq.failed_job_registry.key: "zset"}
-        found |= {keyspace.live_records(kind): "set", keyspace.entered(kind): "hash"}
-        found |= {keyspace.records_by_status(kind, status): "zset" for status in LIVE}
-    return found
+        types |= {rq.intermediate_queue_key: "list", rq.started_job_registry.key: "zset", rq.failed_job_registry.key: "zset"}
+        types |= {keyspace.live_records(kind): "set", keyspace.entered(kind): "hash"}
+        types |= {keyspace.records_by_status(kind, status): "zset" for status in LIVE}
+    return types
 
 
 def _forget(connection: redis.Redis, types: Mapping[str, str]) -> None:
     with connection.pipeline(transaction=False) as pipeline:
         for key in types:
             pipeline.type(key)
-        found = texts(pipeline.execute())
-    wrong = [key for (key, type), is_type in zip(types.items(), found, strict=True) if is_type not in (type, "none")]
+        actual = texts(pipeline.execute())
+    wrong = [key for (key, type), is_type in zip(types.items(), actual, strict=True) if is_type not in (type, "none")]
     if wrong:
         log.warning("forged", keys=[key[:200] for key in wrong])
         connection.delete(*wrong)
 
 
 def _forget_unless(connection: redis.Redis, key: str, holds: Callable[[str], bool]) -> None:
-    found = connection.get(key)
-    if found is not None and not holds(text(found)):
+    stored = connection.get(key)
+    if stored is not None and not holds(text(stored)):
         log.warning("forged", keys=[key])
         connection.delete(key)
 
 
-def _is_number(found: str) -> bool:
-    return re.fullmatch(r"-?[0-9]{1,15}", found) is not None
+def _is_number(stored: str) -> bool:
+    return re.fullmatch(r"-?[0-9]{1,15}", stored) is not None

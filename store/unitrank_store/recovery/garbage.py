@@ -20,7 +20,7 @@ from unitrank_store.contents.waiting_jobs import look_again
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import ENDED
-from unitrank_store.jobs.records import Kind
+from unitrank_store.jobs.records import KINDS, Kind
 from unitrank_store.jobs.reservations import recount
 from unitrank_store.queue.rq_queue import enqueue_inspection, inspection_id, queue_of, record_ids, waiting_ids
 from unitrank_store.recovery.debounce import Debounce
@@ -30,7 +30,6 @@ from unitrank_store.settings import Settings
 log = structlog.get_logger()
 
 BLOB_SECONDS = 3600.0
-KINDS: tuple[Kind, ...] = ("job", "inspection")
 
 
 class GarbageCollection:

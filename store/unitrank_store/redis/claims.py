@@ -1,4 +1,4 @@
-"""Keys that a new record takes, all or none, if they still say what they said when it was decided to make it."""
+"""Keys that a new record takes, all or none, provided that none has changed since the decision to create the record."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ from unitrank_store.errors import Taken
 
 @dataclass(frozen=True)
 class Claim:
-    """`seen`: what the key said, None where it was not there; `says`: what it is to say for so many seconds."""
+    """`before`: the key's value at the decision, None where the key was not there. `after`: its value for so many seconds."""
 
     key: str
-    seen: bytes | str | None
-    says: str
+    before: bytes | str | None
+    after: str
     seconds: int
 
 
 def take(claims: Sequence[Claim], pipeline: Pipeline) -> None:
-    """Queue the new words on a pipeline that watches the keys. Raises Taken where one says something else by now."""
+    """Queue the new values on a pipeline that watches the keys. Raises Taken where a key has changed."""
     for claim in claims:
-        if pipeline.get(claim.key) != claim.seen:
+        if pipeline.get(claim.key) != claim.before:
             raise Taken(f"{claim.key} was taken meanwhile")
     pipeline.multi()
     for claim in claims:
-        pipeline.set(claim.key, claim.says, ex=claim.seconds)
+        pipeline.set(claim.key, claim.after, ex=claim.seconds)

@@ -4,13 +4,12 @@ Equal contents are stored once. Each put names an owner and how long it needs th
 dropped them or its time is over. Every read is held against the digest.
 """
 
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 
 import redis
 
-from unitrank_store.blobs.digests import digest_of
+from unitrank_store.blobs.digests import digest_of, verified
 from unitrank_store.errors import Corrupt, RecordNotFound
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.scripts import Script
@@ -53,7 +52,7 @@ class ChunkStore:
         stored, complete = self._redis.hmget(keyspace.chunked(digest), ["bytes", "complete"])
         if stored is None or not complete:
             raise RecordNotFound(f"no stored content {digest}; it may have expired")
-        return self._chunks(digest, int(stored))
+        return verified(self._chunks(digest, int(stored)), digest)
 
     def drop(self, digest: str, size: int, owner: str) -> None:
         """The owner needs it no more; `size` is the content's. May be repeated."""
@@ -75,15 +74,11 @@ class ChunkStore:
             self._redis.set(keyspace.chunk(digest, index), data[index * CHUNK : (index + 1) * CHUNK], ex=seconds)
 
     def _chunks(self, digest: str, size: int) -> Iterator[bytes]:
-        found = hashlib.sha256()
         for index in range(_count(size)):
             chunk = self._redis.get(keyspace.chunk(digest, index))
             if not isinstance(chunk, bytes):
                 raise Corrupt(f"chunk {index} of {_count(size)} of the content {digest} is missing")
-            found.update(chunk)
             yield chunk
-        if f"sha256:{found.hexdigest()}" != digest:
-            raise Corrupt(f"the stored content {digest} has the digest sha256:{found.hexdigest()}")
 
 
 def _claim(client: redis.Redis, digest: str, size: int, seconds: int, owner: str, *, complete: bool) -> Any:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from unitrank_store.redis import keyspace
+from unitrank_store.redis.memory import memory
 from unitrank_store.redis.scripts import Script
 from unitrank_store.results.chunks import CHUNK
 from unitrank_store.settings import Settings
@@ -56,13 +57,13 @@ class PartCache:
 
     def get(self, ids: Sequence[str]) -> dict[str, Part]:
         """Those that are there, whole and undamaged."""
-        found: dict[str, Part] = {}
+        parts: dict[str, Part] = {}
         try:
             for start in range(0, len(ids), TOGETHER):
-                found |= self._some(ids[start : start + TOGETHER])
+                parts |= self._some(ids[start : start + TOGETHER])
         except redis.exceptions.RedisError as error:
             log.warning("parts not read", error=str(error))
-        return found
+        return parts
 
     def put(self, parts: Mapping[str, Part]) -> None:
         """Keep them for as long as a result, unless they are too large or there is no room."""
@@ -118,8 +119,7 @@ class PartCache:
 
     def _room(self) -> float:
         """The bytes that may still come."""
-        memory = self._redis.info("memory")
-        used, limit = int(memory["used_memory"]), int(memory["maxmemory"])
+        used, limit = memory(self._redis)
         return ROOM * limit - used if limit else math.inf
 
     def _count(self, client: redis.Redis, *, limit: int, id: str | None = None, size: int = 0) -> Any:

@@ -1,6 +1,5 @@
 """Results of jobs: a summary and arrays, in Redis up to a limit, above it in the blob store, both for a limited time."""
 
-import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -14,11 +13,12 @@ from safetensors.numpy import load, save
 
 from unitrank_schemas.base import Json
 from unitrank_store.blobs.blob_store import BlobStore
-from unitrank_store.blobs.digests import digest_of
+from unitrank_store.blobs.digests import digest_of, verified
 from unitrank_store.blobs.ownership import BlobOwners
-from unitrank_store.errors import Corrupt, Full, SizeExceeded
+from unitrank_store.errors import Full, SizeExceeded
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import texts
+from unitrank_store.redis.memory import memory
 from unitrank_store.results.chunks import CHUNK, ChunkStore
 from unitrank_store.results.part_cache import PartCache
 from unitrank_store.settings import Settings
@@ -47,7 +47,7 @@ class UnpublishedResult(NamedTuple):
 
     job: str
     attempt: int
-    manifest: ResultLocation
+    location: ResultLocation
 
 
 class ResultStore:
@@ -86,43 +86,42 @@ class ResultStore:
 
     def require_room(self, size: int) -> None:
         """Raises Full where so many bytes more would leave the queue too little memory."""
-        memory = self._redis.info("memory")
-        used, limit = int(memory["used_memory"]), int(memory["maxmemory"])
+        used, limit = memory(self._redis)
         over = used + size - int(ROOM * limit)
         # what was only kept in case it is of use goes first
         if limit and over > 0 and not self._parts.make_way(over):
             raise Full(f"no room for {size} bytes: {used} of {limit} are used, and {ROOM:.0%} may be")
 
-    def summary(self, manifest: ResultLocation) -> Json:
+    def summary(self, location: ResultLocation) -> Json:
         """Raises RecordNotFound once it has expired, and Corrupt."""
         # Any: what is in a summary is the worker's business
-        return cast(Json, json.loads(self._chunks.get(manifest["summary"])))
+        return cast(Json, json.loads(self._chunks.get(location["summary"])))
 
-    def arrays(self, manifest: ResultLocation) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+    def arrays(self, location: ResultLocation) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
         """Raises RecordNotFound once they have expired, and Corrupt."""
-        return load(b"".join(self.arrays_bytes(manifest)))
+        return load(b"".join(self.arrays_bytes(location)))
 
-    def arrays_bytes(self, manifest: ResultLocation) -> Iterator[bytes]:
+    def arrays_bytes(self, location: ResultLocation) -> Iterator[bytes]:
         """The arrays as safetensors, `arrays_bytes` of them. Raises RecordNotFound at once, and Corrupt on the way."""
-        digest = manifest["arrays"]
-        if manifest["place"] == "redis":
+        digest = location["arrays"]
+        if location["place"] == "redis":
             return self._chunks.iterate(digest)
         self._blobs.size(digest)
-        return self._blob_bytes(digest)
+        return verified(self._blob_bytes(digest), digest)
 
-    def delete(self, manifest: ResultLocation) -> None:
+    def delete(self, location: ResultLocation) -> None:
         """Nothing of it is left, but for what an equal result shares. May be repeated."""
-        self._chunks.drop(manifest["summary"], manifest["summary_bytes"], manifest["owner"])
-        if manifest["place"] == "redis":
-            self._chunks.drop(manifest["arrays"], manifest["arrays_bytes"], manifest["owner"])
+        self._chunks.drop(location["summary"], location["summary_bytes"], location["owner"])
+        if location["place"] == "redis":
+            self._chunks.drop(location["arrays"], location["arrays_bytes"], location["owner"])
         else:
-            self._drop_blob(manifest["arrays"], manifest["owner"])
+            self._drop_blob(location["arrays"], location["owner"])
 
-    def settle(self, manifest: ResultLocation, *, published: bool) -> None:
+    def settle(self, location: ResultLocation, *, published: bool) -> None:
         """The record tells of the result, or never will: then nothing of it is left. May be repeated."""
         if not published:
-            self.delete(manifest)
-        self._redis.hdel(keyspace.unpublished(), manifest["owner"])
+            self.delete(location)
+        self._redis.hdel(keyspace.unpublished(), location["owner"])
 
     def unpublished(self) -> list[UnpublishedResult]:
         """All that waits for `settle`."""
@@ -140,7 +139,7 @@ class ResultStore:
 
     def _stored(self, text: bytes, data: bytes, place: Literal["redis", "blobs"], job: str, attempt: int) -> ResultLocation:
         put = self._chunks.put if place == "redis" else self._put_blob
-        manifest: ResultLocation = {
+        location: ResultLocation = {
             "owner": uuid4().hex,
             "summary": digest_of(text),
             "summary_bytes": len(text),
@@ -149,15 +148,15 @@ class ResultStore:
             "place": place,
         }
         if job:
-            note = UnpublishedResult(job, attempt, manifest)
-            self._redis.hset(keyspace.unpublished(), manifest["owner"], json.dumps(note))
+            note = UnpublishedResult(job, attempt, location)
+            self._redis.hset(keyspace.unpublished(), location["owner"], json.dumps(note))
         try:
-            self._chunks.put(text, self._seconds, manifest["owner"])
-            put(data, self._seconds, manifest["owner"])
+            self._chunks.put(text, self._seconds, location["owner"])
+            put(data, self._seconds, location["owner"])
         except BaseException:
-            self.settle(manifest, published=False)
+            self.settle(location, published=False)
             raise
-        return manifest
+        return location
 
     def _put_blob(self, data: bytes, seconds: int, owner: str) -> str:
         with self._blobs.writer() as sink:
@@ -174,21 +173,17 @@ class ResultStore:
             self._redis.zrem(keyspace.result_blobs(), f"{digest} {owner}")
 
     def _blob_bytes(self, digest: str) -> Iterator[bytes]:
-        found = hashlib.sha256()
         with self._blobs.open(digest) as file:
             while chunk := file.read(CHUNK):
-                found.update(chunk)
                 yield chunk
-        if f"sha256:{found.hexdigest()}" != digest:
-            raise Corrupt(f"the stored content {digest} has the digest sha256:{found.hexdigest()}")
 
 
 def _noted(note: bytes) -> UnpublishedResult | None:
     """None for what no `put` wrote."""
     try:
-        job, attempt, manifest = json.loads(note)
-        known = isinstance(job, str) and isinstance(attempt, int) and manifest.keys() == ResultLocation.__annotations__.keys()
-        return UnpublishedResult(job, attempt, manifest) if known else None
+        job, attempt, location = json.loads(note)
+        complete = isinstance(job, str) and isinstance(attempt, int) and location.keys() == ResultLocation.__annotations__.keys()
+        return UnpublishedResult(job, attempt, location) if complete else None
     except (ValueError, TypeError, AttributeError):
         return None
 

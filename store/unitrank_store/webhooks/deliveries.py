@@ -56,15 +56,15 @@ class DeliveryRecord:
 
 
 class DueDelivery(NamedTuple):
-    """What was taken. `said`: the delivery as it is stored, None where it is gone."""
+    """What was taken. `stored`: the delivery as it is stored, None where it is gone."""
 
     member: str
     job: str
-    said: str | None
+    stored: str | None
 
     @property
     def delivery(self) -> DeliveryRecord | None:
-        return None if self.said is None else _decoded(self.said)
+        return None if self.stored is None else _decoded(self.stored)
 
 
 class DeliveryStore:
@@ -99,13 +99,13 @@ class DeliveryStore:
     def take(self, now: float) -> DueDelivery | None:
         """The next one that is due, which nobody else has for `LEASE_SECONDS`."""
         keys = [keyspace.owners_with_due(), keyspace.deliveries_under_way()]
-        found = _TAKE(self._redis, keys, due=keyspace.due(""), now=now, lease_end=now + LEASE_SECONDS, most=self._most)
-        if found is None:
+        taken = _TAKE(self._redis, keys, due=keyspace.due(""), now=now, lease_end=now + LEASE_SECONDS, most=self._most)
+        if taken is None:
             return None
-        member = text(found)
+        member = text(taken)
         field, _, job = member.rpartition(":")
-        said = self._redis.hget(keyspace.deliveries("job", job), field)
-        return DueDelivery(member, job, None if said is None else text(said))
+        stored = self._redis.hget(keyspace.deliveries("job", job), field)
+        return DueDelivery(member, job, None if stored is None else text(stored))
 
     def settle(self, due: DueDelivery, delivery: DeliveryRecord | None) -> bool:
         """Note what came of it (None: nobody wants it any more); False where it is gone, or another one was faster."""
@@ -117,7 +117,7 @@ class DeliveryStore:
                 keys,
                 field=field,
                 member=due.member,
-                before=due.said,
+                before=due.stored,
                 after=None if delivery is None else _encoded(delivery),
                 again=None if delivery is None else delivery.next_at,
             )
