@@ -1,0 +1,43 @@
+"""Sessions: a random word stands for a key until the session is closed or the key is revoked."""
+
+import pytest
+import redis
+
+from unitrank_store.access.api_keys import KeyStore
+from unitrank_store.access.sessions import SECONDS, SessionStore
+
+
+@pytest.fixture
+def keys(connection: redis.Redis) -> KeyStore:
+    return KeyStore(connection)
+
+
+@pytest.fixture
+def sessions(connection: redis.Redis, keys: KeyStore) -> SessionStore:
+    return SessionStore(connection, keys)
+
+
+def test_session_when_opened_then_gives_its_key_for_a_time(connection: redis.Redis, keys: KeyStore, sessions: SessionStore) -> None:
+    key, _ = keys.create("Ada", ["read"])
+    word = sessions.open(key)
+    (session,) = connection.keys("*session*")
+
+    assert sessions.key(word) == key
+    assert word.encode() not in session
+    assert 0 < connection.ttl(session) <= SECONDS
+
+
+@pytest.mark.parametrize("end", ["closed", "revoked"])
+def test_session_when_it_ends_then_gives_no_key(keys: KeyStore, sessions: SessionStore, end: str) -> None:
+    key, _ = keys.create("Ada", ["read"])
+    word = sessions.open(key)
+    {"closed": lambda: sessions.close(word), "revoked": lambda: keys.revoke(key.id)}[end]()
+
+    assert sessions.key(word) is None
+
+
+@pytest.mark.parametrize("word", ["", "another", "\ud800"])
+def test_session_when_the_word_is_another_then_gives_no_key(keys: KeyStore, sessions: SessionStore, word: str) -> None:
+    sessions.open(keys.create("Ada", ["read"])[0])
+
+    assert sessions.key(word) is None

@@ -1,0 +1,11 @@
+"""What tests of jobs share."""
+
+import pytest
+import redis
+
+from unitrank_store.jobs.job_store import JobStore
+
+
+@pytest.fixture
+def jobs(connection: redis.Redis) -> JobStore:
+    return JobStore(connection)
