@@ -5,7 +5,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import redis
 from rq import Queue, SimpleWorker
 
 from unitrank_schemas.jobs import JobRequest
@@ -13,8 +12,8 @@ from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.models import ModelRecord, ModelStore
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import socket_url
-from unitrank_store.results.part_cache import PartCache
 from unitrank_store.settings import Settings
+from unitrank_worker.child_settings import ChildSettings
 from unitrank_worker.engine import Assignment, TorchEngine
 
 QUEUE = "plain"
@@ -22,25 +21,30 @@ Json = dict[str, Any]
 
 
 def compute(state: str, id: str, request: Json, resolved: Json) -> tuple[Json, dict[str, bytes]]:
-    """What Unitrank's child computes for such a job; RQ keeps it as its result."""
-    engine, connection, settings = _ready(state)
+    """The result that Unitrank's child computes for such a job; RQ keeps it as its own."""
+    engine, blobs = _ready(state)
     model = _model(state, resolved["model"]["digest"])
-    parts = PartCache(connection, settings).of("default", fresh=True)
-    assignment = Assignment(id, JobRequest.model_validate(request), resolved, model, parts)
+    assignment = Assignment(
+        id,
+        JobRequest.model_validate(request),
+        resolved | {"clean": model.clean},
+        table=blobs.path(resolved["dataset"]["digest"]),
+        archive=blobs.path(str(model.clean)),
+        manifest=model.manifest,
+    )
     summary, arrays = engine.run(assignment, lambda progress: None)
     return summary, {name: array.tobytes() for name, array in arrays.items()}
 
 
 @cache
 def _model(state: str, digest: str) -> ModelRecord:
-    _, connection, settings = _ready(state)
-    return ModelStore(connection, BlobStore.of(settings)).content(digest)
+    return ModelStore(connect(socket_url(Path(state))), _ready(state)[1]).content(digest)
 
 
 @cache
-def _ready(state: str) -> tuple[TorchEngine, redis.Redis, Settings]:
-    settings = Settings(state=Path(state))
-    return TorchEngine(settings, "cpu"), connect(socket_url(Path(state))), settings
+def _ready(state: str) -> tuple[TorchEngine, BlobStore]:
+    blobs = BlobStore.of(Settings(state=Path(state)))
+    return TorchEngine(ChildSettings(scratch=str(blobs.spool)), "cpu"), blobs
 
 
 def main(url: str) -> None:

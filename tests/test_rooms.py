@@ -79,8 +79,13 @@ def test_command_line_when_imported_then_loads_no_other_room_but_the_schemas(mod
 @pytest.mark.parametrize(
     "module", ["unitrank_worker.__main__", "unitrank_worker.process.rq_worker", "unitrank_worker.process.handle"]
 )
-def test_worker_parent_when_imported_then_loads_no_torch(module: str) -> None:
-    assert "torch" not in _loaded(MODULE, module)
+def test_worker_parent_when_imported_then_loads_neither_torch_nor_the_engine(module: str) -> None:
+    assert _loaded(MODULE, module) & {"torch", "unitrank_engine"} == set()
+
+
+def test_worker_child_when_imported_then_loads_no_client_of_the_store() -> None:
+    """torch itself imports redis where it is installed, so torch is not loaded here."""
+    assert _loaded(MODULE, "unitrank_worker.process.child") & {"torch", "redis", "rq"} == set()
 
 
 @pytest.mark.parametrize("module", ["unitrank_service.__main__", "unitrank_service.app"])

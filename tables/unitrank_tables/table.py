@@ -28,10 +28,10 @@ class Table:
     `fields` is what the API says of them.
     """
 
-    def __init__(self, path: Path, limit: int) -> None:
+    def __init__(self, path: Path, limit: int, scratch: Path) -> None:
         memory = _map(path)
         self.format: Format = _format(memory)
-        columns = npz_columns(memory, path.parent) if self.format == "npz" else safetensors_columns(memory)
+        columns = npz_columns(memory, scratch) if self.format == "npz" else safetensors_columns(memory)
         self.examples = check_columns(columns, limit)
         self.fields: dict[str, ColumnInfo] = {column.name: column.info for column in columns}
         self._columns = {column.name: column for column in columns}
@@ -83,9 +83,12 @@ class Table:
         self.close()
 
 
-def open_table(path: Path, limit: int = UNPACKED_LIMIT) -> Table:
-    """The table in a file, its header checked. Raises BadTable; `limit` is in bytes of unpacked data."""
-    return Table(path, limit)
+def open_table(path: Path, limit: int = UNPACKED_LIMIT, scratch: Path | None = None) -> Table:
+    """The table in a file, its header checked. Raises BadTable.
+
+    `limit`: bytes of unpacked data; `scratch`: the folder that compressed fields are unpacked into, by default the file's.
+    """
+    return Table(path, limit, scratch or path.parent)
 
 
 def _map(path: Path) -> mmap.mmap:

@@ -12,15 +12,14 @@ import numpy as np
 
 from unitrank_engine.errors import EngineError
 from unitrank_schemas.base import Json
-from unitrank_store.contents.models import ModelRecord
-from unitrank_store.settings import Settings
-from unitrank_worker.engine import Arrays, Assignment, Report
+from unitrank_worker.child_settings import ChildSettings
+from unitrank_worker.engine import Arrays, Assignment, Report, Upload, WarmModel
 
 
 class Scripted:
     """Performs `metadata["do"]`, a list of [verb, argument]."""
 
-    def __init__(self, settings: Settings, device: str) -> None:
+    def __init__(self, settings: ChildSettings, device: str) -> None:
         self.runs = 0
 
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
@@ -32,24 +31,35 @@ class Scripted:
             VERBS[str(step[0])](step[1], report)
         return {"pid": os.getpid(), "runs": self.runs}, {"x": np.arange(3, dtype=np.float32)}
 
-    def inspect(self, model: ModelRecord) -> tuple[str, Json]:
-        raise EngineError("bad_archive", f"nothing is right with {model.digest}")
+    def inspect(self, upload: Upload, target: Path) -> Json:
+        if upload.source.read_bytes().startswith(b"good"):
+            target.write_bytes(b"clean")
+            return {"layers": []}
+        raise EngineError("bad_archive", "the archive does not begin with good")
 
-    def warm(self) -> list[str]:
-        return ["mnist"] if self.runs else []
+    def warm(self) -> list[WarmModel]:
+        return [WarmModel("sha256:" + "0" * 64, "mnist")] if self.runs else []
 
 
 class Broken:
     """Cannot even be made."""
 
-    def __init__(self, settings: Settings, device: str) -> None:
+    def __init__(self, settings: ChildSettings, device: str) -> None:
         raise RuntimeError("no such device")
+
+
+class Cold(Scripted):
+    """Takes its time to start: until `warm` is in the scratch folder."""
+
+    def __init__(self, settings: ChildSettings, device: str) -> None:
+        super().__init__(settings, device)
+        _await(Path(settings.scratch) / "warm", lambda progress: None)
 
 
 class KilledByInspection(Scripted):
     """As a hostile archive might."""
 
-    def inspect(self, model: ModelRecord) -> tuple[str, Json]:
+    def inspect(self, upload: Upload, target: Path) -> Json:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 

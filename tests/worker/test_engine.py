@@ -1,49 +1,79 @@
-"""The engine as the worker's process sees it: what is missing, and what it leaves behind."""
+"""The engine that the workers run: which model it loads, and what it cannot run."""
 
-from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
+import unitrank
 from unitrank_engine.errors import EngineError
 from unitrank_schemas.base import Json
 from unitrank_schemas.jobs import JobRequest
-from unitrank_store.blobs.blob_store import BlobStore
-from unitrank_store.contents.models import ModelRecord
-from unitrank_store.settings import Settings
-from unitrank_worker.engine import Assignment, TorchEngine
+from unitrank_worker.child_settings import ChildSettings
+from unitrank_worker.engine import Assignment, TorchEngine, Upload
 
-DIGEST = f"sha256:{'ab' * 32}"
-REQUEST = JobRequest.model_validate({"model": "m", "layer": "l", "dataset": "d", "methods": ["gradient"]})
-MODEL = ModelRecord("m", DIGEST, 1, "ready", 0.0, "1", {}, None, DIGEST)
-
-
-def test_job_when_its_dataset_was_just_deleted_then_that_is_what_it_says(tmp_path: Path) -> None:
-    resolved: Json = {"model": {"name": "m"}, "dataset": {"digest": DIGEST}, "checked": True}
-
-    with pytest.raises(EngineError, match="not there any more") as caught:
-        TorchEngine(Settings(state=tmp_path), "cpu").run(Assignment("id", REQUEST, resolved, MODEL), lambda progress: None)
-
-    assert caught.value.code == "dataset_not_found"
+REQUEST = JobRequest.model_validate({"model": "m", "layer": "1", "dataset": "d", "methods": ["gradient"]})
+RESOLVED: Json = {
+    "clean": "sha256:1",
+    "model": {"name": "m", "digest": "sha256:2"},
+    "dataset": {"name": "d", "digest": "sha256:3"},
+}
 
 
-def test_inspection_when_its_process_is_killed_then_a_sweep_finds_what_it_wrote(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def engine(tmp_path: Path) -> TorchEngine:
+    return TorchEngine(ChildSettings(scratch=str(tmp_path)), "cpu")
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    np.savez_compressed(tmp_path / "table.npz", x=np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32))
+    return tmp_path / "table.npz"
+
+
+def inspected(engine: TorchEngine, folder: Path) -> tuple[Path, Json]:
+    """A cleaned archive and its manifest."""
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    unitrank.export(net, torch.zeros(2, 3), folder / "net.pt2")
+    return folder / "clean.pt2", engine.inspect(Upload(folder / "net.pt2"), folder / "clean.pt2")
+
+
+def test_job_when_it_was_not_checked_then_is_checked_and_runs_and_the_model_stays_warm(
+    engine: TorchEngine, table: Path, tmp_path: Path
 ) -> None:
-    settings = Settings(state=tmp_path)
-    blobs = BlobStore.of(settings)
-    with blobs.writer() as writer:
-        writer.write(b"archive")
-    engine = TorchEngine(settings, "cpu")
-    swept = []
+    archive, manifest = inspected(engine, tmp_path)
+    stages: list[str] = []
+    first = Assignment("a", REQUEST, RESOLVED, table, archive, manifest)
+    again = Assignment("b", REQUEST, RESOLVED, table, None, manifest)
 
-    def die(source: Path, target: Path) -> Json:
-        target.write_bytes(b"half of it")
-        swept.append(blobs.sweep(seconds=-1))
-        raise SystemExit
+    for assignment in (first, again):
+        summary, arrays = engine.run(assignment, lambda progress: stages.append(progress["stage"]))
+        assert summary["layer"]["name"] == "1"
+        assert arrays["importance/gradient"].shape == (1, 4)
+    assert stages.count("loading the model") == 1
+    assert [(model.digest, model.name) for model in engine.warm()] == [("sha256:1", "m")]
 
-    monkeypatch.setattr(engine._inspection, "inspect", die)
-    with pytest.raises(SystemExit):
-        engine.inspect(replace(MODEL, digest=writer.digest))
 
-    assert swept == [1]
+def test_job_when_it_does_not_fit_the_model_then_fails_with_that_code(engine: TorchEngine, table: Path, tmp_path: Path) -> None:
+    archive, manifest = inspected(engine, tmp_path)
+    request = REQUEST.model_copy(update={"layer": "nowhere"})
+
+    with pytest.raises(EngineError) as caught:
+        engine.run(Assignment("a", request, RESOLVED, table, archive, manifest), lambda progress: None)
+    assert caught.value.code == "layer_not_found"
+
+
+def test_job_when_its_model_is_neither_warm_nor_given_then_says_so(engine: TorchEngine, table: Path) -> None:
+    resolved = RESOLVED | {"checked": True}
+
+    with pytest.raises(EngineError) as caught:
+        engine.run(Assignment("a", REQUEST, resolved, table), lambda progress: None)
+    assert caught.value.code == "model_not_ready"
+
+
+def test_operator_when_it_is_none_then_the_engine_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(EngineError) as caught:
+        TorchEngine(ChildSettings(scratch=str(tmp_path), operators=("aten.nothing.default",)), "cpu")
+    assert caught.value.code == "unknown_operator"

@@ -4,7 +4,6 @@ import pytest
 
 from unitrank_engine.errors import Cancelled, EngineError
 from unitrank_schemas.problems import JobProblem
-from unitrank_store.errors import Full, SizeExceeded
 from unitrank_worker.failures import ending, spoils_process
 
 
@@ -20,8 +19,6 @@ class OutOfMemoryError(RuntimeError):
         (MemoryError(), "out_of_memory", False),
         (OutOfMemoryError("CUDA out of memory"), "out_of_memory", False),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), "out_of_memory", False),
-        (SizeExceeded("33 MiB"), "result_too_large", False),
-        (Full("no room"), "storage_full", True),
         (IndexError("index out of range in self"), "input_out_of_range", False),
         (IndexError("list index out of range"), "internal", False),
         (ZeroDivisionError("secret"), "internal", False),

@@ -1,215 +1,321 @@
-"""The two tasks, in this process and on a real store."""
+"""Attempts at jobs and inspections on a real store; the test says what the child would."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import redis
+from safetensors.numpy import save
 
-from unitrank_engine.errors import EngineError
 from unitrank_schemas.base import Json
 from unitrank_store.blobs.blob_store import BlobStore
-from unitrank_store.contents.models import ModelRecord, ModelStore
+from unitrank_store.contents.models import ModelStore
 from unitrank_store.contents.waiting_jobs import model_key
+from unitrank_store.errors import Full
 from unitrank_store.jobs.job_store import JobStore
+from unitrank_store.jobs.record import JobRecord
+from unitrank_store.jobs.records import Kind
 from unitrank_store.observability.counters import Counters
 from unitrank_store.observability.throughput import Throughput
-from unitrank_store.queue.rq_queue import depth, enqueue_inspection, push, queue_of, transport_id
-from unitrank_store.queue.safe_job import TASKS, SafeJob
+from unitrank_store.queue.rq_queue import depth, enqueue_inspection
 from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
+from unitrank_tables.part import Part, decode_part, encode_part
 from unitrank_worker import tasks
-from unitrank_worker.engine import Arrays, Assignment, Report
-from unitrank_worker.tasks import DESK, Desk, inspect_model, run_job
+from unitrank_worker.process.channel import Message
+from unitrank_worker.tasks import Attempt, CannotRun, ProgressWriter, Stores, attempt_at, problem_of, start
 
 REQUEST: Json = {"model": "m", "layer": "l", "dataset": "d", "methods": ["gradient"]}
+MISSING = "sha256:" + "0" * 64
+PROGRESS: Json = {"done": 1, "total": 2, "unit": "rows", "stage": "attribution", "eta": None}
 
 
-class Counting:
-    """Reports a hundred steps; inspects what does not begin with `bad`."""
-
-    def __init__(self, blobs: BlobStore) -> None:
-        self.blobs = blobs
-        self.between: list[str] = []
-        self.jobs: JobStore | None = None
-        self.seen: Assignment | None = None
-
-    def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
-        self.seen = assignment
-        for done in range(100):
-            report({"done": done + 1, "total": 100, "unit": "rows", "stage": "attribution", "eta": None})
-            if self.jobs is not None:
-                self.jobs.cancel(assignment.id)
-        return {"job": assignment.id}, {"importance/gradient": np.ones((1, 2), np.float32)}
-
-    def inspect(self, model: ModelRecord) -> tuple[str, Json]:
-        data = self.blobs.path(model.digest).read_bytes()
-        if data.startswith(b"bad"):
-            raise EngineError("bad_archive", "it begins with bad")
-        with self.blobs.writer() as writer:
-            writer.write(b"clean " + data)
-        return writer.digest, {"layers": []}
-
-    def warm(self) -> list[str]:
-        return []
+def at_once(step: Callable[[], Any]) -> Any:
+    """Of a store that is never away."""
+    return step()
 
 
-@pytest.fixture
-def desk(connection: redis.Redis, tmp_path: Path) -> Iterator[Desk]:
-    settings = Settings(state=tmp_path)
+def stores_of(connection: redis.Redis, state: Path, kind: Kind) -> Stores:
+    settings = Settings(state=state)
     blobs = BlobStore.of(settings)
-    desk = Desk(
-        worker="w",
+    return Stores(
         device="cpu",
         connection=connection,
-        jobs=JobStore(connection),
-        inspections=JobStore(connection, kind="inspection"),
-        progress=JobStore(connection),
+        jobs=JobStore(connection, kind=kind),
+        waiting=JobStore(connection),
+        blobs=blobs,
         models=ModelStore(connection, blobs),
         results=ResultStore(connection, blobs, settings),
         parts=PartCache(connection, settings),
-        rates=Throughput(connection),
-        tallies=Counters(connection),
-        engine=Counting(blobs),
+        throughput=Throughput(connection),
+        counters=Counters(connection),
     )
-    token = DESK.set(desk)
-    table = TASKS.set({"run_job": run_job, "inspect_model": inspect_model})
-    yield desk
-    TASKS.reset(table)
-    DESK.reset(token)
 
 
-def engine(desk: Desk) -> Counting:
-    assert isinstance(desk.engine, Counting)
-    return desk.engine
+@pytest.fixture
+def stores(connection: redis.Redis, tmp_path: Path) -> Stores:
+    return stores_of(connection, tmp_path, "job")
 
 
-def upload(desk: Desk, data: bytes) -> str:
-    """The inspection of a model with these bytes, queued."""
-    with engine(desk).blobs.writer() as writer:
+@pytest.fixture
+def inspecting(connection: redis.Redis, tmp_path: Path) -> Stores:
+    return stores_of(connection, tmp_path, "inspection")
+
+
+def blob(stores: Stores, data: bytes) -> str:
+    with stores.blobs.writer() as writer:
         writer.write(data)
-    desk.models.begin("m", writer.digest, len(data), "1")
-    return enqueue_inspection(desk.connection, writer.digest, 60).id
+    return writer.digest
 
 
-def test_job_when_run_then_its_result_lies_in_the_store(desk: Desk) -> None:
-    id = desk.jobs.create(REQUEST).id
-    run_job(id)
-    record = desk.jobs.get(id)
-
-    assert (record.status, record.worker, record.problem) == ("succeeded", "w", None)
-    assert desk.results.summary(record.result) == {"job": id}  # type: ignore[arg-type]
-    assert list(desk.results.arrays(record.result)) == ["importance/gradient"]  # type: ignore[arg-type]
+def contents(stores: Stores, archive: bytes = b"archive") -> Json:
+    """A ready model and a dataset, as a job's record names them."""
+    digest = blob(stores, archive)
+    stores.models.begin("m", digest, len(archive), "1")
+    stores.models.ready(digest, {"layers": []}, blob(stores, b"clean " + archive))
+    return {"model": {"name": "m", "digest": digest}, "dataset": {"digest": blob(stores, b"table")}}
 
 
-def test_job_when_its_result_would_find_no_room_then_is_not_computed(desk: Desk) -> None:
-    id = desk.jobs.create(REQUEST, {"result_bytes": 1024**2}).id
-    limit = str(desk.connection.config_get("maxmemory")["maxmemory"])
-    desk.connection.config_set("maxmemory", int(desk.connection.info("memory")["used_memory"]) + 1024**2)
+def begun(stores: Stores, resolved: Json) -> Attempt:
+    record = start(stores, stores.jobs.create(REQUEST, resolved).id, "w", 1)
+    assert record is not None
+    return attempt_at(stores, record)
+
+
+def inspection_of(stores: Stores, archive: bytes) -> Attempt:
+    """A begun inspection of a model with these bytes."""
+    digest = blob(stores, archive)
+    stores.models.begin("m", digest, len(archive), "1")
+    record = start(stores, enqueue_inspection(stores.connection, digest, 60).id, "w", 1)
+    assert record is not None
+    return attempt_at(stores, record)
+
+
+def result(**arrays: Any) -> Message:
+    content = {"result": {"cost": {}, "rankings": []}, "progress": PROGRESS, "seconds": 1.0}
+    return Message(content, save(arrays))
+
+
+def test_job_when_ordered_then_the_child_gets_the_request_and_open_files(stores: Stores) -> None:
+    resolved = contents(stores)
+    order = begun(stores, resolved).order(warm=())
+
+    assert [file.read() for file in order.files] == [b"table", b"clean archive"]
+    assert order.content["request"] == REQUEST
+    assert order.content["manifest"] == {"layers": []}
+    assert order.content["resolved"]["clean"] == stores.models.get("m").clean
+    assert "redis" not in str(order.content)
+    for file in order.files:
+        file.close()
+
+
+def test_job_when_its_model_is_warm_then_the_archive_is_not_opened(stores: Stores) -> None:
+    resolved = contents(stores)
+    order = begun(stores, resolved | {"checked": True}).order(warm=[str(stores.models.get("m").clean)])
+
+    assert [file.read() for file in order.files] == [b"table"]
+    assert order.content["manifest"] is None
+    order.files[0].close()
+
+
+def test_job_when_its_result_would_find_no_room_then_the_child_never_sees_it(stores: Stores) -> None:
+    attempt = begun(stores, contents(stores) | {"result_bytes": 1024**2})
+    limit = str(stores.connection.config_get("maxmemory")["maxmemory"])
+    stores.connection.config_set("maxmemory", int(stores.connection.info("memory")["used_memory"]) + 1024**2)
     try:
-        run_job(id)
+        with pytest.raises(Full) as caught:
+            attempt.order(warm=())
     finally:
-        desk.connection.config_set("maxmemory", limit)
-    problem = desk.jobs.get(id).problem or {}
+        stores.connection.config_set("maxmemory", limit)
+    problem = problem_of(caught.value)
 
-    assert (desk.jobs.get(id).status, problem["code"], problem["retryable"]) == ("failed", "storage_full", True)
-    assert engine(desk).seen is None
-
-
-def test_progress_when_reported_often_then_is_written_now_and_then_and_with_the_end(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tasks, "REPORT_SECONDS", 3600.0)
-    id = desk.jobs.create(REQUEST).id
-    run_job(id)
-
-    assert (desk.jobs.get(id).progress or {})["done"] == 100
-    assert desk.jobs.get(id).version == 3  # created, started, ended with the last progress
+    assert (problem["code"], problem["status"], problem["retryable"]) == ("storage_full", 503, True)
 
 
-def test_job_when_cancelled_meanwhile_then_stops_where_it_reports(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "REPORT_SECONDS", 0.0)
-    engine(desk).jobs = desk.jobs
-    id = desk.jobs.create(REQUEST).id
-    run_job(id)
+@pytest.mark.parametrize(("what", "code"), [("model", "model_not_ready"), ("dataset", "dataset_not_found")])
+def test_job_when_its_contents_were_just_deleted_then_that_is_what_it_says(stores: Stores, what: str, code: str) -> None:
+    attempt = begun(stores, contents(stores) | {what: {"name": "x", "digest": MISSING}})
 
-    assert (desk.jobs.get(id).status, desk.jobs.get(id).result) == ("cancelled", None)
-    assert (desk.jobs.get(id).progress or {})["done"] == 1
-
-
-def test_job_when_it_may_not_run_then_the_engine_is_not_asked(desk: Desk) -> None:
-    id = desk.jobs.create(REQUEST).id
-    desk.jobs.cancel(id)
-    run_job(id)
-    run_job("nothing")
-
-    assert engine(desk).seen is None
+    with pytest.raises(CannotRun, match="not there any more") as caught:
+        attempt.order(warm=())
+    assert problem_of(caught.value)["code"] == code
 
 
-def test_job_when_the_queue_still_holds_a_lost_attempt_then_that_does_not_run(desk: Desk) -> None:
-    record = desk.jobs.create(REQUEST)
-    push(desk.connection, desk.jobs, record)
-    lost = queue_of(desk.connection, "job").fetch_job(transport_id(record.id, 0))
-    desk.jobs.requeue(record.id, desk.jobs.start(record.id, "another") or 0)
-    assert isinstance(lost, SafeJob)
-    lost.perform()
+def test_job_when_the_child_has_sent_its_result_then_it_lies_in_the_store(stores: Stores) -> None:
+    attempt = begun(stores, contents(stores) | {"flops": 10.0})
+    attempt.take(result(x=np.ones(2, np.float32)))
+    attempt.finish("succeeded", None, at_once)
+    record = stores.jobs.get(attempt.record.id)
 
-    assert engine(desk).seen is None
-    assert (desk.jobs.get(record.id).status, desk.jobs.get(record.id).attempt) == ("queued", 1)
-
-
-def test_job_when_its_request_is_broken_then_fails_as_internal(desk: Desk) -> None:
-    id = desk.jobs.create({"model": "m"}).id
-    run_job(id)
-
-    assert (desk.jobs.get(id).problem or {})["code"] == "internal"
+    assert (record.status, record.worker, record.progress) == ("succeeded", "w", PROGRESS)
+    assert stores.results.summary(record.result) == {"cost": {}, "rankings": []}  # type: ignore[arg-type]
+    assert stores.results.arrays(record.result)["x"].tolist() == [1, 1]  # type: ignore[arg-type]
+    assert stores.results.unpublished() == []
+    assert stores.throughput.rate("cpu") == 10
 
 
-def test_job_when_its_model_is_known_then_gets_its_manifest_and_clean_archive(desk: Desk) -> None:
-    inspect_model(upload(desk, b"good"))
-    model = desk.models.get("m")
-    id = desk.jobs.create(REQUEST, {"model": {"name": "m", "digest": model.digest}}).id
-    run_job(id)
+def test_job_when_its_result_is_too_large_then_fails_and_leaves_nothing(connection: redis.Redis, tmp_path: Path) -> None:
+    stores = stores_of(connection, tmp_path, "job")
+    stores.results = ResultStore(connection, stores.blobs, Settings(state=tmp_path, max_result_bytes=1000))
+    attempt = begun(stores, contents(stores))
+    attempt.take(result(x=np.ones(1000, np.float32)))
+    attempt.finish("succeeded", None, at_once)
+    record = stores.jobs.get(attempt.record.id)
 
-    seen = engine(desk).seen
-    assert seen is not None
-    assert seen.model is not None
-    assert (seen.model.clean, seen.model.manifest) == (model.clean, {"layers": []})
+    assert (record.status, (record.problem or {})["code"], record.result) == ("failed", "result_too_large", None)
+    assert stores.results.unpublished() == []
 
 
-def test_manifests_when_there_are_many_then_only_the_newest_stay_at_hand(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_job_when_the_child_claims_success_without_a_result_then_fails(stores: Stores) -> None:
+    attempt = begun(stores, contents(stores))
+    attempt.finish("succeeded", None, at_once)
+
+    assert (stores.jobs.get(attempt.record.id).problem or {})["code"] == "internal"
+
+
+def test_job_when_it_was_given_to_another_then_its_result_is_taken_away(stores: Stores) -> None:
+    attempt = begun(stores, contents(stores))
+    attempt.take(result(x=np.ones(2, np.float32)))
+    stores.jobs.requeue(attempt.record.id, 1)
+    attempt.finish("succeeded", None, at_once)
+
+    assert stores.jobs.get(attempt.record.id).status == "queued"
+    assert stores.results.unpublished() == []
+    assert list(stores.connection.scan_iter("unitrank:chunk*")) == []
+
+
+def test_job_when_the_store_is_away_at_its_end_then_each_step_is_tried_again(stores: Stores) -> None:
+    attempt = begun(stores, contents(stores))
+    attempt.take(result(x=np.ones(2, np.float32)))
+    steps = 0
+
+    def twice(step: Callable[[], Any]) -> Any:
+        nonlocal steps
+        steps += 1
+        step()
+        return step()
+
+    attempt.finish("succeeded", None, twice)
+    record = stores.jobs.get(attempt.record.id)
+
+    assert steps == 3
+    assert record.status == "succeeded"
+    assert stores.results.arrays(record.result)["x"].tolist() == [1, 1]  # type: ignore[arg-type]
+
+
+def test_parts_when_the_child_asks_then_gets_those_that_it_kept_and_no_other_tenants(stores: Stores) -> None:
+    attempt = begun(stores, contents(stores))
+    attempt.take(Message({"keep_part": "a"}, encode_part(Part(says={"x": 1}))))
+    answer = attempt.take(Message({"find_parts": ["a", "b"]}))
+    assert answer is not None
+    ((name, size),) = answer.content["parts"]
+
+    assert (name, size) == ("a", len(answer.payload))
+    assert decode_part(answer.payload) == Part(says={"x": 1})
+    assert stores.parts.of("another").get(["a"]) == {}
+
+
+def test_message_when_of_no_known_kind_then_changes_nothing(stores: Stores) -> None:
+    attempt = begun(stores, contents(stores))
+
+    assert attempt.take(Message({"delete": "everything"})) is None
+    assert attempt.take(Message({})) is None
+
+
+def test_progress_when_it_comes_often_then_is_written_now_and_then(stores: Stores) -> None:
+    record, now = begun(stores, contents(stores)).record, [0.0]
+    write = ProgressWriter(stores.jobs, record, 1.0, clock=lambda: now[0])
+    for done, moment in ((1, 0.0), (2, 0.5), (3, 1.1)):
+        now[0] = moment
+        write(PROGRESS | {"done": done})
+    assert (stores.jobs.get(record.id).progress or {})["done"] == 3
+    write(PROGRESS | {"done": 4, "total": 0})
+
+    assert (stores.jobs.get(record.id).progress or {})["done"] == 4
+    assert stores.jobs.get(record.id).version == record.version + 3
+
+
+@pytest.mark.parametrize("change", ["cancel", "requeue"])
+def test_progress_when_nobody_wants_the_job_any_more_then_it_is_told(stores: Stores, change: str) -> None:
+    attempt = begun(stores, contents(stores))
+    changes: dict[str, Callable[[str], JobRecord]] = {
+        "cancel": stores.jobs.cancel,
+        "requeue": lambda id: stores.jobs.requeue(id, 1),
+    }
+    changes[change](attempt.record.id)
+    attempt.take(Message({"progress": PROGRESS}))
+
+    assert attempt.unwanted
+
+
+def test_job_when_it_may_not_run_then_no_attempt_begins(stores: Stores) -> None:
+    record = stores.jobs.create(REQUEST)
+    stores.jobs.cancel(record.id)
+    lost = stores.jobs.create(REQUEST)
+    stores.jobs.requeue(lost.id, stores.jobs.start(lost.id, "another", 1) or 0)
+
+    assert start(stores, record.id, "w", 1) is None
+    assert start(stores, "nothing", "w", 1) is None
+    assert start(stores, lost.id, "w", 1) is None
+    assert (stores.jobs.get(lost.id).status, stores.jobs.get(lost.id).attempt) == ("queued", 1)
+
+
+def test_manifests_when_there_are_many_then_only_the_newest_stay_at_hand(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "MOST_READY", 1)
-    for data in (b"first", b"second"):
-        inspect_model(upload(desk, data))
-        run_job(desk.jobs.create(REQUEST, {"model": {"digest": desk.models.get("m").digest}}).id)
+    for archive in (b"first", b"second"):
+        for file in begun(stores, contents(stores, archive)).order(warm=()).files:
+            file.close()
 
-    assert list(desk.ready) == [desk.models.get("m").digest]
-
-
-def test_model_when_it_passes_then_is_ready_and_what_waited_is_queued(desk: Desk) -> None:
-    inspection = upload(desk, b"good")
-    waiting = desk.jobs.create(REQUEST, waiting_for=[model_key(desk.models.get("m").digest)]).id
-    inspect_model(inspection)
-
-    assert desk.models.get("m").status == "ready"
-    assert desk.inspections.get(inspection).status == "succeeded"
-    assert (desk.jobs.get(waiting).status, depth(desk.connection)) == ("queued", 1)
+    assert list(stores.ready_models) == [stores.models.get("m").digest]
 
 
-def test_model_when_it_does_not_pass_then_is_rejected_and_what_waited_fails(desk: Desk) -> None:
-    inspection = upload(desk, b"bad")
-    waiting = desk.jobs.create(REQUEST, waiting_for=[model_key(desk.models.get("m").digest)]).id
-    inspect_model(inspection)
+def test_model_when_it_passes_then_is_ready_and_what_waited_is_queued(inspecting: Stores) -> None:
+    attempt = inspection_of(inspecting, b"good")
+    waiting = inspecting.waiting.create(REQUEST, waiting_for=[model_key(inspecting.models.get("m").digest)]).id
+    (file,) = attempt.order(warm=()).files
+    assert file.read() == b"good"
+    file.close()
+    for message in (
+        Message({"archive": "piece"}, b"cl"),
+        Message({"archive": "piece"}, b"ean"),
+        Message({"manifest": {"layers": []}}),
+    ):
+        attempt.take(message)
+    attempt.finish("succeeded", None, at_once)
+    model = inspecting.models.get("m")
 
-    assert desk.models.get("m").status == "rejected"
-    assert (desk.jobs.get(waiting).problem or {})["code"] == "bad_archive"
+    assert (model.status, model.manifest) == ("ready", {"layers": []})
+    assert inspecting.blobs.path(str(model.clean)).read_bytes() == b"clean"
+    assert inspecting.jobs.get(attempt.record.id).status == "succeeded"
+    assert (inspecting.waiting.get(waiting).status, depth(inspecting.connection)) == ("queued", 1)
 
 
-def test_model_when_deleted_during_its_inspection_then_nothing_is_left_waiting(desk: Desk) -> None:
-    inspection = upload(desk, b"good")
-    desk.models.delete("m")
-    inspect_model(inspection)
+def test_model_when_it_does_not_pass_then_is_rejected_and_what_waited_fails(inspecting: Stores) -> None:
+    attempt = inspection_of(inspecting, b"bad")
+    waiting = inspecting.waiting.create(REQUEST, waiting_for=[model_key(inspecting.models.get("m").digest)]).id
+    attempt.finish("failed", {"code": "bad_archive", "title": "t", "detail": "d", "status": 422, "retryable": False}, at_once)
 
-    assert desk.inspections.get(inspection).ended
+    assert inspecting.models.get("m").status == "rejected"
+    assert (inspecting.waiting.get(waiting).problem or {})["code"] == "bad_archive"
+
+
+def test_model_when_deleted_during_its_inspection_then_nothing_is_left_waiting(inspecting: Stores) -> None:
+    attempt = inspection_of(inspecting, b"good")
+    inspecting.models.delete("m")
+    attempt.take(Message({"archive": "piece"}, b"clean"))
+    attempt.take(Message({"manifest": {"layers": []}}))
+    attempt.finish("succeeded", None, at_once)
+
+    assert inspecting.jobs.get(attempt.record.id).ended
+
+
+def test_inspection_when_its_child_is_killed_then_no_half_of_an_archive_is_left(inspecting: Stores) -> None:
+    attempt = inspection_of(inspecting, b"good")
+    attempt.take(Message({"archive": "piece"}, b"half of it"))
+    assert len(list(inspecting.blobs.spool.iterdir())) == 1
+    attempt.abandon()
+
+    assert list(inspecting.blobs.spool.iterdir()) == []

@@ -7,35 +7,44 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psutil
 import redis
 import structlog
 
-from unitrank_schemas.base import Json
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.models import ModelStore
 from unitrank_store.contents.waiting_jobs import reject_model
 from unitrank_store.jobs.job_store import JobStore
+from unitrank_store.jobs.records import Kind
+from unitrank_store.observability import tracing
 from unitrank_store.observability.counters import Counters
 from unitrank_store.observability.logs import configure
+from unitrank_store.observability.throughput import Throughput
 from unitrank_store.queue.rq_queue import QUEUES, queue_of
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import socket_url
+from unitrank_store.results.part_cache import PartCache
+from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import BadSettings, Settings
 from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
+from unitrank_worker.child_settings import ChildSettings
 from unitrank_worker.process.handle import ChildHandle, NotStarted
-from unitrank_worker.process.heartbeat import Beats
+from unitrank_worker.process.heartbeat import Heartbeat
 from unitrank_worker.process.rq_worker import Seconds, WarmWorker
-from unitrank_worker.process.settlement import Endings
+from unitrank_worker.process.settlement import Settlement
 from unitrank_worker.process.watch import START_SECONDS
+from unitrank_worker.tasks import Stores
 
 log = structlog.get_logger()
 
 KINDS = {"jobs": "job", "inspections": "inspection"}
 # How long the parent waits for a store that is away, before it ends and is started anew.
 PATIENCE = 60.0
+SHORTEST_SECRET = 6
 # What a process ends with that cannot run as it was told to.
 NOT_POSSIBLE = 2
 
@@ -44,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Work until SIGTERM or SIGINT; a second one does not wait for the job. Returns the exit status."""
     options, settings = _options(arguments)
     configure(settings.log_format)
+    tracing.configure("worker")
     worker = build(settings, KINDS[options.queue], options.name, options.device, options.engine, options.drain)
     try:
         other = another(WorkerRegistry(worker.connection, settings.heartbeat_grace), options.name)
@@ -61,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error("not started", worker=options.name, error=f"the store does not answer: {error}")
         return 1
     log.info("ready", worker=options.name, queue=options.queue, device=options.device)
-    worker.beats.start()
+    worker.pulse.start()
     worker.work(logging_level="WARNING")
     return 0
 
@@ -86,32 +96,66 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str, dr
     """A worker with all that belongs to it; nothing has been started."""
     url = settings.redis_url or socket_url(settings.state)
     connection, hasty = connect(url, PATIENCE), connect(url, 0)
-    kept = settings.result_ttl, settings.failure_ttl
-    models = ModelStore(connection, BlobStore.of(settings))
-    waiting = JobStore(connection, *kept)
-    said = WorkerEntry(name, QUEUES[kind], device, os.getpid(), socket.gethostname(), time.time(), time.time())
-    hello: Json = {
-        "settings": settings.model_dump(mode="json"),
-        "url": url,
-        "kind": kind,
-        "name": name,
-        "rq_name": f"{name}.{uuid4().hex[:12]}",
-        "device": device,
-    }
-    child = ChildHandle(hello, engine, device)
+    stores = _stores(settings, hasty, kind, device)
+    # What a child before left, on a machine where no service sweeps.
+    stores.blobs.sweep()
+    entry = WorkerEntry(name, QUEUES[kind], device, os.getpid(), socket.gethostname(), time.time(), time.time())
+    child = ChildHandle(_child_settings(settings, stores.blobs.spool), engine, device, secrets=_secrets(url, settings))
+    models, waiting = ModelStore(connection, stores.blobs), JobStore(connection, *_kept(settings))
     return WarmWorker(
         queue_of(connection, kind),
         name=name,
-        rq_name=hello["rq_name"],
-        jobs=JobStore(connection, *kept, kind="inspection" if kind == "inspection" else "job"),
-        glances=JobStore(hasty, *kept, kind="inspection" if kind == "inspection" else "job"),
+        rq_name=f"{name}.{uuid4().hex[:12]}",
+        stores=stores,
+        glances=stores.jobs,
         child=child,
-        beats=Beats(WorkerRegistry(hasty, settings.heartbeat_grace), said, settings.heartbeat, child.memory),
-        endings=Endings(connection, lambda digest, problem: reject_model(waiting, models, digest, problem)),
+        heartbeat=Heartbeat(WorkerRegistry(hasty, settings.heartbeat_grace), entry, settings.heartbeat, child.memory),
+        settlement=Settlement(connection, lambda digest, problem: reject_model(waiting, models, digest, problem)),
         seconds=Seconds(settings.heartbeat, settings.heartbeat_grace),
-        tallies=Counters(hasty),
+        counters=stores.counters,
         drain=drain,
     )
+
+
+def _stores(settings: Settings, connection: redis.Redis, kind: str, device: str) -> Stores:
+    blobs = BlobStore.of(settings)
+    record_kind: Kind = "inspection" if kind == "inspection" else "job"
+    return Stores(
+        device=device,
+        connection=connection,
+        jobs=JobStore(connection, *_kept(settings), kind=record_kind),
+        waiting=JobStore(connection, *_kept(settings)),
+        blobs=blobs,
+        models=ModelStore(connection, blobs),
+        results=ResultStore(connection, blobs, settings),
+        parts=PartCache(connection, settings),
+        throughput=Throughput(connection),
+        counters=Counters(connection),
+    )
+
+
+def _kept(settings: Settings) -> tuple[int, int]:
+    """Seconds that succeeded jobs and others are kept."""
+    return settings.result_ttl, settings.failure_ttl
+
+
+def _child_settings(settings: Settings, scratch: Path) -> ChildSettings:
+    return ChildSettings(
+        scratch=str(scratch),
+        operators=settings.operators,
+        warm_models_bytes=settings.warm_models_bytes,
+        max_result_bytes=settings.max_result_bytes,
+        child_memory_bytes=settings.child_memory_bytes,
+        log_format=settings.log_format,
+    )
+
+
+def _secrets(url: str, settings: Settings) -> list[str]:
+    """The addresses and passwords that no variable of the child may hold."""
+    addresses = [url, *([settings.blobs] if settings.blobs else [])]
+    passwords = [urlsplit(address).password or "" for address in addresses]
+    # A shorter one is part of innocent values: PATH would go.
+    return [*addresses, *(password for password in passwords if len(password) >= SHORTEST_SECRET)]
 
 
 def _options(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Settings]:

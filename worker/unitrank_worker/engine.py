@@ -1,6 +1,7 @@
-"""The seam between a worker's process and what it computes."""
+"""The engine as the child sees it: jobs and inspections as open files, nothing of the store."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -14,31 +15,49 @@ from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.facts.facts import MOST_CLUSTERS
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.models import Architecture, Manifest
-from unitrank_store.blobs.blob_store import BlobStore
-from unitrank_store.contents.models import ModelRecord
-from unitrank_store.errors import RecordNotFound
-from unitrank_store.observability import tracing
-from unitrank_store.results.part_cache import TenantPartCache
-from unitrank_store.settings import Settings
 from unitrank_tables import Table, open_table
+from unitrank_worker.child_settings import ChildSettings
 
 Report = Callable[[Json], None]
+"""Takes the progress of a job; raises Cancelled where the job must stop."""
 # Any: whatever number the arrays hold
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
+Span = Callable[[str], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
 class Assignment:
     """A job as the engine gets it.
 
-    `resolved` holds the exact contents, `model` the manifest and the cleaned archive, `parts` what earlier jobs left.
+    `resolved` holds the exact contents and `clean`, the digest of the cleaned archive; `archive` and `table` are the files
+    to read, and `archive` is None for a model that the engine holds warm. `manifest` is there for a request that was not
+    checked yet. `parts` is what earlier jobs left; `span` opens a trace's span around a stage.
     """
 
     id: str
     request: JobRequest
     resolved: Json
-    model: ModelRecord | None
-    parts: TenantPartCache | None = None
+    table: Path
+    archive: Path | None = None
+    manifest: Json | None = None
+    parts: Any = None  # Any: the engine's own protocol, which is imported with torch
+    span: Span = nullcontext
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A model to inspect: `source` is the archive, or the weights for `architecture`."""
+
+    source: Path
+    architecture: Json | None = None
+
+
+@dataclass(frozen=True)
+class WarmModel:
+    """A model that is held ready: the digest of its cleaned archive, and the name that the last job used."""
+
+    digest: str
+    name: str
 
 
 @runtime_checkable
@@ -46,22 +65,22 @@ class Engine(Protocol):
     """What a child process loads once, and keeps warm from job to job."""
 
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
-        """The summary and the arrays of a job. Calls `report` often: that is also where a cancelled job stops."""
+        """The summary and the arrays of a job. Calls `report` often: a cancelled job stops there."""
         ...
 
-    def inspect(self, model: ModelRecord) -> tuple[str, Json]:
-        """The digest of the cleaned archive, which then lies in the blob store, and the manifest. Raises EngineError."""
+    def inspect(self, upload: Upload, target: Path) -> Json:
+        """The manifest; the cleaned archive is written to `target`. Raises EngineError."""
         ...
 
-    def warm(self) -> list[str]:
-        """Names of the models that are held ready."""
+    def warm(self) -> list[WarmModel]:
+        """The models that are held ready, the most recently used last."""
         ...
 
 
 class TorchEngine:
     """The engine that the workers run. torch is imported when it is made: no other process of the worker loads it."""
 
-    def __init__(self, settings: Settings, device: str) -> None:
+    def __init__(self, settings: ChildSettings, device: str) -> None:
         from unitrank_engine import pipeline
         from unitrank_engine.archive import let_in
         from unitrank_engine.device import claim
@@ -75,59 +94,42 @@ class TorchEngine:
             raise EngineError("unknown_operator", f"UNITRANK_OPERATORS: {error}") from error
         warm_up()
         self._architectures, self._inspection, self._pipeline = architectures, inspection, pipeline
-        self._max_result_bytes = settings.max_result_bytes
-        self._blobs = BlobStore.of(settings)
-        self._models = WarmModels.of(self._blobs, settings.warm_models_bytes, device)
+        self._settings = settings
+        self._models = WarmModels.on(device, settings.warm_models_bytes)
         self._names: dict[str, str] = {}
 
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
         """Raises EngineError too for a request that does not fit a model that was not ready when it was posted."""
-        model, resolved = assignment.model, assignment.resolved
-        if model is None or model.clean is None:
-            raise EngineError("model_not_ready", "the model that this job was accepted for is not there any more")
-        with open_table(self._dataset(resolved["dataset"]["digest"])) as table:
-            request = assignment.request if resolved.get("checked") else self._fitting(assignment.request, model, table)
-            if model.clean not in self._models.digests():
+        resolved, digest = assignment.resolved, str(assignment.resolved["clean"])
+        with open_table(assignment.table, scratch=Path(self._settings.scratch)) as table:
+            request = assignment.request if resolved.get("checked") else self._fitting(assignment, table)
+            if digest not in self._models.digests():
                 report({"done": 0, "total": 0, "unit": "rows", "stage": "loading the model", "eta": None})
-            with tracing.span("load"):
-                program = self._models.get(model.clean)
-            self._names[model.clean] = str(resolved["model"].get("name") or model.digest)
-            contents = resolved | {"clean": model.clean}
-            return self._pipeline.run(request, contents, program, table, report, assignment.id, assignment.parts, tracing.span)
+            with assignment.span("load"):
+                program = self._models.get(digest, assignment.archive)
+            self._names[digest] = str(resolved["model"].get("name") or resolved["model"]["digest"])
+            return self._pipeline.run(request, resolved, program, table, report, assignment.id, assignment.parts, assignment.span)
 
-    def inspect(self, model: ModelRecord) -> tuple[str, Json]:
-        # where a sweep finds it: a hostile archive may well end this process
-        with self._blobs.draft() as cleaned:
-            if model.architecture and model.weights:
-                architecture = Architecture.model_validate(model.architecture)
-                manifest = self._architectures.inspect(architecture, self._blobs.path(model.weights), cleaned)
-            else:
-                manifest = self._inspection.inspect(self._blobs.path(model.digest), cleaned)
-            with self._blobs.writer() as writer, cleaned.open("rb") as archive:
-                while piece := archive.read(1 << 20):
-                    writer.write(piece)
-        return writer.digest, manifest
+    def inspect(self, upload: Upload, target: Path) -> Json:
+        """Raises EngineError with the code of what is wrong with the upload."""
+        if upload.architecture is None:
+            return self._inspection.inspect(upload.source, target)
+        return self._architectures.inspect(Architecture.model_validate(upload.architecture), upload.source, target)
 
-    def warm(self) -> list[str]:
-        return [self._names.get(digest, digest) for digest in self._models.digests()]
+    def warm(self) -> list[WarmModel]:
+        """The models that are held ready, the most recently used last."""
+        return [WarmModel(digest, self._names.get(digest, digest)) for digest in self._models.digests()]
 
-    def _dataset(self, digest: str) -> Path:
-        try:
-            return self._blobs.path(digest)
-        except RecordNotFound as error:
-            # deleted between the look at it and the job's creation, which protects it
-            raise EngineError("dataset_not_found", "the dataset that this job was accepted for is not there any more") from error
-
-    def _fitting(self, request: JobRequest, model: ModelRecord, table: Table) -> JobRequest:
+    def _fitting(self, assignment: Assignment, table: Table) -> JobRequest:
         facts = Facts(
-            manifest=Manifest.model_validate(model.manifest),
+            manifest=Manifest.model_validate(assignment.manifest),
             fields={name: FieldInfo(**info) for name, info in table.fields.items()},
             examples=table.examples,
             distinct=lambda field: table.distinct(field, MOST_CLUSTERS + 1),
-            max_result_bytes=self._max_result_bytes,
+            max_result_bytes=self._settings.max_result_bytes,
         )
         try:
-            return checked(request, facts)
+            return checked(assignment.request, facts)
         except Rejected as error:
             flaw = error.flaws[0]
             raise EngineError(flaw.code, flaw.detail) from error

@@ -1,24 +1,18 @@
-"""How an error becomes the end of a job: its status and its problem, without a traceback."""
+"""How an engine's error becomes the end of a job: its status and its problem, without a traceback."""
 
 import re
+from typing import Literal
 
 from unitrank_engine.errors import Cancelled, EngineError
 from unitrank_schemas.base import Json
-from unitrank_store.errors import Full, SizeExceeded
-from unitrank_store.jobs.record import Status
+from unitrank_worker.problem import problem
 
 # After these a CUDA context answers every further call with an error: the process has to go.
 _SPOILED = re.compile(r"device-side assert|illegal memory access|CUDA error|CUDNN_STATUS", re.IGNORECASE)
 
 
-def problem(code: str, detail: str, *, title: str | None = None, status: int = 422, retryable: bool = False) -> Json:
-    """A problem as a record holds it."""
-    title = title or code.replace("_", " ").capitalize()
-    return {"code": code, "title": title, "detail": detail, "status": status, "retryable": retryable}
-
-
-def ending(error: Exception) -> tuple[Status, Json | None]:
-    """What a job ends with that raised this."""
+def ending(error: Exception) -> tuple[Literal["cancelled", "failed"], Json | None]:
+    """The status and the problem of a job whose engine raised this error."""
     if isinstance(error, Cancelled):
         return "cancelled", None
     return "failed", _problem_of(error)
@@ -32,12 +26,8 @@ def spoils_process(error: Exception) -> bool:
 def _problem_of(error: Exception) -> Json:
     if isinstance(error, EngineError):
         about = {"ranking": error.ranking, "finished": list(error.finished)}
-        said = {name: value for name, value in about.items() if value}
-        return problem(error.code, error.detail, retryable=error.retryable) | said
-    if isinstance(error, SizeExceeded):
-        return problem("result_too_large", f"the result is too large: {error}")
-    if isinstance(error, Full):
-        return problem("storage_full", f"the result could not be stored: {error}", status=503, retryable=True)
+        details = {name: value for name, value in about.items() if value}
+        return problem(error.code, error.detail, retryable=error.retryable) | details
     if _is_out_of_memory(error):
         return problem("out_of_memory", "the memory of the device, or what a worker may take, was not enough", status=500)
     if isinstance(error, IndexError) and "index out of range in self" in str(error):

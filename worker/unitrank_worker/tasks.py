@@ -1,200 +1,373 @@
-"""The two functions that the queue can call, in the child: run a job, inspect a model. Here every job ends."""
+"""Attempts at jobs and inspections, in the worker's parent: what the child is given, and what becomes of its messages.
+
+Here every attempt ends: the child says how, and the parent writes it into the record.
+"""
 
 import time
-from collections.abc import Callable
-from contextvars import ContextVar
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Protocol
 
 import redis
 import structlog
 
-from unitrank_engine.errors import Cancelled
 from unitrank_schemas.base import Json
-from unitrank_schemas.jobs import JobRequest
+from unitrank_store.blobs.blob_store import BlobStore, IncomingBlob
 from unitrank_store.contents.models import ModelRecord, ModelStore
 from unitrank_store.contents.waiting_jobs import model_ready, reject_model
-from unitrank_store.errors import RecordNotFound
+from unitrank_store.errors import Full, RecordNotFound, SizeExceeded
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability import tracing
 from unitrank_store.observability.counters import Counters
 from unitrank_store.observability.logs import bound
 from unitrank_store.observability.throughput import Throughput
-from unitrank_store.queue.safe_job import current_attempt
 from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultLocation, ResultStore
-from unitrank_worker.engine import Assignment, Engine
-from unitrank_worker.failures import ending, spoils_process
+from unitrank_worker.problem import problem
+from unitrank_worker.process.channel import Message
 
 log = structlog.get_logger()
 
-# Progress is written no more often than this.
-REPORT_SECONDS = 0.2
-# Manifests of models that are kept at hand; one can have megabytes.
+PROGRESS_SECONDS = 0.1
+"""Progress is written at most this often, however often a child sends it."""
 MOST_READY = 32
+"""Records of models that are kept at hand; a manifest can have megabytes."""
+
+Patiently = Callable[[Callable[[], Any]], Any]
+"""Calls a function again while the store is away. Any: whatever the function returns."""
 
 
 @dataclass
-class Desk:
-    """All that a task needs; a child has one. `connection` is patient: it waits for a store that is away."""
+class Stores:
+    """The stores that attempts read and write; `jobs` holds the records of the worker's own kind."""
 
-    worker: str
     device: str
     connection: redis.Redis
     jobs: JobStore
-    inspections: JobStore
-    progress: JobStore
+    waiting: JobStore
+    blobs: BlobStore
     models: ModelStore
     results: ResultStore
     parts: PartCache
-    rates: Throughput
-    tallies: Counters
-    engine: Engine
-    spoiled: bool = False
-    ready: dict[str, ModelRecord] = field(default_factory=dict)
+    throughput: Throughput
+    counters: Counters
+    ready_models: dict[str, ModelRecord] = field(default_factory=dict)
 
-    def model(self, resolved: Json) -> ModelRecord | None:
-        """The model of a job, None where it is gone; a ready one does not change, and is read once."""
-        digest = str(resolved.get("model", {}).get("digest"))
-        if digest not in self.ready:
+    def model(self, digest: str) -> ModelRecord | None:
+        """The model's record, None where it is gone; a ready one does not change, and is read once."""
+        if digest not in self.ready_models:
             try:
-                found = self.models.content(digest)
+                record = self.models.content(digest)
             except RecordNotFound:
                 return None
-            if found.status != "ready":
-                return found
-            if len(self.ready) >= MOST_READY:
-                del self.ready[next(iter(self.ready))]
-            self.ready[digest] = found
-        return self.ready[digest]
+            if record.status != "ready":
+                return record
+            if len(self.ready_models) >= MOST_READY:
+                del self.ready_models[next(iter(self.ready_models))]
+            self.ready_models[digest] = record
+        return self.ready_models[digest]
 
 
-# RQ calls the tasks with an id and nothing else.
-DESK: ContextVar[Desk] = ContextVar("desk")
+class CannotRun(Exception):
+    """The attempt ends before the child sees it; `code` and `detail` make the problem."""
 
-
-def run_job(id: str) -> None:
-    """Compute a job's result and end the job; nothing where it may not run."""
-    desk = DESK.get()
-    _attempt(desk, desk.jobs, id, lambda record: _compute(desk, record))
-
-
-def inspect_model(id: str) -> None:
-    """Vet an uploaded model and make it ready, or reject it; nothing where that was done."""
-    desk = DESK.get()
-    problem = _attempt(desk, desk.inspections, id, lambda record: _inspect(desk, record))
-    if problem is not None:
-        reject_model(desk.jobs, desk.models, f"sha256:{id}", problem)
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
 
 
 @dataclass(frozen=True)
-class _Done:
-    """What a task leaves: its result, the last progress, the operations and seconds that its speed is known from, its summary.
+class Order:
+    """An attempt as the child gets it. The files are closed once they are sent."""
 
-    `stored` is a job's result, which lies outside of the record.
-    """
-
-    result: Json
-    progress: Json | None = None
-    speed: tuple[float, float] | None = None
-    summary: Json | None = None
-    stored: ResultLocation | None = None
+    content: Json
+    files: Sequence[BinaryIO]
 
 
-def _attempt(desk: Desk, jobs: JobStore, id: str, work: Callable[[JobRecord], _Done]) -> Json | None:
-    """Runs and ends the task; the problem that it ended with, where it was ours to end."""
-    attempt = jobs.start(id, desk.worker, current_attempt())
-    if attempt is None:
-        log.info("not run", kind=jobs.kind, job=id)
+class Attempt(Protocol):
+    """One attempt at a record, from the order to its end."""
+
+    record: JobRecord
+
+    def order(self, warm: Collection[str]) -> Order:
+        """What the child needs; `warm`: the digests of the models that it holds. Raises CannotRun, Full and RedisError."""
+        ...
+
+    def take(self, message: Message) -> Message | None:
+        """Do as the message says; a question of the child has an answer. Raises RedisError."""
+        ...
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether the record was seen to be cancelled, or given to another attempt."""
+        ...
+
+    def finish(self, status: Status, problem: Json | None, patiently: Patiently) -> None:
+        """Write the end into the record, with what the child has sent until then."""
+        ...
+
+    def abandon(self) -> None:
+        """The child is gone: let go of what it has sent."""
+        ...
+
+
+def start(stores: Stores, id: str, worker: str, number: int | None) -> JobRecord | None:
+    """The record, whose attempt begins now; None where it may not run. `number`: the attempt that was put in the queue."""
+    if stores.jobs.start(id, worker, number) is None:
+        log.info("not run", kind=stores.jobs.kind, job=id)
         return None
-    record = jobs.get(id)
-    about = bound(jobs.kind, record)
-    with structlog.contextvars.bound_contextvars(attempt=attempt, **about), tracing.job_span(jobs.kind, record, **about):
-        return _ended(desk, jobs, record, work)
+    return stores.jobs.get(id)
 
 
-def _ended(desk: Desk, jobs: JobStore, record: JobRecord, work: Callable[[JobRecord], _Done]) -> Json | None:
-    since = time.monotonic()
-    status: Status = "succeeded"
-    done = problem = None
+def attempt_at(stores: Stores, record: JobRecord) -> Attempt:
+    """The attempt that the record's kind needs."""
+    return ATTEMPTS[stores.jobs.kind](stores, record)
+
+
+class JobAttempt:
+    """A job: archive and data go to the child; progress, parts and the result come back."""
+
+    def __init__(self, stores: Stores, record: JobRecord) -> None:
+        self.record = record
+        self._stores = stores
+        self._progress = ProgressWriter(stores.jobs, record, PROGRESS_SECONDS)
+        self._parts = stores.parts.of(record.tenant, fresh=bool(record.resolved.get("fresh")))
+        self._outcome: Message | None = None
+        self._handlers: dict[str, Callable[[Message], Message | None]] = {
+            "progress": self._take_progress,
+            "span": self._take_span,
+            "find_parts": self._find_parts,
+            "keep_part": self._keep_part,
+            "result": self._take_result,
+        }
+
+    def order(self, warm: Collection[str]) -> Order:
+        """Raises CannotRun where the model or the data are gone, Full where the result would find no room."""
+        resolved, results = self.record.resolved, self._stores.results
+        # Rather than after all the work; by then there may be less room.
+        results.require_room(results.here(int(resolved.get("result_bytes", 0))))
+        model = self._stores.model(str(resolved.get("model", {}).get("digest")))
+        if model is None or model.clean is None:
+            raise CannotRun("model_not_ready", "the model that this job was accepted for is not there any more")
+        digests = [resolved["dataset"]["digest"], *([] if model.clean in warm else [model.clean])]
+        content = {
+            "run": "job",
+            "id": self.record.id,
+            "request": self.record.request,
+            "resolved": resolved | {"clean": model.clean, "model": resolved["model"] | {"digest": model.digest}},
+            "manifest": None if resolved.get("checked") else model.manifest,
+            "about": bound("job", self.record) | {"attempt": self.record.attempt},
+        }
+        return Order(content, opened(self._stores.blobs, digests, GONE))
+
+    def take(self, message: Message) -> Message | None:
+        """Do as the message says; a message of no known kind changes nothing."""
+        kind = next(iter(message.content), "")
+        return self._handlers[kind](message) if kind in self._handlers else None
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether the record was seen to be cancelled, or given to another attempt."""
+        return self._progress.stopped
+
+    def finish(self, status: Status, problem: Json | None, patiently: Patiently) -> None:
+        """Store the result first, then end the record: a result that nobody was told of is swept."""
+        record, results = self.record, self._stores.results
+        location, progress = None, None
+        if status == "succeeded":
+            status, problem, location = self._stored(patiently)
+            progress = self._outcome.content["progress"] if self._outcome else None
+        ended = patiently(
+            lambda: self._stores.jobs.finish(
+                record.id, record.attempt, status, result=dict(location) if location else None, problem=problem, progress=progress
+            )
+        )
+        _log_end(status, ended)
+        if location is not None:
+            settled = location
+            patiently(lambda: results.settle(settled, published=ended))
+            self._note()
+
+    def abandon(self) -> None:
+        """Nothing was written yet."""
+
+    def _stored(self, patiently: Patiently) -> tuple[Status, Json | None, ResultLocation | None]:
+        outcome = self._outcome
+        if outcome is None:
+            return "failed", problem("internal", "an error of ours; its details are in the worker's log", status=500), None
+        summary = outcome.content["result"]
+        tracing.note(**_rankings(summary))
+        record, results = self.record, self._stores.results
+        try:
+            with tracing.span("store"):
+                location = patiently(lambda: results.put_encoded(summary, outcome.payload, record.id, record.attempt))
+        except Exception as error:
+            return "failed", problem_of(error), None
+        return "succeeded", None, location
+
+    def _note(self) -> None:
+        """How fast the device was, unless the job was spared work and would look too fast."""
+        assert self._outcome is not None
+        summary = self._outcome.content["result"]
+        try:
+            if not summary.get("cost", {}).get("reused"):
+                flops = float(self.record.resolved.get("flops", 0))
+                self._stores.throughput.note(self._stores.device, flops, float(self._outcome.content["seconds"]))
+            self._stores.counters.ran(summary)
+        except redis.exceptions.RedisError as error:
+            log.warning("not counted", error=str(error))
+
+    def _take_progress(self, message: Message) -> None:
+        self._progress(message.content["progress"])
+
+    def _take_span(self, message: Message) -> None:
+        tracing.past(str(message.content["span"]), since=float(message.content["since"]), until=float(message.content["until"]))
+
+    def _find_parts(self, message: Message) -> Message:
+        parts = self._parts.get([str(each) for each in message.content["find_parts"]])
+        sizes = [[fingerprint, len(data)] for fingerprint, data in parts.items()]
+        return Message({"parts": sizes}, b"".join(parts.values()))
+
+    def _keep_part(self, message: Message) -> None:
+        self._parts.put({str(message.content["keep_part"]): message.payload})
+
+    def _take_result(self, message: Message) -> None:
+        self._outcome = message
+
+
+class InspectionAttempt:
+    """An inspection: the upload goes to the child; the cleaned archive and the manifest come back."""
+
+    def __init__(self, stores: Stores, record: JobRecord) -> None:
+        self.record = record
+        self._stores = stores
+        self._digest = str(record.request["digest"])
+        self._incoming: IncomingBlob | None = None
+        self._manifest: Json | None = None
+
+    def order(self, warm: Collection[str]) -> Order:
+        """Raises CannotRun where the upload is gone."""
+        model = self._stores.models.content(self._digest)
+        by_weights = bool(model.architecture and model.weights)
+        content = {
+            "run": "inspection",
+            "id": self.record.id,
+            "architecture": model.architecture if by_weights else None,
+            "about": bound("inspection", self.record) | {"attempt": self.record.attempt},
+        }
+        return Order(content, opened(self._stores.blobs, [str(model.weights if by_weights else model.digest)], []))
+
+    def take(self, message: Message) -> Message | None:
+        """The pieces of the cleaned archive come first, then the manifest."""
+        if "archive" in message.content:
+            self._incoming = self._incoming or self._stores.blobs.incoming()
+            self._incoming.write(message.payload)
+        elif "manifest" in message.content:
+            self._manifest = message.content["manifest"]
+        return None
+
+    @property
+    def unwanted(self) -> bool:
+        """An inspection writes no progress, and so is not told here."""
+        return False
+
+    def finish(self, status: Status, problem: Json | None, patiently: Patiently) -> None:
+        """Make the model ready and release the jobs that wait for it, or reject it with them."""
+        stores, digest, clean = self._stores, self._digest, None
+        if status == "succeeded" and self._incoming is not None and self._manifest is not None:
+            clean, manifest = self._incoming.commit(), self._manifest
+            try:
+                patiently(lambda: stores.models.ready(digest, manifest, clean))
+                patiently(lambda: model_ready(stores.connection, stores.waiting, digest))
+            except redis.exceptions.ConnectionError:
+                raise
+            except Exception as error:
+                status, problem = "failed", problem_of(error)
+        self.abandon()
+        result = {"clean": clean} if status == "succeeded" else None
+        ended = patiently(lambda: stores.jobs.finish(self.record.id, self.record.attempt, status, result=result, problem=problem))
+        _log_end(status, ended)
+        if problem is not None and ended:
+            reason = problem
+            patiently(lambda: reject_model(stores.waiting, stores.models, digest, reason))
+
+    def abandon(self) -> None:
+        """Nothing of the cleaned archive is left, unless it was committed."""
+        if self._incoming is not None:
+            self._incoming.abort()
+            self._incoming = None
+
+
+ATTEMPTS: dict[str, Callable[[Stores, JobRecord], Attempt]] = {"job": JobAttempt, "inspection": InspectionAttempt}
+GONE = [
+    ("dataset_not_found", "the dataset that this job was accepted for is not there any more"),
+    ("model_not_ready", "the model that this job was accepted for is not there any more"),
+]
+"""The problem of each file of a job that was deleted between the look at it and the job's creation, which protects it."""
+
+
+def opened(blobs: BlobStore, digests: Sequence[str], gone: Sequence[tuple[str, str]]) -> list[BinaryIO]:
+    """The contents as open files, in order; `gone`: the problem where one is missing. Raises CannotRun."""
+    files: list[BinaryIO] = []
     try:
-        done = work(record)
-    except Exception as error:
-        status, problem = ending(error)
-        desk.spoiled = spoils_process(error)
-        unexpected = problem is not None and problem["code"] == "internal"
-        (log.error if unexpected else log.info)("failed", exc_info=unexpected)
-    result, progress = (done.result, done.progress) if done else (None, None)
-    mine = jobs.finish(record.id, record.attempt, status, result=result, problem=problem, progress=progress)
+        for index, digest in enumerate(digests):
+            try:
+                files.append(blobs.path(digest).open("rb"))
+            except (RecordNotFound, FileNotFoundError) as error:
+                if index < len(gone):
+                    raise CannotRun(*gone[index]) from error
+                raise
+    except BaseException:
+        for file in files:
+            file.close()
+        raise
+    return files
+
+
+def problem_of(error: Exception) -> Json:
+    """The problem of an attempt that the parent could not begin or could not end."""
+    if isinstance(error, CannotRun):
+        return problem(error.code, error.detail)
+    if isinstance(error, SizeExceeded):
+        return problem("result_too_large", f"the result is too large: {error}")
+    if isinstance(error, Full):
+        return problem("storage_full", f"the result could not be stored: {error}", status=503, retryable=True)
+    log.error("failed", exc_info=error)
+    return problem("internal", "an error of ours; its details are in the worker's log", status=500)
+
+
+def _log_end(status: Status, accepted: bool) -> None:
     tracing.note(status=status)
-    log.info("ended", status=status, accepted=mine, seconds=round(time.monotonic() - since, 3))
-    if done and done.stored:
-        desk.results.settle(done.stored, published=mine)
-    if done:
-        _note(desk, done)
-    return problem if mine else None
-
-
-def _note(desk: Desk, done: _Done) -> None:
-    """What is known from a job that was done."""
-    if done.speed:
-        desk.rates.note(desk.device, *done.speed)
-    if done.summary:
-        desk.tallies.ran(done.summary)
-
-
-def _compute(desk: Desk, record: JobRecord) -> _Done:
-    # Rather than after all the work; by then there may be less.
-    desk.results.require_room(desk.results.here(int(record.resolved.get("result_bytes", 0))))
-    request = JobRequest.model_validate(record.request)
-    parts = desk.parts.of(record.tenant, fresh=bool(record.resolved.get("fresh")))
-    assignment = Assignment(record.id, request, record.resolved, desk.model(record.resolved), parts)
-    report = _Reporter(desk.progress, record)
-    since = time.monotonic()
-    summary, arrays = desk.engine.run(assignment, report)
-    tracing.note(**_rankings(summary))
-    # a job that was spared work would look too fast
-    spared = bool(summary.get("cost", {}).get("reused"))
-    speed = None if spared else (float(record.resolved.get("flops", 0)), time.monotonic() - since)
-    with tracing.span("store"):
-        stored = desk.results.put(summary, arrays, record.id, record.attempt)
-    return _Done(dict(stored), report.last, speed, summary, stored)
+    log.info("ended", status=status, accepted=accepted)
 
 
 def _rankings(summary: Json) -> Json:
-    """What each ranking took: they share one pass, so that none has a span of its own."""
+    """The rankings and their seconds: they share one pass, so that none has a span of its own."""
     rankings = summary.get("rankings", [])
     return {"rankings": [each["id"] for each in rankings], "ranking_seconds": [float(each["seconds"]) for each in rankings]}
 
 
-def _inspect(desk: Desk, record: JobRecord) -> _Done:
-    digest = str(record.request["digest"])
-    clean, manifest = desk.engine.inspect(desk.models.content(digest))
-    desk.models.ready(digest, manifest, clean)
-    model_ready(desk.connection, desk.jobs, digest)
-    return _Done({"clean": clean})
+class ProgressWriter:
+    """Writes the progress of an attempt into its record, at most every `seconds`; `stopped` once the record says stop."""
 
-
-class _Reporter:
-    """Writes progress a few times a second. Raises Cancelled where the attempt should stop."""
-
-    def __init__(self, jobs: JobStore, record: JobRecord) -> None:
+    def __init__(self, jobs: JobStore, record: JobRecord, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._jobs = jobs
         self._record = record
-        self._next = time.monotonic() + REPORT_SECONDS
-        self.last: Json | None = None
+        self._seconds = seconds
+        self._clock = clock
+        self._next = 0.0
+        self.stopped = False
 
     def __call__(self, progress: Json) -> None:
-        self.last = progress
-        # what cannot be counted may take long, and is said at once
-        if progress["total"] and time.monotonic() < self._next:
+        if progress["total"] and self._clock() < self._next:
             return
-        self._next = time.monotonic() + REPORT_SECONDS
+        self._next = self._clock() + self._seconds
         try:
             written = self._jobs.progress(self._record.id, self._record.attempt, progress)
         except redis.exceptions.RedisError as error:
             # A job outlives an outage of the store; only its end has to wait for it.
             log.warning("progress lost", error=str(error))
             return
-        if written != "written":
-            raise Cancelled(f"{self._record.id}: {written}")
+        self.stopped = written != "written"

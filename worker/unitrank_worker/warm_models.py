@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -9,7 +10,6 @@ from torch import nn
 from unitrank_engine.archive import ArchiveError, load
 from unitrank_engine.errors import EngineError
 from unitrank_engine.program import Program
-from unitrank_store.blobs.blob_store import BlobStore
 
 
 def warm_up() -> None:
@@ -24,27 +24,33 @@ class WarmModels:
     The one in use always stays, however large it is.
     """
 
-    def __init__(self, limit: int, read: Callable[[str], Program]) -> None:
+    def __init__(self, limit: int, load_program: Callable[[Path], Program]) -> None:
+        """`limit`: bytes of all programs; `load_program` builds one from its cleaned archive."""
         self._limit = limit
-        self._read = read
+        self._load = load_program
         self._programs: OrderedDict[str, Program] = OrderedDict()
 
     @classmethod
-    def of(cls, blobs: BlobStore, limit: int, device: str) -> "WarmModels":
-        """Reads cleaned archives from the blob store."""
+    def on(cls, device: str, limit: int) -> "WarmModels":
+        """Programs on a device, built from cleaned archives."""
 
-        def read(digest: str) -> Program:
+        def load_program(archive: Path) -> Program:
             try:
-                return Program.from_exported(load(blobs.path(digest)), device)
+                return Program.from_exported(load(archive), device)
             except ArchiveError as error:
                 raise EngineError(error.code, error.detail) from error
 
-        return cls(limit, read)
+        return cls(limit, load_program)
 
-    def get(self, digest: str) -> Program:
-        """The program, loaded if it is not warm; the least recently used ones make room."""
+    def get(self, digest: str, archive: Path | None) -> Program:
+        """The program, loaded from its archive if it is not warm; the least recently used ones make room.
+
+        Raises EngineError where it is not warm and there is no archive.
+        """
         if digest not in self._programs:
-            self._programs[digest] = self._read(digest)
+            if archive is None:
+                raise EngineError("model_not_ready", f"model {digest} is not loaded, and its archive was not given")
+            self._programs[digest] = self._load(archive)
         self._programs.move_to_end(digest)
         while len(self._programs) > 1 and sum(program.bytes for program in self._programs.values()) > self._limit:
             self._programs.popitem(last=False)

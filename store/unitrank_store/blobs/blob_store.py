@@ -5,7 +5,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,6 +49,15 @@ class BlobStore:
                 file.flush()
                 os.fsync(file.fileno())
             self._place.put(spooled, hex_of(sink.digest))
+
+    @property
+    def spool(self) -> Path:
+        """The local folder of drafts, on the disk where contents end up; `sweep` removes what lies there for a day."""
+        return self._place.spool
+
+    def incoming(self) -> "IncomingBlob":
+        """Takes bytes over some time, until `commit` or `abort`."""
+        return IncomingBlob(self.writer())
 
     @contextmanager
     def draft(self) -> Iterator[Path]:
@@ -133,6 +142,36 @@ class BlobWriter:
         """The bytes so far as a local file, which is deleted or renamed once the block ends."""
         self.flush()
         return self._path
+
+
+class IncomingBlob:
+    """A content that arrives in pieces; nothing is stored before `commit`."""
+
+    def __init__(self, writing: AbstractContextManager[BlobWriter]) -> None:
+        self._writing = writing
+        self._writer = writing.__enter__()
+        self._open = True
+
+    def write(self, data: bytes) -> None:
+        """Append a piece."""
+        self._writer.write(data)
+
+    def commit(self) -> str:
+        """Store the content and return its digest."""
+        self._open = False
+        self._writing.__exit__(None, None, None)
+        return self._writer.digest
+
+    def abort(self) -> None:
+        """Nothing is left of what was written; no effect after `commit`."""
+        if self._open:
+            self._open = False
+            with suppress(_Aborted):
+                self._writing.__exit__(_Aborted, _Aborted(), None)
+
+
+class _Aborted(Exception):
+    """Ends a writer's block without storing anything."""
 
 
 def _place(url: str, cache: Path | None, cache_bytes: int | None) -> BlobBackend:

@@ -92,6 +92,13 @@ def note(**attributes: Any) -> None:
     _tracer.note(attributes)
 
 
+def past(name: str, *, since: float, until: float) -> None:
+    """A step of the span that is open now, between two unix times; nothing without an open span."""
+    carrier = _tracer.carrier()
+    if carrier:
+        _tracer.past(name, carrier, since, until)
+
+
 def job_span(name: str, record: JobRecord, **attributes: Any) -> AbstractContextManager[Any]:
     """An attempt at a job, after the time that it has waited; both belong to the trace of the request."""
     parent: dict[str, str] = record.resolved.get("trace") or {}

@@ -5,25 +5,20 @@ Parts take a bounded share of the server's memory, the oldest go first, and all 
 """
 
 import hashlib
-import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import redis
 import structlog
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.memory import memory
 from unitrank_store.redis.scripts import Script
 from unitrank_store.results.chunks import CHUNK
 from unitrank_store.settings import Settings
-from unitrank_tables.part import Part
 
 log = structlog.get_logger()
 
@@ -55,9 +50,9 @@ class PartCache:
         """Those of one tenant; `fresh`: none are read."""
         return TenantPartCache(self, tenant, fresh)
 
-    def get(self, ids: Sequence[str]) -> dict[str, Part]:
-        """Those that are there, whole and undamaged."""
-        parts: dict[str, Part] = {}
+    def get(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The encoded parts that are there, whole and undamaged."""
+        parts: dict[str, bytes] = {}
         try:
             for start in range(0, len(ids), TOGETHER):
                 parts |= self._some(ids[start : start + TOGETHER])
@@ -65,10 +60,10 @@ class PartCache:
             log.warning("parts not read", error=str(error))
         return parts
 
-    def put(self, parts: Mapping[str, Part]) -> None:
-        """Keep them for as long as a result, unless they are too large or there is no room."""
+    def put(self, parts: Mapping[str, bytes]) -> None:
+        """Keep encoded parts for as long as a result, unless they are too large or there is no room."""
         try:
-            small = {id: data for id, part in parts.items() if len(data := encode(part)) <= self._limit // SHARE}
+            small = {id: data for id, data in parts.items() if len(data) <= self._limit // SHARE}
             if small:
                 self._put(small)
         except redis.exceptions.RedisError as error:
@@ -81,15 +76,15 @@ class PartCache:
             return False
         return int(before - self._count(self._redis, limit=max(0, before - size))) >= size
 
-    def _some(self, ids: Sequence[str]) -> dict[str, Part]:
+    def _some(self, ids: Sequence[str]) -> dict[str, bytes]:
         # Any: redis-py types no reply
         heads: Any = self._redis.mget([keyspace.part(id) for id in ids])
         return {id: part for id, head in zip(ids, heads, strict=True) if head and (part := self._whole(id, head))}
 
-    def _whole(self, id: str, head: bytes) -> Part | None:
+    def _whole(self, id: str, head: bytes) -> bytes | None:
         data = b"".join([head[DIGEST:], *self._pieces(id)]) if len(head) == DIGEST + HEAD else head[DIGEST:]
         if hashlib.sha256(data).digest() == head[:DIGEST]:
-            return decode(data)
+            return data
         log.warning("damaged part", part=id)
         return None
 
@@ -147,34 +142,16 @@ class TenantPartCache:
     tenant: str
     fresh: bool
 
-    def get(self, fingerprints: Sequence[str]) -> dict[str, Part]:
+    def get(self, fingerprints: Sequence[str]) -> dict[str, bytes]:
         """Those that are there; none for a job that is to be run anew."""
         if self.fresh:
             return {}
         ids = {self._id(fingerprint): fingerprint for fingerprint in fingerprints}
         return {ids[id]: part for id, part in self.parts.get(list(ids)).items()}
 
-    def put(self, parts: Mapping[str, Part]) -> None:
-        """Keep them for later jobs of the tenant."""
+    def put(self, parts: Mapping[str, bytes]) -> None:
+        """Keep encoded parts for later jobs of the tenant."""
         self.parts.put({self._id(fingerprint): part for fingerprint, part in parts.items()})
 
     def _id(self, fingerprint: str) -> str:
         return f"{self.tenant}:{fingerprint}"
-
-
-def encode(part: Part) -> bytes:
-    """As safetensors; every number keeps its width."""
-    says = np.frombuffer(json.dumps(part.says, allow_nan=False).encode(), np.uint8)
-    arrays = {f"array/{name}": np.ascontiguousarray(array) for name, array in part.arrays.items()}
-    return save({"says": says} | arrays)
-
-
-def decode(data: bytes) -> Part | None:
-    """None for what `encode` never wrote."""
-    try:
-        arrays = load(data)
-        says = json.loads(arrays.pop("says").tobytes())
-    except (SafetensorError, KeyError, ValueError) as error:
-        log.warning("damaged part", error=str(error))
-        return None
-    return Part({name.removeprefix("array/"): array for name, array in arrays.items()}, says)

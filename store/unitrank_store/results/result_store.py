@@ -2,14 +2,14 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, TypedDict, cast
 from uuid import uuid4
 
 import numpy as np
 import redis
 from redis.exceptions import OutOfMemoryError
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 from unitrank_schemas.base import Json
 from unitrank_store.blobs.blob_store import BlobStore
@@ -22,13 +22,12 @@ from unitrank_store.redis.memory import memory
 from unitrank_store.results.chunks import CHUNK, ChunkStore
 from unitrank_store.results.part_cache import PartCache
 from unitrank_store.settings import Settings
+from unitrank_tables.result_arrays import Arrays, encode_arrays
 
 # Of the server's memory; the rest is for the queue and the records.
 ROOM = 0.9
 # A result is written before its job's record begins to count its time.
 GRACE_SECONDS = 60
-
-Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 
 
 class ResultLocation(TypedDict):
@@ -63,13 +62,16 @@ class ResultStore:
         self._parts = PartCache(connection, settings)
 
     def put(self, summary: Json, arrays: Arrays, job: str = "", attempt: int = 0) -> ResultLocation:
-        """Store a result; floats as float32, integers as int64. When it raises, nothing is left.
+        """As `put_encoded`; arrays as they were computed. Raises ValueError for arrays that are not numbers."""
+        return self.put_encoded(summary, encode_arrays(arrays), job, attempt)
+
+    def put_encoded(self, summary: Json, data: bytes, job: str = "", attempt: int = 0) -> ResultLocation:
+        """Store a result whose arrays are `data`, as `encode_arrays` writes them. When it raises, nothing is left.
 
         With the job whose attempt it belongs to, it is in `unpublished` until `settle`: a process can be killed in between.
         Raises SizeExceeded, Full, and ValueError for a summary that holds what JSON cannot.
         """
         text = json.dumps(summary, allow_nan=False, separators=(",", ":")).encode()
-        data = save({name: _plain(name, array) for name, array in arrays.items()})
         for part, size in (("arrays", len(data)), ("summary", len(text))):
             if size > self._settings.max_result_bytes:
                 raise SizeExceeded(f"the {part} would take {size} bytes; at most {self._settings.max_result_bytes} are allowed")
@@ -186,10 +188,3 @@ def _noted(note: bytes) -> UnpublishedResult | None:
         return UnpublishedResult(job, attempt, location) if complete else None
     except (ValueError, TypeError, AttributeError):
         return None
-
-
-def _plain(name: str, array: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
-    kinds = {"f": np.float32, "i": np.int64, "u": np.int64}
-    if array.dtype.kind not in kinds:
-        raise ValueError(f"the array {name!r} holds {array.dtype}; a result holds real numbers and integers")
-    return np.array(array, dtype=kinds[array.dtype.kind], order="C", copy=None)

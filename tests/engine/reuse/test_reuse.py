@@ -16,8 +16,7 @@ from tests.engine.in_process import program_of, rank
 from tests.engine.nets import net_of, program
 from unitrank_engine.errors import EngineError
 from unitrank_engine.program.split import Split
-from unitrank_store.results.part_cache import decode, encode
-from unitrank_tables.part import Part
+from unitrank_tables.part import Part, decode_part, encode_part
 
 Result = tuple[dict[str, Any], dict[str, np.ndarray]]
 FIELDS_NOT_COMPARED = {"seconds", "forward_rows", "backward_rows", "peak_bytes", "reused"}
@@ -31,11 +30,11 @@ class Memory:
     held: dict[str, bytes] = field(default_factory=dict)
 
     def get(self, fingerprints: Sequence[str]) -> dict[str, Part]:
-        found = {print_: decode(self.held[print_]) for print_ in fingerprints if print_ in self.held}
+        found = {print_: decode_part(self.held[print_]) for print_ in fingerprints if print_ in self.held}
         return {print_: part for print_, part in found.items() if part}
 
     def put(self, parts: Mapping[str, Part]) -> None:
-        self.held |= {print_: encode(part) for print_, part in parts.items()}
+        self.held |= {print_: encode_part(part) for print_, part in parts.items()}
 
 
 def data(name: str, count: int = 41) -> dict[str, np.ndarray]:

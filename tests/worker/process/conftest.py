@@ -14,11 +14,15 @@ import redis
 
 from unitrank_schemas.base import Json
 from unitrank_service.jobs.job_resource import cancelled
+from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.contents.models import ModelStore
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.queue.rq_queue import enqueue_job
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import EmbeddedServer
+from unitrank_store.results.result_store import ResultStore
+from unitrank_store.settings import Settings
 from unitrank_store.worker_registry import WorkerRegistry
 
 REQUEST: Json = {"model": "m", "layer": "l", "dataset": "d", "methods": ["gradient"], "timeout": 60}
@@ -82,7 +86,9 @@ class Bench:
         self.connection = connection
         self.state = state
         self.jobs = JobStore(connection)
+        self.blobs = BlobStore.of(Settings(state=state))
         self.workers: list[Running] = []
+        self.resolved = self._contents()
 
     def start(
         self,
@@ -103,7 +109,7 @@ class Bench:
 
     def submit(self, *script: list[object], **fields: object) -> str:
         """A job that does as the script says."""
-        record = self.jobs.create({**REQUEST, "metadata": {"do": list(script)}, **fields})
+        record = self.jobs.create({**REQUEST, "metadata": {"do": list(script)}, **fields}, self.resolved)
         enqueue_job(self.connection, record)
         return record.id
 
@@ -125,16 +131,24 @@ class Bench:
 
     def summary(self, id: str) -> Json:
         """What the job's engine said."""
-        from unitrank_store.blobs.blob_store import BlobStore
-        from unitrank_store.results.result_store import ResultStore
-        from unitrank_store.settings import Settings
-
         record = self.ended(id)
         assert record.status == "succeeded", record.problem
-        settings = Settings(state=self.state)
-        results = ResultStore(self.connection, BlobStore.of(settings), settings)
+        results = ResultStore(self.connection, self.blobs, Settings(state=self.state))
         summary: Json = results.summary(record.result)  # type: ignore[arg-type]
         return summary
+
+    def _contents(self) -> Json:
+        """A model and a dataset, as a job's record names them."""
+        archive, clean, table = (self._blob(data) for data in (b"archive", b"clean", b"table"))
+        models = ModelStore(self.connection, self.blobs)
+        models.begin("m", archive, 7, "1")
+        models.ready(archive, {"layers": []}, clean)
+        return {"model": {"name": "m", "digest": archive}, "dataset": {"name": "d", "digest": table}, "checked": True}
+
+    def _blob(self, data: bytes) -> str:
+        with self.blobs.writer() as writer:
+            writer.write(data)
+        return writer.digest
 
     def close(self) -> None:
         for worker in self.workers:

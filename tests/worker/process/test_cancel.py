@@ -124,3 +124,22 @@ def test_jobs_when_very_many_are_sent_and_cancelled_then_each_ends_once_and_no_p
     assert {bench.status(id) for id in ids} <= {"cancelled", "succeeded"}
     below = psutil.Process(worker.process.pid).children(recursive=True)
     assert [process.status() == psutil.STATUS_ZOMBIE for process in below] == [False]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "deleted"])
+def test_job_when_cancelled_while_the_child_is_cold_then_never_runs(bench: Bench, tmp_path: Path, how: str) -> None:
+    warm, mark = bench.blobs.spool / "warm", tmp_path / "mark"
+    warm.parent.mkdir(parents=True, exist_ok=True)
+    warm.touch()
+    worker = bench.start(engine="Cold")
+    warm.unlink()
+    psutil.Process(worker.child()).kill()
+    id = bench.submit(["mark", str(mark)])
+    until(lambda: depth(bench.connection) == 0, "the job has left the queue")
+    cancel(bench, id)
+    if how == "deleted":
+        bench.jobs.delete(id)
+    warm.touch()
+
+    assert bench.summary(bench.submit())["runs"] == 1
+    assert not mark.exists()

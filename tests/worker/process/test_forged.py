@@ -130,7 +130,7 @@ def test_store_when_it_holds_what_is_forged_then_nothing_of_it_runs_and_jobs_go_
     marker = tmp_path / "marker"
     reaper = Reaper(bench.connection, Settings(heartbeat=0.2, heartbeat_grace=0.5, state=bench.state))
     forge(bench.connection, marker)
-    lost = bench.jobs.create(REQUEST)
+    lost = bench.jobs.create(REQUEST, bench.resolved)
     until(lambda: _swept(reaper) and bench.jobs.get(lost.id).ended, "what was in no queue is found and run")
 
     assert bench.status(lost.id) == "succeeded"

@@ -1,41 +1,58 @@
 """The child as its parent holds it."""
 
-import socket
+import json
 
 import pytest
 
-from unitrank_worker.process.channel import Channel, Closed
+from unitrank_worker.child_settings import ChildSettings
+from unitrank_worker.process.channel import Closed
 from unitrank_worker.process.handle import ChildHandle, device_inside, environment
 
+SETTINGS = ChildSettings(scratch="/nowhere")
 
-def test_child_when_it_has_a_gpu_then_sees_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert environment("cuda:3")["CUDA_VISIBLE_DEVICES"] == "3"
-    assert environment("cuda")["CUDA_VISIBLE_DEVICES"] == "0"
-    assert "CUDA_VISIBLE_DEVICES" not in environment("cpu")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-7")
 
-    assert environment("cuda:1")["CUDA_VISIBLE_DEVICES"] == "GPU-7"
+def test_child_when_it_has_a_gpu_then_sees_no_other() -> None:
+    assert environment("cuda:3", {})["CUDA_VISIBLE_DEVICES"] == "3"
+    assert environment("cuda", {})["CUDA_VISIBLE_DEVICES"] == "0"
+    assert "CUDA_VISIBLE_DEVICES" not in environment("cpu", {})
+
+    assert environment("cuda:1", {"CUDA_VISIBLE_DEVICES": "4,GPU-7"})["CUDA_VISIBLE_DEVICES"] == "GPU-7"
     assert (device_inside("cuda:1"), device_inside("cpu")) == ("cuda:0", "cpu")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "UNITRANK_REDIS_URL",
+        "REDIS_URL",
+        "AWS_SECRET_ACCESS_KEY",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "HF_TOKEN",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+    ],
+)
+def test_child_when_a_variable_may_hold_a_secret_then_does_not_get_it(name: str) -> None:
+    assert name not in environment("cpu", {name: "x"})
+
+
+def test_child_when_a_variable_holds_the_stores_address_or_password_then_does_not_get_it() -> None:
+    url = "redis://:hunter22@store:6379/0"
+    variables = {"CELERY_BROKER": url, "PASS": "hunter22", "TOKENIZERS_PARALLELISM": "false", "PATH": "/bin"}
+
+    kept = environment("cpu", variables, [url, "hunter22"])
+
+    assert kept == {"TOKENIZERS_PARALLELISM": "false", "PATH": "/bin", "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}
+
+
 def test_child_when_there_is_none_then_nothing_is_wrong() -> None:
-    child = ChildHandle({}, "nothing:Nothing", "cpu")
+    child = ChildHandle(SETTINGS, "nothing:Nothing", "cpu")
 
     assert (child.pid, child.memory(), child.end()) == (0, 0, 0)
     with pytest.raises(Closed):
         child.send({})
 
 
-def test_channel_when_messages_come_in_pieces_or_together_then_each_is_whole() -> None:
-    ours, theirs = socket.socketpair()
-    channel = Channel(ours)
-    with theirs:
-        theirs.sendall(b'{"a": 1}\n{"b"')
-        assert channel.receive(1.0) == {"a": 1}
-        assert channel.receive(0.01) is None
-        theirs.sendall(b": 2}\n")
-        assert channel.receive(1.0) == {"b": 2}
-    with pytest.raises(Closed):
-        channel.receive(1.0)
-    channel.close()
+def test_settings_when_sent_to_the_child_then_arrive_as_they_were() -> None:
+    settings = ChildSettings(scratch="/s", operators=("aten.histc.default",), child_memory_bytes=5)
+
+    assert ChildSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings

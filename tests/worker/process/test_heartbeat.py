@@ -9,7 +9,7 @@ import redis
 from tests.worker.process.conftest import until
 from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 from unitrank_worker.process import heartbeat as module
-from unitrank_worker.process.heartbeat import Beats
+from unitrank_worker.process.heartbeat import Heartbeat
 
 EVERY = 1000.0
 
@@ -33,7 +33,7 @@ class Register(WorkerRegistry):
 def register(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Register]:
     monkeypatch.setattr(module, "AGAIN_SHARE", 1e-5)
     register = Register(connection, request.param)
-    beats = Beats(register, WorkerEntry("w", "q", "cpu", 1, "h", 0.0, 0.0), EVERY, lambda: 0)
+    beats = Heartbeat(register, WorkerEntry("w", "q", "cpu", 1, "h", 0.0, 0.0), EVERY, lambda: 0)
     beats.start()
     yield register
     beats.stop()

@@ -179,11 +179,11 @@ def test_worker_when_paused_and_given_up_then_wakes_up_too_late_to_change_anythi
 
 def test_turns_when_one_owner_floods_then_another_waits_for_two_jobs_at_most(bench: Bench) -> None:
     bench.start()
-    flood = [bench.jobs.create(REQUEST, owner="flood") for _ in range(200)]
+    flood = [bench.jobs.create(REQUEST, bench.resolved, owner="flood") for _ in range(200)]
     for record in flood:
         enqueue_job(bench.connection, record)
     until(lambda: bench.jobs.get(flood[3].id).ended, "the flood has begun")
-    other = bench.jobs.create(REQUEST, owner="other")
+    other = bench.jobs.create(REQUEST, bench.resolved, owner="other")
     enqueue_job(bench.connection, other)
     queued = time.time()
     bench.ended(other.id)

@@ -5,7 +5,7 @@ import redis
 
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.records import RecordState
-from unitrank_worker.process.watch import CANCEL_SECONDS, CLOSING_SECONDS, START_SECONDS, Verdict, Watch
+from unitrank_worker.process.watch import CANCEL_SECONDS, CLOSING_SECONDS, START_SECONDS, KillReason, RunWatch
 
 
 class Clock:
@@ -41,24 +41,24 @@ def clock() -> Clock:
     return Clock()
 
 
-def after(watch: Watch, clock: Clock, seconds: float) -> tuple[Verdict | None, Verdict | None]:
+def after(watch: RunWatch, clock: Clock, seconds: float) -> tuple[KillReason | None, KillReason | None]:
     """What the watch says a little before so many seconds are over, and then."""
-    assert watch.verdict() is None
+    assert watch.reason() is None
     clock.now += seconds - 0.01
-    before = watch.verdict()
+    before = watch.reason()
     clock.now += 0.01
-    return before, watch.verdict()
+    return before, watch.reason()
 
 
 def test_run_when_it_never_starts_then_is_lost(jobs: JobStore, clock: Clock) -> None:
-    watch = Watch(jobs, jobs, jobs.create({}).id, 1, "a", clock)
+    watch = RunWatch(jobs, jobs, jobs.create({}).id, 1, "a", clock)
 
     assert after(watch, clock, START_SECONDS) == (None, "lost")
 
 
 def test_run_when_it_starts_late_then_has_its_whole_time_from_there(jobs: JobStore, clock: Clock) -> None:
     id = jobs.create({"timeout": 5}).id
-    watch = Watch(jobs, jobs, id, 1, "a", clock)
+    watch = RunWatch(jobs, jobs, id, 1, "a", clock)
     clock.now += 100
     jobs.start(id, "a")
 
@@ -68,16 +68,16 @@ def test_run_when_it_starts_late_then_has_its_whole_time_from_there(jobs: JobSto
 def test_run_when_the_child_was_quicker_than_the_watch_then_is_followed_all_the_same(jobs: JobStore, clock: Clock) -> None:
     id = jobs.create({"timeout": 5}).id
     jobs.start(id, "a")
-    watch = Watch(jobs, jobs, id, 1, "a", clock)
+    watch = RunWatch(jobs, jobs, id, 1, "a", clock)
 
     assert after(watch, clock, 5) == (None, "timed_out")
 
 
 def test_run_when_cancelled_then_has_a_moment_to_end_by_itself(jobs: JobStore, clock: Clock) -> None:
     id = jobs.create({}).id
-    watch = Watch(jobs, jobs, id, 1, "a", clock)
+    watch = RunWatch(jobs, jobs, id, 1, "a", clock)
     jobs.start(id, "a")
-    assert watch.verdict() is None
+    assert watch.reason() is None
     jobs.cancel(id)
 
     assert after(watch, clock, CANCEL_SECONDS) == (None, "cancelled")
@@ -85,7 +85,7 @@ def test_run_when_cancelled_then_has_a_moment_to_end_by_itself(jobs: JobStore, c
 
 def test_run_when_another_attempt_has_taken_its_place_then_is_given_up(jobs: JobStore, clock: Clock) -> None:
     id = jobs.create({}).id
-    watch = Watch(jobs, jobs, id, 1, "a", clock)
+    watch = RunWatch(jobs, jobs, id, 1, "a", clock)
     jobs.requeue(id, jobs.start(id, "a") or 0)
     jobs.start(id, "a")
 
@@ -94,7 +94,7 @@ def test_run_when_another_attempt_has_taken_its_place_then_is_given_up(jobs: Job
 
 def test_run_when_another_worker_was_first_then_is_given_up(jobs: JobStore, clock: Clock) -> None:
     id = jobs.create({}).id
-    watch = Watch(jobs, jobs, id, 1, "a", clock)
+    watch = RunWatch(jobs, jobs, id, 1, "a", clock)
     jobs.start(id, "b")
 
     assert after(watch, clock, CLOSING_SECONDS) == (None, "given_up")
@@ -103,7 +103,7 @@ def test_run_when_another_worker_was_first_then_is_given_up(jobs: JobStore, cloc
 @pytest.mark.parametrize("known", [True, False])
 def test_run_when_its_record_has_ended_or_is_gone_then_is_given_up(jobs: JobStore, clock: Clock, known: bool) -> None:
     id = jobs.create({}).id if known else "nothing"
-    watch = Watch(jobs, jobs, id, 1, "a", clock)
+    watch = RunWatch(jobs, jobs, id, 1, "a", clock)
     if known:
         jobs.cancel(id)
 
@@ -114,12 +114,12 @@ def test_run_when_the_store_is_away_then_no_time_goes_by(jobs: JobStore, clock: 
     id = jobs.create({"timeout": 5}).id
     jobs.start(id, "a")
     flaky = Flaky(jobs)
-    watch = Watch(jobs, flaky, id, 1, "a", clock)
-    assert watch.verdict() is None
+    watch = RunWatch(jobs, flaky, id, 1, "a", clock)
+    assert watch.reason() is None
     flaky.away = True
     for _ in range(100):
         clock.now += 1
-        assert watch.verdict() is None
+        assert watch.reason() is None
     flaky.away = False
 
     assert after(watch, clock, 5) == (None, "timed_out")

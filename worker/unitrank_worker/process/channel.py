@@ -1,48 +1,135 @@
-"""Messages between a worker and its child: one JSON object a line, over a pair of sockets."""
+"""Messages between a worker and its child over a pair of Unix sockets.
 
+A message is one JSON object on a line, then `bytes` raw bytes where the object says so. Open files travel beside it
+(SCM_RIGHTS), from the parent to the child only.
+"""
+
+import array
 import json
+import os
 import select
 import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from unitrank_schemas.base import Json
 
+READ_BYTES = 1 << 20
+MOST_FILES = 4
+LINE_BYTES = 64 << 20
+"""A longer line is no message of ours."""
+
 
 class Closed(Exception):
-    """The other side is gone."""
+    """The other side is gone, or sent what is not a message."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """`content`: the JSON object; `payload`: the bytes behind it; `files`: descriptors, which the receiver closes."""
+
+    content: Json
+    payload: bytes = b""
+    files: Sequence[int] = field(default_factory=tuple)
+
+    def paths(self) -> list[Path]:
+        """The received files as paths that can be opened while the descriptors are open."""
+        return [Path(f"/dev/fd/{descriptor}") for descriptor in self.files]
+
+    def close(self) -> None:
+        """Close the received files."""
+        for descriptor in self.files:
+            os.close(descriptor)
 
 
 class Channel:
-    """One end. Not to be used by two threads."""
+    """One end of the pair. Not to be used by two threads.
 
-    def __init__(self, end: socket.socket) -> None:
+    `payload_bytes`: the largest payload that is accepted.
+    `send_seconds`: seconds after which a receiver that does not read counts as gone.
+    """
+
+    def __init__(self, end: socket.socket, *, payload_bytes: int, send_seconds: float | None = None) -> None:
         self._socket = end
-        self._buffer = b""
+        self.payload_bytes = payload_bytes
+        self._buffer = bytearray()
+        self._files: list[int] = []
+        self._header: tuple[Json, int, int] | None = None
+        end.settimeout(send_seconds)
 
-    def send(self, message: Json) -> None:
+    def send(self, content: Json, payload: bytes = b"", files: Sequence[int] = ()) -> None:
         """Raises Closed."""
+        counts = {"bytes": len(payload)} if payload else {}
+        if files:
+            counts |= {"files": len(files)}
+        line = json.dumps(content | counts).encode() + b"\n"
         try:
-            self._socket.sendall(json.dumps(message).encode() + b"\n")
+            if files:
+                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))
+                sent = self._socket.sendmsg([line], [rights])
+                line = line[sent:]
+            self._socket.sendall(line)
+            if payload:
+                self._socket.sendall(payload)
         except OSError as error:
             raise Closed("the other side is gone") from error
 
-    def receive(self, seconds: float | None = None) -> Json | None:
-        """The next message; None where none came within so many seconds. Raises Closed."""
-        while b"\n" not in self._buffer:
+    def receive(self, seconds: float | None = None) -> Message | None:
+        """The next whole message; None if none is complete within `seconds`. Raises Closed."""
+        while (message := self._complete()) is None:
             if seconds is not None and not select.select([self._socket], [], [], seconds)[0]:
                 return None
-            self._buffer += self._read()
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        message: Json = json.loads(line)
+            self._read()
         return message
 
     def close(self) -> None:
+        """Close the socket and the received files that nobody took."""
         self._socket.close()
+        while self._files:
+            os.close(self._files.pop())
 
-    def _read(self) -> bytes:
+    def _complete(self) -> Message | None:
+        if self._header is None:
+            end = self._buffer.find(b"\n", 0, LINE_BYTES)
+            if end < 0:
+                if len(self._buffer) >= LINE_BYTES:
+                    raise Closed("the other side sent a line without an end")
+                return None
+            self._header = self._parsed(bytes(self._buffer[:end]))
+            del self._buffer[: end + 1]
+        content, size, count = self._header
+        if len(self._buffer) < size:
+            return None
+        payload = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        self._header = None
+        files, self._files = tuple(self._files[:count]), self._files[count:]
+        return Message(content, payload, files)
+
+    def _parsed(self, line: bytes) -> tuple[Json, int, int]:
+        """The object on a line, the bytes behind it and the number of files beside it."""
         try:
-            data = self._socket.recv(1 << 16)
+            content = json.loads(line)
+        except ValueError as error:
+            raise Closed("the other side sent a line that is not JSON") from error
+        if not isinstance(content, dict):
+            raise Closed("the other side sent JSON that is not an object")
+        size, count = content.pop("bytes", 0), content.pop("files", 0)
+        if not isinstance(size, int) or not 0 <= size <= self.payload_bytes or not isinstance(count, int):
+            raise Closed(f"the other side announced {size!r} bytes; at most {self.payload_bytes} are accepted")
+        return content, size, count
+
+    def _read(self) -> None:
+        try:
+            data, ancillary, _, _ = self._socket.recvmsg(READ_BYTES, socket.CMSG_SPACE(MOST_FILES * array.array("i").itemsize))
         except OSError as error:
             raise Closed("the other side is gone") from error
+        for level, kind, rights in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors = array.array("i")
+                descriptors.frombytes(rights[: len(rights) - len(rights) % descriptors.itemsize])
+                self._files += descriptors
         if not data:
             raise Closed("the other side is gone")
-        return data
+        self._buffer += data

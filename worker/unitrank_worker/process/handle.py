@@ -1,15 +1,29 @@
 """The worker's one child: started ahead of its jobs, killed when a job has to end, started anew."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import BinaryIO
 
 import psutil
 
 from unitrank_schemas.base import Json
-from unitrank_worker.process.channel import Channel, Closed
+from unitrank_worker.child_settings import ChildSettings
+from unitrank_worker.process.channel import Channel, Closed, Message
+
+SEND_SECONDS = 30.0
+"""A child that does not read for that long counts as lost."""
+PAYLOAD_MARGIN = 64 << 20
+"""Bytes that a part or a result's header may take beyond the largest result."""
+PRIVATE = re.compile(
+    r"(?i)^(UNITRANK|AWS|AZURE|GOOGLE|GCS|GCP|S3|FSSPEC|OTEL)_|REDIS|VALKEY"
+    r"|PASSWORD|PASSWD|SECRET|CREDENTIAL|API_?KEY|ACCESS_?KEY|(^|_)TOKEN(_|$)"
+)
+"""Names of variables that the child does not get."""
 
 
 class NotStarted(Exception):
@@ -17,16 +31,22 @@ class NotStarted(Exception):
 
 
 class ChildHandle:
-    """Start it from the main thread: the child gets SIGKILL when the thread that started it ends."""
+    """The child process and the channel to it.
 
-    def __init__(self, hello: Json, engine: str, device: str) -> None:
-        self._hello = hello
+    Start it from the main thread: the child gets SIGKILL when the thread that started it ends.
+    """
+
+    def __init__(self, settings: ChildSettings, engine: str, device: str, *, secrets: Collection[str] = ()) -> None:
+        """`engine`: `module:name` of the engine; `secrets`: strings that no variable of the child's environment may hold."""
+        self._settings = settings
         self._engine = engine
         self._device = device
+        self._secrets = secrets
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self.ready = False
-        self.models: list[str] = []
+        self.warm: dict[str, str] = {}
+        """The models that the child holds: their names by the digests of their cleaned archives."""
 
     @property
     def pid(self) -> int:
@@ -44,11 +64,12 @@ class ChildHandle:
                 [*_command(self._engine), "--fd", str(theirs.fileno()), "--parent", str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env=environment(self._device),
+                env=environment(self._device, os.environ, self._secrets),
                 start_new_session=True,
             )
-        self._channel = Channel(ours)
-        self._channel.send(self._hello)
+        largest = self._settings.max_result_bytes + PAYLOAD_MARGIN
+        self._channel = Channel(ours, payload_bytes=largest, send_seconds=SEND_SECONDS)
+        self._channel.send({"settings": self._settings.to_json(), "device": device_inside(self._device)})
 
     def await_ready(self, seconds: float) -> None:
         """Raises NotStarted."""
@@ -62,21 +83,30 @@ class ChildHandle:
         except Closed as error:
             raise NotStarted("the child ended while it started") from error
 
-    def send(self, message: Json) -> None:
-        """Raises Closed."""
-        if self._channel is None:
-            raise Closed("there is no child")
-        self._channel.send(message)
+    def send(self, content: Json, payload: bytes = b"", files: Sequence[BinaryIO] = ()) -> None:
+        """Send a message with open files, which are closed here afterwards. Raises Closed."""
+        try:
+            if self._channel is None:
+                raise Closed("there is no child")
+            self._channel.send(content, payload, [file.fileno() for file in files])
+        finally:
+            for file in files:
+                file.close()
 
-    def receive(self, seconds: float) -> Json | None:
-        """The child's next message, None where it says nothing for so long. Raises Closed."""
+    def receive(self, seconds: float) -> Message | None:
+        """The child's next message, None if none came within `seconds`. Raises Closed."""
         if self._channel is None:
             raise Closed("there is no child")
         message = self._channel.receive(seconds)
-        if message is not None:
+        if message is not None and "warm" in message.content:
             self.ready = True
-            self.models = [str(model) for model in message.get("models", [])]
+            self.warm = {str(model["digest"]): str(model["name"]) for model in message.content["warm"]}
         return message
+
+    @property
+    def models(self) -> list[str]:
+        """The names of the models that the child holds."""
+        return list(self.warm.values())
 
     def end(self) -> int:
         """Kill it and wait for its end: the status as of waitpid(2), 0 where there was none."""
@@ -88,7 +118,7 @@ class ChildHandle:
             self._channel.close()
         self._process = self._channel = None
         self.ready = False
-        self.models = []
+        self.warm = {}
         return -code if code < 0 else code << 8
 
     def memory(self) -> int:
@@ -99,14 +129,19 @@ class ChildHandle:
             return 0
 
 
-def environment(device: str) -> dict[str, str]:
-    """The child's: it sees its own GPU only, as the first one."""
-    variables = {**os.environ, "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}
+def environment(device: str, variables: Mapping[str, str], secrets: Collection[str] = ()) -> dict[str, str]:
+    """The child's variables: no settings of ours, no credentials, no secrets; it sees its own GPU only, as the first one."""
+    kept = {
+        name: value
+        for name, value in variables.items()
+        if not PRIVATE.search(name) and not any(secret in value for secret in secrets if secret)
+    }
+    kept["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     kind, _, index = device.partition(":")
     if kind == "cuda":
-        visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-        variables["CUDA_VISIBLE_DEVICES"] = visible[int(index or 0)] if visible else index or "0"
-    return variables
+        visible = [name for name in variables.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+        kept["CUDA_VISIBLE_DEVICES"] = visible[int(index or 0)] if visible else index or "0"
+    return kept
 
 
 def device_inside(device: str) -> str:

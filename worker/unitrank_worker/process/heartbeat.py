@@ -17,7 +17,7 @@ log = structlog.get_logger()
 AGAIN_SHARE = 0.1
 
 
-class Beats:
+class Heartbeat:
     """A thread of its own: an idle worker blocks in the queue for minutes."""
 
     def __init__(self, workers: WorkerRegistry, worker: WorkerEntry, every: float, memory: Callable[[], int]) -> None:

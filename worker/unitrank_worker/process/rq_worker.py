@@ -1,7 +1,7 @@
 """RQ's worker with one long-lived child instead of a fork for each job.
 
-    queue ──▶ WarmWorker ── job, execution ──▶ child: perform_job ──▶ unitrank_worker.tasks
-              (no torch)  ◀────── done ───────
+    queue ──▶ WarmWorker ── order, open files ──▶ child: the engine
+    store ◀──  (no torch) ◀── progress, result ──  (no store)
                   │
                   └─ every 0.15 s: has the record been cancelled, is its time over, is the child alive?
 
@@ -13,6 +13,8 @@ left out: its suspension, and its commands over a channel (shutdown, kill-horse,
 
 import math
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import redis
@@ -21,23 +23,30 @@ from rq import Queue, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.timeouts import HorseMonitorTimeoutException
+from rq.utils import now
 
-from unitrank_schemas.base import Json
 from unitrank_store.errors import Forged
 from unitrank_store.jobs.job_store import JobStore
+from unitrank_store.observability import tracing
 from unitrank_store.observability.counters import Counters
+from unitrank_store.observability.logs import bound
 from unitrank_store.queue.rq_queue import FairQueue
 from unitrank_store.queue.safe_job import SafeJob
-from unitrank_worker.process.channel import Closed
+from unitrank_worker.process.channel import Closed, Message
 from unitrank_worker.process.handle import ChildHandle
-from unitrank_worker.process.heartbeat import Beats
+from unitrank_worker.process.heartbeat import Heartbeat
 from unitrank_worker.process.no_alarm import NoAlarm
-from unitrank_worker.process.settlement import Endings
-from unitrank_worker.process.watch import Verdict, Watch
+from unitrank_worker.process.settlement import Settlement
+from unitrank_worker.process.watch import KillReason, RunWatch
+from unitrank_worker.tasks import Attempt, Order, Stores, attempt_at, problem_of, start
 
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.15
+"""Between two looks at the record of a running job."""
+RETRY_SECONDS = 0.25
+"""Between two tries to write the end of a job while the store is away."""
+AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
 
 
 class Seconds(NamedTuple):
@@ -60,13 +69,13 @@ class WarmWorker(Worker):
         *,
         name: str,
         rq_name: str,
-        jobs: JobStore,
+        stores: Stores,
         glances: JobStore,
         child: ChildHandle,
-        beats: Beats,
-        endings: Endings,
+        heartbeat: Heartbeat,
+        settlement: Settlement,
         seconds: Seconds,
-        tallies: Counters,
+        counters: Counters,
         drain: float = math.inf,
     ) -> None:
         """`rq_name` is one that no other process ever had; `glances` reads records without waiting for the store.
@@ -81,29 +90,32 @@ class WarmWorker(Worker):
             job_monitoring_interval=max(1, int(seconds.heartbeat)),
         )
         self._called = name
-        self._jobs = jobs
+        self._stores = stores
         self._glances = glances
         self.child = child
-        self.beats = beats
-        self._endings = endings
-        self._tallies = tallies
+        self.pulse = heartbeat
+        self._settlement = settlement
+        self._counters = counters
         self._drain = drain
         self._stop_at = math.inf
         self._lost_after = math.ceil(seconds.heartbeat + seconds.grace)
-        self._run: SafeJob | None = None
-        self._watch: Watch | None = None
+        self._job: SafeJob | None = None
+        self._attempt: Attempt | None = None
+        self._context = ExitStack()
+        self._watch: RunWatch | None = None
+        self._next_look = 0.0
+        self._told_to_stop = False
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Hand the job to the child, which is there already unless it has just died."""
+        assert isinstance(job, SafeJob)
+        self._job = job
+        self._next_look = time.monotonic() + POLL_SECONDS
         self.child.start()
         self._horse_pid = self.child.pid
-        assert isinstance(job, SafeJob)
-        assert self.execution is not None
-        self._run = job
-        try:
-            self.child.send({"job": job.id, "execution": self.execution.id})
-        except Closed:
-            log.warning("child gone", worker=self._called)
+        job.started_at = now()
+        if _is_ours(job):
+            self.prepare_job_execution(job, remove_from_intermediate_queue=True)
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """The child's process and 0 when it has done the job, its status as of waitpid(2) when it died.
@@ -113,15 +125,22 @@ class WarmWorker(Worker):
         until = time.monotonic() + self.job_monitoring_interval
         while time.monotonic() < until:
             try:
+                if self._attempt is None and self.child.ready:
+                    if not self._begun():
+                        return self._closed()
+                    continue
                 message = self.child.receive(POLL_SECONDS)
+                if message is not None and self._attempt is not None and self._taken(self._attempt, message):
+                    return self._closed(leaving=bool(message.content["leaving"]))
             except Closed:
                 # After a second SIGTERM RQ kills the child itself.
                 return self._bury("stopped" if self._stop_requested else "lost")
-            if message is not None and "done" in message:
-                return self._done(message)
-            verdict: Verdict | None = "stopped" if time.monotonic() >= self._stop_at else self._look()
-            if verdict is not None:
-                return self._bury(verdict)
+            except AWAY:
+                # raised by `_patiently` alone, when the worker has to stop
+                return self._bury("stopped")
+            reason: KillReason | None = "stopped" if time.monotonic() >= self._stop_at else self._look()
+            if reason is not None:
+                return self._bury(reason)
         raise HorseMonitorTimeoutException
 
     def check_for_suspension(self, burst: bool) -> None:
@@ -169,60 +188,159 @@ class WarmWorker(Worker):
         """End the child and leave both registers."""
         self.child.end()
         try:
-            self.beats.stop()
+            self.pulse.stop()
             super().teardown()  # type: ignore[no-untyped-call]  # RQ's
         except redis.exceptions.RedisError as error:
             log.warning("left unnoticed", worker=self._called, error=str(error))
 
-    def _look(self) -> Verdict | None:
-        """What the record says; most jobs end before the first look, and nobody is told of them."""
-        if self._watch is None and self._run is not None:
-            try:
-                self._watch = self._watch_of(self._run)
-            except redis.exceptions.RedisError as error:
-                log.warning("not looked at", worker=self._called, rq_job=self._run.id, error=str(error))
-                return None
-            self.beats.working_on(self._watch.id, self.child.models)
-        return self._watch.verdict() if self._watch is not None else None
+    def _begun(self) -> bool:
+        """Begin the attempt and send the child its order; False where there is nothing to wait for.
 
-    def _watch_of(self, job: SafeJob) -> Watch:
+        Raises Closed.
+        """
+        job, stores = self._job, self._stores
+        assert job is not None
+        if not _is_ours(job):
+            return False
+        id, number = job.record_id, job.attempt
+        record = self._patiently(lambda: start(stores, id, self._called, number))
+        if record is None:
+            return False
+        kind = stores.jobs.kind
+        about = bound(kind, record)
+        self._context.enter_context(structlog.contextvars.bound_contextvars(attempt=record.attempt, **about))
+        self._context.enter_context(tracing.job_span(kind, record, **about))
+        attempt = self._attempt = attempt_at(stores, record)
         try:
-            id, attempt = job.record_id, job.attempt
-        except Forged as error:
-            # The child refuses it in its own way; meanwhile there is no record to look at.
-            log.warning("forged", rq_job=job.id, error=str(error))
-            id, attempt = job.id, 0
-        return Watch(self._jobs, self._glances, id, attempt, self._called)
+            order: Order = self._patiently(lambda: attempt.order(self.child.warm))
+        except AWAY:
+            raise
+        except Exception as error:
+            attempt.finish("failed", problem_of(error), self._patiently)
+            return False
+        self.child.send(order.content, files=order.files)
+        return True
 
-    def _done(self, message: Json) -> tuple[int, int, None]:
-        pid = self.child.pid
-        if message.get("leaving"):
+    def _taken(self, attempt: Attempt, message: Message) -> bool:
+        """Do as the child's message says; whether it was the last of the attempt. Raises Closed."""
+        if "end" in message.content:
+            status, problem = message.content["end"], message.content["problem"]
+            attempt.finish(status, problem, self._patiently)
+            return True
+        answer = attempt.take(message)
+        if answer is not None:
+            self.child.send(answer.content, answer.payload)
+        if attempt.unwanted:
+            self._tell_to_stop()
+        return False
+
+    def _tell_to_stop(self) -> None:
+        """Once: the child ends the job where it reports next, and keeps its models."""
+        if not self._told_to_stop:
+            self._told_to_stop = True
+            self.child.send({"stop": True})
+
+    def _patiently(self, step: Callable[[], Any]) -> Any:
+        """Repeat the step while the store is away: what was computed is worth more than any outage lasts.
+
+        Any: what the step returns. Raises the store's error when the worker has to stop.
+        """
+        while True:
+            try:
+                return step()
+            except AWAY as error:
+                if time.monotonic() >= self._stop_at:
+                    raise
+                log.warning("the store is away", error=str(error))
+                time.sleep(RETRY_SECONDS)
+
+    def _look(self) -> KillReason | None:
+        """Why the child has to be killed, as the record says; most jobs end before the first look."""
+        if time.monotonic() < self._next_look or self._job is None:
+            return None
+        self._next_look = time.monotonic() + POLL_SECONDS
+        if self._watch is None:
+            try:
+                self._watch = self._watch_of(self._job)
+            except redis.exceptions.RedisError as error:
+                log.warning("not looked at", worker=self._called, rq_job=self._job.id, error=str(error))
+                return None
+            self.pulse.working_on(self._watch.id, self.child.models)
+        reason = self._watch.reason()
+        if self._watch.unwanted and self._attempt is not None:
+            self._tell_to_stop()
+        return reason
+
+    def _watch_of(self, job: SafeJob) -> RunWatch:
+        # What was forged has no record to look at.
+        id, attempt = (job.record_id, job.attempt) if _is_ours(job) else (job.id, 0)
+        return RunWatch(self._stores.jobs, self._glances, id, attempt, self._called)
+
+    def _closed(self, *, leaving: bool = False) -> tuple[int, int, None]:
+        """The attempt has ended: RQ's own records of it go, and the child waits for the next."""
+        pid, job = self.child.pid, self._job
+        assert job is not None
+        job.ended_at = now()
+        self._close_entry(job)
+        if leaving:
             log.warning("child leaves", worker=self._called, pid=pid)
-            self._tallies.child_ended("spoiled")
+            self._counters.child_ended("spoiled")
             self.child.end()
             self.child.start()
-        self._run = self._watch = None
-        self.beats.working_on(None, self.child.models)
+        self._forget()
         return pid, 0, None
 
-    def _bury(self, verdict: Verdict) -> tuple[int, int, None]:
+    def _close_entry(self, job: SafeJob) -> None:
+        """RQ's own records of the run go. The job's record has ended: whatever is wrong there is no reason to stop."""
+        (queue,) = self.queues
+        registry = queue.started_job_registry
+        try:
+            if not _is_ours(job):
+                self.connection.lrem(queue.intermediate_queue_key, 1, job.id)
+                raise Forged("the queue holds what no `push` wrote")
+            self.handle_job_success(job, queue, registry)
+        except Exception as error:
+            log.warning("not closed", worker=self._called, rq_job=job.id, error=repr(error))
+            try:
+                self.handle_job_failure(job, queue, registry, str(error))
+            except Exception as second:
+                log.warning("left to the reaper", worker=self._called, rq_job=job.id, error=repr(second))
+
+    def _forget(self) -> None:
+        """Nothing is left of the attempt in this process."""
+        if self._attempt is not None:
+            self._attempt.abandon()
+        self._context.close()
+        self._job = self._attempt = self._watch = None
+        self._told_to_stop = False
+        self.pulse.working_on(None, self.child.models)
+
+    def _bury(self, reason: KillReason) -> tuple[int, int, None]:
         """The child is dead, or has to be: end it, put the record right, and have a new one for the next job."""
-        pid, was_ready = self.child.pid, self.child.ready
+        pid, begun = self.child.pid, self._attempt is not None
         status = self.child.end() or 1
-        job = self._run.id if self._run is not None else None
-        log.warning("child ended", worker=self._called, pid=pid, status=status, because=verdict, rq_job=job)
-        self._tallies.child_ended(verdict)
-        watch = self._watch or (self._watch_of(self._run) if self._run is not None else None)
-        self._run = self._watch = None
-        if watch is not None and not was_ready:
-            self._endings.put_back(watch)
+        job = self._job
+        log.warning("child ended", worker=self._called, pid=pid, status=status, because=reason, rq_job=job and job.id)
+        self._counters.child_ended(reason)
+        watch = self._watch or (self._watch_of(job) if job is not None else None)
+        self._forget()
+        if watch is not None and not begun:
+            self._settlement.put_back(watch)
             raise SystemExit("the child ends before it can take a job")
         if watch is not None:
-            self._endings.settle(watch, self._called, verdict)
-            if verdict != "lost":
+            self._settlement.settle(watch, reason)
+            if reason != "lost":
                 # RQ then reports a stopped job and not a crash.
                 self._stopped_job_id = self.execution.job_id if self.execution is not None else None
         if not self._stop_requested:
             self.child.start()
-        self.beats.working_on(None, self.child.models)
         return pid, status, None
+
+
+def _is_ours(job: SafeJob) -> bool:
+    """Whether the entry of the queue names one of our functions and a record."""
+    try:
+        return bool(job.record_id) and job.attempt > 0
+    except Forged as error:
+        log.warning("forged", rq_job=job.id, error=str(error))
+        return False

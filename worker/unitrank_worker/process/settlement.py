@@ -11,20 +11,23 @@ from unitrank_store.jobs.record import JobRecord
 from unitrank_store.observability.counters import Counters
 from unitrank_store.observability.logs import bound
 from unitrank_store.queue.rq_queue import push
-from unitrank_worker.failures import problem
-from unitrank_worker.process.watch import Verdict, Watch
+from unitrank_worker.problem import problem
+from unitrank_worker.process.watch import KillReason, RunWatch
 
 log = structlog.get_logger()
 
 
-class Endings:
-    """`rejected` is told the digest and the problem of a model whose inspection failed here."""
+class Settlement:
+    """Ends the records whose child is gone.
 
-    def __init__(self, connection: redis.Redis, rejected: Callable[[str, Json], None]) -> None:
+    `reject`: told the digest and the problem of a model whose inspection failed here.
+    """
+
+    def __init__(self, connection: redis.Redis, reject: Callable[[str, Json], None]) -> None:
         self._redis = connection
-        self._rejected = rejected
-        self._tallies = Counters(connection)
-        self._by_verdict: dict[Verdict, Callable[[JobStore, str, int], object]] = {
+        self._reject = reject
+        self._counters = Counters(connection)
+        self._by_reason: dict[KillReason, Callable[[JobStore, str, int], object]] = {
             "cancelled": lambda jobs, id, attempt: jobs.finish(id, attempt, "cancelled"),
             "timed_out": self._time_out,
             "lost": lambda jobs, id, attempt: jobs.requeue(id, attempt),
@@ -32,22 +35,18 @@ class Endings:
             "given_up": lambda jobs, id, attempt: None,
         }
 
-    def settle(self, watch: Watch, worker: str, verdict: Verdict) -> None:
-        """Put the record right; what the child or anybody else has written before stands."""
+    def settle(self, watch: RunWatch, reason: KillReason) -> None:
+        """Put the record right; what anybody else has written before stands."""
         jobs = watch.jobs
-        known = jobs.get_many([watch.id])
-        if not known:
+        if not jobs.get_many([watch.id]):
             return
-        if known[0].status == "queued" and known[0].attempt == watch.attempt - 1:
-            # It died between the queue and the start: that counts as a run, or it could go on for ever.
-            jobs.start(watch.id, worker)
-        self._by_verdict[verdict](jobs, watch.id, watch.attempt)
-        if verdict == "lost":
-            self._tallies.lost(jobs.kind)
+        self._by_reason[reason](jobs, watch.id, watch.attempt)
+        if reason == "lost":
+            self._counters.lost(jobs.kind)
         self._follow(jobs, jobs.get(watch.id), watch.attempt)
 
-    def put_back(self, watch: Watch) -> None:
-        """The child never was able to take the job: back to where it was."""
+    def put_back(self, watch: RunWatch) -> None:
+        """The child never was able to take the job: it goes to the head of the queue, because it was already its turn."""
         for record in watch.jobs.get_many([watch.id]):
             if record.status == "queued":
                 push(self._redis, watch.jobs, record, front=True)
@@ -59,9 +58,9 @@ class Endings:
         if record.status == "queued":
             push(self._redis, jobs, record, front=True)
         if jobs.kind == "inspection" and record.problem is not None:
-            self._rejected(str(record.request["digest"]), record.problem)
+            self._reject(str(record.request["digest"]), record.problem)
 
     def _time_out(self, jobs: JobStore, id: str, attempt: int) -> None:
         seconds = jobs.get(id).timeout
-        what = problem("timed_out", f"not done within the {seconds:g} s that were allowed", status=504)
-        jobs.finish(id, attempt, "timed_out", problem=what)
+        late = problem("timed_out", f"not done within the {seconds:g} s that were allowed", status=504)
+        jobs.finish(id, attempt, "timed_out", problem=late)

@@ -17,10 +17,10 @@ CANCEL_SECONDS = 0.25
 CLOSING_SECONDS = 5.0
 
 Phase = Literal["waiting", "running", "cancelling", "over"]
-Verdict = Literal["lost", "timed_out", "cancelled", "given_up", "stopped"]
+KillReason = Literal["lost", "timed_out", "cancelled", "given_up", "stopped"]
 
 
-class Watch:
+class RunWatch:
     """Follows one run of a record from the moment it is handed to the child.
 
     `over`: it has ended, was given to another attempt, or is gone; the child then has nothing to work for.
@@ -41,7 +41,7 @@ class Watch:
         known = jobs.get_many([id])
         self._attempt = attempt
         timeout = known[0].timeout if known else CLOSING_SECONDS
-        self._limits: dict[Phase, tuple[float, Verdict]] = {
+        self._limits: dict[Phase, tuple[float, KillReason]] = {
             "waiting": (START_SECONDS, "lost"),
             "running": (timeout, "timed_out"),
             "cancelling": (CANCEL_SECONDS, "cancelled"),
@@ -55,7 +55,12 @@ class Watch:
         """The number that this run has, or will have once it starts."""
         return self._attempt
 
-    def verdict(self) -> Verdict | None:
+    @property
+    def unwanted(self) -> bool:
+        """Whether nobody wants the result any more, as of the last look: a child that hears it in time ends the job itself."""
+        return self._phase in ("cancelling", "over")
+
+    def reason(self) -> KillReason | None:
         """Why the child has to be killed now; None while it may go on. While the store is away no time goes by: the child,
         which can neither begin nor end anything, waits for it.
         """
@@ -67,8 +72,8 @@ class Watch:
         now = self._looked = self._clock()
         if phase != self._phase:
             self._phase, self._since = phase, now
-        seconds, verdict = self._limits[phase]
-        return verdict if now - self._since >= seconds else None
+        seconds, reason = self._limits[phase]
+        return reason if now - self._since >= seconds else None
 
     def _phase_of(self, state: RecordState | None) -> Phase:
         if state is None:

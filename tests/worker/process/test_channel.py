@@ -1,0 +1,98 @@
+"""Messages between a worker and its child."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from unitrank_worker.process.channel import Channel, Closed, Message
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Channel, socket.socket]]:
+    """A channel, and the bare socket at its other end."""
+    ours, theirs = socket.socketpair()
+    channel = Channel(ours, payload_bytes=1000, send_seconds=0.2)
+    with theirs:
+        yield channel, theirs
+    channel.close()
+
+
+def test_messages_when_they_come_in_pieces_or_together_then_each_is_whole(ends: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = ends
+    theirs.sendall(b'{"a": 1}\n{"b"')
+    assert channel.receive(1.0) == Message({"a": 1})
+    assert channel.receive(0.01) is None
+    theirs.sendall(b': 2, "bytes": 3}\nx\n')
+    assert channel.receive(0.01) is None
+    theirs.sendall(b"y{}\n")
+
+    assert channel.receive(1.0) == Message({"b": 2}, b"x\ny")
+    assert channel.receive(1.0) == Message({})
+
+
+def test_channel_when_the_other_side_is_gone_then_raises(ends: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = ends
+    theirs.close()
+
+    with pytest.raises(Closed):
+        channel.receive(1.0)
+    with pytest.raises(Closed):
+        channel.send({"a": 1})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"nonsense\n", b"[1]\n", b'{"bytes": 1001}\n', b'{"bytes": -1}\n', b'{"bytes": "many"}\n', b'{"files": "x"}\n', b"\xff\n"],
+)
+def test_channel_when_the_other_side_sends_what_is_no_message_then_raises(ends: tuple[Channel, socket.socket], line: bytes) -> None:
+    channel, theirs = ends
+    theirs.sendall(line)
+
+    with pytest.raises(Closed):
+        channel.receive(1.0)
+
+
+def test_channel_when_the_other_side_does_not_read_then_does_not_wait_for_ever(ends: tuple[Channel, socket.socket]) -> None:
+    channel, _ = ends
+
+    with pytest.raises(Closed):
+        channel.send({}, bytes(1 << 24))
+
+
+def test_files_when_sent_then_are_read_at_the_other_end_and_closed(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    parent, child = Channel(ours, payload_bytes=0), Channel(theirs, payload_bytes=0)
+    for name in ("one", "two", "three"):
+        (tmp_path / name).write_text(name)
+    with (tmp_path / "one").open("rb") as one, (tmp_path / "two").open("rb") as two, (tmp_path / "three").open("rb") as three:
+        parent.send({"run": 1}, files=[one.fileno(), two.fileno()])
+        parent.send({"run": 2}, files=[three.fileno()])
+    first, second = child.receive(1.0), child.receive(1.0)
+    assert first is not None
+    assert second is not None
+
+    assert [path.read_text() for path in first.paths()] == ["one", "two"]
+    assert [path.read_text() for path in second.paths()] == ["three"]
+    first.close()
+    second.close()
+    assert not any(path.exists() for path in first.paths())
+    parent.close()
+    child.close()
+
+
+def test_payload_when_large_then_arrives_whole() -> None:
+    ours, theirs = socket.socketpair()
+    parent, child = Channel(ours, payload_bytes=1 << 26), Channel(theirs, payload_bytes=0)
+    payload = os.urandom(1 << 25)
+    sender = threading.Thread(target=child.send, args=({"result": {}}, payload))
+    sender.start()
+    message = parent.receive(10.0)
+    sender.join()
+
+    assert message == Message({"result": {}}, payload)
+    parent.close()
+    child.close()

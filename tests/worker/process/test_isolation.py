@@ -1,0 +1,38 @@
+"""A worker's child holds the files of its job, and nothing that opens the store."""
+
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.worker.process.conftest import Bench
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_child_when_it_works_then_holds_no_address_of_the_store(bench: Bench) -> None:
+    worker = bench.start(BROKER=bench.url, AWS_SECRET_ACCESS_KEY="not for the child")
+    bench.summary(bench.submit())
+    child = psutil.Process(worker.child())
+    parent = psutil.Process(worker.process.pid)
+
+    assert bench.url in parent.environ().values()
+    assert secrets_in(child.pid, [bench.url.encode(), b"not for the child"]) == []
+    assert secrets_in(parent.pid, [bench.url.encode()]) != []
+    assert [(each.family, each.raddr) for each in child.net_connections("all")] == [(socket.AF_UNIX, "")]
+
+
+def secrets_in(pid: int, secrets: list[bytes]) -> list[bytes]:
+    """The secrets that lie in the environment, the arguments or the writable memory of a process."""
+    pieces = [Path(f"/proc/{pid}/{name}").read_bytes() for name in ("environ", "cmdline")]
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            addresses, rights, *_ = line.split()
+            start, end = (int(address, 16) for address in addresses.split("-"))
+            if rights.startswith("rw"):
+                with suppress(OSError):
+                    memory.seek(start)
+                    pieces.append(memory.read(end - start))
+    return [secret for secret in secrets if any(secret in piece for piece in pieces)]

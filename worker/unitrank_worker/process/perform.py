@@ -1,0 +1,162 @@
+"""One job or inspection inside the child: what the parent sent becomes a call of the engine, and its outcome messages."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+
+from unitrank_engine.errors import Cancelled
+from unitrank_schemas.base import Json
+from unitrank_schemas.jobs import JobRequest
+from unitrank_tables.part import Part, decode_part, encode_part
+from unitrank_tables.result_arrays import encode_arrays
+from unitrank_worker.engine import Assignment, Engine, Upload
+from unitrank_worker.failures import ending, spoils_process
+from unitrank_worker.process.channel import Channel, Message
+
+log = structlog.get_logger()
+
+REPORT_SECONDS = 0.2
+"""Progress is sent at most this often."""
+PIECE_BYTES = 1 << 20
+
+
+def perform(order: Message, channel: Channel, engine: Engine, scratch: Path) -> bool:
+    """Run what the parent ordered and send its outcome; whether the process can go on afterwards.
+
+    Every error of an engine ends its job here, as the status and the problem that the parent writes into the record.
+    """
+    content = order.content
+    status, problem, spoiled = "succeeded", None, False
+    with structlog.contextvars.bound_contextvars(**content["about"]):
+        try:
+            KINDS[content["run"]](order, channel, engine, scratch)
+        except Exception as error:
+            status, problem = ending(error)
+            spoiled = spoils_process(error)
+            unexpected = problem is not None and problem["code"] == "internal"
+            (log.error if unexpected else log.info)("failed", exc_info=unexpected)
+        finally:
+            order.close()
+        channel.send({"end": status, "problem": problem, "warm": warm_models(engine), "leaving": spoiled})
+    return not spoiled
+
+
+def warm_models(engine: Engine) -> list[Json]:
+    """The models that the engine holds ready, as a message carries them."""
+    return [{"digest": model.digest, "name": model.name} for model in engine.warm()]
+
+
+def _run_job(order: Message, channel: Channel, engine: Engine, scratch: Path) -> None:
+    content = order.content
+    report = Reporter(channel)
+    report.stop_if_told()
+    table, *archive = order.paths()
+    assignment = Assignment(
+        id=content["id"],
+        request=JobRequest.model_validate(content["request"]),
+        resolved=content["resolved"],
+        table=table,
+        archive=archive[0] if archive else None,
+        manifest=content["manifest"],
+        parts=ParentParts(channel),
+        span=lambda stage: _span(channel, stage),
+    )
+    since = time.monotonic()
+    summary, arrays = engine.run(assignment, report)
+    seconds = time.monotonic() - since
+    channel.send({"result": summary, "progress": report.last, "seconds": seconds}, encode_arrays(arrays))
+
+
+def _inspect_model(order: Message, channel: Channel, engine: Engine, scratch: Path) -> None:
+    (source,) = order.paths()
+    with _draft(scratch) as target:
+        manifest = engine.inspect(Upload(source, order.content["architecture"]), target)
+        with target.open("rb") as archive:
+            while piece := archive.read(PIECE_BYTES):
+                channel.send({"archive": "piece"}, piece)
+    channel.send({"manifest": manifest})
+
+
+KINDS = {"job": _run_job, "inspection": _inspect_model}
+
+
+class Reporter:
+    """Sends progress to the parent a few times a second; raises Cancelled where the parent says that the job must stop."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._next = time.monotonic() + REPORT_SECONDS
+        self.last: Json | None = None
+
+    def __call__(self, progress: Json) -> None:
+        self.last = progress
+        self.stop_if_told()
+        # a stage without a total may take long, and is reported at once
+        if progress["total"] and time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + REPORT_SECONDS
+        self._channel.send({"progress": progress})
+
+    def stop_if_told(self) -> None:
+        """Raises Cancelled."""
+        message = self._channel.receive(0)
+        if message is not None and "stop" in message.content:
+            raise Cancelled("the parent said stop")
+
+
+class ParentParts:
+    """Parts of earlier jobs, which the parent reads and writes."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def get(self, fingerprints: Sequence[str]) -> dict[str, Part]:
+        """The parts that are there. Raises Cancelled where the parent answers with a stop."""
+        if not fingerprints:
+            return {}
+        self._channel.send({"find_parts": list(fingerprints)})
+        while (answer := self._channel.receive()) is None or "parts" not in answer.content:
+            if answer is not None and "stop" in answer.content:
+                raise Cancelled("the parent said stop")
+        parts: dict[str, Part] = {}
+        start = 0
+        for fingerprint, size in answer.content["parts"]:
+            part = decode_part(answer.payload[start : start + size])
+            start += size
+            if part is not None:
+                parts[fingerprint] = part
+        return parts
+
+    def put(self, parts: Mapping[str, Part]) -> None:
+        """Have the parent keep them for later jobs."""
+        for fingerprint, part in parts.items():
+            data = encode_part(part)
+            if len(data) <= self._channel.payload_bytes:
+                self._channel.send({"keep_part": fingerprint}, data)
+
+
+@contextmanager
+def _span(channel: Channel, stage: str) -> Iterator[None]:
+    """The parent has the trace: it is told when the stage began and ended, in unix seconds."""
+    since = time.time()
+    try:
+        yield
+    finally:
+        channel.send({"span": stage, "since": since, "until": time.time()})
+
+
+@contextmanager
+def _draft(scratch: Path) -> Iterator[Path]:
+    """An empty file in the scratch folder, gone when the block ends; a sweep of the folder finds what a killed child left."""
+    scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, name = tempfile.mkstemp(dir=scratch, prefix="incoming-")
+    os.close(descriptor)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
