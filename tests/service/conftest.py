@@ -190,3 +190,31 @@ def wait_for(done: Callable[[], object]) -> None:
             return
         time.sleep(0.01)
     raise AssertionError("nothing happened within 10 s")
+
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+OWN = {"Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture
+def browser(served: Served, redis_url: str) -> Iterator[httpx.Client]:
+    """Keeps cookies, and says whose page a request comes from."""
+    with httpx.Client(base_url=served.url, headers={**BROWSER, **OWN}) as client:
+        yield client
+
+
+SignIn = Callable[..., httpx.Client]
+
+
+@pytest.fixture
+def signed_in(browser: httpx.Client, served: Served) -> SignIn:
+    """Signs the browser in with a new key."""
+
+    def sign_in(*scopes: str, tenant: str = "default") -> httpx.Client:
+        _, secret = served.backend.keys.create("Ada", scopes or ("admin",), tenant)
+        assert browser.post("/signin", data={"key": secret}).status_code == 303
+        return browser
+
+    return sign_in

@@ -5,7 +5,8 @@ The connection goes to the address, while the `Host` header, TLS's name and the 
 
 import ssl
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -26,13 +27,16 @@ class NoAnswer(Exception):
 class PinnedPoster:
     """`seconds` is what one POST may take, all in all. Certificates: those of certifi, or of `SSL_CERT_FILE`."""
 
-    def __init__(self, seconds: float, network: httpcore.NetworkBackend | None = None) -> None:
+    def __init__(
+        self, seconds: float, network: httpcore.NetworkBackend | None = None, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._seconds = seconds
         self._network = network or httpcore.SyncBackend()
+        self._now = now
 
     def post(self, to: WebhookUrl, addresses: Sequence[str], body: bytes, headers: Mapping[str, str]) -> int:
         """The status of the answer, whatever it is. Raises NoAnswer."""
-        deadline = time.monotonic() + self._seconds
+        deadline = _Deadline(self._now() + self._seconds, self._now)
         origin = httpcore.Origin(to.scheme.encode(), to.host.encode(), to.port)
         url = httpcore.URL(scheme=origin.scheme, host=origin.host, port=to.port, target=to.target)
         timeout = {"connect": CONNECT_SECONDS, "read": self._seconds, "write": self._seconds}
@@ -77,7 +81,7 @@ def _skim(answer: httpcore.Response) -> None:
 class _PinnedNetwork(httpcore.NetworkBackend):
     """Connects to the first of the addresses that answers, whatever name is asked for."""
 
-    def __init__(self, network: httpcore.NetworkBackend, addresses: Sequence[str], deadline: float) -> None:
+    def __init__(self, network: httpcore.NetworkBackend, addresses: Sequence[str], deadline: "_Deadline") -> None:
         self._network = network
         self._addresses = addresses
         self._deadline = deadline
@@ -93,7 +97,7 @@ class _PinnedNetwork(httpcore.NetworkBackend):
         failed: Exception = httpcore.ConnectError("there is no address")
         for address in self._addresses:
             try:
-                left = _left(self._deadline, timeout, httpcore.ConnectTimeout)
+                left = self._deadline.left(timeout, httpcore.ConnectTimeout)
                 stream = self._network.connect_tcp(address, port, left, local_address, socket_options)
                 return _DeadlineStream(stream, self._deadline)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
@@ -109,15 +113,15 @@ class _PinnedNetwork(httpcore.NetworkBackend):
 class _DeadlineStream(httpcore.NetworkStream):
     """A stream on which everything together has one end: a server that answers a byte at a time gains nothing."""
 
-    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, deadline: "_Deadline") -> None:
         self._stream = stream
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(self._deadline, timeout, httpcore.ReadTimeout))
+        return self._stream.read(max_bytes, self._deadline.left(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(self._deadline, timeout, httpcore.WriteTimeout))
+        self._stream.write(buffer, self._deadline.left(timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -125,7 +129,7 @@ class _DeadlineStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        left = _left(self._deadline, timeout, httpcore.ConnectTimeout)
+        left = self._deadline.left(timeout, httpcore.ConnectTimeout)
         return _DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
@@ -133,8 +137,16 @@ class _DeadlineStream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def _left(deadline: float, timeout: float | None, over: type[httpcore.TimeoutException]) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise over("the time is over")
-    return left if timeout is None else min(left, timeout)
+@dataclass(frozen=True)
+class _Deadline:
+    """`at`: the time, as `now` tells it in seconds, at which a POST must have ended."""
+
+    at: float
+    now: Callable[[], float]
+
+    def left(self, timeout: float | None, over: type[httpcore.TimeoutException]) -> float:
+        """The seconds that are left, at most `timeout`. Raises `over` where there are none."""
+        left = self.at - self.now()
+        if left <= 0:
+            raise over("the time is over")
+        return left if timeout is None else min(left, timeout)

@@ -1,48 +1,26 @@
-"""Models and datasets that lie elsewhere, over HTTP on a real store, an S3 server and a web server."""
+"""Models and datasets that lie elsewhere are read into the blob store, whole or not at all."""
 
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-import redis
 
 from tests.service.conftest import MANIFEST, Json, Served, assert_problem, job, npz, ready_model, wait_for
-from tests.support.remote_sources import Bucket, Web, s3, web
-from unitrank_service.backend import Backend
-from unitrank_store.contents.waiting_jobs import dataset_key, model_ready
-from unitrank_store.errors import StateConflict
-from unitrank_store.queue.rq_queue import positions
+from tests.service.contents.conftest import SHARDS, stored
+from tests.support.remote_sources import Bucket, Web
+from unitrank_store.contents.waiting_jobs import model_ready
 from unitrank_store.redis import keyspace
-from unitrank_store.redis.leases import lease
-from unitrank_store.settings import Settings
 
 Serve = Callable[..., tuple[httpx.Client, Served]]
-SHARDS = [npz(x=np.arange(6, dtype=np.uint8).reshape(3, 2), y=np.arange(3)), npz(x=np.full((2, 2), 9, np.uint8), y=np.arange(2))]
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Bucket]:
-    with s3() as bucket, pytest.MonkeyPatch.context() as patch:
-        for name, value in bucket.environment.items():
-            patch.setenv(name, value)
-        yield bucket
 
 
 @pytest.fixture
 def redis_url(own_redis_url: str) -> str:
     """The session's service would read too, and may read nothing."""
     return own_redis_url
-
-
-@pytest.fixture
-def site() -> Iterator[Web]:
-    with web() as site:
-        yield site
 
 
 def put(client: httpx.Client, uri: str, path: str = "/v1/datasets/data") -> httpx.Response:
@@ -57,11 +35,6 @@ def settled(client: httpx.Client, path: str = "/v1/datasets/data") -> Json:
             return found
         time.sleep(0.01)
     raise AssertionError(found)
-
-
-def stored(path: Path) -> list[str]:
-    """The names of all files of the blob store."""
-    return sorted(file.name for file in (path / "blobs").rglob("*") if file.is_file())
 
 
 def test_dataset_when_it_lies_in_a_bucket_then_is_imported(serve: Serve, bucket: Bucket) -> None:
@@ -261,161 +234,6 @@ def test_import_when_deleted_meanwhile_then_nothing_is_left(serve: Serve, site: 
     assert client.get("/v1/datasets/data").status_code == 404
     assert stored(tmp_path) == []
     assert not served.backend.datasets.unread()
-
-
-def test_import_when_another_service_reads_it_then_is_left_to_it(redis_url: str, tmp_path: Path, site: Web) -> None:
-    backend = Backend.of(Settings(redis_url=redis_url, state=tmp_path, sources=(site.url,)))
-    site.pages["/a.npz"] = SHARDS[0]
-    key = backend.datasets.begin("data", f"{site.url}/a.npz").digest
-
-    with lease(backend.connection, keyspace.import_lock(key)) as mine:
-        assert mine
-        assert not backend.importer.read_next(threading.Event())
-        assert site.asked == []
-    assert backend.importer.read_next(threading.Event())
-    assert backend.datasets.get("data").status == "ready"
-
-
-def test_import_when_it_ended_its_service_three_times_then_is_rejected(redis_url: str, tmp_path: Path, site: Web) -> None:
-    backend = Backend.of(Settings(redis_url=redis_url, state=tmp_path, sources=(site.url,)))
-    key = backend.datasets.begin("data", f"{site.url}/a.npz").digest
-    backend.connection.sadd(keyspace.import_attempts(key), "first", "second", "third")
-
-    assert backend.importer.read_next(threading.Event())
-    assert (backend.datasets.get("data").problem or {})["code"] == "import_failed"
-    assert not backend.importer.read_next(threading.Event())
-    assert site.asked == []
-
-
-def backend_at(redis_url: str, state: Path, site: Web, **settings: Any) -> Backend:
-    """Without a service: nothing is read but by the test."""
-    return Backend.of(Settings(redis_url=redis_url, state=state, sources=(site.url,), **settings))
-
-
-def waiting_job(backend: Backend, key: str) -> str:
-    """A job that waits for the dataset."""
-    return backend.jobs.create({}, {"dataset": {"digest": key}}, needs=[key], waiting_for=[dataset_key(key)]).id
-
-
-def test_import_when_the_service_is_lost_after_it_arrived_then_the_next_one_lets_jobs_go(
-    redis_url: str, tmp_path: Path, site: Web, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    backend = backend_at(redis_url, tmp_path, site)
-    site.pages["/a.npz"] = SHARDS[0]
-    key = backend.datasets.begin("data", f"{site.url}/a.npz").digest
-    id = waiting_job(backend, key)
-
-    def lost(*_: Any) -> None:
-        raise redis.exceptions.ConnectionError("gone")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("unitrank_service.contents.importer.dataset_arrived", lost)
-        with pytest.raises(redis.exceptions.ConnectionError):
-            backend.importer.read_next(threading.Event())
-    digest = backend.datasets.get("data").digest
-    assert backend.jobs.get(id).needs == [digest]
-    with pytest.raises(StateConflict):
-        backend.datasets.delete("data")
-    assert backend.importer.read_next(threading.Event())
-
-    assert backend.jobs.get(id).waiting_for == []
-    assert positions(backend.connection, [backend.jobs.get(id)]) == {id: 0}
-    assert site.asked == ["/a.npz"]
-    assert not backend.importer.read_next(threading.Event())
-
-
-def test_import_when_the_service_is_lost_after_it_was_rejected_then_the_next_one_fails_jobs(
-    redis_url: str, tmp_path: Path, site: Web, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    backend = backend_at(redis_url, tmp_path, site)
-    key = backend.datasets.begin("data", f"{site.url}/none.npz").digest
-    id = waiting_job(backend, key)
-
-    def lost(*_: Any) -> None:
-        raise redis.exceptions.ConnectionError("gone")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("unitrank_service.contents.importer.dataset_rejected", lost)
-        with pytest.raises(redis.exceptions.ConnectionError):
-            backend.importer.read_next(threading.Event())
-    site.pages["/none.npz"] = SHARDS[0]
-    backend.importer.read_next(threading.Event())
-
-    assert backend.datasets.get("data").status == "rejected"
-    assert (backend.jobs.get(id).status, (backend.jobs.get(id).problem or {})["code"]) == ("failed", "uri_not_found")
-
-
-def test_import_when_it_is_stopped_then_that_is_no_loss(redis_url: str, tmp_path: Path, site: Web) -> None:
-    backend = backend_at(redis_url, tmp_path, site)
-    site.pages["/a.npz"] = SHARDS[0]
-    site.slow.add("/a.npz")
-    backend.datasets.begin("data", f"{site.url}/a.npz")
-    for _ in range(5):
-        stop = threading.Event()
-        threading.Timer(0.1, stop.set).start()
-        assert backend.importer.read_next(stop)
-    site.go.set()
-
-    assert backend.importer.read_next(threading.Event())
-    assert backend.datasets.get("data").status == "ready"
-
-
-def test_import_when_the_store_was_away_then_that_is_no_loss(
-    redis_url: str, tmp_path: Path, site: Web, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    backend = backend_at(redis_url, tmp_path, site)
-    site.pages["/a.npz"] = SHARDS[0]
-    backend.datasets.begin("data", f"{site.url}/a.npz")
-
-    def lost(*_: Any, **__: Any) -> None:
-        raise redis.exceptions.ConnectionError("gone")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(backend.datasets, "arrived", lost)
-        for _ in range(5):
-            with pytest.raises(redis.exceptions.ConnectionError):
-                backend.importer.read_next(threading.Event())
-
-    assert backend.importer.read_next(threading.Event())
-    assert backend.datasets.get("data").status == "ready"
-
-
-def test_import_when_it_takes_too_long_then_is_given_up_whatever_the_driver_does(redis_url: str, tmp_path: Path, site: Web) -> None:
-    backend = backend_at(redis_url, tmp_path, site, import_timeout=1)
-    site.pages["/a.npz"] = SHARDS[0]
-    site.slow.add("/a.npz")
-    backend.datasets.begin("data", f"{site.url}/a.npz")
-    backend.importer.read_next(threading.Event())
-
-    assert (backend.datasets.get("data").problem or {})["code"] == "import_timed_out"
-    site.go.set()
-    wait_for(lambda: stored(tmp_path) == [])
-    assert backend.datasets.get("data").status == "rejected"
-
-
-def test_import_when_it_is_over_the_quota_then_is_rejected_as_that(redis_url: str, tmp_path: Path, site: Web) -> None:
-    backend = backend_at(redis_url, tmp_path, site, quota_bytes=len(SHARDS[0]) + 10)
-    site.pages |= {"/a.npz": SHARDS[0], "/b.npz": SHARDS[1]}
-    for name in ("a", "b"):
-        backend.datasets.begin(name, f"{site.url}/{name}.npz")
-        backend.importer.read_next(threading.Event())
-
-    assert backend.datasets.get("a").status == "ready"
-    assert (backend.datasets.get("b").problem or {})["code"] == "store_full"
-    assert len(stored(tmp_path)) == 1
-
-
-def test_import_when_what_failed_is_put_again_then_nothing_is_left_of_it(redis_url: str, tmp_path: Path, site: Web) -> None:
-    backend = backend_at(redis_url, tmp_path, site)
-    for _ in range(3):
-        backend.datasets.begin("data", f"{site.url}/a.npz")
-        backend.importer.read_next(threading.Event())
-    assert backend.connection.hlen(keyspace.uploads("dataset", "default/data")) == 1
-    site.pages["/a.npz"] = SHARDS[0]
-    backend.datasets.begin("data", f"{site.url}/a.npz")
-    backend.importer.read_next(threading.Event())
-
-    assert len(backend.connection.keys(f"{keyspace.PREFIX}:dataset:content:*")) == 1
 
 
 def finish_inspection(served: Served, digest: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import unitrank_plots
 from tests.service.conftest import MANIFEST, Json, Served, assert_problem, job, put_dataset, ready_model
-from tests.service.results.test_results import ARRAYS, SHAPE, summary
+from tests.service.results.conftest import ARRAYS, SHAPE, summary
 from unitrank_schemas.results import Result
 from unitrank_service.results import plots
 

@@ -1,95 +1,13 @@
-"""Where webhooks may go. Nothing here connects: the resolver answers from a table, and the network only notes."""
+"""Which URLs a webhook may be posted to."""
 
-import ssl
 import threading
-import time
-from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
-import httpcore
 import pytest
 
-from unitrank_service.webhooks.pinned_post import MOST_READ, NoAnswer, PinnedPoster
+from tests.service.webhooks.network import PUBLIC, PUBLIC_6, Network, Resolver, post
 from unitrank_service.webhooks.url_policy import UrlNotAllowed, UrlPolicy, WebhookUrl, is_public, resolved
-
-PUBLIC = "93.184.215.14"
-PUBLIC_6 = "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-
-
-class Resolver:
-    """Names stand for what the table says, one answer after the other; the last one stays."""
-
-    def __init__(self, **table: Sequence[Sequence[str]]) -> None:
-        self.table = {name.replace("_", "."): list(answers) for name, answers in table.items()}
-        self.asked: list[str] = []
-
-    def __call__(self, host: str, port: int) -> Sequence[str]:
-        self.asked.append(host)
-        if host not in self.table:
-            raise OSError("no such name")
-        answers = self.table[host]
-        return answers.pop(0) if len(answers) > 1 else answers[0]
-
-
-class Stream(httpcore.NetworkStream):
-    """Answers with what it was given, and notes what is sent."""
-
-    def __init__(self, network: "Network", answer: bytes) -> None:
-        self.network = network
-        self.answer = answer
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        piece, self.answer = self.answer[:max_bytes], self.answer[max_bytes:]
-        self.network.read += len(piece)
-        return piece
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self.network.sent += buffer
-
-    def close(self) -> None:
-        self.network.closed += 1
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        assert ssl_context.verify_mode is ssl.CERT_REQUIRED
-        assert ssl_context.check_hostname
-        self.network.named.append(server_hostname)
-        return self
-
-    def get_extra_info(self, info: str) -> Any:
-        return None
-
-
-class Network(httpcore.NetworkBackend):
-    """Notes what would be connected to; `dead` addresses refuse."""
-
-    def __init__(self, answer: bytes = OK, dead: Iterable[str] = ()) -> None:
-        self.answer = answer
-        self.dead = set(dead)
-        self.connected: list[tuple[str, int]] = []
-        self.named: list[str | None] = []
-        self.sent = b""
-        self.read = 0
-        self.closed = 0
-
-    def connect_tcp(
-        self, host: str, port: int, timeout: float | None = None, local_address: str | None = None, socket_options: Any = None
-    ) -> httpcore.NetworkStream:
-        self.connected.append((host, port))
-        if host in self.dead:
-            raise httpcore.ConnectError("refused")
-        return Stream(self, self.answer)
-
-
-def post(url: str, resolver: Resolver, network: Network, trusted: Sequence[str] = ()) -> int:
-    """As the dispatcher does it."""
-    url_policy = UrlPolicy(trusted, resolver)
-    to = url_policy.check(url)
-    return PinnedPoster(5.0, network).post(to, url_policy.addresses(to), b"{}", {"Content-Type": "application/json"})
-
 
 LITERALS = [
     *("127.0.0.1", "127.8.9.1", "0.0.0.0", "0.1.2.3", "10.0.0.5", "172.16.0.1", "172.31.255.255", "192.168.1.1"),
@@ -100,6 +18,8 @@ LITERALS = [
     *("[64:ff9b::127.0.0.1]", "[64:ff9b::a9fe:a9fe]", "[64:ff9b:1::1]", "[2002:7f00:1::]", "[2002:a9fe:a9fe::1]"),
     *("[2001:0:7f00:1::]", "[2001::1]", "[3fff::1]", "[5f00::1]", "[::ffff:8.8.8.8]"),
 ]
+
+
 MALFORMED = [
     *("https://2130706433/", "https://0x7f000001/", "https://0x7f.0.0.1/", "https://0177.0.0.1/", "https://017700000001/"),
     *(
@@ -146,6 +66,8 @@ MALFORMED = [
     ),
     *("https://-a.example/", "https://a..b/", "https://" + "a" * 64 + ".example/", "https://example.org/" + "a" * 2048),
 ]
+
+
 REFUSED = [
     *("http://example.org/", "http://127.0.0.1/", "http://127.0.0.1:6379/", "https://example.org:22/", "https://example.org:6379/"),
     *("https://localhost/", "https://localhost./", "https://LOCALHOST/", "https://metadata/", "https://redis:8443/"),
@@ -205,71 +127,6 @@ def test_webhook_when_its_name_is_bound_anew_then_only_what_was_checked_is_conne
     with pytest.raises(UrlNotAllowed):
         post("https://hook.example/", resolver, network)
     assert network.connected == [(PUBLIC, 443)]
-
-
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_webhook_when_redirected_then_nobody_follows(status: int) -> None:
-    answer = f"HTTP/1.1 {status} Moved\r\nLocation: http://127.0.0.1:6379/\r\nContent-Length: 0\r\n\r\n".encode()
-    network = Network(answer)
-
-    assert post("https://hook.example/", Resolver(hook_example=[[PUBLIC]]), network) == status
-    assert network.connected == [(PUBLIC, 443)]
-
-
-def test_webhook_when_proxies_are_set_then_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:3128")
-    network = Network()
-
-    post("https://hook.example/", Resolver(hook_example=[[PUBLIC]]), network)
-    assert network.connected == [(PUBLIC, 443)]
-
-
-def test_webhook_when_posted_then_the_name_stays_in_tls_and_in_its_header() -> None:
-    network = Network()
-    post("https://B\u00fccher.Example:8443/hook?token=a%20b", Resolver(**{"xn--bcher-kva_example": [[PUBLIC_6]]}), network)
-
-    head, _, body = network.sent.partition(b"\r\n\r\n")
-    assert network.connected == [(PUBLIC_6, 8443)]
-    assert network.named == ["xn--bcher-kva.example"]
-    assert head.startswith(b"POST /hook?token=a%20b HTTP/1.1\r\n")
-    assert b"\r\nHost: xn--bcher-kva.example:8443\r\n" in head
-    assert body == b"{}"
-    assert network.closed
-
-
-def test_webhook_when_its_first_address_is_dead_then_the_next_one_is_tried() -> None:
-    network = Network(dead=[PUBLIC_6])
-
-    assert post("https://hook.example/", Resolver(hook_example=[[PUBLIC_6, PUBLIC]]), network) == 200
-    assert network.connected == [(PUBLIC_6, 443), (PUBLIC, 443)]
-
-
-def test_webhook_when_the_answer_is_long_then_a_little_of_it_is_read() -> None:
-    network = Network(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(10_000_000))
-
-    assert post("https://hook.example/", Resolver(hook_example=[[PUBLIC]]), network) == 200
-    assert network.read < 100 * MOST_READ
-
-
-@pytest.mark.parametrize("answer", [b"", b"junk\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"a" * 200_000])
-def test_webhook_when_the_answer_is_none_then_says_so(answer: bytes) -> None:
-    with pytest.raises(NoAnswer):
-        post("https://hook.example/", Resolver(hook_example=[[PUBLIC]]), Network(answer))
-
-
-def test_webhook_when_the_answer_comes_in_drops_then_has_an_end() -> None:
-    class Dripping(Stream):
-        def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-            time.sleep(0.01)
-            return b"H"
-
-    class Slow(Network):
-        def connect_tcp(self, *arguments: Any, **more: Any) -> httpcore.NetworkStream:
-            return Dripping(self, b"")
-
-    with pytest.raises(NoAnswer, match="in time"):
-        PinnedPoster(0.2, Slow()).post(WebhookUrl.parse("https://hook.example/"), [PUBLIC], b"{}", {})
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.service.conftest import Served, assert_problem, job, put_dataset, put_model, ready_model
+from tests.service.conftest import Served, assert_problem, job, put_model, ready_model
 from unitrank_store.queue.rq_queue import depth
 
 INLINE = {"fields": {"image": [[[[0.5, 1], [2, 3]]]] * 4, "y": [0, 1, 2, 0]}}
-
-
-@pytest.fixture(autouse=True)
-def _ready(client: httpx.Client, served: Served) -> None:
-    ready_model(client, served)
-    put_dataset(client)
 
 
 def post(client: httpx.Client, headers: dict[str, str] | None = None, **changes: Any) -> httpx.Response:

@@ -1,0 +1,15 @@
+"""What several tests of the page use."""
+
+import re
+from html import unescape
+
+TABS = ["verdict", "curves", "units", "heatmaps", "warnings", "provenance", "request", "downloads"]
+
+
+HOSTILE = "<script>alert('1')</script>\"'&"
+
+
+def choices(page: str, name: str) -> list[str]:
+    """The values that a select of the page offers."""
+    found = re.search(rf'<select[^>]* name="{re.escape(name)}".*?</select>', page, re.DOTALL)
+    return [unescape(value) for value in re.findall(r'<option value="([^"]*)"', found[0])] if found else []

@@ -1,0 +1,181 @@
+"""The form for a job: its choices, its errors, and the job that it makes."""
+
+import re
+from html import unescape
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.service.conftest import Json, Served, assert_problem, put_dataset, put_model, ready_model
+from tests.service.web.conftest import choices
+from unitrank_service.web import form
+
+
+def test_form_when_a_model_and_a_dataset_are_chosen_then_offers_what_they_have(
+    client: httpx.Client, browser: httpx.Client, served: Served
+) -> None:
+    ready_model(client, served)
+    put_dataset(client)
+    put_dataset(client, "other", image=np.zeros((4, 1, 2, 2)), group=np.arange(4), flat=np.zeros((4, 2)))
+
+    page = browser.get("/new", params={"model": "net", "dataset": "other", "layer": "fc"}).text
+
+    assert choices(page, "layer") == ["input", "conv1", "fc"]
+    assert choices(page, "field") == ["group"]
+    assert choices(page, "input.image") == ["image"]
+    assert 'value="grad_cam:mean"' not in page
+    assert 'value="conductance:mean"' in page
+    assert "Passes" in page
+
+
+def test_form_when_sent_then_there_is_the_job_that_it_says(client: httpx.Client, browser: httpx.Client, served: Served) -> None:
+    ready_model(client, served)
+    put_dataset(client)
+    filled = {
+        "model": "net",
+        "dataset": "data",
+        "layer": "conv1",
+        "units": "channel",
+        "method": ["gradient:mean", "gradient:mean_abs", "conductance:mean"],
+        "steps": "10",
+        "by": "kmeans",
+        "k": "3",
+        "kmeans_layer": "fc",
+        "limit": "2",
+        "mean": "0.5",
+        "class": "1",
+        "score": "margin",
+        "baseline": "constant",
+        "value": "0.25",
+        "ablation": "on",
+        "random": "19",
+        "seed": "7",
+    }
+    estimated = browser.post("/new", data={**filled, "action": "estimate"})
+    assert estimated.status_code == 200
+    assert "about " in estimated.text
+    assert client.get("/v1/jobs").json()["items"] == []
+
+    answer = browser.post("/new", data={**filled, "action": "send"})
+
+    assert answer.status_code == 303, answer.text
+    request = client.get("/v1" + answer.headers["location"]).json()["request"]
+    assert [(entry["id"], entry.get("steps")) for entry in request["methods"]] == [
+        ("gradient", None),
+        ("gradient.mean_abs", None),
+        ("conductance", 10),
+    ]
+    assert request["clusters"] == {"by": "kmeans", "k": 3, "layer": "fc", "limit": 2}
+    assert request["target"] == {"class": 1, "score": "margin"}
+    assert request["baseline"] == {"kind": "constant", "value": 0.25}
+    assert (request["units"], request["seed"], request["ablation"]["random"], request["fidelity"]) == ("channel", 7, 19, None)
+    assert request["preprocess"]["mean"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"method": []}, "/methods"),
+        ({"seed": "seven"}, "/seed"),
+        ({"class": "9"}, "/target/class"),
+        ({"mean": "1,2,3,4"}, "/preprocess/mean"),
+        ({"by": "kmeans", "k": "99"}, "/clusters/k"),
+        ({"limit": "9" * 5000}, "/clusters/limit"),
+    ],
+)
+def test_form_when_something_is_wrong_then_says_where_and_keeps_what_was_filled_in(
+    client: httpx.Client, browser: httpx.Client, served: Served, wrong: Json, says: str
+) -> None:
+    ready_model(client, served)
+    put_dataset(client)
+    filled = {"model": "net", "dataset": "data", "layer": "fc", "method": ["activation:rms"], "keep_examples": "3", **wrong}
+
+    answer = browser.post("/new", data={**filled, "action": "send"})
+
+    assert answer.status_code == 422, answer.text
+    assert re.search(rf'<a href="#[\w.]+"><code>{says}', answer.text)
+    assert re.search(r'name="keep_examples" value="3"', answer.text)
+
+
+FILLED = {"model": "net", "dataset": "data", "layer": "fc", "method": ["activation:mean"], "at": "output", "labels": "y"}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "says", "control"),
+    [
+        ({"model": "gone"}, "The model 'gone'", "model"),
+        ({"model": "unready"}, "The model 'unready'", "model"),
+        ({"dataset": "gone"}, "The dataset 'gone'", "dataset"),
+        ({"layer": "fc2"}, "The layer 'fc2'", "layer"),
+        ({"layer": ""}, "The choice of no layer", "layer"),
+        ({"at": "input"}, "The side 'input'", "at"),
+        ({"method": ["activation:mean", "grad_cam:mean"]}, "The method 'Grad-CAM (mean)'", ""),
+        ({"by": "field", "field": "group"}, "The field 'group'", "field"),
+        ({"labels": "label"}, "The field 'label'", "labels"),
+        ({"labels": ""}, "The choice of no field", "labels"),
+        ({"output": "second"}, "The output 'second'", ""),
+        ({"input.image": "picture"}, "The field 'picture'", "input.image"),
+        ({"baseline": "field", "baseline_field": "x0"}, "The field 'x0'", "baseline_field"),
+    ],
+)
+def test_form_when_what_was_chosen_is_gone_then_nothing_else_is_sent(
+    client: httpx.Client, browser: httpx.Client, served: Served, chosen: Json, says: str, control: str
+) -> None:
+    ready_model(client, served)
+    put_model(client, "unready", b"other")
+    put_dataset(client)
+
+    answer = browser.post("/new", data={**FILLED, **chosen, "action": "send"})
+
+    assert answer.status_code == 422
+    assert f"{says} is not there any more; check and send again." in unescape(answer.text)
+    assert client.get("/v1/jobs").json()["items"] == []
+    assert not control or re.search(rf'id="{re.escape(control)}"[^>]* aria-invalid="true"', answer.text)
+    assert browser.post("/new", data={**FILLED, "field": "hidden", "action": "send"}).status_code == 303
+
+
+def test_form_when_nothing_is_left_to_choose_then_says_what_is_gone(browser: httpx.Client) -> None:
+    answer = browser.post("/new", data={**FILLED, "action": "send"})
+
+    assert answer.status_code == 422
+    assert "The model 'net' is not there any more" in unescape(answer.text)
+
+
+def test_form_when_refused_then_the_error_comes_first_and_the_rest_is_kept(
+    client: httpx.Client, browser: httpx.Client, served: Served
+) -> None:
+    ready_model(client, served)
+    put_dataset(client)
+
+    page = browser.post("/new", data={**FILLED, "seed": "seven", "steps": "0", "fresh": "on", "action": "send"}).text
+
+    assert "<title>Error: New job" in page
+    assert page.index('role="alert" tabindex="-1" autofocus') < page.index("<form id=")
+    assert re.search(r'id="seed"[^>]* aria-invalid="true" aria-describedby="wrong-\d', page)
+    assert re.search(r'name="fresh" value="on" checked', page)
+    assert "aria-invalid" not in browser.post("/new", data={**FILLED, "action": "estimate"}).text
+
+
+@pytest.mark.parametrize(
+    ("pointer", "id"),
+    [
+        ("/layer", "layer"),
+        ("/methods/1/steps", "steps"),
+        ("/methods", "methods"),
+        ("/methods/0/statistic", "methods"),
+        ("/clusters/layer", "kmeans_layer"),
+        ("/clusters/k", "k"),
+        ("/inputs/a~1b", "input.a/b"),
+        ("/preprocess/mean/2", "mean"),
+        ("/baseline/field", "baseline_field"),
+        ("", ""),
+    ],
+)
+def test_control_when_a_place_of_the_request_is_wrong_then_is_the_one_that_fills_it(pointer: str, id: str) -> None:
+    assert form.control(pointer) == id
+
+
+def test_form_when_it_is_no_form_then_is_415(browser: httpx.Client) -> None:
+    assert browser.post("/new", json={}).status_code == 415
+    assert_problem(browser.post("/new", json={}, headers={"Accept": "*/*"}), 415, "unsupported_media_type")
