@@ -65,6 +65,13 @@ def test_extending_when_it_shows_code_then_that_is_the_projects_own() -> None:
     shown = re.findall(r"^```(?:python|py|toml)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     files = (
         "engine/unitrank_engine/methods/gradient.py",
+        "api_schemas/unitrank_schemas/methods/random.py",
+        "api_schemas/unitrank_schemas/clusters.py",
+        "engine/unitrank_engine/job/clusters/finders.py",
+        "service/unitrank_service/contents/model_formats.py",
+        "engine/unitrank_engine/models/formats.py",
+        "plots/unitrank_plots/__init__.py",
+        "service/unitrank_service/routes/methods.py",
         "examples/architecture/perceptron_architecture.py",
         "examples/architecture/pyproject.toml",
     )
@@ -77,7 +84,7 @@ def test_extending_when_it_shows_code_then_that_is_the_projects_own() -> None:
 
 def copied(to: Path) -> Path:
     """What the site is made of, to be changed."""
-    for folder in ("docs", "examples", "api_schemas", "plots", "engine"):
+    for folder in ("docs", "examples", "api_schemas", "plots", "engine", "service"):
         shutil.copytree(ROOT / folder, to / folder)
     for file in ("mkdocs.yml", "README.md", "CHANGELOG.md", "LICENSE"):
         shutil.copy(ROOT / file, to)

@@ -4,27 +4,19 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pkgutil import resolve_name
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from unitrank_plots.ablation import ablation
+from unitrank_plots import PICTURES
 from unitrank_plots.choice import Arrays, Choice
-from unitrank_plots.heatmap import heatmap
-from unitrank_plots.importance import importance
-from unitrank_plots.leaderboard import agreement, leaderboard
 from unitrank_plots.style import SETTINGS
 from unitrank_schemas.results import Result
 
 _ONE = threading.Lock()
 Draw = Callable[[Result, Arrays, Choice], Figure]
-FIGURES: dict[str, Draw] = {
-    "ablation": ablation,
-    "importance": importance,
-    "heatmap": heatmap,
-    "leaderboard": leaderboard,
-    "agreement": agreement,
-}
+FIGURES: dict[str, Draw] = {name: resolve_name(function) for name, function in PICTURES.items()}
 
 
 def draw(name: str, result: Result, arrays: Arrays, choice: Choice) -> Figure:

@@ -87,7 +87,7 @@ def test_picture_when_rendered_then_is_a_file_of_its_kind_and_equal_each_time(
 
 
 def test_names_when_listed_then_are_those_that_can_be_drawn() -> None:
-    assert tuple(FIGURES) == PICTURES
+    assert list(FIGURES) == list(PICTURES)
 
 
 def lines(figure: Figure) -> Iterator[np.ndarray]:
