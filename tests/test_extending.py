@@ -1,11 +1,16 @@
-"""Adding to the project touches few files: no file names a method or a kind of clusters but the files that are its own."""
+"""Adding to the project touches few files: one of each is added to a copy, in the files that the docs name, and works."""
 
 import ast
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.additions import ADDITIONS, COUNTS, PROGRAM, Edit
 from unitrank_schemas.clusters import CLUSTER_KINDS
 from unitrank_schemas.methods import METHODS
 
@@ -51,3 +56,28 @@ def test_source_when_searched_then_names_a_kind_in_its_own_files_only(module: st
 
     assert len(files) > 200
     assert {path for path in naming if not path.startswith(homes)} == set()
+
+
+@pytest.mark.check
+def test_copy_when_one_of_each_is_added_in_the_files_that_the_docs_name_then_all_work(tmp_path: Path, redis_url: str) -> None:
+    for room in ROOMS:
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for files in ADDITIONS.values():
+        for path, edits in files.items():
+            edit(tmp_path / path, edits)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(str(tmp_path / room) for room in ROOMS)}
+
+    words = [sys.executable, "-c", PROGRAM, redis_url, str(tmp_path / "state")]
+    done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {name: len(files) for name, files in ADDITIONS.items()} == COUNTS
+
+
+def edit(file: Path, edits: list[Edit]) -> None:
+    """Make the edits in a file, each at the one place that it names."""
+    text = file.read_text() if file.exists() else ""
+    for old, new in edits:
+        assert text.count(old) == 1, (file, old)
+        text = text.replace(old, new)
+    file.write_text(text)
