@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from unitrank_engine.ablation.study import RankingStudy, Study
+from unitrank_engine.ablation.study import RankingStudy
 from unitrank_engine.attribution.fidelity import FidelityObserver, judge
-from unitrank_engine.attribution.main_pass import MainPass
 from unitrank_engine.attribution.ranking_errors import judging
-from unitrank_engine.attribution.scores import Attribution, EarlierScores, Errors, score_key
+from unitrank_engine.attribution.scores import Attribution, Errors, score_key
 from unitrank_engine.device import forget_peak
 from unitrank_engine.job.baselines import find_baselines
 from unitrank_engine.job.batch_size import rows_at_once
@@ -27,8 +26,10 @@ from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_engine.job.units import Units
 from unitrank_engine.program import Program
 from unitrank_engine.result.summary import JobOutcome, arrays, summarise
-from unitrank_engine.reuse.fingerprints import NoPartStore, PartStore, Shelf
-from unitrank_engine.reuse.known_scores import ScoreCache, known_clusters
+from unitrank_engine.reuse.clusters import find_or_reuse_clusters
+from unitrank_engine.reuse.main_pass import CachedMainPass
+from unitrank_engine.reuse.parts import JobParts, NoPartStore, PartStore
+from unitrank_engine.reuse.study import CachedStudy
 from unitrank_schemas.checks import with_spacing
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import MethodBase
@@ -58,31 +59,22 @@ def run(
     forget_peak(program.device)
     with span("prepare"):
         context = prepare(request, resolved, program, table, report, parts)
-    batch = rows_at_once(program)
-    shelf = Shelf.of(parts or NoPartStore(), context, batch)
-    if request.clusters.reads_model and not context.cost.forward_rows:
-        shelf.reused.append("clusters")
-    entries: list[MethodBase] = [with_spacing(entry, request) for entry in request.methods]
-    baselines = find_baselines(context, batch)
-    fills = Fills(context, baselines, batch)
-    kept = ScoreCache(context, shelf, entries)
-    known = kept.find()
-    main = MainPass(context, baselines, fills, entries, batch, known)
-    study = Study(context, request.ablation, fills, shelf) if request.ablation else None
-    main.plan()
-    if study:
-        study.plan(sum(score_key(entry) in main.fresh for entry in entries))
-    observer = None
-    if request.fidelity:
-        observer = FidelityObserver(context, request.fidelity, fills, len(main.members.rows), list(main.entries), known.errors)
+    stages = _Stages(context, parts or NoPartStore())
+    stages.plan()
     with span("attribution"):
-        found = main.run(observer)
-        if not main.halved:
-            kept.keep(found, known, observer.errors if observer else {})
+        attribution = stages.main_pass.run(stages.fidelity)
     with span("ablation"):
-        studies, random = _study(study, found, entries) if study else ({}, None)
-    fidelity, reused = _fidelity(observer, entries, main.members.rows), _reused(shelf, entries, known, studies)
-    outcome = JobOutcome(context, entries, found, studies, random, fidelity, began, reused)
+        studies, random = stages.ablation(attribution)
+    outcome = JobOutcome(
+        context=context,
+        entries=stages.entries,
+        attribution=attribution,
+        studies=studies,
+        random=random,
+        fidelity=stages.fidelity_of_rankings(),
+        began=began,
+        reused=stages.reused(),
+    )
     summary = summarise(outcome, resolved, job, _version())
     return summary.model_dump(mode="json"), arrays(outcome)
 
@@ -90,17 +82,6 @@ def run(
 @cache
 def _version() -> str:
     return version("unitrank")
-
-
-def _reused(shelf: Shelf, entries: list[MethodBase], known: EarlierScores, studies: Mapping[str, RankingStudy]) -> list[str]:
-    """What was not computed again: rankings by their ids, or their scores or their ablation alone."""
-    rankings = []
-    for entry in entries:
-        study = studies.get(entry.id or "")
-        found = [score_key(entry) in known.scored, *([study.reused] if study else [])]
-        halves = [f"{entry.id}/{part}" for part, there in zip(("scores", "ablation"), found, strict=False) if there]
-        rankings += [str(entry.id)] if all(found) else halves
-    return [*shelf.reused, *rankings]
 
 
 def prepare(
@@ -120,7 +101,7 @@ def prepare(
     streams = RandomStreams.of(request.seed, model, request.layer, request.at, request.units, dataset, clusters_key)
     examples, meter = Examples.of(table, program, request), ProgressMeter(report)
     forward = Forward(program, output, examples, meter)
-    clusters = known_clusters(request, table, forward, streams, parts or NoPartStore())
+    clusters = find_or_reuse_clusters(request, table, forward, streams, parts or NoPartStore())
     rule, limit = (request.ablation.split, request.ablation.examples) if request.ablation else ("half", 1)
     return JobContext(
         request=request,
@@ -136,28 +117,60 @@ def prepare(
     )
 
 
-def _study(study: Study, found: Attribution, entries: list[MethodBase]) -> tuple[dict[str, RankingStudy], np.ndarray]:
-    """Tests each ranking as its own half of every cluster made it."""
-    importance: dict[str, list[np.ndarray]] = {}
-    for entry in entries:
-        sums = found.scored[score_key(entry)].sums
-        assert entry.id is not None
-        importance[entry.id] = [
-            sums.of(*((2 * index, 2 * index + 1) if halves.in_sample else (2 * index,))).importance(entry.statistic)
-            for index, halves in enumerate(study.context.halves)
-        ]
-    with judging("ablation", list(importance)):
-        return study.run(importance)
+class _Stages:
+    """The main pass, the study and the fidelity of one job, as far as the request asks for them."""
+
+    def __init__(self, context: JobContext, store: PartStore) -> None:
+        request, batch = context.request, rows_at_once(context.program)
+        self.context = context
+        self.entries: list[MethodBase] = [with_spacing(entry, request) for entry in request.methods]
+        self.parts = JobParts.of(store, context, batch=batch)
+        fills = Fills(context, find_baselines(context, batch), batch)
+        self.main_pass = CachedMainPass(self.parts, fills, self.entries)
+        self.study = CachedStudy(self.parts, fills, request.ablation) if request.ablation else None
+        examples = len(self.main_pass.membership.rows)
+        self.fidelity = FidelityObserver(fills, request.fidelity, examples) if request.fidelity else None
+
+    def plan(self) -> None:
+        """Announces the stages, for the progress."""
+        self.main_pass.plan()
+        if self.study:
+            self.study.plan(sum(not self.main_pass.reuses(entry) for entry in self.entries))
+
+    def ablation(self, attribution: Attribution) -> tuple[dict[str, RankingStudy], np.ndarray | None]:
+        """Each ranking's study and the random curves, where the request asks for an ablation."""
+        if self.study is None:
+            return {}, None
+        importance = {str(entry.id): _importance(self.context, attribution, entry) for entry in self.entries}
+        with judging("ablation", list(importance)):
+            return self.study.run(importance)
+
+    def fidelity_of_rankings(self) -> dict[str, Any]:
+        """Each ranking's fidelity, where the request asks for it."""
+        if self.fidelity is None:
+            return {}
+        # where baselines depend on the cluster an example of several clusters was seen in each: it counts in the first
+        once = np.unique(self.main_pass.membership.rows, return_index=True)[1]
+        drops = {str(entry.id): self.fidelity.errors[score_key(entry)] for entry in self.entries}
+        errors = {name: Errors(each.predicted[once], each.actual[once]) for name, each in drops.items()}
+        return judge(errors, compare=self.fidelity.request.select != "top")
+
+    def reused(self) -> list[str]:
+        """What was not computed again: rankings by their ids, or their scores or their ablation alone."""
+        names = list(self.parts.reused)
+        for entry in self.entries:
+            halves = {"scores": self.main_pass.reuses(entry)}
+            if self.study:
+                halves["ablation"] = entry.id in self.study.reused
+            whole = all(halves.values())
+            names += [str(entry.id)] if whole else [f"{entry.id}/{half}" for half, reused in halves.items() if reused]
+        return names
 
 
-def _fidelity(observer: FidelityObserver | None, entries: list[MethodBase], rows: np.ndarray) -> dict[str, Any]:
-    if observer is None:
-        return {}
-    # where baselines depend on the cluster an example of several clusters was seen in each: it counts in the first
-    once = np.unique(rows, return_index=True)[1]
-    errors = {
-        str(entry.id): Errors(found.predicted[once], found.actual[once])
-        for entry in entries
-        for found in [observer.errors[score_key(entry)]]
-    }
-    return judge(errors, compare=observer.request.select != "top")
+def _importance(context: JobContext, attribution: Attribution, entry: MethodBase) -> list[np.ndarray]:
+    """The ranking as its own half of every cluster made it."""
+    sums = attribution.scored[score_key(entry)].sums
+    return [
+        sums.of(*((2 * index, 2 * index + 1) if halves.in_sample else (2 * index,))).importance(entry.statistic)
+        for index, halves in enumerate(context.halves)
+    ]

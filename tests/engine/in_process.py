@@ -9,7 +9,7 @@ from torch import nn
 
 from unitrank_engine.pipeline import run
 from unitrank_engine.program import Program
-from unitrank_engine.reuse.fingerprints import PartStore
+from unitrank_engine.reuse.parts import PartStore
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import with_ids
 from unitrank_tables import open_table

@@ -32,7 +32,7 @@ class ClusterTest:
 
 
 @dataclass(frozen=True)
-class Ran:
+class MaskSums:
     """What masks gave: sums over the test examples of a batch, a number a mask."""
 
     score: np.ndarray
@@ -61,7 +61,7 @@ class Curves:
         """Rows of one pass."""
         return max(1, (self.nested.rows if self.nested else self._batch) >> self.halvings)
 
-    def run(self, tests: ClusterTest, positions: np.ndarray, masks: list[tuple[int, int]], bounds: list[int]) -> Ran:
+    def run(self, tests: ClusterTest, positions: np.ndarray, masks: list[tuple[int, int]], bounds: list[int]) -> MaskSums:
         """What these pairs of an order and a count give; no pass goes across one of the bounds."""
         table = torch.from_numpy(positions).to(self.context.device)
         score, right, magnitude, labelled = np.zeros(len(masks)), np.zeros(len(masks)), 0.0, True
@@ -74,7 +74,7 @@ class Curves:
             else:
                 right[first:stop] = correct.double().sum(1).cpu().numpy()
             self.context.meter.advance(STAGE, len(tests.h) * (stop - first))
-        return Ran(score, right if labelled else None, magnitude)
+        return MaskSums(score, right if labelled else None, magnitude)
 
     def _passes(
         self, tests: ClusterTest, table: Tensor, masks: list[tuple[int, int]], bounds: list[int]
@@ -141,7 +141,7 @@ class Masks:
         for index, key in enumerate(self._keys):
             self._known.setdefault(key, index)
 
-    def controls(self) -> Ran:
+    def controls(self) -> MaskSums:
         """Nothing replaced, everything replaced, then each control at each count."""
         masks = [(0, 0), (0, self.curves.context.units.count), *self._pairs(len(self._controls))]
         first = sorted(self._known.values())
@@ -150,9 +150,9 @@ class Masks:
         shared = sum(index < 2 + self._random * len(self._counts) for index in first)
         ran = self.curves.run(self.tests, self._controls, [masks[index] for index in first], [shared])
         self._skip(len(masks) - len(first))
-        return Ran(ran.score[which], None if ran.right is None else ran.right[which], ran.magnitude)
+        return MaskSums(ran.score[which], None if ran.right is None else ran.right[which], ran.magnitude)
 
-    def ranking(self, positions: np.ndarray, controls: Ran) -> Ran:
+    def ranking(self, positions: np.ndarray, controls: MaskSums) -> MaskSums:
         """Each of the ranking's orders at each count; `controls` is what the controls gave on this batch."""
         pairs, numbers = self._pairs(len(positions)), dict[bytes, int]()
         first: list[int] = []
@@ -165,8 +165,8 @@ class Masks:
         taken = [(controls, self._known[key]) if key in self._known else (ran, numbers[key]) for key in keys]
         score = np.array([source.score[index] for source, index in taken])
         if controls.right is None:
-            return Ran(score, None)
-        return Ran(score, np.array([source.right[index] for source, index in taken if source.right is not None]))
+            return MaskSums(score, None)
+        return MaskSums(score, np.array([source.right[index] for source, index in taken if source.right is not None]))
 
     def _keys_of(self, positions: np.ndarray) -> list[bytes]:
         """Of each order at each count the values that it changes."""

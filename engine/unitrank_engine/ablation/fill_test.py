@@ -1,20 +1,16 @@
-"""All clusters tested with one fill: the controls, and each ranking against them; what parts hold is not run again."""
+"""All clusters tested with one fill: the controls, and each ranking against them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 import torch
 
-from unitrank_engine.ablation.curves import ClusterTest, Curves, Masks, Ran
-from unitrank_engine.ablation.orders import Orders
+from unitrank_engine.ablation.curves import ClusterTest, Curves, Masks, MaskSums
+from unitrank_engine.ablation.orders import Orders, counts_of
 from unitrank_engine.ablation.verdict import area, drop
 from unitrank_engine.job.fills import Fills
-from unitrank_engine.reuse.fingerprints import Shelf, digest, usable
 from unitrank_schemas.ablation import Ablation, Fill
-from unitrank_tables.part import Part
 
 Importance = Mapping[str, list[np.ndarray]]
 """Of each ranking what the ranking side of each cluster gave."""
@@ -61,15 +57,23 @@ class TestedCluster:
 class Controls:
     """What the controls of one cluster gave, batch by batch, and the order by activity where it is one of them."""
 
-    batches: list[Ran]
+    batches: list[MaskSums]
     activity: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class ClusterRuns:
+    """The sums of all masks of one cluster."""
+
+    controls: Controls
+    rankings: Mapping[str, MaskSums]
 
 
 class FillTest:
     """The clusters with one fill. `only_most`: no other order of the rankings, and not the one by activity."""
 
     def __init__(
-        self, request: Ablation, fill: Fill, fills: Fills, curves: Curves, orders: Orders, shelf: Shelf, *, only_most: bool = False
+        self, *, request: Ablation, fill: Fill, fills: Fills, curves: Curves, orders: Orders, only_most: bool = False
     ) -> None:
         self.context = fills.context
         self.fill = fill
@@ -80,63 +84,53 @@ class FillTest:
         self.batch = fills.batch
         self.only_most = only_most
         self.wanted = [order for order in dict.fromkeys(request.orders) if order == "most" or not only_most]
-        self._random = [orders.random(number) for number in range(request.random)]
-        self._shelf = shelf
-        self._known: list[Controls] | None = usable(shelf.find([self._print]).get(self._print), self._controls_of)
-        self._made: list[Controls] = []
-        self._ran: dict[str, list[Ran]] = {}
-        self._kept: dict[str, list[Ran]] = {}
+        self.random = [orders.random(number) for number in range(request.random)]
 
-    @property
-    def controls_known(self) -> bool:
-        return self._known is not None
-
-    def masks(self, rankings: int) -> int:
-        """That are to be run on a test example, where so many rankings are."""
-        controls = 0 if self.controls_known else 2 + len(self.counts) * (len(self._random) + (not self.only_most))
-        return controls + len(self.counts) * rankings * len(self.wanted)
-
-    def look(self, importance: Importance) -> list[str]:
-        """The rankings that need not be run."""
-        prints = {name: self._print_of(values) for name, values in importance.items()}
-        found = self._shelf.find(dict.fromkeys(prints.values()))
-        for name, print_ in prints.items():
-            kept = usable(found.get(print_), self._ranking_of)
-            if kept is not None:
-                self._kept[name] = kept
-        return list(self._kept)
+    def masks(self, rankings: int, *, controls: bool = True) -> int:
+        """The masks to be run on each test example for this number of rankings, with or without the controls."""
+        count = 2 + len(self.counts) * (len(self.random) + (not self.only_most)) if controls else 0
+        return count + len(self.counts) * rankings * len(self.wanted)
 
     def run(self, cluster: int, importance: Importance) -> TestedCluster:
-        """Runs what is not known on the cluster's test examples."""
-        own = {name: self._positions(cluster, values[cluster]) for name, values in importance.items() if name not in self._kept}
-        controls = self._known[cluster] if self._known else None
-        if controls is None or own:
-            controls, ran = self._run(cluster, controls, own)
-            for name, one in ran.items():
-                self._ran.setdefault(name, []).append(one)
-        self._made.append(controls)
-        of_rankings = {name: (self._kept.get(name) or self._ran[name])[cluster] for name in importance}
-        return self._tested(cluster, controls, of_rankings)
+        """The cluster's test examples under every control and every ranking."""
+        return self.tested(cluster, self.runs(cluster, importance))
 
-    def keep(self, importance: Importance) -> None:
-        """What was run on all clusters, for later jobs; nothing of passes that other jobs would not make the same."""
-        if self.curves.halvings:
-            return
-        parts = {self._print_of(importance[name]): _of_ranking(ran) for name, ran in self._ran.items()}
-        self._shelf.keep(parts if self.controls_known else parts | {self._print: _of_controls(self._made)})
-
-    def _run(self, cluster: int, known: Controls | None, own: dict[str, np.ndarray]) -> tuple[Controls, dict[str, Ran]]:
-        activity = known.activity if known else self._activity_order(cluster)
-        controls = np.stack([*self._random, *([] if activity is None else [activity])])
-        batches: list[Ran] = []
-        ran: dict[str, list[Ran]] = {name: [] for name in own}
-        for tests in self._tests(cluster):
-            masks = Masks(self.curves, tests, controls, len(self._random))
-            batches.append(known.batches[len(batches)] if known else masks.controls())
-            for name, positions in own.items():
-                ran[name].append(masks.ranking(positions, batches[-1]))
+    def runs(self, cluster: int, importance: Importance, controls: Controls | None = None) -> ClusterRuns:
+        """The sums of all masks; `controls` are those of the same cluster, where they have been run already."""
+        positions = {name: self._positions(cluster, values[cluster]) for name, values in importance.items()}
+        activity = controls.activity if controls else self._activity_order(cluster)
+        orders = np.stack([*self.random, *([] if activity is None else [activity])])
+        batches: list[MaskSums] = []
+        sums: dict[str, list[MaskSums]] = {name: [] for name in importance}
+        for test in self._tests(cluster):
+            masks = Masks(self.curves, test, orders, len(self.random))
+            batches.append(controls.batches[len(batches)] if controls else masks.controls())
+            for name, each in positions.items():
+                sums[name].append(masks.ranking(each, batches[-1]))
         columns = len(self.wanted) * len(self.counts)
-        return Controls(batches, activity), {name: _together(each, columns) for name, each in ran.items()}
+        return ClusterRuns(Controls(batches, activity), {name: _together(each, columns) for name, each in sums.items()})
+
+    def tested(self, cluster: int, runs: ClusterRuns) -> TestedCluster:
+        """Mean scores of one cluster from the sums of its masks."""
+        controls, rankings = runs.controls, runs.rankings
+        orders = len(self.random) + (controls.activity is not None)
+        columns, examples = len(self.counts), len(self.context.halves[cluster].tested)
+        every = _together(controls.batches, 2 + orders * columns)
+        count = examples or np.nan
+        names = ["random"] * len(self.random) + ["activity"] * (orders - len(self.random))
+        names += [f"{order}/{name}" for name in rankings for order in self.wanted]
+        score = np.concatenate([every.score[2:], *(sums.score for sums in rankings.values())]) / count
+        rights = [None if every.right is None else every.right[2:], *(sums.right for sums in rankings.values())]
+        labelled = [right for right in rights if right is not None]
+        return TestedCluster(
+            examples=examples,
+            none=float(every.score[0] / count),
+            everything=float(every.score[1] / count),
+            magnitude=every.magnitude / count,
+            score=score.reshape(len(names), columns),
+            right=(np.concatenate(labelled) / count).reshape(len(names), columns) if len(labelled) == len(rights) else None,
+            names=names,
+        )
 
     def _positions(self, cluster: int, importance: np.ndarray) -> np.ndarray:
         """The ranking's orders as positions, one a row."""
@@ -146,26 +140,6 @@ class FillTest:
 
     def _activity_order(self, cluster: int) -> np.ndarray | None:
         return None if self.only_most else self.orders.most(self._activity(cluster), self.context.clusters[cluster].name)
-
-    def _tested(self, cluster: int, controls: Controls, rankings: Mapping[str, Ran]) -> TestedCluster:
-        orders = len(self._random) + (controls.activity is not None)
-        columns, examples = len(self.counts), len(self.context.halves[cluster].tested)
-        every = _together(controls.batches, 2 + orders * columns)
-        count = examples or np.nan
-        names = ["random"] * len(self._random) + ["activity"] * (orders - len(self._random))
-        names += [f"{order}/{name}" for name in rankings for order in self.wanted]
-        score = np.concatenate([every.score[2:], *(ran.score for ran in rankings.values())]) / count
-        rights = [None if every.right is None else every.right[2:], *(ran.right for ran in rankings.values())]
-        known = [right for right in rights if right is not None]
-        return TestedCluster(
-            examples=examples,
-            none=float(every.score[0] / count),
-            everything=float(every.score[1] / count),
-            magnitude=every.magnitude / count,
-            score=score.reshape(len(names), columns),
-            right=(np.concatenate(known) / count).reshape(len(names), columns) if len(known) == len(rights) else None,
-            names=names,
-        )
 
     def _tests(self, cluster: int) -> Iterator[ClusterTest]:
         """The cluster's test examples in batches."""
@@ -195,71 +169,27 @@ class FillTest:
             context.cost.forward_rows += len(chosen)
         return np.asarray((total / len(rows)).cpu().numpy())
 
-    @cached_property
-    def _print(self) -> str:
-        """Of the controls: what they are tested on, with which fill, and where the curves are read."""
-        tested = [[digest(halves.tested), halves.in_sample] for halves in self.context.halves]
-        return self._shelf.fingerprint("controls", tested, self.fill, self.counts, len(self._random), self.only_most)
 
-    def _print_of(self, importance: list[np.ndarray]) -> str:
-        """Of a ranking: its orders follow from its importance, whatever it is called and made by."""
-        return self._shelf.fingerprint("ablation", self._print, self.wanted, digest(*importance))
-
-    @cached_property
-    def _batches(self) -> list[int]:
-        """Of each cluster into how many batches its test examples fall."""
-        return [-(-len(halves.tested) // self.batch) for halves in self.context.halves]
-
-    def _controls_of(self, part: Part) -> list[Controls]:
-        arrays, bounds = part.arrays, np.cumsum([0, *self._batches]).tolist()
-        columns = 2 + len(self.counts) * (len(self._random) + (not self.only_most))
-        score = _shaped(arrays["score"], bounds[-1], columns)
-        activity = None if self.only_most else _shaped(arrays["activity"], len(self._batches), self.context.units.count)
-        batches = [
-            Ran(row, arrays["right"][index] if "right" in arrays else None, float(arrays["magnitude"][index]))
-            for index, row in enumerate(score)
-        ]
-        return [
-            Controls(batches[first:stop], None if activity is None else activity[cluster])
-            for cluster, (first, stop) in enumerate(pairwise(bounds))
-        ]
-
-    def _ranking_of(self, part: Part) -> list[Ran]:
-        arrays = part.arrays
-        score = _shaped(arrays["score"], len(self._batches), len(self.wanted) * len(self.counts))
-        return [Ran(row, arrays["right"][index] if "right" in arrays else None) for index, row in enumerate(score)]
-
-
-def _together(batches: list[Ran], masks: int) -> Ran:
+def _together(batches: list[MaskSums], masks: int) -> MaskSums:
     """The sums over all batches; of none they are zero."""
     score, right, magnitude = np.zeros(masks), np.zeros(masks), 0.0
-    for ran in batches:
-        score += ran.score
-        magnitude += ran.magnitude
-        if ran.right is not None:
-            right += ran.right
-    return Ran(score, None if any(ran.right is None for ran in batches) else right, magnitude)
+    for sums in batches:
+        score += sums.score
+        magnitude += sums.magnitude
+        if sums.right is not None:
+            right += sums.right
+    return MaskSums(score, None if any(sums.right is None for sums in batches) else right, magnitude)
 
 
-def _shaped(array: np.ndarray, *shape: int) -> np.ndarray:
-    """Raises ValueError for an array of another shape."""
-    if array.shape != shape:
-        raise ValueError(f"an array of shape {shape} is {array.shape}")
-    return array
-
-
-def _of_controls(controls: list[Controls]) -> Part:
-    batches = [ran for each in controls for ran in each.batches]
-    arrays = _of_runs(batches, len(batches)) | {"magnitude": np.array([ran.magnitude for ran in batches])}
-    activity = [each.activity for each in controls if each.activity is not None]
-    return Part(arrays | ({"activity": np.stack(activity)} if activity else {}))
-
-
-def _of_ranking(clusters: list[Ran]) -> Part:
-    return Part(_of_runs(clusters, len(clusters)))
-
-
-def _of_runs(runs: list[Ran], count: int) -> dict[str, np.ndarray]:
-    rights = [ran.right for ran in runs if ran.right is not None]
-    arrays = {"score": np.stack([ran.score for ran in runs]) if runs else np.zeros((0, 0))}
-    return arrays | ({"right": np.stack(rights)} if rights and len(rights) == count else {})
+def fill_tests(request: Ablation, fills: Fills) -> list[FillTest]:
+    """The test with the request's fill and, where another fill can change a verdict, the test with that one."""
+    context = fills.context
+    counts, _ = counts_of(request.fractions, context.units.count)
+    curves, orders = Curves(context, fills.batch, counts), Orders(context.units.count, context.streams)
+    tests = [FillTest(request=request, fill=request.fill, fills=fills, curves=curves, orders=orders)]
+    judged = "most" in request.orders and request.random > 0 and bool(counts)
+    if judged and request.check_fill not in (None, request.fill) and len(context.all_rows()) > 1:
+        assert request.check_fill is not None
+        check = FillTest(request=request, fill=request.check_fill, fills=fills, curves=curves, orders=orders, only_most=True)
+        tests.append(check)
+    return tests

@@ -1,19 +1,19 @@
 """The ablation study: each ranking against random orders, cluster by cluster and over all."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from unitrank_engine.ablation.curves import STAGE, Curves
-from unitrank_engine.ablation.fill_test import FillTest, Importance, TestedCluster
-from unitrank_engine.ablation.orders import Orders, counts_of
+from unitrank_engine.ablation.curves import STAGE
+from unitrank_engine.ablation.fill_test import Importance, TestedCluster
+from unitrank_engine.ablation.orders import counts_of
 from unitrank_engine.ablation.verdict import Chance, chance, decidable, drop, holm, overall
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.context import JobContext
-from unitrank_engine.job.fills import Fills
-from unitrank_engine.reuse.fingerprints import Shelf
-from unitrank_schemas.ablation import Ablation
+from unitrank_schemas.ablation import Ablation, Fill
 from unitrank_schemas.results import AblationResult, Band, Control, Curve, Overall
 
 
@@ -27,73 +27,54 @@ class RankingStudy:
     differs: list[int | None] = field(default_factory=list)
     """Clusters whose verdict another fill changes; None stands for the overall one."""
     seconds: float = 0.0
-    reused: bool = False
-    """Whether no order of the ranking was run."""
+
+
+@runtime_checkable
+class ClusterTester(Protocol):
+    """Tests the rankings on one cluster after another, with one fill."""
+
+    @property
+    def fill(self) -> Fill: ...
+
+    def masks(self, rankings: int) -> int:
+        """The masks to be run on each test example for this number of rankings."""
+
+    def run(self, cluster: int, importance: Importance) -> TestedCluster:
+        """Raises EngineError `non_finite`."""
 
 
 class Study:
     """Tests the rankings of a job. `importance[id][cluster]` is what the ranking side of the cluster gave."""
 
-    def __init__(self, context: JobContext, request: Ablation, fills: Fills, shelf: Shelf) -> None:
+    def __init__(self, context: JobContext, request: Ablation, tests: Sequence[ClusterTester]) -> None:
+        """`tests`: with the fill of the request, and where there is a second one, with the fill that checks the verdicts."""
         self.context = context
         self.request = request
+        self.tests = tests
         self.counts, self.fractions = counts_of(request.fractions, context.units.count)
-        curves, orders = Curves(context, fills.batch, self.counts), Orders(context.units.count, context.streams)
-        self._own = FillTest(request, request.fill, fills, curves, orders, shelf)
-        judged = "most" in request.orders and request.random > 0 and bool(self.counts)
-        differs = request.check_fill != request.fill and len(context.all_rows()) > 1
-        check = request.check_fill if judged and differs else None
-        self._check = FillTest(request, check, fills, curves, orders, shelf, only_most=True) if check else None
-        self._shelf = shelf
 
     def plan(self, rankings: int) -> None:
-        """Announces the stage, with so many rankings to be run; a row is one pass through the tail."""
-        masks = sum(testing.masks(rankings) for testing in self._testings)
-        tests = sum(len(halves.tested) for halves in self.context.halves)
-        self.context.meter.plan(STAGE, tests * masks if self.counts else 0, self.context.split.tail_cost)
+        """Announces the stage for this number of rankings; a row is one pass through the tail."""
+        masks = sum(test.masks(rankings) for test in self.tests)
+        examples = sum(len(halves.tested) for halves in self.context.halves)
+        self.context.meter.plan(STAGE, examples * masks if self.counts else 0, self.context.split.tail_cost)
 
     def run(self, importance: Importance) -> tuple[dict[str, RankingStudy], np.ndarray]:
         """Each ranking's study, and the random curves `[clusters, random, counts + 1]`."""
         began = perf_counter()
-        known = self._look(importance)
+        first, *others = self.tests
         tested, checked = [], []
         for cluster in range(len(self.context.clusters)):
-            tested.append(self._own.run(cluster, importance))
-            if self._check:
-                checked.append(self._checked(self._check, cluster, importance))
-        for testing in self._testings:
-            testing.keep(importance)
+            tested.append(first.run(cluster, importance))
+            checked += [_checked(other, cluster, importance) for other in others]
         studies = {name: self._judge(name, tested) for name in importance}
-        for study in studies.values():
+        seconds = perf_counter() - began
+        for name, study in studies.items():
             # the controls serve all rankings alike
-            study.seconds = (perf_counter() - began) / len(studies)
-        if checked:
-            for name, study in studies.items():
+            study.seconds = seconds / len(studies)
+            if checked:
                 study.differs = _differences(study, self._judge(name, checked))
-        for name in known:
-            studies[name].reused = True
         return studies, np.stack([_with_none(test, test.random) for test in tested])
-
-    def _look(self, importance: Importance) -> set[str]:
-        """The rankings of which nothing need be run."""
-        known = [set(testing.look(importance)) for testing in self._testings]
-        if all(testing.controls_known for testing in self._testings):
-            self._shelf.reused.append("controls")
-        everywhere = set.intersection(*known)
-        self.plan(len(importance) - len(everywhere))
-        return everywhere
-
-    @property
-    def _testings(self) -> list[FillTest]:
-        return [self._own, *([self._check] if self._check else [])]
-
-    def _checked(self, testing: FillTest, cluster: int, importance: Importance) -> TestedCluster:
-        """The same with the other fill."""
-        try:
-            return testing.run(cluster, importance)
-        except EngineError as error:
-            detail = f"with `check_fill: {testing.fill}` {error.detail}, or `check_fill: null`"
-            raise EngineError(error.code, detail) from error
 
     def _judge(self, name: str, tested: list[TestedCluster]) -> RankingStudy:
         """Verdicts of one ranking from what was measured."""
@@ -133,6 +114,15 @@ class Study:
             p_holm=p_holm,
             verdict=found.verdict if found and self._decidable(test.examples) else "undecided",
         )
+
+
+def _checked(test: ClusterTester, cluster: int, importance: Importance) -> TestedCluster:
+    """The cluster with the other fill."""
+    try:
+        return test.run(cluster, importance)
+    except EngineError as error:
+        detail = f"with `check_fill: {test.fill}` {error.detail}, or `check_fill: null`"
+        raise EngineError(error.code, detail) from error
 
 
 def _curve(test: TestedCluster, name: str) -> Curve | None:

@@ -1,6 +1,5 @@
 """Fidelity: for every example some units are replaced once; how close was the sum of their scores to the change of F?"""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from unitrank_engine.attribution.main_pass import PassObserver
 from unitrank_engine.attribution.ranking_errors import judging
 from unitrank_engine.attribution.scores import Errors
 from unitrank_engine.errors import EngineError
-from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.methods import PathEnds
 from unitrank_schemas.ablation import Fidelity
@@ -23,19 +21,18 @@ LEVEL = 0.95
 
 
 class FidelityObserver(PassObserver):
-    """Collects predicted and actual drops of the target while the main pass runs; those of `known` are there before it."""
+    """Collects predicted and actual drops of the target while the main pass runs."""
 
-    def __init__(
-        self, context: JobContext, request: Fidelity, fills: Fills, examples: int, keys: list[str], known: Mapping[str, Errors]
-    ) -> None:
-        self.context = context
+    def __init__(self, fills: Fills, request: Fidelity, examples: int) -> None:
+        self.context = fills.context
         self.request = request
         self.fills = fills
-        self.replaced = max(1, int(request.fraction * context.units.count + 1e-9))
-        self.errors = {key: known.get(key) or Errors(np.zeros(examples), np.zeros(examples)) for key in keys}
-        self._ties = torch.from_numpy(context.streams.generator("fidelity", "ties").permutation(context.units.count)).to(
-            context.device
-        )
+        self.examples = examples
+        self.replaced = max(1, int(request.fraction * self.context.units.count + 1e-9))
+        self.errors: dict[str, Errors] = {}
+        """By the key of the scores."""
+        ties = self.context.streams.generator("fidelity", "ties").permutation(self.context.units.count)
+        self._ties = torch.from_numpy(ties).to(self.context.device)
 
     def see_batch(
         self, rows: np.ndarray, cluster: int | None, start: int, stop: int, ends: PathEnds, scores: dict[str, Tensor]
@@ -48,8 +45,9 @@ class FidelityObserver(PassObserver):
                     chosen = self._chosen(rows, ends, values)
                     shared = chosen, self._drop(ends, fill, chosen)
                 chosen, drop = shared
-                self.errors[key].predicted[start:stop] = values.double().gather(1, chosen).sum(1).cpu().numpy()
-                self.errors[key].actual[start:stop] = drop
+                errors = self.errors.setdefault(key, Errors(np.zeros(self.examples), np.zeros(self.examples)))
+                errors.predicted[start:stop] = values.double().gather(1, chosen).sum(1).cpu().numpy()
+                errors.actual[start:stop] = drop
 
     def _fill(self, rows: np.ndarray, cluster: int | None, ends: PathEnds) -> Tensor:
         if self.request.fill == "baseline":

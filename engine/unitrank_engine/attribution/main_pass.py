@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from unitrank_engine.attribution.ranking_errors import all_scores
-from unitrank_engine.attribution.scores import Attribution, EarlierScores, PerExample, Scored, score_key
+from unitrank_engine.attribution.scores import Attribution, PerExample, Scored, score_key
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.errors import EngineError
-from unitrank_engine.job.baselines import Baselines, Inputs
+from unitrank_engine.job.baselines import Inputs
 from unitrank_engine.job.clusters.membership import Membership
-from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.fills import Fills, expanded
 from unitrank_engine.job.targets import Fixed
 from unitrank_engine.methods import METHODS, Batch, PathEnds, Point, ScoringMethod
@@ -30,72 +29,52 @@ STAGE = "attribution"
 class MainPass:
     """Walks all examples; `observer` is shown every batch with its scores (fidelity looks at them there)."""
 
-    def __init__(
-        self,
-        context: JobContext,
-        baselines: Baselines,
-        fills: Fills,
-        entries: list[MethodBase],
-        batch: int,
-        known: EarlierScores | None = None,
-    ) -> None:
-        self.context = context
-        self.baselines = baselines
+    def __init__(self, fills: Fills, entries: list[MethodBase], needs: Mapping[float, bool] | None = None) -> None:
+        """`needs`: α of either end → whether the gradient is taken there; by default where a method asks for it."""
+        self.context = fills.context
+        self.baselines = fills.baselines
         self.fills = fills
-        self.batch = batch
+        self.batch = fills.batch
         self.halved = False
         """Whether memory ran out, so that sums were made in another order than they would be."""
         self.keys = {entry.id or entry.name: score_key(entry) for entry in entries}
         self.entries = {score_key(entry): entry for entry in entries}
-        self.known = known or EarlierScores()
-        """What an earlier job left; only the other methods are computed."""
-        self.fresh = {key: entry for key, entry in self.entries.items() if key not in self.known.scored}
+        self.needs = needs_of(entries) if needs is None else needs
+        self.grids = _grids(self.entries)
+        self.membership = Membership.of(self.context, self.baselines.grouped)
         self._squared = squared(entries)
-        # which example has a flat gradient is asked of the whole job, unless it is known
-        self.needs = needs_of(self.fresh.values() if self.known.examples else self.entries.values())
-        self.grids = _grids(self.fresh)
-        self.members = Membership.of(context, baselines.grouped)
         self._start: dict[int | None, _Start] = {}
 
     def plan(self) -> None:
         """Announces the stage; a gradient costs two more passes of the tail, and so may every pass of a method's own."""
-        if self.done:
-            return
         split, inner = self.context.split, sum(map(len, self.grids))
-        own = sum(METHODS[entry.name].passes(entry, self.context) for entry in self.fresh.values())
+        own = sum(METHODS[entry.name].passes(entry, self.context) for entry in self.entries.values())
         backward = (sum(self.needs.values()) + inner + own) / (2 + inner + own)
-        rows = len(self.members.rows) * (2 + inner + own)
+        rows = len(self.membership.rows) * (2 + inner + own)
         self.context.meter.plan(STAGE, rows, split.cost + 2 * split.tail_cost * backward)
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing is left to compute."""
-        return not self.fresh and self.known.examples is not None
 
     def run(self, observer: "PassObserver | None" = None) -> Attribution:
         """Raises EngineError `non_finite` or `class_out_of_range`."""
-        units, slots, n = self.context.units.count, 2 * len(self.context.clusters), len(self.members.rows)
+        units, slots, n = self.context.units.count, 2 * len(self.context.clusters), len(self.membership.rows)
         scored = {
-            key: self.known.scored.get(key)
-            or Scored(entry, Sums(slots, units, self.context.device, fourth=key in self._squared), np.zeros(n))
+            key: Scored(entry, Sums(slots, units, self.context.device, fourth=key in self._squared), np.zeros(n))
             for key, entry in self.entries.items()
         }
-        result = Attribution(self.members, scored, PerExample.empty(n))
-        if not self.done:
-            self._run(result, observer)
-        return result if self.known.examples is None else replace(result, examples=self.known.examples)
+        result = Attribution(self.membership, scored, PerExample.empty(n))
+        self._run(result, observer)
+        return result
 
     def _run(self, result: Attribution, observer: "PassObserver | None") -> None:
         began = perf_counter()
-        self._prepared = {key: METHODS[entry.name].prepare(entry, self.context) for key, entry in self.fresh.items()}
-        for start, stop, cluster in self.members.batches(self.batch):
+        self._prepared = {key: METHODS[entry.name].prepare(entry, self.context) for key, entry in self.entries.items()}
+        for start, stop, cluster in self.membership.batches(self.batch):
             while start < stop:
                 start = self._batch(result, start, min(start + self.batch, stop), cluster, observer)
         self._share(perf_counter() - began, result)
 
     def _share(self, seconds: float, result: Attribution) -> None:
         """Splits the time of the shared path among the methods by the points that each asked for; a gradient counts twice more."""
-        asked = {key: METHODS[entry.name].points(entry).values() for key, entry in self.fresh.items()}
+        asked = {key: METHODS[entry.name].points(entry).values() for key, entry in self.entries.items()}
         weights = {key: 1 + len(points) + 2 * sum(points) for key, points in asked.items()}
         shared = seconds - sum(scored.seconds for scored in result.scored.values())
         for key, weight in weights.items():
@@ -103,7 +82,7 @@ class MainPass:
 
     def _batch(self, result: Attribution, start: int, stop: int, cluster: int | None, observer: "PassObserver | None") -> int:
         """Takes in a batch; where the next one starts, which is here again, with fewer rows at once, where memory ran out."""
-        rows = self.members.rows[start:stop]
+        rows = self.membership.rows[start:stop]
         try:
             ends = self._ends(rows, cluster)
             scores = self._walk(result, rows, cluster, ends)
@@ -122,7 +101,7 @@ class MainPass:
 
     def _note(self, result: Attribution, start: int, stop: int, ends: PathEnds) -> None:
         """Writes down what single examples are needed for."""
-        rows, found = self.members.rows[start:stop], result.examples
+        rows, found = self.membership.rows[start:stop], result.examples
         found.f[start:stop] = ends.f.double().cpu().numpy()
         found.f_baseline[start:stop] = ends.f_baseline.double().cpu().numpy()
         found.classes[start:stop] = ends.fixed.classes.cpu().numpy()
@@ -195,7 +174,7 @@ class MainPass:
         """Shows each method its points in ascending order; the scores of each, one row an example, by unit."""
         methods: dict[str, ScoringMethod] = {}
         wanted: dict[str, dict[float, bool]] = {}
-        for key, entry in self.fresh.items():
+        for key, entry in self.entries.items():
             notes = result.scored[key].notes
             batch = Batch(self.context, rows, cluster, ends, self.fills, self.batch, self._count, notes)
             methods[key] = METHODS[entry.name](entry, batch, self._prepared[key])
@@ -207,7 +186,7 @@ class MainPass:
                     if point.alpha in wanted[key]:
                         methods[key].visit(precise)
         makers = {key: partial(self._scores, method, result.scored[key]) for key, method in methods.items()}
-        return all_scores(makers, self.keys, self.known.scored)
+        return all_scores(makers, self.keys)
 
     def _scores(self, method: ScoringMethod, scored: Scored) -> Tensor:
         began = perf_counter()
@@ -229,9 +208,9 @@ class MainPass:
         self.context.meter.advance(STAGE, rows if stands_for is None else stands_for)
 
     def _accumulate(self, scored: Scored, values: Tensor, start: int, stop: int) -> None:
-        chosen = self.members.within(start, stop)
-        clusters, positions = self.members.cluster[chosen], self.members.example[chosen] - start
-        scored.sums.add(2 * clusters + self.members.side[chosen], positions, values)
+        chosen = self.membership.within(start, stop)
+        clusters, positions = self.membership.cluster[chosen], self.membership.example[chosen] - start
+        scored.sums.add(2 * clusters + self.membership.side[chosen], positions, values)
         scored.totals[start:stop] = values.double().sum(1).cpu().numpy()
         if self.context.request.keep_examples:
             for position, cluster in zip(positions.tolist(), clusters.tolist(), strict=True):

@@ -1,6 +1,6 @@
 """Which ranking failed: one of several must not take the others with it unsaid, nor the study of them all."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from torch import Tensor
@@ -8,10 +8,8 @@ from torch import Tensor
 from unitrank_engine.errors import EngineError
 
 
-def all_scores(
-    makers: Mapping[str, Callable[[], Tensor]], keys: Mapping[str, str], known: Collection[str] = ()
-) -> dict[str, Tensor]:
-    """What each maker gives; `keys` says which one each ranking stands on, `known` which ones need no maker.
+def all_scores(makers: Mapping[str, Callable[[], Tensor]], keys: Mapping[str, str]) -> dict[str, Tensor]:
+    """The scores of each maker by its key; `keys`: ranking → the key of its scores.
 
     Raises the first EngineError, as that of its ranking and with those that have not failed: that is known only when all have
     been tried.
@@ -25,7 +23,7 @@ def all_scores(
             failed[key] = error
     for id, key in keys.items():
         if key in failed:
-            raise failed[key].of(id, [other for other, its in keys.items() if its in scores or its in known]) from failed[key]
+            raise failed[key].of(id, [other for other, its in keys.items() if its in scores]) from failed[key]
     return scores
 
 

@@ -1,7 +1,6 @@
 """What the main pass leaves behind: the sums of each method, and what single examples are needed for."""
 
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,20 +57,12 @@ class PerExample:
 
 @dataclass(frozen=True)
 class Attribution:
-    """The main pass's outcome."""
+    """The result of the main pass."""
 
-    members: Membership
+    membership: Membership
     scored: dict[str, Scored]
+    """By the key of the scores."""
     examples: PerExample
-
-
-@dataclass(frozen=True)
-class EarlierScores:
-    """What an earlier job left of the main pass."""
-
-    scored: Mapping[str, Scored] = field(default_factory=dict)
-    examples: PerExample | None = None
-    errors: Mapping[str, Errors] = field(default_factory=dict)
 
 
 def score_key(entry: MethodBase) -> str:

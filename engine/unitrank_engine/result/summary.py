@@ -30,7 +30,7 @@ class JobOutcome:
 
     context: JobContext
     entries: list[MethodBase]
-    found: Attribution
+    attribution: Attribution
     studies: Mapping[str, RankingStudy]
     random: np.ndarray | None
     fidelity: Mapping[str, schema.FidelityResult]
@@ -38,14 +38,14 @@ class JobOutcome:
     reused: list[str]
 
     def scored(self, entry: MethodBase) -> Scored:
-        return self.found.scored[score_key(entry)]
+        return self.attribution.scored[score_key(entry)]
 
     def moments(self, entry: MethodBase, cluster: int) -> Moments:
         return self.scored(entry).sums.of(2 * cluster, 2 * cluster + 1)
 
     def members(self, cluster: int) -> np.ndarray:
         """The cluster's examples by their number in the main pass."""
-        return self.found.members.by_cluster[cluster]
+        return self.attribution.membership.by_cluster[cluster]
 
 
 def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, version: str) -> schema.Result:
@@ -92,14 +92,14 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
 
 def _cluster(outcome: JobOutcome, index: int) -> schema.Cluster:
     members, halves = outcome.members(index), outcome.context.halves[index]
-    right, tested = outcome.found.examples.right, outcome.context.request.ablation is not None
+    right, tested = outcome.attribution.examples.right, outcome.context.request.ablation is not None
     return schema.Cluster(
         name=outcome.context.clusters[index].name,
         examples=len(members),
         ranked_on=halves.ranked_on if tested else len(members),
         tested_on=len(halves.tested) if tested else 0,
         accuracy=None if right is None else float(right[members].mean()),
-        score=float(outcome.found.examples.f[members].mean()),
+        score=float(outcome.attribution.examples.f[members].mean()),
     )
 
 
@@ -147,7 +147,7 @@ def _top(outcome: JobOutcome, entry: MethodBase, cluster: int, moments: Moments)
 
 
 def _completeness(outcome: JobOutcome, entry: MethodBase, members: np.ndarray) -> schema.Completeness:
-    found = outcome.found
+    found = outcome.attribution
     totals = outcome.scored(entry).totals[members]
     f, f_baseline = found.examples.f[members], found.examples.f_baseline[members]
     change = f - f_baseline
@@ -195,7 +195,7 @@ def _warnings(outcome: JobOutcome, rankings: list[schema.Ranking]) -> list[schem
     context, entries = outcome.context, outcome.entries
     found = list(warnings.of_job(context, entries))
     for index, cluster in enumerate(context.clusters):
-        found += warnings.of_cluster(context, outcome.found, index, outcome.members(index), entries)
+        found += warnings.of_cluster(context, outcome.attribution, index, outcome.members(index), entries)
         for entry, ranking in zip(entries, rankings, strict=True):
             found += warnings.of_ranking(context, index, entry, outcome.moments(entry, index), ranking.clusters[cluster.name])
     for entry in entries:

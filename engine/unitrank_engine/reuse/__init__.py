@@ -1,1 +1,1 @@
-"""Scores and ablations of earlier jobs, found by the fingerprint of all that they depend on."""
+"""Parts of earlier jobs: fingerprints, and wrappers that look parts up before clusters, scores and fill tests are computed."""

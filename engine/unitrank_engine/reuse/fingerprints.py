@@ -1,75 +1,25 @@
-"""Parts: what a job computed that a later one on the same work need not compute again, each under what it depends on.
+"""Fingerprints: digests of everything that has a say in one bit of a part.
 
-A part is never anything but what the job itself would compute, to the bit: whatever has a say in one bit of it is in its
-fingerprint, and nothing in the engine makes a ranking's numbers depend on which other rankings are in its job.
+Two jobs give a part the same fingerprint only if both would compute it equal to the bit. Nothing in the engine makes a
+ranking's numbers depend on the other rankings of its job, so a ranking's parts depend on the ranking alone.
 """
 
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from unitrank_engine.job.context import JobContext
-from unitrank_tables.part import Part
 
 FORMAT = 1
 """Counts up when a part's arrays change, or any sum in the engine is made in another order."""
 REQUEST = {"layer", "at", "units", "output", "target", "baseline", "preprocess", "inputs", "labels", "seed"}
 """Fields of a request that every part depends on, beside the contents and the clusters."""
-
-
-@runtime_checkable
-class PartStore(Protocol):
-    """Where parts lie; what is not found is computed."""
-
-    def get(self, fingerprints: Sequence[str]) -> dict[str, Part]: ...
-
-    def put(self, parts: Mapping[str, Part]) -> None: ...
-
-
-class NoPartStore:
-    """Nothing is known and nothing is kept."""
-
-    def get(self, fingerprints: Sequence[str]) -> dict[str, Part]:
-        return {}
-
-    def put(self, parts: Mapping[str, Part]) -> None:
-        return
-
-
-@dataclass(frozen=True)
-class Shelf:
-    """The parts of one job."""
-
-    parts: PartStore
-    basis: str
-    """The fingerprint of what all of them depend on."""
-    reused: list[str] = field(default_factory=list)
-    """What was not computed again, as the result says it."""
-
-    @classmethod
-    def of(cls, parts: PartStore, context: JobContext, batch: int) -> "Shelf":
-        request = context.request.model_dump(mode="json", include=REQUEST)
-        return cls(parts, fingerprint(machine(context.device), batch, context.streams.key, request, memberships(context)))
-
-    def fingerprint(self, kind: str, *depends: object) -> str:
-        return fingerprint(self.basis, kind, *depends)
-
-    def find(self, fingerprints: Iterable[str]) -> dict[str, Part]:
-        """The parts that are there."""
-        return self.parts.get(list(fingerprints))
-
-    def keep(self, parts: Mapping[str, Part]) -> None:
-        if parts:
-            self.parts.put(parts)
 
 
 def fingerprint(*depends: object) -> str:
@@ -78,7 +28,13 @@ def fingerprint(*depends: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def memberships(context: JobContext) -> list[object]:
+def fingerprint_of_job(context: JobContext, batch: int) -> str:
+    """The fingerprint of what all parts of a job depend on; `batch`: rows of one pass through the model."""
+    request = context.request.model_dump(mode="json", include=REQUEST)
+    return fingerprint(machine(context.device), batch, context.streams.key, request, _memberships(context))
+
+
+def _memberships(context: JobContext) -> list[object]:
     """Of each cluster its name, and the digests of its rows and of their sides."""
     return [
         [cluster.name, digest(cluster.rows), digest(halves.sides)]
@@ -87,12 +43,12 @@ def memberships(context: JobContext) -> list[object]:
 
 
 def digest(*arrays: np.ndarray) -> str:
-    """Of types, shapes and values."""
-    found = hashlib.sha256()
+    """The SHA-256, in hex, of types, shapes and values."""
+    sha = hashlib.sha256()
     for array in arrays:
-        found.update(f"{array.dtype.str} {array.shape} ".encode())
-        found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
+        sha.update(f"{array.dtype.str} {array.shape} ".encode())
+        sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()
 
 
 def machine(device: torch.device) -> list[object]:
@@ -108,14 +64,3 @@ def _processor() -> str:
     described = Path("/proc/cpuinfo")
     lines = described.read_text().splitlines() if described.exists() else []
     return next((line for line in lines if line.startswith("model name")), platform.processor() or platform.machine())
-
-
-def usable(part: Part | None, read: Callable[[Part], Any]) -> Any:
-    """What `read` makes of a part; None where there is none, or it is not what it should be."""
-    # Any: whatever a reader makes
-    if part is None:
-        return None
-    try:
-        return read(part)
-    except (KeyError, ValueError, TypeError, IndexError):
-        return None

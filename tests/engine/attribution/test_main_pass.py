@@ -31,8 +31,7 @@ def curved() -> Program:
 
 def attribution(folder: Path, **request: Any) -> Attribution:
     context = prepared(curved(), folder, {"x": X}, layer="1", methods=METHODS, inputs={"input": "x"}, **request)
-    baselines = find_baselines(context, 12)
-    main = MainPass(context, baselines, Fills(context, baselines, 12), list(context.request.methods), 12)
+    main = MainPass(Fills(context, find_baselines(context, 12), 12), list(context.request.methods))
     main.plan()
     return main.run()
 

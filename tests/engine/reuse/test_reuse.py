@@ -346,15 +346,14 @@ def test_parts_when_contents_are_others_then_they_are_not_used(kind: str, tmp_pa
 def test_parts_when_the_engine_or_the_machine_is_another_then_they_are_not_used(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit_rows: Callable[[int], None]
 ) -> None:
-    from unitrank_engine.reuse import fingerprints as engine_parts
-    from unitrank_engine.reuse import known_scores
+    from unitrank_engine.reuse import clusters, fingerprints
 
     held = after_first()
     if what == "version":
-        monkeypatch.setattr(engine_parts, "version", lambda name: "0.0")
+        monkeypatch.setattr(fingerprints, "version", lambda name: "0.0")
     elif what == "machine":
-        monkeypatch.setattr(engine_parts, "machine", lambda device: ["another"])
-        monkeypatch.setattr(known_scores, "machine", lambda device: ["another"])
+        monkeypatch.setattr(fingerprints, "machine", lambda device: ["another"])
+        monkeypatch.setattr(clusters, "machine", lambda device: ["another"])
     else:
         limit_rows(7)
 

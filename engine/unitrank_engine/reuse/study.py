@@ -1,0 +1,36 @@
+"""A study whose fill tests reuse what earlier jobs ran."""
+
+import numpy as np
+
+from unitrank_engine.ablation.fill_test import Importance, fill_tests
+from unitrank_engine.ablation.study import RankingStudy, Study
+from unitrank_engine.job.fills import Fills
+from unitrank_engine.reuse.fill_test import CachedFillTest
+from unitrank_engine.reuse.parts import JobParts
+from unitrank_schemas.ablation import Ablation
+
+
+class CachedStudy:
+    """Wraps a study over cached fill tests."""
+
+    def __init__(self, parts: JobParts, fills: Fills, request: Ablation) -> None:
+        self.parts = parts
+        self.reused: set[str] = set()
+        """The rankings of which no order was run, once `run` has ended."""
+        self._tests = [CachedFillTest(test, parts) for test in fill_tests(request, fills)]
+        self._study = Study(fills.context, request, self._tests)
+
+    def plan(self, rankings: int) -> None:
+        """Announces the stage; `rankings`: how many of them are likely to be run."""
+        self._study.plan(rankings)
+
+    def run(self, importance: Importance) -> tuple[dict[str, RankingStudy], np.ndarray]:
+        """As `Study.run`."""
+        self.reused = set.intersection(*[test.find(importance) for test in self._tests])
+        if all(test.reuses_controls for test in self._tests):
+            self.parts.reused.append("controls")
+        self.plan(len(importance) - len(self.reused))
+        studies = self._study.run(importance)
+        for test in self._tests:
+            test.keep(importance)
+        return studies
