@@ -171,6 +171,6 @@ def _importance(context: JobContext, attribution: Attribution, entry: MethodBase
     """The ranking as its own half of every cluster made it."""
     sums = attribution.scored[score_key(entry)].sums
     return [
-        sums.of(*((2 * index, 2 * index + 1) if halves.in_sample else (2 * index,))).importance(entry.statistic)
+        sums.of_cluster(index, None if halves.in_sample else 0).importance(entry.statistic)
         for index, halves in enumerate(context.halves)
     ]

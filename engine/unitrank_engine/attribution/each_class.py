@@ -58,8 +58,17 @@ def _ends(context: JobContext, baselines: Baselines, rows: np.ndarray) -> tuple[
 
 def _conductance(context: JobContext, entry: PathMethod, x: Inputs, start: Inputs) -> Scores:
     rows = torch.zeros(len(x[0]), dtype=torch.long, device=context.device)
-    affine = [context.split.affine(inputs) for inputs in (start, x)]
-    walk = InputWalk(context, Fixed(rows, rows), len(rows), lambda rows, *, backward: None, "float32", start, x, *affine)
+    walk = InputWalk(
+        context=context,
+        fixed=Fixed(rows, rows),
+        size=len(rows),
+        count=lambda rows, *, backward: None,
+        precision="float32",
+        start=start,
+        end=x,
+        affine_start=context.split.affine(start),
+        affine_end=context.split.affine(x),
+    )
     sums: list[PathSum] = []
     for alpha, needed in gradient_points(entry).items():
         h, live = walk.at([alpha])

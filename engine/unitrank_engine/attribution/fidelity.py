@@ -12,6 +12,7 @@ from unitrank_engine.attribution.main_pass import PassObserver
 from unitrank_engine.attribution.ranking_errors import judging
 from unitrank_engine.attribution.scores import Errors
 from unitrank_engine.errors import EngineError
+from unitrank_engine.job.clusters.membership import MemberBatch
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.methods import PathEnds
 from unitrank_schemas.ablation import Fidelity
@@ -34,25 +35,23 @@ class FidelityObserver(PassObserver):
         ties = self.context.streams.generator("fidelity", "ties").permutation(self.context.units.count)
         self._ties = torch.from_numpy(ties).to(self.context.device)
 
-    def see_batch(
-        self, rows: np.ndarray, cluster: int | None, start: int, stop: int, ends: PathEnds, scores: dict[str, Tensor]
-    ) -> None:
+    def see_batch(self, batch: MemberBatch, ends: PathEnds, scores: dict[str, Tensor]) -> None:
         with judging("fidelity", [entry.id or entry.name for entry in self.context.request.methods]):
-            fill = self._fill(rows, cluster, ends)
+            fill = self._fill(batch, ends)
             shared: tuple[Tensor, np.ndarray] | None = None
             for key, values in scores.items():
                 if shared is None or self.request.select == "top":
-                    chosen = self._chosen(rows, ends, values)
+                    chosen = self._chosen(batch.rows, ends, values)
                     shared = chosen, self._drop(ends, fill, chosen)
                 chosen, drop = shared
                 errors = self.errors.setdefault(key, Errors(np.zeros(self.examples), np.zeros(self.examples)))
-                errors.predicted[start:stop] = values.double().gather(1, chosen).sum(1).cpu().numpy()
-                errors.actual[start:stop] = drop
+                errors.predicted[batch.start : batch.stop] = values.double().gather(1, chosen).sum(1).cpu().numpy()
+                errors.actual[batch.start : batch.stop] = drop
 
-    def _fill(self, rows: np.ndarray, cluster: int | None, ends: PathEnds) -> Tensor:
+    def _fill(self, batch: MemberBatch, ends: PathEnds) -> Tensor:
         if self.request.fill == "baseline":
             return ends.start.h
-        return self.fills.of(self.request.fill, rows, cluster, ends.x)
+        return self.fills.of(self.request.fill, batch.rows, batch.cluster, ends.x)
 
     def _chosen(self, rows: np.ndarray, ends: PathEnds, values: Tensor) -> Tensor:
         """The units that are replaced, one row an example."""

@@ -1,7 +1,6 @@
 """The main pass: every example walks its path once, and every method of the job takes what it needs."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 
@@ -9,18 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unitrank_engine.attribution.path_ends import EndPasses, refuse_non_finite
 from unitrank_engine.attribution.ranking_errors import all_scores
 from unitrank_engine.attribution.scores import Attribution, PerExample, Scored, score_key
 from unitrank_engine.attribution.statistics import Sums
-from unitrank_engine.errors import EngineError
 from unitrank_engine.job.baselines import Inputs
-from unitrank_engine.job.clusters.membership import Membership
-from unitrank_engine.job.fills import Fills, expanded
-from unitrank_engine.job.targets import Fixed
+from unitrank_engine.job.clusters.membership import MemberBatch, Membership
+from unitrank_engine.job.fills import Fills
 from unitrank_engine.methods import METHODS, Batch, PathEnds, Point, ScoringMethod
-from unitrank_engine.methods.batch import gradient_of
 from unitrank_engine.methods.path.walk import input_walk
-from unitrank_engine.program.split import Live
 from unitrank_schemas.methods import MethodBase
 
 STAGE = "attribution"
@@ -43,7 +39,7 @@ class MainPass:
         self.grids = _grids(self.entries)
         self.membership = Membership.of(self.context, self.baselines.grouped)
         self._squared = squared(entries)
-        self._start: dict[int | None, _Start] = {}
+        self._ends = EndPasses(self.context, self.baselines, self.needs, self._count)
 
     def plan(self) -> None:
         """Announces the stage; a gradient costs two more passes of the tail, and so may every pass of a method's own."""
@@ -55,9 +51,10 @@ class MainPass:
 
     def run(self, observer: "PassObserver | None" = None) -> Attribution:
         """Raises EngineError `non_finite` or `class_out_of_range`."""
-        units, slots, n = self.context.units.count, 2 * len(self.context.clusters), len(self.membership.rows)
+        clusters, units, device = len(self.context.clusters), self.context.units.count, self.context.device
+        n = len(self.membership.rows)
         scored = {
-            key: Scored(entry, Sums(slots, units, self.context.device, fourth=key in self._squared), np.zeros(n))
+            key: Scored(entry, Sums(clusters=clusters, units=units, device=device, fourth=key in self._squared), np.zeros(n))
             for key, entry in self.entries.items()
         }
         result = Attribution(self.membership, scored, PerExample.empty(n))
@@ -67,9 +64,11 @@ class MainPass:
     def _run(self, result: Attribution, observer: "PassObserver | None") -> None:
         began = perf_counter()
         self._prepared = {key: METHODS[entry.name].prepare(entry, self.context) for key, entry in self.entries.items()}
-        for start, stop, cluster in self.membership.batches(self.batch):
-            while start < stop:
-                start = self._batch(result, start, min(start + self.batch, stop), cluster, observer)
+        for first, stop, cluster in self.membership.batches(self.batch):
+            while first < stop:
+                batch = self.membership.batch(first, min(first + self.batch, stop), cluster)
+                if self._take_in(result, batch, observer):
+                    first = batch.stop
         self._share(perf_counter() - began, result)
 
     def _share(self, seconds: float, result: Attribution) -> None:
@@ -80,104 +79,55 @@ class MainPass:
         for key, weight in weights.items():
             result.scored[key].seconds += shared * weight / sum(weights.values())
 
-    def _batch(self, result: Attribution, start: int, stop: int, cluster: int | None, observer: "PassObserver | None") -> int:
-        """Takes in a batch; where the next one starts, which is here again, with fewer rows at once, where memory ran out."""
-        rows = self.membership.rows[start:stop]
+    def _take_in(self, result: Attribution, batch: MemberBatch, observer: "PassObserver | None") -> bool:
+        """Whether the batch went through; where memory ran out, nothing of it was added, and later batches have half its rows."""
         try:
-            ends = self._ends(rows, cluster)
-            scores = self._walk(result, rows, cluster, ends)
+            ends = self._ends.of(batch.rows, batch.cluster)
+            scores = self._walk(result, batch, ends)
             if observer is not None:
-                observer.see_batch(rows, cluster, start, stop, ends, scores)
+                observer.see_batch(batch, ends, scores)
         except torch.OutOfMemoryError:
             if self.batch == 1:
                 raise
             self.batch //= 2
             self.halved = True
-            return start
-        self._note(result, start, stop, ends)
+            return False
+        self._note(result.examples, batch, ends)
         for key, values in scores.items():
-            self._accumulate(result.scored[key], values, start, stop)
-        return stop
+            self._accumulate(result.scored[key], batch, values)
+        return True
 
-    def _note(self, result: Attribution, start: int, stop: int, ends: PathEnds) -> None:
+    def _note(self, examples: PerExample, batch: MemberBatch, ends: PathEnds) -> None:
         """Writes down what single examples are needed for."""
-        rows, found = self.membership.rows[start:stop], result.examples
-        found.f[start:stop] = ends.f.double().cpu().numpy()
-        found.f_baseline[start:stop] = ends.f_baseline.double().cpu().numpy()
-        found.classes[start:stop] = ends.fixed.classes.cpu().numpy()
-        right = self.context.right(ends.output, self.context.examples.labels(rows))
+        here = slice(batch.start, batch.stop)
+        examples.f[here] = ends.f.double().cpu().numpy()
+        examples.f_baseline[here] = ends.f_baseline.double().cpu().numpy()
+        examples.classes[here] = ends.fixed.classes.cpu().numpy()
+        right = self.context.right(ends.output, self.context.examples.labels(batch.rows))
         if right is None:
-            found.right = None
-        elif found.right is not None:
-            found.right[start:stop] = right.cpu().numpy()
+            examples.right = None
+        elif examples.right is not None:
+            examples.right[here] = right.cpu().numpy()
         if ends.input.gradient is not None:
-            found.flat[start:stop] = (ends.input.gradient.flatten(1) == 0).all(1).cpu().numpy()
-        found.at_baseline[start:stop] = _equal(ends.x, ends.baseline).cpu().numpy()
+            examples.flat[here] = (ends.input.gradient.flatten(1) == 0).all(1).cpu().numpy()
+        examples.at_baseline[here] = _equal(ends.x, ends.baseline).cpu().numpy()
 
-    def _ends(self, rows: np.ndarray, cluster: int | None) -> PathEnds:
-        """The batch at the input and at the baseline, with the gradients that the methods ask for there."""
-        context, split = self.context, self.context.split
-        x = context.examples.inputs(rows)
-        affine = split.affine(x)
-        h, live = split.head_behind(x, affine)
-        # tracked whether or not a method asks for the gradient: an operation may round differently where it is
-        h = _tracked(h)
-        with torch.enable_grad():
-            output = split.tail(h, live)
-            fixed = context.fix(output.detach(), rows)
-            f = context.score(output, fixed)
-        self._count(len(rows), backward=self.needs[1.0])
-        gradient = gradient_of(f, h) if self.needs[1.0] else None
-        baseline = expanded(self.baselines.of(rows, cluster, x), len(rows))
-        start = self._at_baseline(baseline, fixed, cluster)
-        _refuse_non_finite("the model's output", f, start.f)
-        here, at_start = Point(1.0, h.detach(), gradient), Point(0.0, _rows(start.h, len(rows)), start.gradient)
-        found = (f.detach(), start.f, output.detach(), live, start.live)
-        return PathEnds(x, baseline, fixed, here, at_start, *found, affine, start.affine)
-
-    def _at_baseline(self, baseline: Inputs, fixed: Fixed, cluster: int | None) -> "_Start":
-        """Where all rows share it, it passes once, and once for each target where its gradient is asked for."""
-        rows, gradient = len(fixed.classes), self.needs[0.0]
-        one = self.baselines.shared and all(tensor.is_floating_point() for tensor in baseline)
-        targets, which = fixed.distinct() if one else (fixed, slice(None))
-        known = self._start.get(cluster) if one else None
-        if known is None or not known.targets.equals(targets):
-            inputs = tuple(tensor[:1] for tensor in baseline) if one else baseline
-            known = self._pass_baseline(inputs, targets, gradient)
-            self._start = {cluster: known} if one else {}
-        self._count(0, backward=gradient, stands_for=rows)
-        return replace(known, f=known.f[which], gradient=None if known.gradient is None else known.gradient[which])
-
-    def _pass_baseline(self, inputs: Inputs, targets: Fixed, gradient: bool) -> "_Start":
-        split, count = self.context.split, len(targets.classes)
-        affine = split.affine(inputs)
-        h, live = split.head_behind(inputs, affine)
-        at = _tracked(h)
-        with torch.enable_grad():
-            f = self.context.score(_rows(split.tail(at, live), count), targets)
-        alone = gradient and len(h) == count
-        self._count(len(h), backward=alone, stands_for=0)
-        slope = gradient_of(f, at) if alone else self._slope(inputs, (h, live), targets) if gradient else None
-        return _Start(targets, h, f.detach(), slope, live, affine)
-
-    def _slope(self, inputs: Inputs, place: tuple[Tensor, Live], targets: Fixed) -> Tensor:
-        """The gradient at one baseline for each of several targets."""
-        split, count = self.context.split, len(targets.classes)
-        h, live = place if split.repeatable else split.head(expanded(inputs, count))
-        at = _tracked(_rows(h, count))
-        with torch.enable_grad():
-            f = self.context.score(split.tail(at, live), targets)
-        self._count(count, backward=True, stands_for=0)
-        return gradient_of(f, at)
-
-    def _walk(self, result: Attribution, rows: np.ndarray, cluster: int | None, ends: PathEnds) -> dict[str, Tensor]:
+    def _walk(self, result: Attribution, batch: MemberBatch, ends: PathEnds) -> dict[str, Tensor]:
         """Shows each method its points in ascending order; the scores of each, one row an example, by unit."""
         methods: dict[str, ScoringMethod] = {}
         wanted: dict[str, dict[float, bool]] = {}
         for key, entry in self.entries.items():
-            notes = result.scored[key].notes
-            batch = Batch(self.context, rows, cluster, ends, self.fills, self.batch, self._count, notes)
-            methods[key] = METHODS[entry.name](entry, batch, self._prepared[key])
+            seen = Batch(
+                context=self.context,
+                rows=batch.rows,
+                cluster=batch.cluster,
+                ends=ends,
+                fills=self.fills,
+                size=self.batch,
+                count=self._count,
+                notes=result.scored[key].notes,
+            )
+            methods[key] = METHODS[entry.name](entry, seen, self._prepared[key])
             wanted[key] = METHODS[entry.name].points(entry)
         for inner, keys in self.grids.items():
             for point in self._points(ends, inner):
@@ -191,14 +141,14 @@ class MainPass:
     def _scores(self, method: ScoringMethod, scored: Scored) -> Tensor:
         began = perf_counter()
         scores = method.by_unit()
-        _refuse_non_finite("a score", scores)
+        refuse_non_finite("a score", scores)
         scored.seconds += perf_counter() - began
         return scores
 
     def _points(self, ends: PathEnds, inner: "Grid") -> Iterator[Point]:
         """The points of the shared path."""
         yield ends.start
-        yield from input_walk(self.context, ends, self.batch, self._count, "float32").points(dict(inner))
+        yield from input_walk(self.context, ends, size=self.batch, count=self._count, precision="float32").points(dict(inner))
         yield ends.input
 
     def _count(self, rows: int, *, backward: bool, stands_for: int | None = None) -> None:
@@ -207,11 +157,11 @@ class MainPass:
         self.context.cost.backward_rows += rows if backward else 0
         self.context.meter.advance(STAGE, rows if stands_for is None else stands_for)
 
-    def _accumulate(self, scored: Scored, values: Tensor, start: int, stop: int) -> None:
-        chosen = self.membership.within(start, stop)
-        clusters, positions = self.membership.cluster[chosen], self.membership.example[chosen] - start
-        scored.sums.add(2 * clusters + self.membership.side[chosen], positions, values)
-        scored.totals[start:stop] = values.double().sum(1).cpu().numpy()
+    def _accumulate(self, scored: Scored, batch: MemberBatch, values: Tensor) -> None:
+        members = self.membership.within(batch.start, batch.stop)
+        clusters, positions = self.membership.cluster[members], self.membership.example[members] - batch.start
+        scored.sums.add(clusters=clusters, sides=self.membership.side[members], examples=positions, scores=values)
+        scored.totals[batch.start : batch.stop] = values.double().sum(1).cpu().numpy()
         if self.context.request.keep_examples:
             for position, cluster in zip(positions.tolist(), clusters.tolist(), strict=True):
                 if len(scored.kept[cluster]) < self.context.request.keep_examples:
@@ -247,46 +197,13 @@ def _grids(entries: Mapping[str, MethodBase]) -> dict[Grid, list[str]]:
     return grids
 
 
-def _tracked(h: Tensor) -> Tensor:
-    return h.detach().requires_grad_(h.is_floating_point())
-
-
-@dataclass(frozen=True)
-class _Start:
-    """The model at a baseline: one row where all examples share it, one target of each kind."""
-
-    targets: Fixed
-    h: Tensor
-    f: Tensor
-    gradient: Tensor | None
-    live: Live
-    affine: tuple[Tensor, ...]
-
-
 class PassObserver:
     """Looks at each batch of the main pass while its values are at hand."""
 
-    def see_batch(
-        self, rows: np.ndarray, cluster: int | None, start: int, stop: int, ends: PathEnds, scores: dict[str, Tensor]
-    ) -> None:
-        """One batch: examples `start` to `stop` of the pass, both ends of their paths, and each method's scores by unit."""
-
-
-def _rows(value: Tensor, rows: int) -> Tensor:
-    """One row as so many."""
-    return value.expand(rows, *value.shape[1:])
+    def see_batch(self, batch: MemberBatch, ends: PathEnds, scores: dict[str, Tensor]) -> None:
+        """One batch: its examples, both ends of their paths, and each method's scores by unit."""
 
 
 def _equal(x: Inputs, baseline: Inputs) -> Tensor:
     same = [(a == b).reshape(len(a), -1).all(1) for a, b in zip(x, baseline, strict=True) if a.is_floating_point()]
     return torch.stack(same).all(0) if same else torch.ones(len(x[0]), dtype=torch.bool)
-
-
-def _refuse_non_finite(what: str, *values: Tensor) -> None:
-    # a sum in float64 is finite where all of them are, and takes an eighth of the time of a look at each
-    if not all(bool(torch.isfinite(tensor.sum(dtype=torch.float64))) for tensor in values):
-        raise EngineError(
-            "non_finite",
-            f"{what} became NaN or infinite; look for a division by zero, a logarithm of zero or an overflow in the model, "
-            "or choose another baseline or score",
-        )

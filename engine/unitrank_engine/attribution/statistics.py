@@ -10,24 +10,33 @@ from torch import Tensor
 from unitrank_schemas.methods import Statistic
 
 ROUNDING = 16 * np.finfo(np.float64).eps
+SIDES = 2
+"""Halves of a cluster: the side that ranks and the side that tests."""
 PIECE = 2**17
 """Scores that are added up at once: in float64 they stay in the caches, and an eighth of the time is enough."""
 
 
 class Sums:
-    """Sums of s, |s|, s² and, for the spread of `rms`, s⁴ over the examples of each slot; slots are the halves of the clusters.
+    """Sums of s, |s|, s² and, for the spread of `rms`, s⁴ over the examples of each half of each cluster.
 
     Shards of the same job add up exactly, because nothing but sums is kept.
     """
 
-    def __init__(self, slots: int, units: int, device: torch.device, *, fourth: bool = True) -> None:
-        self.sums = torch.zeros(4 if fourth else 3, slots, units, dtype=torch.float64, device=device)
-        self.counts = np.zeros(slots, dtype=np.int64)
+    def __init__(self, *, clusters: int, units: int, device: torch.device, fourth: bool = True) -> None:
+        self.sums = torch.zeros(4 if fourth else 3, SIDES * clusters, units, dtype=torch.float64, device=device)
+        """A slot for each half: those of the first cluster, then those of the second."""
+        self.counts = np.zeros(SIDES * clusters, dtype=np.int64)
 
     def add(
-        self, slots: Int[np.ndarray, " members"], examples: Int[np.ndarray, " members"], scores: Float[Tensor, "rows units"]
+        self,
+        *,
+        clusters: Int[np.ndarray, " members"],
+        sides: Int[np.ndarray, " members"],
+        examples: Int[np.ndarray, " members"],
+        scores: Float[Tensor, "rows units"],
     ) -> None:
-        """Adds to each member's slot the scores of its example, a row of them; examples may be in many slots."""
+        """Adds to each member's half the scores of its example, a row of them; examples may be in many clusters."""
+        slots = SIDES * clusters + sides
         order = np.argsort(slots, kind="stable")
         found, sizes = np.unique(slots, return_counts=True)
         rows = torch.split(torch.from_numpy(examples[order]).to(scores.device), sizes.tolist())
@@ -45,9 +54,9 @@ class Sums:
                     self.sums[3, slot] += squares.square_().sum(0)
         self.counts[found] += sizes
 
-    def of(self, *slots: int) -> "Moments":
-        """The examples of these slots together."""
-        chosen = list(slots)
+    def of_cluster(self, cluster: int, side: int | None = None) -> "Moments":
+        """The examples of a cluster: of both its halves together, or of one side."""
+        chosen = [SIDES * cluster + each for each in (range(SIDES) if side is None else (side,))]
         return Moments(int(self.counts[chosen].sum()), *self.sums[:, chosen].sum(1).cpu().numpy())
 
 

@@ -1,7 +1,8 @@
 """What is fixed before the first pass: model, place, data, target and units of one job."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from unitrank_engine.job.targets import Fixed, fix, score
 from unitrank_engine.job.units import Units
 from unitrank_engine.program import Program, Split
 from unitrank_schemas.jobs import JobRequest
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -40,8 +43,14 @@ class JobContext:
     halves: list[Halves]
     meter: ProgressMeter
     cost: PassCost = field(default_factory=PassCost)
-    made: dict[str, Any] = field(default_factory=dict)
-    """What several stages of the job need, and the first of them makes. Any: each knows its own."""
+    _made: dict[Callable[..., object], object] = field(default_factory=dict)
+    """Function → the value that it gave for this job."""
+
+    def once(self, make: "Callable[[JobContext], T]") -> T:
+        """The value that `make` gives for this job; several stages ask for it, and the first one makes it."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return cast(T, self._made[make])  # this function gave it
 
     @property
     def output(self) -> str:

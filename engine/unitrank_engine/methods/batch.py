@@ -32,7 +32,7 @@ class Point:
         return Point(self.alpha, self.h.to(dtype), None if self.gradient is None else self.gradient.to(dtype))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PathEnds:
     """One batch at both ends of its path."""
 
@@ -78,7 +78,7 @@ class Notes:
         return {**{name: sorted(values) for name, values in self.lists.items()}, **self.numbers}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Batch:
     """The examples on the path, for a method that runs passes of its own."""
 

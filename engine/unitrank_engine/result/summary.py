@@ -41,7 +41,7 @@ class JobOutcome:
         return self.attribution.scored[score_key(entry)]
 
     def moments(self, entry: MethodBase, cluster: int) -> Moments:
-        return self.scored(entry).sums.of(2 * cluster, 2 * cluster + 1)
+        return self.scored(entry).sums.of_cluster(cluster)
 
     def members(self, cluster: int) -> np.ndarray:
         """The cluster's examples by their number in the main pass."""
@@ -161,7 +161,7 @@ def _completeness(outcome: JobOutcome, entry: MethodBase, members: np.ndarray) -
 
 
 def _stability(outcome: JobOutcome, entry: MethodBase, cluster: int) -> float | None:
-    halves = [outcome.scored(entry).sums.of(2 * cluster + side) for side in (0, 1)]
+    halves = [outcome.scored(entry).sums.of_cluster(cluster, side) for side in (0, 1)]
     if any(half.m == 0 for half in halves):
         return None
     return spearman(*(half.importance(entry.statistic) for half in halves))

@@ -147,13 +147,15 @@ def test_the_order_of_rows_does_not_matter(itself: Program, tmp_path: Path, limi
             np.testing.assert_allclose(shuffled[key], straight[key], rtol=1e-6, atol=1e-9)
 
 
-def test_sums_when_examples_are_in_many_slots_then_each_slot_sums_its_own() -> None:
+def test_sums_when_examples_are_in_many_clusters_then_each_half_sums_its_own() -> None:
     scores = torch.tensor([[1.0, -2.0], [3.0, 5.0], [-4.0, 0.5]])
-    sums = Sums(4, 2, torch.device("cpu"))
+    sums = Sums(clusters=2, units=2, device=torch.device("cpu"))
 
-    sums.add(np.array([3, 0, 3, 0, 1, 3]), np.array([0, 0, 1, 2, 2, 2]), scores)
-    sums.add(np.array([1]), np.array([0]), scores)
+    clusters, sides, examples = [1, 0, 1, 0, 0, 1], [1, 0, 1, 0, 1, 1], [0, 0, 1, 2, 2, 2]
+    sums.add(clusters=np.array(clusters), sides=np.array(sides), examples=np.array(examples), scores=scores)
+    sums.add(clusters=np.array([0]), sides=np.array([1]), examples=np.array([0]), scores=scores)
 
-    assert [sums.of(slot).m for slot in range(4)] == [2, 2, 0, 3]
-    assert [sums.of(slot).s.tolist() for slot in range(4)] == [[-3.0, -1.5], [-3.0, -1.5], [0.0, 0.0], [0.0, 3.5]]
-    assert sums.of(0, 1).squares.tolist() == [34.0, 8.5]
+    halves = [sums.of_cluster(cluster, side) for cluster in (0, 1) for side in (0, 1)]
+    assert [half.m for half in halves] == [2, 2, 0, 3]
+    assert [half.s.tolist() for half in halves] == [[-3.0, -1.5], [-3.0, -1.5], [0.0, 0.0], [0.0, 3.5]]
+    assert sums.of_cluster(0).squares.tolist() == [34.0, 8.5]

@@ -1,4 +1,4 @@
-"""Members: the examples of the main pass, and the clusters that each of them belongs to."""
+"""Membership: the examples of the main pass, and the clusters that each of them belongs to."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +8,18 @@ from itertools import pairwise
 import numpy as np
 
 from unitrank_engine.job.context import JobContext
+
+
+@dataclass(frozen=True)
+class MemberBatch:
+    """Examples `start` to `stop` of the main pass."""
+
+    start: int
+    stop: int
+    rows: np.ndarray
+    """Their numbers in the dataset."""
+    cluster: int | None
+    """Theirs, where baselines depend on it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,9 @@ class Membership:
         """The examples of each cluster."""
         order = np.argsort(self.cluster, kind="stable")
         return np.split(self.example[order], np.cumsum(np.bincount(self.cluster))[:-1])
+
+    def batch(self, start: int, stop: int, cluster: int | None) -> MemberBatch:
+        return MemberBatch(start, stop, self.rows[start:stop], cluster)
 
     def within(self, start: int, stop: int) -> slice:
         """The memberships of these examples."""

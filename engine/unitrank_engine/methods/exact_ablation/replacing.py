@@ -40,25 +40,22 @@ class Plan:
 
     @classmethod
     def of(cls, context: JobContext) -> "Plan":
-        """The job's, made once."""
-        if "plan" not in context.made:
-            context.made["plan"] = cls._made(context)
-        plan: Plan = context.made["plan"]
-        return plan
+        """The plan of the job, made once."""
+        return context.once(_plan)
 
-    @classmethod
-    def _made(cls, context: JobContext) -> "Plan":
-        part = affine_part(context.program, context.split.place, context.output)
-        # half precision has no digits left for a change that is added to a value, and no room for a far one
-        if part is None or not _is_precise(part[0]):
-            return cls(context.split, context.split, None, affine=False)
-        split, rest = part
-        elements = context.split.place.units
-        fits = elements * rest.place.units * _bytes_each(split) <= COLUMN_BYTES
-        if not fits and (context.units.kind == "channel" or not split.repeatable):
-            return cls(context.split, context.split, None, affine=False)
-        plan = cls(split, rest, None, affine=True)
-        return cls(split, rest, columns(plan, context, range(elements)), affine=True) if fits else plan
+
+def _plan(context: JobContext) -> Plan:
+    part = affine_part(context.program, context.split.place, context.output)
+    # half precision has no digits left for a change that is added to a value, and no room for a far one
+    if part is None or not _is_precise(part[0]):
+        return Plan(context.split, context.split, None, affine=False)
+    split, rest = part
+    elements = context.split.place.units
+    fits = elements * rest.place.units * _bytes_each(split) <= COLUMN_BYTES
+    if not fits and (context.units.kind == "channel" or not split.repeatable):
+        return Plan(context.split, context.split, None, affine=False)
+    plan = Plan(split, rest, None, affine=True)
+    return Plan(split, rest, columns(plan, context, range(elements)), affine=True) if fits else plan
 
 
 def outputs(

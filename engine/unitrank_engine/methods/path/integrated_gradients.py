@@ -19,7 +19,11 @@ class IntegratedGradientsMethod(PathSumMethod):
     def walk(self) -> Walk:
         batch, ends = self.batch, self.batch.ends
         return PlaceWalk(
-            *(batch.context, ends.fixed, batch.size, batch.count, self.method.precision),
+            context=batch.context,
+            fixed=ends.fixed,
+            size=batch.size,
+            count=batch.count,
+            precision=self.method.precision,
             x=ends.x,
             live=ends.live,
             start=ends.start.h,

@@ -48,7 +48,7 @@ class PathSumMethod(ScoringMethod):
     def walk(self) -> Walk:
         """The path of the model's inputs."""
         batch = self.batch
-        return input_walk(batch.context, batch.ends, batch.size, batch.count, self.method.precision)
+        return input_walk(batch.context, batch.ends, size=batch.size, count=batch.count, precision=self.method.precision)
 
     def visit(self, point: Point) -> None:
         if not self._alone(self.method):

@@ -15,7 +15,7 @@ from unitrank_engine.methods.path.precision import Precision, computing
 from unitrank_engine.program.split import Live
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Walk(ABC):
     """Runs a batch at any points of its path, as many of them in one pass as make up a full batch."""
 
@@ -58,7 +58,7 @@ class Walk(ABC):
         return Fixed(self.fixed.classes[positions], self.fixed.rivals[positions])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InputWalk(Walk):
     """The path x′ → x of the model's inputs; integers stay as they are."""
 
@@ -90,12 +90,22 @@ class InputWalk(Walk):
         return replace(self, fixed=fixed, start=start, end=end, affine_start=affine_start, affine_end=affine_end)
 
 
-def input_walk(context: JobContext, ends: PathEnds, size: int, count: Count, precision: Precision) -> InputWalk:
+def input_walk(context: JobContext, ends: PathEnds, *, size: int, count: Count, precision: Precision) -> InputWalk:
     """The path of a batch's inputs."""
-    return InputWalk(context, ends.fixed, size, count, precision, *(ends.baseline, ends.x, ends.affine_baseline, ends.affine))
+    return InputWalk(
+        context=context,
+        fixed=ends.fixed,
+        size=size,
+        count=count,
+        precision=precision,
+        start=ends.baseline,
+        end=ends.x,
+        affine_start=ends.affine_baseline,
+        affine_end=ends.affine,
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlaceWalk(Walk):
     """The path h′ → h in the place's own space; what goes around the place stays as it is at x."""
 
