@@ -7,6 +7,7 @@ import torch
 from torch import fx
 
 from unitrank_engine.archive.errors import ArchiveError, shown
+from unitrank_engine.torch_private import OpOverload, argument_names
 
 # torch takes the bare number of a type as well, and uses it as an index without looking.
 _KINDS = {"dtype": torch.dtype, "layout": torch.layout, "memory_format": torch.memory_format, "device": torch.device}
@@ -26,8 +27,8 @@ def check_arguments(graph: fx.Graph) -> None:
 
 def _given(node: fx.Node) -> Iterator[tuple[str, Any]]:
     """The arguments by name; their values are whatever the graph holds."""
-    if isinstance(node.target, torch._ops.OpOverload):
-        names = [argument.name for argument in node.target._schema.arguments]
+    if isinstance(node.target, OpOverload):
+        names = argument_names(node.target)
         yield from zip(names, node.args, strict=False)
         yield from node.kwargs.items()
 

@@ -10,6 +10,7 @@ import torch
 from torch import fx
 
 from unitrank_engine.archive.errors import ArchiveError
+from unitrank_engine.torch_private import argument_names
 
 aten = torch.ops.aten
 
@@ -22,7 +23,7 @@ def check_bounds(graph: fx.Graph) -> None:
     for node in graph.nodes:
         check = _CHECKS.get(node.target)
         if check is not None:
-            names = [argument.name for argument in node.target._schema.arguments]
+            names = argument_names(node.target)
             check(node, dict(zip(names, node.args, strict=False)) | node.kwargs)
 
 

@@ -11,7 +11,7 @@ import sysconfig
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,16 +19,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._logging.structured import INTERN_TABLE
 from torch.export import ExportedProgram
-from torch.export._draft_export import CaptureStructuredTrace
-from torch.utils._pytree import tree_leaves, tree_map
 
 from unitrank_engine.archive import ArchiveError, load
 from unitrank_engine.archive import clean as vet
 from unitrank_engine.errors import EngineError
 from unitrank_engine.models.inspection import manifest
 from unitrank_engine.program import Program
+from unitrank_engine.torch_private import HigherOrderOperator, guards_on_sizes, structured_trace, tree_leaves, tree_map
 from unitrank_schemas.models import Manifest
 
 ExampleInputs = Tensor | Sequence[Any] | Mapping[str, Any]
@@ -108,7 +106,7 @@ def _exported(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     try:
         with quiet():
             exported = torch.export.export(module, args, kwargs, dynamic_shapes=shapes)
-            if any(isinstance(node.target, torch._ops.HigherOrderOperator) for node in exported.graph.nodes):
+            if any(isinstance(node.target, HigherOrderOperator) for node in exported.graph.nodes):
                 # regions without gradients are inlined
                 exported = exported.run_decompositions({})
     except Exception as error:
@@ -163,29 +161,12 @@ def _line_that_fixes(
     module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any
 ) -> traceback.FrameSummary | None:
     """Where the size of the batch becomes a number; torch tells it in its trace alone, with which it is exported once more."""
-    with quiet(), ExitStack() as stack:
-        trace = CaptureStructuredTrace()
-        stack.callback(_forget, trace)
-        stack.enter_context(trace)
+    with quiet(), structured_trace() as trace:
         with suppress(Exception):
             # what stopped it is known already
             torch.export.export(module, args, kwargs, dynamic_shapes=shapes)
-        guards = [data for key, data in trace.log_record.logs if key == "guard_added" and data["expr"].startswith("Eq(")]
-    files = {number: file for file, number in INTERN_TABLE.items()}
-    frames = [
-        traceback.FrameSummary(files.get(frame["filename"], "?"), frame["line"], frame["name"], line=frame["loc"])
-        for guard in guards
-        for frame in reversed(guard["user_stack"])
-    ]
+        frames = [frame for stack in guards_on_sizes(trace) for frame in stack]
     return next((frame for frame in frames if _is_the_users(frame)), None)
-
-
-def _forget(trace: Any) -> None:
-    """Closes and removes the file that torch writes its trace to beside."""
-    file = trace._stream_path
-    trace.close()
-    if file:
-        Path(file).unlink(missing_ok=True)
 
 
 def _line_of_node(exported: ExportedProgram, error: ArchiveError) -> traceback.FrameSummary | None:

@@ -13,7 +13,7 @@ from unitrank_engine.errors import EngineError
 from unitrank_engine.program import Place, Program, Value
 from unitrank_engine.program.gradients import reached_by_gradients
 from unitrank_engine.program.places import reaches
-from unitrank_engine.program.split import sources_of
+from unitrank_engine.program.subgraphs import sources_of
 from unitrank_schemas.base import Json
 from unitrank_schemas.models import Layer, Manifest, Port, Seen
 

@@ -5,8 +5,8 @@ import re
 import torch
 from torch import fx
 
-from unitrank_engine.program.functional import operator_name
 from unitrank_engine.program.linear import is_linear
+from unitrank_engine.program.nodes import operator_name
 
 ADDITIVE = frozenset(f"aten::{name}" for name in ("add", "sub", "cat", "stack"))
 """What they add is not what they multiply by."""

@@ -3,7 +3,7 @@
 import torch
 from torch import fx
 
-from unitrank_engine.program.functional import operator_name
+from unitrank_engine.program.nodes import operator_name
 
 FIRST = (
     "aten::conv", "aten::_convolution", "aten::batch_norm", "aten::_native_batch_norm", "aten::native_batch_norm",

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, fx
 
 from unitrank_engine.program.affine import MOVING, is_affine
-from unitrank_engine.program.functional import operator_name
+from unitrank_engine.program.nodes import is_real, operator_name
 from unitrank_engine.program.places import batch_axis
+from unitrank_engine.program.subgraphs import extract, sources_of
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Frontier:
 def find_frontier(module: fx.GraphModule, goals: list[fx.Node], symbols: frozenset[str]) -> Frontier | None:
     """None where nothing would be saved: the inputs go at once into something that is not affine."""
     graph = module.graph
-    needed = _sources(goals)
-    moving = [node for node in graph.nodes if node.op == "placeholder" and _is_real(node)]
+    needed = sources_of(*goals)
+    moving = [node for node in graph.nodes if node.op == "placeholder" and is_real(node)]
     dependent, affine = set(moving), set(moving)
     for node in graph.nodes:
         if node.op == "placeholder" or not any(source in dependent for source in node.all_input_nodes):
@@ -55,37 +56,4 @@ def find_frontier(module: fx.GraphModule, goals: list[fx.Node], symbols: frozens
     if all(MOVING.match(operator_name(node)) for node in made):
         return None
     axes = [axis for node in last if (axis := batch_axis(node, symbols)) is not None]
-    return Frontier(axes, _graph(module, last, []), _graph(module, goals, last))
-
-
-def _graph(module: fx.GraphModule, goals: list[fx.Node], given: list[fx.Node]) -> fx.GraphModule:
-    """From the inputs and what is given to the goals."""
-    graph, known = fx.Graph(), dict[fx.Node, fx.Node]()
-    for node in module.graph.nodes:
-        if node.op == "placeholder":
-            known[node] = graph.node_copy(node)
-    for index, node in enumerate(given):
-        known[node] = graph.placeholder(f"given_{index}")
-    needed = _sources(goals, known)
-    for node in module.graph.nodes:
-        if node in needed and node not in known:
-            known[node] = graph.node_copy(node, lambda source: known[source])
-    graph.output(tuple(known[node] for node in goals))
-    return fx.GraphModule(module, graph)
-
-
-def _sources(goals: list[fx.Node], known: dict[fx.Node, fx.Node] | None = None) -> set[fx.Node]:
-    """The goals and what they are computed from, as far as that is not known."""
-    found: set[fx.Node] = set()
-    waiting = list(goals)
-    while waiting:
-        node = waiting.pop()
-        if node not in found and node not in (known or {}):
-            found.add(node)
-            waiting += node.all_input_nodes
-    return found
-
-
-def _is_real(node: fx.Node) -> bool:
-    value = node.meta.get("val")
-    return isinstance(value, torch.Tensor) and value.dtype.is_floating_point
+    return Frontier(axes, extract(module, last), extract(module, goals, given=last))

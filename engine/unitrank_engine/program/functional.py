@@ -8,6 +8,8 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 
 from unitrank_engine.errors import EngineError
+from unitrank_engine.program.nodes import operator_name
+from unitrank_engine.torch_private import OpOverload, argument_names, has_no_statistics
 
 aten = torch.ops.aten
 
@@ -24,11 +26,6 @@ ASSERTIONS = {
 }
 
 
-def operator_name(node: fx.Node) -> str:
-    """`aten::relu` for a call of any of its overloads, else the empty string."""
-    return node.target._schema.name if isinstance(node.target, torch._ops.OpOverload) else ""
-
-
 def refuse_training_mode(graph: fx.Graph) -> None:
     """Raises EngineError `training_mode` where dropout or batch statistics of training are baked in."""
     for node in graph.nodes:
@@ -41,9 +38,9 @@ def refuse_training_mode(graph: fx.Graph) -> None:
 
 
 def _is_training(node: fx.Node) -> bool:
-    if not isinstance(node.target, torch._ops.OpOverload) or node.target._overloadname == "no_stats":
+    if not isinstance(node.target, OpOverload) or has_no_statistics(node.target):
         return False  # without statistics of the batch: an instance norm, which is the same in evaluation mode
-    names = [argument.name for argument in node.target._schema.arguments]
+    names = argument_names(node.target)
     values = dict(zip(names, node.args, strict=False)) | node.kwargs
     rates = [values[name] for name in RATES if isinstance(values.get(name), float)]
     if any(name in names for name in FLAGS):
@@ -94,7 +91,7 @@ def _write_out(graph: fx.Graph, node: fx.Node) -> None:
     graph.erase_node(node)
 
 
-def _call(graph: fx.Graph, like: fx.Node, target: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> fx.Node:
+def _call(graph: fx.Graph, like: fx.Node, target: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> fx.Node:
     made = graph.call_function(target, args, kwargs)
     made.meta = dict(like.meta)
     return made

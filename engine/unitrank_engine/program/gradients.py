@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable
 
-import torch
 from torch import fx
 
-from unitrank_engine.program.functional import operator_name
+from unitrank_engine.program.nodes import is_real, operator_name
 
 _NAMES = "round floor ceil trunc fix sign sgn heaviside floor_divide detach"
 FLAT = frozenset(f"aten::{name}" for name in _NAMES.split())
@@ -17,7 +16,7 @@ def reached_by_gradients(graph: fx.Graph, outputs: Iterable[fx.Node]) -> set[fx.
     reached = set(outputs)
     for node in reversed(graph.nodes):
         if node in reached and _passes(node):
-            reached.update(source for source in node.all_input_nodes if _is_real(source))
+            reached.update(source for source in node.all_input_nodes if _may_be_real(source))
     return reached
 
 
@@ -26,7 +25,6 @@ def _passes(node: fx.Node) -> bool:
     return operator_name(node) not in FLAT and not rounds
 
 
-def _is_real(node: fx.Node) -> bool:
-    """What an operator with several results returns may hold a real tensor."""
-    value = node.meta.get("val")
-    return value.dtype.is_floating_point if isinstance(value, torch.Tensor) else isinstance(value, tuple | list)
+def _may_be_real(node: fx.Node) -> bool:
+    """Whether the value is a real tensor; the several results of one operator may hold one."""
+    return is_real(node) or isinstance(node.meta.get("val"), tuple | list)

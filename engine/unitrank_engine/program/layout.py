@@ -8,7 +8,7 @@ and what follows keeps it. Values stay as they are but for rounding.
 import torch
 from torch import fx, nn
 
-from unitrank_engine.program.functional import operator_name
+from unitrank_engine.program.nodes import operator_name
 
 CONVOLUTIONS = {"aten::conv2d", "aten::convolution"}
 STRIDED = {"aten::as_strided", "aten::as_strided_scatter", "aten::view_as_complex", "aten::view_as_real"}

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
-from unitrank_engine.program.functional import operator_name
+from unitrank_engine.program.nodes import is_real, operator_name
 from unitrank_engine.program.places import SHAPE_ONLY, batch_axis
+from unitrank_engine.program.subgraphs import extract
 
 MOVE = torch.ops.aten.movedim.int
 LOOKUPS = {"aten::embedding": (0, 1), "aten::index_select": (0, 2), "aten::index": (0, 1)}
@@ -39,7 +40,13 @@ def lift(module: fx.GraphModule, symbols: frozenset[str]) -> Lifted:
     if not found:
         return Lifted(module, None, {}, set())
     axes = [batch_axis(node, symbols) or 0 for node in found]
-    look_up = _part(module, found, axes)
+    look_up = extract(
+        module,
+        found,
+        outputs=lambda graph, nodes: tuple(
+            graph.call_function(MOVE, (node, axis, 0)) for node, axis in zip(nodes, axes, strict=True)
+        ),
+    )
     moved = {}
     last = [node for node in graph.nodes if node.op == "placeholder"][-1]
     for index, (node, axis) in enumerate(zip(found, axes, strict=True)):
@@ -83,24 +90,9 @@ def _is_lookup(node: fx.Node, origins: dict[fx.Node, set[fx.Node]]) -> bool:
     return bool(sources) and not any(source.meta["val"].dtype.is_floating_point for source in sources)
 
 
-def _part(module: fx.GraphModule, wanted: list[fx.Node], axes: list[int]) -> fx.GraphModule:
-    """From all inputs to these values, each with this axis of it first."""
-    graph = fx.Graph()
-    known: dict[fx.Node, fx.Node] = {}
-    needed = set(wanted)
-    for node in reversed(module.graph.nodes):
-        if node in needed:
-            needed.update(node.all_input_nodes)
-    for node in module.graph.nodes:
-        if node.op == "placeholder" or node in needed:
-            known[node] = graph.node_copy(node, lambda source: known[source])
-    graph.output(tuple(graph.call_function(MOVE, (known[node], axis, 0)) for node, axis in zip(wanted, axes, strict=True)))
-    return fx.GraphModule(module, graph)
-
-
 def path_of(inputs: dict[str, fx.Node], lifted: Lifted) -> list[str]:
     """Names of what moves between a baseline and an example: real inputs, and the layers whose look-ups do for the others."""
-    real = [name for name, node in inputs.items() if _is_real(node)]
+    real = [name for name, node in inputs.items() if is_real(node)]
     return real + [_layer_of(node) for node in lifted.moved]
 
 
@@ -108,8 +100,3 @@ def _layer_of(node: fx.Node) -> str:
     """The module that looks up."""
     paths = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if path]
     return paths[-1] if paths else node.name
-
-
-def _is_real(node: fx.Node) -> bool:
-    value = node.meta.get("val")
-    return isinstance(value, torch.Tensor) and value.dtype.is_floating_point

@@ -3,7 +3,7 @@
 import torch
 from torch import fx
 
-from unitrank_engine.program.functional import operator_name
+from unitrank_engine.program.nodes import operator_name
 from unitrank_engine.program.places import SHAPE_ONLY
 
 _NAMES = """

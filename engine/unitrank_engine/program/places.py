@@ -9,7 +9,8 @@ import torch
 from torch import fx
 
 from unitrank_engine.program.channels import channel_axis
-from unitrank_engine.program.functional import operator_name
+from unitrank_engine.program.nodes import is_real, operator_name
+from unitrank_engine.torch_private import expression_of
 
 # What these return does not depend on the values of what they are given, only on its shape.
 SHAPE_ONLY = re.compile(r"aten::(sym_\w+|\w+_like|new_\w+|size)$")
@@ -36,7 +37,7 @@ class Place:
 
 def symbol_of(size: int | torch.SymInt) -> str | None:
     """The expression of a symbolic size, None for a fixed one."""
-    return str(size.node.expr) if isinstance(size, torch.SymInt) else None
+    return str(expression_of(size)) if isinstance(size, torch.SymInt) else None
 
 
 def batch_axis(node: fx.Node, symbols: frozenset[str]) -> int | None:
@@ -60,14 +61,9 @@ def reaches(graph: fx.Graph, blocked: fx.Node | None, goal: fx.Node) -> bool:
         if node is blocked:
             continue
         reads = not SHAPE_ONLY.match(operator_name(node)) and any(source in dependent for source in node.all_input_nodes)
-        if reads or (node.op == "placeholder" and _is_real(node)):
+        if reads or (node.op == "placeholder" and is_real(node)):
             dependent.add(node)
     return goal in dependent
-
-
-def _is_real(node: fx.Node) -> bool:
-    value = node.meta.get("val")
-    return isinstance(value, torch.Tensor) and value.dtype.is_floating_point
 
 
 def find_places(graph: fx.Graph, symbols: frozenset[str], inputs: dict[str, fx.Node]) -> list[Place]:

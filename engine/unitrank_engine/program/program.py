@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
-from torch.utils._pytree import tree_leaves, tree_unflatten
 
 from unitrank_engine.errors import EngineError
 from unitrank_engine.program.costs import count_costs
@@ -17,7 +16,9 @@ from unitrank_engine.program.functional import functionalise
 from unitrank_engine.program.layout import lay_out_channels_last
 from unitrank_engine.program.lifting import lift, path_of
 from unitrank_engine.program.places import Place, find_places
-from unitrank_engine.program.split import Split, head_of
+from unitrank_engine.program.split import Split
+from unitrank_engine.program.subgraphs import extract
+from unitrank_engine.torch_private import expression_of, tree_leaves, tree_unflatten
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Program:
     def head(self, place: Place) -> fx.GraphModule:
         """From the lifted inputs to a place's value, made once."""
         if place.node not in self.heads:
-            self.heads[place.node] = head_of(self.module, place.node, [])
+            self.heads[place.node] = extract(self.module, [place.node])
         return self.heads[place.node]
 
     def forward(self, inputs: tuple[Tensor, ...], output: str) -> Tensor:
@@ -150,7 +151,7 @@ def _batch_symbols(inputs: Mapping[str, Value]) -> frozenset[str]:
                 "dynamic; export with an example batch of 2 or more and dynamic_shapes={'"
                 f"{value.name}': {{0: torch.export.Dim('batch', min=1)}}}} (an example batch of 1 becomes fixed)",
             )
-    return frozenset(str(value.node.meta["val"].shape[0].node.expr) for value in inputs.values())
+    return frozenset(str(expression_of(value.node.meta["val"].shape[0])) for value in inputs.values())
 
 
 def _checked(value: Value, symbols: frozenset[str]) -> Value:

@@ -13,9 +13,11 @@ from torch import Tensor, fx
 
 from unitrank_engine.errors import EngineError
 from unitrank_engine.program.frontier import Frontier, find_frontier
-from unitrank_engine.program.functional import operator_name
 from unitrank_engine.program.linear import is_linear
+from unitrank_engine.program.nodes import operator_name
 from unitrank_engine.program.places import SHAPE_ONLY, Place, reaches, symbol_of
+from unitrank_engine.program.subgraphs import extract
+from unitrank_engine.torch_private import expression_of
 
 FILLED = re.compile(r"aten::((full|ones|zeros)(_like)?|new_(full|ones|zeros))$")
 """One number for all rows, however often they are repeated."""
@@ -55,8 +57,10 @@ class Split:
         self._live = _live_nodes(module.graph, after | counted, place.node)
         self._axes = [_batch_axes(node, symbols) for node in self._live]
         self.repeatable = all(axes is not None for axes in self._axes)
-        self._head = head_of(module, place.node, self._live)
-        self.behind = _tail(module, place.node, self._live, after | counted, output)
+        self._head = extract(module, [place.node, *self._live])
+        self.behind = extract(
+            module, [output], given=[place.node, *self._live], inputs=False, outputs=lambda graph, nodes: nodes[0]
+        )
         """The graph behind the place."""
         self.separate = all(_batch_axes(node, symbols) is not None for node in after | counted)
         """Whether every value behind the place has an axis of its own for the rows."""
@@ -112,7 +116,7 @@ class Split:
 
 def _evaluate(size: Any, symbols: frozenset[str], rows: int) -> int:
     """A symbolic size at this number of rows."""
-    expression = sympy.sympify(size.node.expr if isinstance(size, torch.SymInt) else int(size))
+    expression = sympy.sympify(expression_of(size) if isinstance(size, torch.SymInt) else int(size))
     return int(expression.subs({symbol: rows for symbol in expression.free_symbols if str(symbol) in symbols}))
 
 
@@ -165,44 +169,3 @@ def _live_nodes(graph: fx.Graph, after: set[fx.Node], start: fx.Node) -> list[fx
     """What the tail reads from before it, other than h and parameters, in order of execution."""
     read = {source for node in after for source in node.all_input_nodes if source not in after and source is not start}
     return [node for node in graph.nodes if node in read and node.op != "get_attr"]
-
-
-def _copy(module: fx.GraphModule, graph: fx.Graph, nodes: list[fx.Node], known: dict[fx.Node, fx.Node]) -> None:
-    for node in nodes:
-        for source in node.all_input_nodes:
-            if source.op == "get_attr" and source not in known:
-                known[source] = graph.node_copy(source)
-        if node not in known:
-            known[node] = graph.node_copy(node, lambda source: known[source])
-
-
-def head_of(module: fx.GraphModule, start: fx.Node, live: list[fx.Node]) -> fx.GraphModule:
-    """From the model's inputs to these values, and nothing else of the graph."""
-    graph, known = fx.Graph(), dict[fx.Node, fx.Node]()
-    wanted = sources_of(start, *live)
-    nodes = [node for node in module.graph.nodes if node in wanted or node.op == "placeholder"]
-    _copy(module, graph, nodes, known)
-    graph.output(tuple(known[node] for node in (start, *live)))
-    return fx.GraphModule(module, graph)
-
-
-def sources_of(*nodes: fx.Node) -> set[fx.Node]:
-    """The nodes that these are computed from, and themselves."""
-    needed: set[fx.Node] = set()
-    waiting = list(nodes)
-    while waiting:
-        node = waiting.pop()
-        if node not in needed:
-            needed.add(node)
-            waiting += node.all_input_nodes
-    return needed
-
-
-def _tail(module: fx.GraphModule, start: fx.Node, live: list[fx.Node], after: set[fx.Node], output: fx.Node) -> fx.GraphModule:
-    graph, known = fx.Graph(), dict[fx.Node, fx.Node]()
-    for index, node in enumerate((start, *live)):
-        known[node] = graph.placeholder(f"value_{index}")
-        known[node].meta = dict(node.meta)
-    _copy(module, graph, [node for node in module.graph.nodes if node in after], known)
-    graph.output(known[output])
-    return fx.GraphModule(module, graph)

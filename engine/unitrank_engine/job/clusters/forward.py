@@ -13,7 +13,7 @@ from unitrank_engine.job.batch_size import rows_at_once
 from unitrank_engine.job.examples import Examples
 from unitrank_engine.job.progress import ProgressMeter
 from unitrank_engine.program import Place, Program
-from unitrank_engine.program.split import sources_of
+from unitrank_engine.program.subgraphs import sources_of
 
 STAGE = "clusters"
 

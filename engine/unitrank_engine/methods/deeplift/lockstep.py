@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx
-from torch.utils._pytree import tree_leaves
 
 from unitrank_engine.methods.batch import Notes
 from unitrank_engine.methods.deeplift import maxima, reveal_cancel
@@ -21,9 +20,10 @@ from unitrank_engine.methods.deeplift.quadrature import MeanJacobian
 from unitrank_engine.methods.deeplift.rescale import relu_slope, slope
 from unitrank_engine.methods.deeplift.secant import attach
 from unitrank_engine.methods.deeplift.steps import ComparisonStep, elementwise, step_to
-from unitrank_engine.program.functional import operator_name
 from unitrank_engine.program.linear import FACTORS, is_linear
+from unitrank_engine.program.nodes import operator_name
 from unitrank_engine.program.places import SHAPE_ONLY
+from unitrank_engine.torch_private import tree_leaves
 
 Rules = Literal["rescale", "reveal_cancel", "default"]
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
-from unitrank_engine.program.functional import operator_name
+from unitrank_engine.program.nodes import operator_name
+from unitrank_engine.torch_private import OpOverload, argument_names, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 
 class Operation:
@@ -31,8 +31,8 @@ class Operation:
 
     def argument(self, index: int, default: Any) -> Any:
         """One of the operator's arguments, by place or by name."""
-        assert isinstance(self.node.target, torch._ops.OpOverload)
-        names = [argument.name for argument in self.node.target._schema.arguments]
+        assert isinstance(self.node.target, OpOverload)
+        names = argument_names(self.node.target)
         return self.node.args[index] if index < len(self.node.args) else self.node.kwargs.get(names[index], default)
 
     def at_start(self) -> Any:

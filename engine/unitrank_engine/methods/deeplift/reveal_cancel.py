@@ -11,10 +11,10 @@ from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, fx
-from torch.utils._pytree import tree_leaves
 
 from unitrank_engine.methods.deeplift.rescale import derivative, steady
-from unitrank_engine.program.functional import operator_name
+from unitrank_engine.program.nodes import operator_name
+from unitrank_engine.torch_private import tree_leaves
 
 DENSE = {"aten::linear": (0, 1), "aten::addmm": (1, 2), "aten::mm": (0, 1), "aten::matmul": (0, 1)}
 """Operator → where its input and its weight stand."""

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.utils._pytree import tree_map
 
-from unitrank_engine.program.functional import operator_name
+from unitrank_engine.program.nodes import operator_name
+from unitrank_engine.torch_private import OpOverload, tree_map
 
 _UNTAGGED = "hardswish prelu log_sigmoid _to_copy to detach where masked_fill"
 UNTAGGED = frozenset(f"aten::{name}" for name in _UNTAGGED.split())
@@ -22,7 +22,7 @@ UNTAGGED = frozenset(f"aten::{name}" for name in _UNTAGGED.split())
 def elementwise(node: fx.Node) -> bool:
     """Whether the operator, where all have one shape, makes each element of one element."""
     target = node.target
-    return isinstance(target, torch._ops.OpOverload) and (torch.Tag.pointwise in target.tags or operator_name(node) in UNTAGGED)
+    return isinstance(target, OpOverload) and (torch.Tag.pointwise in target.tags or operator_name(node) in UNTAGGED)
 
 
 @dataclass(frozen=True)

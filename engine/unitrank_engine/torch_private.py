@@ -1,0 +1,81 @@
+"""Private names of torch that the engine uses, all in one file: a new version of torch is checked here first.
+
+Seen in torch 2.13.0: `torch._ops.OpOverload` and `HigherOrderOperator`, `OpOverload._schema` and `_overloadname`,
+`torch.utils._pytree`, `SymInt.node.expr`, and for the trace of an export `torch.export._draft_export.CaptureStructuredTrace`
+with its `log_record` and `_stream_path`, and `torch._logging.structured.INTERN_TABLE`.
+"""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch._ops import HigherOrderOperator, OpOverload
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+
+__all__ = [
+    "HigherOrderOperator",
+    "OpOverload",
+    "argument_names",
+    "expression_of",
+    "guards_on_sizes",
+    "has_no_statistics",
+    "schema_name",
+    "structured_trace",
+    "tree_flatten",
+    "tree_leaves",
+    "tree_map",
+    "tree_unflatten",
+]
+
+
+def schema_name(operator: OpOverload) -> str:
+    """`aten::relu` for any overload of it."""
+    name: str = operator._schema.name
+    return name
+
+
+def argument_names(operator: OpOverload) -> list[str]:
+    """The names of the operator's arguments by position."""
+    return [argument.name for argument in operator._schema.arguments]
+
+
+def has_no_statistics(operator: OpOverload) -> bool:
+    """Whether it is the overload of batch normalisation that keeps no statistics of the batch."""
+    return bool(operator._overloadname == "no_stats")
+
+
+def expression_of(size: torch.SymInt) -> Any:
+    """The sympy expression of a symbolic size. Any: sympy ships no types."""
+    return size.node.expr
+
+
+@contextmanager
+def structured_trace() -> Iterator[Any]:
+    """torch's own trace of an export that runs inside; the file that torch writes beside it is removed."""
+    from torch.export._draft_export import CaptureStructuredTrace
+
+    trace = CaptureStructuredTrace()
+    try:
+        with trace:
+            yield trace
+    finally:
+        file = trace._stream_path
+        trace.close()
+        if file:
+            Path(file).unlink(missing_ok=True)
+
+
+def guards_on_sizes(trace: Any) -> Iterator[list[traceback.FrameSummary]]:
+    """The stack of each place where a symbolic size became a number, the innermost frame first."""
+    from torch._logging.structured import INTERN_TABLE
+
+    files = {number: file for file, number in INTERN_TABLE.items()}
+    for key, guard in trace.log_record.logs:
+        if key == "guard_added" and guard["expr"].startswith("Eq("):
+            yield [
+                traceback.FrameSummary(files.get(frame["filename"], "?"), frame["line"], frame["name"], line=frame["loc"])
+                for frame in reversed(guard["user_stack"])
+            ]
