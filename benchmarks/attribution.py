@@ -143,7 +143,7 @@ def equal_error(bench: Bench, repeats: int, lines: Lines) -> None:
 
 def ablation_of_units(bench: Bench, repeats: int, lines: Lines) -> None:
     """All 1600 units after the second convolution; Captum on 20 images, for which it takes as long as on any others."""
-    images, layer = 20, "relu2"
+    images, layer = min(20, len(bench.x)), "relu2"
     options = {"layer_baselines": 0}
     per_eval = min(
         (1, 4, 16),
@@ -179,8 +179,9 @@ def deeplift(bench: Bench, repeats: int, lines: Lines) -> None:
 
 def curves(bench: Bench, repeats: int, lines: Lines) -> None:
     """One ranking and 99 random orders on 200 test images, against whole passes with a hook that masks."""
-    study = {"random": 99, "orders": ["most"], "check_fill": None, "split": "none", "fill": "zero", "examples": 200}
-    part = {"clusters": {"by": "members", "members": {"some": list(range(200))}}}
+    images = min(200, len(bench.x))
+    study = {"random": 99, "orders": ["most"], "check_fill": None, "split": "none", "fill": "zero", "examples": images}
+    part = {"clusters": {"by": "members", "members": {"some": list(range(images))}}}
     request = bench.request("relu2", {"name": "activation"}, ablation=study, **part)
     fractions = request.ablation.fractions if request.ablation else []
     counts = [int(fraction * 1600) for fraction in fractions]
@@ -194,11 +195,11 @@ def curves(bench: Bench, repeats: int, lines: Lines) -> None:
                 for count in counts:
                     masked[:] = False
                     masked[order[:count]] = True
-                    bench.net(bench.x[:200])
+                    bench.net(bench.x[:images])
         hook.remove()
 
     ours, theirs = in_turns(repeats, lambda: bench.job("relu2", {"name": "activation"}, ablation=study, **part), plainly)
-    lines.add_row("ablation curves, 99 random orders, relu2", "200 a pass", *_figures(ours, theirs), "5")
+    lines.add_row("ablation curves, 99 random orders, relu2", f"{images} a pass", *_figures(ours, theirs), "5")
 
 
 def rate(bench: Bench, console: Console) -> None:

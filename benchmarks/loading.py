@@ -24,10 +24,12 @@ WIDTH, DEPTH = 2048, 8
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3, help="loads of each kind, after one that is not counted")
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--nets", nargs="+", choices=zoo.MAKERS, default=list(zoo.MAKERS), help="architectures to load")
+    arguments = parser.parse_args()
+    repeats = arguments.repeats
     print(f"median milliseconds of {repeats} loads; the ratio is (clean + load) / raw, goal: at most {GOAL:g}")
     print(f"{'':12}{'archive':>10}{'raw':>9}{'clean':>9}{'load':>9}{'ratio':>8}")
-    slow = [name for name in zoo.MAKERS if _shown(name, zoo.export(name), repeats) > GOAL]
+    slow = [name for name in arguments.nets if _shown(name, zoo.export(name), repeats) > GOAL]
     _shown("heavy", _heavy(), repeats)
     if slow:
         raise SystemExit(f"more than {GOAL:g} times a raw load: {', '.join(slow)}")

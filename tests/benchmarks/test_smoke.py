@@ -1,0 +1,82 @@
+"""Every benchmark can be imported, and runs in its smallest form."""
+
+import os
+import pkgutil
+import shutil
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import benchmarks
+import numpy as np
+import pytest
+import torch
+from examples.paper import Net
+from safetensors.torch import save_file
+
+ROOT = Path(__file__).parents[2]
+MODULES = [module.name for module in pkgutil.walk_packages(benchmarks.__path__, "benchmarks.")]
+SMALLEST: dict[str, list[str]] = {
+    "attribution": ["--images", "8", "--repeats", "1", "--threads", "1"],
+    "batches": ["--rows", "16", "--repeats", "1"],
+    "calibration": ["--seeds", "1"],
+    "flood": ["--jobs", "10", "--others", "2"],
+    "fuzz": ["--count", "10", "--processes", "1", "--limit", "60"],
+    "latency": ["--jobs", "3"],
+    "load": ["--jobs", "20", "--clients", "2"],
+    "loading": ["--repeats", "1", "--nets", "mlp", "lenet"],
+    "paper": ["--steps", "10"],
+    "reuse": ["--examples", "30"],
+    "upload": ["--bytes", "1000000"],
+}
+"""The arguments of each benchmark's smallest form."""
+MEASURING = {"flood", "load", "loading"}
+"""These end with 1 where a goal is missed, which says nothing about so small a run."""
+GOAL_MISSED = ("GOAL MISSED: ", "more than 3 times a raw load: ")
+ELSEWHERE = {"chaos.__main__": "tests/e2e/test_chaos.py", "plain": "benchmarks/load.py"}
+"""Commands that this file does not run, and the file that runs them."""
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_benchmark_when_imported_then_finds_all_that_it_needs(name: str) -> None:
+    import_module(name)
+
+
+def test_every_benchmark_is_run_here_or_elsewhere() -> None:
+    commands = {name.removeprefix("benchmarks.") for name in MODULES if hasattr(import_module(name), "main")}
+
+    assert commands == SMALLEST.keys() | ELSEWHERE.keys()
+    assert all((ROOT / file).exists() for file in ELSEWHERE.values())
+
+
+@pytest.fixture(scope="module")
+def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the paper's benchmarks read it, with random weights and few random images."""
+    folder = tmp_path_factory.mktemp("mnist")
+    torch.manual_seed(0)
+    save_file(Net().state_dict(), folder / "allconv.safetensors")
+    x = np.random.default_rng(0).integers(256, size=(20, 1, 28, 28), dtype=np.uint8)
+    np.savez(folder / "t10k.npz", x=x, y=np.arange(20, dtype=np.uint8) % 10)
+    return folder
+
+
+@pytest.mark.check
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", SMALLEST)
+def test_benchmark_when_run_in_its_smallest_form_then_prints_what_it_measured(name: str, mnist: Path, tmp_path: Path) -> None:
+    if name == "upload" and shutil.which("curl") is None:
+        pytest.skip("no curl here")
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", *SMALLEST[name]],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": paths, "UNITRANK_MNIST": str(mnist)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    missed = name in MEASURING and any(words in done.stdout + done.stderr for words in GOAL_MISSED)
+    assert done.returncode == (1 if missed else 0), done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) >= 2
