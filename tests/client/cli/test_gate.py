@@ -1,0 +1,30 @@
+"""Whether a result is good enough: each bound is met or not."""
+
+import pytest
+
+import unitrank
+from unitrank.cli.gate import Bounds, checks
+
+
+def test_gate_when_bounds_are_set_then_each_is_met_or_not_by_what_was_found(result: unitrank.JobResult) -> None:
+    leader = result.leaderboard[0]
+    share = leader.better_than_random / leader.of
+    met = checks(result.summary, Bounds(min_better_than_random=share, min_area=leader.mean_area, max_p=1.0), leader.ranking)
+    missed = checks(result.summary, Bounds(min_better_than_random=share + 0.1, max_p=0.0), leader.ranking)
+    gaps = [checks(result.summary, Bounds(max_gap=0.5), ranking)[0] for ranking in ("conductance", "gradient")]
+
+    assert [check.met for check in met] == [True] * 3
+    assert [check.met for check in missed] == [False] * 2
+    # the gradient is no complete method: what is not known is not met
+    assert [(check.met, check.found == "not known") for check in gaps] == [(True, False), (False, True)]
+    with pytest.raises(unitrank.NotPossible, match="say what is asked"):
+        checks(result.summary, Bounds())
+
+
+def test_gate_when_a_warning_is_forbidden_then_there_may_be_none_of_the_ranking(result: unitrank.JobResult) -> None:
+    code = result.warnings[0].code
+
+    assert [check.met for check in checks(result.summary, Bounds(forbidden=(code, "never")), result.warnings[0].ranking)] == [
+        False,
+        True,
+    ]
