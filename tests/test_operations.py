@@ -47,7 +47,7 @@ def test_install_when_the_named_python_is_none_then_takes_no_other(tmp_path: Pat
     made = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert made.returncode != 0
-    assert "/no/python is no Python >= 3.11" in made.stderr
+    assert "/no/python is not Python 3.11 or newer" in made.stderr
     assert not (tmp_path / ".venv").exists()
 
 

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +122,13 @@ ERRORS: dict[str, Callable[[], Exception]] = {
 }
 
 
+def _send(line: object, report: Report) -> None:
+    """Write to the channel as a model might that took this process over."""
+    channel = int(sys.argv[sys.argv.index("--fd") + 1])
+    os.write(channel, str(line).encode())
+    time.sleep(60)
+
+
 def _take(bytes: object, report: Report) -> None:
     np.ones(int(str(bytes)), np.uint8)
 
@@ -132,6 +140,7 @@ VERBS: dict[str, Callable[[object, Report], None]] = {
     "await": _await,
     "raise": _raise,
     "take": _take,
+    "send": _send,
     "sleep": lambda seconds, report: time.sleep(float(str(seconds))),
     "kill": lambda number, report: os.kill(os.getpid(), int(str(number))),
     # The interpreter's lock is held: no Python code runs, no signal handler either.

@@ -29,6 +29,8 @@ from unitrank_worker.process.channel import Message
 
 log = structlog.get_logger()
 
+AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
+"""The errors of a store that is away."""
 PROGRESS_SECONDS = 0.1
 """Progress is written at most this often, however often a child sends it."""
 MOST_READY = 32
@@ -198,11 +200,13 @@ class JobAttempt:
         if outcome is None:
             return "failed", problem("internal", "an error of ours; its details are in the worker's log", status=500), None
         summary = outcome.content["result"]
-        tracing.note(**_rankings(summary))
         record, results = self.record, self._stores.results
         try:
+            tracing.note(**_rankings(summary))
             with tracing.span("store"):
                 location = patiently(lambda: results.put_encoded(summary, outcome.payload, record.id, record.attempt))
+        except AWAY:
+            raise
         except Exception as error:
             return "failed", problem_of(error), None
         return "succeeded", None, location
@@ -234,6 +238,9 @@ class JobAttempt:
         self._parts.put({str(message.content["keep_part"]): message.payload})
 
     def _take_result(self, message: Message) -> None:
+        if not isinstance(message.content["result"], dict):
+            raise TypeError("the summary is not an object")
+        float(message.content["seconds"])
         self._outcome = message
 
 
@@ -281,7 +288,7 @@ class InspectionAttempt:
             try:
                 patiently(lambda: stores.models.ready(digest, manifest, clean))
                 patiently(lambda: model_ready(stores.connection, stores.waiting, digest))
-            except redis.exceptions.ConnectionError:
+            except AWAY:
                 raise
             except Exception as error:
                 status, problem = "failed", problem_of(error)

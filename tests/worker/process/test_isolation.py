@@ -36,3 +36,25 @@ def secrets_in(pid: int, secrets: list[bytes]) -> list[bytes]:
                     memory.seek(start)
                     pieces.append(memory.read(end - start))
     return [secret for secret in secrets if any(secret in piece for piece in pieces)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "nonsense\n",
+        '{"bytes": 99999999999}\n',
+        '{"end": "queued"}\n',
+        '{"end": "failed", "problem": 1}\n',
+        '{"progress": 1}\n',
+        '{"span": "x", "since": "y"}\n',
+        '{"find_parts": 1}\n',
+        '{"result": 1, "seconds": 1}\n',
+    ],
+)
+def test_child_when_it_sends_what_no_child_of_ours_would_then_its_worker_lives_on(bench: Bench, line: str) -> None:
+    worker = bench.start()
+    record = bench.ended(bench.submit(["send", line]))
+
+    assert (record.status, (record.problem or {})["code"]) == ("failed", "worker_lost")
+    assert bench.ended(bench.submit()).status == "succeeded"
+    assert worker.process.poll() is None

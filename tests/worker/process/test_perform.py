@@ -15,7 +15,7 @@ from unitrank_engine.errors import EngineError
 from unitrank_schemas.base import Json
 from unitrank_tables.part import Part, encode_part
 from unitrank_worker.engine import Arrays, Assignment, Report, Upload, WarmModel
-from unitrank_worker.process.channel import Channel, Message
+from unitrank_worker.process.channel import Channel, Closed, Message
 from unitrank_worker.process.child import serve
 
 ORDER: Json = {
@@ -90,11 +90,11 @@ def served(engine: Stepping, scratch: Path) -> Iterator[Channel]:
 
 
 def _serve(channel: Channel, engine: Stepping, scratch: Path) -> None:
-    from unitrank_worker.process.channel import Closed
-
     try:
         serve(channel, engine, scratch)
     except Closed:
+        pass
+    finally:
         channel.close()
 
 

@@ -25,8 +25,10 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import HorseMonitorTimeoutException
 from rq.utils import now
 
+from unitrank_schemas.base import Json
 from unitrank_store.errors import Forged
 from unitrank_store.jobs.job_store import JobStore
+from unitrank_store.jobs.record import Status
 from unitrank_store.observability import tracing
 from unitrank_store.observability.counters import Counters
 from unitrank_store.observability.logs import bound
@@ -38,7 +40,7 @@ from unitrank_worker.process.heartbeat import Heartbeat
 from unitrank_worker.process.no_alarm import NoAlarm
 from unitrank_worker.process.settlement import Settlement
 from unitrank_worker.process.watch import KillReason, RunWatch
-from unitrank_worker.tasks import Attempt, Order, Stores, attempt_at, problem_of, start
+from unitrank_worker.tasks import AWAY, Attempt, Order, Stores, attempt_at, problem_of, start
 
 log = structlog.get_logger()
 
@@ -46,7 +48,6 @@ POLL_SECONDS = 0.15
 """Between two looks at the record of a running job."""
 RETRY_SECONDS = 0.25
 """Between two tries to write the end of a job while the store is away."""
-AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
 
 
 class Seconds(NamedTuple):
@@ -131,7 +132,7 @@ class WarmWorker(Worker):
                     continue
                 message = self.child.receive(POLL_SECONDS)
                 if message is not None and self._attempt is not None and self._taken(self._attempt, message):
-                    return self._closed(leaving=bool(message.content["leaving"]))
+                    return self._closed(leaving=bool(message.content.get("leaving")))
             except Closed:
                 # After a second SIGTERM RQ kills the child itself.
                 return self._bury("stopped" if self._stop_requested else "lost")
@@ -222,12 +223,18 @@ class WarmWorker(Worker):
         return True
 
     def _taken(self, attempt: Attempt, message: Message) -> bool:
-        """Do as the child's message says; whether it was the last of the attempt. Raises Closed."""
+        """Do as the child's message says; whether it was the last of the attempt.
+
+        Raises Closed, also for a message that no child of ours sends: what a model may have taken over is not listened to.
+        """
         if "end" in message.content:
-            status, problem = message.content["end"], message.content["problem"]
+            status, problem = _ending(message)
             attempt.finish(status, problem, self._patiently)
             return True
-        answer = attempt.take(message)
+        try:
+            answer = attempt.take(message)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Closed("the child sent a malformed message") from error
         if answer is not None:
             self.child.send(answer.content, answer.payload)
         if attempt.unwanted:
@@ -335,6 +342,14 @@ class WarmWorker(Worker):
         if not self._stop_requested:
             self.child.start()
         return pid, status, None
+
+
+def _ending(message: Message) -> tuple[Status, Json | None]:
+    """The status and the problem that a child ends its attempt with. Raises Closed."""
+    status, problem = message.content["end"], message.content.get("problem")
+    if status not in ("succeeded", "failed", "cancelled") or not isinstance(problem, dict | None):
+        raise Closed("the child sent a malformed end")
+    return status, problem
 
 
 def _is_ours(job: SafeJob) -> bool:
