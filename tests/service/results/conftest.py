@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.service.conftest import Served, job, put_dataset, ready_model
+from unitrank_schemas.results import FidelityResult, Result
 
 SHAPE = [4, 2, 2]
 IMPORTANCE = np.random.default_rng(0).normal(size=(2, 16)).astype(np.float32)
@@ -55,3 +56,13 @@ def succeeded(client: httpx.Client, served: Served) -> str:
     manifest = served.backend.results.put(summary(id), ARRAYS)
     assert served.backend.jobs.finish(id, attempt, "succeeded", result=dict(manifest))
     return id
+
+
+def with_fidelity(result: Result, asked: Any, *errors: float) -> Result:
+    """The job asked for it like that; each ranking with the error of predicting no change."""
+    options = {"fidelity": asked}
+    rankings = [
+        each.model_copy(update={"fidelity": FidelityResult(mae=1.0, mae_of_zero=error, bias=0.0)})
+        for each, error in zip(result.rankings, errors, strict=True)
+    ]
+    return result.model_copy(update={"rankings": rankings, "provenance": result.provenance.model_copy(update={"options": options})})
