@@ -74,7 +74,7 @@ class Catalogue(ABC, Generic[R]):
         # What follows the separator follows every name of the tenant.
         end = f"({self._tenant}{chr(ord(SEPARATOR) + 1)}"
         names = texts(self._redis.zrangebylex(keyspace.all_names(self.kind), start, end, 0, limit + 1))
-        more = _shown(names[limit - 1]) if len(names) > limit else None
+        more = _without_tenant(names[limit - 1]) if len(names) > limit else None
         return [record for name in names[:limit] if (record := self._if_there(name)) is not None], more
 
     def newest_of_all(self) -> Iterator[R]:
@@ -125,9 +125,9 @@ class Catalogue(ABC, Generic[R]):
         keys = [keyspace.pointers(self.kind, name), keyspace.uploads(self.kind, name)]
         stored = _FIND(self._redis, keys, contents=keyspace.contents(self.kind), digest=digest, pointers=pointers)
         if not stored:
-            raise RecordNotFound(f"no {self.kind} {_shown(name) + (f'@{digest}' if digest else '')!r}")
+            raise RecordNotFound(f"no {self.kind} {_without_tenant(name) + (f'@{digest}' if digest else '')!r}")
         _, at, content = stored
-        return self._record(_shown(name), float(at), json.loads(content))
+        return self._record(_without_tenant(name), float(at), json.loads(content))
 
     def _if_there(self, name: str) -> R | None:
         try:
@@ -171,7 +171,7 @@ class Catalogue(ABC, Generic[R]):
             for digest in last:
                 if pipeline.exists(keyspace.pins(digest)):
                     raise StateConflict(
-                        f"a job that has not ended needs the {self.kind} {_shown(name)}@{digest}; cancel it or wait"
+                        f"a job that has not ended needs the {self.kind} {_without_tenant(name)}@{digest}; cancel it or wait"
                     )
             pipeline.multi()
             for digest in taken:
@@ -210,6 +210,6 @@ class Catalogue(ABC, Generic[R]):
             self._owners.drop(blob, owner)
 
 
-def _shown(name: str) -> str:
+def _without_tenant(name: str) -> str:
     """The name without its tenant."""
     return name.partition(SEPARATOR)[2]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from unitrank_store.blobs.sources import RemoteFile, SourceAddress, Sources, check_drivers
+from unitrank_store.blobs.sources import RemoteFile, Sources, check_drivers
 from unitrank_store.errors import BadSource
 
 PLACES = ("s3://sets/mnist/", "https://data.example.org:8443/open", "file:///srv/sets")
@@ -202,7 +202,3 @@ def test_pieces_when_they_may_not_be_read_then_are_forbidden_and_no_key_is_told(
 
     assert caught.value.code == "uri_forbidden"
     assert "AKIA123" not in caught.value.detail
-
-
-def test_location_when_written_differently_then_is_the_same() -> None:
-    assert SourceAddress.parse("HTTPS://Data.Example.org/a") == SourceAddress.parse("https://data.example.org/a")
