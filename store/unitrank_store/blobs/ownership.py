@@ -36,7 +36,7 @@ class BlobOwners:
         finally:
             lock.release()
 
-    def claim(self, digest: str, owner: str) -> None:
+    def claim(self, digest: str, *, owner: str) -> None:
         """Raises StateConflict where the blob is not there: it was deleted while the same bytes came in."""
         try:
             size = self._blobs.size(digest)
@@ -47,12 +47,12 @@ class BlobOwners:
             pipeline.hset(keyspace.blob_sizes(), digest, size)
             pipeline.execute()
 
-    def admit(self, digest: str, owner: str) -> None:
+    def admit(self, digest: str, *, owner: str) -> None:
         """As `claim`, for what a client brings. Raises Full where new bytes are more than the quota; the blob then goes."""
         owned = self._redis.exists(keyspace.owners(digest))
-        self.claim(digest, owner)
+        self.claim(digest, owner=owner)
         if not owned and self._blobs.quota is not None and self.stored() > self._blobs.quota:
-            self.drop(digest, owner)
+            self.drop(digest, owner=owner)
             raise Full(_over(self._blobs.quota))
 
     def room(self) -> int | None:
@@ -69,7 +69,7 @@ class BlobOwners:
         # Any: redis-py types no reply
         return sum(map(int, cast(list[Any], self._redis.hvals(keyspace.blob_sizes()))))
 
-    def drop(self, digest: str, owner: str) -> None:
+    def drop(self, digest: str, *, owner: str) -> None:
         """A blob without owners goes."""
         self._redis.srem(keyspace.owners(digest), owner)
         if not self._redis.exists(keyspace.owners(digest)):
@@ -82,7 +82,7 @@ class BlobOwners:
         for digest in self._blobs.aged():
             if not self._redis.exists(keyspace.owners(digest)):
                 with self.changing():
-                    self.drop(digest, "")
+                    self.drop(digest, owner="")
                 deleted += 1
         return deleted
 

@@ -105,7 +105,7 @@ class Catalogue(ABC, Generic[R]):
     def discard(self, blob: str) -> None:
         """A blob that came for a content that is gone goes too, unless somebody needs it."""
         with self._owners.changing():
-            self._owners.drop(blob, "")
+            self._owners.drop(blob, owner="")
 
     def delete(self, reference: str) -> None:
         """Take a name away, from all its contents or from one.
@@ -207,7 +207,7 @@ class Catalogue(ABC, Generic[R]):
     def _forgotten(self, digest: str, content: Json) -> None:
         """It is gone: what was there for it alone goes too."""
         for blob, owner in self._blob_owners(content):
-            self._owners.drop(blob, owner)
+            self._owners.drop(blob, owner=owner)
 
 
 def _without_tenant(name: str) -> str:

@@ -49,7 +49,7 @@ class DatasetStore(Importing[DatasetRecord]):
         """
         content = _content(digest, bytes, fields, examples, format)
         with self._owners.changing():
-            self._owners.admit(digest, f"dataset:{digest}")
+            self._owners.admit(digest, owner=f"dataset:{digest}")
             name = self._scoped(name)
             uploaded = self._redis.hexists(keyspace.uploads(self.kind, name), digest)
             with self._redis.pipeline() as pipeline:
@@ -82,7 +82,7 @@ class DatasetStore(Importing[DatasetRecord]):
         with self._owners.changing():
             with self._redis.pipeline() as pipeline:
                 name = self._take_name(pipeline, key, digest)
-                self._owners.admit(digest, f"dataset:{digest}")
+                self._owners.admit(digest, owner=f"dataset:{digest}")
                 repoint(digest)
                 self._keep(pipeline, content)
                 pipeline.hset(keyspace.pointers(self.kind, name), "ready", digest)
@@ -96,7 +96,7 @@ class DatasetStore(Importing[DatasetRecord]):
             with open_table(sink.path) as table:
                 described, examples = table.fields, table.examples
         with self._owners.changing():
-            self._owners.admit(sink.digest, f"dataset:{sink.digest}")
+            self._owners.admit(sink.digest, owner=f"dataset:{sink.digest}")
             with self._redis.pipeline() as pipeline:
                 self._keep(pipeline, _content(sink.digest, sink.size, described, examples, "npz"))
                 pipeline.execute()

@@ -102,7 +102,7 @@ class ModelStore(Importing[ModelRecord]):
 
     def _begin_named(self, pipeline: Pipeline, name: str, described: Json, repoint: Repoint = unawaited) -> NamedModel:
         digest = str(described["digest"])
-        self._owners.admit(described.get("weights") or digest, f"model:{digest}")
+        self._owners.admit(described.get("weights") or digest, owner=f"model:{digest}")
         uploaded = self._redis.hexists(keyspace.uploads(self.kind, name), digest)
         content, inspect = self._begun(described)
         self._keep(pipeline, content)
@@ -121,9 +121,9 @@ class ModelStore(Importing[ModelRecord]):
             try:
                 content = self._known(digest)
             except RecordNotFound:
-                self._owners.drop(clean, owner)
+                self._owners.drop(clean, owner=owner)
                 raise
-            self._owners.claim(clean, owner)
+            self._owners.claim(clean, owner=owner)
             cleaned = {*content["cleaned"], clean}
             content |= {"status": "ready", "manifest": manifest, "problem": None, "clean": clean, "cleaned": sorted(cleaned)}
             self._settle(content)

@@ -26,7 +26,7 @@ class ChunkStore:
     def __init__(self, connection: redis.Redis) -> None:
         self._redis = connection
 
-    def put(self, data: bytes, seconds: int, owner: str) -> str:
+    def put(self, data: bytes, seconds: int, *, owner: str) -> str:
         """The digest; when it raises, nothing is kept for the owner."""
         digest = digest_of(data)
         try:
@@ -36,7 +36,7 @@ class ChunkStore:
                 self._write(digest, data, seconds)
                 self._claimed(digest, len(data), seconds, owner, complete=True)
         except BaseException:
-            self.drop(digest, len(data), owner)
+            self.drop(digest, len(data), owner=owner)
             raise
         return digest
 
@@ -54,7 +54,7 @@ class ChunkStore:
             raise RecordNotFound(f"no stored content {digest}; it may have expired")
         return verified(self._chunks(digest, int(stored)), digest)
 
-    def drop(self, digest: str, size: int, owner: str) -> None:
+    def drop(self, digest: str, size: int, *, owner: str) -> None:
         """The owner needs it no more; `size` is the content's. May be repeated."""
         _DROP(self._redis, _keys(digest, size), owner=owner)
 

@@ -113,9 +113,9 @@ class ResultStore:
 
     def delete(self, location: ResultLocation) -> None:
         """Nothing of it is left, but for what an equal result shares. May be repeated."""
-        self._chunks.drop(location["summary"], location["summary_bytes"], location["owner"])
+        self._chunks.drop(location["summary"], location["summary_bytes"], owner=location["owner"])
         if location["place"] == "redis":
-            self._chunks.drop(location["arrays"], location["arrays_bytes"], location["owner"])
+            self._chunks.drop(location["arrays"], location["arrays_bytes"], owner=location["owner"])
         else:
             self._drop_blob(location["arrays"], location["owner"])
 
@@ -153,25 +153,25 @@ class ResultStore:
             note = UnpublishedResult(job, attempt, location)
             self._redis.hset(keyspace.unpublished(), location["owner"], json.dumps(note))
         try:
-            self._chunks.put(text, self._seconds, location["owner"])
-            put(data, self._seconds, location["owner"])
+            self._chunks.put(text, self._seconds, owner=location["owner"])
+            put(data, self._seconds, owner=location["owner"])
         except BaseException:
             self.settle(location, published=False)
             raise
         return location
 
-    def _put_blob(self, data: bytes, seconds: int, owner: str) -> str:
+    def _put_blob(self, data: bytes, seconds: int, *, owner: str) -> str:
         with self._blobs.writer() as sink:
             sink.write(data)
             # Noted before the bytes are there: whatever happens next, the sweep finds them.
             self._redis.zadd(keyspace.result_blobs(), {f"{sink.digest} {owner}": time.time() + seconds})
         with self._owners.changing():
-            self._owners.claim(sink.digest, f"result:{owner}")
+            self._owners.claim(sink.digest, owner=f"result:{owner}")
         return sink.digest
 
     def _drop_blob(self, digest: str, owner: str) -> None:
         with self._owners.changing():
-            self._owners.drop(digest, f"result:{owner}")
+            self._owners.drop(digest, owner=f"result:{owner}")
             self._redis.zrem(keyspace.result_blobs(), f"{digest} {owner}")
 
     def _blob_bytes(self, digest: str) -> Iterator[bytes]:

@@ -57,7 +57,7 @@ def test_quota_when_bytes_are_there_already_then_count_once(connection: redis.Re
 
 def test_quota_when_it_is_passed_then_what_is_there_already_stays(connection: redis.Redis, blobs: BlobStore) -> None:
     put_dataset(connection, blobs, b"a" * 700)
-    BlobOwners(connection, blobs).claim(put(blobs, b"c" * 600), "clean:x")
+    BlobOwners(connection, blobs).claim(put(blobs, b"c" * 600), owner="clean:x")
 
     put_dataset(connection, blobs, b"a" * 700, "again")
     assert blobs.exists(digest_of(b"a" * 700))
@@ -78,7 +78,7 @@ def test_room_when_there_is_no_quota_then_is_not_bounded(connection: redis.Redis
 
 def test_claim_when_the_blob_is_gone_then_is_a_conflict(connection: redis.Redis, blobs: BlobStore) -> None:
     with pytest.raises(StateConflict, match="upload it again"):
-        BlobOwners(connection, blobs).claim(digest_of(b"never"), "dataset:x")
+        BlobOwners(connection, blobs).claim(digest_of(b"never"), owner="dataset:x")
     assert not connection.exists(keyspace.owners(digest_of(b"never")))
 
 
