@@ -29,7 +29,7 @@ class BlobStore:
 
     def __init__(self, url: str, cache: Path | None = None, *, quota: int | None = None, cache_bytes: int | None = None) -> None:
         self.quota = quota
-        self._place = _place(url, cache, cache_bytes)
+        self._backend = _backend_at(url, cache, cache_bytes)
 
     @classmethod
     def of(cls, settings: Settings) -> "BlobStore":
@@ -48,12 +48,12 @@ class BlobStore:
                 yield sink
                 file.flush()
                 os.fsync(file.fileno())
-            self._place.put(spooled, hex_of(sink.digest))
+            self._backend.put(spooled, hex_of(sink.digest))
 
     @property
     def spool(self) -> Path:
         """The local folder of drafts, on the disk where contents end up; `sweep` removes what lies there for a day."""
-        return self._place.spool
+        return self._backend.spool
 
     def incoming(self) -> "IncomingBlob":
         """Takes bytes over some time, until `commit` or `abort`."""
@@ -62,8 +62,8 @@ class BlobStore:
     @contextmanager
     def draft(self) -> Iterator[Path]:
         """An empty local file to write to, gone when the block ends; after a day `sweep` finds what a killed process left."""
-        self._place.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, name = tempfile.mkstemp(dir=self._place.spool, prefix="incoming-")
+        self._backend.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, name = tempfile.mkstemp(dir=self._backend.spool, prefix="incoming-")
         os.close(handle)
         try:
             yield Path(name)
@@ -73,33 +73,33 @@ class BlobStore:
     def path(self, digest: str) -> Path:
         """A local file with this content, never to be written to. Raises RecordNotFound, and Corrupt for a damaged remote."""
         with _named(digest):
-            return self._place.path(hex_of(digest))
+            return self._backend.path(hex_of(digest))
 
     def open(self, digest: str) -> BinaryIO:
         """The content from its first byte. Raises RecordNotFound."""
         with _named(digest):
-            return self._place.open(hex_of(digest))
+            return self._backend.open(hex_of(digest))
 
     def size(self, digest: str) -> int:
         """In bytes. Raises RecordNotFound."""
         with _named(digest):
-            return self._place.size(hex_of(digest))
+            return self._backend.size(hex_of(digest))
 
     def exists(self, digest: str) -> bool:
-        return self._place.exists(hex_of(digest))
+        return self._backend.exists(hex_of(digest))
 
     def delete(self, digest: str) -> None:
         """Afterwards the content is not there, whether it was or not."""
-        self._place.delete(hex_of(digest))
+        self._backend.delete(hex_of(digest))
 
     def aged(self, seconds: float = DAY) -> Iterator[str]:
         """The digests of what was stored longer ago than that."""
-        return (f"sha256:{name}" for name in self._place.aged(seconds))
+        return (f"sha256:{name}" for name in self._backend.aged(seconds))
 
     def sweep(self, seconds: float = DAY) -> int:
         """Remove what a process that was killed left on its way in, so long ago; how much there was."""
         deleted = 0
-        for file in self._place.spool.glob("*-*"):
+        for file in self._backend.spool.glob("*-*"):
             # A writer may be done with it meanwhile.
             with suppress(FileNotFoundError):
                 if file.stat().st_mtime < time.time() - seconds:
@@ -174,7 +174,7 @@ class _Aborted(Exception):
     """Ends a writer's block without storing anything."""
 
 
-def _place(url: str, cache: Path | None, cache_bytes: int | None) -> BlobBackend:
+def _backend_at(url: str, cache: Path | None, cache_bytes: int | None) -> BlobBackend:
     filesystem, root = fsspec.core.url_to_fs(url)
     if isinstance(filesystem, LocalFileSystem):
         return FolderBackend(Path(root))

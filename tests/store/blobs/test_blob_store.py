@@ -95,7 +95,7 @@ def test_writer_when_the_place_fails_leaves_nothing(
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(blobs._place, "put", fail)
+    monkeypatch.setattr(blobs._backend, "put", fail)
     with pytest.raises(OSError, match="full"):
         put(blobs, DATA)
 

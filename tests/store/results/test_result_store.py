@@ -110,9 +110,11 @@ def test_put_when_it_fails_leaves_nothing(
     def fail(*_: object, **__: object) -> None:
         raise OSError("cut")
 
-    monkeypatch.setattr(blobs._place, "put", fail)
+    monkeypatch.setattr(blobs._backend, "put", fail)
     put = results._chunks.put
-    monkeypatch.setattr(results._chunks, "put", lambda data, *rest: put(data, *rest) if len(data) < MiB else fail())
+    monkeypatch.setattr(
+        results._chunks, "put", lambda data, *rest, **owner: put(data, *rest, **owner) if len(data) < MiB else fail()
+    )
     with pytest.raises(OSError, match="cut"):
         results.put(SUMMARY, ARRAYS)
     for noted in texts(connection.zrange(keyspace.result_blobs(), 0, -1)):
