@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.service.conftest import MANIFEST, Json, Served, assert_problem, job, npz
+from tests.service.conftest import MANIFEST, TLS, Json, Served, assert_problem, job, npz
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.queue.rq_queue import JOBS
 from unitrank_store.worker_registry import WorkerEntry
@@ -25,7 +25,7 @@ class Tenant:
     def __init__(self, served: Served, tenant: str, limit: int | None, scopes: Any) -> None:
         key, secret = served.backend.keys.create(tenant, scopes, tenant, limit)
         self.key = key
-        self.http = httpx.Client(base_url=served.url, headers={"Authorization": f"Bearer {secret}"})
+        self.http = httpx.Client(base_url=served.url, headers={"Authorization": f"Bearer {secret}"}, verify=TLS)
         self.served = served
 
     def put(self, path: str, content: bytes) -> Json:
