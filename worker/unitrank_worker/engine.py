@@ -14,7 +14,7 @@ from unitrank_schemas.checks import Facts, Rejected, checked
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.facts.facts import MOST_CLUSTERS
 from unitrank_schemas.jobs import JobRequest
-from unitrank_schemas.models import Architecture, Manifest
+from unitrank_schemas.models import Manifest, format_of
 from unitrank_tables import Table, open_table
 from unitrank_worker.child_settings import ChildSettings
 
@@ -46,7 +46,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Upload:
-    """A model to inspect: `source` is the archive, or the weights for `architecture`."""
+    """A model to inspect: `source` holds the uploaded bytes, `architecture` the recipe of a format that is not an archive."""
 
     source: Path
     architecture: Json | None = None
@@ -84,7 +84,7 @@ class TorchEngine:
         from unitrank_engine import pipeline
         from unitrank_engine.archive import let_in
         from unitrank_engine.device import claim
-        from unitrank_engine.models import architectures, inspection
+        from unitrank_engine.models import formats
         from unitrank_worker.warm_models import WarmModels, warm_up
 
         claim(device)
@@ -93,7 +93,7 @@ class TorchEngine:
         except ValueError as error:
             raise EngineError("unknown_operator", f"UNITRANK_OPERATORS: {error}") from error
         warm_up()
-        self._architectures, self._inspection, self._pipeline = architectures, inspection, pipeline
+        self._formats, self._pipeline = formats, pipeline
         self._settings = settings
         self._models = WarmModels.on(device, settings.warm_models_bytes)
         self._names: dict[str, str] = {}
@@ -112,9 +112,7 @@ class TorchEngine:
 
     def inspect(self, upload: Upload, target: Path) -> Json:
         """Raises EngineError with the code of what is wrong with the upload."""
-        if upload.architecture is None:
-            return self._inspection.inspect(upload.source, target)
-        return self._architectures.inspect(Architecture.model_validate(upload.architecture), upload.source, target)
+        return self._formats.inspect(format_of(upload.architecture), upload.source, target)
 
     def warm(self) -> list[WarmModel]:
         """The models that are held ready, the most recently used last."""
