@@ -63,10 +63,12 @@ def rank(
     with needing_engine(), tempfile.TemporaryDirectory(prefix="unitrank-") as folder, table_file(None, columns) as table:
         archive = Path(folder, "model.pt2")
         manifest = export(module, columns["x"][:2] if example_inputs is None else example_inputs, archive)
-        return _ranked(job_request, manifest, archive, table, device, report)
+        return _ranked(job_request, manifest, archive=archive, table=table, device=device, report=report)
 
 
-def _ranked(job_request: JobRequest, manifest: Any, archive: Path, table: Path, device: str, report: Any) -> JobResult:
+def _ranked(
+    job_request: JobRequest, manifest: Any, *, archive: Path, table: Path, device: str, report: Callable[[dict[str, Any]], None]
+) -> JobResult:
     from unitrank_engine import pipeline
     from unitrank_engine.archive import load
     from unitrank_engine.device import claim

@@ -36,24 +36,34 @@ def compared(first: JobResult, second: JobResult) -> list[Compared]:
             "only results with as many units can be compared",
             code="not_comparable",
         )
-    leaders = [{leader.ranking: leader for leader in result.leaderboard} for result in (first, second)]
     both = [ranking for ranking in first.rankings if ranking in second.rankings]
     if not both:
         raise NotPossible(
             f"the results have no ranking in common: {', '.join(first.rankings)} and {', '.join(second.rankings)}",
             code="not_comparable",
         )
-    return [_of(ranking, leaders[0].get(ranking), leaders[1].get(ranking), first, second) for ranking in both]
+    return [_of(ranking, first, second) for ranking in both]
 
 
-def _of(ranking: str, one: Leader | None, other: Leader | None, first: JobResult, second: JobResult) -> Compared:
+def _of(ranking: str, first: JobResult, second: JobResult) -> Compared:
+    one, other = (_leader(result, ranking) for result in (first, second))
+    return Compared(
+        ranking=ranking,
+        verdicts=(one.verdict if one else None, other.verdict if other else None),
+        better=(one.better_than_random if one else 0, other.better_than_random if other else 0),
+        areas=(one.mean_area if one else None, other.mean_area if other else None),
+        correlations=_correlations(ranking, first, second),
+    )
+
+
+def _leader(result: JobResult, ranking: str) -> Leader | None:
+    return next((leader for leader in result.leaderboard if leader.ranking == ranking), None)
+
+
+def _correlations(ranking: str, first: JobResult, second: JobResult) -> dict[str, float | None]:
     from unitrank_plots.rank_correlation import spearman
 
-    ours, theirs = (each.importances(ranking) if f"importance/{ranking}" in each.arrays else {} for each in (first, second))
-    return Compared(
-        ranking,
-        (one.verdict if one else None, other.verdict if other else None),
-        (one.better_than_random if one else 0, other.better_than_random if other else 0),
-        (one.mean_area if one else None, other.mean_area if other else None),
-        {name: spearman(ours[name].ravel(), theirs[name].ravel()) for name in ours if name in theirs},
-    )
+    if any(f"importance/{ranking}" not in result.arrays for result in (first, second)):
+        return {}
+    ours, theirs = first.importances(ranking), second.importances(ranking)
+    return {name: spearman(ours[name].ravel(), theirs[name].ravel()) for name in ours if name in theirs}

@@ -75,6 +75,6 @@ def load_weights(network: torch.nn.Module, path: Path) -> None:
     try:
         network.load_state_dict(load_file(path))
     except (OSError, SafetensorError) as error:
-        raise NotPossible(f"{path} is no safetensors file that can be read: {error}") from error
+        raise NotPossible(f"{path} is not a safetensors file: {error}") from error
     except RuntimeError as error:
         raise NotPossible(f"{path} does not hold the weights of this network: {error}") from error

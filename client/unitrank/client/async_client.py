@@ -154,7 +154,9 @@ class AsyncDatasets(AsyncContents[Dataset]):
         **fields: Any,
     ) -> Dataset:
         """As `Datasets.put`."""
-        return await self._wire.take(put_dataset(self._calls.within(timeout, quiet), name, data, uri, fields, wait, quiet))
+        return await self._wire.take(
+            put_dataset(self._calls.within(timeout, quiet), name, data, uri=uri, fields=fields, wait=wait, quiet=quiet)
+        )
 
 
 class AsyncJobs:

@@ -174,7 +174,9 @@ class Datasets(Contents[Dataset]):
         mapping of fields, or a torch.utils.data.Dataset, whose tuples become `x`, `y`, `field2` …; or else `uri` says where it
         lies. Raises Rejected, NotPossible, Timeout after `timeout` s.
         """
-        return self._wire.take(put_dataset(self._calls.within(timeout, quiet), name, data, uri, fields, wait, quiet))
+        return self._wire.take(
+            put_dataset(self._calls.within(timeout, quiet), name, data, uri=uri, fields=fields, wait=wait, quiet=quiet)
+        )
 
 
 class Jobs:

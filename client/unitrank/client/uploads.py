@@ -34,15 +34,15 @@ def put_model(
     quiet: bool,
 ) -> Flow[Model]:
     """The model, ready where that is waited for; `options` are those of its format, and None stands for one not given."""
-    put = yield from _put_model(calls, name, model, example_inputs, uri, _query(options), quiet)
+    put = yield from _put_model(calls, name, model, example_inputs, uri=uri, query=_query(options), quiet=quiet)
     return (yield from _ready(calls, name, put, wait))
 
 
 def put_dataset(
-    calls: Calls, name: str, data: Any, uri: str | None, fields: Mapping[str, Any], wait: bool, quiet: bool
+    calls: Calls, name: str, data: Any, *, uri: str | None, fields: Mapping[str, Any], wait: bool, quiet: bool
 ) -> Flow[Dataset]:
     """The dataset, ready where that is waited for."""
-    put = yield from _put_dataset(calls, name, data, uri, fields, quiet)
+    put = yield from _put_dataset(calls, name, data, uri=uri, fields=fields, quiet=quiet)
     return (yield from _ready(calls, name, put, wait))
 
 
@@ -57,6 +57,7 @@ def _put_model(
     name: str,
     model: str | Path | torch.nn.Module | None,
     example_inputs: Any,
+    *,
     uri: str | None,
     query: Mapping[str, str],
     quiet: bool,
@@ -82,7 +83,7 @@ def _query(options: Mapping[str, Any]) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
 
 
-def _put_dataset(calls: Calls, name: str, data: Any, uri: str | None, fields: Mapping[str, Any], quiet: bool) -> Flow[Dataset]:
+def _put_dataset(calls: Calls, name: str, data: Any, *, uri: str | None, fields: Mapping[str, Any], quiet: bool) -> Flow[Dataset]:
     path = content_path(Dataset, name)
     if uri is not None:
         if data is not None or fields:

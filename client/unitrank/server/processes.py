@@ -24,7 +24,7 @@ def devices_of(entries: Sequence[str], workers: int | None) -> list[str]:
     devices = [device for entry in entries for device in entry.replace(",", " ").split()] or ["cpu"]
     for device in devices:
         if not DEVICE.fullmatch(device):
-            raise NotPossible(f"device {device!r} is none; a device is cpu, or cuda:0, cuda:1 and so on")
+            raise NotPossible(f"device {device!r} is invalid: use cpu or cuda:N")
     count = len(devices) if workers is None else workers
     if count < len(devices):
         raise NotPossible(f"{count} workers cannot serve the {len(devices)} devices {', '.join(devices)}; leave --workers out")

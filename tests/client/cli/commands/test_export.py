@@ -98,7 +98,7 @@ def test_command_when_a_file_cannot_be_imported_then_a_shell_sees_that(tmp_path:
         (["net:nn", "--example", "int64:5"], "expected a torch.nn.Module"),
         (["net:net", "--example", "int65:5"], "the example 'int65:5' is not understood"),
         (["net:net", "--example", "5"], "cannot be exported"),
-        (["net:net", "--example", "int64:5", "--weights", "none.safetensors"], "no safetensors file"),
+        (["net:net", "--example", "int64:5", "--weights", "none.safetensors"], "not a safetensors file"),
         (["net:net"], "--example 3x32x32"),
         (["net:net", "--example", "int64:5", "--position", "1"], "--position is for a folder"),
         ([".", "--weights", "w.safetensors"], "needs no --weights"),
