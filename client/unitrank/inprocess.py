@@ -17,7 +17,7 @@ from unitrank.client.tables import array_of, table_file
 from unitrank.errors import InvalidRequest, JobFailed
 from unitrank.exporting import export, needing_engine
 from unitrank.results import JobResult
-from unitrank_schemas.checks import Facts, Rejected, checked
+from unitrank_schemas.checks import Facts, RequestRejected, checked
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.facts.facts import MOST_CLUSTERS
 from unitrank_schemas.jobs import JobRequest
@@ -112,7 +112,7 @@ def _checked(request: JobRequest, manifest: Any, table: Table) -> JobRequest:
     )
     try:
         return checked(request, facts)
-    except Rejected as error:
+    except RequestRejected as error:
         raise _wrong([Invalid(pointer=flaw.pointer, detail=flaw.detail, code=flaw.code) for flaw in error.flaws]) from error
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from starlette.exceptions import HTTPException
 
-from unitrank_schemas.checks import Rejected
+from unitrank_schemas.checks import RequestRejected
 from unitrank_schemas.problems import Invalid
 
 STATUS: dict[str, int] = {
@@ -75,6 +75,6 @@ class InvalidBody(HttpProblem):
         self.status_code = 422
 
     @classmethod
-    def of(cls, rejected: Rejected) -> "InvalidBody":
+    def of(cls, rejected: RequestRejected) -> "InvalidBody":
         """The same flaws as places of the body."""
         return cls([Invalid(pointer=flaw.pointer, detail=flaw.detail, code=flaw.code) for flaw in rejected.flaws])

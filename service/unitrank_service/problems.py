@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from unitrank_schemas.checks import Rejected
+from unitrank_schemas.checks import RequestRejected
 from unitrank_schemas.problems import Invalid, Problem
 from unitrank_schemas.validation import invalid_places
 from unitrank_service.errors import HttpProblem, InvalidBody
@@ -92,7 +92,7 @@ def _of_schema(request: Request, error: RequestValidationError) -> HttpProblem:
     return InvalidBody(invalid_places(error.errors(), error.body, getattr(schema, "annotation", None)))
 
 
-def _of_checks(request: Request, error: Rejected) -> HttpProblem:
+def _of_checks(request: Request, error: RequestRejected) -> HttpProblem:
     return InvalidBody.of(error)
 
 
@@ -137,7 +137,7 @@ PROBLEMS: dict[type[Any], Callable[[Request, Any], HttpProblem]] = {
     HttpProblem: _as_it_is,
     HTTPException: _of_framework,
     RequestValidationError: _of_schema,
-    Rejected: _of_checks,
+    RequestRejected: _of_checks,
     RecordNotFound: _not_found,
     StateConflict: _conflict,
     SizeExceeded: _too_large,

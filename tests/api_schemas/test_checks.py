@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from unitrank_schemas.checks import Facts, Rejected, checked, completed, passes
+from unitrank_schemas.checks import Facts, RequestRejected, checked, completed, passes
 from unitrank_schemas.checks.size import array_bytes, counts_of, summary_bytes
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.facts.facts import MOST_CLUSTERS, Value
@@ -67,7 +67,7 @@ def request(**changes: Any) -> JobRequest:
 
 
 def flaws(wanted: JobRequest, known: Facts) -> list[tuple[str, str]]:
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(RequestRejected) as caught:
         checked(wanted, known)
     return [(flaw.code, flaw.pointer) for flaw in caught.value.flaws]
 
@@ -215,7 +215,7 @@ def test_checked_with_several_flaws_names_them_all() -> None:
 
 
 def test_checked_names_the_nearest_layer() -> None:
-    with pytest.raises(Rejected, match="layer 'conv9' not found; nearest: 'conv'"):
+    with pytest.raises(RequestRejected, match="layer 'conv9' not found; nearest: 'conv'"):
         checked(request(layer="conv9"), facts())
 
 

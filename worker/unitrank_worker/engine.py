@@ -10,7 +10,7 @@ import numpy as np
 
 from unitrank_engine.errors import EngineError
 from unitrank_schemas.base import Json
-from unitrank_schemas.checks import Facts, Rejected, checked
+from unitrank_schemas.checks import Facts, RequestRejected, checked
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.facts.facts import MOST_CLUSTERS
 from unitrank_schemas.jobs import JobRequest
@@ -128,6 +128,6 @@ class TorchEngine:
         )
         try:
             return checked(assignment.request, facts)
-        except Rejected as error:
+        except RequestRejected as error:
             flaw = error.flaws[0]
             raise EngineError(flaw.code, flaw.detail) from error

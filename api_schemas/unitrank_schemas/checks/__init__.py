@@ -6,7 +6,7 @@ Pure functions: the service calls them when a job is posted, the worker when wha
 from unitrank_schemas.checks.cost import passes
 from unitrank_schemas.checks.defaults import completed, with_spacing
 from unitrank_schemas.checks.table import checked
-from unitrank_schemas.facts.facts import Facts, Flaw, Rejected
+from unitrank_schemas.facts.facts import Facts, Flaw, RequestRejected
 from unitrank_schemas.facts.wording import nearest, shown
 
-__all__ = ["Facts", "Flaw", "Rejected", "checked", "completed", "nearest", "passes", "shown", "with_spacing"]
+__all__ = ["Facts", "Flaw", "RequestRejected", "checked", "completed", "nearest", "passes", "shown", "with_spacing"]

@@ -5,7 +5,7 @@ from itertools import islice
 
 from unitrank_schemas.checks import baseline, clusters, inputs, layer, methods, size, study, target
 from unitrank_schemas.checks.defaults import completed
-from unitrank_schemas.facts.facts import Facts, Flaw, Rejected
+from unitrank_schemas.facts.facts import Facts, Flaw, RequestRejected
 from unitrank_schemas.jobs import JobRequest
 
 Check = Callable[[JobRequest, Facts], Iterator[Flaw]]
@@ -37,11 +37,11 @@ MOST_FLAWS = 100
 
 
 def checked(request: JobRequest, facts: Facts) -> JobRequest:
-    """The request with its defaults filled in. Raises Rejected with the flaws that the facts show, a hundred at most."""
+    """The request with its defaults filled in. Raises RequestRejected with the flaws that the facts show, a hundred at most."""
     request = completed(request, facts)
     flaws = list(islice((flaw for check in CHECKS for flaw in check(request, facts)), MOST_FLAWS))
     # A size means something only for a request that is right otherwise.
     flaws = flaws or list(size.result_fits(request, facts))
     if flaws:
-        raise Rejected(flaws)
+        raise RequestRejected(flaws)
     return request

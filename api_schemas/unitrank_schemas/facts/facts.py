@@ -26,7 +26,7 @@ class Flaw:
     detail: str
 
 
-class Rejected(Exception):
+class RequestRejected(Exception):
     """A request that cannot be run as it stands."""
 
     def __init__(self, flaws: list[Flaw]) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from unitrank_schemas.checks import Facts, Flaw, Rejected, checked, passes
+from unitrank_schemas.checks import Facts, Flaw, RequestRejected, checked, passes
 from unitrank_schemas.checks.size import array_bytes, summary_bytes
 from unitrank_schemas.datasets import FieldInfo, InlineDataset
 from unitrank_schemas.facts.facts import MOST_CLUSTERS, Value
@@ -74,7 +74,7 @@ class Draft:
 
 
 def draft(request: JobRequest, body_bytes: int, stores: DraftStores) -> Draft:
-    """Raises Rejected with every flaw that can be known now, and HttpProblem for a dataset that is too large for a request."""
+    """Raises RequestRejected with every flaw that can be known now, and HttpProblem for a dataset too large for a request."""
     if request.webhook is not None:
         _check_webhook(request.webhook.url, stores.url_policy)
     model = _resolved(request.model, stores.models, PUT_MODEL)
@@ -103,19 +103,19 @@ def _check_webhook(url: str, url_policy: UrlPolicy) -> None:
     try:
         url_policy.check(url)
     except UrlNotAllowed as error:
-        raise Rejected([Flaw("/webhook/url", error.code, error.detail)]) from error
+        raise RequestRejected([Flaw("/webhook/url", error.code, error.detail)]) from error
 
 
 def _resolved(reference: str, catalogue: Catalogue[R], advice: str) -> R:
-    """The record that a job means by the reference. Raises Rejected where there is none, or where it was rejected."""
+    """The record that a job means by the reference. Raises RequestRejected where there is none, or where it was rejected."""
     kind = catalogue.kind
     try:
         record = catalogue.resolve(reference)
     except RecordNotFound as error:
-        raise Rejected([Flaw(f"/{kind}", f"{kind}_not_found", f"{kind} {reference!r} not found; {advice}")]) from error
+        raise RequestRejected([Flaw(f"/{kind}", f"{kind}_not_found", f"{kind} {reference!r} not found; {advice}")]) from error
     if record.status == "rejected":
         reason = (record.problem or {}).get("detail", "no reason is known")
-        raise Rejected([Flaw(f"/{kind}", f"{kind}_rejected", f"{kind} {reference!r} was rejected: {reason}")])
+        raise RequestRejected([Flaw(f"/{kind}", f"{kind}_rejected", f"{kind} {reference!r} was rejected: {reason}")])
     return record
 
 

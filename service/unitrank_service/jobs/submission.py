@@ -76,7 +76,7 @@ def submit(
     """The earlier job with the same idempotency key or an equal request; otherwise a new job, queued or waiting for its model.
 
     The request's webhook is added to the job, unless the job came under the same idempotency key.
-    Raises Rejected for flaws in the request, HttpProblem where the queue is full or the key came with another body,
+    Raises RequestRejected for flaws in the request, HttpProblem where the queue is full or the key came with another body,
     and Full where the store is full.
     """
     submission = _submit(request, context, stores)

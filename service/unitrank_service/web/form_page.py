@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from unitrank_schemas.checks import Rejected
+from unitrank_schemas.checks import RequestRejected
 from unitrank_schemas.problems import Invalid
 from unitrank_service.backend import key_of
 from unitrank_service.errors import HttpProblem, InvalidBody
@@ -36,7 +36,7 @@ def form_page(request: Request, sent: Form, stores: SubmissionStores, *, metrics
         try:
             submission = submit(checked_shape(body), context, stores, metrics=metrics, dispatcher=dispatcher)
             return to(f"/jobs/{submission.record.id}")
-        except (HttpProblem, Rejected) as error:
+        except (HttpProblem, RequestRejected) as error:
             errors = _errors_of(error)
     drafted, flaws = _drafted(body, stores.drafts) if complete else (None, [])
     errors = errors or flaws
@@ -72,11 +72,11 @@ def request_snippets(request: Request, body: Json) -> dict[str, str] | None:
 def _drafted(body: Json, stores: DraftStores) -> tuple[Draft | None, list[Invalid]]:
     try:
         return draft(checked_shape(body), 0, stores), []
-    except (InvalidBody, Rejected) as error:
+    except (InvalidBody, RequestRejected) as error:
         return None, _errors_of(error)
 
 
-def _errors_of(error: HttpProblem | Rejected) -> list[Invalid]:
+def _errors_of(error: HttpProblem | RequestRejected) -> list[Invalid]:
     """The places that are wrong; one without a place for an error that concerns the whole request."""
-    error = InvalidBody.of(error) if isinstance(error, Rejected) else error
+    error = InvalidBody.of(error) if isinstance(error, RequestRejected) else error
     return list(error.errors or [Invalid(pointer="", detail=error.detail, code=error.code)])

@@ -15,7 +15,7 @@ from tests.engine.architectures.zoo import COUNT, MAKERS, architecture
 from tests.engine.in_process import rank
 from unitrank_engine.models.inspection import manifest
 from unitrank_engine.program import Program
-from unitrank_schemas.checks import Facts, Rejected, checked
+from unitrank_schemas.checks import Facts, RequestRejected, checked
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.jobs import JobRequest
 
@@ -65,7 +65,7 @@ class Net:
             request = {"model": "m", "dataset": "d", "layer": layer, "at": at, "methods": [entry], **SETTINGS}
             try:
                 checked(JobRequest.model_validate(request), self.facts)
-            except Rejected as error:
+            except RequestRejected as error:
                 rejected.update((entry["name"], flaw.code) for flaw in error.flaws)
             else:
                 accepted.append(entry)

@@ -18,7 +18,7 @@ from unitrank_engine.errors import EngineError
 from unitrank_engine.methods.path.refinement import Refinement
 from unitrank_engine.models.inspection import manifest
 from unitrank_engine.program import Program
-from unitrank_schemas.checks import Facts, Rejected, checked
+from unitrank_schemas.checks import Facts, RequestRejected, checked
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import METHODS
@@ -58,7 +58,7 @@ def flaws(program: Program, **request: Any) -> list[tuple[str, str, str]]:
     )
     try:
         checked(JobRequest.model_validate({"model": "m", "dataset": "d", "target": {"class": 1}, **request}), facts)
-    except Rejected as error:
+    except RequestRejected as error:
         return [(flaw.code, flaw.pointer, flaw.detail) for flaw in error.flaws]
     return []
 

@@ -10,7 +10,7 @@ from tests.engine.in_process import program_of
 from tests.engine.nets import MAKERS, net_of, program
 from unitrank_engine.errors import EngineError
 from unitrank_engine.models.inspection import manifest
-from unitrank_schemas.checks import Facts, Rejected, checked
+from unitrank_schemas.checks import Facts, RequestRejected, checked
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.models import Layer, Manifest
@@ -155,7 +155,7 @@ def test_what_a_request_may_ask_goes_by_the_output_that_it_names(output: str | N
     try:
         checked(JobRequest.model_validate(request), facts)
         found = None
-    except Rejected as refusal:
+    except RequestRejected as refusal:
         found = refusal.flaws[0].code
 
     assert found == code
@@ -177,7 +177,7 @@ def test_a_layer_that_is_an_input_of_whole_numbers_is_told_what_can_be_ranked_in
         "target": {"class": 1},
     }
 
-    with pytest.raises(Rejected, match="whole numbers are no place that could be ranked, but '0' is"):
+    with pytest.raises(RequestRejected, match="whole numbers are no place that could be ranked, but '0' is"):
         checked(JobRequest.model_validate(request), facts)
 
 
@@ -186,7 +186,7 @@ def test_a_layer_whose_name_is_misspelt_is_told_its_neighbour_however_it_begins(
     facts = Facts(made, {"x": FieldInfo(dtype="float32", shape=[None, 2, 8, 8])}, 10, lambda field: None, 10**9)
     request = {"model": "m", "dataset": "d", "layer": "inputs", "methods": ["gradient"]}
 
-    with pytest.raises(Rejected, match="nearest: 'input'"):
+    with pytest.raises(RequestRejected, match="nearest: 'input'"):
         checked(JobRequest.model_validate(request), facts)
 
 
