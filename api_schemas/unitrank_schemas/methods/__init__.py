@@ -6,7 +6,7 @@ from unitrank_schemas.methods.cards import MethodCard, card
 from unitrank_schemas.methods.deeplift import DeepLift
 from unitrank_schemas.methods.exact_ablation import ExactAblation
 from unitrank_schemas.methods.grad_cam import GradCam
-from unitrank_schemas.methods.gradient import Gradient, GradientXActivation, GradientXDelta, Noise
+from unitrank_schemas.methods.gradient import Gradient, GradientXActivation, GradientXDelta, Noise, SmoothedMethod
 from unitrank_schemas.methods.path import Conductance, IntegratedGradients, InternalInfluence, PathMethod
 from unitrank_schemas.methods.random import Random
 from unitrank_schemas.methods.table import METHODS, Method, with_ids
@@ -30,6 +30,7 @@ __all__ = [
     "PathMethod",
     "Random",
     "RankingId",
+    "SmoothedMethod",
     "Statistic",
     "card",
     "with_ids",

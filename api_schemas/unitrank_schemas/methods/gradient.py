@@ -24,7 +24,21 @@ NOISE = Field(
 )
 
 
-class Gradient(MethodBase):
+class SmoothedMethod(MethodBase):
+    """What the methods share whose gradient may be averaged over noisy inputs."""
+
+    noise: Noise | None = NOISE
+
+    def passes(self, tail: float, units: int) -> MethodPasses:
+        if self.noise is None:
+            return super().passes(tail, units)
+        return MethodPasses(self.id, self.noise.samples * (1.0 + BACKWARD * tail))
+
+    def looks_at_input_only(self) -> bool:
+        return self.noise is None
+
+
+class Gradient(SmoothedMethod):
     """The slope of the target with respect to the unit."""
 
     title = "Gradient"
@@ -34,18 +48,9 @@ class Gradient(MethodBase):
     cost = "one forward and one backward pass through the layers after it"
 
     name: Literal["gradient"] = "gradient"
-    noise: Noise | None = NOISE
-
-    def passes(self, tail: float, units: int) -> MethodPasses:
-        if self.noise is None:
-            return super().passes(tail, units)
-        return MethodPasses(self.id, self.noise.samples * (1.0 + BACKWARD * tail))
-
-    def looks_at_input_only(self) -> bool:
-        return self.noise is None
 
 
-class GradientXActivation(MethodBase):
+class GradientXActivation(SmoothedMethod):
     """Slope times value: the first-order change when the unit is set to zero."""
 
     title = "Gradient × activation"
@@ -55,15 +60,6 @@ class GradientXActivation(MethodBase):
     cost = "one forward and one backward pass through the layers after it"
 
     name: Literal["gradient_x_activation"] = "gradient_x_activation"
-    noise: Noise | None = NOISE
-
-    def passes(self, tail: float, units: int) -> MethodPasses:
-        if self.noise is None:
-            return super().passes(tail, units)
-        return MethodPasses(self.id, self.noise.samples * (1.0 + BACKWARD * tail))
-
-    def looks_at_input_only(self) -> bool:
-        return self.noise is None
 
 
 class GradientXDelta(MethodBase):

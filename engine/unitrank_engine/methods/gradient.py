@@ -7,7 +7,7 @@ from unitrank_engine.job.context import JobContext
 from unitrank_engine.methods.batch import Point
 from unitrank_engine.methods.method import ScoringMethod
 from unitrank_engine.methods.smoothing import smoothed
-from unitrank_schemas.methods import Gradient, GradientXActivation, MethodBase, Noise
+from unitrank_schemas.methods import MethodBase, Noise, SmoothedMethod
 
 
 class GradientMethod(ScoringMethod):
@@ -70,5 +70,5 @@ FAMILY: dict[str, type[ScoringMethod]] = {
 
 
 def _smooth(entry: MethodBase) -> Noise | None:
-    assert isinstance(entry, Gradient | GradientXActivation)
+    assert isinstance(entry, SmoothedMethod)
     return entry.noise
