@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from unitrank_schemas.base import NAME, Page
-from unitrank_schemas.models import INSPECTION, MODEL_FORMATS, Model, ModelFormat
-from unitrank_service.backend import Backend, backend_of, key_of
+from unitrank_schemas.models import INSPECTION, MODEL_FORMATS, Model
+from unitrank_service.backend import backend_of, key_of
 from unitrank_service.contents.model_formats import UploadOptions, check_bytes_of
 from unitrank_service.contents.representation import model_body
 from unitrank_service.http.parameters import After, Limit
@@ -15,7 +15,6 @@ from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer, page
 from unitrank_service.http.uploads import check_bytes, located, uploaded
 from unitrank_service.openapi.descriptions import BINARY, body, header, problems
-from unitrank_store.contents.models import NamedModel
 from unitrank_store.queue.rq_queue import enqueue_inspection
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=Route)
@@ -65,7 +64,10 @@ async def put_model(
         metrics=backend.metrics,
     ) as writer:
         await run_in_threadpool(check_bytes_of, format, writer.path)
-    begun = await run_in_threadpool(_begin, backend, name, writer.digest, writer.size, format, key_of(request).id)
+    begun = await run_in_threadpool(backend.models.begin, name, writer.digest, writer.size, INSPECTION, format)
+    if begun.inspect:
+        timeout, owner = backend.settings.inspection_timeout, key_of(request).id
+        await run_in_threadpool(enqueue_inspection, backend.connection, begun.record.digest, timeout, owner)
     status = 200 if begun.known and not begun.inspect else 202
     return answer(request, model_body(begun.record), status, where)
 
@@ -88,10 +90,3 @@ def delete_model(request: Request, name: str) -> Response:
     """Delete a model with all its contents, or one of them; what a job that has not ended needs stays."""
     backend_of(request).models.delete(name)
     return Response(status_code=204)
-
-
-def _begin(backend: Backend, name: str, digest: str, size: int, format: ModelFormat, owner: str) -> NamedModel:
-    begun = backend.models.begin(name, digest, size, INSPECTION, format)
-    if begun.inspect:
-        enqueue_inspection(backend.connection, begun.record.digest, backend.settings.inspection_timeout, owner)
-    return begun
