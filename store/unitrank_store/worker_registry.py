@@ -50,7 +50,7 @@ class WorkerRegistry:
             pipeline.srem(keyspace.workers(), name)
             pipeline.execute()
 
-    def said_by(self, name: str) -> WorkerEntry | None:
+    def entry(self, name: str) -> WorkerEntry | None:
         """The last word of one of them; None where it is not alive. A word that does not go by itself is none of theirs."""
         with self._redis.pipeline() as pipeline:
             pipeline.mget([keyspace.worker(name)])

@@ -3,7 +3,6 @@
 `data/write_earlier_store.py.txt`, run in a clone of commit 2ee911a, made `data/earlier_store.json`.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.reservations import reserved
 from unitrank_store.observability.snapshot import take_snapshot
 from unitrank_store.queue.rq_queue import positions, queue_of
-from unitrank_store.queue.safe_job import TASKS, SafeJob
+from unitrank_store.queue.safe_job import SafeJob
 from unitrank_store.recovery.reaper import Reaper
 from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
@@ -37,23 +36,6 @@ def settings(tmp_path: Path) -> Settings:
 def earlier(connection: redis.Redis, tmp_path: Path) -> EarlierStore:
     """The earlier store, in this test's server and folder."""
     return load(connection, tmp_path / "blobs")
-
-
-@pytest.fixture
-def ran() -> Iterator[list[tuple[str, str]]]:
-    """The functions that the queue called, each with its argument."""
-    calls: list[tuple[str, str]] = []
-    names = "run_job", "inspect_model"
-    token = TASKS.set({name: lambda id, name=name: calls.append((name, id)) for name in names})
-    yield calls
-    TASKS.reset(token)
-
-
-def work_off(connection: redis.Redis, kind: str) -> None:
-    """Call what is next in the queue, as a worker does."""
-    next_job = Queue.dequeue_any([queue_of(connection, kind)], None, connection, job_class=SafeJob, serializer=JSONSerializer)
-    assert next_job is not None
-    next_job[0].perform()
 
 
 def test_record_when_an_earlier_version_wrote_it_then_is_read_and_listed(connection: redis.Redis, earlier: EarlierStore) -> None:
@@ -101,16 +83,17 @@ def test_key_when_an_earlier_version_made_it_then_opens_what_it_did(connection: 
     assert JobStore(connection).unfinished(key.id) == 1
 
 
-@pytest.mark.parametrize(("kind", "function"), [("job", "run_job"), ("inspection", "inspect_model")])
-def test_queue_when_an_earlier_version_filled_it_then_is_worked_off(
-    connection: redis.Redis, earlier: EarlierStore, ran: list[tuple[str, str]], kind: str, function: str
+@pytest.mark.parametrize("kind", ["job", "inspection"])
+def test_queue_when_an_earlier_version_filled_it_then_a_worker_takes_its_records(
+    connection: redis.Redis, earlier: EarlierStore, kind: str
 ) -> None:
     records = JobStore(connection, kind="inspection" if kind == "inspection" else "job")
     (id,) = records.live()
     assert positions(connection, [records.get(id)], kind) == {id: 0}
-    work_off(connection, kind)
+    next_job = Queue.dequeue_any([queue_of(connection, kind)], None, connection, job_class=SafeJob, serializer=JSONSerializer)
 
-    assert ran == [(function, id)]
+    assert next_job is not None
+    assert (next_job[0].record_id, next_job[0].attempt) == (id, 1)
 
 
 def test_job_when_an_earlier_version_queued_it_then_ends_and_its_delivery_becomes_due(

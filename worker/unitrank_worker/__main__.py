@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def another(workers: WorkerRegistry, name: str) -> WorkerEntry | None:
     """Who else lives under that name: each of two would take the other's jobs for lost. One that was killed is no other."""
-    said = workers.said_by(name)
+    said = workers.entry(name)
     if said is None or (said.host == socket.gethostname() and not _alive(said)):
         return None
     return said

@@ -21,11 +21,11 @@ from unitrank_store.errors import RecordNotFound, StateConflict
 from unitrank_store.jobs.record import DEFAULT_TENANT
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text_fields, texts
-from unitrank_store.redis.scripts import Script
+from unitrank_store.redis.scripts import LuaScript
 
 R = TypeVar("R")
 Pointer = Literal["newest", "ready"]
-_FIND = Script("unitrank_store.contents", "find_content.lua")
+_FIND = LuaScript("unitrank_store.contents", "find_content.lua")
 
 SEPARATOR = "/"
 """Between a tenant and a name, neither of which has it."""

@@ -13,7 +13,7 @@ from unitrank_schemas.base import Json
 from unitrank_store.jobs.record import ENDED, LIVE, JobRecord, Status, decode, encode
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text, texts
-from unitrank_store.redis.scripts import Script
+from unitrank_store.redis.scripts import LuaScript
 
 log = structlog.get_logger()
 
@@ -22,8 +22,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 T = TypeVar("T")
 BEGUN: tuple[Status, ...] = ("running", "cancelling")
 AT_ONCE = 1000
-_CHANGE = Script("unitrank_store.jobs", "change_record.lua")
-_RELEASE = Script("unitrank_store.jobs", "release_waiting.lua")
+_CHANGE = LuaScript("unitrank_store.jobs", "change_record.lua")
+_RELEASE = LuaScript("unitrank_store.jobs", "release_waiting.lua")
 
 
 class RecordState(NamedTuple):

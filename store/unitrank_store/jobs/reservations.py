@@ -8,10 +8,10 @@ from redis.client import Pipeline
 
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text
-from unitrank_store.redis.scripts import Script
+from unitrank_store.redis.scripts import LuaScript
 
-_RESERVE = Script("unitrank_store.jobs", "reserve.lua")
-_RECOUNT = Script("unitrank_store.jobs", "recount_reservations.lua")
+_RESERVE = LuaScript("unitrank_store.jobs", "reserve.lua")
+_RECOUNT = LuaScript("unitrank_store.jobs", "recount_reservations.lua")
 
 
 def reserve(pipeline: Pipeline, id: str, size: int) -> None:

@@ -3,12 +3,12 @@
 import redis
 
 from unitrank_store.redis import keyspace
-from unitrank_store.redis.scripts import Script
+from unitrank_store.redis.scripts import LuaScript
 
 # The weight of the newest job: after ten jobs an old speed counts for a tenth.
 WEIGHT = 0.2
 
-_NOTE = Script("unitrank_store.observability", "note_throughput.lua")
+_NOTE = LuaScript("unitrank_store.observability", "note_throughput.lua")
 
 
 class Throughput:

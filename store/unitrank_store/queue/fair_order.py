@@ -13,11 +13,11 @@ from redis.client import Pipeline
 
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import texts
-from unitrank_store.redis.scripts import Script
+from unitrank_store.redis.scripts import LuaScript
 
 PRIORITIES = ("high", "normal", "low")
-_FEED = Script("unitrank_store.queue", "feed.lua")
-_LINE_UP = Script("unitrank_store.queue", "line_up.lua")
+_FEED = LuaScript("unitrank_store.queue", "feed.lua")
+_LINE_UP = LuaScript("unitrank_store.queue", "line_up.lua")
 
 
 class Waiting(NamedTuple):

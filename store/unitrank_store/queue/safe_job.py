@@ -1,16 +1,13 @@
 """RQ's job, restricted to the functions of `FUNCTIONS` with one id as argument.
 
 RQ's own serializer unpickles the entry, and its jobs name any function of any module: with either, a process that can
-write to the store runs code in the workers. A `SafeJob` is JSON. It holds the name of a function, which a worker looks up
-in the table `TASKS`, and none of RQ's callbacks, webhooks, dependencies and retries.
+write to the store runs code in the workers. A `SafeJob` is JSON. It holds the name of a function, which nothing imports,
+and none of RQ's callbacks, webhooks, dependencies and retries.
 """
 
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import redis
-from rq import get_current_job
 from rq.exceptions import DeserializationError, NoSuchJobError
 from rq.job import Job
 
@@ -19,26 +16,29 @@ from unitrank_store.errors import Forged
 # By the record's kind, the name that the queue holds.
 FUNCTIONS = {"job": "run_job", "inspection": "inspect_model"}
 # The names that the version before this one wrote; the next version no longer reads them.
-OLD_NAMES = {"worker.tasks.run_job": "run_job", "worker.tasks.inspect_model": "inspect_model"}
-
-TASKS: ContextVar[Mapping[str, Callable[[str], None]]] = ContextVar("tasks")
-"""The worker's functions by their names in the queue; the worker sets the table before it takes a job."""
+OLD_FUNCTIONS = ("worker.tasks.run_job", "worker.tasks.inspect_model")
 
 
 class SafeJob(Job):
     """RQ's job, restricted to the functions above with one id as argument."""
 
     @property
-    def func(self) -> Callable[[str], None]:
-        """The worker's function. Raises Forged."""
-        function, _ = self._checked()
-        return TASKS.get()[function]
+    def func(self) -> NoReturn:
+        """Raises NotImplementedError: RQ would import the function that the queue names."""
+        raise NotImplementedError("a worker reads `record_id` and runs the record itself")
 
     @property
     def record_id(self) -> str:
-        """The one argument. Raises Forged."""
-        _, id = self._checked()
-        return id
+        """The one argument of a function of `FUNCTIONS`. Raises Forged."""
+        try:
+            name, instance, arguments, keywords = str(self.func_name), self.instance, self.args, self.kwargs
+        except DeserializationError as error:
+            raise Forged("the queue holds an entry that is not JSON") from error
+        if name not in (*FUNCTIONS.values(), *OLD_FUNCTIONS) or instance is not None or keywords:
+            raise Forged(f"the queue asked for {name!r}; a worker runs {' and '.join(FUNCTIONS.values())}")
+        if len(arguments) != 1 or not isinstance(arguments[0], str):
+            raise Forged(f"{name} takes one id, the queue gave {len(arguments)} arguments")
+        return arguments[0]
 
     @property
     def attempt(self) -> int:
@@ -47,19 +47,6 @@ class SafeJob(Job):
         if not before.isdecimal():
             raise Forged(f"the queue holds a run of {self.record_id} under the id {self.id!r}, which no `push` gave it")
         return int(before) + 1
-
-    def _checked(self) -> tuple[str, str]:
-        """The function's name and its argument. Raises Forged."""
-        try:
-            name, instance, arguments, keywords = str(self.func_name), self.instance, self.args, self.kwargs
-        except DeserializationError as error:
-            raise Forged("the queue holds an entry that is not JSON") from error
-        function = OLD_NAMES.get(name, name)
-        if function not in FUNCTIONS.values() or instance is not None or keywords:
-            raise Forged(f"the queue asked for {name!r}; a worker runs {' and '.join(FUNCTIONS.values())}")
-        if len(arguments) != 1 or not isinstance(arguments[0], str):
-            raise Forged(f"{function} takes one id, the queue gave {len(arguments)} arguments")
-        return function, arguments[0]
 
     @classmethod
     def fetch(cls, id: str, connection: redis.Redis | None = None, serializer: Any = None) -> "SafeJob":  # Any: as RQ declares it
@@ -80,9 +67,3 @@ class SafeJob(Job):
         self._dependency_ids = []
         self.retries_left = self.repeats_left = None
         return result
-
-
-def current_attempt() -> int | None:
-    """The number of the run that the queue has called for; None outside of one."""
-    job = get_current_job()
-    return job.attempt if isinstance(job, SafeJob) else None

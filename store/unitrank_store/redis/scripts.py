@@ -12,7 +12,7 @@ from redis.client import Pipeline
 from redis.exceptions import NoScriptError
 
 
-class Script:
+class LuaScript:
     """The script `name` of the folder that `package` names.
 
     In Lua the keys are KEYS, and `cjson.decode(ARGV[1])` holds the arguments by name. cjson reads every number as a double, and

@@ -12,12 +12,12 @@ import redis
 from unitrank_store.blobs.digests import digest_of, verified
 from unitrank_store.errors import Corrupt, RecordNotFound
 from unitrank_store.redis import keyspace
-from unitrank_store.redis.scripts import Script
+from unitrank_store.redis.scripts import LuaScript
 from unitrank_tables.sizes import MiB
 
 CHUNK = MiB
-_CLAIM = Script("unitrank_store.results", "claim_chunks.lua")
-_DROP = Script("unitrank_store.results", "drop_chunks.lua")
+_CLAIM = LuaScript("unitrank_store.results", "claim_chunks.lua")
+_DROP = LuaScript("unitrank_store.results", "drop_chunks.lua")
 
 
 class ChunkStore:
@@ -82,7 +82,7 @@ class ChunkStore:
 
 
 def _claim(client: redis.Redis, digest: str, size: int, seconds: int, owner: str, *, complete: bool) -> Any:
-    """1 where all chunks are there. Any: as `Script`."""
+    """1 where all chunks are there. Any: as `LuaScript`."""
     return _CLAIM(client, _keys(digest, size), owner=owner, seconds=seconds, bytes=str(size), complete=complete)
 
 

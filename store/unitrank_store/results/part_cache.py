@@ -16,7 +16,7 @@ import structlog
 
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.memory import memory
-from unitrank_store.redis.scripts import Script
+from unitrank_store.redis.scripts import LuaScript
 from unitrank_store.results.chunks import CHUNK
 from unitrank_store.settings import Settings
 
@@ -35,7 +35,7 @@ ROOM = 0.7
 """Of the server's memory; beyond it nothing is kept, so that the rest is for the queue, the records and the results."""
 EACH = 1024
 """Bytes that a part counts for beside its own."""
-_KEEP = Script("unitrank_store.results", "keep_part.lua")
+_KEEP = LuaScript("unitrank_store.results", "keep_part.lua")
 
 
 class PartCache:
@@ -118,7 +118,7 @@ class PartCache:
         return ROOM * limit - used if limit else math.inf
 
     def _count(self, client: redis.Redis, *, limit: int, id: str | None = None, size: int = 0) -> Any:
-        """The bytes of all parts, once the oldest beyond `limit` are gone and the part `id` is counted. Any: as `Script`."""
+        """The bytes of all parts, once the oldest beyond `limit` are gone and the part `id` is counted. Any: as `LuaScript`."""
         now = time.time()
         return _KEEP(
             client,

@@ -15,17 +15,17 @@ from redis.client import Pipeline
 from unitrank_store.jobs.ids import new_id
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text
-from unitrank_store.redis.scripts import Script
+from unitrank_store.redis.scripts import LuaScript
 
 LEASE_SECONDS = 60.0
 """Longer than an attempt can take."""
-_ADD, _TAKE, _SETTLE = (Script("unitrank_store.webhooks", f"{verb}_delivery.lua") for verb in ("add", "take", "settle"))
+_ADD, _TAKE, _SETTLE = (LuaScript("unitrank_store.webhooks", f"{verb}_delivery.lua") for verb in ("add", "take", "settle"))
 
 DeliveryState = Literal["pending", "delivered", "failed"]
 
 
 @dataclass(frozen=True)
-class Attempt:
+class DeliveryAttempt:
     """One try: `at` in unix seconds; a status where there was an answer, else an error."""
 
     at: float
@@ -42,7 +42,7 @@ class DeliveryRecord:
     owner: str
     url: str
     state: DeliveryState = "pending"
-    attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[DeliveryAttempt, ...] = ()
     next_at: float | None = None
 
     @classmethod
@@ -50,7 +50,7 @@ class DeliveryRecord:
         """A new one; its id stays the same over all attempts."""
         return cls(f"msg_{new_id()}", owner, url)
 
-    def tried(self, attempt: Attempt, state: DeliveryState, next_at: float | None) -> "DeliveryRecord":
+    def tried(self, attempt: DeliveryAttempt, state: DeliveryState, next_at: float | None) -> "DeliveryRecord":
         """The same after one more attempt."""
         return replace(self, attempts=(*self.attempts, attempt), state=state, next_at=next_at)
 
@@ -135,4 +135,4 @@ def _encoded(delivery: DeliveryRecord) -> str:
 
 def _decoded(stored: str) -> DeliveryRecord:
     fields = json.loads(stored)
-    return DeliveryRecord(**fields | {"attempts": tuple(Attempt(**each) for each in fields["attempts"])})
+    return DeliveryRecord(**fields | {"attempts": tuple(DeliveryAttempt(**each) for each in fields["attempts"])})

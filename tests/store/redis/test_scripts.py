@@ -5,9 +5,9 @@ import redis
 
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.reservations import reserved
-from unitrank_store.redis.scripts import Script
+from unitrank_store.redis.scripts import LuaScript
 
-ECHO = Script("tests.store.redis", "echo.lua")
+ECHO = LuaScript("tests.store.redis", "echo.lua")
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, b"0"), (33_554_432, b"33554432"), (10**15, b"1000000000000000"), (1.5, b"1.5")])
