@@ -26,7 +26,7 @@ from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.observability.logs import bound
-from unitrank_store.webhooks.deliveries import DeliveryAttempt, DeliveryRecord, DeliveryStore, DueDelivery
+from unitrank_store.webhooks.deliveries import AttemptRecord, DeliveryRecord, DeliveryStore, DueDelivery
 
 LOOK_SECONDS = 2.0
 FIRST_DELAY, FACTOR, LONGEST_DELAY = 5.0, 4.0, 12 * 3600.0
@@ -75,7 +75,7 @@ class Dispatcher:
     def _deliver(self, due: DueDelivery, delivery: DeliveryRecord, record: JobRecord) -> None:
         begun, clock = self.now(), time.monotonic()
         status, error = self._attempt(delivery, record, begun)
-        attempt = DeliveryAttempt(begun, status, error, round(time.monotonic() - clock, 3))
+        attempt = AttemptRecord(begun, status, error, round(time.monotonic() - clock, 3))
         after = self._after(delivery, attempt)
         noted = self.deliveries.settle(due, after)
         # The host alone: path and query may hold secrets.
@@ -102,7 +102,7 @@ class Dispatcher:
             structlog.get_logger().exception("webhook failed", delivery=delivery.id, **bound("job", record))
             return None, "the service failed; its log has the reason"
 
-    def _after(self, delivery: DeliveryRecord, attempt: DeliveryAttempt) -> DeliveryRecord:
+    def _after(self, delivery: DeliveryRecord, attempt: AttemptRecord) -> DeliveryRecord:
         if attempt.status is not None and 200 <= attempt.status < 300:
             return delivery.tried(attempt, "delivered", None)
         count = len(delivery.attempts) + 1

@@ -25,7 +25,7 @@ DeliveryState = Literal["pending", "delivered", "failed"]
 
 
 @dataclass(frozen=True)
-class DeliveryAttempt:
+class AttemptRecord:
     """One try: `at` in unix seconds; a status where there was an answer, else an error."""
 
     at: float
@@ -42,7 +42,7 @@ class DeliveryRecord:
     owner: str
     url: str
     state: DeliveryState = "pending"
-    attempts: tuple[DeliveryAttempt, ...] = ()
+    attempts: tuple[AttemptRecord, ...] = ()
     next_at: float | None = None
 
     @classmethod
@@ -50,7 +50,7 @@ class DeliveryRecord:
         """A new one; its id stays the same over all attempts."""
         return cls(f"msg_{new_id()}", owner, url)
 
-    def tried(self, attempt: DeliveryAttempt, state: DeliveryState, next_at: float | None) -> "DeliveryRecord":
+    def tried(self, attempt: AttemptRecord, state: DeliveryState, next_at: float | None) -> "DeliveryRecord":
         """The same after one more attempt."""
         return replace(self, attempts=(*self.attempts, attempt), state=state, next_at=next_at)
 
@@ -135,4 +135,4 @@ def _encoded(delivery: DeliveryRecord) -> str:
 
 def _decoded(stored: str) -> DeliveryRecord:
     fields = json.loads(stored)
-    return DeliveryRecord(**fields | {"attempts": tuple(DeliveryAttempt(**each) for each in fields["attempts"])})
+    return DeliveryRecord(**fields | {"attempts": tuple(AttemptRecord(**each) for each in fields["attempts"])})

@@ -14,7 +14,7 @@ from tests.support.webhook_receiver import Ear
 from unitrank_service.backend import Backend
 from unitrank_store.redis import keyspace
 from unitrank_store.settings import Settings
-from unitrank_store.webhooks.deliveries import LEASE_SECONDS, DeliveryAttempt, DeliveryRecord
+from unitrank_store.webhooks.deliveries import LEASE_SECONDS, AttemptRecord, DeliveryRecord
 
 
 def test_job_when_deleted_then_nothing_is_delivered_any_more(desk: Desk, listener: Ear) -> None:
@@ -153,7 +153,7 @@ def test_delivery_when_its_service_was_lost_then_another_takes_it_after_a_while(
 
     assert desk.dispatcher.deliver_next()
     assert desk.only(id).state == "delivered"
-    late = DeliveryRecord("", "", "").tried(DeliveryAttempt(0, 500, None, 0), "pending", desk.time)
+    late = DeliveryRecord("", "", "").tried(AttemptRecord(0, 500, None, 0), "pending", desk.time)
     assert not desk.backend.deliveries.settle(lost, late)
     assert desk.only(id).state == "delivered"
     assert len(listener.heard) == 1

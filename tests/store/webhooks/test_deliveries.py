@@ -5,7 +5,7 @@ import redis
 
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.redis import keyspace
-from unitrank_store.webhooks.deliveries import LEASE_SECONDS, DeliveryAttempt, DeliveryRecord, DeliveryStore
+from unitrank_store.webhooks.deliveries import LEASE_SECONDS, AttemptRecord, DeliveryRecord, DeliveryStore
 
 NOW = 1000.0
 
@@ -85,13 +85,13 @@ def test_delivery_when_settled_then_comes_again_at_its_time_or_never(
     due = deliveries.take(NOW)
     assert due is not None
     assert due.delivery is not None
-    again = due.delivery.tried(DeliveryAttempt(at=NOW, status=503, error=None, seconds=0.1), "pending", NOW + 5.5)
+    again = due.delivery.tried(AttemptRecord(at=NOW, status=503, error=None, seconds=0.1), "pending", NOW + 5.5)
     assert deliveries.settle(due, again)
     assert deliveries.take(NOW + 5) is None
     due = deliveries.take(NOW + 5.5)
     assert due is not None
     assert due.delivery == again
-    delivered = again.tried(DeliveryAttempt(at=NOW, status=200, error=None, seconds=0.1), "delivered", None)
+    delivered = again.tried(AttemptRecord(at=NOW, status=200, error=None, seconds=0.1), "delivered", None)
     assert deliveries.settle(due, delivered)
 
     assert deliveries.take(NOW + 10**6) is None
@@ -107,7 +107,7 @@ def test_delivery_when_another_process_settled_it_first_then_stays_as_that_one_l
     assert slow is not None
     assert fast is not None
     assert fast.delivery is not None
-    delivered = fast.delivery.tried(DeliveryAttempt(at=NOW, status=200, error=None, seconds=0.1), "delivered", None)
+    delivered = fast.delivery.tried(AttemptRecord(at=NOW, status=200, error=None, seconds=0.1), "delivered", None)
     assert deliveries.settle(fast, delivered)
 
     assert not deliveries.settle(slow, None)
