@@ -124,7 +124,7 @@ load: install
 	$(BIN)/python -m benchmarks.flood $(FLOOD_ARGUMENTS)
 
 schemathesis: install
-	SCHEMATHESIS_EXAMPLES=$(SCHEMATHESIS_EXAMPLES) $(BIN)/python -m pytest tests/service/openapi/test_schemathesis.py
+	SCHEMATHESIS_EXAMPLES=$(SCHEMATHESIS_EXAMPLES) $(BIN)/python -m pytest -m '' tests/service/openapi/test_schemathesis.py
 
 clean:
 	rm -rf .venv build dist *.egg-info demo-result fuzz-findings site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,7 +3,11 @@
 import json
 import os
 
+import pytest
+
 from tests.support.processes import gone, run, short_folder
+
+pytestmark = pytest.mark.check
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("UNITRANK_") and name != "REDIS_URL"}
 

@@ -33,6 +33,7 @@ def known(client: httpx.Client, served: Served) -> Known:
 
 # The service runs in a thread of this process, and draws its own random numbers meanwhile.
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+@pytest.mark.check
 @pytest.mark.timeout(120 + 24 * EXAMPLES)
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_requests_of_strangers_are_answered_and_never_with_a_500(served: Served, known: Known, mode: GenerationMode) -> None:

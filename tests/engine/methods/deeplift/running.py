@@ -1,6 +1,6 @@
 """Runs DeepLIFT alone: a net, examples and baselines in, the scores of each example at a place out."""
 
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,9 @@ from unitrank_engine.methods.deeplift.lockstep import Lockstep, Rules
 from unitrank_engine.program import Program
 
 
-@lru_cache(maxsize=1)
+@cache
 def _program(net: nn.Module, shape: torch.Size, dtype: torch.dtype) -> Program:
-    """Exported once for all batches of a test."""
+    """The net as the engine runs it, exported once a session."""
     return program_of(net, torch.zeros(2, *shape, dtype=dtype))
 
 

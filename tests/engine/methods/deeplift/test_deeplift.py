@@ -1,6 +1,7 @@
 """DeepLIFT as a whole: complete whatever operations the net is made of, and the same whoever is in the batch."""
 
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 import torch
@@ -55,10 +56,17 @@ UNRULED = {
 }
 
 
+@cache
+def net_of(name: str, dtype: torch.dtype) -> Of:
+    """The net with this function, always with the same weights."""
+    return Of((RULED | UNRULED)[name]).to(dtype)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("name", [*RULED, *UNRULED])
 def test_scores_when_summed_then_are_the_change_of_the_output(name: str, dtype: torch.dtype) -> None:
-    net = Of((RULED | UNRULED)[name]).to(dtype)
+    net = net_of(name, dtype)
+    torch.manual_seed(1)
     x, start = torch.randn(8, 5, dtype=dtype), torch.randn(8, 5, dtype=dtype)
 
     got, change, notes = scores(net, x, start, rules="rescale")
@@ -72,13 +80,15 @@ def test_scores_when_summed_then_are_the_change_of_the_output(name: str, dtype: 
 
 @pytest.mark.parametrize("name", [*RULED, *UNRULED])
 def test_scores_when_an_example_is_alone_then_are_those_it_has_among_others(name: str) -> None:
-    net = Of((RULED | UNRULED)[name])
-    x, start = 3 * torch.randn(6, 5), torch.zeros(6, 5)
+    torch.manual_seed(1)
+    x, start = 3 * torch.randn(4, 5), torch.zeros(4, 5)
     x[2:] *= 20
+
+    net = net_of(name, torch.float32)
 
     together, _, _ = scores(net, x, start)
 
-    alone = torch.cat([scores(net, x[row : row + 1], start[row : row + 1])[0] for row in range(6)])
+    alone = torch.cat([scores(net, x[row : row + 1], start[row : row + 1])[0] for row in range(4)])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
