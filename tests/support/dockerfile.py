@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -22,6 +23,7 @@ from dockerfile_parse.util import get_key_val_dictionary
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+ROOT = Path(__file__).parents[2]
 # The image's own folders; everything else that a step names (`python`, `mkdir`) is the machine's.
 PLACES = re.compile(r"(?<![\w./])/(opt|src|var/lib)(?=/|\b)")
 
@@ -190,23 +192,31 @@ def link(python: Path, packages: list[str]) -> None:
 
 
 def closure(packages: Iterable[str]) -> dict[str, Distribution]:
-    """Every distribution that the requirements ask for, those of our own project looked through."""
-    found: dict[str, Distribution] = {}
+    """Every distribution that the requirements ask for; our own project is left out, and its requirements are followed."""
+    distributions: dict[str, Distribution] = {}
     seen: set[tuple[str, str]] = set()
-    waiting = [(Requirement(package), "") for package in packages]
+    waiting = [Requirement(package) for package in packages]
     while waiting:
-        requirement, _ = waiting.pop()
+        requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
         for extra in ("", *requirement.extras):
             if (name, extra) in seen:
                 continue
             seen.add((name, extra))
+            if name == "unitrank":
+                waiting += _own_requirements(extra)
+                continue
             try:
-                one = distribution(name)
+                distributions[name] = distribution(name)
             except PackageNotFoundError:
                 continue
-            if name != "unitrank":
-                found[name] = one
-            wanted = [Requirement(text) for text in one.requires or []]
-            waiting += [(need, extra) for need in wanted if need.marker is None or need.marker.evaluate({"extra": extra})]
-    return found
+            needs = [Requirement(text) for text in distributions[name].requires or []]
+            waiting += [need for need in needs if need.marker is None or need.marker.evaluate({"extra": extra})]
+    return distributions
+
+
+def _own_requirements(extra: str) -> list[Requirement]:
+    """From pyproject.toml, which may be newer than the installation of this environment."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    texts = project["optional-dependencies"][extra] if extra else project["dependencies"]
+    return [Requirement(text) for text in texts]
