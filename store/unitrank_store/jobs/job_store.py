@@ -121,7 +121,8 @@ class JobStore(JobStates):
         self._redis.sadd(keyspace.pins(digest), id)
         if wait_for:
             self._redis.sadd(keyspace.waiting(wait_for), id)
-        if not self._records.change(id, RecordChange(["queued"], None, "queued", fields)).made and self._ended(id):
+        change = RecordChange(expected=["queued"], status="queued", fields=fields)
+        if not self._records.change(id, change).made and self._ended(id):
             self._redis.srem(keyspace.pins(digest), id)
         self._redis.srem(keyspace.pins(key), id)
 

@@ -36,7 +36,7 @@ class RecordState(NamedTuple):
     waiting_for: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecordChange:
     """What is to become of a record that is in one of the statuses `expected`, with that `attempt` unless it is None.
 
@@ -44,8 +44,8 @@ class RecordChange:
     """
 
     expected: Sequence[Status]
-    attempt: int | None
-    status: Status | None
+    attempt: int | None = None
+    status: Status | None = None
     fields: Json
     seconds: int | None = None
     progress: Json | None = None

@@ -92,12 +92,13 @@ class JobStates:
         if number not in (None, record.attempt + 1):
             return None
         fields = {"attempt": record.attempt + 1, "started_at": time.time(), "worker": worker, "progress": None}
-        started = self._change(id, ["queued"], record.attempt, "running", fields)
+        started = self._change(id, "running", expected=["queued"], attempt=record.attempt, fields=fields)
         return record.attempt + 1 if started else None
 
     def progress(self, id: str, attempt: int, progress: Json) -> Written:
         """Note how far the attempt is: `cancel` where it should stop, `fenced` where it is no longer its job."""
-        outcome = self._records.change(id, RecordChange(["running"], attempt, None, {"progress": progress}, progress=progress))
+        change = RecordChange(expected=["running"], attempt=attempt, fields={"progress": progress}, progress=progress)
+        outcome = self._records.change(id, change)
         if outcome.made:
             return "written"
         return "cancel" if outcome.status == "cancelling" and outcome.attempt == attempt else "fenced"
@@ -117,7 +118,7 @@ class JobStates:
         `progress` is the last there was; without it the stored progress stays.
         """
         fields = {"result": result, "problem": problem} | ({"progress": progress} if progress else {})
-        return self._change(id, ["running", "cancelling"], attempt, status, fields)
+        return self._change(id, status, expected=["running", "cancelling"], attempt=attempt, fields=fields)
 
     def requeue(self, id: str, attempt: int, *, lost: bool = True) -> JobRecord:
         """Give up an attempt; the record then is queued, failed or cancelled, or was at another attempt.
@@ -128,10 +129,10 @@ class JobStates:
         losses = record.losses + lost
         if losses <= LOSSES_ALLOWED:
             again = {"losses": losses, "worker": None, "started_at": None, "progress": None}
-            self._change(id, ["running"], attempt, "queued", again)
+            self._change(id, "queued", expected=["running"], attempt=attempt, fields=again)
         else:
-            self._change(id, ["running"], attempt, "failed", {"losses": losses, "problem": WORKER_LOST})
-        self._change(id, ["cancelling"], attempt, "cancelled", {"losses": losses})
+            self._change(id, "failed", expected=["running"], attempt=attempt, fields={"losses": losses, "problem": WORKER_LOST})
+        self._change(id, "cancelled", expected=["cancelling"], attempt=attempt, fields={"losses": losses})
         return self.get(id)
 
     def cancel(self, id: str) -> JobRecord:
@@ -139,9 +140,9 @@ class JobStates:
         asked = {"cancel_requested": True}
         # A job that begins, or is put back, between the two is met in the next round.
         while not self.get(id).cancel_requested:
-            if self._change(id, ["queued"], None, "cancelled", asked):
+            if self._change(id, "cancelled", expected=["queued"], attempt=None, fields=asked):
                 break
-            if self._change(id, ["running"], None, "cancelling", asked):
+            if self._change(id, "cancelling", expected=["running"], attempt=None, fields=asked):
                 break
             if self.get(id).ended:
                 break
@@ -149,10 +150,14 @@ class JobStates:
 
     def refuse(self, what: str, problem: Json) -> list[JobRecord]:
         """Fail the queued jobs that waited for this model or dataset."""
-        waited = self._records.release(what)
-        return [record for record in waited if self._change(record.id, ["queued"], None, "failed", {"problem": problem})]
+        return [
+            record
+            for record in self._records.release(what)
+            if self._change(record.id, "failed", expected=["queued"], attempt=None, fields={"problem": problem})
+        ]
 
-    def _change(self, id: str, expected: Sequence[Status], attempt: int | None, status: Status, fields: Json) -> bool:
+    def _change(self, id: str, status: Status, *, expected: Sequence[Status], attempt: int | None, fields: Json) -> bool:
+        """Whether the record now is in the status: the change was made, or an earlier sending of the command made it."""
         seconds = None
         if status in ENDED:
             now = time.time()
@@ -160,7 +165,8 @@ class JobStates:
             fields = {**fields, "finished_at": now, "expires_at": now + kept}
             # A record outlives its result, so that its absence can be told from an id that never was.
             seconds = kept + self.failure_ttl if status == "succeeded" else kept
-        outcome = self._records.change(id, RecordChange(expected, attempt, status, fields, seconds))
+        change = RecordChange(expected=expected, attempt=attempt, status=status, fields=fields, seconds=seconds)
+        outcome = self._records.change(id, change)
         # The command is sent again when its reply was lost: then the first one has made the change.
         repeated = status in ENDED and outcome.status == status and attempt is not None and outcome.attempt == attempt
         return outcome.made or repeated
