@@ -13,8 +13,8 @@ import torch
 from tests.engine.archive.networks import networks
 from tests.mutants import Mutator, documents, raw, zips
 from tests.mutants.documents import at, named
+from unitrank_engine.archive.description.operators import OPERATORS
 from unitrank_engine.archive.entries import CONSTANTS, PROGRAM, WEIGHTS
-from unitrank_engine.archive.operators import OPERATORS
 
 _TARGETS = sorted(OPERATORS)
 _FOREIGN = [

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
+from unitrank_engine.archive.description.payloads import check_payloads
+from unitrank_engine.archive.description.program import read_payloads, read_program
 from unitrank_engine.archive.entries import CONSTANTS, EXAMPLE_INPUTS, FIXED, PROGRAM, WEIGHTS
-from unitrank_engine.archive.payloads import check_payloads
-from unitrank_engine.archive.program import read_payloads, read_program
 from unitrank_engine.archive.reader import Archive, opened
 
 _ROOT = "model"

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, fx
 
 from unitrank_engine.errors import EngineError
-from unitrank_engine.program.frontier import Frontier, find_frontier
-from unitrank_engine.program.linear import is_linear
+from unitrank_engine.program.linearity.frontier import Frontier, find_frontier
+from unitrank_engine.program.linearity.linear import is_linear
 from unitrank_engine.program.nodes import operator_name
 from unitrank_engine.program.places import SHAPE_ONLY, Place, reaches, symbol_of
 from unitrank_engine.program.subgraphs import extract

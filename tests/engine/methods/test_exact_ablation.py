@@ -14,7 +14,7 @@ from tests.engine import oracle
 from tests.engine.in_process import program_of, rank
 from tests.engine.nets import every_place, net_of, program
 from unitrank_engine.job.units import Units
-from unitrank_engine.program.columns import affine_part
+from unitrank_engine.program.linearity.columns import affine_part
 
 COUNT = 3
 BASELINE = 0.3

@@ -15,7 +15,7 @@ from tests.engine.in_process import program_of, rank
 from tests.engine.nets import every_place, net_of
 from tests.engine.nets import program as program_of_net
 from unitrank_engine.program import Program
-from unitrank_engine.program.columns import affine_part
+from unitrank_engine.program.linearity.columns import affine_part
 
 Arrays = dict[str, np.ndarray]
 Summary = dict[str, Any]

@@ -16,7 +16,7 @@ from unitrank_engine.job.batch_size import rows_behind
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.methods.batch import Count
 from unitrank_engine.program import Split
-from unitrank_engine.program.columns import affine_part
+from unitrank_engine.program.linearity.columns import affine_part
 from unitrank_engine.program.split import Live
 
 FULL = 4

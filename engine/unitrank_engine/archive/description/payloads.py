@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from unitrank_engine.archive.description.names import ArchiveSchema, Items, Path
+from unitrank_engine.archive.description.tensors import ITEM_SIZES, Device, DType, Layout
 from unitrank_engine.archive.errors import ArchiveError, shown
-from unitrank_engine.archive.names import ArchiveSchema, Items, Path
-from unitrank_engine.archive.tensors import ITEM_SIZES, Device, DType, Layout
 
 
 def _no_pickle(value: bool) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from torch import fx
 
-from unitrank_engine.program.affine import MOVING, is_affine
+from unitrank_engine.program.linearity.affine import MOVING, is_affine
 from unitrank_engine.program.nodes import operator_name
 from unitrank_engine.program.places import Place, batch_axis
 from unitrank_engine.program.program import Program

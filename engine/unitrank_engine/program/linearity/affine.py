@@ -5,7 +5,7 @@ import re
 import torch
 from torch import fx
 
-from unitrank_engine.program.linear import is_linear
+from unitrank_engine.program.linearity.linear import is_linear
 from unitrank_engine.program.nodes import operator_name
 
 ADDITIVE = frozenset(f"aten::{name}" for name in ("add", "sub", "cat", "stack"))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils import _pytree
 
-from unitrank_engine.archive.containers import check_inputs, check_outputs
+from unitrank_engine.archive.description.containers import check_inputs, check_outputs
 from unitrank_engine.archive.errors import ArchiveError
 
 LEAF: dict[str, Any] = {"type": None, "context": None, "children_spec": []}

@@ -10,8 +10,8 @@ from torch._export.serde.schema import SCHEMA_VERSION
 from torch._export.serde.serialize import _SYM_OPS
 
 from unitrank_engine.archive import ArchiveError, clean, let_in, load
-from unitrank_engine.archive.operators import OPERATORS, check_operator
-from unitrank_engine.archive.program import SCHEMA_MAJOR
+from unitrank_engine.archive.description.operators import OPERATORS, check_operator
+from unitrank_engine.archive.description.program import SCHEMA_MAJOR
 
 # They draw random numbers only when they are told to train, or with a rate of dropout: the engine refuses that with its own words.
 DROPOUT = {"dropout", "dropout_", "alpha_dropout", "feature_dropout", "feature_alpha_dropout"}
@@ -66,7 +66,7 @@ class Rarely(torch.nn.Module):
 
 def test_let_in_of_an_operator_lets_models_call_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the service trusts it."""
-    monkeypatch.setattr("unitrank_engine.archive.operators._added", set())
+    monkeypatch.setattr("unitrank_engine.archive.description.operators._added", set())
     exported = torch.export.export(Rarely(), (torch.ones(2, 3),), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
     torch.export.save(exported, tmp_path / "model.pt2")
     with pytest.raises(ArchiveError, match="UNITRANK_OPERATORS"):

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, fx
 
-from unitrank_engine.program.affine import MOVING, is_affine
+from unitrank_engine.program.linearity.affine import MOVING, is_affine
 from unitrank_engine.program.nodes import is_real, operator_name
 from unitrank_engine.program.places import batch_axis
 from unitrank_engine.program.subgraphs import extract, sources_of

@@ -5,8 +5,8 @@ import sympy
 from sympy import srepr
 from torch.utils._sympy.functions import CeilDiv, FloorDiv, Max, Mod
 
+from unitrank_engine.archive.description.expressions import check_expression, check_symbol
 from unitrank_engine.archive.errors import ArchiveError
-from unitrank_engine.archive.expressions import check_expression, check_symbol
 
 S = sympy.Symbol("s77", positive=True, integer=True)
 T = sympy.Symbol("s3", positive=True, integer=True)

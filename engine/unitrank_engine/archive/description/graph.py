@@ -4,10 +4,21 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from unitrank_engine.archive.description.names import ArchiveSchema, Identifier, Items, check_module_stack
+from unitrank_engine.archive.description.operators import check_operator
+from unitrank_engine.archive.description.tensors import (
+    Device,
+    DType,
+    Integer,
+    Layout,
+    OneOf,
+    Real,
+    SymBool,
+    SymFloat,
+    SymInt,
+    TensorMeta,
+)
 from unitrank_engine.archive.errors import ArchiveError
-from unitrank_engine.archive.names import ArchiveSchema, Identifier, Items, check_module_stack
-from unitrank_engine.archive.operators import check_operator
-from unitrank_engine.archive.tensors import Device, DType, Integer, Layout, OneOf, Real, SymBool, SymFloat, SymInt, TensorMeta
 
 MAX_NODES = 50_000
 

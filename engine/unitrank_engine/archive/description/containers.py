@@ -10,8 +10,8 @@ from typing import NoReturn
 
 from pydantic import TypeAdapter, ValidationError
 
+from unitrank_engine.archive.description.names import ArchiveSchema, Items, is_identifier
 from unitrank_engine.archive.errors import ArchiveError, shown
-from unitrank_engine.archive.names import ArchiveSchema, Items, is_identifier
 
 _DEPTH = 32
 _LENGTH = 1 << 20

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from unitrank_engine.archive.expressions import check_expression
-from unitrank_engine.archive.names import ArchiveSchema, Items
+from unitrank_engine.archive.description.expressions import check_expression
+from unitrank_engine.archive.description.names import ArchiveSchema, Items
 
 # Numbers of torch._export.serde.schema.ScalarType, and bytes per element:
 # uint8, int8, int16, int32, int64, float16, float32, float64, bool, bfloat16.

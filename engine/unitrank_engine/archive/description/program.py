@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from unitrank_engine.archive.containers import check_inputs, check_outputs
+from unitrank_engine.archive.description.containers import check_inputs, check_outputs
+from unitrank_engine.archive.description.expressions import check_symbol
+from unitrank_engine.archive.description.graph import Graph, GraphValue, TensorName
+from unitrank_engine.archive.description.names import ArchiveSchema, Identifier, Items, Path
+from unitrank_engine.archive.description.payloads import Payloads
+from unitrank_engine.archive.description.tensors import Integer, OneOf
 from unitrank_engine.archive.errors import ArchiveError, Code, shown
-from unitrank_engine.archive.expressions import check_symbol
-from unitrank_engine.archive.graph import Graph, GraphValue, TensorName
-from unitrank_engine.archive.names import ArchiveSchema, Identifier, Items, Path
-from unitrank_engine.archive.payloads import Payloads
-from unitrank_engine.archive.tensors import Integer, OneOf
 
 SCHEMA_MAJOR = 8
 

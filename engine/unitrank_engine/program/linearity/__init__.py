@@ -1,0 +1,1 @@
+"""Where a graph is linear: in which values, from which inputs on, and how far behind a place."""
