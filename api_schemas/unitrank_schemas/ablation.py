@@ -29,6 +29,15 @@ class Ablation(Schema):
     examples: int = Field(200, ge=1, description="At most so many test examples of a cluster.")
     check_fill: Fill | None = Field("resample", description="The verdict is repeated with this fill; null: it is not.")
 
+    def counts_of(self, units: int) -> dict[int, float]:
+        """The distinct numbers of replaced units, max(1, ⌊f · units + 1e-9⌋) below all, ascending → the fraction f of each."""
+        counts: dict[int, float] = {}
+        for fraction in sorted(self.fractions):
+            count = max(1, int(fraction * units + 1e-9))
+            if count < units:
+                counts.setdefault(count, fraction)
+        return counts
+
 
 class Fidelity(Schema):
     """For every example once: replace some units and compare the drop of the target with the sum of their scores."""

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from unitrank_schemas.checks import Facts, RequestRejected, checked, completed, passes
-from unitrank_schemas.checks.size import array_bytes, counts_of, summary_bytes
+from unitrank_schemas.checks.size import array_bytes, summary_bytes
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.facts.facts import MOST_CLUSTERS, Value
 from unitrank_schemas.jobs import JobRequest
@@ -282,7 +282,7 @@ def test_counts_are_distinct_and_below_all(units: int, counts: list[int]) -> Non
     ablation = request().ablation
     assert ablation
 
-    assert counts_of(ablation, units) == counts
+    assert list(ablation.counts_of(units)) == counts
 
 
 def test_array_bytes_are_those_of_the_arrays() -> None:

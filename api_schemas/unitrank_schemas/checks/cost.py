@@ -3,7 +3,6 @@
 import math
 from collections.abc import Hashable
 
-from unitrank_schemas.checks.size import counts_of
 from unitrank_schemas.facts.facts import Facts, cluster_count, layer_of, place_of, row_count, unit_count
 from unitrank_schemas.jobs import JobRequest
 
@@ -40,7 +39,7 @@ def _ablation(request: JobRequest, facts: Facts, units: int, tail: float) -> flo
     # One more order a ranking's cluster: the one by activity.
     orders = len(request.methods) * len(set(ablation.orders)) + ablation.random + 1
     fills = 1 if ablation.check_fill is None else 2
-    return tested * len(counts_of(ablation, units)) * orders * fills * tail
+    return tested * len(ablation.counts_of(units)) * orders * fills * tail
 
 
 def _fidelity(request: JobRequest, rows: int, tail: float) -> float:

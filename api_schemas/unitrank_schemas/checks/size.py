@@ -35,7 +35,7 @@ def summary_bytes(request: JobRequest, facts: Facts) -> int:
     if place is None or facts.fields is None:
         return 0
     units = unit_count(request, place)
-    counts = len(counts_of(request.ablation, units)) if request.ablation else 0
+    counts = len(request.ablation.counts_of(units)) if request.ablation else 0
     ranking = 350 + 100 * min(TOP, units) + 250 * counts
     return cluster_count(request, facts) * (150 + len(request.methods) * ranking)
 
@@ -67,14 +67,8 @@ def _pixels(request: JobRequest, layer: Layer, place: Place, spatial: bool) -> i
     return prod(place.shape[axis] for axis in axes) if axes else 0
 
 
-def counts_of(ablation: Ablation, units: int) -> list[int]:
-    """The distinct numbers of units that are replaced."""
-    counts = {max(1, int(fraction * units + 1e-9)) for fraction in ablation.fractions}
-    return sorted(count for count in counts if count < units)
-
-
 def _ablation_bytes(ablation: Ablation, clusters: int, units: int, rankings: int) -> int:
-    columns = len(counts_of(ablation, units)) + 1
+    columns = len(ablation.counts_of(units)) + 1
     curves = rankings * len(set(ablation.orders)) + ablation.random
     return clusters * columns * curves * FLOAT
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from unitrank_engine.ablation.curves import ClusterTest, Curves, Masks, MaskSums
-from unitrank_engine.ablation.orders import Orders, counts_of
+from unitrank_engine.ablation.orders import Orders
 from unitrank_engine.ablation.verdict import area, drop
 from unitrank_engine.job.fills import Fills
 from unitrank_schemas.ablation import Ablation, Fill
@@ -184,7 +184,7 @@ def _together(batches: list[MaskSums], masks: int) -> MaskSums:
 def fill_tests(request: Ablation, fills: Fills) -> list[FillTest]:
     """The test with the request's fill and, where another fill can change a verdict, the test with that one."""
     context = fills.context
-    counts, _ = counts_of(request.fractions, context.units.count)
+    counts = list(request.counts_of(context.units.count))
     curves, orders = Curves(context, fills.batch, counts), Orders(context.units.count, context.streams)
     tests = [FillTest(request=request, fill=request.fill, fills=fills, curves=curves, orders=orders)]
     judged = "most" in request.orders and request.random > 0 and bool(counts)

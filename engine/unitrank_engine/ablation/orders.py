@@ -1,18 +1,8 @@
-"""Orders in which units are replaced, and the counts at which the curve is read."""
+"""Orders in which units are replaced."""
 
 import numpy as np
 
 from unitrank_engine.job.random_streams import RandomStreams
-
-
-def counts_of(fractions: list[float], n: int) -> tuple[list[int], list[float]]:
-    """The distinct max(1, ⌊f·n + 1e-9⌋) below n, ascending, and the fractions they come from."""
-    counts: dict[int, float] = {}
-    for fraction in sorted(fractions):
-        count = max(1, int(fraction * n + 1e-9))
-        if count < n:
-            counts.setdefault(count, fraction)
-    return list(counts), list(counts.values())
 
 
 class Orders:

@@ -9,7 +9,6 @@ import numpy as np
 
 from unitrank_engine.ablation.curves import STAGE
 from unitrank_engine.ablation.fill_test import Importance, TestedCluster
-from unitrank_engine.ablation.orders import counts_of
 from unitrank_engine.ablation.verdict import Chance, chance, decidable, drop, holm, overall
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.context import JobContext
@@ -51,7 +50,8 @@ class Study:
         self.context = context
         self.request = request
         self.tests = tests
-        self.counts, self.fractions = counts_of(request.fractions, context.units.count)
+        counts = request.counts_of(context.units.count)
+        self.counts, self.fractions = list(counts), list(counts.values())
 
     def plan(self, rankings: int) -> None:
         """Announces the stage for this number of rankings; a row is one pass through the tail."""

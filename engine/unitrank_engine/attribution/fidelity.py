@@ -11,6 +11,7 @@ from torch import Tensor
 from unitrank_engine.attribution.main_pass import PassObserver
 from unitrank_engine.attribution.ranking_errors import judging
 from unitrank_engine.attribution.scores import Errors
+from unitrank_engine.attribution.statistics import spearman
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.clusters.membership import MemberBatch
 from unitrank_engine.job.fills import Fills
@@ -115,14 +116,6 @@ def judge(errors: dict[str, Errors], compare: bool) -> dict[str, FidelityResult]
             **(_against(own.absolute, rival, errors[rival].absolute) if compare and rival else {}),
         )
     return results
-
-
-def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
-    """The rank correlation; None for under two values or where one side is constant."""
-    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return None
-    ranks = [stats.rankdata(values) for values in (a, b)]
-    return float(np.corrcoef(ranks)[0, 1])
 
 
 def _against(own: np.ndarray, name: str, other: np.ndarray) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy import stats
 from torch import Tensor
 
 from unitrank_schemas.methods import Statistic
@@ -104,3 +105,11 @@ class Moments:
         left = np.abs(self.s / self.m).sum()
         noise = np.sqrt(self.squares / self.m).sum() * np.sqrt(2 / (np.pi * self.m))
         return bool(left <= 1.5 * noise)
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
+    """The rank correlation; None for under two values or where one side is constant."""
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return None
+    ranks = [stats.rankdata(values) for values in (a, b)]
+    return float(np.corrcoef(ranks)[0, 1])

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from unitrank_engine.ablation.study import RankingStudy
-from unitrank_engine.attribution.fidelity import spearman
 from unitrank_engine.attribution.scores import Attribution, Scored, score_key
-from unitrank_engine.attribution.statistics import Moments
+from unitrank_engine.attribution.statistics import Moments, spearman
 from unitrank_engine.device import peak_bytes
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.result import warnings

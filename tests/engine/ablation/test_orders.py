@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from unitrank_engine.ablation.orders import Orders, counts_of
+from unitrank_engine.ablation.orders import Orders
 from unitrank_engine.job.random_streams import RandomStreams
+from unitrank_schemas.ablation import Ablation
 
 
 def orders(n: int, seed: int = 0) -> Orders:
@@ -35,7 +36,7 @@ def units(positions: np.ndarray) -> list[int]:
 def test_counts_when_fractions_are_given_then_they_follow_the_definition(
     fractions: list[float], n: int, counts: list[int], reported: list[float]
 ) -> None:
-    assert counts_of(fractions, n) == (counts, reported)
+    assert Ablation(fractions=fractions).counts_of(n) == dict(zip(counts, reported, strict=True))
 
 
 def test_most_when_scores_differ_then_the_largest_signed_one_goes_first() -> None:

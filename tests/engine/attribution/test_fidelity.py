@@ -15,7 +15,8 @@ from scipy import stats
 from tests.engine.ablation.nets import Conv, Cut, Dense, Weighted
 from tests.engine.ablation.plain import Plain, prepared
 from tests.engine.in_process import program_of, rank
-from unitrank_engine.attribution.fidelity import Errors, judge, largest, spearman
+from unitrank_engine.attribution.fidelity import Errors, judge, largest
+from unitrank_engine.attribution.statistics import spearman
 from unitrank_engine.program import Program
 
 COMPARED = ("against", "mann_whitney", "wilcoxon", "mean_difference")
