@@ -104,7 +104,7 @@ class Backend:
         follower.connection_pool.max_connections = MOST_WAITING
         sources = Sources(settings.sources)
         models, datasets = ModelStore(connection, blobs), DatasetStore(connection, blobs)
-        jobs = JobStore(connection, settings.result_ttl, settings.failure_ttl)
+        jobs = JobStore.of(connection, settings)
         keys = KeyStore(connection)
         metrics = Metrics(connect_briefly(url, METRICS_SECONDS))
         deliveries = DeliveryStore(connection, (settings.webhook_threads + 1) // 2)
@@ -146,7 +146,7 @@ class Backend:
                 self,
                 models=ModelStore(connection, self.blobs, tenant),
                 datasets=DatasetStore(connection, self.blobs, tenant),
-                jobs=JobStore(connection, settings.result_ttl, settings.failure_ttl, tenant=tenant),
+                jobs=JobStore.of(connection, settings, tenant=tenant),
             )
         return self.views[tenant]
 

@@ -101,7 +101,7 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str, dr
     stores.blobs.sweep()
     entry = WorkerEntry(name, QUEUES[kind], device, os.getpid(), socket.gethostname(), time.time(), time.time())
     child = ChildHandle(_child_settings(settings, stores.blobs.spool), engine, device, secrets=_secrets(url, settings))
-    models, waiting = ModelStore(connection, stores.blobs), JobStore(connection, *_kept(settings))
+    models, waiting = ModelStore(connection, stores.blobs), JobStore.of(connection, settings)
     return WarmWorker(
         queue_of(connection, kind),
         name=name,
@@ -123,8 +123,8 @@ def _stores(settings: Settings, connection: redis.Redis, kind: str, device: str)
     return Stores(
         device=device,
         connection=connection,
-        jobs=JobStore(connection, *_kept(settings), kind=record_kind),
-        waiting=JobStore(connection, *_kept(settings)),
+        jobs=JobStore.of(connection, settings, kind=record_kind),
+        waiting=JobStore.of(connection, settings),
         blobs=blobs,
         models=ModelStore(connection, blobs),
         results=ResultStore(connection, blobs, settings),
@@ -132,11 +132,6 @@ def _stores(settings: Settings, connection: redis.Redis, kind: str, device: str)
         throughput=Throughput(connection),
         counters=Counters(connection),
     )
-
-
-def _kept(settings: Settings) -> tuple[int, int]:
-    """Seconds that succeeded jobs and others are kept."""
-    return settings.result_ttl, settings.failure_ttl
 
 
 def _child_settings(settings: Settings, scratch: Path) -> ChildSettings:

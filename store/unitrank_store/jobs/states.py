@@ -19,7 +19,7 @@ time. A queued job fails without a run where the model or dataset that it waits 
 
 import time
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self
 
 import redis
 
@@ -27,6 +27,7 @@ from unitrank_schemas.base import Json
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.record import ENDED, JobRecord, Status
 from unitrank_store.jobs.records import Kind, RecordChange, RecordState, RecordTable
+from unitrank_store.settings import Settings
 
 RESULT_TTL = 24 * 3600
 FAILURE_TTL = 7 * 24 * 3600
@@ -49,6 +50,7 @@ class JobStates:
     def __init__(
         self,
         connection: redis.Redis,
+        *,
         result_ttl: int = RESULT_TTL,
         failure_ttl: int = FAILURE_TTL,
         kind: Kind = "job",
@@ -64,6 +66,11 @@ class JobStates:
         self.failure_ttl = failure_ttl
         self._redis = connection
         self._records = RecordTable(connection, kind)
+
+    @classmethod
+    def of(cls, connection: redis.Redis, settings: Settings, *, kind: Kind = "job", tenant: str | None = None) -> Self:
+        """Results and failures are kept as long as the operator has set."""
+        return cls(connection, result_ttl=settings.result_ttl, failure_ttl=settings.failure_ttl, kind=kind, tenant=tenant)
 
     def get(self, id: str) -> JobRecord:
         """Raises RecordNotFound."""

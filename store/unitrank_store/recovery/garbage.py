@@ -40,7 +40,7 @@ class GarbageCollection:
         self._blobs = BlobStore.of(settings)
         self._redis = connection
         self._settings = settings
-        self._records = {kind: JobStore(connection, settings.result_ttl, settings.failure_ttl, kind) for kind in KINDS}
+        self._records = {kind: JobStore.of(connection, settings, kind=kind) for kind in KINDS}
         self._models = ModelStore(connection, self._blobs)
         self._datasets = DatasetStore(connection, self._blobs)
         self._results = ResultStore(connection, self._blobs, settings)

@@ -48,8 +48,8 @@ class Reaper:
     def __init__(self, connection: redis.Redis, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = connection
         self._settings = settings
-        self._jobs = JobStore(connection, settings.result_ttl, settings.failure_ttl)
-        self._inspections = JobStore(connection, settings.result_ttl, settings.failure_ttl, "inspection")
+        self._jobs = JobStore.of(connection, settings)
+        self._inspections = JobStore.of(connection, settings, kind="inspection")
         self._models = ModelStore(connection, BlobStore.of(settings))
         self._workers = WorkerRegistry(connection, settings.heartbeat_grace)
         self._garbage = GarbageCollection(connection, settings, clock)
