@@ -24,9 +24,12 @@ from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
 from unitrank_tables.part import Part, decode_part, encode_part
-from unitrank_worker import tasks
+from unitrank_worker.attempts import stores as stores_module
+from unitrank_worker.attempts.attempt import Attempt, CannotRun, problem_of
+from unitrank_worker.attempts.progress import ProgressWriter
+from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.process.channel import Message
-from unitrank_worker.tasks import Attempt, CannotRun, ProgressWriter, Stores, attempt_at, problem_of, start
+from unitrank_worker.tasks import start
 
 REQUEST: Json = {"model": "m", "layer": "l", "dataset": "d", "methods": ["gradient"]}
 MISSING = "sha256:" + "0" * 64
@@ -80,18 +83,18 @@ def contents(stores: Stores, archive: bytes = b"archive") -> Json:
 
 
 def begun(stores: Stores, resolved: Json) -> Attempt:
-    record = start(stores, stores.jobs.create(REQUEST, resolved).id, "w", 1)
-    assert record is not None
-    return attempt_at(stores, record)
+    attempt = start(stores, stores.jobs.create(REQUEST, resolved).id, worker="w", number=1)
+    assert attempt is not None
+    return attempt
 
 
 def inspection_of(stores: Stores, archive: bytes) -> Attempt:
     """A begun inspection of a model with these bytes."""
     digest = blob(stores, archive)
     stores.models.begin("m", digest, len(archive), "1")
-    record = start(stores, enqueue_inspection(stores.connection, digest, 60).id, "w", 1)
-    assert record is not None
-    return attempt_at(stores, record)
+    attempt = start(stores, enqueue_inspection(stores.connection, digest, 60).id, worker="w", number=1)
+    assert attempt is not None
+    return attempt
 
 
 def result(**arrays: Any) -> Message:
@@ -257,14 +260,14 @@ def test_job_when_it_may_not_run_then_no_attempt_begins(stores: Stores) -> None:
     lost = stores.jobs.create(REQUEST)
     stores.jobs.requeue(lost.id, stores.jobs.start(lost.id, "another", 1) or 0)
 
-    assert start(stores, record.id, "w", 1) is None
-    assert start(stores, "nothing", "w", 1) is None
-    assert start(stores, lost.id, "w", 1) is None
+    assert start(stores, record.id, worker="w", number=1) is None
+    assert start(stores, "nothing", worker="w", number=1) is None
+    assert start(stores, lost.id, worker="w", number=1) is None
     assert (stores.jobs.get(lost.id).status, stores.jobs.get(lost.id).attempt) == ("queued", 1)
 
 
 def test_manifests_when_there_are_many_then_only_the_newest_stay_at_hand(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "MOST_READY", 1)
+    monkeypatch.setattr(stores_module, "MOST_READY", 1)
     for archive in (b"first", b"second"):
         for file in begun(stores, contents(stores, archive)).order(warm=()).files:
             file.close()

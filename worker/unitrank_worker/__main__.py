@@ -31,13 +31,13 @@ from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import BadSettings, Settings
 from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
+from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.child_settings import ChildSettings
 from unitrank_worker.process.handle import ChildHandle, NotStarted
 from unitrank_worker.process.heartbeat import Heartbeat
 from unitrank_worker.process.rq_worker import Seconds, WarmWorker
 from unitrank_worker.process.settlement import Settlement
 from unitrank_worker.process.watch import START_SECONDS
-from unitrank_worker.tasks import Stores
 
 log = structlog.get_logger()
 
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error("not started", worker=options.name, error=f"the store does not answer: {error}")
         return 1
     log.info("ready", worker=options.name, queue=options.queue, device=options.device)
-    worker.pulse.start()
+    worker.heartbeats.start()
     worker.work(logging_level="WARNING")
     return 0
 
@@ -109,7 +109,7 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str, dr
         stores=stores,
         glances=stores.jobs,
         child=child,
-        heartbeat=Heartbeat(WorkerRegistry(hasty, settings.heartbeat_grace), entry, settings.heartbeat, child.memory),
+        heartbeats=Heartbeat(WorkerRegistry(hasty, settings.heartbeat_grace), entry, settings.heartbeat, child.memory),
         settlement=Settlement(connection, lambda digest, problem: reject_model(waiting, models, digest, problem)),
         seconds=Seconds(settings.heartbeat, settings.heartbeat_grace),
         counters=stores.counters,

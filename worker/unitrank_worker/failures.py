@@ -5,7 +5,7 @@ from typing import Literal
 
 from unitrank_engine.errors import Cancelled, EngineError
 from unitrank_schemas.base import Json
-from unitrank_worker.problem import problem
+from unitrank_worker.problem import INTERNAL, problem
 
 # After these a CUDA context answers every further call with an error: the process has to go.
 _SPOILED = re.compile(r"device-side assert|illegal memory access|CUDA error|CUDNN_STATUS", re.IGNORECASE)
@@ -35,7 +35,7 @@ def _problem_of(error: Exception) -> Json:
             "an integer input holds an index that the model has no embedding for; its values must lie below the embedding's rows"
         )
         return problem("input_out_of_range", detail)
-    return problem("internal", "an error of ours; its details are in the worker's log", status=500)
+    return INTERNAL
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -1,0 +1,50 @@
+"""The stores that attempts read and write."""
+
+from dataclasses import dataclass, field
+
+import redis
+
+from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.contents.models import ModelRecord, ModelStore
+from unitrank_store.errors import RecordNotFound
+from unitrank_store.jobs.job_store import JobStore
+from unitrank_store.observability.counters import Counters
+from unitrank_store.observability.throughput import Throughput
+from unitrank_store.results.part_cache import PartCache
+from unitrank_store.results.result_store import ResultStore
+
+AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
+"""The errors of a store that is away."""
+MOST_READY = 32
+"""Records of models that are kept at hand; a manifest can have megabytes."""
+
+
+@dataclass
+class Stores:
+    """The stores that attempts read and write; `jobs` holds the records of the worker's own kind."""
+
+    device: str
+    connection: redis.Redis
+    jobs: JobStore
+    waiting: JobStore
+    blobs: BlobStore
+    models: ModelStore
+    results: ResultStore
+    parts: PartCache
+    throughput: Throughput
+    counters: Counters
+    ready_models: dict[str, ModelRecord] = field(default_factory=dict)
+
+    def model(self, digest: str) -> ModelRecord | None:
+        """The model's record, None where it is gone; a ready one does not change, and is read once."""
+        if digest not in self.ready_models:
+            try:
+                record = self.models.content(digest)
+            except RecordNotFound:
+                return None
+            if record.status != "ready":
+                return record
+            if len(self.ready_models) >= MOST_READY:
+                del self.ready_models[next(iter(self.ready_models))]
+            self.ready_models[digest] = record
+        return self.ready_models[digest]
