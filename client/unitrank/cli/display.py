@@ -36,16 +36,16 @@ def watched(screen: Console) -> Iterator[Callable[[Job], None]]:
     if not screen.is_terminal:
         yield _Lines(screen).show
         return
-    columns = (TextColumn("  {task.description:<24}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[said]}"))
+    columns = (TextColumn("  {task.description:<24}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[amount]}"))
     with Progress(*columns, console=screen) as progress:
-        bar = progress.add_task("queued", total=None, said="")
+        bar = progress.add_task("queued", total=None, amount="")
 
         def show(job: Job) -> None:
-            seen = job.progress
-            if seen is not None and job.status == "running":
-                progress.update(bar, description=seen.stage, completed=seen.done, total=seen.total, said=_said(job))
+            at = job.progress
+            if at is not None and job.status == "running":
+                progress.update(bar, description=at.stage, completed=at.done, total=at.total, amount=_amount(job))
             elif job.status == "succeeded":
-                progress.update(bar, description="done", completed=1, total=1, said="")
+                progress.update(bar, description="done", completed=1, total=1, amount="")
             else:
                 progress.update(bar, description=job.status)
 
@@ -61,11 +61,11 @@ class _Lines:
     def show(self, job: Job) -> None:
         stage = job.progress.stage if job.progress and job.status == "running" else job.status
         if stage != self._stage or time.monotonic() - self._at >= LINE_SECONDS:
-            self._screen.print(f"  {stage:<24} {_said(job)}".rstrip())
+            self._screen.print(f"  {stage:<24} {_amount(job)}".rstrip())
             self._stage, self._at = stage, time.monotonic()
 
 
-def _said(job: Job) -> str:
+def _amount(job: Job) -> str:
     progress = job.progress
     if progress is None or job.status != "running":
         return ""

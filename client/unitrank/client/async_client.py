@@ -14,7 +14,7 @@ from unitrank.client.endpoints import PLACES, C, Calls, content_path, job_path, 
 from unitrank.client.progress import OnState, watching
 from unitrank.client.retries import Retries
 from unitrank.client.sync import HERE, fetched
-from unitrank.client.transports import AsyncWire, made, options
+from unitrank.client.transports import AsyncWire, new_client, options
 from unitrank.client.uploads import put_dataset, put_model
 from unitrank.results import JobResult
 from unitrank_schemas.datasets import Dataset
@@ -41,7 +41,7 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = url
-        self._http = made(lambda: httpx.AsyncClient(**options(url, key, timeout), transport=transport))
+        self._http = new_client(lambda: httpx.AsyncClient(**options(url, key, timeout), transport=transport))
         self._wire = AsyncWire(self._http)
         self._hold(Calls(url, Retries(retries)))
 

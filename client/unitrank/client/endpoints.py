@@ -200,8 +200,8 @@ class Calls:
         if isinstance(came, NEVER_SENT):
             # What its words show may be a key.
             raise NotPossible(f"{self._url} was sent no whole request: a header breaks HTTP, or a file changed meanwhile") from None
-        if self._until.passed and (said := _in_vain(came)):
-            raise self._late(f"{self._url} {said}")
+        if self._until.passed and (reason := _in_vain(came)):
+            raise self._late(f"{self._url} {reason}")
         if not isinstance(came, httpx.Response):
             raise Unreachable(f"{self._url} does not answer: {came or type(came).__name__}", code="unreachable") from came
         if came.is_success:
@@ -216,8 +216,8 @@ class Calls:
         return Timeout(f"{what} after {self._until.seconds:g} s{more}", code=code)
 
     def _stranger(self, response: httpx.Response) -> Unreachable:
-        said = f"{response.url} answered {response.status_code} and nothing of the contract: is that a Unitrank service?"
-        return Unreachable(said, code="no_service")
+        detail = f"{response.url} answered {response.status_code} and nothing of the contract: is that a Unitrank service?"
+        return Unreachable(detail, code="no_service")
 
 
 def content_path(schema: type[Model] | type[Dataset], name: str) -> str:

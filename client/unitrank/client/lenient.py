@@ -13,7 +13,7 @@ class UnknownRequest(JobRequest, extra="allow"):
     """A request of which something, such as a method, is not known here: written as it was said, its values those of JSON."""
 
     @model_serializer(mode="plain")
-    def _said(self) -> dict[str, Any]:
+    def _serialized(self) -> dict[str, Any]:
         fields = {name: value for name, value in vars(self).items() if name in self.model_fields_set}
         return {**fields, **(self.model_extra or {})}
 

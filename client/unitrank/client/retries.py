@@ -37,10 +37,10 @@ class Retries:
         """Seconds until the next attempt; None where there is to be none."""
         if attempt >= self.most or not _passing(came):
             return None
-        wanted = None if isinstance(came, httpx.RequestError) else told(came.headers.get("Retry-After"))
-        if wanted is not None:
+        seconds = None if isinstance(came, httpx.RequestError) else retry_after(came.headers.get("Retry-After"))
+        if seconds is not None:
             # As long as was asked for, and a little more, each client another little.
-            return wanted + FIRST_SECONDS * self.chance() if wanted <= LONGEST_ASKED else None
+            return seconds + FIRST_SECONDS * self.chance() if seconds <= LONGEST_ASKED else None
         return float(min(FIRST_SECONDS * 2**attempt, LONGEST_SECONDS)) * (1 - self.chance() / 2)
 
     def patient(self) -> "Retries":
@@ -61,9 +61,9 @@ def answered(ask: Ask, retries: Retries) -> Flow[tuple[httpx.Response | httpx.Re
             yield from paused(ask.until.left)
             return came, attempt + 1
         if seconds >= NOTED_SECONDS:
-            said = f"answered {came.status_code}" if isinstance(came, httpx.Response) else f"did not answer ({came})"
+            reason = f"answered {came.status_code}" if isinstance(came, httpx.Response) else f"did not answer ({came})"
             level = logging.INFO if retries.quiet else logging.WARNING
-            log.log(level, "%s %s: the service %s; again in %.0f s", ask.verb, ask.path, said, seconds)
+            log.log(level, "%s %s: the service %s; again in %.0f s", ask.verb, ask.path, reason, seconds)
         yield from paused(seconds)
         attempt += 1
 
@@ -75,7 +75,7 @@ def _passing(came: httpx.Response | httpx.RequestError) -> bool:
     return not isinstance(came, NEVER_SENT)
 
 
-def told(header: str | None) -> float | None:
+def retry_after(header: str | None) -> float | None:
     """Seconds of a Retry-After, which is a number or a date; None where it says neither."""
     if not header:
         return None

@@ -15,7 +15,7 @@ from unitrank.client.endpoints import NPZ, PLACES, C, Calls, content_path, job_p
 from unitrank.client.operations import Flow, done
 from unitrank.client.progress import OnState, watching
 from unitrank.client.retries import Retries
-from unitrank.client.transports import Wire, made, options
+from unitrank.client.transports import Wire, new_client, options
 from unitrank.client.uploads import put_dataset, put_model
 from unitrank.results import JobResult, read_npz
 from unitrank_schemas.datasets import Dataset
@@ -49,7 +49,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.url = url
-        self._http = made(lambda: httpx.Client(**options(url, key, timeout), transport=transport))
+        self._http = new_client(lambda: httpx.Client(**options(url, key, timeout), transport=transport))
         self._wire = Wire(self._http)
         self._hold(Calls(url, Retries(retries)))
 

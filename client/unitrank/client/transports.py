@@ -112,7 +112,7 @@ class AsyncWire:
         return response
 
 
-def made(build: Callable[[], T]) -> T:
+def new_client(build: Callable[[], T]) -> T:
     """An httpx client. Raises NotPossible where the environment's proxy or certificates cannot be used."""
     try:
         return build()
@@ -181,8 +181,8 @@ def _rest(ask: Ask, limits: httpx.Timeout) -> dict[str, Any]:
     most = limits.read if ask.seconds is None else ask.seconds
     # What a POST has begun would be lost without its answer.
     left = math.inf if ask.verb == "POST" else ask.until.left + GRACE_SECONDS
-    known = [seconds for seconds in (most, left) if seconds is not None and math.isfinite(seconds)]
-    return {"params": dict(ask.params) or None, "headers": headers, "timeout": _limits(min(known, default=None))}
+    ends = [seconds for seconds in (most, left) if seconds is not None and math.isfinite(seconds)]
+    return {"params": dict(ask.params) or None, "headers": headers, "timeout": _limits(min(ends, default=None))}
 
 
 def _chunks(file: Path, going: Callable[[], None], sent: OnBytesSent) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ import unitrank
 from unitrank.client import transports
 from unitrank.client.deadline import Deadline
 from unitrank.client.operations import Ask
-from unitrank.client.retries import FIRST_SECONDS, LONGEST_SECONDS, Retries, told
+from unitrank.client.retries import FIRST_SECONDS, LONGEST_SECONDS, Retries, retry_after
 from unitrank.client.transports import GRACE_SECONDS, Wire
 
 JOB = {
@@ -309,8 +309,8 @@ def test_pauses_when_they_follow_each_other_then_double_up_to_a_bound_with_jitte
 def test_retry_after_when_it_is_a_number_or_a_date_then_is_understood() -> None:
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
     past = format_datetime(datetime.now(UTC) - timedelta(seconds=60), usegmt=True)
-    found = told(soon)
+    seconds = retry_after(soon)
 
-    assert [told(None), told("12"), told("soon"), told(past)] == [None, 12.0, None, 0.0]
-    assert found is not None
-    assert 50 < found <= 60
+    assert [retry_after(None), retry_after("12"), retry_after("soon"), retry_after(past)] == [None, 12.0, None, 0.0]
+    assert seconds is not None
+    assert 50 < seconds <= 60
