@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unitrank_engine.models.exporting import quiet
+from unitrank_engine.models.transformers_config import check_config
 from unitrank_engine.models.weights import check, reshaping
 from unitrank_schemas.checks import nearest, shown
 
@@ -30,31 +31,8 @@ LENGTH = 128
 """Tokens of an example, at most, unless another length is asked for."""
 SIDE = 224
 """Pixels of an image's side where the configuration says none."""
-LARGEST = 2**25
-"""Of a number in a configuration: vocabularies and numbers of positions are smaller."""
 TOKENS = ("input_ids", "attention_mask", "token_type_ids")
 
-CODE = "code or weights that are not the library's own; only the library's own classes are let in"
-LOADED = "something that is loaded by name; write out its whole configuration as backbone_config"
-REFUSED = {
-    "auto_map": CODE,
-    "quantization_config": "quantized weights; save them in full precision",
-    "compression_config": "quantized weights; save them in full precision",
-    "peft_config": "adapters; merge them into the weights and save the merged model",
-    "adapter_config": "adapters; merge them into the weights and save the merged model",
-    "backbone": LOADED,
-    "use_timm_backbone": LOADED,
-    "use_pretrained_backbone": LOADED,
-    "use_kernels": CODE,
-    "kernel_config": CODE,
-    "fusion_config": CODE,
-    "distributed_config": "several devices; a model has one",
-    "transformers_weights": "the name of a file; the weights are what is sent",
-}
-IMPLEMENTATIONS = {
-    "attn_implementation": ("eager", "sdpa"),
-    "experts_implementation": ("eager", "batched_mm", "grouped_mm"),
-}
 DROPPED = ("dtype", "torch_dtype", "name_or_path")
 """Beside names that begin with an underscore. All is computed in float32, whatever the weights are kept in."""
 
@@ -85,7 +63,7 @@ def build(
     """
     if not isinstance(config, dict):
         raise ValueError(f"config is {shown(config)}; expected what config.json holds, a JSON object")
-    _check(config, "config")
+    check_config(config, "config")
     with quiet(), _offline():
         kind = _kind(config)
         settings = _settings(kind, config)
@@ -122,29 +100,6 @@ class OneToken(nn.Module):
         places = torch.arange(logits.shape[1], device=logits.device)
         last = (places * (attention_mask != 0)).argmax(1)
         return {"logits": logits.gather(1, last[:, None, None].expand(-1, 1, logits.shape[2]))[:, 0]}
-
-
-def _check(value: Any, at: str) -> None:
-    """Raises ValueError for what would load or run something, at any depth."""
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            _check(item, f"{at}[{index}]")
-    if type(value) is int and abs(value) > LARGEST:
-        raise ValueError(f"{at} is {value}; sizes up to {LARGEST} are taken")
-    if not isinstance(value, dict):
-        return
-    for key, item in value.items():
-        if key in ("id2label", "label2id") and isinstance(item, dict):
-            continue
-        where = f"{at}.{key}"
-        if item and key in REFUSED:
-            raise ValueError(f"{where} asks for {REFUSED[key]}")
-        for name, known in IMPLEMENTATIONS.items():
-            if key.startswith((name, f"_{name}")) and item and item is not True and item not in known:
-                raise ValueError(f"{where} is {shown(item)}; expected {' or '.join(known)}")
-        if key == "model_type" and str(item).startswith("timm"):
-            raise ValueError(f"{where} is {shown(item)}: networks of timm are loaded by name and not let in")
-        _check(item, where)
 
 
 def _kind(config: Mapping[str, Any]) -> ModelClass:

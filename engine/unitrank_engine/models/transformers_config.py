@@ -1,0 +1,52 @@
+"""Which configurations of Transformers are let in: what would load or run something beside the library's own code is refused."""
+
+from typing import Any
+
+from unitrank_schemas.checks import shown
+
+LARGEST = 2**25
+"""Of a number in a configuration: vocabularies and numbers of positions are smaller."""
+CODE = "code or weights that are not the library's own; only the library's own classes are let in"
+LOADED = "something that is loaded by name; write out its whole configuration as backbone_config"
+REFUSED = {
+    "auto_map": CODE,
+    "quantization_config": "quantized weights; save them in full precision",
+    "compression_config": "quantized weights; save them in full precision",
+    "peft_config": "adapters; merge them into the weights and save the merged model",
+    "adapter_config": "adapters; merge them into the weights and save the merged model",
+    "backbone": LOADED,
+    "use_timm_backbone": LOADED,
+    "use_pretrained_backbone": LOADED,
+    "use_kernels": CODE,
+    "kernel_config": CODE,
+    "fusion_config": CODE,
+    "distributed_config": "several devices; a model has one",
+    "transformers_weights": "the name of a file; the weights are what is sent",
+}
+IMPLEMENTATIONS = {
+    "attn_implementation": ("eager", "sdpa"),
+    "experts_implementation": ("eager", "batched_mm", "grouped_mm"),
+}
+
+
+def check_config(value: Any, at: str) -> None:
+    """Raises ValueError for what would load or run something, at any depth."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            check_config(item, f"{at}[{index}]")
+    if type(value) is int and abs(value) > LARGEST:
+        raise ValueError(f"{at} is {value}; sizes up to {LARGEST} are taken")
+    if not isinstance(value, dict):
+        return
+    for key, item in value.items():
+        if key in ("id2label", "label2id") and isinstance(item, dict):
+            continue
+        where = f"{at}.{key}"
+        if item and key in REFUSED:
+            raise ValueError(f"{where} asks for {REFUSED[key]}")
+        for name, known in IMPLEMENTATIONS.items():
+            if key.startswith((name, f"_{name}")) and item and item is not True and item not in known:
+                raise ValueError(f"{where} is {shown(item)}; expected {' or '.join(known)}")
+        if key == "model_type" and str(item).startswith("timm"):
+            raise ValueError(f"{where} is {shown(item)}: networks of timm are loaded by name and not let in")
+        check_config(item, where)
