@@ -51,6 +51,14 @@ def test_install_when_the_named_python_is_none_then_takes_no_other(tmp_path: Pat
     assert not (tmp_path / ".venv").exists()
 
 
+def test_ci_when_read_then_runs_each_part_of_make_check_once_within_thirty_minutes() -> None:
+    parts = re.findall(r"^check: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[0].split()
+    stages = re.findall(r"^stage (\d+) make (\S+)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+
+    assert [target for _, target in stages] == ["install", *parts]
+    assert sum(int(minutes) for minutes, _ in stages) <= 30
+
+
 def _row(entry: tuple[str, FieldInfo]) -> str:
     name, field = entry
     return f"| `UNITRANK_{name.upper()}` | {_default(field)} | {field.description} |"
