@@ -11,11 +11,11 @@ from torch import nn
 import unitrank
 from tests.support.installations import environment, installed, wheel
 
+pytestmark = pytest.mark.check
+
 BASE = ["httpx", "numpy", "pydantic", "pyyaml", "rich", "typer"]
 PROGRAM = """
 import sys, unitrank
-
-pytestmark = pytest.mark.check
 url, archive, table = sys.argv[1:]
 with unitrank.Client(url) as client:
     client.models.put("wheel", archive)

@@ -16,6 +16,8 @@ import redis
 from tests.worker.process.conftest import Bench
 from unitrank_store.queue.rq_queue import transport_id, waiting_ids
 
+pytestmark = pytest.mark.serial
+
 PATIENCE = 20.0
 ROOT = Path(__file__).parents[3]
 
@@ -34,8 +36,6 @@ while True:
 """
 DEAF = """
 import os, signal, subprocess, sys, time
-
-pytestmark = pytest.mark.serial
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 open(f"{sys.argv[1]}.pid", "a").write(f"{os.getpid()}\\n{child.pid}\\n")
