@@ -23,7 +23,7 @@ from unitrank_engine.job.examples import Examples
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.job.progress import ProgressMeter, Report
 from unitrank_engine.job.random_streams import RandomStreams
-from unitrank_engine.job.units import Units
+from unitrank_engine.job.units import PlaceUnits
 from unitrank_engine.program import Program
 from unitrank_engine.result.summary import JobOutcome, arrays, summarise
 from unitrank_engine.reuse.clusters import find_or_reuse_clusters
@@ -107,7 +107,7 @@ def prepare(
         request=request,
         program=program,
         split=program.split(place, output),
-        units=Units(request.units, place),
+        units=PlaceUnits(request.units, place),
         examples=examples,
         streams=streams,
         clusters=clusters,

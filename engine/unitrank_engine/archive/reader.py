@@ -31,7 +31,7 @@ _ZIP_ERRORS = (
 )
 
 
-class Archive:
+class ArchiveReader:
     """An opened upload; entries are named without the root folder."""
 
     def __init__(self, file: ZipFile, entries: dict[str, ZipInfo]) -> None:
@@ -70,13 +70,13 @@ class Archive:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Archive]:
+def opened(path: Path) -> Iterator[ArchiveReader]:
     """The upload with its table of contents checked. Raises ArchiveError."""
     with _Bounded(FileIO(path)) as raw:
         with _as_archive_error():
             file = ZipFile(raw)
         with file:
-            archive = Archive(file, _entries(file.infolist(), raw.length))
+            archive = ArchiveReader(file, _entries(file.infolist(), raw.length))
             for name, content in FIXED.items():
                 if archive.text(name) != content:
                     raise ArchiveError("not_an_archive", f"entry {shown(name)}: expected {content!r}")

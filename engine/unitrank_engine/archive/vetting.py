@@ -8,7 +8,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 from unitrank_engine.archive.description.payloads import check_payloads
 from unitrank_engine.archive.description.program import read_payloads, read_program
 from unitrank_engine.archive.entries import CONSTANTS, EXAMPLE_INPUTS, FIXED, PROGRAM, WEIGHTS
-from unitrank_engine.archive.reader import Archive, opened
+from unitrank_engine.archive.reader import ArchiveReader, opened
 
 _ROOT = "model"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -26,7 +26,7 @@ def clean(source: Path, target: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write(archive: Archive, target: Path) -> None:
+def _write(archive: ArchiveReader, target: Path) -> None:
     program = read_program(archive.text(PROGRAM))
     weights = read_payloads(WEIGHTS, archive.text(WEIGHTS))
     constants = read_payloads(CONSTANTS, archive.text(CONSTANTS))

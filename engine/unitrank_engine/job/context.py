@@ -14,7 +14,7 @@ from unitrank_engine.job.examples import Examples
 from unitrank_engine.job.progress import ProgressMeter
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_engine.job.targets import Fixed, fix, score
-from unitrank_engine.job.units import Units
+from unitrank_engine.job.units import PlaceUnits
 from unitrank_engine.program import Program, Split
 from unitrank_schemas.jobs import JobRequest
 
@@ -36,7 +36,7 @@ class JobContext:
     request: JobRequest
     program: Program
     split: Split
-    units: Units
+    units: PlaceUnits
     examples: Examples
     streams: RandomStreams
     clusters: list[ClusterRows]

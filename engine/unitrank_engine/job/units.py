@@ -8,14 +8,14 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from unitrank_engine.program import Place
-from unitrank_schemas.jobs import Units as Kind
+from unitrank_schemas.jobs import Units
 
 
 @dataclass(frozen=True)
-class Units:
+class PlaceUnits:
     """How the elements of a place are counted."""
 
-    kind: Kind
+    kind: Units
     place: Place
 
     @property

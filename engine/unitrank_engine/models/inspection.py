@@ -10,7 +10,7 @@ from torch import fx
 from unitrank_engine.archive import ArchiveError, clean, load
 from unitrank_engine.archive.bounds import check_bounds
 from unitrank_engine.errors import EngineError
-from unitrank_engine.program import Place, Program, Value
+from unitrank_engine.program import Place, Program, ProgramValue
 from unitrank_engine.program.gradients import reached_by_gradients
 from unitrank_engine.program.places import reaches
 from unitrank_engine.program.subgraphs import sources_of
@@ -56,7 +56,7 @@ def manifest(program: Program) -> Manifest:
     )
 
 
-def _port(value: Value) -> Port:
+def _port(value: ProgramValue) -> Port:
     return Port(name=value.name, dtype=str(value.dtype).removeprefix("torch."), shape=list(value.shape))
 
 
@@ -175,7 +175,7 @@ def _check_rows(program: Program) -> None:
             )
 
 
-def _drawn(value: Value, generator: torch.Generator) -> torch.Tensor:
+def _drawn(value: ProgramValue, generator: torch.Generator) -> torch.Tensor:
     """A few examples that differ; ids are 0 and 1, which every table but the smallest has."""
     shape = [ROWS, *(int(size) for size in value.shape[1:] if size is not None)]
     if value.dtype.is_floating_point:

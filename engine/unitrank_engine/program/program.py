@@ -22,7 +22,7 @@ from unitrank_engine.torch_private import expression_of, tree_leaves, tree_unfla
 
 
 @dataclass(frozen=True)
-class Value:
+class ProgramValue:
     """One input or output of the whole model."""
 
     name: str
@@ -38,8 +38,8 @@ class Program:
 
     module: fx.GraphModule
     device: torch.device
-    inputs: dict[str, Value]
-    outputs: dict[str, Value]
+    inputs: dict[str, ProgramValue]
+    outputs: dict[str, ProgramValue]
     places: list[Place]
     symbols: frozenset[str]
     look_up: fx.GraphModule | None = None
@@ -130,15 +130,15 @@ class Program:
         return results[list(self.outputs).index(output)]
 
 
-def _value(name: str, node: fx.Node) -> Value:
+def _value(name: str, node: fx.Node) -> ProgramValue:
     tensor = node.meta.get("val")
     if not isinstance(tensor, torch.Tensor):
         raise EngineError("input_not_a_tensor", f"input '{name}' is not a tensor; export the model with tensor inputs only")
     shape = tuple(None if isinstance(size, torch.SymInt) else int(size) for size in tensor.shape)
-    return Value(name, tensor.dtype, shape, node)
+    return ProgramValue(name, tensor.dtype, shape, node)
 
 
-def _batch_symbols(inputs: Mapping[str, Value]) -> frozenset[str]:
+def _batch_symbols(inputs: Mapping[str, ProgramValue]) -> frozenset[str]:
     """The symbols that stand for the batch: inputs that never meet have one each."""
     if not inputs:
         raise EngineError("no_inputs", "the model has no tensor inputs")
@@ -154,7 +154,7 @@ def _batch_symbols(inputs: Mapping[str, Value]) -> frozenset[str]:
     return frozenset(str(expression_of(value.node.meta["val"].shape[0])) for value in inputs.values())
 
 
-def _checked(value: Value, symbols: frozenset[str]) -> Value:
+def _checked(value: ProgramValue, symbols: frozenset[str]) -> ProgramValue:
     if None in value.shape[1:]:
         raise EngineError(
             "dynamic_shape",
@@ -164,7 +164,7 @@ def _checked(value: Value, symbols: frozenset[str]) -> Value:
     return value
 
 
-def _outputs(graph: fx.Graph, spec: Any) -> dict[str, Value]:
+def _outputs(graph: fx.Graph, spec: Any) -> dict[str, ProgramValue]:
     """The tensors that the model returns by name: `output`, the keys of a dict, `output.0`, `output.1` …, `states.0` inside."""
     results = tree_leaves(next(node for node in graph.nodes if node.op == "output").args[0])
     names = list(_names(tree_unflatten(list(range(len(results))), spec)))

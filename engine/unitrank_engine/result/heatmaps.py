@@ -6,13 +6,13 @@ At the model's inputs colours are averaged; Grad-CAM's is the ReLU of the sum ov
 import numpy as np
 from jaxtyping import Float
 
-from unitrank_engine.job.units import Units
+from unitrank_engine.job.units import PlaceUnits
 from unitrank_schemas.heatmaps import heatmap_axes
 from unitrank_schemas.methods import MethodBase
 
 
 def heatmaps(
-    entry: MethodBase, units: Units, importance: Float[np.ndarray, "clusters units"], kept: dict[str, np.ndarray]
+    entry: MethodBase, units: PlaceUnits, importance: Float[np.ndarray, "clusters units"], kept: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """The arrays by name, none where the ranking has no picture; `kept` holds the scores of examples by cluster."""
     place = units.place

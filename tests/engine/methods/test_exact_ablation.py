@@ -13,7 +13,7 @@ from torch.fx.graph_module import _loader
 from tests.engine import oracle
 from tests.engine.in_process import program_of, rank
 from tests.engine.nets import every_place, net_of, program
-from unitrank_engine.job.units import Units
+from unitrank_engine.job.units import PlaceUnits
 from unitrank_engine.program.linearity.columns import affine_part
 
 COUNT = 3
@@ -34,7 +34,7 @@ def job(name: str, folder: Path, layer: str, methods: list[Any], **request: Any)
 def test_losses_equal_those_of_a_pass_for_every_unit(name: str, layer: str, at: str, units: Any, tmp_path: Path) -> None:
     net, found = net_of(name), program(name)
     eager = oracle.Eager(net.module, net.taps[layer, at])
-    kinds = Units(units, found.place(layer, at))
+    kinds = PlaceUnits(units, found.place(layer, at))
 
     arrays = job(name, tmp_path, layer, ["exact_ablation"], at=at, units=units)
 
@@ -43,7 +43,7 @@ def test_losses_equal_those_of_a_pass_for_every_unit(name: str, layer: str, at: 
     assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max() + ROUNDING
 
 
-def _plain(eager: oracle.Eager, units: Units, x: torch.Tensor) -> np.ndarray:
+def _plain(eager: oracle.Eager, units: PlaceUnits, x: torch.Tensor) -> np.ndarray:
     with torch.no_grad():
         (h, output), (start, _) = eager.run(x), eager.run(torch.full_like(x, BASELINE))
         losses = []

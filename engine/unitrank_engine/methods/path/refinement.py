@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unitrank_engine.methods.batch import Batch, Point
-from unitrank_engine.methods.path.sums import PathSum, Step, change_of_h, gradient_points
+from unitrank_engine.methods.path.sums import PathSum, StepFactor, change_of_h, gradient_points
 from unitrank_engine.methods.path.walk import Walk
 from unitrank_schemas.methods import PathMethod
 
@@ -22,7 +22,7 @@ ROUNDING = 1e-6
 class Refinement:
     """The scores of one batch whose relative completeness gap is below the method's tolerance, as far as the steps go."""
 
-    def __init__(self, method: PathMethod, step: Step, batch: Batch) -> None:
+    def __init__(self, method: PathMethod, step: StepFactor, batch: Batch) -> None:
         assert method.tolerance is not None
         self.method, self.step, self.notes = method, step, batch.notes
         f, f_baseline = batch.ends.f.double(), batch.ends.f_baseline.double()

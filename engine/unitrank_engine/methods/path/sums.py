@@ -9,7 +9,7 @@ from torch import Tensor
 from unitrank_engine.methods.batch import Point
 from unitrank_schemas.methods import PathMethod
 
-Step = Callable[[Point, Point, Tensor], Tensor | float]
+StepFactor = Callable[[Point, Point, Tensor], Tensor | float]
 """What an interval's gradient is multiplied by; a tensor is written into the one that is handed in."""
 
 
@@ -41,7 +41,7 @@ class PathSum:
     whole way from the point before to the one behind.
     """
 
-    def __init__(self, entry: PathMethod, step: Step) -> None:
+    def __init__(self, entry: PathMethod, step: StepFactor) -> None:
         self._rule, self._step = entry.rule, step
         self._last: list[Point] = []
         """At most two."""
