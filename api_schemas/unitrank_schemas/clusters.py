@@ -26,7 +26,7 @@ LONGEST_NAME = 256
 
 
 @dataclass(frozen=True)
-class Control:
+class FormControl:
     """How the page's form asks for one field of a kind.
 
     `choices`: `fields` offers the dataset's fields, `layers` the model's layers, None takes a number.
@@ -49,7 +49,7 @@ class ClusterKind(Schema):
 
     form_label: ClassVar[str | None] = None
     """What the form's choice "A cluster for" calls the kind; None keeps the kind off the form."""
-    controls: ClassVar[tuple[Control, ...]] = ()
+    controls: ClassVar[tuple[FormControl, ...]] = ()
     reads_model: ClassVar[bool] = False
     """Whether finding the clusters takes passes through the model."""
     count_pointer: ClassVar[str] = "/clusters"
@@ -137,7 +137,7 @@ class ByField(ClusterKind):
     """A cluster for each value of a field of the dataset."""
 
     form_label = "each value of a field"
-    controls = (Control("field", "Field", choices="fields"),)
+    controls = (FormControl("field", "Field", choices="fields"),)
 
     by: Literal["field"]
     field: str
@@ -187,8 +187,8 @@ class KMeans(ClusterKind):
 
     form_label = "examples that are alike (k-means)"
     controls = (
-        Control("k", "How many clusters", default="8"),
-        Control("layer", "Alike in layer", choices="layers", name="kmeans_layer"),
+        FormControl("k", "How many clusters", default="8"),
+        FormControl("layer", "Alike in layer", choices="layers", name="kmeans_layer"),
     )
     reads_model = True
     count_pointer = "/clusters/k"

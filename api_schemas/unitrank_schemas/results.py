@@ -25,7 +25,7 @@ class Content(Schema):
     digest: str
 
 
-class Layer(Schema):
+class RankedLayer(Schema):
     """The place whose units are ranked."""
 
     name: str
@@ -212,7 +212,7 @@ class Result(Schema):
     job: str
     model: Content
     dataset: Content
-    layer: Layer
+    layer: RankedLayer
     clusters: list[Cluster]
     rankings: list[Ranking]
     leaderboard: list[Leader]

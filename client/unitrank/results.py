@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from unitrank.client.tables import write_npz
 from unitrank.errors import NotPossible
 from unitrank.name_clashes import clash_of
-from unitrank_schemas.results import VERDICT_LABELS, AblationResult, Cluster, Layer, Leader, Ranking, Result, Unit, Warn
+from unitrank_schemas.results import VERDICT_LABELS, AblationResult, Cluster, Leader, RankedLayer, Ranking, Result, Unit, Warn
 
 if TYPE_CHECKING:
     import pandas
@@ -53,7 +53,7 @@ class JobResult:
         return self.summary.clusters
 
     @property
-    def layer(self) -> Layer:
+    def layer(self) -> RankedLayer:
         """The place whose units are ranked."""
         return self.summary.layer
 

@@ -59,7 +59,7 @@ class Halves(ClusterKind):
     """Two clusters, of the rows before and from one on."""
 
     form_label = "rows before and after"
-    controls = (Control("start", "First row of the second half", default="1"),)
+    controls = (FormControl("start", "First row of the second half", default="1"),)
 
     by: Literal["halves"]
     start: int = Field(ge=1)

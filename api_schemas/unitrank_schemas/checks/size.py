@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import prod
 
 from unitrank_schemas.ablation import Ablation
-from unitrank_schemas.facts.facts import Facts, Flaw, Place, cluster_count, layer_of, place_of, row_count, unit_count
+from unitrank_schemas.facts.facts import Facts, Flaw, RankedPlace, cluster_count, layer_of, place_of, row_count, unit_count
 from unitrank_schemas.heatmaps import heatmap_axes
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.models import Layer
@@ -59,7 +59,7 @@ def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
     }
 
 
-def _pixels(request: JobRequest, layer: Layer, place: Place, spatial: bool) -> int:
+def _pixels(request: JobRequest, layer: Layer, place: RankedPlace, spatial: bool) -> int:
     """Of one heatmap; 0 where the ranking has none."""
     if place.channel_axis is None:
         return 0

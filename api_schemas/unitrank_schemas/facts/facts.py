@@ -46,7 +46,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Place:
+class RankedPlace:
     """The value whose units are ranked."""
 
     shape: list[int]
@@ -67,19 +67,19 @@ def named(name: str, manifest: Manifest) -> Layer | None:
     return next((layer for layer in manifest.layers if layer.name == name), None)
 
 
-def place_of(request: "JobRequest", layer: Layer) -> Place | None:
+def place_of(request: "JobRequest", layer: Layer) -> RankedPlace | None:
     """The side of the layer that the request means, as its output sees it; None where that is no place."""
     seen = (layer.seen_by or {}).get(request.output or "") or layer
     reached = not isinstance(seen, Seen) or seen.reached
     if request.at == "output":
-        return Place(layer.shape, layer.channel_axis, seen.cut, seen.differentiable, reached)
+        return RankedPlace(layer.shape, layer.channel_axis, seen.cut, seen.differentiable, reached)
     if layer.input_shape is None:
         return None
     differentiable = seen.input_differentiable is not False
-    return Place(layer.input_shape, layer.input_channel_axis, bool(seen.input_cut), differentiable, reached)
+    return RankedPlace(layer.input_shape, layer.input_channel_axis, bool(seen.input_cut), differentiable, reached)
 
 
-def unit_count(request: "JobRequest", place: Place) -> int:
+def unit_count(request: "JobRequest", place: RankedPlace) -> int:
     """How many units are ranked."""
     if request.units == "channel" and place.channel_axis is not None:
         return place.shape[place.channel_axis]

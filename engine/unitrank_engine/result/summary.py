@@ -55,7 +55,7 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
         job=job,
         model=schema.Content(**resolved["model"]),
         dataset=schema.Content(**resolved["dataset"]),
-        layer=schema.Layer(
+        layer=schema.RankedLayer(
             name=request.layer,
             at=request.at,
             cut=context.split.cut,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
-from unitrank_schemas.clusters import Control
+from unitrank_schemas.clusters import FormControl
 from unitrank_schemas.json_pointer import steps
 from unitrank_schemas.methods import METHODS
 from unitrank_schemas.problems import Invalid
@@ -123,7 +123,7 @@ def control(pointer: str) -> str:
 
 CLUSTER_CONTROLS = {control.field: control for kind in CLUSTERS.values() for control in kind.controls}
 """Field of the request's `clusters` → the control that fills it."""
-SHOWN: dict[str | None, Callable[[Form, FormChoices, Control], str]] = {
+SHOWN: dict[str | None, Callable[[Form, FormChoices, FormControl], str]] = {
     "fields": lambda form, choices, control: form.chosen(control.id, choices.groups(), next(iter(choices.groups()), "")),
     "layers": lambda form, choices, control: form.one(control.id) or (choices.layer.name if choices.layer else ""),
     None: lambda form, choices, control: form.one(control.id, control.default),

@@ -8,7 +8,7 @@ from unitrank_schemas.checks import Facts
 from unitrank_schemas.checks.defaults import can_label
 from unitrank_schemas.checks.inputs import fits
 from unitrank_schemas.checks.methods import gradients_exist, paths_exist, spatial_axes_exist
-from unitrank_schemas.clusters import CLUSTER_KINDS, ClusterKind, Control
+from unitrank_schemas.clusters import CLUSTER_KINDS, ClusterKind, FormControl
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.facts.facts import class_count, kind_of
 from unitrank_schemas.jobs import JobRequest
@@ -59,7 +59,7 @@ class FormChoices:
         fields = (self.fields or {}).items()
         return [name for name, field in fields if len(field.shape) == 1 and kind_of(field.dtype) != "real"]
 
-    def options(self, control: Control) -> list[str] | None:
+    def options(self, control: FormControl) -> list[str] | None:
         """The options of a cluster kind's control; None where it takes a number."""
         layers = [layer.name for layer in self.manifest.layers] if self.manifest else []
         return {"fields": self.groups(), "layers": layers}[control.choices] if control.choices else None
