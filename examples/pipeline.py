@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 
 from unitrank import Client, UnitrankError
-from unitrank.cli.gate import Wanted, checks
+from unitrank.cli.gate import Bounds, checks
 from unitrank.client.sync import HERE
 
 RANKING = "conductance"
-WANTED = Wanted(min_better_than_random=0.9, max_p=0.05, max_gap=0.05)
+BOUNDS = Bounds(min_better_than_random=0.9, max_p=0.05, max_gap=0.05)
 
 
 def main() -> int:
@@ -45,7 +45,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     print(f"job {job.id}, {RANKING}")
-    found = checks(result, WANTED, RANKING)
+    found = checks(result, BOUNDS, RANKING)
     for check in found:
         print(f"{'met' if check.met else 'NOT MET':<8} {check.wanted}: {check.found}")
     return 0 if all(check.met for check in found) else 1
