@@ -51,7 +51,7 @@ def find(stack: Local, *words: str) -> Iterator[psutil.Process]:
 
 
 def test_upload_when_it_is_large_then_the_service_does_not_grow(stack: Local, http: httpx.Client, tmp_path: Path) -> None:
-    (service,) = find(stack, "service")
+    (service,) = find(stack, "unitrank_service")
     with made(tmp_path / "x.npz", 300 * MiB, packed=False).open("rb") as body:
         assert http.put("/v1/datasets/once", content=iter([b"PK"]), headers=BYTES).status_code == 422
         before = memory(service, "VmHWM")
@@ -80,7 +80,7 @@ def test_dataset_when_it_is_larger_than_memory_allows_then_is_attributed(
         pass
     assert job["status"] == "succeeded", job["problem"]
     assert sum(cluster["examples"] for cluster in http.get(job["links"]["result"]).json()["clusters"]) == 3 * GiB // ROW_BYTES
-    children = [child for worker in find(stack, "worker") for child in [worker, *worker.children()]]
+    children = [child for worker in find(stack, "unitrank_worker") for child in [worker, *worker.children()]]
     assert children
     assert max(memory(child, "VmHWM") for child in children) < 1.5 * GiB
     assert http.delete("/v1/datasets/large").status_code == 204
