@@ -3,8 +3,10 @@
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -46,7 +48,16 @@ def test_channel_when_the_other_side_is_gone_then_raises(ends: tuple[Channel, so
 
 @pytest.mark.parametrize(
     "line",
-    [b"nonsense\n", b"[1]\n", b'{"bytes": 1001}\n', b'{"bytes": -1}\n', b'{"bytes": "many"}\n', b'{"files": "x"}\n', b"\xff\n"],
+    [
+        b"nonsense\n",
+        b"[1]\n",
+        b'{"bytes": 1001}\n',
+        b'{"bytes": -1}\n',
+        b'{"bytes": "many"}\n',
+        b'{"files": "x"}\n',
+        b"\xff\n",
+        b'{"x":' + b"[" * 50_000 + b"]" * 50_000 + b"}\n",
+    ],
 )
 def test_channel_when_the_other_side_sends_what_is_no_message_then_raises(ends: tuple[Channel, socket.socket], line: bytes) -> None:
     channel, theirs = ends
@@ -63,9 +74,73 @@ def test_channel_when_the_other_side_does_not_read_then_does_not_wait_for_ever(e
         channel.send({}, bytes(1 << 24))
 
 
-def test_files_when_sent_then_are_read_at_the_other_end_and_closed(tmp_path: Path) -> None:
+def test_message_when_it_trickles_in_then_nobody_waits_longer_than_asked(ends: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = ends
+    stop = threading.Event()
+
+    def trickle() -> None:
+        while not stop.wait(0.01):
+            theirs.sendall(b" ")
+
+    sender = threading.Thread(target=trickle)
+    sender.start()
+    threading.Timer(5.0, stop.set).start()
+    since = time.monotonic()
+    message = channel.receive(0.1)
+    waited = time.monotonic() - since
+    stop.set()
+    sender.join()
+
+    assert message is None
+    assert waited < 2.0
+
+
+class Hasty:
+    """A socket whose other end has read, answered and gone before `sendmsg` returns."""
+
+    def __init__(self) -> None:
+        self._ours, self._theirs = socket.socketpair()
+
+    def sendmsg(self, *arguments: Any) -> int:
+        sent = self._ours.sendmsg(*arguments)
+        self._theirs.recv(1 << 16)
+        self._theirs.sendall(b'{"end": "failed"}\n')
+        self._theirs.close()
+        return sent
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ours, name)
+
+
+def test_order_when_the_child_answers_and_leaves_at_once_then_its_answer_is_read(tmp_path: Path) -> None:
+    channel = Channel(cast(socket.socket, Hasty()), payload_bytes=0)
+    (tmp_path / "file").touch()
+    with (tmp_path / "file").open("rb") as file:
+        channel.send({"run": "job"}, files=[file.fileno()])
+
+    assert channel.receive(1.0) == Message({"end": "failed"})
+    channel.close()
+
+
+def test_files_when_this_end_takes_none_then_none_stays_open(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()
     parent, child = Channel(ours, payload_bytes=0), Channel(theirs, payload_bytes=0)
+    (tmp_path / "file").touch()
+    before = len(os.listdir("/dev/fd"))
+    with (tmp_path / "file").open("rb") as file:
+        for _ in range(3):
+            child.send({"files": 1}, files=[file.fileno()])
+    messages = [parent.receive(1.0) for _ in range(3)]
+
+    assert [message.files for message in messages if message] == [(), (), ()]
+    assert len(os.listdir("/dev/fd")) == before
+    parent.close()
+    child.close()
+
+
+def test_files_when_sent_then_are_read_at_the_other_end_and_closed(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    parent, child = Channel(ours, payload_bytes=0), Channel(theirs, payload_bytes=0, most_files=2)
     for name in ("one", "two", "three"):
         (tmp_path / name).write_text(name)
     with (tmp_path / "one").open("rb") as one, (tmp_path / "two").open("rb") as two, (tmp_path / "three").open("rb") as three:

@@ -15,7 +15,7 @@ from unitrank_engine.errors import EngineError
 from unitrank_schemas.base import Json
 from unitrank_tables.part import Part, encode_part
 from unitrank_worker.engine import Arrays, Assignment, Report, Upload, WarmModel
-from unitrank_worker.process.channel import Channel, Closed, Message
+from unitrank_worker.process.channel import MOST_FILES, Channel, Closed, Message
 from unitrank_worker.process.child import serve
 
 ORDER: Json = {
@@ -77,7 +77,10 @@ class Broken(Stepping):
 def served(engine: Stepping, scratch: Path) -> Iterator[Channel]:
     """The parent's end of the channel to an engine that runs in a thread."""
     ours, theirs = socket.socketpair()
-    parent, child = Channel(ours, payload_bytes=1 << 26, send_seconds=5.0), Channel(theirs, payload_bytes=1 << 26)
+    parent, child = (
+        Channel(ours, payload_bytes=1 << 26, send_seconds=5.0),
+        Channel(theirs, payload_bytes=1 << 26, most_files=MOST_FILES),
+    )
     thread = threading.Thread(target=_serve, args=(child, engine, scratch))
     thread.start()
     try:

@@ -9,6 +9,7 @@ import json
 import os
 import select
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from unitrank_schemas.base import Json
 READ_BYTES = 1 << 20
 MOST_FILES = 4
 LINE_BYTES = 64 << 20
-"""A longer line is no message of ours."""
+"""A longer line is not a message."""
 
 
 class Closed(Exception):
@@ -48,11 +49,13 @@ class Channel:
 
     `payload_bytes`: the largest payload that is accepted.
     `send_seconds`: seconds after which a receiver that does not read counts as gone.
+    `most_files`: open files that one read accepts; the kernel closes all files beyond them.
     """
 
-    def __init__(self, end: socket.socket, *, payload_bytes: int, send_seconds: float | None = None) -> None:
+    def __init__(self, end: socket.socket, *, payload_bytes: int, send_seconds: float | None = None, most_files: int = 0) -> None:
         self._socket = end
         self.payload_bytes = payload_bytes
+        self._ancillary_bytes = socket.CMSG_SPACE(most_files * array.array("i").itemsize) if most_files else 0
         self._buffer = bytearray()
         self._files: list[int] = []
         self._header: tuple[Json, int, int] | None = None
@@ -69,18 +72,24 @@ class Channel:
                 rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))
                 sent = self._socket.sendmsg([line], [rights])
                 line = line[sent:]
-            self._socket.sendall(line)
+            # An empty send fails where the receiver has answered and gone, and its answer would be lost.
+            if line:
+                self._socket.sendall(line)
             if payload:
                 self._socket.sendall(payload)
         except OSError as error:
             raise Closed("the other side is gone") from error
 
     def receive(self, seconds: float | None = None) -> Message | None:
-        """The next whole message; None if none is complete within `seconds`. Raises Closed."""
+        """The next whole message; None if none is complete within `seconds`, however slowly one arrives. Raises Closed."""
+        deadline = None if seconds is None else time.monotonic() + seconds
         while (message := self._complete()) is None:
-            if seconds is not None and not select.select([self._socket], [], [], seconds)[0]:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not select.select([self._socket], [], [], left)[0]:
                 return None
             self._read()
+            if deadline is not None and time.monotonic() >= deadline:
+                return self._complete()
         return message
 
     def close(self) -> None:
@@ -111,8 +120,8 @@ class Channel:
         """The object on a line, the bytes behind it and the number of files beside it."""
         try:
             content = json.loads(line)
-        except ValueError as error:
-            raise Closed("the other side sent a line that is not JSON") from error
+        except (ValueError, RecursionError) as error:
+            raise Closed("the other side sent a line that is not JSON, or is nested too deeply") from error
         if not isinstance(content, dict):
             raise Closed("the other side sent JSON that is not an object")
         size, count = content.pop("bytes", 0), content.pop("files", 0)
@@ -122,7 +131,7 @@ class Channel:
 
     def _read(self) -> None:
         try:
-            data, ancillary, _, _ = self._socket.recvmsg(READ_BYTES, socket.CMSG_SPACE(MOST_FILES * array.array("i").itemsize))
+            data, ancillary, _, _ = self._socket.recvmsg(READ_BYTES, self._ancillary_bytes)
         except OSError as error:
             raise Closed("the other side is gone") from error
         for level, kind, rights in ancillary:

@@ -19,7 +19,7 @@ from unitrank_store.observability import logs
 from unitrank_store.redis.die_with_parent import die_with_parent
 from unitrank_worker.child_settings import ChildSettings
 from unitrank_worker.engine import Engine
-from unitrank_worker.process.channel import Channel, Closed
+from unitrank_worker.process.channel import MOST_FILES, Channel, Closed
 from unitrank_worker.process.memory import limit_memory, make_expendable
 from unitrank_worker.process.perform import perform, warm_models
 
@@ -35,7 +35,7 @@ def serve(channel: Channel, engine: Engine, scratch: Path) -> None:
     going = True
     while going:
         order = channel.receive()
-        # a stop that came after its job had ended
+        # Other messages are late answers and stops of a job that has ended.
         if order is not None and "run" in order.content:
             going = perform(order, channel, engine, scratch)
 
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Only the parent decides when a job stops, and it has a signal that cannot be missed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    channel = Channel(socket.socket(fileno=options.fd), payload_bytes=ORDER_BYTES)
+    channel = Channel(socket.socket(fileno=options.fd), payload_bytes=ORDER_BYTES, most_files=MOST_FILES)
     try:
         hello = _hello(channel)
         settings = ChildSettings.from_json(hello["settings"])
