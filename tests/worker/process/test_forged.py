@@ -13,7 +13,8 @@ from rq.command import PUBSUB_CHANNEL_TEMPLATE
 from rq.serializers import JSONSerializer, PickleSerializer
 
 from tests.worker.process.conftest import REQUEST, Bench, until
-from unitrank_store.queue.rq_queue import INSPECTIONS, JOBS, transport_id
+from unitrank_store.jobs.job_store import JobStore
+from unitrank_store.queue.rq_queue import INSPECTIONS, JOBS, push, transport_id
 from unitrank_store.queue.safe_job import FUNCTIONS, SafeJob
 from unitrank_store.recovery.reaper import Reaper
 from unitrank_store.redis import keyspace
@@ -137,6 +138,17 @@ def test_store_when_it_holds_what_is_forged_then_nothing_of_it_runs_and_jobs_go_
     assert bench.ended(bench.submit()).status == "succeeded"
     assert not marker.exists()
     assert bench.workers[0].process.poll() is None
+
+
+def test_inspection_when_its_record_names_no_model_then_fails_and_its_worker_lives_on(bench: Bench) -> None:
+    worker = bench.start(queue="inspections")
+    inspections = JobStore(bench.connection, kind="inspection")
+    record = inspections.create({}, id="forged")
+    push(bench.connection, inspections, record)
+    until(lambda: inspections.get(record.id).ended, "the inspection ends")
+
+    assert (inspections.get(record.id).problem or {})["code"] == "worker_lost"
+    assert worker.process.poll() is None
 
 
 @pytest.mark.parametrize("command", ["shutdown", "kill-horse", "stop-job"])

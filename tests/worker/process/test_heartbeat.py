@@ -39,6 +39,19 @@ def register(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch, request: 
     beats.stop()
 
 
+def test_job_when_not_told_at_once_then_is_told_soon(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    register = WorkerRegistry(connection)
+    monkeypatch.setattr(module, "AGAIN_SHARE", 1e-5)
+    heartbeat = Heartbeat(register, WorkerEntry("w", "q", "cpu", 1, "h", 0.0, 0.0), EVERY, lambda: 0)
+    heartbeat.start()
+    try:
+        heartbeat.working_on("job", [], at_once=False)
+
+        until(lambda: [entry.job for entry in register.list()] == ["job"], "the register names the job")
+    finally:
+        heartbeat.stop()
+
+
 @pytest.mark.parametrize("register", [3], indirect=True)
 def test_beat_when_lost_then_is_made_up_for_at_once_and_only_once(register: Register) -> None:
     until(lambda: register.heard == 1, "it is heard")

@@ -219,6 +219,32 @@ def test_store_when_away_for_a_while_then_neither_job_nor_worker_is_lost(server:
         store.stop()
 
 
+def test_child_when_killed_while_the_store_is_away_then_its_worker_waits_and_goes_on(
+    server: EmbeddedServer, tmp_path: Path
+) -> None:
+    state, go = tmp_path / "state", tmp_path / "go"
+    store = EmbeddedServer(state)
+    store.start()
+    connection = connect(store.url, 30)
+    bench = Bench(store.url, connection, state)
+    try:
+        worker = bench.start()
+        id = bench.submit(["await", str(go)])
+        bench.running(id)
+        store.stop()
+        os.kill(worker.child(), signal.SIGKILL)
+        go.touch()
+        time.sleep(2)
+        store.start()
+
+        assert (bench.ended(id).status, bench.ended(id).attempt) == ("succeeded", 2)
+        assert worker.process.poll() is None
+    finally:
+        bench.close()
+        connection.close()
+        store.stop()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("stops", [False, True])

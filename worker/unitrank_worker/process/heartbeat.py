@@ -12,8 +12,8 @@ from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 
 log = structlog.get_logger()
 
-# Of the time between two, until one that was lost is made up for: a store that comes back hears of everyone before anyone is
-# given up.
+# Of the time between two heartbeats: after it a lost heartbeat, or a change that was not sent, is sent. A store that comes
+# back hears of every worker before the reaper gives a worker up, which takes half of the time between two.
 AGAIN_SHARE = 0.1
 
 
@@ -29,6 +29,7 @@ class Heartbeat:
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._heard = 0.0
+        self._sent: WorkerEntry | None = None
         self._thread = threading.Thread(target=self._run, name="beats", daemon=True)
 
     def start(self) -> None:
@@ -43,22 +44,26 @@ class Heartbeat:
             self._thread.join()
         self._workers.leave(self._worker.name)
 
-    def working_on(self, job: str | None, models: list[str]) -> None:
-        """Tell what has changed at once: a running record whose worker says for long that it does something else is given up."""
+    def working_on(self, job: str | None, models: list[str], *, at_once: bool = True) -> None:
+        """Send a change of job or models to the register; the thread sends it soon where it is not sent `at_once`.
+
+        The reaper gives up a running record whose worker names another job for long.
+        """
         with self._lock:
-            before, self._worker = self._worker, replace(self._worker, job=job, models=models)
-        if self._worker != before:
+            self._worker = replace(self._worker, job=job, models=models)
+        if at_once and self._worker != self._sent:
             self._beat()
 
     def _run(self) -> None:
         while not self._stop.wait(self._every * AGAIN_SHARE):
             # By the calendar's clock, as the store's: on a machine that slept, what was said before has expired.
-            if not 0 <= time.time() - self._heard < self._every:
+            if self._worker != self._sent or not 0 <= time.time() - self._heard < self._every:
                 self._beat()
 
     def _beat(self) -> None:
         with self._lock:
-            worker = replace(self._worker, memory=self._memory())
+            entry = self._worker
+            worker = replace(entry, memory=self._memory())
             try:
                 self._workers.beat(worker)
             except redis.exceptions.RedisError as error:
@@ -66,3 +71,4 @@ class Heartbeat:
                 self._heard = 0.0
             else:
                 self._heard = time.time()
+                self._sent = entry

@@ -113,6 +113,8 @@ class WarmWorker(Worker):
         self._horse_pid = self.child.pid
         job.started_at = now()
         if self._run.is_ours:
+            # Most jobs have ended before the register hears of them. Files may take long to open, and no look happens meanwhile.
+            self.heartbeats.working_on(job.record_id, self.child.models, at_once=False)
             self.prepare_job_execution(job, remove_from_intermediate_queue=True)
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
@@ -134,9 +136,18 @@ class WarmWorker(Worker):
             except AWAY:
                 # raised by `_patiently` alone, when the worker has to stop
                 reason = "stopped"
+            except Exception:
+                # The attempt is given up, and not the worker: its record, or its child's answer, is not as it should be.
+                log.exception("attempt failed", worker=self._called, rq_job=run.job.id)
+                reason = "lost"
             if reason is not None:
                 return self._bury(run, reason)
         raise HorseMonitorTimeoutException
+
+    def kill_horse(self, *arguments: Any) -> None:
+        """RQ's, at a second signal to stop: from now on nothing waits for the store. Any: as RQ's arguments."""
+        self._stop_at = -math.inf
+        super().kill_horse(*arguments)
 
     def check_for_suspension(self, burst: bool) -> None:
         """Nothing: a key in the store stops no worker."""
@@ -202,6 +213,10 @@ class WarmWorker(Worker):
                 log.warning("the store is away", error=str(error))
                 time.sleep(RETRY_SECONDS)
 
+    def _waiting(self, step: Callable[[], Any]) -> Any:
+        """Do the step as `_patiently`, but once only after a signal to stop. Any: as `_patiently`."""
+        return step() if self._stop_requested else self._patiently(step)
+
     def _look(self, run: Run) -> KillReason | None:
         """Why the child has to be killed; most jobs end before the first look, and are never in the register."""
         reason = run.look()
@@ -245,15 +260,17 @@ class WarmWorker(Worker):
 
     def _bury(self, run: Run, reason: KillReason) -> tuple[int, int, None]:
         """The child is dead, or has to be: end it, put the record right, and have a new one for the next job."""
-        pid, status = self.child.pid, self.child.end() or 1
+        pid, was_ready = self.child.pid, self.child.ready
+        status = self.child.end() or 1
         log.warning("child ended", worker=self._called, pid=pid, status=status, because=reason, rq_job=run.job.id)
         self._counters.child_ended(reason)
-        watch = run.watched()
+        watch = self._waiting(run.watched)
         self._forget(run)
         if run.attempt is None:
-            self._settlement.put_back(watch)
+            self._waiting(lambda: self._settlement.put_back(watch))
+        if not was_ready:
             raise SystemExit("the child ends before it can take a job")
-        self._settlement.settle(watch, reason)
+        self._waiting(lambda: self._settlement.settle(watch, reason))
         if reason != "lost":
             # RQ then reports a stopped job and not a crash.
             self._stopped_job_id = self.execution.job_id if self.execution is not None else None
