@@ -10,6 +10,7 @@ import redis
 from safetensors.numpy import save
 
 from unitrank_schemas.base import Json
+from unitrank_store.blobs.backends import FolderBackend
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.models import ModelStore
 from unitrank_store.contents.waiting_jobs import model_key
@@ -17,6 +18,7 @@ from unitrank_store.errors import Full
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.jobs.records import Kind
+from unitrank_store.observability import tracing
 from unitrank_store.observability.counters import Counters
 from unitrank_store.observability.throughput import Throughput
 from unitrank_store.queue.rq_queue import depth, enqueue_inspection
@@ -24,6 +26,7 @@ from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
 from unitrank_tables.part import Part, decode_part, encode_part
+from unitrank_worker.attempts import job_attempt
 from unitrank_worker.attempts import stores as stores_module
 from unitrank_worker.attempts.attempt import Attempt, CannotRun, problem_of
 from unitrank_worker.attempts.progress import ProgressWriter
@@ -322,3 +325,72 @@ def test_inspection_when_its_child_is_killed_then_no_half_of_an_archive_is_left(
     attempt.abandon()
 
     assert list(inspecting.blobs.spool.iterdir()) == []
+
+
+def test_inspection_when_the_child_claims_success_without_a_manifest_then_fails(inspecting: Stores) -> None:
+    attempt = inspection_of(inspecting, b"good")
+    attempt.take(Message({"archive": "piece"}, b"clean"))
+    attempt.finish("succeeded", None, at_once)
+
+    assert (inspecting.jobs.get(attempt.record.id).problem or {})["code"] == "internal"
+    assert inspecting.models.get("m").status == "rejected"
+
+
+def test_archive_when_larger_than_allowed_then_the_inspection_fails_and_nothing_is_left(inspecting: Stores) -> None:
+    inspecting.most_archive_bytes = 10
+    attempt = inspection_of(inspecting, b"good")
+    for _ in range(3):
+        attempt.take(Message({"archive": "piece"}, b"123456"))
+    attempt.take(Message({"manifest": {"layers": []}}))
+    attempt.finish("succeeded", None, at_once)
+
+    assert inspecting.models.get("m").status == "rejected"
+    assert list(inspecting.blobs.spool.iterdir()) == []
+
+
+def test_archive_when_it_cannot_be_stored_then_the_inspection_fails(inspecting: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(self: FolderBackend, file: Path, name: str) -> None:
+        raise OSError("no space left on device")
+
+    attempt = inspection_of(inspecting, b"good")
+    attempt.take(Message({"archive": "piece"}, b"clean"))
+    attempt.take(Message({"manifest": {"layers": []}}))
+    monkeypatch.setattr(FolderBackend, "put", full_disk)
+    attempt.finish("succeeded", None, at_once)
+
+    assert (inspecting.jobs.get(attempt.record.id).problem or {})["code"] == "internal"
+    assert list(inspecting.blobs.spool.iterdir()) == []
+
+
+@pytest.mark.parametrize("summary", [{"cost": 1}, {"rankings": [{"id": "x", "seconds": 1.0}]}])
+def test_summary_when_malformed_then_the_job_ends_all_the_same(stores: Stores, summary: Json) -> None:
+    attempt = begun(stores, contents(stores))
+    attempt.take(Message({"result": summary, "progress": None, "seconds": 1.0}, save({})))
+    attempt.finish("succeeded", None, at_once)
+
+    assert stores.jobs.get(attempt.record.id).status == "succeeded"
+
+
+def test_spans_when_a_child_floods_then_few_reach_the_trace(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+    monkeypatch.setattr(tracing, "past", lambda name, **times: names.append(name))
+    attempt = begun(stores, contents(stores))
+    for since in (-1.0, 5.0, float("nan"), float("inf")):
+        attempt.take(Message({"span": "out of time", "since": since, "until": 1.0}))
+    for _ in range(1000):
+        attempt.take(Message({"span": "x" * 100_000, "since": 1.0, "until": 2.0}))
+
+    assert 0 < len(names) <= 100
+    assert max(map(len, names)) <= 256
+
+
+def test_parts_when_a_child_asks_for_many_then_the_answer_has_an_end(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_attempt, "ANSWER_BYTES", 1)
+    attempt = begun(stores, contents(stores))
+    names = [f"{number:x}" for number in range(3 * job_attempt.FINGERPRINTS_AT_ONCE)]
+    for name in names:
+        attempt.take(Message({"keep_part": name}, encode_part(Part())))
+    answer = attempt.take(Message({"find_parts": names}))
+    assert answer is not None
+
+    assert len(answer.content["parts"]) == job_attempt.FINGERPRINTS_AT_ONCE

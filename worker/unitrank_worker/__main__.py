@@ -31,6 +31,7 @@ from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import BadSettings, Settings
 from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
+from unitrank_tables.sizes import GiB
 from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.child_settings import ChildSettings
 from unitrank_worker.process.handle import ChildHandle, NotStarted
@@ -131,6 +132,8 @@ def _stores(settings: Settings, connection: redis.Redis, kind: str, device: str)
         parts=PartCache(connection, settings),
         throughput=Throughput(connection),
         counters=Counters(connection),
+        # Weights of 16 bits are stored with 32, and the program lies beside them.
+        most_archive_bytes=2 * settings.max_model_bytes + GiB,
     )
 
 

@@ -55,9 +55,9 @@ class BlobStore:
         """The local folder of drafts, on the disk where contents end up; `sweep` removes what lies there for a day."""
         return self._backend.spool
 
-    def incoming(self) -> "IncomingBlob":
-        """Takes bytes over some time, until `commit` or `abort`."""
-        return IncomingBlob(self.writer())
+    def incoming(self, limit: int | None = None) -> "IncomingBlob":
+        """Takes at most `limit` bytes over some time, until `commit` or `abort`."""
+        return IncomingBlob(self.writer(limit))
 
     @contextmanager
     def draft(self) -> Iterator[Path]:
@@ -153,11 +153,11 @@ class IncomingBlob:
         self._open = True
 
     def write(self, data: bytes) -> None:
-        """Append a piece."""
+        """Append a piece. Raises SizeExceeded past the limit, and OSError."""
         self._writer.write(data)
 
     def commit(self) -> str:
-        """Store the content and return its digest."""
+        """Store the content and return its digest. When it raises, nothing is left."""
         self._open = False
         self._writing.__exit__(None, None, None)
         return self._writer.digest
@@ -166,7 +166,8 @@ class IncomingBlob:
         """Nothing is left of what was written; no effect after `commit`."""
         if self._open:
             self._open = False
-            with suppress(_Aborted):
+            # A full disk raises once more when the file is closed.
+            with suppress(_Aborted, OSError):
                 self._writing.__exit__(_Aborted, _Aborted(), None)
 
 

@@ -13,6 +13,7 @@ import structlog
 from redis.client import Pipeline
 
 from unitrank_schemas.base import Json
+from unitrank_schemas.methods.table import METHODS
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text
 
@@ -48,6 +49,9 @@ class Counters:
         sums: dict[tuple[str, ...], float] = {}
         for ranking in summary.get("rankings", []):
             method, seconds = str(ranking["method"]["name"]), float(ranking["seconds"])
+            # A child reports its summary: only known names become fields of the hash.
+            if method not in METHODS:
+                continue
             for key, amount in ((_bucket(seconds), 1.0), ("sum", seconds)):
                 at = ("run", method, key)
                 sums[at] = sums.get(at, 0.0) + amount

@@ -23,6 +23,12 @@ FORGED = [
 FORGED += [b'["count", "x"]', b'["nothing", "x"]', b'["lost", 1]', b'[["lost"], "x"]', b'{"lost": 1}', b'["run", "m", "x"]']
 
 
+def test_method_when_it_does_not_exist_then_is_not_counted(connection: redis.Redis) -> None:
+    Counters(connection).ran({"rankings": [{"method": {"name": "made up by a child"}, "seconds": 0.5}]})
+
+    assert read(connection.hgetall(keyspace.counters())).run == {}
+
+
 @pytest.mark.parametrize("field", FORGED)
 @pytest.mark.parametrize("value", ["1", "junk", "inf", b"\xff"])
 def test_counts_when_somebody_else_wrote_among_them_then_ours_are_read(

@@ -49,6 +49,13 @@ def secrets_in(pid: int, secrets: list[bytes]) -> list[bytes]:
         '{"span": "x", "since": "y"}\n',
         '{"find_parts": 1}\n',
         '{"result": 1, "seconds": 1}\n',
+        '{"result": {}, "seconds": 1}\n{"end": "succeeded"}\n',
+        '{"result": {}, "progress": null, "seconds": 1' + "0" * 400 + "}\n",
+        '{"progress": ' + "[" * 20_000 + "]" * 20_000 + "}\n",
+        '{"progress": {"done": 1, "total": 2, "unit": "rows", "stage": "x", "eta": null, "more": 1}}\n',
+        '{"keep_part": "../x"}\n',
+        '{"end": "failed"}\n',
+        '{"warm": 1}\n',
     ],
 )
 def test_child_when_it_sends_what_no_child_of_ours_would_then_its_worker_lives_on(bench: Bench, line: str) -> None:

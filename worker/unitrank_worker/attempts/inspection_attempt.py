@@ -5,10 +5,12 @@ from collections.abc import Collection
 from unitrank_schemas.base import Json
 from unitrank_store.blobs.blob_store import IncomingBlob
 from unitrank_store.contents.waiting_jobs import model_ready, reject_model
+from unitrank_store.errors import SizeExceeded
 from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability.logs import bound
 from unitrank_worker.attempts.attempt import Order, Patiently, log_end, opened, problem_of
 from unitrank_worker.attempts.stores import AWAY, Stores
+from unitrank_worker.problem import INTERNAL
 from unitrank_worker.process.channel import Message
 
 
@@ -21,6 +23,7 @@ class InspectionAttempt:
         self._digest = str(record.request["digest"])
         self._incoming: IncomingBlob | None = None
         self._manifest: Json | None = None
+        self._error: Exception | None = None
 
     def order(self, warm: Collection[str]) -> Order:
         """Raises CannotRun where the upload is gone."""
@@ -37,9 +40,10 @@ class InspectionAttempt:
     def take(self, message: Message) -> Message | None:
         """The pieces of the cleaned archive come first, then the manifest."""
         if "archive" in message.content:
-            self._incoming = self._incoming or self._stores.blobs.incoming()
-            self._incoming.write(message.payload)
+            self._append(message.payload)
         elif "manifest" in message.content:
+            if not isinstance(message.content["manifest"], dict):
+                raise TypeError("the manifest is not an object")
             self._manifest = message.content["manifest"]
         return None
 
@@ -51,22 +55,42 @@ class InspectionAttempt:
     def finish(self, status: Status, problem: Json | None, patiently: Patiently) -> None:
         """Make the model ready and release the jobs that wait for it, or reject it with them."""
         stores, digest, clean = self._stores, self._digest, None
-        if status == "succeeded" and self._incoming is not None and self._manifest is not None:
-            clean, manifest = self._incoming.commit(), self._manifest
-            try:
-                patiently(lambda: stores.models.ready(digest, manifest, clean))
-                patiently(lambda: model_ready(stores.connection, stores.waiting, digest))
-            except AWAY:
-                raise
-            except Exception as error:
-                status, problem = "failed", problem_of(error)
-        self.abandon()
+        if status == "succeeded":
+            status, problem, clean = self._made_ready(patiently)
         result = {"clean": clean} if status == "succeeded" else None
         ended = patiently(lambda: stores.jobs.finish(self.record.id, self.record.attempt, status, result=result, problem=problem))
         log_end(status, ended)
         if problem is not None and ended:
             reason = problem
             patiently(lambda: reject_model(stores.waiting, stores.models, digest, reason))
+
+    def _append(self, piece: bytes) -> None:
+        """Write a piece of the cleaned archive; an error of the disk ends the attempt at its end."""
+        if self._error is not None:
+            return
+        try:
+            self._incoming = self._incoming or self._stores.blobs.incoming(self._stores.most_archive_bytes)
+            self._incoming.write(piece)
+        except (OSError, SizeExceeded) as error:
+            self._error = error
+            self.abandon()
+
+    def _made_ready(self, patiently: Patiently) -> tuple[Status, Json | None, str | None]:
+        """The status, the problem and the digest of the cleaned archive, which is stored with its manifest."""
+        stores, digest = self._stores, self._digest
+        try:
+            if self._error is not None:
+                raise self._error
+            if self._incoming is None or self._manifest is None:
+                return "failed", INTERNAL, None
+            clean, manifest = self._incoming.commit(), self._manifest
+            patiently(lambda: stores.models.ready(digest, manifest, clean))
+            patiently(lambda: model_ready(stores.connection, stores.waiting, digest))
+        except AWAY:
+            raise
+        except Exception as error:
+            return "failed", problem_of(error), None
+        return "succeeded", None, clean
 
     def abandon(self) -> None:
         """Nothing of the cleaned archive is left, unless it was committed."""

@@ -1,11 +1,14 @@
 """An attempt at a job."""
 
+import re
+import time
 from collections.abc import Callable, Collection
 
 import redis
 import structlog
 
 from unitrank_schemas.base import Json
+from unitrank_schemas.jobs import Progress
 from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability import tracing
 from unitrank_store.observability.logs import bound
@@ -20,6 +23,18 @@ log = structlog.get_logger()
 
 PROGRESS_SECONDS = 0.1
 """Progress is written at most this often, however often a child sends it."""
+MOST_CHARACTERS = 256
+"""Progress with a longer stage or unit is malformed."""
+FINGERPRINT = re.compile("[0-9a-f]{1,64}")
+MOST_FINGERPRINTS = 10_000
+"""Parts that a child may ask for at once."""
+FINGERPRINTS_AT_ONCE = 32
+ANSWER_BYTES = 256 << 20
+"""Once an answer holds this many bytes of parts, the rest is left out, and the child computes it."""
+MOST_SPANS = 100
+"""Spans of one attempt that reach the trace; the others are dropped."""
+CLOCK_SECONDS = 60.0
+"""A span may end this long after now, because clocks are set."""
 GONE = [
     ("dataset_not_found", "the dataset that this job was accepted for is not there any more"),
     ("model_not_ready", "the model that this job was accepted for is not there any more"),
@@ -36,6 +51,7 @@ class JobAttempt:
         self._progress = ProgressWriter(stores.jobs, record, PROGRESS_SECONDS)
         self._parts = stores.parts.of(record.tenant, fresh=bool(record.resolved.get("fresh")))
         self._outcome: Message | None = None
+        self._spans = 0
         self._handlers: dict[str, Callable[[Message], Message | None]] = {
             "progress": self._take_progress,
             "span": self._take_span,
@@ -64,7 +80,10 @@ class JobAttempt:
         return Order(content, opened(self._stores.blobs, digests, GONE))
 
     def take(self, message: Message) -> Message | None:
-        """Do as the message says; a message of no known kind changes nothing."""
+        """Do as the message says; a message of an unknown kind changes nothing.
+
+        Raises ValueError, TypeError, LookupError, ArithmeticError or AttributeError for a malformed one.
+        """
         kind = next(iter(message.content), "")
         return self._handlers[kind](message) if kind in self._handlers else None
 
@@ -119,28 +138,53 @@ class JobAttempt:
                 flops = float(self.record.resolved.get("flops", 0))
                 self._stores.throughput.note(self._stores.device, flops, float(self._outcome.content["seconds"]))
             self._stores.counters.ran(summary)
-        except redis.exceptions.RedisError as error:
-            log.warning("not counted", error=str(error))
+        except (redis.exceptions.RedisError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            log.warning("not counted", error=repr(error))
 
     def _take_progress(self, message: Message) -> None:
-        self._progress(message.content["progress"])
+        self._progress(_checked_progress(message.content["progress"]))
 
     def _take_span(self, message: Message) -> None:
-        tracing.past(str(message.content["span"]), since=float(message.content["since"]), until=float(message.content["until"]))
+        """A span outside of the attempt's time is dropped: the machine's clock was set, or the child is not ours any more."""
+        name, since, until = str(message.content["span"]), float(message.content["since"]), float(message.content["until"])
+        self._spans += 1
+        if self._spans <= MOST_SPANS and 0 <= since <= until <= time.time() + CLOCK_SECONDS:
+            tracing.past(name[:MOST_CHARACTERS], since=since, until=until)
 
     def _find_parts(self, message: Message) -> Message:
-        parts = self._parts.get([str(each) for each in message.content["find_parts"]])
+        fingerprints = [_checked_fingerprint(each) for each in message.content["find_parts"][:MOST_FINGERPRINTS]]
+        parts: dict[str, bytes] = {}
+        for start in range(0, len(fingerprints), FINGERPRINTS_AT_ONCE):
+            if sum(map(len, parts.values())) < ANSWER_BYTES:
+                parts |= self._parts.get(fingerprints[start : start + FINGERPRINTS_AT_ONCE])
         sizes = [[fingerprint, len(data)] for fingerprint, data in parts.items()]
         return Message({"parts": sizes}, b"".join(parts.values()))
 
     def _keep_part(self, message: Message) -> None:
-        self._parts.put({str(message.content["keep_part"]): message.payload})
+        self._parts.put({_checked_fingerprint(message.content["keep_part"]): message.payload})
 
     def _take_result(self, message: Message) -> None:
         if not isinstance(message.content["result"], dict):
             raise TypeError("the summary is not an object")
         float(message.content["seconds"])
+        if message.content["progress"] is not None:
+            _checked_progress(message.content["progress"])
         self._outcome = message
+
+
+def _checked_progress(progress: Json) -> Json:
+    """The progress as records hold it. Raises ValueError."""
+    checked = Progress.model_validate(progress)
+    if max(len(checked.stage), len(checked.unit)) > MOST_CHARACTERS:
+        raise ValueError(f"the stage or the unit of progress has more than {MOST_CHARACTERS} characters")
+    return progress
+
+
+def _checked_fingerprint(fingerprint: object) -> str:
+    """The fingerprint, which becomes part of a key in the store. Raises ValueError."""
+    if not isinstance(fingerprint, str) or not FINGERPRINT.fullmatch(fingerprint):
+        raise ValueError("a fingerprint has 1 to 64 hexadecimal digits")
+    return fingerprint
 
 
 def _rankings(summary: Json) -> Json:

@@ -17,11 +17,15 @@ AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
 """The errors of a store that is away."""
 MOST_READY = 32
 """Records of models that are kept at hand; a manifest can have megabytes."""
+MOST_ARCHIVE_BYTES = 16 << 30
 
 
 @dataclass
 class Stores:
-    """The stores that attempts read and write; `jobs` holds the records of the worker's own kind."""
+    """The stores that attempts read and write; `jobs` holds the records of the worker's own kind.
+
+    `most_archive_bytes`: a child that sends a larger cleaned archive fails its inspection.
+    """
 
     device: str
     connection: redis.Redis
@@ -33,6 +37,7 @@ class Stores:
     parts: PartCache
     throughput: Throughput
     counters: Counters
+    most_archive_bytes: int = MOST_ARCHIVE_BYTES
     ready_models: dict[str, ModelRecord] = field(default_factory=dict)
 
     def model(self, digest: str) -> ModelRecord | None:

@@ -15,8 +15,8 @@ from unitrank_schemas.base import Json
 from unitrank_worker.child_settings import ChildSettings
 from unitrank_worker.process.channel import Channel, Closed, Message
 
-SEND_SECONDS = 30.0
-"""A child that does not read for that long counts as lost."""
+SEND_SECONDS = 10.0
+"""A child that does not read for that long counts as lost; the worker cannot watch its job meanwhile."""
 PAYLOAD_MARGIN = 64 << 20
 """Bytes that a part or a result's header may take beyond the largest result."""
 PRIVATE = re.compile(
@@ -24,6 +24,10 @@ PRIVATE = re.compile(
     r"|PASSWORD|PASSWD|SECRET|CREDENTIAL|API_?KEY|ACCESS_?KEY|(^|_)TOKEN(_|$)"
 )
 """Names of variables that the child does not get."""
+MOST_MODELS = 10_000
+"""Models that a child may say it holds."""
+MOST_CHARACTERS = 256
+"""The register shows names of models up to this length."""
 
 
 class NotStarted(Exception):
@@ -99,8 +103,8 @@ class ChildHandle:
             raise Closed("there is no child")
         message = self._channel.receive(seconds)
         if message is not None and "warm" in message.content:
+            self.warm = _warm_models(message.content["warm"])
             self.ready = True
-            self.warm = {str(model["digest"]): str(model["name"]) for model in message.content["warm"]}
         return message
 
     @property
@@ -147,6 +151,21 @@ def environment(device: str, variables: Mapping[str, str], secrets: Collection[s
 def device_inside(device: str) -> str:
     """What the child calls the device."""
     return "cuda:0" if device.startswith("cuda") else device
+
+
+def _warm_models(models: object) -> dict[str, str]:
+    """Names by digests. Raises Closed for a list that no child of ours sends."""
+    try:
+        names = {str(model["digest"])[:MOST_CHARACTERS]: str(model["name"])[:MOST_CHARACTERS] for model in _listed(models)}
+    except (LookupError, TypeError) as error:
+        raise Closed("the child sent a malformed list of models") from error
+    return names
+
+
+def _listed(models: object) -> list[Json]:
+    if not isinstance(models, list) or len(models) > MOST_MODELS:
+        raise TypeError(f"not a list of at most {MOST_MODELS} models")
+    return models
 
 
 def _command(engine: str) -> list[str]:

@@ -8,6 +8,7 @@ import redis
 import structlog
 
 from unitrank_schemas.base import Json
+from unitrank_schemas.problems import JobProblem
 from unitrank_store.errors import Forged
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import Status
@@ -23,6 +24,8 @@ from unitrank_worker.tasks import start
 
 log = structlog.get_logger()
 
+PROBLEM_CHARACTERS = 1 << 20
+"""A longer problem is malformed."""
 LOOK_SECONDS = 0.15
 """Between two looks at the record of a running job."""
 
@@ -135,7 +138,7 @@ class Run:
             return True
         try:
             answer = attempt.take(message)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise Closed("the child sent a malformed message") from error
         if answer is not None:
             self._child.send(answer.content, answer.payload)
@@ -153,8 +156,15 @@ class Run:
 def _ending(message: Message) -> tuple[Status, Json | None]:
     """The status and the problem that a child ends its attempt with. Raises Closed."""
     status, problem = message.content["end"], message.content.get("problem")
-    if status not in ("succeeded", "failed", "cancelled") or not isinstance(problem, dict | None):
+    if status not in ("succeeded", "failed", "cancelled"):
         raise Closed("the child sent a malformed end")
+    if status != "failed":
+        return status, None
+    try:
+        if len(JobProblem.model_validate(problem).model_dump_json()) > PROBLEM_CHARACTERS:
+            raise ValueError(f"a problem has at most {PROBLEM_CHARACTERS} characters")
+    except (ValueError, RecursionError) as error:
+        raise Closed("the child sent a malformed problem") from error
     return status, problem
 
 
