@@ -46,7 +46,7 @@ KINDS = {"jobs": "job", "inspections": "inspection"}
 # How long the parent waits for a store that is away, before it ends and is started anew.
 PATIENCE = 60.0
 SHORTEST_SECRET = 6
-# What a process ends with that cannot run as it was told to.
+# The exit status of a worker that cannot run with these options.
 NOT_POSSIBLE = 2
 
 
@@ -78,17 +78,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def another(workers: WorkerRegistry, name: str) -> WorkerEntry | None:
-    """Who else lives under that name: each of two would take the other's jobs for lost. One that was killed is no other."""
-    said = workers.entry(name)
-    if said is None or (said.host == socket.gethostname() and not _alive(said)):
+    """The living worker that has this name already, None without one: two workers of one name lose each other's jobs."""
+    entry = workers.entry(name)
+    if entry is None or (entry.host == socket.gethostname() and not _alive(entry)):
         return None
-    return said
+    return entry
 
 
-def _alive(said: WorkerEntry) -> bool:
-    """Whether it runs, on this machine. Its number may be another process's by now, ours too."""
+def _alive(entry: WorkerEntry) -> bool:
+    """Whether the worker's process runs on this machine. Another process may have its number by now, this one too."""
     try:
-        return said.pid != os.getpid() and psutil.Process(said.pid).create_time() <= said.seen_at
+        return entry.pid != os.getpid() and psutil.Process(entry.pid).create_time() <= entry.seen_at
     except (psutil.Error, TypeError, ValueError, OverflowError):
         return False
 
@@ -98,7 +98,7 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str, dr
     url = settings.redis_url or socket_url(settings.state)
     connection, hasty = connect(url, PATIENCE), connect(url, 0)
     stores = _stores(settings, hasty, kind, device)
-    # What a child before left, on a machine where no service sweeps.
+    # Files that killed children left, on a machine where no service sweeps.
     stores.blobs.sweep()
     entry = WorkerEntry(name, QUEUES[kind], device, os.getpid(), socket.gethostname(), time.time(), time.time())
     child = ChildHandle(_child_settings(settings, stores.blobs.spool), engine, device, secrets=_secrets(url, settings))

@@ -1,4 +1,4 @@
-"""Says every few seconds that the worker is alive, and what it does."""
+"""Tells the register every few seconds that the worker is alive, which job it runs and which models it holds."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ class Heartbeat:
         self._worker = worker
         self._every = every
         self._memory = memory
-        # The second SIGTERM ends a job in the middle of whatever its thread does, a beat too.
+        # A second SIGTERM interrupts the main thread anywhere, also while it holds this lock: its handler takes the lock again.
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._heard = 0.0
@@ -56,7 +56,7 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stop.wait(self._every * AGAIN_SHARE):
-            # By the calendar's clock, as the store's: on a machine that slept, what was said before has expired.
+            # By the calendar's clock, as the store's: on a machine that slept, the entry in the register has expired.
             if self._worker != self._sent or not 0 <= time.time() - self._heard < self._every:
                 self._beat()
 

@@ -4,7 +4,7 @@ from rq.timeouts import BaseDeathPenalty
 
 
 class NoAlarm(BaseDeathPenalty):
-    """Lets everything take its time: the worker's parent watches the clock, and has SIGKILL."""
+    """Sets no timeout: the worker's parent watches the time of a job, and ends its child with SIGKILL."""
 
     def setup_death_penalty(self) -> None:
         """Nothing."""

@@ -153,15 +153,15 @@ class WarmWorker(Worker):
         """Nothing: a key in the store stops no worker."""
 
     def subscribe(self) -> None:
-        """Nothing: a message in the store ends neither a worker nor its child."""
+        """Nothing: a message that arrives through the store stops neither a worker nor its child."""
 
     def handle_warm_shutdown_request(self) -> None:
-        """Told to stop: from now on the job has so much time."""
+        """RQ's, at a first signal to stop: the job may go on for `drain` seconds."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]  # RQ's
         self._stop_at = time.monotonic() + self._drain
 
     def set_shutdown_requested_date(self) -> None:
-        """Nothing: nobody asks for it, and a store that is away must not turn a stop into a loss."""
+        """Nothing: no process reads this date, and writing it fails while the store is away."""
 
     def get_heartbeat_ttl(self, job: Job) -> int:
         """Seconds after which RQ gives up an execution; its own choice is a minute more."""

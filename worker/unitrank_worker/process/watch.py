@@ -38,9 +38,9 @@ class RunWatch:
         self.id = id
         self._worker = worker
         self._clock = clock
-        known = jobs.get_many([id])
+        records = jobs.get_many([id])
         self._attempt = attempt
-        timeout = known[0].timeout if known else CLOSING_SECONDS
+        timeout = records[0].timeout if records else CLOSING_SECONDS
         self._limits: dict[Phase, tuple[float, KillReason]] = {
             "waiting": (START_SECONDS, "lost"),
             "running": (timeout, "timed_out"),
@@ -61,8 +61,9 @@ class RunWatch:
         return self._phase in ("cancelling", "over")
 
     def reason(self) -> KillReason | None:
-        """Why the child has to be killed now; None while it may go on. While the store is away no time goes by: the child,
-        which can neither begin nor end anything, waits for it.
+        """Why the child has to be killed now; None while it may go on.
+
+        Time does not count while the store is away: the worker can neither begin nor end a job then.
         """
         try:
             phase = self._phase_of(self._glances.state(self.id))
