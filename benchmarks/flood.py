@@ -131,13 +131,13 @@ def _waits(jobs: JobStore, ids: list[str]) -> list[tuple[int, float, float]]:
         if after is None:
             break
     ends = np.array([record.finished_at for record in every if record.finished_at is not None])
-    found = []
+    waits = []
     for record in jobs.get_many(ids):
         assert record.started_at is not None
         assert record.finished_at is not None
         between = int(((ends > record.created_at) & (ends <= record.started_at)).sum())
-        found.append((between, record.started_at - record.created_at, record.finished_at - record.started_at))
-    return found
+        waits.append((between, record.started_at - record.created_at, record.finished_at - record.started_at))
+    return waits
 
 
 def _post(url: str, key: str, jobs: int, seconds: float) -> int:

@@ -45,10 +45,10 @@ def main() -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     print(f"job {job.id}, {RANKING}")
-    found = checks(result, BOUNDS, RANKING)
-    for check in found:
+    conditions = checks(result, BOUNDS, RANKING)
+    for check in conditions:
         print(f"{'met' if check.met else 'NOT MET':<8} {check.wanted}: {check.found}")
-    return 0 if all(check.met for check in found) else 1
+    return 0 if all(check.met for check in conditions) else 1
 
 
 if __name__ == "__main__":

@@ -61,10 +61,10 @@ def _ends(connection: redis.Redis, records: list[JobRecord]) -> Iterator[str]:
     """A job that has not ended, or whose end was told twice."""
     for record in records:
         entries = connection.xrange(keyspace.events("job", record.id))
-        told = [json.loads(fields[b"data"])["status"] for _, fields in entries if fields[b"kind"] == b"status"]
-        ends = [status for status in told if status in ENDED]
+        statuses = [json.loads(fields[b"data"])["status"] for _, fields in entries if fields[b"kind"] == b"status"]
+        ends = [status for status in statuses if status in ENDED]
         if not record.ended:
-            yield f"{record.id} is {record.status} (attempt {record.attempt}, {told})"
+            yield f"{record.id} is {record.status} (attempt {record.attempt}, {statuses})"
         elif ends != [record.status]:
             yield f"{record.id} is {record.status}, and was told to have ended as {ends}"
     entered = {name.decode(): int(count) for name, count in connection.hgetall(keyspace.entered("job")).items()}

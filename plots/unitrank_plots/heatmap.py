@@ -19,7 +19,7 @@ def heatmap(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     """Of a ranking on a cluster, or on one of its kept examples."""
     ranking, (row, cluster) = ranking_of(result, choice), cluster_of(result, choice)
     values, of = _grid(result, arrays, choice, ranking, row, cluster.name)
-    made, (axes,) = figure(4.6)
+    drawing, (axes,) = figure(4.6)
     extent = (-0.5, values.shape[1] - 0.5, values.shape[0] - 0.5, -0.5)
     if choice.background is not None:
         axes.imshow(choice.background, cmap="gray", extent=extent, aspect=_aspect(values), interpolation="nearest")
@@ -35,13 +35,13 @@ def heatmap(result: Result, arrays: Arrays, choice: Choice) -> Figure:
         aspect=_aspect(values),
         interpolation="nearest",
     )
-    made.colorbar(image, ax=axes, label="score" if choice.example is not None else "importance", shrink=0.85)
+    drawing.colorbar(image, ax=axes, label="score" if choice.example is not None else "importance", shrink=0.85)
     whose = f"cluster {short(cluster.name)}" + ("" if choice.example is None else f", example {choice.example}")
-    title(made, f"{short(ranking.id)} at layer {short(result.layer.name)}, {whose}" + (f"\n{of}" if of else ""))
+    title(drawing, f"{short(ranking.id)} at layer {short(result.layer.name)}, {whose}" + (f"\n{of}" if of else ""))
     for side in (axes.xaxis, axes.yaxis):
         side.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.spines[:].set_visible(False)
-    return made
+    return drawing
 
 
 def _grid(

@@ -20,13 +20,13 @@ def importance(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     )
     order = np.argsort(-values, kind="stable")
     top = order[:NAMED]
-    made, (left, right) = figure(4.2, 2, (3, 2))
+    drawing, (left, right) = figure(4.2, 2, (3, 2))
     places = np.arange(len(top))[::-1]
     left.barh(places, values[top], color=COLOURS[0], xerr=np.nan_to_num(spread[top]), error_kw={"ecolor": "#555555", "lw": 0.8})
     left.set_yticks(places, [unit_name(result, int(unit)) for unit in top])
     left.set_ylabel("unit")
     left.set_xlabel("importance ± spread over examples")
-    title(made, f"{short(ranking.id)}, cluster {short(cluster.name)}")
+    title(drawing, f"{short(ranking.id)}, cluster {short(cluster.name)}")
     # evenly picked where there are more than a picture has room for: an SVG keeps every point
     ranks = np.unique(np.linspace(0, len(values) - 1, min(MOST_POINTS, len(values))).round().astype(int))
     drawn_units = order[ranks]
@@ -36,4 +36,4 @@ def importance(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     right.axhline(0, color="black", linewidth=0.6)
     right.set_xlabel("rank")
     right.set_title(f"all {len(values)} units")
-    return made
+    return drawing

@@ -18,7 +18,7 @@ def leaderboard(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     leaders = result.leaderboard[:MOST]
     if all(leader.verdict is None for leader in leaders):
         raise NoPicture("no_ablation", "the rankings were not put to the test; post the job with `ablation`")
-    made, (axes,) = figure(1.7 + 0.34 * len(leaders))
+    drawing, (axes,) = figure(1.7 + 0.34 * len(leaders))
     places = np.arange(len(leaders))[::-1]
     verdicts = [(VERDICT_COLOURS[leader.verdict], VERDICT_LABELS[leader.verdict]) for leader in leaders]
     areas = [leader.mean_area or 0.0 for leader in leaders]
@@ -31,13 +31,13 @@ def leaderboard(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     axes.set_yticks(places, [short(leader.ranking) for leader in leaders])
     axes.set_xlabel("mean area: how fast the score falls\nwhen the most important units go first")
     left_out = first_of(result.leaderboard, MOST, "rankings")
-    title(made, f"Leaderboard of layer {short(result.layer.name)}: mean area, and clusters better than random{left_out}")
+    title(drawing, f"Leaderboard of layer {short(result.layer.name)}: mean area, and clusters better than random{left_out}")
     patches = [
         Patch(facecolor=colour, edgecolor="#333333", linewidth=0.6, label=words) for colour, words in dict.fromkeys(verdicts)
     ]
     # Below the axes: within them it would cover what is said beside a bar.
-    made.legend(handles=patches, loc="outside lower center", ncols=min(3, len(patches)), title="over all clusters", fontsize=8)
-    return made
+    drawing.legend(handles=patches, loc="outside lower center", ncols=min(3, len(patches)), title="over all clusters", fontsize=8)
+    return drawing
 
 
 def agreement(result: Result, arrays: Arrays, choice: Choice) -> Figure:
@@ -51,7 +51,7 @@ def agreement(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     # clusters where both have an order
     counts = np.isfinite(each).sum(0)
     values = np.where(counts > 0, np.nansum(each, axis=0) / np.maximum(counts, 1), np.nan)
-    made, (axes,) = figure(1.6 + 0.45 * len(ids))
+    drawing, (axes,) = figure(1.6 + 0.45 * len(ids))
     image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
     # in smaller cells they would run into each other
     for row in range(len(ids) if len(ids) <= MOST_WRITTEN else 0):
@@ -63,7 +63,7 @@ def agreement(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     axes.set_xticks(range(len(ids)), names, rotation=40, ha="right")
     axes.set_yticks(range(len(ids)), names)
     axes.spines[:].set_visible(False)
-    made.colorbar(image, ax=axes, label="rank correlation", shrink=0.8)
+    drawing.colorbar(image, ax=axes, label="rank correlation", shrink=0.8)
     of = f"mean over {len(rows)} clusters" if len(rows) > 1 else f"cluster {short(result.clusters[rows[0]].name)}"
-    title(made, f"Agreement of the rankings, {of}{first_of(every, MOST, 'rankings')}")
-    return made
+    title(drawing, f"Agreement of the rankings, {of}{first_of(every, MOST, 'rankings')}")
+    return drawing

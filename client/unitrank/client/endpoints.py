@@ -195,21 +195,21 @@ class Calls:
     def _attempted(self, ask: Ask, retries: Retries | None = None) -> Flow[tuple[httpx.Response | httpx.RequestError, int]]:
         return answered(replace(ask, until=self._until), self._retries if retries is None else retries)
 
-    def _accepted(self, came: httpx.Response | httpx.RequestError) -> httpx.Response:
+    def _accepted(self, reply: httpx.Response | httpx.RequestError) -> httpx.Response:
         """What was answered. Raises the error that it stands for."""
-        if isinstance(came, NEVER_SENT):
+        if isinstance(reply, NEVER_SENT):
             # What its words show may be a key.
             raise NotPossible(f"{self._url} was sent no whole request: a header breaks HTTP, or a file changed meanwhile") from None
-        if self._until.passed and (reason := _in_vain(came)):
+        if self._until.passed and (reason := _in_vain(reply)):
             raise self._late(f"{self._url} {reason}")
-        if not isinstance(came, httpx.Response):
-            raise Unreachable(f"{self._url} does not answer: {came or type(came).__name__}", code="unreachable") from came
-        if came.is_success:
-            return came
+        if not isinstance(reply, httpx.Response):
+            raise Unreachable(f"{self._url} does not answer: {reply or type(reply).__name__}", code="unreachable") from reply
+        if reply.is_success:
+            return reply
         try:
-            problem = read(came.content, Problem)
+            problem = read(reply.content, Problem)
         except ValidationError:
-            raise self._stranger(came) from None
+            raise self._stranger(reply) from None
         raise refusal(problem)
 
     def _late(self, what: str, code: str = "not_reached", more: str = "") -> Timeout:

@@ -33,11 +33,11 @@ class Retries:
     chance: Callable[[], float] = random.random
     quiet: bool = False
 
-    def pause(self, attempt: int, came: httpx.Response | httpx.RequestError) -> float | None:
+    def pause(self, attempt: int, reply: httpx.Response | httpx.RequestError) -> float | None:
         """Seconds until the next attempt; None where there is to be none."""
-        if attempt >= self.most or not _passing(came):
+        if attempt >= self.most or not _passing(reply):
             return None
-        seconds = None if isinstance(came, httpx.RequestError) else retry_after(came.headers.get("Retry-After"))
+        seconds = None if isinstance(reply, httpx.RequestError) else retry_after(reply.headers.get("Retry-After"))
         if seconds is not None:
             # As long as was asked for, and a little more, each client another little.
             return seconds + FIRST_SECONDS * self.chance() if seconds <= LONGEST_ASKED else None
@@ -52,16 +52,16 @@ def answered(ask: Ask, retries: Retries) -> Flow[tuple[httpx.Response | httpx.Re
     """What came of the last attempt, and how many there were; none once the request's deadline has passed."""
     attempt = 0
     while True:
-        came = yield from asked(ask)
-        seconds = retries.pause(attempt, came)
+        reply = yield from asked(ask)
+        seconds = retries.pause(attempt, reply)
         if seconds is None or ask.until.passed:
-            return came, attempt + 1
+            return reply, attempt + 1
         if seconds >= ask.until.left:
             # Nothing is sent sooner than the service asked.
             yield from paused(ask.until.left)
-            return came, attempt + 1
+            return reply, attempt + 1
         if seconds >= NOTED_SECONDS:
-            reason = f"answered {came.status_code}" if isinstance(came, httpx.Response) else f"did not answer ({came})"
+            reason = f"answered {reply.status_code}" if isinstance(reply, httpx.Response) else f"did not answer ({reply})"
             level = logging.INFO if retries.quiet else logging.WARNING
             log.log(level, "%s %s: the service %s; again in %.0f s", ask.verb, ask.path, reason, seconds)
         yield from paused(seconds)

@@ -87,13 +87,13 @@ class Curves:
             if self.nested:
                 stop = next((index for index in range(first + 1, stop) if not _contains(masks[index], masks[index - 1])), stop)
             try:
-                found = self._pass(tests, table, masks[first:stop])
+                outcomes = self._pass(tests, table, masks[first:stop])
             except torch.OutOfMemoryError:
                 if together == 1:
                     raise
                 self.halvings += 1
                 continue
-            yield first, stop, *found
+            yield first, stop, *outcomes
             first = stop
 
     def _pass(

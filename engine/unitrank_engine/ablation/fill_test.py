@@ -135,8 +135,8 @@ class FillTest:
     def _positions(self, cluster: int, importance: np.ndarray) -> np.ndarray:
         """The ranking's orders as positions, one a row."""
         label = self.context.clusters[cluster].name
-        made = [getattr(self.orders, order)(importance, label) for order in self.wanted]
-        return np.stack(made) if made else np.zeros((0, self.context.units.count), np.int32)
+        positions = [getattr(self.orders, order)(importance, label) for order in self.wanted]
+        return np.stack(positions) if positions else np.zeros((0, self.context.units.count), np.int32)
 
     def _activity_order(self, cluster: int) -> np.ndarray | None:
         return None if self.only_most else self.orders.most(self._activity(cluster), self.context.clusters[cluster].name)

@@ -70,11 +70,11 @@ class Nested:
         # elements by the position of their unit; those of one channel stand together
         where = units.spread(positions[None])[0].expand(place.shape).flatten().argsort(stable=True)
         each, flat = place.units // units.count, change.flatten(1)
-        total, at, found = behind.values.flatten(1), 0, []
+        total, at, values = behind.values.flatten(1), 0, []
         for count in counts:
             chosen = where[at : count * each]
             total = torch.addmm(total, flat[:, chosen], self.columns[chosen])
-            found.append(total)
+            values.append(total)
             at = count * each
-        changed = torch.stack(found).reshape(-1, *behind.values.shape[1:])
+        changed = torch.stack(values).reshape(-1, *behind.values.shape[1:])
         return self.rest.tail(changed, behind.live)

@@ -81,7 +81,7 @@ class Study:
         request, most = self.request, f"most/{name}"
         drops = [(test.drop(most), drop(test.none, test.random)) if test.has(most) and request.random else None for test in tested]
         chances = [chance(*each, request.level) if each else None for each in drops]
-        corrected = holm([found.p_value if found else None for found in chances])
+        corrected = holm([outcome.p_value if outcome else None for outcome in chances])
         clusters = [self._result(name, *each) for each in zip(tested, chances, corrected, strict=True)]
         study = RankingStudy(clusters, self._overall([each for each in drops if each], sum(test.examples for test in tested)))
         for order in request.orders:
@@ -138,11 +138,11 @@ def _curve(test: TestedCluster, name: str) -> Curve | None:
 
 def _control(test: TestedCluster, level: float) -> Control:
     areas = [test.area(float(value)) for value in drop(test.none, test.random)]
-    known = [value for value in areas if value is not None]
+    defined = [value for value in areas if value is not None]
     return Control(
         score=_band(test.random, level),
         accuracy=None if test.random_right is None else _band(test.random_right, level),
-        area=float(np.mean(known)) if known else None,
+        area=float(np.mean(defined)) if defined else None,
     )
 
 

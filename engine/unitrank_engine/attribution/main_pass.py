@@ -44,9 +44,9 @@ class MainPass:
     def plan(self) -> None:
         """Announces the stage; a gradient costs two more passes of the tail, and so may every pass of a method's own."""
         split, inner = self.context.split, sum(map(len, self.grids))
-        own = sum(METHODS[entry.name].passes(entry, self.context) for entry in self.entries.values())
-        backward = (sum(self.needs.values()) + inner + own) / (2 + inner + own)
-        rows = len(self.membership.rows) * (2 + inner + own)
+        extra = sum(METHODS[entry.name].passes(entry, self.context) for entry in self.entries.values())
+        backward = (sum(self.needs.values()) + inner + extra) / (2 + inner + extra)
+        rows = len(self.membership.rows) * (2 + inner + extra)
         self.context.meter.plan(STAGE, rows, split.cost + 2 * split.tail_cost * backward)
 
     def run(self, observer: "PassObserver | None" = None) -> Attribution:
@@ -73,8 +73,8 @@ class MainPass:
 
     def _share(self, seconds: float, result: Attribution) -> None:
         """Splits the time of the shared path among the methods by the points that each asked for; a gradient counts twice more."""
-        asked = {key: METHODS[entry.name].points(entry).values() for key, entry in self.entries.items()}
-        weights = {key: 1 + len(points) + 2 * sum(points) for key, points in asked.items()}
+        points_of = {key: METHODS[entry.name].points(entry).values() for key, entry in self.entries.items()}
+        weights = {key: 1 + len(points) + 2 * sum(points) for key, points in points_of.items()}
         shared = seconds - sum(scored.seconds for scored in result.scored.values())
         for key, weight in weights.items():
             result.scored[key].seconds += shared * weight / sum(weights.values())
@@ -115,7 +115,7 @@ class MainPass:
     def _walk(self, result: Attribution, batch: MemberBatch, ends: PathEnds) -> dict[str, Tensor]:
         """Shows each method its points in ascending order; the scores of each, one row an example, by unit."""
         methods: dict[str, ScoringMethod] = {}
-        wanted: dict[str, dict[float, bool]] = {}
+        points: dict[str, dict[float, bool]] = {}
         for key, entry in self.entries.items():
             seen = Batch(
                 context=self.context,
@@ -128,12 +128,12 @@ class MainPass:
                 notes=result.scored[key].notes,
             )
             methods[key] = METHODS[entry.name](entry, seen, self._prepared[key])
-            wanted[key] = METHODS[entry.name].points(entry)
+            points[key] = METHODS[entry.name].points(entry)
         for inner, keys in self.grids.items():
             for point in self._points(ends, inner):
                 precise = point.precise()
                 for key in keys:
-                    if point.alpha in wanted[key]:
+                    if point.alpha in points[key]:
                         methods[key].visit(precise)
         makers = {key: partial(self._scores, method, result.scored[key]) for key, method in methods.items()}
         return all_scores(makers, self.keys)

@@ -39,12 +39,12 @@ class Sums:
         """Adds to each member's half the scores of its example, a row of them; examples may be in many clusters."""
         slots = SIDES * clusters + sides
         order = np.argsort(slots, kind="stable")
-        found, sizes = np.unique(slots, return_counts=True)
+        filled, sizes = np.unique(slots, return_counts=True)
         rows = torch.split(torch.from_numpy(examples[order]).to(scores.device), sizes.tolist())
         together = max(1, PIECE // scores.shape[1])
         # by slot and not by index_add_, whose threads cost a small job more than the sums themselves, and whose order of
         # adding is nobody's on a GPU
-        for slot, members in zip(found.tolist(), rows, strict=True):
+        for slot, members in zip(filled.tolist(), rows, strict=True):
             for piece in torch.split(members, together):
                 s = scores[piece].to(torch.float64, copy=True)
                 self.sums[0, slot] += s.sum(0)
@@ -53,7 +53,7 @@ class Sums:
                 self.sums[2, slot] += squares.sum(0)
                 if len(self.sums) == 4:
                     self.sums[3, slot] += squares.square_().sum(0)
-        self.counts[found] += sizes
+        self.counts[filled] += sizes
 
     def of_cluster(self, cluster: int, side: int | None = None) -> "Moments":
         """The examples of a cluster: of both its halves together, or of one side."""

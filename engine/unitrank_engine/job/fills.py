@@ -39,8 +39,8 @@ class Fills:
         if len(everyone) < 2:
             raise EngineError("too_few_examples", "the fill 'resample' takes values from other examples; the job has only one")
         drawn = [self.context.streams.generator("resample", int(row)).integers(len(everyone) - 1) for row in rows]
-        own = np.searchsorted(everyone, rows)
-        return np.asarray(everyone[drawn + (drawn >= own)])
+        positions = np.searchsorted(everyone, rows)
+        return np.asarray(everyone[drawn + (drawn >= positions)])
 
     @cached_property
     def _everyone(self) -> np.ndarray:

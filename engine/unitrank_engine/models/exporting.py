@@ -67,9 +67,9 @@ def export(module: nn.Module, example_inputs: ExampleInputs, path: Path) -> Mani
         clean = Path(folder, "clean.pt2")
         program = _let_in(exported, clean)
         _check_answers(program, exported, args, kwargs, answers)
-        found = manifest(program)
+        written = manifest(program)
         os.replace(clean, path)
-    return found
+    return written
 
 
 def _arguments(examples: ExampleInputs) -> Arguments:

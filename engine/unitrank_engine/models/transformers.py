@@ -105,10 +105,16 @@ class OneToken(nn.Module):
 def _kind(config: Mapping[str, Any]) -> ModelClass:
     transformers, tasks = _library()
     model_type, names = config.get("model_type"), config.get("architectures")
-    here = {task: made[model_type] for task, made in tasks.items() if isinstance(model_type, str) and model_type in made}
+    here = {
+        task: class_names[model_type]
+        for task, class_names in tasks.items()
+        if isinstance(model_type, str) and model_type in class_names
+    }
     if not here:
-        known = sorted(set(chain.from_iterable(tasks.values())))
-        raise ValueError(f"config.model_type {shown(model_type)} is none that the service can use{nearest(str(model_type), known)}")
+        model_types = sorted(set(chain.from_iterable(tasks.values())))
+        raise ValueError(
+            f"config.model_type {shown(model_type)} is none that the service can use{nearest(str(model_type), model_types)}"
+        )
     for task, classes in here.items():
         if isinstance(names, list) and len(names) == 1 and names[0] in classes:
             return ModelClass(getattr(transformers, names[0]), task)

@@ -44,9 +44,9 @@ def check_config(value: Any, at: str) -> None:
         where = f"{at}.{key}"
         if item and key in REFUSED:
             raise ValueError(f"{where} asks for {REFUSED[key]}")
-        for name, known in IMPLEMENTATIONS.items():
-            if key.startswith((name, f"_{name}")) and item and item is not True and item not in known:
-                raise ValueError(f"{where} is {shown(item)}; expected {' or '.join(known)}")
+        for name, allowed in IMPLEMENTATIONS.items():
+            if key.startswith((name, f"_{name}")) and item and item is not True and item not in allowed:
+                raise ValueError(f"{where} is {shown(item)}; expected {' or '.join(allowed)}")
         if key == "model_type" and str(item).startswith("timm"):
             raise ValueError(f"{where} is {shown(item)}: networks of timm are loaded by name and not let in")
         check_config(item, where)

@@ -92,9 +92,9 @@ def _write_out(graph: fx.Graph, node: fx.Node) -> None:
 
 
 def _call(graph: fx.Graph, like: fx.Node, target: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> fx.Node:
-    made = graph.call_function(target, args, kwargs)
-    made.meta = dict(like.meta)
-    return made
+    node = graph.call_function(target, args, kwargs)
+    node.meta = dict(like.meta)
+    return node
 
 
 def _freeze(module: nn.Module) -> None:

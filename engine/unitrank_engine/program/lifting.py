@@ -36,20 +36,20 @@ def lift(module: fx.GraphModule, symbols: frozenset[str]) -> Lifted:
     """Takes look-ups for integer inputs out of the module's graph, which is changed."""
     graph = module.graph
     origins = _origins(graph)
-    found = [node for node in graph.nodes if _is_lookup(node, origins) and batch_axis(node, symbols) is not None]
-    if not found:
+    lookups = [node for node in graph.nodes if _is_lookup(node, origins) and batch_axis(node, symbols) is not None]
+    if not lookups:
         return Lifted(module, None, {}, set())
-    axes = [batch_axis(node, symbols) or 0 for node in found]
+    axes = [batch_axis(node, symbols) or 0 for node in lookups]
     look_up = extract(
         module,
-        found,
+        lookups,
         outputs=lambda graph, nodes: tuple(
             graph.call_function(MOVE, (node, axis, 0)) for node, axis in zip(nodes, axes, strict=True)
         ),
     )
     moved = {}
     last = [node for node in graph.nodes if node.op == "placeholder"][-1]
-    for index, (node, axis) in enumerate(zip(found, axes, strict=True)):
+    for index, (node, axis) in enumerate(zip(lookups, axes, strict=True)):
         with graph.inserting_after(last):
             last = moved[node] = graph.placeholder(f"looked_up_{index}")
         last.meta = dict(node.meta)
@@ -60,7 +60,7 @@ def lift(module: fx.GraphModule, symbols: frozenset[str]) -> Lifted:
             moved[node].meta = dict(node.meta)
         node.replace_all_uses_with(moved[node])
     graph.eliminate_dead_code()
-    return Lifted(fx.GraphModule(module, graph), look_up, moved, set().union(*(origins[node] for node in found)))
+    return Lifted(fx.GraphModule(module, graph), look_up, moved, set().union(*(origins[node] for node in lookups)))
 
 
 def _origins(graph: fx.Graph) -> dict[fx.Node, set[fx.Node]]:

@@ -146,16 +146,16 @@ def _top(outcome: JobOutcome, entry: MethodBase, cluster: int, moments: Moments)
 
 
 def _completeness(outcome: JobOutcome, entry: MethodBase, members: np.ndarray) -> schema.Completeness:
-    found = outcome.attribution
+    attribution = outcome.attribution
     totals = outcome.scored(entry).totals[members]
-    f, f_baseline = found.examples.f[members], found.examples.f_baseline[members]
+    f, f_baseline = attribution.examples.f[members], attribution.examples.f_baseline[members]
     change = f - f_baseline
     size = float(np.abs(change).sum())
-    known = outcome.context.split.cut and entry.complete and size >= DEGENERATE * float((np.abs(f) + np.abs(f_baseline)).sum())
+    comparable = outcome.context.split.cut and entry.complete and size >= DEGENERATE * float((np.abs(f) + np.abs(f_baseline)).sum())
     return schema.Completeness(
         sum=float(totals.mean()),
         expected=float(change.mean()),
-        relative_gap=float(np.abs(totals - change).sum()) / size if known and size else None,
+        relative_gap=float(np.abs(totals - change).sum()) / size if comparable and size else None,
     )
 
 
@@ -192,17 +192,17 @@ def _place(leader: schema.Leader) -> tuple[bool, float, float]:
 
 def _warnings(outcome: JobOutcome, rankings: list[schema.Ranking]) -> list[schema.Warn]:
     context, entries = outcome.context, outcome.entries
-    found = list(warnings.of_job(context, entries))
+    warns = list(warnings.of_job(context, entries))
     for index, cluster in enumerate(context.clusters):
-        found += warnings.of_cluster(context, outcome.attribution, index, outcome.members(index), entries)
+        warns += warnings.of_cluster(context, outcome.attribution, index, outcome.members(index), entries)
         for entry, ranking in zip(entries, rankings, strict=True):
-            found += warnings.of_ranking(context, index, entry, outcome.moments(entry, index), ranking.clusters[cluster.name])
+            warns += warnings.of_ranking(context, index, entry, outcome.moments(entry, index), ranking.clusters[cluster.name])
     for entry in entries:
-        found += warnings.of_method(entry, outcome.scored(entry).notes)
+        warns += warnings.of_method(entry, outcome.scored(entry).notes)
         study = outcome.studies.get(entry.id or "")
         if study:
-            found += warnings.of_fill(context, entry, study)
-    return found
+            warns += warnings.of_fill(context, entry, study)
+    return warns
 
 
 def arrays(outcome: JobOutcome) -> dict[str, np.ndarray]:

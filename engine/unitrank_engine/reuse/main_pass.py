@@ -81,14 +81,16 @@ class CachedMainPass:
 
     def _find(self) -> EarlierScores:
         """A method's scores are there if every part is there that this job needs of them."""
-        wanted = [self._examples_key, *(key for keys in self._keys.values() for key in keys.values())]
-        parts = self.parts.find(wanted)
+        fingerprints = [self._examples_key, *(key for keys in self._keys.values() for key in keys.values())]
+        parts = self.parts.find(fingerprints)
         scored, errors = {}, {}
         for name, entry in {score_key(entry): entry for entry in self.entries}.items():
-            own = {kind: parts.get(key) for kind, key in self._keys[name].items()}
-            sums = read_part(own["scores"], partial(score_parts.scored_from, entry=entry, context=self.context))
-            kept = read_part(own["kept"], score_parts.kept_from) if "kept" in own else {}
-            missed = read_part(own["errors"], score_parts.errors_from) if "errors" in own else Errors(np.zeros(0), np.zeros(0))
+            by_kind = {kind: parts.get(key) for kind, key in self._keys[name].items()}
+            sums = read_part(by_kind["scores"], partial(score_parts.scored_from, entry=entry, context=self.context))
+            kept = read_part(by_kind["kept"], score_parts.kept_from) if "kept" in by_kind else {}
+            missed = (
+                read_part(by_kind["errors"], score_parts.errors_from) if "errors" in by_kind else Errors(np.zeros(0), np.zeros(0))
+            )
             if sums is not None and kept is not None and missed is not None:
                 sums.kept.update(kept)
                 scored[name], errors[name] = sums, missed

@@ -93,11 +93,11 @@ def missing(form: Form, values: Json, choices: FormChoices) -> list[Invalid]:
     """One error for each control that cannot show the sent value, because that choice does not exist (any more)."""
     contents = {"model": choices.model, "dataset": choices.dataset, "layer": choices.layer.name if choices.layer else ""}
     # A control that was not sent is not an error, but the form always sends these three.
-    shown = {name: (value, form.one(name)) for name, value in contents.items()}
+    controls = {name: (value, form.one(name)) for name, value in contents.items()}
     others = {f"input.{name}": field for name, field in values["inputs"].items()}
     others |= {name: value for name, value in values.items() if isinstance(value, str) and _counts(name, values)}
-    shown |= {name: (value, form.one(name, value)) for name, value in others.items()}
-    errors = [_gone(_word(name), sent, name) for name, (value, sent) in shown.items() if sent != value]
+    controls |= {name: (value, form.one(name, value)) for name, value in others.items()}
+    errors = [_gone(_word(name), sent, name) for name, (value, sent) in controls.items() if sent != value]
     title = {name_of(method): method.title for method in METHODS.values()}
     methods = [entry.partition(":") for entry in form.many("method") if entry not in values["methods"]]
     return errors + [_gone("method", f"{title.get(name, name)} ({statistic})", "methods") for name, _, statistic in methods]

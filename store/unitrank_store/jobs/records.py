@@ -117,7 +117,7 @@ class RecordTable:
     def change(self, id: str, change: RecordChange) -> ChangeOutcome:
         """Make the change if the record is as expected."""
         by_status = keyspace.records_by_status(self.kind, "")
-        made, status, attempt = _CHANGE(
+        accepted, status, attempt = _CHANGE(
             self._redis,
             [
                 self.key(id),
@@ -143,7 +143,7 @@ class RecordTable:
                 "due": keyspace.due(""),
             },
         )
-        return ChangeOutcome(bool(made), text(status), int(attempt) if attempt else None)
+        return ChangeOutcome(bool(accepted), text(status), int(attempt) if attempt else None)
 
     def release(self, what: str) -> list[JobRecord]:
         """All that waited for this; those that wait for nothing else now say so."""

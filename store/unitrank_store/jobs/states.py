@@ -144,12 +144,12 @@ class JobStates:
 
     def cancel(self, id: str) -> JobRecord:
         """Queued: cancelled at once. Running: cancelling, its worker then ends it. Ended: nothing. Raises RecordNotFound."""
-        asked = {"cancel_requested": True}
+        fields = {"cancel_requested": True}
         # A job that begins, or is put back, between the two is met in the next round.
         while not self.get(id).cancel_requested:
-            if self._change(id, "cancelled", expected=["queued"], attempt=None, fields=asked):
+            if self._change(id, "cancelled", expected=["queued"], attempt=None, fields=fields):
                 break
-            if self._change(id, "cancelling", expected=["running"], attempt=None, fields=asked):
+            if self._change(id, "cancelling", expected=["running"], attempt=None, fields=fields):
                 break
             if self.get(id).ended:
                 break

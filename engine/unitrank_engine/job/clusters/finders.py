@@ -28,9 +28,9 @@ def find_clusters(request: JobRequest, table: Table, forward: Forward, streams: 
 
     Raises EngineError `empty_cluster`, `too_many_clusters` or `too_few_examples`.
     """
-    found = FINDERS[type(request.clusters)](request, table, forward, streams)
+    named_rows = FINDERS[type(request.clusters)](request, table, forward, streams)
     limit = request.clusters.limit
-    clusters = [ClusterRows(name, _limited(rows, limit, streams, name)) for name, rows in found]
+    clusters = [ClusterRows(name, _limited(rows, limit, streams, name)) for name, rows in named_rows]
     if not clusters or any(len(cluster.rows) == 0 for cluster in clusters):
         raise EngineError("empty_cluster", "a cluster has no examples; leave it out or give it some")
     if len(clusters) > 10_000:

@@ -108,16 +108,16 @@ def columns(plan: Plan, context: JobContext, elements: range) -> Float[Tensor, "
     some = [tensor[:1] for tensor in context.examples.inputs(context.clusters[0].rows[:1])]
     h, live = split.head(tuple(some))
     at_once = max(1, rows_behind(split, context.device)) if split.repeatable else 1
-    found = []
+    pieces = []
     with torch.no_grad():
         nothing = split.tail(torch.zeros_like(h), live).movedim(plan.rest.place.batch_axis, 0)
         for first in range(elements.start, elements.stop, at_once):
             chosen = torch.arange(first, min(first + at_once, elements.stop), device=context.device)
             one = torch.zeros(len(chosen), place.units, dtype=h.dtype, device=context.device)
             one[torch.arange(len(chosen)), chosen] = FAR
-            made = split.tail(one.reshape(-1, *place.shape), live).movedim(plan.rest.place.batch_axis, 0)
-            found.append((made - nothing) / FAR)
-    return torch.cat(found)
+            outputs = split.tail(one.reshape(-1, *place.shape), live).movedim(plan.rest.place.batch_axis, 0)
+            pieces.append((outputs - nothing) / FAR)
+    return torch.cat(pieces)
 
 
 def _is_precise(split: Split) -> bool:

@@ -51,9 +51,9 @@ def find_frontier(module: fx.GraphModule, goals: list[fx.Node], symbols: frozens
         dependent.add(node)
         if batch_axis(node, symbols) is not None and is_affine(node, affine, dependent):
             affine.add(node)
-    made = [node for node in graph.nodes if node in affine and node in needed and node not in moving]
-    last = [node for node in made if node in goals or any(user in needed and user not in affine for user in node.users)]
-    if all(MOVING.match(operator_name(node)) for node in made):
+    affine_nodes = [node for node in graph.nodes if node in affine and node in needed and node not in moving]
+    last = [node for node in affine_nodes if node in goals or any(user in needed and user not in affine for user in node.users)]
+    if all(MOVING.match(operator_name(node)) for node in affine_nodes):
         return None
     axes = [axis for node in last if (axis := batch_axis(node, symbols)) is not None]
     return Frontier(axes, extract(module, last), extract(module, goals, given=last))
