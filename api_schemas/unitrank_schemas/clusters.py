@@ -45,7 +45,7 @@ class FormControl:
 
 
 class ClusterKind(Schema):
-    """The base of every kind: the answers that most kinds give to what the checks, the estimate and the form ask."""
+    """The base of every kind. The checks, the estimate and the form call its methods; the defaults fit most kinds."""
 
     form_label: ClassVar[str | None] = None
     """What the form's choice "A cluster for" calls the kind; None keeps the kind off the form."""
@@ -68,7 +68,7 @@ class ClusterKind(Schema):
         return facts.examples
 
     def row_count(self, examples: int) -> int:
-        """How many rows all clusters have together, at most, where they hold `examples` distinct ones within the limit."""
+        """At most this many rows in all clusters together. `examples`: distinct examples in the clusters, within the limit."""
         return examples
 
     def passes(self, facts: Facts) -> float:

@@ -138,7 +138,7 @@ def format_of(recipe: Json | None) -> ModelFormat:
 
 
 def options_by_format(format: ModelFormat) -> Json:
-    """Fields of the model's resource: one for each format with options, null but for the model's own."""
+    """Fields of the model's resource: one for each format with options; only the field of the model's format is not null."""
     keys = [key for key, kind in MODEL_FORMATS.items() if kind.model_fields]
     return {key: format.model_dump(mode="json") if key == format.key else None for key in keys}
 

@@ -18,7 +18,7 @@ PACKAGES = (
 
 
 def clash_of(error: ImportError) -> str:
-    """The sentence that names the user's file behind a failed import of a Unitrank package; empty where there is none."""
+    """A sentence that names the user's file which made the import of a Unitrank package fail; empty if no file did."""
     package = (error.name or "").partition(".")[0]
     file = getattr(sys.modules.get(package), "__file__", None)
     if package not in PACKAGES or file is None or _is_ours(Path(file)):
@@ -27,7 +27,7 @@ def clash_of(error: ImportError) -> str:
 
 
 def hiding_files(folder: Path) -> Iterator[Path]:
-    """Files of the folder that a script beside them imports in the place of a Unitrank package."""
+    """Files of the folder that a script in it would import instead of a Unitrank package."""
     elsewhere = [place for place in sys.path if Path(place).absolute() != folder.absolute()]
     for package in PACKAGES:
         installed = PathFinder.find_spec(package, elsewhere)

@@ -168,7 +168,7 @@ class _Stages:
 
 
 def _importance(context: JobContext, attribution: Attribution, entry: MethodBase) -> list[np.ndarray]:
-    """The ranking as its own half of every cluster made it."""
+    """The ranking that the ranking half of every cluster gives."""
     sums = attribution.scored[score_key(entry)].sums
     return [
         sums.of_cluster(index, None if halves.in_sample else 0).importance(entry.statistic)

@@ -1,4 +1,4 @@
-"""Private names of torch that the engine uses, all in one file: a new version of torch is checked here first.
+"""Private names of torch that the engine uses, all in one file: check this file first when torch has a new version.
 
 Seen in torch 2.13.0: `torch._ops.OpOverload` and `HigherOrderOperator`, `OpOverload._schema` and `_overloadname`,
 `torch.utils._pytree`, `SymInt.node.expr`, and for the trace of an export `torch.export._draft_export.CaptureStructuredTrace`

@@ -12,7 +12,7 @@ LARGE = 2**31 - 2**16
 
 
 def write_npz(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """The same arrays give the same bytes."""
+    """Write the arrays; the same arrays give the same bytes."""
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             member = zipfile.ZipInfo(f"{name}.npy")

@@ -1,4 +1,4 @@
-"""`unitrank.export`: what is written, and which line stands in the way."""
+"""`unitrank.export`: the archive, and the line of the network that cannot be exported."""
 
 import inspect
 from collections.abc import Callable

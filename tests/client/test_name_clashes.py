@@ -1,4 +1,4 @@
-"""A user's file in the place of a package of ours: the error names the file."""
+"""If Python imports a user's file instead of a Unitrank package, the error names the file."""
 
 import os
 import subprocess

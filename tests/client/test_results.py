@@ -1,4 +1,4 @@
-"""A result in the hand: what it gives, saves and draws."""
+"""A result of the client: its numbers, files and plots."""
 
 import re
 import sys

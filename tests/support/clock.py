@@ -2,7 +2,7 @@
 
 
 class Clock:
-    """Called, it gives the time in seconds."""
+    """A call returns the time in seconds."""
 
     def __init__(self, now: float = 0.0) -> None:
         self._now = now
@@ -11,5 +11,5 @@ class Clock:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let so many seconds pass."""
+        """Move the clock forward by `seconds`."""
         self._now += seconds

@@ -152,7 +152,7 @@ def _secrets(url: str, settings: Settings) -> list[str]:
     """The addresses and passwords that no variable of the child may hold."""
     addresses = [url, *([settings.blobs] if settings.blobs else [])]
     passwords = [urlsplit(address).password or "" for address in addresses]
-    # A shorter one is part of innocent values: PATH would go.
+    # A shorter secret can be part of other values, and PATH would be removed.
     return [*addresses, *(password for password in passwords if len(password) >= SHORTEST_SECRET)]
 
 

@@ -1,4 +1,4 @@
-"""The clusters: is what their kind says right, and are they few enough?"""
+"""The clusters: the checks of their kind, and the limit on their number."""
 
 from collections.abc import Iterator
 

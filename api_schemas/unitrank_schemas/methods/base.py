@@ -49,5 +49,5 @@ class MethodBase(Schema):
         return MethodPasses("gradient", (1.0 + BACKWARD) * tail)
 
     def looks_at_input_only(self) -> bool:
-        """Whether a gradient of zero at the input leaves nothing to see, which the warning `saturated` is about."""
+        """Whether all scores are zero where the gradient at the input is zero; the warning `saturated` is for such methods."""
         return False

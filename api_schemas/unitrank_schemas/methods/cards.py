@@ -1,4 +1,4 @@
-"""The catalogue: one card a method, made of what its schema says of itself."""
+"""The catalogue: one card for each method, made from its schema."""
 
 from typing import Any
 

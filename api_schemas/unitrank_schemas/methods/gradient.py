@@ -25,7 +25,7 @@ NOISE = Field(
 
 
 class SmoothedMethod(MethodBase):
-    """What the methods share whose gradient may be averaged over noisy inputs."""
+    """The base of the methods whose gradient may be averaged over noisy inputs."""
 
     noise: Noise | None = NOISE
 

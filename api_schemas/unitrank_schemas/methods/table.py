@@ -1,4 +1,4 @@
-"""All methods: the union of what a request may say, and the table by name.
+"""All methods: the union that a request may use, and the table by name.
 
 Each family's file names its methods in `Family`; the order here is the order of the catalogue.
 """

@@ -74,7 +74,7 @@ def of_installation() -> Iterator[Finding]:
 
 
 def of_folder(folder: Path) -> Iterator[Finding]:
-    """The files of the folder that Python would import in the place of Unitrank's packages."""
+    """The files of the folder that Python would import instead of Unitrank's packages."""
     for file in hiding_files(folder):
         hint = "scripts and notebooks in this folder import it in the place of Unitrank's package; rename it"
         yield Finding(str(file.relative_to(folder)), False, hint, needed=False)

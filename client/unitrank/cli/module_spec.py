@@ -26,7 +26,7 @@ def network_of(where: str) -> Iterator[torch.nn.Module]:
     Inside the block the network's code can import what lies beside it. Raises NotPossible.
     """
     with needing_engine():
-        # Loaded ahead of the user's modules, so that none of those stands in the engine's place.
+        # The engine is loaded before the user's modules, so that Python imports none of them instead of the engine.
         from torch import nn
 
         import unitrank_engine.models.exporting  # noqa: F401

@@ -34,7 +34,7 @@ def imported(place: str) -> Iterator[ModuleType]:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """The folder stands first on Python's path; then the path is restored, and modules of the folder are forgotten."""
+    """Puts the folder first on Python's path; afterwards restores the path and forgets the folder's modules."""
     path, modules = list(sys.path), dict(sys.modules)
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
@@ -94,7 +94,7 @@ def _module_in(path: Path, place: str) -> ModuleType:
 
 
 def _free_name(path: Path) -> str:
-    """The name that modules beside the file import it by, unless that is the name of an installed module."""
+    """The file's own name, so that modules beside it can import it; a private name if an installed module has that name."""
     name = path.stem
     spec = PathFinder.find_spec(name, sys.path[1:])
     installed = spec is not None and spec.origin != str(path)

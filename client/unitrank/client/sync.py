@@ -70,7 +70,7 @@ class Client:
         return client
 
     def take(self, flow: Flow[T]) -> T:
-        """What a flow, such as one of `unitrank.client.endpoints`, returns."""
+        """Runs a flow, such as one of `unitrank.client.endpoints`, and returns its value."""
         return self._wire.take(flow)
 
     def methods(self) -> list[MethodCard]:

@@ -117,7 +117,7 @@ class Study:
 
 
 def _checked(test: ClusterTester, cluster: int, importance: Importance) -> TestedCluster:
-    """The cluster with the other fill."""
+    """The cluster, tested with the other fill."""
     try:
         return test.run(cluster, importance)
     except EngineError as error:

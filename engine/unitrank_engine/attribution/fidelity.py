@@ -32,7 +32,7 @@ class FidelityObserver(PassObserver):
         self.examples = examples
         self.replaced = max(1, int(request.fraction * self.context.units.count + 1e-9))
         self.errors: dict[str, Errors] = {}
-        """By the key of the scores."""
+        """Key of the scores → the errors of their predictions."""
         ties = self.context.streams.generator("fidelity", "ties").permutation(self.context.units.count)
         self._ties = torch.from_numpy(ties).to(self.context.device)
 

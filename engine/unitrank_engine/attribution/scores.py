@@ -39,7 +39,7 @@ class Scored:
 
 @dataclass
 class PerExample:
-    """What is known of single examples whatever the method; arrays count them as `Membership` does."""
+    """Values of each example that do not depend on the method, one row an example in the order of `Membership`."""
 
     f: np.ndarray
     f_baseline: np.ndarray

@@ -1,4 +1,4 @@
-"""Formats of uploaded models: what inspects the bytes of each."""
+"""Formats of uploaded models, and the function that inspects the bytes of each."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which configurations of Transformers are let in: what would load or run something beside the library's own code is refused."""
+"""Configurations of Transformers that are accepted: none may load or run anything beside the library's own code."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""Fingerprints: digests of everything that has a say in one bit of a part.
+"""Fingerprints: digests of everything that can change one bit of a part.
 
-Two jobs give a part the same fingerprint only if both would compute it equal to the bit. Nothing in the engine makes a
+Two jobs give a part the same fingerprint only if both would compute the same bits. Nothing in the engine makes a
 ranking's numbers depend on the other rankings of its job, so a ranking's parts depend on the ranking alone.
 """
 

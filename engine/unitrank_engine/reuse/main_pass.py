@@ -36,7 +36,7 @@ class CachedMainPass:
         self.entries = entries
         self.earlier = self._find()
         fresh = [entry for entry in entries if not self.reuses(entry)]
-        # which example has a flat gradient is asked of the whole job, unless an earlier job left it
+        # the flat gradients are found for the whole job, unless an earlier job left them
         needs = needs_of(entries if self.earlier.examples is None else fresh)
         self._main = MainPass(fills, fresh, needs)
         self._complete = not fresh and self.earlier.examples is not None
@@ -80,7 +80,7 @@ class CachedMainPass:
             raise cause.of(error.ranking, [name for name, reused in names if reused or name in error.finished]) from cause
 
     def _find(self) -> EarlierScores:
-        """A method's scores are there if every part is there that this job needs of them."""
+        """The earlier scores of each method of which every part that this job needs was kept."""
         fingerprints = [self._examples_key, *(key for keys in self._keys.values() for key in keys.values())]
         parts = self.parts.find(fingerprints)
         scored, errors = {}, {}
@@ -108,7 +108,7 @@ class CachedMainPass:
 
     @cached_property
     def _keys(self) -> dict[str, dict[str, str]]:
-        """Of each method's scores the fingerprints of all parts that this job needs of them."""
+        """Key of the scores → the fingerprints of all their parts that this job needs."""
         request, fourth = self.context.request, squared(self.entries)
         keys = {}
         for name in map(score_key, self.entries):

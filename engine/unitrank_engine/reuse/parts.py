@@ -40,7 +40,7 @@ class JobParts:
 
     @classmethod
     def of(cls, store: PartStore, context: JobContext, *, batch: int) -> "JobParts":
-        """To be called before the job's first pass: clusters that took no pass were found in the store."""
+        """Call this before the job's first pass: clusters that took no pass were found in the store."""
         reused = context.request.clusters.reads_model and not context.cost.forward_rows
         return cls(store, fingerprint_of_job(context, batch), ["clusters"] if reused else [])
 

@@ -14,7 +14,7 @@ from unitrank_tables.safetensors import safetensors_header
 
 
 def installed(name: str | None, arguments: str | None) -> Architecture | None:
-    """What a PUT asks for; None without a name. Raises InvalidBody."""
+    """The architecture that a PUT names, with its arguments; None if it names none. Raises InvalidBody."""
     if name is None:
         if arguments is not None:
             raise _refused("/query/arguments", "architecture_missing", "arguments are those of an architecture; name one")
@@ -27,7 +27,7 @@ def installed(name: str | None, arguments: str | None) -> Architecture | None:
 
 
 def check_weights(path: Path) -> None:
-    """Whether it is a safetensors file at all; which weights must be there only the architecture knows. Raises InvalidBody."""
+    """Raises InvalidBody unless the file is a safetensors file. The inspection checks its weights against the architecture."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
             if memory[:2] == b"PK":

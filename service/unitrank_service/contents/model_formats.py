@@ -39,7 +39,7 @@ class FormatEntry:
 
 
 FORMATS: dict[type[ModelFormat], FormatEntry] = {
-    # The inspection reads archives: there is nothing that can be said of one without torch.
+    # Only the inspection checks archives, because reading one takes torch.
     Archive: FormatEntry(chosen=lambda options: None, check=lambda path: None),
     Architecture: FormatEntry(chosen=lambda options: installed(options.architecture, options.arguments), check=check_weights),
 }

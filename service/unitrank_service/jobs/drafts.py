@@ -107,7 +107,7 @@ def _check_webhook(url: str, url_policy: UrlPolicy) -> None:
 
 
 def _resolved(reference: str, catalogue: Catalogue[R], advice: str) -> R:
-    """The record that a job means by the reference. Raises RequestRejected where there is none, or where it was rejected."""
+    """The record that the reference names. Raises RequestRejected where no record has that name, or the record was rejected."""
     kind = catalogue.kind
     try:
         record = catalogue.resolve(reference)

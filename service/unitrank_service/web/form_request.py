@@ -73,7 +73,7 @@ USUAL: Json = {
 
 
 def checked_shape(body: Json) -> JobRequest:
-    """Raises InvalidBody with every place that no request can be like."""
+    """Raises InvalidBody with every field whose value no request can have."""
     try:
         return JobRequest.model_validate(body)
     except ValidationError as error:

@@ -145,7 +145,7 @@ class _Deadline:
     now: Callable[[], float]
 
     def left(self, timeout: float | None, over: type[httpcore.TimeoutException]) -> float:
-        """The seconds that are left, at most `timeout`. Raises `over` where there are none."""
+        """The seconds until the POST must have ended, at most `timeout`. Raises `over` where that time has passed."""
         left = self.at - self.now()
         if left <= 0:
             raise over("the time is over")

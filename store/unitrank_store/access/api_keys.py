@@ -86,7 +86,7 @@ class KeyStore:
         return tuple(_key(id, stored) for id, stored in keys.items() if stored)
 
     def revoke(self, id: str) -> None:
-        """From now on the key opens nothing. Raises RecordNotFound."""
+        """Requests with this key are refused from now on. Raises RecordNotFound."""
         with self._redis.pipeline() as pipeline:
             pipeline.delete(keyspace.key(id))
             pipeline.zrem(keyspace.keys(), id)

@@ -119,7 +119,7 @@ class BlobWriter:
         self._hash = hashlib.sha256()
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """How many bytes there were. Raises SizeExceeded past the limit, before they are written."""
+        """Write the bytes and return their number. Raises SizeExceeded before a write that passes the limit."""
         count = memoryview(data).nbytes
         size = self.size + count
         if self._limit is not None and size > self._limit:
@@ -163,7 +163,7 @@ class IncomingBlob:
         return self._writer.digest
 
     def abort(self) -> None:
-        """Nothing is left of what was written; no effect after `commit`."""
+        """Delete the bytes that were written; no effect after `commit`."""
         if self._open:
             self._open = False
             # A full disk raises once more when the file is closed.

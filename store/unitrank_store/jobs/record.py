@@ -57,7 +57,7 @@ class JobRecord:
         owner: str,
         tenant: str,
     ) -> Self:
-        """A record that no worker has begun with."""
+        """A record that no worker has started."""
         return cls(
             id=id,
             status="queued",

@@ -84,7 +84,7 @@ class JobStates:
         return self._records.read(ids)
 
     def state(self, id: str) -> RecordState | None:
-        """The part of a record that a process which looks often needs; None where the record is gone."""
+        """The part of a record that a process can read often; None where the record is gone."""
         return self._records.glance([id]).get(id)
 
     def start(self, id: str, worker: str, number: int | None = None) -> int | None:

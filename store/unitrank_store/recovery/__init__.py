@@ -1,1 +1,1 @@
-"""What repairs the store: lost jobs, garbage, corrupt keys."""
+"""Repairs of the store: lost jobs, garbage, corrupt keys."""

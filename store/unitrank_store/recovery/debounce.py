@@ -12,7 +12,7 @@ class Debounce:
         self._seen: set[Hashable] = set()
 
     def lasts(self, finding: Hashable, seconds: float) -> bool:
-        """Note the finding in this round; whether every round has found it for so many seconds."""
+        """Note the finding in this round; return whether every round has noted it for that many seconds."""
         self._seen.add(finding)
         now = self._clock()
         return now - self._since.setdefault(finding, now) >= seconds

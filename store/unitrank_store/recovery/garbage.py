@@ -33,7 +33,7 @@ BLOB_SECONDS = 3600.0
 
 
 class GarbageCollection:
-    """To be done now and then, by one process. `clock`: seconds."""
+    """One process at a time calls `collect` now and then. `clock`: seconds."""
 
     def __init__(self, connection: redis.Redis, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

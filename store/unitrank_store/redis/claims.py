@@ -10,7 +10,7 @@ from unitrank_store.errors import Taken
 
 @dataclass(frozen=True)
 class Claim:
-    """`before`: the key's value at the decision, None where the key was not there. `after`: its value for so many seconds."""
+    """`before`: the key's value at the decision, None where the key was not there. `after`: its value for `seconds` from now on."""
 
     key: str
     before: bytes | str | None

@@ -56,7 +56,7 @@ class DeliveryRecord:
 
 
 class DueDelivery(NamedTuple):
-    """What was taken. `stored`: the delivery as it is stored, None where it is gone."""
+    """A delivery that was taken. `stored`: its JSON in the store, None where the delivery is gone."""
 
     member: str
     job: str

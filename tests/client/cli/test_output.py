@@ -1,4 +1,4 @@
-"""What the words of a command line stand for, and how tables and keys leave it."""
+"""How arguments of a command line are read, and how tables and keys are printed."""
 
 import pytest
 

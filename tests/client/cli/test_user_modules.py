@@ -1,4 +1,4 @@
-"""A user's modules are imported for a while: none of them stands in the place of an installed one afterwards."""
+"""A user's modules are imported for a while: afterwards Python finds the installed modules again."""
 
 import importlib
 import sys

@@ -21,7 +21,7 @@ def jobs(connection: redis.Redis) -> JobStore:
 
 
 def add(connection: redis.Redis, deliveries: DeliveryStore, job: str, owner: str = "") -> DeliveryRecord | None:
-    """A delivery of how the job ends; None where there is no such job."""
+    """A delivery of the job's end; None where the job does not exist."""
     delivery = DeliveryRecord.of(owner, "https://example.org/hook")
     with connection.pipeline() as pipeline:
         deliveries.add(job, delivery, pipeline)

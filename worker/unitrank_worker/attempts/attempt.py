@@ -38,7 +38,7 @@ class Attempt(Protocol):
         ...
 
     def take(self, message: Message) -> Message | None:
-        """Do as the message says; a question of the child has an answer. Raises RedisError."""
+        """Do as the message says; returns the answer to a question of the child. Raises RedisError."""
         ...
 
     @property
@@ -51,7 +51,7 @@ class Attempt(Protocol):
         ...
 
     def abandon(self) -> None:
-        """The child is gone: let go of what it has sent."""
+        """The child is gone: delete the bytes that it has sent."""
         ...
 
 

@@ -49,7 +49,7 @@ class InspectionAttempt:
 
     @property
     def unwanted(self) -> bool:
-        """An inspection writes no progress, and so is not told here."""
+        """Always False: an inspection writes no progress, so it does not learn that it was cancelled."""
         return False
 
     def finish(self, status: Status, problem: Json | None, patiently: Patiently) -> None:
@@ -93,7 +93,7 @@ class InspectionAttempt:
         return "succeeded", None, clean
 
     def abandon(self) -> None:
-        """Nothing of the cleaned archive is left, unless it was committed."""
+        """Delete the pieces of the cleaned archive, unless it was committed."""
         if self._incoming is not None:
             self._incoming.abort()
             self._incoming = None

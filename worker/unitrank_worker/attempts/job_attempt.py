@@ -93,7 +93,7 @@ class JobAttempt:
         return self._progress.stopped
 
     def finish(self, status: Status, problem: Json | None, patiently: Patiently) -> None:
-        """Store the result first, then end the record: a result that nobody was told of is swept."""
+        """Store the result first, then end the record: a result that no record names is removed later."""
         record, results = self.record, self._stores.results
         location, progress = None, None
         if status == "succeeded":
@@ -111,7 +111,7 @@ class JobAttempt:
             self._note()
 
     def abandon(self) -> None:
-        """Nothing was written yet."""
+        """Nothing to delete: a job's result is not written before its end."""
 
     def _stored(self, patiently: Patiently) -> tuple[Status, Json | None, ResultLocation | None]:
         outcome = self._outcome
@@ -130,7 +130,7 @@ class JobAttempt:
         return "succeeded", None, location
 
     def _note(self) -> None:
-        """How fast the device was, unless the job was spared work and would look too fast."""
+        """Note the speed of the device, unless the job reused parts and would look too fast."""
         assert self._outcome is not None
         summary = self._outcome.content["result"]
         try:

@@ -14,7 +14,7 @@ log = structlog.get_logger()
 
 
 class ProgressWriter:
-    """Writes the progress of an attempt into its record, at most every `seconds`; `stopped` once the record says stop."""
+    """Writes the progress of an attempt into its record, at most every `seconds`; `stopped` once the record says to stop."""
 
     def __init__(self, jobs: JobStore, record: JobRecord, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._jobs = jobs

@@ -41,7 +41,7 @@ def serve(channel: Channel, engine: Engine, scratch: Path) -> None:
 
 
 def load_engine(place: str, settings: ChildSettings, device: str) -> Engine:
-    """The object at `module:name`, called with the settings and the device. Only the command line says which."""
+    """The object at `module:name`, called with the settings and the device. Only the command line names it."""
     module, _, name = place.partition(":")
     engine: Engine = getattr(importlib.import_module(module), name)(settings, device)
     return engine

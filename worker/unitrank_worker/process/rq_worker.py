@@ -200,7 +200,7 @@ class WarmWorker(Worker):
             log.warning("left unnoticed", worker=self._called, error=str(error))
 
     def _patiently(self, step: Callable[[], Any]) -> Any:
-        """Repeat the step while the store is away: what was computed is worth more than any outage lasts.
+        """Repeat the step until the store answers, so that no computed result is lost.
 
         Any: what the step returns. Raises the store's error when the worker has to stop.
         """

@@ -147,7 +147,7 @@ class Run:
         return False
 
     def _tell_to_stop(self) -> None:
-        """Once: the child ends the job where it reports next, and keeps its models."""
+        """Tell the child once to stop: it ends the job at its next report, and keeps its models."""
         if not self._told_to_stop:
             self._told_to_stop = True
             self._child.send({"stop": True})

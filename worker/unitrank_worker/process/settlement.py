@@ -36,7 +36,7 @@ class Settlement:
         }
 
     def settle(self, watch: RunWatch, reason: KillReason) -> None:
-        """Put the record right; what anybody else has written before stands."""
+        """End the record or put it back in the queue, unless another process has changed it before."""
         jobs = watch.jobs
         if not jobs.get_many([watch.id]):
             return
@@ -46,7 +46,7 @@ class Settlement:
         self._follow(jobs, jobs.get(watch.id), watch.attempt)
 
     def put_back(self, watch: RunWatch) -> None:
-        """The child never was able to take the job: it goes to the head of the queue, because it was already its turn."""
+        """The child could not take the job: put the job at the head of the queue, because it was already its turn."""
         for record in watch.jobs.get_many([watch.id]):
             if record.status == "queued":
                 push(self._redis, watch.jobs, record, front=True)

@@ -1,4 +1,4 @@
-"""`demo`: the whole way through, from a network in training to a verdict."""
+"""`demo`: the complete workflow, from training a network to its verdict."""
 
 from pathlib import Path
 from typing import Annotated

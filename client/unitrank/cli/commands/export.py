@@ -1,4 +1,4 @@
-"""`export`: a network as an archive."""
+"""`export`: writes a network as an archive."""
 
 from pathlib import Path
 from typing import Annotated

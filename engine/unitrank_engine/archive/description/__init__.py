@@ -1,1 +1,1 @@
-"""What an archive says of its program and tensors: schemas of the JSON that torch.export writes, with what is refused."""
+"""An archive's description of its program and tensors: schemas of the JSON that torch.export writes, and their checks."""
