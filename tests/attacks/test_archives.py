@@ -92,6 +92,7 @@ def run(script: str, folder: Path, files: list[Path]) -> str:
     return done.stdout
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(("attacks", "script"), [(EXPORTED, RAW_EXPORT), (PICKLED, RAW_PICKLE)], ids=["exported", "pickled"])
 def test_an_attack_that_runs_code_when_it_is_loaded_raw_then_writes_its_marker(
     attacks: dict[str, object], script: str, saved: Path, tmp_path: Path

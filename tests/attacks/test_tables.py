@@ -60,6 +60,7 @@ def test_a_table_when_it_is_forged_then_its_code_says_how_and_nothing_is_left(na
     assert open_files() == before
 
 
+@pytest.mark.check
 def test_a_table_that_runs_code_when_it_is_loaded_raw_then_writes_its_marker(tmp_path: Path) -> None:
     files = [tmp_path / f"{name}.npz" for name in PICKLES]
     for file in files:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 import redis
 
 from tests.support.earlier_store import load
@@ -31,6 +32,7 @@ def worker(url: str, state: Path, queue: str) -> Iterator[None]:
         process.wait()
 
 
+@pytest.mark.check
 def test_store_when_an_earlier_version_wrote_it_then_its_job_and_its_inspection_run(
     connection: redis.Redis, redis_url: str, tmp_path: Path
 ) -> None:

@@ -34,4 +34,5 @@ def _block(language: str) -> str:
 
 def _run(words: list[str], folder: Path) -> None:
     done = subprocess.run(words, cwd=folder, env={**os.environ, "no_proxy": "*"}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    answer = folder / "job.json"
+    assert done.returncode == 0, done.stdout + done.stderr + (answer.read_text() if answer.exists() else "")

@@ -23,6 +23,7 @@ def _ended(http: httpx.Client, at: str) -> dict[str, Any]:
     return dict(found)
 
 
+@pytest.mark.check
 def test_saved_model_when_it_is_put_with_its_configuration_then_a_layer_is_ranked(http: httpx.Client, tmp_path: Path) -> None:
     _, config = saved(tmp_path, BERT, "BertForSequenceClassification")
     config["id2label"] = {str(index): f"a class with a long name {index}" for index in range(1000)}

@@ -181,9 +181,9 @@ def test_command_when_pytorch_is_missing_then_says_what_to_install(
     monkeypatch.chdir(tmp_path)
     for name, content in {"net.py": "import torch\n", "config.json": "{}", "model.safetensors": ""}.items():
         (tmp_path / name).write_text(content)
-    for module in [name for name in sys.modules if name.partition(".")[0] == "unitrank_engine"]:
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "torch", None)
+    for module in [name for name in sys.modules if name.partition(".")[0] in ("torch", "unitrank_engine")]:
+        # As if it could not be imported; a module that is deleted here would be imported a second time by later tests.
+        monkeypatch.setitem(sys.modules, module, None)
     said = typed(*words)
 
     assert (said.code, said.out) == (2, "")

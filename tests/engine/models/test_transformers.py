@@ -64,6 +64,7 @@ def _third(logits: Tensor, inputs: dict[str, Tensor]) -> Tensor:
 IDS = [("input_ids", [None, 12]), ("attention_mask", [None, 12])]
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     ("family", "name", "more", "inputs", "answer", "layer"),
     [

@@ -102,6 +102,7 @@ def test_result_when_its_job_is_given_up_before_its_end_is_told_then_is_taken_aw
     assert kept(bench) == {job.result["owner"] for job in bench.jobs.list()[0] if job.result}
 
 
+@pytest.mark.check
 def test_jobs_when_very_many_are_sent_and_cancelled_then_each_ends_once_and_no_process_is_left(bench: Bench) -> None:
     worker = bench.start()
     reaper = Reaper(bench.connection, Settings(heartbeat=0.2, heartbeat_grace=1, state=bench.state))

@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 
 import psutil
+import pytest
 
 from tests.worker.process.conftest import Bench, until
 from unitrank_store.jobs.record import ENDED
@@ -29,6 +30,7 @@ def keep_alive(bench: Bench) -> None:
         bench.start(wait=False)
 
 
+@pytest.mark.check
 def test_jobs_when_children_die_and_cancels_rain_then_each_ends_once_and_for_a_reason(bench: Bench) -> None:
     chance = random.Random(0)
     bench.start()

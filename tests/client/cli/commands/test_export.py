@@ -64,6 +64,7 @@ def _by_itself(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.check
 def test_command_when_it_is_given_a_file_with_weights_then_the_archive_has_those(tmp_path: Path) -> None:
     weights = {"0.weight": torch.ones(7, 4), "2.weight": torch.ones(2, 20), "2.bias": torch.zeros(2)}
     save_file(weights, tmp_path / "weights.safetensors")
@@ -78,6 +79,7 @@ def test_command_when_it_is_given_a_file_with_weights_then_the_archive_has_those
     torch.testing.assert_close(output, torch.full((3, 2), 20.0))
 
 
+@pytest.mark.check
 def test_command_when_a_file_cannot_be_imported_then_a_shell_sees_that(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import nowhere\n")
 
@@ -115,6 +117,7 @@ def test_command_when_its_words_do_not_fit_then_it_says_so_and_exits_with_2(
     assert not (tmp_path / "net.pt2").exists()
 
 
+@pytest.mark.check
 def test_command_when_it_is_given_a_saved_folder_then_the_archive_answers_as_the_model(export: Export, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     model, _ = saved(tmp_path / "saved", GPT2, "GPT2LMHeadModel")
