@@ -1,9 +1,7 @@
 """Methods: how each unit gets its score, one class each; each family has its table, and this file has all of them."""
 
-from unitrank_engine.methods import activation, grad_cam, gradient, path, random
+from unitrank_engine.methods import activation, deeplift, exact_ablation, grad_cam, gradient, path, random
 from unitrank_engine.methods.batch import Batch, PathEnds, Point
-from unitrank_engine.methods.deeplift import method as deeplift
-from unitrank_engine.methods.exact_ablation import method as exact_ablation
 from unitrank_engine.methods.method import ScoringMethod
 
 FAMILIES = (activation, gradient, path, deeplift, exact_ablation, grad_cam, random)
