@@ -27,6 +27,11 @@ class Order:
     content: Json
     files: Sequence[BinaryIO]
 
+    def close(self) -> None:
+        """Close the files of an order that is not sent."""
+        for file in self.files:
+            file.close()
+
 
 class Attempt(Protocol):
     """One attempt at a record, from the order to its end."""

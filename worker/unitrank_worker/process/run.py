@@ -1,8 +1,9 @@
 """One run of a queued job: from its entry in the queue to the end of its attempt."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
+from typing import Any
 
 import redis
 import structlog
@@ -17,6 +18,7 @@ from unitrank_store.observability.logs import bound
 from unitrank_store.queue.safe_job import SafeJob
 from unitrank_worker.attempts.attempt import Attempt, Order, Patiently, problem_of
 from unitrank_worker.attempts.stores import AWAY, Stores
+from unitrank_worker.process.background import BackgroundStep
 from unitrank_worker.process.channel import Closed, Message
 from unitrank_worker.process.handle import ChildHandle
 from unitrank_worker.process.watch import KillReason, RunWatch
@@ -61,15 +63,22 @@ class Run:
         self._patiently = patiently
         self._clock = clock
         self._next_look = clock() + LOOK_SECONDS
+        self._hears = False
+        """Whether the child has its order and has not ended it: before and afterwards it hears no stop."""
         self._told_to_stop = False
+        self._abandoned = False
         self._context = ExitStack()
+        self._step: BackgroundStep[Any] | None = None
+        self._then: Callable[[BackgroundStep[Any]], bool] = lambda step: True
 
     def advance(self, seconds: float) -> bool:
-        """Wait for the child's next message, at most that long, and do as it says; whether the run is over.
+        """Wait for the child's next message or the store, at most that long, and go on; whether the run is over.
 
         Raises Closed for a child that is gone or sends what no child of ours does, and the store's error where the worker
         has to stop while the store is away.
         """
+        if self._step is not None:
+            return self._step.wait(seconds) and self._next(self._step)
         if self.attempt is None and self._child.ready:
             return not self._begin()
         message = self._child.receive(seconds)
@@ -94,11 +103,12 @@ class Run:
         """The watch over the record; a forged entry has none to look at. Raises RedisError."""
         if self.watch is None:
             id, number = (self.job.record_id, self.job.attempt) if self.is_ours else (self.job.id, 0)
-            self.watch = RunWatch(self._stores.jobs, self._glances, id, number, self._worker)
+            self.watch = RunWatch(self._stores.jobs, self._glances, id, number, self._worker, self._clock)
         return self.watch
 
     def close(self) -> None:
-        """Nothing is left of the run in this process."""
+        """Nothing is left of the run in this process, once a step that still goes on has ended."""
+        self._abandoned = True
         if self.attempt is not None:
             self.attempt.abandon()
         self._context.close()
@@ -116,26 +126,57 @@ class Run:
         about = bound(kind, attempt.record)
         self._context.enter_context(structlog.contextvars.bound_contextvars(attempt=attempt.record.attempt, **about))
         self._context.enter_context(tracing.job_span(kind, attempt.record, **about))
+        warm = tuple(self._child.warm)
+        self._do(lambda: self._ordered(attempt, warm), self._send_order)
+        return True
+
+    def _ordered(self, attempt: Attempt, warm: Collection[str]) -> Order:
+        order: Order = self._patiently(lambda: attempt.order(warm))
+        if self._abandoned:
+            order.close()
+        return order
+
+    def _send_order(self, step: BackgroundStep[Order]) -> bool:
+        """What could not be prepared fails the attempt."""
+        assert self.attempt is not None
         try:
-            order: Order = self._patiently(lambda: attempt.order(self._child.warm))
+            order = step.result()
         except AWAY:
             raise
         except Exception as error:
-            attempt.finish("failed", problem_of(error), self._patiently)
+            self._finish(self.attempt, "failed", problem_of(error))
             return False
         self._child.send(order.content, files=order.files)
+        self._hears = True
+        return False
+
+    def _finish(self, attempt: Attempt, status: Status, problem: Json | None) -> None:
+        """Write the end; a result may have to travel far, so the record is looked at meanwhile."""
+        self._do(lambda: attempt.finish(status, problem, self._patiently), self._finished)
+
+    def _finished(self, step: BackgroundStep[None]) -> bool:
+        step.result()
         return True
 
+    def _do(self, function: Callable[[], Any], then: Callable[[BackgroundStep[Any]], bool]) -> None:
+        """Run the function beside this thread; `then` takes the finished step and says whether the run is over."""
+        self._step, self._then = BackgroundStep(function), then
+
+    def _next(self, step: BackgroundStep[Any]) -> bool:
+        self._step = None
+        return self._then(step)
+
     def _take(self, attempt: Attempt, message: Message) -> bool:
-        """Do as the child's message says; whether it was the last of the attempt.
+        """Do as the child's message says; whether the run is over.
 
         Raises Closed for a malformed one: a child that a model has taken over is not listened to.
         """
         if "end" in message.content:
             status, problem = _ending(message)
-            attempt.finish(status, problem, self._patiently)
+            self._hears = False
             self.spoiled = bool(message.content.get("leaving"))
-            return True
+            self._finish(attempt, status, problem)
+            return False
         try:
             answer = attempt.take(message)
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
@@ -148,7 +189,7 @@ class Run:
 
     def _tell_to_stop(self) -> None:
         """Tell the child once to stop: it ends the job at its next report, and keeps its models."""
-        if not self._told_to_stop:
+        if self._hears and not self._told_to_stop:
             self._told_to_stop = True
             self._child.send({"stop": True})
 

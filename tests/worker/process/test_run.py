@@ -1,0 +1,171 @@
+"""One run of a queued job: the record is looked at while the store takes its time with archives and results."""
+
+import threading
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import redis
+from rq.serializers import JSONSerializer
+from safetensors.numpy import save
+
+from tests.support.clock import Clock
+from tests.worker.test_tasks import PROGRESS, REQUEST, at_once, contents, stores_of
+from unitrank_schemas.base import Json
+from unitrank_store.queue.rq_queue import enqueue_job, transport_id
+from unitrank_store.queue.safe_job import SafeJob
+from unitrank_worker.attempts.stores import Stores
+from unitrank_worker.process.background import BackgroundStep
+from unitrank_worker.process.channel import Message
+from unitrank_worker.process.handle import ChildHandle
+from unitrank_worker.process.run import Run
+from unitrank_worker.process.watch import CANCEL_SECONDS
+
+MOMENT = 0.01
+
+
+class StubChild:
+    """A child that is ready; the test puts its messages into `outbox` and reads `inbox`."""
+
+    ready = True
+
+    def __init__(self) -> None:
+        self.warm: dict[str, str] = {}
+        self.inbox: list[Json] = []
+        self.outbox: list[Message] = []
+
+    def send(self, content: Json, payload: bytes = b"", files: Any = ()) -> None:
+        self.inbox.append(content)
+        for file in files:
+            file.close()
+
+    def receive(self, seconds: float) -> Message | None:
+        return self.outbox.pop(0) if self.outbox else None
+
+
+class Bed:
+    """A run of a queued job on a real store, with a clock that the test moves."""
+
+    def __init__(self, connection: redis.Redis, folder: Path) -> None:
+        self.clock = Clock()
+        self.child = StubChild()
+        self.stores: Stores = stores_of(connection, folder, "job")
+        record = self.stores.jobs.create(REQUEST, contents(self.stores))
+        self.id = record.id
+        enqueue_job(connection, record)
+        job = SafeJob.fetch(transport_id(record.id, 0), connection=connection, serializer=JSONSerializer)
+        self.run = Run(
+            job,
+            worker="w",
+            stores=self.stores,
+            glances=self.stores.jobs,
+            child=cast(ChildHandle, self.child),
+            patiently=at_once,
+            clock=self.clock,
+        )
+
+    def until(self, condition: Any) -> None:
+        """Advance the run until it is so; the run must not be over before."""
+        for _ in range(2000):
+            if condition():
+                return
+            assert not self.run.advance(MOMENT)
+        raise AssertionError("it never was so")
+
+    def over(self) -> None:
+        """Advance the run to its end."""
+        assert any(self.run.advance(MOMENT) for _ in range(2000))
+
+
+@pytest.fixture
+def bed(connection: redis.Redis, tmp_path: Path) -> Bed:
+    return Bed(connection, tmp_path)
+
+
+def test_job_when_cancelled_while_its_archive_is_fetched_then_the_look_sees_that(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, fetch = threading.Event(), bed.stores.blobs.path
+
+    def slow(digest: str) -> Path:
+        go.wait(30)
+        return fetch(digest)
+
+    monkeypatch.setattr(bed.stores.blobs, "path", slow)
+    bed.until(lambda: bed.run.attempt is not None)
+    bed.stores.jobs.cancel(bed.id)
+    assert not bed.run.advance(MOMENT)
+    bed.clock.advance(1)
+    assert bed.run.look() is None
+    bed.clock.advance(CANCEL_SECONDS + 1)
+
+    assert bed.run.look() == "cancelled"
+    assert bed.child.inbox == []
+    bed.run.close()
+    go.set()
+    step = bed.run._step
+    assert step is not None
+    assert step.wait(10)
+    assert all(file.closed for file in step.result().files)
+
+
+def test_job_when_cancelled_before_its_order_is_sent_then_the_child_hears_the_stop_after_it(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, fetch = threading.Event(), bed.stores.blobs.path
+
+    def slow(digest: str) -> Path:
+        go.wait(30)
+        return fetch(digest)
+
+    monkeypatch.setattr(bed.stores.blobs, "path", slow)
+    bed.until(lambda: bed.run.attempt is not None)
+    bed.stores.jobs.cancel(bed.id)
+    bed.clock.advance(1)
+    bed.run.look()
+    go.set()
+    bed.until(lambda: bed.child.inbox)
+    bed.clock.advance(0.2)
+    bed.run.look()
+
+    assert [next(iter(content)) for content in bed.child.inbox] == ["run", "stop"]
+    bed.child.outbox.append(Message({"end": "cancelled", "problem": None, "leaving": False}))
+    bed.over()
+    assert bed.stores.jobs.get(bed.id).status == "cancelled"
+
+
+def test_job_when_its_worker_stops_while_the_result_is_stored_then_a_late_end_changes_nothing(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, stored, put = threading.Event(), threading.Event(), bed.stores.results.put_encoded
+
+    def slow(*arguments: Any) -> Any:
+        go.wait(30)
+        location = put(*arguments)
+        stored.set()
+        return location
+
+    monkeypatch.setattr(bed.stores.results, "put_encoded", slow)
+    bed.until(lambda: bed.child.inbox)
+    result = {"result": {"cost": {}, "rankings": []}, "progress": PROGRESS, "seconds": 1.0}
+    bed.child.outbox += [Message(result, save({})), Message({"end": "succeeded", "problem": None, "leaving": False})]
+    for _ in range(5):
+        assert not bed.run.advance(MOMENT)
+    bed.stores.jobs.requeue(bed.id, 1, lost=False)
+    go.set()
+    bed.over()
+
+    assert stored.is_set()
+    assert bed.stores.jobs.get(bed.id).status == "queued"
+    assert bed.stores.results.unpublished() == []
+
+
+def test_step_when_it_returns_or_raises_then_the_caller_gets_that() -> None:
+    request: ContextVar[str] = ContextVar("request")
+    request.set("r")
+    step, failing = BackgroundStep(request.get), BackgroundStep(lambda: [][0])
+    assert step.wait(10)
+    assert failing.wait(10)
+
+    assert step.result() == "r"
+    with pytest.raises(IndexError):
+        failing.result()
