@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+pytestmark = pytest.mark.check
+
 BYTES = {"Content-Type": "application/octet-stream"}
 
 

@@ -16,6 +16,8 @@ from unitrank.client.sync import Client
 from unitrank.server.local import Local
 from unitrank_tables.sizes import GiB, MiB
 
+pytestmark = pytest.mark.check
+
 SHAPE = (3, 128, 128)
 ROW_BYTES = 3 * 128 * 128
 BYTES = {"Content-Type": "application/octet-stream"}

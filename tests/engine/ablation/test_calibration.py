@@ -8,6 +8,7 @@ IN_SAMPLE = [case for case in CASES if case.expected == "misled"]
 TRUE = [case for case in CASES if case.expected == "power"]
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("case", NOISE, ids=lambda case: case.title)
 def test_verdict_when_scores_are_noise_then_it_is_seldom_better(case: Case) -> None:
     found = rates(case, seeds=30)

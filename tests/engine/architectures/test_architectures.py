@@ -37,7 +37,6 @@ SETTINGS: dict[str, Any] = {
 }
 ALWAYS = ("resnet", "lstm", "gated")
 NAMES = [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.check) for name in MAKERS]
-FROM_TRANSFORMERS = ("bert", "gpt2", "next_token")
 """Slow to export; tests/engine/models/test_transformers.py exports two of the library's models always."""
 Loaded = Callable[[str], Program]
 
@@ -95,9 +94,7 @@ def _places(program: Program) -> list[tuple[str, str]]:
     return [(layer, at) for layer, at, _ in [value for value in values.values() if value[2]] + bypassed[::3]]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.check if name in FROM_TRANSFORMERS else ()) for name in MAKERS]
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_archive_when_loaded_then_it_takes_the_modules_inputs_and_computes_what_the_module_does(name: str, loaded: Loaded) -> None:
     program, net = loaded(name), architecture(name)
 

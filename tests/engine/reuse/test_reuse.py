@@ -132,9 +132,11 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "margin": {"target": {"class": "predicted", "score": "margin"}},
     "scaled": {"preprocess": {"scale": 0.5, "mean": 0.1, "std": 2.0}},
 }
+QUICK = {"defaults", "prediction", "cluster_mean", "channels", "no_labels"}
+"""The requests of `make test`; `make check` has the others."""
 
 
-@pytest.mark.parametrize("asked", REQUESTS)
+@pytest.mark.parametrize("asked", [pytest.param(name, marks=() if name in QUICK else pytest.mark.check) for name in REQUESTS])
 def test_job_when_parts_of_it_are_known_then_it_is_the_same_to_the_bit(asked: str, tmp_path: Path) -> None:
     request, parts = REQUESTS[asked], Memory()
     job(tmp_path, parts, FIRST, **request)

@@ -70,6 +70,7 @@ def test_worker_when_told_to_stop_twice_then_puts_its_job_back(bench: Bench) -> 
     assert (bench.status(id), bench.jobs.get(id).losses) == ("queued", 0)
 
 
+@pytest.mark.check
 def test_worker_when_told_to_stop_and_its_time_is_over_then_puts_its_job_back(bench: Bench) -> None:
     worker = bench.start(drain=0.5)
     id = bench.submit(["hang", 60])
@@ -80,6 +81,7 @@ def test_worker_when_told_to_stop_and_its_time_is_over_then_puts_its_job_back(be
     assert (bench.status(id), bench.jobs.get(id).losses) == ("queued", 0)
 
 
+@pytest.mark.check
 def test_worker_when_another_lives_under_its_name_then_is_refused(bench: Bench) -> None:
     first = bench.start("w")
     id = bench.submit(["report", 1])
@@ -97,6 +99,7 @@ def test_worker_when_another_machine_has_its_name_then_is_refused(bench: Bench) 
     assert bench.start("w", wait=False).process.wait(30) == 2
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("end", ["killed", "forged"])
 def test_worker_when_who_had_its_name_is_gone_then_takes_its_place(bench: Bench, end: str) -> None:
     if end == "killed":
@@ -150,6 +153,7 @@ def test_worker_when_it_comes_back_after_it_was_given_up_then_its_end_is_refused
     assert next_one.status == "succeeded"
 
 
+@pytest.mark.check
 def test_worker_when_paused_and_given_up_then_wakes_up_too_late_to_change_anything(bench: Bench, tmp_path: Path) -> None:
     first = bench.start("first")
     go = tmp_path / "go"
@@ -177,6 +181,7 @@ def test_worker_when_paused_and_given_up_then_wakes_up_too_late_to_change_anythi
     assert kept == [record.result["owner"].encode()]
 
 
+@pytest.mark.check
 def test_turns_when_one_owner_floods_then_another_waits_for_two_jobs_at_most(bench: Bench) -> None:
     bench.start()
     flood = [bench.jobs.create(REQUEST, bench.resolved, owner="flood") for _ in range(200)]
@@ -276,6 +281,7 @@ def test_store_when_away_for_long_at_the_end_of_a_job_then_the_job_is_not_lost(
         store.stop()
 
 
+@pytest.mark.check
 def test_worker_when_its_child_cannot_start_then_ends_at_once_and_takes_nothing(bench: Bench) -> None:
     id = bench.submit()
     worker = bench.start(engine="Broken", wait=False)
@@ -288,11 +294,13 @@ def test_model_when_its_inspection_refuses_it_then_is_rejected_and_so_is_what_wa
     assert inspected(bench, "Scripted")["code"] == "bad_archive"
 
 
+@pytest.mark.check
 def test_model_when_it_kills_its_inspector_twice_then_is_rejected(bench: Bench) -> None:
     assert inspected(bench, "KilledByInspection")["code"] == "worker_lost"
     assert JobStore(bench.connection, kind="inspection").list()[0][0].attempt == 2
 
 
+@pytest.mark.check
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit it")
 def test_job_when_it_asks_for_too_much_memory_then_fails_and_its_child_lives(bench: Bench) -> None:
     worker = bench.start(UNITRANK_CHILD_MEMORY_BYTES=str(2**30))
