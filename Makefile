@@ -64,15 +64,14 @@ PARALLEL := --numprocesses=$(TEST_PROCESSES) --dist=worksteal
 # pytest ends with 5 where the markers leave no test of those named by TEST_ARGUMENTS.
 OR_NONE := || test $$? -eq 5
 
-# Tests marked `serial` come afterwards, one after the other: they time processes, and would share the cores with all others.
 test: install
-	$(PYTEST) $(PARALLEL) -m 'not (slow or check or serial)' $(TEST_ARGUMENTS) $(OR_NONE)
-	$(PYTEST) -m 'serial and not (slow or check)' $(TEST_ARGUMENTS) $(OR_NONE)
+	$(PYTEST) $(PARALLEL) -m 'not (slow or check)' $(TEST_ARGUMENTS) $(OR_NONE)
 
 # Everything that `.ci/run` runs.
 check: lint docs test check-tests check-redis
 
 # The tests that `make test` leaves out: a browser, the wheel, the images, killed processes, each method at each place of every net.
+# Those marked `serial` come last, one after the other: they time processes, and would share the cores with all others.
 check-tests: install
 	$(PYTEST) $(PARALLEL) -m 'check and not (slow or serial)' $(CHECK_ARGUMENTS) $(OR_NONE)
 	$(PYTEST) -m 'check and serial and not slow' $(CHECK_ARGUMENTS) $(OR_NONE)

@@ -68,3 +68,11 @@ def connection(redis_url: str) -> Iterator[redis.Redis]:
     """A client of a store with nothing in it."""
     with connect(redis_url) as client:
         yield client
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that runs alone belongs to `make check`."""
+    for item in items:
+        if item.get_closest_marker("serial"):
+            item.add_marker("check")

@@ -7,7 +7,7 @@ from benchmarks.chaos.__main__ import Run, chaos
 
 from unitrank_store.redis.embedded import EmbeddedServer
 
-pytestmark = [pytest.mark.check, pytest.mark.serial]
+pytestmark = pytest.mark.serial
 
 
 @pytest.mark.timeout(500)

@@ -17,7 +17,7 @@ from tests.e2e.conftest import save
 from unitrank.client.sync import Client
 from unitrank.server.local import Local
 
-pytestmark = [pytest.mark.check, pytest.mark.serial]
+pytestmark = pytest.mark.serial
 
 PATIENCE = 60.0
 

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from tests.support.processes import alive_with, command, gone, line_with, run, short_folder
 from unitrank_schemas.results import Result
 
-pytestmark = [pytest.mark.check, pytest.mark.serial]
+pytestmark = pytest.mark.serial
 
 RANKINGS = ["activation", "gradient", "gradient.mean_abs", "gradient_x_delta", "conductance"]
 

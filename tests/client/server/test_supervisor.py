@@ -16,7 +16,7 @@ import redis
 from tests.worker.process.conftest import Bench
 from unitrank_store.queue.rq_queue import transport_id, waiting_ids
 
-pytestmark = [pytest.mark.serial, pytest.mark.check]
+pytestmark = pytest.mark.serial
 
 PATIENCE = 20.0
 ROOT = Path(__file__).parents[3]

@@ -17,7 +17,7 @@ from unitrank.server.up import held, up
 from unitrank_store.errors import EmbeddedServerFailed
 from unitrank_store.settings import Settings
 
-pytestmark = [pytest.mark.check, pytest.mark.serial]
+pytestmark = pytest.mark.serial
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("UNITRANK_") and name != "REDIS_URL"}
 
