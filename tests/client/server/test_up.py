@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from httpx import get
 
@@ -29,7 +30,8 @@ def test_up_when_interrupted_then_all_that_it_started_has_ended() -> None:
             assert process.stderr is not None
             url = line_with("ready on", iter(process.stderr)).split()[2]
             workers = {worker["name"] for worker in get(f"{url}/v1/workers", trust_env=False).json()["items"]}
-            running = alive_with(str(state))
+            # The workers' children have nothing of the store's in their environment: they are found by their parents.
+            running = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
             second = run("up", "--port", "0", "--state", str(state), environment=ENVIRONMENT)
             process.send_signal(signal.SIGINT)
             said = process.stderr.read()
@@ -39,6 +41,7 @@ def test_up_when_interrupted_then_all_that_it_started_has_ended() -> None:
         assert (second.returncode, "is in use" in second.stderr) == (2, True)
         assert process.returncode == 0, said
         assert gone(str(state)), alive_with(str(state))
+        assert not any(each.is_running() for each in running)
 
 
 def test_up_when_told_by_variables_then_they_are_its_flags() -> None:
