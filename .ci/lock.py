@@ -22,7 +22,7 @@ HEADING = """\
 
 
 def requirements() -> list[str]:
-    """What `.[service,worker,s3]` and its build ask for, without our own name."""
+    """The requirements of `.[service,worker,s3]` and of its build, without our own name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
     texts, waiting = [*project["build-system"]["requires"], *project["project"]["dependencies"]], list(EXTRAS)

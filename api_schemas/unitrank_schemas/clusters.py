@@ -80,7 +80,7 @@ class ClusterKind(Schema):
         return None
 
     def flaws(self, request: "JobRequest", facts: Facts) -> Iterator[Flaw]:
-        """What is wrong with the kind's own fields."""
+        """The flaws in the kind's own fields."""
         yield from ()
 
 

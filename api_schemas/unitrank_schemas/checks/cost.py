@@ -1,4 +1,4 @@
-"""What a job costs, in passes of one example through the whole model."""
+"""The cost of a job, in passes of one example through the whole model."""
 
 import math
 from collections.abc import Hashable

@@ -25,7 +25,7 @@ class MethodPasses:
 
 
 class MethodBase(Schema):
-    """What every entry takes: how a cluster's examples are reduced, and the ranking's own name."""
+    """The fields of every entry: how a cluster's examples are reduced, and the ranking's own name."""
 
     title: ClassVar[str]
     summary: ClassVar[str]

@@ -55,7 +55,7 @@ class TestedCluster:
 
 @dataclass(frozen=True)
 class Controls:
-    """What the controls of one cluster gave, batch by batch, and the order by activity where it is one of them."""
+    """The runs of one cluster's controls, batch by batch; the order by activity may be one of the controls."""
 
     batches: list[MaskSums]
     activity: np.ndarray | None
@@ -171,7 +171,7 @@ class FillTest:
 
 
 def _together(batches: list[MaskSums], masks: int) -> MaskSums:
-    """The sums over all batches; of none they are zero."""
+    """The sums over all batches; zero without batches."""
     score, right, magnitude = np.zeros(masks), np.zeros(masks), 0.0
     for sums in batches:
         score += sums.score
