@@ -1,1 +1,1 @@
-"""Records, queue, results, blobs and settings: everything that outlives a process."""
+"""The state that outlives a process: records, queue, contents, results, API keys, and settings."""

@@ -1,66 +1,74 @@
 """Errors of the store.
 
 StoreError
-├── RecordNotFound             no record under that name or id
-├── StateConflict              the state the record is in does not allow this
-│   ├── Taken                  somebody else was faster, the same may be tried again
-│   └── IdempotencyKeyReused   the key came with another body before (carries the job's id)
-├── Full                       no room: the server's memory or the queue's limit is reached
-├── Unavailable                the server does not answer
-├── SizeExceeded               more bytes than the operator allows
-├── Corrupt                    what is stored is not what its digest promises
-├── EmbeddedServerFailed       the embedded server cannot be started
-├── BadSource                  a URI that may not or cannot be read (carries a code)
-└── Forged                     the queue holds an entry that no `push` wrote
+├── RecordNotFound             the store has no record with this name or id
+├── StateConflict              the record's state does not allow the change
+│   ├── Taken                  another process changed the key first; read again and retry
+│   └── IdempotencyKeyReused   an earlier request had the same key and another body
+├── Full                       the server's memory or the quota has no room
+├── Unavailable                the lock on contents was not free in time
+├── SizeExceeded               the content is larger than the operator allows
+├── Corrupt                    the stored bytes do not have the digest that they are stored under
+├── EmbeddedServerFailed       the embedded server did not start
+├── BadSource                  the URI is not allowed or cannot be read
+└── Forged                     the queue holds an entry that no Unitrank process wrote
 """
 
 
 class StoreError(Exception):
-    """Anything that the store refuses or cannot do."""
+    """The store rejects a request or cannot serve it: base class of all errors here."""
 
 
 class RecordNotFound(StoreError):
-    """No record under that name or id."""
+    """The store has no record with this name or id."""
 
 
 class StateConflict(StoreError):
-    """The state the record is in does not allow this."""
+    """The record's state does not allow the change."""
 
 
 class Taken(StateConflict):
-    """Somebody else was faster; to look again, and to try again, is right."""
+    """Another process changed the key first: read the store again, then retry."""
 
 
 class IdempotencyKeyReused(StateConflict):
-    """The idempotency key came with another body before; `job` is the id of the job that it made."""
+    """An earlier request had the same idempotency key and another body.
+
+    `job`: the id of the job that the earlier request created.
+    """
 
     def __init__(self, job: str) -> None:
-        super().__init__(f"this idempotency key came with another body, for the job {job}; use a new key for a new request")
+        super().__init__(
+            f"this idempotency key was already used with another body, which created the job {job}; use a new key for a new request"
+        )
         self.job = job
 
 
 class Full(StoreError):
-    """The server's memory or the queue's limit is reached; the same request may pass later."""
+    """The server's memory or the quota has no room; the same request may succeed later."""
 
 
 class Unavailable(StoreError):
-    """The server does not answer."""
+    """The lock on contents was not free in time; the same request may succeed later."""
 
 
 class SizeExceeded(StoreError):
-    """More bytes than the operator allows."""
+    """The content is larger than the operator allows."""
 
 
 class Corrupt(StoreError):
-    """What is stored is not what its digest promises."""
+    """The stored bytes do not have the digest that they are stored under."""
 
 
 class EmbeddedServerFailed(StoreError):
-    """The embedded server cannot be started here."""
+    """The embedded server did not start."""
 
 
 class BadSource(StoreError):
-    """A URI that may not or cannot be read; `code` is stable, the message says what would be right."""
+    """The URI is not allowed or cannot be read.
+
+    `code`: the problem's code, which is stable. `detail`: the reason, and an accepted form.
+    """
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -69,4 +77,4 @@ class BadSource(StoreError):
 
 
 class Forged(StoreError):
-    """The queue holds an entry that no `push` wrote."""
+    """The queue holds an entry that no Unitrank process wrote."""

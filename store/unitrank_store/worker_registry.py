@@ -1,4 +1,4 @@
-"""Which workers are alive and what they do, as they say themselves every few seconds."""
+"""The registry of live workers. Each worker renews its entry every few seconds; entries expire."""
 
 import json
 import time
@@ -14,7 +14,13 @@ from unitrank_store.redis.decoding import texts
 
 @dataclass(frozen=True)
 class WorkerEntry:
-    """A worker's last word. `job` and `attempt` are what it works on; `memory` is its child's, in bytes."""
+    """The last heartbeat of one worker.
+
+    `started_at`, `seen_at`: unix times, in seconds, of the worker's start and of this heartbeat.
+    `memory`: resident bytes of the worker's child process.
+    `job`: the id of the record that the worker runs, None while the worker is idle.
+    `models`: names of the models that the child keeps loaded.
+    """
 
     name: str
     queue: str
@@ -29,14 +35,17 @@ class WorkerEntry:
 
 
 class WorkerRegistry:
-    """The registry; a worker that is silent for `lost_after` seconds is out of it."""
+    """The entries of all live workers.
+
+    `lost_after`: seconds without a heartbeat after which a worker's entry expires.
+    """
 
     def __init__(self, connection: redis.Redis, lost_after: float = 20.0) -> None:
         self.lost_after = lost_after
         self._redis = connection
 
     def beat(self, worker: WorkerEntry) -> None:
-        """Say that it is alive, and what it does."""
+        """Write the worker's entry, with the current time as `seen_at`."""
         entry = {**asdict(worker), "models": list(worker.models), "seen_at": time.time()}
         with self._redis.pipeline() as pipeline:
             pipeline.set(keyspace.worker(worker.name), json.dumps(entry), px=max(1, int(self.lost_after * 1000)))
@@ -44,40 +53,46 @@ class WorkerRegistry:
             pipeline.execute()
 
     def leave(self, name: str) -> None:
-        """Say goodbye."""
+        """Remove the entry of a worker that stops."""
         with self._redis.pipeline() as pipeline:
             pipeline.delete(keyspace.worker(name))
             pipeline.srem(keyspace.workers(), name)
             pipeline.execute()
 
     def entry(self, name: str) -> WorkerEntry | None:
-        """The last word of one of them; None where it is not alive. A word that does not go by itself is none of theirs."""
+        """Return a worker's entry, or None when the worker is not alive.
+
+        An entry without an expiry is ignored: a worker always writes one with an expiry.
+        """
         with self._redis.pipeline() as pipeline:
             pipeline.mget([keyspace.worker(name)])
             pipeline.pttl(keyspace.worker(name))
-            (stored,), left = pipeline.execute()
-        return _worker(stored) if left > 0 else None
+            (stored,), milliseconds = pipeline.execute()
+        return _decoded(stored) if milliseconds > 0 else None
 
     def list(self, queue: str | None = None) -> "WorkerEntries":
-        """Those alive, by name; of one queue where it is given."""
+        """Return the entries of the live workers, sorted by name.
+
+        `queue`: return only the workers of this queue.
+        """
         names = sorted(texts(self._redis.smembers(keyspace.workers())))
         if not names:
             return []
         entries = self._redis.mget([keyspace.worker(name) for name in names])
-        silent = [name for name, entry in zip(names, entries, strict=True) if entry is None]
-        if silent:
-            self._redis.srem(keyspace.workers(), *silent)
-        alive = [_worker(entry) for entry in entries if entry is not None]
+        expired = [name for name, entry in zip(names, entries, strict=True) if entry is None]
+        if expired:
+            self._redis.srem(keyspace.workers(), *expired)
+        alive = [_decoded(entry) for entry in entries if entry is not None]
         return [worker for worker in alive if worker is not None and queue in (None, worker.queue)]
 
 
-# `WorkerRegistry.list` takes the name of the built-in inside the class.
+# Inside the class `WorkerRegistry`, the name `list` means its method.
 WorkerEntries = list[WorkerEntry]
 
 
-def _worker(stored: Any) -> WorkerEntry | None:
-    """None for what no worker said."""
-    # Any: redis-py's types also hold the replies of clients that decode
+def _decoded(stored: Any) -> WorkerEntry | None:
+    """Return the entry, or None when the stored value does not have a worker's format."""
+    # Any: redis-py's types also cover clients that decode replies to text
     try:
         fields = json.loads(stored)
         return WorkerEntry(**{**fields, "models": tuple(fields["models"])})

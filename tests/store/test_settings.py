@@ -1,4 +1,4 @@
-"""What an operator may set, and what is said of the rest."""
+"""Settings: accepted values, and the errors for all others."""
 
 from typing import Any
 
@@ -8,30 +8,33 @@ from unitrank_store.settings import BadSettings, Settings
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("overrides", "message"),
     [
-        ({"redis_url": "nonsense"}, "redis_url: no address of a store, such as redis://:password@host:6379/0"),
-        ({"redis_url": "redis://:sek/ret@host:1/0"}, "redis_url: no address of a store"),
+        (
+            {"redis_url": "nonsense"},
+            "redis_url: not a valid address of a store: expected an address such as redis://:password@host:6379/0",
+        ),
+        ({"redis_url": "redis://:sek/ret@host:1/0"}, "redis_url: not a valid address of a store"),
         (
             {"hosts": "rank.example.org:8000"},
-            "hosts: 'rank.example.org:8000' is no name of a host; write it without scheme and port",
+            "hosts: 'rank.example.org:8000' is not a host name; write a name without scheme and port",
         ),
-        ({"hosts": "https://rank.example.org"}, "hosts: 'https://rank.example.org' is no name of a host"),
+        ({"hosts": "https://rank.example.org"}, "hosts: 'https://rank.example.org' is not a host name"),
         ({"blobs": "nope://x"}, "blobs: Protocol not known: nope"),
         ({"blobs": "gs://bucket/x"}, "blobs: the driver of gs:// is not installed"),
         ({"port": 70000}, "port: Input should be less than or equal to 65535"),
         ({"failure_ttl": 0}, "failure_ttl: Input should be greater than 0"),
         ({"port": -1, "queue_limit": -1}, "port: Input should be greater than or equal to 0; queue_limit: Input should be"),
-        ({"heartbeat": 30}, "heartbeat_grace must be more than heartbeat, 30 s"),
+        ({"heartbeat": 30}, "heartbeat_grace is 15 s; must be more than heartbeat, 30 s"),
     ],
 )
-def test_settings_when_malformed_then_each_is_named_in_one_line(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(BadSettings) as refused:
-        Settings.read(**given)
+def test_settings_when_malformed_then_each_is_named_in_one_line(overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadSettings) as error:
+        Settings.read(**overrides)
 
-    assert str(refused.value).startswith(f"settings are wrong; {said}")
-    assert "\n" not in str(refused.value)
-    assert "sek" not in str(refused.value)
+    assert str(error.value).startswith(f"settings are wrong; {message}")
+    assert "\n" not in str(error.value)
+    assert "sek" not in str(error.value)
 
 
 def test_settings_when_given_then_go_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
