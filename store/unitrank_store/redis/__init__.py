@@ -1,1 +1,1 @@
-"""The connection to Redis: keys, decoding, leases, and the embedded server."""
+"""Access to Redis: connections, key names, decoding, scripts, leases, and the embedded server."""

@@ -1,21 +1,24 @@
-"""Connections to the store, blocking and asynchronous, by one address."""
+"""Connections to the store, blocking and asyncio, from one address."""
 
 import redis
 import redis.asyncio
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-# Between two tries of a patient connection.
 RETRY_SECONDS = 0.25
-# Longer than the longest blocking read (a `wait` of 60 s): redis-py's own 5 s would cut it off.
+"""Seconds between two tries of a connection with `patience`."""
 READ_SECONDS = 75.0
+"""Socket timeout: more than the longest blocking read (a `wait` of 60 s). redis-py has 5 s."""
 
 
 def connect(url: str, patience: float | None = None) -> redis.Redis:
-    """A client for `redis://`, `rediss://` or `unix://` addresses; nothing is sent before the first command.
+    """Return a client for a `redis://`, `rediss://` or `unix://` address.
 
-    With `patience` a command is sent again for so many seconds while the server is away (perhaps twice: only for
-    changes that may be made twice); without, redis-py's three tries within a few seconds.
+    The client connects at its first command.
+
+    `patience`: seconds for which a command is retried while the server does not answer. A command
+    may then run twice: use it only for changes that may be repeated. None means redis-py's three
+    tries within a few seconds.
     """
     if patience is None:
         return redis.Redis.from_url(url, health_check_interval=30)
@@ -24,12 +27,12 @@ def connect(url: str, patience: float | None = None) -> redis.Redis:
 
 
 def connect_briefly(url: str, seconds: float) -> redis.Redis:
-    """A client that fails after so many seconds of silence: for whoever only wants to know how it is."""
+    """Return a client for health checks, which fails after `seconds` without an answer."""
     return redis.Redis.from_url(
         url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(ConstantBackoff(RETRY_SECONDS), 1)
     )
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:
-    """The asyncio twin of `connect`, for reads that block until something happens."""
+    """Return an asyncio client, for reads that block until an event arrives."""
     return redis.asyncio.Redis.from_url(url, health_check_interval=30, socket_timeout=READ_SECONDS)

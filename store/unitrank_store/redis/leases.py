@@ -1,4 +1,4 @@
-"""Work that one process of all does: a lock that is held as long as its holder lives, and is free soon after it died."""
+"""Leases: locks for work that only one process may do. A lease of a killed process expires soon."""
 
 import threading
 from collections.abc import Iterator
@@ -12,7 +12,11 @@ SECONDS = 20.0
 
 @contextmanager
 def lease(connection: redis.Redis, name: str, seconds: float = SECONDS) -> Iterator[bool]:
-    """Whether the block has the lease; it is renewed until the block ends, and goes `seconds` after a process was killed."""
+    """Take the lease `name` for a block, and yield whether it was free.
+
+    A thread renews the lease until the block ends. If the process is killed, the lease expires
+    after `seconds`.
+    """
     lock = connection.lock(name, timeout=seconds, thread_local=False, raise_on_release_error=False)
     if not lock.acquire(blocking=False):
         yield False
@@ -24,7 +28,8 @@ def lease(connection: redis.Redis, name: str, seconds: float = SECONDS) -> Itera
             try:
                 lock.reacquire()
             except (LockError, RedisError):
-                # Lost while the store was away: what the block does must bear that another does it too.
+                # The store did not answer, and the lease may have expired. Another process may then
+                # do the same work at the same time: the block's work must allow this.
                 continue
 
     thread = threading.Thread(target=renew, name=f"lease {name}", daemon=True)

@@ -1,9 +1,9 @@
-"""How full the server is."""
+"""The memory of the Redis server."""
 
 import redis
 
 
 def memory(connection: redis.Redis) -> tuple[int, int]:
-    """The bytes that are used, and the most that may be: 0 where the server has no limit."""
+    """Return the used bytes, and the server's limit in bytes; 0 means no limit."""
     info = connection.info("memory")
     return int(info["used_memory"]), int(info["maxmemory"])

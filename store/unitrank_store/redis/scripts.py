@@ -1,4 +1,4 @@
-"""Lua scripts: each lies beside the module that runs it, and takes its keys and one JSON object."""
+"""Lua scripts, which Redis runs as one atomic step. Each is a file in its module's folder."""
 
 import hashlib
 import json
@@ -13,10 +13,12 @@ from redis.exceptions import NoScriptError
 
 
 class LuaScript:
-    """The script `name` of the folder that `package` names.
+    """The script in the file `name` of a package.
 
-    In Lua the keys are KEYS, and `cjson.decode(ARGV[1])` holds the arguments by name. cjson reads every number as a double, and
-    an empty list as an empty table: numbers that the script stores or joins to text are handed in as strings.
+    A script takes Redis keys and one JSON object. In Lua, `KEYS` holds the keys, and
+    `cjson.decode(ARGV[1])` holds the arguments by name. cjson reads every number as a double, and
+    an empty list as an empty table. Pass a number as text if the script stores it or joins it to
+    text.
     """
 
     def __init__(self, package: str, name: str) -> None:
@@ -24,14 +26,15 @@ class LuaScript:
         self._name = name
 
     def __call__(self, client: redis.Redis, keys: Sequence[str], **arguments: object) -> Any:
-        """The script's reply, or None from a pipeline, which runs the script later. An argument that is None is nil in Lua.
+        """Run the script and return its reply. On a pipeline, queue the script and return None.
 
-        Any: redis-py types no script's reply.
+        An argument that is None is nil in Lua. Any: redis-py does not type a script's reply.
         """
-        present = {name: value for name, value in arguments.items() if value is not None}
-        count, words = len(keys), [*keys, json.dumps(present)]
+        not_none = {name: value for name, value in arguments.items() if value is not None}
+        count, words = len(keys), [*keys, json.dumps(not_none)]
         if isinstance(client, Pipeline):
-            # As text: redis-py asks before each pipeline whether the server still knows a registered script.
+            # The whole text: for a registered script, redis-py sends one more command before each
+            # pipeline, which asks whether the server has it.
             client.eval(self._text, count, *words)
             return None
         try:
@@ -45,5 +48,5 @@ class LuaScript:
 
     @cached_property
     def _digest(self) -> str:
-        # The name that the protocol gives a script.
+        # Redis names a script by the SHA-1 of its text.
         return hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()

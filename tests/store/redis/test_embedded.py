@@ -113,7 +113,7 @@ def test_path_with_spaces_when_used_as_state_then_the_server_answers(tmp_path: P
 
 
 def test_server_when_its_configuration_is_refused_then_its_last_words_are_told(tmp_path: Path) -> None:
-    with pytest.raises(EmbeddedServerFailed, match="last words"):
+    with pytest.raises(EmbeddedServerFailed, match="its log ends"):
         EmbeddedServer(tmp_path, maxmemory=-5).start()
 
     with EmbeddedServer(tmp_path):  # the folder was let go
