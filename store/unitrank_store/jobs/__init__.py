@@ -1,1 +1,1 @@
-"""Job records: states, indexes, events, reservations."""
+"""Records of jobs and inspections: states, indexes, events, reservations and idempotency keys."""

@@ -1,4 +1,4 @@
-"""What happens to a record, as it happens: for answers that wait and for server-sent events."""
+"""Changes of a record as they happen: for responses that wait, and for server-sent events."""
 
 import json
 import time
@@ -13,13 +13,18 @@ from unitrank_store.jobs.record import ENDED
 from unitrank_store.redis import keyspace
 
 START = "0-0"
-# How long one read blocks at most: a record that is deleted or expires is noticed after so many seconds.
+"""The position before a stream's first event."""
 BLOCK_SECONDS = 10.0
+"""Maximum seconds that one read blocks. A deleted or expired record is noticed after this time."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """One change; `id` sorts by time and resumes the stream after it."""
+    """One change of a record.
+
+    `id`: the event's position in the stream; `follow` continues after it. Ids sort by time.
+    `data`: the new status and its attempt, or the progress.
+    """
 
     id: str
     kind: Literal["status", "progress"]
@@ -34,9 +39,10 @@ async def follow(
     kind: str = "job",
     block_seconds: float = BLOCK_SECONDS,
 ) -> AsyncIterator[Event | None]:
-    """Events after that one, the past first, to the event of the end; None where nothing happened for a while.
+    """Yield the events after `after`: first the past ones, then each new one until the record ends.
 
-    Ends too where the record is gone. Each follower holds a connection while it waits.
+    Yields None when no event arrives within `block_seconds`. Ends also when the record is deleted
+    or expires. Each follower holds one connection while it waits.
     """
     while True:
         events = await _read(connection, keyspace.events(kind, id), after, block_seconds)
@@ -52,16 +58,17 @@ async def follow(
 
 
 async def wait_until_ended(connection: redis.asyncio.Redis, id: str, seconds: float, *, kind: str = "job") -> bool:
-    """Whether the record has ended (or is gone) within so many seconds."""
+    """Wait at most `seconds` for a record's end; return whether it has ended or does not exist."""
     deadline = time.monotonic() + seconds
-    # The stream's end is read before the status: an end that falls between the two is then still ahead in the stream.
-    after = await _last(connection, id, kind)
+    # The newest event is read before the status: an end between the two reads is a later event.
+    after = await _newest_event(connection, id, kind)
     status = await _status(connection, id, kind)
     if status is None or status in ENDED:
         return True
-    # Each read has its own end. Cancelled instead, with 150 waiting at once, 43 were seen to wait on for ever.
-    while (left := deadline - time.monotonic()) > 0:
-        events = await _read(connection, keyspace.events(kind, id), after, min(left, BLOCK_SECONDS))
+    # Each read ends by its own timeout. When a task's cancellation ended the reads, 43 of 150
+    # concurrent waits never returned.
+    while (remaining := deadline - time.monotonic()) > 0:
+        events = await _read(connection, keyspace.events(kind, id), after, min(remaining, BLOCK_SECONDS))
         if any(_is_end(event) for event in events):
             return True
         if events:
@@ -76,17 +83,19 @@ async def _status(connection: redis.asyncio.Redis, id: str, kind: str) -> str | 
     return stored.decode() if isinstance(stored, bytes) else None
 
 
-async def _last(connection: redis.asyncio.Redis, id: str, kind: str) -> str:
-    newest = cast(list[Any], await connection.xrevrange(keyspace.events(kind, id), count=1))  # redis-py types it as a union
+async def _newest_event(connection: redis.asyncio.Redis, id: str, kind: str) -> str:
+    # cast: redis-py types the reply as a union
+    newest = cast(list[Any], await connection.xrevrange(keyspace.events(kind, id), count=1))
     return newest[0][0].decode() if newest else START
 
 
 async def _read(connection: redis.asyncio.Redis, stream: str, after: str, seconds: float) -> list[Event]:
     block = max(1, int(seconds * 1000))
-    reply = cast(Any, await connection.xread({stream: after}, block=block, count=200))  # redis-py types it as a union
+    # cast: redis-py types the reply as a union
+    reply = cast(Any, await connection.xread({stream: after}, block=block, count=200))
     if not reply:
         return []
-    # RESP 3 answers with a map of streams, RESP 2 with pairs
+    # The reply of RESP 3 is a map of streams, that of RESP 2 a list of pairs.
     entries = next(iter(reply.values()))[0] if isinstance(reply, dict) else reply[0][1]
     return [
         Event(id.decode(), "progress" if fields[b"kind"] == b"progress" else "status", json.loads(fields[b"data"]))

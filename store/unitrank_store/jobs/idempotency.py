@@ -1,12 +1,14 @@
-"""Earlier jobs that answer a request: the job that came under the same key, or a job that equals the one in the request.
+"""Earlier jobs that answer a new request.
 
-Each is found by one Redis key, which the step that makes a job, or takes an earlier one, writes as well:
+Two kinds of earlier jobs count, and one Redis key names each of them:
 
-    idempotency(key)         JSON: the digest of the body, and the id of the job that it made
-    equal_job(fingerprint)   the id of the last job with that fingerprint
+    idempotency(key)         the job of the request with the same idempotency key,
+                             as JSON: the digest of the body, and the job's id
+    equal_job(fingerprint)   the last job with the same fingerprint, as its id
 
-A lookup reads the key once and remembers its value. The claim that follows fails with Taken where another request has
-changed the key since: the caller then looks again.
+A lookup reads the Redis key and remembers its value. The transaction that creates a job, or returns
+an earlier one, writes the Redis key too. It fails with Taken if another request has changed the
+Redis key since the lookup; the caller then repeats the lookup.
 """
 
 import hashlib
@@ -29,20 +31,29 @@ from unitrank_store.redis.decoding import text
 
 @dataclass(frozen=True)
 class IdempotencyKey:
-    """A client's key and the body that came with it, both as digests."""
+    """An idempotency key and the body of its request, both as digests."""
 
     key: str
     body: str
 
     @classmethod
     def of(cls, key: str, *, caller: str, body: str) -> "IdempotencyKey":
-        """`caller`: the id of the API key that the request came with; two callers may choose the same `key`."""
+        """Digest the key and the body of a request.
+
+        `caller`: id of the API key of the request. Two callers may use the same `key`.
+        """
         return cls(_digest(f"{caller}\n{key}"), _digest(body))
 
 
 @dataclass(frozen=True)
 class JobLookup:
-    """The earlier job that a Redis key names; `record` is None where a new job must be made."""
+    """The result of a lookup: the Redis key, its value, and the earlier job that it names.
+
+    `record`: the earlier job; None where a new job must be created.
+    `value`: the value of the Redis key at the lookup; None where the Redis key did not exist.
+    `value_for`: returns the new value that names the job with a given id.
+    `seconds`: lifetime of the new value.
+    """
 
     record: JobRecord | None
     redis_key: str
@@ -51,7 +62,7 @@ class JobLookup:
     seconds: int
 
     def claim(self, id: str) -> Claim:
-        """Let the Redis key name the job `id`, provided that the key is unchanged since the lookup."""
+        """Return the claim by which the Redis key names the job `id`, if it has not changed."""
         return Claim(self.redis_key, self.value, self.value_for(id), self.seconds)
 
 
@@ -61,11 +72,14 @@ class EarlierJobs:
     def __init__(self, connection: redis.Redis, jobs: JobStore) -> None:
         self._redis = connection
         self._jobs = jobs
-        # A record is kept no longer than this after its job has ended.
+        # The longest time that a record is kept after its job has ended.
         self._seconds = jobs.result_ttl + jobs.failure_ttl
 
     def of_key(self, key: IdempotencyKey) -> JobLookup:
-        """The job that came under the same key. Raises IdempotencyKeyReused where that job's request had another body."""
+        """Look up the job of the request with the same idempotency key.
+
+        Raises IdempotencyKeyReused if that request had another body.
+        """
         redis_key = keyspace.idempotency(key.key)
         value = self._redis.get(redis_key)
         entry = json.loads(value) if value is not None else {}
@@ -80,9 +94,11 @@ class EarlierJobs:
         )
 
     def equal(self, fingerprint: str, *, timeout: float, priority: str, fresh: bool = False) -> JobLookup:
-        """A job with the same fingerprint that has succeeded, or that runs or waits with the same timeout and priority.
+        """Look up the last job with the same fingerprint.
 
-        `fresh`: no earlier job is accepted.
+        The job counts if it has succeeded and its result is still stored. It also counts if it is
+        queued or running with the same `timeout` (seconds) and `priority`.
+        `fresh`: accept no earlier job.
         """
         redis_key = keyspace.equal_job(fingerprint)
         value = self._redis.get(redis_key)
@@ -92,10 +108,11 @@ class EarlierJobs:
         return JobLookup(record, redis_key, value, value_for=str, seconds=self._seconds)
 
     def take(self, record: JobRecord, claims: Sequence[Claim], also: Callable[[Pipeline], None] | None) -> None:
-        """Write the claims of a job that exists already.
+        """Write the claims of an existing job.
 
-        `also`: queues one command in the same step; its reply is false where the job is gone.
-        Raises Taken where a claim fails or the job is gone.
+        `also`: queues one command in the same transaction. Its reply is false if the job no longer
+        exists.
+        Raises Taken if a claim fails or the job no longer exists.
         """
 
         def write(pipeline: Pipeline) -> None:
@@ -106,10 +123,10 @@ class EarlierJobs:
         # Any: redis-py types no reply
         replies = cast(list[Any], self._redis.transaction(write, *(claim.key for claim in claims)))
         if also is not None and not replies[-1]:
-            raise Taken(f"the job {record.id} was deleted meanwhile")
+            raise Taken(f"the job {record.id} was deleted during the request; send the request again")
 
     def forget(self, record: JobRecord) -> None:
-        """Equal requests do not find this job any more."""
+        """Remove the job from the lookup by fingerprint: equal requests then create a new job."""
         redis_key = keyspace.equal_job(record.resolved["fingerprint"])
         if self._redis.get(redis_key) == record.id.encode():
             self._redis.delete(redis_key)
@@ -122,7 +139,7 @@ class EarlierJobs:
 
 
 def _answers(record: JobRecord, timeout: float, priority: str) -> bool:
-    """Whether the job ends as a new one would."""
+    """Return whether the earlier job ends as a new job would end."""
     if record.status == "succeeded":
         return (record.expires_at or 0) > time.time()
     same_end = (record.request["timeout"], record.request["priority"]) == (timeout, priority)

@@ -1,4 +1,8 @@
-"""Which records a tenant has, newest first: sorted sets of ids by status and by model. The ids sort by time."""
+"""Indexes of a tenant's records by status and by model.
+
+An index is a sorted set of ids, all with score 0. Ids sort by their time of creation, so that an
+index does too.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -11,12 +15,16 @@ from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import texts
 
 PAGE_BYTES = 16 * 1024 * 1024
-"""Of the requests on one page: datasets may lie in them."""
+"""Maximum bytes of the requests on one page, which may contain datasets."""
 MOST_ROUNDS = 50
+"""Maximum number of rounds in which one call removes expired ids from an index."""
 
 
 class RecordIndexes:
-    """The indices of one kind of records. Records expire by themselves; their ids go when they are met."""
+    """The indexes of one kind of records.
+
+    Redis expires records, but not their ids in an index. A read removes the expired ids it meets.
+    """
 
     def __init__(self, connection: redis.Redis, records: RecordTable) -> None:
         self._redis = connection
@@ -24,22 +32,26 @@ class RecordIndexes:
         self._kind = records.kind
 
     def add(self, record: JobRecord, pipeline: redis.client.Pipeline) -> None:
-        """Put a new record's id where it belongs."""
-        for index in self._indices(record):
+        """Queue the commands that add a new record's id to its indexes."""
+        for index in self._indexes_of(record):
             pipeline.zadd(index, {record.id: 0})
         pipeline.sadd(keyspace.tenants(self._kind), record.tenant)
         if model := _model_name(record):
             pipeline.sadd(keyspace.models_of_records(self._kind, record.tenant), model)
 
     def remove(self, record: JobRecord, pipeline: redis.client.Pipeline) -> None:
-        """Take it out."""
-        for index in self._indices(record):
+        """Queue the commands that remove a record's id from its indexes."""
+        for index in self._indexes_of(record):
             pipeline.zrem(index, record.id)
 
     def page(
         self, tenant: str, *, limit: int, after: str | None, status: Status | None, model: str | None
     ) -> tuple[list[JobRecord], str | None]:
-        """Newest first, and the id to go on after where there may be more; fewer than the limit where they are large."""
+        """Return the newest records, and the id after which the next page begins.
+
+        That id is None after the last page. A page has at most `limit` records, and fewer when
+        their requests have more than `PAGE_BYTES`.
+        """
         index = self._index_for(tenant, status, model)
         page: list[JobRecord] = []
         room = PAGE_BYTES
@@ -55,7 +67,10 @@ class RecordIndexes:
         return page[:limit], page[limit - 1].id if len(page) > limit else after
 
     def _within(self, ids: Sequence[str], room: int) -> tuple[Sequence[str], int]:
-        """The first of them, whose requests have no more bytes than there is room, but one at least; and the room left."""
+        """Return the first ids whose requests fill `room` bytes, and the bytes of room left.
+
+        The first id is always returned.
+        """
         for number, size in enumerate(self._records.sizes(ids)):
             room -= size
             if room <= 0:
@@ -63,26 +78,29 @@ class RecordIndexes:
         return ids, room
 
     def count(self, status: Status) -> int:
-        """How many ids are in that status."""
+        """Return the number of ids in a status, over all tenants."""
         return int(self._redis.zcard(keyspace.records_by_status(self._kind, status)))
 
     def forget_expired(self, oldest: int) -> int:
-        """Take ids whose record has expired out, so many of the oldest of each index at a time; how many there were."""
-        gone: set[str] = set()
-        for index in self._all_indices():
-            # Where most of them have expired, more have than were looked at.
+        """Remove the ids of expired records from all indexes, and return their number.
+
+        `oldest`: number of ids, the oldest of an index, that one round checks.
+        """
+        forgotten: set[str] = set()
+        for index in self._all_indexes():
+            # Where at least half of the ids had expired, more ids may have: check the next ones.
             for _ in range(MOST_ROUNDS):
                 ids = self._oldest(index, oldest)
                 expired = set(ids) - self._records.glance(ids).keys()
                 if expired:
                     self._redis.zrem(index, *expired)
-                gone |= expired
+                forgotten |= expired
                 if 2 * len(expired) < oldest:
                     break
-        return len(gone)
+        return len(forgotten)
 
-    def _all_indices(self) -> Iterator[str]:
-        """Every index that may hold what has ended."""
+    def _all_indexes(self) -> Iterator[str]:
+        """Yield the key of every index that can hold ids of ended records."""
         yield from (keyspace.records_by_status(self._kind, status) for status in ENDED)
         for tenant in texts(self._redis.smembers(keyspace.tenants(self._kind))):
             yield keyspace.all_records(self._kind, tenant)
@@ -92,11 +110,12 @@ class RecordIndexes:
 
     def _oldest(self, index: str, count: int) -> Sequence[str]:
         if self._kind == "inspection":
-            # Digests are in no order of time: any of them, round after round.
-            return texts(cast(list[Any], self._redis.zrandmember(index, count)))  # redis-py types it as a union
+            # Ids of inspections are digests, which do not sort by time: take random ones.
+            # cast: redis-py types the reply as a union
+            return texts(cast(list[Any], self._redis.zrandmember(index, count)))
         return texts(self._redis.zrange(index, 0, count - 1))
 
-    def _indices(self, record: JobRecord) -> Sequence[str]:
+    def _indexes_of(self, record: JobRecord) -> Sequence[str]:
         tenant, model = record.tenant, _model_name(record)
         return [
             keyspace.all_records(self._kind, tenant),

@@ -1,4 +1,4 @@
-"""The jobs and inspections of one store: new records, lists of them, and records that wait for a model or a dataset."""
+"""The jobs and inspections of one store: create, list, delete and release records."""
 
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -19,12 +19,15 @@ from unitrank_store.redis import keyspace
 from unitrank_store.redis.claims import Claim, take
 from unitrank_store.redis.decoding import texts
 
-# `JobStore.list` takes the name of the built-in inside the class.
+# Inside the class `JobStore`, the name `list` means its method.
 Records = list[JobRecord]
 
 
 class JobStore(JobStates):
-    """Records of one kind: `job`, or `inspection` (of a model, with the digest's hex as id)."""
+    """The records of one kind, and all that can be done with them.
+
+    A record waits for models and datasets by their content keys; see `contents.waiting_jobs`.
+    """
 
     def create(
         self,
@@ -39,12 +42,18 @@ class JobStore(JobStates):
         reserves: int = 0,
         also: Callable[[Pipeline], None] | None = None,
     ) -> JobRecord:
-        """A queued record, of the key `owner`.
+        """Create a queued record, all in one transaction.
 
-        `needs`: digests of contents that stay until the job has ended. `waiting_for`: models and datasets that must become
-        ready first (see `release`; look once more whether they have become ready meanwhile). `reserves`: bytes that its
-        result will take in the store. `also`: queues further commands of the same step.
-        Raises Taken, and nothing is written, where another process has one of the claims.
+        `request`: the client's request. `resolved`: values that the service derived from it.
+        `id`: the record's id; by default a new one.
+        `needs`: digests of contents that must stay until the job has ended.
+        `waiting_for`: content keys of models and datasets that must become ready first. One of them
+        may become ready just before the record is written: check them once more after `create`.
+        `claims`: Redis keys that are written in the same transaction.
+        `owner`: id of the API key that the job counts for.
+        `reserves`: bytes that the result will take in the store.
+        `also`: queues further commands of the same transaction.
+        Raises Taken, and writes nothing, if a claim fails.
         """
         record = JobRecord.queued(
             id=id or new_id(),
@@ -69,7 +78,10 @@ class JobStore(JobStates):
         return record
 
     def delete(self, id: str) -> JobRecord:
-        """Remove an ended record, and hand it out for the last time. Raises RecordNotFound, and StateConflict while it lives."""
+        """Delete an ended record and return it.
+
+        Raises RecordNotFound, and StateConflict for a record that has not ended.
+        """
         record = self.get(id)
         if not record.ended:
             raise StateConflict(f"the {self.kind} {id} is {record.status}; cancel it first")
@@ -82,39 +94,52 @@ class JobStore(JobStates):
     def list(
         self, limit: int = 50, after: str | None = None, status: Status | None = None, model: str | None = None
     ) -> tuple[Records, str | None]:
-        """The tenant's, newest first, and the id to go on after where there are more."""
+        """Return the tenant's newest records, and the id after which the next page begins.
+
+        That id is None after the last page. `after`: the id that an earlier page returned.
+        `status`, `model`: list only records in this status, or of the model with this name.
+        """
         return self._indexes.page(self.tenant or DEFAULT_TENANT, limit=limit, after=after, status=status, model=model)
 
-    def live(self, besides: Collection[str] = ()) -> dict[str, RecordState]:
-        """A glance at all that has not ended, by id, the oldest first; at those `besides` only where they have begun."""
-        return self._records.live(besides)
+    def live(self, unless_queued: Collection[str] = ()) -> dict[str, RecordState]:
+        """Return the states of all records that have not ended by id, the oldest first.
+
+        `unless_queued`: ids that are left out while their records are queued.
+        """
+        return self._records.live(unless_queued)
 
     def count(self, status: Status) -> int:
-        """How many are in that status; ended ones that expired may be counted until they are listed."""
+        """Return the number of records in a status; it may include records that have expired."""
         return self._indexes.count(status)
 
     def unfinished(self, owner: str) -> int:
-        """How many of an owner's have not ended."""
+        """Return the number of an owner's records that have not ended."""
         return int(self._redis.scard(keyspace.records_of_owner(self.kind, owner)))
 
-    def release(self, what: str) -> Records:
-        """The queued jobs that waited for this last of all: put each in the queue."""
-        waited = self._records.release(what)
+    def release(self, content_key: str) -> Records:
+        """Release the records that wait for a model or a dataset, which is ready now.
+
+        Returns the queued records that wait for nothing else; the caller must queue them.
+        """
+        waited = self._records.release(content_key)
         return [record for record in waited if not record.waiting_for and record.status == "queued"]
 
-    def waiting(self, what: str) -> Sequence[str]:
-        """The ids of all that waits for this."""
-        return texts(self._redis.smembers(keyspace.waiting(what)))
+    def waiting(self, content_key: str) -> Sequence[str]:
+        """Return the ids of the records that wait for a model or a dataset."""
+        return texts(self._redis.smembers(keyspace.waiting(content_key)))
 
-    def repoint(self, id: str, what: Literal["model", "dataset"], *, key: str, digest: str, wait_for: str | None = None) -> None:
-        """Have a queued job that waited for a content under `key`, which had no digest, mean the digest.
+    def repoint(self, id: str, kind: Literal["model", "dataset"], *, key: str, digest: str, wait_for: str | None = None) -> None:
+        """Replace the key of a content that was read from a URI by its digest, in a queued record.
 
-        `wait_for`: what the job has to wait for instead. Only one process at a time may do this to a job.
+        `kind`: whether the content is the job's model or its dataset.
+        `key`: the content's name in the record while its digest was not known.
+        `wait_for`: a content key that the record must wait for besides.
+        The caller must hold a lock: two processes may not do this to one record at the same time.
         """
         record = next(iter(self.get_many([id])), None)
         if record is None:
             return
-        resolved = record.resolved | {what: record.resolved[what] | {"digest": digest}}
+        resolved = record.resolved | {kind: record.resolved[kind] | {"digest": digest}}
         needs = [digest if need == key else need for need in record.needs]
         waiting_for = [*record.waiting_for, *([wait_for] if wait_for else [])]
         fields = {"resolved": resolved, "needs": needs, "waiting_for": waiting_for}
@@ -122,7 +147,7 @@ class JobStore(JobStates):
         if wait_for:
             self._redis.sadd(keyspace.waiting(wait_for), id)
         change = RecordChange(expected=["queued"], status="queued", fields=fields)
-        if not self._records.change(id, change).made and self._ended(id):
+        if not self._records.change(id, change).changed and self._ended(id):
             self._redis.srem(keyspace.pins(digest), id)
         self._redis.srem(keyspace.pins(key), id)
 
@@ -131,7 +156,10 @@ class JobStore(JobStates):
         return state is None or state.status in ENDED
 
     def forget_expired(self, oldest: int = 200) -> int:
-        """Take ids whose record has expired out of the lists, among so many of the oldest; how many there were."""
+        """Remove the ids of expired records from the indexes, and return their number.
+
+        `oldest`: number of ids, the oldest of an index, that one round checks.
+        """
         return self._indexes.forget_expired(oldest)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What is known about one job or one inspection, and how it lies in a Redis hash."""
+"""The record of one job or one inspection, and its encoding as a Redis hash."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,20 @@ ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled", "timed_out")
 
 @dataclass(frozen=True)
 class JobRecord:
-    """A snapshot of the truth; `version` grows with every change. Times are unix seconds.
+    """A snapshot of a record: the record in the store may have changed since it was read.
 
-    `owner` is the key that it came with, empty without keys, and `tenant` whom it belongs to.
-    `request_text` is JSON: a dataset may lie in it, and who only hands it on, or looks how far a job is, need not read it.
+    `attempt`: number of times that the job was started; it is the fencing token of its changes.
+    `created_at`, `started_at`, `finished_at`, `expires_at`: unix times, in seconds.
+    `request_text`: the request as JSON text. It may contain a dataset, so that parsing takes long.
+    `resolved`: values that the service derived from the request, such as digests.
+    `worker`: name of the worker that runs the job.
+    `result`: the location of the result in the store.
+    `version`: a number that grows with every change of the record.
+    `losses`: number of processes that were lost while they ran the job.
+    `needs`: digests of the contents that must stay until the job has ended.
+    `waiting_for`: keys of the models and datasets that must become ready first.
+    `owner`: id of the API key that the request came with; empty for requests without a key.
+    `tenant`: the tenant that can read the record.
     """
 
     id: str
@@ -57,7 +67,7 @@ class JobRecord:
         owner: str,
         tenant: str,
     ) -> Self:
-        """A record that no worker has started."""
+        """Return a new record, which no worker has started."""
         return cls(
             id=id,
             status="queued",
@@ -83,7 +93,7 @@ class JobRecord:
 
     @cached_property
     def request(self) -> Json:
-        # Any: what `create` was given
+        # cast: the text is the JSON object that `JobStore.create` received
         return cast(Json, json.loads(self.request_text))
 
     @property
@@ -92,25 +102,25 @@ class JobRecord:
 
     @property
     def timeout(self) -> float:
-        """Seconds that one attempt may take."""
+        """Maximum seconds of one attempt."""
         return float(self.request.get("timeout") or 3600)
 
 
-# These lie as they are; every other field lies as JSON.
+# The hash holds these fields as plain text, and all other fields as JSON.
 _PLAIN = ("id", "status", "request_text", "owner", "tenant")
 _STORED_AS = {"request_text": "request"}
 
 
 def encode(values: Mapping[str, Any]) -> dict[Any, Any]:
-    """Fields of a record as the strings of a hash."""
-    # Any: as redis-py declares a hash
+    """Return fields of a record as the fields of a Redis hash."""
+    # Any: redis-py declares a hash so
     return {_STORED_AS.get(name, name): value if name in _PLAIN else json.dumps(value) for name, value in values.items()}
 
 
 def decode(stored: Mapping[bytes, bytes]) -> JobRecord:
-    """The record of a whole hash."""
+    """Return the record that a whole Redis hash holds."""
     texts = {name.decode(): value.decode() for name, value in stored.items()}
-    # Any: each field's type is the one that `encode` was given
+    # Any: each field has the type that it had before `encode`
     values: dict[str, Any] = {
         field.name: text if field.name in _PLAIN else json.loads(text)
         for field in fields(JobRecord)

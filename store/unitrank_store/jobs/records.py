@@ -1,4 +1,4 @@
-"""How records lie in Redis: a hash each, changed by compare-and-set only, and a stream of what has changed."""
+"""Records in Redis: a hash and a stream of changes each. Every change is a compare-and-set."""
 
 import json
 import time
@@ -21,13 +21,14 @@ Kind = Literal["job", "inspection"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 T = TypeVar("T")
 BEGUN: tuple[Status, ...] = ("running", "cancelling")
-AT_ONCE = 1000
+READ_TOGETHER = 1000
+"""Number of records whose state is read in one round trip."""
 _CHANGE = LuaScript("unitrank_store.jobs", "change_record.lua")
 _RELEASE = LuaScript("unitrank_store.jobs", "release_waiting.lua")
 
 
 class RecordState(NamedTuple):
-    """What decides who may do what. `waiting_for`: what must become ready first."""
+    """The fields of a record that decide which changes are allowed; see `JobRecord`."""
 
     status: Status
     attempt: int
@@ -38,9 +39,14 @@ class RecordState(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class RecordChange:
-    """What is to become of a record that is in one of the statuses `expected`, with that `attempt` unless it is None.
+    """A change of a record, and the state in which the change is allowed.
 
-    `status`: the new one, None where it stays. `seconds`: after which the record goes, for one that ends.
+    `expected`: statuses in which the change is allowed.
+    `attempt`: attempt at which the change is allowed; None allows any attempt.
+    `status`: the new status; None keeps the status.
+    `fields`: the other fields to set.
+    `seconds`: seconds until an ended record expires; None for a change that does not end it.
+    `progress`: progress to publish as an event; None publishes the status instead.
     """
 
     expected: Sequence[Status]
@@ -52,42 +58,46 @@ class RecordChange:
 
 
 class ChangeOutcome(NamedTuple):
-    """Whether the change was made, and what the record was before; no status where there is no record."""
+    """The outcome of a change, and the record's status and attempt before it.
 
-    made: bool
+    `changed`: whether the record was in the expected state, so that the change was made.
+    `status`: empty if the record does not exist.
+    """
+
+    changed: bool
     status: str
     attempt: int | None
 
 
 class RecordTable:
-    """Records of one kind."""
+    """The records of one kind."""
 
     def __init__(self, connection: redis.Redis, kind: Kind) -> None:
         self.kind = kind
         self._redis = connection
 
     def add(self, record: JobRecord, pipeline: redis.client.Pipeline) -> None:
-        """Write a new record; adding it twice is adding it once."""
+        """Queue the commands that write a new record. Repeating them changes nothing."""
         pipeline.delete(self.key(record.id), keyspace.events(self.kind, record.id))
         pipeline.hset(self.key(record.id), mapping=encode(asdict(record)))
         pipeline.sadd(keyspace.live_records(self.kind), record.id)
         pipeline.sadd(keyspace.records_of_owner(self.kind, record.owner), record.id)
         for digest in record.needs:
             pipeline.sadd(keyspace.pins(digest), record.id)
-        for what in record.waiting_for:
-            pipeline.sadd(keyspace.waiting(what), record.id)
-        pipeline.xadd(keyspace.events(self.kind, record.id), {"kind": "status", "data": _event("queued", 0)})
+        for content_key in record.waiting_for:
+            pipeline.sadd(keyspace.waiting(content_key), record.id)
+        pipeline.xadd(keyspace.events(self.kind, record.id), {"kind": "status", "data": _status_event("queued", 0)})
 
     def read(self, ids: Sequence[str]) -> list[JobRecord]:
-        """Those of the records that exist, in the order asked."""
+        """Return the records that exist, in the order of `ids`."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for id in ids:
                 pipeline.hgetall(self.key(id))
             replies = pipeline.execute(raise_on_error=False)
-        return [record for id, stored in zip(ids, replies, strict=True) if (record := _ours(decode, stored, id))]
+        return [record for id, stored in zip(ids, replies, strict=True) if (record := _decoded(decode, stored, id))]
 
     def sizes(self, ids: Sequence[str]) -> list[int]:
-        """Bytes of their requests; 0 where there is none."""
+        """Return the bytes of each record's request; 0 for a record that does not exist."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for id in ids:
                 pipeline.hstrlen(self.key(id), "request")
@@ -95,27 +105,31 @@ class RecordTable:
         return [size if isinstance(size, int) else 0 for size in replies]
 
     def glance(self, ids: Sequence[str]) -> dict[str, RecordState]:
-        """The states of those that exist."""
+        """Return the states of the records that exist, by id."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for id in ids:
                 pipeline.hmget(self.key(id), "status", "attempt", "worker", "version", "waiting_for")
             replies = pipeline.execute(raise_on_error=False)
-        return {id: state for id, stored in zip(ids, replies, strict=True) if (state := _ours(_state, stored, id))}
+        return {id: state for id, stored in zip(ids, replies, strict=True) if (state := _decoded(_state, stored, id))}
 
-    def live(self, besides: Collection[str] = ()) -> dict[str, RecordState]:
-        """The states of all that has not ended, the oldest first; of those `besides` only what has begun."""
+    def live(self, unless_queued: Collection[str] = ()) -> dict[str, RecordState]:
+        """Return the states of the live records by id, the oldest first.
+
+        `unless_queued`: ids that are left out while their records are queued. They are not read,
+        which saves time when the queue is long.
+        """
         with self._redis.pipeline() as pipeline:
             pipeline.smembers(keyspace.live_records(self.kind))
             for status in BEGUN:
                 pipeline.zrange(keyspace.records_by_status(self.kind, status), 0, -1)
             live, *begun = (set(texts(ids)) for ids in pipeline.execute())
-        ids = sorted(live.difference(besides).union(*begun))
-        # One after the other: a hundred thousand at once are seconds in which nothing else of this process goes on.
-        rounds = (self.glance(ids[start : start + AT_ONCE]) for start in range(0, len(ids), AT_ONCE))
+        ids = sorted(live.difference(unless_queued).union(*begun))
+        # In rounds: one reply for 100 000 records would block all other threads for seconds.
+        rounds = (self.glance(ids[start : start + READ_TOGETHER]) for start in range(0, len(ids), READ_TOGETHER))
         return {id: state for states in rounds for id, state in states.items()}
 
     def change(self, id: str, change: RecordChange) -> ChangeOutcome:
-        """Make the change if the record is as expected."""
+        """Make the change if the record is in the expected state."""
         by_status = keyspace.records_by_status(self.kind, "")
         accepted, status, attempt = _CHANGE(
             self._redis,
@@ -145,35 +159,42 @@ class RecordTable:
         )
         return ChangeOutcome(bool(accepted), text(status), int(attempt) if attempt else None)
 
-    def release(self, what: str) -> list[JobRecord]:
-        """All that waited for this; those that wait for nothing else now say so."""
+    def release(self, content_key: str) -> list[JobRecord]:
+        """Release the records that wait for a model or a dataset, and return all of them.
+
+        A record that waits for another content keeps its `waiting_for`; for the others it is empty.
+        """
         prefixes = {"record": keyspace.record(self.kind, ""), "waiting": keyspace.waiting("")}
-        return self.read(sorted(texts(_RELEASE(self._redis, [keyspace.waiting(what)], prefixes=prefixes))))
+        return self.read(sorted(texts(_RELEASE(self._redis, [keyspace.waiting(content_key)], prefixes=prefixes))))
 
     def key(self, id: str) -> str:
-        """Of the record's hash."""
+        """Return the key of the record's hash."""
         return keyspace.record(self.kind, id)
 
 
 def _event_of(change: RecordChange) -> dict[str, str]:
-    """What the change adds to the record's stream."""
+    """Return the entry that the change appends to the record's stream."""
     if change.progress is not None:
         return {"kind": "progress", "data": json.dumps(change.progress)}
-    return {"kind": "status", "data": _event(change.status or "", change.fields.get("attempt", change.attempt or 0))}
+    return {"kind": "status", "data": _status_event(change.status or "", change.fields.get("attempt", change.attempt or 0))}
 
 
-def _event(status: str, attempt: int) -> str:
+def _status_event(status: str, attempt: int) -> str:
     return json.dumps({"status": status, "attempt": attempt, "at": time.time()})
 
 
-def _ours(read: Callable[[Any], T], stored: Any, id: str) -> T | None:
-    """What was read; None where there is nothing, or what `add` never wrote: one forged record must not hide all others."""
+def _decoded(decoder: Callable[[Any], T], stored: Any, id: str) -> T | None:
+    """Return what the decoder makes of a stored value.
+
+    Return None for a record that does not exist, and for a malformed one: a forged record must not
+    keep the others from being read. Raises the error of a lost connection.
+    """
     if isinstance(stored, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
         raise stored
     if not stored:
         return None
     try:
-        return read(stored)
+        return decoder(stored)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         log.warning("not a record", id=id[:64], error=str(error)[:200])
         return None
@@ -185,7 +206,7 @@ def _state(stored: Sequence[bytes | None]) -> RecordState | None:
     attempt, worker, version, waiting = (json.loads(value or b"") for value in stored[1:])
     status = stored[0].decode()
     if status not in (*LIVE, *ENDED) or not isinstance(attempt, int) or not isinstance(worker, str | None):
-        raise ValueError(f"a record of status {status!r}")
-    if not isinstance(waiting, list) or not all(isinstance(what, str) for what in waiting):
-        raise ValueError(f"a record that waits for {waiting!r:.200}")
+        raise ValueError(f"malformed state: status {status!r}, attempt {attempt!r:.50}, worker {worker!r:.50}")
+    if not isinstance(waiting, list) or not all(isinstance(content_key, str) for content_key in waiting):
+        raise ValueError(f"waiting_for is {waiting!r:.200}; expected a list of text")
     return RecordState(status, attempt, worker, version, tuple(waiting))

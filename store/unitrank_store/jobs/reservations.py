@@ -1,6 +1,7 @@
-"""Bytes of the store that are reserved for the results of jobs which have not ended.
+"""Reservations: bytes of the store's memory that are kept free for the results of live jobs.
 
-`reserve` is part of the step that creates a record; `change_record.lua` gives the bytes back in the step that ends it.
+A reservation begins and ends together with its job: `reserve` runs in the transaction that creates
+the record, and `change_record.lua` gives the bytes back when it ends the record.
 """
 
 import redis
@@ -15,17 +16,17 @@ _RECOUNT = LuaScript("unitrank_store.jobs", "recount_reservations.lua")
 
 
 def reserve(pipeline: Pipeline, id: str, size: int) -> None:
-    """Reserve `size` bytes for a record; repeating the call changes nothing."""
+    """Reserve `size` bytes for a record's result. Repeating the call changes nothing."""
     if size:
         _RESERVE(pipeline, [keyspace.reservations()], id=id, bytes=str(size))
 
 
 def reserved(connection: redis.Redis) -> int:
-    """Bytes that all jobs have reserved together."""
+    """Return the sum of all reservations, in bytes."""
     total = text(connection.hget(keyspace.reservations(), "all") or b"0")
     return int(total) if total.isdecimal() else 0
 
 
 def recount(connection: redis.Redis) -> None:
-    """Put the sum right: a record may be gone, or a reservation forged."""
+    """Delete forged reservations and those of records that are not live; then correct the sum."""
     _RECOUNT(connection, [keyspace.reservations(), keyspace.live_records("job")])

@@ -1,4 +1,4 @@
-"""The states of a job's record: every change is a compare-and-set, and a late change is refused.
+"""The states of a job's record. Every change is a compare-and-set; late changes are rejected.
 
             create                 start                   finish
               │                      │                       │
@@ -6,15 +6,18 @@
            queued ───────────────▶ running ───────────┼──▶ failed
             │  ▲                   │  │               └──▶ timed_out
             │  └──── requeue ──────┘  │ cancel                 ▲
-            │  (its process is lost   ▼                        │ finish: done before the cancel was seen
-            │     for the first    cancelling ─────────────────┘
+            │  (its process is lost   ▼                        │ finish, before the
+            │     for the first    cancelling ─────────────────┘ worker saw the cancel
      cancel │      time)              │ finish, requeue
             ▼                         ▼
         cancelled ◀───────────────────┘
 
-`start` counts `attempt` up, and the process that runs the job shows that number with each change: a process that was
-given up and comes back is *fenced*. A job that loses two processes is `failed` with `worker_lost` and is not run a third
-time. A queued job fails without a run where the model or dataset that it waits for is rejected (`refuse`).
+`attempt` is the fencing token. `start` counts it up, and the process that runs the job sends it
+with each change. A process that was given up has an old token, so that its changes are rejected:
+the process is *fenced*.
+
+A job that loses two processes becomes `failed` with the problem `worker_lost`. A queued job becomes
+`failed` when the model or dataset that it waits for is rejected (`refuse`).
 """
 
 import time
@@ -32,20 +35,24 @@ from unitrank_store.settings import Settings
 RESULT_TTL = 24 * 3600
 FAILURE_TTL = 7 * 24 * 3600
 LOSSES_ALLOWED = 1
+"""Number of lost processes after which a job is queued again."""
 
 Written = Literal["written", "cancel", "fenced"]
 
 WORKER_LOST: Json = {
     "code": "worker_lost",
     "title": "The worker was lost",
-    "detail": "two processes in a row ended while they ran this; it is not tried again",
+    "detail": "two worker processes ended while they ran this; it is not run again automatically, send the request again",
     "status": 500,
     "retryable": True,
 }
 
 
 class JobStates:
-    """The changes of records of one kind: `job`, or `inspection` (of a model, with the digest's hex as id)."""
+    """The changes of the records of one kind: `job`, or `inspection`.
+
+    An inspection checks a model; its id is the model's digest without `sha256:`.
+    """
 
     def __init__(
         self,
@@ -56,9 +63,10 @@ class JobStates:
         kind: Kind = "job",
         tenant: str | None = None,
     ) -> None:
-        """`result_ttl`, `failure_ttl`: seconds that a result, and a failure, is kept.
+        """`result_ttl`, `failure_ttl`: seconds that a result, and a failed job, are kept.
 
-        `tenant`: whose records are read; None: every tenant's, for the processes that work on them.
+        `tenant`: the tenant whose records `get` returns. None returns those of every tenant, which
+        the worker and the reaper need.
         """
         self.kind = kind
         self.tenant = tenant
@@ -69,28 +77,30 @@ class JobStates:
 
     @classmethod
     def of(cls, connection: redis.Redis, settings: Settings, *, kind: Kind = "job", tenant: str | None = None) -> Self:
-        """Results and failures are kept as long as the operator has set."""
+        """Use the operator's `result_ttl` and `failure_ttl`."""
         return cls(connection, result_ttl=settings.result_ttl, failure_ttl=settings.failure_ttl, kind=kind, tenant=tenant)
 
     def get(self, id: str) -> JobRecord:
-        """Raises RecordNotFound."""
+        """Return the record. Raises RecordNotFound, also for a record of another tenant."""
         records = self.get_many([id])
         if not records or self.tenant not in (None, records[0].tenant):
             raise RecordNotFound(f"no {self.kind} {id!r}")
         return records[0]
 
     def get_many(self, ids: Sequence[str]) -> list[JobRecord]:
-        """The records that exist, in the order of the ids."""
+        """Return the records that exist, in the order of `ids`, of every tenant."""
         return self._records.read(ids)
 
     def state(self, id: str) -> RecordState | None:
-        """The part of a record that a process can read often; None where the record is gone."""
+        """Return the fields that are cheap to read often; None for a record that does not exist."""
         return self._records.glance([id]).get(id)
 
     def start(self, id: str, worker: str, number: int | None = None) -> int | None:
-        """The number of the attempt that begins now; None where the job may not run (cancelled, begun elsewhere).
+        """Change a queued record to running, and return the number of its attempt.
 
-        `number`: the attempt that the queue's entry was made for; the entry of a lost attempt does not run.
+        Returns None if the job may not run: it was cancelled, or another worker runs it.
+        `number`: the attempt that the queue's entry belongs to. An entry of an earlier attempt
+        starts nothing.
         """
         try:
             record = self.get(id)
@@ -103,10 +113,14 @@ class JobStates:
         return record.attempt + 1 if started else None
 
     def progress(self, id: str, attempt: int, progress: Json) -> Written:
-        """Note how far the attempt is: `cancel` where it should stop, `fenced` where it is no longer its job."""
+        """Write an attempt's progress.
+
+        Returns `cancel` if the attempt should stop, and `fenced` if the job has ended or is at
+        another attempt.
+        """
         change = RecordChange(expected=["running"], attempt=attempt, fields={"progress": progress}, progress=progress)
         outcome = self._records.change(id, change)
-        if outcome.made:
+        if outcome.changed:
             return "written"
         return "cancel" if outcome.status == "cancelling" and outcome.attempt == attempt else "fenced"
 
@@ -120,32 +134,40 @@ class JobStates:
         problem: Json | None = None,
         progress: Json | None = None,
     ) -> bool:
-        """End the attempt; False where it was fenced or had ended. A cancelled job may end in any way: the first wins.
+        """End the attempt in a status; return False if it is fenced or has already ended.
 
-        `progress` is the last there was; without it the stored progress stays.
+        A job that is being cancelled may still end in every status: the first `finish` decides.
+        `progress`: the last progress; without it the stored progress stays.
         """
         fields = {"result": result, "problem": problem} | ({"progress": progress} if progress else {})
         return self._change(id, status, expected=["running", "cancelling"], attempt=attempt, fields=fields)
 
     def requeue(self, id: str, attempt: int, *, lost: bool = True) -> JobRecord:
-        """Give up an attempt; the record then is queued, failed or cancelled, or was at another attempt.
+        """Give up an attempt, and return the record.
 
-        Not `lost`: its process was stopped on purpose, which does not count against the job.
+        The record becomes queued; failed, after too many lost processes; or cancelled, if it was
+        cancelling. A record that is at another attempt does not change.
+        `lost`: False for a process that was stopped on purpose, which does not count as a loss.
         """
         record = self.get(id)
         losses = record.losses + lost
         if losses <= LOSSES_ALLOWED:
-            again = {"losses": losses, "worker": None, "started_at": None, "progress": None}
-            self._change(id, "queued", expected=["running"], attempt=attempt, fields=again)
+            fields = {"losses": losses, "worker": None, "started_at": None, "progress": None}
+            self._change(id, "queued", expected=["running"], attempt=attempt, fields=fields)
         else:
             self._change(id, "failed", expected=["running"], attempt=attempt, fields={"losses": losses, "problem": WORKER_LOST})
         self._change(id, "cancelled", expected=["cancelling"], attempt=attempt, fields={"losses": losses})
         return self.get(id)
 
     def cancel(self, id: str) -> JobRecord:
-        """Queued: cancelled at once. Running: cancelling, its worker then ends it. Ended: nothing. Raises RecordNotFound."""
+        """Cancel a record, and return it. Raises RecordNotFound.
+
+        A queued record becomes cancelled. A running record becomes cancelling: its worker then ends
+        it. An ended record does not change.
+        """
         fields = {"cancel_requested": True}
-        # A job that begins, or is put back, between the two is met in the next round.
+        # A record that starts, or is requeued, between the two changes is cancelled in the next
+        # round.
         while not self.get(id).cancel_requested:
             if self._change(id, "cancelled", expected=["queued"], attempt=None, fields=fields):
                 break
@@ -155,25 +177,29 @@ class JobStates:
                 break
         return self.get(id)
 
-    def refuse(self, what: str, problem: Json) -> list[JobRecord]:
-        """Fail the queued jobs that waited for this model or dataset."""
+    def refuse(self, content_key: str, problem: Json) -> list[JobRecord]:
+        """Fail the queued jobs that wait for a model or a dataset, and return them.
+
+        `problem`: the reason, which becomes the problem of each job.
+        """
         return [
             record
-            for record in self._records.release(what)
+            for record in self._records.release(content_key)
             if self._change(record.id, "failed", expected=["queued"], attempt=None, fields={"problem": problem})
         ]
 
     def _change(self, id: str, status: Status, *, expected: Sequence[Status], attempt: int | None, fields: Json) -> bool:
-        """Whether the record now is in the status: the change was made, or an earlier sending of the command made it."""
+        """Change the status, and return whether the record is now in it."""
         seconds = None
         if status in ENDED:
             now = time.time()
-            kept = self.result_ttl if status == "succeeded" else self.failure_ttl
-            fields = {**fields, "finished_at": now, "expires_at": now + kept}
-            # A record outlives its result, so that its absence can be told from an id that never was.
-            seconds = kept + self.failure_ttl if status == "succeeded" else kept
+            ttl = self.result_ttl if status == "succeeded" else self.failure_ttl
+            fields = {**fields, "finished_at": now, "expires_at": now + ttl}
+            # A record outlives its result: the service can then report an expired result, and
+            # not only an unknown id.
+            seconds = ttl + self.failure_ttl if status == "succeeded" else ttl
         change = RecordChange(expected=expected, attempt=attempt, status=status, fields=fields, seconds=seconds)
         outcome = self._records.change(id, change)
-        # The command is sent again when its reply was lost: then the first one has made the change.
+        # A client repeats a command whose reply was lost. The first command then made the change.
         repeated = status in ENDED and outcome.status == status and attempt is not None and outcome.attempt == attempt
-        return outcome.made or repeated
+        return outcome.changed or repeated

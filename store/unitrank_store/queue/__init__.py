@@ -1,1 +1,1 @@
-"""The RQ queues and the order in which tenants take turns."""
+"""The RQ queues, and the fair order in which owners take turns."""

@@ -1,8 +1,11 @@
-"""Who is next: jobs wait in a line for each owner and priority, and owners take turns.
+"""The fair order of jobs: owners take turns, and an owner's jobs wait in a line per priority.
 
-RQ's queue is first in, first out: ten thousand jobs of one key would go before anyone else's. So it holds one job at a
-time, which the next idle worker takes, and whoever takes it, or adds one, decides anew which is the next. Priorities order
-the jobs of an owner: to call all of one's jobs urgent takes no turn from anyone.
+RQ's queue is first in, first out: 10 000 jobs of one key would run before those of all other keys.
+So RQ's queue holds only one job, which the next idle worker takes. Each time a job is added or
+taken, `feed` chooses the next one. A priority orders only the jobs of one owner. An owner that
+marks all jobs as urgent takes no turn from another owner.
+
+The lines hold transport ids: one id for each run of a job (see `rq_queue.transport_id`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,32 +24,35 @@ _LINE_UP = LuaScript("unitrank_store.queue", "line_up.lua")
 
 
 class Waiting(NamedTuple):
-    """Whose job it is, and how urgent among theirs."""
+    """The line in which a job waits: that of its owner and its priority."""
 
     owner: str
     priority: str
 
 
 def line_up(connection: redis.Redis | Pipeline, queue: str, waiting: Waiting, id: str) -> None:
-    """Put an id at the end of its line, and the next one of all into RQ's queue."""
+    """Add an id to the end of its line; then fill RQ's queue."""
     keys = [*_keys(queue), keyspace.line(queue, *waiting)]
     _LINE_UP(connection, keys, owner=waiting.owner, id=id)
     feed(connection, queue)
 
 
 def feed(connection: redis.Redis | Pipeline, queue: str) -> None:
-    """Fill RQ's queue up. Done by whoever takes from it, and now and then by the reaper, for one that died in between."""
+    """Move the id whose turn it is from its line into RQ's queue, if that is empty.
+
+    A worker calls this after it takes an id. The reaper calls it too, for workers that died before.
+    """
     *keys, _ = _keys(queue)
     _FEED(connection, keys, lines=keyspace.lines(queue), priorities=PRIORITIES)
 
 
 def leave(pipeline: Pipeline, queue: str, waiting: Waiting, id: str) -> None:
-    """Take an id out of its line, if it is there."""
+    """Queue the command that removes an id from its line, if the id is there."""
     pipeline.lrem(keyspace.line(queue, *waiting), 0, id)
 
 
 def in_line(connection: redis.Redis, queue: str) -> Sequence[str]:
-    """All ids that wait, in no order of turns."""
+    """Return all ids in the lines of a queue, in no particular order."""
     owners = texts(connection.zrange(keyspace.owners_in_line(queue), 0, -1))
     with connection.pipeline(transaction=False) as pipeline:
         for owner in owners:
@@ -56,27 +62,32 @@ def in_line(connection: redis.Redis, queue: str) -> Sequence[str]:
 
 
 def before(connection: redis.Redis, queue: str, waiting: Mapping[str, Waiting]) -> dict[str, int]:
-    """How many will have their turn earlier than each of the ids, as things stand; without those that are in no line."""
+    """Return the number of ids that have their turn before each given id, if no further id arrives.
+
+    `waiting`: the ids, each with its line. Ids that are in no line are left out.
+    """
     with connection.pipeline() as pipeline:
         pipeline.zrange(keyspace.owners_in_line(queue), 0, -1)
-        for id, whose in waiting.items():
-            pipeline.lpos(keyspace.line(queue, *whose), id)
-        names, *places = pipeline.execute()
+        for id, line in waiting.items():
+            pipeline.lpos(keyspace.line(queue, *line), id)
+        names, *positions = pipeline.execute()
     owners = texts(names)
-    lengths = _lengths(connection, queue, {*owners, *(whose.owner for whose in waiting.values())})
+    lengths = _lengths(connection, queue, {*owners, *(line.owner for line in waiting.values())})
     ahead = {}
-    for (id, whose), place in zip(waiting.items(), places, strict=True):
-        if place is not None:
-            earlier = int(place) + sum(lengths[whose.owner][: PRIORITIES.index(whose.priority)])
-            turn = owners.index(whose.owner) if whose.owner in owners else len(owners)
-            # Each other owner has as many turns as this one has before, and one more who is before it in the round.
-            others = ((index, owner) for index, owner in enumerate(owners) if owner != whose.owner)
+    for (id, line), position in zip(waiting.items(), positions, strict=True):
+        if position is not None:
+            # The owner's own jobs before this one: those in its line, and all in more urgent lines.
+            earlier = int(position) + sum(lengths[line.owner][: PRIORITIES.index(line.priority)])
+            turn = owners.index(line.owner) if line.owner in owners else len(owners)
+            # Each other owner has one turn for each of these jobs. An owner that is before this
+            # owner in the round has one turn more. No owner has more turns than jobs.
+            others = ((index, owner) for index, owner in enumerate(owners) if owner != line.owner)
             ahead[id] = earlier + sum(min(sum(lengths[owner]), earlier + (index < turn)) for index, owner in others)
     return ahead
 
 
 def _lengths(connection: redis.Redis, queue: str, owners: Iterable[str]) -> dict[str, Sequence[int]]:
-    """Of each owner's lines, the most urgent first."""
+    """Return the lengths of each owner's lines, the most urgent first."""
     owners = list(owners)
     with connection.pipeline(transaction=False) as pipeline:
         for owner in owners:
@@ -88,5 +99,6 @@ def _lengths(connection: redis.Redis, queue: str, owners: Iterable[str]) -> dict
 
 
 def _keys(queue: str) -> list[str]:
-    whose = keyspace.owners_in_line, keyspace.turns, keyspace.last_turn, keyspace.arrivals
-    return [keyspace.rq_queue(queue), *(name(queue) for name in whose)]
+    """Return the keys of both scripts, in their order; feed.lua does not use the last key."""
+    key_of = keyspace.rq_queue, keyspace.owners_in_line, keyspace.turns, keyspace.last_turn, keyspace.arrivals
+    return [key(queue) for key in key_of]

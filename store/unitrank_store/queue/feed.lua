@@ -1,11 +1,23 @@
--- Move what waits into RQ's queue, an owner after the other, until the queue has an entry.
--- KEYS: RQ's queue, owners in line (scored by when they had their last turn), number of turns, the last turn
--- lines: how the keys of lines begin, priorities: the highest first
+-- Fill RQ's queue: move one id from a line into it, unless it has an entry.
+-- Owners take turns. The owner with the lowest score has the next turn, with its most urgent job.
+--
+-- KEYS
+--   queue       list: RQ's queue, of which workers take the next id
+--   owners      sorted set: owners that have jobs in a line, scored by their last turn
+--   turns       counter: turns that owners have had
+--   last_turn   hash: the last id that was moved into the queue, its line, its owner and the
+--               owner's score before, so that line_up.lua can move the id back
+-- ARGV[1], a JSON object
+--   lines        beginning of the keys of all lines
+--   priorities   list of the priorities, the most urgent first
 local queue, owners, turns, last_turn = unpack(KEYS)
 local order = cjson.decode(ARGV[1])
 while redis.call('LLEN', queue) == 0 do
+  -- 1. Find the owner whose turn it is.
   local owner, score = unpack(redis.call('ZRANGE', owners, 0, 0, 'WITHSCORES'))
   if not owner then return end
+
+  -- 2. Take the first id from the owner's most urgent line that has one.
   local id, line = false, false
   for _, priority in ipairs(order.priorities) do
     if not id then
@@ -13,11 +25,14 @@ while redis.call('LLEN', queue) == 0 do
       id = redis.call('LPOP', line)
     end
   end
+
   if id then
+    -- 3. Move the id into the queue, and move the owner behind all others.
     redis.call('RPUSH', queue, id)
     redis.call('HSET', last_turn, 'id', id, 'line', line, 'owner', owner, 'score', score)
     redis.call('ZADD', owners, redis.call('INCR', turns) * 1000000, owner)
   else
+    -- All lines of this owner are empty: try the next owner.
     redis.call('ZREM', owners, owner)
   end
 end

@@ -1,4 +1,8 @@
-"""RQ carries the work: two queues of ids, as JSON, whose jobs wait for their turn."""
+"""The two RQ queues, of jobs and of inspections, through which workers get their work.
+
+RQ's entries are only the transport: an entry holds a record's id, and the record decides whether it
+runs. A *transport id* names one entry: the record's id and the number of earlier attempts.
+"""
 
 import re
 import time
@@ -23,38 +27,45 @@ log = structlog.get_logger()
 
 JOBS = "unitrank-jobs"
 INSPECTIONS = "unitrank-inspections"
-# By the record's kind.
 QUEUES = {"job": JOBS, "inspection": INSPECTIONS}
+"""The name of the queue for each kind of record."""
 TRANSPORT_TTL = 3600
-# Between two looks at a queue that is none.
-WRONG_SECONDS = 1.0
+"""Seconds that RQ keeps an entry whose run failed."""
+ERROR_SECONDS = 1.0
+"""Seconds between two reads of a queue that could not be read."""
 
 
 class FairQueue(Queue):
-    """RQ's queue, whose jobs wait for their turn before they are in it."""
+    """RQ's queue, but its jobs first wait in the lines of `fair_order`.
+
+    `waiting`: the line of the job that is pushed next.
+    """
 
     waiting: Waiting
 
     @classmethod
     def lmove(cls, connection: redis.Redis, queue_key: str, timeout: int | None) -> tuple[str, str] | None:
-        """RQ's way out of the queue: what takes from it gives the next one its turn. An id that is no text is none of ours."""
+        """Take the next id from the queue, and let the following id have its turn.
+
+        RQ calls this in place of its own function. Returns the queue's key and the id.
+        """
         try:
             moved = super().lmove(connection, queue_key, timeout)
         except redis.exceptions.ResponseError as error:
-            # Somebody else put something else there, which the reaper takes away, or the store is full for a while: no reason
-            # for a worker to end.
+            # The key has a wrong type, until the reaper deletes it, or the store's memory is full.
+            # Neither is a reason for a worker to end.
             log.warning("nothing taken from the queue", queue=queue_key, error=str(error))
-            time.sleep(WRONG_SECONDS)
+            time.sleep(ERROR_SECONDS)
             raise DequeueTimeout(timeout, queue_key) from error
         if moved is None:
             return None
-        # Where this fails the reaper does it.
+        # If this fails, the reaper does it later.
         with suppress(redis.exceptions.RedisError):
             feed(connection, queue_key.removeprefix(cls.redis_queue_namespace_prefix))
         return queue_key, text(moved[1])
 
     def push_job_id(self, job_id: str, pipeline: Pipeline | None = None, at_front: bool = False) -> None:
-        """At the front, for what has had its turn: in RQ's queue at once."""
+        """Add an id to its line; with `at_front`, put it at the head of RQ's queue instead."""
         if at_front:
             super().push_job_id(job_id, pipeline, at_front)
         else:
@@ -62,14 +73,18 @@ class FairQueue(Queue):
 
 
 def push(connection: redis.Redis, jobs: JobStore, record: JobRecord, *, front: bool = False) -> None:
-    """Have a queued record wait for its turn; `front`: it had it. Pushed twice, it still runs once: the record decides."""
+    """Put a queued record in its queue. A record that is pushed twice still runs only once.
+
+    `front`: put the record at the head of the queue, because it was already its turn.
+    """
     queue = queue_of(connection, jobs.kind)
     queue.waiting = waiting_of(record)
     job = queue.create_job(
         FUNCTIONS[jobs.kind],
         args=[record.id],
         job_id=transport_id(record.id, record.attempt),
-        # The worker's parent watches the time; RQ's alarm would not reach native code.
+        # No timeout of RQ: its alarm does not interrupt native code. The worker's parent process
+        # enforces the record's timeout.
         timeout=-1,
         result_ttl=0,
         failure_ttl=TRANSPORT_TTL,
@@ -79,12 +94,16 @@ def push(connection: redis.Redis, jobs: JobStore, record: JobRecord, *, front: b
 
 
 def enqueue_job(connection: redis.Redis, record: JobRecord) -> None:
-    """Have a queued job wait for its turn."""
+    """Put a queued job in the queue of jobs."""
     push(connection, JobStore(connection), record)
 
 
 def enqueue_inspection(connection: redis.Redis, digest: str, timeout: int, owner: str = "") -> JobRecord:
-    """Have a model inspected within so many seconds, in the turn of the key that put it; one that is inspected is left alone."""
+    """Create the inspection of a model, put it in its queue, and return its record.
+
+    If an inspection of this model is queued or running, nothing changes and its record is returned.
+    `timeout`: maximum seconds of the inspection. `owner`: id of the API key whose turn it takes.
+    """
     inspections = JobStore(connection, kind="inspection")
     id = inspection_id(digest)
     earlier = next(iter(inspections.get_many([id])), None)
@@ -98,7 +117,10 @@ def enqueue_inspection(connection: redis.Redis, digest: str, timeout: int, owner
 
 
 def withdraw(connection: redis.Redis, kind: str, record: JobRecord) -> None:
-    """Take a record out of its queue, if it is there; what a worker has taken out is left to that."""
+    """Remove a record from its queue.
+
+    A record that a worker has already taken stays with that worker.
+    """
     id = transport_id(record.id, record.attempt)
     with connection.pipeline() as pipeline:
         pipeline.lrem(keyspace.rq_queue(QUEUES[kind]), 0, id)
@@ -110,12 +132,16 @@ def withdraw(connection: redis.Redis, kind: str, record: JobRecord) -> None:
 
 
 def depth(connection: redis.Redis, kind: str = "job") -> int:
-    """How many wait."""
+    """Return the number of records that wait in the queue or in a line."""
     return len(waiting_ids(connection, kind))
 
 
 def positions(connection: redis.Redis, records: Sequence[JobRecord], kind: str = "job") -> dict[str, int]:
-    """By id, how many have their turn before it: 0 where it is next or runs; without what has ended or waits for no turn."""
+    """Return the number of records that have their turn before each given record, by its id.
+
+    The number is 0 for a record that is next or that runs. Records that have ended, or that are in
+    no queue, are left out.
+    """
     queue = QUEUES[kind]
     ahead_of = {record.id: 0 for record in records if record.status in ("running", "cancelling")}
     queued = {transport_id(record.id, record.attempt): record for record in records if record.status == "queued"}
@@ -136,41 +162,45 @@ def positions(connection: redis.Redis, records: Sequence[JobRecord], kind: str =
 
 
 def waiting_of(record: JobRecord) -> Waiting:
-    """Whose turn it has to wait for."""
+    """Return the line in which a record waits."""
     return Waiting(record.owner, str(record.request.get("priority", "normal")))
 
 
 def queue_of(connection: redis.Redis, kind: str) -> FairQueue:
-    """RQ's queue of the records of that kind."""
+    """Return RQ's queue for the records of a kind."""
     return FairQueue(QUEUES[kind], connection=connection, job_class=SafeJob, serializer=JSONSerializer)
 
 
 def refill(connection: redis.Redis, kind: str) -> None:
-    """Something was taken out of the queue: the next one has its turn."""
+    """Move the next id into RQ's queue, if that is empty."""
     feed(connection, QUEUES[kind])
 
 
 def waiting_ids(connection: redis.Redis, kind: str) -> set[str]:
-    """RQ's ids of all that wait, for their turn or in the queue."""
-    # The lines first: what moves on meanwhile is then met twice and not missed.
+    """Return the transport ids in the lines and in RQ's queue."""
+    # The lines are read first. An id that moves into the queue between the two reads is then read
+    # twice; in the other order it would be missed.
     return {*in_line(connection, QUEUES[kind]), *texts(connection.lrange(keyspace.rq_queue(QUEUES[kind]), 0, -1))}
 
 
 def taken_ids(connection: redis.Redis, kind: str) -> set[str]:
-    """RQ's ids of what a worker has taken out of the queue and not begun with."""
+    """Return the transport ids that a worker has taken from the queue but has not started."""
     return set(texts(connection.lrange(queue_of(connection, kind).intermediate_queue_key, 0, -1)))
 
 
 def transport_id(id: str, attempt: int) -> str:
-    """RQ's id: another one for each run, so that what RQ still does about a lost run does not touch the next."""
+    """Return RQ's id for the next run of a record that has had `attempt` runs.
+
+    Each run has an id of its own: RQ may still clean up after a lost run while the next one waits.
+    """
     return f"{id}-{attempt}"
 
 
 def record_ids(transports: Iterable[str]) -> set[str]:
-    """Whose runs RQ's ids stand for."""
+    """Return the ids of the records that the transport ids belong to."""
     return {transport.rpartition("-")[0] for transport in transports}
 
 
 def inspection_id(digest: str) -> str:
-    """The id of a model's inspection: the hex digits of its digest."""
+    """Return the id of a model's inspection: the hexadecimal digits of the model's digest."""
     return re.sub(r"^sha256:", "", digest)

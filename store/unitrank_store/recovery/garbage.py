@@ -112,9 +112,10 @@ class GarbageCollection:
         # What became ready between a job's look at it and its wait for it, where whoever would have looked again was killed.
         jobs = self._records["job"]
         in_queue = record_ids(waiting_ids(self._redis, "job"))
-        waiting = [state for id, state in jobs.live(besides=in_queue).items() if state.waiting_for and self._lasts("waiting", id)]
-        for what in sorted({what for state in waiting for what in state.waiting_for}):
-            look_again(self._redis, jobs, self._models, self._datasets, [what])
+        live = jobs.live(unless_queued=in_queue)
+        waiting = [state for id, state in live.items() if state.waiting_for and self._lasts("waiting", id)]
+        for content_key in sorted({content_key for state in waiting for content_key in state.waiting_for}):
+            look_again(self._redis, jobs, self._models, self._datasets, [content_key])
 
     def _inspecting(self) -> Iterator[ModelRecord]:
         """Whatever its name means by now: jobs may wait for an earlier content."""

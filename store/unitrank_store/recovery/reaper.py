@@ -101,7 +101,7 @@ class Reaper:
         # a list too many; what is pushed meanwhile is in its queue when the next sweep looks.
         waiting = waiting_ids(self._redis, jobs.kind)
         taken = taken_ids(self._redis, jobs.kind)
-        live = jobs.live(besides=record_ids(waiting))
+        live = jobs.live(unless_queued=record_ids(waiting))
         around = _Around({worker.name: worker.job for worker in self._workers.list()}, waiting, taken)
         lost = []
         for id, state in live.items():
