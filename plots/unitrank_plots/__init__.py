@@ -1,4 +1,4 @@
-"""Pictures of a result: drawn from its summary and arrays, wherever those come from, with matplotlib and without a screen."""
+"""Pictures of a result, drawn by matplotlib from its summary and arrays; no screen is needed."""
 
 from unitrank_plots.choice import Choice, NoPicture
 
@@ -11,4 +11,7 @@ PICTURES = {
     "leaderboard": "unitrank_plots.leaderboard:leaderboard",
     "agreement": "unitrank_plots.leaderboard:agreement",
 }
-"""Name → the function that draws it; `unitrank_plots.figures` loads the functions, and matplotlib with them."""
+"""Name of a picture → its function, as `module:function`.
+
+`unitrank_plots.figures` imports the functions; only then is matplotlib loaded.
+"""

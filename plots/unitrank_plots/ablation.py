@@ -1,4 +1,4 @@
-"""The ablation curves: what the score does as units are replaced, against the band of the random orders."""
+"""The ablation curves: the mean score as units are replaced, and the band of random orders."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,20 +18,24 @@ WORDS = {"most": "thick: the most important first", "least": "thin: the least im
 
 
 def ablation(result: Result, arrays: Arrays, choice: Choice) -> Figure:
-    """Of one cluster, or the mean over all that were tested; of one ranking, or all."""
-    rows, what = _rows(result, arrays, choice)
+    """The curves of the chosen cluster and ranking.
+
+    Without a cluster they are the mean over all tested clusters; without a ranking, the first
+    `MOST_RANKINGS` of the leaderboard are drawn. Raises NoPicture without an ablation.
+    """
+    rows, subject = _rows(result, arrays, choice)
     ids = [ranking_of(result, choice).id] if choice.ranking else [leader.ranking for leader in result.leaderboard]
     shares = _shares(result)
-    made, (axes,) = figure(4.0)
+    drawing, (axes,) = figure(4.0)
     random = arrays["ablation/random"][rows].astype(np.float64).mean(0)
     level = _level(result)
     low, high = np.quantile(random, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    says = f"{len(random)} random orders, {100 * level:.4g} %"
-    axes.fill_between(shares, low, high, color=BAND, alpha=0.6, linewidth=0, label=says)
+    band_label = f"{len(random)} random orders, {100 * level:.4g} %"
+    axes.fill_between(shares, low, high, color=BAND, alpha=0.6, linewidth=0, label=band_label)
     drawn = [order for order in WIDTHS if any(f"ablation/{id}/{order}" in arrays for id in ids)]
     for number, id in enumerate(ids[:MOST_RANKINGS]):
         for order in drawn:
-            # one entry a ranking, whichever orders were asked for
+            # The legend has one entry for each ranking, with one or both orders.
             label = short(id) if order == drawn[0] else None
             style = {"color": COLOURS[number], "linestyle": DASHES[number], **WIDTHS[order]}
             axes.plot(shares, _mean(arrays[f"ablation/{id}/{order}"], rows), label=label, **style)
@@ -40,21 +44,22 @@ def ablation(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     axes.minorticks_off()
     axes.set_xlabel(f"units of layer {short(result.layer.name)} replaced\n{'; '.join(WORDS[order] for order in drawn)}")
     axes.set_ylabel("mean score")
-    title(made, f"Ablation, {what}" + first_of(ids, MOST_RANKINGS, "rankings"))
+    title(drawing, f"Ablation, {subject}" + first_of(ids, MOST_RANKINGS, "rankings"))
     axes.legend(loc="best")
-    return made
+    return drawing
 
 
 def _rows(result: Result, arrays: Arrays, choice: Choice) -> tuple[Sequence[int], str]:
+    """The rows of the drawn clusters in the arrays, and their words in the title."""
     if "ablation/random" not in arrays:
         raise NoPicture("no_ablation", "the job had no ablation with random orders; post it with `ablation`")
     tested = [row for row, cluster in enumerate(result.clusters) if cluster.tested_on]
     if choice.cluster is None:
         if not tested:
             raise NoPicture("no_ablation", "no cluster of the job had examples to test on")
-        return tested, f"mean over {len(tested)} clusters" if len(
-            tested
-        ) > 1 else f"cluster {short(result.clusters[tested[0]].name)}"
+        if len(tested) > 1:
+            return tested, f"mean over {len(tested)} clusters"
+        return tested, f"cluster {short(result.clusters[tested[0]].name)}"
     row, cluster = cluster_of(result, choice)
     if row not in tested:
         raise NoPicture("no_ablation", f"cluster {cluster.name[:100]!r} had no examples to test on")
@@ -62,20 +67,20 @@ def _rows(result: Result, arrays: Arrays, choice: Choice) -> tuple[Sequence[int]
 
 
 def _level(result: Result) -> float:
-    """The job's, which the verdict goes by too."""
+    """The confidence level of the job, which its verdicts use too."""
     return Ablation.model_validate(result.provenance.options.get("ablation") or {}).level
 
 
 def _shares(result: Result) -> list[float]:
-    """Of the units, at each column of the arrays: none replaced first."""
+    """The share of replaced units at each column of the arrays; the first is 0."""
     tests = (cluster.ablation for ranking in result.rankings for cluster in ranking.clusters.values())
     counts = next(test.counts for test in tests if test is not None)
     return [0.0, *(count / result.layer.count for count in counts)]
 
 
 def _mean(curves: NDArray[np.float32], rows: Sequence[int]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = curves[rows].astype(np.float64).mean(0)
-    return found
+    mean: NDArray[np.float64] = curves[rows].astype(np.float64).mean(0)
+    return mean
 
 
 def _percent(share: float) -> str:

@@ -1,4 +1,4 @@
-"""What a picture is to show of a result."""
+"""The part of a result that a picture shows."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from unitrank_schemas.results import Cluster, Ranking, Result
 
-# Real numbers of any width
+# Any: real numbers of any width.
 Arrays = Mapping[str, NDArray[Any]]
 
 
 class NoPicture(Exception):
-    """There is none of this; `code` is stable, the message says what there is."""
+    """The result lacks the data of this picture.
+
+    `code`: the stable code of the problem. `detail`: the reason, with the names that exist.
+    """
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -24,7 +27,12 @@ class NoPicture(Exception):
 
 @dataclass(frozen=True)
 class Choice:
-    """Names and numbers out of the result; None: what the picture shows by itself. `background`: the input as an image."""
+    """The cluster, ranking, channel and example of a picture.
+
+    None leaves the choice to the picture, for example the first cluster, the best ranking, the sum
+    over channels and the importance over all examples of the cluster. `background`: the input as an
+    image, behind a heatmap.
+    """
 
     cluster: str | None = None
     ranking: str | None = None
@@ -34,7 +42,7 @@ class Choice:
 
 
 def ranking_of(result: Result, choice: Choice) -> Ranking:
-    """The named ranking, or the leaderboard's first. Raises NoPicture."""
+    """The named ranking, or the first one of the leaderboard. Raises NoPicture for another name."""
     name = choice.ranking or (result.leaderboard[0].ranking if result.leaderboard else result.rankings[0].id)
     rankings = {ranking.id: ranking for ranking in result.rankings}
     _check("ranking", name, rankings)
@@ -42,7 +50,10 @@ def ranking_of(result: Result, choice: Choice) -> Ranking:
 
 
 def cluster_of(result: Result, choice: Choice) -> tuple[int, Cluster]:
-    """The named cluster with its row in the arrays, or the first. Raises NoPicture."""
+    """The row in the arrays of the named cluster, or of the first one, and the cluster.
+
+    Raises NoPicture for a name that the result does not have.
+    """
     clusters = {cluster.name: (row, cluster) for row, cluster in enumerate(result.clusters)}
     name = result.clusters[0].name if choice.cluster is None else choice.cluster
     _check("cluster", name, clusters)
@@ -50,12 +61,12 @@ def cluster_of(result: Result, choice: Choice) -> tuple[int, Cluster]:
 
 
 def unit_name(result: Result, unit: int) -> str:
-    """As in a table: the unit's place in the layer's shape, or its number alone."""
+    """The indices of the unit in the layer's shape, such as `3,0,1`; its number for one axis."""
     shape = result.layer.shape
     return str(unit) if len(shape) < 2 else ",".join(str(int(place)) for place in np.unravel_index(unit, shape))
 
 
 def _check(kind: str, choice: str, names: Collection[str]) -> None:
     if choice not in names:
-        some = ", ".join(repr(name) for name in list(names)[:5])
-        raise NoPicture(f"{kind}_not_found", f"{kind} {choice[:100]!r} not found; there are {some}")
+        first = ", ".join(repr(name) for name in list(names)[:5])
+        raise NoPicture(f"{kind}_not_found", f"{kind} {choice[:100]!r} not found; there are {first}")

@@ -1,4 +1,4 @@
-"""All pictures by name, and their bytes."""
+"""Draws a picture by its name, and writes it as a file."""
 
 import io
 import threading
@@ -14,19 +14,22 @@ from unitrank_plots.choice import Arrays, Choice
 from unitrank_plots.style import SETTINGS
 from unitrank_schemas.results import Result
 
-_ONE = threading.Lock()
+_LOCK = threading.Lock()
 Draw = Callable[[Result, Arrays, Choice], Figure]
 FIGURES: dict[str, Draw] = {name: resolve_name(function) for name, function in PICTURES.items()}
 
 
 def draw(name: str, result: Result, arrays: Arrays, choice: Choice) -> Figure:
-    """Raises NoPicture where the result has none of this."""
+    """The picture of this name.
+
+    Raises NoPicture if the result lacks its data, and KeyError for a name not in `PICTURES`.
+    """
     with _settings():
         return FIGURES[name](result, arrays, choice)
 
 
 def rendered(figure: Figure, form: str) -> bytes:
-    """The file, `png` or `svg`; equal results make equal bytes."""
+    """The bytes of the file; equal figures give equal bytes. `form`: `png` or `svg`."""
     sink = io.BytesIO()
     with _settings():
         figure.savefig(sink, format=form, metadata={"Date": None} if form == "svg" else {"Software": None})
@@ -35,6 +38,6 @@ def rendered(figure: Figure, form: str) -> bytes:
 
 @contextmanager
 def _settings() -> Iterator[None]:
-    # matplotlib's settings are the whole process's: one picture at a time.
-    with _ONE, mpl.rc_context(SETTINGS):
+    # All threads share matplotlib's settings: only one picture is drawn at a time.
+    with _LOCK, mpl.rc_context(SETTINGS):
         yield

@@ -1,4 +1,7 @@
-"""Scores in the layer's or the image's own shape: viridis for magnitudes, a map centred at zero for what has signs."""
+"""Heatmaps: scores in the shape of the layer or of the input image.
+
+Magnitudes are drawn in viridis, signed scores in colours that are centred at zero.
+"""
 
 from typing import Any
 
@@ -16,9 +19,12 @@ SIGNED, MAGNITUDE = "RdBu_r", "viridis"
 
 
 def heatmap(result: Result, arrays: Arrays, choice: Choice) -> Figure:
-    """Of a ranking on a cluster, or on one of its kept examples."""
+    """The importance of a ranking in a cluster, or the scores of one kept example.
+
+    Raises NoPicture for a name, example or channel that the result does not have.
+    """
     ranking, (row, cluster) = ranking_of(result, choice), cluster_of(result, choice)
-    values, of = _grid(result, arrays, choice, ranking, row, cluster.name)
+    values, channels = _grid(result, arrays, choice, ranking, row, cluster.name)
     drawing, (axes,) = figure(4.6)
     extent = (-0.5, values.shape[1] - 0.5, values.shape[0] - 0.5, -0.5)
     if choice.background is not None:
@@ -30,14 +36,14 @@ def heatmap(result: Result, arrays: Arrays, choice: Choice) -> Figure:
         cmap=SIGNED if signed else MAGNITUDE,
         vmin=-bound if signed else 0.0,
         vmax=bound,
-        # what counts for nothing veils nothing of the input
+        # Units of low importance are transparent, so that the input stays visible.
         alpha=1.0 if choice.background is None else 0.1 + 0.7 * np.abs(values) / bound,
         aspect=_aspect(values),
         interpolation="nearest",
     )
     drawing.colorbar(image, ax=axes, label="score" if choice.example is not None else "importance", shrink=0.85)
-    whose = f"cluster {short(cluster.name)}" + ("" if choice.example is None else f", example {choice.example}")
-    title(drawing, f"{short(ranking.id)} at layer {short(result.layer.name)}, {whose}" + (f"\n{of}" if of else ""))
+    subject = f"cluster {short(cluster.name)}" + ("" if choice.example is None else f", example {choice.example}")
+    title(drawing, f"{short(ranking.id)} at layer {short(result.layer.name)}, {subject}" + (f"\n{channels}" if channels else ""))
     for side in (axes.xaxis, axes.yaxis):
         side.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.spines[:].set_visible(False)
@@ -47,30 +53,31 @@ def heatmap(result: Result, arrays: Arrays, choice: Choice) -> Figure:
 def _grid(
     result: Result, arrays: Arrays, choice: Choice, ranking: Ranking, row: int, cluster: str
 ) -> tuple[NDArray[np.float64], str]:
-    """Two axes of numbers, and what they are of the channels in words. Raises NoPicture."""
-    ready = f"heatmap/{ranking.id}" if choice.example is None else f"heatmap_examples/{ranking.id}/{cluster}"
-    if choice.channel is None and ready in arrays:
-        return _flat(_one(arrays[ready], row, choice)), _ready_words(result, ranking)
+    """A grid of two axes, and the words in the title for its channels. Raises NoPicture."""
+    computed = f"heatmap/{ranking.id}" if choice.example is None else f"heatmap_examples/{ranking.id}/{cluster}"
+    if choice.channel is None and computed in arrays:
+        return _flat(_row_or_example(arrays[computed], row, choice)), _computed_words(result, ranking)
     if choice.example is None:
         values = arrays[f"importance/{ranking.id}"][row].reshape(result.layer.shape)
     else:
         name = f"examples/{ranking.id}/{cluster}"
         if name not in arrays:
             raise NoPicture("no_examples", "the job kept no scores of single examples; post it with `keep_examples`")
-        values = _one(arrays[name], row, choice).reshape(result.layer.shape)
+        values = _row_or_example(arrays[name], row, choice).reshape(result.layer.shape)
     return _of_channel(values, choice, result.layer.channel_axis or 0)
 
 
-def _ready_words(result: Result, ranking: Ranking) -> str:
-    """How the worker drew the map: as `unitrank_engine.result.heatmaps` does."""
+def _computed_words(result: Result, ranking: Ranking) -> str:
+    """The words for how `unitrank_engine.result.heatmaps` made the map from the channels."""
     method = METHODS.get(ranking.method["name"])
     if method is not None and method.spatial:
-        return "sum over channels, what is above zero"
+        return "sum over channels, negative values set to zero"
     shape = result.layer.shape
     return "mean over channels" if len(shape) > 2 and shape[result.layer.channel_axis or 0] > 1 else ""
 
 
-def _one(values: NDArray[Any], row: int, choice: Choice) -> NDArray[Any]:
+def _row_or_example(values: NDArray[Any], row: int, choice: Choice) -> NDArray[Any]:
+    """The values of the cluster, or of the chosen example. Raises NoPicture."""
     if choice.example is None:
         return np.asarray(values[row])
     if not 0 <= choice.example < len(values):
@@ -79,13 +86,13 @@ def _one(values: NDArray[Any], row: int, choice: Choice) -> NDArray[Any]:
 
 
 def _of_channel(values: NDArray[Any], choice: Choice, axis: int) -> tuple[NDArray[np.float64], str]:
-    """`axis` counts the channels."""
+    """The chosen channel or the sum over all, with its words. `axis`: the axis of the channels."""
     if values.ndim < 3:
         if choice.channel is not None:
-            raise NoPicture("channel_not_found", "the place has no channels beside what is drawn; leave `channel` out")
+            raise NoPicture("channel_not_found", "the layer has no channels to choose from; leave `channel` out")
         return _flat(values), ""
     if choice.channel is None:
-        # Channels speak for one place together.
+        # All channels at a position belong to the same part of the input.
         return _flat(values.astype(np.float64).sum(axis)), "sum over channels" if values.shape[axis] > 1 else ""
     if not 0 <= choice.channel < values.shape[axis]:
         raise NoPicture("channel_not_found", f"channel {choice.channel} not found; there are 0 to {values.shape[axis] - 1}")
@@ -93,12 +100,12 @@ def _of_channel(values: NDArray[Any], choice: Choice, axis: int) -> tuple[NDArra
 
 
 def _flat(values: NDArray[Any]) -> NDArray[np.float64]:
-    """As rows and columns: one row for what has one axis, planes below each other for what has more than two."""
+    """The values as rows and columns: one axis gives one row; planes of more axes are stacked."""
     grid = np.asarray(values, np.float64)
     return grid.reshape(-1, grid.shape[-1]) if grid.ndim else grid.reshape(1, 1)
 
 
 def _aspect(values: NDArray[np.float64]) -> Any:
-    # matplotlib: a word or a number. A strip of one row would be a line.
+    # Any: matplotlib takes a word or a number. With equal sides, one row would be a thin line.
     height, width = values.shape
     return "equal" if max(height, width) <= 8 * min(height, width) else "auto"

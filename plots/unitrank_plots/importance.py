@@ -12,12 +12,11 @@ MOST_POINTS = 2000
 
 
 def importance(result: Result, arrays: Arrays, choice: Choice) -> Figure:
-    """Of one ranking on one cluster."""
+    """The importance of all units by one ranking in one cluster. Raises NoPicture."""
     ranking, (row, cluster) = ranking_of(result, choice), cluster_of(result, choice)
     values = arrays[f"importance/{ranking.id}"][row].astype(np.float64)
-    spread = (
-        arrays[f"spread/{ranking.id}"][row].astype(np.float64) if f"spread/{ranking.id}" in arrays else np.full_like(values, np.nan)
-    )
+    spreads = arrays.get(f"spread/{ranking.id}")
+    spread = np.full_like(values, np.nan) if spreads is None else spreads[row].astype(np.float64)
     order = np.argsort(-values, kind="stable")
     top = order[:NAMED]
     drawing, (left, right) = figure(4.2, 2, (3, 2))
@@ -27,7 +26,7 @@ def importance(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     left.set_ylabel("unit")
     left.set_xlabel("importance ± spread over examples")
     title(drawing, f"{short(ranking.id)}, cluster {short(cluster.name)}")
-    # evenly picked where there are more than a picture has room for: an SVG keeps every point
+    # An SVG keeps every point, so a large layer is drawn by evenly spaced ranks.
     ranks = np.unique(np.linspace(0, len(values) - 1, min(MOST_POINTS, len(values))).round().astype(int))
     drawn_units = order[ranks]
     low, high = (values[drawn_units] + sign * np.nan_to_num(spread[drawn_units]) for sign in (-1, 1))

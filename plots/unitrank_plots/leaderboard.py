@@ -1,4 +1,4 @@
-"""The leaderboard: each ranking's mean area with its verdict, and how alike the rankings are."""
+"""The leaderboard: mean area and verdict of each ranking, and how well the rankings agree."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,10 +14,10 @@ MOST_WRITTEN = 12
 
 
 def leaderboard(result: Result, arrays: Arrays, choice: Choice) -> Figure:
-    """The first of them, the best on top. Raises NoPicture where none was put to the test."""
+    """The first `MOST` rankings, the best on top. Raises NoPicture if the job had no ablation."""
     leaders = result.leaderboard[:MOST]
     if all(leader.verdict is None for leader in leaders):
-        raise NoPicture("no_ablation", "the rankings were not put to the test; post the job with `ablation`")
+        raise NoPicture("no_ablation", "the rankings were not tested by ablation; post the job with `ablation`")
     drawing, (axes,) = figure(1.7 + 0.34 * len(leaders))
     places = np.arange(len(leaders))[::-1]
     verdicts = [(VERDICT_COLOURS[leader.verdict], VERDICT_LABELS[leader.verdict]) for leader in leaders]
@@ -33,37 +33,40 @@ def leaderboard(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     left_out = first_of(result.leaderboard, MOST, "rankings")
     title(drawing, f"Leaderboard of layer {short(result.layer.name)}: mean area, and clusters better than random{left_out}")
     patches = [
-        Patch(facecolor=colour, edgecolor="#333333", linewidth=0.6, label=words) for colour, words in dict.fromkeys(verdicts)
+        Patch(facecolor=colour, edgecolor="#333333", linewidth=0.6, label=label) for colour, label in dict.fromkeys(verdicts)
     ]
-    # Below the axes: within them it would cover what is said beside a bar.
+    # Inside the axes the legend would cover the text beside a bar.
     drawing.legend(handles=patches, loc="outside lower center", ncols=min(3, len(patches)), title="over all clusters", fontsize=8)
     return drawing
 
 
 def agreement(result: Result, arrays: Arrays, choice: Choice) -> Figure:
-    """Spearman's correlation of every two rankings, of one cluster or the mean over all."""
-    every = [ranking.id for ranking in result.rankings]
-    ids = every[:MOST]
+    """Spearman's correlation of each pair of rankings, in one cluster or as the mean over all.
+
+    Raises NoPicture if the job has one ranking only.
+    """
+    all_ids = [ranking.id for ranking in result.rankings]
+    ids = all_ids[:MOST]
     if len(ids) < 2:
-        raise NoPicture("one_ranking", "the job has one ranking; there is nothing to compare it with")
+        raise NoPicture("one_ranking", "the job has one ranking; agreement needs two or more")
     rows = range(len(result.clusters)) if choice.cluster is None else [cluster_of(result, choice)[0]]
-    each = np.stack([spearman_matrix([arrays[f"importance/{id}"][row] for id in ids]) for row in rows])
-    # clusters where both have an order
-    counts = np.isfinite(each).sum(0)
-    values = np.where(counts > 0, np.nansum(each, axis=0) / np.maximum(counts, 1), np.nan)
+    correlations = np.stack([spearman_matrix([arrays[f"importance/{id}"][row] for id in ids]) for row in rows])
+    # Clusters in which neither ranking is constant.
+    counts = np.isfinite(correlations).sum(0)
+    values = np.where(counts > 0, np.nansum(correlations, axis=0) / np.maximum(counts, 1), np.nan)
     drawing, (axes,) = figure(1.6 + 0.45 * len(ids))
     image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
-    # in smaller cells they would run into each other
+    # The numbers of more rankings would overlap.
     for row in range(len(ids) if len(ids) <= MOST_WRITTEN else 0):
         for column in range(len(ids)):
             shade = "white" if abs(values[row, column]) > 0.6 else "black"
-            says = f"{values[row, column]:.2f}" if np.isfinite(values[row, column]) else "–"
-            axes.text(column, row, says, ha="center", va="center", color=shade, fontsize=8)
+            number = f"{values[row, column]:.2f}" if np.isfinite(values[row, column]) else "–"
+            axes.text(column, row, number, ha="center", va="center", color=shade, fontsize=8)
     names = [short(id, 18) for id in ids]
     axes.set_xticks(range(len(ids)), names, rotation=40, ha="right")
     axes.set_yticks(range(len(ids)), names)
     axes.spines[:].set_visible(False)
     drawing.colorbar(image, ax=axes, label="rank correlation", shrink=0.8)
-    of = f"mean over {len(rows)} clusters" if len(rows) > 1 else f"cluster {short(result.clusters[rows[0]].name)}"
-    title(drawing, f"Agreement of the rankings, {of}{first_of(every, MOST, 'rankings')}")
+    subject = f"mean over {len(rows)} clusters" if len(rows) > 1 else f"cluster {short(result.clusters[rows[0]].name)}"
+    title(drawing, f"Agreement of the rankings, {subject}{first_of(all_ids, MOST, 'rankings')}")
     return drawing

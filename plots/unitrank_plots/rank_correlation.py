@@ -1,4 +1,4 @@
-"""Spearman's correlation: how alike two orders of the same units are."""
+"""Spearman's rank correlation of two orders of the same units."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,13 +15,13 @@ def ranks(values: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def spearman(first: NDArray[Any], second: NDArray[Any]) -> float | None:
-    """The correlation of the ranks; None where all values of one side are equal."""
-    one, other = (ranks(values) - (len(values) + 1) / 2 for values in (first, second))
-    scale = float(np.sqrt((one**2).sum() * (other**2).sum()))
-    return float((one * other).sum()) / scale if scale else None
+    """The correlation of the ranks; None if all values of one array are equal."""
+    left, right = (ranks(values) - (len(values) + 1) / 2 for values in (first, second))
+    scale = float(np.sqrt((left**2).sum() * (right**2).sum()))
+    return float((left * right).sum()) / scale if scale else None
 
 
 def spearman_matrix(rankings: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
-    """The correlation of every two rankings; NaN for a ranking whose values are all equal."""
+    """The correlation of each pair of rankings; NaN for a ranking whose values are all equal."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.corrcoef([ranks(values) for values in rankings]), np.float64)

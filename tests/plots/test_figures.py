@@ -1,4 +1,4 @@
-"""What the pictures show, read off the figures themselves."""
+"""The content of the pictures, read from the figures of matplotlib."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -59,17 +59,17 @@ def result() -> Result:
 @pytest.fixture
 def arrays() -> dict[str, np.ndarray]:
     draw = np.random.default_rng(0)
-    made: dict[str, np.ndarray] = {"ablation/random": draw.normal(5, 1, (2, 9, 4)).astype(np.float32)}
+    arrays: dict[str, np.ndarray] = {"ablation/random": draw.normal(5, 1, (2, 9, 4)).astype(np.float32)}
     for id in RANKINGS:
         values = draw.normal(size=(2, 16)).astype(np.float32)
-        made |= {
+        arrays |= {
             f"importance/{id}": np.abs(values) if "abs" in id else values,
             f"spread/{id}": np.abs(values) / 2,
             f"ablation/{id}/most": draw.normal(3, 1, (2, 4)).astype(np.float32),
             f"ablation/{id}/least": draw.normal(6, 1, (2, 4)).astype(np.float32),
             f"examples/{id}/a": draw.normal(size=(3, *SHAPE)).astype(np.float32),
         }
-    return made
+    return arrays
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -97,25 +97,25 @@ def lines(figure: Figure) -> Iterator[np.ndarray]:
 
 def test_ablation_when_of_one_cluster_then_shows_its_curves_and_the_band(result: Result, arrays: dict[str, np.ndarray]) -> None:
     figure = draw("ablation", result, arrays, Choice(cluster="a"))
-    shown = list(lines(figure))
+    curves = list(lines(figure))
 
     for id in RANKINGS:
         for order in ("most", "least"):
-            assert any(np.allclose(line, arrays[f"ablation/{id}/{order}"][0]) for line in shown)
+            assert any(np.allclose(line, arrays[f"ablation/{id}/{order}"][0]) for line in curves)
     band = figure.axes[0].collections[0].get_paths()[0].vertices
     low, high = np.quantile(arrays["ablation/random"][0].astype(float), [0.025, 0.975], axis=0)
     assert band[:, 1].min() == pytest.approx(low.min())
     assert band[:, 1].max() == pytest.approx(high.max())
 
 
-def told(result: Result, **ablation: Any) -> Result:
-    """The job asked for an ablation like that."""
+def with_ablation(result: Result, **ablation: Any) -> Result:
+    """The result of a job whose request had this ablation."""
     provenance = result.provenance.model_copy(update={"options": {"ablation": ablation}})
     return result.model_copy(update={"provenance": provenance})
 
 
 def test_ablation_when_the_job_has_a_level_then_the_band_is_as_wide(result: Result, arrays: dict[str, np.ndarray]) -> None:
-    figure = draw("ablation", told(result, level=0.5), arrays, Choice(cluster="a"))
+    figure = draw("ablation", with_ablation(result, level=0.5), arrays, Choice(cluster="a"))
     band = figure.axes[0].collections[0]
     low, high = np.quantile(arrays["ablation/random"][0].astype(float), [0.25, 0.75], axis=0)
 
@@ -135,7 +135,7 @@ def test_ablation_when_only_the_least_go_first_then_each_curve_has_its_name(resu
 
 
 def many(result: Result, arrays: dict[str, np.ndarray], count: int, name: str = "r{}") -> tuple[Result, dict[str, np.ndarray]]:
-    """With so many rankings, all of them like the first."""
+    """The result with `count` rankings, each a copy of the first one."""
     ids = [name.format(number) for number in range(count)]
     more = {name.replace(RANKINGS[0], id): values for id in ids for name, values in arrays.items() if f"/{RANKINGS[0]}" in name}
     rankings = [result.rankings[0].model_copy(update={"id": id}) for id in ids]
@@ -171,7 +171,7 @@ def test_importance_when_drawn_then_names_the_top_units_in_order(result: Result,
 
 
 def drawn_map(figure: Figure) -> tuple[np.ndarray, str, float]:
-    """Its numbers, its colours, and what the colours are centred at."""
+    """The numbers of the heatmap, the name of its colours, and the value at their centre."""
     image = figure.axes[0].get_images()[-1]
     low, high = image.get_clim()
     return np.asarray(image.get_array()), image.get_cmap().name, (low + high) / 2
@@ -255,7 +255,7 @@ def test_leaderboard_when_drawn_then_colours_say_the_verdict(result: Result, arr
 def test_leaderboard_when_nothing_was_tested_then_there_is_none(result: Result, arrays: dict[str, np.ndarray]) -> None:
     untested = [leader.model_copy(update={"verdict": None}) for leader in result.leaderboard]
 
-    with pytest.raises(NoPicture, match="not put to the test") as caught:
+    with pytest.raises(NoPicture, match="not tested by ablation") as caught:
         draw("leaderboard", result.model_copy(update={"leaderboard": untested}), arrays, Choice())
     assert caught.value.code == "no_ablation"
 
@@ -273,10 +273,10 @@ def test_leaderboard_when_it_has_a_legend_then_that_covers_nothing(
 
 
 def test_name_when_long_then_keeps_what_tells_it_from_others() -> None:
-    one, other = (short(f"encoder.layers.{number}.attention.output.dense-{number}") for number in (1, 2))
+    first, second = (short(f"encoder.layers.{number}.attention.output.dense-{number}") for number in (1, 2))
 
-    assert one != other
-    assert len(one) == 28
+    assert first != second
+    assert len(first) == 28
     assert short("conv1") == "conv1"
 
 
@@ -316,10 +316,10 @@ def test_importance_when_of_very_many_units_then_draws_some_from_first_to_last(
     layer = result.layer.model_copy(update={"shape": [50_000], "count": 50_000})
     figure = draw("importance", result.model_copy(update={"layer": layer}), {f"importance/{RANKINGS[0]}": values}, Choice())
     curve = next(iter(figure.axes[1].get_lines()))
-    ranks, shown = np.asarray(curve.get_xdata()), np.asarray(curve.get_ydata())
+    ranks, values_drawn = np.asarray(curve.get_xdata()), np.asarray(curve.get_ydata())
 
     assert (ranks[0], ranks[-1], len(ranks)) == (1, 50_000, 2000)
-    assert np.allclose(shown, np.sort(values[0])[::-1][ranks - 1])
+    assert np.allclose(values_drawn, np.sort(values[0])[::-1][ranks - 1])
 
 
 @pytest.mark.parametrize(

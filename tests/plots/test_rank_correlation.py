@@ -1,4 +1,4 @@
-"""Rank correlation, against scipy's."""
+"""The rank correlation, compared with that of scipy."""
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ def test_spearman_when_values_tie_then_agrees_with_scipy() -> None:
 
     random = np.random.default_rng(0)
     for _ in range(20):
-        one, other = random.integers(5, size=(2, 30))
-        assert spearman(one, other) == pytest.approx(spearmanr(one, other).statistic)
+        first, second = random.integers(5, size=(2, 30))
+        assert spearman(first, second) == pytest.approx(spearmanr(first, second).statistic)
     assert spearman(np.ones(3), np.arange(3)) is None
 
 
