@@ -1,4 +1,7 @@
-"""Tables: named arrays with one row an example, checked from their headers before a byte of data is read."""
+"""Tables: named arrays with one row for each example.
+
+The headers are checked before any data is read.
+"""
 
 from unitrank_tables.inline import encode_inline
 from unitrank_tables.shards import Shard, join

@@ -1,4 +1,4 @@
-"""One field of a table as its header describes it, and what all fields of a table must agree on."""
+"""A field of a table, as its header describes it, and the checks over all fields of a table."""
 
 import math
 import mmap
@@ -16,7 +16,7 @@ LONGEST_NAME = 128
 
 
 class ColumnInfo(TypedDict):
-    """What the API says of a field; the first axis, the examples, is null."""
+    """The description of a field in the API; `shape` begins with null, the axis of the examples."""
 
     dtype: str
     shape: list[int | None]
@@ -24,7 +24,10 @@ class ColumnInfo(TypedDict):
 
 @dataclass(frozen=True)
 class Column:
-    """A field whose data lie in `source()`, the mapped file or what was unpacked from it, from `offset` bytes on."""
+    """A field whose data begin `offset` bytes into the memory that `source()` returns.
+
+    That memory is the mapped file, or the unpacked data of a compressed field.
+    """
 
     name: str
     element: Element
@@ -43,16 +46,20 @@ class Column:
 
 
 def checked_shape(field: str, shape: object, itemsize: int) -> tuple[int, ...]:
-    """The shape, where it is one that an array can have. Raises BadTable."""
+    """The shape as a tuple. Raises BadTable for a shape that an array cannot have."""
     if not isinstance(shape, Sequence) or not all(type(axis) is int and axis >= 0 for axis in shape):
         raise BadTable("header_mismatch", f"field {field!r} has the shape {str(shape)[:60]}; expected a list of sizes")
     if len(shape) > MAX_AXES or math.prod(max(axis, 1) for axis in shape) * itemsize > sys.maxsize:
-        raise BadTable("header_mismatch", f"field {field!r} has a shape that no array can have")
+        detail = f"has the shape {str(shape)[:60]}; at most {MAX_AXES} axes and {sys.maxsize} bytes are possible"
+        raise BadTable("header_mismatch", f"field {field!r} {detail}")
     return tuple(shape)
 
 
 def check_columns(columns: Sequence[Column], limit: int) -> int:
-    """The number of examples, which all fields share. Raises BadTable; `limit` is in bytes of unpacked data."""
+    """The number of examples. Raises BadTable unless it is equal in all fields.
+
+    `limit`: bytes of unpacked data.
+    """
     if not columns:
         raise BadTable("no_fields", "the table has no fields; expected at least one array")
     total = sum(column.bytes for column in columns)
@@ -62,9 +69,9 @@ def check_columns(columns: Sequence[Column], limit: int) -> int:
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raises BadTable for a name that comes twice or cannot be shown, and for too many names."""
+    """Raises BadTable for a repeated or unprintable name, and for too many names."""
     if len(names) > MAX_FIELDS:
-        raise BadTable("too_many_fields", f"the table has {len(names)} fields; at most {MAX_FIELDS} are read")
+        raise BadTable("too_many_fields", f"the table has {len(names)} fields; at most {MAX_FIELDS} are allowed")
     seen: set[str] = set()
     for name in names:
         if not name.isprintable() or not 0 < len(name) <= LONGEST_NAME:
@@ -72,7 +79,7 @@ def check_names(names: Sequence[str]) -> None:
                 "bad_field_name", f"a field's name must have 1 to {LONGEST_NAME} printable characters, got {name[:60]!r}"
             )
         if name in seen:
-            raise BadTable("duplicate_field", f"the field {name!r} is there twice")
+            raise BadTable("duplicate_field", f"the table has two fields named {name!r}")
         seen.add(name)
 
 

@@ -1,4 +1,7 @@
-"""What a field may hold: real numbers, integers, booleans, and strings of fixed width; how each is read in native form."""
+"""The element types of a field, and how each is read in native byte order.
+
+Real numbers, integers, booleans and strings of fixed width are accepted.
+"""
 
 import re
 from collections.abc import Callable
@@ -9,7 +12,7 @@ import numpy as np
 
 from unitrank_tables.errors import BadTable
 
-# Rows come in many element types; which one is in `Element.public`.
+# Any: rows have one of many element types, which `Element.public` names.
 Rows = np.ndarray[Any, np.dtype[Any]]
 
 _DESCR = re.compile(r"[<>|=]?([a-zA-Z?])(\d*)")
@@ -33,9 +36,10 @@ _ALLOWED = "real numbers, integers and booleans of 1 to 8 bytes, and strings of 
 
 @dataclass(frozen=True)
 class Element:
-    """One element of a field: `stored` as it lies in the file, `public` as it is read, `decode` from one to the other.
+    """The type of the elements of a field.
 
-    `decode` makes a new C-ordered array in native byte order.
+    `stored`: their type in the file. `public`: the name of their type after reading.
+    `decode`: makes rows of the stored type a new C-ordered array in native byte order.
     """
 
     stored: np.dtype[Any]
@@ -45,11 +49,11 @@ class Element:
 
 def npy_element(field: str, descr: object) -> Element:
     """The element of a `.npy` header. Raises BadTable."""
-    found = _DESCR.fullmatch(descr) if isinstance(descr, str) and len(descr) < 20 else None
-    if found and found[1] == "O":
-        detail = "is an array of Python objects, which only a pickle can hold; pickles are never read; save numbers or strings"
+    match = _DESCR.fullmatch(descr) if isinstance(descr, str) and len(descr) < 20 else None
+    if match and match[1] == "O":
+        detail = "holds Python objects, which numpy saves as a pickle; pickles are never read: save numbers or strings"
         raise BadTable("pickled_array", f"field {field!r} {detail}")
-    if not found or not _allowed(kind=found[1], width=int(found[2] or 0)):
+    if not match or not _allowed(kind=match[1], width=int(match[2] or 0)):
         raise _unsupported(field, descr)
     return _element(np.dtype(str(descr)))
 
@@ -64,28 +68,28 @@ def safetensors_element(field: str, name: object) -> Element:
 
 
 def _allowed(kind: str, width: int) -> bool:
-    # A width of 2**27 characters is no name but a way to ask for memory.
+    # A header of a few bytes can claim strings of 2**27 characters, which would take 512 MB each.
     return 0 < width < 2**16 if kind in "US" else width in _WIDTHS.get(kind, ())
 
 
-def _unsupported(field: str, found: object) -> BadTable:
-    return BadTable("unsupported_dtype", f"field {field!r} has elements of type {str(found)[:60]!r}; allowed are {_ALLOWED}")
+def _unsupported(field: str, type_name: object) -> BadTable:
+    return BadTable("unsupported_dtype", f"field {field!r} has elements of type {str(type_name)[:60]!r}; accepted are {_ALLOWED}")
 
 
 def _element(stored: np.dtype[Any]) -> Element:
     native = stored.newbyteorder("=")
-    decoders: dict[str, Callable[[Rows], Rows]] = {"b": _truth, "U": _text, "S": _text_of_bytes}
+    decoders: dict[str, Callable[[Rows], Rows]] = {"b": _booleans, "U": _text, "S": _text_of_bytes}
     public = "str" if stored.kind in "US" else native.name
     return Element(stored, public, decoders.get(stored.kind, lambda rows: np.array(rows, dtype=native, order="C")))
 
 
-def _truth(rows: Rows) -> Rows:
-    # A byte that is neither 0 nor 1 is no valid boolean for numpy; any but 0 is true.
+def _booleans(rows: Rows) -> Rows:
+    # numpy accepts only the bytes 0 and 1 as booleans. Here every byte except 0 is true.
     return np.not_equal(np.ascontiguousarray(rows).view(np.uint8), 0)
 
 
 def _widened(rows: Rows) -> Rows:
-    """bfloat16 is the upper half of a float32."""
+    """The rows as float32; a bfloat16 is the upper half of a float32."""
     return (rows.astype(np.uint32, order="C") << 16).view(np.float32)
 
 
@@ -94,9 +98,12 @@ def _text_of_bytes(rows: Rows) -> Rows:
 
 
 def _text(rows: Rows) -> Rows:
-    """Raises BadTable for what is no Unicode: numpy fails on it only when an element is looked at."""
+    """The strings in native byte order. Raises BadTable for a number that is not a character.
+
+    numpy itself fails on such a string only when an element is read.
+    """
     native = np.array(rows, dtype=rows.dtype.newbyteorder("="), order="C")
     codes = native.reshape(-1).view(np.uint32)
     if np.any((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))):
-        raise BadTable("bad_text", "a string holds a number that is no Unicode character")
+        raise BadTable("bad_text", "a string holds a number that is not a Unicode character")
     return native

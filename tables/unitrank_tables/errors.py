@@ -10,9 +10,10 @@ class TableError(Exception):
 
 
 class BadTable(TableError):
-    """The bytes cannot be read as a table; `code` is stable, the message says what is accepted.
+    """The bytes cannot be read as a table.
 
-    `pointer` is a JSON Pointer to the wrong place of an inline dataset, empty for files.
+    `code`: the stable code of the problem. `detail`: the value that is wrong, and what is accepted.
+    `pointer`: a JSON Pointer to the wrong value of an inline dataset; empty for files.
     """
 
     def __init__(self, code: str, detail: str, pointer: str = "") -> None:

@@ -1,4 +1,7 @@
-"""Datasets inside a request: nested lists become the bytes of an npz, the same lists the same bytes."""
+"""Datasets inside a request: nested lists become the bytes of an npz.
+
+Equal lists give equal bytes.
+"""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +15,8 @@ from unitrank_tables.errors import BadTable
 from unitrank_tables.npz_writer import write_npz
 from unitrank_tables.sizes import MiB
 
-# One long string widens every string of its field: a request of 1 MiB could ask for 200 GB.
+# numpy stores all strings of a field with the width of the longest one: a request of 1 MiB could
+# take 200 GB.
 UNPACKED_LIMIT = 64 * MiB
 _KINDS: dict[type, str] = {bool: "boolean", int: "number", float: "number", str: "string"}
 _INT64 = (-(2**63), 2**63 - 1)
@@ -22,7 +26,7 @@ _FLOAT32 = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 def encode_inline(fields: Mapping[str, object]) -> bytes:
     """An npz with whole numbers as int64, others as float32, booleans, and strings.
 
-    Raises BadTable with a pointer to the offending place, such as `/fields/x/3/0`.
+    Raises BadTable with a pointer to the wrong value, such as `/fields/x/3/0`.
     """
     if not fields:
         raise BadTable("no_fields", "the dataset has no fields; expected at least one", "/fields")
@@ -45,30 +49,30 @@ def _array(values: object, pointer: str) -> Rows:
 
 
 def _shape(values: object, pointer: str) -> tuple[int, ...]:
-    """The sizes of the first row, of its first element and so on; every other row must have the same."""
+    """The shape that the first element of each level has; all other elements must have the same."""
     if not isinstance(values, list):
-        raise BadTable("ragged_field", f"expected a list with one row for each example, got {_said(values)}", pointer)
+        raise BadTable("ragged_field", f"expected a list with one row for each example, got {_described(values)}", pointer)
     shape: list[int] = []
     first: object = values
     while isinstance(first, list):
         if not first:
             code = "ragged_field" if shape else "no_examples"
-            raise BadTable(code, "an empty list; expected at least one element", pointer + "/0" * len(shape))
+            raise BadTable(code, "the list is empty; expected at least one element", pointer + "/0" * len(shape))
         shape.append(len(first))
         first = first[0]
     if len(shape) > MAX_AXES:
-        raise BadTable("ragged_field", f"lists are nested {len(shape)} deep; at most {MAX_AXES} are read", pointer)
+        raise BadTable("ragged_field", f"lists are nested {len(shape)} deep; at most {MAX_AXES} levels are allowed", pointer)
     return tuple(shape)
 
 
 def _leaves(values: object, shape: Sequence[int], pointer: str) -> Iterator[object]:
     if not shape:
         if isinstance(values, list):
-            raise BadTable("ragged_field", "a list where the first row has a single value", pointer)
+            raise BadTable("ragged_field", "got a list; expected a single value, as in the first row", pointer)
         yield values
         return
     if not isinstance(values, list) or len(values) != shape[0]:
-        raise BadTable("ragged_field", f"{_said(values)} where the first row has a list of {shape[0]}", pointer)
+        raise BadTable("ragged_field", f"got {_described(values)}; expected a list of {shape[0]}, as in the first row", pointer)
     for index, value in enumerate(values):
         yield from _leaves(value, shape[1:], f"{pointer}/{index}")
 
@@ -79,29 +83,32 @@ def _kind(leaves: Sequence[object], shape: Sequence[int], pointer: str) -> str:
         kind = _KINDS.get(type(leaf))
         if kind is None or kind != first:
             expected = f"a {first}, as in the first row" if kind else "numbers, booleans or strings"
-            raise BadTable("unsupported_value", f"{_said(leaf)}; expected {expected}", _at(index, shape, pointer))
+            raise BadTable("unsupported_value", f"got {_described(leaf)}; expected {expected}", _at(index, shape, pointer))
     return first
 
 
-# The leaves are known to be numbers here, which the type of a JSON value cannot say.
+# Any: `_kind` has checked that all leaves are numbers.
 def _check_range(leaves: Sequence[Any], shape: Sequence[int], bounds: tuple[float, float], pointer: str) -> None:
     low, high = bounds
     for index, leaf in enumerate(leaves):
         if not low <= leaf <= high:
-            raise BadTable("out_of_range", f"the number must lie between {low} and {high}", _at(index, shape, pointer))
+            raise BadTable("out_of_range", f"the number must be from {low} to {high}", _at(index, shape, pointer))
 
 
 def _strings(leaves: Sequence[Any], shape: Sequence[int], pointer: str) -> Rows:
     width = max(1, max(map(len, leaves)))
     if width * 4 * len(leaves) > UNPACKED_LIMIT:
         detail = (
-            f"{len(leaves)} strings as wide as the longest one, {width}, are too much; at most {UNPACKED_LIMIT} bytes are allowed"
+            f"{len(leaves)} strings, each as wide as the longest one ({width} characters), "
+            f"take {width * 4 * len(leaves)} bytes; at most {UNPACKED_LIMIT} are allowed"
         )
         raise BadTable("dataset_too_large", detail, pointer)
     for index, leaf in enumerate(leaves):
-        # numpy drops NULs at a string's end, and no file could hold half of a surrogate pair.
+        # numpy drops NULs at the end of a string. A single surrogate cannot be encoded in a file.
         if "\0" in leaf or any("\ud800" <= letter <= "\udfff" for letter in leaf):
-            raise BadTable("bad_text", "a string holds a character that cannot be stored", _at(index, shape, pointer))
+            raise BadTable(
+                "bad_text", "the string holds NUL or a single surrogate, which cannot be stored", _at(index, shape, pointer)
+            )
     return np.array(leaves, dtype=f"U{width}").reshape(shape)
 
 
@@ -109,7 +116,8 @@ def _check_lengths(arrays: Mapping[str, Rows]) -> None:
     first, *others = arrays
     for name in others:
         if len(arrays[name]) != len(arrays[first]):
-            detail = f"{len(arrays[name])} rows where field {first!r} has {len(arrays[first])}; all must have the same number"
+            lengths = f"got {len(arrays[name])} rows, but field {first!r} has {len(arrays[first])}"
+            detail = f"{lengths}; all fields must have the same number"
             raise BadTable("unequal_lengths", detail, f"/fields/{_escaped(name)}")
 
 
@@ -127,7 +135,7 @@ def _at(index: int, shape: Sequence[int], pointer: str) -> str:
     return pointer + "".join(f"/{place}" for place in reversed(places))
 
 
-def _said(value: object) -> str:
+def _described(value: object) -> str:
     if isinstance(value, list):
         return f"a list of {len(value)}"
     kind = _KINDS.get(type(value))
@@ -135,5 +143,5 @@ def _said(value: object) -> str:
 
 
 def _escaped(name: str) -> str:
-    """A name as one step of a JSON Pointer."""
+    """The name, escaped for a JSON Pointer."""
     return name.replace("~", "~0").replace("/", "~1")

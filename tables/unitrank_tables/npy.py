@@ -14,7 +14,10 @@ _KEYS = {"descr", "fortran_order", "shape"}
 
 @dataclass(frozen=True)
 class NpyHeader:
-    """What a header claims, unchecked; `length` is its own in bytes, so that the data follow."""
+    """The content of a header; `descr` and `shape` are not checked yet.
+
+    `length`: bytes of the header, after which the data begin.
+    """
 
     descr: object
     fortran: bool
@@ -25,17 +28,17 @@ class NpyHeader:
 def npy_header(name: str, head: bytes) -> NpyHeader:
     """The header at the start of `head`. Raises BadTable."""
     text, length = _text(name, head)
-    found = _literal(name, text)
-    if not isinstance(found, dict) or found.keys() != _KEYS or not isinstance(found["fortran_order"], bool):
+    fields = _literal(name, text)
+    if not isinstance(fields, dict) or fields.keys() != _KEYS or not isinstance(fields["fortran_order"], bool):
         raise _broken(name, f"expected the keys {sorted(_KEYS)}")
-    if not isinstance(found["shape"], tuple):
-        raise _broken(name, "the shape is no tuple")
-    return NpyHeader(found["descr"], found["fortran_order"], found["shape"], length)
+    if not isinstance(fields["shape"], tuple):
+        raise _broken(name, "the shape must be a tuple")
+    return NpyHeader(fields["descr"], fields["fortran_order"], fields["shape"], length)
 
 
 def _text(name: str, head: bytes) -> tuple[str, int]:
     if not head.startswith(_MAGIC) or len(head) < 12 or head[6] not in _LENGTHS:
-        raise BadTable("not_a_table", f"{name!r} is no .npy array of version 1 to 3")
+        raise BadTable("not_a_table", f"{name!r} is not a .npy array of version 1 to 3")
     packing = _LENGTHS[head[6]]
     start = 8 + packing.size
     end = start + packing.unpack_from(head, 8)[0]
@@ -49,10 +52,10 @@ def _text(name: str, head: bytes) -> tuple[str, int]:
 
 def _literal(name: str, text: str) -> object:
     try:
-        # Deep nesting shows itself as RecursionError or MemoryError, according to where the parser gives up.
+        # For deep nesting the parser raises RecursionError or MemoryError.
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise _broken(name, "it is no literal") from error
+        raise _broken(name, "it is not a literal of Python") from error
 
 
 def _broken(name: str, why: str) -> BadTable:

@@ -1,4 +1,7 @@
-"""Writing an npz: the format of numpy.savez, which cannot write an array named `file`, since names are its keywords."""
+"""Writes an npz, the format of numpy.savez.
+
+numpy.savez itself takes the arrays as keywords, so that it cannot write one named `file`.
+"""
 
 import zipfile
 from collections.abc import Mapping
@@ -7,7 +10,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-# A member of the archive needs zip64 from this size on; the header of the array takes less than 64 KiB.
+# Bytes of data from which on a member of the archive needs zip64: 2 GiB less the header of the
+# array, which takes less than 64 KiB.
 LARGE = 2**31 - 2**16
 
 

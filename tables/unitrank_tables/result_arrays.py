@@ -7,17 +7,17 @@ import numpy as np
 from safetensors.numpy import save
 
 WIDTHS = {"f": np.float32, "i": np.int64, "u": np.int64}
-"""The type that a result's array has, by the kind of the array that was computed."""
+"""Kind of a computed array → its type in a result."""
 
 Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 
 
 def encode_arrays(arrays: Arrays) -> bytes:
-    """Raises ValueError for an array that holds neither real numbers nor integers."""
+    """The arrays as safetensors. Raises ValueError for an array of other elements."""
     return save({name: _narrowed(name, array) for name, array in arrays.items()})
 
 
 def _narrowed(name: str, array: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
     if array.dtype.kind not in WIDTHS:
-        raise ValueError(f"the array {name!r} holds {array.dtype}; a result holds real numbers and integers")
+        raise ValueError(f"the array {name!r} holds {array.dtype}; a result can hold real numbers and integers only")
     return np.array(array, dtype=WIDTHS[array.dtype.kind], order="C", copy=None)

@@ -1,4 +1,4 @@
-"""Several tables as one, the rows of each behind those of the one before."""
+"""Joins several tables into one; their rows follow each other."""
 
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ BLOCK = 16 * MiB
 
 
 class Sink(Protocol):
-    """Takes the bytes of the whole, in order."""
+    """Takes the bytes of the joined table, in order."""
 
     def write(self, data: bytes) -> object: ...
 
@@ -27,20 +27,24 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class Shard:
-    """One of the tables; `name` is what a problem calls it. It is opened when it is read: there can be thousands."""
+    """One of the joined tables. `name`: its name in the messages of errors.
+
+    `join` opens one shard at a time, because there can be thousands.
+    """
 
     name: str
     path: Path
 
 
 def join(shards: Sequence[Shard], sink: Sink, limit: int) -> None:
-    """Write an uncompressed npz with all rows; equal tables make equal bytes. `limit` is in bytes of unpacked data.
+    """Write an uncompressed npz with the rows of all shards; equal tables give equal bytes.
 
-    Raises BadTable: `unequal_shards` where the fields differ in name, element type or shape (strings may differ in width),
-    `dataset_too_large`, and what is wrong with a shard.
+    `limit`: bytes of unpacked data.
+    Raises BadTable: with the code `unequal_shards` if fields differ in name, element type or shape
+    (strings may differ in width), with `dataset_too_large`, and with the error of a shard.
     """
     fields, rows = _headers(shards, limit)
-    with zipfile.ZipFile(sink, "w") as archive:  # type: ignore[call-overload]  # it asks for no more than a sink has
+    with zipfile.ZipFile(sink, "w") as archive:  # type: ignore[call-overload]  # ZipFile uses no other methods of a file
         for field, info in fields.items():
             element = _element(field, info, shards, limit)
             _check_size(rows * element.itemsize * int(np.prod([size or 1 for size in info["shape"][1:]])), limit)
@@ -56,7 +60,7 @@ def join(shards: Sequence[Shard], sink: Sink, limit: int) -> None:
 
 
 def _headers(shards: Sequence[Shard], limit: int) -> tuple[dict[str, ColumnInfo], int]:
-    """The fields that all have, and how many rows there are together."""
+    """The fields, equal in all shards, and the number of rows of all shards together."""
     first: dict[str, ColumnInfo] = {}
     rows = size = 0
     for shard in shards:
@@ -86,17 +90,17 @@ def _check_alike(name: str, first: dict[str, ColumnInfo], other_name: str, other
         return
     fields = [*first, *(field for field in other if field not in first)]
     field = next(field for field in fields if first.get(field) != other.get(field))
-    one, two = _said(first.get(field)), _said(other.get(field))
-    detail = f"field {field!r} is {one} in {name!r} and {two} in {other_name!r}; all shards must have the same fields"
+    expected, given = _described(first.get(field)), _described(other.get(field))
+    detail = f"field {field!r} is {expected} in {name!r} and {given} in {other_name!r}; all shards must have the same fields"
     raise BadTable("unequal_shards", detail)
 
 
-def _said(info: ColumnInfo | None) -> str:
+def _described(info: ColumnInfo | None) -> str:
     return "missing" if info is None else f"{info['dtype']} {info['shape']}"
 
 
 def _element(field: str, info: ColumnInfo, shards: Sequence[Shard], limit: int) -> "np.dtype[np.generic]":
-    """As the rows are read; strings as wide as the widest."""
+    """The element type of the joined field; strings get the width of the widest one."""
     if info["dtype"] != "str":
         return np.dtype(info["dtype"])
     widest = max(rows.dtype.itemsize for rows in _blocks(field, shards, limit, 1))
@@ -104,7 +108,10 @@ def _element(field: str, info: ColumnInfo, shards: Sequence[Shard], limit: int) 
 
 
 def _blocks(field: str, shards: Sequence[Shard], limit: int, width: int) -> Iterator[Rows]:
-    """Rows of every shard, in blocks that stay small with elements of so many bytes too."""
+    """The rows of all shards, in blocks of about `BLOCK` bytes.
+
+    `width`: bytes of a joined element.
+    """
     for shard in shards:
         with _opened(shard, limit) as table:
             elements = int(np.prod([size or 1 for size in table.fields[field]["shape"][1:]]))

@@ -1,4 +1,4 @@
-"""A table on the disk: its fields from the header, rows of a field as native arrays."""
+"""A table in a file: its fields, read from the header, and the rows of a field as arrays."""
 
 import mmap
 from collections.abc import Sequence
@@ -17,15 +17,16 @@ from unitrank_tables.sizes import GiB, MiB
 
 Format = Literal["npz", "safetensors"]
 UNPACKED_LIMIT = 8 * GiB
-# Mapped data that may count as this process's memory.
+# Bytes of mapped data that may count as memory of this process.
 TOUCHED_LIMIT = 128 * MiB
 
 
 class Table:
-    """Fields and rows of a file that stays open until `close`; a table may be larger than memory.
+    """The fields and rows of a file, which stays open until `close`.
 
-    Data are mapped, never read whole; a compressed field is unpacked into a file without a name when it is first read.
-    `fields` is what the API says of them.
+    A table may be larger than memory: its data are mapped. A compressed field is unpacked into a
+    temporary file when it is first read.
+    `fields`: name → description in the API. `examples`: number of rows.
     """
 
     def __init__(self, path: Path, limit: int, scratch: Path) -> None:
@@ -41,35 +42,43 @@ class Table:
     def read(self, field: str, rows: slice | Sequence[int] | np.ndarray[Any, np.dtype[np.integer[Any]]]) -> Rows:
         """A new array of these rows, in native byte order and C order.
 
-        Raises KeyError for no such field, IndexError for no such row, BadTable for damaged data.
+        Raises KeyError for an unknown field, IndexError for an unknown row and BadTable for
+        damaged data.
         """
         column = self._columns[field]
         if field not in self._mapped:
             self._mapped[field] = _array(column)
         array, _ = self._mapped[field]
         picked = array[rows if isinstance(rows, slice) else np.asarray(rows, dtype=np.intp)]
-        found = column.element.decode(picked)
-        self._let_go(column.bytes if column.fortran else picked.nbytes + len(picked) * mmap.PAGESIZE)
-        return found
+        decoded = column.element.decode(picked)
+        self._release(column.bytes if column.fortran else picked.nbytes + len(picked) * mmap.PAGESIZE)
+        return decoded
 
     def distinct(self, field: str, most: int) -> list[str | int | float] | None:
-        """The first `most` distinct values of a field with one axis, ascending; None for a field with more axes."""
+        """The `most` smallest distinct values, ascending; None for a field of several axes."""
         if len(self.fields[field]["shape"]) != 1:
             return None
         values: list[str | int | float] = np.unique(self.read(field, slice(None)))[:most].tolist()
         return values
 
     def bytes(self, field: str) -> int:
-        """What the field takes when unpacked."""
+        """The unpacked size of the field, in bytes."""
         return self._columns[field].bytes
 
     def close(self) -> None:
-        """Afterwards there is nothing to read. The mapping goes with its last array: numpy would let it be closed before."""
+        """Close the table; afterwards no field can be read.
+
+        The mapping ends with its last array. It is not closed here, because numpy does not prevent
+        that for a mapping which an array still uses.
+        """
         self._mapped.clear()
         self._columns.clear()
 
-    def _let_go(self, touched: int) -> None:
-        """What was read stays in this process's memory until it is told that it may go; the system keeps it at hand."""
+    def _release(self, touched: int) -> None:
+        """Count the bytes that were read; past `TOUCHED_LIMIT`, release the mapped pages.
+
+        Otherwise the pages count as memory of this process. The system keeps them in its cache.
+        """
         self._touched += touched
         if self._touched > TOUCHED_LIMIT:
             for _, memory in self._mapped.values():
@@ -86,7 +95,8 @@ class Table:
 def open_table(path: Path, limit: int = UNPACKED_LIMIT, scratch: Path | None = None) -> Table:
     """The table in a file, its header checked. Raises BadTable.
 
-    `limit`: bytes of unpacked data; `scratch`: the folder that compressed fields are unpacked into, by default the file's.
+    `limit`: bytes of unpacked data. `scratch`: the folder that compressed fields are unpacked into;
+    by default the folder of the file.
     """
     return Table(path, limit, scratch or path.parent)
 
@@ -104,9 +114,9 @@ def _format(memory: mmap.mmap) -> Format:
         return "npz"
     if start[8:] == b"{":
         return "safetensors"
-    known = {b"\x93NUMPY": "a single .npy array; save it with numpy.savez", b"\x80": "a pickle, which is never read"}
-    found = next((what for magic, what in known.items() if start.startswith(magic)), f"a file that starts with {start!r}")
-    raise BadTable("not_a_table", f"expected an npz or a safetensors file, got {found}")
+    formats = {b"\x93NUMPY": "a single .npy array; save it with numpy.savez", b"\x80": "a pickle, which is never read"}
+    given = next((text for magic, text in formats.items() if start.startswith(magic)), f"a file that starts with {start!r}")
+    raise BadTable("not_a_table", f"expected an npz or a safetensors file, got {given}")
 
 
 def _array(column: Column) -> tuple[Rows, mmap.mmap]:

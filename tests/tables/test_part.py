@@ -23,7 +23,7 @@ def test_part_when_encoded_then_is_decoded_to_the_bit(part: Part) -> None:
     decoded = decode_part(encode_part(part))
 
     assert decoded is not None
-    assert decoded.says == part.says
+    assert decoded.metadata == part.metadata
     assert decoded.arrays.keys() == part.arrays.keys()
     for name, array in part.arrays.items():
         np.testing.assert_array_equal(decoded.arrays[name], array, strict=True)

@@ -214,13 +214,13 @@ def test_job_when_the_store_is_away_at_its_end_then_each_step_is_tried_again(sto
 
 def test_parts_when_the_child_asks_then_gets_those_that_it_kept_and_no_other_tenants(stores: Stores) -> None:
     attempt = begun(stores, contents(stores))
-    attempt.take(Message({"keep_part": "a"}, encode_part(Part(says={"x": 1}))))
+    attempt.take(Message({"keep_part": "a"}, encode_part(Part(metadata={"x": 1}))))
     answer = attempt.take(Message({"find_parts": ["a", "b"]}))
     assert answer is not None
     ((name, size),) = answer.content["parts"]
 
     assert (name, size) == ("a", len(answer.payload))
-    assert decode_part(answer.payload) == Part(says={"x": 1})
+    assert decode_part(answer.payload) == Part(metadata={"x": 1})
     assert stores.parts.of("another").get(["a"]) == {}
 
 

@@ -37,4 +37,4 @@ def _part_of(clusters: list[ClusterRows]) -> Part:
 
 def _clusters_from(part: Part) -> list[ClusterRows]:
     rows = np.split(part.arrays["rows"], np.cumsum(part.arrays["sizes"])[:-1])
-    return [ClusterRows(name, each) for name, each in zip(part.says["names"], rows, strict=True)]
+    return [ClusterRows(name, each) for name, each in zip(part.metadata["names"], rows, strict=True)]

@@ -35,7 +35,7 @@ def of_scored(scored: Scored) -> Part:
 
 
 def scored_from(part: Part, entry: MethodBase, context: JobContext) -> Scored:
-    arrays, says = part.arrays, part.says
+    arrays, says = part.arrays, part.metadata
     sums = Sums(clusters=0, units=context.units.count, device=context.device)
     # a copy: what a part holds may not be written to
     sums.sums, sums.counts = torch.tensor(arrays["sums"], device=context.device), arrays["counts"]

@@ -41,7 +41,7 @@ class Stepping:
         self.read = assignment.table.read_bytes() + (assignment.archive.read_bytes() if assignment.archive else b"")
         with assignment.span("load"):
             parts = assignment.parts.get(["a", "b"])
-        assignment.parts.put({"c": Part(says={"n": 3})})
+        assignment.parts.put({"c": Part(metadata={"n": 3})})
         for done in range(3):
             report({"done": done + 1, "total": 3, "unit": "rows", "stage": "attribution", "eta": None})
         return {"parts": sorted(parts)}, {"x": np.ones((1, 2), np.float64), "n": np.arange(2, dtype=np.int32)}
@@ -132,7 +132,7 @@ def test_job_when_ordered_then_the_engine_reads_the_files_and_its_result_comes_b
 
     assert engine.read == b"table and archive"
     assert (span.content["span"], span.content["until"] >= span.content["since"]) == ("load", True)
-    assert (kept.content, kept.payload) == ({"keep_part": "c"}, encode_part(Part(says={"n": 3})))
+    assert (kept.content, kept.payload) == ({"keep_part": "c"}, encode_part(Part(metadata={"n": 3})))
     assert result.content["result"] == {"parts": ["b"]}
     assert result.content["progress"]["done"] == 3
     arrays = load(result.payload)
