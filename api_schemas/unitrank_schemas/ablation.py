@@ -4,10 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from unitrank_schemas.base import Schema
-
-Fill = Literal["baseline", "zero", "mean", "resample"]
-"""What replaces an ablated unit: h', zero, the mean over the job's examples, its value in one other example."""
+from unitrank_schemas.base import Fill, Schema
 
 Order = Literal["most", "least"]
 Fraction = Annotated[float, Field(gt=0, le=1)]

@@ -1,6 +1,6 @@
 """What every schema shares: strict types, no unknown fields, finite numbers, and the names of the contract."""
 
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
@@ -11,6 +11,9 @@ Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
 Digest = Annotated[str, StringConstraints(pattern=f"^{DIGEST}$")]
 Reference = Annotated[str, StringConstraints(pattern=f"^{NAME}(@{DIGEST})?$")]
 """A name, or a name with the digest of one exact content."""
+
+Fill = Literal["baseline", "zero", "mean", "resample"]
+"""What replaces an ablated unit: h', zero, the mean over the job's examples, its value in one other example."""
 
 Json = dict[str, Any]
 """A JSON object whose fields another schema, or nobody, defines."""

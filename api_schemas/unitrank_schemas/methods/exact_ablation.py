@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from unitrank_schemas.ablation import Fill
+from unitrank_schemas.base import Fill
 from unitrank_schemas.methods.base import MethodBase, MethodPasses
 
 

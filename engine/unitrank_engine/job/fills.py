@@ -12,7 +12,7 @@ from torch import Tensor
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.baselines import Baselines, Inputs
 from unitrank_engine.job.context import JobContext
-from unitrank_schemas.ablation import Fill
+from unitrank_schemas.base import Fill
 
 
 @dataclass(frozen=True)

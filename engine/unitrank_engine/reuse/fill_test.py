@@ -9,7 +9,7 @@ from unitrank_engine.ablation.curves import MaskSums
 from unitrank_engine.ablation.fill_test import ClusterRuns, Controls, FillTest, Importance, TestedCluster
 from unitrank_engine.reuse.fingerprints import digest
 from unitrank_engine.reuse.parts import JobParts, read_part
-from unitrank_schemas.ablation import Fill
+from unitrank_schemas.base import Fill
 from unitrank_tables.part import Part
 
 
