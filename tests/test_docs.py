@@ -66,7 +66,7 @@ def test_extending_when_it_shows_code_then_that_is_the_projects_own() -> None:
     files = (
         "engine/unitrank_engine/methods/gradient.py",
         "api_schemas/unitrank_schemas/methods/random.py",
-        "api_schemas/unitrank_schemas/clusters.py",
+        "api_schemas/unitrank_schemas/jobs/clusters.py",
         "engine/unitrank_engine/job/clusters/finders.py",
         "service/unitrank_service/contents/model_formats.py",
         "engine/unitrank_engine/models/formats.py",

@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 
 from tests.support.additions import ADDITIONS, COUNTS, PROGRAM, Edit
-from unitrank_schemas.clusters import CLUSTER_KINDS
+from unitrank_schemas.jobs.clusters import CLUSTER_KINDS
 from unitrank_schemas.methods import METHODS
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("api_schemas", "tables", "engine", "store", "worker", "plots", "service", "client")
 
 HOMES: dict[str, tuple[set[str], tuple[str, ...]]] = {
-    # module of the classes → their names, and the files or folders that may import them; `jobs.py` has a job's default
-    "unitrank_schemas.clusters": (
+    # module of the classes → their names, and the files or folders that may import them; `request.py` has a job's default
+    "unitrank_schemas.jobs.clusters": (
         {kind.__name__ for kind in CLUSTER_KINDS.values()},
         (
-            "api_schemas/unitrank_schemas/clusters.py",
-            "api_schemas/unitrank_schemas/jobs.py",
+            "api_schemas/unitrank_schemas/jobs/clusters.py",
+            "api_schemas/unitrank_schemas/jobs/request.py",
             "engine/unitrank_engine/job/clusters/finders.py",
         ),
     ),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from unitrank_plots.choice import Arrays, Choice, NoPicture, cluster_of, ranking_of
 from unitrank_plots.style import BAND, COLOURS, DASHES, figure, first_of, short, title
-from unitrank_schemas.ablation import Ablation
+from unitrank_schemas.jobs.ablation import Ablation
 from unitrank_schemas.results import Result
 
 MOST_RANKINGS = len(COLOURS)

@@ -8,11 +8,11 @@ from unitrank_engine.job import baselines, targets
 from unitrank_engine.job.clusters import finders
 from unitrank_engine.methods import METHODS
 from unitrank_engine.models.formats import INSPECTIONS
-from unitrank_schemas import baselines as baseline_schemas
-from unitrank_schemas import clusters as cluster_schemas
 from unitrank_schemas import methods as method_schemas
 from unitrank_schemas import models as model_schemas
-from unitrank_schemas import targets as target_schemas
+from unitrank_schemas.jobs import baselines as baseline_schemas
+from unitrank_schemas.jobs import clusters as cluster_schemas
+from unitrank_schemas.jobs import targets as target_schemas
 
 
 def members(union: Any) -> set[type]:

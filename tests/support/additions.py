@@ -51,7 +51,7 @@ FAMILY: dict[str, type[ScoringMethod]] = {
         ],
     },
     "kind of clusters": {
-        f"{SCHEMAS}/clusters.py": [
+        f"{SCHEMAS}/jobs/clusters.py": [
             (
                 "\nClusters = Annotated[All |",
                 '''

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from unitrank_schemas.baselines import BaselineField, ClusterMean, Constant, Example, Mean
 from unitrank_schemas.checks.inputs import fits
 from unitrank_schemas.facts.facts import Facts, Flaw, kind_of, moving
 from unitrank_schemas.facts.fields import field_exists
 from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.jobs.baselines import BaselineField, ClusterMean, Constant, Example, Mean
 from unitrank_schemas.models import Manifest, Port
 
 LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38}

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from math import prod
 
-from unitrank_schemas.ablation import Ablation
 from unitrank_schemas.facts.facts import Facts, Flaw, RankedPlace, cluster_count, layer_of, place_of, row_count, unit_count
 from unitrank_schemas.heatmaps import heatmap_axes
 from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.jobs.ablation import Ablation
 from unitrank_schemas.models import Layer
 
 FLOAT = 4

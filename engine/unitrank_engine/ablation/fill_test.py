@@ -10,8 +10,8 @@ from unitrank_engine.ablation.curves import ClusterTest, Curves, Masks, MaskSums
 from unitrank_engine.ablation.orders import Orders
 from unitrank_engine.ablation.verdict import area, drop
 from unitrank_engine.job.fills import Fills
-from unitrank_schemas.ablation import Ablation
 from unitrank_schemas.base import Fill
+from unitrank_schemas.jobs.ablation import Ablation
 
 Importance = Mapping[str, list[np.ndarray]]
 """Of each ranking what the ranking side of each cluster gave."""

@@ -12,8 +12,8 @@ from unitrank_engine.ablation.fill_test import Importance, TestedCluster
 from unitrank_engine.ablation.verdict import Chance, chance, decidable, drop, holm, overall
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.context import JobContext
-from unitrank_schemas.ablation import Ablation
 from unitrank_schemas.base import Fill
+from unitrank_schemas.jobs.ablation import Ablation
 from unitrank_schemas.results import AblationResult, Band, Control, Curve, Overall
 
 

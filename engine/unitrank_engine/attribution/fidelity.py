@@ -16,7 +16,7 @@ from unitrank_engine.errors import EngineError
 from unitrank_engine.job.clusters.membership import MemberBatch
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.methods import PathEnds
-from unitrank_schemas.ablation import Fidelity
+from unitrank_schemas.jobs.ablation import Fidelity
 from unitrank_schemas.results import Difference, FidelityResult
 
 LEVEL = 0.95

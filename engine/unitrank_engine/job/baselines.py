@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.context import JobContext
-from unitrank_schemas import baselines as schema
+from unitrank_schemas.jobs import baselines as schema
 
 Inputs = tuple[Tensor, ...]
 

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unitrank_engine.errors import EngineError
-from unitrank_schemas.targets import Target
+from unitrank_schemas.jobs.targets import Target
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from unitrank_engine.ablation.study import RankingStudy, Study
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.reuse.fill_test import CachedFillTest
 from unitrank_engine.reuse.parts import JobParts
-from unitrank_schemas.ablation import Ablation
+from unitrank_schemas.jobs.ablation import Ablation
 
 
 class CachedStudy:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from unitrank_schemas.ablation import Ablation, Fidelity
+from unitrank_schemas.jobs.ablation import Ablation, Fidelity
 from unitrank_schemas.results import Leader, Ranking, Result, Warn
 
 CHOSEN = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from unitrank_schemas.clusters import CLUSTER_KINDS
+from unitrank_schemas.jobs.clusters import CLUSTER_KINDS
 
 TYPES = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
 

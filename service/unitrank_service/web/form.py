@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
-from unitrank_schemas.clusters import FormControl
+from unitrank_schemas.jobs.clusters import FormControl
 from unitrank_schemas.json_pointer import steps
 from unitrank_schemas.methods import METHODS
 from unitrank_schemas.problems import Invalid

@@ -8,10 +8,10 @@ from unitrank_schemas.checks import Facts
 from unitrank_schemas.checks.defaults import can_label
 from unitrank_schemas.checks.inputs import fits
 from unitrank_schemas.checks.methods import gradients_exist, paths_exist, spatial_axes_exist
-from unitrank_schemas.clusters import CLUSTER_KINDS, ClusterKind, FormControl
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.facts.facts import class_count, kind_of
 from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.jobs.clusters import CLUSTER_KINDS, ClusterKind, FormControl
 from unitrank_schemas.methods import METHODS, MethodBase
 from unitrank_schemas.models import Layer, Manifest
 from unitrank_store.contents.datasets import DatasetStore

@@ -15,8 +15,8 @@ import pytest
 import unitrank
 from unitrank.client.sync import Client
 from unitrank.errors import BY_STATUS, UnitrankError
-from unitrank_schemas.ablation import Ablation
 from unitrank_schemas.jobs import Job, JobRequest
+from unitrank_schemas.jobs.ablation import Ablation
 
 Json = dict[str, Any]
 PROBLEM = {

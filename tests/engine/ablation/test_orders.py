@@ -5,7 +5,7 @@ import pytest
 
 from unitrank_engine.ablation.orders import Orders
 from unitrank_engine.job.random_streams import RandomStreams
-from unitrank_schemas.ablation import Ablation
+from unitrank_schemas.jobs.ablation import Ablation
 
 
 def orders(n: int, seed: int = 0) -> Orders:

@@ -14,7 +14,7 @@ from tests.engine.in_process import program_of, rank
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.targets import fix, score
 from unitrank_engine.program import Program
-from unitrank_schemas.targets import Target
+from unitrank_schemas.jobs.targets import Target
 
 SCORES = ["logit", "centered", "margin", "probability", "log_probability"]
 Z = torch.tensor([[1.0, 3.0, 2.0, -4.0], [0.5, 0.5, 0.5, 0.5], [-1.0, -2.0, -3.0, 7.0]])

@@ -4,7 +4,7 @@ import re
 
 import httpx
 
-from unitrank_schemas.clusters import CLUSTER_KINDS
+from unitrank_schemas.jobs.clusters import CLUSTER_KINDS
 
 
 def test_assets_when_named_with_their_version_then_are_kept_for_ever(browser: httpx.Client) -> None:

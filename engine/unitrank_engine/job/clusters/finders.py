@@ -10,8 +10,8 @@ from unitrank_engine.errors import EngineError
 from unitrank_engine.job.clusters.forward import Forward
 from unitrank_engine.job.clusters.kmeans import partition, reads
 from unitrank_engine.job.random_streams import RandomStreams
-from unitrank_schemas import clusters as schema
 from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.jobs import clusters as schema
 from unitrank_tables import Table
 
 

@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, JsonValue
 
-from unitrank_schemas.ablation import Ablation, Fidelity
 from unitrank_schemas.base import Reference, Schema
-from unitrank_schemas.baselines import Baseline, Zeros
-from unitrank_schemas.clusters import All, Clusters
 from unitrank_schemas.datasets import InlineDataset
+from unitrank_schemas.jobs.ablation import Ablation, Fidelity
+from unitrank_schemas.jobs.baselines import Baseline, Zeros
+from unitrank_schemas.jobs.clusters import All, Clusters
+from unitrank_schemas.jobs.targets import Target
 from unitrank_schemas.methods import Method
 from unitrank_schemas.problems import JobProblem
-from unitrank_schemas.targets import Target
 
 JobStatus = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "timed_out"]
 ENDED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "timed_out"})

@@ -16,7 +16,7 @@ from unitrank_schemas.facts.wording import nearest, shape_shown, shown
 from unitrank_schemas.json_pointer import escaped
 
 if TYPE_CHECKING:
-    from unitrank_schemas.jobs import JobRequest
+    from unitrank_schemas.jobs.request import JobRequest
 
 Limit = Annotated[int, Field(ge=1)]
 LIMIT = Field(None, description="At most so many examples of each cluster, drawn with the job's seed.")
