@@ -20,8 +20,8 @@ import redis
 import torch
 from torch import nn
 
-from benchmarks._goals import ends, tell
-from benchmarks._uploads import await_ready, put_dataset, put_model
+from benchmarks.support.goals import ends, tell
+from benchmarks.support.uploads import await_ready, put_dataset, put_model
 from unitrank.server.local import local
 from unitrank_store.access.api_keys import KeyStore
 from unitrank_store.jobs.job_store import JobStore

@@ -31,9 +31,9 @@ from rq import Queue
 from rq.job import Job
 from torch import nn
 
-from benchmarks._goals import ends, tell
-from benchmarks._uploads import await_ready, put_dataset, put_model
-from benchmarks.plain import QUEUE, compute
+from benchmarks.support.goals import ends, tell
+from benchmarks.support.plain_worker import QUEUE, compute
+from benchmarks.support.uploads import await_ready, put_dataset, put_model
 from unitrank.server.local import local
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.redis.connection import connect
@@ -156,7 +156,7 @@ def _plain(connection: redis.Redis, state: Path, jobs: int, clients: int, second
 def _plain_worker(state: Path) -> Iterator[None]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.plain", socket_url(state)], env=environment, stdin=subprocess.DEVNULL
+        [sys.executable, "-m", "benchmarks.support.plain_worker", socket_url(state)], env=environment, stdin=subprocess.DEVNULL
     )
     try:
         yield

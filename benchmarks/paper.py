@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from examples.paper import EXPECTED, LAYERS, REQUEST, WHERE, methods, network
 
-from benchmarks._running import running
+from benchmarks.support.running import running
 from unitrank.client.sync import Client
 from unitrank.exporting import export
 from unitrank_schemas.results import Result

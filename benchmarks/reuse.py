@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks._running import running
+from benchmarks.support.running import running
 from unitrank.client.sync import Client
 from unitrank.exporting import export
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from benchmarks._running import running
+from benchmarks.support.running import running
 
 ROW = 784
 LOOK_SECONDS = 0.02

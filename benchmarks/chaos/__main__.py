@@ -17,12 +17,12 @@ import redis
 import torch
 from torch import nn
 
-from benchmarks._uploads import await_ready, put_dataset, put_model
 from benchmarks.chaos.blows import blows
 from benchmarks.chaos.clients import Heard, post_all
 from benchmarks.chaos.findings import all_records, findings, tally
 from benchmarks.chaos.machine import Machine
 from benchmarks.chaos.orders import Order, orders
+from benchmarks.support.uploads import await_ready, put_dataset, put_model
 from unitrank.exporting import export
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.redis.connection import connect

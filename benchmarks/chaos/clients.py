@@ -10,8 +10,8 @@ from functools import partial
 
 import httpx
 
-from benchmarks._uploads import BYTES
 from benchmarks.chaos.orders import Order
+from benchmarks.support.uploads import BYTES
 
 CLIENTS = 12
 RETRY_SECONDS = 0.25

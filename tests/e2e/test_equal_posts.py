@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from benchmarks._uploads import put_dataset, put_model
+from benchmarks.support.uploads import put_dataset, put_model
 from torch import nn
 
 CROWD = 200

@@ -4,7 +4,7 @@ import time
 
 import pytest
 from benchmarks import flood, load
-from benchmarks._goals import ends, tell
+from benchmarks.support.goals import ends, tell
 
 FAST = {"while it posts": [0.01] * 200, "after that": [0.01] * 200}
 SLOW = {"while it posts": [0.01] * 180 + [0.2] * 20, "after that": [0.01] * 200}

@@ -1,4 +1,4 @@
-"""RQ's plain worker with Unitrank's engine in it, to compare with: `python -m benchmarks.plain STORE`."""
+"""RQ's plain worker with Unitrank's engine in it, to compare with: `python -m benchmarks.support.plain_worker STORE`."""
 
 import sys
 from functools import cache
