@@ -12,7 +12,7 @@ import numpy as np
 from unitrank_tables.columns import MAX_AXES
 from unitrank_tables.elements import Rows
 from unitrank_tables.errors import BadTable
-from unitrank_tables.npz_writer import write_npz
+from unitrank_tables.formats.npz_writer import write_npz
 from unitrank_tables.sizes import MiB
 
 # numpy stores all strings of a field with the width of the longest one: a request of 1 MiB could

@@ -11,8 +11,8 @@ import numpy as np
 from unitrank_tables.columns import Column, ColumnInfo, check_columns
 from unitrank_tables.elements import Rows
 from unitrank_tables.errors import BadTable
-from unitrank_tables.npz import npz_columns
-from unitrank_tables.safetensors import safetensors_columns
+from unitrank_tables.formats.npz import npz_columns
+from unitrank_tables.formats.safetensors import safetensors_columns
 from unitrank_tables.sizes import GiB, MiB
 
 Format = Literal["npz", "safetensors"]

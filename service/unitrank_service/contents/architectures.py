@@ -10,7 +10,7 @@ from unitrank_schemas.problems import Invalid
 from unitrank_service.errors import HttpProblem, InvalidBody
 from unitrank_service.http.strict_json import parse
 from unitrank_tables.errors import BadTable
-from unitrank_tables.safetensors import safetensors_header
+from unitrank_tables.formats.safetensors import safetensors_header
 
 
 def installed(name: str | None, arguments: str | None) -> Architecture | None:

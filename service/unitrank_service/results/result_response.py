@@ -20,7 +20,7 @@ from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.results.result_store import ResultLocation, ResultStore
-from unitrank_tables.npz_writer import write_npz
+from unitrank_tables.formats.npz_writer import write_npz
 from unitrank_tables.sizes import MiB
 
 REASONS = {"failed": "job_failed", "cancelled": "job_cancelled", "timed_out": "job_timed_out"}

@@ -16,7 +16,7 @@ from pathlib import Path
 from unitrank_tables.columns import Column, check_names, checked_shape
 from unitrank_tables.elements import npy_element
 from unitrank_tables.errors import BadTable
-from unitrank_tables.npy import HEADER_LIMIT, NpyHeader, npy_header
+from unitrank_tables.formats.npy import HEADER_LIMIT, NpyHeader, npy_header
 from unitrank_tables.sizes import MiB
 
 # Bytes: enough for 1000 entries with long names. Python keeps a large object for each entry.
