@@ -34,7 +34,7 @@ SMALLEST: dict[str, list[str]] = {
 MEASURING = {"flood", "load", "loading"}
 """These end with 1 where a goal is missed, which says nothing about so small a run."""
 GOAL_MISSED = ("GOAL MISSED: ", "more than 3 times a raw load: ")
-ELSEWHERE = {"chaos.__main__": "tests/e2e/test_chaos.py", "support.plain_worker": "benchmarks/load.py"}
+ELSEWHERE = {"chaos.__main__": "tests/e2e/faults/test_chaos.py", "support.plain_worker": "benchmarks/load.py"}
 """Commands that this file does not run, and the file that runs them."""
 
 

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 import unitrank
 from unitrank.client.sync import Client
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 PNG = b"\x89PNG"
 

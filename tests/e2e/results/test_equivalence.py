@@ -22,7 +22,7 @@ from tests.support.notebook import notebook
 from unitrank.cli.main import main
 from unitrank.client.sync import Client
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = (Path(__file__).parents[3] / "README.md").read_text()
 Json = dict[str, Any]
 
 ASKED: Json = {

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from safetensors.numpy import load_file
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = (Path(__file__).parents[3] / "README.md").read_text()
 
 
 def test_readme_when_its_walk_is_followed_then_a_result_comes_back(url: str, tmp_path: Path) -> None:
