@@ -16,7 +16,7 @@ from torch import nn
 
 from tests.e2e.conftest import save
 from tests.service.conftest import npz
-from tests.support.loopback import served
+from tests.support.servers.loopback import served
 from unitrank.client.sync import Client
 from unitrank.server.local import local
 from unitrank_store.redis.embedded import EmbeddedServer

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.service.conftest import npz
-from tests.support.remote_sources import Bucket, Web, s3, web
+from tests.support.servers.remote_sources import Bucket, Web, s3, web
 
 SHARDS = [npz(x=np.arange(6, dtype=np.uint8).reshape(3, 2), y=np.arange(3)), npz(x=np.full((2, 2), 9, np.uint8), y=np.arange(2))]
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.service.conftest import MANIFEST, Json, Served, assert_problem, job, npz, ready_model, wait_for
 from tests.service.contents.conftest import SHARDS, stored
-from tests.support.remote_sources import Bucket, Web
+from tests.support.servers.remote_sources import Bucket, Web
 from unitrank_store.contents.waiting_jobs import model_ready
 from unitrank_store.redis import keyspace
 

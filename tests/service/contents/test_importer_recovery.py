@@ -9,7 +9,7 @@ import redis
 
 from tests.service.conftest import wait_for
 from tests.service.contents.conftest import SHARDS, stored
-from tests.support.remote_sources import Web
+from tests.support.servers.remote_sources import Web
 from unitrank_service.backend import Backend
 from unitrank_store.contents.waiting_jobs import dataset_key
 from unitrank_store.errors import StateConflict

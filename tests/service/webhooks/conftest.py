@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.service.conftest import Json, Served, job, put_dataset, ready_model
-from tests.support.webhook_receiver import Ear, ear
+from tests.support.servers.webhook_receiver import Ear, ear
 from unitrank_service.backend import Backend
 from unitrank_store.settings import Settings
 from unitrank_store.webhooks.deliveries import DeliveryRecord

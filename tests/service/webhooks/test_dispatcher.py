@@ -10,7 +10,7 @@ import structlog
 from standardwebhooks import Webhook
 
 from tests.service.webhooks.conftest import Desk
-from tests.support.webhook_receiver import Ear
+from tests.support.servers.webhook_receiver import Ear
 from unitrank_service.backend import Backend
 from unitrank_store.redis import keyspace
 from unitrank_store.settings import Settings

@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 
 from tests.service.conftest import assert_problem, job, put_dataset, put_model, wait_for
 from tests.service.webhooks.conftest import TRUSTED, Desk, Serve, deliveries, end, furnished, post
-from tests.support.webhook_receiver import Ear
+from tests.support.servers.webhook_receiver import Ear
 from unitrank_store.contents.waiting_jobs import model_rejected
 from unitrank_store.redis import keyspace
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.support.loopback import served
+from tests.support.servers.loopback import served
 
 
 @dataclass

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.support.loopback import served
+from tests.support.servers.loopback import served
 
 
 @dataclass(frozen=True)

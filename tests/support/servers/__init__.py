@@ -1,0 +1,1 @@
+"""Servers on loopback that a test starts: of remote content, and of webhooks."""
