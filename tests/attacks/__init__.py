@@ -1,1 +1,1 @@
-"""Everything that a stranger may send instead of a model or a table; made by the tests, never stored."""
+"""Hostile files that a client may send instead of a model or a table; each test makes its own."""

@@ -1,4 +1,4 @@
-"""One file of the corpus: how it is made, and with which code it is refused."""
+"""One hostile archive of the corpus: the function that makes it, and the code of its refusal."""
 
 import io
 from collections.abc import Callable
@@ -10,10 +10,17 @@ from tests.engine.archive.forging import Entries
 
 @dataclass(frozen=True)
 class Attack:
-    """`code` is None where what is dangerous is dropped and an honest program is left."""
+    """A hostile archive.
+
+    `code`: the code of the refusal. None: the archive is accepted, but its dangerous part is
+    dropped.
+    """
 
     make: Callable[[Entries, str], bytes]
-    """The bytes of the file, from the entries of an honest archive and the path of the marker that its code would write."""
+    """Makes the bytes from the entries of a valid archive and the path of a marker.
+
+    Hostile code in the file would write the marker.
+    """
     code: str | None
 
 
@@ -27,7 +34,7 @@ def packed(entries: Entries) -> bytes:
 
 
 def changing(forge: Callable[[Entries, str], None], code: str | None) -> Attack:
-    """An archive whose entries are changed."""
+    """An archive whose entries `forge` changes."""
 
     def make(entries: Entries, marker: str) -> bytes:
         forge(entries, marker)

@@ -1,4 +1,4 @@
-"""One honest archive, to be forged."""
+"""The valid archive that the attacks change."""
 
 from tests.engine.archive.conftest import entries, saved
 

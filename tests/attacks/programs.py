@@ -1,4 +1,4 @@
-"""Attacks on whoever reads the description of the program, and on torch behind it."""
+"""Attacks on the reader of the program's description, and on torch, which loads the program."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 def program(change: Callable[[Json], object], code: str) -> Attack:
-    """The description with something changed."""
+    """An archive whose description of the program `change` changes."""
 
     def forge(entries: Entries, _: str) -> None:
         with edited(entries) as document:
@@ -29,7 +29,7 @@ def graph(change: Callable[[Json], object], code: str = "program_refused") -> At
 
 
 def weight(change: Json, code: str = "weights_refused") -> Attack:
-    """A weight that lies about its shape or place."""
+    """An archive in which a weight has a wrong shape, type or offset."""
 
     def forge(entries: Entries, _: str) -> None:
         with edited(entries, WEIGHTS) as document:
@@ -39,7 +39,7 @@ def weight(change: Json, code: str = "weights_refused") -> Attack:
 
 
 def text(replace: Callable[[bytes], bytes], code: str = "program_refused") -> Attack:
-    """The description as bytes with something replaced."""
+    """An archive whose description is replaced by other bytes."""
 
     def make(entries: Entries, _: str) -> bytes:
         return packed(entries | {PROGRAM: replace(entries[PROGRAM])})
@@ -48,7 +48,7 @@ def text(replace: Callable[[bytes], bytes], code: str = "program_refused") -> At
 
 
 def flood(place: str, unit: str, code: str, size: int) -> Attack:
-    """As many small values in one place as so many bytes hold."""
+    """An archive with about `size` bytes of small values at one place of the description."""
 
     def make(entries: Entries, _: str) -> bytes:
         many = ",".join(unit.replace("#", f"{number:x}") for number in range(size // (len(unit) + 6)))
@@ -58,26 +58,26 @@ def flood(place: str, unit: str, code: str, size: int) -> Attack:
 
 
 def operator(target: str) -> Attack:
-    return graph(lambda found: found["nodes"][0].update(target=target), "operator_refused")
+    return graph(lambda document: document["nodes"][0].update(target=target), "operator_refused")
 
 
 def size(expression: str) -> Attack:
-    def change(found: Json) -> None:
-        found["tensor_values"]["x"]["sizes"][0]["as_expr"]["expr_str"] = expression
+    def change(document: Json) -> None:
+        document["tensor_values"]["x"]["sizes"][0]["as_expr"]["expr_str"] = expression
 
     return graph(change, "expression_refused")
 
 
 def call(target: str, code: str, **arguments: Json) -> Attack:
-    """One call more at the start, of an operator that is let in, on the constant of two numbers."""
+    """An archive whose program first calls an accepted operator on a constant of two numbers."""
 
-    def change(found: Json) -> None:
-        found["tensor_values"]["more"] = found["tensor_values"]["c_shift"]
+    def change(document: Json) -> None:
+        document["tensor_values"]["more"] = document["tensor_values"]["c_shift"]
         schema = getattr(getattr(torch.ops.aten, target.split(".")[0]), target.split(".")[1])._schema
         given = [{"name": schema.arguments[0].name, "arg": tensor("c_shift"), "kind": 1}]
         given += [{"name": name, "arg": value, "kind": 2} for name, value in arguments.items()]
         node = {"target": f"torch.ops.aten.{target}", "inputs": given, "outputs": [tensor("more")], "metadata": {}, "name": "more"}
-        found["nodes"].insert(0, node | {"is_hop_single_tensor_return": None})
+        document["nodes"].insert(0, node | {"is_hop_single_tensor_return": None})
 
     return graph(change, code)
 
@@ -94,11 +94,11 @@ def parameter(name: str) -> Attack:
 
 
 def value(name: str) -> Attack:
-    return graph(lambda found: found["inputs"][-1]["as_tensor"].update(name=name))
+    return graph(lambda document: document["inputs"][-1]["as_tensor"].update(name=name))
 
 
 def argument(given: object, code: str = "program_refused") -> Attack:
-    return graph(lambda found: found["nodes"][0]["inputs"][0].update(arg=given), code)
+    return graph(lambda document: document["nodes"][0]["inputs"][0].update(arg=given), code)
 
 
 def container(spec: Json, what: str = "out_spec", code: str = "container_refused") -> Attack:
@@ -116,9 +116,12 @@ def inside(depth: int) -> Json:
 
 
 def duplicated(entries: Entries, _: str) -> bytes:
-    """Of two keys one reader takes the first, another the last: the last one calls what is not let in."""
-    found = entries[PROGRAM].replace(b'"target": "torch.ops', b'"target": "torch.ops.aten.relu.default", "target": "torch.os', 1)
-    return packed(entries | {PROGRAM: found})
+    """A key occurs twice: some readers take the first value, others the last.
+
+    Only the last value names an operator that is not accepted.
+    """
+    content = entries[PROGRAM].replace(b'"target": "torch.ops', b'"target": "torch.ops.aten.relu.default", "target": "torch.os', 1)
+    return packed(entries | {PROGRAM: content})
 
 
 def moved_weight(path: str, code: str) -> Attack:
@@ -130,7 +133,7 @@ def moved_weight(path: str, code: str) -> Attack:
 
 
 def empty_weight(entries: Entries, _: str) -> None:
-    """torch would allocate zeros of any claimed size for an empty entry."""
+    """For an empty entry, torch would allocate zeros of any claimed size."""
     with edited(entries, WEIGHTS) as document:
         record = document["config"]["norm.bias"]["path_name"]
     entries[f"data/weights/{record}"] = b""
@@ -141,10 +144,10 @@ SUM = "Add(" + ",".join(f"Symbol('s{number}')" for number in range(40)) + ")"
 MiB = 1 << 20
 
 PROGRAMS: dict[str, Attack] = {
-    "schema_of_the_future": program(lambda found: found["schema_version"].update(major=9), "schema_version"),
-    "schema_of_the_past": program(lambda found: found["schema_version"].update(major=-1), "schema_version"),
-    "no_schema_version": program(lambda found: found.pop("schema_version"), "program_refused"),
-    "unknown_field": program(lambda found: found.update(evil=1), "program_refused"),
+    "schema_of_the_future": program(lambda document: document["schema_version"].update(major=9), "schema_version"),
+    "schema_of_the_past": program(lambda document: document["schema_version"].update(major=-1), "schema_version"),
+    "no_schema_version": program(lambda document: document.pop("schema_version"), "program_refused"),
+    "unknown_field": program(lambda document: document.update(evil=1), "program_refused"),
     "operator_empty": operator("torch.ops.aten.empty.memory_format"),
     "operator_set": operator("torch.ops.aten.set_.source_Tensor"),
     "operator_resize": operator("torch.ops.aten.resize_.default"),
@@ -169,10 +172,10 @@ PROGRAMS: dict[str, Attack] = {
     "expression_lambda": size("Lambda(Symbol('s1'), Integer(1))"),
     "expression_tower": size("Pow(Integer(9), Pow(Integer(9), Integer(9)))"),
     "expression_deep": size("Add(" * 400 + "Integer(1)" + ")" * 400),
-    # 300 million terms, each of which sympy would write out
+    # sympy would expand this to 300 million terms.
     "expression_multiplied_out": size(f"FloorDiv(Pow({SUM},Integer(8)),Pow(Add(Symbol('s1'),Symbol('s2')),Integer(7)))"),
     "expression_products": size("Mod(Mul(" + ",".join(["Add(Symbol('s1'),Symbol('s2'),Integer(3))"] * 30) + "),Symbol('s3'))"),
-    # torch takes a type's bare number, and uses it as an index into a table
+    # torch accepts the number of a type, and uses it as an index into a table.
     "type_as_number": call("to.dtype", "program_refused", dtype={"as_int": (1 << 63) - 1}),
     "type_below_zero": call("zeros_like.default", "program_refused", dtype={"as_int": -1}),
     "memory_format_as_number": call("zeros_like.default", "program_refused", memory_format={"as_int": 4}),
@@ -185,7 +188,7 @@ PROGRAMS: dict[str, Attack] = {
     "value_with_code": value("x = open('x')"),
     "value_keyword": value("lambda"),
     "value_with_newline": value("x\n"),
-    "value_of_nobody": argument({"as_tensor": {"name": "nobody"}}, "not_loadable"),
+    "value_that_is_missing": argument({"as_tensor": {"name": "missing"}}, "not_loadable"),
     "parameter_dunder": parameter("a.__class__"),
     "parameter_with_code": parameter('a").x'),
     "container_of_a_class": container({**LEAF, "type": "evil.Output", "context": '["a"]'}),
@@ -197,15 +200,15 @@ PROGRAMS: dict[str, Attack] = {
     "container_of_inputs": container(LEAF, "in_spec"),
     "json_deep": text(lambda _: b"[" * 1_000_000, "program_refused"),
     "json_deep_objects": text(lambda _: b'{"graph_module":' * 100_000),
-    "json_not_utf8": text(lambda found: found.replace(b"conv", b"c\xff\xfe", 1)),
-    "json_surrogate": text(lambda found: found.replace(b"conv", b"\\ud800", 1)),
-    "json_not_a_number": text(lambda found: found.replace(b'"as_int": 1}', b'"as_int": NaN}', 1)),
-    "json_infinite": text(lambda found: found.replace(b'"as_int": 1}', b'"as_int": 1e999}', 1)),
-    "json_long_number": text(lambda found: found.replace(b'"as_int": 1}', b'"as_int": ' + b"9" * 100_000 + b"}", 1)),
+    "json_not_utf8": text(lambda content: content.replace(b"conv", b"c\xff\xfe", 1)),
+    "json_surrogate": text(lambda content: content.replace(b"conv", b"\\ud800", 1)),
+    "json_not_a_number": text(lambda content: content.replace(b'"as_int": 1}', b'"as_int": NaN}', 1)),
+    "json_infinite": text(lambda content: content.replace(b'"as_int": 1}', b'"as_int": 1e999}', 1)),
+    "json_long_number": text(lambda content: content.replace(b'"as_int": 1}', b'"as_int": ' + b"9" * 100_000 + b"}", 1)),
     "json_duplicate_key": Attack(duplicated, "operator_refused"),
     "json_empty": text(lambda _: b""),
-    "json_with_a_tail": text(lambda found: found + b"{}"),
-    "json_too_long": text(lambda found: found + b" " * (33 * MiB), "archive_too_large"),
+    "json_with_a_tail": text(lambda content: content + b"{}"),
+    "json_too_long": text(lambda content: content + b" " * (33 * MiB), "archive_too_large"),
     "json_flood": flood('"nodes": [', "[]", "archive_too_large", 32 * MiB),
     "json_flood_of_errors": flood('"nodes": [', "0", "program_refused", 8 * MiB),
     "json_flood_of_wrong_values": flood('"tensor_values": {', '"a#":1', "program_refused", 2 * MiB),
@@ -225,8 +228,8 @@ PROGRAMS: dict[str, Attack] = {
     "weight_that_is_missing": moved_weight("weight_900", "not_an_archive"),
     "weight_without_bytes": changing(empty_weight, "weights_refused"),
     "gigantic_shape": graph(
-        lambda found: found["tensor_values"]["x"].update(sizes=[{"as_int": 2**62}] * 8, strides=[{"as_int": 2**62}] * 8),
+        lambda document: document["tensor_values"]["x"].update(sizes=[{"as_int": 2**62}] * 8, strides=[{"as_int": 2**62}] * 8),
         "not_loadable",
     ),
-    "two_signatures": program(lambda found: found["graph_module"]["module_call_graph"].clear(), "program_refused"),
+    "two_signatures": program(lambda document: document["graph_module"]["module_call_graph"].clear(), "program_refused"),
 }

@@ -1,6 +1,7 @@
-"""Ways in which a forged archive makes `torch.export.load` or the loaded program run code: the payload touches a marker file.
+"""Forged archives that make `torch.export.load`, or the loaded program, run code.
 
-Each takes the entries of an honest archive and the marker's path. None uses anything but what the file formats offer.
+The code creates a marker file. Each function changes the entries of a valid archive and takes the
+path of the marker. All of them use only features of the file formats.
 """
 
 import builtins
@@ -19,7 +20,7 @@ CONSTANTS = "data/constants/model_constants_config.json"
 
 
 class Payload:
-    """Unpickling it opens the marker for writing."""
+    """An object that creates the marker file when it is unpickled."""
 
     def __init__(self, marker: str) -> None:
         self.marker = marker
@@ -35,7 +36,7 @@ def pickled(marker: str) -> bytes:
 
 
 def example_inputs(entries: Entries, marker: str) -> None:
-    """torch tries weights only, and falls back to running the pickle."""
+    """torch first tries `weights_only`, and then unpickles everything."""
     entries["data/sample_inputs/model.pt"] = pickled(marker)
 
 
@@ -68,14 +69,14 @@ def opaque_constant(entries: Entries, marker: str) -> None:
 
 
 def symbolic_size(entries: Entries, marker: str) -> None:
-    """torch hands the text to sympify, which evaluates it."""
+    """torch passes the text to sympify, which evaluates it."""
     with edited(entries) as program:
         size = program["graph_module"]["graph"]["tensor_values"]["x"]["sizes"][0]
         size["as_expr"]["expr_str"] = f"__import__('builtins').open({marker!r}, 'w') and Symbol('s77', integer=True)"
 
 
 def tree_spec(entries: Entries, marker: str) -> None:
-    """An enum in the context of a container is imported by name: `evil` lies on the path of the proof."""
+    """torch imports an enum of a container by its name: the test has a module `evil`."""
     context = json.dumps({"__enum__": True, "fqn": "evil:Colour", "name": "RED"})
     spec = {"type": "builtins.tuple", "context": context, "children_spec": []}
     with edited(entries) as program:
@@ -105,7 +106,10 @@ def from_file(entries: Entries, marker: str) -> None:
 
 
 def constant_string(entries: Entries, marker: str) -> None:
-    """A constant input is pasted between quotes into the code that checks the inputs, where examples of them are given."""
+    """torch puts a constant input between quotes into the code that it generates to check inputs.
+
+    It generates that code only if the archive has example inputs.
+    """
     text = {"as_string": f"' or open({marker!r}, 'w') or '"}
     leaf: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
     with edited(entries) as program:
@@ -117,21 +121,24 @@ def constant_string(entries: Entries, marker: str) -> None:
         version, spec = json.loads(signature["in_spec"])
         spec["children_spec"][0]["children_spec"].append(leaf)
         signature["in_spec"] = json.dumps([version, spec])
-    # The honest example has one input.
+    # The example of the valid archive has only one input.
     buffer = io.BytesIO()
     torch.save(((torch.ones(2, 1, 4, 4), "mode"), {}), buffer)
     entries["data/sample_inputs/model.pt"] = buffer.getvalue()
 
 
 def argument_name(entries: Entries, marker: str) -> None:
-    """Names of arguments are pasted into generated code, twice; the second time closes the string that the first opens."""
+    """torch puts the names of arguments into generated code twice.
+
+    The second occurrence closes the string that the first one opens.
+    """
     name = f"x):\n  0\nopen({marker!r}, 'w')\n'''\ndef rest(self):\n    0 #"
     with edited(entries) as program:
         program["graph_module"]["module_call_graph"][0]["signature"]["forward_arg_names"] = [name]
 
 
 def keyword_name(entries: Entries, marker: str) -> None:
-    """So are the keys of the keyword arguments."""
+    """torch puts the names of keyword arguments into generated code, too."""
     leaf: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
     keywords = {
         "type": "builtins.dict",
@@ -146,13 +153,13 @@ def keyword_name(entries: Entries, marker: str) -> None:
 
 
 def old_pickle(marker: str) -> bytes:
-    """As torch before 1.6 wrote it, without a zip around."""
+    """The payload as torch before 1.6 saved it: a pickle without a zip."""
     buffer = io.BytesIO()
     torch.save(Payload(marker), buffer, _use_new_zipfile_serialization=False)
     return buffer.getvalue()
 
 
-# What `torch.export.load` runs.
+# `torch.export.load`, or the program that it loads, runs the code of these.
 EXPORTED: dict[str, Attack] = {
     "example_inputs": changing(example_inputs, None),
     "pickled_weight": changing(pickled_weight, "pickle_refused"),
@@ -168,7 +175,7 @@ EXPORTED: dict[str, Attack] = {
     "argument_name": changing(argument_name, "program_refused"),
     "keyword_name": changing(keyword_name, "container_refused"),
 }
-# What `torch.load(weights_only=False)` runs.
+# `torch.load(weights_only=False)` runs the code of these.
 PICKLED: dict[str, Attack] = {
     "pickled_module": Attack(lambda _, marker: pickled(marker), "not_an_archive"),
     "old_pickled_module": Attack(lambda _, marker: old_pickle(marker), "not_an_archive"),

@@ -1,4 +1,4 @@
-"""Attacks on whoever reads a table: npz, safetensors and what is neither; each with the code of its refusal."""
+"""Attacks on the reader of tables: hostile npz, safetensors and other files."""
 
 import io
 import json
@@ -17,8 +17,13 @@ from tests.attacks.running import Payload, pickled
 
 @dataclass(frozen=True)
 class TableAttack:
+    """A hostile table.
+
+    `make`: makes the bytes, from the path of the marker that code in the file would write.
+    `code`: the code of the refusal.
+    """
+
     make: Callable[[str], bytes]
-    """The bytes of the file, from the path of the marker that its code would write."""
     code: str
 
 
@@ -46,7 +51,7 @@ def archive(members: dict[str, bytes], packing: int = zipfile.ZIP_STORED) -> byt
 
 
 def linked(mode: int) -> bytes:
-    """A symbolic link under the name of an array."""
+    """An npz whose array is a symbolic link."""
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w") as file:
         info = zipfile.ZipInfo("x.npy")
@@ -56,7 +61,7 @@ def linked(mode: int) -> bytes:
 
 
 def saved(**fields: object) -> bytes:
-    """As numpy writes it."""
+    """The npz that numpy writes."""
     sink = io.BytesIO()
     np.savez(sink, **fields)  # type: ignore[arg-type]
     return sink.getvalue()
@@ -73,7 +78,10 @@ def packed_objects(marker: str) -> bytes:
 
 
 def pickled_member(marker: str) -> bytes:
-    """A member that is a pickle and no array: numpy's loader, told to allow pickles, gives the bytes; others load them."""
+    """An npz whose member is a pickle instead of an array.
+
+    numpy.load returns the bytes, which some programs unpickle.
+    """
     return archive({"x.npy": pickle.dumps(Payload(marker))})
 
 
@@ -93,7 +101,7 @@ def twice(_: str) -> bytes:
 
 
 def bomb(_: str) -> bytes:
-    """16 GB of zeros by the header, 64 MB of them really there, in 64 kB."""
+    """64 kB that claim to be 16 GB of zeros and unpack to 64 MB."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as file, file.open("x.npy", "w") as member:
         member.write(npy("'|u1'", f"({16 * 10**9},)", b""))
@@ -102,14 +110,14 @@ def bomb(_: str) -> bytes:
 
 
 def honest_bomb(_: str) -> bytes:
-    """The headers agree with each other on 10 GB, and deflate could hold them in the 10 MB that are there."""
-    held = 10 * 10**9
-    head = npy("'|u1'", f"({held},)", b"")
+    """10 MB whose headers all claim 10 GB, a ratio that deflate can reach."""
+    claimed = 10 * 10**9
+    head = npy("'|u1'", f"({claimed},)", b"")
     packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     body = (packer.compress(head + bytes(1 << 20)) + packer.flush(zlib.Z_SYNC_FLUSH)).ljust(10 << 20, b"\0")
     content = archive({"x.npy": body})
     start = content.index(b"PK\x01\x02")
-    entry = bytearray(content[start : content.index(b"PK\x05\x06")] + struct.pack("<HHQ", 1, 8, len(head) + held))
+    entry = bytearray(content[start : content.index(b"PK\x05\x06")] + struct.pack("<HHQ", 1, 8, len(head) + claimed))
     struct.pack_into("<H", entry, 10, zipfile.ZIP_DEFLATED)
     struct.pack_into("<LLHH", entry, 20, len(body), 0xFFFFFFFF, len("x.npy"), 12)
     return content[:start] + entry + _end(1, len(entry), start)
@@ -127,7 +135,7 @@ def _end(entries: int, size: int, start: int) -> bytes:
 
 
 def patched(offset: int, value: bytes, packing: int = zipfile.ZIP_STORED) -> bytes:
-    """One field of the only directory entry changed."""
+    """An npz with one changed field in its only directory entry."""
     content = npz(packing, x=npy())
     at = content.index(b"PK\x01\x02") + offset
     return content[:at] + value + content[at + len(value) :]
@@ -142,7 +150,7 @@ def safetensors(header: object, data: bytes = bytes(24)) -> bytes:
 
 
 def fixed(content: bytes, code: str) -> TableAttack:
-    """Without code of its own."""
+    """An attack whose bytes contain no code and need no marker."""
     return TableAttack(lambda _: content, code)
 
 
@@ -150,7 +158,7 @@ def field(code: str, data: bytes = bytes(24), **changes: object) -> TableAttack:
     return fixed(safetensors({"x": {**F32, **changes}}, data), code)
 
 
-# What `numpy.load(allow_pickle=True)` or unpickling runs.
+# `numpy.load(allow_pickle=True)`, or unpickling, runs the code of these.
 PICKLES: dict[str, TableAttack] = {
     "objects": TableAttack(objects, "pickled_array"),
     "objects_packed": TableAttack(packed_objects, "pickled_array"),

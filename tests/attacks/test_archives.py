@@ -1,4 +1,7 @@
-"""Every forged archive is refused with its code, runs nothing and leaves nothing; what would run code is proved to do so."""
+"""Each forged archive is refused with its code: no code runs, and no file is left.
+
+A check with plain torch proves that the attacks which should run code do run it.
+"""
 
 import os
 import subprocess
@@ -41,16 +44,16 @@ for path in sys.argv[1:]:
 
 
 def open_files() -> set[tuple[str, str]]:
-    """Numbers and targets of what this process holds open."""
-    found = set()
+    """The numbers and targets of the file descriptors of this process."""
+    descriptors = set()
     for number in os.listdir("/proc/self/fd"):
         path = f"/proc/self/fd/{number}"
         if os.path.islink(path):
-            found.add((number, os.readlink(path)))
-    return found
+            descriptors.add((number, os.readlink(path)))
+    return descriptors
 
 
-def let_in(source: Path, target: Path) -> torch.export.ExportedProgram:
+def cleaned(source: Path, target: Path) -> torch.export.ExportedProgram:
     clean(source, target)
     return load(target)
 
@@ -65,14 +68,15 @@ def test_an_archive_when_it_is_forged_then_its_code_says_how_and_nothing_is_left
     source.write_bytes(attack.make(entries, str(marker)))
     before = open_files()
     if attack.code is None:
-        let_in(source, target).module()(torch.ones(2, 1, 4, 4))
+        cleaned(source, target).module()(torch.ones(2, 1, 4, 4))
         target.unlink()
     else:
         with pytest.raises(ArchiveError) as refusal:
-            let_in(source, target)
+            cleaned(source, target)
         assert refusal.value.code == attack.code, refusal.value.detail
         assert refusal.value.detail.isprintable()
-        # what only torch can see to be wrong is written before: the caller's draft, which goes with its block
+        # torch finds some errors only after the clean archive is written; the caller deletes that
+        # draft.
         target.unlink(missing_ok=True)
 
     assert not marker.exists()
@@ -97,14 +101,14 @@ def run(script: str, folder: Path, files: list[Path]) -> str:
 def test_an_attack_that_runs_code_when_it_is_loaded_raw_then_writes_its_marker(
     attacks: dict[str, object], script: str, saved: Path, tmp_path: Path
 ) -> None:
-    """The attacks are no straw men: torch itself, on the same files, leaves every marker."""
+    """The attacks are real: plain torch, on the same files, creates every marker."""
     files = [tmp_path / f"{name}.pt2" for name in attacks]
     for file in files:
         file.write_bytes(ARCHIVES[file.stem].make(entries_of(saved), str(tmp_path / file.stem)))
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'tree_spec')!r}, 'w').close()")
-    said = run(script, tmp_path, files)
+    output = run(script, tmp_path, files)
 
-    assert {name for name in attacks if not (tmp_path / name).exists()} == set(), said
+    assert {name for name in attacks if not (tmp_path / name).exists()} == set(), output
 
 
 def test_the_corpus_when_it_is_counted_then_has_every_kind() -> None:

@@ -1,4 +1,4 @@
-"""The whole corpus over HTTP, against a service and its workers that run: all of them live on, and nothing is left."""
+"""All hostile files over HTTP: the service and its workers keep running, and no file is left."""
 
 import time
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def processes(stack: Local) -> set[int]:
 
 
 def drafts(stack: Local) -> list[Path]:
-    """What uploads and inspections write while they last."""
+    """The temporary files of uploads and inspections."""
     return [file for file in (stack.log.parent / "state").rglob("incoming/*") if file.is_file()]
 
 
@@ -49,11 +49,11 @@ def assert_untouched(stack: Local, http: httpx.Client, before: set[int], markers
 
 
 def inspected(http: httpx.Client, name: str) -> Json:
-    """The model as it ends; the test's time limit says how long that may take."""
+    """The model after its inspection; the time limit of the test bounds the wait."""
     while True:
-        found: Json = http.get(f"/v1/models/{name}").raise_for_status().json()
-        if found["status"] != "inspecting":
-            return found
+        model: Json = http.get(f"/v1/models/{name}").raise_for_status().json()
+        if model["status"] != "inspecting":
+            return model
         time.sleep(POLL_SECONDS)
 
 
@@ -65,9 +65,9 @@ def test_every_forged_archive_when_it_is_put_then_is_rejected_and_every_process_
         content = attack.make(entries_of(saved), str(tmp_path / name))
         answer = http.put(f"/v1/models/forged-{name}", content=content, headers=BYTES)
         assert answer.status_code == 202, (name, answer.text)
-    found = {name: inspected(http, f"forged-{name}") for name in ARCHIVES}
+    models = {name: inspected(http, f"forged-{name}") for name in ARCHIVES}
 
-    ends = {name: (model["status"], (model["problem"] or {}).get("code")) for name, model in found.items()}
+    ends = {name: (model["status"], (model["problem"] or {}).get("code")) for name, model in models.items()}
     assert ends == {name: ("rejected" if attack.code else "ready", attack.code) for name, attack in ARCHIVES.items()}
     assert_untouched(stack, http, before, tmp_path)
 
@@ -83,8 +83,8 @@ def test_model_when_it_would_read_beyond_its_tensors_then_is_rejected_before_it_
     (tmp_path / "net.pt2").unlink()
     assert http.put(f"/v1/models/{name}", content=content, headers=BYTES).status_code == 202
 
-    found = inspected(http, name)
-    assert (found["status"], found["problem"]["code"]) == ("rejected", "weights_refused")
+    model = inspected(http, name)
+    assert (model["status"], model["problem"]["code"]) == ("rejected", "weights_refused")
     assert_untouched(stack, http, before, tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Every forged table is refused with its code, from its headers; what is only odd is read right."""
+"""Each forged table is refused with its code, from its headers alone; unusual tables are read."""
 
 import json
 import struct
@@ -24,8 +24,8 @@ import numpy as np
 import torch
 warnings.simplefilter("ignore")
 def every(path):
-    found = np.load(path, allow_pickle=True)
-    return [found[name] for name in found.files]
+    arrays = np.load(path, allow_pickle=True)
+    return [arrays[name] for name in arrays.files]
 def member(path):
     with zipfile.ZipFile(path) as file:
         return pickle.loads(file.read(file.namelist()[0]))
@@ -107,13 +107,13 @@ ODD: dict[str, np.ndarray[Any, Any]] = {
 def test_an_odd_array_when_it_is_read_then_equals_what_numpy_reads(name: str, packing: Any, tmp_path: Path) -> None:
     packing(tmp_path / "table.npz", x=ODD[name])
     with np.load(tmp_path / "table.npz") as loaded, open_table(tmp_path / "table.npz") as table:
-        expected, found = loaded["x"], table.read("x", slice(None))
+        expected, rows = loaded["x"], table.read("x", slice(None))
     if expected.dtype.kind == "S":
         expected = expected.astype("U")
 
-    assert found.dtype.isnative
-    assert found.flags.c_contiguous
-    np.testing.assert_array_equal(found, expected, strict=not name.startswith("big_endian"))
+    assert rows.dtype.isnative
+    assert rows.flags.c_contiguous
+    np.testing.assert_array_equal(rows, expected, strict=not name.startswith("big_endian"))
 
 
 def test_bfloat16_when_it_is_read_then_is_the_float32_that_it_begins(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_bfloat16_when_it_is_read_then_is_the_float32_that_it_begins(tmp_path: P
     header = json.dumps({"x": {"dtype": "BF16", "shape": [4, 3], "data_offsets": [0, 24]}}).encode()
     (tmp_path / "table").write_bytes(struct.pack("<Q", len(header)) + header + halves.tobytes())
     with open_table(tmp_path / "table") as table:
-        found = table.read("x", slice(None))
+        rows = table.read("x", slice(None))
 
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, (halves.astype(np.uint32) << 16).view(np.float32))
+    assert rows.dtype == np.float32
+    np.testing.assert_array_equal(rows, (halves.astype(np.uint32) << 16).view(np.float32))

@@ -1,4 +1,4 @@
-"""Attacks on whoever reads the zip: names that lead elsewhere, sizes that lie, more than any memory holds."""
+"""Attacks on the reader of the zip: paths out of the archive, wrong sizes, and huge contents."""
 
 import io
 import stat
@@ -16,7 +16,7 @@ PROGRAM = "models/model.json"
 
 
 def with_name(name: str, content: bytes = b"x", mode: int = 0) -> Attack:
-    """An honest archive with one entry more, of exactly this name."""
+    """A valid archive with one more entry of exactly this name."""
 
     def make(entries: Entries, marker: str) -> bytes:
         sink = io.BytesIO(packed(entries))
@@ -32,7 +32,7 @@ def with_name(name: str, content: bytes = b"x", mode: int = 0) -> Attack:
 
 
 def compressed(packing: int) -> Attack:
-    """A megabyte of zeros in a few bytes."""
+    """An archive with a compressed entry: a megabyte of zeros."""
 
     def make(entries: Entries, _: str) -> bytes:
         sink = io.BytesIO()
@@ -45,7 +45,7 @@ def compressed(packing: int) -> Attack:
 
 
 def lying(offset: int, layout: str, *values: int, code: str = "archive_entry_refused") -> Attack:
-    """An honest archive with fields of its first entry in the table of contents changed."""
+    """A valid archive with changed fields in the first entry of its table of contents."""
 
     def make(entries: Entries, _: str) -> bytes:
         content = bytearray(packed(entries))
@@ -56,7 +56,7 @@ def lying(offset: int, layout: str, *values: int, code: str = "archive_entry_ref
 
 
 def local_header(offset: int, value: bytes) -> Attack:
-    """What stands before an entry's bytes says something else than the table of contents."""
+    """An archive whose local header differs from its table of contents."""
 
     def make(entries: Entries, _: str) -> bytes:
         content = bytearray(packed(entries))
@@ -67,7 +67,7 @@ def local_header(offset: int, value: bytes) -> Attack:
 
 
 def overlapping(entries: Entries, _: str) -> bytes:
-    """A thousand entries that are the same megabyte: each size is right, and their sum a bomb's."""
+    """Many entries that share the same megabyte: each size is right, but their sum is huge."""
     content = packed(entries | {"extra/0": bytes(1 << 20)})
     directory, end = table_of_contents(content), len(content) - 22
     at = content.rindex(b"PK\x01\x02", directory, end)
@@ -84,18 +84,20 @@ def million_entries(entries: Entries, _: str) -> bytes:
 
 
 def many_entries(entries: Entries, _: str) -> bytes:
-    """Fewer than a million and more than a model has."""
+    """20,001 entries: fewer than a million, but more than any model has."""
     return packed(entries | {f"extra/{number}": b"" for number in range(20_001)})
 
 
 def endless_directory(entries: Entries, _: str) -> bytes:
-    """The end of the zip claims a table of contents of the whole file, gigabytes where it is sparse."""
+    """The zip claims that its whole file is the table of contents; a sparse file can have
+    gigabytes.
+    """
     content = packed(entries | {"extra/0": bytes(5 << 20)})
     return content[:-22] + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(content) - 22, 0, 0)
 
 
 def zip64(directory_size: int, offset: int) -> Attack:
-    """Sizes of 64 bits, as far as they go."""
+    """An archive whose zip64 record claims this size and this offset of the table of contents."""
 
     def make(entries: Entries, _: str) -> bytes:
         content = packed(entries)[:-22]
@@ -107,12 +109,12 @@ def zip64(directory_size: int, offset: int) -> Attack:
 
 
 def nested(entries: Entries, _: str) -> bytes:
-    """The program is a zip of its own."""
+    """The description of the program is a zip itself."""
     return packed(entries | {PROGRAM: packed(entries)})
 
 
 def quine_like(entries: Entries, _: str) -> bytes:
-    """The whole archive once more behind itself: two tables of contents."""
+    """A second archive follows the first: the file has two tables of contents."""
     content = packed(entries)
     return content + packed(entries | {PROGRAM: b"{}"})
 

@@ -1,6 +1,7 @@
-"""Honest files with something wrong in them, as chance or an attacker would have it.
+"""Valid files with random changes, for the fuzz tests.
 
-A mutator takes a source of chance and a file, and gives another file; the same chance gives the same file.
+A mutator takes a random generator and the bytes of a file, and returns other bytes. The same seed
+gives the same bytes.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Exported programs with something wrong in them."""
+"""Mutators of exported programs."""
 
 import io
 import json
@@ -52,7 +52,7 @@ def honest() -> Iterator[tuple[str, bytes]]:
     for name, (network, inputs) in networks().items():
         sink = io.BytesIO()
         with warnings.catch_warnings():
-            # torch's own, at its own LSTM and GRU
+            # torch warns of its own LSTM and GRU.
             warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights", UserWarning)
             torch.export.save(
                 torch.export.export(network, inputs, dynamic_shapes=tuple({0: torch.export.Dim.AUTO} for _ in inputs)), sink
@@ -61,22 +61,22 @@ def honest() -> Iterator[tuple[str, bytes]]:
 
 
 def _document(change: Callable[[Random, Any], None], *names: str) -> Mutator:
-    """Changes one of these documents; the zip stays whole."""
+    """A mutator that changes one of the named JSON documents; the zip stays valid."""
 
     def mutate(random: Random, content: bytes) -> bytes:
-        held = dict(zips.contents(content))
-        name = next(iter(held)).partition("/")[0] + "/" + random.choice(names)
-        document = json.loads(held[name])
+        entries = dict(zips.contents(content))
+        name = next(iter(entries)).partition("/")[0] + "/" + random.choice(names)
+        document = json.loads(entries[name])
         for _ in range(random.choice([1, 1, 1, 2, 3])):
             change(random, document)
-        held[name] = documents.written(document)
-        return zips.zipped(list(held.items()))
+        entries[name] = documents.written(document)
+        return zips.zipped(list(entries.items()))
 
     return mutate
 
 
 def _tensor(random: Random, document: Any) -> None:
-    """What is said of a tensor: its type, sizes, strides and where it begins."""
+    """Change the description of a tensor: its type, sizes, strides or offset."""
     metas = [path for path in documents.places(document) if {"sizes", "strides"} <= set(_keys(at(document, path)))]
     if not metas:
         return
@@ -101,10 +101,10 @@ def _extent(random: Random) -> dict[str, Any]:
 
 
 def _size(random: Random, document: Any) -> None:
-    """A symbolic size becomes another expression."""
-    found = named(document, "expr_str")
-    if found:
-        at(document, random.choice(found)[:-1])["expr_str"] = _expression(random)
+    """Replace a symbolic size by another expression."""
+    paths = named(document, "expr_str")
+    if paths:
+        at(document, random.choice(paths)[:-1])["expr_str"] = _expression(random)
 
 
 def _expression(random: Random, depth: int = 0) -> str:
@@ -118,7 +118,7 @@ def _expression(random: Random, depth: int = 0) -> str:
 
 
 def _node(random: Random, document: Any) -> None:
-    """A node calls another operator, on others' arguments, at another place, or is missing."""
+    """Change one node: its operator, arguments, outputs or position."""
     nodes = document["graph_module"]["graph"]["nodes"]
     if not nodes:
         return

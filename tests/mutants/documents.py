@@ -1,4 +1,4 @@
-"""What can go wrong in a JSON document: one value is missing, doubled, elsewhere, another, or too deep."""
+"""Mutators of JSON documents: a value is removed, repeated, moved, replaced or nested too deep."""
 
 import json
 from collections.abc import Callable
@@ -8,9 +8,9 @@ from typing import Any
 
 from tests.mutants.raw import NUMBERS
 
-# The paths of JSON values; documents are whatever JSON holds.
+# The keys and indices that lead to a value of a document.
 Path = tuple[Any, ...]
-# Written as lists in lists, deeper than Python's own stack.
+# `written` replaces it by 20,000 nested lists, which exceed Python's limit of recursion.
 _DEEP = "deep"
 
 JUNK: list[Any] = [
@@ -44,7 +44,7 @@ JUNK: list[Any] = [
 
 
 def places(document: Any, path: Path = ()) -> list[Path]:
-    """The paths of every value in a document but the whole."""
+    """The paths of all values inside a document."""
     keys = document if isinstance(document, dict) else range(len(document)) if isinstance(document, list) else ()
     return [path] * bool(path) + [place for key in keys for place in places(document[key], (*path, key))]
 
@@ -61,18 +61,18 @@ def named(document: Any, *keys: str) -> list[Path]:
 
 
 def change(random: Random, document: Any, path: Path | None = None) -> None:
-    """One value of the document, at the path or anywhere."""
-    found = places(document)
-    if not found:
+    """Change one value of the document in place: at the path, or a random one."""
+    paths = places(document)
+    if not paths:
         return
-    path = path or random.choice(found)
+    path = path or random.choice(paths)
     holder, key = at(document, path[:-1]), path[-1]
     change = random.choice(_CHANGES)
-    change(random, holder, key, deepcopy(at(document, random.choice(found))))
+    change(random, holder, key, deepcopy(at(document, random.choice(paths))))
 
 
 def text(random: Random, content: bytes) -> bytes:
-    """A document as bytes with one to three changes."""
+    """The bytes of the document after one to three changes."""
     document = json.loads(content)
     for _ in range(random.choice([1, 1, 1, 2, 3])):
         change(random, document)
@@ -127,7 +127,7 @@ def _nudged(random: Random, holder: Any, key: Any, other: Any) -> None:
 
 def _other_text(random: Random, value: str) -> str:
     if value[:1] in ("[", "{"):
-        # Nestings of inputs and outputs are documents inside a string.
+        # The structure of inputs and outputs is a JSON document inside a string.
         try:
             return text(random, value.encode()).decode()
         except ValueError:

@@ -1,8 +1,8 @@
-"""What can go wrong in any file: some bytes are others, a piece is missing, doubled or elsewhere."""
+"""Mutators of any file: bytes are replaced; a piece is removed, repeated, moved or set to zero."""
 
 from random import Random
 
-# Where counters overflow, change their sign, or mean something else.
+# Numbers at which counters overflow, change their sign or have a special meaning.
 NUMBERS = [
     0,
     1,
@@ -23,16 +23,19 @@ NUMBERS = [
 
 
 def some_bytes(random: Random, content: bytes) -> bytes:
-    """One to six bytes, often in the last kilobyte, where a zip describes itself, or in the first, where others do."""
-    found = bytearray(content)
+    """Replace one to six bytes, often in the first or the last kilobyte.
+
+    Most formats have their header in the first one, and a zip its directory in the last one.
+    """
+    changed = bytearray(content)
     for _ in range(random.randint(1, 6)):
-        first, last = random.choice([(0, len(found)), (0, min(1024, len(found))), (max(0, len(found) - 1024), len(found))])
-        found[random.randrange(first, last)] = random.randrange(256)
-    return bytes(found)
+        first, last = random.choice([(0, len(changed)), (0, min(1024, len(changed))), (max(0, len(changed) - 1024), len(changed))])
+        changed[random.randrange(first, last)] = random.randrange(256)
+    return bytes(changed)
 
 
 def a_piece(random: Random, content: bytes) -> bytes:
-    """A piece of any length is taken out, doubled, put elsewhere or blanked, or all that follows it is missing."""
+    """Remove, repeat or move a piece of any length, set it to zero, or cut the file after it."""
     begin, end = sorted((random.randint(0, len(content)), random.randint(0, len(content))))
     before, piece, after = content[:begin], content[begin:end], content[end:]
     rest = before + after

@@ -1,4 +1,4 @@
-"""Tables with something wrong in them."""
+"""Mutators of tables: npz and safetensors files."""
 
 import ast
 import io
@@ -46,7 +46,7 @@ _TYPES += ["[('a', '<f4')]", "'<U99999999999'", "('<f4', (2,))", "'<f4\\0'", "b'
 
 
 def npz(*, packed: bool) -> bytes:
-    """Fields of every kind, one of them in Fortran's order."""
+    """An npz with fields of all kinds, one of them in Fortran order."""
     sink = io.BytesIO()
     np.savez(
         sink,
@@ -58,12 +58,12 @@ def npz(*, packed: bool) -> bytes:
         raw=np.array([b"a", b"\xff", b"", b"bc"]),
         many=np.zeros((4, 5000), dtype=np.int8),
     )
-    # numpy writes the time of day into it.
+    # numpy writes the time into the archive, so that its bytes would differ in each run.
     return zips.zipped(zips.contents(sink.getvalue()), ZIP_DEFLATED if packed else ZIP_STORED)
 
 
 def safetensors() -> bytes:
-    """Three fields, and a remark."""
+    """A safetensors file with three fields and metadata."""
     fields = {
         "x": np.arange(12, dtype=np.float32).reshape(4, 3),
         "n": np.arange(4, dtype=np.uint8),
@@ -73,13 +73,13 @@ def safetensors() -> bytes:
 
 
 def npy_headers(random: Random, content: bytes) -> bytes:
-    """The header of one array claims something else; the zip stays whole."""
-    held = zips.contents(content)
-    packed = len(content) < sum(len(inside) for _, inside in held)
-    at = random.randrange(len(held))
-    name, inside = held[at]
-    held[at] = name, _other_header(random, inside)
-    return zips.zipped(held, ZIP_DEFLATED if packed else ZIP_STORED)
+    """Change the header of one array; the zip stays valid."""
+    members = zips.contents(content)
+    packed = len(content) < sum(len(inside) for _, inside in members)
+    at = random.randrange(len(members))
+    name, inside = members[at]
+    members[at] = name, _other_header(random, inside)
+    return zips.zipped(members, ZIP_DEFLATED if packed else ZIP_STORED)
 
 
 def _other_header(random: Random, inside: bytes) -> bytes:
@@ -94,8 +94,8 @@ def _other_header(random: Random, inside: bytes) -> bytes:
         case 2:
             return inside[:6] + bytes([random.choice([0, 1, 2, 3, 4, 255]), random.choice([0, 1])]) + inside[8:]
         case _:
-            said = ast.literal_eval(text.decode("latin-1").strip())
-            words = [repr(said[key]) for key in ("descr", "fortran_order", "shape")]
+            header = ast.literal_eval(text.decode("latin-1").strip())
+            words = [repr(header[key]) for key in ("descr", "fortran_order", "shape")]
             place = random.randrange(3)
             words[place] = random.choice((_TYPES, ["False", "True", "0", "None"], _SHAPES)[place])
             text = "{{'descr': {}, 'fortran_order': {}, 'shape': {}, }}\n".format(*words).encode()
@@ -109,15 +109,15 @@ def _changed_text(random: Random, text: bytes) -> bytes:
 
 
 def safetensors_headers(random: Random, content: bytes) -> bytes:
-    """The header's document is another; its length is told as it is, or not."""
+    """Change the JSON of the header. Its stated length is sometimes wrong, too."""
     length = int.from_bytes(content[:8], "little")
     header = documents.text(random, content[8 : 8 + length])
-    told = random.choice([len(header)] * 60 + [length, len(header) + 1, *raw.NUMBERS])
-    return told.to_bytes(8, "little") + header + content[8 + length :]
+    claimed = random.choice([len(header)] * 60 + [length, len(header) + 1, *raw.NUMBERS])
+    return claimed.to_bytes(8, "little") + header + content[8 + length :]
 
 
 def safetensors_texts(random: Random, content: bytes) -> bytes:
-    """Some of the header's letters are others."""
+    """Change the text of the header, which then may not be JSON."""
     length = int.from_bytes(content[:8], "little")
     header = _changed_text(random, content[8 : 8 + length])
     return len(header).to_bytes(8, "little") + header + content[8 + length :]

@@ -1,4 +1,4 @@
-"""What can go wrong in a zip's own records: sizes, places, flags and counts that lie."""
+"""Mutators of zips: wrong sizes, offsets, flags and counts in the records, and changed entries."""
 
 import io
 import re
@@ -7,7 +7,7 @@ from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from tests.mutants.raw import NUMBERS
 
-# By signature, the place and the bytes of each number in the record.
+# Signature of a record → offset and width, in bytes, of its numbers.
 _RECORDS = {
     b"PK\x03\x04": [(4, 2), (6, 2), (8, 2), (14, 4), (18, 4), (22, 4), (26, 2), (28, 2)],
     b"PK\x01\x02": [
@@ -33,51 +33,57 @@ _SIGNATURE = re.compile(rb"PK(\x03\x04|\x01\x02|\x05\x06|\x06\x06|\x06\x07)")
 
 
 def records(random: Random, content: bytes) -> bytes:
-    """One to three numbers in the records."""
-    found = bytearray(content)
+    """Change one to three numbers in the records of the zip."""
+    changed = bytearray(content)
     places = [(match[0], match.start()) for match in _SIGNATURE.finditer(content)]
     for _ in range(random.randint(1, 3)):
         kinds = sorted({kind for kind, _ in places})
         kind = random.choice(kinds)
-        start = random.choice([place for of, place in places if of == kind])
+        start = random.choice([place for signature, place in places if signature == kind])
         offset, width = random.choice(_RECORDS[kind])
         field = slice(start + offset, start + offset + width)
-        before = int.from_bytes(found[field], "little")
-        value = random.choice([*NUMBERS, before + 1, before - 1, before ^ (1 << random.randrange(8 * width)), len(found)])
-        found[field] = (value % (1 << 8 * width)).to_bytes(width, "little")
-    return bytes(found)
+        before = int.from_bytes(changed[field], "little")
+        value = random.choice([*NUMBERS, before + 1, before - 1, before ^ (1 << random.randrange(8 * width)), len(changed)])
+        changed[field] = (value % (1 << 8 * width)).to_bytes(width, "little")
+    return bytes(changed)
 
 
 def entries(random: Random, content: bytes) -> bytes:
-    """A zip that is whole, whose entries are others: missing, doubled, renamed, packed, or with each other's contents."""
-    held = contents(content)
-    at, other = random.randrange(len(held)), random.randrange(len(held))
-    name, inside = held[at]
+    """Change one entry of the zip, which stays valid.
+
+    The entry is removed, repeated, renamed, shortened, extended or gets the content of another.
+    """
+    members = contents(content)
+    at, other = random.randrange(len(members)), random.randrange(len(members))
+    name, inside = members[at]
     changes = {
         "missing": [],
-        "doubled": [held[at], held[at]],
-        "renamed": [(_renamed(random, name, held[other][0]), inside)],
-        "exchanged": [(name, held[other][1])],
+        "doubled": [members[at], members[at]],
+        "renamed": [(_renamed(random, name, members[other][0]), inside)],
+        "exchanged": [(name, members[other][1])],
         "shorter": [(name, inside[: random.randint(0, len(inside))])],
         "longer": [(name, inside + random.randbytes(random.randint(1, 64)))],
-        "same": [held[at]],
+        "same": [members[at]],
     }
-    held[at : at + 1] = changes[random.choice(sorted(changes))]
-    return zipped(held, random.choice([ZIP_STORED, ZIP_STORED, ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2]))
+    members[at : at + 1] = changes[random.choice(sorted(changes))]
+    return zipped(members, random.choice([ZIP_STORED, ZIP_STORED, ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2]))
 
 
 def contents(content: bytes) -> list[tuple[str, bytes]]:
-    """The entries of a zip, by name."""
+    """The name and the content of each entry of a zip."""
     with ZipFile(io.BytesIO(content)) as file:
         return [(name, file.read(name)) for name in file.namelist()]
 
 
-def zipped(held: list[tuple[str, bytes]], compression: int = ZIP_STORED) -> bytes:
-    """The entries as given, as of no time, with room for large sizes as numpy leaves it; names may come twice."""
+def zipped(members: list[tuple[str, bytes]], compression: int = ZIP_STORED) -> bytes:
+    """A zip of these entries with a fixed time; a name may occur twice.
+
+    As in an npz of numpy, each entry has room for sizes of 64 bits.
+    """
     sink = io.BytesIO()
     with ZipFile(sink, "w") as file:
-        for name, inside in held:
-            # zipfile warns of a name that comes twice, which is the point here.
+        for name, inside in members:
+            # zipfile warns of a repeated name, which some mutants need.
             file.NameToInfo.pop(name, None)
             info = ZipInfo(name)
             info.compress_type = compression

@@ -1,4 +1,7 @@
-"""Whatever is wrong in a table, it is read or raises BadTable; `make fuzz` asks more often."""
+"""A changed table is read or raises BadTable, never another error.
+
+`make fuzz` tries more changes.
+"""
 
 from collections.abc import Callable
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Nested lists of a request become a table, or are refused with the place that is wrong."""
+"""Nested lists of a request become a table, or are refused with a pointer to the wrong value."""
 
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,11 @@ def read(folder: Path, fields: dict[str, object]) -> dict[str, np.ndarray[Any, n
     names=st.lists(st.text(LETTERS, max_size=4), min_size=2, max_size=2),
 )
 def test_lists_are_read_back_as_they_were(tmp_path: Path, array: np.ndarray[Any, np.dtype[Any]], names: list[str]) -> None:
-    found = read(tmp_path, {"x": array.tolist(), "n": names})
+    fields = read(tmp_path, {"x": array.tolist(), "n": names})
 
-    assert found["x"].dtype == array.dtype
-    np.testing.assert_array_equal(found["x"], array)
-    assert found["n"].tolist() == names
+    assert fields["x"].dtype == array.dtype
+    np.testing.assert_array_equal(fields["x"], array)
+    assert fields["n"].tolist() == names
 
 
 def test_equal_lists_are_equal_bytes_whatever_their_order() -> None:

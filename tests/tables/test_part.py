@@ -1,4 +1,4 @@
-"""Parts and the arrays of results as bytes."""
+"""Parts, and the arrays of results, as bytes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Several tables as one."""
+"""Joining several tables into one."""
 
 import io
 import os
@@ -67,7 +67,7 @@ def test_join_when_a_shard_is_larger_than_a_block_then_nothing_is_lost(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("fields", "what"),
+    ("fields", "difference"),
     [
         ({"x": np.zeros((2, 3), np.float32)}, r"field 'y' is int64 \[None\] in 'one.npz' and missing in 'two.npz'"),
         ({"x": np.zeros((2, 3), np.float64), "y": np.zeros(2, int)}, r"field 'x' is float32 \[None, 3\] in 'one.npz' and float64"),
@@ -75,10 +75,10 @@ def test_join_when_a_shard_is_larger_than_a_block_then_nothing_is_lost(tmp_path:
         ({"x": np.zeros((2, 3), np.float32), "y": np.zeros(2, int), "z": np.zeros(2)}, "field 'z' is missing in 'one.npz'"),
     ],
 )
-def test_join_when_shards_differ_then_says_in_what(tmp_path: Path, fields: dict[str, Any], what: str) -> None:
+def test_join_when_shards_differ_then_says_in_what(tmp_path: Path, fields: dict[str, Any], difference: str) -> None:
     one = shard(tmp_path / "one.npz", x=np.zeros((2, 3), np.float32), y=np.zeros(2, int))
 
-    with pytest.raises(BadTable, match=what) as caught:
+    with pytest.raises(BadTable, match=difference) as caught:
         joined(one, shard(tmp_path / "two.npz", **fields))
 
     assert caught.value.code == "unequal_shards"

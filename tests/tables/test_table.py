@@ -1,4 +1,4 @@
-"""Tables: what numpy and safetensors write is read as they would read it, whatever the packing."""
+"""Tables that numpy and safetensors write are read as these libraries read them, packed or not."""
 
 import io
 from collections.abc import Callable
@@ -31,7 +31,7 @@ NAMES = st.text(st.characters(min_codepoint=33, max_codepoint=300, exclude_chara
 
 
 def elements(dtype: np.dtype[Any]) -> st.SearchStrategy[Any]:
-    """Any number; any text that is Unicode."""
+    """All numbers of the type; for strings all Unicode texts."""
     letters: dict[str, Any] = {"alphabet": st.characters(exclude_categories=["Cs"])} if dtype.kind == "U" else {}
     return st_numpy.from_dtype(dtype, **letters)
 
@@ -74,12 +74,12 @@ def expected(array: Array) -> Array:
     return array
 
 
-def check_equal(found: Array, array: Array) -> None:
-    np.testing.assert_array_equal(found, expected(array))
-    assert found.dtype.kind == ("U" if array.dtype.kind == "S" else array.dtype.kind)
-    assert found.dtype.isnative
-    assert found.flags.c_contiguous
-    assert found.flags.owndata or found.base is not None
+def check_equal(rows: Array, array: Array) -> None:
+    np.testing.assert_array_equal(rows, expected(array))
+    assert rows.dtype.kind == ("U" if array.dtype.kind == "S" else array.dtype.kind)
+    assert rows.dtype.isnative
+    assert rows.flags.c_contiguous
+    assert rows.flags.owndata or rows.base is not None
 
 
 def check_round_trip(folder: Path, fields: Fields, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Hostile npz archives: each is refused by its headers, before its data are read."""
+"""Hostile npz archives are refused by their headers, before their data are read."""
 
 import io
 import struct
@@ -121,7 +121,7 @@ def test_other_packings_are_refused(tmp_path: Path, packing: int) -> None:
 
 
 def patched(data: bytes, offset: int, value: bytes) -> bytes:
-    """The archive with a field of its only directory entry changed."""
+    """The archive with one changed field in its only directory entry."""
     at = data.index(b"PK\x01\x02") + offset
     return data[:at] + value + data[at + len(value) :]
 
@@ -194,7 +194,7 @@ def test_a_packed_field_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_member_that_unpacks_to_more_than_it_says_is_refused_while_it_is_unpacked(tmp_path: Path) -> None:
     honest = npy("'|u1'", "(1000,)", data=bytes(1000))
     content = bytearray(archive({"x.npy": honest + bytes(300_000_000)}, zipfile.ZIP_DEFLATED))
-    # what the directory and the entry say of it
+    # The size that the directory and the local header state.
     for sign, offset in ((b"PK\x01\x02", 24), (b"PK\x03\x04", 22)):
         at = content.rindex(sign) + offset
         content[at : at + 4] = struct.pack("<I", len(honest))

@@ -1,4 +1,4 @@
-"""Safetensors files: hostile headers are refused, element types that numpy lacks are widened."""
+"""Safetensors files: hostile headers are refused, and bfloat16 is read as float32."""
 
 import json
 import struct
