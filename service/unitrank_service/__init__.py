@@ -1,1 +1,1 @@
-"""The HTTP service."""
+"""The HTTP service: a FastAPI application, its web pages, and its webhooks."""

@@ -1,4 +1,7 @@
-"""`python -m unitrank_service`: the HTTP service alone; the store must be there already."""
+"""`python -m unitrank_service`: starts the HTTP service alone.
+
+The store must run already; `unitrank up` starts a store, a worker and the service together.
+"""
 
 import argparse
 import sys
@@ -22,14 +25,19 @@ from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import socket_url
 from unitrank_store.settings import BadSettings, Settings
 
-# How long the start waits for a store that is away, where it has to be asked for keys.
-PATIENCE = 60.0
-# Longer than one look of an answer that is held for a job.
+STORE_WAIT_SECONDS = 60.0
+"""On a public address the start reads the keys. It waits this long for a store that is down."""
 GRACE_SECONDS = 5
+"""Time that open requests have at the end. It is longer than `LOOK_SECONDS` in `job_resource`."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until a signal comes; 2 where the settings do not allow it."""
+    """Serve until a signal ends the process.
+
+    The exit code is 0 after a normal end.
+    It is 2 where a setting is invalid or a public address has no keys.
+    It is 3 where the store does not answer or the service cannot listen.
+    """
     settings = _settings(arguments)
     logs.configure(settings.log_format)
     tracing.configure("service")
@@ -51,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class _Server(uvicorn.Server):
-    """Tells the application of the end before it waits for the answers under way."""
+    """Sets `app.state.closing` at the first signal, so that waiting requests end early."""
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
         super().__init__(
@@ -75,7 +83,7 @@ class _Server(uvicorn.Server):
 
 def _settings(arguments: list[str] | None) -> Settings:
     parser = argparse.ArgumentParser(
-        "python -m unitrank_service", description="The HTTP service; further settings are UNITRANK_* variables."
+        "python -m unitrank_service", description="The HTTP service. All other settings are UNITRANK_* variables."
     )
     parser.add_argument("--host", help="address to listen on")
     parser.add_argument("--port", type=int, help="port to listen on")
@@ -91,7 +99,7 @@ def _settings(arguments: list[str] | None) -> Settings:
 def _check_exposure(settings: Settings) -> None:
     if is_loopback(settings.host) or settings.insecure:
         return
-    with connect(settings.redis_url or socket_url(settings.state), PATIENCE) as connection:
+    with connect(settings.redis_url or socket_url(settings.state), STORE_WAIT_SECONDS) as connection:
         check_exposure(settings, KeyStore(connection).any())
 
 

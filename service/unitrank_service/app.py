@@ -1,4 +1,4 @@
-"""The application: routes, the net for errors, and what goes on in the background as long as it lives."""
+"""Makes the application: routes, handlers of errors, and the background threads of its lifetime."""
 
 import threading
 import time
@@ -18,12 +18,13 @@ from unitrank_service.version import VERSION
 from unitrank_store.recovery.reaper import Reaper
 from unitrank_store.settings import Settings
 
-DESCRIPTION = "Which units of a network matter for this group of inputs, and is that answer any good?"
+DESCRIPTION = "Which units of a network matter for this group of inputs, and can you trust the answer?"
 
-# What goes on in the background has so long to come to an end.
-LAST_SECONDS = 5.0
+JOIN_SECONDS = 5.0
+"""Time that all background threads together have to end."""
 
-# A span for each request, where `unitrank_store.observability.tracing` is configured; bodies and errors are left out.
+# Each request is a span where `unitrank_store.observability.tracing` is configured.
+# Spans hold no bodies and no error messages.
 TELEMETRY: TelemetryConfig = {
     "auto_configure": False,
     "logs": False,
@@ -34,8 +35,8 @@ TELEMETRY: TelemetryConfig = {
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application with these settings; nothing is sent to the store before it starts."""
-    # The pages that show the API load their scripts from elsewhere; /openapi.json is here.
+    """Return the application. It sends nothing to the store before it starts."""
+    # FastAPI's own pages /docs and /redoc load scripts from other sites. /openapi.json is served.
     app = FastAPI(
         title="Unitrank",
         version=VERSION,
@@ -74,7 +75,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         stop.set()
         backend.importer.wake()
         backend.dispatcher.wake()
-        last = time.monotonic() + LAST_SECONDS
+        deadline = time.monotonic() + JOIN_SECONDS
         for thread in threads:
-            thread.join(max(0.0, last - time.monotonic()))
+            thread.join(max(0.0, deadline - time.monotonic()))
         await backend.close()

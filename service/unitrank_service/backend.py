@@ -1,4 +1,4 @@
-"""The composition root: every collaborator of the routes, made once from the settings."""
+"""The composition root: it makes all stores and services of the routes once, from the settings."""
 
 from dataclasses import dataclass, field, replace
 
@@ -31,14 +31,19 @@ from unitrank_store.settings import Settings
 from unitrank_store.webhooks.deliveries import DeliveryStore
 from unitrank_store.worker_registry import WorkerRegistry
 
-MOST_WAITING = 5000
-# Metrics are read often: a store that does not answer is reported rather than waited for.
+MOST_CONNECTIONS = 5000
+"""Connections to the store for requests that wait for a job."""
 METRICS_SECONDS = 1.0
+"""Timeout of the metrics' own connection, so that a store that is down is reported at once."""
 
 
 @dataclass(frozen=True)
 class Backend:
-    """One field a collaborator; `follower` is for answers that wait without holding a thread."""
+    """The stores and services of one application; each field holds one of them.
+
+    `connection` is used by threads. `follower` is used by coroutines, so that a request that waits
+    for a job occupies no thread.
+    """
 
     settings: Settings
     connection: redis.Redis
@@ -61,10 +66,11 @@ class Backend:
     metrics: Metrics
     wait_limits: WaitLimits
     views: dict[str, "Backend"] = field(default_factory=dict)
-    """Tenant → backend; the operator's keys decide how many there are."""
+    """Tenant → its backend. Only the operator's keys name tenants, so the dict stays small."""
 
     @property
     def earlier_jobs(self) -> EarlierJobs:
+        """The jobs of this tenant that may answer a new request."""
         return EarlierJobs(self.connection, self.jobs)
 
     @property
@@ -95,13 +101,13 @@ class Backend:
 
     @classmethod
     def of(cls, settings: Settings) -> "Backend":
-        """Nothing is sent before the first request."""
+        """Return the backend of the default tenant. This sends nothing to the store."""
         url = settings.redis_url or socket_url(settings.state)
         connection = connect(url)
         blobs = BlobStore.of(settings)
         follower = connect_async(url)
-        # Every answer that waits holds a connection; redis-py would refuse the 101st.
-        follower.connection_pool.max_connections = MOST_WAITING
+        # Each waiting request holds one connection, and redis-py's default is at most 100.
+        follower.connection_pool.max_connections = MOST_CONNECTIONS
         sources = Sources(settings.sources)
         models, datasets = ModelStore(connection, blobs), DatasetStore(connection, blobs)
         jobs = JobStore.of(connection, settings)
@@ -133,13 +139,13 @@ class Backend:
         )
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Close every connection to the store."""
         await self.follower.aclose()
         self.connection.close()
         self.metrics.close()
 
     def of_tenant(self, tenant: str) -> "Backend":
-        """The same with the names and jobs of one tenant alone."""
+        """Return a backend that sees only the models, datasets and jobs of `tenant`."""
         if tenant not in self.views:
             settings, connection = self.settings, self.connection
             self.views[tenant] = replace(
@@ -152,12 +158,12 @@ class Backend:
 
 
 def backend_of(request: Request) -> Backend:
-    """The backend of the application that answers, with what the request's key may see."""
+    """Return the application's backend for the tenant of the request's key."""
     backend: Backend = request.app.state.backend
     return backend.of_tenant(key_of(request).tenant)
 
 
 def key_of(request: Request) -> Key:
-    """The API key that the request came with."""
+    """Return the API key of the request, or `ANYONE` where the route does not check keys."""
     key: Key = getattr(request.state, "key", ANYONE)
     return key

@@ -1,7 +1,7 @@
-"""Requests that end with a problem: one error, one table of codes.
+"""Errors that end a request with a problem, and the table from a problem's code to its status.
 
-HttpProblem          a request that is answered with a problem; its code decides the status
-└── InvalidBody      the same with the places of the body that are wrong
+HttpProblem          the request is answered with a problem; the problem's code decides the status
+└── InvalidBody      parts of the body or of the query are invalid; always 422
 """
 
 from collections.abc import Mapping
@@ -50,13 +50,17 @@ STATUS: dict[str, int] = {
     "store_full": 503,
     "no_worker": 503,
 }
-"""The status of every code that does not concern a place of the body; any other code is 422."""
+"""Code → HTTP status. A code that is not in the table concerns a part of the body and is 422."""
 
 
 class HttpProblem(HTTPException):
-    """A request that is answered with a problem."""
+    """Ends the request with a problem.
 
-    # An HTTPException, because FastAPI turns whatever else is raised while it reads a body into a 400 of its own.
+    `code`: stable name of the problem, see `STATUS`. `detail`: the sentence for the client.
+    `headers`: extra headers of the response. `errors`: the invalid parts of the body.
+    """
+
+    # FastAPI turns any exception but an HTTPException, while it reads a body, into a 400.
     def __init__(
         self, code: str, detail: str, headers: Mapping[str, str] | None = None, errors: list[Invalid] | None = None
     ) -> None:
@@ -66,15 +70,15 @@ class HttpProblem(HTTPException):
 
 
 class InvalidBody(HttpProblem):
-    """A body with places that are wrong; the first one's code is the problem's."""
+    """Ends the request with 422. The problem has the code and the detail of the first error."""
 
     def __init__(self, errors: list[Invalid]) -> None:
         first = errors[0]
         super().__init__(first.code or "invalid_request", first.detail, errors=errors)
-        # Some of these codes also stand for names in the URL, with another status.
+        # Some codes, such as `model_not_found`, are 404 where the URL holds the name.
         self.status_code = 422
 
     @classmethod
     def of(cls, rejected: RequestRejected) -> "InvalidBody":
-        """The same flaws as places of the body."""
+        """Return the problem of a request that the checks rejected: one error for each flaw."""
         return cls([Invalid(pointer=flaw.pointer, detail=flaw.detail, code=flaw.code) for flaw in rejected.flaws])

@@ -1,4 +1,4 @@
-"""Errors as the client sees them (RFC 9457): one table from exception to problem, the same shape for every status."""
+"""Problems as the client sees them (RFC 9457), and the table from an exception to its problem."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -22,11 +22,12 @@ from unitrank_tables.errors import BadTable
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
 
-_ROOMS = {"models": "model", "datasets": "dataset", "jobs": "job", "methods": "method"}
+_KINDS = {"models": "model", "datasets": "dataset", "jobs": "job", "methods": "method"}
+"""Second part of a path below /v1 → the kind of resource."""
 
 
 def install(app: FastAPI) -> None:
-    """Every exception of the table is answered with a problem from now on."""
+    """Answer every exception of `PROBLEMS` with its problem."""
 
     async def answer(request: Request, error: Exception) -> Response:
         return problem_response(request, problem_for(request, error))
@@ -36,7 +37,7 @@ def install(app: FastAPI) -> None:
 
 
 def problem_response(request: Request, error: HttpProblem) -> Response:
-    """The problem itself."""
+    """Return the response with the problem as `application/problem+json`."""
     problem = Problem(
         title=HTTPStatus(error.status_code).phrase,
         status=error.status_code,
@@ -50,17 +51,22 @@ def problem_response(request: Request, error: HttpProblem) -> Response:
 
 
 def problem_for(request: Request, error: Exception) -> HttpProblem:
-    """What the table makes of an exception; `internal`, and a line in the log, for one it does not know."""
+    """Return the problem of an exception.
+
+    An exception that is not in the table is logged, and its problem is `internal`.
+    """
     for kind in type(error).__mro__:
         if kind in PROBLEMS:
             return PROBLEMS[kind](request, error)
     structlog.get_logger().error("unexpected error", exc_info=error)
-    return HttpProblem("internal", "the service failed at this request; its log has the reason under this request's id")
+    detail = "this request failed because of an error in the service; the operator finds the reason in the log by request_id"
+    return HttpProblem("internal", detail)
 
 
-def _room(request: Request) -> str:
-    steps = request.scope["path"].split("/")
-    return _ROOMS.get(steps[2] if len(steps) > 2 else "", "")
+def _kind(request: Request) -> str:
+    """The kind of resource that the path names; "" where it names none."""
+    parts = request.scope["path"].split("/")
+    return _KINDS.get(parts[2] if len(parts) > 2 else "", "")
 
 
 def _as_it_is(request: Request, error: HttpProblem) -> HttpProblem:
@@ -73,16 +79,16 @@ def _of_framework(request: Request, error: HTTPException) -> HttpProblem:
     if error.status_code == 405:
         headers["Allow"] = _allowed(request)
     details = {
-        404: f"no resource at {request.scope['path'][:200]!r}",
-        405: f"{request.method} is not allowed here; allowed: {headers.get('Allow')}",
+        404: f"path {request.scope['path'][:200]!r} does not exist; /openapi.json lists all paths",
+        405: f"method {request.method} is not allowed for this path; allowed: {headers.get('Allow')}",
     }
-    refused = HttpProblem(codes.get(error.status_code, "invalid_request"), details.get(error.status_code, error.detail), headers)
-    refused.status_code = error.status_code
-    return refused
+    problem = HttpProblem(codes.get(error.status_code, "invalid_request"), details.get(error.status_code, error.detail), headers)
+    problem.status_code = error.status_code
+    return problem
 
 
 def _allowed(request: Request) -> str:
-    """All methods of the path; the framework names those of the first route alone."""
+    """The methods of all routes with this path. Starlette names only those of the first route."""
     routes = [route for router in request.app.state.routers for route in router.routes]
     return ", ".join(sorted({name for route in routes if route.path_regex.match(request.scope["path"]) for name in route.methods}))
 
@@ -97,42 +103,43 @@ def _of_checks(request: Request, error: RequestRejected) -> HttpProblem:
 
 
 def _not_found(request: Request, error: RecordNotFound) -> HttpProblem:
-    return HttpProblem(f"{_room(request)}_not_found".lstrip("_"), str(error))
+    return HttpProblem(f"{_kind(request)}_not_found".lstrip("_"), str(error))
 
 
 def _conflict(request: Request, error: StateConflict) -> HttpProblem:
     codes = {"model": "model_in_use", "dataset": "dataset_in_use", "job": "job_not_ended"}
-    return HttpProblem(codes.get(_room(request), "conflict"), str(error))
+    return HttpProblem(codes.get(_kind(request), "conflict"), str(error))
 
 
 def _too_large(request: Request, error: SizeExceeded) -> HttpProblem:
     codes = {"model": "model_too_large", "dataset": "dataset_too_large"}
-    return HttpProblem(codes.get(_room(request), "body_too_large"), str(error))
+    return HttpProblem(codes.get(_kind(request), "body_too_large"), str(error))
 
 
 def _bad_table(request: Request, error: BadTable) -> HttpProblem:
     if error.code == "dataset_too_large":
         return HttpProblem(error.code, error.detail)
-    # What a table says of its fields lies inside a job's request.
-    at = f"/dataset{error.pointer}" if _room(request) == "job" else error.pointer
-    return InvalidBody([Invalid(pointer=at, detail=error.detail, code=error.code)])
+    # A job's request holds an inline table under /dataset.
+    pointer = f"/dataset{error.pointer}" if _kind(request) == "job" else error.pointer
+    return InvalidBody([Invalid(pointer=pointer, detail=error.detail, code=error.code)])
 
 
 def _incomplete(request: Request, error: ClientDisconnect) -> HttpProblem:
-    # Nobody reads the answer; the log has one line.
-    return HttpProblem("incomplete_body", "the body ended before it was complete; nothing was kept")
+    # The client has disconnected: only the log shows this problem.
+    return HttpProblem("incomplete_body", "the body ended before it was complete; nothing was stored")
 
 
 def _full(request: Request, error: Exception) -> HttpProblem:
-    return HttpProblem("store_full", f"no room: {error}; try again later", {"Retry-After": "60"})
+    return HttpProblem("store_full", f"the store is full: {error}; try again later", {"Retry-After": "60"})
 
 
 def _unavailable(request: Request, error: Exception) -> HttpProblem:
     structlog.get_logger().warning("store unavailable", reason=str(error))
-    return HttpProblem("store_unavailable", "the store does not answer; try again later", {"Retry-After": str(RETRY_SECONDS)})
+    detail = f"the store does not answer; try again in {RETRY_SECONDS} s"
+    return HttpProblem("store_unavailable", detail, {"Retry-After": str(RETRY_SECONDS)})
 
 
-# Each function takes the exception of its own line, which no annotation of a dict can say.
+# Any: each function takes the exception of its own line. A dict's annotation cannot express that.
 PROBLEMS: dict[type[Any], Callable[[Request, Any], HttpProblem]] = {
     HttpProblem: _as_it_is,
     HTTPException: _of_framework,
@@ -149,4 +156,4 @@ PROBLEMS: dict[type[Any], Callable[[Request, Any], HttpProblem]] = {
     redis.exceptions.ConnectionError: _unavailable,
     redis.exceptions.TimeoutError: _unavailable,
 }
-"""Exception → problem."""
+"""Class of an exception → the function that makes its problem. Subclasses are covered too."""

@@ -1,4 +1,7 @@
-"""The version of Unitrank: inspections and results depend on it, besides their inputs."""
+"""The version of the installed package `unitrank`.
+
+A result or an inspection of another version is not reused.
+"""
 
 from importlib.metadata import version
 

@@ -1,1 +1,1 @@
-"""Jobs: the check of a request, its submission, deduplication, and the job as a resource."""
+"""Jobs: checking a request, submitting it, deduplication, and the job as a resource."""

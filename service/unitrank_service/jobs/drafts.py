@@ -1,4 +1,4 @@
-"""From a request to a draft of a job: read what the request names, check what can be known, estimate the cost."""
+"""Makes the draft of a job: reads the model and dataset, checks the request, estimates the cost."""
 
 import json
 import tempfile
@@ -28,19 +28,19 @@ from unitrank_store.observability.throughput import Throughput
 from unitrank_tables import Table, encode_inline, open_table
 
 OPERATIONS_PER_SECOND = 2e10
-"""The assumed speed of a device before any job has measured it."""
+"""Assumed speed of a device before a job has measured it."""
 OVERHEAD_SECONDS = 0.01
-"""The time of a job on a warm model that has nothing to compute."""
+"""Time of a job without computation, on a model that is loaded already."""
 
 PUT_MODEL = "PUT it at /v1/models/{name} first"
-PUT_DATASET = 'PUT it at /v1/datasets/{name} first, or send it as {"fields": …}'
+PUT_DATASET = 'PUT it at /v1/datasets/{name} first, or send it in the request as {"fields": …}'
 
 R = TypeVar("R", ModelRecord, DatasetRecord)
 
 
 @dataclass(frozen=True)
 class DraftStores:
-    """The stores that a draft reads. Sizes are bytes."""
+    """The stores that a draft reads, and its limits in bytes."""
 
     models: ModelStore
     datasets: DatasetStore
@@ -55,7 +55,10 @@ class DraftStores:
 class Draft:
     """A request that passed the checks, with its defaults filled in.
 
-    `dataset` is None where the request holds the table itself: `inline` then is that table as an npz.
+    `dataset`: record of the stored dataset, or None where the request holds the table.
+    `inline`: the table of the request as the bytes of an npz, or None.
+    `summary_bytes`: expected size of the result's summary, in bytes.
+    `flops`: floating-point operations of all passes.
     """
 
     request: JobRequest
@@ -69,12 +72,19 @@ class Draft:
 
     @property
     def checked(self) -> bool:
-        """Whether every check could be made: with a manifest and a header. Otherwise the worker makes the rest."""
+        """Whether all checks were made: the model's manifest and the dataset's header were there.
+
+        Otherwise the worker makes the missing checks.
+        """
         return self.model.manifest is not None and (self.dataset is None or self.dataset.fields is not None)
 
 
 def draft(request: JobRequest, body_bytes: int, stores: DraftStores) -> Draft:
-    """Raises RequestRejected with every flaw that can be known now, and HttpProblem for a dataset too large for a request."""
+    """Return the draft of a request. `body_bytes`: size of the HTTP body.
+
+    Raises RequestRejected with all flaws that are found without running the model.
+    Raises HttpProblem where the dataset inside the request is too large.
+    """
     if request.webhook is not None:
         _check_webhook(request.webhook.url, stores.url_policy)
     model = _resolved(request.model, stores.models, PUT_MODEL)
@@ -107,20 +117,23 @@ def _check_webhook(url: str, url_policy: UrlPolicy) -> None:
 
 
 def _resolved(reference: str, catalogue: Catalogue[R], advice: str) -> R:
-    """The record that the reference names. Raises RequestRejected where no record has that name, or the record was rejected."""
+    """The record that the reference names.
+
+    Raises RequestRejected where no record has that name, or where the model or dataset was rejected.
+    """
     kind = catalogue.kind
     try:
         record = catalogue.resolve(reference)
     except RecordNotFound as error:
         raise RequestRejected([Flaw(f"/{kind}", f"{kind}_not_found", f"{kind} {reference!r} not found; {advice}")]) from error
     if record.status == "rejected":
-        reason = (record.problem or {}).get("detail", "no reason is known")
+        reason = (record.problem or {}).get("detail", "the reason was not recorded")
         raise RequestRejected([Flaw(f"/{kind}", f"{kind}_rejected", f"{kind} {reference!r} was rejected: {reason}")])
     return record
 
 
 def _distinct(dataset: DatasetRecord, values: DistinctValues) -> Callable[[str], list[Value] | None]:
-    """A function from a field to its distinct values; it returns None before the dataset is ready."""
+    """A function from a field's name to its distinct values; None before the dataset is ready."""
     if dataset.status != "ready" or dataset.examples is None:
         return lambda field: None
     return partial(values.distinct, dataset.digest, dataset.examples)
@@ -161,16 +174,16 @@ def _checked_draft(
 
 
 def _check_inline_size(dataset: InlineDataset, body_bytes: int, limit: int) -> None:
-    # The dataset is written out again and measured only where the body is large enough.
+    # Measuring the dataset means encoding it again, so a body within the limit is not measured.
     if body_bytes > limit and (size := len(json.dumps(dataset.fields, separators=(",", ":")))) > limit:
-        detail = f"the dataset inside the request has {size} bytes; at most {limit} are allowed: PUT it at /v1/datasets/{{name}}"
+        detail = f"the dataset in the request has {size} bytes; at most {limit} are allowed: PUT it at /v1/datasets/{{name}}"
         errors = [Invalid(pointer="/dataset", detail=detail, code="dataset_too_large")]
         raise HttpProblem("dataset_too_large", detail, errors=errors)
 
 
 @contextmanager
 def _opened(content: bytes) -> Iterator[Table]:
-    """A table from the bytes of an npz; nothing is kept after the block."""
+    """Open the bytes of an npz as a table, in a temporary file that is deleted after the block."""
     with tempfile.TemporaryDirectory(prefix="unitrank-") as folder:
         path = Path(folder) / "inline.npz"
         path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""A job as the client sees it."""
+"""A job as a resource of the API: its JSON body, waiting, cancelling, deleting, and its events."""
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -19,25 +19,27 @@ from unitrank_store.queue.rq_queue import positions, withdraw
 from unitrank_store.results.result_store import ResultLocation, ResultStore
 
 KEEP_ALIVE = 10.0
+"""Seconds without an event after which a comment is sent."""
 LOOK_SECONDS = 3.0
+"""A waiting request checks this often whether the service ends."""
 
 
 def job_body(record: JobRecord, connection: redis.Redis) -> bytes:
-    """JSON after `unitrank_schemas.jobs.Job`."""
+    """Return the record as JSON that follows `unitrank_schemas.jobs.Job`."""
     return job_bodies([record], connection)[0]
 
 
 def job_bodies(records: Sequence[JobRecord], connection: redis.Redis) -> list[bytes]:
-    """One JSON object for each record. All positions in the queue are read at once."""
+    """Return one JSON object for each record. All positions in the queue are read at once."""
     ahead = positions(connection, [record for record in records if not record.waiting_for])
     return [_body(record, ahead.get(record.id)) for record in records]
 
 
 def _body(record: JobRecord, ahead: int | None) -> bytes:
-    """The request was checked when it was accepted, and goes out as it is stored."""
+    """`ahead`: jobs before this one in the queue. The stored request is copied unchecked."""
     at = f"/v1/jobs/{record.id}"
     if ahead is None and not record.ended and not record.waiting_for:
-        # A worker has just taken the next one out of the queue, and does not say so yet.
+        # A worker has taken the job out of the queue, but has not written its state yet.
         ahead = 0
     state = {
         "id": record.id,
@@ -59,13 +61,16 @@ def _body(record: JobRecord, ahead: int | None) -> bytes:
 async def ended_within(id: str, seconds: float, *, follower: redis.asyncio.Redis, stopping: Callable[[], bool]) -> None:
     """Return when the job has ended, after `seconds`, or when the service is `stopping`."""
     deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0 and not stopping():
-        if await wait_until_ended(follower, id, min(left, LOOK_SECONDS)):
+    while (seconds_left := deadline - time.monotonic()) > 0 and not stopping():
+        if await wait_until_ended(follower, id, min(seconds_left, LOOK_SECONDS)):
             return
 
 
 def cancelled(id: str, *, jobs: JobStore, connection: redis.Redis) -> JobRecord:
-    """The record after the cancellation was requested; a job that waited leaves the queue at once."""
+    """Request the cancellation and return the record.
+
+    A job that has not started leaves the queue at once. An ended job stays as it is.
+    """
     record = jobs.cancel(id)
     if record.status == "cancelled" and record.attempt == 0:
         withdraw(connection, "job", record)
@@ -73,7 +78,10 @@ def cancelled(id: str, *, jobs: JobStore, connection: redis.Redis) -> JobRecord:
 
 
 def delete(id: str, *, jobs: JobStore, earlier_jobs: EarlierJobs, results: ResultStore, datasets: DatasetStore) -> None:
-    """Remove an ended job and everything that was kept for that job alone."""
+    """Delete an ended job, its result, and the dataset that came inside its request.
+
+    Raises RecordNotFound where the job does not exist, and StateConflict where it has not ended.
+    """
     record = jobs.delete(id)
     earlier_jobs.forget(record)
     if record.result is not None:
@@ -86,20 +94,23 @@ def delete(id: str, *, jobs: JobStore, earlier_jobs: EarlierJobs, results: Resul
 async def event_lines(
     record: JobRecord, after: str, key: str, *, follower: redis.asyncio.Redis, wait_limits: WaitLimits
 ) -> AsyncIterator[bytes]:
-    """Server-sent events, and a comment now and then that keeps proxies from closing the connection."""
+    """Yield the job's server-sent events after the event id `after`, until the job has ended.
+
+    A comment is sent every `KEEP_ALIVE` seconds, so that proxies keep the connection open.
+    """
     try:
         with wait_limits.hold(key):
             async for line in _event_lines(record, after, follower):
                 yield line
     except HttpProblem:
-        # Other requests took the key's share since the answer began; the client connects again.
+        # Other requests reached the key's limit in the meantime. The client connects again.
         return
 
 
 async def _event_lines(record: JobRecord, after: str, follower: redis.asyncio.Redis) -> AsyncIterator[bytes]:
-    # An ended job has no new events: one short look at the stored events is enough.
-    block = 0.05 if record.ended else KEEP_ALIVE
-    async for event in follow(follower, record.id, after, block_seconds=block):
+    # An ended job gets no new events, so one short read of the stored events is enough.
+    block_seconds = 0.05 if record.ended else KEEP_ALIVE
+    async for event in follow(follower, record.id, after, block_seconds=block_seconds):
         if event is None:
             if record.ended:
                 return

@@ -1,4 +1,4 @@
-"""The limits that a new job must keep: jobs of its key, jobs in the queue, memory of the store."""
+"""The limits for a new job: unfinished jobs of its key, jobs in the queue, memory of the store."""
 
 import redis
 
@@ -13,12 +13,18 @@ RETRY = {"Retry-After": "30"}
 
 
 def check_limits(key: Key, size: int, *, jobs: JobStore, results: ResultStore, connection: redis.Redis, settings: Settings) -> None:
-    """Raises HttpProblem where the key or the queue has too many jobs, and Full where `size` bytes more do not fit."""
+    """Check that a new job may be queued. `size`: bytes of its request and of its result.
+
+    Raises HttpProblem where the key or the queue has too many jobs.
+    Raises Full where the store has no room for `size` bytes more.
+    """
     waiting, unfinished = jobs.count("queued"), jobs.unfinished(key.id)
-    most = settings.key_queue_limit if key.limit is None else key.limit
-    if unfinished >= most:
-        raise HttpProblem("queue_full", f"{unfinished} jobs of this key have not ended; at most {most} may", RETRY)
+    limit = settings.key_queue_limit if key.limit is None else key.limit
+    if unfinished >= limit:
+        detail = f"this key has {unfinished} unfinished jobs; at most {limit} are allowed: wait for one to end, or cancel one"
+        raise HttpProblem("queue_full", detail, RETRY)
     if waiting >= settings.queue_limit:
-        raise HttpProblem("queue_full", f"{waiting} jobs wait already; at most {settings.queue_limit} may", RETRY)
-    # The request is kept as long as its job. Bytes that are reserved for other results are not available.
+        detail = f"the queue holds {waiting} jobs; at most {settings.queue_limit} are allowed: try again later"
+        raise HttpProblem("queue_full", detail, RETRY)
+    # The store keeps the request as long as its job. Bytes reserved for other results are not free.
     results.require_room(size + reserved(connection))

@@ -1,4 +1,4 @@
-"""From a request to a job: an earlier job where one answers the request, or a new job where there is room for it."""
+"""Submits a job: an earlier job that answers the request is reused, otherwise a new job is made."""
 
 import hashlib
 import json
@@ -32,10 +32,10 @@ from unitrank_store.settings import Settings
 from unitrank_store.webhooks.deliveries import DeliveryRecord, DeliveryStore
 
 MOST_DELIVERIES = 200
-"""Webhooks of one job: each equal request may add one."""
+"""Limit of webhooks of one job. Each equal request may add one webhook."""
 
-_NO_MATTER = {"model", "dataset", "timeout", "priority", "webhook", "metadata"}
-"""Fields that do not change the result, or that digests replace."""
+_NOT_IN_FINGERPRINT = {"model", "dataset", "timeout", "priority", "webhook", "metadata"}
+"""Fields that do not change the result. The digests take the place of `model` and `dataset`."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,14 @@ class SubmissionStores:
 
 @dataclass(frozen=True)
 class SubmissionContext:
-    """The parts of a request outside its body. `fresh`: no earlier job with an equal request is accepted."""
+    """The parts of a request that are not in its body.
+
+    `request_id`: id of the HTTP request, for the log.
+    `key`: the API key that the request came with.
+    `idempotency_key`: value of the header `Idempotency-Key`, or None.
+    `fresh`: True where no earlier job with an equal request may be reused.
+    `body_bytes`: size of the body in bytes.
+    """
 
     request_id: str
     key: Key = ANYONE
@@ -64,7 +71,7 @@ class SubmissionContext:
 
 @dataclass(frozen=True)
 class Submission:
-    """The job that answers a request. `reused`: why an earlier job does; None for a new job."""
+    """The job that answers a request. `reused`: why an earlier job is reused; None for a new job."""
 
     record: JobRecord
     reused: ReuseReason | None
@@ -73,17 +80,21 @@ class Submission:
 def submit(
     request: JobRequest, context: SubmissionContext, stores: SubmissionStores, *, metrics: Metrics, dispatcher: Dispatcher
 ) -> Submission:
-    """The earlier job with the same idempotency key or an equal request; otherwise a new job, queued or waiting for its model.
+    """Return an earlier job that has the same idempotency key or an equal request, or a new job.
 
-    The request's webhook is added to the job, unless the job came under the same idempotency key.
-    Raises RequestRejected for flaws in the request, HttpProblem where the queue is full or the key came with another body,
-    and Full where the store is full.
+    A new job is in the queue, or waits until its model and its dataset are ready.
+    The request's webhook is added to the job, unless the job came with the same idempotency key.
+
+    Raises:
+        RequestRejected: the request has flaws.
+        HttpProblem: the queue is full, or the idempotency key came with another body before.
+        Full: the store is full.
     """
     submission = _submit(request, context, stores)
     if submission.reused is not None:
         metrics.reused(submission.reused)
     if submission.reused == "equal" and request.webhook is not None:
-        # The job may have ended already.
+        # The job may have ended already; its webhook is then due now.
         dispatcher.wake()
     return submission
 
@@ -98,7 +109,7 @@ def _submit(request: JobRequest, context: SubmissionContext, stores: SubmissionS
         try:
             return _reuse_or_create(drafted, same_key, context, stores)
         except Taken:
-            # Another request took the key, or made an equal job, after the lookup.
+            # After the lookup another request took the key or made an equal job: look again.
             continue
 
 
@@ -109,7 +120,7 @@ def _lookup(request: JobRequest, context: SubmissionContext, earlier_jobs: Earli
     try:
         return earlier_jobs.of_key(IdempotencyKey.of(context.idempotency_key, caller=context.key.id, body=body))
     except IdempotencyKeyReused as error:
-        detail = f"this Idempotency-Key came with another body, for the job {error.job}; use a new key for a new request"
+        detail = f"this Idempotency-Key was used for job {error.job} with another body; send a new key with a new body"
         invalid = Invalid(pointer="/header/idempotency-key", detail=detail, code="idempotency_key_reused")
         raise InvalidBody([invalid]) from error
 
@@ -137,12 +148,18 @@ def _reuse(
     earlier_jobs: EarlierJobs,
     deliveries: DeliveryStore,
 ) -> None:
-    """Write the claims, and add the delivery to the job. Raises HttpProblem where the job has too many deliveries."""
+    """Write the claims and add the delivery to the job.
+
+    Raises HttpProblem where the job has too many deliveries, and Taken where a claim fails.
+    """
     if delivery is None:
         earlier_jobs.take(record, claims, None)
         return
     if deliveries.count(record.id) >= MOST_DELIVERIES:
-        detail = f"the job {record.id}, which equals this one, has {MOST_DELIVERIES} webhooks already; use null, and poll or wait"
+        detail = (
+            f"the equal job {record.id} has {MOST_DELIVERIES} webhooks, which is the limit; "
+            "send the request with `webhook: null` and poll the job"
+        )
         raise HttpProblem("webhook_limit", detail, {"Retry-After": "60"})
     earlier_jobs.take(record, claims, partial(deliveries.add, record.id, delivery))
 
@@ -156,7 +173,10 @@ def _create(
     key: Key,
     stores: SubmissionStores,
 ) -> JobRecord:
-    """A new job. Raises Taken where a claim fails."""
+    """Make a new job.
+
+    Raises Taken where a claim fails, and HttpProblem or Full where a limit is reached.
+    """
     reserves = drafted.summary_bytes + stores.results.here(drafted.estimate.result_bytes)
     check_limits(
         key,
@@ -189,7 +209,10 @@ def _create(
 
 
 def _enqueue(record: JobRecord, stores: SubmissionStores) -> JobRecord:
-    """The record in the queue; a job that waits for a content is queued here only where the content has become ready."""
+    """Put the job into the queue, and return its record.
+
+    A job that waits for a content enters the queue here only if the content is ready now.
+    """
     if not record.waiting_for:
         enqueue_job(stores.connection, record)
         return record
@@ -198,7 +221,7 @@ def _enqueue(record: JobRecord, stores: SubmissionStores) -> JobRecord:
 
 
 def _waiting_for(drafted: Draft) -> list[str]:
-    """The contents that must become ready before the job can run."""
+    """The contents that must become ready before the job can run, as `model:…` and `dataset:…`."""
     model, dataset = drafted.model, drafted.dataset
     return [
         *([model_key(model.digest)] if model.status == "inspecting" else []),
@@ -217,8 +240,11 @@ def _resolved(drafted: Draft) -> Json:
 
 
 def _fingerprint(drafted: Draft, tenant: str) -> str:
-    """Equal for jobs of a tenant whose results are equal: the same contents, options, seed and version."""
-    options = drafted.request.model_dump(mode="json", exclude=_NO_MATTER)
+    """A digest of the tenant, the version, the contents and all options that decide a result.
+
+    Two jobs with the same fingerprint have the same result.
+    """
+    options = drafted.request.model_dump(mode="json", exclude=_NOT_IN_FINGERPRINT)
     content = [tenant, VERSION, drafted.model.digest, drafted.dataset_digest, options]
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

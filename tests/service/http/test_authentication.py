@@ -154,7 +154,7 @@ def test_main_on_a_public_address_without_keys_refuses_to_start(
 def test_main_on_a_public_address_when_the_store_stays_away_then_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: pytest.fail("it started"))
     monkeypatch.setattr("unitrank_store.observability.logs.configure", lambda form: None)
-    monkeypatch.setattr("unitrank_service.__main__.PATIENCE", 0.5)
+    monkeypatch.setattr("unitrank_service.__main__.STORE_WAIT_SECONDS", 0.5)
 
     with structlog.testing.capture_logs() as lines:
         assert main(["--host", "0.0.0.0", "--redis-url", f"unix://{tmp_path}/none"]) == 3
