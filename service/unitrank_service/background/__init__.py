@@ -1,1 +1,1 @@
-"""Loops that run beside the requests."""
+"""Loops that run in threads beside the requests."""

@@ -1,4 +1,4 @@
-"""Work in the background that stands in the store: one piece after another, and a look now and then for what others left."""
+"""A loop in the background: it takes work from the store piece by piece, and looks for new work."""
 
 import threading
 from collections.abc import Callable
@@ -10,28 +10,35 @@ import structlog
 
 @dataclass
 class PollingLoop:
-    """`what` is how the log calls the work. Nothing is done before `run`."""
+    """Calls a function until all work is done, then waits for a wake-up or for the next look.
 
-    what: str
+    `task`: plural name of the work in the log, such as `imports`. Nothing happens before `run`.
+    """
+
+    task: str
     _news: threading.Condition = field(default_factory=threading.Condition)
 
     def run(self, stop: threading.Event, do_next: Callable[[], bool], look_seconds: Callable[[], float]) -> None:
-        """Call `do_next` until told to stop; where it says that there was nothing, after so many seconds or when woken."""
+        """Call `do_next` until `stop` is set.
+
+        `do_next`: does one piece of work; returns False where there was none.
+        `look_seconds`: returns the seconds until the next call where there was no work.
+        """
         while not stop.is_set():
             try:
                 busy = do_next()
             except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
-                structlog.get_logger().warning(f"{self.what} wait for the store", reason=str(error))
+                structlog.get_logger().warning(f"{self.task} wait for the store", reason=str(error))
                 busy = False
             except Exception:
-                # Whatever one round stumbles over: the next one begins anew.
-                structlog.get_logger().exception(f"round of {self.what} failed")
+                # The loop must go on, whichever error one piece of work raises.
+                structlog.get_logger().exception(f"{self.task} failed")
                 busy = False
             if not busy:
                 with self._news:
                     self._news.wait(look_seconds())
 
     def wake(self) -> None:
-        """There is something new to do, or it is time to stop."""
+        """Let a waiting loop look now: there is new work, or `stop` is set."""
         with self._news:
             self._news.notify_all()

@@ -1,1 +1,1 @@
-"""Requests and responses, whatever the resource: limits, authentication, strict JSON."""
+"""HTTP for all resources: authentication, limits, strict JSON, uploads, responses."""

@@ -1,4 +1,8 @@
-"""Who may do what: keys with scopes; without keys only this machine, unless the operator insists."""
+"""Authentication: API keys with scopes, sessions of the page, and allowed hosts.
+
+A service without stored keys answers everybody. It then listens on a loopback address only, unless
+the operator starts it with `--insecure`.
+"""
 
 import ipaddress
 from dataclasses import dataclass
@@ -9,64 +13,75 @@ from starlette.concurrency import run_in_threadpool
 from unitrank_schemas.loopback import is_loopback
 from unitrank_service.backend import backend_of
 from unitrank_service.errors import HttpProblem
-from unitrank_service.http.csrf import refuse_foreign
+from unitrank_service.http.csrf import check_same_site
 from unitrank_store.access.api_keys import ANYONE, Key, KeyStore
 from unitrank_store.access.sessions import SessionStore
 from unitrank_store.settings import Settings
 
 PUBLIC = "public"
-"""The scope of what anyone may ask: health."""
+"""The scope of routes without authentication, such as /healthz."""
 
 COOKIE = "unitrank_session"
-"""Of whoever signed in on the page: it opens what the key opens."""
+"""The cookie of a session on the page. The session has the scopes of the key that signed in."""
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
-"""Names of this machine that no other site can have."""
+"""Names of this machine. No page of another site is served under them."""
 
-WRONG_KEY = "the key is wrong or was revoked"
+WRONG_KEY = "the key is wrong or was revoked; the operator makes keys with `unitrank keys create`"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="unitrank"'}
 
 
 class UnprotectedAddress(Exception):
-    """The service would listen on a public address without a key to ask for."""
+    """The service would listen on a public address while no key is stored."""
 
 
 async def admit(request: Request, scope: str) -> None:
-    """Notes whose request it is. Raises HttpProblem unless its key has the scope; this machine needs none while none is stored."""
+    """Check the request's key, and store it as `request.state.key`.
+
+    Raises HttpProblem where the key is missing or wrong, or lacks the scope.
+    Without stored keys every request is admitted, see `is_open`.
+    """
     if scope != PUBLIC:
         backend = backend_of(request)
         request.state.key = await run_in_threadpool(_admit, request, scope, backend.settings, backend.keys, backend.sessions)
 
 
 def check_exposure(settings: Settings, keys_stored: bool) -> None:
-    """Raises UnprotectedAddress where the host is not this machine's own, and neither keys nor the operator's word protect it."""
+    """Raises UnprotectedAddress for a public host without stored keys and without `--insecure`."""
     if not is_open(settings) and not keys_stored:
         raise UnprotectedAddress(
-            f"refusing to listen on {settings.host} without keys: anyone there could run jobs. "
-            "Create a key (`unitrank keys create`), listen on 127.0.0.1, or insist with --insecure"
+            f"refusing to listen on {settings.host} without keys, because anyone could run jobs there. "
+            "Create a key (`unitrank keys create NAME`), listen on 127.0.0.1, or allow it with --insecure"
         )
 
 
 def is_open(settings: Settings) -> bool:
-    """Whether whoever comes may do anything as long as no key is stored."""
+    """Whether requests without a key may do everything while no key is stored."""
     return is_loopback(settings.host) or settings.insecure
 
 
 @dataclass(frozen=True)
 class AllowedHosts:
-    """Names that a request may be sent to. `addresses`: and any address, which no page of another site can make its own name."""
+    """The hosts that a request may name in its header `Host`.
+
+    `names`: host names, in lower case. `addresses`: whether every IP address is allowed too.
+    A page of another site can point its own name here, but it cannot have an address as its name.
+    """
 
     names: frozenset[str]
     addresses: bool = False
 
     def admit(self, host: str) -> bool:
-        """Of the header `Host`, with or without a port."""
+        """Whether `host` is allowed. `host`: value of the header `Host`, with or without a port."""
         name = (host if host.endswith("]") else host.rpartition(":")[0] or host).lower()
         return name in self.names or (self.addresses and _is_address(name))
 
 
 def allowed_hosts(settings: Settings) -> AllowedHosts | None:
-    """None: any, because a key is asked for, which a page of another site does not have."""
+    """Return the hosts that requests may name, or None where every host is allowed.
+
+    On a public address every request needs a key, and a page of another site does not have one.
+    """
     named = frozenset(settings.hosts)
     if is_loopback(settings.host):
         host = f"[{settings.host}]" if ":" in settings.host.strip("[]") else settings.host
@@ -86,14 +101,15 @@ def _admit(request: Request, scope: str, settings: Settings, keys: KeyStore, ses
     authorization = request.headers.get("authorization")
     key = _signed_in(request, sessions) if authorization is None else _of_header(authorization, keys)
     if key is None:
-        # A public address stays shut when its last key is revoked, or its store has come back empty.
+        # A public address requires a key even after the last key was revoked.
         if is_open(settings) and not keys.any():
             return ANYONE
-        wrong = "this service needs a key: `Authorization: Bearer <key>`" if authorization is None else WRONG_KEY
-        raise HttpProblem("unauthorized", wrong, _CHALLENGE)
+        detail = "the request has no key; send `Authorization: Bearer <key>`" if authorization is None else WRONG_KEY
+        raise HttpProblem("unauthorized", detail, _CHALLENGE)
     if not key.may(scope):
         challenge = {"WWW-Authenticate": f'{_CHALLENGE["WWW-Authenticate"]}, error="insufficient_scope", scope="{scope}"'}
-        raise HttpProblem("forbidden", f"the key {key.name!r} lacks the scope {scope!r}", challenge)
+        scopes = ", ".join(sorted(key.scopes))
+        raise HttpProblem("forbidden", f"the key {key.name!r} lacks the scope {scope!r}; it has: {scopes}", challenge)
     return key
 
 
@@ -103,7 +119,10 @@ def _of_header(authorization: str, keys: KeyStore) -> Key | None:
 
 
 def _signed_in(request: Request, sessions: SessionStore) -> Key | None:
-    """The key of the session that the page's cookie names. Raises HttpProblem for what a page of another site asks for."""
-    word = request.cookies.get(COOKIE)
-    refuse_foreign(request, by_cookie=word is not None)
-    return sessions.key(word) if word is not None else None
+    """The key of the session that the cookie names, or None.
+
+    Raises HttpProblem for a change that a page of another site requests.
+    """
+    cookie = request.cookies.get(COOKIE)
+    check_same_site(request, by_cookie=cookie is not None)
+    return sessions.key(cookie) if cookie is not None else None

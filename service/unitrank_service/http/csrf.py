@@ -1,4 +1,4 @@
-"""Whose page a browser's request comes from: what changes something is for the service's own pages, and for programs."""
+"""Protection against cross-site requests: only the service's own pages and programs may write."""
 
 from urllib.parse import urlsplit
 
@@ -6,27 +6,32 @@ from fastapi import Request
 
 from unitrank_service.errors import HttpProblem
 
-HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing (RFC 9110, section 9.2.1)."""
 
 
-def refuse_foreign(request: Request, *, by_cookie: bool) -> None:
-    """Raises HttpProblem for a change that a page of another site asks for.
+def check_same_site(request: Request, *, by_cookie: bool) -> None:
+    """Raises HttpProblem for a change that a page of another site requests.
 
-    A cookie comes with whatever a browser sends: then the request has to say that the page is our own.
+    `by_cookie`: the request is authenticated by its cookie. A browser adds the cookie to requests
+    of every page, so the request's headers must then show that the service's own page sent it.
     """
-    if request.method in HARMLESS:
+    if request.method in SAFE_METHODS:
         return
-    from_own_page = _from_own_page(request)
-    if from_own_page is False or (from_own_page is None and by_cookie):
-        detail = "a page of another site may not change anything here; use this service's own page, or a key"
+    same_site = _is_same_site(request)
+    if same_site is False or (same_site is None and by_cookie):
+        detail = "a page of another site cannot change anything here; use this service's own page, or send a key"
         raise HttpProblem("cross_site", detail)
 
 
-def _from_own_page(request: Request) -> bool | None:
-    """None where the request does not say: it comes from a program, or from a very old browser."""
+def _is_same_site(request: Request) -> bool | None:
+    """Whether the service's own page sent the request.
+
+    None where the headers do not show it: the client is a program or a very old browser.
+    """
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site in ("same-origin", "none")
     origin = request.headers.get("origin")
-    # The host alone: behind a proxy with TLS the scheme is another one.
+    # Only the host is compared, because behind a proxy with TLS the scheme differs.
     return None if origin is None else urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, its line in the log, the host it was sent to, and the last net for errors."""
+"""The middleware of every request: request id, line in the log, check of the host, errors."""
 
 import re
 import time
@@ -19,7 +19,10 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
 class RequestMiddleware:
-    """The outermost layer: nothing inside it can leave a request without an id, a log line and an answer."""
+    """The outermost layer: every request gets an id, one line in the log, and an answer.
+
+    `metrics`: counts the request. `hosts`: hosts that a request may name; None allows every host.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, hosts: AllowedHosts | None = None) -> None:
         self.app = app
@@ -37,7 +40,7 @@ class RequestMiddleware:
             await self._answer(scope, receive, send, request_id)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         status = 0
         job: dict[str, str] = {}
 
@@ -48,13 +51,13 @@ class RequestMiddleware:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 job = _job(scope, headers)
-                self.metrics.answered(scope["method"], _template(scope), status, time.perf_counter() - begun)
+                self.metrics.answered(scope["method"], _template(scope), status, time.perf_counter() - started)
             await send(message)
 
         try:
             self._check_host(scope)
             await self.app(scope, receive, send_with_id)
-        except Exception as error:  # the net under the table of problems: no traceback leaves the service
+        except Exception as error:  # errors that no handler answered: a client never gets a traceback
             problem = problem_for(Request(scope), error)
             if status:
                 raise
@@ -65,27 +68,27 @@ class RequestMiddleware:
                 method=scope["method"],
                 path=scope["path"],
                 status=status,
-                milliseconds=round(1000 * (time.perf_counter() - begun), 1),
+                milliseconds=round(1000 * (time.perf_counter() - started), 1),
                 **job,
             )
 
     def _check_host(self, scope: Scope) -> None:
-        # A page of another site whose name was made to point here sends that name (DNS rebinding).
+        # DNS rebinding: a page of another site points its own name here, and `Host` has that name.
         if self.hosts is None:
             return
         host = Headers(scope=scope).get("host", "")
         if not self.hosts.admit(host):
             allowed = ", ".join(sorted(self.hosts.names))
-            detail = f"host {host[:100]!r} is not served here; allowed: {allowed}; UNITRANK_HOSTS names more"
+            detail = f"host {host[:100]!r} is not allowed; allowed: {allowed}; the operator adds hosts with UNITRANK_HOSTS"
             raise HttpProblem("host_not_allowed", detail)
 
 
 def _template(scope: Scope) -> str | None:
-    """The route with its parameters' names; None where no route was found."""
+    """The path of the route with the names of its parameters; None where no route matches."""
     return getattr(scope.get("route"), "path", None)
 
 
 def _job(scope: Scope, headers: Headers) -> dict[str, str]:
-    """The job that the answer is about."""
+    """`{"job": id}` where the answer's `Location` or the request's path has a job's id, or `{}`."""
     match = JOB.match(headers.get("location", "")) or JOB.match(scope["path"])
     return {"job": match[1]} if match else {}

@@ -1,4 +1,4 @@
-"""The parameters that routes share: of lists, and the id of a job."""
+"""The parameters that several routes share: limit and cursor of a list, and the id of a job."""
 
 import re
 from typing import Annotated
@@ -7,16 +7,16 @@ from fastapi import Depends, Path, Query
 
 from unitrank_service.errors import HttpProblem
 
-Limit = Annotated[int, Query(ge=1, le=200, description="How many items at most.")]
-After = Annotated[str | None, Query(max_length=256, description="The `next` of the page before.")]
+Limit = Annotated[int, Query(ge=1, le=200, description="Maximum number of items in the answer.")]
+After = Annotated[str | None, Query(max_length=256, description="Cursor: the value of `next` of the previous page.")]
 
 _ID = re.compile(r"[0-9a-z]{26}")
 
 
 async def _job_id(id: Annotated[str, Path(description="The job's id.")]) -> str:
-    # Keys of the store are made of ids: whatever is none never gets there.
+    # Redis keys contain the id, so a text that is not an id is rejected before the store is read.
     if not _ID.fullmatch(id):
-        raise HttpProblem("job_not_found", f"no job {id[:100]!r}")
+        raise HttpProblem("job_not_found", f"job {id[:100]!r} not found; a job's id has 26 digits and lowercase letters")
     return id
 
 

@@ -1,4 +1,4 @@
-"""Answers: JSON with an ETag, times as the contract writes them, one page of a list."""
+"""Responses: JSON with an ETag, one page of a list, and times as RFC 3339."""
 
 import hashlib
 import json
@@ -11,11 +11,11 @@ from fastapi import Request, Response
 from unitrank_schemas.base import Schema
 
 Content = Schema | Mapping[str, Any] | bytes
-"""What an answer says; bytes are JSON already."""
+"""The content of a response; bytes are JSON already."""
 
 
 def answer(request: Request, content: Content, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """One resource with its ETag; 304 without a body where the client has it already."""
+    """Return one resource as JSON with its ETag, or 304 where the client has this content."""
     body = encoded(content)
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     extra = dict(headers or {})
@@ -25,20 +25,20 @@ def answer(request: Request, content: Content, status: int = 200, headers: Mappi
 
 
 def page(items: Sequence[Content], next: str | None) -> Response:
-    """One page of a list."""
+    """Return one page of a list. `next`: the cursor of the next page; None on the last page."""
     body = b",".join(encoded(item) for item in items)
     return Response(b'{"items":[' + body + b'],"next":' + json.dumps(next).encode() + b"}", media_type="application/json")
 
 
 def client_has(request: Request, tag: str) -> bool:
-    """Whether the client has the content already: whether `If-None-Match` names the tag."""
+    """Whether `If-None-Match` contains the tag or `*`: the client has the content already."""
     header = request.headers.get("if-none-match", "")
     tags = {part.strip().removeprefix("W/") for part in header.split(",")}
     return "*" in tags or tag in tags
 
 
 def encoded(content: Content) -> bytes:
-    """As JSON in UTF-8. Raises ValueError for NaN, which is no JSON."""
+    """Return the content as JSON in UTF-8. Raises ValueError for NaN and infinity."""
     if isinstance(content, bytes):
         return content
     if isinstance(content, Schema):
@@ -47,5 +47,5 @@ def encoded(content: Content) -> bytes:
 
 
 def moment(seconds: float | None) -> str | None:
-    """Unix seconds after RFC 3339, in UTC."""
+    """Return Unix seconds as an RFC 3339 time in UTC."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

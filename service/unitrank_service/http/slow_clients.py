@@ -1,9 +1,11 @@
-"""How long a client may take to send a request, and how large its head may be: uvicorn sets no bounds to either.
+"""Limits for slow clients, which uvicorn lacks: time to send a request, and size of its head.
 
-    connection made ── header_timeout ──▶ head complete ── 1 KiB/s over body_timeout ──▶ body complete ──▶ answer
+    connection made      the head must be complete within header_timeout;
+    head complete        the body must bring 1 KiB/s, measured over each body_timeout;
+    body complete        the application answers.
 
-A client that is too slow, or whose head is too large, gets one line and is hung up on; the application then sees that
-it has gone. Between two requests uvicorn's own time for idle connections counts.
+A client that exceeds a limit gets a status line and is disconnected. The application sees that the
+client disconnected. Between two requests uvicorn's timeout for idle connections applies.
 """
 
 import asyncio
@@ -16,16 +18,20 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from unitrank_store.settings import Settings
 
 MOST_HEAD_BYTES = 64 * 1024
-SLOWEST = 1024
-"""Bytes a second, over the whole of the time that is given."""
+MIN_RATE = 1024
+"""Bytes per second that a body must bring on average over `body_seconds`."""
 
 
 class HeadTooLarge(Exception):
-    """The parser stops at it."""
+    """The head of the request is too large. Raised inside the parser, which then stops."""
 
 
 class SlowClientProtocol(HttpToolsProtocol):
-    """One connection."""
+    """One connection to a client, with limits.
+
+    `header_seconds`: time until the head must be complete.
+    `body_seconds`: period over which the rate of the body is measured.
+    """
 
     header_seconds = 20.0
     body_seconds = 30.0
@@ -39,10 +45,10 @@ class SlowClientProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
-        self._wait()
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_waiting()
+        self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -51,11 +57,11 @@ class SlowClientProtocol(HttpToolsProtocol):
         self._received += len(data)
         super().data_received(data)
         if self.transport.is_closing():
-            self._stop_waiting()
+            self._stop_timer()
         elif self._part == "head" and self._received > MOST_HEAD_BYTES:
-            self._hang_up(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            self._disconnect(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         elif self._part != "none" and self._timer is None:
-            self._wait()
+            self._start_timer()
 
     def on_headers_complete(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -70,50 +76,53 @@ class SlowClientProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """uvicorn's answer to what its parser stops at."""
+        """Answer a request at which the parser stopped; uvicorn calls this."""
         if self._head_too_large:
-            self._hang_up(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            self._disconnect(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         else:
             super().send_400_response(msg)
 
     def _enter(self, part: Literal["head", "body", "none"]) -> None:
-        self._stop_waiting()
+        self._stop_timer()
         self._part = part
         self._received = 0
 
-    def _wait(self) -> None:
+    def _start_timer(self) -> None:
         seconds = self.header_seconds if self._part == "head" else self.body_seconds
-        self._timer = self.loop.call_later(seconds, self._look)
+        self._timer = self.loop.call_later(seconds, self._check_rate)
 
-    def _stop_waiting(self) -> None:
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
-        """The time is over."""
+    def _check_rate(self) -> None:
+        """Start the next period, or disconnect the client if it was too slow in the last one."""
         self._timer = None
         if self.transport.is_closing():
             return
-        if self._excused():
+        if self._may_continue():
             if self._part == "body":
                 self._received = 0
-            self._wait()
+            self._start_timer()
         else:
-            self._hang_up(HTTPStatus.REQUEST_TIMEOUT)
+            self._disconnect(HTTPStatus.REQUEST_TIMEOUT)
 
-    def _excused(self) -> bool:
-        # What is not read yet is no client's fault, nor is an answer that it waits for before it goes on.
+    def _may_continue(self) -> bool:
+        # The client is not slow while the service does not read or owes it the previous answer.
         if self.flow.read_paused:
             return True
         if self._part == "head":
             return self.cycle is not None and not self.cycle.response_complete
-        return self._received >= SLOWEST * self.body_seconds
+        return self._received >= MIN_RATE * self.body_seconds
 
-    def _hang_up(self, status: HTTPStatus) -> None:
+    def _disconnect(self, status: HTTPStatus) -> None:
+        """Close the connection, after a response with `status` where no answer has begun."""
         client = self.client[0] if self.client else None
-        structlog.get_logger().warning("hung up", reason=status.phrase, client=client, part=self._part, bytes=self._received)
-        self._stop_waiting()
+        structlog.get_logger().warning(
+            "client disconnected", reason=status.phrase, client=client, part=self._part, bytes=self._received
+        )
+        self._stop_timer()
         answering = self.cycle is not None and not self.cycle.response_complete and self.cycle.response_started
         idle = self._part == "head" and not self._received
         if not answering and not idle:
@@ -123,6 +132,6 @@ class SlowClientProtocol(HttpToolsProtocol):
 
 
 def protocol(settings: Settings) -> type[SlowClientProtocol]:
-    """The protocol with the operator's times."""
+    """Return the class of connections with the operator's limits."""
     times = {"header_seconds": settings.header_timeout, "body_seconds": settings.body_timeout}
     return type("SlowClientProtocol", (SlowClientProtocol,), times)

@@ -1,4 +1,8 @@
-"""JSON without the liberties that `json` takes: no NaN, no overflow, no duplicate keys, no deep nesting, no lone surrogates."""
+"""Strict JSON, as the contract demands.
+
+Rejected, although Python's `json` accepts them: NaN and infinity, numbers that overflow, duplicate
+keys, nesting deeper than `DEPTH`, integers longer than `DIGITS`, and unpaired surrogates.
+"""
 
 import json
 import math
@@ -13,7 +17,7 @@ from unitrank_service.errors import HttpProblem, InvalidBody
 
 DEPTH = 32
 DIGITS = 1000
-"""Longest integer; Python's own limit of 4300 digits would otherwise end as an error of the parser."""
+"""Digits of the longest integer. Beyond 4300 digits Python raises an error inside the parser."""
 
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -21,19 +25,23 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 @dataclass(frozen=True)
 class _JsonFlaw:
-    """Stands in the parsed document where something is wrong, until its place is known."""
+    """Replaces an invalid value in the parsed document. `_errors` then finds its JSON Pointer."""
 
     code: str
     detail: str
 
 
 def parse(body: bytes) -> Any:
-    """The document, as `json.loads` would give it. Raises HttpProblem (400) for no JSON, InvalidBody (422) for JSON too liberal."""
+    """Return the document, as `json.loads` does.
+
+    Raises HttpProblem (400) where the body is not JSON.
+    Raises InvalidBody (422) where it breaks a rule of strict JSON.
+    """
     _check_depth(body)
     flaws: list[_JsonFlaw] = []
     document = _decode(body, flaws)
     if flaws or _SURROGATE.search(body):
-        errors = list(_places(document, ""))
+        errors = list(_errors(document, ""))
         if errors:
             raise InvalidBody(errors)
     return document
@@ -45,7 +53,7 @@ def _decode(body: bytes, flaws: list[_JsonFlaw]) -> Any:
         return flaws[-1]
 
     def constant(text: str) -> _JsonFlaw:
-        return flaw("number_not_finite", f"{text} is no JSON number; use a finite number")
+        return flaw("number_not_finite", f"{text} is not a JSON number; use a finite number")
 
     def real(text: str) -> float | _JsonFlaw:
         value = float(text)
@@ -56,16 +64,16 @@ def _decode(body: bytes, flaws: list[_JsonFlaw]) -> Any:
     def integer(text: str) -> int | _JsonFlaw:
         if len(text) <= DIGITS:
             return int(text)
-        return flaw("number_not_finite", f"an integer of {len(text)} digits; at most {DIGITS} are read")
+        return flaw("number_not_finite", f"the integer has {len(text)} digits; at most {DIGITS} are allowed")
 
     def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         fields = dict(pairs)
         if len(fields) < len(pairs):
-            seen: set[str] = set()
+            earlier: set[str] = set()
             for key, _ in pairs:
-                if key in seen:
-                    fields[key] = flaw("duplicate_key", f"the key {key[:100]!r} appears more than once; name it once")
-                seen.add(key)
+                if key in earlier:
+                    fields[key] = flaw("duplicate_key", f"the key {key[:100]!r} appears more than once; keep one of them")
+                earlier.add(key)
         return fields
 
     try:
@@ -73,10 +81,11 @@ def _decode(body: bytes, flaws: list[_JsonFlaw]) -> Any:
             body.decode("utf-8"), parse_constant=constant, parse_float=real, parse_int=integer, object_pairs_hook=mapping
         )
     except UnicodeDecodeError as error:
-        raise HttpProblem("malformed_json", f"the body is not UTF-8 (byte {error.start})") from error
+        detail = f"the body is not UTF-8: byte {error.start} is invalid; send JSON as UTF-8"
+        raise HttpProblem("malformed_json", detail) from error
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
-        raise HttpProblem("malformed_json", f"the body is no JSON: {error.msg} at {where}") from error
+        raise HttpProblem("malformed_json", f"the body is not JSON: {error.msg} at {where}") from error
 
 
 def _check_depth(body: bytes) -> None:
@@ -88,28 +97,32 @@ def _check_depth(body: bytes) -> None:
             case b"[" | b"{":
                 depth += 1
                 if depth > DEPTH:
-                    detail = f"nested deeper than {DEPTH} at byte {token.start()}; at most {DEPTH} levels are read"
+                    detail = f"the JSON is nested too deeply at byte {token.start()}; at most {DEPTH} levels are allowed"
                     raise InvalidBody([Invalid(pointer="", detail=detail, code="too_deep")])
             case b"]" | b"}":
                 depth -= 1
 
 
-def _places(value: Any, at: str) -> Iterator[Invalid]:
+def _errors(value: Any, at: str) -> Iterator[Invalid]:
+    """The errors of the part of a document at the JSON Pointer `at`."""
     if isinstance(value, _JsonFlaw):
         yield Invalid(pointer=at, detail=value.detail, code=value.code)
     elif isinstance(value, str):
         if not _encodable(value):
-            yield Invalid(pointer=at, detail="half of a surrogate pair is no character; send the whole pair", code="invalid_text")
+            detail = "the text has half of a surrogate pair (such as \\ud83d); send the whole pair"
+            yield Invalid(pointer=at, detail=detail, code="invalid_text")
     elif isinstance(value, dict):
         for key, item in value.items():
             if _encodable(key):
-                yield from _places(item, at + pointer(key))
+                yield from _errors(item, at + pointer(key))
             else:
-                yield Invalid(pointer=at, detail="a key holds half of a surrogate pair", code="invalid_text")
+                detail = "a key has half of a surrogate pair (such as \\ud83d); send the whole pair"
+                yield Invalid(pointer=at, detail=detail, code="invalid_text")
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _places(item, f"{at}/{index}")
+            yield from _errors(item, f"{at}/{index}")
 
 
 def _encodable(text: str) -> bool:
+    """Whether the text can be encoded as UTF-8: it has no surrogate."""
     return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -1,4 +1,7 @@
-"""What a PUT brings: bytes on their way to the blob store, hashed while they stream and kept whole or not at all, or a URI."""
+"""The body of a PUT: bytes that stream into the blob store, or a JSON object with a URI.
+
+The bytes are hashed while they stream. An upload is stored completely or not at all.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -28,40 +31,50 @@ BYTES = "application/octet-stream"
 async def uploaded(
     request: Request, limit: int, kind: str, *, blobs: BlobStore, quota_left: Callable[[], int | None], metrics: Metrics
 ) -> AsyncIterator[BlobWriter]:
-    """The body in the blob store once the block ends; when the block raises, nothing is left. `kind`: `model` or `dataset`.
+    """Yield a writer that holds the whole body. The block's end stores it; an error discards it.
 
-    Raises HttpProblem where the body has more bytes than `limit`, or than the operator's quota has left.
+    `kind`: `model` or `dataset`.
+    `quota_left`: returns the bytes that the operator's quota has left, or None without a quota.
+    Raises HttpProblem where the body is empty, or exceeds `limit` bytes or the quota.
     """
-    room = await run_in_threadpool(quota_left)
-    too_large = HttpProblem(f"{kind}_too_large", f"the body has more than the {limit} bytes that are allowed")
-    if room is not None and room < limit:
-        limit, too_large = room, HttpProblem("store_full", f"{room} bytes of the quota are left; delete what is not needed", RETRY)
+    bytes_left = await run_in_threadpool(quota_left)
+    too_large = HttpProblem(f"{kind}_too_large", f"the {kind} is too large; at most {limit} bytes are allowed")
+    if bytes_left is not None and bytes_left < limit:
+        detail = f"the {kind} does not fit; {bytes_left} bytes of the quota are left: delete models or datasets first"
+        limit, too_large = bytes_left, HttpProblem("store_full", detail, RETRY)
     async with contextmanager_in_threadpool(blobs.writer()) as writer:
         async for chunk in _pieces(bounded(request, limit, too_large)):
             await run_in_threadpool(writer.write, chunk)
         if writer.size == 0:
-            raise InvalidBody([Invalid(pointer="", detail=f"the body is empty; expected the bytes of a {kind}", code="empty_body")])
+            raise InvalidBody([Invalid(pointer="", detail=f"the body is empty; send the bytes of a {kind}", code="empty_body")])
         metrics.uploaded(kind, writer.size)
         yield writer
 
 
 def check_bytes(request: Request) -> bool:
-    """Whether the body is bytes (True) or a JSON object that says where they are. Raises HttpProblem for anything else."""
+    """Whether the body is the bytes themselves (True) or a JSON object with their URI (False).
+
+    Raises HttpProblem for any other Content-Type.
+    """
     kind = content_type(request)
     if kind in (BYTES, "application/json"):
         return kind == BYTES
-    raise HttpProblem("unsupported_media_type", f"Content-Type {kind!r} is not read here; use {BYTES!r}")
+    detail = f"Content-Type {kind!r} is not supported; use {BYTES!r}, or 'application/json' for a URI"
+    raise HttpProblem("unsupported_media_type", detail)
 
 
 async def located(request: Request, sources: Sources, *, several: bool) -> str:
-    """The URI of a body `{"uri": …}`, which the operator lets the service read. Raises InvalidBody."""
+    """Return the URI of a body `{"uri": …}`. `several`: whether a glob of several files is allowed.
+
+    Raises InvalidBody where the body is invalid or the operator does not allow the URI.
+    """
     await check_json(request)
     document: Any = await request.json()
     try:
         uri = Location.model_validate(document).uri
     except ValidationError as error:
-        loose = [{**dict(entry), "loc": ("body", *entry["loc"])} for entry in error.errors()]
-        raise InvalidBody(invalid_places(loose, document, Location)) from error
+        errors = [{**dict(entry), "loc": ("body", *entry["loc"])} for entry in error.errors()]
+        raise InvalidBody(invalid_places(errors, document, Location)) from error
     try:
         sources.check(uri, several=several)
     except BadSource as error:
@@ -70,7 +83,7 @@ async def located(request: Request, sources: Sources, *, several: bool) -> str:
 
 
 async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces of about 1 MiB: each costs a hop to a thread."""
+    """The same bytes in pieces of about 1 MiB, because each piece costs a switch to a thread."""
     piece: list[bytes] = []
     size = 0
     async for chunk in chunks:

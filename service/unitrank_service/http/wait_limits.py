@@ -1,4 +1,4 @@
-"""Answers that are held until something happens: each takes a connection here and one to the store, so a key has its share."""
+"""Limits of waiting requests: each occupies a connection to the client and one to the store."""
 
 import resource
 from collections import Counter
@@ -7,40 +7,47 @@ from contextlib import contextmanager, suppress
 
 from unitrank_service.errors import HttpProblem
 
-FILES = 65_536
+OPEN_FILES = 65_536
+"""Limit of open files and connections that the process requests from the system."""
 
 
 class WaitLimits:
-    """Counts the answers that each key has waiting in this process; used by one event loop."""
+    """Counts the waiting requests of each key in this process. It is used by one event loop only.
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._now: Counter[str] = Counter()
+    `limit`: waiting requests that a key may have at the same time.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._waiting: Counter[str] = Counter()
 
     def check(self, key: str) -> None:
-        """Raises HttpProblem where the key has as many waiting answers as it may have."""
-        if self._now[key] >= self._most:
-            detail = f"{self._now[key]} answers are held for this key; at most {self._most} are: poll, or use a webhook"
+        """Raises HttpProblem where the key has reached its limit. `key`: the key's id."""
+        if self._waiting[key] >= self._limit:
+            detail = (
+                f"this key has {self._waiting[key]} waiting requests; at most {self._limit} are allowed: "
+                "poll without `wait`, or use a webhook"
+            )
             raise HttpProblem("too_many_waits", detail, {"Retry-After": "5"})
 
     @contextmanager
     def hold(self, key: str) -> Iterator[None]:
-        """Count one more waiting answer for as long as the block runs. Raises HttpProblem."""
+        """Count one more waiting request during the block. Raises HttpProblem as `check` does."""
         self.check(key)
-        self._now[key] += 1
+        self._waiting[key] += 1
         try:
             yield
         finally:
-            self._now[key] -= 1
-            if not self._now[key]:
-                del self._now[key]
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key]
 
 
 def allow_connections() -> None:
-    """Let the process have more files and connections than the 1024 that are common, where it may."""
+    """Raise the limit of open files, often 1024, to `OPEN_FILES` or the allowed maximum."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        # A system may allow fewer than it says.
+    limit = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        # Some systems reject even a limit that is within their own maximum.
         with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

@@ -1,6 +1,7 @@
-"""What Prometheus is told: what this process counts, and what the store knows of all processes, asked at each look.
+"""Metrics for Prometheus: counters of this process, and a snapshot of the store at each scrape.
 
-Labels are routes, methods and states, of which there are few: never a name, an id or a path that a client chose.
+Labels have few values: routes, methods and states. A name, id or path that a client chose is
+never a label.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,7 +28,10 @@ WebhookOutcome = Literal["delivered", "repeated", "failed"]
 
 
 class Metrics:
-    """`store` is a client that does not wait: a look at a store that is away is over soon."""
+    """The metrics of this process and of the store.
+
+    `store`: a connection with a short timeout, so that a scrape ends soon while the store is down.
+    """
 
     def __init__(self, store: redis.Redis) -> None:
         self._store = store
@@ -40,42 +44,44 @@ class Metrics:
         self._requests = Counter("unitrank_http_requests", "Requests answered.", ["method", "route", "status"], registry=self._all)
         self._latency = Histogram(
             "unitrank_http_request_seconds",
-            "Seconds until an answer began; those that a client asked to wait for are in it.",
+            "Seconds until the answer began, with the time that a client chose to wait for a job.",
             ["method", "route"],
             buckets=LATENCIES,
             registry=self._all,
         )
-        self._uploads = Counter("unitrank_uploaded_bytes", "Bytes of bodies that came in whole.", ["kind"], registry=self._all)
-        self._imports = Counter(
-            "unitrank_imports", "Readings of contents from elsewhere that ended.", ["kind", "outcome"], registry=self._all
-        )
-        self._reuses = Counter("unitrank_jobs_reused", "Jobs answered with an earlier one.", ["reason"], registry=self._all)
+        self._uploads = Counter("unitrank_uploaded_bytes", "Bytes of complete uploads.", ["kind"], registry=self._all)
+        self._imports = Counter("unitrank_imports", "Imports from a URI that ended.", ["kind", "outcome"], registry=self._all)
+        self._reuses = Counter("unitrank_jobs_reused", "Requests answered with an earlier job.", ["reason"], registry=self._all)
         self._webhooks = Counter("unitrank_webhooks", "Attempts to deliver a webhook.", ["outcome"], registry=self._all)
 
     def answered(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """A request was answered; `route` is the template, None where there is none."""
+        """Count an answered request.
+
+        `route`: path of the route with the names of its parameters; None where no route matches.
+        `seconds`: time until the answer began.
+        """
         method, route = method if method in METHODS else "other", route or NO_ROUTE
         self._requests.labels(method, route, str(status)).inc()
         self._latency.labels(method, route).observe(seconds)
 
     def uploaded(self, kind: str, size: int) -> None:
-        """The bytes of a model or a dataset came in."""
+        """Count a complete upload. `kind`: `model` or `dataset`; `size`: bytes."""
         self._uploads.labels(kind).inc(size)
 
     def imported(self, kind: str, outcome: ImportOutcome) -> None:
-        """A reading from elsewhere ended."""
+        """Count an import from a URI that ended. `kind`: `model` or `dataset`."""
         self._imports.labels(kind, outcome).inc()
 
     def reused(self, reason: ReuseReason) -> None:
-        """A POST was answered with an earlier job."""
+        """Count a request that an earlier job answers."""
         self._reuses.labels(reason).inc()
 
     def webhook(self, outcome: WebhookOutcome) -> None:
-        """An attempt to deliver a webhook ended; `repeated`: there will be another one."""
+        """Count an attempt to deliver a webhook. `repeated`: it failed and another one follows."""
         self._webhooks.labels(outcome).inc()
 
     def store_answers(self) -> bool:
-        """Whether the store is there."""
+        """Whether the store answers a PING."""
         try:
             self._store.ping()
         except redis.exceptions.RedisError:
@@ -83,26 +89,29 @@ class Metrics:
         return True
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection to the store."""
         self._store.close()
 
     def page(self) -> bytes:
-        """Everything, as text."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._all)
 
     def page_without_store(self) -> bytes:
-        """What anyone may know, for nobody's key can be looked at: that the store is away, and how this process is."""
+        """Return only `unitrank_store_up 0` and the metrics of this process.
+
+        Without the store no key can be checked, so the page contains nothing confidential.
+        """
         return b"".join([generate_latest(_FixedCollector([_up(0)])), generate_latest(self._process)])
 
 
 class StoreCollector(Collector):
-    """What all processes together have and do; every service says the same."""
+    """The metrics of the store, which are the same in every service of the store."""
 
     def __init__(self, store: redis.Redis) -> None:
         self._store = store
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: otherwise the registry would ask the store while it is made."""
+        """Return nothing, so that registering the collector does not read the store."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -131,27 +140,29 @@ def _up(value: int) -> Metric:
 
 
 def _records(snapshot: Snapshot) -> Iterator[Metric]:
-    kept = GaugeMetricFamily("unitrank_jobs", "Jobs and inspections that are kept, by status.", labels=["kind", "status"])
+    stored = GaugeMetricFamily("unitrank_jobs", "Stored jobs and inspections, by status.", labels=["kind", "status"])
     for kind, by_status in snapshot.records.items():
         for status, count in by_status.items():
-            kept.add_metric([kind, status], count)
-    yield kept
+            stored.add_metric([kind, status], count)
+    yield stored
     entered = CounterMetricFamily(
-        "unitrank_transitions", "How often a job or an inspection came into a status.", labels=["kind", "status"]
+        "unitrank_transitions", "Transitions of jobs and inspections into a status.", labels=["kind", "status"]
     )
     for kind, counts in snapshot.entered.items():
         for status, count in counts.items():
             entered.add_metric([kind, status], count)
     yield entered
-    lost = CounterMetricFamily("unitrank_attempts_lost", "Attempts given up: their process was lost.", labels=["kind"])
+    lost = CounterMetricFamily("unitrank_attempts_lost", "Attempts that ended because their process was lost.", labels=["kind"])
     for kind in snapshot.records:
         lost.add_metric([kind], snapshot.counted.lost.get(kind, 0))
     yield lost
 
 
 def _queues(snapshot: Snapshot) -> Iterator[Metric]:
-    length = GaugeMetricFamily("unitrank_queue_length", "How many wait for their turn, or for what they need.", labels=["kind"])
-    oldest = GaugeMetricFamily("unitrank_queue_oldest_seconds", "How long the oldest has waited; 0: none waits.", labels=["kind"])
+    length = GaugeMetricFamily("unitrank_queue_length", "Jobs and inspections that wait.", labels=["kind"])
+    oldest = GaugeMetricFamily(
+        "unitrank_queue_oldest_seconds", "Seconds that the oldest has waited; 0 if nothing waits.", labels=["kind"]
+    )
     for kind, seconds in snapshot.waited.items():
         length.add_metric([kind], snapshot.records[kind]["queued"])
         oldest.add_metric([kind], seconds)
@@ -167,16 +178,17 @@ def _work(snapshot: Snapshot) -> Iterator[Metric]:
         workers.add_metric([kind, "busy"], len(jobs) - jobs.count(None))
         workers.add_metric([kind, "idle"], jobs.count(None))
     yield workers
-    ended = CounterMetricFamily("unitrank_children_ended", "Processes of workers that were replaced.", labels=["reason"])
+    ended = CounterMetricFamily("unitrank_children_ended", "Child processes of workers that ended.", labels=["reason"])
     for reason, count in snapshot.counted.child_ended.items():
         ended.add_metric([reason], count)
     yield ended
-    run = HistogramMetricFamily("unitrank_ranking_seconds", "Seconds that a ranking took, with its ablation.", labels=["method"])
+    run = HistogramMetricFamily("unitrank_ranking_seconds", "Seconds of one ranking with its ablation test.", labels=["method"])
     for method, durations in snapshot.counted.run.items():
         run.add_metric([method], _cumulated(durations), durations.seconds)
     yield run
 
 
 def _cumulated(durations: Durations) -> list[tuple[str, float]]:
+    """The upper end of each bucket in seconds, and the number of durations up to it."""
     ends = [*map(str, BUCKETS), "+Inf"]
     return [(end, float(sum(durations.counts[: index + 1]))) for index, end in enumerate(ends)]

@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from unitrank_service.backend import backend_of
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.authentication import COOKIE, PUBLIC, WRONG_KEY
-from unitrank_service.http.csrf import refuse_foreign
+from unitrank_service.http.csrf import check_same_site
 from unitrank_service.http.requests import content_type
 from unitrank_service.web import form
 from unitrank_service.web.assets import TYPES, asset
@@ -32,7 +32,7 @@ def show_sign_in(request: Request, next: str = "/") -> Response:
 async def sign_in(request: Request) -> Response:
     """A session for the key, in a cookie that no script reads and no other site's page sends."""
     # Signed in with a stranger's key, somebody would hand the stranger their data.
-    refuse_foreign(request, by_cookie=True)
+    check_same_site(request, by_cookie=True)
     sent = form.read(await request.body(), content_type(request))
     return await run_in_threadpool(_signed_in, request, sent.one("key"), _inside(sent.one("next", "/")))
 
@@ -40,7 +40,7 @@ async def sign_in(request: Request) -> Response:
 @router.post("/signout", openapi_extra=FOR_ALL)
 def sign_out(request: Request) -> Response:
     """The session ends here and in the store."""
-    refuse_foreign(request, by_cookie=True)
+    check_same_site(request, by_cookie=True)
     word = request.cookies.get(COOKIE)
     if word is not None:
         backend_of(request).sessions.close(word)
