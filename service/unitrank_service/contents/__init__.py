@@ -1,1 +1,1 @@
-"""Models and datasets: imports, checks, and how clients see them."""
+"""Models and datasets: formats, imports from a URI, and their JSON bodies."""

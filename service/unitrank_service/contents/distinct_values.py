@@ -1,4 +1,4 @@
-"""The distinct values of labels and cluster fields, read once for each content: what checks need beyond the header."""
+"""The distinct values of labels and cluster fields, which the checks of a request need."""
 
 from functools import lru_cache
 
@@ -7,18 +7,18 @@ from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_tables import open_table
 
 MOST_ROWS = 2_000_000
-"""Above it the values are left to the worker, so that a POST stays a matter of milliseconds."""
+"""The worker checks the values of a larger dataset, so that a POST takes milliseconds."""
 
 
 class DistinctValues:
-    """Remembers what it has read of the last 256 fields."""
+    """Reads the distinct values of a field, and caches those of the last 256 fields."""
 
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
         self.distinct = lru_cache(256)(self._distinct)
 
     def _distinct(self, digest: str, examples: int, field: str) -> list[Value] | None:
-        """As `Table.distinct`; None where reading the values is too expensive."""
+        """As `Table.distinct`; None where the dataset has more than `MOST_ROWS` rows."""
         if examples > MOST_ROWS:
             return None
         with open_table(self._blobs.path(digest)) as table:

@@ -1,4 +1,4 @@
-"""Reading what lies elsewhere without being held by it: a clock that is asked at every piece, and a thread that can be left."""
+"""Reads content from a URI within a deadline, in a thread that can be abandoned."""
 
 import threading
 import time
@@ -12,11 +12,13 @@ from unitrank_store.blobs.sources import Source
 from unitrank_store.errors import RecordNotFound
 
 WATCH_SECONDS = 0.2
-WANTED_SECONDS = 2.0
+"""The deadline and the stop signal are checked this often."""
+NEEDED_SECONDS = 2.0
+"""The store is read this often, to see whether the import was deleted."""
 
 
 class ImportRejected(Exception):
-    """What was read cannot be taken."""
+    """The content cannot be read, or is invalid. `problem` is the reason as JSON."""
 
     def __init__(self, code: str, detail: str, retryable: bool = False) -> None:
         super().__init__(detail)
@@ -26,27 +28,35 @@ class ImportRejected(Exception):
 
 
 class FetchStopped(Exception):
-    """The service ends; what was to be read still is."""
+    """The service ends. The import stays in the store, and another service reads it again."""
 
 
 @dataclass(frozen=True)
 class FetchDeadline:
-    """Asked now and then while bytes come in, and by who waits for them."""
+    """The conditions under which an import continues.
 
-    deadline: float
+    `started`: the time at which it started, as `time.monotonic` gives it.
+    `seconds`: the seconds that it may take.
+    `stop`: set when the service ends.
+    `is_needed`: returns False where the content was deleted in the meantime.
+    """
+
+    started: float
+    seconds: float
     stop: threading.Event
-    is_wanted: Callable[[], bool]
+    is_needed: Callable[[], bool]
 
     def check(self) -> None:
-        """Raises FetchStopped, or ImportRejected when it takes too long."""
+        """Raises FetchStopped where the service ends, and ImportRejected after the deadline."""
         if self.stop.is_set():
             raise FetchStopped
-        if time.monotonic() > self.deadline:
-            raise ImportRejected("import_timed_out", "reading it took longer than the operator allows", retryable=True)
+        if time.monotonic() > self.started + self.seconds:
+            detail = f"the import took longer than {self.seconds:g} s, the limit that the operator set (UNITRANK_IMPORT_TIMEOUT)"
+            raise ImportRejected("import_timed_out", detail, retryable=True)
 
 
 class DeadlineWriter:
-    """A writer that asks the clock."""
+    """A writer that checks the deadline before each piece of data."""
 
     def __init__(self, writer: BlobWriter, deadline: FetchDeadline) -> None:
         self._writer = writer
@@ -60,34 +70,43 @@ class DeadlineWriter:
         self._writer.flush()
 
 
-def in_time(deadline: FetchDeadline, work: Callable[[], None]) -> None:
-    """Do it in a thread that is left alone where a driver hangs: what it would still bring is then not wanted any more."""
-    failed: list[BaseException] = []
+def run_in_time(deadline: FetchDeadline, work: Callable[[], None]) -> None:
+    """Run `work` in a thread until it ends or the deadline passes, and raise its error here.
+
+    The thread is abandoned if a driver hangs. `work` must check the deadline before it stores
+    anything, so that an abandoned thread changes nothing.
+    Raises as `FetchDeadline.check`, and RecordNotFound if the content was deleted in the meantime.
+    """
+    errors: list[BaseException] = []
     done = threading.Event()
 
     def run() -> None:
         try:
             work()
         except BaseException as error:
-            failed.append(error)
+            errors.append(error)
         finally:
             done.set()
 
     threading.Thread(target=run, name="import", daemon=True).start()
-    looked = time.monotonic()
+    last_check = time.monotonic()
     while not done.wait(WATCH_SECONDS):
         deadline.check()
-        if time.monotonic() > looked + WANTED_SECONDS:
-            looked = time.monotonic()
-            if not deadline.is_wanted() and not done.is_set():
-                raise RecordNotFound("deleted while it was read")
-    if failed:
-        raise failed[0]
+        if time.monotonic() > last_check + NEEDED_SECONDS:
+            last_check = time.monotonic()
+            if not deadline.is_needed() and not done.is_set():
+                raise RecordNotFound("the content was deleted during its import")
+    if errors:
+        raise errors[0]
 
 
-def pour(source: Source, writer: BlobWriter, deadline: FetchDeadline) -> None:
+def copy(source: Source, writer: BlobWriter, deadline: FetchDeadline) -> None:
+    """Copy a file to the writer.
+
+    Raises as `FetchDeadline.check`, and ImportRejected for an empty file.
+    """
     for piece in source.pieces():
         deadline.check()
         writer.write(piece)
     if writer.size == 0:
-        raise ImportRejected("empty_body", f"{source.name!r} is empty")
+        raise ImportRejected("empty_body", f"the file {source.name!r} is empty")

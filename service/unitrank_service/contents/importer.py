@@ -1,7 +1,12 @@
-"""Models and datasets that lie elsewhere: read into the blob store, whole or not at all, by threads of the service.
+"""Imports models and datasets from a URI into the blob store, in threads of the service.
 
-What is to be read stands in the store. A service that is killed while it reads leaves nothing; another one, or the same
-after its restart, begins anew, three times at most.
+The store holds the list of imports, so every service can do each of them. A content is imported
+completely or not at all. A service that is killed during an import leaves no files. Then a service
+starts the import again; after `MOST_ATTEMPTS` lost services the import is rejected.
+
+    unread ──▶ imported     the content has a digest; jobs that waited for it go on
+           ├─▶ rejected     the content is invalid or unreadable; jobs that waited for it fail
+           └─▶ deleted      the name was deleted or uploaded anew; the import ends without a result
 """
 
 import secrets
@@ -18,7 +23,7 @@ import structlog
 
 from unitrank_schemas.base import Json
 from unitrank_service.background.polling import PollingLoop
-from unitrank_service.contents.fetching import DeadlineWriter, FetchDeadline, FetchStopped, ImportRejected, in_time, pour
+from unitrank_service.contents.fetching import DeadlineWriter, FetchDeadline, FetchStopped, ImportRejected, copy, run_in_time
 from unitrank_service.contents.model_formats import check_bytes_of
 from unitrank_service.contents.representation import read_header
 from unitrank_service.errors import InvalidBody
@@ -45,13 +50,14 @@ from unitrank_tables import Shard, join
 from unitrank_tables.errors import BadTable
 
 LOOK_SECONDS = 2.0
+"""An idle thread looks this often for imports that another service left."""
 MOST_ATTEMPTS = 3
-Stage = Literal["new", "arrived", "rejected", "gone"]
+Stage = Literal["unread", "imported", "rejected", "deleted"]
 
 
 @dataclass
 class Importer:
-    """Nothing is read before `run`; `wake` has it look at once."""
+    """Does the imports of one store. Nothing happens before `run`. `wake` starts a look at once."""
 
     connection: redis.Redis
     settings: Settings
@@ -65,43 +71,43 @@ class Importer:
     _loop: PollingLoop = field(default_factory=lambda: PollingLoop("imports"))
 
     def run(self, stop: threading.Event) -> None:
-        """Read whatever is to be read until told to stop."""
+        """Do one import after another until `stop` is set."""
         self._loop.run(stop, lambda: self.read_next(stop), lambda: LOOK_SECONDS)
 
     def read_next(self, stop: threading.Event) -> bool:
-        """Read one of what nobody else reads; False where there is none."""
+        """Do one import that no other thread does. Returns False without such an import."""
         for kind, catalogue in (("model", self.models), ("dataset", self.datasets)):
             for key in catalogue.unread():
-                with lease(self.connection, keyspace.import_lock(key)) as mine:
-                    if mine and not stop.is_set():
-                        self._read(kind, key, stop)
+                with lease(self.connection, keyspace.import_lock(key)) as has_lease:
+                    if has_lease and not stop.is_set():
+                        self._import(kind, key, stop)
                         return True
         return False
 
     def wake(self) -> None:
-        """There is something new to read, or it is time to stop."""
+        """Let an idle thread look now: there is a new import, or the service ends."""
         self._loop.wake()
 
-    def _read(self, kind: str, key: str, stop: threading.Event) -> None:
+    def _import(self, kind: str, key: str, stop: threading.Event) -> None:
         log = structlog.get_logger().bind(kind=kind, key=key)
         catalogue = self._catalogue(kind)
-        begun = time.monotonic()
+        started = time.monotonic()
         outcome: Literal["imported", "rejected", "dropped"] = "dropped"
         try:
             stage = self._stage(kind, key)
-            if stage == "new":
+            if stage == "unread":
                 self._count_attempt(key)
                 deadline = FetchDeadline(
-                    begun + self.settings.import_timeout, stop, lambda: self._stage(kind, key) in ("new", "arrived")
+                    started, self.settings.import_timeout, stop, lambda: self._stage(kind, key) in ("unread", "imported")
                 )
-                in_time(deadline, lambda: self._bring(kind, key, deadline))
+                run_in_time(deadline, lambda: self._fetch(kind, key, deadline))
                 outcome = "imported"
-            if stage != "gone":
-                self._let_go(kind, key)
+            if stage != "deleted":
+                self._release_jobs(kind, key)
         except RecordNotFound:
-            log.info("import not wanted any more")
+            log.info("import dropped", reason="the content was deleted or replaced")
         except FetchStopped:
-            log.info("import left for another start")
+            log.info("import stopped", reason="the service ends; another service starts the import again")
             self.connection.srem(keyspace.import_attempts(key), self._service)
             self.metrics.imported(kind, "left")
             return
@@ -111,33 +117,36 @@ class Importer:
             self._reject(kind, key, _problem(kind, error))
             outcome = "rejected"
         catalogue.finish_import(key)
-        log.info("import ended", outcome=outcome, seconds=round(time.monotonic() - begun, 3))
+        log.info("import ended", outcome=outcome, seconds=round(time.monotonic() - started, 3))
         self.metrics.imported(kind, outcome)
 
     def _catalogue(self, kind: str) -> ModelStore | DatasetStore:
         return self.models if kind == "model" else self.datasets
 
     def _stage(self, kind: str, key: str) -> Stage:
-        """How far it is; whoever read it before may have been lost at any of them."""
+        """The stage of the import. A service may have been lost after any of them."""
         catalogue = self._catalogue(kind)
         if catalogue.became(key) is not None:
-            return "arrived"
+            return "imported"
         try:
-            return "rejected" if catalogue.content(key).status == "rejected" else "new"
+            return "rejected" if catalogue.content(key).status == "rejected" else "unread"
         except RecordNotFound:
-            return "gone"
+            return "deleted"
 
-    def _bring(self, kind: str, key: str, deadline: FetchDeadline) -> None:
+    def _fetch(self, kind: str, key: str, deadline: FetchDeadline) -> None:
         if kind == "model":
-            self._bring_model(key, deadline)
+            self._fetch_model(key, deadline)
         else:
-            self._bring_dataset(key, deadline)
+            self._fetch_dataset(key, deadline)
 
-    def _let_go(self, kind: str, key: str) -> None:
-        """Those that waited go on, or fail with what was rejected; done twice, it is done once."""
+    def _release_jobs(self, kind: str, key: str) -> None:
+        """Let the jobs that waited for the content go on, or fail where it was rejected.
+
+        Repeating the call changes nothing.
+        """
         digest = self._catalogue(kind).became(key)
         if digest is None:
-            self._refuse(kind, key, self._catalogue(kind).content(key).problem or {})
+            self._fail_jobs(kind, key, self._catalogue(kind).content(key).problem or {})
         elif kind == "dataset":
             dataset_arrived(self.connection, self.jobs, key)
         else:
@@ -146,57 +155,66 @@ class Importer:
             model_arrived(self.connection, self.jobs, self.models, key, digest)
 
     def _count_attempt(self, key: str) -> None:
-        """One for each service that began with it and did not come back: an outage of the store is no loss of a service."""
+        """Count this service as one that started the import.
+
+        A service that stops properly removes itself, so the count is that of lost services. An
+        attempt that the same service repeats, after an outage of the store, does not count again.
+        Raises ImportRejected after `MOST_ATTEMPTS` lost services.
+        """
         attempts = keyspace.import_attempts(key)
         self.connection.sadd(attempts, self._service)
         self.connection.expire(attempts, 24 * 3600)
         if int(self.connection.scard(attempts)) > MOST_ATTEMPTS:
-            detail = f"the service was lost {MOST_ATTEMPTS} times while it read this; it is not tried again"
+            detail = f"the service was lost during {MOST_ATTEMPTS} attempts to import this; PUT it again to start another import"
             raise ImportRejected("import_failed", detail)
 
-    def _bring_model(self, key: str, deadline: FetchDeadline) -> None:
+    def _fetch_model(self, key: str, deadline: FetchDeadline) -> None:
         model = self.models.content(key)
         (source,) = self.sources.files(model.uri or "")
         with self._writer(self.settings.max_model_bytes) as writer:
-            pour(source, writer, deadline)
+            copy(source, writer, deadline)
             check_bytes_of(model.format, writer.path)
         deadline.check()
-        with self._kept_if_wanted(self.models, writer.digest):
+        with self._discarded_if_deleted(self.models, writer.digest):
             repoint = partial(repoint_to_model, self.jobs, key)
-            begun = self.models.arrived(key, writer.digest, writer.size, repoint)
-        if begun.inspect:
-            enqueue_inspection(self.connection, begun.record.digest, self.settings.inspection_timeout)
+            named = self.models.arrived(key, writer.digest, writer.size, repoint)
+        if named.inspect:
+            enqueue_inspection(self.connection, named.record.digest, self.settings.inspection_timeout)
 
-    def _bring_dataset(self, key: str, deadline: FetchDeadline) -> None:
+    def _fetch_dataset(self, key: str, deadline: FetchDeadline) -> None:
         limit = self.settings.max_dataset_bytes
-        # Checked again: the operator may have allowed other places since.
+        # `files` checks the URI again, because UNITRANK_SOURCES may have changed since the PUT.
         sources = self.sources.files(self.datasets.content(key).uri or "")
         with self._writer(limit) as writer:
             if len(sources) == 1:
-                pour(sources[0], writer, deadline)
+                copy(sources[0], writer, deadline)
             else:
-                with self._spooled(sources, limit, deadline) as shards:
+                with self._downloaded(sources, limit, deadline) as shards:
                     join(shards, DeadlineWriter(writer, deadline), limit)
             fields, examples, form = read_header(writer.path, limit)
         deadline.check()
-        with self._kept_if_wanted(self.datasets, writer.digest):
+        with self._discarded_if_deleted(self.datasets, writer.digest):
             repoint = partial(repoint_to_dataset, self.jobs, key)
             self.datasets.arrived(key, writer.digest, writer.size, fields, examples, form, repoint)
 
     @contextmanager
     def _writer(self, limit: int) -> Iterator[BlobWriter]:
-        """Raises SizeExceeded past the limit, and Full past the quota."""
-        room = self.datasets.room()
+        """A writer of at most `limit` bytes.
+
+        Raises SizeExceeded beyond the limit, and Full beyond the quota.
+        """
+        bytes_left = self.datasets.room()
         try:
-            with self.blobs.writer(limit if room is None else min(limit, room)) as writer:
+            with self.blobs.writer(limit if bytes_left is None else min(limit, bytes_left)) as writer:
                 yield writer
         except SizeExceeded as error:
-            if room is not None and room < limit:
-                raise Full(f"{room} bytes of the quota are left; delete what is not needed") from error
+            if bytes_left is not None and bytes_left < limit:
+                raise Full(f"{bytes_left} bytes of the quota are left: delete models or datasets first") from error
             raise
 
     @contextmanager
-    def _kept_if_wanted(self, catalogue: ModelStore | DatasetStore, digest: str) -> Iterator[None]:
+    def _discarded_if_deleted(self, catalogue: ModelStore | DatasetStore, digest: str) -> Iterator[None]:
+        """Remove the blob if the block raises RecordNotFound: the content was deleted meanwhile."""
         try:
             yield
         except RecordNotFound:
@@ -204,17 +222,17 @@ class Importer:
             raise
 
     @contextmanager
-    def _spooled(self, sources: Sequence[Source], limit: int, deadline: FetchDeadline) -> Iterator[list[Shard]]:
-        """The shards as local files, which together are no larger than the limit."""
-        left = limit
+    def _downloaded(self, sources: Sequence[Source], limit: int, deadline: FetchDeadline) -> Iterator[list[Shard]]:
+        """The shards as local files, at most `limit` bytes together, which the end deletes."""
+        bytes_left = limit
         with ExitStack() as stack:
             shards = []
             for source in sources:
                 path = stack.enter_context(self.blobs.draft())
                 with path.open("wb") as file:
-                    writer = BlobWriter(file, path, left)
-                    pour(source, writer, deadline)
-                left -= writer.size
+                    writer = BlobWriter(file, path, bytes_left)
+                    copy(source, writer, deadline)
+                bytes_left -= writer.size
                 shards.append(Shard(source.name, path))
             yield shards
 
@@ -222,9 +240,9 @@ class Importer:
         structlog.get_logger().warning("import rejected", kind=kind, key=key, code=problem["code"], detail=problem["detail"])
         with suppress(RecordNotFound):
             self._catalogue(kind).reject_unread(key, problem)
-            self._refuse(kind, key, problem)
+            self._fail_jobs(kind, key, problem)
 
-    def _refuse(self, kind: str, key: str, problem: Json) -> None:
+    def _fail_jobs(self, kind: str, key: str, problem: Json) -> None:
         (model_rejected if kind == "model" else dataset_rejected)(self.jobs, key, problem)
 
 
@@ -241,5 +259,6 @@ def _problem(kind: str, error: Exception) -> Json:
         return ImportRejected("store_full", str(error), retryable=True).problem
     if isinstance(error, StateConflict):
         return ImportRejected("conflict", str(error), retryable=True).problem
-    structlog.get_logger().error("unexpected error while importing", exc_info=error)
-    return ImportRejected("internal", "the service failed while it read this; its log has the reason", retryable=True).problem
+    structlog.get_logger().error("unexpected error during an import", exc_info=error)
+    detail = "the import failed because of an error in the service; the operator finds the reason in the log"
+    return ImportRejected("internal", detail, retryable=True).problem

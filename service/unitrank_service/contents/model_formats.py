@@ -1,4 +1,4 @@
-"""Formats of uploaded models: how a PUT's query parameters choose one, and what its bytes must look like."""
+"""Formats of uploaded models: a PUT's query parameters choose one, and its bytes are checked."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,25 +13,28 @@ from unitrank_service.contents.architectures import check_weights, installed
 
 @dataclass(frozen=True)
 class UploadOptions:
-    """The query parameters of a PUT, of all formats."""
+    """The query parameters of a PUT that choose the format, for all formats together."""
 
     architecture: Annotated[
-        str | None, Query(description="An architecture that the operator installed; the body is its weights, as safetensors.")
+        str | None, Query(description="Name of an installed architecture. The body is its weights, as a safetensors file.")
     ] = None
-    arguments: Annotated[str | None, Query(description="What the architecture is built with: a JSON object.")] = None
+    arguments: Annotated[
+        str | None, Query(description='Arguments of the architecture as a JSON object, such as `{"hidden": 16}`.')
+    ] = None
 
     def format(self) -> ModelFormat:
-        """The format that the parameters choose; an archive without any. Raises InvalidBody."""
+        """Return the chosen format; the default is `Archive`. Raises InvalidBody."""
         chosen = (entry.chosen(self) for entry in FORMATS.values())
         return next((format for format in chosen if format is not None), Archive())
 
 
 @dataclass(frozen=True)
 class FormatEntry:
-    """One format.
+    """The functions of one format.
 
-    `chosen`: the format with its options where the query parameters choose it, else None; raises InvalidBody.
-    `check`: looks at the uploaded file before anything is stored, without torch; raises InvalidBody.
+    `chosen`: returns the format with its options where the query parameters choose it, otherwise
+    None. Raises InvalidBody.
+    `check`: checks the uploaded file before it is stored, without torch. Raises InvalidBody.
     """
 
     chosen: Callable[[UploadOptions], ModelFormat | None]
@@ -39,12 +42,12 @@ class FormatEntry:
 
 
 FORMATS: dict[type[ModelFormat], FormatEntry] = {
-    # Only the inspection checks archives, because reading one takes torch.
+    # The inspection checks archives, because reading an archive requires torch.
     Archive: FormatEntry(chosen=lambda options: None, check=lambda path: None),
     Architecture: FormatEntry(chosen=lambda options: installed(options.architecture, options.arguments), check=check_weights),
 }
 
 
 def check_bytes_of(format: ModelFormat, path: Path) -> None:
-    """Raises InvalidBody where the file cannot be of the format."""
+    """Raises InvalidBody where the file does not have the format."""
     FORMATS[type(format)].check(path)

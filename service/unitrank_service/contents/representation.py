@@ -1,4 +1,4 @@
-"""Models and datasets as the client sees them."""
+"""The JSON bodies of models and datasets."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from unitrank_tables.table import Format
 
 
 def model_body(record: ModelRecord) -> Json:
-    """After `unitrank_schemas.models.Model`."""
+    """Return the body of a model; its schema is `unitrank_schemas.models.Model`."""
     manifest: Json = record.manifest or dict.fromkeys(("inputs", "outputs", "parameters", "layers", "flops", "differentiable"))
     return {
         "name": record.name,
@@ -29,7 +29,7 @@ def model_body(record: ModelRecord) -> Json:
 
 
 def dataset_body(record: DatasetRecord) -> Json:
-    """After `unitrank_schemas.datasets.Dataset`."""
+    """Return the body of a dataset; its schema is `unitrank_schemas.datasets.Dataset`."""
     return {
         "name": record.name,
         "digest": None if record.digest.startswith(UNREAD) else record.digest,
@@ -43,6 +43,10 @@ def dataset_body(record: DatasetRecord) -> Json:
 
 
 def read_header(path: Path, limit: int) -> tuple[dict[str, ColumnInfo], int, Format]:
-    """Fields, number of examples and format of a table. Raises BadTable; `limit` is in bytes of unpacked data."""
+    """Return the fields, the number of examples and the format of a table.
+
+    `limit`: maximum bytes of the unpacked arrays.
+    Raises BadTable where the file is not a table, or exceeds the limit.
+    """
     with open_table(path, limit) as table:
         return table.fields, table.examples, table.format
