@@ -1,1 +1,1 @@
-"""The OpenAPI document and its examples."""
+"""The OpenAPI document: FastAPI's own, completed with problems, webhooks and examples."""

@@ -1,4 +1,4 @@
-"""The OpenAPI page: FastAPI's, with problems instead of its own errors, and the key that requests may carry."""
+"""The OpenAPI document: FastAPI's document, completed with problems, keys and examples."""
 
 from typing import Any
 
@@ -11,12 +11,14 @@ from unitrank_schemas.models import Location
 from unitrank_schemas.problems import Problem
 from unitrank_service.http.authentication import PUBLIC
 from unitrank_service.openapi.descriptions import header
-from unitrank_service.openapi.examples import answers
+from unitrank_service.openapi.examples import examples_by_schema
 
-ANNOUNCED: dict[str, Any] = {
+WEBHOOK: dict[str, Any] = {
     "summary": "A job has ended",
-    "description": "Sent to the `webhook` of a job's request, signed after Standard Webhooks with the secret of the request's key. "
-    "At least once: `webhook-id` is the same each time. Anything but 2xx is tried again, 410 excepted.",
+    "description": "The service posts this to the `webhook` of a job's request when the job has ended. "
+    "The POST is signed as Standard Webhooks specifies, with the webhook secret of the request's key. "
+    "It is sent at least once; `webhook-id` is the same in every attempt. "
+    "Any answer but 2xx leads to another attempt, except 410, which ends the attempts.",
     "parameters": [
         {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
         for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
@@ -30,76 +32,90 @@ ANNOUNCED: dict[str, Any] = {
             }
         },
     },
-    "responses": {"2XX": {"description": "Heard."}, "410": {"description": "Not wanted any more."}},
+    "responses": {
+        "2XX": {"description": "The webhook was delivered."},
+        "410": {"description": "The service stops its attempts."},
+    },
 }
-"""What the service itself posts."""
+"""The request that the service posts to a webhook."""
 
 _TEMPLATE = "#/components/schemas/{model}"
 
 
 def install(app: FastAPI) -> None:
-    """`app.openapi()` makes the page once, when it is first asked for."""
+    """Replace `app.openapi`. The document is made at the first request for it."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _page(app)
+            app.openapi_schema = _document(app)
         return app.openapi_schema
 
-    # FastAPI's documented way to change the page is to replace the method.
+    # FastAPI's documentation recommends to replace the method.
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _page(app: FastAPI) -> dict[str, Any]:
-    page = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    components = page.setdefault("components", {})
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    components = document.setdefault("components", {})
     components["securitySchemes"] = {
-        "key": {"type": "http", "scheme": "bearer", "description": "An API key; optional without stored keys."}
+        "key": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key. It is optional while the service has no stored keys.",
+        }
     }
     schemas = components.setdefault("schemas", {})
     _, definitions = models_json_schema(
         [(Problem, "serialization"), (Announcement, "serialization"), (Location, "validation")], ref_template=_TEMPLATE
     )
     schemas.update(definitions["$defs"])
-    page["webhooks"] = {"job.ended": {"post": ANNOUNCED}}
+    document["webhooks"] = {"job.ended": {"post": WEBHOOK}}
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    examples = answers()
-    for path in page["paths"].values():
+    examples = examples_by_schema()
+    for path in document["paths"].values():
         for method, operation in path.items():
             _complete(operation)
-            _exemplify(operation, examples)
+            _add_examples(operation, examples)
             if method == "get":
-                _tag(operation)
-    return page
+                _add_etag(operation)
+    return document
 
 
 def _complete(operation: dict[str, Any]) -> None:
+    """Add the scope, the key and the header X-Request-ID, and remove FastAPI's own 422."""
     scope = operation.get("x-scope", "read")
     operation["security"] = [] if scope == PUBLIC else [{}, {"key": []}]
     operation["x-scope"] = scope
-    # FastAPI adds its own 422 to every route with a parameter; ours are named by the routes.
-    answers = operation["responses"]
-    if "application/json" in answers.get("422", {}).get("content", {}):
-        del answers["422"]
-    for response in answers.values():
-        response.setdefault("headers", {})["X-Request-ID"] = header("The request's id, as sent or made.")
+    # FastAPI adds a 422 of type application/json to every route with a parameter.
+    responses = operation["responses"]
+    if "application/json" in responses.get("422", {}).get("content", {}):
+        del responses["422"]
+    for response in responses.values():
+        response.setdefault("headers", {})["X-Request-ID"] = header(
+            "Id of the request: the one that the client sent, or a new one."
+        )
 
 
 def _name(schema: dict[str, Any]) -> str:
+    """The name of the schema that a `$ref` points to; "" without a `$ref`."""
     return str(schema.get("$ref", "")).rpartition("/")[2]
 
 
-def _tag(operation: dict[str, Any]) -> None:
-    """Single resources carry an ETag, lists do not."""
-    answers = operation["responses"]
-    schema = _name(answers["200"].get("content", {}).get("application/json", {}).get("schema", {}))
+def _add_etag(operation: dict[str, Any]) -> None:
+    """Add the ETag and 304 to a GET of a single resource. Lists have no ETag."""
+    responses = operation["responses"]
+    schema = _name(responses["200"].get("content", {}).get("application/json", {}).get("schema", {}))
     if schema and not schema.startswith("Page_"):
-        answers["200"]["headers"]["ETag"] = header("Of this state; send it back as `If-None-Match`.")
-        answers["304"] = {"description": "What `If-None-Match` names is what there is.", "headers": answers["200"]["headers"]}
+        responses["200"]["headers"]["ETag"] = header("Tag of this content. Send it as `If-None-Match` in the next request.")
+        responses["304"] = {
+            "description": "Not modified: `If-None-Match` contains the current ETag.",
+            "headers": responses["200"]["headers"],
+        }
 
 
-def _exemplify(operation: dict[str, Any], examples: dict[str, dict[str, Any]]) -> None:
-    """An example beside every JSON schema that has none."""
+def _add_examples(operation: dict[str, Any], examples: dict[str, dict[str, Any]]) -> None:
+    """Add an example to every JSON schema without one. `examples`: name of a schema → example."""
     for message in [operation.get("requestBody", {}), *operation["responses"].values()]:
         content = message.get("content", {}).get("application/json", {})
         schema = content.get("schema", {})

@@ -1,4 +1,4 @@
-"""Examples of every answer, for the OpenAPI page: one story, from the model to the result."""
+"""Examples of all bodies in the OpenAPI document, which belong to one job and its result."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ JOB_REQUEST: Json = {
     "dataset": "mnist-t10k",
     "methods": ["gradient", {"name": "gradient", "statistic": "mean_abs"}, {"name": "conductance", "steps": 20}],
 }
-# Two images of one bright row each, 28 by 28 as the model wants them.
+# Two images of 28 by 28 pixels, each with one bright row.
 INLINE_JOB_REQUEST: Json = {
     "model": "mnist",
     "layer": "relu1",
@@ -69,7 +69,7 @@ DATASET: Json = {
 
 
 def job() -> Json:
-    """A running job."""
+    """Return a running job."""
     at = f"/v1/jobs/{ID}"
     return {
         "id": ID,
@@ -89,7 +89,7 @@ def job() -> Json:
 
 
 def delivery() -> Json:
-    """One that was heard at the second attempt."""
+    """Return a delivery that succeeded at the second attempt."""
     attempts = [
         {"at": NOW, "status": 503, "error": None, "seconds": 0.2},
         {"at": NOW, "status": 204, "error": None, "seconds": 0.1},
@@ -104,7 +104,7 @@ def delivery() -> Json:
 
 
 def result() -> Json:
-    """A short result."""
+    """Return a short result with one ranking."""
     unit = {"unit": 1033, "index": [6, 1, 6], "importance": 41.7, "spread": 3.2}
     cluster = {"top": [unit], "completeness": {"sum": 5709.8, "expected": 5711.0, "relative_gap": 0.0002}, "cancellation": 0.12}
     return {
@@ -137,8 +137,8 @@ def result() -> Json:
     }
 
 
-def answers() -> dict[str, Json]:
-    """Name of a schema on the page → an example of it."""
+def examples_by_schema() -> dict[str, Json]:
+    """Return the name of each schema in the document → an example of it."""
     cards = {name: card(name).model_dump(mode="json") for name in METHODS}
     worker = {"name": "cpu-0", "device": "cpu", "queue": "unitrank-jobs", "memory": 412_000_000, "job": None, "models": ["mnist"]}
     return {

@@ -1,1 +1,1 @@
-"""Webhooks: which URLs are allowed, and the dispatcher that posts to them."""
+"""Webhooks: the policy for their URLs, and the dispatcher that posts to them."""

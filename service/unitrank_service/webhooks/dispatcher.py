@@ -1,7 +1,11 @@
-"""Webhooks: tells whoever asked for it that a job has ended, by threads of the service, until they hear it.
+"""Posts webhooks when jobs have ended, in threads of the service, and repeats failed attempts.
 
-What is to be delivered stands in the store. A service that is killed while it delivers leaves it there, and another one,
-or the same after its restart, goes on. The form is that of Standard Webhooks.
+The store holds the deliveries, so every service of the store can make each of them, also after the
+service that began was killed. The requests follow the specification of Standard Webhooks.
+
+    pending ──▶ delivered   the server answered 2xx
+        │  ╰─▶ failed       the server answered 410, or the last attempt failed
+        ╰──▶ pending        any other outcome: the next attempt follows after a growing delay
 """
 
 import threading
@@ -29,14 +33,20 @@ from unitrank_store.observability.logs import bound
 from unitrank_store.webhooks.deliveries import AttemptRecord, DeliveryRecord, DeliveryStore, DueDelivery
 
 LOOK_SECONDS = 2.0
+"""An idle thread looks for due deliveries about this often."""
 FIRST_DELAY, FACTOR, LONGEST_DELAY = 5.0, 4.0, 12 * 3600.0
+"""Seconds before the second attempt, growth of the delay per attempt, and its limit in seconds."""
 GONE = 410
-"""What a server answers that wants to hear no more of it."""
+"""HTTP status with which a server ends all attempts of a delivery."""
 
 
 @dataclass
 class Dispatcher:
-    """Nothing is sent before `run`; `wake` has it look at once. `most_attempts` of one delivery, then it has failed."""
+    """Makes the deliveries of one store. Nothing is sent before `run`. `wake` starts a look now.
+
+    `most_attempts`: attempts of one delivery, after which it has failed.
+    `now`: returns the time in Unix seconds. `jitter`: returns random numbers from 0 to 1.
+    """
 
     deliveries: DeliveryStore
     jobs: JobStore
@@ -46,17 +56,17 @@ class Dispatcher:
     metrics: Metrics
     most_attempts: int
     now: Callable[[], float] = time.time
-    # A generator of its own: threads that draw from the shared one disturb every other user of it.
+    # A separate generator: threads that draw from the shared one would disturb its other users.
     jitter: Callable[[], float] = field(default_factory=lambda: Random().random)
     _loop: PollingLoop = field(default_factory=lambda: PollingLoop("deliveries"))
 
     def run(self, stop: threading.Event) -> None:
-        """Deliver whatever is due until told to stop."""
-        # By chance: threads that begin together look one by one.
+        """Make all due deliveries until `stop` is set."""
+        # The random interval spreads the looks of threads that start together.
         self._loop.run(stop, self.deliver_next, lambda: LOOK_SECONDS * (0.5 + self.jitter()))
 
     def deliver_next(self) -> bool:
-        """Try one of those that are due; False where there is none."""
+        """Make one attempt of a due delivery. Returns False where nothing is due."""
         due = self.deliveries.take(self.now())
         if due is None:
             return False
@@ -69,47 +79,50 @@ class Dispatcher:
         return True
 
     def wake(self) -> None:
-        """There is something new to deliver, or it is time to stop."""
+        """Let an idle thread look now: a delivery is due, or the service ends."""
         self._loop.wake()
 
     def _deliver(self, due: DueDelivery, delivery: DeliveryRecord, record: JobRecord) -> None:
-        begun, clock = self.now(), time.monotonic()
-        status, error = self._attempt(delivery, record, begun)
-        attempt = AttemptRecord(begun, status, error, round(time.monotonic() - clock, 3))
-        after = self._after(delivery, attempt)
-        noted = self.deliveries.settle(due, after)
-        # The host alone: path and query may hold secrets.
-        fields = {"delivery": delivery.id, "host": urlsplit(delivery.url).hostname, "state": after.state, "status": status}
-        structlog.get_logger().info("webhook", **fields, error=error, noted=noted, seconds=attempt.seconds, **bound("job", record))
-        self.metrics.webhook("repeated" if after.state == "pending" else after.state)
+        started, clock = self.now(), time.monotonic()
+        status, error = self._attempt(delivery, record, started)
+        attempt = AttemptRecord(started, status, error, round(time.monotonic() - clock, 3))
+        updated = self._updated(delivery, attempt)
+        stored = self.deliveries.settle(due, updated)
+        # Only the host is logged, because the path and the query may hold secrets.
+        fields = {"delivery": delivery.id, "host": urlsplit(delivery.url).hostname, "state": updated.state, "status": status}
+        structlog.get_logger().info(
+            "webhook", **fields, error=error, stored=stored, seconds=attempt.seconds, **bound("job", record)
+        )
+        self.metrics.webhook("repeated" if updated.state == "pending" else updated.state)
 
     def _attempt(self, delivery: DeliveryRecord, record: JobRecord, at: float) -> tuple[int | None, str | None]:
-        """The answer's status, or why there was none."""
+        """The status of the answer and None, or None and the reason why there was no answer."""
         try:
             secret = self.keys.webhook_secret(delivery.owner)
-            to = self.url_policy.check(delivery.url)
-            addresses = self.url_policy.addresses(to)
+            url = self.url_policy.check(delivery.url)
+            addresses = self.url_policy.addresses(url)
             body = Announcement(id=record.id, status=record.status).model_dump_json()
-            return self.poster.post(to, addresses, body.encode(), _headers(secret, delivery.id, at, body)), None
+            return self.poster.post(url, addresses, body.encode(), _headers(secret, delivery.id, at, body)), None
         except RecordNotFound:
-            return None, "the key that asked for it was revoked"
+            return None, "the API key of the request was revoked"
         except (UrlNotAllowed, NoAnswer, OSError) as error:
             return None, str(error)
         except redis.exceptions.RedisError:
             raise
         except Exception:
-            # It counts as an attempt: otherwise it would be made for ever.
+            # An unexpected error counts as an attempt; otherwise the attempts would never end.
             structlog.get_logger().exception("webhook failed", delivery=delivery.id, **bound("job", record))
-            return None, "the service failed; its log has the reason"
+            return None, "an error in the service; the operator finds the reason in the log"
 
-    def _after(self, delivery: DeliveryRecord, attempt: AttemptRecord) -> DeliveryRecord:
+    def _updated(self, delivery: DeliveryRecord, attempt: AttemptRecord) -> DeliveryRecord:
+        """The delivery after the attempt, with its new state and the time of the next attempt."""
         if attempt.status is not None and 200 <= attempt.status < 300:
             return delivery.tried(attempt, "delivered", None)
         count = len(delivery.attempts) + 1
         if attempt.status == GONE or count >= self.most_attempts:
             return delivery.tried(attempt, "failed", None)
         delay = min(FIRST_DELAY * FACTOR ** (count - 1), LONGEST_DELAY)
-        # Between half of it and all of it: those that failed together come back one by one.
+        # The random factor, 0.5 to 1, spreads the attempts of deliveries that failed together.
         return delivery.tried(attempt, "pending", self.now() + delay * (1 + self.jitter()) / 2)
 
 

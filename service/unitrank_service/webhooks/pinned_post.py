@@ -1,6 +1,7 @@
-"""One POST to one of the addresses that were checked: no proxy, no redirect, and an end to time and to size.
+"""One POST to a checked address, without proxy or redirect, with limits of time and size.
 
-The connection goes to the address, while the `Host` header, TLS's name and the certificate are those of the URL.
+The service connects to the checked address. The header `Host`, the server name in TLS and the name
+in the certificate are those of the URL.
 """
 
 import ssl
@@ -16,16 +17,21 @@ import httpx
 from unitrank_service.webhooks.url_policy import WebhookUrl
 
 CONNECT_SECONDS = 5.0
+"""Timeout of the connection to one address."""
 MOST_READ = 4096
-"""Bytes of an answer's body; the rest is left."""
+"""Bytes of an answer's body that are read; the rest is ignored."""
 
 
 class NoAnswer(Exception):
-    """There was none that could be read."""
+    """The server sent no answer in time, or an answer that is not HTTP."""
 
 
 class PinnedPoster:
-    """`seconds` is what one POST may take, all in all. Certificates: those of certifi, or of `SSL_CERT_FILE`."""
+    """Posts to checked addresses. Certificates are verified with certifi's list or `SSL_CERT_FILE`.
+
+    `seconds`: time for one complete POST. `network`: backend that opens connections.
+    `now`: returns the time in seconds from an arbitrary start.
+    """
 
     def __init__(
         self, seconds: float, network: httpcore.NetworkBackend | None = None, now: Callable[[], float] = time.monotonic
@@ -34,29 +40,32 @@ class PinnedPoster:
         self._network = network or httpcore.SyncBackend()
         self._now = now
 
-    def post(self, to: WebhookUrl, addresses: Sequence[str], body: bytes, headers: Mapping[str, str]) -> int:
-        """The status of the answer, whatever it is. Raises NoAnswer."""
+    def post(self, url: WebhookUrl, addresses: Sequence[str], body: bytes, headers: Mapping[str, str]) -> int:
+        """Post to the first of the addresses that accepts a connection; return the answer's status.
+
+        Raises NoAnswer where the status could not be read within `seconds`.
+        """
         deadline = _Deadline(self._now() + self._seconds, self._now)
-        origin = httpcore.Origin(to.scheme.encode(), to.host.encode(), to.port)
-        url = httpcore.URL(scheme=origin.scheme, host=origin.host, port=to.port, target=to.target)
+        origin = httpcore.Origin(url.scheme.encode(), url.host.encode(), url.port)
+        target = httpcore.URL(scheme=origin.scheme, host=origin.host, port=url.port, target=url.target)
         timeout = {"connect": CONNECT_SECONDS, "read": self._seconds, "write": self._seconds}
-        context = self._certificates if to.scheme == "https" else None
+        context = self._certificates if url.scheme == "https" else None
         network = _PinnedNetwork(self._network, addresses, deadline)
         try:
             with (
                 httpcore.HTTPConnection(origin, ssl_context=context, network_backend=network) as connection,
                 connection.stream(
                     "POST",
-                    url,
-                    headers=[("Host", to.authority), *headers.items()],
+                    target,
+                    headers=[("Host", url.authority), *headers.items()],
                     content=body,
                     extensions={"timeout": timeout},
                 ) as answer,
             ):
-                _skim(answer)
+                _read_start(answer)
                 return answer.status
         except httpcore.TimeoutException as error:
-            raise NoAnswer("there was no answer in time") from error
+            raise NoAnswer(f"no answer within {self._seconds:g} s") from error
         except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError) as error:
             raise NoAnswer(f"{type(error).__name__}: {error}"[:200]) from error
 
@@ -65,8 +74,8 @@ class PinnedPoster:
         return httpx.create_ssl_context()
 
 
-def _skim(answer: httpcore.Response) -> None:
-    """Take a little of the body, so that a server that has written it is not hung up on."""
+def _read_start(answer: httpcore.Response) -> None:
+    """Read up to `MOST_READ` bytes of the body, so that a server can finish a short answer."""
     size = 0
     try:
         for piece in answer.iter_stream():
@@ -74,12 +83,12 @@ def _skim(answer: httpcore.Response) -> None:
             if size >= MOST_READ:
                 return
     except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
-        # The status has said it all.
+        # Only the status matters, and it was read.
         return
 
 
 class _PinnedNetwork(httpcore.NetworkBackend):
-    """Connects to the first of the addresses that answers, whatever name is asked for."""
+    """Ignores the name, and connects to the first of the addresses that accepts a connection."""
 
     def __init__(self, network: httpcore.NetworkBackend, addresses: Sequence[str], deadline: "_Deadline") -> None:
         self._network = network
@@ -94,24 +103,27 @@ class _PinnedNetwork(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        failed: Exception = httpcore.ConnectError("there is no address")
+        last_error: Exception = httpcore.ConnectError("the list of addresses is empty")
         for address in self._addresses:
             try:
-                left = self._deadline.left(timeout, httpcore.ConnectTimeout)
-                stream = self._network.connect_tcp(address, port, left, local_address, socket_options)
+                seconds = self._deadline.left(timeout, httpcore.ConnectTimeout)
+                stream = self._network.connect_tcp(address, port, seconds, local_address, socket_options)
                 return _DeadlineStream(stream, self._deadline)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failed = error
-        raise failed
+                last_error = error
+        raise last_error
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None
     ) -> httpcore.NetworkStream:
-        raise httpcore.ConnectError("no sockets of this machine")
+        raise httpcore.ConnectError("Unix sockets are not allowed")
 
 
 class _DeadlineStream(httpcore.NetworkStream):
-    """A stream on which everything together has one end: a server that answers a byte at a time gains nothing."""
+    """A stream with one deadline for all reads and writes together.
+
+    Timeouts of single reads would not stop a server that sends one byte at a time.
+    """
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: "_Deadline") -> None:
         self._stream = stream
@@ -129,24 +141,24 @@ class _DeadlineStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        left = self._deadline.left(timeout, httpcore.ConnectTimeout)
-        return _DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
+        seconds = self._deadline.left(timeout, httpcore.ConnectTimeout)
+        return _DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, seconds), self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
-        # Any: as httpcore declares it
+        # Any: httpcore's type
         return self._stream.get_extra_info(info)
 
 
 @dataclass(frozen=True)
 class _Deadline:
-    """`at`: the time, as `now` tells it in seconds, at which a POST must have ended."""
+    """The time at which a POST must have ended. `at`: that time in seconds, on the clock `now`."""
 
     at: float
     now: Callable[[], float]
 
-    def left(self, timeout: float | None, over: type[httpcore.TimeoutException]) -> float:
-        """The seconds until the POST must have ended, at most `timeout`. Raises `over` where that time has passed."""
-        left = self.at - self.now()
-        if left <= 0:
-            raise over("the time is over")
-        return left if timeout is None else min(left, timeout)
+    def left(self, timeout: float | None, error: type[httpcore.TimeoutException]) -> float:
+        """Return the seconds until the deadline, at most `timeout`. Raises `error` after it."""
+        seconds = self.at - self.now()
+        if seconds <= 0:
+            raise error("the deadline has passed")
+        return seconds if timeout is None else min(seconds, timeout)

@@ -1,7 +1,9 @@
-"""Which URLs a webhook may be posted to: a stranger names them, so each is read as text first, then by its addresses.
+"""The policy for the URLs of webhooks. Clients choose the URLs, so private servers are protected.
 
-A name is resolved once for each attempt, every address it stands for must be public, and only these are connected to:
-a name that means something else a moment later leads nowhere. What the operator trusts by name may be anywhere.
+First the text of the URL is checked, then the addresses of its host. A host name is resolved once
+for each attempt. All its addresses must be public, and the service connects to one of them.
+A name whose addresses change after the check (DNS rebinding) therefore has no effect.
+The operator can allow private hosts and networks in UNITRANK_WEBHOOK_HOSTS.
 """
 
 import ipaddress
@@ -16,20 +18,21 @@ import httpx
 
 LONGEST_URL = 2048
 PORTS = (443, 8443)
-"""Where others than trusted hosts may listen."""
+"""The ports that are allowed for hosts outside UNITRANK_WEBHOOK_HOSTS."""
 RESOLVE_SECONDS = 5.0
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], Sequence[str]]
-"""The addresses that a name stands for. Raises OSError."""
+"""A function from a host name and a port to the addresses of that name. It raises OSError."""
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.(?!-)[a-z0-9_-]{1,63})*")
-# A name whose last part is a number is read as an address by resolvers: 2130706433, 0x7f.1, 127.1.
+# Resolvers read a name whose last part is a number as an address: 2130706433, 0x7f.1, 127.1.
 _NUMBER = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)")
 
-# IANA's registries of special-purpose addresses. `ipaddress` knows most of them, which ones depends on Python's version.
+# IANA's registries of special-purpose addresses. `ipaddress` has most of them; the set depends on
+# Python's version.
 _SPECIAL = tuple(
     IPv4Network(each)
     for each in (
@@ -39,14 +42,17 @@ _SPECIAL = tuple(
     )
 )
 _GLOBAL = IPv6Network("2000::/3")
-# Teredo and the rest of 2001::/23, documentation, 6to4, the root's own.
+# Teredo and the rest of 2001::/23, documentation, 6to4, AS112, documentation.
 _SPECIAL_6 = tuple(IPv6Network(each) for each in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"))
-# The way to an IPv4 address where there is IPv6 alone; what it leads to is its last four bytes.
+# NAT64 reaches IPv4 from a network with IPv6 only. The last four bytes are the IPv4 address.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 class UrlNotAllowed(Exception):
-    """Nothing is posted there; `code` is stable, the message never has the URL."""
+    """The policy rejects the URL.
+
+    `code` is stable. The message never contains the URL, because the URL may hold secrets.
+    """
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -56,7 +62,11 @@ class UrlNotAllowed(Exception):
 
 @dataclass(frozen=True)
 class WebhookUrl:
-    """A URL in parts; `host` is a name in ASCII or an address without brackets, `target` path and query."""
+    """The parts of a webhook's URL.
+
+    `scheme`: `http` or `https`. `host`: a name in ASCII, or an address without brackets.
+    `port`: as in the URL, or the scheme's default. `target`: path and query.
+    """
 
     scheme: str
     host: str
@@ -65,20 +75,22 @@ class WebhookUrl:
 
     @classmethod
     def parse(cls, text: str) -> "WebhookUrl":
-        """Raises UrlNotAllowed for what is no plain URL of the web."""
-        if len(text) > LONGEST_URL or not text.isprintable() or " " in text or "\\" in text:
-            raise _malformed("it is too long or holds characters that no URL has")
+        """Return the parts of a URL. Raises UrlNotAllowed unless it is a plain http(s) URL."""
+        if len(text) > LONGEST_URL:
+            raise _malformed(f"it has {len(text)} characters; at most {LONGEST_URL} are allowed")
+        if not text.isprintable() or " " in text or "\\" in text:
+            raise _malformed("it contains a space, a backslash or an unprintable character; encode it with '%'")
         if not text.lower().startswith(("https://", "http://")):
-            raise _malformed("expected something like 'https://example.org/hook'")
+            raise _malformed("it must begin with https://, such as 'https://example.org/hook'")
         try:
             url = httpx.URL(text)
         except (httpx.InvalidURL, ValueError) as error:
-            raise _malformed("it is not a URL") from error
+            raise _malformed("it is not a URL; send one such as 'https://example.org/hook'") from error
         authority = re.split(r"[/?#]", text.partition("://")[2], maxsplit=1)[0]
         if "@" in authority or "#" in text or "%" in authority:
-            raise _malformed("users, passwords, fragments, zones and '%' in the host have no place in it")
+            raise _malformed("it must not contain a user, a password, a fragment, a zone or '%' in the host")
         if not 0 < (port := _DEFAULT_PORTS[url.scheme] if url.port is None else url.port) < 65536:
-            raise _malformed("its port is none")
+            raise _malformed(f"port {port} is invalid: use a number from 1 to 65535")
         host = url.raw_host.decode("ascii").strip("[]").lower().removesuffix(".")
         if _address(host) is None:
             _check_name(host)
@@ -86,18 +98,23 @@ class WebhookUrl:
 
     @property
     def authority(self) -> str:
-        """As the `Host` header has it."""
+        """The host and port as in the header `Host`; the default port is left out."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 def check_trusted(trusted: Sequence[str]) -> None:
-    """Raises ValueError for what is neither `host`, `host:port` nor a network."""
+    """Raises ValueError for an entry that is not `host`, `host:port` or a network."""
     UrlPolicy(trusted)
 
 
 class UrlPolicy:
-    """The operator's list: `host`, `host:port` or a network such as `10.1.0.0/16`. Raises ValueError for what is neither."""
+    """Decides which URLs a webhook may be posted to.
+
+    `trusted`: the operator's list of hosts that may be private. An entry is `host`, `host:port` or
+    a network such as `10.1.0.0/16`; any other entry raises ValueError.
+    `resolve`: returns the addresses of a host name; the default uses the system's resolver.
+    """
 
     def __init__(self, trusted: Sequence[str], resolve: Resolve | None = None) -> None:
         self._networks = tuple(_network(entry) for entry in trusted if "/" in entry)
@@ -105,35 +122,39 @@ class UrlPolicy:
         self._resolve = resolve or resolved
 
     def check(self, url: str) -> WebhookUrl:
-        """What can be said before anything is resolved. Raises UrlNotAllowed."""
-        destination = WebhookUrl.parse(url)
-        if self._trusts(destination):
-            return destination
-        if destination.scheme != "https":
-            raise _refused("it must be https, unless the operator trusts the host (UNITRANK_WEBHOOK_HOSTS)")
-        if destination.port not in PORTS:
-            raise _refused(f"its port must be one of {', '.join(map(str, PORTS))}, unless the operator trusts the host")
-        address = _address(destination.host)
+        """Check everything but the addresses of a host name. Raises UrlNotAllowed."""
+        parts = WebhookUrl.parse(url)
+        if self._trusts(parts):
+            return parts
+        if parts.scheme != "https":
+            raise _not_allowed(f"the scheme must be https, got {parts.scheme}")
+        if parts.port not in PORTS:
+            raise _not_allowed(f"the port must be {' or '.join(map(str, PORTS))}, got {parts.port}")
+        address = _address(parts.host)
         if address is not None and not is_public(address):
-            raise _refused("its address is not public, and the operator does not trust it")
-        if address is None and "." not in destination.host:
-            raise _refused("its host is not the full name of a host on the internet")
-        return destination
+            raise _not_allowed("the host's address is not public")
+        if address is None and "." not in parts.host:
+            raise _not_allowed("the host must be a full domain name such as hooks.example.org")
+        return parts
 
-    def addresses(self, destination: WebhookUrl) -> Sequence[str]:
-        """What may be connected to now, and nothing else. Raises UrlNotAllowed, and OSError where the name cannot be resolved."""
-        literal = _address(destination.host)
-        addresses = [destination.host] if literal is not None else self._resolve(destination.host, destination.port)
+    def addresses(self, url: WebhookUrl) -> Sequence[str]:
+        """Return the addresses that a connection may now go to.
+
+        Raises UrlNotAllowed where an address is not allowed, and OSError for an unknown name.
+        """
+        literal = _address(url.host)
+        addresses = [url.host] if literal is not None else self._resolve(url.host, url.port)
         if not addresses:
             raise OSError("the name has no address")
-        if not self._trusts(destination) and not all(map(self._may_reach, addresses)):
-            raise _refused("the host has an address that is not public")
+        if not self._trusts(url) and not all(map(self._may_reach, addresses)):
+            raise _not_allowed("the host has an address that is not public")
         return addresses
 
-    def _trusts(self, destination: WebhookUrl) -> bool:
-        named = {(destination.host, None), (destination.host, destination.port)}
-        address = _address(destination.host)
-        return bool(named & self._hosts) or (address is not None and self._in_network(address))
+    def _trusts(self, url: WebhookUrl) -> bool:
+        """Whether the operator's list has the host, alone or with the port, or its address."""
+        names = {(url.host, None), (url.host, url.port)}
+        address = _address(url.host)
+        return bool(names & self._hosts) or (address is not None and self._in_network(address))
 
     def _may_reach(self, text: str) -> bool:
         address = _address(text)
@@ -144,32 +165,35 @@ class UrlPolicy:
 
 
 def is_public(address: Address) -> bool:
-    """Whether anyone on the internet may have it, and nothing else is reached by it."""
+    """Whether the address belongs to the public internet and to no special-purpose range."""
     if isinstance(address, IPv4Address):
         return address.is_global and not any(address in network for network in _SPECIAL)
     if address in _NAT64:
         return is_public(IPv4Address(address.packed[-4:]))
-    # Whatever lies outside is this machine's or its network's own, or an IPv4 address in disguise.
+    # Addresses outside 2000::/3 are local ones, or contain an IPv4 address.
     return address in _GLOBAL and address.is_global and not any(address in network for network in _SPECIAL_6)
 
 
 def resolved(host: str, port: int) -> Sequence[str]:
-    """What the system's resolver says, if it does so soon enough. Raises OSError."""
+    """Return the addresses of a name from the system's resolver.
+
+    Raises OSError where the name has none, or the resolver takes longer than `RESOLVE_SECONDS`.
+    """
     results: list[Sequence[str] | OSError] = []
 
-    def ask() -> None:
+    def lookup() -> None:
         try:
             answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             results.append(list(dict.fromkeys(str(answer[4][0]) for answer in answers)))
         except (OSError, UnicodeError) as error:
             results.append(OSError(f"the name cannot be resolved: {error}"))
 
-    # The resolver knows no time limit: whoever waits for it has one.
-    asking = threading.Thread(target=ask, name="resolve", daemon=True)
-    asking.start()
-    asking.join(RESOLVE_SECONDS)
+    # The system's resolver has no timeout, so it runs in a thread that is abandoned.
+    thread = threading.Thread(target=lookup, name="resolve", daemon=True)
+    thread.start()
+    thread.join(RESOLVE_SECONDS)
     if not results:
-        raise TimeoutError("the name was not resolved in time")
+        raise TimeoutError(f"the name was not resolved within {RESOLVE_SECONDS:g} s")
     if isinstance(results[0], OSError):
         raise results[0]
     return results[0]
@@ -184,16 +208,16 @@ def _address(text: str) -> Address | None:
 
 def _check_name(host: str) -> None:
     if len(host) > 253 or not _NAME.fullmatch(host):
-        raise _malformed("its host is neither a name nor an address")
+        raise _malformed("the host is neither a domain name nor an IP address")
     if _NUMBER.fullmatch(host):
-        raise _malformed("an address is written as four decimal numbers, or as IPv6 in brackets")
+        raise _malformed("write an address as four decimal numbers, or as IPv6 in brackets")
 
 
 def _network(entry: str) -> Network:
     try:
         return ipaddress.ip_network(entry)
     except ValueError as error:
-        raise _unknown(entry) from error
+        raise _invalid_entry(entry) from error
 
 
 def _host_and_port(entry: str) -> tuple[str, int | None]:
@@ -202,17 +226,18 @@ def _host_and_port(entry: str) -> tuple[str, int | None]:
     host, separator, port = entry.rpartition(":")
     host = (host if separator else entry).strip("[]").lower().removesuffix(".")
     if (_address(host) is None and not _NAME.fullmatch(host)) or (separator and not port.isdecimal()):
-        raise _unknown(entry)
+        raise _invalid_entry(entry)
     return host, int(port) if separator else None
 
 
-def _unknown(entry: str) -> ValueError:
-    return ValueError(f"{entry!r} is no host, host:port or network that webhooks may be sent to")
+def _invalid_entry(entry: str) -> ValueError:
+    return ValueError(f"{entry!r} in UNITRANK_WEBHOOK_HOSTS is invalid: use a host, host:port or a network such as 10.1.0.0/16")
 
 
 def _malformed(reason: str) -> UrlNotAllowed:
-    return UrlNotAllowed("webhook_malformed", f"the webhook's URL cannot be used: {reason}")
+    return UrlNotAllowed("webhook_malformed", f"the webhook URL is invalid: {reason}")
 
 
-def _refused(reason: str) -> UrlNotAllowed:
-    return UrlNotAllowed("webhook_not_allowed", f"nothing is posted to the webhook's URL: {reason}")
+def _not_allowed(reason: str) -> UrlNotAllowed:
+    detail = f"the webhook URL is not allowed: {reason}; the operator allows other hosts with UNITRANK_WEBHOOK_HOSTS"
+    return UrlNotAllowed("webhook_not_allowed", detail)

@@ -100,7 +100,7 @@ def test_up_when_logs_are_for_machines_then_speaks_as_they_do() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("UNITRANK_WEBHOOK_HOSTS", "10.0.0.0/99", "'10.0.0.0/99' is no host, host:port or network"),
+        ("UNITRANK_WEBHOOK_HOSTS", "10.0.0.0/99", "'10.0.0.0/99' in UNITRANK_WEBHOOK_HOSTS is invalid"),
         ("UNITRANK_SOURCES", "nowhere", "'nowhere' cannot be a source"),
     ],
 )

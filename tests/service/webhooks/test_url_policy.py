@@ -173,7 +173,7 @@ def test_webhook_when_the_operator_trusts_another_then_is_refused(trusted: str, 
 
 @pytest.mark.parametrize("entry", ["http://10.0.0.5", "10.0.0.0/99", "a b", "hook:x", "10.0.0.1/8"])
 def test_trusted_host_when_it_is_none_then_is_said_at_once(entry: str) -> None:
-    with pytest.raises(ValueError, match="is no host, host:port or network"):
+    with pytest.raises(ValueError, match="is invalid: use a host, host:port or a network"):
         UrlPolicy([entry])
 
 
