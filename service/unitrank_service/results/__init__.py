@@ -1,1 +1,1 @@
-"""Results of jobs in every media type, plots and report included."""
+"""Results of jobs: all media types, the plots, and the report with the verdict in words."""

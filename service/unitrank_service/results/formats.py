@@ -1,4 +1,4 @@
-"""The media types of a result: which one a client wants, and the bytes of each."""
+"""The media types of a result: choosing one from the header `Accept`, and the rows of the CSV."""
 
 import csv
 import io
@@ -20,19 +20,25 @@ CSV_COLUMNS = ("cluster", "ranking", "rank", "unit", "index", "importance", "spr
 
 
 def negotiated(accept: str | None) -> str:
-    """The offered type that the header `Accept` prefers; of equal ones the first, so JSON for `*/*`.
+    """Return the type of `OFFERED` that the header `Accept` prefers.
 
-    Raises HttpProblem where the header accepts none of them.
+    Among types with equal preference the first is returned, so `*/*` gives JSON.
+    Raises HttpProblem where the header accepts no offered type.
     """
     ranges = list(_media_ranges(accept or "*/*"))
     preferred = max(OFFERED, key=lambda offered: quality_parsed(offered, ranges))
     if not quality_parsed(preferred, ranges):
-        raise HttpProblem("not_acceptable", f"a result comes as {', '.join(OFFERED)}; asked for was {(accept or '')[:200]!r}")
+        detail = f"Accept {(accept or '')[:200]!r} names no available type; use {', '.join(OFFERED)}"
+        raise HttpProblem("not_acceptable", detail)
     return preferred
 
 
 def csv_rows(summary: Json, arrays: Arrays, cluster: str | None, ranking: str | None, top: int | None) -> Iterator[bytes]:
-    """The table a cluster and ranking at a time; an index is written as 6:1:6. Raises HttpProblem for unknown names, at once."""
+    """Yield the CSV: first the header, then the units of each cluster and ranking.
+
+    `top`: maximum number of units per ranking; None for all units. An index is written as 6:1:6.
+    Raises HttpProblem for unknown names before the first row.
+    """
     clusters = named("cluster", cluster, [entry["name"] for entry in summary["clusters"]])
     rankings = named("ranking", ranking, [entry["id"] for entry in summary["rankings"]])
     return _rows(summary, arrays, clusters, rankings, top or summary["layer"]["count"])
@@ -57,7 +63,7 @@ def _csv(rows: Any) -> bytes:
 
 
 def _inert(name: str) -> str:
-    # A name that a client chose is text in a spreadsheet too, and no formula.
+    # A client chose the name. A leading quote keeps spreadsheets from running it as a formula.
     return "'" + name if name.startswith(("=", "+", "-", "@", "\t", "\r")) and not name.lstrip("-").isdigit() else name
 
 

@@ -1,4 +1,4 @@
-"""Plots of a result over HTTP, and where it is wanted the input behind a heatmap."""
+"""Plots of a result over HTTP, and heatmaps over the input that they explain."""
 
 import hashlib
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ from unitrank_store.results.result_store import ResultStore
 from unitrank_tables import open_table
 
 TYPES = {"png": "image/png", "svg": "image/svg+xml"}
-# Whoever opens a picture by itself, nothing in it runs or is fetched.
+# A browser that opens an SVG directly runs no script in it and loads nothing.
 HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "X-Content-Type-Options": "nosniff"}
 MOST_AVERAGED = 100
-"""Inputs of a cluster that are drawn behind its heatmap, their mean."""
+"""Number of a cluster's inputs whose mean is drawn behind the heatmap."""
 
 
 @dataclass(frozen=True)
 class PlotStores:
-    """The stores that a plot reads: the result, and where the input is drawn too the dataset and the model."""
+    """The stores that a plot reads. `blobs` and `models` are read only to draw the input."""
 
     jobs: JobStore
     results: ResultStore
@@ -43,7 +43,11 @@ class PlotStores:
 def plot_response(
     request: Request, id: str, name: str, form: str, choice: unitrank_plots.Choice, overlay: bool, stores: PlotStores
 ) -> Response:
-    """Raises HttpProblem where there is no result, or no such plot of the result."""
+    """Return a plot of the result of the job `id`.
+
+    `form`: `png` or `svg`. `overlay`: whether the heatmap is drawn over the input.
+    Raises HttpProblem where the job has no result, or the result has no such plot.
+    """
     record = stores.jobs.get(id)
     stored = StoredResult(record, stores.results, stores.jobs.result_ttl)
     tag = f'"{id}.{hashlib.sha256(repr((name, form, choice, overlay)).encode()).hexdigest()[:24]}"'
@@ -65,14 +69,18 @@ def plot_response(
 def _over_input(
     record: JobRecord, result: Result, arrays: Arrays, choice: unitrank_plots.Choice, stores: PlotStores
 ) -> unitrank_plots.Choice:
-    """The choice with the input as a grey image behind the heatmap. Raises NoPicture where the input is not an image, or gone."""
+    """The choice with the input as a grey image behind the heatmap.
+
+    Raises NoPicture where the dataset was deleted, or where no input is an image.
+    """
     _, cluster = cluster_of(result, choice)
     rows = arrays[f"rows/{cluster.name}"]
     rows = rows[:MOST_AVERAGED] if choice.example is None else rows[choice.example : choice.example + 1]
     try:
         path = stores.blobs.path(result.dataset.digest)
     except RecordNotFound as error:
-        raise unitrank_plots.NoPicture("dataset_not_found", "the dataset was deleted; leave `overlay` out") from error
+        detail = "the input cannot be drawn, because the dataset was deleted; leave `overlay` out"
+        raise unitrank_plots.NoPicture("dataset_not_found", detail) from error
     with open_table(path) as table:
         inputs = (record.request["inputs"] or {}).items()
         image_input = next(((name, field) for name, field in inputs if len(table.fields[field]["shape"]) in (3, 4)), None)
@@ -84,7 +92,10 @@ def _over_input(
 
 
 def _colours(result: Result, name: str, models: ModelStore) -> int:
-    """The axis of an input that counts its colours, after the model's layers; the first where the model is gone."""
+    """The axis of an input that counts its colours, from the model's manifest.
+
+    It is axis 0 where the model was deleted.
+    """
     if result.layer.name in ("input", f"input:{name}") and result.layer.channel_axis is not None:
         return result.layer.channel_axis
     try:
@@ -96,6 +107,6 @@ def _colours(result: Result, name: str, models: ModelStore) -> int:
 
 
 def _grey(images: NDArray[Any], colours: int) -> NDArray[np.float64]:
-    """The mean image, over the colours too where there are any."""
+    """The mean of the images, over the axis `colours` too where the images have colours."""
     mean = images.astype(np.float64).mean(0)
     return np.asarray(mean.mean(colours) if mean.ndim == 3 else mean)

@@ -1,4 +1,4 @@
-"""A job's report: one HTML file that needs nothing else, with the verdict in words first and then the evidence."""
+"""A job's report: one HTML file without external files. It begins with the verdict in words."""
 
 import base64
 import json
@@ -14,27 +14,37 @@ import unitrank_plots
 from unitrank_plots.choice import Arrays
 from unitrank_schemas.results import VERDICT_LABELS, Cluster, ClusterRanking, Leader, Result
 from unitrank_service.results.result_response import StoredResult
-from unitrank_service.results.verdict_text import alike, errors_of_nothing, number, prediction_error, sentence, verdict_in_words
+from unitrank_service.results.verdict_text import (
+    errors_of_no_change,
+    group_warnings,
+    number,
+    prediction_error,
+    sentence,
+    verdict_in_words,
+)
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.results.result_store import ResultStore
 
 MOST_CLUSTERS = 30
+"""Clusters in the table of clusters."""
 MOST_MAPS = 6
+"""Clusters with a heatmap."""
 MOST_UNITS = 5
+"""Units in a row of the table of clusters."""
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image inside the file, and what it shows."""
+    """An image of the report. `source`: its bytes as a `data:` URL."""
 
     source: str
-    says: str
+    caption: str
 
 
 def report(id: str, *, jobs: JobStore, results: ResultStore) -> Response:
-    """Raises HttpProblem where there is no result."""
+    """Return the report as HTML. Raises HttpProblem where the job has no result."""
     record = jobs.get(id)
     stored = StoredResult(record, results, jobs.result_ttl)
     result = Result.model_validate(stored.summary())
@@ -44,7 +54,7 @@ def report(id: str, *, jobs: JobStore, results: ResultStore) -> Response:
 
 
 def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]:
-    """What the template says."""
+    """The values of the template. Its details are those of the leaderboard's first ranking."""
     best = result.leaderboard[0].ranking if result.leaderboard else result.rankings[0].id
     ranking = next(each for each in result.rankings if each.id == best)
     return {
@@ -52,16 +62,16 @@ def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]
         "finished": datetime.fromtimestamp(record.finished_at, UTC).strftime("%-d %B %Y, %H:%M UTC")
         if record.finished_at
         else None,
-        "words": verdict_in_words(result),
+        "sentences": verdict_in_words(result),
         "leaders": [leader_line(leader, result) for leader in result.leaderboard],
         "prediction_error": prediction_error(result),
-        "nothings": len(set(errors_of_nothing(result))) > 1,
+        "no_change_differs": len(set(errors_of_no_change(result))) > 1,
         "pictures": list(_pictures(result, arrays, best)),
         "best": best,
         "clusters": [cluster_line(cluster, ranking.clusters[cluster.name], result) for cluster in result.clusters[:MOST_CLUSTERS]],
         "left_out": max(0, len(result.clusters) - MOST_CLUSTERS),
         "maps": _maps(result, arrays, best),
-        "alike": alike(result.warnings),
+        "warnings": group_warnings(result.warnings),
         "origin": origin(result, record),
         "request": json.dumps(_short(record.request), indent=2, ensure_ascii=False),
     }
@@ -69,10 +79,10 @@ def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]
 
 def _pictures(result: Result, arrays: Arrays, best: str) -> list[Picture]:
     captions = {
-        "leaderboard": "Each ranking's mean area, coloured by its verdict.",
-        "ablation": "The mean score as units are replaced in each ranking's order, and the band of the random orders.",
+        "leaderboard": "Mean area of each ranking, coloured by its verdict.",
+        "ablation": "Mean score while units are replaced in each ranking's order, and the band of the random orders.",
         "importance": f"The most important units by {best} in cluster {result.clusters[0].name}, and all units in order.",
-        "agreement": "How far the rankings agree: Spearman's correlation.",
+        "agreement": "Agreement of the rankings: Spearman's correlation.",
     }
     pictures = (_picture(name, caption, result, arrays, unitrank_plots.Choice()) for name, caption in captions.items())
     return [picture for picture in pictures if picture is not None]
@@ -89,17 +99,19 @@ def _maps(result: Result, arrays: Arrays, best: str) -> list[Picture]:
     return [picture for picture in pictures if picture is not None]
 
 
-def _picture(name: str, says: str, result: Result, arrays: Arrays, choice: unitrank_plots.Choice) -> Picture | None:
+def _picture(name: str, caption: str, result: Result, arrays: Arrays, choice: unitrank_plots.Choice) -> Picture | None:
+    """The plot with its caption; None where the result has no such plot."""
     from unitrank_plots.figures import draw, rendered
 
     try:
         image = rendered(draw(name, result, arrays, choice), "png")
     except unitrank_plots.NoPicture:
         return None
-    return Picture(f"data:image/png;base64,{base64.b64encode(image).decode()}", says)
+    return Picture(f"data:image/png;base64,{base64.b64encode(image).decode()}", caption)
 
 
 def leader_line(leader: Leader, result: Result) -> dict[str, str]:
+    """Return one row of the leaderboard as texts."""
     ranking = next(each for each in result.rankings if each.id == leader.ranking)
     return {
         "ranking": leader.ranking,
@@ -108,11 +120,12 @@ def leader_line(leader: Leader, result: Result) -> dict[str, str]:
         "better": f"{leader.better_than_random} of {leader.of}",
         "area": number(leader.mean_area),
         "mae": number(leader.mae),
-        "nothing": number(ranking.fidelity.mae_of_zero if ranking.fidelity else None),
+        "no_change": number(ranking.fidelity.mae_of_zero if ranking.fidelity else None),
     }
 
 
 def cluster_line(cluster: Cluster, ranking: ClusterRanking, result: Result) -> dict[str, str]:
+    """Return one row of the table of clusters as texts."""
     test = ranking.ablation
     units = (str(unit.unit) if len(unit.index) < 2 else ",".join(map(str, unit.index)) for unit in ranking.top[:MOST_UNITS])
     return {
@@ -129,10 +142,11 @@ def cluster_line(cluster: Cluster, ranking: ClusterRanking, result: Result) -> d
 
 
 def origin(result: Result, record: JobRecord) -> list[tuple[str, str]]:
+    """Return the names and values of the table of provenance."""
     return [
         ("model", f"{result.model.name or ''} {result.model.digest}".strip()),
         ("data", f"{result.dataset.name or ''} {result.dataset.digest}".strip()),
-        ("layer", f"{result.layer.name}, its {result.layer.at}, shape {result.layer.shape}"),
+        ("layer", f"{result.layer.at} of {result.layer.name}, shape {result.layer.shape}"),
         ("job", f"{result.job}, attempt {record.attempt}"),
         ("seed", str(result.provenance.seed)),
         ("unitrank", result.provenance.version),
@@ -146,7 +160,10 @@ def origin(result: Result, record: JobRecord) -> list[tuple[str, str]]:
 
 
 def _short(request: dict[str, Any]) -> dict[str, Any]:
-    """Without a table inside it, and without a webhook: its URL may hold secrets, and reports are passed on."""
+    """The request without an inline dataset, and without its webhook.
+
+    The webhook's URL may hold secrets, and readers pass reports on.
+    """
     public = {name: value for name, value in request.items() if name != "webhook"}
     return public if isinstance(request.get("dataset"), str) else public | {"dataset": "sent with the request"}
 

@@ -1,4 +1,4 @@
-"""The summary of a result, narrowed to what was asked for, with as many units as were asked for."""
+"""Selects a part of a result's summary: one cluster, one ranking, and the number of units."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,18 +15,20 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def narrowed(summary: Json, cluster: str | None, ranking: str | None, top: int | None, arrays: Callable[[], Arrays]) -> Json:
-    """The part of a summary about one cluster, one ranking, and the first `top` units of each.
+    """Return the part of a summary about one cluster and one ranking; None selects all of them.
 
-    `arrays` is called where more units are asked for than the summary holds. Raises HttpProblem for names that are not in it.
+    `top`: units per ranking; None for those that the summary has.
+    `arrays`: returns the result's arrays; it is called only if the summary has fewer than `top` units.
+    Raises HttpProblem for a name that is not in the summary.
     """
     clusters = named("cluster", cluster, [entry["name"] for entry in summary["clusters"]])
     rankings = named("ranking", ranking, [entry["id"] for entry in summary["rankings"]])
-    fresh = arrays() if top is not None and _holds_fewer(summary, top) else None
-    numbers = {entry["name"]: row for row, entry in enumerate(summary["clusters"])}
+    loaded = arrays() if top is not None and _has_fewer(summary, top) else None
+    row_of = {entry["name"]: row for row, entry in enumerate(summary["clusters"])}
     return summary | {
         "clusters": [entry for entry in summary["clusters"] if entry["name"] in clusters],
         "rankings": [
-            entry | {"clusters": _clusters(entry, clusters, top, fresh, numbers, summary["layer"]["shape"])}
+            entry | {"clusters": _clusters(entry, clusters, top, loaded, row_of, summary["layer"]["shape"])}
             for entry in summary["rankings"]
             if entry["id"] in rankings
         ],
@@ -40,7 +42,7 @@ def narrowed(summary: Json, cluster: str | None, ranking: str | None, top: int |
 
 
 def named(kind: str, name: str | None, names: list[str]) -> list[str]:
-    """The name alone, or all names for None. Raises HttpProblem where the name is not among `names`."""
+    """Return a list of the name, or all names for None. Raises HttpProblem for an unknown name."""
     if name is None:
         return names
     if name not in names:
@@ -49,7 +51,11 @@ def named(kind: str, name: str | None, names: list[str]) -> list[str]:
 
 
 def top_units(arrays: Arrays, ranking: str, row: int, shape: list[int], count: int) -> list[Json]:
-    """The units of highest importance first, in one row (a cluster) of the arrays; equal ones by their number."""
+    """Return the `count` most important units of a cluster, the most important first.
+
+    `row`: the cluster's row in the arrays. `shape`: shape of the layer's units.
+    Units of equal importance are in the order of their numbers.
+    """
     importance = arrays[f"importance/{ranking}"][row]
     spread = arrays[f"spread/{ranking}"][row] if f"spread/{ranking}" in arrays else np.full_like(importance, np.nan)
     order = np.argsort(-importance, kind="stable")[:count]
@@ -61,22 +67,23 @@ def top_units(arrays: Arrays, ranking: str, row: int, shape: list[int], count: i
 
 
 def _clusters(
-    ranking: Json, names: Iterable[str], top: int | None, arrays: Arrays | None, numbers: Mapping[str, int], shape: list[int]
+    ranking: Json, names: Iterable[str], top: int | None, arrays: Arrays | None, row_of: Mapping[str, int], shape: list[int]
 ) -> Json:
     clusters: Json = {}
     for name in names:
         entry = ranking["clusters"][name]
         if top is not None:
-            fresh = None if arrays is None else top_units(arrays, ranking["id"], numbers[name], shape, top)
-            entry = entry | {"top": entry["top"][:top] if fresh is None else fresh}
+            units = entry["top"][:top] if arrays is None else top_units(arrays, ranking["id"], row_of[name], shape, top)
+            entry = entry | {"top": units}
         clusters[name] = entry
     return clusters
 
 
-def _holds_fewer(summary: Json, top: int) -> bool:
-    held = [len(entry["top"]) for ranking in summary["rankings"] for entry in ranking["clusters"].values()]
+def _has_fewer(summary: Json, top: int) -> bool:
+    """Whether the summary has fewer than `top` units of a ranking although the layer has more."""
+    sizes = [len(entry["top"]) for ranking in summary["rankings"] for entry in ranking["clusters"].values()]
     count: int = summary["layer"]["count"]
-    return min(held, default=top) < min(top, count)
+    return min(sizes, default=top) < min(top, count)
 
 
 def _finite(value: np.float32) -> float | None:

@@ -17,7 +17,7 @@ from unitrank_service.jobs import job_resource
 from unitrank_service.jobs.job_resource import cancelled
 from unitrank_service.results.formats import CSV, JSON, NPZ, SAFETENSORS
 from unitrank_service.results.result_response import Selection, result_response
-from unitrank_service.results.verdict_text import alike
+from unitrank_service.results.verdict_text import group_warnings
 from unitrank_service.web import form
 from unitrank_service.web.form import Form
 from unitrank_service.web.form_page import form_page, request_snippets
@@ -74,7 +74,8 @@ def show_job(
     if isinstance(result, Result):
         tab = tab if tab in TABS else "verdict"
         chosen = choice(result, cluster, ranking)
-        values = {"tab": tab, "tabs": TABS, "result": result, "warned": len(alike(result.warnings)), "overlay": overlay, **chosen}
+        warned = len(group_warnings(result.warnings))
+        values = {"tab": tab, "tabs": TABS, "result": result, "warned": warned, "overlay": overlay, **chosen}
         values["channel"] = int(channel) if re.fullmatch(r"\d{1,6}", channel) else None
         values |= tab_values(tab, TabSource(result, record, chosen, backend.datasets))
     return page(

@@ -8,7 +8,14 @@ from unitrank_schemas.results import Result
 from unitrank_service.errors import HttpProblem
 from unitrank_service.results.report import MOST_CLUSTERS, cluster_line, leader_line, origin
 from unitrank_service.results.result_response import StoredResult
-from unitrank_service.results.verdict_text import alike, errors_of_nothing, number, prediction_error, tested, verdict_in_words
+from unitrank_service.results.verdict_text import (
+    errors_of_no_change,
+    group_warnings,
+    number,
+    prediction_error,
+    tested,
+    verdict_in_words,
+)
 from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.record import JobRecord
@@ -108,10 +115,10 @@ def tab_values(tab: str, source: TabSource) -> Json:
 def _verdict(source: TabSource) -> Json:
     result = source.result
     return {
-        "words": verdict_in_words(result),
+        "sentences": verdict_in_words(result),
         "leaders": [leader_line(leader, result) for leader in result.leaderboard],
         "prediction_error": prediction_error(result),
-        "nothings": len(set(errors_of_nothing(result))) > 1,
+        "no_change_differs": len(set(errors_of_no_change(result))) > 1,
         "agreement": len(result.rankings) > 1,
         "tested": tested(result),
     }
@@ -163,7 +170,7 @@ def _heatmaps(source: TabSource) -> Json:
 
 
 def _warnings(source: TabSource) -> Json:
-    return {"alike": alike(source.result.warnings)}
+    return {"warnings": group_warnings(source.result.warnings)}
 
 
 def _provenance(source: TabSource) -> Json:

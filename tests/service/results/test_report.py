@@ -43,14 +43,14 @@ def test_report_when_read_then_the_verdict_comes_first_and_markup_is_text(client
     assert "$x^2$ &amp; &lt;b&gt;" in text
     assert "<b>" not in text
     assert text.index("Yes: the units of layer conv1 that conductance ranks highest do matter") < text.index("<table>")
-    for word in ("Worse than random: gradient.mean_abs", "Spearman", "The job warned of nothing", "&#34;conv1&#34;"):
+    for word in ("Worse than random: gradient.mean_abs", "Spearman", "This job has no warnings", "&#34;conv1&#34;"):
         assert word in text
 
 
-def test_leaders_when_predicting_nothing_costs_each_another_error_then_each_has_its_own(result: Result) -> None:
-    told = with_fidelity(result, {"select": "top"}, 3.0, 4.0)
+def test_leaders_when_predicting_no_change_costs_each_another_error_then_each_has_its_own(result: Result) -> None:
+    with_errors = with_fidelity(result, {"select": "top"}, 3.0, 4.0)
 
-    assert [leader_line(leader, told)["nothing"] for leader in told.leaderboard] == ["3", "4"]
+    assert [leader_line(leader, with_errors)["no_change"] for leader in with_errors.leaderboard] == ["3", "4"]
 
 
 def test_report_when_there_is_no_result_then_is_a_problem(client: httpx.Client, served: Served) -> None:

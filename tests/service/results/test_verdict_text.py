@@ -1,4 +1,4 @@
-"""A result in words: the verdict, its doubts, its warnings, and the columns of the leaderboard."""
+"""A result in words: the verdict, reasons to doubt it, its warnings, and the prediction error."""
 
 from typing import Any
 
@@ -7,21 +7,22 @@ import pytest
 from tests.plots.test_figures import result
 from tests.service.results.conftest import with_fidelity
 from unitrank_schemas.results import Overall, Result, Warn
-from unitrank_service.results.verdict_text import alike, prediction_error, verdict_in_words
+from unitrank_service.results.verdict_text import group_warnings, prediction_error, verdict_in_words
 
 __all__ = ["result"]
 
 
-def verdicts(result: Result, *found: str | None) -> str:
-    leaders = [leader.model_copy(update={"verdict": verdict}) for leader, verdict in zip(result.leaderboard, found, strict=True)]
+def in_words(result: Result, *verdicts: str | None) -> str:
+    """The sentences where the leaders have these verdicts."""
+    leaders = [leader.model_copy(update={"verdict": verdict}) for leader, verdict in zip(result.leaderboard, verdicts, strict=True)]
     return " ".join(verdict_in_words(result.model_copy(update={"leaderboard": leaders})))
 
 
 def test_words_when_nothing_beats_chance_then_say_no(result: Result) -> None:
-    assert verdicts(result, "no_better_than_random", "worse_than_random").startswith("No: no ranking finds units")
-    assert verdicts(result, "undecided", "undecided").startswith("Undecided")
-    assert "not put to the test" in verdicts(result, None, None)
-    assert "Better than random too: gradient.mean_abs" in verdicts(result, "better_than_random", "better_than_random")
+    assert in_words(result, "no_better_than_random", "worse_than_random").startswith("No: no ranking finds units")
+    assert in_words(result, "undecided", "undecided").startswith("Undecided")
+    assert "The rankings were not tested" in in_words(result, None, None)
+    assert "Also better than random: gradient.mean_abs" in in_words(result, "better_than_random", "better_than_random")
 
 
 @pytest.mark.parametrize("first", ["conductance", "gradient.mean_abs"])
@@ -32,12 +33,13 @@ def test_words_when_noise_beats_chance_then_call_it_chance(result: Result, first
     ]
     mixed = result.model_copy(update={"rankings": rankings})
 
-    said = verdicts(mixed, "better_than_random", "better_than_random")
-    assert said.startswith(f"Yes: the units of layer {result.layer.name} that {first} ranks highest do matter")
-    assert f"{noise}, which is noise, came out better than random: by chance, as 5 % of all rankings of noise do." in said
-    assert "too" not in said
-    assert "of no use" not in verdicts(mixed, "no_better_than_random", "no_better_than_random")
-    assert "noise" not in verdicts(mixed, "no_better_than_random", "no_better_than_random")
+    words = in_words(mixed, "better_than_random", "better_than_random")
+    assert words.startswith(f"Yes: the units of layer {result.layer.name} that {first} ranks highest do matter")
+    assert f"The control ranking {noise} (pure noise) also passed the test, so treat the other verdicts with care." in words
+    assert "By chance this happens to 5 % of all rankings of noise." in words
+    assert "Also better" not in words
+    assert "so do not rely on:" not in in_words(mixed, "no_better_than_random", "no_better_than_random")
+    assert "noise" not in in_words(mixed, "no_better_than_random", "no_better_than_random")
 
 
 def warned(result: Result, *warnings: Warn) -> list[str]:
@@ -60,41 +62,44 @@ def test_words_when_the_verdict_is_in_doubt_then_say_so_right_after_the_lead(res
     words = warned(result, *fill, Warn(code="last_hidden_layer", detail="…"))
 
     assert words[0].startswith("Yes: ")
-    assert words[1].endswith("it is not the same for conductance (over all clusters and in 1 of 2 by itself).")
-    assert words[2].startswith("Behind layer conv1 the model is linear")
+    assert words[1].startswith("Caution: with the replacement value 'resample' instead of 'baseline' the verdict changes for: ")
+    assert words[1].endswith("conductance (over all clusters and in 1 of 2 clusters tested separately).")
+    assert words[2].startswith("After layer conv1 the model is linear")
     assert "proves nothing" in words[2]
 
 
-def test_words_when_a_ranking_is_worse_than_random_then_call_it_upside_down(result: Result) -> None:
+def test_words_when_a_ranking_is_worse_than_random_then_call_it_reversed(result: Result) -> None:
     overall = Overall(p_value=1.0, p_worse=0.01, verdict="worse_than_random")
     rankings = [result.rankings[0], result.rankings[1].model_copy(update={"overall": overall})]
     worse = result.model_copy(update={"rankings": rankings})
 
-    assert "Worse than random: gradient.mean_abs (p = 0.01). " in verdicts(worse, "better_than_random", "worse_than_random")
-    assert "or its sign, is upside down" in verdicts(worse, "no_better_than_random", "worse_than_random")
-    assert "of no use" not in verdicts(worse, "better_than_random", "worse_than_random")
-    assert "of no use for this question: gradient.mean_abs" in verdicts(worse, "better_than_random", "no_better_than_random")
+    assert "Worse than random: gradient.mean_abs (p = 0.01). " in in_words(worse, "better_than_random", "worse_than_random")
+    assert "or the sign of its scores, may be reversed" in in_words(worse, "no_better_than_random", "worse_than_random")
+    assert "do not rely on" not in in_words(worse, "better_than_random", "worse_than_random")
+    assert "so do not rely on: gradient.mean_abs" in in_words(worse, "better_than_random", "no_better_than_random")
 
 
 @pytest.mark.parametrize(
-    ("asked", "says"),
+    ("options", "text"),
     [
-        ({"select": "delta", "fraction": 0.1}, "10 % of the units, those that differ most from the baseline, are replaced"),
-        ({"select": "top", "fraction": 0.25}, "25 % of the units, those that the ranking itself has on top, are replaced"),
-        ({"select": "random", "fraction": 0.005}, "0.5 % of the units, drawn by lot, are replaced"),
+        ({"select": "delta", "fraction": 0.1}, "10 % of the units, those that differ most from the baseline, are replaced."),
+        ({"select": "top", "fraction": 0.25}, "25 % of the units, those that the ranking itself puts first, are replaced."),
+        ({"select": "random", "fraction": 0.005}, "0.5 % of the units, chosen at random, are replaced."),
     ],
 )
-def test_prediction_error_when_asked_for_then_says_of_which_units(result: Result, asked: dict[str, Any], says: str) -> None:
-    assert f"{says}; whoever predicts no change has 3." in str(prediction_error(with_fidelity(result, asked, 3.0, 3.0)))
-    assert str(prediction_error(with_fidelity(result, asked, 3.0, 4.0))).endswith(f"{says}.")
+def test_prediction_error_when_the_job_has_fidelity_then_names_the_units(
+    result: Result, options: dict[str, Any], text: str
+) -> None:
+    assert f"{text} Always predicting no change gives 3." in str(prediction_error(with_fidelity(result, options, 3.0, 3.0)))
+    assert str(prediction_error(with_fidelity(result, options, 3.0, 4.0))).endswith(text)
     assert prediction_error(with_fidelity(result, None, 3.0, 3.0)) is None
 
 
 def test_warnings_when_alike_then_are_one_line() -> None:
-    found = [Warn(code="saturated", detail=f"it is flat, {name}", cluster=name, ranking="gradient") for name in "abc"]
+    warnings = [Warn(code="saturated", detail=f"it is flat, {name}", cluster=name, ranking="gradient") for name in "abc"]
     other = Warn(code="in_sample", detail="the same examples", cluster=None, ranking=None)
 
-    lines = alike([*found, other])
+    lines = group_warnings([*warnings, other])
 
     assert [(line["title"], line["clusters"], line["detail"]) for line in lines] == [
         ("Saturated", ["a", "b", "c"], "it is flat, a"),

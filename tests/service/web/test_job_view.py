@@ -60,7 +60,7 @@ def test_verdict_when_nothing_was_tested_then_no_picture_says_otherwise(
 
     page = browser.get(f"/jobs/{id}").text
 
-    assert "not put to the test" in page
+    assert "The rankings were not tested" in page
     assert "/plots/leaderboard" not in page
     assert_problem(client.get(f"/v1/jobs/{id}/plots/leaderboard.png"), 422, "no_ablation")
     assert "undecided" not in client.get(f"/v1/jobs/{id}/report").text
