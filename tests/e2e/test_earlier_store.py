@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from tests.support.earlier_store import load
+from tests.support.redis_keys import undocumented
 from tests.worker.process.conftest import until
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.models import ModelStore
@@ -51,3 +52,4 @@ def test_store_when_an_earlier_version_wrote_it_then_its_job_and_its_inspection_
     assert after.result is not None
     earlier_arrays, arrays = results.arrays(before), results.arrays(after.result)
     np.testing.assert_allclose(arrays["importance/gradient"], earlier_arrays["importance/gradient"], rtol=1e-6)
+    assert undocumented(connection) == []

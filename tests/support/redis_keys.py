@@ -1,0 +1,37 @@
+"""The table of Redis keys in docs/architecture.md, and the keys of a store that it does not describe."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import redis
+
+PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
+ROW = re.compile(
+    r"^\| `(?P<pattern>(?:unitrank|rq):[^`]+)` \| (?P<type>\w+) \| .* \| `(?P<writer>[^`]+)` \| [^|]+ \|$", re.MULTILINE
+)
+LITERAL = re.compile(r"<\w+>")
+
+
+class KeyRow(NamedTuple):
+    """One row: the key with its variable parts in angle brackets, its Redis type, and the file that writes it."""
+
+    pattern: str
+    type: str
+    writer: str
+
+    def matches(self, key: str) -> bool:
+        """Whether the key has this form."""
+        return re.fullmatch(".+".join(map(re.escape, LITERAL.split(self.pattern))), key) is not None
+
+
+def key_rows() -> list[KeyRow]:
+    """The rows of the table."""
+    return [KeyRow(**row.groupdict()) for row in ROW.finditer(PAGE.read_text(encoding="utf-8"))]
+
+
+def undocumented(connection: redis.Redis) -> list[tuple[str, str]]:
+    """Our keys, with their types, that match no row of their type; sorted. RQ's own keys are left out."""
+    rows = key_rows()
+    keys = [(key.decode(), connection.type(key).decode()) for key in connection.scan_iter("unitrank:*", count=1000)]
+    return sorted((key, type) for key, type in keys if not any(row.type == type and row.matches(key) for row in rows))
