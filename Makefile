@@ -23,7 +23,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint con
 PIP_EDITABLE := $(PIP) --no-build-isolation $(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)') --editable
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: install demo test check check-tests check-redis slow lint lock docs bench fuzz chaos load schemathesis clean
+.PHONY: install demo test check check-tests check-redis slow lint lock docs picture bench fuzz chaos load schemathesis clean
 .DEFAULT_GOAL := install
 .DELETE_ON_ERROR:
 
@@ -100,6 +100,10 @@ lock: install
 # Into site/, to be served by anything: python -m http.server --directory site. A link or an anchor that leads nowhere is an error.
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# The picture of the page in README.md, from the demo's job; it needs chromium.
+picture: install
+	UNITRANK_PICTURE=docs/page.png $(PYTEST) tests/e2e/test_picture.py
 
 # The paper's table and the comparison with Captum need its data: UNITRANK_MNIST names the folder.
 bench: install

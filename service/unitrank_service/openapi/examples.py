@@ -133,7 +133,7 @@ def result() -> Json:
         "leaderboard": [{"ranking": "conductance", "verdict": "better_than_random", "better_than_random": 1, "of": 1}],
         "warnings": [],
         "cost": {"seconds": 3.1, "forward_rows": 210000, "backward_rows": 200000, "device": "cpu", "peak_bytes": 0, "reused": []},
-        "provenance": {"seed": 0, "version": "0.1.0", "torch": "2.13.0", "options": {}},
+        "provenance": {"seed": 0, "version": "0.2.0", "torch": "2.13.0", "options": {}},
     }
 
 
@@ -154,7 +154,7 @@ def examples_by_schema() -> dict[str, Json]:
         "Page_MethodCard_": {"items": list(cards.values()), "next": None},
         "Health": {"status": "ok"},
         "Workers": {"items": [worker], "next": None},
-        "Version": {"version": "0.1.0", "api": "v1"},
+        "Version": {"version": "0.2.0", "api": "v1"},
         "Page_Delivery_": {"items": [delivery()], "next": None},
         "Location": {"uri": "s3://bucket/model.pt2"},
     }

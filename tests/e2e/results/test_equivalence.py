@@ -195,7 +195,7 @@ def test_notebook_when_its_cell_is_run_then_shows_a_leaderboard(url: str, networ
         picture = page.cell("result.plot_ablation()")["image/png"]
         page.user_ns["client"].close()
 
-    assert len(cell.strip().splitlines()) <= 8
+    assert len(cell.strip().splitlines()) <= 9
     assert "better than random" in shown
     assert "<td>conductance</td>" in shown
     assert picture.startswith(b"\x89PNG")

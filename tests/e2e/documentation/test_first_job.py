@@ -1,4 +1,4 @@
-"""What the README tells a stranger to type, typed."""
+"""The commands of docs/first-job.md are run as they stand."""
 
 import json
 import os
@@ -12,16 +12,20 @@ import httpx
 import pytest
 from safetensors.numpy import load_file
 
+<<<<<<<< HEAD:tests/e2e/documentation/test_readme.py
 README = (Path(__file__).parents[3] / "README.md").read_text()
+========
+PAGE = (Path(__file__).parents[3] / "docs" / "first-job.md").read_text()
+>>>>>>>> e38fc8b (docs: README's first screen, install, first job, methods):tests/e2e/test_first_job.py
 
 
-def test_readme_when_its_walk_is_followed_then_a_result_comes_back(url: str, tmp_path: Path) -> None:
+def test_first_job_when_its_commands_are_run_then_a_result_comes_back(url: str, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         pytest.skip("no curl here")
-    # Another test may have put a model under the name of README; a job would mean that one until the new one is ready.
+    # Another test may have put a model under the same name; a job would use that model until the new one is ready.
     for kind in ("models", "datasets"):
         httpx.delete(f"{url}/v1/{kind}/mine", timeout=60, trust_env=False)
-    # the walk is a stranger's, who stands in the clone
+    # The commands expect the clone's `.venv` in the working folder.
     (tmp_path / ".venv").symlink_to(sys.prefix)
     _run([sys.executable, "-c", _block("python")], tmp_path)
     _run(["sh", "-euc", _block("sh").replace("http://127.0.0.1:8000", url)], tmp_path)
@@ -32,8 +36,8 @@ def test_readme_when_its_walk_is_followed_then_a_result_comes_back(url: str, tmp
 
 
 def _block(language: str) -> str:
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    return str(found)
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    return str(block)
 
 
 def _run(words: list[str], folder: Path) -> None:
