@@ -1,7 +1,7 @@
 """The picture of the rooms in `architecture.md`, drawn from the imports of the code.
 
-MkDocs calls `on_files` when it builds the site. `python docs/rooms_picture.py` writes the same picture to
-`docs/rooms.svg`, which GitHub shows; a test compares the file with the imports.
+MkDocs calls `on_files` when it builds the site. `python docs/rooms_picture.py` writes the same
+picture to `docs/rooms.svg`, which GitHub shows; a test compares the file with the imports.
 """
 
 import ast
@@ -32,7 +32,9 @@ DETERMINISTIC = {"svg.hashsalt": "unitrank", "svg.fonttype": "none"}
 WIDTH, HEIGHT = 9.0, 4.6
 """Inches."""
 COLUMN, BOX_HEIGHT, LOWEST, HIGHEST = 0.34, 0.12, 0.22, 0.9
-"""Shares of the picture: between two columns, a box, the centres of the lowest and the highest boxes."""
+"""Shares of the picture: between two columns, a box, the centres of the lowest and the highest
+boxes.
+"""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -48,7 +50,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def imports(root: Path) -> nx.DiGraph:
     """The graph of rooms. An edge leads from the importing room to the imported one.
 
-    The edge's `at_start` says whether a module imports the room when the module is loaded, rather than in a function.
+    The edge's `at_start` says whether a module imports the room when the module is loaded, rather
+    than in a function.
     """
     graph: nx.DiGraph = nx.DiGraph()
     graph.add_nodes_from(ROOMS)
@@ -62,7 +65,10 @@ def imports(root: Path) -> nx.DiGraph:
 
 
 def draw(graph: nx.DiGraph) -> str:
-    """The picture as SVG. Each arrow's id is `importing-imported`; an arrow that other arrows imply is left out."""
+    """The picture as SVG.
+
+    Each arrow's id is `importing-imported`; an arrow that other arrows imply is left out.
+    """
     positions = _positions(graph)
     with mpl.rc_context(DETERMINISTIC):
         figure = Figure(figsize=(WIDTH, HEIGHT))
@@ -96,7 +102,9 @@ def draw(graph: nx.DiGraph) -> str:
 
 
 def _imported(tree: ast.Module) -> Iterator[tuple[str, bool]]:
-    """The first name of each imported module, and whether the import is at the top level of its file."""
+    """The first name of each imported module, and whether the import is at the top level of its
+    file.
+    """
     top = set(map(id, tree.body))
     for node in ast.walk(tree):
         names = []
@@ -109,7 +117,10 @@ def _imported(tree: ast.Module) -> Iterator[tuple[str, bool]]:
 
 
 def _not_implied(graph: nx.DiGraph) -> list[tuple[str, str, bool]]:
-    """The edges without those that a longer path implies. A dashed path does not imply a solid edge."""
+    """The edges without those that a longer path implies.
+
+    A dashed path does not imply a solid edge.
+    """
     at_start = [(room, imported) for room, imported, solid in graph.edges(data="at_start") if solid]
     solid, every = nx.transitive_reduction(nx.DiGraph(at_start)), nx.transitive_reduction(graph)
     return [

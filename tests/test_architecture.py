@@ -61,7 +61,9 @@ def test_key_table_when_a_key_is_foreign_or_of_another_type_then_names_it(connec
 
 
 def _keys_of_keyspace() -> Iterator[str]:
-    """Each key with its parameters in angle brackets; `records_by_status` has one form for a tenant and one for all."""
+    """Each key with its parameters in angle brackets; `records_by_status` has one form for a tenant
+    and one for all.
+    """
     for name, function in inspect.getmembers(keyspace, inspect.isfunction):
         if name in PREFIXES:
             continue

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from docs import methods_table
+
 from unitrank_schemas.methods import METHODS, card
 
 PAGE = (Path(__file__).parents[1] / "docs" / "methods.md").read_text()

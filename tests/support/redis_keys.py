@@ -1,4 +1,6 @@
-"""The table of Redis keys in docs/architecture.md, and the keys of a store that it does not describe."""
+"""The table of Redis keys in docs/architecture.md, and the keys of a store that it does not
+describe.
+"""
 
 import re
 from pathlib import Path
@@ -14,7 +16,9 @@ LITERAL = re.compile(r"<\w+>")
 
 
 class KeyRow(NamedTuple):
-    """One row: the key with its variable parts in angle brackets, its Redis type, and the file that writes it."""
+    """One row: the key with its variable parts in angle brackets, its Redis type, and the file that
+    writes it.
+    """
 
     pattern: str
     type: str
@@ -31,7 +35,10 @@ def key_rows() -> list[KeyRow]:
 
 
 def undocumented(connection: redis.Redis) -> list[tuple[str, str]]:
-    """Our keys, with their types, that match no row of their type; sorted. RQ's own keys are left out."""
+    """Our keys, with their types, that match no row of their type; sorted.
+
+    RQ's own keys are left out.
+    """
     rows = key_rows()
     keys = [(key.decode(), connection.type(key).decode()) for key in connection.scan_iter("unitrank:*", count=1000)]
     return sorted((key, type) for key, type in keys if not any(row.type == type and row.matches(key) for row in rows))

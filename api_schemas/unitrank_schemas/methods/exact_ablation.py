@@ -15,7 +15,7 @@ class ExactAblation(MethodBase):
     summary = "What the target loses when the unit alone is replaced: measured, not estimated, one unit at a time."
     formula = "F(h) − F(h with the unit replaced)"
     source = "Zeiler & Fergus 2014, arXiv:1311.2901; Li et al. 2016, arXiv:1612.08220"
-    cost = "as many passes as units through the layers after it; a rank-one update where a dense layer or a convolution follows"
+    cost = "one pass for each unit through the layers after it; a rank-one update if a dense layer or a convolution follows"
     needs_gradient = False
 
     name: Literal["exact_ablation"] = "exact_ablation"
