@@ -1,6 +1,4 @@
-"""The table of Redis keys in docs/architecture.md, and the keys of a store that it does not
-describe.
-"""
+"""The table of Redis keys in docs/architecture.md, compared with the keys of a store."""
 
 import re
 from pathlib import Path
@@ -16,8 +14,9 @@ LITERAL = re.compile(r"<\w+>")
 
 
 class KeyRow(NamedTuple):
-    """One row: the key with its variable parts in angle brackets, its Redis type, and the file that
-    writes it.
+    """One row of the table.
+
+    `pattern`: the key with its variable parts in angle brackets. `writer`: the file that writes it.
     """
 
     pattern: str
