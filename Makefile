@@ -103,7 +103,7 @@ docs: install
 
 # The picture of the page in README.md, from the demo's job; it needs chromium.
 picture: install
-	UNITRANK_PICTURE=docs/page.png $(PYTEST) tests/e2e/test_picture.py
+	UNITRANK_PICTURE=docs/page.png $(PYTEST) tests/e2e/documentation/test_picture.py
 
 # The paper's table and the comparison with Captum need its data: UNITRANK_MNIST names the folder.
 bench: install

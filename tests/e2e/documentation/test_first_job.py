@@ -12,11 +12,7 @@ import httpx
 import pytest
 from safetensors.numpy import load_file
 
-<<<<<<<< HEAD:tests/e2e/documentation/test_readme.py
-README = (Path(__file__).parents[3] / "README.md").read_text()
-========
 PAGE = (Path(__file__).parents[3] / "docs" / "first-job.md").read_text()
->>>>>>>> e38fc8b (docs: README's first screen, install, first job, methods):tests/e2e/test_first_job.py
 
 
 def test_first_job_when_its_commands_are_run_then_a_result_comes_back(url: str, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.check
 
 __all__ = ["browser"]
 
-COMMITTED = Path(__file__).parents[2] / "docs" / "page.png"
+COMMITTED = Path(__file__).parents[3] / "docs" / "page.png"
 
 
 def test_page_of_the_demo_when_opened_then_shows_the_verdict_that_readme_pictures(
