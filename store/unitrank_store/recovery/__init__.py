@@ -1,1 +1,1 @@
-"""Repairs of the store: lost jobs, garbage, corrupt keys."""
+"""Repairs of the store: the reaper of lost jobs, garbage collection, and corrupt keys."""

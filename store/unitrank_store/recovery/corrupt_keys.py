@@ -1,6 +1,7 @@
-"""Keys of ours that hold what nobody of ours can have written: they go, and what belongs there is written anew.
+"""Deletion of corrupt keys: keys with a value that no Unitrank process wrote.
 
-One of a wrong type would stop every command on it, and with it the reaper, the queue or the figures, for ever.
+Redis answers each command on a key of a wrong type with an error. This would stop the reaper, the
+queue or the metrics for ever. After its deletion, Unitrank writes the key again.
 """
 
 import re
@@ -20,22 +21,23 @@ log = structlog.get_logger()
 
 
 def delete_corrupt_keys(connection: redis.Redis) -> None:
-    """Delete every key that a sweep needs and that is of a wrong type, or a lock that would never end."""
-    _forget(connection, _types(connection))
-    # These name further keys, and can be read now.
+    """Delete each key of a wrong type that the reaper reads, and a lock without an expiry."""
+    _delete_wrong_types(connection, _types(connection))
+    # The keys of lines contain owners. The sorted set of owners has its right type by now.
     lines: dict[str, str] = {}
     for queue in QUEUES.values():
         for owner in texts(connection.zrange(keyspace.owners_in_line(queue), 0, -1)):
             lines |= {keyspace.line(queue, owner, priority): "list" for priority in PRIORITIES}
-    _forget(connection, lines)
+    _delete_wrong_types(connection, lines)
     for queue in QUEUES.values():
-        _forget_unless(connection, keyspace.turns(queue), _is_number)
-        _forget_unless(connection, keyspace.arrivals(queue), _is_number)
+        _delete_unless(connection, keyspace.turns(queue), _is_number)
+        _delete_unless(connection, keyspace.arrivals(queue), _is_number)
     if connection.pttl(keyspace.reaper_lock()) == -1:
         connection.delete(keyspace.reaper_lock())
 
 
 def _types(connection: redis.Redis) -> dict[str, str]:
+    """Return the Redis type that each key must have."""
     types = {
         keyspace.reaper_lock(): "string",
         keyspace.workers(): "set",
@@ -54,20 +56,20 @@ def _types(connection: redis.Redis) -> dict[str, str]:
     return types
 
 
-def _forget(connection: redis.Redis, types: Mapping[str, str]) -> None:
+def _delete_wrong_types(connection: redis.Redis, types: Mapping[str, str]) -> None:
     with connection.pipeline(transaction=False) as pipeline:
         for key in types:
             pipeline.type(key)
         actual = texts(pipeline.execute())
-    wrong = [key for (key, type), is_type in zip(types.items(), actual, strict=True) if is_type not in (type, "none")]
+    wrong = [key for (key, type), actual_type in zip(types.items(), actual, strict=True) if actual_type not in (type, "none")]
     if wrong:
         log.warning("forged", keys=[key[:200] for key in wrong])
         connection.delete(*wrong)
 
 
-def _forget_unless(connection: redis.Redis, key: str, holds: Callable[[str], bool]) -> None:
+def _delete_unless(connection: redis.Redis, key: str, is_valid: Callable[[str], bool]) -> None:
     stored = connection.get(key)
-    if stored is not None and not holds(text(stored)):
+    if stored is not None and not is_valid(text(stored)):
         log.warning("forged", keys=[key])
         connection.delete(key)
 

@@ -1,7 +1,8 @@
-"""What is left over: expired ids and results, datasets of jobs that are gone, inspections that nobody asked for, jobs that
-wait for what has long been there.
+"""Garbage collection: the store's repairs that are not urgent.
 
-RQ's own memory of executions that were given up is cleaned too: it has no worker that would do it while all are busy.
+A collection removes expired ids and results, and datasets of jobs that have ended. It also queues
+the inspections that a killed process did not queue, and releases jobs whose model or dataset is
+ready. RQ's registry of running executions is cleaned too: a busy RQ worker does not clean it.
 """
 
 import time
@@ -30,10 +31,14 @@ from unitrank_store.settings import Settings
 log = structlog.get_logger()
 
 BLOB_SECONDS = 3600.0
+"""Seconds between two searches for blobs without an owner."""
 
 
 class GarbageCollection:
-    """One process at a time calls `collect` now and then. `clock`: seconds."""
+    """Garbage collection of one store; only one process at a time may call `collect`.
+
+    `clock`: returns seconds, such as time.monotonic.
+    """
 
     def __init__(self, connection: redis.Redis, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -50,26 +55,26 @@ class GarbageCollection:
         self._next_sweep = clock() + BLOB_SECONDS
 
     def collect(self) -> None:
-        """One round of everything."""
-        for part in (
+        """Do all steps once. A step that fails is logged; only a lost connection is raised."""
+        for step in (
             self._forget_executions,
             self._forget_expired,
             self._recount_reservations,
             self._results.sweep,
-            self._take_unpublished,
+            self._settle_unpublished,
             self._blobs.sweep,
-            self._sweep_blobs,
+            self._delete_unowned_blobs,
             self._release_datasets,
-            self._inspect_forgotten,
-            self._look_at_waiting,
+            self._queue_missing_inspections,
+            self._release_waiting_jobs,
         ):
             try:
-                part()
+                step()
             except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
                 raise
             except Exception:
-                # One thing that cannot be cleaned must not keep all others from it.
-                log.exception("cleaning failed", part=part.__name__)
+                # The other steps must run all the same.
+                log.exception("cleaning failed", part=step.__name__)
         self._debounce.end_round()
 
     def _forget_executions(self) -> None:
@@ -83,33 +88,36 @@ class GarbageCollection:
     def _recount_reservations(self) -> None:
         recount(self._redis)
 
-    def _sweep_blobs(self) -> None:
-        # It lists the whole store, and what it looks for is a day old.
+    def _delete_unowned_blobs(self) -> None:
+        # Only once an hour: this step lists all blobs, and deletes only those that are a day old.
         if self._clock() >= self._next_sweep:
             self._owners.forget_unowned()
             self._next_sweep = self._clock() + BLOB_SECONDS
 
-    def _take_unpublished(self) -> None:
-        # Whoever stored it was killed before the job's end, or right after it.
-        for job, attempt, manifest in self._results.unpublished():
+    def _settle_unpublished(self) -> None:
+        # The process that stored the result was killed: before it ended the job, or right after.
+        for job, attempt, location in self._results.unpublished():
             state = self._records["job"].state(job)
-            mine = state is not None and state.attempt == attempt
-            if state is None or not mine or state.status not in ("running", "cancelling"):
-                self._results.settle(manifest, published=mine and state is not None and state.status == "succeeded")
+            same_attempt = state is not None and state.attempt == attempt
+            if state is None or not same_attempt or state.status not in ("running", "cancelling"):
+                self._results.settle(location, published=same_attempt and state is not None and state.status == "succeeded")
 
     def _release_datasets(self) -> None:
-        # A dataset inside a request is held for a job that is created a moment later.
+        # A dataset inside a request is stored just before its job is created. So a job that does
+        # not exist counts only after a while.
         for digest, job in self._datasets.holders():
-            if self._is_over("job", job) and self._lasts("dataset", job):
+            if self._has_ended("job", job) and self._lasts("dataset", job):
                 self._datasets.release(digest, job)
 
-    def _inspect_forgotten(self) -> None:
+    def _queue_missing_inspections(self) -> None:
+        # The process that stored the model was killed before it queued the inspection.
         for model in self._inspecting():
-            if self._is_over("inspection", inspection_id(model.digest)) and self._lasts("model", model.digest):
+            if self._has_ended("inspection", inspection_id(model.digest)) and self._lasts("model", model.digest):
                 enqueue_inspection(self._redis, model.digest, self._settings.inspection_timeout)
 
-    def _look_at_waiting(self) -> None:
-        # What became ready between a job's look at it and its wait for it, where whoever would have looked again was killed.
+    def _release_waiting_jobs(self) -> None:
+        # A content became ready just before the job began to wait for it. The process that created
+        # the job checks this once more (`look_again`), but was killed before.
         jobs = self._records["job"]
         in_queue = record_ids(waiting_ids(self._redis, "job"))
         live = jobs.live(unless_queued=in_queue)
@@ -118,7 +126,10 @@ class GarbageCollection:
             look_again(self._redis, jobs, self._models, self._datasets, [content_key])
 
     def _inspecting(self) -> Iterator[ModelRecord]:
-        """Whatever its name means by now: jobs may wait for an earlier content."""
+        """Yield the models whose inspection has not ended, also those that are not a name's newest.
+
+        Jobs may wait for an earlier content of a name too.
+        """
         digests = self._models.digests_of_all()
         self._inspected &= digests
         newest = {model.digest for model in self._models.newest_of_all()}
@@ -130,12 +141,14 @@ class GarbageCollection:
                 if model.status == "inspecting":
                     yield model
                 else:
-                    # An earlier content is inspected anew only after it has become the newest again.
+                    # An earlier content is not read again: its next inspection begins only when it
+                    # is uploaded again, and then it is the newest.
                     self._inspected.add(digest)
 
-    def _is_over(self, kind: Kind, id: str) -> bool:
+    def _has_ended(self, kind: Kind, id: str) -> bool:
+        """Return whether the record has ended or does not exist."""
         state = self._records[kind].state(id)
         return state is None or state.status in ENDED
 
-    def _lasts(self, what: str, id: str) -> bool:
-        return self._debounce.lasts((what, id), self._settings.heartbeat_grace)
+    def _lasts(self, finding: str, id: str) -> bool:
+        return self._debounce.lasts((finding, id), self._settings.heartbeat_grace)

@@ -1,12 +1,19 @@
-"""Looks every few seconds for what was lost, and puts it right: one process of all does it.
+"""The reaper searches every few seconds for lost records, and repairs them.
 
-- a record is `queued` but in no queue, or was taken out by a worker that died at once: pushed again;
-- a record is `running` but its worker is gone or works on something else: given up, and queued again once;
-- a record is `cancelling` and nobody ends it: cancelled.
+- A `queued` record is in no queue, or the worker that took it died before the start.
+  The reaper pushes the record to its queue again.
+- A `running` record has no worker any more, or its worker runs another record.
+  The reaper gives the attempt up; the record is queued again once, then it fails.
+- A `cancelling` record has no worker any more, or its worker does not end it.
+  The reaper cancels the record.
 
-A suspicion counts when it has lasted: a server that was away for a while comes back with every heartbeat expired. Workers
-then beat at once, so that the second sweep knows: a worker that dies is out of the register after `heartbeat_grace`, suspected
-in the next sweep, and given up in the one after that. Who is to follow a process that held the lock tries more often.
+Only one process sweeps at a time: the one with the lock. Each other process tries more often to
+take the lock, so that it soon follows a process that died.
+
+A finding counts only after it has lasted. After an outage of the Redis server all heartbeats have
+expired, and the workers renew them at once: the next sweep then finds nothing wrong. A worker that
+dies leaves the registry after `heartbeat_grace`. The next sweep notes its record, and the sweep
+after that gives the attempt up.
 """
 
 import secrets
@@ -38,12 +45,16 @@ from unitrank_store.worker_registry import WorkerRegistry
 log = structlog.get_logger()
 
 SWEEPS_PER_COLLECTION = 10
-# Of those that do not hold the lock.
+"""Number of sweeps for each garbage collection."""
 TRIES_PER_SWEEP = 3
+"""Number of times that a process without the lock tries to take it, in the time of one sweep."""
 
 
 class Reaper:
-    """Nothing happens before `sweep` or `run`. `clock`: seconds."""
+    """The reaper of one process; it does nothing before `run` or `sweep` is called.
+
+    `clock`: returns seconds, such as time.monotonic.
+    """
 
     def __init__(self, connection: redis.Redis, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = connection
@@ -57,30 +68,31 @@ class Reaper:
         self._counters = Counters(connection)
         self._token = secrets.token_hex(8)
         self._sweeps = 0
-        self._holds = False
+        self._has_lock = False
 
     def run(self, stop: threading.Event) -> None:
-        """Sweep until told to stop; an outage of the store is waited out."""
+        """Sweep until `stop` is set. A sweep that fails is logged, and the next one tries again."""
         try:
-            while not stop.wait(self._settings.reaper_interval / (1 if self._holds else TRIES_PER_SWEEP)):
+            while not stop.wait(self._settings.reaper_interval / (1 if self._has_lock else TRIES_PER_SWEEP)):
                 try:
                     self.sweep()
                 except Exception:
-                    # Whatever one sweep stumbles over: without the next one, lost jobs would stay lost.
+                    # Every error: without further sweeps, lost jobs would stay lost.
                     log.exception("sweep failed")
         finally:
             with suppress(redis.exceptions.RedisError):
-                self._let_go()
+                self._release_lock()
 
     def sweep(self) -> list[JobRecord]:
-        """The records that were put right; none where another process holds the lock."""
+        """Repair lost records and return them; do nothing if another process has the lock."""
         try:
             delete_corrupt_keys(self._redis)
-            self._holds = self._takes_lock()
-            if self._holds:
+            self._has_lock = self._take_lock()
+            if self._has_lock:
                 return self._sweep()
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
-            # What was suspected before the outage may be suspected after it for another reason.
+            # A finding from before an outage and the same finding after it may have different
+            # causes.
             self._debounce.forget()
             raise
         self._debounce.forget()
@@ -89,41 +101,42 @@ class Reaper:
     def _sweep(self) -> list[JobRecord]:
         for kind in QUEUES:
             refill(self._redis, kind)
-        put_right = [record for jobs in (self._jobs, self._inspections) for record in self._put_right_lost(jobs)]
+        repaired = [record for jobs in (self._jobs, self._inspections) for record in self._repair_lost(jobs)]
         self._debounce.end_round()
         if self._sweeps % SWEEPS_PER_COLLECTION == 0:
             self._garbage.collect()
         self._sweeps += 1
-        return put_right
+        return repaired
 
-    def _put_right_lost(self, jobs: JobStore) -> list[JobRecord]:
-        # What is in a queue, and has not begun, is all right; it may be very much. What moves on meanwhile is looked at, or is in
-        # a list too many; what is pushed meanwhile is in its queue when the next sweep looks.
+    def _repair_lost(self, jobs: JobStore) -> list[JobRecord]:
+        # A queued record that is in its queue is not lost. There may be many: they are not read.
+        # A record that moves on between these reads may be in two of them, which does no harm.
+        # A record that is pushed between them is in its queue in the next sweep.
         waiting = waiting_ids(self._redis, jobs.kind)
         taken = taken_ids(self._redis, jobs.kind)
         live = jobs.live(unless_queued=record_ids(waiting))
-        around = _Around({worker.name: worker.job for worker in self._workers.list()}, waiting, taken)
+        whereabouts = _Whereabouts({worker.name: worker.job for worker in self._workers.list()}, waiting, taken)
         lost = []
         for id, state in live.items():
-            patience = self._patience(id, state, around)
+            patience = self._patience(id, state, whereabouts)
             if patience is not None and self._debounce.lasts((jobs.kind, id, state.version), patience):
                 lost.append(id)
-        # What has changed since it was looked at has begun, or ended, by itself.
-        return [self._put_right(jobs, record) for record in jobs.get_many(lost) if record.version == live[record.id].version]
+        # A record with a new version was started, or ended, since `live` was read: it is not lost.
+        return [self._repair(jobs, record) for record in jobs.get_many(lost) if record.version == live[record.id].version]
 
-    def _patience(self, id: str, state: RecordState, around: "_Around") -> float | None:
-        """Seconds that the record may stay as it is; None where nothing is wrong with it."""
-        beat, grace = self._settings.heartbeat, self._settings.heartbeat_grace
+    def _patience(self, id: str, state: RecordState, whereabouts: "_Whereabouts") -> float | None:
+        """Return the seconds after which a record in this state is lost; None if all is right."""
+        heartbeat, grace = self._settings.heartbeat, self._settings.heartbeat_grace
         if state.status == "queued":
             transport = transport_id(id, state.attempt)
-            if state.waiting_for or transport in around.waiting:
+            if state.waiting_for or transport in whereabouts.waiting:
                 return None
-            return grace if transport in around.taken else beat
-        if around.jobs.get(state.worker or "") != id:
+            return grace if transport in whereabouts.taken else heartbeat
+        if whereabouts.records.get(state.worker or "") != id:
             return doubt_seconds(self._settings)
         return grace if state.status == "cancelling" else None
 
-    def _put_right(self, jobs: JobStore, record: JobRecord) -> JobRecord:
+    def _repair(self, jobs: JobStore, record: JobRecord) -> JobRecord:
         log.warning("lost", status=record.status, worker=record.worker, **bound(jobs.kind, record))
         if record.status != "queued":
             record = jobs.requeue(record.id, record.attempt)
@@ -136,34 +149,44 @@ class Reaper:
             reject_model(self._jobs, self._models, str(record.request["digest"]), record.problem)
         return record
 
-    def _takes_lock(self) -> bool:
-        lasts = int(lock_seconds(self._settings) * 1000)
-        if self._redis.set(keyspace.reaper_lock(), self._token, nx=True, px=max(1, lasts)):
+    def _take_lock(self) -> bool:
+        """Take the lock, or extend it; return False if another process has it."""
+        milliseconds = max(1, int(lock_seconds(self._settings) * 1000))
+        if self._redis.set(keyspace.reaper_lock(), self._token, nx=True, px=milliseconds):
             return True
         if self._redis.get(keyspace.reaper_lock()) != self._token.encode():
             return False
-        return bool(self._redis.pexpire(keyspace.reaper_lock(), max(1, lasts)))
+        return bool(self._redis.pexpire(keyspace.reaper_lock(), milliseconds))
 
-    def _let_go(self) -> None:
-        """Whoever comes next need not wait until the lock is over."""
+    def _release_lock(self) -> None:
+        """Delete the lock if this process has it, so that another process can take it at once."""
         if self._redis.get(keyspace.reaper_lock()) == self._token.encode():
             self._redis.delete(keyspace.reaper_lock())
 
 
 def doubt_seconds(settings: Settings) -> float:
-    """How long a worker may be out of the register, or at something else, before its job is given up."""
+    """Return the seconds that a running record may be without its worker before it is given up.
+
+    The worker is not in the registry then, or its entry names another record.
+    """
     return settings.heartbeat / 2
 
 
 def lock_seconds(settings: Settings) -> float:
-    """How long a process is the one that sweeps, after its last sweep."""
+    """Return the seconds for which a process keeps the lock after its last sweep."""
     return 2 * settings.reaper_interval
 
 
 @dataclass(frozen=True)
-class _Around:
-    """What each worker says that it works on, and RQ's ids of what is in the queue and on its way out of it."""
+class _Whereabouts:
+    """The places where a live record can be.
 
-    jobs: dict[str, str | None]
+    `records`: id of the record that each worker runs, by the worker's name; None for an idle
+    worker.
+    `waiting`: transport ids in the queue or in a line. `taken`: transport ids that a worker has
+    taken from the queue but has not started.
+    """
+
+    records: dict[str, str | None]
     waiting: set[str]
     taken: set[str]

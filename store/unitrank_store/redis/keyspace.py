@@ -43,7 +43,7 @@ def records_by_status(kind: str, status: str, tenant: str | None = None) -> str:
 
 
 def records_by_model(kind: str, tenant: str, model: str) -> str:
-    """Sorted set: ids of a tenant's jobs that name a model, whichever content the name means."""
+    """Sorted set: ids of a tenant's jobs whose request names a model, by that name."""
     return f"{tenants(kind)}:{tenant}:model:{model}"
 
 

@@ -1,1 +1,1 @@
-"""Deliveries of webhooks that are still to be made."""
+"""Deliveries of webhooks: the schedule and the outcome of each attempt."""

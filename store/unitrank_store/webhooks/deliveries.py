@@ -1,7 +1,8 @@
-"""Deliveries: whom to tell that a job has ended, what came of each attempt, and which ones are due.
+"""Deliveries of webhooks: the message to a URL that a job has ended, and its attempts.
 
-A delivery lies beside its job's record and goes with it. The change that ends a job makes its deliveries due in the same
-step (`change_record.lua`), so that whoever ends a job need not know of them. Each is made at least once.
+The deliveries of a job are stored in a hash of their own, which expires with the job's record. The
+script that ends a record (`change_record.lua`) also makes its deliveries due, in the same step.
+Each delivery is made at least once: a lease that ends without an outcome leads to another attempt.
 """
 
 import json
@@ -18,7 +19,7 @@ from unitrank_store.redis.decoding import text
 from unitrank_store.redis.scripts import LuaScript
 
 LEASE_SECONDS = 60.0
-"""Longer than an attempt can take."""
+"""Seconds for which a process has a delivery. More than the longest attempt."""
 _ADD, _TAKE, _SETTLE = (LuaScript("unitrank_store.webhooks", f"{verb}_delivery.lua") for verb in ("add", "take", "settle"))
 
 DeliveryState = Literal["pending", "delivered", "failed"]
@@ -26,7 +27,12 @@ DeliveryState = Literal["pending", "delivered", "failed"]
 
 @dataclass(frozen=True)
 class AttemptRecord:
-    """One try: `at` in unix seconds; a status where there was an answer, else an error."""
+    """One attempt to deliver.
+
+    `at`: unix time, in seconds. `seconds`: the attempt's duration.
+    `status`: the HTTP status of the response; None without a response.
+    `error`: the reason why there was no response; None with a response.
+    """
 
     at: float
     status: int | None
@@ -36,7 +42,11 @@ class AttemptRecord:
 
 @dataclass(frozen=True)
 class DeliveryRecord:
-    """`owner`: the key whose secret signs it. `next_at`: when it is tried again, in unix seconds."""
+    """One delivery and its attempts so far.
+
+    `owner`: id of the API key whose webhook secret signs the message.
+    `next_at`: unix time of the next attempt, in seconds; None before the first and after the last.
+    """
 
     id: str
     owner: str
@@ -47,16 +57,20 @@ class DeliveryRecord:
 
     @classmethod
     def of(cls, owner: str, url: str) -> "DeliveryRecord":
-        """A new one; its id stays the same over all attempts."""
+        """Return a new delivery. Its id is the same in all attempts."""
         return cls(f"msg_{new_id()}", owner, url)
 
     def tried(self, attempt: AttemptRecord, state: DeliveryState, next_at: float | None) -> "DeliveryRecord":
-        """The same after one more attempt."""
+        """Return the delivery with one more attempt."""
         return replace(self, attempts=(*self.attempts, attempt), state=state, next_at=next_at)
 
 
 class DueDelivery(NamedTuple):
-    """A delivery that was taken. `stored`: its JSON in the store, None where the delivery is gone."""
+    """A delivery that this process has taken.
+
+    `member`: its entry in the sorted sets, "owner:delivery's id:job's id". `job`: the job's id.
+    `stored`: its JSON in the store; None if the delivery was deleted.
+    """
 
     member: str
     job: str
@@ -64,18 +78,25 @@ class DueDelivery(NamedTuple):
 
     @property
     def delivery(self) -> DeliveryRecord | None:
+        """The delivery; None if it was deleted."""
         return None if self.stored is None else _decoded(self.stored)
 
 
 class DeliveryStore:
-    """Those of all jobs. `most`: so many of one owner may be under way at once."""
+    """The deliveries of all jobs.
+
+    `most`: maximum number of deliveries of one owner that are made at the same time.
+    """
 
     def __init__(self, connection: redis.Redis, most: int = 2) -> None:
         self._redis = connection
         self._most = most
 
     def add(self, job: str, delivery: DeliveryRecord, pipeline: Pipeline) -> None:
-        """Queue it on the pipeline; adding it twice is adding it once. The reply is 0 where there is no such job."""
+        """Queue the script that adds a delivery to a job. Repeating it changes nothing.
+
+        The script's reply is 0 if the job does not exist.
+        """
         _ADD(
             pipeline,
             [keyspace.record("job", job), keyspace.deliveries("job", job), keyspace.owners_with_due()],
@@ -87,28 +108,34 @@ class DeliveryStore:
         )
 
     def of(self, job: str) -> Sequence[DeliveryRecord]:
-        """Of a job, the oldest first."""
+        """Return the deliveries of a job, the oldest first."""
         # Any: redis-py types no reply
-        stored = cast(list[Any], self._redis.hvals(keyspace.deliveries("job", job)))
-        return sorted((_decoded(text(each)) for each in stored), key=lambda delivery: delivery.id)
+        values = cast(list[Any], self._redis.hvals(keyspace.deliveries("job", job)))
+        return sorted((_decoded(text(value)) for value in values), key=lambda delivery: delivery.id)
 
     def count(self, job: str) -> int:
-        """How many a job has."""
+        """Return the number of a job's deliveries."""
         return int(self._redis.hlen(keyspace.deliveries("job", job)))
 
     def take(self, now: float) -> DueDelivery | None:
-        """The next one that is due, which nobody else has for `LEASE_SECONDS`."""
+        """Take the next due delivery: no other process gets it for `LEASE_SECONDS`.
+
+        Returns None if no delivery is due. `now`: unix time, in seconds.
+        """
         keys = [keyspace.owners_with_due(), keyspace.deliveries_under_way()]
-        taken = _TAKE(self._redis, keys, due=keyspace.due(""), now=now, lease_end=now + LEASE_SECONDS, most=self._most)
-        if taken is None:
+        reply = _TAKE(self._redis, keys, due=keyspace.due(""), now=now, lease_end=now + LEASE_SECONDS, most=self._most)
+        if reply is None:
             return None
-        member = text(taken)
+        member = text(reply)
         field, _, job = member.rpartition(":")
         stored = self._redis.hget(keyspace.deliveries("job", job), field)
         return DueDelivery(member, job, None if stored is None else text(stored))
 
     def settle(self, due: DueDelivery, delivery: DeliveryRecord | None) -> bool:
-        """Note what came of it (None: nobody wants it any more); False where it is gone, or another one was faster."""
+        """Store a taken delivery after its attempt, or delete it (None).
+
+        Returns False if the delivery was deleted, or changed by another process.
+        """
         field = due.member.rpartition(":")[0]
         keys = [keyspace.deliveries("job", due.job), keyspace.due(field.partition(":")[0]), keyspace.deliveries_under_way()]
         return bool(
@@ -125,7 +152,8 @@ class DeliveryStore:
 
 
 def _field(delivery: DeliveryRecord) -> str:
-    # The owner stands first: whoever makes it due has nothing else.
+    # The owner is part of the field: change_record.lua reads only the fields to make deliveries
+    # due.
     return f"{delivery.owner}:{delivery.id}"
 
 
@@ -135,4 +163,4 @@ def _encoded(delivery: DeliveryRecord) -> str:
 
 def _decoded(stored: str) -> DeliveryRecord:
     fields = json.loads(stored)
-    return DeliveryRecord(**fields | {"attempts": tuple(AttemptRecord(**each) for each in fields["attempts"])})
+    return DeliveryRecord(**fields | {"attempts": tuple(AttemptRecord(**attempt) for attempt in fields["attempts"])})
