@@ -1,1 +1,1 @@
-"""API keys and the sessions of browsers."""
+"""API keys, and the sessions of people who sign in with one."""

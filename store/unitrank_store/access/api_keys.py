@@ -1,4 +1,7 @@
-"""API keys: a secret that is shown once and stored as a hash, with scopes, a tenant, a limit, and a secret for webhooks."""
+"""API keys, each with scopes, a tenant, a limit of jobs and a secret for webhooks.
+
+The store holds only a hash of a key's own secret, which is shown once.
+"""
 
 import base64
 import hashlib
@@ -26,9 +29,11 @@ _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class Key:
-    """What may be known about a key; `id` is part of its secret. Times are unix seconds.
+    """An API key without its secret.
 
-    `limit`: so many of its jobs may be unfinished; None: as many as the operator allows each key.
+    `id`: a part of the secret, which is not confidential.
+    `created_at`: unix time, in seconds.
+    `limit`: maximum number of unfinished jobs; None means the operator's limit for each key.
     """
 
     id: str
@@ -39,54 +44,64 @@ class Key:
     limit: int | None = None
 
     def may(self, scope: str) -> bool:
-        """Whether it opens what needs that scope."""
+        """Return whether the key has the scope; a key with the scope `admin` has every scope."""
         return scope in self.scopes or "admin" in self.scopes
 
 
 ANYONE = Key("", "anyone", frozenset(SCOPES), DEFAULT_TENANT, 0.0)
-"""Who asks where no keys are stored."""
+"""The key of every request while the store has no keys."""
 
 
 class KeyStore:
-    """The keys of one store."""
+    """The API keys of one store."""
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis = connection
 
     def create(self, name: str, scopes: Collection[str], tenant: str = DEFAULT_TENANT, limit: int | None = None) -> tuple[Key, str]:
-        """A new key and its secret, which cannot be shown again. Raises ValueError for what no key can be."""
+        """Create a key; return it and its secret, which cannot be read later.
+
+        Raises ValueError for unknown scopes or a malformed tenant.
+        """
         if not scopes or not set(scopes) <= set(SCOPES):
-            raise ValueError(f"the scopes {sorted(scopes)} are not a choice of {list(SCOPES)}")
+            raise ValueError(f"the scopes {sorted(scopes)} are invalid: choose one or more of {list(SCOPES)}")
         if not _TENANT.fullmatch(tenant):
-            raise ValueError(f"the tenant {tenant!r} must have 1 to 64 letters, digits, dots, dashes and underscores")
+            raise ValueError(
+                f"the tenant {tenant!r} is invalid: use 1 to 64 letters, digits, dots, dashes and underscores, "
+                "beginning with a letter or digit"
+            )
         key = Key(secrets.token_hex(6), name, frozenset(scopes), tenant, time.time(), limit)
         secret = f"{_PREFIX}_{key.id}_{_random()}"
         with self._redis.pipeline() as pipeline:
-            pipeline.hset(keyspace.key(key.id), mapping=_fields(key, secret))
+            pipeline.hset(keyspace.key(key.id), mapping=_encoded(key, secret))
             pipeline.zadd(keyspace.keys(), {key.id: key.created_at})
             pipeline.execute()
         return key, secret
 
     def verify(self, secret: str) -> Key | None:
-        """The key that this is the secret of. How long it takes says nothing about a stored hash."""
+        """Return the key with this secret; None if no key has it.
+
+        The comparison takes the same time for every stored hash, so that its duration reveals
+        nothing.
+        """
         prefix, _, rest = secret.partition("_")
         id = rest.partition("_")[0]
-        stored = self._stored(id) if prefix == _PREFIX and id.isalnum() and id.isascii() else {}
-        fits = hmac.compare_digest(_hash(secret), stored.get("hash", ""))
-        return _key(id, stored) if fits else None
+        fields = self._fields(id) if prefix == _PREFIX and id.isalnum() and id.isascii() else {}
+        is_right = hmac.compare_digest(_hash(secret), fields.get("hash", ""))
+        return _decoded(id, fields) if is_right else None
 
     def get(self, id: str) -> Key | None:
-        """The key; None where it was revoked."""
-        stored = self._stored(id)
-        return _key(id, stored) if stored else None
+        """Return the key; None if it was revoked."""
+        fields = self._fields(id)
+        return _decoded(id, fields) if fields else None
 
     def list(self) -> tuple[Key, ...]:
-        """Oldest first."""
-        keys = {id: self._stored(id) for id in texts(self._redis.zrange(keyspace.keys(), 0, -1))}
-        return tuple(_key(id, stored) for id, stored in keys.items() if stored)
+        """Return all keys, the oldest first."""
+        keys = {id: self._fields(id) for id in texts(self._redis.zrange(keyspace.keys(), 0, -1))}
+        return tuple(_decoded(id, fields) for id, fields in keys.items() if fields)
 
     def revoke(self, id: str) -> None:
-        """Requests with this key are refused from now on. Raises RecordNotFound."""
+        """Delete a key: requests with it are rejected from now on. Raises RecordNotFound."""
         with self._redis.pipeline() as pipeline:
             pipeline.delete(keyspace.key(id))
             pipeline.zrem(keyspace.keys(), id)
@@ -96,23 +111,23 @@ class KeyStore:
             raise RecordNotFound(f"no key {id!r}")
 
     def webhook_secret(self, id: str) -> str:
-        """What webhooks of this key's jobs are signed with, made when it is first asked for. Raises RecordNotFound.
+        """Return the secret that signs the webhooks of a key's jobs. The first call creates it.
 
-        Without an id: of jobs that came without a key.
+        `id`: the key's id; empty for jobs that were created without a key. Raises RecordNotFound.
         """
         if id and not self._redis.exists(keyspace.key(id)):
             raise RecordNotFound(f"no key {id!r}")
-        # Looked for first: a server whose memory is full would refuse the write that is not needed.
+        # Read before write: a server whose memory is full would reject the write.
         if (secret := self._redis.hget(keyspace.webhook_secrets(), id)) is not None:
             return text(secret)
         self._redis.hsetnx(keyspace.webhook_secrets(), id, f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}")
         return text(self._redis.hget(keyspace.webhook_secrets(), id))
 
     def any(self) -> bool:
-        """Whether there is a key at all."""
+        """Return whether the store has at least one key."""
         return bool(self._redis.exists(keyspace.keys()))
 
-    def _stored(self, id: str) -> dict[str, str]:
+    def _fields(self, id: str) -> dict[str, str]:
         return text_fields(self._redis.hgetall(keyspace.key(id)))
 
 
@@ -121,12 +136,12 @@ def _random() -> str:
 
 
 def _hash(secret: str) -> str:
-    # 256 random bits need no slow hash.
+    # A fast hash is enough for 256 random bits, which cannot be guessed.
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _fields(key: Key, secret: str) -> dict[Any, Any]:
-    # Any: as redis-py declares a hash
+def _encoded(key: Key, secret: str) -> dict[Any, Any]:
+    # Any: redis-py declares a hash so
     scopes = json.dumps(sorted(key.scopes))
     return {
         "name": key.name,
@@ -138,6 +153,6 @@ def _fields(key: Key, secret: str) -> dict[Any, Any]:
     }
 
 
-def _key(id: str, stored: Mapping[str, str]) -> Key:
-    scopes = frozenset(json.loads(stored["scopes"]))
-    return Key(id, stored["name"], scopes, stored["tenant"], float(stored["created_at"]), json.loads(stored["limit"]))
+def _decoded(id: str, fields: Mapping[str, str]) -> Key:
+    scopes = frozenset(json.loads(fields["scopes"]))
+    return Key(id, fields["name"], scopes, fields["tenant"], float(fields["created_at"]), json.loads(fields["limit"]))

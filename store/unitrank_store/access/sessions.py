@@ -1,4 +1,8 @@
-"""Sessions of people who signed in with a key: a random word that is stored as a hash, and ends with its key or by itself."""
+"""Sessions of people who signed in to the page with an API key.
+
+A browser gets a random token. The store holds only the token's hash, and the id of the API key. A
+session ends after 12 hours, or when its key is revoked.
+"""
 
 import hashlib
 import secrets
@@ -10,6 +14,7 @@ from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text
 
 SECONDS = 12 * 3600
+"""Lifetime of a session."""
 
 
 class SessionStore:
@@ -20,21 +25,24 @@ class SessionStore:
         self._keys = keys
 
     def open(self, key: Key) -> str:
-        """The word that stands for the key for the next `SECONDS`; the key's own secret is not in it."""
-        word = secrets.token_urlsafe(32)
-        self._redis.set(_name(word), key.id, ex=SECONDS)
-        return word
+        """Start a session for an API key, and return its token.
 
-    def key(self, word: str) -> Key | None:
-        """The key as it is now; None where the session is over, or the key was revoked."""
-        id = self._redis.get(_name(word))
+        The token does not contain the secret.
+        """
+        token = secrets.token_urlsafe(32)
+        self._redis.set(_redis_key(token), key.id, ex=SECONDS)
+        return token
+
+    def key(self, token: str) -> Key | None:
+        """Return the API key of a session; None if the session has ended or the key was revoked."""
+        id = self._redis.get(_redis_key(token))
         return None if id is None else self._keys.get(text(id))
 
-    def close(self, word: str) -> None:
-        """The word opens nothing any more."""
-        self._redis.delete(_name(word))
+    def close(self, token: str) -> None:
+        """End a session."""
+        self._redis.delete(_redis_key(token))
 
 
-def _name(word: str) -> str:
-    # 256 random bits need no slow hash.
-    return keyspace.session(hashlib.sha256(word.encode("utf-8", "surrogatepass")).hexdigest())
+def _redis_key(token: str) -> str:
+    # A fast hash is enough for 256 random bits, which cannot be guessed.
+    return keyspace.session(hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest())
