@@ -1,6 +1,6 @@
-"""What processes count that nobody asks over HTTP: sums in the store, which the service shows to whoever watches.
+"""Counters of the processes that serve no HTTP: sums in the store, for the service's metrics.
 
-A count that cannot be written is lost: no job waits for it.
+A count that cannot be written is lost, so that no job waits for it.
 """
 
 import json
@@ -20,41 +20,49 @@ from unitrank_store.redis.decoding import text
 log = structlog.get_logger()
 
 BUCKETS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
-"""Upper ends in seconds of the classes that durations are counted in."""
+"""Upper bounds of the buckets of durations, in seconds."""
 
 
 class Durations(NamedTuple):
-    """How many there were in each class (one more than `BUCKETS`: those above all), and their sum in seconds."""
+    """A histogram of durations.
+
+    `counts`: number of durations in each bucket. The last one is for durations above all `BUCKETS`.
+    `seconds`: sum of all durations.
+    """
 
     counts: list[int]
     seconds: float
 
 
 class Counters:
-    """One hash; a field is the JSON of a name and of what distinguishes it."""
+    """The counters of one store, in one Redis hash.
+
+    A field of the hash is a JSON list of the counter's name and its labels.
+    """
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis = connection
 
     def lost(self, kind: str) -> None:
-        """An attempt was given up because its process is gone."""
+        """Count an attempt that was given up because its process was lost."""
         self._add({("lost", kind): 1})
 
     def child_ended(self, reason: str) -> None:
-        """A worker's child has ended, or was ended, and another one is started."""
+        """Count a child process of a worker that has ended, or was killed, and is replaced."""
         self._add({("child_ended", reason): 1})
 
     def ran(self, summary: Json) -> None:
-        """A job has this result: note what each of its rankings took."""
+        """Count the durations of a result's rankings. `summary`: the result's summary."""
         sums: dict[tuple[str, ...], float] = {}
         for ranking in summary.get("rankings", []):
             method, seconds = str(ranking["method"]["name"]), float(ranking["seconds"])
-            # A child reports its summary: only known names become fields of the hash.
+            # The summary comes from a child, which may be compromised: accept only names of
+            # methods.
             if method not in METHODS:
                 continue
             for key, amount in ((_bucket(seconds), 1.0), ("sum", seconds)):
-                at = ("run", method, key)
-                sums[at] = sums.get(at, 0.0) + amount
+                field = ("run", method, key)
+                sums[field] = sums.get(field, 0.0) + amount
         self._add(sums)
 
     def _add(self, sums: Mapping[tuple[str, ...], float]) -> None:
@@ -68,34 +76,42 @@ class Counters:
 
 
 class CounterValues(NamedTuple):
-    """All counters at one moment."""
+    """All counters at one moment.
+
+    `lost`: attempts by kind of record. `child_ended`: child processes by reason.
+    `run`: durations of rankings by method.
+    """
 
     lost: dict[str, float]
     child_ended: dict[str, float]
     run: dict[str, Durations]
 
 
-def ask(pipeline: Pipeline) -> None:
-    """Have the pipeline bring what `read` takes."""
+def request(pipeline: Pipeline) -> None:
+    """Queue the command whose reply `read` takes."""
     pipeline.hgetall(keyspace.counters())
 
 
-def read(stored: Any) -> CounterValues:
-    """From the reply. Any: redis-py types no reply."""
+def read(reply: Any) -> CounterValues:
+    """Return the counters of the reply. Any: redis-py types no reply."""
     values = CounterValues({}, {}, {})
-    for field, value in cast(dict[bytes, bytes], stored).items():
+    for field, value in cast(dict[bytes, bytes], reply).items():
         try:
-            _into(values, json.loads(field), float(value))
+            _add_to(values, json.loads(field), float(value))
         except (ValueError, TypeError, KeyError, IndexError, OverflowError):
-            # Somebody else wrote it, or another version of ours: the others can be read all the same.
+            # Another program, or another version of Unitrank, wrote the field. The other fields are
+            # read all the same.
             log.warning("not a count", field=text(field)[:100])
     return values
 
 
-def _into(values: CounterValues, key: Sequence[str], value: float) -> None:
-    """Raises ValueError, TypeError, KeyError or IndexError for what `Counters` never wrote."""
+def _add_to(values: CounterValues, key: Sequence[str], value: float) -> None:
+    """Add one field's value.
+
+    Raises ValueError, TypeError, KeyError or IndexError for a malformed field.
+    """
     if not all(isinstance(part, str) for part in key):
-        raise TypeError("names are text")
+        raise TypeError("a counter's name and labels must be text")
     name, first, *rest = key
     if name != "run":
         {"lost": values.lost, "child_ended": values.child_ended}[name][first] = value

@@ -1,6 +1,7 @@
-"""Logs of every process: one event a line on stderr, for people or for machines; standard logging comes out the same way.
+"""Logs of every process: one event a line on stderr, for people or as JSON.
 
-Whoever knows the request or the job binds its id (`structlog.contextvars`): every line until then has it.
+Events of the standard library's logging have the same format. A process that handles a request or a
+job binds its id (`structlog.contextvars`): each line has the id until the id is unbound.
 """
 
 import logging
@@ -12,8 +13,8 @@ from structlog.typing import Processor
 
 from unitrank_store.jobs.record import JobRecord
 
-# Ours from `info` on, all others from `warning` on.
-HEARD = (
+# Loggers whose events are written from level `info` on. All others are written from `warning` on.
+INFO_LOGGERS = (
     "__main__",
     "unitrank_service",
     "unitrank_store",
@@ -24,7 +25,7 @@ HEARD = (
     "uvicorn",
 )
 
-# What a client authorizes itself with, our keys, and passwords in addresses.
+# Credentials in an `Authorization` header, API keys, and passwords in URLs.
 _SECRETS = (
     re.compile(r"(?i)(\b(?:bearer|basic)\s+)[\w.~+/=-]+"),
     re.compile(r"(\bunitrank_[0-9a-f]{12}_)[\w-]+"),
@@ -33,7 +34,7 @@ _SECRETS = (
 
 
 def configure(form: str) -> None:
-    """Write every event of this process to stderr, as `people` or `json`."""
+    """Write the events of this process to stderr. `form`: `people` or `json`."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -52,21 +53,21 @@ def configure(form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=_rendered(form)))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    for name in HEARD:
+    for name in INFO_LOGGERS:
         logging.getLogger(name).setLevel(logging.INFO)
     for name in ("rq.worker", "rq.job"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Our own line a request says more than uvicorn's.
+    # The service writes one line for each request, with more than uvicorn's line has.
     logging.getLogger("uvicorn.access").disabled = True
 
 
 def bound(kind: str, record: JobRecord) -> dict[str, str]:
-    """What each line about a job or an inspection says of it."""
+    """Return the ids of a record and of its request, which each line about the record has."""
     return {kind: record.id, "request_id": str(record.resolved.get("request_id", "-"))}
 
 
 def redacted(line: str) -> str:
-    """The line without keys of ours, what a client authorized itself with, and passwords in addresses."""
+    """Return the line without API keys, credentials and passwords in URLs."""
     for secret in _SECRETS:
         line = secret.sub(r"\1…", line)
     return line
@@ -78,7 +79,7 @@ def _rendered(form: str) -> list[Processor]:
 
 
 def _json() -> list[Processor]:
-    # Without local variables: among them are the keys of requests.
+    # Without local variables, which may hold API keys of requests.
     tracebacks = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
     return [tracebacks, structlog.processors.JSONRenderer()]
 

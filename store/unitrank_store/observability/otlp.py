@@ -1,4 +1,8 @@
-"""Spans by OpenTelemetry, sent as OTLP over HTTP; of our modules only `tracing` imports this one, where it is asked for."""
+"""Spans of OpenTelemetry, sent as OTLP over HTTP.
+
+Only `tracing` imports this module, and only if the environment asks for traces: OpenTelemetry is an
+optional dependency.
+"""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -14,19 +18,19 @@ from unitrank_schemas.base import Json
 
 
 class Spans:
-    """See `tracing.Tracer`."""
+    """A `tracing.Tracer` that makes spans of OpenTelemetry."""
 
     def __init__(self, provider: trace.TracerProvider) -> None:
         self._tracer = provider.get_tracer("unitrank")
 
     def carrier(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        propagate.inject(found)
-        return found
+        headers: dict[str, str] = {}
+        propagate.inject(headers)
+        return headers
 
     def span(self, name: str, parent: Mapping[str, str] | None, attributes: Json) -> AbstractContextManager[Any]:
         context = None if parent is None else propagate.extract(parent)
-        # What an error says may hold a client's data: the log has it.
+        # No text of exceptions: it may contain a client's data. The log has the text.
         return self._tracer.start_as_current_span(name, context, attributes=attributes, record_exception=False)
 
     def past(self, name: str, parent: Mapping[str, str], since: float, until: float) -> None:
@@ -38,7 +42,10 @@ class Spans:
 
 
 def tracer(name: str, milliseconds: int) -> Spans:
-    """Spans of this process, sent every so many milliseconds; FastAPI's own then are as well."""
+    """Start to send spans, and return the tracer. Spans of FastAPI's instrumentation are sent too.
+
+    `name`: the service's name in traces. `milliseconds`: interval between two transmissions.
+    """
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=milliseconds))
     trace.set_tracer_provider(provider)

@@ -1,4 +1,4 @@
-"""How much there is of everything at one moment, in a handful of commands: for whoever watches."""
+"""A snapshot of the store's counts at one moment, for the service's metrics."""
 
 import json
 import time
@@ -16,13 +16,23 @@ from unitrank_store.redis.decoding import text_fields, texts
 from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 
 STATUSES = (*LIVE, *ENDED)
-# Ids of jobs sort by time, those of inspections do not: the oldest of so many is near enough.
-LOOKED_AT = 100
+SAMPLE = 100
+"""Number of queued records among which the oldest is searched.
+
+Ids of jobs sort by time, so that the oldest is among them. Ids of inspections do not: there the
+result is an estimate.
+"""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`records` and `entered` are by kind and status, `waited` by kind: seconds of the oldest that is queued."""
+    """Counts of the store.
+
+    `records`: number of records by kind and status.
+    `entered`: number of times that a record entered a status, by kind and status.
+    `waited`: seconds that the oldest queued record has waited, by kind.
+    `stored_bytes`: bytes of all blobs that have an owner.
+    """
 
     records: Mapping[str, Mapping[str, int]]
     entered: Mapping[str, Mapping[str, int]]
@@ -33,18 +43,18 @@ class Snapshot:
 
 
 def take_snapshot(connection: redis.Redis) -> Snapshot:
-    """All of them."""
+    """Read the snapshot, in a few round trips."""
     with connection.pipeline(transaction=False) as pipeline:
         for kind in KINDS:
             for status in STATUSES:
                 pipeline.zcard(keyspace.records_by_status(kind, status))
             pipeline.hgetall(keyspace.entered(kind))
-            pipeline.zrange(keyspace.records_by_status(kind, "queued"), 0, LOOKED_AT - 1)
+            pipeline.zrange(keyspace.records_by_status(kind, "queued"), 0, SAMPLE - 1)
         pipeline.hvals(keyspace.blob_sizes())
-        counters.ask(pipeline)
+        counters.request(pipeline)
         *by_kind, sizes, counted = pipeline.execute()
-    each = len(STATUSES) + 2
-    replies = {kind: by_kind[index * each : (index + 1) * each] for index, kind in enumerate(KINDS)}
+    count = len(STATUSES) + 2
+    replies = {kind: by_kind[index * count : (index + 1) * count] for index, kind in enumerate(KINDS)}
     return Snapshot(
         records={kind: dict(zip(STATUSES, reply[:-2], strict=True)) for kind, reply in replies.items()},
         entered={kind: {status: int(count) for status, count in text_fields(reply[-2]).items()} for kind, reply in replies.items()},
@@ -56,6 +66,7 @@ def take_snapshot(connection: redis.Redis) -> Snapshot:
 
 
 def _waited(connection: redis.Redis, kind: str, ids: Sequence[str]) -> float:
+    """Return the seconds since the oldest of the records was created; 0 without records."""
     with connection.pipeline(transaction=False) as pipeline:
         for id in ids:
             pipeline.hget(keyspace.record(kind, id), "created_at")

@@ -1,29 +1,35 @@
-"""How fast each device has been of late, for estimates: work done per second, as the jobs measured it."""
+"""The throughput of each device, which recent jobs measured, for estimates of durations."""
 
 import redis
 
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.scripts import LuaScript
 
-# The weight of the newest job: after ten jobs an old speed counts for a tenth.
 WEIGHT = 0.2
+"""Weight of a new measurement: after ten jobs, the average before them has a weight of a tenth."""
 
 _NOTE = LuaScript("unitrank_store.observability", "note_throughput.lua")
 
 
 class Throughput:
-    """A moving average a device; `work` has any unit, the same for noting and for asking (`rows`, operations)."""
+    """A moving average of the throughput for each device.
+
+    The amount of work may have any unit, if all calls use the same one. Unitrank counts operations.
+    """
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis = connection
 
     def note(self, device: str, work: float, seconds: float) -> None:
-        """Remember a measurement; one without work or time says nothing."""
+        """Add a measurement: the amount of `work` that took `seconds`. Ignored if either is 0."""
         if work > 0 and seconds > 0:
             _NOTE(self._redis, [keyspace.throughput()], device=device, rate=work / seconds, weight=WEIGHT)
 
     def rate(self, device: str | None = None) -> float | None:
-        """Work per second of that device, or of the fastest; None before the first measurement."""
+        """Return the work per second of a device, or (None) of the fastest one.
+
+        Returns None before the first measurement.
+        """
         if device is None:
             return max((float(rate) for rate in self._redis.hvals(keyspace.throughput())), default=None)
         rate = self._redis.hget(keyspace.throughput(), device)

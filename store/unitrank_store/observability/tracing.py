@@ -1,7 +1,8 @@
-"""Traces across processes, where the extra `otel` is installed and OTEL_EXPORTER_OTLP_ENDPOINT says where they go.
+"""Traces across processes, if OTEL_EXPORTER_OTLP_ENDPOINT is set and the extra `otel` is installed.
 
-Otherwise nothing of OpenTelemetry is imported here, and a span is an empty `with` block. A trace goes on through a job's
-record: the service notes its W3C context there, the worker's spans have it as their parent.
+Otherwise OpenTelemetry is not imported, and a span is an empty `with` block. A job's record
+connects the spans of service and worker: the service stores its W3C context in the record, and the
+worker uses this context as the parent of its spans.
 """
 
 import os
@@ -17,27 +18,33 @@ from unitrank_store.jobs.record import JobRecord
 log = structlog.get_logger()
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-# A child may be killed at any time; what it has not sent by then is lost.
 SEND_MILLISECONDS = 500
+"""Default interval between two transmissions.
+
+Short: a killed process loses the spans not yet sent.
+"""
 
 
 class Tracer(Protocol):
-    """What spans are made by."""
+    """The tracer of a process: it makes spans, or does nothing."""
 
     def carrier(self) -> dict[str, str]:
-        """The context of the span that is open now, as W3C headers; nothing outside of one."""
+        """Return the context of the current span as W3C headers; empty without a current span."""
         ...
 
     def span(self, name: str, parent: Mapping[str, str] | None, attributes: Json) -> AbstractContextManager[Any]:
-        """A span around a block; below the parent where one is given, otherwise below the one that is open."""
+        """Return a context manager that makes a span.
+
+        `parent`: W3C headers; None: the current span.
+        """
         ...
 
     def past(self, name: str, parent: Mapping[str, str], since: float, until: float) -> None:
-        """A span between two unix times."""
+        """Make a span of the past, between two unix times in seconds."""
         ...
 
     def note(self, attributes: Json) -> None:
-        """The span that is open now has these attributes."""
+        """Add attributes to the current span."""
         ...
 
 
@@ -55,14 +62,17 @@ class _Off:
         return
 
 
-# A process traces or does not, as OpenTelemetry's own provider.
+# One tracer for each process, as OpenTelemetry has one provider for each process.
 _tracer: Tracer = _Off()
 
 
 def configure(room: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Trace from now on, where the environment asks for it. `room` is what the traces call this process."""
+    """Start to trace, if the environment asks for it.
+
+    `room`: name of the process in traces, after `unitrank-`; OTEL_SERVICE_NAME overrides it.
+    """
     global _tracer
-    if not _wanted(environment):
+    if not _is_enabled(environment):
         return
     try:
         from unitrank_store.observability.otlp import tracer
@@ -73,40 +83,49 @@ def configure(room: str, environment: Mapping[str, str] = os.environ) -> None:
     try:
         _tracer = tracer(name, int(environment.get("OTEL_BSP_SCHEDULE_DELAY", SEND_MILLISECONDS)))
     except ValueError as error:
-        log.warning("traces not sent", reason=f"a variable of OpenTelemetry is malformed: {error}")
+        log.warning("traces not sent", reason=f"an environment variable OTEL_* is malformed: {error}")
 
 
 def carried() -> Json:
-    """What a job's record keeps of the trace that it belongs to."""
+    """Return the fields that connect a job's record with the current trace."""
     carrier = _tracer.carrier()
     return {"trace": carrier} if carrier else {}
 
 
 def span(name: str, **attributes: Any) -> AbstractContextManager[Any]:
-    """A step of what this process does now. Any: as OpenTelemetry's attributes."""
+    """Return a context manager that makes a span below the current one.
+
+    Any: attributes have the types that OpenTelemetry accepts.
+    """
     return _tracer.span(name, None, attributes)
 
 
 def note(**attributes: Any) -> None:
-    """Say more of the step that goes on. Any: as OpenTelemetry's attributes."""
+    """Add attributes to the current span. Any: the types that OpenTelemetry accepts."""
     _tracer.note(attributes)
 
 
 def past(name: str, *, since: float, until: float) -> None:
-    """A step of the span that is open now, between two unix times; nothing without an open span."""
+    """Make a span of the past below the current one, between two unix times in seconds.
+
+    Without a current span, nothing happens.
+    """
     carrier = _tracer.carrier()
     if carrier:
         _tracer.past(name, carrier, since, until)
 
 
 def job_span(name: str, record: JobRecord, **attributes: Any) -> AbstractContextManager[Any]:
-    """An attempt at a job, after the time that it has waited; both belong to the trace of the request."""
+    """Return a context manager that makes an attempt's span, in the trace of the job's request.
+
+    The first attempt also makes a span `queue`: the time that the job has waited.
+    """
     parent: dict[str, str] = record.resolved.get("trace") or {}
     if parent and record.started_at is not None and record.attempt == 1:
         _tracer.past("queue", parent, record.created_at, record.started_at)
     return _tracer.span(name, parent, attributes)
 
 
-def _wanted(environment: Mapping[str, str]) -> bool:
+def _is_enabled(environment: Mapping[str, str]) -> bool:
     off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true" or environment.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp"
     return not off and any(environment.get(name) for name in ENDPOINTS)
