@@ -177,7 +177,7 @@ def _create(
 
     Raises Taken where a claim fails, and HttpProblem or Full where a limit is reached.
     """
-    reserves = drafted.summary_bytes + stores.results.here(drafted.estimate.result_bytes)
+    reserves = drafted.summary_bytes + stores.results.bytes_in_redis(drafted.estimate.result_bytes)
     check_limits(
         key,
         len(drafted.request.model_dump_json()) + reserves,

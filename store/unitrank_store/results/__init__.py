@@ -1,1 +1,1 @@
-"""Results of jobs, and the cache of partial results."""
+"""Results of jobs, and the cache of partial results that later jobs reuse."""

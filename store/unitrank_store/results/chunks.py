@@ -1,7 +1,10 @@
-"""Bytes in Redis, in chunks under the sha256 of the whole: a value of 400 MB stalls other clients for 0.9 s, chunks for 26 ms.
+"""Contents in Redis in chunks of 1 MiB, under the sha256 digest of the whole content.
 
-Equal contents are stored once. Each put names an owner and how long it needs them; they go when the last owner has
-dropped them or its time is over. Every read is held against the digest.
+A value of 400 MB stalls other clients for 0.9 s; in chunks it stalls them for 26 ms.
+
+Equal contents are stored once. Each `put` claims the content for an owner and for some seconds. A
+content is deleted when no claim is left: each claim has ended or was dropped. Each read verifies
+the digest.
 """
 
 from collections.abc import Iterator
@@ -16,38 +19,43 @@ from unitrank_store.redis.scripts import LuaScript
 from unitrank_tables.sizes import MiB
 
 CHUNK = MiB
+"""Bytes of a chunk."""
 _CLAIM = LuaScript("unitrank_store.results", "claim_chunks.lua")
 _DROP = LuaScript("unitrank_store.results", "drop_chunks.lua")
 
 
 class ChunkStore:
-    """Contents in chunks of one store."""
+    """The contents in chunks of one store."""
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis = connection
 
     def put(self, data: bytes, seconds: int, *, owner: str) -> str:
-        """The digest; when it raises, nothing is kept for the owner."""
+        """Store a content for an owner and for some seconds; return its digest.
+
+        When it raises, nothing is kept for the owner.
+        """
         digest = digest_of(data)
         try:
             if len(data) <= CHUNK:
-                self._put_one(digest, data, seconds, owner)
-            elif not self._claimed(digest, len(data), seconds, owner):
+                self._put_one_chunk(digest, data, seconds, owner)
+            elif not self._claim(digest, len(data), seconds, owner):
                 self._write(digest, data, seconds)
-                self._claimed(digest, len(data), seconds, owner, complete=True)
+                self._claim(digest, len(data), seconds, owner, complete=True)
         except BaseException:
             self.drop(digest, len(data), owner=owner)
             raise
         return digest
 
     def get(self, digest: str) -> bytes:
-        """Raises RecordNotFound and Corrupt."""
+        """Return a content. Raises RecordNotFound and Corrupt."""
         return b"".join(self.iterate(digest))
 
     def iterate(self, digest: str) -> Iterator[bytes]:
-        """Chunk by chunk.
+        """Return an iterator over the chunks of a content.
 
-        Raises RecordNotFound at once, and Corrupt where a chunk is missing or, after the last, for a wrong digest.
+        Raises RecordNotFound at the call. The iterator raises Corrupt if a chunk is missing, and
+        after the last chunk if the content has another digest.
         """
         stored, complete = self._redis.hmget(keyspace.chunked(digest), ["bytes", "complete"])
         if stored is None or not complete:
@@ -55,19 +63,27 @@ class ChunkStore:
         return verified(self._chunks(digest, int(stored)), digest)
 
     def drop(self, digest: str, size: int, *, owner: str) -> None:
-        """The owner needs it no more; `size` is the content's. May be repeated."""
+        """End an owner's claim.
+
+        Repeating the call changes nothing. `size`: bytes of the content.
+        """
         _DROP(self._redis, _keys(digest, size), owner=owner)
 
-    def _put_one(self, digest: str, data: bytes, seconds: int, owner: str) -> None:
-        """A content of one chunk in one round trip; the claim that follows gives it the time of its longest owner."""
+    def _put_one_chunk(self, digest: str, data: bytes, seconds: int, owner: str) -> None:
+        """Store a content of one chunk in one round trip.
+
+        SET gives the chunk the lifetime of this claim; the claim then extends it to the longest
+        one.
+        """
         with self._redis.pipeline() as pipeline:
             if data:
                 pipeline.set(keyspace.chunk(digest, 0), data, ex=seconds)
-            _claim(pipeline, digest, len(data), seconds, owner, complete=True)
+            _run_claim(pipeline, digest, len(data), seconds, owner, complete=True)
             pipeline.execute()
 
-    def _claimed(self, digest: str, size: int, seconds: int, owner: str, *, complete: bool = False) -> bool:
-        return bool(_claim(self._redis, digest, size, seconds, owner, complete=complete))
+    def _claim(self, digest: str, size: int, seconds: int, owner: str, *, complete: bool = False) -> bool:
+        """Claim a content, and return whether all its chunks are written."""
+        return bool(_run_claim(self._redis, digest, size, seconds, owner, complete=complete))
 
     def _write(self, digest: str, data: bytes, seconds: int) -> None:
         for index in range(_count(len(data))):
@@ -81,8 +97,11 @@ class ChunkStore:
             yield chunk
 
 
-def _claim(client: redis.Redis, digest: str, size: int, seconds: int, owner: str, *, complete: bool) -> Any:
-    """1 where all chunks are there. Any: as `LuaScript`."""
+def _run_claim(client: redis.Redis, digest: str, size: int, seconds: int, owner: str, *, complete: bool) -> Any:
+    """Run the script that claims a content. Its reply is 1 if all chunks are written.
+
+    Any: redis-py does not type a script's reply.
+    """
     return _CLAIM(client, _keys(digest, size), owner=owner, seconds=seconds, bytes=str(size), complete=complete)
 
 

@@ -1,28 +1,46 @@
--- Count a part, and let the oldest ones go as long as all together take more than they may.
--- KEYS: ids by the unix time of their arrival, hash id → bytes with the sum under ''
--- prefix: how the keys of parts begin, piece and head: bytes of a piece and of the head, limit: bytes that all parts may take,
--- now and expired: unix times, id (nil: none comes), bytes: of the part that comes
+-- Count a new part of a result, and delete the oldest parts until all parts fit into the limit.
+-- Without an id, no part is added: the script only deletes.
+--
+-- KEYS
+--   ages    sorted set: ids of all parts, scored by the unix time when they were written
+--   sizes   hash: id -> bytes of each part; their sum under ''
+-- ARGV[1], a JSON object
+--   prefix    beginning of the keys of all parts
+--   piece     bytes of each piece of a part (all pieces but the last are this long)
+--   head      bytes of a part that are stored with its digest, before the pieces
+--   limit     maximum bytes of all parts together
+--   now       unix time
+--   expired   unix time: parts that were written before have expired
+--   id        the new part's id (nil: no new part)
+--   bytes     bytes that the new part counts for (0: no new part)
 -- Returns the bytes of all parts.
 local ages, sizes = KEYS[1], KEYS[2]
 local part = cjson.decode(ARGV[1])
 
-local function forget(id)
+-- Delete a part with all its pieces, and return the bytes of the remaining parts.
+local function delete(id)
   local size = tonumber(redis.call('HGET', sizes, id) or '0')
   redis.call('ZREM', ages, id)
   redis.call('HDEL', sizes, id)
   redis.call('UNLINK', part.prefix .. id)
-  for piece = 0, math.ceil((size - part.head) / part.piece) - 1 do redis.call('UNLINK', part.prefix .. id .. ':' .. piece) end
+  local pieces = math.ceil((size - part.head) / part.piece)
+  for index = 0, pieces - 1 do redis.call('UNLINK', part.prefix .. id .. ':' .. index) end
   return redis.call('HINCRBY', sizes, '', -size)
 end
 
+-- 1. Delete parts that have expired, and an earlier part with the same id.
 local total = tonumber(redis.call('HGET', sizes, '') or '0')
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', ages, '-inf', part.expired, 'LIMIT', 0, 1000)) do total = forget(id) end
-if part.id and redis.call('HEXISTS', sizes, part.id) == 1 then total = forget(part.id) end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', ages, '-inf', part.expired, 'LIMIT', 0, 1000)) do total = delete(id) end
+if part.id and redis.call('HEXISTS', sizes, part.id) == 1 then total = delete(part.id) end
+
+-- 2. Delete the oldest parts until the new one fits.
 while total + part.bytes > part.limit do
   local oldest = redis.call('ZRANGE', ages, 0, 0)[1]
   if not oldest then break end
-  total = forget(oldest)
+  total = delete(oldest)
 end
+
+-- 3. Count the new part.
 if part.id then
   redis.call('ZADD', ages, part.now, part.id)
   redis.call('HSET', sizes, part.id, part.bytes)

@@ -1,7 +1,10 @@
-"""Parts of results, kept so that a later job need not compute them again; one that is lost costs time and nothing else.
+"""The cache of partial results (parts), which later jobs reuse instead of computing them again.
 
-A part lies under the fingerprint of all that it depends on: a head with its sha256 and its first bytes, and pieces of 1 MiB.
-Parts take a bounded share of the server's memory, the oldest go first, and all of them before a result has no room.
+A part's key is the fingerprint of everything that the part depends on. Its value is a head, with
+the part's sha256 digest and first bytes, and further pieces of 1 MiB.
+
+A lost part costs only the time to compute it again. So the parts take a limited share of the
+server's memory. The oldest parts are deleted first, and all of them before a result has no room.
 """
 
 import hashlib
@@ -23,23 +26,34 @@ from unitrank_store.settings import Settings
 log = structlog.get_logger()
 
 HEAD = 64 * 1024
-"""Bytes beside a part's digest: most parts of small jobs are no larger, and many are read in one round trip."""
-TOGETHER = 32
-"""Parts that are read at once."""
-SENT = 4 * CHUNK
-"""Bytes that are written at once, about."""
+"""Bytes of a part in its head, after the digest.
+
+Most parts of small jobs are not larger than this.
+"""
+READ_TOGETHER = 32
+"""Number of heads that are read in one round trip."""
+WRITE_BYTES = 4 * CHUNK
+"""Bytes of parts, roughly, that are written in one round trip."""
 DIGEST = hashlib.sha256().digest_size
+"""Bytes of the digest in a head."""
 SHARE = 4
-"""No part takes more than one of so many equal shares of what all may take."""
+"""One part takes at most a share of 1 / SHARE of the limit for all parts."""
 ROOM = 0.7
-"""Of the server's memory; beyond it nothing is kept, so that the rest is for the queue, the records and the results."""
-EACH = 1024
-"""Bytes that a part counts for beside its own."""
+"""Share of the server's memory beyond which no part is stored.
+
+The rest is for queue and results.
+"""
+OVERHEAD = 1024
+"""Bytes of memory that a part counts for besides its content."""
 _KEEP = LuaScript("unitrank_store.results", "keep_part.lua")
 
 
 class PartCache:
-    """The parts of one store. An outage is no error: what cannot be read is not there, what cannot be written is not kept."""
+    """The parts of one store, of all tenants.
+
+    An outage of the store raises no error. A part that cannot be read counts as absent, and a part
+    that cannot be written is not kept.
+    """
 
     def __init__(self, connection: redis.Redis, settings: Settings) -> None:
         self._redis = connection
@@ -47,21 +61,27 @@ class PartCache:
         self._seconds = settings.result_ttl
 
     def of(self, tenant: str, *, fresh: bool = False) -> "TenantPartCache":
-        """Those of one tenant; `fresh`: none are read."""
+        """Return the parts of one tenant.
+
+        `fresh`: read no part, because the job asked for a new run.
+        """
         return TenantPartCache(self, tenant, fresh)
 
     def get(self, ids: Sequence[str]) -> dict[str, bytes]:
-        """The encoded parts that are there, whole and undamaged."""
+        """Return the encoded parts that are stored completely and undamaged, by id."""
         parts: dict[str, bytes] = {}
         try:
-            for start in range(0, len(ids), TOGETHER):
-                parts |= self._some(ids[start : start + TOGETHER])
+            for start in range(0, len(ids), READ_TOGETHER):
+                parts |= self._read(ids[start : start + READ_TOGETHER])
         except redis.exceptions.RedisError as error:
             log.warning("parts not read", error=str(error))
         return parts
 
     def put(self, parts: Mapping[str, bytes]) -> None:
-        """Keep encoded parts for as long as a result, unless they are too large or there is no room."""
+        """Store encoded parts by id, for the lifetime of a result.
+
+        Parts without room are left out.
+        """
         try:
             small = {id: data for id, data in parts.items() if len(data) <= self._limit // SHARE}
             if small:
@@ -69,19 +89,20 @@ class PartCache:
         except redis.exceptions.RedisError as error:
             log.warning("parts not kept", error=str(error))
 
-    def make_way(self, size: int) -> bool:
-        """Let the oldest go until so many bytes are free; whether there were so many."""
-        before = self._count(self._redis, limit=self._limit)
+    def make_room(self, size: int) -> bool:
+        """Delete the oldest parts until `size` bytes are free; return whether that is possible."""
+        before = self._keep(self._redis, limit=self._limit)
         if before < size:
             return False
-        return int(before - self._count(self._redis, limit=max(0, before - size))) >= size
+        return int(before - self._keep(self._redis, limit=max(0, before - size))) >= size
 
-    def _some(self, ids: Sequence[str]) -> dict[str, bytes]:
+    def _read(self, ids: Sequence[str]) -> dict[str, bytes]:
         # Any: redis-py types no reply
         heads: Any = self._redis.mget([keyspace.part(id) for id in ids])
-        return {id: part for id, head in zip(ids, heads, strict=True) if head and (part := self._whole(id, head))}
+        return {id: part for id, head in zip(ids, heads, strict=True) if head and (part := self._complete(id, head))}
 
-    def _whole(self, id: str, head: bytes) -> bytes | None:
+    def _complete(self, id: str, head: bytes) -> bytes | None:
+        """Return the whole part that begins with this head; None if the part is damaged."""
         data = b"".join([head[DIGEST:], *self._pieces(id)]) if len(head) == DIGEST + HEAD else head[DIGEST:]
         if hashlib.sha256(data).digest() == head[:DIGEST]:
             return data
@@ -89,36 +110,43 @@ class PartCache:
         return None
 
     def _pieces(self, id: str) -> Iterator[bytes]:
-        """To the first one that is missing: the digest knows whether that is the end."""
+        """Yield the pieces up to the first missing one.
+
+        The digest shows whether that is the part's end.
+        """
         index = 0
         while isinstance(piece := self._redis.get(keyspace.part_piece(id, index)), bytes):
             yield piece
             index += 1
 
     def _put(self, parts: Mapping[str, bytes]) -> None:
-        room, waiting = self._room(), 0
+        room, queued = self._room(), 0
         with self._redis.pipeline(transaction=False) as pipeline:
             for id, data in parts.items():
-                if (room := room - len(data) - EACH) < 0:
+                if (room := room - len(data) - OVERHEAD) < 0:
                     break
-                # counted first: what is killed in between has too much on its account, and not too little
-                self._count(pipeline, limit=self._limit, id=id, size=len(data) + EACH)
+                # Count first, then write: after a crash between the two, the count is too large and
+                # never too small.
+                self._keep(pipeline, limit=self._limit, id=id, size=len(data) + OVERHEAD)
                 for index, start in enumerate(range(HEAD, len(data), CHUNK)):
                     pipeline.set(keyspace.part_piece(id, index), data[start : start + CHUNK], ex=self._seconds)
                 pipeline.set(keyspace.part(id), hashlib.sha256(data).digest() + data[:HEAD], ex=self._seconds)
-                waiting += len(data)
-                if waiting > SENT:
+                queued += len(data)
+                if queued > WRITE_BYTES:
                     pipeline.execute()
-                    waiting = 0
+                    queued = 0
             pipeline.execute()
 
     def _room(self) -> float:
-        """The bytes that may still come."""
+        """Return the bytes of the server's memory that further parts may take."""
         used, limit = memory(self._redis)
         return ROOM * limit - used if limit else math.inf
 
-    def _count(self, client: redis.Redis, *, limit: int, id: str | None = None, size: int = 0) -> Any:
-        """The bytes of all parts, once the oldest beyond `limit` are gone and the part `id` is counted. Any: as `LuaScript`."""
+    def _keep(self, client: redis.Redis, *, limit: int, id: str | None = None, size: int = 0) -> Any:
+        """Delete the oldest parts beyond `limit` bytes, count a new part, and return all bytes.
+
+        Any: redis-py does not type a script's reply.
+        """
         now = time.time()
         return _KEEP(
             client,
@@ -136,21 +164,24 @@ class PartCache:
 
 @dataclass(frozen=True)
 class TenantPartCache:
-    """As a job sees them, by their fingerprints."""
+    """The parts of one tenant, by their fingerprints.
+
+    `fresh`: read no part, because the job asked for a new run.
+    """
 
     parts: PartCache
     tenant: str
     fresh: bool
 
     def get(self, fingerprints: Sequence[str]) -> dict[str, bytes]:
-        """Those that are there; none for a job that is to be run anew."""
+        """Return the stored parts by fingerprint; none if `fresh`."""
         if self.fresh:
             return {}
         ids = {self._id(fingerprint): fingerprint for fingerprint in fingerprints}
         return {ids[id]: part for id, part in self.parts.get(list(ids)).items()}
 
     def put(self, parts: Mapping[str, bytes]) -> None:
-        """Keep encoded parts for later jobs of the tenant."""
+        """Store encoded parts by fingerprint, for later jobs of the tenant."""
         self.parts.put({self._id(fingerprint): part for fingerprint, part in parts.items()})
 
     def _id(self, fingerprint: str) -> str:

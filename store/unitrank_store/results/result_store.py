@@ -1,4 +1,7 @@
-"""Results of jobs: a summary and arrays, in Redis up to a limit, above it in the blob store, both for a limited time."""
+"""Results of jobs: a summary and arrays, which are stored for a limited time.
+
+Redis holds the summary and small arrays; the blob store holds large arrays.
+"""
 
 import json
 import time
@@ -24,14 +27,19 @@ from unitrank_store.results.part_cache import PartCache
 from unitrank_store.settings import Settings
 from unitrank_tables.result_arrays import Arrays, encode_arrays
 
-# Of the server's memory; the rest is for the queue and the records.
 ROOM = 0.9
-# A result is written before its job's record begins to count its time.
+"""Share of the server's memory that results may fill. The rest is for the queue and the records."""
 GRACE_SECONDS = 60
+"""Seconds that a result is kept longer than its record promises: the result is written before."""
 
 
 class ResultLocation(TypedDict):
-    """Where a result lies, as its job's record holds it. Sizes are bytes."""
+    """The location of a stored result, as its job's record holds it.
+
+    `owner`: the name under which the result owns its contents.
+    `summary`, `arrays`: digests of the two contents; `summary_bytes`, `arrays_bytes`: their sizes.
+    `place`: the store that holds the arrays.
+    """
 
     owner: str
     summary: str
@@ -42,7 +50,7 @@ class ResultLocation(TypedDict):
 
 
 class UnpublishedResult(NamedTuple):
-    """A result that is stored, wholly or in part, for an attempt at a job whose end nobody has been told."""
+    """A result that is stored, perhaps incompletely, but not yet named by its job's record."""
 
     job: str
     attempt: int
@@ -62,49 +70,68 @@ class ResultStore:
         self._parts = PartCache(connection, settings)
 
     def put(self, summary: Json, arrays: Arrays, job: str = "", attempt: int = 0) -> ResultLocation:
-        """As `put_encoded`; arrays as they were computed. Raises ValueError for arrays that are not numbers."""
+        """Encode and store a result, as `put_encoded` does.
+
+        Raises ValueError for arrays without numbers.
+        """
         return self.put_encoded(summary, encode_arrays(arrays), job, attempt)
 
     def put_encoded(self, summary: Json, data: bytes, job: str = "", attempt: int = 0) -> ResultLocation:
-        """Store a result whose arrays are `data`, as `encode_arrays` writes them. When it raises, nothing is left.
+        """Store a result. When it raises, nothing is stored.
 
-        With the job whose attempt it belongs to, it is in `unpublished` until `settle`: a process can be killed in between.
-        Raises SizeExceeded, Full, and ValueError for a summary that holds what JSON cannot.
+        `data`: the arrays, encoded by `encode_arrays`.
+        `job`, `attempt`: the attempt that computed the result. The result is then in `unpublished`
+        until `settle` is called. If the process is killed before, garbage collection settles it.
+        Raises SizeExceeded, Full, and ValueError for a summary with values that JSON cannot hold.
         """
         text = json.dumps(summary, allow_nan=False, separators=(",", ":")).encode()
         for part, size in (("arrays", len(data)), ("summary", len(text))):
             if size > self._settings.max_result_bytes:
-                raise SizeExceeded(f"the {part} would take {size} bytes; at most {self._settings.max_result_bytes} are allowed")
-        self.require_room(len(text) + self.here(len(data)))
+                raise SizeExceeded(
+                    f"the result's {part} would take {size} bytes; at most {self._settings.max_result_bytes} are allowed"
+                )
+        self.require_room(len(text) + self.bytes_in_redis(len(data)))
         in_redis = len(data) <= self._settings.redis_result_bytes
         try:
             return self._stored(text, data, "redis" if in_redis else "blobs", job, attempt)
         except OutOfMemoryError as error:
-            raise Full("the server's memory is full; the same job may succeed later") from error
+            raise Full("the store's memory is full; the same job may succeed later") from error
 
-    def here(self, arrays: int) -> int:
-        """How many bytes of arrays of that size lie in the store, rather than among the blobs."""
+    def bytes_in_redis(self, arrays: int) -> int:
+        """Return the bytes that arrays of `arrays` bytes take in Redis; 0 if they become a blob."""
         return arrays if arrays <= self._settings.redis_result_bytes else 0
 
     def require_room(self, size: int) -> None:
-        """Raises Full where so many bytes more would leave the queue too little memory."""
+        """Make room for `size` bytes.
+
+        Raises Full if the queue would have too little memory left.
+        """
         used, limit = memory(self._redis)
         over = used + size - int(ROOM * limit)
-        # what was only kept in case it is of use goes first
-        if limit and over > 0 and not self._parts.make_way(over):
-            raise Full(f"no room for {size} bytes: {used} of {limit} are used, and {ROOM:.0%} may be")
+        # Cached parts are deleted first: they can be computed again.
+        if limit and over > 0 and not self._parts.make_room(over):
+            raise Full(
+                f"the store has no room for {size} bytes: {used} of {limit} bytes are used, of which results may fill {ROOM:.0%}; "
+                "the same job may succeed later"
+            )
 
     def summary(self, location: ResultLocation) -> Json:
-        """Raises RecordNotFound once it has expired, and Corrupt."""
-        # Any: what is in a summary is the worker's business
+        """Return a result's summary. Raises RecordNotFound after its expiry, and Corrupt."""
+        # cast: `put_encoded` wrote a JSON object
         return cast(Json, json.loads(self._chunks.get(location["summary"])))
 
     def arrays(self, location: ResultLocation) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
-        """Raises RecordNotFound once they have expired, and Corrupt."""
+        """Return a result's arrays by name.
+
+        Raises RecordNotFound after their expiry, and Corrupt.
+        """
         return load(b"".join(self.arrays_bytes(location)))
 
     def arrays_bytes(self, location: ResultLocation) -> Iterator[bytes]:
-        """The arrays as safetensors, `arrays_bytes` of them. Raises RecordNotFound at once, and Corrupt on the way."""
+        """Return an iterator over the bytes of the arrays, in safetensors format.
+
+        Raises RecordNotFound at the call. The iterator raises Corrupt.
+        """
         digest = location["arrays"]
         if location["place"] == "redis":
             return self._chunks.iterate(digest)
@@ -112,7 +139,7 @@ class ResultStore:
         return verified(self._blob_bytes(digest), digest)
 
     def delete(self, location: ResultLocation) -> None:
-        """Nothing of it is left, but for what an equal result shares. May be repeated."""
+        """Delete a result, but not contents that an equal result shares. May be repeated."""
         self._chunks.drop(location["summary"], location["summary_bytes"], owner=location["owner"])
         if location["place"] == "redis":
             self._chunks.drop(location["arrays"], location["arrays_bytes"], owner=location["owner"])
@@ -120,22 +147,29 @@ class ResultStore:
             self._drop_blob(location["arrays"], location["owner"])
 
     def settle(self, location: ResultLocation, *, published: bool) -> None:
-        """The record tells of the result, or never will: then nothing of it is left. May be repeated."""
+        """Remove a result from `unpublished`: its job's record names it now, or never will.
+
+        `published`: whether the record names the result; otherwise the result is deleted.
+        May be repeated.
+        """
         if not published:
             self.delete(location)
         self._redis.hdel(keyspace.unpublished(), location["owner"])
 
     def unpublished(self) -> list[UnpublishedResult]:
-        """All that waits for `settle`."""
+        """Return the results that are stored but not yet settled."""
         # Any: redis-py types no reply
-        notes = cast(list[Any], self._redis.hvals(keyspace.unpublished()))
-        return [noted for note in notes if (noted := _noted(note))]
+        entries = cast(list[Any], self._redis.hvals(keyspace.unpublished()))
+        return [result for entry in entries if (result := _decoded(entry))]
 
     def sweep(self) -> int:
-        """Remove arrays in the blob store whose time is over; how many there were. Redis removes its own."""
+        """Delete expired arrays in the blob store, and return their number.
+
+        Redis itself deletes expired contents in Redis.
+        """
         expired = texts(self._redis.zrangebyscore(keyspace.result_blobs(), "-inf", time.time()))
-        for each in expired:
-            digest, _, owner = each.partition(" ")
+        for member in expired:
+            digest, _, owner = member.partition(" ")
             self._drop_blob(digest, owner)
         return len(expired)
 
@@ -150,8 +184,8 @@ class ResultStore:
             "place": place,
         }
         if job:
-            note = UnpublishedResult(job, attempt, location)
-            self._redis.hset(keyspace.unpublished(), location["owner"], json.dumps(note))
+            entry = UnpublishedResult(job, attempt, location)
+            self._redis.hset(keyspace.unpublished(), location["owner"], json.dumps(entry))
         try:
             self._chunks.put(text, self._seconds, owner=location["owner"])
             put(data, self._seconds, owner=location["owner"])
@@ -163,7 +197,8 @@ class ResultStore:
     def _put_blob(self, data: bytes, seconds: int, *, owner: str) -> str:
         with self._blobs.writer() as sink:
             sink.write(data)
-            # Noted before the bytes are there: whatever happens next, the sweep finds them.
+            # Written before the blob is stored: `sweep` deletes the blob also if this process dies
+            # now.
             self._redis.zadd(keyspace.result_blobs(), {f"{sink.digest} {owner}": time.time() + seconds})
         with self._owners.changing():
             self._owners.claim(sink.digest, owner=f"result:{owner}")
@@ -180,10 +215,10 @@ class ResultStore:
                 yield chunk
 
 
-def _noted(note: bytes) -> UnpublishedResult | None:
-    """None for what no `put` wrote."""
+def _decoded(entry: bytes) -> UnpublishedResult | None:
+    """Return the result of a stored entry; None for a malformed entry."""
     try:
-        job, attempt, location = json.loads(note)
+        job, attempt, location = json.loads(entry)
         complete = isinstance(job, str) and isinstance(attempt, int) and location.keys() == ResultLocation.__annotations__.keys()
         return UnpublishedResult(job, attempt, location) if complete else None
     except (ValueError, TypeError, AttributeError):

@@ -64,7 +64,7 @@ class JobAttempt:
         """Raises CannotRun where the model or the data are gone, Full where the result would find no room."""
         resolved, results = self.record.resolved, self._stores.results
         # Rather than after all the work; by then there may be less room.
-        results.require_room(results.here(int(resolved.get("result_bytes", 0))))
+        results.require_room(results.bytes_in_redis(int(resolved.get("result_bytes", 0))))
         model = self._stores.model(str(resolved.get("model", {}).get("digest")))
         if model is None or model.clean is None:
             raise CannotRun("model_not_ready", "the model that this job was accepted for is not there any more")
