@@ -1,1 +1,1 @@
-"""Formats of files with arrays: the fields of an npz and of a safetensors file from their headers, and writing an npz."""
+"""File formats: reads the headers of npz and safetensors files, and writes npz files."""
