@@ -79,6 +79,7 @@ def test_every_kind_of_file_is_read(tmp_path, name, source, rule):
         "The value lies in [0, 1], and its error lies between both.",
         "Calls `said(whoever)` and ``told``.",
         "Anybody may read it.",
+        "Debian has Redis 7. It is installed last.",
     ],
 )
 def test_plain_sentences_are_accepted(tmp_path, sentence):
@@ -151,7 +152,10 @@ def test_the_table_counts_findings_and_docstrings_by_room(tmp_path):
 
     table = subprocess.run([sys.executable, PROGRAM, "--count"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
 
-    rows = {cells[1].strip(): [cell.strip() for cell in cells[2:-1]] for cells in (line.split("|") for line in table.splitlines())}
+    rows = {
+        cells[1].strip(): [cell.strip() for cell in cells[2:-1]]
+        for cells in (line.split("|") for line in table.splitlines() if "|" in line)
+    }
     assert rows[""] == ["store", "all"]
     assert rows["opening"] == rows["name"] == rows["docstrings"] == ["1", "1"]
-    assert rows["… words a sentence"] == ["3.5", "3.5"]
+    assert table.endswith("\n3.5 words in a sentence of a docstring\n")
