@@ -1,7 +1,10 @@
-# Two images: `service`, which has no torch, and `worker`.
+# Two images: `service`, without torch, and `worker`.
+#
 #   docker build --target service -t unitrank-service .
-#   docker build --target worker -t unitrank-worker .                                    the build of torch that pip's own index has: CUDA on Linux
+#   docker build --target worker -t unitrank-worker .
 #   docker build --target worker --build-arg TORCH_INDEX=<index of CPU builds> -t unitrank-worker-cpu .
+#
+# Without TORCH_INDEX, pip takes torch from its default index: on Linux the build with CUDA.
 ARG PYTHON_IMAGE=python:3.12-slim
 
 FROM ${PYTHON_IMAGE} AS base
@@ -22,12 +25,12 @@ COPY worker ./worker
 COPY plots ./plots
 COPY client ./client
 RUN /opt/unitrank/bin/pip install --constraint constraints.txt --constraint requirements.lock --no-build-isolation '.[service,s3]'
-# Its owner becomes the owner of the volume that is mounted there.
+# A volume that is mounted here gets the owner of this folder.
 RUN mkdir -p /opt/state
 
 FROM base AS worker-build
 ARG TORCH_INDEX=
-# By itself, before the sources: it is large, and seldom another.
+# A layer of its own, before the sources: torch is large and seldom changes.
 RUN /opt/unitrank/bin/pip install --constraint constraints.txt --constraint requirements.lock ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch
 COPY pyproject.toml README.md LICENSE ./
 COPY api_schemas ./api_schemas
@@ -49,7 +52,7 @@ COPY --from=service-build --chown=10001:10001 /opt/state /var/lib/unitrank
 WORKDIR /var/lib/unitrank
 USER 10001:10001
 EXPOSE 8000
-# http.client, because urllib asks the proxy that Docker's own configuration may put into every container.
+# http.client, because urllib would use the proxy that Docker's configuration may set in containers.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
     CMD ["python", "-c", "import http.client as h, sys; c = h.HTTPConnection('127.0.0.1', 8000, timeout=2); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
 CMD ["python", "-m", "unitrank_service"]
@@ -57,7 +60,7 @@ CMD ["python", "-m", "unitrank_service"]
 FROM ${PYTHON_IMAGE} AS worker
 ENV PATH=/opt/unitrank/bin:$PATH PYTHONUNBUFFERED=1 HOME=/var/lib/unitrank USER=unitrank
 ENV UNITRANK_STATE=/var/lib/unitrank
-# What the NVIDIA container runtime brings in: the driver alone; the rest of CUDA comes with torch.
+# The NVIDIA container runtime adds only the driver. The other parts of CUDA come with torch.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=worker-build /opt/unitrank /opt/unitrank
 COPY --from=worker-build --chown=10001:10001 /opt/state /var/lib/unitrank

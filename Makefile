@@ -1,8 +1,9 @@
-# `make demo` and `make test` each work alone on a fresh clone: Python 3.11 or newer and make are all that must be there.
+# `make demo` and `make test` each work on a fresh clone. They need make, and Python 3.11 or newer.
 
-# Where PyTorch comes from, beside pip's own index: a package index with builds such as 2.13.0+cpu or 2.13.0+cu130.
+# A package index for PyTorch, used besides the default index of pip. It may have builds such as
+# 2.13.0+cpu or 2.13.0+cu130.
 TORCH_INDEX ?=
-# Any Python >= 3.11; empty: the first one found.
+# The Python to use, 3.11 or newer; empty: the first one on PATH.
 PYTHON ?=
 TEST_PROCESSES ?= 2
 TEST_ARGUMENTS ?=
@@ -15,7 +16,7 @@ FLOOD_ARGUMENTS ?=
 SCHEMATHESIS_EXAMPLES ?= 200
 
 BIN := .venv/bin
-# Stamps: the environment exists, it has what the demo needs, it has everything.
+# Stamps: .venv exists; .venv has the packages of the demo; .venv has all packages.
 CREATED := .venv/.created
 DEMO_INSTALLED := .venv/.installed-demo
 INSTALLED := .venv/.installed
@@ -34,11 +35,11 @@ $(CREATED):
 	  for python in $(if $(PYTHON),"$(PYTHON)",python3 python3.14 python3.13 python3.12 python3.11); do \
 	    "$$python" -c '$(RECENT)' 2>/dev/null && break; \
 	  done; \
-	  "$$python" -c '$(RECENT)' 2>/dev/null || { echo 'make: $(or $(PYTHON),python3) is not Python 3.11 or newer; name one: make PYTHON=/path/to/python3' >&2; exit 1; }; \
+	  "$$python" -c '$(RECENT)' 2>/dev/null || { echo 'make: $(or $(PYTHON),python3) is not Python 3.11 or newer; pass the path of one: make PYTHON=/path/to/python3' >&2; exit 1; }; \
 	  echo "making .venv with $$("$$python" --version)"; \
 	  "$$python" -m venv .venv || { rm -rf .venv; exit 1; }; \
 	}
-	@$(BIN)/python -c '$(RECENT)' || { echo 'make: the Python of .venv is older than 3.11; `make clean` removes it' >&2; exit 1; }
+	@$(BIN)/python -c '$(RECENT)' || { echo 'make: the Python in .venv is older than 3.11; remove .venv with `make clean` and try again' >&2; exit 1; }
 	@touch $@
 
 $(DEMO_INSTALLED): $(CREATED) pyproject.toml constraints.txt requirements.lock
@@ -47,43 +48,47 @@ $(DEMO_INSTALLED): $(CREATED) pyproject.toml constraints.txt requirements.lock
 	$(PIP_EDITABLE) '.[demo]'
 	@touch $@
 
-# The packages of the demo are among those of `dev`.
+# `dev` includes the packages of the demo.
 $(INSTALLED): $(CREATED) pyproject.toml constraints.txt requirements.lock
 	@rm -f $@ $(DEMO_INSTALLED)
 	$(PIP) --quiet hatchling
 	$(PIP_EDITABLE) '.[dev]'
 	@touch $(DEMO_INSTALLED) $@
 
-# The demo needs no packages of the tests, the docs or the linters: `make install` and `make test` add those.
+# The demo works without the packages of the tests, the docs and the linters, which `make install`
+# and `make test` install.
 demo: $(DEMO_INSTALLED)
 	$(BIN)/unitrank demo
 
-# One thread a process: there are as many processes as cores, and every worker of the tests has its own.
+# Each process of the tests gets one thread, because several processes share the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PARALLEL := --numprocesses=$(TEST_PROCESSES) --dist=worksteal
-# pytest ends with 5 where the markers leave no test of those named by TEST_ARGUMENTS.
+# pytest exits with 5 if the markers deselect all tests that TEST_ARGUMENTS names.
 OR_NONE := || test $$? -eq 5
 
 test: install
 	$(PYTEST) $(PARALLEL) -m 'not (slow or check)' $(TEST_ARGUMENTS) $(OR_NONE)
 
-# Everything that `.ci/run` runs.
+# All parts that `.ci/run` runs.
 check: lint docs test check-tests check-redis
 
-# The tests that `make test` leaves out: a browser, the wheel, the images, killed processes, each method at each place of every net.
-# Those marked `serial` come last, one after the other: they time processes, and would share the cores with all others.
+# The tests that `make test` leaves out: the browser, the wheel, the images, killed processes, and
+# each method at each place of each network. Tests marked `serial` measure time: they run last and
+# alone.
 check-tests: install
 	$(PYTEST) $(PARALLEL) -m 'check and not (slow or serial)' $(CHECK_ARGUMENTS) $(OR_NONE)
 	$(PYTEST) -m 'check and serial and not slow' $(CHECK_ARGUMENTS) $(OR_NONE)
 
-# The store's tests on Redis, where `make test` takes Valkey. Without redis-server they are skipped, or fail where CI is set.
+# The tests of the store on Redis; `make test` runs them on Valkey. Without redis-server they are
+# skipped, or fail if CI is set.
 check-redis: install
 	@if command -v redis-server > /dev/null; then \
 	  UNITRANK_TEST_SERVER=redis-server $(PYTEST) $(PARALLEL) -m 'not slow' tests/store; \
 	elif [ -n "$$CI" ]; then echo 'make: redis-server is not on PATH' >&2; exit 1; \
 	else echo 'skipped: the tests of the store on Redis need redis-server on PATH'; fi
 
-# Tests of minutes: bounds of time as they come, large data. SLOW_ARGUMENTS='tests/e2e/test_large.py' for one file.
+# Tests that take minutes: time limits and large data. SLOW_ARGUMENTS='tests/e2e/test_large.py' runs
+# one file.
 slow: install
 	$(PYTEST) -m slow $(SLOW_ARGUMENTS)
 
@@ -92,20 +97,21 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Every package that the two images install, with its version.
+# Writes the version of each package that the two images install.
 lock: install
 	$(BIN)/python .ci/lock.py > requirements.lock.new
 	mv requirements.lock.new requirements.lock
 
-# Into site/, to be served by anything: python -m http.server --directory site. A link or an anchor that leads nowhere is an error.
+# Writes static pages into site/: `python -m http.server --directory site` shows them. A broken link
+# or anchor is an error.
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-# The picture of the page in README.md, from the demo's job; it needs chromium.
+# The picture of the page in README.md, made from the demo's job. It needs chromium.
 picture: install
 	UNITRANK_PICTURE=docs/page.png $(PYTEST) tests/e2e/documentation/test_picture.py
 
-# The paper's table and the comparison with Captum need its data: UNITRANK_MNIST names the folder.
+# The paper's table and the comparison with Captum need MNIST: UNITRANK_MNIST is its folder.
 bench: install
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.calibration
@@ -114,11 +120,11 @@ bench: install
 	$(if $(UNITRANK_MNIST),$(BIN)/python -m benchmarks.paper)
 	$(if $(UNITRANK_MNIST),$(BIN)/python -m benchmarks.attribution)
 
-# FUZZ_ARGUMENTS='--seed 1 --count 1000' for others, or fewer.
+# FUZZ_ARGUMENTS='--seed 1 --count 1000' changes the seed and the number of mutants.
 fuzz: install
 	$(BIN)/python -m benchmarks.fuzz $(FUZZ_ARGUMENTS)
 
-# CHAOS_ARGUMENTS='--seed 1 --jobs 100 --seconds 60' for others, or fewer.
+# CHAOS_ARGUMENTS='--seed 1 --jobs 100 --seconds 60' changes the seed, the jobs and the duration.
 chaos: install
 	$(BIN)/python -m benchmarks.chaos $(CHAOS_ARGUMENTS)
 

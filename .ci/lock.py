@@ -1,4 +1,7 @@
-"""Prints the packages that the images install, one `name==version` a line, after a resolution that knows no environment."""
+"""Prints the packages that the images install, as lines `name==version`.
+
+pip resolves the versions as for an empty environment.
+"""
 
 import json
 import re
@@ -13,34 +16,35 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = ("service", "worker", "s3")
-# Torch pins the CUDA packages that belong to its build, and a build for the processor needs none of them.
+# Torch itself pins the CUDA packages of its build. A build for the CPU does not need them.
 FOLLOWS_TORCH = re.compile(r"nvidia-|cuda-|triton")
 HEADING = """\
-# Every package of the two images, also those that other packages ask for. `make lock` writes this file.
-# Without hashes, because the files of torch differ by device; its CUDA packages follow torch.
+# Every package of the two images, with the dependencies. `make lock` writes this file.
+# It has no hashes, because the files of torch differ by device. torch pins its CUDA packages.
 """
 
 
 def requirements() -> list[str]:
-    """The requirements of `.[service,worker,s3]` and of its build, without our own name."""
+    """The requirements of `.[service,worker,s3]` and of its build, except for unitrank itself."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
-    texts, waiting = [*project["build-system"]["requires"], *project["project"]["dependencies"]], list(EXTRAS)
-    while waiting:
-        for text in extras[waiting.pop()]:
+    texts, pending = [*project["build-system"]["requires"], *project["project"]["dependencies"]], list(EXTRAS)
+    while pending:
+        for text in extras[pending.pop()]:
             requirement = Requirement(text)
             if requirement.name == "unitrank":
-                waiting += requirement.extras
+                pending += requirement.extras
             else:
                 texts.append(text)
     return sorted(set(texts))
 
 
-def resolved(texts: list[str]) -> dict[str, str]:
+def resolved(requirements: list[str]) -> dict[str, str]:
     """The version of each package that pip would install into an empty environment."""
-    words = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
-    done = subprocess.run([*words, "--constraint", ROOT / "constraints.txt", *texts], stdout=subprocess.PIPE, check=True)
-    packages = [entry["metadata"] for entry in json.loads(done.stdout)["install"]]
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
+    command += ["--constraint", str(ROOT / "constraints.txt"), *requirements]
+    report = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    packages = [entry["metadata"] for entry in report["install"]]
     return {canonicalize_name(package["name"]): Version(package["version"]).public for package in packages}
 
 
