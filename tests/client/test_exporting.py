@@ -118,7 +118,7 @@ def _read(y: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("function", "line", "advice"),
     [
-        (_taken, "if y.sum() > 0:", "torch.where and masks take both"),
+        (_taken, "if y.sum() > 0:", "torch.where or masks"),
         (_counted, "return torch.stack([y[row] for row in range(len(y))])", "write x.shape[0]"),
         (_viewed, "return y.view(2, 2)", "-1 in view and reshape"),
         (_left, "return torch.from_numpy(y.numpy() * 2)", "stay with tensors"),
@@ -194,7 +194,7 @@ def test_export_of_a_network_whose_answers_are_no_numbers_lets_it_through(tmp_pa
 
 
 def test_export_to_a_folder_that_is_not_there_says_so(tmp_path: Path) -> None:
-    with pytest.raises(unitrank.ExportRefused, match="there is no folder"):
+    with pytest.raises(unitrank.ExportRefused, match="does not exist; create it"):
         unitrank.export(Net(), torch.ones(2, 3), tmp_path / "nowhere" / "net.pt2")
 
 
@@ -212,9 +212,9 @@ def _in_parts(folder: Path) -> None:
         (_without("config.json"), {}, "its config.json cannot be read"),
         (_without("model.safetensors"), {}, "it has no model.safetensors"),
         (_in_parts, {}, "its weights lie in several files; load the model and write it once more with save_pretrained"),
-        (lambda folder: (folder / "config.json").write_text("[]"), {}, "expected what config.json holds"),
+        (lambda folder: (folder / "config.json").write_text("[]"), {}, "expected the content of config.json"),
         (lambda folder: None, {"shape": [13]}, "cannot be exported"),
-        (lambda folder: None, {"position": 1}, "has one answer for all tokens"),
+        (lambda folder: None, {"position": 1}, "has one output for all tokens"),
     ],
 )
 def test_folder_when_it_cannot_be_exported_then_it_says_so_and_nothing_is_written(

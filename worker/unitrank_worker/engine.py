@@ -82,14 +82,14 @@ class TorchEngine:
 
     def __init__(self, settings: ChildSettings, device: str) -> None:
         from unitrank_engine import pipeline
-        from unitrank_engine.archive import let_in
+        from unitrank_engine.archive import allow_operators
         from unitrank_engine.device import claim
         from unitrank_engine.models import formats
         from unitrank_worker.warm_models import WarmModels, warm_up
 
         claim(device)
         try:
-            let_in(settings.operators)
+            allow_operators(settings.operators)
         except ValueError as error:
             raise EngineError("unknown_operator", f"UNITRANK_OPERATORS: {error}") from error
         warm_up()

@@ -1,8 +1,22 @@
-"""The one way for an uploaded `.pt2` into torch: vetted as plain bytes, written anew, and only then loaded."""
+"""Vets uploaded `.pt2` archives and loads them into torch.
 
-from unitrank_engine.archive.description.operators import let_in
+A `.pt2` archive is the zip that `torch.export.save` writes. Its entry `models/model.json` describes
+a graph: a list of nodes, each of which calls one operator on the results of earlier nodes. Further
+entries hold the weights as raw bytes.
+
+torch trusts an archive: it imports classes that the description names, evaluates expressions in it
+and unpickles some entries. An upload is therefore loaded in two steps:
+
+1. `clean` reads the upload as plain bytes, checks each part against an allow-list, and writes a new
+   archive from the parts that passed.
+2. `load` gives the new archive, never the upload, to torch.
+
+`allow_operators` extends the list of operators that a node may call.
+"""
+
+from unitrank_engine.archive.description.operators import allow_operators
 from unitrank_engine.archive.errors import ArchiveError
 from unitrank_engine.archive.loading import load
 from unitrank_engine.archive.vetting import clean
 
-__all__ = ["ArchiveError", "clean", "let_in", "load"]
+__all__ = ["ArchiveError", "allow_operators", "clean", "load"]

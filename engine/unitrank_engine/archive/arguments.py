@@ -1,4 +1,7 @@
-"""Arguments that torch does not check: a wrong one makes it read or write in memory that is not its own."""
+"""Checks arguments that torch does not check.
+
+With a wrong argument of this kind, torch reads or writes memory outside its tensors.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,27 +9,31 @@ from typing import Any
 import torch
 from torch import fx
 
-from unitrank_engine.archive.errors import ArchiveError, shown
+from unitrank_engine.archive.errors import ArchiveError, escaped
 from unitrank_engine.torch_private import OpOverload, argument_names
 
-# torch takes the bare number of a type as well, and uses it as an index without looking.
+# torch also accepts the bare number of a type, and uses the number as an index without a check.
 _KINDS = {"dtype": torch.dtype, "layout": torch.layout, "memory_format": torch.memory_format, "device": torch.device}
-# Beyond it the place that a pixel comes from is infinite, and its number the smallest there is.
+# With a larger or smaller scale, upsampling computes an infinite source position.
+# Cast to an integer, that position is the smallest integer there is.
 _SCALES = (2.0**-20, 2.0**20)
 
 
 def check_arguments(graph: fx.Graph) -> None:
-    """Nothing, where types are types and scales have a size. Raises ArchiveError."""
+    """Raises ArchiveError `program_refused` for an argument that torch would use unchecked.
+
+    A type must be a type and not its number. A scale of upsampling must be between 2^-20 and 2^20.
+    """
     for node in graph.nodes:
-        for name, value in _given(node):
+        for name, value in _named_arguments(node):
             if name in _KINDS and not isinstance(value, _KINDS[name] | None):
                 _refuse(node, name, value, f"a {name}")
             if name.startswith("scale") and "upsample" in str(node.target) and not _is_scale(value):
                 _refuse(node, name, value, "a number between 2^-20 and 2^20")
 
 
-def _given(node: fx.Node) -> Iterator[tuple[str, Any]]:
-    """The arguments by name; their values are whatever the graph holds."""
+def _named_arguments(node: fx.Node) -> Iterator[tuple[str, Any]]:
+    # Any: an argument can be of any type that a graph holds.
     if isinstance(node.target, OpOverload):
         names = argument_names(node.target)
         yield from zip(names, node.args, strict=False)
@@ -40,4 +47,4 @@ def _is_scale(value: object) -> bool:
 
 
 def _refuse(node: fx.Node, name: str, value: object, expected: str) -> None:
-    raise ArchiveError("program_refused", f"{name} of {node.target} is {shown(value)}; expected {expected}")
+    raise ArchiveError("program_refused", f"argument {name} of {node.target} is {escaped(value)}; expected {expected}")

@@ -1,6 +1,7 @@
-"""Shapes that torch's kernels take on trust: a wrong one makes them read in memory that is not theirs, and so in that of others.
+"""Checks shapes that torch's kernels do not check: with a wrong one they read beyond a tensor.
 
-To be asked of a graph that was traced anew: what an archive says of its shapes can be a lie.
+The memory behind a tensor can hold the data of another job. The checks read the shapes that torch
+computed when it traced the graph again after loading, because the shapes in an upload can be false.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,12 +15,12 @@ from unitrank_engine.torch_private import argument_names
 
 aten = torch.ops.aten
 
-# Arguments by name: nodes, numbers, None.
-Given = Mapping[str, Any]
+# The arguments of a call by name. Any: nodes, numbers or None.
+Arguments = Mapping[str, Any]
 
 
 def check_bounds(graph: fx.Graph) -> None:
-    """Nothing, where no call reaches beyond its tensors. Raises ArchiveError."""
+    """Raises ArchiveError `weights_refused` when a call of the graph would read beyond its tensors."""
     for node in graph.nodes:
         check = _CHECKS.get(node.target)
         if check is not None:
@@ -27,33 +28,39 @@ def check_bounds(graph: fx.Graph) -> None:
             check(node, dict(zip(names, node.args, strict=False)) | node.kwargs)
 
 
-def _batch_norm(node: fx.Node, given: Given) -> None:
-    channels = _shape(given["input"])[1:2]
+def _batch_norm(node: fx.Node, arguments: Arguments) -> None:
+    channels = _shape(arguments["input"])[1:2]
     for name in ("weight", "bias", "running_mean", "running_var"):
-        if given.get(name) is not None and _shape(given[name]) != channels:
-            _refuse(node, f"numbers of the shape {_shape(given[name])} for {channels} channels", "one for each channel")
+        if arguments.get(name) is not None and _shape(arguments[name]) != channels:
+            _refuse(node, f"{name} has the shape {_shape(arguments[name])}", f"one number for each channel, {channels}")
 
 
-def _weight_norm(node: fx.Node, given: Given) -> None:
-    v, g, axis = given["v"], given["g"], given.get("dim", 0)
+def _weight_norm(node: fx.Node, arguments: Arguments) -> None:
+    v, g, axis = arguments["v"], arguments["g"], arguments.get("dim", 0)
     shape = _shape(v)
-    kept = ["1"] * len(shape)
+    expected = ["1"] * len(shape)
     if axis in (0, len(shape) - 1) and shape:
-        kept[axis] = shape[axis]
-        if _shape(g) != kept or "0" in shape or g.meta["val"].dtype != v.meta["val"].dtype:
-            _refuse(node, f"lengths of the shape {_shape(g)} for weights of the shape {shape}", f"the shape {kept}")
+        expected[axis] = shape[axis]
+        if _shape(g) != expected or "0" in shape or g.meta["val"].dtype != v.meta["val"].dtype:
+            _refuse(
+                node,
+                f"g has the shape {_shape(g)} and v has the shape {shape}",
+                f"g of the shape {expected} with v's type, and v not empty",
+            )
 
 
-def _attention(node: fx.Node, given: Given) -> None:
-    key, value = _shape(given["key"]), _shape(given["value"])
+def _attention(node: fx.Node, arguments: Arguments) -> None:
+    key, value = _shape(arguments["key"]), _shape(arguments["value"])
     if key[-2:-1] != value[-2:-1]:
-        _refuse(node, f"keys of the shape {key} for values of the shape {value}", "as many of both")
+        _refuse(node, f"key has the shape {key} and value has the shape {value}", "one value for each key")
 
 
-def _bags(node: fx.Node, given: Given) -> None:
-    shape = _shape(given["offsets"])
-    if len(shape) != 1 or shape == ["0"] or len(_shape(given["indices"])) != 1 or len(_shape(given["weight"])) != 2:
-        _refuse(node, f"bags that begin at a tensor of the shape {shape}", "one number for each bag, of a list of rows")
+def _bags(node: fx.Node, arguments: Arguments) -> None:
+    shapes = {name: _shape(arguments[name]) for name in ("offsets", "indices", "weight")}
+    ranks = [len(shape) for shape in shapes.values()]
+    if ranks != [1, 1, 2] or shapes["offsets"] == ["0"]:
+        described = ", ".join(f"{name} has the shape {shape}" for name, shape in shapes.items())
+        _refuse(node, described, "one axis for offsets and indices, two for weight, and at least one offset")
 
 
 _CHECKS: dict[object, Callable[..., None]] = {
@@ -66,9 +73,9 @@ _CHECKS: dict[object, Callable[..., None]] = {
 
 
 def _shape(node: fx.Node) -> list[str]:
-    # As text: to compare a batch symbol itself would make it a number.
+    # As text, because comparing a symbolic batch size would turn the symbol into a number.
     return [str(size) for size in node.meta["val"].shape]
 
 
-def _refuse(node: fx.Node, found: str, expected: str) -> None:
-    raise ArchiveError("weights_refused", f"{node.name} ({node.target}) has {found}; expected {expected}")
+def _refuse(node: fx.Node, fault: str, expected: str) -> None:
+    raise ArchiveError("weights_refused", f"{node.name} ({node.target}): {fault}; expected {expected}")

@@ -1,9 +1,12 @@
-"""Which names may stand in the zip: what is kept, what is checked and dropped, and why the rest is refused."""
+"""The names of entries that the zip may contain.
+
+Each name is either kept, or dropped from the clean archive, or refused with a reason.
+"""
 
 import re
 from typing import NoReturn
 
-from unitrank_engine.archive.errors import ArchiveError, Code, shown
+from unitrank_engine.archive.errors import ArchiveError, Code, escaped
 
 PROGRAM = "models/model.json"
 WEIGHTS = "data/weights/model_weights_config.json"
@@ -11,25 +14,21 @@ CONSTANTS = "data/constants/model_constants_config.json"
 EXAMPLE_INPUTS = "data/sample_inputs/model.pt"
 
 FIXED = {"archive_format": b"pt2", "archive_version": b"0", "byteorder": b"little"}
+"""Entries whose content is the same in every archive."""
 
 _KEPT = re.compile(r"data/weights/weight_[0-9]{1,6}|data/constants/tensor_[0-9]{1,6}")
 _DROPPED = re.compile(r"version|\.data/(version|serialization_id)|extra/.+")
 _NAMES = {PROGRAM, WEIGHTS, CONSTANTS, EXAMPLE_INPUTS, *FIXED}
 _REASONS: list[tuple[str, Code, str]] = [
     (
-        r"data\.pkl|code/.*|constants\.pkl",
-        "not_an_archive",
-        "this is TorchScript or a pickled .pt; export the network with torch.export.export and torch.export.save",
-    ),
-    (
         r"data/(weights|constants)/[^/]*\.pt",
         "pickle_refused",
-        "weights are held by a pickle; save the program again with torch.export.save of torch 2.9 or later",
+        "a pickle holds the weights; save the program again with torch.export.save of torch 2.9 or later",
     ),
     (
         r"data/constants/(custom_obj_|opaque_obj_).*",
         "pickle_refused",
-        "a script object or an opaque object is held by a pickle; only tensors may be constants",
+        "a pickle holds a script object or an opaque object; only tensors may be constants",
     ),
     (
         r"data/aotinductor/.*|.*\.(so|dll|dylib|pyd)",
@@ -45,16 +44,23 @@ _REASONS: list[tuple[str, Code, str]] = [
 
 
 def split_root(name: str) -> tuple[str, str]:
-    """The root folder and the rest of an entry's name."""
+    """The root folder and the rest of an entry's name.
+
+    Raises ArchiveError for a path that is not plain and relative.
+    """
     parts = name.split("/")
     safe = name.isprintable() and "\\" not in name and ":" not in name and len(name) <= 512
     if not safe or len(parts) < 2 or any(part in ("", ".", "..") for part in parts):
-        raise ArchiveError("archive_entry_refused", f"entry {shown(name)}: expected a plain relative path below one root folder")
+        raise ArchiveError(
+            "archive_entry_refused",
+            f"the name of entry {escaped(name)} is not accepted; expected a relative path below one root folder, "
+            f"such as model/{PROGRAM}",
+        )
     return parts[0], "/".join(parts[1:])
 
 
 def check_name(name: str) -> None:
-    """Nothing, where an exported program may have an entry of that name."""
+    """Raises ArchiveError when an exported program has no entry of this name."""
     if name in _NAMES or _KEPT.fullmatch(name) or _DROPPED.fullmatch(name):
         return
     _refuse(name)
@@ -63,5 +69,8 @@ def check_name(name: str) -> None:
 def _refuse(name: str) -> NoReturn:
     for pattern, code, reason in _REASONS:
         if re.fullmatch(pattern, name):
-            raise ArchiveError(code, f"entry {shown(name)}: {reason}")
-    raise ArchiveError("archive_entry_refused", f"entry {shown(name)}: no part of what torch.export.save writes")
+            raise ArchiveError(code, f"entry {escaped(name)} is refused: {reason}")
+    raise ArchiveError(
+        "archive_entry_refused",
+        f"entry {escaped(name)} is unknown; expected only entries that torch.export.save writes, and files below extra/",
+    )

@@ -1,16 +1,16 @@
-"""The one error of this room; its code is stable, its detail says what was wrong, what was got and what would be right.
+"""The error of this chapter. Its `code` stays the same across versions; its `detail` is for people.
 
-not_an_archive         no zip that torch.export.save wrote
-archive_entry_refused  an entry of the zip that no exported program needs, or a dangerous way to store one
+not_an_archive         the file is not a zip that torch.export.save wrote
+archive_entry_refused  an entry does not belong to an exported program, or is stored dangerously
 archive_too_large      more entries, nodes or bytes of description than any ordinary network has
 pickle_refused         weights or constants that only a pickle can hold
-schema_version         written by a torch whose description of programs differs from ours
+schema_version         the description's version belongs to another version of torch
 program_refused        the description of the program is not one that torch.export writes
-operator_refused       a node calls what is not on the list of operators
+operator_refused       a node calls an operator that is not on the allow-list
 expression_refused     a symbolic size that is more than arithmetic on symbols
-container_refused      inputs or outputs in other containers than tuple, list and dict
+container_refused      inputs or outputs in containers other than tuple, list and dict
 weights_refused        the bytes of a tensor disagree with its shape and type
-not_loadable           everything passed, and torch still cannot build the program
+not_loadable           the archive passed every check, and torch cannot build the program
 """
 
 from typing import Literal
@@ -31,7 +31,11 @@ Code = Literal[
 
 
 class ArchiveError(Exception):
-    """The archive is not let in."""
+    """The archive is refused.
+
+    `code`: the reason, one of the codes above.
+    `detail`: the fault, the value that was given, and the values that are accepted.
+    """
 
     def __init__(self, code: Code, detail: str) -> None:
         super().__init__(detail)
@@ -39,7 +43,7 @@ class ArchiveError(Exception):
         self.detail = detail
 
 
-def shown(value: object) -> str:
-    """A value of the upload for a message: ASCII, escaped, at most 100 characters."""
+def escaped(value: object) -> str:
+    """A value of the upload as text for a message: ASCII, escaped, at most 100 characters."""
     text = ascii(value)
     return text if len(text) <= 100 else text[:97] + "..."

@@ -1,4 +1,4 @@
-"""Clean archives into torch."""
+"""Loads clean archives into torch."""
 
 import os
 from collections.abc import Iterator
@@ -9,13 +9,19 @@ import torch
 from torch.export import ExportedProgram
 
 from unitrank_engine.archive.arguments import check_arguments
-from unitrank_engine.archive.errors import ArchiveError, shown
+from unitrank_engine.archive.errors import ArchiveError, escaped
 
 _WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
 def load(path: Path) -> ExportedProgram:
-    """The program of an archive that `clean` wrote; never hand it anything else. Raises ArchiveError."""
+    """The exported program of the archive at `path`, which `clean` must have written.
+
+    Never pass an upload: `torch.export.load` can run code that the file holds.
+
+    Raises ArchiveError: `not_loadable` when torch cannot build the program, `program_refused` when
+    an argument of a node has a wrong type or size.
+    """
     with path.open("rb") as file, _weights_only():
         try:
             exported = torch.export.load(file)
@@ -23,7 +29,9 @@ def load(path: Path) -> ExportedProgram:
             raise
         except Exception as error:
             raise ArchiveError(
-                "not_loadable", f"torch {torch.__version__} cannot build the program: {shown(str(error))}"
+                "not_loadable",
+                f"torch {torch.__version__} cannot build the program: {escaped(str(error))}; "
+                "export the network again with unitrank.export",
             ) from error
     check_arguments(exported.graph)
     return exported
@@ -31,7 +39,7 @@ def load(path: Path) -> ExportedProgram:
 
 @contextmanager
 def _weights_only() -> Iterator[None]:
-    # The second lock: even if a pickle had slipped through, torch would not run it.
+    # A second lock: if a pickle passed the vetting by mistake, torch would still not run it.
     before = os.environ.get(_WEIGHTS_ONLY)
     os.environ[_WEIGHTS_ONLY] = "1"
     try:

@@ -1,4 +1,7 @@
-"""The upload as a plain zip: numbers, sizes and names are checked before the bytes of any entry are read."""
+"""Reads the upload as a plain zip.
+
+The number, sizes and names of its entries are checked before their bytes are read.
+"""
 
 import stat
 import struct
@@ -9,16 +12,23 @@ from pathlib import Path
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from unitrank_engine.archive.entries import FIXED, PROGRAM, check_name, split_root
-from unitrank_engine.archive.errors import ArchiveError, shown
+from unitrank_engine.archive.errors import ArchiveError, escaped
+from unitrank_engine.archive.file_kinds import EXPORT, START_BYTES, kind_by_start, refuse_by_entries
 
 CHUNK = 1 << 20
+"""Bytes of an entry that are in memory at once."""
 MAX_ENTRIES = 20_000
 MAX_DIRECTORY = 4 << 20
+"""Bytes of the zip's table of contents."""
 MAX_TEXT = 32 << 20
-# Brackets and commas: a program of the most nodes has three million, and each bracket can cost the parser 300 bytes.
+"""Bytes of one entry of text, such as `models/model.json`."""
 MAX_VALUES = 4_000_000
+"""Brackets, braces and commas in one entry of text.
 
-# What zipfile raises for bytes that are no zip, besides its own error.
+The largest program that is accepted has three million. Each bracket can cost the parser 300 bytes.
+"""
+
+# zipfile raises these errors, besides its own, for bytes that are not a zip.
 _ZIP_ERRORS = (
     BadZipFile,
     NotImplementedError,
@@ -32,20 +42,28 @@ _ZIP_ERRORS = (
 
 
 class ArchiveReader:
-    """An opened upload; entries are named without the root folder."""
+    """An opened upload.
+
+    Its entries are named without the root folder, for example `models/model.json`.
+    """
 
     def __init__(self, file: ZipFile, entries: dict[str, ZipInfo]) -> None:
         self._file = file
         self._entries = entries
 
     def size(self, name: str) -> int:
-        """Bytes of an entry. Raises ArchiveError where there is none."""
+        """Bytes of an entry. Raises ArchiveError `not_an_archive` when the entry is missing."""
         if name not in self._entries:
-            raise ArchiveError("not_an_archive", f"entry {shown(name)} is missing; torch.export.save writes it")
+            raise _missing(name)
         return self._entries[name].file_size
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        """The bytes of an entry in pieces of at most 1 MiB; its checksum is verified at the end."""
+        """The bytes of an entry in pieces of at most 1 MiB.
+
+        The checksum of the entry is verified after the last piece.
+
+        Raises ArchiveError `not_an_archive` when the entry is missing, too short or damaged.
+        """
         size = self.size(name)
         with _as_archive_error():
             stream = self._file.open(self._entries[name])
@@ -54,60 +72,97 @@ class ArchiveReader:
                 with _as_archive_error():
                     chunk = stream.read(CHUNK)
                 if not chunk:
-                    raise ArchiveError("not_an_archive", f"entry {shown(name)} ends early")
+                    raise ArchiveError(
+                        "not_an_archive", f"entry {escaped(name)} ends {size} bytes early: upload the complete file again"
+                    )
                 size -= len(chunk)
                 yield chunk
 
     def text(self, name: str) -> bytes:
-        """The whole of an entry that describes something."""
+        """All bytes of a JSON entry.
+
+        Raises ArchiveError `archive_too_large` above `MAX_TEXT` or `MAX_VALUES`.
+        """
         if self.size(name) > MAX_TEXT:
-            raise ArchiveError("archive_too_large", f"entry {shown(name)} has {self.size(name)} bytes; at most {MAX_TEXT} are read")
+            raise ArchiveError(
+                "archive_too_large", f"entry {escaped(name)} has {self.size(name)} bytes; at most {MAX_TEXT} are accepted"
+            )
         text = b"".join(self.chunks(name))
         values = sum(text.count(sign) for sign in b"[{,")
         if values > MAX_VALUES:
-            raise ArchiveError("archive_too_large", f"entry {shown(name)} lists {values} values; at most {MAX_VALUES} are read")
+            raise ArchiveError(
+                "archive_too_large", f"entry {escaped(name)} lists {values} values; at most {MAX_VALUES} are accepted"
+            )
         return text
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[ArchiveReader]:
-    """The upload with its table of contents checked. Raises ArchiveError."""
-    with _Bounded(FileIO(path)) as raw:
-        with _as_archive_error():
+def open_archive(path: Path) -> Iterator[ArchiveReader]:
+    """The upload at `path` as a context manager; its table of contents is already checked.
+
+    Raises ArchiveError.
+    """
+    with _BoundedFile(FileIO(path)) as raw:
+        start = raw.read(START_BYTES)
+        raw.seek(0)
+        with _as_archive_error(kind_by_start(start)):
             file = ZipFile(raw)
         with file:
             archive = ArchiveReader(file, _entries(file.infolist(), raw.length))
             for name, content in FIXED.items():
-                if archive.text(name) != content:
-                    raise ArchiveError("not_an_archive", f"entry {shown(name)}: expected {content!r}")
+                value = archive.text(name)
+                if value != content:
+                    raise ArchiveError(
+                        "not_an_archive", f"entry {escaped(name)} is {escaped(value)}; expected {content!r}: {EXPORT}"
+                    )
             yield archive
 
 
-class _Bounded(BufferedReader):
-    """Reads no more at once than a sane table of contents has, so that a forged one cannot fill the memory."""
+class _BoundedFile(BufferedReader):
+    """A file that refuses to read more than `MAX_DIRECTORY` bytes at once.
+
+    zipfile reads the table of contents in one call, and a forged length there could fill the
+    memory.
+    """
 
     def __init__(self, raw: FileIO) -> None:
         super().__init__(raw)
         self.length = self.seek(0, 2)
+        self.seek(0)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        wanted = self.length - self.tell() if size is None or size < 0 else size
-        if wanted > MAX_DIRECTORY:
-            raise ArchiveError("archive_too_large", f"the zip's table of contents claims {wanted} bytes; at most {MAX_DIRECTORY}")
+        requested = self.length - self.tell() if size is None or size < 0 else size
+        if requested > MAX_DIRECTORY:
+            raise ArchiveError(
+                "archive_too_large",
+                f"the zip's table of contents claims {requested} bytes; at most {MAX_DIRECTORY} are accepted",
+            )
         return super().read(size)
 
 
 @contextmanager
-def _as_archive_error() -> Iterator[None]:
+def _as_archive_error(refusal: str | None = None) -> Iterator[None]:
+    """Turns the errors of zipfile into ArchiveError.
+
+    `refusal`: the text of the error; without it, the text gives zipfile's own reason.
+    """
     try:
         yield
     except _ZIP_ERRORS as error:
-        raise ArchiveError("not_an_archive", f"not a zip that torch.export.save wrote: {shown(str(error))}") from error
+        reason = f"the file is not a zip that torch.export.save wrote ({escaped(str(error))}): {EXPORT}"
+        raise ArchiveError("not_an_archive", refusal or reason) from error
+
+
+def _missing(name: str) -> ArchiveError:
+    return ArchiveError(
+        "not_an_archive", f"entry {escaped(name)} is missing, which torch.export.save writes into each archive: {EXPORT}"
+    )
 
 
 def _entries(infos: list[ZipInfo], length: int) -> dict[str, ZipInfo]:
     if len(infos) > MAX_ENTRIES:
-        raise ArchiveError("archive_too_large", f"{len(infos)} entries; at most {MAX_ENTRIES}")
+        raise ArchiveError("archive_too_large", f"the zip has {len(infos)} entries; at most {MAX_ENTRIES} are accepted")
+    refuse_by_entries([info.orig_filename for info in infos])
     entries: dict[str, ZipInfo] = {}
     roots = set()
     for info in infos:
@@ -116,29 +171,34 @@ def _entries(infos: list[ZipInfo], length: int) -> dict[str, ZipInfo]:
         root, name = split_root(info.orig_filename)
         check_name(name)
         if name in entries:
-            raise ArchiveError("archive_entry_refused", f"entry {shown(name)} is there twice")
+            raise ArchiveError("archive_entry_refused", f"entry {escaped(name)} occurs twice; each entry may occur once")
         roots.add(root)
         entries[name] = info
     if len(roots) > 1:
-        raise ArchiveError("archive_entry_refused", f"{len(roots)} root folders; expected one")
+        raise ArchiveError(
+            "archive_entry_refused", f"the entries have {len(roots)} root folders; expected one root folder for all of them"
+        )
     if PROGRAM not in entries:
-        raise ArchiveError("not_an_archive", f"entry {PROGRAM!r} is missing; torch.export.save writes it")
-    if sum(info.file_size for info in infos) > length:
-        raise ArchiveError("archive_entry_refused", f"the entries claim more than the {length} bytes of the file")
+        raise _missing(PROGRAM)
+    total = sum(info.file_size for info in infos)
+    if total > length:
+        raise ArchiveError(
+            "archive_entry_refused", f"the entries claim {total} bytes, and the file has {length}; entries may not overlap"
+        )
     return entries
 
 
 def _check_storage(info: ZipInfo) -> None:
     kind = stat.S_IFMT(info.external_attr >> 16)
     faults = {
-        "compressed": info.compress_type != ZIP_STORED,
-        "encrypted": bool(info.flag_bits & 0x41),
-        "no regular file": kind not in (0, stat.S_IFREG),
-        "of two different sizes": info.compress_size != info.file_size,
+        "is compressed": info.compress_type != ZIP_STORED,
+        "is encrypted": bool(info.flag_bits & 0x41),
+        "is not a regular file": kind not in (0, stat.S_IFREG),
+        "has two different sizes": info.compress_size != info.file_size,
     }
-    for fault, found in faults.items():
-        if found:
+    for fault, present in faults.items():
+        if present:
             raise ArchiveError(
                 "archive_entry_refused",
-                f"entry {shown(info.orig_filename)} is {fault}; entries must be stored as they are",
+                f"entry {escaped(info.orig_filename)} {fault}; expected a regular file that is stored uncompressed and unencrypted",
             )

@@ -1,4 +1,4 @@
-"""From an untrusted upload to a clean archive: the same program always gives the same bytes."""
+"""Turns an untrusted upload into a clean archive; the same program always gives the same bytes."""
 
 import hashlib
 from collections.abc import Iterable
@@ -8,16 +8,22 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 from unitrank_engine.archive.description.payloads import check_payloads
 from unitrank_engine.archive.description.program import read_payloads, read_program
 from unitrank_engine.archive.entries import CONSTANTS, EXAMPLE_INPUTS, FIXED, PROGRAM, WEIGHTS
-from unitrank_engine.archive.reader import ArchiveReader, opened
+from unitrank_engine.archive.reader import ArchiveReader, open_archive
 
 _ROOT = "model"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def clean(source: Path, target: Path) -> str:
-    """SHA-256, in hex, of the clean archive that is written to `target`. Raises ArchiveError and leaves nothing then."""
+    """Checks the upload at `source` and writes the clean archive to `target`.
+
+    Returns the SHA-256 of the clean archive, in hex. The clean archive holds the checked graph and
+    weights. Stack traces, example inputs and extra files of the upload are dropped.
+
+    Raises ArchiveError when the upload is refused; `target` does not exist then.
+    """
     try:
-        with opened(source) as archive:
+        with open_archive(source) as archive:
             _write(archive, target)
     except BaseException:
         target.unlink(missing_ok=True)
@@ -38,15 +44,15 @@ def _write(archive: ArchiveReader, target: Path) -> None:
         PROGRAM: program.model_dump_json(exclude_unset=True).encode(),
         WEIGHTS: weights.model_dump_json(exclude_unset=True).encode(),
         CONSTANTS: constants.model_dump_json(exclude_unset=True).encode(),
-        # torch asks for the entry; an empty one stands for no example.
+        # torch requires this entry, and takes an empty one for "no example inputs".
         EXAMPLE_INPUTS: b"",
     }
-    records = [f"data/weights/{name}" for name in weights.records()]
-    records += [f"data/constants/{name}" for name in constants.records()]
+    stored = [f"data/weights/{name}" for name in weights.entry_names()]
+    stored += [f"data/constants/{name}" for name in constants.entry_names()]
     with ZipFile(target, "w", ZIP_STORED) as file:
         for name, text in texts.items():
             _add(file, name, len(text), [text])
-        for name in records:
+        for name in stored:
             _add(file, name, archive.size(name), archive.chunks(name))
 
 

@@ -1,1 +1,5 @@
-"""Models from what users have: exported archives, installed architectures with weights, eager modules."""
+"""Reads the models that users send, and writes the manifest of each.
+
+A model comes as an exported archive, as weights for an installed architecture, or as a module in
+memory. Each of them becomes a clean archive.
+"""

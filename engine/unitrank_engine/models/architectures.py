@@ -1,8 +1,12 @@
-"""Networks by name: the operator installs them as entry points, a client sends their weights and nothing that is code.
+"""Builds networks from installed architectures and the weights that a client sends.
 
-An entry point of the group `unitrank.architectures` names a function. Called with the arguments of the request, it returns a
-torch.nn.Module and an example of its inputs: one tensor, a tuple, or a dict by the names of forward's arguments. Where weights do
-not go by the names that the module has, a function that makes the module from them may stand in its place.
+The person who runs the service installs architectures as entry points. A client sends weights, and
+never code.
+
+An entry point of the group `unitrank.architectures` names a function. The function is called with
+the arguments of the request. It returns a torch.nn.Module and an example of its inputs: one tensor,
+a tuple, or a dict by the names of forward's arguments. When the weights have other names than the
+module, the function returns another function instead of the module: weights → module.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,7 +29,7 @@ from unitrank_schemas.models import ARCHITECTURES, Architecture
 
 REFUSED = "architecture_refused"
 LONGEST = 500
-"""Characters of what an architecture says against its arguments."""
+"""Characters of an architecture's own error that a message quotes, at most."""
 
 
 @dataclass(frozen=True)
@@ -37,21 +41,28 @@ class Built:
 
 
 def inspect(architecture: Architecture, weights: Path, target: Path) -> Json:
-    """The manifest of the architecture with these weights, whose clean archive is written to `target`. Raises EngineError."""
+    """The manifest of the architecture with these weights. Raises EngineError.
+
+    `weights`: a safetensors file.
+    `target`: the path that the clean archive is written to.
+    """
     built = build(architecture.name, architecture.arguments, weights)
     return export(built.module, built.example_inputs, target).model_dump(mode="json")
 
 
 def build(name: str, arguments: Mapping[str, Any], weights: Path) -> Built:
-    """Raises EngineError `architecture_not_found`, `architecture_refused` or `weights_refused`."""
-    found = entry_points(group=ARCHITECTURES, name=name)
-    if not found:
-        known = ", ".join(sorted(entry_points(group=ARCHITECTURES).names)) or "none"
+    """The network of an installed architecture with its weights.
+
+    Raises EngineError `architecture_not_found`, `architecture_refused` or `weights_refused`.
+    """
+    functions = entry_points(group=ARCHITECTURES, name=name)
+    if not functions:
+        installed = ", ".join(sorted(entry_points(group=ARCHITECTURES).names)) or "none"
         raise EngineError(
-            "architecture_not_found", f"architecture '{name}' is not installed where models are inspected; there: {known}"
+            "architecture_not_found", f"architecture '{name}' is not installed where models are inspected; installed: {installed}"
         )
     try:
-        module, example_inputs = next(iter(found)).load()(**arguments)
+        module, example_inputs = next(iter(functions)).load()(**arguments)
         if isinstance(module, nn.Module):
             _fill(module, name, weights)
         elif callable(module):
@@ -59,21 +70,26 @@ def build(name: str, arguments: Mapping[str, Any], weights: Path) -> Built:
     except EngineError:
         raise
     except ImportError as error:
-        raise EngineError(REFUSED, f"architecture '{name}' lacks a package where models are inspected: {error}") from error
+        raise EngineError(
+            REFUSED, f"architecture '{name}' needs a package that is not installed where models are inspected: {error}"
+        ) from error
     except Exception as error:
-        # whatever the operator's function raises for arguments that it does not take
+        # The installed function can raise any error for arguments that it does not accept.
         reason = f"{type(error).__name__}: {error}"[:LONGEST]
         raise EngineError(REFUSED, f"architecture '{name}' cannot be built with these arguments: {reason}") from error
     if not isinstance(module, nn.Module):
-        raise EngineError(REFUSED, f"architecture '{name}' gave a {type(module).__name__}, not a torch.nn.Module")
+        raise EngineError(REFUSED, f"architecture '{name}' returned a {type(module).__name__}; expected a torch.nn.Module")
     return Built(module, example_inputs)
 
 
 def _fill(module: nn.Module, name: str, path: Path) -> None:
-    """Strictly: every weight that the network keeps, none that it does not know, all of their shapes."""
+    """Copies the weights into the module; each name and shape must be that of the module.
+
+    Raises EngineError `weights_refused`.
+    """
     state = module.state_dict()
     with _readable(), safe_open(path, "pt") as file:
-        given = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118  # it is no dict
+        given = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118  # the file is not a dict
         _compare(state, given, name)
         with torch.no_grad():
             for key in given:
@@ -90,14 +106,16 @@ def _readable() -> Iterator[None]:
     try:
         yield
     except (SafetensorError, OSError) as error:
-        raise EngineError("weights_refused", f"the weights are no safetensors file: {error}") from error
+        raise EngineError(
+            "weights_refused", f"the weights are not a safetensors file: {error}; save them with safetensors.torch.save_file"
+        ) from error
 
 
 def _compare(state: Mapping[str, Tensor], given: Mapping[str, list[int]], name: str) -> None:
     stored = {_memory(state[key]) for key in given if key in state}
     check(
         f"architecture '{name}'",
-        # a tied weight is there under one of its names
+        # The file may hold a tied weight under one of its names only.
         missing=[key for key, tensor in state.items() if key not in given and _memory(tensor) not in stored],
         unknown=[key for key in given if key not in state],
         reshaped=[
@@ -109,5 +127,5 @@ def _compare(state: Mapping[str, Tensor], given: Mapping[str, list[int]], name: 
 
 
 def _memory(tensor: Tensor) -> tuple[object, ...]:
-    """Equal for tensors that are one in memory."""
+    """A key that is equal for tensors that share one place in memory."""
     return tensor.data_ptr() or id(tensor), tuple(tensor.shape), tensor.stride()

@@ -1,7 +1,10 @@
-"""Writes a network as an archive that the service lets in, or says which line of it stands in the way.
+"""Exports a module in memory as an archive that the service accepts.
 
-What is written has passed the service's own reader on this machine: it is the cleaned archive, without stack traces and example
-inputs, so that the same network gives the same bytes wherever it is exported.
+The written file is the cleaned archive: the service's own reader has accepted it on this machine.
+It holds no stack traces and no example inputs, so the same network gives the same bytes on each
+machine.
+
+When the network cannot be exported, the error names the line of the model that causes it.
 """
 
 import logging
@@ -32,44 +35,53 @@ from unitrank_schemas.models import Manifest
 ExampleInputs = Tensor | Sequence[Any] | Mapping[str, Any]
 """One argument, the arguments in order, or the arguments by name."""
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-"""In order, and by name."""
+"""The arguments in order, and the arguments by name."""
 
+# Pattern of the reason that torch or the reader gives → the advice for the user.
 ADVICE = {
-    r"data-dependent|DataDependent": "the code takes another way for other values: torch.where and masks take both",
-    r"symbolic size": "how large that is depends on values: torch.where and masks keep the size",
-    r"Constraints violated|specialized|invalid for input of size": "the size of the batch becomes a fixed number there: "
-    "write x.shape[0] (len(x) is a number), and -1 in view and reshape",
-    r"numpy|tensor subclasses": "values leave torch there: stay with tensors, without numpy, float() and item()",
+    r"data-dependent|DataDependent": "the code branches on values: use torch.where or masks, which compute both branches",
+    r"symbolic size": "the size of this tensor depends on values: torch.where and masks keep the size",
+    r"Constraints violated|specialized|invalid for input of size": "the size of the batch becomes a fixed number here: "
+    "write x.shape[0] (len(x) is a fixed number), and -1 in view and reshape",
+    r"numpy|tensor subclasses": "values leave torch here: stay with tensors, without numpy, float() and item()",
     r"not a known type": "let forward return tensors in tuples, dicts or registered data classes "
     "(for a transformer that generates: config.use_cache = False)",
-    r"is not let in": "the service computes with tensors alone, and the same every time: no random numbers, no item(), "
-    "no operators of your own",
+    r"operator .* is not allowed": "the service runs only operators on tensors that give the same result each time: "
+    "no random numbers, no item(), no operators of your own",
 }
 CODE = "not_exportable"
 CLOSE = 1e-4
-"""Of the largest value: what the archive's answers may differ by from the module's."""
+"""The accepted difference between the outputs of archive and module.
+
+It is relative to the largest value.
+"""
 
 
 def export(module: nn.Module, example_inputs: ExampleInputs, path: Path) -> Manifest:
-    """Writes the module, in evaluation mode and for any batch size, to `path`; the module is left as it was.
+    """Exports the module, in evaluation mode and for any batch size, and returns its manifest.
 
-    Raises EngineError `not_exportable` with the line of the model that is in the way, and writes nothing then.
+    `module`: the network; it is left unchanged.
+    `example_inputs`: inputs with the batch on the first axis. Their values do not matter.
+    `path`: the file that is written.
+
+    Raises EngineError `not_exportable` with the line of the model that cannot be exported; no file
+    is written then.
     """
     if not isinstance(module, nn.Module):
         raise EngineError(CODE, f"a {type(module).__name__} cannot be exported; expected a torch.nn.Module")
     if not path.absolute().parent.is_dir():
-        raise EngineError(CODE, f"there is no folder {path.absolute().parent} to write {path.name} to")
+        raise EngineError(CODE, f"the folder {path.absolute().parent} does not exist; create it before {path.name} is written")
     args, kwargs = _two_rows(*_arguments(example_inputs))
     with _evaluating(module), torch.no_grad():
         exported = _exported(module, args, kwargs)
         answers = [leaf for leaf in tree_leaves(module(*args, **kwargs)) if isinstance(leaf, Tensor)]
     with TemporaryDirectory(dir=path.absolute().parent) as folder:
         clean = Path(folder, "clean.pt2")
-        program = _let_in(exported, clean)
+        program = _vetted(exported, clean)
         _check_answers(program, exported, args, kwargs, answers)
-        written = manifest(program)
+        description = manifest(program)
         os.replace(clean, path)
-    return written
+    return description
 
 
 def _arguments(examples: ExampleInputs) -> Arguments:
@@ -81,19 +93,21 @@ def _arguments(examples: ExampleInputs) -> Arguments:
 
 
 def _two_rows(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-    """The same with two rows where there is one: torch takes a size of one for a fixed number."""
+    """The same arguments with two rows instead of one, because torch takes a size of 1 as fixed."""
     rows = {len(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and leaf.dim()}
     if not rows:
-        raise EngineError(CODE, "the example inputs hold no tensor whose first axis could be the batch")
+        raise EngineError(
+            CODE, "the example inputs hold no tensor whose first axis could be the batch; pass tensors with one row or more"
+        )
     if len(rows) > 1:
         raise EngineError(
-            CODE, f"the example inputs have {sorted(rows)} rows; the first axis of each is the batch, of the same size in all"
+            CODE, f"the example inputs have {sorted(rows)} rows; the first axis of each tensor is the batch, and must have one size"
         )
 
     def doubled(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor) or not leaf.dim():
             return leaf
-        # a copy each: torch takes a tensor that is given twice for one input
+        # Each argument is a copy: torch would take a tensor that is passed twice for one input.
         return torch.cat([leaf, leaf]) if len(leaf) == 1 else leaf.clone()
 
     doubled_args, doubled_kwargs = tree_map(doubled, (args, kwargs))
@@ -107,15 +121,15 @@ def _exported(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         with quiet():
             exported = torch.export.export(module, args, kwargs, dynamic_shapes=shapes)
             if any(isinstance(node.target, HigherOrderOperator) for node in exported.graph.nodes):
-                # regions without gradients are inlined
+                # Decomposing inlines regions without gradients, which are graphs of their own.
                 exported = exported.run_decompositions({})
     except Exception as error:
         raise _refused(str(error), _line_of(error) or _line_that_fixes(module, args, kwargs, shapes)) from error
     return exported
 
 
-def _let_in(exported: ExportedProgram, clean: Path) -> Program:
-    """The program as the service would load it, whose archive is at `clean`."""
+def _vetted(exported: ExportedProgram, clean: Path) -> Program:
+    """The program as the service would load it. Its clean archive is written to `clean`."""
     raw = clean.with_name("raw.pt2")
     try:
         with quiet():
@@ -129,66 +143,73 @@ def _let_in(exported: ExportedProgram, clean: Path) -> Program:
 def _check_answers(
     program: Program, exported: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any], answers: list[Tensor]
 ) -> None:
-    """Raises EngineError where the archive computes something else than the module."""
+    """Raises EngineError when the outputs of the archive differ from those of the module."""
     given = dict(zip(exported.graph_signature.user_inputs, tree_leaves((args, kwargs)), strict=False))
     inputs = program.lift(tuple(given[name] for name in program.inputs))
     for name, answer in zip(program.outputs, answers, strict=False):
-        found = program.forward(inputs, name)
+        output = program.forward(inputs, name)
         finite = answer[answer.isfinite()]
         scale = finite.abs().max().item() if finite.numel() else 0.0
-        if found.shape != answer.shape or not torch.allclose(found, answer, rtol=CLOSE, atol=CLOSE * scale, equal_nan=True):
+        if output.shape != answer.shape or not torch.allclose(output, answer, rtol=CLOSE, atol=CLOSE * scale, equal_nan=True):
             raise EngineError(
                 CODE,
-                f"output '{name}' of the archive is not what the module computes on the example inputs: does forward depend on "
-                "anything but its inputs, such as a counter or random numbers?",
+                f"output '{name}' of the archive is not what the module computes on the example inputs; "
+                "forward must depend on its inputs alone, and not on a counter or random numbers",
             )
 
 
 def _refused(reason: str, line: traceback.FrameSummary | None) -> EngineError:
     first = next((part.strip() for part in reason.splitlines() if part.strip()), "torch.export gave no reason")
-    advice = [words for pattern, words in ADVICE.items() if re.search(pattern, reason)]
+    advice = [sentence for pattern, sentence in ADVICE.items() if re.search(pattern, reason)]
     where = [f"  {line.filename}:{line.lineno}, in {line.name}", f"    {line.line}"] if line else []
     return EngineError(CODE, "\n".join([f"the network cannot be exported: {first}", *where, *advice[:1]]))
 
 
 def _line_of(error: BaseException) -> traceback.FrameSummary | None:
-    """The last line outside of torch that the error came through."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_the_users(frame)]
+    """The last line of the error's traceback that is not in torch."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_user_code(frame)]
     return frames[-1] if frames else None
 
 
 def _line_that_fixes(
     module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any
 ) -> traceback.FrameSummary | None:
-    """Where the size of the batch becomes a number; torch tells it in its trace alone, with which it is exported once more."""
+    """The line that turns the size of the batch into a fixed number.
+
+    torch names this line only in its structured trace, so the module is exported again with that
+    trace.
+    """
     with quiet(), structured_trace() as trace:
         with suppress(Exception):
-            # what stopped it is known already
+            # The error of this export is that of the first one, and is not needed.
             torch.export.export(module, args, kwargs, dynamic_shapes=shapes)
         frames = [frame for stack in guards_on_sizes(trace) for frame in stack]
-    return next((frame for frame in frames if _is_the_users(frame)), None)
+    return next((frame for frame in frames if _is_user_code(frame)), None)
 
 
 def _line_of_node(exported: ExportedProgram, error: ArchiveError) -> traceback.FrameSummary | None:
-    """The line of the first node whose operator is refused, or whose result's size depends on values."""
+    """The line of the first node that the reader refuses.
+
+    The node calls a refused operator, or the size of its result depends on values.
+    """
     for node in exported.graph.nodes:
         named = node.op == "call_function" and f"'torch.ops.{node.target}'" in error.detail
         sized = error.code == "expression_refused" and re.search(r"\bu\d", str(getattr(node.meta.get("val"), "shape", "")))
         if named or sized:
-            found = re.findall(r'File "(.+)", line (\d+), in (\w+)\n\s*(.*)', node.meta.get("stack_trace") or "")
-            frames = [traceback.FrameSummary(file, int(number), name, line=line) for file, number, name, line in found]
-            return next((frame for frame in reversed(frames) if _is_the_users(frame)), None)
+            entries = re.findall(r'File "(.+)", line (\d+), in (\w+)\n\s*(.*)', node.meta.get("stack_trace") or "")
+            frames = [traceback.FrameSummary(file, int(number), name, line=line) for file, number, name, line in entries]
+            return next((frame for frame in reversed(frames) if _is_user_code(frame)), None)
     return None
 
 
-def _is_the_users(frame: traceback.FrameSummary) -> bool:
-    ours = (str(Path(torch.__file__).parent), sysconfig.get_path("stdlib") + os.sep + "contextlib", __file__, "<")
-    return not frame.filename.startswith(ours)
+def _is_user_code(frame: traceback.FrameSummary) -> bool:
+    excluded = (str(Path(torch.__file__).parent), sysconfig.get_path("stdlib") + os.sep + "contextlib", __file__, "<")
+    return not frame.filename.startswith(excluded)
 
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """In evaluation mode; afterwards every part is as it was."""
+    """Puts the module in evaluation mode; at the end, each part gets its old mode again."""
     before = {part: part.training for part in module.modules()}
     module.eval()
     try:
@@ -200,7 +221,7 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without torch's own warnings and logs, which say the same at length."""
+    """Hides the warnings and logs of torch, which repeat the error at length."""
     logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):

@@ -1,4 +1,4 @@
-"""Formats of uploaded models, and the function that inspects the bytes of each."""
+"""The formats of uploaded models, and the function that inspects the bytes of each."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from unitrank_schemas.base import Json
 from unitrank_schemas.models import Architecture, Archive, ModelFormat
 
 Inspect = Callable[[Any, Path, Path], Json]
-"""Format, source, target → manifest; Any: each function takes the format of its own line."""
+"""Format, source, target → manifest. Any: each function takes the format of its own line."""
 
 INSPECTIONS: dict[type[ModelFormat], Inspect] = {
     Archive: lambda format, source, target: inspection.inspect(source, target),
@@ -18,5 +18,9 @@ INSPECTIONS: dict[type[ModelFormat], Inspect] = {
 
 
 def inspect(format: ModelFormat, source: Path, target: Path) -> Json:
-    """The manifest of the model whose bytes are at `source`, whose clean archive is written to `target`. Raises EngineError."""
+    """The manifest of an uploaded model. Raises EngineError when the model is refused.
+
+    `source`: the file with the bytes of the upload.
+    `target`: the path that the clean archive is written to.
+    """
     return INSPECTIONS[type(format)](format, source, target)

@@ -1,4 +1,8 @@
-"""Inspection: vets an uploaded archive, proves that the model runs at any batch size, and writes its manifest."""
+"""Inspects an uploaded archive and writes its manifest.
+
+The inspection vets the archive and runs the model at several batch sizes. The manifest lists the
+inputs, outputs and layers of a model. Requests are checked against it.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +23,16 @@ from unitrank_schemas.models import Layer, Manifest, Port, Seen
 
 ROWS = 3
 MIXED = 1e-2
-"""Of the largest output: what rounding differs by between batch sizes, in half precision too, is less."""
+"""The largest accepted difference between batch sizes, relative to the largest output.
+
+Differences by rounding are smaller, in half precision too.
+"""
 
 
 def inspect(source: Path, target: Path) -> Json:
-    """The manifest of the archive at `source`, whose clean copy is written to `target`.
+    """The manifest of the archive at `source`. Its clean copy is written to `target`.
 
-    Raises EngineError with the code of what is wrong with the archive or the model.
+    Raises EngineError when the archive or the model is refused.
     """
     try:
         clean(source, target)
@@ -36,12 +43,16 @@ def inspect(source: Path, target: Path) -> Json:
 
 
 def manifest(program: Program) -> Manifest:
-    """What requests are checked against. Raises EngineError where the model does not run at some batch size."""
+    """The manifest of a program.
+
+    Raises EngineError when the model reads beyond its tensors, fails at another batch size, or
+    mixes the examples of a batch.
+    """
     try:
         check_bounds(program.module.graph)
     except ArchiveError as error:
         raise EngineError(error.code, error.detail) from error
-    costs = _proved(program)
+    costs = _run(program)
     total = sum(costs.values())
     layers = _layers(program, costs, total)
     return Manifest(
@@ -92,7 +103,12 @@ def _layers(program: Program, costs: dict[fx.Node, int], total: int) -> list[Lay
 
 @dataclass(frozen=True)
 class _View:
-    """What one of several outputs sees: what it is computed from, and what its gradient reaches."""
+    """The graph as seen from one of several outputs.
+
+    `goal`: the node of the output.
+    `sources`: the nodes that the output is computed from.
+    `reached`: the nodes that the output's gradient reaches.
+    """
 
     goal: fx.Node
     sources: set[fx.Node]
@@ -100,7 +116,7 @@ class _View:
 
 
 def _views(program: Program) -> dict[str, _View]:
-    """By output; none where there is one alone."""
+    """The view from each output, by name; empty for a model with one output."""
     if len(program.outputs) < 2:
         return {}
     graph = program.module.graph
@@ -135,8 +151,11 @@ def _entering(graph: fx.Graph, place: Place | None, goal: fx.Node, reached: set[
     }
 
 
-def _proved(program: Program) -> dict[fx.Node, int]:
-    """Operations of one example's forward pass by node; the model is run at batch sizes that no export has seen."""
+def _run(program: Program) -> dict[fx.Node, int]:
+    """Floating-point operations of each node in the forward pass of one example.
+
+    The model runs at other batch sizes than at export, which proves that it accepts them.
+    """
     try:
         with torch.no_grad():
             program.module(*program.blank(3))
@@ -147,21 +166,24 @@ def _proved(program: Program) -> dict[fx.Node, int]:
     except Exception as error:
         raise EngineError(
             "model_does_not_run",
-            f"the model fails at another batch size than it was exported with: {str(error).splitlines()[0][:300]}; "
-            "look for sizes that are fixed in its code",
+            f"the model fails at another batch size than at export: {str(error).splitlines()[0][:300]}; "
+            "replace sizes that are fixed in its code, such as x.view(2, -1), by x.shape[0]",
         ) from error
 
 
 def _check_rows(program: Program) -> None:
-    """Raises EngineError where an example's output depends on the others of its batch."""
+    """Raises EngineError `rows_depend` when an output mixes examples of a batch.
+
+    Each example runs in a batch of several and alone; both outputs must be equal.
+    """
     generator = torch.Generator().manual_seed(0)
-    inputs = tuple(_drawn(value, generator).to(program.device) for value in program.inputs.values())
+    inputs = tuple(_random_input(value, generator).to(program.device) for value in program.inputs.values())
     alone = [tuple(tensor[row : row + 1] for tensor in inputs) for row in range(ROWS)]
     for name in program.outputs:
         try:
             whole, *parts = [program.forward(program.lift(given), name) for given in (inputs, *alone)]
         except IndexError:
-            # a table of one row alone: nothing can differ
+            # An embedding with one row cannot look up id 1, so all its examples are equal.
             return
         if whole.dim() == 0 or len(whole) != ROWS or not whole.is_floating_point():
             continue
@@ -170,13 +192,16 @@ def _check_rows(program: Program) -> None:
         if bool(torch.isfinite(apart).all()) and bool((whole - apart).abs().amax() > MIXED * size):
             raise EngineError(
                 "rows_depend",
-                f"output '{name}' of an example depends on the other examples of its batch; every row must be computed by itself, "
-                "without means or norms over the batch (axis 0)",
+                f"output '{name}' of an example depends on the other examples of its batch; "
+                "each row must be computed separately, without means or norms over the batch (axis 0)",
             )
 
 
-def _drawn(value: ProgramValue, generator: torch.Generator) -> torch.Tensor:
-    """A few examples that differ; ids are 0 and 1, which every table but the smallest has."""
+def _random_input(value: ProgramValue, generator: torch.Generator) -> torch.Tensor:
+    """`ROWS` different examples.
+
+    Ids are 0 and 1, which each embedding with two rows or more has.
+    """
     shape = [ROWS, *(int(size) for size in value.shape[1:] if size is not None)]
     if value.dtype.is_floating_point:
         return torch.randn(shape, generator=generator).to(value.dtype)

@@ -1,13 +1,16 @@
-"""Configurations of Transformers that are accepted: none may load or run anything beside the library's own code."""
+"""Checks configurations of Transformers.
+
+A configuration is refused when it would load or run anything besides the library's own code.
+"""
 
 from typing import Any
 
 from unitrank_schemas.checks import shown
 
 LARGEST = 2**25
-"""Of a number in a configuration: vocabularies and numbers of positions are smaller."""
-CODE = "code or weights that are not the library's own; only the library's own classes are let in"
-LOADED = "something that is loaded by name; write out its whole configuration as backbone_config"
+"""The largest accepted number in a configuration. Vocabularies and position counts are smaller."""
+CODE = "code or weights from outside the library; use only classes of the library"
+LOADED = "something that is loaded by name; write its whole configuration as backbone_config"
 REFUSED = {
     "auto_map": CODE,
     "quantization_config": "quantized weights; save them in full precision",
@@ -20,8 +23,8 @@ REFUSED = {
     "use_kernels": CODE,
     "kernel_config": CODE,
     "fusion_config": CODE,
-    "distributed_config": "several devices; a model has one",
-    "transformers_weights": "the name of a file; the weights are what is sent",
+    "distributed_config": "several devices; use one device",
+    "transformers_weights": "weights from a file; leave the key out, because the weights are uploaded",
 }
 IMPLEMENTATIONS = {
     "attn_implementation": ("eager", "sdpa"),
@@ -30,12 +33,16 @@ IMPLEMENTATIONS = {
 
 
 def check_config(value: Any, at: str) -> None:
-    """Raises ValueError for what would load or run something, at any depth."""
+    """Raises ValueError when a key or number of the configuration is refused, at any depth.
+
+    `value`: the configuration, or a part of it.
+    `at`: the path of that part, for the message.
+    """
     if isinstance(value, list):
         for index, item in enumerate(value):
             check_config(item, f"{at}[{index}]")
     if type(value) is int and abs(value) > LARGEST:
-        raise ValueError(f"{at} is {value}; sizes up to {LARGEST} are taken")
+        raise ValueError(f"{at} is {value}; expected at most {LARGEST}")
     if not isinstance(value, dict):
         return
     for key, item in value.items():
@@ -48,5 +55,5 @@ def check_config(value: Any, at: str) -> None:
             if key.startswith((name, f"_{name}")) and item and item is not True and item not in allowed:
                 raise ValueError(f"{where} is {shown(item)}; expected {' or '.join(allowed)}")
         if key == "model_type" and str(item).startswith("timm"):
-            raise ValueError(f"{where} is {shown(item)}: networks of timm are loaded by name and not let in")
+            raise ValueError(f"{where} is {shown(item)}; networks of timm are loaded by name and are not supported")
         check_config(item, where)

@@ -1,23 +1,31 @@
-"""Whether weights are those of a network: what is missing, what it does not know, what has another shape."""
+"""Checks that weights have the names and shapes of a network."""
 
 from collections.abc import Sequence
 
 from unitrank_engine.errors import EngineError
 
-SHOWN = 10
+LISTED = 10
+"""Names of weights that a message lists, at most."""
 
 
-def check(whose: str, missing: Sequence[str], unknown: Sequence[str], reshaped: Sequence[str]) -> None:
-    """Raises EngineError `weights_refused` with a list of each, where there is any."""
+def check(network: str, missing: Sequence[str], unknown: Sequence[str], reshaped: Sequence[str]) -> None:
+    """Raises EngineError `weights_refused` when a list has entries.
+
+    `network`: the name of the network, for the message.
+    `missing`: names of weights that the file lacks.
+    `unknown`: names of weights that the network does not have.
+    `reshaped`: descriptions of weights with another shape, as `reshaping` gives them.
+    """
     faults = {"missing": missing, "unknown": unknown, "of another shape": reshaped}
-    told = [f"{len(keys)} {fault}: {_listed(keys)}" for fault, keys in faults.items() if keys]
-    if told:
-        raise EngineError("weights_refused", f"the weights are not those of {whose}: {'; '.join(told)}")
+    listed = [f"{len(keys)} {fault}: {_listed(keys)}" for fault, keys in faults.items() if keys]
+    if listed:
+        raise EngineError("weights_refused", f"the weights do not match {network}: {'; '.join(listed)}")
 
 
-def reshaping(key: str, given: Sequence[int], wanted: Sequence[int]) -> str:
-    return f"{key} {list(given)} instead of {list(wanted)}"
+def reshaping(key: str, given: Sequence[int], expected: Sequence[int]) -> str:
+    """The description of a weight that has another shape than expected."""
+    return f"{key} {list(given)} instead of {list(expected)}"
 
 
 def _listed(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:SHOWN]) + (", …" if len(keys) > SHOWN else "")
+    return ", ".join(keys[:LISTED]) + (", …" if len(keys) > LISTED else "")

@@ -1,4 +1,4 @@
-"""One small exported program, saved once."""
+"""Fixtures: one small exported program, saved once, and its entries."""
 
 from pathlib import Path
 
@@ -21,5 +21,5 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def entries(saved: Path) -> Entries:
-    """Its entries, free to be changed."""
+    """The entries of `saved`; a test may change them."""
     return entries_of(saved)

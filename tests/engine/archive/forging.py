@@ -1,4 +1,4 @@
-"""Archives taken apart, changed and put together again, as an attacker would."""
+"""Takes archives apart, changes them and writes them again, as an attacker would."""
 
 import json
 import struct
@@ -26,13 +26,13 @@ def write(entries: Entries, target: Path, *, root: str = "model", compression: i
 
 
 def table_of_contents(content: bytes | bytearray) -> int:
-    """Where the table of contents of a zip without a comment begins."""
+    """The offset, in bytes, of the table of contents of a zip without a comment."""
     return int(struct.unpack_from("<L", content, len(content) - 6)[0])
 
 
 @contextmanager
 def edited(entries: Entries, name: str = "models/model.json") -> Iterator[Any]:
-    """A JSON entry to change in place."""
+    """The content of a JSON entry; changes to it are written back to `entries` at the end."""
     document = json.loads(entries[name])
     yield document
     entries[name] = json.dumps(document).encode()

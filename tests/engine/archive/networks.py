@@ -127,7 +127,7 @@ class GatedMlp(nn.Module):
 
 
 class Convolution(nn.Module):
-    """As small as a network with a constant, a buffer and a symbolic size can be."""
+    """The smallest network here with a constant, a buffer and a symbolic size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ def networks() -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
     torch.manual_seed(0)
     image, rows, tokens = torch.randn(2, 3, 8, 8), torch.randn(2, 4), torch.randint(1, 20, (2, 6))
     series = torch.randn(2, 5, 4)
-    found: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = {
+    cases: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = {
         "mlp": (nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), (rows,)),
         "convolution": (Convolution(), (torch.randn(2, 1, 4, 4),)),
         "residual": (Residual(), (image,)),
@@ -159,4 +159,4 @@ def networks() -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
         "gru": (Recurrent(nn.GRU), (series,)),
         "gated": (GatedMlp(), (rows,)),
     }
-    return {name: (network.eval(), inputs) for name, (network, inputs) in found.items()}
+    return {name: (network.eval(), inputs) for name, (network, inputs) in cases.items()}

@@ -1,4 +1,4 @@
-"""What an archive may not hold; whole attacks are in tests/attacks."""
+"""Parts that an archive may not hold. Complete attacks are in tests/attacks."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from unitrank_engine.archive import ArchiveError, clean
     ],
 )
 def test_clean_of_an_entry_of_another_kind_refuses_it(name: str, code: str, entries: Entries, tmp_path: Path) -> None:
-    """Libraries, script objects, second programs, TorchScript and unknown entries are named and refused."""
+    """Libraries, script objects, second programs and unknown entries are refused by name."""
     entries[name] = b"x"
 
     with pytest.raises(ArchiveError) as refusal:
@@ -29,7 +29,7 @@ def test_clean_of_an_entry_of_another_kind_refuses_it(name: str, code: str, entr
 
 
 def test_clean_of_an_archive_with_extra_files_drops_them(saved: Path, entries: Entries, tmp_path: Path) -> None:
-    """Notes that the user saved beside the program do no harm and change nothing."""
+    """Notes that the user saved beside the program change nothing."""
     entries["extra/notes/about.txt"] = b"a note"
     write(entries, tmp_path / "model.pt2")
 
@@ -81,7 +81,7 @@ def test_clean_of_a_parameter_that_is_no_path_refuses_it(name: str, entries: Ent
     ],
 )
 def test_clean_of_an_operator_outside_the_list_refuses_it(target: str, entries: Entries, tmp_path: Path) -> None:
-    """Only listed operators are let in, to the letter."""
+    """Only an operator whose name equals a listed name is accepted."""
     with edited(entries) as program:
         program["graph_module"]["graph"]["nodes"][0]["target"] = target
 
@@ -106,7 +106,7 @@ def test_clean_of_an_operator_outside_the_list_refuses_it(target: str, entries: 
     ],
 )
 def test_clean_of_an_argument_of_another_kind_refuses_it(argument: object, entries: Entries, tmp_path: Path) -> None:
-    """Arguments are numbers, words and values of the graph, each of exactly one kind."""
+    """An argument is a number, a word or a value of the graph, of exactly one kind."""
     with edited(entries) as program:
         program["graph_module"]["graph"]["nodes"][0]["inputs"][0]["arg"] = argument
 

@@ -1,4 +1,4 @@
-"""Kernels that take shapes on trust are asked nothing that reaches beyond their tensors."""
+"""A call whose kernel would read beyond its tensors is refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +16,12 @@ aten = torch.ops.aten
 
 
 class Calling(torch.nn.Module):
-    """Calls a function on its input and tensors of its own."""
+    """Calls a function on its input and on buffers of its own."""
 
-    def __init__(self, function: Callable[..., Tensor], *own: Tensor) -> None:
+    def __init__(self, function: Callable[..., Tensor], *buffers: Tensor) -> None:
         super().__init__()
-        self.function, self.names = function, [f"own_{number}" for number in range(len(own))]
-        for name, tensor in zip(self.names, own, strict=True):
+        self.function, self.names = function, [f"buffer_{number}" for number in range(len(buffers))]
+        for name, tensor in zip(self.names, buffers, strict=True):
             self.register_buffer(name, tensor)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ class Calling(torch.nn.Module):
 
 
 def traced(network: torch.nn.Module, rows: Tensor, folder: Path) -> Program:
-    """The program as it comes out of an upload, its shapes worked out anew."""
+    """The program of an upload, with shapes that torch computed again."""
     shapes = ({0: torch.export.Dim("batch", min=1)},)
     torch.export.save(torch.export.export(network.eval(), (rows,), dynamic_shapes=shapes), folder / "model.pt2")
     clean(folder / "model.pt2", folder / "clean")
@@ -41,8 +41,8 @@ def attention(x: Tensor, values: Tensor) -> Tensor:
 
 
 def bags(x: Tensor, table: Tensor, rows: Tensor, begin: Tensor) -> Tensor:
-    found: Any = aten.embedding_bag.padding_idx(table, rows, begin, False, 1, False, None, True, None)
-    return x + found[0].sum()
+    results: Any = aten.embedding_bag.padding_idx(table, rows, begin, False, 1, False, None, True, None)
+    return x + results[0].sum()
 
 
 def weight_norm(x: Tensor, v: Tensor, g: Tensor) -> Tensor:
@@ -50,8 +50,8 @@ def weight_norm(x: Tensor, v: Tensor, g: Tensor) -> Tensor:
 
 
 def batch_norm(x: Tensor, numbers: Tensor) -> Tensor:
-    found: Any = aten._native_batch_norm_legit_no_training.default(x, numbers, numbers, numbers, numbers.abs(), 0.1, 1e-5)
-    return found[0]
+    results: Any = aten._native_batch_norm_legit_no_training.default(x, numbers, numbers, numbers, numbers.abs(), 0.1, 1e-5)
+    return results[0]
 
 
 BEYOND: dict[str, tuple[torch.nn.Module, Tensor]] = {
@@ -67,7 +67,7 @@ BEYOND: dict[str, tuple[torch.nn.Module, Tensor]] = {
 
 @pytest.mark.parametrize("name", list(BEYOND))
 def test_a_call_when_it_would_read_beyond_its_tensors_then_is_refused(name: str, tmp_path: Path) -> None:
-    """torch 2.13 computes with what lies behind them in memory, or crashes."""
+    """torch 2.13 computes with the memory behind the tensors, or crashes."""
     program = traced(*BEYOND[name], tmp_path)
 
     with pytest.raises(ArchiveError) as refusal:

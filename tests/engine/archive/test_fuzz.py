@@ -1,4 +1,4 @@
-"""Whatever is wrong in an archive, the answer is a program or an ArchiveError; `make fuzz` asks more often."""
+"""A damaged archive gives a program or an ArchiveError; `make fuzz` tries more of them."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +16,7 @@ FEW = settings(
 )
 
 
-# sympy's, of an expression that torch refuses
+# sympy warns about an expression that torch refuses.
 @pytest.mark.filterwarnings("ignore:(?s).*Using non-Expr arguments")
 @pytest.mark.parametrize("name", MUTATORS)
 @FEW
@@ -24,7 +24,7 @@ FEW = settings(
 def test_clean_and_load_of_a_mutant_raise_nothing_but_archive_errors(
     name: str, saved: Path, tmp_path: Path, random: Random
 ) -> None:
-    """What passes the vetting, torch builds or refuses."""
+    """torch builds or refuses each archive that passes the vetting."""
     (tmp_path / "mutant").write_bytes(MUTATORS[name](random, saved.read_bytes()))
 
     with suppress(ArchiveError):

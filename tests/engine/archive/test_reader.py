@@ -1,12 +1,17 @@
-"""The zip itself: nothing is read before numbers, sizes and names are known to be sane."""
+"""The zip: the number, sizes and names of its entries are checked before bytes are read."""
 
+import pickle
 import struct
 import warnings
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 from tests.engine.archive.forging import Entries, table_of_contents, write
 from unitrank_engine.archive import ArchiveError, clean, reader
@@ -23,7 +28,7 @@ def refusal(source: Path) -> str:
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"\x80\x02}q\x00.", bytes(range(256)) * 40, b"PK\x05\x06" + bytes(18)])
 def test_clean_of_bytes_that_are_no_archive_says_so(content: bytes, tmp_path: Path) -> None:
-    """Empty files, random bytes, pickles and empty zips are no archives."""
+    """Empty files, random bytes, pickles and empty zips are not archives."""
     (tmp_path / "model.pt2").write_bytes(content)
 
     assert refusal(tmp_path / "model.pt2") == "not_an_archive"
@@ -31,20 +36,62 @@ def test_clean_of_bytes_that_are_no_archive_says_so(content: bytes, tmp_path: Pa
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.99])
 def test_clean_of_a_truncated_archive_says_so(kept: float, saved: Path, tmp_path: Path) -> None:
-    """A broken upload is no archive."""
+    """An incomplete upload is not an archive."""
     content = saved.read_bytes()
     (tmp_path / "model.pt2").write_bytes(content[: int(len(content) * kept)])
 
     assert refusal(tmp_path / "model.pt2") == "not_an_archive"
 
 
-def test_clean_of_a_state_dict_says_how_to_export(tmp_path: Path) -> None:
-    """The commonest mistake gets the commonest answer."""
-    torch.save({"weight": torch.ones(2)}, tmp_path / "model.pt2")
-    with pytest.raises(ArchiveError, match=r"torch\.export\.save") as refused:
+class Doubling(torch.nn.Module):
+    """A network with a weight, so that its TorchScript has an entry data/0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.weight
+
+
+def save_torchscript(file: BytesIO) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(Doubling(), torch.ones(2)), file)
+
+
+WEIGHTS = {"weight": torch.ones(2)}
+EXPORT = r"unitrank\.export or torch\.export\.save"
+# For each file that users upload by mistake: its writer, the code and the text of the refusal.
+OTHER_FILES: dict[str, tuple[Callable[[BytesIO], object], str, str]] = {
+    "state_dict": (lambda file: torch.save(WEIGHTS, file), "not_an_archive", f"written by torch.save.*{EXPORT}"),
+    "old_state_dict": (
+        lambda file: torch.save(WEIGHTS, file, _use_new_zipfile_serialization=False),
+        "not_an_archive",
+        f"is a pickle.*{EXPORT}",
+    ),
+    "pickle": (lambda file: pickle.dump({"weight": 1}, file), "not_an_archive", f"is a pickle.*{EXPORT}"),
+    "torchscript": (save_torchscript, "not_an_archive", f"is a TorchScript archive.*{EXPORT}"),
+    "safetensors": (lambda file: file.write(save(WEIGHTS)), "not_an_archive", f"safetensors.*architecture=NAME.*{EXPORT}"),
+    "npz": (lambda file: np.savez(file, x=np.ones(2)), "archive_entry_refused", "upload it as a dataset"),
+    "small_npz": (lambda file: np.savez_compressed(file, x=np.ones(2)), "archive_entry_refused", "upload it as a dataset"),
+    "npy": (lambda file: np.save(file, np.ones(2)), "not_an_archive", f"numpy array.*{EXPORT}"),
+    "onnx": (lambda file: file.write(b"\x08\x08\x12\x07pytorch"), "not_an_archive", f"ONNX model.*{EXPORT}"),
+    "empty": (lambda file: None, "not_an_archive", "file is empty"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_FILES)
+def test_clean_of_another_kind_of_file_names_the_kind_and_the_next_step(kind: str, tmp_path: Path) -> None:
+    """A user who uploads the wrong file reads which file it is, and how to get an archive."""
+    write_to, code, sentence = OTHER_FILES[kind]
+    file = BytesIO()
+    write_to(file)
+    (tmp_path / "model.pt2").write_bytes(file.getvalue())
+    with pytest.raises(ArchiveError, match=sentence) as refused:
         clean(tmp_path / "model.pt2", tmp_path / "clean")
 
-    assert refused.value.code == "not_an_archive"
+    assert refused.value.code == code
 
 
 @pytest.mark.parametrize(
@@ -66,7 +113,7 @@ def test_clean_of_a_state_dict_says_how_to_export(tmp_path: Path) -> None:
     ],
 )
 def test_clean_of_an_entry_outside_the_root_refuses_it(name: str, entries: Entries, tmp_path: Path) -> None:
-    """Paths that leave the one root folder, or hide what they are, are refused."""
+    """Paths that leave the root folder, or that look like another path, are refused."""
     write(entries, tmp_path / "model.pt2")
     with ZipFile(tmp_path / "model.pt2", "a") as file:
         info = ZipInfo("placeholder")
@@ -77,7 +124,7 @@ def test_clean_of_an_entry_outside_the_root_refuses_it(name: str, entries: Entri
 
 
 def test_clean_of_an_entry_that_is_there_twice_refuses_it(entries: Entries, tmp_path: Path) -> None:
-    """Two readers could take different ones."""
+    """Two readers of the zip could read different entries of the same name."""
     write(entries, tmp_path / "model.pt2")
     with warnings.catch_warnings(), ZipFile(tmp_path / "model.pt2", "a") as file:
         warnings.simplefilter("ignore")
@@ -87,14 +134,14 @@ def test_clean_of_an_entry_that_is_there_twice_refuses_it(entries: Entries, tmp_
 
 
 def test_clean_of_a_compressed_archive_refuses_it(entries: Entries, tmp_path: Path) -> None:
-    """What is not compressed cannot be a bomb."""
+    """An uncompressed archive cannot grow when it is read."""
     write(entries, tmp_path / "model.pt2", compression=ZIP_DEFLATED)
 
     assert refusal(tmp_path / "model.pt2") == "archive_entry_refused"
 
 
 def test_clean_of_a_symbolic_link_refuses_it(entries: Entries, tmp_path: Path) -> None:
-    """A link has no place in an archive."""
+    """A symbolic link in the zip is refused."""
     write(entries, tmp_path / "model.pt2")
     with ZipFile(tmp_path / "model.pt2", "a") as file:
         link = ZipInfo("model/extra/link")
@@ -127,7 +174,7 @@ def test_clean_of_an_entry_that_lies_about_its_storage_refuses_it(
 
 
 def test_clean_of_entries_that_claim_more_than_the_file_refuses_them(entries: Entries, tmp_path: Path) -> None:
-    """Sizes that agree with each other and not with the file are a lie too."""
+    """Sizes that agree with each other must also agree with the file."""
     write(entries, tmp_path / "model.pt2")
     content = (tmp_path / "model.pt2").read_bytes()
     content = directory_field(content, 20, "<L", 1 << 30)
@@ -137,7 +184,7 @@ def test_clean_of_entries_that_claim_more_than_the_file_refuses_them(entries: En
 
 
 def test_clean_of_too_many_entries_refuses_them(entries: Entries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The number is limited."""
+    """The number of entries is limited."""
     monkeypatch.setattr(reader, "MAX_ENTRIES", 5)
 
     assert refusal(write(entries, tmp_path / "model.pt2")) == "archive_too_large"
@@ -158,7 +205,7 @@ def test_clean_of_too_long_a_description_refuses_it(
     [("archive_format", b"onnx"), ("archive_version", b"1"), ("byteorder", b"big"), ("archive_format", None)],
 )
 def test_clean_of_another_format_refuses_it(name: str, content: bytes | None, entries: Entries, tmp_path: Path) -> None:
-    """The format's own marks must be there and right."""
+    """The entries that mark the format must exist and have the expected content."""
     if content is None:
         del entries[name]
     else:
@@ -176,16 +223,16 @@ def test_clean_of_a_program_that_is_no_json_refuses_it(content: bytes, entries: 
 
 
 def test_clean_of_a_missing_file_is_the_callers_mistake(tmp_path: Path) -> None:
-    """Only what is wrong with the bytes is an ArchiveError."""
+    """A missing file is not an ArchiveError, which is about the bytes of a file."""
     with pytest.raises(FileNotFoundError):
         clean(tmp_path / "nothing", tmp_path / "clean")
 
 
 def test_chunks_of_a_large_entry_are_small(tmp_path: Path) -> None:
-    """Weights are never whole in memory."""
+    """No weight is in memory as a whole."""
     entries: Entries = {"archive_format": b"pt2", "archive_version": b"0", "byteorder": b"little"}
     entries |= {"models/model.json": b"{}", "data/weights/weight_0": bytes(3 * reader.CHUNK + 1)}
-    with reader.opened(write(entries, tmp_path / "model.pt2")) as archive:
+    with reader.open_archive(write(entries, tmp_path / "model.pt2")) as archive:
         sizes = [len(chunk) for chunk in archive.chunks("data/weights/weight_0")]
 
     assert max(sizes) <= reader.CHUNK

@@ -1,4 +1,4 @@
-"""Ordinary programs pass, unchanged in what they compute."""
+"""Ordinary programs pass and compute the same as before."""
 
 import os
 from collections import OrderedDict
@@ -37,15 +37,15 @@ def test_clean_of_an_ordinary_network_gives_its_outputs(name: str, decomposed: b
     torch.export.save(program.run_decompositions({}) if decomposed else program, tmp_path / "model.pt2")
     clean(tmp_path / "model.pt2", tmp_path / "clean")
     rows = tuple(torch.cat([value, value[:1]]) for value in inputs)
-    found, spec = _pytree.tree_flatten(load(tmp_path / "clean").module()(*rows))
+    outputs, spec = _pytree.tree_flatten(load(tmp_path / "clean").module()(*rows))
     expected, expected_spec = _pytree.tree_flatten(network(*rows))
 
     assert spec == expected_spec
-    assert all(torch.equal(got, right) for got, right in zip(found, expected, strict=True))
+    assert all(torch.equal(output, right) for output, right in zip(outputs, expected, strict=True))
 
 
 def test_clean_of_core_operators_gives_nearly_the_same_outputs(tmp_path: Path) -> None:
-    """A program that is decomposed all the way is let in too."""
+    """A fully decomposed program is accepted too."""
     network, inputs = networks()["encoder"]
     torch.export.save(exported("encoder").run_decompositions(), tmp_path / "model.pt2")
     clean(tmp_path / "model.pt2", tmp_path / "clean")
@@ -66,12 +66,12 @@ def test_clean_of_one_program_saved_twice_gives_the_same_bytes(tmp_path: Path) -
 
 
 def test_clean_of_a_clean_archive_changes_nothing(saved: Path, tmp_path: Path) -> None:
-    """What passed once passes again, byte for byte."""
+    """A clean archive is cleaned to the same bytes."""
     assert clean(saved, tmp_path / "once") == clean(tmp_path / "once", tmp_path / "twice")
 
 
 def test_clean_keeps_module_paths_and_drops_stack_traces(saved: Path, tmp_path: Path) -> None:
-    """Layers stay addressable; where the user's files lie is forgotten."""
+    """Names of layers stay; paths of the user's files are dropped."""
     clean(saved, tmp_path / "clean")
     nodes = [node for node in load(tmp_path / "clean").graph.nodes if node.op == "call_function"]
 
@@ -80,7 +80,7 @@ def test_clean_keeps_module_paths_and_drops_stack_traces(saved: Path, tmp_path: 
 
 
 def test_clean_of_a_program_for_another_device_gives_one_for_the_cpu(entries: Entries, tmp_path: Path) -> None:
-    """A program exported on a GPU loads where there is none."""
+    """A program that was exported on a GPU loads on a machine without one."""
     for name in ("models/model.json", "data/weights/model_weights_config.json"):
         entries[name] = entries[name].replace(b'{"type": "cpu", "index": null}', b'{"type": "cuda", "index": 0}')
     clean(write(entries, tmp_path / "model.pt2"), tmp_path / "clean")
@@ -90,7 +90,7 @@ def test_clean_of_a_program_for_another_device_gives_one_for_the_cpu(entries: En
 
 
 def test_clean_streams_weights_that_are_larger_than_a_chunk(tmp_path: Path) -> None:
-    """A weight of several pieces arrives whole."""
+    """A weight that is copied in several pieces stays equal."""
     network = torch.nn.Linear(1000, 700)
     torch.export.save(torch.export.export(network, (torch.ones(1, 1000),)), tmp_path / "model.pt2")
     clean(tmp_path / "model.pt2", tmp_path / "clean")
@@ -99,7 +99,7 @@ def test_clean_streams_weights_that_are_larger_than_a_chunk(tmp_path: Path) -> N
 
 
 def test_clean_of_a_refused_archive_leaves_no_target(saved: Path, tmp_path: Path) -> None:
-    """A checksum that is found wrong while weights are copied takes the half-written archive back."""
+    """When a checksum is wrong while weights are copied, the unfinished archive is removed."""
     content = bytearray(saved.read_bytes())
     weight = entries_of(saved)["data/weights/weight_0"]
     content[content.index(weight)] ^= 1
@@ -157,7 +157,7 @@ class Answering(torch.nn.Module):
     ("answer", "names"), [(Answer, ["logits", "hidden"]), (Pair, ["output.0", "output.1"]), (OrderedDict, ["logits", "hidden"])]
 )
 def test_clean_of_outputs_in_classes_gives_plain_containers(answer: Any, names: list[str], tmp_path: Path) -> None:
-    """The class stays with whoever wrote it; nothing of its module is imported."""
+    """A class of the outputs becomes a plain container; its module is never imported."""
     register(answer)
     network = Answering(answer if answer is not OrderedDict else lambda h, r: OrderedDict(logits=h, hidden=r)).eval()
     exported = torch.export.export(network, (torch.ones(2, 2),), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
@@ -170,7 +170,7 @@ def test_clean_of_outputs_in_classes_gives_plain_containers(answer: Any, names: 
 
 
 def register(answer: Any) -> None:
-    """Tells torch of the class, once."""
+    """Registers the class with torch, once."""
     if answer is Answer and Answer not in _pytree.SUPPORTED_NODES:
         torch.export.register_dataclass(Answer, serialized_type_name="tests.answers.Answer")
     if answer is Pair and Pair not in _pytree.SUPPORTED_SERIALIZED_TYPES:
@@ -178,7 +178,7 @@ def register(answer: Any) -> None:
 
 
 def test_load_of_a_program_that_torch_cannot_build_is_an_archive_error(entries: Entries, tmp_path: Path) -> None:
-    """A node that uses a value nobody made passes the vetting and fails in torch, with our error."""
+    """A node that uses an unknown value passes the vetting, and loading raises ArchiveError."""
     with edited(entries) as program:
         program["graph_module"]["graph"]["nodes"][0]["inputs"][0]["arg"] = {"as_tensor": {"name": "nobody"}}
     clean(write(entries, tmp_path / "model.pt2"), tmp_path / "clean")
@@ -191,7 +191,7 @@ def test_load_of_a_program_that_torch_cannot_build_is_an_archive_error(entries: 
 def test_load_leaves_the_environment_as_it_was(
     before: str | None, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Forbidding pickles lasts for the load only."""
+    """Pickles are forbidden during the load only."""
     name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     monkeypatch.delenv(name, raising=False)
     if before is not None:

@@ -1,4 +1,4 @@
-"""Networks by name: built from what the operator installed, filled with weights, strictly."""
+"""Installed architectures are built and filled with weights that must match exactly."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -45,26 +45,26 @@ def test_inspect_gives_a_manifest_and_an_archive_with_the_weights(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "code", "words"),
+    ("name", "arguments", "code", "message"),
     [
-        ("resnet", {}, "architecture_not_found", "there: perceptron"),
+        ("resnet", {}, "architecture_not_found", "installed: perceptron"),
         ("perceptron", {"depth": 3}, "architecture_refused", "unexpected keyword argument 'depth'"),
         ("perceptron", {"hidden": 0}, "architecture_refused", "must be from 1 to 4096"),
         ("perceptron", {"hidden": "many"}, "architecture_refused", "TypeError"),
     ],
 )
 def test_build_of_what_is_not_installed_or_takes_other_arguments_says_so(
-    name: str, arguments: dict[str, Any], code: str, words: str, tmp_path: Path
+    name: str, arguments: dict[str, Any], code: str, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(EngineError) as caught:
         build(name, arguments, _weights(tmp_path))
 
     assert caught.value.code == code
-    assert words in caught.value.detail
+    assert message in caught.value.detail
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         (lambda state: state.pop("0.bias"), "1 missing: 0.bias"),
         (lambda state: state.update({"3.weight": torch.ones(2)}), "1 unknown: 3.weight"),
@@ -72,23 +72,25 @@ def test_build_of_what_is_not_installed_or_takes_other_arguments_says_so(
         (lambda state: state.clear(), "4 missing: 0.weight, 0.bias, 2.weight, 2.bias"),
     ],
 )
-def test_build_with_other_weights_lists_them(change: Callable[[dict[str, torch.Tensor]], Any], words: str, tmp_path: Path) -> None:
+def test_build_with_other_weights_lists_them(
+    change: Callable[[dict[str, torch.Tensor]], Any], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(EngineError) as caught:
         build("perceptron", {}, _weights(tmp_path, change))
 
     assert caught.value.code == "weights_refused"
-    assert words in caught.value.detail
+    assert message in caught.value.detail
 
 
 def test_build_with_bytes_that_are_no_weights_says_so(tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"x" * 100)
 
-    with pytest.raises(EngineError, match="no safetensors file"):
+    with pytest.raises(EngineError, match="not a safetensors file"):
         build("perceptron", {}, tmp_path / "weights")
 
 
 class Tied(nn.Module):
-    """Looks up and answers with the same numbers, and keeps some that are not saved."""
+    """Uses one tensor in its embedding and its head, and has a buffer that is not saved."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The manifest: what a model says of itself before any job."""
+"""The manifest of a model: its inputs, outputs and layers, and the models that are refused."""
 
 from typing import Any
 
@@ -21,8 +21,8 @@ def convolutional() -> Manifest:
     return manifest(program("convolutional"))
 
 
-def layer(found: Manifest, name: str) -> Layer:
-    (chosen,) = [each for each in found.layers if each.name == name]
+def layer(manifest: Manifest, name: str) -> Layer:
+    (chosen,) = [each for each in manifest.layers if each.name == name]
     return chosen
 
 
@@ -49,25 +49,25 @@ def test_a_layer_has_both_of_its_sides(convolutional: Manifest) -> None:
 
 
 def test_what_enters_a_residual_block_is_a_cut_and_what_is_inside_is_none() -> None:
-    found = manifest(program("residual"))
+    model = manifest(program("residual"))
 
-    assert (layer(found, "blocks.1").cut, layer(found, "blocks.1").input_cut) == (True, True)
-    assert (layer(found, "blocks.1.fc2").cut, layer(found, "blocks.1.fc2").input_cut) == (False, False)
+    assert (layer(model, "blocks.1").cut, layer(model, "blocks.1").input_cut) == (True, True)
+    assert (layer(model, "blocks.1.fc2").cut, layer(model, "blocks.1.fc2").input_cut) == (False, False)
 
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_every_place_of_the_program_is_listed_in_order_with_the_cost_up_to_it(name: str) -> None:
-    found = manifest(program(name))
+    model = manifest(program(name))
 
-    assert [each.name for each in found.layers] == [place.layer for place in program(name).places if place.at == "output"]
-    costs = [each.forward_cost for each in found.layers]
+    assert [each.name for each in model.layers] == [place.layer for place in program(name).places if place.at == "output"]
+    costs = [each.forward_cost for each in model.layers]
     assert costs == sorted(costs)
     assert all(0 <= cost <= 1 for cost in costs)
-    assert found.differentiable
+    assert model.differentiable
 
 
 class Overreaching(nn.Module):
-    """Batch norm with one mean for many channels, in the form that checks nothing."""
+    """Batch norm with one mean for many channels, by an operator that does not check its shapes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,30 +77,30 @@ class Overreaching(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         statistics = (None, None, self.mean, self.variance)
-        found: torch.Tensor = torch.ops.aten._native_batch_norm_legit_no_training(self.linear(x), *statistics, 0.1, 1e-5)[0]
-        return found
+        output: torch.Tensor = torch.ops.aten._native_batch_norm_legit_no_training(self.linear(x), *statistics, 0.1, 1e-5)[0]
+        return output
 
 
 def test_a_model_that_would_read_beyond_its_weights_is_refused() -> None:
-    made = program_of(Overreaching(), torch.randn(2, 4))
+    model = program_of(Overreaching(), torch.randn(2, 4))
 
-    with pytest.raises(EngineError, match="expected one for each channel") as caught:
-        manifest(made)
+    with pytest.raises(EngineError, match="expected one number for each channel") as caught:
+        manifest(model)
 
     assert caught.value.code == "weights_refused"
 
 
 def test_a_model_that_fails_at_another_batch_size_is_refused() -> None:
-    made = program_of(nn.Linear(3, 2), torch.randn(2, 3))
-    graph = made.module.graph
+    model = program_of(nn.Linear(3, 2), torch.randn(2, 3))
+    graph = model.module.graph
     linear = next(node for node in graph.nodes if node.op == "call_function")
     with graph.inserting_before(linear):
         fixed = graph.call_function(torch.ops.aten.reshape.default, (linear.args[0], [2, 3]))
     linear.args = (fixed, *linear.args[1:])
-    made.module.recompile()
+    model.module.recompile()
 
     with pytest.raises(EngineError, match="fails at another batch size") as caught:
-        manifest(made)
+        manifest(model)
 
     assert caught.value.code == "model_does_not_run"
 
@@ -118,14 +118,14 @@ class Centred(nn.Module):
 
 
 def test_a_model_whose_examples_depend_on_each_other_is_refused() -> None:
-    with pytest.raises(EngineError, match="every row must be computed by itself") as caught:
+    with pytest.raises(EngineError, match="each row must be computed separately") as caught:
         manifest(program_of(Centred(), torch.randn(2, 3)))
 
     assert caught.value.code == "rows_depend"
 
 
 class Heads(nn.Module):
-    """One output goes around the layer, one does not, one rounds, one does not come from it."""
+    """Has four outputs: one bypasses the layer, one does not, one rounds, and one ignores the layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,26 +148,26 @@ class Heads(nn.Module):
     ],
 )
 def test_what_a_request_may_ask_goes_by_the_output_that_it_names(output: str | None, method: Any, code: str | None) -> None:
-    made = manifest(program_of(Heads(), torch.randn(2, 3)))
-    facts = Facts(made, {"x": FieldInfo(dtype="float32", shape=[None, 3])}, 10, lambda field: None, 10**9)
+    model = manifest(program_of(Heads(), torch.randn(2, 3)))
+    facts = Facts(model, {"x": FieldInfo(dtype="float32", shape=[None, 3])}, 10, lambda field: None, 10**9)
     request = {"model": "m", "dataset": "d", "layer": "a", "output": output, "methods": [method], "target": {"class": 1}}
 
     try:
         checked(JobRequest.model_validate(request), facts)
-        found = None
+        refused = None
     except RequestRejected as refusal:
-        found = refusal.flaws[0].code
+        refused = refusal.flaws[0].code
 
-    assert found == code
+    assert refused == code
 
 
 @pytest.mark.parametrize("layer", ["input", "ids"])
 def test_a_layer_that_is_an_input_of_whole_numbers_is_told_what_can_be_ranked_instead(layer: str) -> None:
-    made = manifest(
+    model = manifest(
         program_of(nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 2)), torch.zeros(2, 2, dtype=torch.long))
     )
-    made = made.model_copy(update={"inputs": [made.inputs[0].model_copy(update={"name": "ids"})]})
-    facts = Facts(made, {"x": FieldInfo(dtype="int64", shape=[None, 2])}, 10, lambda field: None, 10**9)
+    model = model.model_copy(update={"inputs": [model.inputs[0].model_copy(update={"name": "ids"})]})
+    facts = Facts(model, {"x": FieldInfo(dtype="int64", shape=[None, 2])}, 10, lambda field: None, 10**9)
     request = {
         "model": "m",
         "dataset": "d",
@@ -182,8 +182,8 @@ def test_a_layer_that_is_an_input_of_whole_numbers_is_told_what_can_be_ranked_in
 
 
 def test_a_layer_whose_name_is_misspelt_is_told_its_neighbour_however_it_begins() -> None:
-    made = manifest(program("convolutional"))
-    facts = Facts(made, {"x": FieldInfo(dtype="float32", shape=[None, 2, 8, 8])}, 10, lambda field: None, 10**9)
+    model = manifest(program("convolutional"))
+    facts = Facts(model, {"x": FieldInfo(dtype="float32", shape=[None, 2, 8, 8])}, 10, lambda field: None, 10**9)
     request = {"model": "m", "dataset": "d", "layer": "inputs", "methods": ["gradient"]}
 
     with pytest.raises(RequestRejected, match="nearest: 'input'"):
@@ -191,7 +191,7 @@ def test_a_layer_whose_name_is_misspelt_is_told_its_neighbour_however_it_begins(
 
 
 class Choosing(nn.Module):
-    """Chooses by a number that can only be zero, of a table or of what it has computed."""
+    """Uses an input that can only be 0 as an index, in an embedding and in a computed tensor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -203,6 +203,6 @@ class Choosing(nn.Module):
 
 
 def test_a_model_whose_whole_numbers_can_only_be_zero_is_let_in() -> None:
-    found = manifest(program_of(Choosing(), torch.randn(2, 3), torch.zeros(2, dtype=torch.long)))
+    model = manifest(program_of(Choosing(), torch.randn(2, 3), torch.zeros(2, dtype=torch.long)))
 
-    assert [port.name for port in found.inputs] == ["x", "which"]
+    assert [port.name for port in model.inputs] == ["x", "which"]

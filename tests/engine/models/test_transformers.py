@@ -1,4 +1,4 @@
-"""Networks of Transformers: what `save_pretrained` wrote answers as before, and nothing is loaded by a name."""
+"""Networks of Transformers give the same output as before, and nothing is loaded by a name."""
 
 import socket
 import sys
@@ -23,10 +23,10 @@ pytest.importorskip("transformers")
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks the network fails."""
+    """A test that opens a connection fails."""
 
     def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("the network is asked")
+        raise AssertionError("a connection is opened")
 
     for name in ("connect", "connect_ex"):
         monkeypatch.setattr(socket.socket, name, refuse)
@@ -35,18 +35,18 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _drawn(manifest: Manifest) -> dict[str, Tensor]:
-    """Five examples of other lengths, filled up on the right."""
+    """Five examples of different lengths, padded on the right."""
     generator = torch.Generator().manual_seed(1)
-    made = {}
+    inputs = {}
     for port in manifest.inputs:
         shape = [5, *(size or 0 for size in port.shape[1:])]
         if port.name == "attention_mask":
-            made[port.name] = (torch.arange(shape[1]) < torch.tensor([shape[1], 3, 1, 2, 5])[:, None]).long()
+            inputs[port.name] = (torch.arange(shape[1]) < torch.tensor([shape[1], 3, 1, 2, 5])[:, None]).long()
         elif port.dtype == "int64":
-            made[port.name] = torch.randint(0, 20 if port.name == "input_ids" else 2, shape, generator=generator)
+            inputs[port.name] = torch.randint(0, 20 if port.name == "input_ids" else 2, shape, generator=generator)
         else:
-            made[port.name] = torch.randn(shape, generator=generator)
-    return made
+            inputs[port.name] = torch.randn(shape, generator=generator)
+    return inputs
 
 
 def _whole(logits: Tensor, inputs: dict[str, Tensor]) -> Tensor:
@@ -124,13 +124,13 @@ def test_model_when_it_was_saved_then_its_archive_answers_as_it_did(
     manifest = Manifest.model_validate(inspect(architecture, tmp_path / "model.safetensors", tmp_path / "clean"))
 
     assert [(port.name, port.shape) for port in manifest.inputs] == inputs
-    assert layer in [found.name for found in manifest.layers]
+    assert layer in [each.name for each in manifest.layers]
     drawn = _drawn(manifest)
     program = Program.from_exported(load(tmp_path / "clean"))
     with torch.no_grad():
-        want = answer(model(**drawn).logits, drawn)
-        found = program.forward(program.lift(tuple(drawn[port.name] for port in manifest.inputs)), "logits")
-    torch.testing.assert_close(found, want, rtol=0, atol=1e-6)
+        expected = answer(model(**drawn).logits, drawn)
+        output = program.forward(program.lift(tuple(drawn[port.name] for port in manifest.inputs)), "logits")
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-6)
 
 
 def test_weights_when_they_are_of_half_precision_then_all_is_computed_in_float32(tmp_path: Path) -> None:
@@ -141,8 +141,8 @@ def test_weights_when_they_are_of_half_precision_then_all_is_computed_in_float32
     built = build("transformers", {"config": {**config, "dtype": "bfloat16"}}, tmp_path / "half.safetensors")
 
     assert {parameter.dtype for parameter in built.module.parameters()} == {torch.float32}
-    kept = built.module.state_dict()["classifier.weight"]
-    assert torch.equal(kept, weights["classifier.weight"].float())
+    weight = built.module.state_dict()["classifier.weight"]
+    assert torch.equal(weight, weights["classifier.weight"].float())
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_weights_when_they_are_of_half_precision_then_all_is_computed_in_float32
         (lambda state: state.update(other=torch.ones(2)), "1 unknown: other"),
         (
             lambda state: state.update({"transformer.ln_f.bias": torch.ones(3)}),
-            "of GPT2LMHeadModel: 1 of another shape: transformer.ln_f.bias [3] instead of [8]",
+            "match GPT2LMHeadModel: 1 of another shape: transformer.ln_f.bias [3] instead of [8]",
         ),
     ],
 )
@@ -172,44 +172,47 @@ def test_weights_when_they_are_others_then_they_are_listed(
     assert words in caught.value.detail
 
 
-KNOWN = {"model_type": "bert", "architectures": ["BertForSequenceClassification"]}
+BERT_CONFIG = {"model_type": "bert", "architectures": ["BertForSequenceClassification"]}
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({}, "required"),
-        ({"config": "bert-base-uncased"}, 'config is "bert-base-uncased"; expected what config.json holds'),
-        ({"config": KNOWN, "revision": "main"}, "keyword argument 'revision'"),
-        ({"config": {**KNOWN, "auto_map": {"AutoModel": "evil.Model"}}}, "config.auto_map asks for code"),
-        ({"config": {**KNOWN, "num_labels": 10**8}}, "config.num_labels is 100000000; sizes up to"),
-        ({"config": KNOWN, "inputs": ["input_ids", "input_ids"]}, "expected input_ids and any of"),
-        ({"config": {**KNOWN, "text_config": {"auto_map": {"AutoModel": "a"}}}}, "config.text_config.auto_map asks for code"),
-        ({"config": {**KNOWN, "quantization_config": {"bits": 4}}}, "config.quantization_config asks for quantized weights"),
-        ({"config": {**KNOWN, "backbone": "/etc"}}, "config.backbone asks for something that is loaded by name"),
-        ({"config": {**KNOWN, "use_timm_backbone": True}}, "config.use_timm_backbone asks for"),
-        ({"config": {**KNOWN, "parts": [{"model_type": "timm_backbone"}]}}, 'config.parts[0].model_type is "timm_backbone"'),
-        ({"config": {**KNOWN, "peft_config": {"r": 4}}}, "asks for adapters; merge them"),
-        ({"config": {**KNOWN, "use_kernels": True}}, "config.use_kernels asks for code"),
-        ({"config": {**KNOWN, "_attn_implementation": "someone/kernel"}}, 'is "someone/kernel"; expected eager or sdpa'),
-        ({"config": {**KNOWN, "_attn_implementation_internal": "someone/kernel"}}, "expected eager or sdpa"),
-        ({"config": {**KNOWN, "attn_implementation": {"": "flash_attention_2"}}}, "expected eager or sdpa"),
+        ({"config": "bert-base-uncased"}, 'config is "bert-base-uncased"; expected the content of config.json'),
+        ({"config": BERT_CONFIG, "revision": "main"}, "keyword argument 'revision'"),
+        ({"config": {**BERT_CONFIG, "auto_map": {"AutoModel": "evil.Model"}}}, "config.auto_map asks for code"),
+        ({"config": {**BERT_CONFIG, "num_labels": 10**8}}, "config.num_labels is 100000000; expected at most"),
+        ({"config": BERT_CONFIG, "inputs": ["input_ids", "input_ids"]}, "expected input_ids and any of"),
+        ({"config": {**BERT_CONFIG, "text_config": {"auto_map": {"AutoModel": "a"}}}}, "config.text_config.auto_map asks for code"),
+        ({"config": {**BERT_CONFIG, "quantization_config": {"bits": 4}}}, "config.quantization_config asks for quantized weights"),
+        ({"config": {**BERT_CONFIG, "backbone": "/etc"}}, "config.backbone asks for something that is loaded by name"),
+        ({"config": {**BERT_CONFIG, "use_timm_backbone": True}}, "config.use_timm_backbone asks for"),
+        ({"config": {**BERT_CONFIG, "parts": [{"model_type": "timm_backbone"}]}}, 'config.parts[0].model_type is "timm_backbone"'),
+        ({"config": {**BERT_CONFIG, "peft_config": {"r": 4}}}, "asks for adapters; merge them"),
+        ({"config": {**BERT_CONFIG, "use_kernels": True}}, "config.use_kernels asks for code"),
+        ({"config": {**BERT_CONFIG, "_attn_implementation": "someone/kernel"}}, 'is "someone/kernel"; expected eager or sdpa'),
+        ({"config": {**BERT_CONFIG, "_attn_implementation_internal": "someone/kernel"}}, "expected eager or sdpa"),
+        ({"config": {**BERT_CONFIG, "attn_implementation": {"": "flash_attention_2"}}}, "expected eager or sdpa"),
         (
-            {"config": {**KNOWN, "model_type": "bertt"}},
-            "config.model_type \"bertt\" is none that the service can use; nearest: 'bert'",
+            {"config": {**BERT_CONFIG, "model_type": "bertt"}},
+            "config.model_type \"bertt\" is not supported; nearest: 'bert'",
         ),
-        ({"config": {"architectures": ["BertModel"]}}, "config.model_type null is none"),
-        ({"config": {**KNOWN, "model_type": "timm_wrapper"}}, "networks of timm are loaded by name"),
-        ({"config": {**KNOWN, "architectures": ["BertModel"]}}, "expected a list with one of BertForMaskedLM, BertForSequence"),
-        ({"config": {**KNOWN, "architectures": ["AutoModel"]}}, "expected a list with one of"),
-        ({"config": {**KNOWN, "architectures": None}}, "config.architectures is null"),
-        ({"config": {**KNOWN, "hidden_size": "large"}}, "hidden_size"),
-        ({"config": {**KNOWN, "architectures": ["BertForMaskedLM"]}}, "position must say"),
-        ({"config": KNOWN, "position": 3}, "BertForSequenceClassification has one answer for all tokens"),
-        ({"config": KNOWN, "position": True}, "position is true; expected the index of a token"),
-        ({"config": KNOWN, "shape": [0]}, "shape is [0]; expected the sizes"),
-        ({"config": KNOWN, "shape": [2, 3]}, "token ids have one axis"),
-        ({"config": KNOWN, "inputs": ["inputs_embeds"]}, "expected input_ids and any of attention_mask, token_type_ids"),
+        ({"config": {"architectures": ["BertModel"]}}, "config.model_type null is not supported"),
+        ({"config": {**BERT_CONFIG, "model_type": "timm_wrapper"}}, "networks of timm are loaded by name"),
+        (
+            {"config": {**BERT_CONFIG, "architectures": ["BertModel"]}},
+            "expected a list with one of BertForMaskedLM, BertForSequence",
+        ),
+        ({"config": {**BERT_CONFIG, "architectures": ["AutoModel"]}}, "expected a list with one of"),
+        ({"config": {**BERT_CONFIG, "architectures": None}}, "config.architectures is null"),
+        ({"config": {**BERT_CONFIG, "hidden_size": "large"}}, "hidden_size"),
+        ({"config": {**BERT_CONFIG, "architectures": ["BertForMaskedLM"]}}, "position is missing: BertForMaskedLM"),
+        ({"config": BERT_CONFIG, "position": 3}, "BertForSequenceClassification has one output for all tokens"),
+        ({"config": BERT_CONFIG, "position": True}, "position is true; expected the index of a token"),
+        ({"config": BERT_CONFIG, "shape": [0]}, "shape is [0]; expected the sizes"),
+        ({"config": BERT_CONFIG, "shape": [2, 3]}, "expected one axis for token ids"),
+        ({"config": BERT_CONFIG, "inputs": ["inputs_embeds"]}, "expected input_ids and any of attention_mask, token_type_ids"),
     ],
 )
 def test_arguments_when_they_are_not_let_in_then_the_message_says_why(
@@ -242,18 +245,18 @@ def test_hub_when_it_is_asked_meanwhile_then_it_is_offline_and_afterwards_as_bef
     from huggingface_hub import constants
 
     _, config = saved(tmp_path, BERT, "BertForSequenceClassification")
-    seen = []
-    made = transformers.BertForSequenceClassification.from_pretrained
+    offline = []
+    load_model = transformers.BertForSequenceClassification.from_pretrained
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(
         transformers.BertForSequenceClassification,
         "from_pretrained",
-        lambda *args, **more: seen.append(constants.is_offline_mode()) or made(*args, **more),
+        lambda *args, **more: offline.append(constants.is_offline_mode()) or load_model(*args, **more),
     )
 
     build("transformers", {"config": config}, tmp_path / "model.safetensors")
 
-    assert (seen, constants.HF_HUB_OFFLINE) == ([True], False)
+    assert (offline, constants.HF_HUB_OFFLINE) == ([True], False)
 
 
 def test_library_when_it_is_not_installed_then_the_message_says_how_to_install_it(
@@ -263,10 +266,8 @@ def test_library_when_it_is_not_installed_then_the_message_says_how_to_install_i
     monkeypatch.setitem(sys.modules, "transformers", None)
 
     with pytest.raises(EngineError) as caught:
-        build("transformers", {"config": KNOWN}, tmp_path / "weights")
+        build("transformers", {"config": BERT_CONFIG}, tmp_path / "weights")
 
     assert caught.value.code == "architecture_refused"
-    assert (
-        "lacks a package where models are inspected: Transformers is missing: pip install 'unitrank[transformers]'"
-        in caught.value.detail
-    )
+    assert "Transformers is missing: pip install 'unitrank[transformers]'" in caught.value.detail
+    assert "needs a package that is not installed where models are inspected" in caught.value.detail

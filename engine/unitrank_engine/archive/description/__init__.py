@@ -1,1 +1,4 @@
-"""An archive's description of its program and tensors: schemas of the JSON that torch.export writes, and their checks."""
+"""Schemas of an archive's description of its program and tensors, with the checks of each value.
+
+The description is the JSON that torch.export writes.
+"""

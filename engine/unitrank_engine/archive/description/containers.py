@@ -1,7 +1,8 @@
-"""How inputs and outputs are nested: tuple, list and dict only.
+"""Checks how the inputs and outputs of a program are nested: in tuples, lists and dicts only.
 
-torch imports the modules that other containers (named tuples, dataclasses, enums, default dicts) name in the text. What of
-them comes out of a model is written anew as the plain container with the same contents and names; the class is forgotten.
+The description of any other container (named tuple, dataclass, enum, default dict) names a module,
+and torch imports that module. In the outputs of a model, such a container is replaced by a plain
+tuple or dict with the same contents and names. In its inputs, such a container is refused.
 """
 
 import json
@@ -11,7 +12,7 @@ from typing import NoReturn
 from pydantic import TypeAdapter, ValidationError
 
 from unitrank_engine.archive.description.names import ArchiveSchema, Items, is_identifier
-from unitrank_engine.archive.errors import ArchiveError, shown
+from unitrank_engine.archive.errors import ArchiveError, escaped
 
 _DEPTH = 32
 _LENGTH = 1 << 20
@@ -28,48 +29,61 @@ class _Spec(ArchiveSchema):
 _SAVED = TypeAdapter(tuple[int, _Spec])
 _KEYS = TypeAdapter(list[str])
 _NAMES = TypeAdapter(list[str] | tuple[list[str], list[str]])
-"""As ordered dicts and transformers' outputs have them; or a dataclass's fields that hold something, and those that are None."""
+"""The names of a container's fields.
+
+Ordered dicts and the outputs of Transformers list their fields. A dataclass has two lists: the
+fields with a value, and the fields that are None.
+"""
 
 
 def check_outputs(text: str) -> str:
-    """The nesting of the outputs, written anew."""
+    """The nesting of the outputs as JSON, with plain containers only.
+
+    Raises ArchiveError `container_refused`.
+    """
     return json.dumps([1, _checked(_plain(_parsed(text), _DEPTH), _DEPTH)])
 
 
 def check_inputs(text: str) -> str:
-    """The nesting of (arguments, keyword arguments), written anew."""
+    """The nesting of (arguments, keyword arguments) as JSON.
+
+    Raises ArchiveError `container_refused`.
+    """
     spec = _parsed(text)
     checked = _checked(spec, _DEPTH)
     pair = [child.type for child in spec.children_spec]
     if spec.type != "builtins.tuple" or pair != ["builtins.tuple", "builtins.dict"]:
-        _refuse("inputs", text)
+        _refuse(f"the inputs are nested as {escaped(text)}, not as a tuple of arguments and a dict of keyword arguments")
     # Keyword arguments become parameters in the code that torch generates.
     if not all(is_identifier(key) for key in _keys(spec.children_spec[1])):
-        _refuse("keyword arguments", text)
+        _refuse(f"a keyword argument in {escaped(text)} is not a Python identifier")
     return json.dumps([1, checked])
 
 
-def _refuse(what: str, got: object) -> NoReturn:
+def _refuse(fault: str) -> NoReturn:
     raise ArchiveError(
         "container_refused",
-        f"{what} {shown(got)}: expected tuples, lists and dicts with plain string keys; let forward take and return those",
+        f"{fault}; the forward method must take and return tensors in tuples, lists and dicts with plain string keys",
     )
 
 
 def _parsed(text: str) -> _Spec:
     if len(text) > _LENGTH:
-        _refuse("container", f"described by {len(text)} characters")
+        _refuse(f"the description of a container has {len(text)} characters, at most {_LENGTH} are accepted")
     try:
         version, spec = _SAVED.validate_json(text, strict=True)
     except ValidationError:
-        _refuse("container", text)
+        _refuse(f"the description of a container is {escaped(text)}, which torch.export.save does not write")
     if version != 1:
-        _refuse("container", text)
+        _refuse(f"the description of a container has the version {escaped(version)}, only version 1 is accepted")
     return spec
 
 
 def _plain(spec: _Spec, depth: int) -> _Spec:
-    """The same contents without classes: dicts for what has names, tuples for named tuples, whose names are not told."""
+    """The same contents in dicts and tuples.
+
+    A named tuple becomes a tuple, because its description has no names.
+    """
     if depth == 0:
         return spec
     children = [_plain(child, depth - 1) for child in spec.children_spec]
@@ -83,22 +97,22 @@ def _plain(spec: _Spec, depth: int) -> _Spec:
 
 def _field_names(spec: _Spec) -> list[str] | None:
     try:
-        found = _NAMES.validate_json(spec.context or "", strict=True)
+        names = _NAMES.validate_json(spec.context or "", strict=True)
     except ValidationError:
         return None
-    return found if isinstance(found, list) else found[0]
+    return names if isinstance(names, list) else names[0]
 
 
 def _checked(spec: _Spec, depth: int) -> dict[str, object]:
     if depth == 0:
-        _refuse("container", "nested more than 32 deep")
-    known = (
+        _refuse(f"the containers are nested more than {_DEPTH} deep")
+    accepted = (
         (spec.type is None and spec.context is None and not spec.children_spec)
         or (spec.type in _SEQUENCES and spec.context in (None, "null"))
         or (spec.type == "builtins.dict" and len(_keys(spec)) == len(spec.children_spec))
     )
-    if not known:
-        _refuse("container", spec.type)
+    if not accepted:
+        _refuse(f"the container {escaped(spec.type)} is not accepted")
     context = json.dumps(_keys(spec)) if spec.type == "builtins.dict" else spec.context
     children = [_checked(child, depth - 1) for child in spec.children_spec]
     return {"type": spec.type, "context": context, "children_spec": children}
@@ -108,7 +122,7 @@ def _keys(spec: _Spec) -> list[str]:
     try:
         keys = _KEYS.validate_json(spec.context or "", strict=True)
     except ValidationError:
-        _refuse("dict with the keys", spec.context)
+        _refuse(f"the keys of a dict are {escaped(spec.context)}, not a list of strings")
     if len(set(keys)) != len(keys) or not all(_KEY.fullmatch(key) for key in keys):
-        _refuse("dict with the keys", spec.context)
+        _refuse(f"the keys of a dict are {escaped(spec.context)}: keys must differ, and use letters, digits and _ .:@/- only")
     return keys

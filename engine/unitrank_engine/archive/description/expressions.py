@@ -1,7 +1,10 @@
-"""Symbolic sizes: only arithmetic on symbols may reach torch, which evaluates the text through sympy's parser.
+"""Checks symbolic sizes: only arithmetic on symbols reaches torch.
 
-The grammar is the one that sympy's srepr prints and torch.export saves, for example
-`Add(Mul(Integer(2), Symbol('s77', positive=True, integer=True)), Integer(1))`.
+A symbolic size is a size that is not fixed when the model is exported, such as that of the batch.
+torch evaluates its text with sympy's parser, which could run any code.
+
+The accepted grammar is the one that sympy's srepr prints and torch.export saves. For example,
+`Add(Mul(Integer(2), Symbol('s77', positive=True, integer=True)), Integer(1))` is 2 * s77 + 1.
 """
 
 import ast
@@ -9,7 +12,7 @@ import re
 from math import comb, prod
 from typing import NoReturn
 
-from unitrank_engine.archive.errors import ArchiveError, shown
+from unitrank_engine.archive.errors import ArchiveError, escaped
 
 SYMBOL = re.compile(r"s[0-9]{1,6}")
 
@@ -25,21 +28,27 @@ _MAX_TERMS = 256
 
 
 def check_expression(text: str) -> str:
-    """The text itself. Raises ArchiveError where it is more than arithmetic."""
+    """The text, unchanged.
+
+    Raises ArchiveError `expression_refused` when the text is more than arithmetic.
+    """
     if not _ALPHABET.fullmatch(text):
         _refuse(text)
     try:
         tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         _refuse(text)
-    # sympy multiplies out what it divides: (s0 + … + s39)^8 has 300 million terms.
+    # sympy expands the products that it divides: (s0 + … + s39)^8 has 300 million terms.
     if not _is_arithmetic(tree, _DEPTH) or _terms(tree) > _MAX_TERMS:
         _refuse(text)
     return text
 
 
 def check_symbol(text: str) -> str:
-    """The text itself, where it is the name of one symbol."""
+    """The text, unchanged.
+
+    Raises ArchiveError `expression_refused` when the text is not the name of one symbol.
+    """
     if not SYMBOL.fullmatch(text):
         _refuse(text)
     return text
@@ -48,7 +57,8 @@ def check_symbol(text: str) -> str:
 def _refuse(text: str) -> NoReturn:
     raise ArchiveError(
         "expression_refused",
-        f"symbolic size {shown(text)}: expected sums, products, quotients, remainders and comparisons of symbols",
+        f"symbolic size {escaped(text)} is not accepted; expected at most {_MAX_TERMS} terms of sums, products, quotients, "
+        "remainders and comparisons of symbols s0, s1, …",
     )
 
 
@@ -81,19 +91,20 @@ def _is_truth(node: ast.expr) -> bool:
 
 
 def _is_power(node: ast.Call, depth: int) -> bool:
-    # A small fixed exponent and no power within a power: 9 ** 9 ** 9 would be worked out digit by digit.
+    # The exponent must be small and fixed, and no power may be inside a power: sympy would compute
+    # 9 ** 9 ** 9 digit by digit.
     if node.keywords or len(node.args) != 2:
         return False
     base, exponent = node.args
-    written = isinstance(exponent, ast.Call) and isinstance(exponent.func, ast.Name) and exponent.func.id == "Integer"
-    if not written or not _is_arithmetic(exponent, depth - 1):
+    fixed = isinstance(exponent, ast.Call) and isinstance(exponent.func, ast.Name) and exponent.func.id == "Integer"
+    if not fixed or not _is_arithmetic(exponent, depth - 1):
         return False
     value = _integer(exponent.args[0]) if isinstance(exponent, ast.Call) else None
     return value is not None and abs(value) <= _MAX_EXPONENT and _is_arithmetic(base, depth - 1, power=False)
 
 
 def _terms(node: ast.expr) -> int:
-    """How many terms checked arithmetic has at most when it is multiplied out; the most of those that stand inside."""
+    """The largest number of terms that a checked expression has once all products are expanded."""
     assert isinstance(node, ast.Call)
     assert isinstance(node.func, ast.Name)
     name = node.func.id

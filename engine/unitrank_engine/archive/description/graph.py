@@ -1,4 +1,4 @@
-"""The graph of a program: its values, and nodes that call operators of the list on them."""
+"""Schemas of a program's graph: its values, and the nodes that call allowed operators on them."""
 
 from typing import Annotated, Literal
 
@@ -18,7 +18,7 @@ from unitrank_engine.archive.description.tensors import (
     SymInt,
     TensorMeta,
 )
-from unitrank_engine.archive.errors import ArchiveError
+from unitrank_engine.archive.errors import ArchiveError, escaped
 
 MAX_NODES = 50_000
 
@@ -54,7 +54,7 @@ class GraphValue(OneOf):
     as_tensor: TensorName | None = None
     as_int: Integer | None = None
     as_float: Real | None = None
-    # torch pastes constant strings between quotes into the code that checks the inputs.
+    # torch writes constant strings between quotes into the code that checks the inputs.
     as_string: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{0,100}$")] | None = None
     as_bool: bool | None = None
     as_sym_int: _IntName | None = None
@@ -63,7 +63,10 @@ class GraphValue(OneOf):
 
 
 class Argument(OneOf):
-    """A value handed to a node. Graphs, objects, operators and pickles are no fields here, and so refused."""
+    """An argument of a node.
+
+    Graphs, objects, operators and pickles have no field here and are therefore refused.
+    """
 
     as_none: bool | None = None
     as_tensor: TensorName | None = None
@@ -96,7 +99,8 @@ class _NamedArgument(ArchiveSchema):
 
 
 def _only_module_stack(metadata: dict[str, str]) -> dict[str, str]:
-    # Layers are addressed by it. Stack traces and the like tell of the user's machine and make equal programs differ.
+    # nn_module_stack names the layer of a node. Other metadata, such as stack traces, reveals paths
+    # of the user's machine and makes the bytes of equal programs differ.
     kept = {key: text for key, text in metadata.items() if key == "nn_module_stack"}
     for text in kept.values():
         check_module_stack(text)
@@ -114,7 +118,9 @@ class _Node(ArchiveSchema):
 
 def _no_objects(values: dict[str, object]) -> dict[str, object]:
     if values:
-        raise ArchiveError("pickle_refused", "the program holds script objects; only tensors may be constants")
+        raise ArchiveError(
+            "pickle_refused", f"the program holds the script objects {escaped(list(values))}; only tensors may be constants"
+        )
     return values
 
 

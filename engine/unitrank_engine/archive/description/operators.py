@@ -1,14 +1,23 @@
-"""What a node may call: an allow-list, long enough for ordinary networks.
+"""The allow-list of operators that a node may call.
 
-Not on it, and why: `from_file` (reads the host's files), `empty*` (memory of other jobs), `set_`, `resize*`, `as_strided*`,
-`_unsafe_*` and storage (beyond a tensor's bounds), `_upsample_bilinear2d_aa.default` (so is what it writes at a scale of 1e-10;
-torch.export gives `.vec`, which works the scale out), random numbers (answers must not change), `item`, `nonzero` and others whose
-result's size depends on the data, higher-order and custom operators (they carry programs of their own).
+The list covers ordinary networks.
+
+An operator is named `torch.ops.aten.<name>.<overload>`. These operators are left out on purpose:
+
+- `from_file` reads files of the host.
+- `empty*` returns memory that other jobs have used.
+- `set_`, `resize*`, `as_strided*`, `_unsafe_*` and operators on storage reach beyond the bounds of
+  a tensor.
+- `_upsample_bilinear2d_aa.default` writes beyond its bounds at a scale of 1e-10. torch.export gives
+  the overload `.vec`, which computes the scale.
+- Random numbers: the same job must give the same result.
+- `item`, `nonzero` and others have a result whose size depends on the data.
+- Higher-order and custom operators carry programs of their own.
 """
 
 from collections.abc import Iterable
 
-from unitrank_engine.archive.errors import ArchiveError, shown
+from unitrank_engine.archive.errors import ArchiveError, escaped
 
 _ATEN = """
 abs.default abs_.default absolute.default acos.default acosh.default adaptive_avg_pool1d.default
@@ -96,12 +105,15 @@ _added: set[str] = set()
 
 OPERATORS = frozenset(f"torch.ops.aten.{name}" for name in _ATEN.split()) | frozenset(_SIZES.split())
 
-# run_decompositions({}) leaves it after a matrix product; its argument is contiguous there, so that a plain view is the same.
+# run_decompositions({}) writes _unsafe_view after a matrix product. Its argument is contiguous
+# there, so a plain view gives the same result.
 _REWRITTEN = {"torch.ops.aten._unsafe_view.default": "torch.ops.aten.view.default"}
 
 
-def let_in(names: Iterable[str]) -> None:
-    """Adds to the list, for as long as this process lives, what whoever runs the service trusts: `aten.histc.default`.
+def allow_operators(names: Iterable[str]) -> None:
+    """Adds operators to the allow-list of this process.
+
+    `names`: operators that the person who runs the service trusts, such as `aten.histc.default`.
 
     Raises ValueError for a name that torch does not know.
     """
@@ -110,16 +122,28 @@ def let_in(names: Iterable[str]) -> None:
     for name in names:
         operator, _, overload = name.removeprefix("aten.").partition(".")
         if not name.startswith("aten.") or not hasattr(getattr(torch.ops.aten, operator, None), overload or "?"):
-            raise ValueError(f"operator {shown(name)} is not known to torch {torch.__version__}; write aten.<name>.<overload>")
+            raise ValueError(
+                f"operator {escaped(name)} is not known to torch {torch.__version__}; "
+                "expected aten.<name>.<overload>, such as aten.histc.default"
+            )
         _added.add(f"torch.ops.{name}")
 
 
 def check_operator(target: str) -> str:
-    """What the node calls in the clean archive. Raises ArchiveError where no node may call it."""
+    """The operator that the node calls in the clean archive.
+
+    Raises ArchiveError `operator_refused`.
+    """
     target = _REWRITTEN.get(target, target)
     if target in OPERATORS or target in _added:
         return target
-    hint = "it is not on the list of operators that ordinary networks need; who runs the service can add it (UNITRANK_OPERATORS)"
+    advice = (
+        "only the operators that ordinary networks need are allowed; "
+        "the person who runs the service can add this operator to UNITRANK_OPERATORS"
+    )
     if target.startswith("torch.ops.higher_order."):
-        hint = "ep.run_decompositions({}) before torch.export.save inlines a no_grad region; cond and loops are refused"
-    raise ArchiveError("operator_refused", f"operator {shown(target)} is not let in: {hint}")
+        advice = (
+            "call run_decompositions({}) on the exported program before torch.export.save, which inlines a no_grad region; "
+            "torch.cond and loops cannot be used"
+        )
+    raise ArchiveError("operator_refused", f"operator {escaped(target)} is not allowed: {advice}")

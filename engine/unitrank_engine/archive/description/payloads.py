@@ -1,4 +1,7 @@
-"""Weights and constants: raw tensors whose bytes agree with their shape and type."""
+"""Schemas of weights and constants.
+
+A payload is the raw bytes of a tensor. They must agree with the tensor's shape and type.
+"""
 
 from collections.abc import Callable
 from math import prod
@@ -8,12 +11,12 @@ from pydantic import AfterValidator, Field
 
 from unitrank_engine.archive.description.names import ArchiveSchema, Items, Path
 from unitrank_engine.archive.description.tensors import ITEM_SIZES, Device, DType, Layout
-from unitrank_engine.archive.errors import ArchiveError, shown
+from unitrank_engine.archive.errors import ArchiveError, escaped
 
 
 def _no_pickle(value: bool) -> bool:
     if value:
-        raise ArchiveError("pickle_refused", "a weight is held by a pickle; only plain tensors may be weights or constants")
+        raise ArchiveError("pickle_refused", "a pickle holds a weight; only plain tensors may be weights or constants")
     return value
 
 
@@ -39,27 +42,35 @@ class Payload(ArchiveSchema):
 
 
 class Payloads(ArchiveSchema):
-    """The names of the tensors, and where the bytes of each lie."""
+    """The tensors of one kind by name, each with the entry that holds its bytes."""
 
     config: dict[Path, Payload]
 
-    def records(self) -> list[str]:
-        """The names of the entries that hold the bytes, each once; tied weights share one."""
+    def entry_names(self) -> list[str]:
+        """The names of the entries that hold bytes, each once. Tied weights share one entry."""
         return list(dict.fromkeys(payload.path_name for payload in self.config.values()))
 
 
 def check_payloads(payloads: Payloads, prefix: str, size: Callable[[str], int]) -> None:
-    """Nothing, where every tensor lies within its entry; `size` gives an entry's bytes."""
+    """Raises ArchiveError unless each tensor fits into its entry.
+
+    `prefix`: the start of the names of the entries, before a number.
+    `size`: gives the bytes of the entry with this name.
+    """
     dtypes: dict[str, DType] = {}
     for name, payload in payloads.config.items():
         tensor = payload.tensor_meta
         number = payload.path_name.removeprefix(prefix)
         if number == payload.path_name or not (number.isascii() and number.isdecimal()):
             raise ArchiveError(
-                "pickle_refused", f"{shown(name)} lies in {shown(payload.path_name)}; expected {prefix} and a number"
+                "pickle_refused",
+                f"tensor {escaped(name)} is stored in entry {escaped(payload.path_name)}; expected an entry named {prefix}<number>",
             )
         if dtypes.setdefault(payload.path_name, tensor.dtype) != tensor.dtype:
-            raise ArchiveError("weights_refused", f"{shown(name)} shares its bytes with a tensor of another type")
+            raise ArchiveError(
+                "weights_refused",
+                f"tensor {escaped(name)} shares its bytes with a tensor of another type; expected one type for shared bytes",
+            )
         _check_extent(name, tensor, size(payload.path_name))
 
 
@@ -70,7 +81,7 @@ def _check_extent(name: str, tensor: _Tensor, size: int) -> None:
     elements = prod(shape)
     steps = sum((extent - 1) * stride for extent, stride in zip(shape, strides, strict=False))
     reach = tensor.storage_offset.as_int + steps + 1 if elements else 0
-    # torch multiplies the axes of an empty tensor too, in 64 bits
+    # torch multiplies the sizes of an empty tensor too, with 64-bit integers.
     if (
         len(shape) != len(strides)
         or prod(max(extent, 1) for extent in shape) * item >> 62
@@ -79,6 +90,6 @@ def _check_extent(name: str, tensor: _Tensor, size: int) -> None:
     ):
         raise ArchiveError(
             "weights_refused",
-            f"{shown(name)} of shape {shown(shape)} needs {max(reach, elements) * item} bytes "
-            f"in items of {item}; its entry has {size}",
+            f"tensor {escaped(name)} of shape {escaped(shape)} and strides {escaped(strides)} needs "
+            f"{max(reach, elements) * item} bytes in items of {item}; its entry has {size}",
         )

@@ -1,7 +1,8 @@
-"""The description of an exported program (`models/model.json`): what of it is let through.
+"""The schema of an exported program's description, the entry `models/model.json`.
 
-It mirrors torch/_export/serde/schema.py, version 8. Fields that are read and not written (`exclude`) are of no use here or would be
-executed by torch (`guards_code`).
+The schema follows torch/_export/serde/schema.py, version 8. A field with `exclude` is accepted in
+an upload and left out of the clean archive: it is not used, or torch would execute it
+(`guards_code`).
 """
 
 from typing import Annotated, Literal
@@ -14,7 +15,7 @@ from unitrank_engine.archive.description.graph import Graph, GraphValue, TensorN
 from unitrank_engine.archive.description.names import ArchiveSchema, Identifier, Items, Path
 from unitrank_engine.archive.description.payloads import Payloads
 from unitrank_engine.archive.description.tensors import Integer, OneOf
-from unitrank_engine.archive.errors import ArchiveError, Code, shown
+from unitrank_engine.archive.errors import ArchiveError, Code, escaped
 
 SCHEMA_MAJOR = 8
 
@@ -91,7 +92,7 @@ class _ModuleCall(ArchiveSchema):
 def _only_root(calls: list[_ModuleCall]) -> list[_ModuleCall]:
     root = [call for call in calls if call.fqn == "" and call.signature is not None]
     if len(root) != 1:
-        raise ArchiveError("program_refused", f"{len(root)} signatures of the whole network; expected one")
+        raise ArchiveError("program_refused", f"the program has {len(root)} signatures of the whole network; expected one")
     return root
 
 
@@ -111,7 +112,8 @@ class _Range(ArchiveSchema):
 def _supported(major: int) -> int:
     if major != SCHEMA_MAJOR:
         raise ArchiveError(
-            "schema_version", f"schema version {shown(major)}; expected {SCHEMA_MAJOR}, as torch 2.11 to 2.13 write it"
+            "schema_version",
+            f"the program has the schema version {escaped(major)}; expected {SCHEMA_MAJOR}: export it with torch 2.11 to 2.13",
         )
     return major
 
@@ -136,7 +138,7 @@ class CleanProgram(ArchiveSchema):
 
 
 def read_program(text: bytes) -> CleanProgram:
-    """The program. Raises ArchiveError."""
+    """The program that the text of `models/model.json` describes. Raises ArchiveError."""
     try:
         return CleanProgram.model_validate_json(text)
     except ValidationError as error:
@@ -144,7 +146,7 @@ def read_program(text: bytes) -> CleanProgram:
 
 
 def read_payloads(name: str, text: bytes) -> Payloads:
-    """The tensors that an entry of that name lists. Raises ArchiveError."""
+    """The tensors that the text of the entry `name` lists. Raises ArchiveError."""
     try:
         return Payloads.model_validate_json(text)
     except ValidationError as error:
@@ -153,9 +155,15 @@ def read_payloads(name: str, text: bytes) -> Payloads:
 
 def _refusal(name: str, error: ValidationError) -> ArchiveError:
     if error.error_count() > _MAX_ERRORS:
-        # To have one of them told, all are written out.
-        return ArchiveError("program_refused", f"{name}: {error.error_count()} values are not such as torch.export writes")
+        # pydantic builds the texts of all errors even when one is read.
+        return ArchiveError(
+            "program_refused", f"{name}: {error.error_count()} values are invalid; expected the JSON that torch.export.save writes"
+        )
     first = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     code: Code = "archive_too_large" if first["type"] == "too_long" else "program_refused"
-    return ArchiveError(code, f"{name}, at {shown(where)}: {first['msg']}; got {shown(first['input'])}")
+    return ArchiveError(
+        code,
+        f"{name}, at {escaped(where)}: {first['msg']}; got {escaped(first['input'])}, "
+        "expected the JSON that torch.export.save writes",
+    )

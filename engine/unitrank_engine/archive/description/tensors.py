@@ -1,4 +1,4 @@
-"""What is said about a tensor: type, shape, place."""
+"""Schemas of a tensor's description: element type, shape, strides and device."""
 
 from typing import Annotated, Literal
 
@@ -14,17 +14,17 @@ ITEM_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 12: 1, 13: 2}
 DType = Literal[1, 2, 3, 4, 5, 6, 7, 8, 12, 13]
 Layout = Literal[7]  # strided
 Integer = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
-# The three that JSON has no number for are written as words.
+# JSON has no numbers for infinity and NaN, so torch writes them as words.
 Real = float | Literal["Infinity", "-Infinity", "NaN"]
 
 
 class OneOf(ArchiveSchema):
-    """One kind of value out of several: exactly one field is given."""
+    """A value of one of several kinds: exactly one field is set."""
 
     @model_validator(mode="after")
     def _one(self) -> "OneOf":
         if len(self.model_fields_set) != 1 or getattr(self, next(iter(self.model_fields_set))) is None:
-            raise ValueError("expected exactly one kind of value")
+            raise ValueError(f"expected exactly one kind of value, got {len(self.model_fields_set)}")
         return self
 
 
@@ -55,7 +55,7 @@ class SymBool(OneOf):
 
 
 class Device(ArchiveSchema):
-    """Always the CPU in the clean archive: the engine moves the program to the device that it has."""
+    """Always the CPU in the clean archive; the engine moves the program to the device that it uses."""
 
     type: Annotated[Literal["cpu", "cuda", "mps", "xpu"], AfterValidator(lambda _: "cpu")]
     index: Annotated[int | None, AfterValidator(lambda _: None)] = None

@@ -1,4 +1,4 @@
-"""Tuples, lists and dicts, and nothing that would be imported."""
+"""Only tuples, lists and dicts pass, because torch would import other containers."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ def saved(value: object) -> str:
 
 @pytest.mark.parametrize("value", [1, (1,), [1, (2, [])], {"a": 1, "b.c": {"d": (1,)}}, ({}, [])])
 def test_check_outputs_of_plain_containers_keeps_the_nesting(value: object) -> None:
-    """What comes out builds the same nesting."""
+    """The checked text builds the same nesting."""
     assert _pytree.treespec_loads(check_outputs(saved(value))) == _pytree.tree_structure(value)
 
 
@@ -34,7 +34,7 @@ def test_check_outputs_of_plain_containers_keeps_the_nesting(value: object) -> N
     ids=["output", "dataclass", "ordered", "named-tuple"],
 )
 def test_check_outputs_of_classes_forgets_the_class(spec: dict[str, Any], plain: object) -> None:
-    """Contents and names stay; nothing is left to be imported."""
+    """Contents and names stay, and no class name is left that torch would import."""
     text = check_outputs(json.dumps([1, {"type": "builtins.tuple", "context": "null", "children_spec": [spec]}]))
 
     assert "evil" not in text
@@ -42,7 +42,7 @@ def test_check_outputs_of_classes_forgets_the_class(spec: dict[str, Any], plain:
 
 
 def test_check_inputs_of_classes_refuses_them() -> None:
-    """A forward pass that takes a class would be given a dict."""
+    """A class in the inputs is refused, because forward would get a dict instead."""
     classes = {"type": "evil.Output", "context": '["a"]', "children_spec": [LEAF]}
     arguments = {"type": "builtins.tuple", "context": "null", "children_spec": [classes]}
     keywords = {"type": "builtins.dict", "context": "[]", "children_spec": []}
@@ -79,7 +79,7 @@ def test_check_inputs_of_arguments_and_keywords_keeps_them() -> None:
     ],
 )
 def test_check_outputs_of_other_containers_refuses_them(spec: object) -> None:
-    """Whatever names a class or is not as torch writes it is refused."""
+    """A container that names a class, or that torch does not write, is refused."""
     with pytest.raises(ArchiveError) as refusal:
         check_outputs(json.dumps([1, spec]))
     assert refusal.value.code == "container_refused"
@@ -87,20 +87,20 @@ def test_check_outputs_of_other_containers_refuses_them(spec: object) -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", json.dumps([2, LEAF]), "[" * 1000])
 def test_check_outputs_of_other_text_refuses_it(text: str) -> None:
-    """Another protocol and broken text are refused."""
+    """Text of another version and broken text are refused."""
     with pytest.raises(ArchiveError):
         check_outputs(text)
 
 
 @pytest.mark.parametrize("value", [(1,), ((1,), [2]), [(1,), {}], ((1,), {"a b": 2}), ((1,), {"def": 2})])
 def test_check_inputs_of_other_than_arguments_and_keywords_refuses_it(value: object) -> None:
-    """The whole is a pair of a tuple and a dict whose keys may stand in code."""
+    """Inputs are a tuple of arguments and a dict whose keys are identifiers."""
     with pytest.raises(ArchiveError):
         check_inputs(saved(value))
 
 
 def test_check_outputs_of_deep_nesting_refuses_it() -> None:
-    """Nesting is limited."""
+    """Containers that are nested too deeply are refused."""
     value: object = 1
     for _ in range(40):
         value = (value,)

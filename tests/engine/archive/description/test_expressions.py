@@ -1,4 +1,4 @@
-"""Only arithmetic passes to sympy."""
+"""Only arithmetic reaches sympy."""
 
 import pytest
 import sympy
@@ -18,7 +18,7 @@ T = sympy.Symbol("s3", positive=True, integer=True)
     ids=str,
 )
 def test_check_expression_of_what_torch_saves_passes(expression: sympy.Basic) -> None:
-    """Sizes of strided convolutions, concatenations, windows and comparisons of them."""
+    """Sizes that convolutions, concatenations and windows have, and comparisons of them, pass."""
     text = srepr(expression)
 
     assert check_expression(text) == text
@@ -64,7 +64,7 @@ def test_check_expression_of_what_torch_saves_passes(expression: sympy.Basic) ->
     ],
 )
 def test_check_expression_of_anything_else_refuses_it(text: str) -> None:
-    """Calls, names, attributes, big powers and deep nesting never reach the parser that evaluates."""
+    """Calls, names, attributes, large powers and deep nesting never reach sympy's parser."""
     with pytest.raises(ArchiveError) as refusal:
         check_expression(text)
     assert refusal.value.code == "expression_refused"

@@ -1,4 +1,4 @@
-"""The bytes of weights agree with what is said about them."""
+"""The bytes of weights must agree with their description."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ WEIGHTS = "data/weights/model_weights_config.json"
 def test_clean_of_a_weight_that_lies_about_its_shape_refuses_it(
     change: dict[str, Any], code: str, entries: Entries, tmp_path: Path
 ) -> None:
-    """Neither reading beyond the bytes nor allocating more than they are is possible."""
+    """A shape can neither reach beyond the bytes of the entry nor allocate more than them."""
     with edited(entries, WEIGHTS) as weights:
         weights["config"]["norm.bias"]["tensor_meta"].update(change)
 
@@ -42,8 +42,8 @@ def test_clean_of_a_weight_that_lies_about_its_shape_refuses_it(
 def test_clean_of_an_empty_record_for_a_full_shape_refuses_it(entries: Entries, tmp_path: Path) -> None:
     """torch would allocate zeros of any claimed size for an empty entry."""
     with edited(entries, WEIGHTS) as weights:
-        record = weights["config"]["norm.bias"]["path_name"]
-    entries[f"data/weights/{record}"] = b""
+        entry = weights["config"]["norm.bias"]["path_name"]
+    entries[f"data/weights/{entry}"] = b""
 
     with pytest.raises(ArchiveError) as refusal:
         clean(write(entries, tmp_path / "model.pt2"), tmp_path / "clean")
@@ -52,7 +52,7 @@ def test_clean_of_an_empty_record_for_a_full_shape_refuses_it(entries: Entries, 
 
 @pytest.mark.parametrize("path", ["../models/model.json", "model_weights_config.json", "weight_999", "weight_", "weight_²"])
 def test_clean_of_a_weight_that_lies_elsewhere_refuses_it(path: str, entries: Entries, tmp_path: Path) -> None:
-    """Weights lie in entries of weights."""
+    """The bytes of a weight are in an entry for weights."""
     with edited(entries, WEIGHTS) as weights:
         weights["config"]["norm.bias"]["path_name"] = path
 
