@@ -1,10 +1,11 @@
-"""Which axis of a value counts its channels, traced back to the operator that made it."""
+"""Finds the axis of a value that counts its channels."""
 
 import torch
 from torch import fx
 
 from unitrank_engine.program.nodes import operator_name
 
+# Operators whose result has its channels on the first axis after the batch, or on the last axis.
 FIRST = (
     "aten::conv", "aten::_convolution", "aten::batch_norm", "aten::_native_batch_norm", "aten::native_batch_norm",
     "aten::group_norm", "aten::native_group_norm", "aten::instance_norm", "aten::max_pool", "aten::avg_pool",
@@ -15,9 +16,15 @@ LAST = ("aten::linear", "aten::addmm", "aten::layer_norm", "aten::native_layer_n
 
 
 def channel_axis(node: fx.Node, batch: int, rank: int) -> int:
-    """The axis, counted without the batch: the first after a convolution or its kin, the last after a dense layer or its kin.
+    """The axis of the channels, as an index of the shape without the batch.
 
-    Where nothing tells, images and volumes have their channels first and sequences last.
+    The node's operators are traced back. After a convolution, a pooling or a norm over channels, it
+    is the first axis; after a dense layer, an embedding or a layer norm, the last one. Without such
+    an operator, values with three axes or more besides the batch have their channels first, others
+    last.
+
+    `batch`: the axis of the batch.
+    `rank`: the number of axes, with the batch.
     """
     if rank <= 2:
         return 0

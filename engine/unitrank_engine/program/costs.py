@@ -1,4 +1,4 @@
-"""What each step of a model costs, counted while one blank example passes."""
+"""Counts the floating-point operations of each node while one example of zeros passes the model."""
 
 from typing import Any
 
@@ -8,7 +8,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 class Counting(fx.Interpreter):
-    """Runs a graph node by node and notes the operations of each: of sums of products, and one for every value it makes."""
+    """Runs a graph node by node and counts the floating-point operations of each node.
+
+    A node costs the operations of its matrix products and convolutions, plus one for each value of
+    its result.
+    """
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
@@ -23,7 +27,7 @@ class Counting(fx.Interpreter):
 
 
 def count_costs(module: fx.GraphModule, inputs: list[Tensor]) -> dict[fx.Node, int]:
-    """Floating-point operations of each node for these inputs, in order of execution."""
+    """Floating-point operations of each operator node for these inputs, in order of execution."""
     counting = Counting(module)
     with torch.no_grad():
         counting.run(*inputs)

@@ -1,4 +1,8 @@
-"""From an exported program to one pure graph that runs at any batch size."""
+"""Turns an exported program into a graph without side effects that runs at any batch size.
+
+An exported program can change tensors in place and update buffers. Methods run parts of the graph
+again and again, so each run must leave its arguments and buffers as they are.
+"""
 
 import operator
 from typing import Any
@@ -15,8 +19,9 @@ aten = torch.ops.aten
 
 FLAGS = ("train", "training")
 RATES = ("p", "dropout", "dropout_p")
-"""How ATen names the arguments that make an operator draw at random or average over the batch."""
+"""Names of ATen arguments that make an operator random, or make it average over the batch."""
 
+# Checks at run time that torch.export adds to the graph. They are removed.
 ASSERTIONS = {
     "aten::_assert_async",
     "aten::_assert_scalar",
@@ -27,19 +32,20 @@ ASSERTIONS = {
 
 
 def refuse_training_mode(graph: fx.Graph) -> None:
-    """Raises EngineError `training_mode` where dropout or batch statistics of training are baked in."""
+    """Raises EngineError `training_mode` when a node drops values or averages over the batch."""
     for node in graph.nodes:
         if _is_training(node):
             raise EngineError(
                 "training_mode",
-                f"the model was exported in training mode ('{node.target}' draws or averages over the batch); "
+                f"the model was exported in training mode: '{node.target}' draws random numbers or averages over the batch; "
                 "call model.eval() before torch.export.export",
             )
 
 
 def _is_training(node: fx.Node) -> bool:
     if not isinstance(node.target, OpOverload) or has_no_statistics(node.target):
-        return False  # without statistics of the batch: an instance norm, which is the same in evaluation mode
+        # Without statistics, it is an instance norm, which computes the same in evaluation mode.
+        return False
     names = argument_names(node.target)
     values = dict(zip(names, node.args, strict=False)) | node.kwargs
     rates = [values[name] for name in RATES if isinstance(values.get(name), float)]
@@ -49,7 +55,7 @@ def _is_training(node: fx.Node) -> bool:
 
 
 def functionalise(exported: ExportedProgram) -> fx.GraphModule:
-    """The program as a graph without in-place operations, whose parameters are frozen attributes.
+    """The program as a graph without in-place operations; its parameters require no gradients.
 
     Raises EngineError `training_mode`.
     """
@@ -61,24 +67,28 @@ def functionalise(exported: ExportedProgram) -> fx.GraphModule:
     graph = module.graph
     for node in list(graph.nodes):
         if node.target in (aten.view.default, aten._unsafe_view.default):
-            # a baked view fails on other memory formats
+            # view fails when the tensor has another memory format than at export.
             node.target = aten.reshape.default
         elif node.target is aten.copy.default:
             _write_out(graph, node)
         elif node.target is aten.copy_.default:
-            # what a pass leaves behind, in a buffer or in what it was given, must not be there for the next
+            # Writes into buffers and arguments are left out: the next run must not see them.
             node.replace_all_uses_with(node.args[1])
             graph.erase_node(node)
         elif operator_name(node) in ASSERTIONS or (node.target is operator.le and not node.users):
             graph.erase_node(node)
     graph.eliminate_dead_code()
-    # called with one tensor after another, whatever the model's own signature is
+    # The graph is called with tensors by position, not with the nested arguments of the model.
     graph.set_codegen(fx.graph.CodeGen())
     return fx.GraphModule(module, graph)
 
 
 def _write_out(graph: fx.Graph, node: fx.Node) -> None:
-    """What is left of an assignment has no derivative: the value itself, in the type and shape of what it replaces, has one."""
+    """Replaces an assignment (`aten.copy`) by the assigned value.
+
+    The copy has no derivative, and the value has one. The value takes the type and shape of the
+    tensor that the assignment overwrites.
+    """
     replaced, value = node.args[:2]
     assert isinstance(replaced, fx.Node)
     assert isinstance(value, fx.Node)
@@ -98,7 +108,10 @@ def _call(graph: fx.Graph, like: fx.Node, target: OpOverload, args: tuple[Any, .
 
 
 def _freeze(module: nn.Module) -> None:
-    """Exchanges the parameters for frozen ones of the same memory: the module that was exported keeps its own, as they are."""
+    """Replaces each parameter by a frozen one that shares its memory.
+
+    The parameters of the module that was exported stay as they are.
+    """
     frozen: dict[nn.Parameter, nn.Parameter] = {}
     for path, parameter in list(module.named_parameters(remove_duplicate=False)):
         owner, _, name = path.rpartition(".")

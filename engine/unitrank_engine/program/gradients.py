@@ -1,4 +1,7 @@
-"""Which values of the graph a gradient of the output reaches: none comes back through comparisons, choices or rounding."""
+"""Finds the values of a graph that a gradient of the output reaches.
+
+No gradient passes through comparisons, choices of an index, or rounding.
+"""
 
 from collections.abc import Iterable
 
@@ -8,11 +11,14 @@ from unitrank_engine.program.nodes import is_real, operator_name
 
 _NAMES = "round floor ceil trunc fix sign sgn heaviside floor_divide detach"
 FLAT = frozenset(f"aten::{name}" for name in _NAMES.split())
-"""Operators whose derivative is zero wherever there is one, or that let none through."""
+"""Operators whose derivative is zero, or that block gradients."""
 
 
 def reached_by_gradients(graph: fx.Graph, outputs: Iterable[fx.Node]) -> set[fx.Node]:
-    """The values whose gradient is not zero by the operators alone: every other place can be ranked without gradients only."""
+    """The nodes whose gradient the operators alone do not force to zero.
+
+    A place at any other node can be ranked only with methods that use no gradients.
+    """
     reached = set(outputs)
     for node in reversed(graph.nodes):
         if node in reached and _passes(node):
@@ -26,5 +32,5 @@ def _passes(node: fx.Node) -> bool:
 
 
 def _may_be_real(node: fx.Node) -> bool:
-    """Whether the value is a real tensor; the several results of one operator may hold one."""
+    """Whether the value is a real tensor, or a tuple of results, which may hold one."""
     return is_real(node) or isinstance(node.meta.get("val"), tuple | list)

@@ -1,8 +1,10 @@
-"""Convolutions with their channels next to each other: the layout that a CPU's convolutions are fastest in.
+"""Stores the weights of convolutions with their channels next to each other, for speed on a CPU.
 
-Measured on the second convolution of the paper's net (132 rows, 2 threads): forward 0.53 ms instead of 0.88 ms, backward to its
-input 0.84 ms instead of 1.06 ms. The weights alone are laid out anew; what a convolution returns then has its weight's layout,
-and what follows keeps it. Values stay as they are but for rounding.
+The convolution's result takes the layout of its weight, and later operators keep that layout.
+Values stay equal except for rounding.
+
+Measured on the second convolution of the paper's network (132 rows, 2 threads): the forward pass
+takes 0.53 ms instead of 0.88 ms, the backward pass to its input 0.84 ms instead of 1.06 ms.
 """
 
 import torch
@@ -12,11 +14,14 @@ from unitrank_engine.program.nodes import operator_name
 
 CONVOLUTIONS = {"aten::conv2d", "aten::convolution"}
 STRIDED = {"aten::as_strided", "aten::as_strided_scatter", "aten::view_as_complex", "aten::view_as_real"}
-"""What reads memory and not values."""
+"""Operators whose result depends on the memory layout of their argument."""
 
 
 def lay_out_channels_last(module: fx.GraphModule) -> None:
-    """Changes the module's own weights; nothing where an operator depends on the layout."""
+    """Changes the weights of `module` in place.
+
+    Nothing changes when an operator of the graph depends on the memory layout.
+    """
     nodes = list(module.graph.nodes)
     if any(operator_name(node) in STRIDED for node in nodes):
         return
@@ -34,7 +39,11 @@ def _weight(node: fx.Node) -> str:
 
 
 def _channels_last(weight: torch.Tensor) -> torch.Tensor:
-    """Strides are given one by one: of a single channel `to` would leave them, and the results with their channels apart."""
+    """A copy of the weight in channels-last layout.
+
+    The strides are explicit: with a single channel, `to(memory_format=...)` would keep the old
+    strides, and the convolution's result would have its channels apart.
+    """
     _, channels, height, width = weight.shape
     strides = (channels * height * width, 1, width * channels, channels)
     return torch.empty_strided(weight.shape, strides, dtype=weight.dtype, device=weight.device).copy_(weight)

@@ -1,7 +1,9 @@
-"""Gives integer inputs a path: what embeddings look up for them become inputs of their own.
+"""Makes the vectors that embeddings look up inputs of the graph.
 
-Between two token ids there is nothing, but between the vectors that they look up there is a straight line. So each look-up
-is taken out of the graph and its result is handed in: ids and masks stay as they are, and the values move.
+Path methods move each input along a straight line from a baseline to an example. Between two token
+ids there is no such line, but there is one between the vectors that an embedding looks up for them.
+So each look-up is taken out of the graph, and its result becomes an input. Ids and masks keep their
+values, and the vectors move.
 """
 
 from dataclasses import dataclass
@@ -15,25 +17,25 @@ from unitrank_engine.program.subgraphs import extract
 
 MOVE = torch.ops.aten.movedim.int
 LOOKUPS = {"aten::embedding": (0, 1), "aten::index_select": (0, 2), "aten::index": (0, 1)}
-"""Operator → where the table and the indices stand."""
+"""Operator → the positions of its table and its indices among its arguments."""
 
 
 @dataclass(frozen=True)
 class Lifted:
-    """A model whose look-ups are inputs."""
+    """A model whose looked-up vectors are inputs."""
 
     module: fx.GraphModule
-    """Takes the model's inputs and, behind them, the looked-up values, each with its batch first."""
+    """Takes the model's inputs, followed by the looked-up vectors with their batch axis first."""
     look_up: fx.GraphModule | None
-    """The model's inputs → the looked-up values; None where there are none."""
+    """The model's inputs → the looked-up vectors; None when the model looks up nothing."""
     moved: dict[fx.Node, fx.Node]
-    """Look-up in the graph as it was → what took its place."""
+    """Node of a look-up in the original graph → the node that replaces it."""
     sources: set[fx.Node]
     """The model's inputs whose values are looked up."""
 
 
 def lift(module: fx.GraphModule, symbols: frozenset[str]) -> Lifted:
-    """Takes look-ups for integer inputs out of the module's graph, which is changed."""
+    """Takes look-ups for integer inputs out of the graph of `module`, which is changed in place."""
     graph = module.graph
     origins = _origins(graph)
     lookups = [node for node in graph.nodes if _is_lookup(node, origins) and batch_axis(node, symbols) is not None]
@@ -64,7 +66,7 @@ def lift(module: fx.GraphModule, symbols: frozenset[str]) -> Lifted:
 
 
 def _origins(graph: fx.Graph) -> dict[fx.Node, set[fx.Node]]:
-    """Of each value the model's inputs that it is computed from."""
+    """For each node, the inputs of the model that its value is computed from."""
     origins: dict[fx.Node, set[fx.Node]] = {}
     for node in graph.nodes:
         if node.op == "placeholder":
@@ -75,28 +77,31 @@ def _origins(graph: fx.Graph) -> dict[fx.Node, set[fx.Node]]:
 
 
 def _is_lookup(node: fx.Node, origins: dict[fx.Node, set[fx.Node]]) -> bool:
-    places = LOOKUPS.get(operator_name(node))
-    if places is None:
+    positions = LOOKUPS.get(operator_name(node))
+    if positions is None:
         return False
-    table, indices = node.args[places[0]], node.args[places[1]]
+    table, indices = node.args[positions[0]], node.args[positions[1]]
     if isinstance(indices, list | tuple):
         indices = indices[0] if len(indices) == 1 else None
     if not isinstance(table, fx.Node) or not isinstance(indices, fx.Node) or origins.get(table):
         return False
     sources = origins.get(indices, set())
     if node.meta["val"].dim() <= indices.meta["val"].dim():
-        # a number for each index: what a mask becomes, and no vector
+        # The table gives a number for each index, not a vector: a mask is looked up like this.
         return False
     return bool(sources) and not any(source.meta["val"].dtype.is_floating_point for source in sources)
 
 
 def path_of(inputs: dict[str, fx.Node], lifted: Lifted) -> list[str]:
-    """Names of what moves between a baseline and an example: real inputs, and the layers whose look-ups do for the others."""
+    """Names of the values that move between a baseline and an example.
+
+    These are the real-valued inputs, and the layers whose look-ups replace the integer inputs.
+    """
     real = [name for name, node in inputs.items() if is_real(node)]
     return real + [_layer_of(node) for node in lifted.moved]
 
 
 def _layer_of(node: fx.Node) -> str:
-    """The module that looks up."""
+    """The path of the module that looks up."""
     paths = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if path]
     return paths[-1] if paths else node.name

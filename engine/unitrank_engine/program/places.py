@@ -1,4 +1,9 @@
-"""Places: the values of the graph that a job may name, found by the module call that made them."""
+"""Finds the places of a graph: the values that a job can rank.
+
+A place is named by a module call, such as layer `features.0`, and by the side of the call: its
+output or its input. The graph has no modules; each node remembers in `nn_module_stack` which calls
+it is from.
+"""
 
 import re
 from collections import defaultdict
@@ -12,36 +17,47 @@ from unitrank_engine.program.channels import channel_axis
 from unitrank_engine.program.nodes import is_real, operator_name
 from unitrank_engine.torch_private import expression_of
 
-# What these return does not depend on the values of what they are given, only on its shape.
+# The results of these operators depend on the shapes of their arguments, not on the values.
 SHAPE_ONLY = re.compile(r"aten::(sym_\w+|\w+_like|new_\w+|size)$")
 
 
 @dataclass(frozen=True)
 class Place:
-    """One value of the graph: after (`output`) or before (`input`) what a module call computes."""
+    """A value of the graph: the output or the input of a module call.
+
+    `layer`: the module's path, `path@1` for its second call, or `input` for the model's input.
+    `at`: `output` or `input`.
+    `kind`: the module's class name, such as `Conv2d`.
+    `node`: the node that computes the value.
+    """
 
     layer: str
     at: str
     kind: str
     node: fx.Node
     shape: tuple[int, ...]
-    """Without the batch."""
+    """The sizes of the axes without the batch."""
     batch_axis: int
+    """The axis of the batch in the graph, which need not be the first one."""
     channel_axis: int
-    """Counted in `shape`."""
+    """An index of `shape`."""
 
     @property
     def units(self) -> int:
+        """The number of units: the elements of the value for one example."""
         return prod(self.shape)
 
 
 def symbol_of(size: int | torch.SymInt) -> str | None:
-    """The expression of a symbolic size, None for a fixed one."""
+    """The expression of a symbolic size as text; None for a fixed size."""
     return str(expression_of(size)) if isinstance(size, torch.SymInt) else None
 
 
 def batch_axis(node: fx.Node, symbols: frozenset[str]) -> int | None:
-    """The one axis of a real tensor whose size is the batch, or None where there is no such axis."""
+    """The axis of a real tensor whose size is the batch.
+
+    None when the value is not a real tensor, has no such axis, or has a second dynamic axis.
+    """
     value = node.meta.get("val")
     if not isinstance(value, torch.Tensor) or not value.dtype.is_floating_point:
         return None
@@ -52,9 +68,10 @@ def batch_axis(node: fx.Node, symbols: frozenset[str]) -> int | None:
 
 
 def reaches(graph: fx.Graph, blocked: fx.Node | None, goal: fx.Node) -> bool:
-    """Whether what moves between a baseline and an example has a way to `goal` that does not pass `blocked`.
+    """Whether a real-valued input reaches `goal` on a path that does not pass `blocked`.
 
-    Integer inputs stay as they are, so that a mask that goes around a layer keeps nothing from summing up there.
+    Integer inputs do not count, because they are equal in a baseline and its example. A mask that
+    goes around a layer therefore does not keep the layer's importances from being complete.
     """
     dependent: set[fx.Node] = set()
     for node in graph.nodes:
@@ -67,7 +84,11 @@ def reaches(graph: fx.Graph, blocked: fx.Node | None, goal: fx.Node) -> bool:
 
 
 def find_places(graph: fx.Graph, symbols: frozenset[str], inputs: dict[str, fx.Node]) -> list[Place]:
-    """Every place in order of execution: the model's inputs, then each module call's output and input."""
+    """All places of the model's inputs and module calls, in order of execution.
+
+    `symbols`: the symbols for the size of the batch.
+    `inputs`: the model's inputs by name.
+    """
     order = {node: index for index, node in enumerate(graph.nodes)}
     useful = _ancestors(graph)
     places = []
@@ -75,15 +96,16 @@ def find_places(graph: fx.Graph, symbols: frozenset[str], inputs: dict[str, fx.N
         layer = "input" if len(inputs) == 1 else f"input:{name}"
         places += _place(layer, "output", "Input", node, symbols, useful)
     calls = _calls(graph)
-    found: list[tuple[int, int, int, list[Place]]] = []
+    groups: list[tuple[int, int, int, list[Place]]] = []
     for layer, (kind, nodes) in calls.items():
         output = _leaving(nodes)
         entering = _entering(nodes, symbols)
         place = _place(layer, "output", kind, output, symbols, useful) if output else []
         if place:
             depth = layer.count(".")
-            found.append((order[place[0].node], -depth, len(found), place + _input_place(layer, kind, entering, symbols, useful)))
-    return places + [place for *_, group in sorted(found, key=lambda entry: entry[:3]) for place in group]
+            both = place + _input_place(layer, kind, entering, symbols, useful)
+            groups.append((order[place[0].node], -depth, len(groups), both))
+    return places + [place for *_, group in sorted(groups, key=lambda entry: entry[:3]) for place in group]
 
 
 def _input_place(layer: str, kind: str, node: fx.Node | None, symbols: frozenset[str], useful: set[fx.Node]) -> list[Place]:
@@ -102,7 +124,7 @@ def _place(layer: str, at: str, kind: str, node: fx.Node, symbols: frozenset[str
 
 
 def _ancestors(graph: fx.Graph) -> set[fx.Node]:
-    """Nodes that the output depends on."""
+    """The nodes that the output of the graph depends on."""
     useful: set[fx.Node] = set()
     for node in reversed(graph.nodes):
         if node.op == "output" or any(user in useful for user in node.users):
@@ -111,7 +133,10 @@ def _ancestors(graph: fx.Graph) -> set[fx.Node]:
 
 
 def _calls(graph: fx.Graph) -> dict[str, tuple[str, list[fx.Node]]]:
-    """The nodes of each module call by name: `path`, and `path@1` for the second call of the same module."""
+    """The class name and the nodes of each module call, by the name of the call.
+
+    The first call of a module is named by its path, the second one `path@1`.
+    """
     names: dict[str, str] = {}
     times: dict[str, int] = defaultdict(int)
     calls: dict[str, tuple[str, list[fx.Node]]] = {}
@@ -133,7 +158,11 @@ def _kind(kind: object) -> str:
 
 
 def _leaving(nodes: list[fx.Node]) -> fx.Node | None:
-    """What the call returns: of several values the first of a tuple that one operator made, else the last computed."""
+    """The node whose value the call returns, or None when no value leaves the call.
+
+    When one operator returns a tuple, as an LSTM does, its first value counts; else the value that
+    is computed last.
+    """
     inside = set(nodes)
     tensors = [node for node in nodes if isinstance(node.meta.get("val"), torch.Tensor)]
     leaving = [node for node in tensors if any(user not in inside for user in node.users)]

@@ -1,4 +1,12 @@
-"""A model ready to run: its graph, its inputs and outputs, its places, and the splits made of it so far."""
+"""A model that is ready to run: its graph, inputs, outputs and places.
+
+`Program.from_exported` prepares the graph in four steps, each a module of this folder:
+
+1. `functional` removes in-place operations and freezes the parameters.
+2. `layout` changes the memory layout of convolutions on a CPU.
+3. `places` finds the values that a job can rank.
+4. `lifting` takes look-ups of embeddings out of the graph.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +27,7 @@ from unitrank_engine.program.places import Place, find_places
 from unitrank_engine.program.split import Split
 from unitrank_engine.program.subgraphs import extract
 from unitrank_engine.torch_private import expression_of, tree_leaves, tree_unflatten
+from unitrank_schemas.checks import nearest
 
 
 @dataclass(frozen=True)
@@ -28,13 +37,19 @@ class ProgramValue:
     name: str
     dtype: torch.dtype
     shape: tuple[int | None, ...]
-    """None is the batch."""
+    """The size of each axis; None is the batch."""
     node: fx.Node
 
 
 @dataclass
 class Program:
-    """A functionalised model on one device."""
+    """A functional model on one device.
+
+    `module`: the graph. It takes the lifted inputs, see `lift`.
+    `inputs`, `outputs`: the tensors that the model takes and returns, by name.
+    `places`: the values that a job can rank, in order of execution.
+    `symbols`: the symbols that torch.export uses for the size of the batch.
+    """
 
     module: fx.GraphModule
     device: torch.device
@@ -43,14 +58,14 @@ class Program:
     places: list[Place]
     symbols: frozenset[str]
     look_up: fx.GraphModule | None = None
-    """The model's inputs → what its embeddings look up for those that are integers."""
+    """The model's inputs → the vectors that its embeddings look up; None without embeddings."""
     path: list[str] = field(default_factory=list)
-    """What moves between a baseline and an example."""
+    """Names of the values that change between a baseline and an example."""
     looked_up: list[str] = field(default_factory=list)
-    """Inputs whose values are looked up in embeddings."""
+    """Names of the inputs whose values are looked up in embeddings."""
     splits: dict[tuple[fx.Node, str], Split] = field(default_factory=dict)
     affine_parts: dict[tuple[fx.Node, str], tuple[Split, Split] | None] = field(default_factory=dict)
-    """Kept by `columns.affine_part`: whatever makes a graph leaves its code in memory for good."""
+    """Filled by `columns.affine_part`, because torch never frees the code of a graph."""
     heads: dict[fx.Node, fx.GraphModule] = field(default_factory=dict)
 
     @classmethod
@@ -74,57 +89,65 @@ class Program:
         lifted = lift(module, symbols)
         places = [replace(place, node=lifted.moved.get(place.node, place.node)) for place in places]
         outputs = _outputs(lifted.module.graph, exported.call_spec.out_spec)
-        on, looked_up = torch.device(device), [name for name, node in by_name.items() if node in lifted.sources]
+        looked_up = [name for name, node in by_name.items() if node in lifted.sources]
+        on = torch.device(device)
         return cls(lifted.module, on, inputs, outputs, places, symbols, lifted.look_up, path_of(by_name, lifted), looked_up)
 
     @property
     def bytes(self) -> int:
-        """Memory of parameters and buffers."""
+        """Memory of parameters and buffers, in bytes."""
         return sum(tensor.nbytes for tensor in (*self.module.parameters(), *self.module.buffers()))
 
     def lift(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The model's inputs with what its embeddings look up for them: what everything else takes."""
+        """The model's inputs, followed by the vectors that its embeddings look up for them.
+
+        The other methods take lifted inputs.
+        """
         if self.look_up is None:
             return inputs
         with torch.no_grad():
             return (*inputs, *self.look_up(*inputs))
 
     def blank(self, rows: int) -> list[Tensor]:
-        """Inputs of zeros, lifted."""
+        """Lifted inputs of zeros."""
         shapes = [[rows, *(int(size) for size in value.shape[1:] if size is not None)] for value in self.inputs.values()]
-        blank = [
+        zeros = [
             torch.zeros(shape, dtype=value.dtype, device=self.device)
             for shape, value in zip(shapes, self.inputs.values(), strict=True)
         ]
-        return list(self.lift(tuple(blank)))
+        return list(self.lift(tuple(zeros)))
 
     @cached_property
     def costs(self) -> dict[fx.Node, int]:
-        """Floating-point operations of one example's forward pass, by node."""
+        """Floating-point operations of each node in the forward pass of one example."""
         return count_costs(self.module, self.blank(1))
 
     def place(self, layer: str, at: str) -> Place:
-        """Raises EngineError `layer_not_found`."""
+        """The place at a layer; `at` is `output` or `input`.
+
+        Raises EngineError `layer_not_found`.
+        """
         for place in self.places:
             if place.layer == layer and place.at == at:
                 return place
-        raise EngineError("layer_not_found", f"layer '{layer}' has no place at its {at} that can be ranked")
+        layers = [place.layer for place in self.places if place.at == at]
+        raise EngineError("layer_not_found", f"layer '{layer}' has no {at} that can be ranked{nearest(layer, layers)}")
 
     def split(self, place: Place, output: str) -> Split:
-        """The graph cut at a place, made once. Raises EngineError `layer_without_effect`."""
+        """The graph cut at a place, created once. Raises EngineError `layer_without_effect`."""
         key = (place.node, output)
         if key not in self.splits:
             self.splits[key] = Split(self.module, place, self.outputs[output].node, self.symbols, self.costs)
         return self.splits[key]
 
     def head(self, place: Place) -> fx.GraphModule:
-        """From the lifted inputs to a place's value, made once."""
+        """The graph from the lifted inputs to the value of a place, created once."""
         if place.node not in self.heads:
             self.heads[place.node] = extract(self.module, [place.node])
         return self.heads[place.node]
 
     def forward(self, inputs: tuple[Tensor, ...], output: str) -> Tensor:
-        """One of the model's outputs for lifted inputs, without gradients."""
+        """The named output of the model for lifted inputs, without gradients."""
         with torch.no_grad():
             results = [value for value in tree_leaves(self.module(*inputs)) if isinstance(value, Tensor)]
         return results[list(self.outputs).index(output)]
@@ -133,39 +156,50 @@ class Program:
 def _value(name: str, node: fx.Node) -> ProgramValue:
     tensor = node.meta.get("val")
     if not isinstance(tensor, torch.Tensor):
-        raise EngineError("input_not_a_tensor", f"input '{name}' is not a tensor; export the model with tensor inputs only")
+        raise EngineError(
+            "input_not_a_tensor",
+            f"input '{name}' is of type {type(tensor).__name__}, not a tensor; export the model with tensor inputs only",
+        )
     shape = tuple(None if isinstance(size, torch.SymInt) else int(size) for size in tensor.shape)
     return ProgramValue(name, tensor.dtype, shape, node)
 
 
 def _batch_symbols(inputs: Mapping[str, ProgramValue]) -> frozenset[str]:
-    """The symbols that stand for the batch: inputs that never meet have one each."""
+    """The symbols for the size of the batch.
+
+    Inputs that are never combined have different symbols.
+    """
     if not inputs:
-        raise EngineError("no_inputs", "the model has no tensor inputs")
+        raise EngineError("no_inputs", "the model has no tensor inputs; export a model that takes at least one tensor")
     for value in inputs.values():
         if not value.shape or value.shape[0] is not None:
-            got = list(value.node.meta["val"].shape)
+            shape = [int(size) for size in value.node.meta["val"].shape]
             raise EngineError(
                 "static_batch",
-                f"input '{value.name}' has the fixed shape {[int(size) for size in got]}: the first axis must be the batch and "
-                "dynamic; export with an example batch of 2 or more and dynamic_shapes={'"
-                f"{value.name}': {{0: torch.export.Dim('batch', min=1)}}}} (an example batch of 1 becomes fixed)",
+                f"input '{value.name}' has the fixed shape {shape}; the first axis must be the batch, and dynamic: "
+                "export with an example batch of 2 or more (a batch of 1 becomes fixed) and "
+                f"dynamic_shapes={{'{value.name}': {{0: torch.export.Dim('batch', min=1)}}}}",
             )
     return frozenset(str(expression_of(value.node.meta["val"].shape[0])) for value in inputs.values())
 
 
 def _checked(value: ProgramValue, symbols: frozenset[str]) -> ProgramValue:
     if None in value.shape[1:]:
+        shape = ["dynamic" if size is None else size for size in value.shape]
         raise EngineError(
             "dynamic_shape",
-            f"input '{value.name}' has more than one dynamic axis: {[size or 'dynamic' for size in value.shape]}; "
-            "only the batch may vary, export with the other sizes fixed",
+            f"input '{value.name}' has more than one dynamic axis: {shape}; "
+            "only the batch may vary: export with the other sizes fixed",
         )
     return value
 
 
 def _outputs(graph: fx.Graph, spec: Any) -> dict[str, ProgramValue]:
-    """The tensors that the model returns by name: `output`, the keys of a dict, `output.0`, `output.1` …, `states.0` inside."""
+    """The tensors that the model returns, by name.
+
+    A single tensor is called `output`, a tensor of a dict by its key, a tensor of a tuple
+    `output.0`. Nested containers join these names: `states.0`.
+    """
     results = tree_leaves(next(node for node in graph.nodes if node.op == "output").args[0])
     names = list(_names(tree_unflatten(list(range(len(results))), spec)))
     if len(set(names)) != len(results):

@@ -1,4 +1,8 @@
-"""The graph cut in two at a place: the head makes h once, the tail is run as often as paths and masks ask."""
+"""Cuts a graph in two at a place.
+
+The head computes the value h of the place, once for each batch of examples. The tail computes the
+output of the model from h; paths and masks run it as often as they need, each time with another h.
+"""
 
 import re
 from collections.abc import Mapping
@@ -20,23 +24,33 @@ from unitrank_engine.program.subgraphs import extract
 from unitrank_engine.torch_private import expression_of
 
 FILLED = re.compile(r"aten::((full|ones|zeros)(_like)?|new_(full|ones|zeros))$")
-"""One number for all rows, however often they are repeated."""
+"""Operators whose result is the same number for each row."""
 
 
 @dataclass(frozen=True)
 class Live:
-    """What the tail needs beside h, for the rows it was made from."""
+    """The values that the tail reads besides h, such as an attention mask.
+
+    `rows`: the number of examples that the values were computed for.
+    """
 
     tensors: tuple[Tensor | int, ...]
-    """An int is a size that depends on the number of rows."""
+    """Values in order of execution. An int is a size that depends on the number of rows."""
     rows: int
 
 
 class Split:
     """Head and tail of a graph at one place, for one of the model's outputs.
 
-    h always has its batch first, whatever axis the graph keeps it on. Nothing here tracks gradients by itself: `head`
-    never does, `tail` does where h asks for it. Raises EngineError `layer_without_effect`.
+    The first axis of h is always the batch, also when the graph uses another axis for it. `head`
+    never tracks gradients; `tail` tracks them when h requires a gradient.
+
+    `module`: the lifted graph of the model.
+    `output`: the node of the chosen output.
+    `symbols`: the symbols for the size of the batch.
+    `costs`: floating-point operations of each node for one example.
+
+    Raises EngineError `layer_without_effect` when the output does not depend on the place.
     """
 
     def __init__(
@@ -45,45 +59,53 @@ class Split:
         self.place = place
         self._module = module
         self.cut = not reaches(module.graph, place.node, output)
+        """Whether each path from a real-valued input to the output passes the place."""
         self._symbols = symbols
         after = descendants(module.graph, place.node, output)
         if output is not place.node and output not in after:
             raise EngineError(
                 "layer_without_effect",
-                f"the {place.at} of layer '{place.layer}' has no way to the chosen output of the model; "
-                "name another output, or a layer that this one is computed from",
+                f"the {place.at} of layer '{place.layer}' does not influence the chosen output of the model; "
+                "choose another output, or a layer that this output is computed from",
             )
         counted = _counted(module.graph, after, symbols)
         self._live = _live_nodes(module.graph, after | counted, place.node)
         self._axes = [_batch_axes(node, symbols) for node in self._live]
         self.repeatable = all(axes is not None for axes in self._axes)
+        """Whether the tail can run on several copies of the rows in one pass."""
         self._head = extract(module, [place.node, *self._live])
         self.behind = extract(
             module, [output], given=[place.node, *self._live], inputs=False, outputs=lambda graph, nodes: nodes[0]
         )
-        """The graph behind the place."""
+        """The graph of the tail."""
         self.separate = all(_batch_axes(node, symbols) is not None for node in after | counted)
-        """Whether every value behind the place has an axis of its own for the rows."""
+        """Whether each value behind the place has a separate axis for the rows."""
         self.tail_cost = sum(costs.get(node, 0) for node in after)
+        """Floating-point operations of the tail for one example."""
         self.cost = sum(costs.values())
+        """Floating-point operations of the whole model for one example."""
         self.linear = all(is_linear(node, after | {place.node}) for node in after)
+        """Whether the output is an affine function of h."""
 
     def head(self, inputs: tuple[Tensor, ...]) -> tuple[Float[Tensor, "rows *place"], Live]:
-        """h and the live values of these inputs, without gradients."""
+        """h and the live values for these inputs, without gradients."""
         with torch.no_grad():
             return self._result(*self._head(*inputs))
 
     @cached_property
     def frontier(self) -> Frontier | None:
-        """How far the way to h is affine in the inputs."""
+        """The last values before h that are affine in the inputs.
+
+        None when interpolating them would save no work.
+        """
         return find_frontier(self._module, [self.place.node, *self._live], self._symbols)
 
     def affine(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The values of these inputs at the frontier; none where there is no frontier."""
+        """The values at the frontier for these inputs; empty without a frontier."""
         return () if self.frontier is None else self.frontier.at(inputs)
 
     def head_behind(self, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...]) -> tuple[Float[Tensor, "rows *place"], Live]:
-        """As `head`, where the values at the frontier are known."""
+        """The result of `head`, computed from the values at the frontier."""
         with torch.no_grad():
             return self._result(*(self._head(*inputs) if self.frontier is None else self.frontier.behind(*inputs, *values)))
 
@@ -91,13 +113,21 @@ class Split:
         return h.movedim(self.place.batch_axis, 0), Live(tensors, h.shape[self.place.batch_axis])
 
     def tail(self, h: Float[Tensor, "rows *place"], live: Live) -> Tensor:
-        """The output for these values. h may hold the live values' rows several times over, one full round after another."""
+        """The output of the model for this h.
+
+        h may hold several copies of the rows of `live`: all rows once, then all rows again, and so
+        on.
+        """
         result = self.behind(*self.values(h, live))
         assert isinstance(result, Tensor)
         return result
 
     def values(self, h: Float[Tensor, "rows *place"], live: Live) -> list[Any]:
-        """What the tail's graph is called with: h as the graph lays it out, and the live values as often as h holds their rows."""
+        """The arguments of the graph `behind`.
+
+        The batch of h moves to the axis that the graph uses, and each live value is repeated once
+        for each copy of the rows in h.
+        """
         repeats, rest = divmod(len(h), live.rows)
         assert rest == 0
         assert repeats == 1 or self.repeatable
@@ -115,15 +145,16 @@ class Split:
 
 
 def _evaluate(size: Any, symbols: frozenset[str], rows: int) -> int:
-    """A symbolic size at this number of rows."""
+    """The value of a symbolic size for this number of rows."""
     expression = sympy.sympify(expression_of(size) if isinstance(size, torch.SymInt) else int(size))
     return int(expression.subs({symbol: rows for symbol in expression.free_symbols if str(symbol) in symbols}))
 
 
 def _batch_axes(node: fx.Node, symbols: frozenset[str]) -> tuple[int, ...] | None:
-    """Axes of a live value that are exactly the batch; None where the batch is folded into another size.
+    """The axes of a live value whose size is exactly the batch.
 
-    Folded sizes do not tell which factor varies faster, so such a value cannot be repeated.
+    None when the batch is merged into another size, such as batch * heads. A merged size does not
+    show which of its factors varies faster, so the value cannot be repeated.
     """
     value = node.meta.get("val")
     if not isinstance(value, torch.Tensor):
@@ -134,38 +165,39 @@ def _batch_axes(node: fx.Node, symbols: frozenset[str]) -> tuple[int, ...] | Non
 
 
 def descendants(graph: fx.Graph, start: fx.Node, output: fx.Node) -> set[fx.Node]:
-    """The nodes on a way from `start` to `output`, without `start`."""
+    """The nodes on the paths from `start` to `output`, without `start`."""
     after = {start}
     for node in graph.nodes:
         if any(source in after for source in node.all_input_nodes):
             after.add(node)
-    wanted = {output}
+    before = {output}
     for node in reversed(graph.nodes):
-        if any(user in wanted for user in node.users):
-            wanted.add(node)
-    return (after & wanted) - {start}
+        if any(user in before for user in node.users):
+            before.add(node)
+    return (after & before) - {start}
 
 
 def _counted(graph: fx.Graph, after: set[fx.Node], symbols: frozenset[str]) -> set[fx.Node]:
-    """What the tail reads that is made of the number of rows alone, such as every row's own number.
+    """The nodes before the tail that depend on the number of rows alone, such as `arange(rows)`.
 
-    It belongs to the tail: repeated with the rows it would number the first ones over and over.
+    They are computed in the tail. Repeating them with the rows would repeat the numbers of the
+    first rows.
     """
     valued: set[fx.Node] = set()
     for node in graph.nodes:
         reads = not SHAPE_ONLY.match(operator_name(node)) and any(source in valued for source in node.all_input_nodes)
         if node.op == "placeholder" or reads:
             valued.add(node)
-    found: set[fx.Node] = set()
+    counted: set[fx.Node] = set()
     for node in reversed(graph.nodes):
-        read = any(user in after or user in found for user in node.users)
-        made = node.op == "call_function" and node not in valued and not FILLED.match(operator_name(node))
-        if read and made and _batch_axes(node, symbols) != ():
-            found.add(node)
-    return found
+        read = any(user in after or user in counted for user in node.users)
+        from_count = node.op == "call_function" and node not in valued and not FILLED.match(operator_name(node))
+        if read and from_count and _batch_axes(node, symbols) != ():
+            counted.add(node)
+    return counted
 
 
 def _live_nodes(graph: fx.Graph, after: set[fx.Node], start: fx.Node) -> list[fx.Node]:
-    """What the tail reads from before it, other than h and parameters, in order of execution."""
+    """The nodes before the tail that it reads, without h and parameters, in order of execution."""
     read = {source for node in after for source in node.all_input_nodes if source not in after and source is not start}
     return [node for node in graph.nodes if node in read and node.op != "get_attr"]

@@ -1,4 +1,4 @@
-"""Parts of a graph as modules of their own."""
+"""Takes parts of a graph out as modules of their own."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -6,11 +6,17 @@ from typing import Any
 from torch import fx
 
 Outputs = Callable[[fx.Graph, list[fx.Node]], Any]
-"""The new graph and the wanted values in it → what the module returns. Any: a node, or a tuple of nodes."""
+"""The result of a new module: a node, or a tuple of nodes.
+
+The function gets the new graph and the nodes of its goals.
+"""
 
 
 def sources_of(*nodes: fx.Node, without: Collection[fx.Node] = ()) -> set[fx.Node]:
-    """The nodes and all that they are computed from; nodes of `without`, and what only those need, are left out."""
+    """The nodes, and all nodes that they are computed from.
+
+    The nodes of `without` are left out, and so are nodes that only those need.
+    """
     needed: set[fx.Node] = set()
     waiting = list(nodes)
     while waiting:
@@ -23,15 +29,19 @@ def sources_of(*nodes: fx.Node, without: Collection[fx.Node] = ()) -> set[fx.Nod
 
 def extract(
     module: fx.GraphModule,
-    wanted: Sequence[fx.Node],
+    goals: Sequence[fx.Node],
     *,
     given: Sequence[fx.Node] = (),
     inputs: bool = True,
     outputs: Outputs = lambda graph, nodes: tuple(nodes),
 ) -> fx.GraphModule:
-    """A module that computes the wanted values and nothing else, with the parameters of `module`.
+    """A module that computes the values of `goals` and nothing else.
 
-    It takes the inputs of `module`, unless `inputs` is False, and behind them the given values.
+    It shares the parameters of `module`.
+
+    `given`: nodes whose values the new module takes as arguments instead of computing them.
+    `inputs`: whether the new module takes the inputs of `module`, before the given values.
+    `outputs`: builds the result of the new module; by default a tuple of the goals.
     """
     graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
     if inputs:
@@ -41,9 +51,9 @@ def extract(
     for index, node in enumerate(given):
         copies[node] = graph.placeholder(f"given_{index}")
         copies[node].meta = dict(node.meta)
-    needed = sources_of(*wanted, without=copies)
+    needed = sources_of(*goals, without=copies)
     for node in module.graph.nodes:
         if node in needed:
             copies[node] = graph.node_copy(node, lambda source: copies[source])
-    graph.output(outputs(graph, [copies[node] for node in wanted]))
+    graph.output(outputs(graph, [copies[node] for node in goals]))
     return fx.GraphModule(module, graph)

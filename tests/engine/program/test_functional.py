@@ -1,4 +1,4 @@
-"""What a program must be to be let in, and what is left as it was."""
+"""Programs that are refused, and the state that a program leaves unchanged."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -16,7 +16,7 @@ BATCH = torch.export.Dim("batch", min=1)
 
 
 class Averaged(nn.Module):
-    """The length of its sequences is free."""
+    """Takes sequences of any length."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,9 +80,9 @@ def test_parameters_are_frozen_and_those_of_the_exported_module_are_left_alone()
     frozen = module[0].bias.requires_grad_(False)
     before = deepcopy(module.state_dict())
 
-    made = program_of(module, torch.randn(2, 3))
+    model = program_of(module, torch.randn(2, 3))
 
-    assert not any(parameter.requires_grad for parameter in made.module.parameters())
+    assert not any(parameter.requires_grad for parameter in model.module.parameters())
     assert [parameter.requires_grad for parameter in module.parameters()] == [True, False, True, True]
     assert frozen is module[0].bias
     assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
@@ -102,10 +102,10 @@ def test_memory_is_shared_with_the_exported_program_and_tied_weights_count_once(
 
     exported = export(Tied(), torch.randn(2, 4))
 
-    made = Program.from_exported(exported)
+    model = Program.from_exported(exported)
 
-    (parameter,) = made.module.parameters()
-    assert made.bytes == 4 * 4 * 4
+    (parameter,) = model.module.parameters()
+    assert model.bytes == 4 * 4 * 4
     assert parameter.data_ptr() == next(iter(exported.state_dict.values())).data_ptr()
 
 
@@ -165,17 +165,17 @@ def _broadcast(z: Tensor, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("write", [_into_zeros, _with_steps, _added, _one_column, _copied, _of_another_type, _broadcast])
 def test_gradients_come_back_through_what_is_assigned(write: Callable[[Tensor, Tensor], Tensor]) -> None:
     module = Assigning(write).eval()
-    made = program_of(module, torch.randn(3, 4))
+    model = program_of(module, torch.randn(3, 4))
     x = torch.randn(5, 4, requires_grad=True)
 
-    (found,) = torch.autograd.grad(made.module(x)[0][:, 1].sum(), x)
-    (want,) = torch.autograd.grad(module(x)[:, 1].sum(), x)
+    (gradient,) = torch.autograd.grad(model.module(x)[0][:, 1].sum(), x)
+    (expected,) = torch.autograd.grad(module(x)[:, 1].sum(), x)
 
-    torch.testing.assert_close(found, want)
+    torch.testing.assert_close(gradient, expected)
 
 
 class Remembering(nn.Module):
-    """Counts in a buffer, and changes what it is given."""
+    """Counts its calls in a buffer, and changes its argument in place."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -190,11 +190,11 @@ class Remembering(nn.Module):
 
 def test_a_pass_leaves_nothing_behind_for_the_next() -> None:
     module = Remembering()
-    made = program_of(module, torch.randn(2, 3))
+    model = program_of(module, torch.randn(2, 3))
     x = torch.randn(4, 3)
     before = x.clone()
 
-    first, second = made.forward((x,), "output"), made.forward((x,), "output")
+    first, second = model.forward((x,), "output"), model.forward((x,), "output")
 
     assert torch.equal(first, second)
     assert torch.equal(x, before)

@@ -1,4 +1,4 @@
-"""Where gradients come back to, against what autograd finds."""
+"""The places that gradients reach, compared with autograd."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from unitrank_engine.program.gradients import reached_by_gradients
 
 
 class Ends(nn.Module):
-    """A layer, an activation, and what the end makes of it."""
+    """A layer, an activation, and a given function of the activation."""
 
     def __init__(self, end: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -27,24 +27,24 @@ def straight_through(h: Tensor) -> Tensor:
     return h + (h.round() - h).detach()
 
 
-def reached_layers(made: Program) -> set[tuple[str, str]]:
-    reached = reached_by_gradients(made.module.graph, [value.node for value in made.outputs.values()])
-    return {(place.layer, place.at) for place in made.places if place.node in reached}
+def reached_layers(model: Program) -> set[tuple[str, str]]:
+    reached = reached_by_gradients(model.module.graph, [value.node for value in model.outputs.values()])
+    return {(place.layer, place.at) for place in model.places if place.node in reached}
 
 
-def differentiable_layers(made: Program, examples: Tensor) -> set[tuple[str, str]]:
+def differentiable_layers(model: Program, examples: Tensor) -> set[tuple[str, str]]:
     """The places whose gradient of a random sum of the outputs is not zero."""
-    found = set()
-    for place in made.places:
-        split = made.split(place, next(iter(made.outputs)))
+    layers = set()
+    for place in model.places:
+        split = model.split(place, next(iter(model.outputs)))
         h, live = split.head((examples,))
         h = h.detach().requires_grad_()
         output = split.tail(h, live)
         weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(0))
         if output.requires_grad:
             (gradient,) = torch.autograd.grad((output * weights).sum(), h, materialize_grads=True)
-            found |= {(place.layer, place.at)} if gradient.any() else set()
-    return found
+            layers |= {(place.layer, place.at)} if gradient.any() else set()
+    return layers
 
 
 @pytest.mark.parametrize(
@@ -72,24 +72,24 @@ def test_reached_when_an_end_lets_gradients_through_or_not_then_is_what_autograd
     end: Callable[[Tensor], Tensor], there: bool
 ) -> None:
     torch.manual_seed(0)
-    made = program_of(Ends(end), torch.zeros(2, 4))
+    model = program_of(Ends(end), torch.zeros(2, 4))
     before = {("input", "output"), ("fc", "output"), ("act", "output")}
 
-    assert (reached_layers(made) >= before) is there
-    assert reached_layers(made) == differentiable_layers(made, torch.randn(16, 4))
+    assert (reached_layers(model) >= before) is there
+    assert reached_layers(model) == differentiable_layers(model, torch.randn(16, 4))
 
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_reached_when_a_net_is_smooth_then_is_every_place(name: str) -> None:
-    made = program(name)
+    model = program(name)
 
-    assert reached_layers(made) == {(place.layer, place.at) for place in made.places}
-    assert reached_layers(made) == differentiable_layers(made, net_of(name).examples(16))
+    assert reached_layers(model) == {(place.layer, place.at) for place in model.places}
+    assert reached_layers(model) == differentiable_layers(model, net_of(name).examples(16))
 
 
 def test_reached_when_a_gate_is_a_comparison_then_only_what_it_gates_is() -> None:
     class Gated(nn.Module):
-        """A gate that is open or shut."""
+        """Multiplies a layer by a gate that is 0 or 1."""
 
         def __init__(self) -> None:
             super().__init__()

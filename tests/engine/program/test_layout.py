@@ -1,4 +1,4 @@
-"""Weights of convolutions are laid out anew on a CPU; what is computed stays."""
+"""On a CPU, the weights of convolutions get a new layout, and the outputs stay equal."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from unitrank_engine.program.layout import lay_out_channels_last
 
 
 class Strided(nn.Module):
-    """Reads the memory of what a convolution returns."""
+    """Reads the memory of a convolution's result with given strides."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Strided(nn.Module):
 
 
 class Tied(nn.Module):
-    """One kernel for two convolutions, and as numbers."""
+    """Uses one kernel in two convolutions and in a matrix product."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Integer inputs: they stay as they are, and what embeddings look up for them moves."""
+"""Integer inputs keep their values, and the vectors that embeddings look up for them move."""
 
 from pathlib import Path
 
@@ -95,7 +95,7 @@ def test_noise_when_inputs_are_ids_then_shakes_what_they_look_up(tokens: Program
 
 
 class Sideways(nn.Module):
-    """Its tokens come before its batch, as recurrent layers have them by default."""
+    """Has its tokens on axis 0 and its batch on axis 1, as recurrent layers do by default."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ def test_program_when_a_mask_is_looked_up_as_numbers_then_it_does_not_move() -> 
             out: Tensor = self.head((weights @ h).sum(1))
             return out
 
-    made = program_of(Masked(), torch.zeros(2, T, dtype=torch.long), torch.ones(2, T, dtype=torch.long))
+    model = program_of(Masked(), torch.zeros(2, T, dtype=torch.long), torch.ones(2, T, dtype=torch.long))
 
-    assert made.path == ["words"]
-    assert made.looked_up == ["ids"]
+    assert model.path == ["words"]
+    assert model.looked_up == ["ids"]

@@ -1,4 +1,4 @@
-"""Places: what they are called, where they lie, and which of them everything must pass."""
+"""Names, nodes and order of places, and the places that each path to the output passes."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from unitrank_engine.program import Place, Program
 
 
 class Twice(nn.Module):
-    """A nested module used twice, with an activation inside that is used twice each time."""
+    """Calls a nested module twice, which calls an activation twice."""
 
     class Inner(nn.Module):
         def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Twice(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Ids and numbers in, a dict out; one head sees the ids alone."""
+    """Takes ids and numbers, returns a dict; one head reads the ids alone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,11 +101,11 @@ def test_outputs_of_a_tuple_are_numbered_and_a_layers_own_tuple_is_its_first_val
             sequence, _ = self.gru(x)
             return self.head(sequence[:, -1]), sequence
 
-    made = program_of(Recurrent(), torch.randn(2, 4, 3))
+    model = program_of(Recurrent(), torch.randn(2, 4, 3))
 
-    assert list(made.outputs) == ["output.0", "output.1"]
-    assert made.place("gru", "output").shape == (4, 5)
-    assert made.split(made.place("gru", "output"), "output.0").cut
+    assert list(model.outputs) == ["output.0", "output.1"]
+    assert model.place("gru", "output").shape == (4, 5)
+    assert model.split(model.place("gru", "output"), "output.0").cut
 
 
 @pytest.mark.parametrize(("name", "key"), [(name, key) for name in MAKERS for key in net_of(name).taps])

@@ -1,4 +1,4 @@
-"""A whole program: its inputs, its outputs, and what runs through it."""
+"""The inputs and outputs of a program, and its forward pass."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from tests.engine.in_process import program_of
 
 
 class Besides(nn.Module):
-    """Returns nothing, its logits, and a number."""
+    """Returns None, its logits, a number and its input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ def test_forward_when_the_model_returns_more_than_tensors_then_the_named_output_
 
 
 class Returning(nn.Module):
-    """Returns what it is told to make of its two answers."""
+    """Returns its two tensors in a container of a given shape."""
 
     def __init__(self, shape: Callable[[Tensor, Tensor], Any]) -> None:
         super().__init__()
@@ -58,6 +58,6 @@ class Returning(nn.Module):
     ],
 )
 def test_outputs_are_named_by_where_they_stand(shape: Callable[[Tensor, Tensor], Any], names: list[str]) -> None:
-    made = program_of(Returning(shape), torch.randn(2, 3))
+    model = program_of(Returning(shape), torch.randn(2, 3))
 
-    assert list(made.outputs) == names
+    assert list(model.outputs) == names

@@ -1,4 +1,4 @@
-"""Head and tail together are the whole model, at every place, also with masks over repeated rows."""
+"""Head and tail together compute the model at each place, also with masks over repeated rows."""
 
 import pytest
 import torch
@@ -23,10 +23,10 @@ def test_tail_after_head_is_the_whole_model_at_every_place(name: str) -> None:
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_many_masks_in_one_pass_equal_overriding_the_node_one_by_one(name: str) -> None:
-    made, rows, masks = program(name), 3, 4
+    model, rows, masks = program(name), 3, 4
     x = net_of(name).examples(rows)
-    for place in made.places:
-        split = made.split(place, "output")
+    for place in model.places:
+        split = model.split(place, "output")
         h, live = split.head((x,))
         mask = torch.rand(masks, 1, *place.shape, generator=torch.Generator().manual_seed(1)) < 0.5
         changed = torch.where(mask, torch.tensor(0.25), h)
@@ -36,7 +36,7 @@ def test_many_masks_in_one_pass_equal_overriding_the_node_one_by_one(name: str) 
         together = split.tail(changed.flatten(0, 1), live).reshape(masks, rows, -1)
 
         for got, values in zip(together, changed, strict=True):
-            torch.testing.assert_close(got, _overridden(made, place, x, values), rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(got, _overridden(model, place, x, values), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["functional", "in_place", "shared", "residual", "convolutional", "attentive"])
@@ -45,7 +45,7 @@ def test_every_place_of_the_usual_nets_takes_many_masks_at_once(name: str) -> No
 
 
 class Picking(nn.Module):
-    """Each row answers at its own position, as a sequence's last token that is no padding."""
+    """Each row answers at another position, as at the last token of a padded sequence."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,8 +57,8 @@ class Picking(nn.Module):
 
 
 def test_rows_that_are_numbered_are_numbered_on_when_they_are_repeated() -> None:
-    made = program_of(Picking(), torch.randn(3, 4, 2), torch.tensor([3, 0, 1]))
-    split = made.split(made.place("token", "output"), "output")
+    model = program_of(Picking(), torch.randn(3, 4, 2), torch.tensor([3, 0, 1]))
+    split = model.split(model.place("token", "output"), "output")
     h, live = split.head((torch.randn(3, 4, 2), torch.tensor([3, 0, 1])))
     masked = h * torch.tensor([1.0, 0.5, 0.0])[:, None, None, None]
 
@@ -71,8 +71,8 @@ def test_rows_that_are_numbered_are_numbered_on_when_they_are_repeated() -> None
 
 
 def test_head_tracks_no_gradient_and_tail_only_that_of_h() -> None:
-    made = program("convolutional")
-    split = made.split(made.place("features.0", "output"), "output")
+    model = program("convolutional")
+    split = model.split(model.place("features.0", "output"), "output")
     h, live = split.head((net_of("convolutional").examples(2).requires_grad_(),))
     leaf = h.clone().requires_grad_()
 
@@ -80,11 +80,11 @@ def test_head_tracks_no_gradient_and_tail_only_that_of_h() -> None:
 
     assert not h.requires_grad
     assert gradient.shape == h.shape
-    assert all(parameter.grad is None for parameter in made.module.parameters())
+    assert all(parameter.grad is None for parameter in model.module.parameters())
 
 
 class _Override(fx.Interpreter):
-    """Runs the whole graph with another value for one node."""
+    """Runs the graph with a given value for one node."""
 
     def __init__(self, module: fx.GraphModule, node: fx.Node, value: Tensor) -> None:
         super().__init__(module)
@@ -95,9 +95,9 @@ class _Override(fx.Interpreter):
         return self.value if n is self.node else super().run_node(n)
 
 
-def _overridden(made: Program, place: Place, x: Tensor, h: Tensor) -> Tensor:
+def _overridden(model: Program, place: Place, x: Tensor, h: Tensor) -> Tensor:
     with torch.no_grad():
-        result = _Override(made.module, place.node, h.movedim(0, place.batch_axis)).run(x)
+        result = _Override(model.module, place.node, h.movedim(0, place.batch_axis)).run(x)
     output = result[0] if isinstance(result, tuple | list) else result
     assert isinstance(output, Tensor)
     return output

@@ -1,1 +1,5 @@
-"""Where a graph is linear: in which values, from which inputs on, and how far behind a place."""
+"""Finds the parts of a graph that are affine, where methods save passes.
+
+An affine value is a linear function plus a constant. `linear` and `affine` classify nodes,
+`frontier` follows them from the inputs on, and `columns` follows them from a place on.
+"""

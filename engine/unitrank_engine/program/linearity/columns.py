@@ -1,4 +1,9 @@
-"""How far behind a place a model stays affine: up to there a changed unit changes a value by a fixed column."""
+"""Finds how far a model stays affine behind a place.
+
+Up to that value z, changing one unit of the place adds a fixed vector to z. The vector is a column
+of the matrix between the place and z. Exact ablation adds columns instead of running these layers
+again.
+"""
 
 import re
 from dataclasses import replace
@@ -12,14 +17,19 @@ from unitrank_engine.program.program import Program
 from unitrank_engine.program.split import Split, descendants
 
 SCALING = re.compile(r"aten::(mul|div|add|sub|rsub|neg|batch_norm|_native_batch_norm_legit_no_training)$")
-"""Change each value by itself: a column saves nothing, and its rounding may miss the very value that a comparison waits for."""
+"""Operators that change each value separately.
+
+A column saves no work here. Its rounding may also miss the exact value at which a later comparison
+changes.
+"""
 
 
 def affine_part(program: Program, place: Place, output: str) -> tuple[Split, Split] | None:
-    """The tail cut in two: from the place to z, affine with one slope for all examples, and from z to the output.
+    """The tail of the place cut in two at a value z: the affine part up to z, and the rest.
 
-    z is the farthest value that every way out passes; None where the place is followed at once by something else. The first
-    split's tail gives z.
+    z is affine in the place's value, with the same slope for all examples, and each path from the
+    place to the output passes z. Of several such values, the last one is taken. The tail of the
+    first split computes z; the second split is cut at z. None when no such value saves work.
     """
     key = (place.node, output)
     if key not in program.affine_parts:
@@ -49,7 +59,7 @@ def _affine_part(program: Program, place: Place, output: str) -> tuple[Split, Sp
 
 
 def _goes_around(graph: fx.Graph, start: fx.Node, blocked: fx.Node, goal: fx.Node) -> bool:
-    """Whether a way from `start` to `goal` does not pass `blocked`."""
+    """Whether a path from `start` to `goal` does not pass `blocked`."""
     reached = {start}
     for node in graph.nodes:
         if node is not blocked and any(source in reached for source in node.all_input_nodes):

@@ -1,7 +1,8 @@
-"""How far into a model its values stay affine in the inputs: along a straight path they are interpolated, not computed again.
+"""Finds how far into a model its values stay affine in the inputs.
 
-The first convolution of the paper's net took a third of the time of its conductance, though between two inputs its result
-is known.
+Along a straight path between two inputs, affine values also move on a straight line. They are
+interpolated instead of computed again. Without that, the first convolution of the paper's network
+took a third of the time of conductance.
 """
 
 from dataclasses import dataclass
@@ -18,29 +19,35 @@ from unitrank_engine.program.subgraphs import extract, sources_of
 
 @dataclass(frozen=True)
 class Frontier:
-    """The last affine values on the way from the inputs to some nodes, and the way from there."""
+    """The last affine values on the paths from the inputs to some goals.
+
+    The frontier also holds the graphs before and behind these values.
+    """
 
     axes: list[int]
-    """Along which examples stand in each of the values."""
+    """The axis of the batch in each of the values."""
     before: fx.GraphModule
-    """The inputs → the values."""
+    """The graph from the inputs to the values."""
     behind: fx.GraphModule
-    """The inputs and the values → the nodes."""
+    """The graph from the inputs and the values to the goals."""
 
     @cached_property
     def reads(self) -> list[bool]:
-        """Of each input, whether it is read once more behind the values."""
+        """For each input, whether a node behind the frontier reads it again."""
         inputs = [node for node in self.behind.graph.nodes if node.op == "placeholder"]
         return [bool(node.users) for node in inputs[: len(inputs) - len(self.axes)]]
 
     def at(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The values of these inputs, without gradients."""
+        """The values at the frontier for these inputs, without gradients."""
         with torch.no_grad():
             return tuple(self.before(*inputs))
 
 
 def find_frontier(module: fx.GraphModule, goals: list[fx.Node], symbols: frozenset[str]) -> Frontier | None:
-    """None where nothing would be saved: the inputs go at once into something that is not affine."""
+    """The frontier on the paths to `goals`.
+
+    None when the affine operators only move values, so that interpolating would save no work.
+    """
     graph = module.graph
     needed = sources_of(*goals)
     moving = [node for node in graph.nodes if node.op == "placeholder" and is_real(node)]

@@ -1,4 +1,8 @@
-"""Which operators keep a straight line straight: behind the last nonlinearity every delta method is exact."""
+"""Lists the operators that are affine.
+
+Behind the last nonlinearity of a model, each method that multiplies by a difference to the baseline
+is exact.
+"""
 
 import torch
 from torch import fx
@@ -25,18 +29,24 @@ FACTORS: dict[str, tuple[int, int]] = {
     **{f"aten::{name}": (0, 1) for name in _PRODUCTS.split()},
     **{f"aten::{name}": (1, 2) for name in ("addmm", "baddbmm", "addbmm")},
 }
-"""Products by which arguments they multiply: linear as long as only one of the two depends on h."""
+"""Products → the positions of their two factors.
+
+A product is linear when one factor is constant.
+"""
 
 
 def is_linear(node: fx.Node, dependent: set[fx.Node]) -> bool:
-    """Whether the node is an affine function of the nodes in `dependent`, all others held."""
+    """Whether the node is an affine function of the nodes in `dependent`.
+
+    All other nodes are taken as constants.
+    """
     value = node.meta.get("val")
     if isinstance(value, torch.Tensor) and not value.dtype.is_floating_point:
-        # a cast to whole numbers rounds
+        # A cast to whole numbers rounds.
         return False
     name = operator_name(node)
     if name in FACTORS:
-        return not all(node.args[place] in dependent for place in FACTORS[name])
+        return not all(node.args[position] in dependent for position in FACTORS[name])
     if name == "aten::div":
         return node.args[1] not in dependent and node.kwargs.get("rounding_mode") is None
     return name in LINEAR or "getitem" in str(node.target) or bool(SHAPE_ONLY.match(name))
