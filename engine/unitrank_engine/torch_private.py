@@ -1,8 +1,12 @@
-"""Private names of torch that the engine uses, all in one file: check this file first when torch has a new version.
+"""Private names of torch that the engine uses, all in this file.
 
-Seen in torch 2.13.0: `torch._ops.OpOverload` and `HigherOrderOperator`, `OpOverload._schema` and `_overloadname`,
-`torch.utils._pytree`, `SymInt.node.expr`, and for the trace of an export `torch.export._draft_export.CaptureStructuredTrace`
-with its `log_record` and `_stream_path`, and `torch._logging.structured.INTERN_TABLE`.
+Check this file first when torch has a new version. The names were seen in torch 2.13.0:
+
+- `torch._ops.OpOverload` and `HigherOrderOperator`, `OpOverload._schema` and `_overloadname`,
+- `torch.utils._pytree`,
+- `SymInt.node.expr`,
+- for the trace of an export, `torch.export._draft_export.CaptureStructuredTrace` with its
+  `log_record` and `_stream_path`, and `torch._logging.structured.INTERN_TABLE`.
 """
 
 import traceback
@@ -32,29 +36,32 @@ __all__ = [
 
 
 def schema_name(operator: OpOverload) -> str:
-    """`aten::relu` for any overload of it."""
+    """The operator's name without its overload, such as `aten::relu`."""
     name: str = operator._schema.name
     return name
 
 
 def argument_names(operator: OpOverload) -> list[str]:
-    """The names of the operator's arguments by position."""
+    """The names of the operator's arguments, in order."""
     return [argument.name for argument in operator._schema.arguments]
 
 
 def has_no_statistics(operator: OpOverload) -> bool:
-    """Whether it is the overload of batch normalisation that keeps no statistics of the batch."""
+    """Whether the operator is the overload of batch norm without running statistics."""
     return bool(operator._overloadname == "no_stats")
 
 
 def expression_of(size: torch.SymInt) -> Any:
-    """The sympy expression of a symbolic size. Any: sympy ships no types."""
+    """The sympy expression of a symbolic size. Any: sympy has no type annotations."""
     return size.node.expr
 
 
 @contextmanager
 def structured_trace() -> Iterator[Any]:
-    """torch's own trace of an export that runs inside; the file that torch writes beside it is removed."""
+    """A context manager that records torch's structured trace of an export.
+
+    The file that torch writes for the trace is removed at the end.
+    """
     from torch.export._draft_export import CaptureStructuredTrace
 
     trace = CaptureStructuredTrace()
@@ -69,7 +76,10 @@ def structured_trace() -> Iterator[Any]:
 
 
 def guards_on_sizes(trace: Any) -> Iterator[list[traceback.FrameSummary]]:
-    """The stack of each place where a symbolic size became a number, the innermost frame first."""
+    """The stack of each line that turned a symbolic size into a number.
+
+    The innermost frame comes first.
+    """
     from torch._logging.structured import INTERN_TABLE
 
     files = {number: file for file, number in INTERN_TABLE.items()}

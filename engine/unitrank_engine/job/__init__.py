@@ -1,1 +1,11 @@
-"""The inputs of one job: examples, clusters, baselines, fills, targets, units, random streams."""
+"""Prepares everything that one job needs before its passes through the model.
+
+- `context`: the request, the model and the data of a job, handed to each stage.
+- `examples`: rows of the dataset as inputs of the model.
+- `clusters/`: which rows are ranked together.
+- `targets`: the number F of each example that is explained.
+- `units`: the elements of the layer that get an importance.
+- `baselines`, `fills`: the inputs and the values that an example is compared with.
+- `random_streams`: random generators that depend on the seed alone.
+- `batch_size`, `progress`: how many rows run at once, and how far the job is.
+"""

@@ -1,4 +1,4 @@
-"""Baselines x′ in the space of the model's inputs."""
+"""Finds the baseline x′ of each example, in the space of the model's inputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,16 +17,25 @@ Inputs = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class Baselines:
-    """Gives each example its x′. `shared` ones are the same single row for all examples, `grouped` ones depend on the cluster."""
+    """The baselines x′ of a job.
+
+    `shared`: all examples of a call have the same x′, which has one row.
+    `grouped`: x′ depends on the cluster.
+    """
 
     of: Callable[[np.ndarray, int | None, Inputs], Inputs]
-    """Dataset rows, the cluster where that matters, and their inputs x → x′ (one row where shared)."""
+    """Dataset rows, their cluster (None unless grouped) and their inputs x → x′."""
     shared: bool = False
     grouped: bool = False
 
 
 def find_baselines(context: JobContext, batch: int) -> Baselines:
-    """The job's baselines. Integer inputs keep their own values: there is no path between ids."""
+    """The baselines of the job.
+
+    An integer input is its own baseline, because no path leads between ids.
+
+    `batch`: the rows of one pass, for baselines that are means.
+    """
     return FINDERS[type(context.request.baseline)](context, batch)
 
 
@@ -41,7 +50,8 @@ def _mean(context: JobContext, batch: int) -> Baselines:
 
 
 def _cluster_mean(context: JobContext, batch: int) -> Baselines:
-    # all stages go cluster by cluster; ten thousand means of images would not fit
+    # Only the last mean is kept: all stages go cluster by cluster, and 10 000 means of images do
+    # not fit in memory.
     @lru_cache(maxsize=1)
     def mean(cluster: int) -> Inputs:
         return _mean_inputs(context, context.clusters[cluster].rows, batch)
@@ -61,21 +71,22 @@ def _field(context: JobContext, batch: int) -> Baselines:
     if len(names) != 1:
         raise EngineError(
             "baseline_not_applicable",
-            f"a field as baseline needs one real input or one that is looked up, the model has {len(names)}",
+            f"a field cannot be the baseline: the model has {len(names)} real-valued or looked-up inputs, expected one; "
+            "choose another baseline, such as zeros",
         )
-    place = list(inputs).index(names[0])
+    position = list(inputs).index(names[0])
 
     def of(rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
-        read = context.examples.prepare(names[0], field, rows)
-        return _choose(x, context.program.lift((*x[:place], read, *x[place + 1 : len(inputs)])))
+        values = context.examples.prepare(names[0], field, rows)
+        return _choose(x, context.program.lift((*x[:position], values, *x[position + 1 : len(inputs)])))
 
     return Baselines(of)
 
 
 def _example(context: JobContext, batch: int) -> Baselines:
     assert isinstance(context.request.baseline, schema.Example)
-    one = context.examples.inputs(np.array([context.request.baseline.index]))
-    return Baselines(lambda rows, cluster, x: _choose(x, one), shared=True)
+    example = context.examples.inputs(np.array([context.request.baseline.index]))
+    return Baselines(lambda rows, cluster, x: _choose(x, example), shared=True)
 
 
 FINDERS: dict[type, Callable[[JobContext, int], Baselines]] = {
@@ -97,7 +108,7 @@ def _choose(x: Inputs, chosen: Inputs) -> Inputs:
 
 
 def _mean_inputs(context: JobContext, rows: np.ndarray, batch: int) -> Inputs:
-    """The mean of the prepared inputs over these rows, summed in float64."""
+    """The mean of the prepared inputs over these dataset rows, summed in float64."""
     sums: list[Tensor] = []
     for start in range(0, len(rows), batch):
         inputs = context.examples.inputs(rows[start : start + batch])

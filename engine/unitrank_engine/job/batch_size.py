@@ -1,7 +1,8 @@
-"""How many rows go through the model at once: enough to keep it busy, few enough to stay in the caches.
+"""Decides how many rows go through the model at once.
 
-The number follows from the model alone, never from a stopwatch: the same job then does the same sums in the same order,
-and its results are equal to the bit.
+The number is large enough to keep the device busy, and small enough for a CPU's caches. It depends
+on the model alone and never on measured time. So the same job does the same sums in the same order,
+and its results are equal to the last bit.
 """
 
 from math import prod
@@ -12,26 +13,32 @@ from torch import fx
 from unitrank_engine.program import Program, Split
 
 CPU_BYTES = 8 * 2**20
-"""Values of one pass on a CPU; beyond this the gradient of a convolution slows down (benchmarks/batches.py)."""
+"""Bytes of the values of one pass on a CPU.
+
+With more, the gradient of a convolution slows down (benchmarks/batches.py).
+"""
 
 CUDA_SHARE = 0.05
 """Share of the device's memory that the values of one pass may take."""
 
 LIMITS = {"cpu": (16, 4096), "cuda": (16, 16384)}
+"""The smallest and the largest number of rows, by device."""
 
 
 def rows_at_once(program: Program) -> int:
-    """Rows of one pass through the whole model."""
+    """The rows of one pass through the whole model."""
     low, high = LIMITS[program.device.type]
     return max(low, min(high, _budget(program.device) // max(1, bytes_per_row(program.module.graph))))
 
 
 def rows_behind(split: Split, device: torch.device) -> int:
-    """Rows of one pass through the graph behind a place alone, in half of the memory: such passes follow each other closely,
-    and twice as many rows took three times as long where the values left the caches.
+    """The rows of one pass through the tail of `split`, in half of the memory of `rows_at_once`.
+
+    Passes through a tail follow each other closely. Where the values left the caches, twice the
+    rows took three times the time.
     """
-    own = split.place.units * int(split.place.node.meta["val"].element_size())
-    return max(LIMITS[device.type][0], _budget(device) // 2 // max(1, bytes_per_row(split.behind.graph) + own))
+    h_bytes = split.place.units * int(split.place.node.meta["val"].element_size())
+    return max(LIMITS[device.type][0], _budget(device) // 2 // max(1, bytes_per_row(split.behind.graph) + h_bytes))
 
 
 def _budget(device: torch.device) -> int:
@@ -41,7 +48,7 @@ def _budget(device: torch.device) -> int:
 
 
 def bytes_per_row(graph: fx.Graph) -> int:
-    """Memory of all values that a graph computes for one example."""
+    """The bytes of all values that a graph computes for one example."""
     total = 0
     for node in graph.nodes:
         value = node.meta.get("val")

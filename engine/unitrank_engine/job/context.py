@@ -1,4 +1,4 @@
-"""What is fixed before the first pass: model, place, data, target and units of one job."""
+"""The context of one job: its model, place, data, target and units, fixed before the first pass."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass
 class PassCost:
-    """Rows that went through the model, or through a part of it."""
+    """The rows that went forward and backward through the model or a part of it."""
 
     forward_rows: int = 0
     backward_rows: int = 0
@@ -31,7 +31,12 @@ class PassCost:
 
 @dataclass(frozen=True)
 class JobContext:
-    """One job, ready to be computed."""
+    """One job that is ready to be computed. Each stage gets it.
+
+    `split`: the model cut at the place of the job.
+    `halves`: for each cluster, which members rank and which members test.
+    `cost`: the rows that have passed the model so far.
+    """
 
     request: JobRequest
     program: Program
@@ -43,17 +48,21 @@ class JobContext:
     halves: list[Halves]
     meter: ProgressMeter
     cost: PassCost = field(default_factory=PassCost)
-    _made: dict[Callable[..., object], object] = field(default_factory=dict)
-    """Function → the value that it gave for this job."""
+    _values: dict[Callable[..., object], object] = field(default_factory=dict)
+    """Function → its value for this job, see `once`."""
 
     def once(self, make: "Callable[[JobContext], T]") -> T:
-        """The value that `make` gives for this job; several stages ask for it, and the first one makes it."""
-        if make not in self._made:
-            self._made[make] = make(self)
-        return cast(T, self._made[make])  # this function gave it
+        """The value that `make` computes for this job.
+
+        It is computed at the first call, then kept.
+        """
+        if make not in self._values:
+            self._values[make] = make(self)
+        return cast(T, self._values[make])  # cast: the dict does not keep the type of each function
 
     @property
     def output(self) -> str:
+        """The name of the model's output that the job explains."""
         return self.request.output or next(iter(self.program.outputs))
 
     @property
@@ -61,23 +70,27 @@ class JobContext:
         return self.program.device
 
     def all_rows(self) -> np.ndarray:
-        """Every dataset row of the job, once, ascending."""
+        """The dataset rows of all clusters, each once, ascending."""
         return np.unique(np.concatenate([cluster.rows for cluster in self.clusters]))
 
     def fix(self, output: Tensor, rows: np.ndarray) -> Fixed:
-        """Class and rival of these rows from their unaltered output."""
+        """The class and the rival of these dataset rows, from their unaltered output."""
         return fix(self.request.target, output, self.examples.labels(rows))
 
     def score(self, output: Tensor, fixed: Fixed) -> Tensor:
+        """The target F of each row of the output."""
         return score(self.request.target, output, fixed)
 
     def right(self, output: Tensor, labels: Tensor | None) -> Tensor | None:
-        """Which rows the model classifies as labelled; None where that cannot be said."""
+        """Which rows the model assigns to their labelled class.
+
+        None without labels, or when the output has no classes.
+        """
         if labels is None or output.dim() == 1 or output.shape[1] == 1:
             return None
         return output.argmax(1) == labels
 
     def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
-        """The job's output for these inputs."""
+        """The job's output for these lifted inputs; the rows are added to `cost`."""
         self.cost.forward_rows += len(inputs[0])
         return self.program.forward(inputs, self.output)

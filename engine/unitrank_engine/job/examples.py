@@ -1,4 +1,4 @@
-"""The examples of a dataset as the model's inputs."""
+"""Reads examples of a dataset as inputs of the model."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,11 @@ from unitrank_tables import Table
 
 @dataclass(frozen=True)
 class Examples:
-    """Reads rows of a table, cast and scaled for a model."""
+    """Reads rows of a table, cast and scaled for a model.
+
+    `fields`: the name of the table's field for each input of the model.
+    `labels_field`: the field with the labels, or None.
+    """
 
     table: Table
     program: Program
@@ -24,26 +28,38 @@ class Examples:
 
     @classmethod
     def of(cls, table: Table, program: Program, request: JobRequest) -> "Examples":
+        """The examples of a job, with the fields that its request names."""
         assert request.inputs is not None
         return cls(table, program, request.inputs, request.labels, request.preprocess)
 
     def inputs(self, rows: np.ndarray) -> tuple[Tensor, ...]:
-        """The model's inputs for these rows on its device, lifted. Raises EngineError `non_finite`."""
+        """The lifted inputs of the model for these rows, on its device.
+
+        Raises EngineError `non_finite`.
+        """
         return self.program.lift(tuple(self.prepare(name, self.fields[name], rows) for name in self.program.inputs))
 
     def prepare(self, name: str, field: str, rows: np.ndarray) -> Tensor:
-        """A field as the named input: cast, then (x·scale − mean)/std for real inputs. Raises EngineError `non_finite`."""
+        """The values of a field for the input `name`.
+
+        They are cast to the input's type; a real-valued input then becomes (x·scale − mean)/std.
+
+        Raises EngineError `non_finite`.
+        """
         values = self.table.read(field, rows)
         dtype = self.program.inputs[name].dtype
         if not dtype.is_floating_point:
-            return _sent(values, self.program.device, dtype)
-        tensor = _sent(_castable(values), self.program.device, dtype)
+            return _to_device(values, self.program.device, dtype)
+        tensor = _to_device(_castable(values), self.program.device, dtype)
         tensor = _scale(tensor, self.preprocess)
         _refuse_non_finite(field, rows, values, tensor)
         return tensor
 
     def labels(self, rows: np.ndarray) -> Tensor | None:
-        """The labels of these rows as class numbers, or None where the job has none that are numbers."""
+        """The labels of these rows as class numbers.
+
+        None when the job has no labels, or labels that are not integers.
+        """
         if self.labels_field is None:
             return None
         values = self.table.read(self.labels_field, rows)
@@ -52,8 +68,11 @@ class Examples:
         return torch.from_numpy(values.astype(np.int64)).to(self.program.device)
 
 
-def _sent(values: np.ndarray, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """On the device. A GPU fetches pinned memory by itself while the processor goes on."""
+def _to_device(values: np.ndarray, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The values as a tensor on the device.
+
+    A GPU copies pinned memory while the processor continues.
+    """
     tensor = torch.from_numpy(np.ascontiguousarray(values))
     if device.type == "cuda":
         tensor = tensor.pin_memory()
@@ -61,19 +80,28 @@ def _sent(values: np.ndarray, device: torch.device, dtype: torch.dtype) -> Tenso
 
 
 def _castable(values: np.ndarray) -> np.ndarray:
-    """torch has no unsigned integers wider than 8 bits that it computes with."""
+    """The values in a type that torch can compute with.
+
+    torch does not compute with uint16, uint32 and uint64.
+    """
     return values.astype(np.float64) if values.dtype.kind == "u" and values.dtype.itemsize > 1 else values
 
 
 def _refuse_non_finite(field: str, rows: np.ndarray, values: np.ndarray, tensor: Tensor) -> None:
-    """Says whether it was so in the dataset, or has become so on the way into the model."""
+    """Raises EngineError `non_finite` when a value is NaN or infinite.
+
+    The message tells whether the dataset has that value, or whether preprocessing gave it.
+    """
     if torch.isfinite(tensor).all():
         return
     first = int((~torch.isfinite(tensor)).nonzero()[0, 0])
     where, dtype = f"field '{field}' is NaN or infinite in row {rows[first]}", str(tensor.dtype).removeprefix("torch.")
     if np.isfinite(values[first]).all():
-        raise EngineError("non_finite", f"{where} as preprocessed {dtype}; look at its size, and at scale, mean and std")
-    raise EngineError("non_finite", f"{where}; inputs must be finite")
+        raise EngineError(
+            "non_finite",
+            f"{where} after preprocessing to {dtype}; inputs must be finite: check the size of its values, and scale, mean and std",
+        )
+    raise EngineError("non_finite", f"{where}; inputs must be finite: correct the dataset, or leave this row out of the clusters")
 
 
 def _scale(tensor: Tensor, preprocess: Preprocess) -> Tensor:

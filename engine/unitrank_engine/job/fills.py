@@ -1,4 +1,4 @@
-"""Fills: what an ablated unit becomes, in the place's own space."""
+"""Fills: the values that replace ablated units, in the space of the place."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,14 +17,25 @@ from unitrank_schemas.base import Fill
 
 @dataclass(frozen=True)
 class Fills:
-    """Values that replace ablated units, for batches of examples; one row where all examples share it."""
+    """Computes the values that replace ablated units.
+
+    `baselines`: the baselines of the job, for the fill `baseline`.
+    `batch`: the rows of one pass.
+    """
 
     context: JobContext
     baselines: Baselines
     batch: int
 
     def of(self, fill: Fill, rows: np.ndarray, cluster: int | None, x: Inputs) -> Float[Tensor, "one_or_rows *place"]:
-        """What units of these examples become. Raises EngineError `too_few_examples` for `resample` with one example."""
+        """The replacement values for these examples; one row when all examples share it.
+
+        `rows`: the dataset rows of the examples.
+        `cluster`: their cluster, when baselines depend on it.
+        `x`: their lifted inputs.
+
+        Raises EngineError `too_few_examples` for the fill `resample` with one example.
+        """
         finders: dict[str, Callable[[], Tensor]] = {
             "baseline": lambda: self._head(self._at_baseline(rows, cluster, x)),
             "zero": lambda: torch.zeros((1, *self.context.split.place.shape), dtype=self._dtype, device=self.context.device),
@@ -34,16 +45,23 @@ class Fills:
         return finders[fill]()
 
     def partners(self, rows: np.ndarray) -> np.ndarray:
-        """For each row another row of the job, drawn by the seed and the row alone."""
-        everyone = self._everyone
-        if len(everyone) < 2:
-            raise EngineError("too_few_examples", "the fill 'resample' takes values from other examples; the job has only one")
-        drawn = [self.context.streams.generator("resample", int(row)).integers(len(everyone) - 1) for row in rows]
-        positions = np.searchsorted(everyone, rows)
-        return np.asarray(everyone[drawn + (drawn >= positions)])
+        """For each dataset row another row of the job.
+
+        The draw depends on the seed and the row alone.
+        """
+        job_rows = self._job_rows
+        if len(job_rows) < 2:
+            raise EngineError(
+                "too_few_examples",
+                "the fill 'resample' takes values from other examples, and the job has only one example; "
+                "add examples, or choose another fill",
+            )
+        drawn = [self.context.streams.generator("resample", int(row)).integers(len(job_rows) - 1) for row in rows]
+        positions = np.searchsorted(job_rows, rows)
+        return np.asarray(job_rows[drawn + (drawn >= positions)])
 
     @cached_property
-    def _everyone(self) -> np.ndarray:
+    def _job_rows(self) -> np.ndarray:
         return self.context.all_rows()
 
     @property
@@ -54,7 +72,7 @@ class Fills:
 
     @cached_property
     def _mean(self) -> Tensor:
-        rows, total = self._everyone, None
+        rows, total = self._job_rows, None
         for start in range(0, len(rows), self.batch):
             h = self._head(self.context.examples.inputs(rows[start : start + self.batch])).double().sum(0, keepdim=True)
             total = h if total is None else total + h
@@ -71,5 +89,5 @@ class Fills:
 
 
 def expanded(inputs: Inputs, rows: int) -> Inputs:
-    """Inputs of one row as that many rows."""
+    """Inputs of one row, repeated to `rows` rows without copying them."""
     return tuple(tensor if len(tensor) == rows else tensor.expand(rows, *tensor.shape[1:]) for tensor in inputs)

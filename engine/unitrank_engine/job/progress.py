@@ -1,18 +1,24 @@
-"""Progress that can be believed: planned rows, done rows, and the time left at the speed seen so far."""
+"""Reports the progress of a job: planned rows, finished rows, and the time left."""
 
 import time
 from collections.abc import Callable
 from typing import Any
 
 Report = Callable[[dict[str, Any]], None]
-"""Takes a progress record; raises Cancelled where the job must stop."""
+"""Takes a progress record; raises Cancelled when the job must stop."""
 
 
 class ProgressMeter:
-    """Counts the rows of stages that cost differently; the time left goes by cost, at the speed of the stage that runs."""
+    """Counts the rows of a job's stages and estimates the time left.
+
+    A row costs different time in different stages. The estimate divides the cost that is left by
+    the speed of the current stage.
+
+    `report`: is called with a progress record after each batch.
+    """
 
     SETTLED_SECONDS = 1.0
-    """How long a stage runs before its own speed counts and not that of the whole job."""
+    """Seconds after which the speed of the stage counts instead of the speed of the whole job."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -22,12 +28,19 @@ class ProgressMeter:
         self._began = self._since = self._last = time.monotonic()
 
     def plan(self, stage: str, rows: int, cost: float) -> None:
-        """Announces a stage: how many rows will pass, and what one of them costs (floating-point operations)."""
+        """Announces a stage.
+
+        `rows`: the rows that will pass in this stage.
+        `cost`: floating-point operations of one row.
+        """
         self._planned[stage] = (rows, cost)
         self._done[stage] = 0
 
     def advance(self, stage: str, rows: int) -> None:
-        """Counts rows of a stage as done and reports; with its first rows the stage has begun where the one before ended."""
+        """Counts rows of a stage as finished, and reports.
+
+        A stage counts as started at the last report before its first rows.
+        """
         if stage != self._stage:
             self._stage, self._since = stage, self._last
         self._last = time.monotonic()

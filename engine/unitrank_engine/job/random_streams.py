@@ -1,4 +1,7 @@
-"""Random streams: one for each purpose, keyed by the seed and by what it acts on."""
+"""Random streams: one generator for each purpose.
+
+A generator depends on the job's seed, on the work that it is for, and on the name of its purpose.
+"""
 
 import hashlib
 import json
@@ -9,21 +12,23 @@ import numpy as np
 
 @dataclass(frozen=True)
 class RandomStreams:
-    """Generators that depend on nothing but the job's key and their own name.
+    """Random generators that depend on the job's key and on their name alone.
 
-    Jobs on the same work (model, place, units, dataset, clusters, seed) have the same key, and so the same orders, ties,
-    halves and noise.
+    Jobs with equal model, place, units, dataset, clusters and seed have the same key. So they get
+    the same random orders, ties, halves and noise.
     """
 
     key: str
 
     @classmethod
     def of(cls, seed: int, *work: object) -> "RandomStreams":
+        """The streams of a seed and a description of the job's work."""
         described = json.dumps([seed, *work], sort_keys=True)
-        # clusters may name every row of a dataset, and the key is read again for each generator
+        # The key is a digest, because each generator reads it, and clusters can list all rows of a
+        # dataset.
         return cls(hashlib.sha256(described.encode()).hexdigest())
 
     def generator(self, *name: str | int) -> np.random.Generator:
-        """A fresh generator at the beginning of the stream of this name."""
+        """A new generator at the start of the stream with this name."""
         digest = hashlib.sha256(json.dumps([self.key, *name]).encode()).digest()
         return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))

@@ -1,4 +1,4 @@
-"""The target F: one number an example, read from the model's output."""
+"""The target F: one number for each example, computed from the model's output."""
 
 from dataclasses import dataclass
 
@@ -12,35 +12,47 @@ from unitrank_schemas.jobs.targets import Target
 
 @dataclass(frozen=True)
 class Fixed:
-    """The class of each row, and margin's rival: both as they are at the unaltered input."""
+    """The class and the rival of each row, fixed at the unaltered input.
+
+    The rival is the class with the largest other logit. Only the score `margin` uses it.
+    """
 
     classes: Int[Tensor, " rows"]
     rivals: Int[Tensor, " rows"]
-    """0 where the score has none."""
+    """0 for scores without a rival."""
 
     def repeat(self, times: int) -> "Fixed":
-        """The same for the rows several times over, one full round after another."""
+        """Class and rival for several copies of the rows: all rows once, then all rows again."""
         return self if times == 1 else Fixed(self.classes.repeat(times), self.rivals.repeat(times))
 
     def equals(self, other: "Fixed") -> bool:
+        """Whether all classes and rivals are equal."""
         return torch.equal(self.classes, other.classes) and torch.equal(self.rivals, other.rivals)
 
     def distinct(self) -> tuple["Fixed", Int[Tensor, " rows"]]:
-        """Each pair of class and rival once, and which of them a row has."""
-        # as one number, which is found much sooner than a pair
+        """Each pair of class and rival once, and the index of each row's pair."""
+        # A pair is one number here, because torch.unique is much faster for numbers than for pairs.
         count = int(self.rivals.max()) + 1
         pairs, which = torch.unique(self.classes * count + self.rivals, return_inverse=True)
         return Fixed(pairs // count, pairs % count), which
 
 
 def logits(output: Float[Tensor, "rows *rest"]) -> Float[Tensor, "rows classes"]:
-    """The output in float32 at least, with one column a class; a regression's single value is one column."""
+    """The output with one column for each class, in float32 or a wider type.
+
+    A regression, with one value for each row, gives one column.
+    """
     output = output.to(torch.promote_types(output.dtype, torch.float32))
     return output.unsqueeze(1) if output.dim() == 1 else output
 
 
 def fix(target: Target, output: Tensor, labels: Int[Tensor, " rows"] | None) -> Fixed:
-    """Class and rival of each row from its unaltered output. Raises EngineError `class_out_of_range`."""
+    """The class and the rival of each row, from its unaltered output.
+
+    `labels`: class numbers, for the target class `label`.
+
+    Raises EngineError `class_out_of_range` for a label that is not a class of the model.
+    """
     z = logits(output)
     if target.class_ is None:
         classes = torch.zeros(len(z), dtype=torch.long, device=z.device)
@@ -52,22 +64,22 @@ def fix(target: Target, output: Tensor, labels: Int[Tensor, " rows"] | None) -> 
     else:
         classes = torch.full((len(z),), int(target.class_), dtype=torch.long, device=z.device)
     if target.score != "margin":
-        # so that targets that are equal look equal
+        # Rivals are 0, so that equal targets compare equal.
         return Fixed(classes, torch.zeros_like(classes))
     return Fixed(classes, z.scatter(1, classes[:, None], -torch.inf).argmax(1))
 
 
 def _within(labels: Int[Tensor, " rows"], count: int) -> Int[Tensor, " rows"]:
-    wrong = labels[(labels < 0) | (labels >= count)]
-    if len(wrong):
+    outside = labels[(labels < 0) | (labels >= count)]
+    if len(outside):
         raise EngineError(
-            "class_out_of_range", f"label {int(wrong[0])} is no class of the model; labels must be from 0 to {count - 1}"
+            "class_out_of_range", f"label {int(outside[0])} is not a class of the model; labels must be from 0 to {count - 1}"
         )
     return labels
 
 
 def score(target: Target, output: Tensor, fixed: Fixed) -> Float[Tensor, " rows"]:
-    """F of each row."""
+    """The target F of each row."""
     return SCORES[target.score](logits(output), fixed)
 
 
@@ -91,6 +103,7 @@ def _log_probability(z: Tensor, fixed: Fixed) -> Tensor:
     return _of_class(z.log_softmax(1), fixed)
 
 
+# The functions that compute F from logits z: the schema `Target` gives their formulas.
 SCORES = {
     "logit": _of_class,
     "centered": _centered,
@@ -100,3 +113,4 @@ SCORES = {
 }
 
 LINEAR_SCORES = frozenset({"logit", "centered", "margin"})
+"""Scores that are a linear function of the logits."""

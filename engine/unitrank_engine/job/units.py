@@ -1,4 +1,4 @@
-"""Units: the elements of a place, one by one or as whole channels."""
+"""Units: the elements of a place, as single neurons or as whole channels."""
 
 from dataclasses import dataclass
 from math import prod
@@ -13,14 +13,17 @@ from unitrank_schemas.jobs import Units
 
 @dataclass(frozen=True)
 class PlaceUnits:
-    """How the elements of a place are counted."""
+    """The units of a place.
+
+    `kind`: `neuron` for single elements, `channel` for whole channels.
+    """
 
     kind: Units
     place: Place
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the units: the place's own, or one axis of channels."""
+        """The shape of the units: that of the place, or one axis of channels."""
         return self.place.shape if self.kind == "neuron" else (self.place.shape[self.place.channel_axis],)
 
     @property
@@ -30,16 +33,20 @@ class PlaceUnits:
 
     @property
     def count(self) -> int:
+        """The number of units."""
         return prod(self.shape)
 
     def reduce(self, scores: Float[Tensor, "rows *place"]) -> Float[Tensor, "rows units"]:
-        """Scores of the units: a channel's are summed, signed, over the other axes."""
+        """The scores of the units.
+
+        A channel's score is the signed sum of the scores of its elements.
+        """
         if self.kind == "neuron":
             return scores.flatten(1)
         return scores.movedim(self.place.channel_axis + 1, 1).flatten(2).sum(2) if scores.dim() > 2 else scores
 
     def spread(self, mask: Shaped[Tensor, "masks units"]) -> Shaped[Tensor, "masks *place"]:
-        """What is said of units, such as a mask, said of the place's elements, to be broadcast."""
+        """Values of units, such as a mask, in a shape that broadcasts to the place's elements."""
         if self.kind == "neuron":
             return mask.reshape(len(mask), *self.place.shape)
         axes = [1] * len(self.place.shape)
@@ -47,5 +54,5 @@ class PlaceUnits:
         return mask.reshape(len(mask), *axes)
 
     def index(self, unit: int) -> list[int]:
-        """Where a unit lies in `shape`."""
+        """The position of a unit on each axis of `shape`."""
         return [int(position) for position in np.unravel_index(unit, self.shape)]

@@ -1,4 +1,7 @@
-"""Every kind of baseline against plain numpy, seen where F is the sum of the inputs: there (x − x′) · ∂F/∂x is x − x′."""
+"""Each kind of baseline equals plain numpy.
+
+In these tests F is the sum of the inputs, so (x − x′) · ∂F/∂x is x − x′.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -50,11 +53,11 @@ def prepared(x: np.ndarray) -> np.ndarray:
     return (x * 2.0 - [1.0, 0.0, -1.0]) / 4.0
 
 
-EVERYONE = sorted({row for rows in MEMBERS.values() for row in rows})
+JOB_ROWS = sorted({row for rows in MEMBERS.values() for row in rows})
 BASELINES: list[tuple[dict[str, Any], Callable[[Rows], np.ndarray]]] = [
     ({"kind": "zeros"}, lambda rows: np.zeros(3)),
     ({"kind": "constant", "value": -1.5}, lambda rows: np.full(3, -1.5)),
-    ({"kind": "mean"}, lambda rows: prepared(X)[EVERYONE].mean(0)),
+    ({"kind": "mean"}, lambda rows: prepared(X)[JOB_ROWS].mean(0)),
     ({"kind": "cluster_mean"}, lambda rows: prepared(X)[rows].mean(0)),
     ({"kind": "field", "field": "x0"}, lambda rows: prepared(X0)[rows]),
     ({"kind": "example", "index": 3}, lambda rows: prepared(X)[3]),
@@ -118,7 +121,7 @@ def test_mean_of_several_inputs_is_taken_of_each(both: Program, tmp_path: Path) 
 
 
 def test_a_field_as_baseline_of_several_real_inputs_is_refused(both: Program, tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="needs one real input or one that is looked up, the model has 2") as caught:
+    with pytest.raises(EngineError, match="the model has 2 real-valued or looked-up inputs, expected one") as caught:
         rank(
             both,
             tmp_path,
@@ -140,11 +143,11 @@ def test_a_mean_over_many_rows_is_summed_in_float64(total: Program, tmp_path: Pa
         ablation=None, fidelity=None, keep_examples=2,
     )  # fmt: skip
 
-    want = x[1].astype(np.float64) - x.astype(np.float64).mean(0)
-    np.testing.assert_allclose(arrays["examples/gradient_x_delta/all"][1], want, rtol=2e-7)
+    expected = x[1].astype(np.float64) - x.astype(np.float64).mean(0)
+    np.testing.assert_allclose(arrays["examples/gradient_x_delta/all"][1], expected, rtol=2e-7)
 
 
-def test_cluster_mean_when_another_cluster_comes_then_the_one_before_is_let_go(total: Program, tmp_path: Path) -> None:
+def test_cluster_mean_when_another_cluster_comes_then_the_last_mean_is_freed(total: Program, tmp_path: Path) -> None:
     request = {"layer": "input", "clusters": {"by": "members", "members": MEMBERS}, "baseline": {"kind": "cluster_mean"}}
     context = plain.prepared(total, tmp_path, {"x": X}, **request)
     baselines = find_baselines(context, 4)

@@ -1,4 +1,4 @@
-"""Examples as the model's inputs: types, preprocessing, and what is wrong with them."""
+"""Examples as inputs of the model: types, preprocessing, and refused values."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ def images() -> Program:
 
 
 class Mixed(nn.Module):
-    """Ids, a number for each example, and a vector."""
+    """Takes ids, a number for each example, and a vector."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Mixed(nn.Module):
 
 
 def inputs_of(program: Program, folder: Path, fields: dict[str, np.ndarray], **request: Any) -> np.ndarray:
-    """The inputs as the model sees them: the activation of its input."""
+    """The inputs that the model gets: the activation of its input."""
     _, arrays = rank(program, folder, fields, "input", ["activation"], **(PLAIN | request))
     return arrays["examples/activation/all"]
 
@@ -116,7 +116,7 @@ def test_an_input_that_is_no_number_ends_the_job_with_field_and_row(bad: float, 
 def test_a_number_that_is_too_large_for_the_model_is_told_from_one_that_is_infinite(
     x: float, preprocess: dict[str, float], dense: Program, tmp_path: Path
 ) -> None:
-    with pytest.raises(EngineError, match=r"field 'x' is NaN or infinite in row 0 as preprocessed float32; look") as caught:
+    with pytest.raises(EngineError, match=r"field 'x' is NaN or infinite in row 0 after preprocessing to float32") as caught:
         inputs_of(dense, tmp_path, {"x": np.full((2, 3), x)}, preprocess=preprocess)
 
     assert caught.value.code == "non_finite"
@@ -146,7 +146,7 @@ def test_a_baseline_that_is_no_number_is_named_by_its_own_field(dense: Program, 
 
 
 class Logarithm(nn.Module):
-    """Its output is finite only where the sum is positive."""
+    """Its output is finite only when its input is positive."""
 
     def __init__(self) -> None:
         super().__init__()

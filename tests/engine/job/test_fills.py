@@ -1,4 +1,4 @@
-"""Fills: whose values take the place of an ablated unit's."""
+"""Fills: the values that replace those of an ablated unit."""
 
 from functools import cache
 from pathlib import Path
@@ -35,10 +35,10 @@ def values(of: Fills, fill: str, rows: np.ndarray) -> np.ndarray:
 
 
 def test_mean_when_rows_are_in_several_clusters_then_each_example_of_the_job_counts_once(tmp_path: Path) -> None:
-    found = fills(tmp_path, {"a": [2, 4], "b": [4, 5, 9]})
+    filled = fills(tmp_path, {"a": [2, 4], "b": [4, 5, 9]})
 
-    # of relu(x), not relu of the mean; rows that are in no cluster do not count
-    np.testing.assert_allclose(values(found, "mean", ROWS)[0], np.maximum(X[ROWS], 0).mean(0), rtol=1e-15)
+    # The mean of relu(x), not relu of the mean; rows outside all clusters do not count.
+    np.testing.assert_allclose(values(filled, "mean", ROWS)[0], np.maximum(X[ROWS], 0).mean(0), rtol=1e-15)
 
 
 def test_partners_when_drawn_then_they_are_others_of_the_job_and_all_alike(tmp_path: Path) -> None:
@@ -48,22 +48,22 @@ def test_partners_when_drawn_then_they_are_others_of_the_job_and_all_alike(tmp_p
     for column, row in zip(drawn.T, ROWS, strict=True):
         partners, times = np.unique(column, return_counts=True)
         assert partners.tolist() == [other for other in ROWS if other != row]
-        # 50 ± 5.8 each
+        # Each partner is drawn 50 ± 5.8 times.
         assert times.min() > 30
 
 
 def test_partners_when_asked_for_in_other_batches_then_they_stay(tmp_path: Path) -> None:
-    found = fills(tmp_path, {"a": ROWS.tolist()})
-    whole = found.partners(ROWS)
+    filled = fills(tmp_path, {"a": ROWS.tolist()})
+    whole = filled.partners(ROWS)
 
-    assert [int(found.partners(np.array([row]))[0]) for row in ROWS] == whole.tolist()
-    assert found.partners(ROWS[::-1]).tolist() == whole[::-1].tolist()
+    assert [int(filled.partners(np.array([row]))[0]) for row in ROWS] == whole.tolist()
+    assert filled.partners(ROWS[::-1]).tolist() == whole[::-1].tolist()
 
 
 def test_resample_when_units_are_filled_then_one_example_gives_them_all(tmp_path: Path) -> None:
-    found = fills(tmp_path, {"a": ROWS.tolist()})
+    filled = fills(tmp_path, {"a": ROWS.tolist()})
 
-    assert values(found, "resample", ROWS).tolist() == np.maximum(X[found.partners(ROWS)], 0).tolist()
+    assert values(filled, "resample", ROWS).tolist() == np.maximum(X[filled.partners(ROWS)], 0).tolist()
 
 
 def test_resample_when_there_is_one_example_then_it_says_so(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_resample_when_there_is_one_example_then_it_says_so(tmp_path: Path) -> N
 
 
 def test_zero_and_baseline_when_the_baseline_is_zeros_then_they_are_the_same_here(tmp_path: Path) -> None:
-    found = fills(tmp_path, {"a": ROWS.tolist()})
+    filled = fills(tmp_path, {"a": ROWS.tolist()})
 
-    assert not values(found, "zero", ROWS).any()
-    assert not values(found, "baseline", ROWS).any()
+    assert not values(filled, "zero", ROWS).any()
+    assert not values(filled, "baseline", ROWS).any()

@@ -1,4 +1,4 @@
-"""Random streams: what they depend on, and what not."""
+"""Random streams depend on their seed, their work and their name alone."""
 
 import numpy as np
 
@@ -40,6 +40,7 @@ def test_key_when_clusters_name_many_rows_then_it_stays_short() -> None:
 
 
 def test_generator_when_it_draws_then_the_numbers_are_numpys_for_all_time() -> None:
-    # recorded with numpy 2.4 from the sha256 of '["k", "order", 0]'; a change here changes every published verdict
+    # Recorded with numpy 2.4 from the sha256 of '["k", "order", 0]'. A change here would change
+    # each published verdict.
     assert isinstance(RandomStreams("k").generator("order", 0).bit_generator, np.random.PCG64)
     assert RandomStreams("k").generator("order", 0).permutation(8).tolist() == [2, 0, 7, 6, 3, 4, 1, 5]

@@ -1,4 +1,4 @@
-"""Every score of every choice of class against its formula, and what is fixed at the unaltered input."""
+"""Each score of each choice of class equals its formula; class and rival are fixed at the input."""
 
 from math import exp, log
 from pathlib import Path
@@ -34,10 +34,10 @@ def test_score_of_each_class_equals_its_formula(kind: str, choice: Any, classes:
     target = Target.model_validate({"class": choice, "score": kind})
 
     fixed = fix(target, Z, LABELS if choice == "label" else None)
-    found = score(target, Z, fixed)
+    scores = score(target, Z, fixed)
 
     assert fixed.classes.tolist() == classes
-    for z, chosen, value in zip(Z.double(), classes, found, strict=True):
+    for z, chosen, value in zip(Z.double(), classes, scores, strict=True):
         assert float(value) == pytest.approx(
             float(oracle.score_of(kind, z, chosen, oracle.rival_of(z, chosen))), rel=1e-6, abs=1e-7
         )
@@ -73,7 +73,10 @@ def test_margin_keeps_its_rival_where_another_class_overtakes_it() -> None:
 
 
 def test_class_and_rival_are_fixed_at_the_input_all_along_the_path(logits: Program, tmp_path: Path) -> None:
-    """F(x) − F(x′) of the layer that is the output is Δz of the class less Δz of the rival, exactly."""
+    """At a layer that is the output, scores are exact differences of logits.
+
+    F(x) − F(x′) is Δz of the class less Δz of the rival.
+    """
     x = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32) * 3
     h, _ = logits.split(logits.place("1", "output"), "output").head((torch.from_numpy(x),))
     start = logits.forward((torch.zeros(1, 3),), "output")[0]
@@ -95,7 +98,7 @@ def test_class_and_rival_are_fixed_at_the_input_all_along_the_path(logits: Progr
 def test_a_label_that_is_no_class_ends_the_job(label: int, logits: Program, tmp_path: Path) -> None:
     fields = {"x": np.zeros((3, 3), dtype=np.float32), "y": np.array([0, label, 1])}
 
-    with pytest.raises(EngineError, match=rf"label {label} is no class of the model; labels must be from 0 to 3") as caught:
+    with pytest.raises(EngineError, match=rf"label {label} is not a class of the model; labels must be from 0 to 3") as caught:
         rank(logits, tmp_path, fields, "1", ["gradient"], ablation=None, fidelity=None)
 
     assert caught.value.code == "class_out_of_range"

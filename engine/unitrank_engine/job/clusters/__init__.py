@@ -1,1 +1,5 @@
-"""Which rows are ranked together: the clusters, the halves that test each other, and who is in which."""
+"""Finds the clusters of a job: the rows that are ranked together.
+
+`finders` finds the rows of each cluster, `holdout` divides each cluster into a half that ranks and
+a half that tests, and `membership` lists the clusters of each example.
+"""

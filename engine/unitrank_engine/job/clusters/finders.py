@@ -1,4 +1,4 @@
-"""Clusters: which rows of the dataset are attributed together."""
+"""Finds the clusters of a job: the rows of the dataset that are ranked together."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,17 +14,21 @@ from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.jobs import clusters as schema
 from unitrank_tables import Table
 
+MAX_CLUSTERS = 10_000
+
 
 @dataclass(frozen=True)
 class ClusterRows:
-    """A named set of dataset rows, each once."""
+    """A cluster: its name, and its dataset rows, each once."""
 
     name: str
     rows: np.ndarray
 
 
 def find_clusters(request: JobRequest, table: Table, forward: Forward, streams: RandomStreams) -> list[ClusterRows]:
-    """The job's clusters in the order of their values, or as the request names them.
+    """The clusters of the job, in the order of their values or as the request lists them.
+
+    `forward`: passes through the model, for clusters by prediction and by k-means.
 
     Raises EngineError `empty_cluster`, `too_many_clusters` or `too_few_examples`.
     """
@@ -32,9 +36,13 @@ def find_clusters(request: JobRequest, table: Table, forward: Forward, streams: 
     limit = request.clusters.limit
     clusters = [ClusterRows(name, _limited(rows, limit, streams, name)) for name, rows in named_rows]
     if not clusters or any(len(cluster.rows) == 0 for cluster in clusters):
-        raise EngineError("empty_cluster", "a cluster has no examples; leave it out or give it some")
-    if len(clusters) > 10_000:
-        raise EngineError("too_many_clusters", f"{len(clusters)} clusters; at most 10000 can be ranked in one job")
+        raise EngineError(
+            "empty_cluster", "a cluster has no examples; each cluster needs one or more: add members to it, or leave it out"
+        )
+    if len(clusters) > MAX_CLUSTERS:
+        raise EngineError(
+            "too_many_clusters", f"the job has {len(clusters)} clusters; at most {MAX_CLUSTERS} are accepted in one job"
+        )
     return clusters
 
 
@@ -74,7 +82,7 @@ def _kmeans(request: JobRequest, table: Table, forward: Forward, streams: Random
     clusters, count = request.clusters, table.examples
     assert isinstance(clusters, schema.KMeans)
     if clusters.k > count:
-        raise EngineError("too_few_examples", f"{clusters.k} clusters of a dataset with {count} examples; k can be at most that")
+        raise EngineError("too_few_examples", f"k is {clusters.k}, and the dataset has {count} examples; k can be at most {count}")
     units = forward.program.place(clusters.layer, "output").units
     values = forward.at(clusters.layer, reads(count, clusters.k, units))
     groups = partition(count, clusters.k, units, values.of, streams.generator("kmeans"))
@@ -83,9 +91,14 @@ def _kmeans(request: JobRequest, table: Table, forward: Forward, streams: Random
 
 def _by_value(values: np.ndarray) -> NamedRows:
     if values.ndim != 1:
-        raise EngineError("wrong_shape", f"clusters need one value an example, got a field of shape {list(values.shape)}")
+        raise EngineError(
+            "wrong_shape", f"the field of the clusters has the shape {list(values.shape)}; expected one value for each example"
+        )
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise EngineError("non_finite", "the field that names the clusters is NaN or infinite in some rows")
+        row = np.flatnonzero(~np.isfinite(values))[0]
+        raise EngineError(
+            "non_finite", f"the field of the clusters is NaN or infinite in row {int(row)}; its values must be finite"
+        )
     distinct, which = np.unique(values, return_inverse=True)
     order = np.argsort(which, kind="stable")
     groups = np.split(order, np.cumsum(np.bincount(which))[:-1])

@@ -1,4 +1,4 @@
-"""Plain forward passes over rows of the dataset, made before there are clusters: classes, and the values of any layer."""
+"""Forward passes that finding the clusters needs: predicted classes, and the values of a layer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,12 @@ STAGE = "clusters"
 
 
 class Forward:
-    """The model as finders of clusters see it. Every batch is reported: this is also where a cancelled job stops."""
+    """Passes dataset rows through the model before the clusters exist.
+
+    Each batch is reported to `meter`, which stops a cancelled job.
+
+    `output`: the name of the model's output that gives the classes.
+    """
 
     def __init__(self, program: Program, output: str, examples: Examples, meter: ProgressMeter) -> None:
         self.program = program
@@ -29,21 +34,26 @@ class Forward:
         self.rows_done = 0
 
     def classes(self, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
-        """The classes that the model predicts."""
+        """The classes that the model predicts for these rows."""
         self.meter.plan(STAGE, len(rows), sum(self.program.costs.values()))
-        found = np.empty(len(rows), dtype=np.int64)
-        for where, inputs in self._batches(rows):
-            found[where] = self.program.forward(inputs, self.output).argmax(1).cpu().numpy()
-        return found
+        classes = np.empty(len(rows), dtype=np.int64)
+        for batch, inputs in self._batches(rows):
+            classes[batch] = self.program.forward(inputs, self.output).argmax(1).cpu().numpy()
+        return classes
 
     def at(self, layer: str, rows_in_all: int) -> "LayerValues":
-        """The values of a layer's output; so many rows will be asked for. Raises EngineError `layer_not_found`."""
+        """The values of a layer's output.
+
+        `rows_in_all`: the number of rows that will be read, for the progress.
+
+        Raises EngineError `layer_not_found`.
+        """
         place = self.program.place(layer, "output")
         self.meter.plan(STAGE, rows_in_all, sum(self.program.costs.get(node, 0) for node in sources_of(place.node)))
         return LayerValues(self, place)
 
     def _batches(self, rows: Int[np.ndarray, " rows"]) -> Iterator[tuple[slice, tuple[Tensor, ...]]]:
-        """Where in `rows` a batch lies, and its inputs."""
+        """The position of each batch in `rows`, and its inputs."""
         size = rows_at_once(self.program)
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
@@ -54,24 +64,24 @@ class Forward:
 
 @dataclass(frozen=True)
 class LayerValues:
-    """What a layer gives for any rows, flattened."""
+    """The values of a layer's output for any dataset rows, with one column for each unit."""
 
     forward: Forward
     place: Place
 
     def of(self, rows: Int[np.ndarray, " rows"]) -> Float32[np.ndarray, "rows units"]:
-        """Raises EngineError `non_finite`."""
-        program, found = self.forward.program, np.empty((len(rows), self.place.units), dtype=np.float32)
+        """The values for these rows. Raises EngineError `non_finite`."""
+        program, values = self.forward.program, np.empty((len(rows), self.place.units), dtype=np.float32)
         head = program.head(self.place)
-        for where, inputs in self.forward._batches(rows):
+        for batch, inputs in self.forward._batches(rows):
             with torch.no_grad():
                 (h,) = head(*inputs)
-            found[where] = h.movedim(self.place.batch_axis, 0).flatten(1).float().cpu().numpy()
-            if not np.isfinite(found[where]).all():
-                wrong = int(rows[where][~np.isfinite(found[where]).all(1)][0])
+            values[batch] = h.movedim(self.place.batch_axis, 0).flatten(1).float().cpu().numpy()
+            if not np.isfinite(values[batch]).all():
+                row = int(rows[batch][~np.isfinite(values[batch]).all(1)][0])
                 detail = (
-                    f"layer '{self.place.layer}' is NaN or infinite for row {wrong} of the dataset, so that no clusters can be "
-                    "made of its values; look for a division by zero or an overflow before it, or name another layer"
+                    f"layer '{self.place.layer}' is NaN or infinite for row {row} of the dataset, and clusters need finite values; "
+                    "look for a division by zero or an overflow before this layer, or name another layer"
                 )
                 raise EngineError("non_finite", detail)
-        return found
+        return values

@@ -1,4 +1,7 @@
-"""The two halves of a cluster: one gives the ranking, the other puts it to the test."""
+"""Divides each cluster in two halves.
+
+One half ranks the units, and the other half tests the ranking.
+"""
 
 from dataclasses import dataclass
 
@@ -11,20 +14,30 @@ from unitrank_tables import Table
 
 @dataclass(frozen=True)
 class Halves:
-    """Which member of a cluster is on which side, and the members that ablation looks at."""
+    """The side of each member of a cluster, and the members that ablation tests.
+
+    `ranked_on`: the number of members that the ranking uses.
+    `in_sample`: whether the ranking is tested on the members that it was made from.
+    """
 
     sides: np.ndarray
-    """0 or 1 for each member."""
+    """For each member 0 (ranks) or 1 (tests)."""
     tested: np.ndarray
-    """Positions of members, at most as many as the job allows."""
+    """Positions of members, at most the number that the job allows."""
     ranked_on: int
     in_sample: bool
 
 
 def halve(cluster: ClusterRows, rule: str, limit: int, table: Table, streams: RandomStreams) -> Halves:
-    """The first ⌈n/2⌉ members in seeded order rank, the others test; or whole groups of a field's equal values do.
+    """The halves of a cluster.
 
-    `none` tests on all members what all members ranked; its halves serve the stability alone.
+    The rule decides which members rank and which test:
+
+    - `half`: the first ⌈n/2⌉ members in seeded order rank, and the other members test.
+    - The name of a field: as `half`, but members with equal values of the field stay in one half.
+    - `none`: all members rank and all members test. The halves only measure the stability.
+
+    `limit`: the number of members that test, at most.
     """
     order = streams.generator("split", cluster.name).permutation(len(cluster.rows))
     half = (len(order) + 1) // 2
@@ -37,7 +50,7 @@ def halve(cluster: ClusterRows, rule: str, limit: int, table: Table, streams: Ra
 
 
 def _whole_groups(values: np.ndarray, order: np.ndarray, half: int) -> np.ndarray:
-    """Members of groups in seeded order until half of the members are reached."""
+    """The members of whole groups, taken in seeded order until `half` members are reached."""
     _, which, sizes = np.unique(values, return_inverse=True, return_counts=True)
     _, first = np.unique(which[order], return_index=True)
     groups = np.argsort(first)

@@ -1,7 +1,8 @@
-"""k-means: examples whose values at a layer are alike, by scikit-learn's MiniBatchKMeans (Sculley, WWW 2010).
+"""k-means: clusters of examples whose values at a layer are similar.
 
-The examples are read twice, once to place the centres and once to name the nearest, a chunk at a time: memory grows with
-the size of a chunk and of the k centres, and with one number an example.
+The clusters are found by scikit-learn's MiniBatchKMeans (Sculley, WWW 2010). The examples are read
+in chunks, and twice: once to place the centres, once to assign each example to the nearest centre.
+Memory grows with the size of a chunk, with the k centres, and by one number for each example.
 """
 
 from collections.abc import Callable
@@ -14,22 +15,32 @@ CHUNK_BYTES = 64 * 2**20
 INITS = 3
 
 Values = Callable[[Int[np.ndarray, " rows"]], Float32[np.ndarray, "rows units"]]
-"""Rows of the dataset to what they are compared by."""
+"""Dataset rows → the values that they are compared by."""
 
 
 def rows_of_chunk(k: int, units: int) -> int:
-    """As many as scikit-learn wants for choosing the first centres, three for each, and more where they are small."""
+    """The rows of one chunk.
+
+    scikit-learn needs three rows for each centre to choose the first centres. A chunk of small
+    values holds more rows.
+    """
     return max(3 * k, min(CHUNK_ROWS, CHUNK_BYTES // (4 * units)))
 
 
 def reads(count: int, k: int, units: int) -> int:
-    """How many rows `partition` asks for in all."""
+    """The number of rows that `partition` reads in all."""
     return count if count <= rows_of_chunk(k, units) else 2 * count
 
 
 def partition(count: int, k: int, units: int, values: Values, generator: np.random.Generator) -> list[Int[np.ndarray, " members"]]:
-    """The rows of each cluster, ascending; the largest cluster first, and none that is empty. k is at most `count`."""
-    # 0.3 s and 30 MB that few jobs need
+    """The rows of each cluster, ascending; the largest cluster comes first.
+
+    Empty clusters are left out.
+
+    `count`: the number of rows, at least k.
+    `units`: the number of values of one row.
+    """
+    # Imported here, because it costs 0.3 s and 30 MB, and few jobs need it.
     from sklearn.cluster import MiniBatchKMeans
 
     order, size = generator.permutation(count), rows_of_chunk(k, units)
@@ -50,7 +61,10 @@ def partition(count: int, k: int, units: int, values: Values, generator: np.rand
 
 
 def _by_size(nearest: Int[np.ndarray, " rows"]) -> list[Int[np.ndarray, " members"]]:
-    """Of equally large ones the one with the earliest row first."""
+    """The rows of each cluster, the largest cluster first.
+
+    Of equally large clusters, the one with the smallest row comes first.
+    """
     grouped = np.argsort(nearest, kind="stable")
     sizes = np.bincount(nearest)
     groups = [rows for rows in np.split(grouped, np.cumsum(sizes)[:-1]) if len(rows)]

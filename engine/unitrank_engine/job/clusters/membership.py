@@ -1,4 +1,4 @@
-"""Membership: the examples of the main pass, and the clusters that each of them belongs to."""
+"""Lists the examples of the main pass, and the clusters that each example belongs to."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,28 +17,33 @@ class MemberBatch:
     start: int
     stop: int
     rows: np.ndarray
-    """Their numbers in the dataset."""
+    """The dataset rows of the examples."""
     cluster: int | None
-    """Theirs, where baselines depend on it."""
+    """The cluster of the examples when baselines depend on it, else None."""
 
 
 @dataclass(frozen=True)
 class Membership:
-    """The examples of the main pass in order, and the clusters that each belongs to.
+    """The examples of the main pass and their memberships.
 
-    An example is passed once however many clusters it is in, unless its baseline depends on the cluster.
+    A membership is a pair of an example and a cluster. An example in several clusters passes the
+    model once, unless its baseline depends on the cluster.
+
+    `rows`: the dataset row of each example.
+    `cluster`, `side`: the cluster of each membership, and the half of that cluster (0 or 1).
     """
 
     rows: np.ndarray
     groups: np.ndarray | None
-    """The cluster of each example, where its baseline depends on it."""
+    """The cluster of each example when baselines depend on it, else None."""
     example: np.ndarray
-    """Of each membership the example, ascending."""
+    """The index of the example of each membership, ascending."""
     cluster: np.ndarray
     side: np.ndarray
 
     @classmethod
     def of(cls, context: JobContext, grouped: bool) -> "Membership":
+        """The memberships of a job. `grouped`: whether baselines depend on the cluster."""
         rows = np.concatenate([cluster.rows for cluster in context.clusters])
         cluster = np.repeat(np.arange(len(context.clusters)), [len(cluster.rows) for cluster in context.clusters])
         side = np.concatenate([halves.sides for halves in context.halves])
@@ -50,19 +55,26 @@ class Membership:
 
     @cached_property
     def by_cluster(self) -> list[np.ndarray]:
-        """The examples of each cluster."""
+        """The indices of the examples of each cluster."""
         order = np.argsort(self.cluster, kind="stable")
         return np.split(self.example[order], np.cumsum(np.bincount(self.cluster))[:-1])
 
     def batch(self, start: int, stop: int, cluster: int | None) -> MemberBatch:
+        """The examples `start` to `stop` as a batch."""
         return MemberBatch(start, stop, self.rows[start:stop], cluster)
 
     def within(self, start: int, stop: int) -> slice:
-        """The memberships of these examples."""
+        """The range of the memberships of the examples `start` to `stop`."""
         return slice(*np.searchsorted(self.example, [start, stop]))
 
     def batches(self, size: int) -> Iterator[tuple[int, int, int | None]]:
-        """Ranges of examples of at most this size; where baselines depend on the cluster, of one cluster each."""
+        """Ranges of examples: start, stop and cluster.
+
+        A range has at most `size` examples.
+
+        When baselines depend on the cluster, a range is within one cluster; else the cluster is
+        None.
+        """
         changes = [] if self.groups is None else (np.flatnonzero(np.diff(self.groups)) + 1).tolist()
         bounds = [0, *changes, len(self.rows)]
         for begin, end in pairwise(bounds):

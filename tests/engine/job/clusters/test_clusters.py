@@ -1,4 +1,4 @@
-"""Clusters: which rows are in them, what they are called, and what the limit draws."""
+"""The rows and names of clusters, and the rows that a limit draws."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ def dense() -> Program:
 
 
 def rows_of(program: Program, folder: Path, clusters: dict[str, Any], seed: int = 0, **fields: np.ndarray) -> dict[str, list[int]]:
-    """The rows of each cluster by its name, and that its importance is of these rows alone."""
+    """The rows of each cluster by name; its importance must come from these rows alone."""
     settings: dict[str, Any] = {"ablation": None, "fidelity": None, "seed": seed, "target": {"class": 0}}
     summary, arrays = rank(program, folder, {"x": X, "y": Y, **fields}, "0", ["activation"], clusters=clusters, **settings)
     names = [cluster["name"] for cluster in summary["clusters"]]
@@ -47,18 +47,18 @@ def test_all_is_every_row(dense: Program, tmp_path: Path) -> None:
 
 
 def test_label_makes_a_cluster_for_each_label_in_order(dense: Program, tmp_path: Path) -> None:
-    found = rows_of(dense, tmp_path, {"by": "label"})
+    rows = rows_of(dense, tmp_path, {"by": "label"})
 
-    assert list(found) == ["0", "1", "2"]
-    assert found == {str(label): where(label == Y) for label in range(3)}
+    assert list(rows) == ["0", "1", "2"]
+    assert rows == {str(label): where(label == Y) for label in range(3)}
 
 
 def test_prediction_makes_a_cluster_for_each_class_the_model_gives(dense: Program, tmp_path: Path) -> None:
     classes = dense.forward((torch.from_numpy(X),), "output").argmax(1).numpy()
 
-    found = rows_of(dense, tmp_path, {"by": "prediction"})
+    rows = rows_of(dense, tmp_path, {"by": "prediction"})
 
-    assert found == {str(label): where(classes == label) for label in np.unique(classes)}
+    assert rows == {str(label): where(classes == label) for label in np.unique(classes)}
 
 
 @pytest.mark.parametrize(
@@ -79,28 +79,28 @@ def test_field_makes_a_cluster_for_each_value_in_order(
 ) -> None:
     field = values[RANDOM.permutation(np.arange(COUNT) % 3)]
 
-    found = rows_of(dense, tmp_path, {"by": "field", "field": "g"}, g=field)
+    rows = rows_of(dense, tmp_path, {"by": "field", "field": "g"}, g=field)
 
-    assert names is None or list(found) == names
-    assert list(found.values()) == [where(field == value) for value in np.unique(values)]
+    assert names is None or list(rows) == names
+    assert list(rows.values()) == [where(field == value) for value in np.unique(values)]
 
 
 def test_members_keep_their_order_of_names_may_overlap_and_count_each_row_once(dense: Program, tmp_path: Path) -> None:
     members = {"z": [5, 1, 1, 9], "a": [9, 1], "m": [0]}
 
-    found = rows_of(dense, tmp_path, {"by": "members", "members": members})
+    rows = rows_of(dense, tmp_path, {"by": "members", "members": members})
 
-    assert list(found) == ["z", "a", "m"]
-    assert found == {"z": [1, 5, 9], "a": [1, 9], "m": [0]}
+    assert list(rows) == ["z", "a", "m"]
+    assert rows == {"z": [1, 5, 9], "a": [1, 9], "m": [0]}
 
 
-def test_limit_draws_so_many_of_each_cluster_by_the_seed(dense: Program, tmp_path: Path) -> None:
+def test_limit_draws_that_number_of_each_cluster_by_the_seed(dense: Program, tmp_path: Path) -> None:
     whole = rows_of(dense, tmp_path, {"by": "label"})
 
-    first, again, other = (rows_of(dense, tmp_path, {"by": "label", "limit": 3}, seed=seed) for seed in (1, 1, 2))
+    first, again, another = (rows_of(dense, tmp_path, {"by": "label", "limit": 3}, seed=seed) for seed in (1, 1, 2))
 
     assert first == again
-    assert first != other
+    assert first != another
     for name, rows in first.items():
         assert len(rows) == 3
         assert set(rows) < set(whole[name])
@@ -114,7 +114,7 @@ def test_a_limit_above_the_size_changes_nothing(dense: Program, tmp_path: Path) 
 def test_a_field_of_names_that_is_no_number_is_refused(dense: Program, tmp_path: Path) -> None:
     field = np.where(np.arange(COUNT) == 3, np.nan, 1.0)
 
-    with pytest.raises(EngineError, match="names the clusters is NaN") as caught:
+    with pytest.raises(EngineError, match="the field of the clusters is NaN or infinite in row 3") as caught:
         rows_of(dense, tmp_path, {"by": "field", "field": "g"}, g=field)
 
     assert caught.value.code == "non_finite"

@@ -1,4 +1,4 @@
-"""Halves of clusters: which members rank, and which test."""
+"""The halves of clusters: the members that rank, and the members that test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,11 +27,11 @@ def halves(table: Table, rule: str, rows: list[int] | range = range(12), *, limi
 
 @pytest.mark.parametrize(("n", "ranking"), [(1, 1), (2, 1), (3, 2), (7, 4), (12, 6)])
 def test_half_when_a_cluster_is_cut_then_the_larger_half_ranks_and_the_others_test(n: int, ranking: int, table: Table) -> None:
-    found = halves(table, "half", range(n))
+    division = halves(table, "half", range(n))
 
-    assert found.ranked_on == ranking == (found.sides == 0).sum()
-    assert sorted(found.tested.tolist()) == np.flatnonzero(found.sides == 1).tolist()
-    assert not found.in_sample
+    assert division.ranked_on == ranking == (division.sides == 0).sum()
+    assert sorted(division.tested.tolist()) == np.flatnonzero(division.sides == 1).tolist()
+    assert not division.in_sample
 
 
 def test_half_when_drawn_then_the_seed_decides_it(table: Table) -> None:
@@ -40,45 +40,45 @@ def test_half_when_drawn_then_the_seed_decides_it(table: Table) -> None:
     often = np.mean([halves(table, "half", seed=seed).sides for seed in range(300)], axis=0)
 
     assert len(drawn) > 15
-    # each member tests in 150 ± 8.7 of 300
+    # Each member tests in 150 ± 8.7 of 300 draws.
     assert np.abs(often - 0.5).max() < 0.12
 
 
 def test_half_when_clusters_have_other_names_then_they_are_cut_otherwise(table: Table) -> None:
     rows, streams = np.arange(12), RandomStreams.of(0, "work")
-    one, other = (halve(ClusterRows(name, rows), "half", 200, table, streams).sides for name in ("a", "b"))
+    first, second = (halve(ClusterRows(name, rows), "half", 200, table, streams).sides for name in ("a", "b"))
 
-    assert one.tolist() != other.tolist()
+    assert first.tolist() != second.tolist()
 
 
 def test_none_when_asked_for_then_all_rank_and_all_test(table: Table) -> None:
-    found = halves(table, "none")
+    division = halves(table, "none")
 
-    assert found.in_sample
-    assert found.ranked_on == 12
-    assert sorted(found.tested.tolist()) == list(range(12))
-    # the stability has its halves all the same
-    assert np.bincount(found.sides).tolist() == [6, 6]
+    assert division.in_sample
+    assert division.ranked_on == 12
+    assert sorted(division.tested.tolist()) == list(range(12))
+    # The halves exist all the same, to measure the stability.
+    assert np.bincount(division.sides).tolist() == [6, 6]
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_field_when_values_are_equal_then_they_stay_on_one_side(seed: int, table: Table) -> None:
     rows = [0, 1, 2, 3, 4, 6, 7, 9, 11]
-    found = halves(table, "patient", rows, seed=seed)
+    division = halves(table, "patient", rows, seed=seed)
     values = PATIENTS[rows]
 
-    assert not set(values[found.sides == 0]) & set(values[found.sides == 1])
-    assert found.ranked_on >= 5
-    # whole groups in seeded order, no more than it takes
-    assert found.ranked_on < 5 + 3
-    assert sorted(found.tested.tolist()) == np.flatnonzero(found.sides == 1).tolist()
+    assert not set(values[division.sides == 0]) & set(values[division.sides == 1])
+    assert division.ranked_on >= 5
+    # Whole groups are taken in seeded order, and no group more than needed.
+    assert division.ranked_on < 5 + 3
+    assert sorted(division.tested.tolist()) == np.flatnonzero(division.sides == 1).tolist()
 
 
 def test_field_when_there_is_one_group_only_then_nothing_is_tested(table: Table) -> None:
-    found = halves(table, "site")
+    division = halves(table, "site")
 
-    assert found.ranked_on == 12
-    assert len(found.tested) == 0
+    assert division.ranked_on == 12
+    assert len(division.tested) == 0
 
 
 def test_limit_when_it_is_small_then_the_first_in_seeded_order_are_tested(table: Table) -> None:

@@ -1,4 +1,7 @@
-"""Clusters by k-means: what lies together is found, in chunks as at once, and equal jobs have equal clusters."""
+"""Clusters by k-means: separated blobs become clusters, in one chunk or several.
+
+Equal jobs have equal clusters.
+"""
 
 from functools import cache
 from pathlib import Path
@@ -20,7 +23,7 @@ BLOBS = 5
 
 
 def blobs(count: int, features: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    """Points far nearer to those of their own blob than to any other, and the blob of each."""
+    """Points of well separated blobs, and the blob of each point."""
     random = np.random.default_rng(0)
     which = random.integers(BLOBS, size=count)
     centres = 100 * np.eye(BLOBS, features)
@@ -28,8 +31,8 @@ def blobs(count: int, features: int = 6) -> tuple[np.ndarray, np.ndarray]:
 
 
 def split(x: np.ndarray, k: int, seed: int = 0) -> list[list[int]]:
-    found = partition(len(x), k, x.shape[1], lambda rows: x[rows], np.random.default_rng(seed))
-    return [rows.tolist() for rows in found]
+    clusters = partition(len(x), k, x.shape[1], lambda rows: x[rows], np.random.default_rng(seed))
+    return [rows.tolist() for rows in clusters]
 
 
 def by_size(which: np.ndarray) -> list[list[int]]:
@@ -51,16 +54,16 @@ def test_partition_when_blobs_lie_apart_then_each_is_a_cluster_and_the_largest_i
 def test_partition_when_chunks_are_small_then_no_more_rows_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     x, _ = blobs(830)
     monkeypatch.setattr(kmeans, "CHUNK_ROWS", 100)
-    asked: list[int] = []
+    sizes: list[int] = []
 
     def values(rows: np.ndarray) -> np.ndarray:
-        asked.append(len(rows))
+        sizes.append(len(rows))
         return x[rows]
 
     partition(len(x), BLOBS, x.shape[1], values, np.random.default_rng(0))
 
-    assert max(asked) == 100
-    assert sum(asked) == kmeans.reads(830, BLOBS, x.shape[1]) == 2 * 830
+    assert max(sizes) == 100
+    assert sum(sizes) == kmeans.reads(830, BLOBS, x.shape[1]) == 2 * 830
 
 
 def test_partition_when_nothing_lies_apart_then_equal_seeds_give_equal_clusters() -> None:
@@ -139,18 +142,18 @@ def test_kmeans_when_a_limit_is_given_then_clusters_are_of_all_examples_and_hold
     _, arrays = ranked(tmp_path, x, {"k": BLOBS, "layer": "0", "limit": 4})
 
     for index, rows in enumerate(by_size(which)):
-        found = arrays[f"rows/{index}"].tolist()
-        assert len(found) == 4
-        assert set(found) < set(rows)
+        drawn = arrays[f"rows/{index}"].tolist()
+        assert len(drawn) == 4
+        assert set(drawn) < set(rows)
 
 
 def test_kmeans_when_batches_are_smaller_then_clusters_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.random.default_rng(2).normal(size=(300, 6)).astype(np.float32)
-    one, _ = ranked(tmp_path, x, {"k": 4, "layer": "0"})
+    first, _ = ranked(tmp_path, x, {"k": 4, "layer": "0"})
     monkeypatch.setattr(batch_size, "LIMITS", {"cpu": (7, 7)})
-    other, _ = ranked(tmp_path, x, {"k": 4, "layer": "0"})
+    second, _ = ranked(tmp_path, x, {"k": 4, "layer": "0"})
 
-    assert one["clusters"] == other["clusters"]
+    assert first["clusters"] == second["clusters"]
 
 
 def test_kmeans_when_centres_have_no_examples_then_a_warning_says_how_many(tmp_path: Path) -> None:
@@ -163,7 +166,7 @@ def test_kmeans_when_centres_have_no_examples_then_a_warning_says_how_many(tmp_p
 
 
 def test_kmeans_when_there_are_fewer_examples_than_clusters_then_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="9 clusters of a dataset with 8 examples") as caught:
+    with pytest.raises(EngineError, match="k is 9, and the dataset has 8 examples") as caught:
         ranked(tmp_path, blobs(8)[0], {"k": 9, "layer": "0"})
 
     assert caught.value.code == "too_few_examples"
