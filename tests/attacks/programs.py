@@ -74,9 +74,9 @@ def call(target: str, code: str, **arguments: Json) -> Attack:
     def change(document: Json) -> None:
         document["tensor_values"]["more"] = document["tensor_values"]["c_shift"]
         schema = getattr(getattr(torch.ops.aten, target.split(".")[0]), target.split(".")[1])._schema
-        given = [{"name": schema.arguments[0].name, "arg": tensor("c_shift"), "kind": 1}]
-        given += [{"name": name, "arg": value, "kind": 2} for name, value in arguments.items()]
-        node = {"target": f"torch.ops.aten.{target}", "inputs": given, "outputs": [tensor("more")], "metadata": {}, "name": "more"}
+        inputs = [{"name": schema.arguments[0].name, "arg": tensor("c_shift"), "kind": 1}]
+        inputs += [{"name": name, "arg": value, "kind": 2} for name, value in arguments.items()]
+        node = {"target": f"torch.ops.aten.{target}", "inputs": inputs, "outputs": [tensor("more")], "metadata": {}, "name": "more"}
         document["nodes"].insert(0, node | {"is_hop_single_tensor_return": None})
 
     return graph(change, code)
@@ -97,13 +97,13 @@ def value(name: str) -> Attack:
     return graph(lambda document: document["inputs"][-1]["as_tensor"].update(name=name))
 
 
-def argument(given: object, code: str = "program_refused") -> Attack:
-    return graph(lambda document: document["nodes"][0]["inputs"][0].update(arg=given), code)
+def argument(value: object, code: str = "program_refused") -> Attack:
+    return graph(lambda document: document["nodes"][0]["inputs"][0].update(arg=value), code)
 
 
-def container(spec: Json, what: str = "out_spec", code: str = "container_refused") -> Attack:
+def container(spec: Json, field: str = "out_spec", code: str = "container_refused") -> Attack:
     def change(document: Json) -> None:
-        document["graph_module"]["module_call_graph"][0]["signature"][what] = json.dumps([1, spec])
+        document["graph_module"]["module_call_graph"][0]["signature"][field] = json.dumps([1, spec])
 
     return program(change, code)
 

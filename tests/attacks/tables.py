@@ -124,10 +124,10 @@ def honest_bomb(_: str) -> bytes:
 
 
 def million_members(_: str) -> bytes:
-    one = npz(x=npy())
-    start = one.index(b"PK\x01\x02")
-    entry = one[start : one.index(b"PK\x05\x06")]
-    return one[:start] + entry * 1_000_000 + _end(0xFFFF, len(entry) * 1_000_000, start)
+    single = npz(x=npy())
+    start = single.index(b"PK\x01\x02")
+    entry = single[start : single.index(b"PK\x05\x06")]
+    return single[:start] + entry * 1_000_000 + _end(0xFFFF, len(entry) * 1_000_000, start)
 
 
 def _end(entries: int, size: int, start: int) -> bytes:

@@ -122,8 +122,8 @@ def _node(random: Random, document: Any) -> None:
     nodes = document["graph_module"]["graph"]["nodes"]
     if not nodes:
         return
-    here, there = random.randrange(len(nodes)), random.randrange(len(nodes))
-    node, other = nodes[here], deepcopy(nodes[there])
+    first, second = random.randrange(len(nodes)), random.randrange(len(nodes))
+    node, other = nodes[first], deepcopy(nodes[second])
     match random.randrange(8):
         case 0 | 1:
             node["target"] = random.choice(_TARGETS)
@@ -134,9 +134,9 @@ def _node(random: Random, document: Any) -> None:
         case 4:
             node["outputs"] = other["outputs"]
         case 5:
-            nodes[here], nodes[there] = nodes[there], nodes[here]
+            nodes[first], nodes[second] = nodes[second], nodes[first]
         case 6:
-            nodes.insert(here, other)
+            nodes.insert(first, other)
         case 7:
             documents.change(random, node)
 

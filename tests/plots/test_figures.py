@@ -197,9 +197,9 @@ def test_heatmap_when_channels_stand_anywhere_then_they_are_what_is_summed(
 ) -> None:
     shape = [2, 2, 2]
     shape[axis or 0] = 4
-    there = result.model_copy(update={"layer": result.layer.model_copy(update={"shape": shape, "channel_axis": axis})})
+    moved = result.model_copy(update={"layer": result.layer.model_copy(update={"shape": shape, "channel_axis": axis})})
     scores = arrays[f"importance/{RANKINGS[0]}"][0].reshape(shape)
-    summed, third = (draw("heatmap", there, arrays, Choice(cluster="a", channel=channel)) for channel in (None, 3))
+    summed, third = (draw("heatmap", moved, arrays, Choice(cluster="a", channel=channel)) for channel in (None, 3))
 
     assert np.allclose(drawn_map(summed)[0], scores.sum(axis or 0))
     assert summed.get_suptitle().endswith("\nsum over channels")
@@ -284,7 +284,7 @@ def test_name_when_long_then_keeps_what_tells_it_from_others() -> None:
 def test_picture_when_names_are_long_then_nothing_is_cut(result: Result, arrays: dict[str, np.ndarray], name: str) -> None:
     many_rankings, all_arrays = many(result, arrays, 12, "a-very-long-name-of-a-ranking-number-{}")
     layer = result.layer.model_copy(update={"name": "encoder.layers.11.attention.output"})
-    clusters = [each.model_copy(update={"name": f"the cluster of number {row}"}) for row, each in enumerate(result.clusters)]
+    clusters = [cluster.model_copy(update={"name": f"the cluster of number {row}"}) for row, cluster in enumerate(result.clusters)]
     figure = draw(name, many_rankings.model_copy(update={"layer": layer, "clusters": clusters}), all_arrays, Choice())
     rendered(figure, "png")
 

@@ -163,10 +163,10 @@ def _inflate(memory: mmap.mmap, entry: zipfile.ZipInfo, start: int, folder: Path
 def _pieces(memory: mmap.mmap, entry: zipfile.ZipInfo, start: int) -> Iterator[bytes]:
     """The unpacked entry in pieces, at most one piece more than its size. Raises BadTable."""
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
-    left, end = entry.file_size, start + entry.compress_size
+    remaining, end = entry.file_size, start + entry.compress_size
     packed = b""
     try:
-        while left >= 0 and not unpacker.eof and (packed or start < end):
+        while remaining >= 0 and not unpacker.eof and (packed or start < end):
             if not packed:
                 packed = memory[start : min(start + PIECE, end)]
                 start += len(packed)
@@ -174,11 +174,11 @@ def _pieces(memory: mmap.mmap, entry: zipfile.ZipInfo, start: int) -> Iterator[b
                 memory.madvise(mmap.MADV_DONTNEED)
             piece = unpacker.decompress(packed, PIECE)
             packed = unpacker.unconsumed_tail
-            left -= len(piece)
+            remaining -= len(piece)
             yield piece
         # All input is used here, so flush returns only the last bytes. Earlier it would unpack all
         # remaining input at once.
-        if left >= 0 and not unpacker.eof:
+        if remaining >= 0 and not unpacker.eof:
             yield unpacker.flush()
     except zlib.error as error:
         raise _damaged(entry, str(error)) from error

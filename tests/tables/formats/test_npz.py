@@ -164,12 +164,12 @@ def test_a_bomb_is_refused_without_being_unpacked(tmp_path: Path) -> None:
 
 
 def test_a_directory_of_a_hundred_thousand_entries_is_refused_unread(tmp_path: Path) -> None:
-    one = archive({"x.npy": npy()})
-    start = one.index(b"PK\x01\x02")
-    entry, end = one[start : one.index(b"PK\x05\x06")], one[one.index(b"PK\x05\x06") :]
+    single = archive({"x.npy": npy()})
+    start = single.index(b"PK\x01\x02")
+    entry, end = single[start : single.index(b"PK\x05\x06")], single[single.index(b"PK\x05\x06") :]
     end = end[:12] + struct.pack("<II", len(entry) * 100_000, start) + end[20:]
 
-    assert code_of(tmp_path, one[:start] + entry * 100_000 + end) == "too_many_fields"
+    assert code_of(tmp_path, single[:start] + entry * 100_000 + end) == "too_many_fields"
 
 
 def test_data_that_do_not_unpack_to_what_was_announced_are_damaged_when_read(tmp_path: Path) -> None:
