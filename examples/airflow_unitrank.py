@@ -17,7 +17,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from unitrank import AsyncClient, Client, JobFailed, UnitrankError
-from unitrank.client.sync import HERE
+from unitrank.client.sync import DEFAULT_URL
 
 try:
     from airflow.sdk import BaseOperator  # 3
@@ -70,4 +70,4 @@ class JobEnded(BaseTrigger):
 
 
 def _service() -> tuple[str, str | None]:
-    return os.environ.get("UNITRANK_URL", HERE), os.environ.get("UNITRANK_KEY")
+    return os.environ.get("UNITRANK_URL", DEFAULT_URL), os.environ.get("UNITRANK_KEY")

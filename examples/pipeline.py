@@ -13,7 +13,7 @@ from pathlib import Path
 
 from unitrank import Client, UnitrankError
 from unitrank.cli.gate import Bounds, checks
-from unitrank.client.sync import HERE
+from unitrank.client.sync import DEFAULT_URL
 
 RANKING = "conductance"
 BOUNDS = Bounds(min_better_than_random=0.9, max_p=0.05, max_gap=0.05)
@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, default=1200, help="seconds")
     arguments = parser.parse_args()
     try:
-        with Client(os.environ.get("UNITRANK_URL", HERE), os.environ.get("UNITRANK_KEY")) as client:
+        with Client(os.environ.get("UNITRANK_URL", DEFAULT_URL), os.environ.get("UNITRANK_KEY")) as client:
             model = client.models.put(arguments.model.stem, arguments.model)
             data = client.datasets.put(arguments.data.stem, arguments.data)
             job = client.jobs.submit(
@@ -47,7 +47,7 @@ def main() -> int:
     print(f"job {job.id}, {RANKING}")
     conditions = checks(result, BOUNDS, RANKING)
     for check in conditions:
-        print(f"{'met' if check.met else 'NOT MET':<8} {check.wanted}: {check.found}")
+        print(f"{'met' if check.met else 'NOT MET':<8} {check.condition}: {check.value}")
     return 0 if all(check.met for check in conditions) else 1
 
 

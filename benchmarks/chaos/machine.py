@@ -173,7 +173,7 @@ class _Kept:
             return
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                dying_with_parent(list(self._command.words), signal.SIGKILL),
+                dying_with_parent(list(self._command.command_line), signal.SIGKILL),
                 env=_environment(self._command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,11 +1,15 @@
-"""The client and the command line: `Client` and its twin for asyncio, `rank` without a service, `export`."""
+"""Unitrank ranks the units of a neural network by importance, and tests each ranking by ablation.
+
+`Client` and `AsyncClient` use a service; `rank` computes the same result in this process.
+`export` writes a network as an archive that the service accepts.
+"""
 
 from pathlib import Path
 
 from unitrank.name_clashes import clash_of
 
 try:
-    import unitrank_schemas.base  # noqa: F401  # the first import of another package of Unitrank
+    import unitrank_schemas.base  # noqa: F401  # the first import of another Unitrank package
 except ImportError as error:
     raise ImportError(clash_of(error) or str(error), name=error.name) from error
 
@@ -70,5 +74,13 @@ __all__ = [
 
 
 def load(path: str | Path) -> JobResult:
-    """The result that `JobResult.save` wrote. Raises NotPossible."""
+    """Reads a result from a file that `JobResult.save` or `unitrank result --format npz` wrote.
+
+    Raises NotPossible if the file cannot be read, or does not hold a result.
+
+    >>> import unitrank
+    >>> path = result.save(folder / "result.npz")
+    >>> unitrank.load(path).best == result.best
+    True
+    """
     return JobResult.load(path)

@@ -1,4 +1,4 @@
-"""`python -m unitrank` is the command `unitrank`."""
+"""`python -m unitrank` runs the command `unitrank`."""
 
 from unitrank.cli.main import main
 

@@ -1,26 +1,26 @@
-"""What can go wrong on the client's side, and the exit code that a shell sees.
+"""The errors of the client, and the exit code of a command that ends with each of them.
 
 UnitrankError
-├── NotSucceeded       1   it was accepted and did not come to a good end
-│   ├── JobFailed          a job failed
-│   ├── JobTimedOut        a job took longer than its request's `timeout`
-│   ├── JobCancelled       a job was cancelled
-│   └── Rejected           a model or a dataset was let in by nobody
-├── GateNotMet         1   a result is not as good as was asked for
+├── NotSucceeded       1   the service accepted a job or an upload, and it did not succeed
+│   ├── JobFailed          the job failed
+│   ├── JobTimedOut        the job ran longer than the `timeout` of its request
+│   ├── JobCancelled       the job was cancelled
+│   └── Rejected           the service did not accept an uploaded model or dataset
+├── GateNotMet         1   a result does not meet the conditions of `unitrank gate`
 ├── Refused            2   the service answered with a problem
-│   ├── InvalidRequest     something in the request is wrong; `places` says where (400, 422 and the like)
-│   ├── Unauthorized       there is no key, or a wrong one (401)
+│   ├── InvalidRequest     a field of the request is wrong (400, 422 and other 4xx)
+│   ├── Unauthorized       the key is missing or wrong (401)
 │   ├── Forbidden          the key lacks a scope (403)
-│   ├── NotFound           there is nothing of this name (404)
-│   ├── Conflict           not now: something else is in the way (409)
-│   ├── Expired            it was there, and its time is over (410)
-│   ├── TooLarge           more bytes than the service takes (413)
-│   ├── RateLimited    3   too much at once; the same request may be taken later (429)
-│   └── ServiceError   3   the service itself cannot (5xx)
-├── NotPossible        2   it cannot be done here as asked: a port or a folder in use, a package that is not there
-│   └── ExportRefused      a network that cannot be exported (`unitrank.exporting`)
+│   ├── NotFound           nothing has this name or id (404)
+│   ├── Conflict           the state of a job or content does not allow it (409)
+│   ├── Expired            the result was deleted after its time to live (410)
+│   ├── TooLarge           the upload is larger than the service accepts (413)
+│   ├── RateLimited    3   too many requests or jobs; the same request may succeed later (429)
+│   └── ServiceError   3   the service failed, or cannot serve now (5xx)
+├── NotPossible        2   wrong arguments, a port in use, a missing package
+│   └── ExportRefused      the network cannot be exported (`unitrank.exporting`)
 ├── Unreachable        3   the service or the store does not answer
-└── Timeout          124   it went on for longer than the caller would wait
+└── Timeout          124   it took longer than the caller wanted to wait
 """
 
 from typing import ClassVar
@@ -29,9 +29,19 @@ from unitrank_schemas.problems import Invalid, JobProblem, Problem
 
 
 class UnitrankError(Exception):
-    """Anything that ends a command; `exit_code` is what its shell sees.
+    """The base class of all errors of the client.
 
-    `code` is stable and empty where there is none, `detail` says what would be right, `request_id` is in the service's log.
+    Attributes:
+        exit_code: the exit code of a command that ends with this error.
+        code: stable name of the error, such as `layer_not_found`; empty if it has none.
+        detail: what is wrong, the value that was given, and what is accepted.
+        request_id: id of the request in the service's log; None if no request was answered.
+
+    >>> try:
+    ...     client.models.get("mine")
+    ... except unitrank.UnitrankError as error:
+    ...     print(error.code, error.exit_code)
+    model_not_found 2
     """
 
     exit_code: ClassVar[int] = 1
@@ -44,31 +54,77 @@ class UnitrankError(Exception):
 
 
 class NotSucceeded(UnitrankError):
-    """It was accepted and did not come to a good end."""
+    """The service accepted a job or an upload, and it did not succeed.
+
+    >>> try:
+    ...     job.wait()
+    ... except unitrank.NotSucceeded as error:
+    ...     print(job.status, error.code)
+    failed out_of_memory
+    """
 
 
 class JobFailed(NotSucceeded):
-    """A job failed."""
+    """The job failed. `code` names the reason, such as `out_of_memory`.
+
+    >>> try:
+    ...     job.wait()
+    ... except unitrank.JobFailed as error:
+    ...     print(error.code)
+    out_of_memory
+    """
 
 
 class JobTimedOut(NotSucceeded):
-    """A job took longer than its request's `timeout`."""
+    """The job ran longer than the `timeout` of its request.
+
+    >>> try:
+    ...     job.wait()
+    ... except unitrank.JobTimedOut:
+    ...     print(job.state.request.timeout)
+    3600
+    """
 
 
 class JobCancelled(NotSucceeded):
-    """A job was cancelled."""
+    """The job was cancelled.
+
+    >>> try:
+    ...     job.wait()
+    ... except unitrank.JobCancelled:
+    ...     print(job.status)
+    cancelled
+    """
 
 
 class Rejected(NotSucceeded):
-    """A model or a dataset was not let in."""
+    """The service did not accept an uploaded model or dataset.
+
+    >>> try:
+    ...     client.models.wait("mine")
+    ... except unitrank.Rejected as error:
+    ...     print(error.code)
+    static_batch
+    """
 
 
 class GateNotMet(UnitrankError):
-    """A result is not as good as was asked for."""
+    """A result does not meet the conditions of `unitrank gate`."""
 
 
 class Refused(UnitrankError):
-    """The service answered with a problem; `status` is HTTP's."""
+    """The service answered with a problem.
+
+    Attributes:
+        status: the HTTP status of the answer.
+        places: the wrong fields of the request, each with its JSON Pointer and what is wrong.
+
+    >>> try:
+    ...     client.models.get("mine")
+    ... except unitrank.Refused as error:
+    ...     print(error.status)
+    404
+    """
 
     exit_code = 2
 
@@ -88,59 +144,143 @@ class Refused(UnitrankError):
 
 
 class InvalidRequest(Refused):
-    """Something in the request is wrong; `places` says where, as JSON Pointers."""
+    """A field of the request is wrong. `places` lists the wrong fields.
+
+    >>> try:
+    ...     client.jobs.submit(model="net", layer="conv9", dataset="data", methods=["gradient"])
+    ... except unitrank.InvalidRequest as error:
+    ...     print(error.places[0].pointer, error.places[0].detail)
+    /layer layer 'conv9' not found; nearest: 'conv1'
+    """
 
 
 class Unauthorized(Refused):
-    """There is no key, or a wrong one."""
+    """The key is missing or wrong. Give the right one: `unitrank.Client(url, key)`.
+
+    >>> try:
+    ...     client.models.list()
+    ... except unitrank.Unauthorized as error:
+    ...     print(error.status)
+    401
+    """
 
 
 class Forbidden(Refused):
-    """The key lacks a scope."""
+    """The key lacks a scope: `read`, `write`, `models` or `admin`.
+
+    >>> try:
+    ...     client.models.delete("mine")
+    ... except unitrank.Forbidden as error:
+    ...     print(error.status)
+    403
+    """
 
 
 class NotFound(Refused):
-    """There is nothing of this name."""
+    """Nothing has this name or id.
+
+    >>> try:
+    ...     client.models.get("mine")
+    ... except unitrank.NotFound as error:
+    ...     print(error.code)
+    model_not_found
+    """
 
 
 class Conflict(Refused):
-    """Not now: something else is in the way."""
+    """The state of a job or content does not allow the request: its job still runs, or needs it.
+
+    >>> try:
+    ...     job.summary()
+    ... except unitrank.Conflict as error:
+    ...     print(error.code)
+    not_finished
+    """
 
 
 class Expired(Refused):
-    """It was there, and its time is over."""
+    """The result was deleted after its time to live. Submit the job again.
+
+    >>> try:
+    ...     job.summary()
+    ... except unitrank.Expired as error:
+    ...     print(error.code)
+    expired
+    """
 
 
 class TooLarge(Refused):
-    """More bytes than the service takes."""
+    """The upload is larger than the service accepts.
+
+    >>> try:
+    ...     client.datasets.put("points", x=[[0.5, 1.0]])
+    ... except unitrank.TooLarge as error:
+    ...     print(error.code)
+    dataset_too_large
+    """
 
 
 class RateLimited(Refused):
-    """Too much at once; the same request may be taken later."""
+    """Too many requests or jobs, also after the repeats. The same request may succeed later.
+
+    >>> try:
+    ...     client.jobs.submit(model="net", layer="1", dataset="data", methods=["gradient"])
+    ... except unitrank.RateLimited as error:
+    ...     print(error.code, error.exit_code)
+    queue_full 3
+    """
 
     exit_code = 3
 
 
 class ServiceError(Refused):
-    """The service itself cannot."""
+    """The service failed, or cannot serve now, also after the repeats.
+
+    >>> try:
+    ...     client.methods()
+    ... except unitrank.ServiceError as error:
+    ...     print(error.status, error.exit_code)
+    503 3
+    """
 
     exit_code = 3
 
 
 class NotPossible(UnitrankError):
-    """It cannot be done here as asked."""
+    """This machine cannot do it: wrong arguments, a port in use, or a missing package.
+
+    >>> try:
+    ...     unitrank.Client("localhost")
+    ... except unitrank.NotPossible as error:
+    ...     print(error.code)
+    invalid_url
+    """
 
     exit_code = 2
 
 
 class Unreachable(UnitrankError):
-    """The service or the store does not answer."""
+    """The service or the store does not answer.
+
+    >>> try:
+    ...     unitrank.Client("http://127.0.0.1:1", retries=0).methods()
+    ... except unitrank.Unreachable as error:
+    ...     print(error.code, error.exit_code)
+    unreachable 3
+    """
 
     exit_code = 3
 
 
 class Timeout(UnitrankError):
-    """It went on for longer than the caller would wait; nothing of it was stopped."""
+    """It took longer than the caller wanted to wait. Nothing was stopped.
+
+    >>> try:
+    ...     job.wait(timeout=0)
+    ... except unitrank.Timeout as error:
+    ...     print(job.status, error.exit_code)
+    running 124
+    """
 
     exit_code = 124
 
@@ -151,10 +291,10 @@ ENDS: dict[str, type[NotSucceeded]] = {
     "cancelled": JobCancelled,
     "rejected": Rejected,
 }
-"""The status that it ended with → the error."""
+"""The last status of a job or content → its error."""
 
 BY_CODE: dict[str, type[NotSucceeded]] = {"job_failed": JobFailed, "job_cancelled": JobCancelled, "job_timed_out": JobTimedOut}
-"""Problems that say how a job ended."""
+"""The code of a problem that names a job's end → its error."""
 
 BY_STATUS: dict[int, type[Refused]] = {
     401: Unauthorized,
@@ -165,17 +305,18 @@ BY_STATUS: dict[int, type[Refused]] = {
     413: TooLarge,
     429: RateLimited,
 }
+"""The HTTP status of a problem → its error."""
 
 
-def not_succeeded(what: str, status: str, problem: JobProblem | None) -> NotSucceeded:
-    """The error of what ended with this status."""
-    message = f"{what}: {status}" + (f" ({problem.code}): {problem.detail}" if problem else "")
+def not_succeeded(subject: str, status: str, problem: JobProblem | None) -> NotSucceeded:
+    """The error of a job or content with this last status. `subject` begins the message."""
+    message = f"{subject}: {status}" + (f" ({problem.code}): {problem.detail}" if problem else "")
     kind = ENDS.get(status, NotSucceeded)
     return kind(message, code=problem.code if problem else "", detail=problem.detail if problem else "")
 
 
 def refusal(problem: Problem) -> UnitrankError:
-    """The error of a problem that the service answered."""
+    """The error for a problem that the service answered."""
     places = [f"{place.pointer}: {place.detail}" for place in problem.errors or []]
     message = "\n  ".join([f"{problem.code}: {problem.detail}", *places])
     if problem.code in BY_CODE:

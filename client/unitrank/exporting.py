@@ -1,4 +1,4 @@
-"""Exports a network on this machine: what is written has passed the service's own reader here."""
+"""Exports a network as an archive, and checks the archive with the service's own reader."""
 
 from __future__ import annotations
 
@@ -18,19 +18,47 @@ if TYPE_CHECKING:
 
 
 class ExportRefused(NotPossible):
-    """The network cannot be exported as it is, or the service would not let it in."""
+    """The network cannot be exported, or the service would not accept it.
+
+    The message names the line of the model.
+
+    >>> import torch
+    >>> import unitrank
+    >>> network = torch.nn.Linear(3, 2)
+    >>> try:
+    ...     unitrank.export(network, torch.zeros(1, 4), folder / "net.pt2")
+    ... except unitrank.ExportRefused as error:
+    ...     print(error.code)
+    not_exportable
+    """
 
 
 def export(
     module: torch.nn.Module, example_inputs: torch.Tensor | NDArray[Any] | Sequence[Any] | Mapping[str, Any], path: str | Path
 ) -> Manifest:
-    """Writes the module, in evaluation mode and for any batch size, to `path`; what comes back lists the layers that jobs may name.
+    """Writes the module, in evaluation mode, as an archive for any batch size.
 
-    Example inputs are one argument of forward, its arguments in order, or by name; the first axis of each is the batch. Their
-    values do not matter, but that answers are compared on them. Arrays of numpy become tensors: integers of 32 and 64 bits as
-    they are, other numbers of the module's own kind. The module is left as it was.
+    The module is not changed.
 
-    Raises ExportRefused with the line of the model that is in the way, and writes nothing then.
+    Args:
+        module: the network.
+        example_inputs: one argument of `forward`; a sequence of its arguments; or a mapping of
+            arguments by name. The first axis of each is the batch. The values only serve to compare
+            the archive's output with the module's. A numpy array becomes a tensor: integers of 32
+            or 64 bits keep their type, other numbers get the type of the module's parameters.
+        path: the file to write, such as `net.pt2`.
+
+    Returns the manifest, whose `layers` are those that a job may name. Raises ExportRefused,
+    which names the line of the model that cannot be exported; then no file is written. Raises
+    NotPossible if PyTorch is not installed.
+
+    >>> import torch
+    >>> import unitrank
+    >>> from torch import nn
+    >>> network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    >>> manifest = unitrank.export(network, torch.zeros(1, 4), folder / "net.pt2")
+    >>> [layer.name for layer in manifest.layers]
+    ['input', '0', '1', '2']
     """
     with _refusals():
         from unitrank_engine.models import exporting
@@ -46,13 +74,30 @@ def export_folder(
     position: int | None = None,
     inputs: list[str] | None = None,
 ) -> Manifest:
-    """Writes a model of Transformers from a folder that its `save_pretrained` wrote, as the service makes it from the same files.
+    """Writes an archive of a Transformers model from a folder that `save_pretrained` wrote.
 
-    `shape` is that of the main input without the batch, `position` the token whose answer counts where there is one for every
-    token, and `inputs` says which of `input_ids`, `attention_mask` and `token_type_ids` there are. Nothing else is read, and no
-    hub is asked.
+    The service makes an equal archive from the same two files, `config.json` and
+    `model.safetensors`. No other file is read, and no hub is contacted.
 
-    Raises NotPossible for a folder that lacks one of the files, ExportRefused as `export` does.
+    Args:
+        folder: the folder with the model.
+        path: the archive to write, such as `net.pt2`.
+        shape: sizes of the main input without the batch; None: those of the configuration.
+        position: index of the token whose output is explained, for a model with one output per
+            token; None: the last token of a causal language model.
+        inputs: which of `input_ids`, `attention_mask` and `token_type_ids` the model takes;
+            None: the first two.
+
+    Returns the manifest as `export` does. Raises NotPossible for a folder that lacks one of the
+    files, and ExportRefused.
+
+    >>> import unitrank
+    >>> from transformers import BertConfig, BertForSequenceClassification
+    >>> sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    >>> BertForSequenceClassification(BertConfig(vocab_size=20, **sizes)).save_pretrained(folder / "bert")
+    >>> manifest = unitrank.export_folder(folder / "bert", folder / "bert.pt2", shape=[6])
+    >>> manifest.outputs[0].name
+    'logits'
     """
     config, weights = _files(Path(folder))
     options = {"shape": shape, "position": position, "inputs": inputs}
@@ -65,7 +110,7 @@ def export_folder(
 
 
 def _tensors(module: Any, examples: Any) -> Any:
-    """The same with tensors for arrays."""
+    """The examples with each numpy array as a tensor."""
     if isinstance(examples, Mapping):
         return {name: _tensors(module, value) for name, value in examples.items()}
     if isinstance(examples, tuple | list):
@@ -81,34 +126,36 @@ def _tensors(module: Any, examples: Any) -> Any:
 
 
 def _files(folder: Path) -> tuple[Any, Path]:
-    """The configuration, and where the weights are."""
+    """The configuration, and the path of the weights."""
     weights = folder / "model.safetensors"
     if not weights.is_file():
-        parts = (folder / "model.safetensors.index.json").is_file()
-        reason = "its weights lie in several files" if parts else "it has no model.safetensors"
+        is_split = (folder / "model.safetensors.index.json").is_file()
+        reason = "its weights are in several files" if is_split else "it has no model.safetensors"
         raise NotPossible(
             f"{folder} cannot be exported: {reason}; "
-            "load the model and write it once more with save_pretrained(folder, max_shard_size='1TB')"
+            "load the model and save it again with save_pretrained(folder, max_shard_size='1TB')"
         )
     try:
         return json.loads((folder / "config.json").read_text(encoding="utf-8")), weights
     except (OSError, ValueError) as error:
-        raise NotPossible(f"{folder} cannot be exported: its config.json cannot be read: {error}") from error
+        raise NotPossible(
+            f"{folder} cannot be exported: its config.json cannot be read ({error}); give a folder that save_pretrained wrote"
+        ) from error
 
 
 @contextmanager
 def needing_engine() -> Iterator[None]:
-    """Raises NotPossible where PyTorch or the engine is not installed."""
+    """Raises NotPossible if PyTorch or the engine is not installed."""
     try:
         yield
     except ImportError as error:
-        needs = f"for this PyTorch and the engine are needed: pip install 'unitrank[worker]' ({error})"
-        raise NotPossible(clash_of(error) or needs, code="not_installed") from error
+        missing = f"PyTorch and the engine are needed, and cannot be imported ({error}): pip install 'unitrank[worker]'"
+        raise NotPossible(clash_of(error) or missing, code="not_installed") from error
 
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """What the engine refuses, in words of this room."""
+    """Raises ExportRefused for an error of the engine, and NotPossible without the engine."""
     with needing_engine():
         from unitrank_engine.errors import EngineError
 

@@ -1,4 +1,4 @@
-"""The engine in this process: a network and arrays in, the same result out as from a service."""
+"""Runs a job in this process, without a service."""
 
 from __future__ import annotations
 
@@ -49,15 +49,39 @@ def rank(
     report: Callable[[dict[str, Any]], None] = lambda progress: None,
     **request: Any,
 ) -> JobResult:
-    """Ranks the layer's units for each cluster and puts the rankings to the test, in this process and without any service.
+    """Ranks the units of a layer for each cluster, and tests each ranking by ablation.
 
-    The numbers are those of a job that says the same. Without `clusters` there is one for each label, and one in all where
-    there are no labels. `fields` are further columns beside `x` and `y`; a network of several inputs needs `example_inputs`.
-    `report` hears how far it is. Whatever else a job's request may say goes into `request`.
+    It runs in this process. The result equals that of a job with the same request.
 
-    Raises InvalidRequest with the places that are wrong, ExportRefused, JobFailed, and NotPossible without PyTorch.
+    Args:
+        module: the network.
+        layer: name of the layer whose units are ranked, or `input`.
+        x: the examples, with one row per example: an array, a tensor or a list.
+        y: the label of each example; None: no labels.
+        methods: names of methods, or mappings with `name` and options.
+        clusters: groups of examples, as in a job's request; None: one cluster per label, or a
+            single cluster without labels.
+        fields: more fields of the data by name, with one row per example.
+        example_inputs: example inputs as `export` takes them; only a network with several inputs
+            needs them.
+        device: `cpu`, `cuda` or `cuda:N`.
+        report: called with each state of the progress.
+        request: the other fields of a job's request, such as `target` or `ablation`.
+
+    Raises InvalidRequest, whose `places` name the wrong fields; ExportRefused if the network
+    cannot be exported; JobFailed if the computation fails; NotPossible if PyTorch is not
+    installed.
+
+    >>> import numpy as np
+    >>> import unitrank
+    >>> from torch import nn
+    >>> network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    >>> x = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+    >>> result = unitrank.rank(network, "1", x, methods=["gradient", "conductance"])
+    >>> result.importances("conductance")["all"].shape
+    (6,)
     """
-    columns = {name: array_of(values) for name, values in {"x": x, "y": y, **(fields or {})}.items() if values is not None}
+    columns = {name: array_of(values, name) for name, values in {"x": x, "y": y, **(fields or {})}.items() if values is not None}
     by = clusters or {"by": "all" if y is None else "label"}
     job_request = _parsed({"model": NAME, "dataset": NAME, "layer": layer, "methods": list(methods), "clusters": by, **request})
     with needing_engine(), tempfile.TemporaryDirectory(prefix="unitrank-") as folder, table_file(None, columns) as table:
@@ -80,7 +104,7 @@ def _ranked(
     resolved = {kind: {"name": NAME, "digest": _digest(path)} for kind, path in {"model": archive, "dataset": table}.items()}
     try:
         with open_table(table) as rows, warnings.catch_warnings():
-            # torch's own, of its own code
+            # torch deprecates its own code.
             warnings.simplefilter("ignore", FutureWarning)
             request = _checked(job_request, manifest, rows)
             claim(device)
@@ -93,13 +117,13 @@ def _ranked(
 
 
 def _parsed(fields: Mapping[str, Any]) -> JobRequest:
-    """The request, as strictly as the service reads it."""
+    """The request, checked as strictly as the service checks it."""
     body = request_body(None, fields)
     try:
         return JobRequest.model_validate_json(body)
     except ValidationError as error:
         errors = ({**each, "loc": ("body", *each["loc"])} for each in error.errors())
-        raise _wrong(invalid_places(errors, json.loads(body), JobRequest)) from error
+        raise _invalid(invalid_places(errors, json.loads(body), JobRequest)) from error
 
 
 def _checked(request: JobRequest, manifest: Any, table: Table) -> JobRequest:
@@ -113,10 +137,10 @@ def _checked(request: JobRequest, manifest: Any, table: Table) -> JobRequest:
     try:
         return checked(request, facts)
     except RequestRejected as error:
-        raise _wrong([Invalid(pointer=flaw.pointer, detail=flaw.detail, code=flaw.code) for flaw in error.flaws]) from error
+        raise _invalid([Invalid(pointer=flaw.pointer, detail=flaw.detail, code=flaw.code) for flaw in error.flaws]) from error
 
 
-def _wrong(places: list[Invalid]) -> InvalidRequest:
+def _invalid(places: list[Invalid]) -> InvalidRequest:
     first = places[0]
     code = first.code or "invalid_request"
     message = "\n  ".join([f"{code}: {first.detail}", *(f"{place.pointer}: {place.detail}" for place in places)])

@@ -1,4 +1,4 @@
-"""A result in a run of MLflow: verdicts as metrics and tables, its origin as tags, pictures and everything else as files."""
+"""Logs a result to MLflow: metrics, tables, tags, plots and arrays."""
 
 from __future__ import annotations
 
@@ -16,20 +16,25 @@ from unitrank_schemas.results import Leader, Ranking
 
 Table = dict[str, list[Any]]
 
-# MLflow takes no longer names, and of the letters no others.
+# The longest name that MLflow accepts, and the characters that it refuses.
 LONGEST_NAME = 250
 REFUSED = re.compile(r"[^A-Za-z0-9_.\- ]")
 
 
 def log_job(result: JobResult, run_id: str | None = None, folder: str = "unitrank") -> None:
-    """Logs to the run that is named, the active one, or a new one. Raises NotPossible without MLflow.
+    """Logs a result to a run of MLflow. Raises NotPossible if MLflow is not installed.
 
-    Tables need pandas and pictures matplotlib; what is not installed is left out.
+    Without pandas the tables are left out, and without matplotlib the plots.
+
+    Args:
+        result: the result of a job.
+        run_id: id of the run; None: the active run, or a new one.
+        folder: the run's artifact folder that the files are written to.
     """
     try:
         import mlflow
     except ImportError as error:
-        raise NotPossible("to log to MLflow: pip install mlflow-skinny", code="not_installed") from error
+        raise NotPossible("MLflow is not installed: pip install mlflow-skinny", code="not_installed") from error
     run = run_id or (mlflow.active_run() or mlflow.start_run()).info.run_id
     mlflow.log_metrics(_metrics(result), run_id=run)
     client = mlflow.MlflowClient()
@@ -37,23 +42,23 @@ def log_job(result: JobResult, run_id: str | None = None, folder: str = "unitran
         client.set_tag(run, f"unitrank.{name}", value)
     for name, table in {"leaderboard": _leaderboard(result), "clusters": _clusters(result)}.items():
         _log_table(client, run, table, f"{folder}/{name}.json")
-    with tempfile.TemporaryDirectory(prefix="unitrank-") as place:
-        _write(result, Path(place))
-        client.log_artifacts(run, place, folder)
+    with tempfile.TemporaryDirectory(prefix="unitrank-") as files:
+        _write(result, Path(files))
+        client.log_artifacts(run, files, folder)
 
 
 def _metrics(result: JobResult) -> dict[str, float]:
-    found = [(leader, _numbers(leader, result.rankings[leader.ranking])) for leader in result.leaderboard]
-    return {clean(f"unitrank.{leader.ranking}.{name}"): value for leader, numbers in found for name, value in numbers.items()}
+    numbers = {leader.ranking: _numbers(leader, result.rankings[leader.ranking]) for leader in result.leaderboard}
+    return {clean(f"unitrank.{id}.{name}"): value for id, values in numbers.items() for name, value in values.items()}
 
 
 def clean(name: str) -> str:
-    """A name that MLflow takes."""
+    """The first 250 characters of the name, with `_` for those that MLflow refuses."""
     return REFUSED.sub("_", name)[:LONGEST_NAME]
 
 
 def _numbers(leader: Leader, ranking: Ranking) -> dict[str, float]:
-    """Those that are known."""
+    """The numbers of a ranking that are finite."""
     numbers = {
         "better_than_random": leader.better_than_random / leader.of if leader.of else None,
         "mean_area": leader.mean_area,
@@ -83,7 +88,7 @@ def _leaderboard(result: JobResult) -> Table:
 
 
 def _clusters(result: JobResult) -> Table:
-    """What the test said of each ranking on each cluster."""
+    """The ablation test of each ranking on each cluster."""
     tested = [(id, name, test) for id, clusters in result.ablation.items() for name, test in clusters.items()]
     return {
         "ranking": [id for id, _, _ in tested],
@@ -94,15 +99,15 @@ def _clusters(result: JobResult) -> Table:
     }
 
 
-# Any: MLflow's client, which is there when this is called
+# Any: MLflow's client, which is installed when this is called.
 def _log_table(client: Any, run: str, table: Table, path: str) -> None:
     try:
-        import pandas as _  # noqa: F401  # MLflow makes a data frame of it
+        import pandas as _  # noqa: F401  # MLflow needs it for tables
     except ImportError:
         return
     if table["ranking"]:
         with warnings.catch_warnings():
-            # pandas', of MLflow's own code
+            # pandas warns about MLflow's own code.
             warnings.simplefilter("ignore", DeprecationWarning)
             client.log_table(run, table, path)
 
@@ -111,12 +116,12 @@ def _write(result: JobResult, folder: Path) -> None:
     result.save(folder / "result.npz")
     (folder / "summary.json").write_text(result.summary.model_dump_json(indent=1), encoding="utf-8")
     (folder / "leaderboard.md").write_text(result.to_markdown(), encoding="utf-8")
-    for name, picture in _pictures(result):
-        (folder / f"{name}.png").write_bytes(picture)
+    for name, png in _plots(result):
+        (folder / f"{name}.png").write_bytes(png)
 
 
-def _pictures(result: JobResult) -> Iterator[tuple[str, bytes]]:
-    """Those that there are of this result."""
+def _plots(result: JobResult) -> Iterator[tuple[str, bytes]]:
+    """The name and the PNG bytes of each plot that this result has."""
     try:
         from unitrank_plots.figures import FIGURES, rendered
     except ImportError:

@@ -1,9 +1,8 @@
-"""A result in the hand: its verdicts, its numbers as numpy arrays, its pictures, and a file to keep it in."""
+"""The result of a job: verdicts, numbers as numpy arrays, plots, and saving to a file."""
 
 from __future__ import annotations
 
 import html
-import json
 import zipfile
 from collections.abc import Mapping
 from functools import partial
@@ -25,66 +24,98 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, NDArray[Any]]
 
 SUMMARY = "summary.json"
-"""Array of a saved file that holds the summary: its JSON, a byte an element."""
+"""The array of a saved file that holds the summary as JSON, one byte per element."""
 COLUMNS = ("cluster", "ranking", "rank", "unit", "index", "importance", "spread")
 
 
 class JobResult:
-    """What a job found: `summary` as the service says it, and all numbers; shown as its leaderboard."""
+    """The result of a job. A notebook displays it as its leaderboard.
+
+    `JobHandle.result`, `unitrank.rank` and `unitrank.load` return it.
+
+    Args:
+        summary: the summary, as the service answers it.
+        arrays: the arrays by the names of the contract, such as `importance/conductance` with the
+            shape [clusters, units]. The clusters have the summary's order.
+
+    >>> import numpy as np
+    >>> import unitrank
+    >>> from torch import nn
+    >>> network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    >>> x = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+    >>> result = unitrank.rank(network, "1", x, methods=["gradient"])
+    >>> len(result.top(3)["all"])
+    3
+    """
 
     def __init__(self, summary: Result, arrays: Arrays) -> None:
         self.summary = summary
         self.arrays: Arrays = arrays
-        """By the names of the contract, such as `importance/conductance`, clusters in the summary's order."""
 
     @property
     def leaderboard(self) -> list[Leader]:
-        """The rankings, best first."""
+        """The rankings, the best first."""
         return self.summary.leaderboard
 
     @property
     def warnings(self) -> list[Warn]:
-        """What a reader of the numbers should know."""
+        """The warnings, each with its code, cluster and ranking."""
         return self.summary.warnings
 
     @property
     def clusters(self) -> list[Cluster]:
-        """The clusters, and what the model does on each."""
+        """The clusters, with their sizes and the model's accuracy and score on each."""
         return self.summary.clusters
 
     @property
     def layer(self) -> RankedLayer:
-        """The place whose units are ranked."""
+        """The layer whose units are ranked."""
         return self.summary.layer
 
     @property
     def rankings(self) -> dict[str, Ranking]:
-        """By id, all that the summary says of each."""
+        """Ranking id → that ranking's part of the summary."""
         return {ranking.id: ranking for ranking in self.summary.rankings}
 
     @property
     def best(self) -> str:
-        """The id of the ranking that leads the leaderboard."""
+        """The id of the first ranking of the leaderboard."""
         return self.leaderboard[0].ranking if self.leaderboard else self.summary.rankings[0].id
 
     @property
     def ablation(self) -> dict[str, dict[str, AblationResult]]:
-        """Ranking → cluster → what the test said: curves, p-values, verdict; without those that were not tested."""
+        """Ranking → cluster → its ablation test: curves, p-values and verdict.
+
+        Clusters that were not tested are left out.
+        """
         return {
             ranking.id: {name: cluster.ablation for name, cluster in ranking.clusters.items() if cluster.ablation}
             for ranking in self.summary.rankings
         }
 
     def importances(self, ranking: str | None = None) -> dict[str, NDArray[Any]]:
-        """Cluster → importance of every unit, in the layer's shape; of the best ranking where none is named."""
+        """Cluster → the importance of every unit, in the layer's shape.
+
+        Args:
+            ranking: id of a ranking; None: the best one.
+
+        Raises NotPossible for an unknown ranking, or if the result has no arrays.
+        """
         return self._by_cluster("importance", ranking)
 
     def spreads(self, ranking: str | None = None) -> dict[str, NDArray[Any]]:
-        """Cluster → spread of each unit's importance over the examples; NaN where there is one example."""
+        """Cluster → the standard deviation of each unit's importance over the examples.
+
+        It is NaN for a cluster of one example. `ranking` is as in `importances`.
+        """
         return self._by_cluster("spread", ranking)
 
     def top(self, k: int = 10, ranking: str | None = None) -> dict[str, list[Unit]]:
-        """Cluster → its `k` most important units, the most important first; equal ones by their number."""
+        """Cluster → its `k` most important units, the most important first.
+
+        Units of equal importance are in the order of their numbers. `ranking` is as in
+        `importances`.
+        """
         import numpy as np
 
         shape = tuple(self.layer.shape)
@@ -105,11 +136,19 @@ class JobResult:
         return units
 
     def to_dataframe(self, top: int | None = None) -> pandas.DataFrame:
-        """One row a cluster, ranking and unit, as the service's CSV; `top`: of each ranking so many. Raises NotPossible."""
+        """One row for each cluster, ranking and unit, with the columns of the service's CSV.
+
+        Args:
+            top: the number of units of each cluster and ranking; None: all units.
+
+        Raises NotPossible if pandas is not installed.
+        """
         try:
             import pandas
         except ImportError as error:
-            raise NotPossible("a data frame needs pandas: pip install pandas", code="not_installed") from error
+            raise NotPossible(
+                "pandas is not installed, and a data frame needs it: pip install pandas", code="not_installed"
+            ) from error
         tops = {id: self.top(self.layer.count if top is None else top, id) for id in self.rankings}
         rows = [
             (cluster.name, id, rank, unit.unit, tuple(unit.index), unit.importance, unit.spread)
@@ -128,35 +167,48 @@ class JobResult:
         channel: int | None = None,
         example: int | None = None,
     ) -> Figure:
-        """The picture as the service draws it: ablation, importance, heatmap, leaderboard, agreement. Raises NotPossible."""
+        """A matplotlib figure, equal to the plot that the service draws.
+
+        Args:
+            name: `ablation`, `importance`, `heatmap`, `leaderboard` or `agreement`.
+            cluster: name of a cluster; None: chosen by the plot.
+            ranking: id of a ranking; None: chosen by the plot.
+            channel: number of a channel, for a heatmap.
+            example: number of a kept example of the cluster, for a heatmap.
+
+        Raises NotPossible if the plot does not exist for this result, or matplotlib is missing.
+        """
         try:
             import unitrank_plots
             from unitrank_plots.figures import FIGURES, draw, rendered
         except ImportError as error:
-            needs = f"pictures need matplotlib: pip install 'unitrank[plots]' ({error})"
+            needs = f"plots need matplotlib, which cannot be imported ({error}): pip install 'unitrank[plots]'"
             raise NotPossible(clash_of(error) or needs, code="not_installed") from error
         if name not in FIGURES:
-            raise NotPossible(f"there is no picture {name!r}; there are {', '.join(FIGURES)}", code="plot_not_found")
+            raise NotPossible(f"plot {name!r} not found; use one of {', '.join(FIGURES)}", code="plot_not_found")
         try:
             figure = draw(name, self.summary, self.arrays, unitrank_plots.Choice(cluster, ranking, channel, example))
         except unitrank_plots.NoPicture as error:
             raise NotPossible(error.detail, code=error.code) from error
-        # A notebook shows by itself only what pyplot made.
+        # A notebook displays automatically only the figures of pyplot.
         figure._repr_png_ = partial(rendered, figure, "png")  # type: ignore[attr-defined]
         return figure
 
     def plot_ablation(self, cluster: str | None = None, ranking: str | None = None) -> Figure:
-        """What the score does as units are replaced; over all clusters and rankings, or of one."""
+        """The score as units are replaced, over all clusters and rankings, or for one of them."""
         return self.plot("ablation", cluster=cluster, ranking=ranking)
 
     def plot_heatmap(
         self, ranking: str | None = None, cluster: str | None = None, channel: int | None = None, example: int | None = None
     ) -> Figure:
-        """A ranking's scores in the layer's shape, or the image's."""
+        """The importances of a ranking in the shape of the layer, or of the image."""
         return self.plot("heatmap", cluster=cluster, ranking=ranking, channel=channel, example=example)
 
     def save(self, path: str | Path) -> Path:
-        """One file with everything, which `unitrank.load` reads and numpy.load too. Raises NotPossible."""
+        """Writes the summary and all arrays to one .npz file, and returns its path.
+
+        `unitrank.load` and `numpy.load` read it. Raises NotPossible if it cannot be written.
+        """
         target = Path(path)
         try:
             write_npz(target, {**self.arrays, SUMMARY: _as_array(self.summary)})
@@ -166,19 +218,19 @@ class JobResult:
 
     @classmethod
     def load(cls, path: str | Path) -> JobResult:
-        """What `save` wrote. Raises NotPossible."""
+        """Reads a file that `save` wrote. Raises NotPossible."""
         try:
             with zipfile.ZipFile(path):
                 arrays = dict(read_npz(Path(path)))
             return cls(Result.model_validate_json(bytes(arrays.pop(SUMMARY)), extra="ignore"), arrays)
         except (OSError, KeyError, ValueError, ValidationError, zipfile.BadZipFile) as error:
             raise NotPossible(
-                f"{path} is no result that was saved: {error}; JobResult.save writes one, and `unitrank result --format npz`",
+                f"{path} does not hold a result: {error}; give a file that JobResult.save or `unitrank result --format npz` wrote",
                 code="no_result",
             ) from error
 
     def to_markdown(self) -> str:
-        """The leaderboard and the warnings, for a page or a step's summary."""
+        """The leaderboard and the warnings as Markdown."""
         return markdown(self.summary)
 
     def __repr__(self) -> str:
@@ -193,13 +245,16 @@ class JobResult:
         text = f"{self.layer.name}: {self.layer.count} units, {len(self.clusters)} clusters, {len(self.warnings)} warnings"
         return f"<table><caption>{html.escape(text)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
-    def _by_cluster(self, what: str, ranking: str | None) -> dict[str, NDArray[Any]]:
+    def _by_cluster(self, kind: str, ranking: str | None) -> dict[str, NDArray[Any]]:
         id = self.best if ranking is None else ranking
         if id not in self.rankings:
-            raise NotPossible(f"ranking {id!r} not found; there are {', '.join(self.rankings)}", code="ranking_not_found")
-        if f"{what}/{id}" not in self.arrays:
-            raise NotPossible(f"there is no {what} of {id!r} here; a result with all its arrays has them", code="no_arrays")
-        values = self.arrays[f"{what}/{id}"]
+            raise NotPossible(f"ranking {id!r} not found; use one of {', '.join(self.rankings)}", code="ranking_not_found")
+        if f"{kind}/{id}" not in self.arrays:
+            raise NotPossible(
+                f"the result has no array {kind}/{id}; fetch all arrays with JobHandle.result or `unitrank result --format npz`",
+                code="no_arrays",
+            )
+        values = self.arrays[f"{kind}/{id}"]
         return {cluster.name: values[row].reshape(self.layer.shape) for row, cluster in enumerate(self.clusters)}
 
 
@@ -207,12 +262,12 @@ LEADER_COLUMNS = ("verdict over all clusters", "ranking", "p", "clusters better"
 
 
 def leader_rows(summary: Result) -> list[tuple[str, ...]]:
-    """The leaderboard in words, under the names of LEADER_COLUMNS."""
+    """The rows of the leaderboard as texts, in the order of LEADER_COLUMNS."""
     overall = {ranking.id: ranking.overall for ranking in summary.rankings}
     rows: list[tuple[str, ...]] = []
     for leader in summary.leaderboard:
-        whole = overall.get(leader.ranking)
-        p = "–" if whole is None or whole.p_value is None else f"{whole.p_value:.2g}"
+        verdict = overall.get(leader.ranking)
+        p = "–" if verdict is None or verdict.p_value is None else f"{verdict.p_value:.2g}"
         better = f"{leader.better_than_random} of {leader.of}"
         rows.append((VERDICT_LABELS[leader.verdict], leader.ranking, p, better, _number(leader.mean_area), _number(leader.mae)))
     return rows
@@ -230,7 +285,7 @@ def markdown(summary: Result) -> str:
 
 
 def read_npz(path: Path) -> Arrays:
-    """The arrays of a file."""
+    """The arrays of an .npz file."""
     import numpy as np
 
     with np.load(path, allow_pickle=False) as archive:
@@ -238,13 +293,8 @@ def read_npz(path: Path) -> Arrays:
 
 
 def add_summary(path: Path, summary: Result) -> None:
-    """The file, which has a result's arrays, now is what `JobResult.save` writes; none of them is read."""
+    """Adds the summary to a file of arrays, as `JobResult.save` does. No array is read."""
     write_npz(path, {SUMMARY: _as_array(summary)}, "a")
-
-
-def as_json(summary: Result) -> Any:
-    """The summary as plain values."""
-    return json.loads(summary.model_dump_json())
 
 
 def _as_array(summary: Result) -> NDArray[Any]:

@@ -211,7 +211,7 @@ def _in_parts(folder: Path) -> None:
     [
         (_without("config.json"), {}, "its config.json cannot be read"),
         (_without("model.safetensors"), {}, "it has no model.safetensors"),
-        (_in_parts, {}, "its weights lie in several files; load the model and write it once more with save_pretrained"),
+        (_in_parts, {}, "its weights are in several files; load the model and save it again with save_pretrained"),
         (lambda folder: (folder / "config.json").write_text("[]"), {}, "expected the content of config.json"),
         (lambda folder: None, {"shape": [13]}, "cannot be exported"),
         (lambda folder: None, {"position": 1}, "has one output for all tokens"),

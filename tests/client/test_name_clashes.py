@@ -34,7 +34,7 @@ def test_script_when_a_file_beside_it_has_the_name_of_a_package_then_the_error_n
     file.parent.mkdir(exist_ok=True)
     file.write_text("")
 
-    assert f"{file} stands in the place of Unitrank's package {name}: rename that file" in _said(tmp_path, program)
+    assert f"{file} hides Unitrank's package {name}, because it has the same name: rename that file" in _said(tmp_path, program)
 
 
 def test_doctor_when_a_folder_has_files_with_names_of_packages_then_it_names_them(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_doctor_when_a_folder_has_files_with_names_of_packages_then_it_names_the
     for name in ("unitrank.py", "unitrank/__init__.py", "unitrank_store.py", "unitrank_of_mine.py", "worker.py"):
         (tmp_path / name).write_text("")
 
-    assert [finding.what for finding in of_folder(tmp_path)] == ["unitrank.py", "unitrank/__init__.py", "unitrank_store.py"]
+    assert [finding.subject for finding in of_folder(tmp_path)] == ["unitrank.py", "unitrank/__init__.py", "unitrank_store.py"]
 
 
 @pytest.mark.parametrize("folder", ["client", "store"])

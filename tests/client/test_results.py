@@ -18,7 +18,7 @@ def test_result_when_asked_for_importances_then_gives_arrays_in_the_layers_shape
     assert {name: values.shape for name, values in importances.items()} == {"0": (3, 2, 2), "1": (3, 2, 2)}
     np.testing.assert_array_equal(importances["1"].ravel(), result.arrays["importance/conductance"][1])
     np.testing.assert_array_equal(result.importances()["0"], result.importances(result.leaderboard[0].ranking)["0"])
-    with pytest.raises(unitrank.NotPossible, match="ranking 'x' not found; there are gradient, conductance"):
+    with pytest.raises(unitrank.NotPossible, match="ranking 'x' not found; use one of gradient, conductance"):
         result.importances("x")
 
 
@@ -44,7 +44,7 @@ def test_result_when_saved_then_loads_equal(result: unitrank.JobResult, tmp_path
     with np.load(tmp_path / "result.npz", allow_pickle=False) as plain:
         assert {name for name in plain.files if isinstance(plain[name], np.ndarray)} == {*result.arrays, "summary.json"}
     (tmp_path / "other").write_bytes(b"x")
-    with pytest.raises(unitrank.NotPossible, match="no result that was saved"):
+    with pytest.raises(unitrank.NotPossible, match="does not hold a result"):
         unitrank.load(tmp_path / "other")
 
 
@@ -79,7 +79,7 @@ def test_result_when_drawn_then_gives_figures_and_says_what_there_is_not(result:
     assert isinstance(result.plot_ablation(), Figure)
     assert isinstance(result.plot_heatmap("conductance", "1", channel=2), Figure)
     assert isinstance(result.plot("agreement"), Figure)
-    with pytest.raises(unitrank.NotPossible, match="there is no picture 'x'; there are ablation"):
+    with pytest.raises(unitrank.NotPossible, match="plot 'x' not found; use one of ablation"):
         result.plot("x")
     with pytest.raises(unitrank.NotPossible) as caught:
         result.plot_heatmap(channel=9)

@@ -1,4 +1,4 @@
-"""Two results side by side: verdicts, areas, and how alike the rankings of one cluster are."""
+"""Compares two results: verdicts, areas, and the rank correlation of each cluster."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,48 +10,56 @@ from unitrank_schemas.results import Leader
 
 @dataclass(frozen=True)
 class Compared:
-    """A ranking that both results have."""
+    """A ranking that both results have. Each pair has the first and the second result's value.
+
+    Attributes:
+        ranking: id of the ranking.
+        verdicts: the verdicts over all clusters.
+        better: the numbers of clusters in which the ranking is better than random.
+        areas: the mean areas.
+        correlations: cluster → Spearman's correlation of the importances; None if one result has
+            the same importance for all units. Empty if a result has no arrays.
+    """
 
     ranking: str
     verdicts: tuple[str | None, str | None]
     better: tuple[int, int]
-    """Clusters where it beats chance."""
     areas: tuple[float | None, float | None]
     correlations: dict[str, float | None]
-    """Cluster → Spearman's correlation of the importances; None where one of them is the same for all units.
-
-    Empty where a result has no arrays.
-    """
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The fields as plain values."""
         return asdict(self)
 
 
 def compared(first: JobResult, second: JobResult) -> list[Compared]:
-    """The rankings and clusters of equal names. Raises NotPossible where there is nothing to compare."""
+    """Compares the rankings and clusters that have the same name in both results.
+
+    Raises NotPossible if the numbers of units differ, or no ranking is in both.
+    """
     if first.layer.count != second.layer.count:
         raise NotPossible(
-            f"{first.layer.name} has {first.layer.count} units and {second.layer.name} {second.layer.count}; "
-            "only results with as many units can be compared",
+            f"layer {first.layer.name} has {first.layer.count} units, and layer {second.layer.name} has {second.layer.count}; "
+            "only results with the same number of units can be compared",
             code="not_comparable",
         )
     both = [ranking for ranking in first.rankings if ranking in second.rankings]
     if not both:
         raise NotPossible(
-            f"the results have no ranking in common: {', '.join(first.rankings)} and {', '.join(second.rankings)}",
+            f"the results have no ranking in common: the first has {', '.join(first.rankings)}, "
+            f"the second {', '.join(second.rankings)}",
             code="not_comparable",
         )
     return [_of(ranking, first, second) for ranking in both]
 
 
 def _of(ranking: str, first: JobResult, second: JobResult) -> Compared:
-    one, other = (_leader(result, ranking) for result in (first, second))
+    a, b = (_leader(result, ranking) for result in (first, second))
     return Compared(
         ranking=ranking,
-        verdicts=(one.verdict if one else None, other.verdict if other else None),
-        better=(one.better_than_random if one else 0, other.better_than_random if other else 0),
-        areas=(one.mean_area if one else None, other.mean_area if other else None),
+        verdicts=(a.verdict if a else None, b.verdict if b else None),
+        better=(a.better_than_random if a else 0, b.better_than_random if b else 0),
+        areas=(a.mean_area if a else None, b.mean_area if b else None),
         correlations=_correlations(ranking, first, second),
     )
 
@@ -65,5 +73,5 @@ def _correlations(ranking: str, first: JobResult, second: JobResult) -> dict[str
 
     if any(f"importance/{ranking}" not in result.arrays for result in (first, second)):
         return {}
-    ours, theirs = first.importances(ranking), second.importances(ranking)
-    return {name: spearman(ours[name].ravel(), theirs[name].ravel()) for name in ours if name in theirs}
+    a, b = first.importances(ranking), second.importances(ranking)
+    return {name: spearman(a[name].ravel(), b[name].ravel()) for name in a if name in b}

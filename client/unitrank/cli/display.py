@@ -1,4 +1,4 @@
-"""What a job looks like in a terminal: its progress while it runs, its leaderboard when it is done."""
+"""Displays a job in a terminal: its progress, its leaderboard and its warnings."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,21 +18,21 @@ VERDICT_STYLES = {
     "undecided": "dim",
     None: "dim",
 }
-# Where nobody looks at a bar, a line says enough this often (s).
+# Without a terminal a line of progress is printed at most this often (s), and for each new stage.
 LINE_SECONDS = 5.0
-# Tables are not cut where no terminal says how wide it is.
+# The width of tables without a terminal.
 WIDTH = 110
 
 
 def console(stderr: bool = False) -> Console:
-    """Standard output, or else what programs do not read."""
+    """A console on stdout, or on stderr if stdout has JSON."""
     plain = Console(highlight=False, stderr=stderr)
     return plain if plain.is_terminal else Console(highlight=False, stderr=stderr, width=WIDTH)
 
 
 @contextmanager
-def watched(screen: Console) -> Iterator[Callable[[Job], None]]:
-    """Shows each state that is handed in: a bar in a terminal, lines elsewhere."""
+def watching(screen: Console) -> Iterator[Callable[[Job], None]]:
+    """Yields a function that displays a job's states: a bar in a terminal, else lines."""
     if not screen.is_terminal:
         yield _Lines(screen).show
         return
@@ -41,9 +41,9 @@ def watched(screen: Console) -> Iterator[Callable[[Job], None]]:
         bar = progress.add_task("queued", total=None, amount="")
 
         def show(job: Job) -> None:
-            at = job.progress
-            if at is not None and job.status == "running":
-                progress.update(bar, description=at.stage, completed=at.done, total=at.total, amount=_amount(job))
+            stage = job.progress
+            if stage is not None and job.status == "running":
+                progress.update(bar, description=stage.stage, completed=stage.done, total=stage.total, amount=_amount(job))
             elif job.status == "succeeded":
                 progress.update(bar, description="done", completed=1, total=1, amount="")
             else:
@@ -56,13 +56,13 @@ class _Lines:
     def __init__(self, screen: Console) -> None:
         self._screen = screen
         self._stage = ""
-        self._at = 0.0
+        self._printed_at = 0.0
 
     def show(self, job: Job) -> None:
         stage = job.progress.stage if job.progress and job.status == "running" else job.status
-        if stage != self._stage or time.monotonic() - self._at >= LINE_SECONDS:
+        if stage != self._stage or time.monotonic() - self._printed_at >= LINE_SECONDS:
             self._screen.print(f"  {stage:<24} {_amount(job)}".rstrip())
-            self._stage, self._at = stage, time.monotonic()
+            self._stage, self._printed_at = stage, time.monotonic()
 
 
 def _amount(job: Job) -> str:
@@ -74,7 +74,7 @@ def _amount(job: Job) -> str:
 
 
 def leaderboard(result: Result) -> Table:
-    """The rankings, best first, the verdict in words before any number."""
+    """The leaderboard as a table, the best ranking first, with the verdict in the first column."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("verdict over all clusters")
     table.add_column("ranking")
@@ -83,9 +83,9 @@ def leaderboard(result: Result) -> Table:
     table.add_column("prediction error", justify="right")
     overall = {ranking.id: ranking.overall for ranking in result.rankings}
     for leader in result.leaderboard:
-        words, style = VERDICT_LABELS[leader.verdict], VERDICT_STYLES[leader.verdict]
+        label, style = VERDICT_LABELS[leader.verdict], VERDICT_STYLES[leader.verdict]
         table.add_row(
-            f"[{style}]{words}[/]{_chance(overall[leader.ranking])}",
+            f"[{style}]{label}[/]{_p_value(overall[leader.ranking])}",
             leader.ranking,
             _clusters(leader),
             _number(leader.mean_area),
@@ -94,21 +94,21 @@ def leaderboard(result: Result) -> Table:
     return table
 
 
-def error_of_nothing(result: Result) -> str:
-    """The error of predicting no change, beside which the others stand."""
+def error_of_no_change(result: Result) -> str:
+    """The error of always predicting no change: a reference for the rankings' errors."""
     errors = [ranking.fidelity.mae_of_zero for ranking in result.rankings if ranking.fidelity]
     return _number(errors[0] if errors else None)
 
 
 def top_units(result: Result) -> Table:
-    """The five most important units of each cluster by the leading ranking."""
-    first = result.leaderboard[0].ranking
-    ranking = next(ranking for ranking in result.rankings if ranking.id == first)
+    """The five most important units of each cluster in the first ranking of the leaderboard."""
+    best = result.leaderboard[0].ranking
+    ranking = next(ranking for ranking in result.rankings if ranking.id == best)
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("cluster", justify="right")
     table.add_column("examples", justify="right")
     axes = ", as channel,row,column" if len(result.layer.shape) == 3 else ""
-    table.add_column(f"most important units by {first}{axes}")
+    table.add_column(f"most important units by {best}{axes}")
     for cluster in result.clusters:
         top = ranking.clusters[cluster.name].top[:5]
         table.add_row(cluster.name, str(cluster.examples), "  ".join(",".join(map(str, unit.index)) for unit in top))
@@ -116,20 +116,22 @@ def top_units(result: Result) -> Table:
 
 
 def warnings(result: Result) -> list[str]:
-    """What a reader should know, one line a code and ranking, with the first one's words."""
-    alike: dict[tuple[str, str], list[Warn]] = {}
+    """The warnings, one line for each code and ranking, with the detail of the first cluster."""
+    groups: dict[tuple[str, str], list[Warn]] = {}
     for warning in result.warnings:
-        alike.setdefault((warning.code, warning.ranking or ""), []).append(warning)
-    return [_together(code, ranking, found) for (code, ranking), found in alike.items()]
+        groups.setdefault((warning.code, warning.ranking or ""), []).append(warning)
+    return [_warning_line(code, ranking, group, len(result.clusters)) for (code, ranking), group in groups.items()]
 
 
-def _together(code: str, ranking: str, alike: list[Warn]) -> str:
-    clusters = [warning.cluster for warning in alike if warning.cluster is not None]
-    where = f" in {len(clusters)} cluster{'s' if len(clusters) > 1 else ''}, as in {clusters[0]!r}" if clusters else ""
-    return f"{code}{' of ' + ranking if ranking else ''}{where}: {alike[0].detail}"
+def _warning_line(code: str, ranking: str, group: list[Warn], clusters: int) -> str:
+    names = [warning.cluster for warning in group if warning.cluster is not None]
+    plural = "s" if clusters > 1 else ""
+    where = f"in {len(names)} of {clusters} cluster{plural}, for example in cluster {names[0]}" if names else ""
+    subject = " ".join(filter(None, [ranking, where]))
+    return ": ".join(filter(None, [code, subject, group[0].detail]))
 
 
-def _chance(overall: Overall | None) -> str:
+def _p_value(overall: Overall | None) -> str:
     return f" (p = {overall.p_value:.2g})" if overall and overall.p_value is not None else ""
 
 

@@ -1,7 +1,8 @@
-"""Whether a result is good enough: what a pipeline asks of it, each with what was found."""
+"""Checks a result against the bounds of `unitrank gate`."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from unitrank.errors import NotPossible
 from unitrank_schemas.results import Leader, Ranking, Result
@@ -9,38 +10,55 @@ from unitrank_schemas.results import Leader, Ranking, Result
 
 @dataclass(frozen=True)
 class Bounds:
-    """The bounds that a result has to keep; None: no bound."""
+    """The bounds that a result must meet; None: no bound.
+
+    Args:
+        min_better_than_random: smallest share of clusters in which the ranking is better than
+            random, from 0 to 1.
+        min_area: smallest mean area over the clusters.
+        max_gap: largest relative completeness gap of any cluster.
+        max_p: largest p-value over all clusters together.
+        forbidden: codes of warnings that the result must not have.
+    """
 
     min_better_than_random: float | None = None
-    """Share of the clusters where the ranking beats chance."""
     min_area: float | None = None
     max_gap: float | None = None
-    """Of the largest relative completeness gap of a cluster."""
     max_p: float | None = None
-    """Over all clusters together."""
     forbidden: tuple[str, ...] = ()
-    """Codes of warnings."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One condition: what was asked and found, and whether that will do."""
+    """A condition, the result's value as text, and whether the value meets the condition."""
 
-    wanted: str
-    found: str
+    condition: str
+    value: str
     met: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """The check as `unitrank gate --json` prints it."""
+        return {"wanted": self.condition, "found": self.value, "met": self.met}
 
 
 def checks(result: Result, bounds: Bounds, ranking: str | None = None) -> list[Check]:
-    """Every condition that was asked of the ranking, the leaderboard's first where none is named. Raises NotPossible."""
+    """Checks each bound for one ranking.
+
+    Args:
+        result: the summary of a result.
+        bounds: the bounds to check; at least one.
+        ranking: id of the ranking; None: the first of the leaderboard.
+
+    Raises NotPossible for an unknown ranking, or without a bound.
+    """
     leaders = {leader.ranking: leader for leader in result.leaderboard}
     name = ranking or next(iter(leaders))
     if name not in leaders:
-        raise NotPossible(f"ranking {name!r} not found; there are {', '.join(leaders)}", code="ranking_not_found")
-    (whole,) = (each for each in result.rankings if each.id == name)
-    conditions = [*_numbers(leaders[name], whole, bounds), *_warnings(result, name, bounds)]
+        raise NotPossible(f"ranking {name!r} not found; use one of {', '.join(leaders)}", code="ranking_not_found")
+    (entry,) = (each for each in result.rankings if each.id == name)
+    conditions = [*_numbers(leaders[name], entry, bounds), *_warnings(result, name, bounds)]
     if not conditions:
-        raise NotPossible("say what is asked, such as --min-better-than-random 0.9", code="invalid_request")
+        raise NotPossible("no condition was given; give at least one, such as --min-better-than-random 0.9", code="invalid_request")
     return conditions
 
 
@@ -64,16 +82,16 @@ def _gap(ranking: Ranking) -> float | None:
     return max(numbers, default=None)
 
 
-def _at_least(what: str, bound: float | None, number: float | None) -> Iterator[Check]:
-    yield from _bounded(f"{what} at least", bound, number, lambda value, limit: value >= limit)
+def _at_least(quantity: str, bound: float | None, number: float | None) -> Iterator[Check]:
+    yield from _bounded(f"{quantity} at least", bound, number, lambda value, limit: value >= limit)
 
 
-def _at_most(what: str, bound: float | None, number: float | None) -> Iterator[Check]:
-    yield from _bounded(f"{what} at most", bound, number, lambda value, limit: value <= limit)
+def _at_most(quantity: str, bound: float | None, number: float | None) -> Iterator[Check]:
+    yield from _bounded(f"{quantity} at most", bound, number, lambda value, limit: value <= limit)
 
 
-def _bounded(words: str, bound: float | None, number: float | None, holds: Callable[[float, float], bool]) -> Iterator[Check]:
-    """What is not known does not meet what was asked of it."""
+def _bounded(condition: str, bound: float | None, number: float | None, holds: Callable[[float, float], bool]) -> Iterator[Check]:
+    """The check of a bound, if there is one. A number that is not known does not meet it."""
     if bound is not None:
         text = "not known" if number is None else f"{number:.4g}"
-        yield Check(f"{words} {bound:g}", text, number is not None and holds(number, bound))
+        yield Check(f"{condition} {bound:g}", text, number is not None and holds(number, bound))

@@ -1,7 +1,7 @@
-"""The command line: each command speaks to people on stderr, and with --json to programs on stdout.
+"""The command line. Each command prints messages to stderr; with --json it prints JSON to stdout.
 
-Exit codes: 0 done, 1 a job or a process failed or a gate was not met, 2 the request cannot be met as it stands, 3 nobody
-answers, 124 it took longer than was to be waited for, 130 Ctrl-C.
+Exit codes: 0 success; 1 a job or process failed, or a gate was not met; 2 the request is wrong;
+3 the service or the store does not answer; 124 a timeout; 130 Ctrl-C.
 """
 
 import sys
@@ -10,11 +10,11 @@ import typer
 from rich.console import Console
 
 from unitrank.cli.commands import content, demo, export, jobs, keys, results, up
-from unitrank.cli.output import say
+from unitrank.cli.output import print_message
 from unitrank.errors import UnitrankError
 
 app = typer.Typer(
-    help="Which units of a network matter for this group of inputs, and is that answer any good?",
+    help="Rank the units of a neural network by importance for groups of inputs, and test each ranking by ablation.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -24,16 +24,16 @@ for part in (up, demo, export, content, jobs, results):
 
 
 def main() -> None:
-    """The command that the shell asked for; errors become a line and an exit code."""
+    """Runs the command of the shell. An error becomes one line on stderr and an exit code."""
     try:
         app()
     except UnitrankError as error:
         Console(stderr=True, soft_wrap=True).print("error:", style="bold red", end=" ")
         request = f" (request {error.request_id})" if error.request_id else ""
-        say(f"{error}{request}")
+        print_message(f"{error}{request}")
         sys.exit(error.exit_code)
     except OSError as error:
-        say(f"error: {error}")
+        print_message(f"error: {error}")
         sys.exit(2)
 
 

@@ -1,4 +1,4 @@
-"""What `unitrank export` is told in words: where a network is, what its inputs look like, where its weights are."""
+"""Reads the arguments of `unitrank export`: a network, the shape of its inputs, and its weights."""
 
 from __future__ import annotations
 
@@ -20,54 +20,61 @@ ROWS = 2
 
 
 @contextmanager
-def network_of(where: str) -> Iterator[torch.nn.Module]:
-    """The network at `net.py:name` or `package.module:name`: a module, or what the name returns when it is called.
+def network_of(spec: str) -> Iterator[torch.nn.Module]:
+    """Yields the network that `spec` names, as `net.py:name` or `package.module:name`.
 
-    Inside the block the network's code can import what lies beside it. Raises NotPossible.
+    The name is a torch.nn.Module, or a function that returns one. Inside the block the network's
+    code can import other files of its folder. Raises NotPossible.
     """
     with needing_engine():
-        # The engine is loaded before the user's modules, so that Python imports none of them instead of the engine.
+        # The engine is imported first: a user's module of the same name cannot take its place.
         from torch import nn
 
         import unitrank_engine.models.exporting  # noqa: F401
 
-    place, _, name = where.rpartition(":")
-    if not place or not name:
-        raise NotPossible(f"{where!r} does not say where the network is: write net.py:name or package.module:name")
-    with imported(place) as module:
-        value = _attribute(module, place, name)
+    source, _, name = spec.rpartition(":")
+    if not source or not name:
+        raise NotPossible(f"the network {spec!r} is invalid: write net.py:name or package.module:name")
+    with imported(source) as module:
+        value = _attribute(module, source, name)
         network = value() if callable(value) and not isinstance(value, nn.Module) else value
         if not isinstance(network, nn.Module):
             kind = type(network).__name__
-            raise NotPossible(f"{where} is a {kind}; expected a torch.nn.Module, or a function that returns one")
+            raise NotPossible(f"{spec} has the type {kind}; give a torch.nn.Module, or a function that returns one")
         yield network
 
 
-def _attribute(module: ModuleType, place: str, name: str) -> Any:
+def _attribute(module: ModuleType, source: str, name: str) -> Any:
     value: Any = module
     for part in name.split("."):
         if not hasattr(value, part):
             names = sorted(each for each in vars(value) if not each.startswith("_"))
-            raise NotPossible(f"{place} has no {part!r}; it has {', '.join(names[:20]) or 'nothing'}")
+            raise NotPossible(f"{source} has no {part!r}; it has {', '.join(names[:20]) or 'no public names'}")
         value = getattr(value, part)
     return value
 
 
-def example_of(words: str) -> torch.Tensor:
-    """Two rows of zeros for `3x32x32`, or of another type for `int64:16`; `float32:` has no axis but the batch."""
+def example_of(text: str) -> torch.Tensor:
+    """Two rows of zeros with the shape and type of `text`. Raises NotPossible.
+
+    `3x32x32` has the type float32, `int64:16` the type int64. `float32:` has only the batch axis.
+    """
     with needing_engine():
         import torch
 
-    match = re.fullmatch(r"(?:(\w+):)?((?:[1-9]\d*(?:x[1-9]\d*)*)?)", words)
+    match = re.fullmatch(r"(?:(\w+):)?((?:[1-9]\d*(?:x[1-9]\d*)*)?)", text)
     dtype = getattr(torch, (match[1] or "float32") if match else "", None)
     if match is None or not isinstance(dtype, torch.dtype):
-        raise NotPossible(f"the example {words!r} is not understood: write 3x32x32, or with a type int64:16; the batch is left out")
+        raise NotPossible(
+            f"the example {text!r} is invalid: write the sizes without the batch, such as 3x32x32, "
+            "with a type in front if it is not float32, such as int64:16"
+        )
     shape = [int(size) for size in match[2].split("x") if size]
     return torch.zeros(ROWS, *shape, dtype=dtype)
 
 
 def load_weights(network: torch.nn.Module, path: Path) -> None:
-    """Takes the weights of a safetensors file, which must be those of the network."""
+    """Loads a safetensors file into the network. Raises NotPossible if it does not fit."""
     with needing_engine():
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -75,6 +82,8 @@ def load_weights(network: torch.nn.Module, path: Path) -> None:
     try:
         network.load_state_dict(load_file(path))
     except (OSError, SafetensorError) as error:
-        raise NotPossible(f"{path} is not a safetensors file: {error}") from error
+        raise NotPossible(
+            f"{path} cannot be read as a safetensors file: {error}; write it with safetensors.torch.save_file"
+        ) from error
     except RuntimeError as error:
-        raise NotPossible(f"{path} does not hold the weights of this network: {error}") from error
+        raise NotPossible(f"{path} does not fit the network, whose weights it must hold: {error}") from error

@@ -1,4 +1,4 @@
-"""The settings of the store, for the commands that start it or open it."""
+"""The settings of the store, for the commands that start or open it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,17 +13,22 @@ if TYPE_CHECKING:
 
 State = Annotated[
     Path | None,
-    typer.Option(envvar="UNITRANK_STATE", help="Folder of the store and the blobs.", show_default="~/.local/state/unitrank"),
+    typer.Option(
+        envvar="UNITRANK_STATE", help="Folder of the embedded store and of the blobs.", show_default="~/.local/state/unitrank"
+    ),
 ]
 
 
 def read_settings(**options: Any) -> "Settings":
-    """The settings, with the options that are not None in the place of variables. Raises NotPossible."""
+    """Reads the settings. An option that is not None overrides its environment variable.
+
+    Raises NotPossible if a setting is invalid, or the store's packages are not installed.
+    """
     try:
         from unitrank_store.settings import BadSettings, Settings
     except ImportError as error:
-        needs = f"this installation lacks the store: pip install 'unitrank[store]' ({error})"
-        raise NotPossible(clash_of(error) or needs) from error
+        missing = f"the store's packages cannot be imported ({error}): pip install 'unitrank[store]'"
+        raise NotPossible(clash_of(error) or missing) from error
     try:
         return Settings.read(**options)
     except BadSettings as error:

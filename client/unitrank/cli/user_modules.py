@@ -1,4 +1,7 @@
-"""Importing a user's Python file or module for a while: afterwards Python finds the same modules as before."""
+"""Imports a user's Python file or module for the length of a block.
+
+Afterwards Python finds the same modules as before.
+"""
 
 import importlib
 import importlib.util
@@ -16,25 +19,25 @@ PRIVATE = "_exported_"
 
 
 @contextmanager
-def imported(place: str) -> Iterator[ModuleType]:
-    """The module of `net.py` or of `package.module`; inside the block it can import what lies beside it.
+def imported(source: str) -> Iterator[ModuleType]:
+    """Yields the module of `net.py` or of `package.module`. Raises NotPossible.
 
-    Raises NotPossible.
+    Inside the block it can import the other files of its folder.
     """
-    if not place.endswith(".py"):
+    if not source.endswith(".py"):
         with _importable(Path.cwd()):
-            yield _module_named(place)
+            yield _import_module(source)
         return
-    path = Path(place).absolute()
+    path = Path(source).absolute()
     if not path.is_file():
-        raise NotPossible(f"there is no file {place}")
+        raise NotPossible(f"the file {source} does not exist; give the path of a Python file")
     with _importable(path.parent):
-        yield _module_in(path, place)
+        yield _import_file(path, source)
 
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Puts the folder first on Python's path; afterwards restores the path and forgets the folder's modules."""
+    """Puts the folder first on sys.path. Afterwards restores it, and removes new modules."""
     path, modules = list(sys.path), dict(sys.modules)
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
@@ -48,7 +51,7 @@ def _importable(folder: Path) -> Iterator[None]:
 
 
 def _is_of(folder: Path, name: str, module: ModuleType) -> bool:
-    """Whether the module was imported from the folder itself, not from an environment that lies in the folder."""
+    """Whether the module is a file of the folder, not of a virtual environment in it."""
     if name.startswith(PRIVATE):
         return True
     package = name.partition(".")[0]
@@ -67,19 +70,21 @@ def _restore(name: str, module: ModuleType | None) -> None:
         sys.modules[name] = module
 
 
-def _module_named(name: str) -> ModuleType:
+def _import_module(name: str) -> ModuleType:
     package = name.partition(".")[0]
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise NotPossible(f"module {name!r} cannot be imported: {error}") from error
+        raise NotPossible(
+            f"module {name!r} cannot be imported: {error}; give a module of this folder, or a file such as net.py:name"
+        ) from error
     hidden = Path(f"{package}.py").absolute()
     if package in PACKAGES and hidden.is_file():
-        raise NotPossible(f"module {name!r} is Unitrank's own, which hides {hidden}: rename that file, or write {hidden.name}:name")
+        raise NotPossible(f"module {name!r} is part of Unitrank and hides {hidden}: rename that file, or write {hidden.name}:name")
     return module
 
 
-def _module_in(path: Path, place: str) -> ModuleType:
+def _import_file(path: Path, source: str) -> ModuleType:
     name = _free_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -89,12 +94,15 @@ def _module_in(path: Path, place: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except ImportError as error:
-        raise NotPossible(f"{place} cannot be imported: {error}") from error
+        raise NotPossible(f"{source} cannot be imported: {error}") from error
     return module
 
 
 def _free_name(path: Path) -> str:
-    """The file's own name, so that modules beside it can import it; a private name if an installed module has that name."""
+    """The module name for a file: its own name, so that other files of its folder can import it.
+
+    A private name is returned if another module already has that name.
+    """
     name = path.stem
     spec = PathFinder.find_spec(name, sys.path[1:])
     installed = spec is not None and spec.origin != str(path)

@@ -1,4 +1,4 @@
-"""The client's twin for asyncio: the same calls, each to be awaited."""
+"""The client for asyncio: it has the methods of `Client`, as coroutines."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Generic
 
 import httpx
 
-from unitrank.client.endpoints import PLACES, C, Calls, content_path, job_path, part_of, request_body
+from unitrank.client.endpoints import COLLECTIONS, C, Calls, content_path, job_path, request_body, result_query
 from unitrank.client.progress import OnState, watching
 from unitrank.client.retries import Retries
-from unitrank.client.sync import HERE, fetched
-from unitrank.client.transports import AsyncWire, new_client, options
+from unitrank.client.sync import DEFAULT_URL, fetch_result
+from unitrank.client.transports import AsyncFlowRunner, new_client, options
 from unitrank.client.uploads import put_dataset, put_model
 from unitrank.results import JobResult
 from unitrank_schemas.datasets import Dataset
@@ -29,11 +29,31 @@ if TYPE_CHECKING:
 
 
 class AsyncClient:
-    """As `unitrank.Client`; an asynchronous context manager."""
+    """`unitrank.Client` for asyncio. It is an asynchronous context manager.
+
+    Each method does what the method of `unitrank.Client` does, and is awaited.
+
+    Args:
+        url: address of the service, such as `http://127.0.0.1:8000`.
+        key: API key; None for a service without keys.
+        timeout: seconds that one answer may take. A connection may take 5 s.
+        retries: how often a request is repeated.
+        transport: an httpx transport, for tests and special networks; None: httpx's own.
+
+    Raises NotPossible if the address, the key or the environment's proxy is invalid.
+
+    >>> import asyncio, unitrank
+    >>> async def count_examples():
+    ...     async with unitrank.AsyncClient(url) as client:
+    ...         dataset = await client.datasets.put("points", x=[[0.5, 1.0], [1.5, 0.0]])
+    ...         return dataset.examples
+    >>> asyncio.run(count_examples())
+    2
+    """
 
     def __init__(
         self,
-        url: str = HERE,
+        url: str = DEFAULT_URL,
         key: str | None = None,
         *,
         timeout: float = 60.0,
@@ -42,8 +62,8 @@ class AsyncClient:
     ) -> None:
         self.url = url
         self._http = new_client(lambda: httpx.AsyncClient(**options(url, key, timeout), transport=transport))
-        self._wire = AsyncWire(self._http)
-        self._hold(Calls(url, Retries(retries)))
+        self._runner = AsyncFlowRunner(self._http)
+        self._set_calls(Calls(url, Retries(retries)))
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -58,30 +78,30 @@ class AsyncClient:
     def within(self, seconds: float | None) -> AsyncClient:
         """As `Client.within`."""
         client = copy(self)
-        client._hold(self.calls.within(seconds))
+        client._set_calls(self.calls.within(seconds))
         return client
 
     async def methods(self) -> list[MethodCard]:
         """As `Client.methods`."""
-        return await self._wire.take(self.calls.methods())
+        return await self._runner.run(self.calls.methods())
 
     async def workers(self) -> Workers:
         """As `Client.workers`."""
-        return await self._wire.take(self.calls.workers())
+        return await self._runner.run(self.calls.workers())
 
     async def version(self) -> Version:
         """As `Client.version`."""
-        return await self._wire.take(self.calls.version())
+        return await self._runner.run(self.calls.version())
 
     async def is_ready(self) -> bool:
         """As `Client.is_ready`."""
-        return await self._wire.take(self.calls.is_ready())
+        return await self._runner.run(self.calls.is_ready())
 
-    def _hold(self, calls: Calls) -> None:
+    def _set_calls(self, calls: Calls) -> None:
         self.calls = calls
-        self.models = AsyncModels(calls, self._wire)
-        self.datasets = AsyncDatasets(calls, self._wire)
-        self.jobs = AsyncJobs(calls, self._wire)
+        self.models = AsyncModels(calls, self._runner)
+        self.datasets = AsyncDatasets(calls, self._runner)
+        self.jobs = AsyncJobs(calls, self._runner)
 
 
 class AsyncContents(Generic[C]):
@@ -89,25 +109,25 @@ class AsyncContents(Generic[C]):
 
     _schema: type[C]
 
-    def __init__(self, calls: Calls, wire: AsyncWire) -> None:
+    def __init__(self, calls: Calls, runner: AsyncFlowRunner) -> None:
         self._calls = calls
-        self._wire = wire
+        self._runner = runner
 
     async def wait(self, name: str, timeout: float | None = None) -> C:
         """As `Contents.wait`."""
-        return await self._wire.take(self._calls.within(timeout).until_ready(content_path(self._schema, name), self._schema))
+        return await self._runner.run(self._calls.within(timeout).until_ready(content_path(self._schema, name), self._schema))
 
     async def get(self, name: str) -> C:
         """As `Contents.get`."""
-        return await self._wire.take(self._calls.one(content_path(self._schema, name), self._schema))
+        return await self._runner.run(self._calls.get(content_path(self._schema, name), self._schema))
 
     async def list(self, limit: int | None = None) -> list[C]:
         """As `Contents.list`."""
-        return await self._wire.take(self._calls.all(PLACES[self._schema], self._schema, limit))
+        return await self._runner.run(self._calls.list_records(COLLECTIONS[self._schema], self._schema, limit))
 
     async def delete(self, name: str) -> None:
         """As `Contents.delete`."""
-        await self._wire.take(self._calls.delete(content_path(self._schema, name)))
+        await self._runner.run(self._calls.delete(content_path(self._schema, name)))
 
 
 class AsyncModels(AsyncContents[Model]):
@@ -129,10 +149,10 @@ class AsyncModels(AsyncContents[Model]):
         quiet: bool = False,
         **more: Any,
     ) -> Model:
-        """As `Models.put`; a network is exported in a thread."""
+        """As `Models.put`. A network is exported in a thread."""
         options = {"architecture": architecture, "arguments": arguments, **more}
         calls = self._calls.within(timeout, quiet)
-        return await self._wire.take(
+        return await self._runner.run(
             put_model(calls, name, model, example_inputs, uri=uri, options=options, wait=wait, quiet=quiet)
         )
 
@@ -154,7 +174,7 @@ class AsyncDatasets(AsyncContents[Dataset]):
         **fields: Any,
     ) -> Dataset:
         """As `Datasets.put`."""
-        return await self._wire.take(
+        return await self._runner.run(
             put_dataset(self._calls.within(timeout, quiet), name, data, uri=uri, fields=fields, wait=wait, quiet=quiet)
         )
 
@@ -162,9 +182,9 @@ class AsyncDatasets(AsyncContents[Dataset]):
 class AsyncJobs:
     """As `unitrank.client.sync.Jobs`."""
 
-    def __init__(self, calls: Calls, wire: AsyncWire) -> None:
+    def __init__(self, calls: Calls, runner: AsyncFlowRunner) -> None:
         self._calls = calls
-        self._wire = wire
+        self._runner = runner
 
     async def submit(
         self,
@@ -177,32 +197,47 @@ class AsyncJobs:
     ) -> AsyncJobHandle:
         """As `Jobs.submit`."""
         body = request_body(request, fields)
-        return AsyncJobHandle(self._calls, self._wire, await self._wire.take(self._calls.submit(body, fresh, idempotency_key)))
+        return AsyncJobHandle(self._calls, self._runner, await self._runner.run(self._calls.submit(body, fresh, idempotency_key)))
 
     async def dry_run(self, request: JobRequest | Mapping[str, Any] | None = None, /, **fields: Any) -> DryRun:
         """As `Jobs.dry_run`."""
-        return await self._wire.take(self._calls.dry_run(request_body(request, fields)))
+        return await self._runner.run(self._calls.dry_run(request_body(request, fields)))
 
     async def get(self, id: str) -> AsyncJobHandle:
         """As `Jobs.get`."""
-        return AsyncJobHandle(self._calls, self._wire, await self._wire.take(self._calls.job(id)))
+        return AsyncJobHandle(self._calls, self._runner, await self._runner.run(self._calls.job(id)))
 
     async def list(self, limit: int | None = 50, *, status: JobStatus | None = None, model: str | None = None) -> list[Job]:
         """As `Jobs.list`."""
         params = {key: value for key, value in {"status": status, "model": model}.items() if value is not None}
-        return await self._wire.take(self._calls.jobs(limit, params))
+        return await self._runner.run(self._calls.jobs(limit, params))
 
     async def delete(self, id: str) -> None:
         """As `Jobs.delete`."""
-        await self._wire.take(self._calls.delete(job_path(id)))
+        await self._runner.run(self._calls.delete(job_path(id)))
 
 
 class AsyncJobHandle:
-    """As `unitrank.client.sync.JobHandle`."""
+    """`unitrank.JobHandle` for asyncio. `client.jobs.submit` and `client.jobs.get` return it.
 
-    def __init__(self, calls: Calls, wire: AsyncWire, state: Job) -> None:
+    Attributes:
+        state: the last state that the service answered.
+
+    >>> import asyncio, unitrank
+    >>> async def rank():
+    ...     async with unitrank.AsyncClient(url) as client:
+    ...         await client.models.put("net", network, example_inputs=x[:1])
+    ...         await client.datasets.put("points", x=x)
+    ...         request = {"model": "net", "layer": "1", "dataset": "points", "methods": ["gradient"]}
+    ...         job = await client.jobs.submit(request)
+    ...         return await job.result(timeout=60, quiet=True)
+    >>> asyncio.run(rank()).importances("gradient")["all"].shape
+    (6,)
+    """
+
+    def __init__(self, calls: Calls, runner: AsyncFlowRunner, state: Job) -> None:
         self._calls = calls
-        self._wire = wire
+        self._runner = runner
         self.state = state
 
     @property
@@ -217,24 +252,24 @@ class AsyncJobHandle:
 
     async def refresh(self) -> AsyncJobHandle:
         """As `JobHandle.refresh`."""
-        self.state = await self._wire.take(self._calls.job(self.id))
+        self.state = await self._runner.run(self._calls.job(self.id))
         return self
 
     async def wait(self, timeout: float | None = None, *, quiet: bool = False, watch: OnState | None = None) -> AsyncJobHandle:
         """As `JobHandle.wait`."""
         with watching(self.id, quiet, watch) as observer:
-            await self._wire.take(self._calls.within(timeout, quiet).wait(self.id, self._seen, observer))
+            await self._runner.run(self._calls.within(timeout, quiet).wait(self.id, self._keep, observer))
         return self
 
     async def result(self, timeout: float | None = None, *, quiet: bool = False) -> JobResult:
         """As `JobHandle.result`."""
         if self.status != "succeeded":
             await self.wait(timeout, quiet=quiet)
-        return await self._wire.take(fetched(self._calls.within(None, quiet), self.id))
+        return await self._runner.run(fetch_result(self._calls.within(None, quiet), self.id))
 
     async def summary(self, *, cluster: str | None = None, ranking: str | None = None, top: int | None = None) -> Result:
         """As `JobHandle.summary`."""
-        return await self._wire.take(self._calls.summary(self.id, part_of(cluster, ranking, top)))
+        return await self._runner.run(self._calls.summary(self.id, result_query(cluster, ranking, top)))
 
     async def download(
         self,
@@ -246,15 +281,15 @@ class AsyncJobHandle:
         top: int | None = None,
     ) -> Path:
         """As `JobHandle.download`."""
-        await self._wire.take(self._calls.download(self.id, accept, Path(path), part_of(cluster, ranking, top)))
+        await self._runner.run(self._calls.download(self.id, accept, Path(path), result_query(cluster, ranking, top)))
         return Path(path)
 
     async def cancel(self) -> AsyncJobHandle:
         """As `JobHandle.cancel`."""
-        self.state = await self._wire.take(self._calls.cancel(self.id))
+        self.state = await self._runner.run(self._calls.cancel(self.id))
         return self
 
-    def _seen(self, state: Job) -> None:
+    def _keep(self, state: Job) -> None:
         self.state = state
 
     def __repr__(self) -> str:

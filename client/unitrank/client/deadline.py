@@ -1,10 +1,14 @@
-"""How long somebody is willing to wait."""
+"""The time at which a call stops waiting."""
 
 import time
 
 
 class Deadline:
-    """So many seconds from when it is made; without a number there is no end."""
+    """A point in time, counted from now.
+
+    Args:
+        seconds: seconds until the deadline; None: the deadline never passes.
+    """
 
     def __init__(self, seconds: float | None = None) -> None:
         self.seconds = seconds
@@ -12,12 +16,12 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds still to go, 0 once it has passed."""
+        """Seconds until the deadline; 0 after it."""
         return max(0.0, self._end - time.monotonic())
 
     @property
     def passed(self) -> bool:
-        """Whether nobody waits any more."""
+        """Whether the deadline is over."""
         return not self.left
 
 

@@ -1,4 +1,4 @@
-"""The service's resources as flows: what is sent, and what the answer becomes."""
+"""The calls of the service as flows, each of which returns the answer as a schema."""
 
 import json
 import uuid
@@ -13,9 +13,9 @@ from pydantic import BaseModel, ValidationError
 
 from unitrank.client.deadline import NEVER, Deadline
 from unitrank.client.lenient import LenientDryRun, LenientJob
-from unitrank.client.operations import Ask, Flow, OnBytesSent, asked, paused
+from unitrank.client.operations import Flow, HttpRequest, OnBytesSent, pause, send
 from unitrank.client.progress import OnState
-from unitrank.client.retries import AGAIN, NEVER_SENT, Retries, answered
+from unitrank.client.retries import PROTOCOL_ERRORS, RETRIED_STATUSES, Retries, send_with_retries
 from unitrank.errors import NotFound, NotPossible, Timeout, UnitrankError, Unreachable, not_succeeded, refusal
 from unitrank_schemas.base import Page, Schema
 from unitrank_schemas.datasets import Dataset
@@ -29,236 +29,266 @@ from unitrank_schemas.results import Result
 BYTES = {"Content-Type": "application/octet-stream"}
 JSON = {"Content-Type": "application/json"}
 NPZ = "application/x-npz"
-# The service holds an answer until the job has ended: as long as this where nobody looks on, and else so briefly.
+# How long the service holds an answer about a job (`?wait=`): long if no progress is displayed,
+# and short if it is.
 HELD_SECONDS = 20.0
 WATCHED_SECONDS = 0.5
-# An inspection takes a second; nothing holds its answer.
-INSPECTED_SECONDS = 0.15
+# The pause between two looks at an inspection, which takes about a second.
+INSPECTION_SECONDS = 0.15
 
 S = TypeVar("S", bound=Schema)
 C = TypeVar("C", Model, Dataset)
-PLACES: Mapping[type, str] = {Model: "/v1/models", Dataset: "/v1/datasets"}
+COLLECTIONS: Mapping[type, str] = {Model: "/v1/models", Dataset: "/v1/datasets"}
 
 
 class Calls:
-    """Every call of the contract, which raises Timeout after the deadline; `url` is only for the words of an error."""
+    """Every call of the HTTP contract. Each raises Timeout after the deadline.
 
-    def __init__(self, url: str, retries: Retries, until: Deadline = NEVER) -> None:
+    Args:
+        url: the service's address, for the messages of errors.
+        retries: how often a request is repeated.
+        deadline: when the caller stops waiting.
+    """
+
+    def __init__(self, url: str, retries: Retries, deadline: Deadline = NEVER) -> None:
         self._url = url
         self._retries = retries
-        self._until = until
+        self._deadline = deadline
 
     def within(self, timeout: float | None, quiet: bool = False) -> "Calls":
-        """The same, for at most so many seconds from now on; a quiet one does not warn of long pauses."""
-        until = self._until if timeout is None or timeout >= self._until.left else Deadline(timeout)
-        return Calls(self._url, replace(self._retries, quiet=quiet), until)
+        """The same calls, with a deadline at most `timeout` seconds from now."""
+        deadline = self._deadline if timeout is None or timeout >= self._deadline.left else Deadline(timeout)
+        return Calls(self._url, replace(self._retries, quiet=quiet), deadline)
 
     def put_file(
-        self, path: str, file: Path, schema: type[S], sent: OnBytesSent, params: Mapping[str, str] | None = None
+        self, path: str, file: Path, schema: type[S], on_sent: OnBytesSent, params: Mapping[str, str] | None = None
     ) -> Flow[S]:
-        """The model or dataset whose bytes are in the file."""
+        """Uploads the file as a model or dataset."""
 
-        def going() -> None:
-            if self._until.passed:
-                raise self._late(f"{path.removeprefix('/v1/')} was not uploaded")
+        def check_deadline() -> None:
+            if self._deadline.passed:
+                raise self._timed_out(f"{path.removeprefix('/v1/')} was not uploaded")
 
-        return self._read(Ask("PUT", path, params or {}, BYTES, file=file, going=going, sent=sent), schema)
+        request = HttpRequest("PUT", path, params or {}, BYTES, file=file, before_chunk=check_deadline, on_sent=on_sent)
+        return self._read(request, schema)
 
     def put_uri(self, path: str, uri: str, schema: type[S], params: Mapping[str, str] | None = None) -> Flow[S]:
-        """The model or dataset whose bytes the service fetches itself."""
-        return self._read(Ask("PUT", path, params or {}, JSON, encoded({"uri": uri})), schema)
+        """Asks the service to fetch a model or dataset from the URI."""
+        return self._read(HttpRequest("PUT", path, params or {}, JSON, to_json({"uri": uri})), schema)
 
     def until_ready(self, path: str, schema: type[C]) -> Flow[C]:
-        """The model or dataset when it is ready. Raises Rejected, Timeout."""
-        while (record := (yield from self._read(Ask("GET", path), schema))).status in ("inspecting", "importing"):
-            if self._until.passed:
-                raise self._late(f"{path.removeprefix('/v1/')} is still {record.status}", "not_ready")
-            yield from paused(INSPECTED_SECONDS)
+        """Waits for the model or dataset to be ready. Raises Rejected, Timeout."""
+        while (record := (yield from self._read(HttpRequest("GET", path), schema))).status in ("inspecting", "importing"):
+            if self._deadline.passed:
+                raise self._timed_out(f"{path.removeprefix('/v1/')} is still {record.status}", "not_ready")
+            yield from pause(INSPECTION_SECONDS)
         if record.status != "ready":
             raise not_succeeded(f"{schema.__name__.lower()} {record.name}", record.status, record.problem)
         return record
 
-    def one(self, path: str, schema: type[S]) -> Flow[S]:
-        """What lies there."""
-        return self._read(Ask("GET", path), schema)
+    def get(self, path: str, schema: type[S]) -> Flow[S]:
+        """One resource."""
+        return self._read(HttpRequest("GET", path), schema)
 
-    def all(self, path: str, schema: type[S], limit: int | None, params: Mapping[str, str] | None = None) -> Flow[list[S]]:
-        """Every one of a list, page by page, at most so many."""
+    def list_records(self, path: str, schema: type[S], limit: int | None, params: Mapping[str, str] | None = None) -> Flow[list[S]]:
+        """The records of a collection, page by page; at most `limit`, or all for None."""
         records: list[S] = []
-        asked_for = dict(params or {})
+        query = dict(params or {})
         while limit is None or len(records) < limit:
-            asked_for["limit"] = str(min(200, 200 if limit is None else limit - len(records)))
-            page = yield from self._read(Ask("GET", path, asked_for), Page[schema])  # type: ignore[valid-type]  # known when it runs
+            query["limit"] = str(min(200, 200 if limit is None else limit - len(records)))
+            # The page's schema is only known when the call runs.
+            page = yield from self._read(HttpRequest("GET", path, query), Page[schema])  # type: ignore[valid-type]
             records += page.items
             if page.next is None:
                 break
-            asked_for["after"] = page.next
+            query["after"] = page.next
         return records
 
     def job(self, id: str) -> Flow[Job]:
-        """The job as it is now."""
-        return self._read(Ask("GET", job_path(id)), LenientJob)
+        """The current state of a job."""
+        return self._read(HttpRequest("GET", job_path(id)), LenientJob)
 
     def jobs(self, limit: int | None, params: Mapping[str, str]) -> Flow[list[Job]]:
-        """Jobs, newest first, at most so many."""
+        """At most `limit` jobs, the newest first."""
         schema: type[Job] = LenientJob
-        return self.all("/v1/jobs", schema, limit, params)
+        return self.list_records("/v1/jobs", schema, limit, params)
 
     def delete(self, path: str) -> Flow[None]:
-        """It is gone; also where an earlier attempt had it gone already. Raises NotFound where there was nothing."""
-        came, attempts = yield from self._attempted(Ask("DELETE", path))
+        """Deletes a resource. Raises NotFound if it did not exist before the first attempt."""
+        reply, attempts = yield from self._attempt(HttpRequest("DELETE", path))
         try:
-            self._accepted(came)
+            self._checked(reply)
         except NotFound:
+            # An earlier attempt, whose answer was lost, may have deleted it.
             if attempts == 1:
                 raise
 
     def submit(self, body: bytes, fresh: bool, key: str | None) -> Flow[Job]:
-        """The job. However often it is sent, it is one: under a key of its own, if none is given."""
+        """Submits a job under an idempotency key, so that repeats do not start a second job.
+
+        None: a random key. Raises NotPossible for an invalid key.
+        """
         if key is not None and not all(" " <= letter <= "~" for letter in key):
-            raise NotPossible(f"the idempotency key {key!r} is not of printable ASCII characters", code="invalid_request")
+            raise NotPossible(
+                f"the idempotency key {key!r} is invalid: use printable ASCII characters only", code="invalid_request"
+            )
         headers = {**JSON, "Idempotency-Key": key or uuid.uuid4().hex, **({"Cache-Control": "no-cache"} if fresh else {})}
-        return self._read(Ask("POST", "/v1/jobs", {}, headers, body), LenientJob)
+        return self._read(HttpRequest("POST", "/v1/jobs", {}, headers, body), LenientJob)
 
     def dry_run(self, body: bytes) -> Flow[DryRun]:
-        """The checked request, and what it would cost."""
-        return self._read(Ask("POST", "/v1/jobs", {"dry_run": "true"}, JSON, body), LenientDryRun)
+        """The checked request and its estimated cost; no job is started."""
+        return self._read(HttpRequest("POST", "/v1/jobs", {"dry_run": "true"}, JSON, body), LenientDryRun)
 
     def cancel(self, id: str) -> Flow[Job]:
-        """The job, which now ends."""
-        return self._read(Ask("POST", f"{job_path(id)}/cancel"), LenientJob)
+        """Cancels the job, and returns its state."""
+        return self._read(HttpRequest("POST", f"{job_path(id)}/cancel"), LenientJob)
 
     def wait(self, id: str, keep: OnState, watch: OnState | None) -> Flow[Job]:
-        """The job when it has succeeded; each state is shown to `seen`, and more of them to `watch` where somebody looks on.
+        """Waits until the job has succeeded. Calls `keep` and `watch` with each state.
 
-        Raises JobFailed, JobCancelled, JobTimedOut for any other end, and Timeout.
+        With `watch` the service is asked twice a second, else every 20 s.
+        Raises JobFailed, JobCancelled or JobTimedOut for any other end, and Timeout.
         """
         while True:
-            held = min(HELD_SECONDS if watch is None else WATCHED_SECONDS, self._until.left)
-            ask = Ask("GET", job_path(id), {"wait": f"{held:g}"}, seconds=held + HELD_SECONDS)
-            job = yield from self._read(ask, LenientJob, self._retries.patient())
+            held = min(HELD_SECONDS if watch is None else WATCHED_SECONDS, self._deadline.left)
+            request = HttpRequest("GET", job_path(id), {"wait": f"{held:g}"}, timeout=held + HELD_SECONDS)
+            job = yield from self._read(request, LenientJob, self._retries.while_waiting())
             keep(job)
             if watch:
                 watch(job)
             if job.status in ENDED:
                 break
-            if self._until.passed:
-                raise self._late(f"job {id} is still {job.status}", "not_finished", "; it goes on")
+            if self._deadline.passed:
+                raise self._timed_out(f"job {id} is still {job.status}", "not_finished", "; the job was not stopped")
         if job.status != "succeeded":
             raise not_succeeded(f"job {id}", job.status, job.problem)
         return job
 
-    def summary(self, id: str, part: Mapping[str, str] | None = None) -> Flow[Result]:
-        """The summary of a job that has succeeded, or what `part` (cluster, ranking, top) leaves of it."""
-        return self._read(Ask("GET", f"{job_path(id)}/result", part or {}), Result)
+    def summary(self, id: str, query: Mapping[str, str] | None = None) -> Flow[Result]:
+        """The summary of a job that has succeeded; `query` selects a part of it."""
+        return self._read(HttpRequest("GET", f"{job_path(id)}/result", query or {}), Result)
 
-    def download(self, id: str, accept: str, target: Path, part: Mapping[str, str] | None = None) -> Flow[None]:
-        """The result as this media type lies in the file."""
-        yield from self._answered(Ask("GET", f"{job_path(id)}/result", part or {}, {"Accept": accept}, target=target))
+    def download(self, id: str, accept: str, target: Path, query: Mapping[str, str] | None = None) -> Flow[None]:
+        """Writes the result to the file, as the media type `accept`."""
+        yield from self._response(HttpRequest("GET", f"{job_path(id)}/result", query or {}, {"Accept": accept}, target=target))
 
     def methods(self) -> Flow[list[MethodCard]]:
-        """The catalogue."""
-        return self.all("/v1/methods", MethodCard, None)
+        """The cards of all methods."""
+        return self.list_records("/v1/methods", MethodCard, None)
 
     def workers(self) -> Flow[Workers]:
-        """Every worker that is alive."""
-        return self.one("/v1/workers", Workers)
+        """The workers that are alive."""
+        return self.get("/v1/workers", Workers)
 
     def version(self) -> Flow[Version]:
-        """What answers there."""
-        return self.one("/v1/version", Version)
+        """The version of the service."""
+        return self.get("/v1/version", Version)
 
     def is_ready(self) -> Flow[bool]:
-        """Whether jobs can be run now; False too where nobody answers."""
-        came = yield from asked(Ask("GET", "/readyz", until=self._until))
-        return isinstance(came, httpx.Response) and came.is_success
+        """Whether jobs can run now; False if the service does not answer."""
+        reply = yield from send(HttpRequest("GET", "/readyz", deadline=self._deadline))
+        return isinstance(reply, httpx.Response) and reply.is_success
 
-    def probe(self, ask: Ask) -> Flow[UnitrankError | None]:
-        """How one request ends, sent once: with an error, or not."""
+    def probe(self, request: HttpRequest) -> Flow[UnitrankError | None]:
+        """Sends the request once. Returns its error, or None if it succeeds."""
         try:
-            yield from self._answered(ask, Retries(0))
+            yield from self._response(request, Retries(0))
         except UnitrankError as error:
             return error
         return None
 
-    def _read(self, ask: Ask, schema: type[S], retries: Retries | None = None) -> Flow[S]:
-        response = yield from self._answered(ask, retries)
+    def _read(self, request: HttpRequest, schema: type[S], retries: Retries | None = None) -> Flow[S]:
+        response = yield from self._response(request, retries)
         try:
-            return read(response.content, schema)
+            return parse(response.content, schema)
         except ValidationError as error:
-            raise self._stranger(response) from error
+            raise self._not_unitrank(response) from error
 
-    def _answered(self, ask: Ask, retries: Retries | None = None) -> Flow[httpx.Response]:
-        came, _ = yield from self._attempted(ask, retries)
-        return self._accepted(came)
+    def _response(self, request: HttpRequest, retries: Retries | None = None) -> Flow[httpx.Response]:
+        reply, _ = yield from self._attempt(request, retries)
+        return self._checked(reply)
 
-    def _attempted(self, ask: Ask, retries: Retries | None = None) -> Flow[tuple[httpx.Response | httpx.RequestError, int]]:
-        return answered(replace(ask, until=self._until), self._retries if retries is None else retries)
+    def _attempt(
+        self, request: HttpRequest, retries: Retries | None = None
+    ) -> Flow[tuple[httpx.Response | httpx.RequestError, int]]:
+        return send_with_retries(replace(request, deadline=self._deadline), self._retries if retries is None else retries)
 
-    def _accepted(self, reply: httpx.Response | httpx.RequestError) -> httpx.Response:
-        """What was answered. Raises the error that it stands for."""
-        if isinstance(reply, NEVER_SENT):
-            # What its words show may be a key.
-            raise NotPossible(f"{self._url} was sent no whole request: a header breaks HTTP, or a file changed meanwhile") from None
-        if self._until.passed and (reason := _in_vain(reply)):
-            raise self._late(f"{self._url} {reason}")
+    def _checked(self, reply: httpx.Response | httpx.RequestError) -> httpx.Response:
+        """The reply if it is a success. Raises the error for any other reply."""
+        if isinstance(reply, PROTOCOL_ERRORS):
+            # The message of httpx may show a header, and so the key: it is left out.
+            raise NotPossible(
+                f"the request to {self._url} was not sent: a header is not valid HTTP, or the uploaded file changed meanwhile"
+            ) from None
+        if self._deadline.passed and (reason := _transient_failure(reply)):
+            raise self._timed_out(f"{self._url} {reason}")
         if not isinstance(reply, httpx.Response):
-            raise Unreachable(f"{self._url} does not answer: {reply or type(reply).__name__}", code="unreachable") from reply
+            raise Unreachable(
+                f"{self._url} does not answer: {reply or type(reply).__name__}; "
+                "check the address, or start the service with `unitrank up`",
+                code="unreachable",
+            ) from reply
         if reply.is_success:
             return reply
         try:
-            problem = read(reply.content, Problem)
+            problem = parse(reply.content, Problem)
         except ValidationError:
-            raise self._stranger(reply) from None
+            raise self._not_unitrank(reply) from None
         raise refusal(problem)
 
-    def _late(self, what: str, code: str = "not_reached", more: str = "") -> Timeout:
-        return Timeout(f"{what} after {self._until.seconds:g} s{more}", code=code)
+    def _timed_out(self, subject: str, code: str = "not_reached", more: str = "") -> Timeout:
+        return Timeout(f"{subject} after {self._deadline.seconds:g} s{more}", code=code)
 
-    def _stranger(self, response: httpx.Response) -> Unreachable:
-        detail = f"{response.url} answered {response.status_code} and nothing of the contract: is that a Unitrank service?"
+    def _not_unitrank(self, response: httpx.Response) -> Unreachable:
+        detail = (
+            f"{response.url} answered {response.status_code} with a body that Unitrank does not send: "
+            "is that a Unitrank service? Check the address"
+        )
         return Unreachable(detail, code="no_service")
 
 
 def content_path(schema: type[Model] | type[Dataset], name: str) -> str:
-    """Where a model or a dataset is; `name` may have a digest."""
-    return f"{PLACES[schema]}/{step_of(name, safe='@:')}"
+    """The path of a model or dataset; `name` may include a digest. Raises NotPossible."""
+    return f"{COLLECTIONS[schema]}/{path_segment(name, safe='@:')}"
 
 
 def job_path(id: str) -> str:
-    """Where a job is. Raises NotPossible."""
-    return f"/v1/jobs/{step_of(id, safe='')}"
+    """The path of a job. Raises NotPossible."""
+    return f"/v1/jobs/{path_segment(id, safe='')}"
 
 
-def step_of(name: str, safe: str) -> str:
-    """The name as a step of a path. Raises NotPossible."""
+def path_segment(name: str, safe: str) -> str:
+    """The name, quoted as one segment of a path. Raises NotPossible for an invalid name."""
     try:
-        step = quote(name, safe=safe)
+        segment = quote(name, safe=safe)
     except UnicodeEncodeError as error:
-        raise NotPossible(f"{name!r} is no text that can be sent", code="invalid_name") from error
-    if not step:
-        raise NotPossible("a name or an id is empty", code="invalid_name")
-    return step
+        raise NotPossible(f"the name {name!r} is invalid: it is not valid Unicode text", code="invalid_name") from error
+    if not segment:
+        raise NotPossible("a name or an id is empty; give one with at least one character", code="invalid_name")
+    return segment
 
 
-def read(content: bytes, schema: type[S]) -> S:
-    """The body as the schema. A newer service may say more than we know."""
+def parse(content: bytes, schema: type[S]) -> S:
+    """The body as the schema; fields of a newer service are ignored."""
     return schema.model_validate_json(content, extra="ignore")
 
 
 def request_body(request: JobRequest | Mapping[str, Any] | None, fields: Mapping[str, Any]) -> bytes:
-    """The JSON of a request, the fields before what it says itself. What is wrong with it the service says best."""
+    """The JSON of a request, which the service checks. `fields` override those of `request`.
+
+    Raises NotPossible for a value that JSON cannot express.
+    """
     body = request.model_dump(mode="json", exclude_unset=True) if isinstance(request, JobRequest) else dict(request or {})
-    return encoded({**body, **fields})
+    return to_json({**body, **fields})
 
 
-def part_of(cluster: str | None, ranking: str | None, top: int | None) -> dict[str, str]:
-    """What narrows a result, as its query says it."""
+def result_query(cluster: str | None, ranking: str | None, top: int | None) -> dict[str, str]:
+    """The query parameters that select a part of a result."""
     parameters = {"cluster": cluster, "ranking": ranking, "top": None if top is None else str(top)}
     return {name: value for name, value in parameters.items() if value is not None}
 
 
-def encoded(value: Any) -> bytes:
+def to_json(value: Any) -> bytes:
     """JSON of plain values, schemas and arrays. Raises NotPossible."""
     try:
         return json.dumps(value, default=_plain, allow_nan=False, separators=(",", ":")).encode()
@@ -273,11 +303,11 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, set | frozenset | range | tuple):
         return list(value)
-    raise TypeError(f"a {type(value).__name__} is no value of JSON")
+    raise TypeError(f"a {type(value).__name__} has no JSON form; use numbers, texts, lists, mappings or arrays")
 
 
-def _in_vain(came: httpx.Response | httpx.RequestError) -> str:
-    """What came where the same request may yet have another end."""
-    if not isinstance(came, httpx.Response):
+def _transient_failure(reply: httpx.Response | httpx.RequestError) -> str:
+    """A sentence's end about a failure that a repeat might cure; empty for any other reply."""
+    if not isinstance(reply, httpx.Response):
         return "does not answer"
-    return f"answers {came.status_code}" if came.status_code in AGAIN else ""
+    return f"answers {reply.status_code}" if reply.status_code in RETRIED_STATUSES else ""

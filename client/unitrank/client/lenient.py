@@ -1,4 +1,4 @@
-"""Jobs as a service tells them that is newer than this client: of their requests also what is not known here is read."""
+"""Jobs of a service that is newer than this client: unknown fields of their requests are kept."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,10 @@ from unitrank_schemas.jobs import DryRun, Job, JobRequest
 
 
 class UnknownRequest(JobRequest, extra="allow"):
-    """A request of which something, such as a method, is not known here: written as it was said, its values those of JSON."""
+    """A request with a part that this client does not know, such as a new method.
+
+    Its values are the plain values of the JSON, and it is written as it was read.
+    """
 
     @model_serializer(mode="plain")
     def _serialized(self) -> dict[str, Any]:
@@ -31,12 +34,12 @@ Request = Annotated[SerializeAsAny[JobRequest], BeforeValidator(_request)]
 
 
 class LenientJob(Job):
-    """A job, whatever its request says."""
+    """A job whose request may have fields that this client does not know."""
 
     request: Request
 
 
 class LenientDryRun(DryRun):
-    """A checked request, whatever it says."""
+    """A checked request that may have fields that this client does not know."""
 
     request: Request

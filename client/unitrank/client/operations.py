@@ -1,7 +1,7 @@
-"""What a call of the client does, a step at a time, without doing it: one telling for the client and its async twin.
+"""A call of the client as a sequence of steps, which `Client` and `AsyncClient` share.
 
-A `Flow` is a generator that yields steps and is sent what came of each;
-`unitrank.client.transports` has the two that take the steps.
+A `Flow` is a generator that yields steps and receives each step's outcome. The classes in
+`unitrank.client.transports` carry the steps out, in this thread or in asyncio.
 """
 
 from collections.abc import Callable, Generator, Mapping
@@ -15,22 +15,32 @@ from unitrank.client.deadline import NEVER, Deadline
 
 T = TypeVar("T")
 
-# Any: what is sent back depends on the step; the functions below say which it is
+# Any: the outcome's type depends on the step; the functions below give each its type.
 Flow = Generator["Step", Any, T]
 
 
 class OnBytesSent(Protocol):
-    """Called with the number of bytes that went since the last call."""
+    """Called with the number of bytes that were sent since the last call."""
 
     def __call__(self, count: int, /) -> None: ...
 
 
 @dataclass(frozen=True)
-class Ask:
-    """A request that may be sent again; comes back as the response, or as the httpx.RequestError that it ended with.
+class HttpRequest:
+    """A request that may be sent again. Outcome: the httpx.Response, or the httpx.RequestError.
 
-    `file` is streamed as the body, asking `going` before each piece, which may raise, and telling `sent` after it; a good answer
-    is streamed to `target`, where there is one.
+    Args:
+        verb: the HTTP method.
+        path: the path below the service's address.
+        params: query parameters.
+        headers: headers beside those of the client.
+        content: the body.
+        file: a file that is streamed as the body, instead of `content`.
+        before_chunk: called before each chunk of the file; may raise.
+        on_sent: called with the size of each chunk of the file, in bytes, after it was sent.
+        target: a file that a successful answer's body is written to.
+        timeout: seconds that the answer may take; None: the client's own limit.
+        deadline: when the caller stops waiting.
     """
 
     verb: str
@@ -39,43 +49,42 @@ class Ask:
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None
     file: Path | None = None
-    going: Callable[[], None] = lambda: None
-    sent: OnBytesSent = lambda count: None
+    before_chunk: Callable[[], None] = lambda: None
+    on_sent: OnBytesSent = lambda count: None
     target: Path | None = None
-    seconds: float | None = None
-    """How long an answer may take; None: as long as the client's own limit."""
-    until: Deadline = NEVER
+    timeout: float | None = None
+    deadline: Deadline = NEVER
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Comes back after so many seconds."""
+    """Waits for `seconds`. Outcome: None."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
-class Do:
-    """Work of this machine that takes a while; comes back as what it returns."""
+class Work:
+    """Slow work on this machine. Outcome: the value that `function` returns."""
 
-    work: Callable[[], Any]
-
-
-Step = Ask | Pause | Do
+    function: Callable[[], Any]
 
 
-def asked(ask: Ask) -> Flow[httpx.Response | httpx.RequestError]:
-    """What came of one request."""
-    came: httpx.Response | httpx.RequestError = yield ask
-    return came
+Step = HttpRequest | Pause | Work
 
 
-def paused(seconds: float) -> Flow[None]:
-    """Some time later."""
+def send(request: HttpRequest) -> Flow[httpx.Response | httpx.RequestError]:
+    """Sends the request once."""
+    reply: httpx.Response | httpx.RequestError = yield request
+    return reply
+
+
+def pause(seconds: float) -> Flow[None]:
+    """Waits for `seconds`."""
     yield Pause(seconds)
 
 
-def done(work: Callable[[], T]) -> Flow[T]:
-    """What the work returns."""
-    came: T = yield Do(work)
-    return came
+def work(function: Callable[[], T]) -> Flow[T]:
+    """Calls the function and returns its value."""
+    value: T = yield Work(function)
+    return value

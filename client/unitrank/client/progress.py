@@ -1,4 +1,7 @@
-"""What is seen of an upload and of a running job: one line that changes in place, in a terminal or a notebook, and else nothing."""
+"""The progress of an upload or a job: one line that is updated in a terminal or a notebook.
+
+Nothing is displayed elsewhere.
+"""
 
 import asyncio
 import sys
@@ -20,16 +23,20 @@ OnState = Callable[[Job], None]
 
 @contextmanager
 def watching(id: str, quiet: bool, watch: OnState | None = None) -> Iterator[OnState | None]:
-    """What to show each state to, `watch` where there is one; None where nobody looks on. Ctrl-C says how to come back."""
+    """Yields the function that displays a job's states, or None if nothing displays them.
+
+    `watch` takes the place of the progress line. After Ctrl-C a message says how to return to the
+    job or cancel it.
+    """
     try:
-        with _shown(quiet or watch is not None) as line:
+        with _progress_line(quiet or watch is not None) as line:
             yield watch or line
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
-        # asyncio makes a cancellation of Ctrl-C, and a program of other things too.
+        # asyncio turns Ctrl-C into a cancellation, which a program may also cause itself.
         if isinstance(error, KeyboardInterrupt) or not quiet:
             Console(stderr=True, highlight=False, soft_wrap=True).print(
-                f"job {id} goes on; `unitrank wait {id}` or client.jobs.get({id!r}).wait() comes back to it, "
-                f"`unitrank cancel {id}` ends it",
+                f"job {id} was not stopped; `unitrank wait {id}` or client.jobs.get({id!r}).wait() waits for it again, "
+                f"`unitrank cancel {id}` cancels it",
                 markup=False,
             )
         raise
@@ -37,12 +44,15 @@ def watching(id: str, quiet: bool, watch: OnState | None = None) -> Iterator[OnS
 
 @contextmanager
 def uploading(name: str, file: Path, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """What to tell how many bytes more have gone: a bar in a terminal, a line in a notebook."""
+    """Yields a function that takes the number of bytes sent since its last call.
+
+    It moves a bar in a terminal, and updates a line in a notebook.
+    """
     console = Console(stderr=True)
     if quiet:
         yield lambda count: None
     elif in_notebook():
-        yield _Share(name, file.stat().st_size).show
+        yield _UploadLine(name, file.stat().st_size).add
     elif console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         with Progress(*columns, console=console, transient=True) as progress:
@@ -53,25 +63,25 @@ def uploading(name: str, file: Path, quiet: bool) -> Iterator[Callable[[int], No
 
 
 def line_of(job: Job) -> str:
-    """State, stage, how far, and how long still."""
+    """One line about a job: its status, stage, progress and remaining time."""
     progress = job.progress
     if job.status == "queued" and job.position:
-        return f"job {job.id}: queued behind {job.position}"
+        return f"job {job.id}: queued, {job.position} job{'s' if job.position > 1 else ''} before it"
     if job.status != "running" or progress is None:
         return f"job {job.id}: {job.status}"
-    far = f", {progress.done:,} of {progress.total:,} {progress.unit}" if progress.total else ""
+    done = f", {progress.done:,} of {progress.total:,} {progress.unit}" if progress.total else ""
     left = f", about {progress.eta:.0f} s left" if progress.eta is not None else ""
-    return f"job {job.id}: running, {progress.stage}{far}{left}"
+    return f"job {job.id}: running, {progress.stage}{done}{left}"
 
 
 @contextmanager
-def _shown(quiet: bool) -> Iterator[OnState | None]:
+def _progress_line(quiet: bool) -> Iterator[OnState | None]:
     console = Console(stderr=True, highlight=False)
     if quiet:
         yield None
     elif in_notebook():
-        cell = _Cell()
-        yield lambda job: cell.show(line_of(job))
+        output = _CellOutput()
+        yield lambda job: output.show(line_of(job))
     elif console.is_terminal:
         with console.status("") as status:
             yield lambda job: status.update(literal(line_of(job)))
@@ -80,25 +90,25 @@ def _shown(quiet: bool) -> Iterator[OnState | None]:
 
 
 def in_notebook() -> bool:
-    """Whether what is displayed goes to a page: IPython runs in a kernel, Jupyter's, Colab's or another."""
+    """Whether IPython runs in a kernel, such as that of Jupyter or Colab, and can display HTML."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return hasattr(shell, "kernel")
 
 
-class _Cell:
-    """One output of a cell, replaced in place."""
+class _CellOutput:
+    """One output of a notebook's cell, which each call of `show` replaces."""
 
     def __init__(self) -> None:
-        # Any: IPython, which is there when a notebook is
+        # Any: IPython, which is installed where a notebook runs.
         self._handle: Any = None
-        self._said = ""
+        self._line = ""
 
     def show(self, line: str) -> None:
         from IPython.display import HTML, display
 
-        if line == self._said:
+        if line == self._line:
             return
-        self._said = line
+        self._line = line
         page = HTML(f"<code>{escape(line)}</code>")  # type: ignore[no-untyped-call]  # IPython's
         if self._handle is None:
             self._handle = display(page, display_id=True)  # type: ignore[no-untyped-call]  # IPython's
@@ -106,13 +116,14 @@ class _Cell:
             self._handle.update(page)
 
 
-class _Share:
-    """How much of an upload has gone; after a broken connection it counts no further than all."""
+class _UploadLine:
+    """The sent share of an upload. Bytes that are sent again do not raise it above 100 %."""
 
     def __init__(self, name: str, size: int) -> None:
-        self._cell = _Cell()
-        self._name, self._size, self._gone = name, size, 0
+        self._output = _CellOutput()
+        self._name, self._size, self._sent = name, size, 0
 
-    def show(self, count: int) -> None:
-        self._gone = min(self._gone + count, self._size)
-        self._cell.show(f"uploading {self._name}: {self._gone / self._size:.0%} of {decimal(self._size)}")
+    def add(self, count: int) -> None:
+        """Counts `count` more bytes, and updates the line."""
+        self._sent = min(self._sent + count, self._size)
+        self._output.show(f"uploading {self._name}: {self._sent / self._size:.0%} of {decimal(self._size)}")

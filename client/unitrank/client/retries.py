@@ -1,4 +1,7 @@
-"""What is sent again, and when: every request of the client may be, because each is idempotent by itself or by its key."""
+"""Which requests are sent again, and when.
+
+Every request of the client may be repeated: it is idempotent, or has an idempotency key.
+"""
 
 import logging
 import random
@@ -9,74 +12,89 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from unitrank.client.operations import Ask, Flow, asked, paused
+from unitrank.client.operations import Flow, HttpRequest, pause, send
 
 log = logging.getLogger("unitrank")
 
 FIRST_SECONDS = 0.2
 LONGEST_SECONDS = 15.0
-# Who asks for more than this is not waited for: the caller may have something better to do.
-LONGEST_ASKED = 120.0
-# A pause that somebody who looks on would wonder about is logged.
-NOTED_SECONDS = 5.0
-AGAIN = frozenset({429, 502, 503, 504})
-"""Statuses after which the same request may be taken."""
-NEVER_SENT = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
-"""Errors of a request that breaks HTTP itself."""
+# A longer Retry-After is not waited for: the error is raised at once, and the caller decides.
+LONGEST_RETRY_AFTER = 120.0
+# A pause of this length or more is logged, because a user would wonder about it.
+LOGGED_SECONDS = 5.0
+RETRIED_STATUSES = frozenset({429, 502, 503, 504})
+"""Statuses after which the same request may succeed."""
+PROTOCOL_ERRORS = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
+"""Errors of a request that itself breaks HTTP."""
 
 
 @dataclass(frozen=True)
 class Retries:
-    """At most so many times; pauses double, and each is up to half shorter, so that clients do not come back all at once."""
+    """How often a request is repeated, and after which pauses.
 
-    most: int = 4
-    chance: Callable[[], float] = random.random
+    The pauses double from 0.2 s to 15 s. Each is shortened by a random share of up to one half,
+    so that many clients do not come back at the same moment.
+
+    Args:
+        limit: the number of repeats.
+        draw: returns a random number from 0 to 1, which shortens a pause.
+        quiet: long pauses are logged as information, not as warnings.
+    """
+
+    limit: int = 4
+    draw: Callable[[], float] = random.random
     quiet: bool = False
 
     def pause(self, attempt: int, reply: httpx.Response | httpx.RequestError) -> float | None:
-        """Seconds until the next attempt; None where there is to be none."""
-        if attempt >= self.most or not _passing(reply):
+        """Seconds until the next attempt; None if the request is not repeated."""
+        if attempt >= self.limit or not _is_transient(reply):
             return None
         seconds = None if isinstance(reply, httpx.RequestError) else retry_after(reply.headers.get("Retry-After"))
         if seconds is not None:
-            # As long as was asked for, and a little more, each client another little.
-            return seconds + FIRST_SECONDS * self.chance() if seconds <= LONGEST_ASKED else None
-        return float(min(FIRST_SECONDS * 2**attempt, LONGEST_SECONDS)) * (1 - self.chance() / 2)
+            # The service's own time, and up to 0.2 s more, different for each client.
+            return seconds + FIRST_SECONDS * self.draw() if seconds <= LONGEST_RETRY_AFTER else None
+        return float(min(FIRST_SECONDS * 2**attempt, LONGEST_SECONDS)) * (1 - self.draw() / 2)
 
-    def patient(self) -> "Retries":
-        """For whoever waits for a job: a service that is started anew in the meantime is waited for."""
-        return replace(self, most=self.most and max(self.most, 12))
+    def while_waiting(self) -> "Retries":
+        """The retries of a call that waits for a job.
+
+        There are at least 12, so that it survives a restart of the service.
+        """
+        return replace(self, limit=self.limit and max(self.limit, 12))
 
 
-def answered(ask: Ask, retries: Retries) -> Flow[tuple[httpx.Response | httpx.RequestError, int]]:
-    """What came of the last attempt, and how many there were; none once the request's deadline has passed."""
+def send_with_retries(request: HttpRequest, retries: Retries) -> Flow[tuple[httpx.Response | httpx.RequestError, int]]:
+    """The outcome of the last attempt, and the number of attempts.
+
+    No attempt begins after the request's deadline.
+    """
     attempt = 0
     while True:
-        reply = yield from asked(ask)
+        reply = yield from send(request)
         seconds = retries.pause(attempt, reply)
-        if seconds is None or ask.until.passed:
+        if seconds is None or request.deadline.passed:
             return reply, attempt + 1
-        if seconds >= ask.until.left:
-            # Nothing is sent sooner than the service asked.
-            yield from paused(ask.until.left)
+        if seconds >= request.deadline.left:
+            # The service named a time, and no request is sent before it.
+            yield from pause(request.deadline.left)
             return reply, attempt + 1
-        if seconds >= NOTED_SECONDS:
+        if seconds >= LOGGED_SECONDS:
             reason = f"answered {reply.status_code}" if isinstance(reply, httpx.Response) else f"did not answer ({reply})"
             level = logging.INFO if retries.quiet else logging.WARNING
-            log.log(level, "%s %s: the service %s; again in %.0f s", ask.verb, ask.path, reason, seconds)
-        yield from paused(seconds)
+            log.log(level, "%s %s: the service %s; next attempt in %.0f s", request.verb, request.path, reason, seconds)
+        yield from pause(seconds)
         attempt += 1
 
 
-def _passing(came: httpx.Response | httpx.RequestError) -> bool:
-    """Whether the same request may have another end."""
-    if isinstance(came, httpx.Response):
-        return came.status_code in AGAIN
-    return not isinstance(came, NEVER_SENT)
+def _is_transient(reply: httpx.Response | httpx.RequestError) -> bool:
+    """Whether the same request may succeed later."""
+    if isinstance(reply, httpx.Response):
+        return reply.status_code in RETRIED_STATUSES
+    return not isinstance(reply, PROTOCOL_ERRORS)
 
 
 def retry_after(header: str | None) -> float | None:
-    """Seconds of a Retry-After, which is a number or a date; None where it says neither."""
+    """Seconds of a Retry-After header, which is a number or a date; None for any other value."""
     if not header:
         return None
     if header.strip().isdigit():

@@ -1,4 +1,4 @@
-"""The client of a service: put a model and data, submit a job, wait for it, hold its result."""
+"""The client of a service: it uploads models and datasets, submits jobs, and fetches results."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx
 
-from unitrank.client.endpoints import NPZ, PLACES, C, Calls, content_path, job_path, part_of, request_body
-from unitrank.client.operations import Flow, done
+from unitrank.client.endpoints import COLLECTIONS, NPZ, C, Calls, content_path, job_path, request_body, result_query
+from unitrank.client.operations import Flow, work
 from unitrank.client.progress import OnState, watching
 from unitrank.client.retries import Retries
-from unitrank.client.transports import Wire, new_client, options
+from unitrank.client.transports import FlowRunner, new_client, options
 from unitrank.client.uploads import put_dataset, put_model
 from unitrank.results import JobResult, read_npz
 from unitrank_schemas.datasets import Dataset
@@ -29,19 +29,35 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
-HERE = "http://127.0.0.1:8000"
+DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 class Client:
-    """A client of the service at `url`; a context manager, or to be closed.
+    """A client of a Unitrank service. It is a context manager; otherwise call `close`.
 
-    What the service refuses, what fails and what does not answer is raised as a UnitrankError of its own kind. Where the
-    service is busy or gone for the moment a request is sent again, at most `retries` times and no sooner than the service asks.
+    A refusal, a failed job or a service that does not answer raises a subclass of UnitrankError.
+    If the service is busy or does not answer, the request is sent again after a pause that
+    doubles from 0.2 s to 15 s, or after the time in `Retry-After` if that is at most 120 s.
+
+    Args:
+        url: address of the service, such as `http://127.0.0.1:8000`.
+        key: API key; None for a service without keys.
+        timeout: seconds that one answer may take. A connection may take 5 s.
+        retries: how often a request is repeated.
+        transport: an httpx transport, for tests and special networks; None: httpx's own.
+
+    Raises NotPossible if the address, the key or the environment's proxy is invalid.
+
+    >>> import unitrank
+    >>> with unitrank.Client(url) as client:
+    ...     dataset = client.datasets.put("points", x=[[0.5, 1.0], [1.5, 0.0]])
+    >>> dataset.examples
+    2
     """
 
     def __init__(
         self,
-        url: str = HERE,
+        url: str = DEFAULT_URL,
         key: str | None = None,
         *,
         timeout: float = 60.0,
@@ -50,8 +66,8 @@ class Client:
     ) -> None:
         self.url = url
         self._http = new_client(lambda: httpx.Client(**options(url, key, timeout), transport=transport))
-        self._wire = Wire(self._http)
-        self._hold(Calls(url, Retries(retries)))
+        self._runner = FlowRunner(self._http)
+        self._set_calls(Calls(url, Retries(retries)))
 
     def __enter__(self) -> Client:
         return self
@@ -60,70 +76,70 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Give its connections back."""
+        """Closes the connections."""
         self._http.close()
 
     def within(self, seconds: float | None) -> Client:
-        """The same, whose calls raise Timeout once so many seconds have gone by from now; they share its connections."""
+        """A client with the same connections, whose calls raise Timeout `seconds` from now."""
         client = copy(self)
-        client._hold(self.calls.within(seconds))
+        client._set_calls(self.calls.within(seconds))
         return client
 
-    def take(self, flow: Flow[T]) -> T:
+    def run(self, flow: Flow[T]) -> T:
         """Runs a flow, such as one of `unitrank.client.endpoints`, and returns its value."""
-        return self._wire.take(flow)
+        return self._runner.run(flow)
 
     def methods(self) -> list[MethodCard]:
-        """The catalogue: every method with its formula and options."""
-        return self._wire.take(self.calls.methods())
+        """The attribution methods, each with its formula, cost and options."""
+        return self._runner.run(self.calls.methods())
 
     def workers(self) -> Workers:
-        """Every worker that is alive."""
-        return self._wire.take(self.calls.workers())
+        """The workers that are alive, and what each of them does."""
+        return self._runner.run(self.calls.workers())
 
     def version(self) -> Version:
-        """What answers there."""
-        return self._wire.take(self.calls.version())
+        """The version of the service."""
+        return self._runner.run(self.calls.version())
 
     def is_ready(self) -> bool:
-        """Whether jobs can be run now; False too where nobody answers."""
-        return self._wire.take(self.calls.is_ready())
+        """Whether the service can run jobs now; False if it does not answer."""
+        return self._runner.run(self.calls.is_ready())
 
-    def _hold(self, calls: Calls) -> None:
+    def _set_calls(self, calls: Calls) -> None:
         self.calls = calls
-        self.models = Models(calls, self._wire)
-        self.datasets = Datasets(calls, self._wire)
-        self.jobs = Jobs(calls, self._wire)
+        self.models = Models(calls, self._runner)
+        self.datasets = Datasets(calls, self._runner)
+        self.jobs = Jobs(calls, self._runner)
 
 
 class Contents(Generic[C]):
-    """What models and datasets have in common."""
+    """The calls that models and datasets share."""
 
     _schema: type[C]
 
-    def __init__(self, calls: Calls, wire: Wire) -> None:
+    def __init__(self, calls: Calls, runner: FlowRunner) -> None:
         self._calls = calls
-        self._wire = wire
+        self._runner = runner
 
     def wait(self, name: str, timeout: float | None = None) -> C:
-        """What has the name when it is ready. Raises Rejected, and Timeout after `timeout` s."""
-        return self._wire.take(self._calls.within(timeout).until_ready(content_path(self._schema, name), self._schema))
+        """Waits until the content is ready. Raises Rejected, and Timeout after `timeout` s."""
+        return self._runner.run(self._calls.within(timeout).until_ready(content_path(self._schema, name), self._schema))
 
     def get(self, name: str) -> C:
-        """What has the name, as it is now. Raises NotFound."""
-        return self._wire.take(self._calls.one(content_path(self._schema, name), self._schema))
+        """The current record; `name` may include a digest. Raises NotFound."""
+        return self._runner.run(self._calls.get(content_path(self._schema, name), self._schema))
 
     def list(self, limit: int | None = None) -> list[C]:
-        """All of them, by name."""
-        return self._wire.take(self._calls.all(PLACES[self._schema], self._schema, limit))
+        """The records in the order of their names; at most `limit`, or all for None."""
+        return self._runner.run(self._calls.list_records(COLLECTIONS[self._schema], self._schema, limit))
 
     def delete(self, name: str) -> None:
-        """Raises NotFound, and Conflict where a job needs it."""
-        self._wire.take(self._calls.delete(content_path(self._schema, name)))
+        """Deletes the content. Raises NotFound, and Conflict while a job needs it."""
+        self._runner.run(self._calls.delete(content_path(self._schema, name)))
 
 
 class Models(Contents[Model]):
-    """The service's models."""
+    """The models of a service."""
 
     _schema = Model
 
@@ -141,19 +157,31 @@ class Models(Contents[Model]):
         quiet: bool = False,
         **more: Any,
     ) -> Model:
-        """The model when it is ready, with the layers that a job may name; with `wait=False` as soon as it is there.
+        """Uploads a model. Returns it when it is ready, with the layers that a job may name.
 
-        `model` is a torch.nn.Module, which is exported with the example inputs (`unitrank.export` says which they may be), or
-        the path of an archive, or of the weights of an `architecture` that the operator has installed; or else `uri` says
-        where it lies. `more`: options of other formats. Raises Rejected, ExportRefused, Timeout after `timeout` s.
+        Args:
+            name: name of the model in the service.
+            model: a torch.nn.Module, which is exported; the path of an archive; or the path of a
+                safetensors file with the weights of `architecture`.
+            example_inputs: example inputs of a torch.nn.Module, as `unitrank.export` takes them.
+            uri: an address that the service reads the model from, instead of `model`.
+            architecture: name of an architecture that the operator of the service installed.
+            arguments: arguments of the architecture.
+            wait: wait until the model was inspected; False: return after the upload.
+            timeout: seconds for the upload and the inspection together; None: no limit.
+            quiet: display no progress.
+            more: options of other model formats.
+
+        Raises Rejected if the service does not accept the model, ExportRefused if the network
+        cannot be exported, NotPossible if the arguments are wrong, and Timeout.
         """
         options = {"architecture": architecture, "arguments": arguments, **more}
         calls = self._calls.within(timeout, quiet)
-        return self._wire.take(put_model(calls, name, model, example_inputs, uri=uri, options=options, wait=wait, quiet=quiet))
+        return self._runner.run(put_model(calls, name, model, example_inputs, uri=uri, options=options, wait=wait, quiet=quiet))
 
 
 class Datasets(Contents[Dataset]):
-    """The service's datasets."""
+    """The datasets of a service."""
 
     _schema = Dataset
 
@@ -168,23 +196,32 @@ class Datasets(Contents[Dataset]):
         quiet: bool = False,
         **fields: Any,
     ) -> Dataset:
-        """The dataset when it is ready; with `wait=False` as soon as it is there.
+        """Uploads a dataset. Returns it when it is ready.
 
-        Fields are arrays, tensors or lists by name, such as `x=…, y=…`. `data` is a path of an .npz or a safetensors file, a
-        mapping of fields, or a torch.utils.data.Dataset, whose tuples become `x`, `y`, `field2` …; or else `uri` says where it
-        lies. Raises Rejected, NotPossible, Timeout after `timeout` s.
+        Args:
+            name: name of the dataset in the service.
+            data: the path of an .npz or safetensors file; a mapping of fields; or a
+                torch.utils.data.Dataset, whose tuples become the fields `x`, `y`, `field2`, …
+            uri: an address that the service reads the dataset from, instead of `data`.
+            wait: wait until the dataset is ready; False: return after the upload.
+            timeout: seconds for all of it together; None: no limit.
+            quiet: display no progress.
+            fields: arrays, tensors or lists by name, such as `x=…, y=…`, one row per example.
+
+        Raises Rejected if the service does not accept the data, NotPossible if it is not a
+        dataset, and Timeout.
         """
-        return self._wire.take(
+        return self._runner.run(
             put_dataset(self._calls.within(timeout, quiet), name, data, uri=uri, fields=fields, wait=wait, quiet=quiet)
         )
 
 
 class Jobs:
-    """The service's jobs."""
+    """The jobs of a service."""
 
-    def __init__(self, calls: Calls, wire: Wire) -> None:
+    def __init__(self, calls: Calls, runner: FlowRunner) -> None:
         self._calls = calls
-        self._wire = wire
+        self._runner = runner
 
     def submit(
         self,
@@ -195,78 +232,115 @@ class Jobs:
         idempotency_key: str | None = None,
         **fields: Any,
     ) -> JobHandle:
-        """The job: a new one, or an earlier one that equals it, unless it is to be `fresh`.
+        """Submits a job, or returns an earlier job with an equal request.
 
-        The fields are those of the contract, `model="net", layer="relu1", dataset="data", methods=["conductance"]` and what
-        else there is; they count before what `request` says. Under an idempotency key of your own the same request, sent by
-        another process too, is the same job. Raises InvalidRequest with the places that are wrong.
+        Args:
+            request: the fields of a job request.
+            fresh: run a new job even if an equal one exists.
+            idempotency_key: calls with this key and the same request give the same job, also
+                from another process; None: a random key.
+            fields: fields of the request, such as `model="net", layer="relu1", dataset="data",
+                methods=["conductance"]`. They override those of `request`.
+
+        Raises InvalidRequest, whose `places` name the wrong fields.
         """
         body = request_body(request, fields)
-        return JobHandle(self._calls, self._wire, self._wire.take(self._calls.submit(body, fresh, idempotency_key)))
+        return JobHandle(self._calls, self._runner, self._runner.run(self._calls.submit(body, fresh, idempotency_key)))
 
     def dry_run(self, request: JobRequest | Mapping[str, Any] | None = None, /, **fields: Any) -> DryRun:
-        """The checked request with its defaults, and what it would cost."""
-        return self._wire.take(self._calls.dry_run(request_body(request, fields)))
+        """The checked request with its defaults, and the estimated cost; no job is started."""
+        return self._runner.run(self._calls.dry_run(request_body(request, fields)))
 
     def get(self, id: str) -> JobHandle:
-        """The job of that id. Raises NotFound."""
-        return JobHandle(self._calls, self._wire, self._wire.take(self._calls.job(id)))
+        """The job with this id. Raises NotFound."""
+        return JobHandle(self._calls, self._runner, self._runner.run(self._calls.job(id)))
 
     def list(self, limit: int | None = 50, *, status: JobStatus | None = None, model: str | None = None) -> list[Job]:
-        """The states of jobs, newest first."""
+        """The states of jobs, the newest first.
+
+        Args:
+            limit: the largest number of jobs; None: all.
+            status: only jobs with this status.
+            model: only jobs of this model.
+        """
         params = {key: value for key, value in {"status": status, "model": model}.items() if value is not None}
-        return self._wire.take(self._calls.jobs(limit, params))
+        return self._runner.run(self._calls.jobs(limit, params))
 
     def delete(self, id: str) -> None:
-        """Raises Conflict for a job that has not ended."""
-        self._wire.take(self._calls.delete(job_path(id)))
+        """Deletes a job and its result. Raises NotFound, and Conflict if the job has not ended."""
+        self._runner.run(self._calls.delete(job_path(id)))
 
 
 class JobHandle:
-    """A job of the service; `state` is what was last heard of it."""
+    """A job of the service. `client.jobs.submit` and `client.jobs.get` return it.
 
-    def __init__(self, calls: Calls, wire: Wire, state: Job) -> None:
+    Attributes:
+        state: the last state that the service answered.
+
+    >>> import unitrank
+    >>> with unitrank.Client(url) as client:
+    ...     model = client.models.put("net", network, example_inputs=x[:1])
+    ...     dataset = client.datasets.put("points", x=x)
+    ...     job = client.jobs.submit(model="net", layer="1", dataset="points", methods=["gradient"])
+    ...     result = job.result(timeout=60, quiet=True)
+    >>> job.status
+    'succeeded'
+    >>> result.importances("gradient")["all"].shape
+    (6,)
+    """
+
+    def __init__(self, calls: Calls, runner: FlowRunner, state: Job) -> None:
         self._calls = calls
-        self._wire = wire
+        self._runner = runner
         self.state = state
 
     @property
     def id(self) -> str:
-        """By which `client.jobs.get` comes back to it."""
+        """The job's id, which `client.jobs.get` takes."""
         return self.state.id
 
     @property
     def status(self) -> JobStatus:
-        """As last heard."""
+        """The status in `state`; `refresh` updates it."""
         return self.state.status
 
     def refresh(self) -> JobHandle:
-        """The same, having asked how it is."""
-        self.state = self._wire.take(self._calls.job(self.id))
+        """Fetches the current state, and returns the same handle."""
+        self.state = self._runner.run(self._calls.job(self.id))
         return self
 
     def wait(self, timeout: float | None = None, *, quiet: bool = False, watch: OnState | None = None) -> JobHandle:
-        """The same when it has succeeded, with one line that says how far it is where somebody looks on.
+        """Waits until the job has succeeded, and returns the same handle.
 
-        `watch` is shown its states instead. Raises JobFailed, JobCancelled, JobTimedOut, and Timeout after `timeout` s, which
-        leaves the job as it is; so does Ctrl-C.
+        Args:
+            timeout: seconds to wait; None: no limit.
+            quiet: display no progress line.
+            watch: a function that is called with each state, instead of the progress line.
+
+        Raises JobFailed, JobCancelled or JobTimedOut for any other end, and Timeout after
+        `timeout` s. Neither Timeout nor Ctrl-C stops the job.
         """
         with watching(self.id, quiet, watch) as observer:
-            self._wire.take(self._calls.within(timeout, quiet).wait(self.id, self._seen, observer))
+            self._runner.run(self._calls.within(timeout, quiet).wait(self.id, self._keep, observer))
         return self
 
     def result(self, timeout: float | None = None, *, quiet: bool = False) -> JobResult:
-        """What it found, once it has; waits as `wait` does."""
+        """The job's result with all arrays; waits for it as `wait` does."""
         if self.status != "succeeded":
             self.wait(timeout, quiet=quiet)
-        return self._wire.take(fetched(self._calls.within(None, quiet), self.id))
+        return self._runner.run(fetch_result(self._calls.within(None, quiet), self.id))
 
     def summary(self, *, cluster: str | None = None, ranking: str | None = None, top: int | None = None) -> Result:
-        """The result's summary alone, of one cluster or ranking where they are named, with `top` units of each.
+        """The result's summary without arrays.
+
+        Args:
+            cluster: only this cluster.
+            ranking: only this ranking.
+            top: the number of units in each list of most important units.
 
         Raises Conflict before the job has ended.
         """
-        return self._wire.take(self._calls.summary(self.id, part_of(cluster, ranking, top)))
+        return self._runner.run(self._calls.summary(self.id, result_query(cluster, ranking, top)))
 
     def download(
         self,
@@ -277,29 +351,34 @@ class JobHandle:
         ranking: str | None = None,
         top: int | None = None,
     ) -> Path:
-        """The file, which now holds the result as that media type: safetensors, application/x-npz, text/csv or JSON.
+        """Writes the result to a file, and returns its path.
 
-        The last two are narrowed as `summary` is.
+        Args:
+            path: the file to write.
+            accept: its media type: `application/vnd.safetensors`, `application/x-npz`, `text/csv`
+                or `application/json`.
+            cluster, ranking, top: the part that is written, as in `summary`; only for CSV and
+                JSON.
         """
-        self._wire.take(self._calls.download(self.id, accept, Path(path), part_of(cluster, ranking, top)))
+        self._runner.run(self._calls.download(self.id, accept, Path(path), result_query(cluster, ranking, top)))
         return Path(path)
 
     def cancel(self) -> JobHandle:
-        """The same, which now ends; one that has ended stays as it is."""
-        self.state = self._wire.take(self._calls.cancel(self.id))
+        """Cancels the job, and returns the same handle. A job that has ended is not changed."""
+        self.state = self._runner.run(self._calls.cancel(self.id))
         return self
 
-    def _seen(self, state: Job) -> None:
+    def _keep(self, state: Job) -> None:
         self.state = state
 
     def __repr__(self) -> str:
         return f"<job {self.id}: {self.status}>"
 
 
-def fetched(calls: Calls, id: str) -> Flow[JobResult]:
-    """Summary and arrays of a job that has succeeded."""
+def fetch_result(calls: Calls, id: str) -> Flow[JobResult]:
+    """The summary and the arrays of a job that has succeeded."""
     summary = yield from calls.summary(id)
     with tempfile.TemporaryDirectory(prefix="unitrank-") as folder:
         file = Path(folder, "arrays.npz")
         yield from calls.download(id, NPZ, file)
-        return JobResult(summary, (yield from done(lambda: read_npz(file))))
+        return JobResult(summary, (yield from work(lambda: read_npz(file))))

@@ -1,4 +1,4 @@
-"""Takes the steps of a flow: over httpx and this thread, or over httpx and asyncio."""
+"""Carries out the steps of a flow: in this thread, or in asyncio, both over httpx."""
 
 import asyncio
 import math
@@ -12,53 +12,53 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 import httpx
 
-from unitrank.client.operations import Ask, Flow, OnBytesSent, Pause, Step
+from unitrank.client.operations import Flow, HttpRequest, OnBytesSent, Pause, Step
 from unitrank.errors import NotPossible
 from unitrank_schemas.loopback import is_loopback
 
 T = TypeVar("T")
 CHUNK = 1 << 20
-# A host that is there takes a connection in far less.
+# A host that is up accepts a connection in far less time.
 CONNECT_SECONDS = 5.0
-# What an answer may still take where the deadline is near, or has passed before anything was asked.
+# How long an answer may still take when the deadline is near or already over.
 GRACE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Wire:
-    """In this thread."""
+class FlowRunner:
+    """Runs flows in this thread."""
 
     http: httpx.Client
 
-    def take(self, flow: Flow[T]) -> T:
-        """What the flow returns in the end."""
+    def run(self, flow: Flow[T]) -> T:
+        """Carries out every step, and returns the flow's value."""
         try:
             step = next(flow)
             while True:
-                step = flow.send(self._taken(step))
+                step = flow.send(self._outcome(step))
         except StopIteration as end:
             value: T = end.value
             return value
         finally:
             flow.close()
 
-    def _taken(self, step: Step) -> Any:
-        if isinstance(step, Ask):
-            return self._asked(step)
+    def _outcome(self, step: Step) -> Any:
+        if isinstance(step, HttpRequest):
+            return self._send(step)
         if isinstance(step, Pause):
             return time.sleep(step.seconds)
-        return step.work()
+        return step.function()
 
-    def _asked(self, ask: Ask) -> httpx.Response | httpx.RequestError:
-        content = ask.content if ask.file is None else _chunks(ask.file, ask.going, ask.sent)
-        request = _request(self.http, ask, content)
+    def _send(self, step: HttpRequest) -> httpx.Response | httpx.RequestError:
+        content = step.content if step.file is None else _chunks(step.file, step.before_chunk, step.on_sent)
+        request = _build_request(self.http, step, content)
         try:
             response = self.http.send(request, stream=True)
             try:
-                if ask.target is None or not response.is_success:
+                if step.target is None or not response.is_success:
                     response.read()
                 else:
-                    with opened(ask.target, "wb") as written:
+                    with opened(step.target, "wb") as written:
                         for chunk in response.iter_bytes(CHUNK):
                             written.write(chunk)
             finally:
@@ -69,40 +69,40 @@ class Wire:
 
 
 @dataclass(frozen=True)
-class AsyncWire:
-    """In asyncio's loop; what takes long runs in a thread beside it."""
+class AsyncFlowRunner:
+    """Runs flows in asyncio's loop; slow work runs in a thread."""
 
     http: httpx.AsyncClient
 
-    async def take(self, flow: Flow[T]) -> T:
-        """What the flow returns in the end."""
+    async def run(self, flow: Flow[T]) -> T:
+        """Carries out every step, and returns the flow's value."""
         try:
             step = next(flow)
             while True:
-                step = flow.send(await self._taken(step))
+                step = flow.send(await self._outcome(step))
         except StopIteration as end:
             value: T = end.value
             return value
         finally:
             flow.close()
 
-    async def _taken(self, step: Step) -> Any:
-        if isinstance(step, Ask):
-            return await self._asked(step)
+    async def _outcome(self, step: Step) -> Any:
+        if isinstance(step, HttpRequest):
+            return await self._send(step)
         if isinstance(step, Pause):
             return await asyncio.sleep(step.seconds)
-        return await asyncio.to_thread(step.work)
+        return await asyncio.to_thread(step.function)
 
-    async def _asked(self, ask: Ask) -> httpx.Response | httpx.RequestError:
-        content = ask.content if ask.file is None else _chunks_beside(ask.file, ask.going, ask.sent)
-        request = _request(self.http, ask, content)
+    async def _send(self, step: HttpRequest) -> httpx.Response | httpx.RequestError:
+        content = step.content if step.file is None else _async_chunks(step.file, step.before_chunk, step.on_sent)
+        request = _build_request(self.http, step, content)
         try:
             response = await self.http.send(request, stream=True)
             try:
-                if ask.target is None or not response.is_success:
+                if step.target is None or not response.is_success:
                     await response.aread()
                 else:
-                    with opened(ask.target, "wb") as written:
+                    with opened(step.target, "wb") as written:
                         async for chunk in response.aiter_bytes(CHUNK):
                             await asyncio.to_thread(written.write, chunk)
             finally:
@@ -113,31 +113,38 @@ class AsyncWire:
 
 
 def new_client(build: Callable[[], T]) -> T:
-    """An httpx client. Raises NotPossible where the environment's proxy or certificates cannot be used."""
+    """Builds an httpx client.
+
+    Raises NotPossible if the environment names a proxy or certificates that cannot be used.
+    """
     try:
         return build()
     except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
-        raise NotPossible(f"the proxy or the certificates that the environment names cannot be used: {error}") from error
+        raise NotPossible(
+            f"the proxy or the certificates of the environment cannot be used: {error}; "
+            "correct HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE"
+        ) from error
 
 
 def options(url: str, key: str | None, timeout: float) -> dict[str, Any]:
-    """What both httpx clients are made with. Any: their own keyword arguments. Raises NotPossible."""
+    """The keyword arguments of both httpx clients. Raises NotPossible."""
+    # Any: the arguments have the types that httpx gives them.
     address = _address(url)
     return {
         "base_url": address,
         "headers": _authorization(key),
         "timeout": _limits(timeout),
-        # A proxy of the environment is no way to this machine itself.
+        # A proxy of the environment does not lead to this machine.
         "trust_env": not is_loopback(address.host),
     }
 
 
 @contextmanager
 def opened(path: Path, mode: str) -> Iterator[BinaryIO]:
-    """The file in a binary mode. Raises NotPossible, also for what goes wrong while it is open."""
+    """Opens the file in a binary mode. Raises NotPossible for every OSError until it is closed."""
     try:
         with path.open(mode) as file:
-            # Any mode is binary here, which open's own types cannot see.
+            # Every mode is binary here, which the types of `open` cannot tell.
             yield cast(BinaryIO, file)
     except OSError as error:
         raise NotPossible(f"{path} cannot be {'read' if mode == 'rb' else 'written'}: {error.strerror or error}") from error
@@ -145,18 +152,23 @@ def opened(path: Path, mode: str) -> Iterator[BinaryIO]:
 
 def _address(url: str) -> httpx.URL:
     try:
-        found = httpx.URL(url.strip())
+        address = httpx.URL(url.strip())
     except httpx.InvalidURL as error:
-        raise NotPossible(f"{url!r} is no address: {error}; write http://host:port", code="invalid_url") from error
-    if found.scheme not in ("http", "https") or not found.host:
-        raise NotPossible(f"{url!r} is no address of a service; write http://host:port", code="invalid_url")
-    return found
+        raise NotPossible(f"the address {url!r} is invalid: {error}; write http://host:port", code="invalid_url") from error
+    if address.scheme not in ("http", "https") or not address.host:
+        raise NotPossible(f"the address {url!r} is invalid: write http://host:port or https://host", code="invalid_url")
+    return address
 
 
 def _authorization(key: str | None) -> dict[str, str]:
     bare = (key or "").strip()
     if not all("!" <= letter <= "~" for letter in bare):
-        raise NotPossible("the key has characters that no key has", code="invalid_key")
+        # The message does not show the key.
+        raise NotPossible(
+            "the key is invalid: a key has only printable ASCII characters and no space; "
+            "use the text that `unitrank keys create` printed",
+            code="invalid_key",
+        )
     return {"Authorization": f"Bearer {bare}"} if bare else {}
 
 
@@ -164,38 +176,40 @@ def _limits(seconds: float | None) -> httpx.Timeout:
     return httpx.Timeout(seconds, connect=CONNECT_SECONDS if seconds is None else min(seconds, CONNECT_SECONDS))
 
 
-def _request(http: httpx.Client | httpx.AsyncClient, ask: Ask, content: Any) -> httpx.Request:
-    # Any: what httpx takes as a body
+def _build_request(http: httpx.Client | httpx.AsyncClient, step: HttpRequest, content: Any) -> httpx.Request:
+    # Any: every type of body that httpx accepts.
     try:
-        return http.build_request(ask.verb, ask.path, content=content, **_rest(ask, http.timeout))
+        return http.build_request(step.verb, step.path, content=content, **_request_options(step, http.timeout))
     except (UnicodeError, httpx.InvalidURL) as error:
-        raise NotPossible(f"{ask.verb} {ask.path} has text that cannot be sent", code="invalid_request") from error
+        raise NotPossible(
+            f"{step.verb} {step.path} cannot be sent: its path or a parameter is not valid Unicode text", code="invalid_request"
+        ) from error
 
 
-def _rest(ask: Ask, limits: httpx.Timeout) -> dict[str, Any]:
-    headers = dict(ask.headers)
-    if ask.file is not None:
-        # Without it httpx would send the body in chunks of unknown number.
-        with opened(ask.file, "rb") as content:
+def _request_options(step: HttpRequest, limits: httpx.Timeout) -> dict[str, Any]:
+    headers = dict(step.headers)
+    if step.file is not None:
+        # Without a length httpx sends the body in chunks, and the service cannot know its size.
+        with opened(step.file, "rb") as content:
             headers["Content-Length"] = str(os.fstat(content.fileno()).st_size)
-    most = limits.read if ask.seconds is None else ask.seconds
-    # What a POST has begun would be lost without its answer.
-    left = math.inf if ask.verb == "POST" else ask.until.left + GRACE_SECONDS
-    ends = [seconds for seconds in (most, left) if seconds is not None and math.isfinite(seconds)]
-    return {"params": dict(ask.params) or None, "headers": headers, "timeout": _limits(min(ends, default=None))}
+    longest = limits.read if step.timeout is None else step.timeout
+    # A POST has no deadline: without its answer the job that it began would be lost.
+    left = math.inf if step.verb == "POST" else step.deadline.left + GRACE_SECONDS
+    ends = [seconds for seconds in (longest, left) if seconds is not None and math.isfinite(seconds)]
+    return {"params": dict(step.params) or None, "headers": headers, "timeout": _limits(min(ends, default=None))}
 
 
-def _chunks(file: Path, going: Callable[[], None], sent: OnBytesSent) -> Iterator[bytes]:
+def _chunks(file: Path, before_chunk: Callable[[], None], on_sent: OnBytesSent) -> Iterator[bytes]:
     with opened(file, "rb") as content:
         while chunk := content.read(CHUNK):
-            going()
+            before_chunk()
             yield chunk
-            sent(len(chunk))
+            on_sent(len(chunk))
 
 
-async def _chunks_beside(file: Path, going: Callable[[], None], sent: OnBytesSent) -> AsyncIterator[bytes]:
+async def _async_chunks(file: Path, before_chunk: Callable[[], None], on_sent: OnBytesSent) -> AsyncIterator[bytes]:
     with opened(file, "rb") as content:
         while chunk := await asyncio.to_thread(content.read, CHUNK):
-            going()
+            before_chunk()
             yield chunk
-            sent(len(chunk))
+            on_sent(len(chunk))

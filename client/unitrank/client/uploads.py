@@ -1,4 +1,4 @@
-"""Puts models and datasets, whatever they are given as, as flows."""
+"""Uploads of models and datasets, from any form in which a user has them, as flows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unitrank.client.endpoints import C, Calls, content_path
-from unitrank.client.operations import Flow, done
+from unitrank.client.operations import Flow, work
 from unitrank.client.progress import uploading
 from unitrank.client.tables import table_file
 from unitrank.errors import NotPossible
@@ -33,23 +33,26 @@ def put_model(
     wait: bool,
     quiet: bool,
 ) -> Flow[Model]:
-    """The model, ready where that is waited for; `options` are those of its format, and None stands for one not given."""
-    put = yield from _put_model(calls, name, model, example_inputs, uri=uri, query=_query(options), quiet=quiet)
-    return (yield from _ready(calls, name, put, wait))
+    """Uploads the model, and waits until it is ready if `wait` is set.
+
+    `options` are those of the model's format; an option that is None is not sent.
+    """
+    record = yield from _put_model(calls, name, model, example_inputs, uri=uri, query=_query(options), quiet=quiet)
+    return (yield from _ready(calls, name, record, wait))
 
 
 def put_dataset(
     calls: Calls, name: str, data: Any, *, uri: str | None, fields: Mapping[str, Any], wait: bool, quiet: bool
 ) -> Flow[Dataset]:
-    """The dataset, ready where that is waited for."""
-    put = yield from _put_dataset(calls, name, data, uri=uri, fields=fields, quiet=quiet)
-    return (yield from _ready(calls, name, put, wait))
+    """Uploads the dataset, and waits until it is ready if `wait` is set."""
+    record = yield from _put_dataset(calls, name, data, uri=uri, fields=fields, quiet=quiet)
+    return (yield from _ready(calls, name, record, wait))
 
 
-def _ready(calls: Calls, name: str, put: C, wait: bool) -> Flow[C]:
-    if not wait or put.status == "ready":
-        return put
-    return (yield from calls.until_ready(content_path(type(put), name), type(put)))
+def _ready(calls: Calls, name: str, record: C, wait: bool) -> Flow[C]:
+    if not wait or record.status == "ready":
+        return record
+    return (yield from calls.until_ready(content_path(type(record), name), type(record)))
 
 
 def _put_model(
@@ -64,21 +67,25 @@ def _put_model(
 ) -> Flow[Model]:
     path = content_path(Model, name)
     if (model is None) == (uri is None):
-        raise NotPossible("give a network or a path, or else uri=…", code="invalid_request")
+        given = "neither a model nor a uri was given" if uri is None else f"both a model and uri={uri!r} were given"
+        raise NotPossible(f"{given}; give a network, the path of a file, or uri=…", code="invalid_request")
     if uri is not None:
         return (yield from calls.put_uri(path, uri, Model, query))
     with ExitStack() as stack:
-        file = yield from done(lambda: stack.enter_context(_archive(model, example_inputs)))
-        sent = stack.enter_context(uploading(name, file, quiet))
-        return (yield from calls.put_file(path, file, Model, sent, query))
+        file = yield from work(lambda: stack.enter_context(_archive(model, example_inputs)))
+        on_sent = stack.enter_context(uploading(name, file, quiet))
+        return (yield from calls.put_file(path, file, Model, on_sent, query))
 
 
 def _query(options: Mapping[str, Any]) -> dict[str, str]:
-    """Query parameters: texts as they are, any other value as JSON. Raises TypeError for an option that no format has."""
-    allowed = {parameter for kind in MODEL_FORMATS.values() for parameter in kind.parameters}
+    """The options as query parameters: a text as it is, any other value as JSON.
+
+    Raises TypeError for an option that no model format has.
+    """
+    allowed = {parameter for format in MODEL_FORMATS.values() for parameter in format.parameters}
     unknown = sorted(set(options) - allowed)
     if unknown:
-        raise TypeError(f"option {unknown[0]!r} is not an option of any model format; use one of {', '.join(sorted(allowed))}")
+        raise TypeError(f"option {unknown[0]!r} is unknown: no model format has it; use one of {', '.join(sorted(allowed))}")
     values = {name: dict(value) if isinstance(value, Mapping) else value for name, value in options.items() if value is not None}
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
 
@@ -87,24 +94,26 @@ def _put_dataset(calls: Calls, name: str, data: Any, *, uri: str | None, fields:
     path = content_path(Dataset, name)
     if uri is not None:
         if data is not None or fields:
-            raise NotPossible("give data or uri=…, not both", code="invalid_request")
+            raise NotPossible(f"both data and uri={uri!r} were given; give one of them", code="invalid_request")
         return (yield from calls.put_uri(path, uri, Dataset))
     with ExitStack() as stack:
-        file = yield from done(lambda: stack.enter_context(table_file(data, fields)))
-        sent = stack.enter_context(uploading(name, file, quiet))
-        return (yield from calls.put_file(path, file, Dataset, sent))
+        file = yield from work(lambda: stack.enter_context(table_file(data, fields)))
+        on_sent = stack.enter_context(uploading(name, file, quiet))
+        return (yield from calls.put_file(path, file, Dataset, on_sent))
 
 
 @contextmanager
 def _archive(model: Any, example_inputs: Any) -> Iterator[Path]:
-    """The file that is uploaded; what is no path is exported, or refused by that."""
+    """Yields the file to upload: the given file, or an archive that a network is exported to."""
     if isinstance(model, str | Path):
         if not Path(model).is_file():
-            raise NotPossible(f"there is no file {model}", code="no_file")
+            raise NotPossible(
+                f"the file {model} does not exist; give the path of a model archive or of a safetensors file", code="no_file"
+            )
         yield Path(model)
         return
     if example_inputs is None:
-        raise NotPossible("to export a network say what its inputs look like: example_inputs=x[:1]")
+        raise NotPossible("example_inputs is missing: a network is exported with it; give for example example_inputs=x[:1]")
     with tempfile.TemporaryDirectory(prefix="unitrank-") as folder:
         export(model, example_inputs, Path(folder, "model.pt2"))
         yield Path(folder, "model.pt2")

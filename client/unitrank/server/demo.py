@@ -1,4 +1,4 @@
-"""`unitrank demo`: the whole way through on this machine, from a network in training to a verdict on its rankings."""
+"""`unitrank demo`: trains a network, ranks its units over HTTP, and prints the verdicts."""
 
 import tempfile
 from importlib.util import find_spec
@@ -19,44 +19,53 @@ MODEL, DATA, LAYER = "digits-cnn", "digits", "relu1"
 METHODS = ["activation", "gradient", {"name": "gradient", "statistic": "mean_abs"}, "gradient_x_delta", "conductance"]
 
 
-def run(output: Path, seed: int, show: Console) -> Result:
-    """The result, which also lies in `output`; all that was started has ended, whatever happened."""
+def run(output: Path, seed: int, console: Console) -> Result:
+    """Runs the demo, and returns the result. All processes that it started have ended then.
+
+    Args:
+        output: the folder that the result is written to.
+        seed: the seed of the training and of the job.
+        console: the console that the progress and the result are printed to.
+
+    Raises NotPossible if scikit-learn is missing or the folder cannot be created.
+    """
     _prepare(output)
-    with tempfile.TemporaryDirectory(prefix="unitrank-demo-", ignore_cleanup_errors=True) as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory(prefix="unitrank-demo-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
         with local(folder) as service, Client(service.url) as client:
-            # torch takes seconds to import: meanwhile the processes start.
-            show.print("starting Valkey, the service and its workers; training a CNN on scikit-learn's scanned digits")
+            # The processes start while torch is imported, which takes seconds.
+            console.print("starting Valkey, the service and its workers; training a CNN on scikit-learn's scanned digits")
             accuracy = make(folder, seed)
-            show.print(f"trained: right for {accuracy:.1%} of the scans that it never saw; exported with torch.export")
+            console.print(f"trained: {accuracy:.1%} of the test scans are classified correctly; exported with torch.export")
             service.await_ready(client)
-            show.print(f"service ready on {service.url}")
-            result = ask(client, folder, seed, output, show)
-    tell(result, output, show)
+            console.print(f"service ready on {service.url}")
+            result = rank(client, folder, seed, output, console)
+    print_result(result, output, console)
     return result
 
 
 def make(folder: Path, seed: int) -> float:
-    """Write the demo's model and data into the folder; its accuracy."""
+    """Writes the demo's model and data into the folder. Returns the accuracy of the model."""
     import torch
 
     from unitrank.server import demo_network
 
     data = demo_network.digits(seed)
-    trained, accuracy = demo_network.train(data, seed)
-    export(trained, torch.from_numpy(data.test[0][:2]), folder / "digits.pt2")
+    network, accuracy = demo_network.train(data, seed)
+    export(network, torch.from_numpy(data.test[0][:2]), folder / "digits.pt2")
     np.savez(folder / "digits.npz", x=data.test[0], y=data.test[1])
     return accuracy
 
 
-def ask(client: Client, folder: Path, seed: int, output: Path, show: Console) -> Result:
-    """Put model and data, post the job, show its progress; its result, saved in `output`."""
+def rank(client: Client, folder: Path, seed: int, output: Path, console: Console) -> Result:
+    """Uploads the model and the data, runs the job, and saves its result in `output`."""
     model = client.models.put(MODEL, folder / "digits.pt2", quiet=True)
     data = client.datasets.put(DATA, folder / "digits.npz", quiet=True)
-    show.print(f"PUT model ({model.parameters:,} parameters, {len(model.layers or [])} places) and data ({data.examples} scans)")
+    layers = len(model.layers or [])
+    console.print(f"PUT model ({model.parameters:,} parameters, {layers} layers) and dataset ({data.examples} scans)")
     job = client.jobs.submit(request(seed))
-    show.print(f"POST job {job.id}: layer {LAYER}, {len(METHODS)} rankings, a cluster for each digit")
-    with display.watched(show) as watch:
+    console.print(f"POST job {job.id}: layer {LAYER}, {len(METHODS)} rankings, one cluster per digit")
+    with display.watching(console) as watch:
         job.wait(watch=watch)
     result = job.summary()
     (output / "summary.json").write_text(result.model_dump_json(indent=1) + "\n")
@@ -65,32 +74,36 @@ def ask(client: Client, folder: Path, seed: int, output: Path, show: Console) ->
 
 
 def request(seed: int) -> JobRequest:
-    """The demo's job; what is not said here is the service's default."""
+    """The demo's job. All other fields have the service's defaults."""
     fields = {"model": MODEL, "layer": LAYER, "dataset": DATA, "methods": METHODS, "clusters": {"by": "label"}, "seed": seed}
     return JobRequest.model_validate(fields)
 
 
 def _prepare(output: Path) -> None:
-    """Raises NotPossible, before anything was started."""
+    """Raises NotPossible before any process is started."""
     if find_spec("sklearn") is None:
-        raise NotPossible("the demo's digits come with scikit-learn: pip install 'unitrank[demo]'")
+        raise NotPossible("scikit-learn, which has the demo's digits, is not installed: pip install 'unitrank[demo]'")
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise NotPossible(f"the folder {output} cannot be made: {error.strerror}; choose another with --output") from error
+        raise NotPossible(f"the folder {output} cannot be created: {error.strerror}; choose another with --output") from error
 
 
-def tell(result: Result, output: Path, show: Console) -> None:
-    """Print what a reader wants to know first."""
+def print_result(result: Result, output: Path, console: Console) -> None:
+    """Prints the leaderboard, the most important units, the warnings and the names of the files."""
     layer = result.layer
-    show.print(f"\nWhich of the {layer.count} units of {layer.name} matter for each digit, and does the ranking beat chance?\n")
-    show.print(display.leaderboard(result))
-    show.print("\narea: how fast the score falls when the most important units go first; 1: as with all of them gone")
     share = f"{100 * result.provenance.options['fidelity']['fraction']:.4g} %"
-    show.print(f"prediction error: of the sum of scores against the change of the logit when {share} of the units are replaced;")
-    show.print(f"whoever predicts no change at all has {display.error_of_nothing(result)}\n")
-    show.print(display.top_units(result))
-    show.print()
+    console.print(
+        f"\nWhich of the {layer.count} units of {layer.name} matter for each digit, "
+        "and is each ranking better than a random order?\n"
+    )
+    console.print(display.leaderboard(result))
+    console.print("\nmean area: mean drop of the score while the most important units are replaced first, divided by the")
+    console.print("  drop when all units are replaced. Above 1: replacing only the top units lowers the score more.")
+    console.print(f"prediction error: mean |sum of scores − real change of the logit| when {share} of the units are replaced.")
+    console.print(f'  Always predicting "no change" has the error {display.error_of_no_change(result)}.\n')
+    console.print(display.top_units(result))
+    console.print()
     for warning in display.warnings(result):
-        show.print(f"warning {warning}", markup=False, soft_wrap=True)
-    show.print(f"\nthe whole summary: {output}/summary.json\nevery score:       {output}/arrays.safetensors", soft_wrap=True)
+        console.print(f"warning {warning}", markup=False, soft_wrap=True)
+    console.print(f"\nsummary:    {output}/summary.json\nall scores: {output}/arrays.safetensors", soft_wrap=True)

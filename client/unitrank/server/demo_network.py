@@ -1,4 +1,4 @@
-"""The demo's network: a small CNN, trained here and now on real scans of handwritten digits."""
+"""The demo's network: a small CNN that is trained on scans of handwritten digits."""
 
 from dataclasses import dataclass
 
@@ -16,14 +16,14 @@ WHITE = 16.0
 
 @dataclass(frozen=True)
 class Digits:
-    """Scans of 8 × 8 pixels with their labels: half to train on, half that the network never sees."""
+    """Scans of 8 × 8 pixels with their labels: one half for training, one half for testing."""
 
     train: tuple[NDArray[np.float32], NDArray[np.int64]]
     test: tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 class DigitsNet(nn.Module):
-    """Two convolutions and two dense layers."""
+    """A network of two convolutions and two dense layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class DigitsNet(nn.Module):
 
 
 def digits(seed: int) -> Digits:
-    """The scans in seeded order, pixels from 0 to 1."""
+    """The scans in an order drawn with `seed`, with pixels from 0 to 1."""
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(seed).permutation(len(labels))
     x = (images[order] / WHITE).astype(np.float32).reshape(-1, 1, 8, 8)
@@ -53,12 +53,12 @@ def digits(seed: int) -> Digits:
 
 
 def train(data: Digits, seed: int) -> tuple[DigitsNet, float]:
-    """The trained network and its accuracy on the scans that it never saw."""
+    """The trained network, and its accuracy on the test half."""
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = DigitsNet()
-    # More threads than idle cores make so small a network several times slower.
+    # With more threads than idle cores a network of this size is several times slower.
     torch.set_num_threads(1)
     x, y = (torch.from_numpy(part) for part in data.train)
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)

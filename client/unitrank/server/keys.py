@@ -1,4 +1,4 @@
-"""The keys of a store, whether or not its server runs at the moment."""
+"""Opens the API keys of a store, whether its server runs or not."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened(settings: "Settings") -> Iterator["KeyStore"]:
-    """The keys; the embedded server is started for the moment where `unitrank up` does not run.
+def open_key_store(settings: "Settings") -> Iterator["KeyStore"]:
+    """Yields the API keys. The embedded server is started for the block if it does not run.
 
-    Raises Unreachable, NotPossible.
+    Raises Unreachable if the store does not answer, NotPossible if the server does not start.
     """
     import redis
 
@@ -33,7 +33,7 @@ def opened(settings: "Settings") -> Iterator["KeyStore"]:
             connection = stack.enter_context(connect(url))
             connection.ping()
         except redis.exceptions.RedisError as error:
-            raise Unreachable(f"the store at {redacted(url)} does not answer: {redacted(str(error))}") from error
+            raise Unreachable(f"the store at {redacted(url)} does not answer: {redacted(str(error))}; check REDIS_URL") from error
         except EmbeddedServerFailed as error:
             raise NotPossible(str(error)) from error
         yield KeyStore(connection)

@@ -1,4 +1,4 @@
-"""A service with store and workers for the length of a `with` block: `unitrank up` in a process of its own."""
+"""Runs `unitrank up` in a process of its own for the length of a `with` block."""
 
 import os
 import signal
@@ -24,50 +24,60 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Local:
-    """The service that was started; `log` holds what its processes say."""
+    """A service that was started for a `with` block.
+
+    Attributes:
+        url: address of the service.
+        log: the file with the output of its processes.
+        process: the process of `unitrank up`.
+    """
 
     url: str
     log: Path
     process: subprocess.Popen[bytes]
 
     def await_ready(self, client: Client) -> None:
-        """Return when jobs can be run. Raises UnitrankError with the last words where that does not happen."""
+        """Waits until jobs can run. Raises UnitrankError with the end of the log after 120 s."""
         deadline = time.monotonic() + START_SECONDS
         while not client.is_ready():
             ended = self.process.poll() is not None
             if ended or time.monotonic() > deadline:
-                what = "ended at once" if ended else f"was not ready within {START_SECONDS:.0f} s"
-                raise UnitrankError(f"`unitrank up` {what}; its last words:\n{self.last_words()}")
+                reason = "ended early" if ended else f"was not ready within {START_SECONDS:.0f} s"
+                raise UnitrankError(f"`unitrank up` {reason}; the end of its log:\n{self.last_lines()}")
             time.sleep(POLL_SECONDS)
 
-    def last_words(self, lines: int = 15) -> str:
+    def last_lines(self, lines: int = 15) -> str:
         """The end of the log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
 @contextmanager
 def local(folder: Path) -> Iterator[Local]:
-    """Start it with its state in the folder; it has not yet answered. Nothing of it is left behind."""
+    """Starts `unitrank up` with its state in the folder, and ends it after the block.
+
+    The service may not answer yet: `await_ready` waits for it.
+    """
     port = claim_port(HOST, 0)
-    words = [sys.executable, "-P", "-m", "unitrank", "up", "--host", HOST, "--port", str(port), "--state", str(folder / "state")]
+    options = ["--host", HOST, "--port", str(port), "--state", str(folder / "state")]
+    command_line = [sys.executable, "-P", "-m", "unitrank", "up", *options]
     with _interrupted_by_sigterm():
-        process = _start(words, folder / "up.log")
+        process = _start(command_line, folder / "up.log")
         try:
             yield Local(url_of(HOST, port), folder / "up.log", process)
         finally:
             _end(process)
 
 
-def _start(words: list[str], log: Path) -> subprocess.Popen[bytes]:
+def _start(command_line: list[str], log: Path) -> subprocess.Popen[bytes]:
     from unitrank_store.redis.die_with_parent import dying_with_parent
 
-    # A store, a key or a limit of the environment is not meant for this one.
+    # Settings in the environment, such as a store or a key, belong to another service.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("UNITRANK_") and name != "REDIS_URL"}
-    # What is tried out is small: on busy cores it took half the time with one thread as with two.
+    # Its jobs are small: on busy cores they took half the time with one thread instead of two.
     environment.setdefault("OMP_NUM_THREADS", "1")
     with log.open("wb") as written:
         return subprocess.Popen(
-            dying_with_parent(words),
+            dying_with_parent(command_line),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=written,
@@ -78,7 +88,7 @@ def _start(words: list[str], log: Path) -> subprocess.Popen[bytes]:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     for seconds in (DRAIN_SECONDS, END_SECONDS):
-        # The second signal says that running jobs are not waited for.
+        # The second signal ends the wait for running jobs.
         process.terminate()
         try:
             process.wait(seconds)
@@ -91,7 +101,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def _interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM unwinds the stack as Ctrl-C does, so that what was started ends in order."""
+    """SIGTERM raises KeyboardInterrupt as Ctrl-C does, so that the processes end in order."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

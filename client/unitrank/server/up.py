@@ -1,4 +1,4 @@
-"""`unitrank up`: the store, the service and the workers of one machine, for as long as the command runs."""
+"""`unitrank up`: runs the store, the service and the workers of one machine until a signal."""
 
 import fcntl
 import os
@@ -21,34 +21,44 @@ if TYPE_CHECKING:
     from unitrank_store.redis.embedded import EmbeddedServer
     from unitrank_store.settings import Settings
 
-Say = Callable[[str], None]
-# How long one look at the service may hold up the supervisor.
+Announce = Callable[[str], None]
+# How long one look at the service may delay the supervisor.
 LOOK_SECONDS = 2.0
 
 
-def up(settings: "Settings", devices: list[str], say: Say) -> int:
-    """Run until a signal: 0, 1 where something did not stay alive, 2 where it cannot run. Raises NotPossible, Unreachable."""
+def up(settings: "Settings", devices: list[str], announce: Announce) -> int:
+    """Runs until a signal, and returns the exit status.
+
+    The status is 0; 1 if a process did not stay alive; 2 if it cannot run with its settings.
+    Raises NotPossible, and Unreachable if the store does not answer.
+
+    Args:
+        settings: the settings of the store and the service.
+        devices: the device of each worker, such as `cpu` or `cuda:0`.
+        announce: called with a line of text about each event.
+    """
     from unitrank_store.redis.connection import connect
 
     with ExitStack() as stack:
-        stack.enter_context(held(settings.state))
+        stack.enter_context(locked(settings.state))
         port = claim_port(settings.host, settings.port)
-        server = None if settings.redis_url else stack.enter_context(_served(settings))
+        server = None if settings.redis_url else stack.enter_context(_embedded_server(settings))
         store_url = settings.redis_url or (server.url if server else "")
         check_store(store_url, settings)
         url = url_of(settings.host, port)
         client = stack.enter_context(Client(url, timeout=LOOK_SECONDS))
-        plan = stages(devices, _environment(settings, port, store_url), "" if server else host_prefix())
-        monitor = StackMonitor(client, stack.enter_context(connect(store_url)), server, say, url)
-        say(f"starting {', '.join(command.name for stage in reversed(plan) for command in stage)}; state in {settings.state}")
-        status = Supervisor(plan, say, monitor.look).run()
-        say("stopped" if status == 0 else "stopped after a failure; the lines above say which")
+        process_stages = stages(devices, _environment(settings, port, store_url), "" if server else host_prefix())
+        monitor = StackMonitor(client, stack.enter_context(connect(store_url)), server, announce, url)
+        names = ", ".join(command.name for stage in reversed(process_stages) for command in stage)
+        announce(f"starting {names}; state folder {settings.state}")
+        status = Supervisor(process_stages, announce, monitor.look).run()
+        announce("stopped" if status == 0 else "stopped after a failure, which the lines above describe")
         return status
 
 
 @contextmanager
-def held(state: Path) -> Iterator[None]:
-    """Hold the state folder for this process alone. Raises NotPossible."""
+def locked(state: Path) -> Iterator[None]:
+    """Locks the state folder. Raises NotPossible if another process has locked it."""
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(state / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -62,7 +72,11 @@ def held(state: Path) -> Iterator[None]:
 
 
 def check_store(url: str, settings: "Settings") -> None:
-    """Raises Unreachable where the store does not answer, NotPossible where anyone could reach a service without keys."""
+    """Checks the store before anything is started.
+
+    Raises Unreachable if it does not answer, and NotPossible if the service would listen on a
+    public address without keys.
+    """
     import redis
 
     from unitrank_store.access.api_keys import KeyStore
@@ -74,35 +88,44 @@ def check_store(url: str, settings: "Settings") -> None:
             connection.ping()
             protected = is_loopback(settings.host) or settings.insecure or KeyStore(connection).any()
     except (redis.exceptions.RedisError, ValueError) as error:
-        raise Unreachable(f"the store at {redacted(url)} does not answer: {redacted(str(error))}") from error
+        raise Unreachable(f"the store at {redacted(url)} does not answer: {redacted(str(error))}; check REDIS_URL") from error
     if not protected:
         raise NotPossible(
-            f"refusing to listen on {settings.host} without keys: anyone there could run jobs. "
-            "Create one with `unitrank keys create NAME`, listen on 127.0.0.1, or insist with --insecure"
+            f"refusing to listen on {settings.host} without keys: anyone who reaches this address could run jobs. "
+            "Create a key with `unitrank keys create NAME`, use --host 127.0.0.1, or allow it with --insecure"
         )
 
 
 @dataclass
 class StackMonitor:
-    """Says when jobs can be run, and brings the embedded server back."""
+    """Announces when jobs can run, and restarts the embedded server.
+
+    Args:
+        client: a client of the service.
+        connection: a connection to the store.
+        server: the embedded server; None: the store belongs to the user.
+        announce: called with a line of text about each event.
+        url: the service's address, for the messages.
+        ready: whether it was announced that jobs can run.
+    """
 
     client: Client
     connection: "Redis"
     server: "EmbeddedServer | None"
-    say: Say
+    announce: Announce
     url: str
     ready: bool = False
 
     def look(self) -> None:
-        """Raises GivenUp where the server does not come back."""
+        """Checks the server and the service. Raises GivenUp if the server cannot restart."""
         if self.server is not None and not self.server.running:
-            self._revive(self.server)
-        if not self.ready and self._manned() and self.client.is_ready():
+            self._restart(self.server)
+        if not self.ready and self._has_workers() and self.client.is_ready():
             self.ready = True
-            self.say(f"ready on {self.url} (Ctrl-C stops; running jobs are finished first)")
+            self.announce(f"ready on {self.url} (Ctrl-C stops; running jobs are finished first)")
 
-    def _manned(self) -> bool:
-        """Whether there is a worker for each queue; asked of the store, so that the service's log stays quiet."""
+    def _has_workers(self) -> bool:
+        """Whether each queue has a worker. The store is asked, to keep the service's log short."""
         import redis
 
         from unitrank_store.queue.rq_queue import QUEUES
@@ -112,14 +135,14 @@ class StackMonitor:
             return {worker.queue for worker in WorkerRegistry(self.connection).list()} >= set(QUEUES.values())
         return False
 
-    def _revive(self, server: "EmbeddedServer") -> None:
+    def _restart(self, server: "EmbeddedServer") -> None:
         from unitrank_store.errors import EmbeddedServerFailed
 
-        self.say("the embedded server ended; it is started again")
+        self.announce("the embedded server has ended; it is started again")
         try:
             server.keep()
         except EmbeddedServerFailed as error:
-            raise GivenUp(f"the embedded server does not come back: {error}") from error
+            raise GivenUp(f"the embedded server cannot be restarted: {error}") from error
 
 
 def _lock(descriptor: int, state: Path) -> None:
@@ -136,7 +159,7 @@ def _lock(descriptor: int, state: Path) -> None:
 
 
 @contextmanager
-def _served(settings: "Settings") -> Iterator["EmbeddedServer"]:
+def _embedded_server(settings: "Settings") -> Iterator["EmbeddedServer"]:
     from unitrank_store.errors import EmbeddedServerFailed
     from unitrank_store.redis.embedded import EmbeddedServer
 
@@ -152,7 +175,7 @@ def _served(settings: "Settings") -> Iterator["EmbeddedServer"]:
 
 
 def _environment(settings: "Settings", port: int, store_url: str) -> dict[str, str]:
-    """What the processes are told; every other setting they read themselves."""
+    """The settings that all processes must share. Each process reads the other settings itself."""
     return {
         "UNITRANK_STATE": str(settings.state.absolute()),
         "UNITRANK_REDIS_URL": store_url,

@@ -118,7 +118,7 @@ def test_wait_when_it_comes_to_no_good_end_then_programs_have_the_job_all_the_sa
     assert plain.out == "j\n"
     assert (state["id"], state["status"]) == ("j", "queued" if code == 130 else end["status"])
     assert (state["problem"] or {}).get("code") == ("out_of_memory" if code == 1 else None)
-    assert code != 130 or "job j goes on" in plain.err
+    assert code != 130 or "job j was not stopped" in plain.err
 
 
 def test_command_when_a_file_cannot_be_had_then_says_so_in_a_line(typed: Typed, tmp_path: Path) -> None:
@@ -137,7 +137,8 @@ def test_result_when_what_holds_every_number_is_to_be_narrowed_then_is_refused(
     said = typed("result", "j", "--format", format, *narrowed, "-o", str(tmp_path / "r"), asked=asked)
 
     assert (said.code, said.out, asked, list(tmp_path.iterdir())) == (2, "", [], [])
-    assert said.err == f"error: {format} holds every number; --cluster, --ranking and --top are of json and csv\n"
+    reason = f"--format {format} writes all arrays, so --cluster, --ranking and --top do not apply"
+    assert said.err == f"error: {reason}; use json or csv with them\n"
 
 
 def test_result_when_its_arrays_are_fetched_then_they_are_left_as_they_came_beside_the_summary(
@@ -195,7 +196,7 @@ def test_command_when_the_key_is_none_then_is_not_shown(typed: Typed, monkeypatc
     said = typed("list")
 
     assert (said.code, said.out) == (2, "")
-    assert said.err.strip() == "error: the key has characters that no key has"
+    assert said.err.startswith("error: the key is invalid: a key has only printable ASCII characters and no space; ")
 
 
 def test_submit_when_its_help_is_read_then_no_option_takes_a_key(typed: Typed) -> None:

@@ -20,7 +20,7 @@ def test_results_when_they_have_nothing_in_common_then_are_not_compared(result: 
     layer = result.layer.model_copy(update={"count": 3})
     other = unitrank.JobResult(result.summary.model_copy(update={"layer": layer}), result.arrays)
     renamed = [ranking.model_copy(update={"id": ranking.id + "-2"}) for ranking in result.summary.rankings]
-    with pytest.raises(unitrank.NotPossible, match="2 has 12 units and 2 3"):
+    with pytest.raises(unitrank.NotPossible, match="layer 2 has 12 units, and layer 2 has 3"):
         compared(result, other)
     with pytest.raises(unitrank.NotPossible, match="no ranking in common"):
         compared(result, unitrank.JobResult(result.summary.model_copy(update={"rankings": renamed}), result.arrays))

@@ -16,8 +16,8 @@ def test_gate_when_bounds_are_set_then_each_is_met_or_not_by_what_was_found(resu
     assert [check.met for check in met] == [True] * 3
     assert [check.met for check in missed] == [False] * 2
     # the gradient is no complete method: what is not known is not met
-    assert [(check.met, check.found == "not known") for check in gaps] == [(True, False), (False, True)]
-    with pytest.raises(unitrank.NotPossible, match="say what is asked"):
+    assert [(check.met, check.value == "not known") for check in gaps] == [(True, False), (False, True)]
+    with pytest.raises(unitrank.NotPossible, match="no condition was given"):
         checks(result.summary, Bounds())
 
 

@@ -2,29 +2,29 @@
 
 import pytest
 
-from unitrank.cli.output import opened, seconds_of, show
+from unitrank.cli.output import open_client, parse_seconds, print_table
 from unitrank.errors import NotPossible
 
 
 @pytest.mark.parametrize(("words", "seconds"), [(None, None), ("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200)])
 def test_duration_when_written_with_a_unit_then_is_seconds(words: str | None, seconds: float | None) -> None:
-    assert seconds_of(words) == seconds
+    assert parse_seconds(words) == seconds
 
 
 @pytest.mark.parametrize("words", ["soon", "-1", "5d", ""])
 def test_duration_when_it_is_none_then_says_how_to_write_one(words: str) -> None:
     with pytest.raises(NotPossible, match="write 90, 90s, 20m or 2h"):
-        seconds_of(words)
+        parse_seconds(words)
 
 
 def test_key_when_it_is_in_the_environment_then_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNITRANK_KEY", "secret")
-    with opened("http://127.0.0.1:1") as client:
+    with open_client("http://127.0.0.1:1") as client:
         assert client._http.headers["Authorization"] == "Bearer secret"
 
 
 def test_table_when_a_cell_holds_brackets_then_they_are_text(capsys: pytest.CaptureFixture[str]) -> None:
-    show(("name", ""), [("a[red]b", "x" * 150)])
+    print_table(("name", ""), [("a[red]b", "x" * 150)])
 
     out, err = capsys.readouterr()
     assert out == ""

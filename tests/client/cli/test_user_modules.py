@@ -105,7 +105,7 @@ def test_network_when_another_module_beside_it_imports_it_then_that_is_the_same_
 
 
 def test_network_when_it_is_no_module_then_the_error_says_what_it_is(folder: Path) -> None:
-    with pytest.raises(NotPossible, match="is a int; expected a"), network_of(f"{folder}/helper.py:width"):
+    with pytest.raises(NotPossible, match=r"has the type int; give a torch\.nn\.Module"), network_of(f"{folder}/helper.py:width"):
         pass
 
     with network_of(f"{folder}/helper.py:nn.Identity") as network:

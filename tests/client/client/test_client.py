@@ -137,7 +137,7 @@ def test_key_when_it_was_read_with_its_newline_then_is_sent_without() -> None:
 @pytest.mark.parametrize("key", ["sec\nret", "sécret", "sec ret", "sec\x00ret"])
 def test_key_when_no_key_has_its_characters_then_is_refused_and_not_shown(key: str) -> None:
     for kind in (Client, unitrank.AsyncClient):
-        with pytest.raises(unitrank.NotPossible, match="the key has characters that no key has") as caught:
+        with pytest.raises(unitrank.NotPossible, match="the key is invalid: a key has only printable ASCII") as caught:
             kind("http://service", key)
 
         shown = "".join(traceback.format_exception(caught.value))
@@ -244,7 +244,7 @@ def test_submit_when_told_in_any_form_then_sends_the_same_json() -> None:
         client.jobs.submit(JobRequest.model_validate(REQUEST | {"seed": 3}))
         client.jobs.submit(REQUEST | {"seed": 1}, seed=np.int64(3))
         client.jobs.submit(**REQUEST, seed=3)
-        with pytest.raises(unitrank.NotPossible, match="a complex is no value of JSON"):
+        with pytest.raises(unitrank.NotPossible, match="a complex has no JSON form"):
             client.jobs.submit(REQUEST, seed=3j)
 
     assert [json.loads(request.content) for request in seen] == [REQUEST | {"seed": 3}] * 3
@@ -321,7 +321,7 @@ def test_wait_when_interrupted_then_says_how_to_come_back(capsys: pytest.Capture
     with _handle(lambda request: httpx.Response(200, json=JOB)) as job, pytest.raises(KeyboardInterrupt):
         job.wait(watch=interrupt)
 
-    assert "job j goes on; `unitrank wait j`" in capsys.readouterr().err
+    assert "job j was not stopped; `unitrank wait j`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("quiet", [False, True])
@@ -347,7 +347,7 @@ def test_twin_when_interrupted_then_says_how_to_come_back(quiet: bool, capsys: p
         signal.signal(signal.SIGINT, before)
 
     # who cancels a task of a program that says nothing knows of the job
-    assert ("job j goes on; `unitrank wait j`" in capsys.readouterr().err) is not quiet
+    assert ("job j was not stopped; `unitrank wait j`" in capsys.readouterr().err) is not quiet
 
 
 def test_client_when_asked_in_vain_then_says_what_to_give(tmp_path: Path) -> None:
@@ -389,7 +389,7 @@ def test_twin_when_it_is_compared_then_has_every_call_of_the_client() -> None:
     ]
 
     for one, other in pairs:
-        calls = {name for name in dir(one) if not name.startswith("_")} - {"take"}
+        calls = {name for name in dir(one) if not name.startswith("_")} - {"run"}
         assert calls == {name for name in dir(other) if not name.startswith("_")}
 
 
@@ -424,5 +424,5 @@ def test_package_when_imported_then_has_the_names_of_the_module_that_it_was() ->
     import unitrank.client as package
     from unitrank.client import sync
 
-    for name in ("HERE", "Client", "Contents", "Datasets", "JobHandle", "Jobs", "Models"):
+    for name in ("DEFAULT_URL", "Client", "Contents", "Datasets", "JobHandle", "Jobs", "Models"):
         assert getattr(package, name) is getattr(sync, name)

@@ -29,7 +29,7 @@ def job(**changed: Any) -> Job:
     ("changed", "line"),
     [
         ({}, "job j: running, attribution, 3,200 of 40,000 rows, about 4 s left"),
-        ({"status": "queued", "progress": None, "position": 2}, "job j: queued behind 2"),
+        ({"status": "queued", "progress": None, "position": 2}, "job j: queued, 2 jobs before it"),
         ({"status": "queued", "progress": None, "position": 0}, "job j: queued"),
         ({"progress": STATE["progress"] | {"total": 0, "eta": None, "stage": "loading"}}, "job j: running, loading"),  # type: ignore[operator]
         ({"status": "succeeded"}, "job j: succeeded"),

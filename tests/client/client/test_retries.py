@@ -17,9 +17,9 @@ import pytest
 import unitrank
 from unitrank.client import transports
 from unitrank.client.deadline import Deadline
-from unitrank.client.operations import Ask
+from unitrank.client.operations import HttpRequest
 from unitrank.client.retries import FIRST_SECONDS, LONGEST_SECONDS, Retries, retry_after
-from unitrank.client.transports import GRACE_SECONDS, Wire
+from unitrank.client.transports import GRACE_SECONDS, FlowRunner
 
 JOB = {
     "id": "j",
@@ -134,7 +134,7 @@ def test_request_when_it_breaks_http_itself_then_is_sent_once_and_not_shown(paus
 def test_wait_when_the_service_is_away_then_ends_with_its_time() -> None:
     with Script(202).client() as client:
         job = client.jobs.submit(JOB["request"])
-    away = unitrank.JobHandle(client.calls, Wire(httpx.Client(base_url="http://127.0.0.1:1")), job.state)
+    away = unitrank.JobHandle(client.calls, FlowRunner(httpx.Client(base_url="http://127.0.0.1:1")), job.state)
     start = time.monotonic()
     with pytest.raises(unitrank.Timeout, match=r"http://service does not answer after 0\.7 s") as caught:
         away.wait(0.7)
@@ -263,12 +263,14 @@ def test_readiness_when_there_is_an_end_then_is_not_waited_for_longer() -> None:
 def test_request_when_sent_then_has_no_more_time_than_is_left(
     limit: float, seconds: float | None, deadline: float | None, expected: float
 ) -> None:
-    found = transports._rest(Ask("GET", "/", seconds=seconds, until=Deadline(deadline)), httpx.Timeout(limit))["timeout"]
+    found = transports._request_options(
+        HttpRequest("GET", "/", timeout=seconds, deadline=Deadline(deadline)), httpx.Timeout(limit)
+    )["timeout"]
 
     assert found.read == pytest.approx(expected, abs=1)
     assert found.connect == pytest.approx(min(expected, 5), abs=1)
     # what a POST has begun would be lost without its answer
-    assert transports._rest(Ask("POST", "/", until=Deadline(0)), httpx.Timeout(60))["timeout"].read == 60
+    assert transports._request_options(HttpRequest("POST", "/", deadline=Deadline(0)), httpx.Timeout(60))["timeout"].read == 60
 
 
 def test_pause_when_it_is_long_then_is_said_unless_quiet_is_asked(
@@ -282,7 +284,7 @@ def test_pause_when_it_is_long_then_is_said_unless_quiet_is_asked(
             client.jobs.get("j").wait(quiet=quiet)
 
     assert [record.levelname for record in caplog.records if record.name == "unitrank"] == ["WARNING"] * 2 + ["INFO"] * 2
-    assert "the service answered 503; again in 30 s" in caplog.text
+    assert "the service answered 503; next attempt in 30 s" in caplog.text
 
 
 def test_twin_when_the_service_is_busy_then_is_as_patient(pauses: list[float]) -> None:

@@ -52,24 +52,24 @@ def test_table_when_items_have_names_then_the_store_reads_each_as_a_field() -> N
 
 
 def test_table_when_a_tensor_is_bfloat16_then_keeps_its_values() -> None:
-    found = array_of(torch.tensor([0.5, -2.0], dtype=torch.bfloat16))
+    values = array_of(torch.tensor([0.5, -2.0], dtype=torch.bfloat16), "x")
 
-    assert (found.dtype, found.tolist()) == (np.float32, [0.5, -2.0])
+    assert (values.dtype, values.tolist()) == (np.float32, [0.5, -2.0])
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ([], "the data set is empty"),
-        (iter([1]), "a list_iterator is no data"),
-        ([(np.zeros(2), 0), (np.zeros(3), 0)], r"item 1 .* float64 \[3\] in 'x', but the first one is float64 \[2\]"),
-        ([(np.zeros(2), 0), (np.zeros(2), 0.5)], "item 1 .* float64 .* in 'y', but the first one is int64"),
-        ([{"x": 1, "y": 2}, {"x": 1}], r"item 1 .* has \['x'\], but the first one \['x', 'y'\]"),
-        (["a", "bcd"], "item 1 .* in 'x'"),
+        ([], "the dataset is empty"),
+        (iter([1]), "a list_iterator cannot be uploaded as a dataset; give arrays such as x="),
+        ([(np.zeros(2), 0), (np.zeros(3), 0)], r"item 1 .* float64 \[3\] in field 'x', but item 0 is float64 \[2\]"),
+        ([(np.zeros(2), 0), (np.zeros(2), 0.5)], "item 1 .* float64 .* in field 'y', but item 0 is int64"),
+        ([{"x": 1, "y": 2}, {"x": 1}], r"item 1 .* has the fields \['x'\], but item 0 has \['x', 'y'\]"),
+        (["a", "bcd"], "item 1 .* in field 'x'"),
         ({"x": [None]}, "mixed or ragged"),
         ({"x": [[1], [1, 2]]}, "mixed or ragged"),
         ({"x": torch.zeros(2, 2).to_sparse()}, "mixed or ragged"),
-        (pandas.DataFrame({"x": [1, 2]}), "a DataFrame is no data; expected arrays such as x="),
+        (pandas.DataFrame({"x": [1, 2]}), "a DataFrame cannot be uploaded as a dataset; pass it as a field: put\\(name, x=frame"),
     ],
 )
 def test_table_when_the_data_is_none_then_says_what_is_wrong(data: Any, words: str) -> None:

@@ -46,4 +46,4 @@ def test_stages_when_workers_share_the_processor_then_none_takes_all_of_it(monke
 def test_stages_when_planned_then_no_command_imports_from_the_current_folder() -> None:
     commands = [command for stage in stages(["cpu"], {}) for command in stage]
 
-    assert [command.words[1:3] for command in commands] == [["-P", "-m"]] * 3
+    assert [command.command_line[1:3] for command in commands] == [["-P", "-m"]] * 3

@@ -219,7 +219,7 @@ def test_vital_process_when_it_never_starts_well_then_all_is_given_up(supervise:
     said, _ = running.process.communicate(timeout=PATIENCE)
 
     assert running.process.returncode == 1
-    assert "service ended with status 3, 2 times soon after its start" in said
+    assert "service ended 2 times soon after its start, the last time with status 3" in said
     assert not any(alive(pid) for pid in running.pids("worker"))
 
 
@@ -228,7 +228,7 @@ def test_vital_process_when_it_cannot_run_as_told_then_is_not_tried_again(superv
     said, _ = running.process.communicate(timeout=PATIENCE)
 
     assert running.process.returncode == 2
-    assert "service cannot run as it was told to" in said
+    assert "service cannot run with its settings" in said
     assert len(running.pids("service")) == 1
 
 

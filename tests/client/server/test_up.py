@@ -14,7 +14,7 @@ from httpx import get
 
 from tests.support.processes import alive_with, command, gone, line_with, run, short_folder
 from unitrank.errors import NotPossible
-from unitrank.server.up import held, up
+from unitrank.server.up import locked, up
 from unitrank_store.errors import EmbeddedServerFailed
 from unitrank_store.settings import Settings
 
@@ -45,7 +45,7 @@ def test_up_when_interrupted_then_all_that_it_started_has_ended() -> None:
 
 
 def test_up_when_told_by_variables_then_they_are_its_flags() -> None:
-    with short_folder() as state, held(state):
+    with short_folder() as state, locked(state):
         environment = {**ENVIRONMENT, "UNITRANK_STATE": str(state), "UNITRANK_DEVICE": "cpu,cpu", "UNITRANK_WORKERS": "3"}
         done = run("up", environment=environment)
 
@@ -60,7 +60,7 @@ def test_up_when_its_port_is_in_use_then_it_says_so_and_starts_nothing(tmp_path:
         done = run("up", "--port", str(port), "--state", str(tmp_path), environment=ENVIRONMENT)
 
     assert done.returncode == 2
-    assert f"port {port} on 127.0.0.1 is in use; choose another one with --port" in done.stderr
+    assert f"port {port} on 127.0.0.1 is in use; choose another with --port" in done.stderr
     assert not (tmp_path / "appendonlydir").exists()
 
 

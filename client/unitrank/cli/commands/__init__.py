@@ -1,1 +1,1 @@
-"""The commands, one file for those that belong together."""
+"""The commands of `unitrank`."""

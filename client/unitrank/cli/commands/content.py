@@ -1,4 +1,4 @@
-"""`put-model`, `put-dataset`, `layers`, `methods`: what a job is made of."""
+"""`unitrank put-model`, `put-dataset`, `layers`, `methods`: the parts of a job's request."""
 
 import tempfile
 from pathlib import Path
@@ -6,41 +6,65 @@ from typing import Annotated
 
 import typer
 
-from unitrank.cli.output import URL, AsJson, Seconds, Url, give, opened, say, seconds_of, show, value_of
+from unitrank.cli.output import (
+    URL,
+    AsJson,
+    Seconds,
+    Url,
+    open_client,
+    parse_seconds,
+    parse_value,
+    print_json,
+    print_message,
+    print_table,
+)
 from unitrank.errors import NotPossible
 from unitrank.exporting import export
 from unitrank_schemas.models import Model
 
 app = typer.Typer()
 
-Name = Annotated[str, typer.Argument(help="What it is called from now on.")]
-Elsewhere = Annotated[str | None, typer.Option(help="Where it lies, instead of a file: s3://bucket/… and what else is allowed.")]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Until it is ready.")]
+Name = Annotated[str, typer.Argument(help="Name in the service.")]
+SourceUri = Annotated[
+    str | None,
+    typer.Option(
+        "--uri",
+        help="Read it from this URI instead of uploading a file; allowed locations are set in UNITRANK_SOURCES of the service.",
+    ),
+]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is ready.")]
 
 
 @app.command("put-model")
 def put_model(
     name: Name,
     model: Annotated[
-        str | None, typer.Argument(help="An archive, weights, or where the network is: `net.py:name`, `package.module:name`.")
+        str | None, typer.Argument(help="An archive, a safetensors file, or a network: `net.py:name`, `package.module:name`.")
     ] = None,
     example: Annotated[
-        list[str] | None, typer.Option(help="Of a network: an input without its batch, 3x32x32, or int64:16 for ids.")
+        list[str] | None,
+        typer.Option(
+            help="Only for a network: shape of an input without the batch, such as 3x32x32 or int64:16; repeat it for each input."
+        ),
     ] = None,
-    uri: Elsewhere = None,
-    architecture: Annotated[str | None, typer.Option(help="What the weights are for.")] = None,
-    arguments: Annotated[str | None, typer.Option(help="What the architecture is built with: a JSON object.")] = None,
+    uri: SourceUri = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="Name of an installed architecture that these weights belong to.")
+    ] = None,
+    arguments: Annotated[str | None, typer.Option(help="Arguments of the architecture, as a JSON object.")] = None,
     wait: Wait = True,
     timeout: Seconds = None,
     url: Url = URL,
     as_json: AsJson = False,
 ) -> None:
-    """Upload a model and wait until its inspection says which layers a job may name."""
-    seconds = seconds_of(timeout)
-    built = None if arguments is None else value_of(arguments)
+    """Upload a model, and wait until the service has inspected it."""
+    seconds = parse_seconds(timeout)
+    built = None if arguments is None else parse_value(arguments)
     if built is not None and not isinstance(built, dict):
-        raise NotPossible(f"--arguments is {arguments!r}; expected a JSON object", code="invalid_request")
-    with opened(url) as client, tempfile.TemporaryDirectory(prefix="unitrank-") as folder:
+        raise NotPossible(
+            f"--arguments {arguments!r} is invalid: give a JSON object, such as '{{\"hidden\": 16}}'", code="invalid_request"
+        )
+    with open_client(url) as client, tempfile.TemporaryDirectory(prefix="unitrank-") as folder:
         source = None if model is None else _source(model, example or [], Path(folder))
         record = client.models.put(
             name,
@@ -52,69 +76,75 @@ def put_model(
             timeout=seconds,
         )
     if as_json:
-        give(record)
+        print_json(record)
     elif record.status == "ready":
         counts = f"{record.parameters:,} parameters, {len(record.layers or [])} layers"
-        say(f"model {name}: {counts}; `unitrank layers {name}` names them")
+        print_message(f"model {name}: {counts}; `unitrank layers {name}` lists them")
     else:
-        say(f"model {name}: {record.status}")
+        print_message(f"model {name}: {record.status}")
 
 
 @app.command("put-dataset")
 def put_dataset(
     name: Name,
-    path: Annotated[Path | None, typer.Argument(help="An .npz or a safetensors file.")] = None,
-    uri: Elsewhere = None,
+    path: Annotated[Path | None, typer.Argument(help="An .npz or safetensors file.")] = None,
+    uri: SourceUri = None,
     wait: Wait = True,
     timeout: Seconds = None,
     url: Url = URL,
     as_json: AsJson = False,
 ) -> None:
-    """Upload a table of examples."""
+    """Upload a dataset, and wait until it is ready."""
     if (path is None) == (uri is None):
-        raise NotPossible("give a file, or else --uri", code="invalid_request")
-    seconds = seconds_of(timeout)
-    with opened(url) as client:
+        raise NotPossible("give either a file or --uri, and not both", code="invalid_request")
+    seconds = parse_seconds(timeout)
+    with open_client(url) as client:
         record = client.datasets.put(name, path, uri=uri, wait=wait, timeout=seconds)
     if as_json:
-        give(record)
+        print_json(record)
     else:
         fields = ", ".join(f"{field} {info.dtype}{info.shape[1:]}" for field, info in (record.fields or {}).items())
-        say(f"dataset {name}: {record.status}" + (f", {record.examples} examples, {fields}" if fields else ""))
+        print_message(f"dataset {name}: {record.status}" + (f", {record.examples} examples, {fields}" if fields else ""))
 
 
 @app.command()
-def layers(model: Annotated[str, typer.Argument(help="The model's name.")], url: Url = URL, as_json: AsJson = False) -> None:
-    """Name every layer that a job may ask for."""
-    with opened(url) as client:
+def layers(model: Annotated[str, typer.Argument(help="Name of the model.")], url: Url = URL, as_json: AsJson = False) -> None:
+    """List the layers of a model that a job may name."""
+    with open_client(url) as client:
         record: Model = client.models.wait(model)
-    places = record.layers or []
+    layers = record.layers or []
     if as_json:
-        give(places)
+        print_json(layers)
     else:
-        rows = [(at.name, at.kind, "x".join(map(str, at.shape)), at.units, "cut" if at.cut else "") for at in places]
-        show(("layer", "kind", "shape", "units", ""), rows)
+        rows = [
+            (layer.name, layer.kind, "x".join(map(str, layer.shape)), layer.units, "cut" if layer.cut else "") for layer in layers
+        ]
+        print_table(("layer", "kind", "shape", "units", ""), rows)
 
 
 @app.command()
 def methods(url: Url = URL, as_json: AsJson = False) -> None:
-    """List the methods with their formulas."""
-    with opened(url) as client:
+    """List the attribution methods with their formulas and costs."""
+    with open_client(url) as client:
         cards = client.methods()
     if as_json:
-        give(cards)
+        print_json(cards)
     else:
-        show(("method", "formula", "cost", "summary"), [(card.name, card.formula, card.cost, card.summary) for card in cards])
+        print_table(
+            ("method", "formula", "cost", "summary"), [(card.name, card.formula, card.cost, card.summary) for card in cards]
+        )
 
 
 def _source(model: str, example: list[str], folder: Path) -> Path:
-    """The file; a network is exported into the folder."""
+    """The path of the file to upload. A network is exported into the folder."""
     if Path(model).is_file() or ":" not in model:
         return Path(model)
     from unitrank.cli.module_spec import example_of, network_of
 
     if not example:
-        raise NotPossible("say what an input looks like without its batch: --example 3x32x32", code="invalid_request")
+        raise NotPossible(
+            "--example is missing; give the shape of an input without the batch, such as --example 3x32x32", code="invalid_request"
+        )
     with network_of(model) as network:
-        export(network, [example_of(words) for words in example], folder / "model.pt2")
+        export(network, [example_of(shape) for shape in example], folder / "model.pt2")
     return folder / "model.pt2"

@@ -5,21 +5,21 @@ from typing import Annotated
 
 import typer
 
-from unitrank.cli.output import AsJson, give
+from unitrank.cli.output import AsJson, print_json
 
 app = typer.Typer()
 
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder that the result is written to.")] = Path("demo-result"),
-    seed: Annotated[int, typer.Option(min=0, help="Of the network's training and of the job.")] = 0,
+    output: Annotated[Path, typer.Option(help="Folder to write the result to.")] = Path("demo-result"),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the training and of the job.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Train a small network on scanned digits, and see which of its units matter: the whole way through in half a minute."""
+    """Train a network on scanned digits, rank its units, and print the verdicts (30 seconds)."""
     from unitrank.cli import display
     from unitrank.server.demo import run
 
     result = run(output, seed, display.console(stderr=as_json))
     if as_json:
-        give(result)
+        print_json(result)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from unitrank.cli.output import say
+from unitrank.cli.output import print_message
 from unitrank.cli.store_settings import State, read_settings
 
 app = typer.Typer()
@@ -17,24 +17,32 @@ def up(
         str | None, typer.Option(envvar="UNITRANK_HOST", help="Address to listen on.", show_default="127.0.0.1")
     ] = None,
     port: Annotated[
-        int | None, typer.Option(envvar="UNITRANK_PORT", min=0, max=65535, help="0: any that is free.", show_default="8000")
+        int | None,
+        typer.Option(envvar="UNITRANK_PORT", min=0, max=65535, help="Port to listen on; 0: any free port.", show_default="8000"),
     ] = None,
     state: State = None,
     workers: Annotated[
         int | None,
-        typer.Option(envvar="UNITRANK_WORKERS", min=1, help="They take the devices in turn.", show_default="one a device"),
+        typer.Option(
+            envvar="UNITRANK_WORKERS",
+            min=1,
+            help="Number of workers; they take the devices in turn.",
+            show_default="one per device",
+        ),
     ] = None,
     device: Annotated[
         list[str] | None,
-        typer.Option(envvar="UNITRANK_DEVICE", help="cpu, cuda:0, …; repeat it or put commas between.", show_default="cpu"),
+        typer.Option(
+            envvar="UNITRANK_DEVICE", help="cpu, cuda or cuda:N; for several devices repeat it or use commas.", show_default="cpu"
+        ),
     ] = None,
     insecure: Annotated[
         bool | None, typer.Option("--insecure", envvar="UNITRANK_INSECURE", help="Listen on a public address without keys.")
     ] = None,
 ) -> None:
-    """Start the store, the service and the workers, and stay; Ctrl-C lets running jobs finish.
+    """Run the store, the service and the workers until Ctrl-C, which lets running jobs finish.
 
-    A store of your own is used instead of the embedded one where REDIS_URL or UNITRANK_REDIS_URL names it.
+    Set REDIS_URL or UNITRANK_REDIS_URL to use your own store instead of the embedded one.
     """
     from unitrank.server.processes import devices_of
     from unitrank.server.up import up as run
@@ -44,13 +52,13 @@ def up(
 
 
 def announcer(log_format: str) -> Callable[[str], None]:
-    """The function that prints each event: for people, or in the form of the logs of the started processes."""
+    """The function that prints each event, in the log format of the processes."""
     if log_format == "people":
-        return say
+        return print_message
     import structlog
 
     from unitrank_store.observability.logs import configure
 
     configure(log_format)
     log = structlog.get_logger("unitrank.server.up")
-    return lambda words: log.info(words)
+    return lambda event: log.info(event)

@@ -95,16 +95,16 @@ def test_command_when_a_file_cannot_be_imported_then_a_shell_sees_that(tmp_path:
     [
         (["net:mak", "--example", "int64:5"], "has no 'mak'; it has make, net, nn"),
         (["nets:make", "--example", "int64:5"], "module 'nets' cannot be imported"),
-        (["nowhere.py:make", "--example", "int64:5"], "there is no file nowhere.py"),
+        (["nowhere.py:make", "--example", "int64:5"], "the file nowhere.py does not exist"),
         (["net", "--example", "int64:5"], "write net.py:name"),
-        (["net:nn", "--example", "int64:5"], "expected a torch.nn.Module"),
-        (["net:net", "--example", "int65:5"], "the example 'int65:5' is not understood"),
+        (["net:nn", "--example", "int64:5"], "give a torch.nn.Module"),
+        (["net:net", "--example", "int65:5"], "the example 'int65:5' is invalid"),
         (["net:net", "--example", "5"], "cannot be exported"),
-        (["net:net", "--example", "int64:5", "--weights", "none.safetensors"], "not a safetensors file"),
+        (["net:net", "--example", "int64:5", "--weights", "none.safetensors"], "cannot be read as a safetensors file"),
         (["net:net"], "--example 3x32x32"),
-        (["net:net", "--example", "int64:5", "--position", "1"], "--position is for a folder"),
-        ([".", "--weights", "w.safetensors"], "needs no --weights"),
-        ([".", "--example", "3", "--example", "3"], "one --example says its input's shape"),
+        (["net:net", "--example", "int64:5", "--position", "1"], "--position is only for a folder"),
+        ([".", "--weights", "w.safetensors"], "leave out --weights"),
+        ([".", "--example", "3", "--example", "3"], "give at most one --example"),
     ],
 )
 def test_command_when_its_words_do_not_fit_then_it_says_so_and_exits_with_2(

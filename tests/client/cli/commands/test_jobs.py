@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from unitrank.cli.commands.jobs import _request
-from unitrank.cli.output import document
+from unitrank.cli.output import read_request
 from unitrank.errors import NotPossible
 
 NONE: dict[str, str | None] = {"model": None, "layer": None, "dataset": None}
@@ -41,11 +41,11 @@ def test_request_when_there_is_none_then_says_what_to_give(tmp_path: Path) -> No
     (tmp_path / "list.yaml").write_text("- a\n")
     (tmp_path / "wrong.yaml").write_text("a: [\n")
     for words, wrong in {
-        "there is no request": lambda: _request(None, NONE, None, None, []),
-        "--set 'seed' says no field": lambda: _request(None, NONE, None, None, ["seed"]),
-        "holds a list": lambda: document(tmp_path / "list.yaml"),
-        "neither JSON nor YAML": lambda: document(tmp_path / "wrong.yaml"),
-        "cannot be read": lambda: document(tmp_path / "none.json"),
+        "the request is empty": lambda: _request(None, NONE, None, None, []),
+        "--set 'seed' is invalid": lambda: _request(None, NONE, None, None, ["seed"]),
+        "holds a list": lambda: read_request(tmp_path / "list.yaml"),
+        "neither valid JSON nor valid YAML": lambda: read_request(tmp_path / "wrong.yaml"),
+        "cannot be read": lambda: read_request(tmp_path / "none.json"),
     }.items():
         with pytest.raises(NotPossible, match=words):
             wrong()
