@@ -21,7 +21,7 @@ class PollingLoop:
     def run(self, stop: threading.Event, do_next: Callable[[], bool], look_seconds: Callable[[], float]) -> None:
         """Call `do_next` until `stop` is set.
 
-        `do_next`: does one piece of work; returns False where there was none.
+        `do_next`: does one piece of work; returns False where there was no work.
         `look_seconds`: returns the seconds until the next call where there was no work.
         """
         while not stop.is_set():
@@ -31,7 +31,7 @@ class PollingLoop:
                 structlog.get_logger().warning(f"{self.task} wait for the store", reason=str(error))
                 busy = False
             except Exception:
-                # The loop must go on, whichever error one piece of work raises.
+                # The loop goes on after an error: one piece of work cannot stop the others.
                 structlog.get_logger().exception(f"{self.task} failed")
                 busy = False
             if not busy:

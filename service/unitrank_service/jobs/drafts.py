@@ -119,7 +119,7 @@ def _check_webhook(url: str, url_policy: UrlPolicy) -> None:
 def _resolved(reference: str, catalogue: Catalogue[R], advice: str) -> R:
     """The record that the reference names.
 
-    Raises RequestRejected where no record has that name, or where the model or dataset was rejected.
+    Raises RequestRejected where the record does not exist, or where its content was rejected.
     """
     kind = catalogue.kind
     try:

@@ -71,7 +71,7 @@ class SubmissionContext:
 
 @dataclass(frozen=True)
 class Submission:
-    """The job that answers a request. `reused`: why an earlier job is reused; None for a new job."""
+    """The job that answers a request. `reused`: reason to reuse an earlier job; None if new."""
 
     record: JobRecord
     reused: ReuseReason | None

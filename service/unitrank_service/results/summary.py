@@ -18,7 +18,7 @@ def narrowed(summary: Json, cluster: str | None, ranking: str | None, top: int |
     """Return the part of a summary about one cluster and one ranking; None selects all of them.
 
     `top`: units per ranking; None for those that the summary has.
-    `arrays`: returns the result's arrays; it is called only if the summary has fewer than `top` units.
+    `arrays`: returns the result's arrays; called only if the summary has fewer than `top` units.
     Raises HttpProblem for a name that is not in the summary.
     """
     clusters = named("cluster", cluster, [entry["name"] for entry in summary["clusters"]])

@@ -107,7 +107,7 @@ def _chance(leader: Leader, result: Result) -> str:
 
 
 def _lead(result: Result, first: Leader, ranking: Ranking) -> str:
-    """The first sentences of the verdict. `first`: the first line of the leaderboard without noise."""
+    """The first sentences of the verdict. `first`: the leaderboard's first line without noise."""
     p = f" (p = {number(ranking.overall.p_value)})" if ranking.overall and ranking.overall.p_value is not None else ""
     units = "channels" if result.layer.units == "channel" else "units"
     if first.verdict == "better_than_random":
@@ -132,7 +132,7 @@ def _lead(result: Result, first: Leader, ranking: Ranking) -> str:
 
 
 def prediction_error(result: Result) -> str | None:
-    """Return the explanation of the column "Prediction error"; None where the job has no fidelity."""
+    """Return the explanation of the column "Prediction error"; None if the job has no fidelity."""
     options = result.provenance.options.get("fidelity", {})
     errors = errors_of_no_change(result)
     if options is None or not errors:

@@ -1,4 +1,4 @@
-"""One file a resource; a route says what it takes and answers, and leaves mistakes to the table of problems."""
+"""The routes, one file for each resource. A route catches no errors; `problems` answers them."""
 
 from unitrank_service.routes import datasets, deliveries, jobs, methods, metrics, models, operations, pages, plots, results, session
 

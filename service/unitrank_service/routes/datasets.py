@@ -1,4 +1,4 @@
-"""Datasets: PUT a table, its header is checked at once."""
+"""Datasets: upload, list, read and delete. The header of an upload is checked at once."""
 
 from typing import Annotated
 
@@ -18,13 +18,13 @@ from unitrank_service.openapi.descriptions import BINARY, body, header, problems
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=Route)
 
 Name = Annotated[str, Path(pattern=f"^{NAME}$", description="A name of 1 to 128 letters, digits, dots, dashes and underscores.")]
-LOCATION = {"headers": {"Location": header("Where the dataset is.")}}
+LOCATION = {"headers": {"Location": header("Path of the dataset.")}}
 BODY = body(
     {
         "application/octet-stream": {"schema": BINARY},
         "application/json": {"schema": {"$ref": "#/components/schemas/Location"}},
     },
-    "The bytes of an `.npz` or a safetensors file, or where they are.",
+    "The bytes of an `.npz` or a safetensors file, or a JSON object with their URI.",
 )
 
 
@@ -33,46 +33,53 @@ BODY = body(
     status_code=201,
     response_model=Dataset,
     responses={
-        200: {"model": Dataset, "description": "The same content is there already."},
+        200: {"model": Dataset, "description": "The dataset has this content already."},
         201: LOCATION,
-        202: {"model": Dataset, "description": "It will be read from where it lies.", **LOCATION},
+        202: {"model": Dataset, "description": "The service imports the dataset from the URI.", **LOCATION},
         **problems(401, 403, 409, 413, 415, 422),
     },
     openapi_extra={"x-scope": "write", "requestBody": BODY},
 )
 async def put_dataset(request: Request, name: Name) -> Response:
-    """Upload a dataset, or say where it lies: an object, or a glob of shards whose rows follow each other."""
+    """Upload a dataset, or import it from a URI.
+
+    The URI names one file, or is a glob of several files. The rows of the files are joined in the
+    order of their names.
+    """
     backend = backend_of(request)
-    where = {"Location": f"/v1/datasets/{name}"}
+    location = {"Location": f"/v1/datasets/{name}"}
     if not check_bytes(request):
         uri = await located(request, backend.sources, several=True)
         record = await run_in_threadpool(backend.datasets.begin, name, uri)
         backend.importer.wake()
-        return answer(request, dataset_body(record), 202, where | {"Retry-After": "1"})
+        return answer(request, dataset_body(record), 202, location | {"Retry-After": "1"})
     limit = backend.settings.max_dataset_bytes
     async with uploaded(
         request, limit, "dataset", blobs=backend.blobs, quota_left=backend.datasets.room, metrics=backend.metrics
     ) as writer:
         fields, examples, form = await run_in_threadpool(read_header, writer.path, limit)
     record, new = await run_in_threadpool(backend.datasets.put, name, writer.digest, writer.size, fields, examples, form)
-    return answer(request, dataset_body(record), 201 if new else 200, where)
+    return answer(request, dataset_body(record), 201 if new else 200, location)
 
 
 @router.get("", response_model=Page[Dataset], responses=problems(401, 403, 422))
 def list_datasets(request: Request, limit: Limit = 50, after: After = None) -> Response:
-    """The datasets by name, each with its newest content."""
-    records, more = backend_of(request).datasets.list(limit, after)
-    return page([dataset_body(record) for record in records], more)
+    """List the datasets in order of their names, each with its newest content."""
+    records, cursor = backend_of(request).datasets.list(limit, after)
+    return page([dataset_body(record) for record in records], cursor)
 
 
 @router.get("/{name}", response_model=Dataset, responses=problems(401, 403, 404))
 def get_dataset(request: Request, name: str) -> Response:
-    """One dataset: its newest content, or that of `name@sha256:…`."""
+    """Get a dataset: `name` is its newest content, `name@sha256:…` the content with that digest."""
     return answer(request, dataset_body(backend_of(request).datasets.get(name)))
 
 
 @router.delete("/{name}", status_code=204, responses=problems(401, 403, 404, 409), openapi_extra={"x-scope": "write"})
 def delete_dataset(request: Request, name: str) -> Response:
-    """Delete a dataset with all its contents, or one of them; what a job that has not ended needs stays."""
+    """Delete a dataset with all its contents, or one content with `name@sha256:…`.
+
+    A content that an unfinished job needs is not deleted; the answer is then 409.
+    """
     backend_of(request).datasets.delete(name)
     return Response(status_code=204)

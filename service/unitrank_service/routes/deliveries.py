@@ -1,4 +1,4 @@
-"""Deliveries: who hears of a job's end, and what came of each attempt."""
+"""Deliveries: the webhooks of a job and the outcome of each attempt."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -16,13 +16,13 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
 
 @router.get("/{id}/deliveries", response_model=Page[Delivery], responses=problems(401, 403, 404))
 def list_deliveries(request: Request, id: Id) -> Response:
-    """Every webhook of a job, the oldest first; kept as long as the job."""
+    """List the webhooks of a job, the oldest first. They are kept as long as the job."""
     backend = backend_of(request)
     record = backend.jobs.get(id)
-    return page([_shown(delivery) for delivery in backend.deliveries.of(record.id)], None)
+    return page([_body(delivery) for delivery in backend.deliveries.of(record.id)], None)
 
 
-def _shown(delivery: deliveries.DeliveryRecord) -> dict[str, object]:
+def _body(delivery: deliveries.DeliveryRecord) -> dict[str, object]:
     return {
         "id": delivery.id,
         "url": delivery.url,

@@ -1,4 +1,4 @@
-"""Jobs: POST one, wait for it, cancel it."""
+"""Jobs: submit, list, wait, cancel, delete, and follow their events."""
 
 import re
 from collections.abc import AsyncIterator
@@ -24,28 +24,37 @@ from unitrank_store.jobs.events import START
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
 
 LONGEST_WAIT = 60
+"""Seconds that a request may wait for a job."""
 BODIES = {
     "by_name": example(JOB_REQUEST, "A stored dataset"),
     "inline": example(INLINE_JOB_REQUEST, "A dataset inside the request"),
 }
-ACCEPTED = {"headers": {"Location": header("Where the job is."), "Retry-After": header("Seconds until the first poll.", "integer")}}
-KNOWN = {
+ACCEPTED = {"headers": {"Location": header("Path of the job."), "Retry-After": header("Seconds until the first poll.", "integer")}}
+EARLIER = {
     "model": Job | DryRun,
     "description": "An equal job that has succeeded; with `dry_run` the checked request and an estimate.",
-    "headers": {"Location": header("Where the job is.")},
+    "headers": {"Location": header("Path of the job.")},
 }
 Key = Annotated[
-    str | None, Header(min_length=1, max_length=255, description="The same key and body are answered with the same job.")
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        description="A repeated request with the same key and body gets the same job; with another body it is answered 422.",
+    ),
 ]
-CacheControl = Annotated[str, Header(description="`no-cache` forces a new run where an equal job is known.")]
-Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds that the answer is held until the job has ended.")]
+CacheControl = Annotated[str, Header(description="`no-cache` runs the job again even if an equal job exists.")]
+Wait = Annotated[
+    float,
+    Query(ge=0, le=LONGEST_WAIT, description="Seconds that the service waits for the end of the job before it answers."),
+]
 
 
 @router.post(
     "",
     status_code=202,
     response_model=Job,
-    responses={200: KNOWN, 202: ACCEPTED, **problems(401, 403, 413, 415, 422, 429)},
+    responses={200: EARLIER, 202: ACCEPTED, **problems(401, 403, 413, 415, 422, 429)},
     openapi_extra={"x-scope": "write"},
 )
 def post_job(
@@ -55,9 +64,10 @@ def post_job(
     idempotency_key: Key = None,
     cache_control: CacheControl = "",
 ) -> Response:
-    """Submit a job; everything that manifest and header can decide is decided now.
+    """Submit a job.
 
-    One that equals a job that has succeeded, or is under way, is answered with that job.
+    The request is checked at once against the model's manifest and the dataset's header. If an
+    equal job has succeeded or is unfinished, the answer is that job.
     """
     backend = backend_of(request)
     if dry_run:
@@ -80,19 +90,22 @@ def post_job(
 def list_jobs(
     request: Request, limit: Limit = 50, after: After = None, status: JobStatus | None = None, model: str | None = None
 ) -> Response:
-    """Jobs, newest first."""
+    """List the jobs, the newest first."""
     backend = backend_of(request)
-    records, more = backend.jobs.list(limit, after, status, model)
-    return page(job_bodies(records, backend.connection), more)
+    records, cursor = backend.jobs.list(limit, after, status, model)
+    return page(job_bodies(records, backend.connection), cursor)
 
 
 @router.get("/{id}", response_model=Job, responses=problems(401, 403, 404, 422, 429))
 async def get_job(request: Request, id: Id, wait: Wait | None = None, prefer: Annotated[str, Header()] = "") -> Response:
-    """One job; with `wait` (or `Prefer: wait=N`) as soon as it has ended, or when the time is over."""
+    """Get a job.
+
+    With `wait` or `Prefer: wait=N` the service answers when the job has ended, or after N seconds.
+    """
     backend = backend_of(request)
     seconds = wait if wait is not None else _preferred(prefer)
     if seconds:
-        # Before anything is waited for: nobody learns of another tenant's job by how long that takes.
+        # A job of another tenant is 404 at once, because the time of an answer must not reveal it.
         await run_in_threadpool(backend.jobs.get, id)
         with backend.wait_limits.hold(key_of(request).id):
             await ended_within(id, seconds, follower=backend.follower, stopping=lambda: bool(request.app.state.closing))
@@ -103,7 +116,7 @@ async def get_job(request: Request, id: Id, wait: Wait | None = None, prefer: An
     "/{id}/cancel", status_code=202, response_model=Job, responses=problems(401, 403, 404), openapi_extra={"x-scope": "write"}
 )
 def cancel_job(request: Request, id: Id) -> Response:
-    """Cancel a job; one that has ended stays as it is."""
+    """Cancel a job. A job that has ended stays as it is."""
     backend = backend_of(request)
     record = cancelled(id, jobs=backend.jobs, connection=backend.connection)
     return answer(request, job_body(record, backend.connection), 202, {"Location": f"/v1/jobs/{id}"})
@@ -111,7 +124,7 @@ def cancel_job(request: Request, id: Id) -> Response:
 
 @router.delete("/{id}", status_code=204, responses=problems(401, 403, 404, 409), openapi_extra={"x-scope": "write"})
 def delete_job(request: Request, id: Id) -> Response:
-    """Delete a job that has ended, with its result."""
+    """Delete a job that has ended, and its result. Another job is answered 409."""
     backend = backend_of(request)
     delete(id, jobs=backend.jobs, earlier_jobs=backend.earlier_jobs, results=backend.results, datasets=backend.datasets)
     return Response(status_code=204)
@@ -129,13 +142,13 @@ def delete_job(request: Request, id: Id) -> Response:
     },
 )
 async def job_events(request: Request, id: Id, last_event_id: Annotated[str, Header()] = "") -> Response:
-    """What happens to a job, from its beginning or after `Last-Event-ID`, to its end."""
+    """Follow the events of a job until it ends, from its first event or after `Last-Event-ID`."""
     backend, key = backend_of(request), key_of(request).id
     backend.wait_limits.check(key)
     record = await run_in_threadpool(backend.jobs.get, id)
-    # Others came meanwhile.
+    # Other requests of the key may have begun to wait while the job was read.
     backend.wait_limits.check(key)
-    # The store's ids are two numbers of 64 bits.
+    # An event's id is two 64-bit numbers, as in Redis streams.
     after = last_event_id if re.fullmatch(r"\d{1,19}-\d{1,19}", last_event_id) else START
     lines: AsyncIterator[bytes] = event_lines(record, after, key, follower=backend.follower, wait_limits=backend.wait_limits)
     return StreamingResponse(
@@ -144,6 +157,6 @@ async def job_events(request: Request, id: Id, last_event_id: Annotated[str, Hea
 
 
 def _preferred(prefer: str) -> float:
-    """Seconds of `Prefer: wait=N` (RFC 7240), at most as many as may be waited."""
+    """The seconds of `Prefer: wait=N` (RFC 7240), at most `LONGEST_WAIT`; 0 without them."""
     match = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", prefer, re.IGNORECASE)
     return min(float(match[1]), LONGEST_WAIT) if match else 0.0

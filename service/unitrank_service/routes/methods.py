@@ -1,4 +1,4 @@
-"""The catalogue of methods."""
+"""The methods with their options."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -15,13 +15,13 @@ router = APIRouter(prefix="/v1/methods", tags=["methods"], route_class=Route)
 
 @router.get("", response_model=Page[MethodCard], responses=problems(401, 403))
 async def list_methods(request: Request) -> Response:
-    """Every method, with the JSON Schema of its options."""
+    """List all methods, each with the JSON Schema of its options."""
     return answer(request, Page[MethodCard](items=[card(name) for name in METHODS]))
 
 
 @router.get("/{name}", response_model=MethodCard, responses=problems(401, 403, 404))
 async def get_method(request: Request, name: str) -> Response:
-    """One method."""
+    """Get a method with the JSON Schema of its options."""
     if name not in METHODS:
         raise HttpProblem("method_not_found", f"method {name[:100]!r} not found{nearest(name, METHODS)}")
     return answer(request, card(name))

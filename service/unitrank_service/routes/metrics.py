@@ -1,4 +1,4 @@
-"""What Prometheus reads."""
+"""The metrics for Prometheus."""
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -8,7 +8,7 @@ from unitrank_service.http.authentication import admit
 from unitrank_service.observability.metrics import CONTENT_TYPE
 from unitrank_service.openapi.descriptions import problems
 
-# Not our own kind of route: that one looks at the key first, for which the store has to be there.
+# FastAPI's own class of routes: `Route` checks the key first, which fails while the store is down.
 router = APIRouter(tags=["operations"])
 
 
@@ -21,7 +21,10 @@ router = APIRouter(tags=["operations"])
     },
 )
 async def metrics(request: Request) -> Response:
-    """What there is to watch; with the store away no more than that, and how this process is."""
+    """Get the metrics in Prometheus' text format.
+
+    While the store does not answer, they are `unitrank_store_up 0` and the metrics of this process.
+    """
     service_metrics = backend_of(request).metrics
     if not await run_in_threadpool(service_metrics.store_answers):
         return Response(await run_in_threadpool(service_metrics.page_without_store), media_type=CONTENT_TYPE)

@@ -1,4 +1,4 @@
-"""Models: PUT an archive, see what its inspection found."""
+"""Models: upload, list, read and delete. A worker inspects each upload."""
 
 from typing import Annotated
 
@@ -20,13 +20,13 @@ from unitrank_store.queue.rq_queue import enqueue_inspection
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=Route)
 
 Name = Annotated[str, Path(pattern=f"^{NAME}$", description="A name of 1 to 128 letters, digits, dots, dashes and underscores.")]
-LOCATION = {"headers": {"Location": header("Where the model is.")}}
+LOCATION = {"headers": {"Location": header("Path of the model.")}}
 BODY = body(
     {
         "application/octet-stream": {"schema": BINARY},
         "application/json": {"schema": {"$ref": "#/components/schemas/Location"}},
     },
-    f"The bytes of {', or of '.join(kind.bytes_are for kind in MODEL_FORMATS.values())}, or where they are.",
+    f"The bytes of {', or of '.join(kind.bytes_are for kind in MODEL_FORMATS.values())}, or a JSON object with their URI.",
 )
 
 
@@ -35,7 +35,7 @@ BODY = body(
     status_code=202,
     response_model=Model,
     responses={
-        200: {"model": Model, "description": "The same content is there already."},
+        200: {"model": Model, "description": "The model has this content already."},
         202: LOCATION,
         **problems(401, 403, 409, 413, 415, 422),
     },
@@ -46,15 +46,18 @@ async def put_model(
     name: Name,
     options: Annotated[UploadOptions, Depends()],
 ) -> Response:
-    """Upload a model; a worker then inspects it, and it becomes `ready` or `rejected`."""
+    """Upload a model, or import it from a URI. A worker then inspects it.
+
+    After the inspection its status is `ready` or `rejected`.
+    """
     format = options.format()
     backend = backend_of(request)
-    where = {"Location": f"/v1/models/{name}", "Retry-After": "1"}
+    headers = {"Location": f"/v1/models/{name}", "Retry-After": "1"}
     if not check_bytes(request):
         uri = await located(request, backend.sources, several=False)
         record = await run_in_threadpool(backend.models.begin_elsewhere, name, uri, format, INSPECTION)
         backend.importer.wake()
-        return answer(request, model_body(record), 202, where)
+        return answer(request, model_body(record), 202, headers)
     async with uploaded(
         request,
         backend.settings.max_model_bytes,
@@ -69,24 +72,27 @@ async def put_model(
         timeout, owner = backend.settings.inspection_timeout, key_of(request).id
         await run_in_threadpool(enqueue_inspection, backend.connection, begun.record.digest, timeout, owner)
     status = 200 if begun.known and not begun.inspect else 202
-    return answer(request, model_body(begun.record), status, where)
+    return answer(request, model_body(begun.record), status, headers)
 
 
 @router.get("", response_model=Page[Model], responses=problems(401, 403, 422))
 def list_models(request: Request, limit: Limit = 50, after: After = None) -> Response:
-    """The models by name, each with its newest content."""
-    records, more = backend_of(request).models.list(limit, after)
-    return page([model_body(record) for record in records], more)
+    """List the models in order of their names, each with its newest content."""
+    records, cursor = backend_of(request).models.list(limit, after)
+    return page([model_body(record) for record in records], cursor)
 
 
 @router.get("/{name}", response_model=Model, responses=problems(401, 403, 404))
 def get_model(request: Request, name: str) -> Response:
-    """One model: its newest content, or that of `name@sha256:…`."""
+    """Get a model: `name` is its newest content, `name@sha256:…` the content with that digest."""
     return answer(request, model_body(backend_of(request).models.get(name)))
 
 
 @router.delete("/{name}", status_code=204, responses=problems(401, 403, 404, 409), openapi_extra={"x-scope": "models"})
 def delete_model(request: Request, name: str) -> Response:
-    """Delete a model with all its contents, or one of them; what a job that has not ended needs stays."""
+    """Delete a model with all its contents, or one content with `name@sha256:…`.
+
+    A content that an unfinished job needs is not deleted; the answer is then 409.
+    """
     backend_of(request).models.delete(name)
     return Response(status_code=204)

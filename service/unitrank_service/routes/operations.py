@@ -1,4 +1,4 @@
-"""What an operator asks: alive, ready, workers, version."""
+"""The routes for operators: health, readiness, workers, version."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -17,22 +17,25 @@ router = APIRouter(tags=["operations"], route_class=Route)
 
 @router.get("/healthz", response_model=Health, openapi_extra={"x-scope": PUBLIC})
 async def healthz(request: Request) -> Response:
-    """Whether the service is alive."""
+    """Check that the service runs. This does not read the store."""
     return answer(request, Health())
 
 
 @router.get("/readyz", response_model=Health, openapi_extra={"x-scope": PUBLIC}, responses=problems(503))
 def readyz(request: Request) -> Response:
-    """Whether jobs can be run: the store answers, and a worker is there."""
+    """Check that jobs can run: the store answers and a worker for jobs is alive."""
     if not any(worker.queue == JOBS for worker in backend_of(request).workers.list()):
-        detail = "no worker for jobs is alive; start one with `python -m unitrank_worker`"
+        detail = "no worker for jobs is running; start a worker with `python -m unitrank_worker`"
         raise HttpProblem("no_worker", detail, {"Retry-After": "5"})
     return answer(request, Health())
 
 
 @router.get("/v1/workers", response_model=Workers, responses=problems(401, 403))
 def list_workers(request: Request) -> Response:
-    """Every worker that is alive; what it does and holds for other tenants is only told to a key with the scope `admin`."""
+    """List the workers that are alive.
+
+    Jobs and models of other tenants are shown only to a key with the scope `admin`.
+    """
     backend, key = backend_of(request), key_of(request)
     alive = backend.workers.list()
     records = backend.jobs.get_many([worker.job for worker in alive if worker.job])
@@ -53,5 +56,5 @@ def list_workers(request: Request) -> Response:
 
 @router.get("/v1/version", response_model=Version, responses=problems(401, 403))
 async def version(request: Request) -> Response:
-    """What answers here."""
+    """Get the version of the service and of the API."""
     return answer(request, Version(version=VERSION))

@@ -1,4 +1,4 @@
-"""The pages: jobs, models, datasets, and the form for a job."""
+"""The routes of the web pages: jobs, models, datasets, and the form for a new job."""
 
 import re
 from typing import Annotated, Any, get_args
@@ -29,17 +29,18 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 WRITE = {"x-scope": "write"}
 PAGE = 50
+"""Rows of a list on one page."""
 KINDS = {"json": JSON, "csv": CSV, "npz": NPZ, "safetensors": SAFETENSORS}
 Text = Annotated[str, Query(max_length=300)]
 
 
 @router.get("/")
 def show_jobs(request: Request, status: str = "", model: Text = "", after: Text = "") -> Response:
-    """Jobs, newest first."""
+    """The list of jobs, the newest first."""
     backend = backend_of(request)
     # Any: a checked status is one of the literals.
     chosen_status: Any = status if status in get_args(JobStatus) else None
-    records, more = backend.jobs.list(PAGE, after or None, chosen_status, model or None)
+    records, cursor = backend.jobs.list(PAGE, after or None, chosen_status, model or None)
     models, _ = backend.models.list(200)
     lines = [job_line(record) for record in records]
     return page(
@@ -47,7 +48,7 @@ def show_jobs(request: Request, status: str = "", model: Text = "", after: Text 
         "jobs.html",
         jobs=lines,
         live=any(not line["ended"] for line in lines),
-        more=more,
+        more=cursor,
         status=chosen_status or "",
         model=model,
         states=STATES,
@@ -66,7 +67,7 @@ def show_job(
     channel: str = "",
     overlay: bool = False,
 ) -> Response:
-    """One job: how far it is, or what came out."""
+    """One job: its progress, or its result in tabs."""
     backend = backend_of(request)
     record = backend.jobs.get(id)
     result = result_of(record, backend.results, backend.jobs.result_ttl) if record.status == "succeeded" else None
@@ -93,9 +94,9 @@ def show_job(
 
 @router.get("/jobs/{id}/download/{kind}")
 def download(request: Request, id: Id, kind: str) -> Response:
-    """The result as a file: a link cannot say what it accepts."""
+    """The result as a file. The URL names the format, because a link cannot send `Accept`."""
     if kind not in KINDS:
-        raise HttpProblem("not_found", f"no download {kind[:100]!r}; there are {', '.join(KINDS)}")
+        raise HttpProblem("not_found", f"download {kind[:100]!r} does not exist; use {', '.join(KINDS)}")
     backend = backend_of(request)
     answer = result_response(request, id, KINDS[kind], Selection(), jobs=backend.jobs, results=backend.results)
     answer.headers["Content-Disposition"] = f'attachment; filename="{id}.{kind}"'
@@ -105,7 +106,7 @@ def download(request: Request, id: Id, kind: str) -> Response:
 
 @router.post("/jobs/{id}/cancel", openapi_extra=WRITE)
 def cancel(request: Request, id: Id) -> Response:
-    """Cancel a job; one that has ended stays as it is."""
+    """Cancel a job. A job that has ended stays as it is."""
     backend = backend_of(request)
     cancelled(id, jobs=backend.jobs, connection=backend.connection)
     return to(f"/jobs/{id}")
@@ -113,7 +114,7 @@ def cancel(request: Request, id: Id) -> Response:
 
 @router.post("/jobs/{id}/delete", openapi_extra=WRITE)
 def delete(request: Request, id: Id) -> Response:
-    """Delete a job that has ended, with its result."""
+    """Delete a job that has ended, and its result."""
     backend = backend_of(request)
     record = backend.jobs.get(id)
     if record.status not in ENDED:
@@ -126,10 +127,10 @@ def delete(request: Request, id: Id) -> Response:
 
 @router.get("/models")
 def show_models(request: Request, after: Text = "") -> Response:
-    """The models by name."""
+    """The list of models in order of their names."""
     backend = backend_of(request)
-    records, more = backend.models.list(PAGE, after or None)
-    return page(request, "models.html", models=records, more=more, first=not after, most=backend.settings.max_model_bytes)
+    records, cursor = backend.models.list(PAGE, after or None)
+    return page(request, "models.html", models=records, more=cursor, first=not after, most=backend.settings.max_model_bytes)
 
 
 @router.get("/models/{name}")
@@ -141,10 +142,10 @@ def show_model(request: Request, name: str) -> Response:
 
 @router.get("/datasets")
 def show_datasets(request: Request, after: Text = "") -> Response:
-    """The datasets by name."""
+    """The list of datasets in order of their names."""
     backend = backend_of(request)
-    records, more = backend.datasets.list(PAGE, after or None)
-    return page(request, "datasets.html", datasets=records, more=more, first=not after, most=backend.settings.max_dataset_bytes)
+    records, cursor = backend.datasets.list(PAGE, after or None)
+    return page(request, "datasets.html", datasets=records, more=cursor, first=not after, most=backend.settings.max_dataset_bytes)
 
 
 @router.get("/datasets/{name}")
@@ -156,13 +157,13 @@ def show_dataset(request: Request, name: str) -> Response:
 
 @router.get("/new", openapi_extra=WRITE)
 def show_form(request: Request, model: Text = "", dataset: Text = "", layer: Text = "") -> Response:
-    """The form for a job, with the values of a link."""
+    """The form for a new job, with the values of the link."""
     return _form(request, Form({"model": [model], "dataset": [dataset], "layer": [layer]}, fresh=True))
 
 
 @router.post("/new", openapi_extra=WRITE)
 async def send_form(request: Request) -> Response:
-    """The estimate for the form's values; with `action=send` the job."""
+    """The estimate for the values of the form, or with `action=send` the new job."""
     sent = form.read(await request.body(), content_type(request))
     return await run_in_threadpool(_form, request, sent)
 

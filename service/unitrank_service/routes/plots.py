@@ -1,4 +1,4 @@
-"""What people look at: pictures of a result, and its report."""
+"""The plots and the report of a result."""
 
 from typing import Annotated
 
@@ -23,24 +23,32 @@ CONTENT = {kind: {"schema": BINARY} for kind in TYPES.values()}
 @router.get(
     "/{id}/plots/{name}.{form}",
     response_class=Response,
-    responses={200: {"description": "The picture.", "content": CONTENT}, **problems(401, 403, 404, 409, 410, 422)},
+    responses={200: {"description": "The plot.", "content": CONTENT}, **problems(401, 403, 404, 409, 410, 422)},
 )
 def get_picture(
     request: Request,
     id: Id,
     name: Annotated[str, Path(description=f"{NAMES}.")],
     form: Annotated[str, Path(description="`png` or `svg`.")],
-    cluster: Annotated[str | None, Query(description="Of this cluster.")] = None,
-    ranking: Annotated[str | None, Query(description="Of this ranking; the leaderboard's first where one is needed.")] = None,
-    channel: Annotated[int | None, Query(ge=0, description="A heatmap of this channel alone.")] = None,
-    example: Annotated[int | None, Query(ge=0, description="A heatmap of this one of the examples that were kept.")] = None,
-    overlay: Annotated[bool, Query(description="A heatmap over the input, where that is an image.")] = False,
+    cluster: Annotated[str | None, Query(description="Name of a cluster.")] = None,
+    ranking: Annotated[
+        str | None, Query(description="Id of a ranking. A plot of one ranking takes the leaderboard's first by default.")
+    ] = None,
+    channel: Annotated[int | None, Query(ge=0, description="Draw the heatmap of this channel only.")] = None,
+    example: Annotated[
+        int | None, Query(ge=0, description="Draw the heatmap of one kept example; its number in the cluster, from 0.")
+    ] = None,
+    overlay: Annotated[bool, Query(description="Draw the heatmap over the input, if the input is an image.")] = False,
 ) -> Response:
-    """A picture of a result: curves of the ablation, importance, a heatmap, the leaderboard, or how far rankings agree."""
+    """Get a plot of a result.
+
+    The plots are the curves of the ablation, the importance, a heatmap, the leaderboard, and the
+    agreement of the rankings.
+    """
     if name not in unitrank_plots.PICTURES or form not in TYPES:
-        raise HttpProblem(
-            "not_found", f"no picture {f'{name}.{form}'[:100]!r}; there are {', '.join(unitrank_plots.PICTURES)}, as .png and .svg"
-        )
+        names = ", ".join(unitrank_plots.PICTURES)
+        detail = f"plot {f'{name}.{form}'[:100]!r} does not exist; use {names}, with .png or .svg"
+        raise HttpProblem("not_found", detail)
     backend, choice = backend_of(request), unitrank_plots.Choice(cluster, ranking, channel, example)
     stores = PlotStores(backend.jobs, backend.results, backend.blobs, backend.models)
     return plot_response(request, id, name, form, choice, overlay, stores)
@@ -49,9 +57,9 @@ def get_picture(
 @router.get(
     "/{id}/report",
     response_class=HTMLResponse,
-    responses={200: {"description": "One HTML file that needs nothing else."}, **problems(401, 403, 404, 409, 410)},
+    responses={200: {"description": "One HTML file without external files."}, **problems(401, 403, 404, 409, 410)},
 )
 def get_report(request: Request, id: Id) -> Response:
-    """The verdict in words, then the evidence and where it comes from, fit to send to a colleague."""
+    """Get the report: the verdict in words, the evidence, and the provenance in one HTML file."""
     backend = backend_of(request)
     return report(id, jobs=backend.jobs, results=backend.results)

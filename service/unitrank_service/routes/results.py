@@ -1,4 +1,4 @@
-"""Results: the summary as JSON, all numbers as arrays or as a table."""
+"""Results: the summary as JSON, all arrays as safetensors or npz, or a table as CSV."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from unitrank_service.results.result_response import Selection, result_response
 router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
 
 CONTENT = {SAFETENSORS: {"schema": BINARY}, NPZ: {"schema": BINARY}, CSV: {"schema": {"type": "string"}}}
-Top = Annotated[int, Query(ge=1, description="How many units of each ranking.")]
+Top = Annotated[int, Query(ge=1, description="Maximum number of units of each ranking.")]
 
 
 @router.get(
@@ -29,11 +29,11 @@ Top = Annotated[int, Query(ge=1, description="How many units of each ranking.")]
 def get_result(
     request: Request,
     id: Id,
-    cluster: Annotated[str | None, Query(description="This cluster alone.")] = None,
-    ranking: Annotated[str | None, Query(description="This ranking alone.")] = None,
+    cluster: Annotated[str | None, Query(description="Only this cluster.")] = None,
+    ranking: Annotated[str | None, Query(description="Only this ranking.")] = None,
     top: Top | None = None,
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
 ) -> Response:
-    """The result of a job that has succeeded."""
+    """Get the result of a job that has succeeded."""
     backend = backend_of(request)
     return result_response(request, id, accept, Selection(cluster, ranking, top), jobs=backend.jobs, results=backend.results)

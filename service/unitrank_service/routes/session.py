@@ -1,4 +1,4 @@
-"""Signing in with a key, and out again; the page's own files."""
+"""The routes of the page's sessions, and of its static files."""
 
 from urllib.parse import urlsplit
 
@@ -16,47 +16,48 @@ from unitrank_service.web.pages import PageRoute, page, to
 from unitrank_store.access.sessions import SECONDS
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
-FOR_ALL = {"x-scope": PUBLIC}
+WITHOUT_KEY = {"x-scope": PUBLIC}
 YEAR = 365 * 24 * 3600
 
 
-@router.get("/signin", openapi_extra=FOR_ALL)
+@router.get("/signin", openapi_extra=WITHOUT_KEY)
 def show_sign_in(request: Request, next: str = "/") -> Response:
-    """The form for a key; without stored keys there is nothing to sign in to."""
+    """The form for a key. Without stored keys it redirects to the first page."""
     if not backend_of(request).keys.any():
         return to("/")
     return page(request, "signin.html", next=_inside(next), wrong=None)
 
 
-@router.post("/signin", openapi_extra=FOR_ALL)
+@router.post("/signin", openapi_extra=WITHOUT_KEY)
 async def sign_in(request: Request) -> Response:
-    """A session for the key, in a cookie that no script reads and no other site's page sends."""
-    # Signed in with a stranger's key, somebody would hand the stranger their data.
+    """Open a session for the key. Its cookie is HttpOnly and SameSite=Strict."""
+    # Otherwise a page of another site could sign a person in with that site's own key, and the
+    # person would store data where the other site can read them.
     check_same_site(request, by_cookie=True)
     sent = form.read(await request.body(), content_type(request))
     return await run_in_threadpool(_signed_in, request, sent.one("key"), _inside(sent.one("next", "/")))
 
 
-@router.post("/signout", openapi_extra=FOR_ALL)
+@router.post("/signout", openapi_extra=WITHOUT_KEY)
 def sign_out(request: Request) -> Response:
-    """The session ends here and in the store."""
+    """End the session in the browser and in the store."""
     check_same_site(request, by_cookie=True)
-    word = request.cookies.get(COOKIE)
-    if word is not None:
-        backend_of(request).sessions.close(word)
+    cookie = request.cookies.get(COOKIE)
+    if cookie is not None:
+        backend_of(request).sessions.close(cookie)
     answer = to("/signin")
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=request.url.scheme == "https")
     return answer
 
 
-@router.get("/static/{name}", openapi_extra=FOR_ALL)
+@router.get("/static/{name}", openapi_extra=WITHOUT_KEY)
 async def static(request: Request, name: str, v: str = "") -> Response:
-    """A file of the page; for ever where its version is named, and asked for again otherwise."""
+    """A static file of the page. Browsers cache it for a year if `v` is its version."""
     if name not in TYPES:
-        raise HttpProblem("not_found", f"no file {name[:100]!r}")
+        raise HttpProblem("not_found", f"file {name[:100]!r} does not exist")
     file = asset(name)
-    keep = f"public, max-age={YEAR}, immutable" if v == file.version else "no-cache"
-    headers = {"Cache-Control": keep, "ETag": f'"{file.version}"', "X-Content-Type-Options": "nosniff"}
+    caching = f"public, max-age={YEAR}, immutable" if v == file.version else "no-cache"
+    headers = {"Cache-Control": caching, "ETag": f'"{file.version}"', "X-Content-Type-Options": "nosniff"}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     return Response(file.content, headers=headers, media_type=file.kind)
@@ -80,7 +81,7 @@ def _signed_in(request: Request, secret: str, next: str) -> Response:
 
 
 def _inside(next: str) -> str:
-    """Where to go after signing in: a place of this service, or its first page."""
+    """`next` if it is a path of this service, or "/": signing in never leads to another site."""
     parts = urlsplit(next)
-    inside = next.startswith("/") and next[1:2] not in ("/", "\\") and not parts.netloc and next.isprintable()
-    return next if inside else "/"
+    is_inside = next.startswith("/") and next[1:2] not in ("/", "\\") and not parts.netloc and next.isprintable()
+    return next if is_inside else "/"
