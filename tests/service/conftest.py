@@ -1,4 +1,4 @@
-"""The service on a real store, without any worker: a model is ready when a test says so."""
+"""The service on a real store, without a worker. A test makes a model ready with `ready_model`."""
 
 import io
 import tempfile
@@ -25,9 +25,9 @@ from unitrank_store.settings import Settings
 Json = dict[str, Any]
 
 PATIENCE = 60.0
-"""Seconds for one answer: a busy machine draws a report slowly."""
+"""Seconds that one answer may take. Drawing a report is slow on a busy machine."""
 TLS = httpx.create_ssl_context()
-"""Shared: a client without it reads all certificates (20 ms), though nothing here speaks TLS."""
+"""Shared by all clients: each client would otherwise read all certificates, which takes 20 ms."""
 
 MANIFEST: Json = {
     "inputs": [{"name": "image", "dtype": "float32", "shape": [None, 1, 2, 2]}],
@@ -70,7 +70,7 @@ class Served:
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[Served]:
-    """The service in a thread, on a port of its own."""
+    """Run the service in a thread, on a free port."""
     app = create_app(settings)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run)
@@ -87,21 +87,24 @@ def serving(settings: Settings) -> Iterator[Served]:
 
 @pytest.fixture(scope="session")
 def server(server: EmbeddedServer) -> Iterator[EmbeddedServer]:
-    """A server of the service's own: its reaper writes to it whatever test runs. The other one skips or fails without a binary."""
-    with tempfile.TemporaryDirectory(prefix="unitrank-") as state, EmbeddedServer(Path(state)) as own:
-        yield own
+    """The store of the session's service, whose reaper writes to it during all tests.
+
+    The fixture that this one replaces skips or fails where the server's binary is missing.
+    """
+    with tempfile.TemporaryDirectory(prefix="unitrank-") as state, EmbeddedServer(Path(state)) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def own_server(server: EmbeddedServer) -> Iterator[EmbeddedServer]:
-    """Of a module whose services do in the background what the session's would do in another way."""
-    with tempfile.TemporaryDirectory(prefix="unitrank-") as state, EmbeddedServer(Path(state)) as own:
-        yield own
+    """A store for modules whose services have other settings than the session's service."""
+    with tempfile.TemporaryDirectory(prefix="unitrank-") as state, EmbeddedServer(Path(state)) as server:
+        yield server
 
 
 @pytest.fixture
 def own_redis_url(own_server: EmbeddedServer) -> str:
-    """The address of that store, with nothing in it."""
+    """The address of the module's store, which is empty."""
     with connect(own_server.url) as client:
         client.flushall()
     return own_server.url
@@ -116,14 +119,14 @@ def served(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def client(served: Served, redis_url: str) -> Iterator[httpx.Client]:
-    """A client of the session's service, with nothing in the store."""
+    """A client of the session's service. The store is empty."""
     with httpx.Client(base_url=served.url, timeout=PATIENCE, verify=TLS) as client:
         yield client
 
 
 @pytest.fixture
 def serve(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., tuple[httpx.Client, Served]]]:
-    """Starts a service with settings of the test's own."""
+    """Starts a service with the test's settings."""
     with ExitStack() as stack:
 
         def start(**settings: Any) -> tuple[httpx.Client, Served]:
@@ -141,39 +144,39 @@ def npz(**fields: Any) -> bytes:
 
 
 def put_model(client: httpx.Client, name: str = "net", body: bytes = b"archive") -> Json:
-    """Upload bytes as a model; it stays `inspecting`."""
+    """Upload bytes as a model. Its status stays `inspecting`."""
     answer = client.put(f"/v1/models/{name}", content=body, headers={"Content-Type": "application/octet-stream"})
     assert answer.status_code in (200, 202), answer.text
-    found: Json = answer.json()
-    return found
+    resource: Json = answer.json()
+    return resource
 
 
 def ready_model(client: httpx.Client, served: Served, name: str = "net", body: bytes = b"archive", **manifest: Any) -> Json:
-    """A model that a worker has found to be right."""
+    """Upload a model, and make it ready as a worker does."""
     model = put_model(client, name, body)
     with served.backend.blobs.writer() as sink:
         sink.write(b"clean " + body)
     served.backend.models.ready(model["digest"], MANIFEST | manifest, sink.digest)
-    found: Json = client.get(f"/v1/models/{name}").json()
-    return found
+    resource: Json = client.get(f"/v1/models/{name}").json()
+    return resource
 
 
 def put_dataset(client: httpx.Client, name: str = "data", **fields: Any) -> Json:
-    """Upload a dataset; ten examples with labels where no fields are given."""
+    """Upload a dataset. Without fields it has ten examples with labels."""
     fields = fields or {"image": np.zeros((10, 1, 2, 2), np.uint8), "y": np.arange(10, dtype=np.uint8) % 3}
     answer = client.put(f"/v1/datasets/{name}", content=npz(**fields), headers={"Content-Type": "application/octet-stream"})
     assert answer.status_code in (200, 201), answer.text
-    found: Json = answer.json()
-    return found
+    resource: Json = answer.json()
+    return resource
 
 
 def job(**changes: Any) -> Json:
-    """A request that is right for `ready_model` and `put_dataset`."""
+    """A valid request for the model of `ready_model` and the dataset of `put_dataset`."""
     return {"model": "net", "layer": "conv1", "dataset": "data", "methods": ["gradient"], **changes}
 
 
 def assert_problem(answer: httpx.Response, status: int, code: str, pointer: str | None = None) -> Json:
-    """The answer is a problem of that kind, and says nothing about the inside of the service."""
+    """Check that the answer is this problem, and reveals nothing about the service's code."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     problem: Json = answer.json()
     assert (answer.status_code, problem["status"], problem["code"]) == (status, status, code), answer.text
@@ -186,7 +189,7 @@ def assert_problem(answer: httpx.Response, status: int, code: str, pointer: str 
 
 
 def wait_for(done: Callable[[], object]) -> None:
-    """Returns as soon as it is so."""
+    """Return as soon as the condition holds."""
     for _ in range(1000):
         if done():
             return
@@ -202,7 +205,7 @@ OWN = {"Sec-Fetch-Site": "same-origin"}
 
 @pytest.fixture
 def browser(served: Served, redis_url: str) -> Iterator[httpx.Client]:
-    """Keeps cookies, and says whose page a request comes from."""
+    """A client that keeps cookies and sends the headers of a browser on the service's own page."""
     with httpx.Client(base_url=served.url, headers={**BROWSER, **OWN}, timeout=PATIENCE, verify=TLS) as client:
         yield client
 
@@ -212,7 +215,7 @@ SignIn = Callable[..., httpx.Client]
 
 @pytest.fixture
 def signed_in(browser: httpx.Client, served: Served) -> SignIn:
-    """Signs the browser in with a new key."""
+    """Sign the browser in with a new key."""
 
     def sign_in(*scopes: str, tenant: str = "default") -> httpx.Client:
         _, secret = served.backend.keys.create("Ada", scopes or ("admin",), tenant)

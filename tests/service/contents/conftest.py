@@ -1,4 +1,4 @@
-"""Places that datasets and models are imported from."""
+"""A bucket and a web server from which datasets and models are imported."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Models and datasets that lie elsewhere are read into the blob store, whole or not at all."""
+"""The importer reads contents from a URI into the blob store, completely or not at all."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Serve = Callable[..., tuple[httpx.Client, Served]]
 
 @pytest.fixture
 def redis_url(own_redis_url: str) -> str:
-    """The session's service would read too, and may read nothing."""
+    """Another store than the session's, whose service would import too, and allows no sources."""
     return own_redis_url
 
 
@@ -28,13 +28,13 @@ def put(client: httpx.Client, uri: str, path: str = "/v1/datasets/data") -> http
 
 
 def settled(client: httpx.Client, path: str = "/v1/datasets/data") -> Json:
-    """The resource once it is no longer read."""
+    """The resource after its import has ended."""
     for _ in range(1000):
-        found: Json = client.get(path).json()
-        if (found["status"] != "importing" and found["digest"]) or found["problem"]:
-            return found
+        resource: Json = client.get(path).json()
+        if (resource["status"] != "importing" and resource["digest"]) or resource["problem"]:
+            return resource
         time.sleep(0.01)
-    raise AssertionError(found)
+    raise AssertionError(resource)
 
 
 def test_dataset_when_it_lies_in_a_bucket_then_is_imported(serve: Serve, bucket: Bucket) -> None:
@@ -44,10 +44,10 @@ def test_dataset_when_it_lies_in_a_bucket_then_is_imported(serve: Serve, bucket:
 
     assert (answer.status_code, answer.headers["location"]) == (202, "/v1/datasets/data")
     assert (answer.json()["status"], answer.json()["digest"], answer.json()["fields"]) == ("importing", None, None)
-    found = settled(client)
-    assert (found["status"], found["examples"], found["digest"]) == ("ready", 3, there["digest"])
-    assert found["fields"] == there["fields"]
-    assert client.get(f"/v1/datasets/data@{found['digest']}").status_code == 200
+    resource = settled(client)
+    assert (resource["status"], resource["examples"], resource["digest"]) == ("ready", 3, there["digest"])
+    assert resource["fields"] == there["fields"]
+    assert client.get(f"/v1/datasets/data@{resource['digest']}").status_code == 200
 
 
 def test_dataset_when_it_is_a_glob_of_shards_then_their_rows_follow_each_other(serve: Serve, bucket: Bucket) -> None:
@@ -56,12 +56,12 @@ def test_dataset_when_it_is_a_glob_of_shards_then_their_rows_follow_each_other(s
         bucket.put(f"shards/{name}", content)
     put(client, "s3://sets/shards/part-*.npz")
 
-    found = settled(client)
-    assert (found["status"], found["examples"]) == ("ready", 5)
-    with np.load(served.backend.blobs.path(found["digest"])) as table:
+    resource = settled(client)
+    assert (resource["status"], resource["examples"]) == ("ready", 5)
+    with np.load(served.backend.blobs.path(resource["digest"])) as table:
         assert table["x"].tolist() == [[9, 9], [9, 9], [0, 1], [2, 3], [4, 5]]
     put(client, "s3://sets/shards/part-*.npz")
-    assert settled(client)["digest"] == found["digest"]
+    assert settled(client)["digest"] == resource["digest"]
 
 
 def test_model_when_it_lies_on_the_web_then_is_inspected(serve: Serve, site: Web) -> None:
@@ -70,10 +70,10 @@ def test_model_when_it_lies_on_the_web_then_is_inspected(serve: Serve, site: Web
     answer = put(client, f"{site.url}/models/net.pt2?token=1", "/v1/models/net")
 
     assert (answer.status_code, answer.json()["status"], answer.json()["digest"]) == (202, "inspecting", None)
-    found = settled(client, "/v1/models/net")
-    assert (found["status"], found["bytes"]) == ("inspecting", 7)
-    assert site.asked == ["/models/net.pt2?token=1"]
-    assert ready_model(client, served)["digest"] == found["digest"]
+    resource = settled(client, "/v1/models/net")
+    assert (resource["status"], resource["bytes"]) == ("inspecting", 7)
+    assert site.requests == ["/models/net.pt2?token=1"]
+    assert ready_model(client, served)["digest"] == resource["digest"]
 
 
 def test_import_when_the_name_is_new_then_replaces_it_only_once_it_is_ready(serve: Serve, site: Web) -> None:
@@ -98,7 +98,7 @@ def test_import_when_put_twice_then_is_read_once(serve: Serve, site: Web) -> Non
 
     assert (first.status_code, second.status_code) == (202, 202)
     assert settled(client)["status"] == "ready"
-    assert site.asked == ["/a.npz"]
+    assert site.requests == ["/a.npz"]
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ def test_import_when_it_is_wrong_then_is_rejected_and_nothing_is_left(serve: Ser
     }
     for path, code in codes.items():
         put(client, f"{site.url}{path}")
-        found = settled(client)
-        assert (found["status"], found["problem"]["code"], found["digest"]) == ("rejected", code, None), path
+        resource = settled(client)
+        assert (resource["status"], resource["problem"]["code"], resource["digest"]) == ("rejected", code, None), path
         assert_problem(client.post("/v1/jobs", json=job()), 422, "dataset_rejected", "/dataset")
     assert len(client.get("/v1/datasets").json()["items"]) == 1
     assert stored(tmp_path) == ready
@@ -194,8 +194,8 @@ def test_job_when_its_dataset_is_rejected_then_fails_for_that_reason(serve: Serv
     settled(client)
 
     wait_for(lambda: served.backend.jobs.get(id).ended)
-    found = client.get(f"/v1/jobs/{id}").json()
-    assert (found["status"], found["problem"]["code"]) == ("failed", "not_a_table")
+    resource = client.get(f"/v1/jobs/{id}").json()
+    assert (resource["status"], resource["problem"]["code"]) == ("failed", "not_a_table")
     assert_problem(client.post("/v1/jobs", json=job()), 422, "dataset_rejected", "/dataset")
 
 
@@ -226,7 +226,7 @@ def test_import_when_deleted_meanwhile_then_nothing_is_left(serve: Serve, site: 
     site.pages["/a.npz"] = SHARDS[0]
     site.slow.add("/a.npz")
     put(client, f"{site.url}/a.npz")
-    wait_for(lambda: bool(site.asked))
+    wait_for(lambda: bool(site.requests))
     assert client.delete("/v1/datasets/data").status_code == 204
     site.go.set()
 

@@ -1,4 +1,4 @@
-"""An import whose service was lost, stopped or slow: nothing is left, and another one goes on."""
+"""An import that was lost, stopped or slow leaves no files, and another service repeats it."""
 
 import threading
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_import_when_another_service_reads_it_then_is_left_to_it(redis_url: str,
     with lease(backend.connection, keyspace.import_lock(key)) as mine:
         assert mine
         assert not backend.importer.read_next(threading.Event())
-        assert site.asked == []
+        assert site.requests == []
     assert backend.importer.read_next(threading.Event())
     assert backend.datasets.get("data").status == "ready"
 
@@ -40,17 +40,17 @@ def test_import_when_it_ended_its_service_three_times_then_is_rejected(redis_url
     assert backend.importer.read_next(threading.Event())
     assert (backend.datasets.get("data").problem or {})["code"] == "import_failed"
     assert not backend.importer.read_next(threading.Event())
-    assert site.asked == []
+    assert site.requests == []
 
 
 @pytest.fixture
 def redis_url(own_redis_url: str) -> str:
-    """The session's service would read too, and may read nothing."""
+    """Another store than the session's, whose service would import too, and allows no sources."""
     return own_redis_url
 
 
 def backend_at(redis_url: str, state: Path, site: Web, **settings: Any) -> Backend:
-    """Without a service: nothing is read but by the test."""
+    """A backend without a running service: only the test imports."""
     return Backend.of(Settings(redis_url=redis_url, state=state, sources=(site.url,), **settings))
 
 
@@ -82,7 +82,7 @@ def test_import_when_the_service_is_lost_after_it_arrived_then_the_next_one_lets
 
     assert backend.jobs.get(id).waiting_for == []
     assert positions(backend.connection, [backend.jobs.get(id)]) == {id: 0}
-    assert site.asked == ["/a.npz"]
+    assert site.requests == ["/a.npz"]
     assert not backend.importer.read_next(threading.Event())
 
 

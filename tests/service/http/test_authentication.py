@@ -1,4 +1,4 @@
-"""Keys, scopes, and where the service refuses to start."""
+"""Keys, scopes, and addresses on which the service does not start."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -78,7 +78,7 @@ def test_health_and_the_page_of_the_api_need_no_key(client: httpx.Client, served
 
 
 @pytest.mark.parametrize(
-    ("host", "own"),
+    ("host", "loopback"),
     [
         ("127.0.0.1", True),
         ("127.8.8.8", True),
@@ -90,9 +90,9 @@ def test_health_and_the_page_of_the_api_need_no_key(client: httpx.Client, served
         ("example.org", False),
     ],
 )
-def test_loopback_is_told_from_public(host: str, own: bool) -> None:
-    assert is_loopback(host) is own
-    assert (allowed_hosts(Settings(host=host)) is not None) is own
+def test_loopback_is_distinguished_from_public(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+    assert (allowed_hosts(Settings(host=host)) is not None) is loopback
 
 
 @pytest.mark.parametrize(

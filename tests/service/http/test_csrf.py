@@ -1,4 +1,4 @@
-"""A change that a page of another site asks for is refused."""
+"""The service rejects a change that a page of another site requests."""
 
 import httpx
 import numpy as np

@@ -1,4 +1,4 @@
-"""What surrounds every request: ids, problems for whatever goes wrong, hosts."""
+"""The middleware of every request: ids, log lines, problems for all errors, allowed hosts."""
 
 import re
 from typing import Any
@@ -17,7 +17,7 @@ def test_a_request_id_is_made_and_returned(client: httpx.Client) -> None:
 def test_a_given_request_id_is_taken_and_logged(client: httpx.Client) -> None:
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
         answer = client.get("/v1/models/none", headers={"X-Request-ID": "abc-1.2:3"})
-        # A line is written when its answer is out: the next answer comes after it.
+        # A line is written after its answer was sent, so another request is made first.
         client.get("/healthz")
 
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == "abc-1.2:3"
@@ -93,11 +93,11 @@ def test_own_hosts_are_served(client: httpx.Client, host: str) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/models", "/healthz", "/v1/jobs"])
 def test_a_page_of_another_origin_is_never_let_in(client: httpx.Client, path: str) -> None:
-    asked = {
+    headers = {
         "Origin": "https://evil.example",
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "content-type",
     }
 
-    for answer in (client.get(path, headers=asked), client.options(path, headers=asked)):
+    for answer in (client.get(path, headers=headers), client.options(path, headers=headers)):
         assert [name for name in answer.headers if name.startswith("access-control-")] == []

@@ -1,4 +1,4 @@
-"""Bodies that no job can be made of: which place is wrong, and how the code calls it."""
+"""Invalid bodies of a job's request: the problem has the pointer of the error and its code."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Slow and oversized clients on real sockets: each is hung up on, and the others notice nothing."""
+"""The service disconnects slow and oversized clients, on real sockets, and serves all others."""
 
 import socket
 import threading
@@ -42,7 +42,7 @@ def serving(settings: Settings) -> Iterator[tuple[uvicorn.Server, Served]]:
 
 @pytest.fixture
 def hasty(redis_url: str, tmp_path: Path) -> Iterator[tuple[uvicorn.Server, Served]]:
-    """A service that gives its clients half a second for a head, and one for each KiB of a body."""
+    """A service with 0.5 s for the head of a request, and 1 s for each KiB of its body."""
     with serving(Settings(redis_url=redis_url, state=tmp_path, header_timeout=0.5, body_timeout=1)) as running:
         yield running
 
@@ -54,21 +54,21 @@ def dialled(served: Served) -> Iterator[socket.socket]:
 
 
 def rest(connection: socket.socket) -> bytes:
-    """All that comes until the service hangs up."""
-    found = b""
+    """All bytes until the service closes the connection."""
+    received = b""
     try:
         while piece := connection.recv(65536):
-            found += piece
+            received += piece
     except ConnectionResetError:
         pass
-    return found
+    return received
 
 
 def trickled(connection: socket.socket) -> bytes:
-    """What comes while a byte goes out every 20 ms."""
+    """The bytes that arrive while one byte is sent every 20 ms."""
     connection.settimeout(0.02)
     deadline = time.monotonic() + PATIENCE
-    found = b""
+    received = b""
     while time.monotonic() < deadline:
         try:
             connection.sendall(b"a")
@@ -76,11 +76,11 @@ def trickled(connection: socket.socket) -> bytes:
         except TimeoutError:
             continue
         except (BrokenPipeError, ConnectionResetError):
-            return found
+            return received
         if not piece:
-            return found
-        found += piece
-    raise AssertionError("it was never hung up on")
+            return received
+        received += piece
+    raise AssertionError("the service did not close the connection")
 
 
 def test_head_when_it_trickles_then_is_408(hasty: tuple[uvicorn.Server, Served]) -> None:
@@ -178,4 +178,4 @@ def _send(connection: socket.socket, content: bytes) -> None:
     try:
         connection.sendall(content)
     except OSError:
-        return  # it was hung up on meanwhile
+        return  # the service has closed the connection

@@ -1,4 +1,4 @@
-"""What the strict parser takes, and where it says that something is wrong."""
+"""The strict parser accepts plain JSON, and reports the place of each error."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Keys of two tenants: what one puts the other does not see, and what each may do has its own bounds."""
+"""Keys of two tenants: each tenant sees only its own contents and jobs, and has its own limits."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ IMAGES = npz(image=np.zeros((10, 1, 2, 2), np.uint8), y=np.arange(10, dtype=np.u
 
 
 class Tenant:
-    """A client with a key of its own."""
+    """A client with a new key of a tenant."""
 
     def __init__(self, served: Served, tenant: str, limit: int | None, scopes: Any) -> None:
         key, secret = served.backend.keys.create(tenant, scopes, tenant, limit)
@@ -31,11 +31,11 @@ class Tenant:
     def put(self, path: str, content: bytes) -> Json:
         answer = self.http.put(path, content=content, headers=BYTES)
         assert answer.status_code in (200, 201, 202), answer.text
-        found: Json = answer.json()
-        return found
+        resource: Json = answer.json()
+        return resource
 
     def furnish(self) -> None:
-        """A ready model and a dataset."""
+        """Upload a dataset and a model, and make the model ready."""
         self.put("/v1/datasets/data", IMAGES)
         model = self.put("/v1/models/net", b"archive")
         if model["status"] == "inspecting":
@@ -47,26 +47,26 @@ class Tenant:
         return self.http.post("/v1/jobs", json=job(**changes))
 
 
-Made = Callable[..., Tenant]
+MakeTenant = Callable[..., Tenant]
 
 
 @pytest.fixture
-def made(serve: Serve) -> Iterator[Made]:
-    """Makes tenants of one service."""
+def make_tenant(serve: Serve) -> Iterator[MakeTenant]:
+    """Makes clients for tenants of one service."""
     _, served = serve()
     with ExitStack() as stack:
 
         def make(tenant: str, limit: int | None = None, scopes: Any = ("read", "write", "models")) -> Tenant:
-            found = Tenant(served, tenant, limit, scopes)
-            stack.enter_context(found.http)
-            return found
+            client = Tenant(served, tenant, limit, scopes)
+            stack.enter_context(client.http)
+            return client
 
         yield make
 
 
 @pytest.fixture
-def tenants(made: Made) -> tuple[Tenant, Tenant]:
-    return made("ours"), made("theirs")
+def tenants(make_tenant: MakeTenant) -> tuple[Tenant, Tenant]:
+    return make_tenant("ours"), make_tenant("theirs")
 
 
 def test_names_when_of_another_tenant_then_are_not_there(tenants: tuple[Tenant, Tenant]) -> None:
@@ -124,17 +124,17 @@ def test_job_when_it_names_what_another_tenant_put_then_is_422(tenants: tuple[Te
     assert_problem(theirs.post(), 422, "model_not_found", "/model")
 
 
-def test_keys_when_of_one_tenant_then_see_the_same(made: Made) -> None:
-    one, two = made("ours"), made("ours", scopes=("read",))
-    one.furnish()
-    id = one.post().json()["id"]
+def test_keys_when_of_one_tenant_then_see_the_same(make_tenant: MakeTenant) -> None:
+    first, second = make_tenant("ours"), make_tenant("ours", scopes=("read",))
+    first.furnish()
+    id = first.post().json()["id"]
 
-    assert two.http.get(f"/v1/jobs/{id}").status_code == 200
-    assert_problem(two.post(), 403, "forbidden")
+    assert second.http.get(f"/v1/jobs/{id}").status_code == 200
+    assert_problem(second.post(), 403, "forbidden")
 
 
-def test_key_when_it_has_a_limit_then_more_jobs_are_429_until_one_ends(made: Made) -> None:
-    bounded, other = made("ours", limit=2), made("ours")
+def test_key_when_it_has_a_limit_then_more_jobs_are_429_until_one_ends(make_tenant: MakeTenant) -> None:
+    bounded, other = make_tenant("ours", limit=2), make_tenant("ours")
     bounded.furnish()
     first, second, third = (bounded.post(seed=seed) for seed in range(3))
 
@@ -146,8 +146,8 @@ def test_key_when_it_has_a_limit_then_more_jobs_are_429_until_one_ends(made: Mad
     assert bounded.post(seed=4).status_code == 202
 
 
-def test_jobs_when_two_keys_post_then_they_take_turns(made: Made) -> None:
-    flood, other = made("ours"), made("theirs")
+def test_jobs_when_two_keys_post_then_they_take_turns(make_tenant: MakeTenant) -> None:
+    flood, other = make_tenant("ours"), make_tenant("theirs")
     for tenant in (flood, other):
         tenant.furnish()
     flooded = [flood.post(seed=seed).json()["id"] for seed in range(6)]
@@ -174,8 +174,8 @@ def test_workers_when_another_tenants_job_runs_then_it_is_not_told(tenants: tupl
     id = ours.post().json()["id"]
     backend = ours.served.backend
     backend.workers.beat(WorkerEntry("w", JOBS, "cpu", 1, "host", time.time(), time.time(), 10, id, ("net", "secret")))
-    said = [tenant.http.get("/v1/workers").json()["items"][0] for tenant in tenants]
+    workers = [tenant.http.get("/v1/workers").json()["items"][0] for tenant in tenants]
 
-    assert [worker["job"] for worker in said] == [id, None]
-    assert [worker["models"] for worker in said] == [["net"], []]
+    assert [worker["job"] for worker in workers] == [id, None]
+    assert [worker["models"] for worker in workers] == [["net"], []]
     assert JobStore(backend.connection).get(id).tenant == "ours"

@@ -17,8 +17,8 @@ def _ready(client: httpx.Client, served: Served) -> None:
 
 
 def post(client: httpx.Client, **changes: Any) -> dict[str, Any]:
-    """A new job, whatever there is already."""
+    """Submit a new job, even if an equal job exists."""
     answer = client.post("/v1/jobs", json=job(**changes), headers={"Cache-Control": "no-cache"})
     assert answer.status_code == 202, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    resource: dict[str, Any] = answer.json()
+    return resource

@@ -1,4 +1,4 @@
-"""What the checks decide about a request before there is a job, and what a dry run estimates."""
+"""The checks of a request before a job is made, and the estimate of a dry run."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,21 +24,21 @@ def test_dry_run_estimates_and_creates_nothing(client: httpx.Client, served: Ser
     answer = client.post("/v1/jobs", params={"dry_run": True}, json=job())
 
     assert answer.status_code == 200
-    found = DryRun.model_validate_json(answer.content)
-    assert found.estimate.passes > 10
-    assert found.estimate.seconds > 0
-    assert found.estimate.result_bytes > 2 * 16 * 4
+    dry_run = DryRun.model_validate_json(answer.content)
+    assert dry_run.estimate.passes > 10
+    assert dry_run.estimate.seconds > 0
+    assert dry_run.estimate.result_bytes > 2 * 16 * 4
     assert depth(served.backend.connection) == 0
     assert client.get("/v1/jobs").json()["items"] == []
 
 
 def test_post_with_an_inline_dataset_keeps_it_as_long_as_the_job(client: httpx.Client, served: Served) -> None:
-    found = post(client, dataset={"fields": {"image": [[[[0.5, 1], [2, 3]]]] * 4, "y": [0, 1, 2, 0]}}, clusters={"by": "label"})
-    digest = served.backend.jobs.get(found["id"]).resolved["dataset"]["digest"]
+    resource = post(client, dataset={"fields": {"image": [[[[0.5, 1], [2, 3]]]] * 4, "y": [0, 1, 2, 0]}}, clusters={"by": "label"})
+    digest = served.backend.jobs.get(resource["id"]).resolved["dataset"]["digest"]
 
     assert served.backend.datasets.content(digest).examples == 4
-    client.post(f"/v1/jobs/{found['id']}/cancel")
-    assert client.delete(f"/v1/jobs/{found['id']}").status_code == 204
+    client.post(f"/v1/jobs/{resource['id']}/cancel")
+    assert client.delete(f"/v1/jobs/{resource['id']}").status_code == 204
     assert not served.backend.blobs.exists(digest)
 
 

@@ -1,4 +1,4 @@
-"""The same request again, under a key or equal in all that matters, is answered with the job that is there."""
+"""The same idempotency key, or an equal request, is answered with the earlier job."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

@@ -1,4 +1,4 @@
-"""A job as the client sees it: one, a list, cancelled, deleted."""
+"""A job as a resource: reading, listing, cancelling and deleting it."""
 
 from typing import Any
 
@@ -18,19 +18,19 @@ def test_get_shows_what_the_worker_says(client: httpx.Client, served: Served) ->
     assert attempt
     served.backend.jobs.progress(id, attempt, {"done": 1, "total": 4, "unit": "examples", "stage": "gradient", "eta": 2.0})
 
-    found = Job.model_validate_json(client.get(f"/v1/jobs/{id}").content)
-    assert (found.status, found.attempt, found.worker, found.position) == ("running", 1, "cpu-0", 0)
-    assert found.progress
-    assert found.progress.done == 1
+    resource = Job.model_validate_json(client.get(f"/v1/jobs/{id}").content)
+    assert (resource.status, resource.attempt, resource.worker, resource.position) == ("running", 1, "cpu-0", 0)
+    assert resource.progress
+    assert resource.progress.done == 1
 
 
 def test_get_of_a_job_that_a_worker_has_just_taken_has_no_job_before_it(client: httpx.Client, served: Served) -> None:
     id = post(client)["id"]
     withdraw(served.backend.connection, "job", served.backend.jobs.get(id))
 
-    found = client.get(f"/v1/jobs/{id}").json()
+    resource = client.get(f"/v1/jobs/{id}").json()
 
-    assert (found["status"], found["position"]) == ("queued", 0)
+    assert (resource["status"], resource["position"]) == ("queued", 0)
 
 
 def test_get_hands_on_the_request_as_it_is_stored(client: httpx.Client, served: Served) -> None:
@@ -70,7 +70,7 @@ def test_list_is_newest_first_and_goes_on(client: httpx.Client) -> None:
     first = client.get("/v1/jobs", params={"limit": 2}).json()
     second = client.get("/v1/jobs", params={"limit": 2, "after": first["next"]}).json()
 
-    assert [found["id"] for found in first["items"] + second["items"]] == ids[::-1]
+    assert [resource["id"] for resource in first["items"] + second["items"]] == ids[::-1]
     assert second["next"] is None
 
 
@@ -80,8 +80,8 @@ def test_list_by_status_and_model(client: httpx.Client, served: Served) -> None:
     client.post(f"/v1/jobs/{cancelled}/cancel")
     other = post(client, model="other")["id"]
 
-    assert [found["id"] for found in client.get("/v1/jobs", params={"status": "cancelled"}).json()["items"]] == [cancelled]
-    assert [found["id"] for found in client.get("/v1/jobs", params={"model": "other"}).json()["items"]] == [other]
+    assert [resource["id"] for resource in client.get("/v1/jobs", params={"status": "cancelled"}).json()["items"]] == [cancelled]
+    assert [resource["id"] for resource in client.get("/v1/jobs", params={"model": "other"}).json()["items"]] == [other]
 
 
 @pytest.mark.parametrize("params", [{"limit": 0}, {"limit": 201}, {"limit": "x"}, {"status": "done"}])

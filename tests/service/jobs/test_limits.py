@@ -1,4 +1,4 @@
-"""A job is refused where the queue or the store has no room."""
+"""The service rejects a job if the queue or the store has no room."""
 
 from collections.abc import Callable
 

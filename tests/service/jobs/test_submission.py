@@ -13,10 +13,10 @@ def test_post_of_a_right_job_is_accepted_and_queued(client: httpx.Client, served
     answer = client.post("/v1/jobs", json=job())
 
     assert answer.status_code == 202
-    found = Job.model_validate_json(answer.content)
-    assert answer.headers["location"] == found.links.self == f"/v1/jobs/{found.id}"
+    resource = Job.model_validate_json(answer.content)
+    assert answer.headers["location"] == resource.links.self == f"/v1/jobs/{resource.id}"
     assert answer.headers["retry-after"] == "1"
-    assert (found.status, found.attempt, found.position) == ("queued", 0, 0)
+    assert (resource.status, resource.attempt, resource.position) == ("queued", 0, 0)
     assert depth(served.backend.connection) == 1
 
 
@@ -30,24 +30,24 @@ def test_post_pins_contents_by_digest(client: httpx.Client, served: Served) -> N
 
 def test_post_on_a_model_under_inspection_waits_for_it(client: httpx.Client, served: Served) -> None:
     digest = put_model(client, "new", b"new archive")["digest"]
-    found = post(client, model="new")
-    assert (found["status"], found["position"], depth(served.backend.connection)) == ("queued", None, 0)
+    resource = post(client, model="new")
+    assert (resource["status"], resource["position"], depth(served.backend.connection)) == ("queued", None, 0)
 
     with served.backend.blobs.writer() as sink:
         sink.write(b"clean")
     served.backend.models.ready(digest, MANIFEST, sink.digest)
     model_ready(served.backend.connection, served.backend.jobs, digest)
 
-    assert client.get(f"/v1/jobs/{found['id']}").json()["position"] == 0
+    assert client.get(f"/v1/jobs/{resource['id']}").json()["position"] == 0
 
 
 def test_post_on_a_model_that_is_then_rejected_fails(client: httpx.Client, served: Served) -> None:
     digest = put_model(client, "new", b"new archive")["digest"]
-    found = post(client, model="new")
+    resource = post(client, model="new")
 
     model_rejected(served.backend.jobs, digest, PROBLEM)
 
-    after = client.get(f"/v1/jobs/{found['id']}").json()
+    after = client.get(f"/v1/jobs/{resource['id']}").json()
     assert (after["status"], after["problem"]["code"]) == ("failed", "internal")
 
 

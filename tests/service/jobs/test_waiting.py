@@ -1,4 +1,4 @@
-"""Answers that are held until a job ends."""
+"""Requests that wait for the end of a job."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What Prometheus reads: names, labels, counts, and what is left of it without a store."""
+"""The metrics for Prometheus: names, labels, counts, and the metrics without a store."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -16,8 +16,8 @@ from unitrank_store.worker_registry import WorkerEntry
 PAGE = Path(__file__).parents[3] / "docs" / "operations.md"
 
 
-class Seen:
-    """One look."""
+class Scrape:
+    """The metrics of one GET."""
 
     def __init__(self, client: httpx.Client) -> None:
         answer = client.get("/metrics")
@@ -26,15 +26,17 @@ class Seen:
         self.families = list(text_string_to_metric_families(answer.text))
 
     def value(self, name: str, **labels: str) -> float:
-        """0 where it was never counted."""
+        """The value of a sample; 0 where there is no such sample."""
         return sum(
             sample.value for family in self.families for sample in family.samples if (sample.name, sample.labels) == (name, labels)
         )
 
     def names(self) -> set[str]:
-        """Of ours; a counter's with its ending."""
-        ours = [family for family in self.families if family.name.startswith("unitrank_") and not family.name.endswith("_created")]
-        return {family.name + ("_total" if family.type == "counter" else "") for family in ours}
+        """The names of Unitrank's metrics; a counter's name ends with _total."""
+        unitrank = [
+            family for family in self.families if family.name.startswith("unitrank_") and not family.name.endswith("_created")
+        ]
+        return {family.name + ("_total" if family.type == "counter" else "") for family in unitrank}
 
     def labels(self, name: str) -> set[str]:
         return {
@@ -57,7 +59,7 @@ def worker(name: str, queue: str, job: str | None = None) -> WorkerEntry:
 def test_metrics_when_documented_then_the_table_names_those_there_are(client: httpx.Client) -> None:
     table = set(re.findall(r"^\| `(unitrank_\w+)` \|", PAGE.read_text(), re.MULTILINE))
 
-    assert table == Seen(client).names()
+    assert table == Scrape(client).names()
 
 
 def test_metrics_when_jobs_come_and_go_then_count_them_by_status(client: httpx.Client, served: Served) -> None:
@@ -65,14 +67,14 @@ def test_metrics_when_jobs_come_and_go_then_count_them_by_status(client: httpx.C
     ended, failed, _ = (jobs.create({"model": "m"}) for _ in range(3))
     for record, status in ((ended, "succeeded"), (failed, "failed")):
         jobs.finish(record.id, jobs.start(record.id, "w") or 0, status)  # type: ignore[arg-type]
-    seen = Seen(client)
+    scrape = Scrape(client)
 
-    counted = {status: seen.value("unitrank_jobs", kind="job", status=status) for status in ("queued", "succeeded", "failed")}
-    entered = {status: seen.value("unitrank_transitions_total", kind="job", status=status) for status in ("running", "succeeded")}
+    counted = {status: scrape.value("unitrank_jobs", kind="job", status=status) for status in ("queued", "succeeded", "failed")}
+    entered = {status: scrape.value("unitrank_transitions_total", kind="job", status=status) for status in ("running", "succeeded")}
     assert counted == {"queued": 1, "succeeded": 1, "failed": 1}
     assert entered == {"running": 2, "succeeded": 1}
-    assert seen.value("unitrank_queue_length", kind="job") == 1
-    assert 0 < seen.value("unitrank_queue_oldest_seconds", kind="job") < 60
+    assert scrape.value("unitrank_queue_length", kind="job") == 1
+    assert 0 < scrape.value("unitrank_queue_oldest_seconds", kind="job") < 60
 
 
 def test_metrics_when_workers_have_counted_then_show_it(client: httpx.Client, served: Served) -> None:
@@ -81,26 +83,26 @@ def test_metrics_when_workers_have_counted_then_show_it(client: httpx.Client, se
     counters.ran(run("gradient", 1e6))
     counters.lost("job")
     counters.child_ended("timed_out")
-    seen = Seen(client)
+    scrape = Scrape(client)
 
-    buckets = {end: seen.value("unitrank_ranking_seconds_bucket", method="gradient", le=end) for end in ("0.3", "1.0", "+Inf")}
+    buckets = {end: scrape.value("unitrank_ranking_seconds_bucket", method="gradient", le=end) for end in ("0.3", "1.0", "+Inf")}
     assert buckets == {"0.3": 0, "1.0": 2, "+Inf": 3}
-    assert seen.value("unitrank_ranking_seconds_sum", method="gradient") == 1e6 + 1
-    assert seen.value("unitrank_attempts_lost_total", kind="job") == 1
-    assert seen.value("unitrank_children_ended_total", reason="timed_out") == 1
+    assert scrape.value("unitrank_ranking_seconds_sum", method="gradient") == 1e6 + 1
+    assert scrape.value("unitrank_attempts_lost_total", kind="job") == 1
+    assert scrape.value("unitrank_children_ended_total", reason="timed_out") == 1
 
 
 def test_metrics_when_workers_are_there_then_say_what_they_do(client: httpx.Client, served: Served) -> None:
     for each in (worker("a", JOBS), worker("b", JOBS, "j"), worker("i", INSPECTIONS)):
         served.backend.workers.beat(each)
-    seen = Seen(client)
+    scrape = Scrape(client)
 
-    found = {
-        (kind, state): seen.value("unitrank_workers", kind=kind, state=state)
+    workers = {
+        (kind, state): scrape.value("unitrank_workers", kind=kind, state=state)
         for kind in ("job", "inspection")
         for state in ("busy", "idle")
     }
-    assert found == {("job", "busy"): 1, ("job", "idle"): 1, ("inspection", "busy"): 0, ("inspection", "idle"): 1}
+    assert workers == {("job", "busy"): 1, ("job", "idle"): 1, ("inspection", "busy"): 0, ("inspection", "idle"): 1}
 
 
 def test_metrics_when_clients_upload_and_post_again_then_count_bytes_and_reuse(
@@ -112,12 +114,12 @@ def test_metrics_when_clients_upload_and_post_again_then_count_bytes_and_reuse(
     once = {"Idempotency-Key": "k"}
     for headers in (once, once, {}):
         assert client.post("/v1/jobs", json=job(), headers=headers).status_code == 202
-    seen = Seen(client)
+    scrape = Scrape(client)
 
-    assert seen.value("unitrank_uploaded_bytes_total", kind="model") == 12
-    assert seen.value("unitrank_stored_bytes") > 12
-    assert seen.value("unitrank_jobs_reused_total", reason="idempotency_key") == 1
-    assert seen.value("unitrank_jobs_reused_total", reason="equal") == 1
+    assert scrape.value("unitrank_uploaded_bytes_total", kind="model") == 12
+    assert scrape.value("unitrank_stored_bytes") > 12
+    assert scrape.value("unitrank_jobs_reused_total", reason="idempotency_key") == 1
+    assert scrape.value("unitrank_jobs_reused_total", reason="equal") == 1
 
 
 def test_metrics_when_requests_name_what_they_like_then_labels_stay_few(serve: Callable[..., tuple[httpx.Client, Served]]) -> None:
@@ -126,14 +128,14 @@ def test_metrics_when_requests_name_what_they_like_then_labels_stay_few(serve: C
     for path in ("/v1/models/my-model", "/v1/models/other", "/nothing/secret", "/v1/jobs/nojob"):
         client.get(path)
     client.request("BREW", "/v1/models")
-    wait_for(lambda: Seen(client).value("unitrank_http_requests_total", method="GET", route="none", status="404") == 1)
-    seen = Seen(client)
+    wait_for(lambda: Scrape(client).value("unitrank_http_requests_total", method="GET", route="none", status="404") == 1)
+    scrape = Scrape(client)
 
-    labels = seen.labels("unitrank_http_requests") | seen.labels("unitrank_http_request_seconds")
+    labels = scrape.labels("unitrank_http_requests") | scrape.labels("unitrank_http_request_seconds")
     assert not [label for label in labels if re.search("my-model|other$|secret|nojob|BREW", label) and label != "other"]
-    assert seen.value("unitrank_http_requests_total", method="GET", route="/v1/models/{name}", status="200") == 1
-    assert seen.value("unitrank_http_requests_total", method="GET", route="/v1/models/{name}", status="404") == 1
-    assert seen.value("unitrank_http_request_seconds_count", method="PUT", route="/v1/models/{name}") == 1
+    assert scrape.value("unitrank_http_requests_total", method="GET", route="/v1/models/{name}", status="200") == 1
+    assert scrape.value("unitrank_http_requests_total", method="GET", route="/v1/models/{name}", status="404") == 1
+    assert scrape.value("unitrank_http_request_seconds_count", method="PUT", route="/v1/models/{name}") == 1
 
 
 def test_metrics_when_keys_are_stored_then_want_one_that_may_read(client: httpx.Client, served: Served) -> None:
@@ -149,11 +151,11 @@ def test_metrics_when_the_store_is_away_then_say_so_and_how_the_process_is(
     serve: Callable[..., tuple[httpx.Client, Served]],
 ) -> None:
     client, _ = serve(redis_url="unix:///nowhere/valkey.sock")
-    seen = Seen(client)
+    scrape = Scrape(client)
 
-    assert seen.names() == {"unitrank_store_up"}
-    assert seen.value("unitrank_store_up") == 0
-    assert _starts(seen.families, "python_info")
+    assert scrape.names() == {"unitrank_store_up"}
+    assert scrape.value("unitrank_store_up") == 0
+    assert _starts(scrape.families, "python_info")
 
 
 def _starts(families: Iterable[object], start: str) -> bool:

@@ -1,4 +1,4 @@
-"""The OpenAPI page is valid, complete, and its examples work."""
+"""The OpenAPI document is valid and complete, and its examples work."""
 
 import json
 from collections.abc import Iterator
@@ -25,8 +25,8 @@ Json = dict[str, Any]
 
 @pytest.fixture
 def page(client: httpx.Client) -> Json:
-    found: Json = client.get("/openapi.json").json()
-    return found
+    resource: Json = client.get("/openapi.json").json()
+    return resource
 
 
 def operations(page: Json) -> Iterator[tuple[str, Json]]:
@@ -111,9 +111,9 @@ def test_single_resources_have_an_etag_and_304(page: Json) -> None:
 def test_answers_follow_their_schemas(client: httpx.Client, served: Served, page: Json) -> None:
     model = ready_model(client, served)
     dataset = put_dataset(client)
-    found = client.post("/v1/jobs", json=job()).json()
+    resource = client.post("/v1/jobs", json=job()).json()
 
-    for name, value in {"Model": model, "Dataset": dataset, "Job": found}.items():
+    for name, value in {"Model": model, "Dataset": dataset, "Job": resource}.items():
         schema = {"$ref": f"#/components/schemas/{name}", "components": page["components"]}
         Draft202012Validator(schema).validate(value)
 
@@ -121,9 +121,9 @@ def test_answers_follow_their_schemas(client: httpx.Client, served: Served, page
 def test_a_job_as_shown_can_be_posted_again(client: httpx.Client, served: Served) -> None:
     ready_model(client, served)
     put_dataset(client)
-    found = client.post("/v1/jobs", json=job()).json()
+    resource = client.post("/v1/jobs", json=job()).json()
 
-    again = client.post("/v1/jobs", json=found["request"])
+    again = client.post("/v1/jobs", json=resource["request"])
 
     assert again.status_code == 202
-    assert again.json()["request"] == found["request"]
+    assert again.json()["request"] == resource["request"]

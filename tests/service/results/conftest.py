@@ -1,4 +1,4 @@
-"""A job that has succeeded, with a result that the test wrote in the worker's place."""
+"""A job that has succeeded, with a result that the test wrote instead of a worker."""
 
 from typing import Any
 
@@ -58,9 +58,9 @@ def succeeded(client: httpx.Client, served: Served) -> str:
     return id
 
 
-def with_fidelity(result: Result, asked: Any, *errors: float) -> Result:
-    """The job asked for it like that; each ranking with the error of predicting no change."""
-    options = {"fidelity": asked}
+def with_fidelity(result: Result, fidelity: Any, *errors: float) -> Result:
+    """The result with these options of `fidelity`. `errors`: one per ranking."""
+    options = {"fidelity": fidelity}
     rankings = [
         each.model_copy(update={"fidelity": FidelityResult(mae=1.0, mae_of_zero=error, bias=0.0)})
         for each, error in zip(result.rankings, errors, strict=True)

@@ -1,4 +1,4 @@
-"""Pictures of results over HTTP."""
+"""Plots of results over HTTP."""
 
 from typing import Any
 
@@ -24,8 +24,8 @@ def done(client: httpx.Client, served: Served) -> str:
     id: str = client.post("/v1/jobs", json=job()).json()["id"]
     attempt = served.backend.jobs.start(id, "cpu-0")
     digest = client.get("/v1/datasets/data").json()["digest"]
-    told: Json = summary(id) | {"dataset": {"name": "data", "digest": digest}}
-    manifest = served.backend.results.put(told, MAPS)
+    stored: Json = summary(id) | {"dataset": {"name": "data", "digest": digest}}
+    manifest = served.backend.results.put(stored, MAPS)
     served.backend.jobs.finish(id, attempt or 0, "succeeded", result=dict(manifest))
     return id
 

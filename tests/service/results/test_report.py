@@ -1,4 +1,4 @@
-"""The report of a job: one file that says the verdict in words."""
+"""The report of a job: one file with the verdict in words."""
 
 import re
 

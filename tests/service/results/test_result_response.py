@@ -1,4 +1,4 @@
-"""Results over HTTP in every type, written by the test in the worker's place."""
+"""Results over HTTP in every media type. The test writes them instead of a worker."""
 
 import csv
 import io
@@ -32,26 +32,26 @@ def test_result_with_its_etag_is_304(client: httpx.Client, done: str) -> None:
 
 
 def test_result_of_one_cluster_leaves_out_the_other(client: httpx.Client, done: str) -> None:
-    found = client.get(f"/v1/jobs/{done}/result", params={"cluster": "=b", "top": 2}).json()
+    result = client.get(f"/v1/jobs/{done}/result", params={"cluster": "=b", "top": 2}).json()
 
-    assert [entry["name"] for entry in found["clusters"]] == ["=b"]
-    assert list(found["rankings"][0]["clusters"]) == ["=b"]
-    assert len(found["rankings"][0]["clusters"]["=b"]["top"]) == 2
-    assert [entry["code"] for entry in found["warnings"]] == ["in_sample"]
+    assert [entry["name"] for entry in result["clusters"]] == ["=b"]
+    assert list(result["rankings"][0]["clusters"]) == ["=b"]
+    assert len(result["rankings"][0]["clusters"]["=b"]["top"]) == 2
+    assert [entry["code"] for entry in result["warnings"]] == ["in_sample"]
 
 
 @pytest.mark.parametrize("top", [10, 16, 1000])
 def test_result_with_more_units_than_the_summary_takes_them_from_the_arrays(client: httpx.Client, done: str, top: int) -> None:
-    found = client.get(f"/v1/jobs/{done}/result", params={"top": top}).json()
+    result = client.get(f"/v1/jobs/{done}/result", params={"top": top}).json()
 
     for row, name in enumerate(["a", "=b"]):
-        units = found["rankings"][0]["clusters"][name]["top"]
+        units = result["rankings"][0]["clusters"][name]["top"]
         order = np.argsort(-IMPORTANCE[row])[:top]
         assert [unit["unit"] for unit in units] == order.tolist()
         assert [unit["index"] for unit in units] == [list(map(int, np.unravel_index(unit, SHAPE))) for unit in order]
         assert [unit["importance"] for unit in units] == IMPORTANCE[row, order].tolist()
-    assert found["rankings"][0]["clusters"]["a"]["top"][0]["spread"] is None
-    assert found["rankings"][0]["clusters"]["=b"]["top"][0]["spread"] == abs(IMPORTANCE[1]).tolist()[int(np.argmax(IMPORTANCE[1]))]
+    assert result["rankings"][0]["clusters"]["a"]["top"][0]["spread"] is None
+    assert result["rankings"][0]["clusters"]["=b"]["top"][0]["spread"] == abs(IMPORTANCE[1]).tolist()[int(np.argmax(IMPORTANCE[1]))]
 
 
 def test_result_as_safetensors_has_every_array(client: httpx.Client, done: str) -> None:

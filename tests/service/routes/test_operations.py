@@ -1,4 +1,4 @@
-"""Health, workers, version, the catalogue of methods."""
+"""Health, workers, version, and the methods."""
 
 import time
 from collections.abc import Callable
@@ -48,8 +48,8 @@ def test_requests_without_a_store_are_503(serve: Callable[..., tuple[httpx.Clien
 def test_workers_are_listed(client: httpx.Client, served: Served) -> None:
     served.backend.workers.beat(worker("cpu-0", JOBS))
 
-    found = Workers.model_validate_json(client.get("/v1/workers").content).items
-    assert [(each.name, each.device, each.models) for each in found] == [("cpu-0", "cpu", ["sha256:1"])]
+    listed = Workers.model_validate_json(client.get("/v1/workers").content).items
+    assert [(each.name, each.device, each.models) for each in listed] == [("cpu-0", "cpu", ["sha256:1"])]
 
 
 def test_version_names_the_api(client: httpx.Client) -> None:
@@ -57,11 +57,11 @@ def test_version_names_the_api(client: httpx.Client) -> None:
 
 
 def test_methods_are_all_listed_with_their_options(client: httpx.Client) -> None:
-    found = client.get("/v1/methods").json()
+    listed = client.get("/v1/methods").json()
 
-    cards = [MethodCard.model_validate(item) for item in found["items"]]
-    assert ([card.name for card in cards], found["next"]) == (list(METHODS), None)
-    assert found["items"][4]["options"]["properties"]["steps"]["default"] == 20
+    cards = [MethodCard.model_validate(item) for item in listed["items"]]
+    assert ([card.name for card in cards], listed["next"]) == (list(METHODS), None)
+    assert listed["items"][4]["options"]["properties"]["steps"]["default"] == 20
 
 
 def test_method_by_name(client: httpx.Client) -> None:

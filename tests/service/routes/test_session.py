@@ -1,4 +1,4 @@
-"""Signing in with a key on the page, and out again."""
+"""Signing in with a key on the page, and signing out."""
 
 import httpx
 import pytest
@@ -15,9 +15,9 @@ def test_sign_in_when_no_key_is_stored_then_nothing_is_asked(browser: httpx.Clie
 
 def test_page_when_a_key_is_needed_then_leads_to_the_sign_in_and_back(browser: httpx.Client, served: Served) -> None:
     _, secret = served.backend.keys.create("Ada", ["read"])
-    asked = browser.get("/models?after=x")
-    assert asked.status_code == 303
-    form = browser.get(asked.headers["location"])
+    redirect = browser.get("/models?after=x")
+    assert redirect.status_code == 303
+    form = browser.get(redirect.headers["location"])
     assert form.status_code == 200
     assert 'name="next" value="/models?after=x"' in form.text
 

@@ -1,4 +1,4 @@
-"""A listener for webhooks, and a service whose dispatcher works at a time of the test's own."""
+"""A receiver of webhooks, and a backend whose dispatcher runs at times that the test sets."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.service.conftest import Json, Served, job, put_dataset, ready_model
-from tests.support.servers.webhook_receiver import Ear, ear
+from tests.support.servers.webhook_receiver import WebhookReceiver, webhook_receiver
 from unitrank_service.backend import Backend
 from unitrank_store.settings import Settings
 from unitrank_store.webhooks.deliveries import DeliveryRecord
@@ -22,18 +22,18 @@ TRUSTED = ("127.0.0.0/8",)
 
 @pytest.fixture
 def redis_url(own_redis_url: str) -> str:
-    """The dispatcher of the session's service would deliver too, and trusts nobody."""
+    """Another store than the session's, whose dispatcher would deliver too, and trusts no host."""
     return own_redis_url
 
 
 @pytest.fixture
-def listener() -> Iterator[Ear]:
-    with ear() as listener:
-        yield listener
+def receiver() -> Iterator[WebhookReceiver]:
+    with webhook_receiver() as receiver:
+        yield receiver
 
 
 class Desk:
-    """A backend whose dispatcher delivers when it is told to, at a time of the test's own."""
+    """A backend whose dispatcher delivers when the test calls it. `time` is its clock."""
 
     def __init__(self, redis_url: str, state: Path, **settings: Any) -> None:
         self.backend = Backend.of(Settings(redis_url=redis_url, state=state, webhook_hosts=TRUSTED, **settings))
@@ -42,8 +42,8 @@ class Desk:
         self.dispatcher.now = lambda: self.time
         self.dispatcher.jitter = lambda: 1.0
 
-    def wanted(self, url: str, owner: str = "") -> str:
-        """A job whose end is to be told."""
+    def add_job(self, url: str, owner: str = "") -> str:
+        """Add a job with a webhook, and return its id."""
         delivery = DeliveryRecord.of(owner, url)
         id = f"{len(self.jobs.list()[0]):026}"
         self.jobs.create(
@@ -55,8 +55,8 @@ class Desk:
         assert self.jobs.finish(id, self.jobs.start(id, "cpu-0") or 0, status)
 
     def only(self, id: str) -> DeliveryRecord:
-        (found,) = self.backend.deliveries.of(id)
-        return found
+        (delivery,) = self.backend.deliveries.of(id)
+        return delivery
 
 
 @pytest.fixture
@@ -68,8 +68,8 @@ def deliveries(client: httpx.Client, id: str) -> list[Json]:
     answer = client.get(f"/v1/jobs/{id}/deliveries")
     assert answer.status_code == 200, answer.text
     assert answer.json()["next"] is None
-    found: list[Json] = answer.json()["items"]
-    return found
+    items: list[Json] = answer.json()["items"]
+    return items
 
 
 def end(served: Served, id: str, status: Any = "succeeded") -> None:

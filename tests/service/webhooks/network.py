@@ -1,4 +1,4 @@
-"""A resolver and a network that a test scripts."""
+"""A resolver and a network that a test controls."""
 
 import ssl
 from collections.abc import Iterable, Sequence
@@ -19,14 +19,14 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 class Resolver:
-    """Names stand for what the table says, one answer after the other; the last one stays."""
+    """Resolves names from a table. Each lookup takes the name's next answer; the last remains."""
 
     def __init__(self, **table: Sequence[Sequence[str]]) -> None:
         self.table = {name.replace("_", "."): list(answers) for name, answers in table.items()}
-        self.asked: list[str] = []
+        self.lookups: list[str] = []
 
     def __call__(self, host: str, port: int) -> Sequence[str]:
-        self.asked.append(host)
+        self.lookups.append(host)
         if host not in self.table:
             raise OSError("no such name")
         answers = self.table[host]
@@ -34,7 +34,7 @@ class Resolver:
 
 
 class Stream(httpcore.NetworkStream):
-    """Answers with what it was given, and notes what is sent."""
+    """Reads return the bytes of `answer`; writes are kept in `network.sent`."""
 
     def __init__(self, network: "Network", answer: bytes) -> None:
         self.network = network
@@ -64,7 +64,7 @@ class Stream(httpcore.NetworkStream):
 
 
 class Network(httpcore.NetworkBackend):
-    """Notes what would be connected to; `dead` addresses refuse."""
+    """Keeps the addresses of connections. Connecting to a `dead` address fails."""
 
     def __init__(self, answer: bytes = OK, dead: Iterable[str] = ()) -> None:
         self.answer = answer
@@ -85,7 +85,7 @@ class Network(httpcore.NetworkBackend):
 
 
 def post(url: str, resolver: Resolver, network: Network, trusted: Sequence[str] = ()) -> int:
-    """As the dispatcher does it."""
+    """Check and post as the dispatcher does."""
     url_policy = UrlPolicy(trusted, resolver)
     to = url_policy.check(url)
     return PinnedPoster(5.0, network).post(to, url_policy.addresses(to), b"{}", {"Content-Type": "application/json"})

@@ -1,4 +1,4 @@
-"""The dispatcher: deliveries are tried again later, in turn, until they are heard."""
+"""The dispatcher repeats deliveries with growing delays, until the server accepts them."""
 
 import random
 import re
@@ -10,28 +10,28 @@ import structlog
 from standardwebhooks import Webhook
 
 from tests.service.webhooks.conftest import Desk
-from tests.support.servers.webhook_receiver import Ear
+from tests.support.servers.webhook_receiver import WebhookReceiver
 from unitrank_service.backend import Backend
 from unitrank_store.redis import keyspace
 from unitrank_store.settings import Settings
 from unitrank_store.webhooks.deliveries import LEASE_SECONDS, AttemptRecord, DeliveryRecord
 
 
-def test_job_when_deleted_then_nothing_is_delivered_any_more(desk: Desk, listener: Ear) -> None:
-    id = desk.wanted(listener.url)
+def test_job_when_deleted_then_nothing_is_delivered_any_more(desk: Desk, receiver: WebhookReceiver) -> None:
+    id = desk.add_job(receiver.url)
     desk.end(id, "failed")
     desk.jobs.delete(id)
 
     assert desk.dispatcher.deliver_next()
     assert not desk.dispatcher.deliver_next()
-    assert listener.heard == []
+    assert receiver.posts == []
     assert not desk.backend.connection.keys(f"{keyspace.PREFIX}:*{id}*")
     assert desk.backend.connection.zcard(keyspace.due("")) == 0
 
 
-def test_delivery_when_it_fails_then_is_tried_again_later_each_time_under_its_id(desk: Desk, listener: Ear) -> None:
-    listener.answers = [500, 302, 429]
-    id = desk.wanted(listener.url)
+def test_delivery_when_it_fails_then_is_tried_again_later_each_time_under_its_id(desk: Desk, receiver: WebhookReceiver) -> None:
+    receiver.answers = [500, 302, 429]
+    id = desk.add_job(receiver.url)
     assert not desk.dispatcher.deliver_next()
     desk.end(id)
     waited = []
@@ -45,33 +45,35 @@ def test_delivery_when_it_fails_then_is_tried_again_later_each_time_under_its_id
         desk.time = again
     assert desk.dispatcher.deliver_next()
 
-    found = desk.only(id)
+    delivery = desk.only(id)
     assert waited == [5, 20, 80]
-    assert (found.state, [attempt.status for attempt in found.attempts]) == ("delivered", [500, 302, 429, 204])
-    assert {heard.path for heard in listener.heard} == {"/"}
-    assert {heard.headers["webhook-id"] for heard in listener.heard} == {found.id}
+    assert (delivery.state, [attempt.status for attempt in delivery.attempts]) == ("delivered", [500, 302, 429, 204])
+    assert {post.path for post in receiver.posts} == {"/"}
+    assert {post.headers["webhook-id"] for post in receiver.posts} == {delivery.id}
     secret = Webhook(desk.backend.keys.webhook_secret(""))
-    for heard, attempt in zip(listener.heard, found.attempts, strict=True):
+    for post, attempt in zip(receiver.posts, delivery.attempts, strict=True):
         at = datetime.fromtimestamp(attempt.at, UTC)
-        assert heard.headers["webhook-timestamp"] == str(int(attempt.at))
-        assert heard.headers["webhook-signature"] == secret.sign(found.id, at, heard.body.decode())
+        assert post.headers["webhook-timestamp"] == str(int(attempt.at))
+        assert post.headers["webhook-signature"] == secret.sign(delivery.id, at, post.body.decode())
     assert not desk.dispatcher.deliver_next()
 
 
-def test_delivery_when_it_fails_then_waits_by_chance_between_half_and_all_of_the_delay(desk: Desk, listener: Ear) -> None:
-    listener.answers = [500] * 2
+def test_delivery_when_it_fails_then_waits_by_chance_between_half_and_all_of_the_delay(
+    desk: Desk, receiver: WebhookReceiver
+) -> None:
+    receiver.answers = [500] * 2
     desk.dispatcher.jitter = lambda: 0.0
-    id = desk.wanted(listener.url)
+    id = desk.add_job(receiver.url)
     desk.end(id)
     desk.dispatcher.deliver_next()
 
     assert desk.only(id).next_at == pytest.approx(desk.time + 2.5)
 
 
-def test_delivery_when_it_fails_too_often_then_has_failed(redis_url: str, tmp_path: Path, listener: Ear) -> None:
+def test_delivery_when_it_fails_too_often_then_has_failed(redis_url: str, tmp_path: Path, receiver: WebhookReceiver) -> None:
     desk = Desk(redis_url, tmp_path, webhook_attempts=12)
-    listener.answers = [500] * 12
-    id = desk.wanted(listener.url)
+    receiver.answers = [500] * 12
+    id = desk.add_job(receiver.url)
     desk.end(id, "failed")
     longest = 0.0
     for _ in range(12):
@@ -85,19 +87,19 @@ def test_delivery_when_it_fails_too_often_then_has_failed(redis_url: str, tmp_pa
     assert not desk.dispatcher.deliver_next()
 
 
-def test_delivery_when_the_listener_wants_no_more_then_has_failed(desk: Desk, listener: Ear) -> None:
-    listener.answers = [410]
-    id = desk.wanted(listener.url)
+def test_delivery_when_the_listener_wants_no_more_then_has_failed(desk: Desk, receiver: WebhookReceiver) -> None:
+    receiver.answers = [410]
+    id = desk.add_job(receiver.url)
     desk.end(id)
     desk.dispatcher.deliver_next()
 
     assert (desk.only(id).state, desk.only(id).next_at) == ("failed", None)
 
 
-def test_delivery_when_nobody_listens_then_says_why(redis_url: str, tmp_path: Path, listener: Ear) -> None:
+def test_delivery_when_nobody_listens_then_says_why(redis_url: str, tmp_path: Path, receiver: WebhookReceiver) -> None:
     desk = Desk(redis_url, tmp_path, webhook_timeout=0.3)
-    listener.mute = True
-    ids = [desk.wanted(url) for url in (listener.url, "http://127.0.0.1:1/", "https://10.0.0.1/", "http://gone.example/")]
+    receiver.mute = True
+    ids = [desk.add_job(url) for url in (receiver.url, "http://127.0.0.1:1/", "https://10.0.0.1/", "http://gone.example/")]
     for id in ids:
         desk.end(id)
     while desk.dispatcher.deliver_next():
@@ -110,30 +112,30 @@ def test_delivery_when_nobody_listens_then_says_why(redis_url: str, tmp_path: Pa
     assert all(desk.only(id).state == "pending" for id in ids)
 
 
-def test_delivery_when_its_key_was_revoked_then_is_not_sent(desk: Desk, listener: Ear) -> None:
+def test_delivery_when_its_key_was_revoked_then_is_not_sent(desk: Desk, receiver: WebhookReceiver) -> None:
     key, _ = desk.backend.keys.create("a", ["write"])
-    id = desk.wanted(listener.url, key.id)
+    id = desk.add_job(receiver.url, key.id)
     desk.end(id)
     desk.backend.keys.revoke(key.id)
     desk.dispatcher.deliver_next()
 
     assert "revoked" in (desk.only(id).attempts[0].error or "")
-    assert listener.heard == []
+    assert receiver.posts == []
 
 
 def test_delivery_when_something_breaks_then_it_counts_as_an_attempt(
-    desk: Desk, listener: Ear, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(desk.dispatcher.poster, "post", lambda *arguments: 1 / 0)
-    id = desk.wanted(listener.url)
+    id = desk.add_job(receiver.url)
     desk.end(id)
     desk.dispatcher.deliver_next()
 
     assert desk.only(id).attempts[0].error == "an error in the service; the operator finds the reason in the log"
 
 
-def test_delivery_when_logged_then_only_the_host_is_told(desk: Desk, listener: Ear) -> None:
-    id = desk.wanted(f"{listener.url}/path-secret?token=query-secret")
+def test_delivery_when_logged_then_only_the_host_is_told(desk: Desk, receiver: WebhookReceiver) -> None:
+    id = desk.add_job(f"{receiver.url}/path-secret?token=query-secret")
     desk.end(id)
     with structlog.testing.capture_logs() as lines:
         desk.dispatcher.deliver_next()
@@ -143,8 +145,8 @@ def test_delivery_when_logged_then_only_the_host_is_told(desk: Desk, listener: E
     assert not re.search("secret", str(lines))
 
 
-def test_delivery_when_its_service_was_lost_then_another_takes_it_after_a_while(desk: Desk, listener: Ear) -> None:
-    id = desk.wanted(listener.url)
+def test_delivery_when_its_service_was_lost_then_another_takes_it_after_a_while(desk: Desk, receiver: WebhookReceiver) -> None:
+    id = desk.add_job(receiver.url)
     desk.end(id)
     lost = desk.backend.deliveries.take(desk.time)
     assert lost is not None
@@ -156,13 +158,13 @@ def test_delivery_when_its_service_was_lost_then_another_takes_it_after_a_while(
     late = DeliveryRecord("", "", "").tried(AttemptRecord(0, 500, None, 0), "pending", desk.time)
     assert not desk.backend.deliveries.settle(lost, late)
     assert desk.only(id).state == "delivered"
-    assert len(listener.heard) == 1
+    assert len(receiver.posts) == 1
 
 
-def test_deliveries_when_one_owner_has_many_then_others_have_their_turn(desk: Desk, listener: Ear) -> None:
+def test_deliveries_when_one_owner_has_many_then_others_have_their_turn(desk: Desk, receiver: WebhookReceiver) -> None:
     for _ in range(5):
-        desk.end(desk.wanted(f"{listener.url}/many", "a"))
-    last = desk.wanted(listener.url, "b")
+        desk.end(desk.add_job(f"{receiver.url}/many", "a"))
+    last = desk.add_job(receiver.url, "b")
     desk.end(last)
     taken = []
     while (due := desk.backend.deliveries.take(desk.time)) is not None:
@@ -173,9 +175,9 @@ def test_deliveries_when_one_owner_has_many_then_others_have_their_turn(desk: De
     assert (desk.backend.deliveries.take(desk.time) or taken[1]).member[0] == "a"
 
 
-def test_delivery_when_the_store_is_full_then_is_made_all_the_same(desk: Desk, listener: Ear) -> None:
+def test_delivery_when_the_store_is_full_then_is_made_all_the_same(desk: Desk, receiver: WebhookReceiver) -> None:
     desk.backend.keys.webhook_secret("")
-    id = desk.wanted(listener.url)
+    id = desk.add_job(receiver.url)
     attempt = desk.jobs.start(id, "cpu-0") or 0
     desk.backend.connection.config_set("maxmemory", 1)
     try:
@@ -192,6 +194,6 @@ def test_dispatcher_when_it_draws_its_delay_then_leaves_the_shared_generator_alo
     before = random.getstate()
     delays = [dispatcher.jitter() for _ in range(3)]
 
-    # Property tests of other files failed when this thread drew from it between their own draws.
+    # Property tests of other files failed when this thread drew from the shared generator.
     assert random.getstate() == before
     assert len(set(delays)) == 3

@@ -1,4 +1,4 @@
-"""One POST to one of the checked addresses: no proxy, no redirect, an end to time and to size."""
+"""One POST to a checked address, without proxy or redirect, with limits of time and size."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which URLs a webhook may be posted to."""
+"""The policy for the URLs of webhooks."""
 
 import threading
 from ipaddress import ip_address
@@ -82,7 +82,7 @@ def test_webhook_when_its_address_is_not_public_then_is_refused_unasked(host: st
     with pytest.raises(UrlNotAllowed) as refused:
         post(f"https://{host}/hook", resolver, network)
     assert refused.value.code == "webhook_not_allowed"
-    assert (resolver.asked, network.connected) == ([], [])
+    assert (resolver.lookups, network.connected) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_webhook_when_its_url_is_not_plain_then_is_refused_unasked(code: str, ur
         post(url, resolver, network)
     assert refused.value.code == code
     assert "secret" not in refused.value.detail
-    assert (resolver.asked, network.connected) == ([], [])
+    assert (resolver.lookups, network.connected) == ([], [])
 
 
 @pytest.mark.parametrize("address", [host.strip("[]") for host in LITERALS])
@@ -123,7 +123,7 @@ def test_webhook_when_its_name_is_bound_anew_then_only_what_was_checked_is_conne
     resolver, network = Resolver(hook_example=[[PUBLIC], ["127.0.0.1"]]), Network()
 
     assert post("https://hook.example/", resolver, network) == 200
-    assert (resolver.asked, network.connected) == (["hook.example"], [(PUBLIC, 443)])
+    assert (resolver.lookups, network.connected) == (["hook.example"], [(PUBLIC, 443)])
     with pytest.raises(UrlNotAllowed):
         post("https://hook.example/", resolver, network)
     assert network.connected == [(PUBLIC, 443)]

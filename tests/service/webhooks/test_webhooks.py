@@ -1,4 +1,4 @@
-"""Webhooks over HTTP: the end of a job is announced, signed, once for each request."""
+"""Webhooks over HTTP: the end of a job is posted, with a signature, once for each request."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 
 from tests.service.conftest import assert_problem, job, put_dataset, put_model, wait_for
 from tests.service.webhooks.conftest import TRUSTED, Desk, Serve, deliveries, end, furnished, post
-from tests.support.servers.webhook_receiver import Ear
+from tests.support.servers.webhook_receiver import WebhookReceiver
 from unitrank_store.contents.waiting_jobs import model_rejected
 from unitrank_store.redis import keyspace
 
@@ -21,9 +21,9 @@ REJECTED = {"code": "bad", "title": "Bad", "detail": "bad", "status": 422, "retr
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed", "timed_out", "cancelled"])
-def test_job_when_it_has_ended_then_is_announced_signed(serve: Serve, listener: Ear, status: str) -> None:
+def test_job_when_it_has_ended_then_is_announced_signed(serve: Serve, receiver: WebhookReceiver, status: str) -> None:
     client, served = furnished(serve)
-    id = post(client, f"{listener.url}/hook?token=abc").json()["id"]
+    id = post(client, f"{receiver.url}/hook?token=abc").json()["id"]
     assert [(each["state"], each["attempts"]) for each in deliveries(client, id)] == [("pending", [])]
     if status == "cancelled":
         client.post(f"/v1/jobs/{id}/cancel")
@@ -31,74 +31,74 @@ def test_job_when_it_has_ended_then_is_announced_signed(serve: Serve, listener: 
         end(served, id, status)
 
     wait_for(lambda: deliveries(client, id)[0]["state"] == "delivered")
-    (heard,) = listener.heard
-    (found,) = deliveries(client, id)
-    assert heard.path == "/hook?token=abc"
-    assert heard.said == {"id": id, "status": status}
-    assert Webhook(served.backend.keys.webhook_secret("")).verify(heard.body, heard.headers) == heard.said
-    assert (heard.headers["webhook-id"], heard.headers["content-type"]) == (found["id"], "application/json")
-    assert [(each["status"], each["error"]) for each in found["attempts"]] == [(204, None)]
-    assert (found["url"], found["next_at"]) == (f"{listener.url}/hook?token=abc", None)
+    (received,) = receiver.posts
+    (delivery,) = deliveries(client, id)
+    assert received.path == "/hook?token=abc"
+    assert received.content == {"id": id, "status": status}
+    assert Webhook(served.backend.keys.webhook_secret("")).verify(received.body, received.headers) == received.content
+    assert (received.headers["webhook-id"], received.headers["content-type"]) == (delivery["id"], "application/json")
+    assert [(each["status"], each["error"]) for each in delivery["attempts"]] == [(204, None)]
+    assert (delivery["url"], delivery["next_at"]) == (f"{receiver.url}/hook?token=abc", None)
 
 
-def test_job_when_its_model_is_rejected_then_is_announced(serve: Serve, listener: Ear) -> None:
+def test_job_when_its_model_is_rejected_then_is_announced(serve: Serve, receiver: WebhookReceiver) -> None:
     client, served = serve(webhook_hosts=TRUSTED)
     model = put_model(client)
     put_dataset(client)
-    id = post(client, listener.url).json()["id"]
+    id = post(client, receiver.url).json()["id"]
     model_rejected(served.backend.jobs, model["digest"], REJECTED)
 
-    wait_for(lambda: listener.heard)
-    assert listener.heard[0].said == {"id": id, "status": "failed"}
+    wait_for(lambda: receiver.posts)
+    assert receiver.posts[0].content == {"id": id, "status": "failed"}
 
 
-def test_requests_when_answered_with_an_equal_job_then_each_has_its_own_delivery(serve: Serve, listener: Ear) -> None:
+def test_requests_when_answered_with_an_equal_job_then_each_has_its_own_delivery(serve: Serve, receiver: WebhookReceiver) -> None:
     client, served = furnished(serve)
-    first = post(client, f"{listener.url}/1").json()["id"]
-    second = post(client, f"{listener.url}/2").json()["id"]
+    first = post(client, f"{receiver.url}/1").json()["id"]
+    second = post(client, f"{receiver.url}/2").json()["id"]
     end(served, first)
-    wait_for(lambda: len(listener.heard) == 2)
-    again = post(client, f"{listener.url}/3")
+    wait_for(lambda: len(receiver.posts) == 2)
+    again = post(client, f"{receiver.url}/3")
 
-    wait_for(lambda: len(listener.heard) == 3)
+    wait_for(lambda: len(receiver.posts) == 3)
     assert {first, second, again.json()["id"]} == {first}
     assert again.status_code == 200
-    assert sorted(heard.path for heard in listener.heard) == ["/1", "/2", "/3"]
-    assert len({heard.headers["webhook-id"] for heard in listener.heard}) == 3
+    assert sorted(received.path for received in receiver.posts) == ["/1", "/2", "/3"]
+    assert len({received.headers["webhook-id"] for received in receiver.posts}) == 3
     assert [each["url"][-1] for each in deliveries(client, first)] == ["1", "2", "3"]
 
 
-def test_request_when_sent_again_under_its_key_then_is_announced_once(serve: Serve, listener: Ear) -> None:
+def test_request_when_sent_again_under_its_key_then_is_announced_once(serve: Serve, receiver: WebhookReceiver) -> None:
     client, served = furnished(serve)
-    ids = {post(client, listener.url, headers={"Idempotency-Key": "k"}).json()["id"] for _ in range(2)}
+    ids = {post(client, receiver.url, headers={"Idempotency-Key": "k"}).json()["id"] for _ in range(2)}
     (id,) = ids
     end(served, id)
     wait_for(lambda: deliveries(client, id)[0]["state"] == "delivered")
-    post(client, listener.url, headers={"Idempotency-Key": "k"})
+    post(client, receiver.url, headers={"Idempotency-Key": "k"})
     for _ in range(2):
-        post(client, listener.url, headers={"Idempotency-Key": "another"})
+        post(client, receiver.url, headers={"Idempotency-Key": "another"})
 
     wait_for(lambda: [each["state"] for each in deliveries(client, id)] == ["delivered"] * 2)
-    assert len(listener.heard) == 2
+    assert len(receiver.posts) == 2
 
 
-def test_request_when_it_is_a_dry_run_then_nothing_is_announced(serve: Serve, listener: Ear) -> None:
+def test_request_when_it_is_a_dry_run_then_nothing_is_announced(serve: Serve, receiver: WebhookReceiver) -> None:
     client, served = furnished(serve)
     end(served, client.post("/v1/jobs", json=job()).json()["id"])
 
-    assert client.post("/v1/jobs?dry_run=true", json=job(webhook={"url": listener.url})).status_code == 200
+    assert client.post("/v1/jobs?dry_run=true", json=job(webhook={"url": receiver.url})).status_code == 200
     assert not served.backend.connection.keys(f"{keyspace.PREFIX}:webhooks:*")
 
 
 def test_request_when_the_equal_job_has_too_many_webhooks_then_is_429(
-    serve: Serve, listener: Ear, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unitrank_service.jobs.submission.MOST_DELIVERIES", 2)
     client, _ = furnished(serve)
     for _ in range(2):
-        post(client, listener.url)
+        post(client, receiver.url)
 
-    answer = client.post("/v1/jobs", json=job(webhook={"url": listener.url}))
+    answer = client.post("/v1/jobs", json=job(webhook={"url": receiver.url}))
     assert_problem(answer, 429, "webhook_limit")
     assert "retry-after" in answer.headers
 
@@ -121,9 +121,9 @@ def test_post_when_the_webhook_may_not_be_sent_then_is_422(serve: Serve, url: st
     assert client.get("/v1/jobs").json()["items"] == []
 
 
-def test_deliveries_when_another_tenant_asks_then_are_404(serve: Serve, listener: Ear) -> None:
+def test_deliveries_when_another_tenant_asks_then_are_404(serve: Serve, receiver: WebhookReceiver) -> None:
     client, served = furnished(serve)
-    id = post(client, listener.url).json()["id"]
+    id = post(client, receiver.url).json()["id"]
     keys = served.backend.keys
     secrets = {tenant: keys.create(tenant, ["read"], tenant)[1] for tenant in ("default", "other")}
     secrets["write"] = keys.create("write", ["write"])[1]
@@ -136,37 +136,39 @@ def test_deliveries_when_another_tenant_asks_then_are_404(serve: Serve, listener
     assert client.get(f"/v1/jobs/{id}/deliveries").status_code == 401
 
 
-def test_deliveries_when_two_keys_want_them_then_each_is_signed_with_its_own_secret(serve: Serve, listener: Ear) -> None:
+def test_deliveries_when_two_keys_want_them_then_each_is_signed_with_its_own_secret(
+    serve: Serve, receiver: WebhookReceiver
+) -> None:
     client, served = furnished(serve)
-    made = [served.backend.keys.create(name, ["write", "read"]) for name in ("a", "b")]
-    for key, secret in made:
-        id = post(client, f"{listener.url}/{key.name}", headers={"Authorization": f"Bearer {secret}"}).json()["id"]
+    new_keys = [served.backend.keys.create(name, ["write", "read"]) for name in ("a", "b")]
+    for key, secret in new_keys:
+        id = post(client, f"{receiver.url}/{key.name}", headers={"Authorization": f"Bearer {secret}"}).json()["id"]
     end(served, id)
 
-    wait_for(lambda: len(listener.heard) == 2)
-    for heard in listener.heard:
-        (key,) = (key for key, _ in made if heard.path == f"/{key.name}")
-        assert Webhook(served.backend.keys.webhook_secret(key.id)).verify(heard.body, heard.headers)["id"] == id
+    wait_for(lambda: len(receiver.posts) == 2)
+    for received in receiver.posts:
+        (key,) = (key for key, _ in new_keys if received.path == f"/{key.name}")
+        assert Webhook(served.backend.keys.webhook_secret(key.id)).verify(received.body, received.headers)["id"] == id
 
 
 def test_service_when_killed_between_end_and_delivery_then_delivers_once_after_its_restart(
-    redis_url: str, tmp_path: Path, listener: Ear
+    redis_url: str, tmp_path: Path, receiver: WebhookReceiver
 ) -> None:
     desk = Desk(redis_url, tmp_path)
-    before, after = (desk.wanted(f"{listener.url}/{name}") for name in ("before", "after"))
+    before, after = (desk.add_job(f"{receiver.url}/{name}") for name in ("before", "after"))
     with service(redis_url, tmp_path) as process:
         process.send_signal(signal.SIGSTOP)
         desk.end(before)
         process.kill()
         process.wait()
     desk.end(after, "cancelled")
-    assert listener.heard == []
+    assert receiver.posts == []
 
     with service(redis_url, tmp_path) as process:
         wait_for(lambda: desk.only(before).state == desk.only(after).state == "delivered")
         process.terminate()
         process.wait()
-    assert sorted((heard.path, heard.said["status"]) for heard in listener.heard) == [
+    assert sorted((received.path, received.content["status"]) for received in receiver.posts) == [
         ("/after", "cancelled"),
         ("/before", "succeeded"),
     ]
@@ -174,7 +176,7 @@ def test_service_when_killed_between_end_and_delivery_then_delivers_once_after_i
 
 @contextmanager
 def service(redis_url: str, state: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A service in a process of its own."""
+    """A service in a separate process."""
     environment = os.environ | {"UNITRANK_WEBHOOK_HOSTS": "127.0.0.1"}
     words = [sys.executable, "-m", "unitrank_service", "--port", "0", "--redis-url", redis_url, "--state", str(state)]
     with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE) as process:

@@ -1,4 +1,4 @@
-"""Places that content is read from: a real S3 server, and a web server that can be slow, redirect and lie."""
+"""Sources of content: a real S3 server, and a web server that can be slow and redirect."""
 
 import os
 import threading
@@ -14,14 +14,14 @@ from tests.support.servers.loopback import served
 
 @dataclass
 class Bucket:
-    """A bucket of moto's server on loopback; `environment` leads every S3 driver to it."""
+    """A bucket of moto's server on loopback. S3 drivers find it with the variables `environment`."""
 
     url: str
     name: str = "sets"
     environment: dict[str, str] = field(default_factory=dict)
 
     def put(self, key: str, content: bytes) -> str:
-        """Store an object; its URI."""
+        """Store an object, and return its URI."""
         self._client().put_object(Bucket=self.name, Key=key, Body=content)
         return f"s3://{self.name}/{key}"
 
@@ -36,7 +36,7 @@ class Bucket:
 
 @contextmanager
 def s3() -> Iterator[Bucket]:
-    """The server, and the variables under which a driver finds it. Skips without moto, which is a failure where CI is set."""
+    """A server with an empty bucket. Without moto the test is skipped, or fails where CI is set."""
     if not os.environ.get("CI"):
         pytest.importorskip("moto.server", reason="no S3 server to test on")
     from moto.server import ThreadedMotoServer
@@ -61,19 +61,22 @@ def s3() -> Iterator[Bucket]:
 
 
 class Web:
-    """Answers by path: `pages` with bytes, `moved` with a redirect, `slow` a byte at a time until `go` is set."""
+    """A web server. `pages`: path → bytes; `moved`: path → URL of a redirect.
+
+    The pages in `slow` are sent by half; the other half follows when `go` is set.
+    """
 
     def __init__(self) -> None:
         self.pages: dict[str, bytes] = {}
         self.moved: dict[str, str] = {}
         self.slow: set[str] = set()
         self.go = threading.Event()
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         web = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # the base class wants it so
-                web.asked.append(self.path)
+            def do_GET(self) -> None:  # the name that the base class expects
+                web.requests.append(self.path)
                 path = self.path.partition("?")[0]
                 if path in web.moved:
                     self.send_response(302)
@@ -95,7 +98,7 @@ class Web:
                     self.wfile.write(content[half:])
 
             def log_message(self, *arguments: object) -> None:
-                """Nothing."""
+                """Write no log."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"

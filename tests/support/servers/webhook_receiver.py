@@ -1,4 +1,4 @@
-"""Somebody who listens to webhooks: a web server on loopback that notes what is posted and answers as it is told."""
+"""A receiver of webhooks: a web server on loopback that keeps each POST."""
 
 import json
 import threading
@@ -12,7 +12,7 @@ from tests.support.servers.loopback import served
 
 
 @dataclass(frozen=True)
-class Heard:
+class ReceivedPost:
     """One POST."""
 
     path: str
@@ -20,46 +20,46 @@ class Heard:
     body: bytes
 
     @property
-    def said(self) -> Any:
-        """The body's JSON, which may be anything."""
+    def content(self) -> Any:
+        """The body as JSON. Any: a test may post any JSON."""
         return json.loads(self.body)
 
 
-class Ear:
-    """Answers 204, or first of all what `answers` says; while `mute` is set it does not answer at all."""
+class WebhookReceiver:
+    """Answers with the statuses in `answers`, then with 204; while `mute` is set, not at all."""
 
     def __init__(self) -> None:
-        self.heard: list[Heard] = []
+        self.posts: list[ReceivedPost] = []
         self.answers: list[int] = []
         self.mute = False
-        self.go = threading.Event()
-        ear = self
+        self.closing = threading.Event()
+        receiver = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # the base class wants it so
+            def do_POST(self) -> None:  # the name that the base class expects
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                ear.heard.append(Heard(self.path, headers, body))
-                if ear.mute:
-                    ear.go.wait(60)
+                receiver.posts.append(ReceivedPost(self.path, headers, body))
+                if receiver.mute:
+                    receiver.closing.wait(60)
                     return
-                self.send_response(ear.answers.pop(0) if ear.answers else 204)
-                self.send_header("Location", f"{ear.url}/elsewhere")
+                self.send_response(receiver.answers.pop(0) if receiver.answers else 204)
+                self.send_header("Location", f"{receiver.url}/elsewhere")
                 self.end_headers()
 
             def log_message(self, *arguments: object) -> None:
-                """Nothing."""
+                """Write no log."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
 
 @contextmanager
-def ear() -> Iterator[Ear]:
-    """As long as the block lasts."""
-    listening = Ear()
-    with served(listening.server):
+def webhook_receiver() -> Iterator[WebhookReceiver]:
+    """A receiver that runs during the block."""
+    receiver = WebhookReceiver()
+    with served(receiver.server):
         try:
-            yield listening
+            yield receiver
         finally:
-            listening.go.set()
+            receiver.closing.set()
