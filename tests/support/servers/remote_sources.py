@@ -14,7 +14,7 @@ from tests.support.servers.loopback import served
 
 @dataclass
 class Bucket:
-    """A bucket of moto's server on loopback. S3 drivers find it with the variables `environment`."""
+    """A bucket of moto's server on loopback. `environment`: variables for S3 drivers."""
 
     url: str
     name: str = "sets"
