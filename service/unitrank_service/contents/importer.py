@@ -126,7 +126,7 @@ class Importer:
     def _stage(self, kind: str, key: str) -> Stage:
         """The stage of the import. A service may have been lost after any of them."""
         catalogue = self._catalogue(kind)
-        if catalogue.became(key) is not None:
+        if catalogue.imported_digest(key) is not None:
             return "imported"
         try:
             return "rejected" if catalogue.content(key).status == "rejected" else "unread"
@@ -144,7 +144,7 @@ class Importer:
 
         Repeating the call changes nothing.
         """
-        digest = self._catalogue(kind).became(key)
+        digest = self._catalogue(kind).imported_digest(key)
         if digest is None:
             self._fail_jobs(kind, key, self._catalogue(kind).content(key).problem or {})
         elif kind == "dataset":

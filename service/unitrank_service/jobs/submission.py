@@ -18,7 +18,7 @@ from unitrank_service.observability.metrics import Metrics, ReuseReason
 from unitrank_service.version import VERSION
 from unitrank_service.webhooks.dispatcher import Dispatcher
 from unitrank_store.access.api_keys import ANYONE, Key
-from unitrank_store.contents.waiting_jobs import dataset_key, look_again, model_key
+from unitrank_store.contents.waiting_jobs import dataset_key, model_key, recheck
 from unitrank_store.errors import IdempotencyKeyReused, Taken
 from unitrank_store.jobs.idempotency import EarlierJobs, IdempotencyKey, JobLookup
 from unitrank_store.jobs.ids import new_id
@@ -216,7 +216,7 @@ def _enqueue(record: JobRecord, stores: SubmissionStores) -> JobRecord:
     if not record.waiting_for:
         enqueue_job(stores.connection, record)
         return record
-    look_again(stores.connection, stores.jobs, stores.drafts.models, stores.drafts.datasets, record.waiting_for)
+    recheck(stores.connection, stores.jobs, stores.drafts.models, stores.drafts.datasets, record.waiting_for)
     return stores.jobs.get(record.id)
 
 

@@ -55,7 +55,7 @@ async def put_model(
     headers = {"Location": f"/v1/models/{name}", "Retry-After": "1"}
     if not check_bytes(request):
         uri = await located(request, backend.sources, several=False)
-        record = await run_in_threadpool(backend.models.begin_elsewhere, name, uri, format, INSPECTION)
+        record = await run_in_threadpool(backend.models.begin_import, name, uri, format, INSPECTION)
         backend.importer.wake()
         return answer(request, model_body(record), 202, headers)
     async with uploaded(
@@ -71,7 +71,7 @@ async def put_model(
     if begun.inspect:
         timeout, owner = backend.settings.inspection_timeout, key_of(request).id
         await run_in_threadpool(enqueue_inspection, backend.connection, begun.record.digest, timeout, owner)
-    status = 200 if begun.known and not begun.inspect else 202
+    status = 200 if begun.existed and not begun.inspect else 202
     return answer(request, model_body(begun.record), status, headers)
 
 

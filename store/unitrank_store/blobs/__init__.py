@@ -1,1 +1,1 @@
-"""Large contents, addressed by their digest: local folder or any fsspec URL."""
+"""Blobs: large contents, stored under their digests in a local folder or at an fsspec URL."""

@@ -1,6 +1,7 @@
-"""Where blobs lie: a local folder, or any filesystem that fsspec reaches. Names are 64 hexadecimal digits.
+"""The places where blobs are stored: a local folder, or any filesystem that fsspec supports.
 
-What is not there is a FileNotFoundError.
+A blob's name is the 64 hexadecimal digits of its digest. A name that does not exist raises
+FileNotFoundError.
 """
 
 import os
@@ -24,29 +25,40 @@ _NAME = re.compile(r"[0-9a-f]{64}")
 
 
 class BlobBackend(Protocol):
-    """What `BlobStore` asks of its backend; `spool` is a local folder for files on their way in."""
+    """The functions that `BlobStore` needs of a place.
+
+    `spool`: a local folder for files that are not complete yet.
+    """
 
     spool: Path
 
     def put(self, file: Path, name: str) -> None:
-        """Store a spooled file whole or not at all; the file may be moved away."""
+        """Store a spooled file, completely or not at all. The file may be moved."""
 
-    def path(self, name: str) -> Path: ...
+    def path(self, name: str) -> Path:
+        """Return a local file with the blob's content."""
 
-    def open(self, name: str) -> BinaryIO: ...
+    def open(self, name: str) -> BinaryIO:
+        """Open the blob for reading."""
 
-    def size(self, name: str) -> int: ...
+    def size(self, name: str) -> int:
+        """Return the blob's size in bytes."""
 
-    def exists(self, name: str) -> bool: ...
+    def exists(self, name: str) -> bool:
+        """Return whether the blob is stored."""
 
-    def delete(self, name: str) -> None: ...
+    def delete(self, name: str) -> None:
+        """Delete the blob, if it is stored."""
 
     def aged(self, seconds: float) -> Iterator[str]:
-        """The names of what was put there longer ago; none where the place does not know."""
+        """Yield the names of the blobs that are older than `seconds`.
+
+        Blobs are left out where the filesystem does not know their age.
+        """
 
 
 class FolderBackend:
-    """A local folder; a file gets its name when all of it is on the disk."""
+    """A local folder. A file gets its name only after its content is on the disk."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -79,34 +91,40 @@ class FolderBackend:
         return (path.name for path, status in self.files() if status.st_mtime < time.time() - seconds)
 
     def files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        """Every content that is there."""
+        """Yield the path and the status of every blob."""
         for path in self.root.glob("??/*"):
             if _NAME.fullmatch(path.name):
                 with suppress(FileNotFoundError):
                     yield path, path.stat()
 
-    def keep(self, most: int) -> None:
-        """Delete what was used the longest ago until no more than so many bytes are left."""
-        left = most
-        for path, status in sorted(self.files(), key=lambda each: each[1].st_mtime, reverse=True):
-            left -= status.st_size
-            if left < 0:
+    def shrink(self, most: int) -> None:
+        """Delete the least recently used blobs until all together have at most `most` bytes."""
+        room = most
+        for path, status in sorted(self.files(), key=lambda file: file[1].st_mtime, reverse=True):
+            room -= status.st_size
+            if room < 0:
                 path.unlink(missing_ok=True)
 
     def path_of(self, name: str) -> Path:
-        # A folder for each first byte: some filesystems are slow with 100 000 names in one.
+        """Return the blob's path, whether the blob is stored or not."""
+        # One folder for each first byte: some filesystems are slow with 100 000 files in a folder.
         return self.root / name[:2] / name
 
 
 class RemoteBackend:
-    """An fsspec filesystem; contents are copied to a local cache where a file is needed."""
+    """An fsspec filesystem. A blob is copied to a local cache when its file is needed.
 
-    # fsspec has no types: the filesystem is whatever its registry returns.
+    `filesystem`: an fsspec filesystem; its type is Any because fsspec has no types.
+    `root`: the folder of the blobs in the filesystem.
+    `cache`: the cache's folder; None creates a temporary folder, which is deleted with this object.
+    `cache_bytes`: maximum bytes of the cache; None means no limit.
+    """
+
     def __init__(self, filesystem: Any, root: str, cache: Path | None, cache_bytes: int | None) -> None:
         self._filesystem = filesystem
         self._cache_bytes = cache_bytes
         self._root = root.rstrip("/")
-        self._cache = FolderBackend(cache or self._own_folder())
+        self._cache = FolderBackend(cache or self._temporary_folder())
         self.spool = self._cache.spool
 
     def put(self, file: Path, name: str) -> None:
@@ -124,7 +142,7 @@ class RemoteBackend:
         if not self._cache.exists(name):
             self._download(name)
         path = self._cache.path(name)
-        # What is open stays readable, also where another process makes room.
+        # The cache deletes the least recently used files. A file that is open stays readable then.
         os.utime(path)
         return path
 
@@ -155,8 +173,8 @@ class RemoteBackend:
     def _key(self, name: str) -> str:
         return f"{self._root}/{name[:2]}/{name}"
 
-    def _own_folder(self) -> Path:
-        """A folder that goes with this object."""
+    def _temporary_folder(self) -> Path:
+        """Create a folder that is deleted together with this object."""
         folder = tempfile.mkdtemp(prefix="unitrank-")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return Path(folder)
@@ -168,14 +186,14 @@ class RemoteBackend:
             with os.fdopen(handle, "wb") as sink, self.open(name) as source:
                 sink.writelines(verified(iter(partial(source.read, MiB), b""), f"sha256:{name}"))
             if self._cache_bytes is not None:
-                self._cache.keep(max(0, self._cache_bytes - Path(local).stat().st_size))
+                self._cache.shrink(max(0, self._cache_bytes - Path(local).stat().st_size))
             self._cache.put(Path(local), name)
         finally:
             Path(local).unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:
-    """A rename is on the disk only when its folder is."""
+    """Write a folder to the disk: only then a renamed file keeps its name after a power failure."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

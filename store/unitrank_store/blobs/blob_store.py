@@ -1,4 +1,4 @@
-"""Models, datasets and large results as files that are named by their content, in a local folder or behind an fsspec URL."""
+"""The blob store: models, datasets and large results, stored under their digests."""
 
 import hashlib
 import os
@@ -21,10 +21,12 @@ DAY = 24 * 3600.0
 
 
 class BlobStore:
-    """Contents by digest: the same bytes are stored once, and a digest that exists is complete.
+    """Contents by their digest. Equal contents are stored once, and a stored content is complete.
 
-    `cache` is where `path` keeps local copies of remote contents, `cache_bytes` of them at most where that is not None; by
-    default a folder that goes with the object. `quota`: the bytes that all contents may have together.
+    `url`: fsspec URL of the folder in which the blobs are stored.
+    `cache`: local folder for copies of remote contents; None means a temporary folder.
+    `cache_bytes`: maximum bytes of these copies; None means no limit.
+    `quota`: maximum bytes of all contents; `BlobOwners.admit` enforces it. None means no limit.
     """
 
     def __init__(self, url: str, cache: Path | None = None, *, quota: int | None = None, cache_bytes: int | None = None) -> None:
@@ -33,14 +35,15 @@ class BlobStore:
 
     @classmethod
     def of(cls, settings: Settings) -> "BlobStore":
-        """The blob store that the operator has set."""
+        """Return the blob store of the operator's settings."""
         return cls(settings.blobs_url, settings.state / "cache", quota=settings.quota_bytes, cache_bytes=settings.cache_bytes)
 
     @contextmanager
     def writer(self, limit: int | None = None) -> Iterator["BlobWriter"]:
-        """Takes bytes and commits them when the block ends; when it raises, nothing is left.
+        """Write a content inside a block, and store it when the block ends.
 
-        Inside the block `BlobWriter.path` can be read, so that a content is checked before it is stored.
+        When the block raises, nothing is stored. Inside the block `BlobWriter.path` can be read, so
+        that a content is checked before it is stored. `limit`: maximum bytes of the content.
         """
         with self.draft() as spooled:
             with spooled.open("wb") as file:
@@ -52,16 +55,25 @@ class BlobStore:
 
     @property
     def spool(self) -> Path:
-        """The local folder of drafts, on the disk where contents end up; `sweep` removes what lies there for a day."""
+        """The local folder of drafts, if possible on the disk where contents are stored.
+
+        `sweep` deletes files that are a day old.
+        """
         return self._backend.spool
 
     def incoming(self, limit: int | None = None) -> "IncomingBlob":
-        """Takes at most `limit` bytes over some time, until `commit` or `abort`."""
+        """Return a content that is written in pieces until `commit` or `abort`.
+
+        `limit`: maximum bytes of the content.
+        """
         return IncomingBlob(self.writer(limit))
 
     @contextmanager
     def draft(self) -> Iterator[Path]:
-        """An empty local file to write to, gone when the block ends; after a day `sweep` finds what a killed process left."""
+        """Create an empty local file, and delete it when the block ends.
+
+        `sweep` deletes the drafts of killed processes after a day.
+        """
         self._backend.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, name = tempfile.mkstemp(dir=self._backend.spool, prefix="incoming-")
         os.close(handle)
@@ -71,36 +83,40 @@ class BlobStore:
             Path(name).unlink(missing_ok=True)
 
     def path(self, digest: str) -> Path:
-        """A local file with this content, never to be written to. Raises RecordNotFound, and Corrupt for a damaged remote."""
-        with _named(digest):
+        """Return a local file with this content. Do not write to the file.
+
+        Raises RecordNotFound, and Corrupt if a remote content has another digest.
+        """
+        with _translated(digest):
             return self._backend.path(hex_of(digest))
 
     def open(self, digest: str) -> BinaryIO:
-        """The content from its first byte. Raises RecordNotFound."""
-        with _named(digest):
+        """Open the content for reading. Raises RecordNotFound."""
+        with _translated(digest):
             return self._backend.open(hex_of(digest))
 
     def size(self, digest: str) -> int:
-        """In bytes. Raises RecordNotFound."""
-        with _named(digest):
+        """Return the content's size in bytes. Raises RecordNotFound."""
+        with _translated(digest):
             return self._backend.size(hex_of(digest))
 
     def exists(self, digest: str) -> bool:
+        """Return whether the content is stored."""
         return self._backend.exists(hex_of(digest))
 
     def delete(self, digest: str) -> None:
-        """Afterwards the content is not there, whether it was or not."""
+        """Delete the content, if it is stored."""
         self._backend.delete(hex_of(digest))
 
     def aged(self, seconds: float = DAY) -> Iterator[str]:
-        """The digests of what was stored longer ago than that."""
+        """Return the digests of the contents that are older than `seconds`."""
         return (f"sha256:{name}" for name in self._backend.aged(seconds))
 
     def sweep(self, seconds: float = DAY) -> int:
-        """Remove what a process that was killed left on its way in, so long ago; how much there was."""
+        """Delete drafts that are older than `seconds`, and return their number."""
         deleted = 0
         for file in self._backend.spool.glob("*-*"):
-            # A writer may be done with it meanwhile.
+            # The draft's own process may delete the file at the same time.
             with suppress(FileNotFoundError):
                 if file.stat().st_mtime < time.time() - seconds:
                     file.unlink()
@@ -109,7 +125,10 @@ class BlobStore:
 
 
 class BlobWriter:
-    """Hashes while it writes; `digest` and `size` are of what was written so far."""
+    """A draft that is hashed while it is written.
+
+    `size`, `digest`: the bytes written so far, and their digest.
+    """
 
     def __init__(self, file: BinaryIO, path: Path, limit: int | None) -> None:
         self.size = 0
@@ -119,33 +138,40 @@ class BlobWriter:
         self._hash = hashlib.sha256()
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Write the bytes and return their number. Raises SizeExceeded before a write that passes the limit."""
+        """Write the bytes and return their number.
+
+        Raises SizeExceeded before a write that passes the limit.
+        """
         count = memoryview(data).nbytes
         size = self.size + count
         if self._limit is not None and size > self._limit:
-            raise SizeExceeded(f"more than the {self._limit} bytes that are allowed")
+            raise SizeExceeded(f"the content is too large: at most {self._limit} bytes are allowed")
         self._file.write(data)
         self._hash.update(data)
         self.size = size
         return count
 
     def flush(self) -> None:
-        """Nothing of what was written is held back from `path`."""
+        """Write all buffered bytes to the file at `path`."""
         self._file.flush()
 
     @property
     def digest(self) -> str:
+        """The digest of the bytes written so far."""
         return f"sha256:{self._hash.hexdigest()}"
 
     @property
     def path(self) -> Path:
-        """The bytes so far as a local file, which is deleted or renamed once the block ends."""
+        """The local file with the bytes written so far.
+
+        It is deleted or renamed after the block.
+        """
         self.flush()
         return self._path
 
 
 class IncomingBlob:
-    """A content that arrives in pieces; nothing is stored before `commit`."""
+    """A content that is written in pieces; `commit` stores it."""
 
     def __init__(self, writing: AbstractContextManager[BlobWriter]) -> None:
         self._writing = writing
@@ -153,11 +179,11 @@ class IncomingBlob:
         self._open = True
 
     def write(self, data: bytes) -> None:
-        """Append a piece. Raises SizeExceeded past the limit, and OSError."""
+        """Append a piece. Raises SizeExceeded beyond the limit, and OSError."""
         self._writer.write(data)
 
     def commit(self) -> str:
-        """Store the content and return its digest. When it raises, nothing is left."""
+        """Store the content and return its digest. When it raises, nothing is stored."""
         self._open = False
         self._writing.__exit__(None, None, None)
         return self._writer.digest
@@ -166,7 +192,7 @@ class IncomingBlob:
         """Delete the bytes that were written; no effect after `commit`."""
         if self._open:
             self._open = False
-            # A full disk raises once more when the file is closed.
+            # On a full disk, closing the file raises the error again.
             with suppress(_Aborted, OSError):
                 self._writing.__exit__(_Aborted, _Aborted(), None)
 
@@ -183,7 +209,8 @@ def _backend_at(url: str, cache: Path | None, cache_bytes: int | None) -> BlobBa
 
 
 @contextmanager
-def _named(digest: str) -> Iterator[None]:
+def _translated(digest: str) -> Iterator[None]:
+    """Raise RecordNotFound in place of FileNotFoundError."""
     try:
         yield
     except FileNotFoundError as error:

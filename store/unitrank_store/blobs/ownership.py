@@ -1,7 +1,10 @@
-"""Who needs which blob: models, their cleaned archives, datasets and results; a blob goes with its last owner.
+"""The owners of blobs: models, cleaned archives, datasets and results.
 
-A blob and its owners lie in two systems. So whoever changes either holds one lock, for milliseconds: otherwise bytes
-that were uploaded a second time could be deleted between their arrival and their record.
+A blob is deleted when its last owner drops it.
+
+Blobs and owners are stored in two systems, the blob store and Redis. So each change of either holds
+one lock, for milliseconds. Without it, bytes that are uploaded again could be deleted after their
+upload and before their record is written.
 """
 
 from collections.abc import Iterator
@@ -15,11 +18,16 @@ from unitrank_store.errors import Full, RecordNotFound, StateConflict, Unavailab
 from unitrank_store.redis import keyspace
 
 LEASE = 60.0
+"""Seconds after which the lock of a killed process expires."""
 PATIENCE = 30.0
+"""Seconds for which a process waits for the lock."""
 
 
 class BlobOwners:
-    """`claim` and `drop` only inside `changing`; both may be repeated."""
+    """The owners of all blobs.
+
+    Call `claim`, `admit` and `drop` only inside a block of `changing`. All three may be repeated.
+    """
 
     def __init__(self, connection: redis.Redis, blobs: BlobStore) -> None:
         self._redis = connection
@@ -27,57 +35,73 @@ class BlobOwners:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Nobody else changes contents or owners meanwhile. Raises Unavailable after 30 s of waiting."""
+        """Hold the lock: no other process changes contents or owners during the block.
+
+        Raises Unavailable if the lock is not free within 30 s.
+        """
         lock = self._redis.lock(keyspace.contents_lock(), timeout=LEASE, sleep=0.005, raise_on_release_error=False)
         if not lock.acquire(blocking_timeout=PATIENCE):
-            raise Unavailable(f"other changes of models and datasets took more than {PATIENCE:g} s; try again")
+            raise Unavailable(f"other changes of models and datasets took more than {PATIENCE:g} s; send the request again")
         try:
             yield
         finally:
             lock.release()
 
     def claim(self, digest: str, *, owner: str) -> None:
-        """Raises StateConflict where the blob is not there: it was deleted while the same bytes came in."""
+        """Add an owner to a blob.
+
+        Raises StateConflict if the blob does not exist: it was deleted during this upload.
+        """
         try:
             size = self._blobs.size(digest)
         except RecordNotFound as error:
-            raise StateConflict(f"the content {digest} was deleted while it was uploaded; upload it again") from error
+            raise StateConflict(f"the content {digest} was deleted during its upload; upload it again") from error
         with self._redis.pipeline() as pipeline:
             pipeline.sadd(keyspace.owners(digest), owner)
             pipeline.hset(keyspace.blob_sizes(), digest, size)
             pipeline.execute()
 
     def admit(self, digest: str, *, owner: str) -> None:
-        """As `claim`, for what a client brings. Raises Full where new bytes are more than the quota; the blob then goes."""
-        owned = self._redis.exists(keyspace.owners(digest))
+        """Add an owner to a blob that a client has uploaded.
+
+        Raises StateConflict as `claim` does. Raises Full if the blob exceeds the quota: the blob is
+        deleted then, unless it had other owners before.
+        """
+        has_owners = self._redis.exists(keyspace.owners(digest))
         self.claim(digest, owner=owner)
-        if not owned and self._blobs.quota is not None and self.stored() > self._blobs.quota:
+        if not has_owners and self._blobs.quota is not None and self.stored() > self._blobs.quota:
             self.drop(digest, owner=owner)
-            raise Full(_over(self._blobs.quota))
+            raise Full(_quota_message(self._blobs.quota))
 
     def room(self) -> int | None:
-        """The bytes that may still come; None where there is no quota. Raises Full where there is no room at all."""
+        """Return the bytes of the quota that are free; None without a quota.
+
+        Raises Full for 0 bytes.
+        """
         if self._blobs.quota is None:
             return None
-        left = self._blobs.quota - self.stored()
-        if left <= 0:
-            raise Full(_over(self._blobs.quota))
-        return left
+        free = self._blobs.quota - self.stored()
+        if free <= 0:
+            raise Full(_quota_message(self._blobs.quota))
+        return free
 
     def stored(self) -> int:
-        """The bytes of all blobs that have owners."""
+        """Return the bytes of all blobs that have an owner."""
         # Any: redis-py types no reply
         return sum(map(int, cast(list[Any], self._redis.hvals(keyspace.blob_sizes()))))
 
     def drop(self, digest: str, *, owner: str) -> None:
-        """A blob without owners goes."""
+        """Remove an owner from a blob, and delete the blob if it has no other owner."""
         self._redis.srem(keyspace.owners(digest), owner)
         if not self._redis.exists(keyspace.owners(digest)):
             self._blobs.delete(digest)
             self._redis.hdel(keyspace.blob_sizes(), digest)
 
     def forget_unowned(self) -> int:
-        """Delete old blobs that nobody owns: a process was killed between their arrival and their record; how many."""
+        """Delete blobs that are a day old and have no owner, and return their number.
+
+        The process that stored such a blob was killed before it added the owner.
+        """
         deleted = 0
         for digest in self._blobs.aged():
             if not self._redis.exists(keyspace.owners(digest)):
@@ -87,5 +111,5 @@ class BlobOwners:
         return deleted
 
 
-def _over(quota: int) -> str:
-    return f"models, datasets and results may take {quota} bytes together; delete some that are not needed"
+def _quota_message(quota: int) -> str:
+    return f"models, datasets and results take more than the quota of {quota} bytes; delete some that you do not need"

@@ -1,4 +1,4 @@
-"""Addresses of content that lies elsewhere: a URI in parts, read as text before anything is asked of any place."""
+"""URIs of models and datasets, parsed and checked as text before any server or disk is accessed."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,7 +15,11 @@ _GLOB = "*?["
 
 @dataclass(frozen=True)
 class SourceAddress:
-    """A URI in parts; `place` is its host or bucket."""
+    """The parts of a URI.
+
+    `place`: the host of a web address, or the bucket; empty for a folder on this machine.
+    `segments`: the path, split at each slash.
+    """
 
     scheme: str
     place: str
@@ -24,65 +28,67 @@ class SourceAddress:
 
     @classmethod
     def parse(cls, uri: str) -> "SourceAddress":
-        """Raises BadSource for what is no plain URI."""
+        """Split a URI into its parts. Raises BadSource for a malformed URI."""
         if len(uri) > LONGEST_URI or not uri.isprintable() or " " in uri or "\\" in uri:
-            raise malformed(uri, "it is too long or holds characters that no URI has")
+            raise malformed(uri, f"expected at most {LONGEST_URI} printable characters without spaces and backslashes")
         if "::" in uri:
-            raise malformed(uri, "chains of places ('::') are not read; name the file itself")
+            raise malformed(uri, "chained URIs ('::') are not supported; give the URI of the file itself")
         scheme, separator, rest = uri.partition("://")
         if not separator or not scheme.isalnum():
-            raise malformed(uri, "expected something like 's3://bucket/data.npz'")
+            raise malformed(uri, "expected a URI such as 's3://bucket/data.npz'")
         if scheme.lower() == "local":
-            raise malformed(uri, "a folder on this machine is written 'file:///folder'")
-        # Only on the web a question mark begins a query: elsewhere it stands for a character.
+            raise malformed(uri, "write a folder on the service's machine as 'file:///folder'")
+        # In a web address a question mark begins the query; in other URIs it is part of a glob.
         path, _, query = rest.partition("?") if scheme.lower() in WEB else (rest, "", "")
         place, _, path = path.partition("/")
         if "@" in place or "#" in rest or any(letter in place for letter in _GLOB):
-            raise malformed(uri, "users, passwords and fragments have no place in it, and the host is spelled out")
+            raise malformed(uri, "expected a URI without user, password and fragment, and a host without wildcards")
         segments = tuple(path.split("/"))
         _check_segments(uri, segments)
         if place and scheme.lower() == FOLDER:
-            raise malformed(uri, "a folder on this machine has no host: 'file:///folder'")
+            raise malformed(uri, "a folder on the service's machine has no host; write 'file:///folder'")
         return cls(scheme.lower(), place.lower() if scheme.lower() in WEB else place, segments, query)
 
     @property
     def path(self) -> str:
-        """Of a folder on this machine."""
+        """The path of a file or folder on this machine."""
         return "/" + "/".join(self.segments)
 
     @property
     def fixed(self) -> str:
-        """The path up to the first part that stands for several."""
+        """The path up to its first segment with a wildcard."""
         steps = itertools.takewhile(lambda segment: not any(letter in segment for letter in _GLOB), self.segments)
         return "/" + "/".join(steps)
 
     @property
     def is_glob(self) -> bool:
+        """Whether the path has wildcards; a web address has none."""
         return self.scheme not in WEB and any(letter in segment for segment in self.segments for letter in _GLOB)
 
-    def holds(self, other: "SourceAddress") -> bool:
-        """Whether the other is this place or lies below it; names are compared whole."""
+    def holds(self, address: "SourceAddress") -> bool:
+        """Return whether an address is this one or below it. Segments are compared as a whole."""
         root = self.segments[:-1] if self.segments[-1] == "" else self.segments
-        return (self.scheme, self.place) == (other.scheme, other.place) and other.segments[: len(root)] == root
+        return (self.scheme, self.place) == (address.scheme, address.place) and address.segments[: len(root)] == root
 
 
-def malformed(uri: str, why: str) -> BadSource:
-    return BadSource("uri_malformed", f"{quoted(uri)} cannot be read: {why}")
+def malformed(uri: str, reason: str) -> BadSource:
+    """Return the error for a malformed URI."""
+    return BadSource("uri_malformed", f"{quoted(uri)} is not a valid URI: {reason}")
 
 
 def quoted(uri: str) -> str:
-    """The URI for a message, without a query, which may hold a signature."""
-    plain = uri.partition("?")[0] if uri.lower().startswith(WEB) else uri
-    return repr(plain if len(plain) <= 200 else plain[:200] + "…")
+    """Return the URI for a message, without its query, which may contain a signature."""
+    without_query = uri.partition("?")[0] if uri.lower().startswith(WEB) else uri
+    return repr(without_query if len(without_query) <= 200 else without_query[:200] + "…")
 
 
 def _check_segments(uri: str, segments: Sequence[str]) -> None:
     for segment in segments:
         decoded = unquote(segment)
-        # Some servers take what follows a semicolon for a parameter.
+        # Some servers read the text after a semicolon as a parameter.
         if decoded.partition(";")[0] in (".", "..") or "/" in decoded or "\\" in decoded or "\0" in decoded:
-            raise malformed(uri, "steps such as '..' are not followed; spell the path out")
+            raise malformed(uri, "segments such as '.', '..' or an encoded slash are not allowed; write the whole path")
         if "**" in segment:
-            raise malformed(uri, "'**' would be the whole place; name the folder")
+            raise malformed(uri, "the wildcard '**' is not allowed; name the folder")
     if "" in segments[:-1]:
-        raise malformed(uri, "an empty step ('//') in the path")
+        raise malformed(uri, "the path has an empty segment ('//')")

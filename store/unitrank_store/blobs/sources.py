@@ -1,9 +1,11 @@
-"""Content that lies elsewhere: the files that a URI or a glob stands for, and their bytes.
+"""Sources: files that the service reads from a URI, or from a glob of URIs.
 
-The web is read with httpx, which leaves redirects to us, every other place through fsspec and its drivers.
+Web addresses are read by httpx, which does not follow redirects. All other URIs are read by fsspec
+and its drivers.
 
-A URI comes from a stranger. It is read as text and held against the operator's list before anything is asked of any
-place; nothing is listed, resolved or opened outside of it.
+A URI comes from a client and is not trusted. It is parsed as text and compared with the operator's
+list (UNITRANK_SOURCES) before any server or disk is accessed. No file outside of this list is
+listed, resolved or opened.
 """
 
 import glob
@@ -23,42 +25,48 @@ from unitrank_store.errors import BadSource
 from unitrank_tables.sizes import MiB
 
 MOST_SHARDS = 10_000
+"""Maximum number of files of one glob."""
 PIECE = 4 * MiB
-# How long a web server may keep silent.
+"""Maximum bytes of one read."""
 WEB_SECONDS = 30.0
+"""Seconds after which a web server that sends nothing counts as unreachable."""
 
 
 class Source(Protocol):
-    """One file elsewhere."""
+    """One file that can be read."""
 
     @property
     def name(self) -> str:
-        """What a problem calls it."""
+        """The file's URI, for messages."""
 
     def pieces(self) -> Iterator[bytes]:
-        """Its bytes, in order. Raises BadSource."""
+        """Yield the file's bytes, in order. Raises BadSource."""
 
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file of a folder on this machine, which is still in its place when it is opened."""
+    """A file on the service's machine.
+
+    `roots`: the allowed folders. The file is checked again after it was opened: its path may have
+    become a link that leads out of them.
+    """
 
     path: str
     name: str
     roots: tuple[str, ...]
 
     def pieces(self) -> Iterator[bytes]:
-        with _named(self.name), self._opened() as file:
+        with _translated(self.name), self._open() as file:
             while piece := file.read(PIECE):
                 yield piece
 
-    def _opened(self) -> BinaryIO:
-        # A pipe without a writer would hold us for ever.
+    def _open(self) -> BinaryIO:
+        # O_NONBLOCK: to open a named pipe without a writer would otherwise block for ever.
         handle = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise BadSource("uri_unreadable", f"{quoted(self.name)} is no file")
-            check_inside(_opened_path(handle, self.path), self.roots, self.name)
+                raise BadSource("uri_unreadable", f"{quoted(self.name)} is not a regular file")
+            check_inside(_real_path(handle, self.path), self.roots, self.name)
             return os.fdopen(handle, "rb")
         except BaseException:
             os.close(handle)
@@ -67,116 +75,138 @@ class LocalFile:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a place that fsspec reaches."""
+    """A file in a filesystem that fsspec supports.
 
-    filesystem: Any  # fsspec has no types
+    `filesystem`: Any, because fsspec has no types.
+    """
+
+    filesystem: Any
     path: str
     name: str
 
     def pieces(self) -> Iterator[bytes]:
-        with _named(self.name), self.filesystem.open(self.path, "rb", block_size=PIECE, cache_type="readahead") as file:
+        with _translated(self.name), self.filesystem.open(self.path, "rb", block_size=PIECE, cache_type="readahead") as file:
             while piece := file.read(PIECE):
                 yield piece
 
 
 @dataclass(frozen=True)
 class WebFile:
-    """What a web server answers at one address, and nowhere else: a redirect may lead anywhere."""
+    """A file at a web address.
+
+    Redirects are not followed: they may lead out of the allowed list.
+    """
 
     name: str
 
     def pieces(self) -> Iterator[bytes]:
         headers = {"Accept-Encoding": "identity"}
-        with _named(self.name), httpx.stream("GET", self.name, headers=headers, timeout=WEB_SECONDS, trust_env=False) as answer:
-            if answer.status_code != 200:
-                raise _unanswered(self.name, answer)
-            # As it comes: who waits for more cannot see how slow it is.
-            yield from answer.iter_raw()
+        with (
+            _translated(self.name),
+            httpx.stream("GET", self.name, headers=headers, timeout=WEB_SECONDS, trust_env=False) as response,
+        ):
+            if response.status_code != 200:
+                raise _status_error(self.name, response)
+            # Pieces of any size, as they arrive: the caller measures the speed of the server.
+            yield from response.iter_raw()
 
 
-def _unanswered(uri: str, answer: httpx.Response) -> BadSource:
-    if answer.status_code in (404, 410):
-        return BadSource("uri_not_found", f"{quoted(uri)} is not there")
-    if answer.status_code in (401, 403):
-        return BadSource("uri_forbidden", f"{quoted(uri)} may not be read by the service")
-    if answer.is_redirect:
-        return BadSource("uri_unreadable", f"{quoted(uri)} redirects, which is not followed; name the address it leads to")
-    return BadSource("uri_unreadable", f"{quoted(uri)} was answered with the status {answer.status_code}")
+def _status_error(uri: str, response: httpx.Response) -> BadSource:
+    if response.status_code in (404, 410):
+        return BadSource("uri_not_found", f"{quoted(uri)} does not exist")
+    if response.status_code in (401, 403):
+        return BadSource("uri_forbidden", f"the service may not read {quoted(uri)}: the server answered {response.status_code}")
+    if response.is_redirect:
+        return BadSource(
+            "uri_unreadable", f"{quoted(uri)} redirects to another address, which is not followed; give the final address"
+        )
+    return BadSource("uri_unreadable", f"{quoted(uri)} cannot be read: the server answered with status {response.status_code}")
 
 
 class Sources:
-    """The places that an operator has allowed."""
+    """The locations that the operator allows (UNITRANK_SOURCES). `places`: their URIs."""
 
     def __init__(self, places: Sequence[str]) -> None:
         self._places = [SourceAddress.parse(place) for place in places]
 
     def check(self, uri: str, *, several: bool) -> None:
-        """Raises BadSource for what may not be read, without a look at any place. `several`: it may be a glob."""
+        """Raise BadSource if the URI may not be read. No server or disk is accessed.
+
+        `several`: whether a glob is allowed.
+        """
         address = SourceAddress.parse(uri)
         if not any(place.holds(address) for place in self._places):
             raise BadSource(
-                "uri_not_allowed", f"the operator has allowed no place that {quoted(uri)} lies in; send the bytes instead"
+                "uri_not_allowed",
+                f"{quoted(uri)} is not in a location that the operator allows (UNITRANK_SOURCES); upload the bytes instead",
             )
         if address.segments[-1] == "" and not address.query:
             raise malformed(uri, "it names a folder; expected a file")
         if address.is_glob and not several:
-            raise malformed(uri, "a model is one file; expected no glob")
+            raise malformed(uri, "it has wildcards, but a model is one file; give the URI of this file")
 
     def files(self, uri: str) -> Sequence[Source]:
-        """The file, or those that the glob stands for, by name. Raises BadSource."""
+        """Return the files that a URI or a glob names, sorted by name. Raises BadSource."""
         self.check(uri, several=True)
         address = SourceAddress.parse(uri)
         if address.scheme in WEB:
             return [WebFile(uri)]
-        with _named(uri):
-            return self._local(address, uri) if address.scheme == FOLDER else _elsewhere(address, uri)
+        with _translated(uri):
+            return self._local_files(address, uri) if address.scheme == FOLDER else _remote_files(address, uri)
 
-    def _local(self, address: SourceAddress, uri: str) -> Sequence[Source]:
+    def _local_files(self, address: SourceAddress, uri: str) -> Sequence[Source]:
         roots = tuple(os.path.realpath(place.path) for place in self._places if place.scheme == FOLDER)
         check_inside(os.path.realpath(address.fixed), roots, uri)
         names = sorted(glob.iglob(address.path)) if address.is_glob else [address.path]
-        paths = [path for path in _few(names, uri) if not address.is_glob or not os.path.isdir(path)]
-        _check_some(paths, uri)
+        paths = [path for path in _at_most_shards(names, uri) if not address.is_glob or not os.path.isdir(path)]
+        _check_not_empty(paths, uri)
         return [LocalFile(path, f"file://{path}", roots) for path in paths]
 
 
-def _elsewhere(address: SourceAddress, uri: str) -> Sequence[Source]:
-    # A listing from before may know less than what the place holds now.
+def _remote_files(address: SourceAddress, uri: str) -> Sequence[Source]:
+    # No cached listing of the folder: files may have been added since.
     filesystem, path = fsspec.core.url_to_fs(
         f"{address.scheme}://{address.place}/{'/'.join(address.segments)}", use_listings_cache=False
     )
     if not address.is_glob:
         return [RemoteFile(filesystem, path, uri)]
     names = sorted(name for name, info in filesystem.glob(path, detail=True).items() if info["type"] != "directory")
-    _check_some(names, uri)
-    return [RemoteFile(filesystem, name, filesystem.unstrip_protocol(name)) for name in _few(names, uri)]
+    _check_not_empty(names, uri)
+    return [RemoteFile(filesystem, name, filesystem.unstrip_protocol(name)) for name in _at_most_shards(names, uri)]
 
 
 def check_inside(path: str, roots: Sequence[str], name: str) -> None:
-    """Raises BadSource for a path, without links in it, that lies in none of the folders: a link may lead out of them."""
+    """Raise BadSource if a path is in none of the folders `roots`.
+
+    All paths must be resolved: a link may lead out of the folders. `name`: the URI, for the
+    message.
+    """
     if not any(path == root or path.startswith(f"{root.rstrip('/')}/") for root in roots):
-        raise BadSource("uri_not_allowed", f"{quoted(name)} leads out of the places that the operator has allowed")
+        raise BadSource("uri_not_allowed", f"{quoted(name)} leads out of the locations that the operator allows (UNITRANK_SOURCES)")
 
 
-def _opened_path(handle: int, path: str) -> str:
-    """Where an open file lies, whatever its name has come to mean meanwhile."""
+def _real_path(handle: int, path: str) -> str:
+    """Return the resolved path of an open file, also if the file was renamed since."""
     descriptor = f"/proc/self/fd/{handle}"
     return os.path.realpath(descriptor if os.path.exists(descriptor) else path)
 
 
-def _few(paths: Sequence[str], uri: str) -> Sequence[str]:
+def _at_most_shards(paths: Sequence[str], uri: str) -> Sequence[str]:
     if len(paths) > MOST_SHARDS:
-        raise BadSource("too_many_shards", f"{quoted(uri)} stands for {len(paths)} files; at most {MOST_SHARDS} are read")
+        raise BadSource("too_many_shards", f"{quoted(uri)} matches {len(paths)} files; at most {MOST_SHARDS} are accepted")
     return paths
 
 
-def _check_some(paths: Sequence[str], uri: str) -> None:
+def _check_not_empty(paths: Sequence[str], uri: str) -> None:
     if not paths:
-        raise BadSource("uri_not_found", f"{quoted(uri)} stands for no file")
+        raise BadSource("uri_not_found", f"{quoted(uri)} matches no file")
 
 
 def check_drivers(places: Sequence[str]) -> None:
-    """Raises ValueError for a place that cannot be read here: it is no URI, or its driver is not installed."""
+    """Raise ValueError for a location that cannot be read.
+
+    Its URI is malformed, or the fsspec driver of its scheme is not installed.
+    """
     for place in places:
         try:
             scheme = SourceAddress.parse(place).scheme
@@ -187,17 +217,20 @@ def check_drivers(places: Sequence[str]) -> None:
 
 
 @contextmanager
-def _named(uri: str) -> Iterator[None]:
-    """Whatever a driver raises becomes a BadSource that tells the URI and not what the driver knows of keys and hosts."""
+def _translated(uri: str) -> Iterator[None]:
+    """Raise BadSource in place of a driver's error.
+
+    The message names the URI. It omits the driver's text, which may contain keys and hosts.
+    """
     try:
         yield
     except (BadSource, MemoryError):
         raise
     except FileNotFoundError as error:
-        raise BadSource("uri_not_found", f"{quoted(uri)} is not there") from error
+        raise BadSource("uri_not_found", f"{quoted(uri)} does not exist") from error
     except IsADirectoryError as error:
         raise BadSource("uri_unreadable", f"{quoted(uri)} is a folder; expected a file") from error
     except PermissionError as error:
-        raise BadSource("uri_forbidden", f"{quoted(uri)} may not be read with what the service is given") from error
+        raise BadSource("uri_forbidden", f"the service's credentials do not allow it to read {quoted(uri)}") from error
     except Exception as error:
         raise BadSource("uri_unreadable", f"{quoted(uri)} could not be read: {type(error).__name__}") from error

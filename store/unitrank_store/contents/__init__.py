@@ -1,1 +1,1 @@
-"""Models and datasets: names, digests, imports, and the jobs that wait for them."""
+"""Models and datasets: their names, digests and imports, and the jobs that wait for them."""

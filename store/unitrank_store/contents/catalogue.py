@@ -1,7 +1,8 @@
-"""Named contents: what models and datasets have in common.
+"""The catalogue of named contents: the common part of models and datasets.
 
-A content is known once, by its digest; each upload puts a name on it. A name has its newest upload and the last that
-became ready. A content goes when it has no name and no holder left, and its blobs with it.
+A content is stored once, under its digest. Each upload gives it a name. A name has several contents
+over time, and points to two of them: to its newest upload, and to the last one that became ready.
+A content without a name and without a holder is deleted, together with its blobs.
 """
 
 import json
@@ -28,13 +29,15 @@ Pointer = Literal["newest", "ready"]
 _FIND = LuaScript("unitrank_store.contents", "find_content.lua")
 
 SEPARATOR = "/"
-"""Between a tenant and a name, neither of which has it."""
+"""The character between a tenant and a name. Neither of them may contain it."""
 
 
 class Catalogue(ABC, Generic[R]):
-    """Records are snapshots; every change is made under the lock of `BlobOwners`.
+    """The named contents of one kind, for one tenant.
 
-    Names are a tenant's own: two tenants' equal names mean different things. Contents are everyone's, and stored once.
+    Each tenant has names of its own: the same name of two tenants means different contents.
+    Contents are stored once for all tenants. Returned records are snapshots. Each change holds the
+    lock of `BlobOwners`.
     """
 
     kind: Literal["model", "dataset"]
@@ -46,46 +49,62 @@ class Catalogue(ABC, Generic[R]):
         self._owners = BlobOwners(connection, blobs)
 
     @abstractmethod
-    def _record(self, name: str | None, created_at: float, content: Json) -> R: ...
+    def _record(self, name: str | None, created_at: float, content: Json) -> R:
+        """Return the record of a stored content. `created_at`: unix time of its upload."""
 
     @abstractmethod
     def _blob_owners(self, content: Json) -> list[tuple[str, str]]:
-        """The digests of the blobs that the content needs, each with the owner it is claimed for."""
+        """Return the blobs that a content needs: for each one its digest and its owner's name."""
 
     def get(self, reference: str) -> R:
-        """What `name@digest` names, or the newest upload under `name`, ready or not. Raises RecordNotFound."""
-        return self._found(*self._parsed(reference), ("newest",))
+        """Return the content that a reference names: for a name, its newest upload, ready or not.
+
+        Raises RecordNotFound.
+        """
+        return self._find(*self._parse(reference), ("newest",))
 
     def resolve(self, reference: str) -> R:
-        """What a job means by it: the last content that became ready under a name, else the newest. Raises RecordNotFound."""
-        return self._found(*self._parsed(reference), ("ready", "newest"))
+        """Return the content that a new job uses: for a name, the last one that became ready.
+
+        If no content of the name is ready, the newest one is returned. Raises RecordNotFound.
+        """
+        return self._find(*self._parse(reference), ("ready", "newest"))
 
     def has(self, name: str) -> bool:
-        """Whether the tenant has put anything under the name."""
-        return bool(self._redis.exists(keyspace.uploads(self.kind, self._scoped(name))))
+        """Return whether the tenant has a content under the name."""
+        return bool(self._redis.exists(keyspace.uploads(self.kind, self._with_tenant(name))))
 
     def content(self, digest: str) -> R:
-        """The content alone, without a name. Raises RecordNotFound."""
-        return self._record(None, 0.0, self._known(digest))
+        """Return the content with this digest, without a name. Raises RecordNotFound.
+
+        A content that is not imported yet has a key in place of a digest.
+        """
+        return self._record(None, 0.0, self._content(digest))
 
     def list(self, limit: int = 50, after: str | None = None) -> tuple[Sequence[R], str | None]:
-        """Each name's newest upload, by name, and the name to go on after where there are more."""
-        start = f"({self._scoped(after)}" if after else f"[{self._scoped('')}"
-        # What follows the separator follows every name of the tenant.
+        """Return the newest upload of each name, sorted by name, and the name that ends the page.
+
+        The next page begins `after` this name. It is None on the last page.
+        """
+        start = f"({self._with_tenant(after)}" if after else f"[{self._with_tenant('')}"
+        # The tenant and the character after the separator sort after every name of the tenant.
         end = f"({self._tenant}{chr(ord(SEPARATOR) + 1)}"
         names = texts(self._redis.zrangebylex(keyspace.all_names(self.kind), start, end, 0, limit + 1))
-        more = _without_tenant(names[limit - 1]) if len(names) > limit else None
-        return [record for name in names[:limit] if (record := self._if_there(name)) is not None], more
+        last = _without_tenant(names[limit - 1]) if len(names) > limit else None
+        return [record for name in names[:limit] if (record := self._newest(name)) is not None], last
 
     def newest_of_all(self) -> Iterator[R]:
-        """Each name's newest upload, of all tenants."""
+        """Yield the newest upload of each name, of all tenants."""
         for name in texts(self._redis.zrange(keyspace.all_names(self.kind), 0, -1)):
-            record = self._if_there(name)
+            record = self._newest(name)
             if record is not None:
                 yield record
 
     def digests_of_all(self) -> set[str]:
-        """What has a name, of all tenants: digests, and keys of what is still to be read from elsewhere."""
+        """Return the digests of all named contents, of all tenants.
+
+        For a content that is not imported yet, its key is returned.
+        """
         all_names = texts(self._redis.zrange(keyspace.all_names(self.kind), 0, -1))
         with self._redis.pipeline(transaction=False) as pipeline:
             for name in all_names:
@@ -94,122 +113,140 @@ class Catalogue(ABC, Generic[R]):
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Nobody else changes contents, or what jobs mean by them, meanwhile. Raises Unavailable after 30 s of waiting."""
+        """Hold the lock: no other process changes contents, or the jobs that wait for them.
+
+        Raises Unavailable if the lock is not free within 30 s.
+        """
         with self._owners.changing():
             yield
 
     def room(self) -> int | None:
-        """The bytes that may still be uploaded; None where there is no quota. Raises Full where there is no room at all."""
+        """Return the bytes that may still be uploaded; None without a quota.
+
+        Raises Full for 0 bytes.
+        """
         return self._owners.room()
 
     def discard(self, blob: str) -> None:
-        """A blob that came for a content that is gone goes too, unless somebody needs it."""
+        """Delete a blob, unless it has an owner. Its content was deleted during the import."""
         with self._owners.changing():
             self._owners.drop(blob, owner="")
 
     def delete(self, reference: str) -> None:
-        """Take a name away, from all its contents or from one.
+        """Remove a name from all its contents, or from the one whose digest the reference names.
 
-        Raises RecordNotFound, and StateConflict where a live job needs it.
+        Raises RecordNotFound, and StateConflict if a job that has not ended needs a content.
         """
         with self._owners.changing():
-            name, digest = self._parsed(reference)
+            name, digest = self._parse(reference)
             uploads = self._uploads(name)
-            taken = [digest] if digest else list(uploads)
-            if not uploads or not set(taken) <= set(uploads):
+            digests = [digest] if digest else list(uploads)
+            if not uploads or not set(digests) <= set(uploads):
                 raise RecordNotFound(f"no {self.kind} {reference!r}")
-            self._take(name, taken, {other: at for other, at in uploads.items() if other not in taken})
+            self._remove_name(name, digests, {upload: at for upload, at in uploads.items() if upload not in digests})
 
-    def _found(self, name: str, digest: str | None, pointers: Sequence[Pointer] = ()) -> R:
-        """Of a name with its tenant."""
+    def _find(self, name: str, digest: str | None, pointers: Sequence[Pointer] = ()) -> R:
+        """Return the content with this digest, or else the one that the first set pointer names.
+
+        `name`: a name with its tenant. Raises RecordNotFound.
+        """
         keys = [keyspace.pointers(self.kind, name), keyspace.uploads(self.kind, name)]
-        stored = _FIND(self._redis, keys, contents=keyspace.contents(self.kind), digest=digest, pointers=pointers)
-        if not stored:
+        reply = _FIND(self._redis, keys, contents=keyspace.contents(self.kind), digest=digest, pointers=pointers)
+        if not reply:
             raise RecordNotFound(f"no {self.kind} {_without_tenant(name) + (f'@{digest}' if digest else '')!r}")
-        _, at, content = stored
+        _, at, content = reply
         return self._record(_without_tenant(name), float(at), json.loads(content))
 
-    def _if_there(self, name: str) -> R | None:
+    def _newest(self, name: str) -> R | None:
         try:
-            return self._found(name, None, ("newest",))
+            return self._find(name, None, ("newest",))
         except RecordNotFound:
             return None
 
-    def _parsed(self, reference: str) -> tuple[str, str | None]:
-        """The name with its tenant, and the digest where the reference is exact. Raises RecordNotFound."""
-        name, digest = parse_reference(reference)
-        return self._scoped(name), digest
+    def _parse(self, reference: str) -> tuple[str, str | None]:
+        """Return the name with its tenant, and the digest of an exact reference.
 
-    def _scoped(self, name: str) -> str:
+        Raises RecordNotFound.
+        """
+        name, digest = parse_reference(reference)
+        return self._with_tenant(name), digest
+
+    def _with_tenant(self, name: str) -> str:
         return f"{self._tenant}{SEPARATOR}{name}"
 
-    def _known(self, digest: str) -> Json:
+    def _content(self, digest: str) -> Json:
+        """Return the stored content. Raises RecordNotFound."""
         stored = self._redis.get(keyspace.content(self.kind, digest))
         if stored is None:
             raise RecordNotFound(f"no {self.kind} with the content {digest}")
-        # Any: json.loads says no more of the object that `_keep` wrote
+        # cast: `_write` wrote a JSON object
         return cast(Json, json.loads(stored))
 
     def _uploads(self, name: str) -> dict[str, float]:
+        """Return the unix time of the first upload of each digest under the name."""
         stored = text_fields(self._redis.hgetall(keyspace.uploads(self.kind, name)))
         return {digest: float(at) for digest, at in stored.items()}
 
-    def _keep(self, pipeline: Pipeline, content: Json) -> None:
+    def _write(self, pipeline: Pipeline, content: Json) -> None:
         pipeline.set(keyspace.content(self.kind, content["digest"]), json.dumps(content))
 
-    def _name(self, pipeline: Pipeline, name: str, digest: str, at: float) -> None:
-        """Put a name on a content; its first upload's time stays."""
+    def _add_name(self, pipeline: Pipeline, name: str, digest: str, at: float) -> None:
+        """Give a content a name, as its newest upload. The time of its first upload stays."""
         pipeline.sadd(keyspace.names_of(self.kind, digest), name)
         pipeline.hsetnx(keyspace.uploads(self.kind, name), digest, str(at))
         pipeline.hset(keyspace.pointers(self.kind, name), "newest", digest)
         pipeline.zadd(keyspace.all_names(self.kind), {name: 0})
 
-    def _take(self, name: str, taken: Sequence[str], left: dict[str, float]) -> None:
-        last = [digest for digest in taken if self._redis.scard(keyspace.names_of(self.kind, digest)) == 1]
+    def _remove_name(self, name: str, digests: Sequence[str], remaining: dict[str, float]) -> None:
+        """Remove a name from some of its contents.
+
+        `remaining`: its other uploads, with their times.
+        """
+        unnamed = [digest for digest in digests if self._redis.scard(keyspace.names_of(self.kind, digest)) == 1]
 
         def change(pipeline: Pipeline) -> None:
-            for digest in last:
+            for digest in unnamed:
                 if pipeline.exists(keyspace.pins(digest)):
                     raise StateConflict(
-                        f"a job that has not ended needs the {self.kind} {_without_tenant(name)}@{digest}; cancel it or wait"
+                        f"a job that has not ended needs the {self.kind} {_without_tenant(name)}@{digest}; cancel the job or wait"
                     )
             pipeline.multi()
-            for digest in taken:
+            for digest in digests:
                 pipeline.srem(keyspace.names_of(self.kind, digest), name)
                 pipeline.srem(keyspace.awaited(self.kind, digest), name)
                 pipeline.hdel(keyspace.uploads(self.kind, name), digest)
-            self._point(pipeline, name, left)
+            self._set_pointers(pipeline, name, remaining)
 
-        self._redis.transaction(change, *(keyspace.pins(digest) for digest in last))
-        for digest in last:
-            self._forget_unnamed(digest)
+        self._redis.transaction(change, *(keyspace.pins(digest) for digest in unnamed))
+        for digest in unnamed:
+            self._delete_unnamed(digest)
 
-    def _point(self, pipeline: Pipeline, name: str, left: dict[str, float]) -> None:
-        """What a name means once some of its contents are taken away."""
+    def _set_pointers(self, pipeline: Pipeline, name: str, uploads: dict[str, float]) -> None:
+        """Set the pointers of a name to its remaining uploads; delete the name without any."""
         pipeline.delete(keyspace.pointers(self.kind, name))
-        if not left:
+        if not uploads:
             pipeline.zrem(keyspace.all_names(self.kind), name)
             return
-        newest_first = sorted(left, key=lambda digest: left[digest], reverse=True)
+        newest_first = sorted(uploads, key=lambda digest: uploads[digest], reverse=True)
         pipeline.hset(keyspace.pointers(self.kind, name), "newest", newest_first[0])
-        ready = next((digest for digest in newest_first if self._known(digest)["status"] == "ready"), None)
+        ready = next((digest for digest in newest_first if self._content(digest)["status"] == "ready"), None)
         if ready:
             pipeline.hset(keyspace.pointers(self.kind, name), "ready", ready)
 
-    def _forget_unnamed(self, digest: str) -> None:
-        kept = self._redis.exists(keyspace.names_of(self.kind, digest), keyspace.holders(self.kind, digest))
+    def _delete_unnamed(self, digest: str) -> None:
+        """Delete a content that has no name and no holder."""
+        is_needed = self._redis.exists(keyspace.names_of(self.kind, digest), keyspace.holders(self.kind, digest))
         stored = self._redis.get(keyspace.content(self.kind, digest))
-        if kept or stored is None:
+        if is_needed or stored is None:
             return
         self._redis.delete(keyspace.content(self.kind, digest), keyspace.awaited(self.kind, digest))
-        self._forgotten(digest, json.loads(stored))
+        self._after_delete(digest, json.loads(stored))
 
-    def _forgotten(self, digest: str, content: Json) -> None:
-        """It is gone: what was there for it alone goes too."""
+    def _after_delete(self, digest: str, content: Json) -> None:
+        """Drop the blobs of a content that was deleted."""
         for blob, owner in self._blob_owners(content):
             self._owners.drop(blob, owner=owner)
 
 
 def _without_tenant(name: str) -> str:
-    """The name without its tenant."""
     return name.partition(SEPARATOR)[2]

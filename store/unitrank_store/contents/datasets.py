@@ -1,4 +1,4 @@
-"""Datasets: the record of each uploaded table, and tables that came inside a request, which have no name."""
+"""Datasets: uploaded tables, which have a name, and tables inside job requests without a name."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,14 @@ DatasetStatus = Literal["importing", "ready", "rejected"]
 
 @dataclass(frozen=True)
 class DatasetRecord:
-    """`name` is None for a table from a request; `created_at` is when the content was first uploaded under the name.
+    """One dataset.
 
-    One that is still to be read from `uri`, or could not be, has a key instead of a digest, and no fields.
+    `name`: None for a table inside a request.
+    `digest`: the table's digest; the key of a dataset that is not imported yet, or was rejected.
+    `bytes`: size of the table.
+    `created_at`: unix time of the first upload under the name, in seconds.
+    `examples`, `fields`, `format`: None until the table is imported.
+    `problem`: the reason of a rejection. `uri`: the address from which the table is imported.
     """
 
     name: str | None
@@ -43,26 +48,30 @@ class DatasetStore(Importing[DatasetRecord]):
     def put(
         self, name: str, digest: str, bytes: int, fields: Mapping[str, ColumnInfo], examples: int, format: Format
     ) -> tuple[DatasetRecord, bool]:
-        """Put a name on a table that lies in the blob store; False where the name had this content before.
+        """Give a name to a table in the blob store.
 
-        Raises StateConflict where its bytes were just deleted.
+        Returns the dataset, and True if the table is new for the name.
+        Raises StateConflict if the bytes were deleted during the upload, and Full.
         """
-        content = _content(digest, bytes, fields, examples, format)
+        content = _ready_content(digest, bytes, fields, examples, format)
         with self._owners.changing():
             self._owners.admit(digest, owner=f"dataset:{digest}")
-            name = self._scoped(name)
-            uploaded = self._redis.hexists(keyspace.uploads(self.kind, name), digest)
+            name = self._with_tenant(name)
+            existed = self._redis.hexists(keyspace.uploads(self.kind, name), digest)
             with self._redis.pipeline() as pipeline:
-                self._forget_rejected(pipeline, name)
-                self._keep(pipeline, content)
-                self._name(pipeline, name, digest, time.time())
+                self._delete_rejected(pipeline, name)
+                self._write(pipeline, content)
+                self._add_name(pipeline, name, digest, time.time())
                 pipeline.hset(keyspace.pointers(self.kind, name), "ready", digest)
                 pipeline.execute()
-            return self._found(name, digest), not uploaded
+            return self._find(name, digest), not existed
 
     def begin(self, name: str, uri: str) -> DatasetRecord:
-        """Put a name on what lies at a URI; whoever reads it tells `arrived` or `reject_unread`."""
-        return self._import(self._scoped(name), _unread(uri))
+        """Give a name to a table that is imported from a URI later.
+
+        The import ends with `arrived` or `reject_unread`.
+        """
+        return self._begin_import(self._with_tenant(name), _unread(uri))
 
     def arrived(
         self,
@@ -74,23 +83,27 @@ class DatasetStore(Importing[DatasetRecord]):
         format: Format,
         repoint: Repoint = unawaited,
     ) -> DatasetRecord:
-        """What was read under the key lies in the blob store; `repoint` has those that wait for the key mean the digest.
+        """Replace the key of an imported table, which is in the blob store now, by its digest.
 
-        Raises RecordNotFound where it was deleted meanwhile, and Full.
+        `repoint`: lets the jobs that wait for the key use the digest.
+        Raises RecordNotFound if the dataset was deleted during the import, and Full.
         """
-        content = _content(digest, bytes, fields, examples, format)
+        content = _ready_content(digest, bytes, fields, examples, format)
         with self._owners.changing():
             with self._redis.pipeline() as pipeline:
-                name = self._take_name(pipeline, key, digest)
+                name = self._move_name(pipeline, key, digest)
                 self._owners.admit(digest, owner=f"dataset:{digest}")
                 repoint(digest)
-                self._keep(pipeline, content)
+                self._write(pipeline, content)
                 pipeline.hset(keyspace.pointers(self.kind, name), "ready", digest)
                 pipeline.execute()
-            return self._found(name, digest)
+            return self._find(name, digest)
 
     def inline(self, content: bytes, holder: str) -> DatasetRecord:
-        """Store a table from a request, as `encode_inline` returns it, until `release(digest, holder)`."""
+        """Store a table of a request until `release` is called.
+
+        `content`: the table as `encode_inline` returns it. `holder`: id of the job that needs it.
+        """
         with self._blobs.writer() as sink:
             sink.write(content)
             with open_table(sink.path) as table:
@@ -98,22 +111,25 @@ class DatasetStore(Importing[DatasetRecord]):
         with self._owners.changing():
             self._owners.admit(sink.digest, owner=f"dataset:{sink.digest}")
             with self._redis.pipeline() as pipeline:
-                self._keep(pipeline, _content(sink.digest, sink.size, described, examples, "npz"))
+                self._write(pipeline, _ready_content(sink.digest, sink.size, described, examples, "npz"))
                 pipeline.execute()
             self._redis.sadd(keyspace.held(self.kind), sink.digest)
             self._redis.sadd(keyspace.holders(self.kind, sink.digest), holder)
         return self.content(sink.digest)
 
     def release(self, digest: str, holder: str) -> None:
-        """The holder no longer needs the table: a table without a name goes with its last holder. May be repeated."""
+        """Remove a holder from a table.
+
+        A table without holders and names is deleted. May be repeated.
+        """
         with self._owners.changing():
             self._redis.srem(keyspace.holders(self.kind, digest), holder)
             if not self._redis.exists(keyspace.holders(self.kind, digest)):
                 self._redis.srem(keyspace.held(self.kind), digest)
-                self._forget_unnamed(digest)
+                self._delete_unnamed(digest)
 
     def holders(self) -> Sequence[tuple[str, str]]:
-        """Each digest that is held with each of its holders."""
+        """Return each held digest with each of its holders."""
         return [
             (digest, holder)
             for digest in texts(self._redis.smembers(keyspace.held(self.kind)))
@@ -131,6 +147,6 @@ def _unread(uri: str) -> Json:
     return {"bytes": 0, "status": "importing", "fields": None, "examples": None, "format": None, "uri": uri}
 
 
-def _content(digest: str, bytes: int, fields: Mapping[str, ColumnInfo], examples: int, format: Format) -> Json:
+def _ready_content(digest: str, bytes: int, fields: Mapping[str, ColumnInfo], examples: int, format: Format) -> Json:
     described = {name: dict(info) for name, info in fields.items()}
     return {"digest": digest, "bytes": bytes, "status": "ready", "fields": described, "examples": examples, "format": format}

@@ -1,6 +1,7 @@
-"""Named contents of which some are still to be read from elsewhere.
+"""Imports: named contents that the service still has to read from a URI.
 
-Such a one has no digest; it is known by a key, and given up for its digest once that is known.
+The digest of a content is not known before it is read. Until then, the content is stored under a
+key that begins with `import:`. The end of the import replaces the key by the digest.
 """
 
 import time
@@ -19,88 +20,107 @@ from unitrank_store.redis.decoding import text, texts
 R = TypeVar("R")
 
 Repoint = Callable[[str], None]
-"""Called with the digest before the key of a content goes, under the lock: a failure leaves all as it was."""
+"""A function that is called with the digest just before a content's key is replaced.
+
+It lets the jobs that wait for the key use the digest. The lock is held. If the function fails,
+nothing changes.
+"""
 
 UNREAD = "import:"
-"""How the key of a content begins that has no digest yet."""
+"""The beginning of the key of a content that is not imported yet."""
 REMEMBERED = 3600
+"""Seconds for which the digest of an imported content can be looked up by its key."""
 
 
 class Importing(Catalogue[R]):
-    """A catalogue whose contents may lie elsewhere when they get their name."""
+    """A catalogue whose contents may be imported from URIs."""
 
     def unread(self) -> Sequence[str]:
-        """The keys of all that is to be read from elsewhere, the oldest first."""
-        waiting = (each.partition(" ") for each in texts(self._redis.smembers(keyspace.imports())))
-        return sorted(key for kind, _, key in waiting if kind == self.kind)
+        """Return the keys of all imports that have not finished, the oldest first."""
+        imports = (member.partition(" ") for member in texts(self._redis.smembers(keyspace.imports())))
+        return sorted(key for kind, _, key in imports if kind == self.kind)
 
-    def became(self, key: str) -> str | None:
-        """The digest of what was read under the key within the last hour."""
+    def imported_digest(self, key: str) -> str | None:
+        """Return the digest of a content that was imported under a key.
+
+        Returns None before the import, and an hour after it has finished.
+        """
         digest = self._redis.get(keyspace.imported(key))
         return None if digest is None else text(digest)
 
     def reject_unread(self, key: str, problem: Json) -> None:
-        """What lies elsewhere cannot be had, or is not what it should be. Raises RecordNotFound where it was deleted meanwhile."""
+        """Reject a content that cannot be read or is malformed; `problem` is the reason.
+
+        Raises RecordNotFound if the content was deleted during the import.
+        """
         with self._owners.changing(), self._redis.pipeline() as pipeline:
-            self._keep(pipeline, self._known(key) | {"status": "rejected", "problem": problem})
+            self._write(pipeline, self._content(key) | {"status": "rejected", "problem": problem})
             pipeline.execute()
 
     def finish_import(self, key: str) -> None:
-        """All who waited for it have been told; until then whoever comes next goes on with it."""
+        """Remove an import from the list of unfinished ones.
+
+        Call it after the jobs that waited for the content were released. If the service is killed
+        before, another service continues the import.
+        """
         with self._redis.pipeline() as pipeline:
             pipeline.srem(keyspace.imports(), f"{self.kind} {key}")
             pipeline.delete(keyspace.import_attempts(key))
             pipeline.expire(keyspace.imported(key), REMEMBERED)
             pipeline.execute()
 
-    def _import(self, name: str, content: Json) -> R:
-        """Have a content read from its URI; one that is on its way already is not read twice."""
+    def _begin_import(self, name: str, content: Json) -> R:
+        """Add a content that must be imported from its URI, and return it.
+
+        If the name's newest content is an unfinished import of the same URI, it is returned
+        instead.
+        """
         with self._owners.changing():
             newest = text(self._redis.hget(keyspace.pointers(self.kind, name), "newest") or b"")
-            if newest.startswith(UNREAD) and self._known(newest) | {"digest": ""} == content | {"digest": ""}:
-                return self._found(name, newest)
+            if newest.startswith(UNREAD) and self._content(newest) | {"digest": ""} == content | {"digest": ""}:
+                return self._find(name, newest)
             content = {**content, "digest": f"{UNREAD}{new_id()}"}
             with self._redis.pipeline() as pipeline:
-                self._forget_rejected(pipeline, name)
-                self._keep(pipeline, content)
-                self._name(pipeline, name, content["digest"], time.time())
+                self._delete_rejected(pipeline, name)
+                self._write(pipeline, content)
+                self._add_name(pipeline, name, content["digest"], time.time())
                 pipeline.sadd(keyspace.imports(), f"{self.kind} {content['digest']}")
                 pipeline.execute()
-            return self._found(name, content["digest"])
+            return self._find(name, content["digest"])
 
-    def _forget_rejected(self, pipeline: Pipeline, name: str) -> None:
-        """What could not be read under a name before goes when it is put anew: nothing else could name it."""
+    def _delete_rejected(self, pipeline: Pipeline, name: str) -> None:
+        """Delete the rejected imports of a name that gets a new content."""
         for key in self._uploads(name):
-            if key.startswith(UNREAD) and self._known(key)["status"] == "rejected":
+            if key.startswith(UNREAD) and self._content(key)["status"] == "rejected":
                 pipeline.hdel(keyspace.uploads(self.kind, name), key)
                 pipeline.delete(keyspace.content(self.kind, key), keyspace.names_of(self.kind, key))
 
-    def _take_name(self, pipeline: Pipeline, key: str, digest: str) -> str:
-        """Move the name of the content from its key to its digest; the name.
+    def _move_name(self, pipeline: Pipeline, key: str, digest: str) -> str:
+        """Move the name of a content from its key to its digest, and return the name.
 
-        Raises RecordNotFound where the content was deleted meanwhile.
+        Raises RecordNotFound if the content was deleted or rejected during the import.
         """
         names = texts(self._redis.smembers(keyspace.names_of(self.kind, key)))
-        if self._known(key)["status"] == "rejected" or not names:
-            raise RecordNotFound(f"the {self.kind} was deleted, or given up, while it was read")
+        if self._content(key)["status"] == "rejected" or not names:
+            raise RecordNotFound(f"the {self.kind} was deleted or rejected during its import")
         name = names[0]
         newest = self._redis.hget(keyspace.pointers(self.kind, name), "newest")
         at = self._uploads(name)[key]
         pipeline.delete(keyspace.content(self.kind, key), keyspace.names_of(self.kind, key))
         pipeline.hdel(keyspace.uploads(self.kind, name), key)
         pipeline.set(keyspace.imported(key), digest)
-        self._name(pipeline, name, digest, at)
+        self._add_name(pipeline, name, digest, at)
         if newest is not None and text(newest) != key:
-            # What was uploaded meanwhile stays the newest.
+            # A content that was uploaded during the import stays the newest.
             pipeline.hset(keyspace.pointers(self.kind, name), "newest", text(newest))
         return name
 
-    def _forgotten(self, digest: str, content: Json) -> None:
+    def _after_delete(self, digest: str, content: Json) -> None:
         if digest.startswith(UNREAD):
             self._redis.srem(keyspace.imports(), f"{self.kind} {digest}")
         else:
-            super()._forgotten(digest, content)
+            super()._after_delete(digest, content)
 
 
 def unawaited(digest: str) -> None:
-    """Nobody waits for it."""
+    """Do nothing: the `Repoint` of a content that no job waits for."""

@@ -1,9 +1,9 @@
-"""Models: the record of each uploaded archive, inspected once for each content and engine.
+"""Models: uploaded contents, each of which is inspected once by each version of the engine.
 
 inspecting ──▶ ready       by `ready`, with the manifest and the digest of the cleaned archive
            └─▶ rejected    by `reject`, with a problem
 
-A later engine inspects an old content again when it is uploaded again.
+A later version of the engine inspects a content again when the content is uploaded again.
 """
 
 import hashlib
@@ -27,9 +27,15 @@ ARCHIVE = Archive()
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """`digest` is the upload's, `clean` the cleaned archive's; `name` is None where the content alone was asked for.
+    """One model.
 
-    `created_at` is when the content was first uploaded under the name, in unix seconds.
+    `name`: None for a model that was read by its digest alone.
+    `digest`: the model's digest; the key of a model that is not imported yet, or was rejected.
+    `bytes`: size of the upload.
+    `created_at`: unix time of the first upload under the name, in seconds.
+    `engine`: version of the engine that inspects the model.
+    `manifest`: layers, inputs and outputs of a ready model. `problem`: the reason of a rejection.
+    `clean`: digest of the cleaned archive, which the engine runs.
     """
 
     name: str | None
@@ -42,11 +48,17 @@ class ModelRecord:
     problem: Json | None = None
     clean: str | None = None
     architecture: Json | None = None
-    """The recipe of a format that is not an archive, whichever format it is; stores keep it under the name of the first one."""
+    """The recipe of a format that is not an archive.
+
+    The field is named after the first of these formats.
+    """
     weights: str | None = None
-    """The digest of the uploaded bytes, where a recipe comes with them: `digest` then covers both."""
+    """The digest of the uploaded bytes of a model with a recipe.
+
+    `digest` covers bytes and recipe.
+    """
     uri: str | None = None
-    """Of a model that is still to be read from there, or could not be: it has a key instead of a digest."""
+    """The address of a model that is not imported yet, or was rejected."""
 
     @property
     def format(self) -> ModelFormat:
@@ -60,10 +72,14 @@ class ModelRecord:
 
 
 class NamedModel(NamedTuple):
-    """`known`: the name had this content before. `inspect`: the caller has to put its inspection in the queue."""
+    """A model that got a name.
+
+    `existed`: whether the name had this content before.
+    `inspect`: whether the caller must queue the model's inspection.
+    """
 
     record: ModelRecord
-    known: bool
+    existed: bool
     inspect: bool
 
 
@@ -73,87 +89,108 @@ class ModelStore(Importing[ModelRecord]):
     kind = "model"
 
     def begin(self, name: str, blob: str, bytes: int, engine: str, format: ModelFormat = ARCHIVE) -> NamedModel:
-        """Put a name on a content that lies in the blob store. Raises StateConflict where its bytes were just deleted."""
+        """Give a name to a content in the blob store.
+
+        `blob`: digest of the uploaded bytes. `bytes`: their number. `engine`: the engine's version.
+        Raises StateConflict if the bytes were deleted during the upload, and Full.
+        """
         return self._begin(name, _described(format, blob, bytes, engine))
 
-    def begin_elsewhere(self, name: str, uri: str, format: ModelFormat, engine: str) -> ModelRecord:
-        """Put a name on what lies at a URI; whoever reads it tells `arrived` or `reject_unread`."""
+    def begin_import(self, name: str, uri: str, format: ModelFormat, engine: str) -> ModelRecord:
+        """Give a name to a model that is imported from a URI later.
+
+        The import ends with `arrived` or `reject_unread`.
+        """
         unread = {"bytes": 0, "status": "inspecting", "engine": engine, "uri": uri, "cleaned": []}
         recipe = format.recipe()
-        return self._import(self._scoped(name), unread | ({} if recipe is None else {"architecture": recipe}))
+        return self._begin_import(self._with_tenant(name), unread | ({} if recipe is None else {"architecture": recipe}))
 
     def arrived(self, key: str, digest: str, bytes: int, repoint: Repoint = unawaited) -> NamedModel:
-        """What was read under the key lies in the blob store; `repoint` has those that wait for the key mean the model's digest.
+        """Replace the key of an imported model, whose bytes are in the blob store, by its digest.
 
-        Raises RecordNotFound where the model was deleted meanwhile, and Full.
+        `digest`, `bytes`: digest and number of the bytes.
+        `repoint`: lets the jobs that wait for the key use the model's digest.
+        Raises RecordNotFound if the model was deleted during the import, and Full.
         """
         unread = self.content(key)
         described = _described(unread.format, digest, bytes, unread.engine)
         with self._owners.changing(), self._redis.pipeline() as pipeline:
-            name = self._take_name(pipeline, key, described["digest"])
+            name = self._move_name(pipeline, key, described["digest"])
             return self._begin_named(pipeline, name, described, repoint)
 
     def _begin(self, name: str, described: Json) -> NamedModel:
         with self._owners.changing(), self._redis.pipeline() as pipeline:
-            name = self._scoped(name)
-            self._forget_rejected(pipeline, name)
-            self._name(pipeline, name, described["digest"], time.time())
+            name = self._with_tenant(name)
+            self._delete_rejected(pipeline, name)
+            self._add_name(pipeline, name, described["digest"], time.time())
             return self._begin_named(pipeline, name, described)
 
     def _begin_named(self, pipeline: Pipeline, name: str, described: Json, repoint: Repoint = unawaited) -> NamedModel:
         digest = str(described["digest"])
         self._owners.admit(described.get("weights") or digest, owner=f"model:{digest}")
-        uploaded = self._redis.hexists(keyspace.uploads(self.kind, name), digest)
-        content, inspect = self._begun(described)
-        self._keep(pipeline, content)
+        existed = self._redis.hexists(keyspace.uploads(self.kind, name), digest)
+        content, inspect = self._new_or_existing(described)
+        self._write(pipeline, content)
         if content["status"] == "ready":
             pipeline.hset(keyspace.pointers(self.kind, name), "ready", digest)
         elif content["status"] == "inspecting":
             pipeline.sadd(keyspace.awaited(self.kind, digest), name)
         repoint(digest)
         pipeline.execute()
-        return NamedModel(self._found(name, digest), bool(uploaded), inspect)
+        return NamedModel(self._find(name, digest), bool(existed), inspect)
 
     def ready(self, digest: str, manifest: Json, clean: str) -> ModelRecord:
-        """The inspection passed; `clean` lies in the blob store. Raises RecordNotFound where the model was deleted meanwhile."""
+        """End an inspection that has passed.
+
+        `clean`: digest of the cleaned archive, which is in the blob store.
+        Raises RecordNotFound if the model was deleted during the inspection.
+        """
         owner = f"clean:{digest}"
         with self._owners.changing():
             try:
-                content = self._known(digest)
+                content = self._content(digest)
             except RecordNotFound:
                 self._owners.drop(clean, owner=owner)
                 raise
             self._owners.claim(clean, owner=owner)
             cleaned = {*content["cleaned"], clean}
             content |= {"status": "ready", "manifest": manifest, "problem": None, "clean": clean, "cleaned": sorted(cleaned)}
-            self._settle(content)
+            self._end_inspection(content)
         return self.content(digest)
 
     def reject(self, digest: str, problem: Json) -> ModelRecord:
-        """The inspection did not pass. Raises RecordNotFound where the model was deleted meanwhile."""
+        """End an inspection that has failed; `problem` is the reason.
+
+        Raises RecordNotFound if the model was deleted during the inspection.
+        """
         with self._owners.changing():
-            content = self._known(digest)
+            content = self._content(digest)
             content |= {"status": "rejected", "problem": problem, "manifest": None, "clean": None}
-            self._settle(content)
+            self._end_inspection(content)
         return self.content(digest)
 
-    def _begun(self, described: Json) -> tuple[Json, bool]:
+    def _new_or_existing(self, described: Json) -> tuple[Json, bool]:
+        """Return the content to store, and whether it needs a new inspection."""
         new: Json = {**described, "status": "inspecting", "cleaned": []}
         try:
-            content = self._known(str(described["digest"]))
+            content = self._content(str(described["digest"]))
         except RecordNotFound:
             return new, True
         if content["engine"] == described["engine"]:
             return content, False
-        # What waits for its inspection will meet the new engine there.
+        # Another engine's version. An inspection that is queued already will run in the new
+        # version.
         return new | {"cleaned": content["cleaned"]}, content["status"] != "inspecting"
 
-    def _settle(self, content: Json) -> None:
-        """Names that waited for the content mean it from now on, if it is ready."""
+    def _end_inspection(self, content: Json) -> None:
+        """Store an inspected content.
+
+        If it is ready, the names that wait for it point to it now.
+        """
         digest = content["digest"]
         awaiting = texts(self._redis.smembers(keyspace.awaited(self.kind, digest)))
         with self._redis.pipeline() as pipeline:
-            self._keep(pipeline, content)
+            self._write(pipeline, content)
             for name in awaiting if content["status"] == "ready" else ():
                 pipeline.hset(keyspace.pointers(self.kind, name), "ready", digest)
             pipeline.delete(keyspace.awaited(self.kind, digest))
@@ -172,7 +209,7 @@ class ModelStore(Importing[ModelRecord]):
 
 
 def _described(format: ModelFormat, blob: str, bytes: int, engine: str) -> Json:
-    """A new content: bytes in the blob store, and the recipe of a format that is not an archive."""
+    """Return the fields of a new content: its bytes, and the recipe of a format with one."""
     identity, recipe = format.identity(blob), format.recipe()
     if identity is None or recipe is None:
         return {"digest": blob, "bytes": bytes, "engine": engine}

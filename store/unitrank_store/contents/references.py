@@ -1,4 +1,7 @@
-"""How requests name a model or a dataset: `name`, or `name@sha256:…` for one exact content."""
+"""References: the names of models and datasets in requests.
+
+`name` means the current content of a name; `name@sha256:…` means one exact content.
+"""
 
 import re
 from typing import NamedTuple
@@ -9,15 +12,15 @@ _REFERENCE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,127})(?:@(sha256:[0-9a-f]
 
 
 class Reference(NamedTuple):
-    """A name, and the digest where the reference is exact."""
+    """A name, and the digest of an exact reference (else None)."""
 
     name: str
     digest: str | None
 
 
 def parse_reference(text: str) -> Reference:
-    """Raises RecordNotFound for what can name nothing."""
+    """Split a reference into its parts. Raises RecordNotFound for a malformed reference."""
     match = _REFERENCE.fullmatch(text)
     if not match:
-        raise RecordNotFound(f"{text[:200]!r} names nothing; expected 'name' or 'name@sha256:<64 hexadecimal digits>'")
+        raise RecordNotFound(f"the name {text[:200]!r} is malformed; expected 'name' or 'name@sha256:<64 hexadecimal digits>'")
     return Reference(match[1], match[2])

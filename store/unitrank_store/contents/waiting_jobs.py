@@ -1,4 +1,11 @@
-"""What waited for a model or a dataset: queued when it is ready, failed when it is rejected."""
+"""Jobs that wait for a model or a dataset.
+
+The jobs are queued when it is ready, and fail when it is rejected.
+
+A *content key* names the model or dataset that a job waits for: its kind, and its digest. A content
+that is not imported yet has a key in place of the digest (see `importing`). At the end of an import
+the waiting jobs are *repointed*: they use the digest from then on.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,71 +24,89 @@ log = structlog.get_logger()
 
 
 def model_key(digest: str) -> str:
-    """What `JobStore.create(waiting_for=...)` calls a model that is still being inspected."""
+    """Return the content key of a model, for `JobStore.create(waiting_for=...)`."""
     return f"model:{digest}"
 
 
 def dataset_key(key: str) -> str:
-    """What `JobStore.create(waiting_for=...)` calls a dataset that is still being read from elsewhere."""
+    """Return the content key of a dataset, for `JobStore.create(waiting_for=...)`."""
     return f"dataset:{key}"
 
 
 def model_ready(connection: redis.Redis, jobs: JobStore, digest: str) -> None:
-    """Put the jobs that waited for this last of all in the queue."""
-    _let_go(connection, jobs, model_key(digest))
+    """Queue the jobs that waited for a model, which is ready, and that wait for nothing else."""
+    _release(connection, jobs, model_key(digest))
 
 
 def repoint_to_dataset(jobs: JobStore, key: str, digest: str) -> None:
-    """The jobs that wait for the dataset now mean its digest; only under the lock of `DatasetStore`."""
+    """Let the jobs that wait for an imported dataset use its digest.
+
+    `key`: the dataset's key before the import. The caller holds the lock of `DatasetStore`.
+    """
     for id in jobs.waiting(dataset_key(key)):
         jobs.repoint(id, "dataset", key=key, digest=digest)
 
 
 def repoint_to_model(jobs: JobStore, key: str, digest: str) -> None:
-    """The jobs that wait for the model to be read mean its digest, and wait for its inspection; under the lock of `ModelStore`."""
+    """Let the jobs that wait for an imported model use its digest, and wait for its inspection.
+
+    `key`: the model's key before the import. The caller holds the lock of `ModelStore`.
+    """
     for id in jobs.waiting(model_key(key)):
         jobs.repoint(id, "model", key=key, digest=digest, wait_for=model_key(digest))
 
 
 def dataset_arrived(connection: redis.Redis, jobs: JobStore, key: str) -> None:
-    """Put the jobs that waited for this last of all in the queue."""
-    _let_go(connection, jobs, dataset_key(key))
+    """Queue the jobs that waited for a dataset's import, and that wait for nothing else."""
+    _release(connection, jobs, dataset_key(key))
 
 
 def dataset_rejected(jobs: JobStore, key: str, problem: Json) -> None:
-    """Fail the jobs that waited for it, for the reason that the dataset was rejected."""
+    """Fail the jobs that waited for a dataset; `problem` is the reason of its rejection."""
     jobs.refuse(dataset_key(key), problem)
 
 
 def model_arrived(connection: redis.Redis, jobs: JobStore, models: ModelStore, key: str, digest: str) -> None:
-    """Jobs that waited for the model to be read wait for its inspection alone; where that has ended, for nothing."""
-    _let_go(connection, jobs, model_key(key))
-    _look_at_model(connection, jobs, models, digest)
+    """Release the jobs that waited for a model's import: they wait only for its inspection now.
+
+    If the inspection has ended already, they are queued, or fail.
+    """
+    _release(connection, jobs, model_key(key))
+    _check_model(connection, jobs, models, digest)
 
 
-def look_again(
+def recheck(
     connection: redis.Redis, jobs: JobStore, models: ModelStore, datasets: DatasetStore, waiting_for: Sequence[str]
 ) -> None:
-    """For what has just begun to wait: what ended between the look at it and that has let go of all others before."""
-    for what in waiting_for:
-        kind, _, key = what.partition(":")
-        look = (
-            partial(_look_at_model, connection, jobs, models, key)
+    """Release jobs that wait for contents which are ready, rejected or deleted already.
+
+    Call it after a waiting job was created. A content may have become ready after the request's
+    check and before the job's creation. This job was not released then.
+    `waiting_for`: content keys.
+    """
+    for content_key in waiting_for:
+        kind, _, key = content_key.partition(":")
+        check = (
+            partial(_check_model, connection, jobs, models, key)
             if kind == "model"
-            else partial(_look_at_dataset, connection, jobs, datasets, key)
+            else partial(_check_dataset, connection, jobs, datasets, key)
         )
         try:
             try:
-                look()
+                check()
             except RecordNotFound:
-                # It may have arrived between the two looks at it.
-                look()
+                # The import may have ended between the two reads of the check: check once more.
+                check()
         except RecordNotFound:
-            jobs.refuse(what, _gone(kind))
+            jobs.refuse(content_key, _deleted(kind))
 
 
-def _look_at_model(connection: redis.Redis, jobs: JobStore, models: ModelStore, key: str) -> None:
-    digest = models.became(key)
+def _check_model(connection: redis.Redis, jobs: JobStore, models: ModelStore, key: str) -> None:
+    """Release the jobs that wait for a model if its import or its inspection has ended.
+
+    Raises RecordNotFound if the model was deleted.
+    """
+    digest = models.imported_digest(key)
     if digest is not None:
         with models.changing():
             repoint_to_model(jobs, key, digest)
@@ -94,8 +119,12 @@ def _look_at_model(connection: redis.Redis, jobs: JobStore, models: ModelStore, 
         model_rejected(jobs, key, model.problem)
 
 
-def _look_at_dataset(connection: redis.Redis, jobs: JobStore, datasets: DatasetStore, key: str) -> None:
-    digest = datasets.became(key)
+def _check_dataset(connection: redis.Redis, jobs: JobStore, datasets: DatasetStore, key: str) -> None:
+    """Release the jobs that wait for a dataset if its import has ended.
+
+    Raises RecordNotFound if the dataset was deleted.
+    """
+    digest = datasets.imported_digest(key)
     if digest is not None:
         with datasets.changing():
             repoint_to_dataset(jobs, key, digest)
@@ -107,12 +136,12 @@ def _look_at_dataset(connection: redis.Redis, jobs: JobStore, datasets: DatasetS
 
 
 def model_rejected(jobs: JobStore, digest: str, problem: Json) -> None:
-    """Fail the jobs that waited for it, for the reason that the model was rejected."""
+    """Fail the jobs that waited for a model; `problem` is the reason of its rejection."""
     jobs.refuse(model_key(digest), problem)
 
 
 def reject_model(jobs: JobStore, models: ModelStore, digest: str, problem: Json) -> None:
-    """Reject the model, unless it was deleted meanwhile, and fail the jobs that waited for it."""
+    """Reject a model, unless it was deleted, and fail the jobs that waited for it."""
     try:
         models.reject(digest, problem)
     except RecordNotFound:
@@ -120,11 +149,11 @@ def reject_model(jobs: JobStore, models: ModelStore, digest: str, problem: Json)
     model_rejected(jobs, digest, problem)
 
 
-def _let_go(connection: redis.Redis, jobs: JobStore, what: str) -> None:
-    for record in jobs.release(what):
+def _release(connection: redis.Redis, jobs: JobStore, content_key: str) -> None:
+    for record in jobs.release(content_key):
         push(connection, jobs, record)
 
 
-def _gone(kind: str) -> Json:
-    detail = f"the {kind} was deleted while the job was accepted; upload it again"
-    return {"code": f"{kind}_not_found", "title": "Deleted meanwhile", "detail": detail, "status": 422, "retryable": False}
+def _deleted(kind: str) -> Json:
+    detail = f"the {kind} was deleted while the job was created; upload it again"
+    return {"code": f"{kind}_not_found", "title": f"The {kind} was deleted", "detail": detail, "status": 422, "retryable": False}

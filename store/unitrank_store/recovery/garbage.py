@@ -17,7 +17,7 @@ from unitrank_store.blobs.ownership import BlobOwners
 from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.contents.importing import UNREAD
 from unitrank_store.contents.models import ModelRecord, ModelStore
-from unitrank_store.contents.waiting_jobs import look_again
+from unitrank_store.contents.waiting_jobs import recheck
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import ENDED
@@ -117,13 +117,13 @@ class GarbageCollection:
 
     def _release_waiting_jobs(self) -> None:
         # A content became ready just before the job began to wait for it. The process that created
-        # the job checks this once more (`look_again`), but was killed before.
+        # the job checks this once more (`recheck`), but was killed before.
         jobs = self._records["job"]
         in_queue = record_ids(waiting_ids(self._redis, "job"))
         live = jobs.live(unless_queued=in_queue)
         waiting = [state for id, state in live.items() if state.waiting_for and self._lasts("waiting", id)]
         for content_key in sorted({content_key for state in waiting for content_key in state.waiting_for}):
-            look_again(self._redis, jobs, self._models, self._datasets, [content_key])
+            recheck(self._redis, jobs, self._models, self._datasets, [content_key])
 
     def _inspecting(self) -> Iterator[ModelRecord]:
         """Yield the models whose inspection has not ended, also those that are not a name's newest.

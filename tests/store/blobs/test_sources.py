@@ -159,7 +159,7 @@ def test_file_when_it_becomes_a_link_out_before_it_is_opened_then_is_not_read(fo
 def test_file_when_it_is_a_pipe_then_is_refused_at_once(folder: Path) -> None:
     os.mkfifo(folder / "pipe.npz")
 
-    with pytest.raises(BadSource, match="is no file"):
+    with pytest.raises(BadSource, match="is not a regular file"):
         read(Sources([folder.as_uri()]), f"{folder.as_uri()}/pipe.npz")
 
 

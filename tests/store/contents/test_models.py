@@ -81,10 +81,10 @@ def test_begin_when_the_same_content_comes_again_inspects_nothing(models: ModelS
     again = begin(models, blobs, "mnist", b"archive")
     other = begin(models, blobs, "copy", b"archive")
 
-    assert (while_inspecting.known, while_inspecting.inspect) == (True, False)
-    assert (again.known, again.inspect, again.record.status) == (True, False, "ready")
+    assert (while_inspecting.existed, while_inspecting.inspect) == (True, False)
+    assert (again.existed, again.inspect, again.record.status) == (True, False, "ready")
     assert again.record.created_at == first.created_at
-    assert (other.known, other.inspect, other.record.manifest) == (False, False, MANIFEST)
+    assert (other.existed, other.inspect, other.record.manifest) == (False, False, MANIFEST)
     assert models.resolve("copy").status == "ready"
 
 
@@ -94,7 +94,7 @@ def test_begin_when_the_engine_is_newer_inspects_again(models: ModelStore, blobs
     once_more = begin(models, blobs, "mnist", b"archive", engine="2")
     newer = make_ready(models, blobs, digest, b"cleaned better")
 
-    assert (again.known, again.inspect, again.record.status) == (True, True, "inspecting")
+    assert (again.existed, again.inspect, again.record.status) == (True, True, "inspecting")
     assert once_more.inspect is False
     assert models.get("mnist").clean == newer
     assert blobs.exists(newer)
@@ -212,7 +212,7 @@ def test_delete_when_a_live_job_needs_it_is_a_conflict(models: ModelStore, blobs
     digest = add(models, blobs, "mnist", b"one")
     connection.sadd(keyspace.pins(digest), "job")
     for reference in ("mnist", f"mnist@{digest}"):
-        with pytest.raises(StateConflict, match="cancel it or wait"):
+        with pytest.raises(StateConflict, match="cancel the job or wait"):
             models.delete(reference)
 
     assert models.get("mnist").status == "ready"
@@ -239,7 +239,7 @@ def test_changes_when_another_takes_too_long_say_so(
     models: ModelStore, blobs: BlobStore, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unitrank_store.blobs.ownership.PATIENCE", 0.01)
-    with connection.lock(keyspace.contents_lock(), timeout=60), pytest.raises(Unavailable, match="try again"):
+    with connection.lock(keyspace.contents_lock(), timeout=60), pytest.raises(Unavailable, match="send the request again"):
         begin(models, blobs, "mnist", b"one")
 
     assert begin(models, blobs, "mnist", b"one").inspect
