@@ -12,6 +12,18 @@ and unpickles some entries. An upload is therefore loaded in two steps:
 2. `load` gives the new archive, never the upload, to torch.
 
 `allow_operators` extends the list of operators that a node may call.
+
+>>> import pickle
+>>> from pathlib import Path
+>>> from tempfile import TemporaryDirectory
+>>> with TemporaryDirectory() as folder:
+...     upload = Path(folder, "model.pt2")
+...     size = upload.write_bytes(pickle.dumps({"weight": 1}))
+...     digest = clean(upload, Path(folder, "clean.pt2"))
+Traceback (most recent call last):
+    ...
+unitrank_engine.archive.errors.ArchiveError: the file is a pickle, which can run code when it is
+read: export the network with unitrank.export or torch.export.save, and upload that archive
 """
 
 from unitrank_engine.archive.description.operators import allow_operators

@@ -20,7 +20,7 @@ Arguments = Mapping[str, Any]
 
 
 def check_bounds(graph: fx.Graph) -> None:
-    """Raises ArchiveError `weights_refused` when a call of the graph would read beyond its tensors."""
+    """Raises ArchiveError `weights_refused` when a call would read beyond its tensors."""
     for node in graph.nodes:
         check = _CHECKS.get(node.target)
         if check is not None:

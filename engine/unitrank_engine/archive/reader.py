@@ -113,7 +113,7 @@ def open_archive(path: Path) -> Iterator[ArchiveReader]:
                 value = archive.text(name)
                 if value != content:
                     raise ArchiveError(
-                        "not_an_archive", f"entry {escaped(name)} is {escaped(value)}; expected {content!r}: {EXPORT}"
+                        "not_an_archive", f"entry {escaped(name)} is {escaped(value[:50])}; expected {content!r}: {EXPORT}"
                     )
             yield archive
 

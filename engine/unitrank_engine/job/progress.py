@@ -15,6 +15,13 @@ class ProgressMeter:
     the speed of the current stage.
 
     `report`: is called with a progress record after each batch.
+
+    >>> records = []
+    >>> meter = ProgressMeter(records.append)
+    >>> meter.plan("attribution", rows=100, cost=2.0)
+    >>> meter.advance("attribution", 10)
+    >>> records[0]["done"], records[0]["total"], records[0]["stage"]
+    (10, 100, 'attribution')
     """
 
     SETTLED_SECONDS = 1.0

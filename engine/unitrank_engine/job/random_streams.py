@@ -16,6 +16,12 @@ class RandomStreams:
 
     Jobs with equal model, place, units, dataset, clusters and seed have the same key. So they get
     the same random orders, ties, halves and noise.
+
+    >>> streams = RandomStreams.of(0, "model", "dataset")
+    >>> first = streams.generator("order", 1).permutation(1000)
+    >>> again = RandomStreams.of(0, "model", "dataset").generator("order", 1).permutation(1000)
+    >>> bool((first == again).all())
+    True
     """
 
     key: str

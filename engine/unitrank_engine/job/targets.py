@@ -14,7 +14,8 @@ from unitrank_schemas.jobs.targets import Target
 class Fixed:
     """The class and the rival of each row, fixed at the unaltered input.
 
-    The rival is the class with the largest other logit. Only the score `margin` uses it.
+    The rival is the class with the largest logit after that of the class. Only the score `margin`
+    uses it.
     """
 
     classes: Int[Tensor, " rows"]
@@ -52,6 +53,14 @@ def fix(target: Target, output: Tensor, labels: Int[Tensor, " rows"] | None) -> 
     `labels`: class numbers, for the target class `label`.
 
     Raises EngineError `class_out_of_range` for a label that is not a class of the model.
+
+    >>> target = Target.model_validate({"class": "predicted", "score": "margin"})
+    >>> output = torch.tensor([[5.0, 4.0, 0.0]])
+    >>> fixed = fix(target, output, None)
+    >>> fixed.classes, fixed.rivals
+    (tensor([0]), tensor([1]))
+    >>> score(target, output, fixed)
+    tensor([1.])
     """
     z = logits(output)
     if target.class_ is None:

@@ -16,6 +16,14 @@ class PlaceUnits:
     """The units of a place.
 
     `kind`: `neuron` for single elements, `channel` for whole channels.
+
+    >>> from torch import fx, ones
+    >>> shape = (2, 5, 5)
+    >>> place = Place("conv", "output", "Conv2d", fx.Graph().placeholder("h"), shape, 0, 0)
+    >>> PlaceUnits("neuron", place).count, PlaceUnits("channel", place).count
+    (50, 2)
+    >>> PlaceUnits("channel", place).reduce(ones(1, *shape))
+    tensor([[25., 25.]])
     """
 
     kind: Units

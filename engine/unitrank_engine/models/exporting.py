@@ -66,6 +66,12 @@ def export(module: nn.Module, example_inputs: ExampleInputs, path: Path) -> Mani
 
     Raises EngineError `not_exportable` with the line of the model that cannot be exported; no file
     is written then.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     manifest = export(nn.Linear(4, 2), torch.zeros(1, 4), Path(folder, "model.pt2"))
+    >>> manifest.parameters, [port.shape for port in manifest.outputs]
+    (10, [[None, 2]])
     """
     if not isinstance(module, nn.Module):
         raise EngineError(CODE, f"a {type(module).__name__} cannot be exported; expected a torch.nn.Module")

@@ -15,6 +15,12 @@ def check(network: str, missing: Sequence[str], unknown: Sequence[str], reshaped
     `missing`: names of weights that the file lacks.
     `unknown`: names of weights that the network does not have.
     `reshaped`: descriptions of weights with another shape, as `reshaping` gives them.
+
+    >>> check("perceptron", [], ["old"], [reshaping("bias", [4], [3])])
+    Traceback (most recent call last):
+        ...
+    unitrank_engine.errors.EngineError: the weights do not match perceptron: 1 unknown: old; 1 of
+    another shape: bias [4] instead of [3]
     """
     faults = {"missing": missing, "unknown": unknown, "of another shape": reshaped}
     listed = [f"{len(keys)} {fault}: {_listed(keys)}" for fault, keys in faults.items() if keys]

@@ -14,6 +14,20 @@ The main classes:
 - `Place` is a value of the graph that a job can rank, such as the output of layer `conv1`.
 - `Split` cuts the graph at a place. The head computes the value h of the place from the inputs. The
   tail computes the output of the model from h.
+
+>>> import torch
+>>> from torch import nn
+>>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
+>>> batch = torch.export.Dim("batch", min=1)
+>>> example = torch.zeros(2, 4)
+>>> exported = torch.export.export(network, (example,), dynamic_shapes=({0: batch},))
+>>> program = Program.from_exported(exported)
+>>> [(place.layer, place.shape) for place in program.places if place.at == "output"]
+[('input', (4,)), ('0', (3,)), ('1', (3,)), ('2', (2,))]
+>>> split = program.split(program.place("1", "output"), output="output")
+>>> h, live = split.head((torch.ones(5, 4),))
+>>> h.shape, split.tail(h, live).shape
+(torch.Size([5, 3]), torch.Size([5, 2]))
 """
 
 from unitrank_engine.program.places import Place

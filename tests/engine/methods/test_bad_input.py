@@ -185,7 +185,7 @@ def test_label_when_it_is_no_class_and_far_behind_the_first_batch_then_it_ends_t
 ) -> None:
     limit_rows(2)
 
-    with pytest.raises(EngineError, match="label 3 is no class of the model; labels must be from 0 to 2") as caught:
+    with pytest.raises(EngineError, match="label 3 is not a class of the model; labels must be from 0 to 2") as caught:
         rank(program_of_net("functional"), tmp_path, FIELDS, "fc1", ["gradient", "random"], **PLAIN)
 
     # it is the request's fault, no ranking's

@@ -125,7 +125,7 @@ def test_a_model_whose_examples_depend_on_each_other_is_refused() -> None:
 
 
 class Heads(nn.Module):
-    """Has four outputs: one bypasses the layer, one does not, one rounds, and one ignores the layer."""
+    """Has four outputs: one bypasses the layer, one does not, one rounds, one ignores the layer."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -24,9 +24,13 @@ MAX_NODES = 50_000
 
 
 class TensorName(ArchiveSchema):
+    """A tensor of the graph, by its name."""
+
     name: Identifier
 
 
+# An argument that is an integer: a number, or the name of a value that the graph computes. The next
+# classes are the same for other types.
 class _IntName(OneOf):
     as_name: Identifier | None = None
     as_int: Integer | None = None
@@ -108,6 +112,13 @@ def _only_module_stack(metadata: dict[str, str]) -> dict[str, str]:
 
 
 class _Node(ArchiveSchema):
+    """A call of an operator.
+
+    `target`: the operator.
+    `inputs`: the arguments of the call.
+    `outputs`: the names of its results.
+    """
+
     target: Annotated[str, AfterValidator(check_operator)]
     inputs: Items[_NamedArgument]
     outputs: Items[Argument]
@@ -119,12 +130,20 @@ class _Node(ArchiveSchema):
 def _no_objects(values: dict[str, object]) -> dict[str, object]:
     if values:
         raise ArchiveError(
-            "pickle_refused", f"the program holds the script objects {escaped(list(values))}; only tensors may be constants"
+            "pickle_refused",
+            f"the program holds script objects, such as {escaped(next(iter(values)))}; only tensors may be constants",
         )
     return values
 
 
 class Graph(ArchiveSchema):
+    """The graph of a program.
+
+    `nodes`: the calls in order of execution.
+    `tensor_values`: the type and shape of each tensor, by name.
+    `sym_int_values`, `sym_bool_values`, `sym_float_values`: the other values, by name.
+    """
+
     inputs: Items[GraphValue]
     outputs: Items[GraphValue]
     nodes: Annotated[Items[_Node], Field(max_length=MAX_NODES)]

@@ -35,6 +35,8 @@ class _Tensor(ArchiveSchema):
 
 
 class Payload(ArchiveSchema):
+    """A tensor and `path_name`, the entry that holds its bytes."""
+
     path_name: str
     is_param: bool
     use_pickle: Annotated[bool, AfterValidator(_no_pickle)]

@@ -48,6 +48,8 @@ class _LiteralInput(ArchiveSchema):
 
 
 class _Input(OneOf):
+    """The origin of an input of the graph: a user's argument, or a tensor that the model keeps."""
+
     user_input: _UserValue | None = None
     parameter: _Parameter | None = None
     buffer: _Buffer | None = None
@@ -66,17 +68,26 @@ class _InputMutation(ArchiveSchema):
 
 
 class _Output(OneOf):
+    """The use of an output of the graph: a result, or the new value of a buffer or an argument."""
+
     user_output: _UserValue | None = None
     buffer_mutation: _BufferMutation | None = None
     user_input_mutation: _InputMutation | None = None
 
 
 class _Signature(ArchiveSchema):
+    """The origin of each input of the graph, and the use of each output, in order."""
+
     input_specs: Items[_Input]
     output_specs: Items[_Output]
 
 
 class _CallSignature(ArchiveSchema):
+    """The inputs and outputs of a module call.
+
+    `in_spec`, `out_spec`: how they are nested.
+    """
+
     inputs: Items[GraphValue]
     outputs: Items[GraphValue]
     in_spec: Annotated[str, AfterValidator(check_inputs)]
@@ -89,6 +100,7 @@ class _ModuleCall(ArchiveSchema):
     signature: _CallSignature | None = None
 
 
+# Signatures of inner modules are dropped, because the engine calls the whole network only.
 def _only_root(calls: list[_ModuleCall]) -> list[_ModuleCall]:
     root = [call for call in calls if call.fqn == "" and call.signature is not None]
     if len(root) != 1:
@@ -128,6 +140,11 @@ class _Opsets(ArchiveSchema):
 
 
 class CleanProgram(ArchiveSchema):
+    """The parts of `models/model.json` that the clean archive keeps.
+
+    `range_constraints`: the smallest and the largest value of each symbol.
+    """
+
     schema_version: _Version
     graph_module: _GraphModule
     opset_version: _Opsets

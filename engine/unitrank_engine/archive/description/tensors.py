@@ -24,38 +24,48 @@ class OneOf(ArchiveSchema):
     @model_validator(mode="after")
     def _one(self) -> "OneOf":
         if len(self.model_fields_set) != 1 or getattr(self, next(iter(self.model_fields_set))) is None:
-            raise ValueError(f"expected exactly one kind of value, got {len(self.model_fields_set)}")
+            raise ValueError("expected exactly one kind of value, which is not null")
         return self
 
 
 class Hint(OneOf):
+    """The value that a symbolic expression had for the example inputs of the export."""
+
     as_int: Integer | None = None
     as_bool: bool | None = None
     as_float: Real | None = None
 
 
 class Expression(ArchiveSchema):
+    """A symbolic value: arithmetic on symbols, as text."""
+
     expr_str: Annotated[str, AfterValidator(check_expression)]
     hint: Hint | None = None
 
 
 class SymInt(OneOf):
+    """An integer, fixed or symbolic, such as the size of an axis."""
+
     as_expr: Expression | None = None
     as_int: Integer | None = None
 
 
 class SymFloat(OneOf):
+    """A real number, fixed or symbolic."""
+
     as_expr: Expression | None = None
     as_float: Real | None = None
 
 
 class SymBool(OneOf):
+    """A truth value, fixed or symbolic."""
+
     as_expr: Expression | None = None
     as_bool: bool | None = None
 
 
 class Device(ArchiveSchema):
-    """Always the CPU in the clean archive; the engine moves the program to the device that it uses."""
+    """Always the CPU in the clean archive. The engine moves the program to its own device."""
 
     type: Annotated[Literal["cpu", "cuda", "mps", "xpu"], AfterValidator(lambda _: "cpu")]
     index: Annotated[int | None, AfterValidator(lambda _: None)] = None

@@ -35,10 +35,10 @@ def find_clusters(request: JobRequest, table: Table, forward: Forward, streams: 
     named_rows = FINDERS[type(request.clusters)](request, table, forward, streams)
     limit = request.clusters.limit
     clusters = [ClusterRows(name, _limited(rows, limit, streams, name)) for name, rows in named_rows]
-    if not clusters or any(len(cluster.rows) == 0 for cluster in clusters):
-        raise EngineError(
-            "empty_cluster", "a cluster has no examples; each cluster needs one or more: add members to it, or leave it out"
-        )
+    empty = [cluster.name for cluster in clusters if len(cluster.rows) == 0]
+    if not clusters or empty:
+        empty_set = f"cluster {empty[0]!r}" if empty else "the dataset"
+        raise EngineError("empty_cluster", f"{empty_set} has no examples; each cluster needs at least one")
     if len(clusters) > MAX_CLUSTERS:
         raise EngineError(
             "too_many_clusters", f"the job has {len(clusters)} clusters; at most {MAX_CLUSTERS} are accepted in one job"

@@ -35,7 +35,8 @@ def halve(cluster: ClusterRows, rule: str, limit: int, table: Table, streams: Ra
 
     - `half`: the first ⌈n/2⌉ members in seeded order rank, and the other members test.
     - The name of a field: as `half`, but members with equal values of the field stay in one half.
-    - `none`: all members rank and all members test. The halves only measure the stability.
+    - `none`: all members rank and all members test. The halves serve only to measure the stability
+      of the ranking.
 
     `limit`: the number of members that test, at most.
     """

@@ -39,6 +39,11 @@ def partition(count: int, k: int, units: int, values: Values, generator: np.rand
 
     `count`: the number of rows, at least k.
     `units`: the number of values of one row.
+
+    >>> x = np.array([[0], [100], [1], [101], [2]], dtype=np.float32)
+    >>> clusters = partition(5, 2, 1, lambda rows: x[rows], np.random.default_rng(0))
+    >>> [rows.tolist() for rows in clusters]
+    [[0, 2, 4], [1, 3]]
     """
     # Imported here, because it costs 0.3 s and 30 MB, and few jobs need it.
     from sklearn.cluster import MiniBatchKMeans

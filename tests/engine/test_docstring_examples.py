@@ -1,0 +1,18 @@
+"""The examples in the engine's docstrings run and print what they show."""
+
+import doctest
+import pkgutil
+from importlib import import_module
+
+import pytest
+
+import unitrank_engine
+
+MODULES = [module.name for module in pkgutil.walk_packages(unitrank_engine.__path__, "unitrank_engine.")]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_when_it_has_examples_then_they_print_what_they_show(name: str) -> None:
+    results = doctest.testmod(import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+
+    assert results.failed == 0
