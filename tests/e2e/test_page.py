@@ -76,11 +76,11 @@ def test_job_when_sent_from_the_form_then_is_seen_to_its_end_and_downloaded(brow
         page.get_by_role("option", name="1 – ReLU, 4 × 6 × 6").first.wait_for(state="attached")
         page.get_by_label("Dataset").select_option("images")
         page.get_by_text("90 examples", exact=True).wait_for()
-        passes = page.locator("#told dd").nth(1)
+        passes = page.locator("#estimate dd").nth(1)
         before = passes.inner_text()
         page.get_by_label("Layer", exact=True).select_option("1")
         page.get_by_role("checkbox", name="Exact ablation, mean", exact=True).check()
-        page.wait_for_function("before => document.querySelectorAll('#told dd')[1]?.innerText !== before", arg=before)
+        page.wait_for_function("before => document.querySelectorAll('#estimate dd')[1]?.innerText !== before", arg=before)
         assert passes.inner_text().endswith("examples through the model")
         page.get_by_role("button", name="Send the job").click()
         page.wait_for_url("**/jobs/*")
@@ -148,21 +148,21 @@ def test_upload_when_done_by_keyboard_then_both_are_ready_and_listed(browser: An
                 ".state.ready"
             ).wait_for()
             assert page.evaluate("window.loadedOnce") is True
-            assert page.locator("#said").inner_text() == f"{uploaded} is ready."
+            assert page.locator("#announcement").inner_text() == f"{uploaded} is ready."
 
 
 def test_upload_when_the_file_is_none_of_its_kind_then_says_why(browser: Any, furnished: str, tmp_path: Path) -> None:
     wrong = tmp_path / "no archive.v2.pt2"
     wrong.write_bytes(b"nothing of the kind")
     with opened(browser, furnished, excused="status of 422") as page:
-        for path, says in (("/models", "no-archive.v2 was rejected: "), ("/datasets", "That was not taken: ")):
+        for path, beginning in (("/models", "no-archive.v2 was rejected: "), ("/datasets", "The upload failed: ")):
             page.goto(path)
             page.get_by_label("File").set_input_files(wrong)
             page.get_by_role("button", name="Upload").click()
             page.locator("#put-outcome.wrong").wait_for()
-            told = page.locator("#put-outcome").inner_text()
-            assert told.startswith(says)
-            assert len(told) > len(says) + 20
+            outcome = page.locator("#put-outcome").inner_text()
+            assert outcome.startswith(beginning)
+            assert len(outcome) > len(beginning) + 20
             assert page.get_by_role("button", name="Upload").is_enabled()
         page.goto("/models")
         page.get_by_role("row", name="no-archive.v2").locator(".state.rejected").wait_for()
@@ -185,7 +185,7 @@ def test_upload_when_its_inspection_is_not_to_be_seen_then_is_not_called_rejecte
         held.pop().fulfill(status=status, json=problem)
         page.locator("#put-outcome.wrong").wait_for()
 
-        assert page.locator("#put-outcome").inner_text() == "What became of net is not known: it is not there for you"
+        assert page.locator("#put-outcome").inner_text() == "The status of net is unknown: it is not there for you"
 
 
 def test_upload_when_there_is_no_script_then_only_the_hint_is_seen(browser: Any, furnished: str) -> None:
@@ -194,7 +194,7 @@ def test_upload_when_there_is_no_script_then_only_the_hint_is_seen(browser: Any,
     page.goto("/models")
 
     assert not page.get_by_label("File").is_visible()
-    assert page.get_by_label("How to put a model with curl").is_visible()
+    assert page.get_by_label("How to upload a model with curl").is_visible()
     context.close()
 
 

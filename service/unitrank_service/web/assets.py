@@ -1,4 +1,6 @@
-"""The page's own files: style sheet, script and icon, each with a version that changes when its content does."""
+"""The static files of the page: style sheet, script and icon, each with a version made of its
+content.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,7 +14,10 @@ TYPES = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; cha
 
 @dataclass(frozen=True)
 class Asset:
-    """One file, and its version."""
+    """One file.
+
+    `kind`: its media type; `version`: the first 16 hexadecimal digits of its SHA-256.
+    """
 
     content: bytes
     kind: str
@@ -21,7 +26,7 @@ class Asset:
 
 @cache
 def asset(name: str) -> Asset:
-    """Raises KeyError for what is none of `TYPES`."""
+    """The file with this name. Raises KeyError for a name that is not in `TYPES`."""
     kind = TYPES[name]
     content = files("unitrank_service.web").joinpath("static", name).read_bytes()
     if name == "page.css":
@@ -30,11 +35,13 @@ def asset(name: str) -> Asset:
 
 
 def _kind_rules() -> str:
-    """One rule for each kind of clusters: its controls are seen where it is chosen, also in a browser without scripts."""
+    """One CSS rule for each cluster kind: show its controls if it is chosen, also in a browser
+    without scripts.
+    """
     kinds = [by for by, kind in CLUSTER_KINDS.items() if kind.controls]
     return "".join(f"form:has(#by [value={by}]:checked) .when-{by} {{ display: block; }}\n" for by in kinds)
 
 
 def address(name: str) -> str:
-    """Where browsers may keep it for ever: with another content it has another address."""
+    """The file's URL. Browsers may cache it for ever, because another content has another URL."""
     return f"/static/{name}?v={asset(name).version}"

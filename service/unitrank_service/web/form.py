@@ -1,4 +1,4 @@
-"""The form for a job: the fields that were sent, and the value that each control shows."""
+"""The form for a job: the fields that the browser sent, and the value that each control shows."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,53 +20,60 @@ MOST_FIELDS = 500
 
 @dataclass(frozen=True)
 class Form:
-    """The fields of a form that was sent; `fresh`: none was, these are a link's suggestions."""
+    """The fields of the form.
+
+    `fresh`: the form was not sent; the fields are suggestions of a link.
+    """
 
     values: Mapping[str, list[str]]
     fresh: bool = False
 
     def one(self, name: str, default: str = "") -> str:
+        """The last value of the field."""
         return self.values.get(name, [default])[-1].strip()
 
     def many(self, name: str) -> list[str]:
+        """All values of the field, such as ticked boxes of one name."""
         return self.values.get(name, [])
 
     def chosen(self, name: str, options: list[str], default: str = "") -> str:
-        """The one that was chosen where it can be, else the default."""
+        """The field's value if it is one of the options, otherwise the default."""
         value = self.one(name)
         return value if value in options else default
 
 
 def read(body: bytes, kind: str) -> Form:
-    """Raises HttpProblem for what no form of ours sends."""
+    """The fields in the body. Raises HttpProblem for another media type or a malformed body."""
     if kind != FORM:
-        raise HttpProblem("unsupported_media_type", f"Content-Type {kind!r} is not read here; use {FORM!r}")
+        raise HttpProblem("unsupported_media_type", f"Content-Type {kind!r} is not accepted here; use {FORM!r}")
     try:
         return Form(parse_qs(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS))
     except ValueError as error:
-        raise HttpProblem("invalid_request", "the body is no form") from error
+        raise HttpProblem("invalid_request", f"the body is malformed: expected fields as {FORM}") from error
 
 
 def filled(form: Form, choices: FormChoices) -> Json:
-    """What every control of the form shows: what was chosen as far as it is on offer, else the default."""
+    """The value that each control shows: the chosen value if it is available, otherwise the
+    default.
+    """
     labels, inputs = choices.labels(), choices.inputs()
     sides = choices.sides
     at = form.chosen("at", sides, "output")
     output = form.chosen("output", [port.name for port in choices.manifest.outputs] if choices.manifest else [])
     classes = choices.classes(output)
     entries = [f"{name_of(method)}:{statistic}" for method in choices.methods(at) for statistic in STATISTICS]
-    usual = [entry for entry in ("gradient:mean", "gradient:mean_abs", "conductance:mean") if entry in entries] or entries[:1]
+    default = [entry for entry in ("gradient:mean", "gradient:mean_abs", "conductance:mean") if entry in entries] or entries[:1]
     label = form.chosen("labels", labels, "y" if "y" in labels else "")
     return {
         "at": at,
         "output": output,
         "units": form.chosen("units", ["neuron", "channel"], "neuron"),
-        "methods": usual if form.fresh else [entry for entry in form.many("method") if entry in entries],
+        "methods": default if form.fresh else [entry for entry in form.many("method") if entry in entries],
         "steps": form.one("steps", "20"),
         "by": form.chosen("by", list(CLUSTERS), "label" if label else "all"),
         **{control.id: SHOWN[control.choices](form, choices, control) for kind in CLUSTERS.values() for control in kind.controls},
         "limit": form.one("limit"),
-        "inputs": {name: form.chosen(f"input.{name}", fields, _usual_field(name, fields)) for name, fields in inputs.items()},
+        "inputs": {name: form.chosen(f"input.{name}", fields, _default_field(name, fields)) for name, fields in inputs.items()},
         "labels": label,
         "scale": form.one("scale", "1"),
         "mean": form.one("mean"),
@@ -90,9 +97,11 @@ def filled(form: Form, choices: FormChoices) -> Json:
 
 
 def missing(form: Form, values: Json, choices: FormChoices) -> list[Invalid]:
-    """One error for each control that cannot show the sent value, because that choice does not exist (any more)."""
+    """One error for each control that cannot show the sent value, because that choice does not
+    exist (any more).
+    """
     contents = {"model": choices.model, "dataset": choices.dataset, "layer": choices.layer.name if choices.layer else ""}
-    # A control that was not sent is not an error, but the form always sends these three.
+    # A missing control is not an error, but the form always sends these three.
     controls = {name: (value, form.one(name)) for name, value in contents.items()}
     others = {f"input.{name}": field for name, field in values["inputs"].items()}
     others |= {name: value for name, value in values.items() if isinstance(value, str) and _counts(name, values)}
@@ -104,7 +113,7 @@ def missing(form: Form, values: Json, choices: FormChoices) -> list[Invalid]:
 
 
 def control(pointer: str) -> str:
-    """The id of what is filled in wrongly, as a place of the request names it; empty where that is no control."""
+    """The id of the control that fills this place of the request; empty if no control does."""
     parts = steps(pointer)
     match parts:
         case ["methods", _, "steps"]:
@@ -134,7 +143,7 @@ CONTROLS_OF = {
     **{control.id: ("by", by) for by, kind in CLUSTERS.items() for control in kind.controls},
     "baseline_field": ("baseline", "field"),
 }
-"""Control → the choice that it belongs to: without that it says nothing."""
+"""Control → the choice that it belongs to. Without that choice the control has no effect."""
 
 
 def _counts(name: str, values: Json) -> bool:
@@ -143,16 +152,16 @@ def _counts(name: str, values: Json) -> bool:
 
 
 def _word(name: str) -> str:
-    """What a control chooses, as people call it."""
+    """The noun for the choice of a control, for error messages."""
     words = {"at": "side", "labels": "field", "baseline_field": "field"}
     words |= {control.id: NOUNS[control.choices] for control in CLUSTER_CONTROLS.values() if control.choices}
     return "field" if name.startswith("input.") else words.get(name, name)
 
 
 def _gone(word: str, value: str, name: str) -> Invalid:
-    what = f"the {word} {value[:100]!r}" if value else f"the choice of no {word}"
-    return Invalid(pointer=f"/{name}", detail=f"{what} is not there any more; check and send again", code="gone")
+    choice = f"the {word} {value[:100]!r}" if value else f"an empty {word}"
+    return Invalid(pointer=f"/{name}", detail=f"{choice} is not available any more; check the form and send it again", code="gone")
 
 
-def _usual_field(name: str, fields: list[str]) -> str:
+def _default_field(name: str, fields: list[str]) -> str:
     return next((field for field in (name, "x") if field in fields), next(iter(fields), ""))

@@ -1,4 +1,6 @@
-"""What the form offers for a model and a dataset: layers, fields and methods that exist, and that go together."""
+"""The choices of the form for a model and a dataset: layers, fields and methods that fit
+together.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +23,12 @@ from unitrank_store.errors import RecordNotFound
 MOST_NAMES = 200
 Fields = Mapping[str, FieldInfo]
 CLUSTERS = {by: kind for by, kind in CLUSTER_KINDS.items() if kind.form_label is not None}
-"""Kinds of clusters that the form can ask for, in its order."""
+"""Cluster kinds that the form offers, in its order."""
 
 
 @dataclass(frozen=True)
 class FormChoices:
-    """Choices, and the chosen model, dataset and layer as far as they are chosen."""
+    """All choices, and the chosen model, dataset and layer if there are such."""
 
     models: Sequence[str]
     datasets: Sequence[str]
@@ -42,16 +44,17 @@ class FormChoices:
         return ["output", "input"] if self.layer and self.layer.input_shape is not None else ["output"]
 
     def methods(self, at: str) -> list[type[MethodBase]]:
-        """Those that the layer can be asked for, in the catalogue's order."""
+        """The methods that fit the layer, in the catalogue's order."""
         if self.manifest is None or self.layer is None:
             return []
         return [method for name, method in METHODS.items() if not self._flaws(name, at)]
 
     def inputs(self) -> dict[str, list[str]]:
-        """Input of the model → fields that fit it."""
+        """Input of the model → fields of the dataset that fit it."""
         return {port.name: self._fitting(port) for port in self.manifest.inputs} if self.manifest else {}
 
     def labels(self) -> list[str]:
+        """Fields that can be labels."""
         return [name for name, field in (self.fields or {}).items() if can_label(field)]
 
     def groups(self) -> list[str]:
@@ -60,7 +63,7 @@ class FormChoices:
         return [name for name, field in fields if len(field.shape) == 1 and kind_of(field.dtype) != "real"]
 
     def options(self, control: FormControl) -> list[str] | None:
-        """The options of a cluster kind's control; None where it takes a number."""
+        """The options of a cluster kind's control; None if the control takes a number."""
         layers = [layer.name for layer in self.manifest.layers] if self.manifest else []
         return {"fields": self.groups(), "layers": layers}[control.choices] if control.choices else None
 
@@ -69,13 +72,13 @@ class FormChoices:
         return {by: kind for by, kind in CLUSTERS.items() if all(self.options(control) != [] for control in kind.controls)}
 
     def classes(self, output: str) -> int | None:
-        """How many classes the output has; None where it is one number."""
+        """The number of classes of the output; None if the output is one number."""
         ports = self.manifest.outputs if self.manifest else []
         port = next((each for each in ports if each.name == output), ports[0] if ports else None)
         return class_count(port) if port else None
 
     def baselines(self) -> list[str]:
-        """Fields that could stand for an input."""
+        """Fields that can be the baseline of an input."""
         return sorted({name for names in self.inputs().values() for name in names})
 
     def _fitting(self, port: Any) -> list[str]:
@@ -91,12 +94,14 @@ class FormChoices:
 
 
 def name_of(method: type[MethodBase]) -> str:
-    """As a request names it."""
+    """The method's name in a request."""
     return str(method.model_fields["name"].default)
 
 
 def choices_for(model: str, dataset: str, layer: str, *, models: ModelStore, datasets: DatasetStore) -> FormChoices:
-    """For the named model, dataset and layer where they are ready, otherwise for the first that are ready."""
+    """The choices for the named model, dataset and layer if they are ready, otherwise for the first
+    ready ones.
+    """
     model_names, dataset_names = _ready(models), _ready(datasets)
     model, model_record = _chosen(models, model_names, model)
     dataset, table = _chosen(datasets, dataset_names, dataset)
@@ -124,7 +129,9 @@ def _ready(catalogue: Any) -> list[str]:
 
 
 def _chosen(catalogue: Any, names: Sequence[str], name: str) -> tuple[str, Any]:
-    """The record of that name where it is ready, otherwise of the first of the names; an empty name where there is none."""
+    """The named record if it is ready, otherwise the first of `names`; an empty name without
+    any.
+    """
     for candidate in filter(None, [name, *names[:1]]):
         try:
             record = catalogue.resolve(candidate)

@@ -1,4 +1,6 @@
-"""The page with the form for a job: the estimate for its values, and the job once the form is sent."""
+"""The page with the form for a job: the estimate for its values, and the job once the form is
+sent.
+"""
 
 from typing import Any
 
@@ -23,13 +25,15 @@ Json = dict[str, Any]
 
 
 def form_page(request: Request, sent: Form, stores: SubmissionStores, *, metrics: Metrics, dispatcher: Dispatcher) -> Response:
-    """The form with an estimate and the errors of its values; with `action=send` and no error a redirect to the new job."""
+    """The form with an estimate and the errors of its values; with `action=send` and no error a
+    redirect to the new job.
+    """
     models, datasets = stores.drafts.models, stores.drafts.datasets
     choices = choices_for(sent.one("model"), sent.one("dataset"), sent.one("layer"), models=models, datasets=datasets)
     values = form.filled(sent, choices)
     body = request_body(values, choices)
     sends, complete = sent.one("action") == "send", bool(choices.model and choices.dataset)
-    # A chosen model or field may be deleted meanwhile: no other is sent in its place.
+    # If a chosen model or field was deleted, the job is not sent with another one.
     errors = form.missing(sent, values, choices) if sends else []
     if sends and complete and not errors:
         context = SubmissionContext(request.scope["request_id"], key_of(request), fresh=values["fresh"])
@@ -77,6 +81,8 @@ def _drafted(body: Json, stores: DraftStores) -> tuple[Draft | None, list[Invali
 
 
 def _errors_of(error: HttpProblem | RequestRejected) -> list[Invalid]:
-    """The places that are wrong; one without a place for an error that concerns the whole request."""
+    """The invalid places of the request; one entry without a place if the error concerns the whole
+    request.
+    """
     error = InvalidBody.of(error) if isinstance(error, RequestRejected) else error
     return list(error.errors or [Invalid(pointer="", detail=error.detail, code=error.code)])

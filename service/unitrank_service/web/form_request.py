@@ -1,4 +1,4 @@
-"""From the values of the form to the request for a job."""
+"""The request for a job, made from the values of the form."""
 
 import json
 from collections.abc import Callable
@@ -14,21 +14,21 @@ from unitrank_service.web.form_choices import CLUSTERS, FormChoices
 
 Json = dict[str, Any]
 
-STATISTICS = {"mean": "mean", "mean_abs": "mean of sizes", "rms": "root mean square"}
+STATISTICS = {"mean": "mean", "mean_abs": "mean of absolute values", "rms": "root mean square"}
 FILLS = {"baseline": "its value at the baseline", "zero": "zero", "mean": "its mean", "resample": "its value in another example"}
 BASELINES: dict[str, tuple[str, Callable[[Json], Json]]] = {
     "zeros": ("zeros", lambda values: {"kind": "zeros"}),
-    "constant": ("one value everywhere", lambda values: {"kind": "constant", "value": _number(values["value"])}),
+    "constant": ("a constant", lambda values: {"kind": "constant", "value": _number(values["value"])}),
     "mean": ("the mean of all examples", lambda values: {"kind": "mean"}),
     "cluster_mean": ("the mean of the cluster", lambda values: {"kind": "cluster_mean"}),
     "field": ("a field of the dataset", lambda values: {"kind": "field", "field": values["baseline_field"]}),
     "example": ("one row of the dataset", lambda values: {"kind": "example", "index": _number(values["index"])}),
 }
-"""Kind of a baseline → what the form calls it, and what the request says."""
+"""Baseline kind → its text in the form, and the function that makes its part of the request."""
 
 
 def request_body(values: Json, choices: FormChoices) -> Json:
-    """The body of the request that the form means, defaults left out."""
+    """The body of the request, without fields that have their default value."""
     body: Json = {
         "model": choices.model,
         "dataset": choices.dataset,
@@ -36,7 +36,7 @@ def request_body(values: Json, choices: FormChoices) -> Json:
         "methods": [_method(entry, values["steps"]) for entry in values["methods"]],
         "clusters": _clusters(values),
         "inputs": _inputs(values["inputs"]),
-        "preprocess": _without({name: _numbers(values[name]) for name in IDLE}, IDLE),
+        "preprocess": _without({name: _numbers(values[name]) for name in NO_PREPROCESSING}, NO_PREPROCESSING),
         "target": _without({"class": _class(values), "score": values["score"]}, {"class": None, "score": "logit"}),
         "baseline": BASELINES[values["baseline"]][1](values),
         "labels": None if values["labels"] == "y" else values["labels"] or None,
@@ -49,11 +49,11 @@ def request_body(values: Json, choices: FormChoices) -> Json:
         "seed": _number(values["seed"]),
         "priority": values["priority"],
     }
-    return {name: value for name, value in body.items() if name not in USUAL or value != USUAL[name]}
+    return {name: value for name, value in body.items() if name not in DEFAULTS or value != DEFAULTS[name]}
 
 
-IDLE: Json = {"scale": 1, "mean": None, "std": None}
-USUAL: Json = {
+NO_PREPROCESSING: Json = {"scale": 1, "mean": None, "std": None}
+DEFAULTS: Json = {
     "clusters": {"by": "all"},
     "inputs": {},
     "preprocess": {},
@@ -69,11 +69,11 @@ USUAL: Json = {
     "seed": 0,
     "priority": "normal",
 }
-"""What a request need not say."""
+"""Values that the request leaves out, because they are the defaults."""
 
 
 def checked_shape(body: Json) -> JobRequest:
-    """Raises InvalidBody with every field whose value no request can have."""
+    """The body as a request. Raises InvalidBody with every invalid field."""
     try:
         return JobRequest.model_validate(body)
     except ValidationError as error:
@@ -104,23 +104,26 @@ def _ablation(values: Json) -> Json:
 
 def _class(values: Json) -> Any:
     text = values["class"]
-    usual = "label" if values["labels"] else "predicted"
-    return None if text in ("", usual) else text if text in ("label", "predicted") else _number(text)
+    default = "label" if values["labels"] else "predicted"
+    return None if text in ("", default) else text if text in ("label", "predicted") else _number(text)
 
 
 def _inputs(fields: dict[str, str]) -> dict[str, str]:
-    """Where they are not the ones that are taken anyway."""
-    usual = "x" if len(fields) == 1 else ""
-    return {name: field for name, field in fields.items() if field not in ("", name, usual)}
+    """The fields that differ from the service's own choice."""
+    default = "x" if len(fields) == 1 else ""
+    return {name: field for name, field in fields.items() if field not in ("", name, default)}
 
 
 def _numbers(text: str) -> Any:
-    """A number, or a list of them with commas between; None where nothing is said."""
+    """A number, or a list of numbers separated by commas; None for an empty text."""
     return None if text == "" else [_number(part) for part in text.split(",")] if "," in text else _number(text)
 
 
 def _number(text: str) -> Any:
-    """The number that the text is; any other text stays, for the checks to name."""
+    """The number in the text.
+
+    Any other text is returned unchanged, so that the checks report it.
+    """
     try:
         number = json.loads(text.strip())
     except ValueError:
@@ -128,5 +131,5 @@ def _number(text: str) -> Any:
     return number if isinstance(number, int | float) and not isinstance(number, bool) else text
 
 
-def _without(options: Json, usual: Json) -> Json:
-    return {name: value for name, value in options.items() if value != usual[name]}
+def _without(options: Json, default: Json) -> Json:
+    return {name: value for name, value in options.items() if value != default[name]}

@@ -1,4 +1,4 @@
-"""What the page shows of a job: its state in words, and the parts of its result."""
+"""The values that the page shows of a job: its state, and the parts of its result."""
 
 import json
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ MOST_MAPS = 12
 
 
 def job_line(record: JobRecord) -> Json:
-    """A job in a list."""
+    """The values of a job's row in the list."""
     request = record.request
     dataset = request["dataset"]
     methods = [
@@ -70,12 +70,12 @@ def job_line(record: JobRecord) -> Json:
 
 
 def percent(progress: Json | None) -> int | None:
-    """How far it is; None where that is not known."""
+    """The share of the work that is done, in percent; None if it is unknown."""
     return min(100, 100 * progress["done"] // progress["total"]) if progress and progress["total"] else None
 
 
 def result_of(record: JobRecord, results: ResultStore, result_ttl: int) -> Result | str:
-    """The result, or the reason why there is none. `result_ttl`: seconds that results are kept."""
+    """The result, or the reason why it is missing. `result_ttl`: seconds that results are kept."""
     try:
         return Result.model_validate(StoredResult(record, results, result_ttl).summary())
     except HttpProblem as problem:
@@ -83,7 +83,9 @@ def result_of(record: JobRecord, results: ResultStore, result_ttl: int) -> Resul
 
 
 def choice(result: Result, cluster: str, ranking: str) -> Json:
-    """What a part is about: the cluster and the ranking that were chosen where there are such, and all that there are."""
+    """All clusters and rankings, and the chosen ones; an unknown choice is replaced by the
+    first.
+    """
     rankings = [leader.ranking for leader in result.leaderboard] or [each.id for each in result.rankings]
     clusters = [each.name for each in result.clusters]
     return {
@@ -98,7 +100,7 @@ def choice(result: Result, cluster: str, ranking: str) -> Json:
 
 @dataclass(frozen=True)
 class TabSource:
-    """What the tabs of a job are made from; `choice` as `choice` returns it."""
+    """The sources of a tab's values. `choice`: the values that the function `choice` returns."""
 
     result: Result
     record: JobRecord
@@ -177,7 +179,7 @@ def _provenance(source: TabSource) -> Json:
     result = source.result
     lines = origin(result, source.record)
     if result.cost.reused:
-        lines.append(("used again", ", ".join(result.cost.reused)))
+        lines.append(("reused", ", ".join(result.cost.reused)))
     options = {name: json.dumps(value, ensure_ascii=False) for name, value in result.provenance.options.items()}
     return {"lines": lines, "options": options}
 
@@ -200,4 +202,4 @@ TAB_VALUES = {
     "warnings": _warnings,
     "provenance": _provenance,
 }
-"""Tab → the function that makes its values; the other tabs need no more."""
+"""Tab → the function that makes its values; the other tabs need no values."""

@@ -1,4 +1,4 @@
-"""HTML pages for people: rendered here, with what their key may see, and nothing from elsewhere."""
+"""HTML pages, rendered from templates. They load nothing from other hosts."""
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
@@ -25,25 +25,27 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
-    # A page that says nothing at all would also not say that it is our own when it sends a form.
+    # `no-referrer` would also remove the origin from a form's POST, and the POST would be rejected.
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-WORDS = {
+TITLES = {
     401: "Sign in first",
     403: "Not allowed",
     404: "Not found",
-    409: "Not now",
+    409: "Not possible now",
     410: "Gone",
-    422: "That does not fit",
-    429: "Too many",
+    422: "Invalid request",
+    429: "Too many requests",
     503: "Not available",
 }
 
 
 class PageRoute(APIRoute):
-    """A route that needs the scope `x-scope` (`read` without one), and answers a browser's mistakes with a page."""
+    """A route that needs the scope `x-scope` (by default `read`) and answers a browser's errors
+    with a page.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer: Handler = super().get_route_handler()
@@ -54,16 +56,19 @@ class PageRoute(APIRoute):
             try:
                 await admit(request, scope)
                 return await answer(request)
-            except Exception as error:  # the table of problems knows each, and has a word for those it does not
-                return await run_in_threadpool(_refused, request, problem_for(request, error))
+            except Exception as error:  # the table of problems has an entry for every exception
+                return await run_in_threadpool(_error_page, request, problem_for(request, error))
 
         return handle
 
 
 def page(request: Request, template: str, status: int = 200, /, **values: Any) -> Response:
-    """The template with what it is told, and whose page it is."""
+    """The rendered template.
+
+    `values` are its variables; the user's rights and the URL are added.
+    """
     key = key_of(request)
-    surroundings = {
+    context = {
         "key": key,
         "signed_in": COOKIE in request.cookies and bool(key.id),
         "may_write": key.may("write"),
@@ -71,16 +76,16 @@ def page(request: Request, template: str, status: int = 200, /, **values: Any) -
         "base": str(request.base_url).rstrip("/"),
         "here": request.url.path,
     }
-    html = _environment().get_template(template).render(surroundings | values)
+    html = _environment().get_template(template).render(context | values)
     return HTMLResponse(html, status, HEADERS)
 
 
 def to(path: str) -> Response:
-    """Go there, with GET."""
+    """Redirect the browser to the path, with GET."""
     return RedirectResponse(path, 303, {"Cache-Control": "no-store"})
 
 
-def _refused(request: Request, error: HttpProblem) -> Response:
+def _error_page(request: Request, error: HttpProblem) -> Response:
     if "text/html" not in request.headers.get("accept", ""):
         return problem_response(request, error)
     if error.status_code == 401:
@@ -90,7 +95,7 @@ def _refused(request: Request, error: HttpProblem) -> Response:
         request,
         "error.html",
         error.status_code,
-        title=WORDS.get(error.status_code, "That did not work"),
+        title=TITLES.get(error.status_code, "Something went wrong"),
         detail=error.detail,
         code=error.code,
         request_id=request.scope.get("request_id", ""),
@@ -101,7 +106,7 @@ def _refused(request: Request, error: HttpProblem) -> Response:
 
 
 def moment(seconds: float | None) -> str:
-    """A time as people write it."""
+    """A unix time as text, in UTC; a dash for None."""
     return "–" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%-d %b %Y, %H:%M:%S UTC")
 
 
@@ -116,7 +121,7 @@ def size(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Seconds with a suitable unit."""
     if seconds < 1:
         return f"{1000 * seconds:.0f} ms"
     if seconds < 120:
@@ -125,12 +130,12 @@ def duration(seconds: float) -> str:
 
 
 def axes(shape: list[int | None]) -> str:
-    """A shape; N is the batch."""
+    """A shape as text; N is the batch."""
     return " × ".join("N" if length is None else str(length) for length in shape) or "one number"
 
 
 def _baselines(kinds: Mapping[str, tuple[str, Any]], fields: Sequence[str]) -> list[tuple[str, str]]:
-    """As options; by field only where one fits."""
+    """Baselines as options; `field` only if a field fits."""
     return [(kind, words) for kind, (words, _) in kinds.items() if fields or kind != "field"]
 
 

@@ -1,4 +1,6 @@
-"""A job's request for other hands: without what is default anyway, as JSON, for curl and for Python."""
+"""A job's request as code to copy: JSON, curl and Python, without fields that have their default
+value.
+"""
 
 import json
 import pprint
@@ -13,7 +15,7 @@ Json = dict[str, Any]
 
 
 def short(request: Json) -> Json:
-    """The request with the fields alone that differ from the defaults; it asks for the same."""
+    """The request with only the fields that differ from their defaults. It is an equal request."""
     lean: Json = {}
     for name, field in JobRequest.model_fields.items():
         default = None if field.is_required() else field.get_default(call_default_factory=True)
@@ -25,9 +27,9 @@ def short(request: Json) -> Json:
 
 
 def snippets(request: Json, base: str, *, key: bool) -> dict[str, str] | None:
-    """The request as JSON, for curl and for Python; None for a request that holds a table.
+    """The request as JSON, for curl and for Python; None for a request that contains its dataset.
 
-    `base`: the address of the service. `key`: whether the service asks for an API key.
+    `base`: the address of the service. `key`: whether the service requires an API key.
     """
     if not isinstance(request["dataset"], str):
         return None
@@ -36,19 +38,19 @@ def snippets(request: Json, base: str, *, key: bool) -> dict[str, str] | None:
 
 
 def as_json(request: Json) -> str:
-    """Readable, and exactly what is sent."""
+    """The request as indented JSON."""
     return json.dumps(request, indent=2, ensure_ascii=False)
 
 
 def as_curl(request: Json, base: str, key: bool) -> str:
-    """For a shell."""
+    """A command for a shell."""
     authorization = "  -H 'Authorization: Bearer '\"$UNITRANK_KEY\" \\\n" if key else ""
-    says = shlex.quote(as_json(request))
-    return f"curl -sS {shlex.quote(f'{base}/v1/jobs')} \\\n  -H 'Content-Type: application/json' \\\n{authorization}  -d {says}"
+    body = shlex.quote(as_json(request))
+    return f"curl -sS {shlex.quote(f'{base}/v1/jobs')} \\\n  -H 'Content-Type: application/json' \\\n{authorization}  -d {body}"
 
 
 def as_python(request: Json, base: str, key: bool) -> str:
-    """With httpx alone, from the POST to the leaderboard."""
+    """A script that needs only httpx: it posts the request, waits, and prints the leaderboard."""
     authorization = ', headers={"Authorization": f"Bearer {os.environ[\'UNITRANK_KEY\']}"}' if key else ""
     imports = "import os\n\nimport httpx" if key else "import httpx"
     return f"""{imports}
@@ -65,7 +67,7 @@ with httpx.Client(base_url={base!r}{authorization}, timeout=90) as client:
 
 
 def _lean(options: Any, default: Any) -> Any:
-    """Of an object of the same kind as the default, what differs."""
+    """The options that differ from the default, if both are objects of one kind."""
     if not isinstance(options, dict) or not isinstance(default, dict):
         return options
     kind = [name for name in ("by", "kind") if name in options]
@@ -78,8 +80,8 @@ def _method(entry: Json | str) -> Any:
     schema = METHODS[entry["name"]]
     defaults = {name: field.get_default() for name, field in schema.model_fields.items()}
     statistic = entry.get("statistic", "mean")
-    usual = {entry["name"] if statistic == "mean" else f"{entry['name']}.{statistic}", None}
+    default_ids = {entry["name"] if statistic == "mean" else f"{entry['name']}.{statistic}", None}
     options = {name: value for name, value in entry.items() if name != "id" and (name == "name" or value != defaults.get(name))}
-    if entry.get("id") not in usual:
+    if entry.get("id") not in default_ids:
         options["id"] = entry["id"]
     return entry["name"] if set(options) == {"name"} else options

@@ -108,12 +108,12 @@ FILLED = {"model": "net", "dataset": "data", "layer": "fc", "method": ["activati
         ({"model": "unready"}, "The model 'unready'", "model"),
         ({"dataset": "gone"}, "The dataset 'gone'", "dataset"),
         ({"layer": "fc2"}, "The layer 'fc2'", "layer"),
-        ({"layer": ""}, "The choice of no layer", "layer"),
+        ({"layer": ""}, "An empty layer", "layer"),
         ({"at": "input"}, "The side 'input'", "at"),
         ({"method": ["activation:mean", "grad_cam:mean"]}, "The method 'Grad-CAM (mean)'", ""),
         ({"by": "field", "field": "group"}, "The field 'group'", "field"),
         ({"labels": "label"}, "The field 'label'", "labels"),
-        ({"labels": ""}, "The choice of no field", "labels"),
+        ({"labels": ""}, "An empty field", "labels"),
         ({"output": "second"}, "The output 'second'", ""),
         ({"input.image": "picture"}, "The field 'picture'", "input.image"),
         ({"baseline": "field", "baseline_field": "x0"}, "The field 'x0'", "baseline_field"),
@@ -129,7 +129,7 @@ def test_form_when_what_was_chosen_is_gone_then_nothing_else_is_sent(
     answer = browser.post("/new", data={**FILLED, **chosen, "action": "send"})
 
     assert answer.status_code == 422
-    assert f"{says} is not there any more; check and send again." in unescape(answer.text)
+    assert f"{says} is not available any more; check the form and send it again." in unescape(answer.text)
     assert client.get("/v1/jobs").json()["items"] == []
     assert not control or re.search(rf'id="{re.escape(control)}"[^>]* aria-invalid="true"', answer.text)
     assert browser.post("/new", data={**FILLED, "field": "hidden", "action": "send"}).status_code == 303
@@ -139,7 +139,7 @@ def test_form_when_nothing_is_left_to_choose_then_says_what_is_gone(browser: htt
     answer = browser.post("/new", data={**FILLED, "action": "send"})
 
     assert answer.status_code == 422
-    assert "The model 'net' is not there any more" in unescape(answer.text)
+    assert "The model 'net' is not available any more" in unescape(answer.text)
 
 
 def test_form_when_refused_then_the_error_comes_first_and_the_rest_is_kept(

@@ -30,13 +30,13 @@ def test_job_when_it_has_succeeded_then_every_part_is_there(
         assert browser.get(unescape(picture)).status_code == 200, picture
 
 
-def ended(client: httpx.Client, served: Served, told: Callable[[Json], Json], **changes: Any) -> str:
-    """The id of a job with a result that is told in another way."""
+def ended(client: httpx.Client, served: Served, change: Callable[[Json], Json], **changes: Any) -> str:
+    """The id of a job with a result, changed by `change`."""
     ready_model(client, served)
     put_dataset(client)
     id: str = client.post("/v1/jobs", json=job(**changes)).json()["id"]
     attempt = served.backend.jobs.start(id, "cpu-0")
-    manifest = served.backend.results.put(told(summary(id)), ARRAYS)
+    manifest = served.backend.results.put(change(summary(id)), ARRAYS)
     served.backend.jobs.finish(id, attempt or 0, "succeeded", result=dict(manifest))
     return id
 
@@ -47,7 +47,7 @@ def test_warning_when_over_all_clusters_and_in_some_then_says_both(
     warnings = [
         {"code": "verdict_depends_on_fill", "detail": "…", "cluster": cluster, "ranking": "gradient"} for cluster in (None, "a")
     ]
-    id = ended(client, served, lambda told: told | {"warnings": warnings})
+    id = ended(client, served, lambda summary: summary | {"warnings": warnings})
 
     assert "</code> over all clusters and in cluster a" in browser.get(f"/jobs/{id}?tab=warnings").text
 
@@ -56,7 +56,7 @@ def test_verdict_when_nothing_was_tested_then_no_picture_says_otherwise(
     client: httpx.Client, browser: httpx.Client, served: Served
 ) -> None:
     untested = {"ranking": "gradient", "verdict": None, "better_than_random": 0, "of": 2}
-    id = ended(client, served, lambda told: told | {"leaderboard": [untested]}, ablation=None)
+    id = ended(client, served, lambda summary: summary | {"leaderboard": [untested]}, ablation=None)
 
     page = browser.get(f"/jobs/{id}").text
 
@@ -70,7 +70,7 @@ def test_heatmaps_when_channels_come_last_then_each_of_them_can_be_chosen(
     client: httpx.Client, browser: httpx.Client, served: Served
 ) -> None:
     last = {"shape": [2, 2, 4], "channel_axis": 2}
-    id = ended(client, served, lambda told: told | {"layer": told["layer"] | last})
+    id = ended(client, served, lambda summary: summary | {"layer": summary["layer"] | last})
 
     page = browser.get(f"/jobs/{id}?tab=heatmaps&channel=3").text
 
@@ -116,7 +116,7 @@ def test_job_when_it_is_under_way_then_its_events_are_followed(client: httpx.Cli
     ready_model(client, served)
     put_dataset(client)
     id = client.post("/v1/jobs", json=job()).json()["id"]
-    assert "it is the next" in browser.get(f"/jobs/{id}").text
+    assert "this job is next" in browser.get(f"/jobs/{id}").text
     attempt = served.backend.jobs.start(id, "cpu-0")
     served.backend.jobs.progress(id, attempt or 0, {"done": 5, "total": 10, "unit": "rows", "stage": "ablation", "eta": None})
 

@@ -24,10 +24,10 @@ def test_request_when_spoken_then_asks_for_the_same(client: httpx.Client, served
     ready_model(client, served)
     put_dataset(client)
     first = client.post("/v1/jobs", json=job(**changes)).json()
-    said = snippets.short(first["request"])
+    request = snippets.short(first["request"])
 
-    assert client.post("/v1/jobs", json=said).json()["id"] == first["id"]
-    assert JobRequest.model_validate(said)
+    assert client.post("/v1/jobs", json=request).json()["id"] == first["id"]
+    assert JobRequest.model_validate(request)
     assert "steps" not in json.dumps(snippets.short(first["request"] | {"methods": first["request"]["methods"][-1:]}))
 
 

@@ -1,14 +1,16 @@
-// Live states, the form's estimate and copying. Every page works without it; it replaces parts of a page with parts of a newer one.
+// Live states, the form's estimate, uploads and copying. Every page also works without this script.
+// The script fetches a page again and replaces elements of the shown page with the fetched ones.
 "use strict";
 
 const find = (id, root = document) => root.getElementById(id);
 
-function say(text) {
-  find("said").textContent = text;
+// Screen readers read the text aloud.
+function announce(text) {
+  find("announcement").textContent = text;
 }
 
-// The page as it is now; null where that is another one (signed out), or the service is away.
-async function newer(url, options = {}) {
+// Fetch the page; null if the user was signed out or the service does not answer.
+async function fetchPage(url, options = {}) {
   try {
     const answer = await fetch(url, { ...options, headers: { Accept: "text/html" } });
     if (answer.redirected || answer.status === 404) { location.reload(); return null; }
@@ -16,7 +18,8 @@ async function newer(url, options = {}) {
   } catch { return null; }
 }
 
-// Put the newer page's element in place of ours, unless they are alike; the focus stays where it was.
+// Replace the element by that of the fetched page, unless both are equal.
+// The focus and open details are kept.
 function replace(id, page) {
   const ours = find(id), theirs = page && find(id, page);
   if (!ours || !theirs || ours.outerHTML === theirs.outerHTML) return;
@@ -29,17 +32,17 @@ function replace(id, page) {
   start(theirs);
 }
 
-// The list of jobs, every so many seconds.
+// Update an element every `data-refresh` seconds.
 function refresh(element) {
   setTimeout(async () => {
     if (!element.isConnected) return;
-    const page = document.hidden ? null : await newer(location.href);
+    const page = document.hidden ? null : await fetchPage(location.href);
     if (page) replace(element.id, page);
     if (element.isConnected) refresh(element);
   }, 1000 * Number(element.dataset.refresh));
 }
 
-// One job, as it happens.
+// Follow one job by its events.
 const PAUSE = 3;
 const ENDED = new Set(["succeeded", "failed", "cancelled", "timed_out"]);
 
@@ -55,20 +58,20 @@ function watch(element) {
     text.textContent = `${stage[0].toUpperCase()}${stage.slice(1)}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")} ${unit}${left}`;
   });
   let latest = 0;
-  // The page as it is now, in place of ours; false where it could not be had.
+  // Replace the job's part of the page; false if the page could not be fetched.
   const show = async (number) => {
-    const page = await newer(location.href), theirs = page && find("job", page);
+    const page = await fetchPage(location.href), theirs = page && find("job", page);
     if (!theirs || number !== latest) return false;
     const changed = theirs.dataset.status !== status;
     status = theirs.dataset.status;
-    // Our own stream goes on.
+    // This stream of events continues.
     theirs.removeAttribute("data-events");
     document.title = page.title;
     replace("job", page);
-    if (changed) say(find("job").querySelector("h1").textContent.trim());
+    if (changed) announce(find("job").querySelector("h1").textContent.trim());
     return true;
   };
-  // Without events (signed out, a service that was away): the page is asked for until the job has ended.
+  // Without events (signed out, or the service is away) poll the page until the job has ended.
   const poll = async (number) => {
     while (number === latest && status) {
       await new Promise((after) => setTimeout(after, 1000 * PAUSE));
@@ -77,16 +80,16 @@ function watch(element) {
   };
   events.addEventListener("error", () => { if (events.readyState === EventSource.CLOSED) poll(++latest); });
   events.addEventListener("status", async (event) => {
-    const seen = JSON.parse(event.data).status, number = ++latest;
-    if (ENDED.has(seen)) events.close();
-    // What has happened so far is told first.
+    const next = JSON.parse(event.data).status, number = ++latest;
+    if (ENDED.has(next)) events.close();
+    // Earlier events may arrive at once; only the last one matters.
     await new Promise((after) => setTimeout(after, 50));
-    if (number !== latest || seen === status) return;
+    if (number !== latest || next === status) return;
     if (!await show(number) && number === latest) poll(number);
   });
 }
 
-// What is filled in wrongly is marked where it is.
+// Mark the controls that have errors.
 function mark(form, page) {
   for (const ours of form.elements) {
     const theirs = ours.id && find(ours.id, page);
@@ -96,30 +99,30 @@ function mark(form, page) {
   }
 }
 
-// The form: what is on offer and the estimate follow what is chosen.
+// The form: update the choices and the estimate after each input.
 function follow(form) {
   let number = 0, timer;
-  // By its attribute: `form.action` would be the buttons of that name.
-  const ask = async (reload) => {
-    const mine = ++number, told = new FormData(form);
-    told.set("action", "estimate");
-    const page = await newer(form.getAttribute("action"), { method: "POST", body: new URLSearchParams(told) });
-    if (!page || !find("told", page) || mine !== number) return;
+  // `getAttribute`, because `form.action` is the form's buttons of that name.
+  const update = async (reload) => {
+    const mine = ++number, fields = new FormData(form);
+    fields.set("action", "estimate");
+    const page = await fetchPage(form.getAttribute("action"), { method: "POST", body: new URLSearchParams(fields) });
+    if (!page || !find("estimate", page) || mine !== number) return;
     if (reload) replace("choices", page);
-    for (const id of ["refused", "told"]) replace(id, page);
+    for (const id of ["refused", "estimate"]) replace(id, page);
     mark(form, page);
     document.title = page.title;
     replace("request", page);
-    say(find("told").textContent.trim().replace(/\s+/g, " "));
+    announce(find("estimate").textContent.trim().replace(/\s+/g, " "));
   };
   form.addEventListener("input", (event) => {
     clearTimeout(timer);
     const reload = event.target.hasAttribute("data-reload");
-    timer = setTimeout(() => ask(reload), reload ? 0 : 300);
+    timer = setTimeout(() => update(reload), reload ? 0 : 300);
   });
 }
 
-// A file goes to the service as it is; what becomes of it is said, and seen in the list.
+// Upload a file, show the outcome and update the list.
 function put(form) {
   const file = find("file"), name = find("put-name"), bar = find("put-bar"), hint = find("put-hint");
   let suggested = "";
@@ -132,70 +135,72 @@ function put(form) {
   });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    // What is in the field may be another one by the time that this one is ready.
-    const called = name.value, button = form.querySelector("button"), place = form.dataset.put + encodeURIComponent(called);
+    // The user may type another name before this upload is ready.
+    const uploadName = name.value, button = form.querySelector("button"), place = form.dataset.put + encodeURIComponent(uploadName);
     outcome();
-    if (file.files[0].size > Number(form.dataset.most)) return outcome(`The file is larger than the ${form.dataset.says} that are allowed.`, true);
+    if (file.files[0].size > Number(form.dataset.most)) return outcome(`The file is larger than the limit of ${form.dataset.limit}.`, true);
     button.disabled = true;
     bar.hidden = false;
     const sent = await send(place, file.files[0], bar);
     bar.hidden = true;
-    const list = async () => replace(form.dataset.list, await newer(location.href));
+    const list = async () => replace(form.dataset.list, await fetchPage(location.href));
     await list();
-    const found = sent.digest ? await settled(`${place}@${sent.digest}`, sent) : sent;
+    const content = sent.digest ? await settled(`${place}@${sent.digest}`, sent) : sent;
     find("put-progress").textContent = "";
     button.disabled = false;
-    const untaken = sent.digest ? `What became of ${called} is not known` : "That was not taken";
-    if (found.status === "ready") outcome(`${called} is ready.`, false, `${location.pathname}/${encodeURIComponent(called)}`);
-    else outcome(`${found.status === "rejected" ? `${called} was rejected` : untaken}: ${words(found.problem ?? found)}`, true);
+    const unknown = sent.digest ? `The status of ${uploadName} is unknown` : "The upload failed";
+    if (content.status === "ready") outcome(`${uploadName} is ready.`, false, `${location.pathname}/${encodeURIComponent(uploadName)}`);
+    else outcome(`${content.status === "rejected" ? `${uploadName} was rejected` : unknown}: ${details(content.problem ?? content)}`, true);
     await list();
   });
 }
 
-// The service's answer, as far as there is one.
+// Send the file; returns the service's answer, or an object with a `detail` if there is no answer.
 function send(place, file, bar) {
-  const told = find("put-progress"), request = new XMLHttpRequest();
+  const progress = find("put-progress"), request = new XMLHttpRequest();
   request.open("PUT", place);
   request.setRequestHeader("Content-Type", "application/octet-stream");
   request.setRequestHeader("Accept", "application/json");
   request.upload.addEventListener("progress", ({ loaded, total }) => {
     bar.value = total ? loaded / total : 1;
-    told.textContent = loaded < total ? `Uploading, ${Math.floor(100 * loaded / total)} %` : "Uploaded; it is inspected";
+    progress.textContent = loaded < total ? `Uploading, ${Math.floor(100 * loaded / total)} %` : "Uploaded; inspecting";
   });
   return new Promise((done) => {
     request.addEventListener("loadend", () => {
-      const nothing = request.status ? `the service answered ${request.status}` : "the service was not reached, or hung up";
-      try { done(JSON.parse(request.responseText)); } catch { done({ detail: nothing }); }
+      const detail = request.status ? `the service answered ${request.status}` : "the service did not answer, or closed the connection";
+      try { done(JSON.parse(request.responseText)); } catch { done({ detail }); }
     });
     request.send(file);
   });
 }
 
-// What was put, once it is ready or rejected; or the problem, where it is not to be seen any more.
-async function settled(place, found) {
-  while (!["ready", "rejected"].includes(found.status)) {
+// Wait until the content is ready or rejected.
+// Returns its record, or the problem if it cannot be read any more.
+async function settled(place, content) {
+  while (!["ready", "rejected"].includes(content.status)) {
     await new Promise((after) => setTimeout(after, 700));
     try {
       const answer = await fetch(place, { headers: { Accept: "application/json" } });
-      found = await answer.json();
-      if (answer.status < 500 && !answer.ok) return found;
-    } catch { /* away for a while */ }
+      content = await answer.json();
+      if (answer.status < 500 && !answer.ok) return content;
+    } catch { /* The service does not answer: try again. */ }
   }
-  return found;
+  return content;
 }
 
-function words(problem) {
+// The problem's detail with the details of its places.
+function details(problem) {
   const more = (problem.errors ?? []).map((error) => error.detail).filter((detail) => !problem.detail?.includes(detail));
   return [problem.detail, ...more].filter(Boolean).join("; ");
 }
 
 function outcome(text = "", wrong = false, link = "") {
-  const box = find("put-outcome"), told = document.createElement(link ? "a" : "span");
+  const box = find("put-outcome"), message = document.createElement(link ? "a" : "span");
   box.className = text ? `box${wrong ? " wrong" : ""}` : "";
-  told.textContent = text;
-  if (link) told.href = link;
-  box.replaceChildren(told);
-  if (text) say(text);
+  message.textContent = text;
+  if (link) message.href = link;
+  box.replaceChildren(message);
+  if (text) announce(text);
 }
 
 function copy(button) {
@@ -203,14 +208,14 @@ function copy(button) {
   button.hidden = false;
   button.addEventListener("click", async () => {
     await navigator.clipboard.writeText(find(button.dataset.copy).textContent);
-    say("Copied");
+    announce("Copied");
     button.firstChild.textContent = "Copied";
     setTimeout(() => { button.firstChild.textContent = "Copy"; }, 2000);
   });
 }
 
 function start(root) {
-  const all = (what) => [...(root.matches?.(what) ? [root] : []), ...root.querySelectorAll(what)];
+  const all = (selector) => [...(root.matches?.(selector) ? [root] : []), ...root.querySelectorAll(selector)];
   all("[data-refresh]").forEach(refresh);
   all("[data-events]").forEach(watch);
   all("form[data-live]").forEach(follow);
