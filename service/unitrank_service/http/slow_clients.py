@@ -109,7 +109,7 @@ class SlowClientProtocol(HttpToolsProtocol):
             self._disconnect(HTTPStatus.REQUEST_TIMEOUT)
 
     def _may_continue(self) -> bool:
-        # The client is not slow while the service does not read or owes it the previous answer.
+        # A client is not slow while the service pauses reading or still answers its last request.
         if self.flow.read_paused:
             return True
         if self._part == "head":

@@ -120,7 +120,7 @@ def _lookup(request: JobRequest, context: SubmissionContext, earlier_jobs: Earli
     try:
         return earlier_jobs.of_key(IdempotencyKey.of(context.idempotency_key, caller=context.key.id, body=body))
     except IdempotencyKeyReused as error:
-        detail = f"this Idempotency-Key was used for job {error.job} with another body; send a new key with a new body"
+        detail = f"this Idempotency-Key was used for job {error.job} with another body; use a new key for this request"
         invalid = Invalid(pointer="/header/idempotency-key", detail=detail, code="idempotency_key_reused")
         raise InvalidBody([invalid]) from error
 

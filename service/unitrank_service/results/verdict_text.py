@@ -11,7 +11,7 @@ CHOSEN = {
     "random": "chosen at random",
 }
 """Option `select` of `fidelity` → the replaced units in words."""
-CHANCE = {"better_than_random": "also passed the test", "worse_than_random": "came out worse than random"}
+CHANCE = {"better_than_random": "passed the test", "worse_than_random": "came out worse than random"}
 """Verdict on a ranking of noise, which is always wrong → in words."""
 
 
@@ -51,16 +51,37 @@ def tested(result: Result) -> bool:
 def doubts(result: Result) -> list[str]:
     """Return the sentences that a reader of the verdict must also read."""
     codes = {warning.code for warning in result.warnings}
+    return [sentence_of(result) for code, sentence_of in DOUBTS.items() if code in codes]
+
+
+def _in_sample(result: Result) -> str:
+    return (
+        "The rankings were tested on the examples that made them. There even a ranking of noise beats random orders. "
+        "Submit the job again with split 'half' for a verdict."
+    )
+
+
+def _other_fill(result: Result) -> str:
     ablation = _ablation(result)
-    sentences = {
-        "in_sample": "The rankings were tested on the examples that made them. There even a ranking of noise beats random orders. "
-        "Submit the job again with split 'half' for a verdict.",
-        "verdict_depends_on_fill": f"Caution: with the replacement value '{ablation.check_fill}' instead of '{ablation.fill}' "
-        f"the verdict changes for: {_changed_verdicts(result)}.",
-        "last_hidden_layer": f"After layer {result.layer.name} the model is linear. Every method that uses h − h′ is exact there, "
-        "so a comparison of methods at this layer proves nothing.",
-    }
-    return [sentence for code, sentence in sentences.items() if code in codes]
+    return (
+        f"Caution: with the replacement value '{ablation.check_fill}' instead of '{ablation.fill}' the verdict changes for: "
+        f"{_changed_verdicts(result)}."
+    )
+
+
+def _last_hidden_layer(result: Result) -> str:
+    return (
+        f"After layer {result.layer.name} the model is linear. Every method that uses h − h′ is exact there, "
+        "so a comparison of methods at this layer proves nothing."
+    )
+
+
+DOUBTS = {
+    "in_sample": _in_sample,
+    "verdict_depends_on_fill": _other_fill,
+    "last_hidden_layer": _last_hidden_layer,
+}
+"""Code of a warning → the function that makes its sentence, in the order of the report."""
 
 
 def _ablation(result: Result) -> Ablation:

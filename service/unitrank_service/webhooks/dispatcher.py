@@ -3,9 +3,9 @@
 The store holds the deliveries, so every service of the store can make each of them, also after the
 service that began was killed. The requests follow the specification of Standard Webhooks.
 
-    pending ──▶ delivered   the server answered 2xx
-        │  ╰─▶ failed       the server answered 410, or the last attempt failed
-        ╰──▶ pending        any other outcome: the next attempt follows after a growing delay
+    answer 2xx                              the delivery is `delivered`
+    answer 410, or the last attempt fails   the delivery is `failed`
+    any other outcome                       it stays `pending`, and the next attempt follows later
 """
 
 import threading

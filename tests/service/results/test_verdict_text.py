@@ -35,7 +35,7 @@ def test_words_when_noise_beats_chance_then_call_it_chance(result: Result, first
 
     words = in_words(mixed, "better_than_random", "better_than_random")
     assert words.startswith(f"Yes: the units of layer {result.layer.name} that {first} ranks highest do matter")
-    assert f"The control ranking {noise} (pure noise) also passed the test, so treat the other verdicts with care." in words
+    assert f"The control ranking {noise} (pure noise) passed the test, so treat the other verdicts with care." in words
     assert "By chance this happens to 5 % of all rankings of noise." in words
     assert "Also better" not in words
     assert "so do not rely on:" not in in_words(mixed, "no_better_than_random", "no_better_than_random")
