@@ -103,7 +103,7 @@ def of_ranking(context: JobContext, cluster: int, entry: MethodBase, moments: Mo
     if study and area is not None and study.activity_area is not None and area <= study.activity_area:
         yield Warn(
             code="no_better_than_activity",
-            detail=f"the ranking's area {area:.4g} is not above {study.activity_area:.4g}: knowing the active units gives as much",
+            detail=f"a ranking of the units by activity does as well (area {study.activity_area:.4g}, this ranking {area:.4g})",
             cluster=name,
             ranking=entry.id,
         )
@@ -122,7 +122,7 @@ def of_fill(context: JobContext, entry: MethodBase, study: RankingStudy) -> Iter
     for cluster in study.differs:
         yield Warn(
             code="verdict_depends_on_fill",
-            detail=f"with fill '{ablation.check_fill}' instead of '{ablation.fill}' the verdict is another",
+            detail=f"the verdict changes when units are replaced by '{ablation.check_fill}' instead of '{ablation.fill}'",
             cluster=None if cluster is None else context.clusters[cluster].name,
             ranking=entry.id,
         )
