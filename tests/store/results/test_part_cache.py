@@ -76,7 +76,7 @@ def test_parts_when_a_job_is_to_run_anew_then_it_reads_none_and_leaves_its_own(p
 
     assert fresh.get(["a"]) == {}
     fresh.put({"a": sized(80, 2.0)})
-    assert parts.of("one").get(["a"])["a"], sized(80 == 2.0)
+    assert parts.of("one").get(["a"])["a"] == sized(80, 2.0)
 
 
 def test_parts_when_many_are_asked_for_then_all_are_found(parts: PartCache) -> None:
