@@ -1,4 +1,4 @@
-"""A store that an earlier version wrote: its records, results, models and keys are read, and its queue is worked off.
+"""A store that an earlier version wrote: all its contents are read, and its queued jobs run.
 
 `data/write_earlier_store.py.txt`, run in a clone of commit 2ee911a, made `data/earlier_store.json`.
 """
@@ -34,7 +34,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def earlier(connection: redis.Redis, tmp_path: Path) -> EarlierStore:
-    """The earlier store, in this test's server and folder."""
+    """Load the earlier store into this test's server and folder."""
     return load(connection, tmp_path / "blobs")
 
 
@@ -75,7 +75,7 @@ def test_model_and_dataset_when_an_earlier_version_wrote_them_then_are_read(
     assert DatasetStore(connection, blobs).get("data").examples == 20
 
 
-def test_key_when_an_earlier_version_made_it_then_opens_what_it_did(connection: redis.Redis, earlier: EarlierStore) -> None:
+def test_key_when_an_earlier_version_made_it_then_has_the_same_scopes(connection: redis.Redis, earlier: EarlierStore) -> None:
     key = KeyStore(connection).verify(earlier.secret)
 
     assert key is not None

@@ -37,7 +37,7 @@ def test_settings_when_malformed_then_each_is_named_in_one_line(overrides: dict[
     assert "sek" not in str(error.value)
 
 
-def test_settings_when_given_then_go_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_when_passed_then_override_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNITRANK_PORT", "1")
     monkeypatch.setenv("UNITRANK_HOSTS", " a.example , B.example.,fd00::1,[::2],10.0.0.1,")
     monkeypatch.setenv("REDIS_URL", "unix:///run/store.sock?db=1")

@@ -1,4 +1,4 @@
-"""The workers' register."""
+"""The registry of workers: entries are listed, removed, and expire."""
 
 import redis
 
@@ -10,18 +10,18 @@ def worker(name: str, queue: str = "jobs") -> WorkerEntry:
     return WorkerEntry(name, queue, "cpu", pid=1, host="h", started_at=1.0, seen_at=1.0, models=("mnist",))
 
 
-def test_worker_when_it_beats_then_is_listed_with_what_it_said(connection: redis.Redis) -> None:
+def test_worker_when_it_beats_then_is_listed_with_its_entry(connection: redis.Redis) -> None:
     workers = WorkerRegistry(connection)
     workers.beat(worker("b"))
     workers.beat(worker("a", queue="inspections"))
 
     listed = workers.list()
-    assert [each.name for each in listed] == ["a", "b"]
+    assert [entry.name for entry in listed] == ["a", "b"]
     assert (listed[0].models, listed[0].seen_at > 1.0) == (("mnist",), True)
-    assert [each.name for each in workers.list("jobs")] == ["b"]
+    assert [entry.name for entry in workers.list("jobs")] == ["b"]
 
 
-def test_worker_when_it_leaves_then_is_out(connection: redis.Redis) -> None:
+def test_worker_when_it_leaves_then_is_not_listed(connection: redis.Redis) -> None:
     workers = WorkerRegistry(connection)
     workers.beat(worker("a"))
     workers.leave("a")
@@ -29,7 +29,7 @@ def test_worker_when_it_leaves_then_is_out(connection: redis.Redis) -> None:
     assert workers.list() == []
 
 
-def test_worker_when_silent_then_is_out_and_forgotten(connection: redis.Redis) -> None:
+def test_worker_when_silent_then_is_not_listed_and_its_name_is_deleted(connection: redis.Redis) -> None:
     workers = WorkerRegistry(connection, lost_after=20)
     workers.beat(worker("a"))
     assert 0 < connection.pttl(keyspace.worker("a")) <= 20_000

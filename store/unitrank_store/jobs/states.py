@@ -35,7 +35,7 @@ from unitrank_store.settings import Settings
 RESULT_TTL = 24 * 3600
 FAILURE_TTL = 7 * 24 * 3600
 LOSSES_ALLOWED = 1
-"""Number of lost processes after which a job is queued again."""
+"""Maximum number of lost processes after which a job is queued again."""
 
 Written = Literal["written", "cancel", "fenced"]
 
@@ -145,8 +145,8 @@ class JobStates:
     def requeue(self, id: str, attempt: int, *, lost: bool = True) -> JobRecord:
         """Give up an attempt, and return the record.
 
-        The record becomes queued; failed, after too many lost processes; or cancelled, if it was
-        cancelling. A record that is at another attempt does not change.
+        A running record becomes queued, or failed after too many lost processes. A cancelling
+        record becomes cancelled. A record that is at another attempt does not change.
         `lost`: False for a process that was stopped on purpose, which does not count as a loss.
         """
         record = self.get(id)
@@ -166,8 +166,7 @@ class JobStates:
         it. An ended record does not change.
         """
         fields = {"cancel_requested": True}
-        # A record that starts, or is requeued, between the two changes is cancelled in the next
-        # round.
+        # A record may start, or be requeued, between the two changes: the next round cancels it.
         while not self.get(id).cancel_requested:
             if self._change(id, "cancelled", expected=["queued"], attempt=None, fields=fields):
                 break

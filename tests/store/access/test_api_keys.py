@@ -38,7 +38,7 @@ def test_secrets_of_two_keys_differ_and_hold_256_bits(keys: KeyStore) -> None:
 
 def test_verify_when_anything_is_wrong_gives_none(keys: KeyStore) -> None:
     key, secret = keys.create("ci", ["read"])
-    _, other = keys.create("other", ["read"])
+    _, other_secret = keys.create("other", ["read"])
     wrong = [
         "",
         "unitrank",
@@ -47,7 +47,7 @@ def test_verify_when_anything_is_wrong_gives_none(keys: KeyStore) -> None:
         secret[:-1],
         secret + "A",
         secret.replace("unitrank", "Unitrank"),
-        f"unitrank_{key.id}_{other.split('_', 2)[2]}",
+        f"unitrank_{key.id}_{other_secret.split('_', 2)[2]}",
         f"unitrank_{'0' * 12}_{secret.split('_', 2)[2]}",
         "unitrank_*_x",
         "unitrank_é_\ud800",
@@ -58,17 +58,17 @@ def test_verify_when_anything_is_wrong_gives_none(keys: KeyStore) -> None:
 
 def test_revoke_closes_the_key_and_only_that_one(keys: KeyStore) -> None:
     key, secret = keys.create("ci", ["read"])
-    kept, kept_secret = keys.create("other", ["admin"])
+    other_key, other_secret = keys.create("other", ["admin"])
     keys.revoke(key.id)
 
     assert keys.verify(secret) is None
-    assert keys.verify(kept_secret) == kept
-    assert keys.list() == (kept,)
+    assert keys.verify(other_secret) == other_key
+    assert keys.list() == (other_key,)
     with pytest.raises(RecordNotFound, match=key.id):
         keys.revoke(key.id)
 
 
-def test_any_tells_whether_there_are_keys(keys: KeyStore) -> None:
+def test_any_when_keys_are_stored_then_is_true(keys: KeyStore) -> None:
     before = keys.any()
     key, _ = keys.create("ci", list(SCOPES))
     during = keys.any()
@@ -78,9 +78,9 @@ def test_any_tells_whether_there_are_keys(keys: KeyStore) -> None:
 
 
 def test_list_shows_the_oldest_first(keys: KeyStore) -> None:
-    made = [keys.create(f"key {index}", ["read"])[0] for index in range(3)]
+    created = [keys.create(f"key {index}", ["read"])[0] for index in range(3)]
 
-    assert list(keys.list()) == made
+    assert list(keys.list()) == created
 
 
 @pytest.mark.parametrize("scopes", [[], ["root"], ["read", "everything"]])

@@ -1,4 +1,4 @@
-"""Sessions: a random word stands for a key until the session is closed or the key is revoked."""
+"""Sessions: a random token gives access until the session is closed or the key is revoked."""
 
 import pytest
 import redis
@@ -19,25 +19,25 @@ def sessions(connection: redis.Redis, keys: KeyStore) -> SessionStore:
 
 def test_session_when_opened_then_gives_its_key_for_a_time(connection: redis.Redis, keys: KeyStore, sessions: SessionStore) -> None:
     key, _ = keys.create("Ada", ["read"])
-    word = sessions.open(key)
+    token = sessions.open(key)
     (session,) = connection.keys("*session*")
 
-    assert sessions.key(word) == key
-    assert word.encode() not in session
+    assert sessions.key(token) == key
+    assert token.encode() not in session
     assert 0 < connection.ttl(session) <= SECONDS
 
 
 @pytest.mark.parametrize("end", ["closed", "revoked"])
 def test_session_when_it_ends_then_gives_no_key(keys: KeyStore, sessions: SessionStore, end: str) -> None:
     key, _ = keys.create("Ada", ["read"])
-    word = sessions.open(key)
-    {"closed": lambda: sessions.close(word), "revoked": lambda: keys.revoke(key.id)}[end]()
+    token = sessions.open(key)
+    {"closed": lambda: sessions.close(token), "revoked": lambda: keys.revoke(key.id)}[end]()
 
-    assert sessions.key(word) is None
+    assert sessions.key(token) is None
 
 
-@pytest.mark.parametrize("word", ["", "another", "\ud800"])
-def test_session_when_the_word_is_another_then_gives_no_key(keys: KeyStore, sessions: SessionStore, word: str) -> None:
+@pytest.mark.parametrize("token", ["", "another", "\ud800"])
+def test_session_when_the_token_is_wrong_then_gives_no_key(keys: KeyStore, sessions: SessionStore, token: str) -> None:
     sessions.open(keys.create("Ada", ["read"])[0])
 
-    assert sessions.key(word) is None
+    assert sessions.key(token) is None

@@ -19,7 +19,7 @@ DATA = b"unit" * 100_000
 
 @pytest.fixture(params=["folder", "memory"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty place of each kind."""
+    """The URL of an empty blob store, for each backend."""
     if request.param == "folder":
         return (tmp_path / "blobs").as_uri()
     return f"memory://blobs-{uuid.uuid4().hex}"
@@ -37,7 +37,7 @@ def put(blobs: BlobStore, data: bytes) -> str:
 
 
 def everything(url: str, tmp_path: Path) -> list[str]:
-    """Every file of the place, and every file that is on its way in."""
+    """Return all stored blobs and all drafts."""
     filesystem, root = fsspec.core.url_to_fs(url)
     stored = filesystem.find(root) if filesystem.exists(root) else []
     return [*stored, *(str(path) for path in tmp_path.rglob("*incoming-*"))]
@@ -118,14 +118,14 @@ def test_empty_content_is_a_content(blobs: BlobStore) -> None:
 
 
 def test_writers_of_the_same_bytes_at_the_same_time_both_succeed(blobs: BlobStore) -> None:
-    found: list[str] = []
-    threads = [threading.Thread(target=lambda: found.append(put(blobs, DATA))) for _ in range(8)]
+    digests: list[str] = []
+    threads = [threading.Thread(target=lambda: digests.append(put(blobs, DATA))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert found == [digest_of(DATA)] * 8
+    assert digests == [digest_of(DATA)] * 8
     assert blobs.path(digest_of(DATA)).read_bytes() == DATA
 
 
@@ -136,24 +136,24 @@ def test_delete_forgets_the_content_and_may_be_repeated(blobs: BlobStore) -> Non
     blobs.delete(digest)
 
     assert not blobs.exists(digest)
-    for ask in (blobs.path, blobs.open, blobs.size):
+    for read in (blobs.path, blobs.open, blobs.size):
         with pytest.raises(RecordNotFound, match=digest):
-            ask(digest)
+            read(digest)
 
 
 @pytest.mark.parametrize("name", ["sha256:../../etc/passwd", "sha256:" + "A" * 64, "a" * 64, "", "sha256:" + "a" * 64 + "\n"])
-def test_a_name_that_is_no_digest_is_refused(blobs: BlobStore, name: str) -> None:
-    for ask in (blobs.path, blobs.open, blobs.size, blobs.exists, blobs.delete):
+def test_blob_when_its_digest_is_malformed_then_raises(blobs: BlobStore, name: str) -> None:
+    for read in (blobs.path, blobs.open, blobs.size, blobs.exists, blobs.delete):
         with pytest.raises(ValueError, match="is malformed"):
-            ask(name)
+            read(name)
 
 
 def test_blobs_that_another_object_wrote_are_found(blobs: BlobStore, url: str) -> None:
     digest = put(blobs, DATA)
 
-    other = BlobStore(url)
+    second_store = BlobStore(url)
 
-    assert other.path(digest).read_bytes() == DATA
+    assert second_store.path(digest).read_bytes() == DATA
 
 
 def test_a_damaged_remote_content_is_corrupt_and_not_kept(tmp_path: Path) -> None:
@@ -192,13 +192,13 @@ def test_blobs_of_settings_lie_under_the_state_folder(tmp_path: Path) -> None:
 def test_sweep_removes_what_a_killed_writer_left_and_nothing_newer(blobs: BlobStore, url: str, tmp_path: Path) -> None:
     digest = put(blobs, DATA)
     with blobs.writer() as sink:
-        left = sink.path.with_name("incoming-left")
-        left.write_bytes(b"half")
-        os.utime(left, (1, 1))
+        abandoned = sink.path.with_name("incoming-left")
+        abandoned.write_bytes(b"half")
+        os.utime(abandoned, (1, 1))
 
         assert blobs.sweep() == 1
         assert sink.path.exists()
-    assert not left.exists()
+    assert not abandoned.exists()
     assert blobs.exists(digest)
     assert blobs.sweep() == 0
 
@@ -229,8 +229,8 @@ def test_cache_when_it_is_full_then_what_was_used_the_longest_ago_goes(tmp_path:
     os.utime(blobs.path(second), (0, 0))
     blobs.path(third)
 
-    kept = {path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()}
-    assert kept == {hex_of(first), hex_of(third)}
+    cached = {path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()}
+    assert cached == {hex_of(first), hex_of(third)}
     assert held.read() == bytes([1]) * 10
     assert blobs.path(second).read_bytes() == bytes([1]) * 10
     held.close()

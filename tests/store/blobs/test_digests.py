@@ -1,4 +1,4 @@
-"""Digests: the name of a content, and whether its bytes are the right ones."""
+"""Digests: contents are verified while they are read, and malformed digests are rejected."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Who needs which blob, how much all take together, and what nobody needs."""
+"""Owners of blobs: claims, the quota, and the deletion of blobs without an owner."""
 
 import os
 import time
@@ -87,17 +87,17 @@ def aged(blobs: BlobStore, digest: str) -> None:
     os.utime(blobs.path(digest), (then, then))
 
 
-def test_blob_when_nobody_owns_it_for_a_day_then_is_deleted(connection: redis.Redis, blobs: BlobStore) -> None:
+def test_blob_when_it_has_no_owner_for_a_day_then_is_deleted(connection: redis.Redis, blobs: BlobStore) -> None:
     put_dataset(connection, blobs, b"owned")
     orphan, fresh = put(blobs, b"orphan"), put(blobs, b"fresh")
     aged(blobs, orphan)
     aged(blobs, digest_of(b"owned"))
 
     assert BlobOwners(connection, blobs).forget_unowned() == 1
-    assert [blobs.exists(each) for each in (orphan, fresh, digest_of(b"owned"))] == [False, True, True]
+    assert [blobs.exists(digest) for digest in (orphan, fresh, digest_of(b"owned"))] == [False, True, True]
 
 
-def test_blob_when_it_is_uploaded_again_then_is_as_good_as_new(connection: redis.Redis, blobs: BlobStore) -> None:
+def test_blob_when_it_is_uploaded_again_then_is_kept_for_another_day(connection: redis.Redis, blobs: BlobStore) -> None:
     aged(blobs, put(blobs, b"again"))
     put(blobs, b"again")
 

@@ -1,4 +1,4 @@
-"""Addresses of sources: a URI is read as text, and held against a place part by part."""
+"""Addresses of sources: a URI is parsed as text, and compared with a location by its segments."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def test_place_when_it_holds_an_address_then_compares_whole_names(place: str, ur
         ("file:///a/b.npz", False, "/a/b.npz"),
     ],
 )
-def test_address_when_it_stands_for_several_then_is_a_glob(uri: str, is_glob: bool, fixed: str) -> None:
+def test_address_when_it_has_wildcards_then_is_a_glob(uri: str, is_glob: bool, fixed: str) -> None:
     address = SourceAddress.parse(uri)
 
     assert (address.is_glob, address.fixed) == (is_glob, fixed)

@@ -1,4 +1,4 @@
-"""Which URIs may be read, decided from their text alone, and what is read where they may."""
+"""Sources: allowed URIs are decided from their text alone, and their files are read."""
 
 import os
 from pathlib import Path
@@ -96,7 +96,7 @@ def test_uri_when_outside_all_places_then_is_not_allowed(uri: str) -> None:
         "s3://sets/mnist/" + "a" * 3000,
     ],
 )
-def test_uri_when_it_is_no_plain_one_then_is_malformed(uri: str) -> None:
+def test_uri_when_malformed_then_is_rejected(uri: str) -> None:
     assert refused(Sources(PLACES), uri) == "uri_malformed"
 
 
@@ -104,7 +104,7 @@ def test_glob_when_one_file_is_expected_then_is_malformed() -> None:
     assert refused(Sources(PLACES), "s3://sets/mnist/*.pt2", glob=False) == "uri_malformed"
 
 
-def test_place_when_it_cannot_be_read_here_then_says_so_at_once() -> None:
+def test_place_when_it_cannot_be_read_here_then_raises_at_once() -> None:
     check_drivers(["https://data.example.org/", "file:///srv"])
     for place, why in {"nonsense": "s3://bucket", "gs://sets/": "gcsfs", "x://sets/": "x"}.items():
         with pytest.raises(ValueError, match=why):
@@ -113,7 +113,7 @@ def test_place_when_it_cannot_be_read_here_then_says_so_at_once() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three shards, a folder, and a way out."""
+    """A folder with three shards, a sub-folder, and links that lead out of it."""
     inside = tmp_path / "sets"
     (inside / "more").mkdir(parents=True)
     for name in ("b.npz", "a.npz", "more/c.npz"):
@@ -163,7 +163,7 @@ def test_file_when_it_is_a_pipe_then_is_refused_at_once(folder: Path) -> None:
         read(Sources([folder.as_uri()]), f"{folder.as_uri()}/pipe.npz")
 
 
-def test_problem_when_the_uri_has_a_signature_then_does_not_tell_it() -> None:
+def test_problem_when_the_uri_has_a_signature_then_omits_the_signature() -> None:
     with pytest.raises(BadSource) as caught:
         Sources(PLACES).check("https://elsewhere.example/a.npz?signature=secret", several=True)
 
@@ -182,7 +182,7 @@ def test_files_when_a_link_leads_out_then_nothing_is_read(folder: Path, path: st
 @pytest.mark.parametrize(
     ("path", "code"), [("none.npz", "uri_not_found"), ("none-*.npz", "uri_not_found"), ("more", "uri_unreadable")]
 )
-def test_files_when_they_cannot_be_read_then_a_code_says_why(folder: Path, path: str, code: str) -> None:
+def test_files_when_they_cannot_be_read_then_the_code_is_the_reason(folder: Path, path: str, code: str) -> None:
     with pytest.raises(BadSource) as caught:
         read(Sources([folder.as_uri()]), f"{folder.as_uri()}/{path}")
 
@@ -190,13 +190,13 @@ def test_files_when_they_cannot_be_read_then_a_code_says_why(folder: Path, path:
 
 
 class Locked:
-    """A place that keeps its files to itself."""
+    """A filesystem that denies every read, with a secret in its error."""
 
     def open(self, path: str, *rest: object, **options: object) -> object:
         raise PermissionError(path, "key AKIA123")
 
 
-def test_pieces_when_they_may_not_be_read_then_are_forbidden_and_no_key_is_told() -> None:
+def test_pieces_when_they_may_not_be_read_then_are_forbidden_and_the_error_has_no_key() -> None:
     with pytest.raises(BadSource) as caught:
         list(RemoteFile(Locked(), "sets/a.npz", "s3://sets/a.npz").pieces())
 

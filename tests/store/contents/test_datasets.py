@@ -36,7 +36,7 @@ def put(datasets: DatasetStore, blobs: BlobStore, name: str, rows: int = 3) -> t
     return datasets.put(name, sink.digest, sink.size, *described)
 
 
-def test_put_stores_what_the_header_said(datasets: DatasetStore, blobs: BlobStore) -> None:
+def test_put_stores_the_facts_of_the_header(datasets: DatasetStore, blobs: BlobStore) -> None:
     record, created = put(datasets, blobs, "digits")
 
     assert created
@@ -45,7 +45,7 @@ def test_put_stores_what_the_header_said(datasets: DatasetStore, blobs: BlobStor
     assert datasets.get("digits") == datasets.resolve("digits") == datasets.get(f"digits@{record.digest}") == record
 
 
-def test_put_of_the_same_bytes_is_known(datasets: DatasetStore, blobs: BlobStore) -> None:
+def test_put_of_the_same_bytes_changes_nothing(datasets: DatasetStore, blobs: BlobStore) -> None:
     first, _ = put(datasets, blobs, "digits")
     second, created = put(datasets, blobs, "digits")
 
@@ -108,17 +108,17 @@ def test_release_of_an_inline_content_that_was_also_uploaded_keeps_it(datasets: 
     assert blobs.exists(record.digest)
 
 
-def test_name_when_what_it_means_arrives_meanwhile_then_is_always_found(datasets: DatasetStore, blobs: BlobStore) -> None:
-    known, _ = put(datasets, blobs, "known")
-    assert known.examples is not None
-    fields = {name: FieldInfo(**info) for name, info in known.fields.items()}
+def test_name_when_its_import_ends_then_is_always_listed(datasets: DatasetStore, blobs: BlobStore) -> None:
+    uploaded, _ = put(datasets, blobs, "uploaded")
+    assert uploaded.examples is not None
+    fields = {name: FieldInfo(**info) for name, info in uploaded.fields.items()}
     over = threading.Event()
 
     def arrive() -> None:
         try:
             for _ in range(100):
                 key = datasets.begin("data", "https://data.example.org/a.npz").digest
-                datasets.arrived(key, known.digest, known.bytes, fields, 3, "npz")
+                datasets.arrived(key, uploaded.digest, uploaded.bytes, fields, 3, "npz")
                 datasets.finish_import(key)
         finally:
             over.set()
@@ -129,6 +129,6 @@ def test_name_when_what_it_means_arrives_meanwhile_then_is_always_found(datasets
     try:
         while not over.is_set():
             assert datasets.get("data").status in ("importing", "ready")
-            assert [record.name for record in datasets.list()[0]] == ["data", "known"]
+            assert [record.name for record in datasets.list()[0]] == ["data", "uploaded"]
     finally:
         arriving.join()

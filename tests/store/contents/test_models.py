@@ -43,16 +43,16 @@ def make_ready(models: ModelStore, blobs: BlobStore, digest: str, clean: bytes =
 
 
 def add(models: ModelStore, blobs: BlobStore, name: str, data: bytes) -> str:
-    """A ready model's digest."""
+    """Upload a model and make it ready; return its digest."""
     digest = begin(models, blobs, name, data).record.digest
     make_ready(models, blobs, digest, b"clean " + data)
     return digest
 
 
 def test_begin_when_the_content_is_new_asks_for_its_inspection(models: ModelStore, blobs: BlobStore) -> None:
-    record, known, inspect = begin(models, blobs, "mnist", b"archive")
+    record, existed, inspect = begin(models, blobs, "mnist", b"archive")
 
-    assert (known, inspect) == (False, True)
+    assert (existed, inspect) == (False, True)
     assert (record.name, record.bytes, record.status, record.manifest) == ("mnist", 7, "inspecting", None)
     assert models.get("mnist") == models.get(f"mnist@{record.digest}") == models.resolve("mnist") == record
 
@@ -79,12 +79,12 @@ def test_begin_when_the_same_content_comes_again_inspects_nothing(models: ModelS
     while_inspecting = begin(models, blobs, "mnist", b"archive")
     make_ready(models, blobs, first.digest)
     again = begin(models, blobs, "mnist", b"archive")
-    other = begin(models, blobs, "copy", b"archive")
+    copy = begin(models, blobs, "copy", b"archive")
 
     assert (while_inspecting.existed, while_inspecting.inspect) == (True, False)
     assert (again.existed, again.inspect, again.record.status) == (True, False, "ready")
     assert again.record.created_at == first.created_at
-    assert (other.existed, other.inspect, other.record.manifest) == (False, False, MANIFEST)
+    assert (copy.existed, copy.inspect, copy.record.manifest) == (False, False, MANIFEST)
     assert models.resolve("copy").status == "ready"
 
 
@@ -147,7 +147,7 @@ def test_ready_again_by_another_name_leaves_a_name_that_moved_on(models: ModelSt
 
 
 @pytest.mark.parametrize("reference", ["mnist", f"mnist@sha256:{'0' * 64}", "../etc", "", "mnist@", "mnist@sha256:0", "a" * 200])
-def test_get_when_nothing_is_named_so_is_not_found(models: ModelStore, reference: str) -> None:
+def test_get_when_the_name_is_unknown_is_not_found(models: ModelStore, reference: str) -> None:
     for ask in (models.get, models.resolve, models.delete):
         with pytest.raises(RecordNotFound):
             ask(reference)
@@ -235,7 +235,7 @@ def test_delete_when_a_job_has_ended_is_allowed(models: ModelStore, blobs: BlobS
     assert not blobs.exists(digest)
 
 
-def test_changes_when_another_takes_too_long_say_so(
+def test_changes_when_another_takes_too_long_then_raise(
     models: ModelStore, blobs: BlobStore, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unitrank_store.blobs.ownership.PATIENCE", 0.01)
@@ -245,11 +245,11 @@ def test_changes_when_another_takes_too_long_say_so(
     assert begin(models, blobs, "mnist", b"one").inspect
 
 
-def test_list_leaves_out_what_is_deleted_meanwhile(models: ModelStore, blobs: BlobStore, connection: redis.Redis) -> None:
-    kept = begin(models, blobs, "b", b"two").record
+def test_list_leaves_out_a_model_that_is_being_deleted(models: ModelStore, blobs: BlobStore, connection: redis.Redis) -> None:
+    record = begin(models, blobs, "b", b"two").record
     connection.zadd(keyspace.all_names("model"), {"a": 0})
 
-    assert models.list() == ([kept], None)
+    assert models.list() == ([record], None)
 
 
 def test_delete_while_inspecting_then_ready_leaves_nothing(models: ModelStore, blobs: BlobStore, connection: redis.Redis) -> None:

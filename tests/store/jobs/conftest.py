@@ -1,4 +1,4 @@
-"""What tests of jobs share."""
+"""Fixtures of the tests of jobs."""
 
 import pytest
 import redis

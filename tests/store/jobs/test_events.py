@@ -1,4 +1,4 @@
-"""Waiting for a job, and following it, without asking again and again."""
+"""Events: a client waits for a job's end, or follows its changes, without polling."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,7 @@ def jobs(connection: redis.Redis) -> JobStore:
 
 @pytest.fixture
 def run(redis_url: str) -> Run[T]:
-    """Runs a coroutine that is given an asynchronous client."""
+    """Run a coroutine that takes an asyncio client."""
 
     async def connected(steps: Callable[[redis.asyncio.Redis], Awaitable[T]]) -> T:
         async with connect_async(redis_url) as client:
@@ -32,7 +32,7 @@ def run(redis_url: str) -> Run[T]:
     return lambda steps: asyncio.run(connected(steps))
 
 
-def told(event: Event | None) -> object:
+def content_of(event: Event | None) -> object:
     assert event is not None
     return event.data.get("status") or event.data
 
@@ -44,24 +44,24 @@ def test_follower_when_the_job_has_ended_then_gets_its_past_and_stops(jobs: JobS
     jobs.finish(id, attempt, "succeeded")
 
     async def steps(client: redis.asyncio.Redis) -> list[object]:
-        return [told(event) async for event in follow(client, id)]
+        return [content_of(event) async for event in follow(client, id)]
 
     assert run(steps) == ["queued", "running", {"done": 1}, "succeeded"]
 
 
-def test_follower_when_it_comes_back_then_goes_on_after_what_it_had(jobs: JobStore, run: Run[list[object]]) -> None:
+def test_follower_when_it_reconnects_then_continues_after_its_last_event(jobs: JobStore, run: Run[list[object]]) -> None:
     id = jobs.create({}).id
     jobs.finish(id, jobs.start(id, "a") or 0, "failed")
 
     async def steps(client: redis.asyncio.Redis) -> list[object]:
         events = [event async for event in follow(client, id)]
         assert events[0] is not None
-        return [told(event) async for event in follow(client, id, events[0].id)]
+        return [content_of(event) async for event in follow(client, id, events[0].id)]
 
     assert run(steps) == ["running", "failed"]
 
 
-def test_follower_when_nothing_happens_then_is_told_so(jobs: JobStore, run: Run[list[object]]) -> None:
+def test_follower_when_nothing_happens_then_gets_none(jobs: JobStore, run: Run[list[object]]) -> None:
     id = jobs.create({}).id
 
     async def steps(client: redis.asyncio.Redis) -> list[object]:
@@ -71,7 +71,7 @@ def test_follower_when_nothing_happens_then_is_told_so(jobs: JobStore, run: Run[
     assert run(steps)[1] is None
 
 
-def test_follower_when_the_record_is_gone_then_stops(run: Run[list[object]]) -> None:
+def test_follower_when_the_record_does_not_exist_then_stops(run: Run[list[object]]) -> None:
     async def steps(client: redis.asyncio.Redis) -> list[object]:
         return [event async for event in follow(client, "nothing", block_seconds=0.01)]
 
@@ -79,12 +79,12 @@ def test_follower_when_the_record_is_gone_then_stops(run: Run[list[object]]) -> 
 
 
 async def blocked(client: redis.asyncio.Redis) -> None:
-    """Return once a client waits for events."""
-    while not any(each["cmd"] == "xread" for each in await client.client_list()):
+    """Wait until a client blocks in a read of events."""
+    while not any(client_info["cmd"] == "xread" for client_info in await client.client_list()):
         await asyncio.sleep(0.001)
 
 
-def test_wait_when_the_job_ends_meanwhile_then_says_so(jobs: JobStore, run: Run[bool]) -> None:
+def test_wait_when_the_job_ends_then_is_true(jobs: JobStore, run: Run[bool]) -> None:
     id = jobs.create({}).id
 
     async def steps(client: redis.asyncio.Redis) -> bool:
@@ -104,7 +104,7 @@ def test_wait_when_the_job_has_ended_before_then_does_not_wait(jobs: JobStore, r
     assert run(lambda client: wait_until_ended(client, id, 30))
 
 
-def test_wait_when_the_time_is_over_then_says_so(jobs: JobStore, run: Run[bool]) -> None:
+def test_wait_when_the_time_is_over_then_is_false(jobs: JobStore, run: Run[bool]) -> None:
     id = jobs.create({}).id
 
     assert not run(lambda client: wait_until_ended(client, id, 0.05))

@@ -1,4 +1,4 @@
-"""Earlier jobs are found by key and by equality, and a claim fails where the key has changed since the lookup."""
+"""Earlier jobs: lookups by idempotency key and by fingerprint, and claims of changed keys fail."""
 
 import hashlib
 import json

@@ -33,12 +33,12 @@ def test_list_when_requests_are_large_then_a_page_has_fewer(jobs: JobStore, monk
 
 def test_list_when_narrowed_then_gives_only_what_fits(jobs: JobStore) -> None:
     mnist = [jobs.create({"model": model}).id for model in ("mnist", "mnist@sha256:ab")]
-    other = jobs.create({"model": "other"}).id
+    another = jobs.create({"model": "other"}).id
     jobs.cancel(mnist[0])
-    jobs.cancel(other)
+    jobs.cancel(another)
 
     assert {record.id for record in jobs.list(model="mnist")[0]} == set(mnist)
-    assert {record.id for record in jobs.list(status="cancelled")[0]} == {mnist[0], other}
+    assert {record.id for record in jobs.list(status="cancelled")[0]} == {mnist[0], another}
     assert [record.id for record in jobs.list(status="cancelled", model="mnist")[0]] == [mnist[0]]
 
 
@@ -55,7 +55,7 @@ def test_list_when_records_have_expired_then_forgets_them(jobs: JobStore, connec
     assert jobs.count("cancelled") == 2
 
 
-def test_ids_when_most_have_expired_then_are_all_forgotten_in_one_go(jobs: JobStore, connection: redis.Redis) -> None:
+def test_ids_when_most_have_expired_then_are_all_forgotten_in_one_call(jobs: JobStore, connection: redis.Redis) -> None:
     ids = [jobs.create({}).id for _ in range(40)]
     for id in ids:
         jobs.cancel(id)
@@ -65,7 +65,7 @@ def test_ids_when_most_have_expired_then_are_all_forgotten_in_one_go(jobs: JobSt
     assert jobs.count("cancelled") == 5
 
 
-def test_inspections_when_expired_then_forgotten_wherever_their_digest_stands(connection: redis.Redis) -> None:
+def test_inspections_when_expired_then_are_forgotten_whatever_their_digest_is(connection: redis.Redis) -> None:
     inspections = JobStore(connection, kind="inspection")
     for id in ("a", "b", "c"):
         inspections.create({}, id=id)

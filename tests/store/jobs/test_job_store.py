@@ -14,23 +14,23 @@ PROBLEM = {"code": "non_finite", "title": "t", "detail": "d", "status": 422, "re
 
 
 def test_record_when_created_then_read_back_as_it_was(jobs: JobStore) -> None:
-    made = jobs.create({"model": "mnist", "timeout": 7}, {"model": "sha256:ab"}, needs=["sha256:ab"])
+    record = jobs.create({"model": "mnist", "timeout": 7}, {"model": "sha256:ab"}, needs=["sha256:ab"])
 
-    assert jobs.get(made.id) == made
-    assert (made.status, made.attempt, made.version, made.timeout) == ("queued", 0, 1, 7.0)
+    assert jobs.get(record.id) == record
+    assert (record.status, record.attempt, record.version, record.timeout) == ("queued", 0, 1, 7.0)
 
 
-def test_record_when_a_claim_says_something_else_by_now_then_not_made(jobs: JobStore, connection: redis.Redis) -> None:
+def test_record_when_a_claimed_key_has_changed_then_is_not_created(jobs: JobStore, connection: redis.Redis) -> None:
     connection.set("first", "job-1")
-    free, taken = Claim("second", None, "job-2", 60), Claim("first", b"job-0", "job-2", 60)
+    unchanged, changed = Claim("second", None, "job-2", 60), Claim("first", b"job-0", "job-2", 60)
 
     with pytest.raises(Taken, match="first"):
-        jobs.create({}, claims=[free, taken])
+        jobs.create({}, claims=[unchanged, changed])
 
     assert (connection.get("first"), connection.get("second"), jobs.list()[0]) == (b"job-1", None, [])
 
 
-def test_record_when_made_then_its_claims_say_so_for_a_time(jobs: JobStore, connection: redis.Redis) -> None:
+def test_record_when_created_then_its_claims_are_written_for_a_time(jobs: JobStore, connection: redis.Redis) -> None:
     connection.set("first", "job-0")
 
     jobs.create({}, claims=[Claim("first", b"job-0", "job-1", 60), Claim("second", None, "job-1", 60)])
@@ -51,13 +51,13 @@ def test_record_when_it_lives_then_is_not_deleted(jobs: JobStore) -> None:
         jobs.delete(id)
 
 
-def test_record_when_deleted_then_nothing_of_it_is_left(jobs: JobStore, connection: redis.Redis) -> None:
+def test_record_when_deleted_then_all_its_keys_are_deleted(jobs: JobStore, connection: redis.Redis) -> None:
     id = jobs.create({"model": "m"}, needs=["sha256:ab"]).id
     jobs.cancel(id)
     jobs.delete(id)
 
-    left = {keyspace.models_of_records("job", "default"), keyspace.tenants("job"), keyspace.entered("job")}
-    assert {key.decode() for key in connection.keys("*")} == left
+    remaining = {keyspace.models_of_records("job", "default"), keyspace.tenants("job"), keyspace.entered("job")}
+    assert {key.decode() for key in connection.keys("*")} == remaining
 
 
 def test_content_when_two_live_jobs_need_it_then_is_pinned_until_both_have_ended(jobs: JobStore, connection: redis.Redis) -> None:
@@ -69,7 +69,7 @@ def test_content_when_two_live_jobs_need_it_then_is_pinned_until_both_have_ended
     assert not connection.exists(keyspace.pins("sha256:ab"))
 
 
-def test_job_when_it_waits_for_two_things_then_is_released_with_the_last(jobs: JobStore) -> None:
+def test_job_when_it_waits_for_two_contents_then_is_released_with_the_last(jobs: JobStore) -> None:
     id = jobs.create({}, waiting_for=["model:a", "dataset:b"]).id
 
     assert jobs.release("model:a") == []
@@ -77,13 +77,13 @@ def test_job_when_it_waits_for_two_things_then_is_released_with_the_last(jobs: J
     assert jobs.release("dataset:b") == []
 
 
-def test_job_when_what_it_waits_for_arrives_from_two_sides_at_once_then_is_released(jobs: JobStore) -> None:
+def test_job_when_both_its_contents_become_ready_at_once_then_is_released(jobs: JobStore) -> None:
     for _ in range(10):
         id = jobs.create({}, waiting_for=["model:a", "dataset:b"]).id
         released: list[str] = []
         sides = [
-            threading.Thread(target=lambda what=what, to=released: to.extend(record.id for record in jobs.release(what)))
-            for what in ("model:a", "dataset:b")
+            threading.Thread(target=lambda key=key, to=released: to.extend(record.id for record in jobs.release(key)))
+            for key in ("model:a", "dataset:b")
         ]
         for side in sides:
             side.start()

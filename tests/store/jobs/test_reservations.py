@@ -6,7 +6,7 @@ from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.reservations import reserved
 
 
-def test_room_when_reserved_then_is_given_back_once_at_the_end(jobs: JobStore, connection: redis.Redis) -> None:
+def test_bytes_when_reserved_then_are_given_back_once_at_the_end(jobs: JobStore, connection: redis.Redis) -> None:
     first, second, third = (jobs.create({}, reserves=100).id for _ in range(3))
     jobs.cancel(first)
     jobs.cancel(first)

@@ -45,7 +45,7 @@ def test_job_when_cancelled_before_its_start_then_never_runs(jobs: JobStore) -> 
     assert jobs.start(id, "a") is None
 
 
-def test_job_when_cancelled_while_it_runs_then_is_told_so_and_ends_cancelled(jobs: JobStore) -> None:
+def test_job_when_cancelled_while_it_runs_then_its_worker_ends_it(jobs: JobStore) -> None:
     id = jobs.create({}).id
     attempt = jobs.start(id, "a") or 0
     cancelling = jobs.cancel(id)
@@ -64,15 +64,15 @@ def test_job_when_ended_then_nothing_changes_it(jobs: JobStore, status: Status) 
     jobs.finish(id, attempt, status)
     ended = jobs.get(id)
 
-    others: set[Status] = set(ENDED) - {status}
-    assert not any(jobs.finish(id, attempt, other) for other in others)
+    other_statuses: set[Status] = set(ENDED) - {status}
+    assert not any(jobs.finish(id, attempt, other_status) for other_status in other_statuses)
     assert jobs.progress(id, attempt, {}) == "fenced"
     assert jobs.start(id, "b") is None
     assert jobs.requeue(id, attempt) == ended
     assert jobs.cancel(id) == ended
 
 
-def test_end_when_said_again_because_its_reply_was_lost_then_holds(jobs: JobStore) -> None:
+def test_finish_when_repeated_because_its_reply_was_lost_then_changes_nothing(jobs: JobStore) -> None:
     id = jobs.create({}).id
     attempt = jobs.start(id, "a") or 0
 
@@ -106,7 +106,7 @@ def test_job_when_it_loses_a_second_process_then_fails_and_may_be_sent_again(job
     assert jobs.start(id, "a") is None
 
 
-def test_job_when_its_process_is_stopped_on_purpose_then_that_counts_for_nothing(jobs: JobStore) -> None:
+def test_job_when_its_process_is_stopped_on_purpose_then_it_is_not_a_loss(jobs: JobStore) -> None:
     id = jobs.create({}).id
     for _ in range(3):
         jobs.requeue(id, jobs.start(id, "a") or 0, lost=False)
@@ -122,7 +122,7 @@ def test_job_when_lost_while_it_is_cancelled_then_is_cancelled(jobs: JobStore) -
     assert jobs.requeue(id, attempt).status == "cancelled"
 
 
-def test_job_when_cancelled_and_started_at_once_then_ends_in_one_truth(jobs: JobStore, redis_url: str) -> None:
+def test_job_when_cancelled_and_started_at_once_then_exactly_one_change_is_made(jobs: JobStore, redis_url: str) -> None:
     for _ in range(20):
         id = jobs.create({}).id
         started: list[int | None] = []
@@ -150,7 +150,7 @@ def test_record_when_ended_then_expires_after_its_result(jobs: JobStore, connect
         assert jobs.result_ttl < connection.ttl(key) <= jobs.result_ttl + jobs.failure_ttl
 
 
-def test_job_when_what_it_waits_for_is_refused_then_fails_without_having_run(jobs: JobStore) -> None:
+def test_job_when_its_content_is_rejected_then_fails_without_a_run(jobs: JobStore) -> None:
     id = jobs.create({}, waiting_for=["model:a"]).id
     refused = jobs.refuse("model:a", PROBLEM)
 
@@ -158,7 +158,7 @@ def test_job_when_what_it_waits_for_is_refused_then_fails_without_having_run(job
     assert (jobs.get(id).status, jobs.get(id).problem, jobs.get(id).attempt) == ("failed", PROBLEM, 0)
 
 
-def test_events_when_the_job_runs_then_tell_every_change_in_order(jobs: JobStore, connection: redis.Redis) -> None:
+def test_events_when_the_job_runs_then_list_every_change_in_order(jobs: JobStore, connection: redis.Redis) -> None:
     id = jobs.create({}).id
     attempt = jobs.start(id, "a") or 0
     jobs.progress(id, attempt, {"done": 1})

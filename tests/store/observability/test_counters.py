@@ -1,4 +1,4 @@
-"""What processes count: anyone who reads it gets all that is right."""
+"""Counters: valid fields are read, and forged ones are ignored."""
 
 import json
 
@@ -31,7 +31,7 @@ def test_method_when_it_does_not_exist_then_is_not_counted(connection: redis.Red
 
 @pytest.mark.parametrize("field", FORGED)
 @pytest.mark.parametrize("value", ["1", "junk", "inf", b"\xff"])
-def test_counts_when_somebody_else_wrote_among_them_then_ours_are_read(
+def test_counters_when_a_field_is_forged_then_the_others_are_read(
     connection: redis.Redis, field: bytes, value: str | bytes
 ) -> None:
     counters = Counters(connection)
@@ -40,7 +40,7 @@ def test_counts_when_somebody_else_wrote_among_them_then_ours_are_read(
     counters.ran({"rankings": [{"method": {"name": "gradient"}, "seconds": 0.5}]})
     connection.hset(keyspace.counters(), field, value)
     connection.hset(keyspace.counters(), json.dumps(["run", "gradient", "0"]), "inf")
-    found = read(connection.hgetall(keyspace.counters()))
+    values = read(connection.hgetall(keyspace.counters()))
 
-    assert (found.lost, found.child_ended, set(found.run)) == ({"job": 1}, {"spoiled": 1}, {"gradient"})
-    assert (sum(found.run["gradient"].counts), found.run["gradient"].seconds) == (1, 0.5)
+    assert (values.lost, values.child_ended, set(values.run)) == ({"job": 1}, {"spoiled": 1}, {"gradient"})
+    assert (sum(values.run["gradient"].counts), values.run["gradient"].seconds) == (1, 0.5)

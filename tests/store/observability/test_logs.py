@@ -1,4 +1,7 @@
-"""Logs: one line an event in either form, with ids, without secrets. Each in a process of its own, as logging is the process's."""
+"""Logs: one line an event in either form, with ids and without secrets.
+
+Each test starts a process, because the logging configuration is the process's.
+"""
 
 import json
 import subprocess
@@ -27,16 +30,16 @@ with structlog.contextvars.bound_contextvars(request_id="r", job="j"):
     log.info("ended", status="succeeded")
     logging.getLogger("rq.worker").warning("from %s", "elsewhere")
 """
-    ours, theirs = (json.loads(line) for line in lines("json", program))
+    own_line, library_line = (json.loads(line) for line in lines("json", program))
 
-    assert (ours["event"], ours["status"], ours["level"], ours["request_id"], ours["job"]) == (
+    assert (own_line["event"], own_line["status"], own_line["level"], own_line["request_id"], own_line["job"]) == (
         "ended",
         "succeeded",
         "info",
         "r",
         "j",
     )
-    assert (theirs["event"], theirs["level"], theirs["request_id"]) == ("from elsewhere", "warning", "r")
+    assert (library_line["event"], library_line["level"], library_line["request_id"]) == ("from elsewhere", "warning", "r")
 
 
 def test_line_when_for_people_then_has_the_same() -> None:

@@ -1,4 +1,4 @@
-"""The snapshot: how much there is of everything."""
+"""The snapshot: numbers of records and workers, and bytes."""
 
 import redis
 

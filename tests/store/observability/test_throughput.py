@@ -1,4 +1,4 @@
-"""Measured speed."""
+"""The throughput of devices: a moving average of measurements."""
 
 import pytest
 import redis
@@ -27,7 +27,7 @@ def test_rate_when_no_device_is_named_then_the_fastest(connection: redis.Redis) 
     assert rates.rate() == 50.0
 
 
-def test_measurement_when_it_says_nothing_then_is_left_out(connection: redis.Redis) -> None:
+def test_measurement_without_work_or_time_is_ignored(connection: redis.Redis) -> None:
     rates = Throughput(connection)
     rates.note("cpu", 0.0, 1.0)
     rates.note("cpu", 1.0, 0.0)

@@ -1,4 +1,4 @@
-"""Traces: nothing without being asked for, and one trace from the request's headers to a job's steps."""
+"""Traces: off by default; one trace leads from the request's headers to a job's steps."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ with tracing.span("step", number=1):
 
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
-    """What this process traces from now on."""
+    """The spans that this process makes during the test."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -52,11 +52,11 @@ def begun(connection: redis.Redis, resolved: dict[str, Any]) -> JobRecord:
     "environment",
     [{}, ENDPOINT | {"OTEL_SDK_DISABLED": "true"}, ENDPOINT | {"OTEL_TRACES_EXPORTER": "none"}, {"OTEL_SERVICE_NAME": "x"}],
 )
-def test_tracing_when_nobody_asks_for_it_then_imports_nothing(environment: dict[str, str]) -> None:
+def test_tracing_when_off_then_imports_nothing(environment: dict[str, str]) -> None:
     assert ran([], environment) == "{} False False"
 
 
-def test_tracing_when_asked_for_without_the_extra_then_says_so_and_goes_on() -> None:
+def test_tracing_when_asked_for_without_the_extra_then_logs_it_and_continues() -> None:
     program = PROGRAM.format(absent=["opentelemetry.exporter"], environment=ENDPOINT)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
@@ -92,7 +92,7 @@ def test_job_when_it_runs_then_its_steps_belong_to_the_request(spans: InMemorySp
 
 
 @pytest.mark.parametrize("trace", [{}, {"trace": {"traceparent": "nonsense"}}, {"trace": {}}])
-def test_job_when_it_carries_no_trace_then_begins_its_own(
+def test_job_when_it_carries_no_trace_then_starts_a_new_one(
     spans: InMemorySpanExporter, connection: redis.Redis, trace: dict[str, Any]
 ) -> None:
     with tracing.job_span("job", begun(connection, trace)):

@@ -1,4 +1,4 @@
-"""Whose turn it is: owners take turns, priorities order an owner's own, and everyone knows how many come before."""
+"""The fair order: owners take turns, and priorities order the jobs of one owner."""
 
 import random
 
@@ -17,17 +17,17 @@ def wait(connection: redis.Redis, owner: str, *ids: str, priority: str = "normal
 
 
 def take(connection: redis.Redis) -> str | None:
-    """What an idle worker gets, and does about the next turn."""
-    found = connection.lpop(keyspace.rq_queue(QUEUE))
+    """Take the next id as an idle worker does, and let the following one have its turn."""
+    id = connection.lpop(keyspace.rq_queue(QUEUE))
     feed(connection, QUEUE)
-    return found.decode() if isinstance(found, bytes) else None
+    return id.decode() if isinstance(id, bytes) else None
 
 
 def take_all(connection: redis.Redis) -> list[str]:
-    found = []
+    ids = []
     while (id := take(connection)) is not None:
-        found.append(id)
-    return found
+        ids.append(id)
+    return ids
 
 
 def test_turns_when_one_owner_floods_then_another_waits_for_one_job(connection: redis.Redis) -> None:
@@ -45,7 +45,7 @@ def test_turns_when_owners_wait_then_each_has_one_in_every_round(connection: red
     assert take_all(connection) == ["a0", "b0", "c0", "a1", "c1", "a2"]
 
 
-def test_turns_when_an_owner_calls_all_urgent_then_takes_no_turn_from_others(connection: redis.Redis) -> None:
+def test_turns_when_all_jobs_of_an_owner_are_urgent_then_takes_no_turn_from_others(connection: redis.Redis) -> None:
     wait(connection, "a", "a0", "a1", "a2", priority="high")
     wait(connection, "b", "b0", priority="low")
 
@@ -59,7 +59,7 @@ def test_turns_when_an_owner_has_priorities_then_the_highest_goes_first(connecti
     assert take_all(connection) == ["high0", "high1", "normal0", "normal1", "low0", "low1"]
 
 
-def test_turns_when_an_owner_comes_back_then_is_not_ahead_of_who_waited(connection: redis.Redis) -> None:
+def test_turns_when_an_owner_comes_back_then_comes_after_owners_that_waited(connection: redis.Redis) -> None:
     wait(connection, "a", "a0")
     assert take(connection) == "a0"
     wait(connection, "b", "b0")
@@ -68,7 +68,7 @@ def test_turns_when_an_owner_comes_back_then_is_not_ahead_of_who_waited(connecti
     assert take_all(connection) == ["b0", "a1"]
 
 
-def test_line_when_left_then_nothing_of_it_is_kept(connection: redis.Redis) -> None:
+def test_line_when_its_last_id_leaves_then_is_deleted(connection: redis.Redis) -> None:
     wait(connection, "a", "a0", "a1")
     leave(connection.pipeline(), QUEUE, Waiting("a", "normal"), "a1")
     with connection.pipeline() as pipeline:
@@ -80,7 +80,7 @@ def test_line_when_left_then_nothing_of_it_is_kept(connection: redis.Redis) -> N
     assert connection.zcard(keyspace.owners_in_line(QUEUE)) == 0
 
 
-def test_feed_when_a_worker_died_before_it_then_goes_on_with_the_next(connection: redis.Redis) -> None:
+def test_feed_when_a_worker_died_before_it_then_moves_the_next_id(connection: redis.Redis) -> None:
     wait(connection, "a", "a0", "a1")
     connection.lpop(keyspace.rq_queue(QUEUE))
     feed(connection, QUEUE)
@@ -89,13 +89,13 @@ def test_feed_when_a_worker_died_before_it_then_goes_on_with_the_next(connection
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_place_when_many_wait_then_is_the_one_that_comes_true(connection: redis.Redis, seed: int) -> None:
+def test_before_when_many_wait_then_predicts_the_order(connection: redis.Redis, seed: int) -> None:
     draw = random.Random(seed)
     waiting: dict[str, Waiting] = {}
     for number in range(60):
         if draw.random() < 0.2:
-            taken = take(connection)
-            waiting.pop(taken or "", None)
+            id = take(connection)
+            waiting.pop(id or "", None)
         id = f"id{number}"
         waiting[id] = Waiting(f"owner{draw.randrange(4)}", draw.choice(PRIORITIES))
         line_up(connection, QUEUE, waiting[id], id)

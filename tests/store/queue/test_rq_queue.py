@@ -1,4 +1,4 @@
-"""The queue: records wait for their turn, and each one is seen wherever it is on its way."""
+"""The queue: records wait for their turn, and their ids are listed until a worker starts them."""
 
 import pytest
 import redis
@@ -25,7 +25,7 @@ def jobs(connection: redis.Redis) -> JobStore:
     return JobStore(connection)
 
 
-def test_jobs_when_waiting_then_each_knows_its_place(connection: redis.Redis, jobs: JobStore) -> None:
+def test_jobs_when_waiting_then_each_has_its_position(connection: redis.Redis, jobs: JobStore) -> None:
     first, second, third = (jobs.create({}) for _ in range(3))
     urgent = jobs.create({"priority": "high"})
     for record in (first, second, third, urgent):
@@ -38,7 +38,7 @@ def test_jobs_when_waiting_then_each_knows_its_place(connection: redis.Redis, jo
     assert positions(connection, [urgent, first, second, third]) == {urgent.id: 0, third.id: 1}
 
 
-def test_job_when_taken_out_of_the_queue_then_is_still_seen_on_its_way(connection: redis.Redis, jobs: JobStore) -> None:
+def test_job_when_taken_by_a_worker_then_is_listed_as_taken(connection: redis.Redis, jobs: JobStore) -> None:
     record = jobs.create({})
     assert waiting_ids(connection, "job") == set()
     enqueue_job(connection, record)

@@ -1,4 +1,4 @@
-"""The queue's jobs: two functions by name, nothing else, whatever somebody writes into the store."""
+"""The queue's entries: a worker accepts two functions by name, and rejects all forged entries."""
 
 import pickle
 from pathlib import Path
@@ -20,10 +20,10 @@ def jobs(connection: redis.Redis) -> JobStore:
 
 
 def taken(connection: redis.Redis, queue: Queue) -> SafeJob:
-    """The next job, as a worker sees it."""
-    found = Queue.dequeue_any([queue], None, connection, job_class=SafeJob, serializer=JSONSerializer)
-    assert found is not None
-    job, _ = found
+    """Take the next entry as a worker does."""
+    entry = Queue.dequeue_any([queue], None, connection, job_class=SafeJob, serializer=JSONSerializer)
+    assert entry is not None
+    job, _ = entry
     assert isinstance(job, SafeJob)
     return job
 

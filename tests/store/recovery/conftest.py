@@ -1,4 +1,4 @@
-"""A reaper and a garbage collection whose clock a test moves."""
+"""Fixtures: a reaper and a garbage collection with a clock that the test sets."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from unitrank_store.settings import Settings
 
 SETTINGS = Settings(heartbeat=2, heartbeat_grace=5, reaper_interval=5)
 LASTING = 10.0
-"""Seconds after which whatever a sweep has found counts as lost."""
+"""Seconds after which every finding of a sweep counts."""
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def garbage(connection: redis.Redis, settings: Settings, clock: Clock) -> Garbag
 
 
 def uploaded(settings: Settings, content: bytes = b"model") -> str:
-    """A content in the blob store."""
+    """Store a content in the blob store, and return its digest."""
     with BlobStore.of(settings).writer() as writer:
         writer.write(content)
     return writer.digest

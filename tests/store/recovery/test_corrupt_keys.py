@@ -1,4 +1,4 @@
-"""Keys of ours that somebody else wrote, and of another type: the reaper goes on, and so does the queue."""
+"""Corrupt keys: the reaper deletes keys with a wrong type, and the queue continues."""
 
 from pathlib import Path
 
@@ -61,20 +61,20 @@ def test_key_when_of_a_wrong_type_then_the_reaper_and_the_queue_go_on(
         if ":x:" in key:
             connection.zadd(keyspace.owners_in_line(queue), {"x": -1})
     reaper.sweep()
-    lost, found = jobs.create({}, reserves=1), jobs.create({}, owner="x")
-    enqueue_job(connection, found)
+    lost, queued = jobs.create({}, reserves=1), jobs.create({}, owner="x")
+    enqueue_job(connection, queued)
     reaper.sweep()
     clock.advance(Settings().heartbeat)
     reaper.sweep()
 
-    assert waiting_ids(connection, "job") == {transport_id(record.id, 0) for record in (lost, found)}
+    assert waiting_ids(connection, "job") == {transport_id(record.id, 0) for record in (lost, queued)}
     assert take_snapshot(connection).records["job"]["queued"] == 2
 
 
 @pytest.mark.parametrize(
     ("field", "value"), [("all", "junk"), ("all", "-5"), ("gone", "70"), ("new", "1.5"), ("old", "9" * 30), ("old", "junk")]
 )
-def test_promises_when_somebody_else_wrote_there_then_jobs_still_come_and_end_and_the_sum_is_put_right(
+def test_reservations_when_forged_then_jobs_still_start_and_end_and_the_sum_is_corrected(
     connection: redis.Redis, tmp_path: Path, field: str, value: str
 ) -> None:
     jobs = JobStore(connection)
@@ -94,9 +94,7 @@ def test_promises_when_somebody_else_wrote_there_then_jobs_still_come_and_end_an
 
 
 @pytest.mark.parametrize("value", ["9" * 30, "--5", "\u0663", "1.5"])
-def test_number_when_none_that_can_be_counted_up_then_the_queue_goes_on(
-    connection: redis.Redis, tmp_path: Path, value: str
-) -> None:
+def test_counter_when_malformed_then_the_queue_continues(connection: redis.Redis, tmp_path: Path, value: str) -> None:
     jobs = JobStore(connection)
     for name in (keyspace.turns, keyspace.arrivals):
         connection.set(name(JOBS), value)
@@ -106,7 +104,7 @@ def test_number_when_none_that_can_be_counted_up_then_the_queue_goes_on(
     assert len(waiting_ids(connection, "job")) == 1
 
 
-def test_keys_when_they_are_right_then_are_left_alone(connection: redis.Redis, tmp_path: Path) -> None:
+def test_keys_when_valid_then_do_not_change(connection: redis.Redis, tmp_path: Path) -> None:
     jobs = JobStore(connection)
     Reaper(connection, Settings(state=tmp_path)).sweep()
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Debounce: a finding counts when every round has found it for long enough."""
+"""Debounce: a finding counts after every round of some time has noted it."""
 
 from tests.support.clock import Clock
 from unitrank_store.recovery.debounce import Debounce

@@ -1,4 +1,4 @@
-"""Garbage collection: what nobody needs goes, and what was forgotten is done."""
+"""Garbage collection: unneeded entries are deleted, and steps of killed processes are repeated."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from unitrank_tables import encode_inline
 
 
 @pytest.mark.parametrize(("end", "status"), [("ready", "queued"), ("rejected", "failed"), ("deleted", "failed")])
-def test_job_when_what_it_waits_for_has_ended_unnoticed_then_waits_no_longer(
+def test_job_when_its_model_ended_before_it_waited_then_is_released(
     connection: redis.Redis, jobs: JobStore, settings: Settings, garbage: GarbageCollection, clock: Clock, end: str, status: str
 ) -> None:
     models = ModelStore(connection, BlobStore.of(settings))
@@ -56,7 +56,7 @@ def test_model_when_it_is_not_the_newest_of_its_name_then_is_inspected_all_the_s
     assert waiting_ids(connection, "inspection") == {transport_id(inspection_id(first), 0)}
 
 
-def test_model_when_no_inspection_knows_of_it_then_is_inspected(
+def test_model_when_it_has_no_inspection_then_is_inspected(
     connection: redis.Redis, settings: Settings, garbage: GarbageCollection, clock: Clock
 ) -> None:
     ModelStore(connection, BlobStore.of(settings)).begin("m", uploaded(settings), 5, "1")
@@ -68,35 +68,35 @@ def test_model_when_no_inspection_knows_of_it_then_is_inspected(
     assert depth(connection, "inspection") == 1
 
 
-def test_dataset_when_its_job_is_gone_then_is_released(
+def test_dataset_when_its_job_does_not_exist_then_is_released(
     connection: redis.Redis, jobs: JobStore, settings: Settings, garbage: GarbageCollection, clock: Clock
 ) -> None:
     datasets = DatasetStore(connection, BlobStore.of(settings))
     alive = jobs.create({}).id
-    kept = datasets.inline(encode_inline({"x": [[1.0]]}), holder=alive)
+    held = datasets.inline(encode_inline({"x": [[1.0]]}), holder=alive)
     datasets.inline(encode_inline({"x": [[2.0]]}), holder="gone")
     garbage.collect()
     assert len(datasets.holders()) == 2
     clock.advance(LASTING)
     garbage.collect()
 
-    assert list(datasets.holders()) == [(kept.digest, alive)]
+    assert list(datasets.holders()) == [(held.digest, alive)]
 
 
 @pytest.mark.parametrize(
-    ("end", "kept"),
+    ("end", "is_kept"),
     [("none", True), ("published", True), ("cancelled", False), ("lost", False), ("run again", False), ("deleted", False)],
 )
-def test_result_when_stored_by_a_killed_process_then_is_kept_only_if_its_record_may_tell_of_it(
-    connection: redis.Redis, jobs: JobStore, settings: Settings, garbage: GarbageCollection, end: str, kept: bool
+def test_result_when_stored_by_a_killed_process_then_is_kept_only_if_its_record_may_name_it(
+    connection: redis.Redis, jobs: JobStore, settings: Settings, garbage: GarbageCollection, end: str, is_kept: bool
 ) -> None:
     results = ResultStore(connection, BlobStore.of(settings), settings)
     id = jobs.create({}).id
     attempt = jobs.start(id, "a") or 0
-    manifest = results.put({"s": 1}, {"x": np.zeros(3)}, id, attempt)
+    location = results.put({"s": 1}, {"x": np.zeros(3)}, id, attempt)
     {
         "none": lambda: None,
-        "published": lambda: jobs.finish(id, attempt, "succeeded", result=dict(manifest)),
+        "published": lambda: jobs.finish(id, attempt, "succeeded", result=dict(location)),
         "cancelled": lambda: jobs.finish(id, attempt, "cancelled"),
         "lost": lambda: jobs.requeue(id, attempt),
         "run again": lambda: (jobs.requeue(id, attempt), jobs.start(id, "b")),
@@ -104,5 +104,5 @@ def test_result_when_stored_by_a_killed_process_then_is_kept_only_if_its_record_
     }[end]()
     garbage.collect()
 
-    assert bool(connection.exists(keyspace.chunked(manifest["arrays"]))) == kept
+    assert bool(connection.exists(keyspace.chunked(location["arrays"]))) == is_kept
     assert len(results.unpublished()) == (end == "none")

@@ -1,4 +1,4 @@
-"""The reaper: nothing that was accepted stays lost."""
+"""The reaper: no accepted record stays lost."""
 
 import math
 import threading
@@ -26,13 +26,13 @@ from unitrank_worker.process.heartbeat import AGAIN_SHARE
 
 
 def beat(connection: redis.Redis, job: str | None) -> None:
-    """A worker `a` that stays alive for the whole test."""
-    said = WorkerEntry("a", "unitrank-jobs", "cpu", pid=1, host="h", started_at=1.0, seen_at=1.0, job=job)
-    WorkerRegistry(connection, lost_after=60).beat(said)
+    """Register a worker `a` that stays alive during the test."""
+    entry = WorkerEntry("a", "unitrank-jobs", "cpu", pid=1, host="h", started_at=1.0, seen_at=1.0, job=job)
+    WorkerRegistry(connection, lost_after=60).beat(entry)
 
 
 def sweep(reaper: Reaper, clock: Clock) -> list[str]:
-    """The statuses of the records that are put right once a finding has lasted."""
+    """Return the statuses of the records that are repaired after a finding has lasted."""
     assert reaper.sweep() == []
     clock.advance(LASTING)
     return [record.status for record in reaper.sweep()]
@@ -48,7 +48,7 @@ def test_record_when_queued_but_in_no_queue_then_is_pushed_again(
     assert sweep(reaper, clock) == []
 
 
-def test_record_when_it_is_where_it_should_be_then_is_left_alone(
+def test_record_when_it_is_not_lost_then_does_not_change(
     connection: redis.Redis, jobs: JobStore, reaper: Reaper, clock: Clock
 ) -> None:
     enqueue_job(connection, jobs.create({}))
@@ -75,7 +75,7 @@ def test_record_when_taken_out_by_a_worker_that_died_then_is_pushed_again(
 
 
 @pytest.mark.parametrize("alive", [False, True])
-def test_job_when_its_worker_is_lost_or_on_to_something_else_then_is_queued_once_more(
+def test_job_when_its_worker_is_lost_or_runs_another_then_is_queued_once_more(
     connection: redis.Redis, jobs: JobStore, reaper: Reaper, clock: Clock, alive: bool
 ) -> None:
     id = jobs.create({}).id
@@ -90,7 +90,7 @@ def test_job_when_its_worker_is_lost_or_on_to_something_else_then_is_queued_once
     assert (jobs.get(id).problem or {})["code"] == "worker_lost"
 
 
-def test_job_when_nobody_ends_its_cancelling_then_is_cancelled(
+def test_job_when_its_worker_does_not_end_it_then_is_cancelled(
     connection: redis.Redis, jobs: JobStore, reaper: Reaper, clock: Clock
 ) -> None:
     id = jobs.create({}).id
@@ -101,37 +101,37 @@ def test_job_when_nobody_ends_its_cancelling_then_is_cancelled(
     assert sweep(reaper, clock) == ["cancelled"]
 
 
-def test_suspicion_when_it_passes_then_nothing_is_given_up(
+def test_finding_when_it_ends_then_nothing_is_given_up(
     connection: redis.Redis, jobs: JobStore, reaper: Reaper, clock: Clock
 ) -> None:
     id = jobs.create({}).id
     jobs.start(id, "a")
     assert reaper.sweep() == []
-    beat(connection, id)  # the store was away, and the worker is heard again
+    beat(connection, id)  # after an outage of the store, the worker sends a heartbeat again
     clock.advance(LASTING)
 
     assert reaper.sweep() == []
     assert jobs.get(id).status == "running"
 
 
-def test_queue_when_it_is_long_then_only_what_is_not_in_it_is_looked_at(
+def test_queue_when_it_is_long_then_only_other_records_are_read(
     connection: redis.Redis, jobs: JobStore, reaper: Reaper, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked_at: list[str] = []
+    read_ids: list[str] = []
     glance = RecordTable.glance
-    monkeypatch.setattr(RecordTable, "glance", lambda self, ids: looked_at.extend(ids) or glance(self, ids))
+    monkeypatch.setattr(RecordTable, "glance", lambda self, ids: read_ids.extend(ids) or glance(self, ids))
     for _ in range(20):
         enqueue_job(connection, jobs.create({}))
     running, lost = jobs.create({}), jobs.create({})
     enqueue_job(connection, running)
     jobs.start(running.id, "a")
     beat(connection, running.id)
-    # which cleans, too
+    # The first sweep also collects garbage, and reads all records.
     reaper.sweep()
-    looked_at.clear()
+    read_ids.clear()
     reaper.sweep()
 
-    assert sorted(looked_at) == sorted([running.id, lost.id])
+    assert sorted(read_ids) == sorted([running.id, lost.id])
 
 
 def test_reaper_when_it_stops_then_another_takes_its_place_at_once(connection: redis.Redis) -> None:
@@ -146,24 +146,25 @@ def test_reaper_when_it_stops_then_another_takes_its_place_at_once(connection: r
     assert not connection.exists(keyspace.reaper_lock())
 
 
-def test_lost_worker_when_all_is_as_it_comes_then_is_noticed_within_30_seconds() -> None:
+def test_lost_worker_with_default_settings_is_noticed_within_30_seconds() -> None:
     settings = Settings()
     interval = settings.reaper_interval
-    # It dies right after a beat, and the sweep before its word expires has just been.
-    suspected = settings.heartbeat_grace + interval
-    given_up = suspected + math.ceil(doubt_seconds(settings) / interval) * interval
-    # The reaper dies right before that, and its heir has just tried for the lock, which was held since the sweep before.
+    # The worker dies right after a heartbeat, and a sweep was just before the heartbeat expires.
+    first_seen_lost = settings.heartbeat_grace + interval
+    given_up = first_seen_lost + math.ceil(doubt_seconds(settings) / interval) * interval
+    # The reaper dies right before the last sweep. Another process has just tried to take the lock,
+    # which is held since the sweep before.
     taken_over = given_up - interval + lock_seconds(settings) + interval / TRIES_PER_SWEEP
-    given_up_by_heir = taken_over + math.ceil(doubt_seconds(settings) / interval) * interval
+    given_up_by_successor = taken_over + math.ceil(doubt_seconds(settings) / interval) * interval
 
-    assert (given_up, given_up_by_heir) == (21, 28)
-    # After an outage all words have expired: every worker is heard before it is given up.
+    assert (given_up, given_up_by_successor) == (21, 28)
+    # After an outage all heartbeats have expired. Each worker sends one before it counts as lost.
     assert doubt_seconds(settings) > 3 * AGAIN_SHARE * settings.heartbeat
-    # The beats that may get lost.
+    # Two heartbeats may get lost.
     assert settings.heartbeat * 3 <= settings.heartbeat_grace
 
 
-def test_job_when_it_begins_while_it_is_suspected_then_is_left_alone(
+def test_job_when_it_starts_during_the_sweep_then_does_not_change(
     connection: redis.Redis, jobs: JobStore, reaper: Reaper, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = jobs.create({}).id
@@ -184,7 +185,7 @@ def test_job_when_it_begins_while_it_is_suspected_then_is_left_alone(
 
 
 @pytest.mark.parametrize("between", ["outage", "another"])
-def test_suspicion_when_nobody_looked_for_a_while_then_begins_anew(
+def test_finding_when_sweeps_were_interrupted_then_starts_again(
     connection: redis.Redis, jobs: JobStore, reaper: Reaper, clock: Clock, monkeypatch: pytest.MonkeyPatch, between: str
 ) -> None:
     jobs.start(jobs.create({}).id, "a")

@@ -1,4 +1,4 @@
-"""The embedded server: private, alone on its folder, and nothing acknowledged is lost."""
+"""The embedded server: it is private, locks its folder, and loses no acknowledged write."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from unitrank_store.redis.embedded import LONGEST_SOCKET_PATH, EmbeddedServer, f
 
 @pytest.fixture(autouse=True)
 def _needs_a_binary(server: EmbeddedServer) -> None:
-    """Skips where the session's server is skipped."""
+    """Skip the test if no server is installed."""
 
 
 def test_server_when_entered_then_answers_and_left_then_gone(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_writes_when_the_server_is_killed_then_all_are_there_again(tmp_path: Pat
     with EmbeddedServer(tmp_path) as server, connect(server.url) as client:
         for number in range(500):
             client.set(f"key-{number}", number)
-        # While its disk is busy with an fsync the server keeps what comes for up to two seconds.
+        # While an fsync is running, the server buffers writes for up to two seconds.
         while int(client.info("persistence")["aof_buffer_length"]):
             time.sleep(0.01)
         os.kill(server.pid, signal.SIGKILL)
@@ -82,8 +82,8 @@ def test_server_when_its_starter_is_killed_then_ends_and_keeps_the_folder_until_
     )
     starter = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert starter.stdout is not None
-    with starter.stdout as said:
-        pid = int(said.readline())
+    with starter.stdout as output:
+        pid = int(output.readline())
         starter.kill()
         starter.wait()
 
@@ -100,7 +100,9 @@ def test_folder_when_its_path_is_too_long_for_a_socket_then_a_short_one_is_used(
     assert len(os.fsencode(socket_path(deep))) <= LONGEST_SOCKET_PATH
 
 
-def test_socket_when_no_short_path_exists_then_the_message_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_socket_when_no_short_path_exists_then_the_message_names_a_solution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("y" * 120)))
 
     with pytest.raises(EmbeddedServerFailed, match="shorter path"):
@@ -112,15 +114,15 @@ def test_path_with_spaces_when_used_as_state_then_the_server_answers(tmp_path: P
         assert client.ping()
 
 
-def test_server_when_its_configuration_is_refused_then_its_last_words_are_told(tmp_path: Path) -> None:
+def test_server_when_its_configuration_is_refused_then_the_error_has_the_end_of_its_log(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedServerFailed, match="its log ends"):
         EmbeddedServer(tmp_path, maxmemory=-5).start()
 
-    with EmbeddedServer(tmp_path):  # the folder was let go
+    with EmbeddedServer(tmp_path):  # the folder is unlocked
         pass
 
 
-def test_binary_when_none_is_installed_then_the_message_names_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_binary_when_none_is_installed_then_the_message_names_the_solutions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 

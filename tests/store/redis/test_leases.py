@@ -9,10 +9,10 @@ from unitrank_store.redis.leases import lease
 
 
 def test_lease_when_held_then_no_other_block_has_it(connection: redis.Redis) -> None:
-    with lease(connection, "work") as first, lease(connection, "work") as second, lease(connection, "other") as other:
-        assert (first, second, other) == (True, False, True)
-    with lease(connection, "work") as third:
-        assert third
+    with lease(connection, "work") as first, lease(connection, "work") as second, lease(connection, "other") as third:
+        assert (first, second, third) == (True, False, True)
+    with lease(connection, "work") as fourth:
+        assert fourth
 
 
 def test_lease_when_its_block_raises_then_is_free(connection: redis.Redis) -> None:
@@ -28,16 +28,16 @@ def test_lease_when_its_block_is_longer_than_its_seconds_then_is_renewed(connect
     def watch() -> None:
         lowest = connection.pttl("work")
         while not renewed.is_set():
-            left = connection.pttl("work")
-            if left > lowest:
+            milliseconds = connection.pttl("work")
+            if milliseconds > lowest:
                 renewed.set()
-            lowest = min(lowest, left)
+            lowest = min(lowest, milliseconds)
 
     with lease(connection, "work", seconds=2):
         threading.Thread(target=watch, daemon=True).start()
         assert renewed.wait(20)
 
 
-def test_lease_when_its_holder_was_killed_then_ends_by_itself(connection: redis.Redis) -> None:
+def test_lease_when_its_holder_was_killed_then_expires(connection: redis.Redis) -> None:
     with lease(connection, "work", seconds=20):
         assert 0 < connection.pttl("work") <= 20_000

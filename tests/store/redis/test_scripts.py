@@ -17,7 +17,7 @@ def test_script_when_called_then_gets_keys_and_arguments(connection: redis.Redis
     assert reply == [b"key", b"nil", b"table", 0, text]
 
 
-def test_script_when_the_server_has_forgotten_it_then_runs_all_the_same(connection: redis.Redis) -> None:
+def test_script_when_the_server_has_forgotten_it_then_is_sent_again(connection: redis.Redis) -> None:
     replies = []
     for _ in range(2):
         connection.script_flush()

@@ -17,7 +17,7 @@ def chunks(connection: redis.Redis) -> ChunkStore:
 
 
 def lifetimes(connection: redis.Redis) -> list[int]:
-    """Seconds that each key of the store has left."""
+    """Return the seconds until each key of the store expires."""
     return [connection.ttl(name) for name in connection.keys("*")]
 
 

@@ -1,4 +1,4 @@
-"""Parts of results on a real store: what is lost, damaged or too much is not there, and nobody has to care."""
+"""Parts of results on a real store: lost and damaged parts are absent, and no error is raised."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ PART = encode_part(Part({"sums": np.arange(60.0)}, {"numbers": {"steps": 7}}))
 
 
 def sized(size: int, value: float = 1.0) -> bytes:
-    """An encoded part of about that many bytes."""
+    """Return an encoded part of about `size` bytes."""
     return encode_part(Part({"x": np.full(size // 8, value)}))
 
 
@@ -36,25 +36,25 @@ def parts(connection: redis.Redis, settings: Settings) -> PartCache:
 
 @pytest.fixture
 def limited(connection: redis.Redis) -> Iterator[redis.Redis]:
-    """A server whose memory can be limited."""
+    """The server; its memory limit is restored after the test."""
     before = str(connection.config_get("maxmemory")["maxmemory"])
     yield connection
     connection.config_set("maxmemory", before)
 
 
 def stored(connection: redis.Redis) -> int:
-    """The bytes that are on the parts' account."""
+    """Return the bytes that all parts count for."""
     return int(connection.hget(keyspace.part_sizes(), "") or 0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("part", [PART, encode_part(Part()), sized(HEAD), sized(HEAD - 104), sized(3 * MiB + 24)])
-def test_part_when_put_then_it_is_read_to_the_bit(parts: PartCache, part: bytes) -> None:
+def test_part_when_put_then_is_read_bit_for_bit(parts: PartCache, part: bytes) -> None:
     parts.of("one").put({"a": part, "b": PART})
-    found = parts.of("one").get(["b", "none", "a"])
+    stored_parts = parts.of("one").get(["b", "none", "a"])
 
-    assert set(found) == {"a", "b"}
-    assert found["a"] == part
-    assert found["b"] == PART
+    assert set(stored_parts) == {"a", "b"}
+    assert stored_parts["a"] == part
+    assert stored_parts["b"] == PART
 
 
 def test_head_when_the_bytes_just_fill_it_then_nothing_is_missing(parts: PartCache) -> None:
@@ -64,13 +64,13 @@ def test_head_when_the_bytes_just_fill_it_then_nothing_is_missing(parts: PartCac
         assert parts.get(["a"])["a"] == sized(size)
 
 
-def test_parts_when_another_tenant_asks_then_there_are_none(parts: PartCache) -> None:
+def test_parts_of_another_tenant_are_not_read(parts: PartCache) -> None:
     parts.of("one").put({"a": PART})
 
     assert parts.of("two").get(["a"]) == {}
 
 
-def test_parts_when_a_job_is_to_run_anew_then_it_reads_none_and_leaves_its_own(parts: PartCache) -> None:
+def test_parts_when_fresh_then_none_is_read_and_new_ones_are_stored(parts: PartCache) -> None:
     parts.of("one").put({"a": sized(80, 1.0)})
     fresh = parts.of("one", fresh=True)
 
@@ -79,7 +79,7 @@ def test_parts_when_a_job_is_to_run_anew_then_it_reads_none_and_leaves_its_own(p
     assert parts.of("one").get(["a"])["a"] == sized(80, 2.0)
 
 
-def test_parts_when_many_are_asked_for_then_all_are_found(parts: PartCache) -> None:
+def test_parts_when_many_are_requested_then_all_are_read(parts: PartCache) -> None:
     many = {str(index): sized(80, index) for index in range(100)}
     parts.put(many)
 
@@ -88,7 +88,7 @@ def test_parts_when_many_are_asked_for_then_all_are_found(parts: PartCache) -> N
 
 
 @pytest.mark.parametrize("damage", ["head", "head cut", "head empty", "piece", "piece missing", "piece too many"])
-def test_part_when_it_is_damaged_then_it_is_not_there(parts: PartCache, connection: redis.Redis, damage: str) -> None:
+def test_part_when_damaged_then_is_absent(parts: PartCache, connection: redis.Redis, damage: str) -> None:
     parts.put({"a": sized(3 * MiB), "b": PART})
     head, piece = keyspace.part("a"), keyspace.part_piece("a", 1)
     changes = {
@@ -104,7 +104,7 @@ def test_part_when_it_is_damaged_then_it_is_not_there(parts: PartCache, connecti
     assert list(parts.get(["a", "b"])) == ["b"]
 
 
-def test_parts_when_their_time_is_over_then_they_are_gone_and_off_the_account(connection: redis.Redis, settings: Settings) -> None:
+def test_parts_when_expired_then_are_deleted_and_not_counted(connection: redis.Redis, settings: Settings) -> None:
     parts = PartCache(connection, settings)
     parts.put({"a": sized(3 * MiB)})
 
@@ -115,7 +115,7 @@ def test_parts_when_their_time_is_over_then_they_are_gone_and_off_the_account(co
     assert stored(connection) == len(PART) + 1024
 
 
-def test_parts_when_they_take_too_much_then_the_oldest_go(parts: PartCache, connection: redis.Redis) -> None:
+def test_parts_when_they_exceed_the_limit_then_the_oldest_are_deleted(parts: PartCache, connection: redis.Redis) -> None:
     for index in range(9):
         parts.put({str(index): sized(3 * MiB, index)})
 
@@ -124,7 +124,7 @@ def test_parts_when_they_take_too_much_then_the_oldest_go(parts: PartCache, conn
     assert len(connection.keys(keyspace.part("*"))) == 5 * 4
 
 
-def test_part_when_it_comes_again_then_it_is_counted_once(parts: PartCache, connection: redis.Redis) -> None:
+def test_part_when_put_again_then_is_counted_once(parts: PartCache, connection: redis.Redis) -> None:
     parts.put({"a": sized(3 * MiB)})
     parts.put({"a": sized(80)})
 
@@ -139,7 +139,7 @@ def test_part_when_it_is_more_than_a_quarter_of_all_then_it_is_not_kept(parts: P
     assert list(parts.get(["large", "small"])) == ["small"]
 
 
-def test_parts_when_none_may_be_kept_then_none_are(connection: redis.Redis) -> None:
+def test_parts_when_the_limit_is_zero_then_none_is_kept(connection: redis.Redis) -> None:
     parts = PartCache(connection, Settings(parts_bytes=0))
     parts.put({"a": PART})
 
@@ -156,7 +156,7 @@ def test_parts_when_the_servers_memory_is_short_then_they_are_not_kept(parts: Pa
     assert stored(limited) == 0
 
 
-def test_result_when_parts_are_in_its_way_then_they_go(limited: redis.Redis, blobs: BlobStore, settings: Settings) -> None:
+def test_result_when_it_needs_room_then_parts_are_deleted(limited: redis.Redis, blobs: BlobStore, settings: Settings) -> None:
     parts, results = PartCache(limited, settings), ResultStore(limited, blobs, settings)
     for index in range(4):
         parts.put({str(index): sized(3 * MiB, index)})
@@ -170,7 +170,7 @@ def test_result_when_parts_are_in_its_way_then_they_go(limited: redis.Redis, blo
     assert list(parts.get(["2", "3"])) == ["2", "3"]
 
 
-def test_parts_when_the_store_is_away_then_there_are_none_and_nothing_is_raised() -> None:
+def test_parts_when_the_store_does_not_answer_then_none_is_read_and_nothing_is_raised() -> None:
     with connect("redis://127.0.0.1:1", 0) as nowhere:
         parts = PartCache(nowhere, Settings())
         parts.put({"a": PART})

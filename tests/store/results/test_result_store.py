@@ -55,44 +55,44 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def test_result_when_put_is_read_as_it_was(results: ResultStore, place: str) -> None:
-    manifest = results.put(SUMMARY, ARRAYS)
-    arrays = results.arrays(manifest)
+    location = results.put(SUMMARY, ARRAYS)
+    arrays = results.arrays(location)
 
-    assert manifest["place"] == place
-    assert results.summary(manifest) == SUMMARY
+    assert location["place"] == place
+    assert results.summary(location) == SUMMARY
     assert {name: array.dtype for name, array in arrays.items()} == {"importance/gradient": np.float32, "rows/0": np.int64}
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(arrays[name], array)
 
 
 def test_arrays_bytes_are_a_safetensors_file_in_pieces(results: ResultStore) -> None:
-    manifest = results.put(SUMMARY, ARRAYS)
-    pieces = list(results.arrays_bytes(manifest))
+    location = results.put(SUMMARY, ARRAYS)
+    pieces = list(results.arrays_bytes(location))
 
     assert max(map(len, pieces)) <= MiB
-    assert sum(map(len, pieces)) == manifest["arrays_bytes"]
+    assert sum(map(len, pieces)) == location["arrays_bytes"]
     assert load(b"".join(pieces))["rows/0"].tolist() == [3, 1, 2]
 
 
 def test_result_without_arrays_is_a_result(results: ResultStore) -> None:
-    manifest = results.put({}, {})
+    location = results.put({}, {})
 
-    assert results.summary(manifest) == {}
-    assert results.arrays(manifest) == {}
+    assert results.summary(location) == {}
+    assert results.arrays(location) == {}
 
 
 def test_delete_leaves_nothing_and_may_be_repeated(
     results: ResultStore, connection: redis.Redis, blobs: BlobStore, tmp_path: Path
 ) -> None:
-    manifest = results.put(SUMMARY, ARRAYS)
-    results.delete(manifest)
-    results.delete(manifest)
+    location = results.put(SUMMARY, ARRAYS)
+    results.delete(location)
+    results.delete(location)
 
     assert connection.keys("*") == []
     assert files(tmp_path) == []
-    for ask in (results.summary, results.arrays, results.arrays_bytes):
+    for read in (results.summary, results.arrays, results.arrays_bytes):
         with pytest.raises(RecordNotFound):
-            ask(manifest)
+            read(location)
 
 
 def test_delete_of_a_result_leaves_an_equal_one(results: ResultStore) -> None:
@@ -117,8 +117,8 @@ def test_put_when_it_fails_leaves_nothing(
     )
     with pytest.raises(OSError, match="cut"):
         results.put(SUMMARY, ARRAYS)
-    for noted in texts(connection.zrange(keyspace.result_blobs(), 0, -1)):
-        connection.zadd(keyspace.result_blobs(), {noted: 1})
+    for member in texts(connection.zrange(keyspace.result_blobs(), 0, -1)):
+        connection.zadd(keyspace.result_blobs(), {member: 1})
     results.sweep()
 
     assert connection.keys("*") == []
@@ -126,30 +126,30 @@ def test_put_when_it_fails_leaves_nothing(
 
 
 def test_sweep_removes_blobs_whose_time_is_over_and_no_others(results: ResultStore, place: str, connection: redis.Redis) -> None:
-    kept, gone = (results.put(SUMMARY, {"x": np.full(MiB, value)}) for value in (1.0, 2.0))
+    current, expired = (results.put(SUMMARY, {"x": np.full(MiB, value)}) for value in (1.0, 2.0))
     if place == "blobs":
-        connection.zadd(keyspace.result_blobs(), {f"{gone['arrays']} {gone['owner']}": 1})
+        connection.zadd(keyspace.result_blobs(), {f"{expired['arrays']} {expired['owner']}": 1})
 
         assert results.sweep() == 1
         with pytest.raises(RecordNotFound):
-            results.arrays(gone)
+            results.arrays(expired)
     assert results.sweep() == 0
-    assert results.arrays(kept)["x"][0] == 1.0
+    assert results.arrays(current)["x"][0] == 1.0
 
 
 def test_arrays_when_the_stored_bytes_changed_are_corrupt(
     results: ResultStore, place: str, connection: redis.Redis, blobs: BlobStore
 ) -> None:
-    manifest = results.put(SUMMARY, ARRAYS)
+    location = results.put(SUMMARY, ARRAYS)
     if place == "redis":
-        connection.setrange(keyspace.chunk(manifest["arrays"], 1), 7, b"other")
+        connection.setrange(keyspace.chunk(location["arrays"], 1), 7, b"other")
     else:
-        with blobs.path(manifest["arrays"]).open("r+b") as file:
+        with blobs.path(location["arrays"]).open("r+b") as file:
             file.seek(MiB)
             file.write(b"other")
 
-    with pytest.raises(Corrupt, match=manifest["arrays"]):
-        results.arrays(manifest)
+    with pytest.raises(Corrupt, match=location["arrays"]):
+        results.arrays(location)
 
 
 def test_put_over_the_limit_is_too_large(connection: redis.Redis, blobs: BlobStore) -> None:

@@ -1,4 +1,4 @@
-"""Deliveries: each becomes due when its job ends, and one process at a time has it."""
+"""Deliveries: each becomes due when its job ends, and one process at a time takes it."""
 
 import pytest
 import redis
@@ -21,7 +21,7 @@ def jobs(connection: redis.Redis) -> JobStore:
 
 
 def add(connection: redis.Redis, deliveries: DeliveryStore, job: str, owner: str = "") -> DeliveryRecord | None:
-    """A delivery of the job's end; None where the job does not exist."""
+    """Add a delivery to a job and return it; None if the job does not exist."""
     delivery = DeliveryRecord.of(owner, "https://example.org/hook")
     with connection.pipeline() as pipeline:
         deliveries.add(job, delivery, pipeline)
@@ -30,7 +30,7 @@ def add(connection: redis.Redis, deliveries: DeliveryStore, job: str, owner: str
 
 
 def ended(connection: redis.Redis, deliveries: DeliveryStore, jobs: JobStore, owner: str = "") -> str:
-    """A job that has ended, with a delivery that is due."""
+    """Create a job that has ended, with a due delivery, and return its id."""
     id = jobs.create({}).id
     add(connection, deliveries, id, owner)
     jobs.cancel(id)
@@ -78,7 +78,7 @@ def test_delivery_when_taken_then_no_other_process_has_it_until_the_lease_is_ove
     assert deliveries.take(NOW + LEASE_SECONDS) == first
 
 
-def test_delivery_when_settled_then_comes_again_at_its_time_or_never(
+def test_delivery_when_settled_then_is_due_again_at_its_time_or_never(
     connection: redis.Redis, deliveries: DeliveryStore, jobs: JobStore
 ) -> None:
     id = ended(connection, deliveries, jobs)
@@ -98,7 +98,7 @@ def test_delivery_when_settled_then_comes_again_at_its_time_or_never(
     assert deliveries.of(id) == [delivered]
 
 
-def test_delivery_when_another_process_settled_it_first_then_stays_as_that_one_left_it(
+def test_delivery_when_another_process_settled_it_first_then_does_not_change(
     connection: redis.Redis, deliveries: DeliveryStore, jobs: JobStore
 ) -> None:
     id = ended(connection, deliveries, jobs)
@@ -129,7 +129,7 @@ def test_owners_when_one_has_many_deliveries_then_take_turns_and_have_two_under_
 ) -> None:
     for owner in ("a", "a", "a", "b"):
         ended(connection, deliveries, jobs, owner)
-    taken = [deliveries.take(NOW + number) for number in range(4)]
+    leased = [deliveries.take(NOW + number) for number in range(4)]
 
-    assert [due.delivery.owner for due in taken if due is not None and due.delivery is not None] == ["a", "b", "a"]
-    assert taken[3] is None
+    assert [due.delivery.owner for due in leased if due is not None and due.delivery is not None] == ["a", "b", "a"]
+    assert leased[3] is None
