@@ -178,8 +178,8 @@ def _remote_files(address: SourceAddress, uri: str) -> Sequence[Source]:
 def check_inside(path: str, roots: Sequence[str], name: str) -> None:
     """Raise BadSource if a path is in none of the folders `roots`.
 
-    All paths must be resolved: a link may lead out of the folders. `name`: the URI, for the
-    message.
+    All paths must be resolved: a link may lead out of the folders.
+    `name`: the URI, for the message.
     """
     if not any(path == root or path.startswith(f"{root.rstrip('/')}/") for root in roots):
         raise BadSource("uri_not_allowed", f"{quoted(name)} leads out of the locations that the operator allows (UNITRANK_SOURCES)")

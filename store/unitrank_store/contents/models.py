@@ -34,7 +34,7 @@ class ModelRecord:
     `bytes`: size of the upload.
     `created_at`: unix time of the first upload under the name, in seconds.
     `engine`: version of the engine that inspects the model.
-    `manifest`: layers, inputs and outputs of a ready model. `problem`: the reason of a rejection.
+    `manifest`: facts about a ready model, such as its layers. `problem`: the reason of a rejection.
     `clean`: digest of the cleaned archive, which the engine runs.
     """
 
@@ -178,8 +178,7 @@ class ModelStore(Importing[ModelRecord]):
             return new, True
         if content["engine"] == described["engine"]:
             return content, False
-        # Another engine's version. An inspection that is queued already will run in the new
-        # version.
+        # The engine has a new version. An inspection that is queued already will use it.
         return new | {"cleaned": content["cleaned"]}, content["status"] != "inspecting"
 
     def _end_inspection(self, content: Json) -> None:

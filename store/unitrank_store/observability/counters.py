@@ -56,8 +56,7 @@ class Counters:
         sums: dict[tuple[str, ...], float] = {}
         for ranking in summary.get("rankings", []):
             method, seconds = str(ranking["method"]["name"]), float(ranking["seconds"])
-            # The summary comes from a child, which may be compromised: accept only names of
-            # methods.
+            # A child process, which may be compromised, wrote the summary: accept only known names.
             if method not in METHODS:
                 continue
             for key, amount in ((_bucket(seconds), 1.0), ("sum", seconds)):

@@ -38,7 +38,7 @@ def line_up(connection: redis.Redis | Pipeline, queue: str, waiting: Waiting, id
 
 
 def feed(connection: redis.Redis | Pipeline, queue: str) -> None:
-    """Move the id whose turn it is from its line into RQ's queue, if that is empty.
+    """Move the id whose turn it is from its line into RQ's queue, if the queue is empty.
 
     A worker calls this after it takes an id. The reaper calls it too, for workers that died before.
     """

