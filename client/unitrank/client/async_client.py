@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +41,8 @@ class AsyncClient:
         timeout: seconds that one answer may take. A connection may take 5 s.
         retries: how often a request is repeated.
         transport: an httpx transport, for tests and special networks; None: httpx's own.
+        clock: returns the time in seconds, for tests.
+        sleep: waits for a number of seconds before the next attempt, for tests.
 
     Raises NotPossible if the address, the key or the environment's proxy is invalid.
 
@@ -59,11 +63,13 @@ class AsyncClient:
         timeout: float = 60.0,
         retries: int = 4,
         transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.url = url
         self._http = new_client(lambda: httpx.AsyncClient(**options(url, key, timeout), transport=transport))
-        self._runner = AsyncFlowRunner(self._http)
-        self._set_calls(Calls(url, Retries(retries)))
+        self._runner = AsyncFlowRunner(self._http, sleep)
+        self._set_calls(Calls(url, Retries(retries), clock=clock))
 
     async def __aenter__(self) -> AsyncClient:
         return self

@@ -1,6 +1,7 @@
 """The time at which a call stops waiting."""
 
 import time
+from collections.abc import Callable
 
 
 class Deadline:
@@ -8,16 +9,18 @@ class Deadline:
 
     Args:
         seconds: seconds until the deadline; None: the deadline never passes.
+        clock: returns the time in seconds.
     """
 
-    def __init__(self, seconds: float | None = None) -> None:
+    def __init__(self, seconds: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds
-        self._end = float("inf") if seconds is None else time.monotonic() + seconds
+        self._clock = clock
+        self._end = float("inf") if seconds is None else clock() + seconds
 
     @property
     def left(self) -> float:
         """Seconds until the deadline; 0 after it."""
-        return max(0.0, self._end - time.monotonic())
+        return max(0.0, self._end - self._clock())
 
     @property
     def passed(self) -> bool:

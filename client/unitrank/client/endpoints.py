@@ -1,8 +1,9 @@
 """The calls of the service as flows, each of which returns the answer as a schema."""
 
 import json
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,17 +49,19 @@ class Calls:
         url: the service's address, for the messages of errors.
         retries: how often a request is repeated.
         deadline: when the caller stops waiting.
+        clock: returns the time in seconds, for later deadlines.
     """
 
-    def __init__(self, url: str, retries: Retries, deadline: Deadline = NEVER) -> None:
+    def __init__(self, url: str, retries: Retries, deadline: Deadline = NEVER, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = url
         self._retries = retries
         self._deadline = deadline
+        self._clock = clock
 
     def within(self, timeout: float | None, quiet: bool = False) -> "Calls":
         """The same calls, with a deadline at most `timeout` seconds from now."""
-        deadline = self._deadline if timeout is None or timeout >= self._deadline.left else Deadline(timeout)
-        return Calls(self._url, replace(self._retries, quiet=quiet), deadline)
+        deadline = self._deadline if timeout is None or timeout >= self._deadline.left else Deadline(timeout, self._clock)
+        return Calls(self._url, replace(self._retries, quiet=quiet), deadline, self._clock)
 
     def put_file(
         self, path: str, file: Path, schema: type[S], on_sent: OnBytesSent, params: Mapping[str, str] | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from copy import copy
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +46,8 @@ class Client:
         timeout: seconds that one answer may take. A connection may take 5 s.
         retries: how often a request is repeated.
         transport: an httpx transport, for tests and special networks; None: httpx's own.
+        clock: returns the time in seconds, for tests.
+        sleep: waits for a number of seconds before the next attempt, for tests.
 
     Raises NotPossible if the address, the key or the environment's proxy is invalid.
 
@@ -63,11 +66,13 @@ class Client:
         timeout: float = 60.0,
         retries: int = 4,
         transport: httpx.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.url = url
         self._http = new_client(lambda: httpx.Client(**options(url, key, timeout), transport=transport))
-        self._runner = FlowRunner(self._http)
-        self._set_calls(Calls(url, Retries(retries)))
+        self._runner = FlowRunner(self._http, sleep)
+        self._set_calls(Calls(url, Retries(retries), clock=clock))
 
     def __enter__(self) -> Client:
         return self

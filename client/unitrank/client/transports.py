@@ -4,7 +4,7 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ class FlowRunner:
     """Runs flows in this thread."""
 
     http: httpx.Client
+    sleep: Callable[[float], None] = time.sleep
 
     def run(self, flow: Flow[T]) -> T:
         """Carries out every step, and returns the flow's value."""
@@ -46,7 +47,7 @@ class FlowRunner:
         if isinstance(step, HttpRequest):
             return self._send(step)
         if isinstance(step, Pause):
-            return time.sleep(step.seconds)
+            return self.sleep(step.seconds)
         return step.function()
 
     def _send(self, step: HttpRequest) -> httpx.Response | httpx.RequestError:
@@ -73,6 +74,7 @@ class AsyncFlowRunner:
     """Runs flows in asyncio's loop; slow work runs in a thread."""
 
     http: httpx.AsyncClient
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def run(self, flow: Flow[T]) -> T:
         """Carries out every step, and returns the flow's value."""
@@ -90,7 +92,7 @@ class AsyncFlowRunner:
         if isinstance(step, HttpRequest):
             return await self._send(step)
         if isinstance(step, Pause):
-            return await asyncio.sleep(step.seconds)
+            return await self.sleep(step.seconds)
         return await asyncio.to_thread(step.function)
 
     async def _send(self, step: HttpRequest) -> httpx.Response | httpx.RequestError:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import unitrank
+from tests.support.clock import Clock
 from unitrank.client.sync import Client
 from unitrank.errors import BY_STATUS, UnitrankError
 from unitrank_schemas.jobs import Job, JobRequest
@@ -195,8 +196,7 @@ def test_download_when_its_folder_does_not_exist_then_says_so(tmp_path: Path) ->
             job.download(tmp_path / "none" / "r.npz")
 
 
-def test_delete_when_the_answer_of_the_first_attempt_was_lost_then_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unitrank.client.transports.time.sleep", lambda seconds: None)
+def test_delete_when_the_answer_of_the_first_attempt_was_lost_then_is_gone() -> None:
     gone = httpx.Response(404, json=PROBLEM | {"status": 404, "code": "model_not_found"})
     turns: list[Any] = [httpx.ReadError("lost"), gone, gone]
 
@@ -206,7 +206,7 @@ def test_delete_when_the_answer_of_the_first_attempt_was_lost_then_is_gone(monke
             raise turn
         return turn  # type: ignore[no-any-return]
 
-    with Client("http://service", transport=httpx.MockTransport(answer)) as client:
+    with Client("http://service", transport=httpx.MockTransport(answer), sleep=Clock().sleep) as client:
         client.models.delete("m")
         with pytest.raises(unitrank.NotFound):
             client.models.delete("m")
@@ -332,7 +332,7 @@ def test_twin_when_interrupted_then_says_how_to_come_back(quiet: bool, capsys: p
         async def answer(request: httpx.Request) -> httpx.Response:
             if next(turns, None) is None:
                 signal.raise_signal(signal.SIGINT)
-                await asyncio.sleep(30)
+                await asyncio.Event().wait()
             return httpx.Response(200, json=JOB)
 
         async with unitrank.AsyncClient("http://service", transport=httpx.MockTransport(answer)) as client:

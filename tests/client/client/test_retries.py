@@ -3,9 +3,8 @@
 import asyncio
 import json
 import logging
-import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -15,8 +14,10 @@ import httpx
 import pytest
 
 import unitrank
+from tests.support.clock import Clock
 from unitrank.client import transports
 from unitrank.client.deadline import Deadline
+from unitrank.client.endpoints import INSPECTION_SECONDS
 from unitrank.client.operations import HttpRequest
 from unitrank.client.retries import FIRST_SECONDS, LONGEST_SECONDS, Retries, retry_after
 from unitrank.client.transports import GRACE_SECONDS, FlowRunner
@@ -34,28 +35,21 @@ FULL = {"title": "Full", "status": 429, "detail": "later", "code": "queue_full",
 
 
 @pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What was waited for; nobody waits."""
-    seen: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        seen.append(seconds)
-
-    monkeypatch.setattr("unitrank.client.transports.time.sleep", seen.append)
-    monkeypatch.setattr("unitrank.client.transports.asyncio.sleep", sleep)
-    return seen
+def clock() -> Clock:
+    """The clock that the clients of a test go by: no test waits."""
+    return Clock()
 
 
 class Script:
-    """Answers in turn: a status with headers, or an error to raise; what was asked is kept."""
+    """Answers in turn: a status with headers, or an error to raise; `requests` lists what came."""
 
     def __init__(self, *turns: Any, body: Any = JOB) -> None:
         self._turns: Iterator[Any] = iter(turns)
         self._body = body
-        self.asked: list[httpx.Request] = []
+        self.requests: list[httpx.Request] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(request)
+        self.requests.append(request)
         turn = next(self._turns)
         if isinstance(turn, Exception):
             raise turn
@@ -63,116 +57,120 @@ class Script:
         body = self._body if status < 400 else FULL | {"status": status}
         return httpx.Response(status, content=json.dumps(body), headers=headers)
 
-    def client(self, **options: Any) -> unitrank.Client:
-        return unitrank.Client("http://service", transport=httpx.MockTransport(self), **options)
+    def client(self, clock: Clock, retries: int = 4) -> unitrank.Client:
+        return client_of(self, clock, retries)
 
 
-def test_submit_when_the_queue_is_full_for_a_while_then_waits_as_told_and_is_one_job(pauses: list[float]) -> None:
+def client_of(answer: Callable[[httpx.Request], httpx.Response], clock: Clock, retries: int = 4) -> unitrank.Client:
+    transport = httpx.MockTransport(answer)
+    return unitrank.Client("http://service", retries=retries, transport=transport, clock=clock, sleep=clock.sleep)
+
+
+def test_submit_when_the_queue_is_full_for_a_while_then_waits_as_told_and_is_one_job(clock: Clock) -> None:
     script = Script((429, {"Retry-After": "30"}), (503, {"Retry-After": "7"}), httpx.ReadError("gone"), 202)
-    with script.client() as client:
+    with script.client(clock) as client:
         job = client.jobs.submit(JOB["request"])
 
     assert job.id == "j"
-    assert len({request.headers["Idempotency-Key"] for request in script.asked}) == 1
-    assert len({request.content for request in script.asked}) == 1
-    assert 30 <= pauses[0] <= 30 + FIRST_SECONDS
-    assert 7 <= pauses[1] <= 7 + FIRST_SECONDS
-    assert pauses[2] <= 4 * FIRST_SECONDS
+    assert len({request.headers["Idempotency-Key"] for request in script.requests}) == 1
+    assert len({request.content for request in script.requests}) == 1
+    assert 30 <= clock.pauses[0] <= 30 + FIRST_SECONDS
+    assert 7 <= clock.pauses[1] <= 7 + FIRST_SECONDS
+    assert clock.pauses[2] <= 4 * FIRST_SECONDS
 
 
-def test_call_when_it_is_refused_to_the_last_then_raises_what_was_said(pauses: list[float]) -> None:
+def test_call_when_it_is_refused_to_the_last_then_raises_what_was_said(clock: Clock) -> None:
     script = Script(*[429] * 3)
-    with script.client(retries=2) as client, pytest.raises(unitrank.RateLimited) as caught:
+    with script.client(clock, retries=2) as client, pytest.raises(unitrank.RateLimited) as caught:
         client.jobs.submit(JOB["request"])
 
-    assert (caught.value.code, caught.value.exit_code, len(pauses)) == ("queue_full", 3, 2)
+    assert (caught.value.code, caught.value.exit_code, len(clock.pauses)) == ("queue_full", 3, 2)
 
 
-def test_call_when_more_patience_is_asked_than_there_is_then_raises_at_once(pauses: list[float]) -> None:
-    with Script((503, {"Retry-After": "3600"})).client() as client, pytest.raises(unitrank.ServiceError):
+def test_call_when_more_patience_is_asked_than_there_is_then_raises_at_once(clock: Clock) -> None:
+    with Script((503, {"Retry-After": "3600"})).client(clock) as client, pytest.raises(unitrank.ServiceError):
         client.methods()
 
-    assert pauses == []
+    assert clock.pauses == []
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 500])
-def test_call_when_the_same_request_would_be_refused_again_then_is_not_repeated(pauses: list[float], status: int) -> None:
+def test_call_when_the_same_request_would_be_refused_again_then_is_not_repeated(clock: Clock, status: int) -> None:
     script = Script(status)
-    with script.client() as client, pytest.raises(unitrank.Refused):
+    with script.client(clock) as client, pytest.raises(unitrank.Refused):
         client.jobs.get("j")
 
-    assert len(script.asked) == 1
+    assert len(script.requests) == 1
 
 
-def test_upload_when_the_connection_breaks_then_all_of_the_file_is_sent_again(pauses: list[float], tmp_path: Path) -> None:
+def test_upload_when_the_connection_breaks_then_all_of_the_file_is_sent_again(clock: Clock, tmp_path: Path) -> None:
     (tmp_path / "net.pt2").write_bytes(b"abc" * 1000)
     script = Script(httpx.WriteError("broken"), httpx.ConnectError("refused"), 200, body=MODEL)
-    with script.client() as client:
+    with script.client(clock) as client:
         client.models.put("m", tmp_path / "net.pt2")
 
-    assert [request.read() for request in script.asked][-1] == b"abc" * 1000
-    assert len(pauses) == 2
+    assert [request.read() for request in script.requests][-1] == b"abc" * 1000
+    assert len(clock.pauses) == 2
 
 
-def test_wait_when_the_service_is_started_anew_then_goes_on_waiting(pauses: list[float]) -> None:
+def test_wait_when_the_service_is_started_anew_then_goes_on_waiting(clock: Clock) -> None:
     script = Script(200, *[httpx.ConnectError("refused")] * 8, 200, body=JOB | {"status": "succeeded"})
-    with script.client() as client:
+    with script.client(clock) as client:
         assert client.jobs.get("j").wait().status == "succeeded"
 
-    assert len(pauses) == 8
+    assert len(clock.pauses) == 8
 
 
-def test_request_when_it_breaks_http_itself_then_is_sent_once_and_not_shown(pauses: list[float]) -> None:
+def test_request_when_it_breaks_http_itself_then_is_sent_once_and_not_shown(clock: Clock) -> None:
     script = Script(httpx.LocalProtocolError("Illegal header value b'Bearer secret'"))
-    with script.client() as client, pytest.raises(unitrank.NotPossible) as caught:
+    with script.client(clock) as client, pytest.raises(unitrank.NotPossible) as caught:
         client.methods()
 
-    assert (len(script.asked), pauses) == (1, [])
+    assert (len(script.requests), clock.pauses) == (1, [])
     assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_wait_when_the_service_is_away_then_ends_with_its_time() -> None:
-    with Script(202).client() as client:
+def test_wait_when_the_service_is_away_then_ends_with_its_time(clock: Clock) -> None:
+    with Script(202).client(clock) as client:
         job = client.jobs.submit(JOB["request"])
-    away = unitrank.JobHandle(client.calls, FlowRunner(httpx.Client(base_url="http://127.0.0.1:1")), job.state)
-    start = time.monotonic()
+    away = unitrank.JobHandle(client.calls, FlowRunner(httpx.Client(base_url="http://127.0.0.1:1"), clock.sleep), job.state)
     with pytest.raises(unitrank.Timeout, match=r"http://service does not answer after 0\.7 s") as caught:
         away.wait(0.7)
 
     assert caught.value.exit_code == 124
-    assert 0.6 < time.monotonic() - start < 3
+    assert clock() == pytest.approx(0.7, abs=0.001)
 
 
-def test_wait_when_told_to_come_back_after_its_time_then_nothing_is_sent_sooner() -> None:
+def test_wait_when_told_to_come_back_after_its_time_then_nothing_is_sent_sooner(clock: Clock) -> None:
     script = Script(200, (503, {"Retry-After": "30"}))
-    start = time.monotonic()
-    with script.client() as client, pytest.raises(unitrank.Timeout, match="answers 503"):
+    with script.client(clock) as client, pytest.raises(unitrank.Timeout, match="answers 503"):
         client.jobs.get("j").wait(0.3)
 
-    assert len(script.asked) == 2
-    assert 0.2 < time.monotonic() - start < 3
+    assert len(script.requests) == 2
+    assert clock() == pytest.approx(0.3, abs=0.001)
 
 
-def test_upload_when_it_takes_longer_than_its_time_then_ends(tmp_path: Path) -> None:
+def test_upload_when_it_takes_longer_than_its_time_then_ends(clock: Clock, tmp_path: Path) -> None:
     (tmp_path / "net.pt2").write_bytes(b"abc")
 
     def slow(request: httpx.Request) -> httpx.Response:
-        time.sleep(0.3)
+        clock.advance(0.3)
         return httpx.Response(200, content=request.read())
 
-    with unitrank.Client("http://service", transport=httpx.MockTransport(slow)) as client:
+    with client_of(slow, clock) as client:
         with pytest.raises(unitrank.Timeout, match="models/m was not uploaded"):
             client.models.put("m", tmp_path / "net.pt2", timeout=0)
         with pytest.raises(unitrank.Timeout, match="answers 503"):
-            Script(503, 503).client().datasets.put("d", x=[1], timeout=0.05)
+            Script(503, 503).client(clock).datasets.put("d", x=[1], timeout=0.05)
 
 
 class Slow(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """Takes so many seconds for each piece of a body, and has its answer once it is whole."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, clock: Clock) -> None:
         self._seconds = seconds
-        self.came = 0
+        self._clock = clock
+        self.pieces = 0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         assert isinstance(request.stream, httpx.SyncByteStream)
@@ -187,73 +185,73 @@ class Slow(httpx.BaseTransport, httpx.AsyncBaseTransport):
         return httpx.Response(200, json=MODEL)
 
     def _take(self) -> None:
-        self.came += 1
-        time.sleep(self._seconds)
+        self.pieces += 1
+        self._clock.advance(self._seconds)
 
 
-def put(way: str, transport: Slow, file: Path, timeout: float) -> str:
+def put(way: str, transport: Slow, clock: Clock, file: Path, timeout: float) -> str:
     """The state of a model that this client, or its twin, has put."""
 
     async def beside() -> str:
-        async with unitrank.AsyncClient("http://service", transport=transport) as client:
+        async with unitrank.AsyncClient("http://service", transport=transport, clock=clock) as client:
             return (await client.models.put("m", file, timeout=timeout)).status
 
     if way == "async":
         return asyncio.run(beside())
-    with unitrank.Client("http://service", transport=transport) as client:
+    with unitrank.Client("http://service", transport=transport, clock=clock) as client:
         return client.models.put("m", file, timeout=timeout).status
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
 def test_upload_when_its_time_ends_in_the_last_piece_then_is_complete_and_ends_before_a_further_one(
-    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    way: str, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unitrank.client.transports.CHUNK", 3)
     (tmp_path / "one").write_bytes(b"abc")
     (tmp_path / "two").write_bytes(b"abcdef")
-    cut = Slow(0.3)
+    cut = Slow(0.3, clock)
 
-    assert put(way, Slow(0.3), tmp_path / "one", 0.2) == "ready"
+    assert put(way, Slow(0.3, clock), clock, tmp_path / "one", 0.2) == "ready"
     with pytest.raises(unitrank.Timeout, match="models/m was not uploaded"):
-        put(way, cut, tmp_path / "two", 0.2)
-    assert cut.came == 1
+        put(way, cut, clock, tmp_path / "two", 0.2)
+    assert cut.pieces == 1
 
 
-def test_upload_when_its_file_is_gone_at_the_second_attempt_then_says_so(pauses: list[float], tmp_path: Path) -> None:
+def test_upload_when_its_file_is_gone_at_the_second_attempt_then_says_so(clock: Clock, tmp_path: Path) -> None:
     (tmp_path / "net.pt2").write_bytes(b"abc")
 
     def lost(request: httpx.Request) -> httpx.Response:
         (tmp_path / "net.pt2").unlink()
         raise httpx.ReadError("lost")
 
-    client = unitrank.Client("http://service", transport=httpx.MockTransport(lost))
-    with client, pytest.raises(unitrank.NotPossible, match=r"net\.pt2 cannot be read: No such file"):
+    with client_of(lost, clock) as client, pytest.raises(unitrank.NotPossible, match=r"net\.pt2 cannot be read: No such file"):
         client.models.put("m", tmp_path / "net.pt2")
 
 
-def test_put_when_the_model_is_never_ready_then_its_time_is_that_of_all_together() -> None:
+def test_put_when_the_model_is_never_ready_then_its_time_is_that_of_all_together(clock: Clock) -> None:
     script = Script(202, *[200] * 99, body=MODEL | {"status": "inspecting"})
-    start = time.monotonic()
-    with script.client() as client, pytest.raises(unitrank.Timeout, match=r"models/m is still inspecting after 0\.4 s"):
+    with script.client(clock) as client, pytest.raises(unitrank.Timeout, match=r"models/m is still inspecting after 0\.4 s"):
         client.models.put("m", uri="s3://a/b", timeout=0.4)
 
-    assert time.monotonic() - start < 3
+    assert clock() < 0.4 + INSPECTION_SECONDS
 
 
-def test_client_when_all_its_calls_have_one_end_then_each_ends_by_then() -> None:
-    with Script(*[503] * 99).client(retries=9) as client:
+def test_client_when_all_its_calls_have_one_end_then_each_ends_by_then(clock: Clock) -> None:
+    with Script(*[503] * 99).client(clock, retries=9) as client:
         hasty = client.within(0.2)
         for call in (hasty.methods, hasty.models.list, lambda: hasty.jobs.get("j")):
             with pytest.raises(unitrank.Timeout):
                 call()
 
+    assert clock() == pytest.approx(0.2, abs=0.001)
 
-def test_readiness_when_there_is_an_end_then_is_not_waited_for_longer() -> None:
+
+def test_readiness_when_there_is_an_end_then_is_not_waited_for_longer(clock: Clock) -> None:
     script = Script(503)
-    with script.client() as client:
+    with script.client(clock) as client:
         assert not client.within(0.2).is_ready()
 
-    assert script.asked[0].extensions["timeout"]["read"] <= 0.2 + GRACE_SECONDS
+    assert script.requests[0].extensions["timeout"]["read"] <= 0.2 + GRACE_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -263,40 +261,39 @@ def test_readiness_when_there_is_an_end_then_is_not_waited_for_longer() -> None:
 def test_request_when_sent_then_has_no_more_time_than_is_left(
     limit: float, seconds: float | None, deadline: float | None, expected: float
 ) -> None:
-    found = transports._request_options(
-        HttpRequest("GET", "/", timeout=seconds, deadline=Deadline(deadline)), httpx.Timeout(limit)
-    )["timeout"]
+    request = HttpRequest("GET", "/", timeout=seconds, deadline=Deadline(deadline, Clock()))
+    timeout = transports._request_options(request, httpx.Timeout(limit))["timeout"]
 
-    assert found.read == pytest.approx(expected, abs=1)
-    assert found.connect == pytest.approx(min(expected, 5), abs=1)
+    assert (timeout.read, timeout.connect) == (expected, min(expected, 5))
     # what a POST has begun would be lost without its answer
     assert transports._request_options(HttpRequest("POST", "/", deadline=Deadline(0)), httpx.Timeout(60))["timeout"].read == 60
 
 
 def test_pause_when_it_is_long_then_is_said_unless_quiet_is_asked(
-    pauses: list[float], caplog: pytest.LogCaptureFixture, tmp_path: Path
+    clock: Clock, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     caplog.set_level(logging.INFO, "unitrank")
     for quiet in (False, True):
-        with Script((503, {"Retry-After": "30"}), 200, body=MODEL).client() as client:
+        with Script((503, {"Retry-After": "30"}), 200, body=MODEL).client(clock) as client:
             client.datasets.put("m", x=[1], quiet=quiet, wait=False)
-        with Script(200, (503, {"Retry-After": "30"}), 200, body=JOB | {"status": "succeeded"}).client() as client:
+        with Script(200, (503, {"Retry-After": "30"}), 200, body=JOB | {"status": "succeeded"}).client(clock) as client:
             client.jobs.get("j").wait(quiet=quiet)
 
     assert [record.levelname for record in caplog.records if record.name == "unitrank"] == ["WARNING"] * 2 + ["INFO"] * 2
     assert "the service answered 503; next attempt in 30 s" in caplog.text
 
 
-def test_twin_when_the_service_is_busy_then_is_as_patient(pauses: list[float]) -> None:
+def test_twin_when_the_service_is_busy_then_is_as_patient(clock: Clock) -> None:
     script = Script((429, {"Retry-After": "2"}), httpx.ConnectError("refused"), 200)
 
     async def ask() -> str:
-        async with unitrank.AsyncClient("http://service", transport=httpx.MockTransport(script)) as client:
+        transport = httpx.MockTransport(script)
+        async with unitrank.AsyncClient("http://service", transport=transport, sleep=clock.sleep_async) as client:
             return (await client.jobs.get("j")).id
 
     assert asyncio.run(ask()) == "j"
-    assert 2 <= pauses[0] <= 2 + FIRST_SECONDS
-    assert len(pauses) == 2
+    assert 2 <= clock.pauses[0] <= 2 + FIRST_SECONDS
+    assert len(clock.pauses) == 2
 
 
 def test_pauses_when_they_follow_each_other_then_double_up_to_a_bound_with_jitter() -> None:
