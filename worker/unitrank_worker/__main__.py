@@ -108,7 +108,6 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str, dr
         name=name,
         rq_name=f"{name}.{uuid4().hex[:12]}",
         stores=stores,
-        glances=stores.jobs,
         child=child,
         heartbeats=Heartbeat(WorkerRegistry(hasty, settings.heartbeat_grace), entry, settings.heartbeat, child.memory),
         settlement=Settlement(connection, lambda digest, problem: reject_model(waiting, models, digest, problem)),

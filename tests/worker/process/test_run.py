@@ -59,7 +59,6 @@ class Bed:
             job,
             worker="w",
             stores=self.stores,
-            glances=self.stores.jobs,
             child=cast(ChildHandle, self.child),
             patiently=at_once,
             clock=self.clock,

@@ -1,21 +1,15 @@
 """When a running job has to be ended from outside."""
 
+from collections.abc import Sequence
+
 import pytest
 import redis
 
+from tests.support.clock import Clock
 from unitrank_store.jobs.job_store import JobStore
+from unitrank_store.jobs.record import JobRecord
 from unitrank_store.jobs.records import RecordState
 from unitrank_worker.process.watch import CANCEL_SECONDS, CLOSING_SECONDS, START_SECONDS, KillReason, RunWatch
-
-
-class Clock:
-    """Time that passes when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Flaky(JobStore):
@@ -24,6 +18,9 @@ class Flaky(JobStore):
     def __init__(self, jobs: JobStore) -> None:
         self._jobs = jobs
         self.away = False
+
+    def get_many(self, ids: Sequence[str]) -> list[JobRecord]:
+        return self._jobs.get_many(ids)
 
     def state(self, id: str) -> RecordState | None:
         if self.away:
@@ -44,22 +41,22 @@ def clock() -> Clock:
 def after(watch: RunWatch, clock: Clock, seconds: float) -> tuple[KillReason | None, KillReason | None]:
     """What the watch says a little before so many seconds are over, and then."""
     assert watch.reason() is None
-    clock.now += seconds - 0.01
+    clock.advance(seconds - 0.01)
     before = watch.reason()
-    clock.now += 0.01
+    clock.advance(0.01)
     return before, watch.reason()
 
 
 def test_run_when_it_never_starts_then_is_lost(jobs: JobStore, clock: Clock) -> None:
-    watch = RunWatch(jobs, jobs, jobs.create({}).id, 1, "a", clock)
+    watch = RunWatch(jobs, jobs.create({}).id, 1, "a", clock)
 
     assert after(watch, clock, START_SECONDS) == (None, "lost")
 
 
 def test_run_when_it_starts_late_then_has_its_whole_time_from_there(jobs: JobStore, clock: Clock) -> None:
     id = jobs.create({"timeout": 5}).id
-    watch = RunWatch(jobs, jobs, id, 1, "a", clock)
-    clock.now += 100
+    watch = RunWatch(jobs, id, 1, "a", clock)
+    clock.advance(100)
     jobs.start(id, "a")
 
     assert after(watch, clock, 5) == (None, "timed_out")
@@ -68,14 +65,14 @@ def test_run_when_it_starts_late_then_has_its_whole_time_from_there(jobs: JobSto
 def test_run_when_the_child_was_quicker_than_the_watch_then_is_followed_all_the_same(jobs: JobStore, clock: Clock) -> None:
     id = jobs.create({"timeout": 5}).id
     jobs.start(id, "a")
-    watch = RunWatch(jobs, jobs, id, 1, "a", clock)
+    watch = RunWatch(jobs, id, 1, "a", clock)
 
     assert after(watch, clock, 5) == (None, "timed_out")
 
 
 def test_run_when_cancelled_then_has_a_moment_to_end_by_itself(jobs: JobStore, clock: Clock) -> None:
     id = jobs.create({}).id
-    watch = RunWatch(jobs, jobs, id, 1, "a", clock)
+    watch = RunWatch(jobs, id, 1, "a", clock)
     jobs.start(id, "a")
     assert watch.reason() is None
     jobs.cancel(id)
@@ -85,7 +82,7 @@ def test_run_when_cancelled_then_has_a_moment_to_end_by_itself(jobs: JobStore, c
 
 def test_run_when_another_attempt_has_taken_its_place_then_is_given_up(jobs: JobStore, clock: Clock) -> None:
     id = jobs.create({}).id
-    watch = RunWatch(jobs, jobs, id, 1, "a", clock)
+    watch = RunWatch(jobs, id, 1, "a", clock)
     jobs.requeue(id, jobs.start(id, "a") or 0)
     jobs.start(id, "a")
 
@@ -94,7 +91,7 @@ def test_run_when_another_attempt_has_taken_its_place_then_is_given_up(jobs: Job
 
 def test_run_when_another_worker_was_first_then_is_given_up(jobs: JobStore, clock: Clock) -> None:
     id = jobs.create({}).id
-    watch = RunWatch(jobs, jobs, id, 1, "a", clock)
+    watch = RunWatch(jobs, id, 1, "a", clock)
     jobs.start(id, "b")
 
     assert after(watch, clock, CLOSING_SECONDS) == (None, "given_up")
@@ -103,7 +100,7 @@ def test_run_when_another_worker_was_first_then_is_given_up(jobs: JobStore, cloc
 @pytest.mark.parametrize("known", [True, False])
 def test_run_when_its_record_has_ended_or_is_gone_then_is_given_up(jobs: JobStore, clock: Clock, known: bool) -> None:
     id = jobs.create({}).id if known else "nothing"
-    watch = RunWatch(jobs, jobs, id, 1, "a", clock)
+    watch = RunWatch(jobs, id, 1, "a", clock)
     if known:
         jobs.cancel(id)
 
@@ -114,11 +111,11 @@ def test_run_when_the_store_is_away_then_no_time_goes_by(jobs: JobStore, clock: 
     id = jobs.create({"timeout": 5}).id
     jobs.start(id, "a")
     flaky = Flaky(jobs)
-    watch = RunWatch(jobs, flaky, id, 1, "a", clock)
+    watch = RunWatch(flaky, id, 1, "a", clock)
     assert watch.reason() is None
     flaky.away = True
     for _ in range(100):
-        clock.now += 1
+        clock.advance(1)
         assert watch.reason() is None
     flaky.away = False
 

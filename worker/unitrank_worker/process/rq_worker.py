@@ -25,7 +25,6 @@ from rq.timeouts import HorseMonitorTimeoutException
 from rq.utils import now
 
 from unitrank_store.errors import Forged
-from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.observability.counters import Counters
 from unitrank_store.queue.rq_queue import FairQueue
 from unitrank_store.queue.safe_job import SafeJob
@@ -67,7 +66,6 @@ class WarmWorker(Worker):
         name: str,
         rq_name: str,
         stores: Stores,
-        glances: JobStore,
         child: ChildHandle,
         heartbeats: Heartbeat,
         settlement: Settlement,
@@ -75,7 +73,8 @@ class WarmWorker(Worker):
         counters: Counters,
         drain: float = math.inf,
     ) -> None:
-        """`rq_name` is one that no other process ever had; `glances` reads records without waiting for the store.
+        """`rq_name` is one that no other process ever had; `stores.jobs` reads records without waiting for the store.
+
         `drain`: seconds that a job may go on after the signal to stop, before it is put back.
         """
         super().__init__(
@@ -88,7 +87,6 @@ class WarmWorker(Worker):
         )
         self._called = name
         self._stores = stores
-        self._glances = glances
         self.child = child
         self.heartbeats = heartbeats
         self._settlement = settlement
@@ -105,7 +103,6 @@ class WarmWorker(Worker):
             job,
             worker=self._called,
             stores=self._stores,
-            glances=self._glances,
             child=self.child,
             patiently=self._patiently,
         )

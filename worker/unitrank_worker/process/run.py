@@ -11,7 +11,6 @@ import structlog
 from unitrank_schemas.base import Json
 from unitrank_schemas.problems import JobProblem
 from unitrank_store.errors import Forged
-from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import Status
 from unitrank_store.observability import tracing
 from unitrank_store.observability.logs import bound
@@ -45,12 +44,11 @@ class Run:
         *,
         worker: str,
         stores: Stores,
-        glances: JobStore,
         child: ChildHandle,
         patiently: Patiently,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`worker`: the name that the record gets; `glances` reads records without waiting for the store."""
+        """`worker`: the name that the record gets; `stores.jobs` reads records without waiting for the store."""
         self.job = job
         self.attempt: Attempt | None = None
         self.watch: RunWatch | None = None
@@ -58,7 +56,6 @@ class Run:
         self.is_ours = _is_ours(job)
         self._worker = worker
         self._stores = stores
-        self._glances = glances
         self._child = child
         self._patiently = patiently
         self._clock = clock
@@ -103,7 +100,7 @@ class Run:
         """The watch over the record; a forged entry has none to look at. Raises RedisError."""
         if self.watch is None:
             id, number = (self.job.record_id, self.job.attempt) if self.is_ours else (self.job.id, 0)
-            self.watch = RunWatch(self._stores.jobs, self._glances, id, number, self._worker, self._clock)
+            self.watch = RunWatch(self._stores.jobs, id, number, self._worker, self._clock)
         return self.watch
 
     def close(self) -> None:

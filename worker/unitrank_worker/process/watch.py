@@ -26,15 +26,12 @@ class RunWatch:
     `over`: it has ended, was given to another attempt, or is gone; the child then has nothing to work for.
     """
 
-    def __init__(
-        self, jobs: JobStore, glances: JobStore, id: str, attempt: int, worker: str, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, jobs: JobStore, id: str, attempt: int, worker: str, clock: Callable[[], float] = time.monotonic) -> None:
         """`attempt` is the number that the run gets; the child may have begun with it already.
 
-        `glances` reads the same records as `jobs`, over a connection that does not wait for the store.
+        `jobs` reads records over a connection that does not wait for the store.
         """
         self.jobs = jobs
-        self._glances = glances
         self.id = id
         self._worker = worker
         self._clock = clock
@@ -66,7 +63,7 @@ class RunWatch:
         Time does not count while the store is away: the worker can neither begin nor end a job then.
         """
         try:
-            phase = self._phase_of(self._glances.state(self.id))
+            phase = self._phase_of(self.jobs.state(self.id))
         except redis.exceptions.RedisError:
             phase = self._phase
             self._since += self._clock() - self._looked
