@@ -116,24 +116,13 @@ class JobResult:
         Units of equal importance are in the order of their numbers. `ranking` is as in
         `importances`.
         """
-        import numpy as np
+        from unitrank_tables.top_units import top_units
 
-        shape = tuple(self.layer.shape)
-        units: dict[str, list[Unit]] = {}
         spreads = self.spreads(ranking)
-        for cluster, importance in self.importances(ranking).items():
-            flat, spread = importance.ravel(), spreads[cluster].ravel()
-            order = np.argsort(-flat, kind="stable")[:k]
-            units[cluster] = [
-                Unit(
-                    unit=int(unit),
-                    index=[int(place) for place in np.unravel_index(unit, shape)] if shape else [],
-                    importance=float(flat[unit]),
-                    spread=None if np.isnan(spread[unit]) else float(spread[unit]),
-                )
-                for unit in order
-            ]
-        return units
+        return {
+            cluster: [Unit(**unit) for unit in top_units(importance.ravel(), spreads[cluster].ravel(), self.layer.shape, k)]
+            for cluster, importance in self.importances(ranking).items()
+        }
 
     def to_dataframe(self, top: int | None = None) -> pandas.DataFrame:
         """One row for each cluster, ranking and unit, with the columns of the service's CSV.

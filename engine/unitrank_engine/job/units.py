@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from math import prod
 
-import numpy as np
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
@@ -60,7 +59,3 @@ class PlaceUnits:
         axes = [1] * len(self.place.shape)
         axes[self.place.channel_axis] = -1
         return mask.reshape(len(mask), *axes)
-
-    def index(self, unit: int) -> list[int]:
-        """The position of a unit on each axis of `shape`."""
-        return [int(position) for position in np.unravel_index(unit, self.shape)]

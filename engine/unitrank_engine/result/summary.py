@@ -17,6 +17,7 @@ from unitrank_engine.result import warnings
 from unitrank_engine.result.heatmaps import heatmaps
 from unitrank_schemas import results as schema
 from unitrank_schemas.methods import MethodBase
+from unitrank_tables.top_units import top_units
 
 TOP = 20
 DEGENERATE = 1e-6
@@ -131,18 +132,7 @@ def _cluster_ranking(outcome: JobOutcome, entry: MethodBase, cluster: int, study
 
 def _top(outcome: JobOutcome, entry: MethodBase, cluster: int, moments: Moments) -> list[schema.Unit]:
     importance, spread = moments.importance(entry.statistic), moments.spread(entry.statistic)
-    units = outcome.context.units
-    # as float32 and equal ones by their number: what the arrays hold has the same order
-    ranked = np.argsort(-importance.astype(np.float32), kind="stable")
-    return [
-        schema.Unit(
-            unit=int(unit),
-            index=units.index(int(unit)),
-            importance=float(importance[unit]),
-            spread=None if np.isnan(spread[unit]) else float(spread[unit]),
-        )
-        for unit in ranked[:TOP]
-    ]
+    return [schema.Unit(**unit) for unit in top_units(importance, spread, outcome.context.units.shape, TOP)]
 
 
 def _completeness(outcome: JobOutcome, entry: MethodBase, members: np.ndarray) -> schema.Completeness:

@@ -9,7 +9,7 @@ from typing import Any
 from mimeparse import MimeTypeParseException, parse_media_range, quality_parsed
 
 from unitrank_service.errors import HttpProblem
-from unitrank_service.results.summary import Arrays, Json, named, top_units
+from unitrank_service.results.summary import Arrays, Json, named, stored_units
 
 JSON = "application/json"
 SAFETENSORS = "application/vnd.safetensors"
@@ -49,7 +49,7 @@ def _rows(summary: Json, arrays: Arrays, clusters: list[str], rankings: list[str
     yield _csv([CSV_COLUMNS])
     for name in clusters:
         for id in rankings:
-            units = top_units(arrays, id, numbers[name], summary["layer"]["shape"], top)
+            units = stored_units(arrays, id, numbers[name], summary["layer"]["shape"], top)
             yield _csv(
                 (_inert(name), id, rank, unit["unit"], ":".join(map(str, unit["index"])), unit["importance"], unit["spread"])
                 for rank, unit in enumerate(units, 1)

@@ -1,5 +1,6 @@
 """Selects a part of a result's summary: one cluster, one ranking, and the number of units."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from unitrank_schemas.checks import nearest
 from unitrank_service.errors import HttpProblem
+from unitrank_tables.top_units import top_units
 
 # A summary is JSON that the worker wrote after `unitrank_schemas.results.Result`.
 Json = dict[str, Any]
@@ -50,19 +52,17 @@ def named(kind: str, name: str | None, names: list[str]) -> list[str]:
     return [name]
 
 
-def top_units(arrays: Arrays, ranking: str, row: int, shape: list[int], count: int) -> list[Json]:
+def stored_units(arrays: Arrays, ranking: str, row: int, shape: list[int], count: int) -> list[Json]:
     """Return the `count` most important units of a cluster, the most important first.
 
     `row`: the cluster's row in the arrays. `shape`: shape of the layer's units.
-    Units of equal importance are in the order of their numbers.
+    Numbers that are not finite are None, because JSON has no word for them.
     """
     importance = arrays[f"importance/{ranking}"][row]
     spread = arrays[f"spread/{ranking}"][row] if f"spread/{ranking}" in arrays else np.full_like(importance, np.nan)
-    order = np.argsort(-importance, kind="stable")[:count]
-    indices = np.stack(np.unravel_index(order, tuple(shape)), axis=1).tolist() if shape else [[]] * len(order)
     return [
-        {"unit": int(unit), "index": index, "importance": _finite(importance[unit]), "spread": _finite(spread[unit])}
-        for unit, index in zip(order, indices, strict=True)
+        {**unit, "importance": _finite(unit["importance"]), "spread": _finite(unit["spread"])}
+        for unit in top_units(importance, spread, shape, count)
     ]
 
 
@@ -73,7 +73,7 @@ def _clusters(
     for name in names:
         entry = ranking["clusters"][name]
         if top is not None:
-            units = entry["top"][:top] if arrays is None else top_units(arrays, ranking["id"], row_of[name], shape, top)
+            units = entry["top"][:top] if arrays is None else stored_units(arrays, ranking["id"], row_of[name], shape, top)
             entry = entry | {"top": units}
         clusters[name] = entry
     return clusters
@@ -86,5 +86,5 @@ def _has_fewer(summary: Json, top: int) -> bool:
     return min(sizes, default=top) < min(top, count)
 
 
-def _finite(value: np.float32) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,32 @@
+"""The units of highest importance, in the one order that a summary, a table and a client give."""
+
+from collections.abc import Sequence
+from math import isnan
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class TopUnit(TypedDict):
+    """`index`: where the unit lies in the layer's shape. `spread` is None where there is one example."""
+
+    unit: int
+    index: list[int]
+    importance: float
+    spread: float | None
+
+
+def top_units(importance: NDArray[Any], spread: NDArray[Any], shape: Sequence[int], count: int) -> list[TopUnit]:
+    """At most `count` units: the most important first, equal ones by their number, NaN last.
+
+    They are compared as float32, because a result's arrays hold no more.
+    """
+    order = np.argsort(-importance.astype(np.float32), kind="stable")[:count]
+    positions = np.unravel_index(order, tuple(shape)) if shape else ()
+    indices = np.stack(positions, axis=1).tolist() if positions else [[] for _ in order]
+    columns = zip(order.tolist(), indices, importance[order].tolist(), spread[order].tolist(), strict=True)
+    return [
+        TopUnit(unit=unit, index=index, importance=value, spread=None if isnan(deviation) else deviation)
+        for unit, index, value, deviation in columns
+    ]
