@@ -3,7 +3,6 @@
 import io
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from tests.support.polling import wait_until
 from unitrank_service.app import create_app
 from unitrank_service.backend import Backend
 from unitrank_store.redis.connection import connect
@@ -76,8 +76,7 @@ def serving(settings: Settings) -> Iterator[Served]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        while not server.started:
-            threading.Event().wait(0.005)
+        wait_until(lambda: server.started, "the service has started")
         port = server.servers[0].sockets[0].getsockname()[1]
         yield Served(app, f"http://127.0.0.1:{port}")
     finally:
@@ -186,15 +185,6 @@ def assert_problem(answer: httpx.Response, status: int, code: str, pointer: str 
     if pointer is not None:
         assert pointer in [error["pointer"] for error in problem["errors"]], answer.text
     return problem
-
-
-def wait_for(done: Callable[[], object]) -> None:
-    """Return as soon as the condition holds."""
-    for _ in range(1000):
-        if done():
-            return
-        time.sleep(0.01)
-    raise AssertionError("nothing happened within 10 s")
 
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}

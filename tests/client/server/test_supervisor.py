@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,24 +12,28 @@ import psutil
 import pytest
 import redis
 
+from tests.support.polling import PATIENCE, wait_until
 from tests.worker.process.conftest import Bench
 from unitrank_store.queue.rq_queue import transport_id, waiting_ids
 
 pytestmark = pytest.mark.serial
 
-PATIENCE = 20.0
+LAST_SECONDS = 90.0
+"""Time for a worker to put its job back, on a busy machine."""
 ROOT = Path(__file__).parents[3]
 
-# Each program writes its process into `<name>.pid`, one a line, and says in `order` when it ends.
+# Each program writes its process into `<name>.pid`, one a line. A polite one adds its name to `order` when it is told to end,
+# after the name that it is to wait for.
 POLITE = """
 import os, signal, sys, time
-name = sys.argv[1]
-open(f"{name}.pid", "a").write(f"{os.getpid()}\\n")
+name, *before = sys.argv[1:]
 def end(number, frame):
-    time.sleep(float(sys.argv[2]))
+    while before and not (os.path.exists("order") and before[0] in open("order").read()):
+        time.sleep(0.05)
     open("order", "a").write(f"{name}\\n")
     sys.exit(0)
 signal.signal(signal.SIGTERM, end)
+open(f"{name}.pid", "a").write(f"{os.getpid()}\\n")
 while True:
     time.sleep(0.05)
 """
@@ -59,8 +62,8 @@ class Running:
 
             supervisor.LAST_SECONDS = {last_seconds}
 
-            def polite(name, seconds="0", **more):
-                return Command(name, [sys.executable, "polite.py", name, seconds], **more)
+            def polite(name, *before, **more):
+                return Command(name, [sys.executable, "polite.py", name, *before], **more)
 
             def deaf(name, **more):
                 return Command(name, [sys.executable, "deaf.py", name], **more)
@@ -70,37 +73,39 @@ class Running:
 
             sys.exit(Supervisor({stages}, lambda words: print(words, flush=True)).run())
         """
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(script)], cwd=folder, stdout=subprocess.PIPE, text=True
-        )
+        self._output = folder / "output"
+        with self._output.open("w") as output:
+            self.process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], cwd=folder, stdout=output)
 
     def pids(self, name: str, count: int = 1) -> list[int]:
         """Its processes so far, once there are so many."""
         path = self.folder / f"{name}.pid"
-        until(lambda: path.exists() and len(path.read_text().splitlines()) >= count, f"{name} has started")
+        wait_until(lambda: path.exists() and len(path.read_text().splitlines()) >= count, f"{name} has started")
         return [int(line) for line in path.read_text().splitlines()]
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> str:
-        """What it said until its end."""
+    def send(self, number: signal.Signals, text: str) -> None:
+        """Send a signal, and return once the output has the text that says so."""
         self.process.send_signal(number)
-        said, _ = self.process.communicate(timeout=PATIENCE)
-        return said
+        wait_until(lambda: text in self._output.read_text(), f"{text!r} is said")
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> str:
+        """Send a last signal; the output until the end."""
+        self.process.send_signal(number)
+        return self.end()
+
+    def end(self) -> str:
+        """The output until the end."""
+        self.process.wait(PATIENCE)
+        return self._output.read_text()
 
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate()
+        self.process.wait()
         for path in self.folder.glob("*.pid"):
             for pid in path.read_text().split():
                 if int(pid) and alive(int(pid)):
                     os.kill(int(pid), signal.SIGKILL)
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} s: {what}"
-        time.sleep(0.02)
 
 
 def alive(pid: int) -> bool:
@@ -128,16 +133,16 @@ def test_process_when_it_is_killed_then_is_started_again_and_that_is_said(superv
     first = running.pids("worker")[0]
     os.kill(first, signal.SIGKILL)
     second = running.pids("worker", 2)[1]
-    said = running.stop()
+    output = running.stop()
 
     assert first != second
-    assert "worker ended with signal SIGKILL; it is started again in 0.5 s" in said
+    assert "worker ended with signal SIGKILL; it is started again in 0.5 s" in output
     assert not alive(second)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stages_when_stopped_then_end_one_after_another(supervise: Callable[[str], Running], number: signal.Signals) -> None:
-    running = supervise('[[polite("worker", "0.5"), polite("other")], [polite("service")]]')
+    running = supervise('[[polite("worker", "other"), polite("other")], [polite("service")]]')
     for name in ("worker", "other", "service"):
         running.pids(name)
     running.stop(number)
@@ -149,17 +154,16 @@ def test_stages_when_stopped_then_end_one_after_another(supervise: Callable[[str
 def test_process_when_it_does_not_stop_then_is_killed_with_what_it_started(supervise: Callable[[str], Running]) -> None:
     running = supervise('[[deaf("worker", drain_seconds=0.3)]]')
     pids = running.pids("worker", 2)
-    said = running.stop()
+    output = running.stop()
 
-    assert "worker did not end in time and is killed" in said
+    assert "worker did not end in time and is killed" in output
     assert not any(alive(pid) for pid in pids)
 
 
 def test_stop_when_said_twice_then_does_not_wait(supervise: Callable[[str], Running]) -> None:
     running = supervise('[[deaf("worker", drain_seconds=600)]]')
     pids = running.pids("worker", 2)
-    running.process.send_signal(signal.SIGTERM)
-    time.sleep(0.2)
+    running.send(signal.SIGTERM, "waiting for worker")
     running.stop()
 
     assert not any(alive(pid) for pid in pids)
@@ -169,9 +173,8 @@ def test_stop_when_said_three_times_then_kills_at_once(tmp_path: Path) -> None:
     running = Running(tmp_path, '[[deaf("worker", drain_seconds=600)]]', last_seconds=600)
     try:
         pids = running.pids("worker", 2)
-        for _ in range(2):
-            running.process.send_signal(signal.SIGTERM)
-            time.sleep(0.2)
+        running.send(signal.SIGTERM, "waiting for worker")
+        running.send(signal.SIGTERM, "no longer waiting for worker")
         running.stop()
     finally:
         running.close()
@@ -188,47 +191,46 @@ def test_worker_when_stopped_in_mid_job_then_the_job_is_put_back_and_not_lost(
     environment = {"UNITRANK_REDIS_URL": redis_url, "UNITRANK_STATE": str(bench.state), "PYTHONPATH": str(ROOT)}
     drain = 0.2 if stops == 1 else 600
     stages = f'[[Command("w", [sys.executable, *{command}], {environment}, drain_seconds={drain})]]'
-    running = Running(tmp_path, stages, last_seconds=PATIENCE)
+    running = Running(tmp_path, stages, last_seconds=LAST_SECONDS)
     try:
         id = bench.submit(["sleep", 600], timeout=600)
         bench.running(id)
-        for _ in range(stops - 1):
-            running.process.send_signal(signal.SIGINT)
-            time.sleep(0.2)
-        said = running.stop(signal.SIGINT)
+        if stops == 2:
+            running.send(signal.SIGINT, "waiting for w")
+        output = running.stop(signal.SIGINT)
     finally:
         running.close()
 
     record = bench.jobs.get(id)
     assert (record.status, record.attempt, record.losses) == ("queued", 1, 0)
-    assert "killed" not in said
+    assert "killed" not in output
     assert transport_id(id, 1) in waiting_ids(connection, "job")
 
 
 def test_process_when_it_never_starts_well_then_the_delay_grows(supervise: Callable[[str], Running]) -> None:
     running = supervise('[[broken("worker")]]')
     running.pids("worker", 3)
-    said = running.stop()
+    output = running.stop()
 
-    assert "worker ended with status 3; it is started again in 0.5 s" in said
-    assert "worker ended with status 3; it is started again in 1 s" in said
+    assert "worker ended with status 3; it is started again in 0.5 s" in output
+    assert "worker ended with status 3; it is started again in 1 s" in output
 
 
 def test_vital_process_when_it_never_starts_well_then_all_is_given_up(supervise: Callable[[str], Running]) -> None:
     running = supervise('[[polite("worker")], [broken("service", quick_ends=2)]]')
-    said, _ = running.process.communicate(timeout=PATIENCE)
+    output = running.end()
 
     assert running.process.returncode == 1
-    assert "service ended 2 times soon after its start, the last time with status 3" in said
+    assert "service ended 2 times soon after its start, the last time with status 3" in output
     assert not any(alive(pid) for pid in running.pids("worker"))
 
 
 def test_vital_process_when_it_cannot_run_as_told_then_is_not_tried_again(supervise: Callable[[str], Running]) -> None:
     running = supervise('[[polite("worker")], [broken("service", "2", quick_ends=5)]]')
-    said, _ = running.process.communicate(timeout=PATIENCE)
+    output = running.end()
 
     assert running.process.returncode == 2
-    assert "service cannot run with its settings" in said
+    assert "service cannot run with its settings" in output
     assert len(running.pids("service")) == 1
 
 
@@ -238,4 +240,4 @@ def test_supervisor_when_it_is_killed_then_its_processes_go_too(supervise: Calla
     pids = [running.pids(name)[0] for name in ("worker", "service")]
     running.process.kill()
 
-    until(lambda: not any(alive(pid) for pid in pids), "both are gone")
+    wait_until(lambda: not any(alive(pid) for pid in pids), "both are gone")

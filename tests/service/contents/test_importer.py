@@ -1,6 +1,5 @@
 """The importer reads contents from a URI into the blob store, completely or not at all."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +7,9 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.service.conftest import MANIFEST, Json, Served, assert_problem, job, npz, ready_model, wait_for
+from tests.service.conftest import MANIFEST, Json, Served, assert_problem, job, npz, ready_model
 from tests.service.contents.conftest import SHARDS, stored
+from tests.support.polling import wait_until
 from tests.support.servers.remote_sources import Bucket, Web
 from unitrank_store.contents.waiting_jobs import model_ready
 from unitrank_store.redis import keyspace
@@ -29,12 +29,13 @@ def put(client: httpx.Client, uri: str, path: str = "/v1/datasets/data") -> http
 
 def settled(client: httpx.Client, path: str = "/v1/datasets/data") -> Json:
     """The resource after its import has ended."""
-    for _ in range(1000):
+
+    def read() -> Json | None:
         resource: Json = client.get(path).json()
-        if (resource["status"] != "importing" and resource["digest"]) or resource["problem"]:
-            return resource
-        time.sleep(0.01)
-    raise AssertionError(resource)
+        has_ended = resource["problem"] or (resource["status"] != "importing" and resource["digest"])
+        return resource if has_ended else None
+
+    return wait_until(read, f"the import of {path} has ended")
 
 
 def test_dataset_when_it_lies_in_a_bucket_then_is_imported(serve: Serve, bucket: Bucket) -> None:
@@ -174,7 +175,7 @@ def test_job_when_its_dataset_is_read_then_waits_and_means_its_digest(serve: Ser
     assert_problem(client.delete("/v1/datasets/data"), 409, "dataset_in_use")
     site.go.set()
     digest = settled(client)["digest"]
-    wait_for(lambda: not served.backend.jobs.get(id).waiting_for)
+    wait_until(lambda: not served.backend.jobs.get(id).waiting_for)
     record = served.backend.jobs.get(id)
     assert (record.status, record.resolved["dataset"]["digest"], record.resolved["checked"]) == ("queued", digest, False)
     assert client.get(f"/v1/jobs/{id}").json()["position"] == 0
@@ -193,7 +194,7 @@ def test_job_when_its_dataset_is_rejected_then_fails_for_that_reason(serve: Serv
     site.go.set()
     settled(client)
 
-    wait_for(lambda: served.backend.jobs.get(id).ended)
+    wait_until(lambda: served.backend.jobs.get(id).ended)
     resource = client.get(f"/v1/jobs/{id}").json()
     assert (resource["status"], resource["problem"]["code"]) == ("failed", "not_a_table")
     assert_problem(client.post("/v1/jobs", json=job()), 422, "dataset_rejected", "/dataset")
@@ -210,10 +211,10 @@ def test_job_when_model_and_dataset_are_read_then_waits_for_the_inspection_too(s
     settled(client)
     digest = settled(client, "/v1/models/net")["digest"]
 
-    wait_for(lambda: f"model:{digest}" in served.backend.jobs.get(id).waiting_for)
+    wait_until(lambda: f"model:{digest}" in served.backend.jobs.get(id).waiting_for)
     assert client.get(f"/v1/jobs/{id}").json()["position"] is None
     finish_inspection(served, digest)
-    wait_for(lambda: not served.backend.jobs.get(id).waiting_for)
+    wait_until(lambda: not served.backend.jobs.get(id).waiting_for)
     resolved = served.backend.jobs.get(id).resolved
     assert (resolved["model"]["digest"], resolved["dataset"]["digest"]) == (
         digest,
@@ -226,11 +227,11 @@ def test_import_when_deleted_meanwhile_then_nothing_is_left(serve: Serve, site: 
     site.pages["/a.npz"] = SHARDS[0]
     site.slow.add("/a.npz")
     put(client, f"{site.url}/a.npz")
-    wait_for(lambda: bool(site.requests))
+    wait_until(lambda: bool(site.requests))
     assert client.delete("/v1/datasets/data").status_code == 204
     site.go.set()
 
-    wait_for(lambda: not served.backend.connection.keys(f"{keyspace.PREFIX}:import:*:lock"))
+    wait_until(lambda: not served.backend.connection.keys(f"{keyspace.PREFIX}:import:*:lock"))
     assert client.get("/v1/datasets/data").status_code == 404
     assert stored(tmp_path) == []
     assert not served.backend.datasets.unread()

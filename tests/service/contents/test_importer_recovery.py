@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import redis
 
-from tests.service.conftest import wait_for
 from tests.service.contents.conftest import SHARDS, stored
+from tests.support.polling import wait_until
 from tests.support.servers.remote_sources import Web
 from unitrank_service.backend import Backend
 from unitrank_store.contents.waiting_jobs import dataset_key
@@ -151,7 +151,7 @@ def test_import_when_it_takes_too_long_then_is_given_up_whatever_the_driver_does
 
     assert (backend.datasets.get("data").problem or {})["code"] == "import_timed_out"
     site.go.set()
-    wait_for(lambda: stored(tmp_path) == [])
+    wait_until(lambda: stored(tmp_path) == [])
     assert backend.datasets.get("data").status == "rejected"
 
 

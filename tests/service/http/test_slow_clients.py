@@ -11,7 +11,8 @@ import httpx
 import pytest
 import uvicorn
 
-from tests.service.conftest import Served, npz, wait_for
+from tests.service.conftest import Served, npz
+from tests.support.polling import wait_until
 from unitrank_service.app import create_app
 from unitrank_service.http.slow_clients import MOST_HEAD_BYTES, protocol
 from unitrank_store.settings import Settings
@@ -32,8 +33,7 @@ def serving(settings: Settings) -> Iterator[tuple[uvicorn.Server, Served]]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        while not server.started:
-            threading.Event().wait(0.005)
+        wait_until(lambda: server.started, "the service has started")
         yield server, Served(app, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}")
     finally:
         server.should_exit = True
@@ -128,7 +128,7 @@ def test_body_when_it_trickles_then_is_408_and_nothing_is_kept(hasty: tuple[uvic
         answer = trickled(connection)
 
     assert answer.startswith(b"HTTP/1.1 408 ")
-    wait_for(lambda: not [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()])
+    wait_until(lambda: not [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()])
 
 
 def test_body_when_the_answer_came_before_it_then_is_not_waited_for(hasty: tuple[uvicorn.Server, Served]) -> None:
@@ -166,7 +166,7 @@ def test_others_when_many_connections_idle_and_trickle_then_are_answered(hasty: 
             connection.sendall([HEAD, PUT + b"Content-Length: 1000000\r\n\r\na", b"G"][number % 3])
         with httpx.Client(base_url=served.url, timeout=PATIENCE) as client:
             answers = [client.get("/v1/models").status_code for _ in range(20)]
-            wait_for(lambda: len(server.server_state.connections) <= 1)
+            wait_until(lambda: len(server.server_state.connections) <= 1)
     finally:
         for connection in held:
             connection.close()

@@ -1,7 +1,6 @@
 """Requests that wait for the end of a job."""
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,6 +9,7 @@ import pytest
 
 from tests.service.conftest import PATIENCE, Served, assert_problem, put_dataset, ready_model
 from tests.service.jobs.conftest import PROBLEM, post
+from tests.support.polling import wait_until
 
 
 @pytest.mark.parametrize(("params", "headers"), [({"wait": 30}, {}), ({}, {"Prefer": "respond-async, wait=30"})])
@@ -19,12 +19,16 @@ def test_get_with_wait_answers_when_the_job_ends(
     id = post(client)["id"]
     attempt = served.backend.jobs.start(id, "cpu-0")
     assert attempt
-    end = threading.Timer(0.2, served.backend.jobs.finish, [id, attempt, "failed"], {"problem": PROBLEM})
-    end.start()
 
+    def end() -> None:
+        wait_until(lambda: served.backend.wait_limits._waiting, "the request waits")
+        served.backend.jobs.finish(id, attempt, "failed", problem=PROBLEM)
+
+    ending = threading.Thread(target=end)
+    ending.start()
     answer = client.get(f"/v1/jobs/{id}", params=params, headers=headers, timeout=20)
+    ending.join()
 
-    end.join()
     assert answer.json()["status"] == "failed"
 
 
@@ -57,8 +61,7 @@ def test_waits_when_a_key_has_its_share_then_one_more_is_429(serve: Callable[...
     with ThreadPoolExecutor(2) as pool:
         waiting = pool.map(wait, range(2))
         # A check over HTTP could itself be the request that exceeds the limit.
-        while served.backend.wait_limits._waiting != {"": 2}:
-            time.sleep(0.01)
+        wait_until(lambda: served.backend.wait_limits._waiting == {"": 2}, "both requests wait")
         answer = client.get(f"/v1/jobs/{id}?wait=0.01")
         events = client.get(f"/v1/jobs/{id}/events")
         at_once = client.get(f"/v1/jobs/{id}")

@@ -7,7 +7,8 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.service.conftest import Served, assert_problem, job, put_dataset, put_model, ready_model, wait_for
+from tests.service.conftest import Served, assert_problem, job, put_dataset, put_model, ready_model
+from tests.support.polling import wait_until
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.observability.counters import Counters
 from unitrank_store.queue.rq_queue import INSPECTIONS, JOBS
@@ -128,7 +129,7 @@ def test_metrics_when_requests_name_what_they_like_then_labels_stay_few(serve: C
     for path in ("/v1/models/my-model", "/v1/models/other", "/nothing/secret", "/v1/jobs/nojob"):
         client.get(path)
     client.request("BREW", "/v1/models")
-    wait_for(lambda: Scrape(client).value("unitrank_http_requests_total", method="GET", route="none", status="404") == 1)
+    wait_until(lambda: Scrape(client).value("unitrank_http_requests_total", method="GET", route="none", status="404") == 1)
     scrape = Scrape(client)
 
     labels = scrape.labels("unitrank_http_requests") | scrape.labels("unitrank_http_request_seconds")

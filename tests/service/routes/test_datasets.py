@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from tests.service.conftest import Served, assert_problem, npz, put_dataset, wait_for
+from tests.service.conftest import Served, assert_problem, npz, put_dataset
+from tests.support.polling import wait_until
 from unitrank_schemas.datasets import Dataset
 
 BYTES = {"Content-Type": "application/octet-stream"}
@@ -135,7 +136,7 @@ def test_put_when_the_client_goes_away_keeps_nothing(served: Served, client: htt
             "Content-Length: 100000",
         ]
         line.sendall("\r\n".join([*head, "", "PK"]).encode() + bytes(50_000))
-        wait_for(lambda: sorted(folder.rglob("incoming-*")))
+        wait_until(lambda: sorted(folder.rglob("incoming-*")))
 
-    wait_for(lambda: sorted(folder.rglob("*")) == before)
+    wait_until(lambda: sorted(folder.rglob("*")) == before)
     assert client.get("/v1/datasets/cut").status_code == 404

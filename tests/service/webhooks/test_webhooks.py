@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook
 
-from tests.service.conftest import assert_problem, job, put_dataset, put_model, wait_for
+from tests.service.conftest import assert_problem, job, put_dataset, put_model
 from tests.service.webhooks.conftest import TRUSTED, Desk, Serve, deliveries, end, furnished, post
+from tests.support.polling import wait_until
 from tests.support.servers.webhook_receiver import WebhookReceiver
 from unitrank_store.contents.waiting_jobs import model_rejected
 from unitrank_store.redis import keyspace
@@ -30,7 +31,7 @@ def test_job_when_it_has_ended_then_is_announced_signed(serve: Serve, receiver: 
     else:
         end(served, id, status)
 
-    wait_for(lambda: deliveries(client, id)[0]["state"] == "delivered")
+    wait_until(lambda: deliveries(client, id)[0]["state"] == "delivered")
     (received,) = receiver.posts
     (delivery,) = deliveries(client, id)
     assert received.path == "/hook?token=abc"
@@ -48,7 +49,7 @@ def test_job_when_its_model_is_rejected_then_is_announced(serve: Serve, receiver
     id = post(client, receiver.url).json()["id"]
     model_rejected(served.backend.jobs, model["digest"], REJECTED)
 
-    wait_for(lambda: receiver.posts)
+    wait_until(lambda: receiver.posts)
     assert receiver.posts[0].content == {"id": id, "status": "failed"}
 
 
@@ -57,10 +58,10 @@ def test_requests_when_answered_with_an_equal_job_then_each_has_its_own_delivery
     first = post(client, f"{receiver.url}/1").json()["id"]
     second = post(client, f"{receiver.url}/2").json()["id"]
     end(served, first)
-    wait_for(lambda: len(receiver.posts) == 2)
+    wait_until(lambda: len(receiver.posts) == 2)
     again = post(client, f"{receiver.url}/3")
 
-    wait_for(lambda: len(receiver.posts) == 3)
+    wait_until(lambda: len(receiver.posts) == 3)
     assert {first, second, again.json()["id"]} == {first}
     assert again.status_code == 200
     assert sorted(received.path for received in receiver.posts) == ["/1", "/2", "/3"]
@@ -73,12 +74,12 @@ def test_request_when_sent_again_under_its_key_then_is_announced_once(serve: Ser
     ids = {post(client, receiver.url, headers={"Idempotency-Key": "k"}).json()["id"] for _ in range(2)}
     (id,) = ids
     end(served, id)
-    wait_for(lambda: deliveries(client, id)[0]["state"] == "delivered")
+    wait_until(lambda: deliveries(client, id)[0]["state"] == "delivered")
     post(client, receiver.url, headers={"Idempotency-Key": "k"})
     for _ in range(2):
         post(client, receiver.url, headers={"Idempotency-Key": "another"})
 
-    wait_for(lambda: [each["state"] for each in deliveries(client, id)] == ["delivered"] * 2)
+    wait_until(lambda: [each["state"] for each in deliveries(client, id)] == ["delivered"] * 2)
     assert len(receiver.posts) == 2
 
 
@@ -145,7 +146,7 @@ def test_deliveries_when_two_keys_want_them_then_each_is_signed_with_its_own_sec
         id = post(client, f"{receiver.url}/{key.name}", headers={"Authorization": f"Bearer {secret}"}).json()["id"]
     end(served, id)
 
-    wait_for(lambda: len(receiver.posts) == 2)
+    wait_until(lambda: len(receiver.posts) == 2)
     for received in receiver.posts:
         (key,) = (key for key, _ in new_keys if received.path == f"/{key.name}")
         assert Webhook(served.backend.keys.webhook_secret(key.id)).verify(received.body, received.headers)["id"] == id
@@ -165,7 +166,7 @@ def test_service_when_killed_between_end_and_delivery_then_delivers_once_after_i
     assert receiver.posts == []
 
     with service(redis_url, tmp_path) as process:
-        wait_for(lambda: desk.only(before).state == desk.only(after).state == "delivered")
+        wait_until(lambda: desk.only(before).state == desk.only(after).state == "delivered")
         process.terminate()
         process.wait()
     assert sorted((received.path, received.content["status"]) for received in receiver.posts) == [

@@ -2,7 +2,6 @@
 
 import math
 import threading
-import time
 
 import pytest
 import redis
@@ -11,6 +10,7 @@ from rq.serializers import JSONSerializer
 
 from tests.store.recovery.conftest import LASTING, SETTINGS, uploaded
 from tests.support.clock import Clock
+from tests.support.polling import wait_until
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.models import ModelStore
 from unitrank_store.jobs.job_store import JobStore
@@ -138,8 +138,7 @@ def test_reaper_when_it_stops_then_another_takes_its_place_at_once(connection: r
     stop = threading.Event()
     thread = threading.Thread(target=Reaper(connection, SETTINGS.model_copy(update={"reaper_interval": 0.3})).run, args=[stop])
     thread.start()
-    while not connection.exists(keyspace.reaper_lock()):
-        time.sleep(0.01)
+    wait_until(lambda: connection.exists(keyspace.reaper_lock()), "the reaper holds the lock")
     stop.set()
     thread.join()
 

@@ -5,12 +5,12 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.support.polling import wait_until
 from unitrank_store.errors import EmbeddedServerFailed
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import LONGEST_SOCKET_PATH, EmbeddedServer, find_server, server_version, socket_path
@@ -55,8 +55,7 @@ def test_writes_when_the_server_is_killed_then_all_are_there_again(tmp_path: Pat
         for number in range(500):
             client.set(f"key-{number}", number)
         # While an fsync is running, the server buffers writes for up to two seconds.
-        while int(client.info("persistence")["aof_buffer_length"]):
-            time.sleep(0.01)
+        wait_until(lambda: not int(client.info("persistence")["aof_buffer_length"]), "the buffer is written")
         os.kill(server.pid, signal.SIGKILL)
 
     with EmbeddedServer(tmp_path) as server, connect(server.url) as client:
@@ -68,8 +67,7 @@ def test_server_when_it_has_died_then_is_started_again_with_its_data(tmp_path: P
         assert not server.keep()
         client.set("key", "value")
         os.kill(server.pid, signal.SIGKILL)
-        while server.running:
-            time.sleep(0.01)
+        wait_until(lambda: not server.running, "the server has ended")
 
         assert server.keep()
         assert client.get("key") == b"value"

@@ -1,0 +1,23 @@
+"""Waiting for what another thread or process does."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PATIENCE = 90.0
+"""Seconds: a bound that a busy machine meets, below the time limit of a test."""
+POLL_SECONDS = 0.01
+
+
+def wait_until(condition: Callable[[], T | None], what: str = "the condition") -> T:
+    """The condition's first true value. Raises AssertionError where there is none within `PATIENCE` seconds.
+
+    `what`: the condition in words, for the error.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{what} did not hold within {PATIENCE:.0f} s; the last value was {value!r}"
+        time.sleep(POLL_SECONDS)
+    return value
