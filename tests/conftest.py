@@ -29,10 +29,10 @@ def chosen_server() -> Iterator[None]:
 
 
 def _on_path(name: str) -> Path:
-    found = shutil.which(name)
-    if found is None:
+    program = shutil.which(name)
+    if program is None:
         raise EmbeddedServerFailed(f"{CHOICE} names {name}, which is not on PATH")
-    return Path(found)
+    return Path(program)
 
 
 @pytest.fixture(scope="session")

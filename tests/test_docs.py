@@ -62,7 +62,7 @@ def test_site_when_a_page_is_made_of_a_file_from_outside_then_its_links_are_thos
 
 def test_extending_when_it_shows_code_then_that_is_the_projects_own() -> None:
     page = (ROOT / "docs" / "extending.md").read_text()
-    shown = re.findall(r"^```(?:python|py|toml)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    code_blocks = re.findall(r"^```(?:python|py|toml)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     files = (
         "engine/unitrank_engine/methods/gradient.py",
         "api_schemas/unitrank_schemas/methods/random.py",
@@ -77,7 +77,7 @@ def test_extending_when_it_shows_code_then_that_is_the_projects_own() -> None:
     )
     sources = [(ROOT / file).read_text() for file in files]
 
-    blocks = [block for block in shown if not block.startswith("import unitrank")]
+    blocks = [block for block in code_blocks if not block.startswith("import unitrank")]
     assert len(blocks) == len(files)
     assert all(any(block in source for source in sources) for block in blocks)
 

@@ -54,9 +54,9 @@ def test_worker_image_when_built_then_a_worker_takes_its_place(tmp_path: Path, r
 
 @pytest.mark.parametrize("name", ["service", "worker", "worker-cpu", "inspector"])
 def test_compose_when_it_names_a_setting_then_there_is_one(name: str) -> None:
-    known = {f"UNITRANK_{field.upper()}" for field in Settings.model_fields} | {"OMP_NUM_THREADS"}
+    settings = {f"UNITRANK_{field.upper()}" for field in Settings.model_fields} | {"OMP_NUM_THREADS"}
 
-    assert set(SERVICES[name]["environment"]) <= known
+    assert set(SERVICES[name]["environment"]) <= settings
 
 
 @pytest.mark.parametrize(("name", "queue"), [("worker", "jobs"), ("worker-cpu", "jobs"), ("inspector", "inspections")])
@@ -94,9 +94,9 @@ def test_compose_when_docker_is_here_then_it_finds_no_mistake() -> None:
 
 
 def _health_check(port: str) -> list[str]:
-    found = re.search(r"HEALTHCHECK .*\\\n *CMD (\[.*\])", (ROOT / "Dockerfile").read_text())
-    assert found is not None
-    return [str(word).replace("8000", port) for word in json.loads(found[1])]
+    match = re.search(r"HEALTHCHECK .*\\\n *CMD (\[.*\])", (ROOT / "Dockerfile").read_text())
+    assert match is not None
+    return [str(word).replace("8000", port) for word in json.loads(match[1])]
 
 
 def _built(target: str, folder: Path) -> Stage:
@@ -151,7 +151,7 @@ def _answer(url: str) -> httpx.Response:
 def _eventually(ask: Any) -> Any:
     """What `ask` says, as soon as it says something."""
     deadline = time.monotonic() + STARTED_WITHIN
-    while not (said := ask()):
+    while not (value := ask()):
         assert time.monotonic() < deadline, "nothing came"
         time.sleep(0.1)
-    return said
+    return value

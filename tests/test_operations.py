@@ -20,15 +20,15 @@ UNITS = {GiB: "GiB", MiB: "MiB"}
 
 def test_constraints_when_read_then_pin_every_direct_dependency_in_order() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    asked = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
-    asked += [need for needs in project["project"]["optional-dependencies"].values() for need in needs]
+    requirements = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+    requirements += [need for needs in project["project"]["optional-dependencies"].values() for need in needs]
     pins = re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
-    names = {canonicalize_name(Requirement(need).name) for need in asked} - {"unitrank"}
+    names = {canonicalize_name(Requirement(need).name) for need in requirements} - {"unitrank"}
 
     assert [name for name, _ in pins] == sorted(names)
     assert all(
         Requirement(need).specifier.contains(dict(pins).get(Requirement(need).name, "0"))
-        for need in asked
+        for need in requirements
         if "unitrank" not in need
     )
 
@@ -44,10 +44,10 @@ def test_install_when_the_named_python_is_none_then_takes_no_other(tmp_path: Pat
     for name in ("pyproject.toml", "constraints.txt"):
         (tmp_path / name).touch()
     words = ["make", "--makefile", str(ROOT / "Makefile"), "install", "PYTHON=/no/python"]
-    made = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    process = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
 
-    assert made.returncode != 0
-    assert "/no/python is not Python 3.11 or newer" in made.stderr
+    assert process.returncode != 0
+    assert "/no/python is not Python 3.11 or newer" in process.stderr
     assert not (tmp_path / ".venv").exists()
 
 

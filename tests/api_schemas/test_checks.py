@@ -50,14 +50,14 @@ def facts(
     **manifest: Any,
 ) -> Facts:
     layers = [CONV, ADD]
-    known = VALUES | (values or {})
+    field_values = VALUES | (values or {})
     return Facts(
         manifest=Manifest.model_validate(
             {"inputs": inputs or [IMAGE], "outputs": outputs or [LOGITS], "parameters": 1, "layers": layers} | manifest
         ),
         fields={name: FieldInfo(dtype=dtype, shape=shape) for name, (dtype, shape) in (fields or FIELDS).items()},
         examples=examples,
-        distinct=known.get,
+        distinct=field_values.get,
         max_result_bytes=limit,
     )
 
@@ -66,9 +66,9 @@ def request(**changes: Any) -> JobRequest:
     return JobRequest.model_validate({"model": "m", "layer": "conv", "dataset": "d", "methods": ["gradient"], **changes})
 
 
-def flaws(wanted: JobRequest, known: Facts) -> list[tuple[str, str]]:
+def flaws(wanted: JobRequest, manifest_facts: Facts) -> list[tuple[str, str]]:
     with pytest.raises(RequestRejected) as caught:
-        checked(wanted, known)
+        checked(wanted, manifest_facts)
     return [(flaw.code, flaw.pointer) for flaw in caught.value.flaws]
 
 
@@ -80,7 +80,7 @@ VALUE: Json = {"name": "value", "dtype": "float32", "shape": [None, 1]}
 
 
 @pytest.mark.parametrize(
-    ("changes", "known", "code", "pointer"),
+    ("changes", "facts_changes", "code", "pointer"),
     [
         ({"layer": "conv2"}, {}, "layer_not_found", "/layer"),
         ({"layer": "add", "at": "input"}, {}, "place_not_found", "/at"),
@@ -168,12 +168,14 @@ VALUE: Json = {"name": "value", "dtype": "float32", "shape": [None, 1]}
         ({"ablation": None, "keep_examples": 100}, {"limit": 2000}, "result_too_large", "/keep_examples"),
     ],
 )
-def test_checked_of_a_wrong_request_names_the_flaw_and_its_place(changes: Json, known: Json, code: str, pointer: str) -> None:
-    assert flaws(request(**changes), facts(**known)) == [(code, pointer)]
+def test_checked_of_a_wrong_request_names_the_flaw_and_its_place(
+    changes: Json, facts_changes: Json, code: str, pointer: str
+) -> None:
+    assert flaws(request(**changes), facts(**facts_changes)) == [(code, pointer)]
 
 
 @pytest.mark.parametrize(
-    ("changes", "known"),
+    ("changes", "facts_changes"),
     [
         ({}, {}),
         ({"layer": "conv", "at": "input", "units": "channel"}, {}),
@@ -200,8 +202,8 @@ def test_checked_of_a_wrong_request_names_the_flaw_and_its_place(changes: Json, 
         ({}, {"examples": 1}),
     ],
 )
-def test_checked_of_a_right_request_passes(changes: Json, known: Json) -> None:
-    assert checked(request(**changes), facts(**known)).layer
+def test_checked_of_a_right_request_passes(changes: Json, facts_changes: Json) -> None:
+    assert checked(request(**changes), facts(**facts_changes)).layer
 
 
 def test_checked_with_several_flaws_names_them_all() -> None:
@@ -220,17 +222,22 @@ def test_checked_names_the_nearest_layer() -> None:
 
 
 def test_checked_without_a_model_still_checks_the_dataset() -> None:
-    known = Facts(None, facts().fields, 100, VALUES.get, 10**9)
+    manifest_facts = Facts(None, facts().fields, 100, VALUES.get, 10**9)
 
-    assert checked(request(layer="whatever"), known).labels == "y"
-    assert flaws(request(baseline={"kind": "example", "index": 100}), known) == [("index_out_of_range", "/baseline/index")]
+    assert checked(request(layer="whatever"), manifest_facts).labels == "y"
+    assert flaws(request(baseline={"kind": "example", "index": 100}), manifest_facts) == [("index_out_of_range", "/baseline/index")]
 
 
 def test_completed_fills_what_the_facts_decide() -> None:
-    found = completed(request(methods=["gradient", "gradient"]), facts())
+    complete = completed(request(methods=["gradient", "gradient"]), facts())
 
-    assert (found.inputs, found.labels, found.output, found.target.class_) == ({"image": "image"}, "y", "logits", "label")
-    assert [method.id for method in found.methods] == ["gradient", "gradient-2"]
+    assert (complete.inputs, complete.labels, complete.output, complete.target.class_) == (
+        {"image": "image"},
+        "y",
+        "logits",
+        "label",
+    )
+    assert [method.id for method in complete.methods] == ["gradient", "gradient-2"]
 
 
 @pytest.mark.parametrize(
@@ -243,17 +250,21 @@ def test_completed_fills_what_the_facts_decide() -> None:
     ],
 )
 def test_completed_decides_the_spacing_by_the_baseline(baseline: Json, given: str | None, spacing: str) -> None:
-    found = completed(request(methods=[{"name": "conductance", "spacing": given}], baseline=baseline), facts())
+    complete = completed(request(methods=[{"name": "conductance", "spacing": given}], baseline=baseline), facts())
 
-    assert found.model_dump()["methods"][0]["spacing"] == spacing
+    assert complete.model_dump()["methods"][0]["spacing"] == spacing
 
 
 def test_completed_takes_x_for_the_only_input() -> None:
     fields = {"x": ("uint8", [None, 3, 4, 4]), "y": ("float32", [None])}
 
-    found = completed(request(), facts(fields=fields))
+    complete = completed(request(), facts(fields=fields))
 
-    assert (found.inputs, found.labels, found.target.class_) == ({"image": "x"}, None, "predicted")
+    assert (complete.inputs, complete.labels, complete.target.class_) == (
+        {"image": "x"},
+        None,
+        "predicted",
+    )
 
 
 def test_completed_of_an_output_without_classes_leaves_the_class_null() -> None:
@@ -261,10 +272,10 @@ def test_completed_of_an_output_without_classes_leaves_the_class_null() -> None:
 
 
 def test_completed_with_one_example_does_not_resample() -> None:
-    found = completed(request(), facts(examples=1))
+    complete = completed(request(), facts(examples=1))
 
-    assert found.ablation
-    assert found.ablation.check_fill is None
+    assert complete.ablation
+    assert complete.ablation.check_fill is None
 
 
 def test_completed_twice_is_completed_once() -> None:
@@ -313,9 +324,9 @@ def test_passes_are_shared_by_methods_on_the_same_path() -> None:
 def test_passes_of_kmeans_are_two_readings_up_to_its_layer_and_the_distances() -> None:
     alone = request(ablation=None, fidelity=None)
     clustered = request(ablation=None, fidelity=None, clusters={"by": "kmeans", "k": 5, "layer": "conv"})
-    known = facts(flops=12_800)
+    manifest_facts = facts(flops=12_800)
 
-    assert passes(clustered, known) == passes(alone, known) + 100 * 2 * (0.25 + 0.1)
+    assert passes(clustered, manifest_facts) == passes(alone, manifest_facts) + 100 * 2 * (0.25 + 0.1)
 
 
 INPUT: Json = {"name": "input", "kind": "Input", "units": 48, "channels": 3, "channel_axis": 0, "cut": True}
@@ -337,10 +348,10 @@ INPUT: Json = {"name": "input", "kind": "Input", "units": 48, "channels": 3, "ch
     ],
 )
 def test_array_bytes_of_heatmaps_are_one_a_cluster_and_one_a_kept_example(layer: Json, changes: Json, pixels: int) -> None:
-    known = facts(layers=[layer])
-    wanted = completed(request(layer=layer["name"], clusters={"by": "label"}, keep_examples=2, **changes), known)
+    manifest_facts = facts(layers=[layer])
+    wanted = completed(request(layer=layer["name"], clusters={"by": "label"}, keep_examples=2, **changes), manifest_facts)
 
-    assert array_bytes(wanted, known)["heatmaps"] == pixels * (3 + 6) * 4
+    assert array_bytes(wanted, manifest_facts)["heatmaps"] == pixels * (3 + 6) * 4
 
 
 def test_array_bytes_of_kmeans_are_those_of_all_its_clusters() -> None:

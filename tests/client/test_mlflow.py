@@ -16,7 +16,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture(scope="module")
-def found() -> unitrank.JobResult:
+def job_result() -> unitrank.JobResult:
     x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
     network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
     methods = ["gradient", {"name": "conductance", "id": "path"}]
@@ -38,56 +38,56 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     mlflow.set_tracking_uri(before)
 
 
-def test_job_when_logged_then_the_run_has_verdicts_tables_pictures_and_origin(found: unitrank.JobResult, folder: Path) -> None:
+def test_job_when_logged_then_the_run_has_verdicts_tables_pictures_and_origin(job_result: unitrank.JobResult, folder: Path) -> None:
     import mlflow
 
     with mlflow.start_run() as active:
-        log_job(found)
+        log_job(job_result)
     client = mlflow.MlflowClient()
     run = client.get_run(active.info.run_id)
     files = Path(client.download_artifacts(active.info.run_id, "unitrank"))
 
-    for leader in found.leaderboard:
+    for leader in job_result.leaderboard:
         assert run.data.metrics[f"unitrank.{leader.ranking}.better_than_random"] == leader.better_than_random / leader.of
         assert run.data.metrics[f"unitrank.{leader.ranking}.prediction_error"] == pytest.approx(leader.mae)
-    assert run.data.tags["unitrank.best"] == found.best
-    assert run.data.tags["unitrank.verdict"] == found.leaderboard[0].verdict
-    assert run.data.tags["unitrank.model"] == found.summary.model.digest
-    assert unitrank.load(files / "result.npz").summary == found.summary
+    assert run.data.tags["unitrank.best"] == job_result.best
+    assert run.data.tags["unitrank.verdict"] == job_result.leaderboard[0].verdict
+    assert run.data.tags["unitrank.model"] == job_result.summary.model.digest
+    assert unitrank.load(files / "result.npz").summary == job_result.summary
     assert json.loads((files / "summary.json").read_text())["layer"]["name"] == "1"
-    assert found.to_markdown() == (files / "leaderboard.md").read_text()
+    assert job_result.to_markdown() == (files / "leaderboard.md").read_text()
     for name in ("ablation", "importance", "heatmap", "leaderboard", "agreement"):
         assert (files / f"{name}.png").read_bytes().startswith(PNG)
     table = mlflow.load_table("unitrank/leaderboard.json", run_ids=[active.info.run_id])
-    assert table["ranking"].tolist() == [leader.ranking for leader in found.leaderboard]
+    assert table["ranking"].tolist() == [leader.ranking for leader in job_result.leaderboard]
     clusters = mlflow.load_table("unitrank/clusters.json", run_ids=[active.info.run_id])
     assert len(clusters) == 2 * 2
 
 
-def test_job_when_a_run_is_named_or_none_is_active_then_is_logged_there(found: unitrank.JobResult, folder: Path) -> None:
+def test_job_when_a_run_is_named_or_none_is_active_then_is_logged_there(job_result: unitrank.JobResult, folder: Path) -> None:
     import mlflow
 
     with mlflow.start_run() as other:
         pass
-    log_job(found, other.info.run_id, folder="job-1")
+    log_job(job_result, other.info.run_id, folder="job-1")
     assert mlflow.active_run() is None
-    log_job(found)
-    made = mlflow.active_run()
+    log_job(job_result)
+    active_run = mlflow.active_run()
 
-    assert made is not None
-    for run, place in ((other, "job-1"), (made, "unitrank")):
+    assert active_run is not None
+    for run, place in ((other, "job-1"), (active_run, "unitrank")):
         assert mlflow.MlflowClient().list_artifacts(run.info.run_id, place) != []
 
 
 def test_job_when_pandas_and_matplotlib_are_missing_then_the_rest_is_logged(
-    found: unitrank.JobResult, folder: Path, monkeypatch: pytest.MonkeyPatch
+    job_result: unitrank.JobResult, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import mlflow
 
     for module in ("pandas", "unitrank_plots.figures"):
         monkeypatch.setitem(sys.modules, module, None)
     with mlflow.start_run() as run:
-        log_job(found)
+        log_job(job_result)
 
     names = [Path(file.path).name for file in mlflow.MlflowClient().list_artifacts(run.info.run_id, "unitrank")]
     assert names == ["leaderboard.md", "result.npz", "summary.json"]
@@ -105,7 +105,9 @@ def test_name_when_mlflow_refuses_its_letters_then_is_cleaned(folder: Path) -> N
     assert clean("unitrank.gradient.mean_abs-2.p_value") == "unitrank.gradient.mean_abs-2.p_value"
 
 
-def test_mlflow_when_it_is_missing_then_says_what_to_install(found: unitrank.JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlflow_when_it_is_missing_then_says_what_to_install(
+    job_result: unitrank.JobResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(unitrank.NotPossible, match="pip install mlflow-skinny"):
-        log_job(found)
+        log_job(job_result)

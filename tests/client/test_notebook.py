@@ -30,25 +30,25 @@ MODEL = {"name": "m", "digest": "sha256:" + "0" * 64, "bytes": 1, "status": "rea
 
 
 @pytest.fixture(scope="module")
-def found() -> unitrank.JobResult:
+def job_result() -> unitrank.JobResult:
     x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
     network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
     return unitrank.rank(network, "1", x, np.arange(20) % 2, methods=["gradient"], ablation={"random": 19})
 
 
-def test_cell_when_it_ends_with_a_picture_then_the_notebook_shows_it(found: unitrank.JobResult) -> None:
-    with notebook(result=found) as page:
+def test_cell_when_it_ends_with_a_picture_then_the_notebook_shows_it(job_result: unitrank.JobResult) -> None:
+    with notebook(result=job_result) as page:
         for call in ("plot_ablation()", "plot_heatmap()", "plot('leaderboard')"):
-            shown = page.cell(f"result.{call}")
-            assert shown["image/png"].startswith(PNG)
+            outputs = page.cell(f"result.{call}")
+            assert outputs["image/png"].startswith(PNG)
 
 
-def test_cell_when_it_ends_with_a_result_then_the_notebook_shows_its_leaderboard(found: unitrank.JobResult) -> None:
-    with notebook(result=found) as page:
-        shown = page.cell("result")
+def test_cell_when_it_ends_with_a_result_then_the_notebook_shows_its_leaderboard(job_result: unitrank.JobResult) -> None:
+    with notebook(result=job_result) as page:
+        outputs = page.cell("result")
 
-    assert "<td>gradient</td>" in shown["text/html"]
-    assert shown["text/plain"].startswith("JobResult of 1: 6 units, 2 clusters")
+    assert "<td>gradient</td>" in outputs["text/html"]
+    assert outputs["text/plain"].startswith("JobResult of 1: 6 units, 2 clusters")
 
 
 def test_watching_when_in_a_notebook_then_one_output_is_replaced() -> None:
@@ -58,7 +58,7 @@ def test_watching_when_in_a_notebook_then_one_output_is_replaced() -> None:
             for status in ("running", "running", "succeeded"):
                 watch(Job.model_validate_json(json.dumps(STATE | {"status": status})))
 
-        assert _lines(page.shown) == ["job j: running, attribution, 3,200 of 40,000 rows, about 4 s left"]
+        assert _lines(page.outputs) == ["job j: running, attribution, 3,200 of 40,000 rows, about 4 s left"]
         assert _lines(page.updated) == ["job j: succeeded"]
 
 
@@ -67,10 +67,10 @@ def test_upload_when_in_a_notebook_then_one_line_says_how_much_has_gone(tmp_path
     transport = httpx.MockTransport(lambda request: httpx.Response(200, json=MODEL | {"bytes": len(request.read())}))
     with notebook() as page, unitrank.Client("http://service", transport=transport) as client:
         client.models.put("m", tmp_path / "net.pt2", quiet=True)
-        assert page.shown == []
+        assert page.outputs == []
         client.models.put("m", tmp_path / "net.pt2")
 
-        assert _lines(page.shown) == ["uploading m: 33% of 3.1 MB"]
+        assert _lines(page.outputs) == ["uploading m: 33% of 3.1 MB"]
         assert _lines(page.updated) == ["uploading m: 67% of 3.1 MB", "uploading m: 100% of 3.1 MB"]
 
 
@@ -87,5 +87,5 @@ def test_page_when_the_kernel_is_somebody_elses_then_is_a_notebook_all_the_same(
     assert not progress.in_notebook()
 
 
-def _lines(shown: list[dict[str, Any]]) -> list[str]:
-    return [html.unescape(each["text/html"]).removeprefix("<code>").removesuffix("</code>") for each in shown]
+def _lines(outputs: list[dict[str, Any]]) -> list[str]:
+    return [html.unescape(each["text/html"]).removeprefix("<code>").removesuffix("</code>") for each in outputs]

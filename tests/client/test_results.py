@@ -62,17 +62,17 @@ def test_result_when_made_a_data_frame_then_has_a_row_a_unit(result: unitrank.Jo
 def test_result_when_made_a_data_frame_then_each_ranking_is_sorted_once(
     result: unitrank.JobResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    rankings: list[str] = []
     top = unitrank.JobResult.top
 
     def counted(self: unitrank.JobResult, k: int, ranking: str) -> Any:
-        asked.append(ranking)
+        rankings.append(ranking)
         return top(self, k, ranking)
 
     monkeypatch.setattr(unitrank.JobResult, "top", counted)
     result.to_dataframe()
 
-    assert asked == ["gradient", "conductance"]
+    assert rankings == ["gradient", "conductance"]
 
 
 def test_result_when_drawn_then_gives_figures_and_says_what_there_is_not(result: unitrank.JobResult) -> None:
@@ -100,10 +100,10 @@ def test_result_when_pandas_or_matplotlib_is_missing_then_says_how_to_have_it(
 
 def test_result_when_shown_in_a_notebook_then_names_are_text(result: unitrank.JobResult) -> None:
     layer = result.layer.model_copy(update={"name": "<script>"})
-    shown = unitrank.JobResult(result.summary.model_copy(update={"layer": layer}), result.arrays)._repr_html_()
+    page = unitrank.JobResult(result.summary.model_copy(update={"layer": layer}), result.arrays)._repr_html_()
 
-    assert "<script>" not in shown
-    assert "&lt;script&gt;" in shown
-    assert all(f"<td>{leader.ranking}</td>" in shown for leader in result.leaderboard)
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert all(f"<td>{leader.ranking}</td>" in page for leader in result.leaderboard)
     assert result.leaderboard[0].ranking in repr(result)
     assert f"| {result.leaderboard[0].ranking} |" in result.to_markdown()

@@ -23,7 +23,7 @@ ROW_BYTES = 3 * 128 * 128
 BYTES = {"Content-Type": "application/octet-stream"}
 
 
-def made(path: Path, size: int, packed: bool) -> Path:
+def written_table(path: Path, size: int, packed: bool) -> Path:
     """An npz with so many bytes of images, which differ, and their labels; written piece by piece."""
     rows = size // ROW_BYTES
     few = np.random.default_rng(0).integers(0, 16, (512, *SHAPE), dtype=np.uint8)
@@ -54,7 +54,7 @@ def find(stack: Local, *words: str) -> Iterator[psutil.Process]:
 
 def test_upload_when_it_is_large_then_the_service_does_not_grow(stack: Local, http: httpx.Client, tmp_path: Path) -> None:
     (service,) = find(stack, "unitrank_service")
-    with made(tmp_path / "x.npz", 300 * MiB, packed=False).open("rb") as body:
+    with written_table(tmp_path / "x.npz", 300 * MiB, packed=False).open("rb") as body:
         assert http.put("/v1/datasets/once", content=iter([b"PK"]), headers=BYTES).status_code == 422
         before = memory(service, "VmHWM")
         assert http.put("/v1/datasets/large", content=body, headers=BYTES).status_code == 201
@@ -73,7 +73,7 @@ def test_dataset_when_it_is_larger_than_memory_allows_then_is_attributed(
     net = nn.Sequential(nn.Conv2d(3, 8, 8, stride=8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16 * 16, 4))
     http.put("/v1/models/large", content=save(net, tmp_path / "net.pt2", torch.rand(2, *SHAPE)).read_bytes(), headers=BYTES)
     client.models.wait("large")
-    with made(tmp_path / "x.npz", 3 * GiB, packed).open("rb") as body:
+    with written_table(tmp_path / "x.npz", 3 * GiB, packed).open("rb") as body:
         assert http.put("/v1/datasets/large", content=body, headers=BYTES, timeout=600).status_code == 201
     request = {"model": "large", "layer": "1", "dataset": "large", "methods": [{"name": "conductance", "steps": 2}]}
     posted = http.post("/v1/jobs", json=request | {"inputs": {"input": "x"}, "clusters": {"by": "label"}})

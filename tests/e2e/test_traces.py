@@ -32,7 +32,7 @@ class Collector:
     """Takes spans over HTTP; `found` are (process, span, trace)."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[str, str, str]] = []
+        self.spans: list[tuple[str, str, str]] = []
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -53,10 +53,10 @@ class Collector:
         for resource in request.resource_spans:
             named = {each.key: each.value.string_value for each in resource.resource.attributes}
             spans = [span for scope in resource.scope_spans for span in scope.spans]
-            self.found += [(named["service.name"], span.name, span.trace_id.hex()) for span in spans]
+            self.spans += [(named["service.name"], span.name, span.trace_id.hex()) for span in spans]
 
     def of(self, trace: str) -> set[tuple[str, str]]:
-        return {(process, span) for process, span, its in self.found if its == trace}
+        return {(process, span) for process, span, its in self.spans if its == trace}
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def test_trace_when_a_request_brings_one_then_reaches_to_the_result(
     network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
     archive = save(network, tmp_path / "net.pt2", torch.zeros(2, 4)).read_bytes()
     rows = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
-    asked = {"model": "net", "dataset": "data", "layer": "1", "methods": ["gradient"], "clusters": {"by": "label"}}
+    request = {"model": "net", "dataset": "data", "layer": "1", "methods": ["gradient"], "clusters": {"by": "label"}}
     with collecting() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server.server_port}")
         with (
@@ -85,7 +85,7 @@ def test_trace_when_a_request_brings_one_then_reaches_to_the_result(
             http.put("/v1/models/net", content=archive, headers=BYTES).raise_for_status()
             http.put("/v1/datasets/data", content=npz(x=rows, y=np.arange(40) % 3), headers=BYTES).raise_for_status()
             posted = http.post(
-                "/v1/jobs", json=asked, headers={"traceparent": f"00-{TRACE}-b7ad6b7169203331-01", "X-Request-ID": "asked-1"}
+                "/v1/jobs", json=request, headers={"traceparent": f"00-{TRACE}-b7ad6b7169203331-01", "X-Request-ID": "asked-1"}
             )
             job = posted.raise_for_status().json()["id"]
             assert http.get(f"/v1/jobs/{job}", params={"wait": 60}).json()["status"] == "succeeded"
@@ -94,10 +94,10 @@ def test_trace_when_a_request_brings_one_then_reaches_to_the_result(
                 time.sleep(0.05)
             metrics = http.get("/metrics").text
             written = stack.log.read_text().splitlines()
-    said = [line for line in written if f"job={job}" in line]
+    lines = [line for line in written if f"job={job}" in line]
 
     assert collector.of(TRACE) == {("unitrank-service", "POST /v1/jobs")} | {("unitrank-worker", step) for step in STEPS}
     # Whichever process knew of the job, its line has the id.
-    assert [line for line in said if "] ended " in line and "request_id=asked-1" in line and "status=succeeded" in line]
-    assert [line for line in said if "] request " in line and "request_id=asked-1" in line and "status=202" in line]
+    assert [line for line in lines if "] ended " in line and "request_id=asked-1" in line and "status=succeeded" in line]
+    assert [line for line in lines if "] request " in line and "request_id=asked-1" in line and "status=202" in line]
     assert 'unitrank_ranking_seconds_count{method="gradient"} 1.0' in metrics

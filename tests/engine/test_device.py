@@ -30,10 +30,10 @@ def test_claim_when_a_device_is_claimed_then_its_convolutions_are_exact_and_repe
 
 
 def test_peak_when_a_gpu_has_run_other_jobs_then_it_is_counted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[torch.device] = []
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", asked.append)
+    devices: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", devices.append)
 
     forget_peak(torch.device("cpu"))
     forget_peak(torch.device("cuda:1"))
 
-    assert asked == [torch.device("cuda:1")]
+    assert devices == [torch.device("cuda:1")]

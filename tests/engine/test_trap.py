@@ -12,7 +12,7 @@ def mixed() -> dict[str, Any]:
     return trap.rank(by="all")
 
 
-def found(summary: dict[str, Any], ranking: str, cluster: str = "all") -> dict[str, Any]:
+def cluster_entry(summary: dict[str, Any], ranking: str, cluster: str = "all") -> dict[str, Any]:
     (chosen,) = [each for each in summary["rankings"] if each["id"] == ranking]
     return chosen["clusters"][cluster]
 
@@ -23,14 +23,14 @@ def warned(summary: dict[str, Any]) -> set[str]:
 
 def test_signed_mean_of_the_gradient_is_called_no_better_than_random_and_warned_of(mixed: dict[str, Any]) -> None:
     assert mixed["clusters"][0]["accuracy"] > 0.95
-    assert found(mixed, "gradient")["cancellation"] > 0.6
-    assert found(mixed, "gradient")["ablation"]["verdict"] == "no_better_than_random"
+    assert cluster_entry(mixed, "gradient")["cancellation"] > 0.6
+    assert cluster_entry(mixed, "gradient")["ablation"]["verdict"] == "no_better_than_random"
     assert "gradient" in warned(mixed)
 
 
 @pytest.mark.parametrize("ranking", ["gradient.mean_abs", "gradient.rms", "gradient_x_delta", "conductance"])
 def test_other_reductions_of_the_same_job_are_called_better(ranking: str, mixed: dict[str, Any]) -> None:
-    assert found(mixed, ranking)["ablation"]["verdict"] == "better_than_random"
+    assert cluster_entry(mixed, ranking)["ablation"]["verdict"] == "better_than_random"
     assert ranking not in warned(mixed)
 
 
@@ -44,8 +44,8 @@ def test_unmixed_clusters_do_not_cancel() -> None:
     labels = trap.rank(by="label")
 
     for cluster in ("0", "1"):
-        assert found(labels, "gradient", cluster)["cancellation"] < 0.05
-        assert found(labels, "gradient", cluster)["ablation"]["verdict"] == "better_than_random"
+        assert cluster_entry(labels, "gradient", cluster)["cancellation"] < 0.05
+        assert cluster_entry(labels, "gradient", cluster)["ablation"]["verdict"] == "better_than_random"
     assert "gradient" not in warned(labels)
 
 

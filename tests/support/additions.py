@@ -166,9 +166,9 @@ from unitrank_plots.style import figure
 
 
 def sizes(result, arrays, choice):
-    made, (axes,) = figure(3)
+    drawing, (axes,) = figure(3)
     axes.bar([cluster.name for cluster in result.clusters], [cluster.examples for cluster in result.clusters])
-    return made
+    return drawing
 ''',
             )
         ],
@@ -240,11 +240,11 @@ torch.manual_seed(0)
 x = torch.randn(6, 3)
 network = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
 
-found = unitrank.rank(network, "1", x, methods=["gradient_size"], clusters={"by": "halves", "start": 2}, target={"class": 0})
-assert [(cluster.name, cluster.examples) for cluster in found.clusters] == [("before", 2), ("after", 4)], found.clusters
+result = unitrank.rank(network, "1", x, methods=["gradient_size"], clusters={"by": "halves", "start": 2}, target={"class": 0})
+assert [(cluster.name, cluster.examples) for cluster in result.clusters] == [("before", 2), ("after", 4)], result.clusters
 expected = network[2].weight[0].abs().detach().numpy()
-np.testing.assert_allclose(found.arrays["importance/gradient_size"], [expected, expected], rtol=1e-5)
-bars = found.plot("sizes").axes[0].patches
+np.testing.assert_allclose(result.arrays["importance/gradient_size"], [expected, expected], rtol=1e-5)
+bars = result.plot("sizes").axes[0].patches
 assert [bar.get_height() for bar in bars] == [2, 4]
 try:
     unitrank.rank(network, "1", x, clusters={"by": "halves", "start": 6})

@@ -40,7 +40,7 @@ class Stage:
 
     def inside(self, text: str) -> str:
         """The text with the image's paths put under the folder."""
-        return PLACES.sub(lambda found: f"{self.root}{found[0]}", text)
+        return PLACES.sub(lambda match: f"{self.root}{match[0]}", text)
 
 
 class Builder:
@@ -154,7 +154,7 @@ def _stages(steps: list[tuple[str, str]]) -> dict[str, tuple[str, list[tuple[str
 
 def _needed(stages: Mapping[str, tuple[str, list[tuple[str, str]]]], target: str) -> list[tuple[str, str, list[tuple[str, str]]]]:
     base, steps = stages[target]
-    sources = [base, *(found for word, rest in steps if word == "COPY" for found in re.findall(r"--from=(\S+)", rest))]
+    sources = [base, *(stage for word, rest in steps if word == "COPY" for stage in re.findall(r"--from=(\S+)", rest))]
     needed: dict[str, tuple[str, str, list[tuple[str, str]]]] = {}
     for source in sources:
         if source in stages:
@@ -183,9 +183,9 @@ def link(python: Path, packages: list[str]) -> None:
     site = next(python.parent.parent.glob("lib/python*/site-packages"))
     if (site / "hatchling").exists():
         subprocess.run([python, "-m", "pip", "uninstall", "--yes", "--quiet", "hatchling"], check=True, capture_output=True)
-    for found in closure(packages).values():
-        for top in {file.parts[0] for file in found.files or [] if file.parts[0] not in ("..", "__pycache__")}:
-            original = Path(str(found.locate_file(top)))
+    for package in closure(packages).values():
+        for top in {file.parts[0] for file in package.files or [] if file.parts[0] not in ("..", "__pycache__")}:
+            original = Path(str(package.locate_file(top)))
             if original.exists() and not (site / top).exists():
                 (site / top).symlink_to(original)
     (python.parent.parent / "linked").touch()

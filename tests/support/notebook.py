@@ -22,27 +22,27 @@ class Hook(DisplayHook):
         """Nobody reads one."""
 
     def write_format_data(self, format_dict: Shown, md_dict: Any = None) -> None:
-        self.shell.shown.append(format_dict)
+        self.shell.outputs.append(format_dict)
 
 
 class Publisher(DisplayPublisher):
     """Keeps what a cell displays, and what it replaces that with."""
 
     def publish(self, data: Shown, metadata: Any = None, *, update: bool = False, **rest: Any) -> None:
-        (self.shell.updated if update else self.shell.shown).append(data)
+        (self.shell.updated if update else self.shell.outputs).append(data)
 
 
 class Notebook(InteractiveShell):
     """`shown` and `updated` are bundles of media types, in order."""
 
     kernel = object()
-    shown: list[Shown]
+    outputs: list[Shown]
     updated: list[Shown]
 
     def cell(self, text: str) -> Shown:
         """What the cell's last line shows."""
         self.run_cell(text).raise_error()
-        return self.shown[-1]
+        return self.outputs[-1]
 
 
 @contextmanager
@@ -51,14 +51,14 @@ def notebook(**names: Any) -> Iterator[Notebook]:
     path = list(sys.path)
     settings = Config(HistoryManager={"enabled": False, "hist_file": ":memory:"})
     with tempfile.TemporaryDirectory(prefix="unitrank-") as profile:
-        made = Notebook.instance(config=settings, ipython_dir=profile, displayhook_class=Hook, display_pub_class=Publisher)
-        made.shown, made.updated = [], []
+        shell = Notebook.instance(config=settings, ipython_dir=profile, displayhook_class=Hook, display_pub_class=Publisher)
+        shell.outputs, shell.updated = [], []
         try:
-            made.user_ns.update(names)
-            yield made
+            shell.user_ns.update(names)
+            yield shell
         finally:
-            atexit.unregister(made.atexit_operations)
-            made.atexit_operations()
-            made.restore_sys_module_state()
+            atexit.unregister(shell.atexit_operations)
+            shell.atexit_operations()
+            shell.restore_sys_module_state()
             Notebook.clear_instance()
             sys.path[:] = path

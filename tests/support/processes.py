@@ -31,16 +31,16 @@ def run(*words: str, environment: dict[str, str]) -> subprocess.CompletedProcess
 
 def alive_with(text: str) -> list[list[str]]:
     """Command lines of all processes that name this text, this process left out."""
-    found = []
+    command_lines = []
     for process in psutil.process_iter():
         try:
             words = process.cmdline()
-            told = [*words, process.environ().get("UNITRANK_STATE", "")]
+            texts = [*words, process.environ().get("UNITRANK_STATE", "")]
         except psutil.Error:
             continue
-        if any(text in word for word in told) and process.status() != psutil.STATUS_ZOMBIE:
-            found.append(words)
-    return found
+        if any(text in word for word in texts) and process.status() != psutil.STATUS_ZOMBIE:
+            command_lines.append(words)
+    return command_lines
 
 
 def gone(text: str) -> bool:

@@ -38,9 +38,9 @@ def test_error_when_it_is_a_rankings_then_the_problem_names_it_and_those_that_we
     _, problem = ending(EngineError("non_finite", "nan").of("conductance", ["gradient", "random"]))
 
     assert problem is not None
-    shown = JobProblem.model_validate(problem)
-    assert (shown.ranking, shown.finished) == ("conductance", ["gradient", "random"])
-    assert shown.detail == "ranking 'conductance': nan; ask again without 'conductance' for 'gradient', 'random'"
+    job_problem = JobProblem.model_validate(problem)
+    assert (job_problem.ranking, job_problem.finished) == ("conductance", ["gradient", "random"])
+    assert job_problem.detail == "ranking 'conductance': nan; ask again without 'conductance' for 'gradient', 'random'"
 
 
 def test_cancel_when_noticed_then_is_no_failure() -> None:

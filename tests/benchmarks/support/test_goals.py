@@ -11,7 +11,7 @@ SLOW = {"while it posts": [0.01] * 180 + [0.2] * 20, "after that": [0.01] * 200}
 
 
 @pytest.mark.parametrize(
-    ("missed", "said"),
+    ("missed", "lines"),
     [
         (load.missed(3.0, 0), []),
         (load.missed(1.0, 2), ["2 jobs were lost"]),
@@ -23,7 +23,7 @@ SLOW = {"while it posts": [0.01] * 180 + [0.2] * 20, "after that": [0.01] * 200}
     ],
 )
 def test_run_when_a_goal_is_missed_then_ends_with_1_and_says_which(
-    missed: list[str], said: list[str], capsys: pytest.CaptureFixture[str]
+    missed: list[str], lines: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     status = 0
     try:
@@ -31,9 +31,9 @@ def test_run_when_a_goal_is_missed_then_ends_with_1_and_says_which(
     except SystemExit as end:
         status = int(str(end.code))
 
-    assert missed == said
-    assert status == bool(said)
-    assert capsys.readouterr().out == "".join(f"GOAL MISSED: {each}\n" for each in said)
+    assert missed == lines
+    assert status == bool(lines)
+    assert capsys.readouterr().out == "".join(f"GOAL MISSED: {each}\n" for each in lines)
 
 
 def test_job_when_it_never_ends_then_is_not_waited_for_for_ever() -> None:

@@ -141,9 +141,9 @@ def test_key_when_no_key_has_its_characters_then_is_refused_and_not_shown(key: s
         with pytest.raises(unitrank.NotPossible, match="the key is invalid: a key has only printable ASCII") as caught:
             kind("http://service", key)
 
-        shown = "".join(traceback.format_exception(caught.value))
-        assert key not in shown
-        assert repr(key)[1:-1] not in shown
+        traceback_text = "".join(traceback.format_exception(caught.value))
+        assert key not in traceback_text
+        assert repr(key)[1:-1] not in traceback_text
 
 
 @pytest.mark.parametrize("url", ["http://host:port", "host:8000", "ftp://host", "http://", "nonsense", ""])
@@ -252,17 +252,17 @@ def test_submit_when_told_in_any_form_then_sends_the_same_json() -> None:
 
 def test_list_when_there_are_more_pages_then_follows_them_up_to_the_limit() -> None:
     pages = {None: {"items": [MODEL] * 2, "next": "a"}, "a": {"items": [MODEL], "next": "b"}, "b": {"items": [MODEL]}}
-    asked: list[str | None] = []
+    cursors: list[str | None] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request.url.params.get("after"))
-        return httpx.Response(200, json=pages[asked[-1]])
+        cursors.append(request.url.params.get("after"))
+        return httpx.Response(200, json=pages[cursors[-1]])
 
     with Client("http://service", transport=httpx.MockTransport(answer)) as client:
         assert len(client.models.list()) == 4
         assert len(client.models.list(3)) == 3
 
-    assert asked == [None, "a", "b", None, "a"]
+    assert cursors == [None, "a", "b", None, "a"]
 
 
 def test_wait_when_nobody_looks_on_then_the_service_holds_the_answer() -> None:

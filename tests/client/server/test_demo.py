@@ -56,6 +56,6 @@ def test_demo_when_interrupted_then_leaves_nothing_behind(tmp_path: Path) -> Non
         assert list(place.glob("unitrank-*")) == []
 
 
-def _verdict(shown: str, ranking: str) -> str:
-    line = next(line for line in shown.splitlines() if f" {ranking} " in line and "random" in line)
+def _verdict(output: str, ranking: str) -> str:
+    line = next(line for line in output.splitlines() if f" {ranking} " in line and "random" in line)
     return line.partition(ranking)[0].strip()

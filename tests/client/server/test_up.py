@@ -34,12 +34,12 @@ def test_up_when_interrupted_then_all_that_it_started_has_ended() -> None:
             running = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
             second = run("up", "--port", "0", "--state", str(state), environment=ENVIRONMENT)
             process.send_signal(signal.SIGINT)
-            said = process.stderr.read()
+            output = process.stderr.read()
 
         assert workers <= {"cpu-0", "cpu-1", "inspector"}
         assert len(running) >= 8
         assert (second.returncode, "is in use" in second.stderr) == (2, True)
-        assert process.returncode == 0, said
+        assert process.returncode == 0, output
         assert gone(str(state)), alive_with(str(state))
         assert not any(each.is_running() for each in running)
 

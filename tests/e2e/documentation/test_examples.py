@@ -53,12 +53,14 @@ def test_every_example_is_run_here_or_is_tested_elsewhere() -> None:
 def test_ideas_when_run_then_the_page_shows_what_it_prints(played: Played) -> None:
     """Digits may differ from machine to machine; words and verdicts may not."""
     page = (ROOT / "docs" / "ideas.md").read_text()
-    shown = [line for block in re.findall(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL) for line in block.splitlines()]
+    printed_lines = [
+        line for block in re.findall(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL) for line in block.splitlines()
+    ]
 
     printed = {_words(line) for line in played("ideas.py").splitlines()}
 
-    assert len(shown) > 20
-    assert [line for line in shown if _words(line) not in printed] == []
+    assert len(printed_lines) > 20
+    assert [line for line in printed_lines if _words(line) not in printed] == []
 
 
 def test_paper_when_the_folder_has_another_net_then_prints_a_line_for_each_method_and_layer(played: Played, tmp_path: Path) -> None:
@@ -202,10 +204,10 @@ def _event(trigger: Any) -> Any:
     module, _, name = path.rpartition(".")
     again = getattr(sys.modules[module], name)(**arguments)
 
-    async def heard() -> list[Any]:
+    async def events() -> list[Any]:
         return [event.payload async for event in again.run()]
 
-    (only,) = asyncio.run(heard())
+    (only,) = asyncio.run(events())
     return only
 
 

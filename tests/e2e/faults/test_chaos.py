@@ -14,7 +14,7 @@ pytestmark = pytest.mark.serial
 def test_jobs_when_processes_are_killed_and_stopped_then_each_ends_once_and_nothing_is_left(
     server: EmbeddedServer, tmp_path: Path
 ) -> None:
-    said: list[str] = []
-    found = chaos(tmp_path, Run(seed=0, jobs=30, seconds=8, every=1.2), said.append)
+    lines: list[str] = []
+    outcome = chaos(tmp_path, Run(seed=0, jobs=30, seconds=8, every=1.2), lines.append)
 
-    assert found == [], said
+    assert outcome == [], lines

@@ -55,10 +55,10 @@ def ended(client: Client, http: httpx.Client, job: Json) -> Json:
     id = http.post("/v1/jobs", json=job).raise_for_status().json()["id"]
     with pytest.raises(NotSucceeded):
         client.jobs.get(id).wait()
-    found: Json = http.get(f"/v1/jobs/{id}").json()
+    record: Json = http.get(f"/v1/jobs/{id}").json()
     refused = http.get(f"/v1/jobs/{id}/result")
     assert (refused.status_code, refused.json()["code"]) == (409, "job_failed")
-    return found
+    return record
 
 
 def test_job_when_one_ranking_is_not_finite_then_its_problem_names_it_and_the_rest_can_be_had(

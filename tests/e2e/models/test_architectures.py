@@ -23,10 +23,10 @@ def _weights(hidden: int = 8) -> bytes:
 def _ended(http: httpx.Client, at: str) -> dict[str, Any]:
     """The model or job when it is neither under inspection nor under way."""
     deadline = time.monotonic() + 60
-    while (found := http.get(at).json())["status"] in ("inspecting", "queued", "running"):
-        assert time.monotonic() < deadline, found
+    while (resource := http.get(at).json())["status"] in ("inspecting", "queued", "running"):
+        assert time.monotonic() < deadline, resource
         time.sleep(0.1)
-    return dict(found)
+    return dict(resource)
 
 
 def test_weights_for_an_installed_architecture_are_ranked(http: httpx.Client) -> None:

@@ -17,10 +17,10 @@ BYTES = {"Content-Type": "application/octet-stream"}
 
 def _ended(http: httpx.Client, at: str) -> dict[str, Any]:
     deadline = time.monotonic() + 90
-    while (found := http.get(at).json())["status"] in ("inspecting", "queued", "running"):
-        assert time.monotonic() < deadline, found
+    while (resource := http.get(at).json())["status"] in ("inspecting", "queued", "running"):
+        assert time.monotonic() < deadline, resource
         time.sleep(0.1)
-    return dict(found)
+    return dict(resource)
 
 
 @pytest.mark.check

@@ -11,12 +11,12 @@ TRUE = [case for case in CASES if case.expected == "power"]
 @pytest.mark.check
 @pytest.mark.parametrize("case", NOISE, ids=lambda case: case.title)
 def test_verdict_when_scores_are_noise_then_it_is_seldom_better(case: Case) -> None:
-    found = rates(case, seeds=30)
+    shares = rates(case, seeds=30)
 
-    assert (found.rankings, found.jobs) == (300, 30)
+    assert (shares.rankings, shares.jobs) == (300, 30)
     # of 300 rankings 15 ± 3.8 are expected, of 30 jobs at most 1.5 ± 1.2
-    assert found.better <= 0.08
-    assert found.overall_better <= 0.08
+    assert shares.better <= 0.08
+    assert shares.overall_better <= 0.08
 
 
 @pytest.mark.parametrize("case", IN_SAMPLE, ids=lambda case: case.title)

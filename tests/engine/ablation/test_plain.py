@@ -99,20 +99,20 @@ def test_study_when_every_pass_is_made_by_hand_then_all_numbers_agree(
         np.testing.assert_allclose(
             arrays["importance/gradient_x_activation"][index], plain.gradient_x_activation(rows), rtol=1e-6, atol=1e-7
         )
-        found = result["clusters"][name]["ablation"]
-        assert found["counts"] == counts
+        ablation = result["clusters"][name]["ablation"]
+        assert ablation["counts"] == counts
         for order in ("most", "least"):
-            np.testing.assert_allclose(found[order]["score"], expected[order][1:], rtol=1e-10)
+            np.testing.assert_allclose(ablation[order]["score"], expected[order][1:], rtol=1e-10)
             np.testing.assert_allclose(arrays[f"ablation/gradient_x_activation/{order}"][index], expected[order], rtol=1e-6)
-            _same(found[order]["area"], None if total is None else drops[order] / total)
-        _same(found["activity_area"], None if total is None else drops["activity"] / total)
-        _same(found["random"]["area"], None if total is None else float(np.mean(control_drops)) / total)
-        np.testing.assert_allclose(found["random"]["score"]["mean"], controls[:, 1:].mean(0), rtol=1e-10)
-        np.testing.assert_allclose(found["random"]["score"]["low"], np.quantile(controls[:, 1:], 0.025, axis=0), rtol=1e-10)
-        np.testing.assert_allclose(found["random"]["score"]["high"], np.quantile(controls[:, 1:], 0.975, axis=0), rtol=1e-10)
+            _same(ablation[order]["area"], None if total is None else drops[order] / total)
+        _same(ablation["activity_area"], None if total is None else drops["activity"] / total)
+        _same(ablation["random"]["area"], None if total is None else float(np.mean(control_drops)) / total)
+        np.testing.assert_allclose(ablation["random"]["score"]["mean"], controls[:, 1:].mean(0), rtol=1e-10)
+        np.testing.assert_allclose(ablation["random"]["score"]["low"], np.quantile(controls[:, 1:], 0.025, axis=0), rtol=1e-10)
+        np.testing.assert_allclose(ablation["random"]["score"]["high"], np.quantile(controls[:, 1:], 0.975, axis=0), rtol=1e-10)
         # a tie is exact in the engine; here both sides may differ by rounding
-        assert found["p_value"] == (1 + int((control_drops >= drops["most"] - 1e-12).sum())) / (RANDOM + 1)
-        assert found["p_worse"] == (1 + int((control_drops <= drops["most"] + 1e-12).sum())) / (RANDOM + 1)
+        assert ablation["p_value"] == (1 + int((control_drops >= drops["most"] - 1e-12).sum())) / (RANDOM + 1)
+        assert ablation["p_worse"] == (1 + int((control_drops <= drops["most"] + 1e-12).sum())) / (RANDOM + 1)
 
 
 def _partner(context: Any, row: int) -> int:
@@ -121,7 +121,7 @@ def _partner(context: Any, row: int) -> int:
     return int(others[int(context.streams.generator("resample", row).integers(len(others)))])
 
 
-def _same(found: float | None, expected: float | None) -> None:
-    assert (found is None) == (expected is None)
+def _same(number: float | None, expected: float | None) -> None:
+    assert (number is None) == (expected is None)
     if expected is not None:
-        assert found == pytest.approx(expected, rel=1e-9)
+        assert number == pytest.approx(expected, rel=1e-9)

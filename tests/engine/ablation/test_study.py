@@ -14,7 +14,7 @@ from unitrank_engine.program import Program
 from unitrank_schemas.results import Verdict
 
 METHOD = "gradient_x_activation"
-Found = tuple[dict[str, Any], dict[str, np.ndarray]]
+SummaryAndArrays = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 
 @cache
@@ -24,7 +24,7 @@ def program(*weights: tuple[float, ...], bias: float = 0.0) -> Program:
     return program_of(Weighted(*rows, bias=bias), torch.ones(2, len(rows[0]), dtype=torch.float64))
 
 
-def study(folder: Path, weights: tuple[float, ...], x: np.ndarray, **options: Any) -> Found:
+def study(folder: Path, weights: tuple[float, ...], x: np.ndarray, **options: Any) -> SummaryAndArrays:
     """Tests gradient × activation on F = w·relu(x) + b, in sample unless told otherwise."""
     ablation = {"split": "none", "check_fill": None, **options.pop("ablation", {})}
     methods, bias = options.pop("methods", [METHOD]), options.pop("bias", 0.0)
@@ -34,13 +34,13 @@ def study(folder: Path, weights: tuple[float, ...], x: np.ndarray, **options: An
     return rank(program(weights, bias=bias), folder, fields, "act", methods, ablation=ablation, **request)
 
 
-def of(found: Found, cluster: str = "all", ranking: int = 0) -> dict[str, Any]:
-    result: dict[str, Any] = found[0]["rankings"][ranking]["clusters"][cluster]["ablation"]
+def of(outcome: SummaryAndArrays, cluster: str = "all", ranking: int = 0) -> dict[str, Any]:
+    result: dict[str, Any] = outcome[0]["rankings"][ranking]["clusters"][cluster]["ablation"]
     return result
 
 
-def codes(found: Found) -> list[str]:
-    return [warning["code"] for warning in found[0]["warnings"]]
+def codes(outcome: SummaryAndArrays) -> list[str]:
+    return [warning["code"] for warning in outcome[0]["warnings"]]
 
 
 FOUR = (2.0, 4.0, 1.0, 3.0)
@@ -49,15 +49,15 @@ QUARTERS = {"fractions": [0.25, 0.5, 0.75]}
 
 def test_study_when_four_units_have_known_shares_then_every_number_is_as_worked_out(tmp_path: Path) -> None:
     # S₀ = 10; most takes 4, 3, 2: S = 6, 3, 1 and D = (4 + 7 + 9)/3; least takes 1, 2, 3: S = 9, 7, 4 and D = (1 + 3 + 6)/3
-    found = study(tmp_path, FOUR, np.ones((5, 4)), ablation=QUARTERS)
-    result = of(found)
+    outcome = study(tmp_path, FOUR, np.ones((5, 4)), ablation=QUARTERS)
+    result = of(outcome)
 
     assert result["counts"] == [1, 2, 3]
     assert result["fractions"] == [0.25, 0.5, 0.75]
     assert result["most"] == {"score": [6.0, 3.0, 1.0], "accuracy": None, "area": pytest.approx(2 / 3)}
     assert result["least"] == {"score": [9.0, 7.0, 4.0], "accuracy": None, "area": pytest.approx(1 / 3)}
-    assert found[1][f"ablation/{METHOD}/most"].tolist() == [[10.0, 6.0, 3.0, 1.0]]
-    assert found[1]["ablation/random"][0, :, 0].tolist() == [10.0] * 99
+    assert outcome[1][f"ablation/{METHOD}/most"].tolist() == [[10.0, 6.0, 3.0, 1.0]]
+    assert outcome[1]["ablation/random"][0, :, 0].tolist() == [10.0] * 99
 
 
 def test_random_when_orders_are_known_then_bands_area_and_p_are_theirs(tmp_path: Path) -> None:
@@ -97,26 +97,26 @@ HALVES = {"fractions": [0.1, 0.25, 0.5]}
 
 
 def test_verdict_when_the_ranking_is_the_true_one_then_it_is_better(tmp_path: Path) -> None:
-    found = study(tmp_path, TWENTY, np.ones((6, 20)), ablation=HALVES)
+    outcome = study(tmp_path, TWENTY, np.ones((6, 20)), ablation=HALVES)
 
-    assert (of(found)["p_value"], of(found)["p_worse"]) == (0.01, 1.0)
-    assert of(found)["verdict"] == "better_than_random"
-    assert found[0]["rankings"][0]["overall"] == {"p_value": 0.01, "p_worse": 1.0, "verdict": "better_than_random"}
+    assert (of(outcome)["p_value"], of(outcome)["p_worse"]) == (0.01, 1.0)
+    assert of(outcome)["verdict"] == "better_than_random"
+    assert outcome[0]["rankings"][0]["overall"] == {"p_value": 0.01, "p_worse": 1.0, "verdict": "better_than_random"}
 
 
 def test_verdict_when_the_ranking_is_upside_down_then_it_is_worse(tmp_path: Path) -> None:
     # activations 1/k² with weights k³ have the shares k, so that the least active unit does most
     x = np.tile(1 / np.array(TWENTY) ** 2, (6, 1))
-    found = study(tmp_path, tuple(weight**3 for weight in TWENTY), x, ablation=HALVES, methods=["activation"])
+    outcome = study(tmp_path, tuple(weight**3 for weight in TWENTY), x, ablation=HALVES, methods=["activation"])
 
-    assert (of(found)["p_value"], of(found)["p_worse"], of(found)["verdict"]) == (1.0, 0.01, "worse_than_random")
+    assert (of(outcome)["p_value"], of(outcome)["p_worse"], of(outcome)["verdict"]) == (1.0, 0.01, "worse_than_random")
 
 
 def test_verdict_when_the_total_drop_is_negative_then_the_area_is_null_and_the_drop_decides(tmp_path: Path) -> None:
     # two units raise F and eighteen lower it: S₀ − S₂₀ = 10 − 36 < 0
     weights = (5.0, 5.0, *([-2.0] * 18))
-    found = study(tmp_path, weights, np.ones((6, 20)), ablation={"fractions": [0.1, 0.2]})
-    result = of(found)
+    outcome = study(tmp_path, weights, np.ones((6, 20)), ablation={"fractions": [0.1, 0.2]})
+    result = of(outcome)
 
     # with both gone −36, with two more (shares of −2, in random order) −32
     assert result["most"]["score"] == [-36.0, -32.0]
@@ -128,18 +128,18 @@ def test_verdict_when_the_total_drop_is_negative_then_the_area_is_null_and_the_d
 @pytest.mark.parametrize(("bias", "null"), [(989.0, False), (990.0, True)])
 def test_area_when_the_total_drop_is_a_hundredth_of_the_target_then_it_is_null(bias: float, null: bool, tmp_path: Path) -> None:
     # the total drop is 10, mean |F| 999 or 1000
-    found = study(tmp_path, FOUR, np.ones((5, 4)), bias=bias, ablation=QUARTERS)
+    outcome = study(tmp_path, FOUR, np.ones((5, 4)), bias=bias, ablation=QUARTERS)
 
-    assert (of(found)["most"]["area"] is None) is null
+    assert (of(outcome)["most"]["area"] is None) is null
 
 
 def test_verdict_when_units_do_nothing_then_no_order_is_better(tmp_path: Path) -> None:
-    found = study(tmp_path, (0.0,) * 20, np.ones((6, 20)), bias=7.0, ablation=HALVES)
-    result = of(found)
+    outcome = study(tmp_path, (0.0,) * 20, np.ones((6, 20)), bias=7.0, ablation=HALVES)
+    result = of(outcome)
 
     assert (result["p_value"], result["p_worse"], result["verdict"]) == (1.0, 1.0, "no_better_than_random")
     assert result["most"]["area"] is None
-    assert found[0]["rankings"][0]["overall"]["verdict"] == "no_better_than_random"
+    assert outcome[0]["rankings"][0]["overall"]["verdict"] == "no_better_than_random"
 
 
 def test_verdict_when_all_units_are_dead_then_ties_are_exact_in_a_wide_net_too(tmp_path: Path) -> None:
@@ -148,12 +148,12 @@ def test_verdict_when_all_units_are_dead_then_ties_are_exact_in_a_wide_net_too(t
     net = torch.nn.Sequential(torch.nn.Linear(2, 513), torch.nn.Linear(513, 10), torch.nn.Tanh(), torch.nn.Linear(10, 3))
     torch.nn.init.zeros_(net[0].weight)
     x = np.random.default_rng(0).standard_normal((9, 2)).astype(np.float32)
-    found = rank(
+    outcome = rank(
         program_of(net, torch.ones(2, 2)), tmp_path, {"x": x}, "0", ["random"],
         ablation={"split": "none", "check_fill": None}, fidelity=None, target={"class": 1},
     )  # fmt: skip
 
-    assert (of(found)["p_value"], of(found)["p_worse"]) == (1.0, 1.0)
+    assert (of(outcome)["p_value"], of(outcome)["p_worse"]) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -162,19 +162,19 @@ def test_ties_when_random_orders_choose_the_same_unit_then_they_count_in_a_wide_
     torch.manual_seed(seed)
     net = torch.nn.Sequential(torch.nn.Conv1d(1, 19, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(513, 10))
     x = np.random.default_rng(0).standard_normal((13, 1, 29)).astype(np.float32)
-    found = rank(
+    outcome = rank(
         program_of(net, torch.ones(2, 1, 29)), tmp_path, {"x": x}, "1", [METHOD], units="channel",
         ablation={"split": "none", "check_fill": None, "fractions": [0.06], "random": 199}, fidelity=None, target={"class": 1},
     )  # fmt: skip
-    curves, best = found[1]["ablation/random"][0, :, 1], np.float32(of(found)["most"]["score"][0])
+    curves, best = outcome[1]["ablation/random"][0, :, 1], np.float32(of(outcome)["most"]["score"][0])
 
     assert len(np.unique(curves)) == 19
     assert (curves == best).sum() >= 3
-    assert of(found)["p_value"] == (1 + (curves <= best).sum()) / 200
+    assert of(outcome)["p_value"] == (1 + (curves <= best).sum()) / 200
 
 
-def undecided(found: Found) -> tuple[Verdict, Verdict]:
-    return of(found)["verdict"], found[0]["rankings"][0]["overall"]["verdict"]
+def undecided(outcome: SummaryAndArrays) -> tuple[Verdict, Verdict]:
+    return of(outcome)["verdict"], outcome[0]["rankings"][0]["overall"]["verdict"]
 
 
 def test_verdict_when_random_orders_are_too_few_then_it_is_undecided(tmp_path: Path) -> None:
@@ -200,10 +200,10 @@ def test_verdict_when_units_can_be_chosen_in_few_ways_then_it_is_undecided(tmp_p
 @pytest.mark.parametrize("orders", [["least"], []])
 def test_verdict_when_most_was_not_asked_for_then_it_is_undecided(random: int, orders: list[str], tmp_path: Path) -> None:
     options = HALVES | {"orders": orders, "random": random, "check_fill": "zero", "fill": "mean"}
-    found = study(tmp_path, TWENTY, np.ones((6, 20)), ablation=options)
-    result = of(found)
+    outcome = study(tmp_path, TWENTY, np.ones((6, 20)), ablation=options)
+    result = of(outcome)
 
-    assert undecided(found) == ("undecided", "undecided")
+    assert undecided(outcome) == ("undecided", "undecided")
     assert (result["most"], result["p_value"], result["p_worse"], result["p_holm"]) == (None, None, None, None)
     assert (result["least"] is not None) == (orders == ["least"])
     assert (result["random"] is not None) == (random > 0)
@@ -212,58 +212,58 @@ def test_verdict_when_most_was_not_asked_for_then_it_is_undecided(random: int, o
 def test_verdict_when_a_cluster_has_under_two_test_examples_then_it_is_undecided(tmp_path: Path) -> None:
     # halves of three are two and one: one test example
     members = {"two": [0], "three": [1, 2, 3], "four": [4, 5, 6, 7]}
-    found = study(
+    outcome = study(
         tmp_path, TWENTY, np.ones((8, 20)), ablation=HALVES | {"split": "half"}, clusters={"by": "members", "members": members}
     )
 
-    assert [cluster["tested_on"] for cluster in found[0]["clusters"]] == [0, 1, 2]
-    assert [of(found, name)["verdict"] for name in members] == ["undecided", "undecided", "better_than_random"]
-    nothing = of(found, "two")
+    assert [cluster["tested_on"] for cluster in outcome[0]["clusters"]] == [0, 1, 2]
+    assert [of(outcome, name)["verdict"] for name in members] == ["undecided", "undecided", "better_than_random"]
+    nothing = of(outcome, "two")
     assert (nothing["most"], nothing["random"], nothing["activity_area"], nothing["p_value"]) == (None, None, None, None)
-    assert np.isnan(found[1][f"ablation/{METHOD}/most"][0]).all()
+    assert np.isnan(outcome[1][f"ablation/{METHOD}/most"][0]).all()
     # what was tested has its p all the same, and counts for Holm and for the sum
-    assert of(found, "three")["p_value"] == 0.01
-    assert of(found, "three")["p_holm"] == of(found, "four")["p_holm"] == 0.02
-    assert found[0]["rankings"][0]["overall"]["verdict"] == "better_than_random"
+    assert of(outcome, "three")["p_value"] == 0.01
+    assert of(outcome, "three")["p_holm"] == of(outcome, "four")["p_holm"] == 0.02
+    assert outcome[0]["rankings"][0]["overall"]["verdict"] == "better_than_random"
 
 
 def test_overall_when_every_cluster_has_one_test_example_then_together_they_decide(tmp_path: Path) -> None:
     members = {str(index): [2 * index, 2 * index + 1] for index in range(4)}
     request = {"clusters": {"by": "members", "members": members}, "ablation": HALVES | {"split": "half"}}
-    found = study(tmp_path, TWENTY, np.ones((8, 20)), **request)
+    outcome = study(tmp_path, TWENTY, np.ones((8, 20)), **request)
     alone = study(tmp_path, TWENTY, np.ones((2, 20)), ablation=HALVES | {"split": "half"})
 
-    assert {of(found, name)["verdict"] for name in members} == {"undecided"}
-    assert found[0]["rankings"][0]["overall"] == {"p_value": 0.01, "p_worse": 1.0, "verdict": "better_than_random"}
+    assert {of(outcome, name)["verdict"] for name in members} == {"undecided"}
+    assert outcome[0]["rankings"][0]["overall"] == {"p_value": 0.01, "p_worse": 1.0, "verdict": "better_than_random"}
     assert alone[0]["rankings"][0]["overall"] == {"p_value": 0.01, "p_worse": 1.0, "verdict": "undecided"}
 
 
 def test_verdict_when_there_is_one_example_then_nothing_is_tested(tmp_path: Path) -> None:
-    found = study(tmp_path, TWENTY, np.ones((1, 20)), ablation=HALVES | {"split": "half", "check_fill": "resample"})
+    outcome = study(tmp_path, TWENTY, np.ones((1, 20)), ablation=HALVES | {"split": "half", "check_fill": "resample"})
 
-    assert of(found)["verdict"] == "undecided"
-    assert found[0]["clusters"][0] == found[0]["clusters"][0] | {"examples": 1, "ranked_on": 1, "tested_on": 0}
-    assert found[0]["rankings"][0]["overall"] == {"p_value": None, "p_worse": None, "verdict": "undecided"}
+    assert of(outcome)["verdict"] == "undecided"
+    assert outcome[0]["clusters"][0] == outcome[0]["clusters"][0] | {"examples": 1, "ranked_on": 1, "tested_on": 0}
+    assert outcome[0]["rankings"][0]["overall"] == {"p_value": None, "p_worse": None, "verdict": "undecided"}
 
 
 def test_study_when_there_is_one_unit_then_there_are_no_counts(tmp_path: Path) -> None:
-    found = study(tmp_path, (2.0,), np.ones((4, 1)))
+    outcome = study(tmp_path, (2.0,), np.ones((4, 1)))
 
-    assert (of(found)["counts"], of(found)["verdict"], of(found)["most"]) == ([], "undecided", None)
-    assert found[1]["ablation/random"].shape == (1, 99, 1)
+    assert (of(outcome)["counts"], of(outcome)["verdict"], of(outcome)["most"]) == ([], "undecided", None)
+    assert outcome[1]["ablation/random"].shape == (1, 99, 1)
 
 
 def test_holm_when_clusters_have_their_own_p_then_their_number_corrects_it_and_not_the_verdict(tmp_path: Path) -> None:
     members = {name: list(range(4 * index, 4 * index + 4)) for index, name in enumerate("abc")}
-    found = study(tmp_path, TWENTY, np.ones((12, 20)), ablation=HALVES, clusters={"by": "members", "members": members})
+    outcome = study(tmp_path, TWENTY, np.ones((12, 20)), ablation=HALVES, clusters={"by": "members", "members": members})
 
-    assert [of(found, name)["p_value"] for name in "abc"] == [0.01] * 3
-    assert [of(found, name)["p_holm"] for name in "abc"] == [0.03] * 3
-    found = study(
+    assert [of(outcome, name)["p_value"] for name in "abc"] == [0.01] * 3
+    assert [of(outcome, name)["p_holm"] for name in "abc"] == [0.03] * 3
+    outcome = study(
         tmp_path, TWENTY, np.ones((12, 20)), ablation=HALVES | {"random": 19}, clusters={"by": "members", "members": members}
     )
-    assert [of(found, name)["p_holm"] for name in "abc"] == pytest.approx([0.15] * 3)
-    assert {of(found, name)["verdict"] for name in "abc"} == {"better_than_random"}
+    assert [of(outcome, name)["p_holm"] for name in "abc"] == pytest.approx([0.15] * 3)
+    assert {of(outcome, name)["verdict"] for name in "abc"} == {"better_than_random"}
 
 
 def test_activity_when_it_ranks_alike_then_the_ranking_is_warned_of(tmp_path: Path) -> None:
@@ -299,10 +299,10 @@ def test_activity_when_the_fill_is_another_then_the_distance_from_it_counts(tmp_
 
 def test_check_fill_when_it_gives_another_verdict_then_it_is_warned_of(tmp_path: Path) -> None:
     # all examples alike: resampling changes nothing, so no order is better than another
-    found = study(tmp_path, TWENTY, np.ones((6, 20)), ablation=HALVES | {"check_fill": "resample"})
-    warned = [warning for warning in found[0]["warnings"] if warning["code"] == "verdict_depends_on_fill"]
+    outcome = study(tmp_path, TWENTY, np.ones((6, 20)), ablation=HALVES | {"check_fill": "resample"})
+    warned = [warning for warning in outcome[0]["warnings"] if warning["code"] == "verdict_depends_on_fill"]
 
-    assert of(found)["verdict"] == "better_than_random"
+    assert of(outcome)["verdict"] == "better_than_random"
     assert [(warning["cluster"], warning["ranking"]) for warning in warned] == [("all", METHOD), (None, METHOD)]
     # h′ is zero here
     assert "verdict_depends_on_fill" not in codes(
@@ -322,13 +322,15 @@ def test_check_fill_when_it_is_done_then_the_results_themselves_are_the_same(tmp
 
 def test_examples_when_they_are_limited_then_so_many_are_tested_and_all_rank(tmp_path: Path) -> None:
     x = np.random.default_rng(0).random((30, 20))
-    found = study(tmp_path, TWENTY, x, ablation=HALVES | {"split": "half", "examples": 4})
+    outcome = study(tmp_path, TWENTY, x, ablation=HALVES | {"split": "half", "examples": 4})
     whole = study(tmp_path, TWENTY, x, ablation=HALVES | {"split": "half"})
 
-    assert [(cluster["examples"], cluster["ranked_on"], cluster["tested_on"]) for cluster in found[0]["clusters"]] == [(30, 15, 4)]
+    assert [(cluster["examples"], cluster["ranked_on"], cluster["tested_on"]) for cluster in outcome[0]["clusters"]] == [
+        (30, 15, 4)
+    ]
     assert [(cluster["ranked_on"], cluster["tested_on"]) for cluster in whole[0]["clusters"]] == [(15, 15)]
-    assert np.array_equal(found[1][f"importance/{METHOD}"], whole[1][f"importance/{METHOD}"])
-    np.testing.assert_allclose(found[1][f"importance/{METHOD}"][0], (x * TWENTY).mean(0), rtol=1e-6)
+    assert np.array_equal(outcome[1][f"importance/{METHOD}"], whole[1][f"importance/{METHOD}"])
+    np.testing.assert_allclose(outcome[1][f"importance/{METHOD}"][0], (x * TWENTY).mean(0), rtol=1e-6)
 
 
 @cache
@@ -341,7 +343,7 @@ def curved() -> Program:
     return program_of(net, torch.ones(2, 7))
 
 
-def shared(folder: Path, methods: list[Any], **request: Any) -> Found:
+def shared(folder: Path, methods: list[Any], **request: Any) -> SummaryAndArrays:
     rng = np.random.default_rng(1)
     fields = {"x": rng.standard_normal((57, 7)).astype(np.float32), "y": np.arange(57) % 3}
     return rank(curved(), folder, fields, "1", methods, clusters={"by": "label"}, fidelity=None, **request)
@@ -383,12 +385,12 @@ def test_random_when_more_orders_are_drawn_then_the_first_ones_stay(tmp_path: Pa
 
 
 def test_overall_when_it_is_worked_out_from_the_curves_then_it_agrees(tmp_path: Path) -> None:
-    found = shared(tmp_path, ["activation"], ablation={"random": 40})
-    own = found[1]["ablation/activation/most"].astype(np.float64)
-    random = found[1]["ablation/random"].astype(np.float64)
+    outcome = shared(tmp_path, ["activation"], ablation={"random": 40})
+    own = outcome[1]["ablation/activation/most"].astype(np.float64)
+    random = outcome[1]["ablation/random"].astype(np.float64)
     drops = np.column_stack([(own[:, :1] - own[:, 1:]).mean(1), (random[:, :, :1] - random[:, :, 1:]).mean(2)])
     sums = ((drops - drops.mean(1, keepdims=True)) / drops.std(1, keepdims=True)).sum(0)
-    overall = found[0]["rankings"][0]["overall"]
+    overall = outcome[0]["rankings"][0]["overall"]
 
     assert overall["p_value"] == (1 + (sums[1:] >= sums[0]).sum()) / 41
     assert overall["p_worse"] == (1 + (sums[1:] <= sums[0]).sum()) / 41

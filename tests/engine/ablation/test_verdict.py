@@ -65,9 +65,9 @@ def against(above: int, equal: int, below: int) -> np.ndarray:
 def test_chance_when_the_drop_has_a_rank_then_p_and_verdict_follow(
     random: np.ndarray, level: float, p_value: float, p_worse: float, verdict: str
 ) -> None:
-    found = chance(0.0, random, level)
+    overall_result = chance(0.0, random, level)
 
-    assert (found.p_value, found.p_worse, found.verdict) == (p_value, p_worse, verdict)
+    assert (overall_result.p_value, overall_result.p_worse, overall_result.verdict) == (p_value, p_worse, verdict)
 
 
 @pytest.mark.parametrize(
@@ -129,9 +129,9 @@ OWN, RANDOM = np.array([4.0, 1.0]), np.array([[0.0, 0.0, 0.0], [3.0, 1.0, -1.0]]
 
 
 def test_overall_when_clusters_are_summed_then_the_rank_of_the_sum_gives_p() -> None:
-    found = overall(OWN, RANDOM, 0.75)
+    overall_result = overall(OWN, RANDOM, 0.75)
 
-    assert (found.p_value, found.p_worse, found.verdict) == (0.25, 1.0, "better_than_random")
+    assert (overall_result.p_value, overall_result.p_worse, overall_result.verdict) == (0.25, 1.0, "better_than_random")
 
 
 def test_overall_when_one_cluster_has_larger_scores_then_it_has_no_larger_say() -> None:
@@ -148,18 +148,18 @@ def test_overall_when_a_cluster_has_no_differences_then_it_adds_nothing() -> Non
 
 
 def test_overall_when_nothing_differs_anywhere_then_it_is_no_better() -> None:
-    found = overall(np.full(2, 7.1), np.full((2, 19), 7.1), 0.95)
+    overall_result = overall(np.full(2, 7.1), np.full((2, 19), 7.1), 0.95)
 
-    assert (found.p_value, found.p_worse, found.verdict) == (1.0, 1.0, "no_better_than_random")
+    assert (overall_result.p_value, overall_result.p_worse, overall_result.verdict) == (1.0, 1.0, "no_better_than_random")
 
 
 def test_overall_when_an_order_ties_in_every_cluster_then_it_counts_on_both_sides() -> None:
     rng = np.random.default_rng(0)
     random = rng.standard_normal((7, 40))
-    found = overall(random[:, 11].copy(), random, 0.95)
+    overall_result = overall(random[:, 11].copy(), random, 0.95)
 
     # each of the 40 orders counts on one side, the tied one on both, and the ranking itself on both
-    assert found.p_value + found.p_worse == pytest.approx((40 + 1 + 2) / 41)
+    assert overall_result.p_value + overall_result.p_worse == pytest.approx((40 + 1 + 2) / 41)
 
 
 def test_holm_when_clusters_are_many_then_the_smallest_p_is_multiplied_by_their_number() -> None:

@@ -28,8 +28,8 @@ class Architecture:
     def run(self) -> Tensor:
         """The eager module's first tensor."""
         with torch.no_grad():
-            found = self.module(**self.inputs)
-        return found if isinstance(found, Tensor) else found[0]
+            output = self.module(**self.inputs)
+        return output if isinstance(output, Tensor) else output[0]
 
 
 def _images(channels: int, size: int = 8) -> dict[str, Tensor]:
@@ -81,12 +81,12 @@ def architecture(name: str) -> Architecture:
 
 def export(name: str) -> ExportedProgram:
     """Exported as its users would."""
-    made = architecture(name)
+    chosen = architecture(name)
     batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings():
         # torch's own, at its own LSTM and GRU
         warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights", UserWarning)
-        return torch.export.export(made.module, (), made.inputs, dynamic_shapes={name: {0: batch} for name in made.inputs})
+        return torch.export.export(chosen.module, (), chosen.inputs, dynamic_shapes={name: {0: batch} for name in chosen.inputs})
 
 
 def archive(name: str, folder: Path) -> Path:

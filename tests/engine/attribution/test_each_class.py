@@ -40,8 +40,8 @@ def test_scores_of_each_class_when_made_together_then_equal_those_of_a_job_a_cla
 def test_scores_of_a_single_value_equal_those_of_a_job(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 1), nn.Flatten(0))
-    made, fields = program_of(net, torch.ones(2, 4)), {"x": torch.randn(5, 4).numpy()}
-    context = prepared(made, tmp_path, fields, layer="1", methods=METHODS, inputs={"input": "x"}, target={"class": None})
+    program, fields = program_of(net, torch.ones(2, 4)), {"x": torch.randn(5, 4).numpy()}
+    context = prepared(program, tmp_path, fields, layer="1", methods=METHODS, inputs={"input": "x"}, target={"class": None})
     baselines, rows = find_baselines(context, 4), np.arange(5)
     entry = cast(PathMethod, context.request.methods[0]).model_copy(update={"spacing": "cubic"})
 
@@ -49,6 +49,6 @@ def test_scores_of_a_single_value_equal_those_of_a_job(tmp_path: Path) -> None:
     (lost,) = torch.cat(list(losses(context, baselines, rows, 2)), 1)
 
     settings = {"target": {"class": None}, "keep_examples": 5, "ablation": None, "fidelity": None}
-    _, arrays = rank(made, tmp_path, fields, "1", METHODS, **settings)
+    _, arrays = rank(program, tmp_path, fields, "1", METHODS, **settings)
     np.testing.assert_allclose(together, arrays["examples/conductance/all"], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(lost, arrays["examples/exact_ablation/all"], rtol=1e-4, atol=1e-6)

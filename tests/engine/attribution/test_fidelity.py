@@ -27,36 +27,40 @@ def errors(predicted: list[float] | np.ndarray, actual: list[float] | np.ndarray
 
 
 def test_judge_when_drops_are_known_then_errors_are_as_worked_out() -> None:
-    found = judge({"a": errors([1, 2, 3], [2, 2, -5])}, compare=True)["a"]
+    outcome = judge({"a": errors([1, 2, 3], [2, 2, -5])}, compare=True)["a"]
 
     # |−1| + 0 + 8; 2 + 2 + 5; −1 + 0 + 8; ranks 1 2 3 against 2.5 2.5 1
-    assert (found.mae, found.mae_of_zero, found.bias) == (3.0, 3.0, pytest.approx(7 / 3))
-    assert found.spearman == pytest.approx(stats.spearmanr([1, 2, 3], [2, 2, -5]).statistic)
-    assert found.spearman == pytest.approx(-(3**0.5) / 2)
-    assert [getattr(found, name) for name in COMPARED] == [None] * 4
+    assert (outcome.mae, outcome.mae_of_zero, outcome.bias) == (3.0, 3.0, pytest.approx(7 / 3))
+    assert outcome.spearman == pytest.approx(stats.spearmanr([1, 2, 3], [2, 2, -5]).statistic)
+    assert outcome.spearman == pytest.approx(-(3**0.5) / 2)
+    assert [getattr(outcome, name) for name in COMPARED] == [None] * 4
 
 
 def test_judge_when_there_are_others_then_the_one_with_the_lowest_error_is_the_rival() -> None:
     actual = [0.0, 0.0]
     all_three = {"worst": errors([5, 5], actual), "best": errors([1, 1], actual), "second": errors([-2, 2], actual)}
-    found = judge(all_three, compare=True)
+    outcome = judge(all_three, compare=True)
 
-    assert {name: result.against for name, result in found.items()} == {"worst": "best", "best": "second", "second": "best"}
+    assert {name: result.against for name, result in outcome.items()} == {
+        "worst": "best",
+        "best": "second",
+        "second": "best",
+    }
 
 
 def test_judge_when_errors_are_paired_then_both_tests_are_scipys() -> None:
     rng = np.random.default_rng(0)
     actual = rng.normal(0, 100, 60)
     one, two = actual + rng.normal(0, 10, 60), actual + rng.normal(1, 12, 60)
-    found = judge({"one": errors(one, actual), "two": errors(two, actual)}, compare=True)["one"]
+    outcome = judge({"one": errors(one, actual), "two": errors(two, actual)}, compare=True)["one"]
     own, other = np.abs(one - actual), np.abs(two - actual)
     interval = stats.ttest_1samp(own - other, 0).confidence_interval(0.95)
 
-    assert found.mann_whitney == pytest.approx(stats.mannwhitneyu(own, other, alternative="two-sided").pvalue)
-    assert found.wilcoxon == pytest.approx(stats.wilcoxon(own, other).pvalue)
-    assert found.mean_difference is not None
-    assert found.mean_difference.value == pytest.approx(own.mean() - other.mean())
-    assert (found.mean_difference.low, found.mean_difference.high) == pytest.approx((interval.low, interval.high))
+    assert outcome.mann_whitney == pytest.approx(stats.mannwhitneyu(own, other, alternative="two-sided").pvalue)
+    assert outcome.wilcoxon == pytest.approx(stats.wilcoxon(own, other).pvalue)
+    assert outcome.mean_difference is not None
+    assert outcome.mean_difference.value == pytest.approx(own.mean() - other.mean())
+    assert (outcome.mean_difference.low, outcome.mean_difference.high) == pytest.approx((interval.low, interval.high))
 
 
 def test_judge_when_a_small_difference_is_paired_then_only_wilcoxon_sees_it() -> None:
@@ -65,37 +69,46 @@ def test_judge_when_a_small_difference_is_paired_then_only_wilcoxon_sees_it() ->
     actual = rng.normal(0, 400, 200)
     one, two = actual + rng.normal(458, 100, 200), actual.copy()
     two += (one - actual) - 3.5
-    found = judge({"one": errors(one, actual), "two": errors(two, actual)}, compare=True)["one"]
+    outcome = judge({"one": errors(one, actual), "two": errors(two, actual)}, compare=True)["one"]
 
-    assert found.mann_whitney is not None
-    assert found.mann_whitney > 0.3
-    assert found.wilcoxon is not None
-    assert found.wilcoxon < 1e-4
-    assert found.mean_difference is not None
-    assert found.mean_difference.value == pytest.approx(3.5)
+    assert outcome.mann_whitney is not None
+    assert outcome.mann_whitney > 0.3
+    assert outcome.wilcoxon is not None
+    assert outcome.wilcoxon < 1e-4
+    assert outcome.mean_difference is not None
+    assert outcome.mean_difference.value == pytest.approx(3.5)
 
 
 @pytest.mark.parametrize("actual", [[3.0], [3.0, 3.0, 3.0], [1.0, 2.0]])
 def test_judge_when_two_rankings_are_the_same_then_nothing_differs(actual: list[float]) -> None:
-    found = judge({"a": errors([2.0] * len(actual), actual), "b": errors([2.0] * len(actual), actual)}, compare=True)["b"]
+    outcome = judge({"a": errors([2.0] * len(actual), actual), "b": errors([2.0] * len(actual), actual)}, compare=True)["b"]
 
-    assert (found.against, found.mann_whitney, found.wilcoxon) == ("a", 1.0, 1.0)
-    assert found.mean_difference is not None
-    assert (found.mean_difference.value, found.mean_difference.low, found.mean_difference.high) == (0, 0, 0)
+    assert (outcome.against, outcome.mann_whitney, outcome.wilcoxon) == ("a", 1.0, 1.0)
+    assert outcome.mean_difference is not None
+    assert (outcome.mean_difference.value, outcome.mean_difference.low, outcome.mean_difference.high) == (
+        0,
+        0,
+        0,
+    )
 
 
 def test_judge_when_there_is_one_example_then_no_interval_and_no_correlation_is_made_up() -> None:
-    found = judge({"a": errors([1.0], [3.0]), "b": errors([2.0], [3.0])}, compare=True)["a"]
+    outcome = judge({"a": errors([1.0], [3.0]), "b": errors([2.0], [3.0])}, compare=True)["a"]
 
-    assert (found.mae, found.spearman, found.mann_whitney, found.wilcoxon) == (2.0, None, 1.0, 1.0)
-    assert found.mean_difference is not None
-    assert (found.mean_difference.low, found.mean_difference.high) == (1.0, 1.0)
+    assert (outcome.mae, outcome.spearman, outcome.mann_whitney, outcome.wilcoxon) == (
+        2.0,
+        None,
+        1.0,
+        1.0,
+    )
+    assert outcome.mean_difference is not None
+    assert (outcome.mean_difference.low, outcome.mean_difference.high) == (1.0, 1.0)
 
 
 def test_judge_when_not_compared_then_tests_are_null() -> None:
-    found = judge({"a": errors([1, 2], [2, 2]), "b": errors([0, 0], [2, 2])}, compare=False)["a"]
+    outcome = judge({"a": errors([1, 2], [2, 2]), "b": errors([0, 0], [2, 2])}, compare=False)["a"]
 
-    assert [getattr(found, name) for name in COMPARED] == [None] * 4
+    assert [getattr(outcome, name) for name in COMPARED] == [None] * 4
 
 
 def test_spearman_when_one_side_is_constant_then_it_is_null() -> None:
@@ -123,24 +136,28 @@ def fidelity(folder: Path, **options: Any) -> dict[str, dict[str, Any]]:
 
 def test_delta_when_two_units_are_farthest_from_the_baseline_then_those_are_replaced(tmp_path: Path) -> None:
     # units 3 and 2 with −6 + 4, then 0 and 1 with 16 + 9; their activations are 7 and 7, their gradients −1 and 7
-    found = fidelity(tmp_path, fraction=0.5)
+    outcome = fidelity(tmp_path, fraction=0.5)
 
-    assert (found["gradient_x_activation"]["mae"], found["gradient_x_activation"]["mae_of_zero"]) == (0.0, 13.5)
-    assert (found["activation"]["mae"], found["activation"]["bias"]) == (13.5, -4.5)
-    assert (found["gradient"]["mae"], found["gradient"]["bias"]) == (9.5, -8.5)
-    assert found["gradient"]["spearman"] == pytest.approx(1.0)
-    assert found["activation"]["spearman"] is None
-    assert [found[name]["against"] for name in found] == ["gradient", "gradient_x_activation", "gradient_x_activation"]
+    assert (outcome["gradient_x_activation"]["mae"], outcome["gradient_x_activation"]["mae_of_zero"]) == (0.0, 13.5)
+    assert (outcome["activation"]["mae"], outcome["activation"]["bias"]) == (13.5, -4.5)
+    assert (outcome["gradient"]["mae"], outcome["gradient"]["bias"]) == (9.5, -8.5)
+    assert outcome["gradient"]["spearman"] == pytest.approx(1.0)
+    assert outcome["activation"]["spearman"] is None
+    assert [outcome[name]["against"] for name in outcome] == [
+        "gradient",
+        "gradient_x_activation",
+        "gradient_x_activation",
+    ]
 
 
 def test_top_when_each_method_chooses_its_own_units_then_nothing_is_compared(tmp_path: Path) -> None:
-    found = fidelity(tmp_path, select="top", fraction=0.25)
+    outcome = fidelity(tmp_path, select="top", fraction=0.25)
 
     # shares 4 6 −6 4 and 16 9 −4 1; the largest activation is unit 3, then 0; the largest gradient always unit 0
-    assert (found["gradient_x_activation"]["mae"], found["gradient_x_activation"]["mae_of_zero"]) == (0.0, 11.0)
-    assert (found["activation"]["mae"], found["activation"]["mae_of_zero"]) == (6.0, 10.0)
-    assert (found["gradient"]["mae"], found["gradient"]["mae_of_zero"]) == (6.0, 10.0)
-    assert [found["gradient"][name] for name in COMPARED] == [None] * 4
+    assert (outcome["gradient_x_activation"]["mae"], outcome["gradient_x_activation"]["mae_of_zero"]) == (0.0, 11.0)
+    assert (outcome["activation"]["mae"], outcome["activation"]["mae_of_zero"]) == (6.0, 10.0)
+    assert (outcome["gradient"]["mae"], outcome["gradient"]["mae_of_zero"]) == (6.0, 10.0)
+    assert [outcome["gradient"][name] for name in COMPARED] == [None] * 4
 
 
 @pytest.mark.parametrize(
@@ -149,9 +166,9 @@ def test_top_when_each_method_chooses_its_own_units_then_nothing_is_compared(tmp
 def test_fraction_when_units_are_counted_then_it_is_rounded_down_but_one_at_least(
     fraction: float, drops: tuple[float, float], tmp_path: Path
 ) -> None:
-    found = fidelity(tmp_path, fraction=fraction)["gradient"]
+    outcome = fidelity(tmp_path, fraction=fraction)["gradient"]
 
-    assert found["mae_of_zero"] == (abs(drops[0]) + abs(drops[1])) / 2
+    assert outcome["mae_of_zero"] == (abs(drops[0]) + abs(drops[1])) / 2
 
 
 def test_fraction_when_the_product_is_just_below_a_whole_number_then_it_is_that_number(tmp_path: Path) -> None:
@@ -240,12 +257,12 @@ def test_fidelity_when_every_pass_is_made_by_hand_then_the_numbers_agree(
         }[select][:2]
         predicted.append(scores[chosen].sum())
         actual.append(plain.f(row, set(), filled) - plain.f(row, set(chosen.tolist()), filled))
-    found, p, a = summary["rankings"][0]["fidelity"], np.array(predicted), np.array(actual)
+    outcome, p, a = summary["rankings"][0]["fidelity"], np.array(predicted), np.array(actual)
 
-    assert found["mae"] == pytest.approx(np.abs(p - a).mean(), rel=1e-9)
-    assert found["mae_of_zero"] == pytest.approx(np.abs(a).mean(), rel=1e-9)
-    assert found["bias"] == pytest.approx((p - a).mean(), rel=1e-9)
-    assert found["spearman"] == pytest.approx(stats.spearmanr(p, a).statistic)
+    assert outcome["mae"] == pytest.approx(np.abs(p - a).mean(), rel=1e-9)
+    assert outcome["mae_of_zero"] == pytest.approx(np.abs(a).mean(), rel=1e-9)
+    assert outcome["bias"] == pytest.approx((p - a).mean(), rel=1e-9)
+    assert outcome["spearman"] == pytest.approx(stats.spearmanr(p, a).statistic)
 
 
 TIES = np.random.default_rng(5).permutation(12)
@@ -258,10 +275,10 @@ TIES = np.random.default_rng(5).permutation(12)
 def test_largest_when_values_are_equal_then_a_plain_sort_with_the_same_order_of_ties_agrees(
     rows: list[list[float]], count: int
 ) -> None:
-    found = largest(torch.tensor(rows), count, torch.from_numpy(TIES))
+    units = largest(torch.tensor(rows), count, torch.from_numpy(TIES))
     rank_of = np.argsort(TIES)
 
-    for values, chosen in zip(rows, found.tolist(), strict=True):
+    for values, chosen in zip(rows, units.tolist(), strict=True):
         expected = sorted(range(12), key=lambda unit: (-values[unit], rank_of[unit]))[:count]
         assert sorted(chosen) == sorted(expected)
 
@@ -277,12 +294,12 @@ def test_largest_when_a_row_is_alone_then_it_is_as_among_others() -> None:
 def test_delta_when_all_units_are_equally_far_then_the_seed_decides(tmp_path: Path) -> None:
     program = program_of(Weighted([2.0**unit for unit in range(10)]), torch.ones(2, 10, dtype=torch.float64))
     request: dict[str, Any] = {"ablation": None, "fidelity": {"fraction": 0.3}, "target": {"class": None}}
-    found = {
+    outcome = {
         seed: rank(program, tmp_path, {"x": np.ones((3, 10))}, "act", ["gradient"], seed=seed, **request)[0]["rankings"][0]
         for seed in (0, 0, 1, 2)
     }
     # the bits of F's drop are the units
-    drops = {seed: int(ranking["fidelity"]["mae_of_zero"]) for seed, ranking in found.items()}
+    drops = {seed: int(ranking["fidelity"]["mae_of_zero"]) for seed, ranking in outcome.items()}
 
     assert all(drop.bit_count() == 3 for drop in drops.values())
     assert len(set(drops.values())) > 1
@@ -295,33 +312,44 @@ def test_delta_when_all_units_are_equally_far_then_the_seed_decides(tmp_path: Pa
 @settings(max_examples=20, deadline=None)  # scipy counts all signs of up to 13 tied differences
 def test_judge_when_errors_tie_or_vanish_then_no_number_is_nan(values: list[tuple[float, float, float]], compare: bool) -> None:
     one, two, actual = (np.array(column) for column in zip(*values, strict=True))
-    for found in judge({"a": errors(one, actual), "b": errors(two, actual)}, compare).values():
-        numbers = [found.mae, found.mae_of_zero, found.bias, found.spearman, found.mann_whitney, found.wilcoxon]
-        if found.mean_difference is not None:
-            numbers += [found.mean_difference.low, found.mean_difference.value, found.mean_difference.high]
+    for outcome in judge({"a": errors(one, actual), "b": errors(two, actual)}, compare).values():
+        numbers = [
+            outcome.mae,
+            outcome.mae_of_zero,
+            outcome.bias,
+            outcome.spearman,
+            outcome.mann_whitney,
+            outcome.wilcoxon,
+        ]
+        if outcome.mean_difference is not None:
+            numbers += [
+                outcome.mean_difference.low,
+                outcome.mean_difference.value,
+                outcome.mean_difference.high,
+            ]
 
         assert all(number is None or np.isfinite(number) for number in numbers)
-        assert all(number is None or 0 <= number <= 1 for number in (found.mann_whitney, found.wilcoxon))
-        assert (found.against is not None) is compare
+        assert all(number is None or 0 <= number <= 1 for number in (outcome.mann_whitney, outcome.wilcoxon))
+        assert (outcome.against is not None) is compare
 
 
 @pytest.mark.parametrize("count", [3, 8, 30, 300])
 def test_judge_when_there_are_more_examples_then_tests_are_exact_or_normal_as_scipy_chooses(count: int) -> None:
     rng = np.random.default_rng(count)
     actual, one, two = rng.normal(size=(3, count))
-    found = judge({"one": errors(one, actual), "two": errors(two, actual)}, compare=True)["one"]
+    outcome = judge({"one": errors(one, actual), "two": errors(two, actual)}, compare=True)["one"]
     own, other = np.abs(one - actual), np.abs(two - actual)
 
-    assert found.wilcoxon == pytest.approx(_signed_ranks(own - other) if count <= 8 else stats.wilcoxon(own, other).pvalue)
-    assert found.mann_whitney == pytest.approx(stats.mannwhitneyu(own, other).pvalue)
+    assert outcome.wilcoxon == pytest.approx(_signed_ranks(own - other) if count <= 8 else stats.wilcoxon(own, other).pvalue)
+    assert outcome.mann_whitney == pytest.approx(stats.mannwhitneyu(own, other).pvalue)
 
 
 def test_judge_when_some_differences_are_zero_then_the_others_are_tested() -> None:
     actual = np.zeros(9)
-    found = judge({"one": errors([1, 2, 3, 4, 5, 6, 7, 0, 0], actual), "two": errors(np.zeros(9), actual)}, compare=True)["one"]
+    outcome = judge({"one": errors([1, 2, 3, 4, 5, 6, 7, 0, 0], actual), "two": errors(np.zeros(9), actual)}, compare=True)["one"]
 
     # all seven have one sign: 2 of 128 ways
-    assert found.wilcoxon == pytest.approx(2 / 128)
+    assert outcome.wilcoxon == pytest.approx(2 / 128)
 
 
 def _signed_ranks(difference: np.ndarray) -> float:

@@ -37,9 +37,9 @@ def attribution(folder: Path, **request: Any) -> Attribution:
 
 
 def test_kept_when_an_example_is_kept_then_its_batch_is_not(tmp_path: Path) -> None:
-    found = attribution(tmp_path, keep_examples=1)
+    scores = attribution(tmp_path, keep_examples=1)
 
-    for scored in found.scored.values():
+    for scored in scores.scored.values():
         (kept,) = scored.kept[0]
         assert kept.untyped_storage().nbytes() == 8 * 4
 
@@ -79,17 +79,17 @@ def test_gradient_when_the_target_depends_on_the_layer_by_comparisons_alone_then
 
 def _short_of_memory(monkeypatch: pytest.MonkeyPatch, rows: int) -> list[int]:
     """The tail has memory for so many rows; how many it was asked for."""
-    asked: list[int] = []
+    batch_rows: list[int] = []
     tail = Split.tail
 
     def short(split: Split, h: Tensor, live: Live) -> Tensor:
-        asked.append(len(h))
+        batch_rows.append(len(h))
         if len(h) > rows:
             raise torch.OutOfMemoryError(f"CUDA out of memory: {len(h)} rows")
         return tail(split, h, live)
 
     monkeypatch.setattr(Split, "tail", short)
-    return asked
+    return batch_rows
 
 
 def test_rank_when_memory_runs_out_then_fewer_rows_at_once_give_the_same(
@@ -99,14 +99,14 @@ def test_rank_when_memory_runs_out_then_fewer_rows_at_once_give_the_same(
     request = {"ablation": {"random": 19, "examples": 3}, "clusters": {"by": "field", "field": "c"}, "keep_examples": 9}
     fields = {"x": X, "c": np.repeat([0, 1], [18, 6])}
     _, expected = rank(curved(), tmp_path, fields, "1", METHODS, **request)
-    asked = _short_of_memory(monkeypatch, 7)
+    batch_rows = _short_of_memory(monkeypatch, 7)
 
-    _, found = rank(curved(), tmp_path, fields, "1", METHODS, **request)
+    _, arrays = rank(curved(), tmp_path, fields, "1", METHODS, **request)
 
-    assert max(asked) > 7
-    assert expected.keys() == found.keys()
+    assert max(batch_rows) > 7
+    assert expected.keys() == arrays.keys()
     for name, values in expected.items():
-        np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(arrays[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def test_rank_when_not_even_one_row_fits_then_the_error_is_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

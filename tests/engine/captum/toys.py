@@ -138,8 +138,8 @@ def scores(
     units: str = "neuron",
 ) -> np.ndarray:
     """The scores of every example; the baseline is zeros, or one for each example of the model's first input."""
-    found, examples = program(name), TOYS[name].examples()
-    fields = {key: np.asarray(x, like.numpy().dtype) for key, x, like in zip(found.inputs, inputs, examples, strict=True)}
+    toy_program, examples = program(name), TOYS[name].examples()
+    fields = {key: np.asarray(x, like.numpy().dtype) for key, x, like in zip(toy_program.inputs, inputs, examples, strict=True)}
     count = len(next(iter(fields.values())))
     request: dict[str, Any] = {"baseline": {"kind": "zeros"}}
     if baseline is not None:
@@ -147,7 +147,7 @@ def scores(
         fields["start"] = np.broadcast_to(np.asarray(baseline, first.dtype), first.shape)
         request["baseline"] = {"kind": "field", "field": "start"}
     _, arrays = rank(
-        found,
+        toy_program,
         folder,
         fields,
         layer,

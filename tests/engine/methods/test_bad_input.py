@@ -48,10 +48,10 @@ def rounding() -> Program:
 
 def flaws(program: Program, **request: Any) -> list[tuple[str, str, str]]:
     """Code, place and words of what the facts of this model show to be wrong."""
-    known = manifest(program)
+    model_manifest = manifest(program)
     facts = Facts(
-        manifest=known,
-        fields={"x": FieldInfo(dtype="float32", shape=list(known.inputs[0].shape))},
+        manifest=model_manifest,
+        fields={"x": FieldInfo(dtype="float32", shape=list(model_manifest.inputs[0].shape))},
         examples=len(X),
         distinct=lambda field: None,
         max_result_bytes=10**9,
@@ -66,10 +66,12 @@ def flaws(program: Program, **request: Any) -> list[tuple[str, str, str]]:
 def test_method_when_no_gradient_comes_back_to_the_place_then_those_that_are_named_instead_rank(tmp_path: Path) -> None:
     needing = [name for name, method in METHODS.items() if method.needs_gradient and name != "grad_cam"]
 
-    found = flaws(rounding(), layer="first", methods=needing)
+    flaw_list = flaws(rounding(), layer="first", methods=needing)
 
-    assert [(code, pointer) for code, pointer, _ in found] == [("not_differentiable", f"/methods/{i}") for i in range(len(needing))]
-    for name, (_, _, detail) in zip(needing, found, strict=True):
+    assert [(code, pointer) for code, pointer, _ in flaw_list] == [
+        ("not_differentiable", f"/methods/{i}") for i in range(len(needing))
+    ]
+    for name, (_, _, detail) in zip(needing, flaw_list, strict=True):
         assert detail.startswith(f"method '{name}' needs gradients, and none comes back to the output of layer 'first'")
         instead = re.findall(r"'(\w+)'", detail.split("; use ")[1])
         assert instead
@@ -169,11 +171,13 @@ def test_grad_cam_when_the_place_has_no_space_then_the_facts_show_it_and_the_met
 def test_tolerance_when_some_ways_go_around_the_place_then_is_refused_and_steps_are_advised(layer: str, at: str, cut: bool) -> None:
     methods = [{"name": "conductance", "id": "plain"}, {"name": "integrated_gradients", "tolerance": 0.01}]
 
-    found = flaws(program_of_net("residual"), layer=layer, at=at, methods=methods)
+    flaw_list = flaws(program_of_net("residual"), layer=layer, at=at, methods=methods)
 
-    assert [(code, pointer) for code, pointer, _ in found] == ([] if cut else [("method_not_applicable", "/methods/1/tolerance")])
+    assert [(code, pointer) for code, pointer, _ in flaw_list] == (
+        [] if cut else [("method_not_applicable", "/methods/1/tolerance")]
+    )
     assert all(
-        f"the {at} of layer '{layer}' is no cut" in detail and detail.endswith("give `steps` instead") for *_, detail in found
+        f"the {at} of layer '{layer}' is no cut" in detail and detail.endswith("give `steps` instead") for *_, detail in flaw_list
     )
 
 

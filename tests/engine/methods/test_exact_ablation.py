@@ -32,9 +32,9 @@ def job(name: str, folder: Path, layer: str, methods: list[Any], **request: Any)
 @pytest.mark.parametrize("units", ["neuron", "channel"])
 @pytest.mark.parametrize(("name", "layer", "at"), every_place())
 def test_losses_equal_those_of_a_pass_for_every_unit(name: str, layer: str, at: str, units: Any, tmp_path: Path) -> None:
-    net, found = net_of(name), program(name)
+    net, net_program = net_of(name), program(name)
     eager = oracle.Eager(net.module, net.taps[layer, at])
-    kinds = PlaceUnits(units, found.place(layer, at))
+    kinds = PlaceUnits(units, net_program.place(layer, at))
 
     arrays = job(name, tmp_path, layer, ["exact_ablation"], at=at, units=units)
 
@@ -67,9 +67,9 @@ def _plain(eager: oracle.Eager, units: PlaceUnits, x: torch.Tensor) -> np.ndarra
     ],
 )
 def test_affine_part_when_a_linear_layer_follows_then_ends_behind_it(name: str, layer: str, end: str | None) -> None:
-    found = program(name)
+    net_program = program(name)
 
-    part = affine_part(found, found.place(layer, "output"), next(iter(found.outputs)))
+    part = affine_part(net_program, net_program.place(layer, "output"), next(iter(net_program.outputs)))
 
     assert (part is None) == (end is None)
     if part is not None and end is not None:
@@ -181,12 +181,12 @@ def test_losses_when_a_large_bias_is_added_then_keep_their_digits(tmp_path: Path
 
 
 def test_jobs_when_they_are_repeated_then_leave_no_code_behind(tmp_path: Path) -> None:
-    made = program("convolutional")
+    net_program = program("convolutional")
     fields = {"x": net_of("convolutional").examples(4).numpy()}
     settings: dict[str, Any] = {"clusters": {"by": "kmeans", "k": 2, "layer": "head"}, "target": {"class": 1}}
 
     def run() -> int:
-        rank(made, tmp_path, fields, "features.3", ["exact_ablation", "conductance", "deeplift"], **settings)
+        rank(net_program, tmp_path, fields, "features.3", ["exact_ablation", "conductance", "deeplift"], **settings)
         return len(_loader.eval_cache)
 
     first = run()

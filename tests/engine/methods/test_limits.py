@@ -99,7 +99,7 @@ def test_scores_when_the_tail_is_linear_then_every_delta_method_gives_the_weight
     ]
 
     target = {"class": CLASS, "score": score}
-    summary, found = job(program, tmp_path, x, "1", methods, x0, units=units, target=target)
+    summary, arrays = job(program, tmp_path, x, "1", methods, x0, units=units, target=target)
 
     tail = net[2:]
     h, start = net[:2](x).detach().requires_grad_(), net[:2](x0).detach()
@@ -109,8 +109,8 @@ def test_scores_when_the_tail_is_linear_then_every_delta_method_gives_the_weight
     (weight,) = torch.autograd.grad(f.sum(), h)
     want = (weight * (h - start)).detach()
     want = want.flatten(2).sum(2) if units == "channel" and want.dim() > 2 else want
-    assert len(found) == len(methods)
-    for scores in found.values():
+    assert len(arrays) == len(methods)
+    for scores in arrays.values():
         same(scores, want)
     for ranking in summary["rankings"]:
         if ranking["id"] not in ("gradient_x_delta", "exact_ablation"):
@@ -124,12 +124,12 @@ def test_conductance_when_the_place_is_the_input_then_is_integrated_gradients_by
     x = net_of(name).examples(3)
     methods = [method for each in PATHS for method in path(each, steps=5)]
 
-    _, found = job(program_of_net(name), tmp_path, x, "input", methods, net_of(name).examples(3, seed=1) / 2)
+    _, arrays = job(program_of_net(name), tmp_path, x, "input", methods, net_of(name).examples(3, seed=1) / 2)
 
-    assert len({values.tobytes() for values in found.values()}) >= 6
+    assert len({values.tobytes() for values in arrays.values()}) >= 6
     for rule in RULES:
         for spacing in SPACINGS:
-            conductance, line = (found[f"{each}-{rule}-{spacing}"] for each in PATHS)
+            conductance, line = (arrays[f"{each}-{rule}-{spacing}"] for each in PATHS)
             same(conductance, line)
 
 
@@ -160,12 +160,12 @@ def test_deeplift_when_one_activation_and_a_linear_layer_follow_then_is_exact_ab
     net, shape, program = with_one_activation(kind, activation)
     x, x0 = examples(4, *shape), examples(4, *shape, seed=2)
 
-    _, found = job(program, tmp_path, x, "3", [*DEEPLIFT, "exact_ablation"], x0, at=at)
+    _, arrays = job(program, tmp_path, x, "3", [*DEEPLIFT, "exact_ablation"], x0, at=at)
 
     with torch.no_grad():
         change = (net[:4](x) - net[:4](x0)).flatten(1)
     weight = net[-1].weight[CLASS].detach()
-    for scores in found.values():
+    for scores in arrays.values():
         same(scores, weight * change)
 
 
@@ -236,11 +236,11 @@ def test_exact_ablation_when_its_columns_are_used_then_equals_the_eager_net_with
     assert affine_part(program, program.place("1", "output"), "output") is not None
 
     for units in ("neuron", "channel"):
-        _, found = job(program, tmp_path, x, "1", methods, x0, units=units)
+        _, arrays = job(program, tmp_path, x, "1", methods, x0, units=units)
 
         for name, fill in fills.items():
-            same(found[name], _losses(net[2:], h, fill, units))
-        _drawn_from_another(found["resample"], [_losses(net[2:], h, h.roll(turn, 0), units) for turn in (1, 2, 3)])
+            same(arrays[name], _losses(net[2:], h, fill, units))
+        _drawn_from_another(arrays["resample"], [_losses(net[2:], h, h.roll(turn, 0), units) for turn in (1, 2, 3)])
 
 
 @torch.no_grad()
@@ -305,10 +305,10 @@ def test_noise_when_its_level_is_zero_then_changes_nothing(tmp_path: Path) -> No
     methods = [*names, *({"name": name, "noise": quiet, "id": f"{name}-quiet"} for name in names)]
     x = net_of("convolutional").examples(5)
 
-    _, found = job(program_of_net("convolutional"), tmp_path, x, "features.3", methods)
+    _, arrays = job(program_of_net("convolutional"), tmp_path, x, "features.3", methods)
 
     for name in names:
-        same(found[f"{name}-quiet"], found[name], 1e-6)
+        same(arrays[f"{name}-quiet"], arrays[name], 1e-6)
 
 
 def test_noise_when_samples_are_many_then_the_mean_gradient_of_a_cube_is_that_of_its_moments(tmp_path: Path) -> None:
@@ -316,14 +316,14 @@ def test_noise_when_samples_are_many_then_the_mean_gradient_of_a_cube_is_that_of
     x = examples(4, 3)
     methods = [{"name": name, "noise": NOISY} for name in ("gradient", "gradient_x_activation")]
 
-    _, found = job(program, tmp_path, x, "fc", [*methods, {"name": "gradient", "id": "plain"}], target={"class": None})
+    _, arrays = job(program, tmp_path, x, "fc", [*methods, {"name": "gradient", "id": "plain"}], target={"class": None})
 
     # h is normal around itself: E 3c h² = 3c (h² + s²), whose variance is 9c² (4h²s² + 2s⁴)
     h, s = _spread(net, x)
     mean, error = 3 * net.c * (h**2 + s**2), 3 * net.c.abs() * (4 * h**2 * s**2 + 2 * s**4).sqrt()
-    _near(found["gradient"], mean, error)
-    _near(found["gradient_x_activation"], h * mean, h.abs() * error)
-    same(found["plain"], 3 * net.c * h**2)
+    _near(arrays["gradient"], mean, error)
+    _near(arrays["gradient_x_activation"], h * mean, h.abs() * error)
+    same(arrays["plain"], 3 * net.c * h**2)
 
 
 def test_noise_when_the_statistic_is_rms_then_the_squares_of_single_samples_are_averaged(tmp_path: Path) -> None:
@@ -337,10 +337,10 @@ def test_noise_when_the_statistic_is_rms_then_the_squares_of_single_samples_are_
     # E (2c h)² = 4c² (h² + s²), whose variance is 16c⁴ (4h²s² + 2s⁴); the root's standard error is a share of it
     h, s = _spread(net, x)
     squares, error = 4 * net.c**2 * (h**2 + s**2), 4 * net.c**2 * (4 * h**2 * s**2 + 2 * s**4).sqrt()
-    found = arrays["examples/rms/all"]
-    _near(found**2, squares, error)
+    rms = arrays["examples/rms/all"]
+    _near(rms**2, squares, error)
     _near(arrays["examples/mean/all"], 2 * net.c * h, 2 * net.c.abs() * s)
-    same(arrays["importance/rms"][0], np.sqrt((found.astype(np.float64) ** 2).mean(0)), 1e-6)
+    same(arrays["importance/rms"][0], np.sqrt((rms.astype(np.float64) ** 2).mean(0)), 1e-6)
 
 
 @pytest.mark.parametrize(("name", "layer", "at"), every_place())
@@ -351,7 +351,7 @@ def test_integrated_gradients_when_written_out_on_the_eager_net_then_is_the_same
     x, x0 = net.examples(2), net.examples(2).flip(0) / 3 + 0.3
     eager = oracle.Eager(net.module, net.taps[layer, at])
 
-    _, found = job(program_of_net(name), tmp_path, x, layer, path("integrated_gradients", steps=steps), x0, at=at)
+    _, arrays = job(program_of_net(name), tmp_path, x, layer, path("integrated_gradients", steps=steps), x0, at=at)
 
     for spacing in SPACINGS:
         lines = [
@@ -360,7 +360,7 @@ def test_integrated_gradients_when_written_out_on_the_eager_net_then_is_the_same
         ]
         for rule in RULES:
             want = np.stack([oracle.conductance(line, rule).flatten().numpy() for line in lines])
-            same(found[f"integrated_gradients-{rule}-{spacing}"].reshape(2, -1), want)
+            same(arrays[f"integrated_gradients-{rule}-{spacing}"].reshape(2, -1), want)
 
 
 def _line(eager: oracle.Eager, x: Tensor, x0: Tensor, alphas: list[float]) -> list[oracle.Point]:
@@ -405,19 +405,19 @@ def test_scores_when_passes_are_of_half_precision_then_are_near_and_nothing_else
     x = net_of(net).examples(6)
     _, alone = job(program_of_net(net), tmp_path, x, layer, exact)
 
-    _, found = job(program_of_net(net), tmp_path, x, layer, [{"name": name, "precision": "bf16", "id": "rounded"}, *exact])
+    _, arrays = job(program_of_net(net), tmp_path, x, layer, [{"name": name, "precision": "bf16", "id": "rounded"}, *exact])
 
-    distance = np.linalg.norm(found["rounded"] - found["exact"]) / np.linalg.norm(found["exact"])
+    distance = np.linalg.norm(arrays["rounded"] - arrays["exact"]) / np.linalg.norm(arrays["exact"])
     assert 1e-5 < distance < 0.03
     for id, scores in alone.items():
-        np.testing.assert_array_equal(found[id], scores)
+        np.testing.assert_array_equal(arrays[id], scores)
 
 
 def test_scores_when_there_is_one_step_to_the_right_then_conductance_is_gradient_times_delta(tmp_path: Path) -> None:
     x = examples(4, 6)
     one = [{"name": name, "steps": 1, "rule": "right"} for name in PATHS]
 
-    _, found = job(bent("smooth"), tmp_path, x, "1", [*one, "gradient_x_delta"], examples(4, 6, seed=5))
+    _, arrays = job(bent("smooth"), tmp_path, x, "1", [*one, "gradient_x_delta"], examples(4, 6, seed=5))
 
     for name in PATHS:
-        same(found[name], found["gradient_x_delta"])
+        same(arrays[name], arrays["gradient_x_delta"])

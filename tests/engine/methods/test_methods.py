@@ -152,11 +152,16 @@ def _plain(name: str, layer: str, at: str, x: Tensor, baseline: Tensor) -> dict[
 
     h, gradient = eager.point(score, x)
     (h0, _) = eager.point(score, baseline)
-    found = {"activation": h, "gradient": gradient, "gradient_x_activation": h * gradient, "gradient_x_delta": (h - h0) * gradient}
+    by_method = {
+        "activation": h,
+        "gradient": gradient,
+        "gradient_x_activation": h * gradient,
+        "gradient_x_delta": (h - h0) * gradient,
+    }
     for spacing in ("uniform", "cubic"):
         alphas = oracle.nodes(4, spacing)
         path = oracle.walk(eager, score, x, baseline, alphas)
         for rule in ("left", "right", "trapezoid"):
-            found[f"conductance-{rule}-{spacing}"] = oracle.conductance(path, rule)
-            found[f"internal_influence-{rule}-{spacing}"] = oracle.internal_influence(path, rule, alphas)
-    return {method: values.flatten().numpy() for method, values in found.items()}
+            by_method[f"conductance-{rule}-{spacing}"] = oracle.conductance(path, rule)
+            by_method[f"internal_influence-{rule}-{spacing}"] = oracle.internal_influence(path, rule, alphas)
+    return {method: values.flatten().numpy() for method, values in by_method.items()}

@@ -58,9 +58,9 @@ def test_heatmap_when_inputs_have_colours_then_it_is_their_average(name: str, st
     assert arrays["heatmap/a"].dtype == np.float32
     np.testing.assert_allclose(arrays["heatmap/a"], arrays["importance/a"].reshape(2, *shape).mean(1), rtol=1e-5, atol=1e-7)
     for cluster in "01":
-        found = arrays[f"heatmap_examples/a/{cluster}"]
-        np.testing.assert_allclose(found, arrays[f"examples/a/{cluster}"].mean(1), rtol=1e-5, atol=1e-7)
-        assert found.shape == (3, *shape[1:])
+        heatmap = arrays[f"heatmap_examples/a/{cluster}"]
+        np.testing.assert_allclose(heatmap, arrays[f"examples/a/{cluster}"].mean(1), rtol=1e-5, atol=1e-7)
+        assert heatmap.shape == (3, *shape[1:])
 
 
 def test_heatmap_when_inputs_have_two_axes_then_it_is_the_importance_itself(tmp_path: Path) -> None:
@@ -74,14 +74,16 @@ def test_heatmap_when_inputs_have_two_axes_then_it_is_the_importance_itself(tmp_
 def test_heatmap_when_the_method_is_grad_cam_then_it_is_the_relu_of_the_sum_over_channels(layer: str, tmp_path: Path) -> None:
     arrays = ranked(tmp_path, "image", layer, ["grad_cam"])
     shape = (3, 4, 5) if layer == "input" else (4, 3, 4)
-    found = arrays["heatmap/grad_cam"]
+    heatmap = arrays["heatmap/grad_cam"]
 
-    np.testing.assert_allclose(found, np.maximum(arrays["importance/grad_cam"].reshape(2, *shape).sum(1), 0), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        heatmap, np.maximum(arrays["importance/grad_cam"].reshape(2, *shape).sum(1), 0), rtol=1e-5, atol=1e-7
+    )
     np.testing.assert_allclose(
         arrays["heatmap_examples/grad_cam/0"], np.maximum(arrays["examples/grad_cam/0"].sum(1), 0), rtol=1e-5, atol=1e-7
     )
-    assert (found == 0).any()
-    assert (found > 0).any()
+    assert (heatmap == 0).any()
+    assert (heatmap > 0).any()
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,8 @@ def weighted(units: int) -> Program:
 
 
 def one(summary: dict[str, Any], cluster: str = "all", ranking: int = 0) -> dict[str, Any]:
-    found: dict[str, Any] = summary["rankings"][ranking]["clusters"][cluster]
-    return found
+    cluster_entry: dict[str, Any] = summary["rankings"][ranking]["clusters"][cluster]
+    return cluster_entry
 
 
 def job(program: Program, folder: Path, fields: dict[str, np.ndarray], methods: list[Any], **request: Any) -> dict[str, Any]:
@@ -85,10 +85,10 @@ def test_completeness_when_examples_differ_then_sums_of_sizes_are_compared(tmp_p
     # gaps 9, 9, 4, 4 and one example that is its own baseline
     fields = {"x": np.vstack([PAIRS, [[-1.0, -1.0]]])}
     method = {"name": "conductance", "steps": 2, "rule": "right", "spacing": "uniform"}
-    found = one(job(squared(), tmp_path, fields, [method], target={"class": 0}))["completeness"]
+    completeness = one(job(squared(), tmp_path, fields, [method], target={"class": 0}))["completeness"]
 
     # half steps to ½ and 1: (2·½ + 2·1)·½ = 1.5 times F
-    assert found == {"sum": pytest.approx(1.5 * 26 / 5), "expected": 26 / 5, "relative_gap": pytest.approx(0.5)}
+    assert completeness == {"sum": pytest.approx(1.5 * 26 / 5), "expected": 26 / 5, "relative_gap": pytest.approx(0.5)}
 
 
 def test_completeness_when_the_method_is_not_complete_then_the_gap_is_null(tmp_path: Path) -> None:
@@ -108,27 +108,27 @@ def test_completeness_when_the_place_is_no_cut_then_the_gap_is_null(tmp_path: Pa
     assert one(summary)["completeness"]["expected"] == pytest.approx(2 * one(summary)["completeness"]["sum"])
 
 
-@pytest.mark.parametrize(("bias", "known"), [(3e6, True), (4e6, False)])
-def test_completeness_when_the_target_hardly_changes_then_the_gap_is_null(bias: float, known: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("bias", "is_measurable"), [(3e6, True), (4e6, False)])
+def test_completeness_when_the_target_hardly_changes_then_the_gap_is_null(bias: float, is_measurable: bool, tmp_path: Path) -> None:
     # Σ|ΔF| = 26 against 1e-6 · Σ(|F| + |F′|) = 8e-6 · bias, which is 24 or 32
     summary = job(squared(bias), tmp_path, {"x": PAIRS}, ["conductance"], target={"class": 0})
 
-    assert (one(summary)["completeness"]["relative_gap"] is not None) is known
+    assert (one(summary)["completeness"]["relative_gap"] is not None) is is_measurable
 
 
 def test_completeness_when_nothing_changes_then_the_gap_is_null(tmp_path: Path) -> None:
-    found = one(job(squared(), tmp_path, {"x": -PAIRS}, ["conductance"], target={"class": 0}))
+    cluster_entry = one(job(squared(), tmp_path, {"x": -PAIRS}, ["conductance"], target={"class": 0}))
 
-    assert found["completeness"] == {"sum": 0.0, "expected": 0.0, "relative_gap": None}
+    assert cluster_entry["completeness"] == {"sum": 0.0, "expected": 0.0, "relative_gap": None}
 
 
 def test_top_when_units_are_many_then_the_twenty_best_are_listed_in_order(tmp_path: Path) -> None:
     x = np.array([[1.0] * 25, [3.0] * 25])
-    found = one(job(weighted(25), tmp_path, {"x": x}, ["gradient_x_activation"], target={"class": None}))["top"]
+    top = one(job(weighted(25), tmp_path, {"x": x}, ["gradient_x_activation"], target={"class": None}))["top"]
 
     # unit u has the shares u + 1 and 3(u + 1): mean 2(u + 1), deviation √2 (u + 1)
-    assert [entry["unit"] for entry in found] == list(range(24, 4, -1))
-    assert found[0] == {"unit": 24, "index": [24], "importance": 50.0, "spread": pytest.approx(25 * 2**0.5)}
+    assert [entry["unit"] for entry in top] == list(range(24, 4, -1))
+    assert top[0] == {"unit": 24, "index": [24], "importance": 50.0, "spread": pytest.approx(25 * 2**0.5)}
 
 
 def test_top_when_units_are_equal_then_the_lower_number_comes_first(tmp_path: Path) -> None:
@@ -139,10 +139,10 @@ def test_top_when_units_are_equal_then_the_lower_number_comes_first(tmp_path: Pa
 
 
 def test_top_when_a_cluster_has_one_example_then_spreads_are_null(tmp_path: Path) -> None:
-    found = one(job(weighted(3), tmp_path, {"x": np.ones((1, 3))}, ["gradient_x_activation"], target={"class": None}))
+    cluster_entry = one(job(weighted(3), tmp_path, {"x": np.ones((1, 3))}, ["gradient_x_activation"], target={"class": None}))
 
-    assert [entry["spread"] for entry in found["top"]] == [None, None, None]
-    assert (found["stability"], found["cancellation"]) == (None, None)
+    assert [entry["spread"] for entry in cluster_entry["top"]] == [None, None, None]
+    assert (cluster_entry["stability"], cluster_entry["cancellation"]) == (None, None)
 
 
 def test_top_when_units_lie_in_space_then_they_are_counted_row_major(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ class Memory:
     held: dict[str, bytes] = field(default_factory=dict)
 
     def get(self, fingerprints: Sequence[str]) -> dict[str, Part]:
-        found = {print_: decode_part(self.held[print_]) for print_ in fingerprints if print_ in self.held}
-        return {print_: part for print_, part in found.items() if part}
+        parts = {print_: decode_part(self.held[print_]) for print_ in fingerprints if print_ in self.held}
+        return {print_: part for print_, part in parts.items() if part}
 
     def put(self, parts: Mapping[str, Part]) -> None:
         self.held |= {print_: encode_part(part) for print_, part in parts.items()}
@@ -51,28 +51,28 @@ def job(folder: Path, parts: Memory | None, methods: list[Any], name: str = "con
     return rank(program(name), folder, data(name), layer, methods, parts=parts, ablation=ablation, **request)
 
 
-def assert_same(found: Result, expected: Result) -> None:
+def assert_same(outcome: Result, expected: Result) -> None:
     """All that a reader is told but what it took."""
-    assert told(found[0]) == told(expected[0])
-    assert found[1].keys() == expected[1].keys()
+    assert repeatable(outcome[0]) == repeatable(expected[0])
+    assert outcome[1].keys() == expected[1].keys()
     for name, array in expected[1].items():
-        assert found[1][name].dtype == array.dtype
-        np.testing.assert_array_equal(found[1][name], array, err_msg=name, strict=True)
+        assert outcome[1][name].dtype == array.dtype
+        np.testing.assert_array_equal(outcome[1][name], array, err_msg=name, strict=True)
 
 
-def told(summary: dict[str, Any]) -> dict[str, Any]:
+def repeatable(summary: dict[str, Any]) -> dict[str, Any]:
     cost = {name: value for name, value in summary["cost"].items() if name not in FIELDS_NOT_COMPARED}
     rankings = [{name: value for name, value in ranking.items() if name != "seconds"} for ranking in summary["rankings"]]
     return summary | {"cost": cost, "rankings": rankings}
 
 
-def reused(found: Result) -> list[str]:
-    names: list[str] = found[0]["cost"]["reused"]
+def reused(outcome: Result) -> list[str]:
+    names: list[str] = outcome[0]["cost"]["reused"]
     return names
 
 
-def rows(found: Result) -> int:
-    count: int = found[0]["cost"]["forward_rows"]
+def rows(outcome: Result) -> int:
+    count: int = outcome[0]["cost"]["forward_rows"]
     return count
 
 
@@ -136,21 +136,21 @@ QUICK = {"defaults", "prediction", "cluster_mean", "channels", "no_labels"}
 """The requests of `make test`; `make check` has the others."""
 
 
-@pytest.mark.parametrize("asked", [pytest.param(name, marks=() if name in QUICK else pytest.mark.check) for name in REQUESTS])
-def test_job_when_parts_of_it_are_known_then_it_is_the_same_to_the_bit(asked: str, tmp_path: Path) -> None:
-    request, parts = REQUESTS[asked], Memory()
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.check) for name in REQUESTS])
+def test_job_when_parts_of_it_are_known_then_it_is_the_same_to_the_bit(name: str, tmp_path: Path) -> None:
+    request, parts = REQUESTS[name], Memory()
     job(tmp_path, parts, FIRST, **request)
 
-    found = job(tmp_path, parts, [*FIRST, *THEN], **request)
+    outcome = job(tmp_path, parts, [*FIRST, *THEN], **request)
     alone = job(tmp_path, None, [*FIRST, *THEN], **request)
     again = job(tmp_path, parts, [*THEN[::-1], *FIRST], **request)
 
-    assert_same(found, alone)
+    assert_same(outcome, alone)
     assert_same(again, job(tmp_path, None, [*THEN[::-1], *FIRST], **request))
     assert reused(alone) == []
-    assert rows(again) <= rows(found)
+    assert rows(again) <= rows(outcome)
     # internal influence walks conductance's path once more where there is no study to save
-    assert rows(found) < rows(alone) or asked == "no_ablation"
+    assert rows(outcome) < rows(alone) or name == "no_ablation"
 
 
 NETS = [("in_place", "relu1"), ("shared", "act@1"), ("residual", "blocks.0")]
@@ -169,10 +169,10 @@ def test_job_when_parts_of_it_are_known_then_every_net_gives_the_same(
     parts, request = Memory(), {"clusters": {"by": "label"}, "keep_examples": 2}
     job(tmp_path, parts, FIRST, name, layer, **request)
 
-    found = job(tmp_path, parts, [*FIRST, *THEN], name, layer, **request)
+    outcome = job(tmp_path, parts, [*FIRST, *THEN], name, layer, **request)
 
-    assert_same(found, job(tmp_path, None, [*FIRST, *THEN], name, layer, **request))
-    assert {"controls", "gradient", "conductance"} <= set(reused(found))
+    assert_same(outcome, job(tmp_path, None, [*FIRST, *THEN], name, layer, **request))
+    assert {"controls", "gradient", "conductance"} <= set(reused(outcome))
 
 
 METHODS: list[Any] = [
@@ -198,11 +198,11 @@ def test_scores_when_the_method_was_alone_then_in_company_they_are_the_same(meth
     parts, others = Memory(), ["gradient", {"name": "conductance", "steps": 9}, {"name": "deeplift"}]
     job(tmp_path, parts, [method], keep_examples=2)
 
-    found = job(tmp_path, parts, [*others, method], keep_examples=2)
+    outcome = job(tmp_path, parts, [*others, method], keep_examples=2)
 
-    assert reused(found)[0] == "controls"
-    assert reused(found)[-1] == found[0]["rankings"][-1]["id"]
-    assert_same(found, job(tmp_path, None, [*others, method], keep_examples=2))
+    assert reused(outcome)[0] == "controls"
+    assert reused(outcome)[-1] == outcome[0]["rankings"][-1]["id"]
+    assert_same(outcome, job(tmp_path, None, [*others, method], keep_examples=2))
 
 
 class Folded(nn.Module):
@@ -230,10 +230,10 @@ class Wide(nn.Module):
         return out
 
 
-@pytest.mark.parametrize("made", [Folded, Wide])
-def test_job_when_passes_cannot_be_shared_or_are_nested_then_it_is_the_same(made: type[nn.Module], tmp_path: Path) -> None:
+@pytest.mark.parametrize("network", [Folded, Wide])
+def test_job_when_passes_cannot_be_shared_or_are_nested_then_it_is_the_same(network: type[nn.Module], tmp_path: Path) -> None:
     torch.manual_seed(0)
-    net = program_of(made(), torch.ones(2, 6))
+    net = program_of(network(), torch.ones(2, 6))
     x, y = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32), np.arange(60) % 3
 
     def run(parts: Memory | None, methods: list[Any]) -> Result:
@@ -241,10 +241,10 @@ def test_job_when_passes_cannot_be_shared_or_are_nested_then_it_is_the_same(made
 
     parts = Memory()
     run(parts, ["gradient_x_delta"])
-    found = run(parts, ["activation", "gradient_x_delta", {"name": "conductance", "steps": 5, "rule": "left"}])
+    outcome = run(parts, ["activation", "gradient_x_delta", {"name": "conductance", "steps": 5, "rule": "left"}])
 
-    assert reused(found) == ["controls", "gradient_x_delta"]
-    assert_same(found, run(None, ["activation", "gradient_x_delta", {"name": "conductance", "steps": 5, "rule": "left"}]))
+    assert reused(outcome) == ["controls", "gradient_x_delta"]
+    assert_same(outcome, run(None, ["activation", "gradient_x_delta", {"name": "conductance", "steps": 5, "rule": "left"}]))
 
 
 def test_job_when_all_of_it_is_known_then_nothing_is_passed(tmp_path: Path) -> None:
@@ -263,13 +263,13 @@ def test_job_when_a_method_is_added_then_the_controls_and_the_others_are_not_run
     parts, request = Memory(), {"ablation": {"random": 19}}
     job(tmp_path, parts, FIRST, **request)
 
-    found = job(tmp_path, parts, [*FIRST, "deeplift"], **request)
+    outcome = job(tmp_path, parts, [*FIRST, "deeplift"], **request)
 
     # 41 examples: both ends (the baseline once), twice the tail for deeplift, and fidelity; of 20 test examples the value, 12 and 6
     # masks of deeplift's own orders with both fills, and the other half's values for the check
-    assert reused(found) == ["controls", "gradient", "conductance"]
-    assert rows(found) <= 41 * 4 + 1 + 20 * (1 + 12) + 20 * (1 + 6) + 20
-    assert rows(found) < 0.1 * rows(job(tmp_path, None, [*FIRST, "deeplift"], **request))
+    assert reused(outcome) == ["controls", "gradient", "conductance"]
+    assert rows(outcome) <= 41 * 4 + 1 + 20 * (1 + 12) + 20 * (1 + 6) + 20
+    assert rows(outcome) < 0.1 * rows(job(tmp_path, None, [*FIRST, "deeplift"], **request))
 
 
 CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -290,10 +290,10 @@ def test_job_when_options_of_the_study_change_then_the_rest_is_reused(change: st
     request, expected = CHANGES[change]
     parts = after_first()
 
-    found = job(tmp_path, parts, FIRST, **request)
+    outcome = job(tmp_path, parts, FIRST, **request)
 
-    assert reused(found) == expected
-    assert_same(found, job(tmp_path, None, FIRST, **request))
+    assert reused(outcome) == expected
+    assert_same(outcome, job(tmp_path, None, FIRST, **request))
 
 
 MATTERS: dict[str, dict[str, Any]] = {
@@ -322,10 +322,10 @@ NO_MATTER: dict[str, dict[str, Any]] = {
 def test_parts_when_what_they_depend_on_changes_then_they_are_not_used(change: str, tmp_path: Path) -> None:
     parts = after_first()
 
-    found = job(tmp_path, parts, FIRST, **MATTERS[change])
+    outcome = job(tmp_path, parts, FIRST, **MATTERS[change])
 
-    assert reused(found) == []
-    assert_same(found, job(tmp_path, None, FIRST, **MATTERS[change]))
+    assert reused(outcome) == []
+    assert_same(outcome, job(tmp_path, None, FIRST, **MATTERS[change]))
 
 
 @pytest.mark.parametrize("change", NO_MATTER)
@@ -420,10 +420,10 @@ def test_job_when_it_is_stopped_in_the_study_then_its_scores_are_there_for_the_n
         with pytest.raises(RuntimeError, match="cancelled"):
             job(tmp_path, parts, FIRST)
 
-    found = job(tmp_path, parts, FIRST)
+    outcome = job(tmp_path, parts, FIRST)
 
-    assert reused(found) == ["gradient/scores", "conductance/scores"]
-    assert_same(found, job(tmp_path, None, FIRST))
+    assert reused(outcome) == ["gradient/scores", "conductance/scores"]
+    assert_same(outcome, job(tmp_path, None, FIRST))
 
 
 def test_job_when_memory_ran_out_then_what_was_added_up_otherwise_is_not_kept(

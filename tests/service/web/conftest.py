@@ -11,5 +11,5 @@ HOSTILE = "<script>alert('1')</script>\"'&"
 
 def choices(page: str, name: str) -> list[str]:
     """The values that a select of the page offers."""
-    found = re.search(rf'<select[^>]* name="{re.escape(name)}".*?</select>', page, re.DOTALL)
-    return [unescape(value) for value in re.findall(r'<option value="([^"]*)"', found[0])] if found else []
+    field = re.search(rf'<select[^>]* name="{re.escape(name)}".*?</select>', page, re.DOTALL)
+    return [unescape(value) for value in re.findall(r'<option value="([^"]*)"', field[0])] if field else []

@@ -20,13 +20,13 @@ class Register(WorkerRegistry):
     def __init__(self, connection: redis.Redis, deaf: int) -> None:
         super().__init__(connection)
         self.deaf = deaf
-        self.heard = 0
+        self.beats = 0
 
     def beat(self, worker: WorkerEntry) -> None:
         self.deaf -= 1
         if self.deaf >= 0:
             raise redis.exceptions.ConnectionError("away")
-        self.heard += 1
+        self.beats += 1
 
 
 @pytest.fixture
@@ -54,10 +54,10 @@ def test_job_when_not_told_at_once_then_is_told_soon(connection: redis.Redis, mo
 
 @pytest.mark.parametrize("register", [3], indirect=True)
 def test_beat_when_lost_then_is_made_up_for_at_once_and_only_once(register: Register) -> None:
-    until(lambda: register.heard == 1, "it is heard")
+    until(lambda: register.beats == 1, "it is heard")
     time.sleep(0.1)
 
-    assert register.heard == 1
+    assert register.beats == 1
 
 
 @pytest.mark.parametrize("register", [0], indirect=True)
@@ -65,8 +65,8 @@ def test_beat_when_lost_then_is_made_up_for_at_once_and_only_once(register: Regi
 def test_beat_when_the_machine_has_slept_then_comes_at_once(
     register: Register, monkeypatch: pytest.MonkeyPatch, jump: float
 ) -> None:
-    assert register.heard == 1
+    assert register.beats == 1
     clock = time.time
     monkeypatch.setattr(module.time, "time", lambda: clock() + jump)
 
-    until(lambda: register.heard == 2, "it is heard again")
+    until(lambda: register.beats == 2, "it is heard again")

@@ -8,12 +8,12 @@ import pytest
 from unitrank_worker.process import memory
 
 
-@pytest.mark.parametrize(("said", "expected"), [("1000\n", 1000), ("max\n", None), (None, None)])
+@pytest.mark.parametrize(("limit", "expected"), [("1000\n", 1000), ("max\n", None), (None, None)])
 def test_memory_when_a_container_has_less_then_that_counts(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str | None, expected: int | None
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str | None, expected: int | None
 ) -> None:
-    if said is not None:
-        (tmp_path / "memory.max").write_text(said)
+    if limit is not None:
+        (tmp_path / "memory.max").write_text(limit)
     monkeypatch.setattr(memory, "CGROUP", tmp_path / "memory.max")
 
     assert memory.memory_here() == (expected or psutil.virtual_memory().total)

@@ -84,7 +84,7 @@ def served(engine: Stepping, scratch: Path) -> Iterator[Channel]:
     thread = threading.Thread(target=_serve, args=(child, engine, scratch))
     thread.start()
     try:
-        assert heard(parent).content == {"ready": True, "warm": [{"digest": "sha256:1", "name": "mnist"}]}
+        assert received(parent).content == {"ready": True, "warm": [{"digest": "sha256:1", "name": "mnist"}]}
         yield parent
     finally:
         parent.close()
@@ -101,7 +101,7 @@ def _serve(channel: Channel, engine: Stepping, scratch: Path) -> None:
         channel.close()
 
 
-def heard(channel: Channel) -> Message:
+def received(channel: Channel) -> Message:
     message = channel.receive(10.0)
     assert message is not None
     return message
@@ -125,10 +125,10 @@ def test_job_when_ordered_then_the_engine_reads_the_files_and_its_result_comes_b
     engine = Stepping()
     with served(engine, tmp_path) as parent:
         order(parent, ORDER, table, tmp_path / "archive")
-        assert heard(parent).content == {"find_parts": ["a", "b"]}
+        assert received(parent).content == {"find_parts": ["a", "b"]}
         part = encode_part(Part({"x": np.ones(1)}))
         parent.send({"parts": [["b", len(part)]]}, part)
-        span, kept, result, end = (heard(parent) for _ in range(4))
+        span, kept, result, end = (received(parent) for _ in range(4))
 
     assert engine.read == b"table and archive"
     assert (span.content["span"], span.content["until"] >= span.content["since"]) == ("load", True)
@@ -149,10 +149,10 @@ def test_job_when_told_to_stop_then_ends_where_it_reports_and_the_child_goes_on(
     with served(Endless(), tmp_path) as parent:
         for _ in range(2):
             order(parent, ORDER, table)
-            while "progress" not in heard(parent).content:
+            while "progress" not in received(parent).content:
                 pass
             parent.send({"stop": True})
-            while "end" not in (message := heard(parent)).content:
+            while "end" not in (message := received(parent)).content:
                 pass
             assert (message.content["end"], message.content["problem"]) == ("cancelled", None)
 
@@ -162,9 +162,9 @@ def test_stop_when_it_comes_after_the_end_then_does_not_touch_the_next_job(table
         parent.send({"stop": True})
         order(parent, ORDER, table)
 
-        assert "find_parts" in heard(parent).content
+        assert "find_parts" in received(parent).content
         parent.send({"parts": []})
-        while "end" not in (message := heard(parent)).content:
+        while "end" not in (message := received(parent)).content:
             pass
         assert message.content["end"] == "succeeded"
 
@@ -172,7 +172,7 @@ def test_stop_when_it_comes_after_the_end_then_does_not_touch_the_next_job(table
 def test_job_when_its_request_is_broken_then_fails_as_internal(table: Path, tmp_path: Path) -> None:
     with served(Stepping(), tmp_path) as parent:
         order(parent, ORDER | {"request": {"model": "m"}}, table)
-        end = heard(parent).content
+        end = received(parent).content
 
     assert (end["end"], end["problem"]["code"]) == ("failed", "internal")
 
@@ -180,7 +180,7 @@ def test_job_when_its_request_is_broken_then_fails_as_internal(table: Path, tmp_
 def test_child_when_its_device_is_broken_then_says_so_and_leaves(table: Path, tmp_path: Path) -> None:
     with served(Broken(), tmp_path) as parent:
         order(parent, ORDER, table)
-        end = heard(parent).content
+        end = received(parent).content
 
     assert (end["end"], end["problem"]["code"], end["leaving"]) == ("failed", "internal", True)
 
@@ -190,9 +190,9 @@ def test_model_when_it_passes_then_its_archive_comes_in_pieces_and_nothing_is_le
     with served(Stepping(), scratch) as parent:
         order(parent, INSPECTION, table)
         archive = b""
-        while "archive" in (message := heard(parent)).content:
+        while "archive" in (message := received(parent)).content:
             archive += message.payload
-        end = heard(parent).content
+        end = received(parent).content
 
     assert archive == b"clean" * 500_000
     assert message.content == {"manifest": {"layers": []}}
@@ -205,7 +205,7 @@ def test_model_when_it_does_not_pass_then_no_byte_of_it_is_sent(tmp_path: Path) 
     scratch = tmp_path / "scratch"
     with served(Stepping(), scratch) as parent:
         order(parent, INSPECTION, tmp_path / "upload")
-        end = heard(parent).content
+        end = received(parent).content
 
     assert (end["end"], end["problem"]["code"]) == ("failed", "bad_archive")
     assert list(scratch.iterdir()) == []

@@ -97,11 +97,11 @@ def test_run_when_another_worker_was_first_then_is_given_up(jobs: JobStore, cloc
     assert after(watch, clock, CLOSING_SECONDS) == (None, "given_up")
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_run_when_its_record_has_ended_or_is_gone_then_is_given_up(jobs: JobStore, clock: Clock, known: bool) -> None:
-    id = jobs.create({}).id if known else "nothing"
+@pytest.mark.parametrize("exists", [True, False])
+def test_run_when_its_record_has_ended_or_is_gone_then_is_given_up(jobs: JobStore, clock: Clock, exists: bool) -> None:
+    id = jobs.create({}).id if exists else "nothing"
     watch = RunWatch(jobs, id, 1, "a", clock)
-    if known:
+    if exists:
         jobs.cancel(id)
 
     assert after(watch, clock, CLOSING_SECONDS) == (None, "given_up")

@@ -38,7 +38,7 @@ def test_tolerance_when_it_is_met_then_each_example_has_the_fewest_doublings_tha
     name: str, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refinement, "KEPT_BYTES", kept)
-    found, ranking, _ = scores(tmp_path, X, name, tolerance=TOLERANCE)
+    summary, ranking, _ = scores(tmp_path, X, name, tolerance=TOLERANCE)
     complete = "conductance" if name == "internal_influence" else name
     most = 0
     for row in range(COUNT):
@@ -49,7 +49,7 @@ def test_tolerance_when_it_is_met_then_each_example_has_the_fewest_doublings_tha
         ):
             steps *= 2
         most = max(most, steps)
-        np.testing.assert_allclose(found[row], scores(tmp_path, X[row : row + 1], name, steps=steps)[0][0], rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(summary[row], scores(tmp_path, X[row : row + 1], name, steps=steps)[0][0], rtol=1e-5, atol=1e-7)
 
     assert ranking["options"] == {"steps": most}
     assert most > 4 * FIRST

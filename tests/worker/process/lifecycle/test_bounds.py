@@ -21,8 +21,8 @@ WORKER_SECONDS = 30.0
 def put_back_at(bench: Bench, id: str) -> float:
     """When its first attempt was given up, as whoever did it wrote."""
     events = [fields for _, fields in bench.connection.xrange(keyspace.events("job", id)) if fields[b"kind"] == b"status"]
-    told = [json.loads(fields[b"data"]) for fields in events]
-    return float(next(each["at"] for each in told[2:] if each["status"] == "queued"))
+    states = [json.loads(fields[b"data"]) for fields in events]
+    return float(next(each["at"] for each in states[2:] if each["status"] == "queued"))
 
 
 def test_child_when_killed_then_its_worker_notices_within_a_second(bench: Bench, tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ MANY = 1000
 def ends(bench: Bench, id: str) -> list[str]:
     """Each end that was told of a job."""
     entries = bench.connection.xrange(keyspace.events("job", id))
-    told = [json.loads(fields[b"data"])["status"] for _, fields in entries if fields[b"kind"] == b"status"]
-    return [status for status in told if status in ENDED]
+    statuses = [json.loads(fields[b"data"])["status"] for _, fields in entries if fields[b"kind"] == b"status"]
+    return [status for status in statuses if status in ENDED]
 
 
 def kept(bench: Bench) -> set[str]:

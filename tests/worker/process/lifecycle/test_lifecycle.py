@@ -93,8 +93,8 @@ def test_worker_when_another_lives_under_its_name_then_is_refused(bench: Bench) 
 
 
 def test_worker_when_another_machine_has_its_name_then_is_refused(bench: Bench) -> None:
-    said = WorkerEntry("w", JOBS, "cpu", os.getpid(), "elsewhere", time.time(), time.time())
-    WorkerRegistry(bench.connection, 60).beat(said)
+    entry = WorkerEntry("w", JOBS, "cpu", os.getpid(), "elsewhere", time.time(), time.time())
+    WorkerRegistry(bench.connection, 60).beat(entry)
 
     assert bench.start("w", wait=False).process.wait(30) == 2
 
