@@ -14,7 +14,7 @@ class ProgressMeter:
     A row costs different time in different stages. The estimate divides the cost that is left by
     the speed of the current stage.
 
-    `report`: is called with a progress record after each batch.
+    `report`: is called with a progress record after each batch. `clock`: returns the time in seconds.
 
     >>> records = []
     >>> meter = ProgressMeter(records.append)
@@ -27,12 +27,13 @@ class ProgressMeter:
     SETTLED_SECONDS = 1.0
     """Seconds after which the speed of the stage counts instead of the speed of the whole job."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, clock: Callable[[], float] = time.monotonic) -> None:
         self._report = report
+        self._clock = clock
         self._planned: dict[str, tuple[int, float]] = {}
         self._done: dict[str, int] = {}
         self._stage = ""
-        self._began = self._since = self._last = time.monotonic()
+        self._began = self._since = self._last = clock()
 
     def plan(self, stage: str, rows: int, cost: float) -> None:
         """Announces a stage.
@@ -50,7 +51,7 @@ class ProgressMeter:
         """
         if stage != self._stage:
             self._stage, self._since = stage, self._last
-        self._last = time.monotonic()
+        self._last = self._clock()
         self._done[stage] += rows
         done = sum(self._done.values())
         self._report(

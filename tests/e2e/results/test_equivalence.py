@@ -84,8 +84,8 @@ def direct(url: str, network: nn.Module, table: dict[str, Any], tmp_path_factory
     with httpx.Client(base_url=url, timeout=90) as http:
         http.put("/v1/models/ways", content=(folder / "net.pt2").read_bytes(), headers=octets).raise_for_status()
         http.put("/v1/datasets/ways", content=(folder / "data.npz").read_bytes(), headers=octets).raise_for_status()
-        asked = http.post("/v1/jobs", json={"model": "ways", "dataset": "ways", **ASKED}).raise_for_status()
-        place = asked.headers["Location"]
+        response = http.post("/v1/jobs", json={"model": "ways", "dataset": "ways", **ASKED}).raise_for_status()
+        place = response.headers["Location"]
         assert http.get(place, params={"wait": 60}).json()["status"] == "succeeded"
         summary = http.get(f"{place}/result").json()
         (folder / "arrays.npz").write_bytes(http.get(f"{place}/result", headers={"Accept": "application/x-npz"}).content)
@@ -100,15 +100,15 @@ def test_job_when_the_client_asks_anew_then_its_numbers_are_those_of_plain_http(
         model = client.models.put("ways-client", network, table["x"][:1])
         client.datasets.put("ways-client", x=torch.from_numpy(table["x"]), y=table["y"].tolist())
         job = client.jobs.submit(model="ways-client", dataset="ways-client", fresh=True, **ASKED)
-        found = job.result()
+        result = job.result()
 
     assert "1" in [layer.name for layer in model.layers or []]
     assert job.id != direct.summary.job
-    assert (found.summary.model.digest, found.summary.dataset.digest) == (
+    assert (result.summary.model.digest, result.summary.dataset.digest) == (
         direct.summary.model.digest,
         direct.summary.dataset.digest,
     )
-    _check_equal(found, direct)
+    _check_equal(result, direct)
 
 
 def test_job_when_curl_asks_anew_then_its_numbers_are_the_same(url: str, direct: unitrank.JobResult, tmp_path: Path) -> None:
@@ -145,14 +145,14 @@ def test_job_when_the_async_client_asks_anew_then_its_numbers_are_the_same(url: 
 def test_job_when_the_engine_runs_in_process_then_its_numbers_are_the_same(
     network: nn.Module, table: dict[str, Any], direct: unitrank.JobResult
 ) -> None:
-    found = unitrank.rank(network, x=table["x"], y=table["y"], **ASKED)
+    result = unitrank.rank(network, x=table["x"], y=table["y"], **ASKED)
 
-    assert (found.summary.model.digest, found.summary.dataset.digest) == (
+    assert (result.summary.model.digest, result.summary.dataset.digest) == (
         direct.summary.model.digest,
         direct.summary.dataset.digest,
     )
     # with other numbers of threads sums are taken in another order
-    _check_equal(found, direct, exactly="OMP_NUM_THREADS" in os.environ)
+    _check_equal(result, direct, exactly="OMP_NUM_THREADS" in os.environ)
 
 
 @pytest.mark.parametrize(
@@ -167,11 +167,11 @@ def test_job_when_the_engine_runs_in_process_then_its_numbers_are_the_same(
 def test_request_when_it_is_wrong_then_the_engine_in_process_says_what_the_service_says(
     url: str, direct: unitrank.JobResult, network: nn.Module, table: dict[str, Any], wrong: Json
 ) -> None:
-    asked = {**ASKED, **wrong}
+    fields = {**ASKED, **wrong}
     with Client(url) as client, pytest.raises(unitrank.InvalidRequest) as theirs:
-        client.jobs.submit(model="ways", dataset="ways", **asked)
+        client.jobs.submit(model="ways", dataset="ways", **fields)
     with pytest.raises(unitrank.InvalidRequest) as ours:
-        unitrank.rank(network, x=table["x"], y=table["y"], **asked)
+        unitrank.rank(network, x=table["x"], y=table["y"], **fields)
 
     assert ours.value.places == theirs.value.places
     assert (ours.value.code, ours.value.detail) == (theirs.value.code, theirs.value.detail)
@@ -191,13 +191,13 @@ def test_job_when_the_command_line_asks_anew_then_its_numbers_are_the_same(
 def test_notebook_when_its_cell_is_run_then_shows_a_leaderboard(url: str, network: nn.Module, table: dict[str, Any]) -> None:
     (cell,) = re.findall(r"^```py\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     with notebook(network=network, **table) as page:
-        shown = page.cell(cell.replace("http://127.0.0.1:8000", url))["text/html"]
+        page_html = page.cell(cell.replace("http://127.0.0.1:8000", url))["text/html"]
         picture = page.cell("result.plot_ablation()")["image/png"]
         page.user_ns["client"].close()
 
     assert len(cell.strip().splitlines()) <= 9
-    assert "better than random" in shown
-    assert "<td>conductance</td>" in shown
+    assert "better than random" in page_html
+    assert "<td>conductance</td>" in page_html
     assert picture.startswith(b"\x89PNG")
 
 
@@ -216,9 +216,9 @@ def test_files_when_result_wrote_them_then_compare_and_gate_read_them(
     assert json.loads(by_verdicts.out)[0]["correlations"] == {}
     assert "no rank correlation, for which both need arrays" in command("compare", files["json"], files["npz"]).err
     for form, file in files.items():
-        said = command("gate", file, "--max-p", "1")
-        assert said.code == (0 if form in ("json", "npz") else 2), form
-        assert said.code == 0 or "no result that was saved" in said.err
+        output = command("gate", file, "--max-p", "1")
+        assert output.code == (0 if form in ("json", "npz") else 2), form
+        assert output.code == 0 or "no result that was saved" in output.err
 
 
 def test_commands_when_followed_from_a_network_to_a_gate_then_each_says_and_exits_as_promised(
@@ -247,9 +247,9 @@ def test_commands_when_followed_from_a_network_to_a_gate_then_each_says_and_exit
     assert command("gate", id, "--max-gap", "0.5", "--max-p", "1").code == 0
     unmet = command("gate", id, "--min-better-than-random", "1.5", "--json")
     assert (unmet.code, json.loads(unmet.out)["met"]) == (1, False)
-    found = {each["what"]: each for each in json.loads(command("doctor", "--json").out)}
-    assert found["service"]["good"]
-    assert found["key"]["said"] == "may read, write, models"
+    checks = {each["what"]: each for each in json.loads(command("doctor", "--json").out)}
+    assert checks["service"]["good"]
+    assert checks["key"]["said"] == "may read, write, models"
 
 
 def test_commands_when_they_cannot_then_say_why_and_exit_as_promised(
@@ -271,18 +271,18 @@ def test_commands_when_they_cannot_then_say_why_and_exit_as_promised(
     assert command("doctor").code == 3
 
 
-def _check_same_contents(found: unitrank.JobResult, direct: unitrank.JobResult) -> None:
-    ours, theirs = found.summary, direct.summary
+def _check_same_contents(result: unitrank.JobResult, direct: unitrank.JobResult) -> None:
+    ours, theirs = result.summary, direct.summary
     assert (ours.model.digest, ours.dataset.digest) == (theirs.model.digest, theirs.dataset.digest)
 
 
-def _check_equal(found: unitrank.JobResult, direct: unitrank.JobResult, exactly: bool = True) -> None:
-    assert found.arrays.keys() == direct.arrays.keys()
+def _check_equal(result: unitrank.JobResult, direct: unitrank.JobResult, exactly: bool = True) -> None:
+    assert result.arrays.keys() == direct.arrays.keys()
     for name, values in direct.arrays.items():
         if exactly:
-            np.testing.assert_array_equal(found.arrays[name], values, err_msg=name)
+            np.testing.assert_array_equal(result.arrays[name], values, err_msg=name)
         else:
-            np.testing.assert_allclose(found.arrays[name], values, rtol=1e-4, atol=1e-6, err_msg=name)
-    assert [(leader.ranking, leader.verdict) for leader in found.leaderboard] == [
+            np.testing.assert_allclose(result.arrays[name], values, rtol=1e-4, atol=1e-6, err_msg=name)
+    assert [(leader.ranking, leader.verdict) for leader in result.leaderboard] == [
         (leader.ranking, leader.verdict) for leader in direct.leaderboard
     ]

@@ -3,13 +3,13 @@
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from tests.support.clock import Clock
 from unitrank_worker.process.channel import Channel, Closed, Message
 
 
@@ -74,25 +74,22 @@ def test_channel_when_the_other_side_does_not_read_then_does_not_wait_for_ever(e
         channel.send({}, bytes(1 << 24))
 
 
-def test_message_when_it_trickles_in_then_nobody_waits_longer_than_asked(ends: tuple[Channel, socket.socket]) -> None:
-    channel, theirs = ends
-    stop = threading.Event()
+def test_message_when_it_trickles_in_then_nobody_waits_longer_than_asked() -> None:
+    ours, theirs = socket.socketpair()
+    clock = Clock()
 
-    def trickle() -> None:
-        while not stop.wait(0.01):
-            theirs.sendall(b" ")
+    def trickling() -> float:
+        theirs.sendall(b" ")
+        clock.advance(1.0)
+        return clock()
 
-    sender = threading.Thread(target=trickle)
-    sender.start()
-    threading.Timer(5.0, stop.set).start()
-    since = time.monotonic()
-    message = channel.receive(0.1)
-    waited = time.monotonic() - since
-    stop.set()
-    sender.join()
+    channel = Channel(ours, payload_bytes=1000, clock=trickling)
+    with theirs:
+        message = channel.receive(10.0)
+    channel.close()
 
     assert message is None
-    assert waited < 2.0
+    assert 10 <= clock() <= 13
 
 
 class Hasty:

@@ -1,17 +1,16 @@
 """A worker is heard as often as it says, and as soon as the store can hear it again."""
 
-import time
-from collections.abc import Iterator
-
 import pytest
 import redis
 
-from tests.worker.process.conftest import until
+from tests.support.clock import Clock
+from tests.support.polling import wait_until
 from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 from unitrank_worker.process import heartbeat as module
 from unitrank_worker.process.heartbeat import Heartbeat
 
 EVERY = 1000.0
+NOW = 1e9
 
 
 class Register(WorkerRegistry):
@@ -29,16 +28,6 @@ class Register(WorkerRegistry):
         self.beats += 1
 
 
-@pytest.fixture
-def register(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Register]:
-    monkeypatch.setattr(module, "AGAIN_SHARE", 1e-5)
-    register = Register(connection, request.param)
-    beats = Heartbeat(register, WorkerEntry("w", "q", "cpu", 1, "h", 0.0, 0.0), EVERY, lambda: 0)
-    beats.start()
-    yield register
-    beats.stop()
-
-
 def test_job_when_not_told_at_once_then_is_told_soon(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     register = WorkerRegistry(connection)
     monkeypatch.setattr(module, "AGAIN_SHARE", 1e-5)
@@ -47,26 +36,42 @@ def test_job_when_not_told_at_once_then_is_told_soon(connection: redis.Redis, mo
     try:
         heartbeat.working_on("job", [], at_once=False)
 
-        until(lambda: [entry.job for entry in register.list()] == ["job"], "the register names the job")
+        wait_until(lambda: [entry.job for entry in register.list()] == ["job"], "the register names the job")
     finally:
         heartbeat.stop()
 
 
-@pytest.mark.parametrize("register", [3], indirect=True)
-def test_beat_when_lost_then_is_made_up_for_at_once_and_only_once(register: Register) -> None:
-    until(lambda: register.beats == 1, "it is heard")
-    time.sleep(0.1)
+def beating(register: Register, clock: Clock) -> Heartbeat:
+    return Heartbeat(register, WorkerEntry("w", "q", "cpu", 1, "h", 0.0, 0.0), EVERY, lambda: 0, clock)
+
+
+def test_beat_when_lost_then_is_made_up_for_at_once_and_only_once(connection: redis.Redis) -> None:
+    register = Register(connection, deaf=3)
+    heartbeat = beating(register, Clock(NOW))
+    for _ in range(10):
+        heartbeat.beat_if_due()
 
     assert register.beats == 1
 
 
-@pytest.mark.parametrize("register", [0], indirect=True)
+def test_beat_when_its_time_has_come_then_is_sent_once(connection: redis.Redis) -> None:
+    register, clock = Register(connection, deaf=0), Clock(NOW)
+    heartbeat = beating(register, clock)
+    beats = []
+    for _ in range(5):
+        heartbeat.beat_if_due()
+        beats.append(register.beats)
+        clock.advance(EVERY / 2)
+
+    assert beats == [1, 1, 2, 2, 3]
+
+
 @pytest.mark.parametrize("jump", [2 * EVERY, -2 * EVERY])
-def test_beat_when_the_machine_has_slept_then_comes_at_once(
-    register: Register, monkeypatch: pytest.MonkeyPatch, jump: float
-) -> None:
-    assert register.beats == 1
-    clock = time.time
-    monkeypatch.setattr(module.time, "time", lambda: clock() + jump)
+def test_beat_when_the_machine_has_slept_or_its_clock_was_set_then_comes_at_once(connection: redis.Redis, jump: float) -> None:
+    register, clock = Register(connection, deaf=0), Clock(NOW)
+    heartbeat = beating(register, clock)
+    heartbeat.beat_if_due()
+    clock.advance(jump)
+    heartbeat.beat_if_due()
 
-    until(lambda: register.beats == 2, "it is heard again")
+    assert register.beats == 2

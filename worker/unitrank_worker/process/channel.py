@@ -10,7 +10,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,10 +50,20 @@ class Channel:
     `payload_bytes`: the largest payload that is accepted.
     `send_seconds`: seconds after which a receiver that does not read counts as gone.
     `most_files`: open files that one read accepts; the kernel closes all files beyond them.
+    `clock`: seconds, by which `receive` ends.
     """
 
-    def __init__(self, end: socket.socket, *, payload_bytes: int, send_seconds: float | None = None, most_files: int = 0) -> None:
+    def __init__(
+        self,
+        end: socket.socket,
+        *,
+        payload_bytes: int,
+        send_seconds: float | None = None,
+        most_files: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._socket = end
+        self._clock = clock
         self.payload_bytes = payload_bytes
         self._ancillary_bytes = socket.CMSG_SPACE(most_files * array.array("i").itemsize) if most_files else 0
         self._buffer = bytearray()
@@ -82,13 +92,13 @@ class Channel:
 
     def receive(self, seconds: float | None = None) -> Message | None:
         """The next whole message; None if none is complete within `seconds`, however slowly one arrives. Raises Closed."""
-        deadline = None if seconds is None else time.monotonic() + seconds
+        deadline = None if seconds is None else self._clock() + seconds
         while (message := self._complete()) is None:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            left = None if deadline is None else max(0.0, deadline - self._clock())
             if not select.select([self._socket], [], [], left)[0]:
                 return None
             self._read()
-            if deadline is not None and time.monotonic() >= deadline:
+            if deadline is not None and self._clock() >= deadline:
                 return self._complete()
         return message
 

@@ -18,13 +18,25 @@ AGAIN_SHARE = 0.1
 
 
 class Heartbeat:
-    """A thread of its own: an idle worker blocks in the queue for minutes."""
+    """A thread of its own: an idle worker blocks in the queue for minutes.
 
-    def __init__(self, workers: WorkerRegistry, worker: WorkerEntry, every: float, memory: Callable[[], int]) -> None:
+    `every`: seconds between two beats. `clock`: seconds by the calendar, as the store's: on a machine that slept, the entry in
+    the register has expired.
+    """
+
+    def __init__(
+        self,
+        workers: WorkerRegistry,
+        worker: WorkerEntry,
+        every: float,
+        memory: Callable[[], int],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._workers = workers
         self._worker = worker
         self._every = every
         self._memory = memory
+        self._clock = clock
         # A second SIGTERM interrupts the main thread anywhere, also while it holds this lock: its handler takes the lock again.
         self._lock = threading.RLock()
         self._stop = threading.Event()
@@ -54,11 +66,14 @@ class Heartbeat:
         if at_once and self._worker != self._sent:
             self._beat()
 
+    def beat_if_due(self) -> None:
+        """Send a beat that was lost, that has changed, or whose time has come."""
+        if self._worker != self._sent or not 0 <= self._clock() - self._heard < self._every:
+            self._beat()
+
     def _run(self) -> None:
         while not self._stop.wait(self._every * AGAIN_SHARE):
-            # By the calendar's clock, as the store's: on a machine that slept, the entry in the register has expired.
-            if self._worker != self._sent or not 0 <= time.time() - self._heard < self._every:
-                self._beat()
+            self.beat_if_due()
 
     def _beat(self) -> None:
         with self._lock:
@@ -70,5 +85,5 @@ class Heartbeat:
                 log.warning("beat lost", worker=worker.name, error=str(error))
                 self._heard = 0.0
             else:
-                self._heard = time.time()
+                self._heard = self._clock()
                 self._sent = entry
