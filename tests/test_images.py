@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +25,6 @@ from unitrank_worker.__main__ import _options
 ROOT = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-STARTED_WITHIN = 90.0
 
 
 @pytest.mark.check
@@ -47,7 +45,7 @@ def test_service_image_when_built_then_serves_without_torch(tmp_path: Path, redi
 def test_worker_image_when_built_then_a_worker_takes_its_place(tmp_path: Path, redis_url: str) -> None:
     image = _built("worker", tmp_path)
     with connect(redis_url) as connection, _started(image, SERVICES["inspector"]["command"], {"UNITRANK_REDIS_URL": redis_url}):
-        alive = _eventually(lambda: WorkerRegistry(connection).list())
+        alive = wait_until(lambda: WorkerRegistry(connection).list(), "a worker is there")
 
         assert [(worker.queue, worker.device) for worker in alive] == [("unitrank-inspections", "cpu")]
 
@@ -144,14 +142,4 @@ def _answer(url: str) -> httpx.Response:
         except httpx.TransportError:
             return None
 
-    answered: httpx.Response = _eventually(ask)
-    return answered
-
-
-def _eventually(ask: Any) -> Any:
-    """What `ask` says, as soon as it says something."""
-    deadline = time.monotonic() + STARTED_WITHIN
-    while not (value := ask()):
-        assert time.monotonic() < deadline, "nothing came"
-        time.sleep(0.1)
-    return value
+    return wait_until(ask, f"{url} answers")

@@ -1,6 +1,5 @@
 """All hostile files over HTTP: the service and its workers keep running, and no file is left."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 
 from tests.attacks.tables import TABLES
 from tests.attacks.test_archives import ARCHIVES
-from tests.e2e.conftest import installed, save, stack, url
+from tests.e2e.conftest import ended, installed, save, stack, url
 from tests.engine.archive.forging import entries_of
 from tests.engine.archive.test_bounds import BEYOND
 from unitrank.server.local import Local
@@ -22,7 +21,6 @@ __all__ = ["installed", "stack", "url"]
 
 Json = dict[str, Any]
 BYTES = {"Content-Type": "application/octet-stream"}
-POLL_SECONDS = 0.1
 
 
 @pytest.fixture
@@ -49,12 +47,8 @@ def assert_untouched(stack: Local, http: httpx.Client, before: set[int], markers
 
 
 def inspected(http: httpx.Client, name: str) -> Json:
-    """The model after its inspection; the time limit of the test bounds the wait."""
-    while True:
-        model: Json = http.get(f"/v1/models/{name}").raise_for_status().json()
-        if model["status"] != "inspecting":
-            return model
-        time.sleep(POLL_SECONDS)
+    """The model after its inspection."""
+    return ended(http, f"/v1/models/{name}")
 
 
 def test_every_forged_archive_when_it_is_put_then_is_rejected_and_every_process_lives(

@@ -56,3 +56,13 @@ def save(module: nn.Module, path: Path, *example: torch.Tensor) -> Path:
     shapes = tuple({0: torch.export.Dim("batch", min=1)} for _ in example)
     torch.export.save(torch.export.export(module.eval(), example, dynamic_shapes=shapes), path)
     return path
+
+
+def ended(http: httpx.Client, path: str) -> dict[str, Any]:
+    """The model or job when it is neither under inspection nor under way."""
+
+    def read() -> dict[str, Any] | None:
+        resource: dict[str, Any] = http.get(path).json()
+        return None if resource["status"] in ("inspecting", "queued", "running") else resource
+
+    return wait_until(read, f"{path} ends")

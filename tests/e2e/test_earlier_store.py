@@ -13,8 +13,8 @@ import pytest
 import redis
 
 from tests.support.earlier_store import load
+from tests.support.polling import wait_until
 from tests.support.redis_keys import undocumented
-from tests.worker.process.conftest import until
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.models import ModelStore
 from unitrank_store.jobs.job_store import JobStore
@@ -44,7 +44,7 @@ def test_store_when_an_earlier_version_wrote_it_then_its_job_and_its_inspection_
     with ExitStack() as workers:
         for queue in ("jobs", "inspections"):
             workers.enter_context(worker(redis_url, tmp_path, queue))
-        until(lambda: jobs.get(earlier.queued).ended and models.get("early").status != "inspecting", "both have run")
+        wait_until(lambda: jobs.get(earlier.queued).ended and models.get("early").status != "inspecting", "both have run")
     before, after = jobs.get(earlier.done).result, jobs.get(earlier.queued)
 
     assert (after.status, after.problem, models.get("early").status) == ("succeeded", None, "ready")

@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.e2e.conftest import save
+from tests.e2e.conftest import ended, save
 from tests.service.conftest import Served, job, put_dataset, ready_model, serving
 from tests.support.browsing import AXE, WIDTHS, browser, looked_at, opened
 from unitrank.server.local import Local
@@ -49,8 +48,7 @@ def furnished(url: str, files: Path) -> str:
     with httpx.Client(base_url=url, timeout=90) as client:
         client.put("/v1/datasets/images", content=(files / "data.npz").read_bytes(), headers=BYTES).raise_for_status()
         client.put("/v1/models/pictures", content=(files / "net.pt2").read_bytes(), headers=BYTES).raise_for_status()
-        while (model := client.get("/v1/models/pictures").json())["status"] == "inspecting":
-            time.sleep(0.05)
+        model = ended(client, "/v1/models/pictures")
     assert model["status"] == "ready", model
     return url
 

@@ -8,16 +8,16 @@ T = TypeVar("T")
 
 PATIENCE = 90.0
 """Seconds: a bound that a busy machine meets, below the time limit of a test."""
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.02
 
 
-def wait_until(condition: Callable[[], T | None], what: str = "the condition") -> T:
-    """The condition's first true value. Raises AssertionError where there is none within `PATIENCE` seconds.
+def wait_until(condition: Callable[[], T | None], what: str = "the condition", *, seconds: float = PATIENCE) -> T:
+    """The condition's first true value. Raises AssertionError where there is none within `seconds`.
 
     `what`: the condition in words, for the error.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what} did not hold within {PATIENCE:.0f} s; the last value was {value!r}"
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}; the last value was {value!r}"
         time.sleep(POLL_SECONDS)
     return value

@@ -3,14 +3,15 @@
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
-PATIENCE = 90.0
+from tests.support.polling import wait_until
+
+END_SECONDS = 10.0
 
 
 @contextmanager
@@ -43,24 +44,9 @@ def alive_with(text: str) -> list[list[str]]:
     return command_lines
 
 
-def gone(text: str) -> bool:
-    """Whether all of them end within a short while."""
-    deadline = time.monotonic() + 10
-    while alive_with(text):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether the condition holds within `PATIENCE` seconds."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
+def wait_until_gone(text: str) -> None:
+    """Return once no process names this text. Raises AssertionError where one does after `END_SECONDS`."""
+    wait_until(lambda: not alive_with(text), f"no process names {text}", seconds=END_SECONDS)
 
 
 def line_with(text: str, lines: Iterator[str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from tests.support.processes import alive_with, command, gone, line_with, run, short_folder
+from tests.support.processes import command, line_with, run, short_folder, wait_until_gone
 from unitrank_schemas.results import Result
 
 pytestmark = pytest.mark.serial
@@ -25,7 +25,7 @@ def test_demo_when_run_then_shows_verdicts_saves_the_result_and_leaves_nothing_r
         done = run("demo", "--output", str(tmp_path), "--json", environment=environment)
 
         assert done.returncode == 0, done.stdout + done.stderr
-        assert gone(str(place)), alive_with(str(place))
+        wait_until_gone(str(place))
         assert list(place.glob("unitrank-*")) == []
     result = Result.model_validate_json((tmp_path / "summary.json").read_text())
     arrays = load_file(tmp_path / "arrays.safetensors")
@@ -52,7 +52,7 @@ def test_demo_when_interrupted_then_leaves_nothing_behind(tmp_path: Path) -> Non
             process.stdout.read()
 
         assert process.returncode == 130
-        assert gone(str(place)), alive_with(str(place))
+        wait_until_gone(str(place))
         assert list(place.glob("unitrank-*")) == []
 
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tests.support.processes import gone, run, short_folder
+from tests.support.processes import run, short_folder, wait_until_gone
 
 pytestmark = pytest.mark.check
 
@@ -24,7 +24,7 @@ def test_keys_when_no_server_runs_then_one_is_started_for_the_moment() -> None:
         assert process.stdout.startswith(f"unitrank_{id}_")
         assert listed.stdout == f"{id}\tme\tread\tdefault\n"
         assert (revoked.returncode, again.returncode) == (0, 2)
-        assert gone(str(state))
+        wait_until_gone(str(state))
 
 
 def test_keys_when_the_store_is_named_then_that_one_is_used(redis_url: str) -> None:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from httpx import get
 
-from tests.support.processes import alive_with, command, gone, line_with, run, short_folder
+from tests.support.processes import command, line_with, run, short_folder, wait_until_gone
 from unitrank.errors import NotPossible
 from unitrank.server.up import locked, up
 from unitrank_store.errors import EmbeddedServerFailed
@@ -40,7 +40,7 @@ def test_up_when_interrupted_then_all_that_it_started_has_ended() -> None:
         assert len(running) >= 8
         assert (second.returncode, "is in use" in second.stderr) == (2, True)
         assert process.returncode == 0, output
-        assert gone(str(state)), alive_with(str(state))
+        wait_until_gone(str(state))
         assert not any(each.is_running() for each in running)
 
 
@@ -87,7 +87,7 @@ def test_up_when_others_could_reach_it_without_a_key_then_it_refuses() -> None:
 
         assert done.returncode == 2
         assert "refusing to listen on 0.0.0.0 without keys" in done.stderr
-        assert gone(str(state))
+        wait_until_gone(str(state))
 
 
 def test_up_when_logs_are_for_machines_then_speaks_as_they_do() -> None:

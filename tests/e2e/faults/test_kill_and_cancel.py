@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ import torch
 from torch import nn
 
 from tests.e2e.conftest import save
+from tests.support.polling import wait_until
 from unitrank.client.sync import Client
 from unitrank.server.local import Local
 
 pytestmark = pytest.mark.serial
-
-PATIENCE = 60.0
 
 
 @pytest.fixture
@@ -42,13 +40,12 @@ def long_job(client: Client, http: httpx.Client, tmp_path: Path) -> Callable[[in
 
 def wait_for(http: httpx.Client, id: str, reached: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
     """The job as soon as it is so."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
+
+    def read() -> dict[str, Any] | None:
         job: dict[str, Any] = http.get(f"/v1/jobs/{id}").json()
-        if reached(job):
-            return job
-        time.sleep(0.05)
-    raise AssertionError(f"not reached within {PATIENCE} s; the job is {job}")
+        return job if reached(job) else None
+
+    return wait_until(read, f"job {id} gets that far")
 
 
 def child_of_the_job_worker(stack: Local) -> int:

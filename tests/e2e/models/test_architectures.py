@@ -1,6 +1,5 @@
 """Weights for an architecture that the operator installed: from PUT to a result, and what is refused."""
 
-import time
 from typing import Any
 
 import httpx
@@ -9,6 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save
 from torch import nn
+
+from tests.e2e.conftest import ended
 
 pytestmark = pytest.mark.check
 
@@ -20,21 +21,12 @@ def _weights(hidden: int = 8) -> bytes:
     return save(dict(nn.Sequential(nn.Linear(4, hidden), nn.ReLU(), nn.Linear(hidden, 3)).state_dict()))
 
 
-def _ended(http: httpx.Client, at: str) -> dict[str, Any]:
-    """The model or job when it is neither under inspection nor under way."""
-    deadline = time.monotonic() + 60
-    while (resource := http.get(at).json())["status"] in ("inspecting", "queued", "running"):
-        assert time.monotonic() < deadline, resource
-        time.sleep(0.1)
-    return dict(resource)
-
-
 def test_weights_for_an_installed_architecture_are_ranked(http: httpx.Client) -> None:
     put = http.put(
         "/v1/models/by-name", params={"architecture": "perceptron", "arguments": '{"hidden": 8}'}, content=_weights(), headers=BYTES
     )
     assert put.status_code == 202, put.text
-    model = _ended(http, "/v1/models/by-name")
+    model = ended(http, "/v1/models/by-name")
     assert model["status"] == "ready", model
     assert model["architecture"] == {"name": "perceptron", "arguments": {"hidden": 8}}
     assert [layer["name"] for layer in model["layers"]] == ["input", "0", "1", "2"]
@@ -50,7 +42,7 @@ def test_weights_for_an_installed_architecture_are_ranked(http: httpx.Client) ->
     posted = http.post("/v1/jobs", json=job)
 
     assert posted.status_code == 202, posted.text
-    assert _ended(http, f"/v1/jobs/{posted.json()['id']}")["status"] == "succeeded"
+    assert ended(http, f"/v1/jobs/{posted.json()['id']}")["status"] == "succeeded"
 
 
 def test_the_same_weights_with_other_arguments_are_another_model(http: httpx.Client) -> None:
@@ -66,7 +58,7 @@ def test_the_same_weights_with_other_arguments_are_another_model(http: httpx.Cli
 def test_weights_of_another_shape_make_a_rejected_model_that_lists_them(http: httpx.Client) -> None:
     http.put("/v1/models/odd", params={"architecture": "perceptron"}, content=_weights(9), headers=BYTES)
 
-    model = _ended(http, "/v1/models/odd")
+    model = ended(http, "/v1/models/odd")
 
     assert (model["status"], model["problem"]["code"]) == ("rejected", "weights_refused")
     assert "0.weight [9, 4] instead of [8, 4]" in model["problem"]["detail"]

@@ -1,7 +1,6 @@
 """A folder of Transformers' `save_pretrained`: its weights and its configuration go to a service, and a layer is ranked."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +8,11 @@ import httpx
 import numpy as np
 import pytest
 
+from tests.e2e.conftest import ended
 from tests.support.transformers import BERT, saved
 
 pytest.importorskip("transformers")
 BYTES = {"Content-Type": "application/octet-stream"}
-
-
-def _ended(http: httpx.Client, at: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 90
-    while (resource := http.get(at).json())["status"] in ("inspecting", "queued", "running"):
-        assert time.monotonic() < deadline, resource
-        time.sleep(0.1)
-    return dict(resource)
 
 
 @pytest.mark.check
@@ -34,7 +26,7 @@ def test_saved_model_when_it_is_put_with_its_configuration_then_a_layer_is_ranke
         headers=BYTES,
     )
     assert put.status_code == 202, put.text
-    rejected = _ended(http, "/v1/models/saved")
+    rejected = ended(http, "/v1/models/saved")
     assert rejected["problem"]["code"] == "weights_refused", "the labels say how many classes there are"
     del config["id2label"], config["label2id"]
     http.put(
@@ -43,7 +35,7 @@ def test_saved_model_when_it_is_put_with_its_configuration_then_a_layer_is_ranke
         content=(tmp_path / "model.safetensors").read_bytes(),
         headers=BYTES,
     )
-    model = _ended(http, "/v1/models/saved")
+    model = ended(http, "/v1/models/saved")
     assert model["status"] == "ready", model
     ids = np.random.default_rng(0).integers(1, 20, (40, 12))
     job: dict[str, Any] = {
@@ -57,8 +49,8 @@ def test_saved_model_when_it_is_put_with_its_configuration_then_a_layer_is_ranke
     posted = http.post("/v1/jobs", json=job)
 
     assert posted.status_code == 202, posted.text
-    ended = _ended(http, f"/v1/jobs/{posted.json()['id']}")
-    assert ended["status"] == "succeeded", ended
+    job_state = ended(http, f"/v1/jobs/{posted.json()['id']}")
+    assert job_state["status"] == "succeeded", job_state
 
 
 def test_saved_model_when_its_configuration_has_code_then_it_is_rejected(http: httpx.Client, tmp_path: Path) -> None:
@@ -72,6 +64,6 @@ def test_saved_model_when_its_configuration_has_code_then_it_is_rejected(http: h
         headers=BYTES,
     )
 
-    problem = _ended(http, "/v1/models/code")["problem"]
+    problem = ended(http, "/v1/models/code")["problem"]
     assert problem["code"] == "architecture_refused"
     assert "config.auto_map asks for code" in problem["detail"]

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from tests.support.installations import clone, environment, installed, wheel
-from tests.support.processes import eventually, gone, line_with, short_folder
+from tests.support.polling import wait_until
+from tests.support.processes import line_with, short_folder, wait_until_gone
 from unitrank.addresses import claim_port
 
 pytestmark = [pytest.mark.check, pytest.mark.timeout(300)]
@@ -86,7 +87,7 @@ def test_up_when_files_of_the_user_have_our_names_then_is_ready_and_ends(python:
                 printed = process.stderr.read()
 
         assert process.returncode == 0, printed
-        assert gone(str(state))
+        wait_until_gone(str(state))
 
 
 def test_service_when_files_of_the_user_have_our_names_then_answers(python: Path, folder: Path, redis_url: str) -> None:
@@ -94,7 +95,7 @@ def test_service_when_files_of_the_user_have_our_names_then_answers(python: Path
     words = [python, "-m", "unitrank_service", "--port", port, "--redis-url", redis_url, "--state", folder / "state"]
     with subprocess.Popen(words, cwd=folder, env=environment()) as process:
         try:
-            assert eventually(lambda: _answers(f"http://127.0.0.1:{port}/healthz"))
+            wait_until(lambda: _answers(f"http://127.0.0.1:{port}/healthz"), "the service answers")
         finally:
             process.send_signal(signal.SIGTERM)
 

@@ -1,17 +1,16 @@
 """Real workers: processes with children, on a real store."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 import redis
 
+from tests.support.polling import wait_until
 from unitrank_schemas.base import Json
 from unitrank_service.jobs.job_resource import cancelled
 from unitrank_store.blobs.blob_store import BlobStore
@@ -26,16 +25,7 @@ from unitrank_store.settings import Settings
 from unitrank_store.worker_registry import WorkerRegistry
 
 REQUEST: Json = {"model": "m", "layer": "l", "dataset": "d", "methods": ["gradient"], "timeout": 60}
-PATIENCE = 30.0
 ROOT = Path(__file__).parents[3]
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for it, and fail after a generous time."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} s: {what}"
-        time.sleep(0.02)
 
 
 class Running:
@@ -104,7 +94,7 @@ class Bench:
         worker = Running(self.url, self.state, name, engine, queue, settings, drain)
         self.workers.append(worker)
         if wait:
-            until(lambda: name in [each.name for each in WorkerRegistry(self.connection).list()], f"{name} is ready")
+            wait_until(lambda: name in [each.name for each in WorkerRegistry(self.connection).list()], f"{name} is ready")
         return worker
 
     def submit(self, *script: list[object], **fields: object) -> str:
@@ -118,16 +108,16 @@ class Bench:
 
     def ended(self, id: str) -> JobRecord:
         """The job once it has ended."""
-        until(lambda: self.jobs.get(id).ended, f"{id} ends")
+        wait_until(lambda: self.jobs.get(id).ended, f"{id} ends")
         return self.jobs.get(id)
 
     def running(self, id: str) -> None:
-        until(lambda: self.status(id) != "queued", f"{id} runs")
+        wait_until(lambda: self.status(id) != "queued", f"{id} runs")
 
     def idle(self) -> None:
         """Every worker has closed its last job: a record ends a moment before."""
         workers = self.connection.smembers("rq:workers")
-        until(lambda: all(self.connection.hget(worker, "state") == b"idle" for worker in workers), "the workers are idle")
+        wait_until(lambda: all(self.connection.hget(worker, "state") == b"idle" for worker in workers), "the workers are idle")
 
     def summary(self, id: str) -> Json:
         """What the job's engine said."""
@@ -191,4 +181,4 @@ def gone(pid: int) -> bool:
         return True
 
 
-__all__ = ["Bench", "cancel", "gone", "signal", "until"]
+__all__ = ["Bench", "cancel", "gone"]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.process.conftest import REQUEST, Bench, cancel, gone, until
+from tests.support.polling import wait_until
+from tests.worker.process.conftest import REQUEST, Bench, cancel, gone
 from unitrank_store.observability.throughput import Throughput
 from unitrank_store.queue.rq_queue import enqueue_job
 from unitrank_store.worker_registry import WorkerRegistry
@@ -29,7 +30,7 @@ def test_speed_when_a_job_has_run_then_is_noted(shared: Bench) -> None:
     shared.ended(record.id)
 
     # a job ends before its speed is noted
-    until(lambda: (Throughput(shared.connection).rate("cpu") or 0) > 1e6, "the speed is noted")
+    wait_until(lambda: (Throughput(shared.connection).rate("cpu") or 0) > 1e6, "the speed is noted")
 
 
 def test_child_when_jobs_follow_each_other_then_stays_warm(shared: Bench) -> None:
@@ -37,7 +38,7 @@ def test_child_when_jobs_follow_each_other_then_stays_warm(shared: Bench) -> Non
 
     assert first["pid"] == second["pid"] == shared.workers[0].child()
     assert second["runs"] == first["runs"] + 1
-    until(lambda: WorkerRegistry(shared.connection).list()[0].models == ("mnist",), "the worker tells what it holds warm")
+    wait_until(lambda: WorkerRegistry(shared.connection).list()[0].models == ("mnist",), "the worker tells what it holds warm")
     assert WorkerRegistry(shared.connection).list()[0].memory > 0
 
 
@@ -101,7 +102,7 @@ def test_job_when_cancelled_while_it_reports_nothing_then_its_child_is_killed(sh
 
 def test_job_when_cancelled_while_it_reports_then_ends_by_itself_and_the_child_stays(shared: Bench) -> None:
     id = shared.submit(["report", 60])
-    until(lambda: shared.jobs.get(id).progress is not None, "progress")
+    wait_until(lambda: shared.jobs.get(id).progress is not None, "progress")
     shared.jobs.cancel(id)
 
     assert shared.ended(id).status == "cancelled"

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.worker.process.conftest import Bench, cancel, until
+from tests.support.polling import wait_until
+from tests.worker.process.conftest import Bench, cancel
 from unitrank_store.jobs.record import ENDED
 from unitrank_store.queue.rq_queue import depth
 from unitrank_store.recovery.reaper import Reaper
@@ -46,7 +47,7 @@ def popped(bench: Bench, folder: Path) -> tuple[str, Callable[[], object]]:
     child = psutil.Process(bench.workers[0].child())
     child.suspend()
     id = bench.submit()
-    until(lambda: depth(bench.connection) == 0, "the job has left the queue")
+    wait_until(lambda: depth(bench.connection) == 0, "the job has left the queue")
     return id, child.resume
 
 
@@ -58,13 +59,13 @@ def loading(bench: Bench, folder: Path) -> tuple[str, Callable[[], object]]:
 
 def running(bench: Bench, folder: Path) -> tuple[str, Callable[[], object]]:
     id = bench.submit(["report", 60])
-    until(lambda: bench.jobs.get(id).progress is not None, "progress")
+    wait_until(lambda: bench.jobs.get(id).progress is not None, "progress")
     return id, lambda: None
 
 
 def writing(bench: Bench, folder: Path) -> tuple[str, Callable[[], object]]:
     id = bench.submit(metadata={"do": [], "folder": str(folder)})
-    until((folder / "writing").exists, "the result is being written")
+    wait_until((folder / "writing").exists, "the result is being written")
     return id, (folder / "go").touch
 
 
@@ -116,7 +117,7 @@ def test_jobs_when_very_many_are_sent_and_cancelled_then_each_ends_once_and_no_p
 
     with ThreadPoolExecutor(16) as pool:
         ids = list(pool.map(send_and_cancel, range(MANY)))
-    until(lambda: reaper.sweep() or bench.jobs.live() == {}, "all have ended")
+    wait_until(lambda: reaper.sweep() or bench.jobs.live() == {}, "all have ended")
     last = bench.ended(bench.submit())
     bench.idle()
 
@@ -136,7 +137,7 @@ def test_job_when_cancelled_while_the_child_is_cold_then_never_runs(bench: Bench
     warm.unlink()
     psutil.Process(worker.child()).kill()
     id = bench.submit(["mark", str(mark)])
-    until(lambda: depth(bench.connection) == 0, "the job has left the queue")
+    wait_until(lambda: depth(bench.connection) == 0, "the job has left the queue")
     cancel(bench, id)
     if how == "deleted":
         bench.jobs.delete(id)

@@ -3,7 +3,8 @@
 import threading
 from pathlib import Path
 
-from tests.worker.process.conftest import Bench, until
+from tests.support.polling import wait_until
+from tests.worker.process.conftest import Bench
 from unitrank_store.observability.counters import CounterValues, read
 from unitrank_store.recovery.reaper import Reaper
 from unitrank_store.redis import keyspace
@@ -33,7 +34,7 @@ def test_worker_when_it_is_killed_then_the_reaper_counts_the_lost_attempt(bench:
     thread = threading.Thread(target=Reaper(bench.connection, settings).run, args=[stop])
     thread.start()
     try:
-        until(lambda: bench.status(id) == "queued", "the job is queued again")
+        wait_until(lambda: bench.status(id) == "queued", "the job is queued again")
     finally:
         stop.set()
         thread.join()

@@ -12,7 +12,8 @@ from rq import Callback, Queue
 from rq.command import PUBSUB_CHANNEL_TEMPLATE
 from rq.serializers import JSONSerializer, PickleSerializer
 
-from tests.worker.process.conftest import REQUEST, Bench, until
+from tests.support.polling import wait_until
+from tests.worker.process.conftest import REQUEST, Bench
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.queue.rq_queue import INSPECTIONS, JOBS, push, transport_id
 from unitrank_store.queue.safe_job import FUNCTIONS, SafeJob
@@ -132,7 +133,7 @@ def test_store_when_it_holds_what_is_forged_then_nothing_of_it_runs_and_jobs_go_
     reaper = Reaper(bench.connection, Settings(heartbeat=0.2, heartbeat_grace=0.5, state=bench.state))
     forge(bench.connection, marker)
     lost = bench.jobs.create(REQUEST, bench.resolved)
-    until(lambda: _swept(reaper) and bench.jobs.get(lost.id).ended, "what was in no queue is found and run")
+    wait_until(lambda: _swept(reaper) and bench.jobs.get(lost.id).ended, "what was in no queue is found and run")
 
     assert bench.status(lost.id) == "succeeded"
     assert bench.ended(bench.submit()).status == "succeeded"
@@ -145,7 +146,7 @@ def test_inspection_when_its_record_names_no_model_then_fails_and_its_worker_liv
     inspections = JobStore(bench.connection, kind="inspection")
     record = inspections.create({}, id="forged")
     push(bench.connection, inspections, record)
-    until(lambda: inspections.get(record.id).ended, "the inspection ends")
+    wait_until(lambda: inspections.get(record.id).ended, "the inspection ends")
 
     assert (inspections.get(record.id).problem or {})["code"] == "worker_lost"
     assert worker.process.poll() is None

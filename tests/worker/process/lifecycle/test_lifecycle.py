@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.worker.process.conftest import REQUEST, Bench, gone, until
+from tests.support.polling import wait_until
+from tests.worker.process.conftest import REQUEST, Bench, gone
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.models import ModelStore
 from unitrank_store.jobs.job_store import JobStore
@@ -34,7 +35,7 @@ def inspected(bench: Bench, *engines: str) -> dict[str, object]:
     enqueue_inspection(bench.connection, writer.digest, 60)
     for number, engine in enumerate(engines):
         bench.start(f"inspector-{number}", engine, "inspections")
-    until(lambda: models.get("m").status == "rejected", "the model is rejected")
+    wait_until(lambda: models.get("m").status == "rejected", "the model is rejected")
     return models.get("m").problem or {}
 
 
@@ -126,11 +127,11 @@ def test_worker_when_killed_then_its_child_goes_and_its_job_runs_elsewhere(bench
     bench.running(id)
     child = first.child()
     os.kill(first.process.pid, signal.SIGKILL)
-    until(lambda: gone(child), "the child goes with its parent")
+    wait_until(lambda: gone(child), "the child goes with its parent")
     go.touch()
     bench.start("second")
     reaper = Reaper(bench.connection, Settings(heartbeat=0.2, heartbeat_grace=1, state=bench.state))
-    until(lambda: reaper.sweep() or bench.jobs.get(id).ended, "the loss is noticed")
+    wait_until(lambda: reaper.sweep() or bench.jobs.get(id).ended, "the loss is noticed")
 
     record = bench.ended(id)
     assert (record.status, record.attempt, record.worker) == ("succeeded", 2, "second")
@@ -165,7 +166,7 @@ def test_worker_when_paused_and_given_up_then_wakes_up_too_late_to_change_anythi
     go.touch()
     bench.start("second")
     reaper = Reaper(bench.connection, Settings(heartbeat=0.2, heartbeat_grace=1, state=bench.state))
-    until(lambda: reaper.sweep() or bench.jobs.get(id).ended, "the loss is noticed")
+    wait_until(lambda: reaper.sweep() or bench.jobs.get(id).ended, "the loss is noticed")
     record = bench.ended(id)
     for process in asleep:
         process.resume()
@@ -187,7 +188,7 @@ def test_turns_when_one_owner_floods_then_another_waits_for_two_jobs_at_most(ben
     flood = [bench.jobs.create(REQUEST, bench.resolved, owner="flood") for _ in range(200)]
     for record in flood:
         enqueue_job(bench.connection, record)
-    until(lambda: bench.jobs.get(flood[3].id).ended, "the flood has begun")
+    wait_until(lambda: bench.jobs.get(flood[3].id).ended, "the flood has begun")
     other = bench.jobs.create(REQUEST, bench.resolved, owner="other")
     enqueue_job(bench.connection, other)
     queued = time.time()

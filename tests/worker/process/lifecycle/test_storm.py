@@ -9,7 +9,8 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from tests.worker.process.conftest import Bench, until
+from tests.support.polling import wait_until
+from tests.worker.process.conftest import Bench
 from unitrank_store.jobs.record import ENDED
 from unitrank_store.recovery.reaper import Reaper
 from unitrank_store.settings import Settings
@@ -43,7 +44,7 @@ def test_jobs_when_children_die_and_cancels_rain_then_each_ends_once_and_for_a_r
         bench.jobs.cancel(waiting.pop())
         kill_a_child(bench)
         keep_alive(bench)
-    until(lambda: [keep_alive(bench), reaper.sweep(), bench.jobs.live()][-1] == {}, "all have ended")
+    wait_until(lambda: [keep_alive(bench), reaper.sweep(), bench.jobs.live()][-1] == {}, "all have ended")
 
     records = [bench.jobs.get(id) for id in ids]
     assert {record.status for record in records} <= set(ENDED)
