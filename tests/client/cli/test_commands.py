@@ -66,13 +66,13 @@ def typed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
     """Runs a command line in this process, against a service that answers each job with these states or answers in turn."""
 
     def run(
-        *words: str, states: Iterable[Json | BaseException | httpx.Response] = (), asked: list[httpx.Request] | None = None
+        *words: str, states: Iterable[Json | BaseException | httpx.Response] = (), requests: list[httpx.Request] | None = None
     ) -> Said:
         turns = iter(states)
 
         def answer(request: httpx.Request) -> httpx.Response:
-            if asked is not None:
-                asked.append(request)
+            if requests is not None:
+                requests.append(request)
             turn = next(turns)
             if isinstance(turn, BaseException):
                 raise turn
@@ -93,12 +93,12 @@ def typed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
 
 
 def test_submit_when_its_timeout_is_none_then_nothing_is_sent(typed: Typed) -> None:
-    asked: list[httpx.Request] = []
+    requests: list[httpx.Request] = []
     for words in (SUBMIT, ["wait", "j"], ["put-dataset", "d", "d.npz"], ["put-model", "m", "m.pt2"]):
-        said = typed(*words, "--timeout", "1 hour", asked=asked)
-        assert (said.code, "write 90, 90s, 20m or 2h" in said.err) == (2, True)
+        output = typed(*words, "--timeout", "1 hour", requests=requests)
+        assert (output.code, "write 90, 90s, 20m or 2h" in output.err) == (2, True)
 
-    assert asked == []
+    assert requests == []
 
 
 @pytest.mark.parametrize("words", [[*SUBMIT, "--wait"], ["wait", "j"]])
@@ -111,10 +111,10 @@ def test_wait_when_it_comes_to_no_good_end_then_programs_have_the_job_all_the_sa
 ) -> None:
     late = ["--timeout", "0.2"] if code == 124 else []
     plain = typed(*words, *late, states=chain([{}], repeat(end)))
-    told = typed(*words, *late, "--json", states=chain([{}], repeat(end)))
-    state = json.loads(told.out)
+    output = typed(*words, *late, "--json", states=chain([{}], repeat(end)))
+    state = json.loads(output.out)
 
-    assert (plain.code, told.code) == (code, code)
+    assert (plain.code, output.code) == (code, code)
     assert plain.out == "j\n"
     assert (state["id"], state["status"]) == ("j", "queued" if code == 130 else end["status"])
     assert (state["problem"] or {}).get("code") == ("out_of_memory" if code == 1 else None)
@@ -122,10 +122,10 @@ def test_wait_when_it_comes_to_no_good_end_then_programs_have_the_job_all_the_sa
 
 
 def test_command_when_a_file_cannot_be_had_then_says_so_in_a_line(typed: Typed, tmp_path: Path) -> None:
-    said = typed("result", "j", "-o", str(tmp_path / "none" / "r"), states=[{}, {}])
+    output = typed("result", "j", "-o", str(tmp_path / "none" / "r"), states=[{}, {}])
 
-    assert (said.code, said.out) == (2, "")
-    assert "none/r cannot be written: No such file or directory" in said.err
+    assert (output.code, output.out) == (2, "")
+    assert "none/r cannot be written: No such file or directory" in output.err
 
 
 @pytest.mark.parametrize("narrowed", [("--top", "3"), ("--cluster", "a"), ("--ranking", "gradient")])
@@ -133,12 +133,12 @@ def test_command_when_a_file_cannot_be_had_then_says_so_in_a_line(typed: Typed, 
 def test_result_when_what_holds_every_number_is_to_be_narrowed_then_is_refused(
     typed: Typed, format: str, narrowed: tuple[str, str], tmp_path: Path
 ) -> None:
-    asked: list[httpx.Request] = []
-    said = typed("result", "j", "--format", format, *narrowed, "-o", str(tmp_path / "r"), asked=asked)
+    requests: list[httpx.Request] = []
+    output = typed("result", "j", "--format", format, *narrowed, "-o", str(tmp_path / "r"), requests=requests)
 
-    assert (said.code, said.out, asked, list(tmp_path.iterdir())) == (2, "", [], [])
+    assert (output.code, output.out, requests, list(tmp_path.iterdir())) == (2, "", [], [])
     reason = f"--format {format} writes all arrays, so --cluster, --ranking and --top do not apply"
-    assert said.err == f"error: {reason}; use json or csv with them\n"
+    assert output.err == f"error: {reason}; use json or csv with them\n"
 
 
 def test_result_when_its_arrays_are_fetched_then_they_are_left_as_they_came_beside_the_summary(
@@ -147,12 +147,12 @@ def test_result_when_its_arrays_are_fetched_then_they_are_left_as_they_came_besi
     came = io.BytesIO()
     np.savez_compressed(came, **{"importance/gradient": np.zeros((1, 1000))})
     answers = [httpx.Response(200, content=SUMMARY.model_dump_json()), httpx.Response(200, content=came.getvalue())]
-    said = typed("result", "j", "--format", "npz", "-o", str(tmp_path / "r.npz"), states=[{}, *answers])
-    found = unitrank.load(tmp_path / "r.npz")
+    output = typed("result", "j", "--format", "npz", "-o", str(tmp_path / "r.npz"), states=[{}, *answers])
+    result = unitrank.load(tmp_path / "r.npz")
 
-    assert (said.code, said.err) == (0, "")
-    assert found.summary == SUMMARY
-    assert found.arrays["importance/gradient"].shape == (1, 1000)
+    assert (output.code, output.err) == (0, "")
+    assert result.summary == SUMMARY
+    assert result.arrays["importance/gradient"].shape == (1, 1000)
     with zipfile.ZipFile(came) as archive:
         assert (tmp_path / "r.npz").read_bytes().startswith(came.getvalue()[: archive.start_dir])
 
@@ -162,9 +162,9 @@ def test_command_when_the_machine_refuses_then_says_so_in_a_line(typed: Typed, m
         raise OSError(errno.ENOSPC, "No space left on device", "r.md")
 
     monkeypatch.setattr("unitrank.cli.main.app", full)
-    said = typed("result", "j")
+    output = typed("result", "j")
 
-    assert (said.code, said.err) == (2, "error: [Errno 28] No space left on device: 'r.md'\n")
+    assert (output.code, output.err) == (2, "error: [Errno 28] No space left on device: 'r.md'\n")
 
 
 @pytest.mark.parametrize(
@@ -185,18 +185,18 @@ def test_command_when_pytorch_is_missing_then_says_what_to_install(
     for module in [name for name in sys.modules if name.partition(".")[0] in ("torch", "unitrank_engine")]:
         # As if it could not be imported; a module that is deleted here would be imported a second time by later tests.
         monkeypatch.setitem(sys.modules, module, None)
-    said = typed(*words)
+    output = typed(*words)
 
-    assert (said.code, said.out) == (2, "")
-    assert "pip install 'unitrank[worker]'" in said.err
+    assert (output.code, output.out) == (2, "")
+    assert "pip install 'unitrank[worker]'" in output.err
 
 
 def test_command_when_the_key_is_none_then_is_not_shown(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNITRANK_KEY", "schlüssel")
-    said = typed("list")
+    output = typed("list")
 
-    assert (said.code, said.out) == (2, "")
-    assert said.err.startswith("error: the key is invalid: a key has only printable ASCII characters and no space; ")
+    assert (output.code, output.out) == (2, "")
+    assert output.err.startswith("error: the key is invalid: a key has only printable ASCII characters and no space; ")
 
 
 def test_submit_when_its_help_is_read_then_no_option_takes_a_key(typed: Typed) -> None:

@@ -80,6 +80,6 @@ def test_table_when_the_data_is_none_then_says_what_is_wrong(data: Any, words: s
 def test_npz_when_an_array_is_called_like_an_argument_then_is_written_all_the_same(tmp_path: Path) -> None:
     write_npz(tmp_path / "t.npz", {"file": X, "a/b": X.T})
 
-    with np.load(tmp_path / "t.npz") as found:
-        np.testing.assert_array_equal(found["file"], X)
-        np.testing.assert_array_equal(found["a/b"], X.T)
+    with np.load(tmp_path / "t.npz") as archive:
+        np.testing.assert_array_equal(archive["file"], X)
+        np.testing.assert_array_equal(archive["a/b"], X.T)
