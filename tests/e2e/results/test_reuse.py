@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tests.e2e.conftest import save
-from tests.engine.reuse.test_reuse import told
+from tests.engine.reuse.test_reuse import repeatable
 from unitrank.client.sync import Client
 
 JOB = {"model": "reuse", "dataset": "reuse", "layer": "1", "clusters": {"by": "prediction"}, "keep_examples": 2}
@@ -56,7 +56,7 @@ def test_job_when_an_earlier_one_did_most_of_it_then_only_the_rest_is_computed(h
     assert more["cost"]["forward_rows"] < 0.2 * first["cost"]["forward_rows"]
     # forced: nothing is read, and the result is the same to the bit
     assert anew["cost"]["reused"] == []
-    assert told(anew) | {"job": ""} == told(more) | {"job": ""}
+    assert repeatable(anew) | {"job": ""} == repeatable(more) | {"job": ""}
     assert arrays(http, anew) == arrays(http, more)
 
 
