@@ -5,7 +5,8 @@
 - `clusters/`: which rows are ranked together.
 - `targets`: the number F of each example that is explained.
 - `units`: the elements of the layer that get an importance.
-- `baselines`, `fills`: the inputs and the values that an example is compared with.
+- `baselines`: the input x′ that an example is compared with.
+- `fills`: the values that replace ablated units.
 - `random_streams`: random generators that depend on the seed alone.
 - `batch_size`, `progress`: how many rows run at once, and how far the job is.
 """

@@ -34,8 +34,8 @@ class Fixed:
         """Each pair of class and rival once, and the index of each row's pair."""
         # A pair is one number here, because torch.unique is much faster for numbers than for pairs.
         count = int(self.rivals.max()) + 1
-        pairs, which = torch.unique(self.classes * count + self.rivals, return_inverse=True)
-        return Fixed(pairs // count, pairs % count), which
+        pairs, pair_of_row = torch.unique(self.classes * count + self.rivals, return_inverse=True)
+        return Fixed(pairs // count, pairs % count), pair_of_row
 
 
 def logits(output: Float[Tensor, "rows *rest"]) -> Float[Tensor, "rows classes"]:

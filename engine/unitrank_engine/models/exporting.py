@@ -80,11 +80,11 @@ def export(module: nn.Module, example_inputs: ExampleInputs, path: Path) -> Mani
     args, kwargs = _two_rows(*_arguments(example_inputs))
     with _evaluating(module), torch.no_grad():
         exported = _exported(module, args, kwargs)
-        answers = [leaf for leaf in tree_leaves(module(*args, **kwargs)) if isinstance(leaf, Tensor)]
+        outputs = [leaf for leaf in tree_leaves(module(*args, **kwargs)) if isinstance(leaf, Tensor)]
     with TemporaryDirectory(dir=path.absolute().parent) as folder:
         clean = Path(folder, "clean.pt2")
         program = _vetted(exported, clean)
-        _check_answers(program, exported, args, kwargs, answers)
+        _check_outputs(program, exported, args, kwargs, outputs)
         description = manifest(program)
         os.replace(clean, path)
     return description
@@ -146,17 +146,17 @@ def _vetted(exported: ExportedProgram, clean: Path) -> Program:
         raise _refused(error.detail, _line_of_node(exported, error)) from error
 
 
-def _check_answers(
-    program: Program, exported: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any], answers: list[Tensor]
+def _check_outputs(
+    program: Program, exported: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: list[Tensor]
 ) -> None:
     """Raises EngineError when the outputs of the archive differ from those of the module."""
     given = dict(zip(exported.graph_signature.user_inputs, tree_leaves((args, kwargs)), strict=False))
     inputs = program.lift(tuple(given[name] for name in program.inputs))
-    for name, answer in zip(program.outputs, answers, strict=False):
+    for name, expected in zip(program.outputs, outputs, strict=False):
         output = program.forward(inputs, name)
-        finite = answer[answer.isfinite()]
+        finite = expected[expected.isfinite()]
         scale = finite.abs().max().item() if finite.numel() else 0.0
-        if output.shape != answer.shape or not torch.allclose(output, answer, rtol=CLOSE, atol=CLOSE * scale, equal_nan=True):
+        if output.shape != expected.shape or not torch.allclose(output, expected, rtol=CLOSE, atol=CLOSE * scale, equal_nan=True):
             raise EngineError(
                 CODE,
                 f"output '{name}' of the archive is not what the module computes on the example inputs; "

@@ -167,7 +167,7 @@ def _run(program: Program) -> dict[fx.Node, int]:
         raise EngineError(
             "model_does_not_run",
             f"the model fails at another batch size than at export: {str(error).splitlines()[0][:300]}; "
-            "replace sizes that are fixed in its code, such as x.view(2, -1), by x.shape[0]",
+            "replace fixed sizes in its code, such as x.view(2, -1) by x.view(x.shape[0], -1)",
         ) from error
 
 

@@ -125,8 +125,8 @@ class Split:
     def values(self, h: Float[Tensor, "rows *place"], live: Live) -> list[Any]:
         """The arguments of the graph `behind`.
 
-        The batch of h moves to the axis that the graph uses, and each live value is repeated once
-        for each copy of the rows in h.
+        The batch of h moves to the axis that the graph uses. Each live value is repeated for each
+        copy of the rows in h.
         """
         repeats, rest = divmod(len(h), live.rows)
         assert rest == 0

@@ -69,17 +69,17 @@ def test_preprocessing_scales_then_centres_then_divides_along_axis_1(
         np.reshape(preprocess.get(key, default), (-1, 1, 1)) for key, default in (("scale", 1), ("mean", 0), ("std", 1))
     )
 
-    got = inputs_of(images, tmp_path, {"x": x}, preprocess=preprocess)
+    inputs = inputs_of(images, tmp_path, {"x": x}, preprocess=preprocess)
 
-    np.testing.assert_allclose(got, (x * scale - mean) / std, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(inputs, (x * scale - mean) / std, rtol=1e-6, atol=1e-6)
 
 
 def test_lists_count_along_axis_1_of_vectors_too(dense: Program, tmp_path: Path) -> None:
     x = RANDOM.normal(size=(4, 3))
 
-    got = inputs_of(dense, tmp_path, {"x": x}, preprocess={"mean": [1.0, 2.0, 3.0]})
+    inputs = inputs_of(dense, tmp_path, {"x": x}, preprocess={"mean": [1.0, 2.0, 3.0]})
 
-    np.testing.assert_allclose(got, x - [1, 2, 3], rtol=1e-5)
+    np.testing.assert_allclose(inputs, x - [1, 2, 3], rtol=1e-5)
 
 
 def test_ids_are_not_scaled_and_only_what_they_look_up_moves(tmp_path: Path) -> None:

@@ -28,9 +28,9 @@ def test_generator_when_name_seed_or_work_differ_then_so_does_the_stream() -> No
 
 
 def test_of_when_the_work_is_described_in_another_order_then_it_is_the_same() -> None:
-    one, other = RandomStreams.of(0, {"by": "all", "limit": 3}), RandomStreams.of(0, {"limit": 3, "by": "all"})
+    first, second = RandomStreams.of(0, {"by": "all", "limit": 3}), RandomStreams.of(0, {"limit": 3, "by": "all"})
 
-    assert one == other
+    assert first == second
 
 
 def test_key_when_clusters_name_many_rows_then_it_stays_short() -> None:

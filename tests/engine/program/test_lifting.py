@@ -50,9 +50,9 @@ def test_program_when_embeddings_look_up_ids_then_says_what_moves(tokens: Progra
 def test_output_when_the_looked_up_values_are_handed_in_then_is_the_models_own(tokens: Program) -> None:
     ids, mask = torch.from_numpy(IDS), torch.from_numpy(MASK)
 
-    got = tokens.forward(tokens.lift((ids, mask)), "output")
+    output = tokens.forward(tokens.lift((ids, mask)), "output")
 
-    torch.testing.assert_close(got, Tokens().eval()(ids, mask))
+    torch.testing.assert_close(output, Tokens().eval()(ids, mask))
 
 
 @pytest.mark.parametrize("layer", ["words", "mix", "act"])

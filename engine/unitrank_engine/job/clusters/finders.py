@@ -99,9 +99,9 @@ def _by_value(values: np.ndarray) -> NamedRows:
         raise EngineError(
             "non_finite", f"the field of the clusters is NaN or infinite in row {int(row)}; its values must be finite"
         )
-    distinct, which = np.unique(values, return_inverse=True)
-    order = np.argsort(which, kind="stable")
-    groups = np.split(order, np.cumsum(np.bincount(which))[:-1])
+    distinct, value_of_row = np.unique(values, return_inverse=True)
+    order = np.argsort(value_of_row, kind="stable")
+    groups = np.split(order, np.cumsum(np.bincount(value_of_row))[:-1])
     return [(_name(value), rows) for value, rows in zip(distinct.tolist(), groups, strict=True)]
 
 

@@ -52,8 +52,8 @@ def halve(cluster: ClusterRows, rule: str, limit: int, table: Table, streams: Ra
 
 def _whole_groups(values: np.ndarray, order: np.ndarray, half: int) -> np.ndarray:
     """The members of whole groups, taken in seeded order until `half` members are reached."""
-    _, which, sizes = np.unique(values, return_inverse=True, return_counts=True)
-    _, first = np.unique(which[order], return_index=True)
+    _, group_of_member, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    _, first = np.unique(group_of_member[order], return_index=True)
     groups = np.argsort(first)
     enough = int(np.searchsorted(np.cumsum(sizes[groups]), half)) + 1
-    return np.flatnonzero(np.isin(which, groups[:enough]))
+    return np.flatnonzero(np.isin(group_of_member, groups[:enough]))

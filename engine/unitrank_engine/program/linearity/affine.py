@@ -30,8 +30,8 @@ def is_affine(node: fx.Node, affine: set[fx.Node], dependent: set[fx.Node]) -> b
     sources = node.all_input_nodes
     if any(source in dependent and source not in affine for source in sources) or not is_linear(node, dependent):
         return False
-    others = [source for source in sources if source not in dependent and isinstance(source.meta.get("val"), torch.Tensor)]
-    return operator_name(node) in ADDITIVE or all(_is_constant(source) for source in others)
+    independent = [source for source in sources if source not in dependent and isinstance(source.meta.get("val"), torch.Tensor)]
+    return operator_name(node) in ADDITIVE or all(_is_constant(source) for source in independent)
 
 
 def _is_constant(node: fx.Node) -> bool:

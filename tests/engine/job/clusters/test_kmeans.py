@@ -25,9 +25,9 @@ BLOBS = 5
 def blobs(count: int, features: int = 6) -> tuple[np.ndarray, np.ndarray]:
     """Points of well separated blobs, and the blob of each point."""
     random = np.random.default_rng(0)
-    which = random.integers(BLOBS, size=count)
+    blob_of_row = random.integers(BLOBS, size=count)
     centres = 100 * np.eye(BLOBS, features)
-    return (centres[which] + random.normal(size=(count, features))).astype(np.float32), which
+    return (centres[blob_of_row] + random.normal(size=(count, features))).astype(np.float32), blob_of_row
 
 
 def split(x: np.ndarray, k: int, seed: int = 0) -> list[list[int]]:
@@ -35,8 +35,8 @@ def split(x: np.ndarray, k: int, seed: int = 0) -> list[list[int]]:
     return [rows.tolist() for rows in clusters]
 
 
-def by_size(which: np.ndarray) -> list[list[int]]:
-    groups = [np.flatnonzero(which == each).tolist() for each in np.unique(which)]
+def by_size(blob_of_row: np.ndarray) -> list[list[int]]:
+    groups = [np.flatnonzero(blob_of_row == blob).tolist() for blob in np.unique(blob_of_row)]
     return sorted(groups, key=lambda rows: (-len(rows), rows[0]))
 
 
@@ -45,10 +45,10 @@ def by_size(which: np.ndarray) -> list[list[int]]:
 def test_partition_when_blobs_lie_apart_then_each_is_a_cluster_and_the_largest_is_first(
     seed: int, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    x, which = blobs(830)
+    x, blob_of_row = blobs(830)
     monkeypatch.setattr(kmeans, "CHUNK_ROWS", chunk)
 
-    assert split(x, BLOBS, seed) == by_size(which)
+    assert split(x, BLOBS, seed) == by_size(blob_of_row)
 
 
 def test_partition_when_chunks_are_small_then_no_more_rows_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,12 +106,12 @@ def ranked(folder: Path, x: np.ndarray, clusters: dict[str, Any], **request: Any
 
 @pytest.mark.parametrize("layer", ["input", "0"])
 def test_kmeans_when_a_layer_separates_blobs_then_the_result_holds_them_by_name(layer: str, tmp_path: Path) -> None:
-    x, which = blobs(83)
+    x, blob_of_row = blobs(83)
     summary, arrays = ranked(tmp_path, x, {"k": BLOBS, "layer": layer})
 
     assert [cluster["name"] for cluster in summary["clusters"]] == [str(index) for index in range(BLOBS)]
-    assert [arrays[f"rows/{index}"].tolist() for index in range(BLOBS)] == by_size(which)
-    means = [np.maximum(2 * x[rows], 0).mean(0) for rows in by_size(which)]
+    assert [arrays[f"rows/{index}"].tolist() for index in range(BLOBS)] == by_size(blob_of_row)
+    means = [np.maximum(2 * x[rows], 0).mean(0) for rows in by_size(blob_of_row)]
     np.testing.assert_allclose(arrays["importance/activation"], means, rtol=1e-5)
     assert summary["provenance"]["options"]["clusters"] == {"by": "kmeans", "k": BLOBS, "layer": layer, "limit": None}
 
@@ -128,20 +128,20 @@ def test_kmeans_when_the_layer_has_no_way_to_the_output_then_its_values_still_ma
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return self.main(x), self.side(x)
 
-    x, which = blobs(60)
+    x, blob_of_row = blobs(60)
     _, arrays = rank(
         program_of(Beside(), torch.zeros(2, 6)), tmp_path, {"x": x}, "main", ["activation"],
         clusters={"by": "kmeans", "k": BLOBS, "layer": "side"}, ablation=None, fidelity=None,
     )  # fmt: skip
 
-    assert [arrays[f"rows/{index}"].tolist() for index in range(BLOBS)] == by_size(which)
+    assert [arrays[f"rows/{index}"].tolist() for index in range(BLOBS)] == by_size(blob_of_row)
 
 
 def test_kmeans_when_a_limit_is_given_then_clusters_are_of_all_examples_and_hold_some(tmp_path: Path) -> None:
-    x, which = blobs(83)
+    x, blob_of_row = blobs(83)
     _, arrays = ranked(tmp_path, x, {"k": BLOBS, "layer": "0", "limit": 4})
 
-    for index, rows in enumerate(by_size(which)):
+    for index, rows in enumerate(by_size(blob_of_row)):
         drawn = arrays[f"rows/{index}"].tolist()
         assert len(drawn) == 4
         assert set(drawn) < set(rows)
