@@ -164,9 +164,10 @@ def _run(program: Program) -> dict[fx.Node, int]:
     except EngineError:
         raise
     except Exception as error:
+        reason = str(error).partition("\n")[0][:300] or type(error).__name__
         raise EngineError(
             "model_does_not_run",
-            f"the model fails at another batch size than at export: {str(error).splitlines()[0][:300]}; "
+            f"the model fails at another batch size than at export: {reason}; "
             "replace fixed sizes in its code, such as x.view(2, -1) by x.view(x.shape[0], -1)",
         ) from error
 

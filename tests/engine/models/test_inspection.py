@@ -105,6 +105,19 @@ def test_a_model_that_fails_at_another_batch_size_is_refused() -> None:
     assert caught.value.code == "model_does_not_run"
 
 
+def test_a_model_that_fails_without_a_message_is_refused_by_the_errors_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(rows: int) -> list[torch.Tensor]:
+        raise AssertionError
+
+    model = program_of(nn.Linear(3, 2), torch.randn(2, 3))
+    monkeypatch.setattr(model, "blank", fail)
+
+    with pytest.raises(EngineError, match="fails at another batch size than at export: AssertionError") as caught:
+        manifest(model)
+
+    assert caught.value.code == "model_does_not_run"
+
+
 class Centred(nn.Module):
     """Subtracts the mean over the batch."""
 
