@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from docs import rooms_picture
+from docs.generate import rooms_picture
 
 from tests.support.earlier_store import load
 from tests.support.redis_keys import PAGE, KeyRow, key_rows, undocumented

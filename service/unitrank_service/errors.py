@@ -14,7 +14,6 @@ from unitrank_schemas.problems import Invalid
 STATUS: dict[str, int] = {
     "malformed_json": 400,
     "host_not_allowed": 400,
-    "invalid_header": 400,
     "incomplete_body": 400,
     "unauthorized": 401,
     "forbidden": 403,

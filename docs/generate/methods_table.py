@@ -1,6 +1,7 @@
 """The table of `methods.md`, made from the cards that `GET /v1/methods` serves.
 
-`python docs/methods_table.py` writes the table into the page; a test compares it with the cards.
+`python docs/generate/methods_table.py` writes the table into the page; a test compares it with the
+cards.
 """
 
 import re
@@ -27,5 +28,5 @@ def _row(method: MethodCard) -> str:
 
 
 if __name__ == "__main__":
-    page = Path(__file__).parent / PAGE
+    page = Path(__file__).parents[1] / PAGE
     page.write_text(TABLE.sub(lambda _: table(), page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,7 +1,7 @@
 """The picture of the rooms in `architecture.md`, drawn from the imports of the code.
 
-MkDocs calls `on_files` when it builds the site. `python docs/rooms_picture.py` writes the same
-picture to `docs/rooms.svg`, which GitHub shows; a test compares the file with the imports.
+MkDocs calls `on_files` when it builds the site. `python docs/generate/rooms_picture.py` writes the
+same picture to `docs/rooms.svg`, which GitHub shows; a test compares the file with the imports.
 """
 
 import ast
@@ -147,5 +147,5 @@ def _edge_of_box(centre: tuple[float, float], direction: int) -> tuple[float, fl
 
 
 if __name__ == "__main__":
-    here = Path(__file__).parent
-    (here / PICTURE).write_text(draw(imports(here.parent)), encoding="utf-8")
+    docs = Path(__file__).parents[1]
+    (docs / PICTURE).write_text(draw(imports(docs.parent)), encoding="utf-8")
