@@ -1,1 +1,1 @@
-"""What is said over HTTP: the contract as pydantic schemas, without any framework."""
+"""The schemas of the HTTP contract, and the checks of a request that need nothing else."""

@@ -1,4 +1,4 @@
-"""What every schema shares: strict types, no unknown fields, finite numbers, and the names of the contract."""
+"""The base class of all schemas, and the types that many schemas use."""
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -10,19 +10,23 @@ DIGEST = r"sha256:[0-9a-f]{64}"
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
 Digest = Annotated[str, StringConstraints(pattern=f"^{DIGEST}$")]
 Reference = Annotated[str, StringConstraints(pattern=f"^{NAME}(@{DIGEST})?$")]
-"""A name, or a name with the digest of one exact content."""
+"""`name`, or `name@sha256:…` for one exact content."""
 
 Fill = Literal["baseline", "zero", "mean", "resample"]
-"""What replaces an ablated unit: h', zero, the mean over the job's examples, its value in one other example."""
+"""The value that replaces an ablated unit.
+
+`baseline`: h′; `zero`: 0; `mean`: the unit's mean over the job's examples; `resample`: the unit's
+value in another example.
+"""
 
 Json = dict[str, Any]
-"""A JSON object whose fields another schema, or nobody, defines."""
+"""A JSON object that has no schema of its own here."""
 
 T = TypeVar("T")
 
 
 class Schema(BaseModel):
-    """The base of every schema: what is not named in it is refused, and nothing is converted."""
+    """The base of all schemas: it rejects unknown fields, other types, NaN and infinity."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -37,7 +41,7 @@ class Schema(BaseModel):
 
 
 class Page(Schema, Generic[T]):
-    """One page of a list; `next` goes into `?after=` for the page behind it."""
+    """One page of a list. Send `next` as `?after=` for the following page; null on the last."""
 
     items: list[T]
     next: str | None = None

@@ -1,10 +1,10 @@
-"""Addresses that only this machine reaches."""
+"""Loopback addresses: only programs on the same machine reach them."""
 
 import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the host: `localhost`, 127.0.0.0/8 or ::1."""
+    """Whether the host is `localhost`, ::1 or an address in 127.0.0.0/8."""
     if host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""Pydantic's complaints as places of the body: JSON Pointers, the names of the contract, the nearest right word."""
+"""Turns pydantic's errors into wrong places of a request, with JSON Pointers and suggestions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from unitrank_schemas.checks import nearest, shown
+from unitrank_schemas.checks import excerpt, nearest
 from unitrank_schemas.json_pointer import pointer
 from unitrank_schemas.methods import METHODS
 from unitrank_schemas.problems import Invalid
@@ -15,28 +15,32 @@ Loc = Sequence[str | int]
 
 MOST_ERRORS = 100
 
-NO_OBJECT = {"model_type", "model_attributes_type", "dict_type"}
-"""Pydantic's types of error whose words speak of Python."""
+NOT_AN_OBJECT = {"model_type", "model_attributes_type", "dict_type"}
+"""pydantic's error types for a value that is not an object; their messages name Python types."""
 
 DISCRIMINATORS = {"methods": "name", "clusters": "by", "baseline": "kind"}
-"""Field of a job request → the field that says which kind of object it is."""
+"""Field of a job request → the field inside it that names the kind of object."""
 
 
 def invalid_places(errors: Iterable[Mapping[str, Any]], body: Any, schema: Any) -> list[Invalid]:
-    """One entry a place, of the first hundred errors; `errors` is pydantic's list, `schema` what the body was read as."""
+    """One entry for each wrong place, made from the first 100 errors.
+
+    `errors`: pydantic's list. `body`: the JSON value. `schema`: the type that it should have.
+    """
     places: dict[str, list[Invalid]] = {}
     for error in islice(errors, MOST_ERRORS):
         source, *loc = error["loc"]
         place = _place_in_body(error, loc, body, schema) if source == "body" else _place_in_url(error, [source, *loc])
         places.setdefault(place.pointer, []).append(place)
-    # Where a union was tried branch by branch, the branch that came further is what was meant.
-    shallow = {at for at in places for other in places if other.startswith(at + "/")}
-    return [_joined(found) for at, found in places.items() if at not in shallow]
+    # pydantic reports an error for each branch of a union. The branch whose error is deepest is the
+    # one that the client meant, so errors above another error are left out.
+    shallow = {at for at in places for deeper in places if deeper.startswith(at + "/")}
+    return [_joined(entries) for at, entries in places.items() if at not in shallow]
 
 
 def _place_in_url(error: Mapping[str, Any], loc: Loc) -> Invalid:
-    named = {"path": "name", "query": "parameter", "header": "header"}.get(str(loc[0]), "parameter")
-    detail = f"{named} {loc[-1]!r}: {_lower(error['msg'])}, got {shown(error.get('input'))}"
+    noun = {"path": "name", "query": "parameter", "header": "header"}.get(str(loc[0]), "parameter")
+    detail = f"{noun} {loc[-1]!r} is invalid: {_lower(error['msg'])}, got {excerpt(error.get('input'))}"
     return Invalid(pointer=pointer(*loc), detail=detail, code="invalid_name" if loc[0] == "path" else "invalid_parameter")
 
 
@@ -55,26 +59,24 @@ def _place_in_body(error: Mapping[str, Any], loc: Loc, body: Any, schema: Any) -
     if kind == "union_tag_invalid":
         return _unknown_kind(error, at, value, in_method)
     if kind == "union_tag_not_found":
-        detail = f"an object with the field {error['ctx']['discriminator']} belongs here, got {shown(value)}"
+        detail = f"input should be an object with the field {error['ctx']['discriminator']}, got {excerpt(value)}"
         return Invalid(pointer=at, detail=detail, code="missing_field")
-    wrong = "an object belongs here" if kind in NO_OBJECT else _lower(error["msg"])
-    return Invalid(pointer=at, detail=f"{wrong}, got {shown(value)}", code="invalid_request")
+    accepted = "input should be an object" if kind in NOT_AN_OBJECT else _lower(error["msg"])
+    return Invalid(pointer=at, detail=f"{accepted}, got {excerpt(value)}", code="invalid_request")
 
 
 def _unknown_kind(error: Mapping[str, Any], at: str, value: Any, in_method: bool) -> Invalid:
     field = error["ctx"]["discriminator"].strip("'")
     tag = str(error["ctx"]["tag"])[:100]
-    by_hand = isinstance(value, str) or not isinstance(value, dict)
     if in_method:
-        place = at if by_hand else f"{at}/{field}"
+        place = f"{at}/{field}" if isinstance(value, dict) else at
         return Invalid(pointer=place, detail=f"method {tag!r} not found{nearest(tag, METHODS)}", code="method_not_found")
-    return Invalid(
-        pointer=f"{at}/{field}", detail=f"{field} {tag!r} is not one of {error['ctx']['expected_tags']}", code="invalid_request"
-    )
+    detail = f"{field} {tag!r} is invalid; use one of {error['ctx']['expected_tags']}"
+    return Invalid(pointer=f"{at}/{field}", detail=detail, code="invalid_request")
 
 
 def _steps(loc: Loc, body: Any, kind: str) -> tuple[list[str | int], Any]:
-    """The path in the body and what lies there: pydantic's path without the names of a union's branches."""
+    """The path in the body and the value there: pydantic's path without the names of branches."""
     steps: list[str | int] = []
     value = body
     tag = None
@@ -93,13 +95,13 @@ def _steps(loc: Loc, body: Any, kind: str) -> tuple[list[str | int], Any]:
 
 
 def _tag(first: str | int, value: Any) -> str | None:
-    """What pydantic will put into the path next: which branch of a union it took for this object."""
-    found = value.get(DISCRIMINATORS.get(str(first))) if isinstance(value, dict) else value
-    return found if isinstance(found, str) and first in DISCRIMINATORS else None
+    """The branch of a union that pydantic chose for the value, and puts into the path next."""
+    name = value.get(DISCRIMINATORS.get(str(first))) if isinstance(value, dict) else value
+    return name if isinstance(name, str) and first in DISCRIMINATORS else None
 
 
 def _fields(schema: Any, loc: Loc) -> list[str]:
-    """The names that are right at a place."""
+    """The field names that the schema has at a place."""
     types = [schema]
     for step in loc:
         models = _models(types)
@@ -114,15 +116,16 @@ def _is_tagged(model: type[BaseModel], tag: str | int) -> bool:
 
 
 def _models(types: Iterable[Any]) -> list[type[BaseModel]]:
-    found: list[type[BaseModel]] = []
+    """All schemas inside the annotations: in unions, lists, dicts and Annotated."""
+    models: list[type[BaseModel]] = []
     for annotation in types:
         if get_origin(annotation) is Annotated:
-            found += _models([get_args(annotation)[0]])
+            models += _models([get_args(annotation)[0]])
         elif isinstance(annotation, type) and issubclass(annotation, BaseModel) and not get_args(annotation):
-            found.append(annotation)
+            models.append(annotation)
         elif get_origin(annotation) in (Union, list, dict) or get_args(annotation):
-            found += _models(get_args(annotation))
-    return found
+            models += _models(get_args(annotation))
+    return models
 
 
 def _joined(places: list[Invalid]) -> Invalid:

@@ -1,17 +1,17 @@
-"""The baseline: can the inputs take its values?"""
+"""Checks of the baseline: can the model's inputs take its values?"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from unitrank_schemas.checks.inputs import fits
-from unitrank_schemas.facts.facts import Facts, Flaw, kind_of, moving
+from unitrank_schemas.facts.facts import Facts, Flaw, kind_of, path_values
 from unitrank_schemas.facts.fields import field_exists
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.jobs.baselines import BaselineField, ClusterMean, Constant, Example, Mean
 from unitrank_schemas.models import Manifest, Port
 
 LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38}
-"""dtype → its largest number, where that is less than JSON can say."""
+"""dtype → its largest number. JSON's numbers can be larger."""
 
 
 def baseline_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
@@ -25,10 +25,13 @@ def _field(baseline: BaselineField, facts: Facts) -> Iterator[Flaw]:
     field = facts.fields.get(baseline.field) if facts.fields else None
     if facts.manifest is None or field is None:
         return
-    port = stood_for(facts.manifest)
+    port = baseline_input(facts.manifest)
     if port is None:
         count = len(facts.manifest.inputs)
-        detail = f"one field cannot stand for the model's {count} inputs; use zeros, a constant, a mean or an example"
+        detail = (
+            f"field {baseline.field!r} cannot be the baseline of a model with {count} inputs: a field needs one input that is "
+            "real or looked up by embeddings; use zeros, a constant, a mean or an example"
+        )
         yield Flaw("/baseline/field", "baseline_not_applicable", detail)
         return
     for flaw in fits("/baseline/field", baseline.field, field, port):
@@ -37,7 +40,7 @@ def _field(baseline: BaselineField, facts: Facts) -> Iterator[Flaw]:
 
 def _example(baseline: Example, facts: Facts) -> Iterator[Flaw]:
     if facts.fields is not None and baseline.index >= facts.examples:
-        detail = f"row {baseline.index} of a dataset with the rows 0 to {facts.examples - 1}"
+        detail = f"row {baseline.index} does not exist; the dataset has rows 0 to {facts.examples - 1}"
         yield Flaw("/baseline/index", "index_out_of_range", detail)
 
 
@@ -47,7 +50,8 @@ def _constant(baseline: Constant, facts: Facts) -> Iterator[Flaw]:
         largest = LARGEST.get(port.dtype)
         if largest is not None and abs(baseline.value) > largest:
             detail = (
-                f"{baseline.value:g} overflows input {port.name!r}, which is {port.dtype}; use a number of at most ±{largest:.4g}"
+                f"{baseline.value:g} is too large for input {port.name!r}, which is {port.dtype}; use a number from "
+                f"{-largest:.4g} to {largest:.4g}"
             )
             yield Flaw("/baseline/value", "out_of_range", detail)
 
@@ -55,23 +59,29 @@ def _constant(baseline: Constant, facts: Facts) -> Iterator[Flaw]:
 def _needs_path(baseline: Constant | Mean | ClusterMean, facts: Facts) -> Iterator[Flaw]:
     if (
         facts.manifest is None
-        or moving(facts.manifest)
+        or path_values(facts.manifest)
         or (isinstance(baseline, Constant) and baseline.value == int(baseline.value))
     ):
         return
     port = facts.manifest.inputs[0]
-    detail = f"input {port.name!r} is {port.dtype} and keeps its own values, and no embedding looks it up; use zeros"
+    detail = (
+        f"baseline `{baseline.kind}` cannot replace input {port.name!r}, which is {port.dtype} and not looked up by an embedding; "
+        "use `zeros`"
+    )
     yield Flaw("/baseline", "baseline_not_applicable", detail)
 
 
-def stood_for(manifest: Manifest) -> Port | None:
-    """The one input that a field as baseline is read for: the only real one, or else the only one that embeddings look up."""
+def baseline_input(manifest: Manifest) -> Port | None:
+    """The input that a baseline from a field replaces; None if no input or several inputs qualify.
+
+    It is the only real input, else the only input that embeddings look up.
+    """
     real = [port for port in manifest.inputs if kind_of(port.dtype) == "real"]
     chosen = real or [port for port in manifest.inputs if port.name in manifest.looked_up]
     return chosen[0] if len(chosen) == 1 else None
 
 
-# Each function takes the baseline of its own line, which no annotation of a dict can say.
+# Each function takes the class of its line. A dict's annotation cannot express this, hence Any.
 BASELINES: dict[type[Any], Callable[[Any, Facts], Iterator[Flaw]]] = {
     Constant: _constant,
     Mean: _needs_path,

@@ -1,4 +1,4 @@
-"""The clusters: the checks of their kind, and the limit on their number."""
+"""Checks of the clusters: those of their kind, and the limit on their number."""
 
 from collections.abc import Iterator
 
@@ -11,5 +11,7 @@ def kind_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
 
 
 def not_too_many(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
-    if cluster_count(request, facts) > MOST_CLUSTERS:
-        yield Flaw(request.clusters.count_pointer, "too_many_clusters", f"more than {MOST_CLUSTERS} clusters")
+    count = cluster_count(request, facts)
+    if count > MOST_CLUSTERS:
+        detail = f"{count} clusters are too many; at most {MOST_CLUSTERS} are allowed"
+        yield Flaw(request.clusters.count_pointer, "too_many_clusters", detail)

@@ -1,4 +1,4 @@
-"""The cost of a job, in passes of one example through the whole model."""
+"""The estimated cost of a job, in passes of one example through the whole model."""
 
 import math
 from collections.abc import Hashable
@@ -8,7 +8,10 @@ from unitrank_schemas.jobs import JobRequest
 
 
 def passes(request: JobRequest, facts: Facts) -> int:
-    """Rows through the model, a partial pass counted by its share of the cost; 0 while model or dataset is not known."""
+    """The number of passes of one example; a partial pass counts by its share of the cost.
+
+    0 while the model or the dataset is not ready.
+    """
     layer = layer_of(request, facts.manifest) if facts.manifest else None
     place = place_of(request, layer) if layer else None
     if layer is None or place is None or facts.fields is None:
@@ -21,7 +24,7 @@ def passes(request: JobRequest, facts: Facts) -> int:
 
 
 def _attribution(request: JobRequest, tail: float, units: int) -> float:
-    """Passes of one example: methods that stand on the same points share them."""
+    """Passes of one example for all methods; methods with an equal `shared_as` share theirs."""
     shared: dict[Hashable, float] = {}
     for method in request.methods:
         passes = method.passes(tail, units)
@@ -36,7 +39,7 @@ def _ablation(request: JobRequest, facts: Facts, units: int, tail: float) -> flo
     clusters = cluster_count(request, facts)
     available = row_count(request, facts) / (1 if ablation.split == "none" else 2)
     tested = min(float(ablation.examples * clusters), available)
-    # One more order a ranking's cluster: the one by activity.
+    # One more order for each cluster: the order by activity.
     orders = len(request.methods) * len(set(ablation.orders)) + ablation.random + 1
     fills = 1 if ablation.check_fill is None else 2
     return tested * len(ablation.counts_of(units)) * orders * fills * tail

@@ -1,4 +1,7 @@
-"""The defaults that depend on the rest of the request, the model and the dataset: ids, spacing, inputs, labels, output, class."""
+"""The defaults that depend on the rest of the request, the model or the dataset.
+
+These are the rankings' ids, the spacing of paths, inputs, labels, output, class and `check_fill`.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +13,7 @@ from unitrank_schemas.methods import Method, PathMethod, with_ids
 
 
 def completed(request: JobRequest, facts: Facts) -> JobRequest:
-    """The request with every default filled in that the facts decide; what was given stays."""
+    """The request with the defaults that the facts decide; fields that the client set stay."""
     for fill in DEFAULTS:
         changes = fill(request, facts)
         if changes:
@@ -23,14 +26,17 @@ def _methods(request: JobRequest, facts: Facts) -> dict[str, Any]:
 
 
 def with_spacing(method: Method, request: JobRequest) -> Method:
-    """The entry with its spacing decided: cubic where the baseline is zeros, because kinks crowd near α = 0 there."""
+    """The entry with its spacing: cubic for a baseline of zeros, else uniform.
+
+    With a baseline of zeros most kinks of the network are close to α = 0.
+    """
     if isinstance(method, PathMethod) and method.spacing is None:
         return method.model_copy(update={"spacing": "cubic" if request.baseline.kind == "zeros" else "uniform"})
     return method
 
 
 def _labels(request: JobRequest, facts: Facts) -> dict[str, Any]:
-    # A `y` of real numbers is what a regression was trained on, and names no classes.
+    # A `y` of real numbers is the target of a regression. Its values are not classes.
     if request.labels is None and facts.fields and can_label(facts.fields.get("y")):
         return {"labels": "y"}
     return {}
@@ -40,10 +46,10 @@ def _inputs(request: JobRequest, facts: Facts) -> dict[str, Any]:
     if facts.manifest is None or facts.fields is None:
         return {}
     ports = [port.name for port in facts.manifest.inputs]
-    found = {name: name for name in ports if name in facts.fields}
-    if not found and len(ports) == 1 and "x" in facts.fields:
-        found = {ports[0]: "x"}
-    return {"inputs": found | (request.inputs or {})}
+    fields = {name: name for name in ports if name in facts.fields}
+    if not fields and len(ports) == 1 and "x" in facts.fields:
+        fields = {ports[0]: "x"}
+    return {"inputs": fields | (request.inputs or {})}
 
 
 def _output(request: JobRequest, facts: Facts) -> dict[str, Any]:
@@ -59,19 +65,20 @@ def _class(request: JobRequest, facts: Facts) -> dict[str, Any]:
 
 
 def _check_fill(request: JobRequest, facts: Facts) -> dict[str, Any]:
-    # One example has no other whose value it could get; asked for in so many words it is a flaw instead.
+    # A job with one example cannot take values from another example: its default becomes null.
+    # An explicit `resample` is an error there (`study.resample_has_others`).
     ablation = request.ablation
     if ablation is None or facts.fields is None or "check_fill" in ablation.model_fields_set:
         return {}
-    one = ablation.check_fill == "resample" and example_count(request, facts) < 2
+    alone = ablation.check_fill == "resample" and example_count(request, facts) < 2
     same = ablation.check_fill == ablation.fill
-    return {"ablation": ablation.model_copy(update={"check_fill": None})} if one or same else {}
+    return {"ablation": ablation.model_copy(update={"check_fill": None})} if alone or same else {}
 
 
 def can_label(field: FieldInfo | None) -> bool:
-    """Whether a field's values are class numbers."""
+    """Whether the field can hold labels: one integer or boolean for each row."""
     return field is not None and len(field.shape) == 1 and kind_of(field.dtype) in ("integer", "boolean")
 
 
 DEFAULTS: list[Callable[[JobRequest, Facts], Mapping[str, Any]]] = [_methods, _labels, _inputs, _output, _class, _check_fill]
-"""In this order: a later one reads what an earlier one filled in."""
+"""The order matters: later functions read the fields that earlier ones filled in."""

@@ -1,11 +1,11 @@
-"""The fields that feed the model's inputs: are they there, of the right shape, of a kind that can be cast?"""
+"""Checks of the inputs: does each have a field, with the right shape and a castable kind?"""
 
 from collections.abc import Iterator
 
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.facts.facts import Facts, Flaw, Kind, kind_of
 from unitrank_schemas.facts.fields import field_exists
-from unitrank_schemas.facts.wording import nearest, shape_shown
+from unitrank_schemas.facts.wording import excerpt, nearest, shape_text
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.json_pointer import escaped
 from unitrank_schemas.models import Port
@@ -16,11 +16,11 @@ CASTS: dict[Kind, frozenset[Kind]] = {
     "boolean": frozenset({"boolean"}),
     "text": frozenset(),
 }
-"""Kind of an input → kinds of fields that are cast to it without losing what they say."""
+"""Kind of an input → kinds of fields whose values keep their meaning when they are cast to it."""
 
 
 def inputs_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
-    """Every key of `inputs` is an input of the model, every value a field of the dataset."""
+    """Every key of `inputs` must be an input of the model, every value a field of the dataset."""
     ports = [port.name for port in facts.manifest.inputs] if facts.manifest else None
     for name, field in (request.inputs or {}).items():
         at = f"/inputs/{escaped(name)}"
@@ -35,7 +35,7 @@ def inputs_are_fed(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     for port in facts.manifest.inputs:
         if port.name not in (request.inputs or {}):
             fields = ", ".join(map(repr, facts.fields))
-            detail = f"no field feeds the model's input {port.name!r}; name one of {fields} in `inputs`"
+            detail = f"the model's input {port.name!r} has no field; set `inputs` with one of {fields}"
             yield Flaw("/inputs", "input_missing", detail)
 
 
@@ -48,32 +48,33 @@ def inputs_fit(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
 
 
 def preprocess_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
-    """Lists count along axis 1 of every real input, and nothing is divided by zero."""
+    """Lists must have one number for each index of axis 1 of real inputs; `std` must not be 0."""
     ports = [port for port in facts.manifest.inputs if kind_of(port.dtype) == "real"] if facts.manifest else []
-    for part, idle in (("scale", 1.0), ("mean", None), ("std", None)):
+    for part, default in (("scale", 1.0), ("mean", None), ("std", None)):
         value = getattr(request.preprocess, part)
         at = f"/preprocess/{part}"
-        if facts.manifest and not ports and value != idle:
-            yield Flaw(at, "invalid_preprocess", f"{part} is for real inputs, and the model's are whole numbers; leave it out")
+        if facts.manifest and not ports and value != default:
+            detail = f"{part} {excerpt(value)} applies to real inputs, but all inputs of the model are integers; leave {part} out"
+            yield Flaw(at, "invalid_preprocess", detail)
         if part == "std" and 0 in (value if isinstance(value, list) else [value]):
-            yield Flaw(at, "invalid_preprocess", "inputs would be divided by a std of 0; every std must differ from 0")
+            yield Flaw(at, "invalid_preprocess", f"std {excerpt(value)} has a 0; every std must differ from 0")
         for port in ports if isinstance(value, list) else []:
             size = port.shape[1] if len(port.shape) > 1 else None
             if size is None and len(port.shape) > 1:
                 continue
             if size != len(value):
-                where = f"input {port.name!r} {shape_shown(port.shape)}"
-                wanted = f"axis 1 of {where} has {size}" if size else f"{where} has no axis 1"
-                yield Flaw(at, "wrong_shape", f"{part} has {len(value)} numbers, but {wanted}")
+                place = f"input {port.name!r} {shape_text(port.shape)}"
+                advice = f"axis 1 of {place} has {size}; use {size}" if size else f"{place} has no axis 1; use one number"
+                yield Flaw(at, "wrong_shape", f"{part} has {len(value)} numbers, but {advice}")
 
 
 def fits(at: str, name: str, field: FieldInfo, port: Port) -> Iterator[Flaw]:
-    """A field has the shape of an input and is cast to its dtype."""
+    """Flaws at the pointer `at` if the field has another shape, or cannot be cast to the input."""
     same = len(field.shape) == len(port.shape) and all(
         want is None or got == want for got, want in zip(field.shape[1:], port.shape[1:], strict=True)
     )
     if not same:
-        detail = f"field {name!r} has the shape {shape_shown(field.shape)}, input {port.name!r} takes {shape_shown(port.shape)}"
+        detail = f"field {name!r} has shape {shape_text(field.shape)}; input {port.name!r} takes {shape_text(port.shape)}"
         yield Flaw(at, "wrong_shape", detail)
     if kind_of(field.dtype) not in CASTS[kind_of(port.dtype)]:
-        yield Flaw(at, "wrong_dtype", f"field {name!r} is {field.dtype}, input {port.name!r} takes {port.dtype}")
+        yield Flaw(at, "wrong_dtype", f"field {name!r} is {field.dtype}; input {port.name!r} takes {port.dtype}")

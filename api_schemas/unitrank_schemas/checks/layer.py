@@ -1,4 +1,4 @@
-"""The place whose units are ranked: is it one of the model's?"""
+"""Checks of the place that is ranked: does the model have it, and can its units be ranked?"""
 
 from collections.abc import Iterator
 
@@ -12,11 +12,11 @@ def layer_exists(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
         names = [layer.name for layer in facts.manifest.layers]
         inputs = [port.name for port in facts.manifest.inputs]
         detail = f"layer {request.layer!r} not found{nearest(request.layer, names)}"
-        known = [f"input:{name}" for name in inputs]
-        if request.layer in ("input", *inputs, *known) and not {"input", *known} & set(names):
-            looked_up = [path for path in facts.manifest.path or [] if path in names]
-            detail = f"layer {request.layer!r} not found; whole numbers are no place that could be ranked" + (
-                f", but {', '.join(map(repr, looked_up))} is" if looked_up else ""
+        input_layers = [f"input:{name}" for name in inputs]
+        if request.layer in ("input", *inputs, *input_layers) and not {"input", *input_layers} & set(names):
+            embeddings = [path for path in facts.manifest.path or [] if path in names]
+            detail = f"layer {request.layer!r} not found; inputs of integers cannot be ranked" + (
+                f"; use the embedding {' or '.join(map(repr, embeddings))}" if embeddings else ""
             )
         yield Flaw("/layer", "layer_not_found", detail)
 
@@ -27,13 +27,16 @@ def side_is_a_place(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
         return
     place = place_of(request, layer)
     if place is None:
-        detail = f"what enters layer {layer.name!r} is no single value of one row an example; use `output`, or the layer before it"
+        detail = (
+            f"the input of layer {layer.name!r} cannot be ranked: it is not a single tensor with one row for each example; "
+            "use `output`, or the layer before it"
+        )
         yield Flaw("/at", "place_not_found", detail)
     elif not place.reached:
         detail = (
-            f"output {request.output!r} is not computed from layer {layer.name!r}; name another output, or a layer that it is "
-            "computed from"
+            f"output {request.output!r} is not computed from layer {layer.name!r}; use another output, or a layer that leads to "
+            "this output"
         )
         yield Flaw("/layer", "layer_without_effect", detail)
     elif request.units == "channel" and place.channel_axis is None:
-        yield Flaw("/units", "no_channels", f"the {request.at} of layer {layer.name!r} has no axis of channels; use `neuron`")
+        yield Flaw("/units", "no_channels", f"the {request.at} of layer {layer.name!r} has no channel axis; use `neuron`")

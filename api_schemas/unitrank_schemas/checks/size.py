@@ -1,4 +1,4 @@
-"""How many bytes the arrays of a result will have."""
+"""The size of a result in bytes: its arrays and its summary."""
 
 from collections.abc import Iterator
 from math import prod
@@ -12,7 +12,7 @@ from unitrank_schemas.models import Layer
 FLOAT = 4
 INT = 8
 TOP = 20
-"""Units of each cluster and ranking that a summary names."""
+"""The number of units that a summary names for each cluster and ranking."""
 
 
 def result_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
@@ -21,15 +21,15 @@ def result_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     if total > facts.max_result_bytes:
         largest = max(sizes, key=lambda part: sizes[part])
         parts = ", ".join(f"{part} {size}" for part, size in sizes.items() if size)
-        detail = f"the result would have {total} bytes ({parts}), more than the {facts.max_result_bytes} allowed; {ADVICE[largest]}"
+        detail = f"the result would have {total} bytes ({parts}); at most {facts.max_result_bytes} are allowed; {ADVICE[largest]}"
         yield Flaw(POINTERS[largest], "result_too_large", detail)
     elif (size := summary_bytes(request, facts)) > facts.max_result_bytes:
-        detail = f"the summary would have about {size} bytes, more than the {facts.max_result_bytes} allowed; {ADVICE['summary']}"
+        detail = f"the summary would have about {size} bytes; at most {facts.max_result_bytes} are allowed; {ADVICE['summary']}"
         yield Flaw(POINTERS["summary"], "result_too_large", detail)
 
 
 def summary_bytes(request: JobRequest, facts: Facts) -> int:
-    """About how many the summary will have as JSON, at most; nothing while the model is not known."""
+    """An upper estimate of the summary's bytes as JSON; 0 while model or dataset is not ready."""
     layer = layer_of(request, facts.manifest) if facts.manifest else None
     place = place_of(request, layer) if layer else None
     if place is None or facts.fields is None:
@@ -41,7 +41,7 @@ def summary_bytes(request: JobRequest, facts: Facts) -> int:
 
 
 def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
-    """Bytes of each kind of array, part 6 of the contract; nothing while the model is not known."""
+    """Kind of array → its bytes; empty while the model or the dataset is not ready."""
     layer = layer_of(request, facts.manifest) if facts.manifest else None
     place = place_of(request, layer) if layer else None
     if place is None or facts.fields is None:
@@ -60,7 +60,7 @@ def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
 
 
 def _pixels(request: JobRequest, layer: Layer, place: RankedPlace, spatial: bool) -> int:
-    """Of one heatmap; 0 where the ranking has none."""
+    """The number of pixels of one heatmap; 0 if the ranking has no heatmap."""
     if place.channel_axis is None:
         return 0
     axes = heatmap_axes(spatial, layer.kind, request.units, place.shape, place.channel_axis)

@@ -1,4 +1,4 @@
-"""The ablation study: is there a field to split by, and another example to take values from?"""
+"""Checks of the ablation study: the field that splits the clusters, and the fill `resample`."""
 
 from collections.abc import Iterator
 
@@ -22,4 +22,5 @@ def resample_has_others(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     }
     for at, fill in fills.items():
         if fill == "resample":
-            yield Flaw(at, "resample_needs_examples", "`resample` takes values from another example, and the job has only one")
+            detail = "`resample` takes values from another example, but the job has only one; use `baseline`, `zero` or `mean`"
+            yield Flaw(at, "resample_needs_examples", detail)

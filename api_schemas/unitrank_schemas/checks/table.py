@@ -1,4 +1,4 @@
-"""All checks in one table, and the one function that runs them."""
+"""The table of all checks, and the function that runs them."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -32,15 +32,15 @@ CHECKS: list[Check] = [
     study.split_exists,
     study.resample_has_others,
 ]
-"""In this order: the first flaw's code is the problem's."""
+"""The order matters: the problem gets the code of the first flaw."""
 MOST_FLAWS = 100
 
 
 def checked(request: JobRequest, facts: Facts) -> JobRequest:
-    """The request with its defaults filled in. Raises RequestRejected with the flaws that the facts show, a hundred at most."""
+    """The request with its defaults filled in. Raises RequestRejected with the first 100 flaws."""
     request = completed(request, facts)
     flaws = list(islice((flaw for check in CHECKS for flaw in check(request, facts)), MOST_FLAWS))
-    # A size means something only for a request that is right otherwise.
+    # The size can only be computed for a request without other flaws.
     flaws = flaws or list(size.result_fits(request, facts))
     if flaws:
         raise RequestRejected(flaws)

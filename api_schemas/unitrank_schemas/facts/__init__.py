@@ -1,1 +1,1 @@
-"""Facts: what is known of a model and a dataset when a request is checked, and how a flaw is worded."""
+"""Facts: the model and the dataset that a request is checked against, and the words of an error."""

@@ -1,4 +1,4 @@
-"""Facts of a model and a dataset, what a request means on them, and a flaw of a request."""
+"""Facts about a model and a dataset, the sizes that a request has with them, and its flaws."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,12 +14,16 @@ MOST_CLUSTERS = 10_000
 
 Value = str | int | float | bool
 Distinct = Callable[[str], list[Value] | None]
-"""The distinct values of a field with one axis, at most 10 001 of them; None where reading them is too dear."""
+"""Field with one axis → at most 10 001 distinct values; None where reading them costs too much."""
 
 
 @dataclass(frozen=True)
 class Flaw:
-    """One place of a request that is wrong; `pointer` is a JSON Pointer into it."""
+    """One wrong place of a request.
+
+    `pointer`: JSON Pointer to the place; `code`: the stable code of the problem; `detail`: the
+    message for people.
+    """
 
     pointer: str
     code: str
@@ -27,7 +31,7 @@ class Flaw:
 
 
 class RequestRejected(Exception):
-    """A request that cannot be run as it stands."""
+    """Raised for a request that cannot run. `flaws` has every wrong place, the first one first."""
 
     def __init__(self, flaws: list[Flaw]) -> None:
         super().__init__("; ".join(flaw.detail for flaw in flaws))
@@ -36,7 +40,11 @@ class RequestRejected(Exception):
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of the model and the dataset; None for one that is not ready yet."""
+    """The model and the dataset that a request is checked against.
+
+    `manifest`: None while the model is not ready. `fields`: None while the dataset is not ready.
+    `examples`: rows of the dataset. `max_result_bytes`: limit for the arrays, and for the summary.
+    """
 
     manifest: Manifest | None
     fields: dict[str, FieldInfo] | None
@@ -47,40 +55,43 @@ class Facts:
 
 @dataclass(frozen=True)
 class RankedPlace:
-    """The value whose units are ranked."""
+    """The side of a layer whose units are ranked. `shape`: without the batch."""
 
     shape: list[int]
     channel_axis: int | None
     cut: bool
     differentiable: bool
     reached: bool = True
-    """Whether the output that is explained is computed from it."""
+    """Whether the explained output is computed from the place."""
 
 
 def layer_of(request: "JobRequest", manifest: Manifest) -> Layer | None:
-    """The layer that the request names."""
-    return named(request.layer, manifest)
+    """The layer that the request names; None if the model does not have it."""
+    return layer_named(request.layer, manifest)
 
 
-def named(name: str, manifest: Manifest) -> Layer | None:
-    """The layer of this name."""
+def layer_named(name: str, manifest: Manifest) -> Layer | None:
+    """The layer with this name; None if the model has none."""
     return next((layer for layer in manifest.layers if layer.name == name), None)
 
 
 def place_of(request: "JobRequest", layer: Layer) -> RankedPlace | None:
-    """The side of the layer that the request means, as its output sees it; None where that is no place."""
-    seen = (layer.seen_by or {}).get(request.output or "") or layer
-    reached = not isinstance(seen, Seen) or seen.reached
+    """The layer's output or input, as `at` says; None for an input that cannot be ranked.
+
+    `cut`, `differentiable` and `reached` are those for the explained output.
+    """
+    view = (layer.seen_by or {}).get(request.output or "") or layer
+    reached = not isinstance(view, Seen) or view.reached
     if request.at == "output":
-        return RankedPlace(layer.shape, layer.channel_axis, seen.cut, seen.differentiable, reached)
+        return RankedPlace(layer.shape, layer.channel_axis, view.cut, view.differentiable, reached)
     if layer.input_shape is None:
         return None
-    differentiable = seen.input_differentiable is not False
-    return RankedPlace(layer.input_shape, layer.input_channel_axis, bool(seen.input_cut), differentiable, reached)
+    differentiable = view.input_differentiable is not False
+    return RankedPlace(layer.input_shape, layer.input_channel_axis, bool(view.input_cut), differentiable, reached)
 
 
 def unit_count(request: "JobRequest", place: RankedPlace) -> int:
-    """How many units are ranked."""
+    """The number of ranked units: channels, or all elements of the place."""
     if request.units == "channel" and place.channel_axis is not None:
         return place.shape[place.channel_axis]
     count = 1
@@ -90,31 +101,34 @@ def unit_count(request: "JobRequest", place: RankedPlace) -> int:
 
 
 def output_of(request: "JobRequest", manifest: Manifest) -> Port | None:
-    """The output that is explained: the named one, or the first."""
+    """The output that is explained: the one that the request names, or the first."""
     if request.output is None:
         return manifest.outputs[0] if manifest.outputs else None
     return next((port for port in manifest.outputs if port.name == request.output), None)
 
 
 def class_count(output: Port) -> int | None:
-    """The number of classes of an output `[N, C]`; None for `[N]` and `[N, 1]`, whose value itself is explained."""
+    """The number of classes of an output `[N, C]`.
+
+    None for `[N]` and `[N, 1]`: these outputs have one value, which is explained directly.
+    """
     size = output.shape[1] if len(output.shape) == 2 else None
     return None if size == 1 else size
 
 
 def cluster_count(request: "JobRequest", facts: Facts) -> int:
-    """How many clusters there will be, as far as it can be known; at least 1."""
+    """The largest number of clusters that the job can have; 1 while the number is unknown."""
     return request.clusters.count(request, facts)
 
 
 def example_count(request: "JobRequest", facts: Facts) -> int:
-    """How many distinct examples the job touches, at most."""
+    """The largest number of distinct examples that the job can use."""
     count, limit = request.clusters.example_count(facts), request.clusters.limit
     return count if limit is None else min(count, limit * cluster_count(request, facts))
 
 
 def row_count(request: "JobRequest", facts: Facts) -> int:
-    """How many rows all clusters have together, at most; an example in several clusters counts in each."""
+    """The largest number of rows in all clusters; an example counts in each of its clusters."""
     return request.clusters.row_count(example_count(request, facts))
 
 
@@ -122,7 +136,7 @@ Kind = Literal["real", "integer", "boolean", "text"]
 
 
 def kind_of(dtype: str) -> Kind:
-    """The kind of a dtype of the contract: `float32`, `uint8`, `bool`, `str`, …"""
+    """The kind of a dtype: `float32` is real, `uint8` integer, `bool` boolean, `str` text."""
     if dtype.startswith(("int", "uint")):
         return "integer"
     if dtype.startswith("bool"):
@@ -130,6 +144,6 @@ def kind_of(dtype: str) -> Kind:
     return "real" if dtype.startswith(("float", "bfloat")) else "text"
 
 
-def moving(manifest: Manifest) -> list[str]:
-    """What differs between a baseline and an example."""
+def path_values(manifest: Manifest) -> list[str]:
+    """Names of the values that a baseline replaces: real inputs, embeddings of integer inputs."""
     return [port.name for port in manifest.inputs if kind_of(port.dtype) == "real"] if manifest.path is None else manifest.path

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, get_args
 from pydantic import FailFast, Field
 
 from unitrank_schemas.base import Schema
-from unitrank_schemas.facts.facts import MOST_CLUSTERS, Facts, Flaw, class_count, named, output_of
-from unitrank_schemas.facts.fields import distinct_count, names_clusters, unlabelled
-from unitrank_schemas.facts.wording import nearest, shape_shown, shown
+from unitrank_schemas.facts.facts import MOST_CLUSTERS, Facts, Flaw, class_count, layer_named, output_of
+from unitrank_schemas.facts.fields import distinct_count, names_clusters, y_rejected
+from unitrank_schemas.facts.wording import excerpt, nearest, shape_text
 from unitrank_schemas.json_pointer import escaped
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class ByLabel(ClusterKind):
 
     def flaws(self, request: "JobRequest", facts: Facts) -> Iterator[Flaw]:
         if request.labels is None and facts.fields is not None:
-            detail = f"clusters by `label` need labels; name their field in `labels`{unlabelled(facts)}"
+            detail = f"clusters by `label` need labels; name their field in `labels`{y_rejected(facts)}"
             yield Flaw("/clusters/by", "labels_missing", detail)
 
 
@@ -129,7 +129,7 @@ class ByPrediction(ClusterKind):
     def flaws(self, request: "JobRequest", facts: Facts) -> Iterator[Flaw]:
         output = output_of(request, facts.manifest) if facts.manifest else None
         if output is not None and class_count(output) is None:
-            detail = f"output {output.name!r} {shape_shown(output.shape)} has no classes to make clusters of"
+            detail = f"output {output.name!r} {shape_text(output.shape)} has no classes to make clusters of"
             yield Flaw("/clusters/by", "target_not_applicable", detail)
 
 
@@ -175,7 +175,7 @@ class Members(ClusterKind):
         for name, rows in self.members.items():
             at = f"/clusters/members/{escaped(name)}"
             if not (name.isprintable() and 0 < len(name) <= LONGEST_NAME):
-                detail = f"{shown(name)} cannot name a cluster; a name has 1 to {LONGEST_NAME} printable characters"
+                detail = f"{excerpt(name)} cannot name a cluster; a name has 1 to {LONGEST_NAME} printable characters"
                 yield Flaw(at, "bad_cluster_name", detail)
             if not rows:
                 yield Flaw(at, "empty_cluster", f"cluster {name!r} has no members")
@@ -208,7 +208,7 @@ class KMeans(ClusterKind):
 
     def passes(self, facts: Facts) -> float:
         manifest = facts.manifest
-        layer = named(self.layer, manifest) if manifest else None
+        layer = layer_named(self.layer, manifest) if manifest else None
         if manifest is None or layer is None:
             return 0.0
         # The layer is read once to place the centres and once to name the nearest one; each row is compared with every centre.
@@ -216,7 +216,7 @@ class KMeans(ClusterKind):
         return 2 * facts.examples * (layer.forward_cost + compared)
 
     def flaws(self, request: "JobRequest", facts: Facts) -> Iterator[Flaw]:
-        if facts.manifest is not None and named(self.layer, facts.manifest) is None:
+        if facts.manifest is not None and layer_named(self.layer, facts.manifest) is None:
             names = [layer.name for layer in facts.manifest.layers]
             yield Flaw("/clusters/layer", "layer_not_found", f"layer {self.layer!r} not found{nearest(self.layer, names)}")
         if facts.fields is not None and facts.examples < self.k <= MOST_CLUSTERS:

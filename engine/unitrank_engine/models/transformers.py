@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from unitrank_engine.models.exporting import quiet
 from unitrank_engine.models.transformers_config import check_config
 from unitrank_engine.models.weights import check, reshaping
-from unitrank_schemas.checks import nearest, shown
+from unitrank_schemas.checks import excerpt, nearest
 
 Make = Callable[[dict[str, Tensor]], nn.Module]
 
@@ -68,7 +68,7 @@ def build(
     Raises ImportError without the library Transformers, ValueError for arguments that are refused.
     """
     if not isinstance(config, dict):
-        raise ValueError(f"config is {shown(config)}; expected the content of config.json, a JSON object")
+        raise ValueError(f"config is {excerpt(config)}; expected the content of config.json, a JSON object")
     check_config(config, "config")
     with quiet(), _offline():
         kind = _kind(config)
@@ -121,12 +121,12 @@ def _kind(config: Mapping[str, Any]) -> ModelClass:
     }
     if not classes_by_task:
         model_types = sorted(set(chain.from_iterable(tasks.values())))
-        raise ValueError(f"config.model_type {shown(model_type)} is not supported{nearest(str(model_type), model_types)}")
+        raise ValueError(f"config.model_type {excerpt(model_type)} is not supported{nearest(str(model_type), model_types)}")
     for task, classes in classes_by_task.items():
         if isinstance(names, list) and len(names) == 1 and names[0] in classes:
             return ModelClass(getattr(transformers, names[0]), task)
     usable = ", ".join(sorted(set(chain.from_iterable(classes_by_task.values()))))
-    raise ValueError(f"config.architectures is {shown(names)}; expected a list with one of {usable}, whose output is classes")
+    raise ValueError(f"config.architectures is {excerpt(names)}; expected a list with one of {usable}, whose output is classes")
 
 
 def _library() -> tuple[Any, dict[str, dict[str, tuple[str, ...]]]]:
@@ -163,7 +163,7 @@ def _kept(value: Any) -> Any:
 
 def _check_position(kind: ModelClass, position: Any) -> None:
     if position is not None and (isinstance(position, bool) or not isinstance(position, int)):
-        raise ValueError(f"position is {shown(position)}; expected the index of a token, such as 0 or -1")
+        raise ValueError(f"position is {excerpt(position)}; expected the index of a token, such as 0 or -1")
     if position is not None and kind.task in WHOLE:
         raise ValueError(f"position is {position}, but {kind.cls.__name__} has one output for all tokens; leave it out")
     if position is None and kind.task in TOKENWISE and kind.task != LAST:
@@ -175,7 +175,7 @@ def _examples(cls: Any, settings: Any, shape: Any, inputs: Any) -> dict[str, Ten
     sizes = _sizes(main, settings, shape)
     if main != "input_ids":
         if inputs not in (None, [main]):
-            raise ValueError(f"inputs is {shown(inputs)}; expected [{shown(main)}], the input of {cls.__name__}")
+            raise ValueError(f"inputs is {excerpt(inputs)}; expected [{excerpt(main)}], the input of {cls.__name__}")
         return {main: torch.zeros(1, *sizes)}
     taken = [name for name in TOKENS if name in signature(cls.forward).parameters]
     names = [name for name in TOKENS[:2] if name in taken] if inputs is None else inputs
@@ -185,7 +185,7 @@ def _examples(cls: Any, settings: Any, shape: Any, inputs: Any) -> dict[str, Ten
         or len(set(map(str, names))) < len(names)
         or not set(map(str, names)) <= set(taken)
     ):
-        raise ValueError(f"inputs is {shown(names)}; expected input_ids and any of {', '.join(taken[1:])}")
+        raise ValueError(f"inputs is {excerpt(names)}; expected input_ids and any of {', '.join(taken[1:])}")
     # The ids are 0 and 1, which each embedding has.
     ids = (torch.arange(sizes[-1]) % 2).expand(1, *sizes)
     examples = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
@@ -197,10 +197,10 @@ def _sizes(main: str, settings: Any, shape: Any) -> list[int]:
         shape = _usual(main, settings)
     if not isinstance(shape, list) or not shape or any(type(size) is not int or size < 1 for size in shape):
         raise ValueError(
-            f"shape is {shown(shape)}; expected the sizes of one {main} without the batch, such as [128] or [3, 224, 224]"
+            f"shape is {excerpt(shape)}; expected the sizes of one {main} without the batch, such as [128] or [3, 224, 224]"
         )
     if main == "input_ids" and len(shape) != 1:
-        raise ValueError(f"shape is {shown(shape)}; expected one axis for token ids, such as [128]")
+        raise ValueError(f"shape is {excerpt(shape)}; expected one axis for token ids, such as [128]")
     return shape
 
 

@@ -5,7 +5,7 @@ A configuration is refused when it would load or run anything besides the librar
 
 from typing import Any
 
-from unitrank_schemas.checks import shown
+from unitrank_schemas.checks import excerpt
 
 LARGEST = 2**25
 """The largest accepted number in a configuration. Vocabularies and position counts are smaller."""
@@ -53,7 +53,7 @@ def check_config(value: Any, at: str) -> None:
             raise ValueError(f"{where} asks for {REFUSED[key]}")
         for name, allowed in IMPLEMENTATIONS.items():
             if key.startswith((name, f"_{name}")) and item and item is not True and item not in allowed:
-                raise ValueError(f"{where} is {shown(item)}; expected {' or '.join(allowed)}")
+                raise ValueError(f"{where} is {excerpt(item)}; expected {' or '.join(allowed)}")
         if key == "model_type" and str(item).startswith("timm"):
-            raise ValueError(f"{where} is {shown(item)}; networks of timm are loaded by name and are not supported")
+            raise ValueError(f"{where} is {excerpt(item)}; networks of timm are loaded by name and are not supported")
         check_config(item, where)

@@ -4,7 +4,7 @@ import mmap
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from unitrank_schemas.checks import nearest, shown
+from unitrank_schemas.checks import excerpt, nearest
 from unitrank_schemas.models import ARCHITECTURES, Architecture
 from unitrank_schemas.problems import Invalid
 from unitrank_service.errors import HttpProblem, InvalidBody
@@ -54,7 +54,7 @@ def _object(arguments: str | None) -> dict[str, object]:
     except HttpProblem as error:
         raise _invalid("/query/arguments", "malformed_json", str(error)) from error
     if not isinstance(value, dict):
-        detail = f'`arguments` is {shown(value)}; send a JSON object, such as {{"hidden": 16}}'
+        detail = f'`arguments` is {excerpt(value)}; send a JSON object, such as {{"hidden": 16}}'
         raise _invalid("/query/arguments", "invalid_arguments", detail)
     return value
 

@@ -105,7 +105,7 @@ def test_labels_when_the_model_is_still_inspected_then_their_range_is_found_by_t
     problem = ended(client, http, wrong)["problem"]
 
     assert (problem["code"], problem["status"]) == ("class_out_of_range", 422)
-    assert "holds 2, but output 'output' has the classes 0 to 1" in problem["detail"]
+    assert "holds 2, but output 'output' has classes 0 to 1" in problem["detail"]
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_method_when_no_gradient_comes_back_to_the_place_then_those_that_are_nam
         ("not_differentiable", f"/methods/{i}") for i in range(len(needing))
     ]
     for name, (_, _, detail) in zip(needing, flaw_list, strict=True):
-        assert detail.startswith(f"method '{name}' needs gradients, and none comes back to the output of layer 'first'")
+        assert detail.startswith(f"method '{name}' needs gradients, and none reaches the output of layer 'first'")
         instead = re.findall(r"'(\w+)'", detail.split("; use ")[1])
         assert instead
         assert not set(instead) & set(needing)
@@ -154,7 +154,7 @@ def test_grad_cam_when_the_place_has_no_space_then_the_facts_show_it_and_the_met
     ((code, pointer, detail),) = flaws(rounding(), layer="second", methods=["gradient", "grad_cam"])
 
     assert (code, pointer) == ("method_not_applicable", "/methods/1")
-    assert "the output of layer 'second' has the shape [2]: no axis but channels" in detail
+    assert "the output of layer 'second' has shape [2], without a spatial axis" in detail
     assert detail.endswith("or use 'gradient_x_activation'")
     assert flaws(rounding(), layer="second", methods=["gradient", "gradient_x_activation"]) == []
 
@@ -177,7 +177,8 @@ def test_tolerance_when_some_ways_go_around_the_place_then_is_refused_and_steps_
         [] if cut else [("method_not_applicable", "/methods/1/tolerance")]
     )
     assert all(
-        f"the {at} of layer '{layer}' is no cut" in detail and detail.endswith("give `steps` instead") for *_, detail in flaw_list
+        f"the {at} of layer '{layer}' is not a cut" in detail and detail.endswith("give `steps` instead")
+        for *_, detail in flaw_list
     )
 
 

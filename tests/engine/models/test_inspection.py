@@ -190,7 +190,7 @@ def test_a_layer_that_is_an_input_of_whole_numbers_is_told_what_can_be_ranked_in
         "target": {"class": 1},
     }
 
-    with pytest.raises(RequestRejected, match="whole numbers are no place that could be ranked, but '0' is"):
+    with pytest.raises(RequestRejected, match="inputs of integers cannot be ranked; use the embedding '0'"):
         checked(JobRequest.model_validate(request), facts)
 
 
