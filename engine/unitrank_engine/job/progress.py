@@ -14,7 +14,8 @@ class ProgressMeter:
     A row costs different time in different stages. The estimate divides the cost that is left by
     the speed of the current stage.
 
-    `report`: is called with a progress record after each batch. `clock`: returns the time in seconds.
+    `report`: is called with a progress record after each batch.
+    `clock`: gives the time in seconds.
 
     >>> records = []
     >>> meter = ProgressMeter(records.append)

@@ -1,4 +1,4 @@
-"""The architectures as programs that the engine runs."""
+"""A fixture that loads the architectures as programs."""
 
 from collections.abc import Callable
 from functools import cache
@@ -13,5 +13,5 @@ from unitrank_engine.program import Program
 
 @pytest.fixture(scope="session")
 def loaded(shared_folder: Path) -> Callable[[str], Program]:
-    """Loads an architecture by its name; one process of the session exports it."""
+    """A function that loads an architecture by its name. One process of the session exports it."""
     return cache(lambda name: Program.from_exported(load(archive(name, shared_folder))))

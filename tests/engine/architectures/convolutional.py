@@ -1,4 +1,4 @@
-"""Image networks in the manner of the well-known ones, small enough to be tried at every place."""
+"""Small versions of well-known image networks, which tests can try at each place."""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +6,7 @@ from torch.nn import functional
 
 
 class LeNet(nn.Module):
-    """LeCun et al. 1998, with tanh and average pools."""
+    """LeNet (LeCun et al. 1998), with tanh and average pools."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class LeNet(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """One ReLU module for both of its ReLUs, in place, as torchvision's has it."""
+    """A block that calls one in-place ReLU module twice, as in torchvision."""
 
     def __init__(self, inside: int, outside: int, stride: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """He et al. 2015, ResNet-18's layout with one block a stage."""
+    """ResNet-18 (He et al. 2015) with one block in each stage."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class ResNet(nn.Module):
 
 
 class DenseLayer(nn.Module):
-    """Batch norm and ReLU before the convolution; its input goes on beside its output."""
+    """Batch norm, ReLU and convolution; the output is the input with new channels."""
 
     def __init__(self, inside: int, growth: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class DenseLayer(nn.Module):
 
 
 class DenseNet(nn.Module):
-    """Huang et al. 2017."""
+    """DenseNet (Huang et al. 2017)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class DenseNet(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Hu et al. 2018, with MobileNetV3's hard sigmoid."""
+    """A squeeze-and-excite gate (Hu et al. 2018) with the hard sigmoid of MobileNetV3."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class SqueezeExcite(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Sandler et al. 2018."""
+    """An inverted residual block (Sandler et al. 2018)."""
 
     def __init__(self, channels: int, wide: int) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNet(nn.Module):
-    """Howard et al. 2019: hard-swish, depthwise convolutions, squeeze and excite."""
+    """MobileNetV3 (Howard et al. 2019): hard-swish, depthwise convolutions, squeeze-and-excite."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,14 +125,14 @@ class MobileNet(nn.Module):
 
 
 class LayerNorm2d(nn.LayerNorm):
-    """Of the channels, which come first."""
+    """A layer norm over channels on the first axis."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class ConvNeXtBlock(nn.Module):
-    """Depthwise convolution, then a perceptron with its channels last."""
+    """A depthwise convolution, then a perceptron with its channels on the last axis."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class ConvNeXtBlock(nn.Module):
 
 
 class ConvNeXt(nn.Module):
-    """Liu et al. 2022."""
+    """ConvNeXt (Liu et al. 2022)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ class ConvNeXt(nn.Module):
 
 
 class UNet(nn.Module):
-    """Ronneberger et al. 2015; its map of classes is averaged to one answer for each image."""
+    """U-Net (Ronneberger et al. 2015). The maximum over its map gives one output for each image."""
 
     def __init__(self) -> None:
         super().__init__()

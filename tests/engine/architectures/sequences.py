@@ -1,4 +1,4 @@
-"""Perceptrons, recurrent networks, a vision transformer, and the library transformers' own by their configurations."""
+"""Small perceptrons, recurrent networks and transformers."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from transformers import BertConfig, BertForSequenceClassification, GPT2Config, 
 
 
 class Perceptron(nn.Module):
-    """Dense layers and ReLUs."""
+    """A perceptron of dense layers and ReLUs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class Perceptron(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """An LSTM over all of its steps, then its last state."""
+    """An LSTM whose last state is classified."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Recurrent(nn.Module):
 
 
 class Gru(nn.Module):
-    """Two layers of a GRU in both directions."""
+    """A bidirectional GRU with two layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Gated(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Dosovitskiy et al. 2021: patches, a class token, positions, PyTorch's own encoder."""
+    """A vision transformer (Dosovitskiy et al. 2021) with a class token and PyTorch's encoder."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class VisionTransformer(nn.Module):
 
 
 def bert() -> nn.Module:
-    """Devlin et al. 2019, for classes of sequences; returns a data class."""
+    """BERT (Devlin et al. 2019) for classes of sequences. It returns a data class."""
     config = BertConfig(
         vocab_size=20,
         hidden_size=8,
@@ -89,12 +89,15 @@ def bert() -> nn.Module:
 
 
 def gpt2() -> nn.Module:
-    """Radford et al. 2019, for classes of sequences: the answer is at the last token that is no padding."""
+    """GPT-2 (Radford et al. 2019) for classes of sequences.
+
+    Its output is that of the last token before the padding.
+    """
     return GPT2ForSequenceClassification(_gpt2_config(num_labels=3))
 
 
 class NextToken(nn.Module):
-    """GPT-2's logits of the next token alone."""
+    """GPT-2 with the logits of the next token as its only output."""
 
     def __init__(self) -> None:
         super().__init__()

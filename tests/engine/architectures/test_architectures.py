@@ -1,4 +1,7 @@
-"""Ordinary architectures as their users export them: every method at every cut, and at places that some ways go around."""
+"""Ordinary architectures, as users export them, with each method at each cut.
+
+Some places that a path bypasses are tried too.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +32,7 @@ METHODS: list[dict[str, Any]] = [
     *({"name": name, "steps": MANY, "id": f"{name}.many"} for name in ("conductance", "integrated_gradients")),
 ]
 CHANGES = {"gradient_x_delta", "exact_ablation", "rescale", "conductance.many", "integrated_gradients.many"}
-"""Behind a place from which all is linear these are one number: what the change of a unit changes."""
+"""Methods that give equal scores at a place with a linear tail."""
 SETTINGS: dict[str, Any] = {
     "target": {"class": "predicted"},
     "ablation": {"fractions": [0.2], "random": 3, "split": "none"},
@@ -37,13 +40,16 @@ SETTINGS: dict[str, Any] = {
 }
 ALWAYS = ("resnet", "lstm", "gated")
 NAMES = [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.check) for name in MAKERS]
-"""Slow to export; tests/engine/models/test_transformers.py exports two of the library's models always."""
+"""Only `ALWAYS` run in `make test`, because the others are slow to export.
+
+tests/engine/models/test_transformers.py exports two models of Transformers each time.
+"""
 Loaded = Callable[[str], Program]
 
 
 @dataclass(frozen=True)
 class Net:
-    """An architecture whose jobs are run in a folder."""
+    """An architecture, and the folder that its jobs run in."""
 
     name: str
     program: Program
@@ -58,7 +64,10 @@ class Net:
         return Facts(manifest(self.program), fields, COUNT, lambda field: None, 10**9)
 
     def accepted(self, layer: str, at: str) -> list[dict[str, Any]]:
-        """The methods that a request for this place may name: all, but for Grad-CAM where there is nothing to average."""
+        """The methods that a request for this place may name.
+
+        Only Grad-CAM may be rejected, at a place without axes to average over.
+        """
         accepted, rejected = [], set()
         for entry in METHODS:
             request = {"model": "m", "dataset": "d", "layer": layer, "at": at, "methods": [entry], **SETTINGS}
@@ -74,7 +83,7 @@ class Net:
     def job(
         self, layer: str, at: str, methods: list[Any], rows: slice = slice(None)
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """The summary and the arrays of a job on these rows of the examples."""
+        """The summary and the arrays of a job on these examples."""
         fields = {field: values[rows].numpy() for field, values in architecture(self.name).inputs.items()}
         return rank(self.program, self.folder, fields, layer, methods, at=at, **SETTINGS)
 
@@ -84,7 +93,7 @@ def test_all_methods_are_tried() -> None:
 
 
 def _places(program: Program) -> list[tuple[str, str]]:
-    """Every value of the graph that is a cut, and of the others each third."""
+    """Each value of the graph that is a cut, and each third of the other values."""
     values: dict[Any, tuple[str, str, bool]] = {}
     for layer in manifest(program).layers:
         for at, cut in (("output", layer.cut), ("input", layer.input_cut)):
@@ -130,8 +139,8 @@ def test_an_examples_scores_do_not_depend_on_its_batch_mates(name: str, loaded: 
         _, alone = net.job(layer, at, methods, rows=slice(1, 2))
 
         for key in (key for key in together if key.startswith("examples/") and not key.endswith("/rows")):
-            want = together[key][1]
-            assert np.abs(alone[key][0] - want).max() <= 1e-4 * np.abs(want).max() + 1e-7, (layer, at, key)
+            expected = together[key][1]
+            assert np.abs(alone[key][0] - expected).max() <= 1e-4 * np.abs(expected).max() + 1e-7, (layer, at, key)
 
 
 def _check_completeness(summary: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""All architectures: how each is made, and examples of its inputs by name."""
+"""All architectures by name, with examples of their inputs."""
 
 import hashlib
 import warnings
@@ -20,13 +20,13 @@ COUNT = 3
 
 @dataclass(frozen=True)
 class Architecture:
-    """A module in evaluation mode and the inputs of a few examples, in the order of its arguments."""
+    """A module in evaluation mode, and a few examples of its inputs by argument name."""
 
     module: nn.Module
     inputs: dict[str, Tensor]
 
     def run(self) -> Tensor:
-        """The eager module's first tensor."""
+        """The first tensor that the eager module returns."""
         with torch.no_grad():
             output = self.module(**self.inputs)
         return output if isinstance(output, Tensor) else output[0]
@@ -41,7 +41,7 @@ def _rows(*shape: int) -> dict[str, Tensor]:
 
 
 def _tokens() -> dict[str, Tensor]:
-    """The second sequence is shorter than the others: padded on its right."""
+    """Sequences of token ids. The second one is shorter, and padded on the right."""
     mask = torch.ones(COUNT, 6, dtype=torch.int64)
     mask[1, 4:] = 0
     return {"input_ids": torch.randint(1, 20, (COUNT, 6)) * mask, "attention_mask": mask}
@@ -67,7 +67,7 @@ MAKERS: dict[str, tuple[Callable[[], nn.Module], Callable[[], dict[str, Tensor]]
 
 @cache
 def architecture(name: str) -> Architecture:
-    """Random weights, and statistics of batch norms as training would leave them."""
+    """The architecture with random weights and random statistics of its batch norms."""
     make, inputs = MAKERS[name]
     with torch.random.fork_rng():
         torch.manual_seed(7)
@@ -80,17 +80,20 @@ def architecture(name: str) -> Architecture:
 
 
 def export(name: str) -> ExportedProgram:
-    """Exported as its users would."""
+    """The exported architecture, as its users would export it."""
     chosen = architecture(name)
     batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings():
-        # torch's own, at its own LSTM and GRU
+        # torch warns about its own LSTM and GRU.
         warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights", UserWarning)
         return torch.export.export(chosen.module, (), chosen.inputs, dynamic_shapes={name: {0: batch} for name in chosen.inputs})
 
 
 def archive(name: str, folder: Path) -> Path:
-    """The architecture's archive in this folder. The first process that asks writes it, as `unitrank.export` does."""
+    """The path of the architecture's archive in this folder.
+
+    The first process that calls it writes the archive, as `unitrank.export` does.
+    """
     path = folder / f"{name}-{_digest()[:16]}.pt2"
     with FileLock(f"{path}.lock"):
         if not path.exists():
@@ -100,6 +103,6 @@ def archive(name: str, folder: Path) -> Path:
 
 @cache
 def _digest() -> str:
-    """Of everything that an archive depends on: the sources of the architectures, and torch's version."""
+    """A digest of the sources of the architectures and of torch's version."""
     sources = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources) + torch.__version__.encode()).hexdigest()
