@@ -57,6 +57,7 @@ def test_worker_when_told_to_stop_then_finishes_its_job_and_takes_no_other(bench
     assert WorkerRegistry(bench.connection).list() == []
 
 
+@pytest.mark.serial
 def test_worker_when_told_to_stop_twice_then_puts_its_job_back(bench: Bench) -> None:
     worker = bench.start()
     id = bench.submit(["sleep", 60])
