@@ -1,12 +1,15 @@
-"""An operator for Airflow that submits a job and then waits without holding a worker: the triggerer listens for its end.
+"""An Airflow operator that submits a job, and waits for its end in the triggerer.
 
-Put this file where Airflow's workers and its triggerer import from, `pip install unitrank` there, and set UNITRANK_URL and
-UNITRANK_KEY in the environment of both: the key is in no argument, since Airflow keeps those in its database. In a DAG:
+While it waits it occupies no worker of Airflow. It needs Airflow 2.7 or later.
+
+Put this file where Airflow's workers and its triggerer import modules, `pip install unitrank`
+there, and set UNITRANK_URL and UNITRANK_KEY in the environment of both. The key is not an argument,
+because Airflow stores arguments in its database. In a DAG:
 
     rank = RankUnits(task_id="rank", request={"model": "net", "layer": "relu1", "dataset": "holdout", "methods": ["conductance"]})
 
-What the task returns is the job's id. One attempt of a task is one job, however often its submit is sent; a retry, which has
-another `try_number`, is a new one. A task that is cleared leaves its job running. For Airflow 2.7 and later.
+The task returns the job's id. One attempt of a task is one job, even if the request is repeated.
+A retry has another `try_number`, and is a new job. Clearing a task does not cancel its job.
 """
 
 import os
@@ -26,7 +29,13 @@ except ImportError:
 
 
 class RankUnits(BaseOperator):
-    """Submits the request, and returns the job's id when it has succeeded; `timeout` is in seconds."""
+    """Submits a job, and returns its id when it has succeeded.
+
+    Args:
+        request: the fields of a job request; Airflow fills in its templates.
+        timeout: seconds to wait for the end of the job.
+        options: options of the operator, such as `task_id`.
+    """
 
     template_fields: Sequence[str] = ("request",)
 
@@ -42,14 +51,14 @@ class RankUnits(BaseOperator):
         self.defer(trigger=JobEnded(job=job.id, timeout=self.timeout), method_name="ended")
 
     def ended(self, context: Any, event: dict[str, str]) -> str:
-        """Where the task goes on. Raises JobFailed for any other end than success."""
+        """Returns the job's id after the trigger. Raises JobFailed if the job did not succeed."""
         if event["problem"]:
             raise JobFailed(event["problem"])
         return event["job"]
 
 
 class JobEnded(BaseTrigger):
-    """Fires once the job has ended, in whatever way, or `timeout` seconds are over."""
+    """Fires when the job has ended, or `timeout` seconds are over."""
 
     def __init__(self, job: str, timeout: float) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
-"""The numbers of docs/ideas.md: each idea once, on the network of examples/trap.py, which says which half of ten numbers is larger.
+"""Prints the numbers of docs/ideas.md, which explains each idea of Unitrank once.
 
-Run `python examples/ideas.py`; it takes seconds.
+The network is that of examples/trap.py: it classifies which half of ten numbers has the larger sum.
+Run `python examples/ideas.py`; it takes 9 seconds.
 """
 
 from pathlib import Path
@@ -31,22 +32,22 @@ def main() -> None:
         print(f"place {layer.name!r:<8} {layer.kind or '':<7} {layer.units:>3} units{', a cut' if layer.cut else ''}")
 
     mixed = unitrank.rank(network, LAYER, x, y, methods=METHODS, clusters={"by": "all"}, ablation={"fractions": [0.1, 0.2, 0.5]})
-    (everyone,) = mixed.clusters
-    print(f"{everyone.examples} examples, {everyone.accuracy:.1%} right, the label's logit is {everyone.score:.2f} in the mean")
+    (cluster,) = mixed.clusters
+    print(f"{cluster.examples} examples, {cluster.accuracy:.1%} classified correctly, mean logit of the label {cluster.score:.2f}")
     for unit in mixed.top(3, "conductance")["all"]:
         print(f"unit {unit.unit:>2}: importance {unit.importance:.3f}, spread {unit.spread:.3f}")
 
     for id in ("one_step", "conductance"):
-        found = mixed.rankings[id].clusters["all"].completeness
-        assert found is not None
+        check = mixed.rankings[id].clusters["all"].completeness
+        assert check is not None
         print(
-            f"{id:<12} scores sum to {found.sum:.3f}, F(x) - F(x') is {found.expected:.3f}, relative gap {found.relative_gap:.1%}"
+            f"{id:<12} scores sum to {check.sum:.3f}, F(x) - F(x') is {check.expected:.3f}, relative gap {check.relative_gap:.1%}"
         )
 
-    apart = unitrank.rank(network, LAYER, x, y, methods=["gradient"], clusters={"by": "label"}, ablation=None)
-    for result in (mixed, apart):
-        for name, cluster in result.rankings["gradient"].clusters.items():
-            print(f"gradient, cluster {name:<4} {cluster.cancellation:.0%} of the scores' size is lost in the mean")
+    by_label = unitrank.rank(network, LAYER, x, y, methods=["gradient"], clusters={"by": "label"}, ablation=None)
+    for result in (mixed, by_label):
+        for name, ranked in result.rankings["gradient"].clusters.items():
+            print(f"gradient, cluster {name:<4} {ranked.cancellation:.0%} of the scores' size cancels in the mean")
 
     print("units replaced        " + "".join(f"{count:>8}" for count in (0, *mixed.ablation["conductance"]["all"].counts)))
     for id in ("conductance", "gradient"):
@@ -58,7 +59,7 @@ def main() -> None:
         study, fidelity = mixed.ablation[id]["all"], ranking.fidelity
         assert fidelity is not None
         print(f"{id:<18} p = {study.p_value:.2f}  {study.verdict}")
-        print(f"{'':<18} off by {fidelity.mae:.2f}; predicting nothing is off by {fidelity.mae_of_zero:.2f}")
+        print(f"{'':<18} prediction error {fidelity.mae:.2f}; predicting no change has the error {fidelity.mae_of_zero:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
-"""The article's table, arXiv:1807.09946, Fig. 1: how far is a method's prediction of what the network loses from what it loses?
+"""Prints the prediction errors of arXiv:1807.09946, Fig. 1: how well do scores predict a change?
 
-For each of 10 000 test images of MNIST a tenth of the units behind a ReLU, those that differ most from their value for a black
-image, are set back to that value. The sum of their scores predicts the change of the logit of the predicted class, centred over
-the classes; the table has the mean absolute error. Needs a folder with allconv.safetensors (the network) and t10k.npz (images
-`x` of 1 × 28 × 28 bytes, labels `y`): `python examples/paper.py --data FOLDER`, half a minute; `--steps 10 100` for all rows.
+For each of 10 000 test images of MNIST, a tenth of the units after a ReLU are replaced by their
+values for a black image. These are the units that differ most from those values. The sum of their
+scores predicts the change of the predicted class's logit, centred over the classes. The table has
+the mean absolute error of this prediction.
+
+Run `python examples/paper.py --data FOLDER`; it takes half a minute. `--steps 10 100` prints all
+rows. The folder has allconv.safetensors (the network) and t10k.npz (images `x` of 1 × 28 × 28
+bytes, labels `y`).
 """
 
 import argparse
@@ -30,8 +34,8 @@ EXPECTED = {
     ("relu2", "rescale"): 255.1436,
     ("relu2", "gradient_x_delta"): 255.32726,
 }
-"""`conductance-N` has N steps of the article's rule."""
-WHERE = "a folder with allconv.safetensors and t10k.npz; UNITRANK_MNIST names it too"
+"""(layer, ranking) → prediction error. `conductance-N` has N steps of the article's rule."""
+DATA_HELP = "folder with allconv.safetensors and t10k.npz; default: the variable UNITRANK_MNIST"
 LAYERS = ("relu1", "relu2")
 REQUEST: dict[str, Any] = {
     "target": {"class": "predicted", "score": "centered"},
@@ -56,13 +60,13 @@ class Net(nn.Module):
 
 
 def methods(steps: list[int]) -> list[dict[str, Any]]:
-    """Those of the table, conductance by the paper's rule with each of these numbers of steps."""
+    """The methods of the table, with conductance by the article's rule for each number of steps."""
     paths = [{"name": "conductance", "id": f"conductance-{n}", "steps": n, "rule": "right", "spacing": "uniform"} for n in steps]
     return [*paths, {"name": "deeplift"}, {"name": "deeplift", "id": "rescale", "rules": "rescale"}, {"name": "gradient_x_delta"}]
 
 
 def network(data: Path) -> Net:
-    """With the folder's weights."""
+    """The network with the weights in the folder, in evaluation mode."""
     net = Net()
     net.load_state_dict(load_file(data / "allconv.safetensors"))
     return net.eval()
@@ -70,19 +74,19 @@ def network(data: Path) -> Net:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("UNITRANK_MNIST"), help=WHERE)
+    parser.add_argument("--data", type=Path, default=os.environ.get("UNITRANK_MNIST"), help=DATA_HELP)
     parser.add_argument("--steps", type=int, nargs="+", default=[10], choices=[10, 100])
     arguments = parser.parse_args()
     if arguments.data is None:
-        parser.error(f"--data is missing: {WHERE}")
+        parser.error(f"--data is missing; give the {DATA_HELP}")
     net, images = network(arguments.data), np.load(arguments.data / "t10k.npz")["x"]
-    print(f"{'layer':6} {'ranking':16} {'error':>9} {'expected':>9} {'predicting nothing':>19}")
+    print(f"{'layer':6} {'ranking':16} {'error':>9} {'expected':>9} {'predicting no change':>21}")
     for layer in LAYERS:
         result = unitrank.rank(net, layer, images, methods=methods(arguments.steps), **REQUEST)
         for id, ranking in result.rankings.items():
-            found = ranking.fidelity
-            assert found is not None
-            print(f"{layer:6} {id:16} {found.mae:9.4f} {EXPECTED[layer, id]:9.4f} {found.mae_of_zero:19.4f}")
+            fidelity = ranking.fidelity
+            assert fidelity is not None
+            print(f"{layer:6} {id:16} {fidelity.mae:9.4f} {EXPECTED[layer, id]:9.4f} {fidelity.mae_of_zero:21.4f}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
-"""A step of a pipeline: put this build's network and data, rank its units, and stop where the ranking is no better than chance.
+"""A step of a pipeline: upload a network and data, rank the units, and fail if the ranking is bad.
 
-It runs as another service would, with the client alone: `python examples/pipeline.py net.pt2 holdout.npz --layer relu1`, with
-UNITRANK_URL and UNITRANK_KEY in the environment. `--idempotency-key` is to be this attempt's own name: what is sent twice under
-it is one job. The exit code is 0 where the gate is met, 1 where it is not or the job failed, 2 where the request is wrong, 3
-where nobody answers and 124 where it took too long. `unitrank submit` and `unitrank gate` do the same without Python.
+It needs only the client of Unitrank. Set UNITRANK_URL and UNITRANK_KEY, and run
+`python examples/pipeline.py net.pt2 holdout.npz --layer relu1`. Give each attempt of the step its
+own `--idempotency-key`: repeating the command with the same key does not start a second job.
+
+The exit code is 0 if the gate is met; 1 if it is not met, or the job failed; 2 if the request is
+wrong; 3 if the service does not answer; 124 after the timeout. `unitrank submit` and
+`unitrank gate` do the same in a shell.
 """
 
 import argparse
@@ -21,18 +24,18 @@ BOUNDS = Bounds(min_better_than_random=0.9, max_p=0.05, max_gap=0.05)
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="what unitrank.export wrote")
-    parser.add_argument("data", type=Path, help="an .npz with x and y, of examples that the network was not trained on")
-    parser.add_argument("--layer", required=True)
-    parser.add_argument("--idempotency-key", help="such as the run's id and the attempt's number")
-    parser.add_argument("--timeout", type=float, default=1200, help="seconds")
+    parser.add_argument("model", type=Path, help="archive that unitrank.export wrote")
+    parser.add_argument("data", type=Path, help=".npz file with x and y, of examples that the network was not trained on")
+    parser.add_argument("--layer", required=True, help="layer whose units are ranked")
+    parser.add_argument("--idempotency-key", help="for example the run's id and the number of the attempt")
+    parser.add_argument("--timeout", type=float, default=1200, help="seconds to wait for the job")
     arguments = parser.parse_args()
     try:
         with Client(os.environ.get("UNITRANK_URL", DEFAULT_URL), os.environ.get("UNITRANK_KEY")) as client:
             model = client.models.put(arguments.model.stem, arguments.model)
             data = client.datasets.put(arguments.data.stem, arguments.data)
             job = client.jobs.submit(
-                # the exact contents: another build may have put its own under the same names meanwhile
+                # The digests name the exact contents: another build may use the same names now.
                 model=f"{model.name}@{model.digest}",
                 dataset=f"{data.name}@{data.digest}",
                 layer=arguments.layer,

@@ -1,8 +1,10 @@
-"""The trap: averaged gradients rank no better than chance, though the network uses its units and the code is right.
+"""The trap: averaged gradients rank no better than chance, although the network uses its units.
 
-A small network learns which half of its inputs is the larger. Each hidden unit speaks for one class and against the other, so
-the gradient of the label's logit has one sign for half of the examples and the other sign for the rest. Over a cluster that
-holds both classes its mean is what is left of two large numbers. Run `python examples/trap.py`; it takes seconds.
+A small network learns which half of its inputs has the larger sum. Each hidden unit supports one
+class and opposes the other. So the gradient of the label's logit is positive for about half of the
+examples, and negative for the rest. In a cluster with both classes these values cancel in the mean.
+
+Run `python examples/trap.py`; it takes 11 seconds.
 """
 
 import tempfile
@@ -31,13 +33,13 @@ METHODS: list[Any] = [
 
 
 def data(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs of ten numbers, and whether the first five of them are the larger ones."""
+    """Inputs [count, 10], and labels: 1 if the first five numbers have the larger sum, else 0."""
     x = np.random.default_rng(seed).normal(size=(count, 10)).astype(np.float32)
     return x, (x[:, :5].sum(1) > x[:, 5:].sum(1)).astype(np.int64)
 
 
 def train(seed: int) -> nn.Module:
-    """A network of two hidden layers that gets nearly every example right."""
+    """A network of two hidden layers, trained to about 99 % accuracy."""
     torch.manual_seed(seed)
     network = nn.Sequential(nn.Linear(10, 48), nn.Tanh(), nn.Linear(48, 16), nn.ReLU(), nn.Linear(16, 2))
     x, y = (torch.from_numpy(values) for values in data(1024, seed))
@@ -50,11 +52,11 @@ def train(seed: int) -> nn.Module:
 
 
 def rank(seed: int = 2, by: str = "all") -> dict[str, Any]:
-    """The result of one job on the first hidden layer, computed in this process."""
+    """The summary of one job on the first hidden layer, computed in this process."""
     network = train(seed)
     batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings():
-        # torch's own, of its own code
+        # torch deprecates its own code.
         warnings.simplefilter("ignore", FutureWarning)
         program = Program.from_exported(torch.export.export(network, (torch.zeros(2, 10),), dynamic_shapes=({0: batch},)))
     x, y = data(400, seed + 1)
@@ -80,15 +82,15 @@ def rank(seed: int = 2, by: str = "all") -> dict[str, Any]:
 
 
 def show(summary: dict[str, Any]) -> None:
-    """One line a ranking and cluster."""
+    """Prints one line for each ranking and cluster."""
     warned = {
         (warning["ranking"], warning["cluster"]) for warning in summary["warnings"] if warning["code"] == "signed_cancellation"
     }
     print(f"{'ranking':<20} {'cluster':<8} {'cancelled':>9} {'area':>6} {'random':>6} {'p':>5}  verdict")
     for ranking in summary["rankings"]:
-        for name, found in ranking["clusters"].items():
-            study = found["ablation"]
-            line = f"{ranking['id']:<20} {name:<8} {found['cancellation']:>9.0%} {study['most']['area']:>6.3f} "
+        for name, cluster in ranking["clusters"].items():
+            study = cluster["ablation"]
+            line = f"{ranking['id']:<20} {name:<8} {cluster['cancellation']:>9.0%} {study['most']['area']:>6.3f} "
             line += f"{study['random']['area']:>6.3f} {study['p_value']:>5.2f}  {study['verdict']}"
             print(line + (" (signed_cancellation)" if (ranking["id"], name) in warned else ""))
 

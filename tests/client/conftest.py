@@ -1,4 +1,4 @@
-"""A result that several tests read: ranked once in this process, as a notebook does it."""
+"""A result that several tests read. It is computed once, in this process."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""`unitrank.export`: the archive, and the line of the network that cannot be exported."""
+"""`unitrank.export`: the archive, and the error that names the line of the network."""
 
 import inspect
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from unitrank_engine.program import Program
 
 
 class Net(nn.Module):
-    """A region without gradients, a dropout, and two answers."""
+    """A network with a region without gradients, a dropout, and two outputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Net(nn.Module):
 
 
 class Doing(nn.Module):
-    """What it is told, behind a linear layer."""
+    """Calls a function behind a linear layer."""
 
     def __init__(self, function: Callable[[Tensor], Any]) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ def test_export_of_what_stops_torch_names_the_line_and_writes_nothing(
 def test_export_of_what_the_reader_refuses_names_the_line_of_the_forward_pass(
     function: Callable[[Tensor], Tensor], advice: str, tmp_path: Path
 ) -> None:
-    """Torch remembers of each operation the modules that it was called from, and no plain functions."""
+    """Torch records for each operation the modules that called it, but not plain functions."""
     with pytest.raises(unitrank.ExportRefused) as refusal:
         unitrank.export(Doing(function), torch.randn(2, 3), tmp_path / "net.pt2")
 
@@ -154,14 +154,14 @@ def test_export_of_what_the_reader_refuses_names_the_line_of_the_forward_pass(
 
 
 class Other:
-    """Nothing that torch knows."""
+    """A type that torch does not know."""
 
 
 calls: list[int] = []
 
 
 def _counting(y: Tensor) -> Tensor:
-    """Remembers how often it was asked."""
+    """Multiplies by the number of its calls."""
     calls.append(1)
     return y * len(calls)
 
@@ -187,7 +187,7 @@ def test_export_of_other_mistakes_says_what_would_be_right(net: nn.Module, examp
 
 
 def test_export_of_a_network_whose_answers_are_no_numbers_lets_it_through(tmp_path: Path) -> None:
-    """The values of the examples do not matter."""
+    """The values of the example inputs do not matter, so an output may be NaN."""
     unitrank.export(Doing(torch.log), -torch.ones(2, 3), tmp_path / "net.pt2")
 
     assert (tmp_path / "net.pt2").exists()

@@ -1,4 +1,4 @@
-"""`unitrank.rank`: the engine in this process, with the errors of a service."""
+"""`unitrank.rank`: it runs the engine in this process, and raises the errors of a service."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A result in a run of MLflow: the real one, with its store in a folder."""
+"""Logging a result to MLflow itself, which stores its runs in a folder."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ def job_result() -> unitrank.JobResult:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where MLflow keeps its runs; it asks nothing else."""
+    """The folder of MLflow's runs. MLflow contacts no server."""
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.chdir(tmp_path)

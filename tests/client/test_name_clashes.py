@@ -19,7 +19,7 @@ except unitrank.NotPossible as error:
 """
 
 
-def _said(folder: Path, program: str) -> str:
+def _output_of(folder: Path, program: str) -> str:
     (folder / "script.py").write_text(program)
     done = subprocess.run([sys.executable, "script.py"], cwd=folder, env=os.environ, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
@@ -34,7 +34,9 @@ def test_script_when_a_file_beside_it_has_the_name_of_a_package_then_the_error_n
     file.parent.mkdir(exist_ok=True)
     file.write_text("")
 
-    assert f"{file} hides Unitrank's package {name}, because it has the same name: rename that file" in _said(tmp_path, program)
+    assert f"{file} hides Unitrank's package {name}, because it has the same name: rename that file" in _output_of(
+        tmp_path, program
+    )
 
 
 def test_doctor_when_a_folder_has_files_with_names_of_packages_then_it_names_them(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a notebook shows, as IPython itself runs the cells and formats what comes of them."""
+"""The output of a notebook's cells. IPython itself runs the cells and formats their values."""
 
 import html
 import json

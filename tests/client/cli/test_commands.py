@@ -1,4 +1,4 @@
-"""Commands that talk to a service, which a transport stands in for."""
+"""Commands that use a service, which a fake transport replaces."""
 
 import errno
 import io
@@ -50,24 +50,27 @@ PROBLEM = {"code": "out_of_memory", "title": "Failed", "detail": "ask for less"}
 SUBMIT = ["submit", "--model", "m", "--layer", "1", "--dataset", "d", "--method", "gradient"]
 
 
-class Said(NamedTuple):
-    """What a command left: its exit code, what it gave to programs and what it said to people."""
+class Ended(NamedTuple):
+    """A command's exit code, stdout and stderr."""
 
     code: int
     out: str
     err: str
 
 
-Typed = Callable[..., Said]
+RunCommand = Callable[..., Ended]
 
 
 @pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Typed:
-    """Runs a command line in this process, against a service that answers each job with these states or answers in turn."""
+def run_command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> RunCommand:
+    """Runs a command line in this process, against a fake service.
+
+    The service answers with each of `states` in turn: a state of the job, a response, or an error.
+    """
 
     def run(
         *words: str, states: Iterable[Json | BaseException | httpx.Response] = (), requests: list[httpx.Request] | None = None
-    ) -> Said:
+    ) -> Ended:
         turns = iter(states)
 
         def answer(request: httpx.Request) -> httpx.Response:
@@ -87,15 +90,15 @@ def typed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
         with pytest.raises(SystemExit) as ended:
             main()
         code = ended.value.code
-        return Said(code if isinstance(code, int) else 0, *capfd.readouterr())
+        return Ended(code if isinstance(code, int) else 0, *capfd.readouterr())
 
     return run
 
 
-def test_submit_when_its_timeout_is_none_then_nothing_is_sent(typed: Typed) -> None:
+def test_submit_when_its_timeout_is_none_then_nothing_is_sent(run_command: RunCommand) -> None:
     requests: list[httpx.Request] = []
     for words in (SUBMIT, ["wait", "j"], ["put-dataset", "d", "d.npz"], ["put-model", "m", "m.pt2"]):
-        output = typed(*words, "--timeout", "1 hour", requests=requests)
+        output = run_command(*words, "--timeout", "1 hour", requests=requests)
         assert (output.code, "write 90, 90s, 20m or 2h" in output.err) == (2, True)
 
     assert requests == []
@@ -107,11 +110,11 @@ def test_submit_when_its_timeout_is_none_then_nothing_is_sent(typed: Typed) -> N
     [({"status": "failed", "problem": PROBLEM}, 1), ({"status": "running"}, 124), (KeyboardInterrupt(), 130)],
 )
 def test_wait_when_it_comes_to_no_good_end_then_programs_have_the_job_all_the_same(
-    typed: Typed, words: list[str], end: Any, code: int
+    run_command: RunCommand, words: list[str], end: Any, code: int
 ) -> None:
     late = ["--timeout", "0.2"] if code == 124 else []
-    plain = typed(*words, *late, states=chain([{}], repeat(end)))
-    output = typed(*words, *late, "--json", states=chain([{}], repeat(end)))
+    plain = run_command(*words, *late, states=chain([{}], repeat(end)))
+    output = run_command(*words, *late, "--json", states=chain([{}], repeat(end)))
     state = json.loads(output.out)
 
     assert (plain.code, output.code) == (code, code)
@@ -121,8 +124,8 @@ def test_wait_when_it_comes_to_no_good_end_then_programs_have_the_job_all_the_sa
     assert code != 130 or "job j was not stopped" in plain.err
 
 
-def test_command_when_a_file_cannot_be_had_then_says_so_in_a_line(typed: Typed, tmp_path: Path) -> None:
-    output = typed("result", "j", "-o", str(tmp_path / "none" / "r"), states=[{}, {}])
+def test_command_when_a_file_cannot_be_had_then_says_so_in_a_line(run_command: RunCommand, tmp_path: Path) -> None:
+    output = run_command("result", "j", "-o", str(tmp_path / "none" / "r"), states=[{}, {}])
 
     assert (output.code, output.out) == (2, "")
     assert "none/r cannot be written: No such file or directory" in output.err
@@ -131,10 +134,10 @@ def test_command_when_a_file_cannot_be_had_then_says_so_in_a_line(typed: Typed, 
 @pytest.mark.parametrize("narrowed", [("--top", "3"), ("--cluster", "a"), ("--ranking", "gradient")])
 @pytest.mark.parametrize("format", ["npz", "safetensors"])
 def test_result_when_what_holds_every_number_is_to_be_narrowed_then_is_refused(
-    typed: Typed, format: str, narrowed: tuple[str, str], tmp_path: Path
+    run_command: RunCommand, format: str, narrowed: tuple[str, str], tmp_path: Path
 ) -> None:
     requests: list[httpx.Request] = []
-    output = typed("result", "j", "--format", format, *narrowed, "-o", str(tmp_path / "r"), requests=requests)
+    output = run_command("result", "j", "--format", format, *narrowed, "-o", str(tmp_path / "r"), requests=requests)
 
     assert (output.code, output.out, requests, list(tmp_path.iterdir())) == (2, "", [], [])
     reason = f"--format {format} writes all arrays, so --cluster, --ranking and --top do not apply"
@@ -142,27 +145,27 @@ def test_result_when_what_holds_every_number_is_to_be_narrowed_then_is_refused(
 
 
 def test_result_when_its_arrays_are_fetched_then_they_are_left_as_they_came_beside_the_summary(
-    typed: Typed, tmp_path: Path
+    run_command: RunCommand, tmp_path: Path
 ) -> None:
-    came = io.BytesIO()
-    np.savez_compressed(came, **{"importance/gradient": np.zeros((1, 1000))})
-    answers = [httpx.Response(200, content=SUMMARY.model_dump_json()), httpx.Response(200, content=came.getvalue())]
-    output = typed("result", "j", "--format", "npz", "-o", str(tmp_path / "r.npz"), states=[{}, *answers])
+    arrays = io.BytesIO()
+    np.savez_compressed(arrays, **{"importance/gradient": np.zeros((1, 1000))})
+    answers = [httpx.Response(200, content=SUMMARY.model_dump_json()), httpx.Response(200, content=arrays.getvalue())]
+    output = run_command("result", "j", "--format", "npz", "-o", str(tmp_path / "r.npz"), states=[{}, *answers])
     result = unitrank.load(tmp_path / "r.npz")
 
     assert (output.code, output.err) == (0, "")
     assert result.summary == SUMMARY
     assert result.arrays["importance/gradient"].shape == (1, 1000)
-    with zipfile.ZipFile(came) as archive:
-        assert (tmp_path / "r.npz").read_bytes().startswith(came.getvalue()[: archive.start_dir])
+    with zipfile.ZipFile(arrays) as archive:
+        assert (tmp_path / "r.npz").read_bytes().startswith(arrays.getvalue()[: archive.start_dir])
 
 
-def test_command_when_the_machine_refuses_then_says_so_in_a_line(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_when_the_machine_refuses_then_says_so_in_a_line(run_command: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
     def full() -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "r.md")
 
     monkeypatch.setattr("unitrank.cli.main.app", full)
-    output = typed("result", "j")
+    output = run_command("result", "j")
 
     assert (output.code, output.err) == (2, "error: [Errno 28] No space left on device: 'r.md'\n")
 
@@ -177,30 +180,30 @@ def test_command_when_the_machine_refuses_then_says_so_in_a_line(typed: Typed, m
     ],
 )
 def test_command_when_pytorch_is_missing_then_says_what_to_install(
-    typed: Typed, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_command: RunCommand, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name, content in {"net.py": "import torch\n", "config.json": "{}", "model.safetensors": ""}.items():
         (tmp_path / name).write_text(content)
     for module in [name for name in sys.modules if name.partition(".")[0] in ("torch", "unitrank_engine")]:
-        # As if it could not be imported; a module that is deleted here would be imported a second time by later tests.
+        # None makes the import fail. A deleted module would be imported again by later tests.
         monkeypatch.setitem(sys.modules, module, None)
-    output = typed(*words)
+    output = run_command(*words)
 
     assert (output.code, output.out) == (2, "")
     assert "pip install 'unitrank[worker]'" in output.err
 
 
-def test_command_when_the_key_is_none_then_is_not_shown(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_when_the_key_is_none_then_is_not_shown(run_command: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNITRANK_KEY", "schlüssel")
-    output = typed("list")
+    output = run_command("list")
 
     assert (output.code, output.out) == (2, "")
     assert output.err.startswith("error: the key is invalid: a key has only printable ASCII characters and no space; ")
 
 
-def test_submit_when_its_help_is_read_then_no_option_takes_a_key(typed: Typed) -> None:
-    page = typed("submit", "--help").out
+def test_submit_when_its_help_is_read_then_no_option_takes_a_key(run_command: RunCommand) -> None:
+    page = run_command("submit", "--help").out
 
     assert "UNITRANK_KEY" in page
     assert "--key" not in page

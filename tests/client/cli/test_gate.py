@@ -1,4 +1,4 @@
-"""Whether a result is good enough: each bound is met or not."""
+"""The bounds of `unitrank gate`: a result meets each of them or not."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def test_gate_when_bounds_are_set_then_each_is_met_or_not_by_what_was_found(resu
 
     assert [check.met for check in met] == [True] * 3
     assert [check.met for check in missed] == [False] * 2
-    # the gradient is no complete method: what is not known is not met
+    # The gradient is not a complete method, so its gap is not known, and a bound on it is not met.
     assert [(check.met, check.value == "not known") for check in gaps] == [(True, False), (False, True)]
     with pytest.raises(unitrank.NotPossible, match="no condition was given"):
         checks(result.summary, Bounds())

@@ -1,4 +1,4 @@
-"""How arguments of a command line are read, and how tables and keys are printed."""
+"""Reading durations and keys, and printing tables."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A user's modules are imported for a while: afterwards Python finds the installed modules again."""
+"""A user's modules are imported for a block. Afterwards Python finds the installed modules."""
 
 import importlib
 import sys

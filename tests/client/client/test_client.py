@@ -1,4 +1,4 @@
-"""The client: what the service says becomes a schema, a handle or a typed error."""
+"""The client: each answer of the service becomes a schema, a handle or a typed error."""
 
 import asyncio
 import json
@@ -338,7 +338,7 @@ def test_twin_when_interrupted_then_says_how_to_come_back(quiet: bool, capsys: p
         async with unitrank.AsyncClient("http://service", transport=httpx.MockTransport(answer)) as client:
             await (await client.jobs.get("j")).wait(quiet=quiet)
 
-    # a shell has what it starts in the background ignore the signal
+    # A shell starts background processes with SIGINT ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -346,7 +346,7 @@ def test_twin_when_interrupted_then_says_how_to_come_back(quiet: bool, capsys: p
     finally:
         signal.signal(signal.SIGINT, before)
 
-    # who cancels a task of a program that says nothing knows of the job
+    # A quiet program that cancels its own task needs no message about the job.
     assert ("job j was not stopped; `unitrank wait j`" in capsys.readouterr().err) is not quiet
 
 
@@ -388,9 +388,9 @@ def test_twin_when_it_is_compared_then_has_every_call_of_the_client() -> None:
         (unitrank.JobHandle, unitrank.AsyncJobHandle),
     ]
 
-    for one, other in pairs:
-        calls = {name for name in dir(one) if not name.startswith("_")} - {"run"}
-        assert calls == {name for name in dir(other) if not name.startswith("_")}
+    for client, async_client in pairs:
+        calls = {name for name in dir(client) if not name.startswith("_")} - {"run"}
+        assert calls == {name for name in dir(async_client) if not name.startswith("_")}
 
 
 def _client(status: int, body: Json) -> Client:

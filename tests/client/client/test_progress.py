@@ -1,4 +1,7 @@
-"""One line while a job runs: in a terminal, and where nobody looks on nothing; `test_notebook` has the notebook's."""
+"""The progress line of a job in a terminal, and no line elsewhere.
+
+`test_notebook` tests the line in a notebook.
+"""
 
 from typing import Any
 

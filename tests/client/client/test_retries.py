@@ -1,4 +1,4 @@
-"""What is sent again, when, and what stays one job however often it was sent."""
+"""Which requests are sent again, when, and that repeats do not start a second job."""
 
 import asyncio
 import json
@@ -165,7 +165,7 @@ def test_upload_when_it_takes_longer_than_its_time_then_ends(clock: Clock, tmp_p
 
 
 class Slow(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """Takes so many seconds for each piece of a body, and has its answer once it is whole."""
+    """A transport that takes `seconds` for each chunk of a body, and answers after the last one."""
 
     def __init__(self, seconds: float, clock: Clock) -> None:
         self._seconds = seconds
@@ -175,45 +175,45 @@ class Slow(httpx.BaseTransport, httpx.AsyncBaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         assert isinstance(request.stream, httpx.SyncByteStream)
         for _ in request.stream:
-            self._take()
+            self._receive()
         return httpx.Response(200, json=MODEL)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         assert isinstance(request.stream, httpx.AsyncByteStream)
         async for _ in request.stream:
-            self._take()
+            self._receive()
         return httpx.Response(200, json=MODEL)
 
-    def _take(self) -> None:
+    def _receive(self) -> None:
         self.pieces += 1
         self._clock.advance(self._seconds)
 
 
-def put(way: str, transport: Slow, clock: Clock, file: Path, timeout: float) -> str:
-    """The state of a model that this client, or its twin, has put."""
+def put(kind: str, transport: Slow, clock: Clock, file: Path, timeout: float) -> str:
+    """The status of a model that the client, or the one for asyncio, has put."""
 
-    async def beside() -> str:
+    async def put_async() -> str:
         async with unitrank.AsyncClient("http://service", transport=transport, clock=clock) as client:
             return (await client.models.put("m", file, timeout=timeout)).status
 
-    if way == "async":
-        return asyncio.run(beside())
+    if kind == "async":
+        return asyncio.run(put_async())
     with unitrank.Client("http://service", transport=transport, clock=clock) as client:
         return client.models.put("m", file, timeout=timeout).status
 
 
-@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize("kind", ["sync", "async"])
 def test_upload_when_its_time_ends_in_the_last_piece_then_is_complete_and_ends_before_a_further_one(
-    way: str, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unitrank.client.transports.CHUNK", 3)
     (tmp_path / "one").write_bytes(b"abc")
     (tmp_path / "two").write_bytes(b"abcdef")
     cut = Slow(0.3, clock)
 
-    assert put(way, Slow(0.3, clock), clock, tmp_path / "one", 0.2) == "ready"
+    assert put(kind, Slow(0.3, clock), clock, tmp_path / "one", 0.2) == "ready"
     with pytest.raises(unitrank.Timeout, match="models/m was not uploaded"):
-        put(way, cut, clock, tmp_path / "two", 0.2)
+        put(kind, cut, clock, tmp_path / "two", 0.2)
     assert cut.pieces == 1
 
 
@@ -265,7 +265,7 @@ def test_request_when_sent_then_has_no_more_time_than_is_left(
     timeout = transports._request_options(request, httpx.Timeout(limit))["timeout"]
 
     assert (timeout.read, timeout.connect) == (expected, min(expected, 5))
-    # what a POST has begun would be lost without its answer
+    # A POST has no deadline: without its answer the job that it began would be lost.
     assert transports._request_options(HttpRequest("POST", "/", deadline=Deadline(0)), httpx.Timeout(60))["timeout"].read == 60
 
 

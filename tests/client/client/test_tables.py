@@ -1,4 +1,4 @@
-"""Data as a user has it becomes a table that the service reads, the same values the same bytes."""
+"""A user's data becomes a table that the service reads. Equal values give equal bytes."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ Y = np.array([0, 1, 1, 0])
 
 
 class Named(Dataset[Any]):
-    """Items by name, the images as a picture file has them."""
+    """Items with named parts: nested lists, texts and numbers."""
 
     def __len__(self) -> int:
         return 4

@@ -1,4 +1,4 @@
-"""`unitrank demo`, as a stranger types it."""
+"""`unitrank demo`, as a new user runs it."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ RANKINGS = ["activation", "gradient", "gradient.mean_abs", "gradient_x_delta", "
 @pytest.mark.timeout(300)
 def test_demo_when_run_then_shows_verdicts_saves_the_result_and_leaves_nothing_running(tmp_path: Path) -> None:
     with short_folder() as place:
-        # Settings of somebody's own service are not the demo's.
+        # The demo ignores the settings of another service.
         environment = {**os.environ, "TMPDIR": str(place), "REDIS_URL": "redis://127.0.0.1:1", "UNITRANK_PORT": "1"}
         done = run("demo", "--output", str(tmp_path), "--json", environment=environment)
 
@@ -40,13 +40,13 @@ def test_demo_when_interrupted_then_leaves_nothing_behind(tmp_path: Path) -> Non
     with short_folder() as place:
         environment = {**os.environ, "TMPDIR": str(place), "PYTHONUNBUFFERED": "1"}
         words = command("demo", "--output", str(tmp_path))
-        # what runs in the background of a shell is deaf to SIGINT, and so would be what it starts
+        # A shell starts background processes with SIGINT ignored, and their children inherit that.
         hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
         with subprocess.Popen(
             words, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hear
         ) as process:
             assert process.stdout is not None
-            # without --json people read stdout
+            # Without --json the demo prints to stdout.
             line_with("trained", iter(process.stdout))
             process.send_signal(signal.SIGINT)
             process.stdout.read()

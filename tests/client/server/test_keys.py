@@ -1,4 +1,4 @@
-"""`unitrank keys`, with and without a server that runs."""
+"""`unitrank keys`, with and without a running server."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Which workers there are, and on what."""
+"""The workers of `unitrank up`, and their devices."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The supervisor: what dies lives again, and what is stopped leaves nothing behind."""
+"""The supervisor restarts processes that end, and leaves none behind when it stops."""
 
 import os
 import signal
@@ -22,8 +22,8 @@ LAST_SECONDS = 90.0
 """Time for a worker to put its job back, on a busy machine."""
 ROOT = Path(__file__).parents[3]
 
-# Each program writes its process into `<name>.pid`, one a line. A polite one adds its name to `order` when it is told to end,
-# after the name that it is to wait for.
+# Each program adds its process id to `<name>.pid`. A polite program adds its name to `order` after
+# SIGTERM; if it gets a second name, it waits for that name first.
 POLITE = """
 import os, signal, sys, time
 name, *before = sys.argv[1:]
@@ -71,30 +71,30 @@ class Running:
             def broken(name, status="3", **more):
                 return Command(name, [sys.executable, "broken.py", name, status], **more)
 
-            sys.exit(Supervisor({stages}, lambda words: print(words, flush=True)).run())
+            sys.exit(Supervisor({stages}, lambda event: print(event, flush=True)).run())
         """
         self._output = folder / "output"
         with self._output.open("w") as output:
             self.process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], cwd=folder, stdout=output)
 
     def pids(self, name: str, count: int = 1) -> list[int]:
-        """Its processes so far, once there are so many."""
+        """The ids of its processes so far, once there are at least `count`."""
         path = self.folder / f"{name}.pid"
         wait_until(lambda: path.exists() and len(path.read_text().splitlines()) >= count, f"{name} has started")
         return [int(line) for line in path.read_text().splitlines()]
 
     def send(self, number: signal.Signals, text: str) -> None:
-        """Send a signal, and return once the output has the text that says so."""
+        """Sends a signal, and returns when the output has the text."""
         self.process.send_signal(number)
-        wait_until(lambda: text in self._output.read_text(), f"{text!r} is said")
+        wait_until(lambda: text in self._output.read_text(), f"{text!r} is in the output")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> str:
-        """Send a last signal; the output until the end."""
+        """Sends a last signal, and returns the whole output."""
         self.process.send_signal(number)
         return self.end()
 
     def end(self) -> str:
-        """The output until the end."""
+        """Waits for the end, and returns the whole output."""
         self.process.wait(PATIENCE)
         return self._output.read_text()
 

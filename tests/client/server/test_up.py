@@ -1,4 +1,4 @@
-"""`unitrank up`: three kinds of processes that come together, and leave together."""
+"""`unitrank up` starts three kinds of processes, and ends all of them."""
 
 import json
 import os
@@ -30,7 +30,8 @@ def test_up_when_interrupted_then_all_that_it_started_has_ended() -> None:
             assert process.stderr is not None
             url = line_with("ready on", iter(process.stderr)).split()[2]
             workers = {worker["name"] for worker in get(f"{url}/v1/workers", trust_env=False).json()["items"]}
-            # The workers' children have nothing of the store's in their environment: they are found by their parents.
+            # The workers' children have no settings of the store in their environment, so they are
+            # identified by their parents.
             running = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
             second = run("up", "--port", "0", "--state", str(state), environment=ENVIRONMENT)
             process.send_signal(signal.SIGINT)
@@ -71,7 +72,7 @@ def test_up_when_there_is_no_server_then_it_says_how_to_get_one(tmp_path: Path, 
     monkeypatch.setattr("unitrank_store.redis.embedded.find_server", none_found)
 
     with pytest.raises(NotPossible, match="no server found: set REDIS_URL"):
-        up(Settings(state=tmp_path, port=0, redis_url=None), ["cpu"], lambda words: None)
+        up(Settings(state=tmp_path, port=0, redis_url=None), ["cpu"], lambda event: None)
 
 
 def test_up_when_the_store_does_not_answer_then_the_shell_sees_that(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def export_model(
 ) -> None:
     """Write a network as an archive that the service accepts, and print its layers.
 
-    The name is a torch.nn.Module, or a function without arguments that returns one.
+    `name` is a torch.nn.Module, or a function without arguments that returns one.
     """
     if Path(module).is_dir():
         manifest = _folder(Path(module), path, example or [], weights, position)

@@ -106,11 +106,11 @@ def compare(first: Saved, second: Saved, url: Url = URL, as_json: AsJson = False
 def gate(
     job: Saved,
     min_better_than_random: Annotated[
-        float | None, typer.Option(help="Smallest share of clusters that are better than random, 0 to 1.")
+        float | None, typer.Option(help="Smallest accepted share of clusters that are better than random, 0 to 1.")
     ] = None,
-    min_area: Annotated[float | None, typer.Option(help="Smallest mean area over the clusters.")] = None,
-    max_gap: Annotated[float | None, typer.Option(help="Largest relative completeness gap of any cluster.")] = None,
-    max_p: Annotated[float | None, typer.Option(help="Largest p-value over all clusters together.")] = None,
+    min_area: Annotated[float | None, typer.Option(help="Smallest accepted mean area over the clusters.")] = None,
+    max_gap: Annotated[float | None, typer.Option(help="Largest accepted relative completeness gap of any cluster.")] = None,
+    max_p: Annotated[float | None, typer.Option(help="Largest accepted p-value over all clusters together.")] = None,
     forbid: Annotated[
         list[str] | None, typer.Option(help="Fail if the result has a warning with this code; repeat it for several codes.")
     ] = None,

@@ -1,4 +1,4 @@
-"""`unitrank export`: in this process, and twice as a command of its own."""
+"""`unitrank export`: in this process, and as a command in a process of its own."""
 
 import os
 import subprocess
@@ -56,8 +56,8 @@ def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
     return in_process
 
 
-def _by_itself(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, in the folder."""
+def _as_process(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command in a process of its own, in the folder."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return subprocess.run(
         command("export", *words), cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
@@ -70,7 +70,7 @@ def test_command_when_it_is_given_a_file_with_weights_then_the_archive_has_those
     save_file(weights, tmp_path / "weights.safetensors")
     (tmp_path / "net.py").write_text(SOURCE)
 
-    done = _by_itself(tmp_path, "net.py:make", "net.pt2", "--example", "int64:5", "--weights", "weights.safetensors")
+    done = _as_process(tmp_path, "net.py:make", "net.pt2", "--example", "int64:5", "--weights", "weights.safetensors")
 
     assert done.returncode == 0, done.stderr
     assert "2\tLinear\t2\tcut" in done.stdout.splitlines()
@@ -83,7 +83,7 @@ def test_command_when_it_is_given_a_file_with_weights_then_the_archive_has_those
 def test_command_when_a_file_cannot_be_imported_then_a_shell_sees_that(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import nowhere\n")
 
-    done = _by_itself(tmp_path, "broken.py:make", "net.pt2", "--example", "int64:5")
+    done = _as_process(tmp_path, "broken.py:make", "net.pt2", "--example", "int64:5")
 
     assert done.returncode == 2
     assert "broken.py cannot be imported: No module named 'nowhere'" in done.stderr.replace("\n", " ")
