@@ -36,7 +36,7 @@ def job_bodies(records: Sequence[JobRecord], connection: redis.Redis) -> list[by
 
 
 def _body(record: JobRecord, ahead: int | None) -> bytes:
-    """`ahead`: jobs before this one in the queue. The stored request is copied unchecked."""
+    """`ahead`: jobs before this one in the queue. The stored request was checked already."""
     at = f"/v1/jobs/{record.id}"
     if ahead is None and not record.ended and not record.waiting_for:
         # A worker has taken the job out of the queue, but has not written its state yet.

@@ -38,7 +38,7 @@ def settled(client: httpx.Client, path: str = "/v1/datasets/data") -> Json:
     return wait_until(read, f"the import of {path} has ended")
 
 
-def test_dataset_when_it_lies_in_a_bucket_then_is_imported(serve: Serve, bucket: Bucket) -> None:
+def test_dataset_when_in_a_bucket_then_is_imported(serve: Serve, bucket: Bucket) -> None:
     client, _ = serve(sources=["s3://sets/open/"])
     answer = put(client, bucket.put("open/one.npz", SHARDS[0]))
     there = client.put("/v1/datasets/same", content=SHARDS[0], headers={"Content-Type": "application/octet-stream"}).json()
@@ -65,7 +65,7 @@ def test_dataset_when_it_is_a_glob_of_shards_then_their_rows_follow_each_other(s
     assert settled(client)["digest"] == resource["digest"]
 
 
-def test_model_when_it_lies_on_the_web_then_is_inspected(serve: Serve, site: Web) -> None:
+def test_model_when_on_a_web_server_then_is_inspected(serve: Serve, site: Web) -> None:
     client, served = serve(sources=[f"{site.url}/models/"])
     site.pages["/models/net.pt2"] = b"archive"
     answer = put(client, f"{site.url}/models/net.pt2?token=1", "/v1/models/net")
@@ -161,7 +161,7 @@ def test_shards_when_they_differ_then_are_rejected(serve: Serve, bucket: Bucket,
     assert stored(tmp_path) == []
 
 
-def test_job_when_its_dataset_is_read_then_waits_and_means_its_digest(serve: Serve, site: Web) -> None:
+def test_job_when_its_dataset_is_imported_then_waits_and_pins_its_digest(serve: Serve, site: Web) -> None:
     client, served = serve(sources=[site.url])
     ready_model(client, served)
     site.pages["/a.npz"] = npz(image=np.zeros((10, 1, 2, 2), np.uint8), y=np.arange(10) % 3)
@@ -200,7 +200,7 @@ def test_job_when_its_dataset_is_rejected_then_fails_for_that_reason(serve: Serv
     assert_problem(client.post("/v1/jobs", json=job()), 422, "dataset_rejected", "/dataset")
 
 
-def test_job_when_model_and_dataset_are_read_then_waits_for_the_inspection_too(serve: Serve, site: Web) -> None:
+def test_job_when_model_and_dataset_are_imported_then_waits_for_the_inspection_too(serve: Serve, site: Web) -> None:
     client, served = serve(sources=[site.url])
     site.pages |= {"/a.npz": npz(image=np.zeros((10, 1, 2, 2), np.uint8), y=np.arange(10) % 3), "/net.pt2": b"archive"}
     site.slow |= {"/a.npz", "/net.pt2"}

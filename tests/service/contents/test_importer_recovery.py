@@ -59,7 +59,7 @@ def waiting_job(backend: Backend, key: str) -> str:
     return backend.jobs.create({}, {"dataset": {"digest": key}}, needs=[key], waiting_for=[dataset_key(key)]).id
 
 
-def test_import_when_the_service_is_lost_after_it_arrived_then_the_next_one_lets_jobs_go(
+def test_import_when_its_service_is_lost_after_the_import_then_another_one_queues_the_jobs(
     redis_url: str, tmp_path: Path, site: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = backend_at(redis_url, tmp_path, site)
@@ -86,7 +86,7 @@ def test_import_when_the_service_is_lost_after_it_arrived_then_the_next_one_lets
     assert not backend.importer.read_next(threading.Event())
 
 
-def test_import_when_the_service_is_lost_after_it_was_rejected_then_the_next_one_fails_jobs(
+def test_import_when_its_service_is_lost_after_the_rejection_then_another_one_fails_the_jobs(
     redis_url: str, tmp_path: Path, site: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = backend_at(redis_url, tmp_path, site)
@@ -107,7 +107,7 @@ def test_import_when_the_service_is_lost_after_it_was_rejected_then_the_next_one
     assert (backend.jobs.get(id).status, (backend.jobs.get(id).problem or {})["code"]) == ("failed", "uri_not_found")
 
 
-def test_import_when_it_is_stopped_then_that_is_no_loss(redis_url: str, tmp_path: Path, site: Web) -> None:
+def test_import_when_its_service_stops_then_no_attempt_is_counted(redis_url: str, tmp_path: Path, site: Web) -> None:
     backend = backend_at(redis_url, tmp_path, site)
     site.pages["/a.npz"] = SHARDS[0]
     site.slow.add("/a.npz")
@@ -122,7 +122,7 @@ def test_import_when_it_is_stopped_then_that_is_no_loss(redis_url: str, tmp_path
     assert backend.datasets.get("data").status == "ready"
 
 
-def test_import_when_the_store_was_away_then_that_is_no_loss(
+def test_import_when_the_store_was_down_then_no_attempt_is_counted_again(
     redis_url: str, tmp_path: Path, site: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = backend_at(redis_url, tmp_path, site)
@@ -142,7 +142,7 @@ def test_import_when_the_store_was_away_then_that_is_no_loss(
     assert backend.datasets.get("data").status == "ready"
 
 
-def test_import_when_it_takes_too_long_then_is_given_up_whatever_the_driver_does(redis_url: str, tmp_path: Path, site: Web) -> None:
+def test_import_when_it_takes_too_long_then_ends_even_if_the_driver_hangs(redis_url: str, tmp_path: Path, site: Web) -> None:
     backend = backend_at(redis_url, tmp_path, site, import_timeout=1)
     site.pages["/a.npz"] = SHARDS[0]
     site.slow.add("/a.npz")
@@ -155,7 +155,7 @@ def test_import_when_it_takes_too_long_then_is_given_up_whatever_the_driver_does
     assert backend.datasets.get("data").status == "rejected"
 
 
-def test_import_when_it_is_over_the_quota_then_is_rejected_as_that(redis_url: str, tmp_path: Path, site: Web) -> None:
+def test_import_when_it_exceeds_the_quota_then_is_rejected(redis_url: str, tmp_path: Path, site: Web) -> None:
     backend = backend_at(redis_url, tmp_path, site, quota_bytes=len(SHARDS[0]) + 10)
     site.pages |= {"/a.npz": SHARDS[0], "/b.npz": SHARDS[1]}
     for name in ("a", "b"):
@@ -167,7 +167,7 @@ def test_import_when_it_is_over_the_quota_then_is_rejected_as_that(redis_url: st
     assert len(stored(tmp_path)) == 1
 
 
-def test_import_when_what_failed_is_put_again_then_nothing_is_left_of_it(redis_url: str, tmp_path: Path, site: Web) -> None:
+def test_import_when_a_rejected_content_is_put_again_then_the_old_one_is_removed(redis_url: str, tmp_path: Path, site: Web) -> None:
     backend = backend_at(redis_url, tmp_path, site)
     for _ in range(3):
         backend.datasets.begin("data", f"{site.url}/a.npz")

@@ -121,7 +121,7 @@ def test_hosts_when_the_operator_names_some_then_these_and_this_machine_are_serv
 @pytest.mark.parametrize(
     ("settings", "status"), [({"host": "0.0.0.0"}, 401), ({"host": "0.0.0.0", "insecure": True}, 200), ({}, 200)]
 )
-def test_key_when_the_last_one_is_revoked_then_a_public_address_stays_shut(
+def test_key_when_the_last_one_is_revoked_then_a_public_address_still_needs_a_key(
     serve: Callable[..., tuple[httpx.Client, Served]], settings: dict[str, Any], status: int
 ) -> None:
     client, served = serve(**settings)
@@ -133,7 +133,7 @@ def test_key_when_the_last_one_is_revoked_then_a_public_address_stays_shut(
     assert {client.get("/v1/jobs", headers=headers).status_code for headers in ({}, bearer(secret))} == {status}
 
 
-def test_a_public_address_needs_keys_or_insistence() -> None:
+def test_a_public_address_needs_keys_or_the_option_insecure() -> None:
     check_exposure(Settings(host="0.0.0.0"), keys_stored=True)
     check_exposure(Settings(host="0.0.0.0", insecure=True), keys_stored=False)
     check_exposure(Settings(host="127.0.0.1"), keys_stored=False)
@@ -151,7 +151,7 @@ def test_main_on_a_public_address_without_keys_refuses_to_start(
     assert main(["--host", "0.0.0.0", "--redis-url", redis_url]) == 2
 
 
-def test_main_on_a_public_address_when_the_store_stays_away_then_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_main_on_a_public_address_when_the_store_is_down_then_logs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: pytest.fail("it started"))
     monkeypatch.setattr("unitrank_store.observability.logs.configure", lambda form: None)
     monkeypatch.setattr("unitrank_service.__main__.STORE_WAIT_SECONDS", 0.5)

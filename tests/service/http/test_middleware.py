@@ -66,7 +66,7 @@ def test_a_wrong_method_is_a_problem(client: httpx.Client, method: str, path: st
     assert answer.headers["allow"] == allowed
 
 
-def test_an_error_that_nobody_expected_is_500_without_its_reason(
+def test_an_unexpected_error_is_500_without_its_reason(
     client: httpx.Client, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
@@ -92,7 +92,7 @@ def test_own_hosts_are_served(client: httpx.Client, host: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/healthz", "/v1/jobs"])
-def test_a_page_of_another_origin_is_never_let_in(client: httpx.Client, path: str) -> None:
+def test_a_page_of_another_origin_is_never_allowed(client: httpx.Client, path: str) -> None:
     headers = {
         "Origin": "https://evil.example",
         "Access-Control-Request-Method": "POST",

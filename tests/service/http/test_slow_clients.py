@@ -150,7 +150,7 @@ def test_body_when_it_comes_slowly_but_steadily_then_is_taken(hasty: tuple[uvico
         assert rest(connection).startswith(b"HTTP/1.1 201 ")
 
 
-def test_answer_when_it_takes_longer_than_a_body_may_then_comes(hasty: tuple[uvicorn.Server, Served]) -> None:
+def test_answer_when_it_takes_longer_than_a_body_may_then_is_still_sent(hasty: tuple[uvicorn.Server, Served]) -> None:
     _, served = hasty
     id = served.backend.jobs.create({"model": "m"}).id
     answer = httpx.get(f"{served.url}/v1/jobs/{id}", params={"wait": 2.5}, timeout=PATIENCE)

@@ -117,7 +117,7 @@ def test_job_when_another_tenant_posts_an_equal_one_then_each_has_its_own(tenant
     assert ours.json()["id"] != theirs.json()["id"]
 
 
-def test_job_when_it_names_what_another_tenant_put_then_is_422(tenants: tuple[Tenant, Tenant]) -> None:
+def test_job_when_it_names_a_content_of_another_tenant_then_is_422(tenants: tuple[Tenant, Tenant]) -> None:
     ours, theirs = tenants
     ours.furnish()
 
@@ -168,7 +168,7 @@ def test_job_when_another_tenant_waits_for_it_then_is_not_found_at_once(
     assert_problem(theirs.http.get(f"/v1/jobs/{id}?wait=30"), 404, "job_not_found")
 
 
-def test_workers_when_another_tenants_job_runs_then_it_is_not_told(tenants: tuple[Tenant, Tenant]) -> None:
+def test_workers_when_another_tenants_job_runs_then_it_is_not_shown(tenants: tuple[Tenant, Tenant]) -> None:
     ours = tenants[0]
     ours.furnish()
     id = ours.post().json()["id"]

@@ -124,7 +124,7 @@ def test_the_same_key_and_body_is_the_same_job_however_it_ended(client: httpx.Cl
     assert depth(served.backend.connection) == 1
 
 
-def test_the_same_key_and_body_is_the_same_job_whatever_became_of_what_it_names(client: httpx.Client, served: Served) -> None:
+def test_the_same_key_and_body_is_the_same_job_even_if_its_contents_are_gone(client: httpx.Client, served: Served) -> None:
     key = {"Idempotency-Key": "a key"}
     id = post(client, key).json()["id"]
     end(served, id)

@@ -13,7 +13,7 @@ from unitrank_service.http.wait_limits import WaitLimits
 from unitrank_service.jobs.job_resource import event_lines
 
 
-def test_events_when_others_took_the_share_meanwhile_then_end_without_an_error(client: httpx.Client, served: Served) -> None:
+def test_events_when_the_key_reached_its_limit_meanwhile_then_end_without_an_error(client: httpx.Client, served: Served) -> None:
     record = served.backend.jobs.get(post(client)["id"])
     limits = WaitLimits(1)
 
@@ -24,7 +24,7 @@ def test_events_when_others_took_the_share_meanwhile_then_end_without_an_error(c
         assert asyncio.run(lines()) == []
 
 
-def test_events_tell_the_whole_story_and_end_with_the_job(client: httpx.Client, served: Served) -> None:
+def test_events_are_all_sent_and_end_with_the_job(client: httpx.Client, served: Served) -> None:
     id = post(client)["id"]
     attempt = served.backend.jobs.start(id, "cpu-0")
     assert attempt
@@ -48,7 +48,7 @@ def test_events_tell_the_whole_story_and_end_with_the_job(client: httpx.Client, 
     assert "".join(lines).count('"at":"') == 3
 
 
-def test_events_after_an_id_that_is_none_begin_anew(client: httpx.Client) -> None:
+def test_events_after_an_invalid_id_begin_with_the_first(client: httpx.Client) -> None:
     id = post(client)["id"]
     client.post(f"/v1/jobs/{id}/cancel")
     whole = client.get(f"/v1/jobs/{id}/events").text
@@ -57,7 +57,7 @@ def test_events_after_an_id_that_is_none_begin_anew(client: httpx.Client) -> Non
         assert client.get(f"/v1/jobs/{id}/events", headers={"Last-Event-ID": last}).text == whole
 
 
-def test_events_after_the_last_id_leave_out_what_is_known(client: httpx.Client) -> None:
+def test_events_after_an_id_are_only_the_later_ones(client: httpx.Client) -> None:
     id = post(client)["id"]
     client.post(f"/v1/jobs/{id}/cancel")
     lines = [line for line in client.get(f"/v1/jobs/{id}/events").text.splitlines() if line.startswith("id: ")]

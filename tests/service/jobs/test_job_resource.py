@@ -12,7 +12,7 @@ from unitrank_store.queue.rq_queue import depth, withdraw
 from unitrank_store.redis import keyspace
 
 
-def test_get_shows_what_the_worker_says(client: httpx.Client, served: Served) -> None:
+def test_get_shows_the_progress_of_the_worker(client: httpx.Client, served: Served) -> None:
     id = post(client)["id"]
     attempt = served.backend.jobs.start(id, "cpu-0")
     assert attempt
@@ -33,7 +33,7 @@ def test_get_of_a_job_that_a_worker_has_just_taken_has_no_job_before_it(client: 
     assert (resource["status"], resource["position"]) == ("queued", 0)
 
 
-def test_get_hands_on_the_request_as_it_is_stored(client: httpx.Client, served: Served) -> None:
+def test_get_returns_the_request_as_it_is_stored(client: httpx.Client, served: Served) -> None:
     id = post(client)["id"]
     served.backend.connection.hset(keyspace.record("job", id), "request", '{"model": "net", "steps": 1.50}')
 
@@ -51,7 +51,7 @@ def test_get_changes_its_etag_with_the_job(client: httpx.Client, served: Served)
 
 
 @pytest.mark.parametrize("id", ["x", "0" * 26, "0" * 26 + ":events", "..%2f..", "é"])
-def test_requests_for_no_job_are_404(client: httpx.Client, id: str) -> None:
+def test_requests_for_an_unknown_job_are_404(client: httpx.Client, id: str) -> None:
     for answer in (
         client.get(f"/v1/jobs/{id}"),
         client.get(f"/v1/jobs/{id}", params={"wait": 10}),

@@ -31,7 +31,7 @@ def test_post_when_the_store_is_full_is_503(client: httpx.Client, served: Served
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_post_when_what_is_kept_of_it_has_no_room_is_503(serve: Callable[..., tuple[httpx.Client, Served]]) -> None:
+def test_post_when_its_request_does_not_fit_is_503(serve: Callable[..., tuple[httpx.Client, Served]]) -> None:
     client, served = serve()
     ready_model(client, served)
     put_dataset(client)
@@ -48,7 +48,9 @@ def test_post_when_what_is_kept_of_it_has_no_room_is_503(serve: Callable[..., tu
     assert small.status_code == 202
 
 
-def test_post_when_others_were_promised_the_room_is_503_until_they_end(serve: Callable[..., tuple[httpx.Client, Served]]) -> None:
+def test_post_when_the_room_is_reserved_for_other_jobs_is_503_until_they_end(
+    serve: Callable[..., tuple[httpx.Client, Served]],
+) -> None:
     client, served = serve()
     ready_model(client, served)
     put_dataset(client)

@@ -32,7 +32,7 @@ def test_get_with_wait_answers_when_the_job_ends(
     assert answer.json()["status"] == "failed"
 
 
-def test_get_with_a_wait_that_is_over_answers_as_it_is(client: httpx.Client) -> None:
+def test_get_with_wait_answers_with_the_state_when_the_time_is_over(client: httpx.Client) -> None:
     id = post(client)["id"]
 
     assert client.get(f"/v1/jobs/{id}", params={"wait": 0.05}).json()["status"] == "queued"
@@ -48,7 +48,7 @@ def test_many_waits_at_once_are_all_answered(client: httpx.Client, served: Serve
     assert answers == ["queued"] * 120
 
 
-def test_waits_when_a_key_has_its_share_then_one_more_is_429(serve: Callable[..., tuple[httpx.Client, Served]]) -> None:
+def test_waits_when_a_key_has_reached_its_limit_then_one_more_is_429(serve: Callable[..., tuple[httpx.Client, Served]]) -> None:
     client, served = serve(key_waits=2)
     ready_model(client, served)
     put_dataset(client)

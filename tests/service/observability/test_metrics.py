@@ -57,7 +57,7 @@ def worker(name: str, queue: str, job: str | None = None) -> WorkerEntry:
     return WorkerEntry(name, queue, "cpu", 1, "host", 0.0, 0.0, 0, job)
 
 
-def test_metrics_when_documented_then_the_table_names_those_there_are(client: httpx.Client) -> None:
+def test_metrics_when_documented_then_the_table_has_all_names(client: httpx.Client) -> None:
     table = set(re.findall(r"^\| `(unitrank_\w+)` \|", PAGE.read_text(), re.MULTILINE))
 
     assert table == Scrape(client).names()
@@ -93,7 +93,7 @@ def test_metrics_when_workers_have_counted_then_show_it(client: httpx.Client, se
     assert scrape.value("unitrank_children_ended_total", reason="timed_out") == 1
 
 
-def test_metrics_when_workers_are_there_then_say_what_they_do(client: httpx.Client, served: Served) -> None:
+def test_metrics_when_workers_are_alive_then_count_busy_and_idle_ones(client: httpx.Client, served: Served) -> None:
     for each in (worker("a", JOBS), worker("b", JOBS, "j"), worker("i", INSPECTIONS)):
         served.backend.workers.beat(each)
     scrape = Scrape(client)
@@ -123,7 +123,7 @@ def test_metrics_when_clients_upload_and_post_again_then_count_bytes_and_reuse(
     assert scrape.value("unitrank_jobs_reused_total", reason="equal") == 1
 
 
-def test_metrics_when_requests_name_what_they_like_then_labels_stay_few(serve: Callable[..., tuple[httpx.Client, Served]]) -> None:
+def test_metrics_when_requests_have_arbitrary_names_then_labels_stay_few(serve: Callable[..., tuple[httpx.Client, Served]]) -> None:
     client, _ = serve()
     put_model(client, "my-model")
     for path in ("/v1/models/my-model", "/v1/models/other", "/nothing/secret", "/v1/jobs/nojob"):
@@ -148,7 +148,7 @@ def test_metrics_when_keys_are_stored_then_want_one_that_may_read(client: httpx.
     assert answers["read"].status_code == 200
 
 
-def test_metrics_when_the_store_is_away_then_say_so_and_how_the_process_is(
+def test_metrics_when_the_store_is_down_then_report_that_and_the_process(
     serve: Callable[..., tuple[httpx.Client, Served]],
 ) -> None:
     client, _ = serve(redis_url="unix:///nowhere/valkey.sock")

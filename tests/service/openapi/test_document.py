@@ -66,7 +66,7 @@ def test_examples_are_what_the_service_says(schema: type[BaseModel]) -> None:
     schema.model_validate_json(json.dumps(examples_by_schema()[schema.__name__]))
 
 
-def test_what_the_service_posts_is_described(page: Json) -> None:
+def test_the_webhook_is_described(page: Json) -> None:
     content = page["webhooks"]["job.ended"]["post"]["requestBody"]["content"]["application/json"]
 
     Draft202012Validator(content["schema"] | {"components": page["components"]}).validate(content["example"])

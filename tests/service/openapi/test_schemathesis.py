@@ -39,7 +39,7 @@ def names(client: httpx.Client, served: Served) -> Names:
 @pytest.mark.check
 @pytest.mark.timeout(120 + 24 * EXAMPLES)
 @pytest.mark.parametrize("mode", list(GenerationMode))
-def test_requests_of_strangers_are_answered_and_never_with_a_500(served: Served, names: Names, mode: GenerationMode) -> None:
+def test_generated_requests_are_never_answered_with_500(served: Served, names: Names, mode: GenerationMode) -> None:
     page = schemathesis.openapi.from_url(f"{served.url}/openapi.json")
     draw = Random(0)
     wrong = []

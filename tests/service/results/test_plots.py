@@ -85,7 +85,7 @@ def test_overlay_when_colours_come_last_then_they_are_what_is_averaged(client: h
         ("heatmap.png", {"example": 9, "cluster": "a"}, 422, "example_not_found"),
     ],
 )
-def test_picture_when_there_is_none_then_is_a_problem(
+def test_picture_when_it_does_not_exist_then_is_a_problem(
     client: httpx.Client, done: str, picture: str, params: dict[str, Any], status: int, code: str
 ) -> None:
     assert_problem(client.get(f"/v1/jobs/{done}/plots/{picture}", params=params), status, code)

@@ -111,7 +111,7 @@ def test_result_in_no_offered_type_is_406(client: httpx.Client, done: str) -> No
     ],
 )
 @pytest.mark.parametrize("accept", ["application/json", "text/csv"])
-def test_result_of_unknown_names_says_so(
+def test_result_with_unknown_names_is_a_problem(
     client: httpx.Client, done: str, params: dict[str, Any], status: int, code: str, accept: str
 ) -> None:
     assert_problem(client.get(f"/v1/jobs/{done}/result", params=params, headers={"Accept": accept}), status, code)
@@ -128,7 +128,7 @@ def test_result_before_the_end_is_not_finished(client: httpx.Client, served: Ser
 @pytest.mark.parametrize(
     ("status", "code"), [("failed", "job_failed"), ("timed_out", "job_timed_out"), ("cancelled", "job_cancelled")]
 )
-def test_result_of_a_job_without_one_says_why(client: httpx.Client, served: Served, status: Any, code: str) -> None:
+def test_result_of_a_job_without_a_result_has_the_reason(client: httpx.Client, served: Served, status: Any, code: str) -> None:
     ready_model(client, served)
     put_dataset(client)
     id = client.post("/v1/jobs", json=job()).json()["id"]

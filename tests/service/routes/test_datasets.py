@@ -80,7 +80,7 @@ def test_list_and_delete(client: httpx.Client) -> None:
         (npz(x=[1j]), "unsupported_dtype"),
     ],
 )
-def test_put_of_no_table_says_why_and_keeps_nothing(client: httpx.Client, body: bytes, code: str) -> None:
+def test_put_of_an_invalid_table_has_the_reason_and_stores_nothing(client: httpx.Client, body: bytes, code: str) -> None:
     assert_problem(client.put("/v1/datasets/data", content=body, headers=BYTES), 422, code)
     assert_problem(client.get("/v1/datasets/data"), 404, "dataset_not_found")
 

@@ -81,7 +81,7 @@ def test_delete_then_get_is_404(client: httpx.Client) -> None:
     assert_problem(client.get("/v1/models/net"), 404, "model_not_found")
 
 
-def test_delete_of_what_a_live_job_needs_is_409(client: httpx.Client, served: Served) -> None:
+def test_delete_of_a_content_that_a_live_job_needs_is_409(client: httpx.Client, served: Served) -> None:
     ready_model(client, served)
     put_dataset(client)
     assert client.post("/v1/jobs", json=job()).status_code == 202
@@ -113,14 +113,16 @@ def test_put_over_the_limit_is_413_with_and_without_length(serve: Callable[..., 
         ("/v1/models/net%0A", b"x", "application/octet-stream", 422, "invalid_name"),
     ],
 )
-def test_put_that_is_wrong_says_how(client: httpx.Client, path: str, body: bytes, kind: str, status: int, code: str) -> None:
+def test_put_of_an_invalid_model_has_the_reason(
+    client: httpx.Client, path: str, body: bytes, kind: str, status: int, code: str
+) -> None:
     answer = client.put(path, content=body, headers={"Content-Type": kind} if kind else {})
 
     assert_problem(answer, status, code)
 
 
 @pytest.mark.parametrize("name", ["other", "net@sha256:" + "0" * 64, "net@sha256:1", "a b", "%2e%2e", "a*"])
-def test_get_of_what_is_not_there_is_404(client: httpx.Client, name: str) -> None:
+def test_get_of_an_unknown_name_is_404(client: httpx.Client, name: str) -> None:
     put_model(client)
 
     assert_problem(client.get(f"/v1/models/{name}"), 404, "model_not_found")

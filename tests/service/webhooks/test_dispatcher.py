@@ -87,7 +87,7 @@ def test_delivery_when_it_fails_too_often_then_has_failed(redis_url: str, tmp_pa
     assert not desk.dispatcher.deliver_next()
 
 
-def test_delivery_when_the_listener_wants_no_more_then_has_failed(desk: Desk, receiver: WebhookReceiver) -> None:
+def test_delivery_when_the_server_answers_410_then_has_failed(desk: Desk, receiver: WebhookReceiver) -> None:
     receiver.answers = [410]
     id = desk.add_job(receiver.url)
     desk.end(id)
@@ -96,7 +96,7 @@ def test_delivery_when_the_listener_wants_no_more_then_has_failed(desk: Desk, re
     assert (desk.only(id).state, desk.only(id).next_at) == ("failed", None)
 
 
-def test_delivery_when_nobody_listens_then_says_why(redis_url: str, tmp_path: Path, receiver: WebhookReceiver) -> None:
+def test_delivery_when_no_server_answers_then_has_the_reason(redis_url: str, tmp_path: Path, receiver: WebhookReceiver) -> None:
     desk = Desk(redis_url, tmp_path, webhook_timeout=0.3)
     receiver.mute = True
     ids = [desk.add_job(url) for url in (receiver.url, "http://127.0.0.1:1/", "https://10.0.0.1/", "http://gone.example/")]
@@ -134,7 +134,7 @@ def test_delivery_when_something_breaks_then_it_counts_as_an_attempt(
     assert desk.only(id).attempts[0].error == "an error in the service; the operator finds the reason in the log"
 
 
-def test_delivery_when_logged_then_only_the_host_is_told(desk: Desk, receiver: WebhookReceiver) -> None:
+def test_delivery_when_logged_then_the_line_has_only_the_host(desk: Desk, receiver: WebhookReceiver) -> None:
     id = desk.add_job(f"{receiver.url}/path-secret?token=query-secret")
     desk.end(id)
     with structlog.testing.capture_logs() as lines:
@@ -175,7 +175,7 @@ def test_deliveries_when_one_owner_has_many_then_others_have_their_turn(desk: De
     assert (desk.backend.deliveries.take(desk.time) or taken[1]).member[0] == "a"
 
 
-def test_delivery_when_the_store_is_full_then_is_made_all_the_same(desk: Desk, receiver: WebhookReceiver) -> None:
+def test_delivery_when_the_store_is_full_then_is_still_made(desk: Desk, receiver: WebhookReceiver) -> None:
     desk.backend.keys.webhook_secret("")
     id = desk.add_job(receiver.url)
     attempt = desk.jobs.start(id, "cpu-0") or 0

@@ -12,7 +12,7 @@ from unitrank_service.webhooks.url_policy import WebhookUrl
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_webhook_when_redirected_then_nobody_follows(status: int) -> None:
+def test_webhook_when_redirected_then_is_not_followed(status: int) -> None:
     answer = f"HTTP/1.1 {status} Moved\r\nLocation: http://127.0.0.1:6379/\r\nContent-Length: 0\r\n\r\n".encode()
     network = Network(answer)
 
@@ -57,12 +57,12 @@ def test_webhook_when_the_answer_is_long_then_a_little_of_it_is_read() -> None:
 
 
 @pytest.mark.parametrize("answer", [b"", b"junk\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"a" * 200_000])
-def test_webhook_when_the_answer_is_none_then_says_so(answer: bytes) -> None:
+def test_webhook_when_the_answer_is_not_http_then_raises(answer: bytes) -> None:
     with pytest.raises(NoAnswer):
         post("https://hook.example/", Resolver(hook_example=[[PUBLIC]]), Network(answer))
 
 
-def test_webhook_when_the_answer_comes_in_drops_then_has_an_end() -> None:
+def test_webhook_when_the_answer_comes_byte_by_byte_then_ends_at_the_deadline() -> None:
     clock = Clock()
 
     class Dripping(Stream):

@@ -76,7 +76,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("host", LITERALS)
-def test_webhook_when_its_address_is_not_public_then_is_refused_unasked(host: str) -> None:
+def test_webhook_when_its_address_is_not_public_then_is_rejected_without_a_lookup(host: str) -> None:
     resolver, network = Resolver(), Network()
 
     with pytest.raises(UrlNotAllowed) as refused:
@@ -88,7 +88,7 @@ def test_webhook_when_its_address_is_not_public_then_is_refused_unasked(host: st
 @pytest.mark.parametrize(
     ("code", "url"), [*(("webhook_malformed", url) for url in MALFORMED), *(("webhook_not_allowed", url) for url in REFUSED)]
 )
-def test_webhook_when_its_url_is_not_plain_then_is_refused_unasked(code: str, url: str) -> None:
+def test_webhook_when_its_url_is_not_plain_then_is_rejected_without_a_lookup(code: str, url: str) -> None:
     resolver, network = Resolver(), Network()
 
     with pytest.raises(UrlNotAllowed) as refused:
@@ -99,7 +99,7 @@ def test_webhook_when_its_url_is_not_plain_then_is_refused_unasked(code: str, ur
 
 
 @pytest.mark.parametrize("address", [host.strip("[]") for host in LITERALS])
-def test_webhook_when_its_name_stands_for_an_address_that_is_not_public_then_nothing_is_connected(address: str) -> None:
+def test_webhook_when_its_name_has_an_address_that_is_not_public_then_nothing_is_connected(address: str) -> None:
     network = Network()
 
     for answer in ([address], [PUBLIC, address], [address, PUBLIC]):
@@ -109,7 +109,7 @@ def test_webhook_when_its_name_stands_for_an_address_that_is_not_public_then_not
 
 
 @pytest.mark.parametrize("address", ["fe80::1%2", "not an address", "2130706433", ""])
-def test_webhook_when_its_resolver_says_something_odd_then_nothing_is_connected(address: str) -> None:
+def test_webhook_when_its_resolver_returns_an_invalid_address_then_nothing_is_connected(address: str) -> None:
     network = Network()
 
     with pytest.raises(UrlNotAllowed):
@@ -119,7 +119,7 @@ def test_webhook_when_its_resolver_says_something_odd_then_nothing_is_connected(
     assert network.connected == []
 
 
-def test_webhook_when_its_name_is_bound_anew_then_only_what_was_checked_is_connected() -> None:
+def test_webhook_when_its_name_is_rebound_then_only_checked_addresses_are_connected() -> None:
     resolver, network = Resolver(hook_example=[[PUBLIC], ["127.0.0.1"]]), Network()
 
     assert post("https://hook.example/", resolver, network) == 200
@@ -163,7 +163,7 @@ def test_webhook_when_the_operator_trusts_its_host_then_is_posted(trusted: str, 
         ("10.0.0.5:8080", "http://10.0.0.5:8081/"),
     ],
 )
-def test_webhook_when_the_operator_trusts_another_then_is_refused(trusted: str, url: str) -> None:
+def test_webhook_when_the_operator_trusts_another_host_then_is_rejected(trusted: str, url: str) -> None:
     resolver, network = Resolver(hooks_internal=[["10.0.0.5"]]), Network()
 
     with pytest.raises(UrlNotAllowed):
@@ -172,7 +172,7 @@ def test_webhook_when_the_operator_trusts_another_then_is_refused(trusted: str, 
 
 
 @pytest.mark.parametrize("entry", ["http://10.0.0.5", "10.0.0.0/99", "a b", "hook:x", "10.0.0.1/8"])
-def test_trusted_host_when_it_is_none_then_is_said_at_once(entry: str) -> None:
+def test_trusted_host_when_invalid_then_is_rejected_at_once(entry: str) -> None:
     with pytest.raises(ValueError, match="is invalid: use a host, host:port or a network"):
         UrlPolicy([entry])
 
@@ -201,7 +201,7 @@ def test_name_when_the_system_takes_too_long_then_is_given_up(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("error", [OSError("no such name"), UnicodeError("label too long")])
-def test_name_when_the_system_does_not_know_it_then_says_so(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_name_when_the_system_does_not_know_it_then_raises(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def ask(*arguments: Any, **more: Any) -> None:
         raise error
 
@@ -210,7 +210,7 @@ def test_name_when_the_system_does_not_know_it_then_says_so(monkeypatch: pytest.
         resolved("hook.example", 443)
 
 
-def test_destination_when_parsed_then_has_what_is_asked_for() -> None:
+def test_webhook_url_when_parsed_then_has_its_parts() -> None:
     assert WebhookUrl.parse("https://Example.org") == WebhookUrl("https", "example.org", 443, b"/")
     assert WebhookUrl.parse("https://example.org:8443/a?b=c").authority == "example.org:8443"
     assert WebhookUrl.parse("http://[FD00::1]:80/").authority == "[fd00::1]"
