@@ -74,15 +74,16 @@ def _as_it_is(request: Request, error: HttpProblem) -> HttpProblem:
 
 
 def _of_framework(request: Request, error: HTTPException) -> HttpProblem:
-    codes = {404: "not_found", 405: "method_not_allowed", 400: "malformed_json", 413: "body_too_large"}
     headers = dict(error.headers or {})
+    if error.status_code == 404:
+        detail = f"path {request.scope['path'][:200]!r} does not exist; /openapi.json lists all paths"
+        return HttpProblem("not_found", detail, headers)
     if error.status_code == 405:
-        headers["Allow"] = _allowed(request)
-    details = {
-        404: f"path {request.scope['path'][:200]!r} does not exist; /openapi.json lists all paths",
-        405: f"method {request.method} is not allowed for this path; allowed: {headers.get('Allow')}",
-    }
-    problem = HttpProblem(codes.get(error.status_code, "invalid_request"), details.get(error.status_code, error.detail), headers)
+        allowed = _allowed(request)
+        detail = f"method {request.method} is not allowed for this path; allowed: {allowed}"
+        return HttpProblem("method_not_allowed", detail, headers | {"Allow": allowed})
+    codes = {400: "malformed_json", 413: "body_too_large"}
+    problem = HttpProblem(codes.get(error.status_code, "invalid_request"), error.detail, headers)
     problem.status_code = error.status_code
     return problem
 
