@@ -1,1 +1,4 @@
-"""Attribution on torch: archives, programs, methods, ablation, statistics. It knows no Redis, HTTP or process."""
+"""The engine computes attribution on torch: archives, programs, methods, ablation and statistics.
+
+It imports neither Redis nor HTTP and starts no processes. `pipeline.run` computes a whole job.
+"""

@@ -1,7 +1,7 @@
-"""Errors of the worker.
+"""Errors that end a job.
 
 WorkerError
-├── EngineError    the request, the model or the data cannot be computed (carries a code for the client)
+├── EngineError    the request, the model or the data cannot be computed; has a code for the client
 └── Cancelled      the job was cancelled, or another attempt has taken its place
 """
 
@@ -9,13 +9,21 @@ from collections.abc import Sequence
 
 
 class WorkerError(Exception):
-    """Anything that ends a job before its result."""
+    """The base of the errors that end a job before its result."""
 
 
 class EngineError(WorkerError):
     """The request, the model or the data cannot be computed.
 
-    `code` is stable; `detail` says what was wrong, what was got and what would be right.
+    `code`: a stable word for programs.
+    `detail`: a message for people: the error, the value that was given, and what is accepted.
+    `retryable`: whether the same request can succeed later.
+    `ranking`: id of the ranking that failed; None where the error is not of a single ranking.
+    `finished`: ids of the rankings whose scores were complete and finite when the error was raised.
+
+    >>> error = EngineError("non_finite", "a score became NaN")
+    >>> print(error.for_ranking("deeplift", finished=["gradient"]))
+    ranking 'deeplift': a score became NaN; repeat the request without 'deeplift' to get 'gradient'
     """
 
     def __init__(
@@ -26,13 +34,14 @@ class EngineError(WorkerError):
         self.detail = detail
         self.retryable = retryable
         self.ranking = ranking
-        """The one that failed, where it was one of them."""
         self.finished = tuple(finished)
-        """Those whose scores were all there and finite by then."""
 
-    def of(self, ranking: str, finished: Sequence[str]) -> "EngineError":
-        """The same error as that of one ranking, with what to do for the others, whose scores are given up with it."""
-        advice = f"; ask again without {ranking!r} for {', '.join(map(repr, finished))}" if finished else ""
+    def for_ranking(self, ranking: str, finished: Sequence[str]) -> "EngineError":
+        """Return the same error for one ranking, with advice on how to get the finished ones.
+
+        One failed ranking ends the whole job, so the finished scores are lost as well.
+        """
+        advice = f"; repeat the request without {ranking!r} to get {', '.join(map(repr, finished))}" if finished else ""
         detail = f"ranking {ranking!r}: {self.detail}{advice}"
         return EngineError(self.code, detail, retryable=self.retryable, ranking=ranking, finished=finished)
 

@@ -1,4 +1,8 @@
-"""One job from its request to its result; the order of the stages is the way through the engine."""
+"""The pipeline computes one job, from its request to its result.
+
+The stages run in this order: prepare (clusters and halves), attribution (scores), ablation,
+summary.
+"""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -11,9 +15,9 @@ import numpy as np
 
 from unitrank_engine.ablation.study import RankingStudy
 from unitrank_engine.attribution.fidelity import FidelityObserver, judge
-from unitrank_engine.attribution.ranking_errors import judging
-from unitrank_engine.attribution.scores import Attribution, Errors, score_key
-from unitrank_engine.device import forget_peak
+from unitrank_engine.attribution.ranking_errors import advise_without
+from unitrank_engine.attribution.scores import Attribution, Drops, score_key
+from unitrank_engine.device import reset_peak_bytes
 from unitrank_engine.job.baselines import find_baselines
 from unitrank_engine.job.batch_size import rows_at_once
 from unitrank_engine.job.clusters.forward import Forward
@@ -36,7 +40,10 @@ from unitrank_schemas.methods import MethodBase
 from unitrank_tables import Table
 
 Span = Callable[[str], AbstractContextManager[Any]]
-"""Opens a span of a trace around a stage, by the stage's name. Any: as OpenTelemetry's."""
+"""Takes a stage's name and opens a tracing span around the stage.
+
+Any: OpenTelemetry's span type.
+"""
 
 
 def run(
@@ -49,14 +56,19 @@ def run(
     parts: PartStore | None = None,
     span: Span = nullcontext,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The summary (as JSON values) and the arrays of a checked request.
+    """Compute a checked request; return its summary as JSON values, and its arrays by name.
 
-    `resolved` holds the exact contents: `model` and `dataset`, each with `name` and `digest`, and `clean`, the digest of
-    the cleaned archive; `parts` is what earlier jobs left; `span` opens a trace's span around each stage.
-    Raises EngineError for what only running it could show, and whatever `report` raises.
+    `resolved`: the exact contents that the request names. `model` and `dataset` each have `name`
+        and `digest`; `clean` is the digest of the cleaned archive.
+    `report`: takes a progress record after every pass.
+    `job`: the job's id, for the summary.
+    `parts`: intermediate results of earlier jobs, which this job reuses and adds to.
+    `span`: opens a tracing span around each stage.
+
+    Raises EngineError for errors that only a run can show, and any error that `report` raises.
     """
     began = monotonic()
-    forget_peak(program.device)
+    reset_peak_bytes(program.device)
     with span("prepare"):
         context = prepare(request, resolved, program, table, report, parts)
     stages = _Stages(context, parts or NoPartStore())
@@ -92,10 +104,10 @@ def prepare(
     report: Report,
     parts: PartStore | None = None,
 ) -> JobContext:
-    """The job with its place, clusters and halves."""
+    """Find the place, the clusters and their halves, before the main pass. Raises EngineError."""
     place = program.place(request.layer, request.at)
     output = request.output or next(iter(program.outputs))
-    # the cleaned archive's digest: the same network exported twice has two digests of uploads and one of that
+    # Two exports of one network differ in the upload's digest and agree in the cleaned archive's.
     model, dataset = resolved.get("clean") or resolved["model"]["digest"], resolved["dataset"]["digest"]
     clusters_key = request.clusters.model_dump(mode="json")
     streams = RandomStreams.of(request.seed, model, request.layer, request.at, request.units, dataset, clusters_key)
@@ -118,7 +130,7 @@ def prepare(
 
 
 class _Stages:
-    """The main pass, the study and the fidelity of one job, as far as the request asks for them."""
+    """The main pass of one job, and its study and fidelity where the request has them."""
 
     def __init__(self, context: JobContext, store: PartStore) -> None:
         request, batch = context.request, rows_at_once(context.program)
@@ -132,44 +144,51 @@ class _Stages:
         self.fidelity = FidelityObserver(fills, request.fidelity, examples) if request.fidelity else None
 
     def plan(self) -> None:
-        """Announces the stages, for the progress."""
+        """Announce the rows of every stage to the progress meter."""
         self.main_pass.plan()
         if self.study:
             self.study.plan(sum(not self.main_pass.reuses(entry) for entry in self.entries))
 
     def ablation(self, attribution: Attribution) -> tuple[dict[str, RankingStudy], np.ndarray | None]:
-        """Each ranking's study and the random curves, where the request asks for an ablation."""
+        """Return each ranking's study and the random curves; `{}` and None without an ablation."""
         if self.study is None:
             return {}, None
         importance = {str(entry.id): _importance(self.context, attribution, entry) for entry in self.entries}
-        with judging("ablation", list(importance)):
+        with advise_without("ablation", list(importance)):
             return self.study.run(importance)
 
     def fidelity_of_rankings(self) -> dict[str, Any]:
-        """Each ranking's fidelity, where the request asks for it."""
+        """Return each ranking's fidelity; `{}` where the request does not ask for it."""
         if self.fidelity is None:
             return {}
-        # where baselines depend on the cluster an example of several clusters was seen in each: it counts in the first
-        once = np.unique(self.main_pass.membership.rows, return_index=True)[1]
-        drops = {str(entry.id): self.fidelity.errors[score_key(entry)] for entry in self.entries}
-        errors = {name: Errors(each.predicted[once], each.actual[once]) for name, each in drops.items()}
+        # Where baselines depend on the cluster, an example in several clusters is passed once in
+        # each. It counts once here, with the first cluster's baseline.
+        first = np.unique(self.main_pass.membership.rows, return_index=True)[1]
+        drops = {str(entry.id): self.fidelity.drops[score_key(entry)] for entry in self.entries}
+        errors = {name: Drops(each.predicted[first], each.actual[first]) for name, each in drops.items()}
         return judge(errors, compare=self.fidelity.request.select != "top")
 
     def reused(self) -> list[str]:
-        """What was not computed again: rankings by their ids, or their scores or their ablation alone."""
+        """Return the names of reused results: `clusters`, `controls`, and rankings by their ids.
+
+        A ranking of which only one part was reused is named `<id>/scores` or `<id>/ablation`.
+        """
         names = list(self.parts.reused)
         for entry in self.entries:
-            halves = {"scores": self.main_pass.reuses(entry)}
+            reused = {"scores": self.main_pass.reuses(entry)}
             if self.study:
-                halves["ablation"] = entry.id in self.study.reused
-            whole = all(halves.values())
-            names += [str(entry.id)] if whole else [f"{entry.id}/{half}" for half, reused in halves.items() if reused]
+                reused["ablation"] = entry.id in self.study.reused
+            whole = all(reused.values())
+            names += [str(entry.id)] if whole else [f"{entry.id}/{part}" for part in reused if reused[part]]
         return names
 
 
 def _importance(context: JobContext, attribution: Attribution, entry: MethodBase) -> list[np.ndarray]:
-    """The ranking that the ranking half of every cluster gives."""
-    sums = attribution.scored[score_key(entry)].sums
+    """Return each cluster's importance of every unit, from the examples that rank.
+
+    These are the first half, or with `split: none` both halves.
+    """
+    sums = attribution.by_key[score_key(entry)].sums
     return [
         sums.of_cluster(index, None if halves.in_sample else 0).importance(entry.statistic)
         for index, halves in enumerate(context.halves)

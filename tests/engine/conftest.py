@@ -1,4 +1,4 @@
-"""What the engine's tests share."""
+"""Fixtures of the engine's tests."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small networks lose more than they gain by threads: the tests of the methods took three times as long."""
+    """Run torch on one thread: with more, the tests of the methods took 3 times as long."""
     torch = sys.modules.get("torch")
     if torch is None:
         yield
@@ -21,7 +21,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def limit_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Makes the engine pass exactly so many rows at once."""
+    """A function that sets the number of rows in one pass."""
     from unitrank_engine.job import batch_size
 
     return lambda rows: monkeypatch.setitem(batch_size.LIMITS, "cpu", (rows, rows))

@@ -1,4 +1,4 @@
-"""Runs the engine in process: a module and arrays in, a summary and arrays out."""
+"""Runs the engine in process: takes a module and arrays, and returns a summary and arrays."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,10 @@ def rank(
     parts: PartStore | None = None,
     **request: Any,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The summary and the arrays of a job; `inputs`, `labels` and `target` default as a checked request's would."""
+    """The summary and the arrays of a job.
+
+    `inputs`, `labels` and `target` have the usual defaults.
+    """
     path = folder / "data.npz"
     np.savez(path, **fields)
     request.setdefault("inputs", {name: name if name in fields else "x" for name in program.inputs})

@@ -1,4 +1,4 @@
-"""Small networks of every shape that has tripped attribution libraries, with the places where their values can be seen."""
+"""Small networks of kinds on which attribution libraries fail, with taps on their places."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Tap:
-    """Where a place's value is seen in the eager module: what the `call`-th call of `module` returns or is given."""
+    """A place's value in the eager module: output or input of the `call`-th call of `module`."""
 
     module: str
     side: str = "output"
@@ -32,7 +32,7 @@ class Net:
     shape: tuple[int, ...]
     taps: dict[Key, Tap]
     bypassed: frozenset[Key] = field(default_factory=frozenset)
-    """Places that are no cuts."""
+    """Places that are not cuts."""
 
     def examples(self, count: int, seed: int = 0) -> Tensor:
         return torch.randn(count, *self.shape, generator=torch.Generator().manual_seed(seed))
@@ -50,7 +50,7 @@ class Functional(nn.Module):
 
 
 class InPlace(nn.Module):
-    """A hook on `fc1` would see what the ReLU has already overwritten."""
+    """An in-place ReLU: it overwrites the value that a hook on `fc1` would read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Block(nn.Module):
 
 
 class Residual(nn.Module):
-    """Nothing inside of a block is a cut, the blocks are."""
+    """Residual blocks: a block's output is a cut, and no place inside a block is."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class Convolutional(nn.Module):
 
 
 class Transformer(nn.Module):
-    """torch's own encoder layer over four tokens; inside of it the batch lies on the second axis."""
+    """torch's encoder layer over four tokens; inside it, the batch is the second axis."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ def _shared() -> Net:
 
 def _residual() -> Net:
     inner = _outputs("blocks.0.fc1", "blocks.0.act", "blocks.0.fc2", "blocks.1.fc1", "blocks.1.fc2")
-    # what enters a block also goes around it: the place is the whole value, made by the block before
+    # The input of a block also goes around it: the place is the whole output of the previous block.
     cuts = _outputs("stem", "blocks.0", "blocks.1", "head") | {("blocks.1", "input"): Tap("blocks.0")}
     return Net(Residual(), (6,), INPUT | inner | cuts, frozenset(inner))
 
@@ -219,7 +219,7 @@ def net_of(name: str) -> Net:
 
 @cache
 def program(name: str) -> Program:
-    """The net exported and made ready, once a session."""
+    """The net, exported and loaded once in a session."""
     net = net_of(name)
     return program_of(net.module, net.examples(2))
 

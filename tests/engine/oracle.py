@@ -1,7 +1,7 @@
-"""The methods once more, plainly: the eager module in float64, one example at a time, a loop for every sum.
+"""A plain re-implementation of the methods: the eager module in float64, one example at a time.
 
-Nothing of the engine is used. A value is seen and replaced by a hook on the module that makes it, so that its gradient is
-the whole value's, wherever the value goes.
+It does not use the engine. A hook on the module that computes a value reads and replaces the value,
+so that its gradient covers all uses of the value.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from tests.engine.nets import Tap
 
 Score = Callable[[Tensor], Tensor]
-"""An output of one row to F."""
+"""Takes an output of one row; returns F."""
 Point = tuple[Tensor, Tensor]
 """h and ∂F/∂h."""
 
 
 class Eager:
-    """A net in float64 whose value at a tap is seen and replaced."""
+    """A net in float64 whose value at a tap can be read and replaced."""
 
     def __init__(self, module: nn.Module, tap: Tap) -> None:
         self.module = deepcopy(module).double().eval()
@@ -36,7 +36,7 @@ class Eager:
             tapped.register_forward_pre_hook(lambda module, inputs: self._exchange(inputs))
 
     def run(self, *inputs: Tensor, instead: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """h and the output; where `instead` is given it takes the place of h."""
+        """Return h and the output; `instead` replaces h where it is given."""
         self._calls, self._instead = 0, instead
         output = self.module(*inputs)
         assert self._seen is not None
@@ -47,7 +47,7 @@ class Eager:
         if self._calls != self.tap.call + 1:
             return None
         first, rest = (value[0], value[1:]) if isinstance(value, tuple) else (value, None)
-        # cloned, because an in-place activation overwrites what it is given
+        # Cloned, because an in-place activation overwrites its input.
         self._seen = first.detach().clone()
         if self._instead is None:
             return None
@@ -55,7 +55,7 @@ class Eager:
         return new if rest is None else (new, *rest)
 
     def point(self, score: Score, *inputs: Tensor) -> Point:
-        """h of these inputs, and the slope of F there."""
+        """Return h at these inputs, and the gradient of F there."""
         with torch.no_grad():
             h, _ = self.run(*inputs)
         leaf = h.clone().requires_grad_()
@@ -114,5 +114,5 @@ def score_of(kind: str, z: Tensor, chosen: int, rival: int) -> Tensor:
 
 
 def rival_of(z: Tensor, chosen: int) -> int:
-    """The best other class."""
+    """The class with the largest logit besides `chosen`."""
     return max((value, -index) for index, value in enumerate(z.tolist()) if index != chosen)[1] * -1

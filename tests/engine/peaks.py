@@ -1,4 +1,4 @@
-"""How much memory a job takes at its peak: `python -m tests.engine.peaks EXAMPLES OPTIONS` prints it in bytes."""
+"""Measures a job's peak memory in bytes: `python -m tests.engine.peaks EXAMPLES OPTIONS`."""
 
 import gc
 import json
@@ -24,7 +24,10 @@ DISTINCT = 100
 
 
 class Peak:
-    """The most memory of its own that the process has while the block runs, above what it had before; mapped files do not count."""
+    """The process's peak private memory while the block runs, in bytes above that before the block.
+
+    Mapped files do not count.
+    """
 
     PAUSE_SECONDS = 0.001
 
@@ -50,13 +53,13 @@ class Peak:
 
 
 def own_bytes() -> int:
-    """Pages of the process that belong to no file."""
+    """The memory of the process that is not a mapped file, in bytes."""
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon:")]
     return int(line.split()[1]) * 1024
 
 
 def net() -> Program:
-    """So wide that a batch has two dozen rows."""
+    """A net so wide that a batch has about 24 rows."""
     torch.manual_seed(0)
     return program_of(
         nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32 * 225, 10)),
@@ -76,7 +79,8 @@ def run(program: Program, data: Path, options: dict[str, Any]) -> None:
 
 def main(count: int, options: dict[str, Any]) -> None:
     program = net()
-    # the same ones again and again: some examples need more of a tolerance than others
+    # The same examples are repeated, because some examples need more steps for a tolerance than
+    # others.
     few = np.random.default_rng(0).random((DISTINCT, *SHAPE), dtype=np.float32)
     with tempfile.TemporaryDirectory() as folder:
         for name, rows in (("little", 16), ("data", count)):

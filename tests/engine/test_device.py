@@ -1,9 +1,9 @@
-"""A device that is not there is found before the first job."""
+"""A missing device is reported before the first job."""
 
 import pytest
 import torch
 
-from unitrank_engine.device import claim, forget_peak
+from unitrank_engine.device import claim, reset_peak_bytes
 from unitrank_engine.errors import EngineError
 
 
@@ -33,7 +33,7 @@ def test_peak_when_a_gpu_has_run_other_jobs_then_it_is_counted_anew(monkeypatch:
     devices: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", devices.append)
 
-    forget_peak(torch.device("cpu"))
-    forget_peak(torch.device("cuda:1"))
+    reset_peak_bytes(torch.device("cpu"))
+    reset_peak_bytes(torch.device("cuda:1"))
 
     assert devices == [torch.device("cuda:1")]

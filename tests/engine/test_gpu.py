@@ -1,4 +1,4 @@
-"""On a CUDA device: the same numbers as on the processor, and what only a device can get wrong. Skipped where there is none."""
+"""On a CUDA device, jobs give the numbers of the CPU. Skipped without a CUDA device."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tests.engine.in_process import export, rank
-from unitrank_engine.device import exactly
+from unitrank_engine.device import round_to_float32
 from unitrank_engine.methods import METHODS
 from unitrank_engine.program import Program
 
@@ -36,7 +36,7 @@ def net() -> nn.Module:
 
 
 def job(device: str, folder: Path, methods: list[Any], **request: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    exactly()
+    round_to_float32()
     folder.mkdir()
     program = Program.from_exported(export(net(), torch.zeros(2, 3, 8, 8)), device)
     return rank(program, folder, FIELDS, "2", methods, **request)

@@ -1,4 +1,7 @@
-"""The peak memory of a job grows neither with its examples nor with the steps of a path; each job in a process of its own."""
+"""A job's peak memory grows neither with its examples nor with a path's steps.
+
+Each job has a process.
+"""
 
 import json
 import os
@@ -13,7 +16,7 @@ from tests.engine.peaks import DISTINCT
 
 ROOT = Path(__file__).parents[2]
 MOST_GROWTH = 1.1
-# freed memory goes back at once, so that the process has what the job has
+# Freed memory returns to the system at once, so that the process's memory is the job's.
 ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
 
 pytestmark = [
@@ -23,7 +26,7 @@ pytestmark = [
 
 
 def peak(count: int, **options: Any) -> int:
-    """Bytes above those that the same job with few examples leaves."""
+    """Peak bytes of a job with `count` examples, above those after a job with few examples."""
     words = [sys.executable, "-W", "ignore", "-m", "tests.engine.peaks", str(count), json.dumps(options)]
     done = subprocess.run(words, cwd=ROOT, env=os.environ | ALLOCATOR, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -47,7 +50,7 @@ KMEANS = {"by": "kmeans", "k": 3, "layer": "input"}
     [
         pytest.param(120, {"methods": [*ENDS, *PATHS], "clusters": {"by": "label"}}, id="paths"),
         pytest.param(
-            # a whole chunk of k-means
+            # A whole chunk of k-means.
             1200,
             {"methods": ["gradient"], "clusters": KMEANS, "baseline": {"kind": "cluster_mean"}, "ablation": None},
             id="kmeans",

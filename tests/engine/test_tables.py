@@ -1,4 +1,4 @@
-"""What a request may name and what the engine has are the same: unions on one side, tables on the other."""
+"""The engine's tables have exactly the names that the unions of a request allow."""
 
 from typing import Any, get_args
 
@@ -16,7 +16,7 @@ from unitrank_schemas.jobs import targets as target_schemas
 
 
 def members(union: Any) -> set[type]:
-    """The classes of an annotated union, however often it is annotated."""
+    """The classes of a union, with any nesting of annotations."""
     first = get_args(union)[0]
     return members(first) if hasattr(first, "__metadata__") else set(get_args(first))
 

@@ -1,4 +1,7 @@
-"""The user's toy: three towers over three features, the label decided by the second; its units must lead every ranking."""
+"""Three towers over three features.
+
+The second feature decides the label, so its units must lead every ranking.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +17,12 @@ from unitrank_engine.program import Program
 
 METHODS: list[Any] = [{"name": "gradient", "statistic": "mean_abs"}, "conductance", "gradient_x_delta"]
 TARGET: dict[str, Any] = {"target": {"class": "label", "score": "centered"}, "ablation": None, "fidelity": None}
-"""Centred, because what lifts both logits alike decides nothing."""
+"""Centred, because a change that raises both logits equally does not change the decision."""
 IDS = ["gradient.mean_abs", "conductance", "gradient_x_delta"]
 
 
 class Towers(nn.Module):
-    """Each feature goes through its own four units before all twelve meet."""
+    """Each feature passes through four separate units; a last layer joins all twelve."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +68,7 @@ def test_the_deciding_towers_units_have_the_largest_importance(side: str, traine
 def test_the_change_from_the_baseline_is_the_deciding_towers_in_every_cluster(
     clusters: str, trained: Program, tmp_path: Path
 ) -> None:
-    """A slope alone says nothing of how far the unit ever goes; times the change it does."""
+    """A slope alone does not show how far a unit moves; the slope times the change does."""
     totals = [importance(trained, tmp_path, f"towers.{tower}.0", clusters) for tower in range(3)]
 
     for method in ("conductance", "gradient_x_delta"):
@@ -75,7 +78,7 @@ def test_the_change_from_the_baseline_is_the_deciding_towers_in_every_cluster(
 
 
 def importance(program: Program, folder: Path, layer: str, clusters: str) -> dict[str, np.ndarray]:
-    """Of each method the importance of all units of a layer together, one number a cluster."""
+    """Method → the summed importance of a layer's units, one number a cluster."""
     _, arrays = rank(program, folder, data(300, 1), layer, METHODS, clusters={"by": clusters}, **TARGET)
     return {method: np.abs(arrays[f"importance/{method}"]).sum(1) for method in IDS}
 
@@ -94,7 +97,7 @@ def test_in_one_layer_of_all_towers_its_units_lead_and_the_rankings_are_better_t
 def test_shuffled_rows_and_small_batches_give_the_same_importance(
     trained: Program, tmp_path: Path, limit_rows: Callable[[int], None]
 ) -> None:
-    """The first rows are all of one label, so that a first batch alone would mislead."""
+    """The first rows all have one label, so that a first batch alone would mislead."""
     fields = data(300, 1)
     order = np.argsort(fields["y"], kind="stable")
     _, whole = rank(trained, tmp_path, fields, "joined", METHODS, ablation=None, fidelity=None)

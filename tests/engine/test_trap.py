@@ -1,4 +1,4 @@
-"""The trap of docs/the-trap.md: averaged slopes cancel, the verdict says so, and other reductions of the same job do not."""
+"""The trap of docs/the-trap.md: averaged slopes cancel, which the verdict shows."""
 
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,10 @@ def test_unmixed_clusters_do_not_cancel() -> None:
 
 
 def test_the_page_prints_what_the_command_does(mixed: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    """Areas may differ in their last digit from machine to machine; names, verdicts and warnings may not."""
+    """Areas may differ in their last digit between machines.
+
+    Names, verdicts and warnings may not.
+    """
     page = (Path(__file__).parents[2] / "docs" / "the-trap.md").read_text()
 
     trap.show(mixed)

@@ -35,12 +35,12 @@ def test_error_when_it_ends_a_job_then_is_a_whole_problem(error: Exception, code
 
 
 def test_error_when_it_is_a_rankings_then_the_problem_names_it_and_those_that_were_finite() -> None:
-    _, problem = ending(EngineError("non_finite", "nan").of("conductance", ["gradient", "random"]))
+    _, problem = ending(EngineError("non_finite", "nan").for_ranking("conductance", ["gradient", "random"]))
 
     assert problem is not None
     job_problem = JobProblem.model_validate(problem)
     assert (job_problem.ranking, job_problem.finished) == ("conductance", ["gradient", "random"])
-    assert job_problem.detail == "ranking 'conductance': nan; ask again without 'conductance' for 'gradient', 'random'"
+    assert job_problem.detail == "ranking 'conductance': nan; repeat the request without 'conductance' to get 'gradient', 'random'"
 
 
 def test_cancel_when_noticed_then_is_no_failure() -> None:

@@ -1,1 +1,5 @@
-"""Ablation: rankings put to the test by replacing units, against random orders and with a verdict."""
+"""Ablation tests rankings by replacing units.
+
+It replaces the first units of a ranking, and compares the drop of F with the drops of random
+orders.
+"""

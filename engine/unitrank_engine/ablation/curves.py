@@ -1,4 +1,8 @@
-"""Ablation curves: the mean target and accuracy after the first k units of an order are replaced."""
+"""Ablation curves: mean F and accuracy after the first k units of an order are replaced.
+
+A curve has one value for each count k, over the test examples of a cluster. It falls fast where the
+order puts units first that F depends on. A mask is a pair of an order and a count k.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unitrank_engine.ablation.nested import Behind, Nested
+from unitrank_engine.ablation.nested import AffineEnd, Nested
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.targets import Fixed
@@ -20,49 +24,66 @@ STAGE = "ablation"
 
 @dataclass(frozen=True)
 class ClusterTest:
-    """Some test examples of one cluster, at their unaltered values."""
+    """A batch of test examples of one cluster, before any unit is replaced."""
 
     h: Float[Tensor, "rows *place"]
     live: Live
     fixed: Fixed
     labels: Int[Tensor, " rows"] | None
     fill: Float[Tensor, "one_or_rows *place"]
-    behind: Behind | None
-    """Where masks of one order share their work."""
+    """The values that replace units."""
+    affine_end: AffineEnd | None
+    """The values at the end of the affine part; None where masks of one order share no work."""
 
 
 @dataclass(frozen=True)
 class MaskSums:
-    """What masks gave: sums over the test examples of a batch, a number a mask."""
+    """Sums over test examples, one number a mask."""
 
     score: np.ndarray
+    """Σ F."""
     right: np.ndarray | None
+    """Number of examples that the model classifies as labelled; None without labels."""
     magnitude: float = 0.0
-    """Σ|F| of the first mask."""
+    """Σ |F| under the first mask."""
 
 
 class Curves:
-    """Runs masks over test examples through the tail, many masks in one pass."""
+    """Runs masks over test examples through the tail, many masks in one pass.
+
+    `batch`: rows in one pass, at most.
+    `counts`: the numbers of replaced units, ascending.
+    """
 
     def __init__(self, context: JobContext, batch: int, counts: list[int]) -> None:
         self.context = context
         self.counts = counts
         self.halvings = 0
-        """How often memory ran out."""
+        """How often memory ran out; each time halves the batch."""
         self._batch = batch
 
     @cached_property
     def nested(self) -> Nested | None:
-        """Made when it is first needed: a column for each unit costs a pass."""
+        """The shared work of masks of one order.
+
+        Computed on first use, because its columns cost passes.
+        """
         return Nested.of(self.context, self.counts)
 
     @property
     def batch(self) -> int:
-        """Rows of one pass."""
+        """Rows in one pass, at most."""
         return max(1, (self.nested.rows if self.nested else self._batch) >> self.halvings)
 
     def run(self, tests: ClusterTest, positions: np.ndarray, masks: list[tuple[int, int]], bounds: list[int]) -> MaskSums:
-        """What these pairs of an order and a count give; no pass goes across one of the bounds."""
+        """Return the sums of these masks.
+
+        `positions`: the position of each unit in each order, `[orders, units]`.
+        `masks`: pairs of an order's number and a count.
+        `bounds`: indices of `masks`; no pass contains masks from both sides of one.
+
+        Raises EngineError `non_finite`.
+        """
         table = torch.from_numpy(positions).to(self.context.device)
         score, right, magnitude, labelled = np.zeros(len(masks)), np.zeros(len(masks)), 0.0, True
         for first, stop, f, correct in self._passes(tests, table, masks, bounds):
@@ -79,17 +100,20 @@ class Curves:
     def _passes(
         self, tests: ClusterTest, table: Tensor, masks: list[tuple[int, int]], bounds: list[int]
     ) -> Iterator[tuple[int, int, Tensor, Tensor | None]]:
-        """Ranges of masks and what comes of them, fewer together where memory ran out."""
+        """Yield ranges of masks (first, stop) with F and correctness.
+
+        Smaller ranges after memory ran out.
+        """
         first = 0
         while first < len(masks):
-            together = max(1, self.batch // len(tests.h)) if self.nested or self.context.split.repeatable else 1
-            stop = min(first + together, next(bound for bound in [*bounds, len(masks)] if bound > first))
+            at_once = max(1, self.batch // len(tests.h)) if self.nested or self.context.split.repeatable else 1
+            stop = min(first + at_once, next(bound for bound in [*bounds, len(masks)] if bound > first))
             if self.nested:
                 stop = next((index for index in range(first + 1, stop) if not _contains(masks[index], masks[index - 1])), stop)
             try:
                 outcomes = self._pass(tests, table, masks[first:stop])
             except torch.OutOfMemoryError:
-                if together == 1:
+                if at_once == 1:
                     raise
                 self.halvings += 1
                 continue
@@ -99,12 +123,15 @@ class Curves:
     def _pass(
         self, tests: ClusterTest, table: Tensor, chosen: list[tuple[int, int]]
     ) -> tuple[Float[Tensor, "masks rows"], Tensor | None]:
-        """F and correctness of each example under each mask."""
+        """Return F and correctness of each example under each mask.
+
+        Raises EngineError `non_finite`.
+        """
         context, times = self.context, len(chosen)
         orders, counts = zip(*chosen, strict=True)
         with torch.no_grad():
-            if self.nested and tests.behind and counts[0] not in (0, context.units.count):
-                output = self.nested.outputs(tests.behind, tests.fill - tests.h, table[orders[0]], counts)
+            if self.nested and tests.affine_end and counts[0] not in (0, context.units.count):
+                output = self.nested.outputs(tests.affine_end, tests.fill - tests.h, table[orders[0]], counts)
             else:
                 mask = context.units.spread(table[list(orders)] < torch.tensor(counts, device=context.device)[:, None])
                 output = context.split.tail(torch.where(mask[:, None], tests.fill, tests.h).flatten(0, 1), tests.live)
@@ -119,69 +146,81 @@ class Curves:
 
 
 class Masks:
-    """The masks of all orders over one batch of test examples.
+    """The masks of the controls and of the rankings over one batch of test examples.
 
-    What changes the same values as a control runs once, because rounding that differs from place to place in a pass would break
-    ties. A ranking's passes hold nothing else: what it gives does not hang on the other rankings, nor do the controls on any.
+    `controls`: one order a row, as the position of each unit; the random orders come first.
+    `random`: the number of random orders.
+
+    Masks that replace the same values run once and share the result. Two runs would round
+    differently, and break ties between orders. The controls' passes contain no ranking, and a
+    ranking's passes contain no other ranking, so that no sum depends on the job's other rankings.
     """
 
     def __init__(self, curves: Curves, tests: ClusterTest, controls: np.ndarray, random: int) -> None:
-        """`controls` holds one order a row as the positions of the units: the random ones first, so many of them."""
         self.curves = curves
         self.tests = tests
         self._controls = controls
         self._random = random
         self._counts = curves.counts
         self._limits = np.array(self._counts, dtype=np.int32)[:, None]
-        moved = curves.context.units.reduce((tests.h != tests.fill).float()).any(0).cpu().numpy()
-        self._moved = moved
-        bare = [np.packbits(np.zeros_like(moved)).tobytes(), np.packbits(moved).tobytes()]
-        self._known: dict[bytes, int] = {}
-        self._keys = [*bare, *self._keys_of(controls)]
+        changeable = curves.context.units.reduce((tests.h != tests.fill).float()).any(0).cpu().numpy()
+        self._changeable = changeable
+        """Whether a unit differs from its fill in some example."""
+        ends = [np.packbits(np.zeros_like(changeable)).tobytes(), np.packbits(changeable).tobytes()]
+        self._control_indices: dict[bytes, int] = {}
+        """Key of a mask → index of the first mask of the controls with that key."""
+        self._keys = [*ends, *self._keys_of(controls)]
         for index, key in enumerate(self._keys):
-            self._known.setdefault(key, index)
+            self._control_indices.setdefault(key, index)
 
     def controls(self) -> MaskSums:
-        """Nothing replaced, everything replaced, then each control at each count."""
+        """Return the sums of: no unit replaced, all replaced, then each control at each count."""
         masks = [(0, 0), (0, self.curves.context.units.count), *self._pairs(len(self._controls))]
-        first = sorted(self._known.values())
+        first = sorted(self._control_indices.values())
         place = {index: number for number, index in enumerate(first)}
-        which = [place[self._known[key]] for key in self._keys]
+        which = [place[self._control_indices[key]] for key in self._keys]
         shared = sum(index < 2 + self._random * len(self._counts) for index in first)
-        ran = self.curves.run(self.tests, self._controls, [masks[index] for index in first], [shared])
+        sums = self.curves.run(self.tests, self._controls, [masks[index] for index in first], [shared])
         self._skip(len(masks) - len(first))
-        return MaskSums(ran.score[which], None if ran.right is None else ran.right[which], ran.magnitude)
+        return MaskSums(sums.score[which], None if sums.right is None else sums.right[which], sums.magnitude)
 
     def ranking(self, positions: np.ndarray, controls: MaskSums) -> MaskSums:
-        """Each of the ranking's orders at each count; `controls` is what the controls gave on this batch."""
+        """Return the sums of each of a ranking's orders at each count.
+
+        `positions`: one order a row, as the position of each unit.
+        `controls`: the sums of the controls on this batch.
+        """
         pairs, numbers = self._pairs(len(positions)), dict[bytes, int]()
         first: list[int] = []
         keys = self._keys_of(positions)
         for index, key in enumerate(keys):
-            if key not in self._known and numbers.setdefault(key, len(numbers)) == len(first):
+            if key not in self._control_indices and numbers.setdefault(key, len(numbers)) == len(first):
                 first.append(index)
-        ran = self.curves.run(self.tests, positions, [pairs[index] for index in first], [])
+        sums = self.curves.run(self.tests, positions, [pairs[index] for index in first], [])
         self._skip(len(pairs) - len(first))
-        taken = [(controls, self._known[key]) if key in self._known else (ran, numbers[key]) for key in keys]
-        score = np.array([source.score[index] for source, index in taken])
+        sources = [(controls, self._control_indices[key]) if key in self._control_indices else (sums, numbers[key]) for key in keys]
+        score = np.array([source.score[index] for source, index in sources])
         if controls.right is None:
             return MaskSums(score, None)
-        return MaskSums(score, np.array([source.right[index] for source, index in taken if source.right is not None]))
+        return MaskSums(score, np.array([source.right[index] for source, index in sources if source.right is not None]))
 
     def _keys_of(self, positions: np.ndarray) -> list[bytes]:
-        """Of each order at each count the values that it changes."""
-        rows = [np.packbits((order < self._limits) & self._moved, axis=1) for order in positions]
+        """Return a key for each order and count: the bits of the units whose values change."""
+        rows = [np.packbits((order < self._limits) & self._changeable, axis=1) for order in positions]
         return [key.tobytes() for of_order in rows for key in of_order]
 
     def _pairs(self, orders: int) -> list[tuple[int, int]]:
         return [(order, count) for order in range(orders) for count in self._counts]
 
     def _skip(self, masks: int) -> None:
-        """What need not run is done."""
+        """Advance the progress by masks that share another mask's run."""
         if masks:
             self.curves.context.meter.advance(STAGE, len(self.tests.h) * masks)
 
 
 def _contains(mask: tuple[int, int], before: tuple[int, int]) -> bool:
-    """Whether an order and its count replace what another pair does, and more; those of nothing and of everything stand alone."""
+    """Return True where a mask replaces all units of `before`, and more.
+
+    Both must be of the same order, and `before` must replace at least one unit.
+    """
     return mask[0] == before[0] and mask[1] > before[1] > 0

@@ -1,4 +1,4 @@
-"""All clusters tested with one fill: the controls, and each ranking against them."""
+"""A fill test runs the ablation of all clusters with one fill: the controls, and each ranking."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,52 +14,75 @@ from unitrank_schemas.base import Fill
 from unitrank_schemas.jobs.ablation import Ablation
 
 Importance = Mapping[str, list[np.ndarray]]
-"""Of each ranking what the ranking side of each cluster gave."""
+"""Ranking's id → each cluster's importance of every unit, from the examples that rank."""
 
 
 @dataclass(frozen=True)
 class TestedCluster:
-    """One cluster with one fill: mean scores by order (rows) and count (columns); NaN where nothing was tested."""
+    """The curves of one cluster with one fill, means over its test examples.
+
+    NaN without test examples.
+    """
 
     examples: int
+    """Number of test examples."""
     none: float
+    """Mean F with no unit replaced."""
     everything: float
+    """Mean F with all units replaced."""
     magnitude: float
+    """Mean |F| with no unit replaced."""
     score: np.ndarray
+    """Mean F, `[orders, counts]`."""
     right: np.ndarray | None
+    """Accuracy, `[orders, counts]`; None without labels."""
     names: list[str]
+    """Name of each order: `random`, `activity`, or `<order>/<ranking>`, such as `most/deeplift`."""
 
     def rows(self, name: str) -> np.ndarray:
+        """Return the order's mean F at each count."""
         return np.asarray(self.score[self.names.index(name)])
 
     def rights(self, name: str) -> np.ndarray | None:
+        """Return the order's accuracy at each count; None without labels."""
         return None if self.right is None else self.right[self.names.index(name)]
 
     @property
     def random(self) -> np.ndarray:
+        """Mean F of the random orders, `[random, counts]`."""
         return self.score[[name == "random" for name in self.names]]
 
     @property
     def random_right(self) -> np.ndarray | None:
+        """Accuracy of the random orders, `[random, counts]`; None without labels."""
         return None if self.right is None else self.right[[name == "random" for name in self.names]]
 
     def has(self, name: str) -> bool:
-        """Whether the order was asked for, and tested on any example at any count."""
+        """Return True where the order was tested, on at least one example and at one count."""
         return self.examples > 0 and name in self.names and self.score.shape[1] > 0
 
     def drop(self, name: str) -> float:
+        """Return the order's mean drop of F over the counts."""
         return float(drop(self.none, self.rows(name)))
 
     def area(self, value: float) -> float | None:
+        """Return a drop as a share of the drop with all units replaced.
+
+        None where that is too small.
+        """
         return area(value, self.none, self.everything, self.magnitude)
 
 
 @dataclass(frozen=True)
 class Controls:
-    """The runs of one cluster's controls, batch by batch; the order by activity may be one of the controls."""
+    """The sums of one cluster's controls, batch by batch."""
 
     batches: list[MaskSums]
     activity: np.ndarray | None
+    """The order by activity, as the position of each unit.
+
+    None where it is not among the controls.
+    """
 
 
 @dataclass(frozen=True)
@@ -71,7 +94,12 @@ class ClusterRuns:
 
 
 class FillTest:
-    """The clusters with one fill. `only_most`: no other order of the rankings, and not the one by activity."""
+    """Tests the rankings on each cluster with one fill.
+
+    `request`: the job's ablation.
+    `fill`: the values that replace units.
+    `only_most`: test only the order `most` of each ranking, and no order by activity.
+    """
 
     def __init__(
         self, *, request: Ablation, fill: Fill, fills: Fills, curves: Curves, orders: Orders, only_most: bool = False
@@ -84,20 +112,23 @@ class FillTest:
         self.counts = curves.counts
         self.batch = fills.batch
         self.only_most = only_most
-        self.wanted = [order for order in dict.fromkeys(request.orders) if order == "most" or not only_most]
+        self.order_names = [order for order in dict.fromkeys(request.orders) if order == "most" or not only_most]
         self.random = [orders.random(number) for number in range(request.random)]
 
     def masks(self, rankings: int, *, controls: bool = True) -> int:
-        """The masks to be run on each test example for this number of rankings, with or without the controls."""
+        """Return how many masks run on each test example for this number of rankings."""
         count = 2 + len(self.counts) * (len(self.random) + (not self.only_most)) if controls else 0
-        return count + len(self.counts) * rankings * len(self.wanted)
+        return count + len(self.counts) * rankings * len(self.order_names)
 
     def run(self, cluster: int, importance: Importance) -> TestedCluster:
-        """The cluster's test examples under every control and every ranking."""
+        """Test the controls and every ranking on a cluster. Raises EngineError `non_finite`."""
         return self.tested(cluster, self.runs(cluster, importance))
 
     def runs(self, cluster: int, importance: Importance, controls: Controls | None = None) -> ClusterRuns:
-        """The sums of all masks; `controls` are those of the same cluster, where they have been run already."""
+        """Return the sums of all masks of a cluster.
+
+        `controls`: the sums of this cluster's controls where they have run already.
+        """
         positions = {name: self._positions(cluster, values[cluster]) for name, values in importance.items()}
         activity = controls.activity if controls else self._activity_order(cluster)
         orders = np.stack([*self.random, *([] if activity is None else [activity])])
@@ -108,18 +139,18 @@ class FillTest:
             batches.append(controls.batches[len(batches)] if controls else masks.controls())
             for name, each in positions.items():
                 sums[name].append(masks.ranking(each, batches[-1]))
-        columns = len(self.wanted) * len(self.counts)
+        columns = len(self.order_names) * len(self.counts)
         return ClusterRuns(Controls(batches, activity), {name: _together(each, columns) for name, each in sums.items()})
 
     def tested(self, cluster: int, runs: ClusterRuns) -> TestedCluster:
-        """Mean scores of one cluster from the sums of its masks."""
+        """Return the curves of one cluster from the sums of its masks."""
         controls, rankings = runs.controls, runs.rankings
         orders = len(self.random) + (controls.activity is not None)
         columns, examples = len(self.counts), len(self.context.halves[cluster].tested)
         every = _together(controls.batches, 2 + orders * columns)
         count = examples or np.nan
         names = ["random"] * len(self.random) + ["activity"] * (orders - len(self.random))
-        names += [f"{order}/{name}" for name in rankings for order in self.wanted]
+        names += [f"{order}/{name}" for name in rankings for order in self.order_names]
         score = np.concatenate([every.score[2:], *(sums.score for sums in rankings.values())]) / count
         rights = [None if every.right is None else every.right[2:], *(sums.right for sums in rankings.values())]
         labelled = [right for right in rights if right is not None]
@@ -134,16 +165,16 @@ class FillTest:
         )
 
     def _positions(self, cluster: int, importance: np.ndarray) -> np.ndarray:
-        """The ranking's orders as positions, one a row."""
+        """Return the ranking's orders, one a row, as the position of each unit."""
         label = self.context.clusters[cluster].name
-        positions = [getattr(self.orders, order)(importance, label) for order in self.wanted]
+        positions = [getattr(self.orders, order)(importance, label) for order in self.order_names]
         return np.stack(positions) if positions else np.zeros((0, self.context.units.count), np.int32)
 
     def _activity_order(self, cluster: int) -> np.ndarray | None:
         return None if self.only_most else self.orders.most(self._activity(cluster), self.context.clusters[cluster].name)
 
     def _tests(self, cluster: int) -> Iterator[ClusterTest]:
-        """The cluster's test examples in batches."""
+        """Yield the cluster's test examples in batches."""
         context, nested = self.context, self.curves.nested
         rows = context.clusters[cluster].rows[context.halves[cluster].tested]
         for start in range(0, len(rows), self.batch):
@@ -153,11 +184,12 @@ class FillTest:
             with torch.no_grad():
                 fixed = context.fix(context.split.tail(h, live), chosen)
             context.cost.forward_rows += len(chosen)
-            behind = nested.at(x) if nested else None
-            yield ClusterTest(h, live, fixed, context.examples.labels(chosen), self.fills.of(self.fill, chosen, cluster, x), behind)
+            affine_end = nested.at(x) if nested else None
+            fill = self.fills.of(self.fill, chosen, cluster, x)
+            yield ClusterTest(h, live, fixed, context.examples.labels(chosen), fill, affine_end)
 
     def _activity(self, cluster: int) -> np.ndarray:
-        """Mean |h − fill| of each unit over the examples that rank: which units are active at all."""
+        """Return each unit's activity: the mean of |h − fill| over the examples that rank."""
         context, halves = self.context, self.context.halves[cluster]
         rows = context.clusters[cluster].rows
         rows = rows if halves.in_sample else rows[halves.sides == 0]
@@ -172,7 +204,7 @@ class FillTest:
 
 
 def _together(batches: list[MaskSums], masks: int) -> MaskSums:
-    """The sums over all batches; zero without batches."""
+    """Return the sums over all batches; zeros without batches."""
     score, right, magnitude = np.zeros(masks), np.zeros(masks), 0.0
     for sums in batches:
         score += sums.score
@@ -183,7 +215,7 @@ def _together(batches: list[MaskSums], masks: int) -> MaskSums:
 
 
 def fill_tests(request: Ablation, fills: Fills) -> list[FillTest]:
-    """The test with the request's fill and, where another fill can change a verdict, the test with that one."""
+    """Return the test with `fill` and, if the request needs it, the test with `check_fill`."""
     context = fills.context
     counts = list(request.counts_of(context.units.count))
     curves, orders = Curves(context, fills.batch, counts), Orders(context.units.count, context.streams)

@@ -1,7 +1,11 @@
-"""Masks of one order contain each other: behind an affine part each replaced unit is added once, and not at every count anew.
+"""Shared work of nested masks: in one order, a larger count replaces all units of a smaller one.
 
-Six counts up to a half of the 1600 units behind the second convolution of the paper's net are six products with all units, or
-one with the half of them.
+Where affine operations follow the place, each replaced unit changes their result by a fixed column.
+A mask's result is the next smaller mask's result plus the columns of the new units.
+
+Example: six counts up to half of the 1600 units behind the second convolution of the paper's net.
+Run separately, they cost six products with all units; nested, they cost one product with half of
+the units.
 """
 
 from collections.abc import Sequence
@@ -19,15 +23,21 @@ from unitrank_engine.program import Split
 from unitrank_engine.program.linearity.columns import affine_part
 from unitrank_engine.program.split import Live
 
-WORTH = 2.0
-"""So many times fewer operations, or the memory that is gathered costs more than they do."""
-FEWEST = 256
-"""Elements of a place; below there is little to save, and orders tie often: sums in another order would break the ties."""
+MIN_SPEEDUP = 2.0
+"""Factor by which nesting must reduce the operations.
+
+Below, reading the columns costs more than it saves.
+"""
+MIN_ELEMENTS = 256
+"""Elements of a place below which nesting is not used.
+
+There is little to save, and orders tie often: sums in a different order would break the ties.
+"""
 
 
 @dataclass(frozen=True)
-class Behind:
-    """Some examples at the end of the affine part, at their unaltered values."""
+class AffineEnd:
+    """Values at the end of the affine part for some examples, before any unit is replaced."""
 
     values: Float[Tensor, "rows *value"]
     live: Live
@@ -35,46 +45,54 @@ class Behind:
 
 @dataclass(frozen=True)
 class Nested:
-    """The affine part as one column an element of the place, and what is run behind it."""
+    """Runs nested masks of one order, with one column for each element of the place."""
 
     context: JobContext
     rest: Split
+    """From the end of the affine part to the output."""
     columns: Float[Tensor, "elements value"]
+    """The change of the affine part's value when an element of the place grows by 1."""
 
     @classmethod
     def of(cls, context: JobContext, counts: Sequence[int]) -> "Nested | None":
-        """None where nothing is saved."""
+        """Return None where nesting saves no work, or no affine operations follow the place."""
         part = affine_part(context.program, context.split.place, context.output)
-        if part is None or not counts or context.split.place.units < FEWEST:
+        if part is None or not counts or context.split.place.units < MIN_ELEMENTS:
             return None
         split, rest = part
         products = 2 * context.split.place.units * rest.place.units * max(counts) / context.units.count
-        if WORTH * products > len(counts) * split.tail_cost or not rest.repeatable:
+        if MIN_SPEEDUP * products > len(counts) * split.tail_cost or not rest.repeatable:
             return None
         columns = Plan.of(context).columns
         return None if columns is None else cls(context, rest, columns.flatten(1))
 
     @property
     def rows(self) -> int:
-        """That go through the rest of the model at once."""
+        """Rows in one pass through the rest of the model, at most."""
         return rows_behind(self.rest, self.context.device)
 
-    def at(self, x: Inputs) -> Behind:
-        return Behind(*self.rest.head(x))
+    def at(self, x: Inputs) -> AffineEnd:
+        """Return the values of these inputs at the end of the affine part."""
+        return AffineEnd(*self.rest.head(x))
 
     def outputs(
-        self, behind: Behind, change: Float[Tensor, "rows *place"], positions: Int[Tensor, " units"], counts: Sequence[int]
+        self, affine_end: AffineEnd, change: Float[Tensor, "rows *place"], positions: Int[Tensor, " units"], counts: Sequence[int]
     ) -> Tensor:
-        """The model's output with the order's first units changed, for ascending counts of them, one full round after another."""
+        """Return the output with an order's first units replaced, one round of examples a count.
+
+        `change`: the fill minus h.
+        `positions`: the position of each unit in the order.
+        `counts`: numbers of replaced units, ascending.
+        """
         units, place = self.context.units, self.context.split.place
-        # elements by the position of their unit; those of one channel stand together
+        # Elements sorted by the position of their unit; the elements of one channel stay together.
         where = units.spread(positions[None])[0].expand(place.shape).flatten().argsort(stable=True)
         each, flat = place.units // units.count, change.flatten(1)
-        total, at, values = behind.values.flatten(1), 0, []
+        total, at, values = affine_end.values.flatten(1), 0, []
         for count in counts:
             chosen = where[at : count * each]
             total = torch.addmm(total, flat[:, chosen], self.columns[chosen])
             values.append(total)
             at = count * each
-        changed = torch.stack(values).reshape(-1, *behind.values.shape[1:])
-        return self.rest.tail(changed, behind.live)
+        changed = torch.stack(values).reshape(-1, *affine_end.values.shape[1:])
+        return self.rest.tail(changed, affine_end.live)

@@ -1,4 +1,4 @@
-"""Orders in which units are replaced."""
+"""Orders in which ablation replaces units."""
 
 import numpy as np
 
@@ -6,22 +6,33 @@ from unitrank_engine.job.random_streams import RandomStreams
 
 
 class Orders:
-    """Permutations of n units, each as the position of every unit in it."""
+    """Makes orders of n units. An order is an array with the position of each unit in it, from 0.
+
+    `n`: number of units.
+    `streams`: the job's random streams; they make random orders and break ties.
+
+    >>> orders = Orders(4, RandomStreams.of(0))
+    >>> orders.most(np.array([0.5, -2.0, 0.1, 1.0]), "a cluster")  # unit 3 is replaced first
+    array([1, 3, 2, 0], dtype=int32)
+    """
 
     def __init__(self, n: int, streams: RandomStreams) -> None:
         self.n = n
         self._streams = streams
 
     def random(self, number: int) -> np.ndarray:
-        """The positions of one random order; the same for all clusters, rankings and jobs on the same work."""
+        """Return a random order by its number.
+
+        It is equal for all clusters and rankings, and for all jobs with the same key.
+        """
         return self._streams.generator("order", number).permutation(self.n).astype(np.int32)
 
     def most(self, importance: np.ndarray, cluster: str) -> np.ndarray:
-        """Positions by importance, descending; ties in the cluster's random order."""
+        """Order by importance, largest first; ties are in the cluster's random order."""
         return self._positions(-importance, cluster)
 
     def least(self, importance: np.ndarray, cluster: str) -> np.ndarray:
-        """Positions by |importance|, ascending; ties in the cluster's random order."""
+        """Order by |importance|, smallest first; ties are in the cluster's random order."""
         return self._positions(np.abs(importance), cluster)
 
     def _positions(self, keys: np.ndarray, cluster: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The ablation study: each ranking against random orders, cluster by cluster and over all."""
+"""The ablation study tests each ranking against random orders, by cluster and over all clusters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,19 +14,27 @@ from unitrank_engine.errors import EngineError
 from unitrank_engine.job.context import JobContext
 from unitrank_schemas.base import Fill
 from unitrank_schemas.jobs.ablation import Ablation
-from unitrank_schemas.results import AblationResult, Band, Control, Curve, Overall
+from unitrank_schemas.results import AblationResult, Band, Control, Curve, Overall, Verdict
 
 
 @dataclass
 class RankingStudy:
-    """What the study says of one ranking."""
+    """The study's results for one ranking."""
 
     clusters: list[AblationResult]
     overall: Overall
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    differs: list[int | None] = field(default_factory=list)
-    """Clusters whose verdict another fill changes; None stands for the overall one."""
+    """Order (`most` or `least`) → its curves, `[clusters, counts + 1]`.
+
+    The first value is with no unit replaced.
+    """
+    changed_verdicts: dict[int | None, Verdict] = field(default_factory=dict)
+    """Cluster → its verdict with `check_fill`, where it differs.
+
+    The key None has the overall verdict.
+    """
     seconds: float = 0.0
+    """The study's time divided by the number of rankings."""
 
 
 @runtime_checkable
@@ -37,17 +45,19 @@ class ClusterTester(Protocol):
     def fill(self) -> Fill: ...
 
     def masks(self, rankings: int) -> int:
-        """The masks to be run on each test example for this number of rankings."""
+        """Return how many masks run on each test example for this number of rankings."""
 
     def run(self, cluster: int, importance: Importance) -> TestedCluster:
-        """Raises EngineError `non_finite`."""
+        """Test the rankings on one cluster. Raises EngineError `non_finite`."""
 
 
 class Study:
-    """Tests the rankings of a job. `importance[id][cluster]` is what the ranking side of the cluster gave."""
+    """Tests the rankings of a job and gives the verdicts.
+
+    `tests`: the test with the request's fill; a second one, if any, has `check_fill`.
+    """
 
     def __init__(self, context: JobContext, request: Ablation, tests: Sequence[ClusterTester]) -> None:
-        """`tests`: with the fill of the request, and where there is a second one, with the fill that checks the verdicts."""
         self.context = context
         self.request = request
         self.tests = tests
@@ -55,30 +65,39 @@ class Study:
         self.counts, self.fractions = list(counts), list(counts.values())
 
     def plan(self, rankings: int) -> None:
-        """Announces the stage for this number of rankings; a row is one pass through the tail."""
+        """Announce the stage's rows for this number of rankings.
+
+        A row is one example under one mask.
+        """
         masks = sum(test.masks(rankings) for test in self.tests)
         examples = sum(len(halves.tested) for halves in self.context.halves)
         self.context.meter.plan(STAGE, examples * masks if self.counts else 0, self.context.split.tail_cost)
 
     def run(self, importance: Importance) -> tuple[dict[str, RankingStudy], np.ndarray]:
-        """Each ranking's study, and the random curves `[clusters, random, counts + 1]`."""
+        """Return each ranking's study, and the random curves `[clusters, random, counts + 1]`.
+
+        `importance`: ranking's id → each cluster's importance of every unit, from the examples that
+            rank.
+
+        Raises EngineError `non_finite`.
+        """
         began = perf_counter()
-        first, *others = self.tests
+        main, *checks = self.tests
         tested, checked = [], []
         for cluster in range(len(self.context.clusters)):
-            tested.append(first.run(cluster, importance))
-            checked += [_checked(other, cluster, importance) for other in others]
+            tested.append(main.run(cluster, importance))
+            checked += [_run_check(check, cluster, importance) for check in checks]
         studies = {name: self._judge(name, tested) for name in importance}
         seconds = perf_counter() - began
         for name, study in studies.items():
-            # the controls serve all rankings alike
+            # The controls serve all rankings, so every ranking gets an equal share of the time.
             study.seconds = seconds / len(studies)
             if checked:
-                study.differs = _differences(study, self._judge(name, checked))
+                study.changed_verdicts = _changed_verdicts(study, self._judge(name, checked))
         return studies, np.stack([_with_none(test, test.random) for test in tested])
 
     def _judge(self, name: str, tested: list[TestedCluster]) -> RankingStudy:
-        """Verdicts of one ranking from what was measured."""
+        """Return the verdicts of one ranking from the curves of all clusters."""
         request, most = self.request, f"most/{name}"
         drops = [(test.drop(most), drop(test.none, test.random)) if test.has(most) and request.random else None for test in tested]
         chances = [chance(*each, request.level) if each else None for each in drops]
@@ -94,15 +113,19 @@ class Study:
         return decidable(self.context.units.count, self.counts, self.request.random, self.request.level, examples)
 
     def _overall(self, drops: list[tuple[float, np.ndarray]], examples: int) -> Overall:
-        """Over all clusters that were tested, those too that are undecided by themselves."""
+        """Return the verdict over all tested clusters, also those that are undecided alone.
+
+        `drops`: the ranking's drop and the random orders' drops in each cluster.
+        `examples`: number of test examples of all clusters.
+        """
         if not drops:
             return Overall(verdict="undecided")
-        own, random = zip(*drops, strict=True)
-        found = overall(np.array(own), np.stack(random), self.request.level)
-        verdict = found.verdict if self._decidable(examples) else "undecided"
-        return Overall(p_value=found.p_value, p_worse=found.p_worse, verdict=verdict)
+        of_ranking, of_random = zip(*drops, strict=True)
+        result = overall(np.array(of_ranking), np.stack(of_random), self.request.level)
+        verdict = result.verdict if self._decidable(examples) else "undecided"
+        return Overall(p_value=result.p_value, p_worse=result.p_worse, verdict=verdict)
 
-    def _result(self, name: str, test: TestedCluster, found: Chance | None, p_holm: float | None) -> AblationResult:
+    def _result(self, name: str, test: TestedCluster, place: Chance | None, p_holm: float | None) -> AblationResult:
         return AblationResult(
             counts=self.counts,
             fractions=self.fractions,
@@ -110,19 +133,19 @@ class Study:
             least=_curve(test, f"least/{name}"),
             random=_control(test, self.request.level) if test.has("random") else None,
             activity_area=test.area(test.drop("activity")) if test.has("activity") else None,
-            p_value=found.p_value if found else None,
-            p_worse=found.p_worse if found else None,
+            p_value=place.p_value if place else None,
+            p_worse=place.p_worse if place else None,
             p_holm=p_holm,
-            verdict=found.verdict if found and self._decidable(test.examples) else "undecided",
+            verdict=place.verdict if place and self._decidable(test.examples) else "undecided",
         )
 
 
-def _checked(test: ClusterTester, cluster: int, importance: Importance) -> TestedCluster:
-    """The cluster, tested with the other fill."""
+def _run_check(test: ClusterTester, cluster: int, importance: Importance) -> TestedCluster:
+    """Test a cluster with `check_fill`. An EngineError names that field."""
     try:
         return test.run(cluster, importance)
     except EngineError as error:
-        detail = f"with `check_fill: {test.fill}` {error.detail}, or `check_fill: null`"
+        detail = f"with `check_fill: {test.fill}`, {error.detail}, or `check_fill: null`"
         raise EngineError(error.code, detail) from error
 
 
@@ -148,19 +171,26 @@ def _control(test: TestedCluster, level: float) -> Control:
 
 
 def _band(curves: np.ndarray, level: float) -> Band:
-    """Mean and central range over orders, count by count."""
+    """Return at each count the mean over orders, and the central range with the share `level`."""
     low, high = np.quantile(curves, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return Band(mean=curves.mean(0).tolist(), low=low.tolist(), high=high.tolist())
 
 
 def _with_none(test: TestedCluster, curves: np.ndarray) -> np.ndarray:
-    """Curves with the unaltered score in front."""
+    """Return the curves with F at count 0, where no unit is replaced, as their first value."""
     front = np.full((*curves.shape[:-1], 1), test.none)
     return np.concatenate([front, curves], axis=-1)
 
 
-def _differences(study: RankingStudy, other: RankingStudy) -> list[int | None]:
-    changed: list[int | None] = [
-        index for index, (one, two) in enumerate(zip(study.clusters, other.clusters, strict=True)) if one.verdict != two.verdict
-    ]
-    return changed + ([None] if study.overall.verdict != other.overall.verdict else [])
+def _changed_verdicts(study: RankingStudy, check: RankingStudy) -> dict[int | None, Verdict]:
+    """Return the verdicts of `check` that differ from those of `study`, by cluster.
+
+    None for the overall one.
+    """
+    changed: dict[int | None, Verdict] = {}
+    for index, (result, checked) in enumerate(zip(study.clusters, check.clusters, strict=True)):
+        if result.verdict != checked.verdict:
+            changed[index] = checked.verdict
+    if study.overall.verdict != check.overall.verdict:
+        changed[None] = check.overall.verdict
+    return changed

@@ -1,1 +1,1 @@
-"""The main pass: scores of every method for every cluster, and how well they predict ablations."""
+"""The main pass: scores of every method, their sums by cluster, and their fidelity."""

@@ -1,7 +1,8 @@
-"""The scores for every class at once: one forward pass serves them all, and each class is a row of one Jacobian.
+"""Scores for every class at once, from the forward passes of one class. For use in process only.
 
-A job explains one class of each example. Where all classes are wanted, of the same examples and with the same baseline, this
-is what ten jobs would share; in process only.
+A job explains one class of each example. These functions explain all classes of the same examples
+with the same baseline: each point of the path passes forward once, then backward once for each
+class.
 """
 
 from collections.abc import Iterator
@@ -25,14 +26,20 @@ Scores = Float[Tensor, "classes rows *place"]
 
 
 def conductances(context: JobContext, baselines: Baselines, entry: PathMethod, rows: np.ndarray, size: int) -> Iterator[Scores]:
-    """Batches of conductance of every class's logit; `size` examples at once."""
+    """Yield conductance of every class's logit, in batches of `size` examples.
+
+    `rows`: numbers of the examples in the dataset.
+    """
     for first in range(0, len(rows), size):
         x, start = _ends(context, baselines, rows[first : first + size])
         yield _conductance(context, entry, x, start)
 
 
 def losses(context: JobContext, baselines: Baselines, rows: np.ndarray, size: int) -> Iterator[Float[Tensor, "classes rows units"]]:
-    """Batches of exact ablation, with the fill `baseline`, of every class's logit; `size` examples at once."""
+    """Yield exact ablation of every class's logit (fill `baseline`), in batches of `size` examples.
+
+    `rows`: numbers of the examples in the dataset.
+    """
     plan = Plan.of(context)
     for first in range(0, len(rows), size):
         x, start = _ends(context, baselines, rows[first : first + size])

@@ -1,4 +1,18 @@
-"""Fidelity: for every example some units are replaced once; how close was the sum of their scores to the change of F?"""
+"""Fidelity measures how well scores predict the change of the target F when units are replaced.
+
+For every example, a fraction of the units is replaced together, once. The predicted drop is the sum
+of their scores; the actual drop is F(h) − F(h with these units replaced). Over all examples, in
+units of F:
+
+- `mae`: the mean of |predicted − actual|; 0 is perfect
+- `mae_of_zero`: the mean of |actual|, which is the `mae` of always predicting "no change". Scores
+  with a larger `mae` predict worse than that.
+- `bias`: the mean of predicted − actual; positive where scores predict too large drops
+- `spearman`: the rank correlation of predicted and actual drops over examples; 1 is the same order
+- `wilcoxon`, `mann_whitney`: p-values of the hypothesis that the best other ranking has equal
+  errors, paired and unpaired
+- `mean_difference`: this ranking's mean absolute error minus the other's, with its 95 % interval
+"""
 
 from typing import Any
 
@@ -9,8 +23,8 @@ from scipy import stats
 from torch import Tensor
 
 from unitrank_engine.attribution.main_pass import PassObserver
-from unitrank_engine.attribution.ranking_errors import judging
-from unitrank_engine.attribution.scores import Errors
+from unitrank_engine.attribution.ranking_errors import advise_without
+from unitrank_engine.attribution.scores import Drops
 from unitrank_engine.attribution.statistics import spearman
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.clusters.membership import MemberBatch
@@ -20,10 +34,15 @@ from unitrank_schemas.jobs.ablation import Fidelity
 from unitrank_schemas.results import Difference, FidelityResult
 
 LEVEL = 0.95
+"""Confidence level of the interval of `mean_difference`."""
 
 
 class FidelityObserver(PassObserver):
-    """Collects predicted and actual drops of the target while the main pass runs."""
+    """Collects predicted and actual drops of the target while the main pass runs.
+
+    `request`: the fraction of units that is replaced, how they are selected, and their fill.
+    `examples`: number of examples of the main pass.
+    """
 
     def __init__(self, fills: Fills, request: Fidelity, examples: int) -> None:
         self.context = fills.context
@@ -31,13 +50,13 @@ class FidelityObserver(PassObserver):
         self.fills = fills
         self.examples = examples
         self.replaced = max(1, int(request.fraction * self.context.units.count + 1e-9))
-        self.errors: dict[str, Errors] = {}
-        """Key of the scores → the errors of their predictions."""
+        self.drops: dict[str, Drops] = {}
+        """The predicted and the actual drop of every example, by the `score_key` of the scores."""
         ties = self.context.streams.generator("fidelity", "ties").permutation(self.context.units.count)
         self._ties = torch.from_numpy(ties).to(self.context.device)
 
     def see_batch(self, batch: MemberBatch, ends: PathEnds, scores: dict[str, Tensor]) -> None:
-        with judging("fidelity", [entry.id or entry.name for entry in self.context.request.methods]):
+        with advise_without("fidelity", [entry.id or entry.name for entry in self.context.request.methods]):
             fill = self._fill(batch, ends)
             shared: tuple[Tensor, np.ndarray] | None = None
             for key, values in scores.items():
@@ -45,9 +64,9 @@ class FidelityObserver(PassObserver):
                     chosen = self._chosen(batch.rows, ends, values)
                     shared = chosen, self._drop(ends, fill, chosen)
                 chosen, drop = shared
-                errors = self.errors.setdefault(key, Errors(np.zeros(self.examples), np.zeros(self.examples)))
-                errors.predicted[batch.start : batch.stop] = values.double().gather(1, chosen).sum(1).cpu().numpy()
-                errors.actual[batch.start : batch.stop] = drop
+                drops = self.drops.setdefault(key, Drops(np.zeros(self.examples), np.zeros(self.examples)))
+                drops.predicted[batch.start : batch.stop] = values.double().gather(1, chosen).sum(1).cpu().numpy()
+                drops.actual[batch.start : batch.stop] = drop
 
     def _fill(self, batch: MemberBatch, ends: PathEnds) -> Tensor:
         if self.request.fill == "baseline":
@@ -55,7 +74,7 @@ class FidelityObserver(PassObserver):
         return self.fills.of(self.request.fill, batch.rows, batch.cluster, ends.x)
 
     def _chosen(self, rows: np.ndarray, ends: PathEnds, values: Tensor) -> Tensor:
-        """The units that are replaced, one row an example."""
+        """Return the units that are replaced, one row an example."""
         if self.request.select == "random":
             draws = [self.context.streams.generator("fidelity", int(row)).permutation(values.shape[1]) for row in rows]
             return torch.from_numpy(np.stack(draws)[:, : self.replaced]).to(values.device)
@@ -64,6 +83,7 @@ class FidelityObserver(PassObserver):
         return largest(values, self.replaced, self._ties)
 
     def _drop(self, ends: PathEnds, fill: Tensor, chosen: Tensor) -> np.ndarray:
+        """Return the actual drop of F of each example. Raises EngineError `non_finite`."""
         mask = torch.zeros(len(chosen), self.context.units.count, dtype=torch.bool, device=chosen.device)
         mask.scatter_(1, chosen, True)
         with torch.no_grad():
@@ -78,15 +98,16 @@ class FidelityObserver(PassObserver):
 
 
 def largest(values: Float[Tensor, "rows units"], count: int, ties: Int[Tensor, " units"]) -> Int[Tensor, "rows {count}"]:
-    """The units with the largest values of each row; of equal ones those that come first in `ties`.
+    """Return the `count` units with the largest values of each row.
 
-    `topk` alone takes whichever of them its algorithm meets, another one on every device.
+    Of units with equal values, those that come first in `ties` are taken. (`topk` alone takes
+    different ones on different devices.)
     """
-    found = values.topk(min(count + 1, values.shape[1]), 1)
-    chosen = found.indices[:, :count]
+    top = values.topk(min(count + 1, values.shape[1]), 1)
+    chosen = top.indices[:, :count]
     if count < values.shape[1]:
-        last = found.values[:, count - 1]
-        tied = last == found.values[:, count]
+        last = top.values[:, count - 1]
+        tied = last == top.values[:, count]
         if tied.any():
             chosen[tied] = _first_of_equals(values[tied], last[tied], count, ties)
     return chosen
@@ -95,44 +116,57 @@ def largest(values: Float[Tensor, "rows units"], count: int, ties: Int[Tensor, "
 def _first_of_equals(
     values: Float[Tensor, "rows units"], last: Float[Tensor, " rows"], count: int, ties: Int[Tensor, " units"]
 ) -> Int[Tensor, "rows {count}"]:
-    """All units above the last value that is taken, and as many of those equal to it as are left."""
+    """Return all units above the last value that is taken, then equal ones, up to `count`."""
     ordered = values[:, ties]
     above, equal = ordered > last[:, None], ordered == last[:, None]
     room = count - above.sum(1, keepdim=True)
     return ties[(above | (equal & (equal.cumsum(1) <= room))).nonzero()[:, 1]].reshape(len(values), count)
 
 
-def judge(errors: dict[str, Errors], compare: bool) -> dict[str, FidelityResult]:
-    """Each ranking's errors, and where `compare`, how they differ from those of the best other ranking."""
+def judge(drops: dict[str, Drops], compare: bool) -> dict[str, FidelityResult]:
+    """Return each ranking's fidelity by its id.
+
+    `compare`: whether a ranking's errors are tested against those of the best other ranking, the
+        one with the smallest mean absolute error. It needs the same replaced units for all
+        rankings.
+
+    >>> drops = {"a": Drops(predicted=np.array([1.0, 3.0]), actual=np.array([2.0, 2.5]))}
+    >>> judge(drops, compare=False)["a"].mae
+    0.75
+    """
     results = {}
-    mae = {name: float(own.absolute.mean()) for name, own in errors.items()}
-    for name, own in errors.items():
-        rival = min((other for other in errors if other != name), key=lambda other: mae[other], default=None)
+    mae = {name: float(of_ranking.absolute_errors.mean()) for name, of_ranking in drops.items()}
+    for name, of_ranking in drops.items():
+        rival = min((rival for rival in drops if rival != name), key=lambda rival: mae[rival], default=None)
         results[name] = FidelityResult(
             mae=mae[name],
-            mae_of_zero=float(np.abs(own.actual).mean()),
-            bias=float((own.predicted - own.actual).mean()),
-            spearman=spearman(own.predicted, own.actual),
-            **(_against(own.absolute, rival, errors[rival].absolute) if compare and rival else {}),
+            mae_of_zero=float(np.abs(of_ranking.actual).mean()),
+            bias=float((of_ranking.predicted - of_ranking.actual).mean()),
+            spearman=spearman(of_ranking.predicted, of_ranking.actual),
+            **(_compare(of_ranking.absolute_errors, rival, drops[rival].absolute_errors) if compare and rival else {}),
         )
     return results
 
 
-def _against(own: np.ndarray, name: str, other: np.ndarray) -> dict[str, Any]:
-    """Paired and unpaired tests of two error samples of the same examples."""
-    difference = own - other
-    # Wilcoxon's way with zeros, by hand: scipy would count signs for 0.8 s where a few differences hold one
+def _compare(errors: np.ndarray, rival: str, rival_errors: np.ndarray) -> dict[str, Any]:
+    """Test two samples of absolute errors on the same examples, paired and unpaired."""
+    difference = errors - rival_errors
+    # Wilcoxon's test leaves out zero differences. They are left out here, because scipy takes 0.8 s
+    # to enumerate signs where there are few differences and one of them is zero.
     signed = difference[difference != 0]
     return {
-        "against": name,
-        "mann_whitney": float(stats.mannwhitneyu(own, other).pvalue),
+        "against": rival,
+        "mann_whitney": float(stats.mannwhitneyu(errors, rival_errors).pvalue),
         "wilcoxon": float(stats.wilcoxon(signed).pvalue) if len(signed) else 1.0,
         "mean_difference": _interval(difference),
     }
 
 
 def _interval(values: np.ndarray) -> Difference:
-    """The mean with its t-interval; without width for a single value."""
+    """Return the mean with its t-interval at LEVEL.
+
+    Of width zero for a single or a constant value.
+    """
     mean = float(values.mean())
     if len(values) < 2 or np.ptp(values) == 0:
         return Difference(value=mean, low=mean, high=mean)

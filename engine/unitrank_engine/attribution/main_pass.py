@@ -1,4 +1,7 @@
-"""The main pass: every example walks its path once, and every method of the job takes what it needs."""
+"""The main pass runs every example along its path once, for all methods of the job.
+
+Methods that need the same points share their passes. The scores are added to sums batch by batch.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -10,7 +13,7 @@ from torch import Tensor
 
 from unitrank_engine.attribution.path_ends import EndPasses, refuse_non_finite
 from unitrank_engine.attribution.ranking_errors import all_scores
-from unitrank_engine.attribution.scores import Attribution, PerExample, Scored, score_key
+from unitrank_engine.attribution.scores import Attribution, MethodScores, PerExample, score_key
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.job.baselines import Inputs
 from unitrank_engine.job.clusters.membership import MemberBatch, Membership
@@ -23,16 +26,20 @@ STAGE = "attribution"
 
 
 class MainPass:
-    """Walks all examples; `observer` is shown every batch with its scores (fidelity looks at them there)."""
+    """Computes the scores of all methods for all examples of a job.
+
+    `entries`: the methods, as the request has them.
+    `needs`: α of an end (0.0 or 1.0) → whether the gradient is taken there. By default it is taken
+        where a method needs it.
+    """
 
     def __init__(self, fills: Fills, entries: list[MethodBase], needs: Mapping[float, bool] | None = None) -> None:
-        """`needs`: α of either end → whether the gradient is taken there; by default where a method asks for it."""
         self.context = fills.context
         self.baselines = fills.baselines
         self.fills = fills
         self.batch = fills.batch
         self.halved = False
-        """Whether memory ran out, so that sums were made in another order than they would be."""
+        """Whether memory ran out, so that batches are smaller and sums round differently."""
         self.keys = {entry.id or entry.name: score_key(entry) for entry in entries}
         self.entries = {score_key(entry): entry for entry in entries}
         self.needs = needs_of(entries) if needs is None else needs
@@ -42,7 +49,11 @@ class MainPass:
         self._ends = EndPasses(self.context, self.baselines, self.needs, self._count)
 
     def plan(self) -> None:
-        """Announces the stage; a gradient costs two more passes of the tail, and so may every pass of a method's own."""
+        """Announce the stage's rows to the progress meter.
+
+        The estimate counts a gradient as two more passes of the tail, and every extra pass of a
+        method as one with a gradient.
+        """
         split, inner = self.context.split, sum(map(len, self.grids))
         extra = sum(METHODS[entry.name].passes(entry, self.context) for entry in self.entries.values())
         backward = (sum(self.needs.values()) + inner + extra) / (2 + inner + extra)
@@ -50,14 +61,17 @@ class MainPass:
         self.context.meter.plan(STAGE, rows, split.cost + 2 * split.tail_cost * backward)
 
     def run(self, observer: "PassObserver | None" = None) -> Attribution:
-        """Raises EngineError `non_finite` or `class_out_of_range`."""
+        """Run all examples; show every batch with its scores to `observer`.
+
+        Raises EngineError `non_finite` or `class_out_of_range`.
+        """
         clusters, units, device = len(self.context.clusters), self.context.units.count, self.context.device
         n = len(self.membership.rows)
-        scored = {
-            key: Scored(entry, Sums(clusters=clusters, units=units, device=device, fourth=key in self._squared), np.zeros(n))
+        by_key = {
+            key: MethodScores(entry, Sums(clusters=clusters, units=units, device=device, fourth=key in self._squared), np.zeros(n))
             for key, entry in self.entries.items()
         }
-        result = Attribution(self.membership, scored, PerExample.empty(n))
+        result = Attribution(self.membership, by_key, PerExample.empty(n))
         self._run(result, observer)
         return result
 
@@ -67,20 +81,26 @@ class MainPass:
         for first, stop, cluster in self.membership.batches(self.batch):
             while first < stop:
                 batch = self.membership.batch(first, min(first + self.batch, stop), cluster)
-                if self._take_in(result, batch, observer):
+                if self._run_batch(result, batch, observer):
                     first = batch.stop
         self._share(perf_counter() - began, result)
 
     def _share(self, seconds: float, result: Attribution) -> None:
-        """Splits the time of the shared path among the methods by the points that each asked for; a gradient counts twice more."""
+        """Split the seconds of the common passes among the methods.
+
+        A method's weight is 1, plus 1 for each of its points, plus 2 for each gradient.
+        """
         points_of = {key: METHODS[entry.name].points(entry).values() for key, entry in self.entries.items()}
         weights = {key: 1 + len(points) + 2 * sum(points) for key, points in points_of.items()}
-        shared = seconds - sum(scored.seconds for scored in result.scored.values())
+        shared = seconds - sum(scores.seconds for scores in result.by_key.values())
         for key, weight in weights.items():
-            result.scored[key].seconds += shared * weight / sum(weights.values())
+            result.by_key[key].seconds += shared * weight / sum(weights.values())
 
-    def _take_in(self, result: Attribution, batch: MemberBatch, observer: "PassObserver | None") -> bool:
-        """Whether the batch went through; where memory ran out, nothing of it was added, and later batches have half its rows."""
+    def _run_batch(self, result: Attribution, batch: MemberBatch, observer: "PassObserver | None") -> bool:
+        """Run one batch and add it to the result; return False where memory ran out.
+
+        In that case nothing of the batch is added, and later batches have half its rows.
+        """
         try:
             ends = self._ends.of(batch.rows, batch.cluster)
             scores = self._walk(result, batch, ends)
@@ -92,13 +112,12 @@ class MainPass:
             self.batch //= 2
             self.halved = True
             return False
-        self._note(result.examples, batch, ends)
+        self._record_examples(result.examples, batch, ends)
         for key, values in scores.items():
-            self._accumulate(result.scored[key], batch, values)
+            self._accumulate(result.by_key[key], batch, values)
         return True
 
-    def _note(self, examples: PerExample, batch: MemberBatch, ends: PathEnds) -> None:
-        """Writes down what single examples are needed for."""
+    def _record_examples(self, examples: PerExample, batch: MemberBatch, ends: PathEnds) -> None:
         here = slice(batch.start, batch.stop)
         examples.f[here] = ends.f.double().cpu().numpy()
         examples.f_baseline[here] = ends.f_baseline.double().cpu().numpy()
@@ -113,11 +132,14 @@ class MainPass:
         examples.at_baseline[here] = _equal(ends.x, ends.baseline).cpu().numpy()
 
     def _walk(self, result: Attribution, batch: MemberBatch, ends: PathEnds) -> dict[str, Tensor]:
-        """Shows each method its points in ascending order; the scores of each, one row an example, by unit."""
+        """Hand each method its points in ascending order.
+
+        Return the scores by key, `[rows, units]`.
+        """
         methods: dict[str, ScoringMethod] = {}
         points: dict[str, dict[float, bool]] = {}
         for key, entry in self.entries.items():
-            seen = Batch(
+            method_batch = Batch(
                 context=self.context,
                 rows=batch.rows,
                 cluster=batch.cluster,
@@ -125,9 +147,9 @@ class MainPass:
                 fills=self.fills,
                 size=self.batch,
                 count=self._count,
-                notes=result.scored[key].notes,
+                notes=result.by_key[key].notes,
             )
-            methods[key] = METHODS[entry.name](entry, seen, self._prepared[key])
+            methods[key] = METHODS[entry.name](entry, method_batch, self._prepared[key])
             points[key] = METHODS[entry.name].points(entry)
         for inner, keys in self.grids.items():
             for point in self._points(ends, inner):
@@ -135,59 +157,67 @@ class MainPass:
                 for key in keys:
                     if point.alpha in points[key]:
                         methods[key].visit(precise)
-        makers = {key: partial(self._scores, method, result.scored[key]) for key, method in methods.items()}
+        makers = {key: partial(self._scores, method, result.by_key[key]) for key, method in methods.items()}
         return all_scores(makers, self.keys)
 
-    def _scores(self, method: ScoringMethod, scored: Scored) -> Tensor:
+    def _scores(self, method: ScoringMethod, record: MethodScores) -> Tensor:
         began = perf_counter()
         scores = method.by_unit()
         refuse_non_finite("a score", scores)
-        scored.seconds += perf_counter() - began
+        record.seconds += perf_counter() - began
         return scores
 
     def _points(self, ends: PathEnds, inner: "Grid") -> Iterator[Point]:
-        """The points of the shared path."""
+        """Yield the points of the shared path in ascending order: x′, the inner ones, x."""
         yield ends.start
         yield from input_walk(self.context, ends, size=self.batch, count=self._count, precision="float32").points(dict(inner))
         yield ends.input
 
-    def _count(self, rows: int, *, backward: bool, stands_for: int | None = None) -> None:
-        """After every pass: this is also where a cancelled job stops."""
+    def _count(self, rows: int, *, backward: bool, progress: int | None = None) -> None:
+        """Count the rows of a pass.
+
+        Called after every pass; raises Cancelled where the job must stop.
+
+        `progress`: rows by which the progress advances, if not `rows`.
+        """
         self.context.cost.forward_rows += rows
         self.context.cost.backward_rows += rows if backward else 0
-        self.context.meter.advance(STAGE, rows if stands_for is None else stands_for)
+        self.context.meter.advance(STAGE, rows if progress is None else progress)
 
-    def _accumulate(self, scored: Scored, batch: MemberBatch, values: Tensor) -> None:
+    def _accumulate(self, record: MethodScores, batch: MemberBatch, values: Tensor) -> None:
         members = self.membership.within(batch.start, batch.stop)
         clusters, positions = self.membership.cluster[members], self.membership.example[members] - batch.start
-        scored.sums.add(clusters=clusters, sides=self.membership.side[members], examples=positions, scores=values)
-        scored.totals[batch.start : batch.stop] = values.double().sum(1).cpu().numpy()
+        record.sums.add(clusters=clusters, sides=self.membership.side[members], examples=positions, scores=values)
+        record.totals[batch.start : batch.stop] = values.double().sum(1).cpu().numpy()
         if self.context.request.keep_examples:
             for position, cluster in zip(positions.tolist(), clusters.tolist(), strict=True):
-                if len(scored.kept[cluster]) < self.context.request.keep_examples:
-                    # a copy: a view of one row would keep the scores of its whole batch
-                    scored.kept[cluster].append(values[position].to("cpu", torch.float32, copy=True))
+                if len(record.kept[cluster]) < self.context.request.keep_examples:
+                    # A copy, because a view of one row would keep the whole batch in memory.
+                    record.kept[cluster].append(values[position].to("cpu", torch.float32, copy=True))
 
 
 Grid = tuple[tuple[float, bool], ...]
-"""Each α inside the path, and whether its gradient is asked for."""
+"""Each α strictly between 0 and 1, and whether the gradient is taken there."""
 
 
 def needs_of(entries: Iterable[MethodBase]) -> dict[float, bool]:
-    """Whether the gradient is asked for at either end of the path."""
-    asked = [METHODS[entry.name].points(entry) for entry in entries]
-    return {end: any(points.get(end, False) for points in asked) for end in (0.0, 1.0)}
+    """Return for each end of the path, 0.0 and 1.0, whether a method takes the gradient there."""
+    points_of_methods = [METHODS[entry.name].points(entry) for entry in entries]
+    return {end: any(points.get(end, False) for points in points_of_methods) for end in (0.0, 1.0)}
 
 
 def squared(entries: Iterable[MethodBase]) -> set[str]:
-    """The scores whose fourth powers are summed too."""
+    """Return the keys of scores whose sums of s⁴ are needed: a ranking has the statistic `rms`."""
     return {score_key(entry) for entry in entries if entry.statistic == "rms"}
 
 
 def _grids(entries: Mapping[str, MethodBase]) -> dict[Grid, list[str]]:
-    """The keys of methods by the points that they share: all inside the path, or none.
+    """Group the methods' keys by their inner points.
 
-    Points of several grids in one pass would round each other differently, and a method's scores hang on its company.
+    Methods share points only if they share all of them.
+
+    Points of two grids in one pass would change each other's rounding, so that a method's scores
+    would depend on the job's other methods.
     """
     grids: dict[Grid, list[str]] = {}
     for key, entry in entries.items():
@@ -198,10 +228,10 @@ def _grids(entries: Mapping[str, MethodBase]) -> dict[Grid, list[str]]:
 
 
 class PassObserver:
-    """Looks at each batch of the main pass while its values are at hand."""
+    """Receives each batch of the main pass, before its tensors are freed."""
 
     def see_batch(self, batch: MemberBatch, ends: PathEnds, scores: dict[str, Tensor]) -> None:
-        """One batch: its examples, both ends of their paths, and each method's scores by unit."""
+        """Receive a batch: its examples, their path ends, and scores by key, `[rows, units]`."""
 
 
 def _equal(x: Inputs, baseline: Inputs) -> Tensor:

@@ -1,4 +1,8 @@
-"""Which ranking failed: one of several must not take the others with it unsaid, nor the study of them all."""
+"""Errors of one ranking name that ranking, the rankings that are finished, and how to get those.
+
+One failed ranking ends the whole job. The error therefore tells how to repeat the request without
+it.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,10 +13,12 @@ from unitrank_engine.errors import EngineError
 
 
 def all_scores(makers: Mapping[str, Callable[[], Tensor]], keys: Mapping[str, str]) -> dict[str, Tensor]:
-    """The scores of each maker by its key; `keys`: ranking → the key of its scores.
+    """Call every function of `makers`; return the scores by their keys.
 
-    Raises the first EngineError, as that of its ranking and with those that have not failed: that is known only when all have
-    been tried.
+    `keys`: id of a ranking → the key of its scores.
+
+    Raises the first ranking's EngineError, with the ids of all rankings that are finished. Every
+    function is called before the error is raised, because only then are the finished ones certain.
     """
     scores: dict[str, Tensor] = {}
     failed: dict[str, EngineError] = {}
@@ -23,15 +29,20 @@ def all_scores(makers: Mapping[str, Callable[[], Tensor]], keys: Mapping[str, st
             failed[key] = error
     for id, key in keys.items():
         if key in failed:
-            raise failed[key].of(id, [other for other, its in keys.items() if its in scores]) from failed[key]
+            finished = [ranking for ranking, its_key in keys.items() if its_key in scores]
+            raise failed[key].for_ranking(id, finished) from failed[key]
     return scores
 
 
 @contextmanager
-def judging(part: str, finished: Sequence[str]) -> Iterator[None]:
-    """Errors in here leave the scores alone, and say how to have them without this part of the request."""
+def advise_without(part: str, finished: Sequence[str]) -> Iterator[None]:
+    """Add to an EngineError inside the context: the same request without `part` returns the scores.
+
+    `part`: the request's field that failed, `ablation` or `fidelity`.
+    `finished`: ids of the rankings whose scores are complete and finite.
+    """
     try:
         yield
     except EngineError as error:
-        detail = f"{error.detail}; the scores themselves are finite: with `{part}: null` the same request gives them"
+        detail = f"{error.detail}; the scores themselves are finite: repeat the request with `{part}: null` to get them"
         raise EngineError(error.code, detail, retryable=error.retryable, finished=finished) from error

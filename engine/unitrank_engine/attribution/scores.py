@@ -1,4 +1,4 @@
-"""What the main pass leaves behind: the sums of each method, and what single examples are needed for."""
+"""The main pass's output: the sums of each method's scores, and values of single examples."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -13,42 +13,62 @@ from unitrank_schemas.methods import MethodBase
 
 
 @dataclass(frozen=True)
-class Errors:
-    """Predicted and actual drops of one ranking."""
+class Drops:
+    """Predicted and actual drops of F for one ranking, one number an example, in units of F.
+
+    >>> drops = Drops(predicted=np.array([1.0, 3.0]), actual=np.array([2.0, 2.5]))
+    >>> drops.absolute_errors
+    array([1. , 0.5])
+    """
 
     predicted: np.ndarray
+    """The sum of the replaced units' scores."""
     actual: np.ndarray
+    """F(h) − F(h with these units replaced)."""
 
     @property
-    def absolute(self) -> np.ndarray:
+    def absolute_errors(self) -> np.ndarray:
+        """|predicted − actual| of each example."""
         return np.asarray(np.abs(self.predicted - self.actual))
 
 
 @dataclass
-class Scored:
-    """What one method left: sums for each half of each cluster, and what single examples are needed for."""
+class MethodScores:
+    """One method's scores: sums for each half of each cluster, and values of single examples."""
 
     entry: MethodBase
     sums: Sums
     totals: np.ndarray
     """The sum of each example's scores."""
     kept: dict[int, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
+    """Cluster → scores of its first examples, at most `keep_examples` of the request."""
     notes: Notes = field(default_factory=Notes)
     seconds: float = 0.0
+    """Time that the method took, with its share of the common passes."""
 
 
 @dataclass
 class PerExample:
-    """Values of each example that do not depend on the method, one row an example in the order of `Membership`."""
+    """Values of each example that do not depend on the method, one row an example.
+
+    The rows are in the order of `Membership.rows`.
+    """
 
     f: np.ndarray
+    """F(x)."""
     f_baseline: np.ndarray
+    """F(x′)."""
     classes: np.ndarray
+    """The class that is explained."""
     right: np.ndarray | None
+    """Whether the model predicts the label; None without labels or with one class."""
     flat: np.ndarray
-    """Whether the gradient at the input was exactly zero; all False where no method looked."""
+    """Whether the gradient at the input is exactly zero.
+
+    All False if no method takes that gradient.
+    """
     at_baseline: np.ndarray
-    """Whether the example is its own baseline."""
+    """Whether the example equals its baseline."""
 
     @classmethod
     def empty(cls, n: int) -> "PerExample":
@@ -60,14 +80,18 @@ class Attribution:
     """The result of the main pass."""
 
     membership: Membership
-    scored: dict[str, Scored]
-    """By the key of the scores."""
+    by_key: dict[str, MethodScores]
+    """The scores of each method by their `score_key`."""
     examples: PerExample
 
 
 def score_key(entry: MethodBase) -> str:
-    """The same for entries with the same scores: the statistic and the id do not matter, but the control goes by its id."""
+    """Return a key that is equal for entries with equal scores.
+
+    The statistic and the id do not change scores, so they are left out, with two exceptions: the id
+    seeds the method `random`, and the statistic `rms` selects SmoothGrad's squared form.
+    """
     excluded = {"statistic"} if entry.seeded_by_id else {"statistic", "id"}
     if getattr(entry, "noise", None) is not None and entry.statistic == "rms":
-        excluded = {"id"}  # SmoothGrad's square
+        excluded = {"id"}
     return entry.model_dump_json(exclude=excluded)

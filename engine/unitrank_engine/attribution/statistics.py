@@ -1,4 +1,13 @@
-"""What a cluster's scores sum to: importance, spread and cancellation, in one pass and in float64."""
+"""Statistics of a cluster's scores: importance, spread and cancellation, from float64 sums.
+
+For a unit with scores s over the m examples of a cluster:
+
+- importance: mean(s), mean(|s|) or sqrt(mean(s²)), as the entry's `statistic` asks
+- spread: the standard deviation, over examples, of the averaged s or |s|; for `rms` by the delta
+  method
+- cancellation, over all units: 1 − Σ|mean(s)| / Σ mean(|s|). 0: no unit's scores change sign
+  between examples. Near 1: positive and negative scores cancel almost completely.
+"""
 
 from dataclasses import dataclass
 
@@ -11,21 +20,39 @@ from torch import Tensor
 from unitrank_schemas.methods import Statistic
 
 ROUNDING = 16 * np.finfo(np.float64).eps
+"""Below this share of a sum of squares, a difference of two sums is rounding."""
 SIDES = 2
-"""Halves of a cluster: the side that ranks and the side that tests."""
-PIECE = 2**17
-"""Scores that are added up at once: in float64 they stay in the caches, and an eighth of the time is enough."""
+"""Halves of a cluster: side 0 ranks and side 1 tests."""
+SCORES_AT_ONCE = 2**17
+"""Scores that are added in one step.
+
+In float64 they fit into the processor's caches, which is 8 times faster.
+"""
 
 
 class Sums:
-    """Sums of s, |s|, s² and, for the spread of `rms`, s⁴ over the examples of each half of each cluster.
+    """Sums of s, |s|, s² and s⁴ over the examples of each half of each cluster.
 
-    Shards of the same job add up exactly, because nothing but sums is kept.
+    `clusters`, `units`: how many there are.
+    `fourth`: whether s⁴ is summed; the spread of the statistic `rms` needs it.
+
+    Sums of two parts of a job can be added, because nothing but sums is stored.
+
+    >>> sums = Sums(clusters=1, units=2, device=torch.device("cpu"))
+    >>> sums.add(
+    ...     clusters=np.array([0, 0]), sides=np.array([0, 1]), examples=np.array([0, 1]),
+    ...     scores=torch.tensor([[1.0, -2.0], [3.0, 2.0]]),
+    ... )
+    >>> sums.of_cluster(0).importance("mean")
+    array([2., 0.])
     """
 
     def __init__(self, *, clusters: int, units: int, device: torch.device, fourth: bool = True) -> None:
         self.sums = torch.zeros(4 if fourth else 3, SIDES * clusters, units, dtype=torch.float64, device=device)
-        """A slot for each half: those of the first cluster, then those of the second."""
+        """Powers × halves × units.
+
+        The first cluster's two halves come first, then the second cluster's.
+        """
         self.counts = np.zeros(SIDES * clusters, dtype=np.int64)
 
     def add(
@@ -36,16 +63,22 @@ class Sums:
         examples: Int[np.ndarray, " members"],
         scores: Float[Tensor, "rows units"],
     ) -> None:
-        """Adds to each member's half the scores of its example, a row of them; examples may be in many clusters."""
+        """Add each member's scores to the sums of its half.
+
+        An example can be a member of several clusters.
+
+        `clusters`, `sides`: the cluster and the half of each member.
+        `examples`: the row of `scores` that each member has.
+        """
         slots = SIDES * clusters + sides
         order = np.argsort(slots, kind="stable")
         filled, sizes = np.unique(slots, return_counts=True)
         rows = torch.split(torch.from_numpy(examples[order]).to(scores.device), sizes.tolist())
-        together = max(1, PIECE // scores.shape[1])
-        # by slot and not by index_add_, whose threads cost a small job more than the sums themselves, and whose order of
-        # adding is nobody's on a GPU
+        rows_at_once = max(1, SCORES_AT_ONCE // scores.shape[1])
+        # One slot at a time instead of index_add_: its threads cost a small job more than the sums
+        # themselves, and on a GPU it adds in a different order on every run.
         for slot, members in zip(filled.tolist(), rows, strict=True):
-            for piece in torch.split(members, together):
+            for piece in torch.split(members, rows_at_once):
                 s = scores[piece].to(torch.float64, copy=True)
                 self.sums[0, slot] += s.sum(0)
                 self.sums[1, slot] += s.abs().sum(0)
@@ -56,29 +89,46 @@ class Sums:
         self.counts[filled] += sizes
 
     def of_cluster(self, cluster: int, side: int | None = None) -> "Moments":
-        """The examples of a cluster: of both its halves together, or of one side."""
+        """Return the sums of a cluster: of one side, or of both where `side` is None."""
         chosen = [SIDES * cluster + each for each in (range(SIDES) if side is None else (side,))]
         return Moments(int(self.counts[chosen].sum()), *self.sums[:, chosen].sum(1).cpu().numpy())
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over m examples for each unit."""
+    """Sums over m examples, one number a unit, and the statistics that follow from them.
+
+    >>> scores = np.array([[1.0, -2.0], [3.0, 2.0]])  # two examples, two units
+    >>> moments = Moments(2, scores.sum(0), abs(scores).sum(0), (scores**2).sum(0))
+    >>> moments.importance("mean_abs")
+    array([2., 2.])
+    >>> moments.cancellation()  # the second unit's scores cancel, which is half of all
+    0.5
+    """
 
     m: int
+    """Number of examples."""
     s: np.ndarray
+    """Σ s."""
     absolute: np.ndarray
+    """Σ |s|."""
     squares: np.ndarray
+    """Σ s²."""
     fourth: np.ndarray | None = None
+    """Σ s⁴; None where no ranking uses the statistic `rms`."""
 
     def importance(self, statistic: Statistic) -> np.ndarray:
-        """What the statistic makes of the scores, one number a unit."""
+        """Return mean(s), mean(|s|) or sqrt(mean(s²)) of each unit."""
         if statistic == "rms":
             return np.asarray(np.sqrt(self.squares / self.m))
         return np.asarray((self.s if statistic == "mean" else self.absolute) / self.m)
 
     def spread(self, statistic: Statistic) -> np.ndarray:
-        """The standard deviation (m − 1) of what the statistic averages; NaN for one example."""
+        """Return the standard deviation over examples of each unit's s or |s| (divisor m − 1).
+
+        For `rms` it is that of s², divided by 2 · rms: the first-order spread of the root (delta
+        method). NaN for one example.
+        """
         if self.m < 2:
             return np.full_like(self.s, np.nan)
         if statistic == "rms":
@@ -90,25 +140,39 @@ class Moments:
 
     def _deviation(self, total: np.ndarray, squares: np.ndarray) -> np.ndarray:
         left = squares - total**2 / self.m
-        # the difference of two sums: what is below their rounding is none
+        # A difference of two sums that is below their rounding counts as zero.
         return np.asarray(np.sqrt(np.where(left > ROUNDING * squares, left, 0.0) / (self.m - 1)))
 
     def cancellation(self) -> float | None:
-        """1 − Σ|mean| / Σ mean|·| of the signed scores; None for one example or where all scores are zero."""
+        """Return the share of the scores that cancels in the mean: 1 − Σ|mean(s)| / Σ mean(|s|).
+
+        At 0, no unit's scores change sign between examples. At 0.6, the mean loses 60 % of the
+        scores' size. None for one example, and where all scores are zero.
+        """
         total = float(self.absolute.sum())
         if self.m < 2 or total == 0.0:
             return None
         return max(0.0, 1.0 - float(np.abs(self.s).sum()) / total)
 
     def looks_like_noise(self) -> bool:
-        """Whether Σ|mean| is no more than one and a half times what independent noise of the same size leaves."""
+        """Return True where the means are no larger than noise of the scores' size would leave.
+
+        Independent noise of root mean square r leaves E|mean| = r · sqrt(2 / (π m)). The limit for
+        Σ|mean| is 1.5 times the sum of that over units.
+        """
         left = np.abs(self.s / self.m).sum()
         noise = np.sqrt(self.squares / self.m).sum() * np.sqrt(2 / (np.pi * self.m))
         return bool(left <= 1.5 * noise)
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
-    """The rank correlation; None for under two values or where one side is constant."""
+    """Return the rank correlation, from −1 to 1 (same order).
+
+    None for fewer than two values, and where one side is constant.
+
+    >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 8.0, 27.0]))
+    1.0
+    """
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
     ranks = [stats.rankdata(values) for values in (a, b)]

@@ -1,4 +1,7 @@
-"""Activation: the value of the unit itself, whatever the output does with it."""
+"""Activation: the unit's value at the input. It does not depend on the target.
+
+s = h (Erhan et al. 2009). Complete: no. Cost: one forward pass up to the layer.
+"""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -9,7 +12,7 @@ from unitrank_schemas.methods import MethodBase
 
 
 class ActivationMethod(ScoringMethod):
-    """s = h. Complete: no. Cost: one forward pass up to the layer."""
+    """s = h."""
 
     @classmethod
     def points(cls, entry: MethodBase) -> dict[float, bool]:

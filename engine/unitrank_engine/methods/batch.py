@@ -1,4 +1,4 @@
-"""One batch of examples at both ends of its path, and what a method may do with it."""
+"""One batch of examples at both ends of its path, and the passes that a method can run on it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,94 +15,119 @@ from unitrank_engine.job.targets import Fixed
 from unitrank_engine.program.split import Live
 
 Count = Callable[..., None]
-"""Takes the rows of a pass, and by name whether it went `backward` too: this is also where a cancelled job stops."""
+"""Called after every pass as `count(rows, backward=...)`.
+
+Raises Cancelled where the job must stop.
+"""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One point of the path: α, the place's value there, and the gradient of F where a method asked for it."""
+    """One point of the path: α from 0 (x′) to 1 (x), h, and ∂F/∂h where a method needs it."""
 
     alpha: float
     h: Float[Tensor, "rows *place"]
     gradient: Float[Tensor, "rows *place"] | None
 
     def precise(self) -> "Point":
-        """The same in float32 at least: a sum of many steps has no digit left in half precision."""
+        """Return the point in at least float32; half precision is too coarse for a sum."""
         dtype = torch.promote_types(self.h.dtype, torch.float32)
         return Point(self.alpha, self.h.to(dtype), None if self.gradient is None else self.gradient.to(dtype))
 
 
 @dataclass(frozen=True, kw_only=True)
 class PathEnds:
-    """One batch at both ends of its path."""
+    """One batch at both ends of its path, x and x′."""
 
     x: Inputs
     baseline: Inputs
     fixed: Fixed
+    """The class of each example that F explains, and its rival class."""
     input: Point
+    """At x, α = 1."""
     start: Point
+    """At x′, α = 0."""
     f: Float[Tensor, " rows"]
+    """F(x)."""
     f_baseline: Float[Tensor, " rows"]
+    """F(x′)."""
     output: Tensor
+    """The model's output at x."""
     live: Live
+    """The values at x that the tail reads besides h."""
     live_baseline: Live
-    """Of one row where all examples share their baseline; `Batch.live_at_baseline` has a row for each."""
+    """The same at x′.
+
+    One row where all examples share x′; `Batch.live_at_baseline` has a row for each.
+    """
     affine: tuple[Tensor, ...]
-    """At the frontier of what is affine in the inputs."""
+    """The values at x on the frontier: the last ones that are affine in the inputs."""
     affine_baseline: tuple[Tensor, ...]
-    """Of one row where all examples share their baseline."""
+    """The same at x′. One row where all examples share x′."""
 
 
 @dataclass
 class Notes:
-    """What a method finds out while it runs, for the reader of its ranking."""
+    """Warnings and options that a method reports while it runs; they become part of its ranking.
+
+    >>> notes = Notes()
+    >>> notes.maximum("steps", 20)
+    >>> notes.maximum("steps", 80)
+    >>> notes.add("quadrature", "aten::softmax")
+    >>> notes.options()
+    {'quadrature': ['aten::softmax'], 'steps': 80}
+    """
 
     warnings: dict[tuple[str, str], None] = field(default_factory=dict)
+    """Each pair of code and detail, once, in order of its first report."""
     lists: dict[str, set[str]] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
 
     def warn(self, code: str, detail: str) -> None:
-        """A warning of the ranking; the same one from many batches is said once."""
+        """Report a warning. Equal warnings of several batches appear once."""
         self.warnings[code, detail] = None
 
     def add(self, name: str, value: str) -> None:
-        """One more entry of a list among the ranking's options."""
+        """Add an entry to the option `name`, a list without repeats."""
         self.lists.setdefault(name, set()).add(value)
 
-    def most(self, name: str, value: int) -> None:
-        """A number among the ranking's options, the largest of all batches."""
+    def maximum(self, name: str, value: int) -> None:
+        """Set the option `name`, a number, to the largest value of all batches."""
         self.numbers[name] = max(value, self.numbers.get(name, value))
 
     def options(self) -> dict[str, object]:
-        """As the result shows them."""
+        """Return the options as the result has them: lists in sorted order, then numbers."""
         return {**{name: sorted(values) for name, values in self.lists.items()}, **self.numbers}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """The examples on the path, for a method that runs passes of its own."""
+    """A batch of examples, for methods that run passes in addition to the shared path."""
 
     context: JobContext
     rows: np.ndarray
-    """Their numbers in the dataset."""
+    """The examples' numbers in the dataset."""
     cluster: int | None
-    """Theirs, where baselines depend on it."""
+    """The examples' cluster, where baselines depend on it."""
     ends: PathEnds
     fills: Fills
     size: int
-    """Rows that go through the model at once."""
+    """Rows in one pass through the model, at most."""
     count: Count
     notes: Notes
 
     def slope(self, h: Float[Tensor, "passed *place"], live: Live, fixed: Fixed) -> Float[Tensor, "passed *place"]:
-        """∂F/∂h at these values, which may hold the live values' rows several times over."""
+        """Return ∂F/∂h at these values of h.
+
+        h can have a multiple of the rows of `live`, one full round of examples after another.
+        """
         h = h.detach().requires_grad_()
         gradient = gradient_of(self.context.score(self.context.split.tail(h, live), fixed), h)
         self.count(len(h), backward=True)
         return gradient
 
     def live_at_baseline(self) -> Live:
-        """The live values of the baselines, a row for each example."""
+        """Return the live values at the baselines, one row for each example."""
         split, rows = self.context.split, len(self.rows)
         if self.ends.live_baseline.rows == rows:
             return self.ends.live_baseline
@@ -110,5 +135,5 @@ class Batch:
 
 
 def gradient_of(f: Float[Tensor, " rows"], h: Tensor) -> Tensor:
-    """∂F/∂h; zeros where F depends on h by comparisons alone, of which no gradient knows."""
+    """Return ∂F/∂h; zeros where F depends on h only through comparisons, which have no gradient."""
     return torch.autograd.grad(f.sum(), h, materialize_grads=True)[0] if f.requires_grad else torch.zeros_like(h)

@@ -1,7 +1,8 @@
-"""Grad-CAM: each channel weighted by the mean of its gradient over space.
+"""Grad-CAM: the unit's value times the mean gradient of its channel over space.
 
-s = h · mean over space of ∂F/∂h, for places with spatial axes; the heatmap is the ReLU of the sum over channels
-(arXiv:1610.02391, eqs. 1 and 2). Complete: no. Cost: one forward and one backward pass.
+s = h · mean over space of ∂F/∂h (arXiv:1610.02391, eq. 1), for places with spatial axes. The
+heatmap is the ReLU of the sum over channels (eq. 2). Complete: no. Cost: one forward pass, and one
+backward pass through the tail.
 """
 
 from jaxtyping import Float
@@ -14,7 +15,10 @@ from unitrank_schemas.methods import MethodBase
 
 
 class GradCamMethod(ScoringMethod):
-    """Raises EngineError `method_not_applicable` where the place has no spatial axes."""
+    """s = h · mean over space of ∂F/∂h.
+
+    `scores` raises EngineError `method_not_applicable` without spatial axes.
+    """
 
     @classmethod
     def points(cls, entry: MethodBase) -> dict[float, bool]:
@@ -29,7 +33,8 @@ class GradCamMethod(ScoringMethod):
         space = [axis + 1 for axis in range(len(place.shape)) if axis != place.channel_axis]
         if not space:
             detail = (
-                f"grad_cam averages over space, and layer '{place.layer}' has the shape {list(place.shape)}: no axis but channels"
+                f"grad_cam averages over space, but layer '{place.layer}' of shape {list(place.shape)} has only a channel axis; "
+                "choose a layer with spatial axes, such as a convolution"
             )
             raise EngineError("method_not_applicable", detail)
         return point.h * point.gradient.mean(space, keepdim=True)

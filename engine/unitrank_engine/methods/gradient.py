@@ -1,4 +1,12 @@
-"""Gradient at the input: alone, times the activation, and times the difference from the baseline."""
+"""Gradient methods: the gradient at the input, alone or times the activation or h − h′.
+
+- gradient: s = ∂F/∂h (arXiv:1312.6034). Complete: no.
+- gradient_x_activation: s = h · ∂F/∂h (arXiv:1605.01713). Complete: no.
+- gradient_x_delta: s = (h − h′) · ∂F/∂h (arXiv:1807.09946). Complete only where the tail is linear.
+
+Cost: one forward pass, and one backward pass through the tail. With `noise`, one forward and one
+backward pass for each sample.
+"""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -11,7 +19,7 @@ from unitrank_schemas.methods import MethodBase, Noise, SmoothedMethod
 
 
 class GradientMethod(ScoringMethod):
-    """s = ∂F/∂h (arXiv:1312.6034). Complete: no. Cost: one forward and one backward pass; with noise as many as samples."""
+    """s = ∂F/∂h, at the input or, with `noise`, averaged over noisy inputs (SmoothGrad)."""
 
     @classmethod
     def points(cls, entry: MethodBase) -> dict[float, bool]:
@@ -29,7 +37,7 @@ class GradientMethod(ScoringMethod):
         return self.gradient()
 
     def gradient(self) -> Float[Tensor, "rows *place"]:
-        """At the input, or averaged over noisy inputs."""
+        """Return ∂F/∂h at the input, or its average over noisy inputs."""
         noise = _smooth(self.entry)
         if noise is not None:
             return smoothed(self.batch, noise, squared=self.entry.statistic == "rms")
@@ -38,14 +46,14 @@ class GradientMethod(ScoringMethod):
 
 
 class GradientXActivationMethod(GradientMethod):
-    """s = h · ∂F/∂h (arXiv:1605.01713); noise is for the gradient alone. Complete: no. Cost: as gradient."""
+    """s = h · ∂F/∂h. `noise` changes the gradient only; h is the value at the clean input."""
 
     def scores(self) -> Float[Tensor, "rows *place"]:
         return self._point.h * self.gradient()
 
 
 class GradientXDeltaMethod(ScoringMethod):
-    """s = (h − h′) · ∂F/∂h (arXiv:1807.09946). Complete: no, except behind the last nonlinearity. Cost: as gradient."""
+    """s = (h − h′) · ∂F/∂h, with the gradient at the input."""
 
     @classmethod
     def points(cls, entry: MethodBase) -> dict[float, bool]:

@@ -1,4 +1,4 @@
-"""What every method is: the scores of one batch, from points of a shared path or from passes of its own."""
+"""The base class of all methods."""
 
 from abc import ABC, abstractmethod
 
@@ -11,7 +11,15 @@ from unitrank_schemas.methods import MethodBase
 
 
 class ScoringMethod(ABC):
-    """The scores of one batch, gathered while the path of the inputs is walked from α = 0 to α = 1, and after it."""
+    """Computes the scores of one batch, from points of the shared path or from extra passes.
+
+    The main pass makes one instance for each batch. It hands the instance the points that `points`
+    names, in order from α = 0 to α = 1, with `visit`, and then calls `by_unit` once.
+
+    `entry`: the method's entry of the request.
+    `batch`: the examples, at both ends of their path.
+    `prepared`: the value that `prepare` returned for this job.
+    """
 
     def __init__(self, entry: MethodBase, batch: Batch, prepared: object = None) -> None:
         self.entry = entry
@@ -20,27 +28,30 @@ class ScoringMethod(ABC):
 
     @classmethod
     def prepare(cls, entry: MethodBase, context: JobContext) -> object:
-        """What all batches of a job have in common, made once and handed to each."""
+        """Return a value that all batches of the job share. Called once a job."""
         return None
 
     @classmethod
     @abstractmethod
     def points(cls, entry: MethodBase) -> dict[float, bool]:
-        """Each α of the shared path that the method must see, and whether it needs the gradient there."""
+        """Return the α of the shared path that the method needs: α → whether the gradient, too."""
 
     @classmethod
     def passes(cls, entry: MethodBase, context: JobContext) -> int:
-        """Rows of its own that an example sends through the model, besides those of the shared path."""
+        """Return the rows of extra passes for one example, besides the shared path.
+
+        For the progress meter.
+        """
         return 0
 
     def visit(self, point: Point) -> None:
-        """Takes in one of its points; they come in ascending order."""
+        """Take the next point of the path, in ascending order of α."""
         return
 
     @abstractmethod
     def scores(self) -> Float[Tensor, "rows *place"]:
-        """The score of each element of the place for each example."""
+        """Return the score of each element of the place for each example."""
 
     def by_unit(self) -> Float[Tensor, "rows units"]:
-        """The score of each unit: where units are channels, the sum of their elements'."""
+        """Return the score of each unit; a channel's score is the sum over its elements."""
         return self.batch.context.units.reduce(self.scores())

@@ -1,4 +1,8 @@
-"""The control: independent normal noise for every example and unit."""
+"""Random: independent normal noise for every example and element, as a control.
+
+s ~ N(0, 1), from the job's seed. Complete: no. Cost: no pass. Any useful method ranks better than
+this.
+"""
 
 import numpy as np
 import torch
@@ -10,7 +14,10 @@ from unitrank_schemas.methods import MethodBase
 
 
 class RandomMethod(ScoringMethod):
-    """s ~ N(0, 1), drawn from the job's seed and the example's row, so that its batch mates do not matter."""
+    """s ~ N(0, 1).
+
+    An example's noise depends on the seed, the ranking's id and the example's row only.
+    """
 
     @classmethod
     def points(cls, entry: MethodBase) -> dict[float, bool]:

@@ -1,4 +1,9 @@
-"""SmoothGrad: the gradient averaged over noisy copies of the input (arXiv:1706.03825), or its square (arXiv:1806.10758)."""
+"""SmoothGrad averages the gradient over noisy copies of the input (arXiv:1706.03825).
+
+g = mean over samples of ∂F/∂h at x + ε, ε ~ N(0, σ²), σ = level · (max − min of the example's
+input). SmoothGrad² averages the squared gradient instead (arXiv:1806.10758); here its root is
+returned. Cost: one forward and one backward pass for each sample.
+"""
 
 from collections.abc import Sequence
 
@@ -12,17 +17,17 @@ from unitrank_schemas.methods import Noise
 
 
 def smoothed(batch: Batch, noise: Noise, *, squared: bool) -> Float[Tensor, "rows *place"]:
-    """The mean gradient over the samples; `squared`: the root of its mean square.
+    """Return the mean gradient over the samples, or with `squared` the root of its mean square.
 
-    An example's noise is drawn from the job's seed and the example's row, so that neither its batch mates nor the number
-    of samples in one pass matter.
+    An example's noise depends on the job's seed and the example's row only. The batch's other
+    examples and the number of samples in one pass do not change it.
     """
     rows = len(batch.rows)
     generators = [batch.context.streams.generator("smoothing", int(row)) for row in batch.rows]
-    together = max(1, batch.size // rows)
+    samples_at_once = max(1, batch.size // rows)
     total: Tensor | None = None
-    for first in range(0, noise.samples, together):
-        times = min(together, noise.samples - first)
+    for first in range(0, noise.samples, samples_at_once):
+        times = min(samples_at_once, noise.samples - first)
         copies = [_noisy(batch, noise.level, generators) for _ in range(times)]
         h, live = batch.context.split.head(tuple(torch.cat(tensors) for tensors in zip(*copies, strict=True)))
         slopes = batch.slope(h, live, batch.ends.fixed.repeat(times)).double()
@@ -35,11 +40,12 @@ def smoothed(batch: Batch, noise: Noise, *, squared: bool) -> Float[Tensor, "row
 
 
 def _noisy(batch: Batch, level: float, generators: Sequence[np.random.Generator]) -> list[Tensor]:
-    """The inputs with noise of σ = level · (max − min) of each example's own values; integers stay as they are."""
-    return [_shaken(x, level, generators) if x.is_floating_point() else x for x in batch.ends.x]
+    """Return one noisy copy of the inputs; integer inputs get no noise."""
+    return [_with_noise(x, level, generators) if x.is_floating_point() else x for x in batch.ends.x]
 
 
-def _shaken(x: Tensor, level: float, generators: Sequence[np.random.Generator]) -> Tensor:
+def _with_noise(x: Tensor, level: float, generators: Sequence[np.random.Generator]) -> Tensor:
+    """Add noise of σ = level · (max − min) to each example, with the range of its own values."""
     drawn = np.stack([generator.standard_normal(x.shape[1:], dtype=np.float32) for generator in generators])
     flat = x.flatten(1) if x.dim() > 1 else x[:, None]
     sigma = level * (flat.amax(1) - flat.amin(1)).reshape(-1, *[1] * (x.dim() - 1))

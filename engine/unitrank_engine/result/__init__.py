@@ -1,1 +1,1 @@
-"""The result of a job: its summary, warnings and heatmaps."""
+"""The result of a job: its summary, its arrays, its warnings and its heatmaps."""

@@ -1,6 +1,7 @@
-"""Heatmaps: a ranking's scores as one picture a cluster, and one for each example that is kept.
+"""Heatmaps show a ranking's scores over space: one for each cluster, and one for each kept example.
 
-At the model's inputs colours are averaged; Grad-CAM's is the ReLU of the sum over channels (arXiv:1610.02391, eq. 2).
+Grad-CAM's heatmap is the ReLU of the sum over channels (arXiv:1610.02391, eq. 2). At the model's
+inputs, the heatmap is the mean over channels (colours).
 """
 
 import numpy as np
@@ -14,7 +15,10 @@ from unitrank_schemas.methods import MethodBase
 def heatmaps(
     entry: MethodBase, units: PlaceUnits, importance: Float[np.ndarray, "clusters units"], kept: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The arrays by name, none where the ranking has no picture; `kept` holds the scores of examples by cluster."""
+    """Return the heatmaps by name; `{}` where the ranking has none.
+
+    `kept`: cluster's name → scores of its kept examples, `[examples, units]`.
+    """
     place = units.place
     axes = heatmap_axes(entry.spatial, place.kind, units.kind, place.shape, place.channel_axis)
     if axes is None:

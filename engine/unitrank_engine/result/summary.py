@@ -1,4 +1,4 @@
-"""From what was computed to the result: the summary that is read, and the arrays in full."""
+"""Makes the result from a job's outcome: the summary, and the arrays in full."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from unitrank_engine.ablation.study import RankingStudy
-from unitrank_engine.attribution.scores import Attribution, Scored, score_key
+from unitrank_engine.attribution.scores import Attribution, MethodScores, score_key
 from unitrank_engine.attribution.statistics import Moments, spearman
 from unitrank_engine.device import peak_bytes
 from unitrank_engine.job.context import JobContext
@@ -20,8 +20,9 @@ from unitrank_schemas.methods import MethodBase
 from unitrank_tables.top_units import top_units
 
 TOP = 20
-DEGENERATE = 1e-6
-"""Below this share of Σ(|F| + |F′|) a change of F is rounding, and a relative gap means nothing."""
+"""Units of each ranking in the summary; the arrays have all."""
+MIN_CHANGE = 1e-6
+"""A smaller change of F, as a share of Σ (|F(x)| + |F(x′)|), is rounding: no gap is given."""
 
 
 @dataclass(frozen=True)
@@ -30,26 +31,39 @@ class JobOutcome:
 
     context: JobContext
     entries: list[MethodBase]
+    """The request's methods, in its order."""
     attribution: Attribution
     studies: Mapping[str, RankingStudy]
+    """Ranking's id → its study; empty without an ablation."""
     random: np.ndarray | None
+    """The random orders' curves, `[clusters, random, counts + 1]`; None without an ablation."""
     fidelity: Mapping[str, schema.FidelityResult]
+    """Ranking's id → its fidelity; empty where the request has none."""
     began: float
+    """The job's start on the monotonic clock, in seconds."""
     reused: list[str]
+    """Names of the results that earlier jobs left."""
 
-    def scored(self, entry: MethodBase) -> Scored:
-        return self.attribution.scored[score_key(entry)]
+    def scores(self, entry: MethodBase) -> MethodScores:
+        """Return the scores of a method."""
+        return self.attribution.by_key[score_key(entry)]
 
     def moments(self, entry: MethodBase, cluster: int) -> Moments:
-        return self.scored(entry).sums.of_cluster(cluster)
+        """Return the sums of a method's scores over all examples of a cluster."""
+        return self.scores(entry).sums.of_cluster(cluster)
 
     def members(self, cluster: int) -> np.ndarray:
-        """The cluster's examples by their number in the main pass."""
+        """Return the cluster's examples by their number in the main pass."""
         return self.attribution.membership.by_cluster[cluster]
 
 
 def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, version: str) -> schema.Result:
-    """The summary after part 6 of the contract."""
+    """Return the summary, as part 6 of the HTTP contract defines it.
+
+    `resolved`: name and digest of the model and of the dataset.
+    `job`: the job's id.
+    `version`: of Unitrank.
+    """
     context, request = outcome.context, outcome.context.request
     rankings = [_ranking(outcome, entry) for entry in outcome.entries]
     return schema.Result(
@@ -114,8 +128,8 @@ def _ranking(outcome: JobOutcome, entry: MethodBase) -> schema.Ranking:
         },
         overall=study.overall if study else None,
         fidelity=outcome.fidelity.get(entry.id),
-        options=outcome.scored(entry).notes.options(),
-        seconds=outcome.scored(entry).seconds + (study.seconds if study else 0.0),
+        options=outcome.scores(entry).notes.options(),
+        seconds=outcome.scores(entry).seconds + (study.seconds if study else 0.0),
     )
 
 
@@ -137,11 +151,11 @@ def _top(outcome: JobOutcome, entry: MethodBase, cluster: int, moments: Moments)
 
 def _completeness(outcome: JobOutcome, entry: MethodBase, members: np.ndarray) -> schema.Completeness:
     attribution = outcome.attribution
-    totals = outcome.scored(entry).totals[members]
+    totals = outcome.scores(entry).totals[members]
     f, f_baseline = attribution.examples.f[members], attribution.examples.f_baseline[members]
     change = f - f_baseline
     size = float(np.abs(change).sum())
-    comparable = outcome.context.split.cut and entry.complete and size >= DEGENERATE * float((np.abs(f) + np.abs(f_baseline)).sum())
+    comparable = outcome.context.split.cut and entry.complete and size >= MIN_CHANGE * float((np.abs(f) + np.abs(f_baseline)).sum())
     return schema.Completeness(
         sum=float(totals.mean()),
         expected=float(change.mean()),
@@ -150,14 +164,21 @@ def _completeness(outcome: JobOutcome, entry: MethodBase, members: np.ndarray) -
 
 
 def _stability(outcome: JobOutcome, entry: MethodBase, cluster: int) -> float | None:
-    halves = [outcome.scored(entry).sums.of_cluster(cluster, side) for side in (0, 1)]
+    """Return the rank correlation of the importance from the cluster's two halves.
+
+    None where one is empty.
+    """
+    halves = [outcome.scores(entry).sums.of_cluster(cluster, side) for side in (0, 1)]
     if any(half.m == 0 for half in halves):
         return None
     return spearman(*(half.importance(entry.statistic) for half in halves))
 
 
 def leaderboard(rankings: list[schema.Ranking]) -> list[schema.Leader]:
-    """Better than random first, then the larger mean area, then the smaller error, then the request's order."""
+    """Sort the rankings: better than random first, then by larger mean area, then by smaller `mae`.
+
+    Rankings that are equal in all three stay in the request's order.
+    """
     leaders = []
     for ranking in rankings:
         studies = [cluster.ablation for cluster in ranking.clusters.values() if cluster.ablation]
@@ -188,7 +209,7 @@ def _warnings(outcome: JobOutcome, rankings: list[schema.Ranking]) -> list[schem
         for entry, ranking in zip(entries, rankings, strict=True):
             warns += warnings.of_ranking(context, index, entry, outcome.moments(entry, index), ranking.clusters[cluster.name])
     for entry in entries:
-        warns += warnings.of_method(entry, outcome.scored(entry).notes)
+        warns += warnings.of_method(entry, outcome.scores(entry).notes)
         study = outcome.studies.get(entry.id or "")
         if study:
             warns += warnings.of_fill(context, entry, study)
@@ -196,7 +217,7 @@ def _warnings(outcome: JobOutcome, rankings: list[schema.Ranking]) -> list[schem
 
 
 def arrays(outcome: JobOutcome) -> dict[str, np.ndarray]:
-    """The result in full, float32; clusters in the summary's order."""
+    """Return the result's arrays by name, in float32; clusters are in the summary's order."""
     context = outcome.context
     full: dict[str, np.ndarray] = {}
     for entry in outcome.entries:
@@ -207,7 +228,7 @@ def arrays(outcome: JobOutcome) -> dict[str, np.ndarray]:
         if study:
             for order, curves in study.arrays.items():
                 full[f"ablation/{entry.id}/{order}"] = curves
-        kept = {context.clusters[index].name: torch.stack(rows) for index, rows in outcome.scored(entry).kept.items()}
+        kept = {context.clusters[index].name: torch.stack(rows) for index, rows in outcome.scores(entry).kept.items()}
         for name, rows in kept.items():
             full[f"examples/{entry.id}/{name}"] = rows.reshape(-1, *context.units.shape).float().numpy()
         full |= heatmaps(entry, context.units, full[f"importance/{entry.id}"], {name: rows.numpy() for name, rows in kept.items()})

@@ -1,20 +1,21 @@
-"""Warnings: what a reader of the numbers should know, with the figures that say so."""
+"""Warnings of a result. Each names what is doubtful, the measured value, and what to do."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
 from unitrank_engine.ablation.study import RankingStudy
-from unitrank_engine.ablation.verdict import FEWEST_TESTED
+from unitrank_engine.ablation.verdict import MIN_TESTED
 from unitrank_engine.attribution.scores import Attribution
 from unitrank_engine.attribution.statistics import Moments
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.targets import LINEAR_SCORES
 from unitrank_engine.methods.batch import Notes
 from unitrank_schemas.methods import MethodBase
-from unitrank_schemas.results import ClusterRanking, Warn
+from unitrank_schemas.results import VERDICT_LABELS, ClusterRanking, Warn
 
-CANCELLATION = 0.6
+MAX_CANCELLATION = 0.6
+"""Share of the scores that may cancel in the signed mean without a warning."""
 
 
 def of_job(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
@@ -23,13 +24,14 @@ def of_job(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
     if request.ablation and request.ablation.split == "none":
         yield Warn(
             code="in_sample",
-            detail="rankings were made and tested on the same examples, which flatters them; use split 'half' for a verdict",
+            detail="the rankings were tested on the examples that made them (split 'none'), where even noise passes the test; "
+            "use split 'half' for a verdict",
         )
     if context.split.linear and request.target.score in LINEAR_SCORES:
         yield Warn(
             code="last_hidden_layer",
-            detail=f"behind '{request.layer}' the model is linear: every method that uses h − h′ is exact there, so a "
-            "comparison of methods at this layer proves nothing",
+            detail=f"the model is linear behind layer '{request.layer}', so every method that uses h − h′ is exact there; "
+            "compare methods at an earlier layer",
         )
     shortfall = request.clusters.shortfall(len(context.clusters))
     if shortfall is not None:
@@ -39,47 +41,48 @@ def of_job(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
     if against and fills - {"baseline"}:
         yield Warn(
             code="fill_differs_from_baseline",
-            detail=f"{', '.join(against)} explain the difference from the baseline, but ablated units become "
-            f"'{sorted(fills - {'baseline'})[0]}'; with fill 'baseline' both speak of the same change",
+            detail=f"{', '.join(against)}: the scores explain the change from the baseline, but units are replaced by "
+            f"'{sorted(fills - {'baseline'})[0]}'; use fill 'baseline' to test the change that is explained",
         )
 
 
 def of_cluster(
-    context: JobContext, found: Attribution, cluster: int, members: np.ndarray, entries: list[MethodBase]
+    context: JobContext, attribution: Attribution, cluster: int, members: np.ndarray, entries: list[MethodBase]
 ) -> Iterator[Warn]:
     """Warnings about the examples of one cluster; `members` are their numbers in the main pass."""
     name = context.clusters[cluster].name
-    same = int(found.examples.at_baseline[members].sum())
+    same = int(attribution.examples.at_baseline[members].sum())
     if same:
         yield Warn(
             code="baseline_in_cluster",
-            detail=f"{same} of {len(members)} examples equal their baseline, so that nothing can be attributed to them",
+            detail=f"{same} of {len(members)} examples equal their baseline, so there is no change of the target to explain; "
+            "leave them out, or choose another baseline",
             cluster=name,
         )
-    tested = len(context.halves[cluster].tested)
-    if context.request.ablation and tested < FEWEST_TESTED:
+    size, tested = len(context.clusters[cluster].rows), len(context.halves[cluster].tested)
+    if context.request.ablation and tested < MIN_TESTED:
         yield Warn(
             code="hardly_tested",
-            detail=f"{tested} of {len(context.clusters[cluster].rows)} examples are left to test on, so that the cluster's verdict "
-            "is undecided; a larger cluster, another `split`, or `split: none` (in sample) leaves more",
+            detail=f"the cluster's verdict is undecided, because only {tested} of its {size} examples are left to test on and "
+            f"{MIN_TESTED} are needed; use a larger cluster, another `split`, or `split: none` (in sample)",
             cluster=name,
         )
-    classes = np.unique(found.examples.classes[members])
+    classes = np.unique(attribution.examples.classes[members])
     if len(classes) > 1:
         yield Warn(
             code="mixed_targets",
-            detail=f"the examples are explained for {len(classes)} different classes; signed scores of unlike classes cancel, "
-            "clusters by label or by prediction do not mix them",
+            detail=f"the examples are explained for {len(classes)} different classes, whose signed scores cancel in the mean; "
+            "use clusters by label or by prediction, which have one class each",
             cluster=name,
         )
-    flat = int(found.examples.flat[members].sum())
+    flat = int(attribution.examples.flat[members].sum())
     if 2 * flat > len(members):
         for entry in entries:
             if entry.looks_at_input_only():
                 yield Warn(
                     code="saturated",
-                    detail=f"the gradient is exactly zero for {flat} of {len(members)} examples; "
-                    "conductance looks along the whole path instead, and the score 'logit' saturates less than 'probability'",
+                    detail=f"the gradient at the input is exactly zero for {flat} of {len(members)} examples; use conductance, "
+                    "which takes gradients along the whole path, or the score 'logit', which saturates less than 'probability'",
                     cluster=name,
                     ranking=entry.id,
                 )
@@ -88,13 +91,14 @@ def of_cluster(
 def of_ranking(context: JobContext, cluster: int, entry: MethodBase, moments: Moments, result: ClusterRanking) -> Iterator[Warn]:
     """Warnings about one ranking of one cluster."""
     name = context.clusters[cluster].name
-    lost = result.cancellation
-    if entry.statistic == "mean" and lost is not None and (lost >= CANCELLATION or moments.looks_like_noise()):
+    cancellation = result.cancellation
+    is_noise = moments.looks_like_noise()
+    if entry.statistic == "mean" and cancellation is not None and (cancellation >= MAX_CANCELLATION or is_noise):
         yield Warn(
             code="signed_cancellation",
-            detail=f"{lost:.0%} of the scores cancel in the mean over {moments.m} examples"
-            + ("; what is left is no more than noise of their size leaves" if moments.looks_like_noise() else "")
-            + "; rank by statistic 'mean_abs', or by a method whose sign means the same for all examples",
+            detail=f"{cancellation:.0%} of the scores cancel in the mean over {moments.m} examples"
+            + (", and the rest is no larger than noise of the scores' size would leave" if is_noise else "")
+            + "; use statistic 'mean_abs', or a method whose sign means the same for all examples",
             cluster=name,
             ranking=entry.id,
         )
@@ -103,26 +107,32 @@ def of_ranking(context: JobContext, cluster: int, entry: MethodBase, moments: Mo
     if study and area is not None and study.activity_area is not None and area <= study.activity_area:
         yield Warn(
             code="no_better_than_activity",
-            detail=f"a ranking of the units by activity does as well (area {study.activity_area:.4g}, this ranking {area:.4g})",
+            detail=f"a ranking of the units by activity does as well (area {study.activity_area:.4g}, this ranking {area:.4g}), "
+            "so this ranking shows no more than which units are active; try another method or statistic",
             cluster=name,
             ranking=entry.id,
         )
 
 
 def of_method(entry: MethodBase, notes: Notes) -> Iterator[Warn]:
-    """What the method itself found out while it ran."""
+    """Warnings that the method reported while it ran."""
     for code, detail in notes.warnings:
         yield Warn(code=code, detail=detail, ranking=entry.id)
 
 
 def of_fill(context: JobContext, entry: MethodBase, study: RankingStudy) -> Iterator[Warn]:
-    """Where another fill gives another verdict."""
+    """Warnings about verdicts that change with another fill.
+
+    Without a cluster for the overall verdict.
+    """
     ablation = context.request.ablation
     assert ablation is not None
-    for cluster in study.differs:
+    for cluster, checked in study.changed_verdicts.items():
+        verdict = study.overall.verdict if cluster is None else study.clusters[cluster].verdict
         yield Warn(
             code="verdict_depends_on_fill",
-            detail=f"the verdict changes when units are replaced by '{ablation.check_fill}' instead of '{ablation.fill}'",
+            detail=f"the verdict changes ({VERDICT_LABELS[verdict]} → {VERDICT_LABELS[checked]}) when units are replaced by "
+            f"'{ablation.check_fill}' instead of '{ablation.fill}'; do not rely on either one alone",
             cluster=None if cluster is None else context.clusters[cluster].name,
             ranking=entry.id,
         )

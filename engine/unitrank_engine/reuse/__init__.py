@@ -1,1 +1,5 @@
-"""Parts of earlier jobs: fingerprints, and wrappers that look parts up before clusters, scores and fill tests are computed."""
+"""Reuse of earlier jobs' results.
+
+Fingerprints identify the results (parts). Wrappers look up the parts of clusters, scores and fill
+tests before they are computed.
+"""

@@ -1,4 +1,4 @@
-"""Clusters that take passes through the model are read from an earlier job's part."""
+"""Reuse of clusters that take passes through the model, such as those by prediction or k-means."""
 
 import numpy as np
 
@@ -16,7 +16,10 @@ from unitrank_tables.part import Part
 def find_or_reuse_clusters(
     request: JobRequest, table: Table, forward: Forward, streams: RandomStreams, store: PartStore
 ) -> list[ClusterRows]:
-    """As `find_clusters`; clusters that take passes are looked up first, and kept."""
+    """As `find_clusters`, but read clusters that take passes from the store if it has them.
+
+    Otherwise they are computed and put into the store.
+    """
     if not request.clusters.reads_model:
         return find_clusters(request, table, forward, streams)
     program = forward.program

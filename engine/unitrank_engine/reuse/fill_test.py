@@ -1,4 +1,4 @@
-"""A fill test that runs only the controls and rankings that no earlier job left, and keeps the sums of what it runs."""
+"""A fill test that runs only the controls and rankings that no earlier job left in the store."""
 
 from functools import cached_property
 from itertools import pairwise
@@ -14,7 +14,7 @@ from unitrank_tables.part import Part
 
 
 class CachedFillTest:
-    """Wraps a fill test: `find` looks rankings up, `run` tests one cluster after another, `keep` leaves the sums."""
+    """Wraps a fill test. Call `find` first, then `run` for each cluster in order, then `keep`."""
 
     def __init__(self, test: FillTest, parts: JobParts) -> None:
         self.test = test
@@ -23,8 +23,10 @@ class CachedFillTest:
             parts.find([self._controls_key]).get(self._controls_key), self._controls_from
         )
         self._earlier: dict[str, list[MaskSums]] = {}
+        """Ranking's id → the sums of each cluster from an earlier job."""
         self._controls: list[Controls] = []
         self._rankings: dict[str, list[MaskSums]] = {}
+        """Ranking's id → the sums of each cluster from this job."""
 
     @property
     def fill(self) -> Fill:
@@ -32,14 +34,18 @@ class CachedFillTest:
 
     @property
     def reuses_controls(self) -> bool:
+        """Whether the controls' sums come from an earlier job."""
         return self._earlier_controls is not None
 
     def masks(self, rankings: int) -> int:
-        """The masks to be run on each test example for this number of rankings."""
+        """Return how many masks run on each test example for this number of rankings."""
         return self.test.masks(rankings, controls=not self.reuses_controls)
 
     def find(self, importance: Importance) -> set[str]:
-        """The rankings whose orders an earlier job has run."""
+        """Look the rankings up in the store.
+
+        Return the ids of those that an earlier job has tested.
+        """
         keys = {name: self._ranking_key(values) for name, values in importance.items()}
         parts = self.parts.find(dict.fromkeys(keys.values()))
         for name, key in keys.items():
@@ -62,7 +68,10 @@ class CachedFillTest:
         return self.test.tested(cluster, ClusterRuns(controls, rankings))
 
     def keep(self, importance: Importance) -> None:
-        """Leaves the sums of all clusters for later jobs, unless memory ran out: passes of another size round differently."""
+        """Put the sums of all clusters into the store for later jobs.
+
+        Nothing is stored where memory ran out, because smaller passes round differently.
+        """
         if self.test.curves.halvings:
             return
         parts = {self._ranking_key(importance[name]): _part_of_ranking(sums) for name, sums in self._rankings.items()}
@@ -72,18 +81,18 @@ class CachedFillTest:
 
     @cached_property
     def _controls_key(self) -> str:
-        """Depends on what the controls are tested on, with which fill, and where the curves are read."""
+        """Fingerprint of the controls: by test examples, fill, counts and random orders."""
         test = self.test
         tested = [[digest(halves.tested), halves.in_sample] for halves in test.context.halves]
         return self.parts.fingerprint("controls", tested, test.fill, test.counts, len(test.random), test.only_most)
 
     def _ranking_key(self, importance: list[np.ndarray]) -> str:
-        """A ranking's orders follow from its importance, whatever its id and its method are."""
-        return self.parts.fingerprint("ablation", self._controls_key, self.test.wanted, digest(*importance))
+        """Fingerprint of a ranking's test: by its importance, and not by its id or method."""
+        return self.parts.fingerprint("ablation", self._controls_key, self.test.order_names, digest(*importance))
 
     @cached_property
     def _batches(self) -> list[int]:
-        """Of each cluster into how many batches its test examples fall."""
+        """Number of batches of each cluster's test examples."""
         return [-(-len(halves.tested) // self.test.batch) for halves in self.test.context.halves]
 
     def _controls_from(self, part: Part) -> list[Controls]:
@@ -102,14 +111,14 @@ class CachedFillTest:
 
     def _ranking_from(self, part: Part) -> list[MaskSums]:
         arrays = part.arrays
-        score = _shaped(arrays["score"], len(self._batches), len(self.test.wanted) * len(self.test.counts))
+        score = _shaped(arrays["score"], len(self._batches), len(self.test.order_names) * len(self.test.counts))
         return [MaskSums(row, arrays["right"][index] if "right" in arrays else None) for index, row in enumerate(score)]
 
 
 def _shaped(array: np.ndarray, *shape: int) -> np.ndarray:
-    """Raises ValueError for an array of another shape."""
+    """Return the array. Raises ValueError where its shape is not `shape`."""
     if array.shape != shape:
-        raise ValueError(f"an array of shape {shape} is {array.shape}")
+        raise ValueError(f"an array of a part has shape {array.shape}: expected {shape}")
     return array
 
 

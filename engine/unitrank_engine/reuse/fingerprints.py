@@ -1,7 +1,8 @@
-"""Fingerprints: digests of everything that can change one bit of a part.
+"""Fingerprints are digests of everything that can change a bit of a part.
 
-Two jobs give a part the same fingerprint only if both would compute the same bits. Nothing in the engine makes a
-ranking's numbers depend on the other rankings of its job, so a ranking's parts depend on the ranking alone.
+Two jobs give a part the same fingerprint only if both would compute the same bits. In the engine, a
+ranking's numbers do not depend on the job's other rankings, so neither do the fingerprints of its
+parts.
 """
 
 import hashlib
@@ -17,25 +18,34 @@ import torch
 from unitrank_engine.job.context import JobContext
 
 FORMAT = 1
-"""Counts up when a part's arrays change, or any sum in the engine is made in another order."""
+"""Increase this number when a part's arrays change, or the engine adds any sum in a new order."""
 REQUEST = {"layer", "at", "units", "output", "target", "baseline", "preprocess", "inputs", "labels", "seed"}
-"""Fields of a request that every part depends on, beside the contents and the clusters."""
+"""Fields of a request that every part depends on, besides the contents and the clusters."""
 
 
 def fingerprint(*depends: object) -> str:
-    """The same for the same values, however a mapping is ordered."""
+    """Return the SHA-256, in hex, of JSON values and of Unitrank's version.
+
+    The order of a mapping's keys does not matter.
+
+    >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    True
+    """
     text = json.dumps([FORMAT, version("unitrank"), *depends], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def fingerprint_of_job(context: JobContext, batch: int) -> str:
-    """The fingerprint of what all parts of a job depend on; `batch`: rows of one pass through the model."""
+    """Return the fingerprint of everything that all parts of a job depend on.
+
+    `batch`: rows in one pass through the model, which changes the rounding.
+    """
     request = context.request.model_dump(mode="json", include=REQUEST)
     return fingerprint(machine(context.device), batch, context.streams.key, request, _memberships(context))
 
 
 def _memberships(context: JobContext) -> list[object]:
-    """Of each cluster its name, and the digests of its rows and of their sides."""
+    """Return each cluster's name, and the digests of its rows and of their sides."""
     return [
         [cluster.name, digest(cluster.rows), digest(halves.sides)]
         for cluster, halves in zip(context.clusters, context.halves, strict=True)
@@ -43,7 +53,7 @@ def _memberships(context: JobContext) -> list[object]:
 
 
 def digest(*arrays: np.ndarray) -> str:
-    """The SHA-256, in hex, of types, shapes and values."""
+    """Return the SHA-256, in hex, of the arrays' types, shapes and values."""
     sha = hashlib.sha256()
     for array in arrays:
         sha.update(f"{array.dtype.str} {array.shape} ".encode())
@@ -52,7 +62,7 @@ def digest(*arrays: np.ndarray) -> str:
 
 
 def machine(device: torch.device) -> list[object]:
-    """What rounds: another processor, another number of threads or another torch adds in another order."""
+    """Return the values that decide the rounding: torch's version, processor and threads or GPU."""
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         return [torch.__version__, properties.name, properties.total_memory]
@@ -61,6 +71,6 @@ def machine(device: torch.device) -> list[object]:
 
 @cache
 def _processor() -> str:
-    described = Path("/proc/cpuinfo")
-    lines = described.read_text().splitlines() if described.exists() else []
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     return next((line for line in lines if line.startswith("model name")), platform.processor() or platform.machine())

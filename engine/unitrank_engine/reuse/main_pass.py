@@ -1,4 +1,4 @@
-"""A main pass that computes only the scores that no earlier job left, and keeps the scores that it computes."""
+"""A main pass that computes only the scores that no earlier job left in the store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 from unitrank_engine.attribution.fidelity import FidelityObserver
 from unitrank_engine.attribution.main_pass import MainPass, needs_of, squared
-from unitrank_engine.attribution.scores import Attribution, Errors, PerExample, Scored, score_key
+from unitrank_engine.attribution.scores import Attribution, Drops, MethodScores, PerExample, score_key
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.clusters.membership import Membership
 from unitrank_engine.job.fills import Fills
@@ -20,15 +20,21 @@ from unitrank_tables.part import Part
 
 @dataclass(frozen=True)
 class EarlierScores:
-    """What earlier jobs left of this job's main pass; `scored` and `errors` by the key of the scores."""
+    """The parts of this job's main pass that earlier jobs left."""
 
-    scored: Mapping[str, Scored]
+    by_key: Mapping[str, MethodScores]
+    """`score_key` → the method's scores."""
     examples: PerExample | None
-    errors: Mapping[str, Errors]
+    """None where they must be computed."""
+    drops: Mapping[str, Drops]
+    """`score_key` → the predicted and actual drops, for the fidelity."""
 
 
 class CachedMainPass:
-    """Wraps a main pass over the methods that have no complete parts."""
+    """Wraps a main pass over the methods whose parts are not all in the store.
+
+    `entries`: all methods of the job, in the request's order.
+    """
 
     def __init__(self, parts: JobParts, fills: Fills, entries: list[MethodBase]) -> None:
         self.context = fills.context
@@ -36,7 +42,7 @@ class CachedMainPass:
         self.entries = entries
         self.earlier = self._find()
         fresh = [entry for entry in entries if not self.reuses(entry)]
-        # the flat gradients are found for the whole job, unless an earlier job left them
+        # `PerExample.flat` needs the gradients of all methods, unless an earlier job left it.
         needs = needs_of(entries if self.earlier.examples is None else fresh)
         self._main = MainPass(fills, fresh, needs)
         self._complete = not fresh and self.earlier.examples is not None
@@ -46,30 +52,33 @@ class CachedMainPass:
         return self._main.membership
 
     def reuses(self, entry: MethodBase) -> bool:
-        """Whether the method's scores are an earlier job's."""
-        return score_key(entry) in self.earlier.scored
+        """Return True where the method's scores come from an earlier job."""
+        return score_key(entry) in self.earlier.by_key
 
     def plan(self) -> None:
-        """Announces the stage, if anything is left to compute."""
+        """Announce the stage's rows to the progress meter, if there is anything to compute."""
         if not self._complete:
             self._main.plan()
 
     def run(self, observer: FidelityObserver | None = None) -> Attribution:
-        """As `MainPass.run`; the observer gets the errors of the earlier scores as well."""
-        scored, examples = dict(self.earlier.scored), self.earlier.examples
+        """As `MainPass.run`; the observer gets the drops of the earlier scores as well."""
+        by_key, examples = dict(self.earlier.by_key), self.earlier.examples
         if not self._complete:
             computed = self._run(observer)
-            scored |= computed.scored
+            by_key |= computed.by_key
             examples = examples or computed.examples
             if not self._main.halved:
-                self._keep(computed, observer.errors if observer else {})
+                self._keep(computed, observer.drops if observer else {})
         if observer:
-            observer.errors |= self.earlier.errors
+            observer.drops |= self.earlier.drops
         assert examples is not None
-        return Attribution(self.membership, scored, examples)
+        return Attribution(self.membership, by_key, examples)
 
     def _run(self, observer: FidelityObserver | None) -> Attribution:
-        """A ranking's error names the earlier scores too among those that are finished."""
+        """Run the main pass.
+
+        The error of a ranking lists reused rankings among the finished ones.
+        """
         try:
             return self._main.run(observer)
         except EngineError as error:
@@ -77,38 +86,39 @@ class CachedMainPass:
             if error.ranking is None or not isinstance(cause, EngineError):
                 raise
             names = [(entry.id or entry.name, self.reuses(entry)) for entry in self.entries]
-            raise cause.of(error.ranking, [name for name, reused in names if reused or name in error.finished]) from cause
+            finished = [name for name, reused in names if reused or name in error.finished]
+            raise cause.for_ranking(error.ranking, finished) from cause
 
     def _find(self) -> EarlierScores:
-        """The earlier scores of each method of which every part that this job needs was kept."""
+        """Read the scores of each method for which the store has every part that this job needs."""
         fingerprints = [self._examples_key, *(key for keys in self._keys.values() for key in keys.values())]
         parts = self.parts.find(fingerprints)
-        scored, errors = {}, {}
+        by_key, drops = {}, {}
         for name, entry in {score_key(entry): entry for entry in self.entries}.items():
             by_kind = {kind: parts.get(key) for kind, key in self._keys[name].items()}
-            sums = read_part(by_kind["scores"], partial(score_parts.scored_from, entry=entry, context=self.context))
+            scores = read_part(by_kind["scores"], partial(score_parts.scores_from, entry=entry, context=self.context))
             kept = read_part(by_kind["kept"], score_parts.kept_from) if "kept" in by_kind else {}
-            missed = (
-                read_part(by_kind["errors"], score_parts.errors_from) if "errors" in by_kind else Errors(np.zeros(0), np.zeros(0))
+            of_method = (
+                read_part(by_kind["errors"], score_parts.drops_from) if "errors" in by_kind else Drops(np.zeros(0), np.zeros(0))
             )
-            if sums is not None and kept is not None and missed is not None:
-                sums.kept.update(kept)
-                scored[name], errors[name] = sums, missed
-        return EarlierScores(scored, read_part(parts.get(self._examples_key), score_parts.examples_from), errors)
+            if scores is not None and kept is not None and of_method is not None:
+                scores.kept.update(kept)
+                by_key[name], drops[name] = scores, of_method
+        return EarlierScores(by_key, read_part(parts.get(self._examples_key), score_parts.examples_from), drops)
 
-    def _keep(self, computed: Attribution, errors: Mapping[str, Errors]) -> None:
-        """Leaves what was computed now for later jobs."""
+    def _keep(self, computed: Attribution, drops: Mapping[str, Drops]) -> None:
+        """Put the scores that this job computed into the store, for later jobs."""
         parts: dict[str, Part] = {}
         if self.earlier.examples is None:
             parts[self._examples_key] = score_parts.of_examples(computed.examples)
-        for name, scored in computed.scored.items():
+        for name, scores in computed.by_key.items():
             for kind, key in self._keys[name].items():
-                parts[key] = score_parts.MAKERS[kind](scored, errors.get(name))
+                parts[key] = score_parts.MAKERS[kind](scores, drops.get(name))
         self.parts.keep(parts)
 
     @cached_property
     def _keys(self) -> dict[str, dict[str, str]]:
-        """Key of the scores → the fingerprints of all their parts that this job needs."""
+        """`score_key` → kind of part → fingerprint, for all parts that this job needs."""
         request, fourth = self.context.request, squared(self.entries)
         keys = {}
         for name in map(score_key, self.entries):

@@ -1,4 +1,4 @@
-"""Parts: results that a job left under a fingerprint, for later jobs that would compute the same."""
+"""Parts are intermediate results that a job stores under fingerprints, for later jobs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,15 +11,21 @@ from unitrank_tables.part import Part
 
 @runtime_checkable
 class PartStore(Protocol):
-    """Holds parts by fingerprint; may lose any of them."""
+    """Stores parts by fingerprint. It may lose any of them at any time."""
 
-    def get(self, fingerprints: Sequence[str]) -> dict[str, Part]: ...
+    def get(self, fingerprints: Sequence[str]) -> dict[str, Part]:
+        """Return the parts that the store has, by fingerprint."""
 
-    def put(self, parts: Mapping[str, Part]) -> None: ...
+    def put(self, parts: Mapping[str, Part]) -> None:
+        """Store parts by fingerprint."""
 
 
 class NoPartStore:
-    """Holds nothing: every job computes everything."""
+    """Stores nothing, so that every job computes everything.
+
+    >>> NoPartStore().get(["a fingerprint"])
+    {}
+    """
 
     def get(self, fingerprints: Sequence[str]) -> dict[str, Part]:
         return {}
@@ -34,31 +40,41 @@ class JobParts:
 
     store: PartStore
     basis: str
-    """The fingerprint of what all parts of the job depend on."""
+    """Fingerprint of everything that all parts of the job depend on."""
     reused: list[str] = field(default_factory=list)
-    """Names of what was not computed again, as the result lists them."""
+    """Names of reused results, as the job's result lists them."""
 
     @classmethod
     def of(cls, store: PartStore, context: JobContext, *, batch: int) -> "JobParts":
-        """Call this before the job's first pass: clusters that took no pass were found in the store."""
+        """Make the parts of a job. Call it before the main pass.
+
+        `batch`: rows in one pass through the model.
+
+        If clusters that need the model took no pass until then, they were read from the store.
+        """
         reused = context.request.clusters.reads_model and not context.cost.forward_rows
         return cls(store, fingerprint_of_job(context, batch), ["clusters"] if reused else [])
 
     def fingerprint(self, kind: str, *depends: object) -> str:
+        """Return the fingerprint of a part of this job.
+
+        `depends`: JSON values that it depends on in addition.
+        """
         return fingerprint(self.basis, kind, *depends)
 
     def find(self, fingerprints: Iterable[str]) -> dict[str, Part]:
-        """The parts that the store has."""
+        """Return the parts that the store has, by fingerprint."""
         return self.store.get(list(fingerprints))
 
     def keep(self, parts: Mapping[str, Part]) -> None:
+        """Put parts into the store, by fingerprint."""
         if parts:
             self.store.put(parts)
 
 
 def read_part(part: Part | None, read: Callable[[Part], Any]) -> Any:
-    """The value that `read` makes of a part; None where there is no part, or where it is damaged."""
-    # Any: the value of any reader
+    """Return the value that `read` makes of a part; None without a part, and for a damaged one."""
+    # Any: the return type of any `read`
     if part is None:
         return None
     try:

@@ -1,11 +1,11 @@
-"""Scores as parts and back: a method's sums, the examples that are kept, and the errors of its predictions."""
+"""Converts scores to parts and back: a method's sums, its kept examples, and its drops."""
 
 from collections.abc import Callable
 
 import numpy as np
 import torch
 
-from unitrank_engine.attribution.scores import Errors, PerExample, Scored
+from unitrank_engine.attribution.scores import Drops, MethodScores, PerExample
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.methods.batch import Notes
@@ -14,6 +14,7 @@ from unitrank_tables.part import Part
 
 
 def of_examples(examples: PerExample) -> Part:
+    """Make a part of the values that do not depend on the method."""
     arrays = {name: getattr(examples, name) for name in ("f", "f_baseline", "classes", "flat", "at_baseline")}
     return Part(arrays if examples.right is None else arrays | {"right": examples.right})
 
@@ -23,52 +24,61 @@ def examples_from(part: Part) -> PerExample:
     return PerExample(right=arrays.pop("right", None), **arrays)
 
 
-def of_scored(scored: Scored) -> Part:
-    notes = scored.notes
-    says = {
+def of_scores(scores: MethodScores) -> Part:
+    """Make a part of a method's sums, totals and notes, without its kept examples."""
+    notes = scores.notes
+    metadata = {
         "warnings": [list(warning) for warning in notes.warnings],
         "lists": {name: sorted(values) for name, values in notes.lists.items()},
         "numbers": notes.numbers,
     }
-    sums = scored.sums
-    return Part({"sums": sums.sums.cpu().numpy(), "counts": sums.counts, "totals": scored.totals}, says)
+    sums = scores.sums
+    return Part({"sums": sums.sums.cpu().numpy(), "counts": sums.counts, "totals": scores.totals}, metadata)
 
 
-def scored_from(part: Part, entry: MethodBase, context: JobContext) -> Scored:
-    arrays, says = part.arrays, part.metadata
+def scores_from(part: Part, entry: MethodBase, context: JobContext) -> MethodScores:
+    """Read the part that `of_scores` made.
+
+    Raises KeyError, TypeError or ValueError for a damaged part.
+    """
+    arrays, metadata = part.arrays, part.metadata
     sums = Sums(clusters=0, units=context.units.count, device=context.device)
-    # a copy: what a part holds may not be written to
+    # A copy, because a part's arrays can be read-only.
     sums.sums, sums.counts = torch.tensor(arrays["sums"], device=context.device), arrays["counts"]
-    warnings = dict.fromkeys((code, detail) for code, detail in says["warnings"])
-    notes = Notes(warnings, {name: set(values) for name, values in says["lists"].items()}, says["numbers"])
-    return Scored(entry, sums, arrays["totals"], notes=notes)
+    warnings = dict.fromkeys((code, detail) for code, detail in metadata["warnings"])
+    notes = Notes(warnings, {name: set(values) for name, values in metadata["lists"].items()}, metadata["numbers"])
+    return MethodScores(entry, sums, arrays["totals"], notes=notes)
 
 
-def of_kept(scored: Scored) -> Part:
-    clusters = [cluster for cluster, rows in scored.kept.items() for _ in rows]
-    rows = [row for rows in scored.kept.values() for row in rows]
+def of_kept(scores: MethodScores) -> Part:
+    """Make a part of the scores of a method's kept examples."""
+    clusters = [cluster for cluster, rows in scores.kept.items() for _ in rows]
+    rows = [row for rows in scores.kept.values() for row in rows]
     return Part({"clusters": np.array(clusters, np.int64), "rows": torch.stack(rows).numpy()})
 
 
 def kept_from(part: Part) -> dict[int, list[torch.Tensor]]:
+    """Read the part that `of_kept` made: cluster → scores of its kept examples."""
     kept: dict[int, list[torch.Tensor]] = {}
     for cluster, row in zip(part.arrays["clusters"].tolist(), torch.tensor(part.arrays["rows"]), strict=True):
         kept.setdefault(cluster, []).append(row)
     return kept
 
 
-def of_errors(errors: Errors | None) -> Part:
-    assert errors is not None
-    return Part({"predicted": errors.predicted, "actual": errors.actual})
+def of_drops(drops: Drops | None) -> Part:
+    """Make a part of a method's predicted and actual drops."""
+    assert drops is not None
+    return Part({"predicted": drops.predicted, "actual": drops.actual})
 
 
-def errors_from(part: Part) -> Errors:
-    return Errors(part.arrays["predicted"], part.arrays["actual"])
+def drops_from(part: Part) -> Drops:
+    """Read the part that `of_drops` made. Raises KeyError for a damaged part."""
+    return Drops(part.arrays["predicted"], part.arrays["actual"])
 
 
-MAKERS: dict[str, Callable[[Scored, Errors | None], Part]] = {
-    "scores": lambda scored, errors: of_scored(scored),
-    "kept": lambda scored, errors: of_kept(scored),
-    "errors": lambda scored, errors: of_errors(errors),
+MAKERS: dict[str, Callable[[MethodScores, Drops | None], Part]] = {
+    "scores": lambda scores, drops: of_scores(scores),
+    "kept": lambda scores, drops: of_kept(scores),
+    "errors": lambda scores, drops: of_drops(drops),
 }
-"""Kind of part → what makes it."""
+"""Kind of part → the function that makes it. The kinds are in fingerprints of stored parts."""

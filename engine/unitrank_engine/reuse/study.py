@@ -1,4 +1,4 @@
-"""A study whose fill tests reuse what earlier jobs ran."""
+"""An ablation study that reuses the runs of earlier jobs."""
 
 import numpy as np
 
@@ -11,17 +11,17 @@ from unitrank_schemas.jobs.ablation import Ablation
 
 
 class CachedStudy:
-    """Wraps a study over cached fill tests."""
+    """Wraps a study; its fill tests read and write the store."""
 
     def __init__(self, parts: JobParts, fills: Fills, request: Ablation) -> None:
         self.parts = parts
         self.reused: set[str] = set()
-        """The rankings of which no order was run, once `run` has ended."""
+        """Ids of the rankings whose tests all come from earlier jobs; set by `run`."""
         self._tests = [CachedFillTest(test, parts) for test in fill_tests(request, fills)]
         self._study = Study(fills.context, request, self._tests)
 
     def plan(self, rankings: int) -> None:
-        """Announces the stage; `rankings`: how many of them are likely to be run."""
+        """Announce the stage's rows. `rankings`: the number of rankings that probably must run."""
         self._study.plan(rankings)
 
     def run(self, importance: Importance) -> tuple[dict[str, RankingStudy], np.ndarray]:

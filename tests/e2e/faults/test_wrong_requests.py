@@ -67,7 +67,7 @@ def test_job_when_one_ranking_is_not_finite_then_its_problem_names_it_and_the_re
     problem = ended(client, http, job)["problem"]
 
     assert (problem["code"], problem["ranking"], problem["finished"]) == ("non_finite", "conductance", ["gradient"])
-    assert "ask again without 'conductance' for 'gradient'" in problem["detail"]
+    assert "repeat the request without 'conductance' to get 'gradient'" in problem["detail"]
     again = http.post("/v1/jobs", json=job | {"methods": problem["finished"]}).raise_for_status().json()
     assert client.jobs.get(again["id"]).wait().status == "succeeded"
 

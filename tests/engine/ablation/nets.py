@@ -1,4 +1,4 @@
-"""Small nets whose ablation can be worked out by hand, or by a loop of whole forward passes."""
+"""Small nets whose ablation can be computed by hand, or by a loop of whole forward passes."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Weighted(nn.Module):
-    """Units h = relu(x); one output a row of weights: F = w·h + b, which is plain arithmetic."""
+    """Units h = relu(x), and one output F = w·h + b for each row of weights."""
 
     def __init__(self, *weights: list[float], bias: float = 0.0) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class Weighted(nn.Module):
 
 
 class Cut(nn.Module):
-    """A net that can also be run with its units at `act` replaced, every time from the input to the output."""
+    """A net that can also run, from input to output, with units at `act` replaced."""
 
     before: nn.Module
     act: nn.Module
@@ -35,7 +35,7 @@ class Cut(nn.Module):
 
 
 class Dense(Cut):
-    """Four units between curves."""
+    """Four units between nonlinear layers."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The ablation study once more, plainly: for every order, count and example a whole forward pass, one at a time."""
+"""A plain ablation study: one whole forward pass for each order, count and example."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from unitrank_schemas.jobs import JobRequest
 from unitrank_tables import open_table
 
 FillOf = Callable[[int], Tensor]
-"""A dataset row to what its units become."""
+"""Takes a dataset row; returns the values that replace its units."""
 
 
 def prepared(program: Program, folder: Path, fields: dict[str, np.ndarray], **request: Any) -> JobContext:
-    """What is drawn before the first pass: clusters, halves and streams."""
+    """The job's context: clusters, halves and random streams."""
     path = folder / "prepared.npz"
     np.savez(path, **fields)
     parsed = JobRequest.model_validate({"model": "m", "dataset": "d", "methods": ["random"], "inputs": {"x": "x"}, **request})
@@ -31,7 +31,10 @@ def prepared(program: Program, folder: Path, fields: dict[str, np.ndarray], **re
 
 @dataclass(frozen=True)
 class Plain:
-    """A net with the logit of one class as its target; `axis` counts the units of h without the batch."""
+    """A net with the logit of one class as target.
+
+    `axis`: the axis of units in h, without the batch.
+    """
 
     net: Cut
     x: Tensor
@@ -58,7 +61,7 @@ class Plain:
             return float(self.net(self.x[row][None], replace)[0, self.chosen])
 
     def gradient_x_activation(self, rows: np.ndarray) -> np.ndarray:
-        """The mean over these rows, summed over what a channel holds."""
+        """The mean over these rows, summed over the elements of a channel."""
         scores = []
         for row in rows:
             h = self.h(self.x[row]).requires_grad_()

@@ -1,4 +1,7 @@
-"""Noise is called better than random no more often than promised; `benchmarks/calibration.py` measures the same at length."""
+"""Noise gets the verdict "better than random" at most as often as the level promises.
+
+`benchmarks/calibration.py` measures the same with more jobs.
+"""
 
 import pytest
 from benchmarks.calibration import CASES, Case, rates
@@ -14,7 +17,7 @@ def test_verdict_when_scores_are_noise_then_it_is_seldom_better(case: Case) -> N
     shares = rates(case, seeds=30)
 
     assert (shares.rankings, shares.jobs) == (300, 30)
-    # of 300 rankings 15 ± 3.8 are expected, of 30 jobs at most 1.5 ± 1.2
+    # Expected: 15 ± 3.8 of 300 rankings, and at most 1.5 ± 1.2 of 30 jobs.
     assert shares.better <= 0.08
     assert shares.overall_better <= 0.08
 

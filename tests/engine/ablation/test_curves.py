@@ -1,4 +1,4 @@
-"""Ablation curves: what is run, and what a pass must not depend on."""
+"""Ablation curves: which masks run, and independence of the other masks in a pass."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from unitrank_engine.errors import EngineError
 
 
 class Inverse(nn.Module):
-    """F = 1 / Σh: infinite with all units gone."""
+    """F = 1 / Σh: infinite with all units replaced by zero."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Inverse(nn.Module):
 
 
 class Normed(nn.Module):
-    """A value of every example goes around the units."""
+    """The output also depends on a value of each example that does not pass through the units."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def test_curve_when_only_the_fill_that_checks_makes_the_target_infinite_then_the
     request: dict[str, Any] = {"baseline": {"kind": "constant", "value": 1.0}, "fidelity": None, "target": {"class": None}}
     ablation = {"fill": "baseline", "check_fill": "zero", "random": 19, "split": "none"}
 
-    with pytest.raises(EngineError, match=r"with `check_fill: zero` .*, or `check_fill: null`"):
+    with pytest.raises(EngineError, match=r"with `check_fill: zero`, .*, or `check_fill: null`"):
         rank(program, tmp_path, {"x": np.full((3, 4), 2, dtype=np.float32)}, "act", ["activation"], ablation=ablation, **request)
 
 
@@ -78,7 +78,7 @@ def test_curve_when_passes_are_larger_or_smaller_then_it_is_the_same(
 
 
 def test_curve_when_choices_are_the_same_then_they_run_once(tmp_path: Path) -> None:
-    # two of six units are dead: counts 1 to 5 of 200 orders choose among four, in 16 ways at most
+    # Two of six units are dead: counts 1 to 5 of 200 orders choose among four, in at most 16 ways.
     x = np.tile([1.0, 2.0, 3.0, 4.0, -1.0, -2.0], (7, 1))
     fractions = [count / 6 for count in range(1, 6)]
     program = program_of(Weighted([1.0] * 6), torch.ones(2, 6, dtype=torch.float64))

@@ -24,10 +24,10 @@ def units(positions: np.ndarray) -> list[int]:
         ([0.1, 0.3, 0.7], 10, [1, 3, 7], [0.1, 0.3, 0.7]),
         # 108.16, 270.4, 540.8 and 1081.6 are rounded down
         ([0.01, 0.02, 0.05, 0.1, 0.2, 0.5], 5408, [54, 108, 270, 540, 1081, 2704], [0.01, 0.02, 0.05, 0.1, 0.2, 0.5]),
-        # under one unit is one unit, and the same count is read once
+        # A fraction below one unit counts as one unit; equal counts appear once.
         ([0.01, 0.1, 0.25, 0.5], 4, [1, 2], [0.01, 0.5]),
         ([0.5, 0.1], 10, [1, 5], [0.1, 0.5]),
-        # all units are no choice
+        # A count of all units is left out, because all orders are equal there.
         ([0.5, 1.0], 10, [5], [0.5]),
         ([1.0], 7, [], []),
         ([0.5], 1, [], []),
@@ -52,7 +52,7 @@ def test_ties_when_all_scores_are_zero_then_no_unit_number_is_favoured() -> None
     first = [units(orders(4, seed).most(zeros, "a"))[0] for seed in range(400)]
     last = [units(orders(4, seed).least(zeros, "a"))[-1] for seed in range(400)]
 
-    # 100 ± 8.7 are expected of each
+    # Expected for each: 100 ± 8.7.
     assert np.bincount(first, minlength=4).min() > 65
     assert np.bincount(last, minlength=4).min() > 65
 

@@ -1,4 +1,4 @@
-"""The whole study against a plain one that runs the eager net once for every order, count and example."""
+"""The study equals a plain one that runs the eager net once for every order, count and example."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def nets() -> dict[str, tuple[Cut, Program, Tensor]]:
 
 
 def fill_of(name: str, plain: Plain, everyone: np.ndarray, partners: dict[int, int]) -> FillOf:
-    """What the units of a row become, by the contract's words."""
+    """The values that replace the units of a row, as the contract defines them."""
     means = torch.stack([plain.h(plain.x[row]) for row in everyone]).mean(0)
     return {
         "baseline": lambda row: plain.h(torch.full_like(plain.x[row], BASELINE)),
@@ -50,8 +50,8 @@ def test_study_when_every_pass_is_made_by_hand_then_all_numbers_agree(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     net, program, x = nets[units]
-    monkeypatch.setattr("unitrank_engine.ablation.nested.FEWEST", 0 if nested else 10**9)
-    # two clusters that share rows, and rows that are in none
+    monkeypatch.setattr("unitrank_engine.ablation.nested.MIN_ELEMENTS", 0 if nested else 10**9)
+    # Two clusters that share rows, and rows without a cluster.
     members = {"a": [0, 2, 4, 6, 8, 10, 12, 14, 16], "b": [1, 3, 5, 7, 8, 9, 10]}
     request: dict[str, Any] = {
         "layer": "act",
@@ -110,13 +110,13 @@ def test_study_when_every_pass_is_made_by_hand_then_all_numbers_agree(
         np.testing.assert_allclose(ablation["random"]["score"]["mean"], controls[:, 1:].mean(0), rtol=1e-10)
         np.testing.assert_allclose(ablation["random"]["score"]["low"], np.quantile(controls[:, 1:], 0.025, axis=0), rtol=1e-10)
         np.testing.assert_allclose(ablation["random"]["score"]["high"], np.quantile(controls[:, 1:], 0.975, axis=0), rtol=1e-10)
-        # a tie is exact in the engine; here both sides may differ by rounding
+        # A tie is exact in the engine; here the two sides may differ by rounding.
         assert ablation["p_value"] == (1 + int((control_drops >= drops["most"] - 1e-12).sum())) / (RANDOM + 1)
         assert ablation["p_worse"] == (1 + int((control_drops <= drops["most"] + 1e-12).sum())) / (RANDOM + 1)
 
 
 def _partner(context: Any, row: int) -> int:
-    """Another row of the job, uniformly: the drawn number counts the others in ascending order."""
+    """Draw another row of the job: the drawn number counts the other rows in ascending order."""
     others = [other for other in context.all_rows().tolist() if other != row]
     return int(others[int(context.streams.generator("resample", row).integers(len(others)))])
 

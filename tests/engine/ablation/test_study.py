@@ -25,7 +25,7 @@ def program(*weights: tuple[float, ...], bias: float = 0.0) -> Program:
 
 
 def study(folder: Path, weights: tuple[float, ...], x: np.ndarray, **options: Any) -> SummaryAndArrays:
-    """Tests gradient × activation on F = w·relu(x) + b, in sample unless told otherwise."""
+    """Test gradient × activation on F = w·relu(x) + b, by default in sample."""
     ablation = {"split": "none", "check_fill": None, **options.pop("ablation", {})}
     methods, bias = options.pop("methods", [METHOD]), options.pop("bias", 0.0)
     request = {"fidelity": None, "target": {"class": 0}, "labels": None, **options}
@@ -48,7 +48,8 @@ QUARTERS = {"fractions": [0.25, 0.5, 0.75]}
 
 
 def test_study_when_four_units_have_known_shares_then_every_number_is_as_worked_out(tmp_path: Path) -> None:
-    # S₀ = 10; most takes 4, 3, 2: S = 6, 3, 1 and D = (4 + 7 + 9)/3; least takes 1, 2, 3: S = 9, 7, 4 and D = (1 + 3 + 6)/3
+    # S₀ = 10. `most` replaces units of 4, 3, 2: S = 6, 3, 1 and D = (4 + 7 + 9)/3.
+    # `least` replaces units of 1, 2, 3: S = 9, 7, 4 and D = (1 + 3 + 6)/3.
     outcome = study(tmp_path, FOUR, np.ones((5, 4)), ablation=QUARTERS)
     result = of(outcome)
 
@@ -65,7 +66,7 @@ def test_random_when_orders_are_known_then_bands_area_and_p_are_theirs(tmp_path:
     result, curves = of((summary, arrays)), arrays["ablation/random"][0, :, 1:].astype(np.float64)
     drops = (10.0 - curves).mean(1)
 
-    # only one order of 24 is as good: 4 of 99 are expected, and ties count
+    # One order of 24 is as good: 4 of 99 random ones are expected, and ties count.
     assert result["p_value"] == (1 + int((drops >= 20 / 3 - 1e-9).sum())) / 100
     assert result["p_value"] > 0.01
     assert result["p_worse"] == 1.0
@@ -76,7 +77,9 @@ def test_random_when_orders_are_known_then_bands_area_and_p_are_theirs(tmp_path:
 
 
 def test_accuracy_when_labels_are_given_then_curves_count_right_predictions(tmp_path: Path) -> None:
-    # class 0 has 10 − 4 = 6, 3, 1 against a constant 2 of class 1 that no unit carries: right, right, wrong
+    # Class 0 has 10 − 4 = 6, 3, 1, and class 1 has a constant 2 that depends on no unit: right,
+    # right,
+    # wrong.
     net = Weighted([2.0, 4.0, 1.0, 3.0], [0.0, 0.0, 0.0, 0.0])
     net.out.bias.data[1] = 2.0
     summary, _ = rank(
@@ -118,7 +121,7 @@ def test_verdict_when_the_total_drop_is_negative_then_the_area_is_null_and_the_d
     outcome = study(tmp_path, weights, np.ones((6, 20)), ablation={"fractions": [0.1, 0.2]})
     result = of(outcome)
 
-    # with both gone −36, with two more (shares of −2, in random order) −32
+    # With both replaced −36; with two more (shares of −2, in random order) −32.
     assert result["most"]["score"] == [-36.0, -32.0]
     assert (result["most"]["area"], result["least"]["area"], result["random"]["area"]) == (None, None, None)
     assert result["activity_area"] is None
@@ -143,7 +146,7 @@ def test_verdict_when_units_do_nothing_then_no_order_is_better(tmp_path: Path) -
 
 
 def test_verdict_when_all_units_are_dead_then_ties_are_exact_in_a_wide_net_too(tmp_path: Path) -> None:
-    # rounding differs from row to row of one product; a choice that changes nothing must not win by it
+    # The rows of one product round differently; a mask that changes nothing must not win by that.
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(2, 513), torch.nn.Linear(513, 10), torch.nn.Tanh(), torch.nn.Linear(10, 3))
     torch.nn.init.zeros_(net[0].weight)
@@ -158,7 +161,7 @@ def test_verdict_when_all_units_are_dead_then_ties_are_exact_in_a_wide_net_too(t
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_ties_when_random_orders_choose_the_same_unit_then_they_count_in_a_wide_net_too(seed: int, tmp_path: Path) -> None:
-    # one of 19 channels is replaced: of 199 orders about 10 choose the ranking's one too
+    # One of 19 channels is replaced: about 10 of 199 orders choose the same channel as the ranking.
     torch.manual_seed(seed)
     net = torch.nn.Sequential(torch.nn.Conv1d(1, 19, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(513, 10))
     x = np.random.default_rng(0).standard_normal((13, 1, 29)).astype(np.float32)
@@ -210,7 +213,7 @@ def test_verdict_when_most_was_not_asked_for_then_it_is_undecided(random: int, o
 
 
 def test_verdict_when_a_cluster_has_under_two_test_examples_then_it_is_undecided(tmp_path: Path) -> None:
-    # halves of three are two and one: one test example
+    # Three examples give halves of two and one: one test example.
     members = {"two": [0], "three": [1, 2, 3], "four": [4, 5, 6, 7]}
     outcome = study(
         tmp_path, TWENTY, np.ones((8, 20)), ablation=HALVES | {"split": "half"}, clusters={"by": "members", "members": members}
@@ -221,7 +224,7 @@ def test_verdict_when_a_cluster_has_under_two_test_examples_then_it_is_undecided
     nothing = of(outcome, "two")
     assert (nothing["most"], nothing["random"], nothing["activity_area"], nothing["p_value"]) == (None, None, None, None)
     assert np.isnan(outcome[1][f"ablation/{METHOD}/most"][0]).all()
-    # what was tested has its p all the same, and counts for Holm and for the sum
+    # A tested cluster has its p-value anyway, and counts for Holm and for the overall sum.
     assert of(outcome, "three")["p_value"] == 0.01
     assert of(outcome, "three")["p_holm"] == of(outcome, "four")["p_holm"] == 0.02
     assert outcome[0]["rankings"][0]["overall"]["verdict"] == "better_than_random"
@@ -269,12 +272,13 @@ def test_holm_when_clusters_have_their_own_p_then_their_number_corrects_it_and_n
 def test_activity_when_it_ranks_alike_then_the_ranking_is_warned_of(tmp_path: Path) -> None:
     x = np.tile(np.arange(1.0, 21.0), (6, 1))
     same = study(tmp_path, (1.0,) * 20, x, ablation=HALVES)
-    # shares 1 … 20 again, but activity is the other way round
+    # The shares are 1 … 20 again, but the order by activity is reversed.
     other = study(tmp_path, tuple(np.arange(1.0, 21.0) / np.arange(20.0, 0.0, -1.0)), x[:, ::-1], ablation=HALVES)
 
     # 2, 5 and 10 of 20 … 1: (39 + 90 + 155) / 3 of 210
     assert of(same)["most"]["area"] == of(same)["activity_area"] == pytest.approx(284 / 3 / 210)
-    assert codes(same).count("no_better_than_activity") == 1
+    (detail,) = [warning["detail"] for warning in same[0]["warnings"] if warning["code"] == "no_better_than_activity"]
+    assert detail.startswith("a ranking of the units by activity does as well (area 0.4508, this ranking 0.4508), so")
     # and of 1 … 20: (3 + 15 + 55) / 3
     assert of(other)["most"]["area"] == pytest.approx(284 / 3 / 210)
     assert of(other)["activity_area"] == pytest.approx(73 / 3 / 210)
@@ -282,7 +286,9 @@ def test_activity_when_it_ranks_alike_then_the_ranking_is_warned_of(tmp_path: Pa
 
 
 def test_activity_when_the_fill_is_another_then_the_distance_from_it_counts(tmp_path: Path) -> None:
-    # the first two examples rank, F is the sum; means 5, 8, 9, 2 over all four, distances from 0 the same
+    # The first two examples rank, and F is the sum. The means over all four are 5, 8, 9, 2, and so
+    # are
+    # the distances from 0.
     x = np.array([[1.0, 7.0, 9.0, 2.0], [9.0, 9.0, 9.0, 2.0], [1.0, 9.0, 9.0, 2.0], [9.0, 7.0, 9.0, 2.0]])
     constant = study(tmp_path, (1.0,) * 4, x, ablation=QUARTERS, baseline={"kind": "constant", "value": 8.5})
     zero = study(tmp_path, (1.0,) * 4, x, ablation=QUARTERS | {"fill": "zero"})
@@ -290,20 +296,26 @@ def test_activity_when_the_fill_is_another_then_the_distance_from_it_counts(tmp_
 
     # to 0: units 2, 1, 0 fall by 9, 8, 5 of 24
     assert of(zero)["activity_area"] == pytest.approx((9 + 17 + 22) / 3 / 24)
-    # to 8.5: distances 4, 1, 0.5, 6.5 take units 3, 0, 1, which rise by 6.5, 3.5, 0.5 of −10: the total drop is negative
+    # To 8.5: the distances 4, 1, 0.5, 6.5 select units 3, 0, 1, which rise by 6.5, 3.5, 0.5 of −10.
+    # The
+    # total drop is negative.
     assert of(constant)["activity_area"] is None
-    # to their means nothing changes in the mean
+    # With the fill `mean`, the mean F does not change.
     assert of(mean)["most"]["score"] == pytest.approx([24.0] * 3)
     assert of(mean)["activity_area"] is None
 
 
 def test_check_fill_when_it_gives_another_verdict_then_it_is_warned_of(tmp_path: Path) -> None:
-    # all examples alike: resampling changes nothing, so no order is better than another
+    # All examples are equal: resampling changes nothing, so all orders are equally good.
     outcome = study(tmp_path, TWENTY, np.ones((6, 20)), ablation=HALVES | {"check_fill": "resample"})
     warned = [warning for warning in outcome[0]["warnings"] if warning["code"] == "verdict_depends_on_fill"]
 
     assert of(outcome)["verdict"] == "better_than_random"
     assert [(warning["cluster"], warning["ranking"]) for warning in warned] == [("all", METHOD), (None, METHOD)]
+    assert warned[0]["detail"].startswith(
+        "the verdict changes (better than random → no better than random) when units are replaced by 'resample' "
+        "instead of 'baseline'"
+    )
     # h′ is zero here
     assert "verdict_depends_on_fill" not in codes(
         study(tmp_path, TWENTY, np.ones((6, 20)), ablation=HALVES | {"check_fill": "zero"})
@@ -335,7 +347,7 @@ def test_examples_when_they_are_limited_then_so_many_are_tested_and_all_rank(tmp
 
 @cache
 def curved() -> Program:
-    """A net with curves, in single precision."""
+    """A net with a nonlinear activation, in float32."""
     torch.manual_seed(0)
     net = torch.nn.Sequential(
         torch.nn.Linear(7, 33), torch.nn.ReLU(), torch.nn.Linear(33, 9), torch.nn.ReLU(), torch.nn.Linear(9, 3)

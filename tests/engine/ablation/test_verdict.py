@@ -1,4 +1,4 @@
-"""The verdict's arithmetic, worked out by hand."""
+"""The verdict's arithmetic equals results computed by hand."""
 
 from itertools import combinations, permutations
 
@@ -19,12 +19,12 @@ def test_drop_when_scores_fall_then_it_is_their_mean_distance_from_the_unaltered
     [
         (4.0, 10.0, 2.0, 10.0, 0.5),
         (-2.0, 10.0, 2.0, 10.0, -0.25),
-        # a total drop of exactly 0.01 · mean |F| is too little, the least above it is not
+        # A total drop of exactly 0.01 · mean |F| is too small; any larger one counts.
         (4.0, 0.25, 0.0, 25.0, None),
         (4.0, 0.25, 0.0, 24.75, 16.0),
         (4.0, 5.0, 5.0, 5.0, None),
         (4.0, 5.0, 6.0, 5.0, None),
-        # mean |F| counts, not |mean F|: examples of both signs have a large one
+        # The mean of |F| counts, not |mean F|: it is large for examples of both signs.
         (0.05, 0.0, -0.1, 10.0, None),
         (0.0, 0.0, 0.0, 0.0, None),
     ],
@@ -123,8 +123,9 @@ def test_choices_when_counted_one_by_one_then_they_are_as_many(n: int, counts: l
     assert len(set(combinations(range(n), counts[0]))) == choices(n, counts[:1], 1e9)
 
 
-# In the first cluster the drops 4 | 0 0 0 have the mean 1 and the deviation √3, in the second 1 | 3 1 −1 the mean 1 and √2:
-# standardised √3 | −1/√3 … and 0 | √2 0 −√2, together 1.73 | 0.84 −0.58 −1.99.
+# In the first cluster, the drops 4 | 0 0 0 have mean 1 and deviation √3; in the second,
+# 1 | 3 1 −1 have mean 1 and deviation √2. Standardised, they are √3 | −1/√3 … and 0 | √2 0 −√2, and
+# their sums are 1.73 | 0.84 −0.58 −1.99.
 OWN, RANDOM = np.array([4.0, 1.0]), np.array([[0.0, 0.0, 0.0], [3.0, 1.0, -1.0]])
 
 
@@ -135,7 +136,7 @@ def test_overall_when_clusters_are_summed_then_the_rank_of_the_sum_gives_p() -> 
 
 
 def test_overall_when_one_cluster_has_larger_scores_then_it_has_no_larger_say() -> None:
-    # not standardised, 4 + 1000 would be beaten by 0 + 3000
+    # Without standardising, 0 + 3000 would beat 4 + 1000.
     scale = np.array([[1.0], [1000.0]])
 
     assert overall(OWN * scale[:, 0], RANDOM * scale, 0.75) == overall(OWN, RANDOM, 0.75)
@@ -158,12 +159,12 @@ def test_overall_when_an_order_ties_in_every_cluster_then_it_counts_on_both_side
     random = rng.standard_normal((7, 40))
     overall_result = overall(random[:, 11].copy(), random, 0.95)
 
-    # each of the 40 orders counts on one side, the tied one on both, and the ranking itself on both
+    # Each of the 40 orders counts on one side; the tied order and the ranking count on both.
     assert overall_result.p_value + overall_result.p_worse == pytest.approx((40 + 1 + 2) / 41)
 
 
 def test_holm_when_clusters_are_many_then_the_smallest_p_is_multiplied_by_their_number() -> None:
-    # 3 · 0.01; 2 · 0.03; 0.04, but never below the one before it
+    # 3 · 0.01; 2 · 0.03; 0.04, raised to the previous corrected value.
     assert holm([0.01, 0.04, None, 0.03]) == pytest.approx([0.03, 0.06, None, 0.06])
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([0.02]) == [0.02]
@@ -171,5 +172,5 @@ def test_holm_when_clusters_are_many_then_the_smallest_p_is_multiplied_by_their_
 
 
 def test_choices_when_the_layer_is_large_then_counting_stops_once_there_are_enough() -> None:
-    # whole, the number of ways has 241 667 digits
+    # The exact number of ways has 241 667 digits.
     assert 20 < choices(802_816, [401_408], 20) <= 20 * 802_816

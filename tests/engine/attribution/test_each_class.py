@@ -1,4 +1,4 @@
-"""All classes at once against one job a class."""
+"""Scores of all classes at once equal those of one job for each class."""
 
 from pathlib import Path
 from typing import cast

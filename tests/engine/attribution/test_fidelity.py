@@ -1,4 +1,4 @@
-"""Fidelity: the sum of the scores of some units against what F does when they are replaced."""
+"""Fidelity compares the sum of some units' scores with the drop of F when they are replaced."""
 
 from functools import cache
 from itertools import product
@@ -15,19 +15,19 @@ from scipy import stats
 from tests.engine.ablation.nets import Conv, Cut, Dense, Weighted
 from tests.engine.ablation.plain import Plain, prepared
 from tests.engine.in_process import program_of, rank
-from unitrank_engine.attribution.fidelity import Errors, judge, largest
+from unitrank_engine.attribution.fidelity import Drops, judge, largest
 from unitrank_engine.attribution.statistics import spearman
 from unitrank_engine.program import Program
 
 COMPARED = ("against", "mann_whitney", "wilcoxon", "mean_difference")
 
 
-def errors(predicted: list[float] | np.ndarray, actual: list[float] | np.ndarray) -> Errors:
-    return Errors(np.asarray(predicted, dtype=float), np.asarray(actual, dtype=float))
+def drops(predicted: list[float] | np.ndarray, actual: list[float] | np.ndarray) -> Drops:
+    return Drops(np.asarray(predicted, dtype=float), np.asarray(actual, dtype=float))
 
 
 def test_judge_when_drops_are_known_then_errors_are_as_worked_out() -> None:
-    outcome = judge({"a": errors([1, 2, 3], [2, 2, -5])}, compare=True)["a"]
+    outcome = judge({"a": drops([1, 2, 3], [2, 2, -5])}, compare=True)["a"]
 
     # |−1| + 0 + 8; 2 + 2 + 5; −1 + 0 + 8; ranks 1 2 3 against 2.5 2.5 1
     assert (outcome.mae, outcome.mae_of_zero, outcome.bias) == (3.0, 3.0, pytest.approx(7 / 3))
@@ -38,7 +38,7 @@ def test_judge_when_drops_are_known_then_errors_are_as_worked_out() -> None:
 
 def test_judge_when_there_are_others_then_the_one_with_the_lowest_error_is_the_rival() -> None:
     actual = [0.0, 0.0]
-    all_three = {"worst": errors([5, 5], actual), "best": errors([1, 1], actual), "second": errors([-2, 2], actual)}
+    all_three = {"worst": drops([5, 5], actual), "best": drops([1, 1], actual), "second": drops([-2, 2], actual)}
     outcome = judge(all_three, compare=True)
 
     assert {name: result.against for name, result in outcome.items()} == {
@@ -52,7 +52,7 @@ def test_judge_when_errors_are_paired_then_both_tests_are_scipys() -> None:
     rng = np.random.default_rng(0)
     actual = rng.normal(0, 100, 60)
     one, two = actual + rng.normal(0, 10, 60), actual + rng.normal(1, 12, 60)
-    outcome = judge({"one": errors(one, actual), "two": errors(two, actual)}, compare=True)["one"]
+    outcome = judge({"one": drops(one, actual), "two": drops(two, actual)}, compare=True)["one"]
     own, other = np.abs(one - actual), np.abs(two - actual)
     interval = stats.ttest_1samp(own - other, 0).confidence_interval(0.95)
 
@@ -64,12 +64,12 @@ def test_judge_when_errors_are_paired_then_both_tests_are_scipys() -> None:
 
 
 def test_judge_when_a_small_difference_is_paired_then_only_wilcoxon_sees_it() -> None:
-    # the paper's study: 3.5 in 458 are nothing beside how errors vary over images
+    # As in the paper's study: 3.5 of 458 is small against the variation of errors over images.
     rng = np.random.default_rng(0)
     actual = rng.normal(0, 400, 200)
     one, two = actual + rng.normal(458, 100, 200), actual.copy()
     two += (one - actual) - 3.5
-    outcome = judge({"one": errors(one, actual), "two": errors(two, actual)}, compare=True)["one"]
+    outcome = judge({"one": drops(one, actual), "two": drops(two, actual)}, compare=True)["one"]
 
     assert outcome.mann_whitney is not None
     assert outcome.mann_whitney > 0.3
@@ -81,7 +81,7 @@ def test_judge_when_a_small_difference_is_paired_then_only_wilcoxon_sees_it() ->
 
 @pytest.mark.parametrize("actual", [[3.0], [3.0, 3.0, 3.0], [1.0, 2.0]])
 def test_judge_when_two_rankings_are_the_same_then_nothing_differs(actual: list[float]) -> None:
-    outcome = judge({"a": errors([2.0] * len(actual), actual), "b": errors([2.0] * len(actual), actual)}, compare=True)["b"]
+    outcome = judge({"a": drops([2.0] * len(actual), actual), "b": drops([2.0] * len(actual), actual)}, compare=True)["b"]
 
     assert (outcome.against, outcome.mann_whitney, outcome.wilcoxon) == ("a", 1.0, 1.0)
     assert outcome.mean_difference is not None
@@ -93,7 +93,7 @@ def test_judge_when_two_rankings_are_the_same_then_nothing_differs(actual: list[
 
 
 def test_judge_when_there_is_one_example_then_no_interval_and_no_correlation_is_made_up() -> None:
-    outcome = judge({"a": errors([1.0], [3.0]), "b": errors([2.0], [3.0])}, compare=True)["a"]
+    outcome = judge({"a": drops([1.0], [3.0]), "b": drops([2.0], [3.0])}, compare=True)["a"]
 
     assert (outcome.mae, outcome.spearman, outcome.mann_whitney, outcome.wilcoxon) == (
         2.0,
@@ -106,7 +106,7 @@ def test_judge_when_there_is_one_example_then_no_interval_and_no_correlation_is_
 
 
 def test_judge_when_not_compared_then_tests_are_null() -> None:
-    outcome = judge({"a": errors([1, 2], [2, 2]), "b": errors([0, 0], [2, 2])}, compare=False)["a"]
+    outcome = judge({"a": drops([1, 2], [2, 2]), "b": drops([0, 0], [2, 2])}, compare=False)["a"]
 
     assert [getattr(outcome, name) for name in COMPARED] == [None] * 4
 
@@ -126,7 +126,7 @@ def weighted() -> Program:
 
 
 def fidelity(folder: Path, **options: Any) -> dict[str, dict[str, Any]]:
-    """Of three methods on F = 4a + 3b − 2c + d, each ranking's result."""
+    """The fidelity of three methods on F = 4a + 3b − 2c + d, by ranking."""
     summary, _ = rank(
         weighted(), folder, {"x": FOUR}, "act", ["gradient_x_activation", "activation", "gradient"],
         ablation=None, fidelity=options, labels=None, target={"class": None},
@@ -135,7 +135,9 @@ def fidelity(folder: Path, **options: Any) -> dict[str, dict[str, Any]]:
 
 
 def test_delta_when_two_units_are_farthest_from_the_baseline_then_those_are_replaced(tmp_path: Path) -> None:
-    # units 3 and 2 with −6 + 4, then 0 and 1 with 16 + 9; their activations are 7 and 7, their gradients −1 and 7
+    # Units 3 and 2 have −6 + 4, then units 0 and 1 have 16 + 9. Their activations are 7 and 7,
+    # their
+    # gradients −1 and 7.
     outcome = fidelity(tmp_path, fraction=0.5)
 
     assert (outcome["gradient_x_activation"]["mae"], outcome["gradient_x_activation"]["mae_of_zero"]) == (0.0, 13.5)
@@ -153,7 +155,9 @@ def test_delta_when_two_units_are_farthest_from_the_baseline_then_those_are_repl
 def test_top_when_each_method_chooses_its_own_units_then_nothing_is_compared(tmp_path: Path) -> None:
     outcome = fidelity(tmp_path, select="top", fraction=0.25)
 
-    # shares 4 6 −6 4 and 16 9 −4 1; the largest activation is unit 3, then 0; the largest gradient always unit 0
+    # The shares are 4 6 −6 4 and 16 9 −4 1. The largest activation is that of unit 3, then of unit
+    # 0;
+    # the largest gradient is always that of unit 0.
     assert (outcome["gradient_x_activation"]["mae"], outcome["gradient_x_activation"]["mae_of_zero"]) == (0.0, 11.0)
     assert (outcome["activation"]["mae"], outcome["activation"]["mae_of_zero"]) == (6.0, 10.0)
     assert (outcome["gradient"]["mae"], outcome["gradient"]["mae_of_zero"]) == (6.0, 10.0)
@@ -210,7 +214,8 @@ def test_clusters_when_baselines_depend_on_them_then_an_example_counts_in_the_fi
         summary, _ = rank(weighted(), tmp_path, {"x": x}, "act", ["gradient"], clusters=clusters, **request)
         return float(summary["rankings"][0]["fidelity"]["mae"])
 
-    # of the second cluster only row 3 is left: its farthest unit is replaced by the mean of all three
+    # Only row 3 of the second cluster counts; its farthest unit is replaced by the mean of all
+    # three.
     away = x[3] - x[[0, 1, 3]].mean(0)
     unit = int(np.abs(away).argmax())
     weight = [4.0, 3.0, -2.0, 1.0][unit]
@@ -298,7 +303,7 @@ def test_delta_when_all_units_are_equally_far_then_the_seed_decides(tmp_path: Pa
         seed: rank(program, tmp_path, {"x": np.ones((3, 10))}, "act", ["gradient"], seed=seed, **request)[0]["rankings"][0]
         for seed in (0, 0, 1, 2)
     }
-    # the bits of F's drop are the units
+    # Each bit of F's drop is a unit.
     drops = {seed: int(ranking["fidelity"]["mae_of_zero"]) for seed, ranking in outcome.items()}
 
     assert all(drop.bit_count() == 3 for drop in drops.values())
@@ -312,7 +317,7 @@ def test_delta_when_all_units_are_equally_far_then_the_seed_decides(tmp_path: Pa
 @settings(max_examples=20, deadline=None)  # scipy counts all signs of up to 13 tied differences
 def test_judge_when_errors_tie_or_vanish_then_no_number_is_nan(values: list[tuple[float, float, float]], compare: bool) -> None:
     one, two, actual = (np.array(column) for column in zip(*values, strict=True))
-    for outcome in judge({"a": errors(one, actual), "b": errors(two, actual)}, compare).values():
+    for outcome in judge({"a": drops(one, actual), "b": drops(two, actual)}, compare).values():
         numbers = [
             outcome.mae,
             outcome.mae_of_zero,
@@ -337,7 +342,7 @@ def test_judge_when_errors_tie_or_vanish_then_no_number_is_nan(values: list[tupl
 def test_judge_when_there_are_more_examples_then_tests_are_exact_or_normal_as_scipy_chooses(count: int) -> None:
     rng = np.random.default_rng(count)
     actual, one, two = rng.normal(size=(3, count))
-    outcome = judge({"one": errors(one, actual), "two": errors(two, actual)}, compare=True)["one"]
+    outcome = judge({"one": drops(one, actual), "two": drops(two, actual)}, compare=True)["one"]
     own, other = np.abs(one - actual), np.abs(two - actual)
 
     assert outcome.wilcoxon == pytest.approx(_signed_ranks(own - other) if count <= 8 else stats.wilcoxon(own, other).pvalue)
@@ -346,14 +351,14 @@ def test_judge_when_there_are_more_examples_then_tests_are_exact_or_normal_as_sc
 
 def test_judge_when_some_differences_are_zero_then_the_others_are_tested() -> None:
     actual = np.zeros(9)
-    outcome = judge({"one": errors([1, 2, 3, 4, 5, 6, 7, 0, 0], actual), "two": errors(np.zeros(9), actual)}, compare=True)["one"]
+    outcome = judge({"one": drops([1, 2, 3, 4, 5, 6, 7, 0, 0], actual), "two": drops(np.zeros(9), actual)}, compare=True)["one"]
 
-    # all seven have one sign: 2 of 128 ways
+    # All seven differences have the same sign, which 2 of 128 combinations of signs have.
     assert outcome.wilcoxon == pytest.approx(2 / 128)
 
 
 def _signed_ranks(difference: np.ndarray) -> float:
-    """Two-sided p of the signed-rank sum: over all signs that the differences could have had."""
+    """Two-sided p of the signed-rank sum, over all combinations of the differences' signs."""
     ranks = np.abs(difference).argsort().argsort() + 1
     sums = [sum(rank for rank, sign in zip(ranks, signs, strict=True) if sign) for signs in product((0, 1), repeat=len(ranks))]
     own = sum(ranks[difference > 0])

@@ -1,4 +1,4 @@
-"""The main pass: what it keeps, how exactly it adds, and what it does where memory is short."""
+"""The main pass: kept examples, the precision of sums, smaller batches where memory is short."""
 
 from collections.abc import Callable
 from functools import cache
@@ -37,10 +37,10 @@ def attribution(folder: Path, **request: Any) -> Attribution:
 
 
 def test_kept_when_an_example_is_kept_then_its_batch_is_not(tmp_path: Path) -> None:
-    scores = attribution(tmp_path, keep_examples=1)
+    result = attribution(tmp_path, keep_examples=1)
 
-    for scored in scores.scored.values():
-        (kept,) = scored.kept[0]
+    for scores in result.by_key.values():
+        (kept,) = scores.kept[0]
         assert kept.untyped_storage().nbytes() == 8 * 4
 
 
@@ -57,7 +57,7 @@ def test_baseline_when_shared_then_its_gradient_is_made_once_for_each_target(tmp
 
 
 class Gated(nn.Module):
-    """A gate that is open or shut."""
+    """A linear layer times a gate that is 0 or 1."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ def test_gradient_when_the_target_depends_on_the_layer_by_comparisons_alone_then
 
 
 def _short_of_memory(monkeypatch: pytest.MonkeyPatch, rows: int) -> list[int]:
-    """The tail has memory for so many rows; how many it was asked for."""
+    """Let the tail run out of memory above `rows`; return the row counts of all its calls."""
     batch_rows: list[int] = []
     tail = Split.tail
 
@@ -130,5 +130,5 @@ def test_internal_influence_when_the_model_is_of_half_precision_then_many_steps_
 
     _, arrays = rank(program_of(Sum(), torch.ones(2, 4, dtype=dtype)), tmp_path, {"x": x}, "input", [method], **request)
 
-    # the gradient is one everywhere, and so is the sum of 700 steps
+    # The gradient is 1 everywhere, and so is the sum of 700 steps.
     np.testing.assert_allclose(arrays["examples/internal_influence/all"], np.ones((1, 4)), rtol=1e-5)

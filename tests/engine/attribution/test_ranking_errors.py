@@ -1,4 +1,4 @@
-"""A job whose ranking or study fails: which one it was, and which were finite."""
+"""The error of a job whose ranking or study fails names that ranking and the finished ones."""
 
 from functools import cache
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.engine.in_process import program_of, rank
-from unitrank_engine.attribution.ranking_errors import all_scores, judging
+from unitrank_engine.attribution.ranking_errors import advise_without, all_scores
 from unitrank_engine.errors import EngineError
 from unitrank_engine.program import Program
 
@@ -67,7 +67,7 @@ def test_all_scores_when_some_fail_then_the_first_is_named_and_all_that_stand_on
 
     error = caught.value
     assert (error.code, error.retryable, error.ranking, error.finished) == ("non_finite", True, "b", ("a", "d"))
-    assert error.detail == "ranking 'b': nan; ask again without 'b' for 'a', 'd'"
+    assert error.detail == "ranking 'b': nan; repeat the request without 'b' to get 'a', 'd'"
 
 
 def test_all_scores_when_the_only_one_fails_then_nothing_is_advised() -> None:
@@ -85,17 +85,17 @@ def test_all_scores_when_something_else_happens_then_it_is_left_alone() -> None:
         all_scores({"k": stop, "l": fail}, {"a": "k", "b": "l"})
 
 
-def test_judging_when_it_fails_then_says_how_to_have_the_scores() -> None:
+def test_advise_without_when_a_part_fails_then_names_the_request_that_gives_the_scores() -> None:
     with (
-        pytest.raises(EngineError, match=r"nan; the scores .* with `ablation: null` the same") as caught,
-        judging("ablation", ["a"]),
+        pytest.raises(EngineError, match=r"nan; the scores .* repeat the request with `ablation: null`") as caught,
+        advise_without("ablation", ["a"]),
     ):
         fail()
 
     assert (caught.value.finished, caught.value.ranking, caught.value.retryable) == (("a",), None, True)
 
 
-def test_job_when_one_ranking_is_not_finite_then_it_is_named_and_the_others_are_not_lost_unsaid(tmp_path: Path) -> None:
+def test_job_when_one_ranking_is_not_finite_then_it_is_named_and_so_are_the_finished_ones(tmp_path: Path) -> None:
     conductance = {"name": "conductance", "rule": "trapezoid", "id": "path"}
     methods = [
         "gradient",
@@ -107,7 +107,7 @@ def test_job_when_one_ranking_is_not_finite_then_it_is_named_and_the_others_are_
 
     assert (error.code, error.ranking, error.finished) == ("non_finite", "path", ("gradient", "right"))
     assert "became NaN or infinite" in error.detail
-    assert error.detail.endswith("ask again without 'path' for 'gradient', 'right'")
+    assert error.detail.endswith("repeat the request without 'path' to get 'gradient', 'right'")
 
 
 def test_job_when_its_output_is_not_finite_then_no_ranking_is_blamed(tmp_path: Path) -> None:
@@ -122,8 +122,10 @@ def test_job_when_its_output_is_not_finite_then_no_ranking_is_blamed(tmp_path: P
     [{"ablation": {"fill": "zero", "random": 3, "check_fill": None}}, {"fidelity": {"fill": "zero"}}],
     ids=["ablation", "fidelity"],
 )
-def test_job_when_its_judgement_is_not_finite_then_the_scores_are_not_lost_unsaid(part: dict[str, Any], tmp_path: Path) -> None:
+def test_job_when_a_test_of_the_ranking_is_not_finite_then_the_error_lists_the_finished_scores(
+    part: dict[str, Any], tmp_path: Path
+) -> None:
     error = failed(tmp_path, Logarithmic, ["gradient", "activation"], baseline={"kind": "constant", "value": 2.0}, **part)
 
     assert (error.code, error.ranking, error.finished) == ("non_finite", None, ("gradient", "activation"))
-    assert f"with `{next(iter(part))}: null` the same request gives them" in error.detail
+    assert error.detail.endswith(f"repeat the request with `{next(iter(part))}: null` to get them")

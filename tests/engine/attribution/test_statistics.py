@@ -1,4 +1,4 @@
-"""Importance, spread, cancellation and stability of a cluster against numpy on the plain scores of its examples."""
+"""Importance, spread, cancellation and stability equal numpy's on the scores of single examples."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +31,7 @@ IMPORTANCES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 class Itself(nn.Module):
-    """Class 0 is the square of the first input less the rest: the gradient at the inputs is (2x₀, −1, …)."""
+    """Class 0 is x₀² minus the other inputs, so the gradient at the inputs is (2x₀, −1, …)."""
 
     def forward(self, x: Tensor) -> Tensor:
         first = x[:, :1] ** 2 - x[:, 1:].sum(1, keepdim=True)
@@ -79,7 +79,7 @@ def test_cancellation_equals_its_formula_and_is_null_for_one_example(itself: Pro
 
 
 def test_stability_is_the_rank_correlation_of_the_two_halves(itself: Program, tmp_path: Path) -> None:
-    """Of two examples each half has one; of equal examples both halves say the same."""
+    """Two examples have one in each half; equal examples give equal halves."""
     members = {"pair": MEMBERS["pair"], "one": MEMBERS["one"]}
     summary, _ = job(itself, tmp_path, X, ["activation"], clusters={"by": "members", "members": members})
     equal, _ = job(itself, tmp_path, np.tile(np.arange(6.0), (8, 1)), ["activation"])
@@ -124,7 +124,7 @@ def test_kept_examples_are_the_first_rows_of_each_cluster(itself: Program, tmp_p
 def test_the_whole_cluster_counts_and_not_only_its_first_batch(
     itself: Program, tmp_path: Path, limit_rows: Callable[[int], None]
 ) -> None:
-    """The first batch's gradient is the opposite of all that follow."""
+    """The first batch's gradient has the opposite sign of all later ones."""
     limit_rows(8)
     x = np.zeros((100, 6))
     x[:8, 0], x[8:, 0] = -10.0, 1.0

@@ -1,4 +1,4 @@
-"""Nets on which DeepLIFT as Captum 0.9 has it goes wrong, and how."""
+"""Nets on which Captum 0.9's DeepLIFT is wrong, with the reason."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Between(nn.Module):
 
 
 class SubclassedReLU(nn.ReLU):
-    """Captum looks its rules up by the exact type."""
+    """A subclass, for which Captum has no rule, because it looks rules up by the exact type."""
 
 
 def _convolutional(*middle: nn.Module) -> nn.Module:
@@ -34,7 +34,7 @@ def _convolutional(*middle: nn.Module) -> nn.Module:
 
 
 def _sums() -> nn.Module:
-    """Sums of neighbours, then a max pool: a sum may stay while its terms move."""
+    """Sums of neighbours, then a max pool: a sum may stay equal while its terms change."""
     sums = nn.Conv1d(1, 1, 2, stride=2, bias=False)
     nn.init.ones_(sums.weight)
     return nn.Sequential(sums, nn.MaxPool1d(2), nn.Flatten(), nn.Linear(2, 3))
@@ -44,7 +44,7 @@ def _sums() -> nn.Module:
 class Net:
     make: Callable[[], nn.Module]
     shape: tuple[int, ...] = (5,)
-    """Of one example."""
+    """Shape of one example."""
 
 
 NETS = {
@@ -87,7 +87,10 @@ def program(name: str) -> Program:
 
 
 def examples(name: str) -> tuple[Tensor, Tensor]:
-    """Four examples and their baselines; of the sums, the last example's first two are the same in both, their terms are not."""
+    """Four examples and their baselines.
+
+    The last example's first two sums are equal at x and at the baseline, and their terms are not.
+    """
     x, start = 2 * torch.randn(2, 4, *NETS[name].shape, generator=torch.Generator().manual_seed(1))
     if name == "max pool of sums":
         x, start = x.mul(4).round(), start.mul(4).round()
@@ -96,7 +99,7 @@ def examples(name: str) -> tuple[Tensor, Tensor]:
 
 
 def in_known_modules(name: str) -> nn.Module:
-    """The same dense layers with a module of nn.ReLU between any two, which is how Captum can be right."""
+    """The same dense layers with an nn.ReLU module between any two, for which Captum is right."""
     layers: list[nn.Module] = []
     for layer in module(name).modules():
         if isinstance(layer, nn.Linear):

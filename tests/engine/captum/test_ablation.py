@@ -1,7 +1,7 @@
-"""Exact ablation gives the numbers that Captum's own tests expect, and those of Captum run on the same net.
+"""Exact ablation gives the numbers of Captum's tests, and those of Captum on the same net.
 
-Source: tests/attr/layer/test_layer_ablation.py of pytorch/captum at faac0877. Of its masks of several
-units only those of a whole channel are here.
+Source: tests/attr/layer/test_layer_ablation.py of pytorch/captum at faac0877. Of its masks of
+several units, only those of a whole channel are used here.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ WINDOWS = [[[4, 13], [40, 49]], [[0, 0], [-15, -24]]]
 
 @pytest.mark.parametrize(("layer", "at"), [("net.model.linear1", "input"), ("net.model.linear0", "output")])
 def test_losses_of_units_that_get_their_baseline_equal_captums_numbers(layer: str, at: str, tmp_path: Path) -> None:
-    """Captum fills the layer with 1, 2, 3; here those are its values at the baseline, as it adds the inputs up."""
+    """Captum fills the layer with 1, 2, 3, which are the layer's values at the baseline here."""
     start = np.array(FILL) - np.array(ADDED[1]) - np.array(ADDED[2])
 
     got = scores("sum of one and two fixed ones", tmp_path, ADDED, layer, TO_BASELINE, at, baseline=start)
@@ -41,7 +41,7 @@ def test_losses_of_branches_equal_captums_numbers(branch: int, at: str, tmp_path
 
 @pytest.mark.parametrize(("at", "method"), [("output", TO_ZERO), ("input", TO_BASELINE)], ids=["to zero", "to below zero"])
 def test_losses_around_a_relu_equal_captums_numbers(at: str, method: dict[str, Any], tmp_path: Path) -> None:
-    """What the convolution gives for a black image is negative, and so are Captum's fills before the ReLU."""
+    """The convolution of a black image is negative, as are Captum's fills before the ReLU."""
     got = scores("one convolution in place, of two images", tmp_path, (COUNTING, ONES), "relu1", method, at)
 
     np.testing.assert_array_equal(got, [WINDOWS])

@@ -1,7 +1,7 @@
-"""DeepLIFT with Rescale gives the numbers that Captum's own tests expect, and is complete where they want it to be.
+"""DeepLIFT with Rescale gives the numbers of Captum's tests, and is complete where they require it.
 
-Sources: tests/attr/layer/test_layer_deeplift.py, tests/attr/test_deeplift_basic.py and test_deeplift_classification.py of
-pytorch/captum at faac0877.
+Sources: tests/attr/layer/test_layer_deeplift.py, tests/attr/test_deeplift_basic.py and
+test_deeplift_classification.py of pytorch/captum at faac0877.
 """
 
 from math import tanh
@@ -101,7 +101,10 @@ def _drawn(name: str, spread: float, seed: int = 0) -> torch.Tensor:
 
 
 def _check_sum(name: str, folder: Path, x: torch.Tensor, start: torch.Tensor, layer: str) -> None:
-    """For the class that changes most, and with other weights than Captum's all ones, which move none."""
+    """Check the sum for the class that changes most.
+
+    The weights are drawn: with all ones no class changes.
+    """
     with torch.no_grad():
         changes = (module(name)(x) - module(name)(start)).numpy()
     column = int(np.abs(changes).sum(0).argmax())

@@ -1,7 +1,7 @@
-"""Activation, gradient × activation and Grad-CAM give the numbers that Captum's own tests expect.
+"""Activation, gradient × activation and Grad-CAM give the numbers of Captum's tests.
 
-Sources: test_layer_activation.py, test_layer_gradient_x_activation.py and test_grad_cam.py in tests/attr/layer of pytorch/captum
-at faac0877.
+Sources: test_layer_activation.py, test_layer_gradient_x_activation.py and test_grad_cam.py in
+tests/attr/layer of pytorch/captum at faac0877.
 """
 
 from pathlib import Path

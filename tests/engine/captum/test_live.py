@@ -1,4 +1,4 @@
-"""The methods against Captum 0.9, where it has them, its hooks see what is there, and the batch is on the first axis."""
+"""The methods equal Captum 0.9's on places that its hooks see, with the batch on axis 0."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_gradient_and_gradient_x_activation_equal_captum(place: tuple[str, str, 
 
 
 def test_conductance_on_uniform_left_ends_equals_captums_trapezoid(place: tuple[str, str, str], tmp_path: Path) -> None:
-    """Its `riemann_trapezoid` takes n + 1 even nodes with both ends, and the gradient at the left of each interval."""
+    """Captum's `riemann_trapezoid` has n + 1 even nodes and uses the gradient at the left ends."""
     layer, x, to_input, labels = _captum(place)
 
     expected = LayerConductance(*layer).attribute(
@@ -69,7 +69,7 @@ def test_conductance_on_uniform_left_ends_equals_captums_trapezoid(place: tuple[
 
 @pytest.mark.parametrize("rule", ["left", "right", "trapezoid"])
 def test_internal_influence_on_uniform_steps_equals_captum(place: tuple[str, str, str], rule: str, tmp_path: Path) -> None:
-    """Its trapezoid of n nodes has n − 1 intervals, but weighs each by 1/n."""
+    """Captum's trapezoid of n nodes has n − 1 intervals, but weighs each by 1/n."""
     layer, x, to_input, labels = _captum(place)
     nodes = STEPS + 1 if rule == "trapezoid" else STEPS
 
@@ -101,6 +101,6 @@ def _ours(place: tuple[str, str, str], folder: Path, methods: list[Any]) -> dict
 
 
 def _same(ours: np.ndarray, captums: Any) -> None:
-    """To 1e-5 of the largest."""
+    """Compare to within 1e-5 of the largest value."""
     want = captums.detach().numpy()
     assert np.abs(ours - want).max() <= 1e-5 * np.abs(want).max()

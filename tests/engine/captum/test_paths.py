@@ -1,8 +1,9 @@
-"""The methods along a path give the numbers that Captum's own tests expect.
+"""The path methods give the numbers of Captum's tests.
 
-Sources: test_layer_conductance.py, test_internal_influence.py and test_layer_integrated_gradients.py in tests/attr/layer of
-pytorch/captum at faac0877. Its 500 Gauss-Legendre nodes are our 500 intervals, of which the one where a ReLU turns makes the
-difference.
+Sources: test_layer_conductance.py, test_internal_influence.py and
+test_layer_integrated_gradients.py in tests/attr/layer of pytorch/captum at faac0877. Captum's 500
+Gauss-Legendre nodes are 500 intervals here; the results differ in the interval where a ReLU has its
+kink.
 """
 
 from pathlib import Path
@@ -55,7 +56,10 @@ def test_conductance_to_a_tolerance_then_sums_as_near_as_captums(
     [("conv1", 1, False), ("pool1", 1, False), ("conv2", 1, False), ("pool2", 1, False), ("relu3", 4, False), ("fc1", 3, True)],
 )
 def test_conductance_equals_captums_slow_reference(layer: str, count: int, based: bool, tmp_path: Path) -> None:
-    """The reference takes ∂h/∂x where we take differences of h. Captum allows 0.07, on a net whose softmax never moves."""
+    """The reference uses ∂h/∂x; the engine uses differences of h.
+
+    Captum allows 0.07, on a net whose softmax is constant.
+    """
     net = module("convolutional")
     drawn = 10 * torch.randn(2, count, 1, 10, 10, generator=torch.Generator().manual_seed(3))
     x, start = drawn[0], drawn[1] if based else None
@@ -117,7 +121,10 @@ def test_internal_influence_equals_captums_number(
 def test_internal_influence_from_a_baseline_equals_captums_number(
     x: list[Any], start: list[Any], captums: list[list[float]], exact: list[list[float]], tmp_path: Path
 ) -> None:
-    """Captum's numbers are rounded to its 0.01: the inputs' sum passes −1, where three ReLUs turn, at α = 0.19 and 0.39."""
+    """Captum's numbers are accurate to 0.01.
+
+    The inputs' sum passes −1, where three ReLUs have their kink, at α = 0.19 and 0.39.
+    """
     got = scores("layers", tmp_path, (x,), "linear1", {"name": "internal_influence", "steps": STEPS}, baseline=start)
 
     np.testing.assert_allclose(got, np.array(captums), rtol=0, atol=0.01)
@@ -148,7 +155,7 @@ def test_integrated_gradients_where_the_path_is_straight_then_equal_conductance(
 
 @pytest.mark.parametrize("rule", ["left", "right"])
 def test_integrated_gradients_between_embedded_ids_equal_captum(rule: str, tmp_path: Path) -> None:
-    """Captum's test holds them against its gradients of the embedded inputs, to 0.05 of a thousand."""
+    """Captum's test compares with its gradients of the embedded inputs, to 0.05 of a thousand."""
     net = module("embedded")
     ids = torch.tensor([[2, 5, 0, 1], [3, 1, 1, 0]])
 

@@ -1,6 +1,7 @@
-"""DeepLIFT where Captum 0.9 has no rule, a wrong one, or other results in other batches: ours is complete, and the same in any.
+"""DeepLIFT is complete and independent of the batch where Captum 0.9 is not.
 
-Captum is held to the same account, so that each case says why it is here, and fails once Captum is mended.
+Captum has no rule there, a wrong one, or results that depend on the batch. Each case runs Captum
+too, so that it shows the error, and fails once Captum is corrected.
 """
 
 import warnings
@@ -46,7 +47,7 @@ def _change(net: nn.Module, x: Tensor, start: Tensor) -> np.ndarray:
 
 
 def _gap(scores: np.ndarray, change: np.ndarray) -> float:
-    """Of the worst example, relative to its change where that is above one."""
+    """The worst example's completeness gap, relative to its change where that is above 1."""
     gaps = np.abs(scores.reshape(len(scores), -1).sum(1) - change) / np.maximum(1, np.abs(change))
     return float(gaps.max())
 

@@ -26,7 +26,10 @@ ONES = np.ones((1, 1, 4, 4), np.float32)
 
 
 class Scaled(nn.Module):
-    """Three inputs that are added and scaled; whole numbers keep their value along a path, as Captum's additional arguments do."""
+    """Three inputs that are added and scaled.
+
+    Integer inputs keep their value along a path, as Captum's additional arguments do.
+    """
 
     def __init__(self, scale: int) -> None:
         super().__init__()
@@ -48,7 +51,7 @@ class Tripled(nn.Module):
 
 
 class Embedded(nn.Module):
-    """Looks three rows of ids up, two of which are the same for all examples."""
+    """Embeds three rows of ids; two rows are equal for all examples."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +64,10 @@ class Embedded(nn.Module):
 
 
 def _redrawn(make: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-    """Dense layers with drawn weights: with Captum's, all ones, the classes move together and their softmax never moves."""
+    """Dense layers with drawn weights.
+
+    With Captum's weights, all ones, the classes change together and their softmax is constant.
+    """
 
     def drawn() -> nn.Module:
         net = make()
@@ -75,7 +81,7 @@ def _redrawn(make: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
 
 @dataclass(frozen=True)
 class Toy:
-    """How a model is made, and the shape of one example of each input; the last `fixed` inputs are whole numbers."""
+    """A model, and the shape of one example of each input; the last `fixed` inputs are integers."""
 
     make: Callable[[], nn.Module]
     shapes: tuple[tuple[int, ...], ...]
@@ -116,7 +122,7 @@ TOYS = {
 
 @cache
 def module(name: str) -> nn.Module:
-    """In evaluation mode, with the same weights in every run."""
+    """The module of this name in evaluation mode, with the same weights in every run."""
     torch.manual_seed(0)
     return TOYS[name].make().eval()
 
@@ -137,7 +143,7 @@ def scores(
     target: int | None = 0,
     units: str = "neuron",
 ) -> np.ndarray:
-    """The scores of every example; the baseline is zeros, or one for each example of the model's first input."""
+    """The scores of every example. The baseline is zeros, or has a value for each example."""
     toy_program, examples = program(name), TOYS[name].examples()
     fields = {key: np.asarray(x, like.numpy().dtype) for key, x, like in zip(toy_program.inputs, inputs, examples, strict=True)}
     count = len(next(iter(fields.values())))

@@ -1,4 +1,4 @@
-"""What methods cannot compute: what the job says of it, what can be asked for instead, and what is zero rather than NaN."""
+"""Input that methods cannot compute: the error names an alternative, or the score is 0, not NaN."""
 
 import re
 from collections.abc import Callable
@@ -29,7 +29,7 @@ DEEPLIFT = [{"name": "deeplift", "rules": rules, "id": rules} for rules in ("res
 
 
 class Rounding(nn.Module):
-    """Rounds what its first layer gives: gradients come back to the second alone."""
+    """Rounds its first layer's output, so that gradients reach the second layer only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ def rounding() -> Program:
 
 
 def flaws(program: Program, **request: Any) -> list[tuple[str, str, str]]:
-    """Code, place and words of what the facts of this model show to be wrong."""
+    """Code, pointer and detail of each flaw that the model's facts show in a request."""
     model_manifest = manifest(program)
     facts = Facts(
         manifest=model_manifest,
@@ -128,7 +128,8 @@ def test_deeplift_when_one_example_of_several_is_the_baseline_then_it_alone_is_z
 
     summary, arrays = rank(program_of_net("convolutional"), tmp_path, {"x": x}, layer, DEEPLIFT, **settings, **PLAIN)
 
-    # the shared baseline passes as a single row, whose sums are rounded otherwise than those of four
+    # The shared baseline passes as a single row, whose sums round differently from those of four
+    # rows.
     for ranking in summary["rankings"]:
         sizes = np.abs(arrays[f"examples/{ranking['id']}/all"].reshape(4, -1)).max(1)
         assert sizes[2] <= 1e-6 * sizes[[0, 1, 3]].min()
@@ -141,13 +142,13 @@ def test_grad_cam_when_the_place_has_no_space_then_the_engine_says_so_and_names_
     x = net_of("functional").examples(4).numpy()
 
     with pytest.raises(
-        EngineError, match=r"ranking 'grad_cam': grad_cam averages over space, .* shape \[8\]: no axis but"
+        EngineError, match=r"ranking 'grad_cam': grad_cam averages over space, .* shape \[8\] has only a channel axis"
     ) as caught:
         rank(program_of_net("functional"), tmp_path, {"x": x}, "fc1", ["gradient", "grad_cam", "random"], **PLAIN)
 
     error = caught.value
     assert (error.code, error.ranking, error.finished) == ("method_not_applicable", "grad_cam", ("gradient", "random"))
-    assert error.detail.endswith("; ask again without 'grad_cam' for 'gradient', 'random'")
+    assert error.detail.endswith("; repeat the request without 'grad_cam' to get 'gradient', 'random'")
 
 
 def test_grad_cam_when_the_place_has_no_space_then_the_facts_show_it_and_the_method_named_instead_passes() -> None:
@@ -193,7 +194,7 @@ def test_label_when_it_is_no_class_and_far_behind_the_first_batch_then_it_ends_t
     with pytest.raises(EngineError, match="label 3 is not a class of the model; labels must be from 0 to 2") as caught:
         rank(program_of_net("functional"), tmp_path, FIELDS, "fc1", ["gradient", "random"], **PLAIN)
 
-    # it is the request's fault, no ranking's
+    # The error is of the request, so it names no ranking.
     assert (caught.value.code, caught.value.ranking, caught.value.finished) == ("class_out_of_range", None, ())
 
 
@@ -297,7 +298,7 @@ def test_tolerance_when_the_slope_is_infinite_then_takes_no_more_steps(tmp_path:
 
 
 def _counting(walked: list[int]) -> Callable[..., Any]:
-    """Notes how many examples each sum is made for."""
+    """Record the number of examples of each sum."""
     plain = Refinement._sum
 
     def counted(self: Refinement, walk: Any, rows: Tensor, *more: Any) -> Any:
@@ -315,14 +316,14 @@ def test_deeplift_when_the_slope_at_an_example_is_infinite_then_is_finite_and_co
         behind("root"), tmp_path, {"x": x}, "act", DEEPLIFT, target={"class": None}, keep_examples=3, **ONES, **PLAIN
     )
 
-    # what is as at the baseline has changed nothing; elsewhere it is √h − √1
+    # A unit at its baseline has changed nothing; for other units the change is √h − √1.
     for ranking in summary["rankings"]:
         np.testing.assert_allclose(arrays[f"examples/{ranking['id']}/all"], np.sqrt(x) - 1, rtol=1e-6, atol=0)
         assert ranking["clusters"]["all"]["completeness"]["relative_gap"] < 1e-6
 
 
 class Logarithmic(nn.Module):
-    """Has no value at zeros, and none that is shown: the maximum hides it."""
+    """The logarithm is infinite at zeros, which the maximum hides in the output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -352,7 +353,7 @@ def test_exact_ablation_when_a_replaced_unit_makes_the_output_infinite_then_is_b
     error = failed(tmp_path, "logarithm", x, [zeroed, "exact_ablation", "gradient", "deeplift"], **ONES)
 
     assert (error.code, error.ranking, error.finished) == ("non_finite", "zeroed", ("exact_ablation", "gradient", "deeplift"))
-    assert error.detail.endswith("; ask again without 'zeroed' for 'exact_ablation', 'gradient', 'deeplift'")
+    assert error.detail.endswith("; repeat the request without 'zeroed' to get 'exact_ablation', 'gradient', 'deeplift'")
 
 
 def test_noise_when_it_carries_a_sample_out_of_the_domain_then_is_blamed(tmp_path: Path) -> None:

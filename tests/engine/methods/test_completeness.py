@@ -1,4 +1,7 @@
-"""Complete methods sum to F(x) − F(x′) at every cut, the better the more steps; elsewhere no gap is claimed."""
+"""Complete methods sum to F(x) − F(x′) at every cut, more closely with more steps.
+
+Elsewhere no gap is given.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,10 @@ from tests.engine.nets import MAKERS, net_of, program
 
 FEW, MANY = 4, 256
 SMOOTH = {"transformer", "attentive"}
-"""Without kinks the trapezoid's error falls with the square of the steps, at a ReLU's kink with the steps."""
+"""Without kinks, the trapezoid's error falls with the square of the steps.
+
+With a ReLU, with the steps.
+"""
 
 
 def _cuts() -> list[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""Exact ablation against one pass of the tail for every unit, and against the eager net."""
+"""Exact ablation equals one pass of the tail for every unit, and the eager net."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -19,7 +19,7 @@ from unitrank_engine.program.linearity.columns import affine_part
 COUNT = 3
 BASELINE = 0.3
 ROUNDING = 1e-6
-"""A loss is the difference of two outputs near one in float32."""
+"""A score is the difference of two outputs near 1 in float32."""
 
 
 def job(name: str, folder: Path, layer: str, methods: list[Any], **request: Any) -> dict[str, np.ndarray]:
@@ -131,7 +131,7 @@ def test_losses_do_not_depend_on_batch_mates(name: str, layer: str, tmp_path: Pa
 
 
 class Counted(nn.Module):
-    """Rounds to whole numbers, or to whether there is anything, between two layers."""
+    """Rounds to whole numbers, or to 0 and 1, between two layers."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
@@ -176,7 +176,7 @@ def test_losses_when_a_large_bias_is_added_then_keep_their_digits(tmp_path: Path
 
     _, arrays = rank(program_of(deepcopy(net).float(), x.float()), tmp_path, {"x": x.numpy()}, "1", [METHOD_ZERO], **settings)
 
-    # one part in 10⁷ of 3000, summed over 300 values of weight 0.005
+    # One part in 10⁷ of 3000, summed over 300 values of weight 0.005.
     assert np.abs(arrays["examples/exact_ablation/all"] - want.numpy()).max() <= 2e-3
 
 

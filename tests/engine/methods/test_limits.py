@@ -1,4 +1,4 @@
-"""Limits in which one method is another, or a formula that is known without any of them."""
+"""Limit cases in which one method equals another one, or a closed formula."""
 
 from collections.abc import Callable
 from functools import cache
@@ -26,7 +26,7 @@ CLASS = 1
 
 
 def doubled(*modules: nn.Module, seed: int = 0) -> nn.Sequential:
-    """The modules in a row, in float64, with weights and running statistics of their own."""
+    """The modules in a row, in float64, with drawn weights and running statistics."""
     generator = torch.Generator().manual_seed(seed)
     net = nn.Sequential(*modules).double().eval()
     with torch.no_grad():
@@ -45,7 +45,10 @@ def examples(count: int, *shape: int, seed: int = 1) -> Tensor:
 def job(
     program: Program, folder: Path, x: Tensor, layer: str, methods: list[Any], x0: Tensor | None = None, **request: Any
 ) -> tuple[Summary, Arrays]:
-    """Summary, and the scores of each example by ranking; `x0` are baselines of each example's own."""
+    """The summary, and the scores of each example by ranking.
+
+    `x0` has a baseline for each example.
+    """
     settings: dict[str, Any] = {"ablation": None, "fidelity": None, "target": {"class": CLASS}, "keep_examples": len(x)}
     fields = {"x": x.numpy()}
     if x0 is not None:
@@ -56,7 +59,7 @@ def job(
 
 
 def path(name: str, **options: Any) -> list[dict[str, Any]]:
-    """The method by every rule on every spacing."""
+    """The method with every rule and every spacing."""
     return [
         {"name": name, "rule": rule, "spacing": spacing, "id": f"{name}-{rule}-{spacing}", **options}
         for rule in RULES
@@ -65,7 +68,7 @@ def path(name: str, **options: Any) -> list[dict[str, Any]]:
 
 
 def same(got: np.ndarray, want: Any, within: float = 1e-5) -> None:
-    """To so much of the largest."""
+    """Compare with a tolerance relative to the largest value."""
     want = np.asarray(want, dtype=np.float64).reshape(got.shape)
     assert np.abs(got - want).max() <= within * np.abs(want).max()
 
@@ -75,7 +78,7 @@ PATHS = ["conductance", "integrated_gradients"]
 
 @cache
 def before_linear(kind: str) -> tuple[nn.Sequential, tuple[int, ...], Program]:
-    """A net with nothing but linear operations behind its second layer, and the shape of an example."""
+    """A net with linear operations only behind its second layer, and the shape of an example."""
     if kind == "dense":
         net, shape = doubled(nn.Linear(6, 7), nn.Tanh(), nn.Linear(7, 5), nn.BatchNorm1d(5), nn.Dropout(), nn.Linear(5, 3)), (6,)
     else:
@@ -245,7 +248,7 @@ def test_exact_ablation_when_its_columns_are_used_then_equals_the_eager_net_with
 
 @torch.no_grad()
 def _losses(tail: nn.Module, h: Tensor, fill: Tensor, units: str) -> Tensor:
-    """F less F with one unit replaced, by example and unit; the copies with one unit masked pass together."""
+    """F minus F with one unit replaced, by example and unit; all copies pass together."""
     shape = h.shape[1:]
     count = shape[0] if units == "channel" else shape.numel()
     masks = torch.eye(count, dtype=torch.bool).reshape(count, *(shape[:1] if units == "channel" else shape))
@@ -255,7 +258,7 @@ def _losses(tail: nn.Module, h: Tensor, fill: Tensor, units: str) -> Tensor:
 
 
 def _drawn_from_another(got: np.ndarray, candidates: list[Tensor]) -> None:
-    """Each example's units all come from one and the same other example."""
+    """All units of an example come from a single other example."""
     for row, scores in enumerate(got):
         others = np.stack([candidate[row].numpy() for candidate in candidates])
         distances = np.abs(scores.ravel() - others).max(1) / np.abs(others).max()
@@ -288,13 +291,13 @@ NOISY = {"samples": SAMPLES, "level": LEVEL}
 
 
 def _spread(net: Power, x: Tensor) -> tuple[Tensor, Tensor]:
-    """h, and its standard deviation under the noise of x."""
+    """h, and the standard deviation of h under the noise of x."""
     sigma = LEVEL * (x.amax(1) - x.amin(1))
     return net.fc(x).detach(), sigma[:, None] * net.fc.weight.detach().square().sum(1).sqrt()
 
 
 def _near(got: np.ndarray, want: Tensor, error: Tensor) -> None:
-    """Within five standard errors of a mean over the samples, and these are small."""
+    """Within five standard errors of a mean over the samples; the errors are small."""
     distance = np.abs(got - want.numpy())
     assert (distance <= 5 * error.numpy() / SAMPLES**0.5 + 1e-6).all()
     assert (distance > 0).all()
@@ -318,7 +321,8 @@ def test_noise_when_samples_are_many_then_the_mean_gradient_of_a_cube_is_that_of
 
     _, arrays = job(program, tmp_path, x, "fc", [*methods, {"name": "gradient", "id": "plain"}], target={"class": None})
 
-    # h is normal around itself: E 3c h² = 3c (h² + s²), whose variance is 9c² (4h²s² + 2s⁴)
+    # h has normal noise of deviation s: E 3c h² = 3c (h² + s²), with the variance 9c² (4h²s² +
+    # 2s⁴).
     h, s = _spread(net, x)
     mean, error = 3 * net.c * (h**2 + s**2), 3 * net.c.abs() * (4 * h**2 * s**2 + 2 * s**4).sqrt()
     _near(arrays["gradient"], mean, error)
@@ -334,7 +338,9 @@ def test_noise_when_the_statistic_is_rms_then_the_squares_of_single_samples_are_
 
     _, arrays = rank(program, tmp_path, {"x": x.numpy()}, "fc", methods, **settings)
 
-    # E (2c h)² = 4c² (h² + s²), whose variance is 16c⁴ (4h²s² + 2s⁴); the root's standard error is a share of it
+    # E (2c h)² = 4c² (h² + s²), with the variance 16c⁴ (4h²s² + 2s⁴). The root's standard error is
+    # a
+    # share of that.
     h, s = _spread(net, x)
     squares, error = 4 * net.c**2 * (h**2 + s**2), 4 * net.c**2 * (4 * h**2 * s**2 + 2 * s**4).sqrt()
     rms = arrays["examples/rms/all"]
@@ -364,7 +370,7 @@ def test_integrated_gradients_when_written_out_on_the_eager_net_then_is_the_same
 
 
 def _line(eager: oracle.Eager, x: Tensor, x0: Tensor, alphas: list[float]) -> list[oracle.Point]:
-    """h and its gradient along the straight line in the place's own space, everything else as it is at x."""
+    """h and its gradient along the straight line h′ → h, all other values held at x."""
     with torch.no_grad():
         (h, _), (start, _) = eager.run(x), eager.run(x0)
     points = []

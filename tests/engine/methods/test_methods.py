@@ -1,4 +1,4 @@
-"""Every method at every kind of place against its plain re-implementation in float64."""
+"""Every method at every kind of place equals its plain re-implementation in float64."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ def test_scores_of_each_example_equal_the_plain_formulas(name: str, layer: str, 
     net = net_of(name)
     x = net.examples(COUNT)
 
-    # not one number for all pixels: which of equal ones a max pool takes is a matter of rounding
+    # Not the same number for all pixels: with equal pixels, rounding decides which one a max pool
+    # takes.
     x0 = x.flip(0) / 3 + 0.3
 
     _, arrays = _job(name, tmp_path, x, layer, [*ENDS, *PATHS], at=at, x0=x0, baseline=BASELINE)
@@ -139,7 +140,7 @@ def _job(
 
 
 def _plain(name: str, layer: str, at: str, x: Tensor, baseline: Tensor) -> dict[str, np.ndarray]:
-    """All scores of one example, flat."""
+    """The scores of one example by method, flattened."""
     net = net_of(name)
     eager = oracle.Eager(net.module, net.taps[layer, at])
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Heatmaps: colours averaged at the inputs, channels summed and cut at zero for Grad-CAM, and what the estimate says of them."""
+"""Heatmaps: the mean over colours, Grad-CAM's sum over channels, and the size estimate."""
 
 from collections.abc import Callable
 from functools import cache

@@ -1,4 +1,4 @@
-"""The summary: what is in a ranking, and the leaderboard's order."""
+"""The summary: a ranking's fields, and the leaderboard's order."""
 
 from functools import cache
 from pathlib import Path
@@ -34,7 +34,7 @@ class Squared(nn.Module):
 
 
 class Around(nn.Module):
-    """The way around `act` makes it no cut."""
+    """A skip connection around `act`, so that `act` is not a cut."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,9 @@ PAIRS = np.array([[1.0, 1.0], [3.0, 0.0], [1.0, 0.5], [0.0, 1.0]])  # w·h is 3,
 def test_completeness_when_one_step_is_taken_then_each_example_has_its_own_gap(
     rule: str, gap: float, statistic: str, tmp_path: Path
 ) -> None:
-    # on one step the right end gives 2·F, the left end 0, both ends F; over classes of both signs nothing may cancel
+    # On one step, the right end gives 2·F, the left end 0, and both ends F. Examples of both signs
+    # must
+    # not cancel.
     method = {"name": "conductance", "steps": 1, "rule": rule, "spacing": "uniform", "statistic": statistic}
     mixed = one(job(squared(), tmp_path, {"x": PAIRS, "y": np.array([0, 1, 0, 1])}, [method]))["completeness"]
     same = one(job(squared(), tmp_path, {"x": PAIRS, "y": np.array([0, 0, 0, 0])}, [method]))["completeness"]
@@ -82,12 +84,12 @@ def test_completeness_when_one_step_is_taken_then_each_example_has_its_own_gap(
 
 
 def test_completeness_when_examples_differ_then_sums_of_sizes_are_compared(tmp_path: Path) -> None:
-    # gaps 9, 9, 4, 4 and one example that is its own baseline
+    # The gaps are 9, 9, 4, 4, and one example equals its baseline.
     fields = {"x": np.vstack([PAIRS, [[-1.0, -1.0]]])}
     method = {"name": "conductance", "steps": 2, "rule": "right", "spacing": "uniform"}
     completeness = one(job(squared(), tmp_path, fields, [method], target={"class": 0}))["completeness"]
 
-    # half steps to ½ and 1: (2·½ + 2·1)·½ = 1.5 times F
+    # Two steps, to ½ and 1: (2·½ + 2·1)·½ = 1.5 times F.
     assert completeness == {"sum": pytest.approx(1.5 * 26 / 5), "expected": 26 / 5, "relative_gap": pytest.approx(0.5)}
 
 
@@ -104,7 +106,7 @@ def test_completeness_when_the_place_is_no_cut_then_the_gap_is_null(tmp_path: Pa
 
     assert summary["layer"]["cut"] is False
     assert one(summary)["completeness"]["relative_gap"] is None
-    # half of F goes around
+    # Half of F goes around the layer.
     assert one(summary)["completeness"]["expected"] == pytest.approx(2 * one(summary)["completeness"]["sum"])
 
 
@@ -132,7 +134,7 @@ def test_top_when_units_are_many_then_the_twenty_best_are_listed_in_order(tmp_pa
 
 
 def test_top_when_units_are_equal_then_the_lower_number_comes_first(tmp_path: Path) -> None:
-    """As in the arrays, where equal means equal as float32."""
+    """The arrays have the same order; units are equal if their float32 values are."""
     summary = job(weighted(6), tmp_path, {"x": np.ones((4, 6), dtype=np.float32)}, ["activation"])
 
     assert [unit["unit"] for unit in one(summary)["top"]] == list(range(6))

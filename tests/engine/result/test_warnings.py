@@ -1,4 +1,4 @@
-"""Warnings: each where it belongs, and not elsewhere."""
+"""Each warning appears where its condition holds, and not elsewhere."""
 
 from functools import cache
 from pathlib import Path
@@ -131,7 +131,7 @@ def test_mixed_targets_when_examples_are_explained_for_several_classes_then_the_
 def test_saturated_when_more_than_half_of_the_gradients_are_zero_then_it_is_warned_of(
     flat: int, expected: bool, tmp_path: Path
 ) -> None:
-    # behind fc a ReLU that is shut for large inputs; 2 of 4 are not more than half
+    # A ReLU behind the layer is zero for large inputs; 2 of 4 examples are not more than half.
     net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2))
     for index in (0, 1):
         assert isinstance(net[index], nn.Linear)
@@ -148,13 +148,16 @@ def test_saturated_when_more_than_half_of_the_gradients_are_zero_then_it_is_warn
     assert warned(summary, "saturated") == (concerned if expected else [])
 
 
-# h · w = h with h = relu(±…): signed scores need signed weights, so the two classes have opposite ones and targets mix
+# h ≥ 0, so scores of both signs need weights of both signs: the two classes have opposite weights,
+# and
+# examples of both are mixed.
 OPPOSITE = ((1.0, 1.0), (-1.0, -1.0))
 
 
 @pytest.mark.parametrize(
     ("positive", "cancellation", "expected"),
-    # of ten scores of one size: 6:4 cancel 0.8; 8:2 cancel 0.4, above the noise; 10:0 nothing
+    # Ten scores of equal size: 6:4 cancel 0.8; 8:2 cancel 0.4, which is above the noise; 10:0
+    # cancel 0.
     [(5, 1.0, True), (6, 0.8, True), (7, 0.6, True), (8, 0.4, False), (10, 0.0, False)],
 )
 def test_signed_cancellation_when_scores_cancel_then_means_are_warned_of_and_sizes_are_not(
@@ -164,13 +167,13 @@ def test_signed_cancellation_when_scores_cancel_then_means_are_warned_of_and_siz
     methods = ["gradient_x_activation", *({"name": "gradient_x_activation", "statistic": name} for name in ("mean_abs", "rms"))]
     summary, _ = rank(weighted(*OPPOSITE), tmp_path, fields, "act", methods, ablation=None, fidelity=None)
 
-    # the figure is about the signed scores whatever the statistic
+    # The number is of the signed scores, for every statistic.
     assert [ranking["clusters"]["all"]["cancellation"] for ranking in summary["rankings"]] == [pytest.approx(cancellation)] * 3
     assert warned(summary, "signed_cancellation") == ([("all", "gradient_x_activation")] if expected else [])
 
 
 def test_signed_cancellation_when_few_examples_leave_what_noise_leaves_then_it_is_warned_of(tmp_path: Path) -> None:
-    # 3 of 4: half is lost, under 0.6, but 0.5 ≤ 1.5 · √(2 / (4π)) = 0.598
+    # 3 of 4: the cancellation 0.5 is below 0.6, but the rest 0.5 ≤ 1.5 · √(2 / (4π)) = 0.598.
     fields = {"x": np.ones((4, 2)), "y": np.array([0, 0, 0, 1])}
     summary, _ = rank(weighted(*OPPOSITE), tmp_path, fields, "act", ["gradient_x_activation"], ablation=None, fidelity=None)
 
@@ -211,9 +214,9 @@ def _verdict(cluster: dict[str, Any]) -> str:
 
 
 def test_last_hidden_layer_when_two_places_are_one_value_then_the_layer_that_was_asked_for_is_named(tmp_path: Path) -> None:
-    # what leaves '3' is what enters '4', and the split of the graph is made once for both
+    # The output of '3' is the input of '4', and the graph is split once for both.
     job(tmp_path, ["activation"], layer="4", at="input")
     summary = job(tmp_path, ["activation"], layer="3")
 
     (detail,) = [warning["detail"] for warning in summary["warnings"] if warning["code"] == "last_hidden_layer"]
-    assert detail.startswith("behind '3' ")
+    assert detail.startswith("the model is linear behind layer '3', ")

@@ -1,4 +1,4 @@
-"""Parts of earlier jobs: with them a job gives what it gives without, to the bit, and does not do their work again."""
+"""With earlier jobs' parts, a job gives the same result to the bit and does not repeat the work."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ RANDOM = 9
 
 @dataclass
 class Memory:
-    """Parts in a dict, as bytes: as they lie in the store."""
+    """Parts in a dict, encoded as in the store."""
 
     held: dict[str, bytes] = field(default_factory=dict)
 
@@ -52,7 +52,7 @@ def job(folder: Path, parts: Memory | None, methods: list[Any], name: str = "con
 
 
 def assert_same(outcome: Result, expected: Result) -> None:
-    """All that a reader is told but what it took."""
+    """Compare two results, except for their cost and times."""
     assert repeatable(outcome[0]) == repeatable(expected[0])
     assert outcome[1].keys() == expected[1].keys()
     for name, array in expected[1].items():
@@ -81,7 +81,7 @@ FIRST = ["gradient", {"name": "conductance", "steps": 5}]
 
 @cache
 def _parts_of_first() -> dict[str, bytes]:
-    """The parts that the first methods leave, computed once a session."""
+    """The parts that the first methods leave, computed once in a session."""
     parts = Memory()
     with TemporaryDirectory() as folder:
         job(Path(folder), parts, FIRST)
@@ -149,7 +149,8 @@ def test_job_when_parts_of_it_are_known_then_it_is_the_same_to_the_bit(name: str
     assert_same(again, job(tmp_path, None, [*THEN[::-1], *FIRST], **request))
     assert reused(alone) == []
     assert rows(again) <= rows(outcome)
-    # internal influence walks conductance's path once more where there is no study to save
+    # Internal influence walks conductance's path again, and without an ablation there is no study
+    # to save.
     assert rows(outcome) < rows(alone) or name == "no_ablation"
 
 
@@ -206,7 +207,7 @@ def test_scores_when_the_method_was_alone_then_in_company_they_are_the_same(meth
 
 
 class Folded(nn.Module):
-    """A value goes around the units whose batch is folded into another size: one mask a pass."""
+    """A live value merges its batch axis with another axis, so that each pass has one mask."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -219,7 +220,7 @@ class Folded(nn.Module):
 
 
 class Wide(nn.Module):
-    """So many units that masks of one order share their work."""
+    """Has enough units that masks of one order share their work."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -265,8 +266,10 @@ def test_job_when_a_method_is_added_then_the_controls_and_the_others_are_not_run
 
     outcome = job(tmp_path, parts, [*FIRST, "deeplift"], **request)
 
-    # 41 examples: both ends (the baseline once), twice the tail for deeplift, and fidelity; of 20 test examples the value, 12 and 6
-    # masks of deeplift's own orders with both fills, and the other half's values for the check
+    # 41 examples: both ends (the baseline once), twice the tail for deeplift, and fidelity. 20 test
+    # examples: their values, 12 and 6 masks of deeplift's orders with both fills, and the ranking
+    # half's
+    # values for the check.
     assert reused(outcome) == ["controls", "gradient", "conductance"]
     assert rows(outcome) <= 41 * 4 + 1 + 20 * (1 + 12) + 20 * (1 + 6) + 20
     assert rows(outcome) < 0.1 * rows(job(tmp_path, None, [*FIRST, "deeplift"], **request))

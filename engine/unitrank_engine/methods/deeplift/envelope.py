@@ -1,4 +1,4 @@
-"""The highest of several lines: each gets the share of the way on which it is the one."""
+"""The upper envelope of several lines: the share of [0, 1] on which each line is the highest."""
 
 import torch
 from jaxtyping import Float
@@ -10,25 +10,31 @@ from unitrank_engine.methods.deeplift.rescale import change
 def shares(
     start: Float[Tensor, "rows candidates *rest"], end: Float[Tensor, "rows candidates *rest"]
 ) -> Float[Tensor, "rows candidates *rest"]:
-    """Of t from 0 to 1, the part on which each candidate's line start + t·(end − start) is the highest; of equal lines the first.
+    """Return the part of [0, 1] on which each line start + t · (end − start) is the highest.
 
-    What is infinite at one end only is held as it is at x, as everywhere along a line.
+    Of equal lines, the first one gets the share. A value that is infinite at one end only stays at
+    its value at x.
 
-    Exact: from the highest at t = 0 on, the next to be highest is the first that overtakes it. There are as many turns as the
-    highest has pieces, and few of them: about the logarithm of the candidates where these are random.
+    The shares are exact: from the highest line at t = 0 on, the next highest is the first that
+    overtakes it. The loop runs once for each piece of the envelope; with random candidates, that is
+    about the logarithm of their number.
+
+    >>> lines = torch.tensor([[[0.0], [1.0]]]), torch.tensor([[[4.0], [1.0]]])
+    >>> shares(*lines).flatten()  # the first line overtakes the second one at t = 1/4
+    tensor([0.7500, 0.2500])
     """
     rises = change(start, end)
     start, rises = torch.where(rises.isfinite(), start, end), torch.where(rises.isfinite(), rises, 0.0)
     top = start.amax(1, keepdim=True)
-    # of those that start highest the steepest
+    # The first leader is the steepest of the lines that start highest.
     leader = torch.where(start == top, rises, -torch.inf).argmax(1, keepdim=True)
     result = torch.zeros_like(rises)
     t = torch.zeros_like(top)
-    # none leads twice
+    # A line leads at most once.
     for _ in range(start.shape[1]):
         lag, gain = start.gather(1, leader) - start, rises - rises.gather(1, leader)
         meeting, rival = torch.where(gain > 0, lag / gain, torch.inf).min(1, keepdim=True)
-        # a meeting that rounding has put before t is one at t
+        # Rounding can put a meeting before t; it then counts as a meeting at t.
         until = meeting.maximum(t).clamp_max(1)
         result.scatter_add_(1, leader, until - t)
         if bool((until >= 1).all()):

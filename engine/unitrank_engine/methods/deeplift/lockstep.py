@@ -1,7 +1,8 @@
-"""Two runs of a graph in lockstep, at the baseline and at x, whose operations go back by their mean Jacobian between the two.
+"""Runs a graph at the baseline and at x in lockstep, with DeepLIFT's slopes for the backward pass.
 
-Nothing in the model has to be a module: a ReLU may be functional, shared or in place, because what is read is the
-functionalised graph. Operations that are linear in what differs between the runs keep their own derivative.
+Each operation's derivative is replaced by its mean Jacobian between the two runs. Operations that
+are linear in the values that differ between the runs keep their derivative. The functionalised
+graph is read, not the model's modules, so a ReLU may be a module, a function, shared or in place.
 """
 
 from collections import defaultdict
@@ -29,36 +30,53 @@ Rules = Literal["rescale", "reveal_cancel", "default"]
 
 _CHOOSING = "where masked_fill index gather index_select take_along_dim embedding"
 CHOOSING = frozenset(f"aten::{name}" for name in _CHOOSING.split())
-"""Linear in what they choose from."""
+"""Operators that are linear in the values that they choose from."""
 
 
 Slope = Callable[[Tensor, Tensor, tuple[Tensor, Tensor]], Tensor]
-"""Both ends of what an operator is given, and its results there → its slope between them."""
+"""Takes an operator's argument at the baseline and at x, and its results there.
+
+Returns its slope between them.
+"""
 
 
 class Lockstep:
-    """One batch at both ends of its path through a graph."""
+    """Runs one batch through a graph, at the baseline and at x.
+
+    `graph`: the functionalised graph behind the place.
+    `rules`: `rescale`, `reveal_cancel`, or `default` (RevealCancel behind dense layers, else
+        Rescale).
+    `notes`: gets the names of operators that no rule covers, and warnings.
+    """
 
     def __init__(self, graph: fx.GraphModule, rules: Rules, notes: Notes) -> None:
         self.module = graph
         self.rules = rules
         self.notes = notes
         self.start: dict[fx.Node, Any] = {}
+        """Values at the baseline."""
         self.end: dict[fx.Node, Any] = {}
+        """Values at x."""
         self.read: set[fx.Node] = set()
         """Nodes that are computed from the graph's inputs."""
         self.varying: set[fx.Node] = set()
-        """Those among them whose values are real numbers."""
+        """Nodes of `read` whose values are floating point."""
         self.severed: set[fx.Node] = set()
-        """Those that differ between the runs because of h, and yet have no way back to it: what comparisons result in."""
+        """Results of comparisons: they differ between the runs because of h, without a gradient."""
         self.order = {node: index for index, node in enumerate(graph.graph.nodes)}
 
     def run(self, start: Sequence[Any], end: Sequence[Any]) -> tuple[Tensor, Tensor]:
-        """The output at both ends; autograd goes back from the second to what of `end` asks for gradients."""
+        """Return the output at the baseline and at x.
+
+        `start`, `end`: the graph's inputs at the baseline and at x.
+
+        autograd goes back from the output at x to the tensors of `end` that require gradients; the
+        gradients are DeepLIFT's multipliers.
+        """
         inputs = iter(zip(start, end, strict=True))
         nodes = list(self.module.graph.nodes)
         steps = self._steps(nodes)
-        forgotten = self._forgotten(nodes, steps)
+        expired = self._expired(nodes, steps)
         for node in nodes:
             if node.op == "placeholder":
                 self.start[node], self.end[node] = next(inputs)
@@ -68,13 +86,16 @@ class Lockstep:
                 self._call(node, steps.get(node))
             if any(is_real(leaf) for leaf in tree_leaves(self.end.get(node))) and node in self.read:
                 self.varying.add(node)
-            for done in forgotten[node]:
+            for done in expired[node]:
                 del self.start[done], self.end[done]
         (output,) = nodes[-1].all_input_nodes
         return self.start[output], self.end[output]
 
     def _steps(self, nodes: Sequence[fx.Node]) -> dict[fx.Node, ComparisonStep]:
-        """The real values that are made by comparisons, with what they are a function of; and which nodes read the inputs."""
+        """Return the floating-point nodes that depend on comparisons, with their steps.
+
+        Also fill `read` with the nodes that are computed from the graph's inputs.
+        """
         chosen: set[fx.Node] = set()
         steps = {}
         for node in nodes:
@@ -91,19 +112,22 @@ class Lockstep:
                 chosen.add(node)
         return steps
 
-    def _forgotten(self, nodes: Sequence[fx.Node], steps: dict[fx.Node, ComparisonStep]) -> dict[fx.Node, list[fx.Node]]:
-        """After which node each value is needed no more: of two runs' values only what the way back needs stays in memory."""
+    def _expired(self, nodes: Sequence[fx.Node], steps: dict[fx.Node, ComparisonStep]) -> dict[fx.Node, list[fx.Node]]:
+        """Return for each node the values that no later node reads, so that they can be freed.
+
+        The values that the backward pass needs stay in memory: autograd holds them.
+        """
         last: dict[fx.Node, fx.Node] = {}
         for node in nodes:
             behind = [each for source in node.all_input_nodes for each in reveal_cancel.behind(source)] if elementwise(node) else []
             stepped = steps[node].inputs if node in steps else ()
             for source in (*node.all_input_nodes, *behind, *stepped):
                 last[source] = node
-        forgotten = defaultdict(list)
+        expired = defaultdict(list)
         for source, node in last.items():
             if node.op != "output":
-                forgotten[node].append(source)
-        return forgotten
+                expired[node].append(source)
+        return expired
 
     def _call(self, node: fx.Node, step: ComparisonStep | None) -> None:
         operation = Operation(node, self.start, self.end, self.varying)
@@ -128,9 +152,10 @@ class Lockstep:
             return value
         if severed:
             self.notes.add("derivative", operation.name)
-        return self._with_way_back(operation)
+        return self._with_slope(operation)
 
-    def _with_way_back(self, operation: Operation) -> Any:
+    def _with_slope(self, operation: Operation) -> Any:
+        """Return the operation's value at x, with the rule's slope in its backward pass."""
         node, name = operation.node, operation.name
         if name in CHOOSING or is_linear(node, self.varying):
             return operation.at_end()
@@ -151,8 +176,9 @@ class Lockstep:
         layer = reveal_cancel.linear_behind(source, self.varying) if self.rules != "rescale" else None
         value: Tensor = operation.at_end_detached()
         if layer is not None and (layer.dense or self.rules == "reveal_cancel") and _tracked(self.end[layer.input]):
-            return reveal_cancel.carried(operation.one, self.start[source], layer.contributions(self.start, self.end), value)
-        rule = relu_slope if operation.name == "aten::relu" else partial(slope, operation.one)
+            contributions = layer.contributions(self.start, self.end)
+            return reveal_cancel.with_multipliers(operation.of_argument, self.start[source], contributions, value)
+        rule = relu_slope if operation.name == "aten::relu" else partial(slope, operation.of_argument)
         return self._elementwise(rule, source, operation.node, value)
 
     def _elementwise(self, rule: Slope, source: fx.Node, node: fx.Node, value: Tensor) -> Tensor:
@@ -162,7 +188,10 @@ class Lockstep:
         return result
 
     def _product(self, operation: Operation) -> Tensor:
-        """Each factor's slope is the other at its midpoint: exact, because the Jacobian is linear in t."""
+        """A factor's slope is the other factor at its midpoint.
+
+        It is exact, as the Jacobian is linear in t.
+        """
         value: Tensor = operation.at_end_detached()
         middle = [(start + end) / 2 for start, end in zip(*operation.line(), strict=True)]
         (result,) = attach(lambda gradient: vjp(operation.apply, middle, [gradient]), [value], operation.line_tracked())
@@ -170,7 +199,7 @@ class Lockstep:
 
     def _quadrature(self, operation: Operation) -> Any:
         line = Line.between(operation.apply, operation.line(), *operation.axes())
-        mean = MeanJacobian(line, operation.alone(), _warning(self.notes, operation.node))
+        mean = MeanJacobian(line, separable=operation.separable(), on_gap=_warning(self.notes, operation.node))
         values = operation.at_end_detached()
         return operation.rebuilt(values, attach(mean.back, real(values), operation.line_tracked()))
 
@@ -180,8 +209,8 @@ def _warning(notes: Notes, node: fx.Node) -> Callable[[], None]:
     where = f" in layer '{stack[-1][0]}'" if stack and stack[-1][0] else ""
     return lambda: notes.warn(
         "degenerate_reference",
-        f"{operator_name(node) or node.target}{where} is ill-posed between the baseline and some examples: its mean slope "
-        f"does not converge, so that scores before it may be off; choose another baseline, such as 'mean'",
+        f"the mean slope of {operator_name(node) or node.target}{where} between the baseline and some examples does not converge, "
+        f"so that scores of layers before it may be wrong; choose another baseline, such as 'mean'",
     )
 
 
@@ -190,9 +219,9 @@ def _tracked(value: Any) -> bool:
 
 
 def _differ(start: Any, end: Any) -> bool:
-    """Whether some tensor of a node is not the same in both runs."""
+    """Return True where a tensor of a node differs between the runs."""
     pairs = zip(tree_leaves(start), tree_leaves(end), strict=True)
-    return any(isinstance(one, Tensor) and not torch.equal(one.expand_as(other), other) for one, other in pairs)
+    return any(isinstance(before, Tensor) and not torch.equal(before.expand_as(after), after) for before, after in pairs)
 
 
 def _attribute(module: fx.GraphModule, path: str) -> Any:

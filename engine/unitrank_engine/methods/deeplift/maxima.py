@@ -1,4 +1,7 @@
-"""Maxima: a slope of one goes back to the candidate that is the highest, for its share of the line between the two runs."""
+"""DeepLIFT's rule for maxima, such as max pooling.
+
+Each candidate's slope is the share of the line between the two runs on which it is the highest.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +18,10 @@ from unitrank_engine.methods.deeplift.secant import attach
 
 
 def larger(operation: Operation, sign: float) -> Any:
-    """The larger, or by their signs the smaller, of two tensors, either of which may be the same in both runs."""
+    """Two tensors' maximum (`sign` 1) or minimum (`sign` −1).
+
+    Either tensor may be equal in both runs.
+    """
     values = operation.at_end_detached()
     pairs = [operation.both(index) for index in (0, 1)]
     stacks = [torch.stack([sign * pair[which].expand_as(values) for pair in pairs], 1) for which in (0, 1)]
@@ -29,7 +35,7 @@ def larger(operation: Operation, sign: float) -> Any:
 
 
 def along(operation: Operation, sign: float) -> Any:
-    """The largest or smallest along one axis or several, or of two tensors where that is what is given."""
+    """The maximum (`sign` 1) or minimum (`sign` −1) along axes, or of two tensors."""
     axes = operation.argument(1, [])
     if isinstance(axes, fx.Node):
         return larger(operation, sign)
@@ -54,7 +60,7 @@ def along(operation: Operation, sign: float) -> Any:
 
 
 def pooled(operation: Operation, axes: int) -> Any:
-    """Max pooling over so many axes, with or without a result of indices."""
+    """Max pooling over the last `axes` axes, with or without a second result of indices."""
     kernel, stride, padding, dilation = (
         _each(operation.argument(index, default), axes) for index, default in enumerate(([], [], 0, 1), start=1)
     )
@@ -67,7 +73,7 @@ def pooled(operation: Operation, axes: int) -> Any:
 
 
 def adaptive(operation: Operation, axes: int) -> Any:
-    """Max pooling to a given size, whose windows may differ by one in theirs."""
+    """Max pooling to a given size; the sizes of its windows may differ by one."""
 
     def windows(axis: int, size: int, out: int) -> list[list[int]]:
         return [list(range(place * size // out, -(-(place + 1) * size // out))) for place in range(out)]
@@ -76,7 +82,10 @@ def adaptive(operation: Operation, axes: int) -> Any:
 
 
 Windows = Callable[[int, int, int], list[list[int]]]
-"""An axis, its size and that of the result → where the candidates of each place stand."""
+"""Takes an axis, its size and the result's size.
+
+Returns the candidates' positions for each place of the result.
+"""
 
 
 def _from_windows(operation: Operation, axes: int, windows: Windows) -> Any:
@@ -87,7 +96,8 @@ def _from_windows(operation: Operation, axes: int, windows: Windows) -> Any:
     index = _positions([windows(axis, size[axis], out[axis]) for axis in range(axes)], size).to(end.device)
 
     def candidates(x: Tensor) -> Tensor:
-        # a candidate outside of the image is so low that it never wins, which half precision has no room for
+        # A candidate outside the image gets a value so low that it never wins. Half precision
+        # cannot hold it.
         planes = x.reshape(-1, prod(size)).to(torch.promote_types(x.dtype, torch.float32))
         return functional.pad(planes, (0, 1), value=torch.finfo(planes.dtype).min / 4)[:, index]
 
@@ -103,7 +113,10 @@ def _from_windows(operation: Operation, axes: int, windows: Windows) -> Any:
 
 
 def _positions(tables: Sequence[list[list[int]]], size: Sequence[int]) -> Tensor:
-    """[candidates, places] of the flattened image, one beyond which is outside."""
+    """Return positions in the flattened image, `[candidates, places]`.
+
+    Its size marks a candidate outside.
+    """
     flat = torch.zeros(1, 1, dtype=torch.long)
     inside = torch.ones(1, 1, dtype=torch.bool)
     for table, length in zip(tables, size, strict=True):

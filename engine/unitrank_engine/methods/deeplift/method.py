@@ -1,10 +1,12 @@
-"""DeepLIFT's multipliers times the difference from the baseline.
+"""DeepLIFT: multipliers times the difference from the baseline.
 
-s = m · (h − h′), m = ΔF/Δh by the chain rule of multipliers (arXiv:1704.02685, eqs. 3 to 5; RevealCancel: arXiv:1807.09946).
-Complete at every cut. Cost: two forward passes and one backward pass of the tail; where an operation has no rule, a
-quadrature of its own derivative.
+s = m · (h − h′), with m = ΔF/Δh by the chain rule of multipliers (arXiv:1704.02685, eqs. 3 to 5;
+for RevealCancel arXiv:1807.09946). Complete at every cut. Cost: two forward passes and one backward
+pass of the tail. For an operation without a rule, its mean derivative is computed by quadrature in
+addition.
 """
 
+from functools import partial
 from typing import Any, cast
 
 from jaxtyping import Float
@@ -20,22 +22,22 @@ from unitrank_engine.methods.deeplift.secant import attach
 from unitrank_engine.methods.method import ScoringMethod
 from unitrank_schemas.methods import DeepLift, MethodBase
 
-STEEP = (
-    "the score jumps between the baseline and some examples, and its mean slope does not converge; choose a score that is linear "
-    "in the outputs, such as 'logit'"
+STEEP_SCORE = (
+    "the mean slope of the target's score between the baseline and some examples does not converge, because the score jumps; "
+    "choose a score that is linear in the outputs, such as 'logit'"
 )
-MISSING = (
-    "the scores of some examples do not sum to the change of the target: an operation has no finite slope between the baseline and "
-    "them, such as a logarithm of zero; choose another baseline, such as 'mean'"
+INCOMPLETE = (
+    "the scores of some examples do not sum to the change of the target, because an operation has no finite slope between the "
+    "baseline and these examples (a logarithm of zero, for instance); choose another baseline, such as 'mean'"
 )
-WIDE = 0.1
-"""A gap of this share of the change is no rounding, in half precision neither."""
-UNSEEN = 1e-3
-"""A change below this share of the target itself has too few digits in half precision."""
+MAX_GAP = 0.1
+"""Largest gap, as a share of the change of F, that rounding can explain in half precision."""
+MIN_CHANGE = 1e-3
+"""A smaller change of F, as a share of |F(x)| + |F(x′)|, has too few digits in half precision."""
 
 
 class DeepLiftMethod(ScoringMethod):
-    """One batch in lockstep from the place to the target."""
+    """s = m · (h − h′), with the multipliers m of a backward pass between two runs in lockstep."""
 
     @classmethod
     def points(cls, entry: MethodBase) -> dict[float, bool]:
@@ -55,31 +57,42 @@ class DeepLiftMethod(ScoringMethod):
         batch.count(2 * rows, backward=True)
         scores: Tensor = multiplier * (ends.input.h - ends.start.h)
         if split.cut and "derivative" not in batch.notes.lists:
-            self._look_at_gaps(scores)
+            self._check_gaps(scores)
         return scores
 
-    def _look_at_gaps(self, scores: Float[Tensor, "rows *place"]) -> None:
-        """Every rule is complete, unless an operation has no slope between its two runs, as a logarithm of zero has none."""
+    def _check_gaps(self, scores: Float[Tensor, "rows *place"]) -> None:
+        """Warn where scores do not sum to the change of F.
+
+        Every rule is complete, unless an operation has no finite slope between its two runs.
+        """
         ends = self.batch.ends
         f, start = ends.f.double(), ends.f_baseline.double()
         gap, change = (scores.flatten(1).double().sum(1) - (f - start)).abs(), (f - start).abs()
-        if bool(((gap > WIDE * change) & (change > UNSEEN * (f.abs() + start.abs()))).any()):
-            self.batch.notes.warn("degenerate_reference", MISSING)
+        if bool(((gap > MAX_GAP * change) & (change > MIN_CHANGE * (f.abs() + start.abs()))).any()):
+            self.batch.notes.warn("degenerate_reference", INCOMPLETE)
 
     def _start(self) -> list[Any]:
-        """The tail's inputs at the baseline: one row for all examples where they share it and nothing folds rows together."""
+        """Return the tail's inputs at the baseline.
+
+        They have a single row where all examples share the baseline and every value of the tail has
+        a separate axis for rows.
+        """
         batch, ends = self.batch, self.batch.ends
         if ends.live_baseline.rows == 1 and batch.context.split.separate:
             return batch.context.split.values(ends.start.h[:1], ends.live_baseline)
         return batch.context.split.values(ends.start.h, batch.live_at_baseline())
 
     def _target(self, start: Tensor, end: Tensor) -> Float[Tensor, " rows"]:
-        """F at x; a probability goes back by its mean slope, as an operation of the model would."""
+        """Return F at x.
+
+        A score that is not linear, such as a probability, has its mean slope in the backward pass.
+        """
         context, fixed = self.batch.context, self.batch.ends.fixed
         if context.request.target.score in LINEAR_SCORES or not end.requires_grad:
             return context.score(end, fixed)
         line = Line.between(lambda outputs: (context.score(outputs[0], fixed),), ([start], [end.detach()]), [0], [0])
-        mean = MeanJacobian(line, False, lambda: self.batch.notes.warn("degenerate_reference", STEEP))
+        steep = partial(self.batch.notes.warn, "degenerate_reference", STEEP_SCORE)
+        mean = MeanJacobian(line, separable=False, on_gap=steep)
         (f,) = attach(mean.back, [context.score(end.detach(), fixed)], [end])
         return f
 

@@ -1,4 +1,4 @@
-"""One node of the graph at both ends of the line between the runs."""
+"""One node of the graph with its arguments in both runs, at the baseline and at x."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,10 +11,17 @@ from unitrank_engine.torch_private import OpOverload, argument_names, tree_flatt
 
 
 class Operation:
-    """A call of an operator, as a function of those of its arguments that differ between the runs.
+    """A call of an operator, as a function of its differing arguments.
 
-    It holds what it is given and never what it returns, so that autograd's graph and its rules form no cycle: one through
-    autograd is never collected.
+    The differing arguments are those that can differ between the runs: floating-point values that
+    are computed from the graph's inputs.
+
+    `node`: the call.
+    `start`, `end`: the values of earlier nodes at the baseline and at x.
+    `varying`: nodes whose values are differing arguments.
+
+    An Operation holds arguments and never results. A result would close a cycle through autograd's
+    graph, which Python's garbage collector never frees.
     """
 
     def __init__(self, node: fx.Node, start: Mapping[fx.Node, Any], end: Mapping[fx.Node, Any], varying: set[fx.Node]) -> None:
@@ -30,76 +37,90 @@ class Operation:
         return operator_name(self.node) or str(self.node.target)
 
     def argument(self, index: int, default: Any) -> Any:
-        """One of the operator's arguments, by place or by name."""
+        """Return an argument by its position, also where it is given by name.
+
+        `default` where it is not given.
+        """
         assert isinstance(self.node.target, OpOverload)
         names = argument_names(self.node.target)
         return self.node.args[index] if index < len(self.node.args) else self.node.kwargs.get(names[index], default)
 
     def at_start(self) -> Any:
+        """Return the result at the baseline."""
         return self._run(self._start)
 
     def at_end(self) -> Any:
-        """With its own way back."""
+        """Return the result at x, with the operator's derivative in its backward pass."""
         return self._run(self._end)
 
     def at_end_detached(self) -> Any:
+        """Return the result at x, without a backward pass."""
         with torch.no_grad():
             return self._run(self._end)
 
     @property
     def tracked(self) -> bool:
-        """Whether gradients are asked for behind it."""
+        """Whether an argument at x requires gradients."""
         return any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in tree_leaves(self._end))
 
     def line(self) -> tuple[list[Tensor], list[Tensor]]:
-        """The differing arguments at the baseline and at x."""
+        """Return the differing arguments at the baseline and at x, detached from autograd."""
         return [self._start[place] for place in self._places], [each.detach() for each in self.line_tracked()]
 
     def line_tracked(self) -> list[Tensor]:
+        """Return the differing arguments at x, as autograd tracks them."""
         return [self._end[place] for place in self._places]
 
     def both(self, index: int) -> tuple[Tensor, Tensor]:
-        """A tensor argument by its place, at the baseline and at x, whether it differs or not."""
+        """Return a tensor argument by its position, at the baseline and at x.
+
+        It may be equal in both.
+        """
         return self._start[index], self._end[index].detach()
 
     def differs(self, index: int) -> bool:
+        """Return True where the argument at this position is a differing one."""
         return index in self._places
 
     def axes(self) -> tuple[list[int | None], list[int | None]]:
-        """Along which axis examples stand, of each differing argument and of each real result."""
+        """Return the examples' axis in each differing argument and each floating-point result."""
         of_results = [_axis(value) for value in tree_leaves(self.node.meta.get("val")) if is_real(value)]
         return [_axis(self._leaves[place].meta.get("val")) for place in self._places], of_results
 
-    def alone(self) -> bool:
-        """Whether all that it is given beside the differing arguments is the same for any rows."""
-        return not any(isinstance(leaf, fx.Node) and leaf.op != "get_attr" for leaf in self._others())
+    def separable(self) -> bool:
+        """Return True where some examples can run without the others.
 
-    def _others(self) -> list[Any]:
+        That is so if no other argument depends on the rows.
+        """
+        return not any(isinstance(leaf, fx.Node) and leaf.op != "get_attr" for leaf in self._constants())
+
+    def _constants(self) -> list[Any]:
+        """Return the arguments that are not differing ones."""
         return [leaf for index, leaf in enumerate(self._leaves) if index not in self._places]
 
     def apply(self, arguments: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The real results for other values of the differing arguments, in their precision."""
+        """Return the floating-point results for these differing arguments, in their precision."""
         values = [_like(leaf, arguments[0]) for leaf in self._end]
         for place, argument in zip(self._places, arguments, strict=True):
             values[place] = argument
         return tuple(real(self._run(values)))
 
-    def one(self, argument: Tensor) -> Tensor:
-        """As a function of its only differing argument, wherever that is given."""
+    def of_argument(self, argument: Tensor) -> Tensor:
+        """Return the result for a value of the only differing argument, in all its positions."""
         return self.apply([argument] * len(self._places))[0]
 
     def keeps_shape(self, result: Any) -> bool:
-        """Whether the result at the baseline, which may have one row for all, has the shape of its only differing argument."""
+        """Return True where the result at the baseline has the only differing argument's shape."""
         return isinstance(result, Tensor) and result.shape == self._start[self._places[0]].shape
 
     def differentiable(self) -> bool:
-        """Whether the operator has a derivative at all."""
+        """Return True where the operator has a derivative."""
         with torch.enable_grad():
             results = self.apply([argument.detach().requires_grad_() for argument in self.line_tracked()])
         return any(result.requires_grad for result in results)
 
     def rebuilt(self, values: Any, replacing: Sequence[Tensor]) -> Any:
-        """The results with other real ones."""
+        """Return the results with their floating-point tensors replaced, in order."""
         replaced = iter(replacing)
         return tree_map(lambda leaf: next(replaced) if is_real(leaf) else leaf, values)
 
@@ -110,21 +131,22 @@ class Operation:
 
 
 def _like(value: Any, argument: Tensor) -> Any:
-    """A real tensor in the precision of the argument."""
+    """Convert a floating-point tensor to the argument's dtype; return other values unchanged."""
     return value.to(argument.dtype) if is_real(value) else value
 
 
 def is_real(value: Any) -> bool:
+    """Return True for a floating-point tensor."""
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def real(values: Any) -> list[Tensor]:
-    """The results that are real numbers."""
+    """Return the floating-point tensors among an operator's results."""
     return [leaf for leaf in tree_leaves(values) if is_real(leaf)]
 
 
 def _axis(value: Any) -> int | None:
-    """The first axis whose size depends on the batch."""
+    """Return the first axis whose size depends on the number of rows; None without such an axis."""
     if not isinstance(value, Tensor):
         return None
     return next((axis for axis, size in enumerate(value.shape) if isinstance(size, torch.SymInt)), None)

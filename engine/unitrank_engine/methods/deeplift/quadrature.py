@@ -1,4 +1,8 @@
-"""The mean Jacobian of any operator along the line between the two runs, by a quadrature that is refined until it is complete."""
+"""The mean Jacobian of any operator along the line between the two runs, by adaptive quadrature.
+
+m = ∫ J(start + t · change) dt for t from 0 to 1. The quadrature is refined until it is complete:
+until the contributions m · change sum to the change of the operator's results.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -8,81 +12,91 @@ from torch import Tensor
 
 from unitrank_engine.methods.deeplift.line import Line, along, select, sums
 
-TURNS = 256
-"""Pieces that are looked at before an example is given up: a kink takes about 40 in float32."""
-MISSED = 1e-4
-"""A relative gap that no rounding explains."""
+MAX_PIECES = 256
+"""Pieces that are tried before an example is given up. A kink takes about 40 in float32."""
+MAX_GAP = 1e-4
+"""Largest relative gap that rounding can explain."""
 
 
 class MeanJacobian:
-    """Takes gradients of an operator's results back to those of its arguments.
+    """Carries gradients of an operator's results back to its arguments, by its mean Jacobian.
 
-    An example whose line is not complete in one piece goes through it in pieces, each halved until its contributions sum to
-    what the results change by on it. So a kink, a steep step or a singular end costs about 20 halvings wherever it lies, and
-    what an example gets does not depend on its mates.
+    `line`: the operator between the two runs.
+    `separable`: whether some examples can run without the others.
+    `on_gap`: called where an example's gap stays too large after all refinement.
+
+    An example that is incomplete over the whole line is integrated in pieces. A piece is halved
+    until its contributions sum to the change of the results over it. A kink, a steep step or a
+    singular end takes about 20 halvings, wherever on the line it is. An example's slope does not
+    depend on the batch's other examples.
     """
 
-    def __init__(self, line: Line, alone: bool, missed: Callable[[], None]) -> None:
+    def __init__(self, line: Line, *, separable: bool, on_gap: Callable[[], None]) -> None:
         self.line = line
         self.rows = line.rows
-        self.alone = alone and self.rows is not None
-        """Whether some examples can go through the operator without the others."""
-        self.missed = missed
-        """Called where the narrowest pieces are not complete either."""
+        self.separable = separable and self.rows is not None
+        self.on_gap = on_gap
         self.eps, fine = torch.finfo(line.change[0].dtype).eps, torch.finfo(torch.float64).eps
-        # as near to rounding as the pieces, which are taken in float64, can come
+        # The smallest bounds that the pieces, which are computed in float64, can meet.
         self.tolerance, self.rounding = max(self.eps**0.95, fine**0.85), max(self.eps / 4, 2 * fine)
 
     def back(self, *gradients: Tensor) -> list[Tensor]:
+        """Return the arguments' gradients from the gradients of the results."""
         line, count = self.line, self.rows or 1
         low = torch.zeros(count, dtype=torch.float64, device=line.change[0].device)
         high = torch.ones_like(low)
         (before, lower), (after, upper) = (line.height(t, gradients) for t in (low, high))
-        found = line.slope(low, high, gradients)
-        total, size = sums(found, line.change, line.axes, count)
+        slopes = line.slope(low, high, gradients)
+        total, size = sums(slopes, line.change, line.axes, count)
         reach = [2 * start.abs() + rise.abs() for start, rise in zip(line.start, line.change, strict=True)]
-        # of which the results and the arguments are known but for their rounding
-        values = lower + upper + sums(found, reach, line.axes, count)[1]
+        # The rounding of the results and of the arguments is relative to these sizes.
+        values = lower + upper + sums(slopes, reach, line.axes, count)[1]
         scale = size + (after - before).abs()
         bound = self.tolerance * scale + self.rounding * values
         incomplete = (total - (after - before)).abs() > bound
         if bool(incomplete.any()):
-            self._refine(found, gradients, incomplete, bound)
-            total, _ = sums(found, line.change, line.axes, count)
-            if bool(((total - (after - before)).abs() > MISSED * scale + 2 * self.eps * values).any()):
-                self.missed()
-        return found
+            self._refine(slopes, gradients, incomplete, bound)
+            total, _ = sums(slopes, line.change, line.axes, count)
+            if bool(((total - (after - before)).abs() > MAX_GAP * scale + 2 * self.eps * values).any()):
+                self.on_gap()
+        return slopes
 
-    def _refine(self, found: list[Tensor], gradients: Sequence[Tensor], incomplete: Tensor, bound: Float[Tensor, " rows"]) -> None:
-        """Exchanges the slopes of incomplete examples for those in pieces, in float64: the steps of a narrow piece of a steep
-        softmax are no longer than float32 rounds its scores.
+    def _refine(self, slopes: list[Tensor], gradients: Sequence[Tensor], incomplete: Tensor, bound: Float[Tensor, " rows"]) -> None:
+        """Replace the slopes of incomplete examples by sums over pieces, in float64.
+
+        In float32, the step over a narrow piece of a steep softmax is no larger than the rounding
+        of its scores.
         """
         low = torch.where(incomplete, 0.0, 1.0).double()
         width, height = torch.full_like(low, 0.5), torch.zeros_like(low)
-        for each, axis in zip(found, self.line.axes, strict=True):
+        for each, axis in zip(slopes, self.line.axes, strict=True):
             each.copy_(torch.where(along(low, each, axis) > 0, each, 0.0))
-        for turn in range(TURNS):
+        for turn in range(MAX_PIECES):
             rows = (low < 1).nonzero()[:, 0]
             if not len(rows):
                 return
             line, seeds = self._of(rows, gradients)
-            chosen = rows if self.alone else torch.arange(len(low), device=low.device)
+            chosen = rows if self.separable else torch.arange(len(low), device=low.device)
             at = low[chosen]
-            until = (at + width[chosen]).clamp_max(1) if turn < TURNS - 1 else torch.ones_like(at)
+            until = (at + width[chosen]).clamp_max(1) if turn < MAX_PIECES - 1 else torch.ones_like(at)
             piece = line.slope(at, until, seeds)
             there, _ = line.height(until, seeds)
             if turn == 0:
                 height[chosen] = line.height(at, seeds)[0]
             gap = (sums(piece, line.change, line.axes, len(at))[0] - (there - height[chosen])).abs()
-            taken = (gap <= bound[chosen]) | (until - at <= self.tolerance / 4) | (turn == TURNS - 1)
-            for total, part, axis in zip(found, piece, line.axes, strict=True):
-                _add(total, torch.where(along(taken.double(), part, axis) > 0, part, 0.0).to(total.dtype), chosen, axis)
-            low[chosen] = torch.where(taken, until, at)
-            height[chosen] = torch.where(taken, there, height[chosen])
-            width[chosen] *= torch.where(taken, 2.0, 0.5)
+            accepted = (gap <= bound[chosen]) | (until - at <= self.tolerance / 4) | (turn == MAX_PIECES - 1)
+            for total, part, axis in zip(slopes, piece, line.axes, strict=True):
+                _add(total, torch.where(along(accepted.double(), part, axis) > 0, part, 0.0).to(total.dtype), chosen, axis)
+            low[chosen] = torch.where(accepted, until, at)
+            height[chosen] = torch.where(accepted, there, height[chosen])
+            width[chosen] *= torch.where(accepted, 2.0, 0.5)
 
     def _of(self, rows: Int[Tensor, " chosen"], gradients: Sequence[Tensor]) -> tuple[Line, Sequence[Tensor]]:
-        if not self.alone:
+        """Return the line and the gradients of these examples in float64.
+
+        Of all where they are not separable.
+        """
+        if not self.separable:
             return self.line.precise(), gradients
         return self.line.of(rows).precise(), select(gradients, rows, self.line.result_axes)
 

@@ -1,8 +1,12 @@
-"""RevealCancel: what pushes a unit up and what pulls it down are carried through its nonlinearity apart.
+"""DeepLIFT's RevealCancel rule: positive and negative contributions pass f separately.
 
-z = r + p + n with p and n the positive and negative contributions of a linear layer's inputs (weights and changes split by
-sign, changes of zero half each); y⁺ = ½[f(r+p) − f(r)] + ½[f(r+n+p) − f(r+n)], y⁻ alike, and the multipliers y⁺/p and y⁻/n
-(arXiv:1704.02685, section 3.5.3; arXiv:1807.09946). Batch normalisation and dropout between the two are looked through.
+The argument of the nonlinearity f at x is z = r + p + n. r is its value at the baseline; p and n
+are the positive and negative contributions of the linear layer before it (weights and changes split
+by sign; changes of zero count half in each).
+
+y⁺ = ½ [f(r + p) − f(r)] + ½ [f(r + n + p) − f(r + n)], and y⁻ with p and n exchanged. The
+multipliers are y⁺/p and y⁻/n (arXiv:1704.02685, section 3.5.3; arXiv:1807.09946). Batch
+normalisation and dropout may stand between the linear layer and f.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +21,7 @@ from unitrank_engine.program.nodes import operator_name
 from unitrank_engine.torch_private import tree_leaves
 
 DENSE = {"aten::linear": (0, 1), "aten::addmm": (1, 2), "aten::mm": (0, 1), "aten::matmul": (0, 1)}
-"""Operator → where its input and its weight stand."""
+"""Operator → positions of its input and of its weight among the arguments."""
 _CONVOLUTIONS = "conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d"
 CONVOLUTIONS = {f"aten::{name}": (0, 1) for name in _CONVOLUTIONS.split()}
 AFFINE = frozenset({"aten::batch_norm", "aten::_native_batch_norm_legit_no_training", "aten::dropout", "aten::clone"})
@@ -25,31 +29,36 @@ AFFINE = frozenset({"aten::batch_norm", "aten::_native_batch_norm_legit_no_train
 
 @dataclass(frozen=True)
 class Linear:
-    """A linear layer whose results go through affine nodes into a nonlinearity."""
+    """A linear layer whose result reaches a nonlinearity through affine nodes only."""
 
     node: fx.Node
     affine: tuple[fx.Node, ...]
-    """In order of execution."""
+    """The affine nodes in order of execution, such as batch normalisation and dropout."""
 
     @property
     def dense(self) -> bool:
+        """Whether the layer is dense, not a convolution."""
         return operator_name(self.node) in DENSE
 
     @property
     def input(self) -> fx.Node:
-        found = self.node.args[self.places[0]]
-        assert isinstance(found, fx.Node)
-        return found
+        source = self.node.args[self.places[0]]
+        assert isinstance(source, fx.Node)
+        return source
 
     @property
     def places(self) -> tuple[int, int]:
+        """Positions of the input and of the weight among the arguments."""
         return (DENSE | CONVOLUTIONS)[operator_name(self.node)]
 
     def contributions(self, start: Mapping[fx.Node, Any], end: Mapping[fx.Node, Any]) -> tuple[Tensor, Tensor]:
-        """p and n at the nonlinearity, through which autograd goes back to the layer's input."""
-        place = self.node.args[self.places[1]]
-        assert isinstance(place, fx.Node)
-        weight = start[place]
+        """Return p and n at the nonlinearity, with a backward pass to the layer's input.
+
+        `start`, `end`: the nodes' values at the baseline and at x.
+        """
+        weight_node = self.node.args[self.places[1]]
+        assert isinstance(weight_node, fx.Node)
+        weight = start[weight_node]
         p, n = contributions(self._apply, weight, end[self.input] - start[self.input])
         for node in self.affine:
             scale = self._scale(node, start)
@@ -58,7 +67,7 @@ class Linear:
         return p, n
 
     def _apply(self, x: Tensor, weight: Tensor) -> Tensor:
-        """The layer without its bias."""
+        """Apply the layer with this weight and without its bias."""
         if operator_name(self.node) in DENSE:
             return x @ (weight.T if operator_name(self.node) == "aten::linear" else weight)
         assert callable(self.node.target)
@@ -66,25 +75,29 @@ class Linear:
         return result
 
     def _scale(self, node: fx.Node, start: Mapping[fx.Node, Any]) -> Tensor:
-        """What an affine node multiplies each element by, one row of them."""
-        target: Any = node.target  # whatever an operator takes
+        """Return the factor by which an affine node multiplies each element, in a single row."""
+        target: Any = node.target  # Any: operators differ in their arguments
         source, *rest = (start[each] if isinstance(each, fx.Node) else each for each in node.args)
         return derivative(lambda x: tree_leaves(target(x, *rest))[0], tree_leaves(source)[0][:1])
 
 
 def behind(node: fx.Node) -> list[fx.Node]:
-    """What the nonlinearity that reads this node may need of what lies behind it."""
-    found, waiting = [], [node]
+    """Return the nodes whose values RevealCancel may read for the nonlinearity after `node`."""
+    sources, waiting = [], [node]
     while waiting:
         latest = waiting.pop()
-        found += latest.all_input_nodes
+        sources += latest.all_input_nodes
         if operator_name(latest) in AFFINE or "getitem" in str(latest.target):
             waiting += latest.all_input_nodes[:1]
-    return found if operator_name(latest) in DENSE | CONVOLUTIONS else []
+    return sources if operator_name(latest) in DENSE | CONVOLUTIONS else []
 
 
 def linear_behind(node: fx.Node, varying: set[fx.Node]) -> Linear | None:
-    """The linear layer that a value comes from with nothing but affine nodes between, where only its input varies."""
+    """Return the linear layer that a value comes from, through affine nodes only.
+
+    None where another node is between them, and where an argument other than the layer's input
+    varies.
+    """
     affine: list[fx.Node] = []
     while operator_name(node) in AFFINE or "getitem" in str(node.target):
         if "getitem" not in str(node.target):
@@ -105,7 +118,11 @@ def linear_behind(node: fx.Node, varying: set[fx.Node]) -> Linear | None:
 def contributions(
     apply: Callable[[Tensor, Tensor], Tensor], weight: Tensor, change: Float[Tensor, "..."]
 ) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
-    """p and n of each result: `apply` is the layer without its bias, of an input and a weight."""
+    """Return p and n of each result of a linear layer.
+
+    `apply`: the layer without its bias, as a function of an input and a weight.
+    `change`: the input at x minus the input at the baseline.
+    """
     settled = change.detach()
     rising = (settled > 0).to(change.dtype) + 0.5 * (settled == 0).to(change.dtype)
     up, down = change * rising, change * (1 - rising)
@@ -113,10 +130,14 @@ def contributions(
     return apply(up, more) + apply(down, less), apply(down, more) + apply(up, less)
 
 
-def carried(
+def with_multipliers(
     f: Callable[[Tensor], Tensor], r: Float[Tensor, "..."], contributions: tuple[Tensor, Tensor], value: Float[Tensor, "*z"]
 ) -> Float[Tensor, "*z"]:
-    """The value, from which autograd goes back through p and n by their multipliers."""
+    """Return the value with a backward pass through p and n by their multipliers.
+
+    `f`: the nonlinearity. `r`: its argument at the baseline. `contributions`: p and n. `value`: f's
+        result at x.
+    """
     p, n = contributions
     up, down = multipliers(f, r, p.detach(), n.detach())
     through = up * p + down * n
@@ -126,11 +147,14 @@ def carried(
 def multipliers(
     f: Callable[[Tensor], Tensor], r: Float[Tensor, "..."], p: Float[Tensor, "*z"], n: Float[Tensor, "*z"]
 ) -> tuple[Float[Tensor, "*z"], Float[Tensor, "*z"]]:
-    """y⁺/p and y⁻/n; at p = 0 ½[f′(r) + f′(r + n)], and at n = 0 alike."""
+    """Return y⁺/p and y⁻/n.
+
+    At p = 0 the first is ½ [f′(r) + f′(r + n)], and at n = 0 the second likewise.
+    """
     at_r, at_p, at_n, at_both = f(r), f(r + p), f(r + n), f(r + p + n)
     rise = ((at_p - at_r) + (at_both - at_n)) / 2
     fall = ((at_n - at_r) + (at_both - at_p)) / 2
     heights = at_r.abs() + at_p.abs() + at_n.abs() + at_both.abs()
     places = r.abs() + p.abs() + n.abs()
-    slopes = [(derivative(f, r + own / 2) + derivative(f, r + other + own / 2)) / 2 for own, other in ((p, n), (n, p))]
+    slopes = [(derivative(f, r + part / 2) + derivative(f, r + rest + part / 2)) / 2 for part, rest in ((p, n), (n, p))]
     return steady(rise, p, slopes[0], heights, places), steady(fall, n, slopes[1], heights, places)

@@ -1,4 +1,4 @@
-"""A value of the run at x whose way back is a mean Jacobian instead of the derivative."""
+"""An autograd function whose backward pass uses a mean Jacobian instead of the derivative."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,11 +7,14 @@ import torch
 from torch import Tensor
 
 Back = Callable[..., Sequence[Tensor | None]]
-"""Gradients of a node's outputs → those of its inputs, by the mean of the Jacobian between the two runs."""
+"""Takes the gradients of a node's outputs.
+
+Returns those of its inputs, by the mean Jacobian between the two runs.
+"""
 
 
 class Secant(torch.autograd.Function):
-    """Passes values on as they are and gradients back by the rule that it was given."""
+    """Returns its outputs unchanged in the forward pass, and calls `back` in the backward pass."""
 
     @staticmethod
     # Any: autograd's own signature
@@ -26,6 +29,6 @@ class Secant(torch.autograd.Function):
 
 
 def attach(back: Back, outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The outputs, from which autograd goes back to the inputs by `back`."""
+    """Return the outputs with `back` as their backward pass to the inputs."""
     result: tuple[Tensor, ...] = Secant.apply(back, tuple(outputs), *inputs)  # type: ignore[no-untyped-call]
     return result

@@ -1,7 +1,7 @@
-"""Values that are chosen by comparing others: seen from the one value that all of them come from, a kink or a step of it.
+"""Comparison steps: nodes that compute an elementwise function of one value by comparisons.
 
-ATen has no hard shrinkage and no leaky ReLU of one's own: they are a comparison and a choice, neither of which has a slope.
-But the choice as a whole is a function, element by element, of one value before it, and that has a Rescale like any other.
+For example, `where(x > 1, x, 0)` is a comparison and a choice, and neither has a slope. The two
+together are an elementwise function of x, which has a Rescale slope like any other activation.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,47 +16,55 @@ from unitrank_engine.torch_private import OpOverload, tree_map
 
 _UNTAGGED = "hardswish prelu log_sigmoid _to_copy to detach where masked_fill"
 UNTAGGED = frozenset(f"aten::{name}" for name in _UNTAGGED.split())
-"""Work element by element, without a tag that says so."""
+"""Elementwise operators that do not have torch's tag `pointwise`."""
 
 
 def elementwise(node: fx.Node) -> bool:
-    """Whether the operator, where all have one shape, makes each element of one element."""
+    """Return True for an operator that computes each element from the arguments' same element.
+
+    That holds where the arguments and the result have the same shape, which the caller checks.
+    """
     target = node.target
     return isinstance(target, OpOverload) and (torch.Tag.pointwise in target.tags or operator_name(node) in UNTAGGED)
 
 
 @dataclass(frozen=True)
 class ComparisonStep:
-    """The nodes between a value and what is made of it element by element."""
+    """The nodes from a value, the source, to an elementwise function of it."""
 
     source: fx.Node
     nodes: tuple[fx.Node, ...]
-    """In order of execution."""
+    """The nodes in order of execution, without the source."""
 
     @property
     def inputs(self) -> set[fx.Node]:
+        """The nodes that the step reads: its source and any others."""
         return {source for node in self.nodes for source in node.all_input_nodes} - set(self.nodes)
 
     def function(self, values: Mapping[fx.Node, Any]) -> Callable[[Tensor], Tensor]:
-        """Of the source; what else the nodes read is held."""
-        held = {node: values[node] for node in self.inputs if node is not self.source}
+        """Return the step as a function of its source; all other inputs keep their `values`."""
+        constants = {node: values[node] for node in self.inputs if node is not self.source}
 
         def run(x: Tensor) -> Tensor:
-            found = {**held, self.source: x}
+            results = {**constants, self.source: x}
             for node in self.nodes:
-                args, kwargs = tree_map(lambda leaf: found[leaf] if isinstance(leaf, fx.Node) else leaf, (node.args, node.kwargs))
+                args, kwargs = tree_map(lambda leaf: results[leaf] if isinstance(leaf, fx.Node) else leaf, (node.args, node.kwargs))
                 assert callable(node.target)
-                found[node] = node.target(*args, **kwargs)
-            result: Tensor = found[self.nodes[-1]]
+                results[node] = node.target(*args, **kwargs)
+            result: Tensor = results[self.nodes[-1]]
             return result
 
         return run
 
 
 def step_to(node: fx.Node, order: Mapping[fx.Node, int], read: set[fx.Node]) -> ComparisonStep | None:
-    """The step that ends at a node and begins at the nearest real value that all of it comes from; None where there is none.
+    """Return the step from the nearest floating-point value that a node comes from to the node.
 
-    `read` are the nodes that are computed from the graph's inputs, `order` numbers all.
+    `order`: the number of each node in order of execution.
+    `read`: the nodes that are computed from the graph's inputs.
+
+    None where the node does not come from a single value through elementwise nodes of the same
+    shape.
     """
     shape = _shape(node)
     nodes: set[fx.Node] = set()

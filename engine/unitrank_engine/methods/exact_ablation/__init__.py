@@ -1,4 +1,4 @@
-"""Exact ablation: what the target loses when one unit alone is replaced."""
+"""Exact ablation measures the drop of the target when a single unit is replaced."""
 
 from unitrank_engine.methods.exact_ablation.method import FAMILY, ExactAblationMethod
 

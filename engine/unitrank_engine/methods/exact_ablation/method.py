@@ -1,7 +1,8 @@
-"""Exact ablation: F with everything as it is, less F with this one unit, or this channel as a whole, replaced.
+"""Exact ablation: the drop of the target when a single unit (or channel) is replaced by its fill.
 
-s = F(h) − F(h with the unit replaced) (arXiv:1311.2901; arXiv:1612.08220). Complete: no. Cost: a pass through what is not
-affine behind the place for every unit; as many as units through the whole tail where nothing is.
+s = F(h) − F(h with the unit replaced) (arXiv:1311.2901; arXiv:1612.08220). Complete: no. Cost: one
+forward pass for each unit. It goes through the part of the tail behind the first affine operations,
+such as a dense layer; where none follow, through the whole tail.
 """
 
 from typing import cast
@@ -17,7 +18,7 @@ from unitrank_schemas.methods import ExactAblation, MethodBase
 
 
 class ExactAblationMethod(ScoringMethod):
-    """Every unit of a batch, one by one."""
+    """s = F(h) − F(h with the unit replaced), for each unit in turn."""
 
     @classmethod
     def prepare(cls, entry: MethodBase, context: JobContext) -> Plan:
@@ -32,7 +33,7 @@ class ExactAblationMethod(ScoringMethod):
         return context.units.count
 
     def scores(self) -> Float[Tensor, "rows *place"]:
-        raise NotImplementedError("a channel's loss is no sum of its elements' losses")
+        raise NotImplementedError("exact ablation has scores by unit only: a channel's drop is not the sum of its elements' drops")
 
     def by_unit(self) -> Float[Tensor, "rows units"]:
         batch, ends, context = self.batch, self.batch.ends, self.batch.context
@@ -41,7 +42,8 @@ class ExactAblationMethod(ScoringMethod):
         for first, output in outputs(context, cast(Plan, self.prepared), ends.x, (ends.input.h, ends.live), fill, batch.count):
             f = context.score(output.flatten(0, 1), ends.fixed.repeat(len(output))).reshape(len(output), -1)
             lost[:, first : first + len(output)] = (ends.f - f).T
-        # what is replaced by its own value loses nothing, whatever the rounding of another pass
+        # A unit that equals its fill has a score of exactly 0; the second pass may round
+        # differently.
         moved = context.units.reduce((ends.input.h != fill).float()) > 0
         return torch.where(moved, lost, torch.zeros_like(lost))
 

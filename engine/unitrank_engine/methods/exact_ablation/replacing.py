@@ -1,7 +1,8 @@
-"""The model's output with each unit replaced by itself, all units of a batch of examples.
+"""Runs a model's tail once for each unit, with that unit alone replaced.
 
-As far as the model is affine behind the place, a unit changes what comes out of it by a fixed column, so that only what lies
-behind is run again: one rank-one update instead of a pass. Elsewhere the tail is run with one unit masked.
+Where affine operations follow the place, one unit changes their result by a fixed column times its
+change. So their result is updated (a rank-one update), and only the operations behind it run again.
+Elsewhere the whole tail runs, with one unit masked.
 """
 
 from collections.abc import Iterator
@@ -19,34 +20,47 @@ from unitrank_engine.program import Split
 from unitrank_engine.program.linearity.columns import affine_part
 from unitrank_engine.program.split import Live
 
-FULL = 4
+FLOAT32_BYTES = 4
 """Bytes of a number in float32."""
-FAR = 2.0**40
-"""A power of two, and so large that what is added to a column's value is below its rounding and takes no digit from it."""
+PROBE = 2.0**40
+"""An element's value when its column is measured.
+
+A power of two, so that the division by it is exact. It is so large that the terms which are added
+to column · PROBE are below its rounding, and cost the column no digit.
+"""
 COLUMN_BYTES = 64 * 2**20
-"""Columns of all units that are kept for the whole job."""
+"""Columns of all elements are kept for the whole job up to this size, in bytes."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a job's units are replaced."""
+    """How a job's units are replaced: by updates of the affine part's value, or by masks."""
 
     split: Split
+    """From the place to the end of the affine part.
+
+    The job's whole split where units are masked.
+    """
     rest: Split
-    """What is run again for each unit: what lies behind the affine part, or the whole tail."""
+    """The part that runs again for each unit: behind the affine part, or the whole tail."""
     columns: Float[Tensor, "units *value"] | None
-    """What one more of each element of the place adds to the affine part's value; None where they are made anew or masked."""
+    """For each element of the place, the change of the affine part's value when it grows by 1.
+
+    None where units are masked, and where the columns are too large to keep and are computed for
+    each batch.
+    """
     affine: bool
+    """Whether units are replaced by updates of the affine part's value."""
 
     @classmethod
     def of(cls, context: JobContext) -> "Plan":
-        """The plan of the job, made once."""
+        """Return the job's plan, which is computed once."""
         return context.once(_plan)
 
 
 def _plan(context: JobContext) -> Plan:
     part = affine_part(context.program, context.split.place, context.output)
-    # half precision has no digits left for a change that is added to a value, and no room for a far one
+    # In half precision an update loses its digits, and PROBE overflows.
     if part is None or not _is_precise(part[0]):
         return Plan(context.split, context.split, None, affine=False)
     split, rest = part
@@ -61,9 +75,14 @@ def _plan(context: JobContext) -> Plan:
 def outputs(
     context: JobContext, plan: Plan, x: Inputs, place: tuple[Tensor, Live], fill: Float[Tensor, "one_or_rows *place"], count: Count
 ) -> Iterator[tuple[int, Float[Tensor, "units rows *output"]]]:
-    """Ranges of units by their first number, and the model's output with each of them replaced; chunks are bounded in bytes.
+    """Yield the first unit of a range, and the model's output with each unit of the range replaced.
 
-    `place` holds h and the live values of these inputs.
+    `x`: the inputs of the examples.
+    `place`: h and the live values at these inputs.
+    `fill`: the values that replace units.
+    `count`: called after every pass with its rows.
+
+    The number of units in a range is bounded by the memory that their pass takes.
     """
     rest, (h, live) = plan.rest, place
     rows = len(h)
@@ -79,7 +98,7 @@ def outputs(
 
 
 def _masked(context: JobContext, h: Tensor, fill: Tensor, units: range) -> Float[Tensor, "units rows *place"]:
-    """h with each unit replaced."""
+    """Return copies of h, each with a single unit replaced."""
     chosen = torch.zeros(len(units), context.units.count, dtype=torch.bool, device=context.device)
     chosen[torch.arange(len(units)), torch.tensor(units)] = True
     return torch.where(context.units.spread(chosen)[:, None], fill, h)
@@ -88,7 +107,7 @@ def _masked(context: JobContext, h: Tensor, fill: Tensor, units: range) -> Float
 def _updated(
     context: JobContext, plan: Plan, h: Tensor, fill: Tensor, values: Float[Tensor, "rows *value"], units: range
 ) -> Float[Tensor, "units rows *value"]:
-    """The affine part's value with each unit replaced: its column times the change is added."""
+    """Return the affine part's value + change · column, for each unit alone."""
     place, change = context.split.place, (fill - h).expand_as(h)
     if context.units.kind == "neuron":
         of_units = columns(plan, context, units) if plan.columns is None else plan.columns[units.start : units.stop]
@@ -98,33 +117,36 @@ def _updated(
     channels, axis = context.units.count, place.channel_axis
     of_channels = plan.columns.reshape(*place.shape, -1).movedim(axis, 0).reshape(channels, -1, plan.rest.place.units)
     changes = change.movedim(axis + 1, 0).reshape(channels, len(change), -1)
-    together, grid = changes[units.start : units.stop], of_channels[units.start : units.stop]
-    return values + torch.bmm(together, grid).reshape(len(units), *values.shape)
+    of_units, grid = changes[units.start : units.stop], of_channels[units.start : units.stop]
+    return values + torch.bmm(of_units, grid).reshape(len(units), *values.shape)
 
 
 def columns(plan: Plan, context: JobContext, elements: range) -> Float[Tensor, "units *value"]:
-    """What one more of each element adds to the affine part's value."""
+    """Return the change of the affine part's value when each of these elements grows by 1.
+
+    The columns do not depend on the example, so they are measured on the job's first one.
+    """
     split, place = plan.split, plan.split.place
-    some = [tensor[:1] for tensor in context.examples.inputs(context.clusters[0].rows[:1])]
-    h, live = split.head(tuple(some))
+    first_example = [tensor[:1] for tensor in context.examples.inputs(context.clusters[0].rows[:1])]
+    h, live = split.head(tuple(first_example))
     at_once = max(1, rows_behind(split, context.device)) if split.repeatable else 1
     pieces = []
     with torch.no_grad():
-        nothing = split.tail(torch.zeros_like(h), live).movedim(plan.rest.place.batch_axis, 0)
+        at_zero = split.tail(torch.zeros_like(h), live).movedim(plan.rest.place.batch_axis, 0)
         for first in range(elements.start, elements.stop, at_once):
             chosen = torch.arange(first, min(first + at_once, elements.stop), device=context.device)
-            one = torch.zeros(len(chosen), place.units, dtype=h.dtype, device=context.device)
-            one[torch.arange(len(chosen)), chosen] = FAR
-            outputs = split.tail(one.reshape(-1, *place.shape), live).movedim(plan.rest.place.batch_axis, 0)
-            pieces.append((outputs - nothing) / FAR)
+            probes = torch.zeros(len(chosen), place.units, dtype=h.dtype, device=context.device)
+            probes[torch.arange(len(chosen)), chosen] = PROBE
+            outputs = split.tail(probes.reshape(-1, *place.shape), live).movedim(plan.rest.place.batch_axis, 0)
+            pieces.append((outputs - at_zero) / PROBE)
     return torch.cat(pieces)
 
 
 def _is_precise(split: Split) -> bool:
-    """Whether no value of the affine part is in half precision, its result neither."""
+    """Return True where all values of the affine part have at least float32's width."""
     values = [node.meta.get("val") for node in split.behind.graph.nodes]
     sizes = [value.element_size() for value in values if isinstance(value, Tensor) and value.dtype.is_floating_point]
-    return min(sizes, default=0) >= FULL
+    return min(sizes, default=0) >= FLOAT32_BYTES
 
 
 def _bytes_each(split: Split) -> int:

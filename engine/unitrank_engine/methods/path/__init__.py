@@ -1,4 +1,8 @@
-"""Sums along a path from the baseline to the input: the points, the walks, and the methods that add them up."""
+"""Path methods sum gradients along a straight path from the baseline to the input.
+
+`walk` runs the model at points of the path, `sums` adds up its intervals, `refinement` doubles the
+steps until a tolerance is met, and each method has a file.
+"""
 
 from unitrank_engine.methods.method import ScoringMethod
 from unitrank_engine.methods.path.conductance import ConductanceMethod

@@ -1,7 +1,8 @@
-"""Conductance, which is what Neuron Integrated Gradients computes.
+"""Conductance, also called Neuron Integrated Gradients: the change of F that flows through a unit.
 
-s = Σₜ ∂F/∂h · (h(xₜ) − h(xₜ₋₁)) along x′ → x (arXiv:1805.12233; arXiv:1807.09946, eq. 2). Complete at every cut, up to
-the error of the quadrature. Cost: `steps` + 1 forward passes and `steps` backward passes, one more for `trapezoid`.
+s = ∫ ∂F/∂h · dh/dα dα ≈ Σₜ ∂F/∂h · (h(xₜ) − h(xₜ₋₁)) along x′ → x (arXiv:1805.12233;
+arXiv:1807.09946, eq. 2). Complete at every cut, up to the error of the sum. Cost: `steps` + 1
+forward passes, and `steps` backward passes of the tail; `steps` + 1 with the rule `trapezoid`.
 """
 
 from unitrank_engine.methods.path.method import PathSumMethod
@@ -9,6 +10,6 @@ from unitrank_engine.methods.path.sums import change_of_h
 
 
 class ConductanceMethod(PathSumMethod):
-    """The sum over intervals of the gradient at the left end, the right end, or their mean, times the change of h."""
+    """Sums ∂F/∂h · Δh. The rule takes ∂F/∂h at an interval's left or right end, or their mean."""
 
     step = staticmethod(change_of_h)

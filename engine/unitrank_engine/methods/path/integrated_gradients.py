@@ -1,7 +1,8 @@
-"""Integrated gradients in the place's own space.
+"""Integrated gradients along the straight line between the place's values h′ and h.
 
-s = (h − h′) · ∫ ∂F/∂h dα along the straight line h′ → h, all other values held at x (arXiv:1703.01365, eq. 1). Complete at
-every cut, up to the error of the quadrature. Cost: `steps` forward and backward passes of the tail, one more for `trapezoid`.
+s = (h − h′) · ∫ ∂F/∂h dα along h′ → h, all other values held at x (arXiv:1703.01365, eq. 1).
+Complete at every cut, up to the error of the sum. Cost: `steps` forward and `steps` backward passes
+of the tail; one more of each with the rule `trapezoid`.
 """
 
 from unitrank_engine.methods.path.method import PathSumMethod
@@ -10,7 +11,7 @@ from unitrank_engine.methods.path.walk import PlaceWalk, Walk
 
 
 class IntegratedGradientsMethod(PathSumMethod):
-    """The sum of conductance along another path: on a straight one the change of h is Δα · (h − h′)."""
+    """Conductance's sum along h′ → h, where the change of h in an interval is Δα · (h − h′)."""
 
     own_path = True
 

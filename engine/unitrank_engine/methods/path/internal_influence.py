@@ -1,6 +1,7 @@
 """Internal influence: the mean gradient along the path of the inputs.
 
-s = ∫ ∂F/∂h dα along x′ → x (arXiv:1802.03788). Complete: no. Cost: as conductance.
+s = ∫ ∂F/∂h dα along x′ → x (arXiv:1802.03788). Complete: no. Cost: as conductance, and shared with
+it where both have the same points.
 """
 
 from unitrank_engine.methods.path.method import PathSumMethod
@@ -8,6 +9,6 @@ from unitrank_engine.methods.path.sums import length
 
 
 class InternalInfluenceMethod(PathSumMethod):
-    """The same sum as conductance with the length of the interval in place of the change of h."""
+    """Conductance's sum with the interval's length Δα in place of the change of h."""
 
     step = staticmethod(length)

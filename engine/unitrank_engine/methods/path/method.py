@@ -1,4 +1,4 @@
-"""What the methods along a straight path share: the points that a job walks once for all of them, or a walk of their own."""
+"""The base class of the path methods, which sum along the shared path or along a separate one."""
 
 from abc import abstractmethod
 from typing import ClassVar, cast
@@ -16,10 +16,14 @@ from unitrank_schemas.methods import MethodBase, PathMethod
 
 
 class PathSumMethod(ScoringMethod):
-    """A sum along a path. Steps that are doubled, and passes that are rounded, are walked apart from the shared path."""
+    """Sums gradient · step over the intervals of a path.
+
+    It uses the job's shared path, except where the path is not that of the inputs, where a
+    tolerance doubles the steps, or where the passes have a lower precision.
+    """
 
     own_path: ClassVar[bool] = False
-    """Whether the path is another than that of the model's inputs."""
+    """Whether the path differs from the model's inputs' x′ → x."""
 
     def __init__(self, entry: MethodBase, batch: Batch, prepared: object = None) -> None:
         super().__init__(entry, batch, prepared)
@@ -29,33 +33,33 @@ class PathSumMethod(ScoringMethod):
     @classmethod
     def points(cls, entry: MethodBase) -> dict[float, bool]:
         method = cast(PathMethod, entry)
-        return {0.0: False, 1.0: False} if cls._alone(method) else gradient_points(method)
+        return {0.0: False, 1.0: False} if cls._walks_separately(method) else gradient_points(method)
 
     @classmethod
     def passes(cls, entry: MethodBase, context: JobContext) -> int:
         method = cast(PathMethod, entry)
-        return method.steps + 1 if cls._alone(method) else 0
+        return method.steps + 1 if cls._walks_separately(method) else 0
 
     @classmethod
-    def _alone(cls, method: PathMethod) -> bool:
+    def _walks_separately(cls, method: PathMethod) -> bool:
         return cls.own_path or method.tolerance is not None or method.precision != "float32"
 
     @staticmethod
     @abstractmethod
     def step(left: Point, right: Point, out: Tensor) -> Tensor | float:
-        """What the interval's gradient is multiplied by; a tensor is written into `out`."""
+        """Return the factor of an interval's gradient; a tensor is written into `out`."""
 
     def walk(self) -> Walk:
-        """The path of the model's inputs."""
+        """Return the path that the method sums along: by default that of the model's inputs."""
         batch = self.batch
         return input_walk(batch.context, batch.ends, size=batch.size, count=batch.count, precision=self.method.precision)
 
     def visit(self, point: Point) -> None:
-        if not self._alone(self.method):
+        if not self._walks_separately(self.method):
             self._sum.take(point)
 
     def scores(self) -> Float[Tensor, "rows *place"]:
-        if not self._alone(self.method):
+        if not self._walks_separately(self.method):
             return self._sum.total()
         if self.method.tolerance is not None:
             return Refinement(self.method, self.step, self.batch).scores(self.walk())

@@ -1,4 +1,4 @@
-"""How exactly the passes along a path are computed: never those of DeepLIFT or of an ablation."""
+"""The precision of passes along a path. Passes of DeepLIFT and of ablations are always float32."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,10 @@ Precision = Literal["float32", "tf32", "bf16"]
 
 @contextmanager
 def computing(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Matrix products and convolutions inside are rounded to this precision; `tf32` exists on CUDA only."""
+    """Round matrix products and convolutions inside the context to this precision.
+
+    `tf32` changes CUDA only. torch's previous settings are restored at the end.
+    """
     if precision == "bf16":
         with torch.autocast(device.type, torch.bfloat16):
             yield

@@ -1,4 +1,8 @@
-"""Doubles the steps of a path until it is complete enough, for each example by itself, whatever its batch mates need."""
+"""Refinement doubles the steps of each example's path until its completeness gap meets a tolerance.
+
+The gap is |Σ s − (F(x) − F(x′))| / |F(x) − F(x′)|, where Σ s is the path's sum over all units of
+the place.
+"""
 
 from dataclasses import dataclass, replace
 from heapq import merge
@@ -14,60 +18,79 @@ from unitrank_schemas.methods import PathMethod
 
 MOST_STEPS = 10_000
 KEPT_BYTES = 32 * 2**20
-"""Points of paths that are kept to be used again: of the examples in hand, and of those that wait. Others are computed again."""
+"""Limit of the path points that are kept for the next doubling, in bytes.
+
+It applies to the examples that are computed, and again to all that wait. Other points are computed
+again.
+"""
 ROUNDING = 1e-6
-"""A change of F below this share of |F| + |F′| has no digit that could be met."""
+"""A change of F below this share of |F(x)| + |F(x′)| is rounding, so that its gap is not tested."""
 
 
 class Refinement:
-    """The scores of one batch whose relative completeness gap is below the method's tolerance, as far as the steps go."""
+    """Computes a batch's scores, doubling each example's steps as needed, up to MOST_STEPS.
+
+    `method`: the entry with its first number of steps and its tolerance.
+    `step`: the factor of an interval's gradient.
+    `batch`: the examples; its notes get the largest number of steps, and a warning for a missed
+        tolerance.
+    """
 
     def __init__(self, method: PathMethod, step: StepFactor, batch: Batch) -> None:
         assert method.tolerance is not None
         self.method, self.step, self.notes = method, step, batch.notes
         f, f_baseline = batch.ends.f.double(), batch.ends.f_baseline.double()
         self.change = f - f_baseline
-        self.wanted = method.tolerance * self.change.abs()
+        self.max_gap = method.tolerance * self.change.abs()
         self.decidable = self.change.abs() >= ROUNDING * (f.abs() + f_baseline.abs())
         h = batch.ends.input.h
         self.result = torch.zeros_like(h, dtype=torch.promote_types(h.dtype, torch.float32))
 
     def scores(self, walk: Walk) -> Float[Tensor, "rows *place"]:
+        """Return the scores of all examples of the batch, in the order of its rows."""
         waiting = [_Part(walk, torch.arange(len(self.change), device=self.change.device), self.method.steps, [])]
         while waiting:
             part = waiting.pop()
             if len(part.rows) > 1 and self._bytes(len(part.rows), part.steps) > KEPT_BYTES:
-                room = KEPT_BYTES - sum(other.bytes for other in waiting)
-                half, other = (part.of(positions) for positions in torch.arange(len(part.rows)).tensor_split(2))
-                waiting += [half if half.bytes <= room else replace(half, known=[]), other]
+                room = KEPT_BYTES - sum(queued.bytes for queued in waiting)
+                first, second = (part.of(positions) for positions in torch.arange(len(part.rows)).tensor_split(2))
+                waiting += [first if first.bytes <= room else replace(first, points=[]), second]
             else:
                 waiting += self._solve(part)
         return self.result
 
     def _solve(self, part: "_Part") -> list["_Part"]:
-        """Writes these examples' scores with so many steps; the ones that need twice as many."""
-        points, gap = self._sum(part.walk, part.rows, part.steps, part.known)
-        self.notes.most("steps", part.steps)
-        # no number of steps makes an infinite slope finite
-        left = ((gap.abs() > self.wanted[part.rows]) & self.decidable[part.rows] & gap.isfinite()).nonzero()[:, 0]
+        """Write the scores of a part's examples.
+
+        Return the examples that need twice the steps, if any.
+        """
+        points, gap = self._sum(part.walk, part.rows, part.steps, part.points)
+        self.notes.maximum("steps", part.steps)
+        # More steps cannot make an infinite gradient finite.
+        left = ((gap.abs() > self.max_gap[part.rows]) & self.decidable[part.rows] & gap.isfinite()).nonzero()[:, 0]
         if not len(left):
             return []
         if 2 * part.steps > MOST_STEPS:
             self.notes.warn(
                 "tolerance_not_reached",
-                f"{part.steps} steps do not bring every example's relative gap below {self.method.tolerance:g}; "
-                "look at completeness.relative_gap, and choose a larger tolerance or the rule 'trapezoid'",
+                f"with {part.steps} steps the relative gap of some examples is not below the tolerance {self.method.tolerance:g}; "
+                "see completeness.relative_gap, and choose a larger tolerance or the rule 'trapezoid'",
             )
             return []
-        return [replace(part, steps=2 * part.steps, known=points).of(left)]
+        return [replace(part, steps=2 * part.steps, points=points).of(left)]
 
-    def _sum(self, walk: Walk, rows: Tensor, steps: int, known: list[Point]) -> tuple[list[Point], Float[Tensor, " some"]]:
-        """Writes the scores; the points as far as they are kept, and each example's completeness gap."""
+    def _sum(self, walk: Walk, rows: Tensor, steps: int, points: list[Point]) -> tuple[list[Point], Float[Tensor, " some"]]:
+        """Write the scores of these examples.
+
+        Return the points to keep, and each example's completeness gap.
+
+        `points`: the points of a walk with half the steps, which are used again; may be empty.
+        """
         scores, flow = PathSum(self.method, self.step), PathSum(self.method, change_of_h)
-        seen = {point.alpha for point in known}
-        missing = {alpha: need for alpha, need in gradient_points(self.method, steps).items() if alpha not in seen}
+        computed = {point.alpha for point in points}
+        missing = {alpha: need for alpha, need in gradient_points(self.method, steps).items() if alpha not in computed}
         keep, kept = self._bytes(len(rows), steps) <= KEPT_BYTES, []
-        for point in merge(known, (point.precise() for point in walk.points(missing)), key=lambda point: point.alpha):
+        for point in merge(points, (point.precise() for point in walk.points(missing)), key=lambda point: point.alpha):
             scores.take(point)
             flow.take(point)
             if keep:
@@ -76,28 +99,29 @@ class Refinement:
         return kept, flow.total().flatten(1).double().sum(1) - self.change[rows]
 
     def _bytes(self, rows: int, steps: int) -> int:
-        """Of the values and the gradients at all points."""
+        """Return the bytes of h and the gradient at all points of a path with these steps."""
         return 2 * rows * self.result[0].nbytes * (steps + 1)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Examples that need as many steps, and the points of their paths that are known."""
+    """Examples with the same number of steps, and the computed points of their paths."""
 
     walk: Walk
     rows: Int[Tensor, " some"]
+    """The examples' positions in the batch."""
     steps: int
-    known: list[Point]
+    points: list[Point]
 
     @property
     def bytes(self) -> int:
-        """Of the known points."""
-        return sum(tensor.nbytes for point in self.known for tensor in (point.h, point.gradient) if tensor is not None)
+        """Size of the points in memory."""
+        return sum(tensor.nbytes for point in self.points for tensor in (point.h, point.gradient) if tensor is not None)
 
     def of(self, positions: Int[Tensor, " fewer"]) -> "_Part":
-        """The same for some of the examples."""
+        """Return the part of only these examples."""
         positions = positions.to(self.rows.device)
-        return _Part(self.walk.of(positions), self.rows[positions], self.steps, [_of(point, positions) for point in self.known])
+        return _Part(self.walk.of(positions), self.rows[positions], self.steps, [_of(point, positions) for point in self.points])
 
 
 def _of(point: Point, positions: Tensor) -> Point:

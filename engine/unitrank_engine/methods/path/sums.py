@@ -1,4 +1,4 @@
-"""Sums along a path: where it is looked at, and by which rule the gradients are weighed."""
+"""Sums along a path: its points, and the rule that weighs the gradients at them."""
 
 from collections.abc import Callable
 
@@ -10,45 +10,62 @@ from unitrank_engine.methods.batch import Point
 from unitrank_schemas.methods import PathMethod
 
 StepFactor = Callable[[Point, Point, Tensor], Tensor | float]
-"""What an interval's gradient is multiplied by; a tensor is written into the one that is handed in."""
+"""Takes the left and the right end of an interval; returns the factor of its gradient.
+
+A tensor is written into the third argument, which spares an allocation.
+"""
 
 
 def change_of_h(left: Point, right: Point, out: Tensor) -> Tensor:
+    """Return h(right) − h(left), written into `out`."""
     return torch.sub(right.h, left.h, out=out)
 
 
 def length(left: Point, right: Point, out: Tensor) -> float:
+    """Return α(right) − α(left)."""
     return right.alpha - left.alpha
 
 
 def nodes(steps: int, spacing: str | None) -> list[float]:
-    """The ends of the path's intervals: α = t or α = t³ for t = 0, 1/n … 1."""
+    """Return the ends of the intervals: α = t, or t³ with spacing `cubic`, for t = 0, 1/steps … 1.
+
+    >>> nodes(2, "cubic")
+    [0.0, 0.125, 1.0]
+    """
     power = 3 if spacing == "cubic" else 1
     return [(step / steps) ** power for step in range(steps + 1)]
 
 
 def gradient_points(entry: PathMethod, steps: int | None = None) -> dict[float, bool]:
-    """All nodes; the gradient at those whose interval the rule takes it from."""
+    """Return α of every node, and whether the entry's rule uses the gradient there.
+
+    `steps`: number of intervals; by default the entry's.
+    """
     alphas = nodes(steps or entry.steps, entry.spacing)
     used = set({"left": alphas[:-1], "right": alphas[1:], "trapezoid": alphas}[entry.rule])
     return {alpha: alpha in used for alpha in alphas}
 
 
 class PathSum:
-    """Σ gradient · step over the intervals of a path, whose points are taken in ascending order.
+    """Σ gradient · step over the intervals of a path, from its points in ascending order.
 
-    By the rule `trapezoid` a point's gradient stands for half of both intervals that meet there: it is weighed once, by the
-    whole way from the point before to the one behind.
+    `entry`: its rule names the end of an interval whose gradient is used: `left`, `right`, or the
+        mean of both (`trapezoid`).
+    `step`: the factor of an interval's gradient.
+
+    With `trapezoid`, a point's gradient counts half in each of its two intervals. Here it is used
+    once, with half the step from the previous point to the next one.
     """
 
     def __init__(self, entry: PathMethod, step: StepFactor) -> None:
         self._rule, self._step = entry.rule, step
         self._last: list[Point] = []
-        """At most two."""
+        """The last point and the one before it."""
         self._total: Tensor | None = None
         self._room: Tensor | None = None
 
     def take(self, point: Point) -> None:
+        """Add the next point of the path."""
         if self._last:
             first, before = self._last[0], self._last[-1]
             if self._rule == "trapezoid":
@@ -58,7 +75,7 @@ class PathSum:
         self._last = [*self._last[-1:], point]
 
     def total(self) -> Float[Tensor, "rows *place"]:
-        """Once, after the last point."""
+        """Return the sum. Call it once, after the last point."""
         if self._rule == "trapezoid":
             self._add(self._last[-1], self._last[0], self._last[-1], 0.5)
         assert self._total is not None
@@ -68,7 +85,7 @@ class PathSum:
         if self._total is None or self._room is None:
             self._total, self._room = torch.zeros_like(at.h), torch.empty_like(at.h)
         assert at.gradient is not None
-        # in place: on a CPU a new tensor for every difference and product costs more than they do
+        # In place, because on a CPU the allocation of a new tensor costs more than the arithmetic.
         step = self._step(left, right, self._room)
         if isinstance(step, Tensor):
             self._total.addcmul_(at.gradient, step, value=share)

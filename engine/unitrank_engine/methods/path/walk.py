@@ -1,4 +1,7 @@
-"""Walks a batch along a straight path: of the inputs, or of the place's own values."""
+"""Walks run a batch at points of a straight path.
+
+The path is that of the inputs, x′ → x, or that of the place's values, h′ → h.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,30 +20,33 @@ from unitrank_engine.program.split import Live
 
 @dataclass(frozen=True, kw_only=True)
 class Walk(ABC):
-    """Runs a batch at any points of its path, as many of them in one pass as make up a full batch."""
+    """Runs a batch of examples at points of their paths, several points in one pass."""
 
     context: JobContext
     fixed: Fixed
     size: int
-    """Rows that go through the model at once."""
+    """Rows in one pass through the model, at most."""
     count: Count
     precision: Precision
 
     def points(self, needs: Mapping[float, bool]) -> Iterator[Point]:
-        """The path's points in ascending order; `needs` says of each α whether the gradient is wanted there."""
+        """Yield the path's points in ascending order.
+
+        `needs`: α → whether the gradient is needed there.
+        """
         alphas = sorted(needs)
-        together = max(1, self.size // len(self.fixed.classes))
-        for first in range(0, len(alphas), together):
-            chosen = alphas[first : first + together]
+        at_once = max(1, self.size // len(self.fixed.classes))
+        for first in range(0, len(alphas), at_once):
+            chosen = alphas[first : first + at_once]
             yield from self._pass(chosen, any(needs[alpha] for alpha in chosen))
 
     @abstractmethod
     def at(self, alphas: Sequence[float]) -> tuple[Tensor, Live]:
-        """h at these α, one full round of examples after another, and the live values beside it."""
+        """Return h at these α, one full round of examples after another, and the live values."""
 
     @abstractmethod
     def of(self, positions: Tensor) -> "Walk":
-        """The same for some of the examples."""
+        """Return the walk of only the examples at these positions of the batch."""
 
     def _pass(self, alphas: Sequence[float], backward: bool) -> list[Point]:
         times = len(alphas)
@@ -60,20 +66,30 @@ class Walk(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class InputWalk(Walk):
-    """The path x′ → x of the model's inputs; integers stay as they are."""
+    """The path x′ → x of the model's inputs; integer inputs stay at x.
+
+    Where the first operations are affine in the inputs, the walk interpolates their results instead
+    of the inputs, so that only the operations behind them run at each point.
+    """
 
     start: Inputs
+    """x′."""
     end: Inputs
+    """x."""
     affine_start: tuple[Tensor, ...]
-    """At the frontier of what is affine in the inputs; of one row where all examples share their baseline."""
+    """The values on the frontier of the affine operations at x′.
+
+    One row where all examples share x′.
+    """
     affine_end: tuple[Tensor, ...]
+    """The same at x."""
 
     def at(self, alphas: Sequence[float]) -> tuple[Tensor, Live]:
         split, pairs = self.context.split, zip(self.start, self.end, strict=True)
         if split.frontier is None:
             return split.head(tuple(_between(start, end, alphas) for start, end in pairs))
         read = zip(split.frontier.reads, pairs, strict=True)
-        # what the way from the frontier does not read is not made
+        # Inputs that no operation behind the frontier reads are not interpolated.
         inputs = tuple(_between(*pair, alphas) if needed else pair[1] for needed, pair in read)
         values = zip(split.frontier.axes, self.affine_start, self.affine_end, strict=True)
         return split.head_behind(inputs, tuple(_between(start, end, alphas, axis) for axis, start, end in values))
@@ -91,7 +107,7 @@ class InputWalk(Walk):
 
 
 def input_walk(context: JobContext, ends: PathEnds, *, size: int, count: Count, precision: Precision) -> InputWalk:
-    """The path of a batch's inputs."""
+    """Return the walk along a batch's inputs, x′ → x."""
     return InputWalk(
         context=context,
         fixed=ends.fixed,
@@ -107,16 +123,19 @@ def input_walk(context: JobContext, ends: PathEnds, *, size: int, count: Count, 
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceWalk(Walk):
-    """The path h′ → h in the place's own space; what goes around the place stays as it is at x."""
+    """The path h′ → h of the place's values; the tail's other inputs (live values) stay at x."""
 
     x: Inputs
     live: Live
-    """At x."""
+    """The live values at x."""
     start: Tensor
+    """h′."""
     end: Tensor
+    """h."""
 
     def points(self, needs: Mapping[float, bool]) -> Iterator[Point]:
-        # live values whose batch is folded into another size cannot be repeated: one point a pass
+        # Live values whose batch axis is merged with another axis cannot be repeated, so each pass
+        # has one point.
         walk = self if self.context.split.repeatable else replace(self, size=1)
         return super(PlaceWalk, walk).points(needs)
 
@@ -131,12 +150,15 @@ class PlaceWalk(Walk):
 
 
 def _some(value: Tensor, positions: Tensor, rows: int, axis: int = 0) -> Tensor:
-    """Some of the rows; all of one that stands for them all."""
+    """Select some of the rows. A value that all rows share has one row and stays as it is."""
     return value.index_select(axis, positions) if value.shape[axis] == rows else value
 
 
 def _between(start: Tensor, end: Tensor, alphas: Sequence[float], axis: int = 0) -> Tensor:
-    """The path's points at these α, one full round of examples after another; integers stay as they are."""
+    """Return start + α · (end − start) at these α, one full round of examples after another.
+
+    Integer tensors stay at `end`.
+    """
     if not end.is_floating_point():
         return end.repeat(len(alphas), *[1] * (end.dim() - 1))
     points = [torch.lerp(start, end, alpha) for alpha in alphas]

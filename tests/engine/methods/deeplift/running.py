@@ -1,4 +1,4 @@
-"""Runs DeepLIFT alone: a net, examples and baselines in, the scores of each example at a place out."""
+"""Runs DeepLIFT alone: takes a net, examples and baselines, and returns each example's scores."""
 
 from functools import cache
 
@@ -13,7 +13,7 @@ from unitrank_engine.program import Program
 
 @cache
 def _program(net: nn.Module, shape: torch.Size, dtype: torch.dtype) -> Program:
-    """The net as the engine runs it, exported once a session."""
+    """The net as the engine runs it, exported once in a session."""
     return program_of(net, torch.zeros(2, *shape, dtype=dtype))
 
 
@@ -27,7 +27,7 @@ def scores(
     at: str = "output",
     output: int = 0,
 ) -> tuple[Tensor, Tensor, Notes]:
-    """Scores and the change of the output's column, by example; and what the run noted."""
+    """The scores and the change of the output's column, by example, and the run's notes."""
     program = _program(net, x.shape[1:], x.dtype)
     split = program.split(program.place(layer, at), next(iter(program.outputs)))
     (start, live_start), (end, live_end) = split.head((baseline,)), split.head((x,))

@@ -1,4 +1,4 @@
-"""DeepLIFT as a whole: complete whatever operations the net is made of, and the same whoever is in the batch."""
+"""DeepLIFT is complete for every operation, and does not depend on the batch's other examples."""
 
 from collections.abc import Callable
 from functools import cache
@@ -118,7 +118,7 @@ def test_scores_when_a_relu_stands_behind_a_comparison_then_its_slope_is_that_of
             z = x.sum(1, keepdim=True)
             return torch.relu((z > 0).to(x.dtype) * 2) + 0 * z
 
-    # the sum rises over the step in the first, and is the same at both ends in the second
+    # In the first example the sum rises over the step; in the second it is equal at both ends.
     got, change, _ = scores(Gated(), torch.tensor([[1.0, 3.0], [2.0, 1.0]]), torch.tensor([[-5.0, 3.0], [1.0, 2.0]]))
 
     torch.testing.assert_close(got, torch.tensor([[2.0, 0.0], [0.0, 0.0]]))

@@ -1,4 +1,4 @@
-"""The shares of candidates against a fine sampling of the line, and by hand."""
+"""The candidates' shares equal those of a fine sampling of the line and those by hand."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""RevealCancel against its formulas, written out plainly in float64, one example and one unit at a time."""
+"""RevealCancel equals its formulas, written plainly in float64 for one unit at a time."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def relu_slope(z: float) -> float:
 
 
 def contributions(weights: Array, change: Array) -> tuple[Array, Array]:
-    """p and n of each unit of z = weights · x + bias; what a change of zero would bring counts half on either side."""
+    """p and n of each unit of z = weights · x + bias; a change of zero counts half in each."""
     p, n = np.zeros(len(weights)), np.zeros(len(weights))
     for unit, row in enumerate(weights):
         for weight, delta in zip(row, change, strict=True):
@@ -41,7 +41,10 @@ def multipliers(r: float, p: float, n: float) -> tuple[float, float]:
 
 
 def back(weights: Array, change: Array, m_p: Array, m_n: Array) -> Array:
-    """Multipliers of the inputs: Δ > 0 takes W⁺m⁺ + W⁻m⁻, Δ < 0 takes W⁺m⁻ + W⁻m⁺, Δ = 0 half of each."""
+    """Multipliers of the inputs.
+
+    W⁺m⁺ + W⁻m⁻ for Δ > 0, W⁺m⁻ + W⁻m⁺ for Δ < 0, and half of each for Δ = 0.
+    """
     result = np.zeros(len(change))
     for index, delta in enumerate(change):
         rising = sum(max(row[index], 0) * a + min(row[index], 0) * b for row, a, b in zip(weights, m_p, m_n, strict=True))

@@ -1,4 +1,4 @@
-"""Steps doubled until the scores are complete enough: for each example by itself, whatever is kept of its path."""
+"""Steps are doubled until an example's scores meet the tolerance."""
 
 from functools import cache
 from pathlib import Path
@@ -25,7 +25,7 @@ def program() -> Program:
 
 
 def scores(folder: Path, x: np.ndarray, name: str, **options: Any) -> tuple[np.ndarray, dict[str, Any], dict[str, Any]]:
-    """Of each example; the ranking, and the job's cost."""
+    """The scores of each example, the ranking, and the job's cost."""
     method = {"name": name, "steps": FIRST, "spacing": "uniform", **options}
     request: dict[str, Any] = {"ablation": None, "fidelity": None, "target": {"class": 1}, "keep_examples": COUNT}
     summary, arrays = rank(program(), folder, {"x": x}, "1", [method], **request)
