@@ -1,14 +1,17 @@
-"""The parameters that several routes share: limit and cursor of a list, and the id of a job."""
+"""The parameters that several routes share: those of lists, names of contents, and a job's id."""
 
 import re
 from typing import Annotated
 
 from fastapi import Depends, Path, Query
 
+from unitrank_schemas.base import NAME
 from unitrank_service.errors import HttpProblem
 
 Limit = Annotated[int, Query(ge=1, le=200, description="Maximum number of items in the answer.")]
 After = Annotated[str | None, Query(max_length=256, description="Cursor: the value of `next` of the previous page.")]
+NewName = Annotated[str, Path(pattern=f"^{NAME}$", description="A name of 1 to 128 letters, digits, dots, dashes and underscores.")]
+Reference = Annotated[str, Path(description="`name` for its newest content, or `name@sha256:…` for the content with that digest.")]
 
 _ID = re.compile(r"[0-9a-z]{26}")
 

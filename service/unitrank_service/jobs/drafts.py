@@ -32,8 +32,8 @@ OPERATIONS_PER_SECOND = 2e10
 OVERHEAD_SECONDS = 0.01
 """Time of a job without computation, on a model that is loaded already."""
 
-PUT_MODEL = "PUT it at /v1/models/{name} first"
-PUT_DATASET = 'PUT it at /v1/datasets/{name} first, or send it in the request as {"fields": …}'
+PUT_MODEL = "upload it with PUT /v1/models/{name} first"
+PUT_DATASET = 'upload it with PUT /v1/datasets/{name} first, or send it in the request as {"fields": …}'
 
 R = TypeVar("R", ModelRecord, DatasetRecord)
 
@@ -176,7 +176,7 @@ def _checked_draft(
 def _check_inline_size(dataset: InlineDataset, body_bytes: int, limit: int) -> None:
     # Measuring the dataset means encoding it again, so a body within the limit is not measured.
     if body_bytes > limit and (size := len(json.dumps(dataset.fields, separators=(",", ":")))) > limit:
-        detail = f"the dataset in the request has {size} bytes; at most {limit} are allowed: PUT it at /v1/datasets/{{name}}"
+        detail = f"the dataset in the request has {size} bytes; at most {limit} are allowed: use PUT /v1/datasets/{{name}}"
         errors = [Invalid(pointer="/dataset", detail=detail, code="dataset_too_large")]
         raise HttpProblem("dataset_too_large", detail, errors=errors)
 

@@ -39,6 +39,14 @@ WEBHOOK: dict[str, Any] = {
 }
 """The request that the service posts to a webhook."""
 
+SUCCESS = {
+    "200": "The answer.",
+    "201": "The resource was created.",
+    "202": "The request was accepted; the work follows.",
+    "204": "The resource was deleted.",
+}
+"""Status → description of a response for which its route has none."""
+
 _TEMPLATE = "#/components/schemas/{model}"
 
 
@@ -83,7 +91,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _complete(operation: dict[str, Any]) -> None:
-    """Add the scope, the key and the header X-Request-ID, and remove FastAPI's own 422."""
+    """Add the scope, the key, the header X-Request-ID and descriptions; remove FastAPI's own 422."""
     scope = operation.get("x-scope", "read")
     operation["security"] = [] if scope == PUBLIC else [{}, {"key": []}]
     operation["x-scope"] = scope
@@ -91,7 +99,9 @@ def _complete(operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     if "application/json" in responses.get("422", {}).get("content", {}):
         del responses["422"]
-    for response in responses.values():
+    for status, response in responses.items():
+        if response["description"] == "Successful Response":
+            response["description"] = SUCCESS[status]
         response.setdefault("headers", {})["X-Request-ID"] = header(
             "Id of the request: the one that the client sent, or a new one."
         )

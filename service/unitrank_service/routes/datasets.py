@@ -1,15 +1,13 @@
 """Datasets: upload, list, read and delete. The header of an upload is checked at once."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from unitrank_schemas.base import NAME, Page
+from unitrank_schemas.base import Page
 from unitrank_schemas.datasets import Dataset
 from unitrank_service.backend import backend_of
 from unitrank_service.contents.representation import dataset_body, read_header
-from unitrank_service.http.parameters import After, Limit
+from unitrank_service.http.parameters import After, Limit, NewName, Reference
 from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer, page
 from unitrank_service.http.uploads import check_bytes, located, uploaded
@@ -17,7 +15,7 @@ from unitrank_service.openapi.descriptions import BINARY, body, header, problems
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=Route)
 
-Name = Annotated[str, Path(pattern=f"^{NAME}$", description="A name of 1 to 128 letters, digits, dots, dashes and underscores.")]
+
 LOCATION = {"headers": {"Location": header("Path of the dataset.")}}
 BODY = body(
     {
@@ -40,7 +38,7 @@ BODY = body(
     },
     openapi_extra={"x-scope": "write", "requestBody": BODY},
 )
-async def put_dataset(request: Request, name: Name) -> Response:
+async def put_dataset(request: Request, name: NewName) -> Response:
     """Upload a dataset, or import it from a URI.
 
     The URI names one file, or is a glob of several files. The rows of the files are joined in the
@@ -70,14 +68,14 @@ def list_datasets(request: Request, limit: Limit = 50, after: After = None) -> R
 
 
 @router.get("/{name}", response_model=Dataset, responses=problems(401, 403, 404))
-def get_dataset(request: Request, name: str) -> Response:
-    """Get a dataset: `name` is its newest content, `name@sha256:…` the content with that digest."""
+def get_dataset(request: Request, name: Reference) -> Response:
+    """Get a dataset with its fields."""
     return answer(request, dataset_body(backend_of(request).datasets.get(name)))
 
 
 @router.delete("/{name}", status_code=204, responses=problems(401, 403, 404, 409), openapi_extra={"x-scope": "write"})
-def delete_dataset(request: Request, name: str) -> Response:
-    """Delete a dataset with all its contents, or one content with `name@sha256:…`.
+def delete_dataset(request: Request, name: Reference) -> Response:
+    """Delete a dataset with all its contents (`name`), or one content (`name@sha256:…`).
 
     A content that an unfinished job needs is not deleted; the answer is then 409.
     """

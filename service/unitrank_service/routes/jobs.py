@@ -45,9 +45,14 @@ Key = Annotated[
 ]
 CacheControl = Annotated[str, Header(description="`no-cache` runs the job again even if an equal job exists.")]
 Wait = Annotated[
-    float,
+    float | None,
     Query(ge=0, le=LONGEST_WAIT, description="Seconds that the service waits for the end of the job before it answers."),
 ]
+Prefer = Annotated[str, Header(description="`wait=N` waits N seconds like the parameter `wait`, which takes precedence.")]
+DryRunOnly = Annotated[bool, Query(description="Only check the request and estimate its cost; no job is made.")]
+Status = Annotated[JobStatus | None, Query(description="Only jobs with this status.")]
+ModelName = Annotated[str | None, Query(description="Only jobs of the model with this name.")]
+LastEvent = Annotated[str, Header(description="Id of the last event that the client has; later events follow.")]
 
 
 @router.post(
@@ -60,7 +65,7 @@ Wait = Annotated[
 def post_job(
     request: Request,
     job_request: Annotated[JobRequest, Body(openapi_examples=BODIES)],
-    dry_run: bool = False,
+    dry_run: DryRunOnly = False,
     idempotency_key: Key = None,
     cache_control: CacheControl = "",
 ) -> Response:
@@ -87,9 +92,7 @@ def post_job(
 
 
 @router.get("", response_model=Page[Job], responses=problems(401, 403, 422))
-def list_jobs(
-    request: Request, limit: Limit = 50, after: After = None, status: JobStatus | None = None, model: str | None = None
-) -> Response:
+def list_jobs(request: Request, limit: Limit = 50, after: After = None, status: Status = None, model: ModelName = None) -> Response:
     """List the jobs, the newest first."""
     backend = backend_of(request)
     records, cursor = backend.jobs.list(limit, after, status, model)
@@ -97,7 +100,7 @@ def list_jobs(
 
 
 @router.get("/{id}", response_model=Job, responses=problems(401, 403, 404, 422, 429))
-async def get_job(request: Request, id: Id, wait: Wait | None = None, prefer: Annotated[str, Header()] = "") -> Response:
+async def get_job(request: Request, id: Id, wait: Wait = None, prefer: Prefer = "") -> Response:
     """Get a job.
 
     With `wait` or `Prefer: wait=N` the service answers when the job has ended, or after N seconds.
@@ -141,7 +144,7 @@ def delete_job(request: Request, id: Id) -> Response:
         **problems(401, 403, 404, 429),
     },
 )
-async def job_events(request: Request, id: Id, last_event_id: Annotated[str, Header()] = "") -> Response:
+async def job_events(request: Request, id: Id, last_event_id: LastEvent = "") -> Response:
     """Follow the events of a job until it ends, from its first event or after `Last-Event-ID`."""
     backend, key = backend_of(request), key_of(request).id
     backend.wait_limits.check(key)

@@ -1,6 +1,8 @@
 """The methods with their options."""
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
 
 from unitrank_schemas.base import Page
 from unitrank_schemas.checks import nearest
@@ -20,7 +22,7 @@ async def list_methods(request: Request) -> Response:
 
 
 @router.get("/{name}", response_model=MethodCard, responses=problems(401, 403, 404))
-async def get_method(request: Request, name: str) -> Response:
+async def get_method(request: Request, name: Annotated[str, Path(description="Name of the method.")]) -> Response:
     """Get a method with the JSON Schema of its options."""
     if name not in METHODS:
         raise HttpProblem("method_not_found", f"method {name[:100]!r} not found{nearest(name, METHODS)}")

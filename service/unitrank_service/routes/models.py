@@ -2,15 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from unitrank_schemas.base import NAME, Page
+from unitrank_schemas.base import Page
 from unitrank_schemas.models import INSPECTION, MODEL_FORMATS, Model
 from unitrank_service.backend import backend_of, key_of
 from unitrank_service.contents.model_formats import UploadOptions, check_bytes_of
 from unitrank_service.contents.representation import model_body
-from unitrank_service.http.parameters import After, Limit
+from unitrank_service.http.parameters import After, Limit, NewName, Reference
 from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer, page
 from unitrank_service.http.uploads import check_bytes, located, uploaded
@@ -19,7 +19,7 @@ from unitrank_store.queue.rq_queue import enqueue_inspection
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=Route)
 
-Name = Annotated[str, Path(pattern=f"^{NAME}$", description="A name of 1 to 128 letters, digits, dots, dashes and underscores.")]
+
 LOCATION = {"headers": {"Location": header("Path of the model.")}}
 BODY = body(
     {
@@ -43,7 +43,7 @@ BODY = body(
 )
 async def put_model(
     request: Request,
-    name: Name,
+    name: NewName,
     options: Annotated[UploadOptions, Depends()],
 ) -> Response:
     """Upload a model, or import it from a URI. A worker then inspects it.
@@ -67,12 +67,12 @@ async def put_model(
         metrics=backend.metrics,
     ) as writer:
         await run_in_threadpool(check_bytes_of, format, writer.path)
-    begun = await run_in_threadpool(backend.models.begin, name, writer.digest, writer.size, INSPECTION, format)
-    if begun.inspect:
+    named = await run_in_threadpool(backend.models.begin, name, writer.digest, writer.size, INSPECTION, format)
+    if named.inspect:
         timeout, owner = backend.settings.inspection_timeout, key_of(request).id
-        await run_in_threadpool(enqueue_inspection, backend.connection, begun.record.digest, timeout, owner)
-    status = 200 if begun.existed and not begun.inspect else 202
-    return answer(request, model_body(begun.record), status, headers)
+        await run_in_threadpool(enqueue_inspection, backend.connection, named.record.digest, timeout, owner)
+    status = 200 if named.existed and not named.inspect else 202
+    return answer(request, model_body(named.record), status, headers)
 
 
 @router.get("", response_model=Page[Model], responses=problems(401, 403, 422))
@@ -83,14 +83,14 @@ def list_models(request: Request, limit: Limit = 50, after: After = None) -> Res
 
 
 @router.get("/{name}", response_model=Model, responses=problems(401, 403, 404))
-def get_model(request: Request, name: str) -> Response:
-    """Get a model: `name` is its newest content, `name@sha256:…` the content with that digest."""
+def get_model(request: Request, name: Reference) -> Response:
+    """Get a model with its inputs, outputs and layers."""
     return answer(request, model_body(backend_of(request).models.get(name)))
 
 
 @router.delete("/{name}", status_code=204, responses=problems(401, 403, 404, 409), openapi_extra={"x-scope": "models"})
-def delete_model(request: Request, name: str) -> Response:
-    """Delete a model with all its contents, or one content with `name@sha256:…`.
+def delete_model(request: Request, name: Reference) -> Response:
+    """Delete a model with all its contents (`name`), or one content (`name@sha256:…`).
 
     A content that an unfinished job needs is not deleted; the answer is then 409.
     """

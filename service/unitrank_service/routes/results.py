@@ -15,7 +15,7 @@ from unitrank_service.results.result_response import Selection, result_response
 router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
 
 CONTENT = {SAFETENSORS: {"schema": BINARY}, NPZ: {"schema": BINARY}, CSV: {"schema": {"type": "string"}}}
-Top = Annotated[int, Query(ge=1, description="Maximum number of units of each ranking.")]
+Top = Annotated[int | None, Query(ge=1, description="Maximum number of units of each ranking.")]
 
 
 @router.get(
@@ -31,7 +31,7 @@ def get_result(
     id: Id,
     cluster: Annotated[str | None, Query(description="Only this cluster.")] = None,
     ranking: Annotated[str | None, Query(description="Only this ranking.")] = None,
-    top: Top | None = None,
+    top: Top = None,
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
 ) -> Response:
     """Get the result of a job that has succeeded."""

@@ -83,6 +83,15 @@ def test_every_problem_is_a_problem_with_an_example(page: Json) -> None:
             Draft202012Validator(schema).validate(answer["content"]["application/problem+json"]["example"])
 
 
+def test_every_parameter_and_every_answer_has_a_description(page: Json) -> None:
+    for name, operation in operations(page):
+        assert operation["description"], name
+        for parameter in operation.get("parameters", []):
+            assert parameter.get("description"), f"{name} {parameter['name']}"
+        for status, answer in operation["responses"].items():
+            assert answer["description"] not in ("", "Successful Response"), f"{name} {status}"
+
+
 def test_every_body_that_is_sent_is_described(page: Json) -> None:
     sent = {name for name, operation in operations(page) if "requestBody" in operation}
 
