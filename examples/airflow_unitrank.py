@@ -2,8 +2,8 @@
 
 While it waits it occupies no worker of Airflow. It needs Airflow 2.7 or later.
 
-Put this file where Airflow's workers and its triggerer import modules, `pip install unitrank`
-there, and set UNITRANK_URL and UNITRANK_KEY in the environment of both. The key is not an argument,
+Put this file where Airflow's workers and its triggerer import modules, and `pip install unitrank`
+there. Set UNITRANK_URL and UNITRANK_KEY in the environment of both. The key is not an argument,
 because Airflow stores arguments in its database. In a DAG:
 
     rank = RankUnits(task_id="rank", request={"model": "net", "layer": "relu1", "dataset": "holdout", "methods": ["conductance"]})

@@ -1,9 +1,9 @@
 """Prints the prediction errors of arXiv:1807.09946, Fig. 1: how well do scores predict a change?
 
-For each of 10 000 test images of MNIST, a tenth of the units after a ReLU are replaced by their
-values for a black image. These are the units that differ most from those values. The sum of their
-scores predicts the change of the predicted class's logit, centred over the classes. The table has
-the mean absolute error of this prediction.
+For each of 10 000 test images of MNIST, a tenth of the units after a ReLU are replaced. The new
+values are those for a black image, and the units are those that differ most from them. The sum of
+their scores predicts the change of the predicted class's logit, centred over the classes. The table
+has the mean absolute error of this prediction.
 
 Run `python examples/paper.py --data FOLDER`; it takes half a minute. `--steps 10 100` prints all
 rows. The folder has allconv.safetensors (the network) and t10k.npz (images `x` of 1 × 28 × 28

@@ -40,7 +40,7 @@ class Doing(nn.Module):
         return self.function(self.linear(x))
 
 
-def test_export_writes_what_the_service_lets_in_for_any_batch(tmp_path: Path) -> None:
+def test_export_writes_an_archive_that_the_service_accepts_for_any_batch(tmp_path: Path) -> None:
     net = Net()
     x = torch.randn(5, 3)
 
@@ -124,7 +124,7 @@ def _read(y: Tensor) -> Tensor:
         (_left, "return torch.from_numpy(y.numpy() * 2)", "stay with tensors"),
     ],
 )
-def test_export_of_what_stops_torch_names_the_line_and_writes_nothing(
+def test_export_when_torch_cannot_export_a_line_then_names_it_and_writes_nothing(
     function: Callable[[Tensor], Tensor], line: str, advice: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     number = inspect.getsourcelines(function)[1] + inspect.getsource(function).splitlines().index(f"    {line}")
@@ -141,7 +141,7 @@ def test_export_of_what_stops_torch_names_the_line_and_writes_nothing(
 @pytest.mark.parametrize(
     ("function", "advice"), [(_drawn, "no random numbers"), (_chosen, "masks keep the size"), (_read, "no item()")]
 )
-def test_export_of_what_the_reader_refuses_names_the_line_of_the_forward_pass(
+def test_export_when_the_reader_refuses_an_operator_then_names_the_line_in_forward(
     function: Callable[[Tensor], Tensor], advice: str, tmp_path: Path
 ) -> None:
     """Torch records for each operation the modules that called it, but not plain functions."""
@@ -178,7 +178,9 @@ def _counting(y: Tensor) -> Tensor:
         (Net(), torch.ones(2, 4), "cannot be exported"),
     ],
 )
-def test_export_of_other_mistakes_says_what_would_be_right(net: nn.Module, examples: Any, words: str, tmp_path: Path) -> None:
+def test_export_when_its_arguments_are_wrong_then_the_error_says_what_is_accepted(
+    net: nn.Module, examples: Any, words: str, tmp_path: Path
+) -> None:
     with pytest.raises(unitrank.ExportRefused) as refusal:
         unitrank.export(net, examples, tmp_path / "net.pt2")
 
@@ -193,7 +195,7 @@ def test_export_of_a_network_whose_answers_are_no_numbers_lets_it_through(tmp_pa
     assert (tmp_path / "net.pt2").exists()
 
 
-def test_export_to_a_folder_that_is_not_there_says_so(tmp_path: Path) -> None:
+def test_export_when_the_folder_does_not_exist_then_the_error_names_it(tmp_path: Path) -> None:
     with pytest.raises(unitrank.ExportRefused, match="does not exist; create it"):
         unitrank.export(Net(), torch.ones(2, 3), tmp_path / "nowhere" / "net.pt2")
 
@@ -217,7 +219,7 @@ def _in_parts(folder: Path) -> None:
         (lambda folder: None, {"position": 1}, "has one output for all tokens"),
     ],
 )
-def test_folder_when_it_cannot_be_exported_then_it_says_so_and_nothing_is_written(
+def test_folder_when_it_cannot_be_exported_then_the_error_names_the_reason_and_nothing_is_written(
     change: Callable[[Path], object], more: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("transformers")

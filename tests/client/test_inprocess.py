@@ -27,7 +27,7 @@ def test_rank_when_the_request_is_wrong_then_says_where_as_the_service_does() ->
     assert "nearest: 'gradient'" in str(malformed.value)
 
 
-def test_rank_when_the_data_is_no_table_then_says_what_is_wrong_with_it() -> None:
+def test_rank_when_the_data_is_not_a_table_then_the_error_names_the_field() -> None:
     network, x = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)), np.zeros((20, 2), np.float32)
     with pytest.raises(unitrank.InvalidRequest) as uneven:
         unitrank.rank(network, "1", x, np.zeros(9, int))
@@ -57,7 +57,7 @@ def test_rank_when_the_network_cannot_be_computed_then_the_job_failed_with_its_c
     assert (caught.value.code, caught.value.exit_code) == ("non_finite", 1)
 
 
-def test_rank_when_pixels_or_ids_are_given_then_the_network_gets_what_it_takes() -> None:
+def test_rank_when_x_holds_integers_then_they_are_cast_only_for_networks_of_floats() -> None:
     dense = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2)).double()
     ids = nn.Sequential(nn.Embedding(6, 3), nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 2))
     values = np.random.default_rng(0).integers(6, size=(12, 4))

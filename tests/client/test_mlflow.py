@@ -105,7 +105,7 @@ def test_name_when_mlflow_refuses_its_letters_then_is_cleaned(folder: Path) -> N
     assert clean("unitrank.gradient.mean_abs-2.p_value") == "unitrank.gradient.mean_abs-2.p_value"
 
 
-def test_mlflow_when_it_is_missing_then_says_what_to_install(
+def test_mlflow_when_it_is_missing_then_the_error_names_the_package(
     job_result: unitrank.JobResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)

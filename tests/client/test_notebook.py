@@ -74,7 +74,7 @@ def test_upload_when_in_a_notebook_then_one_line_says_how_much_has_gone(tmp_path
         assert _lines(page.updated) == ["uploading m: 67% of 3.1 MB", "uploading m: 100% of 3.1 MB"]
 
 
-def test_page_when_the_kernel_is_somebody_elses_then_is_a_notebook_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notebook_when_the_kernel_is_not_jupyters_then_is_recognized(monkeypatch: pytest.MonkeyPatch) -> None:
     import IPython
     from IPython.core.interactiveshell import InteractiveShell
 

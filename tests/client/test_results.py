@@ -48,7 +48,7 @@ def test_result_when_saved_then_loads_equal(result: unitrank.JobResult, tmp_path
         unitrank.load(tmp_path / "other")
 
 
-def test_result_when_made_a_data_frame_then_has_a_row_a_unit(result: unitrank.JobResult) -> None:
+def test_data_frame_when_built_then_has_one_row_per_cluster_ranking_and_unit(result: unitrank.JobResult) -> None:
     frame = result.to_dataframe()
 
     assert list(frame.columns) == ["cluster", "ranking", "rank", "unit", "index", "importance", "spread"]
@@ -59,7 +59,7 @@ def test_result_when_made_a_data_frame_then_has_a_row_a_unit(result: unitrank.Jo
         assert rows["unit"].tolist() == [unit.unit for unit in first[cluster]]
 
 
-def test_result_when_made_a_data_frame_then_each_ranking_is_sorted_once(
+def test_data_frame_when_built_then_each_ranking_is_sorted_once(
     result: unitrank.JobResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rankings: list[str] = []
@@ -75,7 +75,7 @@ def test_result_when_made_a_data_frame_then_each_ranking_is_sorted_once(
     assert rankings == ["gradient", "conductance"]
 
 
-def test_result_when_drawn_then_gives_figures_and_says_what_there_is_not(result: unitrank.JobResult) -> None:
+def test_result_when_plotted_then_gives_figures_or_an_error_that_names_the_choices(result: unitrank.JobResult) -> None:
     assert isinstance(result.plot_ablation(), Figure)
     assert isinstance(result.plot_heatmap("conductance", "1", channel=2), Figure)
     assert isinstance(result.plot("agreement"), Figure)

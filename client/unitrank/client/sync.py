@@ -37,8 +37,8 @@ class Client:
     """A client of a Unitrank service. It is a context manager; otherwise call `close`.
 
     A refusal, a failed job or a service that does not answer raises a subclass of UnitrankError.
-    If the service is busy or does not answer, the request is sent again after a pause that
-    doubles from 0.2 s to 15 s, or after the time in `Retry-After` if that is at most 120 s.
+    If the service is busy or does not answer, the request is sent again. The pauses before that
+    double from 0.2 s to 15 s. A `Retry-After` of at most 120 s takes their place.
 
     Args:
         url: address of the service, such as `http://127.0.0.1:8000`.
@@ -177,8 +177,8 @@ class Models(Contents[Model]):
             quiet: display no progress.
             more: options of other model formats.
 
-        Raises Rejected if the service does not accept the model, ExportRefused if the network
-        cannot be exported, NotPossible if the arguments are wrong, and Timeout.
+        Raises Rejected if the service does not accept the model; ExportRefused if the network
+        cannot be exported; NotPossible if the arguments are wrong; and Timeout.
         """
         options = {"architecture": architecture, "arguments": arguments, **more}
         calls = self._calls.within(timeout, quiet)

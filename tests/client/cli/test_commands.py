@@ -95,7 +95,7 @@ def run_command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[st
     return run
 
 
-def test_submit_when_its_timeout_is_none_then_nothing_is_sent(run_command: RunCommand) -> None:
+def test_submit_when_its_timeout_is_invalid_then_nothing_is_sent(run_command: RunCommand) -> None:
     requests: list[httpx.Request] = []
     for words in (SUBMIT, ["wait", "j"], ["put-dataset", "d", "d.npz"], ["put-model", "m", "m.pt2"]):
         output = run_command(*words, "--timeout", "1 hour", requests=requests)
@@ -109,7 +109,7 @@ def test_submit_when_its_timeout_is_none_then_nothing_is_sent(run_command: RunCo
     ("end", "code"),
     [({"status": "failed", "problem": PROBLEM}, 1), ({"status": "running"}, 124), (KeyboardInterrupt(), 130)],
 )
-def test_wait_when_it_comes_to_no_good_end_then_programs_have_the_job_all_the_same(
+def test_wait_when_the_job_does_not_succeed_then_stdout_has_the_job(
     run_command: RunCommand, words: list[str], end: Any, code: int
 ) -> None:
     late = ["--timeout", "0.2"] if code == 124 else []
@@ -124,7 +124,7 @@ def test_wait_when_it_comes_to_no_good_end_then_programs_have_the_job_all_the_sa
     assert code != 130 or "job j was not stopped" in plain.err
 
 
-def test_command_when_a_file_cannot_be_had_then_says_so_in_a_line(run_command: RunCommand, tmp_path: Path) -> None:
+def test_command_when_a_file_cannot_be_written_then_prints_one_line(run_command: RunCommand, tmp_path: Path) -> None:
     output = run_command("result", "j", "-o", str(tmp_path / "none" / "r"), states=[{}, {}])
 
     assert (output.code, output.out) == (2, "")
@@ -133,7 +133,7 @@ def test_command_when_a_file_cannot_be_had_then_says_so_in_a_line(run_command: R
 
 @pytest.mark.parametrize("narrowed", [("--top", "3"), ("--cluster", "a"), ("--ranking", "gradient")])
 @pytest.mark.parametrize("format", ["npz", "safetensors"])
-def test_result_when_what_holds_every_number_is_to_be_narrowed_then_is_refused(
+def test_result_when_a_binary_format_is_narrowed_then_is_refused(
     run_command: RunCommand, format: str, narrowed: tuple[str, str], tmp_path: Path
 ) -> None:
     requests: list[httpx.Request] = []
@@ -144,7 +144,7 @@ def test_result_when_what_holds_every_number_is_to_be_narrowed_then_is_refused(
     assert output.err == f"error: {reason}; use json or csv with them\n"
 
 
-def test_result_when_its_arrays_are_fetched_then_they_are_left_as_they_came_beside_the_summary(
+def test_result_when_fetched_as_npz_then_the_summary_is_added_and_the_arrays_are_unchanged(
     run_command: RunCommand, tmp_path: Path
 ) -> None:
     arrays = io.BytesIO()
@@ -160,7 +160,7 @@ def test_result_when_its_arrays_are_fetched_then_they_are_left_as_they_came_besi
         assert (tmp_path / "r.npz").read_bytes().startswith(arrays.getvalue()[: archive.start_dir])
 
 
-def test_command_when_the_machine_refuses_then_says_so_in_a_line(run_command: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_when_the_disk_is_full_then_prints_one_line(run_command: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
     def full() -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "r.md")
 
@@ -179,7 +179,7 @@ def test_command_when_the_machine_refuses_then_says_so_in_a_line(run_command: Ru
         ["put-model", "m", "net.py:make", "--example", "3"],
     ],
 )
-def test_command_when_pytorch_is_missing_then_says_what_to_install(
+def test_command_when_pytorch_is_missing_then_the_error_names_the_extra(
     run_command: RunCommand, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -194,7 +194,7 @@ def test_command_when_pytorch_is_missing_then_says_what_to_install(
     assert "pip install 'unitrank[worker]'" in output.err
 
 
-def test_command_when_the_key_is_none_then_is_not_shown(run_command: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_when_the_key_is_invalid_then_the_error_hides_it(run_command: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNITRANK_KEY", "schlüssel")
     output = run_command("list")
 

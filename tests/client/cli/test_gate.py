@@ -6,7 +6,7 @@ import unitrank
 from unitrank.cli.gate import Bounds, checks
 
 
-def test_gate_when_bounds_are_set_then_each_is_met_or_not_by_what_was_found(result: unitrank.JobResult) -> None:
+def test_gate_when_bounds_are_set_then_the_results_values_meet_them_or_not(result: unitrank.JobResult) -> None:
     leader = result.leaderboard[0]
     share = leader.better_than_random / leader.of
     met = checks(result.summary, Bounds(min_better_than_random=share, min_area=leader.mean_area, max_p=1.0), leader.ranking)
@@ -21,7 +21,7 @@ def test_gate_when_bounds_are_set_then_each_is_met_or_not_by_what_was_found(resu
         checks(result.summary, Bounds())
 
 
-def test_gate_when_a_warning_is_forbidden_then_there_may_be_none_of_the_ranking(result: unitrank.JobResult) -> None:
+def test_gate_when_a_warning_is_forbidden_then_the_ranking_must_not_have_it(result: unitrank.JobResult) -> None:
     code = result.warnings[0].code
 
     assert [check.met for check in checks(result.summary, Bounds(forbidden=(code, "never")), result.warnings[0].ranking)] == [

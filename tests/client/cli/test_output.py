@@ -12,7 +12,7 @@ def test_duration_when_written_with_a_unit_then_is_seconds(words: str | None, se
 
 
 @pytest.mark.parametrize("words", ["soon", "-1", "5d", ""])
-def test_duration_when_it_is_none_then_says_how_to_write_one(words: str) -> None:
+def test_duration_when_it_is_invalid_then_the_error_shows_how_to_write_one(words: str) -> None:
     with pytest.raises(NotPossible, match="write 90, 90s, 20m or 2h"):
         parse_seconds(words)
 

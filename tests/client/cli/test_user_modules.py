@@ -104,7 +104,7 @@ def test_network_when_another_module_beside_it_imports_it_then_that_is_the_same_
         assert issubclass(module.derived.Derived, module.Base)
 
 
-def test_network_when_it_is_no_module_then_the_error_says_what_it_is(folder: Path) -> None:
+def test_network_when_it_is_not_a_module_then_the_error_names_its_type(folder: Path) -> None:
     with pytest.raises(NotPossible, match=r"has the type int; give a torch\.nn\.Module"), network_of(f"{folder}/helper.py:width"):
         pass
 

@@ -50,7 +50,7 @@ def test_client_when_refused_then_says_code_detail_places_and_request() -> None:
 
 
 @pytest.mark.parametrize(("status", "kind"), [*BY_STATUS.items(), (500, unitrank.ServiceError), (503, unitrank.ServiceError)])
-def test_client_when_the_status_says_what_kind_then_the_error_is_of_that_kind(status: int, kind: type[UnitrankError]) -> None:
+def test_client_when_a_problem_has_a_status_then_the_error_has_its_class(status: int, kind: type[UnitrankError]) -> None:
     with _client(status, PROBLEM | {"status": status, "code": "some_code"}) as client, pytest.raises(kind) as caught:
         client.methods()
 
@@ -102,13 +102,13 @@ def test_client_when_the_model_is_rejected_then_says_why(tmp_path: Path) -> None
     assert str(caught.value) == "model m: rejected (static_batch): export it with a dynamic batch"
 
 
-def test_client_when_something_else_answers_then_that_is_no_service() -> None:
+def test_client_when_another_program_answers_then_the_error_says_so() -> None:
     for status, body in [(404, {"detail": "nothing here"}), (200, {"hello": "world"})]:
         with _client(status, body) as client, pytest.raises(unitrank.Unreachable, match="is that a Unitrank service"):
             client.workers()
 
 
-def test_client_when_nobody_answers_then_is_unreachable_and_not_ready() -> None:
+def test_client_when_the_service_does_not_answer_then_is_unreachable_and_not_ready() -> None:
     with Client("http://127.0.0.1:1", retries=0) as client:
         assert not client.is_ready()
         with pytest.raises(unitrank.Unreachable) as caught:
@@ -147,14 +147,14 @@ def test_key_when_no_key_has_its_characters_then_is_refused_and_not_shown(key: s
 
 
 @pytest.mark.parametrize("url", ["http://host:port", "host:8000", "ftp://host", "http://", "nonsense", ""])
-def test_client_when_its_address_is_none_then_says_how_to_write_one(url: str) -> None:
+def test_client_when_its_address_is_invalid_then_the_error_shows_how_to_write_one(url: str) -> None:
     for kind in (Client, unitrank.AsyncClient):
         with pytest.raises(unitrank.NotPossible, match="write http://host:port"):
             kind(url)
 
 
 @pytest.mark.parametrize("proxy", ["socks9://nowhere:1", "http://a:b:c"])
-def test_client_when_the_environments_proxy_is_none_then_says_so(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_when_the_environments_proxy_is_invalid_then_the_error_names_it(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
     monkeypatch.setenv("HTTP_PROXY", proxy)
     for kind in (Client, unitrank.AsyncClient):
@@ -162,7 +162,7 @@ def test_client_when_the_environments_proxy_is_none_then_says_so(proxy: str, mon
             kind("http://service")
 
 
-def test_client_when_a_name_cannot_be_sent_then_says_so() -> None:
+def test_client_when_a_name_is_invalid_then_nothing_is_sent() -> None:
     seen: list[httpx.Request] = []
     with Client("http://service", transport=_recording(seen, 200, JOB)) as client:
         for wrong in [
@@ -179,7 +179,7 @@ def test_client_when_a_name_cannot_be_sent_then_says_so() -> None:
     assert seen[0].url.raw_path == b"/v1/jobs/a%2F..%2Fb%3Fc%0A"
 
 
-def test_submit_when_its_key_is_no_header_then_is_refused_before_anything_is_sent() -> None:
+def test_submit_when_its_key_is_not_a_valid_header_then_nothing_is_sent() -> None:
     seen: list[httpx.Request] = []
     with Client("http://service", transport=_recording(seen, 202, JOB)) as client:
         for key in ("a\nb", "clé"):
@@ -238,7 +238,7 @@ def test_submit_when_sent_twice_then_each_has_an_idempotency_key_of_its_own() ->
     assert [request.headers.get("Cache-Control") for request in seen] == [None, None, "no-cache"]
 
 
-def test_submit_when_told_in_any_form_then_sends_the_same_json() -> None:
+def test_submit_when_the_request_has_any_form_then_sends_the_same_json() -> None:
     seen: list[httpx.Request] = []
     with Client("http://service", transport=_recording(seen, 202, JOB)) as client:
         client.jobs.submit(JobRequest.model_validate(REQUEST | {"seed": 3}))
@@ -265,7 +265,7 @@ def test_list_when_there_are_more_pages_then_follows_them_up_to_the_limit() -> N
     assert cursors == [None, "a", "b", None, "a"]
 
 
-def test_wait_when_nobody_looks_on_then_the_service_holds_the_answer() -> None:
+def test_wait_when_no_progress_is_displayed_then_the_service_holds_the_answer() -> None:
     ends = iter(["running", "succeeded"])
     waits: list[float] = []
 
@@ -301,7 +301,7 @@ def test_wait_when_its_time_is_over_then_the_job_goes_on() -> None:
     assert {request.method for request in seen} == {"GET"}
 
 
-def test_wait_when_it_comes_to_no_good_end_then_the_handle_has_the_last_state() -> None:
+def test_wait_when_the_job_does_not_succeed_then_the_handle_has_the_last_state() -> None:
     problem = {"code": "out_of_memory", "title": "Failed", "detail": "ask for less"}
     failed = JOB | {"status": "failed", "problem": problem}
     running = JOB | {"status": "running"}
@@ -314,7 +314,7 @@ def test_wait_when_it_comes_to_no_good_end_then_the_handle_has_the_last_state() 
     assert late.status == "running"
 
 
-def test_wait_when_interrupted_then_says_how_to_come_back(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wait_when_interrupted_then_names_the_commands_for_the_job(capsys: pytest.CaptureFixture[str]) -> None:
     def interrupt(state: Any) -> None:
         raise KeyboardInterrupt
 
@@ -325,7 +325,7 @@ def test_wait_when_interrupted_then_says_how_to_come_back(capsys: pytest.Capture
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_twin_when_interrupted_then_says_how_to_come_back(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_async_client_when_interrupted_then_names_the_commands_for_the_job(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
     async def ask() -> None:
         turns = iter([200])
 
@@ -350,7 +350,7 @@ def test_twin_when_interrupted_then_says_how_to_come_back(quiet: bool, capsys: p
     assert ("job j was not stopped; `unitrank wait j`" in capsys.readouterr().err) is not quiet
 
 
-def test_client_when_asked_in_vain_then_says_what_to_give(tmp_path: Path) -> None:
+def test_put_when_its_arguments_are_wrong_then_raises_not_possible(tmp_path: Path) -> None:
     with _client(200, MODEL) as client:
         for wrong in [
             lambda: client.models.put("m"),
@@ -365,7 +365,7 @@ def test_client_when_asked_in_vain_then_says_what_to_give(tmp_path: Path) -> Non
                 wrong()
 
 
-def test_twin_when_asked_the_same_then_does_the_same(tmp_path: Path) -> None:
+def test_async_client_when_called_like_the_client_then_sends_the_same_requests(tmp_path: Path) -> None:
     (tmp_path / "net.pt2").write_bytes(b"PK" * 10)
     seen: list[httpx.Request] = []
 
@@ -379,7 +379,7 @@ def test_twin_when_asked_the_same_then_does_the_same(tmp_path: Path) -> None:
     assert [(request.method, request.content) for request in seen] == [("PUT", b"PK" * 10), ("DELETE", b""), ("GET", b"")]
 
 
-def test_twin_when_it_is_compared_then_has_every_call_of_the_client() -> None:
+def test_async_client_when_compared_then_has_every_method_of_the_client() -> None:
     pairs = [
         (unitrank.Client, unitrank.AsyncClient),
         (unitrank.client.sync.Models, unitrank.client.async_client.AsyncModels),

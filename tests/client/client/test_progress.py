@@ -38,11 +38,11 @@ def job(**changed: Any) -> Job:
         ({"status": "succeeded"}, "job j: succeeded"),
     ],
 )
-def test_line_when_a_job_is_so_then_says_so(changed: dict[str, Any], line: str) -> None:
+def test_line_when_a_job_has_a_state_then_shows_it(changed: dict[str, Any], line: str) -> None:
     assert progress.line_of(job(**changed)) == line
 
 
-def test_watching_when_nobody_looks_on_then_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_watching_when_there_is_no_terminal_then_displays_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     for quiet in (True, False):
         with progress.watching("j", quiet) as watch:
             assert watch is None

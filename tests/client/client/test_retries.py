@@ -66,7 +66,7 @@ def client_of(answer: Callable[[httpx.Request], httpx.Response], clock: Clock, r
     return unitrank.Client("http://service", retries=retries, transport=transport, clock=clock, sleep=clock.sleep)
 
 
-def test_submit_when_the_queue_is_full_for_a_while_then_waits_as_told_and_is_one_job(clock: Clock) -> None:
+def test_submit_when_the_queue_is_full_then_waits_for_retry_after_and_is_one_job(clock: Clock) -> None:
     script = Script((429, {"Retry-After": "30"}), (503, {"Retry-After": "7"}), httpx.ReadError("gone"), 202)
     with script.client(clock) as client:
         job = client.jobs.submit(JOB["request"])
@@ -79,7 +79,7 @@ def test_submit_when_the_queue_is_full_for_a_while_then_waits_as_told_and_is_one
     assert clock.pauses[2] <= 4 * FIRST_SECONDS
 
 
-def test_call_when_it_is_refused_to_the_last_then_raises_what_was_said(clock: Clock) -> None:
+def test_call_when_every_attempt_is_refused_then_raises_the_last_problem(clock: Clock) -> None:
     script = Script(*[429] * 3)
     with script.client(clock, retries=2) as client, pytest.raises(unitrank.RateLimited) as caught:
         client.jobs.submit(JOB["request"])
@@ -87,7 +87,7 @@ def test_call_when_it_is_refused_to_the_last_then_raises_what_was_said(clock: Cl
     assert (caught.value.code, caught.value.exit_code, len(clock.pauses)) == ("queue_full", 3, 2)
 
 
-def test_call_when_more_patience_is_asked_than_there_is_then_raises_at_once(clock: Clock) -> None:
+def test_call_when_retry_after_is_too_long_then_raises_at_once(clock: Clock) -> None:
     with Script((503, {"Retry-After": "3600"})).client(clock) as client, pytest.raises(unitrank.ServiceError):
         client.methods()
 
@@ -113,7 +113,7 @@ def test_upload_when_the_connection_breaks_then_all_of_the_file_is_sent_again(cl
     assert len(clock.pauses) == 2
 
 
-def test_wait_when_the_service_is_started_anew_then_goes_on_waiting(clock: Clock) -> None:
+def test_wait_when_the_service_restarts_then_continues(clock: Clock) -> None:
     script = Script(200, *[httpx.ConnectError("refused")] * 8, 200, body=JOB | {"status": "succeeded"})
     with script.client(clock) as client:
         assert client.jobs.get("j").wait().status == "succeeded"
@@ -121,7 +121,7 @@ def test_wait_when_the_service_is_started_anew_then_goes_on_waiting(clock: Clock
     assert len(clock.pauses) == 8
 
 
-def test_request_when_it_breaks_http_itself_then_is_sent_once_and_not_shown(clock: Clock) -> None:
+def test_request_when_it_is_not_valid_http_then_is_sent_once_and_its_headers_are_hidden(clock: Clock) -> None:
     script = Script(httpx.LocalProtocolError("Illegal header value b'Bearer secret'"))
     with script.client(clock) as client, pytest.raises(unitrank.NotPossible) as caught:
         client.methods()
@@ -141,7 +141,7 @@ def test_wait_when_the_service_is_away_then_ends_with_its_time(clock: Clock) -> 
     assert clock() == pytest.approx(0.7, abs=0.001)
 
 
-def test_wait_when_told_to_come_back_after_its_time_then_nothing_is_sent_sooner(clock: Clock) -> None:
+def test_wait_when_retry_after_passes_its_deadline_then_nothing_is_sent_sooner(clock: Clock) -> None:
     script = Script(200, (503, {"Retry-After": "30"}))
     with script.client(clock) as client, pytest.raises(unitrank.Timeout, match="answers 503"):
         client.jobs.get("j").wait(0.3)
@@ -217,7 +217,7 @@ def test_upload_when_its_time_ends_in_the_last_piece_then_is_complete_and_ends_b
     assert cut.pieces == 1
 
 
-def test_upload_when_its_file_is_gone_at_the_second_attempt_then_says_so(clock: Clock, tmp_path: Path) -> None:
+def test_upload_when_its_file_is_deleted_before_the_second_attempt_then_the_error_names_it(clock: Clock, tmp_path: Path) -> None:
     (tmp_path / "net.pt2").write_bytes(b"abc")
 
     def lost(request: httpx.Request) -> httpx.Response:
@@ -269,7 +269,7 @@ def test_request_when_sent_then_has_no_more_time_than_is_left(
     assert transports._request_options(HttpRequest("POST", "/", deadline=Deadline(0)), httpx.Timeout(60))["timeout"].read == 60
 
 
-def test_pause_when_it_is_long_then_is_said_unless_quiet_is_asked(
+def test_pause_when_it_is_long_then_is_logged_as_a_warning_unless_quiet(
     clock: Clock, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     caplog.set_level(logging.INFO, "unitrank")
@@ -283,7 +283,7 @@ def test_pause_when_it_is_long_then_is_said_unless_quiet_is_asked(
     assert "the service answered 503; next attempt in 30 s" in caplog.text
 
 
-def test_twin_when_the_service_is_busy_then_is_as_patient(clock: Clock) -> None:
+def test_async_client_when_the_service_is_busy_then_waits_for_retry_after(clock: Clock) -> None:
     script = Script((429, {"Retry-After": "2"}), httpx.ConnectError("refused"), 200)
 
     async def ask() -> str:

@@ -72,7 +72,7 @@ def test_table_when_a_tensor_is_bfloat16_then_keeps_its_values() -> None:
         (pandas.DataFrame({"x": [1, 2]}), "a DataFrame cannot be uploaded as a dataset; pass it as a field: put\\(name, x=frame"),
     ],
 )
-def test_table_when_the_data_is_none_then_says_what_is_wrong(data: Any, words: str) -> None:
+def test_table_when_the_data_is_invalid_then_the_error_names_the_field_or_item(data: Any, words: str) -> None:
     with pytest.raises(NotPossible, match=words):
         content(data)
 

@@ -11,6 +11,7 @@ from unitrank.server.processes import devices_of, stages
     [
         ([], None, ["cpu"]),
         ([], 2, ["cpu", "cpu"]),
+        (["cuda"], None, ["cuda"]),
         (["cuda:0,cuda:1"], None, ["cuda:0", "cuda:1"]),
         (["cuda:0", "cuda:1"], 3, ["cuda:0", "cuda:1", "cuda:0"]),
     ],
@@ -19,9 +20,16 @@ def test_devices_when_fewer_than_workers_then_they_take_turns(given: list[str], 
     assert devices_of(given, workers) == devices
 
 
-@pytest.mark.parametrize(("given", "workers"), [(["gpu"], None), (["cuda:x"], None), (["cuda:0", "cuda:1"], 1)])
-def test_devices_when_they_are_none_or_too_many_then_are_refused(given: list[str], workers: int | None) -> None:
-    with pytest.raises(NotPossible):
+@pytest.mark.parametrize(
+    ("given", "workers", "message"),
+    [
+        (["gpu"], None, "device 'gpu' is invalid: use cpu, cuda or cuda:N"),
+        (["cuda:x"], None, "device 'cuda:x' is invalid: use cpu, cuda or cuda:N"),
+        (["cuda:0", "cuda:1"], 1, "--workers 1 is too few for the 2 devices cuda:0, cuda:1: use at least 2"),
+    ],
+)
+def test_devices_when_they_are_invalid_or_too_many_then_are_refused(given: list[str], workers: int | None, message: str) -> None:
+    with pytest.raises(NotPossible, match=message):
         devices_of(given, workers)
 
 
@@ -34,7 +42,7 @@ def test_stages_when_planned_then_workers_end_before_the_service() -> None:
     ]
 
 
-def test_stages_when_workers_share_the_processor_then_none_takes_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_when_workers_share_the_processor_then_each_gets_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
 

@@ -128,7 +128,7 @@ def supervise(tmp_path: Path) -> Iterator[Callable[[str], Running]]:
         running.close()
 
 
-def test_process_when_it_is_killed_then_is_started_again_and_that_is_said(supervise: Callable[[str], Running]) -> None:
+def test_process_when_it_is_killed_then_is_started_again_and_announced(supervise: Callable[[str], Running]) -> None:
     running = supervise('[[polite("worker")]]')
     first = running.pids("worker")[0]
     os.kill(first, signal.SIGKILL)
@@ -160,7 +160,7 @@ def test_process_when_it_does_not_stop_then_is_killed_with_what_it_started(super
     assert not any(alive(pid) for pid in pids)
 
 
-def test_stop_when_said_twice_then_does_not_wait(supervise: Callable[[str], Running]) -> None:
+def test_stop_when_signalled_twice_then_does_not_wait(supervise: Callable[[str], Running]) -> None:
     running = supervise('[[deaf("worker", drain_seconds=600)]]')
     pids = running.pids("worker", 2)
     running.send(signal.SIGTERM, "waiting for worker")
@@ -169,7 +169,7 @@ def test_stop_when_said_twice_then_does_not_wait(supervise: Callable[[str], Runn
     assert not any(alive(pid) for pid in pids)
 
 
-def test_stop_when_said_three_times_then_kills_at_once(tmp_path: Path) -> None:
+def test_stop_when_signalled_three_times_then_kills_at_once(tmp_path: Path) -> None:
     running = Running(tmp_path, '[[deaf("worker", drain_seconds=600)]]', last_seconds=600)
     try:
         pids = running.pids("worker", 2)
@@ -225,7 +225,7 @@ def test_vital_process_when_it_never_starts_well_then_all_is_given_up(supervise:
     assert not any(alive(pid) for pid in running.pids("worker"))
 
 
-def test_vital_process_when_it_cannot_run_as_told_then_is_not_tried_again(supervise: Callable[[str], Running]) -> None:
+def test_vital_process_when_it_cannot_run_with_its_settings_then_is_not_restarted(supervise: Callable[[str], Running]) -> None:
     running = supervise('[[polite("worker")], [broken("service", "2", quick_ends=5)]]')
     output = running.end()
 

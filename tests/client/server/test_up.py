@@ -45,7 +45,7 @@ def test_up_when_interrupted_then_all_that_it_started_has_ended() -> None:
         assert not any(each.is_running() for each in running)
 
 
-def test_up_when_told_by_variables_then_they_are_its_flags() -> None:
+def test_up_when_variables_are_set_then_they_replace_its_options() -> None:
     with short_folder() as state, locked(state):
         environment = {**ENVIRONMENT, "UNITRANK_STATE": str(state), "UNITRANK_DEVICE": "cpu,cpu", "UNITRANK_WORKERS": "3"}
         done = run("up", environment=environment)
@@ -55,7 +55,7 @@ def test_up_when_told_by_variables_then_they_are_its_flags() -> None:
     assert f"process {os.getpid()}" in done.stderr
 
 
-def test_up_when_its_port_is_in_use_then_it_says_so_and_starts_nothing(tmp_path: Path) -> None:
+def test_up_when_its_port_is_in_use_then_the_error_names_it_and_nothing_starts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = run("up", "--port", str(port), "--state", str(tmp_path), environment=ENVIRONMENT)
@@ -65,7 +65,7 @@ def test_up_when_its_port_is_in_use_then_it_says_so_and_starts_nothing(tmp_path:
     assert not (tmp_path / "appendonlydir").exists()
 
 
-def test_up_when_there_is_no_server_then_it_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_when_there_is_no_server_then_the_error_names_the_next_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none_found() -> Path:
         raise EmbeddedServerFailed("no server found: set REDIS_URL")
 
@@ -124,7 +124,7 @@ def test_program_when_a_setting_is_malformed_then_names_it_and_ends(words: list[
     assert "Traceback" not in done.stderr
 
 
-def test_up_when_the_store_does_not_answer_then_its_password_is_not_said(tmp_path: Path) -> None:
+def test_up_when_the_store_does_not_answer_then_the_error_hides_its_password(tmp_path: Path) -> None:
     environment = {**ENVIRONMENT, "REDIS_URL": "redis://:sekret@127.0.0.1:1/0"}
     for words in (["up", "--port", "0"], ["keys", "list"]):
         done = run(*words, "--state", str(tmp_path), environment=environment)

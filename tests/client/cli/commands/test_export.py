@@ -107,7 +107,7 @@ def test_command_when_a_file_cannot_be_imported_then_a_shell_sees_that(tmp_path:
         ([".", "--example", "3", "--example", "3"], "give at most one --example"),
     ],
 )
-def test_command_when_its_words_do_not_fit_then_it_says_so_and_exits_with_2(
+def test_command_when_its_arguments_are_wrong_then_names_them_and_exits_with_2(
     words: list[str], message: str, export: Export, tmp_path: Path
 ) -> None:
     ended = export(words[0], str(tmp_path / "net.pt2"), *words[1:])

@@ -37,7 +37,7 @@ def test_request_when_flags_stand_beside_a_file_then_the_flags_count(tmp_path: P
     }
 
 
-def test_request_when_there_is_none_then_says_what_to_give(tmp_path: Path) -> None:
+def test_request_when_it_is_missing_or_malformed_then_the_error_says_what_to_give(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text("- a\n")
     (tmp_path / "wrong.yaml").write_text("a: [\n")
     for words, wrong in {
