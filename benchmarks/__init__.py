@@ -1,1 +1,1 @@
-"""Commands that measure; each prints a table and needs nothing but the installation."""
+"""Commands that measure Unitrank. Each prints its figures; most need only the installation."""

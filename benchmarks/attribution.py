@@ -1,7 +1,9 @@
-"""The engine beside Captum on the paper's net, equal outputs checked: conductance, exact ablation, DeepLIFT, ablation curves.
+"""Compare the speed of the engine and of Captum on the paper's network, if their scores agree.
 
-Both are measured in turns in one process; Captum with the batch size that is best for it. Ratios are times of Captum's over
-ours, medians of `--repeats` runs. The last lines say how near the engine's conductance is to the machine's own rate.
+It measures conductance, exact ablation, DeepLIFT and ablation curves. Runs of the engine and of
+Captum alternate in one process; Captum runs with its fastest batch size. A ratio is Captum's
+seconds divided by the engine's, medians of `--repeats` runs. The last lines compare conductance
+with plain matrix products of the same sizes.
 """
 
 import argparse
@@ -37,7 +39,7 @@ BATCHES = (20, 50, 100, 200, 500, 1000)
 
 
 class Bench:
-    """The paper's net and some of its images, for both sides."""
+    """The paper's network and the first `images` test images, for the engine and for Captum."""
 
     def __init__(self, data: Path, folder: Path, images: int) -> None:
         self.net = Net().eval()
@@ -57,13 +59,13 @@ class Bench:
         return parsed.model_copy(update={"methods": with_ids(parsed.methods)})
 
     def job(self, layer: str, method: dict[str, Any], **more: Any) -> np.ndarray:
-        """The mean scores, by a whole job as a worker runs it."""
+        """The mean scores, computed by a whole job as a worker runs it."""
         request = self.request(layer, method, **more)
         _, arrays = run(request, RESOLVED, self.program, self.table, lambda progress: None)
         return arrays[f"importance/{request.methods[0].id}"][0]
 
     def captum(self, kind: Any, layer: str, size: int, images: int | None = None, **options: Any) -> np.ndarray:
-        """The mean scores, by Captum in batches of this size."""
+        """The mean scores, computed by Captum in batches of `size` images."""
         method, total = kind(self.net, getattr(self.net, layer)), 0.0
         x = self.x[:images]
         for first in range(0, len(x), size):
@@ -80,7 +82,7 @@ def timed(call: Callable[[], Any]) -> float:
 
 
 def in_turns(repeats: int, *calls: Callable[[], Any]) -> list[float]:
-    """The median seconds of each, measured one after the other and over again."""
+    """The median seconds of each call. The calls alternate, after one run each to warm up."""
     for call in calls:
         call()
     rounds = [[timed(call) for call in calls] for _ in range(repeats)]
@@ -88,14 +90,16 @@ def in_turns(repeats: int, *calls: Callable[[], Any]) -> list[float]:
 
 
 def best_size(call: Callable[[int], Any], sizes: tuple[int, ...] = BATCHES) -> int:
-    """The batch size that is fastest for Captum."""
+    """The batch size with which the call is fastest."""
     return min(sizes, key=lambda size: min(timed(lambda: call(size)) for _ in range(2)))
 
 
 def agree(ours: np.ndarray, theirs: np.ndarray, within: float) -> None:
     off = np.abs(ours - theirs).max() / np.abs(theirs).max()
     if off > within:
-        raise SystemExit(f"the outputs differ by {off:.1e} of the largest score; nothing is measured of what is not equal")
+        raise SystemExit(
+            f"the engine's and Captum's outputs differ by {off:.1e} of the largest score; at most {within:.0e} is accepted"
+        )
 
 
 def conductance(bench: Bench, repeats: int, lines: Lines) -> None:
@@ -114,7 +118,11 @@ def conductance(bench: Bench, repeats: int, lines: Lines) -> None:
 
 
 def equal_error(bench: Bench, repeats: int, lines: Lines) -> None:
-    """Captum's default, 50 Gauss–Legendre nodes, against as few steps on α = t³ as are no less exact."""
+    """Compare conductance at equal error.
+
+    Captum runs its default, 50 Gauss–Legendre nodes. The engine runs the fewest steps on α = t³
+    whose error is not larger.
+    """
     images = len(bench.x) // 4
     part = {"clusters": {"by": "members", "members": {"some": list(range(images))}}}
     for layer in ("relu1", "relu2"):
@@ -129,8 +137,8 @@ def equal_error(bench: Bench, repeats: int, lines: Lines) -> None:
         size = best_size(lambda size, layer=layer: bench.captum(LayerConductance, layer, size, images, baselines=0), (10, 20, 50))
         run_theirs = lambda layer=layer, size=size: bench.captum(LayerConductance, layer, size, images, baselines=0)  # noqa: E731
         run_ours = lambda layer=layer, cubic=cubic: bench.job(layer, cubic, **part)  # noqa: E731
-        one = in_turns(repeats, run_ours, run_theirs)
-        lines.add_row(f"conductance n={steps}, errors {error}, {layer}", f"batch {size}, n=50", *_figures(*one), "6")
+        single = in_turns(repeats, run_ours, run_theirs)
+        lines.add_row(f"conductance n={steps}, errors {error}, {layer}", f"batch {size}, n=50", *_figures(*single), "6")
         request = bench.request(layer, cubic, **part)
         work = prepare(request, RESOLVED, bench.program, bench.table, lambda progress: None)
         entry = request.methods[0]
@@ -142,7 +150,11 @@ def equal_error(bench: Bench, repeats: int, lines: Lines) -> None:
 
 
 def ablation_of_units(bench: Bench, repeats: int, lines: Lines) -> None:
-    """All 1600 units after the second convolution; Captum on 20 images, for which it takes as long as on any others."""
+    """Compare the exact ablation of all 1600 units after the second convolution.
+
+    Captum runs on at most 20 images, and its seconds are scaled to all of them: its time per image
+    is the same for every image.
+    """
     images, layer = min(20, len(bench.x)), "relu2"
     options = {"layer_baselines": 0}
     per_eval = min(
@@ -178,7 +190,10 @@ def deeplift(bench: Bench, repeats: int, lines: Lines) -> None:
 
 
 def curves(bench: Bench, repeats: int, lines: Lines) -> None:
-    """One ranking and 99 random orders on 200 test images, against whole passes with a hook that masks."""
+    """Compare the ablation curves of one ranking and 99 random orders on 200 test images.
+
+    Captum has no such curves: a loop of whole passes with a masking hook takes its place.
+    """
     images = min(200, len(bench.x))
     study = {"random": 99, "orders": ["most"], "check_fill": None, "split": "none", "fill": "zero", "examples": images}
     part = {"clusters": {"by": "members", "members": {"some": list(range(images))}}}
@@ -203,7 +218,7 @@ def curves(bench: Bench, repeats: int, lines: Lines) -> None:
 
 
 def rate(bench: Bench, console: Console) -> None:
-    """Time of the products that conductance is made of, each as a plain matrix product, against the time of the whole job."""
+    """Print the rate of a conductance job, and the rate of its matrix products alone."""
     rows = 132
     passes = 10 * len(bench.x) / rows
     shapes = {
@@ -223,8 +238,8 @@ def rate(bench: Bench, console: Console) -> None:
         job = statistics.median(timed(lambda: bench.job(layer, SAME)) for _ in range(5))  # noqa: B023
         operations = sum(2 * m * k * n for m, k, n in products) * passes
         console.print(
-            f"conductance, {layer}: {operations / job / 1e9:.0f} GFLOP/s of its products; the same as plain matrix products "
-            f"{operations / plain / 1e9:.0f} GFLOP/s: {job / plain:.2f} times their time (goal 1.6)"
+            f"conductance, {layer}: the job computes {operations / job / 1e9:.0f} GFLOP/s, its matrix products alone "
+            f"{operations / plain / 1e9:.0f} GFLOP/s; the job takes {job / plain:.2f} times as long (goal 1.6)"
         )
 
 
@@ -243,17 +258,17 @@ PARTS: dict[str, Callable[[Bench, int, Lines], None]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("UNITRANK_MNIST"), help=WHERE)
-    parser.add_argument("--images", type=int, default=2000)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", nargs="+", choices=[*PARTS, "rate"], default=[*PARTS, "rate"])
+    parser.add_argument("--images", type=int, default=2000, help="number of test images")
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    parser.add_argument("--repeats", type=int, default=5, help="measured runs; the table has their median")
+    parser.add_argument("--only", nargs="+", choices=[*PARTS, "rate"], default=[*PARTS, "rate"], help="parts to measure")
     arguments = parser.parse_args()
     if arguments.data is None:
-        print(f"skipped: needs --data, {WHERE}")
+        print(f"skipped: --data is missing; {WHERE}")
         return
     torch.set_num_threads(arguments.threads)
     console = Console(width=130)
-    lines = Lines("what", "Captum's best", "ours s", "Captum s", "ratio", "goal")
+    lines = Lines("measured", "Captum's best", "engine s", "Captum s", "ratio", "goal")
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(arguments.data), Path(folder), arguments.images)
         for name in arguments.only:

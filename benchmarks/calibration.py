@@ -1,7 +1,8 @@
 """How often the verdict calls noise better than random: `python -m benchmarks.calibration`.
 
-Every job has ten clusters of forty examples and 99 random orders; each seed draws its own examples. The tail of a verdict is
-5 %: a calibrated one calls about 5 % of all noise rankings better, and the overall verdict about 5 % of the jobs.
+Every job has ten clusters of forty examples and 99 random orders; each seed draws new examples.
+A verdict's tail is 5 %. A calibrated verdict therefore calls about 5 % of the noise rankings
+better, and the overall verdict about 5 % of the jobs.
 """
 
 import argparse
@@ -26,7 +27,7 @@ CLUSTERS, EXAMPLES, UNITS = 10, 40, 64
 
 
 class Equal(nn.Module):
-    """All units are equal: F is a curve over their sum."""
+    """A network in which all units have the same effect: F depends only on their sum."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +39,7 @@ class Equal(nn.Module):
 
 
 class Unequal(nn.Module):
-    """Some units do much, most do little, as in a trained net."""
+    """A network in which few units have a large effect, as in a trained network."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +56,11 @@ class Unequal(nn.Module):
 
 @dataclass(frozen=True)
 class Case:
-    """A ranking on a net, and what an honest verdict says of it."""
+    """A ranking on a network.
+
+    `expected`: the share of better verdicts. It is high where the scores are true, and where they
+    were fitted to the tested examples.
+    """
 
     title: str
     net: Callable[[], nn.Module]
@@ -67,14 +72,18 @@ class Case:
 CASES = [
     Case("random scores, units unequal, split half", Unequal, "random", "half", "≤ 5 %"),
     Case("scores fitted to noise, units equal, split half", Equal, "gradient_x_activation", "half", "≤ 5 %"),
-    Case("scores fitted to noise, units equal, split none", Equal, "gradient_x_activation", "none", "misled"),
-    Case("true scores, units unequal, split half", Unequal, "gradient_x_activation", "half", "power"),
+    Case("scores fitted to noise, units equal, split none", Equal, "gradient_x_activation", "none", "high"),
+    Case("true scores, units unequal, split half", Unequal, "gradient_x_activation", "half", "high"),
 ]
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Shares of the verdicts, over clusters and over jobs."""
+    """How often a verdict was given, as shares from 0 to 1.
+
+    `better`, `worse`: share of the `rankings` verdicts, one for each cluster of each job.
+    `overall_better`, `overall_worse`: share of the `jobs` overall verdicts.
+    """
 
     rankings: int
     better: float
@@ -85,7 +94,7 @@ class Rates:
 
 
 def rates(case: Case, seeds: int) -> Rates:
-    """The verdicts of so many jobs with ten clusters each."""
+    """The rates of this case over `seeds` jobs with ten clusters each."""
     clusters: list[str] = []
     overall: list[str] = []
     for ranking in _rankings(case, seeds):
@@ -136,15 +145,15 @@ def _request(case: Case, seed: int) -> JobRequest:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=100, help="jobs of ten clusters for each case")
+    parser.add_argument("--seeds", type=int, default=100, help="number of jobs for each case; each has ten clusters")
     seeds = parser.parse_args().seeds
     torch.set_num_threads(1)
     print(f"{'case':<50}{'expected':>9}{'rankings':>10}{'better':>8}{'worse':>8}{'jobs':>6}{'better':>8}{'worse':>8}{'s':>6}")
     for case in CASES:
         began = perf_counter()
-        found = rates(case, seeds)
-        clusters = f"{found.rankings:>10}{found.better:>8.1%}{found.worse:>8.1%}"
-        overall = f"{found.jobs:>6}{found.overall_better:>8.1%}{found.overall_worse:>8.1%}"
+        shares = rates(case, seeds)
+        clusters = f"{shares.rankings:>10}{shares.better:>8.1%}{shares.worse:>8.1%}"
+        overall = f"{shares.jobs:>6}{shares.overall_better:>8.1%}{shares.overall_worse:>8.1%}"
         print(f"{case.title:<50}{case.expected:>9}{clusters}{overall}{perf_counter() - began:>6.0f}", flush=True)
 
 

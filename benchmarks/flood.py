@@ -1,6 +1,8 @@
-"""One key posts thousands of jobs: how long another key's job waits, and how quickly the service answers meanwhile.
+"""Measure the service while one API key posts thousands of jobs.
 
-Ends with 1 where another's job is lost or waits for more than two jobs, or where the slowest of a hundred answers takes 0.1 s.
+It measures how long jobs of another key wait, and how long GETs of that key take. The exit status
+is 1 in three cases: a job of the other key is lost, it waits for more than two jobs, or the p99 of
+the GETs is 0.1 s or more.
 """
 
 import argparse
@@ -20,7 +22,7 @@ import redis
 import torch
 from torch import nn
 
-from benchmarks.support.goals import ends, tell
+from benchmarks.support.goals import ends, report_missed
 from benchmarks.support.uploads import await_ready, put_dataset, put_model
 from unitrank.server.local import local
 from unitrank_store.access.api_keys import KeyStore
@@ -41,88 +43,109 @@ PATHS = ("/v1/jobs?limit=20", "/v1/models/flood", "/v1/workers")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=10_000, help="what the one key posts")
+    parser.add_argument("--jobs", type=int, default=10_000, help="jobs of the first key")
     parser.add_argument("--others", type=int, default=20, help="jobs of the other key")
-    parser.add_argument("--seconds", type=float, default=300, help="the flood ends after that")
-    given = parser.parse_args()
+    parser.add_argument("--seconds", type=float, default=300, help="post no job of the first key after this time, in seconds")
+    options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="unitrank-flood-") as name,
         local(Path(name)) as service,
         connect(socket_url(Path(name, "state")), 10) as connection,
     ):
-        flood, other = _prepared(service.url, connection, Path(name))
-        _measure(service.url, connection, flood, other, given.jobs, given.others, given.seconds)
+        flood, other = _prepare(service.url, connection, Path(name))
+        _measure(service.url, connection, flood, other, options.jobs, options.others, options.seconds)
 
 
 def _measure(url: str, connection: redis.Redis, flood: str, other: str, jobs: int, others: int, seconds: float) -> None:
-    with _looking(url, other) as while_it_posts:
+    with _getting(url, other) as while_posting:
         began = time.monotonic()
         posted = _post(url, flood, jobs, seconds)
         took = time.monotonic() - began
-    with _looking(url, other) as after_that, _http(url, other) as http:
-        # Other seeds than those of the flood: equal jobs would be answered with what has been computed.
+    with _getting(url, other) as afterwards, _http(url, other) as http:
+        # The seeds differ from the flood's: an equal job would get the earlier result.
         ids = list(takewhile(lambda id: _ends(http, id), (_post_one(http, jobs + number) for number in range(others))))
-    print(f"{posted} jobs of one key posted in {took:.0f} s; {JobStore(connection).count('queued')} of them still wait at the end")
-    looked = {"while it posts": while_it_posts, "after that": after_that}
-    for when, looks in looked.items():
-        p50, p95, p99 = np.percentile(looks, [50, 95, 99]) * 1000
-        print(f"GET {when:15} {len(looks):6}   p50 {p50:6.1f} ms   p95 {p95:6.1f} ms   p99 {p99:6.1f} ms (goal: p99 under 100 ms)")
+    print(f"{posted} jobs of one key posted in {took:.0f} s; {JobStore(connection).count('queued')} still wait at the end")
+    gets = {"during the flood": while_posting, "after the flood": afterwards}
+    for when, seconds_each in gets.items():
+        p50, p95, p99 = np.percentile(seconds_each, [50, 95, 99]) * 1000
+        print(
+            f"GET {when:16} {len(seconds_each):6}   p50 {p50:6.1f} ms   p95 {p95:6.1f} ms   p99 {p99:6.1f} ms (goal: p99 < 100 ms)"
+        )
     waits = _waits(JobStore(connection), ids)
-    _tell(waits)
-    tell(missed(others - len(ids), [before for before, *_ in waits], looked))
+    _print_waits(waits)
+    report_missed(missed_goals(others - len(ids), [before for before, *_ in waits], gets))
 
 
-def missed(lost: int, waits: list[int], looked: dict[str, list[float]]) -> list[str]:
-    """The goals that were."""
-    slow = {when: float(np.percentile(looks, 99)) for when, looks in looked.items()}
+def missed_goals(lost: int, waits: list[int], gets: dict[str, list[float]]) -> list[str]:
+    """One sentence for each goal that was missed.
+
+    `waits`: jobs that ended while each job of the other key waited. `gets`: seconds of each GET.
+    """
+    slow = {when: float(np.percentile(seconds, 99)) for when, seconds in gets.items()}
     return [
-        *(["another key's job did not end"] if lost else []),
-        *([f"another key's job waited for {max(waits)} jobs, more than {MOST_JOBS}"] if max(waits, default=0) > MOST_JOBS else []),
-        *(f"{when} the p99 of GET is {p99 * 1000:.0f} ms" for when, p99 in slow.items() if p99 >= MOST_SECONDS),
+        *([f"jobs of the other key that did not end: {lost}"] if lost else []),
+        *(
+            [f"a job of the other key waited for {max(waits)} jobs; the goal is at most {MOST_JOBS}"]
+            if max(waits, default=0) > MOST_JOBS
+            else []
+        ),
+        *(
+            f"{when} the p99 of GET is {p99 * 1000:.0f} ms; the goal is under {MOST_SECONDS * 1000:.0f} ms"
+            for when, p99 in slow.items()
+            if p99 >= MOST_SECONDS
+        ),
     ]
 
 
 @contextmanager
-def _looking(url: str, key: str) -> Iterator[list[float]]:
-    """Seconds of GETs, one after the other, for as long as the block runs; by a process that has nothing else to do."""
+def _getting(url: str, key: str) -> Iterator[list[float]]:
+    """Send GETs one after the other while the block runs; the list then holds the seconds of each.
+
+    A separate process sends them, so that no other work of this process delays them.
+    """
     near, far = (context := multiprocessing.get_context("spawn")).Pipe()
-    process = context.Process(target=_look, args=(url, key, far), daemon=True)
+    process = context.Process(target=_get_until_stopped, args=(url, key, far), daemon=True)
     process.start()
     near.recv()
-    looks: list[float] = []
+    seconds: list[float] = []
     try:
-        yield looks
-        near.send("enough")
-        looks += near.recv()
+        yield seconds
+        near.send("stop")
+        seconds += near.recv()
     finally:
         process.kill()
         process.join()
 
 
-def _look(url: str, key: str, far: Connection) -> None:
-    looks: list[float] = []
+def _get_until_stopped(url: str, key: str, far: Connection) -> None:
+    seconds: list[float] = []
     with _http(url, key) as http:
         far.send("ready")
         for number in count():
             began = time.perf_counter()
             http.get(PATHS[number % len(PATHS)]).raise_for_status()
-            looks.append(time.perf_counter() - began)
+            seconds.append(time.perf_counter() - began)
             if far.poll(PAUSE_SECONDS):
                 break
-    far.send(looks)
+    far.send(seconds)
 
 
-def _tell(waits: list[tuple[int, float, float]]) -> None:
+def _print_waits(waits: list[tuple[int, float, float]]) -> None:
     if not waits:
         return
     before = [jobs for jobs, _, _ in waits]
-    print(f"the other key's job waited for at most {max(before)} jobs (goal: two), {np.mean(before):.1f} on average")
+    print(f"a job of the other key waited for at most {max(before)} jobs (goal: at most two), {np.mean(before):.1f} on average")
     longest = max(seconds for _, seconds, _ in waits)
-    print(f"and for at most {longest * 1000:.0f} ms; a job takes {np.median([run for *_, run in waits]) * 1000:.0f} ms")
+    print(
+        f"it waited for at most {longest * 1000:.0f} ms and ran for {np.median([run for *_, run in waits]) * 1000:.0f} ms (median)"
+    )
 
 
 def _waits(jobs: JobStore, ids: list[str]) -> list[tuple[int, float, float]]:
-    """Of each: the jobs that ended between its arrival and its start, the seconds between the two, and those that it ran."""
+    """For each job: the jobs that ended while it waited, the seconds it waited, the seconds it ran.
+
+    A job waits from its creation to its start.
+    """
     every: list[JobRecord] = []
     after: str | None = None
     while True:
@@ -141,7 +164,7 @@ def _waits(jobs: JobStore, ids: list[str]) -> list[tuple[int, float, float]]:
 
 
 def _post(url: str, key: str, jobs: int, seconds: float) -> int:
-    """How many were accepted."""
+    """Post jobs with several clients for at most `seconds`; returns the number of accepted jobs."""
     numbers = count()
     deadline = time.monotonic() + seconds
 
@@ -168,8 +191,8 @@ def _ends(http: httpx.Client, id: str) -> bool:
     return ends(is_over)
 
 
-def _prepared(url: str, connection: redis.Redis, folder: Path) -> tuple[str, str]:
-    """The secrets of two keys, after a model and its data were uploaded."""
+def _prepare(url: str, connection: redis.Redis, folder: Path) -> tuple[str, str]:
+    """Create two keys, and upload a model and a dataset; returns the secrets of both keys."""
     with _http(url, "") as http:
         await_ready(http)
     flood, other = (KeyStore(connection).create(name, ["admin"])[1] for name in ("flood", "other"))

@@ -1,9 +1,10 @@
-"""Whether a file, whatever is wrong in it, gets an answer and no more: `python -m benchmarks.fuzz`.
+"""Read damaged archives and tables, and report readers that fail: `python -m benchmarks.fuzz`.
 
-Mutants of honest archives and tables go through the readers that uploads go through, in a process whose memory is limited. The
-reader's own error is an answer, as is a program or a table. Any other exception, the end of the process, an answer that takes too
-long and one that asks for too much memory are findings; each is saved with what was seen of it. With the same `--seed` a number
-always names the same mutant.
+A mutant is a valid file with random damage. The readers of uploads read each mutant in a process
+with limited memory. A mutant passes if it is read, or if the reader raises its own error. It is a
+finding in four cases: another exception, the end of the process, a reader that takes too long,
+and a reader that needs too much memory. Each finding is saved with its traceback or exit status.
+The same `--seed` and number always make the same mutant.
 """
 
 import argparse
@@ -36,13 +37,16 @@ ENDED = "FINDING: the process ended"
 # Half of all mutants are archives, whose reader is the larger one.
 SHARES = {"pt2": 2, "npz": 1, "safetensors": 1}
 MUTATORS = {"pt2": archives.MUTATORS, "npz": tables.NPZ, "safetensors": tables.SAFETENSORS}
-# torch's allocator says so in an error of another kind.
+# torch's allocator reports a lack of memory with a RuntimeError; these words are in its message.
 _NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "out of memory")
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """What a number stands for: a mutator of files of a kind, named `kind/mutator`, and an honest file to begin with."""
+    """A valid file and the change that is made to it.
+
+    `name`: kind and mutator, as `kind/mutator`. `seed`: path of the valid file.
+    """
 
     kind: str
     name: str
@@ -56,7 +60,10 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Run:
-    """All that a process must know to make and read any mutant; times in seconds, memory in bytes."""
+    """The settings of a run. With them a process makes and reads any mutant.
+
+    `honest`: folder of the valid files. `limit`: seconds to read one mutant. `memory`: in bytes.
+    """
 
     seed: int
     honest: Path
@@ -73,23 +80,25 @@ class Run:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=20_000, help="mutants in all")
-    parser.add_argument("--seed", type=int, default=0, help="other seeds make other mutants")
-    parser.add_argument("--seconds", type=float, default=3600, help="no mutant begins after that")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--limit", type=float, default=5.0, help="seconds that the answer to one mutant may take")
-    parser.add_argument("--memory", type=int, default=2 * GiB, help="bytes that a process may write to, torch's own included")
-    parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"), help="where findings are saved")
-    parser.add_argument("--only", type=int, help="one mutant by its number")
+    parser.add_argument("--count", type=int, default=20_000, help="number of mutants")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the mutants")
+    parser.add_argument("--seconds", type=float, default=3600, help="start no mutant after this time, in seconds")
+    parser.add_argument("--processes", type=int, default=2, help="number of reading processes")
+    parser.add_argument("--limit", type=float, default=5.0, help="seconds to read one mutant")
+    parser.add_argument(
+        "--memory", type=int, default=2 * GiB, help="bytes of memory that a process may write to, including torch's"
+    )
+    parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"), help="folder for the findings")
+    parser.add_argument("--only", type=int, help="read only the mutant with this number")
     arguments = parser.parse_args()
     numbers = range(arguments.count) if arguments.only is None else range(arguments.only, arguments.only + 1)
     with TemporaryDirectory(prefix="unitrank-fuzz-") as folder:
         run = Run(arguments.seed, Path(folder), arguments.limit, arguments.memory)
         _save_honest(run.honest)
         answers = _answers(run, numbers, min(arguments.processes, len(numbers)), time.monotonic() + arguments.seconds)
-        found = _reported(run, answers, arguments.findings)
-    if found:
-        raise SystemExit(f"{found} findings, saved in {arguments.findings}")
+        findings = _report(run, answers, arguments.findings)
+    if findings:
+        raise SystemExit(f"{findings} findings, saved in {arguments.findings}")
 
 
 def _save_honest(folder: Path) -> None:
@@ -101,7 +110,7 @@ def _save_honest(folder: Path) -> None:
 
 
 def _answers(run: Run, numbers: range, processes: int, deadline: float) -> Iterator[tuple[int, str]]:
-    """Each mutant's number and what came of it."""
+    """The number of each mutant, and its answer: `passed`, an error code or a finding."""
 
     def share(first: int) -> list[tuple[int, str]]:
         with _Reader(run) as reader:
@@ -112,8 +121,8 @@ def _answers(run: Run, numbers: range, processes: int, deadline: float) -> Itera
             yield from answers
 
 
-def _reported(run: Run, answers: Iterator[tuple[int, str]], folder: Path) -> int:
-    """The number of findings, after a line for each mutator."""
+def _report(run: Run, answers: Iterator[tuple[int, str]], folder: Path) -> int:
+    """Print each finding and a line for each mutator; returns the number of findings."""
     began = time.monotonic()
     counts: dict[str, Counter[str]] = {f"{kind}/{name}": Counter() for kind in MUTATORS for name in MUTATORS[kind]}
     for number, answer in answers:
@@ -123,10 +132,10 @@ def _reported(run: Run, answers: Iterator[tuple[int, str]], folder: Path) -> int
             _save(folder / f"{run.seed}-{number}.{mutant.kind}", mutant, answer)
             line = answer.splitlines()[0 if answer.startswith(ENDED) else -1]
             print(f"{number}: {mutant.name} of {mutant.seed.stem}: {line[:200]}")
-    for name, found in counts.items():
-        codes = ", ".join(f"{code} {count}" for code, count in found.most_common() if code not in (PASSED, FINDING))
-        print(f"{name:20}{found.total():7}  passed {found[PASSED]:5}  findings {found[FINDING]:3}  refused: {codes}")
-    total = sum((found for found in counts.values()), Counter[str]())
+    for name, answered in counts.items():
+        codes = ", ".join(f"{code} {count}" for code, count in answered.most_common() if code not in (PASSED, FINDING))
+        print(f"{name:20}{answered.total():7}  passed {answered[PASSED]:5}  findings {answered[FINDING]:3}  rejected: {codes}")
+    total = sum(counts.values(), Counter[str]())
     print(f"{total.total()} mutants in {time.monotonic() - began:.0f} s, {total[PASSED]} passed, {total[FINDING]} findings")
     return total[FINDING]
 
@@ -138,7 +147,7 @@ def _save(path: Path, mutant: Mutant, answer: str) -> None:
 
 
 class _Reader:
-    """A process that reads mutants by their numbers, and another one where it has ended."""
+    """A process that reads mutants by number. A new process replaces one that ended."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -146,15 +155,15 @@ class _Reader:
         self._begin()
 
     def ask(self, number: int) -> str:
-        """What came of the mutant."""
+        """`passed`, the code of the reader's error, or a finding with its traceback."""
         try:
             self._connection.send(number)
             answer: str = self._connection.recv()
         except (EOFError, OSError):
             self._process.join()
-            seen = self._log.read_text(errors="replace") or f"exit status {self._process.exitcode}"
+            traces = self._log.read_text(errors="replace") or f"exit status {self._process.exitcode}"
             self._begin()
-            return f"{ENDED}, {seen}"
+            return f"{ENDED}, {traces}"
         return answer
 
     def _begin(self) -> None:
@@ -179,9 +188,9 @@ def _serve(run: Run, connection: Connection, folder: Path, log: Path) -> None:
     logging.disable()
     torch.set_num_threads(1)
     for seed in run.honest.iterdir():
-        # What torch loads late is loaded now, and takes none of a mutant's time.
+        # torch imports some modules at first use: now, so that no mutant's time includes it.
         _read(run, seed, seed.suffix[1:], folder)
-    # Not before: sympy adds filters of its own when torch loads it.
+    # Only now: sympy adds its own filters when torch imports it.
     warnings.simplefilter("ignore")
     limit_memory(run.memory)
     with log.open("w") as file:
@@ -191,7 +200,7 @@ def _serve(run: Run, connection: Connection, folder: Path, log: Path) -> None:
             mutant = run.mutant(connection.recv())
             path = folder / "mutant"
             path.write_bytes(mutant.bytes())
-            # A thread of its own ends the process, whatever it is in, and says where it was.
+            # After `limit` seconds a thread writes the traceback and ends the process.
             faulthandler.dump_traceback_later(run.limit, exit=True, file=file)
             answer = _read(run, path, mutant.kind, folder)
             faulthandler.cancel_dump_traceback_later()

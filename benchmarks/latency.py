@@ -1,4 +1,4 @@
-"""How long a warm trivial job takes over HTTP, from POST to the answer of `?wait` that says `succeeded`."""
+"""Measure a warm trivial job over HTTP: seconds from POST until `?wait` returns `succeeded`."""
 
 import argparse
 import tempfile
@@ -26,7 +26,7 @@ JOB = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--jobs", type=int, default=200, help="number of measured jobs")
     count = parser.parse_args().jobs
     with running() as url, tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
@@ -38,21 +38,21 @@ def main() -> None:
             client.models.put("tiny", archive)
         with httpx.Client(base_url=url, timeout=90) as http:
             for seed in range(10):
-                _one(http, seed)
-            seconds = [_one(http, seed) for seed in range(10, 10 + count)]
+                _run_job(http, seed)
+            seconds = [_run_job(http, seed) for seed in range(10, 10 + count)]
     p50, p95, p99 = np.percentile(seconds, [50, 95, 99]) * 1000
     print(f"warm trivial job, POST to succeeded, {count} jobs (goal: p50 under 25 ms)")
     print(f"p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms")
 
 
-def _one(http: httpx.Client, seed: int) -> float:
-    """Seconds of one job; the seed makes it another job than the ones before."""
+def _run_job(http: httpx.Client, seed: int) -> float:
+    """Seconds of one job. A seed that was not used before makes it a new job."""
     began = time.perf_counter()
     posted = http.post("/v1/jobs", json={**JOB, "seed": seed}).raise_for_status()
     ended = http.get(posted.headers["Location"], params={"wait": 60}).raise_for_status().json()
     seconds = time.perf_counter() - began
     if ended["status"] != "succeeded":
-        raise SystemExit(f"the job ended {ended['status']}: {ended['problem']}")
+        raise SystemExit(f"the job ended as {ended['status']}, not as succeeded: {ended['problem']}")
     return seconds
 
 

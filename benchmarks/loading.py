@@ -1,7 +1,9 @@
-"""What the vetting of an archive costs: reading, writing anew and loading it, against `torch.export.load` of the upload itself.
+"""Measure how much longer a checked archive takes to load than `torch.export.load` of the upload.
 
-`python -m benchmarks.loading` takes the architectures of the tests. The last line is no ordinary network: much weight and hardly a
-graph, so that it shows what a byte costs, which is copied, checked and hashed; the goal is not meant for it.
+`python -m benchmarks.loading` loads the architectures of the tests. Three steps are measured: `raw`
+is `torch.export.load`, `clean` reads, checks and rewrites the upload, and `load` loads the clean
+archive. The last line, `heavy`, is a network with large weights and a small graph. It shows the
+time per byte, which is copied, checked and hashed; the goal does not apply to it.
 """
 
 import argparse
@@ -23,16 +25,16 @@ WIDTH, DEPTH = 2048, 8
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3, help="loads of each kind, after one that is not counted")
+    parser.add_argument("--repeats", type=int, default=3, help="measured loads of each kind, after one that warms up")
     parser.add_argument("--nets", nargs="+", choices=zoo.MAKERS, default=list(zoo.MAKERS), help="architectures to load")
     arguments = parser.parse_args()
     repeats = arguments.repeats
     print(f"median milliseconds of {repeats} loads; the ratio is (clean + load) / raw, goal: at most {GOAL:g}")
     print(f"{'':12}{'archive':>10}{'raw':>9}{'clean':>9}{'load':>9}{'ratio':>8}")
-    slow = [name for name in arguments.nets if _shown(name, zoo.export(name), repeats) > GOAL]
-    _shown("heavy", _heavy(), repeats)
+    slow = [name for name in arguments.nets if _print_times(name, zoo.export(name), repeats) > GOAL]
+    _print_times("heavy", _heavy(), repeats)
     if slow:
-        raise SystemExit(f"more than {GOAL:g} times a raw load: {', '.join(slow)}")
+        raise SystemExit(f"more than {GOAL:g} times as long as a raw load: {', '.join(slow)}")
 
 
 def _heavy() -> torch.export.ExportedProgram:
@@ -40,8 +42,8 @@ def _heavy() -> torch.export.ExportedProgram:
     return torch.export.export(network, (torch.zeros(2, WIDTH),), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
 
 
-def _shown(name: str, program: torch.export.ExportedProgram, repeats: int) -> float:
-    """The ratio, which is printed."""
+def _print_times(name: str, program: torch.export.ExportedProgram, repeats: int) -> float:
+    """Print the median times; returns the ratio (clean + load) / raw."""
     with TemporaryDirectory(prefix="unitrank-loading-") as folder:
         upload = Path(folder, "model.pt2")
         torch.export.save(program, upload)
@@ -54,9 +56,9 @@ def _shown(name: str, program: torch.export.ExportedProgram, repeats: int) -> fl
 
 
 def measure(upload: Path, target: Path, repeats: int) -> list[float]:
-    """The median seconds of a raw load, of cleaning and of loading what was cleaned.
+    """The median seconds of a raw load, of cleaning, and of loading the clean archive.
 
-    They take turns, so that a busy machine slows all alike.
+    The three alternate, so that other load on the machine slows all of them equally.
     """
     steps: list[Callable[[], object]] = [
         lambda: torch.export.load(upload),

@@ -1,6 +1,7 @@
-"""How fast a large dataset is uploaded over loopback, and how far the service's memory grows meanwhile.
+"""Measure the upload of a large dataset over loopback, and the memory of the service meanwhile.
 
-`python -m benchmarks.upload [--bytes 1073741824]`: curl sends, as a user would; goal: 200 MB/s and a service that does not grow.
+`python -m benchmarks.upload [--bytes 1073741824]`: curl sends the file. Goal: 200 MB/s, and the
+service's memory does not grow.
 """
 
 import argparse
@@ -22,7 +23,7 @@ LOOK_SECONDS = 0.02
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bytes", type=int, default=1 << 30)
+    parser.add_argument("--bytes", type=int, default=1 << 30, help="size of the dataset")
     size = parser.parse_args().bytes
     with running() as url, tempfile.TemporaryDirectory(prefix="unitrank-upload-") as folder:
         service = _listening(int(url.rpartition(":")[2]))
@@ -37,26 +38,26 @@ def main() -> None:
                 began = time.perf_counter()
                 _put(file, f"{url}/v1/datasets/x{number}")
                 rate = _rate(file, began)
-            print(f"upload          {rate:6.0f} MB/s, service {peak.before / 1e6:.0f} MB before, {peak.most / 1e6:.0f} MB at most")
+            print(f"upload          {rate:6.0f} MB/s, memory {peak.before / 1e6:.0f} MB before, at most {peak.most / 1e6:.0f} MB")
 
 
 def _put(file: Path, url: str) -> None:
-    words = ["curl", "-sS", "--fail", "-T", str(file), "-H", "Content-Type: application/octet-stream", "-o", "/dev/null", url]
-    subprocess.run(words, check=True)
+    command = ["curl", "-sS", "--fail", "-T", str(file), "-H", "Content-Type: application/octet-stream", "-o", "/dev/null", url]
+    subprocess.run(command, check=True)
 
 
 def _rate(file: Path, began: float) -> float:
-    """Megabytes a second."""
+    """Megabytes per second since `began`."""
     return file.stat().st_size / (time.perf_counter() - began) / 1e6
 
 
 def _listening(port: int) -> psutil.Process:
-    found = psutil.net_connections("tcp")
-    return psutil.Process(next(line.pid for line in found if line.status == psutil.CONN_LISTEN and line.laddr.port == port))
+    sockets = psutil.net_connections("tcp")
+    return psutil.Process(next(each.pid for each in sockets if each.status == psutil.CONN_LISTEN and each.laddr.port == port))
 
 
 class _Peak:
-    """The most memory that the process has while the block runs."""
+    """The largest memory of the process while the block runs: resident bytes."""
 
     def __init__(self, process: psutil.Process) -> None:
         self._process = process

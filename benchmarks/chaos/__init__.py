@@ -1,1 +1,1 @@
-"""Jobs while the processes that run them are killed, stopped and cut off from each other: `python -m benchmarks.chaos`."""
+"""Runs jobs while their processes are killed, stopped and paused: `python -m benchmarks.chaos`."""

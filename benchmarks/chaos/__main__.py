@@ -1,4 +1,8 @@
-"""The command line: hundreds of jobs, a blow every second or so, and a status of 1 where something does not hold."""
+"""Posts hundreds of jobs while a fault hits a process every few seconds.
+
+The exit status is 1 if there are findings: for example, a job is lost, a result is wrong or a key
+remains.
+"""
 
 import argparse
 import json
@@ -17,8 +21,8 @@ import redis
 import torch
 from torch import nn
 
-from benchmarks.chaos.blows import blows
-from benchmarks.chaos.clients import Heard, post_all
+from benchmarks.chaos.clients import Answers, post_all
+from benchmarks.chaos.faults import faults
 from benchmarks.chaos.findings import all_records, findings, tally
 from benchmarks.chaos.machine import Machine
 from benchmarks.chaos.orders import Order, orders
@@ -29,15 +33,19 @@ from unitrank_store.redis.connection import connect
 from unitrank_store.settings import Settings
 
 SETTLE_SECONDS = 240.0
-# Seconds in which the reaper takes away what was never published: ten of its rounds, and some.
+# Seconds in which the reaper deletes unpublished results: more than ten of its rounds.
 CLEANING_SECONDS = 7.0
 
-Say = Callable[[str], None]
+Print = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is done; the same seed does the same."""
+    """The settings of a run. The same seed makes the same jobs and the same faults.
+
+    `jobs`: number of orders. `seconds`: duration of the faults. `every`: mean seconds between two
+    faults.
+    """
 
     seed: int
     jobs: int
@@ -47,71 +55,74 @@ class Run:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
-    parser.add_argument("--seed", type=int, default=0, help="other seeds make other jobs and other blows")
-    parser.add_argument("--jobs", type=int, default=300)
-    parser.add_argument("--seconds", type=float, default=200, help="how long there are blows")
-    parser.add_argument("--every", type=float, default=2.0, help="seconds between two blows, on average")
-    parser.add_argument("--keep", type=Path, help="copy what the processes said to this file")
-    given = parser.parse_args()
+    parser.add_argument("--seed", type=int, default=0, help="seed of the jobs and the faults")
+    parser.add_argument("--jobs", type=int, default=300, help="number of orders")
+    parser.add_argument("--seconds", type=float, default=200, help="duration of the faults, in seconds")
+    parser.add_argument("--every", type=float, default=2.0, help="seconds between two faults, on average")
+    parser.add_argument("--keep", type=Path, help="copy the log of the processes to this file")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="unitrank-chaos-", ignore_cleanup_errors=True) as folder:
         try:
-            found = chaos(Path(folder), Run(given.seed, given.jobs, given.seconds, given.every), print)
+            lines = chaos(Path(folder), Run(options.seed, options.jobs, options.seconds, options.every), print)
         finally:
-            if given.keep:
-                given.keep.write_bytes(Path(folder, "log").read_bytes())
-    for line in found:
+            if options.keep:
+                options.keep.write_bytes(Path(folder, "log").read_bytes())
+    for line in lines:
         print(f"FINDING: {line}")
-    if found:
-        raise SystemExit(f"{len(found)} findings with seed {given.seed}")
+    if lines:
+        raise SystemExit(f"{len(lines)} findings with seed {options.seed}")
 
 
-def chaos(folder: Path, run: Run, say: Say) -> list[str]:
-    """What does not hold after a run. To be called in the main thread."""
+def chaos(folder: Path, run: Run, report: Print) -> list[str]:
+    """The findings after a run. Call it in the main thread.
+
+    `folder`: state and log of the processes. `report`: receives two lines that sum up the run.
+    """
     machine = Machine(folder)
     settings = Settings(redis_url=machine.server.url, state=machine.state)
     with machine, connect(machine.server.url, 10) as connection:
         plan = orders(run.seed, run.jobs, run.seconds)
         models = _new_models(plan, folder)
         _prepare(machine, folder)
-        found = _beaten(machine, connection, settings, run, plan, models, say)
-    return found + [f"left: {process}" for process in machine.left()]
+        lines = _run_orders(machine, connection, settings, run, plan, models, report)
+    return lines + [f"a process still runs after the end: {process}" for process in machine.live_processes()]
 
 
-def _beaten(
+def _run_orders(
     machine: Machine,
     connection: redis.Redis,
     settings: Settings,
     run: Run,
     plan: Sequence[Order],
     models: Mapping[int, bytes],
-    say: Say,
+    report: Print,
 ) -> list[str]:
-    heard, stop = Heard(), threading.Event()
+    answers, stop = Answers(), threading.Event()
     began = time.monotonic()
-    posted = post_all(machine.url, plan, models, heard, stop)
+    posted = post_all(machine.url, plan, models, answers, stop)
     try:
-        done = _strike(machine, run, say)
+        counts = _inject(machine, run)
         ended = _settled(machine, connection, posted)
     finally:
         stop.set()
-    say(f"{done.total()} blows in {time.monotonic() - began:.0f} s: {_listed(done)}")
-    say(f"{run.jobs} orders; clients tried again {heard.retries} times; {json.dumps(tally(all_records(connection)))}")
-    found = findings(connection, settings, plan, heard)
-    return found if ended else [f"not all jobs ended within {SETTLE_SECONDS:.0f} s", *found]
+    report(f"{counts.total()} faults in {time.monotonic() - began:.0f} s: {_listed(counts)}")
+    report(f"{run.jobs} orders; clients repeated {answers.retries} requests; {json.dumps(tally(all_records(connection)))}")
+    lines = findings(connection, settings, plan, answers)
+    return lines if ended else [f"not all jobs ended within {SETTLE_SECONDS:.0f} s", *lines]
 
 
-def _strike(machine: Machine, run: Run, say: Say) -> Counter[str]:
-    done: Counter[str] = Counter()
-    for blow in blows(run.seed, run.seconds, run.every):
-        machine.pass_time(blow.after)
-        if machine.strike(blow):
-            done[f"{blow.deed} {blow.target}"] += 1
-    return done
+def _inject(machine: Machine, run: Run) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for fault in faults(run.seed, run.seconds, run.every):
+        machine.pass_time(fault.after)
+        if machine.inject(fault):
+            counts[f"{fault.action} {fault.target}"] += 1
+    return counts
 
 
 def _settled(machine: Machine, connection: redis.Redis, posted: Callable[[], bool]) -> bool:
-    """Whether all was posted and has ended, once nothing is done to the processes any more."""
-    machine.calm()
+    """Stop all faults; returns whether all jobs are posted and end within `SETTLE_SECONDS`."""
+    machine.stop_faults()
     deadline = time.monotonic() + SETTLE_SECONDS
     jobs, inspections = JobStore(connection), JobStore(connection, kind="inspection")
     while time.monotonic() < deadline:
@@ -124,7 +135,7 @@ def _settled(machine: Machine, connection: redis.Redis, posted: Callable[[], boo
 
 
 def _prepare(machine: Machine, folder: Path) -> None:
-    """A model that is ready, data, and data in which one value is no number."""
+    """Upload a model and two datasets; `broken` has one value that is NaN."""
     torch.manual_seed(0)
     rows = np.random.default_rng(0).normal(size=(1500, 16)).astype(np.float32)
     with httpx.Client(base_url=machine.url, timeout=90, trust_env=False) as http:
@@ -136,22 +147,22 @@ def _prepare(machine: Machine, folder: Path) -> None:
 
 
 def _new_models(plan: Sequence[Order], folder: Path) -> dict[int, bytes]:
-    """An archive for each order that needs one, no two alike."""
-    found = {}
+    """An archive for each order that needs a new model, by order number. All archives differ."""
+    archives = {}
     for order in plan:
         if order.kind == "new":
             torch.manual_seed(order.number + 1)
             export(_network(), torch.zeros(2, 16), folder / "new.pt2")
-            found[order.number] = (folder / "new.pt2").read_bytes()
-    return found
+            archives[order.number] = (folder / "new.pt2").read_bytes()
+    return archives
 
 
 def _network() -> nn.Module:
     return nn.Sequential(nn.Linear(16, 256), nn.ReLU(), nn.Linear(256, 4))
 
 
-def _listed(done: Counter[str]) -> str:
-    return ", ".join(f"{what} {count}" for what, count in done.most_common())
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Clients that post the orders, cancel some, and try again while the service is away."""
+"""Clients that post the orders, cancel some jobs, and retry while the service does not answer."""
 
 import threading
 import time
@@ -15,14 +15,18 @@ from benchmarks.support.uploads import BYTES
 
 CLIENTS = 12
 RETRY_SECONDS = 0.25
-# Longer than any outage: then the service has lost an order.
+# Seconds of retries. It is longer than any outage: a request that is not answered by then is lost.
 PATIENCE = 90.0
 ANSWER_SECONDS = 30.0
 
 
 @dataclass
-class Heard:
-    """What the clients were told: the ids of each order's jobs, and answers that should not be."""
+class Answers:
+    """The answers that the clients got.
+
+    `accepted`: job ids by order number. `cancelled`: ids of the jobs that a client cancels.
+    `wrong`: one sentence for each answer that is an error. `retries`: number of repeated requests.
+    """
 
     accepted: dict[int, list[str]] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
@@ -34,15 +38,18 @@ class Heard:
         with self.lock:
             self.accepted.setdefault(order.number, []).append(id)
 
-    def is_wrong(self, what: str) -> None:
+    def is_wrong(self, sentence: str) -> None:
         with self.lock:
-            self.wrong.append(what)
+            self.wrong.append(sentence)
 
 
 def post_all(
-    url: str, orders: Sequence[Order], models: Mapping[int, bytes], heard: Heard, stop: threading.Event
+    url: str, orders: Sequence[Order], models: Mapping[int, bytes], answers: Answers, stop: threading.Event
 ) -> Callable[[], bool]:
-    """Begin to post the orders, each at its time and with its new model, if it has one; returns what says whether all have been."""
+    """Start to post each order at its time, and its new model just before.
+
+    The function that is returned says whether all orders are posted.
+    """
     began = time.monotonic()
     pool = ThreadPoolExecutor(CLIENTS, "client")
 
@@ -51,58 +58,61 @@ def post_all(
             return
         try:
             with httpx.Client(base_url=url, timeout=ANSWER_SECONDS, trust_env=False) as http:
-                if order.number not in models or _upload(http, order, models[order.number], heard, stop):
-                    _order(http, order, heard, stop)
+                if order.number not in models or _upload(http, order, models[order.number], answers, stop):
+                    _order(http, order, answers, stop)
         except Exception as error:
-            heard.is_wrong(f"order {order.number}: {error!r}")
+            answers.is_wrong(f"order {order.number}: {error!r}")
 
     sent = [pool.submit(send, order) for order in orders for _ in range(order.posts)]
     pool.shutdown(wait=False)
     return lambda: all(each.done() for each in sent)
 
 
-def _order(http: httpx.Client, order: Order, heard: Heard, stop: threading.Event) -> None:
-    # Without a key nobody knows whether an order that was not answered has been accepted: it is not sent again.
+def _order(http: httpx.Client, order: Order, answers: Answers, stop: threading.Event) -> None:
+    # Without an idempotency key a repeated request could make a second job: it is not repeated.
     post = partial(http.post, "/v1/jobs", json=order.body, headers=order.headers)
-    answer = _ask(post, heard, stop, PATIENCE if order.key else 0.0)
+    answer = _request(post, answers, stop, PATIENCE if order.key else 0.0)
     if answer is None:
         if order.key and not stop.is_set():
-            heard.is_wrong(f"order {order.number} was not accepted within {PATIENCE:.0f} s")
+            answers.is_wrong(f"order {order.number} was not accepted within {PATIENCE:.0f} s")
         return
     if answer.status_code == 422 and order.kind == "new" and "model_rejected" in answer.text:
-        # Its inspection has lost two processes.
+        # The inspection of the new model lost two processes.
         return
     if answer.status_code not in (200, 202):
-        heard.is_wrong(f"order {order.number} was answered {answer.status_code}: {answer.text[:200]}")
+        answers.is_wrong(f"order {order.number} got status {answer.status_code}: {answer.text[:200]}")
         return
     id = str(answer.json()["id"])
-    heard.accept(order, id)
+    answers.accept(order, id)
     if order.cancel is not None:
-        _cancel(http, order, id, heard, stop)
+        _cancel(http, order, id, answers, stop)
 
 
-def _cancel(http: httpx.Client, order: Order, id: str, heard: Heard, stop: threading.Event) -> None:
+def _cancel(http: httpx.Client, order: Order, id: str, answers: Answers, stop: threading.Event) -> None:
     assert order.cancel is not None
     stop.wait(order.cancel)
-    with heard.lock:
-        # Before it is asked: the wish may be heard, and its answer lost.
-        heard.cancelled.add(id)
-    answer = _ask(partial(http.post, f"/v1/jobs/{id}/cancel"), heard, stop, PATIENCE)
+    with answers.lock:
+        # Before the request: the service may cancel the job although its answer is lost.
+        answers.cancelled.add(id)
+    answer = _request(partial(http.post, f"/v1/jobs/{id}/cancel"), answers, stop, PATIENCE)
     if answer is not None and answer.status_code != 202:
-        heard.is_wrong(f"the cancel of {id} was answered {answer.status_code}: {answer.text[:200]}")
+        answers.is_wrong(f"the cancellation of {id} got status {answer.status_code}: {answer.text[:200]}")
 
 
-def _upload(http: httpx.Client, order: Order, content: bytes, heard: Heard, stop: threading.Event) -> bool:
-    """Whether it was taken."""
+def _upload(http: httpx.Client, order: Order, content: bytes, answers: Answers, stop: threading.Event) -> bool:
+    """Whether the service accepted the model."""
     put = partial(http.put, f"/v1/models/{order.body['model']}", content=content, headers=BYTES)
-    answer = _ask(put, heard, stop, PATIENCE)
+    answer = _request(put, answers, stop, PATIENCE)
     if answer is not None and not answer.is_success:
-        heard.is_wrong(f"the model of order {order.number} was answered {answer.status_code}: {answer.text[:200]}")
+        answers.is_wrong(f"the model of order {order.number} got status {answer.status_code}: {answer.text[:200]}")
     return answer is not None and answer.is_success
 
 
-def _ask(send: Callable[[], httpx.Response], heard: Heard, stop: threading.Event, patience: float) -> httpx.Response | None:
-    """The answer; None where there was none for so many seconds. Busy and unavailable are no answers; anything else is."""
+def _request(send: Callable[[], httpx.Response], answers: Answers, stop: threading.Event, patience: float) -> httpx.Response | None:
+    """Repeat the request until there is an answer; returns None after `patience` seconds.
+
+    Status 429 (busy) and 503 (unavailable) do not count as answers.
+    """
     deadline = time.monotonic() + patience
     while True:
         with suppress(httpx.TransportError):
@@ -111,4 +121,4 @@ def _ask(send: Callable[[], httpx.Response], heard: Heard, stop: threading.Event
                 return answer
         if time.monotonic() >= deadline or stop.wait(RETRY_SECONDS):
             return None
-        heard.retries += 1
+        answers.retries += 1

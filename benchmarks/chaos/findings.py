@@ -1,4 +1,4 @@
-"""What must hold when all is over, whatever was done to the processes; each line that comes back is a finding."""
+"""Checks jobs, results and keys of the store after a run. Each failed check gives one line."""
 
 import json
 from collections import Counter, defaultdict
@@ -8,7 +8,7 @@ from typing import cast
 
 import redis
 
-from benchmarks.chaos.clients import Heard
+from benchmarks.chaos.clients import Answers
 from benchmarks.chaos.orders import Json, Order
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.errors import StoreError
@@ -22,7 +22,7 @@ from unitrank_store.settings import Settings
 
 
 def all_records(connection: redis.Redis) -> list[JobRecord]:
-    """Every job there is."""
+    """The records of all jobs."""
     jobs = JobStore(connection)
     records, after = jobs.list(200)
     while after is not None:
@@ -31,50 +31,50 @@ def all_records(connection: redis.Redis) -> list[JobRecord]:
     return records
 
 
-def findings(connection: redis.Redis, settings: Settings, orders: Sequence[Order], heard: Heard) -> list[str]:
-    """Everything that is wrong."""
+def findings(connection: redis.Redis, settings: Settings, orders: Sequence[Order], answers: Answers) -> list[str]:
+    """One line for each check that failed."""
     records = all_records(connection)
     return [
-        *heard.wrong,
-        *_lost(records, orders, heard),
+        *answers.wrong,
+        *_lost(records, orders, answers),
         *_ends(connection, records),
-        *_reasons(records, orders, heard),
+        *_reasons(records, orders, answers),
         *_unequal(records, orders),
         *_contents(connection, settings, records),
         *_left_over(connection),
     ]
 
 
-def _lost(records: list[JobRecord], orders: Sequence[Order], heard: Heard) -> Iterator[str]:
-    """An accepted job that is gone, an order that became more jobs than it was posted."""
-    known = {record.id for record in records}
-    made = Counter(int(record.request["metadata"]["number"]) for record in records)
+def _lost(records: list[JobRecord], orders: Sequence[Order], answers: Answers) -> Iterator[str]:
+    """Accepted jobs without a record, and orders with more jobs than posts."""
+    recorded = {record.id for record in records}
+    counts = Counter(int(record.request["metadata"]["number"]) for record in records)
     for order in orders:
-        ids = set(heard.accepted.get(order.number, []))
-        yield from (f"the job {id} of order {order.number} was accepted and is gone" for id in sorted(ids - known))
+        ids = set(answers.accepted.get(order.number, []))
+        yield from (f"the job {id} of order {order.number} was accepted and has no record" for id in sorted(ids - recorded))
         most = 1 if order.key else order.posts
-        if made[order.number] > most or len(ids) > most:
-            yield f"order {order.number} became {made[order.number]} jobs, {most} at most were to be: {sorted(ids)}"
+        if counts[order.number] > most or len(ids) > most:
+            yield f"order {order.number} became {counts[order.number]} jobs; at most {most} are right: {sorted(ids)}"
 
 
 def _ends(connection: redis.Redis, records: list[JobRecord]) -> Iterator[str]:
-    """A job that has not ended, or whose end was told twice."""
+    """Jobs that have not ended, and jobs whose end was published twice."""
     for record in records:
         entries = connection.xrange(keyspace.events("job", record.id))
         statuses = [json.loads(fields[b"data"])["status"] for _, fields in entries if fields[b"kind"] == b"status"]
         ends = [status for status in statuses if status in ENDED]
         if not record.ended:
-            yield f"{record.id} is {record.status} (attempt {record.attempt}, {statuses})"
+            yield f"{record.id} has not ended, it is {record.status} (attempt {record.attempt}, events {statuses})"
         elif ends != [record.status]:
-            yield f"{record.id} is {record.status}, and was told to have ended as {ends}"
+            yield f"{record.id} is {record.status}, and the ends in its events are {ends}"
     entered = {name.decode(): int(count) for name, count in connection.hgetall(keyspace.entered("job")).items()}
     ended = sum(entered.get(status, 0) for status in ENDED)
     if ended != len(records):
-        yield f"{len(records)} jobs ended {ended} times: {entered}"
+        yield f"{len(records)} jobs, but the store counted {ended} ends: {entered}"
 
 
-def _reasons(records: list[JobRecord], orders: Sequence[Order], heard: Heard) -> Iterator[str]:
-    """An end that nobody asked for."""
+def _reasons(records: list[JobRecord], orders: Sequence[Order], answers: Answers) -> Iterator[str]:
+    """Jobs that ended for no reason in their order, and jobs with too many attempts."""
     kinds = {order.number: order.kind for order in orders}
     for record in records:
         number = record.request["metadata"]["number"]
@@ -82,30 +82,30 @@ def _reasons(records: list[JobRecord], orders: Sequence[Order], heard: Heard) ->
         broken, new = kinds[number] == "broken", kinds[number] == "new"
         allowed = {
             "succeeded": not broken,
-            "cancelled": record.id in heard.cancelled,
-            # A new model's inspection may lose two processes itself.
+            "cancelled": record.id in answers.cancelled,
+            # The inspection of a new model may also lose two processes.
             "failed": (code == "worker_lost" and (new or record.losses == 2)) or (broken and code == "non_finite"),
         }
         if record.ended and not allowed.get(record.status, False):
-            yield f"{record.id}, a {kinds[number]} one, is {record.status}: {record.problem}"
+            yield f"{record.id}, of kind {kinds[number]}, is {record.status}: {record.problem}"
         if record.attempt > 2 and record.losses > 1:
             yield f"{record.id} ran {record.attempt} times with {record.losses} losses"
 
 
 def _unequal(records: list[JobRecord], orders: Sequence[Order]) -> Iterator[str]:
-    """Equal jobs with different arrays."""
+    """Jobs with equal requests and different arrays."""
     bodies = {order.number: json.dumps(order.body | {"metadata": None}, sort_keys=True) for order in orders}
-    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    ids_by_arrays: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         if record.result is not None:
-            found[bodies[record.request["metadata"]["number"]]][record.result["arrays"]].append(record.id)
-    for digests in found.values():
+            ids_by_arrays[bodies[record.request["metadata"]["number"]]][record.result["arrays"]].append(record.id)
+    for digests in ids_by_arrays.values():
         if len(digests) > 1:
-            yield f"equal jobs with unequal arrays: { ({digest: ids[:3] for digest, ids in digests.items()}) }"
+            yield f"equal jobs with different arrays: { ({digest: ids[:3] for digest, ids in digests.items()}) }"
 
 
 def _contents(connection: redis.Redis, settings: Settings, records: list[JobRecord]) -> Iterator[str]:
-    """A result that cannot be read, an array or a summary that belongs to no result, a blob that nobody owns."""
+    """Results that cannot be read, and arrays, summaries and blobs without an owner."""
     results = ResultStore(connection, BlobStore.of(settings), settings)
     manifests = [cast(ResultLocation, record.result) for record in records if record.result is not None]
     for record in records:
@@ -125,10 +125,10 @@ def _unowned(connection: redis.Redis, owners: set[str]) -> Iterator[str]:
     for key in texts(list(connection.scan_iter(keyspace.chunk_owners("*")))):
         for owner in texts(connection.zrange(key, 0, -1)):
             if owner not in owners:
-                yield f"{key} is kept for {owner}, which is no result's"
+                yield f"{key} has the owner {owner}, which no result has"
     for each in texts(connection.zrange(keyspace.result_blobs(), 0, -1)):
         if each.partition(" ")[2] not in owners:
-            yield f"the blob {each} is no result's"
+            yield f"the blob {each} belongs to no result"
 
 
 def _blobs(connection: redis.Redis, folder: Path) -> Iterator[str]:
@@ -138,18 +138,18 @@ def _blobs(connection: redis.Redis, folder: Path) -> Iterator[str]:
 
 
 def _left_over(connection: redis.Redis) -> Iterator[str]:
-    """What should go with the last job."""
+    """Keys that must not exist after the last job."""
     empty = [
         (keyspace.rq_queue(queue), keyspace.live_records(kind), keyspace.owners_in_line(queue)) for kind, queue in QUEUES.items()
     ]
     for key in (key for keys in empty for key in keys):
         if connection.exists(key):
-            yield f"{key} is not empty"
-    yield from (f"{key} is left" for key in texts(list(connection.scan_iter(keyspace.pins("*")))))
+            yield f"{key} is not empty after the last job"
+    yield from (f"{key} still exists after the last job" for key in texts(list(connection.scan_iter(keyspace.pins("*")))))
 
 
 def tally(records: list[JobRecord]) -> Json:
-    """How the jobs ended, and how often they had to begin."""
+    """Counts of the final statuses and of the attempts, and the number of lost processes."""
     return {
         "ends": dict(Counter(record.status for record in records).most_common()),
         "attempts": dict(sorted(Counter(record.attempt for record in records).items())),

@@ -1,4 +1,4 @@
-"""A store, a service, an inspector and two workers, each started again when it has ended, and what can be done to them."""
+"""A store, a service, an inspector and two workers, restarted when they end. Faults hit them."""
 
 import math
 import os
@@ -12,7 +12,7 @@ from types import TracebackType
 
 import psutil
 
-from benchmarks.chaos.blows import Blow
+from benchmarks.chaos.faults import Fault
 from unitrank.addresses import claim_port, url_of
 from unitrank.server.processes import stages
 from unitrank.server.supervisor import Command
@@ -22,19 +22,23 @@ from unitrank_store.redis.embedded import EmbeddedServer
 HOST = "127.0.0.1"
 LOOK_SECONDS = 0.05
 END_SECONDS = 30.0
-# Losses are noticed soon, so that a run of minutes has many of them.
+# Losses are detected early, so that a run of minutes has many of them.
 SETTINGS = {
     "UNITRANK_HEARTBEAT": "1",
     "UNITRANK_HEARTBEAT_GRACE": "3",
     "UNITRANK_REAPER_INTERVAL": "0.5",
-    # The larger results lie in the blob store, the others in Redis.
+    # Larger results are stored in the blob store, smaller ones in Redis.
     "UNITRANK_REDIS_RESULT_BYTES": "1500",
     "UNITRANK_LOG_FORMAT": "json",
 }
 
 
 class Machine:
-    """A context manager. To be used by one thread that lives as long: the processes end with it."""
+    """All processes of an installation; a context manager.
+
+    One thread must use it from start to end: the kernel ends the processes with that thread.
+    `folder`: the state and the log of the processes.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.state = folder / "state"
@@ -50,9 +54,9 @@ class Machine:
             "UNITRANK_PORT": str(port),
         }
         (*workers, inspector), (service,) = stages(["cpu", "cpu"], {**environment, "OMP_NUM_THREADS": "1"})
-        self._workers = [_Kept(command, self.log) for command in workers]
-        self._service = _Kept(service, self.log)
-        self._inspector = _Kept(inspector, self.log)
+        self._workers = [_Process(command, self.log) for command in workers]
+        self._service = _Process(service, self.log)
+        self._inspector = _Process(inspector, self.log)
         self._all = [self._service, self._inspector, *self._workers]
         self._due: list[tuple[float, Callable[[], None]]] = []
         self._paused: set[int] = set()
@@ -64,50 +68,50 @@ class Machine:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.calm()
+        self.stop_faults()
         try:
-            for kept in reversed(self._all):
-                kept.ask_to_end()
-            for kept in reversed(self._all):
-                kept.end()
+            for process in reversed(self._all):
+                process.terminate()
+            for process in reversed(self._all):
+                process.wait_or_kill()
         finally:
             self.server.stop()
 
     def pass_time(self, seconds: float) -> None:
-        """Let time go by, in which all that ended is started again and pauses come to their end."""
+        """Wait; meanwhile restart ended processes, and send the signals that are due."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self._keep()
             time.sleep(LOOK_SECONDS)
 
-    def strike(self, blow: Blow) -> bool:
-        """Whether there was something to hit."""
-        if blow.deed == "away":
-            self._back = time.monotonic() + blow.lasts
+    def inject(self, fault: Fault) -> bool:
+        """Inject the fault; returns whether its process was running."""
+        if fault.action == "away":
+            self._back = time.monotonic() + fault.duration
             return self._signal(self._pid("store", 0), signal.SIGKILL)
-        pid = self._pid(blow.target, blow.which)
-        if blow.deed == "kill":
+        pid = self._pid(fault.target, fault.which)
+        if fault.action == "kill":
             return self._signal(pid, signal.SIGKILL)
-        if blow.deed == "stop":
-            self._due.append((time.monotonic() + blow.lasts, lambda: self._insist(pid)))
+        if fault.action == "stop":
+            self._due.append((time.monotonic() + fault.duration, lambda: self._terminate_again(pid)))
             return self._signal(pid, signal.SIGTERM)
         if pid in self._paused or not self._signal(pid, signal.SIGSTOP):
             return False
         self._paused.add(pid)
-        self._due.append((time.monotonic() + blow.lasts, lambda: self._resume(pid)))
+        self._due.append((time.monotonic() + fault.duration, lambda: self._resume(pid)))
         return True
 
-    def calm(self) -> None:
-        """Everything runs again."""
+    def stop_faults(self) -> None:
+        """Resume and restart all processes now, and drop the signals that are still due."""
         for pid in list(self._paused):
             self._resume(pid)
         self._due.clear()
         self._back = 0.0
         self.pass_time(2 * LOOK_SECONDS)
 
-    def left(self) -> list[str]:
-        """The processes of this machine that live."""
-        return [found for process in psutil.process_iter() if (found := _of(process, self.state))]
+    def live_processes(self) -> list[str]:
+        """Process id and command of each process of this installation that still runs."""
+        return [text for process in psutil.process_iter() if (text := _described(process, self.state))]
 
     def _keep(self) -> None:
         now = time.monotonic()
@@ -117,24 +121,27 @@ class Machine:
             action()
         if now >= self._back:
             self.server.keep()
-        for kept in self._all:
-            kept.keep()
+        for process in self._all:
+            process.keep()
 
     def _pid(self, target: str, which: int) -> int:
-        """0 where there is none at this moment."""
+        """The process id; 0 if the process is not running now."""
         if target == "store":
             return self.server.pid if self.server.running else 0
         if target == "service":
             return self._service.pid
         if target == "inspector":
-            # Either of the two.
+            # The inspector or its child.
             return self._inspector.pid if which % 2 else _child(self._inspector.pid)
         worker, child = self._worker(which)
         return worker if target == "worker" else child
 
     def _worker(self, which: int) -> tuple[int, int]:
-        """A worker and its child; most often those with the oldest child, which works: a new one first has to start."""
-        pairs = [(kept.pid, _child(kept.pid)) for kept in self._workers]
+        """Process ids of a worker and its child.
+
+        Most often it is the worker with the oldest child, because a new child is still starting.
+        """
+        pairs = [(worker.pid, _child(worker.pid)) for worker in self._workers]
         return pairs[which % len(pairs)] if which % 5 == 0 else min(pairs, key=lambda pair: _born(pair[1]))
 
     def _signal(self, pid: int, number: signal.Signals) -> bool:
@@ -145,19 +152,22 @@ class Machine:
             return True
         return False
 
-    def _insist(self, pid: int) -> None:
-        """The second SIGTERM, if it is still there: nobody else has its number as long as nobody has waited for it."""
-        if pid in [kept.pid for kept in self._all]:
+    def _terminate_again(self, pid: int) -> None:
+        """Send the second SIGTERM, if the process still runs.
+
+        No other process can have this id: the kernel keeps it until the parent has waited for it.
+        """
+        if pid in [process.pid for process in self._all]:
             self._signal(pid, signal.SIGTERM)
 
     def _resume(self, pid: int) -> None:
         self._paused.discard(pid)
-        # Whoever was killed meanwhile may have left the number to another process, which a SIGCONT does not harm.
+        # If the process was killed, another process may have this id: a SIGCONT does not harm it.
         self._signal(pid, signal.SIGCONT)
 
 
-class _Kept:
-    """One process, started again at once when it has ended."""
+class _Process:
+    """A process that `keep` restarts when it has ended."""
 
     def __init__(self, command: Command, log: Path) -> None:
         self._command = command
@@ -181,11 +191,11 @@ class _Kept:
                 start_new_session=True,
             )
 
-    def ask_to_end(self) -> None:
+    def terminate(self) -> None:
         if self._process is not None:
             self._process.terminate()
 
-    def end(self) -> None:
+    def wait_or_kill(self) -> None:
         if self._process is None:
             return
         try:
@@ -196,8 +206,8 @@ class _Kept:
 
 
 def _environment(command: Command) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("UNITRANK_") and name != "REDIS_URL"}
-    return {**kept, **command.environment}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("UNITRANK_") and name != "REDIS_URL"}
+    return {**inherited, **command.environment}
 
 
 def _child(worker: int) -> int:
@@ -213,11 +223,11 @@ def _born(pid: int) -> float:
     return math.inf
 
 
-def _of(process: psutil.Process, state: Path) -> str | None:
-    """What the process is, where it belongs to that state folder and lives."""
+def _described(process: psutil.Process, state: Path) -> str | None:
+    """Process id and command; None if the process has ended or uses another state folder."""
     with suppress(psutil.Error):
         words = process.cmdline()
-        ours = process.environ().get("UNITRANK_STATE") == str(state) or str(state) in words
-        if ours and process.status() != psutil.STATUS_ZOMBIE and process.pid != os.getpid():
+        uses_state = process.environ().get("UNITRANK_STATE") == str(state) or str(state) in words
+        if uses_state and process.status() != psutil.STATUS_ZOMBIE and process.pid != os.getpid():
             return f"{process.pid} {' '.join(words[-4:])}"
     return None

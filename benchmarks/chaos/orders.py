@@ -1,5 +1,7 @@
-"""The jobs of a run: quick ones, long ones, some that must fail or need a new model, equal ones, cancelled ones; a list that a
-seed decides.
+"""The orders of a run: requests for jobs, with their times. A seed decides the list.
+
+Some jobs are quick and some are long. Some must fail, some need a new model, some are equal, and
+some are cancelled.
 """
 
 from dataclasses import dataclass
@@ -10,16 +12,17 @@ Json = dict[str, Any]
 
 SHARES = {"quick": 5, "long": 4, "broken": 1, "new": 1}
 CLASSES = 8
-"""So many different requests of each kind: most jobs have equals."""
+"""Number of different requests of each kind. It is small, so that most jobs equal another one."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """A request, `at` so many seconds after the start, under an `Idempotency-Key` or without one.
+    """A request that the clients send.
 
-    `posts`: how often it is sent at once. `cancel`: seconds after its acceptance, None for never.
-    `fresh`: nothing that was computed before will do. One of kind `new` is on a model of its own, which is uploaded before it and
-    may still be inspected.
+    `kind`: `quick`, `long`, `broken` (it must fail) or `new` (it uses a model that is uploaded just
+    before and may still be inspected). `at`: seconds after the start. `key`: its `Idempotency-Key`.
+    `posts`: how many clients send it at once. `cancel`: seconds from acceptance to cancellation;
+    None: it is not cancelled. `fresh`: the service must not reuse earlier results.
     """
 
     number: int
@@ -38,7 +41,7 @@ class Order:
 
 
 def orders(seed: int, count: int, seconds: float) -> list[Order]:
-    """So many orders over so many seconds, the earliest first."""
+    """`count` orders at random times within `seconds`, the earliest first."""
     draw = Random(f"orders {seed}")
     times = sorted(draw.uniform(0, seconds) for _ in range(count))
     return [_order(draw, number, at) for number, at in enumerate(times)]
@@ -60,7 +63,8 @@ def _order(draw: Random, number: int, at: float) -> Order:
 
 def _body(kind: str, seed: int, number: int) -> Json:
     body: Json = {"model": "net", "layer": "1", "seed": seed, "timeout": 300, "fidelity": None, "ablation": None}
-    # By this number an order's jobs are known; requests that differ in it are not the same one to the service.
+    # The findings read the order from this number. The service does not compare metadata when it
+    # looks for an equal job.
     body["metadata"] = {"number": number}
     if kind == "long":
         return body | {"dataset": "rows", "methods": [{"name": "conductance", "steps": 1000}, "deeplift", "gradient"]}
@@ -68,5 +72,5 @@ def _body(kind: str, seed: int, number: int) -> Json:
         return body | {"model": f"new-{number}", "dataset": "rows", "methods": ["gradient"]}
     if kind == "broken":
         return body | {"dataset": "broken", "methods": ["gradient"]}
-    inside = {"fields": {"x": [[seed + column / 7 for column in range(16)] for _ in range(4)]}}
-    return body | {"dataset": inside if seed % 2 else "rows", "methods": ["activation"], "clusters": {"by": "all", "limit": 64}}
+    inline = {"fields": {"x": [[seed + column / 7 for column in range(16)] for _ in range(4)]}}
+    return body | {"dataset": inline if seed % 2 else "rows", "methods": ["activation"], "clusters": {"by": "all", "limit": 64}}

@@ -1,1 +1,1 @@
-"""What several benchmarks use: a running Unitrank, uploads, goals, and the plain worker to compare with."""
+"""Parts that several benchmarks use: a running service, uploads, goals and RQ's plain worker."""

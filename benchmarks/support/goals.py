@@ -1,13 +1,14 @@
-"""What a run was to show: said where it did not, with a status of 1; and how long a job may take before it is called lost."""
+"""Goals of a benchmark. A missed goal is printed and makes the exit status 1."""
 
 import time
 from collections.abc import Callable, Sequence
 
 LOST_SECONDS = 180.0
+"""A job that has not ended after this time counts as lost, in seconds."""
 
 
-def tell(missed: Sequence[str]) -> None:
-    """Raises SystemExit where a goal was missed."""
+def report_missed(missed: Sequence[str]) -> None:
+    """Print each missed goal. Raises SystemExit with status 1 if there are any."""
     for each in missed:
         print(f"GOAL MISSED: {each}")
     if missed:
@@ -15,7 +16,10 @@ def tell(missed: Sequence[str]) -> None:
 
 
 def ends(is_over: Callable[[], bool], seconds: float = LOST_SECONDS) -> bool:
-    """Whether it is over within so many seconds; each look waits by itself."""
+    """Whether `is_over` returns true within `seconds`.
+
+    It is called without a pause: it must wait itself.
+    """
     deadline = time.monotonic() + seconds
     while not is_over():
         if time.monotonic() >= deadline:

@@ -1,4 +1,7 @@
-"""RQ's plain worker with Unitrank's engine in it, to compare with: `python -m benchmarks.support.plain_worker STORE`."""
+"""RQ's plain worker, which runs Unitrank's engine: `python -m benchmarks.support.plain_worker URL`.
+
+`benchmarks/load.py` compares Unitrank's worker with it. `URL` is the Redis URL of the store.
+"""
 
 import sys
 from functools import cache
@@ -21,7 +24,10 @@ Json = dict[str, Any]
 
 
 def compute(state: str, id: str, request: Json, resolved: Json) -> tuple[Json, dict[str, bytes]]:
-    """The result that Unitrank's child computes for such a job; RQ keeps it as its own."""
+    """The result that Unitrank's child computes for this request; RQ stores it.
+
+    `state`: the state folder. `id`, `request`, `resolved`: fields of the job's record.
+    """
     engine, blobs = _ready(state)
     model = _model(state, resolved["model"]["digest"])
     assignment = Assignment(

@@ -1,4 +1,4 @@
-"""A whole Unitrank on a free port and a state folder of its own, for as long as a benchmark runs."""
+"""A complete service with its own state folder on a free port, while a benchmark runs."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ START_SECONDS = 60.0
 
 @contextmanager
 def running() -> Iterator[str]:
-    """The URL of a service with one worker, both ready; everything is ended on the way out."""
+    """The URL of a ready service with one worker. At exit all its processes end."""
     with tempfile.TemporaryDirectory(prefix="unitrank-bench-") as folder:
         port = claim_port("127.0.0.1", 0)
         command = [sys.executable, "-m", "unitrank", "up", "--port", str(port), "--state", folder]
@@ -38,5 +38,7 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     with Client(url) as client:
         while not client.is_ready():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"unitrank up did not become ready (exit code {process.poll()}); run it by hand to see why")
+                raise SystemExit(
+                    f"unitrank up was not ready within {START_SECONDS:.0f} s (exit code {process.poll()}); run it to see its log"
+                )
             time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Models and tables for benchmarks that know the service by its HTTP alone."""
+"""Uploads of models and datasets over HTTP, for the benchmarks that do not use the client."""
 
 import time
 from collections.abc import Callable
@@ -14,22 +14,23 @@ from unitrank.exporting import export
 
 BYTES = {"Content-Type": "application/octet-stream"}
 PATIENCE = 120.0
+"""Seconds to wait until the service or a model is ready."""
 
 
 def await_ready(http: httpx.Client) -> None:
-    """Returns when jobs can be run."""
+    """Wait until the service can run jobs. Raises SystemExit after `PATIENCE` seconds."""
     _until(http, "/readyz", lambda answer: answer.is_success)
 
 
 def put_model(http: httpx.Client, name: str, network: nn.Module, example: torch.Tensor, folder: Path) -> None:
-    """Upload the network, and come back when it is ready."""
+    """Upload the network and wait until its status is `ready`."""
     export(network, example, folder / f"{name}.pt2")
     http.put(f"/v1/models/{name}", content=(folder / f"{name}.pt2").read_bytes(), headers=BYTES).raise_for_status()
     _until(http, f"/v1/models/{name}", lambda answer: answer.is_success and answer.json()["status"] == "ready")
 
 
 def put_dataset(http: httpx.Client, name: str, folder: Path, **fields: np.ndarray) -> None:
-    """Upload the fields."""
+    """Upload the fields as a dataset."""
     np.savez(folder / f"{name}.npz", **fields)
     http.put(f"/v1/datasets/{name}", content=(folder / f"{name}.npz").read_bytes(), headers=BYTES).raise_for_status()
 

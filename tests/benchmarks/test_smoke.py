@@ -1,4 +1,4 @@
-"""Every benchmark can be imported, and runs in its smallest form."""
+"""Every benchmark can be imported, and runs with its smallest arguments."""
 
 import os
 import pkgutil
@@ -30,10 +30,10 @@ SMALLEST: dict[str, list[str]] = {
     "reuse": ["--examples", "30"],
     "upload": ["--bytes", "1000000"],
 }
-"""The arguments of each benchmark's smallest form."""
+"""The arguments with which each benchmark takes the least time."""
 MEASURING = {"flood", "load", "loading"}
-"""These end with 1 where a goal is missed, which says nothing about so small a run."""
-GOAL_MISSED = ("GOAL MISSED: ", "more than 3 times a raw load: ")
+"""These benchmarks exit with 1 if a goal is missed. In a run this small a miss has no meaning."""
+GOAL_MISSED = ("GOAL MISSED: ", "more than 3 times as long as a raw load: ")
 ELSEWHERE = {"chaos.__main__": "tests/e2e/faults/test_chaos.py", "support.plain_worker": "benchmarks/load.py"}
 """Commands that this file does not run, and the file that runs them."""
 
@@ -52,7 +52,7 @@ def test_every_benchmark_is_run_here_or_elsewhere() -> None:
 
 @pytest.fixture(scope="module")
 def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the paper's benchmarks read it, with random weights and few random images."""
+    """A folder like the paper's, with random weights and 20 random images."""
     folder = tmp_path_factory.mktemp("mnist")
     torch.manual_seed(0)
     save_file(Net().state_dict(), folder / "allconv.safetensors")

@@ -7,8 +7,8 @@ import pytest
 from benchmarks.calibration import CASES, Case, rates
 
 NOISE = [case for case in CASES if case.expected == "≤ 5 %"]
-IN_SAMPLE = [case for case in CASES if case.expected == "misled"]
-TRUE = [case for case in CASES if case.expected == "power"]
+IN_SAMPLE = [case for case in CASES if case.split == "none"]
+TRUE = [case for case in CASES if case.expected == "high" and case.split == "half"]
 
 
 @pytest.mark.check

@@ -1,0 +1,67 @@
+"""The faults of a run and their times. A seed decides the list."""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+Action = Literal["kill", "stop", "pause", "away"]
+"""`kill`: SIGKILL. `stop`: SIGTERM, twice if needed. `pause`: SIGSTOP, then SIGCONT.
+
+`away`: SIGKILL of the store, which is restarted only after a while.
+"""
+
+TARGETS = ("child", "worker", "service", "store", "inspector")
+# Relative frequency of each fault: children fail most, as in practice.
+SHARES: dict[tuple[Action, str], int] = {
+    ("kill", "child"): 6,
+    ("kill", "worker"): 4,
+    ("kill", "service"): 3,
+    ("kill", "store"): 2,
+    ("kill", "inspector"): 2,
+    ("stop", "worker"): 3,
+    ("stop", "service"): 1,
+    ("stop", "inspector"): 1,
+    ("pause", "child"): 2,
+    ("pause", "worker"): 3,
+    ("pause", "service"): 1,
+    ("pause", "store"): 1,
+    ("away", "store"): 2,
+}
+# The shortest and longest duration in seconds. For "stop" it is the time to the second SIGTERM: RQ
+# ignores a second signal within 1 s.
+DURATIONS: dict[Action, tuple[float, float]] = {"kill": (0.0, 0.0), "stop": (1.2, 5.0), "pause": (0.2, 8.0), "away": (1.0, 15.0)}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault of one process.
+
+    `after`: seconds since the previous fault. `which`: a number that selects one of several
+    processes. `duration`: seconds until the process is resumed, restarted or stopped again.
+    """
+
+    after: float
+    action: Action
+    target: str
+    which: int
+    duration: float
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.target}" + (f" for {self.duration:.1f} s" if self.duration else "")
+
+
+def faults(seed: int, seconds: float, every: float) -> list[Fault]:
+    """The faults of `seconds`, one in `every` seconds on average.
+
+    The first ones are of different kinds, so that a long run has each kind at least once.
+    """
+    # This text keeps the sequences of earlier runs.
+    draw = Random(f"blows {seed}")
+    kinds = list(SHARES)
+    first = draw.sample(kinds, len(kinds))
+    drawn: list[Fault] = []
+    while (after := draw.uniform(0, 2 * every)) < seconds:
+        seconds -= after
+        action, target = first.pop() if first else draw.choices(kinds, list(SHARES.values()))[0]
+        drawn.append(Fault(after, action, target, draw.randrange(100), draw.uniform(*DURATIONS[action])))
+    return drawn
