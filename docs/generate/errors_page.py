@@ -9,7 +9,7 @@ import ast
 import re
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,9 @@ on the request. In a request with several mistakes, `errors` lists each with its
 Pointer. `python docs/generate/errors_page.py` writes this page from the code.
 """
 
+Constants = Mapping[str, dict[str, list[ast.expr]]]
+"""Name of a module → name of a constant → its value."""
+
 
 @dataclass(frozen=True, order=True)
 class Message:
@@ -63,16 +66,37 @@ class Message:
 
 def messages(root: Path) -> set[Message]:
     """Every message in the sources below `root`."""
-    collected: set[Message] = set()
+    trees: dict[str, ast.Module] = {}
     for folder in SOURCES:
         for path in sorted((root / folder).rglob("*.py")):
-            collected |= module_messages(ast.parse(path.read_text(encoding="utf-8")))
-    return collected
+            name = ".".join(path.relative_to(root / folder).with_suffix("").parts)
+            trees[name] = ast.parse(path.read_text(encoding="utf-8"))
+    constants = {name: _constants(tree) for name, tree in trees.items()}
+    return {message for tree in trees.values() for message in module_messages(tree, constants)}
 
 
-def module_messages(tree: ast.Module) -> set[Message]:
-    """Every message of one module."""
-    return set(_Module(tree).messages())
+def module_messages(tree: ast.Module, constants: Constants | None = None) -> set[Message]:
+    """Every message of one module.
+
+    `constants`: the constants of the modules that it may import, by the name of the module.
+    """
+    imported = {
+        each.asname or each.name: constants[node.module][each.name]
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module and constants and node.module in constants
+        for each in node.names
+        if each.name in constants[node.module]
+    }
+    return set(_Module(tree, imported).messages())
+
+
+def _constants(tree: ast.Module) -> dict[str, list[ast.expr]]:
+    """The texts and tables that a module assigns to names.
+
+    A table such as REASONS names a code for each status.
+    """
+    assigned = [pair for node in tree.body if isinstance(node, ast.Assign) for pair in _assigned(node)]
+    return {name: [value] for name, value in assigned if isinstance(value, ast.Dict | ast.Constant | ast.JoinedStr)}
 
 
 def page(root: Path) -> str:
@@ -100,12 +124,10 @@ class _Module:
     wrap such a call.
     """
 
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, tree: ast.Module, imported: dict[str, list[ast.expr]]) -> None:
         self._scopes = [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))]
         self._wrappers = {scope.name: scope for scope in self._scopes if not isinstance(scope, ast.Module)}
-        # Tables such as REASONS, which name a code for each status.
-        assigned = [pair for node in tree.body if isinstance(node, ast.Assign) for pair in _assigned(node)]
-        self._constants = {name: [value] for name, value in assigned if isinstance(value, ast.Dict)}
+        self._constants = imported | _constants(tree)
         self._raised = {id(node.exc) for node in ast.walk(tree) if isinstance(node, ast.Raise)}
 
     def messages(self) -> Iterator[Message]:
@@ -140,7 +162,10 @@ class _Module:
 
 
 def _expanded(code: str) -> list[str]:
-    """The code itself, or each code of the service that a pattern such as `{kind}_not_found` can be."""
+    """The code itself.
+
+    A pattern such as `{kind}_not_found` gives each code of the service that it can be.
+    """
     if "{" not in code:
         return [code]
     pattern = re.compile(re.sub(r"\{\w+\}", "[a-z]+", code))

@@ -27,9 +27,9 @@ def check_arguments(graph: fx.Graph) -> None:
     for node in graph.nodes:
         for name, value in _named_arguments(node):
             if name in _KINDS and not isinstance(value, _KINDS[name] | None):
-                _refuse(node, name, value, f"a {name}")
+                raise _refusal(node, name, value, f"a {name}")
             if name.startswith("scale") and "upsample" in str(node.target) and not _is_scale(value):
-                _refuse(node, name, value, "a number between 2^-20 and 2^20")
+                raise _refusal(node, name, value, "a number between 2^-20 and 2^20")
 
 
 def _named_arguments(node: fx.Node) -> Iterator[tuple[str, Any]]:
@@ -46,5 +46,5 @@ def _is_scale(value: object) -> bool:
     return value is None or (isinstance(value, int | float) and _SCALES[0] <= value <= _SCALES[1])
 
 
-def _refuse(node: fx.Node, name: str, value: object, expected: str) -> None:
-    raise ArchiveError("program_refused", f"argument {name} of {node.target} is {escaped(value)}; expected {expected}")
+def _refusal(node: fx.Node, name: str, value: object, expected: str) -> ArchiveError:
+    return ArchiveError("program_refused", f"argument {name} of {node.target} is {escaped(value)}; expected {expected}")

@@ -32,27 +32,27 @@ def _batch_norm(node: fx.Node, arguments: Arguments) -> None:
     channels = _shape(arguments["input"])[1:2]
     for name in ("weight", "bias", "running_mean", "running_var"):
         if arguments.get(name) is not None and _shape(arguments[name]) != channels:
-            _refuse(node, f"{name} has the shape {_shape(arguments[name])}", f"one number for each channel, {channels}")
+            raise _refusal(node, f"{name} has the shape {_shape(arguments[name])}", f"one number for each channel, {channels}")
 
 
 def _weight_norm(node: fx.Node, arguments: Arguments) -> None:
     v, g, axis = arguments["v"], arguments["g"], arguments.get("dim", 0)
     shape = _shape(v)
-    expected = ["1"] * len(shape)
+    sizes = ["1"] * len(shape)
     if axis in (0, len(shape) - 1) and shape:
-        expected[axis] = shape[axis]
-        if _shape(g) != expected or "0" in shape or g.meta["val"].dtype != v.meta["val"].dtype:
-            _refuse(
+        sizes[axis] = shape[axis]
+        if _shape(g) != sizes or "0" in shape or g.meta["val"].dtype != v.meta["val"].dtype:
+            raise _refusal(
                 node,
                 f"g has the shape {_shape(g)} and v has the shape {shape}",
-                f"g of the shape {expected} with v's type, and v not empty",
+                f"g of the shape {sizes} with v's type, and v not empty",
             )
 
 
 def _attention(node: fx.Node, arguments: Arguments) -> None:
     key, value = _shape(arguments["key"]), _shape(arguments["value"])
     if key[-2:-1] != value[-2:-1]:
-        _refuse(node, f"key has the shape {key} and value has the shape {value}", "one value for each key")
+        raise _refusal(node, f"key has the shape {key} and value has the shape {value}", "one value for each key")
 
 
 def _bags(node: fx.Node, arguments: Arguments) -> None:
@@ -60,7 +60,7 @@ def _bags(node: fx.Node, arguments: Arguments) -> None:
     ranks = [len(shape) for shape in shapes.values()]
     if ranks != [1, 1, 2] or shapes["offsets"] == ["0"]:
         described = ", ".join(f"{name} has the shape {shape}" for name, shape in shapes.items())
-        _refuse(node, described, "one axis for offsets and indices, two for weight, and at least one offset")
+        raise _refusal(node, described, "one axis for offsets and indices, two for weight, and at least one offset")
 
 
 _CHECKS: dict[object, Callable[..., None]] = {
@@ -77,5 +77,5 @@ def _shape(node: fx.Node) -> list[str]:
     return [str(size) for size in node.meta["val"].shape]
 
 
-def _refuse(node: fx.Node, fault: str, expected: str) -> None:
-    raise ArchiveError("weights_refused", f"{node.name} ({node.target}): {fault}; expected {expected}")
+def _refusal(node: fx.Node, fault: str, expected: str) -> ArchiveError:
+    return ArchiveError("weights_refused", f"{node.name} ({node.target}): {fault}; expected {expected}")

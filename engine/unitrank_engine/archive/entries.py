@@ -4,9 +4,8 @@ Each name is either kept, or dropped from the clean archive, or refused with a r
 """
 
 import re
-from typing import NoReturn
 
-from unitrank_engine.archive.errors import ArchiveError, Code, escaped
+from unitrank_engine.archive.errors import ArchiveError, escaped
 
 PROGRAM = "models/model.json"
 WEIGHTS = "data/weights/model_weights_config.json"
@@ -19,28 +18,18 @@ FIXED = {"archive_format": b"pt2", "archive_version": b"0", "byteorder": b"littl
 _KEPT = re.compile(r"data/weights/weight_[0-9]{1,6}|data/constants/tensor_[0-9]{1,6}")
 _DROPPED = re.compile(r"version|\.data/(version|serialization_id)|extra/.+")
 _NAMES = {PROGRAM, WEIGHTS, CONSTANTS, EXAMPLE_INPUTS, *FIXED}
-_REASONS: list[tuple[str, Code, str]] = [
-    (
-        r"data/(weights|constants)/[^/]*\.pt",
-        "pickle_refused",
-        "a pickle holds the weights; save the program again with torch.export.save of torch 2.9 or later",
-    ),
-    (
-        r"data/constants/(custom_obj_|opaque_obj_).*",
-        "pickle_refused",
-        "a pickle holds a script object or an opaque object; only tensors may be constants",
-    ),
-    (
-        r"data/aotinductor/.*|.*\.(so|dll|dylib|pyd)",
-        "archive_entry_refused",
-        "compiled libraries are not run; save the exported program alone with torch.export.save",
-    ),
-    (
-        r"models/.*",
-        "archive_entry_refused",
-        "the archive must hold one program, named model, as torch.export.save writes it",
-    ),
-]
+# Pattern of a name → why an entry of that name is refused.
+_PICKLES = {
+    r"data/(weights|constants)/[^/]*\.pt": "a pickle holds the weights; "
+    "save the program again with torch.export.save of torch 2.9 or later",
+    r"data/constants/(custom_obj_|opaque_obj_).*": "a pickle holds a script object or an opaque object; "
+    "only tensors may be constants",
+}
+_FOREIGN = {
+    r"data/aotinductor/.*|.*\.(so|dll|dylib|pyd)": "compiled libraries are not run; "
+    "save the exported program alone with torch.export.save",
+    r"models/.*": "the archive must hold one program, named model, as torch.export.save writes it",
+}
 
 
 def split_root(name: str) -> tuple[str, str]:
@@ -63,13 +52,12 @@ def check_name(name: str) -> None:
     """Raises ArchiveError when an exported program has no entry of this name."""
     if name in _NAMES or _KEPT.fullmatch(name) or _DROPPED.fullmatch(name):
         return
-    _refuse(name)
-
-
-def _refuse(name: str) -> NoReturn:
-    for pattern, code, reason in _REASONS:
-        if re.fullmatch(pattern, name):
-            raise ArchiveError(code, f"entry {escaped(name)} is refused: {reason}")
+    for pattern in (each for each in _PICKLES if re.fullmatch(each, name)):
+        reason = _PICKLES[pattern]
+        raise ArchiveError("pickle_refused", f"entry {escaped(name)} is refused: {reason}")
+    for pattern in (each for each in _FOREIGN if re.fullmatch(each, name)):
+        reason = _FOREIGN[pattern]
+        raise ArchiveError("archive_entry_refused", f"entry {escaped(name)} is refused: {reason}")
     raise ArchiveError(
         "archive_entry_refused",
         f"entry {escaped(name)} is unknown; expected only entries that torch.export.save writes, and files below extra/",

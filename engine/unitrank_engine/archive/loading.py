@@ -28,10 +28,10 @@ def load(path: Path) -> ExportedProgram:
         except MemoryError:
             raise
         except Exception as error:
+            reason = escaped(str(error))
             raise ArchiveError(
                 "not_loadable",
-                f"torch {torch.__version__} cannot build the program: {escaped(str(error))}; "
-                "export the network again with unitrank.export",
+                f"torch {torch.__version__} cannot build the program: {reason}; export the network again with unitrank.export",
             ) from error
     check_arguments(exported.graph)
     return exported

@@ -13,7 +13,7 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from unitrank_engine.archive.entries import FIXED, PROGRAM, check_name, split_root
 from unitrank_engine.archive.errors import ArchiveError, escaped
-from unitrank_engine.archive.file_kinds import EXPORT, START_BYTES, kind_by_start, refuse_by_entries
+from unitrank_engine.archive.file_kinds import EXPORT, START_BYTES, error_by_start, refuse_by_entries
 
 CHUNK = 1 << 20
 """Bytes of an entry that are in memory at once."""
@@ -83,10 +83,9 @@ class ArchiveReader:
 
         Raises ArchiveError `archive_too_large` above `MAX_TEXT` or `MAX_VALUES`.
         """
-        if self.size(name) > MAX_TEXT:
-            raise ArchiveError(
-                "archive_too_large", f"entry {escaped(name)} has {self.size(name)} bytes; at most {MAX_TEXT} are accepted"
-            )
+        size = self.size(name)
+        if size > MAX_TEXT:
+            raise ArchiveError("archive_too_large", f"entry {escaped(name)} has {size} bytes; at most {MAX_TEXT} are accepted")
         text = b"".join(self.chunks(name))
         values = sum(text.count(sign) for sign in b"[{,")
         if values > MAX_VALUES:
@@ -105,7 +104,7 @@ def open_archive(path: Path) -> Iterator[ArchiveReader]:
     with _BoundedFile(FileIO(path)) as raw:
         start = raw.read(START_BYTES)
         raw.seek(0)
-        with _as_archive_error(kind_by_start(start)):
+        with _as_archive_error(error_by_start(start)):
             file = ZipFile(raw)
         with file:
             archive = ArchiveReader(file, _entries(file.infolist(), raw.length))
@@ -141,16 +140,18 @@ class _BoundedFile(BufferedReader):
 
 
 @contextmanager
-def _as_archive_error(refusal: str | None = None) -> Iterator[None]:
-    """Turns the errors of zipfile into ArchiveError.
+def _as_archive_error(refusal: ArchiveError | None = None) -> Iterator[None]:
+    """Turns the errors of zipfile into an ArchiveError.
 
-    `refusal`: the text of the error; without it, the text gives zipfile's own reason.
+    `refusal`: that error; without it, the error gives zipfile's own reason.
     """
     try:
         yield
     except _ZIP_ERRORS as error:
-        reason = f"the file is not a zip that torch.export.save wrote ({escaped(str(error))}): {EXPORT}"
-        raise ArchiveError("not_an_archive", refusal or reason) from error
+        reason = escaped(str(error))
+        raise refusal or ArchiveError(
+            "not_an_archive", f"the file is not a zip that torch.export.save wrote ({reason}): {EXPORT}"
+        ) from error
 
 
 def _missing(name: str) -> ArchiveError:
@@ -160,8 +161,9 @@ def _missing(name: str) -> ArchiveError:
 
 
 def _entries(infos: list[ZipInfo], length: int) -> dict[str, ZipInfo]:
-    if len(infos) > MAX_ENTRIES:
-        raise ArchiveError("archive_too_large", f"the zip has {len(infos)} entries; at most {MAX_ENTRIES} are accepted")
+    count = len(infos)
+    if count > MAX_ENTRIES:
+        raise ArchiveError("archive_too_large", f"the zip has {count} entries; at most {MAX_ENTRIES} are accepted")
     refuse_by_entries([info.orig_filename for info in infos])
     entries: dict[str, ZipInfo] = {}
     roots = set()
@@ -189,7 +191,7 @@ def _entries(infos: list[ZipInfo], length: int) -> dict[str, ZipInfo]:
 
 
 def _check_storage(info: ZipInfo) -> None:
-    kind = stat.S_IFMT(info.external_attr >> 16)
+    kind, name = stat.S_IFMT(info.external_attr >> 16), escaped(info.orig_filename)
     faults = {
         "is compressed": info.compress_type != ZIP_STORED,
         "is encrypted": bool(info.flag_bits & 0x41),
@@ -200,5 +202,5 @@ def _check_storage(info: ZipInfo) -> None:
         if present:
             raise ArchiveError(
                 "archive_entry_refused",
-                f"entry {escaped(info.orig_filename)} {fault}; expected a regular file that is stored uncompressed and unencrypted",
+                f"entry {name} {fault}; expected a regular file that is stored uncompressed and unencrypted",
             )

@@ -68,10 +68,11 @@ def _field(context: JobContext, batch: int) -> Baselines:
     field = context.request.baseline.field
     inputs = context.program.inputs
     names = [name for name, value in inputs.items() if value.dtype.is_floating_point] or context.program.looked_up
-    if len(names) != 1:
+    count = len(names)
+    if count != 1:
         raise EngineError(
             "baseline_not_applicable",
-            f"a field cannot be the baseline: the model has {len(names)} real-valued or looked-up inputs, expected one; "
+            f"a field cannot be the baseline: the model has {count} real-valued or looked-up inputs, expected one; "
             "choose another baseline, such as zeros",
         )
     position = list(inputs).index(names[0])

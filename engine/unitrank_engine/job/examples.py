@@ -95,7 +95,8 @@ def _refuse_non_finite(field: str, rows: np.ndarray, values: np.ndarray, tensor:
     if torch.isfinite(tensor).all():
         return
     first = int((~torch.isfinite(tensor)).nonzero()[0, 0])
-    where, dtype = f"field '{field}' is NaN or infinite in row {rows[first]}", str(tensor.dtype).removeprefix("torch.")
+    row = int(rows[first])
+    where, dtype = f"field '{field}' is NaN or infinite in row {row}", str(tensor.dtype).removeprefix("torch.")
     if np.isfinite(values[first]).all():
         raise EngineError(
             "non_finite",

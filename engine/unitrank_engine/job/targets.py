@@ -81,9 +81,8 @@ def fix(target: Target, output: Tensor, labels: Int[Tensor, " rows"] | None) -> 
 def _within(labels: Int[Tensor, " rows"], count: int) -> Int[Tensor, " rows"]:
     outside = labels[(labels < 0) | (labels >= count)]
     if len(outside):
-        raise EngineError(
-            "class_out_of_range", f"label {int(outside[0])} is not a class of the model; labels must be from 0 to {count - 1}"
-        )
+        label = int(outside[0])
+        raise EngineError("class_out_of_range", f"label {label} is not a class of the model; labels must be from 0 to {count - 1}")
     return labels
 
 

@@ -75,10 +75,12 @@ def build(name: str, arguments: Mapping[str, Any], weights: Path) -> Built:
         ) from error
     except Exception as error:
         # The installed function can raise any error for arguments that it does not accept.
-        reason = f"{type(error).__name__}: {error}"[:LONGEST]
+        kind = type(error).__name__
+        reason = f"{kind}: {error}"[:LONGEST]
         raise EngineError(REFUSED, f"architecture '{name}' cannot be built with these arguments: {reason}") from error
     if not isinstance(module, nn.Module):
-        raise EngineError(REFUSED, f"architecture '{name}' returned a {type(module).__name__}; expected a torch.nn.Module")
+        kind = type(module).__name__
+        raise EngineError(REFUSED, f"architecture '{name}' returned a {kind}; expected a torch.nn.Module")
     return Built(module, example_inputs)
 
 

@@ -74,15 +74,17 @@ def export(module: nn.Module, example_inputs: ExampleInputs, path: Path) -> Mani
     (10, [[None, 2]])
     """
     if not isinstance(module, nn.Module):
-        raise EngineError(CODE, f"a {type(module).__name__} cannot be exported; expected a torch.nn.Module")
-    if not path.absolute().parent.is_dir():
-        raise EngineError(CODE, f"the folder {path.absolute().parent} does not exist; create it before {path.name} is written")
+        kind = type(module).__name__
+        raise EngineError(CODE, f"a {kind} cannot be exported; expected a torch.nn.Module")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise EngineError(CODE, f"the folder {folder} does not exist; create it before {path.name} is written")
     args, kwargs = _two_rows(*_arguments(example_inputs))
     with _evaluating(module), torch.no_grad():
         exported = _exported(module, args, kwargs)
         outputs = [leaf for leaf in tree_leaves(module(*args, **kwargs)) if isinstance(leaf, Tensor)]
-    with TemporaryDirectory(dir=path.absolute().parent) as folder:
-        clean = Path(folder, "clean.pt2")
+    with TemporaryDirectory(dir=folder) as inner:
+        clean = Path(inner, "clean.pt2")
         program = _vetted(exported, clean)
         _check_outputs(program, exported, args, kwargs, outputs)
         description = manifest(program)
@@ -106,8 +108,9 @@ def _two_rows(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
             CODE, "the example inputs hold no tensor whose first axis could be the batch; pass tensors with one row or more"
         )
     if len(rows) > 1:
+        counts = sorted(rows)
         raise EngineError(
-            CODE, f"the example inputs have {sorted(rows)} rows; the first axis of each tensor is the batch, and must have one size"
+            CODE, f"the example inputs have {counts} rows; the first axis of each tensor is the batch, and must have one size"
         )
 
     def doubled(leaf: Any) -> Any:
@@ -166,9 +169,9 @@ def _check_outputs(
 
 def _refused(reason: str, line: traceback.FrameSummary | None) -> EngineError:
     first = next((part.strip() for part in reason.splitlines() if part.strip()), "torch.export gave no reason")
-    advice = [sentence for pattern, sentence in ADVICE.items() if re.search(pattern, reason)]
-    where = [f"  {line.filename}:{line.lineno}, in {line.name}", f"    {line.line}"] if line else []
-    return EngineError(CODE, "\n".join([f"the network cannot be exported: {first}", *where, *advice[:1]]))
+    advice = next((f"\n{sentence}" for pattern, sentence in ADVICE.items() if re.search(pattern, reason)), "")
+    place = f"\n  {line.filename}:{line.lineno}, in {line.name}\n    {line.line}" if line else ""
+    return EngineError(CODE, f"the network cannot be exported: {first}{place}{advice}")
 
 
 def _line_of(error: BaseException) -> traceback.FrameSummary | None:

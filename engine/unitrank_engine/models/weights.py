@@ -23,9 +23,9 @@ def check(network: str, missing: Sequence[str], unknown: Sequence[str], reshaped
     another shape: bias [4] instead of [3]
     """
     faults = {"missing": missing, "unknown": unknown, "of another shape": reshaped}
-    listed = [f"{len(keys)} {fault}: {_listed(keys)}" for fault, keys in faults.items() if keys]
-    if listed:
-        raise EngineError("weights_refused", f"the weights do not match {network}: {'; '.join(listed)}")
+    described = "; ".join(f"{len(keys)} {fault}: {_listed(keys)}" for fault, keys in faults.items() if keys)
+    if described:
+        raise EngineError("weights_refused", f"the weights do not match {network}: {described}")
 
 
 def reshaping(key: str, given: Sequence[int], expected: Sequence[int]) -> str:

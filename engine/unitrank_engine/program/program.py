@@ -131,7 +131,8 @@ class Program:
             if place.layer == layer and place.at == at:
                 return place
         layers = [place.layer for place in self.places if place.at == at]
-        raise EngineError("layer_not_found", f"layer '{layer}' has no {at} that can be ranked{nearest(layer, layers)}")
+        suggestion = nearest(layer, layers)
+        raise EngineError("layer_not_found", f"layer '{layer}' has no {at} that can be ranked{suggestion}")
 
     def split(self, place: Place, output: str) -> Split:
         """The graph cut at a place, created once. Raises EngineError `layer_without_effect`."""
@@ -156,9 +157,10 @@ class Program:
 def _value(name: str, node: fx.Node) -> ProgramValue:
     tensor = node.meta.get("val")
     if not isinstance(tensor, torch.Tensor):
+        kind = type(tensor).__name__
         raise EngineError(
             "input_not_a_tensor",
-            f"input '{name}' is of type {type(tensor).__name__}, not a tensor; export the model with tensor inputs only",
+            f"input '{name}' is of type {kind}, not a tensor; export the model with tensor inputs only",
         )
     shape = tuple(None if isinstance(size, torch.SymInt) else int(size) for size in tensor.shape)
     return ProgramValue(name, tensor.dtype, shape, node)

@@ -7,7 +7,6 @@ tuple or dict with the same contents and names. In its inputs, such a container 
 
 import json
 import re
-from typing import NoReturn
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -53,29 +52,30 @@ def check_inputs(text: str) -> str:
     checked = _checked(spec, _DEPTH)
     pair = [child.type for child in spec.children_spec]
     if spec.type != "builtins.tuple" or pair != ["builtins.tuple", "builtins.dict"]:
-        _refuse(f"the inputs are nested as {escaped(text)}, not as a tuple of arguments and a dict of keyword arguments")
+        raise _refusal(f"the inputs are nested as {escaped(text)}, not as a tuple of arguments and a dict of keyword arguments")
     # Keyword arguments become parameters in the code that torch generates.
     if not all(is_identifier(key) for key in _keys(spec.children_spec[1])):
-        _refuse(f"a keyword argument in {escaped(text)} is not a Python identifier")
+        raise _refusal(f"a keyword argument in {escaped(text)} is not a Python identifier")
     return json.dumps([1, checked])
 
 
-def _refuse(fault: str) -> NoReturn:
-    raise ArchiveError(
+def _refusal(fault: str) -> ArchiveError:
+    return ArchiveError(
         "container_refused",
         f"{fault}; the forward method must take and return tensors in tuples, lists and dicts with plain string keys",
     )
 
 
 def _parsed(text: str) -> _Spec:
-    if len(text) > _LENGTH:
-        _refuse(f"the description of a container has {len(text)} characters, at most {_LENGTH} are accepted")
+    length = len(text)
+    if length > _LENGTH:
+        raise _refusal(f"the description of a container has {length} characters, at most {_LENGTH} are accepted")
     try:
         version, spec = _SAVED.validate_json(text, strict=True)
-    except ValidationError:
-        _refuse(f"the description of a container is {escaped(text)}, which torch.export.save does not write")
+    except ValidationError as error:
+        raise _refusal(f"the description of a container is {escaped(text)}, which torch.export.save does not write") from error
     if version != 1:
-        _refuse(f"the description of a container has the version {escaped(version)}, only version 1 is accepted")
+        raise _refusal(f"the description of a container has the version {escaped(version)}, only version 1 is accepted")
     return spec
 
 
@@ -105,24 +105,26 @@ def _field_names(spec: _Spec) -> list[str] | None:
 
 def _checked(spec: _Spec, depth: int) -> dict[str, object]:
     if depth == 0:
-        _refuse(f"the containers are nested more than {_DEPTH} deep")
+        raise _refusal(f"the containers are nested more than {_DEPTH} deep")
     accepted = (
         (spec.type is None and spec.context is None and not spec.children_spec)
         or (spec.type in _SEQUENCES and spec.context in (None, "null"))
         or (spec.type == "builtins.dict" and len(_keys(spec)) == len(spec.children_spec))
     )
     if not accepted:
-        _refuse(f"the container {escaped(spec.type)} is not accepted")
+        kind = escaped(spec.type)
+        raise _refusal(f"the container {kind} is not accepted")
     context = json.dumps(_keys(spec)) if spec.type == "builtins.dict" else spec.context
     children = [_checked(child, depth - 1) for child in spec.children_spec]
     return {"type": spec.type, "context": context, "children_spec": children}
 
 
 def _keys(spec: _Spec) -> list[str]:
+    given = escaped(spec.context)
     try:
         keys = _KEYS.validate_json(spec.context or "", strict=True)
-    except ValidationError:
-        _refuse(f"the keys of a dict are {escaped(spec.context)}, not a list of strings")
+    except ValidationError as error:
+        raise _refusal(f"the keys of a dict are {given}, not a list of strings") from error
     if len(set(keys)) != len(keys) or not all(_KEY.fullmatch(key) for key in keys):
-        _refuse(f"the keys of a dict are {escaped(spec.context)}: keys must differ, and use letters, digits and _ .:@/- only")
+        raise _refusal(f"the keys of a dict are {given}: keys must differ, and use letters, digits and _ .:@/- only")
     return keys

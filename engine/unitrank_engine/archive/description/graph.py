@@ -129,10 +129,8 @@ class _Node(ArchiveSchema):
 
 def _no_objects(values: dict[str, object]) -> dict[str, object]:
     if values:
-        raise ArchiveError(
-            "pickle_refused",
-            f"the program holds script objects, such as {escaped(next(iter(values)))}; only tensors may be constants",
-        )
+        name = escaped(next(iter(values)))
+        raise ArchiveError("pickle_refused", f"the program holds script objects, such as {name}; only tensors may be constants")
     return values
 
 

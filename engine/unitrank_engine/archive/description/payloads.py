@@ -64,9 +64,10 @@ def check_payloads(payloads: Payloads, prefix: str, size: Callable[[str], int]) 
         tensor = payload.tensor_meta
         number = payload.path_name.removeprefix(prefix)
         if number == payload.path_name or not (number.isascii() and number.isdecimal()):
+            entry = escaped(payload.path_name)
             raise ArchiveError(
                 "pickle_refused",
-                f"tensor {escaped(name)} is stored in entry {escaped(payload.path_name)}; expected an entry named {prefix}<number>",
+                f"tensor {escaped(name)} is stored in entry {entry}; expected an entry named {prefix}<number>",
             )
         if dtypes.setdefault(payload.path_name, tensor.dtype) != tensor.dtype:
             raise ArchiveError(
@@ -90,8 +91,9 @@ def _check_extent(name: str, tensor: _Tensor, size: int) -> None:
         or size % item
         or max(reach, elements) * item > size
     ):
+        needed = max(reach, elements) * item
         raise ArchiveError(
             "weights_refused",
             f"tensor {escaped(name)} of shape {escaped(shape)} and strides {escaped(strides)} needs "
-            f"{max(reach, elements) * item} bytes in items of {item}; its entry has {size}",
+            f"{needed} bytes in items of {item}; its entry has {size}",
         )

@@ -103,8 +103,9 @@ class _ModuleCall(ArchiveSchema):
 # Signatures of inner modules are dropped, because the engine calls the whole network only.
 def _only_root(calls: list[_ModuleCall]) -> list[_ModuleCall]:
     root = [call for call in calls if call.fqn == "" and call.signature is not None]
-    if len(root) != 1:
-        raise ArchiveError("program_refused", f"the program has {len(root)} signatures of the whole network; expected one")
+    count = len(root)
+    if count != 1:
+        raise ArchiveError("program_refused", f"the program has {count} signatures of the whole network; expected one")
     return root
 
 
@@ -171,16 +172,13 @@ def read_payloads(name: str, text: bytes) -> Payloads:
 
 
 def _refusal(name: str, error: ValidationError) -> ArchiveError:
-    if error.error_count() > _MAX_ERRORS:
+    count = error.error_count()
+    if count > _MAX_ERRORS:
         # pydantic builds the texts of all errors even when one is read.
         return ArchiveError(
-            "program_refused", f"{name}: {error.error_count()} values are invalid; expected the JSON that torch.export.save writes"
+            "program_refused", f"{name}: {count} values are invalid; expected the JSON that torch.export.save writes"
         )
     first = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where, fault, value = escaped(".".join(map(str, first["loc"]))), first["msg"], escaped(first["input"])
     code: Code = "archive_too_large" if first["type"] == "too_long" else "program_refused"
-    return ArchiveError(
-        code,
-        f"{name}, at {escaped(where)}: {first['msg']}; got {escaped(first['input'])}, "
-        "expected the JSON that torch.export.save writes",
-    )
+    return ArchiveError(code, f"{name}, at {where}: {fault}; got {value}, expected the JSON that torch.export.save writes")

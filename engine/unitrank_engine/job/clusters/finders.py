@@ -36,13 +36,14 @@ def find_clusters(request: JobRequest, table: Table, forward: Forward, streams: 
     limit = request.clusters.limit
     clusters = [ClusterRows(name, _limited(rows, limit, streams, name)) for name, rows in named_rows]
     empty = [cluster.name for cluster in clusters if len(cluster.rows) == 0]
-    if not clusters or empty:
-        empty_set = f"cluster {empty[0]!r}" if empty else "the dataset"
-        raise EngineError("empty_cluster", f"{empty_set} has no examples; each cluster needs at least one")
-    if len(clusters) > MAX_CLUSTERS:
-        raise EngineError(
-            "too_many_clusters", f"the job has {len(clusters)} clusters; at most {MAX_CLUSTERS} are accepted in one job"
-        )
+    if not clusters:
+        raise EngineError("empty_cluster", "the dataset has no examples; a cluster needs at least one")
+    if empty:
+        name = empty[0]
+        raise EngineError("empty_cluster", f"cluster {name!r} has no examples; each cluster needs at least one")
+    count = len(clusters)
+    if count > MAX_CLUSTERS:
+        raise EngineError("too_many_clusters", f"the job has {count} clusters; at most {MAX_CLUSTERS} are accepted in one job")
     return clusters
 
 
@@ -91,14 +92,11 @@ def _kmeans(request: JobRequest, table: Table, forward: Forward, streams: Random
 
 def _by_value(values: np.ndarray) -> NamedRows:
     if values.ndim != 1:
-        raise EngineError(
-            "wrong_shape", f"the field of the clusters has the shape {list(values.shape)}; expected one value for each example"
-        )
+        shape = list(values.shape)
+        raise EngineError("wrong_shape", f"the field of the clusters has the shape {shape}; expected one value for each example")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        row = np.flatnonzero(~np.isfinite(values))[0]
-        raise EngineError(
-            "non_finite", f"the field of the clusters is NaN or infinite in row {int(row)}; its values must be finite"
-        )
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise EngineError("non_finite", f"the field of the clusters is NaN or infinite in row {row}; its values must be finite")
     distinct, value_of_row = np.unique(values, return_inverse=True)
     order = np.argsort(value_of_row, kind="stable")
     groups = np.split(order, np.cumsum(np.bincount(value_of_row))[:-1])
