@@ -91,7 +91,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _complete(operation: dict[str, Any]) -> None:
-    """Add the scope, the key, the header X-Request-ID and descriptions; remove FastAPI's own 422."""
+    """Add scope, key, X-Request-ID and descriptions to an operation; remove FastAPI's own 422."""
     scope = operation.get("x-scope", "read")
     operation["security"] = [] if scope == PUBLIC else [{}, {"key": []}]
     operation["x-scope"] = scope
