@@ -13,11 +13,12 @@ Reference = Annotated[str, StringConstraints(pattern=f"^{NAME}(@{DIGEST})?$")]
 """`name`, or `name@sha256:…` for one exact content."""
 
 Fill = Literal["baseline", "zero", "mean", "resample"]
-"""The value that replaces an ablated unit.
-
-`baseline`: h′; `zero`: 0; `mean`: the unit's mean over the job's examples; `resample`: the unit's
-value in another example.
-"""
+"""The value that replaces an ablated unit."""
+FILL = (
+    "The value that replaces a unit. `baseline`: h′; `zero`: 0; `mean`: the mean over the job's examples; `resample`: the value "
+    "in another example."
+)
+"""The description of fields of this type."""
 
 Json = dict[str, Any]
 """A JSON object that has no schema of its own here."""

@@ -1,4 +1,4 @@
-"""Datasets: named tables whose fields all have the same number of rows."""
+"""Datasets: named tables with one row per example in every field."""
 
 from datetime import datetime
 from typing import Literal
@@ -13,26 +13,26 @@ DatasetStatus = Literal["importing", "ready", "rejected"]
 
 
 class FieldInfo(Schema):
-    """One field of a dataset; the first axis of its shape counts the rows."""
+    """One field of a dataset. The first axis of its shape is the rows, written as null."""
 
     dtype: str = Field(examples=["uint8", "float32", "str"])
     shape: Shape = Field(examples=[[None, 1, 28, 28]])
 
 
 class Dataset(Schema):
-    """A dataset; its fields are null until it is ready, and so is the digest of one that is read from elsewhere."""
+    """A dataset. `examples` and `fields` are null until it is ready."""
 
     name: Name
-    digest: Digest | None
+    digest: Digest | None = Field(description="Null for a dataset that was given by URI, until it has been read.")
     bytes: int
     status: DatasetStatus
     created_at: datetime
-    examples: int | None = None
+    examples: int | None = Field(None, description="Number of rows.")
     fields: dict[str, FieldInfo] | None = None
     problem: JobProblem | None = None
 
 
 class InlineDataset(Schema):
-    """A small dataset inside a job request: nested lists, one row an example."""
+    """A small dataset inside a job request: nested lists with one row per example."""
 
     fields: dict[str, list[JsonValue]] = Field(min_length=1, examples=[{"x": [[0.5, 1.0]], "y": [0]}])

@@ -1,13 +1,17 @@
-"""Heatmaps: which rankings have one, and which axes of the place it keeps; for a result and for the estimate of its size."""
+"""Heatmaps: which rankings have one, and which axes of the place it has.
+
+The engine makes the heatmaps of a result; the checks estimate their size.
+"""
 
 from collections.abc import Sequence
 
 
 def heatmap_axes(spatial: bool, kind: str, units: str, shape: Sequence[int], channel_axis: int) -> list[int] | None:
-    """The axes of a place that span the ranking's heatmap; None where it has none.
+    """The axes of a place that become the axes of the heatmap; None if the ranking has no heatmap.
 
-    A spatial method has one everywhere; at the model's inputs every ranking has one. Two axes alone are taken for an image
-    without colours.
+    `spatial`: whether the method is spatial. `kind`: the layer's kind, `Input` for an input.
+    Rankings of spatial methods have a heatmap at every place, other rankings only at the model's
+    inputs. An input with two axes counts as an image without colours.
     """
     if units != "neuron" or len(shape) < 2:
         return None

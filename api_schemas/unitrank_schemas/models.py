@@ -1,4 +1,4 @@
-"""Models: what a client sees of an uploaded network, and the manifest that requests are checked against."""
+"""Models: the resource of an uploaded network, and the manifest that the checks use."""
 
 from datetime import datetime
 from typing import Any, ClassVar, Literal
@@ -10,15 +10,18 @@ from unitrank_schemas.problems import JobProblem
 
 ModelStatus = Literal["inspecting", "ready", "rejected"]
 INSPECTION = "6"
-"""Changes when the same archive would get another manifest, or be let in where it was not; models are then inspected again."""
+"""Version of the inspection; with a new one all models are inspected again.
+
+Change it when an archive would get another manifest, or is accepted that was rejected before.
+"""
 ARCHITECTURES = "unitrank.architectures"
-"""The group of entry points under which an operator installs architectures."""
+"""The group of entry points of installed architectures."""
 Shape = list[int | None]
-"""Sizes of the axes; `null` is the batch."""
+"""Sizes of the axes; null is the batch."""
 
 
 class Port(Schema):
-    """One input or output of the whole model."""
+    """One input or output of the model."""
 
     name: str
     dtype: str = Field(examples=["float32"])
@@ -26,9 +29,9 @@ class Port(Schema):
 
 
 class Seen(Schema):
-    """A layer as one of the model's outputs sees it."""
+    """The properties of a layer for one of several outputs of the model."""
 
-    reached: bool = Field(description="What the layer gives has a way to this output.")
+    reached: bool = Field(description="Whether the output is computed from the layer.")
     cut: bool
     differentiable: bool
     input_cut: bool | None = None
@@ -36,67 +39,72 @@ class Seen(Schema):
 
 
 class Layer(Schema):
-    """One place that a job may name: a call of a module, or a model input."""
+    """A layer that a job can name: one call of a module, or an input of the model."""
 
     name: str = Field(examples=["conv1", "act@1"])
     kind: str = Field(description="The module's class, or `Input`.", examples=["Conv2d"])
-    shape: list[int] = Field(description="Of the output, without the batch.")
-    units: int
+    shape: list[int] = Field(description="Shape of the layer's output, without the batch.")
+    units: int = Field(description="Number of elements of the layer's output.")
     channels: int
     channel_axis: int = Field(description="Axis of `shape` that counts the channels.")
     cut: bool = Field(
-        description="Every way from input to output passes through the output of this layer; of several outputs to the first."
+        description="Whether every path from the model's inputs to its first output passes through the layer's output."
     )
-    input_shape: list[int] | None = Field(None, description="Of what enters the layer; null where that is no place.")
+    input_shape: list[int] | None = Field(
+        None, description="Shape of the layer's input, without the batch; null if the input cannot be ranked."
+    )
     input_cut: bool | None = None
     input_channel_axis: int | None = None
     input_differentiable: bool | None = None
-    differentiable: bool = Field(True, description="A gradient of the outputs comes back to the output of this layer.")
-    seen_by: dict[str, Seen] | None = Field(None, description="By output, where the model has several.")
-    forward_cost: float = Field(0.0, description="Share of the model's forward cost that lies before the output.")
+    differentiable: bool = Field(True, description="Whether a gradient of the first output reaches the layer's output.")
+    seen_by: dict[str, Seen] | None = Field(
+        None, description="Output of the model → the layer's properties for it; null for a model with one output."
+    )
+    forward_cost: float = Field(0.0, description="Share of the model's operations up to the layer's output, from 0 to 1.")
 
 
 class Manifest(Schema):
-    """What the inspection of a model found."""
+    """The results of a model's inspection."""
 
     inputs: list[Port]
     outputs: list[Port]
-    parameters: int
+    parameters: int = Field(description="Number of parameters.")
     layers: list[Layer] = Field(description="In order of execution.")
     flops: int = Field(0, description="Floating-point operations of one example's forward pass.")
     differentiable: bool = True
     path: list[str] | None = Field(
         None,
-        description="What moves between a baseline and an example: real inputs, and the embeddings that look up integer inputs.",
+        description="Values that change between a baseline and an example: real inputs, and embeddings of integer inputs.",
         examples=[["embeddings.word_embeddings"]],
     )
     looked_up: list[str] = Field([], description="Integer inputs that embeddings look up.")
 
 
 class ModelFormat(Schema):
-    """The base of every format of uploaded bytes; the fields are the options that a client gives beside the bytes.
+    """The base of all formats of uploaded models. The fields are the options that a client sends.
 
-    A format is one class here, one entry in `unitrank_service.contents.model_formats`, which reads the options from the query
-    and looks at the bytes, and one in `unitrank_engine.models.formats`, which inspects them.
+    A format is one class here and two table entries. `unitrank_service.contents.model_formats`
+    reads the options from the query and checks the bytes. `unitrank_engine.models.formats` inspects
+    the bytes.
     """
 
     key: ClassVar[str]
     bytes_are: ClassVar[str]
-    """The bytes, as the OpenAPI document describes the body of a PUT."""
+    """Description of the bytes in the OpenAPI document."""
     parameters: ClassVar[tuple[str, ...]] = ()
-    """Names of the query parameters of a PUT that choose the format and give its options."""
+    """Query parameters of a PUT that choose the format and set its options."""
 
     def recipe(self) -> Json | None:
-        """The format and its options as the store keeps them beside the bytes; `format_of` reads them."""
+        """The format and its options as the store keeps them; None for an archive."""
         return {"format": self.key, **self.model_dump(mode="json")}
 
     def identity(self, blob: str) -> list[Any] | None:
-        """What the model's digest covers; None where that is the digest `blob` of the bytes itself."""
+        """The value that the model's digest covers; None if it is that of the bytes, `blob`."""
         return [self.key, self.model_dump(mode="json"), blob]
 
 
 class Archive(ModelFormat):
-    """An archive of `torch.export`, which has everything inside."""
+    """A `torch.export` archive, which holds the network and its weights."""
 
     key = "archive"
     bytes_are = "a `torch.export` archive (`.pt2`)"
@@ -109,7 +117,7 @@ class Archive(ModelFormat):
 
 
 class Architecture(ModelFormat):
-    """An architecture that the operator installed, and what it is built with."""
+    """An installed architecture, and the arguments that it is built with."""
 
     key = "architecture"
     bytes_are = "a safetensors file with an architecture's weights"
@@ -119,7 +127,7 @@ class Architecture(ModelFormat):
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
 
     def recipe(self) -> Json | None:
-        # The first format with options: stores have its recipes without the key.
+        # This was the first format with options. Stores have its recipes without the key `format`.
         return self.model_dump(mode="json")
 
     def identity(self, blob: str) -> list[Any] | None:
@@ -130,7 +138,7 @@ MODEL_FORMATS: dict[str, type[ModelFormat]] = {kind.key: kind for kind in (Archi
 
 
 def format_of(recipe: Json | None) -> ModelFormat:
-    """The format that a recipe of the store names."""
+    """The format and options of a recipe from the store."""
     if recipe is None:
         return Archive()
     kind = MODEL_FORMATS[recipe.get("format", Architecture.key)]
@@ -138,16 +146,16 @@ def format_of(recipe: Json | None) -> ModelFormat:
 
 
 def options_by_format(format: ModelFormat) -> Json:
-    """Fields of the model's resource: one for each format with options; only the field of the model's format is not null."""
+    """Fields of a model's resource: for each format with options its options, or null."""
     keys = [key for key, kind in MODEL_FORMATS.items() if kind.model_fields]
     return {key: format.model_dump(mode="json") if key == format.key else None for key in keys}
 
 
 class Model(Schema):
-    """A model; what the inspection found is null until it is ready, the digest of one that lies elsewhere until it was read."""
+    """A model. The fields from the inspection are null until it is ready."""
 
     name: Name
-    digest: Digest | None
+    digest: Digest | None = Field(description="Null for a model that was given by URI, until it has been read.")
     bytes: int
     status: ModelStatus
     created_at: datetime
@@ -159,11 +167,11 @@ class Model(Schema):
     differentiable: bool | None = None
     path: list[str] | None = None
     looked_up: list[str] | None = None
-    architecture: Architecture | None = Field(None, description="Of a model that was uploaded as weights alone.")
+    architecture: Architecture | None = Field(None, description="Set for a model that was uploaded as weights.")
     problem: JobProblem | None = None
 
 
 class Location(Schema):
-    """Content that lies elsewhere, where the operator has allowed the place."""
+    """A URI from which the service reads the content, if the operator allows the location."""
 
     uri: str = Field(examples=["s3://bucket/model.pt2"])

@@ -1,4 +1,4 @@
-"""What an operator sees: health, workers, version."""
+"""Schemas for operators: health, workers and version."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from unitrank_schemas.base import Schema
 
 
 class Health(Schema):
-    """Whether the service is alive, or ready."""
+    """The service is alive, or ready."""
 
     status: Literal["ok"] = "ok"
 
@@ -17,11 +17,11 @@ class Worker(Schema):
     """A worker that is alive."""
 
     name: str
-    device: str
+    device: str = Field(examples=["cuda:0"])
     queue: str
-    memory: int = Field(description="Resident bytes of the worker and its child.")
-    job: str | None = None
-    models: list[str] = Field(description="Names of the models held warm.")
+    memory: int = Field(description="Resident memory of the worker and its child, in bytes.")
+    job: str | None = Field(None, description="Id of the running job; null without one, and for a job of another tenant.")
+    models: list[str] = Field(description="Names of the models that the worker keeps in memory, without those of other tenants.")
 
 
 class Workers(Schema):
@@ -32,7 +32,7 @@ class Workers(Schema):
 
 
 class Version(Schema):
-    """Versions of the service and of what results depend on."""
+    """Versions of the service and of its HTTP API."""
 
     version: str
     api: str = "v1"

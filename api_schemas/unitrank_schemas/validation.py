@@ -40,7 +40,8 @@ def invalid_places(errors: Iterable[Mapping[str, Any]], body: Any, schema: Any) 
 
 def _place_in_url(error: Mapping[str, Any], loc: Loc) -> Invalid:
     noun = {"path": "name", "query": "parameter", "header": "header"}.get(str(loc[0]), "parameter")
-    detail = f"{noun} {loc[-1]!r} is invalid: {_lower(error['msg'])}, got {excerpt(error.get('input'))}"
+    name, reason, value = loc[-1], _lower(error["msg"]), error.get("input")
+    detail = f"{noun} {name!r} is invalid: {reason}, got {excerpt(value)}"
     return Invalid(pointer=pointer(*loc), detail=detail, code="invalid_name" if loc[0] == "path" else "invalid_parameter")
 
 
@@ -59,7 +60,8 @@ def _place_in_body(error: Mapping[str, Any], loc: Loc, body: Any, schema: Any) -
     if kind == "union_tag_invalid":
         return _unknown_kind(error, at, value, in_method)
     if kind == "union_tag_not_found":
-        detail = f"input should be an object with the field {error['ctx']['discriminator']}, got {excerpt(value)}"
+        field = error["ctx"]["discriminator"]
+        detail = f"input should be an object with the field {field}, got {excerpt(value)}"
         return Invalid(pointer=at, detail=detail, code="missing_field")
     accepted = "input should be an object" if kind in NOT_AN_OBJECT else _lower(error["msg"])
     return Invalid(pointer=at, detail=f"{accepted}, got {excerpt(value)}", code="invalid_request")
@@ -71,7 +73,8 @@ def _unknown_kind(error: Mapping[str, Any], at: str, value: Any, in_method: bool
     if in_method:
         place = f"{at}/{field}" if isinstance(value, dict) else at
         return Invalid(pointer=place, detail=f"method {tag!r} not found{nearest(tag, METHODS)}", code="method_not_found")
-    detail = f"{field} {tag!r} is invalid; use one of {error['ctx']['expected_tags']}"
+    kinds = error["ctx"]["expected_tags"]
+    detail = f"{field} {tag!r} is invalid; use one of {kinds}"
     return Invalid(pointer=f"{at}/{field}", detail=detail, code="invalid_request")
 
 

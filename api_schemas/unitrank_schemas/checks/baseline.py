@@ -40,7 +40,8 @@ def _field(baseline: BaselineField, facts: Facts) -> Iterator[Flaw]:
 
 def _example(baseline: Example, facts: Facts) -> Iterator[Flaw]:
     if facts.fields is not None and baseline.index >= facts.examples:
-        detail = f"row {baseline.index} does not exist; the dataset has rows 0 to {facts.examples - 1}"
+        last = facts.examples - 1
+        detail = f"row {baseline.index} does not exist; the dataset has rows 0 to {last}"
         yield Flaw("/baseline/index", "index_out_of_range", detail)
 
 

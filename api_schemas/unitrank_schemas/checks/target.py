@@ -61,15 +61,16 @@ def _no_classes(request: JobRequest, output: Port) -> Iterator[Flaw]:
 
 
 def _classes(request: JobRequest, facts: Facts, output: Port, classes: int) -> Iterator[Flaw]:
-    choice = request.target.class_
+    choice, last = request.target.class_, classes - 1
     if isinstance(choice, int) and choice >= classes:
-        detail = f"class {choice} does not exist; output {output.name!r} has classes 0 to {classes - 1}"
+        detail = f"class {choice} does not exist; output {output.name!r} has classes 0 to {last}"
         yield Flaw("/target/class", "class_out_of_range", detail)
     field = facts.fields.get(request.labels) if facts.fields and request.labels else None
     if choice == "label" and request.labels and can_label(field):
         outside = [value for value in facts.distinct(request.labels) or [] if not 0 <= int(value) < classes]
         if outside:
-            detail = f"field {request.labels!r} holds {outside[0]}, but output {output.name!r} has classes 0 to {classes - 1}"
+            label = outside[0]
+            detail = f"field {request.labels!r} holds {label}, but output {output.name!r} has classes 0 to {last}"
             yield Flaw("/labels", "class_out_of_range", detail)
 
 

@@ -1,4 +1,4 @@
-"""Jobs: what a client asks for, and the job that it gets; one file for each part of a request."""
+"""Jobs: the request that a client posts, one file for each of its parts, and the job it gets."""
 
 from unitrank_schemas.jobs.job import ENDED, DryRun, Estimate, Job, JobLinks, JobStatus, Progress
 from unitrank_schemas.jobs.request import METADATA_BYTES, JobRequest, Place, Preprocess, Units, Webhook

@@ -1,10 +1,10 @@
-"""How rankings are put to the test: ablation curves against random orders, and predicted against actual change."""
+"""The tests of a ranking: ablation against random orders, and predicted against real drops."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from unitrank_schemas.base import Fill, Schema
+from unitrank_schemas.base import FILL, Fill, Schema
 
 Order = Literal["most", "least"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -13,21 +13,33 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 class Ablation(Schema):
     """The ablation study that gives each ranking its verdict."""
 
-    fill: Fill = "baseline"
-    fractions: list[Fraction] = Field(default=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5], min_length=1, max_length=100)
-    orders: list[Order] = Field(default=["most", "least"], description="The verdict needs `most`.")
-    random: int = Field(99, ge=0, le=10_000, description="Random orders, shared by all rankings and clusters.")
-    level: float = Field(0.95, gt=0, lt=1)
+    fill: Fill = Field("baseline", description=FILL)
+    fractions: list[Fraction] = Field(
+        default=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5],
+        min_length=1,
+        max_length=100,
+        description="Fractions of the units that are replaced.",
+    )
+    orders: list[Order] = Field(
+        default=["most", "least"],
+        description="`most`: the most important units first; `least`: the smallest |importance| first. The verdict needs `most`.",
+    )
+    random: int = Field(99, ge=0, le=10_000, description="Number of random orders; all rankings and clusters share them.")
+    level: float = Field(0.95, gt=0, lt=1, description="A ranking is better than random if its p is at most 1 − `level`.")
     split: str = Field(
         "half",
-        description="`half`: one half of each cluster gives the ranking that is tested on the other; `none`: both on all; "
-        "or a field whose equal values stay on one side.",
+        description="`half`: one half of each cluster makes the ranking, the other half tests it. `none`: all examples do both. "
+        "Any other value: the field whose equal values stay in the same half.",
     )
-    examples: int = Field(200, ge=1, description="At most so many test examples of a cluster.")
-    check_fill: Fill | None = Field("resample", description="The verdict is repeated with this fill; null: it is not.")
+    examples: int = Field(200, ge=1, description="Largest number of test examples for each cluster.")
+    check_fill: Fill | None = Field("resample", description="The test is repeated with this fill; null: it is not repeated.")
 
     def counts_of(self, units: int) -> dict[int, float]:
-        """The distinct numbers of replaced units, max(1, ⌊f · units + 1e-9⌋) below all, ascending → the fraction f of each."""
+        """Numbers of replaced units → the fraction of each, ascending and distinct.
+
+        A fraction f replaces max(1, ⌊f · units + 1e-9⌋) units. Fractions that replace all units are
+        left out.
+        """
         counts: dict[int, float] = {}
         for fraction in sorted(self.fractions):
             count = max(1, int(fraction * units + 1e-9))
@@ -37,8 +49,11 @@ class Ablation(Schema):
 
 
 class Fidelity(Schema):
-    """For every example once: replace some units and compare the drop of the target with the sum of their scores."""
+    """For each example some units are replaced: the target's drop is compared with their scores."""
 
-    select: Literal["delta", "top", "random"] = Field("delta", description="`delta`: the largest |h − h'|.")
-    fraction: Fraction = 0.1
-    fill: Fill = "baseline"
+    select: Literal["delta", "top", "random"] = Field(
+        "delta",
+        description="The replaced units. `delta`: the largest |h − h′|; `top`: the highest scores of the method; `random`.",
+    )
+    fraction: Fraction = Field(0.1, description="Fraction of the units that is replaced.")
+    fill: Fill = Field("baseline", description=FILL)

@@ -1,4 +1,4 @@
-"""Baselines x': the inputs that stand for the absence of a signal."""
+"""Baselines x′: inputs without the signal, with which each example is compared."""
 
 from typing import Annotated, Literal
 
@@ -27,13 +27,13 @@ class Mean(Schema):
 
 
 class ClusterMean(Schema):
-    """The mean over the examples of the example's own cluster."""
+    """The mean over the examples of the same cluster."""
 
     kind: Literal["cluster_mean"]
 
 
 class BaselineField(Schema):
-    """A baseline of its own for each example, from a field of the dataset; preprocessed like x."""
+    """A different baseline for each example, from a field of the dataset; preprocessed like x."""
 
     kind: Literal["field"]
     field: str
@@ -43,7 +43,7 @@ class Example(Schema):
     """One row of the dataset; preprocessed like x."""
 
     kind: Literal["example"]
-    index: int = Field(ge=0)
+    index: int = Field(ge=0, description="Number of the row, from 0.")
 
 
 Baseline = Annotated[Zeros | Constant | Mean | ClusterMean | BaselineField | Example, Field(discriminator="kind")]

@@ -1,6 +1,7 @@
-"""Clusters: named sets of examples that are attributed together; each kind carries its own rules.
+"""Clusters: named sets of examples. Each cluster gets its own importance of the units.
 
-A kind is one class here and one function in the table of `unitrank_engine.job.clusters.finders`, which finds the rows.
+A kind of clusters is one class here, and one function in `unitrank_engine.job.clusters.finders`,
+which finds the rows.
 """
 
 from collections.abc import Iterator
@@ -19,24 +20,25 @@ if TYPE_CHECKING:
     from unitrank_schemas.jobs.request import JobRequest
 
 Limit = Annotated[int, Field(ge=1)]
-LIMIT = Field(None, description="At most so many examples of each cluster, drawn with the job's seed.")
+LIMIT = Field(None, description="Largest number of examples for each cluster, drawn with the job's seed.")
 
 LONGEST_NAME = 256
-"""Characters; what comes with a name comes with each array of its cluster."""
+"""Characters of a cluster's name. The name is part of the names of several arrays of the result."""
 
 
 @dataclass(frozen=True)
 class FormControl:
-    """How the page's form asks for one field of a kind.
+    """The control of the page's form for one field of a kind.
 
-    `choices`: `fields` offers the dataset's fields, `layers` the model's layers, None takes a number.
+    `field`: the field's name. `label`: the text beside the control. `choices`: `fields` offers the
+    dataset's fields, `layers` the model's layers; with None the control takes a number.
     """
 
     field: str
     label: str
     choices: Literal["fields", "layers"] | None = None
     name: str = ""
-    """The control's id on the page, where another control has the field's name."""
+    """The control's id on the page; needed if another control has the field's name."""
     default: str = ""
 
     @property
@@ -45,47 +47,50 @@ class FormControl:
 
 
 class ClusterKind(Schema):
-    """The base of every kind. The checks, the estimate and the form call its methods; the defaults fit most kinds."""
+    """The base of all kinds. Checks, estimate and form use its methods and attributes."""
 
     form_label: ClassVar[str | None] = None
-    """What the form's choice "A cluster for" calls the kind; None keeps the kind off the form."""
+    """Text in the form's choice "A cluster for"; a kind with None is not on the form."""
     controls: ClassVar[tuple[FormControl, ...]] = ()
     reads_model: ClassVar[bool] = False
-    """Whether finding the clusters takes passes through the model."""
+    """Whether passes through the model are needed to find the clusters."""
     count_pointer: ClassVar[str] = "/clusters"
-    """The place of the request that decides how many clusters there are."""
+    """Place of the request that decides the number of clusters."""
 
     def field_of_names(self, request: "JobRequest") -> str | None:
-        """The dataset's field whose values name the clusters."""
+        """The dataset's field whose values name the clusters; None for kinds without a field."""
         return None
 
     def count(self, request: "JobRequest", facts: Facts) -> int:
-        """How many clusters there will be, as far as it can be known; at least 1."""
+        """The largest number of clusters that the job can have; 1 while the number is unknown."""
         return max(1, distinct_count(self.field_of_names(request), facts))
 
     def example_count(self, facts: Facts) -> int:
-        """How many distinct examples the clusters hold, at most, before any `limit`."""
+        """The largest number of distinct examples in the clusters, before `limit`."""
         return facts.examples
 
     def row_count(self, examples: int) -> int:
-        """At most this many rows in all clusters together. `examples`: distinct examples in the clusters, within the limit."""
+        """The largest number of rows in all clusters; an example counts in each of its clusters.
+
+        `examples`: the number of distinct examples, after `limit`.
+        """
         return examples
 
     def passes(self, facts: Facts) -> float:
-        """Passes of one example through the model that finding the clusters takes."""
+        """The number of passes of one example through the model that finding the clusters needs."""
         return 0.0
 
     def shortfall(self, count: int) -> str | None:
-        """The detail of the warning `fewer_clusters`, where `count` clusters are fewer than the request asks for."""
+        """The warning `fewer_clusters`; None unless `count` is below the requested number."""
         return None
 
     def flaws(self, request: "JobRequest", facts: Facts) -> Iterator[Flaw]:
-        """The flaws in the kind's own fields."""
+        """Flaws in the fields of the kind."""
         yield from ()
 
 
 class All(ClusterKind):
-    """One cluster, `all`, of every row."""
+    """One cluster, `all`, with every row."""
 
     form_label = "all examples together"
 
@@ -129,7 +134,7 @@ class ByPrediction(ClusterKind):
     def flaws(self, request: "JobRequest", facts: Facts) -> Iterator[Flaw]:
         output = output_of(request, facts.manifest) if facts.manifest else None
         if output is not None and class_count(output) is None:
-            detail = f"output {output.name!r} {shape_text(output.shape)} has no classes to make clusters of"
+            detail = f"output {output.name!r} {shape_text(output.shape)} has no classes; use another kind of clusters"
             yield Flaw("/clusters/by", "target_not_applicable", detail)
 
 
@@ -151,12 +156,12 @@ class ByField(ClusterKind):
 
 
 class Members(ClusterKind):
-    """Clusters by hand: row numbers of the dataset under each name; a row may be in several."""
+    """Clusters as lists of row numbers of the dataset; a row may be in several clusters."""
 
     count_pointer = "/clusters/members"
 
     by: Literal["members"]
-    # The first wrong row is enough: there may be millions.
+    # FailFast reports the first wrong row only: there may be millions.
     members: dict[str, Annotated[list[Annotated[int, Field(ge=0)]], FailFast()]] = Field(min_length=1, examples=[{"a": [0, 3]}])
     limit: Limit | None = LIMIT
 
@@ -175,27 +180,32 @@ class Members(ClusterKind):
         for name, rows in self.members.items():
             at = f"/clusters/members/{escaped(name)}"
             if not (name.isprintable() and 0 < len(name) <= LONGEST_NAME):
-                detail = f"{excerpt(name)} cannot name a cluster; a name has 1 to {LONGEST_NAME} printable characters"
+                detail = f"{excerpt(name)} cannot name a cluster; use 1 to {LONGEST_NAME} printable characters"
                 yield Flaw(at, "bad_cluster_name", detail)
             if not rows:
-                yield Flaw(at, "empty_cluster", f"cluster {name!r} has no members")
+                yield Flaw(at, "empty_cluster", f"cluster {name!r} has no members; give it at least one row")
             yield from _rows_exist(at, name, rows, facts)
 
 
 class KMeans(ClusterKind):
-    """Clusters `0`, `1` …, the largest first, of examples that are alike in a layer's output, which need not be the job's layer."""
+    """Clusters of examples with similar output of a layer, named `0`, `1` …, the largest first."""
 
     form_label = "examples that are alike (k-means)"
     controls = (
-        FormControl("k", "How many clusters", default="8"),
-        FormControl("layer", "Alike in layer", choices="layers", name="kmeans_layer"),
+        FormControl("k", "Number of clusters", default="8"),
+        FormControl("layer", "Layer to compare", choices="layers", name="kmeans_layer"),
     )
     reads_model = True
     count_pointer = "/clusters/k"
 
     by: Literal["kmeans"]
-    k: int = Field(ge=1, description="How many; those that no example is nearest to are left out.", examples=[8])
-    layer: str = Field(min_length=1, max_length=512, examples=["fc1"])
+    k: int = Field(ge=1, description="Number of centres. A centre without examples makes no cluster.", examples=[8])
+    layer: str = Field(
+        min_length=1,
+        max_length=512,
+        description="Layer whose output is compared; it may differ from the ranked layer.",
+        examples=["fc1"],
+    )
     limit: Limit | None = LIMIT
 
     def count(self, request: "JobRequest", facts: Facts) -> int:
@@ -204,14 +214,15 @@ class KMeans(ClusterKind):
     def shortfall(self, count: int) -> str | None:
         if count >= self.k:
             return None
-        return f"only {count} of {self.k} centres are the nearest of some example; the others, which would be empty, are left out"
+        return f"only {count} of {self.k} clusters have examples; the empty ones are left out"
 
     def passes(self, facts: Facts) -> float:
         manifest = facts.manifest
         layer = layer_named(self.layer, manifest) if manifest else None
         if manifest is None or layer is None:
             return 0.0
-        # The layer is read once to place the centres and once to name the nearest one; each row is compared with every centre.
+        # The layer is computed twice: to place the centres, and to find the nearest centre. Each
+        # row is compared with every centre.
         compared = 2.0 * self.k * layer.units / manifest.flops if manifest.flops else 0.0
         return 2 * facts.examples * (layer.forward_cost + compared)
 
@@ -220,18 +231,20 @@ class KMeans(ClusterKind):
             names = [layer.name for layer in facts.manifest.layers]
             yield Flaw("/clusters/layer", "layer_not_found", f"layer {self.layer!r} not found{nearest(self.layer, names)}")
         if facts.fields is not None and facts.examples < self.k <= MOST_CLUSTERS:
-            detail = f"{self.k} clusters of a dataset with {facts.examples} examples; k can be at most that"
+            detail = f"k is {self.k}, but the dataset has {facts.examples} examples; k can be at most {facts.examples}"
             yield Flaw("/clusters/k", "too_few_examples", detail)
 
 
 def _rows_exist(at: str, name: str, rows: list[int], facts: Facts) -> Iterator[Flaw]:
-    seen: set[int] = set()
+    earlier: set[int] = set()
+    last = facts.examples - 1
     for index, row in enumerate(rows):
-        if row >= facts.examples:
-            yield Flaw(f"{at}/{index}", "member_out_of_range", f"row {row} of a dataset with the rows 0 to {facts.examples - 1}")
-        elif row in seen:
-            yield Flaw(f"{at}/{index}", "duplicate_member", f"row {row} is in cluster {name!r} already")
-        seen.add(row)
+        if row > last:
+            detail = f"row {row} does not exist; the dataset has rows 0 to {last}"
+            yield Flaw(f"{at}/{index}", "member_out_of_range", detail)
+        elif row in earlier:
+            yield Flaw(f"{at}/{index}", "duplicate_member", f"row {row} is twice in cluster {name!r}; leave one out")
+        earlier.add(row)
 
 
 Clusters = Annotated[All | ByLabel | ByPrediction | ByField | Members | KMeans, Field(discriminator="by")]
@@ -239,4 +252,4 @@ Clusters = Annotated[All | ByLabel | ByPrediction | ByField | Members | KMeans, 
 CLUSTER_KINDS: dict[str, type[ClusterKind]] = {
     get_args(kind.model_fields["by"].annotation)[0]: kind for kind in get_args(get_args(Clusters)[0])
 }
-"""Value of `by` → the kind, in the union's order, which is the order of the form."""
+"""Value of `by` → the kind. The order is that of the union and of the page's form."""

@@ -1,4 +1,4 @@
-"""A job as clients see it: its state and its progress; and the answer to a dry run."""
+"""A job's resource: its state and progress. Also the answer to a dry run."""
 
 from datetime import datetime
 from typing import Literal
@@ -14,17 +14,17 @@ ENDED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "timed_ou
 
 
 class Progress(Schema):
-    """How far a running job is."""
+    """The progress of a running job."""
 
     done: int
     total: int
-    unit: str = Field(examples=["examples"])
+    unit: str = Field(description="Unit of `done` and `total`.", examples=["examples"])
     stage: str = Field(examples=["attribution", "ablation"])
-    eta: float | None = Field(None, description="Seconds until the end, from the speed so far.")
+    eta: float | None = Field(None, description="Estimated seconds until the end; null without an estimate.")
 
 
 class JobLinks(Schema):
-    """Where the job's other resources are."""
+    """URLs of the job's resources."""
 
     self: str
     result: str
@@ -33,33 +33,33 @@ class JobLinks(Schema):
 
 
 class Job(Schema):
-    """A job's state."""
+    """A job."""
 
     id: str
     status: JobStatus
-    attempt: int = Field(description="How often it was started; more than one after a lost worker.")
+    attempt: int = Field(description="Number of starts; more than 1 if a worker was lost.")
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    expires_at: datetime | None = None
-    position: int | None = Field(None, description="Jobs before it in the queue.")
+    expires_at: datetime | None = Field(None, description="Time after which the result is deleted.")
+    position: int | None = Field(None, description="Number of jobs before this one in the queue.")
     progress: Progress | None = None
-    request: JobRequest
-    problem: JobProblem | None = None
-    worker: str | None = None
+    request: JobRequest = Field(description="The request with its defaults.")
+    problem: JobProblem | None = Field(None, description="Why the job failed.")
+    worker: str | None = Field(None, description="Name of the worker that runs the job.")
     links: JobLinks
 
 
 class Estimate(Schema):
-    """What a job will cost, before it is run."""
+    """The expected cost of a job."""
 
-    passes: int = Field(description="Rows through the model, a partial pass counted by its share of the cost.")
-    seconds: float = Field(description="From the throughput that the workers measured on earlier jobs.")
-    result_bytes: int
+    passes: int = Field(description="Passes of one example; a partial pass counts by its share of the cost.")
+    seconds: float = Field(description="Estimated from the speed that the workers measured in earlier jobs.")
+    result_bytes: int = Field(description="Bytes of the result's arrays.")
 
 
 class DryRun(Schema):
-    """A checked request with its defaults filled in."""
+    """The answer to a dry run: the request with its defaults filled in, and its expected cost."""
 
     request: JobRequest
     estimate: Estimate

@@ -1,4 +1,4 @@
-"""The request of a job: the fields that a client may set, and their defaults."""
+"""The request of a job: its fields and their defaults."""
 
 import json
 from typing import Annotated, Literal
@@ -17,11 +17,14 @@ Place = Literal["output", "input"]
 Units = Literal["neuron", "channel"]
 
 METADATA_BYTES = 64 * 1024
-"""What the metadata of a job may take as JSON: it is kept, and handed out, with the job."""
+"""Largest size of a job's metadata as JSON. It is stored and returned with the job."""
 
 
 class Preprocess(Schema):
-    """Inputs are cast to the model's dtype, then (x·scale − mean)/std; a list counts along axis 1."""
+    """Inputs are cast to the model's dtype, then become (x · scale − mean) / std.
+
+    A list has one number for each index of axis 1.
+    """
 
     scale: float | list[float] = 1.0
     mean: float | list[float] | None = None
@@ -29,39 +32,52 @@ class Preprocess(Schema):
 
 
 class Webhook(Schema):
-    """Where the end of the job is announced: the body is an `Announcement`, signed after Standard Webhooks."""
+    """The URL that gets a signed `Announcement` (Standard Webhooks) when the job ends."""
 
     url: str = Field(min_length=1, max_length=2048, examples=["https://example.org/hook"])
 
 
 def _small(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
     if (size := len(json.dumps(metadata, ensure_ascii=False).encode())) > METADATA_BYTES:
-        raise ValueError(f"{size} bytes as JSON; at most {METADATA_BYTES} are kept")
+        raise ValueError(f"metadata has {size} bytes as JSON; at most {METADATA_BYTES} are allowed")
     return metadata
 
 
 class JobRequest(Schema):
-    """One job: the importance of every unit of a layer for every cluster, and what each ranking is worth."""
+    """A job ranks the units of a layer by importance in each cluster, and tests each ranking."""
 
-    model: Reference
-    layer: str = Field(min_length=1, max_length=512)
-    dataset: Reference | InlineDataset
-    methods: list[Method] = Field(min_length=1, max_length=64)
+    model: Reference = Field(description="Name of the model; `name@sha256:…` for one exact content.")
+    layer: str = Field(min_length=1, max_length=512, description="Name of a layer in the model's list.")
+    dataset: Reference | InlineDataset = Field(description="Name of the dataset, or a small dataset inside the request.")
+    methods: list[Method] = Field(
+        min_length=1, max_length=64, description="Each entry makes a ranking: a method's name, or an object with its options."
+    )
 
     clusters: Clusters = All()
-    inputs: dict[str, str] | None = Field(None, description="Model input ← field. Default: by equal name, or the only input ← `x`.")
-    labels: str | None = Field(None, description="Field of the labels. Default: `y` if there is one.")
+    inputs: dict[str, str] | None = Field(
+        None,
+        description="Input of the model → field of the dataset. Default: the field with the input's name; for a model with one "
+        "input also `x`.",
+    )
+    labels: str | None = Field(None, description="Field with the labels. Default: `y`, if it holds integers or booleans.")
     preprocess: Preprocess = Preprocess()
-    output: str | None = Field(None, description="Which of several outputs. Default: the first.")
-    at: Place = Field("output", description="After or before what the layer computes.")
-    units: Units = Field("neuron", description="`channel`: scores summed over the other axes, ablated together.")
+    output: str | None = Field(None, description="Name of the output to explain. Default: the model's first.")
+    at: Place = Field("output", description="Rank the output or the input of the layer.")
+    units: Units = Field(
+        "neuron",
+        description="`neuron`: each element is a unit. `channel`: each channel is a unit, scored by its sum, replaced as a whole.",
+    )
     target: Target = Target()
     baseline: Baseline = Zeros()
-    ablation: Ablation | None = Ablation()
-    fidelity: Fidelity | None = Fidelity()
-    keep_examples: int = Field(0, ge=0, le=100_000)
-    seed: int = Field(0, ge=0, le=2**63 - 1)
-    timeout: float = Field(3600, gt=0, le=7 * 24 * 3600)
-    priority: Literal["high", "normal", "low"] = "normal"
+    ablation: Ablation | None = Field(Ablation(), description="The test against random orders; null: no test.")
+    fidelity: Fidelity | None = Field(Fidelity(), description="The test of predicted drops; null: no test.")
+    keep_examples: int = Field(
+        0, ge=0, le=100_000, description="Scores of single examples are kept for at most this many examples of each cluster."
+    )
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of everything that is random in the job.")
+    timeout: float = Field(3600, gt=0, le=7 * 24 * 3600, description="Seconds that the job may run.")
+    priority: Literal["high", "normal", "low"] = Field("normal", description="Order among the jobs of the same key.")
     webhook: Webhook | None = None
-    metadata: Annotated[dict[str, JsonValue], AfterValidator(_small)] = Field(default={}, max_length=64)
+    metadata: Annotated[dict[str, JsonValue], AfterValidator(_small)] = Field(
+        default={}, max_length=64, description=f"Returned with the job; at most {METADATA_BYTES} bytes as JSON."
+    )

@@ -11,14 +11,15 @@ ClassChoice = Literal["label", "predicted"] | Annotated[int, Field(ge=0)] | None
 
 
 class Target(Schema):
-    """Which class and which score of it; class and margin's rival are fixed at the unaltered input."""
+    """The explained class and score. Class and `margin`'s rival are fixed at the original input."""
 
     class_: ClassChoice = Field(
         None,
         alias="class",
-        description="`label` (default where there are labels), `predicted`, a class number; null for an output without classes.",
+        description="`label`, `predicted` or a class number; null for an output without classes. Default: `label` if the dataset "
+        "has labels, else `predicted`.",
     )
     score: Score = Field(
         "logit",
-        description="`centered`: minus the mean over classes; `margin`: minus the best other class.",
+        description="`centered`: the logit minus the mean over classes; `margin`: the logit minus that of the best other class.",
     )

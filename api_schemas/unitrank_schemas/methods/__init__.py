@@ -1,4 +1,4 @@
-"""Methods: how units get their importance; one file a family, one table of all, and their cards."""
+"""Methods: one file for each family with their options and cards, and a table of all methods."""
 
 from unitrank_schemas.methods.activation import Activation
 from unitrank_schemas.methods.base import MethodBase, RankingId, Statistic

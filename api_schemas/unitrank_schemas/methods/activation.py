@@ -1,4 +1,4 @@
-"""Activation: the value of the unit itself."""
+"""Activation: the value of the unit."""
 
 from typing import Literal
 
@@ -6,10 +6,10 @@ from unitrank_schemas.methods.base import MethodBase, MethodPasses
 
 
 class Activation(MethodBase):
-    """The unit's own value."""
+    """The value of the unit."""
 
     title = "Activation"
-    summary = "The mean value of the unit: how active it is, whatever the output does with it."
+    summary = "The value of the unit. It shows how active the unit is, not how it affects the output."
     formula = "h"
     source = "Erhan et al. 2009, Visualizing Higher-Layer Features of a Deep Network"
     cost = "one forward pass up to the layer"

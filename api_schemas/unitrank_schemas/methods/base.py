@@ -1,4 +1,4 @@
-"""The base of every method's entry: its card, its options, and what the checks, the estimate and the warnings ask of it."""
+"""The base of all methods: the card, the common options, and the hooks of checks and estimate."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -18,14 +18,18 @@ BACKWARD = 2.0
 
 @dataclass(frozen=True)
 class MethodPasses:
-    """Passes of one example through the whole model; methods of a job with an equal `shared_as` make them together."""
+    """Passes of one example through the whole model.
+
+    `shared_as`: methods of one job with an equal value share their passes. `count`: number of
+    passes; a partial pass counts by its share of the cost.
+    """
 
     shared_as: Hashable
     count: float
 
 
 class MethodBase(Schema):
-    """The fields of every entry: how a cluster's examples are reduced, and the ranking's own name."""
+    """The base of all methods: class variables for the card, fields for the common options."""
 
     title: ClassVar[str]
     summary: ClassVar[str]
@@ -36,18 +40,32 @@ class MethodBase(Schema):
     needs_gradient: ClassVar[bool] = True
     needs_baseline: ClassVar[bool] = False
     spatial: ClassVar[bool] = False
-    """Whether the scores are a map over space: the place needs an axis beside its channels, and a heatmap sums the channels."""
+    """Whether the scores are a map over space.
+
+    The place then needs an axis beside its channels, and a heatmap sums over the channels.
+    """
     seeded_by_id: ClassVar[bool] = False
-    """Whether the ranking's id decides the scores, too."""
+    """Whether the scores also depend on the ranking's id."""
 
     name: str
-    statistic: Statistic = "mean"
-    id: RankingId | None = Field(None, description="Default: the name, with `.<statistic>` when it is not `mean`.")
+    statistic: Statistic = Field(
+        "mean",
+        description="Turns the scores of a cluster's examples into the importance: mean, mean of |score|, or root mean square.",
+    )
+    id: RankingId | None = Field(
+        None, description="Name of the ranking. Default: the method's name, with `.<statistic>` if that is not `mean`."
+    )
 
     def passes(self, tail: float, units: int) -> MethodPasses:
-        """The estimate before a job; `tail` is the share of the model behind the layer, `units` how many units are ranked."""
+        """The expected passes of one example.
+
+        `tail`: the share of the model's cost behind the place. `units`: the number of ranked units.
+        """
         return MethodPasses("gradient", (1.0 + BACKWARD) * tail)
 
     def looks_at_input_only(self) -> bool:
-        """Whether all scores are zero where the gradient at the input is zero; the warning `saturated` is for such methods."""
+        """Whether all scores are 0 if the gradient at the input is 0.
+
+        Only rankings of these methods can get the warning `saturated`.
+        """
         return False

@@ -1,4 +1,4 @@
-"""The catalogue: one card for each method, made from its schema."""
+"""The cards that `GET /v1/methods` serves, made from the methods' schemas."""
 
 from typing import Any
 
@@ -9,22 +9,22 @@ from unitrank_schemas.methods.table import METHODS
 
 
 class MethodCard(Schema):
-    """One entry of the catalogue."""
+    """A method: its formula, source, cost and options."""
 
     name: str
     title: str
     summary: str
-    formula: str
-    source: str
-    complete: bool = Field(description="Scores sum to F(x) − F(x′) at every layer that is a cut.")
+    formula: str = Field(description="The score of a unit for one example.")
+    source: str = Field(description="The paper.")
+    complete: bool = Field(description="Whether the scores sum to F(x) − F(x′) at every place that is a cut.")
     needs_gradient: bool
     needs_baseline: bool
-    cost: str = Field(description="Passes, in words.")
+    cost: str = Field(description="Passes through the model for one example.")
     options: dict[str, Any] = Field(description="JSON Schema of an entry of a job's `methods`, with defaults.")
 
 
 def card(name: str) -> MethodCard:
-    """The catalogue's entry of a method. Raises KeyError for a name that is no method."""
+    """The card of the method with this name. Raises KeyError if there is no such method."""
     method = METHODS[name]
     return MethodCard(
         name=name,

@@ -1,4 +1,4 @@
-"""DeepLIFT: differences carried back through the net by slopes of differences."""
+"""DeepLIFT: differences from the baseline, carried back with the slope of each operation."""
 
 from typing import Literal
 
@@ -8,19 +8,22 @@ from unitrank_schemas.methods.base import BACKWARD, MethodBase, MethodPasses
 
 
 class DeepLift(MethodBase):
-    """DeepLIFT's multipliers times the difference from the baseline."""
+    """DeepLIFT: multiplier times difference from the baseline."""
 
     title = "DeepLIFT"
-    summary = "The change of the target against the baseline, carried back by each operation's slope between the two runs."
-    formula = "m · (h − h′), m the product of mean slopes Δout/Δin (Rescale), or of the slopes of positive and negative parts"
+    summary = "The unit's share of the change of the target from the baseline, by the slope of each operation between x′ and x."
+    formula = (
+        "m · (h − h′); m is the product of the slopes Δout/Δin (Rescale), or of the slopes of positive and negative parts "
+        "(RevealCancel)"
+    )
     source = "Shrikumar et al. 2017, arXiv:1704.02685; Shrikumar et al. 2018, arXiv:1807.09946"
-    cost = "two forward passes and one backward pass through the layers after it; more where an operation needs quadrature"
+    cost = "two forward passes and one backward pass through the layers after the place; more if an operation needs quadrature"
     complete = True
     needs_baseline = True
 
     name: Literal["deeplift"] = "deeplift"
     rules: Literal["rescale", "reveal_cancel", "default"] = Field(
-        "default", description="`default`: Rescale after convolutions, RevealCancel after dense layers."
+        "default", description="`default` uses Rescale after convolutions and RevealCancel after dense layers."
     )
 
     def passes(self, tail: float, units: int) -> MethodPasses:

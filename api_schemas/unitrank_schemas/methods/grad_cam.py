@@ -1,4 +1,4 @@
-"""Grad-CAM: a map over space of where a feature map speaks for the target."""
+"""Grad-CAM: a map over space of the positions where a channel supports the target."""
 
 from typing import Literal
 
@@ -6,13 +6,13 @@ from unitrank_schemas.methods.base import MethodBase
 
 
 class GradCam(MethodBase):
-    """Grad-CAM: each channel weighted by the spatial mean of its gradient."""
+    """Grad-CAM: each channel, weighted by the spatial mean of its gradient."""
 
     title = "Grad-CAM"
-    summary = "Where a feature map speaks for the target: its value times the channel's mean slope. For places with spatial axes."
+    summary = "The unit's value times the mean slope of its channel. It needs a place with spatial axes."
     formula = "h · mean over space of ∂F/∂h; the heatmap is the ReLU of the sum over channels"
     source = "Selvaraju et al. 2017, arXiv:1610.02391"
-    cost = "one forward and one backward pass through the layers after it"
+    cost = "one forward and one backward pass through the layers after the place"
     spatial = True
 
     name: Literal["grad_cam"] = "grad_cam"

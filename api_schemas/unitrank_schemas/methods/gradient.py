@@ -1,4 +1,4 @@
-"""Methods that take the gradient at the input alone."""
+"""Methods that use the gradient at the input x."""
 
 from typing import Literal
 
@@ -13,19 +13,19 @@ class Noise(Schema):
 
     samples: int = Field(20, ge=1, le=10_000, description="Noisy copies of each example.")
     level: float = Field(
-        0.1, ge=0, le=10, description="The noise's standard deviation as a share of the input's own range, max − min, by example."
+        0.1, ge=0, le=10, description="Standard deviation of the noise, as a share of the range (max − min) of the example's input."
     )
 
 
 NOISE = Field(
     None,
-    description="SmoothGrad (arXiv:1706.03825): the gradient is averaged over noisy inputs. With the statistic `rms` its square "
-    "is averaged (SmoothGrad², arXiv:1806.10758).",
+    description="SmoothGrad (arXiv:1706.03825): the gradient is averaged over noisy inputs. With the statistic `rms` the squares "
+    "are averaged (SmoothGrad², arXiv:1806.10758).",
 )
 
 
 class SmoothedMethod(MethodBase):
-    """The base of the methods whose gradient may be averaged over noisy inputs."""
+    """The base of the methods whose gradient can be averaged over noisy inputs."""
 
     noise: Noise | None = NOISE
 
@@ -42,34 +42,34 @@ class Gradient(SmoothedMethod):
     """The slope of the target with respect to the unit."""
 
     title = "Gradient"
-    summary = "How fast the target changes with the unit at the input itself. Signed slopes of unlike examples cancel."
+    summary = "The slope of the target with respect to the unit, at the input. Slopes of opposite sign cancel in the mean."
     formula = "∂F/∂h"
     source = "Simonyan et al. 2014, arXiv:1312.6034"
-    cost = "one forward and one backward pass through the layers after it"
+    cost = "one forward and one backward pass through the layers after the place"
 
     name: Literal["gradient"] = "gradient"
 
 
 class GradientXActivation(SmoothedMethod):
-    """Slope times value: the first-order change when the unit is set to zero."""
+    """Slope times value."""
 
     title = "Gradient × activation"
-    summary = "The first-order estimate of what the target loses when the unit becomes zero."
+    summary = "A first-order estimate of the drop of the target when the unit becomes zero."
     formula = "h · ∂F/∂h"
     source = "Shrikumar et al. 2017, arXiv:1605.01713; Molchanov et al. 2017, arXiv:1611.06440"
-    cost = "one forward and one backward pass through the layers after it"
+    cost = "one forward and one backward pass through the layers after the place"
 
     name: Literal["gradient_x_activation"] = "gradient_x_activation"
 
 
 class GradientXDelta(MethodBase):
-    """Slope times the difference from the baseline: the first-order change when the unit goes back to it."""
+    """Slope times difference from the baseline."""
 
     title = "Gradient × delta"
-    summary = "The first-order estimate of what the target loses when the unit returns to its value at the baseline."
+    summary = "A first-order estimate of the drop of the target when the unit gets its value at the baseline."
     formula = "(h − h′) · ∂F/∂h"
-    source = "arXiv:1807.09946, the study's gradient method"
-    cost = "one forward and one backward pass through the layers after it"
+    source = "Shrikumar et al. 2018, arXiv:1807.09946, gradient method"
+    cost = "one forward and one backward pass through the layers after the place"
     needs_baseline = True
 
     name: Literal["gradient_x_delta"] = "gradient_x_delta"

@@ -1,4 +1,4 @@
-"""Methods that integrate along a straight path from the baseline."""
+"""Methods that integrate along the straight path from the baseline to the input."""
 
 from typing import Literal
 
@@ -8,25 +8,28 @@ from unitrank_schemas.methods.base import BACKWARD, MethodBase, MethodPasses
 
 
 class PathMethod(MethodBase):
-    """What the methods on the straight path from the baseline to the input share."""
+    """The base of the path methods, with their common options."""
 
     needs_baseline = True
 
-    steps: int = Field(20, ge=1, le=10_000, description="Intervals of the path.")
+    steps: int = Field(20, ge=1, le=10_000, description="Number of intervals of the path.")
     rule: Literal["left", "right", "trapezoid"] = Field(
-        "trapezoid", description="Where in its interval the gradient is taken; `right` is the paper's."
+        "trapezoid",
+        description="Gradient of an interval: at its `left` end, at its `right` end (as in the paper), or the mean of both.",
     )
     spacing: Literal["uniform", "cubic"] | None = Field(
-        None, description="`cubic`: α = t³, dense near the baseline. Default: cubic where the baseline is zeros, else uniform."
+        None, description="`cubic`: α = t³, dense near the baseline. Default: `cubic` for a baseline of zeros, else `uniform`."
     )
     tolerance: float | None = Field(
         None,
         ge=1e-6,
         lt=1,
-        description="Steps are doubled, for each example by itself, until the relative completeness gap is below it. Needs a cut.",
+        description="`steps` is doubled, separately for each example, until the relative completeness gap is smaller than this. "
+        "It needs a cut.",
     )
     precision: Literal["float32", "tf32", "bf16"] = Field(
-        "float32", description="Of the passes along the path; sums stay float32. `tf32` changes matrix products on CUDA only."
+        "float32",
+        description="Precision of the passes along the path; sums stay float32. `tf32` changes only matrix products on CUDA.",
     )
 
     def passes(self, tail: float, units: int) -> MethodPasses:
@@ -39,10 +42,10 @@ class Conductance(PathMethod):
     """Neuron Integrated Gradients: the part of F(x) − F(x′) that flows through the unit."""
 
     title = "Conductance (Neuron Integrated Gradients)"
-    summary = "The share of the change of the target along the path from the baseline that passes through the unit."
+    summary = "The part of the change of the target, along the path from the baseline, that passes through the unit."
     formula = "∫ ∂F/∂h · dh/dα dα  ≈  Σₜ ∂F/∂h · (h(xₜ) − h(xₜ₋₁))"
     source = "Dhamdhere et al. 2018, arXiv:1805.12233; Shrikumar et al. 2018, arXiv:1807.09946, eq. 2"
-    cost = "steps + 1 forward passes; steps backward passes (one more for `trapezoid`) through the layers after it"
+    cost = "steps + 1 forward passes; steps backward passes (one more for `trapezoid`) through the layers after the place"
     complete = True
 
     name: Literal["conductance"] = "conductance"
@@ -55,25 +58,25 @@ class InternalInfluence(PathMethod):
     summary = "The slope of the target with respect to the unit, averaged along the path from the baseline to the input."
     formula = "∫ ∂F/∂h dα"
     source = "Leino et al. 2018, arXiv:1802.03788"
-    cost = "steps forward and backward passes (one more for `trapezoid`)"
+    cost = "steps forward passes; steps backward passes through the layers after the place; one more of each for `trapezoid`"
 
     name: Literal["internal_influence"] = "internal_influence"
 
 
 class IntegratedGradients(PathMethod):
-    """Integrated gradients in the place's own space."""
+    """Integrated gradients along a straight line of the place's values."""
 
     title = "Integrated gradients"
-    summary = "The change of the target along the straight line from the place's value at the baseline to its value at the input."
+    summary = "The unit's part of the change of the target, along the straight line from h′ to h."
     formula = "(h − h′) · ∫ ∂F/∂h dα along h′ → h, all other values held at x"
     source = "Sundararajan et al. 2017, arXiv:1703.01365"
-    cost = "steps forward and backward passes (one more for `trapezoid`) through the layers after it"
+    cost = "steps forward and backward passes (one more for `trapezoid`) through the layers after the place"
     complete = True
 
     name: Literal["integrated_gradients"] = "integrated_gradients"
 
     def passes(self, tail: float, units: int) -> MethodPasses:
-        # Its path is its own, and begins at the place.
+        # The path of this method runs through the place's values, so no other method can share it.
         return MethodPasses(self.id, (self.steps + 1) * (1.0 + BACKWARD) * tail)
 
 

@@ -1,4 +1,4 @@
-"""Random: the control that any method must beat."""
+"""Random: noise as a control."""
 
 from typing import Literal
 
@@ -6,10 +6,10 @@ from unitrank_schemas.methods.base import MethodBase, MethodPasses
 
 
 class Random(MethodBase):
-    """Seeded noise: what any method must beat."""
+    """Seeded noise, which every useful method must beat."""
 
     title = "Random"
-    summary = "Independent normal noise for every example and unit: the control."
+    summary = "Independent normal noise for every example and unit, as a control."
     formula = "N(0, 1)"
     source = "control"
     cost = "nothing"

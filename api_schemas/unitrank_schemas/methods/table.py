@@ -1,6 +1,6 @@
-"""All methods: the union that a request may use, and the table by name.
+"""All methods: the union of their schemas, and the table by name.
 
-Each family's file names its methods in `Family`; the order here is the order of the catalogue.
+`Family` of each file lists its methods. The order here is the order of `GET /v1/methods`.
 """
 
 from typing import Annotated, Any, get_args
@@ -18,7 +18,7 @@ METHODS: dict[str, type[MethodBase]] = {method.model_fields["name"].default: met
 
 
 def _named(entry: Any) -> Any:
-    """A bare name stands for the method with its defaults."""
+    """Turn a name into the entry of the method with its defaults."""
     return {"name": entry} if isinstance(entry, str) else entry
 
 
@@ -29,9 +29,13 @@ Method = Annotated[
 
 
 def with_ids(methods: list[Method]) -> list[Method]:
-    """The same entries, each with an id: given ones stay, others get the name, `.<statistic>`, and `-2`, `-3` on a repeat."""
+    """The entries, each with an id; ids that the client set stay.
+
+    Other entries get the method's name, `.<statistic>` if that is not `mean`, and `-2`, `-3` … if
+    the id is taken.
+    """
     taken = {method.id for method in methods if method.id}
-    named = []
+    entries = []
     for method in methods:
         if method.id is None:
             stem = method.name if method.statistic == "mean" else f"{method.name}.{method.statistic}"
@@ -41,5 +45,5 @@ def with_ids(methods: list[Method]) -> list[Method]:
                 choice = f"{stem}-{count}"
             taken.add(choice)
             method = method.model_copy(update={"id": choice})
-        named.append(method)
-    return named
+        entries.append(method)
+    return entries

@@ -162,7 +162,7 @@ def test_kmeans_when_centres_have_no_examples_then_a_warning_says_how_many(tmp_p
     (warning,) = [warning for warning in summary["warnings"] if warning["code"] == "fewer_clusters"]
 
     assert len(summary["clusters"]) == 3
-    assert warning["detail"].startswith("only 3 of 5 centres")
+    assert warning["detail"].startswith("only 3 of 5 clusters")
 
 
 def test_kmeans_when_there_are_fewer_examples_than_clusters_then_is_refused(tmp_path: Path) -> None:
