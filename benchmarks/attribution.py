@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from captum.attr import LayerConductance, LayerDeepLift, LayerFeatureAblation
-from examples.paper import WHERE, Net
+from examples.paper import DATA_HELP, Net
 from rich.console import Console
 from rich.table import Table as Lines
 from safetensors.torch import load_file
@@ -257,14 +257,14 @@ PARTS: dict[str, Callable[[Bench, int, Lines], None]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("UNITRANK_MNIST"), help=WHERE)
+    parser.add_argument("--data", type=Path, default=os.environ.get("UNITRANK_MNIST"), help=DATA_HELP)
     parser.add_argument("--images", type=int, default=2000, help="number of test images")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     parser.add_argument("--repeats", type=int, default=5, help="measured runs; the table has their median")
     parser.add_argument("--only", nargs="+", choices=[*PARTS, "rate"], default=[*PARTS, "rate"], help="parts to measure")
     arguments = parser.parse_args()
     if arguments.data is None:
-        print(f"skipped: --data is missing; {WHERE}")
+        print(f"skipped: --data is missing: {DATA_HELP}")
         return
     torch.set_num_threads(arguments.threads)
     console = Console(width=130)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from examples.paper import EXPECTED, LAYERS, REQUEST, WHERE, methods, network
+from examples.paper import DATA_HELP, EXPECTED, LAYERS, REQUEST, methods, network
 
 from benchmarks.support.running import running
 from unitrank.client.sync import Client
@@ -27,11 +27,11 @@ PAPER_SECONDS = {"conductance-10": 564.0, "conductance-100": 1083.0, "deeplift":
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("UNITRANK_MNIST"), help=WHERE)
+    parser.add_argument("--data", type=Path, default=os.environ.get("UNITRANK_MNIST"), help=DATA_HELP)
     parser.add_argument("--steps", type=int, nargs="+", default=[10, 100], choices=[10, 100], help="steps of conductance")
     arguments = parser.parse_args()
     if arguments.data is None:
-        print(f"skipped: --data is missing; {WHERE}")
+        print(f"skipped: --data is missing: {DATA_HELP}")
         return
     with running() as url:
         rows = measure(url, arguments.data, arguments.steps)
