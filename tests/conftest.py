@@ -1,4 +1,4 @@
-"""A real store for every test that asks for one."""
+"""Fixtures with a real Redis or Valkey server."""
 
 import os
 import shutil
@@ -15,12 +15,15 @@ from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import EmbeddedServer
 
 CHOICE = "UNITRANK_TEST_SERVER"
-"""`redis-server` or `valkey-server`, to test on that one of PATH; without it on the one that `unitrank up` would take."""
+"""Name of the server on PATH to test on: `redis-server` or `valkey-server`.
+
+By default the tests use the server that `unitrank up` would use.
+"""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def chosen_server() -> Iterator[None]:
-    """Every server that a test starts in its own process is the chosen one."""
+    """All embedded servers of the test process run the chosen program."""
     name = os.environ.get(CHOICE)
     with pytest.MonkeyPatch.context() as patch:
         if name:
@@ -31,20 +34,23 @@ def chosen_server() -> Iterator[None]:
 def _on_path(name: str) -> Path:
     program = shutil.which(name)
     if program is None:
-        raise EmbeddedServerFailed(f"{CHOICE} names {name}, which is not on PATH")
+        raise EmbeddedServerFailed(f"{CHOICE} is {name!r}, which is not on PATH; set it to redis-server or valkey-server")
     return Path(program)
 
 
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all processes of this run share."""
+    """A folder that all processes of this test run share."""
     folder = tmp_path_factory.getbasetemp()
     return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
 @pytest.fixture(scope="session")
 def server(chosen_server: None) -> Iterator[EmbeddedServer]:
-    """The session's server; skipped without a binary, which is a failure where CI is set."""
+    """The server of the session.
+
+    Without a program the tests are skipped, or fail where CI is set.
+    """
     try:
         embedded.find_server()
     except EmbeddedServerFailed as error:
@@ -57,7 +63,7 @@ def server(chosen_server: None) -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def redis_url(server: EmbeddedServer) -> str:
-    """The address of a store with nothing in it."""
+    """The URL of an empty store."""
     with connect(server.url) as client:
         client.flushall()
     return server.url
@@ -65,14 +71,14 @@ def redis_url(server: EmbeddedServer) -> str:
 
 @pytest.fixture
 def connection(redis_url: str) -> Iterator[redis.Redis]:
-    """A client of a store with nothing in it."""
+    """A client of an empty store."""
     with connect(redis_url) as client:
         yield client
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that runs alone belongs to `make check`."""
+    """Mark each test that must run alone for `make check`."""
     for item in items:
         if item.get_closest_marker("serial"):
             item.add_marker("check")

@@ -1,4 +1,4 @@
-"""docs/architecture.md: its picture, its files and its Redis keys are those of the code."""
+"""docs/architecture.md: its picture, files and Redis keys agree with the code."""
 
 import inspect
 import re
@@ -16,7 +16,7 @@ from unitrank_store.redis import keyspace
 ROOT = Path(__file__).parent.parent
 WRITERS = ROOT / "store" / "unitrank_store"
 PREFIXES = {"lines", "contents"}
-"""Functions that return how keys begin, and not a key."""
+"""Functions that return the beginning of keys, not a key."""
 PATH = re.compile(r"`((?:api_schemas|tables|engine|store|worker|plots|service|client|tests)/[\w./-]+)`")
 ARROW = re.compile(r'<g id="(unitrank\w*-unitrank\w+)">')
 

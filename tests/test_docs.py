@@ -1,4 +1,4 @@
-"""The site of the docs: every link in it and in the README leads somewhere, and it asks nothing from elsewhere."""
+"""The site of the docs: all links of it and of the README work, and it loads no foreign file."""
 
 import os
 import re
@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ASKED = re.compile(
+FOREIGN = re.compile(
     r"""<(?:script|img|iframe)[^>]*\ssrc=["']?(https?:|//)|<link[^>]*rel=["']?(?:stylesheet|preconnect)[^>]*(https?:|//)"""
 )
 
 
 @pytest.mark.check
-def test_site_when_built_then_has_every_page_a_search_index_and_nothing_from_elsewhere(tmp_path: Path) -> None:
+def test_site_when_built_then_has_every_page_and_a_search_index_and_loads_no_foreign_file(tmp_path: Path) -> None:
     built = build(ROOT, tmp_path)
 
     assert built.returncode == 0, built.stdout + built.stderr
     assert {page.stem for page in (ROOT / "docs").glob("*.md")} | {"index"} <= {page.stem for page in tmp_path.glob("*.html")}
     assert "conductance" in (tmp_path / "search" / "search_index.json").read_text()
     for page in tmp_path.rglob("*.html"):
-        assert not ASKED.search(page.read_text()), page
+        assert not FOREIGN.search(page.read_text()), page
 
 
 @pytest.mark.check
@@ -31,8 +31,8 @@ def test_site_when_built_then_has_every_page_a_search_index_and_nothing_from_els
     ("page", "link"),
     [("README.md", "docs/nowhere.md"), ("README.md", "docs/verdict.md#nowhere"), ("docs/verdict.md", "../examples/nowhere.py")],
 )
-def test_site_when_a_link_leads_nowhere_then_is_not_built(page: str, link: str, tmp_path: Path) -> None:
-    copy = copied(tmp_path / "copy")
+def test_site_when_a_link_is_broken_then_is_not_built(page: str, link: str, tmp_path: Path) -> None:
+    copy = copy_sources(tmp_path / "copy")
     with (copy / page).open("a") as text:
         text.write(f"\nSee [there]({link}).\n")
 
@@ -43,8 +43,8 @@ def test_site_when_a_link_leads_nowhere_then_is_not_built(page: str, link: str, 
 
 
 @pytest.mark.check
-def test_site_when_a_page_is_made_of_a_file_from_outside_then_its_links_are_those_of_where_that_lies(tmp_path: Path) -> None:
-    copy = copied(tmp_path / "copy")
+def test_site_when_a_page_comes_from_outside_docs_then_its_links_start_at_its_file(tmp_path: Path) -> None:
+    copy = copy_sources(tmp_path / "copy")
     (copy / "examples" / "more.md").write_text("# More\n\n[pipeline](pipeline.py), [verdict](../docs/verdict.md)\n")
     with (copy / "CHANGELOG.md").open("a") as text:
         text.write("\nSee [the verdict](docs/verdict.md), [more](examples/more.md).\n")
@@ -60,7 +60,7 @@ def test_site_when_a_page_is_made_of_a_file_from_outside_then_its_links_are_thos
     assert "[first](../README.md), [none](nowhere.md)" in (tmp_path / "site" / "examples" / "pipeline.py.html").read_text()
 
 
-def test_extending_when_it_shows_code_then_that_is_the_projects_own() -> None:
+def test_extending_when_it_shows_code_then_the_code_is_in_the_sources() -> None:
     page = (ROOT / "docs" / "extending.md").read_text()
     code_blocks = re.findall(r"^```(?:python|py|toml)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     files = (
@@ -82,8 +82,8 @@ def test_extending_when_it_shows_code_then_that_is_the_projects_own() -> None:
     assert all(any(block in source for source in sources) for block in blocks)
 
 
-def copied(to: Path) -> Path:
-    """What the site is made of, to be changed."""
+def copy_sources(to: Path) -> Path:
+    """Copy the sources of the site to a folder that a test may change; returns the folder."""
     for folder in ("docs", "examples", "api_schemas", "plots", "engine", "service"):
         shutil.copytree(ROOT / folder, to / folder)
     for file in ("mkdocs.yml", "README.md", "CHANGELOG.md", "LICENSE"):
@@ -92,7 +92,7 @@ def copied(to: Path) -> Path:
 
 
 def build(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)]
     return subprocess.run(
-        words, cwd=root, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False
+        command, cwd=root, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""docs/errors.md: it has every error message of the code, and every code of the contract."""
+"""docs/errors.md: the page has all error messages of the code and all codes of the contract."""
 
 import ast
 from pathlib import Path

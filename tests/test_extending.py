@@ -1,4 +1,7 @@
-"""Adding to the project touches few files: one of each is added to a copy, in the files that the docs name, and works."""
+"""An extension changes only the files that docs/extending.md names.
+
+A test adds one extension of each kind to a copy of the sources, and uses them.
+"""
 
 import ast
 import os
@@ -18,7 +21,8 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ("api_schemas", "tables", "engine", "store", "worker", "plots", "service", "client")
 
 HOMES: dict[str, tuple[set[str], tuple[str, ...]]] = {
-    # module of the classes → their names, and the files or folders that may import them; `request.py` has a job's default
+    # Module of the classes → their names, and the files or folders that may import them.
+    # `request.py` has the default clusters of a job.
     "unitrank_schemas.jobs.clusters": (
         {kind.__name__ for kind in CLUSTER_KINDS.values()},
         (
@@ -35,7 +39,10 @@ HOMES: dict[str, tuple[set[str], tuple[str, ...]]] = {
 
 
 def imports(file: Path) -> Iterator[tuple[str, str]]:
-    """The module and the name of each `from module import name` in a file; `*` where the name may itself be a module."""
+    """Module and name of each `from module import name` in a file.
+
+    A name may itself be a module: it is also given as a module, with the name `*`.
+    """
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
@@ -44,7 +51,7 @@ def imports(file: Path) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("module", sorted(HOMES))
-def test_source_when_searched_then_names_a_kind_in_its_own_files_only(module: str) -> None:
+def test_source_when_searched_then_only_few_files_import_the_class_of_a_kind(module: str) -> None:
     names, homes = HOMES[module]
     files = {str(file.relative_to(ROOT)): file for room in ROOMS for file in (ROOT / room).rglob("*.py")}
     naming = {
@@ -59,7 +66,7 @@ def test_source_when_searched_then_names_a_kind_in_its_own_files_only(module: st
 
 
 @pytest.mark.check
-def test_copy_when_one_of_each_is_added_in_the_files_that_the_docs_name_then_all_work(tmp_path: Path, redis_url: str) -> None:
+def test_copy_when_one_extension_of_each_kind_is_added_then_all_work(tmp_path: Path, redis_url: str) -> None:
     for room in ROOMS:
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
     for files in ADDITIONS.values():
@@ -67,15 +74,15 @@ def test_copy_when_one_of_each_is_added_in_the_files_that_the_docs_name_then_all
             edit(tmp_path / path, edits)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(str(tmp_path / room) for room in ROOMS)}
 
-    words = [sys.executable, "-c", PROGRAM, redis_url, str(tmp_path / "state")]
-    done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", PROGRAM, redis_url, str(tmp_path / "state")]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert {name: len(files) for name, files in ADDITIONS.items()} == COUNTS
 
 
 def edit(file: Path, edits: list[Edit]) -> None:
-    """Make the edits in a file, each at the one place that it names."""
+    """Make the edits in a file. The first text of each must be in the file exactly once."""
     text = file.read_text() if file.exists() else ""
     for old, new in edits:
         assert text.count(old) == 1, (file, old)

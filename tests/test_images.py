@@ -1,4 +1,7 @@
-"""The images, as far as they can be tried without Docker: the Dockerfile's own steps, and what it starts."""
+"""The images, tested without Docker.
+
+The steps of the Dockerfile run in a folder, and the commands of the images are started.
+"""
 
 import json
 import os
@@ -42,7 +45,7 @@ def test_service_image_when_built_then_serves_without_torch(tmp_path: Path, redi
 
 
 @pytest.mark.check
-def test_worker_image_when_built_then_a_worker_takes_its_place(tmp_path: Path, redis_url: str) -> None:
+def test_worker_image_when_built_then_a_worker_registers(tmp_path: Path, redis_url: str) -> None:
     image = _built("worker", tmp_path)
     with connect(redis_url) as connection, _started(image, SERVICES["inspector"]["command"], {"UNITRANK_REDIS_URL": redis_url}):
         alive = wait_until(lambda: WorkerRegistry(connection).list(), "a worker is there")
@@ -51,14 +54,14 @@ def test_worker_image_when_built_then_a_worker_takes_its_place(tmp_path: Path, r
 
 
 @pytest.mark.parametrize("name", ["service", "worker", "worker-cpu", "inspector"])
-def test_compose_when_it_names_a_setting_then_there_is_one(name: str) -> None:
+def test_compose_when_it_names_a_setting_then_the_setting_exists(name: str) -> None:
     settings = {f"UNITRANK_{field.upper()}" for field in Settings.model_fields} | {"OMP_NUM_THREADS"}
 
     assert set(SERVICES[name]["environment"]) <= settings
 
 
 @pytest.mark.parametrize(("name", "queue"), [("worker", "jobs"), ("worker-cpu", "jobs"), ("inspector", "inspections")])
-def test_compose_when_it_starts_a_worker_then_with_options_that_it_has(name: str, queue: str) -> None:
+def test_compose_when_it_starts_a_worker_then_its_options_exist(name: str, queue: str) -> None:
     words = SERVICES[name]["command"]
 
     assert words[:3] == ["python", "-m", "unitrank_worker"]
@@ -67,21 +70,21 @@ def test_compose_when_it_starts_a_worker_then_with_options_that_it_has(name: str
 
 
 @pytest.mark.parametrize("name", ["worker", "worker-cpu", "inspector"])
-def test_compose_when_it_stops_a_worker_then_leaves_time_to_put_its_job_back(name: str) -> None:
+def test_compose_when_it_stops_a_worker_then_its_job_can_be_requeued(name: str) -> None:
     options, _ = _options(SERVICES[name]["command"][3:])
     minutes = int(SERVICES[name]["stop_grace_period"].removesuffix("m"))
 
     assert 60 * minutes - 30 <= options.drain <= 60 * minutes - 10
 
 
-def test_compose_when_read_then_only_the_service_is_published_and_only_here() -> None:
+def test_compose_when_read_then_only_the_service_is_published_and_only_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
     assert published == {"service": ["${UNITRANK_PUBLISH:-127.0.0.1:8000}:8000"]}
 
 
 @pytest.mark.check
-def test_compose_when_docker_is_here_then_it_finds_no_mistake() -> None:
+def test_compose_when_docker_checks_it_then_has_no_error() -> None:
     docker = shutil.which("docker")
     if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
         pytest.skip("no `docker compose` here")

@@ -1,4 +1,4 @@
-"""docs/methods.md: its table is made of the cards, and each method has a section."""
+"""docs/methods.md: its table is generated from the cards, and each method has a section."""
 
 from pathlib import Path
 

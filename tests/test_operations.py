@@ -1,4 +1,4 @@
-"""What an operator reads: the pins and the table of settings say what the code says."""
+"""The pins, the table of settings and the CI stages agree with the code."""
 
 import re
 import shutil
@@ -33,14 +33,14 @@ def test_constraints_when_read_then_pin_every_direct_dependency_in_order() -> No
     )
 
 
-def test_settings_when_documented_then_the_table_says_what_the_code_says() -> None:
+def test_settings_when_documented_then_the_table_agrees_with_the_code() -> None:
     table = "\n".join(["| variable | default | what it is |", "|---|---|---|", *map(_row, Settings.model_fields.items())])
 
     assert table in (ROOT / "docs" / "operations.md").read_text(), f"docs/operations.md should hold:\n{table}"
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
-def test_install_when_the_named_python_is_none_then_takes_no_other(tmp_path: Path) -> None:
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_install_when_the_named_python_is_missing_then_uses_no_other(tmp_path: Path) -> None:
     for name in ("pyproject.toml", "constraints.txt"):
         (tmp_path / name).touch()
     words = ["make", "--makefile", str(ROOT / "Makefile"), "install", "PYTHON=/no/python"]

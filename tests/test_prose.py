@@ -25,7 +25,7 @@ prose = load()
 
 
 def rules(tmp_path: Path, source: str, name: str = "module.py") -> list[str]:
-    """The rules that reject a file of this source, one entry a finding."""
+    """The rules that reject a file of this source, one entry for each finding."""
     path = tmp_path / name
     path.write_text(source)
     return [rule for _, rule, _ in prose.findings(path)]

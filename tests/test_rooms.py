@@ -1,4 +1,7 @@
-"""Who may import whom: each room is imported whole, in an interpreter of its own."""
+"""Imports between rooms.
+
+A new interpreter imports all modules of a room and lists the packages that it has loaded.
+"""
 
 import subprocess
 import sys
@@ -19,7 +22,7 @@ OURS = {
 WEB = {"fastapi", "starlette", "uvicorn"}
 STORE = {"redis", "rq"}
 
-# The rooms that a room may import, and what it must never load, whatever of it is imported.
+# Room → the rooms that it may import, and the packages that none of its modules may load.
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "unitrank_schemas": (set(), {"torch", "numpy", "httpx", *WEB, *STORE}),
     "unitrank_tables": (set(), {"torch", "httpx", "pydantic", *WEB, *STORE}),
@@ -39,9 +42,9 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
 ROOM = """
 import importlib, pkgutil, sys
 room = importlib.import_module(sys.argv[1])
-for found in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
-    if not found.name.endswith("__main__"):
-        importlib.import_module(found.name)
+for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 MODULE = """
@@ -52,7 +55,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
 
 
 @pytest.mark.parametrize("room", sorted(ROOMS))
-def test_room_when_imported_whole_then_loads_nothing_that_it_must_not(room: str) -> None:
+def test_room_when_imported_whole_then_loads_no_forbidden_package(room: str) -> None:
     allowed, forbidden = ROOMS[room]
     loaded = _loaded(ROOM, room)
 
@@ -84,12 +87,12 @@ def test_worker_parent_when_imported_then_loads_neither_torch_nor_the_engine(mod
 
 
 def test_worker_child_when_imported_then_loads_no_client_of_the_store() -> None:
-    """torch itself imports redis where it is installed, so torch is not loaded here."""
+    """torch imports redis if redis is installed; therefore torch must not be loaded either."""
     assert _loaded(MODULE, "unitrank_worker.process.child") & {"torch", "redis", "rq"} == set()
 
 
 @pytest.mark.parametrize("module", ["unitrank_service.__main__", "unitrank_service.app"])
-def test_service_when_it_would_start_then_has_loaded_neither_worker_nor_torch(module: str) -> None:
+def test_service_when_imported_then_loads_neither_worker_nor_torch(module: str) -> None:
     assert _loaded(MODULE, module) & {"unitrank_worker", "unitrank_engine", "torch"} == set()
 
 

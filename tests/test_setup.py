@@ -1,4 +1,4 @@
-"""Setting up: each command installs what it needs, the lock covers the images, and hooks run what CI runs."""
+"""The Makefile, the lock and the hooks install and run the right packages and commands."""
 
 import os
 import re
@@ -19,11 +19,11 @@ IMAGES = ["unitrank[service,s3]", "unitrank[worker,s3]", "hatchling", "torch"]
 def _recipe(target: str) -> list[str]:
     """The commands that make would run on a fresh clone."""
     if shutil.which("make") is None:
-        pytest.skip("no make here")
-    # The tests may themselves run under make: this one is no part of that.
+        pytest.skip("make is not installed")
+    # The tests may run under make. Its variables must not reach this make.
     outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
-    words = ["make", "--dry-run", "--always-make", target]
-    done = subprocess.run(words, cwd=ROOT, env=outside, capture_output=True, text=True, check=True)
+    command = ["make", "--dry-run", "--always-make", target]
+    done = subprocess.run(command, cwd=ROOT, env=outside, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 

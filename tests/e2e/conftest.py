@@ -1,4 +1,4 @@
-"""A whole Unitrank for the tests of a process: store, service, inspector and one worker, as `unitrank up` starts them."""
+"""A complete installation for one test process: store, service, inspector and one worker."""
 
 import os
 import tempfile
@@ -19,7 +19,7 @@ from unitrank_store.redis.embedded import EmbeddedServer
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The example's architecture is installed for whatever is started."""
+    """The example's architecture is installed for each process that a test starts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(install(tmp_path_factory.mktemp("installed") / "site")), prepend=os.pathsep)
         yield
@@ -27,7 +27,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def stack(server: EmbeddedServer, installed: None) -> Iterator[Local]:
-    """The processes; `server` is asked for because it skips or fails where no store can be had."""
+    """The running processes. The fixture `server` skips or fails the test if no store can run."""
     folder = tempfile.TemporaryDirectory(prefix="unitrank-e2e-", ignore_cleanup_errors=True)
     with folder as state, local(Path(state)) as service, Client(service.url) as client:
         service.await_ready(client)
@@ -36,7 +36,7 @@ def stack(server: EmbeddedServer, installed: None) -> Iterator[Local]:
 
 @pytest.fixture(scope="session")
 def url(stack: Local) -> str:
-    """Where the service answers."""
+    """The URL of the service."""
     return stack.url
 
 
@@ -53,14 +53,14 @@ def client(url: str) -> Iterator[Client]:
 
 
 def save(module: nn.Module, path: Path, *example: torch.Tensor) -> Path:
-    """The module as a user exports it."""
+    """Export the module to `path`, as a user does; returns `path`."""
     shapes = tuple({0: torch.export.Dim("batch", min=1)} for _ in example)
     torch.export.save(torch.export.export(module.eval(), example, dynamic_shapes=shapes), path)
     return path
 
 
 def ended(http: httpx.Client, path: str) -> dict[str, Any]:
-    """The model or job when it is neither under inspection nor under way."""
+    """The model or job, as soon as it is no longer inspected, queued or running."""
 
     def read() -> dict[str, Any] | None:
         resource: dict[str, Any] = http.get(path).json()

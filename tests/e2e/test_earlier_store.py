@@ -1,4 +1,4 @@
-"""A store that an earlier version wrote: workers of this version run the job and the inspection that wait in its queues."""
+"""Workers of this version run the waiting job and inspection of an earlier version's store."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Many clients want the same thing at the same moment."""
+"""Many clients post equal jobs at the same moment."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Data larger than what a worker may take: uploads that stream, tables that are mapped or unpacked to the disk."""
+"""Datasets that are larger than a worker's memory limit.
+
+Uploads are streamed, and tables are mapped or unpacked to the disk.
+"""
 
 import zipfile
 from collections.abc import Iterator
@@ -24,7 +27,10 @@ BYTES = {"Content-Type": "application/octet-stream"}
 
 
 def written_table(path: Path, size: int, packed: bool) -> Path:
-    """An npz with so many bytes of images, which differ, and their labels; written piece by piece."""
+    """Write an npz with `size` bytes of images and their labels, in pieces; returns `path`.
+
+    `packed`: compress it. All images differ.
+    """
     rows = size // ROW_BYTES
     few = np.random.default_rng(0).integers(0, 16, (512, *SHAPE), dtype=np.uint8)
     pack = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
@@ -38,14 +44,17 @@ def written_table(path: Path, size: int, packed: bool) -> Path:
     return path
 
 
-def memory(process: psutil.Process, what: str) -> int:
-    """`VmHWM`: the most that the process ever had; `VmRSS`: what it has."""
-    (line,) = [line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line.startswith(f"{what}:")]
+def memory(process: psutil.Process, field: str) -> int:
+    """Memory of the process in bytes.
+
+    `field`: `VmHWM`, the largest until now, or `VmRSS`, the current.
+    """
+    (line,) = [line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line.startswith(f"{field}:")]
     return int(line.split()[1]) * 1024
 
 
 def find(stack: Local, *words: str) -> Iterator[psutil.Process]:
-    """The processes that were started with these words."""
+    """The processes whose command line has these words."""
     for process in psutil.Process(stack.process.pid).children(recursive=True):
         line = process.cmdline()
         if all(word in line for word in words):

@@ -1,4 +1,7 @@
-"""The page in a browser: a job from the form to its downloads, by mouse and by keyboard, at both widths and in both colours."""
+"""The page in a browser, at both widths and in light and dark colours.
+
+A job goes from the form to its downloads, with the mouse and with the keyboard.
+"""
 
 import io
 import json
@@ -14,7 +17,7 @@ from torch import nn
 
 from tests.e2e.conftest import ended, save
 from tests.service.conftest import Served, job, put_dataset, ready_model, serving
-from tests.support.browsing import AXE, WIDTHS, browser, looked_at, opened
+from tests.support.browsing import AXE, WIDTHS, browser, check_page, opened
 from unitrank.server.local import Local
 from unitrank_store.access.api_keys import KeyStore
 from unitrank_store.redis.connection import connect
@@ -32,7 +35,7 @@ PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" width="96" height="60"/>'
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a small network and images for it."""
+    """A folder with a small exported network and images for it."""
     folder = tmp_path_factory.mktemp("page")
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
@@ -43,8 +46,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def furnished(url: str, files: Path) -> str:
-    """The service with both of them."""
+def url_with_contents(url: str, files: Path) -> str:
+    """The URL of the service, which has the network and the images."""
     with httpx.Client(base_url=url, timeout=90) as client:
         client.put("/v1/datasets/images", content=(files / "data.npz").read_bytes(), headers=BYTES).raise_for_status()
         client.put("/v1/models/pictures", content=(files / "net.pt2").read_bytes(), headers=BYTES).raise_for_status()
@@ -53,8 +56,8 @@ def furnished(url: str, files: Path) -> str:
     return url
 
 
-def sent(url: str, **changes: Any) -> str:
-    """The id of a job that has ended."""
+def run_job(url: str, **changes: Any) -> str:
+    """Post a job and wait until it ends; returns its id."""
     methods = ["gradient", {"name": "gradient", "statistic": "mean_abs"}, "conductance"]
     request = {"model": "pictures", "layer": "1", "dataset": "images", "methods": methods, "clusters": {"by": "label"}, **changes}
     with httpx.Client(base_url=url, timeout=90) as client:
@@ -64,8 +67,10 @@ def sent(url: str, **changes: Any) -> str:
     return id
 
 
-def test_job_when_sent_from_the_form_then_is_seen_to_its_end_and_downloaded(browser: Any, furnished: str) -> None:
-    with opened(browser, furnished) as listed, opened(browser, furnished) as page:
+def test_job_when_posted_from_the_form_then_its_end_is_displayed_and_its_files_are_downloaded(
+    browser: Any, url_with_contents: str
+) -> None:
+    with opened(browser, url_with_contents) as listed, opened(browser, url_with_contents) as page:
         listed.goto("/?model=pictures")
         listed.evaluate("window.loadedOnce = true")
         page.goto("/")
@@ -84,7 +89,7 @@ def test_job_when_sent_from_the_form_then_is_seen_to_its_end_and_downloaded(brow
         page.wait_for_url("**/jobs/*")
         page.evaluate("window.loadedOnce = true")
         page.locator("h1 .state.succeeded").wait_for()
-        # What was seen came by itself, not with another load of the page.
+        # The page was updated without another load.
         assert page.evaluate("window.loadedOnce") is True
         listed.locator("tbody .state.succeeded").first.wait_for()
         assert listed.evaluate("window.loadedOnce") is True
@@ -103,14 +108,16 @@ def test_job_when_sent_from_the_form_then_is_seen_to_its_end_and_downloaded(brow
             assert kind != "JSON" or len(json.loads(content)["leaderboard"]) == 4
 
 
-def test_sign_in_when_done_by_keyboard_then_opens_the_page_and_out_again(browser: Any, furnished: str, stack: Local) -> None:
+def test_sign_in_when_done_by_keyboard_then_opens_the_page_and_sign_out_closes_it(
+    browser: Any, url_with_contents: str, stack: Local
+) -> None:
     with connect(socket_url(stack.log.parent / "state")) as connection:
         keys = KeyStore(connection)
         key, secret = keys.create("Ada", ["read"])
         try:
-            with opened(browser, furnished) as page:
+            with opened(browser, url_with_contents) as page:
                 page.add_init_script(path=AXE)
-                looked_at(page, "/models")
+                check_page(page, "/models")
                 page.get_by_label("Key").wait_for()
                 page.keyboard.type(secret)
                 page.keyboard.press("Enter")
@@ -128,8 +135,8 @@ def test_sign_in_when_done_by_keyboard_then_opens_the_page_and_out_again(browser
             keys.revoke(key.id)
 
 
-def test_upload_when_done_by_keyboard_then_both_are_ready_and_listed(browser: Any, furnished: str, files: Path) -> None:
-    with opened(browser, furnished) as page:
+def test_upload_when_done_by_keyboard_then_both_are_ready_and_listed(browser: Any, url_with_contents: str, files: Path) -> None:
+    with opened(browser, url_with_contents) as page:
         for path, file, name in (("/models", "net.pt2", "net"), ("/datasets", "data.npz", "data")):
             page.goto(path)
             page.evaluate("window.loadedOnce = true")
@@ -149,10 +156,12 @@ def test_upload_when_done_by_keyboard_then_both_are_ready_and_listed(browser: An
             assert page.locator("#announcement").inner_text() == f"{uploaded} is ready."
 
 
-def test_upload_when_the_file_is_none_of_its_kind_then_says_why(browser: Any, furnished: str, tmp_path: Path) -> None:
+def test_upload_when_the_file_has_another_format_then_displays_the_reason(
+    browser: Any, url_with_contents: str, tmp_path: Path
+) -> None:
     wrong = tmp_path / "no archive.v2.pt2"
     wrong.write_bytes(b"nothing of the kind")
-    with opened(browser, furnished, excused="status of 422") as page:
+    with opened(browser, url_with_contents, excused="status of 422") as page:
         for path, beginning in (("/models", "no-archive.v2 was rejected: "), ("/datasets", "The upload failed: ")):
             page.goto(path)
             page.get_by_label("File").set_input_files(wrong)
@@ -167,27 +176,27 @@ def test_upload_when_the_file_is_none_of_its_kind_then_says_why(browser: Any, fu
 
 
 @pytest.mark.parametrize("status", [401, 404, 429])
-def test_upload_when_its_inspection_is_not_to_be_seen_then_is_not_called_rejected(
+def test_upload_when_its_status_cannot_be_read_then_is_not_called_rejected(
     browser: Any, bare: Served, files: Path, status: int
 ) -> None:
-    problem = {"title": "Gone", "status": status, "code": "gone", "detail": "it is not there for you", "request_id": "r"}
-    # No worker is there: the model would be inspected for as long as one looks.
+    problem = {"title": "Gone", "status": status, "code": "gone", "detail": "the model is not available", "request_id": "r"}
+    # There is no worker, so the inspection of the model never ends.
     with opened(browser, bare.url, excused=f"status of {status}") as page:
-        held: list[Any] = []
-        page.route("**/v1/models/net@*", lambda route: held.append(route))
+        routes: list[Any] = []
+        page.route("**/v1/models/net@*", lambda route: routes.append(route))
         page.goto("/models")
         page.get_by_label("File").set_input_files(files / "net.pt2")
         with page.expect_request("**/v1/models/net@*"):
             page.get_by_role("button", name="Upload").click()
         page.get_by_label("Name", exact=True).fill("another")
-        held.pop().fulfill(status=status, json=problem)
+        routes.pop().fulfill(status=status, json=problem)
         page.locator("#put-outcome.wrong").wait_for()
 
-        assert page.locator("#put-outcome").inner_text() == "The status of net is unknown: it is not there for you"
+        assert page.locator("#put-outcome").inner_text() == "The status of net is unknown: the model is not available"
 
 
-def test_upload_when_there_is_no_script_then_only_the_hint_is_seen(browser: Any, furnished: str) -> None:
-    context = browser.new_context(base_url=furnished, java_script_enabled=False)
+def test_upload_when_scripts_are_off_then_only_the_hint_is_visible(browser: Any, url_with_contents: str) -> None:
+    context = browser.new_context(base_url=url_with_contents, java_script_enabled=False)
     page = context.new_page()
     page.goto("/models")
 
@@ -196,17 +205,17 @@ def test_upload_when_there_is_no_script_then_only_the_hint_is_seen(browser: Any,
     context.close()
 
 
-def test_numbers_when_shown_and_downloaded_then_are_those_over_http(browser: Any, furnished: str) -> None:
-    """Of a job that the form has sent, and of the same one that a program sends and that is computed anew."""
-    with opened(browser, furnished) as page:
+def test_numbers_when_displayed_and_downloaded_then_equal_those_over_http(browser: Any, url_with_contents: str) -> None:
+    """The form posts one job; a program posts an equal job, which is computed again."""
+    with opened(browser, url_with_contents) as page:
         page.goto("/new?model=pictures&dataset=images&layer=1")
         page.get_by_role("button", name="Send the job").click()
         page.wait_for_url("**/jobs/*")
         page.locator("h1 .state.succeeded").wait_for()
         id = page.url.rsplit("/", 1)[1]
         rows = page.get_by_role("region", name="Leaderboard").locator("tbody tr").all()
-        shown = [[cell.inner_text() for cell in row.locator("th, td").all()] for row in rows]
-    with httpx.Client(base_url=furnished, timeout=90) as client:
+        page_cells = [[cell.inner_text() for cell in row.locator("th, td").all()] for row in rows]
+    with httpx.Client(base_url=url_with_contents, timeout=90) as client:
         request = client.get(f"/v1/jobs/{id}").json()["request"]
         again = client.post("/v1/jobs", json=request, headers={"Cache-Control": "no-cache"}).raise_for_status().json()["id"]
         while client.get(f"/v1/jobs/{again}?wait=60").json()["finished_at"] is None:
@@ -218,7 +227,7 @@ def test_numbers_when_shown_and_downloaded_then_are_those_over_http(browser: Any
 
     assert again != id
     overall = {each["id"]: each["overall"]["p_value"] for each in result["rankings"]}
-    assert shown == [
+    assert page_cells == [
         [
             line["ranking"],
             line["verdict"].replace("_", " "),
@@ -238,33 +247,33 @@ def test_numbers_when_shown_and_downloaded_then_are_those_over_http(browser: Any
 
 
 def numbers(result: dict[str, Any]) -> dict[str, Any]:
-    """A summary without what no two jobs share: their names, and how long they took."""
+    """The summary without the job's id, its cost and the seconds of the rankings."""
     rankings = [each | {"seconds": 0} for each in result["rankings"]]
     return {name: value for name, value in result.items() if name not in ("job", "cost")} | {"rankings": rankings}
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_pages_when_looked_at_then_fit_and_are_accessible(browser: Any, furnished: str, width: str) -> None:
-    done, failed = sent(furnished), sent(furnished, timeout=0.001, seed=1)
+def test_pages_when_opened_then_fit_and_are_accessible(browser: Any, url_with_contents: str, width: str) -> None:
+    done, failed = run_job(url_with_contents), run_job(url_with_contents, timeout=0.001, seed=1)
     paths = ["/", "/models", "/models/pictures", "/datasets/images", "/new?model=pictures&dataset=images&layer=1"]
     paths += [f"/jobs/{failed}", "/jobs/none", f"/v1/jobs/{done}/report", *(f"/jobs/{done}?tab={tab.lower()}" for tab in TABS)]
-    with opened(browser, furnished, width, excused="status of 404") as page:
+    with opened(browser, url_with_contents, width, excused="status of 404") as page:
         page.add_init_script(path=AXE)
-        # What is in the pictures is not looked at here.
+        # The contents of the plots are not checked here.
         page.route("**/plots/*", lambda route: route.fulfill(content_type="image/svg+xml", body=PICTURE))
         for path in paths:
-            looked_at(page, path)
+            check_page(page, path)
 
 
 @pytest.fixture
 def bare(server: EmbeddedServer, tmp_path: Path) -> Iterator[Served]:
-    """A service alone, on an empty store: a job is what the test says."""
-    with EmbeddedServer(tmp_path / "store") as own, serving(Settings(redis_url=own.url, state=tmp_path / "state")) as served:
+    """A service with an empty store and no worker: the test itself changes the state of jobs."""
+    with EmbeddedServer(tmp_path / "store") as store, serving(Settings(redis_url=store.url, state=tmp_path / "state")) as served:
         yield served
 
 
 def running(served: Served) -> str:
-    """The id of a job that is under way."""
+    """Post a job and start it; returns its id."""
     with httpx.Client(base_url=served.url) as client:
         ready_model(client, served)
         put_dataset(client)
@@ -275,28 +284,28 @@ def running(served: Served) -> str:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_pages_when_empty_or_under_way_then_fit_and_are_accessible(browser: Any, bare: Served, width: str) -> None:
+def test_pages_when_empty_or_of_a_running_job_then_fit_and_are_accessible(browser: Any, bare: Served, width: str) -> None:
     with opened(browser, bare.url, width, excused="status of 422") as page:
         page.add_init_script(path=AXE)
         for path in ("/", "/models", "/datasets", "/new"):
-            looked_at(page, path)
-        looked_at(page, f"/jobs/{running(bare)}")
+            check_page(page, path)
+        check_page(page, f"/jobs/{running(bare)}")
         page.get_by_text("Ablation: 5 of 10 rows").wait_for()
-        looked_at(page, "/")
+        check_page(page, "/")
         page.goto("/new")
         page.get_by_label("Steps of a path").fill("none")
         page.get_by_role("button", name="Send the job").click()
         page.get_by_role("alert").wait_for()
         assert page.title().startswith("Error: ")
         assert page.evaluate("document.activeElement.role") == "alert"
-        assert page.evaluate("axe.run().then(found => found.violations.length)") == 0
+        assert page.evaluate("axe.run().then(results => results.violations.length)") == 0
         page.get_by_label("Steps of a path").fill("30")
         page.get_by_role("alert").wait_for(state="detached")
         assert page.get_by_label("Steps of a path").get_attribute("aria-invalid") is None
 
 
 @pytest.mark.parametrize("failing", ["**/events", "**/jobs/*"])
-def test_job_when_its_events_or_its_page_fail_once_then_its_end_is_seen_all_the_same(
+def test_job_when_its_events_or_its_page_fail_once_then_its_end_is_still_displayed(
     browser: Any, bare: Served, failing: str
 ) -> None:
     id = running(bare)

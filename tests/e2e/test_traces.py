@@ -1,4 +1,4 @@
-"""One trace from the POST to the result, through all processes, as a collector on loopback receives it."""
+"""One trace covers a job from POST to result, in all processes. A collector receives its spans."""
 
 import tempfile
 from collections.abc import Iterator
@@ -28,14 +28,14 @@ STEPS = {"queue", "job", "load", "prepare", "attribution", "ablation", "store"}
 
 
 class Collector:
-    """Takes spans over HTTP; `found` are (process, span, trace)."""
+    """Receives spans over HTTP. `spans`: (service name, span name, trace id) of each."""
 
     def __init__(self) -> None:
         self.spans: list[tuple[str, str, str]] = []
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # the base class wants it so
+            def do_POST(self) -> None:  # the name that the base class expects
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.path == "/v1/traces":
                     collector._take(ExportTraceServiceRequest.FromString(body))
@@ -44,7 +44,7 @@ class Collector:
                 self.end_headers()
 
             def log_message(self, *arguments: object) -> None:
-                """Nothing."""
+                """Write no log."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
@@ -55,7 +55,7 @@ class Collector:
             self.spans += [(named["service.name"], span.name, span.trace_id.hex()) for span in spans]
 
     def of(self, trace: str) -> set[tuple[str, str]]:
-        return {(process, span) for process, span, its in self.spans if its == trace}
+        return {(process, span) for process, span, trace_id in self.spans if trace_id == trace}
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def collecting() -> Iterator[Collector]:
         yield collector
 
 
-def test_trace_when_a_request_brings_one_then_reaches_to_the_result(
+def test_trace_when_a_request_starts_it_then_covers_all_steps_of_the_job(
     server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
@@ -84,7 +84,7 @@ def test_trace_when_a_request_brings_one_then_reaches_to_the_result(
             http.put("/v1/models/net", content=archive, headers=BYTES).raise_for_status()
             http.put("/v1/datasets/data", content=npz(x=rows, y=np.arange(40) % 3), headers=BYTES).raise_for_status()
             posted = http.post(
-                "/v1/jobs", json=request, headers={"traceparent": f"00-{TRACE}-b7ad6b7169203331-01", "X-Request-ID": "asked-1"}
+                "/v1/jobs", json=request, headers={"traceparent": f"00-{TRACE}-b7ad6b7169203331-01", "X-Request-ID": "request-1"}
             )
             job = posted.raise_for_status().json()["id"]
             assert http.get(f"/v1/jobs/{job}", params={"wait": 60}).json()["status"] == "succeeded"
@@ -94,7 +94,7 @@ def test_trace_when_a_request_brings_one_then_reaches_to_the_result(
     lines = [line for line in written if f"job={job}" in line]
 
     assert collector.of(TRACE) == {("unitrank-service", "POST /v1/jobs")} | {("unitrank-worker", step) for step in STEPS}
-    # Whichever process knew of the job, its line has the id.
-    assert [line for line in lines if "] ended " in line and "request_id=asked-1" in line and "status=succeeded" in line]
-    assert [line for line in lines if "] request " in line and "request_id=asked-1" in line and "status=202" in line]
+    # The lines of service and worker about this job have the request id.
+    assert [line for line in lines if "] ended " in line and "request_id=request-1" in line and "status=succeeded" in line]
+    assert [line for line in lines if "] request " in line and "request_id=request-1" in line and "status=202" in line]
     assert 'unitrank_ranking_seconds_count{method="gradient"} 1.0' in metrics

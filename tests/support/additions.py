@@ -1,7 +1,13 @@
-"""One of each thing that can be added to the project, as edits of the source files that `docs/extending.md` names."""
+"""Edits that add one of each kind of extension to the sources.
+
+They change only files that `docs/extending.md` names.
+"""
 
 Edit = tuple[str, str]
-"""A line of a file, or a part of one, and what stands in its place; an empty part makes a new file."""
+"""A text of a file and its replacement.
+
+If the first text is empty, the replacement is a new file.
+"""
 
 SCHEMAS, ENGINE, SERVICE, PLOTS = (
     "api_schemas/unitrank_schemas",
@@ -17,10 +23,10 @@ ADDITIONS: dict[str, dict[str, list[Edit]]] = {
                 "\nFamily = Gradient",
                 '''
 class GradientSize(MethodBase):
-    """The size of the slope."""
+    """The absolute gradient."""
 
     title = "Gradient size"
-    summary = "How fast the target changes with the unit, whichever way."
+    summary = "Size of the slope of the target in the unit, without its sign."
     formula = "|∂F/∂h|"
     source = "none"
     cost = "as gradient"
@@ -56,7 +62,7 @@ FAMILY: dict[str, type[ScoringMethod]] = {
                 "\nClusters = Annotated[All |",
                 '''
 class Halves(ClusterKind):
-    """Two clusters, of the rows before and from one on."""
+    """Two clusters: the rows before `start`, and the rows from `start` on."""
 
     form_label = "rows before and after"
     controls = (FormControl("start", "First row of the second half", default="1"),)
@@ -99,7 +105,7 @@ class Widths(ModelFormat):
     """A text file with the weights of one linear unit."""
 
     key = "widths"
-    bytes_are = "numbers with commas between"
+    bytes_are = "numbers, separated by commas"
     parameters = ("bias",)
 
     bias: float
@@ -125,7 +131,7 @@ MODEL_FORMATS: ''',
                 """
 def _check(path: Path) -> None:
     if path.read_bytes().count(b",") == 0:
-        raise InvalidBody([Invalid(pointer="", detail="there is one number alone", code="bad_widths")])
+        raise InvalidBody([Invalid(pointer="", detail="the file has a single number; at least two are needed", code="bad_widths")])
 
 
 FORMATS: """,
@@ -160,7 +166,7 @@ INSPECTIONS: """,
         f"{PLOTS}/sizes.py": [
             (
                 "",
-                '''"""How many examples each cluster has."""
+                '''"""A bar for each cluster: its number of examples."""
 
 from unitrank_plots.style import figure
 

@@ -1,4 +1,4 @@
-"""A browser to look at pages with: what it may not do, and what axe thinks of them."""
+"""A browser for tests of pages: it checks each page's requests, errors, width and accessibility."""
 
 import os
 import shutil
@@ -21,13 +21,16 @@ FLAGS = [
     "--disable-sync",
 ]
 WIDTHS = {"desktop": 1280, "phone": 360}
-# A busy machine: how long a sight may take to come (ms).
 PATIENCE = 60_000
+"""Milliseconds to wait for an element. A busy machine is slow."""
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium with a profile of its own; skipped without it, which is a failure where CI is set."""
+    """Chromium with an empty profile.
+
+    Without chromium the test is skipped, or fails where CI is set.
+    """
     try:
         from playwright.sync_api import sync_playwright
 
@@ -45,7 +48,10 @@ def browser() -> Iterator[Any]:
 
 @contextmanager
 def opened(browser: Any, url: str, width: str = "desktop", excused: str = "") -> Iterator[Any]:
-    """A page that must not complain, but of what is `excused`, nor ask another host for anything."""
+    """A new page. The test fails if it logs an error or warning, or requests another host.
+
+    `excused`: errors and warnings with this text are ignored. `width`: a key of `WIDTHS`.
+    """
     context = browser.new_context(base_url=url, viewport={"width": WIDTHS[width], "height": 900}, reduced_motion="reduce")
     context.set_default_timeout(PATIENCE)
     wrong: list[str] = []
@@ -67,17 +73,20 @@ def opened(browser: Any, url: str, width: str = "desktop", excused: str = "") ->
     assert wrong == []
 
 
-def looked_at(page: Any, path: str) -> None:
-    """The page there fits, and axe finds nothing grave; in dark colours, which differ in nothing but contrast, too."""
+def check_page(page: Any, path: str) -> None:
+    """Open the path; check that it fits the width, and that axe finds no serious violation.
+
+    In dark colours only the contrast is checked: everything else is the same.
+    """
     page.emulate_media(color_scheme="light")
     page.goto(path)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
-    assert _grave(page, "axe.run()") == [], path
+    assert _serious_violations(page, "axe.run()") == [], path
     page.emulate_media(color_scheme="dark")
-    assert _grave(page, "axe.run({runOnly: ['color-contrast']})") == [], path
+    assert _serious_violations(page, "axe.run({runOnly: ['color-contrast']})") == [], path
 
 
-def _grave(page: Any, look: str) -> list[tuple[str, str]]:
-    """What axe thinks grave: the rule and the first element."""
-    violations = page.evaluate(look)["violations"]
+def _serious_violations(page: Any, script: str) -> list[tuple[str, str]]:
+    """Rule and first element of each serious or critical violation."""
+    violations = page.evaluate(script)["violations"]
     return [(each["id"], each["nodes"][0]["html"]) for each in violations if each["impact"] in ("serious", "critical")]

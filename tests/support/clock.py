@@ -18,10 +18,12 @@ class Clock:
         self._now += seconds
 
     def sleep(self, seconds: float) -> None:
-        """Move the clock forward by `seconds` and a little more: a real sleep is never shorter than it was asked to be."""
+        """Move the clock forward by `seconds` and a little more: a real sleep is never too
+        short.
+        """
         self.pauses.append(seconds)
         self.advance(seconds + OVERSLEEP_SECONDS)
 
     async def sleep_async(self, seconds: float) -> None:
-        """As `sleep`, for asyncio."""
+        """Like `sleep`, for asyncio."""
         self.sleep(seconds)

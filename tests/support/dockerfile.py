@@ -1,9 +1,9 @@
-"""Performs the steps of a Dockerfile, which dockerfile-parse reads, in a folder of this machine, without Docker.
+"""Runs the steps of a Dockerfile in a folder, without Docker. dockerfile-parse reads the file.
 
-A stage is a folder; absolute paths of the image are put under it. A new base image is an empty folder: what a stage
-has, it got from its own steps. RUN steps go to `sh` with the stage's ENV and ARG, and with pip kept from any index.
-Packages that pip would download are linked from the environment that runs the tests, where they have the same pins:
-those that the tests allow and no other.
+A stage is a folder, and absolute paths of the image are put under it. A base image is an empty
+folder, so a stage has only the files of its own steps. `sh` runs the RUN steps, with the stage's
+ENV and ARG, and pip reads no index. Packages that pip would download are links to the environment
+that runs the tests, which has the same pins. Only the packages that a test allows are linked.
 """
 
 import json
@@ -24,13 +24,16 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-# The image's own folders; everything else that a step names (`python`, `mkdir`) is the machine's.
+# Folders of the image. Other names in a step (`python`, `mkdir`) are those of the machine.
 PLACES = re.compile(r"(?<![\w./])/(opt|src|var/lib)(?=/|\b)")
 
 
 @dataclass
 class Stage:
-    """What a stage leaves: its folder, and what a container of it would be started with."""
+    """The result of a stage.
+
+    `root`: its folder. The other fields are the settings with which a container would start.
+    """
 
     root: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -39,25 +42,28 @@ class Stage:
     command: list[str] = field(default_factory=list)
 
     def inside(self, text: str) -> str:
-        """The text with the image's paths put under the folder."""
+        """The text, with each path of the image replaced by its path under `root`."""
         return PLACES.sub(lambda match: f"{self.root}{match[0]}", text)
 
 
 class Builder:
-    """Builds stages of one Dockerfile under `folder`; `packages` may be installed, with what they depend on."""
+    """Builds stages of a Dockerfile under `folder`.
+
+    `packages`: requirements that may be installed, together with their dependencies.
+    """
 
     def __init__(self, dockerfile: Path, folder: Path, packages: Iterable[str]) -> None:
         self.context = dockerfile.parent
         self.steps = _steps(dockerfile)
-        # Ours leaves everything out, and then lets these in.
+        # Our .dockerignore excludes everything, and then includes these paths.
         lines = (self.context / ".dockerignore").read_text().splitlines()
-        self.sent = {line.removeprefix("!") for line in lines if line.startswith("!")}
+        self.included = {line.removeprefix("!") for line in lines if line.startswith("!")}
         self.folder = folder
         self.packages = list(packages)
-        self.kept: dict[str, Stage] = {}
+        self.built: dict[str, Stage] = {}
 
     def build(self, target: str) -> Stage:
-        """The stage, its steps and those of the stages that it takes from performed."""
+        """Run the steps of the stage, and of the stages that it needs; returns the stage."""
         root = self.folder / "root"
         for name, base, steps in _needed(_stages(self.steps), target):
             stage = self._begin(root, base)
@@ -65,17 +71,17 @@ class Builder:
                 getattr(self, f"_{word.lower()}")(stage, rest)
             if name == target:
                 return stage
-            # Under its own path again when it is copied from: a venv knows where it lies.
-            self.kept[name] = Stage(
+            # A venv contains its own path: a later stage copies the folder back to `root`.
+            self.built[name] = Stage(
                 root.rename(self.folder / f"stage-{name}"), dict(stage.environment), stage.workdir, stage.user, stage.command
             )
         raise LookupError(f"no stage {target!r} in the Dockerfile")
 
     def _begin(self, root: Path, base: str) -> Stage:
-        if base not in self.kept:
+        if base not in self.built:
             root.mkdir()
             return Stage(root)
-        parent = self.kept[base]
+        parent = self.built[base]
         shutil.copytree(parent.root, root, symlinks=True)
         return Stage(root, dict(parent.environment), parent.workdir, parent.user, list(parent.command))
 
@@ -110,9 +116,9 @@ class Builder:
         goal = Path(stage.inside(os.path.join(stage.workdir, target)))
         for source in sources:
             if "from" in flags:
-                _copy(Path(self.kept[flags["from"]].root) / source.lstrip("/"), goal)
+                _copy(Path(self.built[flags["from"]].root) / source.lstrip("/"), goal)
             else:
-                assert source.removeprefix("./").split("/")[0] in self.sent, f".dockerignore leaves {source} out"
+                assert source.removeprefix("./").split("/")[0] in self.included, f".dockerignore excludes {source}"
                 _copy(self.context / source, goal / source if target.endswith("/") else goal)
 
     def _run(self, stage: Stage, rest: str) -> None:
@@ -133,13 +139,13 @@ class Builder:
 
 
 def _steps(dockerfile: Path) -> list[tuple[str, str]]:
-    """Each instruction with the rest of its line."""
+    """Each instruction, with the rest of its line."""
     structure = DockerfileParser(str(dockerfile)).structure
     return [(step["instruction"], step["value"]) for step in structure if step["instruction"] != "COMMENT"]
 
 
 def _stages(steps: list[tuple[str, str]]) -> dict[str, tuple[str, list[tuple[str, str]]]]:
-    """By name: what the stage is built from, and its steps."""
+    """Base and steps of each stage, by its name."""
     stages: dict[str, tuple[str, list[tuple[str, str]]]] = {}
     current: list[tuple[str, str]] = []
     for word, rest in steps:
@@ -173,13 +179,13 @@ def _copy(source: Path, goal: Path) -> None:
 
 
 def _machine() -> dict[str, str]:
-    """What a container would not have, left out: this environment's own paths and settings."""
-    gone = ("UNITRANK_", "PIP_", "PYTHON", "VIRTUAL_ENV", "REDIS_URL")
-    return {name: value for name, value in os.environ.items() if not name.startswith(gone)}
+    """The variables of this process, without those that a container would not have."""
+    excluded = ("UNITRANK_", "PIP_", "PYTHON", "VIRTUAL_ENV", "REDIS_URL")
+    return {name: value for name, value in os.environ.items() if not name.startswith(excluded)}
 
 
 def link(python: Path, packages: list[str]) -> None:
-    """Put the packages and all that they need into the venv, as links."""
+    """Link the packages and their dependencies into the venv of this Python."""
     site = next(python.parent.parent.glob("lib/python*/site-packages"))
     if (site / "hatchling").exists():
         subprocess.run([python, "-m", "pip", "uninstall", "--yes", "--quiet", "hatchling"], check=True, capture_output=True)
@@ -192,7 +198,7 @@ def link(python: Path, packages: list[str]) -> None:
 
 
 def closure(packages: Iterable[str]) -> dict[str, Distribution]:
-    """Every distribution that the requirements ask for; our own project is left out, and its requirements are followed."""
+    """All distributions that the requirements need, by name; unitrank itself is not among them."""
     distributions: dict[str, Distribution] = {}
     seen: set[tuple[str, str]] = set()
     waiting = [Requirement(package) for package in packages]
@@ -204,7 +210,7 @@ def closure(packages: Iterable[str]) -> dict[str, Distribution]:
                 continue
             seen.add((name, extra))
             if name == "unitrank":
-                waiting += _own_requirements(extra)
+                waiting += _project_requirements(extra)
                 continue
             try:
                 distributions[name] = distribution(name)
@@ -215,8 +221,8 @@ def closure(packages: Iterable[str]) -> dict[str, Distribution]:
     return distributions
 
 
-def _own_requirements(extra: str) -> list[Requirement]:
-    """From pyproject.toml, which may be newer than the installation of this environment."""
+def _project_requirements(extra: str) -> list[Requirement]:
+    """The requirements in pyproject.toml: the metadata of the installed unitrank may be older."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     texts = project["optional-dependencies"][extra] if extra else project["dependencies"]
     return [Requirement(text) for text in texts]

@@ -14,7 +14,10 @@ FILE = Path(__file__).parents[1] / "store" / "data" / "earlier_store.json"
 
 @dataclass(frozen=True)
 class EarlierStore:
-    """What was put into it. `done` and `queued` are ids of jobs, `secret` belongs to the API key that sent them."""
+    """Contents of the store.
+
+    `done`, `queued`: ids of two jobs. `secret`: of the API key that posted them.
+    """
 
     done: str
     queued: str

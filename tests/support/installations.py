@@ -1,4 +1,4 @@
-"""Environments in which this project is installed as a user installs it; dependencies are links to those of this one."""
+"""Environments with this project installed. Their dependencies are links to this environment's."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ QUICK = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
 
 
 def wheel(folder: Path) -> Path:
-    """The wheel, built from a copy of the sources."""
+    """Build the wheel from a copy of the sources; returns its path."""
     source = clone(folder / "source")
     build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(source)]
     subprocess.run([*PIP, *build], check=True, capture_output=True)
@@ -38,14 +38,18 @@ def wheel(folder: Path) -> Path:
 
 
 def clone(folder: Path) -> Path:
-    """The folder, with a copy of everything that an installation is built from."""
-    shutil.copytree(ROOT, folder, ignore=lambda place, names: [name for name in names if _left_out(Path(place), name)])
+    """Copy the files that an installation is built from into `folder`; returns `folder`."""
+    shutil.copytree(ROOT, folder, ignore=lambda parent, names: [name for name in names if _left_out(Path(parent), name)])
     return folder
 
 
 def installed(folder: Path, words: Sequence[str], packages: Sequence[str]) -> Path:
-    """Python of a new environment in `folder` with what `pip install` does with `words`, and with links to `packages`."""
-    # Without a pip of its own, which takes longer to install than everything else.
+    """Create an environment in `folder`, link `packages` and run `pip install` with `words`.
+
+    Returns the path of its Python.
+    """
+    # The pip of this environment installs into it: a second pip would take longer than everything
+    # else.
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"
     link(python, list(packages))
@@ -54,9 +58,9 @@ def installed(folder: Path, words: Sequence[str], packages: Sequence[str]) -> Pa
 
 
 def environment() -> dict[str, str]:
-    """The variables of this process that say nothing about Python or Unitrank."""
+    """The variables of this process without those of Python and Unitrank."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "UNITRANK_"))}
 
 
-def _left_out(place: Path, name: str) -> bool:
-    return (place == ROOT and name not in NEEDED) or name == "__pycache__"
+def _left_out(parent: Path, name: str) -> bool:
+    return (parent == ROOT and name not in NEEDED) or name == "__pycache__"

@@ -1,4 +1,7 @@
-"""A notebook's kernel without its sockets: IPython runs the cells and formats what they show, and a test looks at it."""
+"""Runs cells of a notebook without a kernel process, and keeps their outputs.
+
+IPython runs the cells and formats the outputs, as in a notebook.
+"""
 
 import atexit
 import sys
@@ -12,42 +15,46 @@ from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-Shown = dict[str, Any]
+Output = dict[str, Any]
 
 
 class Hook(DisplayHook):
-    """Keeps what a cell's last line came to."""
+    """Keeps the value of each cell's last line."""
 
     def write_output_prompt(self) -> None:
-        """Nobody reads one."""
+        """Write no prompt."""
 
-    def write_format_data(self, format_dict: Shown, md_dict: Any = None) -> None:
+    def write_format_data(self, format_dict: Output, md_dict: Any = None) -> None:
         self.shell.outputs.append(format_dict)
 
 
 class Publisher(DisplayPublisher):
-    """Keeps what a cell displays, and what it replaces that with."""
+    """Keeps the outputs that a cell displays, and their updates."""
 
-    def publish(self, data: Shown, metadata: Any = None, *, update: bool = False, **rest: Any) -> None:
+    def publish(self, data: Output, metadata: Any = None, *, update: bool = False, **rest: Any) -> None:
         (self.shell.updated if update else self.shell.outputs).append(data)
 
 
 class Notebook(InteractiveShell):
-    """`shown` and `updated` are bundles of media types, in order."""
+    """A shell that runs cells.
+
+    `outputs`: the outputs in order, each with its content by media type. `updated`: the contents
+    that replaced an output.
+    """
 
     kernel = object()
-    outputs: list[Shown]
-    updated: list[Shown]
+    outputs: list[Output]
+    updated: list[Output]
 
-    def cell(self, text: str) -> Shown:
-        """What the cell's last line shows."""
+    def cell(self, text: str) -> Output:
+        """Run the cell; returns its last output."""
         self.run_cell(text).raise_error()
         return self.outputs[-1]
 
 
 @contextmanager
 def notebook(**names: Any) -> Iterator[Notebook]:
-    """With these names in it; nothing of it is left behind."""
+    """A notebook in which `names` are defined. At exit all changes to the process are undone."""
     path = list(sys.path)
     settings = Config(HistoryManager={"enabled": False, "hist_file": ":memory:"})
     with tempfile.TemporaryDirectory(prefix="unitrank-") as profile:

@@ -1,4 +1,4 @@
-"""Waiting for what another thread or process does."""
+"""Waits until another thread or process has done something."""
 
 import time
 from collections.abc import Callable
@@ -7,12 +7,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PATIENCE = 90.0
-"""Seconds: a bound that a busy machine meets, below the time limit of a test."""
+"""Seconds. A busy machine needs fewer, and the time limit of a test is longer."""
 POLL_SECONDS = 0.02
 
 
 def wait_until(condition: Callable[[], T | None], what: str = "the condition", *, seconds: float = PATIENCE) -> T:
-    """The condition's first true value. Raises AssertionError where there is none within `seconds`.
+    """The condition's first true value. Raises AssertionError after `seconds` without one.
 
     `what`: the condition in words, for the error.
     """

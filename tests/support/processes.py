@@ -1,4 +1,4 @@
-"""Processes of the command line, and what becomes of them."""
+"""Runs `unitrank` commands, and finds their processes."""
 
 import subprocess
 import sys
@@ -16,9 +16,9 @@ END_SECONDS = 10.0
 
 @contextmanager
 def short_folder() -> Iterator[Path]:
-    """A folder whose path leaves room for a socket's name, which pytest's own may not."""
-    with tempfile.TemporaryDirectory(prefix="ur-", ignore_cleanup_errors=True) as place:
-        yield Path(place)
+    """A folder whose path is short enough for a socket; the paths of pytest may be too long."""
+    with tempfile.TemporaryDirectory(prefix="ur-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def command(*words: str) -> list[str]:
@@ -26,12 +26,12 @@ def command(*words: str) -> list[str]:
 
 
 def run(*words: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """The command, to its end."""
+    """Run the command and wait until it ends."""
     return subprocess.run(command(*words), env=environment, capture_output=True, text=True, check=False)
 
 
 def alive_with(text: str) -> list[list[str]]:
-    """Command lines of all processes that name this text, this process left out."""
+    """Command lines of the processes with this text in their command line or `UNITRANK_STATE`."""
     command_lines = []
     for process in psutil.process_iter():
         try:
@@ -45,15 +45,15 @@ def alive_with(text: str) -> list[list[str]]:
 
 
 def wait_until_gone(text: str) -> None:
-    """Return once no process names this text. Raises AssertionError where one does after `END_SECONDS`."""
+    """Wait until no process has this text. Raises AssertionError after `END_SECONDS`."""
     wait_until(lambda: not alive_with(text), f"no process names {text}", seconds=END_SECONDS)
 
 
 def line_with(text: str, lines: Iterator[str]) -> str:
-    """The first line that holds the text; the process must say it before it ends."""
-    seen = []
+    """The first line with this text. Raises AssertionError if the lines end without it."""
+    lines_before = []
     for line in lines:
-        seen.append(line)
+        lines_before.append(line)
         if text in line:
             return line
-    raise AssertionError(f"{text!r} was never said, but:\n{''.join(seen)}")
+    raise AssertionError(f"no line has {text!r}; the lines are:\n{''.join(lines_before)}")

@@ -1,4 +1,4 @@
-"""Small models of the library Transformers with random weights, as `save_pretrained` writes them."""
+"""Small Transformers models with random weights, as `save_pretrained` writes them."""
 
 import json
 from pathlib import Path
@@ -53,7 +53,7 @@ MIXTRAL = (
 
 
 def saved(folder: Path, family: tuple[str, dict[str, Any]], name: str) -> tuple[nn.Module, dict[str, Any]]:
-    """The model in evaluation mode, of which the folder has weights and configuration; and what the configuration says."""
+    """Save a new model in `folder`; returns it in evaluation mode, and its configuration."""
     import transformers
 
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the client that need a service."""
+"""Runs the examples in the client's docstrings that need a service."""
 
 import numpy as np
 import pytest

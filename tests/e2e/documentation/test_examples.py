@@ -1,4 +1,4 @@
-"""Every example is run, as somebody would who has just cloned the project: without a network, and on any machine."""
+"""Runs every example as in a fresh clone: without a network, and on any machine."""
 
 import asyncio
 import os
@@ -25,21 +25,21 @@ ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 PNG = b"\x89PNG"
 
-Played = Callable[..., str]
+RunExample = Callable[..., str]
 
 
 @pytest.fixture
-def played(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Played:
-    """Runs a script in this process, which has loaded torch already; what it printed."""
+def run_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunExample:
+    """A function that runs a script in this process, where torch is loaded, and returns its output."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
 
-    def play(name: str, *words: str) -> str:
+    def run(name: str, *words: str) -> str:
         monkeypatch.setattr(sys, "argv", [name, *words])
         capsys.readouterr()
         runpy.run_path(str(EXAMPLES / name), run_name="__main__")
         return capsys.readouterr().out
 
-    return play
+    return run
 
 
 def test_every_example_is_run_here_or_is_tested_elsewhere() -> None:
@@ -50,33 +50,35 @@ def test_every_example_is_run_here_or_is_tested_elsewhere() -> None:
     assert all((ROOT / test).exists() for test in elsewhere.values())
 
 
-def test_ideas_when_run_then_the_page_shows_what_it_prints(played: Played) -> None:
-    """Digits may differ from machine to machine; words and verdicts may not."""
+def test_ideas_when_run_then_the_page_shows_what_it_prints(run_example: RunExample) -> None:
+    """Digits may differ between machines; words and verdicts may not."""
     page = (ROOT / "docs" / "ideas.md").read_text()
     printed_lines = [
         line for block in re.findall(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL) for line in block.splitlines()
     ]
 
-    printed = {_words(line) for line in played("ideas.py").splitlines()}
+    printed = {_words(line) for line in run_example("ideas.py").splitlines()}
 
     assert len(printed_lines) > 20
     assert [line for line in printed_lines if _words(line) not in printed] == []
 
 
-def test_paper_when_the_folder_has_another_net_then_prints_a_line_for_each_method_and_layer(played: Played, tmp_path: Path) -> None:
+def test_paper_when_the_folder_has_another_net_then_prints_a_line_for_each_method_and_layer(
+    run_example: RunExample, tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     save_file(Net().state_dict(), tmp_path / "allconv.safetensors")
     np.savez(tmp_path / "t10k.npz", x=np.random.default_rng(0).integers(256, size=(6, 1, 28, 28), dtype=np.uint8))
 
-    rows = [line.split() for line in played("paper.py", "--data", str(tmp_path)).splitlines()[1:]]
+    rows = [line.split() for line in run_example("paper.py", "--data", str(tmp_path)).splitlines()[1:]]
 
     assert [tuple(row[:2]) for row in rows] == [key for key in EXPECTED if "100" not in key[1]]
     assert all(0 < float(row[2]) < float(row[4]) for row in rows)
 
 
 @pytest.mark.check
-def test_saliency_when_run_then_draws_three_maps_and_integrated_gradients_lead(played: Played, tmp_path: Path) -> None:
-    printed = played("saliency.py", "--digit", "3", "--output", str(tmp_path))
+def test_saliency_when_run_then_draws_three_maps_and_integrated_gradients_lead(run_example: RunExample, tmp_path: Path) -> None:
+    printed = run_example("saliency.py", "--digit", "3", "--output", str(tmp_path))
 
     maps = [f"saliency-{id}.png" for id in ("gradient.mean_abs", "integrated_gradients", "smoothgrad")]
     assert sorted(path.name for path in tmp_path.iterdir()) == maps
@@ -85,8 +87,8 @@ def test_saliency_when_run_then_draws_three_maps_and_integrated_gradients_lead(p
 
 
 @pytest.mark.check
-def test_transformer_when_run_then_names_neurons_for_each_kind_of_sentence(played: Played) -> None:
-    printed = played("transformer.py")
+def test_transformer_when_run_then_names_neurons_for_each_kind_of_sentence(run_example: RunExample) -> None:
+    printed = run_example("transformer.py")
 
     assert [line.split()[0] for line in printed.splitlines()[-4:]] == ["blame", "order", "praise", "question"]
     assert "better than random | exact_ablation" in printed
@@ -94,7 +96,7 @@ def test_transformer_when_run_then_names_neurons_for_each_kind_of_sentence(playe
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what a pipeline has made: a network and data that it was not trained on."""
+    """A folder as a pipeline leaves it: a network, and data that it was not trained on."""
     folder = tmp_path_factory.mktemp("build")
     unitrank.export(trap.train(2), torch.zeros(1, 10), folder / "net.pt2")
     x, y = trap.data(400, 3)
@@ -102,8 +104,8 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_pipeline_when_run_then_its_exit_code_says_whether_the_gate_is_met(url: str, build: Path) -> None:
-    # of two units none can be chosen better than by chance
+def test_pipeline_when_run_then_its_exit_code_tells_whether_the_gate_is_met(url: str, build: Path) -> None:
+    # Layer 4 has two units: no ranking of two units is better than random.
     met, unmet = (_pipeline(url, build, "--layer", layer) for layer in ("1", "4"))
 
     assert met.returncode == 0, met.stdout + met.stderr
@@ -112,7 +114,7 @@ def test_pipeline_when_run_then_its_exit_code_says_whether_the_gate_is_met(url: 
     assert "NOT MET  share of clusters better than random at least 0.9" in unmet.stdout
 
 
-def test_pipeline_when_the_request_is_wrong_then_exits_with_2_and_says_what_would_be_right(url: str, build: Path) -> None:
+def test_pipeline_when_the_request_is_wrong_then_exits_with_2_and_names_the_error(url: str, build: Path) -> None:
     wrong = _pipeline(url, build, "--layer", "relu9")
 
     assert wrong.returncode == 2
@@ -127,7 +129,10 @@ def _pipeline(url: str, folder: Path, *words: str) -> subprocess.CompletedProces
 
 @pytest.fixture
 def airflow(monkeypatch: pytest.MonkeyPatch, url: str) -> Any:
-    """The example's module over the least that Airflow's classes do; `defer` gives back what it is given."""
+    """The example's module, with minimal classes instead of Airflow.
+
+    `defer` keeps its arguments.
+    """
 
     class Operator:
         def __init__(self, task_id: str) -> None:
@@ -185,7 +190,7 @@ def test_airflow_when_a_job_fails_then_so_does_the_task_and_its_next_attempt_is_
     with pytest.raises(unitrank.JobFailed, match="non_finite"):
         operator.ended({}, event)
 
-    # the scheduler may start one attempt twice
+    # The scheduler may start one attempt twice.
     assert _deferred(airflow, "infinite", attempt=1)[1].trigger.job == first.trigger.job
     assert _deferred(airflow, "infinite", attempt=2)[1].trigger.job != first.trigger.job
 
@@ -199,13 +204,13 @@ def _deferred(airflow: Any, data: str, attempt: int) -> tuple[Any, Any]:
 
 
 def _event(trigger: Any) -> Any:
-    """What the triggerer hears from the trigger that it makes of the serialized one."""
+    """The single event of the trigger, after it was serialized and made again."""
     path, arguments = trigger.serialize()
     module, _, name = path.rpartition(".")
-    again = getattr(sys.modules[module], name)(**arguments)
+    copy = getattr(sys.modules[module], name)(**arguments)
 
     async def events() -> list[Any]:
-        return [event.payload async for event in again.run()]
+        return [event.payload async for event in copy.run()]
 
     (only,) = asyncio.run(events())
     return only

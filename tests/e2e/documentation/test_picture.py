@@ -1,4 +1,4 @@
-"""The picture of the page that README shows: the demo's job in a browser.
+"""The picture of the page in README: the demo's job in a browser.
 
 `make picture` writes it to docs/page.png.
 """

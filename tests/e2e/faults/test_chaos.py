@@ -1,4 +1,4 @@
-"""A short run of `make chaos`: jobs go on and end once, whatever is killed, stopped and cut off under them."""
+"""A short run of `make chaos`: each job ends once, although processes are killed and stopped."""
 
 from pathlib import Path
 
@@ -15,6 +15,6 @@ def test_jobs_when_processes_are_killed_and_stopped_then_each_ends_once_and_noth
     server: EmbeddedServer, tmp_path: Path
 ) -> None:
     lines: list[str] = []
-    outcome = chaos(tmp_path, Run(seed=0, jobs=30, seconds=8, every=1.2), lines.append)
+    findings = chaos(tmp_path, Run(seed=0, jobs=30, seconds=8, every=1.2), lines.append)
 
-    assert outcome == [], lines
+    assert findings == [], lines

@@ -1,4 +1,4 @@
-"""A worker's child is killed and jobs are cancelled while they run; over HTTP, with the real engine."""
+"""Over HTTP: a worker's child is killed, and jobs are cancelled while they run."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.serial
 
 @pytest.fixture
 def long_job(client: Client, http: httpx.Client, tmp_path: Path) -> Callable[[int], str]:
-    """Posts a job that runs for some seconds and is running when its id comes back."""
+    """A function that posts a job of some seconds, waits until it runs, and returns its id."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(16, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 4))
     client.models.put("wide", save(net, tmp_path / "wide.pt2", torch.zeros(2, 16)))
@@ -39,17 +39,17 @@ def long_job(client: Client, http: httpx.Client, tmp_path: Path) -> Callable[[in
 
 
 def wait_for(http: httpx.Client, id: str, reached: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-    """The job as soon as it is so."""
+    """The job, as soon as `reached` is true for it."""
 
     def read() -> dict[str, Any] | None:
         job: dict[str, Any] = http.get(f"/v1/jobs/{id}").json()
         return job if reached(job) else None
 
-    return wait_until(read, f"job {id} gets that far")
+    return wait_until(read, f"job {id} reaches the state")
 
 
 def child_of_the_job_worker(stack: Local) -> int:
-    """The process that computes."""
+    """The id of the process that computes the jobs."""
     for process in psutil.Process(stack.process.pid).children(recursive=True):
         parent = process.parent()
         if parent and "unitrank_worker.process.child" in process.cmdline() and "jobs" in parent.cmdline():
@@ -58,7 +58,7 @@ def child_of_the_job_worker(stack: Local) -> int:
 
 
 @pytest.mark.timeout(180)
-def test_child_when_killed_in_mid_job_then_the_job_is_run_again_and_succeeds(
+def test_child_when_killed_during_a_job_then_the_job_runs_again_and_succeeds(
     stack: Local, http: httpx.Client, long_job: Callable[[int], str]
 ) -> None:
     id = long_job(1)

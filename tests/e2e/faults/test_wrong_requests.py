@@ -1,4 +1,4 @@
-"""Requests that only running shows to be wrong, and such as are refused at once; over HTTP, with the real engine."""
+"""Over HTTP: wrong requests that are rejected at once, and wrong ones that fail while they run."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ ROWS = 12
 
 
 class Rooted(nn.Module):
-    """F = Σ √h of each class: finite at a baseline of zeros, where its slope is not."""
+    """F = Σ √h for each class. At a baseline of zeros F is finite, but its gradient is infinite."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Rooted(nn.Module):
 
 
 class Certain(nn.Module):
-    """Gives the class alone, as one of two numbers: nothing of it has a gradient."""
+    """Returns only the predicted class, as zeros and a one: the output has no gradient."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,12 +56,12 @@ def ended(client: Client, http: httpx.Client, job: Json) -> Json:
     with pytest.raises(NotSucceeded):
         client.jobs.get(id).wait()
     record: Json = http.get(f"/v1/jobs/{id}").json()
-    refused = http.get(f"/v1/jobs/{id}/result")
-    assert (refused.status_code, refused.json()["code"]) == (409, "job_failed")
+    response = http.get(f"/v1/jobs/{id}/result")
+    assert (response.status_code, response.json()["code"]) == (409, "job_failed")
     return record
 
 
-def test_job_when_one_ranking_is_not_finite_then_its_problem_names_it_and_the_rest_can_be_had(
+def test_job_when_one_ranking_is_not_finite_then_its_problem_names_it_and_the_others_can_be_computed(
     client: Client, http: httpx.Client, job: Json
 ) -> None:
     problem = ended(client, http, job)["problem"]
@@ -72,11 +72,11 @@ def test_job_when_one_ranking_is_not_finite_then_its_problem_names_it_and_the_re
     assert client.jobs.get(again["id"]).wait().status == "succeeded"
 
 
-def test_job_when_its_ablation_is_not_finite_then_the_problem_says_how_to_have_the_scores(
+def test_job_when_its_ablation_is_not_finite_then_its_problem_names_the_finished_scores(
     client: Client, http: httpx.Client, job: Json, tmp_path: Path
 ) -> None:
     class Logarithmic(nn.Module):
-        """F = Σ log h: not finite where a unit is zero."""
+        """F = Σ log h: infinite if a unit is zero."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -95,10 +95,10 @@ def test_job_when_its_ablation_is_not_finite_then_the_problem_says_how_to_have_t
     assert client.jobs.get(again["id"]).wait().status == "succeeded"
 
 
-def test_labels_when_the_model_is_still_inspected_then_their_range_is_found_by_the_worker(
+def test_labels_when_the_model_is_still_inspected_then_the_worker_checks_their_range(
     client: Client, http: httpx.Client, job: Json, tmp_path: Path
 ) -> None:
-    # another bias: a content that no worker has seen
+    # New random weights: no worker has inspected this model before.
     net = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
     client.models.put("fresh", save(net, tmp_path / "fresh.pt2", torch.ones(2, 3)), wait=False)
     wrong = job | {"model": "fresh", "layer": "1", "target": {"class": "label"}, "metadata": {"once": str(tmp_path)}}
@@ -118,13 +118,13 @@ def test_labels_when_the_model_is_still_inspected_then_their_range_is_found_by_t
         ({"model": "certain", "layer": "fc", "methods": ["activation", "gradient"]}, "not_differentiable", "/methods/1"),
     ],
 )
-def test_job_when_the_manifest_shows_it_wrong_then_is_refused_at_once(
+def test_job_when_it_does_not_fit_the_manifest_then_is_rejected_at_once(
     http: httpx.Client, job: Json, wrong: Json, code: str, pointer: str
 ) -> None:
     answer = http.post("/v1/jobs", json=job | wrong)
 
     assert (answer.status_code, answer.json()["code"]) == (422, code)
-    assert [place["pointer"] for place in answer.json()["errors"]] == [pointer]
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
 def test_job_when_the_model_has_no_gradients_then_methods_without_them_still_rank(

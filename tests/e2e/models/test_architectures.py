@@ -1,4 +1,4 @@
-"""Weights for an architecture that the operator installed: from PUT to a result, and what is refused."""
+"""Weights for an installed architecture: from PUT to a result, and rejected uploads."""
 
 from typing import Any
 
@@ -49,10 +49,10 @@ def test_the_same_weights_with_other_arguments_are_another_model(http: httpx.Cli
     def put(**arguments: str) -> httpx.Response:
         return http.put("/v1/models/twice", params={"architecture": "perceptron", **arguments}, content=_weights(), headers=BYTES)
 
-    first, again, other = put(), put(arguments="{}"), put(arguments='{"hidden": 8}')
+    default, empty, explicit = put(), put(arguments="{}"), put(arguments='{"hidden": 8}')
 
-    assert [first.status_code, again.json()["digest"] == first.json()["digest"]] == [202, True]
-    assert other.json()["digest"] != first.json()["digest"]
+    assert [default.status_code, empty.json()["digest"] == default.json()["digest"]] == [202, True]
+    assert explicit.json()["digest"] != default.json()["digest"]
 
 
 def test_weights_of_another_shape_make_a_rejected_model_that_lists_them(http: httpx.Client) -> None:
@@ -78,7 +78,7 @@ def test_weights_of_another_shape_make_a_rejected_model_that_lists_them(http: ht
         ({"architecture": "perceptron"}, b"", "empty_body"),
     ],
 )
-def test_what_is_wrong_at_once_is_refused_at_once(
+def test_an_upload_that_is_wrong_is_rejected_at_once(
     parameters: dict[str, str], content: bytes, code: str, http: httpx.Client
 ) -> None:
     answer = http.put("/v1/models/wrong", params=parameters, content=content, headers=BYTES)
@@ -87,7 +87,7 @@ def test_what_is_wrong_at_once_is_refused_at_once(
     assert http.get("/v1/models/wrong").status_code == 404
 
 
-def test_an_architecture_that_is_misspelt_is_told_its_neighbour(http: httpx.Client) -> None:
+def test_an_error_for_a_misspelt_architecture_names_the_nearest_one(http: httpx.Client) -> None:
     answer = http.put("/v1/models/wrong", params={"architecture": "perceptrom"}, content=_weights(), headers=BYTES)
 
     assert answer.json()["detail"] == "architecture 'perceptrom' not found; nearest: 'perceptron'"

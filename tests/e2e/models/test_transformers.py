@@ -1,4 +1,4 @@
-"""A folder of Transformers' `save_pretrained`: its weights and its configuration go to a service, and a layer is ranked."""
+"""A saved Transformers model: its weights and configuration are uploaded, and a layer is ranked."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ BYTES = {"Content-Type": "application/octet-stream"}
 
 
 @pytest.mark.check
-def test_saved_model_when_it_is_put_with_its_configuration_then_a_layer_is_ranked(http: httpx.Client, tmp_path: Path) -> None:
+def test_saved_model_when_uploaded_with_its_configuration_then_a_layer_is_ranked(http: httpx.Client, tmp_path: Path) -> None:
     _, config = saved(tmp_path, BERT, "BertForSequenceClassification")
     config["id2label"] = {str(index): f"a class with a long name {index}" for index in range(1000)}
     put = http.put(
@@ -27,7 +27,7 @@ def test_saved_model_when_it_is_put_with_its_configuration_then_a_layer_is_ranke
     )
     assert put.status_code == 202, put.text
     rejected = ended(http, "/v1/models/saved")
-    assert rejected["problem"]["code"] == "weights_refused", "the labels say how many classes there are"
+    assert rejected["problem"]["code"] == "weights_refused", "the labels set the number of classes to 1000"
     del config["id2label"], config["label2id"]
     http.put(
         "/v1/models/saved",
@@ -53,7 +53,7 @@ def test_saved_model_when_it_is_put_with_its_configuration_then_a_layer_is_ranke
     assert job_state["status"] == "succeeded", job_state
 
 
-def test_saved_model_when_its_configuration_has_code_then_it_is_rejected(http: httpx.Client, tmp_path: Path) -> None:
+def test_saved_model_when_its_configuration_asks_for_code_then_it_is_rejected(http: httpx.Client, tmp_path: Path) -> None:
     _, config = saved(tmp_path, BERT, "BertForSequenceClassification")
     config["auto_map"] = {"AutoModel": "modeling.Model"}
 

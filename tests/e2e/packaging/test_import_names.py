@@ -1,4 +1,7 @@
-"""Folders in which the user's files have the names of ours, or lie where ours could be taken for a package."""
+"""The installed packages are used in a folder whose files have the same names.
+
+They are also used in the parent folder of a clone.
+"""
 
 import signal
 import subprocess
@@ -38,7 +41,7 @@ print(result.best, type(result.plot_ablation()).__name__)
 
 @pytest.fixture(scope="module", params=["editable", "wheel"])
 def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of an environment with the service, the worker and the plots."""
+    """Python of an environment with the service, the worker and the plots."""
     folder = tmp_path_factory.mktemp(request.param)
     words = ["--editable", str(clone(folder / "unitrank"))] if request.param == "editable" else [str(wheel(folder))]
     return installed(folder / "environment", words, PACKAGES)

@@ -1,4 +1,4 @@
-"""The wheel in an environment without PyTorch: the client works there, and what needs the engine says so."""
+"""The wheel without PyTorch: the client works, and commands that need PyTorch name it."""
 
 import subprocess
 from pathlib import Path
@@ -27,7 +27,7 @@ try:
 except unitrank.NotPossible as error:
     assert "pip install 'unitrank[worker]'" in str(error)
 else:
-    raise AssertionError("it ranked without PyTorch")
+    raise AssertionError("rank did not raise NotPossible without PyTorch")
 assert not {"torch", "redis", "fastapi", "matplotlib"} & set(sys.modules)
 print(unitrank.__file__, result.best)
 """
@@ -35,12 +35,12 @@ print(unitrank.__file__, result.best)
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of an environment with the wheel and what it depends on, and nothing else."""
+    """Python of an environment with only the wheel and its dependencies."""
     folder = tmp_path_factory.mktemp("wheel")
     return installed(folder / "clean", [str(wheel(folder))], BASE)
 
 
-def test_wheel_when_read_then_depends_on_what_is_tried_here(python: Path) -> None:
+def test_wheel_when_read_then_depends_on_the_packages_of_this_test(python: Path) -> None:
     program = "from importlib.metadata import requires; print(*[r for r in requires('unitrank') if 'extra' not in r], sep='\\n')"
     done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=True)
 
@@ -57,7 +57,7 @@ def test_wheel_when_installed_without_torch_then_the_client_has_results_as_array
     assert str(python.parent.parent) in done.stdout
 
 
-def test_wheel_when_installed_then_its_command_says_what_is_missing(url: str, python: Path, tmp_path: Path) -> None:
+def test_wheel_when_installed_then_doctor_names_the_missing_packages(url: str, python: Path, tmp_path: Path) -> None:
     program = python.parent / "unitrank"
     words = [program, "doctor", "--url", url]
     done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
@@ -69,7 +69,9 @@ def test_wheel_when_installed_then_its_command_says_what_is_missing(url: str, py
 @pytest.mark.parametrize(
     "words", [["export", "net.py:make", "net.pt2", "--example", "4"], ["put-model", "wheel", "net.py:make", "--example", "4"]]
 )
-def test_wheel_when_a_command_needs_pytorch_then_says_what_to_install(python: Path, tmp_path: Path, words: list[str]) -> None:
+def test_wheel_when_a_command_needs_pytorch_then_names_the_package_to_install(
+    python: Path, tmp_path: Path, words: list[str]
+) -> None:
     (tmp_path / "net.py").write_text("from torch import nn\n\nmake = nn.ReLU\n")
     done = subprocess.run(
         [python.parent / "unitrank", *words], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Clusters that a layer's values make, over HTTP."""
+"""Over HTTP: clusters of the values of a layer."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 @pytest.fixture
 def job(client: Client, tmp_path: Path) -> Json:
-    """Two blobs of 30 and 20 examples, told apart by the sign of their first feature."""
+    """A request for two clusters of 30 and 20 examples; the first feature's sign differs."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
     client.models.put("blobs", save(net, tmp_path / "net.pt2", torch.zeros(2, 3)))
@@ -30,7 +30,7 @@ def job(client: Client, tmp_path: Path) -> Json:
     return {"model": "blobs", "layer": "1", "dataset": "blobs", "methods": ["gradient_x_delta"], "clusters": clusters}
 
 
-def test_kmeans_when_asked_over_http_then_the_assignment_is_in_the_result(client: Client, http: httpx.Client, job: Json) -> None:
+def test_kmeans_when_requested_then_the_result_has_the_rows_of_each_cluster(client: Client, http: httpx.Client, job: Json) -> None:
     id = http.post("/v1/jobs", json=job).raise_for_status().json()["id"]
     result = client.jobs.get(id).wait().summary()
     arrays = load(http.get(f"/v1/jobs/{id}/result", headers={"Accept": "application/vnd.safetensors"}).content)
@@ -49,7 +49,7 @@ def test_kmeans_when_asked_over_http_then_the_assignment_is_in_the_result(client
         ({"k": 0}, "invalid_request", "/clusters/k"),
     ],
 )
-def test_kmeans_when_it_cannot_be_then_is_refused_at_once(
+def test_kmeans_when_impossible_then_is_rejected_at_once(
     http: httpx.Client, job: Json, wrong: Json, code: str, pointer: str
 ) -> None:
     answer = http.post("/v1/jobs", json=job | {"clusters": job["clusters"] | wrong})

@@ -1,4 +1,7 @@
-"""One job in every way there is to ask for it, and the few lines that a newcomer types."""
+"""One job through HTTP, curl, both clients, the command line and in process: equal numbers.
+
+Also the first commands and the notebook cell that a new user types.
+"""
 
 import asyncio
 import json
@@ -25,7 +28,7 @@ from unitrank.client.sync import Client
 README = (Path(__file__).parents[3] / "README.md").read_text()
 Json = dict[str, Any]
 
-ASKED: Json = {
+REQUEST: Json = {
     "layer": "1",
     "methods": ["gradient", {"name": "conductance", "steps": 8}],
     "clusters": {"by": "label"},
@@ -35,29 +38,32 @@ ASKED: Json = {
 HEAD = 60
 
 
-class Said(NamedTuple):
-    """What a command left: its exit code, what it gave to programs and what it said to people."""
+class CommandResult(NamedTuple):
+    """The result of a command.
+
+    `out`: standard output, for programs. `err`: standard error, for people.
+    """
 
     code: int
     out: str
     err: str
 
 
-Command = Callable[..., Said]
+Command = Callable[..., CommandResult]
 
 
 @pytest.fixture
 def command(url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command line in this process."""
+    """A function that runs a command line in this process."""
     monkeypatch.setenv("UNITRANK_URL", url)
 
-    def run(*words: str) -> Said:
+    def run(*words: str) -> CommandResult:
         monkeypatch.setattr(sys, "argv", ["unitrank", *words])
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
         code = ended.value.code
-        return Said(code if isinstance(code, int) else 0, *capfd.readouterr())
+        return CommandResult(code if isinstance(code, int) else 0, *capfd.readouterr())
 
     return run
 
@@ -76,7 +82,7 @@ def table() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def direct(url: str, network: nn.Module, table: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> unitrank.JobResult:
-    """As plain HTTP gives it, read by hand."""
+    """The result of the job over plain HTTP, without a client."""
     folder = tmp_path_factory.mktemp("direct")
     unitrank.export(network, torch.zeros(2, 6), folder / "net.pt2")
     np.savez(folder / "data.npz", **table)
@@ -84,22 +90,22 @@ def direct(url: str, network: nn.Module, table: dict[str, Any], tmp_path_factory
     with httpx.Client(base_url=url, timeout=90) as http:
         http.put("/v1/models/ways", content=(folder / "net.pt2").read_bytes(), headers=octets).raise_for_status()
         http.put("/v1/datasets/ways", content=(folder / "data.npz").read_bytes(), headers=octets).raise_for_status()
-        response = http.post("/v1/jobs", json={"model": "ways", "dataset": "ways", **ASKED}).raise_for_status()
-        place = response.headers["Location"]
-        assert http.get(place, params={"wait": 60}).json()["status"] == "succeeded"
-        summary = http.get(f"{place}/result").json()
-        (folder / "arrays.npz").write_bytes(http.get(f"{place}/result", headers={"Accept": "application/x-npz"}).content)
+        response = http.post("/v1/jobs", json={"model": "ways", "dataset": "ways", **REQUEST}).raise_for_status()
+        location = response.headers["Location"]
+        assert http.get(location, params={"wait": 60}).json()["status"] == "succeeded"
+        summary = http.get(f"{location}/result").json()
+        (folder / "arrays.npz").write_bytes(http.get(f"{location}/result", headers={"Accept": "application/x-npz"}).content)
     with np.load(folder / "arrays.npz") as arrays:
         return unitrank.JobResult(unitrank.results.Result.model_validate_json(json.dumps(summary)), dict(arrays))
 
 
-def test_job_when_the_client_asks_anew_then_its_numbers_are_those_of_plain_http(
+def test_job_when_the_client_submits_it_again_then_its_numbers_are_those_of_plain_http(
     url: str, network: nn.Module, table: dict[str, Any], direct: unitrank.JobResult
 ) -> None:
     with Client(url) as client:
         model = client.models.put("ways-client", network, table["x"][:1])
         client.datasets.put("ways-client", x=torch.from_numpy(table["x"]), y=table["y"].tolist())
-        job = client.jobs.submit(model="ways-client", dataset="ways-client", fresh=True, **ASKED)
+        job = client.jobs.submit(model="ways-client", dataset="ways-client", fresh=True, **REQUEST)
         result = job.result()
 
     assert "1" in [layer.name for layer in model.layers or []]
@@ -111,16 +117,16 @@ def test_job_when_the_client_asks_anew_then_its_numbers_are_those_of_plain_http(
     _check_equal(result, direct)
 
 
-def test_job_when_curl_asks_anew_then_its_numbers_are_the_same(url: str, direct: unitrank.JobResult, tmp_path: Path) -> None:
+def test_job_when_curl_posts_it_again_then_its_numbers_are_the_same(url: str, direct: unitrank.JobResult, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
-        pytest.skip("no curl here")
+        pytest.skip("curl is not installed")
 
     def curl(*words: str) -> bytes:
         done = subprocess.run(["curl", "-sS", "--fail-with-body", "--noproxy", "*", *words], capture_output=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    body = json.dumps({"model": "ways", "dataset": "ways", **ASKED})
+    body = json.dumps({"model": "ways", "dataset": "ways", **REQUEST})
     id = json.loads(curl("-H", "Content-Type: application/json", "-H", "Cache-Control: no-cache", "-d", body, f"{url}/v1/jobs"))[
         "id"
     ]
@@ -133,10 +139,10 @@ def test_job_when_curl_asks_anew_then_its_numbers_are_the_same(url: str, direct:
         _check_equal(unitrank.JobResult(unitrank.results.Result.model_validate_json(summary), dict(arrays)), direct)
 
 
-def test_job_when_the_async_client_asks_anew_then_its_numbers_are_the_same(url: str, direct: unitrank.JobResult) -> None:
+def test_job_when_the_async_client_submits_it_again_then_its_numbers_are_the_same(url: str, direct: unitrank.JobResult) -> None:
     async def ask() -> unitrank.JobResult:
         async with unitrank.AsyncClient(url) as client:
-            job = await client.jobs.submit(model="ways", dataset="ways", fresh=True, **ASKED)
+            job = await client.jobs.submit(model="ways", dataset="ways", fresh=True, **REQUEST)
             return await job.result()
 
     _check_equal(asyncio.run(ask()), direct)
@@ -145,13 +151,13 @@ def test_job_when_the_async_client_asks_anew_then_its_numbers_are_the_same(url: 
 def test_job_when_the_engine_runs_in_process_then_its_numbers_are_the_same(
     network: nn.Module, table: dict[str, Any], direct: unitrank.JobResult
 ) -> None:
-    result = unitrank.rank(network, x=table["x"], y=table["y"], **ASKED)
+    result = unitrank.rank(network, x=table["x"], y=table["y"], **REQUEST)
 
     assert (result.summary.model.digest, result.summary.dataset.digest) == (
         direct.summary.model.digest,
         direct.summary.dataset.digest,
     )
-    # with other numbers of threads sums are taken in another order
+    # With another number of threads the order of the sums differs.
     _check_equal(result, direct, exactly="OMP_NUM_THREADS" in os.environ)
 
 
@@ -164,10 +170,10 @@ def test_job_when_the_engine_runs_in_process_then_its_numbers_are_the_same(
         {"layer": "9", "target": {"class": 7}},
     ],
 )
-def test_request_when_it_is_wrong_then_the_engine_in_process_says_what_the_service_says(
+def test_request_when_it_is_wrong_then_the_engine_in_process_and_the_service_raise_the_same_error(
     url: str, direct: unitrank.JobResult, network: nn.Module, table: dict[str, Any], wrong: Json
 ) -> None:
-    fields = {**ASKED, **wrong}
+    fields = {**REQUEST, **wrong}
     with Client(url) as client, pytest.raises(unitrank.InvalidRequest) as theirs:
         client.jobs.submit(model="ways", dataset="ways", **fields)
     with pytest.raises(unitrank.InvalidRequest) as ours:
@@ -177,10 +183,10 @@ def test_request_when_it_is_wrong_then_the_engine_in_process_says_what_the_servi
     assert (ours.value.code, ours.value.detail) == (theirs.value.code, theirs.value.detail)
 
 
-def test_job_when_the_command_line_asks_anew_then_its_numbers_are_the_same(
+def test_job_when_the_command_line_submits_it_again_then_its_numbers_are_the_same(
     url: str, direct: unitrank.JobResult, tmp_path: Path, command: Command
 ) -> None:
-    (tmp_path / "job.json").write_text(json.dumps({"model": "ways", "dataset": "ways", **ASKED}))
+    (tmp_path / "job.json").write_text(json.dumps({"model": "ways", "dataset": "ways", **REQUEST}))
     code, out, _ = command("submit", "--file", str(tmp_path / "job.json"), "--fresh", "--wait", "--json")
     id = json.loads(out)["id"]
     assert code == 0
@@ -214,14 +220,14 @@ def test_files_when_result_wrote_them_then_compare_and_gate_read_them(
     assert json.loads(by_arrays.out)[0]["correlations"] == {name: pytest.approx(1) for name in ("0", "1", "2")}
     assert json.loads(by_verdicts.out)[0]["verdicts"][0] is not None
     assert json.loads(by_verdicts.out)[0]["correlations"] == {}
-    assert "no rank correlation, for which both need arrays" in command("compare", files["json"], files["npz"]).err
+    assert "no rank correlation: it needs the arrays of both results" in command("compare", files["json"], files["npz"]).err
     for form, file in files.items():
         output = command("gate", file, "--max-p", "1")
         assert output.code == (0 if form in ("json", "npz") else 2), form
         assert output.code == 0 or "no result that was saved" in output.err
 
 
-def test_commands_when_followed_from_a_network_to_a_gate_then_each_says_and_exits_as_promised(
+def test_commands_when_followed_from_a_network_to_a_gate_then_each_prints_and_exits_as_documented(
     direct: unitrank.JobResult, network: nn.Module, table: dict[str, Any], tmp_path: Path, command: Command
 ) -> None:
     unitrank.export(network, table["x"][:1], tmp_path / "net.pt2")
@@ -249,16 +255,16 @@ def test_commands_when_followed_from_a_network_to_a_gate_then_each_says_and_exit
     assert (unmet.code, json.loads(unmet.out)["met"]) == (1, False)
     checks = {each["what"]: each for each in json.loads(command("doctor", "--json").out)}
     assert checks["service"]["good"]
-    assert checks["key"]["said"] == "may read, write, models"
+    assert checks["key"]["said"] == "scopes read, write, models"
 
 
-def test_commands_when_they_cannot_then_say_why_and_exit_as_promised(
+def test_commands_when_they_fail_then_print_the_reason_and_exit_as_documented(
     direct: unitrank.JobResult, url: str, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = ["submit", "--model", "ways", "--dataset", "ways", "--layer", "1", "--set", 'ablation={"random": 5000}', "--fresh"]
     assert command("status", "none").code == 2
-    refused = command("submit", "--model", "ways", "--dataset", "ways", "--layer", "nein", "--method", "gradient")
-    assert (refused.code, "layer_not_found" in refused.err, "/layer" in refused.err) == (2, True, True)
+    rejected = command("submit", "--model", "ways", "--dataset", "ways", "--layer", "nein", "--method", "gradient")
+    assert (rejected.code, "layer_not_found" in rejected.err, "/layer" in rejected.err) == (2, True, True)
     assert command("submit").code == 2
     assert command("wait", direct.summary.job, "--timeout", "soon").code == 2
     many = [word for number in range(16) for word in ("--method", json.dumps({"name": "conductance", "steps": 5000 + number}))]
@@ -269,11 +275,6 @@ def test_commands_when_they_cannot_then_say_why_and_exit_as_promised(
     assert command("wait", id, "--timeout", "60").code == 1
     monkeypatch.setenv("UNITRANK_URL", "http://127.0.0.1:1")
     assert command("doctor").code == 3
-
-
-def _check_same_contents(result: unitrank.JobResult, direct: unitrank.JobResult) -> None:
-    ours, theirs = result.summary, direct.summary
-    assert (ours.model.digest, ours.dataset.digest) == (theirs.model.digest, theirs.dataset.digest)
 
 
 def _check_equal(result: unitrank.JobResult, direct: unitrank.JobResult, exactly: bool = True) -> None:

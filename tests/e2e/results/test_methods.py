@@ -1,4 +1,4 @@
-"""Every method of the catalogue over HTTP, on one convolutional net."""
+"""Over HTTP: every method of the catalogue, on a convolutional network."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_methods_when_all_of_the_catalogue_are_asked_then_each_is_finite_and_complete_where_promised(
+def test_methods_when_all_are_requested_then_each_is_finite_and_complete_if_its_card_is(
     client: Client, http: httpx.Client, data: Path
 ) -> None:
     client.models.put("every", data / "net.pt2")

@@ -1,4 +1,4 @@
-"""Partial reuse over HTTP: what an earlier job of the same contents has computed is not computed again."""
+"""Over HTTP: a job reuses the parts that an earlier job of the same contents computed."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ FIRST = ["gradient", {"name": "conductance", "steps": 10}]
 
 @pytest.fixture(scope="module")
 def ready(url: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A model and a dataset that are there."""
+    """Upload a model and a dataset."""
     folder = tmp_path_factory.mktemp("reuse")
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(12, 40), nn.ReLU(), nn.Linear(40, 20), nn.ReLU(), nn.Linear(20, 3))
@@ -29,8 +29,8 @@ def ready(url: str, tmp_path_factory: pytest.TempPathFactory) -> None:
         client.datasets.put("reuse", folder / "data.npz")
 
 
-def ran(http: httpx.Client, methods: list[Any], headers: dict[str, str] | None = None, **changes: Any) -> dict[str, Any]:
-    """The summary of a job that was waited for."""
+def run_job(http: httpx.Client, methods: list[Any], headers: dict[str, str] | None = None, **changes: Any) -> dict[str, Any]:
+    """Post a job and wait until it has succeeded; returns its summary."""
     posted = http.post("/v1/jobs", json={**JOB, "methods": methods, **changes}, headers=headers)
     assert posted.status_code == 202, posted.text
     ended = http.get(f"/v1/jobs/{posted.json()['id']}?wait=60").json()
@@ -44,25 +44,25 @@ def arrays(http: httpx.Client, summary: dict[str, Any]) -> bytes:
 
 
 @pytest.mark.usefixtures("ready")
-def test_job_when_an_earlier_one_did_most_of_it_then_only_the_rest_is_computed(http: httpx.Client) -> None:
-    first = ran(http, FIRST)
-    more = ran(http, [*FIRST, "deeplift"])
-    anew = ran(http, [*FIRST, "deeplift"], {"Cache-Control": "no-cache"})
-    steps = ran(http, ["gradient", {"name": "conductance", "steps": 20}])
+def test_job_when_an_earlier_job_computed_most_of_it_then_only_the_rest_is_computed(http: httpx.Client) -> None:
+    first = run_job(http, FIRST)
+    more = run_job(http, [*FIRST, "deeplift"])
+    without_reuse = run_job(http, [*FIRST, "deeplift"], {"Cache-Control": "no-cache"})
+    steps = run_job(http, ["gradient", {"name": "conductance", "steps": 20}])
 
     assert first["cost"]["reused"] == []
     assert more["cost"]["reused"] == ["clusters", "controls", "gradient", "conductance"]
     assert steps["cost"]["reused"] == ["clusters", "controls", "gradient"]
     assert more["cost"]["forward_rows"] < 0.2 * first["cost"]["forward_rows"]
-    # forced: nothing is read, and the result is the same to the bit
-    assert anew["cost"]["reused"] == []
-    assert repeatable(anew) | {"job": ""} == repeatable(more) | {"job": ""}
-    assert arrays(http, anew) == arrays(http, more)
+    # With no-cache no earlier part is read, and the result is the same to the bit.
+    assert without_reuse["cost"]["reused"] == []
+    assert repeatable(without_reuse) | {"job": ""} == repeatable(more) | {"job": ""}
+    assert arrays(http, without_reuse) == arrays(http, more)
 
 
 @pytest.mark.usefixtures("ready")
-def test_job_when_the_seed_is_another_then_nothing_is_reused(http: httpx.Client) -> None:
-    ran(http, FIRST, seed=7)
+def test_job_when_its_seed_differs_then_nothing_is_reused(http: httpx.Client) -> None:
+    run_job(http, FIRST, seed=7)
 
-    assert ran(http, FIRST, seed=8)["cost"]["reused"] == []
-    assert ran(http, FIRST[::-1], seed=7)["cost"]["forward_rows"] == 0
+    assert run_job(http, FIRST, seed=8)["cost"]["reused"] == []
+    assert run_job(http, FIRST[::-1], seed=7)["cost"]["forward_rows"] == 0

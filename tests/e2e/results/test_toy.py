@@ -1,4 +1,4 @@
-"""The seed's toy over HTTP: three towers over three features, the label decided by the second."""
+"""Over HTTP: a network with a tower for each of three features; the second decides the label."""
 
 from pathlib import Path
 
@@ -15,7 +15,10 @@ METHODS = [{"name": "gradient", "statistic": "mean_abs"}, "conductance", "gradie
 
 
 class Towers(nn.Module):
-    """One `Linear(1, 4)` + ReLU for each feature; their pre-activations stand side by side in `before`."""
+    """A `Linear(1, 4)` and a ReLU for each of three features.
+
+    `before` has the pre-activations of all towers, side by side.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +56,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_toy_when_the_label_is_decided_by_the_second_feature_then_its_tower_ranks_first(
     client: Client, data: Path, method: int
 ) -> None:
-    """At the ReLU's input the twelve units are the pre-activations of the three towers, four each."""
+    """At the ReLU's input the units are the pre-activations of three towers, four units each."""
     client.models.put("toy", data / "toy.pt2")
     client.datasets.put("toy", data / "toy.npz")
     request = JobRequest.model_validate(
@@ -66,7 +69,7 @@ def test_toy_when_the_label_is_decided_by_the_second_feature_then_its_tower_rank
         of_tower = np.zeros(3)
         for unit in ranking.top:
             of_tower[unit.unit // 4] += abs(unit.importance)
-        # `top` holds all twelve units
+        # `top` has all twelve units.
         assert of_tower.argmax() == 1, (name, of_tower)
 
 

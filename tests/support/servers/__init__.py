@@ -1,1 +1,1 @@
-"""Servers on loopback that a test starts: of remote content, and of webhooks."""
+"""Servers on loopback that a test starts: sources of remote content, and receivers of webhooks."""

@@ -1,4 +1,4 @@
-"""Servers of the tests' own, on loopback, in a thread."""
+"""Runs a server of a test in a thread."""
 
 import threading
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from socketserver import BaseServer
 
 @contextmanager
 def served(server: BaseServer) -> Iterator[None]:
-    """As long as the block runs."""
+    """Run the server while the block runs."""
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
