@@ -35,40 +35,15 @@ def _batch_norm(node: fx.Node, arguments: Arguments) -> None:
             raise _refusal(node, f"{name} has the shape {_shape(arguments[name])}", f"one number for each channel, {channels}")
 
 
-def _weight_norm(node: fx.Node, arguments: Arguments) -> None:
-    v, g, axis = arguments["v"], arguments["g"], arguments.get("dim", 0)
-    shape = _shape(v)
-    sizes = ["1"] * len(shape)
-    if axis in (0, len(shape) - 1) and shape:
-        sizes[axis] = shape[axis]
-        if _shape(g) != sizes or "0" in shape or g.meta["val"].dtype != v.meta["val"].dtype:
-            raise _refusal(
-                node,
-                f"g has the shape {_shape(g)} and v has the shape {shape}",
-                f"g of the shape {sizes} with v's type, and v not empty",
-            )
-
-
 def _attention(node: fx.Node, arguments: Arguments) -> None:
     key, value = _shape(arguments["key"]), _shape(arguments["value"])
     if key[-2:-1] != value[-2:-1]:
         raise _refusal(node, f"key has the shape {key} and value has the shape {value}", "one value for each key")
 
 
-def _bags(node: fx.Node, arguments: Arguments) -> None:
-    shapes = {name: _shape(arguments[name]) for name in ("offsets", "indices", "weight")}
-    ranks = [len(shape) for shape in shapes.values()]
-    if ranks != [1, 1, 2] or shapes["offsets"] == ["0"]:
-        described = ", ".join(f"{name} has the shape {shape}" for name, shape in shapes.items())
-        raise _refusal(node, described, "one axis for offsets and indices, two for weight, and at least one offset")
-
-
 _CHECKS: dict[object, Callable[..., None]] = {
     aten._native_batch_norm_legit_no_training.default: _batch_norm,
-    aten._weight_norm.default: _weight_norm,
     aten.scaled_dot_product_attention.default: _attention,
-    aten.embedding_bag.default: _bags,
-    aten.embedding_bag.padding_idx: _bags,
 }
 
 

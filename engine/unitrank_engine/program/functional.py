@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 
 from unitrank_engine.errors import EngineError
 from unitrank_engine.program.nodes import operator_name
+from unitrank_engine.program.rewrites import REWRITES
 from unitrank_engine.torch_private import OpOverload, argument_names, has_no_statistics
 
 aten = torch.ops.aten
@@ -57,10 +58,13 @@ def _is_training(node: fx.Node) -> bool:
 def functionalise(exported: ExportedProgram) -> fx.GraphModule:
     """The program as a graph without in-place operations; its parameters require no gradients.
 
-    Raises EngineError `training_mode`.
+    Operators that can reach memory outside their tensors are replaced, see `rewrites`.
+
+    Raises EngineError `training_mode`, or `program_refused` or `weights_refused` for an operator
+    that cannot be replaced.
     """
     refuse_training_mode(exported.graph)
-    module = exported.run_decompositions({}).module(check_guards=False)
+    module = exported.run_decompositions(dict(REWRITES)).module(check_guards=False)
     assert isinstance(module, fx.GraphModule)
     refuse_training_mode(module.graph)
     _freeze(module)
