@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from tests.support.dockerfile import Builder, Stage
+from tests.support.polling import wait_until
 from unitrank.addresses import claim_port
 from unitrank_store.redis.connection import connect
 from unitrank_store.settings import Settings

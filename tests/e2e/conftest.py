@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tests.support.architecture import install
+from tests.support.polling import wait_until
 from unitrank.client.sync import Client
 from unitrank.server.local import Local, local
 from unitrank_store.redis.embedded import EmbeddedServer

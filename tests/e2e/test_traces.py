@@ -15,6 +15,7 @@ from torch import nn
 
 from tests.e2e.conftest import save
 from tests.service.conftest import npz
+from tests.support.polling import wait_until
 from tests.support.servers.loopback import served
 from unitrank.client.sync import Client
 from unitrank.server.local import local
