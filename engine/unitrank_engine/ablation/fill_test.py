@@ -26,26 +26,26 @@ class TestedCluster:
 
     examples: int
     """Number of test examples."""
-    none: float
+    intact: float
     """Mean F with no unit replaced."""
-    everything: float
+    all_replaced: float
     """Mean F with all units replaced."""
     magnitude: float
     """Mean |F| with no unit replaced."""
     score: np.ndarray
     """Mean F, `[orders, counts]`."""
-    right: np.ndarray | None
+    accuracy: np.ndarray | None
     """Accuracy, `[orders, counts]`; None without labels."""
     names: list[str]
     """Name of each order: `random`, `activity`, or `<order>/<ranking>`, such as `most/deeplift`."""
 
-    def rows(self, name: str) -> np.ndarray:
+    def curve(self, name: str) -> np.ndarray:
         """Return the order's mean F at each count."""
         return np.asarray(self.score[self.names.index(name)])
 
-    def rights(self, name: str) -> np.ndarray | None:
+    def accuracy_curve(self, name: str) -> np.ndarray | None:
         """Return the order's accuracy at each count; None without labels."""
-        return None if self.right is None else self.right[self.names.index(name)]
+        return None if self.accuracy is None else self.accuracy[self.names.index(name)]
 
     @property
     def random(self) -> np.ndarray:
@@ -53,9 +53,9 @@ class TestedCluster:
         return self.score[[name == "random" for name in self.names]]
 
     @property
-    def random_right(self) -> np.ndarray | None:
+    def random_accuracy(self) -> np.ndarray | None:
         """Accuracy of the random orders, `[random, counts]`; None without labels."""
-        return None if self.right is None else self.right[[name == "random" for name in self.names]]
+        return None if self.accuracy is None else self.accuracy[[name == "random" for name in self.names]]
 
     def has(self, name: str) -> bool:
         """Return True where the order was tested, on at least one example and at one count."""
@@ -63,14 +63,14 @@ class TestedCluster:
 
     def drop(self, name: str) -> float:
         """Return the order's mean drop of F over the counts."""
-        return float(drop(self.none, self.rows(name)))
+        return float(drop(self.intact, self.curve(name)))
 
     def area(self, value: float) -> float | None:
         """Return a drop as a share of the drop with all units replaced.
 
         None where that is too small.
         """
-        return area(value, self.none, self.everything, self.magnitude)
+        return area(value, intact=self.intact, all_replaced=self.all_replaced, magnitude=self.magnitude)
 
 
 @dataclass(frozen=True)
@@ -156,11 +156,11 @@ class FillTest:
         labelled = [right for right in rights if right is not None]
         return TestedCluster(
             examples=examples,
-            none=float(every.score[0] / count),
-            everything=float(every.score[1] / count),
+            intact=float(every.score[0] / count),
+            all_replaced=float(every.score[1] / count),
             magnitude=every.magnitude / count,
             score=score.reshape(len(names), columns),
-            right=(np.concatenate(labelled) / count).reshape(len(names), columns) if len(labelled) == len(rights) else None,
+            accuracy=(np.concatenate(labelled) / count).reshape(len(names), columns) if len(labelled) == len(rights) else None,
             names=names,
         )
 

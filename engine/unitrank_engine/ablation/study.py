@@ -94,19 +94,21 @@ class Study:
             study.seconds = seconds / len(studies)
             if checked:
                 study.changed_verdicts = _changed_verdicts(study, self._judge(name, checked))
-        return studies, np.stack([_with_none(test, test.random) for test in tested])
+        return studies, np.stack([_with_intact(test, test.random) for test in tested])
 
     def _judge(self, name: str, tested: list[TestedCluster]) -> RankingStudy:
         """Return the verdicts of one ranking from the curves of all clusters."""
         request, most = self.request, f"most/{name}"
-        drops = [(test.drop(most), drop(test.none, test.random)) if test.has(most) and request.random else None for test in tested]
+        drops = [
+            (test.drop(most), drop(test.intact, test.random)) if test.has(most) and request.random else None for test in tested
+        ]
         chances = [chance(*each, request.level) if each else None for each in drops]
         corrected = holm([outcome.p_value if outcome else None for outcome in chances])
         clusters = [self._result(name, *each) for each in zip(tested, chances, corrected, strict=True)]
         study = RankingStudy(clusters, self._overall([each for each in drops if each], sum(test.examples for test in tested)))
         for order in request.orders:
             if all(f"{order}/{name}" in test.names for test in tested):
-                study.arrays[order] = np.stack([_with_none(test, test.rows(f"{order}/{name}")) for test in tested])
+                study.arrays[order] = np.stack([_with_intact(test, test.curve(f"{order}/{name}")) for test in tested])
         return study
 
     def _decidable(self, examples: int) -> bool:
@@ -152,20 +154,20 @@ def _run_check(test: ClusterTester, cluster: int, importance: Importance) -> Tes
 def _curve(test: TestedCluster, name: str) -> Curve | None:
     if not test.has(name):
         return None
-    rights = test.rights(name)
+    accuracy = test.accuracy_curve(name)
     return Curve(
-        score=test.rows(name).tolist(),
-        accuracy=None if rights is None else rights.tolist(),
+        score=test.curve(name).tolist(),
+        accuracy=None if accuracy is None else accuracy.tolist(),
         area=test.area(test.drop(name)),
     )
 
 
 def _control(test: TestedCluster, level: float) -> Control:
-    areas = [test.area(float(value)) for value in drop(test.none, test.random)]
+    areas = [test.area(float(value)) for value in drop(test.intact, test.random)]
     defined = [value for value in areas if value is not None]
     return Control(
         score=_band(test.random, level),
-        accuracy=None if test.random_right is None else _band(test.random_right, level),
+        accuracy=None if test.random_accuracy is None else _band(test.random_accuracy, level),
         area=float(np.mean(defined)) if defined else None,
     )
 
@@ -176,9 +178,9 @@ def _band(curves: np.ndarray, level: float) -> Band:
     return Band(mean=curves.mean(0).tolist(), low=low.tolist(), high=high.tolist())
 
 
-def _with_none(test: TestedCluster, curves: np.ndarray) -> np.ndarray:
+def _with_intact(test: TestedCluster, curves: np.ndarray) -> np.ndarray:
     """Return the curves with F at count 0, where no unit is replaced, as their first value."""
-    front = np.full((*curves.shape[:-1], 1), test.none)
+    front = np.full((*curves.shape[:-1], 1), test.intact)
     return np.concatenate([front, curves], axis=-1)
 
 

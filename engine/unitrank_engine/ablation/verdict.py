@@ -24,30 +24,30 @@ MIN_TESTED = 2
 """Test examples below which a verdict is undecided."""
 
 
-def drop(none: float, scores: np.ndarray) -> np.ndarray:
+def drop(intact: float, scores: np.ndarray) -> np.ndarray:
     """Return D, the mean over counts of S₀ − S_k, in units of F.
 
-    `none`: S₀, the mean F with no unit replaced.
+    `intact`: S₀, the mean F with no unit replaced.
     `scores`: S_k, with the counts on the last axis.
 
     >>> float(drop(10.0, np.array([8.0, 4.0])))
     4.0
     """
-    return np.asarray((none - scores).mean(-1))
+    return np.asarray((intact - scores).mean(-1))
 
 
-def area(drop: float, none: float, everything: float, magnitude: float) -> float | None:
+def area(drop: float, *, intact: float, all_replaced: float, magnitude: float) -> float | None:
     """Return D / (S₀ − S_n): the drop as a share of the drop with all units replaced.
 
-    `none`, `everything`: S₀ and S_n, the mean F with no unit and with all units replaced.
+    `intact`, `all_replaced`: S₀ and S_n, the mean F with no unit and with all units replaced.
     `magnitude`: the mean |F| with no unit replaced.
 
     None where S₀ − S_n ≤ 0.01 · magnitude, because the divisor is then close to zero.
 
-    >>> area(4.0, none=10.0, everything=2.0, magnitude=10.0)
+    >>> area(4.0, intact=10.0, all_replaced=2.0, magnitude=10.0)
     0.5
     """
-    total = none - everything
+    total = intact - all_replaced
     return None if total <= 0.01 * magnitude else drop / total
 
 

@@ -102,6 +102,9 @@ def largest(values: Float[Tensor, "rows units"], count: int, ties: Int[Tensor, "
 
     Of units with equal values, those that come first in `ties` are taken. (`topk` alone takes
     different ones on different devices.)
+
+    >>> largest(torch.tensor([[1.0, 3.0, 3.0]]), 1, ties=torch.tensor([2, 1, 0]))
+    tensor([[2]])
     """
     top = values.topk(min(count + 1, values.shape[1]), 1)
     chosen = top.indices[:, :count]

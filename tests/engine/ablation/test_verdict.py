@@ -15,7 +15,7 @@ def test_drop_when_scores_fall_then_it_is_their_mean_distance_from_the_unaltered
 
 
 @pytest.mark.parametrize(
-    ("value", "none", "everything", "magnitude", "expected"),
+    ("value", "intact", "all_replaced", "magnitude", "expected"),
     [
         (4.0, 10.0, 2.0, 10.0, 0.5),
         (-2.0, 10.0, 2.0, 10.0, -0.25),
@@ -30,9 +30,9 @@ def test_drop_when_scores_fall_then_it_is_their_mean_distance_from_the_unaltered
     ],
 )
 def test_area_when_the_total_drop_is_small_or_negative_then_it_is_null(
-    value: float, none: float, everything: float, magnitude: float, expected: float | None
+    value: float, intact: float, all_replaced: float, magnitude: float, expected: float | None
 ) -> None:
-    assert area(value, none, everything, magnitude) == expected
+    assert area(value, intact=intact, all_replaced=all_replaced, magnitude=magnitude) == expected
 
 
 def against(above: int, equal: int, below: int) -> np.ndarray:

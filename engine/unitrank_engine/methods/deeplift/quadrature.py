@@ -29,6 +29,12 @@ class MeanJacobian:
     until its contributions sum to the change of the results over it. A kink, a steep step or a
     singular end takes about 20 halvings, wherever on the line it is. An example's slope does not
     depend on the batch's other examples.
+
+    The mean slope of x² between 0 and 2 is 2:
+
+    >>> line = Line.between(lambda x: (x[0] ** 2,), ([torch.zeros(1)], [torch.full((1,), 2.0)]), [0], [0])
+    >>> MeanJacobian(line, separable=True, on_gap=lambda: None).back(torch.ones(1))
+    [tensor([2.])]
     """
 
     def __init__(self, line: Line, *, separable: bool, on_gap: Callable[[], None]) -> None:

@@ -18,6 +18,9 @@ def slope(
 
     `start`, `end`: the argument at the baseline and at x.
     `out`: the results there.
+
+    >>> slope(torch.relu, torch.tensor(-1.0), torch.tensor(3.0), (torch.tensor(0.0), torch.tensor(3.0)))
+    tensor(0.7500)
     """
     middle = derivative(op, (start + end) / 2)
     return steady(change(*out), change(start, end), middle, out[0].abs() + out[1].abs(), start.abs() + end.abs())

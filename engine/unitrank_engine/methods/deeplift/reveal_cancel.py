@@ -150,6 +150,10 @@ def multipliers(
     """Return y⁺/p and y⁻/n.
 
     At p = 0 the first is ½ [f′(r) + f′(r + n)], and at n = 0 the second likewise.
+
+    >>> import torch
+    >>> multipliers(torch.relu, torch.tensor(0.0), torch.tensor(2.0), torch.tensor(-2.0))
+    (tensor(0.5000), tensor(0.5000))
     """
     at_r, at_p, at_n, at_both = f(r), f(r + p), f(r + n), f(r + p + n)
     rise = ((at_p - at_r) + (at_both - at_n)) / 2

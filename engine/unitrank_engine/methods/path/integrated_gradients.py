@@ -13,7 +13,7 @@ from unitrank_engine.methods.path.walk import PlaceWalk, Walk
 class IntegratedGradientsMethod(PathSumMethod):
     """Conductance's sum along h′ → h, where the change of h in an interval is Δα · (h − h′)."""
 
-    own_path = True
+    separate_path = True
 
     step = staticmethod(change_of_h)
 

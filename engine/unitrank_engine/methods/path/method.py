@@ -22,7 +22,7 @@ class PathSumMethod(ScoringMethod):
     tolerance doubles the steps, or where the passes have a lower precision.
     """
 
-    own_path: ClassVar[bool] = False
+    separate_path: ClassVar[bool] = False
     """Whether the path differs from the model's inputs' x′ → x."""
 
     def __init__(self, entry: MethodBase, batch: Batch, prepared: object = None) -> None:
@@ -42,7 +42,7 @@ class PathSumMethod(ScoringMethod):
 
     @classmethod
     def _walks_separately(cls, method: PathMethod) -> bool:
-        return cls.own_path or method.tolerance is not None or method.precision != "float32"
+        return cls.separate_path or method.tolerance is not None or method.precision != "float32"
 
     @staticmethod
     @abstractmethod

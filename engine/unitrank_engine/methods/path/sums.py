@@ -55,6 +55,13 @@ class PathSum:
 
     With `trapezoid`, a point's gradient counts half in each of its two intervals. Here it is used
     once, with half the step from the previous point to the next one.
+
+    >>> from unitrank_schemas.methods import Conductance
+    >>> total = PathSum(Conductance(rule="left"), change_of_h)
+    >>> for alpha in (0.0, 0.5, 1.0):  # h = 3α, and the gradient is 2 everywhere
+    ...     total.take(Point(alpha, h=torch.tensor([[3 * alpha]]), gradient=torch.tensor([[2.0]])))
+    >>> total.total()
+    tensor([[6.]])
     """
 
     def __init__(self, entry: PathMethod, step: StepFactor) -> None:
