@@ -23,7 +23,7 @@ def test_verdict_when_scores_are_noise_then_it_is_seldom_better(case: Case) -> N
 
 
 @pytest.mark.parametrize("case", IN_SAMPLE, ids=lambda case: case.title)
-def test_verdict_when_noise_is_tested_on_what_it_was_fitted_to_then_it_is_fooled(case: Case) -> None:
+def test_verdict_when_noise_is_tested_in_sample_then_it_is_wrong(case: Case) -> None:
     assert rates(case, seeds=2).better > 0.9
 
 

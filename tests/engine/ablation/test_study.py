@@ -332,7 +332,7 @@ def test_check_fill_when_it_is_done_then_the_results_themselves_are_the_same(tmp
     assert all(np.array_equal(checked[1][name], without[1][name]) for name in without[1])
 
 
-def test_examples_when_they_are_limited_then_so_many_are_tested_and_all_rank(tmp_path: Path) -> None:
+def test_examples_when_they_are_limited_then_at_most_the_limit_is_tested_and_all_rank(tmp_path: Path) -> None:
     x = np.random.default_rng(0).random((30, 20))
     outcome = study(tmp_path, TWENTY, x, ablation=HALVES | {"split": "half", "examples": 4})
     whole = study(tmp_path, TWENTY, x, ablation=HALVES | {"split": "half"})

@@ -55,11 +55,11 @@ def fail() -> Tensor:
     raise EngineError("non_finite", "nan", retryable=True)
 
 
-def test_all_scores_when_none_fails_then_are_what_was_made() -> None:
+def test_all_scores_when_all_succeed_then_they_are_returned() -> None:
     assert all_scores({"k": lambda: ONE}, {"a": "k", "b": "k"}) == {"k": ONE}
 
 
-def test_all_scores_when_some_fail_then_the_first_is_named_and_all_that_stand_on_others_are_finished() -> None:
+def test_all_scores_when_some_fail_then_the_first_is_named_and_the_others_are_finished() -> None:
     makers = {"k1": lambda: ONE, "k2": fail, "k3": fail, "k4": lambda: ONE}
     keys = {"a": "k1", "b": "k2", "c": "k3", "b-2": "k2", "d": "k4"}
     with pytest.raises(EngineError) as caught:

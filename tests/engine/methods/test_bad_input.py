@@ -83,7 +83,7 @@ def test_method_when_no_gradient_comes_back_to_the_place_then_those_that_are_nam
 
 
 @pytest.mark.parametrize(("layer", "at"), [("second", "input"), ("second", "output")])
-def test_method_when_the_place_lies_behind_the_comparison_then_has_its_gradient(layer: str, at: str, tmp_path: Path) -> None:
+def test_method_when_the_place_is_behind_the_comparison_then_it_has_a_gradient(layer: str, at: str, tmp_path: Path) -> None:
     assert flaws(rounding(), layer=layer, at=at, methods=["gradient", "deeplift"]) == []
 
     _, arrays = rank(rounding(), tmp_path, {"x": X}, layer, ["gradient"], at=at, target={"class": 1}, **PLAIN)
@@ -138,7 +138,7 @@ def test_deeplift_when_one_example_of_several_is_the_baseline_then_it_alone_is_z
         assert gaps["all"] < 1e-5
 
 
-def test_grad_cam_when_the_place_has_no_space_then_the_engine_says_so_and_names_what_finished(tmp_path: Path) -> None:
+def test_grad_cam_when_the_place_has_no_space_then_the_error_names_the_finished_rankings(tmp_path: Path) -> None:
     x = net_of("functional").examples(4).numpy()
 
     with pytest.raises(
@@ -186,7 +186,7 @@ def test_tolerance_when_some_ways_go_around_the_place_then_is_refused_and_steps_
 FIELDS = {"x": net_of("functional").examples(9).numpy(), "y": np.array([0, 1, 2, 0, 1, 2, 0, 3, 1])}
 
 
-def test_label_when_it_is_no_class_and_far_behind_the_first_batch_then_it_ends_the_job(
+def test_label_when_a_late_batch_has_one_that_is_not_a_class_then_the_job_fails(
     tmp_path: Path, limit_rows: Callable[[int], None]
 ) -> None:
     limit_rows(2)
@@ -264,7 +264,7 @@ def test_job_when_the_output_of_a_late_example_is_not_finite_then_says_where_to_
 
 @pytest.mark.parametrize("steps", [{"steps": 3}, {"steps": 3, "tolerance": 0.5}, {"steps": 3, "precision": "bf16"}])
 @pytest.mark.parametrize("method", ["conductance", "internal_influence", "integrated_gradients"])
-def test_job_when_the_slope_at_a_late_example_is_infinite_then_blames_what_stands_on_it(
+def test_job_when_the_slope_at_a_late_example_is_infinite_then_the_error_names_the_ranking(
     method: str, steps: dict[str, Any], tmp_path: Path, limit_rows: Callable[[int], None]
 ) -> None:
     limit_rows(2)

@@ -95,7 +95,7 @@ def test_heatmap_when_the_method_is_grad_cam_then_it_is_the_relu_of_the_sum_over
         ("image", "0", {"methods": ["grad_cam"], "units": "channel"}),
     ],
 )
-def test_heatmap_when_nothing_lies_in_space_then_there_is_none(
+def test_heatmap_when_the_place_has_no_space_then_there_is_no_heatmap(
     name: str, layer: str, request_: dict[str, Any], tmp_path: Path
 ) -> None:
     assert maps_in(ranked(tmp_path, name, layer, **{"methods": ["gradient"], **request_})) == set()

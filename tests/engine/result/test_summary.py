@@ -100,7 +100,7 @@ def test_completeness_when_the_method_is_not_complete_then_the_gap_is_null(tmp_p
     assert one(summary, ranking=1)["completeness"]["relative_gap"] == pytest.approx(0.0, abs=1e-2)
 
 
-def test_completeness_when_the_place_is_no_cut_then_the_gap_is_null(tmp_path: Path) -> None:
+def test_completeness_when_the_place_is_not_a_cut_then_the_gap_is_null(tmp_path: Path) -> None:
     program = program_of(Around(), torch.ones(2, 2, dtype=torch.float64))
     summary = job(program, tmp_path, {"x": PAIRS}, ["conductance"], target={"class": None})
 

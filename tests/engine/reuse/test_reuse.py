@@ -322,7 +322,7 @@ NO_MATTER: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("change", MATTERS)
-def test_parts_when_what_they_depend_on_changes_then_they_are_not_used(change: str, tmp_path: Path) -> None:
+def test_parts_when_a_dependency_changes_then_they_are_not_used(change: str, tmp_path: Path) -> None:
     parts = after_first()
 
     outcome = job(tmp_path, parts, FIRST, **MATTERS[change])
@@ -332,7 +332,7 @@ def test_parts_when_what_they_depend_on_changes_then_they_are_not_used(change: s
 
 
 @pytest.mark.parametrize("change", NO_MATTER)
-def test_parts_when_what_changes_has_no_say_then_they_are_used(change: str, tmp_path: Path) -> None:
+def test_parts_when_an_irrelevant_option_changes_then_they_are_used(change: str, tmp_path: Path) -> None:
     parts = after_first()
 
     assert reused(job(tmp_path, parts, FIRST, **NO_MATTER[change])) == ["controls", "gradient", "conductance"]
@@ -429,7 +429,7 @@ def test_job_when_it_is_stopped_in_the_study_then_its_scores_are_there_for_the_n
     assert_same(outcome, job(tmp_path, None, FIRST))
 
 
-def test_job_when_memory_ran_out_then_what_was_added_up_otherwise_is_not_kept(
+def test_job_when_memory_ran_out_then_its_sums_are_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit_rows: Callable[[int], None]
 ) -> None:
     limit_rows(64)

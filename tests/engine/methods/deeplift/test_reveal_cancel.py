@@ -117,7 +117,7 @@ def test_multipliers_when_convolutions_are_stacked_then_equal_the_plain_formulas
     np.testing.assert_allclose(got.flatten(1).numpy(), want, rtol=0, atol=1e-8)
 
 
-def test_multipliers_when_a_batch_norm_lies_between_then_equal_those_of_the_layer_that_holds_it() -> None:
+def test_multipliers_when_a_batch_norm_is_between_then_equal_those_of_the_fused_layer() -> None:
     torch.manual_seed(0)
     linear, norm, last = nn.Linear(5, 7), nn.BatchNorm1d(7), nn.Linear(7, 2)
     norm.running_mean, norm.running_var = torch.randn(7), torch.rand(7) + 0.5
