@@ -29,7 +29,7 @@ def leaderboard(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     axes.axvline(0, color="black", linewidth=0.6)
     axes.margins(x=0.3)
     axes.set_yticks(places, [short(leader.ranking) for leader in leaders])
-    axes.set_xlabel("mean area: how fast the score falls\nwhen the most important units go first")
+    axes.set_xlabel("mean area: mean drop of the score,\ndivided by the drop with all units replaced")
     left_out = first_of(result.leaderboard, MOST, "rankings")
     title(drawing, f"Leaderboard of layer {short(result.layer.name)}: mean area, and clusters better than random{left_out}")
     patches = [
