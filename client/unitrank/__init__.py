@@ -74,7 +74,10 @@ __all__ = [
 
 
 def load(path: str | Path) -> JobResult:
-    """Reads a result from a file that `JobResult.save` or `unitrank result --format npz` wrote.
+    """Reads a result from a file.
+
+    Args:
+        path: a file that `JobResult.save` or `unitrank result --format npz` wrote.
 
     Raises NotPossible if the file cannot be read, or does not hold a result.
 

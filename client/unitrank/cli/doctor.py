@@ -54,7 +54,7 @@ def of_service(calls: Calls, url: str) -> Flow[list[Finding]]:
     """Checks the service, the key and the workers; only the service if it does not answer."""
     alive = yield from calls.probe(HttpRequest("GET", "/healthz"))
     if alive is not None:
-        return [Finding("service", False, f"{alive}; give its address with --url or UNITRANK_URL")]
+        return [Finding("service", False, f"{alive}; set the address with --url or UNITRANK_URL")]
     ready = yield from calls.probe(HttpRequest("GET", "/readyz"))
     scopes = {}
     for scope, request in PROBES.items():
