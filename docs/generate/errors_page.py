@@ -48,7 +48,10 @@ code.
 
 Write programs against `code`, never against the text of a message. `{name}` is a value that depends
 on the request. In a request with several mistakes, `errors` lists each with its place as a JSON
-Pointer. `python docs/generate/errors_page.py` writes this page from the code.
+Pointer.
+
+`python docs/generate/errors_page.py` writes this page from the code. A search for the code in
+quotation marks shows where it is raised: `grep -rn '"non_finite"' --include='*.py' engine`.
 """
 
 Constants = Mapping[str, dict[str, list[ast.expr]]]
