@@ -66,7 +66,7 @@ class Settings(BaseSettings):
         30.0, gt=0, description="Seconds after which a client that sends less than 1 KiB a second is disconnected."
     )
     max_body_bytes: int = Field(8 * MiB, gt=0, description="Maximum bytes of a JSON body.")
-    max_model_bytes: int = Field(8 * GiB, gt=0, description="Maximum bytes of a model archive.")
+    max_model_bytes: int = Field(8 * GiB, gt=0, description="Maximum bytes of an uploaded model.")
     max_dataset_bytes: int = Field(8 * GiB, gt=0, description="Maximum bytes of a dataset.")
     max_inline_bytes: int = Field(1 * MiB, ge=0, description="Maximum bytes of a dataset inside a job request.")
     sources: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -97,8 +97,12 @@ class Settings(BaseSettings):
     parts_bytes: int = Field(
         256 * MiB, ge=0, description="Maximum bytes in the store of partial results that later jobs reuse. 0: keep no parts."
     )
-    result_ttl: int = Field(24 * 3600, ge=0, description="Seconds that a succeeded job and its result are kept.")
-    failure_ttl: int = Field(7 * 24 * 3600, gt=0, description="Seconds that a job that did not succeed is kept.")
+    result_ttl: int = Field(24 * 3600, ge=0, description="Seconds that the result of a succeeded job is kept.")
+    failure_ttl: int = Field(
+        7 * 24 * 3600,
+        gt=0,
+        description="Seconds that a job that did not succeed is kept, and a succeeded job after its result was deleted.",
+    )
     queue_limit: int = Field(
         100_000, ge=0, description="Maximum number of waiting jobs. Further requests to create a job get status 429."
     )

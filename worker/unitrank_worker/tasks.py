@@ -1,4 +1,4 @@
-"""The attempt for each kind of record that a queue holds."""
+"""What a worker does with a record of its queue: an attempt for each kind."""
 
 from collections.abc import Callable
 
@@ -16,13 +16,9 @@ ATTEMPTS: dict[str, Callable[[Stores, JobRecord], Attempt]] = {"job": JobAttempt
 
 
 def start(stores: Stores, id: str, *, worker: str, number: int | None) -> Attempt | None:
-    """Start an attempt at the record; None if it must not run, because it ended or was started
-    elsewhere.
-
-    `number`: number of the attempt that was put into the queue.
-    """
+    """The attempt that begins now; None where the record may not run. `number`: the attempt that was put in the queue."""
     kind = stores.jobs.kind
     if stores.jobs.start(id, worker, number) is None:
-        log.info("attempt not started", kind=kind, job=id)
+        log.info("not run", kind=kind, job=id)
         return None
     return ATTEMPTS[kind](stores, stores.jobs.get(id))

@@ -60,7 +60,7 @@ class Bed:
             worker="w",
             stores=self.stores,
             child=cast(ChildHandle, self.child),
-            retry=at_once,
+            patiently=at_once,
             clock=self.clock,
         )
 
