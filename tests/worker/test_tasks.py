@@ -145,7 +145,7 @@ def test_job_when_its_result_would_find_no_room_then_the_child_never_sees_it(sto
 def test_job_when_its_contents_were_just_deleted_then_that_is_what_it_says(stores: Stores, what: str, code: str) -> None:
     attempt = begun(stores, contents(stores) | {what: {"name": "x", "digest": MISSING}})
 
-    with pytest.raises(CannotRun, match="not there any more") as caught:
+    with pytest.raises(CannotRun, match="of this job was deleted") as caught:
         attempt.order(warm=())
     assert problem_of(caught.value)["code"] == code
 

@@ -1,1 +1,1 @@
-"""The engine and the processes that run it."""
+"""The worker: a parent process that uses the store, and a child process that runs the engine."""

@@ -1,4 +1,4 @@
-"""`python -m unitrank_worker`: one worker on one queue. This process never imports torch; its child does."""
+"""`python -m unitrank_worker`: a worker for one queue. This process never imports torch."""
 
 import argparse
 import math
@@ -43,23 +43,26 @@ from unitrank_worker.process.watch import START_SECONDS
 log = structlog.get_logger()
 
 KINDS = {"jobs": "job", "inspections": "inspection"}
-# How long the parent waits for a store that is away, before it ends and is started anew.
-PATIENCE = 60.0
+# Seconds that a command waits for a store that does not answer, before it fails.
+STORE_SECONDS = 60.0
 SHORTEST_SECRET = 6
 # The exit status of a worker that cannot run with these options.
 NOT_POSSIBLE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Work until SIGTERM or SIGINT; a second one does not wait for the job. Returns the exit status."""
+    """Work until SIGTERM or SIGINT, and return the exit status.
+
+    A second signal ends the job at once.
+    """
     options, settings = _options(arguments)
     configure(settings.log_format)
     tracing.configure("worker")
     worker = build(settings, KINDS[options.queue], options.name, options.device, options.engine, options.drain)
     try:
-        other = another(WorkerRegistry(worker.connection, settings.heartbeat_grace), options.name)
-        if other is not None:
-            detail = f"process {other.pid} on {other.host} works under this name; choose another with --name"
+        namesake = living_namesake(WorkerRegistry(worker.connection, settings.heartbeat_grace), options.name)
+        if namesake is not None:
+            detail = f"process {namesake.pid} on {namesake.host} is a worker with this name; use another --name"
             log.error("not started", worker=options.name, error=detail)
             return NOT_POSSIBLE
         worker.child.start()
@@ -77,8 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def another(workers: WorkerRegistry, name: str) -> WorkerEntry | None:
-    """The living worker that has this name already, None without one: two workers of one name lose each other's jobs."""
+def living_namesake(workers: WorkerRegistry, name: str) -> WorkerEntry | None:
+    """The worker that is alive and has this name; None if the name is free.
+
+    Two workers with the same name would lose each other's jobs.
+    """
     entry = workers.entry(name)
     if entry is None or (entry.host == socket.gethostname() and not _alive(entry)):
         return None
@@ -86,7 +92,11 @@ def another(workers: WorkerRegistry, name: str) -> WorkerEntry | None:
 
 
 def _alive(entry: WorkerEntry) -> bool:
-    """Whether the worker's process runs on this machine. Another process may have its number by now, this one too."""
+    """Whether the worker's process still runs on this machine.
+
+    A later process can have the same process id, also this one. That process started after the
+    worker was last seen.
+    """
     try:
         return entry.pid != os.getpid() and psutil.Process(entry.pid).create_time() <= entry.seen_at
     except (psutil.Error, TypeError, ValueError, OverflowError):
@@ -94,11 +104,16 @@ def _alive(entry: WorkerEntry) -> bool:
 
 
 def build(settings: Settings, kind: str, name: str, device: str, engine: str, drain: float = math.inf) -> WarmWorker:
-    """A worker with all that belongs to it; nothing has been started."""
+    """The worker with its child, stores and heartbeat; nothing is started.
+
+    `kind`: `job` or `inspection`. `engine`: `module:name`. `drain`: seconds that a job may go on
+    after a signal to stop.
+    """
     url = settings.redis_url or socket_url(settings.state)
-    connection, hasty = connect(url, PATIENCE), connect(url, 0)
-    stores = _stores(settings, hasty, kind, device)
-    # Files that killed children left, on a machine where no service sweeps.
+    # `quick` fails at once if the store does not answer.
+    connection, quick = connect(url, STORE_SECONDS), connect(url, 0)
+    stores = _stores(settings, quick, kind, device)
+    # This removes the files of killed children, on machines where no service runs.
     stores.blobs.sweep()
     entry = WorkerEntry(name, QUEUES[kind], device, os.getpid(), socket.gethostname(), time.time(), time.time())
     child = ChildHandle(_child_settings(settings, stores.blobs.spool), engine, device, secrets=_secrets(url, settings))
@@ -109,7 +124,7 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str, dr
         rq_name=f"{name}.{uuid4().hex[:12]}",
         stores=stores,
         child=child,
-        heartbeats=Heartbeat(WorkerRegistry(hasty, settings.heartbeat_grace), entry, settings.heartbeat, child.memory),
+        heartbeats=Heartbeat(WorkerRegistry(quick, settings.heartbeat_grace), entry, settings.heartbeat, child.memory),
         settlement=Settlement(connection, lambda digest, problem: reject_model(waiting, models, digest, problem)),
         seconds=Seconds(settings.heartbeat, settings.heartbeat_grace),
         counters=stores.counters,
@@ -131,7 +146,7 @@ def _stores(settings: Settings, connection: redis.Redis, kind: str, device: str)
         parts=PartCache(connection, settings),
         throughput=Throughput(connection),
         counters=Counters(connection),
-        # Weights of 16 bits are stored with 32, and the program lies beside them.
+        # Weights of 16 bits are stored with 32 bits. The GiB is for the program.
         most_archive_bytes=2 * settings.max_model_bytes + GiB,
     )
 
@@ -148,22 +163,25 @@ def _child_settings(settings: Settings, scratch: Path) -> ChildSettings:
 
 
 def _secrets(url: str, settings: Settings) -> list[str]:
-    """The addresses and passwords that no variable of the child may hold."""
+    """The addresses and passwords that the child's environment must not contain."""
     addresses = [url, *([settings.blobs] if settings.blobs else [])]
     passwords = [urlsplit(address).password or "" for address in addresses]
-    # A shorter secret can be part of other values, and PATH would be removed.
+    # A shorter secret can be part of other values: the child would lose variables such as PATH.
     return [*addresses, *(password for password in passwords if len(password) >= SHORTEST_SECRET)]
 
 
 def _options(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Settings]:
     parser = argparse.ArgumentParser(prog="python -m unitrank_worker", description="Run jobs from one queue.")
-    parser.add_argument("--queue", choices=sorted(KINDS), default="jobs", help="what to work on (default: jobs)")
+    parser.add_argument("--queue", choices=sorted(KINDS), default="jobs", help="queue to work on (default: jobs)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N (default: cpu)")
-    # In containers every process has the same number.
+    # In containers every process can have the same id, hence the random digits.
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
-    parser.add_argument("--name", default=name, help="what the API calls it; no other worker's")
+    parser.add_argument("--name", default=name, help="name of the worker in the API; it must be unique (default: host and pid)")
     parser.add_argument(
-        "--drain", type=float, default=math.inf, help="seconds that a job may go on after SIGTERM before it is put back"
+        "--drain",
+        type=float,
+        default=math.inf,
+        help="seconds that a job may go on after SIGTERM before it returns to the queue (default: no limit)",
     )
     parser.add_argument("--engine", default="unitrank_worker.engine:TorchEngine", help=argparse.SUPPRESS)
     try:

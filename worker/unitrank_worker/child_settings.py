@@ -8,9 +8,12 @@ from unitrank_schemas.base import Json
 
 @dataclass(frozen=True)
 class ChildSettings:
-    """The settings that a child knows; none of them is an address or a password.
+    """The settings of a child. They hold no address and no password.
 
-    `scratch`: the folder for temporary files; sizes are bytes. `child_memory_bytes`: see `limit_memory`.
+    `scratch`: folder for temporary files. `operators`: operators that archives may use beside the
+    usual ones. `warm_models_bytes`: size of all models that are kept in memory. `max_result_bytes`:
+    limit for the arrays of a result. `child_memory_bytes`: see `limit_memory`. `log_format`:
+    `people` or `json`.
     """
 
     scratch: str
@@ -21,10 +24,10 @@ class ChildSettings:
     log_format: str = "people"
 
     def to_json(self) -> Json:
-        """The settings as a message carries them."""
+        """The settings as the JSON object of a message."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Json) -> Self:
-        """The settings that `to_json` gave."""
+        """The settings from the JSON object of `to_json`."""
         return cls(**{**values, "operators": tuple(values["operators"])})

@@ -1,4 +1,4 @@
-"""The engine as the child sees it: jobs and inspections as open files, nothing of the store."""
+"""The engine in the child: it runs jobs and inspections on open files, without the store."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -19,19 +19,20 @@ from unitrank_tables import Table, open_table
 from unitrank_worker.child_settings import ChildSettings
 
 Report = Callable[[Json], None]
-"""Takes the progress of a job; raises Cancelled where the job must stop."""
-# Any: whatever number the arrays hold
+"""Takes the progress of a job. Raises Cancelled if the job must stop."""
+# Any: arrays hold numbers of several types.
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 Span = Callable[[str], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A job as the engine gets it.
+    """A job for the engine.
 
-    `resolved` holds the exact contents and `clean`, the digest of the cleaned archive; `archive` and `table` are the files
-    to read, and `archive` is None for a model that the engine holds warm. `manifest` is there for a request that was not
-    checked yet. `parts` is what earlier jobs left; `span` opens a trace's span around a stage.
+    `resolved`: the exact contents, and `clean`, the digest of the cleaned archive. `table`: file of
+    the dataset. `archive`: file of the model; None for a model that the engine keeps in memory.
+    `manifest`: set for a request that has not been checked. `parts`: parts of earlier jobs.
+    `span`: opens a span of the trace around a stage.
     """
 
     id: str
@@ -46,7 +47,10 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Upload:
-    """A model to inspect: `source` holds the uploaded bytes, `architecture` the recipe of a format that is not an archive."""
+    """A model to inspect.
+
+    `source`: file of the uploaded bytes. `architecture`: recipe of the format; None for an archive.
+    """
 
     source: Path
     architecture: Json | None = None
@@ -54,7 +58,10 @@ class Upload:
 
 @dataclass(frozen=True)
 class WarmModel:
-    """A model that is held ready: the digest of its cleaned archive, and the name that the last job used."""
+    """A model that the engine keeps in memory.
+
+    `digest`: of its cleaned archive. `name`: the name that the last job used.
+    """
 
     digest: str
     name: str
@@ -62,23 +69,29 @@ class WarmModel:
 
 @runtime_checkable
 class Engine(Protocol):
-    """What a child process loads once, and keeps warm from job to job."""
+    """An engine: a child process loads it once, and it keeps models in memory between jobs."""
 
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
-        """The summary and the arrays of a job. Calls `report` often: a cancelled job stops there."""
+        """The summary and the arrays of a job.
+
+        It calls `report` several times a second, because a cancelled job stops there.
+        """
         ...
 
     def inspect(self, upload: Upload, target: Path) -> Json:
-        """The manifest; the cleaned archive is written to `target`. Raises EngineError."""
+        """The manifest of an upload.
+
+        It writes the cleaned archive to `target`. Raises EngineError.
+        """
         ...
 
     def warm(self) -> list[WarmModel]:
-        """The models that are held ready, the most recently used last."""
+        """The models that are in memory, the most recently used last."""
         ...
 
 
 class TorchEngine:
-    """The engine that the workers run. torch is imported when it is made: no other process of the worker loads it."""
+    """The engine that workers use. Creating it imports torch, so only the child loads torch."""
 
     def __init__(self, settings: ChildSettings, device: str) -> None:
         from unitrank_engine import pipeline
@@ -99,10 +112,13 @@ class TorchEngine:
         self._names: dict[str, str] = {}
 
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
-        """Raises EngineError too for a request that does not fit a model that was not ready when it was posted."""
+        """As in `Engine`. Raises EngineError also if the request does not fit its model.
+
+        The check is here for models that were not ready when the job was posted.
+        """
         resolved, digest = assignment.resolved, str(assignment.resolved["clean"])
         with open_table(assignment.table, scratch=Path(self._settings.scratch)) as table:
-            request = assignment.request if resolved.get("checked") else self._fitting(assignment, table)
+            request = assignment.request if resolved.get("checked") else self._checked(assignment, table)
             if digest not in self._models.digests():
                 report({"done": 0, "total": 0, "unit": "rows", "stage": "loading the model", "eta": None})
             with assignment.span("load"):
@@ -111,14 +127,14 @@ class TorchEngine:
             return self._pipeline.run(request, resolved, program, table, report, assignment.id, assignment.parts, assignment.span)
 
     def inspect(self, upload: Upload, target: Path) -> Json:
-        """Raises EngineError with the code of what is wrong with the upload."""
+        """As in `Engine`."""
         return self._formats.inspect(format_of(upload.architecture), upload.source, target)
 
     def warm(self) -> list[WarmModel]:
-        """The models that are held ready, the most recently used last."""
+        """As in `Engine`."""
         return [WarmModel(digest, self._names.get(digest, digest)) for digest in self._models.digests()]
 
-    def _fitting(self, assignment: Assignment, table: Table) -> JobRequest:
+    def _checked(self, assignment: Assignment, table: Table) -> JobRequest:
         facts = Facts(
             manifest=Manifest.model_validate(assignment.manifest),
             fields={name: FieldInfo(**info) for name, info in table.fields.items()},

@@ -1,13 +1,16 @@
-"""A problem as a job's record holds it."""
+"""Problems of jobs: why a job ended without success."""
 
 from unitrank_schemas.base import Json
 
 
 def problem(code: str, detail: str, *, title: str | None = None, status: int = 422, retryable: bool = False) -> Json:
-    """`status` is the HTTP status that stands for the problem; the title defaults to the code in words."""
+    """The JSON object of a problem for a job's record.
+
+    `status`: the HTTP status that fits the problem. `title`: by default the code in words.
+    """
     title = title or code.replace("_", " ").capitalize()
     return {"code": code, "title": title, "detail": detail, "status": status, "retryable": retryable}
 
 
-INTERNAL = problem("internal", "an error of ours; its details are in the worker's log", status=500)
-"""An error that no user can do anything about."""
+INTERNAL = problem("internal", "an error inside Unitrank; the operator finds its details in the worker's log", status=500)
+"""The problem of a job that failed because of an error in the code."""

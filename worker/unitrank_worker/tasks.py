@@ -1,4 +1,4 @@
-"""What a worker does with a record of its queue: an attempt for each kind."""
+"""The attempt for each kind of record that a queue holds."""
 
 from collections.abc import Callable
 
@@ -16,9 +16,13 @@ ATTEMPTS: dict[str, Callable[[Stores, JobRecord], Attempt]] = {"job": JobAttempt
 
 
 def start(stores: Stores, id: str, *, worker: str, number: int | None) -> Attempt | None:
-    """The attempt that begins now; None where the record may not run. `number`: the attempt that was put in the queue."""
+    """Start an attempt at the record; None if it must not run, because it ended or was started
+    elsewhere.
+
+    `number`: number of the attempt that was put into the queue.
+    """
     kind = stores.jobs.kind
     if stores.jobs.start(id, worker, number) is None:
-        log.info("not run", kind=kind, job=id)
+        log.info("attempt not started", kind=kind, job=id)
         return None
     return ATTEMPTS[kind](stores, stores.jobs.get(id))

@@ -1,4 +1,4 @@
-"""Models held warm: loading one costs a second, a job that finds it ready costs milliseconds."""
+"""Models that stay in memory between jobs: loading a model takes about a second."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,26 +13,29 @@ from unitrank_engine.program import Program
 
 
 def warm_up() -> None:
-    """Has torch import what it imports at its first export and load, two seconds that the first job would wait for."""
+    """Export and load a tiny model: torch then imports its modules (2 s) before the first job."""
     dynamic = {0: torch.export.Dim("batch", min=1)}
     Program.from_exported(torch.export.export(nn.Linear(1, 1).eval(), (torch.zeros(2, 1),), dynamic_shapes=(dynamic,)))
 
 
 class WarmModels:
-    """The most recently used programs, by the digest of their cleaned archive, up to a number of bytes.
+    """The most recently used programs, by the digest of their cleaned archive.
 
-    The one in use always stays, however large it is.
+    The program in use always stays, also if it is larger than the limit.
     """
 
     def __init__(self, limit: int, load_program: Callable[[Path], Program]) -> None:
-        """`limit`: bytes of all programs; `load_program` builds one from its cleaned archive."""
+        """`limit`: bytes of all programs.
+
+        `load_program`: builds a program from a cleaned archive.
+        """
         self._limit = limit
         self._load = load_program
         self._programs: OrderedDict[str, Program] = OrderedDict()
 
     @classmethod
     def on(cls, device: str, limit: int) -> "WarmModels":
-        """Programs on a device, built from cleaned archives."""
+        """A store of programs on the device. `limit`: bytes of all programs."""
 
         def load_program(archive: Path) -> Program:
             try:
@@ -43,9 +46,10 @@ class WarmModels:
         return cls(limit, load_program)
 
     def get(self, digest: str, archive: Path | None) -> Program:
-        """The program, loaded from its archive if it is not warm; the least recently used ones make room.
+        """The program, loaded from its archive if it is not in memory.
 
-        Raises EngineError where it is not warm and there is no archive.
+        Loading removes the least recently used programs if the limit is exceeded.
+        Raises EngineError if the program is not in memory and `archive` is None.
         """
         if digest not in self._programs:
             if archive is None:
@@ -57,5 +61,5 @@ class WarmModels:
         return self._programs[digest]
 
     def digests(self) -> list[str]:
-        """What is warm, the most recently used last."""
+        """Digests of the programs in memory, the most recently used last."""
         return list(self._programs)

@@ -1,11 +1,13 @@
 """A model that is ready to run: its graph, inputs, outputs and places.
 
-`Program.from_exported` prepares the graph in four steps, each a module of this folder:
+`Program.from_exported` prepares the graph in six steps, each a module of this folder:
 
 1. `functional` removes in-place operations and freezes the parameters.
-2. `layout` changes the memory layout of convolutions on a CPU.
-3. `places` finds the values that a job can rank.
-4. `lifting` takes look-ups of embeddings out of the graph.
+2. `contracts` checks the arguments of operators.
+3. `proof` runs each operator and compares its result with the trace.
+4. `layout` changes the memory layout of convolutions on a CPU.
+5. `places` finds the values that a job can rank.
+6. `lifting` takes look-ups of embeddings out of the graph.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,11 +21,13 @@ from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
 from unitrank_engine.errors import EngineError
+from unitrank_engine.program.contracts import check_shapes
 from unitrank_engine.program.costs import count_costs
 from unitrank_engine.program.functional import functionalise
 from unitrank_engine.program.layout import lay_out_channels_last
 from unitrank_engine.program.lifting import lift, path_of
 from unitrank_engine.program.places import Place, find_places
+from unitrank_engine.program.proof import prove
 from unitrank_engine.program.split import Split
 from unitrank_engine.program.subgraphs import extract
 from unitrank_engine.torch_private import expression_of, tree_leaves, tree_unflatten
@@ -72,18 +76,21 @@ class Program:
     def from_exported(cls, exported: ExportedProgram, device: str = "cpu") -> "Program":
         """The program on a device, in evaluation mode, with frozen parameters.
 
-        Raises EngineError `static_batch`, `dynamic_shape`, `training_mode` or `no_inputs`.
+        Raises EngineError `static_batch`, `dynamic_shape`, `training_mode` or `no_inputs`, and the
+        errors of `functionalise`, `check_shapes` and `prove`.
         """
         if device != "cpu":
             exported = move_to_device_pass(exported, device)
         names = list(exported.graph_signature.user_inputs)
         module = functionalise(exported)
-        if device == "cpu":
-            lay_out_channels_last(module)
         nodes = [node for node in module.graph.nodes if node.op == "placeholder"]
         inputs = {str(name): _value(str(name), node) for name, node in zip(names, nodes, strict=True)}
         symbols = _batch_symbols(inputs)
         inputs = {name: _checked(value, symbols) for name, value in inputs.items()}
+        check_shapes(module.graph)
+        prove(module, [value.shape for value in inputs.values()], torch.device(device))
+        if device == "cpu":
+            lay_out_channels_last(module)
         by_name = {name: value.node for name, value in inputs.items()}
         places = find_places(module.graph, symbols, by_name)
         lifted = lift(module, symbols)

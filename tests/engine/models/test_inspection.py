@@ -82,10 +82,8 @@ class Overreaching(nn.Module):
 
 
 def test_a_model_that_would_read_beyond_its_weights_is_refused() -> None:
-    model = program_of(Overreaching(), torch.randn(2, 4))
-
     with pytest.raises(EngineError, match="expected one number for each channel") as caught:
-        manifest(model)
+        manifest(program_of(Overreaching(), torch.randn(2, 4)))
 
     assert caught.value.code == "weights_refused"
 

@@ -16,4 +16,4 @@ def test_memory_when_a_container_has_less_then_that_counts(
         (tmp_path / "memory.max").write_text(limit)
     monkeypatch.setattr(memory, "CGROUP", tmp_path / "memory.max")
 
-    assert memory.memory_here() == (expected or psutil.virtual_memory().total)
+    assert memory.available_bytes() == (expected or psutil.virtual_memory().total)

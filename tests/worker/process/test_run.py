@@ -60,7 +60,7 @@ class Bed:
             worker="w",
             stores=self.stores,
             child=cast(ChildHandle, self.child),
-            patiently=at_once,
+            retry=at_once,
             clock=self.clock,
         )
 

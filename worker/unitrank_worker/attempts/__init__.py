@@ -1,1 +1,1 @@
-"""Attempts at jobs and inspections, in the worker's parent: what the child is given, and what becomes of its messages."""
+"""Attempts at jobs and inspections in the parent: the child's order, and its messages."""

@@ -1,4 +1,4 @@
-"""An attempt as the worker sees it, whatever the kind of its record."""
+"""The interface of attempts, and the functions that all kinds of attempts use."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -16,52 +16,55 @@ from unitrank_worker.process.channel import Message
 
 log = structlog.get_logger()
 
-Patiently = Callable[[Callable[[], Any]], Any]
-"""Calls a function again while the store is away. Any: whatever the function returns."""
+Retry = Callable[[Callable[[], Any]], Any]
+"""Calls a function again until the store answers. Any: the value that the function returns."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """An attempt as the child gets it. The files are closed once they are sent."""
+    """The message that starts an attempt in the child. Its files are closed after sending."""
 
     content: Json
     files: Sequence[BinaryIO]
 
     def close(self) -> None:
-        """Close the files of an order that is not sent."""
+        """Close the files of an order that was not sent."""
         for file in self.files:
             file.close()
 
 
 class Attempt(Protocol):
-    """One attempt at a record, from the order to its end."""
+    """An attempt at a record, from its order to its end."""
 
     record: JobRecord
 
     def order(self, warm: Collection[str]) -> Order:
-        """What the child needs; `warm`: the digests of the models that it holds. Raises CannotRun, Full and RedisError."""
+        """The order for the child. `warm`: digests of the models that the child has in memory.
+
+        Raises CannotRun, Full and RedisError.
+        """
         ...
 
     def take(self, message: Message) -> Message | None:
-        """Do as the message says; returns the answer to a question of the child. Raises RedisError."""
+        """Handle a message of the child, and return the answer to a question. Raises RedisError."""
         ...
 
     @property
     def unwanted(self) -> bool:
-        """Whether the record was seen to be cancelled, or given to another attempt."""
+        """Whether the record was cancelled, or given to another attempt."""
         ...
 
-    def finish(self, status: Status, problem: Json | None, patiently: Patiently) -> None:
-        """Write the end into the record, with what the child has sent until then."""
+    def finish(self, status: Status, problem: Json | None, retry: Retry) -> None:
+        """Write the end into the record, with the results that the child sent."""
         ...
 
     def abandon(self) -> None:
-        """The child is gone: delete the bytes that it has sent."""
+        """Delete the bytes that the child sent. Called when the child has ended."""
         ...
 
 
 class CannotRun(Exception):
-    """The attempt ends before the child sees it; `code` and `detail` make the problem."""
+    """Raised if an attempt fails before the child gets it. `code`, `detail`: its problem."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -70,7 +73,11 @@ class CannotRun(Exception):
 
 
 def opened(blobs: BlobStore, digests: Sequence[str], gone: Sequence[tuple[str, str]]) -> list[BinaryIO]:
-    """The contents as open files, in order; `gone`: the problem where one is missing. Raises CannotRun."""
+    """The blobs as open files, in the order of `digests`.
+
+    `gone`: code and detail of the problem if a file is missing, one pair for each digest.
+    Raises CannotRun.
+    """
     files: list[BinaryIO] = []
     try:
         for index, digest in enumerate(digests):
@@ -88,7 +95,7 @@ def opened(blobs: BlobStore, digests: Sequence[str], gone: Sequence[tuple[str, s
 
 
 def problem_of(error: Exception) -> Json:
-    """The problem of an attempt that the parent could not begin or could not end."""
+    """The problem of an attempt that the parent could not start or could not finish."""
     if isinstance(error, CannotRun):
         return problem(error.code, error.detail)
     if isinstance(error, SizeExceeded):
@@ -100,6 +107,6 @@ def problem_of(error: Exception) -> Json:
 
 
 def log_end(status: Status, accepted: bool) -> None:
-    """One line in the log and an attribute of the span; `accepted`: whether the record took the end."""
+    """Write the end to the log and to the span. `accepted`: whether the record took the end."""
     tracing.note(status=status)
     log.info("ended", status=status, accepted=accepted)

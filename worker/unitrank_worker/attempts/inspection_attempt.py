@@ -8,14 +8,14 @@ from unitrank_store.contents.waiting_jobs import model_ready, reject_model
 from unitrank_store.errors import SizeExceeded
 from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability.logs import bound
-from unitrank_worker.attempts.attempt import Order, Patiently, log_end, opened, problem_of
+from unitrank_worker.attempts.attempt import Order, Retry, log_end, opened, problem_of
 from unitrank_worker.attempts.stores import AWAY, Stores
 from unitrank_worker.problem import INTERNAL
 from unitrank_worker.process.channel import Message
 
 
 class InspectionAttempt:
-    """An inspection: the upload goes to the child; the cleaned archive and the manifest come back."""
+    """An inspection: the child gets the upload, and sends back cleaned archive and manifest."""
 
     def __init__(self, stores: Stores, record: JobRecord) -> None:
         self.record = record
@@ -26,7 +26,7 @@ class InspectionAttempt:
         self._error: Exception | None = None
 
     def order(self, warm: Collection[str]) -> Order:
-        """Raises CannotRun where the upload is gone."""
+        """As in `Attempt`. Raises CannotRun if the upload was deleted."""
         model = self._stores.models.content(self._digest)
         by_weights = bool(model.architecture and model.weights)
         content = {
@@ -38,7 +38,7 @@ class InspectionAttempt:
         return Order(content, opened(self._stores.blobs, [str(model.weights if by_weights else model.digest)], []))
 
     def take(self, message: Message) -> Message | None:
-        """The pieces of the cleaned archive come first, then the manifest."""
+        """As in `Attempt`. The child sends pieces of the cleaned archive, then the manifest."""
         if "archive" in message.content:
             self._append(message.payload)
         elif "manifest" in message.content:
@@ -49,23 +49,23 @@ class InspectionAttempt:
 
     @property
     def unwanted(self) -> bool:
-        """Always False: an inspection writes no progress, so it does not learn that it was cancelled."""
+        """Always False: without progress, an inspection does not notice that it was cancelled."""
         return False
 
-    def finish(self, status: Status, problem: Json | None, patiently: Patiently) -> None:
+    def finish(self, status: Status, problem: Json | None, retry: Retry) -> None:
         """Make the model ready and release the jobs that wait for it, or reject it with them."""
         stores, digest, clean = self._stores, self._digest, None
         if status == "succeeded":
-            status, problem, clean = self._made_ready(patiently)
+            status, problem, clean = self._made_ready(retry)
         result = {"clean": clean} if status == "succeeded" else None
-        ended = patiently(lambda: stores.jobs.finish(self.record.id, self.record.attempt, status, result=result, problem=problem))
+        ended = retry(lambda: stores.jobs.finish(self.record.id, self.record.attempt, status, result=result, problem=problem))
         log_end(status, ended)
         if problem is not None and ended:
             reason = problem
-            patiently(lambda: reject_model(stores.waiting, stores.models, digest, reason))
+            retry(lambda: reject_model(stores.waiting, stores.models, digest, reason))
 
     def _append(self, piece: bytes) -> None:
-        """Write a piece of the cleaned archive; an error of the disk ends the attempt at its end."""
+        """Write a piece of the cleaned archive. After a disk error the attempt fails at its end."""
         if self._error is not None:
             return
         try:
@@ -75,8 +75,11 @@ class InspectionAttempt:
             self._error = error
             self.abandon()
 
-    def _made_ready(self, patiently: Patiently) -> tuple[Status, Json | None, str | None]:
-        """The status, the problem and the digest of the cleaned archive, which is stored with its manifest."""
+    def _made_ready(self, retry: Retry) -> tuple[Status, Json | None, str | None]:
+        """Store the cleaned archive and its manifest.
+
+        Returns the status, the problem and the digest of the cleaned archive.
+        """
         stores, digest = self._stores, self._digest
         try:
             if self._error is not None:
@@ -84,8 +87,8 @@ class InspectionAttempt:
             if self._incoming is None or self._manifest is None:
                 return "failed", INTERNAL, None
             clean, manifest = self._incoming.commit(), self._manifest
-            patiently(lambda: stores.models.ready(digest, manifest, clean))
-            patiently(lambda: model_ready(stores.connection, stores.waiting, digest))
+            retry(lambda: stores.models.ready(digest, manifest, clean))
+            retry(lambda: model_ready(stores.connection, stores.waiting, digest))
         except AWAY:
             raise
         except Exception as error:

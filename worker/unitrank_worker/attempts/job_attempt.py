@@ -13,7 +13,7 @@ from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability import tracing
 from unitrank_store.observability.logs import bound
 from unitrank_store.results.result_store import ResultLocation
-from unitrank_worker.attempts.attempt import CannotRun, Order, Patiently, log_end, opened, problem_of
+from unitrank_worker.attempts.attempt import CannotRun, Order, Retry, log_end, opened, problem_of
 from unitrank_worker.attempts.progress import ProgressWriter
 from unitrank_worker.attempts.stores import AWAY, Stores
 from unitrank_worker.problem import INTERNAL
@@ -22,28 +22,32 @@ from unitrank_worker.process.channel import Message
 log = structlog.get_logger()
 
 PROGRESS_SECONDS = 0.1
-"""Progress is written at most this often, however often a child sends it."""
+"""Shortest time between two writes of progress, in seconds."""
 MOST_CHARACTERS = 256
 """Progress with a longer stage or unit is malformed."""
 FINGERPRINT = re.compile("[0-9a-f]{1,64}")
 MOST_FINGERPRINTS = 10_000
-"""Parts that a child may ask for at once."""
+"""Largest number of parts that a child may request in one message."""
 FINGERPRINTS_AT_ONCE = 32
 ANSWER_BYTES = 256 << 20
-"""Once an answer holds this many bytes of parts, the rest is left out, and the child computes it."""
+"""An answer with this many bytes of parts leaves out the other parts; the child computes them."""
 MOST_SPANS = 100
-"""Spans of one attempt that reach the trace; the others are dropped."""
+"""Largest number of spans of one attempt; further spans are dropped."""
 CLOCK_SECONDS = 60.0
-"""A span may end this long after now, because clocks are set."""
+"""Seconds that a span may end after now, because clocks can be set back."""
 GONE = [
-    ("dataset_not_found", "the dataset that this job was accepted for is not there any more"),
-    ("model_not_ready", "the model that this job was accepted for is not there any more"),
+    ("dataset_not_found", "the dataset of this job was deleted; upload it again, then submit the job again"),
+    ("model_not_ready", "the model of this job was deleted; upload it again, then submit the job again"),
 ]
-"""The problem of each file of a job that was deleted between the look at it and the job's creation, which protects it."""
+"""The problem for each file of a job that is missing.
+
+A job protects its files. They can only be deleted between the checks of the request and the
+creation of the job.
+"""
 
 
 class JobAttempt:
-    """A job: archive and data go to the child; progress, parts and the result come back."""
+    """A job: the child gets model and dataset, and sends back progress, parts and the result."""
 
     def __init__(self, stores: Stores, record: JobRecord) -> None:
         self.record = record
@@ -61,13 +65,16 @@ class JobAttempt:
         }
 
     def order(self, warm: Collection[str]) -> Order:
-        """Raises CannotRun where the model or the data are gone, Full where the result would find no room."""
+        """As in `Attempt`.
+
+        Raises CannotRun if model or dataset were deleted, Full if the result has no room.
+        """
         resolved, results = self.record.resolved, self._stores.results
-        # Rather than after all the work; by then there may be less room.
+        # Checked here so that a full store is not noticed after all the work.
         results.require_room(results.bytes_in_redis(int(resolved.get("result_bytes", 0))))
         model = self._stores.model(str(resolved.get("model", {}).get("digest")))
         if model is None or model.clean is None:
-            raise CannotRun("model_not_ready", "the model that this job was accepted for is not there any more")
+            raise CannotRun("model_not_ready", "the model of this job was deleted; upload it again, then submit the job again")
         digests = [resolved["dataset"]["digest"], *([] if model.clean in warm else [model.clean])]
         content = {
             "run": "job",
@@ -80,26 +87,27 @@ class JobAttempt:
         return Order(content, opened(self._stores.blobs, digests, GONE))
 
     def take(self, message: Message) -> Message | None:
-        """Do as the message says; a message of an unknown kind changes nothing.
+        """As in `Attempt`. Messages of an unknown kind are ignored.
 
-        Raises ValueError, TypeError, LookupError, ArithmeticError or AttributeError for a malformed one.
+        Raises ValueError, TypeError, LookupError, ArithmeticError or AttributeError for a malformed
+        message.
         """
         kind = next(iter(message.content), "")
         return self._handlers[kind](message) if kind in self._handlers else None
 
     @property
     def unwanted(self) -> bool:
-        """Whether the record was seen to be cancelled, or given to another attempt."""
+        """As in `Attempt`."""
         return self._progress.stopped
 
-    def finish(self, status: Status, problem: Json | None, patiently: Patiently) -> None:
-        """Store the result first, then end the record: a result that no record names is removed later."""
+    def finish(self, status: Status, problem: Json | None, retry: Retry) -> None:
+        """Store the result, then end the record. A result without a record is removed later."""
         record, results = self.record, self._stores.results
         location, progress = None, None
         if status == "succeeded":
-            status, problem, location = self._stored(patiently)
+            status, problem, location = self._stored(retry)
             progress = self._outcome.content["progress"] if self._outcome else None
-        ended = patiently(
+        ended = retry(
             lambda: self._stores.jobs.finish(
                 record.id, record.attempt, status, result=dict(location) if location else None, problem=problem, progress=progress
             )
@@ -107,13 +115,13 @@ class JobAttempt:
         log_end(status, ended)
         if location is not None:
             settled = location
-            patiently(lambda: results.settle(settled, published=ended))
+            retry(lambda: results.settle(settled, published=ended))
             self._note()
 
     def abandon(self) -> None:
-        """Nothing to delete: a job's result is not written before its end."""
+        """Do nothing: a job's result is not written before its end."""
 
-    def _stored(self, patiently: Patiently) -> tuple[Status, Json | None, ResultLocation | None]:
+    def _stored(self, retry: Retry) -> tuple[Status, Json | None, ResultLocation | None]:
         outcome = self._outcome
         if outcome is None:
             return "failed", INTERNAL, None
@@ -122,7 +130,7 @@ class JobAttempt:
         try:
             tracing.note(**_rankings(summary))
             with tracing.span("store"):
-                location = patiently(lambda: results.put_encoded(summary, outcome.payload, record.id, record.attempt))
+                location = retry(lambda: results.put_encoded(summary, outcome.payload, record.id, record.attempt))
         except AWAY:
             raise
         except Exception as error:
@@ -130,7 +138,10 @@ class JobAttempt:
         return "succeeded", None, location
 
     def _note(self) -> None:
-        """Note the speed of the device, unless the job reused parts and would look too fast."""
+        """Record the speed of the device.
+
+        Jobs that reused parts do not count: they look too fast.
+        """
         assert self._outcome is not None
         summary = self._outcome.content["result"]
         try:
@@ -139,13 +150,16 @@ class JobAttempt:
                 self._stores.throughput.note(self._stores.device, flops, float(self._outcome.content["seconds"]))
             self._stores.counters.ran(summary)
         except (redis.exceptions.RedisError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            log.warning("not counted", error=repr(error))
+            log.warning("job not counted", error=repr(error))
 
     def _take_progress(self, message: Message) -> None:
         self._progress(_checked_progress(message.content["progress"]))
 
     def _take_span(self, message: Message) -> None:
-        """A span outside of the attempt's time is dropped: the machine's clock was set, or the child is not ours any more."""
+        """Add a span to the trace.
+
+        Spans that end in the future are dropped: a clock was set, or the child is compromised.
+        """
         name, since, until = str(message.content["span"]), float(message.content["since"]), float(message.content["until"])
         self._spans += 1
         if self._spans <= MOST_SPANS and 0 <= since <= until <= time.time() + CLOCK_SECONDS:
@@ -173,21 +187,24 @@ class JobAttempt:
 
 
 def _checked_progress(progress: Json) -> Json:
-    """The progress as records hold it. Raises ValueError."""
+    """The progress, as it is. Raises ValueError if it is malformed."""
     checked = Progress.model_validate(progress)
     if max(len(checked.stage), len(checked.unit)) > MOST_CHARACTERS:
-        raise ValueError(f"the stage or the unit of progress has more than {MOST_CHARACTERS} characters")
+        raise ValueError(f"stage or unit of the progress have more than {MOST_CHARACTERS} characters")
     return progress
 
 
 def _checked_fingerprint(fingerprint: object) -> str:
-    """The fingerprint, which becomes part of a key in the store. Raises ValueError."""
+    """The fingerprint, which becomes part of a Redis key. Raises ValueError if it is malformed."""
     if not isinstance(fingerprint, str) or not FINGERPRINT.fullmatch(fingerprint):
-        raise ValueError("a fingerprint has 1 to 64 hexadecimal digits")
+        raise ValueError(f"{fingerprint!r:.80} is not a fingerprint; it must have 1 to 64 hexadecimal digits")
     return fingerprint
 
 
 def _rankings(summary: Json) -> Json:
-    """The rankings and their seconds: they share one pass, so that none has a span of its own."""
+    """Ids and seconds of the rankings, as attributes of the job's span.
+
+    The rankings share their passes, so no ranking has a span.
+    """
     rankings = summary.get("rankings", [])
     return {"rankings": [each["id"] for each in rankings], "ranking_seconds": [float(each["seconds"]) for each in rankings]}

@@ -1,4 +1,4 @@
-"""Progress of an attempt on its way into the record."""
+"""Writes the progress of an attempt into its record."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,10 @@ log = structlog.get_logger()
 
 
 class ProgressWriter:
-    """Writes the progress of an attempt into its record, at most every `seconds`; `stopped` once the record says to stop."""
+    """Writes the progress of an attempt into its record, at most once every `seconds`.
+
+    `stopped` becomes true when the record was cancelled, or given to another attempt.
+    """
 
     def __init__(self, jobs: JobStore, record: JobRecord, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._jobs = jobs
@@ -31,7 +34,7 @@ class ProgressWriter:
         try:
             written = self._jobs.progress(self._record.id, self._record.attempt, progress)
         except redis.exceptions.RedisError as error:
-            # A job outlives an outage of the store; only its end has to wait for it.
+            # A job goes on while the store does not answer. Only its end must wait for the store.
             log.warning("progress lost", error=str(error))
             return
         self.stopped = written != "written"

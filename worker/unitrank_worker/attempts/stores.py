@@ -14,17 +14,18 @@ from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultStore
 
 AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
-"""The errors of a store that is away."""
+"""The errors of a store that does not answer."""
 MOST_READY = 32
-"""Records of models that are kept at hand; a manifest can have megabytes."""
+"""Number of models' records that are kept in memory; a manifest can have megabytes."""
 MOST_ARCHIVE_BYTES = 16 << 30
 
 
 @dataclass
 class Stores:
-    """The stores that attempts read and write; `jobs` holds the records of the worker's own kind.
+    """The stores that attempts read and write.
 
-    `most_archive_bytes`: a child that sends a larger cleaned archive fails its inspection.
+    `jobs`: the records of the worker's kind. `waiting`: jobs that wait for a model.
+    `most_archive_bytes`: the inspection of a model fails if its cleaned archive is larger.
     """
 
     device: str
@@ -41,7 +42,7 @@ class Stores:
     ready_models: dict[str, ModelRecord] = field(default_factory=dict)
 
     def model(self, digest: str) -> ModelRecord | None:
-        """The model's record, None where it is gone; a ready one does not change, and is read once."""
+        """The model's record; None if it was deleted. The record of a ready model is read once."""
         if digest not in self.ready_models:
             try:
                 record = self.models.content(digest)

@@ -1,1 +1,1 @@
-"""The processes of a worker: a parent that speaks to the queue and one long-lived child that computes."""
+"""The processes of a worker: a parent that takes jobs from the queue, a child that runs them."""

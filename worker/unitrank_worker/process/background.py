@@ -1,4 +1,4 @@
-"""A function in a thread of its own, so that the caller can look around while it takes its time."""
+"""Runs a slow function in a thread, so that the caller can do other work meanwhile."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,10 @@ T = TypeVar("T")
 
 
 class BackgroundStep(Generic[T]):
-    """Runs the function at once, with the caller's context variables. The thread ends with the process at the latest."""
+    """A function that runs in a daemon thread, with the caller's context variables.
+
+    It starts at once.
+    """
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function = function
@@ -19,11 +22,14 @@ class BackgroundStep(Generic[T]):
         threading.Thread(target=copy_context().run, args=(self._run,), daemon=True).start()
 
     def wait(self, seconds: float) -> bool:
-        """Whether the function has returned or raised, at most that long from now."""
+        """Wait at most `seconds`. Returns whether the function has returned or raised."""
         return self._done.wait(seconds)
 
     def result(self) -> T:
-        """The returned value, once `wait` has said so. Raises what the function raised."""
+        """The function's value, or its exception, which is raised.
+
+        Call it after `wait` returned True.
+        """
         if self._error is not None:
             raise self._error
         (value,) = self._result

@@ -1,7 +1,7 @@
 """Messages between a worker and its child over a pair of Unix sockets.
 
-A message is one JSON object on a line, then `bytes` raw bytes where the object says so. Open files travel beside it
-(SCM_RIGHTS), from the parent to the child only.
+A message is a JSON object on one line. If the object has the field `bytes`, that many raw bytes
+follow. The parent can also send open files with a message (SCM_RIGHTS).
 """
 
 import array
@@ -19,16 +19,19 @@ from unitrank_schemas.base import Json
 READ_BYTES = 1 << 20
 MOST_FILES = 4
 LINE_BYTES = 64 << 20
-"""A longer line is not a message."""
+"""Longest line of a message."""
 
 
 class Closed(Exception):
-    """The other side is gone, or sent what is not a message."""
+    """Raised if the other side has ended, or sent a malformed message."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """`content`: the JSON object; `payload`: the bytes behind it; `files`: descriptors, which the receiver closes."""
+    """A message. `content`: the JSON object. `payload`: the bytes after the line.
+
+    `files`: file descriptors, which the receiver must close.
+    """
 
     content: Json
     payload: bytes = b""
@@ -45,12 +48,12 @@ class Message:
 
 
 class Channel:
-    """One end of the pair. Not to be used by two threads.
+    """One end of the pair of sockets. Only one thread may use it.
 
     `payload_bytes`: the largest payload that is accepted.
-    `send_seconds`: seconds after which a receiver that does not read counts as gone.
-    `most_files`: open files that one read accepts; the kernel closes all files beyond them.
-    `clock`: seconds, by which `receive` ends.
+    `send_seconds`: seconds after which a receiver that does not read counts as ended.
+    `most_files`: largest number of files in one read; the kernel closes further files.
+    `clock`: returns seconds; `receive` uses it for its deadline.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class Channel:
         end.settimeout(send_seconds)
 
     def send(self, content: Json, payload: bytes = b"", files: Sequence[int] = ()) -> None:
-        """Raises Closed."""
+        """Send a message with open files. The caller closes the files. Raises Closed."""
         counts = {"bytes": len(payload)} if payload else {}
         if files:
             counts |= {"files": len(files)}
@@ -82,16 +85,16 @@ class Channel:
                 rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))
                 sent = self._socket.sendmsg([line], [rights])
                 line = line[sent:]
-            # An empty send fails where the receiver has answered and gone, and its answer would be lost.
+            # An empty send fails if the receiver has answered and ended; its answer would be lost.
             if line:
                 self._socket.sendall(line)
             if payload:
                 self._socket.sendall(payload)
         except OSError as error:
-            raise Closed("the other side is gone") from error
+            raise Closed("the other side has ended") from error
 
     def receive(self, seconds: float | None = None) -> Message | None:
-        """The next whole message; None if none is complete within `seconds`, however slowly one arrives. Raises Closed."""
+        """The next message; None if no message is complete within `seconds`. Raises Closed."""
         deadline = None if seconds is None else self._clock() + seconds
         while (message := self._complete()) is None:
             left = None if deadline is None else max(0.0, deadline - self._clock())
@@ -103,7 +106,7 @@ class Channel:
         return message
 
     def close(self) -> None:
-        """Close the socket and the received files that nobody took."""
+        """Close the socket, and received files whose message was not read."""
         self._socket.close()
         while self._files:
             os.close(self._files.pop())
@@ -113,7 +116,7 @@ class Channel:
             end = self._buffer.find(b"\n", 0, LINE_BYTES)
             if end < 0:
                 if len(self._buffer) >= LINE_BYTES:
-                    raise Closed("the other side sent a line without an end")
+                    raise Closed(f"the other side sent a line of more than {LINE_BYTES} bytes")
                 return None
             self._header = self._parsed(bytes(self._buffer[:end]))
             del self._buffer[: end + 1]
@@ -127,7 +130,7 @@ class Channel:
         return Message(content, payload, files)
 
     def _parsed(self, line: bytes) -> tuple[Json, int, int]:
-        """The object on a line, the bytes behind it and the number of files beside it."""
+        """The object on a line, the number of bytes after it, and the number of files."""
         try:
             content = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -143,12 +146,12 @@ class Channel:
         try:
             data, ancillary, _, _ = self._socket.recvmsg(READ_BYTES, self._ancillary_bytes)
         except OSError as error:
-            raise Closed("the other side is gone") from error
+            raise Closed("the other side has ended") from error
         for level, kind, rights in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 descriptors = array.array("i")
                 descriptors.frombytes(rights[: len(rights) - len(rights) % descriptors.itemsize])
                 self._files += descriptors
         if not data:
-            raise Closed("the other side is gone")
+            raise Closed("the other side has ended")
         self._buffer += data

@@ -1,6 +1,7 @@
-"""The child process: loads the engine, then runs one job after another, for as long as its parent lives.
+"""The child process: it loads the engine, then runs one job after another until its parent ends.
 
-It holds no address or password of the store: jobs come over the channel with open files, and results go back over it.
+It has no address and no password of the store. It gets jobs and open files over a channel, and
+sends results back over it.
 """
 
 import argparse
@@ -26,29 +27,32 @@ from unitrank_worker.process.perform import perform, warm_models
 log = structlog.get_logger()
 
 ORDER_BYTES = 1 << 30
-"""Parts of earlier jobs that the parent may send in one answer."""
+"""Largest payload from the parent: parts of earlier jobs."""
 
 
 def serve(channel: Channel, engine: Engine, scratch: Path) -> None:
-    """Run what the parent orders, until it closes the channel or the engine's device is broken."""
+    """Run the jobs that the parent sends, until it closes the channel or the device fails."""
     channel.send({"ready": True, "warm": warm_models(engine)})
     going = True
     while going:
         order = channel.receive()
-        # Other messages are late answers and stops of a job that has ended.
+        # Other messages are late: answers to, and stops of, a job that has ended.
         if order is not None and "run" in order.content:
             going = perform(order, channel, engine, scratch)
 
 
 def load_engine(place: str, settings: ChildSettings, device: str) -> Engine:
-    """The object at `module:name`, called with the settings and the device. Only the command line names it."""
+    """The engine: the object at `place`, `module:name`, called with settings and device.
+
+    `place` comes only from the command line, never from a job.
+    """
     module, _, name = place.partition(":")
     engine: Engine = getattr(importlib.import_module(module), name)(settings, device)
     return engine
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The process's way from its start to its end."""
+    """Run the child process until its parent ends."""
     parser = argparse.ArgumentParser(prog="unitrank_worker.process.child")
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
@@ -56,9 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     die_with_parent(signal.SIGKILL, options.parent)
     make_expendable()
-    # torch reads its own deprecated name, which nobody who reads the log can do anything about
+    # torch uses a deprecated name of its own; readers of the log cannot change that.
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*", FutureWarning)
-    # Only the parent decides when a job stops, and it has a signal that cannot be missed.
+    # Only the parent decides when a job stops: it sends a message, then SIGKILL.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=options.fd), payload_bytes=ORDER_BYTES, most_files=MOST_FILES)
@@ -70,10 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             limit_memory(settings.child_memory_bytes)
         serve(channel, load_engine(options.engine, settings, hello["device"]), Path(settings.scratch))
     except Closed:
-        log.info("parent gone")
+        log.info("parent ended")
     except EngineError as error:
-        # raised by no job, which `perform` ends, but by an engine that cannot be made here
-        log.error("no engine", code=error.code, detail=error.detail)
+        # The engine could not be loaded: `perform` handles the errors of jobs.
+        log.error("engine not loaded", code=error.code, detail=error.detail)
         raise SystemExit(1) from None
 
 

@@ -1,4 +1,4 @@
-"""The worker's one child: started ahead of its jobs, killed when a job has to end, started anew."""
+"""The worker's child process: it starts before its first job, and is replaced after a kill."""
 
 import os
 import re
@@ -16,32 +16,35 @@ from unitrank_worker.child_settings import ChildSettings
 from unitrank_worker.process.channel import Channel, Closed, Message
 
 SEND_SECONDS = 10.0
-"""A child that does not read for that long counts as lost; the worker cannot watch its job meanwhile."""
+"""Seconds after which a child that does not read counts as lost. The worker waits meanwhile."""
 PAYLOAD_MARGIN = 64 << 20
-"""Bytes that a part or a result's header may take beyond the largest result."""
+"""Bytes of a payload beyond the largest result: a result's header, or a part."""
 PRIVATE = re.compile(
     r"(?i)^(UNITRANK|AWS|AZURE|GOOGLE|GCS|GCP|S3|FSSPEC|OTEL)_|REDIS|VALKEY"
     r"|PASSWORD|PASSWD|SECRET|CREDENTIAL|API_?KEY|ACCESS_?KEY|(^|_)TOKEN(_|$)"
 )
-"""Names of variables that the child does not get."""
+"""Names of environment variables that the child does not get."""
 MOST_MODELS = 10_000
-"""Models that a child may say it holds."""
+"""Largest number of models in a message of the child."""
 MOST_CHARACTERS = 256
-"""The register shows names of models up to this length."""
+"""Characters after which names of models are cut."""
 
 
 class NotStarted(Exception):
-    """The child ended before it could take a job."""
+    """Raised if the child ends, or is not ready in time, before it can take a job."""
 
 
 class ChildHandle:
     """The child process and the channel to it.
 
-    Start it from the main thread: the child gets SIGKILL when the thread that started it ends.
+    Call `start` in the main thread: the child gets SIGKILL when the thread that started it ends.
     """
 
     def __init__(self, settings: ChildSettings, engine: str, device: str, *, secrets: Collection[str] = ()) -> None:
-        """`engine`: `module:name` of the engine; `secrets`: strings that no variable of the child's environment may hold."""
+        """`engine`: `module:name`.
+
+        `secrets`: strings that the child's environment must not contain.
+        """
         self._settings = settings
         self._engine = engine
         self._device = device
@@ -50,15 +53,15 @@ class ChildHandle:
         self._channel: Channel | None = None
         self.ready = False
         self.warm: dict[str, str] = {}
-        """The models that the child holds: their names by the digests of their cleaned archives."""
+        """Digest of a cleaned archive → name of the model, for the models in the child's memory."""
 
     @property
     def pid(self) -> int:
-        """0 where there is none."""
+        """The child's process id; 0 without a child."""
         return self._process.pid if self._process is not None else 0
 
     def start(self) -> None:
-        """Start it if it is not there; does not wait until it is ready."""
+        """Start the child unless it runs. Does not wait until it is ready."""
         if self._process is not None and self._process.poll() is None:
             return
         self.end()
@@ -76,7 +79,7 @@ class ChildHandle:
         self._channel.send({"settings": self._settings.to_json(), "device": device_inside(self._device)})
 
     def await_ready(self, seconds: float) -> None:
-        """Raises NotStarted."""
+        """Wait at most `seconds` until the child can take jobs. Raises NotStarted."""
         deadline = time.monotonic() + seconds
         try:
             while not self.ready:
@@ -88,7 +91,7 @@ class ChildHandle:
             raise NotStarted("the child ended while it started") from error
 
     def send(self, content: Json, payload: bytes = b"", files: Sequence[BinaryIO] = ()) -> None:
-        """Send a message with open files, which are closed here afterwards. Raises Closed."""
+        """Send a message with open files, and close the files. Raises Closed."""
         try:
             if self._channel is None:
                 raise Closed("there is no child")
@@ -98,7 +101,7 @@ class ChildHandle:
                 file.close()
 
     def receive(self, seconds: float) -> Message | None:
-        """The child's next message, None if none came within `seconds`. Raises Closed."""
+        """The child's next message; None if `seconds` pass without one. Raises Closed."""
         if self._channel is None:
             raise Closed("there is no child")
         message = self._channel.receive(seconds)
@@ -109,11 +112,11 @@ class ChildHandle:
 
     @property
     def models(self) -> list[str]:
-        """The names of the models that the child holds."""
+        """Names of the models in the child's memory."""
         return list(self.warm.values())
 
     def end(self) -> int:
-        """Kill it and wait for its end: the status as of waitpid(2), 0 where there was none."""
+        """Kill the child and return its status as waitpid(2) does; 0 without a child."""
         code = 0
         if self._process is not None:
             self._process.kill()
@@ -126,7 +129,7 @@ class ChildHandle:
         return -code if code < 0 else code << 8
 
     def memory(self) -> int:
-        """Bytes that it holds."""
+        """Resident memory of the child, in bytes; 0 without a child."""
         try:
             return int(psutil.Process(self.pid).memory_info().rss) if self.pid else 0
         except psutil.Error:
@@ -134,7 +137,10 @@ class ChildHandle:
 
 
 def environment(device: str, variables: Mapping[str, str], secrets: Collection[str] = ()) -> dict[str, str]:
-    """The child's variables: no settings of ours, no credentials, no secrets; it sees its own GPU only, as the first one."""
+    """The child's environment variables: without Unitrank's settings, credentials and `secrets`.
+
+    Of the GPUs the child sees only its own, as `cuda:0`.
+    """
     kept = {
         name: value
         for name, value in variables.items()
@@ -149,12 +155,12 @@ def environment(device: str, variables: Mapping[str, str], secrets: Collection[s
 
 
 def device_inside(device: str) -> str:
-    """What the child calls the device."""
+    """The name of the device inside the child."""
     return "cuda:0" if device.startswith("cuda") else device
 
 
 def _warm_models(models: object) -> dict[str, str]:
-    """Names by digests. Raises Closed for a list that no child of ours sends."""
+    """Digest → name. Raises Closed for a malformed list."""
     try:
         names = {str(model["digest"])[:MOST_CHARACTERS]: str(model["name"])[:MOST_CHARACTERS] for model in _listed(models)}
     except (LookupError, TypeError) as error:
@@ -164,7 +170,7 @@ def _warm_models(models: object) -> dict[str, str]:
 
 def _listed(models: object) -> list[Json]:
     if not isinstance(models, list) or len(models) > MOST_MODELS:
-        raise TypeError(f"not a list of at most {MOST_MODELS} models")
+        raise TypeError(f"the models must be a list of at most {MOST_MODELS}")
     return models
 
 

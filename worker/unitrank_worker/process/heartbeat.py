@@ -1,4 +1,4 @@
-"""Tells the register every few seconds that the worker is alive, which job it runs and which models it holds."""
+"""Writes a worker's entry into the register every few seconds: it is alive, its job, its models."""
 
 import threading
 import time
@@ -12,16 +12,16 @@ from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 
 log = structlog.get_logger()
 
-# Of the time between two heartbeats: after it a lost heartbeat, or a change that was not sent, is sent. A store that comes
-# back hears of every worker before the reaper gives a worker up, which takes half of the time between two.
+# Share of the time between two heartbeats after which a failed heartbeat, or a change, is sent. It
+# is small because the reaper gives a worker up after half of that time once the store is back.
 AGAIN_SHARE = 0.1
 
 
 class Heartbeat:
-    """A thread of its own: an idle worker blocks in the queue for minutes.
+    """Sends heartbeats in a thread, because an idle worker blocks in the queue for minutes.
 
-    `every`: seconds between two beats. `clock`: seconds by the calendar, as the store's: on a machine that slept, the entry in
-    the register has expired.
+    `every`: seconds between two heartbeats. `memory`: returns bytes. `clock`: returns unix time in
+    seconds; the entry in the register expires by that time, also while the machine sleeps.
     """
 
     def __init__(
@@ -37,29 +37,30 @@ class Heartbeat:
         self._every = every
         self._memory = memory
         self._clock = clock
-        # A second SIGTERM interrupts the main thread anywhere, also while it holds this lock: its handler takes the lock again.
+        # A second SIGTERM can interrupt the main thread while it holds the lock, and its handler
+        # takes the lock again. Hence an RLock.
         self._lock = threading.RLock()
         self._stop = threading.Event()
-        self._heard = 0.0
+        self._sent_at = 0.0
         self._sent: WorkerEntry | None = None
-        self._thread = threading.Thread(target=self._run, name="beats", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin, with a first beat."""
+        """Send a first heartbeat and start the thread."""
         self._beat()
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and leave the register."""
+        """Stop the thread and remove the worker from the register."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
         self._workers.leave(self._worker.name)
 
     def working_on(self, job: str | None, models: list[str], *, at_once: bool = True) -> None:
-        """Send a change of job or models to the register; the thread sends it soon where it is not sent `at_once`.
+        """Note the worker's job and models. Without `at_once` the thread sends them a little later.
 
-        The reaper gives up a running record whose worker names another job for long.
+        The reaper gives up a running job if its worker names another job for long.
         """
         with self._lock:
             self._worker = replace(self._worker, job=job, models=models)
@@ -67,8 +68,8 @@ class Heartbeat:
             self._beat()
 
     def beat_if_due(self) -> None:
-        """Send a beat that was lost, that has changed, or whose time has come."""
-        if self._worker != self._sent or not 0 <= self._clock() - self._heard < self._every:
+        """Send a heartbeat if the last one failed, if the entry has changed, or if it is time."""
+        if self._worker != self._sent or not 0 <= self._clock() - self._sent_at < self._every:
             self._beat()
 
     def _run(self) -> None:
@@ -82,8 +83,8 @@ class Heartbeat:
             try:
                 self._workers.beat(worker)
             except redis.exceptions.RedisError as error:
-                log.warning("beat lost", worker=worker.name, error=str(error))
-                self._heard = 0.0
+                log.warning("heartbeat lost", worker=worker.name, error=str(error))
+                self._sent_at = 0.0
             else:
-                self._heard = self._clock()
+                self._sent_at = self._clock()
                 self._sent = entry

@@ -1,4 +1,4 @@
-"""A child's memory: a model can ask for any amount, and the kernel then may kill the store for it."""
+"""Limits a child's memory: without a limit, the kernel could kill the store for a greedy model."""
 
 import resource
 import sys
@@ -8,32 +8,37 @@ from pathlib import Path
 import psutil
 
 SHARE = 0.75
+"""Share of the machine's memory that a child may use by default."""
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def limit_memory(limit: int | None) -> None:
-    """From now on an allocation beyond the limit fails; without one it is a share of the machine's, 0 stands for no limit.
+    """Make allocations fail beyond `limit` bytes.
 
-    What a process writes to counts, not its address space, of which torch takes much and uses little. Files that are
-    mapped to be read do not count. CUDA is left alone: its driver maps what it never uses.
+    None: a share of the machine's memory. 0: no limit.
+
+    The limit counts writable memory, and neither address space nor files that are mapped to be
+    read:
+    torch reserves much address space and uses little of it. Do not call this in a process that uses
+    CUDA, because its driver maps memory that it never uses.
     """
-    limit = int(memory_here() * SHARE) if limit is None else limit
+    limit = int(available_bytes() * SHARE) if limit is None else limit
     if limit and sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-def memory_here() -> int:
-    """Bytes of the machine, or of the container."""
+def available_bytes() -> int:
+    """The memory of the machine or of the container, in bytes."""
     machine = int(psutil.virtual_memory().total)
     try:
         return min(machine, int(CGROUP.read_text()))
     except (OSError, ValueError):
-        # no container, another kind of one, or "max"
+        # There is no container, its limit is elsewhere, or the limit is "max".
         return machine
 
 
 def make_expendable() -> None:
-    """Where memory runs out all the same, the kernel ends a child and not the store; and no crash leaves an image behind."""
+    """Let the kernel kill this process first if memory runs out. A crash writes no core dump."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")

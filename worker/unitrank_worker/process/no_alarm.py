@@ -4,10 +4,10 @@ from rq.timeouts import BaseDeathPenalty
 
 
 class NoAlarm(BaseDeathPenalty):
-    """Sets no timeout: the worker's parent watches the time of a job, and ends its child with SIGKILL."""
+    """Sets no timeout: the worker checks the time of a job, and kills its child with SIGKILL."""
 
     def setup_death_penalty(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def cancel_death_penalty(self) -> None:
-        """Nothing."""
+        """Do nothing."""

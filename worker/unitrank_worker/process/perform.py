@@ -1,4 +1,4 @@
-"""One job or inspection inside the child: what the parent sent becomes a call of the engine, and its outcome messages."""
+"""Runs one job or inspection in the child: a call of the engine, and messages to the parent."""
 
 import os
 import tempfile
@@ -21,14 +21,16 @@ from unitrank_worker.process.channel import Channel, Message
 log = structlog.get_logger()
 
 REPORT_SECONDS = 0.2
-"""Progress is sent at most this often."""
+"""Shortest time between two messages with progress, in seconds."""
 PIECE_BYTES = 1 << 20
 
 
 def perform(order: Message, channel: Channel, engine: Engine, scratch: Path) -> bool:
-    """Run what the parent ordered and send its outcome; whether the process can go on afterwards.
+    """Run the parent's order and send the outcome.
 
-    Every error of an engine ends its job here, as the status and the problem that the parent writes into the record.
+    Returns whether the process can run further jobs.
+
+    An error of the engine ends the job: the parent gets a status and a problem for the record.
     """
     content = order.content
     status, problem, spoiled = "succeeded", None, False
@@ -47,14 +49,14 @@ def perform(order: Message, channel: Channel, engine: Engine, scratch: Path) -> 
 
 
 def warm_models(engine: Engine) -> list[Json]:
-    """The models that the engine holds ready, as a message carries them."""
+    """The models in the engine's memory, as the list of a message."""
     return [{"digest": model.digest, "name": model.name} for model in engine.warm()]
 
 
 def _run_job(order: Message, channel: Channel, engine: Engine, scratch: Path) -> None:
     content = order.content
     report = Reporter(channel)
-    report.stop_if_told()
+    report.raise_if_stopped()
     table, *archive = order.paths()
     assignment = Assignment(
         id=content["id"],
@@ -86,7 +88,10 @@ KINDS = {"job": _run_job, "inspection": _inspect_model}
 
 
 class Reporter:
-    """Sends progress to the parent a few times a second; raises Cancelled where the parent says that the job must stop."""
+    """Sends progress to the parent a few times a second.
+
+    Raises Cancelled if the parent sent a stop.
+    """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -95,34 +100,34 @@ class Reporter:
 
     def __call__(self, progress: Json) -> None:
         self.last = progress
-        self.stop_if_told()
-        # a stage without a total may take long, and is reported at once
+        self.raise_if_stopped()
+        # A stage without a total can take long, so it is reported at once.
         if progress["total"] and time.monotonic() < self._next:
             return
         self._next = time.monotonic() + REPORT_SECONDS
         self._channel.send({"progress": progress})
 
-    def stop_if_told(self) -> None:
-        """Raises Cancelled."""
+    def raise_if_stopped(self) -> None:
+        """Raises Cancelled if the parent has sent a stop."""
         message = self._channel.receive(0)
         if message is not None and "stop" in message.content:
-            raise Cancelled("the parent said stop")
+            raise Cancelled("the parent stopped the job")
 
 
 class ParentParts:
-    """Parts of earlier jobs, which the parent reads and writes."""
+    """Parts of earlier jobs. The parent reads and writes them in the store."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
     def get(self, fingerprints: Sequence[str]) -> dict[str, Part]:
-        """The parts that are there. Raises Cancelled where the parent answers with a stop."""
+        """The parts that the store has. Raises Cancelled if the parent sends a stop instead."""
         if not fingerprints:
             return {}
         self._channel.send({"find_parts": list(fingerprints)})
         while (answer := self._channel.receive()) is None or "parts" not in answer.content:
             if answer is not None and "stop" in answer.content:
-                raise Cancelled("the parent said stop")
+                raise Cancelled("the parent stopped the job")
         parts: dict[str, Part] = {}
         start = 0
         for fingerprint, size in answer.content["parts"]:
@@ -133,7 +138,7 @@ class ParentParts:
         return parts
 
     def put(self, parts: Mapping[str, Part]) -> None:
-        """Have the parent keep them for later jobs."""
+        """Send parts to the parent, which keeps them for later jobs."""
         for fingerprint, part in parts.items():
             data = encode_part(part)
             if len(data) <= self._channel.payload_bytes:
@@ -142,7 +147,7 @@ class ParentParts:
 
 @contextmanager
 def _span(channel: Channel, stage: str) -> Iterator[None]:
-    """The parent has the trace: it is told when the stage began and ended, in unix seconds."""
+    """Send the start and the end of the stage to the parent, in unix seconds, for its trace."""
     since = time.time()
     try:
         yield
@@ -152,7 +157,10 @@ def _span(channel: Channel, stage: str) -> Iterator[None]:
 
 @contextmanager
 def _draft(scratch: Path) -> Iterator[Path]:
-    """An empty file in the scratch folder, gone when the block ends; a sweep of the folder finds what a killed child left."""
+    """An empty file in the scratch folder, which is deleted when the block ends.
+
+    The file of a killed child is deleted by the next sweep of the folder.
+    """
     scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, name = tempfile.mkstemp(dir=scratch, prefix="incoming-")
     os.close(descriptor)

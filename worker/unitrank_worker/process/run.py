@@ -1,4 +1,4 @@
-"""One run of a queued job: from its entry in the queue to the end of its attempt."""
+"""A run of a queued job: from its entry in the queue to the end of its attempt."""
 
 import time
 from collections.abc import Callable, Collection
@@ -15,7 +15,7 @@ from unitrank_store.jobs.record import Status
 from unitrank_store.observability import tracing
 from unitrank_store.observability.logs import bound
 from unitrank_store.queue.safe_job import SafeJob
-from unitrank_worker.attempts.attempt import Attempt, Order, Patiently, problem_of
+from unitrank_worker.attempts.attempt import Attempt, Order, Retry, problem_of
 from unitrank_worker.attempts.stores import AWAY, Stores
 from unitrank_worker.process.background import BackgroundStep
 from unitrank_worker.process.channel import Closed, Message
@@ -26,16 +26,16 @@ from unitrank_worker.tasks import start
 log = structlog.get_logger()
 
 PROBLEM_CHARACTERS = 1 << 20
-"""A longer problem is malformed."""
+"""Longest problem that a child may send, as JSON."""
 LOOK_SECONDS = 0.15
-"""Between two looks at the record of a running job."""
+"""Seconds between two reads of a running job's record."""
 
 
 class Run:
-    """Begins the attempt when the child is ready, and follows it by the child's messages and by looks at the record.
+    """Starts an attempt when the child is ready, handles the child's messages and reads the record.
 
-    `attempt` is None until the child has its order; `spoiled`: the child cannot compute any more;
-    `is_ours`: the queue's entry names one of our functions and a record.
+    `attempt`: None until the attempt starts. `spoiled`: the child cannot run further jobs.
+    `is_genuine`: whether the queue's entry was written by Unitrank: it names a record.
     """
 
     def __init__(
@@ -45,34 +45,40 @@ class Run:
         worker: str,
         stores: Stores,
         child: ChildHandle,
-        patiently: Patiently,
+        retry: Retry,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`worker`: the name that the record gets; `stores.jobs` reads records without waiting for the store."""
+        """`worker`: name of the worker for the record. `clock`: returns seconds.
+
+        `stores.jobs` must read over a connection that does not wait for the store.
+        """
         self.job = job
         self.attempt: Attempt | None = None
         self.watch: RunWatch | None = None
         self.spoiled = False
-        self.is_ours = _is_ours(job)
+        self.is_genuine = _is_genuine(job)
         self._worker = worker
         self._stores = stores
         self._child = child
-        self._patiently = patiently
+        self._retry = retry
         self._clock = clock
         self._next_look = clock() + LOOK_SECONDS
-        self._hears = False
-        """Whether the child has its order and has not ended it: before and afterwards it hears no stop."""
-        self._told_to_stop = False
+        self._child_works = False
+        """Whether the child has its order and has not ended it. Only then it handles a stop."""
+        self._stop_sent = False
         self._abandoned = False
         self._context = ExitStack()
         self._step: BackgroundStep[Any] | None = None
         self._then: Callable[[BackgroundStep[Any]], bool] = lambda step: True
 
     def advance(self, seconds: float) -> bool:
-        """Wait for the child's next message or the store, at most that long, and go on; whether the run is over.
+        """Wait at most `seconds` for the child or the store, and handle the event.
 
-        Raises Closed for a child that is gone or sends what no child of ours does, and the store's error where the worker
-        has to stop while the store is away.
+        Returns whether the run is over.
+
+        Raises Closed if the child has ended or sent a malformed message. Raises the store's error
+        if
+        the worker must stop while the store does not answer.
         """
         if self._step is not None:
             return self._step.wait(seconds) and self._next(self._step)
@@ -82,40 +88,49 @@ class Run:
         return message is not None and self.attempt is not None and self._take(self.attempt, message)
 
     def look(self) -> KillReason | None:
-        """Why the child has to be killed, as the record says; None between two looks."""
+        """Why the child must be killed, from the record.
+
+        None if it may go on, or was just checked.
+        """
         if self._clock() < self._next_look:
             return None
         self._next_look = self._clock() + LOOK_SECONDS
         try:
             watch = self.watched()
         except redis.exceptions.RedisError as error:
-            log.warning("not looked at", worker=self._worker, rq_job=self.job.id, error=str(error))
+            log.warning("record not read", worker=self._worker, rq_job=self.job.id, error=str(error))
             return None
         reason = watch.reason()
         if watch.unwanted and self.attempt is not None:
-            self._tell_to_stop()
+            self._send_stop()
         return reason
 
     def watched(self) -> RunWatch:
-        """The watch over the record; a forged entry has none to look at. Raises RedisError."""
+        """The watch over the record. For a forged entry it finds no record. Raises RedisError."""
         if self.watch is None:
-            id, number = (self.job.record_id, self.job.attempt) if self.is_ours else (self.job.id, 0)
+            id, number = (self.job.record_id, self.job.attempt) if self.is_genuine else (self.job.id, 0)
             self.watch = RunWatch(self._stores.jobs, id, number, self._worker, self._clock)
         return self.watch
 
     def close(self) -> None:
-        """Nothing is left of the run in this process, once a step that still goes on has ended."""
+        """Release the run's files, log context and span.
+
+        A step in the background closes its files later.
+        """
         self._abandoned = True
         if self.attempt is not None:
             self.attempt.abandon()
         self._context.close()
 
     def _begin(self) -> bool:
-        """Begin the attempt and send the child its order; False where there is nothing to wait for."""
-        if not self.is_ours:
+        """Start the attempt and prepare the child's order.
+
+        Returns False if there is nothing to run.
+        """
+        if not self.is_genuine:
             return False
         job = self.job
-        attempt = self._patiently(lambda: start(self._stores, job.record_id, worker=self._worker, number=job.attempt))
+        attempt = self._retry(lambda: start(self._stores, job.record_id, worker=self._worker, number=job.attempt))
         if attempt is None:
             return False
         self.attempt = attempt
@@ -128,13 +143,13 @@ class Run:
         return True
 
     def _ordered(self, attempt: Attempt, warm: Collection[str]) -> Order:
-        order: Order = self._patiently(lambda: attempt.order(warm))
+        order: Order = self._retry(lambda: attempt.order(warm))
         if self._abandoned:
             order.close()
         return order
 
     def _send_order(self, step: BackgroundStep[Order]) -> bool:
-        """What could not be prepared fails the attempt."""
+        """Send the prepared order to the child. The attempt fails if preparing it failed."""
         assert self.attempt is not None
         try:
             order = step.result()
@@ -144,19 +159,22 @@ class Run:
             self._finish(self.attempt, "failed", problem_of(error))
             return False
         self._child.send(order.content, files=order.files)
-        self._hears = True
+        self._child_works = True
         return False
 
     def _finish(self, attempt: Attempt, status: Status, problem: Json | None) -> None:
-        """Write the end; a result may have to travel far, so the record is looked at meanwhile."""
-        self._do(lambda: attempt.finish(status, problem, self._patiently), self._finished)
+        """Write the end in the background, because storing a result can take long."""
+        self._do(lambda: attempt.finish(status, problem, self._retry), self._finished)
 
     def _finished(self, step: BackgroundStep[None]) -> bool:
         step.result()
         return True
 
     def _do(self, function: Callable[[], Any], then: Callable[[BackgroundStep[Any]], bool]) -> None:
-        """Run the function beside this thread; `then` takes the finished step and says whether the run is over."""
+        """Run the function in the background.
+
+        `then` gets the finished step, and returns whether the run is over.
+        """
         self._step, self._then = BackgroundStep(function), then
 
     def _next(self, step: BackgroundStep[Any]) -> bool:
@@ -164,13 +182,13 @@ class Run:
         return self._then(step)
 
     def _take(self, attempt: Attempt, message: Message) -> bool:
-        """Do as the child's message says; whether the run is over.
+        """Handle a message of the child. Returns whether the run is over.
 
-        Raises Closed for a malformed one: a child that a model has taken over is not listened to.
+        Raises Closed for a malformed message, because a model can have taken over the child.
         """
         if "end" in message.content:
             status, problem = _ending(message)
-            self._hears = False
+            self._child_works = False
             self.spoiled = bool(message.content.get("leaving"))
             self._finish(attempt, status, problem)
             return False
@@ -181,18 +199,18 @@ class Run:
         if answer is not None:
             self._child.send(answer.content, answer.payload)
         if attempt.unwanted:
-            self._tell_to_stop()
+            self._send_stop()
         return False
 
-    def _tell_to_stop(self) -> None:
-        """Tell the child once to stop: it ends the job at its next report, and keeps its models."""
-        if self._hears and not self._told_to_stop:
-            self._told_to_stop = True
+    def _send_stop(self) -> None:
+        """Send the child one stop: it ends the job at its next report, and keeps its models."""
+        if self._child_works and not self._stop_sent:
+            self._stop_sent = True
             self._child.send({"stop": True})
 
 
 def _ending(message: Message) -> tuple[Status, Json | None]:
-    """The status and the problem that a child ends its attempt with. Raises Closed."""
+    """The status and the problem in a child's last message of an attempt. Raises Closed."""
     status, problem = message.content["end"], message.content.get("problem")
     if status not in ("succeeded", "failed", "cancelled"):
         raise Closed("the child sent a malformed end")
@@ -200,15 +218,16 @@ def _ending(message: Message) -> tuple[Status, Json | None]:
         return status, None
     try:
         if len(JobProblem.model_validate(problem).model_dump_json()) > PROBLEM_CHARACTERS:
-            raise ValueError(f"a problem has at most {PROBLEM_CHARACTERS} characters")
+            raise ValueError(f"the problem has more than {PROBLEM_CHARACTERS} characters")
     except (ValueError, RecursionError) as error:
         raise Closed("the child sent a malformed problem") from error
     return status, problem
 
 
-def _is_ours(job: SafeJob) -> bool:
+def _is_genuine(job: SafeJob) -> bool:
+    """Whether the entry is one that Unitrank writes."""
     try:
         return bool(job.record_id) and job.attempt > 0
     except Forged as error:
-        log.warning("forged", rq_job=job.id, error=str(error))
+        log.warning("forged queue entry", rq_job=job.id, error=str(error))
         return False

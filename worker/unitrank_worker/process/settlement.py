@@ -1,4 +1,4 @@
-"""What becomes of a record when the child that ran it was killed or died: the parent's part of the truth."""
+"""Ends or requeues the record of a job whose child was killed or has crashed."""
 
 from collections.abc import Callable
 
@@ -18,9 +18,9 @@ log = structlog.get_logger()
 
 
 class Settlement:
-    """Ends the records whose child is gone.
+    """Ends or requeues the records of jobs whose child has ended.
 
-    `reject`: told the digest and the problem of a model whose inspection failed here.
+    `reject`: called with digest and problem of a model whose inspection failed because of this.
     """
 
     def __init__(self, connection: redis.Redis, reject: Callable[[str, Json], None]) -> None:
@@ -36,7 +36,7 @@ class Settlement:
         }
 
     def settle(self, watch: RunWatch, reason: KillReason) -> None:
-        """End the record or put it back in the queue, unless another process has changed it before."""
+        """End the record or put it back into the queue, unless another process has changed it."""
         jobs = watch.jobs
         if not jobs.get_many([watch.id]):
             return
@@ -46,13 +46,13 @@ class Settlement:
         self._follow(jobs, jobs.get(watch.id), watch.attempt)
 
     def put_back(self, watch: RunWatch) -> None:
-        """The child could not take the job: put the job at the head of the queue, because it was already its turn."""
+        """Put a job that the child could not take back to the head of the queue."""
         for record in watch.jobs.get_many([watch.id]):
             if record.status == "queued":
                 push(self._redis, watch.jobs, record, front=True)
 
     def _follow(self, jobs: JobStore, record: JobRecord, attempt: int) -> None:
-        log.warning("settled", attempt=attempt, status=record.status, **bound(jobs.kind, record))
+        log.warning("record settled", attempt=attempt, status=record.status, **bound(jobs.kind, record))
         if record.attempt != attempt:
             return
         if record.status == "queued":
@@ -62,5 +62,5 @@ class Settlement:
 
     def _time_out(self, jobs: JobStore, id: str, attempt: int) -> None:
         seconds = jobs.get(id).timeout
-        late = problem("timed_out", f"not done within the {seconds:g} s that were allowed", status=504)
-        jobs.finish(id, attempt, "timed_out", problem=late)
+        detail = f"not finished within the allowed {seconds:g} s; a job can be submitted again with a larger `timeout`"
+        jobs.finish(id, attempt, "timed_out", problem=problem("timed_out", detail, status=504))

@@ -1,4 +1,4 @@
-"""When a running job has to be ended from outside: what the record says, and for how long it has said so."""
+"""Decides when the child of a running job must be killed, from the state of the job's record."""
 
 import time
 from collections.abc import Callable
@@ -9,11 +9,12 @@ import redis
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.records import RecordState
 
-# A cold child may have to import torch first.
+# A new child must import torch first.
 START_SECONDS = 120.0
-# A child that reports at this moment ends the job itself, and keeps its models.
+# A child that reports progress within this time ends the job without being killed, and keeps its
+# models.
 CANCEL_SECONDS = 0.25
-# Time for what RQ does after the end of a job.
+# Time for the steps of RQ after the end of a job.
 CLOSING_SECONDS = 5.0
 
 Phase = Literal["waiting", "running", "cancelling", "over"]
@@ -21,15 +22,15 @@ KillReason = Literal["lost", "timed_out", "cancelled", "given_up", "stopped"]
 
 
 class RunWatch:
-    """Follows one run of a record from the moment it is handed to the child.
+    """Watches the record of one run, from the moment when the child gets the job.
 
-    `over`: it has ended, was given to another attempt, or is gone; the child then has nothing to work for.
+    The phase is `over` if the record has ended, was given to another attempt, or was deleted.
     """
 
     def __init__(self, jobs: JobStore, id: str, attempt: int, worker: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """`attempt` is the number that the run gets; the child may have begun with it already.
+        """`attempt`: number of the run. `worker`: name of the worker. `clock`: returns seconds.
 
-        `jobs` reads records over a connection that does not wait for the store.
+        `jobs` must read over a connection that does not wait for the store.
         """
         self.jobs = jobs
         self.id = id
@@ -45,29 +46,29 @@ class RunWatch:
             "over": (CLOSING_SECONDS, "given_up"),
         }
         self._phase: Phase = "waiting"
-        self._since = self._looked = clock()
+        self._since = self._last_read = clock()
 
     @property
     def attempt(self) -> int:
-        """The number that this run has, or will have once it starts."""
+        """The number of this run's attempt, also before it starts."""
         return self._attempt
 
     @property
     def unwanted(self) -> bool:
-        """Whether nobody wants the result any more, as of the last look: a child that hears it in time ends the job itself."""
+        """Whether the result is not needed any more, as of the last call of `reason`."""
         return self._phase in ("cancelling", "over")
 
     def reason(self) -> KillReason | None:
-        """Why the child has to be killed now; None while it may go on.
+        """Why the child must be killed now; None while it may go on.
 
-        Time does not count while the store is away: the worker can neither begin nor end a job then.
+        Time in which the store does not answer does not count: jobs can neither start nor end then.
         """
         try:
             phase = self._phase_of(self.jobs.state(self.id))
         except redis.exceptions.RedisError:
             phase = self._phase
-            self._since += self._clock() - self._looked
-        now = self._looked = self._clock()
+            self._since += self._clock() - self._last_read
+        now = self._last_read = self._clock()
         if phase != self._phase:
             self._phase, self._since = phase, now
         seconds, reason = self._limits[phase]

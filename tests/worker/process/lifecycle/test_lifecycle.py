@@ -23,7 +23,7 @@ from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import EmbeddedServer
 from unitrank_store.settings import Settings
 from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
-from unitrank_worker.__main__ import _options, another
+from unitrank_worker.__main__ import _options, living_namesake
 
 
 def inspected(bench: Bench, *engines: str) -> dict[str, object]:
@@ -337,4 +337,4 @@ def test_worker_when_its_name_was_forged_then_starts_all_the_same(bench: Bench, 
     workers = WorkerRegistry(bench.connection, 60)
     workers.beat(WorkerEntry("w", JOBS, "cpu", pid, socket.gethostname(), time.time(), time.time()))
 
-    assert another(workers, "w") is None
+    assert living_namesake(workers, "w") is None

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from unitrank_engine.archive.errors import ArchiveError
+from unitrank_engine.errors import EngineError
 from unitrank_engine.torch_private import argument_names
 
 aten = torch.ops.aten
@@ -19,8 +19,8 @@ aten = torch.ops.aten
 Arguments = Mapping[str, Any]
 
 
-def check_bounds(graph: fx.Graph) -> None:
-    """Raises ArchiveError `weights_refused` when a call would read beyond its tensors."""
+def check_shapes(graph: fx.Graph) -> None:
+    """Raises EngineError `weights_refused` when a call would read beyond its tensors."""
     for node in graph.nodes:
         check = _CHECKS.get(node.target)
         if check is not None:
@@ -52,5 +52,5 @@ def _shape(node: fx.Node) -> list[str]:
     return [str(size) for size in node.meta["val"].shape]
 
 
-def _refusal(node: fx.Node, fault: str, expected: str) -> ArchiveError:
-    return ArchiveError("weights_refused", f"{node.name} ({node.target}): {fault}; expected {expected}")
+def _refusal(node: fx.Node, fault: str, expected: str) -> EngineError:
+    return EngineError("weights_refused", f"{node.name} ({node.target}): {fault}; expected {expected}")

@@ -1,0 +1,137 @@
+"""Runs a graph node by node and compares each result with its trace.
+
+torch traces a graph without data: it computes the shape, type and strides of each result, and kernels
+and checks rely on them. Some traces are wrong. For example, an index with axes and one without are
+traced as one number, and give many. A kernel behind such a result would write beyond its memory.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from unitrank_engine.errors import EngineError
+from unitrank_engine.torch_private import expression_of, tree_leaves
+
+ROWS = (3, 1)
+"""The batch sizes of the proving run."""
+
+
+def prove(module: fx.GraphModule, shapes: Sequence[Sequence[int | None]], device: torch.device) -> None:
+    """Runs the graph at two batch sizes, on the device of its parameters.
+
+    `shapes`: the shape of each input of the graph; None is the batch.
+
+    Raises EngineError: `shape_not_as_traced` at the first result that differs from its trace,
+    `model_does_not_run` when an operator fails.
+    """
+    nodes = [node for node in module.graph.nodes if node.op == "placeholder"]
+    for rows in ROWS:
+        inputs = [
+            _example([rows if size is None else size for size in shape], node.meta["val"].dtype, device)
+            for shape, node in zip(shapes, nodes, strict=True)
+        ]
+        try:
+            with torch.no_grad():
+                ProvingRun(module, strides=rows > 1 and device.type == "cpu").run(*inputs)
+        except (EngineError, MemoryError):
+            raise
+        except Exception as error:
+            raise does_not_run(error) from error
+
+
+def does_not_run(error: Exception) -> EngineError:
+    """The error of a model that fails at another batch size than at export."""
+    reason = str(error).partition("\n")[0][:300] or type(error).__name__
+    return EngineError(
+        "model_does_not_run",
+        f"the model fails at another batch size than at export: {reason}; "
+        "replace fixed sizes in its code, such as x.view(2, -1) by x.view(x.shape[0], -1)",
+    )
+
+
+class ProvingRun(fx.Interpreter):
+    """Runs a graph and stops at the first result that differs from its trace.
+
+    `strides`: whether strides are compared too. At a batch of one, and in another memory layout than
+    at export, correct strides differ.
+    """
+
+    def __init__(self, module: fx.GraphModule, *, strides: bool) -> None:
+        super().__init__(module)
+        self.extra_traceback = False
+        self._strides = strides
+        self._sizes = _Sizes()
+
+    def run_node(self, n: fx.Node) -> Any:
+        # Any: a node's result is a tensor, a number, or a tuple of those.
+        result = super().run_node(n)
+        if "val" in n.meta and n.op != "output":
+            self._compare(n, result)
+        return result
+
+    def _compare(self, node: fx.Node, result: Any) -> None:
+        results, traces = tree_leaves(result), tree_leaves(node.meta["val"])
+        if len(results) != len(traces):
+            raise _differs(node, f"{len(results)} results", f"{len(traces)} results")
+        for value, trace in zip(results, traces, strict=True):
+            if isinstance(value, Tensor) != isinstance(trace, Tensor):
+                raise _differs(node, f"a {type(value).__name__}", f"a {type(trace).__name__}")
+            if isinstance(value, Tensor):
+                self._compare_tensor(node, value, trace)
+            elif isinstance(trace, int | torch.SymInt) and not self._sizes.agree(value, trace):
+                raise _differs(node, str(value), str(trace))
+
+    def _compare_tensor(self, node: fx.Node, value: Tensor, trace: Tensor) -> None:
+        if value.dtype != trace.dtype:
+            raise _differs(node, f"the type {value.dtype}", str(trace.dtype))
+        if value.dim() != trace.dim() or not all(map(self._sizes.agree, value.shape, trace.shape)):
+            raise _differs(node, f"the shape {list(value.shape)}", _text(trace.shape))
+        if self._strides and value.numel():
+            pairs = zip(value.shape, value.stride(), trace.stride(), strict=True)
+            if not all(self._sizes.agree(stride, traced) for size, stride, traced in pairs if size > 1):
+                raise _differs(node, f"the strides {list(value.stride())}", _text(trace.stride()))
+
+
+class _Sizes:
+    """The numbers that the symbols of one run stand for."""
+
+    def __init__(self) -> None:
+        # Any: sympy has no type annotations.
+        self._numbers: dict[Any, int] = {}
+        self._values: dict[Any, int] = {}
+
+    def agree(self, size: int, trace: int | torch.SymInt) -> bool:
+        """Whether the traced size has this value. A new symbol takes the value."""
+        if not isinstance(trace, torch.SymInt):
+            return size == trace
+        expression = expression_of(trace)
+        if expression not in self._values:
+            unknown = [symbol for symbol in expression.free_symbols if symbol not in self._numbers]
+            if expression.is_Symbol and unknown:
+                self._numbers[expression] = size
+            elif unknown:
+                return False
+            self._values[expression] = int(expression.subs(self._numbers))
+        return size == self._values[expression]
+
+
+def _example(shape: list[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Numbers from -1 to 1; zeros for whole numbers, because every embedding has a row 0."""
+    if not dtype.is_floating_point:
+        return torch.zeros(shape, dtype=dtype, device=device)
+    count = torch.Size(shape).numel()
+    return torch.linspace(-1, 1, count, device=device).to(dtype).reshape(shape)
+
+
+def _text(sizes: Sequence[int | torch.SymInt]) -> str:
+    return "[" + ", ".join(map(str, sizes)) + "]"
+
+
+def _differs(node: fx.Node, given: str, traced: str) -> EngineError:
+    return EngineError(
+        "shape_not_as_traced",
+        f"{node.name} ({node.target}) gives {given}, and torch {torch.__version__} traced {traced}; "
+        "compute this value with another operator, and export the model again",
+    )
