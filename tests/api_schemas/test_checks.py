@@ -1,4 +1,4 @@
-"""What manifest and header decide: defaults, every flaw with its place, sizes and costs."""
+"""The checks of a request against manifest and header: defaults, flaws, sizes and costs."""
 
 from typing import Any
 
@@ -66,9 +66,9 @@ def request(**changes: Any) -> JobRequest:
     return JobRequest.model_validate({"model": "m", "layer": "conv", "dataset": "d", "methods": ["gradient"], **changes})
 
 
-def flaws(wanted: JobRequest, manifest_facts: Facts) -> list[tuple[str, str]]:
+def flaws(job: JobRequest, manifest_facts: Facts) -> list[tuple[str, str]]:
     with pytest.raises(RequestRejected) as caught:
-        checked(wanted, manifest_facts)
+        checked(job, manifest_facts)
     return [(flaw.code, flaw.pointer) for flaw in caught.value.flaws]
 
 
@@ -207,9 +207,9 @@ def test_checked_of_a_right_request_passes(changes: Json, facts_changes: Json) -
 
 
 def test_checked_with_several_flaws_names_them_all() -> None:
-    wanted = request(layer="x", target={"class": 12}, baseline={"kind": "example", "index": 500})
+    job = request(layer="x", target={"class": 12}, baseline={"kind": "example", "index": 500})
 
-    assert flaws(wanted, facts()) == [
+    assert flaws(job, facts()) == [
         ("layer_not_found", "/layer"),
         ("class_out_of_range", "/target/class"),
         ("index_out_of_range", "/baseline/index"),
@@ -297,9 +297,9 @@ def test_counts_are_distinct_and_below_all(units: int, counts: list[int]) -> Non
 
 
 def test_array_bytes_are_those_of_the_arrays() -> None:
-    wanted = completed(request(methods=["gradient", "random"], clusters={"by": "label"}, keep_examples=2), facts())
+    job = completed(request(methods=["gradient", "random"], clusters={"by": "label"}, keep_examples=2), facts())
 
-    assert array_bytes(wanted, facts()) == {
+    assert array_bytes(job, facts()) == {
         "importance": 2 * (3 * 128 + 3 * 128) * 4,
         "ablation": 4 * 3 * 7 * (2 * 2 + 99),
         "examples": 2 * 6 * 128 * 4,
@@ -309,9 +309,9 @@ def test_array_bytes_are_those_of_the_arrays() -> None:
 
 
 def test_passes_of_one_gradient_is_a_forward_and_the_tail() -> None:
-    wanted = request(ablation=None, fidelity=None)
+    job = request(ablation=None, fidelity=None)
 
-    assert passes(wanted, facts()) == 100 * (1 + 0.75 * 3)
+    assert passes(job, facts()) == 100 * (1 + 0.75 * 3)
 
 
 def test_passes_are_shared_by_methods_on_the_same_path() -> None:
@@ -349,15 +349,15 @@ INPUT: Json = {"name": "input", "kind": "Input", "units": 48, "channels": 3, "ch
 )
 def test_array_bytes_of_heatmaps_are_one_a_cluster_and_one_a_kept_example(layer: Json, changes: Json, pixels: int) -> None:
     manifest_facts = facts(layers=[layer])
-    wanted = completed(request(layer=layer["name"], clusters={"by": "label"}, keep_examples=2, **changes), manifest_facts)
+    job = completed(request(layer=layer["name"], clusters={"by": "label"}, keep_examples=2, **changes), manifest_facts)
 
-    assert array_bytes(wanted, manifest_facts)["heatmaps"] == pixels * (3 + 6) * 4
+    assert array_bytes(job, manifest_facts)["heatmaps"] == pixels * (3 + 6) * 4
 
 
 def test_array_bytes_of_kmeans_are_those_of_all_its_clusters() -> None:
-    wanted = completed(request(clusters={"by": "kmeans", "k": 7, "layer": "add", "limit": 3}, ablation=None), facts())
+    job = completed(request(clusters={"by": "kmeans", "k": 7, "layer": "add", "limit": 3}, ablation=None), facts())
 
-    assert array_bytes(wanted, facts()) == {
+    assert array_bytes(job, facts()) == {
         "importance": 7 * 128 * 2 * 4,
         "ablation": 0,
         "examples": 0,
@@ -367,17 +367,15 @@ def test_array_bytes_of_kmeans_are_those_of_all_its_clusters() -> None:
 
 
 def test_summary_when_it_would_be_larger_than_the_arrays_then_it_counts() -> None:
-    wanted = request(
-        layer="add", methods=["gradient"] * 2, clusters={"by": "members", "members": {str(i): [i] for i in range(100)}}
-    )
-    arrays, summary = sum(array_bytes(wanted, facts()).values()), summary_bytes(wanted, facts())
+    job = request(layer="add", methods=["gradient"] * 2, clusters={"by": "members", "members": {str(i): [i] for i in range(100)}})
+    arrays, summary = sum(array_bytes(job, facts()).values()), summary_bytes(job, facts())
 
     assert arrays < summary - 1
-    assert checked(wanted, facts(limit=summary)).clusters == wanted.clusters
-    assert flaws(wanted, facts(limit=summary - 1)) == [("result_too_large", "/clusters")]
+    assert checked(job, facts(limit=summary)).clusters == job.clusters
+    assert flaws(job, facts(limit=summary - 1)) == [("result_too_large", "/clusters")]
 
 
 def test_flaws_when_there_is_no_end_of_them_then_the_first_are_named() -> None:
-    wanted = request(clusters={"by": "members", "members": {"a": [0, *[1] * 500_000]}})
+    job = request(clusters={"by": "members", "members": {"a": [0, *[1] * 500_000]}})
 
-    assert flaws(wanted, facts()) == [("duplicate_member", f"/clusters/members/a/{index}") for index in range(2, 102)]
+    assert flaws(job, facts()) == [("duplicate_member", f"/clusters/members/a/{index}") for index in range(2, 102)]

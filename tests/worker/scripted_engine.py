@@ -1,4 +1,4 @@
-"""Engines that do what a job's metadata says, to see what becomes of the job."""
+"""Engines that follow a script in the job's metadata."""
 
 import ctypes
 import os
@@ -43,14 +43,14 @@ class Scripted:
 
 
 class Broken:
-    """Cannot even be made."""
+    """Fails when it is created."""
 
     def __init__(self, settings: ChildSettings, device: str) -> None:
         raise RuntimeError("no such device")
 
 
 class Cold(Scripted):
-    """Takes its time to start: until `warm` is in the scratch folder."""
+    """Starts only when the file `warm` is in the scratch folder."""
 
     def __init__(self, settings: ChildSettings, device: str) -> None:
         super().__init__(settings, device)
@@ -58,7 +58,7 @@ class Cold(Scripted):
 
 
 class KilledByInspection(Scripted):
-    """As a hostile archive might."""
+    """Is killed by every inspection, as by a hostile archive."""
 
     def inspect(self, upload: Upload, target: Path) -> Json:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -66,7 +66,7 @@ class KilledByInspection(Scripted):
 
 
 class Handed(dict[str, Any]):
-    """Arrays that are marked as taken when they are written, and then waited for."""
+    """Arrays that write the file `writing` when they are encoded, and wait for the file `go`."""
 
     def __init__(self, folder: Path, arrays: Arrays) -> None:
         super().__init__(arrays)
@@ -79,7 +79,7 @@ class Handed(dict[str, Any]):
 
 
 class Slow(Scripted):
-    """Its arrays take their time to be written: until `go` is in the folder that `metadata["folder"]` names."""
+    """Encodes its arrays only when the file `go` is in the folder `metadata["folder"]`."""
 
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
         summary, arrays = super().run(assignment, report)
@@ -100,7 +100,7 @@ def _report(seconds: object, report: Report) -> None:
 
 
 def _die(path: object, report: Report) -> None:
-    """On the first run only, and in the middle of it."""
+    """Kill this process, in the first run only."""
     if len(Path(str(path)).read_text().splitlines()) < 2:
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -117,13 +117,13 @@ def _raise(kind: object, report: Report) -> None:
 ERRORS: dict[str, Callable[[], Exception]] = {
     "engine": lambda: EngineError("non_finite", "the output was nan"),
     "memory": MemoryError,
-    "bug": lambda: KeyError("secret of ours"),
+    "bug": lambda: KeyError("a secret"),
     "cuda": lambda: RuntimeError("CUDA error: device-side assert triggered"),
 }
 
 
 def _send(line: object, report: Report) -> None:
-    """Write to the channel as a model might that took this process over."""
+    """Write a line to the channel, as a model could that has taken over the process."""
     channel = int(sys.argv[sys.argv.index("--fd") + 1])
     os.write(channel, str(line).encode())
     time.sleep(60)
@@ -143,6 +143,6 @@ VERBS: dict[str, Callable[[object, Report], None]] = {
     "send": _send,
     "sleep": lambda seconds, report: time.sleep(float(str(seconds))),
     "kill": lambda number, report: os.kill(os.getpid(), int(str(number))),
-    # The interpreter's lock is held: no Python code runs, no signal handler either.
+    # This holds the interpreter's lock: no Python code runs, and no signal handler.
     "hang": lambda seconds, report: ctypes.PyDLL(None).sleep(int(str(seconds))),
 }

@@ -1,4 +1,4 @@
-"""The engine that the workers run: which model it loads, and what it cannot run."""
+"""The engine of the workers: the models that it loads, and the requests that it rejects."""
 
 from pathlib import Path
 

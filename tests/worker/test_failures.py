@@ -1,4 +1,4 @@
-"""Errors as the ends of jobs."""
+"""Errors of the engine become statuses and problems of jobs."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from unitrank_worker.failures import ending, spoils_process
 
 
 class OutOfMemoryError(RuntimeError):
-    """As torch names its own."""
+    """An error with the name of torch's."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Attempts at jobs and inspections on a real store; the test says what the child would."""
+"""Attempts at jobs and inspections on a real store; the test sends the child's messages."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +40,7 @@ PROGRESS: Json = {"done": 1, "total": 2, "unit": "rows", "stage": "attribution",
 
 
 def at_once(step: Callable[[], Any]) -> Any:
-    """Of a store that is never away."""
+    """Call the step once: the store always answers."""
     return step()
 
 
@@ -78,7 +78,7 @@ def blob(stores: Stores, data: bytes) -> str:
 
 
 def contents(stores: Stores, archive: bytes = b"archive") -> Json:
-    """A ready model and a dataset, as a job's record names them."""
+    """A ready model and a dataset, as in a job's record."""
     digest = blob(stores, archive)
     stores.models.begin("m", digest, len(archive), "1")
     stores.models.ready(digest, {"layers": []}, blob(stores, b"clean " + archive))
@@ -92,7 +92,7 @@ def begun(stores: Stores, resolved: Json) -> Attempt:
 
 
 def inspection_of(stores: Stores, archive: bytes) -> Attempt:
-    """A begun inspection of a model with these bytes."""
+    """A started inspection of a model with these bytes."""
     digest = blob(stores, archive)
     stores.models.begin("m", digest, len(archive), "1")
     attempt = start(stores, enqueue_inspection(stores.connection, digest, 60).id, worker="w", number=1)

@@ -34,7 +34,7 @@ class Running:
     def __init__(
         self, url: str, state: Path, name: str, engine: str, queue: str, settings: dict[str, str], drain: float | None
     ) -> None:
-        # The worker starts its child with -P, which reads PYTHONPATH and leaves the current folder out.
+        # The worker starts its child with -P, which reads PYTHONPATH but not the current folder.
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         variables = {"UNITRANK_HEARTBEAT": "0.2", "UNITRANK_HEARTBEAT_GRACE": "1", "PYTHONPATH": path, **settings}
         command = [
@@ -56,20 +56,20 @@ class Running:
         )
 
     def child(self) -> int:
-        """Its child's process."""
+        """The process id of its child."""
         children = psutil.Process(self.process.pid).children()
         assert len(children) == 1
         return children[0].pid
 
     def end(self) -> None:
-        """Whatever it does, it ends, and its child with it."""
+        """Kill it; its child ends with it."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
 
 
 class Bench:
-    """A store with workers on it."""
+    """A store, its workers and their jobs."""
 
     def __init__(self, url: str, connection: redis.Redis, state: Path) -> None:
         self.url = url
@@ -98,7 +98,7 @@ class Bench:
         return worker
 
     def submit(self, *script: list[object], **fields: object) -> str:
-        """A job that does as the script says."""
+        """The id of a new job with this script for the engine."""
         record = self.jobs.create({**REQUEST, "metadata": {"do": list(script)}, **fields}, self.resolved)
         enqueue_job(self.connection, record)
         return record.id
@@ -115,12 +115,12 @@ class Bench:
         wait_until(lambda: self.status(id) != "queued", f"{id} runs")
 
     def idle(self) -> None:
-        """Every worker has closed its last job: a record ends a moment before."""
+        """Wait until every worker has closed its last job; its record ends a moment before."""
         workers = self.connection.smembers("rq:workers")
         wait_until(lambda: all(self.connection.hget(worker, "state") == b"idle" for worker in workers), "the workers are idle")
 
     def summary(self, id: str) -> Json:
-        """What the job's engine said."""
+        """The summary that the job's engine returned."""
         record = self.ended(id)
         assert record.status == "succeeded", record.problem
         results = ResultStore(self.connection, self.blobs, Settings(state=self.state))
@@ -146,13 +146,13 @@ class Bench:
 
 
 def cancel(bench: Bench, id: str) -> JobRecord:
-    """As the service does."""
+    """Cancel the job as the service does."""
     return cancelled(id, jobs=bench.jobs, connection=bench.connection)
 
 
 @pytest.fixture(scope="module")
 def shared(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """One worker for a module's tests that leave it alive."""
+    """One worker for all tests of a module that do not end it."""
     with connect(server.url) as connection:
         connection.flushall()
         bench = Bench(server.url, connection, tmp_path_factory.mktemp("state"))
@@ -165,7 +165,7 @@ def shared(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def bench(redis_url: str, connection: redis.Redis, tmp_path: Path) -> Iterator[Bench]:
-    """A store of its own kind for tests that kill workers; no worker yet."""
+    """A store without workers, for tests that start and kill theirs."""
     bench = Bench(redis_url, connection, tmp_path)
     try:
         yield bench
@@ -174,7 +174,7 @@ def bench(redis_url: str, connection: redis.Redis, tmp_path: Path) -> Iterator[B
 
 
 def gone(pid: int) -> bool:
-    """Whether a process is no more (a zombie is no more)."""
+    """Whether the process has ended. A zombie has ended."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

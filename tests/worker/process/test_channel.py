@@ -15,7 +15,7 @@ from unitrank_worker.process.channel import Channel, Closed, Message
 
 @pytest.fixture
 def ends() -> Iterator[tuple[Channel, socket.socket]]:
-    """A channel, and the bare socket at its other end."""
+    """A channel, and the socket at its other end."""
     ours, theirs = socket.socketpair()
     channel = Channel(ours, payload_bytes=1000, send_seconds=0.2)
     with theirs:
@@ -93,7 +93,7 @@ def test_message_when_it_trickles_in_then_nobody_waits_longer_than_asked() -> No
 
 
 class Hasty:
-    """A socket whose other end has read, answered and gone before `sendmsg` returns."""
+    """A socket whose other end reads, answers and closes before `sendmsg` returns."""
 
     def __init__(self) -> None:
         self._ours, self._theirs = socket.socketpair()

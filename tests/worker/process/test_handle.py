@@ -1,4 +1,4 @@
-"""The child as its parent holds it."""
+"""The parent's handle of its child: environment, device and models."""
 
 import json
 

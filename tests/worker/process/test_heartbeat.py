@@ -1,4 +1,4 @@
-"""A worker is heard as often as it says, and as soon as the store can hear it again."""
+"""Heartbeats come in the promised interval, and soon after an outage of the store."""
 
 import pytest
 import redis
@@ -14,7 +14,7 @@ NOW = 1e9
 
 
 class Register(WorkerRegistry):
-    """Counts what it hears; at first it hears nothing, so often."""
+    """A register that counts heartbeats; the first ones fail."""
 
     def __init__(self, connection: redis.Redis, deaf: int) -> None:
         super().__init__(connection)

@@ -1,4 +1,4 @@
-"""How much memory there is for a child."""
+"""The memory of the machine or the container."""
 
 from pathlib import Path
 

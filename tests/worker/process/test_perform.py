@@ -30,7 +30,7 @@ INSPECTION: Json = {"run": "inspection", "id": "i", "architecture": None, "about
 
 
 class Stepping:
-    """Does what a job needs of the channel: a span, parts, progress, arrays of other widths."""
+    """Uses the channel as a job does: a span, parts, progress, arrays of several dtypes."""
 
     def __init__(self) -> None:
         self.seen: Assignment | None = None
@@ -58,7 +58,7 @@ class Stepping:
 
 
 class Endless(Stepping):
-    """Reports until it is told to stop."""
+    """Reports progress until it gets a stop."""
 
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
         while True:
@@ -67,7 +67,7 @@ class Endless(Stepping):
 
 
 class Broken(Stepping):
-    """Its device is gone."""
+    """Fails as a broken device does."""
 
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
         raise RuntimeError("CUDA error: device-side assert triggered")

@@ -1,4 +1,4 @@
-"""One worker through everything that can happen to its jobs and its child."""
+"""One worker process, and everything that can happen to its jobs and its child."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def test_speed_when_a_job_has_run_then_is_noted(shared: Bench) -> None:
     enqueue_job(shared.connection, record)
     shared.ended(record.id)
 
-    # a job ends before its speed is noted
+    # A job ends before its speed is recorded.
     wait_until(lambda: (Throughput(shared.connection).rate("cpu") or 0) > 1e6, "the speed is noted")
 
 

@@ -1,4 +1,4 @@
-"""One run of a queued job: the record is looked at while the store takes its time with archives and results."""
+"""A run of a queued job: the record is read while archives and results take long."""
 
 import threading
 from contextvars import ContextVar

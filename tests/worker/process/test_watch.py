@@ -1,4 +1,4 @@
-"""When a running job has to be ended from outside."""
+"""The watch of a running job: when its child must be killed."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from unitrank_worker.process.watch import CANCEL_SECONDS, CLOSING_SECONDS, START
 
 
 class Flaky(JobStore):
-    """Records in a store that is away at times."""
+    """Records in a store that does not always answer."""
 
     def __init__(self, jobs: JobStore) -> None:
         self._jobs = jobs
@@ -39,7 +39,7 @@ def clock() -> Clock:
 
 
 def after(watch: RunWatch, clock: Clock, seconds: float) -> tuple[KillReason | None, KillReason | None]:
-    """What the watch says a little before so many seconds are over, and then."""
+    """The watch's reasons a little before `seconds` are over, and when they are over."""
     assert watch.reason() is None
     clock.advance(seconds - 0.01)
     before = watch.reason()

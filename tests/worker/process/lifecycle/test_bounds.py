@@ -1,4 +1,4 @@
-"""What is promised about time: how soon a lost child and a lost worker are noticed, by the clock of whoever notices."""
+"""The promised times: how soon a lost child and a lost worker are noticed."""
 
 import json
 import os
@@ -20,7 +20,7 @@ WORKER_SECONDS = 30.0
 
 
 def put_back_at(bench: Bench, id: str) -> float:
-    """When its first attempt was given up, as whoever did it wrote."""
+    """Unix time at which the job's first attempt was given up, from its events."""
     events = [fields for _, fields in bench.connection.xrange(keyspace.events("job", id)) if fields[b"kind"] == b"status"]
     states = [json.loads(fields[b"data"]) for fields in events]
     return float(next(each["at"] for each in states[2:] if each["status"] == "queued"))
@@ -56,7 +56,7 @@ def test_worker_when_killed_then_its_job_runs_again_within_thirty_seconds(bench:
     sweeping = threading.Thread(target=Reaper(bench.connection, settings).run, args=[stop])
     sweeping.start()
     try:
-        # Right after a beat, when it takes longest.
+        # Right after a heartbeat, when noticing takes longest.
         lifetimes = [bench.connection.pttl(keyspace.worker("first"))]
 
         def has_beaten() -> bool:

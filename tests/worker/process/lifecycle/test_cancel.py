@@ -1,4 +1,4 @@
-"""A job that is cancelled, whatever it is at: it ends once, and leaves nothing that belongs to no job."""
+"""A job that is cancelled at any moment ends once, and leaves no stored bytes behind."""
 
 import json
 import random
@@ -24,14 +24,14 @@ MANY = 1000
 
 
 def ends(bench: Bench, id: str) -> list[str]:
-    """Each end that was told of a job."""
+    """Each published end of the job."""
     entries = bench.connection.xrange(keyspace.events("job", id))
     statuses = [json.loads(fields[b"data"])["status"] for _, fields in entries if fields[b"kind"] == b"status"]
     return [status for status in statuses if status in ENDED]
 
 
 def kept(bench: Bench) -> set[str]:
-    """Whom stored summaries and arrays are kept for."""
+    """The jobs that stored summaries and arrays belong to."""
     keys = texts(list(bench.connection.scan_iter(keyspace.chunk_owners("*"))))
     return {owner for key in keys for owner in texts(bench.connection.zrange(key, 0, -1))}
 

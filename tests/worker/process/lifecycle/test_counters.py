@@ -1,4 +1,4 @@
-"""What happens in workers is counted where the service finds it."""
+"""Workers count their events in the store, where the service reads them."""
 
 import threading
 from pathlib import Path

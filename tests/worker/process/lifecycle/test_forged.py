@@ -1,4 +1,4 @@
-"""Somebody writes into the store what no process of ours would: nothing of it runs, and nobody stops because of it."""
+"""Entries in the store that no Unitrank process wrote do not run and stop no process."""
 
 import json
 import pickle
@@ -25,7 +25,7 @@ JUNK = [b"", b"junk", b"\xff\xfe\x00", b"a" * 100_000, b"-1", b"[]", b'{"x":1}',
 
 
 class Evil:
-    """Leaves a mark where it is unpickled."""
+    """Writes a file if it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self._marker = marker
@@ -133,7 +133,7 @@ def test_store_when_it_holds_what_is_forged_then_nothing_of_it_runs_and_jobs_go_
     reaper = Reaper(bench.connection, Settings(heartbeat=0.2, heartbeat_grace=0.5, state=bench.state))
     forge(bench.connection, marker)
     lost = bench.jobs.create(REQUEST, bench.resolved)
-    wait_until(lambda: _swept(reaper) and bench.jobs.get(lost.id).ended, "what was in no queue is found and run")
+    wait_until(lambda: _swept(reaper) and bench.jobs.get(lost.id).ended, "the job without a queue entry runs")
 
     assert bench.status(lost.id) == "succeeded"
     assert bench.ended(bench.submit()).status == "succeeded"
@@ -171,7 +171,7 @@ def test_worker_when_told_something_over_a_channel_then_hears_nothing(bench: Ben
 
 
 def _swept(reaper: Reaper) -> bool:
-    """As in its thread, which goes on whatever a sweep stumbles over."""
+    """One sweep, as in the thread, which goes on after every error."""
     with suppress(Exception):
         reaper.sweep()
     return True

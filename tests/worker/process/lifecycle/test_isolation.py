@@ -1,4 +1,4 @@
-"""A worker's child holds the files of its job, and nothing that opens the store."""
+"""A worker's child has the files of its job, and no address or password of the store."""
 
 import socket
 import sys
@@ -25,7 +25,7 @@ def test_child_when_it_works_then_holds_no_address_of_the_store(bench: Bench) ->
 
 
 def secrets_in(pid: int, secrets: list[bytes]) -> list[bytes]:
-    """The secrets that lie in the environment, the arguments or the writable memory of a process."""
+    """The secrets in the environment, the arguments or the writable memory of a process."""
     pieces = [Path(f"/proc/{pid}/{name}").read_bytes() for name in ("environ", "cmdline")]
     with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
         for line in Path(f"/proc/{pid}/maps").read_text().splitlines():

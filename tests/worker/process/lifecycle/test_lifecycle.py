@@ -171,7 +171,7 @@ def test_worker_when_paused_and_given_up_then_wakes_up_too_late_to_change_anythi
     record = bench.ended(id)
     for process in asleep:
         process.resume()
-    # One for each of the two: the first has closed its late run before it takes another.
+    # Each worker gets one job: the first must close its late run before it takes another.
     others = [bench.ended(bench.submit(["report", 0.3])) for _ in range(3)]
     bench.idle()
 
@@ -198,7 +198,7 @@ def test_turns_when_one_owner_floods_then_another_waits_for_two_jobs_at_most(ben
         bench.ended(record.id)
 
     began = [bench.jobs.get(record.id).started_at or 0 for record in flood]
-    # What ran at that moment had begun before.
+    # Jobs that ran at that moment had begun before it.
     assert sum(queued < moment < (bench.jobs.get(other.id).started_at or 0) for moment in began) <= 2
 
 
@@ -271,7 +271,7 @@ def test_store_when_away_for_long_at_the_end_of_a_job_then_the_job_is_not_lost(
         go.touch()
         if stops:
             worker.process.send_signal(signal.SIGTERM)
-        time.sleep(80)  # longer than anything in a worker that waits for the store is patient
+        time.sleep(80)  # longer than every timeout of a worker's commands to the store
         store.start()
 
         record = bench.ended(id)

@@ -1,4 +1,4 @@
-"""Children killed at any moment, jobs cancelled at any moment: every job ends once, and says why."""
+"""Children are killed and jobs cancelled at random moments: each job ends once, with a reason."""
 
 import os
 import random
@@ -26,7 +26,10 @@ def kill_a_child(bench: Bench) -> None:
 
 
 def keep_alive(bench: Bench) -> None:
-    """As the supervisor does: a worker whose child is killed while it starts ends."""
+    """Start ended workers again, as the supervisor does.
+
+    A worker ends if its child is killed during its start.
+    """
     if bench.workers[-1].process.poll() is not None:
         bench.start(wait=False)
 
