@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 DIGEST = r"sha256:[0-9a-f]{64}"
@@ -42,7 +42,7 @@ class Schema(BaseModel):
 
 
 class Page(Schema, Generic[T]):
-    """One page of a list. Send `next` as `?after=` for the following page; null on the last."""
+    """One page of a list."""
 
     items: list[T]
-    next: str | None = None
+    next: str | None = Field(None, description="Send it as `?after=` to get the next page; null on the last page.")

@@ -20,6 +20,12 @@ Shape = list[int | None]
 """Sizes of the axes; null is the batch."""
 
 
+FLOPS = "Floating-point operations of one example's forward pass."
+DIFFERENTIABLE = "Whether a gradient of an output reaches any layer."
+PATH = "Values that change between a baseline and an example: real inputs, and embeddings of integer inputs."
+LOOKED_UP = "Integer inputs that embeddings look up."
+
+
 class Port(Schema):
     """One input or output of the model."""
 
@@ -45,7 +51,7 @@ class Layer(Schema):
     kind: str = Field(description="The module's class, or `Input`.", examples=["Conv2d"])
     shape: list[int] = Field(description="Shape of the layer's output, without the batch.")
     units: int = Field(description="Number of elements of the layer's output.")
-    channels: int
+    channels: int = Field(description="Number of channels of the layer's output.")
     channel_axis: int = Field(description="Axis of `shape` that counts the channels.")
     cut: bool = Field(
         description="Whether every path from the model's inputs to its first output passes through the layer's output."
@@ -53,10 +59,10 @@ class Layer(Schema):
     input_shape: list[int] | None = Field(
         None, description="Shape of the layer's input, without the batch; null if the input cannot be ranked."
     )
-    input_cut: bool | None = None
-    input_channel_axis: int | None = None
-    input_differentiable: bool | None = None
-    differentiable: bool = Field(True, description="Whether a gradient of the first output reaches the layer's output.")
+    input_cut: bool | None = Field(None, description="As `cut`, for the layer's input.")
+    input_channel_axis: int | None = Field(None, description="As `channel_axis`, for the layer's input.")
+    input_differentiable: bool | None = Field(None, description="As `differentiable`, for the layer's input.")
+    differentiable: bool = Field(True, description="Whether a gradient of an output reaches the layer's output.")
     seen_by: dict[str, Seen] | None = Field(
         None, description="Output of the model → the layer's properties for it; null for a model with one output."
     )
@@ -70,14 +76,10 @@ class Manifest(Schema):
     outputs: list[Port]
     parameters: int = Field(description="Number of parameters.")
     layers: list[Layer] = Field(description="In order of execution.")
-    flops: int = Field(0, description="Floating-point operations of one example's forward pass.")
-    differentiable: bool = True
-    path: list[str] | None = Field(
-        None,
-        description="Values that change between a baseline and an example: real inputs, and embeddings of integer inputs.",
-        examples=[["embeddings.word_embeddings"]],
-    )
-    looked_up: list[str] = Field([], description="Integer inputs that embeddings look up.")
+    flops: int = Field(0, description=FLOPS)
+    differentiable: bool = Field(True, description=DIFFERENTIABLE)
+    path: list[str] | None = Field(None, description=PATH, examples=[["embeddings.word_embeddings"]])
+    looked_up: list[str] = Field([], description=LOOKED_UP)
 
 
 class ModelFormat(Schema):
@@ -163,10 +165,10 @@ class Model(Schema):
     outputs: list[Port] | None = None
     parameters: int | None = None
     layers: list[Layer] | None = None
-    flops: int | None = None
-    differentiable: bool | None = None
-    path: list[str] | None = None
-    looked_up: list[str] | None = None
+    flops: int | None = Field(None, description=FLOPS)
+    differentiable: bool | None = Field(None, description=DIFFERENTIABLE)
+    path: list[str] | None = Field(None, description=PATH)
+    looked_up: list[str] | None = Field(None, description=LOOKED_UP)
     architecture: Architecture | None = Field(None, description="Set for a model that was uploaded as weights.")
     problem: JobProblem | None = None
 

@@ -109,12 +109,16 @@ class AblationResult(Schema):
     fractions: list[float] = Field(description="The requested fraction of each count.")
     most: Curve | None = Field(None, description="The most important units are replaced first.")
     least: Curve | None = Field(None, description="The units with the smallest |importance| are replaced first.")
-    random: Control | None = None
+    random: Control | None = Field(None, description="The random orders.")
     activity_area: float | None = Field(
         None, description="Area of the order by mean |h − fill|, which knows only how active the units are."
     )
-    p_value: float | None = Field(None, description="Share of random orders that drop F at least as much as the ranking does.")
-    p_worse: float | None = Field(None, description="Share of random orders that drop F at most as much as the ranking does.")
+    p_value: float | None = Field(
+        None, description="Share of the ranking's and the random orders whose drop of F is at least the ranking's."
+    )
+    p_worse: float | None = Field(
+        None, description="Share of the ranking's and the random orders whose drop of F is at most the ranking's."
+    )
     p_holm: float | None = Field(None, description="`p_value`, corrected for the number of clusters.")
     verdict: Verdict
 
@@ -135,8 +139,8 @@ class ClusterRanking(Schema):
 class Overall(Schema):
     """The verdict over all clusters together; each cluster has equal weight."""
 
-    p_value: float | None = None
-    p_worse: float | None = None
+    p_value: float | None = Field(None, description="As for a cluster, from the standardised drops summed over the clusters.")
+    p_worse: float | None = Field(None, description="As for a cluster, from the standardised drops summed over the clusters.")
     verdict: Verdict
 
 

@@ -11,7 +11,7 @@ ClassChoice = Literal["label", "predicted"] | Annotated[int, Field(ge=0)] | None
 
 
 class Target(Schema):
-    """The explained class and score. Class and `margin`'s rival are fixed at the original input."""
+    """The explained class and score. Class and rival (`margin`) are those of the original input."""
 
     class_: ClassChoice = Field(
         None,

@@ -35,7 +35,7 @@ class Run:
     """Starts an attempt when the child is ready, handles the child's messages and reads the record.
 
     `attempt`: None until the attempt starts. `spoiled`: the child cannot run further jobs.
-    `is_genuine`: whether the queue's entry was written by Unitrank: it names a record.
+    `is_genuine`: whether Unitrank wrote the queue's entry; the entry then names a record.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Run:
         self._clock = clock
         self._next_look = clock() + LOOK_SECONDS
         self._child_works = False
-        """Whether the child has its order and has not ended it. Only then it handles a stop."""
+        """Whether the child has its order and has not ended it. It handles a stop only then."""
         self._stop_sent = False
         self._abandoned = False
         self._context = ExitStack()
@@ -77,8 +77,7 @@ class Run:
         Returns whether the run is over.
 
         Raises Closed if the child has ended or sent a malformed message. Raises the store's error
-        if
-        the worker must stop while the store does not answer.
+        if the worker must stop while the store does not answer.
         """
         if self._step is not None:
             return self._step.wait(seconds) and self._next(self._step)
