@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import redis
 import redis.asyncio
+from anyio import CapacityLimiter
 from fastapi import Request
 
 from unitrank_service.contents.distinct_values import DistinctValues
@@ -33,6 +34,8 @@ from unitrank_store.worker_registry import WorkerRegistry
 
 MOST_CONNECTIONS = 5000
 """Connections to the store for requests that wait for a job."""
+RESULT_THREADS = 2
+"""Threads that encode results. Each of them may hold Python's lock for some milliseconds."""
 METRICS_SECONDS = 1.0
 """Timeout of the metrics' own connection, so that a store that is down is reported at once."""
 
@@ -65,6 +68,7 @@ class Backend:
     dispatcher: Dispatcher
     metrics: Metrics
     wait_limits: WaitLimits
+    result_threads: CapacityLimiter
     views: dict[str, "Backend"] = field(default_factory=dict)
     """Tenant → its backend. Only the operator's keys name tenants, so the dict stays small."""
 
@@ -136,6 +140,7 @@ class Backend:
             dispatcher=Dispatcher(deliveries, jobs, keys, url_policy, poster, metrics, settings.webhook_attempts),
             metrics=metrics,
             wait_limits=WaitLimits(settings.key_waits),
+            result_threads=CapacityLimiter(RESULT_THREADS),
         )
 
     async def close(self) -> None:

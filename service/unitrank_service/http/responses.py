@@ -10,8 +10,8 @@ from fastapi import Request, Response
 
 from unitrank_schemas.base import Schema
 
-Content = Schema | Mapping[str, Any] | bytes
-"""The content of a response; bytes are JSON already."""
+Content = Schema | Mapping[str, Any] | Sequence[Any] | str | bytes
+"""Content that can be JSON; bytes are JSON already."""
 
 
 def answer(request: Request, content: Content, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -4,12 +4,18 @@ import csv
 import io
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from itertools import count
+from typing import BinaryIO
+from zipfile import ZipFile, ZipInfo
 
 from mimeparse import MimeTypeParseException, parse_media_range, quality_parsed
 
 from unitrank_service.errors import HttpProblem
-from unitrank_service.results.summary import Arrays, Json, named, stored_units
+from unitrank_service.results.ranked_units import RankedRow, RankedUnits
+from unitrank_service.results.summary import Json, Selection
+from unitrank_store.results.array_file import ArrayFile
+from unitrank_tables.formats.npz_writer import LARGE
+from unitrank_tables.sizes import MiB
 
 JSON = "application/json"
 SAFETENSORS = "application/vnd.safetensors"
@@ -33,33 +39,58 @@ def negotiated(accept: str | None) -> str:
     return preferred
 
 
-def csv_rows(summary: Json, arrays: Arrays, cluster: str | None, ranking: str | None, top: int | None) -> Iterator[bytes]:
+def csv_rows(summary: Json, selection: Selection, arrays: ArrayFile) -> Iterator[bytes]:
     """Yield the CSV: first the header, then the units of each cluster and ranking.
 
-    `top`: maximum number of units per ranking; None for all units. An index is written as 6:1:6.
-    Raises HttpProblem for unknown names before the first row.
+    All units come where `selection.top` is None. An index is written as 6:1:6.
+    `arrays` are closed at the end. The summary must have the selected names.
     """
-    clusters = named("cluster", cluster, [entry["name"] for entry in summary["clusters"]])
-    rankings = named("ranking", ranking, [entry["id"] for entry in summary["rankings"]])
-    return _rows(summary, arrays, clusters, rankings, top or summary["layer"]["count"])
+    layer = summary["layer"]
+    with arrays:
+        yield ",".join(CSV_COLUMNS).encode() + b"\r\n"
+        for name, row in selection.clusters(summary).items():
+            for id in selection.rankings(summary):
+                start, rank = _csv_text(_inert(name), id), 1
+                for piece in RankedRow(arrays, id, row, layer["shape"]).pieces(selection.top or layer["count"]):
+                    yield _csv_lines(start, rank, piece)
+                    rank += len(piece.unit)
 
 
-def _rows(summary: Json, arrays: Arrays, clusters: list[str], rankings: list[str], top: int) -> Iterator[bytes]:
-    numbers = {entry["name"]: number for number, entry in enumerate(summary["clusters"])}
-    yield _csv([CSV_COLUMNS])
-    for name in clusters:
-        for id in rankings:
-            units = stored_units(arrays, id, numbers[name], summary["layer"]["shape"], top)
-            yield _csv(
-                (_inert(name), id, rank, unit["unit"], ":".join(map(str, unit["index"])), unit["importance"], unit["spread"])
-                for rank, unit in enumerate(units, 1)
-            )
-
-
-def _csv(rows: Any) -> bytes:
+def _csv_text(*values: str) -> str:
+    """The values as the first columns of a line of CSV."""
     text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()
+    csv.writer(text, lineterminator="").writerow(values)
+    return text.getvalue()
+
+
+def _csv_lines(start: str, rank: int, units: RankedUnits) -> bytes:
+    """The lines of the units. `start`: the first columns. `rank`: rank of the first unit.
+
+    Numbers need no quotes. Formatting them here takes half of the time of `csv.writer`.
+    """
+    columns = zip(count(rank), units.unit, units.index, units.importance, units.spread, strict=False)
+    lines = (
+        f"{start},{rank},{unit},{':'.join(map(str, index))},"
+        f"{'' if importance is None else importance},{'' if spread is None else spread}\r\n"
+        for rank, unit, index, importance, spread in columns
+    )
+    return "".join(lines).encode()
+
+
+def npz_bytes(arrays: ArrayFile, file: BinaryIO) -> Iterator[bytes]:
+    """Write the arrays into the empty file as `numpy.savez` does, and yield the file's bytes.
+
+    Both files are closed at the end. The zip has the sizes in front of each member, which some
+    readers need, so that it cannot be sent before it is written.
+    """
+    with arrays, file:
+        with ZipFile(file, "w") as archive:
+            for name, place in arrays.arrays.items():
+                with archive.open(ZipInfo(f"{name}.npy"), "w", force_zip64=place.bytes >= LARGE) as member:
+                    arrays.write_npy(name, member)
+        file.seek(0)
+        while chunk := file.read(MiB):
+            yield chunk
 
 
 def _inert(name: str) -> str:

@@ -1,73 +1,73 @@
 """The HTTP response with the result of a job, in the media type that the client prefers."""
 
 import hashlib
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from itertools import chain
 from typing import BinaryIO, cast
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from unitrank_schemas.base import Json
 from unitrank_service.errors import HttpProblem
-from unitrank_service.http.responses import answer, client_has
-from unitrank_service.results.formats import CSV, JSON, NPZ, SAFETENSORS, csv_rows, negotiated
-from unitrank_service.results.summary import Arrays, narrowed
+from unitrank_service.http.responses import client_has
+from unitrank_service.results.formats import CSV, JSON, NPZ, SAFETENSORS, csv_rows, negotiated, npz_bytes
+from unitrank_service.results.summary import Selection, narrowed
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
+from unitrank_store.results.array_file import ArrayFile
+from unitrank_store.results.chunks import CHUNK
 from unitrank_store.results.result_store import ResultLocation, ResultStore
-from unitrank_tables.formats.npz_writer import write_npz
-from unitrank_tables.sizes import MiB
+from unitrank_tables.result_arrays import Arrays
 
 REASONS = {"failed": "job_failed", "cancelled": "job_cancelled", "timed_out": "job_timed_out"}
 """Status of a job that ended without a result → the code of the problem."""
 
 
-@dataclass(frozen=True)
-class Selection:
-    """The part of a result that a request selects.
-
-    `cluster`, `ranking`: a name, or None for all.
-    `top`: units per ranking, or None for those of the summary.
-    """
-
-    cluster: str | None = None
-    ranking: str | None = None
-    top: int | None = None
-
-
-def result_response(
-    request: Request, id: str, accept: str, selection: Selection, *, jobs: JobStore, results: ResultStore
+async def result_response(
+    request: Request, id: str, accept: str, selection: Selection, *, jobs: JobStore, results: ResultStore, threads: CapacityLimiter
 ) -> Response:
     """Return the selected part of the result of the job `id`. `accept`: value of the header.
 
+    `threads`: the threads that encode results. They are few, because each of them delays the event
+    loop, and thus all other requests.
     Raises HttpProblem where the job has no result, where no type is acceptable, or where a selected
     name is not in the result.
     """
     kind = negotiated(accept)
-    stored = StoredResult(jobs.get(id), results, jobs.result_ttl)
-    cluster, ranking, top = selection.cluster, selection.ranking, selection.top
-    if kind == JSON:
-        return answer(request, narrowed(stored.summary(), cluster, ranking, top, stored.arrays), headers={"Vary": "Accept"})
-    if kind == CSV:
-        rows = csv_rows(stored.summary(), stored.arrays(), cluster, ranking, top)
-        part = hashlib.sha256(repr((cluster, ranking, top)).encode()).hexdigest()[:16]
-        return _streamed(request, rows, kind, {"ETag": f'"{id}.csv.{part}"', "Vary": "Accept"})
-    suffix = {SAFETENSORS: "safetensors", NPZ: "npz"}[kind]
-    headers = {"ETag": f'"{id}.{suffix}"', "Vary": "Accept", "Content-Disposition": f'attachment; filename="{id}.{suffix}"'}
-    chunks = stored.safetensors() if kind == SAFETENSORS else _npz(stored.arrays())
-    return _streamed(request, chunks, kind, headers)
-
-
-def _streamed(request: Request, chunks: Iterator[bytes], kind: str, headers: dict[str, str]) -> Response:
-    """The streamed chunks, or 304 where the client has them already. A result never changes."""
+    stored = await run_sync(lambda: StoredResult(jobs.get(id), results, jobs.result_ttl), limiter=threads)
+    headers = _headers(id, kind, selection)
+    # A result never changes, so its tag need not depend on its bytes.
     if client_has(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    return StreamingResponse(chunks, media_type=kind, headers=headers)
+    # The first chunk is encoded before the answer begins, so that an error becomes a problem.
+    chunks = await run_sync(lambda: _begun(_CHUNKS[kind](stored, selection)), limiter=threads)
+    return StreamingResponse(_in_threads(chunks, threads), media_type=kind, headers=headers)
+
+
+def _headers(id: str, kind: str, selection: Selection) -> dict[str, str]:
+    vary = {"Vary": "Accept"}
+    if kind in (JSON, CSV):
+        part = hashlib.sha256(repr(selection).encode()).hexdigest()[:16]
+        cached = {"Cache-Control": "private, no-cache"} if kind == JSON else {}
+        return {"ETag": f'"{id}.{kind.rpartition("/")[2]}.{part}"', **vary, **cached}
+    suffix = {SAFETENSORS: "safetensors", NPZ: "npz"}[kind]
+    return {"ETag": f'"{id}.{suffix}"', **vary, "Content-Disposition": f'attachment; filename="{id}.{suffix}"'}
+
+
+def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    first = next(chunks, b"")
+    return chain([first], chunks)
+
+
+async def _in_threads(chunks: Iterator[bytes], threads: CapacityLimiter) -> AsyncIterator[bytes]:
+    while (chunk := await run_sync(next, chunks, None, limiter=threads)) is not None:
+        yield chunk
 
 
 class StoredResult:
@@ -97,10 +97,25 @@ class StoredResult:
         with self._expiring():
             return self._results.summary(self._location)
 
+    def summary_bytes(self) -> Iterator[bytes]:
+        """Return the summary as JSON. A summary of one chunk is verified before it is returned."""
+        with self._expiring():
+            chunks = self._results.summary_bytes(self._location)
+            return chunks if self._location["summary_bytes"] > CHUNK else iter([b"".join(chunks)])
+
     def arrays(self) -> Arrays:
         """Return all arrays by name."""
         with self._expiring():
             return self._results.arrays(self._location)
+
+    def array_file(self) -> ArrayFile:
+        """Return all arrays as a local file. Close the file."""
+        with self._expiring():
+            return self._results.array_file(self._location)
+
+    def scratch_file(self) -> BinaryIO:
+        """Return an empty unnamed file beside the blobs. Close the file."""
+        return self._results.scratch_file()
 
     def safetensors(self) -> Iterator[bytes]:
         """Return all arrays as the bytes of a safetensors file."""
@@ -120,9 +135,32 @@ class StoredResult:
         return HttpProblem("expired", detail)
 
 
-def _npz(arrays: Arrays) -> Iterator[bytes]:
-    with tempfile.SpooledTemporaryFile(32 * MiB) as file:
-        write_npz(cast(BinaryIO, file), arrays)
-        file.seek(0)
-        while chunk := file.read(MiB):
-            yield chunk
+def _json(stored: StoredResult, selection: Selection) -> Iterator[bytes]:
+    if selection == Selection():
+        return stored.summary_bytes()
+    summary = stored.summary()
+    selection.check(summary)
+    return narrowed(summary, selection, stored.array_file() if selection.needs_arrays(summary) else None)
+
+
+def _csv(stored: StoredResult, selection: Selection) -> Iterator[bytes]:
+    summary = stored.summary()
+    selection.check(summary)
+    return csv_rows(summary, selection, stored.array_file())
+
+
+def _npz(stored: StoredResult, selection: Selection) -> Iterator[bytes]:
+    return npz_bytes(stored.array_file(), stored.scratch_file())
+
+
+def _safetensors(stored: StoredResult, selection: Selection) -> Iterator[bytes]:
+    return stored.safetensors()
+
+
+_CHUNKS: dict[str, Callable[[StoredResult, Selection], Iterator[bytes]]] = {
+    JSON: _json,
+    CSV: _csv,
+    NPZ: _npz,
+    SAFETENSORS: _safetensors,
+}
+"""Media type → the function that encodes a result, chunk by chunk."""

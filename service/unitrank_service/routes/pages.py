@@ -16,7 +16,8 @@ from unitrank_service.http.requests import content_type
 from unitrank_service.jobs import job_resource
 from unitrank_service.jobs.job_resource import cancelled
 from unitrank_service.results.formats import CSV, JSON, NPZ, SAFETENSORS
-from unitrank_service.results.result_response import Selection, result_response
+from unitrank_service.results.result_response import result_response
+from unitrank_service.results.summary import Selection
 from unitrank_service.results.verdict_text import group_warnings
 from unitrank_service.web import form
 from unitrank_service.web.form import Form
@@ -93,12 +94,20 @@ def show_job(
 
 
 @router.get("/jobs/{id}/download/{kind}")
-def download(request: Request, id: Id, kind: str) -> Response:
+async def download(request: Request, id: Id, kind: str) -> Response:
     """The result as a file. The URL names the format, because a link cannot send `Accept`."""
     if kind not in KINDS:
         raise HttpProblem("not_found", f"download {kind[:100]!r} does not exist; use {', '.join(KINDS)}")
     backend = backend_of(request)
-    answer = result_response(request, id, KINDS[kind], Selection(), jobs=backend.jobs, results=backend.results)
+    answer = await result_response(
+        request,
+        id,
+        KINDS[kind],
+        Selection(),
+        jobs=backend.jobs,
+        results=backend.results,
+        threads=backend.result_threads,
+    )
     answer.headers["Content-Disposition"] = f'attachment; filename="{id}.{kind}"'
     answer.headers["X-Content-Type-Options"] = "nosniff"
     return answer

@@ -10,12 +10,15 @@ from unitrank_service.http.parameters import Id
 from unitrank_service.http.requests import Route
 from unitrank_service.openapi.descriptions import BINARY, problems
 from unitrank_service.results.formats import CSV, NPZ, SAFETENSORS
-from unitrank_service.results.result_response import Selection, result_response
+from unitrank_service.results.result_response import result_response
+from unitrank_service.results.summary import Selection
 
 router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
 
 CONTENT = {SAFETENSORS: {"schema": BINARY}, NPZ: {"schema": BINARY}, CSV: {"schema": {"type": "string"}}}
-Top = Annotated[int | None, Query(ge=1, description="Maximum number of units of each ranking.")]
+MOST_UNITS = 10_000
+"""Units of each ranking that one answer may have. The arrays have all of them."""
+Top = Annotated[int | None, Query(ge=1, le=MOST_UNITS, description="Maximum number of units of each ranking.")]
 
 
 @router.get(
@@ -26,7 +29,7 @@ Top = Annotated[int | None, Query(ge=1, description="Maximum number of units of 
         **problems(401, 403, 404, 406, 409, 410, 422),
     },
 )
-def get_result(
+async def get_result(
     request: Request,
     id: Id,
     cluster: Annotated[str | None, Query(description="Only this cluster.")] = None,
@@ -35,5 +38,7 @@ def get_result(
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
 ) -> Response:
     """Get the result of a job that has succeeded."""
-    backend = backend_of(request)
-    return result_response(request, id, accept, Selection(cluster, ranking, top), jobs=backend.jobs, results=backend.results)
+    backend, selection = backend_of(request), Selection(cluster, ranking, top)
+    return await result_response(
+        request, id, accept, selection, jobs=backend.jobs, results=backend.results, threads=backend.result_threads
+    )

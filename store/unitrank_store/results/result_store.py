@@ -4,9 +4,10 @@ Redis holds the summary and small arrays; the blob store holds large arrays.
 """
 
 import json
+import tempfile
 import time
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, TypedDict, cast
+from typing import Any, BinaryIO, Literal, NamedTuple, TypedDict, cast
 from uuid import uuid4
 
 import numpy as np
@@ -22,6 +23,7 @@ from unitrank_store.errors import Full, SizeExceeded
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import texts
 from unitrank_store.redis.memory import memory
+from unitrank_store.results.array_file import ArrayFile
 from unitrank_store.results.chunks import CHUNK, ChunkStore
 from unitrank_store.results.part_cache import PartCache
 from unitrank_store.settings import Settings
@@ -120,6 +122,13 @@ class ResultStore:
         # cast: `put_encoded` wrote a JSON object
         return cast(Json, json.loads(self._chunks.get(location["summary"])))
 
+    def summary_bytes(self, location: ResultLocation) -> Iterator[bytes]:
+        """Return an iterator over the bytes of the summary, which are JSON.
+
+        Raises RecordNotFound at the call. The iterator raises Corrupt.
+        """
+        return self._chunks.iterate(location["summary"])
+
     def arrays(self, location: ResultLocation) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
         """Return a result's arrays by name.
 
@@ -137,6 +146,33 @@ class ResultStore:
             return self._chunks.iterate(digest)
         self._blobs.size(digest)
         return verified(self._blob_bytes(digest), digest)
+
+    def array_file(self, location: ResultLocation) -> ArrayFile:
+        """Return the arrays as a local file, whose digest is verified. Close the file.
+
+        Arrays in Redis are copied to an unnamed file beside the blobs: the memory of this process
+        holds one chunk of them at a time.
+        Raises RecordNotFound, Corrupt, and OSError if the disk has no room.
+        """
+        if location["place"] == "blobs":
+            file: BinaryIO = self._blobs.path(location["arrays"]).open("rb")
+        else:
+            file = self.scratch_file()
+        try:
+            for chunk in self.arrays_bytes(location):
+                if location["place"] == "redis":
+                    file.write(chunk)
+            file.flush()
+            return ArrayFile(file)
+        except BaseException:
+            file.close()
+            raise
+
+    def scratch_file(self) -> BinaryIO:
+        """Return an empty unnamed file beside the blobs. Close the file."""
+        self._blobs.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # cast: the file has the methods of BinaryIO, but another type in typeshed
+        return cast(BinaryIO, tempfile.TemporaryFile(dir=self._blobs.spool))
 
     def delete(self, location: ResultLocation) -> None:
         """Delete a result, but not contents that an equal result shares. May be repeated."""

@@ -7,12 +7,14 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 from safetensors.numpy import load
 
 from tests.service.conftest import Served, assert_problem, job, put_dataset, ready_model
 from tests.service.results.conftest import ARRAYS, IMPORTANCE, SHAPE, succeeded, summary
 from unitrank_schemas.results import Result
+from unitrank_store.redis import keyspace
 
 
 def test_result_is_the_summary_by_default(client: httpx.Client, done: str) -> None:
@@ -52,6 +54,28 @@ def test_result_with_more_units_than_the_summary_takes_them_from_the_arrays(clie
         assert [unit["importance"] for unit in units] == IMPORTANCE[row, order].tolist()
     assert result["rankings"][0]["clusters"]["a"]["top"][0]["spread"] is None
     assert result["rankings"][0]["clusters"]["=b"]["top"][0]["spread"] == abs(IMPORTANCE[1]).tolist()[int(np.argmax(IMPORTANCE[1]))]
+
+
+def test_result_with_top_as_csv_has_that_number_of_units(client: httpx.Client, done: str) -> None:
+    answer = client.get(f"/v1/jobs/{done}/result", params={"top": 3, "cluster": "=b"}, headers={"Accept": "text/csv"})
+
+    units = [int(row["unit"]) for row in csv.DictReader(io.StringIO(answer.text))]
+    assert units == np.argsort(-IMPORTANCE[1])[:3].tolist()
+
+
+def test_result_that_is_narrowed_leaves_no_file_open(client: httpx.Client, served: Served, done: str) -> None:
+    spool = str(served.backend.blobs.spool)
+    for accept in ("application/json", "text/csv", "application/x-npz"):
+        client.get(f"/v1/jobs/{done}/result", params={"top": 10}, headers={"Accept": accept})
+
+    assert not [file.path for file in psutil.Process().open_files() if file.path.startswith(spool)]
+
+
+def test_result_whose_summary_is_damaged_is_a_problem(client: httpx.Client, served: Served, done: str) -> None:
+    location: Any = served.backend.jobs.get(done).result
+    served.backend.connection.set(keyspace.chunk(location["summary"], 0), b"{}")
+
+    assert_problem(client.get(f"/v1/jobs/{done}/result"), 500, "internal")
 
 
 def test_result_as_safetensors_has_every_array(client: httpx.Client, done: str) -> None:
@@ -108,6 +132,7 @@ def test_result_in_no_offered_type_is_406(client: httpx.Client, done: str) -> No
         ({"ranking": "gradeint"}, 404, "ranking_not_found"),
         ({"top": 0}, 422, "invalid_parameter"),
         ({"top": "all"}, 422, "invalid_parameter"),
+        ({"top": 10_001}, 422, "invalid_parameter"),
     ],
 )
 @pytest.mark.parametrize("accept", ["application/json", "text/csv"])

@@ -1,5 +1,6 @@
 """Results on a real store, in Redis and in the blob store."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -194,3 +195,36 @@ def test_put_when_the_arrays_go_to_blobs_needs_little_memory(small_server: redis
     results = ResultStore(small_server, blobs, Settings(redis_result_bytes=MiB))
 
     assert results.put(SUMMARY, {"x": np.zeros(2 * MiB)})["place"] == "blobs"
+
+
+def test_array_file_when_read_in_pieces_has_the_arrays(results: ResultStore, place: str) -> None:
+    with results.array_file(results.put(SUMMARY, ARRAYS)) as arrays:
+        assert set(arrays.arrays) == set(ARRAYS)
+        assert arrays.arrays["importance/gradient"].shape == (2, 300_000)
+        np.testing.assert_array_equal(arrays.read("importance/gradient", 299_999, 300_001), [299_999, 300_000])
+        np.testing.assert_array_equal(arrays.read("rows/0", 0, 3), [3, 1, 2])
+        assert arrays.read("rows/0", 0, 3).dtype == np.int64
+
+
+def test_array_file_when_written_as_npy_is_what_numpy_writes(results: ResultStore) -> None:
+    written, expected = io.BytesIO(), io.BytesIO()
+    with results.array_file(results.put(SUMMARY, ARRAYS)) as arrays:
+        arrays.write_npy("importance/gradient", written)
+    np.save(expected, np.asarray(ARRAYS["importance/gradient"], np.float32))
+
+    assert written.getvalue() == expected.getvalue()
+
+
+def test_array_file_when_the_bytes_are_damaged_is_corrupt(
+    connection: redis.Redis, blobs: BlobStore, results: ResultStore, place: str
+) -> None:
+    location = results.put(SUMMARY, ARRAYS)
+    if place == "redis":
+        connection.setrange(keyspace.chunk(location["arrays"], 1), 1000, b"\0" * 100)
+    else:
+        with blobs.path(location["arrays"]).open("r+b") as file:
+            file.seek(MiB + 1000)
+            file.write(b"\0" * 100)
+
+    with pytest.raises(Corrupt, match=location["arrays"]):
+        results.array_file(location)

@@ -1,0 +1,189 @@
+"""How the service behaves while a large result is fetched: its memory, and the answers of /healthz.
+
+`python -m benchmarks.results [--units 1000000] [--clusters 4] [--at-once 1]`: the benchmark writes
+a result instead of a worker, and curl fetches it in each form. Goals: /healthz answers within
+100 ms, and the service takes at most 64 MiB more than before. `top=1000000` is rejected.
+"""
+
+import argparse
+import http.client
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from unitrank.addresses import claim_port
+from unitrank_service.backend import Backend
+from unitrank_store.redis.embedded import EmbeddedServer
+from unitrank_store.settings import Settings
+from unitrank_tables.sizes import MiB
+from unitrank_tables.top_units import top_units
+
+START_SECONDS = 60.0
+LOOK_SECONDS = 0.01
+FORMS = [
+    ("application/json", ""),
+    ("application/json", "?top=10000"),
+    ("application/json", "?top=1000000"),
+    ("text/csv", "?cluster=0"),
+    ("text/csv", ""),
+    ("application/x-npz", ""),
+    ("application/vnd.safetensors", ""),
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--units", type=int, default=1_000_000)
+    parser.add_argument("--clusters", type=int, default=4)
+    parser.add_argument("--at-once", type=int, default=1, help="number of clients that fetch at the same time")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="unitrank-results-") as folder, EmbeddedServer(Path(folder)) as server:
+        settings = Settings(redis_url=server.url, state=Path(folder), port=claim_port("127.0.0.1", 0))
+        service = subprocess.Popen(
+            [sys.executable, "-m", "unitrank_service", "--port", str(settings.port), "--state", folder],
+            env=os.environ | {"UNITRANK_REDIS_URL": server.url},
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            _measure(settings, service.pid, arguments.units, arguments.clusters, arguments.at_once)
+        finally:
+            service.terminate()
+            service.wait(60)
+
+
+def _measure(settings: Settings, pid: int, units: int, clusters: int, at_once: int) -> None:
+    url = f"http://127.0.0.1:{settings.port}"
+    _wait_until_alive(url)
+    id = _succeeded(url, Backend.of(settings), units, clusters)
+    for accept, query in FORMS:
+        with _Watch(settings.port, pid) as watch:
+            began = time.perf_counter()
+            commands = [_fetch(f"{url}/v1/jobs/{id}/result{query}", accept) for _ in range(at_once)]
+            answers = [command.communicate()[0].split() for command in commands]
+            seconds = time.perf_counter() - began
+        status, size, first_byte = answers[0]
+        print(
+            f"{accept + query:34} {status} {int(size) / MiB:7.1f} MiB, "
+            f"first byte {float(first_byte):6.2f} s, all {seconds:6.1f} s; "
+            f"healthz at most {1000 * max(watch.seconds):6.0f} ms "
+            f"(99 of 100: {1000 * float(np.quantile(watch.seconds, 0.99)):.0f} ms); "
+            f"memory {watch.before / MiB:.0f} + {(watch.most - watch.before) / MiB:.0f} MiB",
+            flush=True,
+        )
+
+
+def _fetch(url: str, accept: str) -> "subprocess.Popen[str]":
+    report = "%{http_code} %{size_download} %{time_starttransfer}"
+    command = ["curl", "-sS", "-H", f"Accept: {accept}", "-o", "/dev/null", "-w", report, url]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def _wait_until_alive(url: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            urllib.request.urlopen(f"{url}/healthz", timeout=5).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _succeeded(url: str, backend: Backend, units: int, clusters: int) -> str:
+    """Post a job, write its result as a worker does, and return the job's id."""
+    model = _send("PUT", f"{url}/v1/models/net", b"archive", "application/octet-stream")
+    with backend.blobs.writer() as sink:
+        sink.write(b"clean archive")
+    layer = {"name": "conv1", "kind": "Conv2d", "shape": [4], "units": 4, "cut": True, "channels": 4, "channel_axis": 0}
+    tensors = {
+        "inputs": [{"name": "x", "dtype": "float32", "shape": [None, 4]}],
+        "outputs": [{"name": "output", "dtype": "float32", "shape": [None, 3]}],
+    }
+    backend.models.ready(model["digest"], tensors | {"parameters": 1, "layers": [layer], "differentiable": True}, sink.digest)
+    data = io.BytesIO()
+    np.savez(data, x=np.zeros((4, 4), np.float32))
+    _send("PUT", f"{url}/v1/datasets/data", data.getvalue(), "application/octet-stream")
+    request = {"model": "net", "layer": "conv1", "dataset": "data", "methods": ["gradient"]}
+    id: str = _send("POST", f"{url}/v1/jobs", json.dumps(request).encode(), "application/json")["id"]
+    summary, arrays = _result(id, units, clusters)
+    attempt = backend.jobs.start(id, "cpu-0")
+    assert attempt
+    location = backend.results.put(summary, arrays)
+    assert backend.jobs.finish(id, attempt, "succeeded", result=dict(location))
+    return id
+
+
+def _result(id: str, units: int, clusters: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    importance = np.random.default_rng(0).normal(size=(clusters, units)).astype(np.float32)
+    names = [str(number) for number in range(clusters)]
+    top = {name: {"top": top_units(row, abs(row), [units], 20)} for name, row in zip(names, importance, strict=True)}
+    cluster = {"examples": 2, "ranked_on": 1, "tested_on": 1, "accuracy": 1.0, "score": 2.0}
+    summary = {
+        "job": id,
+        "model": {"name": "net", "digest": "sha256:1"},
+        "dataset": {"name": "data", "digest": "sha256:2"},
+        "layer": {"name": "conv1", "at": "output", "cut": True, "units": "neuron", "shape": [units], "count": units},
+        "clusters": [{"name": name, **cluster} for name in names],
+        "rankings": [{"id": "gradient", "method": {"name": "gradient"}, "clusters": top, "seconds": 0.1}],
+        "leaderboard": [{"ranking": "gradient", "verdict": "undecided", "better_than_random": 0, "of": clusters}],
+        "warnings": [],
+        "cost": {"seconds": 1.0, "forward_rows": 1, "backward_rows": 1, "device": "cpu", "peak_bytes": 0},
+        "provenance": {"seed": 0, "version": "0", "torch": "2", "options": {}},
+    }
+    return summary, {"importance/gradient": importance, "spread/gradient": abs(importance)}
+
+
+def _send(method: str, url: str, body: bytes, kind: str) -> dict[str, Any]:
+    request = urllib.request.Request(url, body, {"Content-Type": kind}, method=method)
+    with urllib.request.urlopen(request) as answer:
+        resource: dict[str, Any] = json.load(answer)
+    return resource
+
+
+class _Watch:
+    """Asks for /healthz again and again during the block.
+
+    `seconds`: the time of each answer. `before`, `most`: bytes of memory of the service before
+    the block, and at most during the block.
+    """
+
+    def __init__(self, port: int, pid: int) -> None:
+        self._port = port
+        self._process = psutil.Process(pid)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.seconds: list[float] = []
+        self.before = self.most = self._process.memory_info().rss
+
+    def __enter__(self) -> "_Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port)
+        while not self.seconds or not self._over.wait(LOOK_SECONDS):
+            began = time.perf_counter()
+            connection.request("GET", "/healthz")
+            connection.getresponse().read()
+            self.seconds.append(time.perf_counter() - began)
+            self.most = max(self.most, self._process.memory_info().rss)
+
+
+if __name__ == "__main__":
+    main()
