@@ -12,7 +12,7 @@ ModelStatus = Literal["inspecting", "ready", "rejected"]
 INSPECTION = "6"
 """Version of the inspection; with a new one all models are inspected again.
 
-Change it when an archive would get another manifest, or is accepted that was rejected before.
+Change it if archives get another manifest, or if archives that were rejected are accepted now.
 """
 ARCHITECTURES = "unitrank.architectures"
 """The group of entry points of installed architectures."""

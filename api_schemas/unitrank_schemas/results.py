@@ -114,10 +114,10 @@ class AblationResult(Schema):
         None, description="Area of the order by mean |h − fill|, which knows only how active the units are."
     )
     p_value: float | None = Field(
-        None, description="Share of the ranking's and the random orders whose drop of F is at least the ranking's."
+        None, description="Share of the orders, random ones and the ranking's, whose drop of F is at least that of the ranking."
     )
     p_worse: float | None = Field(
-        None, description="Share of the ranking's and the random orders whose drop of F is at most the ranking's."
+        None, description="Share of the orders, random ones and the ranking's, whose drop of F is at most that of the ranking."
     )
     p_holm: float | None = Field(None, description="`p_value`, corrected for the number of clusters.")
     verdict: Verdict

@@ -6,9 +6,11 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from unitrank_schemas.base import DIGEST, NAME
 from unitrank_schemas.checks import excerpt, nearest
 from unitrank_schemas.json_pointer import pointer
 from unitrank_schemas.methods import METHODS
+from unitrank_schemas.methods.base import RANKING_ID
 from unitrank_schemas.problems import Invalid
 
 Loc = Sequence[str | int]
@@ -17,6 +19,14 @@ MOST_ERRORS = 100
 
 NOT_AN_OBJECT = {"model_type", "model_attributes_type", "dict_type"}
 """pydantic's error types for a value that is not an object; their messages name Python types."""
+
+CHARACTERS = "letters, digits, dots, dashes or underscores, and begin with a letter or a digit"
+PATTERNS = {
+    f"^{NAME}$": f"a name should have 1 to 128 {CHARACTERS}",
+    f"^{NAME}(@{DIGEST})?$": f"a name should have 1 to 128 {CHARACTERS}; `@sha256:` and 64 hexadecimal digits may follow",
+    RANKING_ID: f"an id should have 1 to 64 {CHARACTERS}",
+}
+"""Pattern of a string → the accepted strings in words."""
 
 DISCRIMINATORS = {"methods": "name", "clusters": "by", "baseline": "kind"}
 """Field of a job request → the field inside it that names the kind of object."""
@@ -40,8 +50,8 @@ def invalid_places(errors: Iterable[Mapping[str, Any]], body: Any, schema: Any) 
 
 def _place_in_url(error: Mapping[str, Any], loc: Loc) -> Invalid:
     noun = {"path": "name", "query": "parameter", "header": "header"}.get(str(loc[0]), "parameter")
-    name, reason, value = loc[-1], _lower(error["msg"]), error.get("input")
-    detail = f"{noun} {name!r} is invalid: {reason}, got {excerpt(value)}"
+    name, accepted, value = loc[-1], _accepted(error), error.get("input")
+    detail = f"{noun} {name!r} is invalid: {accepted}, got {excerpt(value)}"
     return Invalid(pointer=pointer(*loc), detail=detail, code="invalid_name" if loc[0] == "path" else "invalid_parameter")
 
 
@@ -63,7 +73,7 @@ def _place_in_body(error: Mapping[str, Any], loc: Loc, body: Any, schema: Any) -
         field = error["ctx"]["discriminator"]
         detail = f"input should be an object with the field {field}, got {excerpt(value)}"
         return Invalid(pointer=at, detail=detail, code="missing_field")
-    accepted = "input should be an object" if kind in NOT_AN_OBJECT else _lower(error["msg"])
+    accepted = "input should be an object" if kind in NOT_AN_OBJECT else _accepted(error)
     return Invalid(pointer=at, detail=f"{accepted}, got {excerpt(value)}", code="invalid_request")
 
 
@@ -138,5 +148,9 @@ def _joined(places: list[Invalid]) -> Invalid:
     return places[0].model_copy(update={"detail": "; or ".join(details)})
 
 
-def _lower(text: str) -> str:
+def _accepted(error: Mapping[str, Any]) -> str:
+    """The accepted values: pydantic's message, or words for the pattern of a name."""
+    if error["type"] == "string_pattern_mismatch" and error["ctx"]["pattern"] in PATTERNS:
+        return PATTERNS[error["ctx"]["pattern"]]
+    text = str(error["msg"]).removeprefix("Value error, ")
     return text[:1].lower() + text[1:]

@@ -74,7 +74,7 @@ class Engine(Protocol):
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
         """The summary and the arrays of a job.
 
-        It calls `report` several times a second, because a cancelled job stops there.
+        It calls `report` often, because a cancelled job stops there.
         """
         ...
 

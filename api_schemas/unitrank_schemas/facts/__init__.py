@@ -1,1 +1,1 @@
-"""Facts: the model and the dataset that a request is checked against, and the words of an error."""
+"""Facts: the model and the dataset that a request is checked against, and parts of messages."""

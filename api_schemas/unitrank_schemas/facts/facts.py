@@ -31,7 +31,7 @@ class Flaw:
 
 
 class RequestRejected(Exception):
-    """Raised for a request that cannot run. `flaws` has every wrong place, the first one first."""
+    """Raised for a request that cannot run. `flaws`: the wrong places, at most 100."""
 
     def __init__(self, flaws: list[Flaw]) -> None:
         super().__init__("; ".join(flaw.detail for flaw in flaws))
@@ -55,7 +55,12 @@ class Facts:
 
 @dataclass(frozen=True)
 class RankedPlace:
-    """The side of a layer whose units are ranked. `shape`: without the batch."""
+    """The side of a layer whose units are ranked.
+
+    `shape`: without the batch. `channel_axis`: axis of `shape` that counts the channels; None
+    without channels. `cut`: whether every path from the model's inputs to the explained output
+    passes through the place. `differentiable`: whether a gradient of the output reaches the place.
+    """
 
     shape: list[int]
     channel_axis: int | None

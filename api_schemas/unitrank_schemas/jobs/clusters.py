@@ -23,7 +23,7 @@ Limit = Annotated[int, Field(ge=1)]
 LIMIT = Field(None, description="Largest number of examples for each cluster, drawn with the job's seed.")
 
 LONGEST_NAME = 256
-"""Characters of a cluster's name. The name is part of the names of several arrays of the result."""
+"""Longest name of a cluster, in characters. Names of arrays contain the cluster's name."""
 
 
 @dataclass(frozen=True)

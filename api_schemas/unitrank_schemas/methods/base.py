@@ -9,7 +9,8 @@ from pydantic import Field, StringConstraints
 from unitrank_schemas.base import Schema
 
 Statistic = Literal["mean", "mean_abs", "rms"]
-RankingId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+RANKING_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+RankingId = Annotated[str, StringConstraints(pattern=RANKING_ID)]
 
 
 BACKWARD = 2.0

@@ -11,7 +11,7 @@ class DeepLift(MethodBase):
     """DeepLIFT: multiplier times difference from the baseline."""
 
     title = "DeepLIFT"
-    summary = "The unit's share of the change of the target from the baseline, by the slope of each operation between x′ and x."
+    summary = "The unit's part of the change of the target from the baseline, from each operation's slope between x′ and x."
     formula = (
         "m · (h − h′); m is the product of the slopes Δout/Δin (Rescale), or of the slopes of positive and negative parts "
         "(RevealCancel)"

@@ -24,7 +24,7 @@ MOST_ARCHIVE_BYTES = 16 << 30
 class Stores:
     """The stores that attempts read and write.
 
-    `jobs`: the records of the worker's kind. `waiting`: jobs that wait for a model.
+    `jobs`: the records of the worker's kind. `waiting`: the records of jobs that wait for a model.
     `most_archive_bytes`: the inspection of a model fails if its cleaned archive is larger.
     """
 

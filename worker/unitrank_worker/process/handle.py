@@ -16,7 +16,10 @@ from unitrank_worker.child_settings import ChildSettings
 from unitrank_worker.process.channel import Channel, Closed, Message
 
 SEND_SECONDS = 10.0
-"""Seconds after which a child that does not read counts as lost. The worker waits meanwhile."""
+"""Seconds after which a child that does not read counts as lost.
+
+Meanwhile the worker does not watch its job.
+"""
 PAYLOAD_MARGIN = 64 << 20
 """Bytes of a payload beyond the largest result: a result's header, or a part."""
 PRIVATE = re.compile(

@@ -1,4 +1,4 @@
-"""Limits a child's memory: without a limit, the kernel could kill the store for a greedy model."""
+"""Limits a child's memory: if a model used all memory, the kernel could kill the store."""
 
 import resource
 import sys
@@ -17,10 +17,9 @@ def limit_memory(limit: int | None) -> None:
 
     None: a share of the machine's memory. 0: no limit.
 
-    The limit counts writable memory, and neither address space nor files that are mapped to be
-    read:
-    torch reserves much address space and uses little of it. Do not call this in a process that uses
-    CUDA, because its driver maps memory that it never uses.
+    The limit counts writable memory. It does not count files that are mapped to be read, nor
+    address space: torch reserves much of it and uses little. Do not call this in a process that
+    uses CUDA, because its driver maps memory that it never uses.
     """
     limit = int(available_bytes() * SHARE) if limit is None else limit
     if limit and sys.platform == "linux":
