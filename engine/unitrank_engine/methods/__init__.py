@@ -1,9 +1,12 @@
 """Methods compute a score for each unit and example: one class a method, one file a family.
 
 In the formulas, x is an example and x′ its baseline; h and h′ are the place's values at x and x′; F
-is the target. A method is complete if the scores of an example sum to F(x) − F(x′) at every layer
-that is a cut, which is a layer that every path from input to output passes. The tail is the part of
-the model behind the layer. `METHODS` has the methods of all families by name.
+is the target; s is the score. The tail is the part of the model behind the place.
+
+A method is complete if the scores of each example sum to F(x) − F(x′) at every cut. A cut is a
+place that every path from input to output passes.
+
+`METHODS` has the methods of all families by name.
 
 >>> sorted(METHODS)[:3]
 ['activation', 'conductance', 'deeplift']

@@ -117,8 +117,8 @@ def test_study_when_every_pass_is_made_by_hand_then_all_numbers_agree(
 
 def _partner(context: Any, row: int) -> int:
     """Draw another row of the job: the drawn number counts the other rows in ascending order."""
-    others = [other for other in context.all_rows().tolist() if other != row]
-    return int(others[int(context.streams.generator("resample", row).integers(len(others)))])
+    candidates = [candidate for candidate in context.all_rows().tolist() if candidate != row]
+    return int(candidates[int(context.streams.generator("resample", row).integers(len(candidates)))])
 
 
 def _same(number: float | None, expected: float | None) -> None:

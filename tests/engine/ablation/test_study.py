@@ -273,16 +273,16 @@ def test_activity_when_it_ranks_alike_then_the_ranking_is_warned_of(tmp_path: Pa
     x = np.tile(np.arange(1.0, 21.0), (6, 1))
     same = study(tmp_path, (1.0,) * 20, x, ablation=HALVES)
     # The shares are 1 … 20 again, but the order by activity is reversed.
-    other = study(tmp_path, tuple(np.arange(1.0, 21.0) / np.arange(20.0, 0.0, -1.0)), x[:, ::-1], ablation=HALVES)
+    reversed_activity = study(tmp_path, tuple(np.arange(1.0, 21.0) / np.arange(20.0, 0.0, -1.0)), x[:, ::-1], ablation=HALVES)
 
     # 2, 5 and 10 of 20 … 1: (39 + 90 + 155) / 3 of 210
     assert of(same)["most"]["area"] == of(same)["activity_area"] == pytest.approx(284 / 3 / 210)
     (detail,) = [warning["detail"] for warning in same[0]["warnings"] if warning["code"] == "no_better_than_activity"]
     assert detail.startswith("a ranking of the units by activity does as well (area 0.4508, this ranking 0.4508), so")
     # and of 1 … 20: (3 + 15 + 55) / 3
-    assert of(other)["most"]["area"] == pytest.approx(284 / 3 / 210)
-    assert of(other)["activity_area"] == pytest.approx(73 / 3 / 210)
-    assert "no_better_than_activity" not in codes(other)
+    assert of(reversed_activity)["most"]["area"] == pytest.approx(284 / 3 / 210)
+    assert of(reversed_activity)["activity_area"] == pytest.approx(73 / 3 / 210)
+    assert "no_better_than_activity" not in codes(reversed_activity)
 
 
 def test_activity_when_the_fill_is_another_then_the_distance_from_it_counts(tmp_path: Path) -> None:
@@ -362,31 +362,31 @@ def shared(folder: Path, methods: list[Any], **request: Any) -> SummaryAndArrays
 
 
 def test_controls_when_two_jobs_are_on_the_same_work_then_they_are_shared_to_the_bit(tmp_path: Path) -> None:
-    one = shared(tmp_path, ["activation"])
-    other = shared(tmp_path, ["gradient", "random", {"name": "conductance", "steps": 3}, METHOD])
+    left = shared(tmp_path, ["activation"])
+    right = shared(tmp_path, ["gradient", "random", {"name": "conductance", "steps": 3}, METHOD])
 
-    assert np.array_equal(one[1]["ablation/random"], other[1]["ablation/random"])
-    assert [of(one, name)["random"] for name in "012"] == [of(other, name)["random"] for name in "012"]
-    assert [of(one, name)["activity_area"] for name in "012"] == [of(other, name)["activity_area"] for name in "012"]
+    assert np.array_equal(left[1]["ablation/random"], right[1]["ablation/random"])
+    assert [of(left, name)["random"] for name in "012"] == [of(right, name)["random"] for name in "012"]
+    assert [of(left, name)["activity_area"] for name in "012"] == [of(right, name)["activity_area"] for name in "012"]
 
 
 def test_controls_when_the_seed_is_another_then_they_are_others(tmp_path: Path) -> None:
-    one, other = shared(tmp_path, ["random"]), shared(tmp_path, ["random"], seed=1)
+    left, right = shared(tmp_path, ["random"]), shared(tmp_path, ["random"], seed=1)
 
-    assert not np.array_equal(one[1]["ablation/random"], other[1]["ablation/random"])
-    assert not np.array_equal(one[1]["importance/random"], other[1]["importance/random"])
+    assert not np.array_equal(left[1]["ablation/random"], right[1]["ablation/random"])
+    assert not np.array_equal(left[1]["importance/random"], right[1]["importance/random"])
 
 
 def test_jobs_when_they_are_equal_then_their_results_are_equal_to_the_bit(tmp_path: Path) -> None:
-    one, other = (shared(tmp_path, ["gradient", "random", "conductance"]) for _ in range(2))
+    left, right = (shared(tmp_path, ["gradient", "random", "conductance"]) for _ in range(2))
 
-    assert one[1].keys() == other[1].keys()
-    assert all(one[1][name].tobytes() == other[1][name].tobytes() for name in one[1])
-    for summary in (one[0], other[0]):
+    assert left[1].keys() == right[1].keys()
+    assert all(left[1][name].tobytes() == right[1][name].tobytes() for name in left[1])
+    for summary in (left[0], right[0]):
         summary["cost"].pop("seconds")
         for ranking in summary["rankings"]:
             ranking.pop("seconds")
-    assert one[0] == other[0]
+    assert left[0] == right[0]
 
 
 def test_random_when_more_orders_are_drawn_then_the_first_ones_stay(tmp_path: Path) -> None:
@@ -398,9 +398,9 @@ def test_random_when_more_orders_are_drawn_then_the_first_ones_stay(tmp_path: Pa
 
 def test_overall_when_it_is_worked_out_from_the_curves_then_it_agrees(tmp_path: Path) -> None:
     outcome = shared(tmp_path, ["activation"], ablation={"random": 40})
-    own = outcome[1]["ablation/activation/most"].astype(np.float64)
+    ranked = outcome[1]["ablation/activation/most"].astype(np.float64)
     random = outcome[1]["ablation/random"].astype(np.float64)
-    drops = np.column_stack([(own[:, :1] - own[:, 1:]).mean(1), (random[:, :, :1] - random[:, :, 1:]).mean(2)])
+    drops = np.column_stack([(ranked[:, :1] - ranked[:, 1:]).mean(1), (random[:, :, :1] - random[:, :, 1:]).mean(2)])
     sums = ((drops - drops.mean(1, keepdims=True)) / drops.std(1, keepdims=True)).sum(0)
     overall = outcome[0]["rankings"][0]["overall"]
 

@@ -117,9 +117,9 @@ def test_decidable_when_there_are_no_counts_then_it_is_not() -> None:
 
 @pytest.mark.parametrize(("n", "counts"), [(5, [1, 3]), (5, [2]), (6, [1, 2, 5]), (4, [1, 2, 3])])
 def test_choices_when_counted_one_by_one_then_they_are_as_many(n: int, counts: list[int]) -> None:
-    seen = {tuple(frozenset(order[:count]) for count in counts) for order in permutations(range(n))}
+    distinct = {tuple(frozenset(order[:count]) for count in counts) for order in permutations(range(n))}
 
-    assert choices(n, counts, 1e9) == len(seen)
+    assert choices(n, counts, 1e9) == len(distinct)
     assert len(set(combinations(range(n), counts[0]))) == choices(n, counts[:1], 1e9)
 
 

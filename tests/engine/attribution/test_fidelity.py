@@ -51,15 +51,15 @@ def test_judge_when_there_are_others_then_the_one_with_the_lowest_error_is_the_r
 def test_judge_when_errors_are_paired_then_both_tests_are_scipys() -> None:
     rng = np.random.default_rng(0)
     actual = rng.normal(0, 100, 60)
-    one, two = actual + rng.normal(0, 10, 60), actual + rng.normal(1, 12, 60)
-    outcome = judge({"one": drops(one, actual), "two": drops(two, actual)}, compare=True)["one"]
-    own, other = np.abs(one - actual), np.abs(two - actual)
-    interval = stats.ttest_1samp(own - other, 0).confidence_interval(0.95)
+    first, second = actual + rng.normal(0, 10, 60), actual + rng.normal(1, 12, 60)
+    outcome = judge({"one": drops(first, actual), "two": drops(second, actual)}, compare=True)["one"]
+    first_errors, second_errors = np.abs(first - actual), np.abs(second - actual)
+    interval = stats.ttest_1samp(first_errors - second_errors, 0).confidence_interval(0.95)
 
-    assert outcome.mann_whitney == pytest.approx(stats.mannwhitneyu(own, other, alternative="two-sided").pvalue)
-    assert outcome.wilcoxon == pytest.approx(stats.wilcoxon(own, other).pvalue)
+    assert outcome.mann_whitney == pytest.approx(stats.mannwhitneyu(first_errors, second_errors, alternative="two-sided").pvalue)
+    assert outcome.wilcoxon == pytest.approx(stats.wilcoxon(first_errors, second_errors).pvalue)
     assert outcome.mean_difference is not None
-    assert outcome.mean_difference.value == pytest.approx(own.mean() - other.mean())
+    assert outcome.mean_difference.value == pytest.approx(first_errors.mean() - second_errors.mean())
     assert (outcome.mean_difference.low, outcome.mean_difference.high) == pytest.approx((interval.low, interval.high))
 
 
@@ -67,9 +67,9 @@ def test_judge_when_a_small_difference_is_paired_then_only_wilcoxon_sees_it() ->
     # As in the paper's study: 3.5 of 458 is small against the variation of errors over images.
     rng = np.random.default_rng(0)
     actual = rng.normal(0, 400, 200)
-    one, two = actual + rng.normal(458, 100, 200), actual.copy()
-    two += (one - actual) - 3.5
-    outcome = judge({"one": drops(one, actual), "two": drops(two, actual)}, compare=True)["one"]
+    first, second = actual + rng.normal(458, 100, 200), actual.copy()
+    second += (first - actual) - 3.5
+    outcome = judge({"one": drops(first, actual), "two": drops(second, actual)}, compare=True)["one"]
 
     assert outcome.mann_whitney is not None
     assert outcome.mann_whitney > 0.3
@@ -187,22 +187,22 @@ def test_fraction_when_the_product_is_just_below_a_whole_number_then_it_is_that_
 
 
 def test_random_when_units_are_drawn_then_all_methods_have_the_same_and_the_seed_decides(tmp_path: Path) -> None:
-    one, again = fidelity(tmp_path, select="random"), fidelity(tmp_path, select="random")
+    first, again = fidelity(tmp_path, select="random"), fidelity(tmp_path, select="random")
 
-    assert one == again
-    assert len({result["mae_of_zero"] for result in one.values()}) == 1
-    assert one["gradient_x_activation"]["mae"] == 0.0
-    assert one["gradient"]["against"] == "gradient_x_activation"
+    assert first == again
+    assert len({result["mae_of_zero"] for result in first.values()}) == 1
+    assert first["gradient_x_activation"]["mae"] == 0.0
+    assert first["gradient"]["against"] == "gradient_x_activation"
 
 
 def test_clusters_when_they_share_examples_then_each_example_counts_once(tmp_path: Path) -> None:
     request: dict[str, Any] = {"ablation": None, "fidelity": {}, "target": {"class": None}}
     fields = {"x": np.vstack([FOUR, 10 * FOUR])}
     shared = {"by": "members", "members": {"a": [0, 1], "b": [1], "c": [1, 0]}}
-    one, _ = rank(weighted(), tmp_path, fields, "act", ["activation"], clusters=shared, **request)
-    other, _ = rank(weighted(), tmp_path, {"x": FOUR}, "act", ["activation"], **request)
+    overlapping, _ = rank(weighted(), tmp_path, fields, "act", ["activation"], clusters=shared, **request)
+    single, _ = rank(weighted(), tmp_path, {"x": FOUR}, "act", ["activation"], **request)
 
-    assert one["rankings"][0]["fidelity"] == other["rankings"][0]["fidelity"]
+    assert overlapping["rankings"][0]["fidelity"] == single["rankings"][0]["fidelity"]
 
 
 def test_clusters_when_baselines_depend_on_them_then_an_example_counts_in_the_first(tmp_path: Path) -> None:
@@ -245,8 +245,8 @@ def test_fidelity_when_every_pass_is_made_by_hand_then_the_numbers_agree(
     plain = Plain(net, x, 1, units == "channel")
     predicted, actual = [], []
     for row in range(9):
-        others = [other for other in range(9) if other != row]
-        partner = others[int(context.streams.generator("resample", row).integers(8))]
+        candidates = [candidate for candidate in range(9) if candidate != row]
+        partner = candidates[int(context.streams.generator("resample", row).integers(8))]
         baseline = plain.h(torch.full_like(x[row], 0.3))
         filled = {
             "baseline": baseline,
@@ -316,8 +316,8 @@ def test_delta_when_all_units_are_equally_far_then_the_seed_decides(tmp_path: Pa
 )
 @settings(max_examples=20, deadline=None)  # scipy counts all signs of up to 13 tied differences
 def test_judge_when_errors_tie_or_vanish_then_no_number_is_nan(values: list[tuple[float, float, float]], compare: bool) -> None:
-    one, two, actual = (np.array(column) for column in zip(*values, strict=True))
-    for outcome in judge({"a": drops(one, actual), "b": drops(two, actual)}, compare).values():
+    first, second, actual = (np.array(column) for column in zip(*values, strict=True))
+    for outcome in judge({"a": drops(first, actual), "b": drops(second, actual)}, compare).values():
         numbers = [
             outcome.mae,
             outcome.mae_of_zero,
@@ -341,12 +341,14 @@ def test_judge_when_errors_tie_or_vanish_then_no_number_is_nan(values: list[tupl
 @pytest.mark.parametrize("count", [3, 8, 30, 300])
 def test_judge_when_there_are_more_examples_then_tests_are_exact_or_normal_as_scipy_chooses(count: int) -> None:
     rng = np.random.default_rng(count)
-    actual, one, two = rng.normal(size=(3, count))
-    outcome = judge({"one": drops(one, actual), "two": drops(two, actual)}, compare=True)["one"]
-    own, other = np.abs(one - actual), np.abs(two - actual)
+    actual, first, second = rng.normal(size=(3, count))
+    outcome = judge({"one": drops(first, actual), "two": drops(second, actual)}, compare=True)["one"]
+    first_errors, second_errors = np.abs(first - actual), np.abs(second - actual)
 
-    assert outcome.wilcoxon == pytest.approx(_signed_ranks(own - other) if count <= 8 else stats.wilcoxon(own, other).pvalue)
-    assert outcome.mann_whitney == pytest.approx(stats.mannwhitneyu(own, other).pvalue)
+    assert outcome.wilcoxon == pytest.approx(
+        _signed_ranks(first_errors - second_errors) if count <= 8 else stats.wilcoxon(first_errors, second_errors).pvalue
+    )
+    assert outcome.mann_whitney == pytest.approx(stats.mannwhitneyu(first_errors, second_errors).pvalue)
 
 
 def test_judge_when_some_differences_are_zero_then_the_others_are_tested() -> None:
@@ -361,8 +363,8 @@ def _signed_ranks(difference: np.ndarray) -> float:
     """Two-sided p of the signed-rank sum, over all combinations of the differences' signs."""
     ranks = np.abs(difference).argsort().argsort() + 1
     sums = [sum(rank for rank, sign in zip(ranks, signs, strict=True) if sign) for signs in product((0, 1), repeat=len(ranks))]
-    own = sum(ranks[difference > 0])
-    return float(min(1.0, 2 * min(np.mean(np.array(sums) <= own), np.mean(np.array(sums) >= own))))
+    observed = sum(ranks[difference > 0])
+    return float(min(1.0, 2 * min(np.mean(np.array(sums) <= observed), np.mean(np.array(sums) >= observed))))
 
 
 NETS: dict[str, tuple[Cut, tuple[int, ...]]] = {"neuron": (Dense(), (5,)), "channel": (Conv(), (2, 3, 3))}

@@ -47,12 +47,14 @@ def test_kept_when_an_example_is_kept_then_its_batch_is_not(tmp_path: Path) -> N
 def test_baseline_when_shared_then_its_gradient_is_made_once_for_each_target(tmp_path: Path) -> None:
     method = {"name": "conductance", "steps": 6, "rule": "left"}
     request = {"ablation": None, "fidelity": None, "keep_examples": 24}
-    shared, one = rank(curved(), tmp_path, {"x": X}, "1", [method], **request, baseline={"kind": "constant", "value": 0.5})
+    shared, shared_arrays = rank(
+        curved(), tmp_path, {"x": X}, "1", [method], **request, baseline={"kind": "constant", "value": 0.5}
+    )
     values = {"x": X, "b": np.full_like(X, 0.5)}
-    own, each = rank(curved(), tmp_path, values, "1", [method], **request, baseline={"kind": "field", "field": "b"})
+    separate, each = rank(curved(), tmp_path, values, "1", [method], **request, baseline={"kind": "field", "field": "b"})
 
-    np.testing.assert_allclose(one["examples/conductance/all"], each["examples/conductance/all"], rtol=1e-5, atol=1e-7)
-    assert own["cost"]["backward_rows"] == 24 * 6
+    np.testing.assert_allclose(shared_arrays["examples/conductance/all"], each["examples/conductance/all"], rtol=1e-5, atol=1e-7)
+    assert separate["cost"]["backward_rows"] == 24 * 6
     assert shared["cost"]["backward_rows"] == 24 * 5 + 2
 
 

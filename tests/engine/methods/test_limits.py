@@ -260,8 +260,8 @@ def _losses(tail: nn.Module, h: Tensor, fill: Tensor, units: str) -> Tensor:
 def _drawn_from_another(got: np.ndarray, candidates: list[Tensor]) -> None:
     """All units of an example come from a single other example."""
     for row, scores in enumerate(got):
-        others = np.stack([candidate[row].numpy() for candidate in candidates])
-        distances = np.abs(scores.ravel() - others).max(1) / np.abs(others).max()
+        choices = np.stack([candidate[row].numpy() for candidate in candidates])
+        distances = np.abs(scores.ravel() - choices).max(1) / np.abs(choices).max()
         assert sorted(distances)[0] <= 1e-5
         assert sorted(distances)[1] > 1e-3
 
@@ -421,9 +421,9 @@ def test_scores_when_passes_are_of_half_precision_then_are_near_and_nothing_else
 
 def test_scores_when_there_is_one_step_to_the_right_then_conductance_is_gradient_times_delta(tmp_path: Path) -> None:
     x = examples(4, 6)
-    one = [{"name": name, "steps": 1, "rule": "right"} for name in PATHS]
+    one_step = [{"name": name, "steps": 1, "rule": "right"} for name in PATHS]
 
-    _, arrays = job(bent("smooth"), tmp_path, x, "1", [*one, "gradient_x_delta"], examples(4, 6, seed=5))
+    _, arrays = job(bent("smooth"), tmp_path, x, "1", [*one_step, "gradient_x_delta"], examples(4, 6, seed=5))
 
     for name in PATHS:
         same(arrays[name], arrays["gradient_x_delta"])

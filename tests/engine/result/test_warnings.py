@@ -198,12 +198,14 @@ def test_verdict_depends_on_fill_when_a_job_with_the_other_fill_differs_then_jus
     request: dict[str, Any] = {"clusters": members, "target": {"class": 0}, "baseline": {"kind": "constant", "value": 0.5}}
     options = {"fractions": [0.25, 0.5], "random": 39}
     checked = job(tmp_path, ["gradient"], x, ablation=options | {"fill": "zero", "check_fill": check}, **request)["warnings"]
-    one, other = (
+    with_zero, with_check = (
         job(tmp_path, ["gradient"], x, ablation=options | {"fill": fill, "check_fill": None}, **request)["rankings"][0]
         for fill in ("zero", check)
     )
-    differ = [name for name in one["clusters"] if _verdict(one["clusters"][name]) != _verdict(other["clusters"][name])]
-    expected = [*differ, None] if one["overall"]["verdict"] != other["overall"]["verdict"] else differ
+    differ = [
+        name for name in with_zero["clusters"] if _verdict(with_zero["clusters"][name]) != _verdict(with_check["clusters"][name])
+    ]
+    expected = [*differ, None] if with_zero["overall"]["verdict"] != with_check["overall"]["verdict"] else differ
 
     assert bool(differ) == (check != "zero")
     assert [warning["cluster"] for warning in checked if warning["code"] == "verdict_depends_on_fill"] == expected

@@ -196,14 +196,14 @@ METHODS: list[Any] = [
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_scores_when_the_method_was_alone_then_in_company_they_are_the_same(method: Any, tmp_path: Path) -> None:
-    parts, others = Memory(), ["gradient", {"name": "conductance", "steps": 9}, {"name": "deeplift"}]
+    parts, earlier_methods = Memory(), ["gradient", {"name": "conductance", "steps": 9}, {"name": "deeplift"}]
     job(tmp_path, parts, [method], keep_examples=2)
 
-    outcome = job(tmp_path, parts, [*others, method], keep_examples=2)
+    outcome = job(tmp_path, parts, [*earlier_methods, method], keep_examples=2)
 
     assert reused(outcome)[0] == "controls"
     assert reused(outcome)[-1] == outcome[0]["rankings"][-1]["id"]
-    assert_same(outcome, job(tmp_path, None, [*others, method], keep_examples=2))
+    assert_same(outcome, job(tmp_path, None, [*earlier_methods, method], keep_examples=2))
 
 
 class Folded(nn.Module):
@@ -348,16 +348,16 @@ def test_parts_when_contents_are_others_then_they_are_not_used(kind: str, tmp_pa
     assert reused(job(tmp_path, parts, FIRST)) == []
 
 
-@pytest.mark.parametrize("what", ["version", "machine", "batch"])
+@pytest.mark.parametrize("changed", ["version", "machine", "batch"])
 def test_parts_when_the_engine_or_the_machine_is_another_then_they_are_not_used(
-    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit_rows: Callable[[int], None]
+    changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit_rows: Callable[[int], None]
 ) -> None:
     from unitrank_engine.reuse import clusters, fingerprints
 
     held = after_first()
-    if what == "version":
+    if changed == "version":
         monkeypatch.setattr(fingerprints, "version", lambda name: "0.0")
-    elif what == "machine":
+    elif changed == "machine":
         monkeypatch.setattr(fingerprints, "machine", lambda device: ["another"])
         monkeypatch.setattr(clusters, "machine", lambda device: ["another"])
     else:
@@ -380,8 +380,8 @@ def test_job_when_parts_are_lost_or_damaged_then_they_are_computed_again(damage:
     whole = Memory()
     expected = job(tmp_path, whole, FIRST, **request)
     for print_ in whole.held:
-        other = next(other for other in whole.held if other != print_)
-        bytes_ = {"lost": None, "empty": b"", "cut": whole.held[print_][:-9], "another": whole.held[other]}[damage]
+        another = next(another for another in whole.held if another != print_)
+        bytes_ = {"lost": None, "empty": b"", "cut": whole.held[print_][:-9], "another": whole.held[another]}[damage]
         held = {each: data for each, data in whole.held.items() if each != print_}
         parts = Memory(held if bytes_ is None else held | {print_: bytes_})
 

@@ -1,7 +1,7 @@
 """Path methods sum gradients along a straight path from the baseline to the input.
 
-`walk` runs the model at points of the path, `sums` adds up its intervals, `refinement` doubles the
-steps until a tolerance is met, and each method has a file.
+`walk` runs the model at points of the path, and `sums` adds up its intervals. `refinement` doubles
+the steps until a tolerance is met. Each method has a file.
 """
 
 from unitrank_engine.methods.method import ScoringMethod

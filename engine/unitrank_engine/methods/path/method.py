@@ -18,8 +18,8 @@ from unitrank_schemas.methods import MethodBase, PathMethod
 class PathSumMethod(ScoringMethod):
     """Sums gradient · step over the intervals of a path.
 
-    It uses the job's shared path, except where the path is not that of the inputs, where a
-    tolerance doubles the steps, or where the passes have a lower precision.
+    By default it uses the job's shared path. It walks separately if its path is not that of the
+    inputs, if a tolerance doubles its steps, or if its passes have a lower precision.
     """
 
     separate_path: ClassVar[bool] = False

@@ -69,7 +69,7 @@ class InputWalk(Walk):
     """The path x′ → x of the model's inputs; integer inputs stay at x.
 
     Where the first operations are affine in the inputs, the walk interpolates their results instead
-    of the inputs, so that only the operations behind them run at each point.
+    of the inputs. Only the operations behind them run at each point.
     """
 
     start: Inputs

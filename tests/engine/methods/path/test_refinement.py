@@ -56,12 +56,12 @@ def test_tolerance_when_it_is_met_then_each_example_has_the_fewest_doublings_tha
 
 
 def test_tolerance_when_points_are_kept_then_none_is_computed_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = X[-1:]
-    _, ranking, with_points = scores(tmp_path, one, "conductance", tolerance=TOLERANCE)
+    single = X[-1:]
+    _, ranking, with_points = scores(tmp_path, single, "conductance", tolerance=TOLERANCE)
     steps = ranking["options"]["steps"]
-    _, _, at_once = scores(tmp_path, one, "conductance", tolerance=TOLERANCE, steps=steps)
+    _, _, at_once = scores(tmp_path, single, "conductance", tolerance=TOLERANCE, steps=steps)
     monkeypatch.setattr(refinement, "KEPT_BYTES", 0)
-    _, _, without = scores(tmp_path, one, "conductance", tolerance=TOLERANCE)
+    _, _, without = scores(tmp_path, single, "conductance", tolerance=TOLERANCE)
 
     assert with_points["forward_rows"] == at_once["forward_rows"]
     doublings = int(np.log2(steps / FIRST))
