@@ -17,6 +17,7 @@ from unitrank_schemas.problems import Invalid, Problem
 from unitrank_schemas.validation import invalid_places
 from unitrank_service.errors import HttpProblem, InvalidBody
 from unitrank_store.errors import Full, RecordNotFound, SizeExceeded, StateConflict, Unavailable
+from unitrank_store.full import full_reason
 from unitrank_tables.errors import BadTable
 
 MEDIA_TYPE = "application/problem+json"
@@ -58,6 +59,10 @@ def problem_for(request: Request, error: Exception) -> HttpProblem:
     for kind in type(error).__mro__:
         if kind in PROBLEMS:
             return PROBLEMS[kind](request, error)
+    return _unexpected(request, error)
+
+
+def _unexpected(request: Request, error: Exception) -> HttpProblem:
     structlog.get_logger().error("unexpected error", exc_info=error)
     detail = "this request failed because of an error in the service; the operator finds the reason in the log by request_id"
     return HttpProblem("internal", detail)
@@ -130,8 +135,12 @@ def _incomplete(request: Request, error: ClientDisconnect) -> HttpProblem:
     return HttpProblem("incomplete_body", "the body ended before it was complete; nothing was stored")
 
 
-def _full(request: Request, error: Exception) -> HttpProblem:
-    return HttpProblem("store_full", f"the store is full: {error}; try again later", {"Retry-After": "60"})
+def _full_or_unexpected(request: Request, error: Exception) -> HttpProblem:
+    reason = full_reason(error)
+    if reason is None:
+        return _unexpected(request, error)
+    structlog.get_logger().warning("store full", reason=str(error))
+    return HttpProblem("store_full", f"the store is full: {reason}; try again later", {"Retry-After": "60"})
 
 
 def _unavailable(request: Request, error: Exception) -> HttpProblem:
@@ -151,8 +160,9 @@ PROBLEMS: dict[type[Any], Callable[[Request, Any], HttpProblem]] = {
     SizeExceeded: _too_large,
     BadTable: _bad_table,
     ClientDisconnect: _incomplete,
-    Full: _full,
-    redis.exceptions.OutOfMemoryError: _full,
+    Full: _full_or_unexpected,
+    OSError: _full_or_unexpected,
+    redis.exceptions.ResponseError: _full_or_unexpected,
     Unavailable: _unavailable,
     redis.exceptions.ConnectionError: _unavailable,
     redis.exceptions.TimeoutError: _unavailable,

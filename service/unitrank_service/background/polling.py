@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import redis
 import structlog
 
+from unitrank_store.full import full_reason
+
 
 @dataclass
 class PollingLoop:
@@ -30,9 +32,12 @@ class PollingLoop:
             except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
                 structlog.get_logger().warning(f"{self.task} wait for the store", reason=str(error))
                 busy = False
-            except Exception:
+            except Exception as error:
                 # The loop goes on after an error: one piece of work cannot stop the others.
-                structlog.get_logger().exception(f"{self.task} failed")
+                if reason := full_reason(error):
+                    structlog.get_logger().warning(f"{self.task} wait for the store", reason=reason)
+                else:
+                    structlog.get_logger().exception(f"{self.task} failed")
                 busy = False
             if not busy:
                 with self._news:

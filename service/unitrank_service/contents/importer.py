@@ -41,6 +41,7 @@ from unitrank_store.contents.waiting_jobs import (
     repoint_to_model,
 )
 from unitrank_store.errors import BadSource, Full, RecordNotFound, SizeExceeded, StateConflict
+from unitrank_store.full import full_reason
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.queue.rq_queue import enqueue_inspection
 from unitrank_store.redis import keyspace
@@ -255,8 +256,8 @@ def _problem(kind: str, error: Exception) -> Json:
         return ImportRejected(error.code, error.detail).problem
     if isinstance(error, SizeExceeded):
         return ImportRejected(f"{kind}_too_large", str(error)).problem
-    if isinstance(error, Full):
-        return ImportRejected("store_full", str(error), retryable=True).problem
+    if reason := full_reason(error):
+        return ImportRejected("store_full", f"the store is full: {reason}", retryable=True).problem
     if isinstance(error, StateConflict):
         return ImportRejected("conflict", str(error), retryable=True).problem
     structlog.get_logger().error("unexpected error during an import", exc_info=error)

@@ -10,6 +10,7 @@ from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer
 from unitrank_service.openapi.descriptions import problems
 from unitrank_service.version import VERSION
+from unitrank_store.full import require_writable
 from unitrank_store.queue.rq_queue import JOBS
 
 router = APIRouter(tags=["operations"], route_class=Route)
@@ -23,8 +24,11 @@ async def healthz(request: Request) -> Response:
 
 @router.get("/readyz", response_model=Health, openapi_extra={"x-scope": PUBLIC}, responses=problems(503))
 def readyz(request: Request) -> Response:
-    """Check that jobs can run: the store answers and a worker for jobs is alive."""
-    if not any(worker.queue == JOBS for worker in backend_of(request).workers.list()):
+    """Check that jobs can run: the store answers and has room, and a worker for jobs is alive."""
+    backend = backend_of(request)
+    # A worker cannot write its heartbeats into a full store, and looks lost.
+    require_writable(backend.connection, backend.blobs.spool)
+    if not any(worker.queue == JOBS for worker in backend.workers.list()):
         detail = "no worker for jobs is running; start a worker with `python -m unitrank_worker`"
         raise HttpProblem("no_worker", detail, {"Retry-After": "5"})
     return answer(request, Health())

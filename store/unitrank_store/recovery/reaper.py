@@ -29,6 +29,7 @@ import structlog
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.models import ModelStore
 from unitrank_store.contents.waiting_jobs import reject_model
+from unitrank_store.full import full_reason
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.jobs.records import RecordState
@@ -76,9 +77,12 @@ class Reaper:
             while not stop.wait(self._settings.reaper_interval / (1 if self._has_lock else TRIES_PER_SWEEP)):
                 try:
                     self.sweep()
-                except Exception:
+                except Exception as error:
                     # Every error: without further sweeps, lost jobs would stay lost.
-                    log.exception("sweep failed")
+                    if reason := full_reason(error):
+                        log.warning("sweep waits for the store", reason=reason)
+                    else:
+                        log.exception("sweep failed")
         finally:
             with suppress(redis.exceptions.RedisError):
                 self._release_lock()

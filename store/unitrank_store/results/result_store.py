@@ -12,7 +12,6 @@ from uuid import uuid4
 
 import numpy as np
 import redis
-from redis.exceptions import OutOfMemoryError
 from safetensors.numpy import load
 
 from unitrank_schemas.base import Json
@@ -20,6 +19,7 @@ from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.blobs.digests import digest_of, verified
 from unitrank_store.blobs.ownership import BlobOwners
 from unitrank_store.errors import Full, SizeExceeded
+from unitrank_store.full import full_reason
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import texts
 from unitrank_store.redis.memory import memory
@@ -96,8 +96,10 @@ class ResultStore:
         in_redis = len(data) <= self._settings.redis_result_bytes
         try:
             return self._stored(text, data, "redis" if in_redis else "blobs", job, attempt)
-        except OutOfMemoryError as error:
-            raise Full("the store's memory is full; the same job may succeed later") from error
+        except (OSError, redis.exceptions.ResponseError) as error:
+            if reason := full_reason(error):
+                raise Full(f"{reason}; the same job may succeed later") from error
+            raise
 
     def bytes_in_redis(self, arrays: int) -> int:
         """Return the bytes that arrays of `arrays` bytes take in Redis; 0 if they become a blob."""

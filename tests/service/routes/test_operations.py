@@ -1,16 +1,22 @@
 """Health, workers, version, and the methods."""
 
+import errno
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
 
-from tests.service.conftest import Served, assert_problem
+from tests.service.conftest import Served, assert_problem, job, npz, put_dataset, ready_model
+from tests.support.polling import wait_until
 from unitrank_schemas.methods import METHODS, MethodCard
 from unitrank_schemas.operations import Version, Workers
 from unitrank_service.app import create_app
+from unitrank_store import full
+from unitrank_store.blobs.blob_store import BlobWriter
 from unitrank_store.queue.rq_queue import INSPECTIONS, JOBS
+from unitrank_store.redis.embedded import EmbeddedServer
 from unitrank_store.settings import Settings
 from unitrank_store.worker_registry import WorkerEntry
 
@@ -43,6 +49,67 @@ def test_requests_without_a_store_are_503(serve: Callable[..., tuple[httpx.Clien
 
     assert_problem(answer, 503, "store_unavailable")
     assert int(answer.headers["retry-after"]) > 0
+
+
+@pytest.fixture
+def full_memory(served: Served) -> Iterator[None]:
+    """The server's memory is full during the test."""
+    connection = served.backend.connection
+    limit = str(connection.config_get("maxmemory")["maxmemory"])
+    connection.config_set("maxmemory", 1)
+    yield
+    connection.config_set("maxmemory", limit)
+
+
+@pytest.fixture
+def failing_disk(served: Served, server: EmbeddedServer) -> Iterator[None]:
+    """The server cannot write a snapshot during the test, and so it rejects all writes."""
+    connection = served.backend.connection
+    connection.set("key", "value")
+    # The snapshot's file cannot get its name.
+    (server.state / "dump.rdb").mkdir()
+    connection.config_set("save", "3600 1")
+    connection.bgsave()
+    wait_until(lambda: connection.info("persistence")["rdb_last_bgsave_status"] == "err", "the snapshot has failed")
+    yield
+    connection.config_set("save", "")
+    (server.state / "dump.rdb").rmdir()
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("full_memory", "memory has no room"), ("failing_disk", "cannot write to its disk")])
+def test_requests_to_a_full_store_are_store_full(
+    request: pytest.FixtureRequest, client: httpx.Client, served: Served, fault: str, reason: str
+) -> None:
+    ready_model(client, served)
+    put_dataset(client)
+    served.backend.workers.beat(worker("cpu-0", JOBS))
+    request.getfixturevalue(fault)
+
+    for answer in (
+        client.get("/readyz"),
+        client.post("/v1/jobs", json=job()),
+        client.put("/v1/datasets/other", content=npz(x=[1.0]), headers={"Content-Type": "application/octet-stream"}),
+    ):
+        problem = assert_problem(answer, 503, "store_full")
+        assert int(answer.headers["retry-after"]) > 0
+    assert reason in problem["detail"]
+
+
+def test_upload_to_a_full_disk_is_store_full(client: httpx.Client, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(writer: BlobWriter, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(BlobWriter, "write", fail)
+    answer = client.put("/v1/datasets/data", content=npz(x=[1.0]), headers={"Content-Type": "application/octet-stream"})
+
+    assert "disk" in assert_problem(answer, 503, "store_full")["detail"]
+
+
+def test_readyz_with_a_full_disk_is_store_full(client: httpx.Client, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    served.backend.workers.beat(worker("cpu-0", JOBS))
+    monkeypatch.setattr(full, "FREE_BYTES", 2**62)
+
+    assert_problem(client.get("/readyz"), 503, "store_full")
 
 
 def test_workers_are_listed(client: httpx.Client, served: Served) -> None:

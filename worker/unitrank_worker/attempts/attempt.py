@@ -8,7 +8,8 @@ import structlog
 
 from unitrank_schemas.base import Json
 from unitrank_store.blobs.blob_store import BlobStore
-from unitrank_store.errors import Full, RecordNotFound, SizeExceeded
+from unitrank_store.errors import RecordNotFound, SizeExceeded
+from unitrank_store.full import full_reason
 from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability import tracing
 from unitrank_worker.problem import INTERNAL, problem
@@ -100,8 +101,8 @@ def problem_of(error: Exception) -> Json:
         return problem(error.code, error.detail)
     if isinstance(error, SizeExceeded):
         return problem("result_too_large", f"the result is too large: {error}")
-    if isinstance(error, Full):
-        return problem("storage_full", f"the result could not be stored: {error}", status=503, retryable=True)
+    if reason := full_reason(error):
+        return problem("storage_full", f"the result could not be stored: {reason}", status=503, retryable=True)
     log.error("failed", exc_info=error)
     return INTERNAL
 
