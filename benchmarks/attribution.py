@@ -94,8 +94,9 @@ def best_size(call: Callable[[int], Any], sizes: tuple[int, ...] = BATCHES) -> i
     return min(sizes, key=lambda size: min(timed(lambda: call(size)) for _ in range(2)))
 
 
-def agree(ours: np.ndarray, theirs: np.ndarray, within: float) -> None:
-    off = np.abs(ours - theirs).max() / np.abs(theirs).max()
+def agree(engine: np.ndarray, captum: np.ndarray, within: float) -> None:
+    """Raises SystemExit if the scores differ by more than `within` times the largest score."""
+    off = np.abs(engine - captum).max() / np.abs(captum).max()
     if off > within:
         raise SystemExit(
             f"the engine's and Captum's outputs differ by {off:.1e} of the largest score; at most {within:.0e} is accepted"
@@ -108,12 +109,12 @@ def conductance(bench: Bench, repeats: int, lines: Lines) -> None:
         options = zeros | {"n_steps": 10, "method": "riemann_trapezoid"}
         size = best_size(lambda size, layer=layer, options=options: bench.captum(LayerConductance, layer, size, **options))
         agree(bench.job(layer, SAME), bench.captum(LayerConductance, layer, size, **options), 1e-4)
-        ours, theirs = in_turns(
+        engine_seconds, captum_seconds = in_turns(
             repeats,
             lambda layer=layer: bench.job(layer, SAME),
             lambda layer=layer, size=size, options=options: bench.captum(LayerConductance, layer, size, **options),
         )
-        lines.add_row(f"conductance n=10, same rule, {layer}", f"batch {size}", *_figures(ours, theirs), "1.6")
+        lines.add_row(f"conductance n=10, same rule, {layer}", f"batch {size}", *_figures(engine_seconds, captum_seconds), "1.6")
     equal_error(bench, repeats, lines)
 
 
@@ -127,17 +128,17 @@ def equal_error(bench: Bench, repeats: int, lines: Lines) -> None:
     part = {"clusters": {"by": "members", "members": {"some": list(range(images))}}}
     for layer in ("relu1", "relu2"):
         truth = bench.job(layer, {"name": "conductance", "steps": 1000}, **part)
-        theirs = np.abs(bench.captum(LayerConductance, layer, 20, images, baselines=0) - truth).max()
+        captum_error = np.abs(bench.captum(LayerConductance, layer, 20, images, baselines=0) - truth).max()
         for steps in range(2, 51):
             cubic = {"name": "conductance", "id": "cubic", "steps": steps, "rule": "trapezoid", "spacing": "cubic"}
-            ours = np.abs(bench.job(layer, cubic, **part) - truth).max()
-            if ours <= theirs:
+            engine_error = np.abs(bench.job(layer, cubic, **part) - truth).max()
+            if engine_error <= captum_error:
                 break
-        error = f"{ours / np.abs(truth).max():.1e} to {theirs / np.abs(truth).max():.1e}"
+        error = f"{engine_error / np.abs(truth).max():.1e} to {captum_error / np.abs(truth).max():.1e}"
         size = best_size(lambda size, layer=layer: bench.captum(LayerConductance, layer, size, images, baselines=0), (10, 20, 50))
-        run_theirs = lambda layer=layer, size=size: bench.captum(LayerConductance, layer, size, images, baselines=0)  # noqa: E731
-        run_ours = lambda layer=layer, cubic=cubic: bench.job(layer, cubic, **part)  # noqa: E731
-        single = in_turns(repeats, run_ours, run_theirs)
+        run_captum = lambda layer=layer, size=size: bench.captum(LayerConductance, layer, size, images, baselines=0)  # noqa: E731
+        run_engine = lambda layer=layer, cubic=cubic: bench.job(layer, cubic, **part)  # noqa: E731
+        single = in_turns(repeats, run_engine, run_captum)
         lines.add_row(f"conductance n={steps}, errors {error}, {layer}", f"batch {size}, n=50", *_figures(*single), "6")
         request = bench.request(layer, cubic, **part)
         work = prepare(request, RESOLVED, bench.program, bench.table, lambda progress: None)
@@ -145,7 +146,7 @@ def equal_error(bench: Bench, repeats: int, lines: Lines) -> None:
         assert isinstance(entry, PathMethod)
         baselines = find_baselines(work, 100)
         everything = lambda: [None for _ in conductances(work, baselines, entry, work.all_rows(), 100)]  # noqa: B023, E731
-        ten = in_turns(repeats, everything, run_theirs)
+        ten = in_turns(repeats, everything, run_captum)
         lines.add_row(f"the same, all ten classes, {layer}", "ten times one class", *_figures(ten[0], CLASSES * ten[1]), "15")
 
 
@@ -163,17 +164,17 @@ def ablation_of_units(bench: Bench, repeats: int, lines: Lines) -> None:
             lambda: bench.captum(LayerFeatureAblation, layer, images, images, perturbations_per_eval=per, **options)
         ),
     )
-    theirs = lambda: bench.captum(LayerFeatureAblation, layer, images, images, perturbations_per_eval=per_eval, **options)  # noqa: E731
+    run_captum = lambda: bench.captum(LayerFeatureAblation, layer, images, images, perturbations_per_eval=per_eval, **options)  # noqa: E731
     part = {"clusters": {"by": "members", "members": {"some": list(range(images))}}}
     method = {"name": "exact_ablation", "fill": "zero"}
-    agree(bench.job(layer, method, **part), theirs(), 1e-4)
-    seconds = statistics.median(timed(theirs) for _ in range(min(3, repeats))) * len(bench.x) / images
-    ours = statistics.median(timed(lambda: bench.job(layer, method)) for _ in range(repeats))
-    lines.add_row("exact ablation, 1600 units, relu2", f"{per_eval} at once", *_figures(ours, seconds), "40")
+    agree(bench.job(layer, method, **part), run_captum(), 1e-4)
+    captum_seconds = statistics.median(timed(run_captum) for _ in range(min(3, repeats))) * len(bench.x) / images
+    engine_seconds = statistics.median(timed(lambda: bench.job(layer, method)) for _ in range(repeats))
+    lines.add_row("exact ablation, 1600 units, relu2", f"{per_eval} at once", *_figures(engine_seconds, captum_seconds), "40")
     work = prepare(bench.request(layer, method), RESOLVED, bench.program, bench.table, lambda progress: None)
     baselines = find_baselines(work, 100)
     ten = statistics.median(timed(lambda: [None for _ in losses(work, baselines, work.all_rows(), 132)]) for _ in range(repeats))
-    lines.add_row("the same, all ten classes", "ten times one class", *_figures(ten, CLASSES * seconds), "400")
+    lines.add_row("the same, all ten classes", "ten times one class", *_figures(ten, CLASSES * captum_seconds), "400")
 
 
 def deeplift(bench: Bench, repeats: int, lines: Lines) -> None:
@@ -181,12 +182,12 @@ def deeplift(bench: Bench, repeats: int, lines: Lines) -> None:
     for layer in ("relu1", "relu2"):
         size = best_size(lambda size, layer=layer: bench.captum(LayerDeepLift, layer, size))
         agree(bench.job(layer, method), bench.captum(LayerDeepLift, layer, size), 1e-4)
-        ours, theirs = in_turns(
+        engine_seconds, captum_seconds = in_turns(
             repeats,
             lambda layer=layer: bench.job(layer, method),
             lambda layer=layer, size=size: bench.captum(LayerDeepLift, layer, size),
         )
-        lines.add_row(f"DeepLIFT Rescale, {layer}", f"batch {size}", *_figures(ours, theirs), "1")
+        lines.add_row(f"DeepLIFT Rescale, {layer}", f"batch {size}", *_figures(engine_seconds, captum_seconds), "1")
 
 
 def curves(bench: Bench, repeats: int, lines: Lines) -> None:
@@ -202,7 +203,7 @@ def curves(bench: Bench, repeats: int, lines: Lines) -> None:
     counts = [int(fraction * 1600) for fraction in fractions]
     orders = [torch.randperm(1600) for _ in range(len(counts) and 101)]
 
-    def plainly() -> None:
+    def run_hooked_passes() -> None:
         masked = torch.zeros(1600, dtype=torch.bool)
         hook = bench.net.relu2.register_forward_hook(lambda module, inputs, h: h.masked_fill(masked.reshape(1, 64, 5, 5), 0.0))
         with torch.no_grad():
@@ -213,8 +214,10 @@ def curves(bench: Bench, repeats: int, lines: Lines) -> None:
                     bench.net(bench.x[:images])
         hook.remove()
 
-    ours, theirs = in_turns(repeats, lambda: bench.job("relu2", {"name": "activation"}, ablation=study, **part), plainly)
-    lines.add_row("ablation curves, 99 random orders, relu2", f"{images} a pass", *_figures(ours, theirs), "5")
+    engine_seconds, hook_seconds = in_turns(
+        repeats, lambda: bench.job("relu2", {"name": "activation"}, ablation=study, **part), run_hooked_passes
+    )
+    lines.add_row("ablation curves, 99 random orders, relu2", f"{images} a pass", *_figures(engine_seconds, hook_seconds), "5")
 
 
 def rate(bench: Bench, console: Console) -> None:
@@ -243,8 +246,8 @@ def rate(bench: Bench, console: Console) -> None:
         )
 
 
-def _figures(ours: float, theirs: float) -> tuple[str, str, str]:
-    return f"{ours:.3f}", f"{theirs:.3f}", f"{theirs / ours:.1f}"
+def _figures(engine_seconds: float, captum_seconds: float) -> tuple[str, str, str]:
+    return f"{engine_seconds:.3f}", f"{captum_seconds:.3f}", f"{captum_seconds / engine_seconds:.1f}"
 
 
 PARTS: dict[str, Callable[[Bench, int, Lines], None]] = {

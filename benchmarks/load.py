@@ -93,13 +93,13 @@ def main() -> None:
             net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
             put_model(http, "tiny", net, torch.randn(2, 4), folder)
         with connect(socket_url(folder / "state"), 10) as connection:
-            ours, lost = _unitrank(service.url, connection, options.jobs, options.clients, options.seconds)
+            unitrank, lost = _unitrank(service.url, connection, options.jobs, options.clients, options.seconds)
             plain = _plain(connection, folder / "state", options.jobs, options.clients, options.seconds)
     print(f"{options.clients} clients, one worker, small jobs, nothing reused (goal: at most 3 times RQ's SimpleWorker)")
-    print(f"unitrank        {ours}")
+    print(f"unitrank        {unitrank}")
     print(f"rq SimpleWorker {plain}")
-    print(f"a job takes {ours.each / plain.each:.2f} times as long as in RQ's SimpleWorker; {lost} jobs lost")
-    report_missed(missed_goals(ours.each / plain.each, lost))
+    print(f"a job takes {unitrank.each / plain.each:.2f} times as long as in RQ's SimpleWorker; {lost} jobs lost")
+    report_missed(missed_goals(unitrank.each / plain.each, lost))
 
 
 def missed_goals(overhead: float, lost: int) -> list[str]:

@@ -18,7 +18,7 @@ import psutil
 from benchmarks.support.running import running
 
 ROW = 784
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 
 
 def main() -> None:
@@ -74,7 +74,7 @@ class _Peak:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._over.wait(LOOK_SECONDS):
+        while not self._over.wait(POLL_SECONDS):
             self.most = max(self.most, self._process.memory_info().rss)
 
 

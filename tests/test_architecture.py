@@ -30,7 +30,7 @@ def test_picture_when_committed_then_has_the_arrows_of_the_imports() -> None:
     assert not graph.has_edge("unitrank_engine", "unitrank_store")
 
 
-def test_page_when_it_names_files_then_each_is_there() -> None:
+def test_page_when_it_names_files_then_each_exists() -> None:
     named = PATH.findall(PAGE.read_text())
 
     assert len(named) > 40
@@ -42,7 +42,7 @@ def test_key_table_when_compared_with_the_keyspace_then_has_each_key_once() -> N
 
 
 @pytest.mark.parametrize("row", key_rows(), ids=lambda row: row.pattern)
-def test_key_table_when_it_names_a_writer_then_the_file_is_there(row: KeyRow) -> None:
+def test_key_table_when_it_names_a_writer_then_the_file_exists(row: KeyRow) -> None:
     assert (WRITERS / row.writer).is_file() or (ROOT / row.writer).is_file()
 
 

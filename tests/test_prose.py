@@ -120,7 +120,7 @@ def test_a_long_link_and_a_row_of_a_table_may_be_longer_than_a_line(tmp_path):
 @pytest.mark.parametrize(
     "code", ["found = 1", "def f(told): ...", "for known in []: ...", "[made for made in []]", "(said := 1)", "lambda wanted: 1"]
 )
-def test_a_name_that_says_nothing_is_rejected(tmp_path, code):
+def test_a_vague_name_is_rejected(tmp_path, code):
     assert rules(tmp_path, f"{code}\n") == ["name"]
 
 

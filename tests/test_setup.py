@@ -33,7 +33,7 @@ def _pins(name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("target", "extra"), [("demo", "demo"), ("install", "dev"), ("lint", "dev")])
-def test_make_when_it_installs_then_with_the_extra_of_the_target(target: str, extra: str) -> None:
+def test_make_when_it_installs_then_uses_the_extra_of_the_target(target: str, extra: str) -> None:
     assert [re.findall(r"'\.\[(.*)\]'", line) for line in _recipe(target) if "--editable" in line] == [[extra]]
 
 
@@ -65,7 +65,7 @@ def test_lock_when_read_then_fits_every_device() -> None:
     assert not [version for version in lock.values() if "+" in version]
 
 
-def test_images_when_they_install_then_every_time_under_both_constraints() -> None:
+def test_images_when_they_install_then_each_step_uses_both_constraints() -> None:
     text = (ROOT / "Dockerfile").read_text()
     installs = [line for line in text.splitlines() if "pip install" in line and line.startswith("RUN")]
 

@@ -10,7 +10,6 @@ Action = Literal["kill", "stop", "pause", "away"]
 `away`: SIGKILL of the store, which is restarted only after a while.
 """
 
-TARGETS = ("child", "worker", "service", "store", "inspector")
 # Relative frequency of each fault: children fail most, as in practice.
 SHARES: dict[tuple[Action, str], int] = {
     ("kill", "child"): 6,

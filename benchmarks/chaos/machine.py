@@ -20,7 +20,7 @@ from unitrank_store.redis.die_with_parent import dying_with_parent
 from unitrank_store.redis.embedded import EmbeddedServer
 
 HOST = "127.0.0.1"
-LOOK_SECONDS = 0.05
+POLL_SECONDS = 0.05
 END_SECONDS = 30.0
 # Losses are detected early, so that a run of minutes has many of them.
 SETTINGS = {
@@ -60,7 +60,7 @@ class Machine:
         self._all = [self._service, self._inspector, *self._workers]
         self._due: list[tuple[float, Callable[[], None]]] = []
         self._paused: set[int] = set()
-        self._back = 0.0
+        self._store_back_at = 0.0
 
     def __enter__(self) -> "Machine":
         self.server.start()
@@ -82,12 +82,12 @@ class Machine:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self._keep()
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
     def inject(self, fault: Fault) -> bool:
         """Inject the fault; returns whether its process was running."""
         if fault.action == "away":
-            self._back = time.monotonic() + fault.duration
+            self._store_back_at = time.monotonic() + fault.duration
             return self._signal(self._pid("store", 0), signal.SIGKILL)
         pid = self._pid(fault.target, fault.which)
         if fault.action == "kill":
@@ -106,8 +106,8 @@ class Machine:
         for pid in list(self._paused):
             self._resume(pid)
         self._due.clear()
-        self._back = 0.0
-        self.pass_time(2 * LOOK_SECONDS)
+        self._store_back_at = 0.0
+        self.pass_time(2 * POLL_SECONDS)
 
     def live_processes(self) -> list[str]:
         """Process id and command of each process of this installation that still runs."""
@@ -119,7 +119,7 @@ class Machine:
         self._due = [each for each in self._due if each[0] > now]
         for _, action in due:
             action()
-        if now >= self._back:
+        if now >= self._store_back_at:
             self.server.keep()
         for process in self._all:
             process.keep()
@@ -142,7 +142,7 @@ class Machine:
         Most often it is the worker with the oldest child, because a new child is still starting.
         """
         pairs = [(worker.pid, _child(worker.pid)) for worker in self._workers]
-        return pairs[which % len(pairs)] if which % 5 == 0 else min(pairs, key=lambda pair: _born(pair[1]))
+        return pairs[which % len(pairs)] if which % 5 == 0 else min(pairs, key=lambda pair: _created_at(pair[1]))
 
     def _signal(self, pid: int, number: signal.Signals) -> bool:
         if not pid:
@@ -217,7 +217,7 @@ def _child(worker: int) -> int:
     return 0
 
 
-def _born(pid: int) -> float:
+def _created_at(pid: int) -> float:
     with suppress(psutil.Error):
         return float(psutil.Process(pid).create_time()) if pid else math.inf
     return math.inf

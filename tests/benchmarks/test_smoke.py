@@ -39,7 +39,7 @@ ELSEWHERE = {"chaos.__main__": "tests/e2e/faults/test_chaos.py", "support.plain_
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_benchmark_when_imported_then_finds_all_that_it_needs(name: str) -> None:
+def test_benchmark_when_imported_then_its_imports_work(name: str) -> None:
     import_module(name)
 
 
@@ -64,7 +64,7 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.check
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", SMALLEST)
-def test_benchmark_when_run_in_its_smallest_form_then_prints_what_it_measured(name: str, mnist: Path, tmp_path: Path) -> None:
+def test_benchmark_when_run_with_its_smallest_arguments_then_prints_its_figures(name: str, mnist: Path, tmp_path: Path) -> None:
     if name == "upload" and shutil.which("curl") is None:
         pytest.skip("no curl here")
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -240,10 +240,10 @@ def test_numbers_when_displayed_and_downloaded_then_equal_those_over_http(browse
     ]
     assert numbers(json.loads(downloads["json"])) == numbers(result)
     assert downloads["csv"] == table
-    mine, theirs = (np.load(io.BytesIO(content)) for content in (downloads["npz"], packed))
-    assert sorted(mine.files) == sorted(theirs.files)
-    for name in mine.files:
-        np.testing.assert_array_equal(mine[name], theirs[name])
+    page_arrays, http_arrays = (np.load(io.BytesIO(content)) for content in (downloads["npz"], packed))
+    assert sorted(page_arrays.files) == sorted(http_arrays.files)
+    for name in page_arrays.files:
+        np.testing.assert_array_equal(page_arrays[name], http_arrays[name])
 
 
 def numbers(result: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ FLAGS = [
 ]
 WIDTHS = {"desktop": 1280, "phone": 360}
 PATIENCE = 60_000
-"""Milliseconds to wait for an element. A busy machine is slow."""
+"""Milliseconds to wait for an element: enough for a busy machine."""
 
 
 @pytest.fixture(scope="module")

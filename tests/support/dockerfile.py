@@ -200,15 +200,15 @@ def link(python: Path, packages: list[str]) -> None:
 def closure(packages: Iterable[str]) -> dict[str, Distribution]:
     """All distributions that the requirements need, by name; unitrank itself is not among them."""
     distributions: dict[str, Distribution] = {}
-    seen: set[tuple[str, str]] = set()
+    visited: set[tuple[str, str]] = set()
     waiting = [Requirement(package) for package in packages]
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
         for extra in ("", *requirement.extras):
-            if (name, extra) in seen:
+            if (name, extra) in visited:
                 continue
-            seen.add((name, extra))
+            visited.add((name, extra))
             if name == "unitrank":
                 waiting += _project_requirements(extra)
                 continue

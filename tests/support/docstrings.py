@@ -13,7 +13,7 @@ def examples_of(documented: Any, names: dict[str, Any] | None = None) -> list[do
 
 
 def run(test: doctest.DocTest) -> str:
-    """Runs the examples of a docstring. Returns the differences from the expected output."""
+    """Run the examples of a docstring; returns the differences from the expected output."""
     lines: list[str] = []
     doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=lines.append)
     return "".join(lines)

@@ -38,7 +38,8 @@ def load(connection: redis.Redis, blobs: Path) -> EarlierStore:
     return EarlierStore(done=document["done"], queued=document["queued"], secret=document["secret"])
 
 
-def _write(pipeline: redis.client.Pipeline, key: str, type: str, value: Any) -> None:  # Any: as JSON holds each type of key
+# `value` is Any: each type of key has another form in JSON.
+def _write(pipeline: redis.client.Pipeline, key: str, type: str, value: Any) -> None:
     match type:
         case "string":
             pipeline.set(key, _bytes(value))

@@ -7,17 +7,17 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PATIENCE = 90.0
-"""Seconds. A busy machine needs fewer, and the time limit of a test is longer."""
+"""Seconds to wait: enough for a busy machine, and less than the time limit of a test."""
 POLL_SECONDS = 0.02
 
 
-def wait_until(condition: Callable[[], T | None], what: str = "the condition", *, seconds: float = PATIENCE) -> T:
+def wait_until(condition: Callable[[], T | None], description: str = "the condition", *, seconds: float = PATIENCE) -> T:
     """The condition's first true value. Raises AssertionError after `seconds` without one.
 
-    `what`: the condition in words, for the error.
+    `description`: the condition in words, for the error.
     """
     deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}; the last value was {value!r}"
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {description}; the last value was {value!r}"
         time.sleep(POLL_SECONDS)
     return value

@@ -34,7 +34,7 @@ def key_rows() -> list[KeyRow]:
 
 
 def undocumented(connection: redis.Redis) -> list[tuple[str, str]]:
-    """Our keys, with their types, that match no row of their type; sorted.
+    """The Unitrank keys that match no row of the table, sorted. Each comes with its type.
 
     RQ's own keys are left out.
     """

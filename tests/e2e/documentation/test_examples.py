@@ -30,7 +30,7 @@ RunExample = Callable[..., str]
 
 @pytest.fixture
 def run_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunExample:
-    """A function that runs a script in this process, where torch is loaded, and returns its output."""
+    """A function that runs a script in this process, which has torch, and returns its output."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
 
     def run(name: str, *words: str) -> str:
@@ -169,7 +169,7 @@ class _Event:
         self.payload = payload
 
 
-def test_airflow_when_a_job_succeeds_then_the_task_goes_on_with_its_id(airflow: Any, build: Path, client: Client) -> None:
+def test_airflow_when_a_job_succeeds_then_the_task_continues_with_its_id(airflow: Any, build: Path, client: Client) -> None:
     client.models.put("airflow", build / "net.pt2")
     client.datasets.put("finite", build / "holdout.npz")
 
@@ -179,7 +179,7 @@ def test_airflow_when_a_job_succeeds_then_the_task_goes_on_with_its_id(airflow: 
     assert client.jobs.get(getattr(operator, deferred.method_name)({}, event)).status == "succeeded"
 
 
-def test_airflow_when_a_job_fails_then_so_does_the_task_and_its_next_attempt_is_another_job(
+def test_airflow_when_a_job_fails_then_the_task_fails_and_its_next_attempt_is_another_job(
     airflow: Any, build: Path, client: Client
 ) -> None:
     client.models.put("airflow", build / "net.pt2")

@@ -18,8 +18,8 @@ PAGE = (Path(__file__).parents[3] / "docs" / "first-job.md").read_text()
 def test_first_job_when_its_commands_are_run_then_a_result_comes_back(url: str, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    # Another test may have uploaded a model with this name. A job would use that model until the new
-    # model is ready.
+    # Another test may have uploaded a model with this name. A job would use that model until the
+    # new model is ready.
     for kind in ("models", "datasets"):
         httpx.delete(f"{url}/v1/{kind}/mine", timeout=60, trust_env=False)
     # The commands expect the clone's `.venv` in the working folder.

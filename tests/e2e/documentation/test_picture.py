@@ -22,7 +22,7 @@ __all__ = ["browser"]
 COMMITTED = Path(__file__).parents[3] / "docs" / "page.png"
 
 
-def test_page_of_the_demo_when_opened_then_shows_the_verdict_that_readme_pictures(
+def test_page_of_the_demo_when_opened_then_has_the_verdict_of_the_picture_in_readme(
     browser: Any, url: str, client: Client, tmp_path: Path
 ) -> None:
     target = Path(os.environ.get("UNITRANK_PICTURE", tmp_path / "page.png"))

@@ -11,9 +11,7 @@ pytestmark = pytest.mark.serial
 
 
 @pytest.mark.timeout(500)
-def test_jobs_when_processes_are_killed_and_stopped_then_each_ends_once_and_nothing_is_left(
-    server: EmbeddedServer, tmp_path: Path
-) -> None:
+def test_jobs_when_processes_are_killed_and_stopped_then_there_are_no_findings(server: EmbeddedServer, tmp_path: Path) -> None:
     lines: list[str] = []
     findings = chaos(tmp_path, Run(seed=0, jobs=30, seconds=8, every=1.2), lines.append)
 

@@ -174,13 +174,13 @@ def test_request_when_it_is_wrong_then_the_engine_in_process_and_the_service_rai
     url: str, direct: unitrank.JobResult, network: nn.Module, table: dict[str, Any], wrong: Json
 ) -> None:
     fields = {**REQUEST, **wrong}
-    with Client(url) as client, pytest.raises(unitrank.InvalidRequest) as theirs:
+    with Client(url) as client, pytest.raises(unitrank.InvalidRequest) as service_error:
         client.jobs.submit(model="ways", dataset="ways", **fields)
-    with pytest.raises(unitrank.InvalidRequest) as ours:
+    with pytest.raises(unitrank.InvalidRequest) as engine_error:
         unitrank.rank(network, x=table["x"], y=table["y"], **fields)
 
-    assert ours.value.places == theirs.value.places
-    assert (ours.value.code, ours.value.detail) == (theirs.value.code, theirs.value.detail)
+    assert engine_error.value.places == service_error.value.places
+    assert (engine_error.value.code, engine_error.value.detail) == (service_error.value.code, service_error.value.detail)
 
 
 def test_job_when_the_command_line_submits_it_again_then_its_numbers_are_the_same(
@@ -207,7 +207,7 @@ def test_notebook_when_its_cell_is_run_then_shows_a_leaderboard(url: str, networ
     assert picture.startswith(b"\x89PNG")
 
 
-def test_files_when_result_wrote_them_then_compare_and_gate_read_them(
+def test_files_when_written_by_result_then_compare_and_gate_read_them(
     direct: unitrank.JobResult, tmp_path: Path, command: Command
 ) -> None:
     id = direct.summary.job

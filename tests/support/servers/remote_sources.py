@@ -63,7 +63,7 @@ def s3() -> Iterator[Bucket]:
 class Web:
     """A web server. `pages`: path → bytes; `moved`: path → URL of a redirect.
 
-    The pages in `slow` are sent by half; the other half follows when `go` is set.
+    Half of a page in `slow` is sent at once. The other half is sent when `go` is set.
     """
 
     def __init__(self) -> None:

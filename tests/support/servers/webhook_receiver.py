@@ -13,7 +13,7 @@ from tests.support.servers.loopback import served
 
 @dataclass(frozen=True)
 class ReceivedPost:
-    """One POST."""
+    """A POST that the receiver got."""
 
     path: str
     headers: dict[str, str]
@@ -26,7 +26,7 @@ class ReceivedPost:
 
 
 class WebhookReceiver:
-    """Answers with the statuses in `answers`, then with 204; while `mute` is set, not at all."""
+    """Answers with the statuses in `answers`, then with 204; while `mute` is set, with nothing."""
 
     def __init__(self) -> None:
         self.posts: list[ReceivedPost] = []
