@@ -6,7 +6,7 @@ Words that the modules share:
 
 - place: the output or the input of a layer, whose units are ranked; h is its value
 - unit: a neuron (one element of h) or a channel
-- head, tail: the parts of the model before and behind the place
+- head, tail: the parts of the model before and after the place
 - live values: the values besides h that the tail reads
 - cut: a place that every path from the model's inputs to its output passes
 - target F: the number that is explained, such as a class's logit

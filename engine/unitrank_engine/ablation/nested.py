@@ -3,7 +3,7 @@
 Where affine operations follow the place, each replaced unit changes their result by a fixed column.
 A mask's result is the next smaller mask's result plus the columns of the new units.
 
-Example: six counts up to half of the 1600 units behind the second convolution of the paper's net.
+Example: six counts up to half of the 1600 units after the second convolution of the paper's net.
 Run separately, they cost six products with all units; nested, they cost one product with half of
 the units.
 """

@@ -1,7 +1,7 @@
 """Methods compute a score for each unit and example: one class a method, one file a family.
 
 In the formulas, x is an example and x′ its baseline; h and h′ are the place's values at x and x′; F
-is the target; s is the score. The tail is the part of the model behind the place.
+is the target; s is the score. The tail is the part of the model after the place.
 
 A method is complete if the scores of each example sum to F(x) − F(x′) at every cut. A cut is a
 place that every path from input to output passes.

@@ -30,7 +30,7 @@ def of_job(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
     if context.split.linear and request.target.score in LINEAR_SCORES:
         yield Warn(
             code="last_hidden_layer",
-            detail=f"the model is linear behind layer '{request.layer}', so every method that uses h − h′ is exact there; "
+            detail=f"the model is linear after layer '{request.layer}', so every method that uses h − h′ is exact there; "
             "compare methods at an earlier layer",
         )
     shortfall = request.clusters.shortfall(len(context.clusters))

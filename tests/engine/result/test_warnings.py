@@ -221,4 +221,4 @@ def test_last_hidden_layer_when_two_places_are_one_value_then_the_layer_that_was
     summary = job(tmp_path, ["activation"], layer="3")
 
     (detail,) = [warning["detail"] for warning in summary["warnings"] if warning["code"] == "last_hidden_layer"]
-    assert detail.startswith("the model is linear behind layer '3', ")
+    assert detail.startswith("the model is linear after layer '3', ")

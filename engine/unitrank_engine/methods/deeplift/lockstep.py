@@ -43,8 +43,8 @@ Returns its slope between them.
 class Lockstep:
     """Runs one batch through a graph, at the baseline and at x.
 
-    `graph`: the functionalised graph behind the place.
-    `rules`: `rescale`, `reveal_cancel`, or `default` (RevealCancel behind dense layers, else
+    `graph`: the functionalised graph after the place.
+    `rules`: `rescale`, `reveal_cancel`, or `default` (RevealCancel after dense layers, else
         Rescale).
     `notes`: gets the names of operators that no rule covers, and warnings.
     """

@@ -1,7 +1,7 @@
 """Runs a model's tail once for each unit, with that unit alone replaced.
 
 Where affine operations follow the place, one unit changes their result by a fixed column times its
-change. So their result is updated (a rank-one update), and only the operations behind it run again.
+change. So their result is updated (a rank-one update), and only the operations after it run again.
 Elsewhere the whole tail runs, with one unit masked.
 """
 
@@ -42,7 +42,7 @@ class Plan:
     The job's whole split where units are masked.
     """
     rest: Split
-    """The part that runs again for each unit: behind the affine part, or the whole tail."""
+    """The part that runs again for each unit: after the affine part, or the whole tail."""
     columns: Float[Tensor, "units *value"] | None
     """For each element of the place, the change of the affine part's value when it grows by 1.
 

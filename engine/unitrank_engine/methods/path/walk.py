@@ -69,7 +69,7 @@ class InputWalk(Walk):
     """The path x′ → x of the model's inputs; integer inputs stay at x.
 
     Where the first operations are affine in the inputs, the walk interpolates their results instead
-    of the inputs. Only the operations behind them run at each point.
+    of the inputs. Only the operations after them run at each point.
     """
 
     start: Inputs
@@ -89,7 +89,7 @@ class InputWalk(Walk):
         if split.frontier is None:
             return split.head(tuple(_between(start, end, alphas) for start, end in pairs))
         read = zip(split.frontier.reads, pairs, strict=True)
-        # Inputs that no operation behind the frontier reads are not interpolated.
+        # Inputs that no operation after the frontier reads are not interpolated.
         inputs = tuple(_between(*pair, alphas) if needed else pair[1] for needed, pair in read)
         values = zip(split.frontier.axes, self.affine_start, self.affine_end, strict=True)
         return split.head_behind(inputs, tuple(_between(start, end, alphas, axis) for axis, start, end in values))
