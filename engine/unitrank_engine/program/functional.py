@@ -5,6 +5,7 @@ again and again, so each run must leave its arguments and buffers as they are.
 """
 
 import operator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -69,6 +70,7 @@ def functionalise(exported: ExportedProgram) -> fx.GraphModule:
     refuse_training_mode(module.graph)
     _freeze(module)
     graph = module.graph
+    written = any(node.target is aten.copy.default for node in graph.nodes)
     for node in list(graph.nodes):
         if node.target in (aten.view.default, aten._unsafe_view.default):
             # view fails when the tensor has another memory format than at export.
@@ -82,6 +84,8 @@ def functionalise(exported: ExportedProgram) -> fx.GraphModule:
         elif operator_name(node) in ASSERTIONS or (node.target is operator.le and not node.users):
             graph.erase_node(node)
     graph.eliminate_dead_code()
+    if written:
+        _trace_again(graph)
     # The graph is called with tensors by position, not with the nested arguments of the model.
     graph.set_codegen(fx.graph.CodeGen())
     return fx.GraphModule(module, graph)
@@ -103,6 +107,20 @@ def _write_out(graph: fx.Graph, node: fx.Node) -> None:
         value = _call(graph, node, aten.expand_as.default, (value, replaced), {})
     node.replace_all_uses_with(value)
     graph.erase_node(node)
+
+
+def _trace_again(graph: fx.Graph) -> None:
+    """Computes `val` of each node again.
+
+    A value that replaces an assignment is not laid out as the tensor that it was assigned to, and
+    results behind it keep its layout.
+    """
+    traces = [node.meta["val"] for node in graph.nodes if node.op == "placeholder"]
+    with next((trace.fake_mode for trace in traces if isinstance(trace, torch.Tensor)), nullcontext()):
+        for node in graph.nodes:
+            if node.op == "call_function":
+                args, kwargs = fx.map_arg((node.args, node.kwargs), lambda source: source.meta["val"])
+                node.meta["val"] = node.target(*args, **kwargs)
 
 
 def _call(graph: fx.Graph, like: fx.Node, target: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> fx.Node:
