@@ -5,18 +5,20 @@ Check this file first when torch has a new version. The names were seen in torch
 - `torch._ops.OpOverload` and `HigherOrderOperator`, `OpOverload._schema` and `_overloadname`,
 - `torch.utils._pytree`,
 - `SymInt.node.expr`,
+- `torch._subclasses.FakeTensor.fake_mode`,
 - for the trace of an export, `torch.export._draft_export.CaptureStructuredTrace` with its
   `log_record` and `_stream_path`, and `torch._logging.structured.INTERN_TABLE`.
 """
 
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch._ops import HigherOrderOperator, OpOverload
+from torch._subclasses import FakeTensor
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "has_no_statistics",
     "schema_name",
     "structured_trace",
+    "tracing_mode",
     "tree_flatten",
     "tree_leaves",
     "tree_map",
@@ -54,6 +57,12 @@ def has_no_statistics(operator: OpOverload) -> bool:
 def expression_of(size: torch.SymInt) -> Any:
     """The sympy expression of a symbolic size. Any: sympy has no type annotations."""
     return size.node.expr
+
+
+def tracing_mode(traces: Iterable[object]) -> AbstractContextManager[object]:
+    """A context manager in which operators trace as they did for these tensors without data."""
+    modes: list[AbstractContextManager[object]] = [trace.fake_mode for trace in traces if isinstance(trace, FakeTensor)]
+    return modes[0] if modes else nullcontext()
 
 
 @contextmanager

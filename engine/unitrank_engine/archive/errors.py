@@ -16,6 +16,7 @@ An archive that torch can build is refused with an EngineError, which also uses 
 `weights_refused`, and these codes:
 
 shape_not_as_traced    an operator gives another shape, type or stride than torch traced for it
+unwritten_memory       an operator leaves a part of its result unwritten
 """
 
 from typing import Literal

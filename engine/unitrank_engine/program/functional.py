@@ -5,7 +5,6 @@ again and again, so each run must leave its arguments and buffers as they are.
 """
 
 import operator
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from torch.export import ExportedProgram
 from unitrank_engine.errors import EngineError
 from unitrank_engine.program.nodes import operator_name
 from unitrank_engine.program.rewrites import REWRITES
-from unitrank_engine.torch_private import OpOverload, argument_names, has_no_statistics
+from unitrank_engine.torch_private import OpOverload, argument_names, has_no_statistics, tracing_mode
 
 aten = torch.ops.aten
 
@@ -115,8 +114,7 @@ def _trace_again(graph: fx.Graph) -> None:
     A value that replaces an assignment is not laid out as the tensor that it was assigned to, and
     results behind it keep its layout.
     """
-    traces = [node.meta["val"] for node in graph.nodes if node.op == "placeholder"]
-    with next((trace.fake_mode for trace in traces if isinstance(trace, torch.Tensor)), nullcontext()):
+    with tracing_mode(node.meta["val"] for node in graph.nodes if node.op == "placeholder"):
         for node in graph.nodes:
             if node.op == "call_function":
                 args, kwargs = fx.map_arg((node.args, node.kwargs), lambda source: source.meta["val"])

@@ -1,8 +1,10 @@
-"""Runs a graph node by node and compares each result with its trace.
+"""Runs a graph node by node and checks each result before the next operator runs.
 
 torch traces a graph without data: it computes the shape, type and strides of each result, and kernels
 and checks rely on them. Some traces are wrong. For example, an index with axes and one without are
 traced as one number, and give many. A kernel behind such a result would write beyond its memory.
+
+Some kernels do not write all of their result. The rest holds what another job left in the memory.
 """
 
 from collections.abc import Sequence
@@ -12,7 +14,8 @@ import torch
 from torch import Tensor, fx
 
 from unitrank_engine.errors import EngineError
-from unitrank_engine.torch_private import expression_of, tree_leaves
+from unitrank_engine.program.uninitialised import filled_memory
+from unitrank_engine.torch_private import OpOverload, expression_of, tree_leaves
 
 ROWS = (3, 1)
 """The batch sizes of the proving run."""
@@ -24,6 +27,7 @@ def prove(module: fx.GraphModule, shapes: Sequence[Sequence[int | None]], device
     `shapes`: the shape of each input of the graph; None is the batch.
 
     Raises EngineError: `shape_not_as_traced` at the first result that differs from its trace,
+    `unwritten_memory` at the first result that an operator leaves partly unwritten, and
     `model_does_not_run` when an operator fails.
     """
     nodes = [node for node in module.graph.nodes if node.op == "placeholder"]
@@ -33,7 +37,7 @@ def prove(module: fx.GraphModule, shapes: Sequence[Sequence[int | None]], device
             for shape, node in zip(shapes, nodes, strict=True)
         ]
         try:
-            with torch.no_grad():
+            with torch.no_grad(), filled_memory():
                 ProvingRun(module, strides=rows > 1 and device.type == "cpu").run(*inputs)
         except (EngineError, MemoryError):
             raise
@@ -52,7 +56,9 @@ def does_not_run(error: Exception) -> EngineError:
 
 
 class ProvingRun(fx.Interpreter):
-    """Runs a graph and stops at the first result that differs from its trace.
+    """Runs a graph and stops at the first result that differs from its trace or is not all written.
+
+    `filled_memory` must be active: new memory then holds NaN, or the largest whole number.
 
     `strides`: whether strides are compared too. At a batch of one, and in another memory layout than
     at export, correct strides differ.
@@ -69,7 +75,23 @@ class ProvingRun(fx.Interpreter):
         result = super().run_node(n)
         if "val" in n.meta and n.op != "output":
             self._compare(n, result)
+        if isinstance(n.target, OpOverload) and any(map(_may_be_unwritten, tree_leaves(result))):
+            self._check_written(n, result)
         return result
+
+    def _check_written(self, node: fx.Node, result: Any) -> None:
+        """Runs the operator again on memory without NaN: only what it wrote is the same."""
+        litter = [torch.ones_like(leaf) for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        del litter
+        with filled_memory(False):
+            again = super().run_node(node)
+        for first, second in zip(tree_leaves(result), tree_leaves(again), strict=True):
+            if isinstance(first, Tensor) and bool(_differing(first, second).any()):
+                raise EngineError(
+                    "unwritten_memory",
+                    f"{node.name} ({node.target}) leaves {int(_differing(first, second).sum())} of {first.numel()} values "
+                    "of its result unwritten; compute this value with another operator, and export the model again",
+                )
 
     def _compare(self, node: fx.Node, result: Any) -> None:
         results, traces = tree_leaves(result), tree_leaves(node.meta["val"])
@@ -115,6 +137,16 @@ class _Sizes:
                 return False
             self._values[expression] = int(expression.subs(self._numbers))
         return size == self._values[expression]
+
+
+def _may_be_unwritten(value: object) -> bool:
+    """Whether the value holds NaN, or is not real: whole numbers have no NaN."""
+    return isinstance(value, Tensor) and (not value.is_floating_point() or bool(value.isnan().any()))
+
+
+def _differing(first: Tensor, second: Tensor) -> Tensor:
+    """Where NaN, or a whole number, is in one of the two results and not in the other."""
+    return first.isnan() != second.isnan() if first.is_floating_point() else first != second
 
 
 def _example(shape: list[int], dtype: torch.dtype, device: torch.device) -> Tensor:

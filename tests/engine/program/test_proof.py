@@ -12,6 +12,7 @@ from tests.engine.in_process import program_of
 from unitrank_engine.errors import EngineError
 from unitrank_engine.program import Program, proof
 from unitrank_engine.program.functional import functionalise
+from unitrank_engine.program.uninitialised import filled_memory
 
 aten = torch.ops.aten
 
@@ -102,6 +103,49 @@ def test_sizes_that_depend_on_the_batch_are_compared_at_two_batch_sizes(monkeypa
     program_of(Fixed(), X)
 
     assert rows == [3, 1]
+
+
+def graph_of(*calls: Callable[[fx.Graph, fx.Node], fx.Node]) -> fx.GraphModule:
+    """A graph without traces that calls operators one after the other, as an older archive could."""
+    graph = fx.Graph()
+    node = graph.placeholder("x")
+    for call in calls:
+        node = call(graph, node)
+    graph.output((node,))
+    return fx.GraphModule(torch.nn.Module(), graph)
+
+
+def run(module: fx.GraphModule) -> None:
+    with filled_memory():
+        proof.ProvingRun(module, strides=True).run(X)
+
+
+UNWRITTEN: dict[str, Callable[[fx.Graph, fx.Node], fx.Node]] = {
+    "new_memory": lambda graph, x: graph.call_function(aten.new_empty.default, (x, [4096])),
+    "whole_numbers": lambda graph, x: graph.call_function(aten.new_empty.default, (x, [4096]), {"dtype": torch.int64}),
+    "a_circular_pad": lambda graph, x: graph.call_function(
+        aten.pad.default, (graph.call_function(aten.new_ones.default, (x, [1, 1, 4096])), [4096, -4096], "circular")
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(UNWRITTEN))
+def test_a_result_that_an_operator_leaves_unwritten_is_refused(name: str) -> None:
+    with pytest.raises(EngineError, match=r"leaves \d+ of 4096 values") as caught:
+        run(graph_of(UNWRITTEN[name]))
+
+    assert caught.value.code == "unwritten_memory"
+
+
+def test_a_nan_that_an_operator_computes_passes() -> None:
+    """0 / 0 is NaN on any memory, and an operator behind it passes NaN on."""
+    divide = graph_of(
+        lambda graph, x: graph.call_function(aten.sub.Tensor, (x, x)),
+        lambda graph, x: graph.call_function(aten.div.Tensor, (x, x)),
+        lambda graph, x: graph.call_function(aten.sort.default, (x,)),
+    )
+
+    run(divide)
 
 
 NAMES = [pytest.param(name, marks=() if name in ("resnet", "lstm", "gated") else pytest.mark.check) for name in MAKERS]
