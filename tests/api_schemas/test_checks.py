@@ -375,7 +375,7 @@ def test_summary_when_it_would_be_larger_than_the_arrays_then_it_counts() -> Non
     assert flaws(job, facts(limit=summary - 1)) == [("result_too_large", "/clusters")]
 
 
-def test_flaws_when_there_is_no_end_of_them_then_the_first_are_named() -> None:
+def test_flaws_when_there_are_very_many_then_the_first_are_named() -> None:
     job = request(clusters={"by": "members", "members": {"a": [0, *[1] * 500_000]}})
 
     assert flaws(job, facts()) == [("duplicate_member", f"/clusters/members/a/{index}") for index in range(2, 102)]

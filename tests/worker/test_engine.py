@@ -73,7 +73,7 @@ def test_job_when_its_model_is_neither_warm_nor_given_then_says_so(engine: Torch
     assert caught.value.code == "model_not_ready"
 
 
-def test_operator_when_it_is_none_then_the_engine_is_not_made(tmp_path: Path) -> None:
+def test_operator_when_unknown_then_the_engine_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(EngineError) as caught:
         TorchEngine(ChildSettings(scratch=str(tmp_path), operators=("aten.nothing.default",)), "cpu")
     assert caught.value.code == "unknown_operator"

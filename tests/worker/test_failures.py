@@ -34,7 +34,7 @@ def test_error_when_it_ends_a_job_then_is_a_whole_problem(error: Exception, code
     assert "secret" not in str(problem)
 
 
-def test_error_when_it_is_a_rankings_then_the_problem_names_it_and_those_that_were_finite() -> None:
+def test_error_when_a_ranking_failed_then_the_problem_names_it_and_the_finished_rankings() -> None:
     _, problem = ending(EngineError("non_finite", "nan").for_ranking("conductance", ["gradient", "random"]))
 
     assert problem is not None
@@ -43,7 +43,7 @@ def test_error_when_it_is_a_rankings_then_the_problem_names_it_and_those_that_we
     assert job_problem.detail == "ranking 'conductance': nan; repeat the request without 'conductance' to get 'gradient', 'random'"
 
 
-def test_cancel_when_noticed_then_is_no_failure() -> None:
+def test_cancel_when_noticed_then_is_not_a_failure() -> None:
     assert ending(Cancelled("x")) == ("cancelled", None)
 
 

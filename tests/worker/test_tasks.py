@@ -141,16 +141,16 @@ def test_job_when_its_result_would_find_no_room_then_the_child_never_sees_it(sto
     assert (problem["code"], problem["status"], problem["retryable"]) == ("storage_full", 503, True)
 
 
-@pytest.mark.parametrize(("what", "code"), [("model", "model_not_ready"), ("dataset", "dataset_not_found")])
-def test_job_when_its_contents_were_just_deleted_then_that_is_what_it_says(stores: Stores, what: str, code: str) -> None:
-    attempt = begun(stores, contents(stores) | {what: {"name": "x", "digest": MISSING}})
+@pytest.mark.parametrize(("content", "code"), [("model", "model_not_ready"), ("dataset", "dataset_not_found")])
+def test_job_when_its_contents_were_just_deleted_then_the_problem_names_them(stores: Stores, content: str, code: str) -> None:
+    attempt = begun(stores, contents(stores) | {content: {"name": "x", "digest": MISSING}})
 
     with pytest.raises(CannotRun, match="of this job was deleted") as caught:
         attempt.order(warm=())
     assert problem_of(caught.value)["code"] == code
 
 
-def test_job_when_the_child_has_sent_its_result_then_it_lies_in_the_store(stores: Stores) -> None:
+def test_job_when_the_child_has_sent_its_result_then_the_store_has_it(stores: Stores) -> None:
     attempt = begun(stores, contents(stores) | {"flops": 10.0})
     attempt.take(result(x=np.ones(2, np.float32)))
     attempt.finish("succeeded", None, at_once)
@@ -182,7 +182,7 @@ def test_job_when_the_child_claims_success_without_a_result_then_fails(stores: S
     assert (stores.jobs.get(attempt.record.id).problem or {})["code"] == "internal"
 
 
-def test_job_when_it_was_given_to_another_then_its_result_is_taken_away(stores: Stores) -> None:
+def test_job_when_it_was_given_to_another_attempt_then_its_result_is_deleted(stores: Stores) -> None:
     attempt = begun(stores, contents(stores))
     attempt.take(result(x=np.ones(2, np.float32)))
     stores.jobs.requeue(attempt.record.id, 1)
@@ -224,7 +224,7 @@ def test_parts_when_the_child_asks_then_gets_those_that_it_kept_and_no_other_ten
     assert stores.parts.of("another").get(["a"]) == {}
 
 
-def test_message_when_of_no_known_kind_then_changes_nothing(stores: Stores) -> None:
+def test_message_when_of_an_unknown_kind_then_changes_nothing(stores: Stores) -> None:
     attempt = begun(stores, contents(stores))
 
     assert attempt.take(Message({"delete": "everything"})) is None
@@ -245,7 +245,7 @@ def test_progress_when_it_comes_often_then_is_written_now_and_then(stores: Store
 
 
 @pytest.mark.parametrize("change", ["cancel", "requeue"])
-def test_progress_when_nobody_wants_the_job_any_more_then_it_is_told(stores: Stores, change: str) -> None:
+def test_progress_when_the_job_was_cancelled_or_reassigned_then_the_attempt_is_unwanted(stores: Stores, change: str) -> None:
     attempt = begun(stores, contents(stores))
     changes: dict[str, Callable[[str], JobRecord]] = {
         "cancel": stores.jobs.cancel,
@@ -278,7 +278,7 @@ def test_manifests_when_there_are_many_then_only_the_newest_stay_at_hand(stores:
     assert list(stores.ready_models) == [stores.models.get("m").digest]
 
 
-def test_model_when_it_passes_then_is_ready_and_what_waited_is_queued(inspecting: Stores) -> None:
+def test_model_when_it_passes_then_is_ready_and_waiting_jobs_are_queued(inspecting: Stores) -> None:
     attempt = inspection_of(inspecting, b"good")
     waiting = inspecting.waiting.create(REQUEST, waiting_for=[model_key(inspecting.models.get("m").digest)]).id
     (file,) = attempt.order(warm=()).files
@@ -299,7 +299,7 @@ def test_model_when_it_passes_then_is_ready_and_what_waited_is_queued(inspecting
     assert (inspecting.waiting.get(waiting).status, depth(inspecting.connection)) == ("queued", 1)
 
 
-def test_model_when_it_does_not_pass_then_is_rejected_and_what_waited_fails(inspecting: Stores) -> None:
+def test_model_when_it_does_not_pass_then_is_rejected_and_waiting_jobs_fail(inspecting: Stores) -> None:
     attempt = inspection_of(inspecting, b"bad")
     waiting = inspecting.waiting.create(REQUEST, waiting_for=[model_key(inspecting.models.get("m").digest)]).id
     attempt.finish("failed", {"code": "bad_archive", "title": "t", "detail": "d", "status": 422, "retryable": False}, at_once)

@@ -36,7 +36,7 @@ def test_messages_when_they_come_in_pieces_or_together_then_each_is_whole(ends: 
     assert channel.receive(1.0) == Message({})
 
 
-def test_channel_when_the_other_side_is_gone_then_raises(ends: tuple[Channel, socket.socket]) -> None:
+def test_channel_when_the_other_side_has_ended_then_raises(ends: tuple[Channel, socket.socket]) -> None:
     channel, theirs = ends
     theirs.close()
 
@@ -59,7 +59,7 @@ def test_channel_when_the_other_side_is_gone_then_raises(ends: tuple[Channel, so
         b'{"x":' + b"[" * 50_000 + b"]" * 50_000 + b"}\n",
     ],
 )
-def test_channel_when_the_other_side_sends_what_is_no_message_then_raises(ends: tuple[Channel, socket.socket], line: bytes) -> None:
+def test_channel_when_it_gets_a_malformed_message_then_raises(ends: tuple[Channel, socket.socket], line: bytes) -> None:
     channel, theirs = ends
     theirs.sendall(line)
 
@@ -74,7 +74,7 @@ def test_channel_when_the_other_side_does_not_read_then_does_not_wait_for_ever(e
         channel.send({}, bytes(1 << 24))
 
 
-def test_message_when_it_trickles_in_then_nobody_waits_longer_than_asked() -> None:
+def test_message_when_it_trickles_in_then_receive_keeps_its_time_limit() -> None:
     ours, theirs = socket.socketpair()
     clock = Clock()
 
@@ -119,7 +119,7 @@ def test_order_when_the_child_answers_and_leaves_at_once_then_its_answer_is_read
     channel.close()
 
 
-def test_files_when_this_end_takes_none_then_none_stays_open(tmp_path: Path) -> None:
+def test_files_when_this_end_accepts_none_then_all_are_closed(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()
     parent, child = Channel(ours, payload_bytes=0), Channel(theirs, payload_bytes=0)
     (tmp_path / "file").touch()

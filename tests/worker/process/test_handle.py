@@ -44,7 +44,7 @@ def test_child_when_a_variable_holds_the_stores_address_or_password_then_does_no
     assert kept == {"TOKENIZERS_PARALLELISM": "false", "PATH": "/bin", "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}
 
 
-def test_child_when_there_is_none_then_nothing_is_wrong() -> None:
+def test_handle_when_it_has_no_child_then_its_methods_work() -> None:
     child = ChildHandle(SETTINGS, "nothing:Nothing", "cpu")
 
     assert (child.pid, child.memory(), child.end()) == (0, 0, 0)

@@ -28,7 +28,7 @@ class Register(WorkerRegistry):
         self.beats += 1
 
 
-def test_job_when_not_told_at_once_then_is_told_soon(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_job_when_not_sent_at_once_then_is_sent_soon(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     register = WorkerRegistry(connection)
     monkeypatch.setattr(module, "AGAIN_SHARE", 1e-5)
     heartbeat = Heartbeat(register, WorkerEntry("w", "q", "cpu", 1, "h", 0.0, 0.0), EVERY, lambda: 0)
@@ -45,7 +45,7 @@ def beating(register: Register, clock: Clock) -> Heartbeat:
     return Heartbeat(register, WorkerEntry("w", "q", "cpu", 1, "h", 0.0, 0.0), EVERY, lambda: 0, clock)
 
 
-def test_beat_when_lost_then_is_made_up_for_at_once_and_only_once(connection: redis.Redis) -> None:
+def test_heartbeat_when_lost_then_is_sent_again_soon_and_once(connection: redis.Redis) -> None:
     register = Register(connection, deaf=3)
     heartbeat = beating(register, Clock(NOW))
     for _ in range(10):
@@ -54,7 +54,7 @@ def test_beat_when_lost_then_is_made_up_for_at_once_and_only_once(connection: re
     assert register.beats == 1
 
 
-def test_beat_when_its_time_has_come_then_is_sent_once(connection: redis.Redis) -> None:
+def test_heartbeat_when_its_time_has_come_then_is_sent_once(connection: redis.Redis) -> None:
     register, clock = Register(connection, deaf=0), Clock(NOW)
     heartbeat = beating(register, clock)
     beats = []
@@ -67,7 +67,7 @@ def test_beat_when_its_time_has_come_then_is_sent_once(connection: redis.Redis) 
 
 
 @pytest.mark.parametrize("jump", [2 * EVERY, -2 * EVERY])
-def test_beat_when_the_machine_has_slept_or_its_clock_was_set_then_comes_at_once(connection: redis.Redis, jump: float) -> None:
+def test_heartbeat_when_the_machine_has_slept_or_its_clock_was_set_then_comes_at_once(connection: redis.Redis, jump: float) -> None:
     register, clock = Register(connection, deaf=0), Clock(NOW)
     heartbeat = beating(register, clock)
     heartbeat.beat_if_due()

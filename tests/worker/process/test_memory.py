@@ -9,7 +9,7 @@ from unitrank_worker.process import memory
 
 
 @pytest.mark.parametrize(("limit", "expected"), [("1000\n", 1000), ("max\n", None), (None, None)])
-def test_memory_when_a_container_has_less_then_that_counts(
+def test_memory_when_a_container_has_less_then_its_limit_counts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str | None, expected: int | None
 ) -> None:
     if limit is not None:

@@ -33,11 +33,9 @@ class Stepping:
     """Uses the channel as a job does: a span, parts, progress, arrays of several dtypes."""
 
     def __init__(self) -> None:
-        self.seen: Assignment | None = None
         self.read = b""
 
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
-        self.seen = assignment
         self.read = assignment.table.read_bytes() + (assignment.archive.read_bytes() if assignment.archive else b"")
         with assignment.span("load"):
             parts = assignment.parts.get(["a", "b"])
@@ -145,7 +143,7 @@ def test_job_when_ordered_then_the_engine_reads_the_files_and_its_result_comes_b
     }
 
 
-def test_job_when_told_to_stop_then_ends_where_it_reports_and_the_child_goes_on(table: Path, tmp_path: Path) -> None:
+def test_job_when_it_gets_a_stop_then_ends_at_its_next_report_and_the_child_goes_on(table: Path, tmp_path: Path) -> None:
     with served(Endless(), tmp_path) as parent:
         for _ in range(2):
             order(parent, ORDER, table)

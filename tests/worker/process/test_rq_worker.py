@@ -100,7 +100,7 @@ def test_job_when_cancelled_while_it_reports_nothing_then_its_child_is_killed(sh
     assert gone(old)
 
 
-def test_job_when_cancelled_while_it_reports_then_ends_by_itself_and_the_child_stays(shared: Bench) -> None:
+def test_job_when_cancelled_while_it_reports_then_ends_without_a_kill_and_the_child_stays(shared: Bench) -> None:
     id = shared.submit(["report", 60])
     wait_until(lambda: shared.jobs.get(id).progress is not None, "progress")
     shared.jobs.cancel(id)
@@ -161,7 +161,7 @@ def test_child_when_killed_while_idle_then_the_next_job_gets_a_new_one(shared: B
     assert shared.jobs.get(id).attempt <= 2
 
 
-def test_queue_when_it_holds_what_is_forged_then_the_worker_goes_on(shared: Bench, tmp_path: Path) -> None:
+def test_queue_when_it_holds_a_forged_entry_then_the_worker_goes_on(shared: Bench, tmp_path: Path) -> None:
     from rq import Queue
     from rq.serializers import JSONSerializer, PickleSerializer
 

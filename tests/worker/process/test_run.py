@@ -107,7 +107,7 @@ def test_job_when_cancelled_while_its_archive_is_fetched_then_the_look_sees_that
     assert all(file.closed for file in step.result().files)
 
 
-def test_job_when_cancelled_before_its_order_is_sent_then_the_child_hears_the_stop_after_it(
+def test_job_when_cancelled_before_its_order_is_sent_then_the_child_gets_the_stop_after_it(
     bed: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go, fetch = threading.Event(), bed.stores.blobs.path

@@ -70,7 +70,7 @@ def test_run_when_the_child_was_quicker_than_the_watch_then_is_followed_all_the_
     assert after(watch, clock, 5) == (None, "timed_out")
 
 
-def test_run_when_cancelled_then_has_a_moment_to_end_by_itself(jobs: JobStore, clock: Clock) -> None:
+def test_run_when_cancelled_then_has_a_moment_to_end_before_the_kill(jobs: JobStore, clock: Clock) -> None:
     id = jobs.create({}).id
     watch = RunWatch(jobs, id, 1, "a", clock)
     jobs.start(id, "a")
@@ -107,7 +107,7 @@ def test_run_when_its_record_has_ended_or_is_gone_then_is_given_up(jobs: JobStor
     assert after(watch, clock, CLOSING_SECONDS) == (None, "given_up")
 
 
-def test_run_when_the_store_is_away_then_no_time_goes_by(jobs: JobStore, clock: Clock) -> None:
+def test_run_when_the_store_does_not_answer_then_that_time_does_not_count(jobs: JobStore, clock: Clock) -> None:
     id = jobs.create({"timeout": 5}).id
     jobs.start(id, "a")
     flaky = Flaky(jobs)

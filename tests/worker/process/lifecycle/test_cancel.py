@@ -88,7 +88,7 @@ def test_job_when_cancelled_at_any_stage_then_ends_once_and_leaves_nothing(
     assert kept(bench) == {job.result["owner"] for job in bench.jobs.list()[0] if job.result}
 
 
-def test_result_when_its_job_is_given_up_before_its_end_is_told_then_is_taken_away(bench: Bench, tmp_path: Path) -> None:
+def test_result_when_its_job_is_given_up_before_its_end_then_is_deleted(bench: Bench, tmp_path: Path) -> None:
     bench.start(engine="Slow")
     id, go_on = writing(bench, tmp_path)
     child = psutil.Process(bench.workers[0].child())

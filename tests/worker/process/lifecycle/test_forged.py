@@ -125,7 +125,7 @@ def suspension(connection: redis.Redis, marker: Path) -> None:
     "forge",
     [functions, callbacks, pickles, ids, lines, lives, workers, registries, leftovers, types, line_of_another_type, suspension],
 )
-def test_store_when_it_holds_what_is_forged_then_nothing_of_it_runs_and_jobs_go_on(
+def test_store_when_it_holds_forged_entries_then_none_of_them_runs_and_jobs_go_on(
     bench: Bench, tmp_path: Path, forge: Callable[[redis.Redis, Path], None]
 ) -> None:
     bench.start()
@@ -153,7 +153,7 @@ def test_inspection_when_its_record_names_no_model_then_fails_and_its_worker_liv
 
 
 @pytest.mark.parametrize("command", ["shutdown", "kill-horse", "stop-job"])
-def test_worker_when_told_something_over_a_channel_then_hears_nothing(bench: Bench, command: str) -> None:
+def test_worker_when_it_gets_a_command_over_a_channel_then_ignores_it(bench: Bench, command: str) -> None:
     worker = bench.start()
     child = worker.child()
     id = bench.submit(["report", 1])

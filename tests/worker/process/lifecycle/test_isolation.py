@@ -56,7 +56,7 @@ MORE_LINES = [
 
 
 @pytest.mark.parametrize("line", [*LINES, *(pytest.param(line, marks=pytest.mark.check) for line in MORE_LINES)])
-def test_child_when_it_sends_what_no_child_of_ours_would_then_its_worker_lives_on(bench: Bench, line: str) -> None:
+def test_child_when_it_sends_malformed_messages_then_its_worker_lives_on(bench: Bench, line: str) -> None:
     worker = bench.start()
     record = bench.ended(bench.submit(["send", line]))
 

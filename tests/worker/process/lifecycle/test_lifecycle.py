@@ -39,7 +39,7 @@ def inspected(bench: Bench, *engines: str) -> dict[str, object]:
     return models.get("m").problem or {}
 
 
-def test_worker_when_told_to_stop_then_finishes_its_job_and_takes_no_other(bench: Bench, tmp_path: Path) -> None:
+def test_worker_when_signalled_to_stop_then_finishes_its_job_and_takes_no_other(bench: Bench, tmp_path: Path) -> None:
     worker = bench.start()
     child = worker.child()
     go = tmp_path / "go"
@@ -58,7 +58,7 @@ def test_worker_when_told_to_stop_then_finishes_its_job_and_takes_no_other(bench
 
 
 @pytest.mark.serial
-def test_worker_when_told_to_stop_twice_then_puts_its_job_back(bench: Bench) -> None:
+def test_worker_when_signalled_to_stop_twice_then_puts_its_job_back(bench: Bench) -> None:
     worker = bench.start()
     id = bench.submit(["sleep", 60])
     bench.running(id)
@@ -73,7 +73,7 @@ def test_worker_when_told_to_stop_twice_then_puts_its_job_back(bench: Bench) -> 
 
 
 @pytest.mark.check
-def test_worker_when_told_to_stop_and_its_time_is_over_then_puts_its_job_back(bench: Bench) -> None:
+def test_worker_when_signalled_to_stop_and_its_time_is_over_then_puts_its_job_back(bench: Bench) -> None:
     worker = bench.start(drain=0.5)
     id = bench.submit(["hang", 60])
     bench.running(id)
@@ -103,7 +103,7 @@ def test_worker_when_another_machine_has_its_name_then_is_refused(bench: Bench) 
 
 @pytest.mark.check
 @pytest.mark.parametrize("end", ["killed", "forged"])
-def test_worker_when_who_had_its_name_is_gone_then_takes_its_place(bench: Bench, end: str) -> None:
+def test_worker_when_the_earlier_worker_of_its_name_has_ended_then_starts(bench: Bench, end: str) -> None:
     if end == "killed":
         first = bench.start("w", UNITRANK_HEARTBEAT_GRACE="60")
         os.kill(first.process.pid, signal.SIGKILL)
@@ -292,7 +292,7 @@ def test_worker_when_its_child_cannot_start_then_ends_at_once_and_takes_nothing(
     assert bench.status(id) == "queued"
 
 
-def test_model_when_its_inspection_refuses_it_then_is_rejected_and_so_is_what_waited(bench: Bench) -> None:
+def test_model_when_its_inspection_fails_then_is_rejected_and_waiting_jobs_fail(bench: Bench) -> None:
     assert inspected(bench, "Scripted")["code"] == "bad_archive"
 
 
