@@ -27,7 +27,7 @@ def test_page_of_the_demo_when_opened_then_has_the_verdict_of_the_picture_in_rea
 ) -> None:
     target = Path(os.environ.get("UNITRANK_PICTURE", tmp_path / "page.png"))
     demo.make(tmp_path, seed=0)
-    result = demo.ask(client, tmp_path, 0, tmp_path, Console(quiet=True))
+    result = demo.rank(client, tmp_path, 0, tmp_path, Console(quiet=True))
     with opened(browser, url) as page:
         page.emulate_media(color_scheme="light")
         page.goto(f"/jobs/{result.job}")
