@@ -5,12 +5,15 @@ import signal
 from pathlib import Path
 
 import pytest
+from rq import Worker
+from rq.exceptions import StopRequested
 
 from tests.support.polling import wait_until
 from tests.worker.process.conftest import REQUEST, Bench, cancel, gone
 from unitrank_store.observability.throughput import Throughput
 from unitrank_store.queue.rq_queue import enqueue_job
 from unitrank_store.worker_registry import WorkerRegistry
+from unitrank_worker.process.rq_worker import WarmWorker
 
 
 def lines(path: Path) -> list[str]:
@@ -173,3 +176,15 @@ def test_queue_when_it_holds_a_forged_entry_then_the_worker_goes_on(shared: Benc
 
     assert shared.ended(shared.submit()).status == "succeeded"
     assert not marker.exists()
+
+
+def test_worker_when_a_signal_to_stop_comes_during_maintenance_then_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(worker: Worker) -> None:
+        raise StopRequested
+
+    monkeypatch.setattr(Worker, "run_maintenance_tasks", stop)
+    worker = object.__new__(WarmWorker)
+    worker._worker_name = "w"
+
+    with pytest.raises(StopRequested):
+        worker.run_maintenance_tasks()

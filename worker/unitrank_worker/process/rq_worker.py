@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import redis
 import structlog
 from rq import Queue, Worker
+from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.timeouts import HorseMonitorTimeoutException
@@ -198,7 +199,8 @@ class WarmWorker(Worker):
         """As in RQ, but malformed entries in RQ's registries do not stop the worker."""
         try:
             super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ's
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+        # RQ raises StopRequested at a signal to stop.
+        except (StopRequested, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
             raise
         except Exception:
             log.exception("RQ maintenance failed", worker=self._worker_name)
