@@ -16,7 +16,7 @@ class DeepLift(MethodBase):
         "m · (h − h′); m is the product of the slopes Δout/Δin (Rescale), or of the slopes of positive and negative parts "
         "(RevealCancel)"
     )
-    source = "Shrikumar et al. 2017, arXiv:1704.02685; Shrikumar et al. 2018, arXiv:1807.09946"
+    source = "Shrikumar et al. 2017, arXiv:1704.02685, eqs. 3 to 5; Shrikumar et al. 2018, arXiv:1807.09946"
     cost = "two forward passes and one backward pass through the layers after the place; more if an operation needs quadrature"
     complete = True
     needs_baseline = True

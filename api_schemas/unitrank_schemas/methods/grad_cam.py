@@ -11,7 +11,7 @@ class GradCam(MethodBase):
     title = "Grad-CAM"
     summary = "The unit's value times the mean slope of its channel. It needs a place with spatial axes."
     formula = "h · mean over space of ∂F/∂h; the heatmap is the ReLU of the sum over channels"
-    source = "Selvaraju et al. 2017, arXiv:1610.02391"
+    source = "Selvaraju et al. 2017, arXiv:1610.02391, eqs. 1 and 2"
     cost = "one forward and one backward pass through the layers after the place"
     spatial = True
 

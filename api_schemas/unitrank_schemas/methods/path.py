@@ -69,7 +69,7 @@ class IntegratedGradients(PathMethod):
     title = "Integrated gradients"
     summary = "The unit's part of the change of the target, along the straight line from h′ to h."
     formula = "(h − h′) · ∫ ∂F/∂h dα along h′ → h, all other values held at x"
-    source = "Sundararajan et al. 2017, arXiv:1703.01365"
+    source = "Sundararajan et al. 2017, arXiv:1703.01365, eq. 1"
     cost = "steps forward and backward passes (one more for `trapezoid`) through the layers after the place"
     complete = True
 

@@ -6,7 +6,8 @@ is the target; s is the score. The tail is the part of the model after the place
 A method is complete if the scores of each example sum to F(x) − F(x′) at every cut. A cut is a
 place that every path from input to output passes.
 
-`METHODS` has the methods of all families by name.
+The formula, the source and the cost of a method are in its card, which is its schema in
+`unitrank_schemas/methods/`. `METHODS` has the methods of all families by name.
 
 >>> sorted(METHODS)[:3]
 ['activation', 'conductance', 'deeplift']

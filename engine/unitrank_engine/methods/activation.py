@@ -1,7 +1,4 @@
-"""Activation: the unit's value at the input. It does not depend on the target.
-
-s = h (Erhan et al. 2009). Complete: no. Cost: one forward pass up to the layer.
-"""
+"""Activation: the value of the unit at the input. It does not depend on the target."""
 
 from jaxtyping import Float
 from torch import Tensor

@@ -1,9 +1,4 @@
-"""Grad-CAM: the unit's value times the mean gradient of its channel over space.
-
-s = h · mean over space of ∂F/∂h (arXiv:1610.02391, eq. 1), for places with spatial axes. The
-heatmap is the ReLU of the sum over channels (eq. 2). Complete: no. Cost: one forward pass, and one
-backward pass through the tail.
-"""
+"""Grad-CAM: the value of the unit times the mean gradient of its channel over space."""
 
 from jaxtyping import Float
 from torch import Tensor

@@ -1,12 +1,4 @@
-"""Gradient methods: the gradient at the input, alone or times the activation or h − h′.
-
-- gradient: s = ∂F/∂h (arXiv:1312.6034). Complete: no.
-- gradient_x_activation: s = h · ∂F/∂h (arXiv:1605.01713). Complete: no.
-- gradient_x_delta: s = (h − h′) · ∂F/∂h (arXiv:1807.09946). Complete only where the tail is linear.
-
-Cost: one forward pass, and one backward pass through the tail. With `noise`, one forward and one
-backward pass for each sample.
-"""
+"""Gradient methods: the gradient at the input, alone or times the activation or h − h′."""
 
 from jaxtyping import Float
 from torch import Tensor

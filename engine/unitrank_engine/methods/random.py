@@ -1,8 +1,4 @@
-"""Random: independent normal noise for every example and element, as a control.
-
-s ~ N(0, 1), from the job's seed. Complete: no. Cost: no pass. Any useful method ranks better than
-this.
-"""
+"""Random: independent normal noise for every example and element, from the job's seed."""
 
 import numpy as np
 import torch

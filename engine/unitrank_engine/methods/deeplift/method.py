@@ -1,10 +1,4 @@
-"""DeepLIFT: multipliers times the difference from the baseline.
-
-s = m · (h − h′), with m = ΔF/Δh by the chain rule of multipliers (arXiv:1704.02685, eqs. 3 to 5;
-for RevealCancel arXiv:1807.09946). Complete at every cut. Cost: two forward passes and one backward
-pass of the tail. For an operation without a rule, its mean derivative is computed by quadrature in
-addition.
-"""
+"""DeepLIFT: multipliers of a backward pass, times the difference from the baseline."""
 
 from functools import partial
 from typing import Any, cast

@@ -1,9 +1,4 @@
-"""Exact ablation: the drop of the target when a single unit (or channel) is replaced by its fill.
-
-s = F(h) − F(h with the unit replaced) (arXiv:1311.2901; arXiv:1612.08220). Complete: no. Cost: one
-forward pass for each unit. It goes through the part of the tail after the first affine operations,
-such as a dense layer; where none follow, through the whole tail.
-"""
+"""Exact ablation: the drop of the target when one unit or channel is replaced by its fill."""
 
 from typing import cast
 

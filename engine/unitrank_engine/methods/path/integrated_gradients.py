@@ -1,9 +1,4 @@
-"""Integrated gradients along the straight line between the place's values h′ and h.
-
-s = (h − h′) · ∫ ∂F/∂h dα along h′ → h, all other values held at x (arXiv:1703.01365, eq. 1).
-Complete at every cut, up to the error of the sum. Cost: `steps` forward and `steps` backward passes
-of the tail; one more of each with the rule `trapezoid`.
-"""
+"""Integrated gradients: the sum of ∂F/∂h · Δh along the straight line from h′ to h."""
 
 from unitrank_engine.methods.path.method import PathSumMethod
 from unitrank_engine.methods.path.sums import change_of_h

@@ -1,8 +1,4 @@
-"""Internal influence: the mean gradient along the path of the inputs.
-
-s = ∫ ∂F/∂h dα along x′ → x (arXiv:1802.03788). Complete: no. Cost: as conductance, and shared with
-it where both have the same points.
-"""
+"""Internal influence: the sum of ∂F/∂h · Δα along the path of the inputs."""
 
 from unitrank_engine.methods.path.method import PathSumMethod
 from unitrank_engine.methods.path.sums import length
