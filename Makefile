@@ -96,6 +96,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python .ci/prose.py
 
 # Writes the version of each package that the two images install.
 lock: install

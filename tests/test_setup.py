@@ -79,4 +79,4 @@ def test_hooks_when_run_before_a_commit_then_run_what_lint_runs() -> None:
 
     assert {repository["repo"] for repository in config["repos"]} == {"local"}
     assert {hook["language"] for hook in hooks} == {"system"}
-    assert [hook["entry"] for hook in hooks] == _recipe("lint")[-3:]
+    assert [hook["entry"] for hook in hooks] == _recipe("lint")[-4:]

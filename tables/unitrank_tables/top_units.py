@@ -1,4 +1,4 @@
-"""The units of highest importance, in the one order that a summary, a table and a client give."""
+"""The units with the highest importance, in one order for the summary, the tables and the client."""
 
 from collections.abc import Sequence
 from math import isnan
@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 
 class TopUnit(TypedDict):
-    """`index`: where the unit lies in the layer's shape. `spread` is None where there is one example."""
+    """One unit of a ranking.
+
+    `index`: its position on each axis of the layer. `spread` is None for a single example.
+    """
 
     unit: int
     index: list[int]
@@ -20,7 +23,7 @@ class TopUnit(TypedDict):
 def top_units(importance: NDArray[Any], spread: NDArray[Any], shape: Sequence[int], count: int) -> list[TopUnit]:
     """At most `count` units: the most important first, equal ones by their number, NaN last.
 
-    They are compared as float32, because a result's arrays hold no more.
+    Importance is compared as float32, the precision of a result's arrays.
     """
     order = np.argsort(-importance.astype(np.float32), kind="stable")[:count]
     positions = np.unravel_index(order, tuple(shape)) if shape else ()

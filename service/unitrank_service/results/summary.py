@@ -47,7 +47,7 @@ class Selection:
         return _named("ranking", self.ranking, [entry["id"] for entry in summary["rankings"]])
 
     def needs_arrays(self, summary: Json) -> bool:
-        """Whether a ranking in the summary has fewer than `top` units although the layer has more."""
+        """Whether the layer has more units, up to `top`, than a ranking in the summary."""
         if self.top is None:
             return False
         sizes = [len(entry["top"]) for ranking in summary["rankings"] for entry in ranking["clusters"].values()]

@@ -1,4 +1,4 @@
-"""What several tests of the page use."""
+"""Fixtures for the tests of the page."""
 
 import re
 from html import unescape

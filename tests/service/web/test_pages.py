@@ -1,4 +1,4 @@
-"""The pages: lists of jobs, models and datasets, with what a key may see."""
+"""The pages: lists of jobs, models and datasets, limited to the rights of the key."""
 
 import json
 import re
