@@ -1,4 +1,4 @@
-"""The units with the highest importance, in one order for the summary, the tables and the client."""
+"""The units with the highest importance, in one order for summary, tables and client."""
 
 from collections.abc import Sequence
 from math import isnan
