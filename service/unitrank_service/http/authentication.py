@@ -55,6 +55,11 @@ def check_exposure(settings: Settings, keys_stored: bool) -> None:
         )
 
 
+def wrong_key() -> HttpProblem:
+    """Return the problem of a request whose key is wrong or was revoked."""
+    return HttpProblem("unauthorized", WRONG_KEY, _CHALLENGE)
+
+
 def is_open(settings: Settings) -> bool:
     """Whether requests without a key may do everything while no key is stored."""
     return is_loopback(settings.host) or settings.insecure
@@ -104,8 +109,9 @@ def _admit(request: Request, scope: str, settings: Settings, keys: KeyStore, ses
         # A public address requires a key even after the last key was revoked.
         if is_open(settings) and not keys.any():
             return ANYONE
-        detail = "the request has no key; send `Authorization: Bearer <key>`" if authorization is None else WRONG_KEY
-        raise HttpProblem("unauthorized", detail, _CHALLENGE)
+        if authorization is not None:
+            raise wrong_key()
+        raise HttpProblem("unauthorized", "the request has no key; send `Authorization: Bearer <key>`", _CHALLENGE)
     if not key.may(scope):
         challenge = {"WWW-Authenticate": f'{_CHALLENGE["WWW-Authenticate"]}, error="insufficient_scope", scope="{scope}"'}
         scopes = ", ".join(sorted(key.scopes))

@@ -111,7 +111,7 @@ def _inline_draft(request: JobRequest, dataset: InlineDataset, model: ModelRecor
 
 def _check_webhook(url: str, url_policy: UrlPolicy) -> None:
     try:
-        url_policy.check(url)
+        url_policy.check_addresses(url_policy.check(url))
     except UrlNotAllowed as error:
         raise RequestRejected([Flaw("/webhook/url", error.code, error.detail)]) from error
 

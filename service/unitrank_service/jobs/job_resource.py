@@ -8,8 +8,10 @@ import redis
 import redis.asyncio
 
 from unitrank_service.errors import HttpProblem
+from unitrank_service.http.authentication import wrong_key
 from unitrank_service.http.responses import encoded, moment
 from unitrank_service.http.wait_limits import WaitLimits
+from unitrank_store.access.api_keys import is_stored
 from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.jobs.events import follow, wait_until_ended
 from unitrank_store.jobs.idempotency import EarlierJobs
@@ -21,7 +23,9 @@ from unitrank_store.results.result_store import ResultLocation, ResultStore
 KEEP_ALIVE = 10.0
 """Seconds without an event after which a comment is sent."""
 LOOK_SECONDS = 3.0
-"""A waiting request checks this often whether the service ends."""
+"""A waiting request checks this often whether the service ends or its key was revoked."""
+KEY_SECONDS = 2.0
+"""A stream of events checks after this time, or at the next event, whether its key was revoked."""
 
 
 def job_body(record: JobRecord, connection: redis.Redis) -> bytes:
@@ -58,11 +62,17 @@ def _body(record: JobRecord, ahead: int | None) -> bytes:
     return encoded(state)[:-1] + b',"request":' + record.request_text.encode() + b"}"
 
 
-async def ended_within(id: str, seconds: float, *, follower: redis.asyncio.Redis, stopping: Callable[[], bool]) -> None:
-    """Return when the job has ended, after `seconds`, or when the service is `stopping`."""
+async def ended_within(id: str, seconds: float, key: str, *, follower: redis.asyncio.Redis, stopping: Callable[[], bool]) -> None:
+    """Return when the job has ended, after `seconds`, or when the service is `stopping`.
+
+    `key`: id of the request's key. Raises HttpProblem within `LOOK_SECONDS` after it was revoked.
+    """
     deadline = time.monotonic() + seconds
     while (seconds_left := deadline - time.monotonic()) > 0 and not stopping():
-        if await wait_until_ended(follower, id, min(seconds_left, LOOK_SECONDS)):
+        ended = await wait_until_ended(follower, id, min(seconds_left, LOOK_SECONDS))
+        if not await is_stored(follower, key):
+            raise wrong_key()
+        if ended:
             return
 
 
@@ -97,24 +107,34 @@ async def event_lines(
     """Yield the job's server-sent events after the event id `after`, until the job has ended.
 
     A comment is sent every `KEEP_ALIVE` seconds, so that proxies keep the connection open.
+    `key`: id of the request's key. The stream ends within 5 s after the key was revoked.
     """
     try:
         with wait_limits.hold(key):
-            async for line in _event_lines(record, after, follower):
+            async for line in _event_lines(record, after, key, follower):
                 yield line
     except HttpProblem:
         # Other requests reached the key's limit in the meantime. The client connects again.
         return
 
 
-async def _event_lines(record: JobRecord, after: str, follower: redis.asyncio.Redis) -> AsyncIterator[bytes]:
+async def _event_lines(record: JobRecord, after: str, key: str, follower: redis.asyncio.Redis) -> AsyncIterator[bytes]:
     # An ended job gets no new events, so one short read of the stored events is enough.
-    block_seconds = 0.05 if record.ended else KEEP_ALIVE
+    block_seconds = 0.05 if record.ended else KEY_SECONDS
+    sent = checked = time.monotonic()
     async for event in follow(follower, record.id, after, block_seconds=block_seconds):
+        now = time.monotonic()
+        if event is None or now - checked >= KEY_SECONDS:
+            if not await is_stored(follower, key):
+                return
+            checked = now
         if event is None:
             if record.ended:
                 return
-            yield b": waiting\n\n"
+            if now - sent >= KEEP_ALIVE:
+                sent = now
+                yield b": waiting\n\n"
         else:
+            sent = now
             data = event.data | ({"at": moment(event.data["at"])} if event.kind == "status" else {})
             yield f"id: {event.id}\nevent: {event.kind}\ndata: ".encode() + encoded(data) + b"\n\n"

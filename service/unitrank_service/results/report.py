@@ -32,7 +32,13 @@ MOST_MAPS = 6
 """Clusters with a heatmap."""
 MOST_UNITS = 5
 """Units in a row of the table of clusters."""
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+HEADERS = {
+    # Nothing is loaded or run, no other page shows the report in a frame, and nothing can be sent.
+    "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Headers of the report, which shows names that clients chose."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ def report(id: str, *, jobs: JobStore, results: ResultStore) -> Response:
     stored = StoredResult(record, results, jobs.result_ttl)
     result = Result.model_validate(stored.summary())
     page = _template().render(_values(result, stored.arrays(), record))
-    headers = {"Content-Security-Policy": POLICY, "Content-Disposition": f'inline; filename="{id}.html"'}
+    headers = {**HEADERS, "Content-Disposition": f'inline; filename="{id}.html"'}
     return Response(page, headers=headers, media_type="text/html; charset=utf-8")
 
 

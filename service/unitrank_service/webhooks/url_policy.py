@@ -1,8 +1,9 @@
 """The policy for the URLs of webhooks. Clients choose the URLs, so private servers are protected.
 
-First the text of the URL is checked, then the addresses of its host. A host name is resolved once
-for each attempt. All its addresses must be public, and the service connects to one of them.
-A name whose addresses change after the check (DNS rebinding) therefore has no effect.
+First the text of the URL is checked, then the addresses of its host. A host name is resolved when
+the job is posted, if that is possible within a second, and once for each attempt. All its addresses
+must be public, and the service connects to one of them. A name whose addresses change after the
+check (DNS rebinding) therefore has no effect.
 The operator can allow private hosts and networks in UNITRANK_WEBHOOK_HOSTS.
 """
 
@@ -11,6 +12,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -20,6 +22,10 @@ LONGEST_URL = 2048
 PORTS = (443, 8443)
 """The ports that are allowed for hosts outside UNITRANK_WEBHOOK_HOSTS."""
 RESOLVE_SECONDS = 5.0
+POST_SECONDS = 1.0
+"""Time to resolve a name while a job is posted. Without an answer only the deliveries check it."""
+POST_LOOKUPS = 8
+"""Names that are resolved at the same time for posted jobs. Slow name servers occupy no more."""
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -120,6 +126,7 @@ class UrlPolicy:
         self._networks = tuple(_network(entry) for entry in trusted if "/" in entry)
         self._hosts = frozenset(_host_and_port(entry) for entry in trusted if "/" not in entry)
         self._resolve = resolve or resolved
+        self._resolve_briefly = resolve or BriefResolver(POST_LOOKUPS, POST_SECONDS)
 
     def check(self, url: str) -> WebhookUrl:
         """Check everything but the addresses of a host name. Raises UrlNotAllowed."""
@@ -142,8 +149,20 @@ class UrlPolicy:
 
         Raises UrlNotAllowed where an address is not allowed, and OSError for an unknown name.
         """
+        return self._addresses(url, self._resolve)
+
+    def check_addresses(self, url: WebhookUrl) -> None:
+        """Check the addresses that a host name has now, if the name can be resolved at once.
+
+        Raises UrlNotAllowed. `addresses` checks them again at each delivery.
+        """
+        if not self._trusts(url):
+            with suppress(OSError):
+                self._addresses(url, self._resolve_briefly)
+
+    def _addresses(self, url: WebhookUrl, resolve: Resolve) -> Sequence[str]:
         literal = _address(url.host)
-        addresses = [url.host] if literal is not None else self._resolve(url.host, url.port)
+        addresses = [url.host] if literal is not None else resolve(url.host, url.port)
         if not addresses:
             raise OSError("the name has no address")
         if not self._trusts(url) and not all(map(self._may_reach, addresses)):
@@ -174,10 +193,29 @@ def is_public(address: Address) -> bool:
     return address in _GLOBAL and address.is_global and not any(address in network for network in _SPECIAL_6)
 
 
-def resolved(host: str, port: int) -> Sequence[str]:
+class BriefResolver:
+    """Resolves names with few threads and little time.
+
+    `lookups`: number of lookups at the same time. `seconds`: time for one of them.
+    """
+
+    def __init__(self, lookups: int, seconds: float) -> None:
+        self._free = threading.BoundedSemaphore(lookups)
+        self._seconds = seconds
+
+    def __call__(self, host: str, port: int) -> Sequence[str]:
+        """Return the addresses of a name. Raises OSError as `resolved`, or if no lookup is free."""
+        if not self._free.acquire(blocking=False):
+            raise OSError("too many names are resolved at the same time")
+        return resolved(host, port, self._seconds, self._free.release)
+
+
+def resolved(host: str, port: int, seconds: float | None = None, done: Callable[[], None] = lambda: None) -> Sequence[str]:
     """Return the addresses of a name from the system's resolver.
 
-    Raises OSError where the name has none, or the resolver takes longer than `RESOLVE_SECONDS`.
+    `seconds`: time for the lookup; None means `RESOLVE_SECONDS`.
+    `done`: called when the lookup has ended, perhaps much later.
+    Raises OSError where the name has none, or the resolver takes longer than `seconds`.
     """
     results: list[Sequence[str] | OSError] = []
 
@@ -187,13 +225,16 @@ def resolved(host: str, port: int) -> Sequence[str]:
             results.append(list(dict.fromkeys(str(answer[4][0]) for answer in answers)))
         except (OSError, UnicodeError) as error:
             results.append(OSError(f"the name cannot be resolved: {error}"))
+        finally:
+            done()
 
+    seconds = RESOLVE_SECONDS if seconds is None else seconds
     # The system's resolver has no timeout, so it runs in a thread that is abandoned.
     thread = threading.Thread(target=lookup, name="resolve", daemon=True)
     thread.start()
-    thread.join(RESOLVE_SECONDS)
+    thread.join(seconds)
     if not results:
-        raise TimeoutError(f"the name was not resolved within {RESOLVE_SECONDS:g} s")
+        raise TimeoutError(f"the name was not resolved within {seconds:g} s")
     if isinstance(results[0], OSError):
         raise results[0]
     return results[0]

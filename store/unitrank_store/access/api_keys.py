@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import redis
+import redis.asyncio
 
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.record import DEFAULT_TENANT
@@ -129,6 +130,14 @@ class KeyStore:
 
     def _fields(self, id: str) -> dict[str, str]:
         return text_fields(self._redis.hgetall(keyspace.key(id)))
+
+
+async def is_stored(connection: redis.asyncio.Redis, id: str) -> bool:
+    """Return whether a key exists, so that a request that waits ends when its key is revoked.
+
+    `id`: the key's id; that of `ANYONE` exists always.
+    """
+    return id == ANYONE.id or bool(await connection.exists(keyspace.key(id)))
 
 
 def _random() -> str:

@@ -10,6 +10,7 @@ import pytest
 from tests.service.conftest import PATIENCE, Served, assert_problem, put_dataset, ready_model
 from tests.service.jobs.conftest import PROBLEM, post
 from tests.support.polling import wait_until
+from unitrank_service.jobs import job_resource
 
 
 @pytest.mark.parametrize(("params", "headers"), [({"wait": 30}, {}), ({}, {"Prefer": "respond-async, wait=30"})])
@@ -91,3 +92,24 @@ def test_get_with_a_wrong_wait_is_422(client: httpx.Client, wait: str) -> None:
     id = post(client)["id"]
 
     assert_problem(client.get(f"/v1/jobs/{id}", params={"wait": wait}), 422, "invalid_parameter", "/query/wait")
+
+
+def test_get_with_wait_when_its_key_is_revoked_then_is_401(
+    client: httpx.Client, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = post(client)["id"]
+    key, secret = served.backend.keys.create("Ada", ["read"])
+    headers = {"Authorization": f"Bearer {secret}"}
+    assert job_resource.LOOK_SECONDS < 5
+    monkeypatch.setattr(job_resource, "LOOK_SECONDS", 0.1)
+
+    def revoke() -> None:
+        wait_until(lambda: served.backend.wait_limits._waiting, "the request waits")
+        served.backend.keys.revoke(key.id)
+
+    revoking = threading.Thread(target=revoke)
+    revoking.start()
+    answer = client.get(f"/v1/jobs/{id}", params={"wait": 60}, headers=headers, timeout=20)
+    revoking.join()
+
+    assert_problem(answer, 401, "unauthorized")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.service.webhooks.network import PUBLIC, PUBLIC_6, Network, Resolver, post
-from unitrank_service.webhooks.url_policy import UrlNotAllowed, UrlPolicy, WebhookUrl, is_public, resolved
+from tests.support.polling import wait_until
+from unitrank_service.webhooks.url_policy import BriefResolver, UrlNotAllowed, UrlPolicy, WebhookUrl, is_public, resolved
 
 LITERALS = [
     *("127.0.0.1", "127.8.9.1", "0.0.0.0", "0.1.2.3", "10.0.0.5", "172.16.0.1", "172.31.255.255", "192.168.1.1"),
@@ -198,6 +199,42 @@ def test_name_when_the_system_takes_too_long_then_is_given_up(monkeypatch: pytes
             resolved("hook.example", 443)
     finally:
         over.set()
+
+
+def test_brief_resolver_when_all_lookups_are_slow_then_gives_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    over, asked = threading.Event(), []
+
+    def ask(host: str, *arguments: Any, **more: Any) -> list[Any]:
+        asked.append(host)
+        over.wait(60)
+        return [(None, None, 6, "", (PUBLIC, 443))]
+
+    monkeypatch.setattr("socket.getaddrinfo", ask)
+    resolve = BriefResolver(lookups=2, seconds=0.05)
+    try:
+        for name in ("a.example", "b.example"):
+            with pytest.raises(TimeoutError):
+                resolve(name, 443)
+        with pytest.raises(OSError, match="too many names"):
+            resolve("c.example", 443)
+    finally:
+        over.set()
+    assert asked == ["a.example", "b.example"]
+    wait_until(lambda: resolve("d.example", 443) == [PUBLIC] if resolve._free._value == 2 else False, "the lookups have ended")
+
+
+def test_posted_webhook_when_its_name_has_a_private_address_then_is_rejected() -> None:
+    policy = UrlPolicy(["hooks.internal"], Resolver(hook_example=[["10.0.0.5"]], hooks_internal=[["10.0.0.5"]]))
+
+    with pytest.raises(UrlNotAllowed, match="not public"):
+        policy.check_addresses(policy.check("https://hook.example/"))
+    policy.check_addresses(policy.check("https://hooks.internal/"))
+
+
+def test_posted_webhook_when_its_name_cannot_be_resolved_now_then_is_accepted() -> None:
+    policy = UrlPolicy([], Resolver())
+
+    policy.check_addresses(policy.check("https://hook.example/"))
 
 
 @pytest.mark.parametrize("error", [OSError("no such name"), UnicodeError("label too long")])

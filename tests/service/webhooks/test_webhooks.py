@@ -13,6 +13,7 @@ from standardwebhooks import Webhook
 
 from tests.service.conftest import assert_problem, job, put_dataset, put_model
 from tests.service.webhooks.conftest import TRUSTED, Desk, Serve, deliveries, end, furnished, post
+from tests.service.webhooks.network import Resolver
 from tests.support.polling import wait_until
 from tests.support.servers.webhook_receiver import WebhookReceiver
 from unitrank_store.contents.waiting_jobs import model_rejected
@@ -120,6 +121,14 @@ def test_post_when_the_webhook_may_not_be_sent_then_is_422(serve: Serve, url: st
     problem = assert_problem(client.post("/v1/jobs", json=job(webhook={"url": url})), 422, code, "/webhook/url")
     assert url not in problem["detail"]
     assert client.get("/v1/jobs").json()["items"] == []
+
+
+def test_post_when_the_webhooks_name_has_a_private_address_then_is_422(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, served = furnished(serve)
+    monkeypatch.setattr(served.backend.url_policy, "_resolve_briefly", Resolver(hook_example=[["10.0.0.5"]]))
+
+    answer = client.post("/v1/jobs", json=job(webhook={"url": "https://hook.example/"}))
+    assert_problem(answer, 422, "webhook_not_allowed", "/webhook/url")
 
 
 def test_deliveries_when_another_tenant_asks_then_are_404(serve: Serve, receiver: WebhookReceiver) -> None:
