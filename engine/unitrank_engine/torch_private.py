@@ -10,9 +10,11 @@ Check this file first when torch has a new version. The names were seen in torch
   `log_record` and `_stream_path`, and `torch._logging.structured.INTERN_TABLE`.
 """
 
+import re
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ __all__ = [
     "expression_of",
     "guards_on_sizes",
     "has_no_statistics",
+    "integer_arguments",
     "schema_name",
     "structured_trace",
     "tracing_mode",
@@ -47,6 +50,16 @@ def schema_name(operator: OpOverload) -> str:
 def argument_names(operator: OpOverload) -> list[str]:
     """The names of the operator's arguments, in order."""
     return [argument.name for argument in operator._schema.arguments]
+
+
+@cache
+def integer_arguments(operator: OpOverload) -> frozenset[str]:
+    """The names of the operator's arguments that are integers or lists of integers.
+
+    A type, which torch declares as an integer too, is not among them.
+    """
+    kinds = {argument.name: str(argument.real_type) for argument in operator._schema.arguments}
+    return frozenset(name for name, kind in kinds.items() if re.search(r"\b(int|SymInt)\b", kind))
 
 
 def has_no_statistics(operator: OpOverload) -> bool:

@@ -35,6 +35,12 @@ def index_with_and_without_axes(x: Tensor, table: Tensor, rows: Tensor, column: 
     return aten._weight_norm.default(aten.unsqueeze.default(aten.unsqueeze.default(value, -1), -1), g, 0)
 
 
+def lstm(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor) -> Tensor:
+    states = [aten.new_zeros.default(x, [1, x.shape[0], 64])] * 2
+    weights = [w_ih, w_hh, b_ih, b_hh]
+    return aten.lstm.input(x[:, None], states, weights, True, 1, 0.0, False, False, True)[0]
+
+
 NETWORKS: dict[str, tuple[Hostile, str]] = {
     "circular_pad_of_all": (circular(1024, -1024), "program_refused"),
     "circular_pad_from_the_right": (circular(-1024, 1024), "program_refused"),
@@ -51,6 +57,14 @@ NETWORKS: dict[str, tuple[Hostile, str]] = {
     ),
     "weight_norm_with_one_length_for_many_rows": (
         Hostile(lambda x, v, g: aten._weight_norm.default(v, g, 0), torch.ones(64, 4), torch.ones(1, 1)),
+        "weights_refused",
+    ),
+    "lstm_with_biases_of_one_number": (
+        Hostile(lstm, torch.zeros(256, 4), torch.zeros(256, 64), torch.zeros(1), torch.zeros(1)),
+        "weights_refused",
+    ),
+    "lstm_with_one_short_bias": (
+        Hostile(lstm, torch.zeros(256, 4), torch.zeros(256, 64), torch.zeros(256), torch.zeros(1)),
         "weights_refused",
     ),
 }

@@ -11,6 +11,7 @@ import torch
 from torch import fx
 
 from unitrank_engine.errors import EngineError
+from unitrank_engine.program.contracts.recurrent import CELLS, LAYERS, check_cell, check_layer
 from unitrank_engine.torch_private import argument_names
 
 aten = torch.ops.aten
@@ -44,6 +45,8 @@ def _attention(node: fx.Node, arguments: Arguments) -> None:
 _CHECKS: dict[object, Callable[..., None]] = {
     aten._native_batch_norm_legit_no_training.default: _batch_norm,
     aten.scaled_dot_product_attention.default: _attention,
+    **dict.fromkeys(LAYERS, check_layer),
+    **dict.fromkeys(CELLS, check_cell),
 }
 
 
