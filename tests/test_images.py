@@ -107,8 +107,8 @@ def _built(target: str, folder: Path) -> Stage:
     assert image.user == "10001:10001"
     assert not (image.root / "src").exists()
     for pattern in ("unitrank_store/**/*.lua", "unitrank_service/web/templates/**/*.html", "unitrank_service/web/static/*"):
-        kept = {file.name for file in image.root.rglob(f"site-packages/{pattern}")}
-        assert kept == {file.name for file in ROOT.glob(f"*/{pattern}")}
+        packaged = {file.name for file in image.root.rglob(f"site-packages/{pattern}")}
+        assert packaged == {file.name for file in ROOT.glob(f"*/{pattern}")}
     return image
 
 

@@ -43,10 +43,10 @@ def run_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 
 
 def test_every_example_is_run_here_or_is_tested_elsewhere() -> None:
-    here = Path(__file__).read_text()
+    source = Path(__file__).read_text()
 
     elsewhere = {"trap.py": "tests/engine/test_trap.py"}
-    assert {path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in here} <= elsewhere.keys()
+    assert {path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in source} <= elsewhere.keys()
     assert all((ROOT / test).exists() for test in elsewhere.values())
 
 
