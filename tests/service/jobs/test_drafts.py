@@ -91,4 +91,4 @@ def test_post_when_the_metadata_is_large_is_422(client: httpx.Client) -> None:
 
     answer = client.post("/v1/jobs", json=job(metadata={"a": "x" * 66_000}))
     assert_problem(answer, 422, "invalid_request", "/metadata")
-    assert "at most 65536 are kept" in answer.json()["errors"][0]["detail"]
+    assert "at most 65536 are allowed" in answer.json()["errors"][0]["detail"]
