@@ -42,7 +42,7 @@ def up(settings: "Settings", devices: list[str], announce: Announce) -> int:
     with ExitStack() as stack:
         stack.enter_context(locked(settings.state))
         port = claim_port(settings.host, settings.port)
-        server = None if settings.redis_url else stack.enter_context(_embedded_server(settings))
+        server = None if settings.redis_url else stack.enter_context(_embedded_server(settings, announce))
         store_url = settings.redis_url or (server.url if server else "")
         check_store(store_url, settings)
         url = url_of(settings.host, port)
@@ -159,12 +159,12 @@ def _lock(descriptor: int, state: Path) -> None:
 
 
 @contextmanager
-def _embedded_server(settings: "Settings") -> Iterator["EmbeddedServer"]:
+def _embedded_server(settings: "Settings", announce: Announce) -> Iterator["EmbeddedServer"]:
     from unitrank_store.errors import EmbeddedServerFailed
     from unitrank_store.redis.embedded import EmbeddedServer
 
     try:
-        server = EmbeddedServer(settings.state, settings.maxmemory)
+        server = EmbeddedServer(settings.state, settings.maxmemory, announce)
         server.start()
     except EmbeddedServerFailed as error:
         raise NotPossible(str(error)) from error

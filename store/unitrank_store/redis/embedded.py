@@ -16,14 +16,17 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
 import redis
+import structlog
 
 from unitrank_store.errors import EmbeddedServerFailed
 from unitrank_store.redis.die_with_parent import dying_with_parent
+from unitrank_store.redis.log_repair import repair_log
 from unitrank_tables.sizes import GiB
 
 MINIMUM_VERSION = (6, 2)
@@ -45,9 +48,11 @@ class EmbeddedServer:
     `state`: folder of the server's data. The server holds a lock on it, so that no second server
     can use the folder.
     `maxmemory`: the server's memory limit, in bytes.
+    `announce`: called with a line of text if the end of the log had to be cut; None: it is logged.
     """
 
-    def __init__(self, state: Path, maxmemory: int = GiB) -> None:
+    def __init__(self, state: Path, maxmemory: int = GiB, announce: Callable[[str], None] | None = None) -> None:
+        self._announce = announce or structlog.get_logger().warning
         self.state = state.absolute()
         self.maxmemory = maxmemory
         self.url = socket_url(self.state)
@@ -76,6 +81,7 @@ class EmbeddedServer:
     def start(self) -> None:
         """Lock the state folder, start the server and wait until it answers.
 
+        If the end of its log is damaged, the log is repaired and the server started again.
         Raises EmbeddedServerFailed.
         """
         binary = find_server()
@@ -83,7 +89,14 @@ class EmbeddedServer:
         self._lock = _lock_folder(self.state)
         try:
             self._process = self._launch(binary)
-            self._wait_for_answer()
+            try:
+                self._wait_for_answer()
+            except EmbeddedServerFailed:
+                if self.running or (repair := repair_log(self.state, binary)) is None:
+                    raise
+                self._announce(str(repair))
+                self._process = self._launch(binary)
+                self._wait_for_answer()
         except BaseException:
             self.stop()
             raise

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.polling import wait_until
 from unitrank_store.errors import EmbeddedServerFailed
+from unitrank_store.redis import log_repair
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import LONGEST_SOCKET_PATH, EmbeddedServer, find_server, server_version, socket_path
 
@@ -118,6 +119,77 @@ def test_server_when_its_configuration_is_refused_then_the_error_has_the_end_of_
 
     with EmbeddedServer(tmp_path):  # the folder is unlocked
         pass
+
+
+def value(name: bytes, value: bytes) -> bytes:
+    """The command `SET name value` as the log holds it."""
+    return b"*3\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(name), name, len(value), value)
+
+
+MULTI = b"*1\r\n$5\r\nMULTI\r\n"
+ENDS = {
+    "zeros": b"\0" * 4096,
+    "garbage": bytes(range(255, 0, -1)) * 20,
+    "zeros in a command": value(b"late", b"x" * 200)[:-100] + b"\0" * 4096,
+    "zeros in a transaction": MULTI + value(b"late", b"x") + b"\0" * 4096,
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_server_when_the_end_of_its_log_is_damaged_then_starts_without_it(tmp_path: Path, end: str) -> None:
+    with EmbeddedServer(tmp_path) as server, connect(server.url) as client:
+        for number in range(100):
+            client.set(f"key-{number}", number)
+    log = last_log(tmp_path)
+    size = log.stat().st_size
+    with log.open("ab") as file:
+        file.write(ENDS[end])
+    lines: list[str] = []
+
+    with EmbeddedServer(tmp_path, announce=lines.append) as server, connect(server.url) as client:
+        assert client.dbsize() == 100
+        client.set("later", 1)
+    with EmbeddedServer(tmp_path, announce=lines.append) as server, connect(server.url) as client:
+        assert client.dbsize() == 101
+    (copy,) = tmp_path.glob("*.cut-at-*")
+    assert copy.read_bytes() == ENDS[end]
+    assert [f"the last {len(ENDS[end])} were cut" in line and str(copy) in line for line in lines] == [True]
+    assert copy.name.endswith(f".cut-at-{size}")
+
+
+def test_server_when_its_log_is_damaged_far_from_the_end_then_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_repair, "MOST_CUT", 1000)
+    with EmbeddedServer(tmp_path) as server, connect(server.url) as client:
+        for number in range(100):
+            client.set(f"key-{number}", number)
+    log = last_log(tmp_path)
+    content = log.read_bytes()
+    damaged = content[:1000] + b"\0" * 100 + content[1100:]
+    log.write_bytes(damaged)
+
+    with pytest.raises(EmbeddedServerFailed, match="restore the state folder"):
+        EmbeddedServer(tmp_path).start()
+    assert log.read_bytes() == damaged
+
+
+def test_server_when_its_snapshot_is_damaged_then_the_log_is_not_cut(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path) as server, connect(server.url) as client:
+        client.set("key", 1)
+    log = last_log(tmp_path)
+    content = log.read_bytes()
+    (base,) = log.parent.glob("*.base.rdb")
+    base.write_bytes(b"\0" * 80)
+
+    with pytest.raises(EmbeddedServerFailed, match="its log ends"):
+        EmbeddedServer(tmp_path).start()
+    assert log.read_bytes() == content
+
+
+def last_log(state: Path) -> Path:
+    """The file to which the server appends."""
+    return max((state / "appendonlydir").glob("*.incr.aof"))
 
 
 def test_binary_when_none_is_installed_then_the_message_names_the_solutions(monkeypatch: pytest.MonkeyPatch) -> None:
