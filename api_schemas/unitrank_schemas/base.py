@@ -21,7 +21,7 @@ FILL = (
 """The description of fields of this type."""
 
 Json = dict[str, Any]
-"""A JSON object that has no schema of its own here."""
+"""A JSON object without a schema in this package."""
 
 T = TypeVar("T")
 

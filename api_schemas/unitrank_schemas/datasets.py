@@ -13,7 +13,7 @@ DatasetStatus = Literal["importing", "ready", "rejected"]
 
 
 class FieldInfo(Schema):
-    """One field of a dataset. The first axis of its shape is the rows, written as null."""
+    """One field of a dataset. The first axis of `shape` counts the rows; its size is null."""
 
     dtype: str = Field(examples=["uint8", "float32", "str"])
     shape: Shape = Field(examples=[[None, 1, 28, 28]])

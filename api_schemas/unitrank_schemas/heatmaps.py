@@ -1,4 +1,4 @@
-"""Heatmaps: which rankings have one, and which axes of the place it has.
+"""Heatmaps: which rankings have a heatmap, and which axes of the place it shows.
 
 The engine makes the heatmaps of a result; the checks estimate their size.
 """

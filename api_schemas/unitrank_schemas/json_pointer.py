@@ -1,4 +1,4 @@
-"""JSON Pointers (RFC 6901): where a value is in a JSON document."""
+"""JSON Pointers (RFC 6901) name the place of a value in a JSON document."""
 
 
 def pointer(*steps: str | int) -> str:

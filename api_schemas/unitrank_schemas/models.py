@@ -101,7 +101,10 @@ class ModelFormat(Schema):
         return {"format": self.key, **self.model_dump(mode="json")}
 
     def identity(self, blob: str) -> list[Any] | None:
-        """The value that the model's digest covers; None if it is that of the bytes, `blob`."""
+        """The value that the model's digest is computed from.
+
+        None if the digest is `blob`, the digest of the bytes.
+        """
         return [self.key, self.model_dump(mode="json"), blob]
 
 
@@ -129,7 +132,7 @@ class Architecture(ModelFormat):
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
 
     def recipe(self) -> Json | None:
-        # This was the first format with options. Stores have its recipes without the key `format`.
+        # This was the first format with options: stores hold its recipes without the key `format`.
         return self.model_dump(mode="json")
 
     def identity(self, blob: str) -> list[Any] | None:

@@ -42,7 +42,7 @@ class RankedLayer(Schema):
 
 
 class Cluster(Schema):
-    """A cluster, and how the model does on its examples with no unit replaced."""
+    """A cluster, and the model's accuracy and score on its examples with no unit replaced."""
 
     name: str
     examples: int
@@ -110,9 +110,7 @@ class AblationResult(Schema):
     most: Curve | None = Field(None, description="The most important units are replaced first.")
     least: Curve | None = Field(None, description="The units with the smallest |importance| are replaced first.")
     random: Control | None = Field(None, description="The random orders.")
-    activity_area: float | None = Field(
-        None, description="Area of the order by mean |h − fill|, which knows only how active the units are."
-    )
+    activity_area: float | None = Field(None, description="Area of the order by mean |h − fill|, the activity of the units.")
     p_value: float | None = Field(
         None, description="Share of the orders, random ones and the ranking's, whose drop of F is at least that of the ranking."
     )
@@ -181,7 +179,8 @@ class Ranking(Schema):
         "model that took `quadrature` or a plain `derivative`.",
     )
     seconds: float = Field(
-        description="The ranking's share of the job's time. Shared passes are divided by the methods' points, the study equally."
+        description="The ranking's share of the job's time. The time of shared passes is divided in proportion to each method's "
+        "path points and gradients, the time of the ablation study equally."
     )
 
 
@@ -215,8 +214,8 @@ class Cost(Schema):
     peak_bytes: int = Field(description="Largest GPU memory in use, in bytes; 0 on a CPU.")
     reused: list[str] = Field(
         [],
-        description="Parts that were taken from earlier jobs: a ranking's id, or `<id>/scores` or `<id>/ablation` for one half of "
-        "it; `controls` for the random orders; `clusters`.",
+        description="Parts that were taken from earlier jobs: a ranking's id, or `<id>/scores` or `<id>/ablation` if only this "
+        "part of the ranking was taken; `controls` for the random orders; `clusters`.",
     )
 
 

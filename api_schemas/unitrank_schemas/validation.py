@@ -108,7 +108,7 @@ def _steps(loc: Loc, body: Any, kind: str) -> tuple[list[str | int], Any]:
 
 
 def _tag(first: str | int, value: Any) -> str | None:
-    """The branch of a union that pydantic chose for the value, and puts into the path next."""
+    """The union's branch that pydantic chose for the value; the next step of the path names it."""
     name = value.get(DISCRIMINATORS.get(str(first))) if isinstance(value, dict) else value
     return name if isinstance(name, str) and first in DISCRIMINATORS else None
 

@@ -1,4 +1,4 @@
-"""Pictures of a result, drawn by matplotlib from its summary and arrays; no screen is needed."""
+"""Pictures of a result, drawn by matplotlib from the summary and the arrays, without a screen."""
 
 from unitrank_plots.choice import Choice, NoPicture
 

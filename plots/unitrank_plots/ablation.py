@@ -14,14 +14,14 @@ from unitrank_schemas.results import Result
 
 MOST_RANKINGS = len(COLOURS)
 WIDTHS: dict[str, Any] = {"most": {"marker": "o", "markersize": 3}, "least": {"linewidth": 0.8, "alpha": 0.8}}
-WORDS = {"most": "thick: the most important first", "least": "thin: the least important first"}
+ORDER_LABELS = {"most": "thick: the most important first", "least": "thin: the least important first"}
 
 
 def ablation(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     """The curves of the chosen cluster and ranking.
 
-    Without a cluster they are the mean over all tested clusters; without a ranking, the first
-    `MOST_RANKINGS` of the leaderboard are drawn. Raises NoPicture without an ablation.
+    Without a cluster, the curves are the mean over all tested clusters. Without a ranking, the
+    first `MOST_RANKINGS` of the leaderboard are drawn. Raises NoPicture without an ablation.
     """
     rows, subject = _rows(result, arrays, choice)
     ids = [ranking_of(result, choice).id] if choice.ranking else [leader.ranking for leader in result.leaderboard]
@@ -42,7 +42,7 @@ def ablation(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     axes.set_xscale("symlog", linthresh=shares[1] if len(shares) > 1 else 0.1)
     axes.set_xticks(shares, [_percent(share) for share in shares])
     axes.minorticks_off()
-    axes.set_xlabel(f"units of layer {short(result.layer.name)} replaced\n{'; '.join(WORDS[order] for order in drawn)}")
+    axes.set_xlabel(f"units of layer {short(result.layer.name)} replaced\n{'; '.join(ORDER_LABELS[order] for order in drawn)}")
     axes.set_ylabel("mean score")
     title(drawing, f"Ablation, {subject}" + first_of(ids, MOST_RANKINGS, "rankings"))
     axes.legend(loc="best")
@@ -50,7 +50,7 @@ def ablation(result: Result, arrays: Arrays, choice: Choice) -> Figure:
 
 
 def _rows(result: Result, arrays: Arrays, choice: Choice) -> tuple[Sequence[int], str]:
-    """The rows of the drawn clusters in the arrays, and their words in the title."""
+    """The drawn clusters: their rows in the arrays, and their description in the title."""
     if "ablation/random" not in arrays:
         raise NoPicture("no_ablation", "the job had no ablation with random orders; post it with `ablation`")
     tested = [row for row, cluster in enumerate(result.clusters) if cluster.tested_on]

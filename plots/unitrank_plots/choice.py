@@ -31,7 +31,7 @@ class Choice:
 
     None leaves the choice to the picture, for example the first cluster, the best ranking, the sum
     over channels and the importance over all examples of the cluster. `background`: the input as an
-    image, behind a heatmap.
+    image, drawn under a heatmap.
     """
 
     cluster: str | None = None
@@ -50,7 +50,7 @@ def ranking_of(result: Result, choice: Choice) -> Ranking:
 
 
 def cluster_of(result: Result, choice: Choice) -> tuple[int, Cluster]:
-    """The row in the arrays of the named cluster, or of the first one, and the cluster.
+    """The named cluster, or the first one: its row in the arrays, and the cluster itself.
 
     Raises NoPicture for a name that the result does not have.
     """
@@ -63,10 +63,10 @@ def cluster_of(result: Result, choice: Choice) -> tuple[int, Cluster]:
 def unit_name(result: Result, unit: int) -> str:
     """The indices of the unit in the layer's shape, such as `3,0,1`; its number for one axis."""
     shape = result.layer.shape
-    return str(unit) if len(shape) < 2 else ",".join(str(int(place)) for place in np.unravel_index(unit, shape))
+    return str(unit) if len(shape) < 2 else ",".join(str(int(index)) for index in np.unravel_index(unit, shape))
 
 
 def _check(kind: str, choice: str, names: Collection[str]) -> None:
     if choice not in names:
         first = ", ".join(repr(name) for name in list(names)[:5])
-        raise NoPicture(f"{kind}_not_found", f"{kind} {choice[:100]!r} not found; there are {first}")
+        raise NoPicture(f"{kind}_not_found", f"{kind} {choice[:100]!r} not found; the result has {first}")

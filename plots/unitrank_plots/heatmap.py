@@ -56,7 +56,7 @@ def _grid(
     """A grid of two axes, and the words in the title for its channels. Raises NoPicture."""
     computed = f"heatmap/{ranking.id}" if choice.example is None else f"heatmap_examples/{ranking.id}/{cluster}"
     if choice.channel is None and computed in arrays:
-        return _flat(_row_or_example(arrays[computed], row, choice)), _computed_words(result, ranking)
+        return _flat(_row_or_example(arrays[computed], row, choice)), _reduction(result, ranking)
     if choice.example is None:
         values = arrays[f"importance/{ranking.id}"][row].reshape(result.layer.shape)
     else:
@@ -67,8 +67,8 @@ def _grid(
     return _of_channel(values, choice, result.layer.channel_axis or 0)
 
 
-def _computed_words(result: Result, ranking: Ranking) -> str:
-    """The words for how `unitrank_engine.result.heatmaps` made the map from the channels."""
+def _reduction(result: Result, ranking: Ranking) -> str:
+    """The words in the title for how `unitrank_engine.result.heatmaps` reduced the channels."""
     method = METHODS.get(ranking.method["name"])
     if method is not None and method.spatial:
         return "sum over channels, negative values set to zero"
@@ -81,12 +81,15 @@ def _row_or_example(values: NDArray[Any], row: int, choice: Choice) -> NDArray[A
     if choice.example is None:
         return np.asarray(values[row])
     if not 0 <= choice.example < len(values):
-        raise NoPicture("example_not_found", f"example {choice.example} was not kept; there are 0 to {len(values) - 1}")
+        raise NoPicture("example_not_found", f"example {choice.example} was not kept; choose 0 to {len(values) - 1}")
     return np.asarray(values[choice.example])
 
 
 def _of_channel(values: NDArray[Any], choice: Choice, axis: int) -> tuple[NDArray[np.float64], str]:
-    """The chosen channel or the sum over all, with its words. `axis`: the axis of the channels."""
+    """The grid of the chosen channel or of the sum over all, and the words for it in the title.
+
+    `axis`: the axis of the channels.
+    """
     if values.ndim < 3:
         if choice.channel is not None:
             raise NoPicture("channel_not_found", "the layer has no channels to choose from; leave `channel` out")
@@ -95,7 +98,7 @@ def _of_channel(values: NDArray[Any], choice: Choice, axis: int) -> tuple[NDArra
         # All channels at a position belong to the same part of the input.
         return _flat(values.astype(np.float64).sum(axis)), "sum over channels" if values.shape[axis] > 1 else ""
     if not 0 <= choice.channel < values.shape[axis]:
-        raise NoPicture("channel_not_found", f"channel {choice.channel} not found; there are 0 to {values.shape[axis] - 1}")
+        raise NoPicture("channel_not_found", f"channel {choice.channel} not found; choose 0 to {values.shape[axis] - 1}")
     return _flat(values.take(choice.channel, axis)), f"channel {choice.channel}"
 
 
@@ -106,6 +109,6 @@ def _flat(values: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _aspect(values: NDArray[np.float64]) -> Any:
-    # Any: matplotlib takes a word or a number. With equal sides, one row would be a thin line.
+    # Any: matplotlib takes a word or a number. With square pixels, one row would be a thin line.
     height, width = values.shape
     return "equal" if max(height, width) <= 8 * min(height, width) else "auto"

@@ -1,4 +1,4 @@
-"""The importance of the units: the top ones by name with their spread, and all of them in order."""
+"""The importance of the units: the top units by name with their spread, and all units in order."""
 
 import numpy as np
 from matplotlib.figure import Figure

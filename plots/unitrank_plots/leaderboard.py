@@ -1,4 +1,7 @@
-"""The leaderboard: mean area and verdict of each ranking, and how well the rankings agree."""
+"""The leaderboard, and the agreement of the rankings.
+
+The leaderboard shows the mean area and the verdict of each ranking.
+"""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -41,7 +44,7 @@ def leaderboard(result: Result, arrays: Arrays, choice: Choice) -> Figure:
 
 
 def agreement(result: Result, arrays: Arrays, choice: Choice) -> Figure:
-    """Spearman's correlation of each pair of rankings, in one cluster or as the mean over all.
+    """Spearman's correlation of each pair of rankings, in one cluster or averaged over all.
 
     Raises NoPicture if the job has one ranking only.
     """

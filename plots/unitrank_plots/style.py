@@ -33,7 +33,7 @@ SETTINGS: Any = {
     "legend.fontsize": 9,
     "svg.hashsalt": "unitrank",
     "svg.fonttype": "path",
-    # Clients choose the names: `$x^2$` in one is text and not a formula.
+    # Clients choose the names. `$x^2$` in a name is text, not a formula.
     "text.parse_math": False,
 }
 # Inches, and pixels in an inch.
@@ -50,7 +50,7 @@ def figure(height: float, columns: int = 1, widths: Sequence[float] | None = Non
 
 
 def title(drawn: Figure, text: str) -> None:
-    """Set the title over the whole width; a long one is wrapped."""
+    """Set the title over the whole width; a long title is wrapped."""
     lines = [line for paragraph in text.splitlines() for line in wrap(paragraph, 72, break_on_hyphens=False)]
     drawn.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=SETTINGS["axes.titlesize"])
 

@@ -1,4 +1,4 @@
-"""The element types of a field, and how each is read in native byte order.
+"""The element types of a field, and the functions that read each type in native byte order.
 
 Real numbers, integers, booleans and strings of fixed width are accepted.
 """

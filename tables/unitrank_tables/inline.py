@@ -49,7 +49,7 @@ def _array(values: object, pointer: str) -> Rows:
 
 
 def _shape(values: object, pointer: str) -> tuple[int, ...]:
-    """The shape that the first element of each level has; all other elements must have the same."""
+    """The shape of the nested lists, read from the first element of each level."""
     if not isinstance(values, list):
         raise BadTable("ragged_field", f"expected a list with one row for each example, got {_described(values)}", pointer)
     shape: list[int] = []
@@ -128,11 +128,12 @@ def _npz(arrays: Mapping[str, Rows]) -> bytes:
 
 
 def _at(index: int, shape: Sequence[int], pointer: str) -> str:
-    places: list[int] = []
+    """The pointer to the element that has this index in row-major order."""
+    positions: list[int] = []
     for size in reversed(shape):
-        index, place = divmod(index, size)
-        places.append(place)
-    return pointer + "".join(f"/{place}" for place in reversed(places))
+        index, position = divmod(index, size)
+        positions.append(position)
+    return pointer + "".join(f"/{position}" for position in reversed(positions))
 
 
 def _described(value: object) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-# The name of the array that holds the metadata; parts in a store have it, so it must stay.
+# The name of the array that holds the metadata. Stored parts use this name, so it must not change.
 _METADATA = "says"
 
 

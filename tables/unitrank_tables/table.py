@@ -68,8 +68,8 @@ class Table:
     def close(self) -> None:
         """Close the table; afterwards no field can be read.
 
-        The mapping ends with its last array. It is not closed here, because numpy does not prevent
-        that for a mapping which an array still uses.
+        The mapping ends with its last array. This method does not close the mapping: numpy would
+        allow that even while an array still uses the mapping.
         """
         self._mapped.clear()
         self._columns.clear()

@@ -1,4 +1,4 @@
-"""Checks of the baseline: can the model's inputs take its values?"""
+"""Checks of the baseline: can its values replace the model's inputs?"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -82,7 +82,7 @@ def baseline_input(manifest: Manifest) -> Port | None:
     return chosen[0] if len(chosen) == 1 else None
 
 
-# Each function takes the class of its line. A dict's annotation cannot express this, hence Any.
+# Each function takes the class that is its key. The type of a dict cannot say so, hence Any.
 BASELINES: dict[type[Any], Callable[[Any, Facts], Iterator[Flaw]]] = {
     Constant: _constant,
     Mean: _needs_path,

@@ -1,4 +1,4 @@
-"""Checks of the clusters: those of their kind, and the limit on their number."""
+"""Checks of the clusters: the checks of their kind, and the limit on the number of clusters."""
 
 from collections.abc import Iterator
 

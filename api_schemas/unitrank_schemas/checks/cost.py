@@ -19,12 +19,15 @@ def passes(request: JobRequest, facts: Facts) -> int:
     tail = max(0.0, 1.0 - layer.forward_cost)
     rows, units = row_count(request, facts), unit_count(request, place)
     attribution = rows * (1.0 + _attribution(request, tail, units))
-    judging = _ablation(request, facts, units, tail) + _fidelity(request, rows, tail)
-    return math.ceil(request.clusters.passes(facts) + attribution + judging)
+    tests = _ablation(request, facts, units, tail) + _fidelity(request, rows, tail)
+    return math.ceil(request.clusters.passes(facts) + attribution + tests)
 
 
 def _attribution(request: JobRequest, tail: float, units: int) -> float:
-    """Passes of one example for all methods; methods with an equal `shared_as` share theirs."""
+    """Passes of one example for all methods.
+
+    Methods with an equal `shared_as` share their passes, so only the largest number counts.
+    """
     shared: dict[Hashable, float] = {}
     for method in request.methods:
         passes = method.passes(tail, units)

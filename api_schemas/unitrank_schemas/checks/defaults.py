@@ -14,8 +14,8 @@ from unitrank_schemas.methods import Method, PathMethod, with_ids
 
 def completed(request: JobRequest, facts: Facts) -> JobRequest:
     """The request with the defaults that the facts decide; fields that the client set stay."""
-    for fill in DEFAULTS:
-        changes = fill(request, facts)
+    for default in DEFAULTS:
+        changes = default(request, facts)
         if changes:
             request = request.model_copy(update=changes)
     return request
@@ -70,9 +70,9 @@ def _check_fill(request: JobRequest, facts: Facts) -> dict[str, Any]:
     ablation = request.ablation
     if ablation is None or facts.fields is None or "check_fill" in ablation.model_fields_set:
         return {}
-    alone = ablation.check_fill == "resample" and example_count(request, facts) < 2
-    same = ablation.check_fill == ablation.fill
-    return {"ablation": ablation.model_copy(update={"check_fill": None})} if alone or same else {}
+    has_no_other = ablation.check_fill == "resample" and example_count(request, facts) < 2
+    repeats_fill = ablation.check_fill == ablation.fill
+    return {"ablation": ablation.model_copy(update={"check_fill": None})} if has_no_other or repeats_fill else {}
 
 
 def can_label(field: FieldInfo | None) -> bool:
@@ -81,4 +81,4 @@ def can_label(field: FieldInfo | None) -> bool:
 
 
 DEFAULTS: list[Callable[[JobRequest, Facts], Mapping[str, Any]]] = [_methods, _labels, _inputs, _output, _class, _check_fill]
-"""The order matters: later functions read the fields that earlier ones filled in."""
+"""The order matters: later functions read the fields that earlier functions filled in."""

@@ -1,4 +1,4 @@
-"""Checks of the inputs: does each have a field, with the right shape and a castable kind?"""
+"""Checks of the inputs: does each input have a field whose shape and type fit?"""
 
 from collections.abc import Iterator
 
@@ -54,7 +54,7 @@ def preprocess_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
         value = getattr(request.preprocess, part)
         at = f"/preprocess/{part}"
         if facts.manifest and not ports and value != default:
-            detail = f"{part} {excerpt(value)} applies to real inputs, but all inputs of the model are integers; leave {part} out"
+            detail = f"{part} {excerpt(value)} applies to real inputs, but the model has no real input; leave {part} out"
             yield Flaw(at, "invalid_preprocess", detail)
         if part == "std" and 0 in (value if isinstance(value, list) else [value]):
             yield Flaw(at, "invalid_preprocess", f"std {excerpt(value)} has a 0; every std must differ from 0")
@@ -63,15 +63,15 @@ def preprocess_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
             if size is None and len(port.shape) > 1:
                 continue
             if size != len(value):
-                place = f"input {port.name!r} {shape_text(port.shape)}"
-                advice = f"axis 1 of {place} has {size}; use {size}" if size else f"{place} has no axis 1; use one number"
+                target = f"input {port.name!r} {shape_text(port.shape)}"
+                advice = f"axis 1 of {target} has size {size}; use {size}" if size else f"{target} has no axis 1; use one number"
                 yield Flaw(at, "wrong_shape", f"{part} has {len(value)} numbers, but {advice}")
 
 
 def fits(at: str, name: str, field: FieldInfo, port: Port) -> Iterator[Flaw]:
-    """Flaws at the pointer `at` if the field has another shape, or cannot be cast to the input."""
+    """Flaws at the pointer `at` if the field's shape or type does not fit the input."""
     same = len(field.shape) == len(port.shape) and all(
-        want is None or got == want for got, want in zip(field.shape[1:], port.shape[1:], strict=True)
+        accepted is None or size == accepted for size, accepted in zip(field.shape[1:], port.shape[1:], strict=True)
     )
     if not same:
         detail = f"field {name!r} has shape {shape_text(field.shape)}; input {port.name!r} takes {shape_text(port.shape)}"

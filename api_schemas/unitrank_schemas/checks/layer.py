@@ -1,4 +1,4 @@
-"""Checks of the place that is ranked: does the model have it, and can its units be ranked?"""
+"""Checks of the ranked place: does the model have the place, and can its units be ranked?"""
 
 from collections.abc import Iterator
 

@@ -11,7 +11,7 @@ def ids_are_distinct(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     indices: dict[str | None, int] = {}
     for index, method in enumerate(request.methods):
         if method.id in indices:
-            detail = f"/methods/{indices[method.id]} has the id {method.id!r} too; give every entry a different id"
+            detail = f"/methods/{indices[method.id]} also has the id {method.id!r}; give every entry a different id"
             yield Flaw(f"/methods/{index}/id", "duplicate_id", detail)
         indices.setdefault(method.id, index)
 
@@ -24,15 +24,15 @@ def gradients_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     for index, method in enumerate(request.methods):
         if method.needs_gradient:
             detail = (
-                f"method {method.name!r} needs gradients, and none reaches the {request.at} of layer {request.layer!r}: the "
-                "output depends on it only through comparisons, choices or rounding; use 'activation' or 'exact_ablation', or "
-                "export the model without that step"
+                f"method {method.name!r} needs gradients, but no gradient reaches the {request.at} of layer {request.layer!r}: "
+                "the output depends on this layer only through comparisons, choices or rounding; use 'activation' or "
+                "'exact_ablation', or export the model without that step"
             )
             yield Flaw(f"/methods/{index}", "not_differentiable", detail)
 
 
 def paths_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
-    """Methods with a baseline need inputs that can change: real ones, or those of embeddings."""
+    """Methods with a baseline need values that can change: real inputs, or looked-up embeddings."""
     if facts.manifest is None or path_values(facts.manifest):
         return
     port = facts.manifest.inputs[0]
@@ -46,7 +46,7 @@ def paths_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
 
 
 def tolerances_can_be_met(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
-    """A tolerance needs a cut: paths of the model around the place leave a gap at any `steps`."""
+    """A tolerance needs a cut: around any other place, paths leave a gap that no `steps` closes."""
     layer = layer_of(request, facts.manifest) if facts.manifest else None
     place = place_of(request, layer) if layer else None
     if layer is None or place is None or place.cut:
@@ -61,7 +61,7 @@ def tolerances_can_be_met(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
 
 
 def precisions_round(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
-    """`precision` rounds passes of float32, and not of models that compute with other dtypes."""
+    """`precision` applies only to models that compute in float32."""
     output = output_of(request, facts.manifest) if facts.manifest else None
     if output is None or output.dtype == "float32":
         return

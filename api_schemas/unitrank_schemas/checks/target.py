@@ -1,4 +1,4 @@
-"""Checks of the target: can the output be explained, and are class and labels classes of it?"""
+"""Checks of the target: can the output be explained, and has it the class and the labels?"""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Facts about a model and a dataset, the sizes that a request has with them, and its flaws."""
+"""Facts about a model and a dataset, the sizes of a request with them, and a request's flaws."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,18 +81,19 @@ def layer_named(name: str, manifest: Manifest) -> Layer | None:
 
 
 def place_of(request: "JobRequest", layer: Layer) -> RankedPlace | None:
-    """The layer's output or input, as `at` says; None for an input that cannot be ranked.
+    """The layer's output or input, as the request's `at` says.
 
-    `cut`, `differentiable` and `reached` are those for the explained output.
+    None for an input that cannot be ranked. `cut`, `differentiable` and `reached` hold for the
+    explained output.
     """
-    view = (layer.seen_by or {}).get(request.output or "") or layer
-    reached = not isinstance(view, Seen) or view.reached
+    properties = (layer.seen_by or {}).get(request.output or "") or layer
+    reached = not isinstance(properties, Seen) or properties.reached
     if request.at == "output":
-        return RankedPlace(layer.shape, layer.channel_axis, view.cut, view.differentiable, reached)
+        return RankedPlace(layer.shape, layer.channel_axis, properties.cut, properties.differentiable, reached)
     if layer.input_shape is None:
         return None
-    differentiable = view.input_differentiable is not False
-    return RankedPlace(layer.input_shape, layer.input_channel_axis, bool(view.input_cut), differentiable, reached)
+    differentiable = properties.input_differentiable is not False
+    return RankedPlace(layer.input_shape, layer.input_channel_axis, bool(properties.input_cut), differentiable, reached)
 
 
 def unit_count(request: "JobRequest", place: RankedPlace) -> int:

@@ -24,7 +24,10 @@ def names_groups(at: str, name: str, facts: Facts) -> Iterator[Flaw]:
 
 
 def names_clusters(at: str, name: str, facts: Facts) -> Iterator[Flaw]:
-    """As `names_groups`. Strings must also be printable, because they name arrays of the result."""
+    """The flaws of `names_groups`, and one for a string that is not printable.
+
+    The strings name arrays of the result.
+    """
     yield from names_groups(at, name, facts)
     field = facts.fields.get(name) if facts.fields else None
     if field is None or len(field.shape) != 1 or kind_of(field.dtype) != "text":

@@ -1,4 +1,4 @@
-"""Parts of messages: the value that was given, cut short, and the names that come near it."""
+"""Parts of messages: an excerpt of the given value, and the accepted names that resemble it."""
 
 import difflib
 import json

@@ -49,7 +49,7 @@ class Ablation(Schema):
 
 
 class Fidelity(Schema):
-    """For each example some units are replaced: the target's drop is compared with their scores."""
+    """Replaces some units of each example, and compares the target's drop with their scores."""
 
     select: Literal["delta", "top", "random"] = Field(
         "delta",

@@ -252,4 +252,4 @@ Clusters = Annotated[All | ByLabel | ByPrediction | ByField | Members | KMeans, 
 CLUSTER_KINDS: dict[str, type[ClusterKind]] = {
     get_args(kind.model_fields["by"].annotation)[0]: kind for kind in get_args(get_args(Clusters)[0])
 }
-"""Value of `by` → the kind. The order is that of the union and of the page's form."""
+"""Value of `by` → the kind. The page's form shows the kinds in this order."""

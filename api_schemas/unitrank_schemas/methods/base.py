@@ -60,7 +60,7 @@ class MethodBase(Schema):
     def passes(self, tail: float, units: int) -> MethodPasses:
         """The expected passes of one example.
 
-        `tail`: the share of the model's cost behind the place. `units`: the number of ranked units.
+        `tail`: the share of the model's cost after the place. `units`: the number of ranked units.
         """
         return MethodPasses("gradient", (1.0 + BACKWARD) * tail)
 

@@ -24,8 +24,8 @@ class PathMethod(MethodBase):
         None,
         ge=1e-6,
         lt=1,
-        description="`steps` is doubled, separately for each example, until the relative completeness gap is smaller than this. "
-        "It needs a cut.",
+        description="`steps` is doubled, separately for each example, until the relative completeness gap is below `tolerance`. "
+        "The place must be a cut.",
     )
     precision: Literal["float32", "tf32", "bf16"] = Field(
         "float32",

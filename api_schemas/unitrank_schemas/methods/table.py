@@ -39,11 +39,11 @@ def with_ids(methods: list[Method]) -> list[Method]:
     for method in methods:
         if method.id is None:
             stem = method.name if method.statistic == "mean" else f"{method.name}.{method.statistic}"
-            choice, count = stem, 1
-            while choice in taken:
+            free_id, count = stem, 1
+            while free_id in taken:
                 count += 1
-                choice = f"{stem}-{count}"
-            taken.add(choice)
-            method = method.model_copy(update={"id": choice})
+                free_id = f"{stem}-{count}"
+            taken.add(free_id)
+            method = method.model_copy(update={"id": free_id})
         entries.append(method)
     return entries

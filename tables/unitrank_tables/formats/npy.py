@@ -55,7 +55,7 @@ def _literal(name: str, text: str) -> object:
         # For deep nesting the parser raises RecursionError or MemoryError.
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise _broken(name, "it is not a literal of Python") from error
+        raise _broken(name, "it is not a Python literal") from error
 
 
 def _broken(name: str, why: str) -> BadTable:

@@ -1,6 +1,7 @@
 """Writes an npz, the format of numpy.savez.
 
-numpy.savez itself takes the arrays as keywords, so that it cannot write one named `file`.
+numpy.savez takes the arrays as keywords, so it cannot write an array named `file`, which is the
+name of its first parameter.
 """
 
 import zipfile
@@ -10,8 +11,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Bytes of data from which on a member of the archive needs zip64: 2 GiB less the header of the
-# array, which takes less than 64 KiB.
+# A member of the archive needs zip64 if its data have at least this number of bytes: 2 GiB less
+# 64 KiB for the header of the array.
 LARGE = 2**31 - 2**16
 
 

@@ -59,7 +59,9 @@ def _column(memory: mmap.mmap, name: str, entry: object, start: int) -> Column:
     begin, end = _offsets(name, entry["data_offsets"])
     column = Column(name, element, shape, lambda: memory, start + begin)
     if end - begin != column.bytes:
-        raise BadTable("header_mismatch", f"field {name!r} has {column.bytes} bytes by its shape, but {end - begin} by its offsets")
+        raise BadTable(
+            "header_mismatch", f"field {name!r} needs {column.bytes} bytes for its shape; its offsets span {end - begin}"
+        )
     return column
 
 

@@ -72,7 +72,7 @@ def test_method_when_no_gradient_comes_back_to_the_place_then_those_that_are_nam
         ("not_differentiable", f"/methods/{i}") for i in range(len(needing))
     ]
     for name, (_, _, detail) in zip(needing, flaw_list, strict=True):
-        assert detail.startswith(f"method '{name}' needs gradients, and none reaches the output of layer 'first'")
+        assert detail.startswith(f"method '{name}' needs gradients, but no gradient reaches the output of layer 'first'")
         instead = re.findall(r"'(\w+)'", detail.split("; use ")[1])
         assert instead
         assert not set(instead) & set(needing)
