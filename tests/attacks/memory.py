@@ -59,6 +59,15 @@ NETWORKS: dict[str, tuple[Hostile, str]] = {
         Hostile(lambda x, v, g: aten._weight_norm.default(v, g, 0), torch.ones(64, 4), torch.ones(1, 1)),
         "weights_refused",
     ),
+    "embedding_bag_with_offsets_that_go_back": (
+        Hostile(
+            lambda x, table, rows, offsets: aten.embedding_bag.default(table, rows, offsets)[0],
+            torch.ones(4, 16),
+            torch.zeros(8, dtype=torch.int64),
+            torch.tensor([0, 5, *[2] * 510]),
+        ),
+        "weights_refused",
+    ),
     "lstm_with_biases_of_one_number": (
         Hostile(lstm, torch.zeros(256, 4), torch.zeros(256, 64), torch.zeros(1), torch.zeros(1)),
         "weights_refused",

@@ -21,7 +21,7 @@ from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
 from unitrank_engine.errors import EngineError
-from unitrank_engine.program.contracts import check_shapes
+from unitrank_engine.program.contracts import check_positions, check_shapes
 from unitrank_engine.program.costs import count_costs
 from unitrank_engine.program.functional import functionalise
 from unitrank_engine.program.layout import lay_out_channels_last
@@ -77,7 +77,8 @@ class Program:
         """The program on a device, in evaluation mode, with frozen parameters.
 
         Raises EngineError `static_batch`, `dynamic_shape`, `training_mode` or `no_inputs`, and the
-        errors of `functionalise`, `check_shapes` and `prove`.
+        errors of `functionalise`, `check_shapes`, `check_positions` and
+        `prove`.
         """
         if device != "cpu":
             exported = move_to_device_pass(exported, device)
@@ -88,6 +89,7 @@ class Program:
         symbols = _batch_symbols(inputs)
         inputs = {name: _checked(value, symbols) for name, value in inputs.items()}
         check_shapes(module.graph)
+        check_positions(module)
         prove(module, [value.shape for value in inputs.values()], torch.device(device))
         if device == "cpu":
             lay_out_channels_last(module)

@@ -2,8 +2,10 @@
 
 - `shapes`: the shapes and types of tensors, for every call in a graph before the graph runs.
 - `recurrent`: those of recurrent layers.
+- `positions`: the values of integer tensors that are used as positions, each time the graph runs.
 """
 
+from unitrank_engine.program.contracts.positions import check_positions
 from unitrank_engine.program.contracts.shapes import check_shapes
 
-__all__ = ["check_shapes"]
+__all__ = ["check_positions", "check_shapes"]

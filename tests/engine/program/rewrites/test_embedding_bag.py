@@ -80,7 +80,7 @@ def test_a_call_whose_arguments_do_not_fit_is_refused(change: dict[str, Any], co
     assert caught.value.code == code
 
 
-def test_offsets_that_go_back_give_numbers_that_the_table_holds() -> None:
+def test_offsets_that_go_back_give_sums_of_rows_of_the_table() -> None:
     """torch returned 8 176 of 8 192 values of freed memory for these."""
     offsets = torch.full((512,), 2)
     offsets[0], offsets[1] = 0, 5
