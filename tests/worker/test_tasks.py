@@ -127,6 +127,35 @@ def test_job_when_its_model_is_warm_then_the_archive_is_not_opened(stores: Store
     order.files[0].close()
 
 
+@pytest.mark.parametrize("damage", ["zeros", "cut short"])
+@pytest.mark.parametrize("kind", ["dataset", "model"])
+def test_job_when_its_contents_are_damaged_then_is_corrupt_until_they_are_put_again(stores: Stores, kind: str, damage: str) -> None:
+    resolved = contents(stores)
+    digest = resolved["dataset"]["digest"] if kind == "dataset" else str(stores.models.get("m").clean)
+    path = stores.blobs.path(digest)
+    whole = path.read_bytes()
+    path.write_bytes(bytes(len(whole)) if damage == "zeros" else whole[:3])
+
+    with pytest.raises(CannotRun) as caught:
+        begun(stores, resolved).order(warm=())
+    problem = problem_of(caught.value)
+    assert (problem["code"], problem["status"]) == (f"{kind}_corrupt", 500)
+    blob(stores, whole)
+    for file in begun(stores, resolved).order(warm=()).files:
+        file.close()
+
+
+def test_inspection_when_the_upload_is_damaged_then_the_model_is_rejected_until_it_is_put_again(inspecting: Stores) -> None:
+    attempt = inspection_of(inspecting, b"archive")
+    inspecting.blobs.path(str(attempt.record.request["digest"])).write_bytes(b"arch")
+
+    with pytest.raises(CannotRun) as caught:
+        attempt.order(warm=())
+    attempt.finish("failed", problem_of(caught.value), at_once)
+    assert inspecting.models.get("m").problem["code"] == "model_corrupt"  # type: ignore[index]
+    assert inspecting.models.begin("m", blob(inspecting, b"archive"), 7, "1").inspect
+
+
 def test_job_when_its_result_would_find_no_room_then_the_child_never_sees_it(stores: Stores) -> None:
     attempt = begun(stores, contents(stores) | {"result_bytes": 1024**2})
     limit = str(stores.connection.config_get("maxmemory")["maxmemory"])

@@ -50,6 +50,9 @@ class BlobBackend(Protocol):
     def delete(self, name: str) -> None:
         """Delete the blob, if it is stored."""
 
+    def drop_copy(self, name: str) -> bool:
+        """Delete the local copy of a blob; return whether the blob has copies."""
+
     def aged(self, seconds: float) -> Iterator[str]:
         """Yield the names of the blobs that are older than `seconds`.
 
@@ -87,6 +90,9 @@ class FolderBackend:
     def delete(self, name: str) -> None:
         self.path_of(name).unlink(missing_ok=True)
 
+    def drop_copy(self, name: str) -> bool:
+        return False
+
     def aged(self, seconds: float) -> Iterator[str]:
         return (path.name for path, status in self.files() if status.st_mtime < time.time() - seconds)
 
@@ -100,7 +106,7 @@ class FolderBackend:
     def shrink(self, most: int) -> None:
         """Delete the least recently used blobs until all together have at most `most` bytes."""
         room = most
-        for path, status in sorted(self.files(), key=lambda file: file[1].st_mtime, reverse=True):
+        for path, status in sorted(self.files(), key=lambda file: file[1].st_atime_ns, reverse=True):
             room -= status.st_size
             if room < 0:
                 path.unlink(missing_ok=True)
@@ -143,7 +149,8 @@ class RemoteBackend:
             self._download(name)
         path = self._cache.path(name)
         # The cache deletes the least recently used files. A file that is open stays readable then.
-        os.utime(path)
+        # The time of change stays, by which a verified file is recognised.
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
         return path
 
     def open(self, name: str) -> BinaryIO:
@@ -159,6 +166,10 @@ class RemoteBackend:
         self._cache.delete(name)
         if self.exists(name):
             self._filesystem.rm_file(self._key(name))
+
+    def drop_copy(self, name: str) -> bool:
+        self._cache.delete(name)
+        return True
 
     def aged(self, seconds: float) -> Iterator[str]:
         if not self._filesystem.exists(self._root):

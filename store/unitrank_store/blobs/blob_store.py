@@ -14,7 +14,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from unitrank_store.blobs.backends import BlobBackend, FolderBackend, RemoteBackend
 from unitrank_store.blobs.digests import hex_of
-from unitrank_store.errors import RecordNotFound, SizeExceeded
+from unitrank_store.blobs.verification import BlobVerifier
+from unitrank_store.errors import Corrupt, RecordNotFound, SizeExceeded
 from unitrank_store.settings import Settings
 
 DAY = 24 * 3600.0
@@ -32,6 +33,7 @@ class BlobStore:
     def __init__(self, url: str, cache: Path | None = None, *, quota: int | None = None, cache_bytes: int | None = None) -> None:
         self.quota = quota
         self._backend = _backend_at(url, cache, cache_bytes)
+        self._verifier = BlobVerifier()
 
     @classmethod
     def of(cls, settings: Settings) -> "BlobStore":
@@ -94,6 +96,25 @@ class BlobStore:
         """Open the content for reading. Raises RecordNotFound."""
         with _translated(digest):
             return self._backend.open(hex_of(digest))
+
+    def open_verified(self, digest: str) -> BinaryIO:
+        """Open a local file with this content, whose bytes have the digest.
+
+        A file is hashed at its first use and after a change. Raises RecordNotFound and Corrupt.
+        """
+        file = self.path(digest).open("rb")
+        try:
+            self._verifier.check(file, digest)
+            return file
+        except Corrupt:
+            file.close()
+            if not self._backend.drop_copy(hex_of(digest)):
+                raise
+        except BaseException:
+            file.close()
+            raise
+        # Only the local copy was damaged: the new one is verified while it is copied.
+        return self.path(digest).open("rb")
 
     def size(self, digest: str) -> int:
         """Return the content's size in bytes. Raises RecordNotFound."""

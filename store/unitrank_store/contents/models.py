@@ -17,7 +17,7 @@ from redis.client import Pipeline
 from unitrank_schemas.base import Json
 from unitrank_schemas.models import Archive, ModelFormat, format_of
 from unitrank_store.contents.importing import Importing, Repoint, unawaited
-from unitrank_store.errors import RecordNotFound
+from unitrank_store.errors import Corrupt, RecordNotFound
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import texts
 
@@ -71,6 +71,10 @@ class ModelRecord:
         return self.weights or self.digest
 
 
+CORRUPT = "model_corrupt"
+"""Code of the problem of a model whose stored bytes were damaged before its inspection."""
+
+
 class NamedModel(NamedTuple):
     """A model that got a name.
 
@@ -94,7 +98,8 @@ class ModelStore(Importing[ModelRecord]):
         `blob`: digest of the uploaded bytes. `bytes`: their number. `engine`: the engine's version.
         Raises StateConflict if the bytes were deleted during the upload, and Full.
         """
-        return self._begin(name, _described(format, blob, bytes, engine))
+        described = _described(format, blob, bytes, engine)
+        return self._begin(name, described, self._is_damaged(described["digest"]))
 
     def begin_import(self, name: str, uri: str, format: ModelFormat, engine: str) -> ModelRecord:
         """Give a name to a model that is imported from a URI later.
@@ -114,22 +119,25 @@ class ModelStore(Importing[ModelRecord]):
         """
         unread = self.content(key)
         described = _described(unread.format, digest, bytes, unread.engine)
+        damaged = self._is_damaged(described["digest"])
         with self._owners.changing(), self._redis.pipeline() as pipeline:
             name = self._move_name(pipeline, key, described["digest"])
-            return self._begin_named(pipeline, name, described, repoint)
+            return self._begin_named(pipeline, name, described, damaged, repoint)
 
-    def _begin(self, name: str, described: Json) -> NamedModel:
+    def _begin(self, name: str, described: Json, damaged: bool) -> NamedModel:
         with self._owners.changing(), self._redis.pipeline() as pipeline:
             name = self._with_tenant(name)
             self._delete_rejected(pipeline, name)
             self._add_name(pipeline, name, described["digest"], time.time())
-            return self._begin_named(pipeline, name, described)
+            return self._begin_named(pipeline, name, described, damaged)
 
-    def _begin_named(self, pipeline: Pipeline, name: str, described: Json, repoint: Repoint = unawaited) -> NamedModel:
+    def _begin_named(
+        self, pipeline: Pipeline, name: str, described: Json, damaged: bool, repoint: Repoint = unawaited
+    ) -> NamedModel:
         digest = str(described["digest"])
         self._owners.admit(described.get("weights") or digest, owner=f"model:{digest}")
         existed = self._redis.hexists(keyspace.uploads(self.kind, name), digest)
-        content, inspect = self._new_or_existing(described)
+        content, inspect = self._new_or_existing(described, damaged)
         self._write(pipeline, content)
         if content["status"] == "ready":
             pipeline.hset(keyspace.pointers(self.kind, name), "ready", digest)
@@ -169,16 +177,34 @@ class ModelStore(Importing[ModelRecord]):
             self._end_inspection(content)
         return self.content(digest)
 
-    def _new_or_existing(self, described: Json) -> tuple[Json, bool]:
-        """Return the content to store, and whether it needs a new inspection."""
+    def _is_damaged(self, digest: str) -> bool:
+        """Whether the stored bytes of an inspected model were damaged: an upload repairs them."""
+        try:
+            content = self._content(digest)
+        except RecordNotFound:
+            return False
+        if content["status"] != "ready":
+            return content["status"] == "rejected" and (content.get("problem") or {}).get("code") == CORRUPT
+        try:
+            self._blobs.open_verified(content["clean"]).close()
+        except (Corrupt, RecordNotFound):
+            return True
+        return False
+
+    def _new_or_existing(self, described: Json, damaged: bool) -> tuple[Json, bool]:
+        """Return the content to store, and whether it needs a new inspection.
+
+        `damaged`: the stored bytes of the inspected model were damaged.
+        """
         new: Json = {**described, "status": "inspecting", "cleaned": []}
         try:
             content = self._content(str(described["digest"]))
         except RecordNotFound:
             return new, True
-        if content["engine"] == described["engine"]:
+        if content["engine"] == described["engine"] and not damaged:
             return content, False
-        # The engine has a new version. An inspection that is queued already will use it.
+        # The engine has a new version, or the cleaned archive is written again. An inspection that
+        # is queued already will do it.
         return new | {"cleaned": content["cleaned"]}, content["status"] != "inspecting"
 
     def _end_inspection(self, content: Json) -> None:

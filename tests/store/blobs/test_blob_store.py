@@ -9,6 +9,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from unitrank_store.blobs import verification
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.blobs.digests import digest_of, hex_of
 from unitrank_store.errors import Corrupt, RecordNotFound, SizeExceeded
@@ -217,6 +218,65 @@ def test_aged_when_a_content_is_older_then_is_named(blobs: BlobStore) -> None:
 
     assert list(blobs.aged(-60)) == [digest]
     assert list(blobs.aged(60)) == []
+
+
+def test_file_whose_bytes_have_the_digest_is_opened(blobs: BlobStore) -> None:
+    digest = put(blobs, DATA)
+
+    for _ in range(2):
+        with blobs.open_verified(digest) as file:
+            assert file.read() == DATA
+    with pytest.raises(RecordNotFound):
+        blobs.open_verified(digest_of(b"other"))
+
+
+def test_file_that_was_verified_is_hashed_again_only_after_a_change(blobs: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = put(blobs, DATA)
+    hashed = []
+    monkeypatch.setattr(verification, "_digest", lambda descriptor: hashed.append(descriptor) or digest)
+
+    for _ in range(3):
+        blobs.open_verified(digest).close()
+    assert len(hashed) == 1
+    os.utime(blobs.path(digest), (1, 1))
+    for _ in range(2):
+        blobs.open_verified(digest).close()
+    assert len(hashed) == 2
+
+
+@pytest.mark.parametrize("damage", ["zeros", "cut short"])
+def test_file_that_is_damaged_is_corrupt_until_the_same_bytes_are_put(tmp_path: Path, damage: str) -> None:
+    blobs = BlobStore((tmp_path / "blobs").as_uri())
+    digest = put(blobs, DATA)
+    blobs.open_verified(digest).close()
+    damage_file(blobs.path(digest), damage)
+
+    for _ in range(2):
+        with pytest.raises(Corrupt, match=digest):
+            blobs.open_verified(digest)
+    put(blobs, DATA)
+    with blobs.open_verified(digest) as file:
+        assert file.read() == DATA
+
+
+@pytest.mark.parametrize("damage", ["zeros", "cut short"])
+def test_local_copy_that_is_damaged_is_copied_again(tmp_path: Path, damage: str) -> None:
+    blobs = BlobStore(f"memory://blobs-{uuid.uuid4().hex}", tmp_path / "cache")
+    digest = put(blobs, DATA)
+    damage_file(blobs.path(digest), damage)
+
+    with blobs.open_verified(digest) as file:
+        assert file.read() == DATA
+
+
+def damage_file(path: Path, damage: str) -> None:
+    """Change bytes of the file in place, as a failing disk does."""
+    if damage == "cut short":
+        os.truncate(path, 1000)
+        return
+    with path.open("r+b") as file:
+        file.seek(100_000)
+        file.write(bytes(4000))
 
 
 def test_cache_when_it_is_full_then_what_was_used_the_longest_ago_goes(tmp_path: Path) -> None:

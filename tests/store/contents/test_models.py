@@ -100,6 +100,31 @@ def test_begin_when_the_engine_is_newer_inspects_again(models: ModelStore, blobs
     assert blobs.exists(newer)
 
 
+@pytest.mark.parametrize("damage", [b"clean archive"[:5], b"", None])
+def test_begin_when_the_cleaned_archive_is_damaged_inspects_again(
+    models: ModelStore, blobs: BlobStore, damage: bytes | None
+) -> None:
+    digest = begin(models, blobs, "mnist", b"archive").record.digest
+    clean = blobs.path(make_ready(models, blobs, digest, b"clean archive"))
+    if damage is None:
+        clean.unlink()
+    else:
+        clean.write_bytes(damage)
+
+    again = begin(models, blobs, "mnist", b"archive")
+    assert (again.inspect, again.record.status) == (True, "inspecting")
+    make_ready(models, blobs, digest, b"clean archive")
+    assert models.get("mnist").status == "ready"
+    assert not begin(models, blobs, "mnist", b"archive").inspect
+
+
+def test_begin_when_the_upload_was_damaged_before_its_inspection_inspects_again(models: ModelStore, blobs: BlobStore) -> None:
+    digest = begin(models, blobs, "mnist", b"archive").record.digest
+    models.reject(digest, {"code": "model_corrupt", "detail": "x"})
+
+    assert begin(models, blobs, "mnist", b"archive").inspect
+
+
 def test_begin_when_the_bytes_are_gone_is_a_conflict(models: ModelStore, blobs: BlobStore) -> None:
     digest = blob(blobs, b"archive")
     blobs.delete(digest)

@@ -8,7 +8,7 @@ import structlog
 
 from unitrank_schemas.base import Json
 from unitrank_store.blobs.blob_store import BlobStore
-from unitrank_store.errors import RecordNotFound, SizeExceeded
+from unitrank_store.errors import Corrupt, RecordNotFound, SizeExceeded
 from unitrank_store.full import full_reason
 from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability import tracing
@@ -65,25 +65,33 @@ class Attempt(Protocol):
 
 
 class CannotRun(Exception):
-    """Raised if an attempt fails before the child gets it. `code`, `detail`: its problem."""
+    """Raised if an attempt fails before the child gets it.
 
-    def __init__(self, code: str, detail: str) -> None:
+    `code`, `detail`, `status`: its problem.
+    """
+
+    def __init__(self, code: str, detail: str, status: int = 422) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
+        self.status = status
 
 
-def opened(blobs: BlobStore, digests: Sequence[str], gone: Sequence[tuple[str, str]]) -> list[BinaryIO]:
-    """The blobs as open files, in the order of `digests`.
+def opened(blobs: BlobStore, digests: Sequence[str], gone: Sequence[tuple[str, str]], kinds: Sequence[str]) -> list[BinaryIO]:
+    """The blobs as open files, in the order of `digests`. Their bytes have these digests.
 
     `gone`: code and detail of the problem if a file is missing, one pair for each digest.
+    `kinds`: `dataset` or `model` for each digest.
     Raises CannotRun.
     """
     files: list[BinaryIO] = []
     try:
         for index, digest in enumerate(digests):
             try:
-                files.append(blobs.path(digest).open("rb"))
+                files.append(blobs.open_verified(digest))
+            except Corrupt as error:
+                log.error("damaged blob", digest=digest, reason=str(error))
+                raise _damaged(kinds[index]) from error
             except (RecordNotFound, FileNotFoundError) as error:
                 if index < len(gone):
                     raise CannotRun(*gone[index]) from error
@@ -95,10 +103,18 @@ def opened(blobs: BlobStore, digests: Sequence[str], gone: Sequence[tuple[str, s
     return files
 
 
+def _damaged(kind: str) -> CannotRun:
+    if kind == "dataset":
+        detail = "the stored bytes of the dataset are damaged; upload the dataset again, then submit the job again"
+        return CannotRun("dataset_corrupt", detail, status=500)
+    detail = "the stored bytes of the model are damaged; upload the model again, then submit the job again"
+    return CannotRun("model_corrupt", detail, status=500)
+
+
 def problem_of(error: Exception) -> Json:
     """The problem of an attempt that the parent could not start or could not finish."""
     if isinstance(error, CannotRun):
-        return problem(error.code, error.detail)
+        return problem(error.code, error.detail, status=error.status)
     if isinstance(error, SizeExceeded):
         return problem("result_too_large", f"the result is too large: {error}")
     if reason := full_reason(error):

@@ -35,7 +35,7 @@ class InspectionAttempt:
             "architecture": model.architecture if by_weights else None,
             "about": bound("inspection", self.record) | {"attempt": self.record.attempt},
         }
-        return Order(content, opened(self._stores.blobs, [str(model.weights if by_weights else model.digest)], []))
+        return Order(content, opened(self._stores.blobs, [model.blob], [], ["model"]))
 
     def take(self, message: Message) -> Message | None:
         """As in `Attempt`. The child sends pieces of the cleaned archive, then the manifest."""

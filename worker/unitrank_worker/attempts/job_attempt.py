@@ -84,7 +84,7 @@ class JobAttempt:
             "manifest": None if resolved.get("checked") else model.manifest,
             "about": bound("job", self.record) | {"attempt": self.record.attempt},
         }
-        return Order(content, opened(self._stores.blobs, digests, GONE))
+        return Order(content, opened(self._stores.blobs, digests, GONE, ["dataset", "model"]))
 
     def take(self, message: Message) -> Message | None:
         """As in `Attempt`. Messages of an unknown kind are ignored.
