@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from typing import BinaryIO, cast
 
@@ -16,7 +16,7 @@ from unitrank_schemas.base import Json
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.responses import client_has
 from unitrank_service.results.formats import CSV, JSON, NPZ, SAFETENSORS, csv_rows, negotiated, npz_bytes
-from unitrank_service.results.summary import Selection, narrowed
+from unitrank_service.results.summary import Outline, Selection, narrowed
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
@@ -108,6 +108,11 @@ class StoredResult:
         with self._expiring():
             return self._results.arrays(self._location)
 
+    def summary_file(self) -> BinaryIO:
+        """Return the summary as a local file, which is verified. Close the file."""
+        with self._expiring():
+            return self._results.summary_file(self._location)
+
     def array_file(self) -> ArrayFile:
         """Return all arrays as a local file. Close the file."""
         with self._expiring():
@@ -138,13 +143,19 @@ class StoredResult:
 def _json(stored: StoredResult, selection: Selection) -> Iterator[bytes]:
     if selection == Selection():
         return stored.summary_bytes()
-    summary = stored.summary()
-    selection.check(summary)
-    return narrowed(summary, selection, stored.array_file() if selection.needs_arrays(summary) else None)
+    with ExitStack() as stack:
+        file = stack.enter_context(stored.summary_file())
+        outline = Outline.of(file)
+        selection.check(outline.summary)
+        arrays = stored.array_file() if selection.needs_arrays(outline) else None
+        # From here on `narrowed` closes the file.
+        stack.pop_all()
+        return narrowed(outline, file, selection, arrays)
 
 
 def _csv(stored: StoredResult, selection: Selection) -> Iterator[bytes]:
-    summary = stored.summary()
+    with stored.summary_file() as file:
+        summary = Outline.of(file).summary
     selection.check(summary)
     return csv_rows(summary, selection, stored.array_file())
 

@@ -1,13 +1,14 @@
 """Selects a part of a result's summary: one cluster, one ranking, and the number of units."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from unitrank_schemas.checks import nearest
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.responses import encoded
+from unitrank_service.results.json_pieces import JsonPieces
 from unitrank_service.results.ranked_units import RankedRow
 from unitrank_store.results.array_file import ArrayFile
 
@@ -15,6 +16,46 @@ from unitrank_store.results.array_file import ArrayFile
 Json = dict[str, Any]
 
 UNIT_COLUMNS = ("unit", "index", "importance", "spread")
+
+
+LONG_LISTS = ("clusters", "warnings")
+"""Keys of a summary whose lists may have an entry for each cluster."""
+PIECE = 256
+"""Entries of a list that are encoded at a time."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A summary without the clusters of its rankings, which are most of it.
+
+    `shortest`: the smallest number of units that a ranking has for a cluster.
+    """
+
+    summary: Json
+    shortest: int
+
+    @classmethod
+    def of(cls, file: BinaryIO) -> "Outline":
+        """Return the outline of a summary."""
+        pieces, sizes = JsonPieces(file), list[int]()
+        summary = {key: _part(key, pieces, sizes) for key in pieces.members()}
+        return cls(summary, min(sizes, default=0))
+
+
+def _part(key: str, pieces: JsonPieces, sizes: list[int]) -> Any:
+    if key == "rankings":
+        return [{name: _ranking_part(name, pieces, sizes) for name in pieces.members()} for _ in pieces.elements()]
+    if key in LONG_LISTS:
+        return [pieces.value() for _ in pieces.elements()]
+    return pieces.value()
+
+
+def _ranking_part(name: str, pieces: JsonPieces, sizes: list[int]) -> Any:
+    if name != "clusters":
+        return pieces.value()
+    for _ in pieces.members():
+        sizes.append(len(pieces.value()["top"]))
+    return None
 
 
 @dataclass(frozen=True)
@@ -46,47 +87,96 @@ class Selection:
         """Return the ids of the selected rankings. Raises HttpProblem for an unknown id."""
         return _named("ranking", self.ranking, [entry["id"] for entry in summary["rankings"]])
 
-    def needs_arrays(self, summary: Json) -> bool:
-        """Whether the layer has more units, up to `top`, than a ranking in the summary."""
-        if self.top is None:
-            return False
-        sizes = [len(entry["top"]) for ranking in summary["rankings"] for entry in ranking["clusters"].values()]
-        count: int = summary["layer"]["count"]
-        return min(sizes, default=self.top) < min(self.top, count)
+    def needs_arrays(self, outline: Outline) -> bool:
+        """Whether a ranking has fewer than `top` units in the summary, and more in the arrays."""
+        return self.top is not None and outline.shortest < min(self.top, outline.summary["layer"]["count"])
 
 
-def narrowed(summary: Json, selection: Selection, arrays: ArrayFile | None) -> Iterator[bytes]:
+def narrowed(outline: Outline, file: BinaryIO, selection: Selection, arrays: ArrayFile | None) -> Iterator[bytes]:
     """Yield the selected part of a summary as JSON: one cluster of one ranking after the other.
 
-    `arrays`: the arrays if `selection.needs_arrays`; they are closed at the end.
+    `file`: the summary. `arrays`: the arrays if `selection.needs_arrays`. The end closes both.
     The summary must have the selected names, see `Selection.check`.
     """
-    clusters, rankings = selection.clusters(summary), selection.rankings(summary)
+    summary = outline.summary
+    clusters, rankings = selection.clusters(summary), set(selection.rankings(summary))
     with ExitStack() as stack:
+        stack.enter_context(file)
         if arrays is not None:
             stack.enter_context(arrays)
-        yield _opened(_about(summary, clusters, rankings), "rankings", b"[")
-        for number, ranking in enumerate(entry for entry in summary["rankings"] if entry["id"] in rankings):
-            yield b"," * (number > 0) + _opened(ranking, "clusters", b"{")
-            for position, (name, row) in enumerate(clusters.items()):
-                units = RankedRow(arrays, ranking["id"], row, summary["layer"]["shape"]) if arrays is not None else None
-                yield b"," * (position > 0) + encoded(name) + b":"
-                yield from _cluster(ranking["clusters"][name], selection.top, units)
+        yield from _about(summary, set(clusters), rankings)
+        number = 0
+        for ranking in _clusters_of(JsonPieces(file), summary["rankings"]):
+            if ranking.about["id"] not in rankings:
+                ranking.skip()
+                continue
+            yield b"," * (number > 0) + _opened(ranking.about, "clusters", b"{")
+            number, position = number + 1, 0
+            for name, entry in ranking.entries:
+                if name in clusters:
+                    row, shape = clusters[name], summary["layer"]["shape"]
+                    units = RankedRow(arrays, ranking.about["id"], row, shape) if arrays is not None else None
+                    yield b"," * (position > 0) + encoded(name) + b":"
+                    yield from _cluster(entry, selection.top, units)
+                    position += 1
             yield b"}}"
         yield b"]}"
 
 
-def _about(summary: Json, clusters: Iterable[str], rankings: Iterable[str]) -> Json:
-    """The summary with those entries that are about the clusters and the rankings."""
-    return summary | {
+@dataclass(frozen=True)
+class StoredRanking:
+    """One ranking of a summary. `about`: its values. `entries`: name and entry of each cluster."""
+
+    about: Json
+    entries: Iterator[tuple[str, Json]]
+
+    def skip(self) -> None:
+        """Read the entries and forget them."""
+        for _ in self.entries:
+            pass
+
+
+def _clusters_of(pieces: JsonPieces, abouts: list[Json]) -> Iterator[StoredRanking]:
+    """Yield each ranking of the summary; read its entries before the next one."""
+    for key in pieces.members():
+        if key in LONG_LISTS:
+            for _ in pieces.elements():
+                pieces.value()
+        elif key != "rankings":
+            pieces.value()
+        else:
+            rankings = iter(abouts)
+            for _ in pieces.elements():
+                about = next(rankings)
+                for name in pieces.members():
+                    if name == "clusters":
+                        yield StoredRanking(about, ((cluster, pieces.value()) for cluster in pieces.members()))
+                    else:
+                        pieces.value()
+
+
+def _about(summary: Json, clusters: set[str], rankings: set[str]) -> Iterator[bytes]:
+    """Yield the summary up to its rankings, with the entries that are about the selected names."""
+    lists = {
         "clusters": [entry for entry in summary["clusters"] if entry["name"] in clusters],
         "leaderboard": [entry for entry in summary["leaderboard"] if entry["ranking"] in rankings],
         "warnings": [
             entry
             for entry in summary["warnings"]
-            if entry.get("cluster") in {None, *clusters} and entry.get("ranking") in {None, *rankings}
+            if _within(entry.get("cluster"), clusters) and _within(entry.get("ranking"), rankings)
         ],
     }
+    yield encoded({name: value for name, value in summary.items() if name not in {"rankings", *lists}})[:-1]
+    for name, entries in lists.items():
+        yield b"," + encoded(name) + b":["
+        for start in range(0, len(entries), PIECE):
+            yield b"," * (start > 0) + encoded(entries[start : start + PIECE])[1:-1]
+        yield b"]"
+    yield b',"rankings":['
+
+
+def _within(name: str | None, names: set[str]) -> bool:
+    return name is None or name in names
 
 
 def _cluster(entry: Json, top: int | None, units: RankedRow | None) -> Iterator[bytes]:

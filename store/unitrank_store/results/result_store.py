@@ -3,6 +3,7 @@
 Redis holds the summary and small arrays; the blob store holds large arrays.
 """
 
+import io
 import json
 import tempfile
 import time
@@ -130,6 +131,21 @@ class ResultStore:
         Raises RecordNotFound at the call. The iterator raises Corrupt.
         """
         return self._chunks.iterate(location["summary"])
+
+    def summary_file(self, location: ResultLocation) -> BinaryIO:
+        """Return the summary as a local file, whose digest is verified. Close the file.
+
+        It is a file beside the blobs, or in memory if it is small. Raises RecordNotFound, Corrupt,
+        and OSError if the disk has no room.
+        """
+        file = io.BytesIO() if location["summary_bytes"] <= CHUNK else self.scratch_file()
+        try:
+            for chunk in self.summary_bytes(location):
+                file.write(chunk)
+            return file
+        except BaseException:
+            file.close()
+            raise
 
     def arrays(self, location: ResultLocation) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
         """Return a result's arrays by name.

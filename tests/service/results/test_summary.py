@@ -1,0 +1,74 @@
+"""Parts of a summary, paired with a plain implementation that has the whole summary in memory."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from tests.service.results.conftest import cluster, summary
+from unitrank_service.results import summary as module
+from unitrank_service.results.summary import Outline, Selection, narrowed
+
+CLUSTERS = ["a", "b", "é"]
+RANKINGS = ["gradient", "random", "activation"]
+
+
+def several() -> dict[str, Any]:
+    """A summary with three clusters and three rankings."""
+    unit = {"unit": 1, "index": [0, 0, 1], "importance": 0.5, "spread": None}
+    rankings = [
+        {
+            "id": id,
+            "clusters": {name: {"top": [unit] * (3 + row), "stability": row} for row, name in enumerate(CLUSTERS)},
+            "seconds": 1,
+        }
+        for id in RANKINGS
+    ]
+    warnings = [
+        {"code": "x", "detail": "…", "cluster": name, "ranking": id} for name in [None, *CLUSTERS] for id in [None, *RANKINGS]
+    ]
+    leaders = [{"ranking": id, "of": 3} for id in reversed(RANKINGS)]
+    lists = {"clusters": [cluster(name) for name in CLUSTERS], "rankings": rankings, "warnings": warnings, "leaderboard": leaders}
+    return summary("x") | lists
+
+
+def plainly_narrowed(whole: dict[str, Any], clusters: list[str], rankings: list[str], top: int | None) -> dict[str, Any]:
+    return whole | {
+        "clusters": [entry for entry in whole["clusters"] if entry["name"] in clusters],
+        "rankings": [
+            entry
+            | {"clusters": {name: entry["clusters"][name] | {"top": entry["clusters"][name]["top"][:top]} for name in clusters}}
+            for entry in whole["rankings"]
+            if entry["id"] in rankings
+        ],
+        "leaderboard": [entry for entry in whole["leaderboard"] if entry["ranking"] in rankings],
+        "warnings": [
+            entry for entry in whole["warnings"] if entry["cluster"] in [None, *clusters] and entry["ranking"] in [None, *rankings]
+        ],
+    }
+
+
+@pytest.mark.parametrize("cluster", [None, *CLUSTERS])
+@pytest.mark.parametrize("ranking", [None, *RANKINGS])
+@pytest.mark.parametrize("top", [None, 2])
+def test_part_of_a_summary_is_that_of_the_plain_implementation(
+    monkeypatch: pytest.MonkeyPatch, cluster: str | None, ranking: str | None, top: int | None
+) -> None:
+    monkeypatch.setattr(module, "PIECE", 2)
+    file = io.BytesIO(json.dumps(several(), separators=(",", ":")).encode())
+    selection = Selection(cluster, ranking, top)
+    outline = Outline.of(file)
+
+    assert not selection.needs_arrays(outline)
+    part = json.loads(b"".join(narrowed(outline, file, selection, None)))
+    assert part == plainly_narrowed(several(), [cluster] if cluster else CLUSTERS, [ranking] if ranking else RANKINGS, top)
+    assert file.closed
+
+
+@pytest.mark.parametrize(("top", "needed"), [(3, False), (4, True), (16, True), (None, False)])
+def test_arrays_are_needed_when_a_ranking_in_the_summary_is_too_short(top: int | None, needed: bool) -> None:
+    outline = Outline.of(io.BytesIO(json.dumps(several()).encode()))
+
+    assert outline.shortest == 3
+    assert Selection(top=top).needs_arrays(outline) == needed
