@@ -5,10 +5,10 @@ StoreError
 ├── StateConflict              the record's state does not allow the change
 │   ├── Taken                  another process changed the key first; read again and retry
 │   └── IdempotencyKeyReused   an earlier request had the same key and another body
-├── Full                       the server's memory or the quota has no room
+├── Full                       the server's memory, a disk or the quota has no room
 ├── Unavailable                the lock on contents was not free in time
 ├── SizeExceeded               the content is larger than the operator allows
-├── Corrupt                    the stored bytes do not have the digest that they are stored under
+├── Corrupt                    the stored bytes are incomplete, or have another digest
 ├── EmbeddedServerFailed       the embedded server did not start
 ├── BadSource                  the URI is not allowed or cannot be read
 └── Forged                     the queue holds an entry that no Unitrank process wrote
@@ -45,7 +45,7 @@ class IdempotencyKeyReused(StateConflict):
 
 
 class Full(StoreError):
-    """The server's memory or the quota has no room; the same request may succeed later."""
+    """The server's memory, a disk or the quota has no room; the request may succeed later."""
 
 
 class Unavailable(StoreError):
@@ -57,7 +57,7 @@ class SizeExceeded(StoreError):
 
 
 class Corrupt(StoreError):
-    """The stored bytes do not have the digest that they are stored under."""
+    """The stored bytes are incomplete, or do not have the digest that they are stored under."""
 
 
 class EmbeddedServerFailed(StoreError):

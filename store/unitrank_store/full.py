@@ -1,7 +1,7 @@
 """Recognises a full store: a disk or the server's memory has no room.
 
-The server reports it in two ways: `OOM`, its memory is full, and `MISCONF`, it cannot write its log
-or its snapshot. The system reports a full disk or a used quota of the user as an OSError.
+The Redis server answers `OOM` when its memory is full, and `MISCONF` when it cannot write its log
+or its snapshot. Python raises an OSError when a disk or the user's disk quota is full.
 """
 
 import errno
@@ -28,7 +28,8 @@ def full_reason(error: BaseException) -> str | None:
     if isinstance(error, redis.exceptions.ResponseError):
         if "MISCONF" in str(error):
             return "its server cannot write to its disk"
-        # A script's error has other text before it, and is not an OutOfMemoryError.
+        # In the error of a script, other text precedes `OOM`: redis-py then raises no
+        # OutOfMemoryError.
         if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM command not allowed" in str(error):
             return "its server's memory has no room"
     return None
@@ -37,7 +38,7 @@ def full_reason(error: BaseException) -> str | None:
 def require_writable(connection: redis.Redis, folder: Path) -> None:
     """Check that the server accepts writes, and that the disk of `folder` has room. Raises Full."""
     try:
-        # Writing an empty text changes nothing, but a full server rejects it as any write.
+        # Writing an empty text changes nothing, but a full server rejects this write too.
         connection.setrange(keyspace.contents_lock(), 0, "")
     except redis.exceptions.ResponseError as error:
         if reason := full_reason(error):

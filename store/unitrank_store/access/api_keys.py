@@ -32,7 +32,7 @@ _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 class Key:
     """An API key without its secret.
 
-    `id`: a part of the secret, which is not confidential.
+    `id`: the part of the secret that is not confidential.
     `created_at`: unix time, in seconds.
     `limit`: maximum number of unfinished jobs; None means the operator's limit for each key.
     """
@@ -102,7 +102,7 @@ class KeyStore:
         return tuple(_decoded(id, fields) for id, fields in keys.items() if fields)
 
     def revoke(self, id: str) -> None:
-        """Delete a key: requests with it are rejected from now on. Raises RecordNotFound."""
+        """Delete a key: the service rejects later requests with this key. Raises RecordNotFound."""
         with self._redis.pipeline() as pipeline:
             pipeline.delete(keyspace.key(id))
             pipeline.zrem(keyspace.keys(), id)
@@ -150,7 +150,7 @@ def _hash(secret: str) -> str:
 
 
 def _encoded(key: Key, secret: str) -> dict[Any, Any]:
-    # Any: redis-py declares a hash so
+    # Any: the type that redis-py declares for a hash
     scopes = json.dumps(sorted(key.scopes))
     return {
         "name": key.name,

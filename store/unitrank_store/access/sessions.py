@@ -39,7 +39,7 @@ class SessionStore:
         return None if id is None else self._keys.get(text(id))
 
     def close(self, token: str) -> None:
-        """End a session."""
+        """Delete a session: its token is rejected from now on."""
         self._redis.delete(_redis_key(token))
 
 

@@ -2,7 +2,8 @@
 
 A content is stored once, under its digest. Each upload gives it a name. A name has several contents
 over time, and points to two of them: to its newest upload, and to the last one that became ready.
-A content without a name and without a holder is deleted, together with its blobs.
+A *holder* is a job that keeps a content without a name. A content without a name and without a
+holder is deleted, together with its blobs.
 """
 
 import json
@@ -84,7 +85,7 @@ class Catalogue(ABC, Generic[R]):
     def list(self, limit: int = 50, after: str | None = None) -> tuple[Sequence[R], str | None]:
         """Return the newest upload of each name, sorted by name, and the name that ends the page.
 
-        The next page begins `after` this name. It is None on the last page.
+        The next page begins `after` this name, which is None on the last page.
         """
         start = f"({self._with_tenant(after)}" if after else f"[{self._with_tenant('')}"
         # The tenant and the character after the separator sort after every name of the tenant.
@@ -128,7 +129,10 @@ class Catalogue(ABC, Generic[R]):
         return self._owners.room()
 
     def discard(self, blob: str) -> None:
-        """Delete a blob, unless it has an owner. Its content was deleted during the import."""
+        """Delete the blob of a content that was deleted during its import.
+
+        A blob that has an owner stays.
+        """
         with self._owners.changing():
             self._owners.drop(blob, owner="")
 
@@ -146,8 +150,9 @@ class Catalogue(ABC, Generic[R]):
             self._remove_name(name, digests, {upload: at for upload, at in uploads.items() if upload not in digests})
 
     def _find(self, name: str, digest: str | None, pointers: Sequence[Pointer] = ()) -> R:
-        """Return the content with this digest, or else the one that the first set pointer names.
+        """Return the content under a name that has this digest.
 
+        Without a digest, return the content of the first pointer that is set.
         `name`: a name with its tenant. Raises RecordNotFound.
         """
         keys = [keyspace.pointers(self.kind, name), keyspace.uploads(self.kind, name)]
@@ -200,7 +205,7 @@ class Catalogue(ABC, Generic[R]):
     def _remove_name(self, name: str, digests: Sequence[str], remaining: dict[str, float]) -> None:
         """Remove a name from some of its contents.
 
-        `remaining`: its other uploads, with their times.
+        `remaining`: the name's other uploads, with their times.
         """
         unnamed = [digest for digest in digests if self._redis.scard(keyspace.names_of(self.kind, digest)) == 1]
 
@@ -222,7 +227,7 @@ class Catalogue(ABC, Generic[R]):
             self._delete_unnamed(digest)
 
     def _set_pointers(self, pipeline: Pipeline, name: str, uploads: dict[str, float]) -> None:
-        """Set the pointers of a name to its remaining uploads; delete the name without any."""
+        """Set the pointers of a name to its remaining uploads. Without uploads, delete the name."""
         pipeline.delete(keyspace.pointers(self.kind, name))
         if not uploads:
             pipeline.zrem(keyspace.all_names(self.kind), name)
@@ -234,7 +239,7 @@ class Catalogue(ABC, Generic[R]):
             pipeline.hset(keyspace.pointers(self.kind, name), "ready", ready)
 
     def _delete_unnamed(self, digest: str) -> None:
-        """Delete a content that has no name and no holder."""
+        """Delete a content, unless it has a name or a holder."""
         is_needed = self._redis.exists(keyspace.names_of(self.kind, digest), keyspace.holders(self.kind, digest))
         stored = self._redis.get(keyspace.content(self.kind, digest))
         if is_needed or stored is None:

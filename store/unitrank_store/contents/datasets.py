@@ -24,7 +24,8 @@ class DatasetRecord:
     `digest`: the table's digest; the key of a dataset that is not imported yet, or was rejected.
     `bytes`: size of the table.
     `created_at`: unix time of the first upload under the name, in seconds.
-    `examples`, `fields`, `format`: None until the table is imported.
+    `examples`: number of rows. `fields`: the columns, by name. `format`: the table's file format.
+    All three are None until the table is imported.
     `problem`: the reason of a rejection. `uri`: the address from which the table is imported.
     """
 
@@ -71,7 +72,7 @@ class DatasetStore(Importing[DatasetRecord]):
 
         The import ends with `arrived` or `reject_unread`.
         """
-        return self._begin_import(self._with_tenant(name), _unread(uri))
+        return self._begin_import(self._with_tenant(name), _unread_content(uri))
 
     def arrived(
         self,
@@ -107,11 +108,11 @@ class DatasetStore(Importing[DatasetRecord]):
         with self._blobs.writer() as sink:
             sink.write(content)
             with open_table(sink.path) as table:
-                described, examples = table.fields, table.examples
+                fields, examples = table.fields, table.examples
         with self._owners.changing():
             self._owners.admit(sink.digest, owner=f"dataset:{sink.digest}")
             with self._redis.pipeline() as pipeline:
-                self._write(pipeline, _ready_content(sink.digest, sink.size, described, examples, "npz"))
+                self._write(pipeline, _ready_content(sink.digest, sink.size, fields, examples, "npz"))
                 pipeline.execute()
             self._redis.sadd(keyspace.held(self.kind), sink.digest)
             self._redis.sadd(keyspace.holders(self.kind, sink.digest), holder)
@@ -120,7 +121,7 @@ class DatasetStore(Importing[DatasetRecord]):
     def release(self, digest: str, holder: str) -> None:
         """Remove a holder from a table.
 
-        A table without holders and names is deleted. May be repeated.
+        A table without holders and names is deleted. Repeating the call changes nothing.
         """
         with self._owners.changing():
             self._redis.srem(keyspace.holders(self.kind, digest), holder)
@@ -143,10 +144,10 @@ class DatasetStore(Importing[DatasetRecord]):
         return [(content["digest"], f"dataset:{content['digest']}")]
 
 
-def _unread(uri: str) -> Json:
+def _unread_content(uri: str) -> Json:
     return {"bytes": 0, "status": "importing", "fields": None, "examples": None, "format": None, "uri": uri}
 
 
 def _ready_content(digest: str, bytes: int, fields: Mapping[str, ColumnInfo], examples: int, format: Format) -> Json:
-    described = {name: dict(info) for name, info in fields.items()}
-    return {"digest": digest, "bytes": bytes, "status": "ready", "fields": described, "examples": examples, "format": format}
+    columns = {name: dict(info) for name, info in fields.items()}
+    return {"digest": digest, "bytes": bytes, "status": "ready", "fields": columns, "examples": examples, "format": format}

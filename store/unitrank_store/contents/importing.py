@@ -22,8 +22,8 @@ R = TypeVar("R")
 Repoint = Callable[[str], None]
 """A function that is called with the digest just before a content's key is replaced.
 
-It lets the jobs that wait for the key use the digest. The lock is held. If the function fails,
-nothing changes.
+The function lets the jobs that wait for the key use the digest. The caller holds the lock. If the
+function fails, nothing changes.
 """
 
 UNREAD = "import:"
@@ -61,7 +61,7 @@ class Importing(Catalogue[R]):
         """Remove an import from the list of unfinished ones.
 
         Call it after the jobs that waited for the content were released. If the service is killed
-        before, another service continues the import.
+        before this call, another service continues the import.
         """
         with self._redis.pipeline() as pipeline:
             pipeline.srem(keyspace.imports(), f"{self.kind} {key}")

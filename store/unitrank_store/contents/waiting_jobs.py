@@ -1,6 +1,6 @@
 """Jobs that wait for a model or a dataset.
 
-The jobs are queued when it is ready, and fail when it is rejected.
+The jobs are queued when the model or dataset is ready, and fail when it is rejected.
 
 A *content key* names the model or dataset that a job waits for: its kind, and its digest. A content
 that is not imported yet has a key in place of the digest (see `importing`). At the end of an import
@@ -34,7 +34,7 @@ def dataset_key(key: str) -> str:
 
 
 def model_ready(connection: redis.Redis, jobs: JobStore, digest: str) -> None:
-    """Queue the jobs that waited for a model, which is ready, and that wait for nothing else."""
+    """A model is ready: queue the jobs that waited for it and do not wait for a dataset."""
     _release(connection, jobs, model_key(digest))
 
 
@@ -57,7 +57,7 @@ def repoint_to_model(jobs: JobStore, key: str, digest: str) -> None:
 
 
 def dataset_arrived(connection: redis.Redis, jobs: JobStore, key: str) -> None:
-    """Queue the jobs that waited for a dataset's import, and that wait for nothing else."""
+    """A dataset is imported: queue the jobs that waited for it and do not wait for a model."""
     _release(connection, jobs, dataset_key(key))
 
 
@@ -78,10 +78,11 @@ def model_arrived(connection: redis.Redis, jobs: JobStore, models: ModelStore, k
 def recheck(
     connection: redis.Redis, jobs: JobStore, models: ModelStore, datasets: DatasetStore, waiting_for: Sequence[str]
 ) -> None:
-    """Release jobs that wait for contents which are ready, rejected or deleted already.
+    """Queue the jobs whose contents are already ready; fail those whose content is already lost.
 
-    Call it after a waiting job was created. A content may have become ready after the request's
-    check and before the job's creation. This job was not released then.
+    A lost content was rejected or deleted. Call this function after a waiting job was created: a
+    content that became ready between the request's check and the job's creation did not release
+    the job.
     `waiting_for`: content keys.
     """
     for content_key in waiting_for:
@@ -102,7 +103,7 @@ def recheck(
 
 
 def _check_model(connection: redis.Redis, jobs: JobStore, models: ModelStore, key: str) -> None:
-    """Release the jobs that wait for a model if its import or its inspection has ended.
+    """Release or fail the jobs that wait for a model if its import or its inspection has ended.
 
     Raises RecordNotFound if the model was deleted.
     """
@@ -120,7 +121,7 @@ def _check_model(connection: redis.Redis, jobs: JobStore, models: ModelStore, ke
 
 
 def _check_dataset(connection: redis.Redis, jobs: JobStore, datasets: DatasetStore, key: str) -> None:
-    """Release the jobs that wait for a dataset if its import has ended.
+    """Release or fail the jobs that wait for a dataset if its import has ended.
 
     Raises RecordNotFound if the dataset was deleted.
     """
@@ -145,7 +146,7 @@ def reject_model(jobs: JobStore, models: ModelStore, digest: str, problem: Json)
     try:
         models.reject(digest, problem)
     except RecordNotFound:
-        log.info("model gone", digest=digest)
+        log.info("rejected model was deleted", digest=digest)
     model_rejected(jobs, digest, problem)
 
 

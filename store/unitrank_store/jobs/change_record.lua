@@ -21,7 +21,7 @@
 --              tenants (a tenant's indexes), owners (an owner's live ids),
 --              due (an owner's due deliveries)
 -- Returns {1, status, attempt} after a change, and {0, status, attempt} without one.
--- status and attempt are those before the call. A record that does not exist returns {0, '', ''}.
+-- status and attempt are the values before the call. Returns {0, '', ''} if there is no record.
 local record, events, live, in_new_status, deliveries, owners_with_due, reservations = unpack(KEYS)
 local change = cjson.decode(ARGV[1])
 local id, prefixes = change.id, change.prefixes

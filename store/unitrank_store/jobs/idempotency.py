@@ -1,14 +1,14 @@
 """Earlier jobs that answer a new request.
 
-Two kinds of earlier jobs count, and one Redis key names each of them:
+Two kinds of earlier jobs count. Each kind has a Redis key, whose value names the job:
 
     idempotency(key)         the job of the request with the same idempotency key,
                              as JSON: the digest of the body, and the job's id
     equal_job(fingerprint)   the last job with the same fingerprint, as its id
 
 A lookup reads the Redis key and remembers its value. The transaction that creates a job, or returns
-an earlier one, writes the Redis key too. It fails with Taken if another request has changed the
-Redis key since the lookup; the caller then repeats the lookup.
+an earlier one, writes the Redis key too. The transaction fails with Taken if another request has
+changed the Redis key since the lookup; the caller then repeats the lookup.
 """
 
 import hashlib
@@ -62,7 +62,10 @@ class JobLookup:
     seconds: int
 
     def claim(self, id: str) -> Claim:
-        """Return the claim by which the Redis key names the job `id`, if it has not changed."""
+        """Return the claim that makes the Redis key name the job `id`.
+
+        The claim fails if the Redis key has changed since the lookup.
+        """
         return Claim(self.redis_key, self.value, self.value_for(id), self.seconds)
 
 
@@ -108,7 +111,7 @@ class EarlierJobs:
         return JobLookup(record, redis_key, value, value_for=str, seconds=self._seconds)
 
     def take(self, record: JobRecord, claims: Sequence[Claim], also: Callable[[Pipeline], None] | None) -> None:
-        """Write the claims of an existing job.
+        """Write the claims that name an existing job.
 
         `also`: queues one command in the same transaction. Its reply is false if the job no longer
         exists.
@@ -142,8 +145,8 @@ def _answers(record: JobRecord, timeout: float, priority: str) -> bool:
     """Return whether the earlier job ends as a new job would end."""
     if record.status == "succeeded":
         return (record.expires_at or 0) > time.time()
-    same_end = (record.request["timeout"], record.request["priority"]) == (timeout, priority)
-    return record.status in ("queued", "running") and not record.cancel_requested and same_end
+    same_options = (record.request["timeout"], record.request["priority"]) == (timeout, priority)
+    return record.status in ("queued", "running") and not record.cancel_requested and same_options
 
 
 def _digest(content: str) -> str:

@@ -1,7 +1,7 @@
 """Indexes of a tenant's records by status and by model.
 
-An index is a sorted set of ids, all with score 0. Ids sort by their time of creation, so that an
-index does too.
+An index is a sorted set of ids, all with score 0: Redis then sorts the ids as text. Ids of jobs
+sort by their time of creation. Ids of inspections are digests, which do not.
 """
 
 from collections.abc import Iterator, Sequence
@@ -49,8 +49,8 @@ class RecordIndexes:
     ) -> tuple[list[JobRecord], str | None]:
         """Return the newest records, and the id after which the next page begins.
 
-        That id is None after the last page. A page has at most `limit` records, and fewer when
-        their requests have more than `PAGE_BYTES`.
+        That id is None on the last page. A page has at most `limit` records. It has fewer when the
+        requests of these records have more than `PAGE_BYTES`.
         """
         index = self._index_for(tenant, status, model)
         page: list[JobRecord] = []
@@ -67,7 +67,7 @@ class RecordIndexes:
         return page[:limit], page[limit - 1].id if len(page) > limit else after
 
     def _within(self, ids: Sequence[str], room: int) -> tuple[Sequence[str], int]:
-        """Return the first ids whose requests fill `room` bytes, and the bytes of room left.
+        """Return the first ids whose requests fit into `room` bytes, and the bytes that are left.
 
         The first id is always returned.
         """
@@ -82,13 +82,13 @@ class RecordIndexes:
         return int(self._redis.zcard(keyspace.records_by_status(self._kind, status)))
 
     def forget_expired(self, oldest: int) -> int:
-        """Remove the ids of expired records from all indexes, and return their number.
+        """Remove the ids of expired records from all indexes. Return the number of removed ids.
 
-        `oldest`: number of ids, the oldest of an index, that one round checks.
+        `oldest`: how many of an index's oldest ids one round checks.
         """
         forgotten: set[str] = set()
         for index in self._all_indexes():
-            # Where at least half of the ids had expired, more ids may have: check the next ones.
+            # If at least half of the ids have expired, later ids may have expired too: check them.
             for _ in range(MOST_ROUNDS):
                 ids = self._oldest(index, oldest)
                 expired = set(ids) - self._records.glance(ids).keys()
@@ -110,7 +110,7 @@ class RecordIndexes:
 
     def _oldest(self, index: str, count: int) -> Sequence[str]:
         if self._kind == "inspection":
-            # Ids of inspections are digests, which do not sort by time: take random ones.
+            # Ids of inspections are digests, which do not sort by time: take random ids.
             # cast: redis-py types the reply as a union
             return texts(cast(list[Any], self._redis.zrandmember(index, count)))
         return texts(self._redis.zrange(index, 0, count - 1))

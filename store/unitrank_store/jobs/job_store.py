@@ -24,7 +24,7 @@ Records = list[JobRecord]
 
 
 class JobStore(JobStates):
-    """The records of one kind, and all that can be done with them.
+    """The records of one kind. It creates, lists, deletes and releases records.
 
     A record waits for models and datasets by their content keys; see `contents.waiting_jobs`.
     """
@@ -42,7 +42,7 @@ class JobStore(JobStates):
         reserves: int = 0,
         also: Callable[[Pipeline], None] | None = None,
     ) -> JobRecord:
-        """Create a queued record, all in one transaction.
+        """Create a queued record in one transaction.
 
         `request`: the client's request. `resolved`: values that the service derived from it.
         `id`: the record's id; by default a new one.
@@ -96,13 +96,13 @@ class JobStore(JobStates):
     ) -> tuple[Records, str | None]:
         """Return the tenant's newest records, and the id after which the next page begins.
 
-        That id is None after the last page. `after`: the id that an earlier page returned.
+        That id is None on the last page. `after`: the id that the previous page returned.
         `status`, `model`: list only records in this status, or of the model with this name.
         """
         return self._indexes.page(self.tenant or DEFAULT_TENANT, limit=limit, after=after, status=status, model=model)
 
     def live(self, unless_queued: Collection[str] = ()) -> dict[str, RecordState]:
-        """Return the states of all records that have not ended by id, the oldest first.
+        """Return the states of the live records by id, the oldest first.
 
         `unless_queued`: ids that are left out while their records are queued.
         """
@@ -117,24 +117,25 @@ class JobStore(JobStates):
         return int(self._redis.scard(keyspace.records_of_owner(self.kind, owner)))
 
     def release(self, content_key: str) -> Records:
-        """Release the records that wait for a model or a dataset, which is ready now.
+        """A model or a dataset is ready: release the records that wait for it.
 
-        Returns the queued records that wait for nothing else; the caller must queue them.
+        Returns the `queued` records that wait for no other content. The caller must put these
+        records in their queue.
         """
-        waited = self._records.release(content_key)
-        return [record for record in waited if not record.waiting_for and record.status == "queued"]
+        released = self._records.release(content_key)
+        return [record for record in released if not record.waiting_for and record.status == "queued"]
 
     def waiting(self, content_key: str) -> Sequence[str]:
         """Return the ids of the records that wait for a model or a dataset."""
         return texts(self._redis.smembers(keyspace.waiting(content_key)))
 
     def repoint(self, id: str, kind: Literal["model", "dataset"], *, key: str, digest: str, wait_for: str | None = None) -> None:
-        """Replace the key of a content that was read from a URI by its digest, in a queued record.
+        """Replace the key of an imported content by its digest, in a queued record.
 
         `kind`: whether the content is the job's model or its dataset.
-        `key`: the content's name in the record while its digest was not known.
-        `wait_for`: a content key that the record must wait for besides.
-        The caller must hold a lock: two processes may not do this to one record at the same time.
+        `key`: the content's key before its import.
+        `wait_for`: the content key of another content that the record must then wait for.
+        The caller must hold a lock: two processes may not repoint one record at the same time.
         """
         record = next(iter(self.get_many([id])), None)
         if record is None:
@@ -156,9 +157,9 @@ class JobStore(JobStates):
         return state is None or state.status in ENDED
 
     def forget_expired(self, oldest: int = 200) -> int:
-        """Remove the ids of expired records from the indexes, and return their number.
+        """Remove the ids of expired records from the indexes. Return the number of removed ids.
 
-        `oldest`: number of ids, the oldest of an index, that one round checks.
+        `oldest`: how many of an index's oldest ids one round checks.
         """
         return self._indexes.forget_expired(oldest)
 

@@ -113,7 +113,7 @@ _STORED_AS = {"request_text": "request"}
 
 def encode(values: Mapping[str, Any]) -> dict[Any, Any]:
     """Return fields of a record as the fields of a Redis hash."""
-    # Any: redis-py declares a hash so
+    # Any: the type that redis-py declares for a hash
     return {_STORED_AS.get(name, name): value if name in _PLAIN else json.dumps(value) for name, value in values.items()}
 
 

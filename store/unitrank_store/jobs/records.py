@@ -1,4 +1,4 @@
-"""Records in Redis: a hash and a stream of changes each. Every change is a compare-and-set."""
+"""Records in Redis. Each is a hash with a stream of changes; each change is a compare-and-set."""
 
 import json
 import time
@@ -162,7 +162,8 @@ class RecordTable:
     def release(self, content_key: str) -> list[JobRecord]:
         """Release the records that wait for a model or a dataset, and return all of them.
 
-        A record that waits for another content keeps its `waiting_for`; for the others it is empty.
+        A record that waits for another content keeps its `waiting_for`. The other records get an
+        empty `waiting_for`.
         """
         prefixes = {"record": keyspace.record(self.kind, ""), "waiting": keyspace.waiting("")}
         return self.read(sorted(texts(_RELEASE(self._redis, [keyspace.waiting(content_key)], prefixes=prefixes))))
@@ -184,10 +185,10 @@ def _status_event(status: str, attempt: int) -> str:
 
 
 def _decoded(decoder: Callable[[Any], T], stored: Any, id: str) -> T | None:
-    """Return what the decoder makes of a stored value.
+    """Return the decoded value.
 
-    Return None for a record that does not exist, and for a malformed one: a forged record must not
-    keep the others from being read. Raises the error of a lost connection.
+    Returns None for a record that does not exist, and for a malformed record: a forged record must
+    not prevent the reading of the other records. Raises the error of a lost connection.
     """
     if isinstance(stored, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
         raise stored

@@ -77,7 +77,7 @@ class JobStates:
 
     @classmethod
     def of(cls, connection: redis.Redis, settings: Settings, *, kind: Kind = "job", tenant: str | None = None) -> Self:
-        """Use the operator's `result_ttl` and `failure_ttl`."""
+        """Return the states with the operator's `result_ttl` and `failure_ttl`."""
         return cls(connection, result_ttl=settings.result_ttl, failure_ttl=settings.failure_ttl, kind=kind, tenant=tenant)
 
     def get(self, id: str) -> JobRecord:
@@ -188,7 +188,7 @@ class JobStates:
         ]
 
     def _change(self, id: str, status: Status, *, expected: Sequence[Status], attempt: int | None, fields: Json) -> bool:
-        """Change the status, and return whether the record is now in it."""
+        """Change the status, and return whether the record is now in the new status."""
         seconds = None
         if status in ENDED:
             now = time.time()
@@ -199,6 +199,6 @@ class JobStates:
             seconds = ttl + self.failure_ttl if status == "succeeded" else ttl
         change = RecordChange(expected=expected, attempt=attempt, status=status, fields=fields, seconds=seconds)
         outcome = self._records.change(id, change)
-        # A client repeats a command whose reply was lost. The first command then made the change.
+        # redis-py repeats a command whose reply was lost. The lost command has made the change.
         repeated = status in ENDED and outcome.status == status and attempt is not None and outcome.attempt == attempt
         return outcome.changed or repeated

@@ -98,8 +98,7 @@ def read(reply: Any) -> CounterValues:
         try:
             _add_to(values, json.loads(field), float(value))
         except (ValueError, TypeError, KeyError, IndexError, OverflowError):
-            # Another program, or another version of Unitrank, wrote the field. The other fields are
-            # read all the same.
+            # Another program, or another version of Unitrank, wrote the field: skip this field.
             log.warning("not a count", field=text(field)[:100])
     return values
 

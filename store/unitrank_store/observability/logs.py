@@ -57,12 +57,12 @@ def configure(form: str) -> None:
         logging.getLogger(name).setLevel(logging.INFO)
     for name in ("rq.worker", "rq.job"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # The service writes one line for each request, with more than uvicorn's line has.
+    # The service itself writes one line for each request, with more fields than uvicorn's line.
     logging.getLogger("uvicorn.access").disabled = True
 
 
 def bound(kind: str, record: JobRecord) -> dict[str, str]:
-    """Return the ids of a record and of its request, which each line about the record has."""
+    """Return the ids that each line about a record has: the record's id and its request's id."""
     return {kind: record.id, "request_id": str(record.resolved.get("request_id", "-"))}
 
 

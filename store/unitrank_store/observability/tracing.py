@@ -66,10 +66,10 @@ class _Off:
 _tracer: Tracer = _Off()
 
 
-def configure(room: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Start to trace, if the environment asks for it.
+def configure(process: str, environment: Mapping[str, str] = os.environ) -> None:
+    """Start to trace, if the environment has the address of a collector.
 
-    `room`: name of the process in traces, after `unitrank-`; OTEL_SERVICE_NAME overrides it.
+    `process`: name of the process in traces, after `unitrank-`; OTEL_SERVICE_NAME overrides it.
     """
     global _tracer
     if not _is_enabled(environment):
@@ -79,7 +79,7 @@ def configure(room: str, environment: Mapping[str, str] = os.environ) -> None:
     except ImportError as error:
         log.warning("traces not sent", reason=f"pip install 'unitrank[otel]': {error}")
         return
-    name = environment.get("OTEL_SERVICE_NAME", f"unitrank-{room}")
+    name = environment.get("OTEL_SERVICE_NAME", f"unitrank-{process}")
     try:
         _tracer = tracer(name, int(environment.get("OTEL_BSP_SCHEDULE_DELAY", SEND_MILLISECONDS)))
     except ValueError as error:

@@ -62,7 +62,7 @@ def in_line(connection: redis.Redis, queue: str) -> Sequence[str]:
 
 
 def before(connection: redis.Redis, queue: str, waiting: Mapping[str, Waiting]) -> dict[str, int]:
-    """Return the number of ids that have their turn before each given id, if no further id arrives.
+    """Return the number of ids that have their turn before each given id. Later ids do not count.
 
     `waiting`: the ids, each with its line. Ids that are in no line are left out.
     """

@@ -1,4 +1,4 @@
--- Fill RQ's queue: move one id from a line into it, unless it has an entry.
+-- Fill RQ's queue: if the queue is empty, move one id from a line into it.
 -- Owners take turns. The owner with the lowest score has the next turn, with its most urgent job.
 --
 -- KEYS

@@ -59,7 +59,7 @@ class FairQueue(Queue):
             raise DequeueTimeout(timeout, queue_key) from error
         if moved is None:
             return None
-        # If this fails, the reaper does it later.
+        # If `feed` fails, the reaper feeds the queue later.
         with suppress(redis.exceptions.RedisError):
             feed(connection, queue_key.removeprefix(cls.redis_queue_namespace_prefix))
         return queue_key, text(moved[1])
@@ -102,7 +102,8 @@ def enqueue_inspection(connection: redis.Redis, digest: str, timeout: int, owner
     """Create the inspection of a model, put it in its queue, and return its record.
 
     If an inspection of this model is queued or running, nothing changes and its record is returned.
-    `timeout`: maximum seconds of the inspection. `owner`: id of the API key whose turn it takes.
+    `timeout`: maximum seconds of the inspection.
+    `owner`: id of the API key whose turn the inspection takes.
     """
     inspections = JobStore(connection, kind="inspection")
     id = inspection_id(digest)

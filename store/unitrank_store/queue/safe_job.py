@@ -2,8 +2,8 @@
 
 RQ's own serializer unpickles the entry, and RQ's jobs may name any function of any module. With
 either, a process that can write to the store could run code in the workers. A `SafeJob` is JSON. It
-holds the name of a function, which nothing imports. It ignores RQ's callbacks, webhooks,
-dependencies and retries.
+holds the name of a function, which is only compared and never imported. A `SafeJob` ignores RQ's
+callbacks, webhooks, dependencies and retries.
 """
 
 from typing import Any, NoReturn, cast

@@ -1,7 +1,7 @@
 """Deletion of corrupt keys: keys with a value that no Unitrank process wrote.
 
-Redis answers each command on a key of a wrong type with an error. This would stop the reaper, the
-queue or the metrics for ever. After its deletion, Unitrank writes the key again.
+Redis answers each command on a key of a wrong type with an error. These errors would stop the
+reaper, the queue or the metrics for ever. After a key is deleted, Unitrank writes it again.
 """
 
 import re

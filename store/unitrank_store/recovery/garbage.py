@@ -73,7 +73,7 @@ class GarbageCollection:
             except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
                 raise
             except Exception:
-                # The other steps must run all the same.
+                # The other steps must still run.
                 log.exception("cleaning failed", part=step.__name__)
         self._debounce.end_round()
 
@@ -103,8 +103,8 @@ class GarbageCollection:
                 self._results.settle(location, published=same_attempt and state is not None and state.status == "succeeded")
 
     def _release_datasets(self) -> None:
-        # A dataset inside a request is stored just before its job is created. So a job that does
-        # not exist counts only after a while.
+        # A dataset inside a request is stored just before its job is created. So a missing job
+        # counts as ended only after `heartbeat_grace`.
         for digest, job in self._datasets.holders():
             if self._has_ended("job", job) and self._lasts("dataset", job):
                 self._datasets.release(digest, job)
@@ -117,7 +117,7 @@ class GarbageCollection:
 
     def _release_waiting_jobs(self) -> None:
         # A content became ready just before the job began to wait for it. The process that created
-        # the job checks this once more (`recheck`), but was killed before.
+        # the job was killed before it called `recheck`.
         jobs = self._records["job"]
         in_queue = record_ids(waiting_ids(self._redis, "job"))
         live = jobs.live(unless_queued=in_queue)

@@ -7,11 +7,12 @@
 - A `cancelling` record has no worker any more, or its worker does not end it.
   The reaper cancels the record.
 
-Only one process sweeps at a time: the one with the lock. Each other process tries more often to
-take the lock, so that it soon follows a process that died.
+Only the process with the lock sweeps. The other processes try more often to take the lock, so that
+one of them soon replaces a process that died.
 
-A finding counts only after it has lasted. After an outage of the Redis server all heartbeats have
-expired, and the workers renew them at once: the next sweep then finds nothing wrong. A worker that
+A lost record is repaired only if it is still lost some seconds later. After an outage of the Redis
+server all heartbeats have expired, and the workers renew them at once: the next sweep then finds no
+lost record. A worker that
 dies leaves the registry after `heartbeat_grace`. The next sweep notes its record, and the sweep
 after that gives the attempt up.
 """
@@ -128,7 +129,7 @@ class Reaper:
         return [self._repair(jobs, record) for record in jobs.get_many(lost) if record.version == live[record.id].version]
 
     def _patience(self, id: str, state: RecordState, whereabouts: "_Whereabouts") -> float | None:
-        """Return the seconds after which a record in this state is lost; None if all is right."""
+        """Return the seconds after which a record in this state is lost; None if it is not lost."""
         heartbeat, grace = self._settings.heartbeat, self._settings.heartbeat_grace
         if state.status == "queued":
             transport = transport_id(id, state.attempt)

@@ -8,7 +8,7 @@ from redis.retry import Retry
 RETRY_SECONDS = 0.25
 """Seconds between two tries of a connection with `patience`."""
 READ_SECONDS = 75.0
-"""Socket timeout: more than the longest blocking read (a `wait` of 60 s). redis-py has 5 s."""
+"""Socket timeout: more than the longest blocking read, a `wait` of 60 s. redis-py's own is 5 s."""
 
 
 def connect(url: str, patience: float | None = None) -> redis.Redis:

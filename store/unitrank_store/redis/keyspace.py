@@ -23,7 +23,7 @@ def events(kind: str, id: str) -> str:
 def all_records(kind: str, tenant: str) -> str:
     """Sorted set: ids of all records of a tenant, all with score 0.
 
-    Ids sort by their creation time.
+    Ids of jobs sort by their creation time.
     """
     return f"{tenants(kind)}:{tenant}:all"
 
@@ -120,7 +120,7 @@ def equal_job(fingerprint: str) -> str:
 
 
 def idempotency(key: str) -> str:
-    """String: JSON of a job's id and its body's digest, by the digest of an idempotency key.
+    """String: JSON of a job's id and its request body's digest, by an idempotency key's digest.
 
     Expires after `result_ttl` + `failure_ttl`.
     """

@@ -8,6 +8,7 @@ import redis
 from redis.exceptions import LockError, RedisError
 
 SECONDS = 20.0
+"""Seconds after which the lease of a killed process expires."""
 
 
 @contextmanager
@@ -21,10 +22,10 @@ def lease(connection: redis.Redis, name: str, seconds: float = SECONDS) -> Itera
     if not lock.acquire(blocking=False):
         yield False
         return
-    over = threading.Event()
+    ended = threading.Event()
 
     def renew() -> None:
-        while not over.wait(seconds / 4):
+        while not ended.wait(seconds / 4):
             try:
                 lock.reacquire()
             except (LockError, RedisError):
@@ -37,6 +38,6 @@ def lease(connection: redis.Redis, name: str, seconds: float = SECONDS) -> Itera
     try:
         yield True
     finally:
-        over.set()
+        ended.set()
         thread.join()
         lock.release()

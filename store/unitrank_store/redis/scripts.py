@@ -31,16 +31,16 @@ class LuaScript:
         An argument that is None is nil in Lua. Any: redis-py does not type a script's reply.
         """
         not_none = {name: value for name, value in arguments.items() if value is not None}
-        count, words = len(keys), [*keys, json.dumps(not_none)]
+        count, parameters = len(keys), [*keys, json.dumps(not_none)]
         if isinstance(client, Pipeline):
-            # The whole text: for a registered script, redis-py sends one more command before each
-            # pipeline, which asks whether the server has it.
-            client.eval(self._text, count, *words)
+            # Send the whole text. For a registered script, redis-py would send one more command
+            # before each pipeline, to ask whether the server has the script.
+            client.eval(self._text, count, *parameters)
             return None
         try:
-            return client.evalsha(self._digest, count, *words)
+            return client.evalsha(self._digest, count, *parameters)
         except NoScriptError:
-            return client.eval(self._text, count, *words)
+            return client.eval(self._text, count, *parameters)
 
     @cached_property
     def _text(self) -> str:

@@ -18,7 +18,7 @@ BLOCK = 2**18
 
 
 class ArrayPlace(NamedTuple):
-    """The type and the shape of an array, and the byte of the file at which its elements begin."""
+    """The type and shape of an array. `offset`: the byte of the file where its elements begin."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]

@@ -33,7 +33,7 @@ class ChunkStore:
     def put(self, data: bytes, seconds: int, *, owner: str) -> str:
         """Store a content for an owner and for some seconds; return its digest.
 
-        When it raises, nothing is kept for the owner.
+        If the call raises an error, nothing is kept for the owner.
         """
         digest = digest_of(data)
         try:
@@ -72,8 +72,8 @@ class ChunkStore:
     def _put_one_chunk(self, digest: str, data: bytes, seconds: int, owner: str) -> None:
         """Store a content of one chunk in one round trip.
 
-        SET gives the chunk the lifetime of this claim. The script then extends it, if another
-        claim is longer.
+        SET gives the chunk the lifetime of this claim. If another claim is longer, the script then
+        extends the lifetime.
         """
         with self._redis.pipeline() as pipeline:
             if data:

@@ -4,7 +4,7 @@ A part's key is the fingerprint of everything that the part depends on. Its valu
 the part's sha256 digest and first bytes, and further pieces of 1 MiB.
 
 A lost part costs only the time to compute it again. So the parts take a limited share of the
-server's memory. The oldest parts are deleted first, and all of them before a result has no room.
+server's memory. A result that needs room replaces parts. The oldest parts are deleted first.
 """
 
 import hashlib
@@ -91,10 +91,10 @@ class PartCache:
 
     def make_room(self, size: int) -> bool:
         """Delete the oldest parts until `size` bytes are free; return whether that is possible."""
-        before = self._keep(self._redis, limit=self._limit)
-        if before < size:
+        part_bytes = self._keep(self._redis, limit=self._limit)
+        if part_bytes < size:
             return False
-        return int(before - self._keep(self._redis, limit=max(0, before - size))) >= size
+        return int(part_bytes - self._keep(self._redis, limit=max(0, part_bytes - size))) >= size
 
     def _read(self, ids: Sequence[str]) -> dict[str, bytes]:
         # Any: redis-py types no reply
@@ -143,8 +143,9 @@ class PartCache:
         return ROOM * limit - used if limit else math.inf
 
     def _keep(self, client: redis.Redis, *, limit: int, id: str | None = None, size: int = 0) -> Any:
-        """Delete the oldest parts beyond `limit` bytes, count a new part, and return all bytes.
+        """Delete the oldest parts beyond `limit` bytes, and count a new part.
 
+        Returns the bytes of all parts.
         Any: redis-py does not type a script's reply.
         """
         now = time.time()

@@ -33,7 +33,7 @@ from unitrank_tables.result_arrays import Arrays, encode_arrays
 ROOM = 0.9
 """Share of the server's memory that results may fill. The rest is for the queue and the records."""
 GRACE_SECONDS = 60
-"""Seconds that a result is kept longer than its record promises: the result is written before."""
+"""Seconds that are added to a result's lifetime, because it is written before its record ends."""
 
 
 class ResultLocation(TypedDict):
@@ -75,12 +75,12 @@ class ResultStore:
     def put(self, summary: Json, arrays: Arrays, job: str = "", attempt: int = 0) -> ResultLocation:
         """Encode and store a result, as `put_encoded` does.
 
-        Raises ValueError for arrays without numbers.
+        Raises ValueError for an array whose elements are not real numbers.
         """
         return self.put_encoded(summary, encode_arrays(arrays), job, attempt)
 
     def put_encoded(self, summary: Json, data: bytes, job: str = "", attempt: int = 0) -> ResultLocation:
-        """Store a result. When it raises, nothing is stored.
+        """Store a result. If the call raises an error, nothing is stored.
 
         `data`: the arrays, encoded by `encode_arrays`.
         `job`, `attempt`: the attempt that computed the result. The result is then in `unpublished`
@@ -272,7 +272,7 @@ def _decoded(entry: bytes) -> UnpublishedResult | None:
     """Return the result of a stored entry; None for a malformed entry."""
     try:
         job, attempt, location = json.loads(entry)
-        complete = isinstance(job, str) and isinstance(attempt, int) and location.keys() == ResultLocation.__annotations__.keys()
-        return UnpublishedResult(job, attempt, location) if complete else None
+        is_valid = isinstance(job, str) and isinstance(attempt, int) and location.keys() == ResultLocation.__annotations__.keys()
+        return UnpublishedResult(job, attempt, location) if is_valid else None
     except (ValueError, TypeError, AttributeError):
         return None

@@ -1,4 +1,4 @@
-"""Deliveries of webhooks: the message to a URL that a job has ended, and its attempts.
+"""Deliveries of webhooks. A delivery tells a URL that a job has ended, in one or more attempts.
 
 The deliveries of a job are stored in a hash of their own, which expires with the job's record. The
 script that ends a record (`change_record.lua`) also makes its deliveries due, in the same step.
@@ -152,7 +152,7 @@ class DeliveryStore:
 
 
 def _field(delivery: DeliveryRecord) -> str:
-    # The field begins with the owner: change_record.lua reads only fields to make deliveries due.
+    # The field begins with the owner: change_record.lua reads the owner from the field.
     return f"{delivery.owner}:{delivery.id}"
 
 
