@@ -94,8 +94,8 @@ def living_namesake(workers: WorkerRegistry, name: str) -> WorkerEntry | None:
 def _alive(entry: WorkerEntry) -> bool:
     """Whether the worker's process still runs on this machine.
 
-    A later process can have the same process id, also this one. That process started after the
-    worker was last seen.
+    A later process can have the same process id, and so can this process. A later process started
+    after the worker was last seen.
     """
     try:
         return entry.pid != os.getpid() and psutil.Process(entry.pid).create_time() <= entry.seen_at
@@ -113,7 +113,7 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str, dr
     # `quick` fails at once if the store does not answer.
     connection, quick = connect(url, STORE_SECONDS), connect(url, 0)
     stores = _stores(settings, quick, kind, device)
-    # This removes the files of killed children, on machines where no service runs.
+    # `sweep` removes the files of killed children. On some machines no service runs to do so.
     stores.blobs.sweep()
     entry = WorkerEntry(name, QUEUES[kind], device, os.getpid(), socket.gethostname(), time.time(), time.time())
     child = ChildHandle(_child_settings(settings, stores.blobs.spool), engine, device, secrets=_secrets(url, settings))
@@ -166,7 +166,7 @@ def _secrets(url: str, settings: Settings) -> list[str]:
     """The addresses and passwords that the child's environment must not contain."""
     addresses = [url, *([settings.blobs] if settings.blobs else [])]
     passwords = [urlsplit(address).password or "" for address in addresses]
-    # A shorter secret can be part of other values: the child would lose variables such as PATH.
+    # A shorter password can be part of other values: the child would lose variables such as PATH.
     return [*addresses, *(password for password in passwords if len(password) >= SHORTEST_SECRET)]
 
 
@@ -176,7 +176,7 @@ def _options(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Setti
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N (default: cpu)")
     # In containers every process can have the same id, hence the random digits.
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
-    parser.add_argument("--name", default=name, help="name of the worker in the API; it must be unique (default: host and pid)")
+    parser.add_argument("--name", default=name, help="unique name of the worker in the API (default: host, pid, digits)")
     parser.add_argument(
         "--drain",
         type=float,

@@ -10,10 +10,12 @@ from unitrank_schemas.base import Json
 class ChildSettings:
     """The settings of a child. They hold no address and no password.
 
-    `scratch`: folder for temporary files. `operators`: operators that archives may use beside the
-    usual ones. `warm_models_bytes`: size of all models that are kept in memory. `max_result_bytes`:
-    limit for the arrays of a result. `child_memory_bytes`: see `limit_memory`. `log_format`:
-    `people` or `json`.
+    `scratch`: folder for temporary files.
+    `operators`: operators that archives may use besides the built-in list.
+    `warm_models_bytes`: maximum bytes of all models that are kept in memory.
+    `max_result_bytes`: maximum bytes of a result's arrays.
+    `child_memory_bytes`: see `limit_memory`.
+    `log_format`: `people` or `json`.
     """
 
     scratch: str

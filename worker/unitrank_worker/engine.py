@@ -60,7 +60,7 @@ class Upload:
 class WarmModel:
     """A model that the engine keeps in memory.
 
-    `digest`: of its cleaned archive. `name`: the name that the last job used.
+    `digest`: digest of the cleaned archive. `name`: the model's name in the last job.
     """
 
     digest: str
@@ -69,20 +69,17 @@ class WarmModel:
 
 @runtime_checkable
 class Engine(Protocol):
-    """An engine: a child process loads it once, and it keeps models in memory between jobs."""
+    """An engine. A child process loads the engine once; the engine keeps models between jobs."""
 
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
         """The summary and the arrays of a job.
 
-        It calls `report` often, because a cancelled job stops there.
+        The engine calls `report` often: a cancelled job stops in this call.
         """
         ...
 
     def inspect(self, upload: Upload, target: Path) -> Json:
-        """The manifest of an upload.
-
-        It writes the cleaned archive to `target`. Raises EngineError.
-        """
+        """Write the cleaned archive to `target`, and return the manifest. Raises EngineError."""
         ...
 
     def warm(self) -> list[WarmModel]:
@@ -91,7 +88,7 @@ class Engine(Protocol):
 
 
 class TorchEngine:
-    """The engine that workers use. Creating it imports torch, so only the child loads torch."""
+    """The engine that workers use. Only the child creates it, because that imports torch."""
 
     def __init__(self, settings: ChildSettings, device: str) -> None:
         from unitrank_engine import pipeline
@@ -114,7 +111,7 @@ class TorchEngine:
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
         """As in `Engine`. Raises EngineError also if the request does not fit its model.
 
-        The check is here for models that were not ready when the job was posted.
+        A request is checked here if its model was not ready when the job was posted.
         """
         resolved, digest = assignment.resolved, str(assignment.resolved["clean"])
         with open_table(assignment.table, scratch=Path(self._settings.scratch)) as table:

@@ -16,9 +16,9 @@ ATTEMPTS: dict[str, Callable[[Stores, JobRecord], Attempt]] = {"job": JobAttempt
 
 
 def start(stores: Stores, id: str, *, worker: str, number: int | None) -> Attempt | None:
-    """Start an attempt at the record; None if it must not run, because it ended or was started
-    elsewhere.
+    """Start an attempt at the record, and return the attempt.
 
+    Returns None if the record must not run: it has ended, or another worker has started it.
     `number`: number of the attempt that was put into the queue.
     """
     kind = stores.jobs.kind

@@ -1,1 +1,1 @@
-"""Attempts at jobs and inspections in the parent: the child's order, and its messages."""
+"""Attempts at jobs and inspections: the order to the child, and the child's messages."""

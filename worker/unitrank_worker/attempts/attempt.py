@@ -42,7 +42,7 @@ class Attempt(Protocol):
     def order(self, warm: Collection[str]) -> Order:
         """The order for the child. `warm`: digests of the models that the child has in memory.
 
-        Raises CannotRun, Full and RedisError.
+        Raises CannotRun, RecordNotFound, FileNotFoundError, Full and RedisError.
         """
         ...
 
@@ -77,12 +77,14 @@ class CannotRun(Exception):
         self.status = status
 
 
-def opened(blobs: BlobStore, digests: Sequence[str], gone: Sequence[tuple[str, str]], kinds: Sequence[str]) -> list[BinaryIO]:
+def opened(
+    blobs: BlobStore, digests: Sequence[str], missing: Sequence[tuple[str, str]], kinds: Sequence[str]
+) -> list[BinaryIO]:
     """The blobs as open files, in the order of `digests`. Their bytes have these digests.
 
-    `gone`: code and detail of the problem if a file is missing, one pair for each digest.
-    `kinds`: `dataset` or `model` for each digest.
-    Raises CannotRun.
+    `missing`: for each digest, code and detail of the problem if its file is missing.
+    `kinds`: for each digest, `dataset` or `model`.
+    Raises CannotRun. Raises RecordNotFound or FileNotFoundError for a digest without such a pair.
     """
     files: list[BinaryIO] = []
     try:
@@ -93,8 +95,8 @@ def opened(blobs: BlobStore, digests: Sequence[str], gone: Sequence[tuple[str, s
                 log.error("damaged blob", digest=digest, reason=str(error))
                 raise _damaged(kinds[index]) from error
             except (RecordNotFound, FileNotFoundError) as error:
-                if index < len(gone):
-                    raise CannotRun(*gone[index]) from error
+                if index < len(missing):
+                    raise CannotRun(*missing[index]) from error
                 raise
     except BaseException:
         for file in files:

@@ -9,13 +9,13 @@ from unitrank_store.errors import SizeExceeded
 from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability.logs import bound
 from unitrank_worker.attempts.attempt import Order, Retry, log_end, opened, problem_of
-from unitrank_worker.attempts.stores import AWAY, Stores
+from unitrank_worker.attempts.stores import NO_ANSWER, Stores
 from unitrank_worker.problem import INTERNAL
 from unitrank_worker.process.channel import Message
 
 
 class InspectionAttempt:
-    """An inspection: the child gets the upload, and sends back cleaned archive and manifest."""
+    """An inspection: the child gets the upload, and sends the cleaned archive and the manifest."""
 
     def __init__(self, stores: Stores, record: JobRecord) -> None:
         self.record = record
@@ -26,13 +26,13 @@ class InspectionAttempt:
         self._error: Exception | None = None
 
     def order(self, warm: Collection[str]) -> Order:
-        """As in `Attempt`. Raises CannotRun if the upload was deleted."""
+        """As in `Attempt`. Raises RecordNotFound or FileNotFoundError if the upload was deleted."""
         model = self._stores.models.content(self._digest)
-        by_weights = bool(model.architecture and model.weights)
+        has_recipe = bool(model.architecture and model.weights)
         content = {
             "run": "inspection",
             "id": self.record.id,
-            "architecture": model.architecture if by_weights else None,
+            "architecture": model.architecture if has_recipe else None,
             "about": bound("inspection", self.record) | {"attempt": self.record.attempt},
         }
         return Order(content, opened(self._stores.blobs, [model.blob], [], ["model"]))
@@ -49,14 +49,17 @@ class InspectionAttempt:
 
     @property
     def unwanted(self) -> bool:
-        """Always False: without progress, an inspection does not notice that it was cancelled."""
+        """Always False: an inspection writes no progress, so that it does not notice its end."""
         return False
 
     def finish(self, status: Status, problem: Json | None, retry: Retry) -> None:
-        """Make the model ready and release the jobs that wait for it, or reject it with them."""
+        """Make the model ready and queue the jobs that wait for it.
+
+        After a failure, reject the model and fail these jobs.
+        """
         stores, digest, clean = self._stores, self._digest, None
         if status == "succeeded":
-            status, problem, clean = self._made_ready(retry)
+            status, problem, clean = self._make_ready(retry)
         result = {"clean": clean} if status == "succeeded" else None
         ended = retry(lambda: stores.jobs.finish(self.record.id, self.record.attempt, status, result=result, problem=problem))
         log_end(status, ended)
@@ -75,7 +78,7 @@ class InspectionAttempt:
             self._error = error
             self.abandon()
 
-    def _made_ready(self, retry: Retry) -> tuple[Status, Json | None, str | None]:
+    def _make_ready(self, retry: Retry) -> tuple[Status, Json | None, str | None]:
         """Store the cleaned archive and its manifest.
 
         Returns the status, the problem and the digest of the cleaned archive.
@@ -89,7 +92,7 @@ class InspectionAttempt:
             clean, manifest = self._incoming.commit(), self._manifest
             retry(lambda: stores.models.ready(digest, manifest, clean))
             retry(lambda: model_ready(stores.connection, stores.waiting, digest))
-        except AWAY:
+        except NO_ANSWER:
             raise
         except Exception as error:
             return "failed", problem_of(error), None

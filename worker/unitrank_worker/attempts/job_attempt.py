@@ -15,7 +15,7 @@ from unitrank_store.observability.logs import bound
 from unitrank_store.results.result_store import ResultLocation
 from unitrank_worker.attempts.attempt import CannotRun, Order, Retry, log_end, opened, problem_of
 from unitrank_worker.attempts.progress import ProgressWriter
-from unitrank_worker.attempts.stores import AWAY, Stores
+from unitrank_worker.attempts.stores import NO_ANSWER, Stores
 from unitrank_worker.problem import INTERNAL
 from unitrank_worker.process.channel import Message
 
@@ -35,13 +35,13 @@ MOST_SPANS = 100
 """Largest number of spans of one attempt; further spans are dropped."""
 CLOCK_SECONDS = 60.0
 """Seconds that a span may end after now, because clocks can be set back."""
-GONE = [
+MISSING_FILES = [
     ("dataset_not_found", "the dataset of this job was deleted; upload it again, then submit the job again"),
     ("model_not_ready", "the model of this job was deleted; upload it again, then submit the job again"),
 ]
-"""The problem for each file of a job that is missing.
+"""Code and detail of the problem if a job's dataset, or its model, is missing.
 
-A job protects its files. They can only be deleted between the checks of the request and the
+A job protects its files. A file can only be deleted between the checks of the request and the
 creation of the job.
 """
 
@@ -67,10 +67,11 @@ class JobAttempt:
     def order(self, warm: Collection[str]) -> Order:
         """As in `Attempt`.
 
-        Raises CannotRun if model or dataset were deleted, Full if the result has no room.
+        Raises CannotRun if the model or the dataset was deleted, and Full if the store has no room
+        for the result.
         """
         resolved, results = self.record.resolved, self._stores.results
-        # Checked here so that a full store is not noticed after all the work.
+        # Without this check, the job would notice a full store only after all its work.
         results.require_room(results.bytes_in_redis(int(resolved.get("result_bytes", 0))))
         model = self._stores.model(str(resolved.get("model", {}).get("digest")))
         if model is None or model.clean is None:
@@ -84,7 +85,7 @@ class JobAttempt:
             "manifest": None if resolved.get("checked") else model.manifest,
             "about": bound("job", self.record) | {"attempt": self.record.attempt},
         }
-        return Order(content, opened(self._stores.blobs, digests, GONE, ["dataset", "model"]))
+        return Order(content, opened(self._stores.blobs, digests, MISSING_FILES, ["dataset", "model"]))
 
     def take(self, message: Message) -> Message | None:
         """As in `Attempt`. Messages of an unknown kind are ignored.
@@ -101,11 +102,14 @@ class JobAttempt:
         return self._progress.stopped
 
     def finish(self, status: Status, problem: Json | None, retry: Retry) -> None:
-        """Store the result, then end the record. A result without a record is removed later."""
+        """Store the result, then end the record.
+
+        If the record rejects the end, delete the result.
+        """
         record, results = self.record, self._stores.results
         location, progress = None, None
         if status == "succeeded":
-            status, problem, location = self._stored(retry)
+            status, problem, location = self._store_result(retry)
             progress = self._outcome.content["progress"] if self._outcome else None
         ended = retry(
             lambda: self._stores.jobs.finish(
@@ -114,14 +118,14 @@ class JobAttempt:
         )
         log_end(status, ended)
         if location is not None:
-            settled = location
-            retry(lambda: results.settle(settled, published=ended))
-            self._note()
+            stored = location
+            retry(lambda: results.settle(stored, published=ended))
+            self._count()
 
     def abandon(self) -> None:
         """Do nothing: a job's result is not written before its end."""
 
-    def _stored(self, retry: Retry) -> tuple[Status, Json | None, ResultLocation | None]:
+    def _store_result(self, retry: Retry) -> tuple[Status, Json | None, ResultLocation | None]:
         outcome = self._outcome
         if outcome is None:
             return "failed", INTERNAL, None
@@ -131,16 +135,16 @@ class JobAttempt:
             tracing.note(**_rankings(summary))
             with tracing.span("store"):
                 location = retry(lambda: results.put_encoded(summary, outcome.payload, record.id, record.attempt))
-        except AWAY:
+        except NO_ANSWER:
             raise
         except Exception as error:
             return "failed", problem_of(error), None
         return "succeeded", None, location
 
-    def _note(self) -> None:
-        """Record the speed of the device.
+    def _count(self) -> None:
+        """Measure the speed of the device, and count the durations of the rankings.
 
-        Jobs that reused parts do not count: they look too fast.
+        A job that reused parts does not measure the speed: the device would look too fast.
         """
         assert self._outcome is not None
         summary = self._outcome.content["result"]
@@ -158,7 +162,7 @@ class JobAttempt:
     def _take_span(self, message: Message) -> None:
         """Add a span to the trace.
 
-        Spans that end in the future are dropped: a clock was set, or the child is compromised.
+        A span that ends in the future is dropped: a clock was set, or the child is compromised.
         """
         name, since, until = str(message.content["span"]), float(message.content["since"]), float(message.content["until"])
         self._spans += 1
@@ -166,7 +170,8 @@ class JobAttempt:
             tracing.past(name[:MOST_CHARACTERS], since=since, until=until)
 
     def _find_parts(self, message: Message) -> Message:
-        fingerprints = [_checked_fingerprint(each) for each in message.content["find_parts"][:MOST_FINGERPRINTS]]
+        requested = message.content["find_parts"][:MOST_FINGERPRINTS]
+        fingerprints = [_checked_fingerprint(fingerprint) for fingerprint in requested]
         parts: dict[str, bytes] = {}
         for start in range(0, len(fingerprints), FINGERPRINTS_AT_ONCE):
             if sum(map(len, parts.values())) < ANSWER_BYTES:
@@ -207,4 +212,7 @@ def _rankings(summary: Json) -> Json:
     The rankings share their passes, so no ranking has a span.
     """
     rankings = summary.get("rankings", [])
-    return {"rankings": [each["id"] for each in rankings], "ranking_seconds": [float(each["seconds"]) for each in rankings]}
+    return {
+        "rankings": [ranking["id"] for ranking in rankings],
+        "ranking_seconds": [float(ranking["seconds"]) for ranking in rankings],
+    }

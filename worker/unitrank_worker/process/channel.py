@@ -85,7 +85,8 @@ class Channel:
                 rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))
                 sent = self._socket.sendmsg([line], [rights])
                 line = line[sent:]
-            # An empty send fails if the receiver has answered and ended; its answer would be lost.
+            # Send no empty text. If the receiver has answered and ended, the send would fail, and
+            # its answer would be lost.
             if line:
                 self._socket.sendall(line)
             if payload:

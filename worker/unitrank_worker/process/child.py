@@ -1,7 +1,7 @@
 """The child process: it loads the engine, then runs one job after another until its parent ends.
 
-It has no address and no password of the store. It gets jobs and open files over a channel, and
-sends results back over it.
+The child has no address and no password of the store. It gets jobs and open files over a channel,
+and sends results back over this channel.
 """
 
 import argparse
@@ -33,12 +33,12 @@ ORDER_BYTES = 1 << 30
 def serve(channel: Channel, engine: Engine, scratch: Path) -> None:
     """Run the jobs that the parent sends, until it closes the channel or the device fails."""
     channel.send({"ready": True, "warm": warm_models(engine)})
-    going = True
-    while going:
+    can_run = True
+    while can_run:
         order = channel.receive()
-        # Other messages are late: answers to, and stops of, a job that has ended.
+        # Other messages are late: an answer to a job that has ended, or its stop.
         if order is not None and "run" in order.content:
-            going = perform(order, channel, engine, scratch)
+            can_run = perform(order, channel, engine, scratch)
 
 
 def load_engine(place: str, settings: ChildSettings, device: str) -> Engine:
@@ -60,19 +60,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     die_with_parent(signal.SIGKILL, options.parent)
     make_expendable()
-    # torch uses a deprecated name of its own; readers of the log cannot change that.
+    # torch itself uses a name that torch deprecates: no reader of the log can change that.
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*", FutureWarning)
     # Only the parent decides when a job stops: it sends a message, then SIGKILL.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=options.fd), payload_bytes=ORDER_BYTES, most_files=MOST_FILES)
     try:
-        hello = _hello(channel)
-        settings = ChildSettings.from_json(hello["settings"])
+        first = _first_message(channel)
+        settings = ChildSettings.from_json(first["settings"])
         logs.configure(settings.log_format)
-        if hello["device"] == "cpu":
+        if first["device"] == "cpu":
             limit_memory(settings.child_memory_bytes)
-        serve(channel, load_engine(options.engine, settings, hello["device"]), Path(settings.scratch))
+        serve(channel, load_engine(options.engine, settings, first["device"]), Path(settings.scratch))
     except Closed:
         log.info("parent ended")
     except EngineError as error:
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(1) from None
 
 
-def _hello(channel: Channel) -> Json:
+def _first_message(channel: Channel) -> Json:
     message = channel.receive()
     assert message is not None
     return message.content

@@ -1,4 +1,4 @@
-"""The worker's child process: it starts before its first job, and is replaced after a kill."""
+"""The worker's child process: it starts before the first job, and is replaced when it ends."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from unitrank_worker.process.channel import Channel, Closed, Message
 SEND_SECONDS = 10.0
 """Seconds after which a child that does not read counts as lost.
 
-Meanwhile the worker does not watch its job.
+During these seconds the worker does not watch the child's job.
 """
 PAYLOAD_MARGIN = 64 << 20
 """Bytes of a payload beyond the largest result: a result's header, or a part."""
@@ -34,7 +34,7 @@ MOST_CHARACTERS = 256
 
 
 class NotStarted(Exception):
-    """Raised if the child ends, or is not ready in time, before it can take a job."""
+    """Raised if the child ends before it is ready for jobs, or is not ready in time."""
 
 
 class ChildHandle:
@@ -68,17 +68,17 @@ class ChildHandle:
         if self._process is not None and self._process.poll() is None:
             return
         self.end()
-        ours, theirs = socket.socketpair()
-        with theirs:
+        parent_end, child_end = socket.socketpair()
+        with child_end:
             self._process = subprocess.Popen(
-                [*_command(self._engine), "--fd", str(theirs.fileno()), "--parent", str(os.getpid())],
+                [*_command(self._engine), "--fd", str(child_end.fileno()), "--parent", str(os.getpid())],
                 stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[child_end.fileno()],
                 env=environment(self._device, os.environ, self._secrets),
                 start_new_session=True,
             )
         largest = self._settings.max_result_bytes + PAYLOAD_MARGIN
-        self._channel = Channel(ours, payload_bytes=largest, send_seconds=SEND_SECONDS)
+        self._channel = Channel(parent_end, payload_bytes=largest, send_seconds=SEND_SECONDS)
         self._channel.send({"settings": self._settings.to_json(), "device": device_inside(self._device)})
 
     def await_ready(self, seconds: float) -> None:
@@ -142,19 +142,19 @@ class ChildHandle:
 def environment(device: str, variables: Mapping[str, str], secrets: Collection[str] = ()) -> dict[str, str]:
     """The child's environment variables: without Unitrank's settings, credentials and `secrets`.
 
-    Of the GPUs the child sees only its own, as `cuda:0`.
+    The child sees only its own GPU, under the name `cuda:0`.
     """
-    kept = {
+    allowed = {
         name: value
         for name, value in variables.items()
         if not PRIVATE.search(name) and not any(secret in value for secret in secrets if secret)
     }
-    kept["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    allowed["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     kind, _, index = device.partition(":")
     if kind == "cuda":
         visible = [name for name in variables.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-        kept["CUDA_VISIBLE_DEVICES"] = visible[int(index or 0)] if visible else index or "0"
-    return kept
+        allowed["CUDA_VISIBLE_DEVICES"] = visible[int(index or 0)] if visible else index or "0"
+    return allowed
 
 
 def device_inside(device: str) -> str:

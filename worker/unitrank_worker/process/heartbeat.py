@@ -1,4 +1,4 @@
-"""Writes a worker's entry into the register every few seconds: it is alive, its job, its models."""
+"""Writes a worker's entry, with its job and models, into the registry every few seconds."""
 
 import threading
 import time
@@ -12,8 +12,8 @@ from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 
 log = structlog.get_logger()
 
-# Share of the time between two heartbeats after which a failed heartbeat, or a change, is sent. It
-# is small because the reaper gives a worker up after half of that time once the store is back.
+# After this share of a heartbeat's interval, a failed heartbeat or a changed entry is sent. After
+# an outage of the store, the reaper gives up an attempt within half of the interval.
 AGAIN_SHARE = 0.1
 
 
@@ -21,7 +21,7 @@ class Heartbeat:
     """Sends heartbeats in a thread, because an idle worker blocks in the queue for minutes.
 
     `every`: seconds between two heartbeats. `memory`: returns bytes. `clock`: returns unix time in
-    seconds; the entry in the register expires by that time, also while the machine sleeps.
+    seconds. Unix time goes on while the machine sleeps, and the entry in the registry expires then.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread and remove the worker from the register."""
+        """Stop the thread and remove the worker from the registry."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -60,7 +60,8 @@ class Heartbeat:
     def working_on(self, job: str | None, models: list[str], *, at_once: bool = True) -> None:
         """Note the worker's job and models. Without `at_once` the thread sends them a little later.
 
-        The reaper gives up a running job if its worker names another job for long.
+        The reaper gives up a running job if the entry of its worker names another job for longer
+        than half of the interval.
         """
         with self._lock:
             self._worker = replace(self._worker, job=job, models=models)

@@ -1,4 +1,4 @@
-"""Runs one job or inspection in the child: a call of the engine, and messages to the parent."""
+"""Runs one job or inspection in the child: calls the engine, and sends messages to the parent."""
 
 import os
 import tempfile

@@ -9,9 +9,9 @@ Forking hangs after torch has run, and is an error with CUDA. A new process for 
 every model again. With one child, models stay in memory. A crash or a hang in native code ends only
 the child, and a killed child frees all its memory.
 
-RQ pops jobs, keeps registries and drains at SIGTERM. Its features that any program with access to
-the store could misuse are switched off: suspension, and commands over a channel (shutdown,
-kill-horse, stop-job).
+RQ pops jobs, keeps registries and drains at SIGTERM. Some of RQ's features are switched off,
+because any program with access to the store could misuse them: suspension, and commands over a
+channel (shutdown, kill-horse, stop-job).
 """
 
 import math
@@ -32,7 +32,7 @@ from unitrank_store.errors import Forged
 from unitrank_store.observability.counters import Counters
 from unitrank_store.queue.rq_queue import FairQueue
 from unitrank_store.queue.safe_job import SafeJob
-from unitrank_worker.attempts.stores import AWAY, Stores
+from unitrank_worker.attempts.stores import NO_ANSWER, Stores
 from unitrank_worker.process.channel import Closed
 from unitrank_worker.process.handle import ChildHandle
 from unitrank_worker.process.heartbeat import Heartbeat
@@ -44,7 +44,7 @@ from unitrank_worker.process.watch import KillReason
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.15
-"""Seconds between two reads of a running job's record."""
+"""Maximum seconds that the worker waits for an event before it looks at the record again."""
 RETRY_SECONDS = 0.25
 """Seconds between two tries of a command while the store does not answer."""
 
@@ -121,15 +121,16 @@ class WarmWorker(Worker):
         self._horse_pid = self.child.pid
         job.started_at = now()
         if self._run.is_genuine:
-            # Not at once: most jobs end before the register needs to know them. The heartbeat's
-            # thread sends the change, also while files take long to open.
+            # Not at once: most jobs end before the registry needs their ids. The heartbeat's thread
+            # sends the change, also while files take long to open.
             self.heartbeats.working_on(job.record_id, self.child.models, at_once=False)
             self.prepare_job_execution(job, remove_from_intermediate_queue=True)
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
-        """The child's process id, and 0 if it has done the job, or its status as of waitpid(2) if
-        it ended.
+        """Wait for the end of the job; return the child's process id, a status and None.
 
+        The status is 0 after a job that ended. If the child ended, it is the child's status as
+        waitpid(2) returns it.
         Raises HorseMonitorTimeoutException after each interval, so that RQ sends its heartbeats.
         """
         run = self._run
@@ -143,8 +144,8 @@ class WarmWorker(Worker):
             except Closed:
                 # After a second SIGTERM RQ kills the child itself.
                 reason = "stopped" if self._stop_requested else "lost"
-            except AWAY:
-                # Only `_retry` raises it here, when the worker must stop.
+            except NO_ANSWER:
+                # Only `_retry` raises this error here, when the worker must stop.
                 reason = "stopped"
             except Exception:
                 # The record or the child's message is malformed. Only the attempt ends, not the
@@ -156,9 +157,9 @@ class WarmWorker(Worker):
         raise HorseMonitorTimeoutException
 
     def kill_horse(self, *arguments: Any) -> None:
-        """RQ calls this at a second signal to stop.
+        """RQ calls this at a second signal to stop: from now on, no step waits for the store.
 
-        No step waits for the store any more. Any: as in RQ.
+        Any: as in RQ.
         """
         self._stop_at = -math.inf
         super().kill_horse(*arguments)
@@ -206,7 +207,7 @@ class WarmWorker(Worker):
             log.exception("RQ maintenance failed", worker=self._worker_name)
 
     def teardown(self) -> None:
-        """End the child, and remove the worker from its own register and from RQ's."""
+        """End the child, and remove the worker from Unitrank's registry and from RQ's."""
         self.child.end()
         try:
             self.heartbeats.stop()
@@ -222,7 +223,7 @@ class WarmWorker(Worker):
         while True:
             try:
                 return step()
-            except AWAY as error:
+            except NO_ANSWER as error:
                 if time.monotonic() >= self._stop_at:
                     raise
                 log.warning("the store does not answer", error=str(error))
@@ -233,9 +234,9 @@ class WarmWorker(Worker):
         return step() if self._stop_requested else self._retry(step)
 
     def _look(self, run: Run) -> KillReason | None:
-        """Why the child must be killed.
+        """Why the child must be killed; None if it may go on.
 
-        Most jobs end before the first look, and never enter the register.
+        Most jobs end before the first look, and never enter the registry.
         """
         reason = run.look()
         if run.watch is not None:
@@ -261,7 +262,7 @@ class WarmWorker(Worker):
     def _close_entry(self, run: Run) -> None:
         """Remove RQ's records of the run.
 
-        Errors are logged only, because the job's record has ended.
+        Errors are only logged, because the job's record has ended.
         """
         (queue,) = self.queues
         job, registry = run.job, queue.started_job_registry
@@ -283,7 +284,10 @@ class WarmWorker(Worker):
         self.heartbeats.working_on(None, self.child.models)
 
     def _replace_child(self, run: Run, reason: KillReason) -> tuple[int, int, None]:
-        """Kill the child if it is alive, end or requeue the record, and start a new child."""
+        """Kill the child if it is alive, and end or requeue the record.
+
+        Starts a new child, unless the worker must stop.
+        """
         pid, was_ready = self.child.pid, self.child.ready
         status = self.child.end() or 1
         log.warning("child ended", worker=self._worker_name, pid=pid, status=status, because=reason, rq_job=run.job.id)

@@ -16,7 +16,7 @@ from unitrank_store.observability import tracing
 from unitrank_store.observability.logs import bound
 from unitrank_store.queue.safe_job import SafeJob
 from unitrank_worker.attempts.attempt import Attempt, Order, Retry, problem_of
-from unitrank_worker.attempts.stores import AWAY, Stores
+from unitrank_worker.attempts.stores import NO_ANSWER, Stores
 from unitrank_worker.process.background import BackgroundStep
 from unitrank_worker.process.channel import Closed, Message
 from unitrank_worker.process.handle import ChildHandle
@@ -64,7 +64,7 @@ class Run:
         self._clock = clock
         self._next_look = clock() + LOOK_SECONDS
         self._child_works = False
-        """Whether the child has its order and has not ended it. It handles a stop only then."""
+        """True from the order to the child's last message. Only then the child handles a stop."""
         self._stop_sent = False
         self._abandoned = False
         self._context = ExitStack()
@@ -89,7 +89,7 @@ class Run:
     def look(self) -> KillReason | None:
         """Why the child must be killed, from the record.
 
-        None if it may go on, or was just checked.
+        None if the child may go on, or if the record was just read.
         """
         if self._clock() < self._next_look:
             return None
@@ -105,7 +105,7 @@ class Run:
         return reason
 
     def watched(self) -> RunWatch:
-        """The watch over the record. For a forged entry it finds no record. Raises RedisError."""
+        """The watch over the record. A forged entry has no record. Raises RedisError."""
         if self.watch is None:
             id, number = (self.job.record_id, self.job.attempt) if self.is_genuine else (self.job.id, 0)
             self.watch = RunWatch(self._stores.jobs, id, number, self._worker, self._clock)
@@ -152,7 +152,7 @@ class Run:
         assert self.attempt is not None
         try:
             order = step.result()
-        except AWAY:
+        except NO_ANSWER:
             raise
         except Exception as error:
             self._finish(self.attempt, "failed", problem_of(error))
@@ -183,7 +183,7 @@ class Run:
     def _take(self, attempt: Attempt, message: Message) -> bool:
         """Handle a message of the child. Returns whether the run is over.
 
-        Raises Closed for a malformed message, because a model can have taken over the child.
+        Raises Closed for a malformed message: the code of a model may control the child.
         """
         if "end" in message.content:
             status, problem = _ending(message)

@@ -20,7 +20,7 @@ log = structlog.get_logger()
 class Settlement:
     """Ends or requeues the records of jobs whose child has ended.
 
-    `reject`: called with digest and problem of a model whose inspection failed because of this.
+    `reject`: called with the digest and the problem of a model whose inspection failed.
     """
 
     def __init__(self, connection: redis.Redis, reject: Callable[[str, Json], None]) -> None:
@@ -43,15 +43,15 @@ class Settlement:
         self._by_reason[reason](jobs, watch.id, watch.attempt)
         if reason == "lost":
             self._counters.lost(jobs.kind)
-        self._follow(jobs, jobs.get(watch.id), watch.attempt)
+        self._push_or_reject(jobs, jobs.get(watch.id), watch.attempt)
 
     def put_back(self, watch: RunWatch) -> None:
-        """Put a job that the child could not take back to the head of the queue."""
+        """Return a job to the head of the queue, because the child could not take it."""
         for record in watch.jobs.get_many([watch.id]):
             if record.status == "queued":
                 push(self._redis, watch.jobs, record, front=True)
 
-    def _follow(self, jobs: JobStore, record: JobRecord, attempt: int) -> None:
+    def _push_or_reject(self, jobs: JobStore, record: JobRecord, attempt: int) -> None:
         log.warning("record settled", attempt=attempt, status=record.status, **bound(jobs.kind, record))
         if record.attempt != attempt:
             return

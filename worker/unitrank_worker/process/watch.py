@@ -61,7 +61,7 @@ class RunWatch:
     def reason(self) -> KillReason | None:
         """Why the child must be killed now; None while it may go on.
 
-        Time in which the store does not answer does not count: jobs can neither start nor end then.
+        Seconds without an answer of the store do not count: jobs can then neither start nor end.
         """
         try:
             phase = self._phase_of(self.jobs.state(self.id))
@@ -79,7 +79,7 @@ class RunWatch:
             return "over"
         if state.status == "queued" and state.attempt == self._attempt - 1:
             return "waiting"
-        mine = state.attempt == self._attempt and state.worker == self._worker
-        if mine and (state.status == "running" or state.status == "cancelling"):
+        is_this_run = state.attempt == self._attempt and state.worker == self._worker
+        if is_this_run and (state.status == "running" or state.status == "cancelling"):
             return state.status
         return "over"
