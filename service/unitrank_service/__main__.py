@@ -26,9 +26,9 @@ from unitrank_store.redis.embedded import socket_url
 from unitrank_store.settings import BadSettings, Settings
 
 STORE_WAIT_SECONDS = 60.0
-"""On a public address the start reads the keys. It waits this long for a store that is down."""
+"""Seconds that the start waits for the store, which it must read if the address is public."""
 GRACE_SECONDS = 5
-"""Time that open requests have at the end. It is longer than `LOOK_SECONDS` in `job_resource`."""
+"""Seconds that open requests may take after the signal. More than `job_resource.LOOK_SECONDS`."""
 
 
 def main(arguments: list[str] | None = None) -> int:

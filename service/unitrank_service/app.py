@@ -21,7 +21,7 @@ from unitrank_store.settings import Settings
 DESCRIPTION = "Which units of a network matter for this group of inputs, and can you trust the answer?"
 
 JOIN_SECONDS = 5.0
-"""Time that all background threads together have to end."""
+"""Seconds that all background threads together may take to end."""
 
 # Each request is a span where `unitrank_store.observability.tracing` is configured.
 # Spans hold no bodies and no error messages.
@@ -35,8 +35,9 @@ TELEMETRY: TelemetryConfig = {
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the application. It sends nothing to the store before it starts."""
-    # FastAPI's own pages /docs and /redoc load scripts from other sites. /openapi.json is served.
+    """Return the application, which sends nothing to the store before it starts."""
+    # FastAPI's own pages /docs and /redoc are switched off, because they load scripts from other
+    # sites. /openapi.json is served.
     app = FastAPI(
         title="Unitrank",
         version=VERSION,
@@ -64,8 +65,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     backend: Backend = app.state.backend
     stop = threading.Event()
     reaper = Reaper(backend.connection, backend.settings)
-    readers, dispatchers = backend.settings.imports, backend.settings.webhook_threads
-    background = [reaper.run, *[backend.importer.run] * readers, *[backend.dispatcher.run] * dispatchers]
+    importers, dispatchers = backend.settings.imports, backend.settings.webhook_threads
+    background = [reaper.run, *[backend.importer.run] * importers, *[backend.dispatcher.run] * dispatchers]
     threads = [threading.Thread(target=run, args=[stop], name=run.__qualname__, daemon=True) for run in background]
     for thread in threads:
         thread.start()

@@ -35,7 +35,7 @@ from unitrank_store.worker_registry import WorkerRegistry
 MOST_CONNECTIONS = 5000
 """Connections to the store for requests that wait for a job."""
 RESULT_THREADS = 2
-"""Threads that encode results. Each of them may hold Python's lock for some milliseconds."""
+"""Threads that encode results. Few, because each may hold Python's lock for some milliseconds."""
 METRICS_SECONDS = 1.0
 """Timeout of the metrics' own connection, so that a store that is down is reported at once."""
 

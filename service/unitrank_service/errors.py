@@ -59,7 +59,8 @@ class HttpProblem(HTTPException):
     `headers`: extra headers of the response. `errors`: the invalid parts of the body.
     """
 
-    # FastAPI turns any exception but an HTTPException, while it reads a body, into a 400.
+    # An HTTPException: FastAPI turns each other exception that is raised while it reads a body into
+    # a 400.
     def __init__(
         self, code: str, detail: str, headers: Mapping[str, str] | None = None, errors: list[Invalid] | None = None
     ) -> None:

@@ -92,7 +92,7 @@ def check_store(url: str, settings: "Settings") -> None:
     if not protected:
         raise NotPossible(
             f"refusing to listen on {settings.host} without keys: anyone who reaches this address could run jobs. "
-            "Create a key with `unitrank keys create NAME`, use --host 127.0.0.1, or allow it with --insecure"
+            "Create a key with `unitrank keys create NAME`, use --host 127.0.0.1, or start with --insecure"
         )
 
 

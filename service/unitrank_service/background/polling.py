@@ -1,4 +1,4 @@
-"""A loop in the background: it takes work from the store piece by piece, and looks for new work."""
+"""A loop in a background thread, which does the work in the store, one piece after the other."""
 
 import threading
 from collections.abc import Callable
@@ -12,19 +12,19 @@ from unitrank_store.full import full_reason
 
 @dataclass
 class PollingLoop:
-    """Calls a function until all work is done, then waits for a wake-up or for the next look.
+    """Calls a function until all work is done, then waits until `wake` is called or time is over.
 
     `task`: plural name of the work in the log, such as `imports`. Nothing happens before `run`.
     """
 
     task: str
-    _news: threading.Condition = field(default_factory=threading.Condition)
+    _wake_up: threading.Condition = field(default_factory=threading.Condition)
 
     def run(self, stop: threading.Event, do_next: Callable[[], bool], look_seconds: Callable[[], float]) -> None:
         """Call `do_next` until `stop` is set.
 
-        `do_next`: does one piece of work; returns False where there was no work.
-        `look_seconds`: returns the seconds until the next call where there was no work.
+        `do_next`: does one piece of work; returns False if there was no work.
+        `look_seconds`: returns the maximum seconds to wait after a call without work.
         """
         while not stop.is_set():
             try:
@@ -40,10 +40,10 @@ class PollingLoop:
                     structlog.get_logger().exception(f"{self.task} failed")
                 busy = False
             if not busy:
-                with self._news:
-                    self._news.wait(look_seconds())
+                with self._wake_up:
+                    self._wake_up.wait(look_seconds())
 
     def wake(self) -> None:
-        """Let a waiting loop look now: there is new work, or `stop` is set."""
-        with self._news:
-            self._news.notify_all()
+        """End the wait: there is new work, or `stop` is set."""
+        with self._wake_up:
+            self._wake_up.notify_all()

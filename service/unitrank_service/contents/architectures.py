@@ -34,7 +34,7 @@ def installed(name: str | None, arguments: str | None) -> Architecture | None:
 def check_weights(path: Path) -> None:
     """Raises InvalidBody unless the file is a safetensors file.
 
-    The inspection compares its weights with the architecture.
+    The inspection later compares the weights with the architecture.
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:

@@ -12,9 +12,9 @@ from unitrank_store.blobs.sources import Source
 from unitrank_store.errors import RecordNotFound
 
 WATCH_SECONDS = 0.2
-"""The deadline and the stop signal are checked this often."""
+"""Seconds between two checks of the deadline and of the stop signal."""
 NEEDED_SECONDS = 2.0
-"""The store is read this often, to see whether the import was deleted."""
+"""Seconds between two reads of the store, which show whether the content was deleted."""
 
 
 class ImportRejected(Exception):
@@ -75,7 +75,7 @@ def run_in_time(deadline: FetchDeadline, work: Callable[[], None]) -> None:
 
     The thread is abandoned if a driver hangs. `work` must check the deadline before it stores
     anything, so that an abandoned thread changes nothing.
-    Raises as `FetchDeadline.check`, and RecordNotFound if the content was deleted in the meantime.
+    Raises the errors of `FetchDeadline.check`, and RecordNotFound if the content was deleted.
     """
     errors: list[BaseException] = []
     done = threading.Event()
@@ -103,7 +103,7 @@ def run_in_time(deadline: FetchDeadline, work: Callable[[], None]) -> None:
 def copy(source: Source, writer: BlobWriter, deadline: FetchDeadline) -> None:
     """Copy a file to the writer.
 
-    Raises as `FetchDeadline.check`, and ImportRejected for an empty file.
+    Raises the errors of `FetchDeadline.check`, and ImportRejected for an empty file.
     """
     for piece in source.pieces():
         deadline.check()

@@ -1,12 +1,12 @@
 """Imports models and datasets from a URI into the blob store, in threads of the service.
 
-The store holds the list of imports, so every service can do each of them. A content is imported
-completely or not at all. A service that is killed during an import leaves no files. Then a service
-starts the import again; after `MOST_ATTEMPTS` lost services the import is rejected.
+The store holds the list of imports, so that each service can do each import. A content is imported
+completely or not at all. After a service is killed during an import, a service starts the import
+again. After `MOST_ATTEMPTS` lost services the import is rejected.
 
-    unread ──▶ imported     the content has a digest; jobs that waited for it go on
+    unread ──▶ imported     the content has a digest; jobs that waited for it are queued
            ├─▶ rejected     the content is invalid or unreadable; jobs that waited for it fail
-           └─▶ deleted      the name was deleted or uploaded anew; the import ends without a result
+           └─▶ deleted      the name was deleted or uploaded again; the import ends without a result
 """
 
 import secrets
@@ -51,14 +51,14 @@ from unitrank_tables import Shard, join
 from unitrank_tables.errors import BadTable
 
 LOOK_SECONDS = 2.0
-"""An idle thread looks this often for imports that another service left."""
+"""Seconds after which an idle thread looks again for imports that another service left."""
 MOST_ATTEMPTS = 3
 Stage = Literal["unread", "imported", "rejected", "deleted"]
 
 
 @dataclass
 class Importer:
-    """Does the imports of one store. Nothing happens before `run`. `wake` starts a look at once."""
+    """Does the imports of one store. Nothing happens before `run`."""
 
     connection: redis.Redis
     settings: Settings
@@ -125,7 +125,7 @@ class Importer:
         return self.models if kind == "model" else self.datasets
 
     def _stage(self, kind: str, key: str) -> Stage:
-        """The stage of the import. A service may have been lost after any of them."""
+        """The stage of the import. A service may have been lost after any stage."""
         catalogue = self._catalogue(kind)
         if catalogue.imported_digest(key) is not None:
             return "imported"
@@ -141,7 +141,7 @@ class Importer:
             self._fetch_dataset(key, deadline)
 
     def _release_jobs(self, kind: str, key: str) -> None:
-        """Let the jobs that waited for the content go on, or fail where it was rejected.
+        """Queue the jobs that waited for the content, or fail them if the content was rejected.
 
         Repeating the call changes nothing.
         """
@@ -158,15 +158,15 @@ class Importer:
     def _count_attempt(self, key: str) -> None:
         """Count this service as one that started the import.
 
-        A service that stops properly removes itself, so the count is that of lost services. An
-        attempt that the same service repeats, after an outage of the store, does not count again.
+        A service that stops properly removes itself: the other services in the count were lost. If
+        the same service repeats an attempt after an outage of the store, the count stays the same.
         Raises ImportRejected after `MOST_ATTEMPTS` lost services.
         """
         attempts = keyspace.import_attempts(key)
         self.connection.sadd(attempts, self._service)
         self.connection.expire(attempts, 24 * 3600)
         if int(self.connection.scard(attempts)) > MOST_ATTEMPTS:
-            detail = f"the service was lost during {MOST_ATTEMPTS} attempts to import this; PUT it again to start another import"
+            detail = f"the service was lost during {MOST_ATTEMPTS} attempts to import the content; PUT it again to start another"
             raise ImportRejected("import_failed", detail)
 
     def _fetch_model(self, key: str, deadline: FetchDeadline) -> None:
@@ -215,7 +215,7 @@ class Importer:
 
     @contextmanager
     def _discarded_if_deleted(self, catalogue: ModelStore | DatasetStore, digest: str) -> Iterator[None]:
-        """Remove the blob if the block raises RecordNotFound: the content was deleted meanwhile."""
+        """Remove the blob if the block raises RecordNotFound: its content was deleted."""
         try:
             yield
         except RecordNotFound:
@@ -224,7 +224,7 @@ class Importer:
 
     @contextmanager
     def _downloaded(self, sources: Sequence[Source], limit: int, deadline: FetchDeadline) -> Iterator[list[Shard]]:
-        """The shards as local files, at most `limit` bytes together, which the end deletes."""
+        """Yield the shards as local files of at most `limit` bytes together; delete them after."""
         bytes_left = limit
         with ExitStack() as stack:
             shards = []

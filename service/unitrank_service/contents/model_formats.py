@@ -1,4 +1,4 @@
-"""Formats of uploaded models: a PUT's query parameters choose one, and its bytes are checked."""
+"""Formats of uploaded models. The query parameters of a PUT choose one, which checks the bytes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ class UploadOptions:
 
     def format(self) -> ModelFormat:
         """Return the chosen format; the default is `Archive`. Raises InvalidBody."""
-        chosen = (entry.chosen(self) for entry in FORMATS.values())
-        return next((format for format in chosen if format is not None), Archive())
+        formats = (entry.chosen(self) for entry in FORMATS.values())
+        return next((format for format in formats if format is not None), Archive())
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Authentication: API keys with scopes, sessions of the page, and allowed hosts.
 
-A service without stored keys answers everybody. It then listens on a loopback address only, unless
-the operator starts it with `--insecure`.
+A service without stored keys answers every request. It then listens on a loopback address only,
+unless the operator starts the service with `--insecure`.
 """
 
 import ipaddress
@@ -51,7 +51,7 @@ def check_exposure(settings: Settings, keys_stored: bool) -> None:
     if not is_open(settings) and not keys_stored:
         raise UnprotectedAddress(
             f"refusing to listen on {settings.host} without keys, because anyone could run jobs there. "
-            "Create a key (`unitrank keys create NAME`), listen on 127.0.0.1, or allow it with --insecure"
+            "Create a key (`unitrank keys create NAME`), listen on 127.0.0.1, or start with --insecure"
         )
 
 
@@ -70,7 +70,7 @@ class AllowedHosts:
     """The hosts that a request may name in its header `Host`.
 
     `names`: host names, in lower case. `addresses`: whether every IP address is allowed too.
-    A page of another site can point its own name here, but it cannot have an address as its name.
+    Another site can let its name resolve to this machine, but its name cannot be an IP address.
     """
 
     names: frozenset[str]

@@ -27,7 +27,7 @@ def check_same_site(request: Request, *, by_cookie: bool) -> None:
 def _is_same_site(request: Request) -> bool | None:
     """Whether the service's own page sent the request.
 
-    None where the headers do not show it: the client is a program or a very old browser.
+    None if no header shows the sender's site: the client is a program or a very old browser.
     """
     site = request.headers.get("sec-fetch-site")
     if site is not None:

@@ -19,7 +19,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
 class RequestMiddleware:
-    """The outermost layer: every request gets an id, one line in the log, and an answer.
+    """The outermost middleware: every request gets an id, one line in the log, and an answer.
 
     `metrics`: counts the request. `hosts`: hosts that a request may name; None allows every host.
     """
@@ -57,7 +57,7 @@ class RequestMiddleware:
         try:
             self._check_host(scope)
             await self.app(scope, receive, send_with_id)
-        except Exception as error:  # errors that no handler answered: a client never gets a traceback
+        except Exception as error:  # no handler answered the error: a client never gets a traceback
             problem = problem_for(Request(scope), error)
             if status:
                 raise
@@ -73,7 +73,7 @@ class RequestMiddleware:
             )
 
     def _check_host(self, scope: Scope) -> None:
-        # DNS rebinding: a page of another site points its own name here, and `Host` has that name.
+        # DNS rebinding: another site lets its name resolve to this machine. `Host` has that name.
         if self.hosts is None:
             return
         host = Headers(scope=scope).get("host", "")

@@ -1,7 +1,7 @@
 """Limits for slow clients, which uvicorn lacks: time to send a request, and size of its head.
 
     connection made      the head must be complete within header_timeout;
-    head complete        the body must bring 1 KiB/s, measured over each body_timeout;
+    head complete        the client must send 1 KiB/s, measured over each body_timeout;
     body complete        the application answers.
 
 A client that exceeds a limit gets a status line and is disconnected. The application sees that the
@@ -19,7 +19,7 @@ from unitrank_store.settings import Settings
 
 MOST_HEAD_BYTES = 64 * 1024
 MIN_RATE = 1024
-"""Bytes per second that a body must bring on average over `body_seconds`."""
+"""Bytes of a body per second that a client must send on average over `body_seconds`."""
 
 
 class HeadTooLarge(Exception):

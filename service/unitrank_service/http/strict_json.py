@@ -104,7 +104,7 @@ def _check_depth(body: bytes) -> None:
 
 
 def _errors(value: Any, at: str) -> Iterator[Invalid]:
-    """The errors of the part of a document at the JSON Pointer `at`."""
+    """The errors in `value`, the part of a document at the JSON Pointer `at`."""
     if isinstance(value, _JsonFlaw):
         yield Invalid(pointer=at, detail=value.detail, code=value.code)
     elif isinstance(value, str):

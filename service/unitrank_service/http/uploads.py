@@ -31,7 +31,7 @@ BYTES = "application/octet-stream"
 async def uploaded(
     request: Request, limit: int, kind: str, *, blobs: BlobStore, quota_left: Callable[[], int | None], metrics: Metrics
 ) -> AsyncIterator[BlobWriter]:
-    """Yield a writer that holds the whole body. The block's end stores it; an error discards it.
+    """Yield a writer that holds the whole body. It is stored at the block's end, unless it fails.
 
     `kind`: `model` or `dataset`.
     `quota_left`: returns the bytes that the operator's quota has left, or None without a quota.
@@ -51,7 +51,7 @@ async def uploaded(
         yield writer
 
 
-def check_bytes(request: Request) -> bool:
+def body_is_bytes(request: Request) -> bool:
     """Whether the body is the bytes themselves (True) or a JSON object with their URI (False).
 
     Raises HttpProblem for any other Content-Type.
@@ -63,7 +63,7 @@ def check_bytes(request: Request) -> bool:
     raise HttpProblem("unsupported_media_type", detail)
 
 
-async def located(request: Request, sources: Sources, *, several: bool) -> str:
+async def uri_of_body(request: Request, sources: Sources, *, several: bool) -> str:
     """Return the URI of a body `{"uri": …}`. `several`: whether a glob of several files is allowed.
 
     Raises InvalidBody where the body is invalid or the operator does not allow the URI.

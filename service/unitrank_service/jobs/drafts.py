@@ -72,7 +72,7 @@ class Draft:
 
     @property
     def checked(self) -> bool:
-        """Whether all checks were made: the model's manifest and the dataset's header were there.
+        """Whether all checks were made. They need the model's manifest and the dataset's header.
 
         Otherwise the worker makes the missing checks.
         """

@@ -23,9 +23,9 @@ from unitrank_store.results.result_store import ResultLocation, ResultStore
 KEEP_ALIVE = 10.0
 """Seconds without an event after which a comment is sent."""
 LOOK_SECONDS = 3.0
-"""A waiting request checks this often whether the service ends or its key was revoked."""
+"""Seconds after which a waiting request checks whether the service ends or the key was revoked."""
 KEY_SECONDS = 2.0
-"""A stream of events checks after this time, or at the next event, whether its key was revoked."""
+"""Seconds after which a stream of events checks again whether its key was revoked."""
 
 
 def job_body(record: JobRecord, connection: redis.Redis) -> bytes:
@@ -40,8 +40,11 @@ def job_bodies(records: Sequence[JobRecord], connection: redis.Redis) -> list[by
 
 
 def _body(record: JobRecord, ahead: int | None) -> bytes:
-    """`ahead`: jobs before this one in the queue. The stored request was checked already."""
-    at = f"/v1/jobs/{record.id}"
+    """Return the record as JSON. It contains the stored request, which was checked already.
+
+    `ahead`: number of jobs before this one in the queue; None for a job that is in no queue.
+    """
+    path = f"/v1/jobs/{record.id}"
     if ahead is None and not record.ended and not record.waiting_for:
         # A worker has taken the job out of the queue, but has not written its state yet.
         ahead = 0
@@ -57,7 +60,7 @@ def _body(record: JobRecord, ahead: int | None) -> bytes:
         "progress": record.progress,
         "problem": record.problem,
         "worker": record.worker,
-        "links": {"self": at, "result": f"{at}/result", "events": f"{at}/events", "report": f"{at}/report"},
+        "links": {"self": path, "result": f"{path}/result", "events": f"{path}/events", "report": f"{path}/report"},
     }
     return encoded(state)[:-1] + b',"request":' + record.request_text.encode() + b"}"
 
@@ -114,7 +117,7 @@ async def event_lines(
             async for line in _event_lines(record, after, key, follower):
                 yield line
     except HttpProblem:
-        # Other requests reached the key's limit in the meantime. The client connects again.
+        # Other requests have reached the key's limit since the check. The client connects again.
         return
 
 

@@ -77,7 +77,10 @@ class Metrics:
         self._reuses.labels(reason).inc()
 
     def webhook(self, outcome: WebhookOutcome) -> None:
-        """Count an attempt to deliver a webhook. `repeated`: it failed and another one follows."""
+        """Count an attempt to deliver a webhook.
+
+        `repeated`: the attempt failed, and another attempt follows.
+        """
         self._webhooks.labels(outcome).inc()
 
     def store_answers(self) -> bool:
@@ -161,7 +164,7 @@ def _records(snapshot: Snapshot) -> Iterator[Metric]:
 def _queues(snapshot: Snapshot) -> Iterator[Metric]:
     length = GaugeMetricFamily("unitrank_queue_length", "Jobs and inspections that wait.", labels=["kind"])
     oldest = GaugeMetricFamily(
-        "unitrank_queue_oldest_seconds", "Seconds that the oldest has waited; 0 if nothing waits.", labels=["kind"]
+        "unitrank_queue_oldest_seconds", "Seconds that the oldest waiting one has waited; 0 if none waits.", labels=["kind"]
     )
     for kind, seconds in snapshot.waited.items():
         length.add_metric([kind], snapshot.records[kind]["queued"])

@@ -51,14 +51,14 @@ _TEMPLATE = "#/components/schemas/{model}"
 
 
 def install(app: FastAPI) -> None:
-    """Replace `app.openapi`. The document is made at the first request for it."""
+    """Replace `app.openapi`, which makes the document at the first request for it."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             app.openapi_schema = _document(app)
         return app.openapi_schema
 
-    # FastAPI's documentation recommends to replace the method.
+    # FastAPI's documentation recommends replacing the method.
     app.openapi = openapi  # type: ignore[method-assign]
 
 

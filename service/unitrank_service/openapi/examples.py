@@ -70,7 +70,7 @@ DATASET: Json = {
 
 def job() -> Json:
     """Return a running job."""
-    at = f"/v1/jobs/{ID}"
+    path = f"/v1/jobs/{ID}"
     return {
         "id": ID,
         "status": "running",
@@ -84,7 +84,7 @@ def job() -> Json:
         "request": _request(),
         "problem": None,
         "worker": "cpu-0",
-        "links": {"self": at, "result": f"{at}/result", "events": f"{at}/events", "report": f"{at}/report"},
+        "links": {"self": path, "result": f"{path}/result", "events": f"{path}/events", "report": f"{path}/report"},
     }
 
 

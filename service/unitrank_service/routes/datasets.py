@@ -10,7 +10,7 @@ from unitrank_service.contents.representation import dataset_body, read_header
 from unitrank_service.http.parameters import After, Limit, NewName, Reference
 from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer, page
-from unitrank_service.http.uploads import check_bytes, located, uploaded
+from unitrank_service.http.uploads import body_is_bytes, uploaded, uri_of_body
 from unitrank_service.openapi.descriptions import BINARY, body, header, problems
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=Route)
@@ -46,8 +46,8 @@ async def put_dataset(request: Request, name: NewName) -> Response:
     """
     backend = backend_of(request)
     location = {"Location": f"/v1/datasets/{name}"}
-    if not check_bytes(request):
-        uri = await located(request, backend.sources, several=True)
+    if not body_is_bytes(request):
+        uri = await uri_of_body(request, backend.sources, several=True)
         record = await run_in_threadpool(backend.datasets.begin, name, uri)
         backend.importer.wake()
         return answer(request, dataset_body(record), 202, location | {"Retry-After": "1"})

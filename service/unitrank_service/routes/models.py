@@ -13,7 +13,7 @@ from unitrank_service.contents.representation import model_body
 from unitrank_service.http.parameters import After, Limit, NewName, Reference
 from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer, page
-from unitrank_service.http.uploads import check_bytes, located, uploaded
+from unitrank_service.http.uploads import body_is_bytes, uploaded, uri_of_body
 from unitrank_service.openapi.descriptions import BINARY, body, header, problems
 from unitrank_store.queue.rq_queue import enqueue_inspection
 
@@ -53,8 +53,8 @@ async def put_model(
     format = options.format()
     backend = backend_of(request)
     headers = {"Location": f"/v1/models/{name}", "Retry-After": "1"}
-    if not check_bytes(request):
-        uri = await located(request, backend.sources, several=False)
+    if not body_is_bytes(request):
+        uri = await uri_of_body(request, backend.sources, several=False)
         record = await run_in_threadpool(backend.models.begin_import, name, uri, format, INSPECTION)
         backend.importer.wake()
         return answer(request, model_body(record), 202, headers)

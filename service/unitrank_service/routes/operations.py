@@ -26,7 +26,7 @@ async def healthz(request: Request) -> Response:
 def readyz(request: Request) -> Response:
     """Check that jobs can run: the store answers and has room, and a worker for jobs is alive."""
     backend = backend_of(request)
-    # A worker cannot write its heartbeats into a full store, and looks lost.
+    # While the store is full, workers cannot write their heartbeats, and count as lost.
     require_writable(backend.connection, backend.blobs.spool)
     if not any(worker.queue == JOBS for worker in backend.workers.list()):
         detail = "no worker for jobs is running; start a worker with `python -m unitrank_worker`"

@@ -76,8 +76,8 @@ def show_job(
     if isinstance(result, Result):
         tab = tab if tab in TABS else "verdict"
         chosen = choice(result, cluster, ranking)
-        warned = len(group_warnings(result.warnings))
-        values = {"tab": tab, "tabs": TABS, "result": result, "warned": warned, "overlay": overlay, **chosen}
+        warning_count = len(group_warnings(result.warnings))
+        values = {"tab": tab, "tabs": TABS, "result": result, "warning_count": warning_count, "overlay": overlay, **chosen}
         values["channel"] = int(channel) if re.fullmatch(r"\d{1,6}", channel) else None
         values |= tab_values(tab, TabSource(result, record, chosen, backend.datasets))
     return page(
@@ -85,7 +85,7 @@ def show_job(
         "job.html",
         job=job_line(record),
         record=record,
-        gone=result if isinstance(result, str) else None,
+        why_missing=result if isinstance(result, str) else None,
         percent=percent(record.progress),
         position=positions(backend.connection, [record]).get(id) if record.status == "queued" else None,
         snippets=request_snippets(request, record.request) if values["tab"] == "request" else None,

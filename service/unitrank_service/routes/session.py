@@ -35,7 +35,7 @@ async def sign_in(request: Request) -> Response:
     # person would store data where the other site can read them.
     check_same_site(request, by_cookie=True)
     sent = form.read(await request.body(), content_type(request))
-    return await run_in_threadpool(_signed_in, request, sent.one("key"), _inside(sent.one("next", "/")))
+    return await run_in_threadpool(_open_session, request, sent.one("key"), _inside(sent.one("next", "/")))
 
 
 @router.post("/signout", openapi_extra=WITHOUT_KEY)
@@ -63,7 +63,7 @@ async def static(request: Request, name: str, v: str = "") -> Response:
     return Response(file.content, headers=headers, media_type=file.kind)
 
 
-def _signed_in(request: Request, secret: str, next: str) -> Response:
+def _open_session(request: Request, secret: str, next: str) -> Response:
     backend = backend_of(request)
     key = backend.keys.verify(secret)
     if key is None:

@@ -43,5 +43,5 @@ def _kind_rules() -> str:
 
 
 def address(name: str) -> str:
-    """The file's URL. Browsers may cache it for ever, because another content has another URL."""
+    """The file's URL. Browsers may cache the file for ever: a changed file has another URL."""
     return f"/static/{name}?v={asset(name).version}"

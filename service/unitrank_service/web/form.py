@@ -97,14 +97,12 @@ def filled(form: Form, choices: FormChoices) -> Json:
 
 
 def missing(form: Form, values: Json, choices: FormChoices) -> list[Invalid]:
-    """One error for each control that cannot show the sent value, because that choice does not
-    exist (any more).
-    """
+    """One error for each control whose sent value is not among its choices (any more)."""
     contents = {"model": choices.model, "dataset": choices.dataset, "layer": choices.layer.name if choices.layer else ""}
     # A missing control is not an error, but the form always sends these three.
     controls = {name: (value, form.one(name)) for name, value in contents.items()}
     others = {f"input.{name}": field for name, field in values["inputs"].items()}
-    others |= {name: value for name, value in values.items() if isinstance(value, str) and _counts(name, values)}
+    others |= {name: value for name, value in values.items() if isinstance(value, str) and _has_effect(name, values)}
     controls |= {name: (value, form.one(name, value)) for name, value in others.items()}
     errors = [_gone(_word(name), sent, name) for name, (value, sent) in controls.items() if sent != value]
     title = {name_of(method): method.title for method in METHODS.values()}
@@ -146,7 +144,7 @@ CONTROLS_OF = {
 """Control → the choice that it belongs to. Without that choice the control has no effect."""
 
 
-def _counts(name: str, values: Json) -> bool:
+def _has_effect(name: str, values: Json) -> bool:
     owner, value = CONTROLS_OF.get(name, (name, values[name]))
     return bool(values[owner] == value)
 

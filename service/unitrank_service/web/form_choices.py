@@ -28,7 +28,7 @@ CLUSTERS = {by: kind for by, kind in CLUSTER_KINDS.items() if kind.form_label is
 
 @dataclass(frozen=True)
 class FormChoices:
-    """All choices, and the chosen model, dataset and layer if there are such."""
+    """All choices, and the chosen model, dataset and layer if they exist."""
 
     models: Sequence[str]
     datasets: Sequence[str]
@@ -74,7 +74,7 @@ class FormChoices:
     def classes(self, output: str) -> int | None:
         """The number of classes of the output; None if the output is one number."""
         ports = self.manifest.outputs if self.manifest else []
-        port = next((each for each in ports if each.name == output), ports[0] if ports else None)
+        port = next((port for port in ports if port.name == output), ports[0] if ports else None)
         return class_count(port) if port else None
 
     def baselines(self) -> list[str]:
@@ -106,9 +106,9 @@ def choices_for(model: str, dataset: str, layer: str, *, models: ModelStore, dat
     model, model_record = _chosen(models, model_names, model)
     dataset, table = _chosen(datasets, dataset_names, dataset)
     manifest = Manifest.model_validate(model_record.manifest) if model_record else None
-    places = manifest.layers if manifest else []
-    inner = [place for place in places if place.kind != "Input"]
-    chosen = next((place for place in places if place.name == layer), next(iter(inner or places), None))
+    layers = manifest.layers if manifest else []
+    inner = [candidate for candidate in layers if candidate.kind != "Input"]
+    chosen = next((candidate for candidate in layers if candidate.name == layer), next(iter(inner or layers), None))
     fields = {name: FieldInfo(**info) for name, info in table.fields.items()} if table else None
     return FormChoices(
         models=_with(model_names, model),
@@ -129,8 +129,9 @@ def _ready(catalogue: Any) -> list[str]:
 
 
 def _chosen(catalogue: Any, names: Sequence[str], name: str) -> tuple[str, Any]:
-    """The named record if it is ready, otherwise the first of `names`; an empty name without
-    any.
+    """The named record if it is ready, otherwise the first of `names`, each with its name.
+
+    The name is empty if neither is ready.
     """
     for candidate in filter(None, [name, *names[:1]]):
         try:

@@ -33,7 +33,7 @@ def form_page(request: Request, sent: Form, stores: SubmissionStores, *, metrics
     values = form.filled(sent, choices)
     body = request_body(values, choices)
     sends, complete = sent.one("action") == "send", bool(choices.model and choices.dataset)
-    # If a chosen model or field was deleted, the job is not sent with another one.
+    # If the chosen model or field was deleted, the job is not sent with another model or field.
     errors = form.missing(sent, values, choices) if sends else []
     if sends and complete and not errors:
         context = SubmissionContext(request.scope["request_id"], key_of(request), fresh=values["fresh"])

@@ -77,15 +77,15 @@ def checked_shape(body: Json) -> JobRequest:
     try:
         return JobRequest.model_validate(body)
     except ValidationError as error:
-        details = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
+        details = [{**detail, "loc": ("body", *detail["loc"])} for detail in error.errors()]
         raise InvalidBody(invalid_places(details, body, JobRequest)) from error
 
 
 def _method(entry: str, steps: str) -> Any:
     name, _, statistic = entry.partition(":")
     options = {"statistic": statistic, "steps": _number(steps) if "steps" in METHODS[name].model_fields else 20}
-    lean = _without(options, {"statistic": "mean", "steps": 20})
-    return {"name": name, **lean} if lean else name
+    not_default = _without(options, {"statistic": "mean", "steps": 20})
+    return {"name": name, **not_default} if not_default else name
 
 
 def _clusters(values: Json) -> Json:
@@ -109,7 +109,7 @@ def _class(values: Json) -> Any:
 
 
 def _inputs(fields: dict[str, str]) -> dict[str, str]:
-    """The fields that differ from the service's own choice."""
+    """The fields that differ from the fields that the service would choose."""
     default = "x" if len(fields) == 1 else ""
     return {name: field for name, field in fields.items() if field not in ("", name, default)}
 

@@ -86,8 +86,8 @@ def choice(result: Result, cluster: str, ranking: str) -> Json:
     """All clusters and rankings, and the chosen ones; an unknown choice is replaced by the
     first.
     """
-    rankings = [leader.ranking for leader in result.leaderboard] or [each.id for each in result.rankings]
-    clusters = [each.name for each in result.clusters]
+    rankings = [leader.ranking for leader in result.leaderboard] or [entry.id for entry in result.rankings]
+    clusters = [entry.name for entry in result.clusters]
     return {
         "clusters": clusters,
         "rankings": rankings,
@@ -109,7 +109,7 @@ class TabSource:
 
 
 def tab_values(tab: str, source: TabSource) -> Json:
-    """The values that the template of a tab needs beside the choice."""
+    """The values that the template of a tab needs besides the choice."""
     values = TAB_VALUES.get(tab)
     return values(source) if values else {}
 

@@ -99,7 +99,7 @@ def _error_page(request: Request, error: HttpProblem) -> Response:
         detail=error.detail,
         code=error.code,
         request_id=request.scope.get("request_id", ""),
-        stranger=COOKIE in request.cookies,
+        has_cookie=COOKIE in request.cookies,
     )
     answer.headers.update({name: value for name, value in (error.headers or {}).items() if name.lower() != "www-authenticate"})
     return answer

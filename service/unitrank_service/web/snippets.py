@@ -15,15 +15,15 @@ Json = dict[str, Any]
 
 
 def short(request: Json) -> Json:
-    """The request with only the fields that differ from their defaults. It is an equal request."""
-    lean: Json = {}
+    """An equal request that has only the fields that differ from their defaults."""
+    shortened: Json = {}
     for name, field in JobRequest.model_fields.items():
         default = None if field.is_required() else field.get_default(call_default_factory=True)
         plain = default.model_dump(mode="json") if isinstance(default, Schema) else default
         if name in request and (field.is_required() or request[name] != plain):
-            lean[name] = _lean(request[name], plain)
-    lean["methods"] = [_method(entry) for entry in request["methods"]]
-    return lean
+            shortened[name] = _without_defaults(request[name], plain)
+    shortened["methods"] = [_method(entry) for entry in request["methods"]]
+    return shortened
 
 
 def snippets(request: Json, base: str, *, key: bool) -> dict[str, str] | None:
@@ -33,8 +33,8 @@ def snippets(request: Json, base: str, *, key: bool) -> dict[str, str] | None:
     """
     if not isinstance(request["dataset"], str):
         return None
-    lean = short(request)
-    return {"json": as_json(lean), "curl": as_curl(lean, base, key), "python": as_python(lean, base, key)}
+    shortened = short(request)
+    return {"json": as_json(shortened), "curl": as_curl(shortened, base, key), "python": as_python(shortened, base, key)}
 
 
 def as_json(request: Json) -> str:
@@ -59,14 +59,14 @@ request = {pprint.pformat(request, width=100, sort_dicts=False)}
 
 with httpx.Client(base_url={base!r}{authorization}, timeout=90) as client:
     answer = client.post("/v1/jobs", json=request).raise_for_status()
-    place = f"/v1/jobs/{{answer.json()['id']}}"
-    while (job := client.get(place, params={{"wait": 60}}).json())["finished_at"] is None:
+    path = f"/v1/jobs/{{answer.json()['id']}}"
+    while (job := client.get(path, params={{"wait": 60}}).json())["finished_at"] is None:
         print(job["status"], job["progress"])
-    for leader in client.get(f"{{place}}/result").raise_for_status().json()["leaderboard"]:
+    for leader in client.get(f"{{path}}/result").raise_for_status().json()["leaderboard"]:
         print(leader["verdict"], leader["ranking"], leader["mean_area"])"""
 
 
-def _lean(options: Any, default: Any) -> Any:
+def _without_defaults(options: Any, default: Any) -> Any:
     """The options that differ from the default, if both are objects of one kind."""
     if not isinstance(options, dict) or not isinstance(default, dict):
         return options

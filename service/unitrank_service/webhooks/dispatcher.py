@@ -1,11 +1,11 @@
 """Posts webhooks when jobs have ended, in threads of the service, and repeats failed attempts.
 
-The store holds the deliveries, so every service of the store can make each of them, also after the
-service that began was killed. The requests follow the specification of Standard Webhooks.
+The store holds the deliveries, so that each service of the store can make each delivery, also after
+the service that began it was killed. The requests follow the specification of Standard Webhooks.
 
     answer 2xx                              the delivery is `delivered`
     answer 410, or the last attempt fails   the delivery is `failed`
-    any other outcome                       it stays `pending`, and the next attempt follows later
+    any other outcome                       the delivery stays `pending`; the next attempt follows
 """
 
 import threading
@@ -33,7 +33,7 @@ from unitrank_store.observability.logs import bound
 from unitrank_store.webhooks.deliveries import AttemptRecord, DeliveryRecord, DeliveryStore, DueDelivery
 
 LOOK_SECONDS = 2.0
-"""An idle thread looks for due deliveries about this often."""
+"""Mean seconds after which an idle thread looks again for due deliveries."""
 FIRST_DELAY, FACTOR, LONGEST_DELAY = 5.0, 4.0, 12 * 3600.0
 """Seconds before the second attempt, growth of the delay per attempt, and its limit in seconds."""
 GONE = 410
@@ -42,7 +42,7 @@ GONE = 410
 
 @dataclass
 class Dispatcher:
-    """Makes the deliveries of one store. Nothing is sent before `run`. `wake` starts a look now.
+    """Makes the deliveries of one store. Nothing is sent before `run`.
 
     `most_attempts`: attempts of one delivery, after which it has failed.
     `now`: returns the time in Unix seconds. `jitter`: returns random numbers from 0 to 1.
@@ -62,11 +62,11 @@ class Dispatcher:
 
     def run(self, stop: threading.Event) -> None:
         """Make all due deliveries until `stop` is set."""
-        # The random interval spreads the looks of threads that start together.
+        # The random interval separates threads that start together.
         self._loop.run(stop, self.deliver_next, lambda: LOOK_SECONDS * (0.5 + self.jitter()))
 
     def deliver_next(self) -> bool:
-        """Make one attempt of a due delivery. Returns False where nothing is due."""
+        """Make one attempt of a due delivery. Returns False if no delivery is due."""
         due = self.deliveries.take(self.now())
         if due is None:
             return False

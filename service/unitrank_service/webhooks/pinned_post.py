@@ -75,7 +75,7 @@ class PinnedPoster:
 
 
 def _read_start(answer: httpcore.Response) -> None:
-    """Read up to `MOST_READ` bytes of the body, so that a server can finish a short answer."""
+    """Read about `MOST_READ` bytes of the body, so that a server can finish a short answer."""
     size = 0
     try:
         for piece in answer.iter_stream():
@@ -83,7 +83,7 @@ def _read_start(answer: httpcore.Response) -> None:
             if size >= MOST_READ:
                 return
     except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
-        # Only the status matters, and it was read.
+        # Only the status matters, which was read before.
         return
 
 

@@ -18,18 +18,18 @@ async function fetchPage(url, options = {}) {
   } catch { return null; }
 }
 
-// Replace the element by that of the fetched page, unless both are equal.
-// The focus and open details are kept.
+// Replace an element by the element with this id in the fetched page, unless both are equal.
+// The focus stays, and open details stay open.
 function replace(id, page) {
-  const ours = find(id), theirs = page && find(id, page);
-  if (!ours || !theirs || ours.outerHTML === theirs.outerHTML) return;
+  const shown = find(id), fetched = page && find(id, page);
+  if (!shown || !fetched || shown.outerHTML === fetched.outerHTML) return;
   const active = document.activeElement;
-  const mark = ours.contains(active) && (active.id ? `#${CSS.escape(active.id)}` : active.getAttribute("href") && `a[href="${CSS.escape(active.getAttribute("href"))}"]`);
-  const open = [...ours.querySelectorAll("details")].map((details) => details.open);
-  ours.replaceWith(document.adoptNode(theirs));
-  theirs.querySelectorAll("details").forEach((details, number) => { details.open = open[number] || details.open; });
-  if (mark) theirs.querySelector(mark)?.focus({ preventScroll: true });
-  start(theirs);
+  const focused = shown.contains(active) && (active.id ? `#${CSS.escape(active.id)}` : active.getAttribute("href") && `a[href="${CSS.escape(active.getAttribute("href"))}"]`);
+  const open = [...shown.querySelectorAll("details")].map((details) => details.open);
+  shown.replaceWith(document.adoptNode(fetched));
+  fetched.querySelectorAll("details").forEach((details, number) => { details.open = open[number] || details.open; });
+  if (focused) fetched.querySelector(focused)?.focus({ preventScroll: true });
+  start(fetched);
 }
 
 // Update an element every `data-refresh` seconds.
@@ -43,7 +43,7 @@ function refresh(element) {
 }
 
 // Follow one job by its events.
-const PAUSE = 3;
+const POLL_SECONDS = 3;
 const ENDED = new Set(["succeeded", "failed", "cancelled", "timed_out"]);
 
 function watch(element) {
@@ -60,21 +60,21 @@ function watch(element) {
   let latest = 0;
   // Replace the job's part of the page; false if the page could not be fetched.
   const show = async (number) => {
-    const page = await fetchPage(location.href), theirs = page && find("job", page);
-    if (!theirs || number !== latest) return false;
-    const changed = theirs.dataset.status !== status;
-    status = theirs.dataset.status;
-    // This stream of events continues.
-    theirs.removeAttribute("data-events");
+    const page = await fetchPage(location.href), fetched = page && find("job", page);
+    if (!fetched || number !== latest) return false;
+    const changed = fetched.dataset.status !== status;
+    status = fetched.dataset.status;
+    // The new element must not start a second stream: the present stream of events continues.
+    fetched.removeAttribute("data-events");
     document.title = page.title;
     replace("job", page);
     if (changed) announce(find("job").querySelector("h1").textContent.trim());
     return true;
   };
-  // Without events (signed out, or the service is away) poll the page until the job has ended.
+  // Without events (signed out, or no answer of the service) poll the page until the job has ended.
   const poll = async (number) => {
     while (number === latest && status) {
-      await new Promise((after) => setTimeout(after, 1000 * PAUSE));
+      await new Promise((after) => setTimeout(after, 1000 * POLL_SECONDS));
       if (!document.hidden) await show(number);
     }
   };
@@ -91,23 +91,23 @@ function watch(element) {
 
 // Mark the controls that have errors.
 function mark(form, page) {
-  for (const ours of form.elements) {
-    const theirs = ours.id && find(ours.id, page);
-    for (const name of theirs ? ["aria-invalid", "aria-describedby"] : []) {
-      if (theirs.hasAttribute(name)) ours.setAttribute(name, theirs.getAttribute(name)); else ours.removeAttribute(name);
+  for (const shown of form.elements) {
+    const fetched = shown.id && find(shown.id, page);
+    for (const name of fetched ? ["aria-invalid", "aria-describedby"] : []) {
+      if (fetched.hasAttribute(name)) shown.setAttribute(name, fetched.getAttribute(name)); else shown.removeAttribute(name);
     }
   }
 }
 
 // The form: update the choices and the estimate after each input.
 function follow(form) {
-  let number = 0, timer;
-  // `getAttribute`, because `form.action` is the form's buttons of that name.
+  let latest = 0, timer;
+  // `getAttribute`, because `form.action` returns the form's buttons with the name `action`.
   const update = async (reload) => {
-    const mine = ++number, fields = new FormData(form);
+    const number = ++latest, fields = new FormData(form);
     fields.set("action", "estimate");
     const page = await fetchPage(form.getAttribute("action"), { method: "POST", body: new URLSearchParams(fields) });
-    if (!page || !find("estimate", page) || mine !== number) return;
+    if (!page || !find("estimate", page) || number !== latest) return;
     if (reload) replace("choices", page);
     for (const id of ["refused", "estimate"]) replace(id, page);
     mark(form, page);
@@ -136,29 +136,29 @@ function put(form) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     // The user may type another name before this upload is ready.
-    const uploadName = name.value, button = form.querySelector("button"), place = form.dataset.put + encodeURIComponent(uploadName);
+    const uploadName = name.value, button = form.querySelector("button"), path = form.dataset.put + encodeURIComponent(uploadName);
     outcome();
     if (file.files[0].size > Number(form.dataset.most)) return outcome(`The file is larger than the limit of ${form.dataset.limit}.`, true);
     button.disabled = true;
     bar.hidden = false;
-    const sent = await send(place, file.files[0], bar);
+    const answer = await send(path, file.files[0], bar);
     bar.hidden = true;
-    const list = async () => replace(form.dataset.list, await fetchPage(location.href));
-    await list();
-    const content = sent.digest ? await settled(`${place}@${sent.digest}`, sent) : sent;
+    const updateList = async () => replace(form.dataset.list, await fetchPage(location.href));
+    await updateList();
+    const content = answer.digest ? await inspected(`${path}@${answer.digest}`, answer) : answer;
     find("put-progress").textContent = "";
     button.disabled = false;
-    const unknown = sent.digest ? `The status of ${uploadName} is unknown` : "The upload failed";
+    const unknown = answer.digest ? `The status of ${uploadName} is unknown` : "The upload failed";
     if (content.status === "ready") outcome(`${uploadName} is ready.`, false, `${location.pathname}/${encodeURIComponent(uploadName)}`);
     else outcome(`${content.status === "rejected" ? `${uploadName} was rejected` : unknown}: ${details(content.problem ?? content)}`, true);
-    await list();
+    await updateList();
   });
 }
 
 // Send the file; returns the service's answer, or an object with a `detail` if there is no answer.
-function send(place, file, bar) {
+function send(path, file, bar) {
   const progress = find("put-progress"), request = new XMLHttpRequest();
-  request.open("PUT", place);
+  request.open("PUT", path);
   request.setRequestHeader("Content-Type", "application/octet-stream");
   request.setRequestHeader("Accept", "application/json");
   request.upload.addEventListener("progress", ({ loaded, total }) => {
@@ -175,12 +175,12 @@ function send(place, file, bar) {
 }
 
 // Wait until the content is ready or rejected.
-// Returns its record, or the problem if it cannot be read any more.
-async function settled(place, content) {
+// Returns the content's record, or the problem if the content cannot be read any more.
+async function inspected(path, content) {
   while (!["ready", "rejected"].includes(content.status)) {
     await new Promise((after) => setTimeout(after, 700));
     try {
-      const answer = await fetch(place, { headers: { Accept: "application/json" } });
+      const answer = await fetch(path, { headers: { Accept: "application/json" } });
       content = await answer.json();
       if (answer.status < 500 && !answer.ok) return content;
     } catch { /* The service does not answer: try again. */ }
@@ -188,7 +188,7 @@ async function settled(place, content) {
   return content;
 }
 
-// The problem's detail with the details of its places.
+// The problem's detail, then the details of the wrong fields.
 function details(problem) {
   const more = (problem.errors ?? []).map((error) => error.detail).filter((detail) => !problem.detail?.includes(detail));
   return [problem.detail, ...more].filter(Boolean).join("; ");
