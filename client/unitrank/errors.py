@@ -1,7 +1,7 @@
 """The errors of the client, and the exit code of a command that ends with each of them.
 
 UnitrankError
-├── NotSucceeded       1   the service accepted a job or an upload, and it did not succeed
+├── NotSucceeded       1   a job or an upload that the service accepted did not succeed
 │   ├── JobFailed          the job failed
 │   ├── JobTimedOut        the job ran longer than the `timeout` of its request
 │   ├── JobCancelled       the job was cancelled
@@ -12,7 +12,7 @@ UnitrankError
 │   ├── Unauthorized       the key is missing or wrong (401)
 │   ├── Forbidden          the key lacks a scope (403)
 │   ├── NotFound           nothing has this name or id (404)
-│   ├── Conflict           the state of a job or content does not allow it (409)
+│   ├── Conflict           the state of a job or content does not allow the request (409)
 │   ├── Expired            the result was deleted after its time to live (410)
 │   ├── TooLarge           the upload is larger than the service accepts (413)
 │   ├── RateLimited    3   too many requests or jobs; the same request may succeed later (429)
@@ -20,7 +20,7 @@ UnitrankError
 ├── NotPossible        2   wrong arguments, a port in use, a missing package
 │   └── ExportRefused      the network cannot be exported (`unitrank.exporting`)
 ├── Unreachable        3   the service or the store does not answer
-└── Timeout          124   it took longer than the caller wanted to wait
+└── Timeout          124   the call took longer than its `timeout`
 """
 
 from typing import ClassVar
@@ -54,7 +54,7 @@ class UnitrankError(Exception):
 
 
 class NotSucceeded(UnitrankError):
-    """The service accepted a job or an upload, and it did not succeed.
+    """A job or an upload that the service accepted did not succeed.
 
     >>> try:
     ...     job.wait()
@@ -188,7 +188,9 @@ class NotFound(Refused):
 
 
 class Conflict(Refused):
-    """The state of a job or content does not allow the request: its job still runs, or needs it.
+    """The state of a job or content does not allow the request.
+
+    The job still runs, or a job still needs the content.
 
     >>> try:
     ...     job.summary()
@@ -247,7 +249,7 @@ class ServiceError(Refused):
 
 
 class NotPossible(UnitrankError):
-    """This machine cannot do it: wrong arguments, a port in use, or a missing package.
+    """This machine cannot carry out the call: wrong arguments, a port in use, a missing package.
 
     >>> try:
     ...     unitrank.Client("localhost")
@@ -273,7 +275,7 @@ class Unreachable(UnitrankError):
 
 
 class Timeout(UnitrankError):
-    """It took longer than the caller wanted to wait. Nothing was stopped.
+    """The call took longer than its `timeout`. The job or the inspection goes on.
 
     >>> try:
     ...     job.wait(timeout=0)
@@ -316,7 +318,7 @@ def not_succeeded(subject: str, status: str, problem: JobProblem | None) -> NotS
 
 
 def refusal(problem: Problem) -> UnitrankError:
-    """The error for a problem that the service answered."""
+    """The error for a problem that the service sent."""
     places = [f"{place.pointer}: {place.detail}" for place in problem.errors or []]
     message = "\n  ".join([f"{problem.code}: {problem.detail}", *places])
     if problem.code in BY_CODE:

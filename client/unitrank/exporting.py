@@ -43,9 +43,9 @@ def export(
     Args:
         module: the network.
         example_inputs: one argument of `forward`; a sequence of its arguments; or a mapping of
-            arguments by name. The first axis of each is the batch. The values only serve to compare
-            the archive's output with the module's. A numpy array becomes a tensor: integers of 32
-            or 64 bits keep their type, other numbers get the type of the module's parameters.
+            arguments by name. The first axis of each is the batch. The values are only used to
+            compare the archive's output with the module's. A numpy array becomes a tensor: integers
+            of 32 or 64 bits keep their type, other numbers get the type of the module's parameters.
         path: the file to write, such as `net.pt2`.
 
     Returns the manifest, whose `layers` are those that a job may name. Raises ExportRefused,

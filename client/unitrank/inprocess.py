@@ -51,7 +51,7 @@ def rank(
 ) -> JobResult:
     """Ranks the units of a layer for each cluster, and tests each ranking by ablation.
 
-    It runs in this process. The result equals that of a job with the same request.
+    The computation runs in this process. A job with the same request has an equal result.
 
     Args:
         module: the network.
@@ -104,7 +104,7 @@ def _ranked(
     resolved = {kind: {"name": NAME, "digest": _digest(path)} for kind, path in {"model": archive, "dataset": table}.items()}
     try:
         with open_table(table) as rows, warnings.catch_warnings():
-            # torch deprecates its own code.
+            # torch warns about its own code.
             warnings.simplefilter("ignore", FutureWarning)
             request = _checked(job_request, manifest, rows)
             claim(device)
@@ -122,7 +122,7 @@ def _parsed(fields: Mapping[str, Any]) -> JobRequest:
     try:
         return JobRequest.model_validate_json(body)
     except ValidationError as error:
-        errors = ({**each, "loc": ("body", *each["loc"])} for each in error.errors())
+        errors = ({**detail, "loc": ("body", *detail["loc"])} for detail in error.errors())
         raise _invalid(invalid_places(errors, json.loads(body), JobRequest)) from error
 
 

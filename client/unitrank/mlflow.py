@@ -16,9 +16,9 @@ from unitrank_schemas.results import Leader, Ranking
 
 Table = dict[str, list[Any]]
 
-# The longest name that MLflow accepts, and the characters that it refuses.
+# The longest name that MLflow accepts, and the characters that MLflow rejects.
 LONGEST_NAME = 250
-REFUSED = re.compile(r"[^A-Za-z0-9_.\- ]")
+REJECTED = re.compile(r"[^A-Za-z0-9_.\- ]")
 
 
 def log_job(result: JobResult, run_id: str | None = None, folder: str = "unitrank") -> None:
@@ -53,8 +53,8 @@ def _metrics(result: JobResult) -> dict[str, float]:
 
 
 def clean(name: str) -> str:
-    """The first 250 characters of the name, with `_` for those that MLflow refuses."""
-    return REFUSED.sub("_", name)[:LONGEST_NAME]
+    """The first 250 characters of the name, with `_` for each character that MLflow rejects."""
+    return REJECTED.sub("_", name)[:LONGEST_NAME]
 
 
 def _numbers(leader: Leader, ranking: Ranking) -> dict[str, float]:

@@ -106,12 +106,12 @@ class JobResult:
     def spreads(self, ranking: str | None = None) -> dict[str, NDArray[Any]]:
         """Cluster → the standard deviation of each unit's importance over the examples.
 
-        It is NaN for a cluster of one example. `ranking` is as in `importances`.
+        The deviation is NaN for a cluster of one example. `ranking` is as in `importances`.
         """
         return self._by_cluster("spread", ranking)
 
     def top(self, k: int = 10, ranking: str | None = None) -> dict[str, list[Unit]]:
-        """Cluster → its `k` most important units, the most important first.
+        """Cluster → the cluster's `k` most important units, the most important first.
 
         Units of equal importance are in the order of their numbers. `ranking` is as in
         `importances`.
@@ -196,7 +196,7 @@ class JobResult:
     def save(self, path: str | Path) -> Path:
         """Writes the summary and all arrays to one .npz file, and returns its path.
 
-        `unitrank.load` and `numpy.load` read it. Raises NotPossible if it cannot be written.
+        `unitrank.load` and `numpy.load` read the file. Raises NotPossible if it cannot be written.
         """
         target = Path(path)
         try:
@@ -256,9 +256,10 @@ def leader_rows(summary: Result) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for leader in summary.leaderboard:
         verdict = overall.get(leader.ranking)
-        p = "–" if verdict is None or verdict.p_value is None else f"{verdict.p_value:.2g}"
+        p_value = "–" if verdict is None or verdict.p_value is None else f"{verdict.p_value:.2g}"
         better = f"{leader.better_than_random} of {leader.of}"
-        rows.append((VERDICT_LABELS[leader.verdict], leader.ranking, p, better, _number(leader.mean_area), _number(leader.mae)))
+        numbers = (p_value, better, _number(leader.mean_area), _number(leader.mae))
+        rows.append((VERDICT_LABELS[leader.verdict], leader.ranking, *numbers))
     return rows
 
 

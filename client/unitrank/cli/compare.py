@@ -10,7 +10,7 @@ from unitrank_schemas.results import Leader
 
 @dataclass(frozen=True)
 class Compared:
-    """A ranking that both results have. Each pair has the first and the second result's value.
+    """The values of a ranking that both results have, as pairs: first result, second result.
 
     Attributes:
         ranking: id of the ranking.
@@ -43,14 +43,14 @@ def compared(first: JobResult, second: JobResult) -> list[Compared]:
             "only results with the same number of units can be compared",
             code="not_comparable",
         )
-    both = [ranking for ranking in first.rankings if ranking in second.rankings]
-    if not both:
+    common = [ranking for ranking in first.rankings if ranking in second.rankings]
+    if not common:
         raise NotPossible(
             f"the results have no ranking in common: the first has {', '.join(first.rankings)}, "
             f"the second {', '.join(second.rankings)}",
             code="not_comparable",
         )
-    return [_of(ranking, first, second) for ranking in both]
+    return [_of(ranking, first, second) for ranking in common]
 
 
 def _of(ranking: str, first: JobResult, second: JobResult) -> Compared:

@@ -12,8 +12,8 @@ from unitrank.client.operations import Flow, HttpRequest
 from unitrank.errors import Forbidden, Unauthorized, UnitrankError, Unreachable
 from unitrank.name_clashes import hiding_files
 
-# Each request is invalid, so that it changes nothing. Without the scope it is answered 403 before
-# the request itself is checked.
+# No request changes anything: the GET only reads, and the others are invalid. If the key lacks the
+# scope, the service answers 403 before it checks the request.
 PROBES = {
     "read": HttpRequest("GET", "/v1/models", {"limit": "1"}),
     "write": HttpRequest("POST", "/v1/jobs", {"dry_run": "true"}, JSON, b"{}"),
@@ -37,7 +37,7 @@ class Finding:
         subject: the checked thing, such as `service` or a package.
         ok: whether the check passed.
         detail: the version or address, or what is wrong and the next step.
-        required: whether `unitrank doctor` fails if the check does.
+        required: whether `unitrank doctor` fails if the check fails.
     """
 
     subject: str
@@ -51,17 +51,20 @@ class Finding:
 
 
 def of_service(calls: Calls, url: str) -> Flow[list[Finding]]:
-    """Checks the service, the key and the workers; only the service if it does not answer."""
-    alive = yield from calls.probe(HttpRequest("GET", "/healthz"))
-    if alive is not None:
-        return [Finding("service", False, f"{alive}; set the address with --url or UNITRANK_URL")]
-    ready = yield from calls.probe(HttpRequest("GET", "/readyz"))
-    scopes = {}
+    """Checks the service, the key and the workers.
+
+    If the service does not answer, the other checks are left out.
+    """
+    health_error = yield from calls.probe(HttpRequest("GET", "/healthz"))
+    if health_error is not None:
+        return [Finding("service", False, f"{health_error}; set the address with --url or UNITRANK_URL")]
+    ready_error = yield from calls.probe(HttpRequest("GET", "/readyz"))
+    errors = {}
     for scope, request in PROBES.items():
-        scopes[scope] = yield from calls.probe(request)
-    findings = [Finding("service", True, url), Finding("ready", ready is None, str(ready or "jobs can run"))]
-    findings += _key(scopes)
-    if not isinstance(scopes["read"], Unauthorized | Forbidden | Unreachable):
+        errors[scope] = yield from calls.probe(request)
+    findings = [Finding("service", True, url), Finding("ready", ready_error is None, str(ready_error or "jobs can run"))]
+    findings += _key(errors)
+    if not isinstance(errors["read"], Unauthorized | Forbidden | Unreachable):
         service_version = (yield from calls.version()).version
         findings.append(Finding("version", True, f"service {service_version}, client {version('unitrank')}"))
         workers = (yield from calls.workers()).items
@@ -96,11 +99,12 @@ def of_folder(folder: Path) -> Iterator[Finding]:
         yield Finding(str(file.relative_to(folder)), False, hint, required=False)
 
 
-def _key(scopes: dict[str, UnitrankError | None]) -> list[Finding]:
-    refused = next((error for error in scopes.values() if isinstance(error, Unauthorized)), None)
-    if refused is not None:
-        return [Finding("key", False, f"{refused.detail}; set UNITRANK_KEY")]
-    allowed = [scope for scope, error in scopes.items() if not isinstance(error, Forbidden)]
-    missing = [scope for scope in scopes if scope not in allowed]
+def _key(errors: dict[str, UnitrankError | None]) -> list[Finding]:
+    """Checks the key. `errors`: scope → the error of a request that needs the scope."""
+    unauthorized = next((error for error in errors.values() if isinstance(error, Unauthorized)), None)
+    if unauthorized is not None:
+        return [Finding("key", False, f"{unauthorized.detail}; set UNITRANK_KEY")]
+    allowed = [scope for scope, error in errors.items() if not isinstance(error, Forbidden)]
+    missing = [scope for scope in errors if scope not in allowed]
     detail = f"scopes {', '.join(allowed) or 'none'}" + (f"; missing {', '.join(missing)}" if missing else "")
     return [Finding("key", bool(allowed), detail)]

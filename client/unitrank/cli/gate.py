@@ -55,7 +55,7 @@ def checks(result: Result, bounds: Bounds, ranking: str | None = None) -> list[C
     name = ranking or next(iter(leaders))
     if name not in leaders:
         raise NotPossible(f"ranking {name!r} not found; use one of {', '.join(leaders)}", code="ranking_not_found")
-    (entry,) = (each for each in result.rankings if each.id == name)
+    (entry,) = (candidate for candidate in result.rankings if candidate.id == name)
     conditions = [*_numbers(leaders[name], entry, bounds), *_warnings(result, name, bounds)]
     if not conditions:
         raise NotPossible("no condition was given; give at least one, such as --min-better-than-random 0.9", code="invalid_request")
@@ -91,7 +91,7 @@ def _at_most(quantity: str, bound: float | None, number: float | None) -> Iterat
 
 
 def _bounded(condition: str, bound: float | None, number: float | None, holds: Callable[[float, float], bool]) -> Iterator[Check]:
-    """The check of a bound, if there is one. A number that is not known does not meet it."""
+    """The check of a bound, unless the bound is None. An unknown number does not meet a bound."""
     if bound is not None:
         text = "not known" if number is None else f"{number:.4g}"
         yield Check(f"{condition} {bound:g}", text, number is not None and holds(number, bound))

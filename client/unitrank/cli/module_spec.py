@@ -48,7 +48,7 @@ def _attribute(module: ModuleType, source: str, name: str) -> Any:
     value: Any = module
     for part in name.split("."):
         if not hasattr(value, part):
-            names = sorted(each for each in vars(value) if not each.startswith("_"))
+            names = sorted(attribute for attribute in vars(value) if not attribute.startswith("_"))
             raise NotPossible(f"{source} has no {part!r}; it has {', '.join(names[:20]) or 'no public names'}")
         value = getattr(value, part)
     return value

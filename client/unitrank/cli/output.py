@@ -73,7 +73,7 @@ def parse_seconds(text: str | None) -> float | None:
 
 
 def parse_value(text: str) -> Any:
-    """The value of the JSON; the text itself if it is not JSON."""
+    """The value that the JSON text holds; the text itself if it is not JSON."""
     try:
         return json.loads(text)
     except ValueError:

@@ -22,7 +22,7 @@ PRIVATE = "_exported_"
 def imported(source: str) -> Iterator[ModuleType]:
     """Yields the module of `net.py` or of `package.module`. Raises NotPossible.
 
-    Inside the block it can import the other files of its folder.
+    Inside the block the module can import the other files of its folder.
     """
     if not source.endswith(".py"):
         with _importable(Path.cwd()):
@@ -37,7 +37,7 @@ def imported(source: str) -> Iterator[ModuleType]:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Puts the folder first on sys.path. Afterwards restores it, and removes new modules."""
+    """Puts the folder first on sys.path. Afterwards restores sys.path, and removes new modules."""
     path, modules = list(sys.path), dict(sys.modules)
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
@@ -51,7 +51,7 @@ def _importable(folder: Path) -> Iterator[None]:
 
 
 def _is_of(folder: Path, name: str, module: ModuleType) -> bool:
-    """Whether the module is a file of the folder, not of a virtual environment in it."""
+    """Whether the module is a file of the folder, but not of a virtual environment inside."""
     if name.startswith(PRIVATE):
         return True
     package = name.partition(".")[0]

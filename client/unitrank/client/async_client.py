@@ -227,7 +227,7 @@ class AsyncJobHandle:
     """`unitrank.JobHandle` for asyncio. `client.jobs.submit` and `client.jobs.get` return it.
 
     Attributes:
-        state: the last state that the service answered.
+        state: the last state that the service sent.
 
     >>> import asyncio, unitrank
     >>> async def rank():

@@ -30,11 +30,11 @@ from unitrank_schemas.results import Result
 BYTES = {"Content-Type": "application/octet-stream"}
 JSON = {"Content-Type": "application/json"}
 NPZ = "application/x-npz"
-# How long the service holds an answer about a job (`?wait=`): long if no progress is displayed,
-# and short if it is.
-HELD_SECONDS = 20.0
+# Seconds that the service waits for a job's end before it answers (`?wait=`): many if no progress
+# is displayed, and few if progress is displayed.
+WAIT_SECONDS = 20.0
 WATCHED_SECONDS = 0.5
-# The pause between two looks at an inspection, which takes about a second.
+# The pause between two reads of a model that is inspected, which takes about a second.
 INSPECTION_SECONDS = 0.15
 
 S = TypeVar("S", bound=Schema)
@@ -99,7 +99,7 @@ class Calls:
         query = dict(params or {})
         while limit is None or len(records) < limit:
             query["limit"] = str(min(200, 200 if limit is None else limit - len(records)))
-            # The page's schema is only known when the call runs.
+            # mypy cannot check this type, because `schema` is a value.
             page = yield from self._read(HttpRequest("GET", path, query), Page[schema])  # type: ignore[valid-type]
             records += page.items
             if page.next is None:
@@ -122,14 +122,14 @@ class Calls:
         try:
             self._checked(reply)
         except NotFound:
-            # An earlier attempt, whose answer was lost, may have deleted it.
+            # An earlier attempt, whose answer was lost, may have deleted the resource.
             if attempts == 1:
                 raise
 
     def submit(self, body: bytes, fresh: bool, key: str | None) -> Flow[Job]:
         """Submits a job under an idempotency key, so that repeats do not start a second job.
 
-        None: a random key. Raises NotPossible for an invalid key.
+        `key`: the idempotency key; None: a random key. Raises NotPossible for an invalid key.
         """
         if key is not None and not all(" " <= letter <= "~" for letter in key):
             raise NotPossible(
@@ -153,8 +153,8 @@ class Calls:
         Raises JobFailed, JobCancelled or JobTimedOut for any other end, and Timeout.
         """
         while True:
-            held = min(HELD_SECONDS if watch is None else WATCHED_SECONDS, self._deadline.left)
-            request = HttpRequest("GET", job_path(id), {"wait": f"{held:g}"}, timeout=held + HELD_SECONDS)
+            seconds = min(WAIT_SECONDS if watch is None else WATCHED_SECONDS, self._deadline.left)
+            request = HttpRequest("GET", job_path(id), {"wait": f"{seconds:g}"}, timeout=seconds + WAIT_SECONDS)
             job = yield from self._read(request, LenientJob, self._retries.while_waiting())
             keep(job)
             if watch:
@@ -219,9 +219,9 @@ class Calls:
     def _checked(self, reply: httpx.Response | httpx.RequestError) -> httpx.Response:
         """The reply if it is a success. Raises the error for any other reply."""
         if isinstance(reply, PROTOCOL_ERRORS):
-            # The message of httpx may show a header, and so the key: it is left out.
+            # The message of httpx is left out, because it may show a header and so the key.
             raise NotPossible(
-                f"the request to {self._url} was not sent: a header is not valid HTTP, or the uploaded file changed meanwhile"
+                f"the request to {self._url} was not sent: a header is not valid HTTP, or the file changed during its upload"
             ) from None
         if self._deadline.passed and (reason := _transient_failure(reply)):
             raise self._timed_out(f"{self._url} {reason}")
@@ -310,7 +310,7 @@ def _plain(value: Any) -> Any:
 
 
 def _transient_failure(reply: httpx.Response | httpx.RequestError) -> str:
-    """A sentence's end about a failure that a repeat might cure; empty for any other reply."""
+    """The end of a message about a failure after which a repeat may succeed; else empty."""
     if not isinstance(reply, httpx.Response):
         return "does not answer"
     return f"answers {reply.status_code}" if reply.status_code in RETRIED_STATUSES else ""

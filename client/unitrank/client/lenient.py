@@ -12,7 +12,7 @@ from unitrank_schemas.jobs import DryRun, Job, JobRequest
 class UnknownRequest(JobRequest, extra="allow"):
     """A request with a part that this client does not know, such as a new method.
 
-    Its values are the plain values of the JSON, and it is written as it was read.
+    Its values are the plain values of the JSON. The request is written as it was read.
     """
 
     @model_serializer(mode="plain")

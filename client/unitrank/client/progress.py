@@ -46,7 +46,7 @@ def watching(id: str, quiet: bool, watch: OnState | None = None) -> Iterator[OnS
 def uploading(name: str, file: Path, quiet: bool) -> Iterator[Callable[[int], None]]:
     """Yields a function that takes the number of bytes sent since its last call.
 
-    It moves a bar in a terminal, and updates a line in a notebook.
+    The function moves a bar in a terminal, and updates a line in a notebook.
     """
     console = Console(stderr=True)
     if quiet:
@@ -117,7 +117,7 @@ class _CellOutput:
 
 
 class _UploadLine:
-    """The sent share of an upload. Bytes that are sent again do not raise it above 100 %."""
+    """The sent share of an upload: at most 100 %, also if bytes are sent again."""
 
     def __init__(self, name: str, size: int) -> None:
         self._output = _CellOutput()

@@ -18,7 +18,7 @@ log = logging.getLogger("unitrank")
 
 FIRST_SECONDS = 0.2
 LONGEST_SECONDS = 15.0
-# A longer Retry-After is not waited for: the error is raised at once, and the caller decides.
+# With a longer Retry-After, the client does not wait: it raises the error at once.
 LONGEST_RETRY_AFTER = 120.0
 # A pause of this length or more is logged, because a user would wonder about it.
 LOGGED_SECONDS = 5.0
@@ -51,14 +51,15 @@ class Retries:
             return None
         seconds = None if isinstance(reply, httpx.RequestError) else retry_after(reply.headers.get("Retry-After"))
         if seconds is not None:
-            # The service's own time, and up to 0.2 s more, different for each client.
+            # The pause that the service asked for, and up to 0.2 s more, different for each client.
             return seconds + FIRST_SECONDS * self.draw() if seconds <= LONGEST_RETRY_AFTER else None
         return float(min(FIRST_SECONDS * 2**attempt, LONGEST_SECONDS)) * (1 - self.draw() / 2)
 
     def while_waiting(self) -> "Retries":
         """The retries of a call that waits for a job.
 
-        There are at least 12, so that it survives a restart of the service.
+        There are at least 12 repeats, so that the wait survives a restart of the service. A client
+        without repeats (a limit of 0) stays without them.
         """
         return replace(self, limit=self.limit and max(self.limit, 12))
 
@@ -75,7 +76,7 @@ def send_with_retries(request: HttpRequest, retries: Retries) -> Flow[tuple[http
         if seconds is None or request.deadline.passed:
             return reply, attempt + 1
         if seconds >= request.deadline.left:
-            # The service named a time, and no request is sent before it.
+            # The next attempt would begin after the deadline: wait until the deadline only.
             yield from pause(request.deadline.left)
             return reply, attempt + 1
         if seconds >= LOGGED_SECONDS:

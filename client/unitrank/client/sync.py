@@ -37,8 +37,8 @@ class Client:
     """A client of a Unitrank service. It is a context manager; otherwise call `close`.
 
     A refusal, a failed job or a service that does not answer raises a subclass of UnitrankError.
-    If the service is busy or does not answer, the request is sent again. The pauses before that
-    double from 0.2 s to 15 s. A `Retry-After` of at most 120 s takes their place.
+    If the service is busy or does not answer, the request is sent again. The pauses between the
+    attempts double from 0.2 s to 15 s. A `Retry-After` of at most 120 s replaces a pause.
 
     Args:
         url: address of the service, such as `http://127.0.0.1:8000`.
@@ -209,12 +209,12 @@ class Datasets(Contents[Dataset]):
                 torch.utils.data.Dataset, whose tuples become the fields `x`, `y`, `field2`, …
             uri: an address that the service reads the dataset from, instead of `data`.
             wait: wait until the dataset is ready; False: return after the upload.
-            timeout: seconds for all of it together; None: no limit.
+            timeout: seconds for the upload and the import together; None: no limit.
             quiet: display no progress.
             fields: arrays, tensors or lists by name, such as `x=…, y=…`, one row per example.
 
-        Raises Rejected if the service does not accept the data, NotPossible if it is not a
-        dataset, and Timeout.
+        Raises Rejected if the service does not accept the data, NotPossible if the data are not
+        a dataset, and Timeout.
         """
         return self._runner.run(
             put_dataset(self._calls.within(timeout, quiet), name, data, uri=uri, fields=fields, wait=wait, quiet=quiet)
@@ -280,7 +280,7 @@ class JobHandle:
     """A job of the service. `client.jobs.submit` and `client.jobs.get` return it.
 
     Attributes:
-        state: the last state that the service answered.
+        state: the last state that the service sent.
 
     >>> import unitrank
     >>> with unitrank.Client(url) as client:

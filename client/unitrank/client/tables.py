@@ -147,5 +147,5 @@ def _fields_of(item: Any) -> dict[str, NDArray[Any]]:
     if isinstance(item, Mapping):
         return {str(name): array_of(value, str(name)) for name, value in item.items()}
     parts = item if isinstance(item, tuple | list) else (item,)
-    names = [TUPLE_FIELDS[at] if at < len(TUPLE_FIELDS) else f"field{at}" for at in range(len(parts))]
+    names = [TUPLE_FIELDS[index] if index < len(TUPLE_FIELDS) else f"field{index}" for index in range(len(parts))]
     return {name: array_of(part, name) for name, part in zip(names, parts, strict=True)}

@@ -136,17 +136,17 @@ def options(url: str, key: str | None, timeout: float) -> dict[str, Any]:
         "base_url": address,
         "headers": _authorization(key),
         "timeout": _limits(timeout),
-        # A proxy of the environment does not lead to this machine.
+        # Requests to this machine do not use a proxy of the environment.
         "trust_env": not is_loopback(address.host),
     }
 
 
 @contextmanager
 def opened(path: Path, mode: str) -> Iterator[BinaryIO]:
-    """Opens the file in a binary mode. Raises NotPossible for every OSError until it is closed."""
+    """Opens the file in a binary mode. Raises NotPossible for every OSError inside the block."""
     try:
         with path.open(mode) as file:
-            # Every mode is binary here, which the types of `open` cannot tell.
+            # cast: every mode is binary here, which the types of `open` cannot express.
             yield cast(BinaryIO, file)
     except OSError as error:
         raise NotPossible(f"{path} cannot be {'read' if mode == 'rb' else 'written'}: {error.strerror or error}") from error
@@ -195,10 +195,10 @@ def _request_options(step: HttpRequest, limits: httpx.Timeout) -> dict[str, Any]
         with opened(step.file, "rb") as content:
             headers["Content-Length"] = str(os.fstat(content.fileno()).st_size)
     longest = limits.read if step.timeout is None else step.timeout
-    # A POST has no deadline: without its answer the job that it began would be lost.
+    # A POST has no deadline: without its answer, the caller would not know the id of the new job.
     left = math.inf if step.verb == "POST" else step.deadline.left + GRACE_SECONDS
-    ends = [seconds for seconds in (longest, left) if seconds is not None and math.isfinite(seconds)]
-    return {"params": dict(step.params) or None, "headers": headers, "timeout": _limits(min(ends, default=None))}
+    timeouts = [seconds for seconds in (longest, left) if seconds is not None and math.isfinite(seconds)]
+    return {"params": dict(step.params) or None, "headers": headers, "timeout": _limits(min(timeouts, default=None))}
 
 
 def _chunks(file: Path, before_chunk: Callable[[], None], on_sent: OnBytesSent) -> Iterator[bytes]:

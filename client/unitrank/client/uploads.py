@@ -1,4 +1,4 @@
-"""Uploads of models and datasets, from any form in which a user has them, as flows."""
+"""Uploads of models and datasets, as flows: from files, networks, arrays or URIs."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ METHODS = ["activation", "gradient", {"name": "gradient", "statistic": "mean_abs
 
 
 def run(output: Path, seed: int, console: Console) -> Result:
-    """Runs the demo, and returns the result. All processes that it started have ended then.
+    """Runs the demo, and returns the result. All processes of the demo have ended by then.
 
     Args:
         output: the folder that the result is written to.
@@ -80,7 +80,7 @@ def request(seed: int) -> JobRequest:
 
 
 def _prepare(output: Path) -> None:
-    """Raises NotPossible before any process is started."""
+    """Checks that scikit-learn is installed, and creates the output folder. Raises NotPossible."""
     if find_spec("sklearn") is None:
         raise NotPossible("scikit-learn, which has the demo's digits, is not installed: pip install 'unitrank[demo]'")
     try:

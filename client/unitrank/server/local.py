@@ -28,7 +28,7 @@ class Local:
 
     Attributes:
         url: address of the service.
-        log: the file with the output of its processes.
+        log: the file with the output of the service and its workers.
         process: the process of `unitrank up`.
     """
 
@@ -73,7 +73,7 @@ def _start(command_line: list[str], log: Path) -> subprocess.Popen[bytes]:
 
     # Settings in the environment, such as a store or a key, belong to another service.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("UNITRANK_") and name != "REDIS_URL"}
-    # Its jobs are small: on busy cores they took half the time with one thread instead of two.
+    # The jobs are small: on busy cores they took half the time with one thread instead of two.
     environment.setdefault("OMP_NUM_THREADS", "1")
     with log.open("wb") as written:
         return subprocess.Popen(

@@ -15,7 +15,7 @@ DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 QUICK_ENDS = 5
 # How long a stop waits for running jobs. A second signal ends the wait.
 DRAIN_SECONDS = 600.0
-# The module that each package needs, and the extra that installs it.
+# Module that the service or the worker needs → the extra that installs the module.
 NEEDED = {"fastapi": "service", "uvicorn": "service", "torch": "worker"}
 
 
@@ -42,7 +42,7 @@ def devices_of(entries: Sequence[str], workers: int | None) -> list[str]:
 def stages(devices: Sequence[str], environment: Mapping[str, str], prefix: str = "") -> list[list[Command]]:
     """The processes in the order in which they end: the workers, then the service.
 
-    So clients can still fetch a job that ends during the shutdown.
+    In this order, clients can still fetch a job that ends during the shutdown.
 
     Args:
         devices: the device of each worker, such as `cpu` or `cuda:0`.

@@ -24,7 +24,7 @@ FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
 # A process that ran for this long started well.
 SOUND_SECONDS = 10.0
-# RQ takes a second signal within 1 s of the first for the same signal.
+# RQ ignores a second signal that arrives within 1 s of the first.
 APART_SECONDS = 1.2
 # The time between the second SIGTERM and SIGKILL.
 LAST_SECONDS = 5.0
@@ -135,7 +135,7 @@ class Supervisor:
         self._wait(running, time.monotonic() + LAST_SECONDS)
 
     def _wait(self, processes: Sequence["_Process"], until: float) -> None:
-        """Waits until all have ended, until the time, or until a third signal."""
+        """Waits until all processes have ended, until the time, or until a third signal."""
         while any(process.runs for process in processes) and time.monotonic() < until and self._signals < 3:
             time.sleep(POLL_SECONDS)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from unitrank_store.settings import Settings
 
 Announce = Callable[[str], None]
-# How long one look at the service may delay the supervisor.
+# The seconds that one request to the service may delay the supervisor.
 LOOK_SECONDS = 2.0
 
 
@@ -72,10 +72,10 @@ def locked(state: Path) -> Iterator[None]:
 
 
 def check_store(url: str, settings: "Settings") -> None:
-    """Checks the store before anything is started.
+    """Checks the store before the service and the workers are started.
 
-    Raises Unreachable if it does not answer, and NotPossible if the service would listen on a
-    public address without keys.
+    Raises Unreachable if the store does not answer, and NotPossible if the service would listen on
+    a public address without keys.
     """
     import redis
 
@@ -106,7 +106,7 @@ class StackMonitor:
         server: the embedded server; None: the store belongs to the user.
         announce: called with a line of text about each event.
         url: the service's address, for the messages.
-        ready: whether it was announced that jobs can run.
+        ready: whether the monitor has announced that jobs can run.
     """
 
     client: Client
@@ -125,7 +125,10 @@ class StackMonitor:
             self.announce(f"ready on {self.url} (Ctrl-C stops; running jobs are finished first)")
 
     def _has_workers(self) -> bool:
-        """Whether each queue has a worker. The store is asked, to keep the service's log short."""
+        """Whether each queue has a worker.
+
+        The store is read, because each request to the service would add a line to its log.
+        """
         import redis
 
         from unitrank_store.queue.rq_queue import QUEUES

@@ -59,8 +59,8 @@ def put_model(
 ) -> None:
     """Upload a model, and wait until the service has inspected it."""
     seconds = parse_seconds(timeout)
-    built = None if arguments is None else parse_value(arguments)
-    if built is not None and not isinstance(built, dict):
+    parsed = None if arguments is None else parse_value(arguments)
+    if parsed is not None and not isinstance(parsed, dict):
         raise NotPossible(
             f"--arguments {arguments!r} is invalid: give a JSON object, such as '{{\"hidden\": 16}}'", code="invalid_request"
         )
@@ -71,7 +71,7 @@ def put_model(
             source,
             uri=uri,
             architecture=architecture,
-            arguments=built,
+            arguments=parsed,
             wait=wait,
             timeout=seconds,
         )

@@ -86,7 +86,7 @@ def webhook_secret(
 def revoke_key(
     id: Annotated[str, typer.Argument(help="Id of the key, from `keys list`.")], state: State = None, as_json: AsJson = False
 ) -> None:
-    """Revoke a key: from now on its requests are refused."""
+    """Revoke a key: the service rejects later requests with this key."""
     from unitrank.server.keys import open_key_store
     from unitrank_store.errors import RecordNotFound
 

@@ -86,20 +86,21 @@ def result(
 def compare(first: Saved, second: Saved, url: Url = URL, as_json: AsJson = False) -> None:
     """Compare two results: their verdicts, areas, and the rank correlation of each cluster."""
     with open_client(url) as client:
-        comparisons = compared(*(_result(client, each) for each in (first, second)))
+        comparisons = compared(_result(client, first), _result(client, second))
     if as_json:
-        print_json([each.as_json() for each in comparisons])
+        print_json([comparison.as_json() for comparison in comparisons])
         return
-    for each in comparisons:
-        print_message(f"{each.ranking}: {_correlation_text(each)}")
+    for comparison in comparisons:
+        print_message(f"{comparison.ranking}: {_correlation_text(comparison)}")
         rows = [
-            ("verdict", *(VERDICT_LABELS.get(verdict, verdict) for verdict in each.verdicts)),
-            ("clusters better", *each.better),
-            ("mean area", *("–" if area is None else f"{area:.3f}" for area in each.areas)),
+            ("verdict", *(VERDICT_LABELS.get(verdict, verdict) for verdict in comparison.verdicts)),
+            ("clusters better", *comparison.better),
+            ("mean area", *("–" if area is None else f"{area:.3f}" for area in comparison.areas)),
         ]
         print_table(("", first, second), rows)
-        if each.correlations:
-            print_table(("cluster", "rank correlation"), [(name, _number(value)) for name, value in each.correlations.items()])
+        if comparison.correlations:
+            correlations = [(name, _number(value)) for name, value in comparison.correlations.items()]
+            print_table(("cluster", "rank correlation"), correlations)
 
 
 @app.command()
