@@ -35,8 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until a signal ends the process.
 
     The exit code is 0 after a normal end.
-    It is 2 where a setting is invalid or a public address has no keys.
-    It is 3 where the store does not answer or the service cannot listen.
+    It is 2 if a setting is invalid or a public address has no keys.
+    It is 3 if the store does not answer or the service cannot listen.
     """
     settings = _settings(arguments)
     logs.configure(settings.log_format)

@@ -23,7 +23,7 @@ DESCRIPTION = "Which units of a network matter for this group of inputs, and can
 JOIN_SECONDS = 5.0
 """Seconds that all background threads together may take to end."""
 
-# Each request is a span where `unitrank_store.observability.tracing` is configured.
+# Each request is a span if `unitrank_store.observability.tracing` is configured.
 # Spans hold no bodies and no error messages.
 TELEMETRY: TelemetryConfig = {
     "auto_configure": False,

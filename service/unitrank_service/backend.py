@@ -169,6 +169,6 @@ def backend_of(request: Request) -> Backend:
 
 
 def key_of(request: Request) -> Key:
-    """Return the API key of the request, or `ANYONE` where the route does not check keys."""
+    """Return the API key of the request, or `ANYONE` if the route does not check keys."""
     key: Key = getattr(request.state, "key", ANYONE)
     return key

@@ -75,7 +75,7 @@ class InvalidBody(HttpProblem):
     def __init__(self, errors: list[Invalid]) -> None:
         first = errors[0]
         super().__init__(first.code or "invalid_request", first.detail, errors=errors)
-        # Some codes, such as `model_not_found`, are 404 where the URL holds the name.
+        # Some codes, such as `model_not_found`, are 404 if the URL holds the name.
         self.status_code = 422
 
     @classmethod

@@ -14,10 +14,10 @@ from unitrank_tables.formats.safetensors import safetensors_header
 
 
 def installed(name: str | None, arguments: str | None) -> Architecture | None:
-    """Return the architecture of a PUT with its arguments, or None where `name` is None.
+    """Return the architecture of a PUT with its arguments, or None if `name` is None.
 
     `arguments`: a JSON object as text.
-    Raises InvalidBody where the name or the arguments are invalid.
+    Raises InvalidBody if the name or the arguments are invalid.
     """
     if name is None:
         if arguments is not None:

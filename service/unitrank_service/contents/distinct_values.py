@@ -18,7 +18,7 @@ class DistinctValues:
         self.distinct = lru_cache(256)(self._distinct)
 
     def _distinct(self, digest: str, examples: int, field: str) -> list[Value] | None:
-        """As `Table.distinct`; None where the dataset has more than `MOST_ROWS` rows."""
+        """As `Table.distinct`; None if the dataset has more than `MOST_ROWS` rows."""
         if examples > MOST_ROWS:
             return None
         with open_table(self._blobs.path(digest)) as table:

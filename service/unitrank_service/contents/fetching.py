@@ -38,7 +38,7 @@ class FetchDeadline:
     `started`: the time at which it started, as `time.monotonic` gives it.
     `seconds`: the seconds that it may take.
     `stop`: set when the service ends.
-    `is_needed`: returns False where the content was deleted in the meantime.
+    `is_needed`: returns False if the content was deleted in the meantime.
     """
 
     started: float
@@ -47,7 +47,7 @@ class FetchDeadline:
     is_needed: Callable[[], bool]
 
     def check(self) -> None:
-        """Raises FetchStopped where the service ends, and ImportRejected after the deadline."""
+        """Raises FetchStopped if the service ends, and ImportRejected after the deadline."""
         if self.stop.is_set():
             raise FetchStopped
         if time.monotonic() > self.started + self.seconds:

@@ -32,7 +32,7 @@ class UploadOptions:
 class FormatEntry:
     """The functions of one format.
 
-    `chosen`: returns the format with its options where the query parameters choose it, otherwise
+    `chosen`: returns the format with its options if the query parameters choose it, otherwise
     None. Raises InvalidBody.
     `check`: checks the uploaded file before it is stored, without torch. Raises InvalidBody.
     """
@@ -49,5 +49,5 @@ FORMATS: dict[type[ModelFormat], FormatEntry] = {
 
 
 def check_bytes_of(format: ModelFormat, path: Path) -> None:
-    """Raises InvalidBody where the file does not have the format."""
+    """Raises InvalidBody if the file does not have the format."""
     FORMATS[type(format)].check(path)

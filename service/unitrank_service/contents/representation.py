@@ -46,7 +46,7 @@ def read_header(path: Path, limit: int) -> tuple[dict[str, ColumnInfo], int, For
     """Return the fields, the number of examples and the format of a table.
 
     `limit`: maximum bytes of the unpacked arrays.
-    Raises BadTable where the file is not a table, or exceeds the limit.
+    Raises BadTable if the file is not a table, or exceeds the limit.
     """
     with open_table(path, limit) as table:
         return table.fields, table.examples, table.format

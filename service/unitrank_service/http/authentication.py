@@ -38,7 +38,7 @@ class UnprotectedAddress(Exception):
 async def admit(request: Request, scope: str) -> None:
     """Check the request's key, and store it as `request.state.key`.
 
-    Raises HttpProblem where the key is missing or wrong, or lacks the scope.
+    Raises HttpProblem if the key is missing or wrong, or lacks the scope.
     Without stored keys every request is admitted, see `is_open`.
     """
     if scope != PUBLIC:
@@ -83,7 +83,7 @@ class AllowedHosts:
 
 
 def allowed_hosts(settings: Settings) -> AllowedHosts | None:
-    """Return the hosts that requests may name, or None where every host is allowed.
+    """Return the hosts that requests may name, or None if every host is allowed.
 
     On a public address every request needs a key, and a page of another site does not have one.
     """

@@ -84,11 +84,11 @@ class RequestMiddleware:
 
 
 def _template(scope: Scope) -> str | None:
-    """The path of the route with the names of its parameters; None where no route matches."""
+    """The path of the route with the names of its parameters; None if no route matches."""
     return getattr(scope.get("route"), "path", None)
 
 
 def _job(scope: Scope, headers: Headers) -> dict[str, str]:
-    """`{"job": id}` where the answer's `Location` or the request's path has a job's id, or `{}`."""
+    """`{"job": id}` if the answer's `Location` or the request's path has a job's id, or `{}`."""
     match = JOB.match(headers.get("location", "")) or JOB.match(scope["path"])
     return {"job": match[1]} if match else {}

@@ -57,7 +57,7 @@ class Route(APIRoute):
 
 
 async def check_json(request: Request) -> None:
-    """Raises HttpProblem where the body is empty or its Content-Type is not JSON."""
+    """Raises HttpProblem if the body is empty or its Content-Type is not JSON."""
     kind = content_type(request)
     # Without a CORS preflight a page of another site can send text, but not this type.
     if kind != "application/json" and not kind.endswith("+json"):

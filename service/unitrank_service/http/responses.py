@@ -15,7 +15,7 @@ Content = Schema | Mapping[str, Any] | Sequence[Any] | str | bytes
 
 
 def answer(request: Request, content: Content, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Return one resource as JSON with its ETag, or 304 where the client has this content."""
+    """Return one resource as JSON with its ETag, or 304 if the client has this content."""
     body = encoded(content)
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     extra = dict(headers or {})

@@ -117,7 +117,7 @@ class SlowClientProtocol(HttpToolsProtocol):
         return self._received >= MIN_RATE * self.body_seconds
 
     def _disconnect(self, status: HTTPStatus) -> None:
-        """Close the connection, after a response with `status` where no answer has begun."""
+        """Close the connection, after a response with `status` if no answer has begun."""
         client = self.client[0] if self.client else None
         structlog.get_logger().warning(
             "client disconnected", reason=status.phrase, client=client, part=self._part, bytes=self._received

@@ -34,8 +34,8 @@ class _JsonFlaw:
 def parse(body: bytes) -> Any:
     """Return the document, as `json.loads` does.
 
-    Raises HttpProblem (400) where the body is not JSON.
-    Raises InvalidBody (422) where it breaks a rule of strict JSON.
+    Raises HttpProblem (400) if the body is not JSON.
+    Raises InvalidBody (422) if the body breaks a rule of strict JSON.
     """
     _check_depth(body)
     flaws: list[_JsonFlaw] = []
@@ -84,8 +84,8 @@ def _decode(body: bytes, flaws: list[_JsonFlaw]) -> Any:
         detail = f"the body is not UTF-8: byte {error.start} is invalid; send JSON as UTF-8"
         raise HttpProblem("malformed_json", detail) from error
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno}"
-        raise HttpProblem("malformed_json", f"the body is not JSON: {error.msg} at {where}") from error
+        position = f"line {error.lineno} column {error.colno}"
+        raise HttpProblem("malformed_json", f"the body is not JSON: {error.msg} at {position}") from error
 
 
 def _check_depth(body: bytes) -> None:

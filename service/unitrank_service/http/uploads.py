@@ -35,7 +35,7 @@ async def uploaded(
 
     `kind`: `model` or `dataset`.
     `quota_left`: returns the bytes that the operator's quota has left, or None without a quota.
-    Raises HttpProblem where the body is empty, or exceeds `limit` bytes or the quota.
+    Raises HttpProblem if the body is empty, or exceeds `limit` bytes or the quota.
     """
     bytes_left = await run_in_threadpool(quota_left)
     too_large = HttpProblem(f"{kind}_too_large", f"the {kind} is too large; at most {limit} bytes are allowed")
@@ -66,7 +66,7 @@ def body_is_bytes(request: Request) -> bool:
 async def uri_of_body(request: Request, sources: Sources, *, several: bool) -> str:
     """Return the URI of a body `{"uri": …}`. `several`: whether a glob of several files is allowed.
 
-    Raises InvalidBody where the body is invalid or the operator does not allow the URI.
+    Raises InvalidBody if the body is invalid or the operator does not allow the URI.
     """
     await check_json(request)
     document: Any = await request.json()

@@ -22,7 +22,7 @@ class WaitLimits:
         self._waiting: Counter[str] = Counter()
 
     def check(self, key: str) -> None:
-        """Raises HttpProblem where the key has reached its limit. `key`: the key's id."""
+        """Raises HttpProblem if the key has reached its limit. `key`: the key's id."""
         if self._waiting[key] >= self._limit:
             detail = (
                 f"this key has {self._waiting[key]} waiting requests; at most {self._limit} are allowed: "

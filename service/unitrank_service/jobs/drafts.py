@@ -55,7 +55,7 @@ class DraftStores:
 class Draft:
     """A request that passed the checks, with its defaults filled in.
 
-    `dataset`: record of the stored dataset, or None where the request holds the table.
+    `dataset`: record of the stored dataset, or None if the request holds the table.
     `inline`: the table of the request as the bytes of an npz, or None.
     `summary_bytes`: expected size of the result's summary, in bytes.
     `flops`: floating-point operations of all passes.
@@ -83,7 +83,7 @@ def draft(request: JobRequest, body_bytes: int, stores: DraftStores) -> Draft:
     """Return the draft of a request. `body_bytes`: size of the HTTP body.
 
     Raises RequestRejected with all flaws that are found without running the model.
-    Raises HttpProblem where the dataset inside the request is too large.
+    Raises HttpProblem if the dataset inside the request is too large.
     """
     if request.webhook is not None:
         _check_webhook(request.webhook.url, stores.url_policy)
@@ -119,7 +119,7 @@ def _check_webhook(url: str, url_policy: UrlPolicy) -> None:
 def _resolved(reference: str, catalogue: Catalogue[R], advice: str) -> R:
     """The record that the reference names.
 
-    Raises RequestRejected where the record does not exist, or where its content was rejected.
+    Raises RequestRejected if the record does not exist, or if its content was rejected.
     """
     kind = catalogue.kind
     try:

@@ -93,7 +93,7 @@ def cancelled(id: str, *, jobs: JobStore, connection: redis.Redis) -> JobRecord:
 def delete(id: str, *, jobs: JobStore, earlier_jobs: EarlierJobs, results: ResultStore, datasets: DatasetStore) -> None:
     """Delete an ended job, its result, and the dataset that came inside its request.
 
-    Raises RecordNotFound where the job does not exist, and StateConflict where it has not ended.
+    Raises RecordNotFound if the job does not exist, and StateConflict if the job has not ended.
     """
     record = jobs.delete(id)
     earlier_jobs.forget(record)

@@ -15,8 +15,8 @@ RETRY = {"Retry-After": "30"}
 def check_limits(key: Key, size: int, *, jobs: JobStore, results: ResultStore, connection: redis.Redis, settings: Settings) -> None:
     """Check that a new job may be queued. `size`: bytes of its request and of its result.
 
-    Raises HttpProblem where the key or the queue has too many jobs.
-    Raises Full where the store has no room for `size` bytes more.
+    Raises HttpProblem if the key or the queue has too many jobs.
+    Raises Full if the store has no room for `size` bytes more.
     """
     waiting, unfinished = jobs.count("queued"), jobs.unfinished(key.id)
     limit = settings.key_queue_limit if key.limit is None else key.limit

@@ -58,7 +58,7 @@ class SubmissionContext:
     `request_id`: id of the HTTP request, for the log.
     `key`: the API key that the request came with.
     `idempotency_key`: value of the header `Idempotency-Key`, or None.
-    `fresh`: True where no earlier job with an equal request may be reused.
+    `fresh`: True if no earlier job with an equal request may be reused.
     `body_bytes`: size of the body in bytes.
     """
 
@@ -150,7 +150,7 @@ def _reuse(
 ) -> None:
     """Write the claims and add the delivery to the job.
 
-    Raises HttpProblem where the job has too many deliveries, and Taken where a claim fails.
+    Raises HttpProblem if the job has too many deliveries, and Taken if a claim fails.
     """
     if delivery is None:
         earlier_jobs.take(record, claims, None)
@@ -175,7 +175,7 @@ def _create(
 ) -> JobRecord:
     """Make a new job.
 
-    Raises Taken where a claim fails, and HttpProblem or Full where a limit is reached.
+    Raises Taken if a claim fails, and HttpProblem or Full if a limit is reached.
     """
     reserves = drafted.summary_bytes + stores.results.bytes_in_redis(drafted.estimate.result_bytes)
     check_limits(

@@ -57,7 +57,7 @@ class Metrics:
     def answered(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """Count an answered request.
 
-        `route`: path of the route with the names of its parameters; None where no route matches.
+        `route`: path of the route with the names of its parameters; None if no route matches.
         `seconds`: time until the answer began.
         """
         method, route = method if method in METHODS else "other", route or NO_ROUTE

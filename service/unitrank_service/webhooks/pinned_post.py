@@ -43,7 +43,7 @@ class PinnedPoster:
     def post(self, url: WebhookUrl, addresses: Sequence[str], body: bytes, headers: Mapping[str, str]) -> int:
         """Post to the first of the addresses that accepts a connection; return the answer's status.
 
-        Raises NoAnswer where the status could not be read within `seconds`.
+        Raises NoAnswer if the status could not be read within `seconds`.
         """
         deadline = _Deadline(self._now() + self._seconds, self._now)
         origin = httpcore.Origin(url.scheme.encode(), url.host.encode(), url.port)

@@ -147,7 +147,7 @@ class UrlPolicy:
     def addresses(self, url: WebhookUrl) -> Sequence[str]:
         """Return the addresses that a connection may now go to.
 
-        Raises UrlNotAllowed where an address is not allowed, and OSError for an unknown name.
+        Raises UrlNotAllowed if an address is not allowed, and OSError for an unknown name.
         """
         return self._addresses(url, self._resolve)
 
@@ -215,7 +215,7 @@ def resolved(host: str, port: int, seconds: float | None = None, done: Callable[
 
     `seconds`: time for the lookup; None means `RESOLVE_SECONDS`.
     `done`: called when the lookup has ended, perhaps much later.
-    Raises OSError where the name has none, or the resolver takes longer than `seconds`.
+    Raises OSError if the name has none, or the resolver takes longer than `seconds`.
     """
     results: list[Sequence[str] | OSError] = []
 

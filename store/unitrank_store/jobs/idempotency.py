@@ -49,8 +49,8 @@ class IdempotencyKey:
 class JobLookup:
     """The result of a lookup: the Redis key, its value, and the earlier job that it names.
 
-    `record`: the earlier job; None where a new job must be created.
-    `value`: the value of the Redis key at the lookup; None where the Redis key did not exist.
+    `record`: the earlier job; None if a new job must be created.
+    `value`: the value of the Redis key at the lookup; None if the Redis key did not exist.
     `value_for`: returns the new value that names the job with a given id.
     `seconds`: lifetime of the new value.
     """
