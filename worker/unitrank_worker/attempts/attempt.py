@@ -77,9 +77,7 @@ class CannotRun(Exception):
         self.status = status
 
 
-def opened(
-    blobs: BlobStore, digests: Sequence[str], missing: Sequence[tuple[str, str]], kinds: Sequence[str]
-) -> list[BinaryIO]:
+def opened(blobs: BlobStore, digests: Sequence[str], missing: Sequence[tuple[str, str]], kinds: Sequence[str]) -> list[BinaryIO]:
     """The blobs as open files, in the order of `digests`. Their bytes have these digests.
 
     `missing`: for each digest, code and detail of the problem if its file is missing.

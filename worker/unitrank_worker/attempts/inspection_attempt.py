@@ -26,7 +26,11 @@ class InspectionAttempt:
         self._error: Exception | None = None
 
     def order(self, warm: Collection[str]) -> Order:
-        """As in `Attempt`. Raises RecordNotFound or FileNotFoundError if the upload was deleted."""
+        """As in `Attempt`.
+
+        Raises CannotRun if the upload is damaged, and RecordNotFound or FileNotFoundError if the
+        upload was deleted.
+        """
         model = self._stores.models.content(self._digest)
         has_recipe = bool(model.architecture and model.weights)
         content = {
