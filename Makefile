@@ -1,4 +1,4 @@
-# `make demo` and `make test` each work on a fresh clone. They need make, and Python 3.11 or newer.
+# `make demo` and `make test` work on a fresh clone. Both need make, and Python 3.11 or newer.
 
 # A package index for PyTorch, used besides the default index of pip. It may have builds such as
 # 2.13.0+cpu or 2.13.0+cu130.
@@ -55,8 +55,8 @@ $(INSTALLED): $(CREATED) pyproject.toml constraints.txt requirements.lock
 	$(PIP_EDITABLE) '.[dev]'
 	@touch $(DEMO_INSTALLED) $@
 
-# The demo works without the packages of the tests, the docs and the linters, which `make install`
-# and `make test` install.
+# The demo needs no packages of the tests, the docs and the linters. `make install` and `make test`
+# install those packages.
 demo: $(DEMO_INSTALLED)
 	$(BIN)/unitrank demo
 
@@ -108,11 +108,11 @@ lock: install
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-# The picture of the page in README.md, made from the demo's job. It needs chromium.
+# Makes the picture of the page in README.md from the demo's job. This target needs chromium.
 picture: install
 	UNITRANK_PICTURE=docs/page.png $(PYTEST) tests/e2e/documentation/test_picture.py
 
-# The paper's table and the comparison with Captum need MNIST: UNITRANK_MNIST is its folder.
+# The paper's table and the comparison with Captum need MNIST; UNITRANK_MNIST is the folder.
 bench: install
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.calibration

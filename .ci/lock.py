@@ -1,6 +1,6 @@
 """Prints the packages that the images install, as lines `name==version`.
 
-pip resolves the versions as for an empty environment.
+pip resolves the versions as if the environment were empty.
 """
 
 import json

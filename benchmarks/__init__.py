@@ -1,1 +1,1 @@
-"""Commands that measure Unitrank. Each prints its figures; most need only the installation."""
+"""Commands that measure Unitrank and print numbers; most commands need only the installation."""

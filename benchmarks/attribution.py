@@ -96,10 +96,10 @@ def best_size(call: Callable[[int], Any], sizes: tuple[int, ...] = BATCHES) -> i
 
 def agree(engine: np.ndarray, captum: np.ndarray, within: float) -> None:
     """Raises SystemExit if the scores differ by more than `within` times the largest score."""
-    off = np.abs(engine - captum).max() / np.abs(captum).max()
-    if off > within:
+    difference = np.abs(engine - captum).max() / np.abs(captum).max()
+    if difference > within:
         raise SystemExit(
-            f"the engine's and Captum's outputs differ by {off:.1e} of the largest score; at most {within:.0e} is accepted"
+            f"the engine's and Captum's outputs differ by {difference:.1e} of the largest score; at most {within:.0e} is accepted"
         )
 
 
@@ -121,8 +121,8 @@ def conductance(bench: Bench, repeats: int, lines: Lines) -> None:
 def equal_error(bench: Bench, repeats: int, lines: Lines) -> None:
     """Compare conductance at equal error.
 
-    Captum runs its default, 50 Gauss–Legendre nodes. The engine runs the fewest steps on α = t³
-    whose error is not larger.
+    Captum runs its default, 50 Gauss–Legendre nodes. The engine runs on α = t³ with the smallest
+    number of steps whose error is at most Captum's error.
     """
     images = len(bench.x) // 4
     part = {"clusters": {"by": "members", "members": {"some": list(range(images))}}}
@@ -138,16 +138,17 @@ def equal_error(bench: Bench, repeats: int, lines: Lines) -> None:
         size = best_size(lambda size, layer=layer: bench.captum(LayerConductance, layer, size, images, baselines=0), (10, 20, 50))
         run_captum = lambda layer=layer, size=size: bench.captum(LayerConductance, layer, size, images, baselines=0)  # noqa: E731
         run_engine = lambda layer=layer, cubic=cubic: bench.job(layer, cubic, **part)  # noqa: E731
-        single = in_turns(repeats, run_engine, run_captum)
-        lines.add_row(f"conductance n={steps}, errors {error}, {layer}", f"batch {size}, n=50", *_figures(*single), "6")
+        seconds = in_turns(repeats, run_engine, run_captum)
+        lines.add_row(f"conductance n={steps}, errors {error}, {layer}", f"batch {size}, n=50", *_figures(*seconds), "6")
         request = bench.request(layer, cubic, **part)
         work = prepare(request, RESOLVED, bench.program, bench.table, lambda progress: None)
         entry = request.methods[0]
         assert isinstance(entry, PathMethod)
         baselines = find_baselines(work, 100)
-        everything = lambda: [None for _ in conductances(work, baselines, entry, work.all_rows(), 100)]  # noqa: B023, E731
-        ten = in_turns(repeats, everything, run_captum)
-        lines.add_row(f"the same, all ten classes, {layer}", "ten times one class", *_figures(ten[0], CLASSES * ten[1]), "15")
+        run_all_classes = lambda: [None for _ in conductances(work, baselines, entry, work.all_rows(), 100)]  # noqa: B023, E731
+        all_classes, one_class = in_turns(repeats, run_all_classes, run_captum)
+        figures = _figures(all_classes, CLASSES * one_class)
+        lines.add_row(f"the same, all ten classes, {layer}", "ten times one class", *figures, "15")
 
 
 def ablation_of_units(bench: Bench, repeats: int, lines: Lines) -> None:
@@ -173,8 +174,9 @@ def ablation_of_units(bench: Bench, repeats: int, lines: Lines) -> None:
     lines.add_row("exact ablation, 1600 units, relu2", f"{per_eval} at once", *_figures(engine_seconds, captum_seconds), "40")
     work = prepare(bench.request(layer, method), RESOLVED, bench.program, bench.table, lambda progress: None)
     baselines = find_baselines(work, 100)
-    ten = statistics.median(timed(lambda: [None for _ in losses(work, baselines, work.all_rows(), 132)]) for _ in range(repeats))
-    lines.add_row("the same, all ten classes", "ten times one class", *_figures(ten, CLASSES * captum_seconds), "400")
+    run_all_classes = lambda: [None for _ in losses(work, baselines, work.all_rows(), 132)]  # noqa: E731
+    all_classes = statistics.median(timed(run_all_classes) for _ in range(repeats))
+    lines.add_row("the same, all ten classes", "ten times one class", *_figures(all_classes, CLASSES * captum_seconds), "400")
 
 
 def deeplift(bench: Bench, repeats: int, lines: Lines) -> None:
@@ -193,7 +195,7 @@ def deeplift(bench: Bench, repeats: int, lines: Lines) -> None:
 def curves(bench: Bench, repeats: int, lines: Lines) -> None:
     """Compare the ablation curves of one ranking and 99 random orders on 200 test images.
 
-    Captum has no such curves: a loop of whole passes with a masking hook takes its place.
+    Captum has no such curves. A loop of whole passes with a masking hook is measured instead.
     """
     images = min(200, len(bench.x))
     study = {"random": 99, "orders": ["most"], "check_fill": None, "split": "none", "fill": "zero", "examples": images}

@@ -1,8 +1,10 @@
-"""How often the verdict calls noise better than random: `python -m benchmarks.calibration`.
+"""Measures how often noise gets the verdict "better than random".
+
+Command: `python -m benchmarks.calibration`.
 
 Every job has ten clusters of forty examples and 99 random orders; each seed draws new examples.
-A verdict's tail is 5 %. A calibrated verdict therefore calls about 5 % of the noise rankings
-better, and the overall verdict about 5 % of the jobs.
+A ranking is better than random if its p-value is at most 5 %. Calibrated verdicts therefore call
+about 5 % of the noise rankings better, and so do about 5 % of the jobs' overall verdicts.
 """
 
 import argparse
@@ -58,8 +60,8 @@ class Unequal(nn.Module):
 class Case:
     """A ranking on a network.
 
-    `expected`: the share of better verdicts. It is high where the scores are true, and where they
-    were fitted to the tested examples.
+    `expected`: the share of better verdicts. The share is high if the scores are true, or if the
+    scores were fitted to the tested examples.
     """
 
     title: str
@@ -79,13 +81,13 @@ CASES = [
 
 @dataclass(frozen=True)
 class Rates:
-    """How often a verdict was given, as shares from 0 to 1.
+    """The frequency of each verdict, as shares from 0 to 1.
 
-    `better`, `worse`: share of the `rankings` verdicts, one for each cluster of each job.
-    `overall_better`, `overall_worse`: share of the `jobs` overall verdicts.
+    `better`, `worse`: shares of all `verdicts`; each cluster of each job has one verdict.
+    `overall_better`, `overall_worse`: shares of the overall verdicts; each of the `jobs` has one.
     """
 
-    rankings: int
+    verdicts: int
     better: float
     worse: float
     jobs: int
@@ -101,7 +103,7 @@ def rates(case: Case, seeds: int) -> Rates:
         clusters += [cluster["ablation"]["verdict"] for cluster in ranking["clusters"].values()]
         overall.append(ranking["overall"]["verdict"])
     return Rates(
-        rankings=len(clusters),
+        verdicts=len(clusters),
         better=clusters.count("better_than_random") / len(clusters),
         worse=clusters.count("worse_than_random") / len(clusters),
         jobs=len(overall),
@@ -148,11 +150,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=100, help="number of jobs for each case; each has ten clusters")
     seeds = parser.parse_args().seeds
     torch.set_num_threads(1)
-    print(f"{'case':<50}{'expected':>9}{'rankings':>10}{'better':>8}{'worse':>8}{'jobs':>6}{'better':>8}{'worse':>8}{'s':>6}")
+    print(f"{'case':<50}{'expected':>9}{'verdicts':>10}{'better':>8}{'worse':>8}{'jobs':>6}{'better':>8}{'worse':>8}{'s':>6}")
     for case in CASES:
         began = perf_counter()
         shares = rates(case, seeds)
-        clusters = f"{shares.rankings:>10}{shares.better:>8.1%}{shares.worse:>8.1%}"
+        clusters = f"{shares.verdicts:>10}{shares.better:>8.1%}{shares.worse:>8.1%}"
         overall = f"{shares.jobs:>6}{shares.overall_better:>8.1%}{shares.overall_worse:>8.1%}"
         print(f"{case.title:<50}{case.expected:>9}{clusters}{overall}{perf_counter() - began:>6.0f}", flush=True)
 

@@ -1,8 +1,8 @@
 """Measure the service while one API key posts thousands of jobs.
 
 It measures how long jobs of another key wait, and how long GETs of that key take. The exit status
-is 1 in three cases: a job of the other key is lost, it waits for more than two jobs, or the p99 of
-the GETs is 0.1 s or more.
+is 1 in three cases: a job of the other key is lost, a job of the other key waits for more than two
+jobs, or the p99 of the GETs is 0.1 s or more.
 """
 
 import argparse
@@ -99,7 +99,7 @@ def missed_goals(lost: int, waits: list[int], gets: dict[str, list[float]]) -> l
 
 @contextmanager
 def _getting(url: str, key: str) -> Iterator[list[float]]:
-    """Send GETs one after the other while the block runs; the list then holds the seconds of each.
+    """Send GETs one after the other during the block; afterwards the list has the seconds of each.
 
     A separate process sends them, so that no other work of this process delays them.
     """
@@ -137,23 +137,24 @@ def _print_waits(waits: list[tuple[int, float, float]]) -> None:
     print(f"a job of the other key waited for at most {max(before)} jobs (goal: at most two), {np.mean(before):.1f} on average")
     longest = max(seconds for _, seconds, _ in waits)
     print(
-        f"it waited for at most {longest * 1000:.0f} ms and ran for {np.median([run for *_, run in waits]) * 1000:.0f} ms (median)"
+        f"each job waited for at most {longest * 1000:.0f} ms; "
+        f"the median of their run times is {np.median([run for *_, run in waits]) * 1000:.0f} ms"
     )
 
 
 def _waits(jobs: JobStore, ids: list[str]) -> list[tuple[int, float, float]]:
-    """For each job: the jobs that ended while it waited, the seconds it waited, the seconds it ran.
+    """For each job: the number of jobs that ended while it waited, and its seconds of wait and run.
 
     A job waits from its creation to its start.
     """
-    every: list[JobRecord] = []
+    records: list[JobRecord] = []
     after: str | None = None
     while True:
         page, after = jobs.list(200, after)
-        every += page
+        records += page
         if after is None:
             break
-    ends = np.array([record.finished_at for record in every if record.finished_at is not None])
+    ends = np.array([record.finished_at for record in records if record.finished_at is not None])
     waits = []
     for record in jobs.get_many(ids):
         assert record.started_at is not None
@@ -184,11 +185,11 @@ def _post_one(http: httpx.Client, seed: int) -> str:
 
 
 def _ends(http: httpx.Client, id: str) -> bool:
-    def is_over() -> bool:
+    def has_ended() -> bool:
         answer = http.get(f"/v1/jobs/{id}", params={"wait": WAIT_SECONDS}).raise_for_status()
         return answer.json()["finished_at"] is not None
 
-    return ends(is_over)
+    return ends(has_ended)
 
 
 def _prepare(url: str, connection: redis.Redis, folder: Path) -> tuple[str, str]:

@@ -1,9 +1,10 @@
 """Read damaged archives and tables, and report readers that fail: `python -m benchmarks.fuzz`.
 
 A mutant is a valid file with random damage. The readers of uploads read each mutant in a process
-with limited memory. A mutant passes if it is read, or if the reader raises its own error. It is a
-finding in four cases: another exception, the end of the process, a reader that takes too long,
-and a reader that needs too much memory. Each finding is saved with its traceback or exit status.
+with limited memory. A mutant passes if the reader reads it or raises ArchiveError or BadTable. A
+mutant is a finding in four cases: another exception, the end of the process, a reader that takes
+too long, and a reader that needs too much memory. Each finding is saved with its traceback or exit
+status.
 The same `--seed` and number always make the same mutant.
 """
 
@@ -45,28 +46,28 @@ _NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "out of memory"
 class Mutant:
     """A valid file and the change that is made to it.
 
-    `name`: kind and mutator, as `kind/mutator`. `seed`: path of the valid file.
+    `name`: kind and mutator, as `kind/mutator`. `valid`: path of the valid file.
     """
 
     kind: str
     name: str
-    seed: Path
+    valid: Path
     mutator: Mutator
     random: Random
 
     def bytes(self) -> bytes:
-        return self.mutator(self.random, self.seed.read_bytes())
+        return self.mutator(self.random, self.valid.read_bytes())
 
 
 @dataclass(frozen=True)
 class Run:
-    """The settings of a run. With them a process makes and reads any mutant.
+    """The settings of a run. From these settings a process makes each mutant by its number.
 
-    `honest`: folder of the valid files. `limit`: seconds to read one mutant. `memory`: in bytes.
+    `folder`: the valid files. `limit`: seconds to read one mutant. `memory`: in bytes.
     """
 
     seed: int
-    honest: Path
+    folder: Path
     limit: float
     memory: int
 
@@ -74,8 +75,8 @@ class Run:
         random = Random(f"{self.seed}/{number}")
         kind = random.choices(list(SHARES), list(SHARES.values()))[0]
         name, mutator = random.choice(list(MUTATORS[kind].items()))
-        seed = random.choice(sorted(self.honest.glob(f"*.{kind}")))
-        return Mutant(kind, f"{kind}/{name}", seed, mutator, random)
+        valid = random.choice(sorted(self.folder.glob(f"*.{kind}")))
+        return Mutant(kind, f"{kind}/{name}", valid, mutator, random)
 
 
 def main() -> None:
@@ -94,14 +95,14 @@ def main() -> None:
     numbers = range(arguments.count) if arguments.only is None else range(arguments.only, arguments.only + 1)
     with TemporaryDirectory(prefix="unitrank-fuzz-") as folder:
         run = Run(arguments.seed, Path(folder), arguments.limit, arguments.memory)
-        _save_honest(run.honest)
+        _save_valid_files(run.folder)
         answers = _answers(run, numbers, min(arguments.processes, len(numbers)), time.monotonic() + arguments.seconds)
         findings = _report(run, answers, arguments.findings)
     if findings:
         raise SystemExit(f"{findings} findings, saved in {arguments.findings}")
 
 
-def _save_honest(folder: Path) -> None:
+def _save_valid_files(folder: Path) -> None:
     for name, content in archives.honest():
         (folder / f"{name}.pt2").write_bytes(content)
     (folder / "stored.npz").write_bytes(tables.npz(packed=False))
@@ -131,7 +132,7 @@ def _report(run: Run, answers: Iterator[tuple[int, str]], folder: Path) -> int:
         if answer.startswith(FINDING):
             _save(folder / f"{run.seed}-{number}.{mutant.kind}", mutant, answer)
             line = answer.splitlines()[0 if answer.startswith(ENDED) else -1]
-            print(f"{number}: {mutant.name} of {mutant.seed.stem}: {line[:200]}")
+            print(f"{number}: {mutant.name} of {mutant.valid.stem}: {line[:200]}")
     for name, answered in counts.items():
         codes = ", ".join(f"{code} {count}" for code, count in answered.most_common() if code not in (PASSED, FINDING))
         print(f"{name:20}{answered.total():7}  passed {answered[PASSED]:5}  findings {answered[FINDING]:3}  rejected: {codes}")
@@ -143,11 +144,11 @@ def _report(run: Run, answers: Iterator[tuple[int, str]], folder: Path) -> int:
 def _save(path: Path, mutant: Mutant, answer: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(mutant.bytes())
-    path.with_suffix(".txt").write_text(f"{mutant.name} of {mutant.seed.name}\n{answer}\n")
+    path.with_suffix(".txt").write_text(f"{mutant.name} of {mutant.valid.name}\n{answer}\n")
 
 
 class _Reader:
-    """A process that reads mutants by number. A new process replaces one that ended."""
+    """A process that reads mutants by number. If the process ends, a new process replaces it."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -187,10 +188,11 @@ class _Reader:
 def _serve(run: Run, connection: Connection, folder: Path, log: Path) -> None:
     logging.disable()
     torch.set_num_threads(1)
-    for seed in run.honest.iterdir():
-        # torch imports some modules at first use: now, so that no mutant's time includes it.
-        _read(run, seed, seed.suffix[1:], folder)
-    # Only now: sympy adds its own filters when torch imports it.
+    for valid in run.folder.iterdir():
+        # torch imports some modules at first use. These reads import them, so that no mutant's
+        # time includes an import.
+        _read(run, valid, valid.suffix[1:], folder)
+    # After these reads, because sympy adds filters of its own when torch imports sympy.
     warnings.simplefilter("ignore")
     limit_memory(run.memory)
     with log.open("w") as file:

@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _run_job(http: httpx.Client, seed: int) -> float:
-    """Seconds of one job. A seed that was not used before makes it a new job."""
+    """Seconds of one job. An unused seed makes a new job."""
     began = time.perf_counter()
     posted = http.post("/v1/jobs", json={**JOB, "seed": seed}).raise_for_status()
     ended = http.get(posted.headers["Location"], params={"wait": 60}).raise_for_status().json()

@@ -2,8 +2,8 @@
 
 `python -m benchmarks.loading` loads the architectures of the tests. Three steps are measured: `raw`
 is `torch.export.load`, `clean` reads, checks and rewrites the upload, and `load` loads the clean
-archive. The last line, `heavy`, is a network with large weights and a small graph. It shows the
-time per byte, which is copied, checked and hashed; the goal does not apply to it.
+archive. The last line, `heavy`, is a network with large weights and a small graph. The line shows
+the time to copy, check and hash the bytes of weights; the goal does not apply to this network.
 """
 
 import argparse

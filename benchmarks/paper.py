@@ -1,8 +1,8 @@
 """Compute the paper's table over HTTP: mean |predicted − actual change| on 10 000 MNIST images.
 
 arXiv:1807.09946, Fig. 1: all-convolutional network, raw inputs 0–255, zero baseline. The target is
-the centred logit of the predicted class. A tenth of the units after each ReLU returns to the value
-at the baseline: the units with the largest |h − h'|.
+the centred logit of the predicted class. A tenth of the units after each ReLU, those with the
+largest |h − h'|, gets the value at the baseline.
 """
 
 import argparse
@@ -35,13 +35,13 @@ def main() -> None:
         return
     with running() as url:
         rows = measure(url, arguments.data, arguments.steps)
-    print(f"{'layer':6} {'ranking':18} {'measured':>10} {'expected':>10} {'off by':>9} {'s':>7} {'paper s':>8}")
+    print(f"{'layer':6} {'ranking':18} {'measured':>10} {'expected':>10} {'differs':>9} {'s':>7} {'paper s':>8}")
     for layer, ranking, measured, seconds in rows:
         expected = EXPECTED[layer, ranking]
-        off = measured / expected - 1
-        mark = "" if abs(off) <= TOLERANCE else "  OFF BY MORE THAN 0.01 %"
+        difference = measured / expected - 1
+        mark = "" if abs(difference) <= TOLERANCE else "  DIFFERS BY MORE THAN 0.01 %"
         paper = f"{PAPER_SECONDS[ranking]:8.1f}" if ranking in PAPER_SECONDS else ""
-        print(f"{layer:6} {ranking:18} {measured:10.4f} {expected:10.4f} {off:+9.4%} {seconds:7.1f} {paper}{mark}")
+        print(f"{layer:6} {ranking:18} {measured:10.4f} {expected:10.4f} {difference:+9.4%} {seconds:7.1f} {paper}{mark}")
     print("s: seconds from POST to result of a job with only this method; paper s: seconds of the paper's own run")
 
 

@@ -1,7 +1,7 @@
-"""How the service behaves while a large result is fetched: its memory, and the answers of /healthz.
+"""Measure the service while clients fetch a large result: memory, and response time of /healthz.
 
 `python -m benchmarks.results [--units 1000000] [--clusters 4] [--at-once 1]`: the benchmark writes
-a result instead of a worker, and curl fetches it in each form. Goals: /healthz answers within
+a result as a worker does, and curl fetches the result in each form. Goals: /healthz answers within
 100 ms, and the service takes at most 64 MiB more than before. `top=1000000` is rejected.
 """
 
@@ -77,8 +77,8 @@ def _measure(settings: Settings, pid: int, units: int, clusters: int, at_once: i
             f"{accept + query:34} {status} {int(size) / MiB:7.1f} MiB, "
             f"first byte {float(first_byte):6.2f} s, all {seconds:6.1f} s; "
             f"healthz at most {1000 * max(watch.seconds):6.0f} ms "
-            f"(99 of 100: {1000 * float(np.quantile(watch.seconds, 0.99)):.0f} ms); "
-            f"memory {watch.before / MiB:.0f} + {(watch.most - watch.before) / MiB:.0f} MiB",
+            f"(p99 {1000 * float(np.quantile(watch.seconds, 0.99)):.0f} ms); "
+            f"memory {watch.before / MiB:.0f} MiB before, at most {(watch.most - watch.before) / MiB:.0f} MiB more",
             flush=True,
         )
 
@@ -153,7 +153,7 @@ def _send(method: str, url: str, body: bytes, kind: str) -> dict[str, Any]:
 
 
 class _Watch:
-    """Asks for /healthz again and again during the block.
+    """Requests /healthz repeatedly during the block.
 
     `seconds`: the time of each answer. `before`, `most`: bytes of memory of the service before
     the block, and at most during the block.

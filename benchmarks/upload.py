@@ -1,6 +1,6 @@
-"""Measure the upload of a large dataset over loopback, and the memory of the service meanwhile.
+"""Measure the upload of a large dataset over loopback, and the service's memory during the upload.
 
-`python -m benchmarks.upload [--bytes 1073741824]`: curl sends the file. Goal: 200 MB/s, and the
+`python -m benchmarks.upload [--bytes 1073741824]`: curl sends the file. Goals: 200 MB/s, and the
 service's memory does not grow.
 """
 

@@ -1,6 +1,6 @@
 """An Airflow operator that submits a job, and waits for its end in the triggerer.
 
-While it waits it occupies no worker of Airflow. It needs Airflow 2.7 or later.
+The waiting operator occupies no worker of Airflow. The operator needs Airflow 2.7 or later.
 
 Put this file where Airflow's workers and its triggerer import modules, and `pip install unitrank`
 there. Set UNITRANK_URL and UNITRANK_KEY in the environment of both. The key is not an argument,

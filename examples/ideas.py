@@ -1,7 +1,7 @@
 """Prints the numbers of docs/ideas.md, which explains each idea of Unitrank once.
 
-The network is that of examples/trap.py: it classifies which half of ten numbers has the larger sum.
-Run `python examples/ideas.py`; it takes 9 seconds.
+The network of examples/trap.py classifies which half of ten numbers has the larger sum. Run
+`python examples/ideas.py`; the script takes 9 seconds.
 """
 
 from pathlib import Path

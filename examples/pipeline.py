@@ -1,11 +1,11 @@
 """A step of a pipeline: upload a network and data, rank the units, and fail if the ranking is bad.
 
-It needs only the client of Unitrank. Set UNITRANK_URL and UNITRANK_KEY, and run
+The step needs only the client of Unitrank. Set UNITRANK_URL and UNITRANK_KEY, and run
 `python examples/pipeline.py net.pt2 holdout.npz --layer relu1`. Give each attempt of the step its
 own `--idempotency-key`: repeating the command with the same key does not start a second job.
 
-The exit code is 0 if the gate is met; 1 if it is not met, or the job failed; 2 if the request is
-wrong; 3 if the service does not answer; 124 after the timeout. `unitrank submit` and
+The exit code is 0 if the ranking meets all conditions; 1 if it does not, or the job failed; 2 if
+the request is wrong; 3 if the service does not answer; 124 after the timeout. `unitrank submit` and
 `unitrank gate` do the same in a shell.
 """
 

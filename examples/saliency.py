@@ -4,9 +4,9 @@ A small CNN learns scikit-learn's scans of handwritten digits. The layer is `inp
 are the pixels. Each digit is a cluster. Three maps of one scan are drawn over the scan and saved:
 the gradient, SmoothGrad (the gradient averaged over noisy copies) and integrated gradients
 (conductance of the input). Each map gets a verdict like any other ranking: its top pixels are
-erased in other scans than those it was computed from.
+erased in scans that the map was not computed from.
 
-Run `python examples/saliency.py --digit 8`; it takes 10 seconds.
+Run `python examples/saliency.py --digit 8`; the script takes 10 seconds.
 """
 
 import argparse

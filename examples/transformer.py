@@ -4,8 +4,8 @@ A small BERT is created from a configuration, and trained on sentences of ten ar
 word of each sentence makes it praise, blame, a question or an order. Each kind is a cluster. The
 units are the neurons of one MLP; a neuron is one unit for all words together.
 
-Run `python examples/transformer.py` with `unitrank[transformers]`; it takes 12 seconds, and
-contacts no hub.
+Install `unitrank[transformers]` and run `python examples/transformer.py`. The script takes 12
+seconds and contacts no hub.
 """
 
 import numpy as np
@@ -39,10 +39,10 @@ class Classifier(nn.Module):
 
 def sentences(count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Random sentences: words [count, 10], and the number of the kind [count]."""
-    draw = np.random.default_rng(seed)
-    words, kinds = draw.integers(21, WORDS, size=(count, LENGTH)), draw.integers(len(KINDS), size=count)
+    random = np.random.default_rng(seed)
+    words, kinds = random.integers(21, WORDS, size=(count, LENGTH)), random.integers(len(KINDS), size=count)
     words[:, 0] = START
-    words[np.arange(count), draw.integers(1, LENGTH, size=count)] = 1 + 5 * kinds + draw.integers(5, size=count)
+    words[np.arange(count), random.integers(1, LENGTH, size=count)] = 1 + 5 * kinds + random.integers(5, size=count)
     return words, kinds
 
 
@@ -78,7 +78,7 @@ def rank(classifier: Classifier) -> unitrank.JobResult:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)  # with more threads than idle cores a network of this size is slower
+    torch.set_num_threads(1)  # A network of this size runs slower with more threads than idle cores.
     result = rank(train())
     print(result)
     for cluster in result.clusters:

@@ -4,7 +4,7 @@ A small network learns which half of its inputs has the larger sum. Each hidden 
 class and opposes the other. So the gradient of the label's logit is positive for about half of the
 examples, and negative for the rest. In a cluster with both classes these values cancel in the mean.
 
-Run `python examples/trap.py`; it takes 11 seconds.
+Run `python examples/trap.py`; the script takes 11 seconds.
 """
 
 import tempfile

@@ -33,7 +33,7 @@ from unitrank_store.redis.connection import connect
 from unitrank_store.settings import Settings
 
 SETTLE_SECONDS = 240.0
-# Seconds in which the reaper deletes unpublished results: more than ten of its rounds.
+# Seconds in which the reaper deletes unpublished results: more than ten rounds of the reaper.
 CLEANING_SECONDS = 7.0
 
 Print = Callable[[str], None]
@@ -76,7 +76,8 @@ def main() -> None:
 def chaos(folder: Path, run: Run, report: Print) -> list[str]:
     """The findings after a run. Call it in the main thread.
 
-    `folder`: state and log of the processes. `report`: receives two lines that sum up the run.
+    `folder`: for the state and the log of the processes. `report`: gets two lines that sum up the
+    run.
     """
     machine = Machine(folder)
     settings = Settings(redis_url=machine.server.url, state=machine.state)

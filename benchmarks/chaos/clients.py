@@ -15,8 +15,9 @@ from benchmarks.support.uploads import BYTES
 
 CLIENTS = 12
 RETRY_SECONDS = 0.25
-# Seconds of retries. It is longer than any outage: a request that is not answered by then is lost.
-PATIENCE = 90.0
+# A client repeats a request for this time, which is longer than any outage. A request without an
+# answer then counts as lost.
+RETRY_LIMIT_SECONDS = 90.0
 ANSWER_SECONDS = 30.0
 
 
@@ -69,12 +70,12 @@ def post_all(
 
 
 def _order(http: httpx.Client, order: Order, answers: Answers, stop: threading.Event) -> None:
-    # Without an idempotency key a repeated request could make a second job: it is not repeated.
+    # A request without an idempotency key is not repeated, because it could make a second job.
     post = partial(http.post, "/v1/jobs", json=order.body, headers=order.headers)
-    answer = _request(post, answers, stop, PATIENCE if order.key else 0.0)
+    answer = _request(post, answers, stop, RETRY_LIMIT_SECONDS if order.key else 0.0)
     if answer is None:
         if order.key and not stop.is_set():
-            answers.is_wrong(f"order {order.number} was not accepted within {PATIENCE:.0f} s")
+            answers.is_wrong(f"order {order.number} was not accepted within {RETRY_LIMIT_SECONDS:.0f} s")
         return
     if answer.status_code == 422 and order.kind == "new" and "model_rejected" in answer.text:
         # The inspection of the new model lost two processes.
@@ -92,9 +93,9 @@ def _cancel(http: httpx.Client, order: Order, id: str, answers: Answers, stop: t
     assert order.cancel is not None
     stop.wait(order.cancel)
     with answers.lock:
-        # Before the request: the service may cancel the job although its answer is lost.
+        # The id is added before the request: the service may cancel the job and lose the answer.
         answers.cancelled.add(id)
-    answer = _request(partial(http.post, f"/v1/jobs/{id}/cancel"), answers, stop, PATIENCE)
+    answer = _request(partial(http.post, f"/v1/jobs/{id}/cancel"), answers, stop, RETRY_LIMIT_SECONDS)
     if answer is not None and answer.status_code != 202:
         answers.is_wrong(f"the cancellation of {id} got status {answer.status_code}: {answer.text[:200]}")
 
@@ -102,7 +103,7 @@ def _cancel(http: httpx.Client, order: Order, id: str, answers: Answers, stop: t
 def _upload(http: httpx.Client, order: Order, content: bytes, answers: Answers, stop: threading.Event) -> bool:
     """Whether the service accepted the model."""
     put = partial(http.put, f"/v1/models/{order.body['model']}", content=content, headers=BYTES)
-    answer = _request(put, answers, stop, PATIENCE)
+    answer = _request(put, answers, stop, RETRY_LIMIT_SECONDS)
     if answer is not None and not answer.is_success:
         answers.is_wrong(f"the model of order {order.number} got status {answer.status_code}: {answer.text[:200]}")
     return answer is not None and answer.is_success

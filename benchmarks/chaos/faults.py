@@ -7,7 +7,7 @@ from typing import Literal
 Action = Literal["kill", "stop", "pause", "away"]
 """`kill`: SIGKILL. `stop`: SIGTERM, twice if needed. `pause`: SIGSTOP, then SIGCONT.
 
-`away`: SIGKILL of the store, which is restarted only after a while.
+`away`: SIGKILL of the store, which is restarted only after the fault's duration.
 """
 
 # Relative frequency of each fault: children fail most, as in practice.
@@ -50,17 +50,17 @@ class Fault:
 
 
 def faults(seed: int, seconds: float, every: float) -> list[Fault]:
-    """The faults of `seconds`, one in `every` seconds on average.
+    """The faults of a run of `seconds`. A fault follows every `every` seconds on average.
 
-    The first ones are of different kinds, so that a long run has each kind at least once.
+    The first faults are of different kinds, so that a long run has each kind at least once.
     """
-    # This text keeps the sequences of earlier runs.
-    draw = Random(f"blows {seed}")
+    # The text is part of the seed. With another text the faults of earlier runs would change.
+    random = Random(f"blows {seed}")
     kinds = list(SHARES)
-    first = draw.sample(kinds, len(kinds))
-    drawn: list[Fault] = []
-    while (after := draw.uniform(0, 2 * every)) < seconds:
+    first_kinds = random.sample(kinds, len(kinds))
+    plan: list[Fault] = []
+    while (after := random.uniform(0, 2 * every)) < seconds:
         seconds -= after
-        action, target = first.pop() if first else draw.choices(kinds, list(SHARES.values()))[0]
-        drawn.append(Fault(after, action, target, draw.randrange(100), draw.uniform(*DURATIONS[action])))
-    return drawn
+        action, target = first_kinds.pop() if first_kinds else random.choices(kinds, list(SHARES.values()))[0]
+        plan.append(Fault(after, action, target, random.randrange(100), random.uniform(*DURATIONS[action])))
+    return plan

@@ -1,4 +1,4 @@
-"""A store, a service, an inspector and two workers, restarted when they end. Faults hit them."""
+"""A store, a service, an inspector and two workers, which are restarted when a fault ends them."""
 
 import math
 import os
@@ -36,7 +36,8 @@ SETTINGS = {
 class Machine:
     """All processes of an installation; a context manager.
 
-    One thread must use it from start to end: the kernel ends the processes with that thread.
+    One thread must use the machine from start to end: the kernel ends the processes when that
+    thread ends.
     `folder`: the state and the log of the processes.
     """
 
@@ -139,7 +140,7 @@ class Machine:
     def _worker(self, which: int) -> tuple[int, int]:
         """Process ids of a worker and its child.
 
-        Most often it is the worker with the oldest child, because a new child is still starting.
+        Usually this is the worker with the oldest child, because a new child is still starting.
         """
         pairs = [(worker.pid, _child(worker.pid)) for worker in self._workers]
         return pairs[which % len(pairs)] if which % 5 == 0 else min(pairs, key=lambda pair: _created_at(pair[1]))
@@ -162,7 +163,7 @@ class Machine:
 
     def _resume(self, pid: int) -> None:
         self._paused.discard(pid)
-        # If the process was killed, another process may have this id: a SIGCONT does not harm it.
+        # If the process was killed, another process may have this id. A SIGCONT does no harm there.
         self._signal(pid, signal.SIGCONT)
 
 

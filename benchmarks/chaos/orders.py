@@ -1,7 +1,7 @@
 """The orders of a run: requests for jobs, with their times. A seed decides the list.
 
-Some jobs are quick and some are long. Some must fail, some need a new model, some are equal, and
-some are cancelled.
+Some jobs are quick, some are long. Some must fail, some need a new model, some equal another job,
+and some are cancelled.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 SHARES = {"quick": 5, "long": 4, "broken": 1, "new": 1}
 CLASSES = 8
-"""Number of different requests of each kind. It is small, so that most jobs equal another one."""
+"""Number of different requests of each kind; small, so that most jobs equal another job."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +42,22 @@ class Order:
 
 def orders(seed: int, count: int, seconds: float) -> list[Order]:
     """`count` orders at random times within `seconds`, the earliest first."""
-    draw = Random(f"orders {seed}")
-    times = sorted(draw.uniform(0, seconds) for _ in range(count))
-    return [_order(draw, number, at) for number, at in enumerate(times)]
+    random = Random(f"orders {seed}")
+    times = sorted(random.uniform(0, seconds) for _ in range(count))
+    return [_order(random, number, at) for number, at in enumerate(times)]
 
 
-def _order(draw: Random, number: int, at: float) -> Order:
-    kind = draw.choices(list(SHARES), list(SHARES.values()))[0]
+def _order(random: Random, number: int, at: float) -> Order:
+    kind = random.choices(list(SHARES), list(SHARES.values()))[0]
     return Order(
         number=number,
         kind=kind,
         at=at,
-        body=_body(kind, draw.randrange(CLASSES), number),
-        key=f"chaos-{number}" if draw.random() < 0.7 else None,
-        posts=2 if draw.random() < 0.2 else 1,
-        cancel=draw.uniform(0, 1.5) if draw.random() < (0.3 if kind == "long" else 0.1) else None,
-        fresh=draw.random() < 0.5,
+        body=_body(kind, random.randrange(CLASSES), number),
+        key=f"chaos-{number}" if random.random() < 0.7 else None,
+        posts=2 if random.random() < 0.2 else 1,
+        cancel=random.uniform(0, 1.5) if random.random() < (0.3 if kind == "long" else 0.1) else None,
+        fresh=random.random() < 0.5,
     )
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 LOST_SECONDS = 180.0
-"""A job that has not ended after this time counts as lost, in seconds."""
+"""Seconds after which a job that has not ended counts as lost."""
 
 
 def report_missed(missed: Sequence[str]) -> None:
@@ -15,13 +15,13 @@ def report_missed(missed: Sequence[str]) -> None:
         raise SystemExit(1)
 
 
-def ends(is_over: Callable[[], bool], seconds: float = LOST_SECONDS) -> bool:
-    """Whether `is_over` returns true within `seconds`.
+def ends(has_ended: Callable[[], bool], seconds: float = LOST_SECONDS) -> bool:
+    """Whether `has_ended` returns true within `seconds`.
 
-    It is called without a pause: it must wait itself.
+    `has_ended` must wait for the job, because it is called again without a pause.
     """
     deadline = time.monotonic() + seconds
-    while not is_over():
+    while not has_ended():
         if time.monotonic() >= deadline:
             return False
     return True

@@ -28,7 +28,7 @@ def compute(state: str, id: str, request: Json, resolved: Json) -> tuple[Json, d
 
     `state`: the state folder. `id`, `request`, `resolved`: fields of the job's record.
     """
-    engine, blobs = _ready(state)
+    engine, blobs = _engine_and_blobs(state)
     model = _model(state, resolved["model"]["digest"])
     assignment = Assignment(
         id,
@@ -44,11 +44,11 @@ def compute(state: str, id: str, request: Json, resolved: Json) -> tuple[Json, d
 
 @cache
 def _model(state: str, digest: str) -> ModelRecord:
-    return ModelStore(connect(socket_url(Path(state))), _ready(state)[1]).content(digest)
+    return ModelStore(connect(socket_url(Path(state))), _engine_and_blobs(state)[1]).content(digest)
 
 
 @cache
-def _ready(state: str) -> tuple[TorchEngine, BlobStore]:
+def _engine_and_blobs(state: str) -> tuple[TorchEngine, BlobStore]:
     blobs = BlobStore.of(Settings(state=Path(state)))
     return TorchEngine(ChildSettings(scratch=str(blobs.spool)), "cpu"), blobs
 

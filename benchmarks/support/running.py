@@ -16,7 +16,7 @@ START_SECONDS = 60.0
 
 @contextmanager
 def running() -> Iterator[str]:
-    """The URL of a ready service with one worker. At exit all its processes end."""
+    """The URL of a ready service with one worker. At exit all processes of the service end."""
     with tempfile.TemporaryDirectory(prefix="unitrank-bench-") as folder:
         port = claim_port("127.0.0.1", 0)
         command = [sys.executable, "-m", "unitrank", "up", "--port", str(port), "--state", folder]

@@ -13,12 +13,12 @@ from torch import nn
 from unitrank.exporting import export
 
 BYTES = {"Content-Type": "application/octet-stream"}
-PATIENCE = 120.0
+READY_SECONDS = 120.0
 """Seconds to wait until the service or a model is ready."""
 
 
 def await_ready(http: httpx.Client) -> None:
-    """Wait until the service can run jobs. Raises SystemExit after `PATIENCE` seconds."""
+    """Wait until the service can run jobs. Raises SystemExit after `READY_SECONDS`."""
     _until(http, "/readyz", lambda answer: answer.is_success)
 
 
@@ -35,11 +35,11 @@ def put_dataset(http: httpx.Client, name: str, folder: Path, **fields: np.ndarra
     http.put(f"/v1/datasets/{name}", content=(folder / f"{name}.npz").read_bytes(), headers=BYTES).raise_for_status()
 
 
-def _until(http: httpx.Client, path: str, done: Callable[[httpx.Response], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
+def _until(http: httpx.Client, path: str, is_ready: Callable[[httpx.Response], bool]) -> None:
+    deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         with suppress(httpx.TransportError):
-            if done(http.get(path)):
+            if is_ready(http.get(path)):
                 return
         time.sleep(0.1)
-    raise SystemExit(f"{http.base_url}{path}: not ready within {PATIENCE:.0f} s")
+    raise SystemExit(f"{http.base_url}{path}: not ready within {READY_SECONDS:.0f} s")

@@ -165,9 +165,10 @@ class _Module:
 
 
 def _expanded(code: str) -> list[str]:
-    """The code itself.
+    """The codes that the text can be.
 
-    A pattern such as `{kind}_not_found` gives each code of the service that it can be.
+    That is the text itself, or for a pattern such as `{kind}_not_found` each code of the service
+    that matches the pattern.
     """
     if "{" not in code:
         return [code]
@@ -176,7 +177,7 @@ def _expanded(code: str) -> list[str]:
 
 
 def _calls(scope: ast.AST) -> Iterator[ast.Call]:
-    """The calls of a scope without those of the functions in it."""
+    """The calls of a scope, without the calls inside its functions."""
     for child in ast.iter_child_nodes(scope):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
@@ -198,7 +199,7 @@ def _strings_at(scope: ast.AST, call: ast.Call) -> dict[str, list[ast.expr]]:
 
 
 def _before(node: ast.AST, call: ast.Call) -> Iterator[tuple[ast.Assign, bool]]:
-    """The assignments before the call, and whether each is surely made when the call is reached."""
+    """The assignments before the call; True for those that always run before it."""
     for _, block in ast.iter_fields(node):
         if not isinstance(block, list):
             continue
@@ -255,7 +256,8 @@ def _texts(value: ast.expr, strings: dict[str, list[ast.expr]], depth: int = 3) 
         return _texts(value.body, strings, depth) + _texts(value.orelse, strings, depth)
     if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add):
         left, right = _texts(value.left, strings, depth), _texts(value.right, strings, depth)
-        return [one + two for one in left or [_placeholder(value.left)] for two in right or [_placeholder(value.right)]]
+        starts, ends = left or [_placeholder(value.left)], right or [_placeholder(value.right)]
+        return [start + end for start in starts for end in ends]
     if isinstance(value, ast.Name) and depth and value.id in strings:
         return [text for each in strings[value.id] for text in _texts(each, strings, depth - 1)]
     if isinstance(value, ast.Dict):
@@ -270,8 +272,7 @@ def _texts(value: ast.expr, strings: dict[str, list[ast.expr]], depth: int = 3) 
 def _inserted(part: ast.expr, strings: dict[str, list[ast.expr]], depth: int) -> list[str]:
     assert isinstance(part, ast.FormattedValue)
     texts = _texts(part.value, strings, depth) if isinstance(part.value, ast.Name | ast.IfExp) else []
-    # A name that is assigned a whole phrase is that phrase; anything else is a value of the
-    # request.
+    # A name for fixed phrases is replaced by these phrases. Other names hold values of a request.
     return texts if texts and len(texts) <= 4 else [_placeholder(part.value)]
 
 

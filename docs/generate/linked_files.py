@@ -1,4 +1,4 @@
-"""Pages of the site that are made of files outside of docs/.
+"""Pages of the site that are made from files outside docs/.
 
 README.md becomes the first page, and each file that a page links to becomes a page of its own.
 Links are written as they work on GitHub. A broken link stays as it is, and MkDocs reports it.

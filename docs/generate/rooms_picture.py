@@ -122,11 +122,11 @@ def _not_implied(graph: nx.DiGraph) -> list[tuple[str, str, bool]]:
     A dashed path does not imply a solid edge.
     """
     at_start = [(room, imported) for room, imported, solid in graph.edges(data="at_start") if solid]
-    solid, every = nx.transitive_reduction(nx.DiGraph(at_start)), nx.transitive_reduction(graph)
+    solid, solid_or_dashed = nx.transitive_reduction(nx.DiGraph(at_start)), nx.transitive_reduction(graph)
     return [
         (room, imported, (room, imported) in at_start)
         for room, imported in graph.edges
-        if solid.has_edge(room, imported) or ((room, imported) not in at_start and every.has_edge(room, imported))
+        if solid.has_edge(room, imported) or ((room, imported) not in at_start and solid_or_dashed.has_edge(room, imported))
     ]
 
 

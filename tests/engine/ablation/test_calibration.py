@@ -16,7 +16,7 @@ TRUE = [case for case in CASES if case.expected == "high" and case.split == "hal
 def test_verdict_when_scores_are_noise_then_it_is_seldom_better(case: Case) -> None:
     shares = rates(case, seeds=30)
 
-    assert (shares.rankings, shares.jobs) == (300, 30)
+    assert (shares.verdicts, shares.jobs) == (300, 30)
     # Expected: 15 ± 3.8 of 300 rankings, and at most 1.5 ± 1.2 of 30 jobs.
     assert shares.better <= 0.08
     assert shares.overall_better <= 0.08
