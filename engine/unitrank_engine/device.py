@@ -6,7 +6,7 @@ from unitrank_engine.errors import EngineError
 
 
 def claim(device: str) -> None:
-    """Use the device once, so that a missing or full device shows before the first job.
+    """Use the device once, so that a missing or full device raises an error before the first job.
 
     `device`: "cpu" or "cuda:N". Raises EngineError `no_device`.
     """

@@ -37,7 +37,7 @@ class EngineError(WorkerError):
         self.finished = tuple(finished)
 
     def for_ranking(self, ranking: str, finished: Sequence[str]) -> "EngineError":
-        """Return the same error for one ranking, with advice on how to get the finished ones.
+        """Return the same error for one ranking, with advice on how to get the finished rankings.
 
         One failed ranking ends the whole job, so the finished scores are lost as well.
         """

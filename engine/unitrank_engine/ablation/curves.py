@@ -1,7 +1,7 @@
 """Ablation curves: mean F and accuracy after the first k units of an order are replaced.
 
-A curve has one value for each count k, over the test examples of a cluster. It falls fast where the
-order puts units first that F depends on. A mask is a pair of an order and a count k.
+A curve has one value for each count k, over the test examples of a cluster. The curve falls fast if
+F depends on the first units of the order. A mask is a pair of an order and a count k.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ class ClusterTest:
 
 @dataclass(frozen=True)
 class MaskSums:
-    """Sums over test examples, one number a mask."""
+    """Sums over test examples, one number for each mask."""
 
     score: np.ndarray
     """Σ F."""
@@ -80,13 +80,13 @@ class Curves:
 
         `positions`: the position of each unit in each order, `[orders, units]`.
         `masks`: pairs of an order's number and a count.
-        `bounds`: indices of `masks`; no pass contains masks from both sides of one.
+        `bounds`: indices of `masks`; no pass contains masks from both sides of a bound.
 
         Raises EngineError `non_finite`.
         """
-        table = torch.from_numpy(positions).to(self.context.device)
+        on_device = torch.from_numpy(positions).to(self.context.device)
         score, right, magnitude, labelled = np.zeros(len(masks)), np.zeros(len(masks)), 0.0, True
-        for first, stop, f, correct in self._passes(tests, table, masks, bounds):
+        for first, stop, f, correct in self._passes(tests, on_device, masks, bounds):
             score[first:stop] = f.double().sum(1).cpu().numpy()
             if first == 0:
                 magnitude = float(f[0].double().abs().sum())
@@ -98,11 +98,11 @@ class Curves:
         return MaskSums(score, right if labelled else None, magnitude)
 
     def _passes(
-        self, tests: ClusterTest, table: Tensor, masks: list[tuple[int, int]], bounds: list[int]
+        self, tests: ClusterTest, positions: Tensor, masks: list[tuple[int, int]], bounds: list[int]
     ) -> Iterator[tuple[int, int, Tensor, Tensor | None]]:
         """Yield ranges of masks (first, stop) with F and correctness.
 
-        Smaller ranges after memory ran out.
+        After memory ran out, the ranges are smaller.
         """
         first = 0
         while first < len(masks):
@@ -111,7 +111,7 @@ class Curves:
             if self.nested:
                 stop = next((index for index in range(first + 1, stop) if not _contains(masks[index], masks[index - 1])), stop)
             try:
-                outcomes = self._pass(tests, table, masks[first:stop])
+                outcomes = self._pass(tests, positions, masks[first:stop])
             except torch.OutOfMemoryError:
                 if at_once == 1:
                     raise
@@ -121,19 +121,19 @@ class Curves:
             first = stop
 
     def _pass(
-        self, tests: ClusterTest, table: Tensor, chosen: list[tuple[int, int]]
+        self, tests: ClusterTest, positions: Tensor, masks: list[tuple[int, int]]
     ) -> tuple[Float[Tensor, "masks rows"], Tensor | None]:
         """Return F and correctness of each example under each mask.
 
         Raises EngineError `non_finite`.
         """
-        context, times = self.context, len(chosen)
-        orders, counts = zip(*chosen, strict=True)
+        context, times = self.context, len(masks)
+        orders, counts = zip(*masks, strict=True)
         with torch.no_grad():
             if self.nested and tests.affine_end and counts[0] not in (0, context.units.count):
-                output = self.nested.outputs(tests.affine_end, tests.fill - tests.h, table[orders[0]], counts)
+                output = self.nested.outputs(tests.affine_end, tests.fill - tests.h, positions[orders[0]], counts)
             else:
-                mask = context.units.spread(table[list(orders)] < torch.tensor(counts, device=context.device)[:, None])
+                mask = context.units.spread(positions[list(orders)] < torch.tensor(counts, device=context.device)[:, None])
                 output = context.split.tail(torch.where(mask[:, None], tests.fill, tests.h).flatten(0, 1), tests.live)
             score = context.score(output, tests.fixed.repeat(times)).reshape(times, -1)
         if not torch.isfinite(score).all():
@@ -148,12 +148,12 @@ class Curves:
 class Masks:
     """The masks of the controls and of the rankings over one batch of test examples.
 
-    `controls`: one order a row, as the position of each unit; the random orders come first.
+    `controls`: in each row an order, as the position of each unit; the random orders come first.
     `random`: the number of random orders.
 
     Masks that replace the same values run once and share the result. Two runs would round
-    differently, and break ties between orders. The controls' passes contain no ranking, and a
-    ranking's passes contain no other ranking, so that no sum depends on the job's other rankings.
+    differently, so that equal orders would no longer tie. The controls' passes contain no ranking,
+    and a ranking's passes contain no other ranking: no sum depends on the job's other rankings.
     """
 
     def __init__(self, curves: Curves, tests: ClusterTest, controls: np.ndarray, random: int) -> None:
@@ -176,29 +176,31 @@ class Masks:
     def controls(self) -> MaskSums:
         """Return the sums of: no unit replaced, all replaced, then each control at each count."""
         masks = [(0, 0), (0, self.curves.context.units.count), *self._pairs(len(self._controls))]
-        first = sorted(self._control_indices.values())
-        place = {index: number for number, index in enumerate(first)}
-        which = [place[self._control_indices[key]] for key in self._keys]
-        shared = sum(index < 2 + self._random * len(self._counts) for index in first)
-        sums = self.curves.run(self.tests, self._controls, [masks[index] for index in first], [shared])
-        self._skip(len(masks) - len(first))
-        return MaskSums(sums.score[which], None if sums.right is None else sums.right[which], sums.magnitude)
+        run_masks = sorted(self._control_indices.values())
+        run_number = {index: number for number, index in enumerate(run_masks)}
+        run_of_mask = [run_number[self._control_indices[key]] for key in self._keys]
+        random_runs = sum(index < 2 + self._random * len(self._counts) for index in run_masks)
+        sums = self.curves.run(self.tests, self._controls, [masks[index] for index in run_masks], [random_runs])
+        self._skip(len(masks) - len(run_masks))
+        return MaskSums(sums.score[run_of_mask], None if sums.right is None else sums.right[run_of_mask], sums.magnitude)
 
     def ranking(self, positions: np.ndarray, controls: MaskSums) -> MaskSums:
         """Return the sums of each of a ranking's orders at each count.
 
-        `positions`: one order a row, as the position of each unit.
+        `positions`: in each row an order, as the position of each unit.
         `controls`: the sums of the controls on this batch.
         """
-        pairs, numbers = self._pairs(len(positions)), dict[bytes, int]()
-        first: list[int] = []
+        pairs, run_number = self._pairs(len(positions)), dict[bytes, int]()
+        run_masks: list[int] = []
         keys = self._keys_of(positions)
         for index, key in enumerate(keys):
-            if key not in self._control_indices and numbers.setdefault(key, len(numbers)) == len(first):
-                first.append(index)
-        sums = self.curves.run(self.tests, positions, [pairs[index] for index in first], [])
-        self._skip(len(pairs) - len(first))
-        sources = [(controls, self._control_indices[key]) if key in self._control_indices else (sums, numbers[key]) for key in keys]
+            if key not in self._control_indices and run_number.setdefault(key, len(run_number)) == len(run_masks):
+                run_masks.append(index)
+        sums = self.curves.run(self.tests, positions, [pairs[index] for index in run_masks], [])
+        self._skip(len(pairs) - len(run_masks))
+        sources = [
+            (controls, self._control_indices[key]) if key in self._control_indices else (sums, run_number[key]) for key in keys
+        ]
         score = np.array([source.score[index] for source, index in sources])
         if controls.right is None:
             return MaskSums(score, None)
@@ -219,8 +221,8 @@ class Masks:
 
 
 def _contains(mask: tuple[int, int], before: tuple[int, int]) -> bool:
-    """Return True where a mask replaces all units of `before`, and more.
+    """Return True if a mask replaces all units of the mask `before`, and more.
 
-    Both must be of the same order, and `before` must replace at least one unit.
+    True needs two masks of the same order, and a `before` that replaces at least one unit.
     """
     return mask[0] == before[0] and mask[1] > before[1] > 0

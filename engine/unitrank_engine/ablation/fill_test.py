@@ -68,7 +68,7 @@ class TestedCluster:
     def area(self, value: float) -> float | None:
         """Return a drop as a share of the drop with all units replaced.
 
-        None where that is too small.
+        None where the drop with all units replaced is too small.
         """
         return area(value, intact=self.intact, all_replaced=self.all_replaced, magnitude=self.magnitude)
 
@@ -81,7 +81,7 @@ class Controls:
     activity: np.ndarray | None
     """The order by activity, as the position of each unit.
 
-    None where it is not among the controls.
+    None where this order is not among the controls.
     """
 
 
@@ -140,32 +140,32 @@ class FillTest:
             for name, each in positions.items():
                 sums[name].append(masks.ranking(each, batches[-1]))
         columns = len(self.order_names) * len(self.counts)
-        return ClusterRuns(Controls(batches, activity), {name: _together(each, columns) for name, each in sums.items()})
+        return ClusterRuns(Controls(batches, activity), {name: _summed(each, columns) for name, each in sums.items()})
 
     def tested(self, cluster: int, runs: ClusterRuns) -> TestedCluster:
         """Return the curves of one cluster from the sums of its masks."""
         controls, rankings = runs.controls, runs.rankings
         orders = len(self.random) + (controls.activity is not None)
         columns, examples = len(self.counts), len(self.context.halves[cluster].tested)
-        every = _together(controls.batches, 2 + orders * columns)
-        count = examples or np.nan
+        control_sums = _summed(controls.batches, 2 + orders * columns)
+        divisor = examples or np.nan
         names = ["random"] * len(self.random) + ["activity"] * (orders - len(self.random))
         names += [f"{order}/{name}" for name in rankings for order in self.order_names]
-        score = np.concatenate([every.score[2:], *(sums.score for sums in rankings.values())]) / count
-        rights = [None if every.right is None else every.right[2:], *(sums.right for sums in rankings.values())]
+        score = np.concatenate([control_sums.score[2:], *(sums.score for sums in rankings.values())]) / divisor
+        rights = [None if control_sums.right is None else control_sums.right[2:], *(sums.right for sums in rankings.values())]
         labelled = [right for right in rights if right is not None]
         return TestedCluster(
             examples=examples,
-            intact=float(every.score[0] / count),
-            all_replaced=float(every.score[1] / count),
-            magnitude=every.magnitude / count,
+            intact=float(control_sums.score[0] / divisor),
+            all_replaced=float(control_sums.score[1] / divisor),
+            magnitude=control_sums.magnitude / divisor,
             score=score.reshape(len(names), columns),
-            accuracy=(np.concatenate(labelled) / count).reshape(len(names), columns) if len(labelled) == len(rights) else None,
+            accuracy=(np.concatenate(labelled) / divisor).reshape(len(names), columns) if len(labelled) == len(rights) else None,
             names=names,
         )
 
     def _positions(self, cluster: int, importance: np.ndarray) -> np.ndarray:
-        """Return the ranking's orders, one a row, as the position of each unit."""
+        """Return the ranking's orders: in each row an order, as the position of each unit."""
         label = self.context.clusters[cluster].name
         positions = [getattr(self.orders, order)(importance, label) for order in self.order_names]
         return np.stack(positions) if positions else np.zeros((0, self.context.units.count), np.int32)
@@ -203,7 +203,7 @@ class FillTest:
         return np.asarray((total / len(rows)).cpu().numpy())
 
 
-def _together(batches: list[MaskSums], masks: int) -> MaskSums:
+def _summed(batches: list[MaskSums], masks: int) -> MaskSums:
     """Return the sums over all batches; zeros without batches."""
     score, right, magnitude = np.zeros(masks), np.zeros(masks), 0.0
     for sums in batches:
@@ -220,8 +220,8 @@ def fill_tests(request: Ablation, fills: Fills) -> list[FillTest]:
     counts = list(request.counts_of(context.units.count))
     curves, orders = Curves(context, fills.batch, counts), Orders(context.units.count, context.streams)
     tests = [FillTest(request=request, fill=request.fill, fills=fills, curves=curves, orders=orders)]
-    judged = "most" in request.orders and request.random > 0 and bool(counts)
-    if judged and request.check_fill not in (None, request.fill) and len(context.all_rows()) > 1:
+    has_verdict = "most" in request.orders and request.random > 0 and bool(counts)
+    if has_verdict and request.check_fill not in (None, request.fill) and len(context.all_rows()) > 1:
         assert request.check_fill is not None
         check = FillTest(request=request, fill=request.check_fill, fills=fills, curves=curves, orders=orders, only_most=True)
         tests.append(check)

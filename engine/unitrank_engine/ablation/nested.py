@@ -31,7 +31,7 @@ Below, reading the columns costs more than it saves.
 MIN_ELEMENTS = 256
 """Elements of a place below which nesting is not used.
 
-There is little to save, and orders tie often: sums in a different order would break the ties.
+Nesting saves little there, and orders tie often: sums in a different order would break the ties.
 """
 
 
@@ -78,7 +78,7 @@ class Nested:
     def outputs(
         self, affine_end: AffineEnd, change: Float[Tensor, "rows *place"], positions: Int[Tensor, " units"], counts: Sequence[int]
     ) -> Tensor:
-        """Return the output with an order's first units replaced, one round of examples a count.
+        """Return the output with an order's first units replaced: all examples once for each count.
 
         `change`: the fill minus h.
         `positions`: the position of each unit in the order.
@@ -86,13 +86,13 @@ class Nested:
         """
         units, place = self.context.units, self.context.split.place
         # Elements sorted by the position of their unit; the elements of one channel stay together.
-        where = units.spread(positions[None])[0].expand(place.shape).flatten().argsort(stable=True)
-        each, flat = place.units // units.count, change.flatten(1)
-        total, at, values = affine_end.values.flatten(1), 0, []
+        elements = units.spread(positions[None])[0].expand(place.shape).flatten().argsort(stable=True)
+        elements_of_unit, flat_change = place.units // units.count, change.flatten(1)
+        total, replaced, values = affine_end.values.flatten(1), 0, []
         for count in counts:
-            chosen = where[at : count * each]
-            total = torch.addmm(total, flat[:, chosen], self.columns[chosen])
+            new = elements[replaced : count * elements_of_unit]
+            total = torch.addmm(total, flat_change[:, new], self.columns[new])
             values.append(total)
-            at = count * each
+            replaced = count * elements_of_unit
         changed = torch.stack(values).reshape(-1, *affine_end.values.shape[1:])
         return self.rest.tail(changed, affine_end.live)

@@ -23,7 +23,7 @@ class Orders:
     def random(self, number: int) -> np.ndarray:
         """Return a random order by its number.
 
-        It is equal for all clusters and rankings, and for all jobs with the same key.
+        The order is equal for all clusters and rankings, and for all jobs with the same key.
         """
         return self._streams.generator("order", number).permutation(self.n).astype(np.int32)
 

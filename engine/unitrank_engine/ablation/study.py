@@ -115,7 +115,7 @@ class Study:
         return decidable(self.context.units.count, self.counts, self.request.random, self.request.level, examples)
 
     def _overall(self, drops: list[tuple[float, np.ndarray]], examples: int) -> Overall:
-        """Return the verdict over all tested clusters, also those that are undecided alone.
+        """Return the verdict over all tested clusters, also over clusters without a verdict.
 
         `drops`: the ranking's drop and the random orders' drops in each cluster.
         `examples`: number of test examples of all clusters.
@@ -127,7 +127,7 @@ class Study:
         verdict = result.verdict if self._decidable(examples) else "undecided"
         return Overall(p_value=result.p_value, p_worse=result.p_worse, verdict=verdict)
 
-    def _result(self, name: str, test: TestedCluster, place: Chance | None, p_holm: float | None) -> AblationResult:
+    def _result(self, name: str, test: TestedCluster, outcome: Chance | None, p_holm: float | None) -> AblationResult:
         return AblationResult(
             counts=self.counts,
             fractions=self.fractions,
@@ -135,15 +135,15 @@ class Study:
             least=_curve(test, f"least/{name}"),
             random=_control(test, self.request.level) if test.has("random") else None,
             activity_area=test.area(test.drop("activity")) if test.has("activity") else None,
-            p_value=place.p_value if place else None,
-            p_worse=place.p_worse if place else None,
+            p_value=outcome.p_value if outcome else None,
+            p_worse=outcome.p_worse if outcome else None,
             p_holm=p_holm,
-            verdict=place.verdict if place and self._decidable(test.examples) else "undecided",
+            verdict=outcome.verdict if outcome and self._decidable(test.examples) else "undecided",
         )
 
 
 def _run_check(test: ClusterTester, cluster: int, importance: Importance) -> TestedCluster:
-    """Test a cluster with `check_fill`. An EngineError names that field."""
+    """Test a cluster with `check_fill`. An EngineError names `check_fill` and its value."""
     try:
         return test.run(cluster, importance)
     except EngineError as error:
@@ -187,7 +187,7 @@ def _with_intact(test: TestedCluster, curves: np.ndarray) -> np.ndarray:
 def _changed_verdicts(study: RankingStudy, check: RankingStudy) -> dict[int | None, Verdict]:
     """Return the verdicts of `check` that differ from those of `study`, by cluster.
 
-    None for the overall one.
+    The key None has the overall verdict of `check`.
     """
     changed: dict[int | None, Verdict] = {}
     for index, (result, checked) in enumerate(zip(study.clusters, check.clusters, strict=True)):

@@ -1,7 +1,7 @@
 """The verdict on a ranking, from its drop of F and the drops of random orders.
 
 - drop D: the mean, over the counts k, of S₀ − S_k. S_k is the mean F with the first k units
-  replaced; a large D means that the ranking puts units first that F depends on.
+  replaced; a large D means that F depends on the units that the ranking puts first.
 - area: D as a share of the drop with all units replaced, D / (S₀ − S_n). It can exceed 1 where
   replacing the top units hurts more than replacing all.
 - p_value: (1 + number of random orders with a drop ≥ D) / (R + 1), for R random orders. 0.01 means
@@ -66,7 +66,7 @@ def chance(drop: float, random: np.ndarray, level: float) -> Chance:
     """Compare a drop with those of random orders: significant where p ≤ 1 − level.
 
     `random`: the drops of R random orders.
-    `level`: of the test, such as 0.95.
+    `level`: the confidence level of the test, such as 0.95.
 
     >>> chance(4.0, np.arange(19) / 10, level=0.95)
     Chance(p_value=0.05, p_worse=1.0, verdict='better_than_random')
@@ -83,9 +83,9 @@ def chance(drop: float, random: np.ndarray, level: float) -> Chance:
 
 
 def choices(n: int, counts: list[int], enough: float) -> int:
-    """Return in how many ways the units of all counts can be chosen from n.
+    """Return the number of ways to choose the units of all counts from n units.
 
-    `enough`: the result may be any larger number once it exceeds this.
+    `enough`: a number above `enough` need not be exact.
 
     >>> choices(4, [1, 2], enough=100)  # the first unit, then one of three
     12
@@ -94,12 +94,12 @@ def choices(n: int, counts: list[int], enough: float) -> int:
     for count, before in zip(counts, [0, *counts], strict=False):
         chosen = count - before
         # Factor by factor, because the binomial coefficient of a large layer has a million digits.
-        fewer = 1
+        combinations = 1
         for taken in range(min(chosen, left - chosen)):
-            fewer = fewer * (left - taken) // (taken + 1)
-            if ways * fewer > enough:
-                return ways * fewer
-        ways *= fewer
+            combinations = combinations * (left - taken) // (taken + 1)
+            if ways * combinations > enough:
+                return ways * combinations
+        ways *= combinations
         left -= chosen
     return ways
 
@@ -107,8 +107,8 @@ def choices(n: int, counts: list[int], enough: float) -> int:
 def decidable(n: int, counts: list[int], random: int, level: float, tests: int) -> bool:
     """Return True where the test can be significant at all.
 
-    It needs R ≥ level / (1 − level) random orders, 1 / (1 − level) ways to choose the units, and
-    MIN_TESTED test examples.
+    The test needs R ≥ level / (1 − level) random orders, 1 / (1 − level) ways to choose the units,
+    and MIN_TESTED test examples.
 
     `n`: number of units. `counts`: numbers of replaced units. `random`: R. `tests`: number of test
         examples.
@@ -146,8 +146,8 @@ def overall(drops: np.ndarray, random: np.ndarray, level: float) -> Chance:
 def holm(p_values: list[float | None]) -> list[float | None]:
     """Correct the p-values of several clusters for their number (Holm 1979); None stays None.
 
-    A corrected p-value ≤ 0.05 is significant at 5 % for all clusters together: noise has one such
-    cluster in at most 5 % of jobs.
+    A corrected p-value ≤ 0.05 is significant at 5 % for all clusters together: at most 5 % of jobs
+    with noise have a cluster with such a value.
 
     >>> holm([0.01, None, 0.04])
     [0.02, None, 0.04]

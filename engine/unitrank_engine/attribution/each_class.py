@@ -1,4 +1,4 @@
-"""Scores for every class at once, from the forward passes of one class. For use in process only.
+"""Scores for every class at once, from the forward passes of one class; not part of the HTTP API.
 
 A job explains one class of each example. These functions explain all classes of the same examples
 with the same baseline: each point of the path passes forward once, then backward once for each

@@ -6,7 +6,7 @@ units of F:
 
 - `mae`: the mean of |predicted − actual|; 0 is perfect
 - `mae_of_zero`: the mean of |actual|, which is the `mae` of always predicting "no change". Scores
-  with a larger `mae` predict worse than that.
+  with a larger `mae` predict worse than "no change".
 - `bias`: the mean of predicted − actual; positive where scores predict too large drops
 - `spearman`: the rank correlation of predicted and actual drops over examples; 1 is the same order
 - `wilcoxon`, `mann_whitney`: p-values of the hypothesis that the best other ranking has equal
@@ -74,7 +74,7 @@ class FidelityObserver(PassObserver):
         return self.fills.of(self.request.fill, batch.rows, batch.cluster, ends.x)
 
     def _chosen(self, rows: np.ndarray, ends: PathEnds, values: Tensor) -> Tensor:
-        """Return the units that are replaced, one row an example."""
+        """Return the units that are replaced, one row for each example."""
         if self.request.select == "random":
             draws = [self.context.streams.generator("fidelity", int(row)).permutation(values.shape[1]) for row in rows]
             return torch.from_numpy(np.stack(draws)[:, : self.replaced]).to(values.device)
@@ -101,7 +101,7 @@ def largest(values: Float[Tensor, "rows units"], count: int, ties: Int[Tensor, "
     """Return the `count` units with the largest values of each row.
 
     Of units with equal values, those that come first in `ties` are taken. (`topk` alone takes
-    different ones on different devices.)
+    different units on different devices.)
 
     >>> largest(torch.tensor([[1.0, 3.0, 3.0]]), 1, ties=torch.tensor([2, 1, 0]))
     tensor([[2]])
@@ -168,7 +168,7 @@ def _compare(errors: np.ndarray, rival: str, rival_errors: np.ndarray) -> dict[s
 def _interval(values: np.ndarray) -> Difference:
     """Return the mean with its t-interval at LEVEL.
 
-    Of width zero for a single or a constant value.
+    The interval of a single value, or of equal values, has width zero.
     """
     mean = float(values.mean())
     if len(values) < 2 or np.ptp(values) == 0:

@@ -214,7 +214,7 @@ def squared(entries: Iterable[MethodBase]) -> set[str]:
 def _grids(entries: Mapping[str, MethodBase]) -> dict[Grid, list[str]]:
     """Group the methods' keys by their inner points.
 
-    Methods share points only if they share all of them.
+    Two methods share points only if all their inner points are equal.
 
     Points of two grids in one pass would change each other's rounding, so that a method's scores
     would depend on the job's other methods.

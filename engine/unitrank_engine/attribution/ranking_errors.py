@@ -1,7 +1,6 @@
-"""Errors of one ranking name that ranking, the rankings that are finished, and how to get those.
+"""An error in one ranking names this ranking, and tells how to get the finished rankings.
 
-One failed ranking ends the whole job. The error therefore tells how to repeat the request without
-it.
+One failed ranking ends the whole job. The client can then repeat the request without this ranking.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +16,9 @@ def all_scores(makers: Mapping[str, Callable[[], Tensor]], keys: Mapping[str, st
 
     `keys`: id of a ranking → the key of its scores.
 
-    Raises the first ranking's EngineError, with the ids of all rankings that are finished. Every
-    function is called before the error is raised, because only then are the finished ones certain.
+    Raises the EngineError of the first ranking that fails, with the ids of all finished rankings.
+    Every function is called before the error is raised, so that the list of finished rankings is
+    complete.
     """
     scores: dict[str, Tensor] = {}
     failed: dict[str, EngineError] = {}

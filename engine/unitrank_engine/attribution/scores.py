@@ -14,7 +14,7 @@ from unitrank_schemas.methods import MethodBase
 
 @dataclass(frozen=True)
 class Drops:
-    """Predicted and actual drops of F for one ranking, one number an example, in units of F.
+    """Predicted and actual drops of F for one ranking and each example, in units of F.
 
     >>> drops = Drops(predicted=np.array([1.0, 3.0]), actual=np.array([2.0, 2.5]))
     >>> drops.absolute_errors
@@ -49,7 +49,7 @@ class MethodScores:
 
 @dataclass
 class PerExample:
-    """Values of each example that do not depend on the method, one row an example.
+    """Values of each example that do not depend on the method, one row for each example.
 
     The rows are in the order of `Membership.rows`.
     """

@@ -96,7 +96,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over m examples, one number a unit, and the statistics that follow from them.
+    """Sums over m examples, one number for each unit, and the statistics that follow from them.
 
     >>> scores = np.array([[1.0, -2.0], [3.0, 2.0]])  # two examples, two units
     >>> moments = Moments(2, scores.sum(0), abs(scores).sum(0), (scores**2).sum(0))
@@ -126,8 +126,8 @@ class Moments:
     def spread(self, statistic: Statistic) -> np.ndarray:
         """Return the standard deviation over examples of each unit's s or |s| (divisor m − 1).
 
-        For `rms` it is that of s², divided by 2 · rms: the first-order spread of the root (delta
-        method). NaN for one example.
+        For `rms`: the deviation of s², divided by 2 · rms, which is the first-order spread of the
+        root (delta method). NaN for one example.
         """
         if self.m < 2:
             return np.full_like(self.s, np.nan)
@@ -139,9 +139,9 @@ class Moments:
         return self._deviation(self.s if statistic == "mean" else self.absolute, self.squares)
 
     def _deviation(self, total: np.ndarray, squares: np.ndarray) -> np.ndarray:
-        left = squares - total**2 / self.m
+        difference = squares - total**2 / self.m
         # A difference of two sums that is below their rounding counts as zero.
-        return np.asarray(np.sqrt(np.where(left > ROUNDING * squares, left, 0.0) / (self.m - 1)))
+        return np.asarray(np.sqrt(np.where(difference > ROUNDING * squares, difference, 0.0) / (self.m - 1)))
 
     def cancellation(self) -> float | None:
         """Return the share of the scores that cancels in the mean: 1 − Σ|mean(s)| / Σ mean(|s|).
@@ -155,14 +155,14 @@ class Moments:
         return max(0.0, 1.0 - float(np.abs(self.s).sum()) / total)
 
     def looks_like_noise(self) -> bool:
-        """Return True where the means are no larger than noise of the scores' size would leave.
+        """Return True if the means are no larger than the means of noise with the scores' size.
 
-        Independent noise of root mean square r leaves E|mean| = r · sqrt(2 / (π m)). The limit for
-        Σ|mean| is 1.5 times the sum of that over units.
+        Independent noise of root mean square r has E|mean| = r · sqrt(2 / (π m)). The limit for
+        Σ|mean| is 1.5 times the sum of this expectation over units.
         """
-        left = np.abs(self.s / self.m).sum()
-        noise = np.sqrt(self.squares / self.m).sum() * np.sqrt(2 / (np.pi * self.m))
-        return bool(left <= 1.5 * noise)
+        means = np.abs(self.s / self.m).sum()
+        means_of_noise = np.sqrt(self.squares / self.m).sum() * np.sqrt(2 / (np.pi * self.m))
+        return bool(means <= 1.5 * means_of_noise)
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float | None:

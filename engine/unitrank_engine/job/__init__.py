@@ -8,5 +8,6 @@
 - `baselines`: the input x′ that an example is compared with.
 - `fills`: the values that replace ablated units.
 - `random_streams`: random generators that depend on the seed alone.
-- `batch_size`, `progress`: how many rows run at once, and how far the job is.
+- `batch_size`: the number of rows in one pass.
+- `progress`: the share of the job that is done, and the time left.
 """

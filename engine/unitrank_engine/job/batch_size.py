@@ -34,8 +34,8 @@ def rows_at_once(program: Program) -> int:
 def rows_behind(split: Split, device: torch.device) -> int:
     """The rows of one pass through the tail of `split`, in half of the memory of `rows_at_once`.
 
-    Passes through a tail follow each other closely. Where the values left the caches, twice the
-    rows took three times the time.
+    Passes through a tail follow each other closely. Measured with values that do not fit the
+    caches: a pass with twice the rows took three times as long.
     """
     h_bytes = split.place.units * int(split.place.node.meta["val"].element_size())
     return max(LIMITS[device.type][0], _budget(device) // 2 // max(1, bytes_per_row(split.behind.graph) + h_bytes))

@@ -58,7 +58,7 @@ class Examples:
     def labels(self, rows: np.ndarray) -> Tensor | None:
         """The labels of these rows as class numbers.
 
-        None when the job has no labels, or labels that are not integers.
+        None when the job has no labels, or labels that are neither integers nor booleans.
         """
         if self.labels_field is None:
             return None

@@ -28,7 +28,7 @@ class Fills:
     batch: int
 
     def of(self, fill: Fill, rows: np.ndarray, cluster: int | None, x: Inputs) -> Float[Tensor, "one_or_rows *place"]:
-        """The replacement values for these examples; one row when all examples share it.
+        """The replacement values for these examples; one row when all examples share the values.
 
         `rows`: the dataset rows of the examples.
         `cluster`: their cluster, when baselines depend on it.
@@ -45,7 +45,7 @@ class Fills:
         return finders[fill]()
 
     def partners(self, rows: np.ndarray) -> np.ndarray:
-        """For each dataset row another row of the job.
+        """A different row of the job for each of these dataset rows.
 
         The draw depends on the seed and the row alone.
         """

@@ -1,6 +1,7 @@
 """Random streams: one generator for each purpose.
 
-A generator depends on the job's seed, on the work that it is for, and on the name of its purpose.
+A generator depends on the job's seed, on the description of the job's work, and on the name of the
+generator's purpose.
 """
 
 import hashlib

@@ -111,7 +111,7 @@ def _log_probability(z: Tensor, fixed: Fixed) -> Tensor:
     return _of_class(z.log_softmax(1), fixed)
 
 
-# The functions that compute F from logits z: the schema `Target` gives their formulas.
+# Score of the schema `Target` → the function that computes F from the logits z.
 SCORES = {
     "logit": _of_class,
     "centered": _centered,

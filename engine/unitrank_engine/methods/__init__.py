@@ -1,4 +1,4 @@
-"""Methods compute a score for each unit and example: one class a method, one file a family.
+"""Methods compute a score for each unit and example. Each method is a class, each family a file.
 
 In the formulas, x is an example and x′ its baseline; h and h′ are the place's values at x and x′; F
 is the target; s is the score. The tail is the part of the model after the place.

@@ -56,14 +56,14 @@ class PathEnds:
     live: Live
     """The values at x that the tail reads besides h."""
     live_baseline: Live
-    """The same at x′.
+    """The live values at x′.
 
-    One row where all examples share x′; `Batch.live_at_baseline` has a row for each.
+    One row where all examples share x′; `Batch.live_at_baseline` has a row for each example.
     """
     affine: tuple[Tensor, ...]
-    """The values at x on the frontier: the last ones that are affine in the inputs."""
+    """The values at x on the frontier, which are the last values that are affine in the inputs."""
     affine_baseline: tuple[Tensor, ...]
-    """The same at x′. One row where all examples share x′."""
+    """The frontier's values at x′. One row where all examples share x′."""
 
 
 @dataclass
@@ -119,7 +119,7 @@ class Batch:
     def slope(self, h: Float[Tensor, "passed *place"], live: Live, fixed: Fixed) -> Float[Tensor, "passed *place"]:
         """Return ∂F/∂h at these values of h.
 
-        h can have a multiple of the rows of `live`, one full round of examples after another.
+        h can hold several copies of the rows of `live`: all rows once, then all rows again.
         """
         h = h.detach().requires_grad_()
         gradient = gradient_of(self.context.score(self.context.split.tail(h, live), fixed), h)

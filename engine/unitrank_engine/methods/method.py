@@ -34,13 +34,13 @@ class ScoringMethod(ABC):
     @classmethod
     @abstractmethod
     def points(cls, entry: MethodBase) -> dict[float, bool]:
-        """Return the α of the shared path that the method needs: α → whether the gradient, too."""
+        """Return the needed points of the shared path: α → whether the gradient is needed there."""
 
     @classmethod
     def passes(cls, entry: MethodBase, context: JobContext) -> int:
         """Return the rows of extra passes for one example, besides the shared path.
 
-        For the progress meter.
+        The progress meter uses this number.
         """
         return 0
 

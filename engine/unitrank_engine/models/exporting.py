@@ -130,10 +130,10 @@ def _exported(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         with quiet():
             exported = torch.export.export(module, args, kwargs, dynamic_shapes=shapes)
             if any(isinstance(node.target, HigherOrderOperator) for node in exported.graph.nodes):
-                # Decomposing inlines regions without gradients, which are graphs of their own.
+                # Decomposing inlines regions without gradients, which are separate graphs.
                 exported = exported.run_decompositions({})
     except Exception as error:
-        raise _refused(str(error), _line_of(error) or _line_that_fixes(module, args, kwargs, shapes)) from error
+        raise _refused(str(error), _line_of(error) or _line_of_fixed_size(module, args, kwargs, shapes)) from error
     return exported
 
 
@@ -180,7 +180,7 @@ def _line_of(error: BaseException) -> traceback.FrameSummary | None:
     return frames[-1] if frames else None
 
 
-def _line_that_fixes(
+def _line_of_fixed_size(
     module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any
 ) -> traceback.FrameSummary | None:
     """The line that turns the size of the batch into a fixed number.
@@ -190,7 +190,7 @@ def _line_that_fixes(
     """
     with quiet(), structured_trace() as trace:
         with suppress(Exception):
-            # The error of this export is that of the first one, and is not needed.
+            # This export raises the same error as the first export, which is reported already.
             torch.export.export(module, args, kwargs, dynamic_shapes=shapes)
         frames = [frame for stack in guards_on_sizes(trace) for frame in stack]
     return next((frame for frame in frames if _is_user_code(frame)), None)

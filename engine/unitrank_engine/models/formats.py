@@ -9,7 +9,7 @@ from unitrank_schemas.base import Json
 from unitrank_schemas.models import Architecture, Archive, ModelFormat
 
 Inspect = Callable[[Any, Path, Path], Json]
-"""Format, source, target → manifest. Any: each function takes the format of its own line."""
+"""Format, source, target → manifest. Any: each function takes the format that is its key."""
 
 INSPECTIONS: dict[type[ModelFormat], Inspect] = {
     Archive: lambda format, source, target: inspection.inspect(source, target),

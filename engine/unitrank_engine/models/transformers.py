@@ -106,8 +106,8 @@ class OneToken(nn.Module):
         logits = self._model[0](**{name: tensor for name, tensor in given.items() if tensor is not None}).logits
         if self._position is not None or attention_mask is None:
             return {"logits": logits[:, -1 if self._position is None else self._position]}
-        places = torch.arange(logits.shape[1], device=logits.device)
-        last = (places * (attention_mask != 0)).argmax(1)
+        positions = torch.arange(logits.shape[1], device=logits.device)
+        last = (positions * (attention_mask != 0)).argmax(1)
         return {"logits": logits.gather(1, last[:, None, None].expand(-1, 1, logits.shape[2]))[:, 0]}
 
 
@@ -165,7 +165,7 @@ def _check_position(kind: ModelClass, position: Any) -> None:
     if position is not None and (isinstance(position, bool) or not isinstance(position, int)):
         raise ValueError(f"position is {excerpt(position)}; expected the index of a token, such as 0 or -1")
     if position is not None and kind.task in WHOLE:
-        raise ValueError(f"position is {position}, but {kind.cls.__name__} has one output for all tokens; leave it out")
+        raise ValueError(f"position is {position}, but {kind.cls.__name__} has one output for all tokens; leave position out")
     if position is None and kind.task in TOKENWISE and kind.task != LAST:
         raise ValueError(f"position is missing: {kind.cls.__name__} has one output for each token; give the index of a token")
 
@@ -194,7 +194,7 @@ def _examples(cls: Any, settings: Any, shape: Any, inputs: Any) -> dict[str, Ten
 
 def _sizes(main: str, settings: Any, shape: Any) -> list[int]:
     if shape is None:
-        shape = _usual(main, settings)
+        shape = _default_shape(main, settings)
     if not isinstance(shape, list) or not shape or any(type(size) is not int or size < 1 for size in shape):
         raise ValueError(
             f"shape is {excerpt(shape)}; expected the sizes of one {main} without the batch, such as [128] or [3, 224, 224]"
@@ -204,7 +204,7 @@ def _sizes(main: str, settings: Any, shape: Any) -> list[int]:
     return shape
 
 
-def _usual(main: str, settings: Any) -> list[int]:
+def _default_shape(main: str, settings: Any) -> list[int]:
     if main == "input_ids":
         positions = getattr(settings, "max_position_embeddings", None)
         return [min(LENGTH, positions) if isinstance(positions, int) else LENGTH]

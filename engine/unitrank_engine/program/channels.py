@@ -18,10 +18,10 @@ LAST = ("aten::linear", "aten::addmm", "aten::layer_norm", "aten::native_layer_n
 def channel_axis(node: fx.Node, batch: int, rank: int) -> int:
     """The axis of the channels, as an index of the shape without the batch.
 
-    The node's operators are traced back. After a convolution, a pooling or a norm over channels, it
-    is the first axis; after a dense layer, an embedding or a layer norm, the last one. Without such
-    an operator, values with three axes or more besides the batch have their channels first, others
-    last.
+    The operators before the node decide. After a convolution, a pooling or a norm over channels,
+    the channels are on the first axis; after a dense layer, an embedding or a layer norm, on the
+    last axis. Without such an operator, values with three axes or more besides the batch have their
+    channels first, other values last.
 
     `batch`: the axis of the batch.
     `rank`: the number of axes, with the batch.

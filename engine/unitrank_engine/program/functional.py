@@ -45,7 +45,7 @@ def refuse_training_mode(graph: fx.Graph) -> None:
 
 def _is_training(node: fx.Node) -> bool:
     if not isinstance(node.target, OpOverload) or has_no_statistics(node.target):
-        # Without statistics, it is an instance norm, which computes the same in evaluation mode.
+        # Without statistics, the operator is an instance norm: evaluation mode changes nothing.
         return False
     names = argument_names(node.target)
     values = dict(zip(names, node.args, strict=False)) | node.kwargs
@@ -111,8 +111,8 @@ def _write_out(graph: fx.Graph, node: fx.Node) -> None:
 def _trace_again(graph: fx.Graph) -> None:
     """Computes `val` of each node again.
 
-    A value that replaces an assignment is not laid out as the tensor that it was assigned to, and
-    results behind it keep its layout.
+    A value that replaces an assignment can have another memory layout than the tensor that it was
+    assigned to, and later results keep that layout.
     """
     with tracing_mode(node.meta["val"] for node in graph.nodes if node.op == "placeholder"):
         for node in graph.nodes:

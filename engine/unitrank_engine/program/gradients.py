@@ -15,7 +15,7 @@ FLAT = frozenset(f"aten::{name}" for name in _NAMES.split())
 
 
 def reached_by_gradients(graph: fx.Graph, outputs: Iterable[fx.Node]) -> set[fx.Node]:
-    """The nodes whose gradient the operators alone do not force to zero.
+    """The nodes with a path to an output on which all operators pass gradients.
 
     A place at any other node can be ranked only with methods that use no gradients.
     """

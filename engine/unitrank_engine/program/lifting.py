@@ -1,9 +1,9 @@
 """Makes the vectors that embeddings look up inputs of the graph.
 
-Path methods move each input along a straight line from a baseline to an example. Between two token
-ids there is no such line, but there is one between the vectors that an embedding looks up for them.
-So each look-up is taken out of the graph, and its result becomes an input. Ids and masks keep their
-values, and the vectors move.
+Path methods move each input along a straight line from a baseline to an example. Two token ids have
+no such line between them, but the vectors that an embedding looks up for the ids do. So each
+look-up is taken out of the graph, and its result becomes an input. Ids and masks keep their values,
+and the vectors move.
 """
 
 from dataclasses import dataclass

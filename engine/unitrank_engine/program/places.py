@@ -1,8 +1,8 @@
 """Finds the places of a graph: the values that a job can rank.
 
 A place is named by a module call, such as layer `features.0`, and by the side of the call: its
-output or its input. The graph has no modules; each node remembers in `nn_module_stack` which calls
-it is from.
+output or its input. The graph has no modules; a node's `nn_module_stack` lists the calls that the
+node belongs to.
 """
 
 import re
@@ -70,8 +70,8 @@ def batch_axis(node: fx.Node, symbols: frozenset[str]) -> int | None:
 def reaches(graph: fx.Graph, blocked: fx.Node | None, goal: fx.Node) -> bool:
     """Whether a real-valued input reaches `goal` on a path that does not pass `blocked`.
 
-    Integer inputs do not count, because they are equal in a baseline and its example. A mask that
-    goes around a layer therefore does not keep the layer's importances from being complete.
+    Integer inputs do not count, because they are equal in a baseline and its example. So a layer's
+    importances are complete even if a mask of integers goes around the layer.
     """
     dependent: set[fx.Node] = set()
     for node in graph.nodes:

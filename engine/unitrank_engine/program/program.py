@@ -69,7 +69,7 @@ class Program:
     """Names of the inputs whose values are looked up in embeddings."""
     splits: dict[tuple[fx.Node, str], Split] = field(default_factory=dict)
     affine_parts: dict[tuple[fx.Node, str], tuple[Split, Split] | None] = field(default_factory=dict)
-    """Filled by `columns.affine_part`, because torch never frees the code of a graph."""
+    """Kept by `columns.affine_part`, because torch never frees the code of a graph."""
     heads: dict[fx.Node, fx.GraphModule] = field(default_factory=dict)
 
     @classmethod

@@ -1,7 +1,7 @@
 """Cuts a graph in two at a place.
 
 The head computes the value h of the place, once for each batch of examples. The tail computes the
-output of the model from h; paths and masks run it as often as they need, each time with another h.
+output of the model from h; paths and masks run the tail again and again, each time with another h.
 """
 
 import re
@@ -79,7 +79,7 @@ class Split:
         )
         """The graph of the tail."""
         self.separate = all(_batch_axes(node, symbols) is not None for node in after | counted)
-        """Whether each value behind the place has a separate axis for the rows."""
+        """Whether each value after the place has a separate axis for the rows."""
         self.tail_cost = sum(costs.get(node, 0) for node in after)
         """Floating-point operations of the tail for one example."""
         self.cost = sum(costs.values())

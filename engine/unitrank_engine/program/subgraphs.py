@@ -1,4 +1,4 @@
-"""Takes parts of a graph out as modules of their own."""
+"""Copies parts of a graph into separate modules."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ The function gets the new graph and the nodes of its goals.
 def sources_of(*nodes: fx.Node, without: Collection[fx.Node] = ()) -> set[fx.Node]:
     """The nodes, and all nodes that they are computed from.
 
-    The nodes of `without` are left out, and so are nodes that only those need.
+    The nodes of `without` are left out, and so are nodes that only the nodes of `without` need.
     """
     needed: set[fx.Node] = set()
     waiting = list(nodes)

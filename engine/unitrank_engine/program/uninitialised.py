@@ -13,10 +13,10 @@ _deterministic: Any = torch.utils.deterministic
 
 @contextmanager
 def filled_memory(fill: bool = True) -> Iterator[None]:
-    """A context manager in which torch fills what `empty` returns: with NaN, or the largest number.
+    """A context manager in which torch fills new memory with NaN, or with the largest number.
 
-    torch offers the fill with its deterministic algorithms only. Where an operator has none, torch
-    uses the ordinary one; its warning is left out.
+    torch offers the fill with its deterministic algorithms only. An operator without a
+    deterministic algorithm uses its ordinary algorithm; torch's warning about it is hidden.
 
     `fill`: False keeps the deterministic algorithms and leaves new memory as it is.
     """

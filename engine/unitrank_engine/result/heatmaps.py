@@ -25,9 +25,9 @@ def heatmaps(
         return {}
     maps = {f"heatmap/{entry.id}": importance}
     maps |= {f"heatmap_examples/{entry.id}/{cluster}": scores for cluster, scores in kept.items()}
-    away = tuple(axis + 1 for axis in range(len(place.shape)) if axis not in axes)
-    draw = _summed if entry.spatial else _averaged
-    return {name: draw(values.reshape(-1, *place.shape), away) for name, values in maps.items()}
+    channels = tuple(axis + 1 for axis in range(len(place.shape)) if axis not in axes)
+    reduce = _summed if entry.spatial else _averaged
+    return {name: reduce(values.reshape(-1, *place.shape), channels) for name, values in maps.items()}
 
 
 def _summed(values: Float[np.ndarray, "maps *place"], channels: tuple[int, ...]) -> np.ndarray:

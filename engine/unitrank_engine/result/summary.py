@@ -58,11 +58,11 @@ class JobOutcome:
 
 
 def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, version: str) -> schema.Result:
-    """Return the summary, as part 6 of the HTTP contract defines it.
+    """Return the summary of a job.
 
     `resolved`: name and digest of the model and of the dataset.
     `job`: the job's id.
-    `version`: of Unitrank.
+    `version`: the version of Unitrank.
     """
     context, request = outcome.context, outcome.context.request
     rankings = [_ranking(outcome, entry) for entry in outcome.entries]
@@ -166,7 +166,7 @@ def _completeness(outcome: JobOutcome, entry: MethodBase, members: np.ndarray) -
 def _stability(outcome: JobOutcome, entry: MethodBase, cluster: int) -> float | None:
     """Return the rank correlation of the importance from the cluster's two halves.
 
-    None where one is empty.
+    None if a half is empty.
     """
     halves = [outcome.scores(entry).sums.of_cluster(cluster, side) for side in (0, 1)]
     if any(half.m == 0 for half in halves):
@@ -193,10 +193,10 @@ def leaderboard(rankings: list[schema.Ranking]) -> list[schema.Leader]:
                 mae=ranking.fidelity.mae if ranking.fidelity else None,
             )
         )
-    return sorted(leaders, key=_place)
+    return sorted(leaders, key=_sort_key)
 
 
-def _place(leader: schema.Leader) -> tuple[bool, float, float]:
+def _sort_key(leader: schema.Leader) -> tuple[bool, float, float]:
     area = -np.inf if leader.mean_area is None else leader.mean_area
     return leader.verdict != "better_than_random", -area, np.inf if leader.mae is None else leader.mae
 

@@ -37,11 +37,11 @@ def of_job(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
     if shortfall is not None:
         yield Warn(code="fewer_clusters", detail=shortfall)
     fills = {fill for fill in (request.ablation and request.ablation.fill, request.fidelity and request.fidelity.fill) if fill}
-    against = [entry.id or entry.name for entry in entries if entry.needs_baseline]
-    if against and fills - {"baseline"}:
+    with_baseline = [entry.id or entry.name for entry in entries if entry.needs_baseline]
+    if with_baseline and fills - {"baseline"}:
         yield Warn(
             code="fill_differs_from_baseline",
-            detail=f"{', '.join(against)}: the scores explain the change from the baseline, but units are replaced by "
+            detail=f"{', '.join(with_baseline)}: the scores explain the change from the baseline, but units are replaced by "
             f"'{sorted(fills - {'baseline'})[0]}'; use fill 'baseline' to test the change that is explained",
         )
 
@@ -97,7 +97,7 @@ def of_ranking(context: JobContext, cluster: int, entry: MethodBase, moments: Mo
         yield Warn(
             code="signed_cancellation",
             detail=f"{cancellation:.0%} of the scores cancel in the mean over {moments.m} examples"
-            + (", and the rest is no larger than noise of the scores' size would leave" if is_noise else "")
+            + (", and the rest is no larger than the mean of random noise of this size" if is_noise else "")
             + "; use statistic 'mean_abs', or a method whose sign means the same for all examples",
             cluster=name,
             ranking=entry.id,
@@ -123,7 +123,7 @@ def of_method(entry: MethodBase, notes: Notes) -> Iterator[Warn]:
 def of_fill(context: JobContext, entry: MethodBase, study: RankingStudy) -> Iterator[Warn]:
     """Warnings about verdicts that change with another fill.
 
-    Without a cluster for the overall verdict.
+    The warning about the overall verdict names no cluster.
     """
     ablation = context.request.ablation
     assert ablation is not None

@@ -16,9 +16,9 @@ from unitrank_tables.part import Part
 def find_or_reuse_clusters(
     request: JobRequest, table: Table, forward: Forward, streams: RandomStreams, store: PartStore
 ) -> list[ClusterRows]:
-    """As `find_clusters`, but read clusters that take passes from the store if it has them.
+    """As `find_clusters`, but clusters that take passes come from the store if it has them.
 
-    Otherwise they are computed and put into the store.
+    Otherwise these clusters are computed and put into the store.
     """
     if not request.clusters.reads_model:
         return find_clusters(request, table, forward, streams)

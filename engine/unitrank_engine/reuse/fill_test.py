@@ -42,10 +42,7 @@ class CachedFillTest:
         return self.test.masks(rankings, controls=not self.reuses_controls)
 
     def find(self, importance: Importance) -> set[str]:
-        """Look the rankings up in the store.
-
-        Return the ids of those that an earlier job has tested.
-        """
+        """Look the rankings up in the store; return the ids that an earlier job has tested."""
         keys = {name: self._ranking_key(values) for name, values in importance.items()}
         parts = self.parts.find(dict.fromkeys(keys.values()))
         for name, key in keys.items():

@@ -20,12 +20,12 @@ from unitrank_tables.part import Part
 
 @dataclass(frozen=True)
 class EarlierScores:
-    """The parts of this job's main pass that earlier jobs left."""
+    """The parts of this job's main pass that earlier jobs put into the store."""
 
     by_key: Mapping[str, MethodScores]
     """`score_key` → the method's scores."""
     examples: PerExample | None
-    """None where they must be computed."""
+    """None where this job must compute these values."""
     drops: Mapping[str, Drops]
     """`score_key` → the predicted and actual drops, for the fidelity."""
 

@@ -11,7 +11,7 @@ from unitrank_tables.part import Part
 
 @runtime_checkable
 class PartStore(Protocol):
-    """Stores parts by fingerprint. It may lose any of them at any time."""
+    """Stores parts by fingerprint. A store may lose any part at any time."""
 
     def get(self, fingerprints: Sequence[str]) -> dict[str, Part]:
         """Return the parts that the store has, by fingerprint."""
@@ -50,7 +50,7 @@ class JobParts:
 
         `batch`: rows in one pass through the model.
 
-        If clusters that need the model took no pass until then, they were read from the store.
+        Clusters that need the model, and took no pass before this call, came from the store.
         """
         reused = context.request.clusters.reads_model and not context.cost.forward_rows
         return cls(store, fingerprint_of_job(context, batch), ["clusters"] if reused else [])
@@ -58,7 +58,7 @@ class JobParts:
     def fingerprint(self, kind: str, *depends: object) -> str:
         """Return the fingerprint of a part of this job.
 
-        `depends`: JSON values that it depends on in addition.
+        `depends`: JSON values that the part depends on in addition.
         """
         return fingerprint(self.basis, kind, *depends)
 

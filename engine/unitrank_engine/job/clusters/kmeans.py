@@ -45,7 +45,7 @@ def partition(count: int, k: int, units: int, values: Values, generator: np.rand
     >>> [rows.tolist() for rows in clusters]
     [[0, 2, 4], [1, 3]]
     """
-    # Imported here, because it costs 0.3 s and 30 MB, and few jobs need it.
+    # Imported here, because the import costs 0.3 s and 30 MB, and few jobs need k-means.
     from sklearn.cluster import MiniBatchKMeans
 
     order, size = generator.permutation(count), rows_of_chunk(k, units)

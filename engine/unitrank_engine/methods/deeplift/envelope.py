@@ -12,12 +12,12 @@ def shares(
 ) -> Float[Tensor, "rows candidates *rest"]:
     """Return the part of [0, 1] on which each line start + t · (end − start) is the highest.
 
-    Of equal lines, the first one gets the share. A value that is infinite at one end only stays at
-    its value at x.
+    Of equal lines, the first line gets the share. If a value is infinite at one of the two ends,
+    the value at x is used at both ends.
 
-    The shares are exact: from the highest line at t = 0 on, the next highest is the first that
-    overtakes it. The loop runs once for each piece of the envelope; with random candidates, that is
-    about the logarithm of their number.
+    The shares are exact. The function begins with the highest line at t = 0; the next highest line
+    is the first that overtakes the current one. The loop runs once for each piece of the envelope;
+    random candidates have about log(number of candidates) pieces.
 
     >>> lines = torch.tensor([[[0.0], [1.0]]]), torch.tensor([[[4.0], [1.0]]])
     >>> shares(*lines).flatten()  # the first line overtakes the second one at t = 1/4

@@ -49,7 +49,7 @@ class Line:
     def between(cls, op: Operator, ends: tuple[Sequence[Tensor], Sequence[Tensor]], axes: Axes, result_axes: Axes) -> "Line":
         """Return the line between the two items of `ends`: the arguments at the baseline and at x.
 
-        A value that is infinite at one end only stays at its value at x.
+        If a value is infinite at one of the two ends, the value at x is used at both ends.
         """
         starts, changes = [], []
         for at_baseline, end in zip(*ends, strict=True):
@@ -92,8 +92,8 @@ class Line:
         `gradients`: the gradients of the operator's results.
         """
         total = [torch.zeros_like(rise) for rise in self.change]
-        for place, weight in gauss_legendre(NODES):
-            argument_gradients = vjp(self.op, self.at(low + place * (high - low)), gradients)
+        for point, weight in gauss_legendre(NODES):
+            argument_gradients = vjp(self.op, self.at(low + point * (high - low)), gradients)
             for index, (gradient, axis) in enumerate(zip(argument_gradients, self.axes, strict=True)):
                 total[index] += along(weight * (high - low), gradient, axis) * gradient
         return total

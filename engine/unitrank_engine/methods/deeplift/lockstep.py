@@ -96,7 +96,7 @@ class Lockstep:
 
         Also fill `read` with the nodes that are computed from the graph's inputs.
         """
-        chosen: set[fx.Node] = set()
+        from_comparisons: set[fx.Node] = set()
         steps = {}
         for node in nodes:
             if node.op == "placeholder" or any(source in self.read for source in node.all_input_nodes):
@@ -104,12 +104,12 @@ class Lockstep:
             value = node.meta.get("val")
             if node.op != "call_function" or not isinstance(value, Tensor) or node not in self.read:
                 continue
-            compared = any(source in chosen for source in node.all_input_nodes)
+            compared = any(source in from_comparisons for source in node.all_input_nodes)
             step = step_to(node, self.order, self.read) if compared and value.is_floating_point() else None
             if step is not None:
                 steps[node] = step
             elif compared or not value.is_floating_point() or operator_name(node) == "aten::detach":
-                chosen.add(node)
+                from_comparisons.add(node)
         return steps
 
     def _expired(self, nodes: Sequence[fx.Node], steps: dict[fx.Node, ComparisonStep]) -> dict[fx.Node, list[fx.Node]]:
@@ -119,9 +119,9 @@ class Lockstep:
         """
         last: dict[fx.Node, fx.Node] = {}
         for node in nodes:
-            behind = [each for source in node.all_input_nodes for each in reveal_cancel.behind(source)] if elementwise(node) else []
+            linear = [each for source in node.all_input_nodes for each in reveal_cancel.reads(source)] if elementwise(node) else []
             stepped = steps[node].inputs if node in steps else ()
-            for source in (*node.all_input_nodes, *behind, *stepped):
+            for source in (*node.all_input_nodes, *linear, *stepped):
                 last[source] = node
         expired = defaultdict(list)
         for source, node in last.items():
@@ -173,7 +173,7 @@ class Lockstep:
 
     def _pointwise(self, operation: Operation) -> Tensor:
         (source,) = operation.sources
-        layer = reveal_cancel.linear_behind(source, self.varying) if self.rules != "rescale" else None
+        layer = reveal_cancel.linear_before(source, self.varying) if self.rules != "rescale" else None
         value: Tensor = operation.at_end_detached()
         if layer is not None and (layer.dense or self.rules == "reveal_cancel") and _tracked(self.end[layer.input]):
             contributions = layer.contributions(self.start, self.end)
@@ -188,9 +188,9 @@ class Lockstep:
         return result
 
     def _product(self, operation: Operation) -> Tensor:
-        """A factor's slope is the other factor at its midpoint.
+        """Return the product; the slope of a factor is the midpoint of the other factor.
 
-        It is exact, as the Jacobian is linear in t.
+        This slope is exact, because the Jacobian is linear in t.
         """
         value: Tensor = operation.at_end_detached()
         middle = [(start + end) / 2 for start, end in zip(*operation.line(), strict=True)]
@@ -210,7 +210,7 @@ def _warning(notes: Notes, node: fx.Node) -> Callable[[], None]:
     return lambda: notes.warn(
         "degenerate_reference",
         f"the mean slope of {operator_name(node) or node.target}{where} between the baseline and some examples does not converge, "
-        f"so that scores of layers before it may be wrong; choose another baseline, such as 'mean'",
+        f"so scores of earlier layers may be wrong; choose another baseline, such as 'mean'",
     )
 
 

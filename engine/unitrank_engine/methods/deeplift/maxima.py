@@ -84,7 +84,7 @@ def adaptive(operation: Operation, axes: int) -> Any:
 Windows = Callable[[int, int, int], list[list[int]]]
 """Takes an axis, its size and the result's size.
 
-Returns the candidates' positions for each place of the result.
+Returns the candidates' positions for each element of the result.
 """
 
 
@@ -115,7 +115,7 @@ def _from_windows(operation: Operation, axes: int, windows: Windows) -> Any:
 def _positions(tables: Sequence[list[list[int]]], size: Sequence[int]) -> Tensor:
     """Return positions in the flattened image, `[candidates, places]`.
 
-    Its size marks a candidate outside.
+    The image's number of elements marks a candidate outside the image.
     """
     flat = torch.zeros(1, 1, dtype=torch.long)
     inside = torch.ones(1, 1, dtype=torch.bool)

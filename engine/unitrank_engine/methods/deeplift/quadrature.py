@@ -13,7 +13,7 @@ from torch import Tensor
 from unitrank_engine.methods.deeplift.line import Line, along, select, sums
 
 MAX_PIECES = 256
-"""Pieces that are tried before an example is given up. A kink takes about 40 in float32."""
+"""Largest number of pieces that are tried for an example. A kink takes about 40 in float32."""
 MAX_GAP = 1e-4
 """Largest relative gap that rounding can explain."""
 
@@ -26,8 +26,8 @@ class MeanJacobian:
     `on_gap`: called where an example's gap stays too large after all refinement.
 
     An example that is incomplete over the whole line is integrated in pieces. A piece is halved
-    until its contributions sum to the change of the results over it. A kink, a steep step or a
-    singular end takes about 20 halvings, wherever on the line it is. An example's slope does not
+    until its contributions sum to the change of the results over the piece. A kink, a steep step or
+    a singular end takes about 20 halvings at any point of the line. An example's slope does not
     depend on the batch's other examples.
 
     The mean slope of x² between 0 and 2 is 2:
@@ -86,21 +86,21 @@ class MeanJacobian:
             at = low[chosen]
             until = (at + width[chosen]).clamp_max(1) if turn < MAX_PIECES - 1 else torch.ones_like(at)
             piece = line.slope(at, until, seeds)
-            there, _ = line.height(until, seeds)
+            height_until, _ = line.height(until, seeds)
             if turn == 0:
                 height[chosen] = line.height(at, seeds)[0]
-            gap = (sums(piece, line.change, line.axes, len(at))[0] - (there - height[chosen])).abs()
+            gap = (sums(piece, line.change, line.axes, len(at))[0] - (height_until - height[chosen])).abs()
             accepted = (gap <= bound[chosen]) | (until - at <= self.tolerance / 4) | (turn == MAX_PIECES - 1)
             for total, part, axis in zip(slopes, piece, line.axes, strict=True):
                 _add(total, torch.where(along(accepted.double(), part, axis) > 0, part, 0.0).to(total.dtype), chosen, axis)
             low[chosen] = torch.where(accepted, until, at)
-            height[chosen] = torch.where(accepted, there, height[chosen])
+            height[chosen] = torch.where(accepted, height_until, height[chosen])
             width[chosen] *= torch.where(accepted, 2.0, 0.5)
 
     def _of(self, rows: Int[Tensor, " chosen"], gradients: Sequence[Tensor]) -> tuple[Line, Sequence[Tensor]]:
         """Return the line and the gradients of these examples in float64.
 
-        Of all where they are not separable.
+        Examples that are not separable stay together: then of all examples.
         """
         if not self.separable:
             return self.line.precise(), gradients

@@ -81,7 +81,7 @@ class Linear:
         return derivative(lambda x: tree_leaves(target(x, *rest))[0], tree_leaves(source)[0][:1])
 
 
-def behind(node: fx.Node) -> list[fx.Node]:
+def reads(node: fx.Node) -> list[fx.Node]:
     """Return the nodes whose values RevealCancel may read for the nonlinearity after `node`."""
     sources, waiting = [], [node]
     while waiting:
@@ -92,7 +92,7 @@ def behind(node: fx.Node) -> list[fx.Node]:
     return sources if operator_name(latest) in DENSE | CONVOLUTIONS else []
 
 
-def linear_behind(node: fx.Node, varying: set[fx.Node]) -> Linear | None:
+def linear_before(node: fx.Node, varying: set[fx.Node]) -> Linear | None:
     """Return the linear layer that a value comes from, through affine nodes only.
 
     None where another node is between them, and where an argument other than the layer's input
@@ -123,11 +123,11 @@ def contributions(
     `apply`: the layer without its bias, as a function of an input and a weight.
     `change`: the input at x minus the input at the baseline.
     """
-    settled = change.detach()
-    rising = (settled > 0).to(change.dtype) + 0.5 * (settled == 0).to(change.dtype)
+    detached = change.detach()
+    rising = (detached > 0).to(change.dtype) + 0.5 * (detached == 0).to(change.dtype)
     up, down = change * rising, change * (1 - rising)
-    more, less = weight.clamp_min(0), weight.clamp_max(0)
-    return apply(up, more) + apply(down, less), apply(down, more) + apply(up, less)
+    positive, negative = weight.clamp_min(0), weight.clamp_max(0)
+    return apply(up, positive) + apply(down, negative), apply(down, positive) + apply(up, negative)
 
 
 def with_multipliers(

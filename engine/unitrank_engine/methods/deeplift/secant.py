@@ -9,7 +9,7 @@ from torch import Tensor
 Back = Callable[..., Sequence[Tensor | None]]
 """Takes the gradients of a node's outputs.
 
-Returns those of its inputs, by the mean Jacobian between the two runs.
+Returns the gradients of its inputs, by the mean Jacobian between the two runs.
 """
 
 

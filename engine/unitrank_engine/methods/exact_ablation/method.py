@@ -1,4 +1,4 @@
-"""Exact ablation: the drop of the target when one unit or channel is replaced by its fill."""
+"""Exact ablation: the drop of the target when one unit is replaced by its fill."""
 
 from typing import cast
 
@@ -33,14 +33,14 @@ class ExactAblationMethod(ScoringMethod):
     def by_unit(self) -> Float[Tensor, "rows units"]:
         batch, ends, context = self.batch, self.batch.ends, self.batch.context
         fill = self._fill()
-        lost = torch.empty(len(batch.rows), context.units.count, dtype=ends.f.dtype, device=context.device)
+        drops = torch.empty(len(batch.rows), context.units.count, dtype=ends.f.dtype, device=context.device)
         for first, output in outputs(context, cast(Plan, self.prepared), ends.x, (ends.input.h, ends.live), fill, batch.count):
             f = context.score(output.flatten(0, 1), ends.fixed.repeat(len(output))).reshape(len(output), -1)
-            lost[:, first : first + len(output)] = (ends.f - f).T
-        # A unit that equals its fill has a score of exactly 0; the second pass may round
+            drops[:, first : first + len(output)] = (ends.f - f).T
+        # A unit that equals its fill gets a score of exactly 0, because the second pass may round
         # differently.
-        moved = context.units.reduce((ends.input.h != fill).float()) > 0
-        return torch.where(moved, lost, torch.zeros_like(lost))
+        differs = context.units.reduce((ends.input.h != fill).float()) > 0
+        return torch.where(differs, drops, torch.zeros_like(drops))
 
     def _fill(self) -> Float[Tensor, "one_or_rows *place"]:
         batch, kind = self.batch, cast(ExactAblation, self.entry).fill

@@ -1,8 +1,8 @@
 """Runs a model's tail once for each unit, with that unit alone replaced.
 
-Where affine operations follow the place, one unit changes their result by a fixed column times its
-change. So their result is updated (a rank-one update), and only the operations after it run again.
-Elsewhere the whole tail runs, with one unit masked.
+Where affine operations follow the place, a unit's change adds a multiple of a fixed column to their
+result. So the result is updated (a rank-one update), and only later operations run again.
+Otherwise the whole tail runs, with one unit masked.
 """
 
 from collections.abc import Iterator
@@ -23,10 +23,10 @@ from unitrank_engine.program.split import Live
 FLOAT32_BYTES = 4
 """Bytes of a number in float32."""
 PROBE = 2.0**40
-"""An element's value when its column is measured.
+"""The value that an element gets when its column is measured.
 
-A power of two, so that the division by it is exact. It is so large that the terms which are added
-to column · PROBE are below its rounding, and cost the column no digit.
+The division by a power of two is exact. The value is so large that all terms added to column ·
+PROBE are below its rounding, so the column loses no digit.
 """
 COLUMN_BYTES = 64 * 2**20
 """Columns of all elements are kept for the whole job up to this size, in bytes."""
@@ -46,8 +46,8 @@ class Plan:
     columns: Float[Tensor, "units *value"] | None
     """For each element of the place, the change of the affine part's value when it grows by 1.
 
-    None where units are masked, and where the columns are too large to keep and are computed for
-    each batch.
+    None where units are masked, and where the columns are too large to keep. In the second case
+    each batch computes the columns again.
     """
     affine: bool
     """Whether units are replaced by updates of the affine part's value."""
@@ -117,8 +117,8 @@ def _updated(
     channels, axis = context.units.count, place.channel_axis
     of_channels = plan.columns.reshape(*place.shape, -1).movedim(axis, 0).reshape(channels, -1, plan.rest.place.units)
     changes = change.movedim(axis + 1, 0).reshape(channels, len(change), -1)
-    of_units, grid = changes[units.start : units.stop], of_channels[units.start : units.stop]
-    return values + torch.bmm(of_units, grid).reshape(len(units), *values.shape)
+    unit_changes, unit_columns = changes[units.start : units.stop], of_channels[units.start : units.stop]
+    return values + torch.bmm(unit_changes, unit_columns).reshape(len(units), *values.shape)
 
 
 def columns(plan: Plan, context: JobContext, elements: range) -> Float[Tensor, "units *value"]:

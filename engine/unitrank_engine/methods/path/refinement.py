@@ -20,8 +20,8 @@ MOST_STEPS = 10_000
 KEPT_BYTES = 32 * 2**20
 """Limit of the path points that are kept for the next doubling, in bytes.
 
-It applies to the examples that are computed, and again to all that wait. Other points are computed
-again.
+The limit applies to the examples that are computed, and separately to all examples that wait.
+Points that are not kept are computed again.
 """
 ROUNDING = 1e-6
 """A change of F below this share of |F(x)| + |F(x′)| is rounding, so that its gap is not tested."""
@@ -67,8 +67,8 @@ class Refinement:
         points, gap = self._sum(part.walk, part.rows, part.steps, part.points)
         self.notes.maximum("steps", part.steps)
         # More steps cannot make an infinite gradient finite.
-        left = ((gap.abs() > self.max_gap[part.rows]) & self.decidable[part.rows] & gap.isfinite()).nonzero()[:, 0]
-        if not len(left):
+        too_large = ((gap.abs() > self.max_gap[part.rows]) & self.decidable[part.rows] & gap.isfinite()).nonzero()[:, 0]
+        if not len(too_large):
             return []
         if 2 * part.steps > MOST_STEPS:
             self.notes.warn(
@@ -77,7 +77,7 @@ class Refinement:
                 "see completeness.relative_gap, and choose a larger tolerance or the rule 'trapezoid'",
             )
             return []
-        return [replace(part, steps=2 * part.steps, points=points).of(left)]
+        return [replace(part, steps=2 * part.steps, points=points).of(too_large)]
 
     def _sum(self, walk: Walk, rows: Tensor, steps: int, points: list[Point]) -> tuple[list[Point], Float[Tensor, " some"]]:
         """Write the scores of these examples.

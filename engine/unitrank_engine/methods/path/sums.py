@@ -67,18 +67,19 @@ class PathSum:
     def __init__(self, entry: PathMethod, step: StepFactor) -> None:
         self._rule, self._step = entry.rule, step
         self._last: list[Point] = []
-        """The last point and the one before it."""
+        """The last two points, the earlier point first."""
         self._total: Tensor | None = None
-        self._room: Tensor | None = None
+        self._buffer: Tensor | None = None
+        """Holds an interval's step."""
 
     def take(self, point: Point) -> None:
         """Add the next point of the path."""
         if self._last:
-            first, before = self._last[0], self._last[-1]
+            earlier, last = self._last[0], self._last[-1]
             if self._rule == "trapezoid":
-                self._add(before, first, point, 0.5)
+                self._add(last, earlier, point, 0.5)
             else:
-                self._add(before if self._rule == "left" else point, before, point, 1.0)
+                self._add(last if self._rule == "left" else point, last, point, 1.0)
         self._last = [*self._last[-1:], point]
 
     def total(self) -> Float[Tensor, "rows *place"]:
@@ -89,11 +90,11 @@ class PathSum:
         return self._total
 
     def _add(self, at: Point, left: Point, right: Point, share: float) -> None:
-        if self._total is None or self._room is None:
-            self._total, self._room = torch.zeros_like(at.h), torch.empty_like(at.h)
+        if self._total is None or self._buffer is None:
+            self._total, self._buffer = torch.zeros_like(at.h), torch.empty_like(at.h)
         assert at.gradient is not None
         # In place, because on a CPU the allocation of a new tensor costs more than the arithmetic.
-        step = self._step(left, right, self._room)
+        step = self._step(left, right, self._buffer)
         if isinstance(step, Tensor):
             self._total.addcmul_(at.gradient, step, value=share)
         else:

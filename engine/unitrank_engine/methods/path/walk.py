@@ -42,7 +42,7 @@ class Walk(ABC):
 
     @abstractmethod
     def at(self, alphas: Sequence[float]) -> tuple[Tensor, Live]:
-        """Return h at these α, one full round of examples after another, and the live values."""
+        """Return h at these α, and the live values. h has all examples once for each α."""
 
     @abstractmethod
     def of(self, positions: Tensor) -> "Walk":
@@ -82,7 +82,7 @@ class InputWalk(Walk):
     One row where all examples share x′.
     """
     affine_end: tuple[Tensor, ...]
-    """The same at x."""
+    """The frontier's values at x."""
 
     def at(self, alphas: Sequence[float]) -> tuple[Tensor, Live]:
         split, pairs = self.context.split, zip(self.start, self.end, strict=True)
@@ -155,7 +155,7 @@ def _some(value: Tensor, positions: Tensor, rows: int, axis: int = 0) -> Tensor:
 
 
 def _between(start: Tensor, end: Tensor, alphas: Sequence[float], axis: int = 0) -> Tensor:
-    """Return start + α · (end − start) at these α, one full round of examples after another.
+    """Return start + α · (end − start) at these α: all examples once for each α.
 
     Integer tensors stay at `end`.
     """

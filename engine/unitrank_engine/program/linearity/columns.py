@@ -1,8 +1,7 @@
-"""Finds how far a model stays affine behind a place.
+"""Finds the last value z up to which a model is affine after a place.
 
-Up to that value z, changing one unit of the place adds a fixed vector to z. The vector is a column
-of the matrix between the place and z. Exact ablation adds columns instead of running these layers
-again.
+Changing one unit of the place adds a fixed vector to z. The vector is a column of the matrix
+between the place and z. Exact ablation adds columns instead of running these layers again.
 """
 
 import re

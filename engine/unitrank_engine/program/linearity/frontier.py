@@ -1,4 +1,4 @@
-"""Finds how far into a model its values stay affine in the inputs.
+"""Finds the last values of a model that are affine in the inputs.
 
 Along a straight path between two inputs, affine values also move on a straight line. They are
 interpolated instead of computed again. Without that, the first convolution of the paper's network
@@ -21,7 +21,7 @@ from unitrank_engine.program.subgraphs import extract, sources_of
 class Frontier:
     """The last affine values on the paths from the inputs to some goals.
 
-    The frontier also holds the graphs before and behind these values.
+    The frontier also holds the graphs before and after these values.
     """
 
     axes: list[int]
@@ -33,7 +33,7 @@ class Frontier:
 
     @cached_property
     def reads(self) -> list[bool]:
-        """For each input, whether a node behind the frontier reads it again."""
+        """For each input, whether a node after the frontier reads the input again."""
         inputs = [node for node in self.behind.graph.nodes if node.op == "placeholder"]
         return [bool(node.users) for node in inputs[: len(inputs) - len(self.axes)]]
 

@@ -1,7 +1,7 @@
 """Lists the operators that are affine.
 
-Behind the last nonlinearity of a model, each method that multiplies by a difference to the baseline
-is exact.
+After the last nonlinearity of a model, each method that multiplies by a difference from the
+baseline is exact.
 """
 
 import torch
