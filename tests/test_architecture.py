@@ -1,4 +1,4 @@
-"""docs/architecture.md: its picture, files and Redis keys agree with the code."""
+"""The picture, files and Redis keys in docs/architecture.md agree with the code."""
 
 import inspect
 import re

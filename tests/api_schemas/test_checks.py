@@ -228,7 +228,7 @@ def test_checked_without_a_model_still_checks_the_dataset() -> None:
     assert flaws(request(baseline={"kind": "example", "index": 100}), manifest_facts) == [("index_out_of_range", "/baseline/index")]
 
 
-def test_completed_fills_what_the_facts_decide() -> None:
+def test_completed_fills_the_defaults_that_the_facts_decide() -> None:
     complete = completed(request(methods=["gradient", "gradient"]), facts())
 
     assert (complete.inputs, complete.labels, complete.output, complete.target.class_) == (
@@ -296,7 +296,7 @@ def test_counts_are_distinct_and_below_all(units: int, counts: list[int]) -> Non
     assert list(ablation.counts_of(units)) == counts
 
 
-def test_array_bytes_are_those_of_the_arrays() -> None:
+def test_array_bytes_equal_the_size_of_the_arrays() -> None:
     job = completed(request(methods=["gradient", "random"], clusters={"by": "label"}, keep_examples=2), facts())
 
     assert array_bytes(job, facts()) == {
@@ -354,7 +354,7 @@ def test_array_bytes_of_heatmaps_are_one_a_cluster_and_one_a_kept_example(layer:
     assert array_bytes(job, manifest_facts)["heatmaps"] == pixels * (3 + 6) * 4
 
 
-def test_array_bytes_of_kmeans_are_those_of_all_its_clusters() -> None:
+def test_array_bytes_of_kmeans_count_all_its_clusters() -> None:
     job = completed(request(clusters={"by": "kmeans", "k": 7, "layer": "add", "limit": 3}, ablation=None), facts())
 
     assert array_bytes(job, facts()) == {

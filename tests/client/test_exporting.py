@@ -30,7 +30,7 @@ class Net(nn.Module):
 
 
 class Doing(nn.Module):
-    """Calls a function behind a linear layer."""
+    """Calls a function after a linear layer."""
 
     def __init__(self, function: Callable[[Tensor], Any]) -> None:
         super().__init__()

@@ -22,12 +22,12 @@ def test_result_when_asked_for_importances_then_gives_arrays_in_the_layers_shape
         result.importances("x")
 
 
-def test_result_when_asked_for_the_top_then_they_are_the_summarys(result: unitrank.JobResult) -> None:
+def test_top_when_asked_for_then_has_the_units_of_the_summary(result: unitrank.JobResult) -> None:
     for id, ranking in result.rankings.items():
         for cluster, units in result.top(12, id).items():
-            theirs = ranking.clusters[cluster].top
-            assert [(unit.unit, unit.index) for unit in units] == [(unit.unit, unit.index) for unit in theirs]
-            np.testing.assert_allclose([unit.importance for unit in units], [unit.importance for unit in theirs], rtol=1e-5)
+            expected = ranking.clusters[cluster].top
+            assert [(unit.unit, unit.index) for unit in units] == [(unit.unit, unit.index) for unit in expected]
+            np.testing.assert_allclose([unit.importance for unit in units], [unit.importance for unit in expected], rtol=1e-5)
     assert [len(units) for units in result.top(2).values()] == [2, 2]
 
 
@@ -86,7 +86,7 @@ def test_result_when_plotted_then_gives_figures_or_an_error_that_names_the_choic
     assert caught.value.code == "channel_not_found"
 
 
-def test_result_when_pandas_or_matplotlib_is_missing_then_says_how_to_have_it(
+def test_result_when_pandas_or_matplotlib_is_missing_then_the_error_tells_how_to_install_it(
     result: unitrank.JobResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("pandas", "unitrank_plots.figures"):

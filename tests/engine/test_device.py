@@ -29,7 +29,7 @@ def test_claim_when_a_device_is_claimed_then_its_convolutions_are_exact_and_repe
     assert torch.backends.cudnn.deterministic
 
 
-def test_peak_when_a_gpu_has_run_other_jobs_then_it_is_counted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peak_when_a_gpu_has_run_other_jobs_then_counts_only_the_new_job(monkeypatch: pytest.MonkeyPatch) -> None:
     devices: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", devices.append)
 

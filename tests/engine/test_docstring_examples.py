@@ -12,7 +12,7 @@ MODULES = [module.name for module in pkgutil.walk_packages(unitrank_engine.__pat
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_docstring_when_it_has_examples_then_they_print_what_they_show(name: str) -> None:
+def test_docstring_when_it_has_examples_then_their_output_is_as_shown(name: str) -> None:
     results = doctest.testmod(import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
 
     assert results.failed == 0

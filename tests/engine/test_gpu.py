@@ -77,7 +77,9 @@ def test_rows_when_the_device_is_short_of_memory_then_are_halved_and_the_scores_
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
-def test_conductance_when_its_passes_are_rounded_then_is_near_and_nothing_else_is_touched(precision: str, tmp_path: Path) -> None:
+def test_conductance_when_its_passes_are_rounded_then_is_close_and_other_methods_are_unchanged(
+    precision: str, tmp_path: Path
+) -> None:
     rounded = {"name": "conductance", "id": "rounded", "precision": precision}
 
     _, arrays = job("cuda", tmp_path / "job", ["conductance", rounded, "deeplift"])

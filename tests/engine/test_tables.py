@@ -30,18 +30,18 @@ def members(union: Any) -> set[type]:
     ],
     ids=["methods", "clusters", "baselines"],
 )
-def test_union_when_held_against_its_table_then_has_the_same_members(union: Any, table: set[type]) -> None:
+def test_union_when_compared_with_its_table_then_has_the_same_members(union: Any, table: set[type]) -> None:
     assert members(union) == table
 
 
-def test_methods_when_the_engine_is_asked_then_has_each_that_the_schemas_name() -> None:
+def test_methods_when_compared_then_the_engine_has_each_method_of_the_schemas() -> None:
     assert set(METHODS) == set(method_schemas.METHODS)
     assert all(get_args(schema.model_fields["name"].annotation) == (name,) for name, schema in method_schemas.METHODS.items())
 
 
-def test_formats_when_the_engine_is_asked_then_inspects_each_that_a_client_may_upload() -> None:
+def test_formats_when_compared_then_the_engine_inspects_each_format_that_a_client_may_upload() -> None:
     assert set(INSPECTIONS) == set(model_schemas.MODEL_FORMATS.values())
 
 
-def test_scores_when_the_engine_is_asked_then_has_each_that_a_target_names() -> None:
+def test_scores_when_compared_then_the_engine_has_each_score_of_the_target() -> None:
     assert set(targets.SCORES) == set(get_args(target_schemas.Score))

@@ -34,7 +34,7 @@ def test_other_reductions_of_the_same_job_are_called_better(ranking: str, mixed:
     assert ranking not in warned(mixed)
 
 
-def test_the_leaderboard_puts_the_cancelled_ranking_behind_those_that_are_better(mixed: dict[str, Any]) -> None:
+def test_the_leaderboard_puts_the_cancelled_ranking_after_better_rankings(mixed: dict[str, Any]) -> None:
     order = [leader["ranking"] for leader in mixed["leaderboard"]]
 
     assert set(order[-2:]) == {"gradient", "random"}

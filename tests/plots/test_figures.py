@@ -86,7 +86,7 @@ def test_picture_when_rendered_then_is_a_file_of_its_kind_and_equal_each_time(
     assert b"<script" not in svg
 
 
-def test_names_when_listed_then_are_those_that_can_be_drawn() -> None:
+def test_names_when_listed_then_each_can_be_drawn() -> None:
     assert list(FIGURES) == list(PICTURES)
 
 
@@ -192,7 +192,7 @@ def test_heatmap_when_scores_are_magnitudes_then_is_viridis_from_zero(result: Re
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2, None])
-def test_heatmap_when_channels_stand_anywhere_then_they_are_what_is_summed(
+def test_heatmap_when_channels_are_on_any_axis_then_are_summed(
     result: Result, arrays: dict[str, np.ndarray], axis: int | None
 ) -> None:
     shape = [2, 2, 2]
@@ -213,7 +213,7 @@ def test_heatmap_when_there_is_one_channel_then_speaks_of_no_sum(result: Result,
     assert draw("heatmap", alone, arrays, Choice(cluster="a")).get_suptitle() == "conductance at layer conv1, cluster a"
 
 
-def test_heatmap_when_the_result_holds_one_then_it_is_drawn(result: Result, arrays: dict[str, np.ndarray]) -> None:
+def test_heatmap_when_the_result_holds_a_heatmap_then_draws_this_heatmap(result: Result, arrays: dict[str, np.ndarray]) -> None:
     arrays[f"heatmap/{RANKINGS[0]}"] = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
     figure = draw("heatmap", result, arrays, Choice(cluster=CLUSTERS[1]))
     values, _, _ = drawn_map(figure)
@@ -252,7 +252,7 @@ def test_leaderboard_when_drawn_then_colours_say_the_verdict(result: Result, arr
     assert [text.get_text().strip() for text in axes.texts] == ["2 of 2 clusters", "0 of 2 clusters, no area"]
 
 
-def test_leaderboard_when_nothing_was_tested_then_there_is_none(result: Result, arrays: dict[str, np.ndarray]) -> None:
+def test_leaderboard_when_no_ranking_was_tested_then_raises_no_picture(result: Result, arrays: dict[str, np.ndarray]) -> None:
     untested = [leader.model_copy(update={"verdict": None}) for leader in result.leaderboard]
 
     with pytest.raises(NoPicture, match="not tested by ablation") as caught:
@@ -261,7 +261,7 @@ def test_leaderboard_when_nothing_was_tested_then_there_is_none(result: Result, 
 
 
 @pytest.mark.parametrize("count", [1, 2, 20])
-def test_leaderboard_when_it_has_a_legend_then_that_covers_nothing(
+def test_leaderboard_when_it_has_a_legend_then_the_legend_covers_no_text(
     result: Result, arrays: dict[str, np.ndarray], count: int
 ) -> None:
     figure = draw("leaderboard", *many(result, arrays, count), Choice())
@@ -272,7 +272,7 @@ def test_leaderboard_when_it_has_a_legend_then_that_covers_nothing(
     assert not any(legend.overlaps(bar.get_window_extent()) for bar in figure.axes[0].patches)
 
 
-def test_name_when_long_then_keeps_what_tells_it_from_others() -> None:
+def test_name_when_long_then_keeps_its_beginning_and_end() -> None:
     first, second = (short(f"encoder.layers.{number}.attention.output.dense-{number}") for number in (1, 2))
 
     assert first != second
@@ -332,7 +332,7 @@ def test_importance_when_of_very_many_units_then_draws_some_from_first_to_last(
         ("heatmap", Choice(cluster=CLUSTERS[1], example=0), "no_examples"),
     ],
 )
-def test_picture_when_there_is_none_of_this_then_says_what_there_is(
+def test_picture_when_its_data_are_missing_then_the_error_names_the_choices(
     result: Result, arrays: dict[str, np.ndarray], name: str, choice: Choice, code: str
 ) -> None:
     with pytest.raises(NoPicture) as caught:

@@ -1,4 +1,4 @@
-"""A store that an earlier version wrote: all its contents are read, and its queued jobs run.
+"""A store of an earlier version: this version reads all its contents and runs its queued jobs.
 
 `data/write_earlier_store.py.txt`, run in a clone of commit 2ee911a, made `data/earlier_store.json`.
 """

@@ -45,7 +45,7 @@ def test_equal_lists_are_equal_bytes_whatever_their_order() -> None:
     assert encode_inline({"x": [1, 2], "y": ["a", "b"]}) == encode_inline({"y": ["a", "b"], "x": [1, 2]})
 
 
-def test_whole_numbers_among_others_are_float32(tmp_path: Path) -> None:
+def test_integers_in_a_list_with_real_numbers_become_float32(tmp_path: Path) -> None:
     assert read(tmp_path, {"x": [[1, 2.5], [3, 4]]})["x"].dtype == np.float32
 
 
@@ -81,7 +81,7 @@ def test_a_field_may_have_any_name(tmp_path: Path, name: str) -> None:
         ({"x": ["long" * 1000, *[""] * 10_000]}, "dataset_too_large", "/fields/x"),
     ],
 )
-def test_lists_that_are_no_table_have_a_code_and_a_place(fields: dict[str, object], code: str, pointer: str) -> None:
+def test_lists_that_are_not_a_table_have_a_code_and_a_pointer(fields: dict[str, object], code: str, pointer: str) -> None:
     with pytest.raises(BadTable) as caught:
         encode_inline(fields)
 

@@ -30,7 +30,7 @@ def test_part_when_encoded_then_is_decoded_to_the_bit(part: Part) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"\x08\0\0\0\0\0\0\0{}      ", encode_part(PART)[:-1], encode_part(PART)[9:]])
-def test_part_when_the_bytes_are_no_part_then_there_is_none(data: bytes) -> None:
+def test_part_when_the_bytes_are_not_a_part_then_is_none(data: bytes) -> None:
     assert decode_part(data) is None
 
 

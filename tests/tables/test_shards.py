@@ -75,7 +75,9 @@ def test_join_when_a_shard_is_larger_than_a_block_then_nothing_is_lost(tmp_path:
         ({"x": np.zeros((2, 3), np.float32), "y": np.zeros(2, int), "z": np.zeros(2)}, "field 'z' is missing in 'one.npz'"),
     ],
 )
-def test_join_when_shards_differ_then_says_in_what(tmp_path: Path, fields: dict[str, Any], difference: str) -> None:
+def test_join_when_shards_differ_then_the_error_names_the_difference(
+    tmp_path: Path, fields: dict[str, Any], difference: str
+) -> None:
     one = shard(tmp_path / "one.npz", x=np.zeros((2, 3), np.float32), y=np.zeros(2, int))
 
     with pytest.raises(BadTable, match=difference) as caught:

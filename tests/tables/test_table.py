@@ -166,7 +166,7 @@ def test_close_may_be_repeated_and_leaves_nothing_to_read(tmp_path: Path) -> Non
         table.read("x", [0])
 
 
-def test_read_of_what_is_not_there_says_so(tmp_path: Path) -> None:
+def test_read_when_the_field_or_row_is_missing_then_raises(tmp_path: Path) -> None:
     with opened(tmp_path, npz({"x": np.arange(3)})) as table:
         with pytest.raises(KeyError):
             table.read("y", slice(None))
@@ -193,7 +193,7 @@ def test_read_of_what_is_not_there_says_so(tmp_path: Path) -> None:
         ({f"x{index}": np.zeros(1) for index in range(1001)}, "too_many_fields"),
     ],
 )
-def test_npz_when_numpy_writes_what_is_no_table_has_its_code(
+def test_npz_when_numpy_writes_arrays_that_are_not_a_table_then_the_error_has_a_code(
     tmp_path: Path, write: Callable[[Fields], bytes], fields: Fields, code: str
 ) -> None:
     with pytest.raises(BadTable) as caught:
@@ -224,7 +224,7 @@ def test_arrays_over_the_limit_are_refused_before_they_are_read(tmp_path: Path, 
         (b"P", "starts with"),
     ],
 )
-def test_a_file_of_another_kind_is_no_table_and_the_message_says_what_it_is(tmp_path: Path, data: bytes, words: str) -> None:
+def test_a_file_of_another_kind_is_not_a_table_and_the_message_names_the_kind(tmp_path: Path, data: bytes, words: str) -> None:
     with pytest.raises(BadTable, match=words) as caught:
         opened(tmp_path, data)
 
@@ -233,7 +233,7 @@ def test_a_file_of_another_kind_is_no_table_and_the_message_says_what_it_is(tmp_
 
 @pytest.mark.parametrize("code", [0x110000, 0xD800, 0xFFFFFFFF])
 @pytest.mark.parametrize("order", "<>")
-def test_strings_that_are_no_unicode_are_refused_when_read(tmp_path: Path, code: int, order: str) -> None:
+def test_strings_that_are_not_unicode_are_refused_when_read(tmp_path: Path, code: int, order: str) -> None:
     names = np.array([65, code], f"{order}u4").view(f"{order}U1")
     with opened(tmp_path, npz({"x": names})) as table:
         assert table.read("x", slice(0, 1)).tolist() == ["A"]

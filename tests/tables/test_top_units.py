@@ -5,7 +5,7 @@ import numpy as np
 from unitrank_tables.top_units import TopUnit, top_units
 
 
-def test_units_when_some_are_equal_then_those_come_by_number() -> None:
+def test_units_when_some_are_equal_then_equal_units_are_ordered_by_number() -> None:
     importance = np.array([1.0, 3.0, 3.0, -5.0, 3.0], np.float32)
     units = top_units(importance, np.zeros(5, np.float32), [5], 4)
 
@@ -13,7 +13,7 @@ def test_units_when_some_are_equal_then_those_come_by_number() -> None:
     assert units[0] == TopUnit(unit=1, index=[1], importance=3.0, spread=0.0)
 
 
-def test_units_when_equal_as_float32_then_come_by_number_and_keep_their_value() -> None:
+def test_units_when_equal_as_float32_then_are_ordered_by_number_and_keep_their_value() -> None:
     importance = np.array([1.0, 1.0 + 1e-12])
     units = top_units(importance, np.zeros(2), [2], 2)
 
@@ -21,7 +21,7 @@ def test_units_when_equal_as_float32_then_come_by_number_and_keep_their_value() 
     assert [unit["unit"] for unit in top_units(importance.astype(np.float32), np.zeros(2), [2], 2)] == [0, 1]
 
 
-def test_units_when_some_have_no_number_then_come_last() -> None:
+def test_units_when_some_are_nan_then_are_last() -> None:
     importance = np.array([np.nan, -np.inf, 2.0, np.inf], np.float32)
     units = top_units(importance, np.array([0.0, 1.0, np.nan, 2.0]), [4], 4)
 
@@ -30,7 +30,7 @@ def test_units_when_some_have_no_number_then_come_last() -> None:
     assert [unit["spread"] for unit in units] == [2.0, None, 1.0, 0.0]
 
 
-def test_units_when_fewer_than_asked_then_are_all() -> None:
+def test_units_when_there_are_fewer_than_requested_then_all_are_returned() -> None:
     assert [unit["unit"] for unit in top_units(np.arange(3.0), np.zeros(3), [3], 20)] == [2, 1, 0]
     assert top_units(np.arange(3.0), np.zeros(3), [3], 0) == []
 

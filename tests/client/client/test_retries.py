@@ -1,4 +1,4 @@
-"""Which requests are sent again, when, and that repeats do not start a second job."""
+"""The client repeats requests that fail for a while, with pauses, and starts no second job."""
 
 import asyncio
 import json
@@ -36,12 +36,15 @@ FULL = {"title": "Full", "status": 429, "detail": "later", "code": "queue_full",
 
 @pytest.fixture
 def clock() -> Clock:
-    """The clock that the clients of a test go by: no test waits."""
+    """The clock of a test's clients: no test waits."""
     return Clock()
 
 
 class Script:
-    """Answers in turn: a status with headers, or an error to raise; `requests` lists what came."""
+    """Answers in turn: a status with headers, or an error to raise.
+
+    `requests`: the received requests.
+    """
 
     def __init__(self, *turns: Any, body: Any = JOB) -> None:
         self._turns: Iterator[Any] = iter(turns)
@@ -130,7 +133,7 @@ def test_request_when_it_is_not_valid_http_then_is_sent_once_and_its_headers_are
     assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_wait_when_the_service_is_away_then_ends_with_its_time(clock: Clock) -> None:
+def test_wait_when_the_service_does_not_answer_then_raises_timeout_at_its_deadline(clock: Clock) -> None:
     with Script(202).client(clock) as client:
         job = client.jobs.submit(JOB["request"])
     away = unitrank.JobHandle(client.calls, FlowRunner(httpx.Client(base_url="http://127.0.0.1:1"), clock.sleep), job.state)
@@ -150,7 +153,7 @@ def test_wait_when_retry_after_passes_its_deadline_then_nothing_is_sent_sooner(c
     assert clock() == pytest.approx(0.3, abs=0.001)
 
 
-def test_upload_when_it_takes_longer_than_its_time_then_ends(clock: Clock, tmp_path: Path) -> None:
+def test_upload_when_it_takes_longer_than_its_timeout_then_raises_timeout(clock: Clock, tmp_path: Path) -> None:
     (tmp_path / "net.pt2").write_bytes(b"abc")
 
     def slow(request: httpx.Request) -> httpx.Response:
@@ -165,7 +168,7 @@ def test_upload_when_it_takes_longer_than_its_time_then_ends(clock: Clock, tmp_p
 
 
 class Slow(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """A transport that takes `seconds` for each chunk of a body, and answers after the last one."""
+    """Takes `seconds` for each chunk of a body, and answers after the last chunk."""
 
     def __init__(self, seconds: float, clock: Clock) -> None:
         self._seconds = seconds
@@ -190,7 +193,7 @@ class Slow(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
 
 def put(kind: str, transport: Slow, clock: Clock, file: Path, timeout: float) -> str:
-    """The status of a model that the client, or the one for asyncio, has put."""
+    """The status of a model that Client or AsyncClient has uploaded."""
 
     async def put_async() -> str:
         async with unitrank.AsyncClient("http://service", transport=transport, clock=clock) as client:
@@ -203,7 +206,7 @@ def put(kind: str, transport: Slow, clock: Clock, file: Path, timeout: float) ->
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_upload_when_its_time_ends_in_the_last_piece_then_is_complete_and_ends_before_a_further_one(
+def test_upload_when_its_deadline_passes_then_ends_after_the_current_piece(
     kind: str, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unitrank.client.transports.CHUNK", 3)
@@ -228,7 +231,7 @@ def test_upload_when_its_file_is_deleted_before_the_second_attempt_then_the_erro
         client.models.put("m", tmp_path / "net.pt2")
 
 
-def test_put_when_the_model_is_never_ready_then_its_time_is_that_of_all_together(clock: Clock) -> None:
+def test_put_when_the_model_is_never_ready_then_the_timeout_covers_all_requests(clock: Clock) -> None:
     script = Script(202, *[200] * 99, body=MODEL | {"status": "inspecting"})
     with script.client(clock) as client, pytest.raises(unitrank.Timeout, match=r"models/m is still inspecting after 0\.4 s"):
         client.models.put("m", uri="s3://a/b", timeout=0.4)
@@ -236,7 +239,7 @@ def test_put_when_the_model_is_never_ready_then_its_time_is_that_of_all_together
     assert clock() < 0.4 + INSPECTION_SECONDS
 
 
-def test_client_when_all_its_calls_have_one_end_then_each_ends_by_then(clock: Clock) -> None:
+def test_client_when_its_calls_share_a_deadline_then_each_call_ends_by_the_deadline(clock: Clock) -> None:
     with Script(*[503] * 99).client(clock, retries=9) as client:
         hasty = client.within(0.2)
         for call in (hasty.methods, hasty.models.list, lambda: hasty.jobs.get("j")):
@@ -246,7 +249,7 @@ def test_client_when_all_its_calls_have_one_end_then_each_ends_by_then(clock: Cl
     assert clock() == pytest.approx(0.2, abs=0.001)
 
 
-def test_readiness_when_there_is_an_end_then_is_not_waited_for_longer(clock: Clock) -> None:
+def test_readiness_when_there_is_a_deadline_then_the_request_waits_no_longer(clock: Clock) -> None:
     script = Script(503)
     with script.client(clock) as client:
         assert not client.within(0.2).is_ready()
@@ -258,14 +261,14 @@ def test_readiness_when_there_is_an_end_then_is_not_waited_for_longer(clock: Clo
     ("limit", "seconds", "deadline", "expected"),
     [(60, None, None, 60), (60, 25.0, None, 25), (60, None, 3.0, 3 + GRACE_SECONDS), (1, None, 9.0, 1)],
 )
-def test_request_when_sent_then_has_no_more_time_than_is_left(
+def test_request_when_sent_then_its_timeout_is_at_most_the_remaining_time(
     limit: float, seconds: float | None, deadline: float | None, expected: float
 ) -> None:
     request = HttpRequest("GET", "/", timeout=seconds, deadline=Deadline(deadline, Clock()))
     timeout = transports._request_options(request, httpx.Timeout(limit))["timeout"]
 
     assert (timeout.read, timeout.connect) == (expected, min(expected, 5))
-    # A POST has no deadline: without its answer the job that it began would be lost.
+    # A POST has no deadline: without the answer the client would lose the job that the POST began.
     assert transports._request_options(HttpRequest("POST", "/", deadline=Deadline(0)), httpx.Timeout(60))["timeout"].read == 60
 
 
@@ -297,15 +300,15 @@ def test_async_client_when_the_service_is_busy_then_waits_for_retry_after(clock:
 
 
 def test_pauses_when_they_follow_each_other_then_double_up_to_a_bound_with_jitter() -> None:
-    came = httpx.ConnectError("refused")
-    longest = [Retries(20, lambda: 0.0).pause(attempt, came) for attempt in range(20)]
-    shortest = [Retries(20, lambda: 1.0).pause(attempt, came) for attempt in range(20)]
+    error = httpx.ConnectError("refused")
+    longest = [Retries(20, lambda: 0.0).pause(attempt, error) for attempt in range(20)]
+    shortest = [Retries(20, lambda: 1.0).pause(attempt, error) for attempt in range(20)]
 
     assert longest == [min(FIRST_SECONDS * 2**attempt, LONGEST_SECONDS) for attempt in range(20)]
     assert shortest == [pause / 2 for pause in longest if pause is not None]
 
 
-def test_retry_after_when_it_is_a_number_or_a_date_then_is_understood() -> None:
+def test_retry_after_when_it_is_a_number_or_a_date_then_gives_seconds() -> None:
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
     past = format_datetime(datetime.now(UTC) - timedelta(seconds=60), usegmt=True)
     seconds = retry_after(soon)

@@ -39,11 +39,11 @@ def test_counts_when_fractions_are_given_then_they_follow_the_definition(
     assert Ablation(fractions=fractions).counts_of(n) == dict(zip(counts, reported, strict=True))
 
 
-def test_most_when_scores_differ_then_the_largest_signed_one_goes_first() -> None:
+def test_most_when_scores_differ_then_the_largest_signed_score_is_first() -> None:
     assert units(orders(4).most(np.array([0.5, -2.0, 0.0, 1.0]), "a")) == [3, 0, 2, 1]
 
 
-def test_least_when_scores_differ_then_the_smallest_size_goes_first() -> None:
+def test_least_when_scores_differ_then_the_smallest_absolute_score_is_first() -> None:
     assert units(orders(4).least(np.array([0.5, -2.0, 0.0, 1.0]), "a")) == [2, 0, 3, 1]
 
 
@@ -57,7 +57,7 @@ def test_ties_when_all_scores_are_zero_then_no_unit_number_is_favoured() -> None
     assert np.bincount(last, minlength=4).min() > 65
 
 
-def test_ties_when_some_scores_are_equal_then_only_those_are_shuffled() -> None:
+def test_ties_when_some_scores_are_equal_then_only_equal_scores_are_shuffled() -> None:
     importance = np.array([0.0, 5.0, 0.0, 0.0, -1.0])
     taken = {tuple(units(orders(5, seed).most(importance, "a"))) for seed in range(200)}
 
@@ -66,7 +66,7 @@ def test_ties_when_some_scores_are_equal_then_only_those_are_shuffled() -> None:
     assert len(taken) == 6
 
 
-def test_ties_when_asked_again_then_they_are_the_same_but_each_cluster_has_its_own() -> None:
+def test_ties_when_drawn_twice_then_are_equal_for_a_cluster_and_differ_between_clusters() -> None:
     zeros = np.zeros(30)
 
     assert units(orders(30).most(zeros, "a")) == units(orders(30).most(zeros, "a"))
@@ -74,7 +74,7 @@ def test_ties_when_asked_again_then_they_are_the_same_but_each_cluster_has_its_o
     assert units(orders(30).most(zeros, "a")) != units(orders(30, seed=1).most(zeros, "a"))
 
 
-def test_random_when_drawn_then_each_is_a_permutation_of_its_own() -> None:
+def test_random_when_drawn_then_each_order_is_a_different_permutation() -> None:
     drawn = [orders(30).random(number).tolist() for number in range(50)]
 
     assert all(sorted(order) == list(range(30)) for order in drawn)

@@ -1,4 +1,4 @@
-"""The study equals a plain one that runs the eager net once for every order, count and example."""
+"""The study equals a plain study that runs the eager net for every order, count and example."""
 
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,9 @@ def nets() -> dict[str, tuple[Cut, Program, Tensor]]:
     return {units: (net, program_of(net, x[units][:2]), x[units]) for units, net in nets.items()}
 
 
-def fill_of(name: str, plain: Plain, everyone: np.ndarray, partners: dict[int, int]) -> FillOf:
+def fill_of(name: str, plain: Plain, job_rows: np.ndarray, partners: dict[int, int]) -> FillOf:
     """The values that replace the units of a row, as the contract defines them."""
-    means = torch.stack([plain.h(plain.x[row]) for row in everyone]).mean(0)
+    means = torch.stack([plain.h(plain.x[row]) for row in job_rows]).mean(0)
     return {
         "baseline": lambda row: plain.h(torch.full_like(plain.x[row], BASELINE)),
         "zero": lambda row: torch.zeros_like(means),
@@ -41,7 +41,7 @@ def fill_of(name: str, plain: Plain, everyone: np.ndarray, partners: dict[int, i
 @pytest.mark.parametrize("nested", [False, True], ids=["one by one", "nested"])
 @pytest.mark.parametrize("units", ["neuron", "channel"])
 @pytest.mark.parametrize("fill", ["baseline", "zero", "mean", "resample"])
-def test_study_when_every_pass_is_made_by_hand_then_all_numbers_agree(
+def test_study_when_a_plain_study_runs_every_pass_then_all_numbers_agree(
     units: str,
     fill: str,
     nested: bool,
@@ -68,9 +68,9 @@ def test_study_when_every_pass_is_made_by_hand_then_all_numbers_agree(
     layer = request.pop("layer")
     summary, arrays = rank(program, tmp_path, fields, layer, ["gradient_x_activation"], **request)
     plain = Plain(net, x, 1, units == "channel")
-    everyone = np.unique(np.concatenate(list(members.values())))
-    drawn = {row: _partner(context, row) for row in everyone.tolist()}
-    filled = fill_of(fill, plain, everyone, drawn)
+    job_rows = np.unique(np.concatenate(list(members.values())))
+    partners = {row: _partner(context, row) for row in job_rows.tolist()}
+    filled = fill_of(fill, plain, job_rows, partners)
     counts = {"neuron": [1, 2, 3], "channel": [1, 2, 3]}[units]
     result = summary["rankings"][0]
 
@@ -88,11 +88,11 @@ def test_study_when_every_pass_is_made_by_hand_then_all_numbers_agree(
         }
         random = [context.streams.generator("order", number).permutation(len(importance)) for number in range(RANDOM)]
         controls = np.array([plain.curve(np.argsort(order).tolist(), counts, tested, filled) for order in random])
-        none = expected["most"][0]
-        everything = float(np.mean([plain.f(row, set(range(len(importance))), filled(row)) for row in tested]))
+        intact = expected["most"][0]
+        all_replaced = float(np.mean([plain.f(row, set(range(len(importance))), filled(row)) for row in tested]))
         magnitude = float(np.mean([abs(plain.f(row, set(), filled(row))) for row in tested]))
-        drops = {order: float(np.mean(none - np.array(curve[1:]))) for order, curve in expected.items()}
-        total = none - everything if none - everything > 0.01 * magnitude else None
+        drops = {order: float(np.mean(intact - np.array(curve[1:]))) for order, curve in expected.items()}
+        total = intact - all_replaced if intact - all_replaced > 0.01 * magnitude else None
         control_drops = (controls[:, :1] - controls[:, 1:]).mean(1)
 
         np.testing.assert_allclose(arrays["ablation/random"][index], controls, rtol=1e-6, atol=1e-7)
@@ -110,7 +110,7 @@ def test_study_when_every_pass_is_made_by_hand_then_all_numbers_agree(
         np.testing.assert_allclose(ablation["random"]["score"]["mean"], controls[:, 1:].mean(0), rtol=1e-10)
         np.testing.assert_allclose(ablation["random"]["score"]["low"], np.quantile(controls[:, 1:], 0.025, axis=0), rtol=1e-10)
         np.testing.assert_allclose(ablation["random"]["score"]["high"], np.quantile(controls[:, 1:], 0.975, axis=0), rtol=1e-10)
-        # A tie is exact in the engine; here the two sides may differ by rounding.
+        # A tie is exact in the engine. In this plain study tied drops may differ by rounding.
         assert ablation["p_value"] == (1 + int((control_drops >= drops["most"] - 1e-12).sum())) / (RANDOM + 1)
         assert ablation["p_worse"] == (1 + int((control_drops <= drops["most"] + 1e-12).sum())) / (RANDOM + 1)
 

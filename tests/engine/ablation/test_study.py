@@ -61,7 +61,7 @@ def test_study_when_four_units_have_known_shares_then_every_number_is_as_worked_
     assert outcome[1]["ablation/random"][0, :, 0].tolist() == [10.0] * 99
 
 
-def test_random_when_orders_are_known_then_bands_area_and_p_are_theirs(tmp_path: Path) -> None:
+def test_random_when_orders_are_given_then_bands_area_and_p_follow_from_them(tmp_path: Path) -> None:
     summary, arrays = study(tmp_path, FOUR, np.ones((5, 4)), ablation=QUARTERS | {"level": 0.9})
     result, curves = of((summary, arrays)), arrays["ablation/random"][0, :, 1:].astype(np.float64)
     drops = (10.0 - curves).mean(1)
@@ -78,8 +78,7 @@ def test_random_when_orders_are_known_then_bands_area_and_p_are_theirs(tmp_path:
 
 def test_accuracy_when_labels_are_given_then_curves_count_right_predictions(tmp_path: Path) -> None:
     # Class 0 has 10 − 4 = 6, 3, 1, and class 1 has a constant 2 that depends on no unit: right,
-    # right,
-    # wrong.
+    # right, wrong.
     net = Weighted([2.0, 4.0, 1.0, 3.0], [0.0, 0.0, 0.0, 0.0])
     net.out.bias.data[1] = 2.0
     summary, _ = rank(
@@ -99,7 +98,7 @@ TWENTY = tuple(float(weight) for weight in range(1, 21))
 HALVES = {"fractions": [0.1, 0.25, 0.5]}
 
 
-def test_verdict_when_the_ranking_is_the_true_one_then_it_is_better(tmp_path: Path) -> None:
+def test_verdict_when_the_ranking_is_true_then_is_better_than_random(tmp_path: Path) -> None:
     outcome = study(tmp_path, TWENTY, np.ones((6, 20)), ablation=HALVES)
 
     assert (of(outcome)["p_value"], of(outcome)["p_worse"]) == (0.01, 1.0)
@@ -107,7 +106,7 @@ def test_verdict_when_the_ranking_is_the_true_one_then_it_is_better(tmp_path: Pa
     assert outcome[0]["rankings"][0]["overall"] == {"p_value": 0.01, "p_worse": 1.0, "verdict": "better_than_random"}
 
 
-def test_verdict_when_the_ranking_is_upside_down_then_it_is_worse(tmp_path: Path) -> None:
+def test_verdict_when_the_ranking_is_reversed_then_is_worse_than_random(tmp_path: Path) -> None:
     # activations 1/k² with weights k³ have the shares k, so that the least active unit does most
     x = np.tile(1 / np.array(TWENTY) ** 2, (6, 1))
     outcome = study(tmp_path, tuple(weight**3 for weight in TWENTY), x, ablation=HALVES, methods=["activation"])
@@ -201,7 +200,7 @@ def test_verdict_when_units_can_be_chosen_in_few_ways_then_it_is_undecided(tmp_p
 
 @pytest.mark.parametrize("random", [0, 99])
 @pytest.mark.parametrize("orders", [["least"], []])
-def test_verdict_when_most_was_not_asked_for_then_it_is_undecided(random: int, orders: list[str], tmp_path: Path) -> None:
+def test_verdict_when_the_order_most_is_not_requested_then_is_undecided(random: int, orders: list[str], tmp_path: Path) -> None:
     options = HALVES | {"orders": orders, "random": random, "check_fill": "zero", "fill": "mean"}
     outcome = study(tmp_path, TWENTY, np.ones((6, 20)), ablation=options)
     result = of(outcome)
@@ -256,7 +255,7 @@ def test_study_when_there_is_one_unit_then_there_are_no_counts(tmp_path: Path) -
     assert outcome[1]["ablation/random"].shape == (1, 99, 1)
 
 
-def test_holm_when_clusters_have_their_own_p_then_their_number_corrects_it_and_not_the_verdict(tmp_path: Path) -> None:
+def test_holm_when_there_are_several_clusters_then_corrects_p_and_leaves_the_verdict(tmp_path: Path) -> None:
     members = {name: list(range(4 * index, 4 * index + 4)) for index, name in enumerate("abc")}
     outcome = study(tmp_path, TWENTY, np.ones((12, 20)), ablation=HALVES, clusters={"by": "members", "members": members})
 
@@ -287,8 +286,7 @@ def test_activity_when_it_ranks_alike_then_the_ranking_is_warned_of(tmp_path: Pa
 
 def test_activity_when_the_fill_is_another_then_the_distance_from_it_counts(tmp_path: Path) -> None:
     # The first two examples rank, and F is the sum. The means over all four are 5, 8, 9, 2, and so
-    # are
-    # the distances from 0.
+    # are the distances from 0.
     x = np.array([[1.0, 7.0, 9.0, 2.0], [9.0, 9.0, 9.0, 2.0], [1.0, 9.0, 9.0, 2.0], [9.0, 7.0, 9.0, 2.0]])
     constant = study(tmp_path, (1.0,) * 4, x, ablation=QUARTERS, baseline={"kind": "constant", "value": 8.5})
     zero = study(tmp_path, (1.0,) * 4, x, ablation=QUARTERS | {"fill": "zero"})
@@ -297,15 +295,14 @@ def test_activity_when_the_fill_is_another_then_the_distance_from_it_counts(tmp_
     # to 0: units 2, 1, 0 fall by 9, 8, 5 of 24
     assert of(zero)["activity_area"] == pytest.approx((9 + 17 + 22) / 3 / 24)
     # To 8.5: the distances 4, 1, 0.5, 6.5 select units 3, 0, 1, which rise by 6.5, 3.5, 0.5 of −10.
-    # The
-    # total drop is negative.
+    # The total drop is negative.
     assert of(constant)["activity_area"] is None
     # With the fill `mean`, the mean F does not change.
     assert of(mean)["most"]["score"] == pytest.approx([24.0] * 3)
     assert of(mean)["activity_area"] is None
 
 
-def test_check_fill_when_it_gives_another_verdict_then_it_is_warned_of(tmp_path: Path) -> None:
+def test_check_fill_when_it_changes_a_verdict_then_a_warning_names_both_verdicts(tmp_path: Path) -> None:
     # All examples are equal: resampling changes nothing, so all orders are equally good.
     outcome = study(tmp_path, TWENTY, np.ones((6, 20)), ablation=HALVES | {"check_fill": "resample"})
     warned = [warning for warning in outcome[0]["warnings"] if warning["code"] == "verdict_depends_on_fill"]
@@ -323,7 +320,7 @@ def test_check_fill_when_it_gives_another_verdict_then_it_is_warned_of(tmp_path:
     assert "verdict_depends_on_fill" not in codes(study(tmp_path, TWENTY, np.ones((6, 20)), ablation=HALVES | {"check_fill": None}))
 
 
-def test_check_fill_when_it_is_done_then_the_results_themselves_are_the_same(tmp_path: Path) -> None:
+def test_check_fill_when_it_runs_then_the_other_results_do_not_change(tmp_path: Path) -> None:
     x = np.random.default_rng(0).random((30, 20))
     without = study(tmp_path, TWENTY, x, ablation=HALVES)
     checked = study(tmp_path, TWENTY, x, ablation=HALVES | {"check_fill": "resample"})
@@ -370,7 +367,7 @@ def test_controls_when_two_jobs_are_on_the_same_work_then_they_are_shared_to_the
     assert [of(left, name)["activity_area"] for name in "012"] == [of(right, name)["activity_area"] for name in "012"]
 
 
-def test_controls_when_the_seed_is_another_then_they_are_others(tmp_path: Path) -> None:
+def test_controls_when_the_seed_differs_then_the_random_orders_differ(tmp_path: Path) -> None:
     left, right = shared(tmp_path, ["random"]), shared(tmp_path, ["random"], seed=1)
 
     assert not np.array_equal(left[1]["ablation/random"], right[1]["ablation/random"])
@@ -396,7 +393,7 @@ def test_random_when_more_orders_are_drawn_then_the_first_ones_stay(tmp_path: Pa
     np.testing.assert_allclose(few, many[:, :19], rtol=1e-6)
 
 
-def test_overall_when_it_is_worked_out_from_the_curves_then_it_agrees(tmp_path: Path) -> None:
+def test_overall_when_computed_from_the_curves_then_agrees(tmp_path: Path) -> None:
     outcome = shared(tmp_path, ["activation"], ablation={"random": 40})
     ranked = outcome[1]["ablation/activation/most"].astype(np.float64)
     random = outcome[1]["ablation/random"].astype(np.float64)

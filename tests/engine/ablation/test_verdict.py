@@ -8,7 +8,7 @@ import pytest
 from unitrank_engine.ablation.verdict import area, chance, choices, decidable, drop, holm, overall
 
 
-def test_drop_when_scores_fall_then_it_is_their_mean_distance_from_the_unaltered_score() -> None:
+def test_drop_when_scores_fall_then_is_the_mean_distance_from_the_unaltered_score() -> None:
     # (1 + 3 + 8) / 3
     assert drop(10.0, np.array([9.0, 7.0, 2.0])) == 4.0
     assert drop(10.0, np.array([[9.0, 7.0, 2.0], [10.0, 11.0, 12.0]])).tolist() == [4.0, -1.0]
@@ -83,7 +83,7 @@ def test_chance_when_the_drop_has_a_rank_then_p_and_verdict_follow(
         (1, 0.5, True),
     ],
 )
-def test_decidable_when_random_orders_are_few_then_it_is_not(random: int, level: float, enough: bool) -> None:
+def test_decidable_when_random_orders_are_few_then_is_false(random: int, level: float, enough: bool) -> None:
     assert decidable(100, [10, 50], random, level, 10) is enough
 
 
@@ -100,18 +100,18 @@ def test_decidable_when_random_orders_are_few_then_it_is_not(random: int, level:
         (4000, [400, 2000], 0.95, True),
     ],
 )
-def test_decidable_when_units_can_be_chosen_in_few_ways_then_it_is_not(
+def test_decidable_when_units_can_be_chosen_in_few_ways_then_is_false(
     n: int, counts: list[int], level: float, enough: bool
 ) -> None:
     assert decidable(n, counts, 99, level, 10) is enough
 
 
 @pytest.mark.parametrize(("tests", "enough"), [(0, False), (1, False), (2, True)])
-def test_decidable_when_there_are_under_two_test_examples_then_it_is_not(tests: int, enough: bool) -> None:
+def test_decidable_when_test_examples_are_few_then_needs_two(tests: int, enough: bool) -> None:
     assert decidable(100, [10], 99, 0.95, tests) is enough
 
 
-def test_decidable_when_there_are_no_counts_then_it_is_not() -> None:
+def test_decidable_when_there_are_no_counts_then_is_false() -> None:
     assert not decidable(1, [], 99, 0.95, 10)
 
 
@@ -142,13 +142,13 @@ def test_overall_when_one_cluster_has_larger_scores_then_it_has_no_larger_say() 
     assert overall(OWN * scale[:, 0], RANDOM * scale, 0.75) == overall(OWN, RANDOM, 0.75)
 
 
-def test_overall_when_a_cluster_has_no_differences_then_it_adds_nothing() -> None:
+def test_overall_when_a_cluster_has_no_differences_then_the_cluster_does_not_count() -> None:
     flat = overall(np.append(OWN, 7.0), np.vstack([RANDOM, [7.0, 7.0, 7.0]]), 0.75)
 
     assert flat == overall(OWN, RANDOM, 0.75)
 
 
-def test_overall_when_nothing_differs_anywhere_then_it_is_no_better() -> None:
+def test_overall_when_no_drops_differ_then_is_no_better_than_random() -> None:
     overall_result = overall(np.full(2, 7.1), np.full((2, 19), 7.1), 0.95)
 
     assert (overall_result.p_value, overall_result.p_worse, overall_result.verdict) == (1.0, 1.0, "no_better_than_random")

@@ -19,7 +19,9 @@ METHODS = [{"name": "conductance", "steps": 5}, "exact_ablation"]
 
 
 @pytest.mark.parametrize(("name", "layer"), [("convolutional", "features.3"), ("attentive", "norm")])
-def test_scores_of_each_class_when_made_together_then_equal_those_of_a_job_a_class(name: str, layer: str, tmp_path: Path) -> None:
+def test_scores_of_all_classes_when_computed_at_once_then_equal_one_job_for_each_class(
+    name: str, layer: str, tmp_path: Path
+) -> None:
     fields = {"x": net_of(name).examples(5).numpy()}
     context = prepared(
         program(name), tmp_path, fields, layer=layer, methods=METHODS, inputs={next(iter(program(name).inputs)): "x"}
@@ -37,7 +39,7 @@ def test_scores_of_each_class_when_made_together_then_equal_those_of_a_job_a_cla
         np.testing.assert_allclose(lost[number], arrays["examples/exact_ablation/all"].reshape(5, -1), rtol=1e-4, atol=1e-6)
 
 
-def test_scores_of_a_single_value_equal_those_of_a_job(tmp_path: Path) -> None:
+def test_scores_of_an_output_without_classes_equal_the_scores_of_a_job(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 1), nn.Flatten(0))
     program, fields = program_of(net, torch.ones(2, 4)), {"x": torch.randn(5, 4).numpy()}

@@ -26,7 +26,7 @@ def drops(predicted: list[float] | np.ndarray, actual: list[float] | np.ndarray)
     return Drops(np.asarray(predicted, dtype=float), np.asarray(actual, dtype=float))
 
 
-def test_judge_when_drops_are_known_then_errors_are_as_worked_out() -> None:
+def test_judge_when_drops_are_given_then_errors_equal_those_computed_by_hand() -> None:
     outcome = judge({"a": drops([1, 2, 3], [2, 2, -5])}, compare=True)["a"]
 
     # |−1| + 0 + 8; 2 + 2 + 5; −1 + 0 + 8; ranks 1 2 3 against 2.5 2.5 1
@@ -36,7 +36,7 @@ def test_judge_when_drops_are_known_then_errors_are_as_worked_out() -> None:
     assert [getattr(outcome, name) for name in COMPARED] == [None] * 4
 
 
-def test_judge_when_there_are_others_then_the_one_with_the_lowest_error_is_the_rival() -> None:
+def test_judge_when_there_are_other_rankings_then_that_with_the_lowest_error_is_the_rival() -> None:
     actual = [0.0, 0.0]
     all_three = {"worst": drops([5, 5], actual), "best": drops([1, 1], actual), "second": drops([-2, 2], actual)}
     outcome = judge(all_three, compare=True)
@@ -80,7 +80,7 @@ def test_judge_when_a_small_difference_is_paired_then_only_wilcoxon_sees_it() ->
 
 
 @pytest.mark.parametrize("actual", [[3.0], [3.0, 3.0, 3.0], [1.0, 2.0]])
-def test_judge_when_two_rankings_are_the_same_then_nothing_differs(actual: list[float]) -> None:
+def test_judge_when_two_rankings_are_equal_then_no_test_finds_a_difference(actual: list[float]) -> None:
     outcome = judge({"a": drops([2.0] * len(actual), actual), "b": drops([2.0] * len(actual), actual)}, compare=True)["b"]
 
     assert (outcome.against, outcome.mann_whitney, outcome.wilcoxon) == ("a", 1.0, 1.0)
@@ -92,7 +92,7 @@ def test_judge_when_two_rankings_are_the_same_then_nothing_differs(actual: list[
     )
 
 
-def test_judge_when_there_is_one_example_then_no_interval_and_no_correlation_is_made_up() -> None:
+def test_judge_when_there_is_one_example_then_the_interval_has_width_zero_and_no_correlation() -> None:
     outcome = judge({"a": drops([1.0], [3.0]), "b": drops([2.0], [3.0])}, compare=True)["a"]
 
     assert (outcome.mae, outcome.spearman, outcome.mann_whitney, outcome.wilcoxon) == (
@@ -134,10 +134,9 @@ def fidelity(folder: Path, **options: Any) -> dict[str, dict[str, Any]]:
     return {ranking["id"]: ranking["fidelity"] for ranking in summary["rankings"]}
 
 
-def test_delta_when_two_units_are_farthest_from_the_baseline_then_those_are_replaced(tmp_path: Path) -> None:
+def test_delta_when_two_units_are_farthest_from_the_baseline_then_they_are_replaced(tmp_path: Path) -> None:
     # Units 3 and 2 have −6 + 4, then units 0 and 1 have 16 + 9. Their activations are 7 and 7,
-    # their
-    # gradients −1 and 7.
+    # their gradients −1 and 7.
     outcome = fidelity(tmp_path, fraction=0.5)
 
     assert (outcome["gradient_x_activation"]["mae"], outcome["gradient_x_activation"]["mae_of_zero"]) == (0.0, 13.5)
@@ -152,12 +151,11 @@ def test_delta_when_two_units_are_farthest_from_the_baseline_then_those_are_repl
     ]
 
 
-def test_top_when_each_method_chooses_its_own_units_then_nothing_is_compared(tmp_path: Path) -> None:
+def test_top_when_each_method_replaces_different_units_then_rankings_are_not_compared(tmp_path: Path) -> None:
     outcome = fidelity(tmp_path, select="top", fraction=0.25)
 
     # The shares are 4 6 −6 4 and 16 9 −4 1. The largest activation is that of unit 3, then of unit
-    # 0;
-    # the largest gradient is always that of unit 0.
+    # 0; the largest gradient is always that of unit 0.
     assert (outcome["gradient_x_activation"]["mae"], outcome["gradient_x_activation"]["mae_of_zero"]) == (0.0, 11.0)
     assert (outcome["activation"]["mae"], outcome["activation"]["mae_of_zero"]) == (6.0, 10.0)
     assert (outcome["gradient"]["mae"], outcome["gradient"]["mae_of_zero"]) == (6.0, 10.0)
@@ -167,7 +165,7 @@ def test_top_when_each_method_chooses_its_own_units_then_nothing_is_compared(tmp
 @pytest.mark.parametrize(
     ("fraction", "drops"), [(0.01, (4, 16)), (0.5, (-2, 25)), (0.74, (-2, 25)), (0.75, (4, 21)), (1.0, (8, 22))]
 )
-def test_fraction_when_units_are_counted_then_it_is_rounded_down_but_one_at_least(
+def test_fraction_when_units_are_counted_then_is_rounded_down_to_at_least_one_unit(
     fraction: float, drops: tuple[float, float], tmp_path: Path
 ) -> None:
     outcome = fidelity(tmp_path, fraction=fraction)["gradient"]
@@ -226,7 +224,7 @@ def test_clusters_when_baselines_depend_on_them_then_an_example_counts_in_the_fi
 @pytest.mark.parametrize("units", ["neuron", "channel"])
 @pytest.mark.parametrize("fill", ["baseline", "zero", "mean", "resample"])
 @pytest.mark.parametrize("select", ["delta", "top", "random"])
-def test_fidelity_when_every_pass_is_made_by_hand_then_the_numbers_agree(
+def test_fidelity_when_a_plain_net_runs_every_pass_then_the_numbers_agree(
     select: str, fill: str, units: str, tmp_path: Path
 ) -> None:
     net, shape = NETS[units]
@@ -288,12 +286,12 @@ def test_largest_when_values_are_equal_then_a_plain_sort_with_the_same_order_of_
         assert sorted(chosen) == sorted(expected)
 
 
-def test_largest_when_a_row_is_alone_then_it_is_as_among_others() -> None:
+def test_largest_when_a_row_is_alone_then_its_units_are_the_same_as_in_a_batch() -> None:
     values = torch.randint(0, 3, (20, 12), generator=torch.Generator().manual_seed(0)).float()
-    together = largest(values, 5, torch.from_numpy(TIES))
+    batch = largest(values, 5, torch.from_numpy(TIES))
 
     for row in range(20):
-        assert set(largest(values[row : row + 1], 5, torch.from_numpy(TIES))[0].tolist()) == set(together[row].tolist())
+        assert set(largest(values[row : row + 1], 5, torch.from_numpy(TIES))[0].tolist()) == set(batch[row].tolist())
 
 
 def test_delta_when_all_units_are_equally_far_then_the_seed_decides(tmp_path: Path) -> None:
@@ -351,7 +349,7 @@ def test_judge_when_there_are_more_examples_then_tests_are_exact_or_normal_as_sc
     assert outcome.mann_whitney == pytest.approx(stats.mannwhitneyu(first_errors, second_errors).pvalue)
 
 
-def test_judge_when_some_differences_are_zero_then_the_others_are_tested() -> None:
+def test_judge_when_some_differences_are_zero_then_only_the_nonzero_ones_are_tested() -> None:
     actual = np.zeros(9)
     outcome = judge({"one": drops([1, 2, 3, 4, 5, 6, 7, 0, 0], actual), "two": drops(np.zeros(9), actual)}, compare=True)["one"]
 

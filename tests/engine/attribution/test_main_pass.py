@@ -44,7 +44,7 @@ def test_kept_when_an_example_is_kept_then_its_batch_is_not(tmp_path: Path) -> N
         assert kept.untyped_storage().nbytes() == 8 * 4
 
 
-def test_baseline_when_shared_then_its_gradient_is_made_once_for_each_target(tmp_path: Path) -> None:
+def test_baseline_when_shared_then_its_gradient_is_computed_once_for_each_target(tmp_path: Path) -> None:
     method = {"name": "conductance", "steps": 6, "rule": "left"}
     request = {"ablation": None, "fidelity": None, "keep_examples": 24}
     shared, shared_arrays = rank(

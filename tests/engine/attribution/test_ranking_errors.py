@@ -59,7 +59,7 @@ def test_all_scores_when_all_succeed_then_they_are_returned() -> None:
     assert all_scores({"k": lambda: ONE}, {"a": "k", "b": "k"}) == {"k": ONE}
 
 
-def test_all_scores_when_some_fail_then_the_first_is_named_and_the_others_are_finished() -> None:
+def test_all_scores_when_some_fail_then_the_error_names_the_first_and_lists_the_finished_rankings() -> None:
     makers = {"k1": lambda: ONE, "k2": fail, "k3": fail, "k4": lambda: ONE}
     keys = {"a": "k1", "b": "k2", "c": "k3", "b-2": "k2", "d": "k4"}
     with pytest.raises(EngineError) as caught:
@@ -70,14 +70,14 @@ def test_all_scores_when_some_fail_then_the_first_is_named_and_the_others_are_fi
     assert error.detail == "ranking 'b': nan; repeat the request without 'b' to get 'a', 'd'"
 
 
-def test_all_scores_when_the_only_one_fails_then_nothing_is_advised() -> None:
+def test_all_scores_when_the_only_ranking_fails_then_the_error_gives_no_advice() -> None:
     with pytest.raises(EngineError) as caught:
         all_scores({"k": fail}, {"a": "k"})
 
     assert (caught.value.detail, caught.value.finished) == ("ranking 'a': nan", ())
 
 
-def test_all_scores_when_something_else_happens_then_it_is_left_alone() -> None:
+def test_all_scores_when_another_error_is_raised_then_the_error_is_unchanged() -> None:
     def stop() -> Tensor:
         raise KeyError("ours")
 
@@ -95,7 +95,7 @@ def test_advise_without_when_a_part_fails_then_names_the_request_that_gives_the_
     assert (caught.value.finished, caught.value.ranking, caught.value.retryable) == (("a",), None, True)
 
 
-def test_job_when_one_ranking_is_not_finite_then_it_is_named_and_so_are_the_finished_ones(tmp_path: Path) -> None:
+def test_job_when_one_ranking_is_not_finite_then_the_error_names_this_and_the_finished_rankings(tmp_path: Path) -> None:
     conductance = {"name": "conductance", "rule": "trapezoid", "id": "path"}
     methods = [
         "gradient",

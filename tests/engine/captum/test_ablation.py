@@ -49,7 +49,7 @@ def test_losses_around_a_relu_equal_captums_numbers(at: str, method: dict[str, A
 
 @pytest.mark.parametrize("units", ["neuron", "channel"])
 @pytest.mark.parametrize("layer", ["conv1", "relu1", "pool1", "conv2", "pool2"])
-def test_losses_equal_those_of_captum_on_the_same_net(layer: str, units: str, tmp_path: Path) -> None:
+def test_losses_equal_the_losses_of_captum_on_the_same_net(layer: str, units: str, tmp_path: Path) -> None:
     net, target = module("convolutional"), 7
     x, start = 10 * torch.randn(2, 3, 1, 10, 10, generator=torch.Generator().manual_seed(5))
     place = net, net.get_submodule(layer)

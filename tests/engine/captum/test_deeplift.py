@@ -69,7 +69,7 @@ COUNTED = torch.arange(120.0).reshape(3, 40)
 
 
 @pytest.mark.parametrize("name", ["convolutional", "convolutional in three dimensions"])
-def test_scores_behind_a_pool_then_are_those_before_the_next_convolution(name: str, tmp_path: Path) -> None:
+def test_scores_after_a_pool_equal_the_scores_before_the_next_convolution(name: str, tmp_path: Path) -> None:
     x = _drawn(name, 100)
 
     behind, before = (scores(name, tmp_path, (x.numpy(),), *place) for place in (("pool1", RESCALE), ("conv2", RESCALE, "input")))

@@ -64,7 +64,7 @@ def test_scores_sum_to_the_change_of_each_example(name: str, layer: str, tmp_pat
 
 
 @pytest.mark.parametrize(("name", "layer"), CASES)
-def test_scores_of_an_example_alone_are_those_it_has_among_others(name: str, layer: str, tmp_path: Path) -> None:
+def test_scores_of_an_example_alone_equal_its_scores_in_a_batch(name: str, layer: str, tmp_path: Path) -> None:
     x, start = examples(name)
 
     together = _ours(name, layer, x, start, tmp_path)

@@ -93,7 +93,7 @@ def test_baseline_of_each_member_of_overlapping_clusters_equals_plain_numpy(
             assert completeness["expected"] == pytest.approx(expected.sum(1).mean(), rel=1e-5, abs=1e-6)
 
 
-def test_ablation_puts_the_members_own_baseline_in_place_of_units(total: Program, tmp_path: Path) -> None:
+def test_ablation_replaces_units_by_the_baseline_of_the_members_cluster(total: Program, tmp_path: Path) -> None:
     summary, _ = rank(
         total, tmp_path, {"x": X}, "input", ["conductance"],
         clusters={"by": "members", "members": MEMBERS}, baseline={"kind": "cluster_mean"}, target={"class": 0},
@@ -109,7 +109,7 @@ def test_ablation_puts_the_members_own_baseline_in_place_of_units(total: Program
     assert summary["rankings"][0]["fidelity"]["mae"] == pytest.approx(0, abs=1e-5)
 
 
-def test_mean_of_several_inputs_is_taken_of_each(both: Program, tmp_path: Path) -> None:
+def test_mean_of_several_inputs_is_computed_for_each_input(both: Program, tmp_path: Path) -> None:
     other = RANDOM.normal(size=(9, 4))
 
     _, arrays = rank(
@@ -147,7 +147,7 @@ def test_a_mean_over_many_rows_is_summed_in_float64(total: Program, tmp_path: Pa
     np.testing.assert_allclose(arrays["examples/gradient_x_delta/all"][1], expected, rtol=2e-7)
 
 
-def test_cluster_mean_when_another_cluster_comes_then_the_last_mean_is_freed(total: Program, tmp_path: Path) -> None:
+def test_cluster_mean_when_the_next_cluster_begins_then_the_last_mean_is_freed(total: Program, tmp_path: Path) -> None:
     request = {"layer": "input", "clusters": {"by": "members", "members": MEMBERS}, "baseline": {"kind": "cluster_mean"}}
     context = plain.prepared(total, tmp_path, {"x": X}, **request)
     baselines = find_baselines(context, 4)

@@ -82,7 +82,7 @@ def test_lists_count_along_axis_1_of_vectors_too(dense: Program, tmp_path: Path)
     np.testing.assert_allclose(inputs, x - [1, 2, 3], rtol=1e-5)
 
 
-def test_ids_are_not_scaled_and_only_what_they_look_up_moves(tmp_path: Path) -> None:
+def test_ids_are_not_scaled_and_only_the_looked_up_vectors_move(tmp_path: Path) -> None:
     program = program_of(Mixed(), torch.randint(0, 9, (2, 3)), torch.randn(2), torch.randn(2, 3))
     fields = {"ids": RANDOM.integers(0, 9, (6, 3)), "weight": RANDOM.normal(size=6), "x": RANDOM.normal(size=(6, 3))}
 
@@ -102,7 +102,7 @@ def test_ids_are_not_scaled_and_only_what_they_look_up_moves(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_an_input_that_is_no_number_ends_the_job_with_field_and_row(bad: float, dense: Program, tmp_path: Path) -> None:
+def test_an_input_with_nan_ends_the_job_with_field_and_row(bad: float, dense: Program, tmp_path: Path) -> None:
     x = RANDOM.normal(size=(6, 3))
     x[4, 1] = bad
 
@@ -113,7 +113,7 @@ def test_an_input_that_is_no_number_ends_the_job_with_field_and_row(bad: float, 
 
 
 @pytest.mark.parametrize(("x", "preprocess"), [(1e39, {}), (1e38, {"std": 1e-3}), (1.0, {"std": 1e-50})])
-def test_a_number_that_is_too_large_for_the_model_is_told_from_one_that_is_infinite(
+def test_the_error_of_a_too_large_number_differs_from_that_of_an_infinite_number(
     x: float, preprocess: dict[str, float], dense: Program, tmp_path: Path
 ) -> None:
     with pytest.raises(EngineError, match=r"field 'x' is NaN or infinite in row 0 after preprocessing to float32") as caught:
@@ -129,7 +129,7 @@ def test_a_row_outside_of_the_job_may_be_no_number(dense: Program, tmp_path: Pat
     rank(dense, tmp_path, {"x": x}, "0", ["conductance"], clusters={"by": "members", "members": {"a": [0, 5]}}, **PLAIN)
 
 
-def test_a_number_for_each_example_that_is_no_number_is_named_too(tmp_path: Path) -> None:
+def test_nan_in_a_field_with_one_number_for_each_example_is_named(tmp_path: Path) -> None:
     program = program_of(Mixed(), torch.randint(0, 9, (2, 3)), torch.randn(2), torch.randn(2, 3))
     fields = {"ids": np.zeros((3, 3), dtype=int), "weight": np.array([1.0, np.nan, 1.0]), "x": np.zeros((3, 3))}
 
@@ -137,7 +137,7 @@ def test_a_number_for_each_example_that_is_no_number_is_named_too(tmp_path: Path
         rank(program, tmp_path, fields, "fc", ["gradient"], **PLAIN)
 
 
-def test_a_baseline_that_is_no_number_is_named_by_its_own_field(dense: Program, tmp_path: Path) -> None:
+def test_a_baseline_with_nan_is_named_by_the_field_of_the_baseline(dense: Program, tmp_path: Path) -> None:
     x = RANDOM.normal(size=(4, 3))
     fields = {"x": x, "x0": np.where(np.arange(4)[:, None] == 2, np.nan, x)}
 
@@ -165,9 +165,7 @@ def logarithm() -> Program:
 
 @pytest.mark.parametrize("method", ["activation", "gradient", "conductance"])
 @pytest.mark.parametrize(("x", "baseline"), [(-1.0, 1.0), (1.0, 0.0)])
-def test_an_output_that_is_no_number_ends_the_job(
-    method: str, x: float, baseline: float, logarithm: Program, tmp_path: Path
-) -> None:
+def test_an_output_with_nan_ends_the_job(method: str, x: float, baseline: float, logarithm: Program, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"the model's output became NaN or infinite") as caught:
         rank(
             logarithm,
@@ -182,7 +180,7 @@ def test_an_output_that_is_no_number_ends_the_job(
     assert caught.value.code == "non_finite"
 
 
-def test_nothing_of_a_failed_job_is_left_in_the_program(logarithm: Program, tmp_path: Path) -> None:
+def test_a_failed_job_leaves_the_program_unchanged(logarithm: Program, tmp_path: Path) -> None:
     fields = {"x": np.full((2, 3), 0.5)}
     settings = {"baseline": {"kind": "constant", "value": 1.0}, **PLAIN}
     _, before = rank(logarithm, tmp_path, fields, "fc", ["gradient", "conductance"], **settings)

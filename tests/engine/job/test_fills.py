@@ -41,7 +41,7 @@ def test_mean_when_rows_are_in_several_clusters_then_each_example_of_the_job_cou
     np.testing.assert_allclose(values(filled, "mean", ROWS)[0], np.maximum(X[ROWS], 0).mean(0), rtol=1e-15)
 
 
-def test_partners_when_drawn_then_they_are_others_of_the_job_and_all_alike(tmp_path: Path) -> None:
+def test_partners_when_drawn_then_are_other_rows_of_the_job_with_equal_probability(tmp_path: Path) -> None:
     drawn = np.array([fills(tmp_path, {"a": ROWS.tolist()}, seed=seed).partners(ROWS) for seed in range(150)])
 
     assert not (drawn == ROWS).any()
@@ -52,7 +52,7 @@ def test_partners_when_drawn_then_they_are_others_of_the_job_and_all_alike(tmp_p
         assert times.min() > 30
 
 
-def test_partners_when_asked_for_in_other_batches_then_they_stay(tmp_path: Path) -> None:
+def test_partners_when_drawn_in_other_batches_then_are_the_same(tmp_path: Path) -> None:
     filled = fills(tmp_path, {"a": ROWS.tolist()})
     whole = filled.partners(ROWS)
 

@@ -14,7 +14,7 @@ def clock() -> Clock:
     return Clock(100.0)
 
 
-def test_advance_when_a_stage_has_settled_then_its_own_speed_counts(clock: Clock) -> None:
+def test_advance_when_a_stage_has_run_for_a_second_then_only_the_speed_of_the_stage_counts(clock: Clock) -> None:
     """The speed of the stage gives the time left.
 
     Ten rows of cost 2 take 4 s, so the speed is 5 a second. 90 rows of cost 2 and 100 of cost 1 are
@@ -50,7 +50,7 @@ def test_advance_when_a_stage_has_just_begun_then_the_whole_job_is_the_measure(c
     assert records[-1]["eta"] == pytest.approx(99 * 10.5 / 201)
 
 
-def test_advance_when_all_rows_are_done_then_nothing_is_left(clock: Clock) -> None:
+def test_advance_when_all_rows_are_done_then_no_time_is_left(clock: Clock) -> None:
     records: list[dict[str, Any]] = []
     meter = ProgressMeter(records.append, clock)
     meter.plan("attribution", 5, 3.0)

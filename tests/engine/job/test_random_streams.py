@@ -11,7 +11,7 @@ def drawn(streams: RandomStreams, *name: str | int) -> list[int]:
     return streams.generator(*name).integers(2**62, size=3).tolist()
 
 
-def test_generator_when_asked_twice_then_it_begins_anew() -> None:
+def test_generator_when_made_twice_then_both_give_the_same_numbers() -> None:
     streams = RandomStreams.of(0, *WORK)
 
     assert drawn(streams, "order", 3) == drawn(streams, "order", 3) == drawn(RandomStreams.of(0, *WORK), "order", 3)

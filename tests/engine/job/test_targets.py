@@ -57,7 +57,7 @@ def test_closed_forms_of_two_classes() -> None:
 
 
 @pytest.mark.parametrize("output", [torch.tensor([1.5, -2.0]), torch.tensor([[1.5], [-2.0]])])
-def test_an_output_without_classes_is_its_own_score(output: Tensor) -> None:
+def test_the_score_of_an_output_without_classes_is_the_output(output: Tensor) -> None:
     target = Target.model_validate({"class": None, "score": "logit"})
 
     assert score(target, output, fix(target, output, None)).tolist() == [1.5, -2.0]
@@ -95,7 +95,7 @@ def test_class_and_rival_are_fixed_at_the_input_all_along_the_path(logits: Progr
 
 
 @pytest.mark.parametrize("label", [-1, 4, 255])
-def test_a_label_that_is_no_class_ends_the_job(label: int, logits: Program, tmp_path: Path) -> None:
+def test_a_label_that_is_not_a_class_ends_the_job(label: int, logits: Program, tmp_path: Path) -> None:
     fields = {"x": np.zeros((3, 3), dtype=np.float32), "y": np.array([0, label, 1])}
 
     with pytest.raises(EngineError, match=rf"label {label} is not a class of the model; labels must be from 0 to 3") as caught:

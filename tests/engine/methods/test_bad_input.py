@@ -63,7 +63,7 @@ def flaws(program: Program, **request: Any) -> list[tuple[str, str, str]]:
     return []
 
 
-def test_method_when_no_gradient_comes_back_to_the_place_then_those_that_are_named_instead_rank(tmp_path: Path) -> None:
+def test_method_when_no_gradient_reaches_the_place_then_the_suggested_methods_rank(tmp_path: Path) -> None:
     needing = [name for name, method in METHODS.items() if method.needs_gradient and name != "grad_cam"]
 
     flaw_list = flaws(rounding(), layer="first", methods=needing)
@@ -105,7 +105,7 @@ def test_method_when_the_place_is_behind_the_comparison_then_it_has_a_gradient(l
     ],
 )
 @pytest.mark.parametrize("score", ["logit", "probability"])
-def test_deeplift_when_each_example_is_its_own_baseline_then_is_exactly_zero_and_claims_no_gap(
+def test_deeplift_when_each_example_equals_its_baseline_then_is_exactly_zero_and_reports_no_gap(
     name: str, layer: str, score: str, tmp_path: Path
 ) -> None:
     x = net_of(name).examples(4).numpy()
@@ -121,7 +121,9 @@ def test_deeplift_when_each_example_is_its_own_baseline_then_is_exactly_zero_and
 
 
 @pytest.mark.parametrize("layer", ["input", "features.0", "features.2"])
-def test_deeplift_when_one_example_of_several_is_the_baseline_then_it_alone_is_zero_to_rounding(layer: str, tmp_path: Path) -> None:
+def test_deeplift_when_one_of_several_examples_equals_the_baseline_then_only_its_scores_are_nearly_zero(
+    layer: str, tmp_path: Path
+) -> None:
     x = net_of("convolutional").examples(4).numpy()
     clusters = {"by": "members", "members": {"all": [0, 1, 2, 3], "itself": [2]}}
     settings = {"baseline": {"kind": "example", "index": 2}, "target": {"class": 1}, "keep_examples": 4, "clusters": clusters}
@@ -203,13 +205,13 @@ def test_label_when_a_late_batch_has_one_that_is_not_a_class_then_the_job_fails(
     [{"target": {"class": "predicted"}}, {"clusters": {"by": "members", "members": {"others": [0, 1, 2, 3, 4, 5, 6, 8]}}}],
     ids=["other target", "other rows"],
 )
-def test_label_when_nothing_is_explained_by_it_then_it_may_be_no_class(request_: dict[str, Any], tmp_path: Path) -> None:
+def test_label_when_the_target_does_not_use_labels_then_need_not_be_a_class(request_: dict[str, Any], tmp_path: Path) -> None:
     _, arrays = rank(program_of_net("functional"), tmp_path, FIELDS, "fc1", ["gradient"], **request_, **PLAIN)
 
     assert np.isfinite(arrays["importance/gradient"]).all()
 
 
-class Behind(nn.Module):
+class WithFunction(nn.Module):
     """F = Σ f(relu x)."""
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
@@ -230,13 +232,13 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @cache
-def behind(name: str) -> Program:
-    return program_of(Behind(FUNCTIONS[name]), torch.ones(2, 3))
+def with_function(name: str) -> Program:
+    return program_of(WithFunction(FUNCTIONS[name]), torch.ones(2, 3))
 
 
 def failed(folder: Path, name: str, x: np.ndarray, methods: list[Any], **request: Any) -> EngineError:
     with pytest.raises(EngineError) as caught:
-        rank(behind(name), folder, {"x": x}, "act", methods, **{"target": {"class": None}, **PLAIN, **request})
+        rank(with_function(name), folder, {"x": x}, "act", methods, **{"target": {"class": None}, **PLAIN, **request})
     return caught.value
 
 
@@ -259,7 +261,7 @@ def test_job_when_the_output_of_a_late_example_is_not_finite_then_says_where_to_
     assert error.detail.startswith("the model's output became NaN or infinite; look for a division by zero, a logarithm of zero")
     assert error.detail.endswith("or choose another baseline or score")
     others = {"by": "members", "members": {"others": [0, 1, 2, 3, 4, 6]}}
-    rank(behind(name), tmp_path, {"x": x}, "act", ["gradient"], clusters=others, target={"class": None}, **ONES, **PLAIN)
+    rank(with_function(name), tmp_path, {"x": x}, "act", ["gradient"], clusters=others, target={"class": None}, **ONES, **PLAIN)
 
 
 @pytest.mark.parametrize("steps", [{"steps": 3}, {"steps": 3, "tolerance": 0.5}, {"steps": 3, "precision": "bf16"}])
@@ -282,7 +284,7 @@ def test_job_when_the_slope_at_a_late_example_is_infinite_then_the_error_names_t
 
     assert (error.code, error.ranking, error.finished) == ("non_finite", method, ("activation", "left", "exact_ablation"))
     assert "a score became NaN or infinite" in error.detail
-    rank(behind("root"), tmp_path, {"x": x}, "act", list(error.finished[::2]), target={"class": None}, **ONES, **PLAIN)
+    rank(with_function("root"), tmp_path, {"x": x}, "act", list(error.finished[::2]), target={"class": None}, **ONES, **PLAIN)
 
 
 def test_tolerance_when_the_slope_is_infinite_then_takes_no_more_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,7 +315,7 @@ def test_deeplift_when_the_slope_at_an_example_is_infinite_then_is_finite_and_co
     x[1] = [0.0, 1.0, 9.0]
 
     summary, arrays = rank(
-        behind("root"), tmp_path, {"x": x}, "act", DEEPLIFT, target={"class": None}, keep_examples=3, **ONES, **PLAIN
+        with_function("root"), tmp_path, {"x": x}, "act", DEEPLIFT, target={"class": None}, keep_examples=3, **ONES, **PLAIN
     )
 
     # A unit at its baseline has changed nothing; for other units the change is √h − √1.

@@ -46,7 +46,7 @@ def test_conductance_at_every_cut_is_complete_and_more_so_with_steps(name: str, 
 
 
 @pytest.mark.parametrize(("name", "layer", "at"), _bypassed())
-def test_no_gap_is_claimed_where_a_way_leads_around_the_place(name: str, layer: str, at: str, tmp_path: Path) -> None:
+def test_no_gap_is_reported_where_a_path_leads_around_the_place(name: str, layer: str, at: str, tmp_path: Path) -> None:
     summary, _ = _job(name, tmp_path, layer, ["conductance"], at=at)
 
     assert not summary["layer"]["cut"]

@@ -31,7 +31,7 @@ def job(name: str, folder: Path, layer: str, methods: list[Any], **request: Any)
 
 @pytest.mark.parametrize("units", ["neuron", "channel"])
 @pytest.mark.parametrize(("name", "layer", "at"), every_place())
-def test_losses_equal_those_of_a_pass_for_every_unit(name: str, layer: str, at: str, units: Any, tmp_path: Path) -> None:
+def test_losses_equal_the_losses_of_one_pass_for_each_unit(name: str, layer: str, at: str, units: Any, tmp_path: Path) -> None:
     net, net_program = net_of(name), program(name)
     eager = oracle.Eager(net.module, net.taps[layer, at])
     kinds = PlaceUnits(units, net_program.place(layer, at))
@@ -142,7 +142,7 @@ class Counted(nn.Module):
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.bool])
-def test_losses_when_values_are_cast_to_whole_numbers_then_nothing_is_taken_for_linear(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_losses_when_values_are_cast_to_integers_then_the_cast_is_not_treated_as_linear(dtype: torch.dtype, tmp_path: Path) -> None:
     torch.manual_seed(0)
     module, x = Counted(dtype).eval(), torch.randn(5, 4)
     settings: dict[str, Any] = {"target": {"class": 1}, "ablation": None, "fidelity": None, "keep_examples": 5}

@@ -1,4 +1,4 @@
-"""Limit cases in which one method equals another one, or a closed formula."""
+"""Limit cases in which a method equals another method or a closed formula."""
 
 from collections.abc import Callable
 from functools import cache
@@ -26,7 +26,7 @@ CLASS = 1
 
 
 def doubled(*modules: nn.Module, seed: int = 0) -> nn.Sequential:
-    """The modules in a row, in float64, with drawn weights and running statistics."""
+    """The modules one after the other, in float64, with random weights and running statistics."""
     generator = torch.Generator().manual_seed(seed)
     net = nn.Sequential(*modules).double().eval()
     with torch.no_grad():
@@ -67,10 +67,10 @@ def path(name: str, **options: Any) -> list[dict[str, Any]]:
     ]
 
 
-def same(got: np.ndarray, want: Any, within: float = 1e-5) -> None:
+def same(scores: np.ndarray, expected: Any, within: float = 1e-5) -> None:
     """Compare with a tolerance relative to the largest value."""
-    want = np.asarray(want, dtype=np.float64).reshape(got.shape)
-    assert np.abs(got - want).max() <= within * np.abs(want).max()
+    expected = np.asarray(expected, dtype=np.float64).reshape(scores.shape)
+    assert np.abs(scores - expected).max() <= within * np.abs(expected).max()
 
 
 PATHS = ["conductance", "integrated_gradients"]
@@ -78,7 +78,7 @@ PATHS = ["conductance", "integrated_gradients"]
 
 @cache
 def before_linear(kind: str) -> tuple[nn.Sequential, tuple[int, ...], Program]:
-    """A net with linear operations only behind its second layer, and the shape of an example."""
+    """A net with only linear operations after its second layer, and the shape of an example."""
     if kind == "dense":
         net, shape = doubled(nn.Linear(6, 7), nn.Tanh(), nn.Linear(7, 5), nn.BatchNorm1d(5), nn.Dropout(), nn.Linear(5, 3)), (6,)
     else:
@@ -110,11 +110,11 @@ def test_scores_when_the_tail_is_linear_then_every_delta_method_gives_the_weight
     rivals = [oracle.rival_of(row.detach(), CLASS) for row in z]
     f = torch.stack([oracle.score_of(score, row, CLASS, rival) for row, rival in zip(z, rivals, strict=True)])
     (weight,) = torch.autograd.grad(f.sum(), h)
-    want = (weight * (h - start)).detach()
-    want = want.flatten(2).sum(2) if units == "channel" and want.dim() > 2 else want
+    expected = (weight * (h - start)).detach()
+    expected = expected.flatten(2).sum(2) if units == "channel" and expected.dim() > 2 else expected
     assert len(arrays) == len(methods)
     for scores in arrays.values():
-        same(scores, want)
+        same(scores, expected)
     for ranking in summary["rankings"]:
         if ranking["id"] not in ("gradient_x_delta", "exact_ablation"):
             assert ranking["clusters"]["all"]["completeness"]["relative_gap"] < 1e-10
@@ -145,7 +145,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 @cache
 def with_one_activation(kind: str, activation: str) -> tuple[nn.Sequential, tuple[int, ...], Program]:
-    """A net whose last activation has a linear layer behind it, and the shape of an example."""
+    """A net with one linear layer after the last activation, and the shape of an example."""
     act = ACTIVATIONS[activation]
     if kind == "dense":
         net, shape = doubled(nn.Linear(6, 7), nn.Tanh(), nn.Linear(7, 5), act(), nn.Linear(5, 3)), (6,)
@@ -185,7 +185,7 @@ def bent(kind: str) -> Program:
 )
 @pytest.mark.parametrize("name", PATHS)
 @pytest.mark.parametrize("spacing", SPACINGS)
-def test_gap_when_steps_are_sixteen_times_as_many_then_falls_by_the_order_of_the_rule(
+def test_gap_when_there_are_sixteen_times_more_steps_then_falls_by_the_order_of_the_rule(
     spacing: str, name: str, kind: str, rule: str, factor: float, tmp_path: Path
 ) -> None:
     counts = (16, 256)
@@ -257,9 +257,9 @@ def _losses(tail: nn.Module, h: Tensor, fill: Tensor, units: str) -> Tensor:
     return tail(h)[:, CLASS, None] - tail(masked.flatten(0, 1))[:, CLASS].reshape(count, len(h)).T
 
 
-def _drawn_from_another(got: np.ndarray, candidates: list[Tensor]) -> None:
-    """All units of an example come from a single other example."""
-    for row, scores in enumerate(got):
+def _drawn_from_another(scores_of_rows: np.ndarray, candidates: list[Tensor]) -> None:
+    """Check that all units of an example come from a single other example."""
+    for row, scores in enumerate(scores_of_rows):
         choices = np.stack([candidate[row].numpy() for candidate in candidates])
         distances = np.abs(scores.ravel() - choices).max(1) / np.abs(choices).max()
         assert sorted(distances)[0] <= 1e-5
@@ -296,9 +296,9 @@ def _spread(net: Power, x: Tensor) -> tuple[Tensor, Tensor]:
     return net.fc(x).detach(), sigma[:, None] * net.fc.weight.detach().square().sum(1).sqrt()
 
 
-def _near(got: np.ndarray, want: Tensor, error: Tensor) -> None:
-    """Within five standard errors of a mean over the samples; the errors are small."""
-    distance = np.abs(got - want.numpy())
+def _near(scores: np.ndarray, expected: Tensor, error: Tensor) -> None:
+    """Check that a mean over the samples is within five standard errors, and not exact."""
+    distance = np.abs(scores - expected.numpy())
     assert (distance <= 5 * error.numpy() / SAMPLES**0.5 + 1e-6).all()
     assert (distance > 0).all()
 
@@ -339,8 +339,7 @@ def test_noise_when_the_statistic_is_rms_then_the_squares_of_single_samples_are_
     _, arrays = rank(program, tmp_path, {"x": x.numpy()}, "fc", methods, **settings)
 
     # E (2c h)² = 4c² (h² + s²), with the variance 16c⁴ (4h²s² + 2s⁴). The root's standard error is
-    # a
-    # share of that.
+    # a share of that.
     h, s = _spread(net, x)
     squares, error = 4 * net.c**2 * (h**2 + s**2), 4 * net.c**2 * (4 * h**2 * s**2 + 2 * s**4).sqrt()
     rms = arrays["examples/rms/all"]
@@ -350,7 +349,7 @@ def test_noise_when_the_statistic_is_rms_then_the_squares_of_single_samples_are_
 
 
 @pytest.mark.parametrize(("name", "layer", "at"), every_place())
-def test_integrated_gradients_when_written_out_on_the_eager_net_then_is_the_same_by_every_rule_and_spacing(
+def test_integrated_gradients_when_computed_on_the_eager_net_then_is_the_same_by_every_rule_and_spacing(
     name: str, layer: str, at: str, tmp_path: Path
 ) -> None:
     net, steps = net_of(name), 4
@@ -365,8 +364,8 @@ def test_integrated_gradients_when_written_out_on_the_eager_net_then_is_the_same
             for row, start in zip(x, x0, strict=True)
         ]
         for rule in RULES:
-            want = np.stack([oracle.conductance(line, rule).flatten().numpy() for line in lines])
-            same(arrays[f"integrated_gradients-{rule}-{spacing}"].reshape(2, -1), want)
+            expected = np.stack([oracle.conductance(line, rule).flatten().numpy() for line in lines])
+            same(arrays[f"integrated_gradients-{rule}-{spacing}"].reshape(2, -1), expected)
 
 
 def _line(eager: oracle.Eager, x: Tensor, x0: Tensor, alphas: list[float]) -> list[oracle.Point]:
@@ -403,7 +402,7 @@ def test_gap_when_a_tolerance_is_given_then_is_no_larger_for_any_example(net: st
 
 @pytest.mark.parametrize("name", [*PATHS, "internal_influence"])
 @pytest.mark.parametrize("net", ["functional", "convolutional", "residual", "transformer"])
-def test_scores_when_passes_are_of_half_precision_then_are_near_and_nothing_else_is_touched(
+def test_scores_when_passes_have_half_precision_then_are_close_and_other_methods_are_unchanged(
     net: str, name: str, tmp_path: Path
 ) -> None:
     layer = {"functional": "fc1", "convolutional": "features.2", "residual": "stem", "transformer": "embed"}[net]

@@ -53,7 +53,7 @@ def test_inspect_gives_a_manifest_and_an_archive_with_the_weights(tmp_path: Path
         ("perceptron", {"hidden": "many"}, "architecture_refused", "TypeError"),
     ],
 )
-def test_build_of_what_is_not_installed_or_takes_other_arguments_says_so(
+def test_build_when_the_architecture_is_missing_or_takes_other_arguments_then_names_the_reason(
     name: str, arguments: dict[str, Any], code: str, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(EngineError) as caught:
@@ -82,7 +82,7 @@ def test_build_with_other_weights_lists_them(
     assert message in caught.value.detail
 
 
-def test_build_with_bytes_that_are_no_weights_says_so(tmp_path: Path) -> None:
+def test_build_when_the_bytes_are_not_weights_then_names_the_reason(tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"x" * 100)
 
     with pytest.raises(EngineError, match="not a safetensors file"):

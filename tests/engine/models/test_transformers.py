@@ -157,7 +157,7 @@ def test_weights_when_they_are_of_half_precision_then_all_is_computed_in_float32
         ),
     ],
 )
-def test_weights_when_they_are_others_then_they_are_listed(
+def test_weights_when_they_do_not_match_then_the_error_lists_them(
     change: Callable[[dict[str, Tensor]], Any], words: str, tmp_path: Path
 ) -> None:
     _, config = saved(tmp_path, GPT2, "GPT2LMHeadModel")
@@ -227,7 +227,7 @@ def test_arguments_when_they_are_not_let_in_then_the_message_says_why(
     assert words in caught.value.detail
 
 
-def test_names_when_the_configuration_has_some_then_nothing_is_read_by_them(tmp_path: Path) -> None:
+def test_names_when_the_configuration_has_them_then_no_file_is_read_by_name(tmp_path: Path) -> None:
     model, config = saved(tmp_path / "saved", BERT, "BertForSequenceClassification")
     (tmp_path / "saved" / "model.safetensors").rename(tmp_path / "weights")
     names = {"_name_or_path": str(tmp_path / "saved"), "name_or_path": "someone/model", "_commit_hash": "0" * 40}
@@ -238,7 +238,7 @@ def test_names_when_the_configuration_has_some_then_nothing_is_read_by_them(tmp_
     torch.testing.assert_close(built.module.state_dict(), model.state_dict())
 
 
-def test_hub_when_it_is_asked_meanwhile_then_it_is_offline_and_afterwards_as_before(
+def test_hub_when_a_model_is_built_then_is_offline_and_afterwards_as_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import transformers

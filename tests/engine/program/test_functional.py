@@ -75,7 +75,7 @@ def test_no_operation_of_the_graph_works_in_place(name: str) -> None:
     assert not [schema.name for schema in schemas if schema.is_mutable]
 
 
-def test_parameters_are_frozen_and_those_of_the_exported_module_are_left_alone() -> None:
+def test_parameters_are_frozen_and_the_exported_module_keeps_its_parameters() -> None:
     module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     frozen = module[0].bias.requires_grad_(False)
     before = deepcopy(module.state_dict())
@@ -163,7 +163,7 @@ def _broadcast(z: Tensor, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("write", [_into_zeros, _with_steps, _added, _one_column, _copied, _of_another_type, _broadcast])
-def test_gradients_come_back_through_what_is_assigned(write: Callable[[Tensor, Tensor], Tensor]) -> None:
+def test_gradients_pass_through_assigned_values(write: Callable[[Tensor, Tensor], Tensor]) -> None:
     module = Assigning(write).eval()
     model = program_of(module, torch.randn(3, 4))
     x = torch.randn(5, 4, requires_grad=True)
@@ -188,7 +188,7 @@ class Remembering(nn.Module):
         return self.fc(x) * self.calls
 
 
-def test_a_pass_leaves_nothing_behind_for_the_next() -> None:
+def test_a_pass_does_not_change_the_next_pass() -> None:
     module = Remembering()
     model = program_of(module, torch.randn(2, 3))
     x = torch.randn(4, 3)

@@ -68,7 +68,7 @@ def differentiable_layers(model: Program, examples: Tensor) -> set[tuple[str, st
         (lambda h: h.double().float(), True),
     ],
 )
-def test_reached_when_an_end_lets_gradients_through_or_not_then_is_what_autograd_finds(
+def test_reached_when_an_operator_passes_or_blocks_gradients_then_agrees_with_autograd(
     end: Callable[[Tensor], Tensor], there: bool
 ) -> None:
     torch.manual_seed(0)
@@ -87,7 +87,7 @@ def test_reached_when_a_net_is_smooth_then_is_every_place(name: str) -> None:
     assert reached_layers(model) == differentiable_layers(model, net_of(name).examples(16))
 
 
-def test_reached_when_a_gate_is_a_comparison_then_only_what_it_gates_is() -> None:
+def test_reached_when_a_gate_is_a_comparison_then_only_the_gated_value_is_reached() -> None:
     class Gated(nn.Module):
         """Multiplies a layer by a gate that is 0 or 1."""
 

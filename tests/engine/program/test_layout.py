@@ -66,7 +66,7 @@ def test_the_module_that_was_exported_keeps_its_own_layout() -> None:
     assert all(weight.is_contiguous() for weight in conv_weights(module))
 
 
-def test_nothing_is_laid_out_where_memory_is_read() -> None:
+def test_the_layout_is_unchanged_if_an_operator_reads_memory_by_strides() -> None:
     module: Any = functionalise(export(Strided(), torch.randn(2, 2, 4, 4)))
 
     lay_out_channels_last(module)

@@ -41,13 +41,13 @@ MASK[:, 0] = 1
 FIELDS = {"ids": IDS, "mask": MASK, "pad": np.zeros((6, T), dtype=np.int64)}
 
 
-def test_program_when_embeddings_look_up_ids_then_says_what_moves(tokens: Program) -> None:
+def test_program_when_embeddings_look_up_ids_then_names_the_values_that_move(tokens: Program) -> None:
     assert tokens.path == ["words"]
     assert tokens.looked_up == ["ids"]
     assert [place.layer for place in tokens.places if place.at == "output"] == ["words", "mix", "act", "head"]
 
 
-def test_output_when_the_looked_up_values_are_handed_in_then_is_the_models_own(tokens: Program) -> None:
+def test_output_when_the_looked_up_values_are_inputs_then_equals_the_output_of_the_model(tokens: Program) -> None:
     ids, mask = torch.from_numpy(IDS), torch.from_numpy(MASK)
 
     output = tokens.forward(tokens.lift((ids, mask)), "output")
@@ -73,7 +73,7 @@ def test_scores_when_a_mask_goes_around_the_layer_then_sum_to_the_change_all_the
     assert max(gaps) <= 1e-3
 
 
-def test_baseline_when_it_is_a_field_of_ids_then_is_what_they_look_up(tokens: Program, tmp_path: Path) -> None:
+def test_baseline_when_given_as_a_field_of_ids_then_has_the_vectors_of_these_ids(tokens: Program, tmp_path: Path) -> None:
     settings = {"baseline": {"kind": "field", "field": "pad"}, "target": {"class": 1}, "keep_examples": 6}
     _, arrays = rank(tokens, tmp_path, FIELDS, "words", ["gradient", "gradient_x_delta"], ablation=None, fidelity=None, **settings)
 
@@ -84,7 +84,7 @@ def test_baseline_when_it_is_a_field_of_ids_then_is_what_they_look_up(tokens: Pr
     )
 
 
-def test_noise_when_inputs_are_ids_then_shakes_what_they_look_up(tokens: Program, tmp_path: Path) -> None:
+def test_noise_when_inputs_are_ids_then_is_added_to_the_looked_up_vectors(tokens: Program, tmp_path: Path) -> None:
     noisy = {"name": "gradient", "id": "noisy", "noise": {"samples": 3, "level": 0.5}}
 
     _, arrays = rank(
@@ -111,7 +111,7 @@ class Sideways(nn.Module):
 
 @pytest.mark.parametrize("rows", [T, 7])
 @pytest.mark.parametrize("layer", ["words", "mix"])
-def test_scores_when_the_batch_of_what_is_looked_up_is_no_first_axis_then_sum_to_the_change_from_the_mean_example(
+def test_scores_when_the_batch_is_not_the_first_axis_of_looked_up_vectors_then_sum_to_the_change(
     layer: str, rows: int, tmp_path: Path
 ) -> None:
     module = Sideways().eval()

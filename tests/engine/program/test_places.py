@@ -63,7 +63,7 @@ def test_a_container_and_its_last_layer_are_one_value(twice: Program) -> None:
     assert twice.place("p@1", "input").node is twice.place("p", "output").node
 
 
-def test_modules_that_leave_no_value_or_no_effect_are_no_places(twice: Program) -> None:
+def test_modules_without_a_value_or_an_effect_are_not_places(twice: Program) -> None:
     for layer in ("unused", "same", "nowhere", "p.act@4", "p.fc.weight", ""):
         with pytest.raises(EngineError) as caught:
             twice.place(layer, "output")
@@ -71,7 +71,7 @@ def test_modules_that_leave_no_value_or_no_effect_are_no_places(twice: Program) 
         assert caught.value.code == "layer_not_found"
 
 
-def test_inputs_are_places_by_name_where_there_are_several_and_ids_are_none(mixed: Program) -> None:
+def test_several_real_inputs_are_places_by_name_and_ids_are_not_places(mixed: Program) -> None:
     inputs = [place.layer for place in mixed.places if place.layer.startswith("input")]
 
     assert list(mixed.inputs) == ["ids", "x"]
@@ -82,7 +82,7 @@ def test_outputs_of_a_dict_are_called_by_its_keys(mixed: Program) -> None:
     assert {name: value.shape for name, value in mixed.outputs.items()} == {"left": (None, 2), "right": (None, 5)}
 
 
-def test_a_place_without_a_way_to_the_chosen_output_is_refused(mixed: Program) -> None:
+def test_a_place_without_a_path_to_the_chosen_output_is_rejected(mixed: Program) -> None:
     with pytest.raises(EngineError, match=r"layer 'fc'.*another output") as caught:
         mixed.split(mixed.place("fc", "output"), "right")
 
@@ -91,7 +91,7 @@ def test_a_place_without_a_way_to_the_chosen_output_is_refused(mixed: Program) -
 
 
 @pytest.mark.filterwarnings("ignore:The tensor attributes self.gru:UserWarning")
-def test_outputs_of_a_tuple_are_numbered_and_a_layers_own_tuple_is_its_first_value() -> None:
+def test_outputs_of_a_tuple_are_numbered_and_a_layer_that_returns_a_tuple_has_its_first_value() -> None:
     class Recurrent(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -109,7 +109,7 @@ def test_outputs_of_a_tuple_are_numbered_and_a_layers_own_tuple_is_its_first_val
 
 
 @pytest.mark.parametrize(("name", "key"), [(name, key) for name in MAKERS for key in net_of(name).taps])
-def test_a_place_is_a_cut_unless_a_way_leads_around_it(name: str, key: Key) -> None:
+def test_a_place_is_a_cut_unless_a_path_leads_around_the_place(name: str, key: Key) -> None:
     split = program(name).split(program(name).place(*key), "output")
 
     assert split.cut == (key not in net_of(name).bypassed)

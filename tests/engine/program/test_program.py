@@ -21,7 +21,7 @@ class Besides(nn.Module):
         return None, self.fc(x), 7, x
 
 
-def test_forward_when_the_model_returns_more_than_tensors_then_the_named_output_comes() -> None:
+def test_forward_when_the_model_returns_more_than_tensors_then_gives_the_named_output() -> None:
     net = Besides()
     program = program_of(net, torch.randn(2, 3))
     x = torch.randn(5, 3)

@@ -1,4 +1,4 @@
-"""New memory holds NaN inside `filled_memory`, and torch's settings are restored behind it."""
+"""New memory holds NaN inside `filled_memory`, and torch's settings are restored after it."""
 
 import warnings
 

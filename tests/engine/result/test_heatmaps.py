@@ -63,7 +63,7 @@ def test_heatmap_when_inputs_have_colours_then_it_is_their_average(name: str, st
         assert heatmap.shape == (3, *shape[1:])
 
 
-def test_heatmap_when_inputs_have_two_axes_then_it_is_the_importance_itself(tmp_path: Path) -> None:
+def test_heatmap_when_inputs_have_two_axes_then_equals_the_importance(tmp_path: Path) -> None:
     arrays = ranked(tmp_path, "grey", "input", ["gradient"])
 
     assert np.array_equal(arrays["heatmap/gradient"], arrays["importance/gradient"].reshape(2, 3, 4))
@@ -103,7 +103,9 @@ def test_heatmap_when_the_place_has_no_space_then_there_is_no_heatmap(
 
 @pytest.mark.parametrize(("name", "layer"), [("image", "input"), ("image", "0"), ("grey", "input"), ("volume", "input")])
 @pytest.mark.parametrize("units", ["neuron", "channel"])
-def test_estimate_when_a_result_has_heatmaps_then_it_is_their_size(name: str, layer: str, units: str, tmp_path: Path) -> None:
+def test_estimate_when_a_result_has_heatmaps_then_equals_the_size_of_the_heatmaps(
+    name: str, layer: str, units: str, tmp_path: Path
+) -> None:
     methods = ["gradient", "grad_cam"]
     arrays = ranked(tmp_path, name, layer, methods, units=units)
     shape = [None, *NETS[name][1]]

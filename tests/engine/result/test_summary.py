@@ -72,8 +72,7 @@ def test_completeness_when_one_step_is_taken_then_each_example_has_its_own_gap(
     rule: str, gap: float, statistic: str, tmp_path: Path
 ) -> None:
     # On one step, the right end gives 2·F, the left end 0, and both ends F. Examples of both signs
-    # must
-    # not cancel.
+    # must not cancel.
     method = {"name": "conductance", "steps": 1, "rule": rule, "spacing": "uniform", "statistic": statistic}
     mixed = one(job(squared(), tmp_path, {"x": PAIRS, "y": np.array([0, 1, 0, 1])}, [method]))["completeness"]
     same = one(job(squared(), tmp_path, {"x": PAIRS, "y": np.array([0, 0, 0, 0])}, [method]))["completeness"]
@@ -168,7 +167,9 @@ def test_top_when_units_lie_in_space_then_they_are_counted_row_major(tmp_path: P
 
 @pytest.mark.parametrize("statistic", ["mean", "mean_abs", "rms"])
 @pytest.mark.parametrize("split", ["half", "none", "group"])
-def test_stability_when_halves_are_ranked_apart_then_it_is_their_correlation(split: str, statistic: str, tmp_path: Path) -> None:
+def test_stability_when_each_half_is_ranked_then_is_the_correlation_of_both_rankings(
+    split: str, statistic: str, tmp_path: Path
+) -> None:
     fields = {"x": np.random.default_rng(0).standard_normal((21, 12)), "group": np.arange(21) // 2}
     request: dict[str, Any] = {"ablation": {"split": split, "random": 0}, "target": {"class": None}}
     method = {"name": "gradient_x_activation", "statistic": statistic}

@@ -39,7 +39,7 @@ def job(folder: Path, methods: list[Any], x: np.ndarray = NOISE, layer: str = "1
 
 
 @pytest.mark.parametrize(("split", "expected"), [("none", [(None, None)]), ("half", []), ("group", [])])
-def test_in_sample_when_ranking_and_test_share_examples_then_it_is_warned_of(
+def test_in_sample_when_ranking_and_test_share_examples_then_there_is_a_warning(
     split: str, expected: list[Any], tmp_path: Path
 ) -> None:
     summary = job(tmp_path, ["activation"], fields={"group": np.arange(12) // 2}, ablation={"split": split, "random": 2})
@@ -47,7 +47,7 @@ def test_in_sample_when_ranking_and_test_share_examples_then_it_is_warned_of(
     assert warned(summary, "in_sample") == expected
 
 
-def test_hardly_tested_when_the_split_leaves_fewer_than_two_examples_then_it_is_warned_of(tmp_path: Path) -> None:
+def test_hardly_tested_when_the_split_leaves_fewer_than_two_examples_then_there_is_a_warning(tmp_path: Path) -> None:
     members = {"apart": [0, 1, 2, 3], "alone": [4], "pair": [5, 6], "four": [7, 8, 9, 10]}
     groups = np.array([0, 0, 0, 0, *range(1, 9)])
 
@@ -75,7 +75,7 @@ def test_hardly_tested_when_the_split_leaves_fewer_than_two_examples_then_it_is_
         ("4", "logit", True),
     ],
 )
-def test_last_hidden_layer_when_all_behind_it_is_linear_then_it_is_warned_of(
+def test_last_hidden_layer_when_all_later_layers_are_linear_then_there_is_a_warning(
     layer: str, score: str, expected: bool, tmp_path: Path
 ) -> None:
     summary = job(tmp_path, ["gradient_x_delta"], layer=layer, target={"class": 0, "score": score})
@@ -94,7 +94,7 @@ def test_last_hidden_layer_when_all_behind_it_is_linear_then_it_is_warned_of(
         (["conductance"], None, None, False),
     ],
 )
-def test_fill_differs_when_methods_explain_the_distance_from_a_baseline_then_it_is_warned_of(
+def test_fill_differs_when_methods_explain_the_distance_from_a_baseline_then_there_is_a_warning(
     methods: list[str], ablation: str | None, fidelity: str | None, expected: bool, tmp_path: Path
 ) -> None:
     summary = job(
@@ -105,7 +105,7 @@ def test_fill_differs_when_methods_explain_the_distance_from_a_baseline_then_it_
     assert bool(warned(summary, "fill_differs_from_baseline")) is expected
 
 
-def test_baseline_in_cluster_when_an_example_is_its_own_baseline_then_its_cluster_is_named(tmp_path: Path) -> None:
+def test_baseline_in_cluster_when_an_example_equals_its_baseline_then_the_warning_names_the_cluster(tmp_path: Path) -> None:
     x = NOISE.copy()
     x[4] = 0
     members = {"by": "members", "members": {"a": [0, 1, 2], "b": [3, 4, 5]}}
@@ -128,10 +128,10 @@ def test_mixed_targets_when_examples_are_explained_for_several_classes_then_the_
 
 
 @pytest.mark.parametrize(("flat", "expected"), [(2, False), (3, True), (4, True)])
-def test_saturated_when_more_than_half_of_the_gradients_are_zero_then_it_is_warned_of(
+def test_saturated_when_more_than_half_of_the_gradients_are_zero_then_there_is_a_warning(
     flat: int, expected: bool, tmp_path: Path
 ) -> None:
-    # A ReLU behind the layer is zero for large inputs; 2 of 4 examples are not more than half.
+    # A ReLU after the layer is zero for large inputs; 2 of 4 examples are not more than half.
     net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2))
     for index in (0, 1):
         assert isinstance(net[index], nn.Linear)
@@ -149,8 +149,7 @@ def test_saturated_when_more_than_half_of_the_gradients_are_zero_then_it_is_warn
 
 
 # h ≥ 0, so scores of both signs need weights of both signs: the two classes have opposite weights,
-# and
-# examples of both are mixed.
+# and examples of both are mixed.
 OPPOSITE = ((1.0, 1.0), (-1.0, -1.0))
 
 
@@ -172,7 +171,7 @@ def test_signed_cancellation_when_scores_cancel_then_means_are_warned_of_and_siz
     assert warned(summary, "signed_cancellation") == ([("all", "gradient_x_activation")] if expected else [])
 
 
-def test_signed_cancellation_when_few_examples_leave_what_noise_leaves_then_it_is_warned_of(tmp_path: Path) -> None:
+def test_signed_cancellation_when_the_mean_is_no_larger_than_that_of_noise_then_there_is_a_warning(tmp_path: Path) -> None:
     # 3 of 4: the cancellation 0.5 is below 0.6, but the rest 0.5 ≤ 1.5 · √(2 / (4π)) = 0.598.
     fields = {"x": np.ones((4, 2)), "y": np.array([0, 0, 0, 1])}
     summary, _ = rank(weighted(*OPPOSITE), tmp_path, fields, "act", ["gradient_x_activation"], ablation=None, fidelity=None)
@@ -215,7 +214,7 @@ def _verdict(cluster: dict[str, Any]) -> str:
     return str(cluster["ablation"]["verdict"])
 
 
-def test_last_hidden_layer_when_two_places_are_one_value_then_the_layer_that_was_asked_for_is_named(tmp_path: Path) -> None:
+def test_last_hidden_layer_when_two_places_are_one_value_then_the_warning_names_the_requested_layer(tmp_path: Path) -> None:
     # The output of '3' is the input of '4', and the graph is split once for both.
     job(tmp_path, ["activation"], layer="4", at="input")
     summary = job(tmp_path, ["activation"], layer="3")

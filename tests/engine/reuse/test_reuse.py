@@ -137,7 +137,7 @@ QUICK = {"defaults", "prediction", "cluster_mean", "channels", "no_labels"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.check) for name in REQUESTS])
-def test_job_when_parts_of_it_are_known_then_it_is_the_same_to_the_bit(name: str, tmp_path: Path) -> None:
+def test_job_when_it_reuses_parts_then_the_result_is_equal_to_the_bit(name: str, tmp_path: Path) -> None:
     request, parts = REQUESTS[name], Memory()
     job(tmp_path, parts, FIRST, **request)
 
@@ -195,7 +195,7 @@ METHODS: list[Any] = [
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
-def test_scores_when_the_method_was_alone_then_in_company_they_are_the_same(method: Any, tmp_path: Path) -> None:
+def test_scores_when_other_methods_run_in_the_job_then_are_the_same_as_alone(method: Any, tmp_path: Path) -> None:
     parts, earlier_methods = Memory(), ["gradient", {"name": "conductance", "steps": 9}, {"name": "deeplift"}]
     job(tmp_path, parts, [method], keep_examples=2)
 
@@ -232,7 +232,9 @@ class Wide(nn.Module):
 
 
 @pytest.mark.parametrize("network", [Folded, Wide])
-def test_job_when_passes_cannot_be_shared_or_are_nested_then_it_is_the_same(network: type[nn.Module], tmp_path: Path) -> None:
+def test_job_when_passes_cannot_be_shared_or_are_nested_then_the_result_is_the_same(
+    network: type[nn.Module], tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     net = program_of(network(), torch.ones(2, 6))
     x, y = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32), np.arange(60) % 3
@@ -248,7 +250,7 @@ def test_job_when_passes_cannot_be_shared_or_are_nested_then_it_is_the_same(netw
     assert_same(outcome, run(None, ["activation", "gradient_x_delta", {"name": "conductance", "steps": 5, "rule": "left"}]))
 
 
-def test_job_when_all_of_it_is_known_then_nothing_is_passed(tmp_path: Path) -> None:
+def test_job_when_all_parts_are_in_the_store_then_runs_no_pass(tmp_path: Path) -> None:
     parts, request = Memory(), {"clusters": {"by": "prediction"}, "keep_examples": 2}
     first = job(tmp_path, parts, FIRST, **request)
 
@@ -260,7 +262,7 @@ def test_job_when_all_of_it_is_known_then_nothing_is_passed(tmp_path: Path) -> N
     assert reused(again) == ["clusters", "controls", "gradient", "conductance"]
 
 
-def test_job_when_a_method_is_added_then_the_controls_and_the_others_are_not_run_again(tmp_path: Path) -> None:
+def test_job_when_a_method_is_added_then_controls_and_earlier_methods_do_not_run_again(tmp_path: Path) -> None:
     parts, request = Memory(), {"ablation": {"random": 19}}
     job(tmp_path, parts, FIRST, **request)
 
@@ -268,8 +270,7 @@ def test_job_when_a_method_is_added_then_the_controls_and_the_others_are_not_run
 
     # 41 examples: both ends (the baseline once), twice the tail for deeplift, and fidelity. 20 test
     # examples: their values, 12 and 6 masks of deeplift's orders with both fills, and the ranking
-    # half's
-    # values for the check.
+    # half's values for the check.
     assert reused(outcome) == ["controls", "gradient", "conductance"]
     assert rows(outcome) <= 41 * 4 + 1 + 20 * (1 + 12) + 20 * (1 + 6) + 20
     assert rows(outcome) < 0.1 * rows(job(tmp_path, None, [*FIRST, "deeplift"], **request))
@@ -339,7 +340,7 @@ def test_parts_when_an_irrelevant_option_changes_then_they_are_used(change: str,
 
 
 @pytest.mark.parametrize("kind", ["model", "dataset"])
-def test_parts_when_contents_are_others_then_they_are_not_used(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_when_the_contents_differ_then_are_not_reused(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.engine import in_process
 
     parts = after_first()
@@ -366,7 +367,7 @@ def test_parts_when_the_engine_or_the_machine_is_another_then_they_are_not_used(
     assert reused(job(tmp_path, held, FIRST)) == []
 
 
-def test_random_when_its_id_is_another_then_it_is_another_ranking(tmp_path: Path) -> None:
+def test_random_when_the_id_differs_then_its_scores_are_not_reused(tmp_path: Path) -> None:
     parts = Memory()
     job(tmp_path, parts, ["random"])
 
@@ -389,7 +390,7 @@ def test_job_when_parts_are_lost_or_damaged_then_they_are_computed_again(damage:
         assert parts.held == whole.held
 
 
-def test_job_when_a_ranking_fails_then_it_leaves_no_parts_and_names_those_that_were_known(tmp_path: Path) -> None:
+def test_job_when_a_ranking_fails_then_stores_no_parts_and_lists_the_reused_rankings(tmp_path: Path) -> None:
     class Root(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -412,9 +413,7 @@ def test_job_when_a_ranking_fails_then_it_leaves_no_parts_and_names_those_that_w
     assert parts.held == before
 
 
-def test_job_when_it_is_stopped_in_the_study_then_its_scores_are_there_for_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_job_when_stopped_in_the_study_then_the_next_job_reuses_its_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from unitrank_engine.ablation import curves
 
     parts = Memory()

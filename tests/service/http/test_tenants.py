@@ -34,7 +34,7 @@ class Tenant:
         resource: Json = answer.json()
         return resource
 
-    def furnish(self) -> None:
+    def upload_all(self) -> None:
         """Upload a dataset and a model, and make the model ready."""
         self.put("/v1/datasets/data", IMAGES)
         model = self.put("/v1/models/net", b"archive")
@@ -69,9 +69,9 @@ def tenants(make_tenant: MakeTenant) -> tuple[Tenant, Tenant]:
     return make_tenant("ours"), make_tenant("theirs")
 
 
-def test_names_when_of_another_tenant_then_are_not_there(tenants: tuple[Tenant, Tenant]) -> None:
+def test_names_when_of_another_tenant_then_are_not_found(tenants: tuple[Tenant, Tenant]) -> None:
     ours, theirs = tenants
-    ours.furnish()
+    ours.upload_all()
     digest = ours.http.get("/v1/datasets/data").json()["digest"]
 
     for path in ("/v1/datasets/data", f"/v1/datasets/data@{digest}", "/v1/models/net"):
@@ -80,7 +80,7 @@ def test_names_when_of_another_tenant_then_are_not_there(tenants: tuple[Tenant, 
     assert [item["name"] for item in ours.http.get("/v1/datasets").json()["items"]] == ["data"]
 
 
-def test_names_when_equal_then_mean_each_tenants_own(tenants: tuple[Tenant, Tenant]) -> None:
+def test_names_when_equal_then_each_tenant_gets_its_own_content(tenants: tuple[Tenant, Tenant]) -> None:
     ours, theirs = tenants
     first = ours.put("/v1/datasets/data", npz(x=np.zeros(3)))
     second = theirs.put("/v1/datasets/data", npz(x=np.ones(4)))
@@ -93,9 +93,9 @@ def test_names_when_equal_then_mean_each_tenants_own(tenants: tuple[Tenant, Tena
     assert theirs.served.backend.blobs.exists(third["digest"])
 
 
-def test_job_when_of_another_tenant_then_is_not_there(tenants: tuple[Tenant, Tenant]) -> None:
+def test_job_when_of_another_tenant_then_is_not_found(tenants: tuple[Tenant, Tenant]) -> None:
     ours, theirs = tenants
-    ours.furnish()
+    ours.upload_all()
     id = ours.post().json()["id"]
 
     for path in (f"/v1/jobs/{id}", f"/v1/jobs/{id}?wait=1", f"/v1/jobs/{id}/result", f"/v1/jobs/{id}/events"):
@@ -108,9 +108,9 @@ def test_job_when_of_another_tenant_then_is_not_there(tenants: tuple[Tenant, Ten
     assert ours.http.get(f"/v1/jobs/{id}").json()["status"] == "queued"
 
 
-def test_job_when_another_tenant_posts_an_equal_one_then_each_has_its_own(tenants: tuple[Tenant, Tenant]) -> None:
+def test_job_when_another_tenant_posts_an_equal_job_then_each_tenant_has_its_own_job(tenants: tuple[Tenant, Tenant]) -> None:
     for tenant in tenants:
-        tenant.furnish()
+        tenant.upload_all()
     ours, theirs = (tenant.post() for tenant in tenants)
 
     assert (ours.status_code, theirs.status_code) == (202, 202)
@@ -119,14 +119,14 @@ def test_job_when_another_tenant_posts_an_equal_one_then_each_has_its_own(tenant
 
 def test_job_when_it_names_a_content_of_another_tenant_then_is_422(tenants: tuple[Tenant, Tenant]) -> None:
     ours, theirs = tenants
-    ours.furnish()
+    ours.upload_all()
 
     assert_problem(theirs.post(), 422, "model_not_found", "/model")
 
 
-def test_keys_when_of_one_tenant_then_see_the_same(make_tenant: MakeTenant) -> None:
+def test_keys_when_of_one_tenant_then_see_the_same_jobs(make_tenant: MakeTenant) -> None:
     first, second = make_tenant("ours"), make_tenant("ours", scopes=("read",))
-    first.furnish()
+    first.upload_all()
     id = first.post().json()["id"]
 
     assert second.http.get(f"/v1/jobs/{id}").status_code == 200
@@ -135,7 +135,7 @@ def test_keys_when_of_one_tenant_then_see_the_same(make_tenant: MakeTenant) -> N
 
 def test_key_when_it_has_a_limit_then_more_jobs_are_429_until_one_ends(make_tenant: MakeTenant) -> None:
     bounded, other = make_tenant("ours", limit=2), make_tenant("ours")
-    bounded.furnish()
+    bounded.upload_all()
     first, second, third = (bounded.post(seed=seed) for seed in range(3))
 
     assert (first.status_code, second.status_code) == (202, 202)
@@ -149,7 +149,7 @@ def test_key_when_it_has_a_limit_then_more_jobs_are_429_until_one_ends(make_tena
 def test_jobs_when_two_keys_post_then_they_take_turns(make_tenant: MakeTenant) -> None:
     flood, other = make_tenant("ours"), make_tenant("theirs")
     for tenant in (flood, other):
-        tenant.furnish()
+        tenant.upload_all()
     flooded = [flood.post(seed=seed).json()["id"] for seed in range(6)]
     late = other.post().json()
 
@@ -161,16 +161,18 @@ def test_job_when_another_tenant_waits_for_it_then_is_not_found_at_once(
     tenants: tuple[Tenant, Tenant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = tenants
-    ours.furnish()
+    ours.upload_all()
     id = ours.post().json()["id"]
-    monkeypatch.setattr("unitrank_service.jobs.job_resource.wait_until_ended", lambda *_: pytest.fail("it was waited for"))
+    monkeypatch.setattr(
+        "unitrank_service.jobs.job_resource.wait_until_ended", lambda *_: pytest.fail("the service waited for the job")
+    )
 
     assert_problem(theirs.http.get(f"/v1/jobs/{id}?wait=30"), 404, "job_not_found")
 
 
 def test_workers_when_another_tenants_job_runs_then_it_is_not_shown(tenants: tuple[Tenant, Tenant]) -> None:
     ours = tenants[0]
-    ours.furnish()
+    ours.upload_all()
     id = ours.post().json()["id"]
     backend = ours.served.backend
     backend.workers.beat(WorkerEntry("w", JOBS, "cpu", 1, "host", time.time(), time.time(), 10, id, ("net", "secret")))

@@ -49,7 +49,7 @@ def test_report_when_read_then_the_verdict_comes_first_and_markup_is_text(client
         assert word in text
 
 
-def test_leaders_when_predicting_no_change_costs_each_another_error_then_each_has_its_own(result: Result) -> None:
+def test_leaders_when_the_error_of_predicting_no_change_differs_then_each_leader_has_its_own(result: Result) -> None:
     with_errors = with_fidelity(result, {"select": "top"}, 3.0, 4.0)
 
     assert [leader_line(leader, with_errors)["no_change"] for leader in with_errors.leaderboard] == ["3", "4"]

@@ -49,7 +49,7 @@ def test_webhook_when_its_first_address_is_dead_then_the_next_one_is_tried() -> 
     assert network.connected == [(PUBLIC_6, 443), (PUBLIC, 443)]
 
 
-def test_webhook_when_the_answer_is_long_then_a_little_of_it_is_read() -> None:
+def test_webhook_when_the_answer_is_long_then_only_its_beginning_is_read() -> None:
     network = Network(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(10_000_000))
 
     assert post("https://hook.example/", Resolver(hook_example=[[PUBLIC]]), network) == 200

@@ -17,7 +17,7 @@ def test_jobs_when_their_model_is_ready_then_are_in_the_queue(connection: redis.
     assert depth(connection) == 2
 
 
-def test_jobs_when_their_model_is_rejected_then_fail_for_its_reason(connection: redis.Redis) -> None:
+def test_jobs_when_their_model_is_rejected_then_fail_with_the_problem_of_the_model(connection: redis.Redis) -> None:
     jobs = JobStore(connection)
     id = jobs.create({}, waiting_for=[model_key("sha256:ab")]).id
     model_rejected(jobs, "sha256:ab", {"code": "bad_archive"})

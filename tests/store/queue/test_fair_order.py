@@ -17,7 +17,7 @@ def wait(connection: redis.Redis, owner: str, *ids: str, priority: str = "normal
 
 
 def take(connection: redis.Redis) -> str | None:
-    """Take the next id as an idle worker does, and let the following one have its turn."""
+    """Take the next id as an idle worker does, and move the following id into the queue."""
     id = connection.lpop(keyspace.rq_queue(QUEUE))
     feed(connection, QUEUE)
     return id.decode() if isinstance(id, bytes) else None
@@ -38,14 +38,14 @@ def test_turns_when_one_owner_floods_then_another_waits_for_one_job(connection: 
     assert [take(connection) for _ in range(5)] == ["o0", "f1", "o1", "f2", "f3"]
 
 
-def test_turns_when_owners_wait_then_each_has_one_in_every_round(connection: redis.Redis) -> None:
+def test_turns_when_owners_wait_then_each_owner_has_one_job_in_every_round(connection: redis.Redis) -> None:
     for owner, count in {"a": 3, "b": 1, "c": 2}.items():
         wait(connection, owner, *(f"{owner}{number}" for number in range(count)))
 
     assert take_all(connection) == ["a0", "b0", "c0", "a1", "c1", "a2"]
 
 
-def test_turns_when_all_jobs_of_an_owner_are_urgent_then_takes_no_turn_from_others(connection: redis.Redis) -> None:
+def test_turns_when_all_jobs_of_an_owner_are_urgent_then_other_owners_keep_their_turns(connection: redis.Redis) -> None:
     wait(connection, "a", "a0", "a1", "a2", priority="high")
     wait(connection, "b", "b0", priority="low")
 
@@ -89,15 +89,15 @@ def test_feed_when_a_worker_died_before_it_then_moves_the_next_id(connection: re
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_before_when_many_wait_then_predicts_the_order(connection: redis.Redis, seed: int) -> None:
-    draw = random.Random(seed)
+def test_before_when_many_jobs_wait_then_predicts_their_order(connection: redis.Redis, seed: int) -> None:
+    generator = random.Random(seed)
     waiting: dict[str, Waiting] = {}
     for number in range(60):
-        if draw.random() < 0.2:
+        if generator.random() < 0.2:
             id = take(connection)
             waiting.pop(id or "", None)
         id = f"id{number}"
-        waiting[id] = Waiting(f"owner{draw.randrange(4)}", draw.choice(PRIORITIES))
+        waiting[id] = Waiting(f"owner{generator.randrange(4)}", generator.choice(PRIORITIES))
         line_up(connection, QUEUE, waiting[id], id)
     ahead = connection.llen(keyspace.rq_queue(QUEUE))
     expected = before(connection, QUEUE, waiting)

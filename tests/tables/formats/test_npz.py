@@ -96,7 +96,7 @@ def test_a_lying_or_foreign_member_has_its_code(tmp_path: Path, member: bytes, c
 
 
 @pytest.mark.parametrize("name", ["x", "x.txt", "folder/", ".npy", "../../etc/passwd", "x.npy/"])
-def test_a_member_that_is_no_array_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_member_that_is_not_an_array_is_refused(tmp_path: Path, name: str) -> None:
     assert code_of(tmp_path, archive({"y.npy": npy(), name: npy()})) in {"not_a_table", "bad_field_name"}
 
 
@@ -172,7 +172,7 @@ def test_a_directory_of_a_hundred_thousand_entries_is_refused_unread(tmp_path: P
     assert code_of(tmp_path, single[:start] + entry * 100_000 + end) == "too_many_fields"
 
 
-def test_data_that_do_not_unpack_to_what_was_announced_are_damaged_when_read(tmp_path: Path) -> None:
+def test_data_that_do_not_unpack_to_the_announced_size_are_damaged_when_read(tmp_path: Path) -> None:
     good = archive({"x.npy": npy(shape="(6000,)", data=np.random.default_rng(0).bytes(24_000))}, zipfile.ZIP_DEFLATED)
     for bad in (patched(good, 16, b"\0\0\0\0"), good[:20_000] + b"\xaa" * 8 + good[20_008:]):
         with opened(tmp_path, bad) as table:
@@ -191,7 +191,7 @@ def test_a_packed_field_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.Mon
         assert table.read("x", [1]).shape == (1, 3)
 
 
-def test_a_member_that_unpacks_to_more_than_it_says_is_refused_while_it_is_unpacked(tmp_path: Path) -> None:
+def test_a_member_that_unpacks_to_more_than_its_header_claims_is_refused_during_unpacking(tmp_path: Path) -> None:
     honest = npy("'|u1'", "(1000,)", data=bytes(1000))
     content = bytearray(archive({"x.npy": honest + bytes(300_000_000)}, zipfile.ZIP_DEFLATED))
     # The size that the directory and the local header state.

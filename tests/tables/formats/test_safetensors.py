@@ -27,7 +27,7 @@ def entry(**changes: object) -> dict[str, object]:
     return {"x": {**F32, **changes}}
 
 
-def test_metadata_is_no_field(tmp_path: Path) -> None:
+def test_metadata_is_not_a_field(tmp_path: Path) -> None:
     with opened(tmp_path, file({"__metadata__": {"format": "pt"}, "x": F32})) as table:
         assert table.fields == {"x": {"dtype": "float32", "shape": [None, 2 + 1]}}
         assert table.format == "safetensors"

@@ -111,7 +111,7 @@ def test_a_limit_above_the_size_changes_nothing(dense: Program, tmp_path: Path) 
     assert rows_of(dense, tmp_path, {"by": "label", "limit": 1000}) == rows_of(dense, tmp_path, {"by": "label"})
 
 
-def test_a_field_of_names_that_is_no_number_is_refused(dense: Program, tmp_path: Path) -> None:
+def test_a_field_of_clusters_with_nan_is_refused(dense: Program, tmp_path: Path) -> None:
     field = np.where(np.arange(COUNT) == 3, np.nan, 1.0)
 
     with pytest.raises(EngineError, match="the field of the clusters is NaN or infinite in row 3") as caught:

@@ -26,7 +26,9 @@ def halves(table: Table, rule: str, rows: list[int] | range = range(12), *, limi
 
 
 @pytest.mark.parametrize(("n", "ranking"), [(1, 1), (2, 1), (3, 2), (7, 4), (12, 6)])
-def test_half_when_a_cluster_is_cut_then_the_larger_half_ranks_and_the_others_test(n: int, ranking: int, table: Table) -> None:
+def test_half_when_a_cluster_is_cut_then_the_larger_half_ranks_and_the_smaller_half_tests(
+    n: int, ranking: int, table: Table
+) -> None:
     division = halves(table, "half", range(n))
 
     assert division.ranked_on == ranking == (division.sides == 0).sum()
@@ -51,7 +53,7 @@ def test_half_when_clusters_have_other_names_then_they_are_cut_otherwise(table: 
     assert first.tolist() != second.tolist()
 
 
-def test_none_when_asked_for_then_all_rank_and_all_test(table: Table) -> None:
+def test_none_when_requested_then_all_members_rank_and_all_test(table: Table) -> None:
     division = halves(table, "none")
 
     assert division.in_sample

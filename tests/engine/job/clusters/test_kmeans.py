@@ -66,7 +66,7 @@ def test_partition_when_chunks_are_small_then_no_more_rows_are_held_at_once(monk
     assert sum(sizes) == kmeans.reads(830, BLOBS, x.shape[1]) == 2 * 830
 
 
-def test_partition_when_nothing_lies_apart_then_equal_seeds_give_equal_clusters() -> None:
+def test_partition_when_values_have_no_clusters_then_equal_seeds_give_equal_clusters() -> None:
     x = np.random.default_rng(1).normal(size=(3000, 4)).astype(np.float32)
 
     assert split(x, 7) == split(x, 7)
@@ -116,7 +116,7 @@ def test_kmeans_when_a_layer_separates_blobs_then_the_result_holds_them_by_name(
     assert summary["provenance"]["options"]["clusters"] == {"by": "kmeans", "k": BLOBS, "layer": layer, "limit": None}
 
 
-def test_kmeans_when_the_layer_has_no_way_to_the_output_then_its_values_still_make_clusters(tmp_path: Path) -> None:
+def test_kmeans_when_no_path_leads_from_the_layer_to_the_output_then_its_values_still_make_clusters(tmp_path: Path) -> None:
     class Beside(nn.Module):
         """Two outputs; the second comes from `side` alone."""
 

@@ -79,7 +79,7 @@ def test_scores_when_summed_then_are_the_change_of_the_output(name: str, dtype: 
 
 
 @pytest.mark.parametrize("name", [*RULED, *UNRULED])
-def test_scores_when_an_example_is_alone_then_are_those_it_has_among_others(name: str) -> None:
+def test_scores_when_an_example_is_alone_then_equal_its_scores_in_a_batch(name: str) -> None:
     torch.manual_seed(1)
     x, start = 3 * torch.randn(4, 5), torch.zeros(4, 5)
     x[2:] *= 20
@@ -112,7 +112,7 @@ def test_scores_when_a_normalisation_has_nothing_to_normalise_at_the_baseline_th
     assert "layer_norm in layer '1'" in detail
 
 
-def test_scores_when_a_relu_stands_behind_a_comparison_then_its_slope_is_that_of_the_whole_step() -> None:
+def test_scores_when_a_relu_follows_a_comparison_then_has_the_slope_of_the_whole_step() -> None:
     class Gated(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             z = x.sum(1, keepdim=True)

@@ -19,7 +19,7 @@ def test_shares_when_lines_are_equal_then_the_first_has_all() -> None:
     assert shares(same, same + 2).tolist() == [[1.0, 0.0, 0.0]]
 
 
-def test_shares_when_a_line_is_touched_at_an_end_only_then_has_nothing() -> None:
+def test_shares_when_a_line_is_highest_at_one_end_only_then_its_share_is_zero() -> None:
     start, end = torch.tensor([[1.0, 1.0]]), torch.tensor([[2.0, 3.0]])
 
     assert shares(start, end).tolist() == [[0.0, 1.0]]
@@ -37,7 +37,7 @@ def test_shares_when_lines_are_many_then_equal_a_fine_sampling() -> None:
     torch.testing.assert_close((shares(start, end) * (end - start)).sum(1), end.amax(1) - start.amax(1))
 
 
-def test_shares_when_a_candidate_is_infinite_at_one_end_then_it_is_held_as_it_is_at_x_and_the_search_ends() -> None:
+def test_shares_when_a_candidate_is_infinite_at_one_end_then_its_value_at_x_counts_and_the_search_ends() -> None:
     inf = torch.inf
     start = torch.tensor([[-inf, 1.0, 2.0], [3.0, 1.0, 2.0], [-inf, -inf, -inf], [inf, 1.0, 2.0]])
     end = torch.tensor([[5.0, 4.0, 0.0], [-inf, 1.0, 4.0], [-inf, 1.0, 0.0], [inf, 3.0, 1.0]])
@@ -45,7 +45,7 @@ def test_shares_when_a_candidate_is_infinite_at_one_end_then_it_is_held_as_it_is
     assert shares(start, end).tolist() == [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
 
 
-def test_shares_when_values_are_no_numbers_then_the_search_ends() -> None:
+def test_shares_when_values_are_nan_then_the_search_ends() -> None:
     assert shares(torch.full((2, 3), torch.nan), torch.ones(2, 3)).shape == (2, 3)
 
 
