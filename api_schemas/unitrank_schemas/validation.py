@@ -1,5 +1,6 @@
 """Turns pydantic's errors into wrong places of a request, with JSON Pointers and suggestions."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -28,6 +29,11 @@ PATTERNS = {
 }
 """Pattern of a string → the accepted strings in words."""
 
+PYDANTIC_MESSAGE = re.compile(
+    r"(?:Input|String|List|Dictionary|Value)( should .*?)(?: after validation, not \d+|, (?:unable to|got) .*)?$", re.S
+)
+"""A message of pydantic: it does not name the place, and ends with how pydantic read the value."""
+
 DISCRIMINATORS = {"methods": "name", "clusters": "by", "baseline": "kind"}
 """Field of a job request → the field inside it that names the kind of object."""
 
@@ -49,8 +55,8 @@ def invalid_places(errors: Iterable[Mapping[str, Any]], body: Any, schema: Any) 
 
 
 def _place_in_url(error: Mapping[str, Any], loc: Loc) -> Invalid:
-    noun = {"path": "name", "query": "parameter", "header": "header"}.get(str(loc[0]), "parameter")
-    name, accepted, value = loc[-1], _accepted(error), error.get("input")
+    noun = {"path": "path parameter", "query": "parameter", "header": "header"}.get(str(loc[0]), "parameter")
+    name, accepted, value = loc[-1], _accepted(error, "it"), error.get("input")
     detail = f"{noun} {name!r} is invalid: {accepted}, got {excerpt(value)}"
     return Invalid(pointer=pointer(*loc), detail=detail, code="invalid_name" if loc[0] == "path" else "invalid_parameter")
 
@@ -70,10 +76,11 @@ def _place_in_body(error: Mapping[str, Any], loc: Loc, body: Any, schema: Any) -
     if kind == "union_tag_invalid":
         return _unknown_kind(error, at, value, in_method)
     if kind == "union_tag_not_found":
-        field = error["ctx"]["discriminator"]
-        detail = f"input should be an object with the field {field}, got {excerpt(value)}"
+        subject, field = _subject(steps), error["ctx"]["discriminator"]
+        detail = f"{subject} should be an object with the field {field}, got {excerpt(value)}"
         return Invalid(pointer=at, detail=detail, code="missing_field")
-    accepted = "input should be an object" if kind in NOT_AN_OBJECT else _accepted(error)
+    subject = _subject(steps)
+    accepted = f"{subject} should be an object" if kind in NOT_AN_OBJECT else _accepted(error, subject)
     return Invalid(pointer=at, detail=f"{accepted}, got {excerpt(value)}", code="invalid_request")
 
 
@@ -86,6 +93,15 @@ def _unknown_kind(error: Mapping[str, Any], at: str, value: Any, in_method: bool
     kinds = error["ctx"]["expected_tags"]
     detail = f"{field} {tag!r} is invalid; use one of {kinds}"
     return Invalid(pointer=f"{at}/{field}", detail=detail, code="invalid_request")
+
+
+def _subject(steps: Sequence[str | int]) -> str:
+    """The place of a value in words: `field 'seed'`, `entry 0 of 'methods'`, or `the body`."""
+    if not steps:
+        return "the body"
+    if isinstance(steps[-1], int) and len(steps) > 1:
+        return f"entry {steps[-1]} of {str(steps[-2])[:100]!r}"
+    return f"field {str(steps[-1])[:100]!r}"
 
 
 def _steps(loc: Loc, body: Any, kind: str) -> tuple[list[str | int], Any]:
@@ -148,9 +164,11 @@ def _joined(places: list[Invalid]) -> Invalid:
     return places[0].model_copy(update={"detail": "; or ".join(details)})
 
 
-def _accepted(error: Mapping[str, Any]) -> str:
-    """The accepted values: pydantic's message, or words for the pattern of a name."""
+def _accepted(error: Mapping[str, Any], subject: str) -> str:
+    """The accepted values: pydantic's message with the subject, or words for a name's pattern."""
     if error["type"] == "string_pattern_mismatch" and error["ctx"]["pattern"] in PATTERNS:
         return PATTERNS[error["ctx"]["pattern"]]
     text = str(error["msg"]).removeprefix("Value error, ")
+    if message := PYDANTIC_MESSAGE.match(text):
+        return subject + message[1]
     return text[:1].lower() + text[1:]

@@ -319,8 +319,7 @@ def not_succeeded(subject: str, status: str, problem: JobProblem | None) -> NotS
 
 def refusal(problem: Problem) -> UnitrankError:
     """The error for a problem that the service sent."""
-    places = [f"{place.pointer}: {place.detail}" for place in problem.errors or []]
-    message = "\n  ".join([f"{problem.code}: {problem.detail}", *places])
+    message = f"{problem.code}: {_mistakes(problem)}"
     if problem.code in BY_CODE:
         return BY_CODE[problem.code](message, code=problem.code, detail=problem.detail, request_id=problem.request_id)
     kind = BY_STATUS.get(problem.status, ServiceError if problem.status >= 500 else InvalidRequest)
@@ -332,3 +331,13 @@ def refusal(problem: Problem) -> UnitrankError:
         status=problem.status,
         places=problem.errors,
     )
+
+
+def _mistakes(problem: Problem) -> str:
+    """The detail with its place in the request, or one line for each of several places."""
+    places = problem.errors or []
+    if [place.detail for place in places] == [problem.detail]:
+        pointer = places[0].pointer
+        return problem.detail + (f" (at {pointer})" if pointer else "")
+    first = f"the request has {len(places)} mistakes" if len(places) > 1 else problem.detail
+    return "\n  ".join([first, *(f"{place.pointer}: {place.detail}" for place in places)])

@@ -213,8 +213,9 @@ class JobResult:
                 arrays = dict(read_npz(Path(path)))
             return cls(Result.model_validate_json(bytes(arrays.pop(SUMMARY)), extra="ignore"), arrays)
         except (OSError, KeyError, ValueError, ValidationError, zipfile.BadZipFile) as error:
+            reason = f"it has no {SUMMARY}" if isinstance(error, KeyError) else error
             raise NotPossible(
-                f"{path} does not hold a result: {error}; give a file that JobResult.save or `unitrank result --format npz` wrote",
+                f"{path} does not hold a result: {reason}; give a file that JobResult.save or `unitrank result --format npz` wrote",
                 code="no_result",
             ) from error
 
@@ -269,7 +270,9 @@ def markdown(summary: Result) -> str:
     lines = [f"### Units of `{summary.layer.name}`: {summary.layer.count}, {clusters}", ""]
     lines += [_row(LEADER_COLUMNS), _row(["---"] * len(LEADER_COLUMNS)), *map(_row, leader_rows(summary))]
     warnings = dict.fromkeys(
-        f"- `{warn.code}`{f' of {warn.ranking}' if warn.ranking else ''}: {warn.detail}" for warn in summary.warnings
+        f"- `{warn.code}`{f' of {warn.ranking}' if warn.ranking else ''}"
+        f"{f' in cluster {warn.cluster}' if warn.cluster is not None else ''}: {warn.detail}"
+        for warn in summary.warnings
     )
     return "\n".join([*lines, *(["", *warnings] if warnings else [])]) + "\n"
 

@@ -114,7 +114,10 @@ def _format(memory: mmap.mmap) -> Format:
         return "npz"
     if start[8:] == b"{":
         return "safetensors"
-    formats = {b"\x93NUMPY": "a single .npy array; save it with numpy.savez", b"\x80": "a pickle, which is never read"}
+    formats = {
+        b"\x93NUMPY": "a single .npy array; save it with numpy.savez",
+        b"\x80": "a pickle, which is never read; save arrays with numpy.savez",
+    }
     given = next((text for magic, text in formats.items() if start.startswith(magic)), f"a file that starts with {start!r}")
     raise BadTable("not_a_table", f"expected an npz or a safetensors file, got {given}")
 

@@ -16,8 +16,13 @@ from unitrank_schemas.validation import invalid_places
         ("methods", [{"name": "gradient", "id": "a b"}], "an id should have 1 to 64 letters, digits,"),
         ("metadata", {"a": "x" * 70_000}, "metadata has 70009 bytes as JSON; at most 65536 are allowed"),
         ("clusters", {"by": "everything"}, "by 'everything' is invalid; use one of 'all', 'label',"),
-        ("clusters", [], "input should be an object, got []"),
-        ("clusters", {}, "input should be an object with the field 'by', got {}"),
+        ("clusters", [], "field 'clusters' should be an object, got []"),
+        ("clusters", {}, "field 'clusters' should be an object with the field 'by', got {}"),
+        ("seed", "x", "field 'seed' should be a valid integer, got \"x\""),
+        ("seed", 1.5, "field 'seed' should be a valid integer, got 1.5"),
+        ("methods", [], "field 'methods' should have at least 1 item, got []"),
+        ("methods", [7], "entry 0 of 'methods' should be an object, got 7"),
+        ("ablation", {"fractions": [0.5, 2]}, "entry 1 of 'fractions' should be less than or equal to 1, got 2"),
     ],
 )
 def test_invalid_places_of_a_wrong_value_name_what_is_accepted(field: str, value: Any, detail: str) -> None:

@@ -231,3 +231,10 @@ def test_folder_when_it_cannot_be_exported_then_the_error_names_the_reason_and_n
 
     assert words in str(refusal.value)
     assert not (tmp_path / "net.pt2").exists()
+
+
+def test_export_when_the_network_does_not_run_on_the_examples_then_the_error_has_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(unitrank.ExportRefused, match=r"does not run on the example inputs: .*same dtype"):
+        unitrank.export(torch.nn.Linear(4, 2), torch.zeros(2, 4, dtype=torch.int64), tmp_path / "net.pt2")
+
+    assert not (tmp_path / "net.pt2").exists()

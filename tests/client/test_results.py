@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import unitrank
+from unitrank_schemas.results import Warn
 
 
 def test_result_when_asked_for_importances_then_gives_arrays_in_the_layers_shape(result: unitrank.JobResult) -> None:
@@ -43,6 +44,9 @@ def test_result_when_saved_then_loads_equal(result: unitrank.JobResult, tmp_path
         result.save(tmp_path / "none" / "r.npz")
     with np.load(tmp_path / "result.npz", allow_pickle=False) as plain:
         assert {name for name in plain.files if isinstance(plain[name], np.ndarray)} == {*result.arrays, "summary.json"}
+    np.savez(tmp_path / "data.npz", x=[1.0])
+    with pytest.raises(unitrank.NotPossible, match=r"does not hold a result: it has no summary\.json"):
+        unitrank.load(tmp_path / "data.npz")
     (tmp_path / "other").write_bytes(b"x")
     with pytest.raises(unitrank.NotPossible, match="does not hold a result"):
         unitrank.load(tmp_path / "other")
@@ -107,3 +111,10 @@ def test_result_when_shown_in_a_notebook_then_names_are_text(result: unitrank.Jo
     assert all(f"<td>{leader.ranking}</td>" in page for leader in result.leaderboard)
     assert result.leaderboard[0].ranking in repr(result)
     assert f"| {result.leaderboard[0].ranking} |" in result.to_markdown()
+
+
+def test_result_when_written_as_markdown_then_each_warning_names_its_ranking_and_cluster(result: unitrank.JobResult) -> None:
+    warnings = [Warn(code="saturated", detail="d", ranking="gradient", cluster="1"), Warn(code="in_sample", detail="d")]
+    text = unitrank.JobResult(result.summary.model_copy(update={"warnings": warnings}), result.arrays).to_markdown()
+
+    assert "- `saturated` of gradient in cluster 1: d\n- `in_sample`: d\n" in text

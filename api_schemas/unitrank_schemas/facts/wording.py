@@ -15,7 +15,9 @@ def nearest(word: str, choices: Iterable[str], count: int = 3) -> str:
     close = difflib.get_close_matches(word[:200], choices, count, 0.5)
     if close:
         return "; nearest: " + ", ".join(map(repr, close))
-    return "; use one of " + ", ".join(map(repr, choices)) if 0 < len(choices) <= 40 else ""
+    if not 0 < len(choices) <= 40:
+        return ""
+    return ("; use " if len(choices) == 1 else "; use one of ") + ", ".join(map(repr, choices))
 
 
 def excerpt(value: Any) -> str:

@@ -73,10 +73,18 @@ def parse_seconds(text: str | None) -> float | None:
 
 
 def parse_value(text: str) -> Any:
-    """The value that the JSON text holds; the text itself if it is not JSON."""
+    """The value that the JSON text holds; the text itself if it is not JSON.
+
+    Raises NotPossible for broken JSON: a text that begins like an object or a list.
+    """
     try:
         return json.loads(text)
-    except ValueError:
+    except ValueError as error:
+        if text.lstrip().startswith(("{", "[")):
+            raise NotPossible(
+                f'{text!r} is not valid JSON: {error}; quote it for the shell, such as \'{{"name": "gradient"}}\'',
+                code="invalid_request",
+            ) from error
         return text
 
 

@@ -106,6 +106,12 @@ def _put_dataset(calls: Calls, name: str, data: Any, *, uri: str | None, fields:
 def _archive(model: Any, example_inputs: Any) -> Iterator[Path]:
     """Yields the file to upload: the given file, or an archive that a network is exported to."""
     if isinstance(model, str | Path):
+        if Path(model).is_dir():
+            raise NotPossible(
+                f"{model} is a folder; give a file, such as the archive that `unitrank export {model} net.pt2` writes "
+                "from a folder of Transformers",
+                code="no_file",
+            )
         if not Path(model).is_file():
             raise NotPossible(
                 f"the file {model} does not exist; give the path of a model archive or of a safetensors file", code="no_file"

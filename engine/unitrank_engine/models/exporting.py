@@ -82,7 +82,7 @@ def export(module: nn.Module, example_inputs: ExampleInputs, path: Path) -> Mani
     args, kwargs = _two_rows(*_arguments(example_inputs))
     with _evaluating(module), torch.no_grad():
         exported = _exported(module, args, kwargs)
-        outputs = [leaf for leaf in tree_leaves(module(*args, **kwargs)) if isinstance(leaf, Tensor)]
+        outputs = _outputs(module, args, kwargs)
     with TemporaryDirectory(dir=folder) as inner:
         clean = Path(inner, "clean.pt2")
         program = _vetted(exported, clean)
@@ -135,6 +135,19 @@ def _exported(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     except Exception as error:
         raise _refused(str(error), _line_of(error) or _line_of_fixed_size(module, args, kwargs, shapes)) from error
     return exported
+
+
+def _outputs(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """The tensors that the module returns. Raises EngineError if it does not run.
+
+    `torch.export` accepts some inputs on which the module fails, such as integers for a dense
+    layer.
+    """
+    try:
+        outputs = module(*args, **kwargs)
+    except Exception as error:
+        raise _refused(f"it does not run on the example inputs: {error}", _line_of(error)) from error
+    return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
 
 
 def _vetted(exported: ExportedProgram, clean: Path) -> Program:

@@ -65,7 +65,9 @@ class KeyStore:
         Raises ValueError for unknown scopes or a malformed tenant.
         """
         if not scopes or not set(scopes) <= set(SCOPES):
-            raise ValueError(f"the scopes {sorted(scopes)} are invalid: choose one or more of {list(SCOPES)}")
+            raise ValueError(
+                f"the scopes {', '.join(sorted(scopes)) or '(none)'} are invalid: choose one or more of {', '.join(SCOPES)}"
+            )
         if not _TENANT.fullmatch(tenant):
             raise ValueError(
                 f"the tenant {tenant!r} is invalid: use 1 to 64 letters, digits, dots, dashes and underscores, "
@@ -109,7 +111,7 @@ class KeyStore:
             pipeline.hdel(keyspace.webhook_secrets(), id)
             deleted, *_ = pipeline.execute()
         if not deleted:
-            raise RecordNotFound(f"no key {id!r}")
+            raise RecordNotFound(f"key {id!r} not found")
 
     def webhook_secret(self, id: str) -> str:
         """Return the secret that signs the webhooks of a key's jobs. The first call creates it.
@@ -117,7 +119,7 @@ class KeyStore:
         `id`: the key's id; empty for jobs that were created without a key. Raises RecordNotFound.
         """
         if id and not self._redis.exists(keyspace.key(id)):
-            raise RecordNotFound(f"no key {id!r}")
+            raise RecordNotFound(f"key {id!r} not found")
         # Read before write: a server whose memory is full would reject the write.
         if (secret := self._redis.hget(keyspace.webhook_secrets(), id)) is not None:
             return text(secret)

@@ -146,7 +146,7 @@ class Catalogue(ABC, Generic[R]):
             uploads = self._uploads(name)
             digests = [digest] if digest else list(uploads)
             if not uploads or not set(digests) <= set(uploads):
-                raise RecordNotFound(f"no {self.kind} {reference!r}")
+                raise RecordNotFound(f"{self.kind} {reference!r} not found; GET /v1/{self.kind}s lists all names")
             self._remove_name(name, digests, {upload: at for upload, at in uploads.items() if upload not in digests})
 
     def _find(self, name: str, digest: str | None, pointers: Sequence[Pointer] = ()) -> R:
@@ -158,7 +158,8 @@ class Catalogue(ABC, Generic[R]):
         keys = [keyspace.pointers(self.kind, name), keyspace.uploads(self.kind, name)]
         reply = _FIND(self._redis, keys, contents=keyspace.contents(self.kind), digest=digest, pointers=pointers)
         if not reply:
-            raise RecordNotFound(f"no {self.kind} {_without_tenant(name) + (f'@{digest}' if digest else '')!r}")
+            exact = _without_tenant(name) + (f"@{digest}" if digest else "")
+            raise RecordNotFound(f"{self.kind} {exact!r} not found; GET /v1/{self.kind}s lists all names")
         _, at, content = reply
         return self._record(_without_tenant(name), float(at), json.loads(content))
 
@@ -183,7 +184,7 @@ class Catalogue(ABC, Generic[R]):
         """Return the stored content. Raises RecordNotFound."""
         stored = self._redis.get(keyspace.content(self.kind, digest))
         if stored is None:
-            raise RecordNotFound(f"no {self.kind} with the content {digest}")
+            raise RecordNotFound(f"{self.kind} with the content {digest} not found")
         # cast: `_write` wrote a JSON object
         return cast(Json, json.loads(stored))
 

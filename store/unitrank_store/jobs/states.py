@@ -84,7 +84,7 @@ class JobStates:
         """Return the record. Raises RecordNotFound, also for a record of another tenant."""
         records = self.get_many([id])
         if not records or self.tenant not in (None, records[0].tenant):
-            raise RecordNotFound(f"no {self.kind} {id!r}")
+            raise RecordNotFound(f"{self.kind} {id!r} not found; it may have expired or been deleted")
         return records[0]
 
     def get_many(self, ids: Sequence[str]) -> list[JobRecord]:

@@ -108,7 +108,11 @@ def _directory(memory: mmap.mmap) -> list[zipfile.ZipInfo]:
 
 def _check_entry(memory: mmap.mmap, entry: zipfile.ZipInfo) -> None:
     if not entry.filename.endswith(".npy"):
-        raise BadTable("not_a_table", f"the archive holds {entry.filename!r}; an npz holds .npy files only")
+        raise BadTable(
+            "not_a_table",
+            f"the archive holds {entry.filename!r}; an npz holds .npy files only: "
+            "save arrays with numpy.savez, or upload an archive of torch.export as a model",
+        )
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.flag_bits & _ENCRYPTED:
         raise BadTable("not_a_table", f"{entry.filename!r} has a compression or an encryption that numpy does not write")
     packed, unpacked = entry.compress_size, entry.file_size

@@ -131,6 +131,27 @@ def test_command_when_a_file_cannot_be_written_then_prints_one_line(run_command:
     assert "none/r cannot be written: No such file or directory" in output.err
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["gate", "gone.json", "--max-p", "0.1"], "the file gone.json does not exist; give the id of a job"),
+        (["compare", "j", "folder/gone"], "the file folder/gone does not exist; give the id of a job"),
+        (["gate", "j", "--min-better-than-random", "90"], "--min-better-than-random"),
+        (["gate", "j", "--max-p", "5"], "--max-p"),
+        (["put-model", "m"], "give either a model or --uri, and not both"),
+        (["put-model", "m", "net.py"], "name the network in it, such as net.py:network"),
+        (["put-model", "m", "."], ". is a folder; give a file"),
+    ],
+)
+def test_command_when_an_argument_is_wrong_then_names_it_and_exits_with_2(
+    run_command: RunCommand, words: list[str], message: str
+) -> None:
+    output = run_command(*words, states=[{"status": "succeeded"}, httpx.Response(200, json=SUMMARY.model_dump(mode="json"))])
+
+    assert (output.code, output.out) == (2, "")
+    assert message in output.err
+
+
 @pytest.mark.parametrize("narrowed", [("--top", "3"), ("--cluster", "a"), ("--ranking", "gradient")])
 @pytest.mark.parametrize("format", ["npz", "safetensors"])
 def test_result_when_a_binary_format_is_narrowed_then_is_refused(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from unitrank.cli.output import open_client, parse_seconds, print_table
+from unitrank.cli.output import open_client, parse_seconds, parse_value, print_table
 from unitrank.errors import NotPossible
 
 
@@ -29,3 +29,14 @@ def test_table_when_a_cell_holds_brackets_then_they_are_text(capsys: pytest.Capt
     out, err = capsys.readouterr()
     assert out == ""
     assert [line.split() for line in err.splitlines()] == [["name"], ["a[red]b", "x" * 150]]
+
+
+@pytest.mark.parametrize(("text", "value"), [("7", 7), ("gradient", "gradient"), ('{"name": "random"}', {"name": "random"})])
+def test_value_when_it_is_json_then_is_parsed_and_else_is_the_text(text: str, value: object) -> None:
+    assert parse_value(text) == value
+
+
+@pytest.mark.parametrize("text", ["{bad", '["gradient"', "{name: random}"])
+def test_value_when_it_is_broken_json_then_the_error_shows_the_text(text: str) -> None:
+    with pytest.raises(NotPossible, match="is not valid JSON"):
+        parse_value(text)

@@ -49,6 +49,26 @@ def test_client_when_refused_then_says_code_detail_places_and_request() -> None:
     assert str(caught.value) == "layer_not_found: layer 'conv9' not found; nearest: 'conv1'\n  /layer: no such layer"
 
 
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        ([], "too long"),
+        ([("", "too long")], "too long"),
+        ([("/layer", "too long")], "too long (at /layer)"),
+        ([("/layer", "too long"), ("/seed", "too low")], "the request has 2 mistakes\n  /layer: too long\n  /seed: too low"),
+    ],
+)
+def test_client_when_refused_then_each_mistake_is_written_once(places: list[tuple[str, str]], message: str) -> None:
+    errors = [{"pointer": pointer, "detail": detail} for pointer, detail in places]
+    with (
+        _client(422, PROBLEM | {"detail": "too long", "errors": errors}) as client,
+        pytest.raises(unitrank.InvalidRequest) as caught,
+    ):
+        client.jobs.submit(REQUEST)
+
+    assert str(caught.value) == f"layer_not_found: {message}"
+
+
 @pytest.mark.parametrize(("status", "kind"), [*BY_STATUS.items(), (500, unitrank.ServiceError), (503, unitrank.ServiceError)])
 def test_client_when_a_problem_has_a_status_then_the_error_has_its_class(status: int, kind: type[UnitrankError]) -> None:
     with _client(status, PROBLEM | {"status": status, "code": "some_code"}) as client, pytest.raises(kind) as caught:

@@ -58,6 +58,8 @@ def put_model(
     as_json: AsJson = False,
 ) -> None:
     """Upload a model, and wait until the service has inspected it."""
+    if (model is None) == (uri is None):
+        raise NotPossible("give either a model or --uri, and not both", code="invalid_request")
     seconds = parse_seconds(timeout)
     parsed = None if arguments is None else parse_value(arguments)
     if parsed is not None and not isinstance(parsed, dict):
@@ -137,6 +139,10 @@ def methods(url: Url = URL, as_json: AsJson = False) -> None:
 
 def _source(model: str, example: list[str], folder: Path) -> Path:
     """The path of the file to upload. A network is exported into the folder."""
+    if model.endswith(".py"):
+        raise NotPossible(
+            f"{model} is a file of Python code; name the network in it, such as {model}:network", code="invalid_request"
+        )
     if Path(model).is_file() or ":" not in model:
         return Path(model)
     from unitrank.cli.module_spec import example_of, network_of

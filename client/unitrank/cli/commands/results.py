@@ -107,11 +107,11 @@ def compare(first: Saved, second: Saved, url: Url = URL, as_json: AsJson = False
 def gate(
     job: Saved,
     min_better_than_random: Annotated[
-        float | None, typer.Option(help="Smallest accepted share of clusters that are better than random, 0 to 1.")
+        float | None, typer.Option(min=0, max=1, help="Smallest accepted share of clusters that are better than random, 0 to 1.")
     ] = None,
     min_area: Annotated[float | None, typer.Option(help="Smallest accepted mean area over the clusters.")] = None,
-    max_gap: Annotated[float | None, typer.Option(help="Largest accepted relative completeness gap of any cluster.")] = None,
-    max_p: Annotated[float | None, typer.Option(help="Largest accepted p-value over all clusters together.")] = None,
+    max_gap: Annotated[float | None, typer.Option(min=0, help="Largest accepted relative completeness gap of any cluster.")] = None,
+    max_p: Annotated[float | None, typer.Option(min=0, max=1, help="Largest accepted p-value over all clusters together.")] = None,
     forbid: Annotated[
         list[str] | None, typer.Option(help="Fail if the result has a warning with this code; repeat it for several codes.")
     ] = None,
@@ -158,12 +158,24 @@ def _mark(finding: checkup.Finding) -> str:
 
 
 def _result(client: Client, job: str) -> JobResult:
-    return _saved(job) if Path(job).is_file() else client.jobs.get(job).result(quiet=True)
+    return _saved(job) if _is_file(job) else client.jobs.get(job).result(quiet=True)
 
 
 def _summary(client: Client, job: str) -> Result:
     """The summary of a job, which must have succeeded, or of a file."""
-    return _saved(job).summary if Path(job).is_file() else client.jobs.get(job).summary()
+    return _saved(job).summary if _is_file(job) else client.jobs.get(job).summary()
+
+
+def _is_file(job: str) -> bool:
+    """Whether the argument is a file. Raises NotPossible for a path without a file.
+
+    An id has neither dots nor slashes.
+    """
+    if Path(job).is_file():
+        return True
+    if "." in job or "/" in job:
+        raise NotPossible(f"the file {job} does not exist; give the id of a job, or the path of a saved result", code="no_file")
+    return False
 
 
 def _saved(path: str) -> JobResult:
