@@ -1,6 +1,6 @@
 """Networks whose archives pass the vetting, and whose operators would leave their memory.
 
-Each was accepted before, and returned memory that nobody wrote, or wrote beyond a tensor.
+Each was accepted before, and returned unwritten memory, or wrote beyond a tensor.
 """
 
 from collections.abc import Callable

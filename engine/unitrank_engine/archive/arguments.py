@@ -27,8 +27,9 @@ _SCALES = (2.0**-20, 2.0**20)
 def check_arguments(graph: fx.Graph) -> None:
     """Raises ArchiveError `program_refused` for an argument that torch would use unchecked.
 
-    A type must be a type and not its number. A scale of upsampling must be between 2^-20 and 2^20. A
-    size must be between -2^40 and 2^40, and another integer, such as an offset, between -2^31 and 2^31.
+    A type must be a type and not its number. A scale of upsampling must be between 2^-20 and 2^20.
+    A size must be between -2^40 and 2^40, and another integer, such as an offset, between -2^31 and
+    2^31.
     """
     for node in graph.nodes:
         _check_integers(node)

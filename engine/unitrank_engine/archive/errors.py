@@ -12,8 +12,8 @@ container_refused      inputs or outputs in containers other than tuple, list an
 weights_refused        the bytes of a tensor disagree with its shape and type
 not_loadable           the archive passed every check, and torch cannot build the program
 
-An archive that torch can build is refused with an EngineError, which also uses `program_refused` and
-`weights_refused`, and these codes:
+An archive that torch can build is refused with an EngineError, which also uses `program_refused`
+and `weights_refused`, and these codes:
 
 shape_not_as_traced    an operator gives another shape, type or stride than torch traced for it
 unwritten_memory       an operator leaves a part of its result unwritten

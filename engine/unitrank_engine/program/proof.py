@@ -1,8 +1,9 @@
 """Runs a graph node by node and checks each result before the next operator runs.
 
-torch traces a graph without data: it computes the shape, type and strides of each result, and kernels
-and checks rely on them. Some traces are wrong. For example, an index with axes and one without are
-traced as one number, and give many. A kernel behind such a result would write beyond its memory.
+torch traces a graph without data: it computes the shape, type and strides of each result, and
+kernels and checks rely on them. Some traces are wrong. For example, an index with axes and one
+without are traced as one number, and give many. A kernel behind such a result would write beyond
+its memory.
 
 Some kernels do not write all of their result. The rest holds what another job left in the memory.
 """
@@ -60,7 +61,8 @@ class ProvingRun(fx.Interpreter):
 
     `filled_memory` must be active: new memory then holds NaN, or the largest whole number.
 
-    `strides`: whether strides are compared too. At a batch of one, and in another memory layout than
+    `strides`: whether strides are compared too. At a batch of one, and in another memory layout
+    than
     at export, correct strides differ.
     """
 
@@ -117,7 +119,7 @@ class ProvingRun(fx.Interpreter):
 
 
 class _Sizes:
-    """The numbers that the symbols of one run stand for."""
+    """The value of each symbol in one run."""
 
     def __init__(self) -> None:
         # Any: sympy has no type annotations.

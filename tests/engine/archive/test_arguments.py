@@ -25,7 +25,7 @@ HUGE: dict[str, tuple[Any, tuple[Any, ...]]] = {
 
 
 def graph_of(target: Any, arguments: tuple[Any, ...]) -> fx.Graph:
-    """One call; "x" stands for the input of the graph."""
+    """A graph of one call. The argument "x" is the input of the graph."""
     graph = fx.Graph()
     x = graph.placeholder("x")
     graph.output(graph.call_function(target, tuple(x if value == "x" else value for value in arguments)))

@@ -34,7 +34,9 @@ class Indexed(torch.nn.Module):
 
 
 def test_a_result_whose_shape_was_traced_wrongly_is_refused() -> None:
-    """torch traces the shape [] and computes n numbers; behind it _weight_norm wrote beyond its buffer."""
+    """torch traces the shape [] and computes n numbers; behind it _weight_norm wrote beyond its
+    buffer.
+    """
     with pytest.raises(EngineError, match=r"index .aten.index.Tensor. gives the shape \[64\].* traced \[\]") as caught:
         program_of(Indexed(64), X)
 
@@ -106,7 +108,9 @@ def test_sizes_that_depend_on_the_batch_are_compared_at_two_batch_sizes(monkeypa
 
 
 def graph_of(*calls: Callable[[fx.Graph, fx.Node], fx.Node]) -> fx.GraphModule:
-    """A graph without traces that calls operators one after the other, as an older archive could."""
+    """A graph without traces that calls operators one after the other, as an older archive
+    could.
+    """
     graph = fx.Graph()
     node = graph.placeholder("x")
     for call in calls:

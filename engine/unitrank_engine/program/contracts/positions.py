@@ -1,8 +1,8 @@
 """Checks the values of integer tensors that operators use as positions in another tensor.
 
-A kernel that uses a position without a check reads or writes outside the tensor. The check is a node
-of the graph, in front of the operator, and runs with it each time. A tensor that the archive holds
-never changes, and is checked once.
+A kernel that uses a position without a check reads or writes outside the tensor. The check is a
+node of the graph, in front of the operator, and runs with it each time. A tensor that the archive
+holds never changes, and is checked once.
 
 Measured on a CPU: a check of 6 positions takes 2.4 µs, of 100 000 positions 28 µs.
 """
@@ -27,8 +27,8 @@ class _Rule:
     """The arguments of an operator, by name.
 
     `positions`: the integer tensor. `table`: the tensor that it holds positions of.
-    `axis`: the argument with the axis of the table, or the axis itself. None, and an argument that is
-    None, mean all elements of the table.
+    `axis`: the argument with the axis of the table, or the axis itself. None, and an argument that
+    is None, mean all elements of the table.
     `negative`: whether -1 means the last position.
     """
 
@@ -67,7 +67,8 @@ _MASKS = (torch.bool, torch.uint8)
 def check_positions(module: fx.GraphModule) -> None:
     """Puts a check in front of each operator of the graph that uses positions.
 
-    Raises EngineError `weights_refused` when positions that the archive holds are outside the table.
+    Raises EngineError `weights_refused` when positions that the archive holds are outside the
+    table.
     """
     for node in list(module.graph.nodes):
         names = argument_names(node.target) if node.op == "call_function" and hasattr(node.target, "_schema") else []
@@ -111,7 +112,10 @@ def ordered(values: Tensor) -> Tensor:
 
 
 def _checked_list(module: fx.GraphModule, node: fx.Node, arguments: Mapping[str, Any]) -> Iterator[fx.Node | None]:
-    """The tensors of positions, each checked. A mask holds no positions, and covers one axis for each of its own."""
+    """The tensors of positions, each checked.
+
+    A mask holds no positions, and covers one axis for each of its own.
+    """
     axis, table = 0, arguments["self"]
     for given in arguments["indices"]:
         if given is None:
@@ -161,7 +165,7 @@ def _call(graph: fx.Graph, node: fx.Node, function: Any, arguments: tuple[Any, .
 
 
 def _constant(module: fx.GraphModule, node: fx.Node) -> Tensor | None:
-    """The tensor of the archive that the node stands for, or a cast of it."""
+    """The tensor of the archive that the node reads, or a cast of it."""
     if node.target is aten._to_copy.default and isinstance(node.args[0], fx.Node):
         value = _constant(module, node.args[0])
         return None if value is None else value.to(node.meta["val"].dtype)

@@ -1,7 +1,7 @@
 """The contract of recurrent layers: each weight and bias has one row for each gate and unit.
 
-torch traces a recurrent layer by its formula, which broadcasts a bias of one number. The kernel of a
-CPU reads as many numbers as there are gates and units, and so reads beyond a shorter bias.
+torch traces a recurrent layer by its formula, which broadcasts a bias of one number. The kernel of
+a CPU reads one number for each gate and unit, and so reads beyond the end of a shorter bias.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,8 +29,11 @@ Shape = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class _Sizes:
-    """`gates`: gates × units. `output`: the size of h, which is less than `units` with projections."""
+class _WeightSizes:
+    """`gates`: gates × units.
+
+    `output`: the size of h, which is less than `units` with projections.
+    """
 
     gates: str
     units: str
@@ -62,7 +65,9 @@ def check_layer(node: fx.Node, arguments: Mapping[str, Any]) -> None:
 
 
 def check_cell(node: fx.Node, arguments: Mapping[str, Any]) -> None:
-    """Raises EngineError `weights_refused` for one step of a recurrent layer whose tensors do not fit."""
+    """Raises EngineError `weights_refused` for one step of a recurrent layer whose tensors do not
+    fit.
+    """
     x, states = arguments["input"], _states(arguments)
     sizes, axes = _sizes(node, states), _shape(x)
     if len(axes) != 2:
@@ -76,7 +81,7 @@ def check_cell(node: fx.Node, arguments: Mapping[str, Any]) -> None:
     _check_types(node, [x, *states, *(weight for weight in weights if weight is not None)])
 
 
-def _rows(sizes: _Sizes, biases: bool) -> Iterator[tuple[str, Shape]]:
+def _rows(sizes: _WeightSizes, biases: bool) -> Iterator[tuple[str, Shape]]:
     """The names and shapes of a layer's weights in ATen's order."""
     yield "w_ih", (sizes.gates, "input")
     yield "w_hh", (sizes.gates, sizes.output)
@@ -93,14 +98,14 @@ def _states(arguments: Mapping[str, Any]) -> list[fx.Node]:
     return list(states) if isinstance(states, list | tuple) else [states]
 
 
-def _sizes(node: fx.Node, states: list[fx.Node]) -> _Sizes:
+def _sizes(node: fx.Node, states: list[fx.Node]) -> _WeightSizes:
     gates = (LAYERS | CELLS)[node.target]
     if len(states) != (2 if gates == 4 else 1):
         raise _refusal(node, "hx", (str(len(states)),), "two states for an LSTM, one for other layers")
     output, units = _shape(states[0])[-1:], _shape(states[-1])[-1:]
     if not all(size and size[0].isdecimal() and size != ("0",) for size in (output, units)):
         raise _refusal(node, "hx", _shape(states[0]), "a fixed number of units, at least one")
-    return _Sizes(str(gates * int(units[0])), units[0], output[0])
+    return _WeightSizes(str(gates * int(units[0])), units[0], output[0])
 
 
 def _check(node: fx.Node, name: str, tensor: fx.Node, expected: Shape) -> None:

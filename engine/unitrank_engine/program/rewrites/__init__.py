@@ -6,7 +6,7 @@ that torch traces again, never with the shapes that an upload claims.
 
 - `padding`: `pad` in mode circular leaves parts of its result unwritten, such as with pads [n, -n].
 - `embedding_bag`: with offsets that go back, the operator leaves bags unwritten.
-- `weight_norm`: `_weight_norm` writes one norm for each row that it is given, whatever its buffer.
+- `weight_norm`: `_weight_norm` writes one norm for each row, even beyond the end of its buffer.
 """
 
 from collections.abc import Callable

@@ -122,7 +122,7 @@ def test_a_mask_among_positions_covers_its_own_axes() -> None:
 
 
 def test_offsets_of_bags_that_go_back_are_refused() -> None:
-    """torch returned memory that nobody wrote for these."""
+    """torch returned unwritten memory for these offsets."""
     network = Using(bags, torch.tensor([0, 5, 2]))
 
     with pytest.raises(EngineError, match="offsets go back") as caught:
@@ -147,7 +147,9 @@ def test_expanded_positions_are_checked_along_their_other_axes() -> None:
 
 
 def test_every_operator_on_the_list_that_takes_positions_has_a_rule() -> None:
-    """An argument named like positions belongs to an operator with a rule, or to one that is rewritten."""
+    """An argument named like positions belongs to an operator with a rule, or to one that is
+    rewritten.
+    """
     from unitrank_engine.archive.description.operators import OPERATORS
     from unitrank_engine.program.rewrites import REWRITES
 

@@ -1,4 +1,6 @@
-"""A rewritten embedding_bag has the value and the gradient of torch's own operator, or is refused."""
+"""A rewritten embedding_bag has the value and the gradient of torch's own operator, or is
+refused.
+"""
 
 from typing import Any
 
@@ -22,7 +24,7 @@ OFFSETS = {
 
 
 def both(weight: Tensor, *arguments: Any, **options: Any) -> list[tuple[Tensor, Tensor]]:
-    """The values and the gradients, each as a pair of ours and torch's."""
+    """The values and the gradients, each as a pair: of the rewritten graph and of torch."""
     pairs = []
     defaults = {"scale_grad_by_freq": False, "mode": 0, "sparse": False, "per_sample_weights": None, "include_last_offset": False}
     for function in (embedding_bag, aten.embedding_bag.padding_idx):

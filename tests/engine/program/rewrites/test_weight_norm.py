@@ -1,4 +1,6 @@
-"""A rewritten _weight_norm has the value and the gradient of torch's own operator, or is refused."""
+"""A rewritten _weight_norm has the value and the gradient of torch's own operator, or is
+refused.
+"""
 
 import pytest
 import torch
