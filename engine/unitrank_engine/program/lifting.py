@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
+from unitrank_engine.program.checked_graph import CheckedGraph
 from unitrank_engine.program.nodes import is_real, operator_name
 from unitrank_engine.program.places import SHAPE_ONLY, batch_axis
 from unitrank_engine.program.subgraphs import extract
@@ -24,7 +25,7 @@ LOOKUPS = {"aten::embedding": (0, 1), "aten::index_select": (0, 2), "aten::index
 class Lifted:
     """A model whose looked-up vectors are inputs."""
 
-    module: fx.GraphModule
+    module: CheckedGraph
     """Takes the model's inputs, followed by the looked-up vectors with their batch axis first."""
     look_up: fx.GraphModule | None
     """The model's inputs → the looked-up vectors; None when the model looks up nothing."""
@@ -40,7 +41,7 @@ def lift(module: fx.GraphModule, symbols: frozenset[str]) -> Lifted:
     origins = _origins(graph)
     lookups = [node for node in graph.nodes if _is_lookup(node, origins) and batch_axis(node, symbols) is not None]
     if not lookups:
-        return Lifted(module, None, {}, set())
+        return Lifted(CheckedGraph(module, graph), None, {}, set())
     axes = [batch_axis(node, symbols) or 0 for node in lookups]
     look_up = extract(
         module,
@@ -62,7 +63,7 @@ def lift(module: fx.GraphModule, symbols: frozenset[str]) -> Lifted:
             moved[node].meta = dict(node.meta)
         node.replace_all_uses_with(moved[node])
     graph.eliminate_dead_code()
-    return Lifted(fx.GraphModule(module, graph), look_up, moved, set().union(*(origins[node] for node in lookups)))
+    return Lifted(CheckedGraph(module, graph), look_up, moved, set().union(*(origins[node] for node in lookups)))
 
 
 def _origins(graph: fx.Graph) -> dict[fx.Node, set[fx.Node]]:

@@ -64,29 +64,35 @@ class ProvingRun(fx.Interpreter):
     `strides`: whether strides are compared too. At a batch of one, and in another memory layout
     than
     at export, correct strides differ.
+    `written`: whether an operator that may have left a part of its result unwritten runs again.
     """
 
-    def __init__(self, module: fx.GraphModule, *, strides: bool) -> None:
+    def __init__(self, module: fx.GraphModule, *, strides: bool, written: bool = True) -> None:
         super().__init__(module)
         self.extra_traceback = False
-        self._strides = strides
+        self._strides, self._written = strides, written
         self._sizes = _Sizes()
 
     def run_node(self, n: fx.Node) -> Any:
         # Any: a node's result is a tensor, a number, or a tuple of those.
-        result = super().run_node(n)
-        if "val" in n.meta and n.op != "output":
+        result = self._result(n)
+        if "val" in n.meta and n.op != "output" and n.users:
             self._compare(n, result)
-        if isinstance(n.target, OpOverload) and any(map(_may_be_unwritten, tree_leaves(result))):
+        if self._written and isinstance(n.target, OpOverload) and any(map(_may_be_unwritten, tree_leaves(result))):
             self._check_written(n, result)
         return result
+
+    def _result(self, node: fx.Node) -> Any:
+        # Without the base class's records for tracebacks, five operators take 0.20 ms instead of 0.25 ms.
+        args, kwargs = self.fetch_args_kwargs_from_env(node)
+        return getattr(self, node.op)(node.target, args, kwargs)
 
     def _check_written(self, node: fx.Node, result: Any) -> None:
         """Runs the operator again on memory without NaN: only what it wrote is the same."""
         litter = [torch.ones_like(leaf) for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         del litter
         with filled_memory(False):
-            again = super().run_node(node)
+            again = self._result(node)
         for first, second in zip(tree_leaves(result), tree_leaves(again), strict=True):
             if isinstance(first, Tensor) and bool(_differing(first, second).any()):
                 raise EngineError(
@@ -133,10 +139,12 @@ class _Sizes:
         expression = expression_of(trace)
         if expression not in self._values:
             unknown = [symbol for symbol in expression.free_symbols if symbol not in self._numbers]
-            if expression.is_Symbol and unknown:
-                self._numbers[expression] = size
-            elif unknown:
-                return False
+            if unknown:
+                # A graph can begin behind a value whose size is a multiple of the batch.
+                factor = expression / unknown[0]
+                if not factor.is_Integer or size % int(factor):
+                    return False
+                self._numbers[unknown[0]] = size // int(factor)
             self._values[expression] = int(expression.subs(self._numbers))
         return size == self._values[expression]
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import fx
 
+from unitrank_engine.program.checked_graph import CheckedGraph
+
 Outputs = Callable[[fx.Graph, list[fx.Node]], Any]
 """The result of a new module: a node, or a tuple of nodes.
 
@@ -34,7 +36,7 @@ def extract(
     given: Sequence[fx.Node] = (),
     inputs: bool = True,
     outputs: Outputs = lambda graph, nodes: tuple(nodes),
-) -> fx.GraphModule:
+) -> CheckedGraph:
     """A module that computes the values of `goals` and nothing else.
 
     It shares the parameters of `module`.
@@ -56,4 +58,4 @@ def extract(
         if node in needed:
             copies[node] = graph.node_copy(node, lambda source: copies[source])
     graph.output(outputs(graph, [copies[node] for node in goals]))
-    return fx.GraphModule(module, graph)
+    return CheckedGraph(module, graph)

@@ -21,6 +21,7 @@ from unitrank_engine.methods.deeplift.quadrature import MeanJacobian
 from unitrank_engine.methods.deeplift.rescale import relu_slope, slope
 from unitrank_engine.methods.deeplift.secant import attach
 from unitrank_engine.methods.deeplift.steps import ComparisonStep, elementwise, step_to
+from unitrank_engine.program.checked_graph import CheckedGraph
 from unitrank_engine.program.linearity.linear import FACTORS, is_linear
 from unitrank_engine.program.nodes import operator_name
 from unitrank_engine.program.places import SHAPE_ONLY
@@ -49,7 +50,7 @@ class Lockstep:
     `notes`: gets the names of operators that no rule covers, and warnings.
     """
 
-    def __init__(self, graph: fx.GraphModule, rules: Rules, notes: Notes) -> None:
+    def __init__(self, graph: CheckedGraph, rules: Rules, notes: Notes) -> None:
         self.module = graph
         self.rules = rules
         self.notes = notes
@@ -73,6 +74,7 @@ class Lockstep:
         autograd goes back from the output at x to the tensors of `end` that require gradients; the
         gradients are DeepLIFT's multipliers.
         """
+        self.module.compare(*end)
         inputs = iter(zip(start, end, strict=True))
         nodes = list(self.module.graph.nodes)
         steps = self._steps(nodes)
