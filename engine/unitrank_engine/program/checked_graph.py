@@ -1,10 +1,10 @@
 """A graph that compares its results with their traces whenever its inputs have new shapes.
 
-The proving run compares at two batch sizes only. A trace can be right at those and wrong at another,
-and the batch sizes of a job depend on its request and device.
+The proving run compares at two batch sizes only. A trace can be right at those and wrong at
+another, and the batch sizes of a job depend on its request and device.
 
-The comparing run computes the result too, so that it costs no second pass. For five operators it takes
-0.20 ms, once; the graph's code takes 0.04 ms.
+The comparing run computes the result too, so that it costs no second pass. For five operators it
+takes 0.20 ms, once; the graph's code takes 0.04 ms.
 """
 
 from typing import Any
@@ -18,7 +18,8 @@ from unitrank_engine.program.proof import ProvingRun
 class CheckedGraph(fx.GraphModule):
     """A graph module whose call raises EngineError `shape_not_as_traced`.
 
-    The first call with new shapes compares each result with its trace, before the next operator runs.
+    The first call with new shapes compares each result with its trace, before the next operator
+    runs.
     """
 
     def __init__(self, root: nn.Module, graph: fx.Graph) -> None:
