@@ -12,7 +12,7 @@ from tests.attacks.tables import TABLES
 from tests.attacks.test_archives import ARCHIVES
 from tests.e2e.conftest import ended, installed, save, stack, url
 from tests.engine.archive.forging import entries_of
-from tests.engine.archive.test_bounds import BEYOND
+from tests.engine.program.contracts.test_shapes import BEYOND
 from unitrank.server.local import Local
 
 pytestmark = pytest.mark.check

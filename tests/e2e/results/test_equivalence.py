@@ -251,7 +251,7 @@ def test_commands_when_followed_from_a_network_to_a_gate_then_each_prints_and_ex
     assert "| conductance |" in command("result", id, "--format", "md").out
     assert json.loads(command("compare", id, id, "--json").out)[0]["correlations"].keys() == {"0", "1", "2"}
     assert command("gate", id, "--max-gap", "0.5", "--max-p", "1").code == 0
-    unmet = command("gate", id, "--min-better-than-random", "1.5", "--json")
+    unmet = command("gate", id, "--max-p", "0.001", "--json")
     assert (unmet.code, json.loads(unmet.out)["met"]) == (1, False)
     checks = {each["what"]: each for each in json.loads(command("doctor", "--json").out)}
     assert checks["service"]["good"]
