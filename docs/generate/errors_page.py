@@ -137,7 +137,9 @@ class _Module:
         """Each message once or more often."""
         for scope in self._scopes:
             for call in _calls(scope):
-                yield from self._of_call(call, self._constants | _strings_at(scope, call))
+                # Only such calls make errors; the strings at a call take time to find.
+                if _name(call.func) in {*CODED, *PLAIN, *self._wrappers}:
+                    yield from self._of_call(call, self._constants | _strings_at(scope, call))
 
     def _of_call(self, call: ast.Call, strings: dict[str, list[ast.expr]]) -> Iterator[Message]:
         name = _name(call.func)
