@@ -16,7 +16,7 @@ from unitrank_engine.errors import EngineError
 from unitrank_engine.program import Place, Program, ProgramValue
 from unitrank_engine.program.gradients import reached_by_gradients
 from unitrank_engine.program.places import reaches
-from unitrank_engine.program.proof import does_not_run
+from unitrank_engine.program.proof.proving_run import does_not_run
 from unitrank_engine.program.subgraphs import sources_of
 from unitrank_schemas.base import Json
 from unitrank_schemas.models import Layer, Manifest, Port, Seen

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
-from unitrank_engine.program.checked_graph import CheckedGraph
 from unitrank_engine.program.nodes import is_real, operator_name
 from unitrank_engine.program.places import SHAPE_ONLY, batch_axis
+from unitrank_engine.program.proof.checked_graph import CheckedGraph
 from unitrank_engine.program.subgraphs import extract
 
 MOVE = torch.ops.aten.movedim.int

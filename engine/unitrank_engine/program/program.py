@@ -27,7 +27,7 @@ from unitrank_engine.program.functional import functionalise
 from unitrank_engine.program.layout import lay_out_channels_last
 from unitrank_engine.program.lifting import lift, path_of
 from unitrank_engine.program.places import Place, find_places
-from unitrank_engine.program.proof import prove
+from unitrank_engine.program.proof.proving_run import prove
 from unitrank_engine.program.split import Split
 from unitrank_engine.program.subgraphs import extract
 from unitrank_engine.torch_private import expression_of, tree_leaves, tree_unflatten

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import fx
 
-from unitrank_engine.program.checked_graph import CheckedGraph
+from unitrank_engine.program.proof.checked_graph import CheckedGraph
 
 Outputs = Callable[[fx.Graph, list[fx.Node]], Any]
 """The result of a new module: a node, or a tuple of nodes.

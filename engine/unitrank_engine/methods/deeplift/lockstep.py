@@ -21,10 +21,10 @@ from unitrank_engine.methods.deeplift.quadrature import MeanJacobian
 from unitrank_engine.methods.deeplift.rescale import relu_slope, slope
 from unitrank_engine.methods.deeplift.secant import attach
 from unitrank_engine.methods.deeplift.steps import ComparisonStep, elementwise, step_to
-from unitrank_engine.program.checked_graph import CheckedGraph
 from unitrank_engine.program.linearity.linear import FACTORS, is_linear
 from unitrank_engine.program.nodes import operator_name
 from unitrank_engine.program.places import SHAPE_ONLY
+from unitrank_engine.program.proof.checked_graph import CheckedGraph
 from unitrank_engine.torch_private import tree_leaves
 
 Rules = Literal["rescale", "reveal_cancel", "default"]

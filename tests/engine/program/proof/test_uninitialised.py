@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from unitrank_engine.program.uninitialised import filled_memory
+from unitrank_engine.program.proof.uninitialised import filled_memory
 
 
 def settings() -> tuple[bool, bool, bool]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from unitrank_engine.program.proof import ProvingRun
+from unitrank_engine.program.proof.proving_run import ProvingRun
 
 
 class CheckedGraph(fx.GraphModule):

@@ -10,9 +10,10 @@ from tests.engine.architectures.zoo import MAKERS, export
 from tests.engine.in_process import export as exported
 from tests.engine.in_process import program_of
 from unitrank_engine.errors import EngineError
-from unitrank_engine.program import Program, proof
+from unitrank_engine.program import Program
 from unitrank_engine.program.functional import functionalise
-from unitrank_engine.program.uninitialised import filled_memory
+from unitrank_engine.program.proof import proving_run
+from unitrank_engine.program.proof.uninitialised import filled_memory
 
 aten = torch.ops.aten
 
@@ -74,11 +75,13 @@ def test_a_claim_that_is_wrong_stops_the_run_before_the_next_operator(
     claim(exp, change)
     ran = []
     monkeypatch.setattr(
-        proof.fx.Interpreter, "call_function", lambda self, target, args, kwargs: ran.append(target) or target(*args, **kwargs)
+        proving_run.fx.Interpreter,
+        "call_function",
+        lambda self, target, args, kwargs: ran.append(target) or target(*args, **kwargs),
     )
 
     with pytest.raises(EngineError, match=fault) as caught:
-        proof.prove(module, [(None, 4)], torch.device("cpu"))
+        proving_run.prove(module, [(None, 4)], torch.device("cpu"))
 
     assert caught.value.code == "shape_not_as_traced"
     assert ran == [aten.cos.default, aten.exp.default]
@@ -89,7 +92,7 @@ def test_strides_of_axes_with_one_element_are_not_compared() -> None:
     exp = list(module.graph.nodes)[2]
     claim(exp, lambda trace: trace.as_strided(trace.shape, (1, 7)))
 
-    proof.prove(module, [(None, 1)], torch.device("cpu"))
+    proving_run.prove(module, [(None, 1)], torch.device("cpu"))
 
 
 class Fixed(torch.nn.Module):
@@ -99,8 +102,8 @@ class Fixed(torch.nn.Module):
 
 def test_sizes_that_depend_on_the_batch_are_compared_at_two_batch_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = []
-    run = proof.ProvingRun.run
-    monkeypatch.setattr(proof.ProvingRun, "run", lambda self, *inputs: rows.append(len(inputs[0])) or run(self, *inputs))
+    run = proving_run.ProvingRun.run
+    monkeypatch.setattr(proving_run.ProvingRun, "run", lambda self, *inputs: rows.append(len(inputs[0])) or run(self, *inputs))
 
     program_of(Fixed(), X)
 
@@ -121,7 +124,7 @@ def graph_of(*calls: Callable[[fx.Graph, fx.Node], fx.Node]) -> fx.GraphModule:
 
 def run(module: fx.GraphModule) -> None:
     with filled_memory():
-        proof.ProvingRun(module, strides=True).run(X)
+        proving_run.ProvingRun(module, strides=True).run(X)
 
 
 UNWRITTEN: dict[str, Callable[[fx.Graph, fx.Node], fx.Node]] = {

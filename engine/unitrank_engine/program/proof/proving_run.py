@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from unitrank_engine.errors import EngineError
-from unitrank_engine.program.uninitialised import filled_memory
+from unitrank_engine.program.proof.uninitialised import filled_memory
 from unitrank_engine.torch_private import OpOverload, expression_of, tree_leaves
 
 ROWS = (3, 1)

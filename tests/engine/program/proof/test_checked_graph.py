@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from tests.engine.in_process import program_of
 from unitrank_engine.errors import EngineError
-from unitrank_engine.program import checked_graph, proof
+from unitrank_engine.program.proof import checked_graph, proving_run
 
 aten = torch.ops.aten
 
@@ -27,7 +27,7 @@ def test_a_trace_that_is_wrong_at_another_batch_size_stops_the_run() -> None:
 def test_shapes_that_were_compared_are_not_compared_again(monkeypatch: pytest.MonkeyPatch) -> None:
     program = program_of(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.randn(2, 4))
     rows = []
-    run = proof.ProvingRun.run
+    run = proving_run.ProvingRun.run
     monkeypatch.setattr(checked_graph.ProvingRun, "run", lambda self, x: rows.append(len(x)) or run(self, x))
 
     results = [program.module(torch.ones(count, 4)) for count in (4, 4, 7, 4, 7)]
