@@ -139,10 +139,17 @@ def _checked(module: fx.GraphModule, node: fx.Node, values: fx.Node, size: Any, 
             raise _refusal(node, error) from error
         return values
     with module.graph.inserting_before(node):
-        smallest: Any = 0
-        if negative:
-            smallest = -size if isinstance(size, int) else module.graph.call_function(operator.neg, (size,))
+        smallest = _negated(module.graph, node, size) if negative else 0
         return _call(module.graph, node, positions, (values, smallest, size, str(node.target)), values)
+
+
+def _negated(graph: fx.Graph, node: fx.Node, size: Any) -> Any:
+    if isinstance(size, int):
+        return -size
+    # A split of the graph can lie between this number and its use, and needs its trace.
+    smallest = graph.call_function(operator.neg, (size,))
+    smallest.meta = dict(node.meta) | {"val": -size.meta["val"]}
+    return smallest
 
 
 def _ordered(module: fx.GraphModule, node: fx.Node, values: fx.Node) -> fx.Node:

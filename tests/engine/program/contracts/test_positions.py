@@ -166,3 +166,25 @@ def test_every_operator_on_the_list_that_takes_positions_has_a_rule() -> None:
             without.add(name)
 
     assert without == set()
+
+
+class Picking(nn.Module):
+    """Picks each example's own row by its number, as classifiers of texts do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = torch.arange(x.shape[0]) + x.shape[0] * 0
+        return self.layer(x)[rows]
+
+
+def test_checks_of_rows_of_the_batch_have_a_trace_so_that_a_tail_can_repeat_its_rows() -> None:
+    x = torch.randn(3, 4)
+    program = program_of(Picking(), torch.zeros(2, 4))
+    split = program.split(program.place("layer", "output"), next(iter(program.outputs)))
+    h, live = split.head((x,))
+
+    assert [node.name for node in program.module.graph.nodes if node.op == "call_function" and "val" not in node.meta] == []
+    torch.testing.assert_close(split.tail(torch.cat([h, -h]), live), torch.cat([h, -h]))
