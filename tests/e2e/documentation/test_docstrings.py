@@ -8,6 +8,8 @@ from torch import nn
 import unitrank
 from tests.support.docstrings import examples_of, run
 
+pytestmark = pytest.mark.check
+
 
 @pytest.mark.parametrize("documented", [unitrank.Client, unitrank.JobHandle, unitrank.AsyncClient, unitrank.AsyncJobHandle])
 def test_example_when_it_is_run_against_a_service_then_it_prints_what_the_docstring_shows(documented: type, url: str) -> None:
