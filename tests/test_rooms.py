@@ -54,7 +54,13 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 
 
-@pytest.mark.parametrize("room", sorted(ROOMS))
+SLOW_ROOMS = ("unitrank_engine", "unitrank_worker")
+"""Rooms that import torch, which takes seconds."""
+
+
+@pytest.mark.parametrize(
+    "room", [pytest.param(room, marks=pytest.mark.check if room in SLOW_ROOMS else ()) for room in sorted(ROOMS)]
+)
 def test_room_when_imported_whole_then_loads_no_forbidden_package(room: str) -> None:
     allowed, forbidden = ROOMS[room]
     loaded = _loaded(ROOM, room)

@@ -63,6 +63,7 @@ def test_ideas_when_run_then_the_page_shows_what_it_prints(run_example: RunExamp
     assert [line for line in printed_lines if _words(line) not in printed] == []
 
 
+@pytest.mark.check
 def test_paper_when_the_folder_has_another_net_then_prints_a_line_for_each_method_and_layer(
     run_example: RunExample, tmp_path: Path
 ) -> None:
@@ -104,6 +105,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.check
 def test_pipeline_when_run_then_its_exit_code_tells_whether_the_gate_is_met(url: str, build: Path) -> None:
     # Layer 4 has two units: no ranking of two units is better than random.
     met, unmet = (_pipeline(url, build, "--layer", layer) for layer in ("1", "4"))

@@ -22,7 +22,10 @@ from unitrank_store.redis import keyspace
 REJECTED = {"code": "bad", "title": "Bad", "detail": "bad", "status": 422, "retryable": False}
 
 
-@pytest.mark.parametrize("status", ["succeeded", "failed", "timed_out", "cancelled"])
+ENDS = ["succeeded", *(pytest.param(status, marks=pytest.mark.check) for status in ("failed", "timed_out", "cancelled"))]
+
+
+@pytest.mark.parametrize("status", ENDS)
 def test_job_when_it_has_ended_then_is_announced_signed(serve: Serve, receiver: WebhookReceiver, status: str) -> None:
     client, served = furnished(serve)
     id = post(client, f"{receiver.url}/hook?token=abc").json()["id"]

@@ -152,7 +152,9 @@ def test_inspection_when_its_record_names_no_model_then_fails_and_its_worker_liv
     assert worker.process.poll() is None
 
 
-@pytest.mark.parametrize("command", ["shutdown", "kill-horse", "stop-job"])
+@pytest.mark.parametrize(
+    "command", ["shutdown", *(pytest.param(name, marks=pytest.mark.check) for name in ("kill-horse", "stop-job"))]
+)
 def test_worker_when_it_gets_a_command_over_a_channel_then_ignores_it(bench: Bench, command: str) -> None:
     worker = bench.start()
     child = worker.child()

@@ -38,8 +38,10 @@ def secrets_in(pid: int, secrets: list[bytes]) -> list[bytes]:
     return [secret for secret in secrets if any(secret in piece for piece in pieces)]
 
 
-LINES = ["nonsense\n", '{"end": "queued"}\n', '{"span": "x", "since": "y"}\n']
+LINES = ["nonsense\n"]
 MORE_LINES = [
+    '{"end": "queued"}\n',
+    '{"span": "x", "since": "y"}\n',
     '{"bytes": 99999999999}\n',
     '{"end": "failed", "problem": 1}\n',
     '{"progress": 1}\n',
