@@ -38,7 +38,7 @@ SETTINGS: dict[str, Any] = {
     "ablation": {"fractions": [0.2], "random": 3, "split": "none"},
     "keep_examples": COUNT,
 }
-ALWAYS = ("resnet", "lstm", "gated")
+ALWAYS = ("lenet", "lstm", "gated")
 NAMES = [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.check) for name in MAKERS]
 """Only `ALWAYS` run in `make test`, because the others are slow to export.
 

@@ -44,6 +44,7 @@ def test_clean_of_an_ordinary_network_gives_its_outputs(name: str, decomposed: b
     assert all(torch.equal(output, right) for output, right in zip(outputs, expected, strict=True))
 
 
+@pytest.mark.check
 def test_clean_of_core_operators_gives_nearly_the_same_outputs(tmp_path: Path) -> None:
     """A fully decomposed program is accepted too."""
     network, inputs = networks()["encoder"]

@@ -202,6 +202,7 @@ def test_turns_when_one_owner_floods_then_another_waits_for_two_jobs_at_most(ben
     assert sum(queued < moment < (bench.jobs.get(other.id).started_at or 0) for moment in began) <= 2
 
 
+@pytest.mark.check
 def test_store_when_away_for_a_while_then_neither_job_nor_worker_is_lost(server: EmbeddedServer, tmp_path: Path) -> None:
     state = tmp_path / "state"
     go = tmp_path / "go"
@@ -226,6 +227,7 @@ def test_store_when_away_for_a_while_then_neither_job_nor_worker_is_lost(server:
         store.stop()
 
 
+@pytest.mark.check
 def test_child_when_killed_while_the_store_is_away_then_its_worker_waits_and_goes_on(
     server: EmbeddedServer, tmp_path: Path
 ) -> None:
