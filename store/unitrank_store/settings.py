@@ -129,6 +129,18 @@ class Settings(BaseSettings):
         "Each operator is native code that runs on untrusted data.",
     )
     inspection_timeout: int = Field(300, gt=0, description="Maximum seconds to inspect a model.")
+    inspection_cpu: float = Field(
+        60.0,
+        gt=0,
+        description="Maximum seconds of CPU time to inspect a model, of all threads together, "
+        "besides those of `UNITRANK_INSPECTION_CPU_PER_MIB`.",
+    )
+    inspection_cpu_per_mib: float = Field(
+        30.0,
+        ge=0,
+        description="Further seconds of CPU time for each MiB of the upload: "
+        "`UNITRANK_INSPECTION_CPU` + `UNITRANK_INSPECTION_CPU_PER_MIB` × MiB is the limit.",
+    )
     heartbeat: float = Field(5.0, gt=0, description="Seconds between two heartbeats of a busy worker.")
     heartbeat_grace: float = Field(
         15.0,
@@ -192,6 +204,10 @@ class Settings(BaseSettings):
     def blobs_url(self) -> str:
         """The fsspec URL of the blob store."""
         return self.blobs or (self.state / "blobs").absolute().as_uri()
+
+    def inspection_cpu_seconds(self, size: int) -> float:
+        """Return the maximum seconds of CPU time to inspect an upload of `size` bytes."""
+        return self.inspection_cpu + self.inspection_cpu_per_mib * size / MiB
 
 
 def _normal_host(name: str) -> str:

@@ -65,6 +65,18 @@ class KilledByInspection(Scripted):
         raise AssertionError
 
 
+class Hostile(Scripted):
+    """An archive that begins with `crash` ends the process, and `spin` never ends."""
+
+    def inspect(self, upload: Upload, target: Path) -> Json:
+        start = upload.source.read_bytes()[:5]
+        if start == b"crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        while start == b"spin":
+            pass
+        return super().inspect(upload, target)
+
+
 class Handed(dict[str, Any]):
     """Arrays that write the file `writing` when they are encoded, and wait for the file `go`."""
 

@@ -94,8 +94,8 @@ def begun(stores: Stores, resolved: Json) -> Attempt:
 def inspection_of(stores: Stores, archive: bytes) -> Attempt:
     """A started inspection of a model with these bytes."""
     digest = blob(stores, archive)
-    stores.models.begin("m", digest, len(archive), "1")
-    attempt = start(stores, enqueue_inspection(stores.connection, digest, 60).id, worker="w", number=1)
+    model = stores.models.begin("m", digest, len(archive), "1").record
+    attempt = start(stores, enqueue_inspection(stores.connection, model, Settings()).id, worker="w", number=1)
     assert attempt is not None
     return attempt
 

@@ -151,8 +151,9 @@ class Importer:
         elif kind == "dataset":
             dataset_arrived(self.connection, self.jobs, key)
         else:
-            if self.models.content(digest).status == "inspecting":
-                enqueue_inspection(self.connection, digest, self.settings.inspection_timeout)
+            model = self.models.content(digest)
+            if model.status == "inspecting":
+                enqueue_inspection(self.connection, model, self.settings)
             model_arrived(self.connection, self.jobs, self.models, key, digest)
 
     def _count_attempt(self, key: str) -> None:
@@ -180,7 +181,7 @@ class Importer:
             repoint = partial(repoint_to_model, self.jobs, key)
             named = self.models.arrived(key, writer.digest, writer.size, repoint)
         if named.inspect:
-            enqueue_inspection(self.connection, named.record.digest, self.settings.inspection_timeout)
+            enqueue_inspection(self.connection, named.record, self.settings)
 
     def _fetch_dataset(self, key: str, deadline: FetchDeadline) -> None:
         limit = self.settings.max_dataset_bytes

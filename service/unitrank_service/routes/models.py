@@ -69,8 +69,7 @@ async def put_model(
         await run_in_threadpool(check_bytes_of, format, writer.path)
     named = await run_in_threadpool(backend.models.begin, name, writer.digest, writer.size, INSPECTION, format)
     if named.inspect:
-        timeout, owner = backend.settings.inspection_timeout, key_of(request).id
-        await run_in_threadpool(enqueue_inspection, backend.connection, named.record.digest, timeout, owner)
+        await run_in_threadpool(enqueue_inspection, backend.connection, named.record, backend.settings, key_of(request).id)
     status = 200 if named.existed and not named.inspect else 202
     return answer(request, model_body(named.record), status, headers)
 

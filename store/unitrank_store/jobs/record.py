@@ -1,6 +1,7 @@
 """The record of one job or one inspection, and its encoding as a Redis hash."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -104,6 +105,11 @@ class JobRecord:
     def timeout(self) -> float:
         """Maximum seconds of one attempt."""
         return float(self.request.get("timeout") or 3600)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Maximum seconds of CPU time of one attempt; infinite for a job."""
+        return float(self.request.get("cpu_seconds") or math.inf)
 
 
 # The hash holds these fields as plain text, and all other fields as JSON.

@@ -16,12 +16,14 @@ from rq import Queue
 from rq.exceptions import DequeueTimeout
 from rq.serializers import JSONSerializer
 
+from unitrank_store.contents.models import ModelRecord
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.queue.fair_order import Waiting, before, feed, in_line, leave, line_up
 from unitrank_store.queue.safe_job import FUNCTIONS, SafeJob
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text, texts
+from unitrank_store.settings import Settings
 
 log = structlog.get_logger()
 
@@ -98,21 +100,22 @@ def enqueue_job(connection: redis.Redis, record: JobRecord) -> None:
     push(connection, JobStore(connection), record)
 
 
-def enqueue_inspection(connection: redis.Redis, digest: str, timeout: int, owner: str = "") -> JobRecord:
+def enqueue_inspection(connection: redis.Redis, model: ModelRecord, settings: Settings, owner: str = "") -> JobRecord:
     """Create the inspection of a model, put it in its queue, and return its record.
 
     If an inspection of this model is queued or running, nothing changes and its record is returned.
-    `timeout`: maximum seconds of the inspection.
+    `settings`: they limit the inspection's seconds, and its CPU time by the size of the upload.
     `owner`: id of the API key whose turn the inspection takes.
     """
     inspections = JobStore(connection, kind="inspection")
-    id = inspection_id(digest)
+    id = inspection_id(model.digest)
     earlier = next(iter(inspections.get_many([id])), None)
     if earlier is not None and not earlier.ended:
         return earlier
     if earlier is not None:
         inspections.delete(id)
-    record = inspections.create({"digest": digest, "timeout": timeout}, id=id, owner=owner)
+    limits = {"timeout": settings.inspection_timeout, "cpu_seconds": settings.inspection_cpu_seconds(model.bytes)}
+    record = inspections.create({"digest": model.digest, **limits}, id=id, owner=owner)
     push(connection, inspections, record)
     return record
 

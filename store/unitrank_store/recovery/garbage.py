@@ -113,7 +113,7 @@ class GarbageCollection:
         # The process that stored the model was killed before it queued the inspection.
         for model in self._inspecting():
             if self._has_ended("inspection", inspection_id(model.digest)) and self._lasts("model", model.digest):
-                enqueue_inspection(self._redis, model.digest, self._settings.inspection_timeout)
+                enqueue_inspection(self._redis, model, self._settings)
 
     def _release_waiting_jobs(self) -> None:
         # A content became ready just before the job began to wait for it. The process that created

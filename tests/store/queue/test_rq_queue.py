@@ -5,6 +5,7 @@ import redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from unitrank_store.contents.models import ModelRecord
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.queue.rq_queue import (
     depth,
@@ -18,6 +19,14 @@ from unitrank_store.queue.rq_queue import (
     withdraw,
 )
 from unitrank_store.queue.safe_job import SafeJob
+from unitrank_store.settings import Settings
+from unitrank_tables.sizes import MiB
+
+SETTINGS = Settings(inspection_cpu=60, inspection_cpu_per_mib=30)
+
+
+def model(digest: str, bytes: int = 0) -> ModelRecord:
+    return ModelRecord("m", digest, bytes, "inspecting", 0.0, "1")
 
 
 @pytest.fixture
@@ -51,23 +60,32 @@ def test_job_when_taken_by_a_worker_then_is_listed_as_taken(connection: redis.Re
 
 def test_model_when_enqueued_twice_then_is_inspected_once(connection: redis.Redis) -> None:
     digest = "sha256:" + "ab" * 32
-    first, second = (enqueue_inspection(connection, digest, 60) for _ in range(2))
+    first, second = (enqueue_inspection(connection, model(digest), SETTINGS) for _ in range(2))
 
     assert first == second
-    assert (depth(connection, "inspection"), first.timeout) == (1, 60.0)
+    assert (depth(connection, "inspection"), first.timeout) == (1, 300.0)
 
 
 def test_model_when_its_inspection_has_ended_then_can_be_inspected_again(connection: redis.Redis) -> None:
     digest = "sha256:" + "ab" * 32
     inspections = JobStore(connection, kind="inspection")
-    inspections.cancel(enqueue_inspection(connection, digest, 60).id)
+    inspections.cancel(enqueue_inspection(connection, model(digest), SETTINGS).id)
 
-    assert enqueue_inspection(connection, digest, 60).status == "queued"
+    assert enqueue_inspection(connection, model(digest), SETTINGS).status == "queued"
+
+
+@pytest.mark.parametrize(("bytes", "seconds"), [(0, 60), (MiB // 2, 75), (10 * MiB, 360)])
+def test_inspection_when_enqueued_then_its_seconds_of_cpu_time_grow_with_the_upload(
+    connection: redis.Redis, bytes: int, seconds: float
+) -> None:
+    record = enqueue_inspection(connection, model("sha256:" + "ab" * 32, bytes), SETTINGS)
+
+    assert record.cpu_seconds == seconds
 
 
 def test_inspections_when_one_key_put_many_then_another_waits_for_one(connection: redis.Redis) -> None:
     for number in range(5):
-        enqueue_inspection(connection, f"sha256:{number:064}", 60, "ours")
-    late = enqueue_inspection(connection, f"sha256:{9:064}", 60, "theirs")
+        enqueue_inspection(connection, model(f"sha256:{number:064}"), SETTINGS, "ours")
+    late = enqueue_inspection(connection, model(f"sha256:{9:064}"), SETTINGS, "theirs")
 
     assert positions(connection, [late], "inspection")[late.id] <= 1

@@ -212,9 +212,9 @@ def test_model_when_its_inspection_is_lost_twice_then_is_rejected(
 ) -> None:
     models = ModelStore(connection, BlobStore.of(settings))
     digest = uploaded(settings)
-    models.begin("m", digest, 5, "1")
+    model = models.begin("m", digest, 5, "1").record
     inspections = JobStore(connection, kind="inspection")
-    id = enqueue_inspection(connection, digest, 60).id
+    id = enqueue_inspection(connection, model, settings).id
     for _ in range(2):
         inspections.start(id, "a")
         sweep(reaper, clock)

@@ -120,3 +120,15 @@ def test_run_when_the_store_does_not_answer_then_that_time_does_not_count(jobs: 
     flaky.away = False
 
     assert after(watch, clock, 5) == (None, "timed_out")
+
+
+def test_run_when_its_child_has_used_the_cpu_time_then_is_too_slow(jobs: JobStore, clock: Clock) -> None:
+    """Seconds before the run starts do not count, nor does waiting."""
+    id = jobs.create({"cpu_seconds": 5}).id
+    cpu = Clock()
+    cpu.advance(100)
+    watch = RunWatch(jobs, id, 1, "a", clock, cpu)
+    jobs.start(id, "a")
+    clock.advance(1000)
+
+    assert after(watch, cpu, 5) == (None, "too_slow")

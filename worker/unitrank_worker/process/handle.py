@@ -131,6 +131,14 @@ class ChildHandle:
         self.warm = {}
         return -code if code < 0 else code << 8
 
+    def cpu_seconds(self) -> float:
+        """Seconds of CPU time that the child's threads have used so far; 0 without a child."""
+        try:
+            times = psutil.Process(self.pid).cpu_times() if self.pid else None
+        except psutil.Error:
+            return 0.0
+        return float(times.user + times.system) if times else 0.0
+
     def memory(self) -> int:
         """Resident memory of the child, in bytes; 0 without a child."""
         try:

@@ -108,7 +108,7 @@ class Run:
         """The watch over the record. A forged entry has no record. Raises RedisError."""
         if self.watch is None:
             id, number = (self.job.record_id, self.job.attempt) if self.is_genuine else (self.job.id, 0)
-            self.watch = RunWatch(self._stores.jobs, id, number, self._worker, self._clock)
+            self.watch = RunWatch(self._stores.jobs, id, number, self._worker, self._clock, self._child.cpu_seconds)
         return self.watch
 
     def close(self) -> None:

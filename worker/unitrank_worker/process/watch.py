@@ -1,5 +1,6 @@
 """Decides when the child of a running job must be killed, from the state of the job's record."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -18,7 +19,7 @@ CANCEL_SECONDS = 0.25
 CLOSING_SECONDS = 5.0
 
 Phase = Literal["waiting", "running", "cancelling", "over"]
-KillReason = Literal["lost", "timed_out", "cancelled", "given_up", "stopped"]
+KillReason = Literal["lost", "timed_out", "too_slow", "cancelled", "given_up", "stopped"]
 
 
 class RunWatch:
@@ -27,18 +28,29 @@ class RunWatch:
     The phase is `over` if the record has ended, was given to another attempt, or was deleted.
     """
 
-    def __init__(self, jobs: JobStore, id: str, attempt: int, worker: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        jobs: JobStore,
+        id: str,
+        attempt: int,
+        worker: str,
+        clock: Callable[[], float] = time.monotonic,
+        cpu_clock: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         """`attempt`: number of the run. `worker`: name of the worker. `clock`: returns seconds.
 
+        `cpu_clock`: returns the seconds of CPU time that the child has used.
         `jobs` must read over a connection that does not wait for the store.
         """
         self.jobs = jobs
         self.id = id
         self._worker = worker
         self._clock = clock
+        self._cpu_clock = cpu_clock
         records = jobs.get_many([id])
         self._attempt = attempt
         timeout = records[0].timeout if records else CLOSING_SECONDS
+        self._cpu_limit = records[0].cpu_seconds if records else math.inf
         self._limits: dict[Phase, tuple[float, KillReason]] = {
             "waiting": (START_SECONDS, "lost"),
             "running": (timeout, "timed_out"),
@@ -47,6 +59,7 @@ class RunWatch:
         }
         self._phase: Phase = "waiting"
         self._since = self._last_read = clock()
+        self._cpu_since = cpu_clock()
 
     @property
     def attempt(self) -> int:
@@ -70,7 +83,9 @@ class RunWatch:
             self._since += self._clock() - self._last_read
         now = self._last_read = self._clock()
         if phase != self._phase:
-            self._phase, self._since = phase, now
+            self._phase, self._since, self._cpu_since = phase, now, self._cpu_clock()
+        if phase == "running" and self._cpu_clock() - self._cpu_since >= self._cpu_limit:
+            return "too_slow"
         seconds, reason = self._limits[phase]
         return reason if now - self._since >= seconds else None
 

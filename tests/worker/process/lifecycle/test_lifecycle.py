@@ -13,7 +13,6 @@ import pytest
 
 from tests.support.polling import wait_until
 from tests.worker.process.conftest import REQUEST, Bench, gone
-from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.models import ModelStore
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.queue.rq_queue import JOBS, enqueue_inspection, enqueue_job
@@ -26,17 +25,53 @@ from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 from unitrank_worker.__main__ import _options, living_namesake
 
 
+def upload(bench: Bench, name: str, archive: bytes, *, owner: str = "", cpu: float = 60) -> str:
+    """The id of the inspection of a new model. `cpu`: its limit, in seconds of CPU time."""
+    with bench.blobs.writer() as writer:
+        writer.write(archive)
+    model = ModelStore(bench.connection, bench.blobs).begin(name, writer.digest, len(archive), "1").record
+    return enqueue_inspection(bench.connection, model, Settings(inspection_cpu=cpu), owner).id
+
+
 def inspected(bench: Bench, *engines: str) -> dict[str, object]:
     """The problem of a model that workers with these engines have inspected."""
-    models = ModelStore(bench.connection, BlobStore.of(Settings(state=bench.state)))
-    with BlobStore.of(Settings(state=bench.state)).writer() as writer:
-        writer.write(b"archive")
-    models.begin("m", writer.digest, 7, "1")
-    enqueue_inspection(bench.connection, writer.digest, 60)
+    models = ModelStore(bench.connection, bench.blobs)
+    upload(bench, "m", b"archive")
     for number, engine in enumerate(engines):
         bench.start(f"inspector-{number}", engine, "inspections")
     wait_until(lambda: models.get("m").status == "rejected", "the model is rejected")
     return models.get("m").problem or {}
+
+
+@pytest.mark.check
+def test_inspections_when_a_key_uploads_crashers_then_another_key_waits_for_one_turn(bench: Bench) -> None:
+    inspections = JobStore(bench.connection, kind="inspection")
+    crashers = [upload(bench, f"c{number}", b"crash%d" % number, owner="hostile") for number in range(4)]
+    bench.start("inspector", "Hostile", "inspections")
+    wait_until(lambda: any(record.losses for record in inspections.get_many(crashers)), "a child has crashed")
+    before = sum(record.attempt for record in inspections.get_many(crashers))
+    models = ModelStore(bench.connection, bench.blobs)
+    other = upload(bench, "other", b"good", owner="honest")
+    wait_until(lambda: inspections.get(other).ended, "the other key's model is inspected")
+    attempts = [record.attempt for record in inspections.get_many(crashers)]
+    wait_until(lambda: all(models.get(f"c{number}").status == "rejected" for number in range(4)), "all are rejected")
+
+    # The crasher that was taken before the upload, and at most one turn after it.
+    assert sum(attempts) <= before + 2
+    assert max(attempts) == 1
+    assert models.get("other").status == "ready"
+
+
+@pytest.mark.check
+def test_inspection_when_it_uses_its_cpu_time_then_is_stopped_and_rejected(bench: Bench) -> None:
+    upload(bench, "m", b"spin", cpu=0.5)
+    bench.start("inspector", "Hostile", "inspections")
+    models = ModelStore(bench.connection, bench.blobs)
+    wait_until(lambda: models.get("m").status == "rejected", "the model is rejected")
+    problem = models.get("m").problem or {}
+
+    assert problem["code"] == "inspection_too_slow"
+    assert "0.5" in problem["detail"]
 
 
 def test_worker_when_signalled_to_stop_then_finishes_its_job_and_takes_no_other(bench: Bench, tmp_path: Path) -> None:
