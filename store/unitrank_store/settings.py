@@ -128,6 +128,17 @@ class Settings(BaseSettings):
         description="Operators that models may call besides the built-in list, separated by commas: `aten.histc.default`. "
         "Each operator is native code that runs on untrusted data.",
     )
+    confinement: str = Field(
+        "try",
+        pattern="^(require|try|off)$",
+        description="Limits the files and system calls of processes that compute (Linux): "
+        "`try` limits what the kernel allows, `require` starts no worker without the limits, `off` limits nothing.",
+    )
+    readable_folders: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Folders that a confined process may read besides Python and its packages, separated by commas: "
+        "`/srv/vocabularies`. Needed if an installed architecture reads files there.",
+    )
     inspection_timeout: int = Field(300, gt=0, description="Maximum seconds to inspect a model.")
     inspection_cpu: float = Field(
         60.0,
@@ -149,7 +160,7 @@ class Settings(BaseSettings):
     )
     reaper_interval: float = Field(3.0, gt=0, description="Seconds between two searches of the service for lost jobs.")
 
-    @field_validator("hosts", "operators", "sources", "webhook_hosts", mode="before")
+    @field_validator("hosts", "operators", "readable_folders", "sources", "webhook_hosts", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

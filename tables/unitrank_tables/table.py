@@ -11,6 +11,7 @@ import numpy as np
 from unitrank_tables.columns import Column, ColumnInfo, check_columns
 from unitrank_tables.elements import Rows
 from unitrank_tables.errors import BadTable
+from unitrank_tables.files import open_file
 from unitrank_tables.formats.npz import npz_columns
 from unitrank_tables.formats.safetensors import safetensors_columns
 from unitrank_tables.sizes import GiB, MiB
@@ -102,7 +103,7 @@ def open_table(path: Path, limit: int = UNPACKED_LIMIT, scratch: Path | None = N
 
 
 def _map(path: Path) -> mmap.mmap:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         if path.stat().st_size == 0:
             raise BadTable("not_a_table", "the file is empty; expected an npz or a safetensors file")
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -159,6 +159,8 @@ def _child_settings(settings: Settings, scratch: Path) -> ChildSettings:
         max_result_bytes=settings.max_result_bytes,
         child_memory_bytes=settings.child_memory_bytes,
         log_format=settings.log_format,
+        confinement=settings.confinement,
+        readable_folders=settings.readable_folders,
     )
 
 

@@ -16,6 +16,8 @@ class ChildSettings:
     `max_result_bytes`: maximum bytes of a result's arrays.
     `child_memory_bytes`: see `limit_memory`.
     `log_format`: `people` or `json`.
+    `confinement`: `require`, `try` or `off`.
+    `readable_folders`: folders that a confined child may read besides Python's packages.
     """
 
     scratch: str
@@ -24,6 +26,8 @@ class ChildSettings:
     max_result_bytes: int = 256 << 20
     child_memory_bytes: int | None = None
     log_format: str = "people"
+    confinement: str = "try"
+    readable_folders: tuple[str, ...] = ()
 
     def to_json(self) -> Json:
         """The settings as the JSON object of a message."""
@@ -32,4 +36,5 @@ class ChildSettings:
     @classmethod
     def from_json(cls, values: Json) -> Self:
         """The settings from the JSON object of `to_json`."""
-        return cls(**{**values, "operators": tuple(values["operators"])})
+        lists = {name: tuple(values[name]) for name in ("operators", "readable_folders")}
+        return cls(**{**values, **lists})

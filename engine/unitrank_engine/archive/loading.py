@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from torch.export import ExportedProgram
 
 from unitrank_engine.archive.arguments import check_arguments
 from unitrank_engine.archive.errors import ArchiveError, escaped
+from unitrank_tables.files import open_file
 
 _WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
@@ -22,7 +24,7 @@ def load(path: Path) -> ExportedProgram:
     Raises ArchiveError: `not_loadable` when torch cannot build the program, `program_refused` when
     an argument of a node has a wrong type or size.
     """
-    with path.open("rb") as file, _weights_only():
+    with BufferedReader(open_file(path)) as file, _weights_only():
         try:
             exported = torch.export.load(file)
         except MemoryError:

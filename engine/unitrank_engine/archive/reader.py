@@ -14,6 +14,7 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from unitrank_engine.archive.entries import FIXED, PROGRAM, check_name, split_root
 from unitrank_engine.archive.errors import ArchiveError, escaped
 from unitrank_engine.archive.file_kinds import EXPORT, START_BYTES, error_by_start, refuse_by_entries
+from unitrank_tables.files import open_file
 
 CHUNK = 1 << 20
 """Bytes of an entry that are in memory at once."""
@@ -101,7 +102,7 @@ def open_archive(path: Path) -> Iterator[ArchiveReader]:
 
     Raises ArchiveError.
     """
-    with _BoundedFile(FileIO(path)) as raw:
+    with _BoundedFile(open_file(path)) as raw:
         start = raw.read(START_BYTES)
         raw.seek(0)
         with _as_archive_error(error_by_start(start)):

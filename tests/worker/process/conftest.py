@@ -36,7 +36,9 @@ class Running:
     ) -> None:
         # The worker starts its child with -P, which reads PYTHONPATH but not the current folder.
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        variables = {"UNITRANK_HEARTBEAT": "0.2", "UNITRANK_HEARTBEAT_GRACE": "1", "PYTHONPATH": path, **settings}
+        variables = {"UNITRANK_HEARTBEAT": "0.2", "UNITRANK_HEARTBEAT_GRACE": "1", "PYTHONPATH": path}
+        # The engines of these tests write and read files outside of their scratch folder.
+        variables |= {"UNITRANK_CONFINEMENT": "off", **settings}
         command = [
             sys.executable,
             "-m",

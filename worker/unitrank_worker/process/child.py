@@ -1,5 +1,8 @@
 """The child process: it loads the engine, then runs one job after another until its parent ends.
 
+It is confined before the first job: see `unitrank_worker.confinement`. Until its files are limited,
+the child must not import numpy or torch, because both start threads.
+
 The child has no address and no password of the store. It gets jobs and open files over a channel,
 and sends results back over this channel.
 """
@@ -11,6 +14,7 @@ import socket
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -19,10 +23,14 @@ from unitrank_schemas.base import Json
 from unitrank_store.observability import logs
 from unitrank_store.redis.die_with_parent import die_with_parent
 from unitrank_worker.child_settings import ChildSettings
-from unitrank_worker.engine import Engine
+from unitrank_worker.confinement.caches import keep_caches_in
+from unitrank_worker.confinement.confinement import Confinement
+from unitrank_worker.confinement.errors import NotConfined
 from unitrank_worker.process.channel import MOST_FILES, Channel, Closed
 from unitrank_worker.process.memory import limit_memory, make_expendable
-from unitrank_worker.process.perform import perform, warm_models
+
+if TYPE_CHECKING:
+    from unitrank_worker.engine import Engine
 
 log = structlog.get_logger()
 
@@ -30,9 +38,15 @@ ORDER_BYTES = 1 << 30
 """Largest payload from the parent: parts of earlier jobs."""
 
 
-def serve(channel: Channel, engine: Engine, scratch: Path) -> None:
-    """Run the jobs that the parent sends, until it closes the channel or the device fails."""
-    channel.send({"ready": True, "warm": warm_models(engine)})
+def serve(channel: Channel, engine: "Engine", scratch: Path, unconfined: str | None = None) -> None:
+    """Run the jobs that the parent sends, until it closes the channel or the device fails.
+
+    `unconfined`: why this process is not confined; None if it is.
+    """
+    from unitrank_worker.process.perform import perform, warm_models
+
+    reason = {"unconfined": unconfined} if unconfined else {}
+    channel.send({"ready": True, "warm": warm_models(engine), **reason})
     can_run = True
     while can_run:
         order = channel.receive()
@@ -41,7 +55,7 @@ def serve(channel: Channel, engine: Engine, scratch: Path) -> None:
             can_run = perform(order, channel, engine, scratch)
 
 
-def load_engine(place: str, settings: ChildSettings, device: str) -> Engine:
+def load_engine(place: str, settings: ChildSettings, device: str) -> "Engine":
     """The engine: the object at `place`, `module:name`, called with settings and device.
 
     `place` comes only from the command line, never from a job.
@@ -72,9 +86,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logs.configure(settings.log_format)
         if first["device"] == "cpu":
             limit_memory(settings.child_memory_bytes)
-        serve(channel, load_engine(options.engine, settings, first["device"]), Path(settings.scratch))
+        scratch = Path(settings.scratch)
+        scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+        keep_caches_in(scratch)
+        confinement = Confinement(settings.confinement)
+        confinement.limit_files(scratch, first["device"], settings.readable_folders)
+        engine = load_engine(options.engine, settings, first["device"])
+        confinement.limit_calls()
+        serve(channel, engine, scratch, confinement.lacks)
     except Closed:
         log.info("parent ended")
+    except NotConfined as error:
+        log.error("child not confined", because=str(error), setting="UNITRANK_CONFINEMENT=require")
+        raise SystemExit(1) from None
     except EngineError as error:
         # The engine could not be loaded: `perform` handles the errors of jobs.
         log.error("engine not loaded", code=error.code, detail=error.detail)

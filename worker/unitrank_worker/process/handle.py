@@ -57,6 +57,8 @@ class ChildHandle:
         self.ready = False
         self.warm: dict[str, str] = {}
         """Digest of a cleaned archive → name of the model, for the models in the child's memory."""
+        self.unconfined: str | None = None
+        """Why the child is not confined, as the child says; None if it is."""
 
     @property
     def pid(self) -> int:
@@ -110,6 +112,9 @@ class ChildHandle:
         message = self._channel.receive(seconds)
         if message is not None and "warm" in message.content:
             self.warm = _warm_models(message.content["warm"])
+            if not self.ready:
+                reason = message.content.get("unconfined")
+                self.unconfined = str(reason)[:MOST_CHARACTERS] if reason else None
             self.ready = True
         return message
 

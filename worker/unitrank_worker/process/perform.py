@@ -1,10 +1,11 @@
 """Runs one job or inspection in the child: calls the engine, and sends messages to the parent."""
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import structlog
@@ -12,6 +13,7 @@ import structlog
 from unitrank_engine.errors import Cancelled
 from unitrank_schemas.base import Json
 from unitrank_schemas.jobs import JobRequest
+from unitrank_tables.files import open_file
 from unitrank_tables.part import Part, decode_part, encode_part
 from unitrank_tables.result_arrays import encode_arrays
 from unitrank_worker.engine import Assignment, Engine, Upload
@@ -76,8 +78,9 @@ def _run_job(order: Message, channel: Channel, engine: Engine, scratch: Path) ->
 
 def _inspect_model(order: Message, channel: Channel, engine: Engine, scratch: Path) -> None:
     (source,) = order.paths()
-    with _draft(scratch) as target:
-        manifest = engine.inspect(Upload(source, order.content["architecture"]), target)
+    architecture = order.content["architecture"]
+    with _draft(scratch) as target, _copy(source, scratch) if architecture else nullcontext(source) as upload:
+        manifest = engine.inspect(Upload(upload, architecture), target)
         with target.open("rb") as archive:
             while piece := archive.read(PIECE_BYTES):
                 channel.send({"archive": "piece"}, piece)
@@ -153,6 +156,18 @@ def _span(channel: Channel, stage: str) -> Iterator[None]:
         yield
     finally:
         channel.send({"span": stage, "since": since, "until": time.time()})
+
+
+@contextmanager
+def _copy(source: Path, scratch: Path) -> Iterator[Path]:
+    """A copy of the file in the scratch folder, which is deleted when the block ends.
+
+    safetensors opens weights by their path, and a confined child can open only paths in its folder.
+    """
+    with _draft(scratch) as copy:
+        with open_file(source) as file, copy.open("wb") as sink:
+            shutil.copyfileobj(file, sink, PIECE_BYTES)
+        yield copy
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Limits of a child: the files that it opens, and its system calls."""
