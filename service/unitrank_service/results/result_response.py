@@ -2,9 +2,8 @@
 
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import chain
 from typing import BinaryIO, cast
 
 from anyio import CapacityLimiter
@@ -46,8 +45,8 @@ async def result_response(
     if client_has(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     # The first chunk is encoded before the answer begins, so that an error becomes a problem.
-    chunks = await run_sync(lambda: _begun(_CHUNKS[kind](stored, selection)), limiter=threads)
-    return StreamingResponse(_in_threads(chunks, threads), media_type=kind, headers=headers)
+    first, others = await run_sync(lambda: _begun(_CHUNKS[kind](stored, selection)), limiter=threads)
+    return StreamingResponse(_in_threads(first, others, threads), media_type=kind, headers=headers)
 
 
 def _headers(id: str, kind: str, selection: Selection) -> dict[str, str]:
@@ -60,14 +59,19 @@ def _headers(id: str, kind: str, selection: Selection) -> dict[str, str]:
     return {"ETag": f'"{id}.{suffix}"', **vary, "Content-Disposition": f'attachment; filename="{id}.{suffix}"'}
 
 
-def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    first = next(chunks, b"")
-    return chain([first], chunks)
+def _begun(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    return next(chunks, b""), chunks
 
 
-async def _in_threads(chunks: Iterator[bytes], threads: CapacityLimiter) -> AsyncIterator[bytes]:
-    while (chunk := await run_sync(next, chunks, None, limiter=threads)) is not None:
-        yield chunk
+async def _in_threads(first: bytes, others: Iterator[bytes], threads: CapacityLimiter) -> AsyncIterator[bytes]:
+    try:
+        yield first
+        while (chunk := await run_sync(next, others, None, limiter=threads)) is not None:
+            yield chunk
+    finally:
+        # The client may leave early. Its files are then closed here, not by the garbage collector.
+        if isinstance(others, Generator):
+            others.close()
 
 
 class StoredResult:

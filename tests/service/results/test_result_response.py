@@ -1,20 +1,45 @@
 """Results over HTTP in every media type. The test writes them instead of a worker."""
 
+import asyncio
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import numpy as np
 import psutil
 import pytest
+from anyio import CapacityLimiter
 from safetensors.numpy import load
 
 from tests.service.conftest import Served, assert_problem, job, put_dataset, ready_model
 from tests.service.results.conftest import ARRAYS, IMPORTANCE, SHAPE, succeeded, summary
 from unitrank_schemas.results import Result
+from unitrank_service.results.result_response import _in_threads
 from unitrank_store.redis import keyspace
+
+
+def test_stream_when_the_client_leaves_early_then_its_files_are_closed() -> None:
+    ended = []
+
+    def chunks() -> Iterator[bytes]:
+        try:
+            yield b"second"
+            yield b"third"
+        finally:
+            ended.append(True)
+
+    async def leave() -> None:
+        stream = _in_threads(b"first", chunks(), CapacityLimiter(1))
+        assert [await anext(stream), await anext(stream)] == [b"first", b"second"]
+        assert ended == []
+        # The annotation of an asynchronous generator names only its iterator.
+        await stream.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(leave())
+
+    assert ended == [True]
 
 
 def test_result_is_the_summary_by_default(client: httpx.Client, done: str) -> None:
