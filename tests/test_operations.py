@@ -68,9 +68,10 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if field.default_factory is not None:
         return "`~/.local/state/unitrank`"
-    if value in (None, ()):
+    if value in (None, (), ""):
         return "none"
     for size, unit in UNITS.items():
         if isinstance(value, int) and value and value % size == 0:
             return f"{value // size} {unit}"
-    return f"`{str(value).lower()}`"
+    text = ",".join(value) if isinstance(value, tuple) else str(value).lower()
+    return f"`{text}`"

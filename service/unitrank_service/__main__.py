@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     tracing.configure("service")
     log = structlog.get_logger()
     try:
+        app = create_app(settings)
         _check_exposure(settings)
         check_drivers(settings.sources)
         check_trusted(settings.webhook_hosts)
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         log.error("the store does not answer", reason=str(error))
         return 3
     allow_connections()
-    server = _Server(create_app(settings), settings)
+    server = _Server(app, settings)
     server.run()
     return 0 if server.started else 3
 
@@ -68,6 +69,8 @@ class _Server(uvicorn.Server):
                 host=settings.host,
                 port=settings.port,
                 http=protocol(settings),
+                # The application reads the headers of proxies, see `http.proxies`.
+                proxy_headers=False,
                 log_config=None,
                 access_log=False,
                 server_header=False,

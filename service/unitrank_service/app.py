@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
@@ -11,9 +12,11 @@ from fastapi.telemetry import TelemetryConfig
 from unitrank_service import problems
 from unitrank_service.backend import Backend
 from unitrank_service.http.authentication import allowed_hosts
-from unitrank_service.http.middleware import RequestMiddleware
+from unitrank_service.http.cors import Cors
+from unitrank_service.http.middleware import HeadMiddleware, RequestMiddleware
+from unitrank_service.http.proxies import ProxyMiddleware, check_prefix
 from unitrank_service.openapi import document
-from unitrank_service.routes import ROUTERS
+from unitrank_service.routes import FIRST_PARTS, ROUTERS
 from unitrank_service.version import VERSION
 from unitrank_store.recovery.reaper import Reaper
 from unitrank_store.settings import Settings
@@ -23,21 +26,14 @@ DESCRIPTION = "Which units of a network matter for this group of inputs, and can
 JOIN_SECONDS = 5.0
 """Seconds that all background threads together may take to end."""
 
-# Each request is a span if `unitrank_store.observability.tracing` is configured.
-# Spans hold no bodies and no error messages.
-TELEMETRY: TelemetryConfig = {
-    "auto_configure": False,
-    "logs": False,
-    "metrics": False,
-    "operation_spans": False,
-    "exclude": lambda scope: scope["path"] in ("/healthz", "/readyz", "/metrics"),
-}
-
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the application, which sends nothing to the store before it starts."""
+    """Return the application, which sends nothing to the store before it starts.
+
+    Raises ValueError if `root_path` begins with a path of the service.
+    """
     # FastAPI's own pages /docs and /redoc are switched off, because they load scripts from other
-    # sites. /openapi.json is served.
+    # sites. `routes.documentation` serves /docs.
     app = FastAPI(
         title="Unitrank",
         version=VERSION,
@@ -46,7 +42,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         lifespan=_lifespan,
         separate_input_output_schemas=False,
-        telemetry=TELEMETRY,
+        telemetry=_telemetry(settings.root_path),
     )
     app.state.settings = settings
     app.state.closing = False
@@ -56,8 +52,38 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     problems.install(app)
     document.install(app)
-    app.add_middleware(RequestMiddleware, metrics=app.state.backend.metrics, hosts=allowed_hosts(settings))
+    _add_middleware(app, settings)
     return app
+
+
+def _telemetry(root_path: str) -> TelemetryConfig:
+    """Each request is a span if `unitrank_store.observability.tracing` is configured.
+
+    Spans hold no bodies and no error messages.
+    """
+    watched = ("/healthz", "/readyz", "/metrics")
+    return {
+        "auto_configure": False,
+        "logs": False,
+        "metrics": False,
+        "operation_spans": False,
+        "exclude": lambda scope: scope["path"].removeprefix(root_path) in watched,
+    }
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """Add the middleware, the innermost first."""
+    hosts = allowed_hosts(settings)
+    app.add_middleware(HeadMiddleware)
+    app.add_middleware(
+        ProxyMiddleware,
+        trusted=settings.trusted_proxies,
+        root_path=check_prefix(settings.root_path, FIRST_PARTS),
+        reserved=FIRST_PARTS,
+        hosts=hosts,
+    )
+    cors = partial(Cors, origins=settings.cors_origins) if settings.cors_origins else None
+    app.add_middleware(RequestMiddleware, metrics=app.state.backend.metrics, hosts=hosts, cors=cors)
 
 
 @asynccontextmanager

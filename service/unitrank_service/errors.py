@@ -14,6 +14,7 @@ from unitrank_schemas.problems import Invalid
 STATUS: dict[str, int] = {
     "malformed_json": 400,
     "host_not_allowed": 400,
+    "prefix_invalid": 400,
     "incomplete_body": 400,
     "unauthorized": 401,
     "forbidden": 403,

@@ -16,6 +16,7 @@ from unitrank_schemas.checks import RequestRejected
 from unitrank_schemas.problems import Invalid, Problem
 from unitrank_schemas.validation import invalid_places
 from unitrank_service.errors import HttpProblem, InvalidBody
+from unitrank_service.http.proxies import route_path
 from unitrank_store.errors import Full, RecordNotFound, SizeExceeded, StateConflict, Unavailable
 from unitrank_store.full import full_reason
 from unitrank_tables.errors import BadTable
@@ -70,7 +71,7 @@ def _unexpected(request: Request, error: Exception) -> HttpProblem:
 
 def _kind(request: Request) -> str:
     """The kind of resource that the path names; "" where it names none."""
-    parts = request.scope["path"].split("/")
+    parts = route_path(request.scope).split("/")
     return _KINDS.get(parts[2] if len(parts) > 2 else "", "")
 
 
@@ -81,7 +82,8 @@ def _as_it_is(request: Request, error: HttpProblem) -> HttpProblem:
 def _of_framework(request: Request, error: HTTPException) -> HttpProblem:
     headers = dict(error.headers or {})
     if error.status_code == 404:
-        detail = f"path {request.scope['path'][:200]!r} does not exist; /openapi.json lists all paths"
+        root = request.scope.get("root_path", "")
+        detail = f"path {request.scope['path'][:200]!r} does not exist; {root}/openapi.json lists all paths"
         return HttpProblem("not_found", detail, headers)
     if error.status_code == 405:
         allowed = _allowed(request)
@@ -96,7 +98,9 @@ def _of_framework(request: Request, error: HTTPException) -> HttpProblem:
 def _allowed(request: Request) -> str:
     """The methods of all routes with this path. Starlette names only those of the first route."""
     routes = [route for router in request.app.state.routers for route in router.routes]
-    return ", ".join(sorted({name for route in routes if route.path_regex.match(request.scope["path"]) for name in route.methods}))
+    path = route_path(request.scope)
+    methods = {name for route in routes if route.path_regex.match(path) for name in route.methods}
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 def _of_schema(request: Request, error: RequestValidationError) -> HttpProblem:

@@ -1,18 +1,20 @@
 """The operator's settings, which a process reads once from the environment when it starts."""
 
-import ipaddress
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import fsspec
 import fsspec.core
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from unitrank_store.network_names import host_name, origin, path_prefix, proxy_address
 from unitrank_store.redis.connection import connect
 from unitrank_tables.sizes import GiB, MiB
+
+_NAMES = {"cors_origins": origin, "hosts": host_name, "trusted_proxies": proxy_address}
+"""Setting → the function that checks and normalizes each of its names."""
 
 
 def _default_state() -> Path:
@@ -58,6 +60,22 @@ class Settings(BaseSettings):
         description="Host names that requests may use, besides the names of this machine, separated by commas: "
         "`rank.example.org`. Needed behind a proxy that keeps `Host`. "
         "When empty, a service on a public address with keys accepts every name.",
+    )
+    root_path: str = Field(
+        "",
+        description="Path prefix of the service behind a proxy, such as `/unitrank`. Requests may have the prefix or not. "
+        "When empty, a trusted proxy may send it as `X-Forwarded-Prefix`.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.1", "::1"),
+        validation_alias=AliasChoices("UNITRANK_TRUSTED_PROXIES", "FORWARDED_ALLOW_IPS"),
+        description="Addresses and networks of proxies whose `X-Forwarded-*` headers count, separated by commas: `10.0.0.0/8`. "
+        "`*` trusts every client.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Origins whose pages may send requests with a key, separated by commas: `https://app.example.org`. "
+        "Default: only the service's own page.",
     )
     log_format: str = Field("people", pattern="^(people|json)$", description="Format of the logs: `people` or `json`.")
 
@@ -160,15 +178,22 @@ class Settings(BaseSettings):
     )
     reaper_interval: float = Field(3.0, gt=0, description="Seconds between two searches of the service for lost jobs.")
 
-    @field_validator("hosts", "operators", "readable_folders", "sources", "webhook_hosts", mode="before")
+    @field_validator(
+        "cors_origins", "hosts", "operators", "readable_folders", "sources", "trusted_proxies", "webhook_hosts", mode="before"
+    )
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("hosts")
+    @field_validator("root_path")
     @classmethod
-    def _normal_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(_normal_host, value))
+    def _check_root_path(cls, value: str) -> str:
+        return path_prefix(value) if value else ""
+
+    @field_validator(*_NAMES)
+    @classmethod
+    def _normal_names(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        return tuple(map(_NAMES[info.field_name or ""], value))
 
     @field_validator("redis_url")
     @classmethod
@@ -219,17 +244,3 @@ class Settings(BaseSettings):
     def inspection_cpu_seconds(self, size: int) -> float:
         """Return the maximum seconds of CPU time to inspect an upload of `size` bytes."""
         return self.inspection_cpu + self.inspection_cpu_per_mib * size / MiB
-
-
-def _normal_host(name: str) -> str:
-    """Return the host name or address as a request's `Host` header writes it. Raises ValueError."""
-    try:
-        address = ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
-        lower = name.lower().removesuffix(".")
-        if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", lower):
-            raise ValueError(
-                f"{name!r} is not a host name; write a name without scheme and port, such as rank.example.org"
-            ) from None
-        return lower
-    return f"[{address}]" if address.version == 6 else str(address)

@@ -20,6 +20,23 @@ from unitrank_store.settings import BadSettings, Settings
             "hosts: 'rank.example.org:8000' is not a host name; write a name without scheme and port",
         ),
         ({"hosts": "https://rank.example.org"}, "hosts: 'https://rank.example.org' is not a host name"),
+        ({"root_path": "unitrank"}, "root_path: 'unitrank' is not a path prefix; write a path that begins with / and does not end"),
+        ({"root_path": "/unitrank/"}, "root_path: '/unitrank/' is not a path prefix"),
+        ({"root_path": "//evil"}, "root_path: '//evil' is not a path prefix"),
+        ({"root_path": "/a/../b"}, "root_path: '/a/../b' is not a path prefix"),
+        ({"root_path": "https://rank.example.org/a"}, "root_path: 'https://rank.example.org/a' is not a path prefix"),
+        (
+            {"cors_origins": "*"},
+            "cors_origins: '*' is not an origin; write scheme and host, and a port if there is one, without a path",
+        ),
+        ({"cors_origins": "https://a.example,https://b.example/"}, "cors_origins: 'https://b.example/' is not an origin"),
+        ({"cors_origins": "https://a.example/app"}, "cors_origins: 'https://a.example/app' is not an origin"),
+        ({"cors_origins": "https://*.example.org"}, "cors_origins: 'https://*.example.org' is not an origin"),
+        ({"cors_origins": "https://me@a.example"}, "cors_origins: 'https://me@a.example' is not an origin"),
+        ({"cors_origins": "https://a.example?"}, "cors_origins: 'https://a.example?' is not an origin"),
+        ({"cors_origins": "null"}, "cors_origins: 'null' is not an origin"),
+        ({"cors_origins": "app.example.org"}, "cors_origins: 'app.example.org' is not an origin"),
+        ({"trusted_proxies": "proxy.example"}, "trusted_proxies: 'proxy.example' is not an address of a proxy; write an address"),
         ({"blobs": "nope://x"}, "blobs: Protocol not known: nope"),
         ({"blobs": "gs://bucket/x"}, "blobs: the driver of gs:// is not installed"),
         ({"port": 70000}, "port: Input should be less than or equal to 65535"),
@@ -49,3 +66,16 @@ def test_settings_when_passed_then_override_the_environment(monkeypatch: pytest.
         ("a.example", "b.example", "[fd00::1]", "[::2]", "10.0.0.1"),
     )
     assert settings.redis_url == "unix:///run/store.sock?db=1"
+
+
+def test_settings_of_proxies_and_origins_when_valid_then_are_written_as_requests_write_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.0/8, fd00::1,*")
+    origins = "HTTPS://App.example.org:443,http://localhost:5173,http://[::1]:80"
+    settings = Settings.read(root_path="/a.b/~c", cors_origins=origins)
+
+    assert settings.cors_origins == ("https://app.example.org", "http://localhost:5173", "http://[::1]")
+    assert settings.trusted_proxies == ("10.0.0.0/8", "fd00::1", "*")
+    assert settings.root_path == "/a.b/~c"
+    assert Settings.read(root_path="", trusted_proxies="").trusted_proxies == ()

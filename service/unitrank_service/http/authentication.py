@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from unitrank_schemas.loopback import is_loopback
 from unitrank_service.backend import backend_of
 from unitrank_service.errors import HttpProblem
-from unitrank_service.http.csrf import check_same_site
+from unitrank_service.http.csrf import check_same_site, is_of_named_origin
 from unitrank_store.access.api_keys import ANYONE, Key, KeyStore
 from unitrank_store.access.sessions import SessionStore
 from unitrank_store.settings import Settings
@@ -81,6 +81,16 @@ class AllowedHosts:
         name = (host if host.endswith("]") else host.rpartition(":")[0] or host).lower()
         return name in self.names or (self.addresses and _is_address(name))
 
+    def check(self, host: str) -> None:
+        """Raises HttpProblem if `host` is not allowed.
+
+        DNS rebinding: another site lets its name resolve to this machine. `host` is that name.
+        """
+        if not self.admit(host):
+            allowed = ", ".join(sorted(self.names))
+            detail = f"host {host[:100]!r} is not allowed; allowed: {allowed}; the operator adds hosts with UNITRANK_HOSTS"
+            raise HttpProblem("host_not_allowed", detail)
+
 
 def allowed_hosts(settings: Settings) -> AllowedHosts | None:
     """Return the hosts that requests may name, or None if every host is allowed.
@@ -129,6 +139,9 @@ def _signed_in(request: Request, sessions: SessionStore) -> Key | None:
 
     Raises HttpProblem for a change that a page of another site requests.
     """
+    if is_of_named_origin(request):
+        # The page needs a key: it must not act for the person who is signed in.
+        return None
     cookie = request.cookies.get(COOKIE)
     check_same_site(request, by_cookie=cookie is not None)
     return sessions.key(cookie) if cookie is not None else None

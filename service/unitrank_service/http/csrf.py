@@ -24,6 +24,12 @@ def check_same_site(request: Request, *, by_cookie: bool) -> None:
         raise HttpProblem("cross_site", detail)
 
 
+def is_of_named_origin(request: Request) -> bool:
+    """Whether a page of another site sent the request, and the operator names its origin."""
+    origins: tuple[str, ...] = request.app.state.settings.cors_origins
+    return request.headers.get("origin") in origins and _is_same_site(request) is False
+
+
 def _is_same_site(request: Request) -> bool | None:
     """Whether the service's own page sent the request.
 

@@ -28,23 +28,26 @@ KEY_SECONDS = 2.0
 """Seconds after which a stream of events checks again whether its key was revoked."""
 
 
-def job_body(record: JobRecord, connection: redis.Redis) -> bytes:
-    """Return the record as JSON that follows `unitrank_schemas.jobs.Job`."""
-    return job_bodies([record], connection)[0]
+def job_body(record: JobRecord, connection: redis.Redis, root_path: str) -> bytes:
+    """Return the record as JSON that follows `unitrank_schemas.jobs.Job`.
+
+    `root_path`: path prefix of its links.
+    """
+    return job_bodies([record], connection, root_path)[0]
 
 
-def job_bodies(records: Sequence[JobRecord], connection: redis.Redis) -> list[bytes]:
+def job_bodies(records: Sequence[JobRecord], connection: redis.Redis, root_path: str) -> list[bytes]:
     """Return one JSON object for each record. All positions in the queue are read at once."""
     ahead = positions(connection, [record for record in records if not record.waiting_for])
-    return [_body(record, ahead.get(record.id)) for record in records]
+    return [_body(record, ahead.get(record.id), root_path) for record in records]
 
 
-def _body(record: JobRecord, ahead: int | None) -> bytes:
+def _body(record: JobRecord, ahead: int | None, root_path: str) -> bytes:
     """Return the record as JSON. It contains the stored request, which was checked already.
 
     `ahead`: number of jobs before this one in the queue; None for a job that is in no queue.
     """
-    path = f"/v1/jobs/{record.id}"
+    path = f"{root_path}/v1/jobs/{record.id}"
     if ahead is None and not record.ended and not record.waiting_for:
         # A worker has taken the job out of the queue, but has not written its state yet.
         ahead = 0

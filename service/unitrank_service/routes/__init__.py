@@ -1,6 +1,19 @@
 """The routes, one file for each resource. A route catches no errors; `problems` answers them."""
 
-from unitrank_service.routes import datasets, deliveries, jobs, methods, metrics, models, operations, pages, plots, results, session
+from unitrank_service.routes import (
+    datasets,
+    deliveries,
+    documentation,
+    jobs,
+    methods,
+    metrics,
+    models,
+    operations,
+    pages,
+    plots,
+    results,
+    session,
+)
 
 ROUTERS = [
     models.router,
@@ -14,4 +27,9 @@ ROUTERS = [
     metrics.router,
     pages.router,
     session.router,
+    documentation.router,
 ]
+
+PATHS = [path for router in ROUTERS for route in router.routes if (path := getattr(route, "path", None))]
+FIRST_PARTS = frozenset(path.split("/")[1] for path in [*PATHS, "/openapi.json"])
+"""First parts of all paths. A path prefix must not begin with one of them."""

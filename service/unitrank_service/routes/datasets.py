@@ -8,6 +8,7 @@ from unitrank_schemas.datasets import Dataset
 from unitrank_service.backend import backend_of
 from unitrank_service.contents.representation import dataset_body, read_header
 from unitrank_service.http.parameters import After, Limit, NewName, Reference
+from unitrank_service.http.proxies import linked
 from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer, page
 from unitrank_service.http.uploads import body_is_bytes, uploaded, uri_of_body
@@ -45,7 +46,7 @@ async def put_dataset(request: Request, name: NewName) -> Response:
     order of their names.
     """
     backend = backend_of(request)
-    location = {"Location": f"/v1/datasets/{name}"}
+    location = {"Location": linked(request, f"/v1/datasets/{name}")}
     if not body_is_bytes(request):
         uri = await uri_of_body(request, backend.sources, several=True)
         record = await run_in_threadpool(backend.datasets.begin, name, uri)

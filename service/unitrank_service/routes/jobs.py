@@ -11,7 +11,9 @@ from starlette.concurrency import run_in_threadpool
 from unitrank_schemas.base import Page
 from unitrank_schemas.jobs import DryRun, Job, JobRequest, JobStatus
 from unitrank_service.backend import backend_of, key_of
+from unitrank_service.http.middleware import is_head
 from unitrank_service.http.parameters import After, Id, Limit
+from unitrank_service.http.proxies import linked
 from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer, page
 from unitrank_service.jobs.drafts import draft
@@ -20,6 +22,7 @@ from unitrank_service.jobs.submission import SubmissionContext, submit
 from unitrank_service.openapi.descriptions import example, header, problems
 from unitrank_service.openapi.examples import INLINE_JOB_REQUEST, JOB_REQUEST
 from unitrank_store.jobs.events import START
+from unitrank_store.jobs.record import JobRecord
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
 
@@ -86,8 +89,8 @@ def post_job(
         body_bytes=request.state.body_bytes,
     )
     submission = submit(job_request, context, backend.submissions, metrics=backend.metrics, dispatcher=backend.dispatcher)
-    record, body = submission.record, job_body(submission.record, backend.connection)
-    headers = {"Location": f"/v1/jobs/{record.id}"}
+    record, body = submission.record, _job_body(request, submission.record)
+    headers = {"Location": linked(request, f"/v1/jobs/{record.id}")}
     return answer(request, body, 200, headers) if record.ended else answer(request, body, 202, headers | {"Retry-After": "1"})
 
 
@@ -96,7 +99,7 @@ def list_jobs(request: Request, limit: Limit = 50, after: After = None, status: 
     """List the jobs, the newest first."""
     backend = backend_of(request)
     records, cursor = backend.jobs.list(limit, after, status, model)
-    return page(job_bodies(records, backend.connection), cursor)
+    return page(job_bodies(records, backend.connection, request.scope["root_path"]), cursor)
 
 
 @router.get("/{id}", response_model=Job, responses=problems(401, 403, 404, 422, 429))
@@ -107,12 +110,12 @@ async def get_job(request: Request, id: Id, wait: Wait = None, prefer: Prefer = 
     """
     backend, key = backend_of(request), key_of(request).id
     seconds = wait if wait is not None else _preferred(prefer)
-    if seconds:
+    if seconds and not is_head(request.scope):
         # A job of another tenant is 404 at once, because the time of an answer must not reveal it.
         await run_in_threadpool(backend.jobs.get, id)
         with backend.wait_limits.hold(key):
             await ended_within(id, seconds, key, follower=backend.follower, stopping=lambda: bool(request.app.state.closing))
-    return answer(request, await run_in_threadpool(lambda: job_body(backend.jobs.get(id), backend.connection)))
+    return answer(request, await run_in_threadpool(lambda: _job_body(request, backend.jobs.get(id))))
 
 
 @router.post(
@@ -122,7 +125,7 @@ def cancel_job(request: Request, id: Id) -> Response:
     """Cancel a job. A job that has ended stays as it is."""
     backend = backend_of(request)
     record = cancelled(id, jobs=backend.jobs, connection=backend.connection)
-    return answer(request, job_body(record, backend.connection), 202, {"Location": f"/v1/jobs/{id}"})
+    return answer(request, _job_body(request, record), 202, {"Location": linked(request, f"/v1/jobs/{id}")})
 
 
 @router.delete("/{id}", status_code=204, responses=problems(401, 403, 404, 409), openapi_extra={"x-scope": "write"})
@@ -157,6 +160,10 @@ async def job_events(request: Request, id: Id, last_event_id: LastEvent = "") ->
     return StreamingResponse(
         lines, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
+
+
+def _job_body(request: Request, record: JobRecord) -> bytes:
+    return job_body(record, backend_of(request).connection, request.scope["root_path"])
 
 
 def _preferred(prefer: str) -> float:

@@ -11,6 +11,7 @@ from unitrank_service.backend import backend_of, key_of
 from unitrank_service.contents.model_formats import UploadOptions, check_bytes_of
 from unitrank_service.contents.representation import model_body
 from unitrank_service.http.parameters import After, Limit, NewName, Reference
+from unitrank_service.http.proxies import linked
 from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer, page
 from unitrank_service.http.uploads import body_is_bytes, uploaded, uri_of_body
@@ -52,7 +53,7 @@ async def put_model(
     """
     format = options.format()
     backend = backend_of(request)
-    headers = {"Location": f"/v1/models/{name}", "Retry-After": "1"}
+    headers = {"Location": linked(request, f"/v1/models/{name}"), "Retry-After": "1"}
     if not body_is_bytes(request):
         uri = await uri_of_body(request, backend.sources, several=False)
         record = await run_in_threadpool(backend.models.begin_import, name, uri, format, INSPECTION)

@@ -118,7 +118,7 @@ def cancel(request: Request, id: Id) -> Response:
     """Cancel a job. A job that has ended stays as it is."""
     backend = backend_of(request)
     cancelled(id, jobs=backend.jobs, connection=backend.connection)
-    return to(f"/jobs/{id}")
+    return to(request, f"/jobs/{id}")
 
 
 @router.post("/jobs/{id}/delete", openapi_extra=WRITE)
@@ -131,7 +131,7 @@ def delete(request: Request, id: Id) -> Response:
     job_resource.delete(
         id, jobs=backend.jobs, earlier_jobs=backend.earlier_jobs, results=backend.results, datasets=backend.datasets
     )
-    return to("/")
+    return to(request, "/")
 
 
 @router.get("/models")

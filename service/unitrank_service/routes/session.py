@@ -9,6 +9,7 @@ from unitrank_service.backend import backend_of
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.authentication import COOKIE, PUBLIC, WRONG_KEY
 from unitrank_service.http.csrf import check_same_site
+from unitrank_service.http.proxies import linked
 from unitrank_service.http.requests import content_type
 from unitrank_service.web import form
 from unitrank_service.web.assets import TYPES, asset
@@ -24,7 +25,7 @@ YEAR = 365 * 24 * 3600
 def show_sign_in(request: Request, next: str = "/") -> Response:
     """The form for a key. Without stored keys it redirects to the first page."""
     if not backend_of(request).keys.any():
-        return to("/")
+        return to(request, "/")
     return page(request, "signin.html", next=_inside(next), wrong=None)
 
 
@@ -45,8 +46,8 @@ def sign_out(request: Request) -> Response:
     cookie = request.cookies.get(COOKIE)
     if cookie is not None:
         backend_of(request).sessions.close(cookie)
-    answer = to("/signin")
-    answer.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+    answer = to(request, "/signin")
+    answer.delete_cookie(COOKIE, path=_cookie_path(request), httponly=True, samesite="strict", secure=request.url.scheme == "https")
     return answer
 
 
@@ -68,16 +69,22 @@ def _open_session(request: Request, secret: str, next: str) -> Response:
     key = backend.keys.verify(secret)
     if key is None:
         return page(request, "signin.html", 401, next=next, wrong=WRONG_KEY)
-    answer = to(next)
+    answer = to(request, next)
     answer.set_cookie(
         COOKIE,
         backend.sessions.open(key),
         max_age=SECONDS,
+        path=_cookie_path(request),
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",
     )
     return answer
+
+
+def _cookie_path(request: Request) -> str:
+    """The path of the cookie: other services below the same host do not get it."""
+    return linked(request, "") or "/"
 
 
 def _inside(next: str) -> str:

@@ -1,5 +1,6 @@
-"""The static files of the page: style sheet, script and icon, each with a version made of its
-content.
+"""The static files of the pages, each with a version made of its content.
+
+Swagger UI, which draws /docs, comes from the package `fastapi_offline`.
 """
 
 import hashlib
@@ -9,7 +10,15 @@ from importlib.resources import files
 
 from unitrank_schemas.jobs.clusters import CLUSTER_KINDS
 
-TYPES = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
+CSS, JAVASCRIPT = "text/css; charset=utf-8", "text/javascript; charset=utf-8"
+TYPES = {
+    "page.css": CSS,
+    "page.js": JAVASCRIPT,
+    "icon.svg": "image/svg+xml",
+    "docs.js": JAVASCRIPT,
+    "swagger-ui.css": CSS,
+    "swagger-ui-bundle.js": JAVASCRIPT,
+}
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,8 @@ class Asset:
 def asset(name: str) -> Asset:
     """The file with this name. Raises KeyError for a name that is not in `TYPES`."""
     kind = TYPES[name]
-    content = files("unitrank_service.web").joinpath("static", name).read_bytes()
+    package = "fastapi_offline" if name.startswith("swagger-ui") else "unitrank_service.web"
+    content = files(package).joinpath("static", name).read_bytes()
     if name == "page.css":
         content += _kind_rules().encode()
     return Asset(content, kind, hashlib.sha256(content).hexdigest()[:16])
@@ -43,5 +53,5 @@ def _kind_rules() -> str:
 
 
 def address(name: str) -> str:
-    """The file's URL. Browsers may cache the file for ever: a changed file has another URL."""
+    """The file's path below the prefix. Browsers may cache it: a changed file has another path."""
     return f"/static/{name}?v={asset(name).version}"

@@ -39,7 +39,7 @@ def form_page(request: Request, sent: Form, stores: SubmissionStores, *, metrics
         context = SubmissionContext(request.scope["request_id"], key_of(request), fresh=values["fresh"])
         try:
             submission = submit(checked_shape(body), context, stores, metrics=metrics, dispatcher=dispatcher)
-            return to(f"/jobs/{submission.record.id}")
+            return to(request, f"/jobs/{submission.record.id}")
         except (HttpProblem, RequestRejected) as error:
             errors = _errors_of(error)
     drafted, flaws = _drafted(body, stores.drafts) if complete else (None, [])

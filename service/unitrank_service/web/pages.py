@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from unitrank_service.backend import key_of
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.authentication import COOKIE, admit
+from unitrank_service.http.proxies import linked, route_path
 from unitrank_service.http.requests import Handler, StrictRequest
 from unitrank_service.problems import problem_for, problem_response
 from unitrank_service.results.verdict_text import sentence
@@ -74,23 +75,25 @@ def page(request: Request, template: str, status: int = 200, /, **values: Any) -
         "may_write": key.may("write"),
         "may_put_models": key.may("models"),
         "base": str(request.base_url).rstrip("/"),
-        "here": request.url.path,
+        "root": request.scope["root_path"],
+        "here": route_path(request.scope),
     }
     html = _environment().get_template(template).render(context | values)
     return HTMLResponse(html, status, HEADERS)
 
 
-def to(path: str) -> Response:
-    """Redirect the browser to the path, with GET."""
-    return RedirectResponse(path, 303, {"Cache-Control": "no-store"})
+def to(request: Request, path: str) -> Response:
+    """Redirect the browser to the route's path, with GET."""
+    return RedirectResponse(linked(request, path), 303, {"Cache-Control": "no-store"})
 
 
 def _error_page(request: Request, error: HttpProblem) -> Response:
     if "text/html" not in request.headers.get("accept", ""):
         return problem_response(request, error)
     if error.status_code == 401:
-        target = request.url.path + (f"?{request.url.query}" if request.url.query else "") if request.method == "GET" else "/"
-        return to("/signin" if target == "/" else f"/signin?{urlencode({'next': target})}")
+        path, query = route_path(request.scope), request.url.query
+        target = path + (f"?{query}" if query else "") if request.method == "GET" else "/"
+        return to(request, "/signin" if target == "/" else f"/signin?{urlencode({'next': target})}")
     answer = page(
         request,
         "error.html",
