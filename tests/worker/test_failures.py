@@ -4,7 +4,7 @@ import pytest
 
 from unitrank_engine.errors import Cancelled, EngineError
 from unitrank_schemas.problems import JobProblem
-from unitrank_worker.failures import ending, spoils_process
+from unitrank_worker.failures import ending, is_unexpected, spoils_process
 
 
 class OutOfMemoryError(RuntimeError):
@@ -32,6 +32,17 @@ def test_error_when_it_ends_a_job_then_is_a_whole_problem(error: Exception, code
     assert (problem["code"], problem["retryable"]) == (code, retryable)
     assert set(problem) == {"code", "title", "detail", "status", "retryable"}
     assert "secret" not in str(problem)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("secret"), RuntimeError("secret"), RecursionError()])
+def test_error_when_no_check_foresees_it_then_ends_an_inspection_with_a_code_and_is_logged(error: Exception) -> None:
+    status, problem = ending(error, "inspection")
+
+    assert problem is not None
+    assert (status, problem["code"], problem["status"]) == ("failed", "inspection_failed", 422)
+    assert type(error).__name__ in problem["detail"]
+    assert "secret" not in str(problem)
+    assert is_unexpected(problem)
 
 
 def test_error_when_a_ranking_failed_then_the_problem_names_it_and_the_finished_rankings() -> None:

@@ -11,11 +11,20 @@ from unitrank_worker.problem import INTERNAL, problem
 _SPOILED = re.compile(r"device-side assert|illegal memory access|CUDA error|CUDNN_STATUS", re.IGNORECASE)
 
 
-def ending(error: Exception) -> tuple[Literal["cancelled", "failed"], Json | None]:
-    """The status and the problem of a job whose engine raised the error."""
+def ending(error: Exception, run: str = "job") -> tuple[Literal["cancelled", "failed"], Json | None]:
+    """The status and the problem of a job whose engine raised the error.
+
+    `run`: `job` or `inspection`.
+    """
     if isinstance(error, Cancelled):
         return "cancelled", None
-    return "failed", _problem_of(error)
+    problem = _problem_of(error)
+    return "failed", _not_inspected(error) if problem is INTERNAL and run == "inspection" else problem
+
+
+def is_unexpected(problem: Json | None) -> bool:
+    """Whether the operator needs the error's traceback: no check has foreseen the error."""
+    return problem is not None and problem["code"] in (INTERNAL["code"], "inspection_failed")
 
 
 def spoils_process(error: Exception) -> bool:
@@ -35,6 +44,16 @@ def _problem_of(error: Exception) -> Json:
         detail = "an integer input holds a value without an embedding; values must be from 0 to the embedding's rows − 1"
         return problem("input_out_of_range", detail)
     return INTERNAL
+
+
+def _not_inspected(error: Exception) -> Json:
+    kind = type(error).__name__
+    return problem(
+        "inspection_failed",
+        f"the inspection of the model ended with a {kind}: torch cannot handle the program in the archive; "
+        "export the network again with unitrank.export, and if that archive is rejected too, send it to the operator, "
+        "who finds the error in the worker's log",
+    )
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
+from unitrank_engine.archive.description.counts import check_counts
+from unitrank_engine.archive.description.dead_code import without_dead_code
 from unitrank_engine.archive.description.payloads import check_payloads
 from unitrank_engine.archive.description.program import read_payloads, read_program
 from unitrank_engine.archive.entries import CONSTANTS, EXAMPLE_INPUTS, FIXED, PROGRAM, WEIGHTS
@@ -33,7 +35,8 @@ def clean(source: Path, target: Path) -> str:
 
 
 def _write(archive: ArchiveReader, target: Path) -> None:
-    program = read_program(archive.text(PROGRAM))
+    program = without_dead_code(read_program(archive.text(PROGRAM)))
+    check_counts(program)
     weights = read_payloads(WEIGHTS, archive.text(WEIGHTS))
     constants = read_payloads(CONSTANTS, archive.text(CONSTANTS))
     check_payloads(weights, "weight_", lambda name: archive.size(f"data/weights/{name}"))

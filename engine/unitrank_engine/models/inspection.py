@@ -5,6 +5,7 @@ inputs, outputs and layers of a model. Requests are checked against it.
 """
 
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from unitrank_engine.archive import ArchiveError, clean, load
 from unitrank_engine.errors import EngineError
 from unitrank_engine.program import Place, Program, ProgramValue
 from unitrank_engine.program.gradients import reached_by_gradients
-from unitrank_engine.program.places import reaches
+from unitrank_engine.program.places import cuts
 from unitrank_engine.program.proof.proving_run import does_not_run
 from unitrank_engine.program.subgraphs import sources_of
 from unitrank_schemas.base import Json
@@ -67,17 +68,17 @@ def _port(value: ProgramValue) -> Port:
 
 
 def _layers(program: Program, costs: dict[fx.Node, int], total: int) -> list[Layer]:
-    order = {node: index for index, node in enumerate(program.module.graph.nodes)}
+    before = _costs_until(program.module.graph, costs)
     inputs = {place.layer: place for place in program.places if place.at == "input"}
     goal = next(iter(program.outputs.values())).node
     graph = program.module.graph
     reached = reached_by_gradients(graph, [output.node for output in program.outputs.values()])
+    cut = cuts(graph, goal)
     views = _views(program)
     layers = []
     for place in program.places:
         if place.at != "output":
             continue
-        before = sum(cost for node, cost in costs.items() if order[node] <= order[place.node])
         layers.append(
             Layer(
                 name=place.layer,
@@ -86,27 +87,32 @@ def _layers(program: Program, costs: dict[fx.Node, int], total: int) -> list[Lay
                 units=place.units,
                 channels=place.shape[place.channel_axis],
                 channel_axis=place.channel_axis,
-                cut=not reaches(graph, place.node, goal),
-                forward_cost=before / total if total else 0.0,
-                seen_by=_seen_by(program, place, inputs.get(place.layer), views),
+                cut=place.node in cut,
+                forward_cost=before[place.node] / total if total else 0.0,
+                seen_by=_seen_by(place, inputs.get(place.layer), views),
                 differentiable=place.node in reached,
-                **_entering(graph, inputs.get(place.layer), goal, reached),
+                **_entering(inputs.get(place.layer), cut, reached),
             )
         )
     return layers
+
+
+def _costs_until(graph: fx.Graph, costs: dict[fx.Node, int]) -> dict[fx.Node, int]:
+    """The cost of each node and all nodes before it."""
+    return dict(zip(graph.nodes, accumulate(costs.get(node, 0) for node in graph.nodes), strict=True))
 
 
 @dataclass(frozen=True)
 class _View:
     """The graph as seen from one of several outputs.
 
-    `goal`: the node of the output.
     `sources`: the nodes that the output is computed from.
+    `cut`: the nodes that every path from a real-valued input to the output passes.
     `reached`: the nodes that the output's gradient reaches.
     """
 
-    goal: fx.Node
     sources: set[fx.Node]
+    cut: set[fx.Node]
     reached: set[fx.Node]
 
 
@@ -116,31 +122,30 @@ def _views(program: Program) -> dict[str, _View]:
         return {}
     graph = program.module.graph
     return {
-        name: _View(value.node, sources_of(value.node), reached_by_gradients(graph, [value.node]))
+        name: _View(sources_of(value.node), cuts(graph, value.node), reached_by_gradients(graph, [value.node]))
         for name, value in program.outputs.items()
     }
 
 
-def _seen_by(program: Program, place: Place, entering: Place | None, views: dict[str, _View]) -> dict[str, Seen] | None:
-    graph = program.module.graph
+def _seen_by(place: Place, entering: Place | None, views: dict[str, _View]) -> dict[str, Seen] | None:
     return {
         name: Seen(
             reached=place.node in view.sources,
-            cut=not reaches(graph, place.node, view.goal),
+            cut=place.node in view.cut,
             differentiable=place.node in view.reached,
-            input_cut=None if entering is None else not reaches(graph, entering.node, view.goal),
+            input_cut=None if entering is None else entering.node in view.cut,
             input_differentiable=None if entering is None else entering.node in view.reached,
         )
         for name, view in views.items()
     } or None
 
 
-def _entering(graph: fx.Graph, place: Place | None, goal: fx.Node, reached: set[fx.Node]) -> dict[str, Any]:
+def _entering(place: Place | None, cut: set[fx.Node], reached: set[fx.Node]) -> dict[str, Any]:
     if place is None:
         return {}
     return {
         "input_shape": list(place.shape),
-        "input_cut": not reaches(graph, place.node, goal),
+        "input_cut": place.node in cut,
         "input_channel_axis": place.channel_axis,
         "input_differentiable": place.node in reached,
     }

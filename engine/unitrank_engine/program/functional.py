@@ -60,11 +60,11 @@ def functionalise(exported: ExportedProgram) -> fx.GraphModule:
 
     Operators that can reach memory outside their tensors are replaced, see `rewrites`.
 
-    Raises EngineError `training_mode`, or `program_refused` or `weights_refused` for an operator
-    that cannot be replaced.
+    Raises EngineError `training_mode`; `not_loadable` for shapes that torch cannot compute;
+    `program_refused` or `weights_refused` for an operator that cannot be replaced.
     """
     refuse_training_mode(exported.graph)
-    module = exported.run_decompositions(dict(REWRITES)).module(check_guards=False)
+    module = _decomposed(exported).module(check_guards=False)
     assert isinstance(module, fx.GraphModule)
     refuse_training_mode(module.graph)
     _freeze(module)
@@ -88,6 +88,22 @@ def functionalise(exported: ExportedProgram) -> fx.GraphModule:
     # The graph is called with tensors by position, not with the nested arguments of the model.
     graph.set_codegen(fx.graph.CodeGen())
     return fx.GraphModule(module, graph)
+
+
+def _decomposed(exported: ExportedProgram) -> ExportedProgram:
+    """The program in core operators. torch computes each shape of the program again for it."""
+    try:
+        decomposed: ExportedProgram = exported.run_decompositions(dict(REWRITES))
+        return decomposed
+    except (EngineError, MemoryError):
+        raise
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+        raise EngineError(
+            "not_loadable",
+            f"torch {torch.__version__} cannot compute the shapes of the program: {reason}; "
+            "export the network again with unitrank.export, and do not change the archive",
+        ) from error
 
 
 def _write_out(graph: fx.Graph, node: fx.Node) -> None:

@@ -73,6 +73,43 @@ def reaches(graph: fx.Graph, blocked: fx.Node | None, goal: fx.Node) -> bool:
     Integer inputs do not count, because they are equal in a baseline and its example. So a layer's
     importances are complete even if a mask of integers goes around the layer.
     """
+    return goal in _dependent(graph, blocked)
+
+
+def cuts(graph: fx.Graph, goal: fx.Node) -> set[fx.Node]:
+    """The nodes that every path from a real-valued input to `goal` passes: no input reaches it
+    without them, see `reaches`.
+
+    One pass finds them all. In the order of execution, a node on a path is such a node if no edge
+    of a path leads over the node.
+    """
+    path = _path_to(graph, goal)
+    if not path:
+        return set(graph.nodes)
+    order = {node: index for index, node in enumerate(graph.nodes)}
+    # The largest index that an edge from an earlier node leads to. The inputs come from outside.
+    furthest = max(order[node] for node in path if node.op == "placeholder")
+    passed = set()
+    for node in graph.nodes:
+        if node in path:
+            if furthest <= order[node]:
+                passed.add(node)
+            furthest = max([furthest, *(order[user] for user in node.users if user in path)])
+    return passed
+
+
+def _path_to(graph: fx.Graph, goal: fx.Node) -> set[fx.Node]:
+    """The nodes on the paths from a real-valued input to `goal`; empty if no input reaches it."""
+    dependent = _dependent(graph)
+    path = {goal} & dependent
+    for node in reversed(graph.nodes):
+        if node in path:
+            path.update(source for source in node.all_input_nodes if source in dependent)
+    return path
+
+
+def _dependent(graph: fx.Graph, blocked: fx.Node | None = None) -> set[fx.Node]:
+    """The nodes that a real-valued input reaches on a path that does not pass `blocked`."""
     dependent: set[fx.Node] = set()
     for node in graph.nodes:
         if node is blocked:
@@ -80,7 +117,7 @@ def reaches(graph: fx.Graph, blocked: fx.Node | None, goal: fx.Node) -> bool:
         reads = not SHAPE_ONLY.match(operator_name(node)) and any(source in dependent for source in node.all_input_nodes)
         if reads or (node.op == "placeholder" and is_real(node)):
             dependent.add(node)
-    return goal in dependent
+    return dependent
 
 
 def find_places(graph: fx.Graph, symbols: frozenset[str], inputs: dict[str, fx.Node]) -> list[Place]:

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.engine.archive.forging import Entries, edited, write
-from unitrank_engine.archive import ArchiveError, clean
+from unitrank_engine.archive import ArchiveError, clean, load
+from unitrank_engine.errors import EngineError
+from unitrank_engine.program import Program
 
 
 @pytest.mark.parametrize(
@@ -113,3 +115,15 @@ def test_clean_of_an_argument_of_another_kind_refuses_it(argument: object, entri
     with pytest.raises(ArchiveError) as refusal:
         clean(write(entries, tmp_path / "model.pt2"), tmp_path / "clean")
     assert refusal.value.code == "program_refused"
+
+
+def test_program_when_an_operator_cannot_take_its_argument_then_is_refused_with_a_code(entries: Entries, tmp_path: Path) -> None:
+    """The vetting knows no shapes: torch notices when it computes the shapes again."""
+    with edited(entries) as program:
+        node = program["graph_module"]["graph"]["nodes"][0]
+        node |= {"target": "torch.ops.aten.trace.default", "inputs": [node["inputs"][0] | {"name": "self"}]}
+    clean(write(entries, tmp_path / "model.pt2"), tmp_path / "clean")
+
+    with pytest.raises(EngineError, match="cannot compute the shapes of the program: expected a matrix") as refusal:
+        Program.from_exported(load(tmp_path / "clean"))
+    assert refusal.value.code == "not_loadable"

@@ -1,13 +1,18 @@
 """Names, nodes and order of places, and the places that each path to the output passes."""
 
+from random import Random
+
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from tests.engine.in_process import program_of
 from tests.engine.nets import MAKERS, Key, net_of, program
 from unitrank_engine.errors import EngineError
 from unitrank_engine.program import Place, Program
+from unitrank_engine.program.places import cuts, reaches
+
+aten = torch.ops.aten
 
 
 class Twice(nn.Module):
@@ -145,3 +150,34 @@ def test_places_come_in_order_of_execution() -> None:
 
     assert [place.layer for place in outputs] == ["input", *(f"features.{i}" for i in range(6)), "features", "head"]
     assert [place.kind for place in outputs[:5]] == ["Input", "Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"]
+
+
+def random_graph(random: Random) -> fx.Graph:
+    """Up to 30 operators on three inputs; one input holds integers, and some operators read only
+    shapes.
+    """
+    graph = fx.Graph()
+    nodes = [graph.placeholder(name) for name in "abc"]
+    for node in nodes:
+        node.meta["val"] = torch.zeros(2, 3, dtype=torch.long if node.name == "b" else torch.float32)
+    for _ in range(random.randrange(30)):
+        sources = tuple(random.choices(nodes[-5:] if random.random() < 0.8 else nodes, k=2))
+        shapes_only = random.random() < 0.15
+        node = (
+            graph.call_function(aten.zeros_like.default, sources[:1])
+            if shapes_only
+            else graph.call_function(aten.add.Tensor, sources)
+        )
+        node.meta["val"] = torch.zeros(2, 3)
+        nodes.append(node)
+    graph.output(tuple(nodes[-2:]))
+    return graph
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_cuts_when_compared_with_paths_around_each_node_then_are_the_nodes_without_such_a_path(seed: int) -> None:
+    graph = random_graph(Random(seed))
+    goals = [node for node in graph.nodes if node.op != "output"]
+    blocked = {goal: {node for node in goals if not reaches(graph, node, goal)} for goal in goals}
+
+    assert {goal: cuts(graph, goal) & set(goals) for goal in goals} == blocked

@@ -17,7 +17,7 @@ from unitrank_tables.files import open_file
 from unitrank_tables.part import Part, decode_part, encode_part
 from unitrank_tables.result_arrays import encode_arrays
 from unitrank_worker.engine import Assignment, Engine, Upload
-from unitrank_worker.failures import ending, spoils_process
+from unitrank_worker.failures import ending, is_unexpected, spoils_process
 from unitrank_worker.process.channel import Channel, Message
 
 log = structlog.get_logger()
@@ -40,9 +40,9 @@ def perform(order: Message, channel: Channel, engine: Engine, scratch: Path) -> 
         try:
             KINDS[content["run"]](order, channel, engine, scratch)
         except Exception as error:
-            status, problem = ending(error)
+            status, problem = ending(error, content["run"])
             spoiled = spoils_process(error)
-            unexpected = problem is not None and problem["code"] == "internal"
+            unexpected = is_unexpected(problem)
             (log.error if unexpected else log.info)("failed", exc_info=unexpected)
         finally:
             order.close()

@@ -111,7 +111,7 @@ def _only_module_stack(metadata: dict[str, str]) -> dict[str, str]:
     return kept
 
 
-class _Node(ArchiveSchema):
+class Node(ArchiveSchema):
     """A call of an operator.
 
     `target`: the operator.
@@ -144,7 +144,7 @@ class Graph(ArchiveSchema):
 
     inputs: Items[GraphValue]
     outputs: Items[GraphValue]
-    nodes: Annotated[Items[_Node], Field(max_length=MAX_NODES)]
+    nodes: Annotated[Items[Node], Field(max_length=MAX_NODES)]
     tensor_values: dict[Identifier, TensorMeta]
     sym_int_values: dict[Identifier, SymInt]
     sym_bool_values: dict[Identifier, SymBool]
