@@ -10,6 +10,7 @@ StoreError
 ├── SizeExceeded               the content is larger than the operator allows
 ├── Corrupt                    the stored bytes are incomplete, or have another digest
 ├── EmbeddedServerFailed       the embedded server did not start
+├── UnsupportedStore           the server is a cluster, a Sentinel or too old
 ├── BadSource                  the URI is not allowed or cannot be read
 └── Forged                     the queue holds an entry that no Unitrank process wrote
 """
@@ -62,6 +63,10 @@ class Corrupt(StoreError):
 
 class EmbeddedServerFailed(StoreError):
     """The embedded server did not start."""
+
+
+class UnsupportedStore(StoreError):
+    """The server is a node of a cluster, a Sentinel, or older than the oldest accepted version."""
 
 
 class BadSource(StoreError):
