@@ -10,7 +10,7 @@ from pydantic import AliasChoices, Field, ValidationError, ValidationInfo, field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from unitrank_store.network_names import host_name, origin, path_prefix, proxy_address
-from unitrank_store.redis.connection import connect
+from unitrank_store.redis.connection import check_address
 from unitrank_tables.sizes import GiB, MiB
 
 _NAMES = {"cors_origins": origin, "hosts": host_name, "trusted_proxies": proxy_address}
@@ -198,14 +198,8 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _check_redis_url(cls, value: str | None) -> str | None:
-        try:
-            connect(value or "redis://").close()
-        except ValueError:
-            # The message omits the parser's error and the value: both may contain the password.
-            raise ValueError(
-                "not a valid address of a store: expected an address such as redis://:password@host:6379/0; "
-                "in a password write / as %2F and # as %23"
-            ) from None
+        if value is not None:
+            check_address(value)
         return value
 
     @field_validator("blobs")

@@ -14,6 +14,7 @@ from unitrank_store.jobs.record import ENDED, LIVE, JobRecord, Status, decode, e
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import text, texts
 from unitrank_store.redis.scripts import LuaScript
+from unitrank_store.unavailable import unavailable_reason
 
 log = structlog.get_logger()
 
@@ -188,9 +189,9 @@ def _decoded(decoder: Callable[[Any], T], stored: Any, id: str) -> T | None:
     """Return the decoded value.
 
     Returns None for a record that does not exist, and for a malformed record: a forged record must
-    not prevent the reading of the other records. Raises the error of a lost connection.
+    not prevent the reading of the other records. Raises the error of a store that cannot serve.
     """
-    if isinstance(stored, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
+    if isinstance(stored, Exception) and unavailable_reason(stored):
         raise stored
     if not stored:
         return None

@@ -25,11 +25,13 @@ INFO_LOGGERS = (
     "uvicorn",
 )
 
-# Credentials in an `Authorization` header, API keys, and passwords in URLs.
+# Credentials in an `Authorization` header, API keys, and passwords in URLs: before the host, or in
+# an option.
 _SECRETS = (
     re.compile(r"(?i)(\b(?:bearer|basic)\s+)[\w.~+/=-]+"),
     re.compile(r"(\bunitrank_[0-9a-f]{12}_)[\w-]+"),
     re.compile(r"(\w://[^/\s:@]*:)[^/\s@]+(?=@)"),
+    re.compile(r"([?&](?:ssl_)?password=)[^&#\s\"']+"),
 )
 
 

@@ -66,6 +66,12 @@ class FairQueue(Queue):
             feed(connection, queue_key.removeprefix(cls.redis_queue_namespace_prefix))
         return queue_key, text(moved[1])
 
+    @classmethod
+    def lpop(cls, queue_keys: Sequence[str], timeout: int | None, connection: redis.Redis | None = None) -> tuple[str, str] | None:
+        """As `lmove`. RQ calls this if an ACL forbids `INFO`, by which RQ reads the version."""
+        assert connection is not None
+        return cls.lmove(connection, queue_keys[0], timeout)
+
     def push_job_id(self, job_id: str, pipeline: Pipeline | None = None, at_front: bool = False) -> None:
         """Add an id to its line; with `at_front`, put it at the head of RQ's queue instead."""
         if at_front:

@@ -13,6 +13,7 @@ from rq.exceptions import DeserializationError, NoSuchJobError
 from rq.job import Job
 
 from unitrank_store.errors import Forged
+from unitrank_store.unavailable import unavailable_reason
 
 FUNCTIONS = {"job": "run_job", "inspection": "inspect_model"}
 """The name of the function in the queue, for each kind of record."""
@@ -64,9 +65,11 @@ class SafeJob(Job):
         """
         try:
             return cast("SafeJob", super().fetch(id, connection=connection, serializer=serializer))
-        except (NoSuchJobError, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+        except NoSuchJobError:
             raise
         except Exception as error:
+            if unavailable_reason(error):
+                raise
             # RQ parses text, compressed data and times of the entry, and each may raise another
             # error. A forged entry must not stop a worker.
             raise NoSuchJobError(f"the queue's entry {id[:64]!r} is not a valid job") from error

@@ -27,6 +27,7 @@ from unitrank_store.queue.rq_queue import enqueue_inspection, inspection_id, que
 from unitrank_store.recovery.debounce import Debounce
 from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
+from unitrank_store.unavailable import unavailable_reason
 
 log = structlog.get_logger()
 
@@ -55,7 +56,10 @@ class GarbageCollection:
         self._next_sweep = clock() + BLOB_SECONDS
 
     def collect(self) -> None:
-        """Do all steps once. A step that fails is logged; only a lost connection is raised."""
+        """Do all steps once. A step that fails is logged.
+
+        Raises the error of a store that cannot serve.
+        """
         for step in (
             self._forget_executions,
             self._forget_expired,
@@ -70,9 +74,9 @@ class GarbageCollection:
         ):
             try:
                 step()
-            except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
-                raise
-            except Exception:
+            except Exception as error:
+                if unavailable_reason(error):
+                    raise
                 # The other steps must still run.
                 log.exception("cleaning failed", part=step.__name__)
         self._debounce.end_round()

@@ -42,6 +42,7 @@ from unitrank_store.recovery.debounce import Debounce
 from unitrank_store.recovery.garbage import GarbageCollection
 from unitrank_store.redis import keyspace
 from unitrank_store.settings import Settings
+from unitrank_store.unavailable import unavailable_reason
 from unitrank_store.worker_registry import WorkerRegistry
 
 log = structlog.get_logger()
@@ -80,7 +81,7 @@ class Reaper:
                     self.sweep()
                 except Exception as error:
                     # Every error: without further sweeps, lost jobs would stay lost.
-                    if reason := full_reason(error):
+                    if reason := full_reason(error) or unavailable_reason(error):
                         log.warning("sweep waits for the store", reason=reason)
                     else:
                         log.exception("sweep failed")
@@ -95,9 +96,10 @@ class Reaper:
             self._has_lock = self._take_lock()
             if self._has_lock:
                 return self._sweep()
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+        except redis.exceptions.RedisError as error:
             # The same finding before and after an outage may have different causes.
-            self._debounce.forget()
+            if unavailable_reason(error):
+                self._debounce.forget()
             raise
         self._debounce.forget()
         return []

@@ -138,9 +138,13 @@ class PartCache:
             pipeline.execute()
 
     def _room(self) -> float:
-        """Return the bytes of the server's memory that further parts may take."""
-        used, limit = memory(self._redis)
-        return ROOM * limit - used if limit else math.inf
+        """Return the bytes of the server's memory that further parts may take.
+
+        Unknown memory has no room for parts, or else they could take the room of results.
+        """
+        if (server := memory(self._redis)) is None:
+            return 0
+        return ROOM * server.limit - server.used if server.limit else math.inf
 
     def _keep(self, client: redis.Redis, *, limit: int, id: str | None = None, size: int = 0) -> Any:
         """Delete the oldest parts beyond `limit` bytes, and count a new part.

@@ -109,9 +109,12 @@ class ResultStore:
     def require_room(self, size: int) -> None:
         """Make room for `size` bytes.
 
-        Raises Full if the queue would have too little memory left.
+        Raises Full if the queue would have too little memory left. If the server's memory is
+        unknown, only a write shows that it is full.
         """
-        used, limit = memory(self._redis)
+        if (server := memory(self._redis)) is None:
+            return
+        used, limit = server
         over = used + size - int(ROOM * limit)
         # Cached parts are deleted first: they can be computed again.
         if limit and over > 0 and not self._parts.make_room(over):

@@ -57,6 +57,8 @@ SECRETS = {
     "basic": ("{'authorization': 'Basic aHVudGVyMg=='}", "aHVudGVyMg"),
     "key": ("the key unitrank_0123456789ab_hunter2_-x was sent", "hunter2"),
     "address": ("redis://user:hunter2@host:6379 does not answer", "hunter2"),
+    "option": ("rediss://host:6379/0?username=user&password=hunter2&db=1 does not answer", "hunter2"),
+    "key's password": ("rediss://host:6379/0?ssl_password=hunter2", "hunter2"),
     "address without user": ("redis://:hunter2@host", "hunter2"),
 }
 
