@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import uuid4
 
 import psutil
@@ -18,6 +18,7 @@ import structlog
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.models import ModelStore
 from unitrank_store.contents.waiting_jobs import reject_model
+from unitrank_store.errors import UnsupportedStore
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.records import Kind
 from unitrank_store.observability import tracing
@@ -27,9 +28,11 @@ from unitrank_store.observability.throughput import Throughput
 from unitrank_store.queue.rq_queue import QUEUES, queue_of
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import socket_url
+from unitrank_store.redis.faults import report_faults
 from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import BadSettings, Settings
+from unitrank_store.unavailable import store_error
 from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 from unitrank_tables.sizes import GiB
 from unitrank_worker.attempts.stores import Stores
@@ -60,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tracing.configure("worker")
     worker = build(settings, KINDS[options.queue], options.name, options.device, options.engine, options.drain)
     try:
+        report_faults(worker.connection)
         namesake = living_namesake(WorkerRegistry(worker.connection, settings.heartbeat_grace), options.name)
         if namesake is not None:
             detail = f"process {namesake.pid} on {namesake.host} is a worker with this name; use another --name"
@@ -71,8 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error("not started", worker=options.name, error=str(error))
         worker.child.end()
         return 1
+    except UnsupportedStore as error:
+        log.error("not started", worker=options.name, error=str(error))
+        return NOT_POSSIBLE
     except redis.exceptions.RedisError as error:
-        log.error("not started", worker=options.name, error=f"the store does not answer: {error}")
+        log.error("not started", worker=options.name, error=f"the store {store_error(error)}", reason=str(error))
         return 1
     log.info("ready", worker=options.name, queue=options.queue, device=options.device)
     worker.heartbeats.start()
@@ -167,9 +174,16 @@ def _child_settings(settings: Settings, scratch: Path) -> ChildSettings:
 def _secrets(url: str, settings: Settings) -> list[str]:
     """The addresses and passwords that the child's environment must not contain."""
     addresses = [url, *([settings.blobs] if settings.blobs else [])]
-    passwords = [urlsplit(address).password or "" for address in addresses]
+    passwords = [password for address in addresses for password in _passwords(address)]
     # A shorter password can be part of other values: the child would lose variables such as PATH.
     return [*addresses, *(password for password in passwords if len(password) >= SHORTEST_SECRET)]
+
+
+def _passwords(address: str) -> list[str]:
+    """The passwords in an address, as they are written there and without percent signs."""
+    parts = urlsplit(address)
+    options = parse_qs(parts.query)
+    return [parts.password or "", unquote(parts.password or ""), *options.get("password", []), *options.get("ssl_password", [])]
 
 
 def _options(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Settings]:

@@ -8,8 +8,9 @@ from unitrank_store.contents.waiting_jobs import model_ready, reject_model
 from unitrank_store.errors import SizeExceeded
 from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability.logs import bound
+from unitrank_store.unavailable import unavailable_reason
 from unitrank_worker.attempts.attempt import Order, Retry, log_end, opened, problem_of
-from unitrank_worker.attempts.stores import NO_ANSWER, Stores
+from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.problem import INTERNAL
 from unitrank_worker.process.channel import Message
 
@@ -96,9 +97,9 @@ class InspectionAttempt:
             clean, manifest = self._incoming.commit(), self._manifest
             retry(lambda: stores.models.ready(digest, manifest, clean))
             retry(lambda: model_ready(stores.connection, stores.waiting, digest))
-        except NO_ANSWER:
-            raise
         except Exception as error:
+            if unavailable_reason(error):
+                raise
             return "failed", problem_of(error), None
         return "succeeded", None, clean
 

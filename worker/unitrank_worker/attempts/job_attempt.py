@@ -13,9 +13,10 @@ from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability import tracing
 from unitrank_store.observability.logs import bound
 from unitrank_store.results.result_store import ResultLocation
+from unitrank_store.unavailable import unavailable_reason
 from unitrank_worker.attempts.attempt import CannotRun, Order, Retry, log_end, opened, problem_of
 from unitrank_worker.attempts.progress import ProgressWriter
-from unitrank_worker.attempts.stores import NO_ANSWER, Stores
+from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.problem import INTERNAL
 from unitrank_worker.process.channel import Message
 
@@ -135,9 +136,9 @@ class JobAttempt:
             tracing.note(**_rankings(summary))
             with tracing.span("store"):
                 location = retry(lambda: results.put_encoded(summary, outcome.payload, record.id, record.attempt))
-        except NO_ANSWER:
-            raise
         except Exception as error:
+            if unavailable_reason(error):
+                raise
             return "failed", problem_of(error), None
         return "succeeded", None, location
 

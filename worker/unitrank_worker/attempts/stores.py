@@ -13,8 +13,6 @@ from unitrank_store.observability.throughput import Throughput
 from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultStore
 
-NO_ANSWER = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
-"""The errors of a store that does not answer."""
 MOST_READY = 32
 """Number of models' records that are kept in memory; a manifest can have megabytes."""
 MOST_ARCHIVE_BYTES = 16 << 30

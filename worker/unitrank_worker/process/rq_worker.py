@@ -9,20 +9,16 @@ Forking hangs after torch has run, and is an error with CUDA. A new process for 
 every model again. With one child, models stay in memory. A crash or a hang in native code ends only
 the child, and a killed child frees all its memory.
 
-RQ pops jobs, keeps registries and drains at SIGTERM. Some of RQ's features are switched off,
-because any program with access to the store could misuse them: suspension, and commands over a
-channel (shutdown, kill-horse, stop-job).
+RQ pops jobs, keeps registries and drains at SIGTERM.
 """
 
 import math
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import redis
 import structlog
-from rq import Queue, Worker
-from rq.exceptions import StopRequested
+from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.timeouts import HorseMonitorTimeoutException
@@ -32,11 +28,12 @@ from unitrank_store.errors import Forged
 from unitrank_store.observability.counters import Counters
 from unitrank_store.queue.rq_queue import FairQueue
 from unitrank_store.queue.safe_job import SafeJob
-from unitrank_worker.attempts.stores import NO_ANSWER, Stores
+from unitrank_store.unavailable import unavailable_reason
+from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.process.channel import Closed
 from unitrank_worker.process.handle import ChildHandle
 from unitrank_worker.process.heartbeat import Heartbeat
-from unitrank_worker.process.no_alarm import NoAlarm
+from unitrank_worker.process.patient_worker import PatientWorker
 from unitrank_worker.process.run import Run
 from unitrank_worker.process.settlement import Settlement
 from unitrank_worker.process.watch import KillReason
@@ -45,8 +42,6 @@ log = structlog.get_logger()
 
 POLL_SECONDS = 0.15
 """Maximum seconds that the worker waits for an event before it looks at the record again."""
-RETRY_SECONDS = 0.25
-"""Seconds between two tries of a command while the store does not answer."""
 
 
 class Seconds(NamedTuple):
@@ -59,13 +54,12 @@ class Seconds(NamedTuple):
     grace: float
 
 
-class WarmWorker(Worker):
+class WarmWorker(PatientWorker):
     """Takes jobs from one queue and hands them to a long-lived child.
 
     It has only one queue, because popping from several queues loses jobs (rq#2079).
     """
 
-    death_penalty_class = NoAlarm
     queue_class = FairQueue
     log_job_description = False
 
@@ -103,7 +97,6 @@ class WarmWorker(Worker):
         self._settlement = settlement
         self._counters = counters
         self._drain = drain
-        self._stop_at = math.inf
         self._lost_after = math.ceil(seconds.heartbeat + seconds.grace)
         self._run: Run | None = None
 
@@ -144,14 +137,13 @@ class WarmWorker(Worker):
             except Closed:
                 # After a second SIGTERM RQ kills the child itself.
                 reason = "stopped" if self._stop_requested else "lost"
-            except NO_ANSWER:
-                # Only `_retry` raises this error here, when the worker must stop.
-                reason = "stopped"
-            except Exception:
-                # The record or the child's message is malformed. Only the attempt ends, not the
-                # worker.
-                log.exception("attempt failed", worker=self._worker_name, rq_job=run.job.id)
-                reason = "lost"
+            except Exception as error:
+                # `_retry` raises the error of a store that cannot serve only if the worker must
+                # stop. After another error the record or the child's message is malformed: only the
+                # attempt ends, not the worker.
+                reason = "stopped" if unavailable_reason(error) else "lost"
+                if reason == "lost":
+                    log.exception("attempt failed", worker=self._worker_name, rq_job=run.job.id)
             if reason is not None:
                 return self._replace_child(run, reason)
         raise HorseMonitorTimeoutException
@@ -164,47 +156,14 @@ class WarmWorker(Worker):
         self._stop_at = -math.inf
         super().kill_horse(*arguments)
 
-    def check_for_suspension(self, burst: bool) -> None:
-        """Do nothing: a key in the store must not stop a worker."""
-
-    def subscribe(self) -> None:
-        """Do nothing: a message through the store must not stop a worker or its child."""
-
     def handle_warm_shutdown_request(self) -> None:
         """RQ calls this at a first signal to stop: the job may go on for `drain` seconds."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]  # RQ's
         self._stop_at = time.monotonic() + self._drain
 
-    def set_shutdown_requested_date(self) -> None:
-        """Do nothing: no process reads this date, and writing it can fail."""
-
     def get_heartbeat_ttl(self, job: Job) -> int:
         """Seconds after which RQ gives up an execution. RQ's own value is a minute longer."""
         return self._lost_after
-
-    def maintain_heartbeats(self, job: Job) -> None:
-        """As in RQ, but the job goes on if the store does not answer."""
-        try:
-            super().maintain_heartbeats(job)
-        except redis.exceptions.RedisError as error:
-            log.warning("RQ heartbeat lost", worker=self._worker_name, error=str(error))
-
-    def set_current_job_working_time(self, current_job_working_time: float, pipeline: Any = None) -> None:
-        """As in RQ, but the job goes on if the store does not answer."""
-        try:
-            super().set_current_job_working_time(current_job_working_time, pipeline)
-        except redis.exceptions.RedisError as error:
-            log.warning("RQ working time lost", worker=self._worker_name, error=str(error))
-
-    def run_maintenance_tasks(self) -> None:
-        """As in RQ, but malformed entries in RQ's registries do not stop the worker."""
-        try:
-            super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ's
-        # RQ raises StopRequested at a signal to stop.
-        except (StopRequested, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
-            raise
-        except Exception:
-            log.exception("RQ maintenance failed", worker=self._worker_name)
 
     def teardown(self) -> None:
         """End the child, and remove the worker from Unitrank's registry and from RQ's."""
@@ -214,24 +173,6 @@ class WarmWorker(Worker):
             super().teardown()  # type: ignore[no-untyped-call]  # RQ's
         except redis.exceptions.RedisError as error:
             log.warning("worker not unregistered", worker=self._worker_name, error=str(error))
-
-    def _retry(self, step: Callable[[], Any]) -> Any:
-        """Repeat the step until the store answers, so that no computed result is lost.
-
-        Any: the value that the step returns. Raises the store's error if the worker must stop.
-        """
-        while True:
-            try:
-                return step()
-            except NO_ANSWER as error:
-                if time.monotonic() >= self._stop_at:
-                    raise
-                log.warning("the store does not answer", error=str(error))
-                time.sleep(RETRY_SECONDS)
-
-    def _retry_until_stopped(self, step: Callable[[], Any]) -> Any:
-        """As `_retry`, but the step runs only once after a signal to stop."""
-        return step() if self._stop_requested else self._retry(step)
 
     def _look(self, run: Run) -> KillReason | None:
         """Why the child must be killed; None if it may go on.

@@ -15,8 +15,9 @@ from unitrank_store.jobs.record import Status
 from unitrank_store.observability import tracing
 from unitrank_store.observability.logs import bound
 from unitrank_store.queue.safe_job import SafeJob
+from unitrank_store.unavailable import unavailable_reason
 from unitrank_worker.attempts.attempt import Attempt, Order, Retry, problem_of
-from unitrank_worker.attempts.stores import NO_ANSWER, Stores
+from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.process.background import BackgroundStep
 from unitrank_worker.process.channel import Closed, Message
 from unitrank_worker.process.handle import ChildHandle
@@ -77,7 +78,7 @@ class Run:
         Returns whether the run is over.
 
         Raises Closed if the child has ended or sent a malformed message. Raises the store's error
-        if the worker must stop while the store does not answer.
+        if the worker must stop while the store cannot serve.
         """
         if self._step is not None:
             return self._step.wait(seconds) and self._next(self._step)
@@ -152,9 +153,9 @@ class Run:
         assert self.attempt is not None
         try:
             order = step.result()
-        except NO_ANSWER:
-            raise
         except Exception as error:
+            if unavailable_reason(error):
+                raise
             self._finish(self.attempt, "failed", problem_of(error))
             return False
         self._child.send(order.content, files=order.files)

@@ -1,0 +1,148 @@
+"""RQ's worker, changed where RQ ends or kills: it waits while the store cannot serve.
+
+Some of RQ's features are switched off, because any program with access to the store could misuse
+them: suspension, and commands over a channel (shutdown, kill-horse, stop-job).
+"""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import redis
+import structlog
+from rq import Queue, Worker
+from rq.exceptions import StopRequested
+from rq.executions import Execution
+from rq.job import Job
+from rq.timeouts import BaseDeathPenalty
+
+from unitrank_store.unavailable import unavailable_reason
+
+log = structlog.get_logger()
+
+RETRY_SECONDS = 0.25
+"""Seconds between two tries of a command while the store cannot serve."""
+
+
+class NoAlarm(BaseDeathPenalty):
+    """RQ's timeout without SIGALRM, which does not reach native code.
+
+    It sets no timeout: the worker checks the time of a job, and kills its child with SIGKILL.
+    """
+
+    def setup_death_penalty(self) -> None:
+        """Do nothing."""
+
+    def cancel_death_penalty(self) -> None:
+        """Do nothing."""
+
+
+class PatientWorker(Worker):
+    """RQ's worker, which waits while the store cannot serve. RQ's own worker ends.
+
+    `_stop_at`: monotonic time from which no step waits for the store any more.
+    """
+
+    death_penalty_class = NoAlarm
+    _worker_name = ""
+    _stop_at = math.inf
+
+    def dequeue_job_and_maintain_ttl(self, *arguments: Any) -> tuple[Job, Queue] | None:
+        """As in RQ, but the worker waits. Any: as in RQ."""
+        step = super().dequeue_job_and_maintain_ttl
+        taken: tuple[Job, Queue] | None = self._repeat(lambda: step(*arguments), self._must_stop)
+        return taken
+
+    def prepare_execution(self, job: Job) -> Execution:
+        """As in RQ, but the worker waits."""
+        step = super().prepare_execution
+        execution: Execution = self._repeat(lambda: step(job), self._must_stop)
+        return execution
+
+    def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
+        """As in RQ, but the worker waits."""
+        step = super().prepare_job_execution
+        self._repeat(lambda: step(job, remove_from_intermediate_queue), self._must_stop)
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """As in RQ, but the worker goes on if the store cannot serve."""
+        step = super().heartbeat
+        self._without_error("heartbeat", lambda: step(timeout, pipeline))
+
+    def maintain_heartbeats(self, job: Job) -> None:
+        """As in RQ, but the job goes on if the store cannot serve."""
+        step = super().maintain_heartbeats
+        self._without_error("heartbeat", lambda: step(job))
+
+    def set_state(self, state: str, pipeline: Any = None) -> None:
+        """As in RQ, but the worker goes on if the store cannot serve."""
+        step = super().set_state
+        self._without_error("state", lambda: step(state, pipeline))
+
+    def set_current_job_working_time(self, current_job_working_time: float, pipeline: Any = None) -> None:
+        """As in RQ, but the job goes on if the store cannot serve."""
+        step = super().set_current_job_working_time
+        self._without_error("working time", lambda: step(current_job_working_time, pipeline))
+
+    def run_maintenance_tasks(self) -> None:
+        """As in RQ, but malformed entries in RQ's registries do not stop the worker."""
+        try:
+            super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ's
+        except StopRequested:
+            # RQ raises this error at a signal to stop.
+            raise
+        except Exception as error:
+            if unavailable_reason(error):
+                raise
+            log.exception("RQ maintenance failed", worker=self._worker_name)
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """Do nothing: a key in the store must not stop a worker."""
+
+    def subscribe(self) -> None:
+        """Do nothing: a message through the store must not stop a worker or its child."""
+
+    def set_shutdown_requested_date(self) -> None:
+        """Do nothing: no process reads this date, and writing it can fail."""
+
+    def _set_ip_address(self, connection: redis.Redis) -> None:
+        """Do nothing: no process reads the address, and a store's ACL may forbid `CLIENT`."""
+        self.ip_address = "unknown"
+
+    def _without_error(self, step: str, write: Callable[[], object]) -> None:
+        """Write to RQ's own registries, which no other process of Unitrank reads."""
+        try:
+            write()
+        except redis.exceptions.RedisError as error:
+            log.warning(f"RQ {step} lost", worker=self._worker_name, error=unavailable_reason(error) or str(error))
+
+    def _retry(self, step: Callable[[], Any]) -> Any:
+        """Repeat the step until the store can serve, so that no computed result is lost.
+
+        Any: the value that the step returns. Raises the store's error if the worker must stop.
+        """
+        return self._repeat(step, lambda: time.monotonic() >= self._stop_at)
+
+    def _retry_until_stopped(self, step: Callable[[], Any]) -> Any:
+        """As `_retry`, but the step runs only once after a signal to stop."""
+        return step() if self._stop_requested else self._retry(step)
+
+    def _must_stop(self) -> bool:
+        """Whether a signal to stop has come: a job that has not begun then need not wait."""
+        return bool(self._stop_requested)
+
+    def _repeat(self, step: Callable[[], Any], is_over: Callable[[], bool]) -> Any:
+        """Repeat the step while the store cannot serve. Raises the store's error once `is_over`."""
+        logged = None
+        while True:
+            try:
+                return step()
+            except redis.exceptions.RedisError as error:
+                reason = unavailable_reason(error)
+                if reason is None or is_over():
+                    raise
+                if reason != logged:
+                    log.warning("waiting for the store", worker=self._worker_name, reason=reason)
+                    logged = reason
+                time.sleep(RETRY_SECONDS)
