@@ -13,6 +13,20 @@ class Health(Schema):
     status: Literal["ok"] = "ok"
 
 
+class StoreWarning(Schema):
+    """A fault of the store with which jobs run, but may be lost."""
+
+    code: Literal["acl", "eviction", "persistence"]
+    detail: str = Field(description="The fault, and the next step.", examples=["the server writes no log (appendonly no)"])
+
+
+class Readiness(Schema):
+    """Jobs can run."""
+
+    status: Literal["ok"] = "ok"
+    warnings: list[StoreWarning] = Field([], description="Faults of the store that the operator should repair.")
+
+
 class Worker(Schema):
     """A worker that is alive."""
 

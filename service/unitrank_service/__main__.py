@@ -20,13 +20,18 @@ from unitrank_service.http.wait_limits import allow_connections
 from unitrank_service.webhooks.url_policy import check_trusted
 from unitrank_store.access.api_keys import KeyStore
 from unitrank_store.blobs.sources import check_drivers
+from unitrank_store.errors import UnsupportedStore
 from unitrank_store.observability import logs, tracing
-from unitrank_store.redis.connection import connect
+from unitrank_store.redis.connection import connect, connect_briefly
 from unitrank_store.redis.embedded import socket_url
+from unitrank_store.redis.faults import report_faults
 from unitrank_store.settings import BadSettings, Settings
+from unitrank_store.unavailable import store_error
 
 STORE_WAIT_SECONDS = 60.0
 """Seconds that the start waits for the store, which it must read if the address is public."""
+CHECK_SECONDS = 5.0
+"""Seconds that the start waits for the store to tell what is wrong with it."""
 GRACE_SECONDS = 5
 """Seconds that open requests may take after the signal. More than `job_resource.LOOK_SECONDS`."""
 
@@ -35,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until a signal ends the process.
 
     The exit code is 0 after a normal end.
-    It is 2 if a setting is invalid or a public address has no keys.
+    It is 2 if a setting is invalid, a public address has no keys or the store is not supported.
     It is 3 if the store does not answer or the service cannot listen.
     """
     settings = _settings(arguments)
@@ -45,13 +50,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         app = create_app(settings)
         _check_exposure(settings)
+        _check_store(settings)
         check_drivers(settings.sources)
         check_trusted(settings.webhook_hosts)
-    except (UnprotectedAddress, ValueError) as error:
+    except (UnsupportedStore, UnprotectedAddress, ValueError) as error:
         log.error(str(error))
         return 2
     except redis.exceptions.RedisError as error:
-        log.error("the store does not answer", reason=str(error))
+        log.error(f"the store {store_error(error)}", reason=str(error))
         return 3
     allow_connections()
     server = _Server(app, settings)
@@ -97,6 +103,18 @@ def _settings(arguments: list[str] | None) -> Settings:
         return Settings.read(**vars(parser.parse_args(arguments)))
     except BadSettings as error:
         parser.error(str(error))
+
+
+def _check_store(settings: Settings) -> None:
+    """Log what is wrong with the store. A store that does not answer yet is only logged.
+
+    Raises UnsupportedStore.
+    """
+    with connect_briefly(settings.redis_url or socket_url(settings.state), CHECK_SECONDS) as connection:
+        try:
+            report_faults(connection)
+        except redis.exceptions.RedisError as error:
+            structlog.get_logger().warning("store not checked", reason=f"the store {store_error(error)}")
 
 
 def _check_exposure(settings: Settings) -> None:

@@ -19,6 +19,7 @@ from unitrank_service.errors import HttpProblem, InvalidBody
 from unitrank_service.http.proxies import route_path
 from unitrank_store.errors import Full, RecordNotFound, SizeExceeded, StateConflict, Unavailable
 from unitrank_store.full import full_reason
+from unitrank_store.unavailable import unavailable_reason
 from unitrank_tables.errors import BadTable
 
 MEDIA_TYPE = "application/problem+json"
@@ -142,14 +143,15 @@ def _incomplete(request: Request, error: ClientDisconnect) -> HttpProblem:
 def _full_or_unexpected(request: Request, error: Exception) -> HttpProblem:
     reason = full_reason(error)
     if reason is None:
-        return _unexpected(request, error)
+        return _unavailable(request, error) if unavailable_reason(error) else _unexpected(request, error)
     structlog.get_logger().warning("store full", reason=str(error))
     return HttpProblem("store_full", f"the store is full: {reason}; try again later", {"Retry-After": "60"})
 
 
 def _unavailable(request: Request, error: Exception) -> HttpProblem:
     structlog.get_logger().warning("store unavailable", reason=str(error))
-    detail = f"the store does not answer; try again in {RETRY_SECONDS} s"
+    reason = unavailable_reason(error) or "does not answer"
+    detail = f"the store {reason}; try again in {RETRY_SECONDS} s"
     return HttpProblem("store_unavailable", detail, {"Retry-After": str(RETRY_SECONDS)})
 
 

@@ -1,4 +1,4 @@
-"""Checks the service, the key and the installed packages, for `unitrank doctor`."""
+"""Checks the service, the key, the store and the installed packages, for `unitrank doctor`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +27,10 @@ PACKAGES = {
     "redis": "`unitrank up` and `keys`: pip install 'unitrank[service,worker,embedded]'",
     "fastapi": "`unitrank up`: pip install 'unitrank[service,worker,embedded]'",
 }
+STORE_ACL = "store's ACL"
+"""Subject of the finding whose detail is the command that creates a user of the store."""
+STORE_SECONDS = 2.0
+"""Seconds that the store may take to answer."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,11 @@ def of_service(calls: Calls, url: str) -> Flow[list[Finding]]:
     health_error = yield from calls.probe(HttpRequest("GET", "/healthz"))
     if health_error is not None:
         return [Finding("service", False, f"{health_error}; set the address with --url or UNITRANK_URL")]
-    ready_error = yield from calls.probe(HttpRequest("GET", "/readyz"))
+    readiness = yield from _readiness(calls)
     errors = {}
     for scope, request in PROBES.items():
         errors[scope] = yield from calls.probe(request)
-    findings = [Finding("service", True, url), Finding("ready", ready_error is None, str(ready_error or "jobs can run"))]
-    findings += _key(errors)
+    findings = [Finding("service", True, url), *readiness, *_key(errors)]
     if not isinstance(errors["read"], Unauthorized | Forbidden | Unreachable):
         service_version = (yield from calls.version()).version
         findings.append(Finding("version", True, f"service {service_version}, client {version('unitrank')}"))
@@ -73,6 +76,41 @@ def of_service(calls: Calls, url: str) -> Flow[list[Finding]]:
             Finding("workers", bool(workers), names or "no worker is alive; start one with `python -m unitrank_worker`")
         )
     return findings
+
+
+def of_store() -> Iterator[Finding]:
+    """Checks the store that UNITRANK_REDIS_URL names, and shows the ACL that it needs.
+
+    Without this variable, or without the store's packages, there is nothing to check.
+    """
+    try:
+        import redis
+
+        from unitrank_store.observability.logs import redacted
+        from unitrank_store.redis.connection import connect_briefly
+        from unitrank_store.redis.faults import find_faults
+        from unitrank_store.redis.permissions import acl_command
+        from unitrank_store.settings import BadSettings, Settings
+        from unitrank_store.unavailable import store_error
+    except ImportError:
+        return
+    try:
+        url = Settings.read().redis_url
+    except BadSettings as error:
+        yield Finding("settings", False, str(error))
+        return
+    if url is None:
+        return
+    try:
+        with connect_briefly(url, STORE_SECONDS) as connection:
+            faults = find_faults(connection)
+    except redis.exceptions.RedisError as error:
+        yield Finding("store", False, f"the store at {redacted(url)} {store_error(error)}: {redacted(str(error))}")
+    else:
+        yield Finding("store", True, redacted(url))
+        for fault in faults:
+            yield Finding(f"store: {fault.code}", False, fault.detail, required=fault.severity != "warning")
+    yield Finding(STORE_ACL, True, acl_command(), required=False)
 
 
 def of_installation() -> Iterator[Finding]:
@@ -97,6 +135,16 @@ def of_folder(folder: Path) -> Iterator[Finding]:
     for file in hiding_files(folder):
         hint = "scripts and notebooks in this folder import it instead of Unitrank's package; rename it"
         yield Finding(str(file.relative_to(folder)), False, hint, required=False)
+
+
+def _readiness(calls: Calls) -> Flow[list[Finding]]:
+    """Whether jobs can run, and the faults of the store that the service names."""
+    try:
+        readiness = yield from calls.readiness()
+    except UnitrankError as error:
+        return [Finding("ready", False, str(error))]
+    warnings = [Finding(f"store: {warning.code}", False, warning.detail, required=False) for warning in readiness.warnings]
+    return [Finding("ready", True, "jobs can run"), *warnings]
 
 
 def _key(errors: dict[str, UnitrankError | None]) -> list[Finding]:

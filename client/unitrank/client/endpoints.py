@@ -23,7 +23,7 @@ from unitrank_schemas.datasets import Dataset
 from unitrank_schemas.jobs import ENDED, DryRun, Job, JobRequest
 from unitrank_schemas.methods import MethodCard
 from unitrank_schemas.models import Model
-from unitrank_schemas.operations import Version, Workers
+from unitrank_schemas.operations import Readiness, Version, Workers
 from unitrank_schemas.problems import Problem
 from unitrank_schemas.results import Result
 
@@ -186,6 +186,13 @@ class Calls:
     def version(self) -> Flow[Version]:
         """The version of the service."""
         return self.get("/v1/version", Version)
+
+    def readiness(self) -> Flow[Readiness]:
+        """The faults of the store with which jobs can still run.
+
+        Raises the problem of a service that cannot run jobs.
+        """
+        return self._read(HttpRequest("GET", "/readyz"), Readiness, Retries(0))
 
     def is_ready(self) -> Flow[bool]:
         """Whether jobs can run now; False if the service does not answer."""

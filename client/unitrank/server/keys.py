@@ -24,6 +24,7 @@ def open_key_store(settings: "Settings") -> Iterator["KeyStore"]:
     from unitrank_store.observability.logs import redacted
     from unitrank_store.redis.connection import connect
     from unitrank_store.redis.embedded import EmbeddedServer, socket_url
+    from unitrank_store.unavailable import store_error
 
     url = settings.redis_url or socket_url(settings.state)
     with ExitStack() as stack:
@@ -33,7 +34,8 @@ def open_key_store(settings: "Settings") -> Iterator["KeyStore"]:
             connection = stack.enter_context(connect(url))
             connection.ping()
         except redis.exceptions.RedisError as error:
-            raise Unreachable(f"the store at {redacted(url)} does not answer: {redacted(str(error))}; check REDIS_URL") from error
+            reason = store_error(error)
+            raise Unreachable(f"the store at {redacted(url)} {reason}: {redacted(str(error))}; check REDIS_URL") from error
         except EmbeddedServerFailed as error:
             raise NotPossible(str(error)) from error
         yield KeyStore(connection)

@@ -74,21 +74,27 @@ def locked(state: Path) -> Iterator[None]:
 def check_store(url: str, settings: "Settings") -> None:
     """Checks the store before the service and the workers are started.
 
-    Raises Unreachable if the store does not answer, and NotPossible if the service would listen on
-    a public address without keys.
+    Raises Unreachable if the store does not answer. Raises NotPossible if the store is not
+    supported, or if the service would listen on a public address without keys.
     """
     import redis
 
     from unitrank_store.access.api_keys import KeyStore
+    from unitrank_store.errors import UnsupportedStore
     from unitrank_store.observability.logs import redacted
     from unitrank_store.redis.connection import connect
+    from unitrank_store.redis.faults import find_faults, require_supported
+    from unitrank_store.unavailable import store_error
 
     try:
         with connect(url) as connection:
-            connection.ping()
+            require_supported(find_faults(connection))
             protected = is_loopback(settings.host) or settings.insecure or KeyStore(connection).any()
     except (redis.exceptions.RedisError, ValueError) as error:
-        raise Unreachable(f"the store at {redacted(url)} does not answer: {redacted(str(error))}; check REDIS_URL") from error
+        reason = store_error(error)
+        raise Unreachable(f"the store at {redacted(url)} {reason}: {redacted(str(error))}; check REDIS_URL") from error
+    except UnsupportedStore as error:
+        raise NotPossible(f"the store at {redacted(url)} cannot be used: {error}") from error
     if not protected:
         raise NotPossible(
             f"refusing to listen on {settings.host} without keys: anyone who reaches this address could run jobs. "

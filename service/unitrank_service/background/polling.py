@@ -4,10 +4,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import redis
 import structlog
 
 from unitrank_store.full import full_reason
+from unitrank_store.unavailable import unavailable_reason
 
 
 @dataclass
@@ -29,12 +29,9 @@ class PollingLoop:
         while not stop.is_set():
             try:
                 busy = do_next()
-            except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
-                structlog.get_logger().warning(f"{self.task} wait for the store", reason=str(error))
-                busy = False
             except Exception as error:
                 # The loop goes on after an error: one piece of work cannot stop the others.
-                if reason := full_reason(error):
+                if reason := full_reason(error) or unavailable_reason(error):
                     structlog.get_logger().warning(f"{self.task} wait for the store", reason=reason)
                 else:
                     structlog.get_logger().exception(f"{self.task} failed")

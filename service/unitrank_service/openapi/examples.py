@@ -103,6 +103,13 @@ def delivery() -> Json:
     }
 
 
+STORE_WARNING: Json = {
+    "code": "eviction",
+    "detail": "the server deletes keys when its memory is full (maxmemory-policy allkeys-lru), and jobs are lost then; "
+    "set maxmemory-policy noeviction",
+}
+
+
 def result() -> Json:
     """Return a short result with one ranking."""
     unit = {"unit": 1033, "index": [6, 1, 6], "importance": 41.7, "spread": 3.2}
@@ -153,6 +160,7 @@ def examples_by_schema() -> dict[str, Json]:
         "Page_Job_": {"items": [job()], "next": ID},
         "Page_MethodCard_": {"items": list(cards.values()), "next": None},
         "Health": {"status": "ok"},
+        "Readiness": {"status": "ok", "warnings": [STORE_WARNING]},
         "Workers": {"items": [worker], "next": None},
         "Version": {"version": "0.2.0", "api": "v1"},
         "Page_Delivery_": {"items": [delivery()], "next": None},

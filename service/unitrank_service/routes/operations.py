@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from unitrank_schemas.operations import Health, Version, Worker, Workers
+from unitrank_schemas.operations import Health, Readiness, StoreWarning, Version, Worker, Workers
 from unitrank_service.backend import backend_of, key_of
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.authentication import PUBLIC
@@ -12,6 +12,7 @@ from unitrank_service.openapi.descriptions import problems
 from unitrank_service.version import VERSION
 from unitrank_store.full import require_writable
 from unitrank_store.queue.rq_queue import JOBS
+from unitrank_store.redis.faults import find_faults
 
 router = APIRouter(tags=["operations"], route_class=Route)
 
@@ -22,16 +23,23 @@ async def healthz(request: Request) -> Response:
     return answer(request, Health())
 
 
-@router.get("/readyz", response_model=Health, openapi_extra={"x-scope": PUBLIC}, responses=problems(503))
+@router.get("/readyz", response_model=Readiness, openapi_extra={"x-scope": PUBLIC}, responses=problems(503))
 def readyz(request: Request) -> Response:
-    """Check that jobs can run: the store answers and has room, and a worker for jobs is alive."""
+    """Check that jobs can run: the store can serve and has room, and a worker for jobs is alive.
+
+    A fault of the store with which jobs still run is one of the `warnings`.
+    """
     backend = backend_of(request)
+    faults = find_faults(backend.connection)
+    if details := [fault.detail for fault in faults if fault.severity != "warning"]:
+        raise HttpProblem("store_unavailable", "; ".join(details), {"Retry-After": "5"})
     # While the store is full, workers cannot write their heartbeats, and count as lost.
     require_writable(backend.connection, backend.blobs.spool)
     if not any(worker.queue == JOBS for worker in backend.workers.list()):
         detail = "no worker for jobs is running; start a worker with `python -m unitrank_worker`"
         raise HttpProblem("no_worker", detail, {"Retry-After": "5"})
-    return answer(request, Health())
+    warnings = [StoreWarning.model_validate({"code": fault.code, "detail": fault.detail}) for fault in faults]
+    return answer(request, Readiness(warnings=warnings))
 
 
 @router.get("/v1/workers", response_model=Workers, responses=problems(401, 403))

@@ -38,7 +38,7 @@ def test_readyz_without_a_worker_for_jobs_is_503(client: httpx.Client, served: S
 def test_readyz_with_a_worker_is_ready(client: httpx.Client, served: Served) -> None:
     served.backend.workers.beat(worker("cpu-0", JOBS))
 
-    assert client.get("/readyz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ok", "warnings": []}
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/v1/models", "/v1/jobs"])

@@ -137,14 +137,19 @@ def gate(
 
 @app.command()
 def doctor(url: Url = URL, as_json: AsJson = False) -> None:
-    """Check the service, the key and the installed packages, and show what is missing."""
+    """Check the service, the key, the store and the installed packages; show what is missing."""
     with open_client(url, retries=0) as client:
         service = client.run(checkup.of_service(client.calls, url))
-    findings = [*service, *checkup.of_installation(), *checkup.of_folder(Path.cwd())]
+    # The service and this command may name the same fault of the store.
+    findings = list(dict.fromkeys([*service, *checkup.of_store(), *checkup.of_installation(), *checkup.of_folder(Path.cwd())]))
     if as_json:
         print_json([finding.as_json() for finding in findings])
     else:
-        print_table(("", "", ""), [(_mark(finding), finding.subject, finding.detail) for finding in findings])
+        rows = [finding for finding in findings if finding.subject != checkup.STORE_ACL]
+        print_table(("", "", ""), [(_mark(finding), finding.subject, finding.detail) for finding in rows])
+        for acl in (finding for finding in findings if finding.subject == checkup.STORE_ACL):
+            # In the table the command would be cut into lines.
+            print_message(f"this command creates a user of the store with the permissions that Unitrank needs:\n{acl.detail}")
     if not service[0].ok:
         raise Unreachable(
             "the service does not answer; start it with `unitrank up`, or give its address with --url", code="unreachable"
