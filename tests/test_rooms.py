@@ -86,7 +86,7 @@ def test_command_line_when_imported_then_loads_no_other_room_but_the_schemas(mod
 
 
 @pytest.mark.parametrize(
-    "module", ["unitrank_worker.__main__", "unitrank_worker.process.rq_worker", "unitrank_worker.process.handle"]
+    "module", ["unitrank_worker.__main__", "unitrank_worker.process.rq_worker", "unitrank_worker.children.handle"]
 )
 def test_worker_parent_when_imported_then_loads_neither_torch_nor_the_engine(module: str) -> None:
     assert _loaded(MODULE, module) & {"torch", "unitrank_engine"} == set()

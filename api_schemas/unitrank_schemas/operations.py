@@ -33,7 +33,8 @@ class Worker(Schema):
     name: str
     device: str = Field(examples=["cuda:0"])
     queue: str
-    memory: int = Field(description="Resident memory of the worker and its child, in bytes.")
+    memory: int = Field(description="Resident memory of the worker's child processes, in bytes.")
+    children: int = Field(description="Number of the worker's child processes: one for each recent tenant, and a spare.")
     job: str | None = Field(None, description="Id of the running job; null without one, and for a job of another tenant.")
     models: list[str] = Field(description="Names of the models that the worker keeps in memory, without those of other tenants.")
 

@@ -212,9 +212,11 @@ def _environment(command: Command) -> dict[str, str]:
 
 
 def _child(worker: int) -> int:
+    """The process id of the worker's oldest child; 0 without one."""
     with suppress(psutil.Error):
         children: Sequence[psutil.Process] = psutil.Process(worker).children() if worker else []
-        return int(children[0].pid) if children else 0
+        # A spare is younger than the child that has jobs.
+        return int(min(children, key=lambda child: child.create_time()).pid) if children else 0
     return 0
 
 

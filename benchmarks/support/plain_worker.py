@@ -50,7 +50,9 @@ def _model(state: str, digest: str) -> ModelRecord:
 @cache
 def _engine_and_blobs(state: str) -> tuple[TorchEngine, BlobStore]:
     blobs = BlobStore.of(Settings(state=Path(state)))
-    return TorchEngine(ChildSettings(scratch=str(blobs.spool)), "cpu"), blobs
+    engine = TorchEngine(ChildSettings(scratch=str(blobs.spool)), "cpu")
+    engine.open()
+    return engine, blobs
 
 
 def main(url: str) -> None:

@@ -132,8 +132,27 @@ class Settings(BaseSettings):
     )
     maxmemory: int = Field(1 * GiB, gt=0, description="Maximum bytes of memory of the embedded server.")
 
+    children: int = Field(
+        4,
+        ge=1,
+        description="Maximum number of tenants for which a worker on the CPU keeps a process with loaded models. "
+        "A worker on a GPU keeps one.",
+    )
+    idle_children_bytes: int = Field(
+        4 * GiB,
+        ge=0,
+        description="Maximum resident bytes of all these processes between two jobs. "
+        "Beyond it, the least recently used ones end; the last one stays.",
+    )
+    idle_child_bytes: int | None = Field(
+        None,
+        gt=0,
+        description="Resident bytes beyond which such a process is replaced after a job. "
+        "Default: 1 GiB more than `UNITRANK_WARM_MODELS_BYTES`.",
+    )
+    warm_models: int = Field(64, ge=1, description="Maximum number of models that a worker keeps loaded for one tenant.")
     warm_models_bytes: int = Field(
-        2 * GiB, ge=0, description="Maximum bytes of the models that a worker keeps loaded between jobs."
+        2 * GiB, ge=0, description="Maximum bytes of the models that a worker keeps loaded for one tenant."
     )
     child_memory_bytes: int | None = Field(
         None,

@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import redis
@@ -17,9 +17,9 @@ class WorkerEntry:
     """The last heartbeat of one worker.
 
     `started_at`, `seen_at`: unix times, in seconds, of the worker's start and of this heartbeat.
-    `memory`: resident bytes of the worker's child process.
+    `memory`: resident bytes of the worker's child processes, and `children`: their number.
     `job`: the id of the record that the worker runs, None while the worker is idle.
-    `models`: names of the models that the child keeps loaded.
+    `models`: names of the models that the children keep loaded, by tenant.
     """
 
     name: str
@@ -31,7 +31,8 @@ class WorkerEntry:
     seen_at: float
     memory: int = 0
     job: str | None = None
-    models: Sequence[str] = ()
+    models: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    children: int = 0
 
 
 class WorkerRegistry:
@@ -46,7 +47,7 @@ class WorkerRegistry:
 
     def beat(self, worker: WorkerEntry) -> None:
         """Write the worker's entry, with the current time as `seen_at`."""
-        entry = {**asdict(worker), "models": list(worker.models), "seen_at": time.time()}
+        entry = {**asdict(worker), "seen_at": time.time()}
         with self._redis.pipeline() as pipeline:
             pipeline.set(keyspace.worker(worker.name), json.dumps(entry), px=max(1, int(self.lost_after * 1000)))
             pipeline.sadd(keyspace.workers(), worker.name)
@@ -95,6 +96,7 @@ def _decoded(stored: Any) -> WorkerEntry | None:
     # Any: redis-py's types also cover clients that decode replies to text
     try:
         fields = json.loads(stored)
-        return WorkerEntry(**{**fields, "models": tuple(fields["models"])})
-    except (ValueError, TypeError, KeyError):
+        models = {tenant: list(names) for tenant, names in fields["models"].items()}
+        return WorkerEntry(**{**fields, "models": models})
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -7,7 +7,7 @@ from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 
 
 def worker(name: str, queue: str = "jobs") -> WorkerEntry:
-    return WorkerEntry(name, queue, "cpu", pid=1, host="h", started_at=1.0, seen_at=1.0, models=("mnist",))
+    return WorkerEntry(name, queue, "cpu", pid=1, host="h", started_at=1.0, seen_at=1.0, models={"default": ["mnist"]})
 
 
 def test_worker_when_it_beats_then_is_listed_with_its_entry(connection: redis.Redis) -> None:
@@ -17,7 +17,7 @@ def test_worker_when_it_beats_then_is_listed_with_its_entry(connection: redis.Re
 
     listed = workers.list()
     assert [entry.name for entry in listed] == ["a", "b"]
-    assert (listed[0].models, listed[0].seen_at > 1.0) == (("mnist",), True)
+    assert (listed[0].models, listed[0].seen_at > 1.0) == ({"default": ["mnist"]}, True)
     assert [entry.name for entry in workers.list("jobs")] == ["b"]
 
 

@@ -23,6 +23,9 @@ class Scripted:
     def __init__(self, settings: ChildSettings, device: str) -> None:
         self.runs = 0
 
+    def open(self) -> None:
+        """Do nothing: there is no device."""
+
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
         self.runs += 1
         script = assignment.request.metadata.get("do", [])
@@ -35,7 +38,7 @@ class Scripted:
     def inspect(self, upload: Upload, target: Path) -> Json:
         if upload.source.read_bytes().startswith(b"good"):
             target.write_bytes(b"clean")
-            return {"layers": []}
+            return {"layers": [], "pid": os.getpid()}
         raise EngineError("bad_archive", "the archive does not begin with good")
 
     def warm(self) -> list[WarmModel]:
@@ -50,11 +53,11 @@ class Broken:
 
 
 class Cold(Scripted):
-    """Starts only when the file `warm` is in the scratch folder."""
+    """Starts only when the file `warm` is in the blob store's folder of drafts."""
 
     def __init__(self, settings: ChildSettings, device: str) -> None:
         super().__init__(settings, device)
-        _await(Path(settings.scratch) / "warm", lambda progress: None)
+        _await(Path(settings.scratch).parents[1] / "warm", lambda progress: None)
 
 
 class KilledByInspection(Scripted):
@@ -134,6 +137,14 @@ ERRORS: dict[str, Callable[[], Exception]] = {
 }
 
 
+HELD: list[object] = []
+"""The values that `hold` and `remember` keep until the process ends."""
+
+
+def _hold(bytes: object, report: Report) -> None:
+    HELD.append(np.ones(int(str(bytes)), np.uint8))
+
+
 def _send(line: object, report: Report) -> None:
     """Write a line to the channel, as a model could that has taken over the process."""
     channel = int(sys.argv[sys.argv.index("--fd") + 1])
@@ -152,6 +163,8 @@ VERBS: dict[str, Callable[[object, Report], None]] = {
     "await": _await,
     "raise": _raise,
     "take": _take,
+    "hold": _hold,
+    "remember": lambda text, report: HELD.append(f"{text} remembered"),
     "send": _send,
     "sleep": lambda seconds, report: time.sleep(float(str(seconds))),
     "kill": lambda number, report: os.kill(os.getpid(), int(str(number))),

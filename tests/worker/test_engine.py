@@ -24,7 +24,9 @@ RESOLVED: Json = {
 
 @pytest.fixture
 def engine(tmp_path: Path) -> TorchEngine:
-    return TorchEngine(ChildSettings(scratch=str(tmp_path)), "cpu")
+    engine = TorchEngine(ChildSettings(scratch=str(tmp_path)), "cpu")
+    engine.open()
+    return engine
 
 
 @pytest.fixture

@@ -37,7 +37,9 @@ from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 from unitrank_tables.sizes import GiB
 from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.child_settings import ChildSettings
-from unitrank_worker.process.handle import ChildHandle, NotStarted
+from unitrank_worker.children import scratch
+from unitrank_worker.children.handle import ChildHandle, NotStarted
+from unitrank_worker.children.pool import ChildPool, PoolLimits
 from unitrank_worker.process.heartbeat import Heartbeat
 from unitrank_worker.process.rq_worker import Seconds, WarmWorker
 from unitrank_worker.process.settlement import Settlement
@@ -69,11 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             detail = f"process {namesake.pid} on {namesake.host} is a worker with this name; use another --name"
             log.error("not started", worker=options.name, error=detail)
             return NOT_POSSIBLE
-        worker.child.start()
-        worker.child.await_ready(START_SECONDS)
+        worker.children.start(START_SECONDS)
     except NotStarted as error:
         log.error("not started", worker=options.name, error=str(error))
-        worker.child.end()
+        worker.children.end()
         return 1
     except UnsupportedStore as error:
         log.error("not started", worker=options.name, error=str(error))
@@ -111,7 +112,7 @@ def _alive(entry: WorkerEntry) -> bool:
 
 
 def build(settings: Settings, kind: str, name: str, device: str, engine: str, drain: float = math.inf) -> WarmWorker:
-    """The worker with its child, stores and heartbeat; nothing is started.
+    """The worker with its children, stores and heartbeat; nothing is started.
 
     `kind`: `job` or `inspection`. `engine`: `module:name`. `drain`: seconds that a job may go on
     after a signal to stop.
@@ -120,18 +121,25 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str, dr
     # `quick` fails at once if the store does not answer.
     connection, quick = connect(url, STORE_SECONDS), connect(url, 0)
     stores = _stores(settings, quick, kind, device)
-    # `sweep` removes the files of killed children. On some machines no service runs to do so.
+    # Files of killed children are removed here. On some machines no service runs to do so.
     stores.blobs.sweep()
+    folders = stores.blobs.spool / "children"
+    scratch.sweep(folders)
     entry = WorkerEntry(name, QUEUES[kind], device, os.getpid(), socket.gethostname(), time.time(), time.time())
-    child = ChildHandle(_child_settings(settings, stores.blobs.spool), engine, device, secrets=_secrets(url, settings))
+    child_settings, secrets = _child_settings(settings, folders), _secrets(url, settings)
+    children = ChildPool(
+        lambda: ChildHandle(child_settings, engine, device, secrets=secrets),
+        pool_limits(settings, device),
+        stores.counters.child_ended,
+    )
     models, waiting = ModelStore(connection, stores.blobs), JobStore.of(connection, settings)
     return WarmWorker(
         queue_of(connection, kind),
         name=name,
         rq_name=f"{name}.{uuid4().hex[:12]}",
         stores=stores,
-        child=child,
-        heartbeats=Heartbeat(WorkerRegistry(quick, settings.heartbeat_grace), entry, settings.heartbeat, child.memory),
+        children=children,
+        heartbeats=Heartbeat(WorkerRegistry(quick, settings.heartbeat_grace), entry, settings.heartbeat, children.load),
         settlement=Settlement(connection, lambda digest, problem: reject_model(waiting, models, digest, problem)),
         seconds=Seconds(settings.heartbeat, settings.heartbeat_grace),
         counters=stores.counters,
@@ -158,10 +166,20 @@ def _stores(settings: Settings, connection: redis.Redis, kind: str, device: str)
     )
 
 
+def pool_limits(settings: Settings, device: str) -> PoolLimits:
+    """The limits of a worker's children. A GPU has room for one process with loaded models."""
+    return PoolLimits(
+        children=settings.children if device == "cpu" else 1,
+        total_bytes=settings.idle_children_bytes,
+        child_bytes=settings.idle_child_bytes or settings.warm_models_bytes + GiB,
+    )
+
+
 def _child_settings(settings: Settings, scratch: Path) -> ChildSettings:
     return ChildSettings(
         scratch=str(scratch),
         operators=settings.operators,
+        warm_models=settings.warm_models,
         warm_models_bytes=settings.warm_models_bytes,
         max_result_bytes=settings.max_result_bytes,
         child_memory_bytes=settings.child_memory_bytes,

@@ -12,7 +12,8 @@ class ChildSettings:
 
     `scratch`: folder for temporary files.
     `operators`: operators that archives may use besides the built-in list.
-    `warm_models_bytes`: maximum bytes of all models that are kept in memory.
+    `warm_models`, `warm_models_bytes`: maximum number and bytes of the models that are kept in
+    memory.
     `max_result_bytes`: maximum bytes of a result's arrays.
     `child_memory_bytes`: see `limit_memory`.
     `log_format`: `people` or `json`.
@@ -22,6 +23,7 @@ class ChildSettings:
 
     scratch: str
     operators: tuple[str, ...] = ()
+    warm_models: int = 64
     warm_models_bytes: int = 2 << 30
     max_result_bytes: int = 256 << 20
     child_memory_bytes: int | None = None

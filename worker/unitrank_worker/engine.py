@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -71,6 +72,13 @@ class WarmModel:
 class Engine(Protocol):
     """An engine. A child process loads the engine once; the engine keeps models between jobs."""
 
+    def open(self) -> None:
+        """Open the device, once, before the first job. Raises EngineError.
+
+        Until then the engine must not use the device: a spare child waits for its first job.
+        """
+        ...
+
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
         """The summary and the arrays of a job.
 
@@ -97,7 +105,6 @@ class TorchEngine:
         from unitrank_engine.models import formats
         from unitrank_worker.warm_models import WarmModels, warm_up
 
-        claim(device)
         try:
             allow_operators(settings.operators)
         except ValueError as error:
@@ -105,8 +112,13 @@ class TorchEngine:
         warm_up()
         self._formats, self._pipeline = formats, pipeline
         self._settings = settings
-        self._models = WarmModels.on(device, settings.warm_models_bytes)
+        self._claim: Callable[[], None] = partial(claim, device)
+        self._models = WarmModels.on(device, count=settings.warm_models, bytes=settings.warm_models_bytes)
         self._names: dict[str, str] = {}
+
+    def open(self) -> None:
+        """As in `Engine`. Raises EngineError `no_device` if the device is missing or full."""
+        self._claim()
 
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
         """As in `Engine`. Raises EngineError also if the request does not fit its model.

@@ -26,3 +26,17 @@ def start(stores: Stores, id: str, *, worker: str, number: int | None) -> Attemp
         log.info("attempt not started", kind=kind, job=id)
         return None
     return ATTEMPTS[kind](stores, stores.jobs.get(id))
+
+
+def tenant_of(stores: Stores, id: str) -> str | None:
+    """The tenant whose data the record's run reads; None if the record was deleted.
+
+    A model is inspected once for all tenants that have uploaded its bytes. An inspection for
+    several tenants, or for none, gets a name that no tenant has.
+    """
+    for record in stores.jobs.get_many([id]):
+        if stores.jobs.kind == "job":
+            return record.tenant
+        tenants = stores.models.tenants_of(str(record.request.get("digest")))
+        return tenants.pop() if len(tenants) == 1 else f"inspection:{id}"
+    return None

@@ -181,6 +181,14 @@ def _work(snapshot: Snapshot) -> Iterator[Metric]:
         workers.add_metric([kind, "busy"], len(jobs) - jobs.count(None))
         workers.add_metric([kind, "idle"], jobs.count(None))
     yield workers
+    children = GaugeMetricFamily("unitrank_children", "Child processes of workers, with spares.", labels=["kind"])
+    resident = GaugeMetricFamily("unitrank_children_bytes", "Resident bytes of these processes.", labels=["kind"])
+    for kind, queue in QUEUES.items():
+        alive = [worker for worker in snapshot.workers if worker.queue == queue]
+        children.add_metric([kind], sum(worker.children for worker in alive))
+        resident.add_metric([kind], sum(worker.memory for worker in alive))
+    yield children
+    yield resident
     ended = CounterMetricFamily("unitrank_children_ended", "Child processes of workers that ended.", labels=["reason"])
     for reason, count in snapshot.counted.child_ended.items():
         ended.add_metric([reason], count)

@@ -147,7 +147,8 @@ def result() -> Json:
 def examples_by_schema() -> dict[str, Json]:
     """Return the name of each schema in the document → an example of it."""
     cards = {name: card(name).model_dump(mode="json") for name in METHODS}
-    worker = {"name": "cpu-0", "device": "cpu", "queue": "unitrank-jobs", "memory": 412_000_000, "job": None, "models": ["mnist"]}
+    worker = {"name": "cpu-0", "device": "cpu", "queue": "unitrank-jobs", "memory": 812_000_000, "children": 2, "job": None}
+    worker["models"] = ["mnist"]
     return {
         "Model": MODEL,
         "Dataset": DATASET,

@@ -10,9 +10,11 @@ from unitrank_service.http.requests import Route
 from unitrank_service.http.responses import answer
 from unitrank_service.openapi.descriptions import problems
 from unitrank_service.version import VERSION
+from unitrank_store.access.api_keys import Key
 from unitrank_store.full import require_writable
 from unitrank_store.queue.rq_queue import JOBS
 from unitrank_store.redis.faults import find_faults
+from unitrank_store.worker_registry import WorkerEntry
 
 router = APIRouter(tags=["operations"], route_class=Route)
 
@@ -58,8 +60,9 @@ def list_workers(request: Request) -> Response:
             device=worker.device,
             queue=worker.queue,
             memory=worker.memory,
+            children=worker.children,
             job=worker.job if worker.job in jobs or key.may("admin") else None,
-            models=[name for name in worker.models if key.may("admin") or backend.models.has(name)],
+            models=_visible_models(worker, key),
         )
         for worker in alive
     ]
@@ -70,3 +73,9 @@ def list_workers(request: Request) -> Response:
 async def version(request: Request) -> Response:
     """Get the version of the service and of the API."""
     return answer(request, Version(version=VERSION))
+
+
+def _visible_models(worker: WorkerEntry, key: Key) -> list[str]:
+    """The names of the worker's models: those of the key's tenant, or of all with `admin`."""
+    tenants = worker.models if key.may("admin") else [key.tenant]
+    return sorted({name for tenant in tenants for name in worker.models.get(tenant, ())})

@@ -50,11 +50,13 @@ def wait_for(http: httpx.Client, id: str, reached: Callable[[dict[str, Any]], An
 
 def child_of_the_job_worker(stack: Local) -> int:
     """The id of the process that computes the jobs."""
-    for process in psutil.Process(stack.process.pid).children(recursive=True):
-        parent = process.parent()
-        if parent and "unitrank_worker.process.child" in process.cmdline() and "jobs" in parent.cmdline():
-            return int(process.pid)
-    raise AssertionError("no child of a job worker")
+    children = [
+        process
+        for process in psutil.Process(stack.process.pid).children(recursive=True)
+        if "unitrank_worker.process.child" in process.cmdline() and "jobs" in process.parent().cmdline()  # type: ignore[union-attr]
+    ]
+    # A spare is younger than the child that has jobs.
+    return min(children, key=lambda child: child.create_time()).pid
 
 
 @pytest.mark.timeout(180)

@@ -170,14 +170,15 @@ def test_job_when_another_tenant_waits_for_it_then_is_not_found_at_once(
     assert_problem(theirs.http.get(f"/v1/jobs/{id}?wait=30"), 404, "job_not_found")
 
 
-def test_workers_when_another_tenants_job_runs_then_it_is_not_shown(tenants: tuple[Tenant, Tenant]) -> None:
+def test_workers_when_another_tenants_job_runs_then_its_job_and_its_models_are_not_shown(tenants: tuple[Tenant, Tenant]) -> None:
     ours = tenants[0]
     ours.upload_all()
     id = ours.post().json()["id"]
     backend = ours.served.backend
-    backend.workers.beat(WorkerEntry("w", JOBS, "cpu", 1, "host", time.time(), time.time(), 10, id, ("net", "secret")))
+    models = {"ours": ["net"], "theirs": ["net", "secret"]}
+    backend.workers.beat(WorkerEntry("w", JOBS, "cpu", 1, "host", time.time(), time.time(), 10, id, models))
     workers = [tenant.http.get("/v1/workers").json()["items"][0] for tenant in tenants]
 
     assert [worker["job"] for worker in workers] == [id, None]
-    assert [worker["models"] for worker in workers] == [["net"], []]
+    assert [worker["models"] for worker in workers] == [["net"], ["net", "secret"]]
     assert JobStore(backend.connection).get(id).tenant == "ours"

@@ -22,7 +22,7 @@ from unitrank_store.worker_registry import WorkerEntry
 
 
 def worker(name: str, queue: str) -> WorkerEntry:
-    return WorkerEntry(name, queue, "cpu", 1, "host", time.time(), time.time(), 10, None, ("sha256:1",))
+    return WorkerEntry(name, queue, "cpu", 1, "host", time.time(), time.time(), 10, None, {"default": ["sha256:1"]}, 2)
 
 
 def test_healthz_is_alive(client: httpx.Client) -> None:

@@ -147,6 +147,9 @@ class Attempting:
         self._scratch = settings.scratch
         self._old = OldThread()
 
+    def open(self) -> None:
+        """Do nothing: there is no device."""
+
     def run(self, assignment: Assignment, report: Report) -> tuple[Json, Arrays]:
         target = {**assignment.request.metadata, "scratch": self._scratch, "sent": int(assignment.table.name)}
         tries = attempts(target)

@@ -12,8 +12,8 @@ from safetensors.numpy import load
 
 from unitrank_schemas.base import Json
 from unitrank_worker.child_settings import ChildSettings
+from unitrank_worker.children.handle import ChildHandle
 from unitrank_worker.engine import Arrays
-from unitrank_worker.process.handle import ChildHandle
 
 START_SECONDS = 90.0
 ROOT = Path(__file__).parents[3]
@@ -36,6 +36,7 @@ def child(scratch: Path, engine: str, confinement: str = "require") -> Iterator[
         # The child is started with -P, which reads PYTHONPATH but not the current folder.
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
         handle.start()
+        handle.open()
     try:
         handle.await_ready(START_SECONDS)
         yield handle

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyseccomp
 
 from tests.worker.confinement.children import child
-from unitrank_worker.process.handle import NotStarted
+from unitrank_worker.children.handle import NotStarted
 
 
 def main(confinement: str, scratch: str, *calls: str) -> None:

@@ -58,4 +58,4 @@ def test_child_when_confined_then_computes_starts_threads_and_uses_its_scratch_f
         "own process": True,
         "home": folder,
     }
-    assert Path(folder).name == "scratch"
+    assert Path(folder).parent.name == "scratch"

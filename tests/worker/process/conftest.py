@@ -16,7 +16,7 @@ from unitrank_service.jobs.job_resource import cancelled
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.models import ModelStore
 from unitrank_store.jobs.job_store import JobStore
-from unitrank_store.jobs.record import JobRecord
+from unitrank_store.jobs.record import DEFAULT_TENANT, JobRecord
 from unitrank_store.queue.rq_queue import enqueue_job
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import EmbeddedServer
@@ -58,10 +58,12 @@ class Running:
         )
 
     def child(self) -> int:
-        """The process id of its child."""
-        children = psutil.Process(self.process.pid).children()
-        assert len(children) == 1
-        return children[0].pid
+        """The process id of the child of its only tenant: a spare is younger."""
+        return min(self.children(), key=lambda child: child.create_time()).pid
+
+    def children(self) -> list[psutil.Process]:
+        """Its children that run, with the spare."""
+        return [child for child in psutil.Process(self.process.pid).children() if not gone(child.pid)]
 
     def end(self) -> None:
         """Kill it; its child ends with it."""
@@ -99,9 +101,10 @@ class Bench:
             wait_until(lambda: name in [each.name for each in WorkerRegistry(self.connection).list()], f"{name} is ready")
         return worker
 
-    def submit(self, *script: list[object], **fields: object) -> str:
+    def submit(self, *script: list[object], tenant: str = DEFAULT_TENANT, **fields: object) -> str:
         """The id of a new job with this script for the engine."""
-        record = self.jobs.create({**REQUEST, "metadata": {"do": list(script)}, **fields}, self.resolved)
+        jobs = JobStore(self.connection, tenant=tenant)
+        record = jobs.create({**REQUEST, "metadata": {"do": list(script)}, **fields}, self.resolved)
         enqueue_job(self.connection, record)
         return record.id
 

@@ -6,6 +6,7 @@ import redis
 from tests.support.clock import Clock
 from tests.support.polling import wait_until
 from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
+from unitrank_worker.children.pool import Load
 from unitrank_worker.process import heartbeat as module
 from unitrank_worker.process.heartbeat import Heartbeat
 
@@ -31,18 +32,20 @@ class Register(WorkerRegistry):
 def test_job_when_not_sent_at_once_then_is_sent_soon(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     register = WorkerRegistry(connection)
     monkeypatch.setattr(module, "AGAIN_SHARE", 1e-5)
-    heartbeat = Heartbeat(register, WorkerEntry("w", "q", "cpu", 1, "h", 0.0, 0.0), EVERY, lambda: 0)
+    heartbeat = Heartbeat(register, WorkerEntry("w", "q", "cpu", 1, "h", 0.0, 0.0), EVERY, lambda: Load(2, 100))
     heartbeat.start()
     try:
-        heartbeat.working_on("job", [], at_once=False)
+        heartbeat.working_on("job", {"default": ["mnist"]}, at_once=False)
 
         wait_until(lambda: [entry.job for entry in register.list()] == ["job"], "the register names the job")
+        (entry,) = register.list()
+        assert (entry.models, entry.children, entry.memory) == ({"default": ["mnist"]}, 2, 100)
     finally:
         heartbeat.stop()
 
 
 def beating(register: Register, clock: Clock) -> Heartbeat:
-    return Heartbeat(register, WorkerEntry("w", "q", "cpu", 1, "h", 0.0, 0.0), EVERY, lambda: 0, clock)
+    return Heartbeat(register, WorkerEntry("w", "q", "cpu", 1, "h", 0.0, 0.0), EVERY, lambda: Load(2, 100), clock)
 
 
 def test_heartbeat_when_lost_then_is_sent_again_soon_and_once(connection: redis.Redis) -> None:

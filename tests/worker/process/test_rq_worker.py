@@ -41,7 +41,9 @@ def test_child_when_jobs_follow_each_other_then_stays_warm(shared: Bench) -> Non
 
     assert first["pid"] == second["pid"] == shared.workers[0].child()
     assert second["runs"] == first["runs"] + 1
-    wait_until(lambda: WorkerRegistry(shared.connection).list()[0].models == ("mnist",), "the worker tells what it holds warm")
+    wait_until(
+        lambda: WorkerRegistry(shared.connection).list()[0].models == {"default": ["mnist"]}, "the worker tells what it holds warm"
+    )
     assert WorkerRegistry(shared.connection).list()[0].memory > 0
 
 

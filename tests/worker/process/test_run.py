@@ -16,9 +16,9 @@ from unitrank_schemas.base import Json
 from unitrank_store.queue.rq_queue import enqueue_job, transport_id
 from unitrank_store.queue.safe_job import SafeJob
 from unitrank_worker.attempts.stores import Stores
+from unitrank_worker.children.pool import ChildPool
 from unitrank_worker.process.background import BackgroundStep
 from unitrank_worker.process.channel import Message
-from unitrank_worker.process.handle import ChildHandle
 from unitrank_worker.process.run import Run
 from unitrank_worker.process.watch import CANCEL_SECONDS
 
@@ -26,14 +26,28 @@ MOMENT = 0.01
 
 
 class StubChild:
-    """A child that is ready; the test puts its messages into `outbox` and reads `inbox`."""
+    """A child that is ready; the test puts its messages into `outbox` and reads `inbox`.
+
+    It is also the pool of children, with only this child.
+    """
 
     ready = True
 
     def __init__(self) -> None:
+        self.tenants: list[str] = []
         self.warm: dict[str, str] = {}
         self.inbox: list[Json] = []
         self.outbox: list[Message] = []
+
+    def child_of(self, tenant: str) -> "StubChild":
+        self.tenants.append(tenant)
+        return self
+
+    def start_spare(self) -> None:
+        self.tenants.append("spare")
+
+    def cpu_seconds(self) -> float:
+        return 0.0
 
     def send(self, content: Json, payload: bytes = b"", files: Any = ()) -> None:
         self.inbox.append(content)
@@ -59,7 +73,7 @@ class Bed:
             job,
             worker="w",
             stores=self.stores,
-            child=cast(ChildHandle, self.child),
+            children=cast(ChildPool, self.child),
             retry=at_once,
             clock=self.clock,
         )
@@ -121,12 +135,14 @@ def test_job_when_cancelled_before_its_order_is_sent_then_the_child_gets_the_sto
     bed.stores.jobs.cancel(bed.id)
     bed.clock.advance(1)
     bed.run.look()
+    assert bed.child.tenants == ["default"]
     go.set()
     bed.until(lambda: bed.child.inbox)
     bed.clock.advance(0.2)
     bed.run.look()
 
     assert [next(iter(content)) for content in bed.child.inbox] == ["run", "stop"]
+    assert bed.child.tenants == ["default", "spare"]
     bed.child.outbox.append(Message({"end": "cancelled", "problem": None, "leaving": False}))
     bed.over()
     assert bed.stores.jobs.get(bed.id).status == "cancelled"

@@ -1,7 +1,8 @@
 """The child process: it loads the engine, then runs one job after another until its parent ends.
 
-It is confined before the first job: see `unitrank_worker.confinement`. Until its files are limited,
-the child must not import numpy or torch, because both start threads.
+All its jobs are of one tenant. It is confined before the first job: see
+`unitrank_worker.confinement`. Until its files are limited, the child must not import numpy or
+torch, because both start threads.
 
 The child has no address and no password of the store. It gets jobs and open files over a channel,
 and sends results back over this channel.
@@ -76,22 +77,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     make_expendable()
     # torch itself uses a name that torch deprecates: no reader of the log can change that.
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*", FutureWarning)
+    # A confined child has no semaphores. joblib needs them only for several processes.
+    warnings.filterwarnings("ignore", ".*joblib will operate in serial mode", UserWarning)
     # Only the parent decides when a job stops: it sends a message, then SIGKILL.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=options.fd), payload_bytes=ORDER_BYTES, most_files=MOST_FILES)
     try:
-        first = _first_message(channel)
+        first = _first_message(channel, "settings")
         settings = ChildSettings.from_json(first["settings"])
         logs.configure(settings.log_format)
         if first["device"] == "cpu":
             limit_memory(settings.child_memory_bytes)
         scratch = Path(settings.scratch)
-        scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
         keep_caches_in(scratch)
         confinement = Confinement(settings.confinement)
         confinement.limit_files(scratch, first["device"], settings.readable_folders)
         engine = load_engine(options.engine, settings, first["device"])
+        # A spare waits here: it has loaded the engine, and holds no memory of a GPU.
+        _first_message(channel, "open")
+        engine.open()
         confinement.limit_calls()
         serve(channel, engine, scratch, confinement.lacks)
     except Closed:
@@ -105,9 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(1) from None
 
 
-def _first_message(channel: Channel) -> Json:
+def _first_message(channel: Channel, kind: str) -> Json:
     message = channel.receive()
     assert message is not None
+    assert kind in message.content
     return message.content
 
 

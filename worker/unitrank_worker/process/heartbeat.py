@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import redis
 import structlog
 
 from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
+from unitrank_worker.children.pool import Load
 
 log = structlog.get_logger()
 
@@ -20,8 +21,9 @@ AGAIN_SHARE = 0.1
 class Heartbeat:
     """Sends heartbeats in a thread, because an idle worker blocks in the queue for minutes.
 
-    `every`: seconds between two heartbeats. `memory`: returns bytes. `clock`: returns unix time in
-    seconds. Unix time goes on while the machine sleeps, and the entry in the registry expires then.
+    `every`: seconds between two heartbeats. `load`: measures the children. `clock`: returns unix
+    time in seconds. Unix time goes on while the machine sleeps, and the entry in the registry
+    expires then.
     """
 
     def __init__(
@@ -29,13 +31,13 @@ class Heartbeat:
         workers: WorkerRegistry,
         worker: WorkerEntry,
         every: float,
-        memory: Callable[[], int],
+        load: Callable[[], Load],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._workers = workers
         self._worker = worker
         self._every = every
-        self._memory = memory
+        self._load = load
         self._clock = clock
         # A second SIGTERM can interrupt the main thread while it holds the lock, and its handler
         # takes the lock again. Hence an RLock.
@@ -57,8 +59,10 @@ class Heartbeat:
             self._thread.join()
         self._workers.leave(self._worker.name)
 
-    def working_on(self, job: str | None, models: list[str], *, at_once: bool = True) -> None:
-        """Note the worker's job and models. Without `at_once` the thread sends them a little later.
+    def working_on(self, job: str | None, models: Mapping[str, Sequence[str]], *, at_once: bool = True) -> None:
+        """Note the worker's job, and the models of each tenant.
+
+        Without `at_once` the thread sends them a little later.
 
         The reaper gives up a running job if the entry of its worker names another job for longer
         than half of the interval.
@@ -80,7 +84,7 @@ class Heartbeat:
     def _beat(self) -> None:
         with self._lock:
             entry = self._worker
-            worker = replace(entry, memory=self._memory())
+            worker = replace(entry, **self._load()._asdict())
             try:
                 self._workers.beat(worker)
             except redis.exceptions.RedisError as error:

@@ -1,6 +1,6 @@
-"""RQ's worker with one long-lived child instead of a fork for each job.
+"""RQ's worker with long-lived children instead of a fork for each job.
 
-    queue ──▶ WarmWorker ── order, open files ──▶ child: the engine
+    queue ──▶ WarmWorker ── order, open files ──▶ a tenant's child: the engine
     store ◀──  (no torch) ◀── progress, result ──  (no store)
                   │
                   └─ every 0.15 s: was the record cancelled, is its time over, is the child alive?
@@ -30,8 +30,8 @@ from unitrank_store.queue.rq_queue import FairQueue
 from unitrank_store.queue.safe_job import SafeJob
 from unitrank_store.unavailable import unavailable_reason
 from unitrank_worker.attempts.stores import Stores
+from unitrank_worker.children.pool import ChildPool
 from unitrank_worker.process.channel import Closed
-from unitrank_worker.process.handle import ChildHandle
 from unitrank_worker.process.heartbeat import Heartbeat
 from unitrank_worker.process.patient_worker import PatientWorker
 from unitrank_worker.process.run import Run
@@ -55,7 +55,7 @@ class Seconds(NamedTuple):
 
 
 class WarmWorker(PatientWorker):
-    """Takes jobs from one queue and hands them to a long-lived child.
+    """Takes jobs from one queue, and hands each one to the long-lived child of its tenant.
 
     It has only one queue, because popping from several queues loses jobs (rq#2079).
     """
@@ -70,7 +70,7 @@ class WarmWorker(PatientWorker):
         name: str,
         rq_name: str,
         stores: Stores,
-        child: ChildHandle,
+        children: ChildPool,
         heartbeats: Heartbeat,
         settlement: Settlement,
         seconds: Seconds,
@@ -92,7 +92,7 @@ class WarmWorker(PatientWorker):
         )
         self._worker_name = name
         self._stores = stores
-        self.child = child
+        self.children = children
         self.heartbeats = heartbeats
         self._settlement = settlement
         self._counters = counters
@@ -100,23 +100,26 @@ class WarmWorker(PatientWorker):
         self._lost_after = math.ceil(seconds.heartbeat + seconds.grace)
         self._run: Run | None = None
 
+    @property
+    def horse_pid(self) -> int:
+        """The process id of the child that runs the job; 0 without one. RQ kills this process."""
+        return self._run.child.pid if self._run is not None and self._run.child is not None else 0
+
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
-        """Hand the job to the child. The child is started here only if it has ended."""
+        """Begin the job's run. `wait_for_horse` hands the job to a child."""
         assert isinstance(job, SafeJob)
         self._run = Run(
             job,
             worker=self._worker_name,
             stores=self._stores,
-            child=self.child,
+            children=self.children,
             retry=self._retry,
         )
-        self.child.start()
-        self._horse_pid = self.child.pid
         job.started_at = now()
         if self._run.is_genuine:
             # Not at once: most jobs end before the registry needs their ids. The heartbeat's thread
             # sends the change, also while files take long to open.
-            self.heartbeats.working_on(job.record_id, self.child.models, at_once=False)
+            self.heartbeats.working_on(job.record_id, self.children.models(), at_once=False)
             self.prepare_job_execution(job, remove_from_intermediate_queue=True)
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
@@ -145,7 +148,7 @@ class WarmWorker(PatientWorker):
                 if reason == "lost":
                     log.exception("attempt failed", worker=self._worker_name, rq_job=run.job.id)
             if reason is not None:
-                return self._replace_child(run, reason)
+                return self._end_child(run, reason)
         raise HorseMonitorTimeoutException
 
     def kill_horse(self, *arguments: Any) -> None:
@@ -166,8 +169,8 @@ class WarmWorker(PatientWorker):
         return self._lost_after
 
     def teardown(self) -> None:
-        """End the child, and remove the worker from Unitrank's registry and from RQ's."""
-        self.child.end()
+        """End the children, and remove the worker from Unitrank's registry and from RQ's."""
+        self.children.end()
         try:
             self.heartbeats.stop()
             super().teardown()  # type: ignore[no-untyped-call]  # RQ's
@@ -181,22 +184,22 @@ class WarmWorker(PatientWorker):
         """
         reason = run.look()
         if run.watch is not None:
-            self.heartbeats.working_on(run.watch.id, self.child.models)
+            self.heartbeats.working_on(run.watch.id, self.children.models())
         return reason
 
     def _end_run(self, run: Run) -> tuple[int, int, None]:
         """Remove RQ's records of an attempt that has ended.
 
-        A child whose device failed is replaced.
+        A child whose device failed, or that has grown too large, ends here.
         """
-        pid = self.child.pid
+        pid = self.horse_pid
         run.job.ended_at = now()
         self._close_entry(run)
-        if run.spoiled:
-            log.warning("child replaced", worker=self._worker_name, pid=pid, because="its device failed")
+        if run.spoiled and run.child is not None:
+            log.warning("child ended", worker=self._worker_name, pid=pid, because="its device failed")
             self._counters.child_ended("spoiled")
-            self.child.end()
-            self.child.start()
+            self.children.remove(run.child)
+        self.children.shrink()
         self._forget(run)
         return pid, 0, None
 
@@ -222,27 +225,28 @@ class WarmWorker(PatientWorker):
     def _forget(self, run: Run) -> None:
         run.close()
         self._run = None
-        self.heartbeats.working_on(None, self.child.models)
+        self.heartbeats.working_on(None, self.children.models())
 
-    def _replace_child(self, run: Run, reason: KillReason) -> tuple[int, int, None]:
+    def _end_child(self, run: Run, reason: KillReason) -> tuple[int, int, None]:
         """Kill the child if it is alive, and end or requeue the record.
 
-        Starts a new child, unless the worker must stop.
+        The tenant's next job gets the spare.
         """
-        pid, was_ready = self.child.pid, self.child.ready
-        status = self.child.end() or 1
+        pid, child = self.horse_pid, run.child
+        is_cold = child is not None and not child.ready
+        status = (0 if child is None else self.children.remove(child)) or 1
         log.warning("child ended", worker=self._worker_name, pid=pid, status=status, because=reason, rq_job=run.job.id)
         self._counters.child_ended(reason)
         watch = self._retry_until_stopped(run.watched)
         self._forget(run)
         if run.attempt is None:
             self._retry_until_stopped(lambda: self._settlement.put_back(watch))
-        if not was_ready:
+        if is_cold and reason == "lost":
             raise SystemExit("the child ends before it can take a job")
         self._retry_until_stopped(lambda: self._settlement.settle(watch, reason))
         if reason != "lost":
             # With this id RQ reports a stopped job instead of a crash.
             self._stopped_job_id = self.execution.job_id if self.execution is not None else None
         if not self._stop_requested:
-            self.child.start()
+            self.children.start_spare()
         return pid, status, None

@@ -18,11 +18,12 @@ from unitrank_store.queue.safe_job import SafeJob
 from unitrank_store.unavailable import unavailable_reason
 from unitrank_worker.attempts.attempt import Attempt, Order, Retry, problem_of
 from unitrank_worker.attempts.stores import Stores
+from unitrank_worker.children.handle import ChildHandle
+from unitrank_worker.children.pool import ChildPool
 from unitrank_worker.process.background import BackgroundStep
 from unitrank_worker.process.channel import Closed, Message
-from unitrank_worker.process.handle import ChildHandle
 from unitrank_worker.process.watch import KillReason, RunWatch
-from unitrank_worker.tasks import start
+from unitrank_worker.tasks import start, tenant_of
 
 log = structlog.get_logger()
 
@@ -35,6 +36,7 @@ LOOK_SECONDS = 0.15
 class Run:
     """Starts an attempt when the child is ready, handles the child's messages and reads the record.
 
+    `child`: the child of the record's tenant; None until the record was read.
     `attempt`: None until the attempt starts. `spoiled`: the child cannot run further jobs.
     `is_genuine`: whether Unitrank wrote the queue's entry; the entry then names a record.
     """
@@ -45,7 +47,7 @@ class Run:
         *,
         worker: str,
         stores: Stores,
-        child: ChildHandle,
+        children: ChildPool,
         retry: Retry,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -54,13 +56,14 @@ class Run:
         `stores.jobs` must read over a connection that does not wait for the store.
         """
         self.job = job
+        self.child: ChildHandle | None = None
         self.attempt: Attempt | None = None
         self.watch: RunWatch | None = None
         self.spoiled = False
         self.is_genuine = _is_genuine(job)
         self._worker = worker
         self._stores = stores
-        self._child = child
+        self._children = children
         self._retry = retry
         self._clock = clock
         self._next_look = clock() + LOOK_SECONDS
@@ -82,10 +85,12 @@ class Run:
         """
         if self._step is not None:
             return self._step.wait(seconds) and self._next(self._step)
-        if self.attempt is None and self._child.ready:
-            return not self._begin()
-        message = self._child.receive(seconds)
-        return message is not None and self.attempt is not None and self._take(self.attempt, message)
+        if self.child is None:
+            return not self._choose_child()
+        if self.attempt is None and self.child.ready:
+            return not self._begin(self.child)
+        message = self.child.receive(seconds)
+        return message is not None and self.attempt is not None and self._take(self.attempt, self.child, message)
 
     def look(self) -> KillReason | None:
         """Why the child must be killed, from the record.
@@ -109,7 +114,7 @@ class Run:
         """The watch over the record. A forged entry has no record. Raises RedisError."""
         if self.watch is None:
             id, number = (self.job.record_id, self.job.attempt) if self.is_genuine else (self.job.id, 0)
-            self.watch = RunWatch(self._stores.jobs, id, number, self._worker, self._clock, self._child.cpu_seconds)
+            self.watch = RunWatch(self._stores.jobs, id, number, self._worker, self._clock, self._cpu_seconds)
         return self.watch
 
     def close(self) -> None:
@@ -122,13 +127,25 @@ class Run:
             self.attempt.abandon()
         self._context.close()
 
-    def _begin(self) -> bool:
+    def _cpu_seconds(self) -> float:
+        """Seconds of CPU time that the child has used so far; 0 before there is a child."""
+        return self.child.cpu_seconds() if self.child is not None else 0.0
+
+    def _choose_child(self) -> bool:
+        """Take the child of the record's tenant. Returns False if there is nothing to run."""
+        if not self.is_genuine:
+            return False
+        tenant = self._retry(lambda: tenant_of(self._stores, self.job.record_id))
+        if tenant is None:
+            return False
+        self.child = self._children.child_of(tenant)
+        return True
+
+    def _begin(self, child: ChildHandle) -> bool:
         """Start the attempt and prepare the child's order.
 
         Returns False if there is nothing to run.
         """
-        if not self.is_genuine:
-            return False
         job = self.job
         attempt = self._retry(lambda: start(self._stores, job.record_id, worker=self._worker, number=job.attempt))
         if attempt is None:
@@ -138,8 +155,8 @@ class Run:
         about = bound(kind, attempt.record)
         self._context.enter_context(structlog.contextvars.bound_contextvars(attempt=attempt.record.attempt, **about))
         self._context.enter_context(tracing.job_span(kind, attempt.record, **about))
-        warm = tuple(self._child.warm)
-        self._do(lambda: self._ordered(attempt, warm), self._send_order)
+        warm = tuple(child.warm)
+        self._do(lambda: self._ordered(attempt, warm), lambda step: self._send_order(attempt, child, step))
         return True
 
     def _ordered(self, attempt: Attempt, warm: Collection[str]) -> Order:
@@ -148,18 +165,19 @@ class Run:
             order.close()
         return order
 
-    def _send_order(self, step: BackgroundStep[Order]) -> bool:
+    def _send_order(self, attempt: Attempt, child: ChildHandle, step: BackgroundStep[Order]) -> bool:
         """Send the prepared order to the child. The attempt fails if preparing it failed."""
-        assert self.attempt is not None
         try:
             order = step.result()
         except Exception as error:
             if unavailable_reason(error):
                 raise
-            self._finish(self.attempt, "failed", problem_of(error))
+            self._finish(attempt, "failed", problem_of(error))
             return False
-        self._child.send(order.content, files=order.files)
+        child.send(order.content, files=order.files)
         self._child_works = True
+        # Not earlier: the order need not wait for it.
+        self._children.start_spare()
         return False
 
     def _finish(self, attempt: Attempt, status: Status, problem: Json | None) -> None:
@@ -181,7 +199,7 @@ class Run:
         self._step = None
         return self._then(step)
 
-    def _take(self, attempt: Attempt, message: Message) -> bool:
+    def _take(self, attempt: Attempt, child: ChildHandle, message: Message) -> bool:
         """Handle a message of the child. Returns whether the run is over.
 
         Raises Closed for a malformed message: the code of a model may control the child.
@@ -197,16 +215,16 @@ class Run:
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise Closed("the child sent a malformed message") from error
         if answer is not None:
-            self._child.send(answer.content, answer.payload)
+            child.send(answer.content, answer.payload)
         if attempt.unwanted:
             self._send_stop()
         return False
 
     def _send_stop(self) -> None:
         """Send the child one stop: it ends the job at its next report, and keeps its models."""
-        if self._child_works and not self._stop_sent:
+        if self.child is not None and self._child_works and not self._stop_sent:
             self._stop_sent = True
-            self._child.send({"stop": True})
+            self.child.send({"stop": True})
 
 
 def _ending(message: Message) -> tuple[Status, Json | None]:

@@ -125,7 +125,8 @@ def test_jobs_when_very_many_are_sent_and_cancelled_then_each_ends_once_and_no_p
     assert Counter(len(ends(bench, id)) for id in ids) == {1: MANY}
     assert {bench.status(id) for id in ids} <= {"cancelled", "succeeded"}
     below = psutil.Process(worker.process.pid).children(recursive=True)
-    assert [process.status() == psutil.STATUS_ZOMBIE for process in below] == [False]
+    # The second one is the spare.
+    assert [process.status() == psutil.STATUS_ZOMBIE for process in below] == [False, False]
 
 
 @pytest.mark.parametrize("how", ["cancelled", "deleted"])

@@ -20,9 +20,8 @@ KILLS = 6
 
 
 def kill_a_child(bench: Bench) -> None:
-    with suppress(psutil.NoSuchProcess, ProcessLookupError, IndexError):
-        children = psutil.Process(bench.workers[-1].process.pid).children()
-        os.kill(children[0].pid, signal.SIGKILL)
+    with suppress(psutil.NoSuchProcess, ProcessLookupError, ValueError):
+        os.kill(bench.workers[-1].child(), signal.SIGKILL)
 
 
 def keep_alive(bench: Bench) -> None:

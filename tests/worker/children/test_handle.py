@@ -5,8 +5,8 @@ import json
 import pytest
 
 from unitrank_worker.child_settings import ChildSettings
+from unitrank_worker.children.handle import ChildHandle, device_inside, environment
 from unitrank_worker.process.channel import Closed
-from unitrank_worker.process.handle import ChildHandle, device_inside, environment
 
 SETTINGS = ChildSettings(scratch="/nowhere")
 

@@ -1,4 +1,4 @@
-"""The worker's child process: it starts before the first job, and is replaced when it ends."""
+"""One child process of a worker, and the channel to it."""
 
 import os
 import re
@@ -7,12 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import BinaryIO
 
 import psutil
 
 from unitrank_schemas.base import Json
 from unitrank_worker.child_settings import ChildSettings
+from unitrank_worker.children.scratch import ScratchFolder
 from unitrank_worker.process.channel import Channel, Closed, Message
 
 SEND_SECONDS = 10.0
@@ -38,13 +42,15 @@ class NotStarted(Exception):
 
 
 class ChildHandle:
-    """The child process and the channel to it.
+    """A child process and the channel to it.
 
-    Call `start` in the main thread: the child gets SIGKILL when the thread that started it ends.
+    `start` begins to load the engine, `open` tells the child to open its device, and `ready` is
+    true when the child can take orders. Call `start` in the main thread: the child gets SIGKILL
+    when the thread that started it ends.
     """
 
     def __init__(self, settings: ChildSettings, engine: str, device: str, *, secrets: Collection[str] = ()) -> None:
-        """`engine`: `module:name`.
+        """`engine`: `module:name`. Each child gets a folder of its own in `settings.scratch`.
 
         `secrets`: strings that the child's environment must not contain.
         """
@@ -53,6 +59,7 @@ class ChildHandle:
         self._device = device
         self._secrets = secrets
         self._process: subprocess.Popen[bytes] | None = None
+        self._scratch: ScratchFolder | None = None
         self._channel: Channel | None = None
         self.ready = False
         self.warm: dict[str, str] = {}
@@ -63,13 +70,20 @@ class ChildHandle:
     @property
     def pid(self) -> int:
         """The child's process id; 0 without a child."""
-        return self._process.pid if self._process is not None else 0
+        process = self._process
+        return process.pid if process is not None else 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the child unless it runs. Does not wait until it is ready."""
-        if self._process is not None and self._process.poll() is None:
+        """Start the child unless it runs. Does not wait until it has loaded its engine."""
+        if self.alive:
             return
         self.end()
+        self._scratch = ScratchFolder(Path(self._settings.scratch))
         parent_end, child_end = socket.socketpair()
         with child_end:
             self._process = subprocess.Popen(
@@ -81,7 +95,17 @@ class ChildHandle:
             )
         largest = self._settings.max_result_bytes + PAYLOAD_MARGIN
         self._channel = Channel(parent_end, payload_bytes=largest, send_seconds=SEND_SECONDS)
-        self._channel.send({"settings": self._settings.to_json(), "device": device_inside(self._device)})
+        settings = replace(self._settings, scratch=str(self._scratch.path))
+        with suppress(Closed):
+            self._channel.send({"settings": settings.to_json(), "device": device_inside(self._device)})
+
+    def open(self) -> None:
+        """Tell the child to open its device, and to take orders. Does not wait until it is ready.
+
+        If the child has ended, `receive` raises Closed later.
+        """
+        with suppress(Closed):
+            self.send({"open": True})
 
     def await_ready(self, seconds: float) -> None:
         """Wait at most `seconds` until the child can take jobs. Raises NotStarted."""
@@ -131,7 +155,9 @@ class ChildHandle:
             code = self._process.wait()
         if self._channel is not None:
             self._channel.close()
-        self._process = self._channel = None
+        if self._scratch is not None:
+            self._scratch.remove()
+        self._process = self._channel = self._scratch = None
         self.ready = False
         self.warm = {}
         return -code if code < 0 else code << 8

@@ -1,0 +1,1 @@
+"""The child processes of a worker, as their parent sees them."""
