@@ -10,6 +10,7 @@ TEST_ARGUMENTS ?=
 CHECK_ARGUMENTS ?=
 SLOW_ARGUMENTS ?=
 FUZZ_ARGUMENTS ?=
+OPERATORS_ARGUMENTS ?=
 CHAOS_ARGUMENTS ?=
 LOAD_ARGUMENTS ?=
 FLOOD_ARGUMENTS ?=
@@ -121,9 +122,11 @@ bench: install
 	$(if $(UNITRANK_MNIST),$(BIN)/python -m benchmarks.paper)
 	$(if $(UNITRANK_MNIST),$(BIN)/python -m benchmarks.attribution)
 
-# FUZZ_ARGUMENTS='--seed 1 --count 1000' changes the seed and the number of mutants.
+# FUZZ_ARGUMENTS='--seed 1 --count 1000' changes the seed and the number of mutants;
+# OPERATORS_ARGUMENTS does the same for networks. Networks run between guard pages, which needs gcc.
 fuzz: install
 	$(BIN)/python -m benchmarks.fuzz $(FUZZ_ARGUMENTS)
+	$(BIN)/python -m benchmarks.operators $(OPERATORS_ARGUMENTS)
 
 # CHAOS_ARGUMENTS='--seed 1 --jobs 100 --seconds 60' changes the seed, the jobs and the duration.
 chaos: install

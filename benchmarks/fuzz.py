@@ -9,9 +9,7 @@ The same `--seed` and number always make the same mutant.
 """
 
 import argparse
-import faulthandler
 import logging
-import multiprocessing
 import time
 import traceback
 import warnings
@@ -19,7 +17,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -27,6 +24,7 @@ from tempfile import TemporaryDirectory
 import torch
 from tests.mutants import Mutator, archives, tables
 
+from benchmarks.support.serving import ENDED, Answering
 from unitrank_engine.archive import ArchiveError, clean, load
 from unitrank_tables import open_table
 from unitrank_tables.errors import BadTable
@@ -34,7 +32,6 @@ from unitrank_tables.sizes import GiB
 from unitrank_worker.process.memory import limit_memory
 
 PASSED, FINDING = "passed", "FINDING"
-ENDED = "FINDING: the process ended"
 # Half of all mutants are archives, whose reader is the larger one.
 SHARES = {"pt2": 2, "npz": 1, "safetensors": 1}
 MUTATORS = {"pt2": archives.MUTATORS, "npz": tables.NPZ, "safetensors": tables.SAFETENSORS}
@@ -114,7 +111,7 @@ def _answers(run: Run, numbers: range, processes: int, deadline: float) -> Itera
     """The number of each mutant, and its answer: `passed`, an error code or a finding."""
 
     def share(first: int) -> list[tuple[int, str]]:
-        with _Reader(run) as reader:
+        with Answering(_prepare, run, limit=run.limit) as reader:
             return [(number, reader.ask(number)) for number in numbers[first::processes] if time.monotonic() < deadline]
 
     with ThreadPoolExecutor(processes) as pool:
@@ -147,45 +144,11 @@ def _save(path: Path, mutant: Mutant, answer: str) -> None:
     path.with_suffix(".txt").write_text(f"{mutant.name} of {mutant.valid.name}\n{answer}\n")
 
 
-class _Reader:
-    """A process that reads mutants by number. If the process ends, a new process replaces it."""
+def _prepare(run: Run, folder: Path) -> Callable[[int], str]:
+    """Prepares a reading process; returns the function that reads a mutant by its number.
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._folder = TemporaryDirectory(prefix="unitrank-fuzz-")
-        self._begin()
-
-    def ask(self, number: int) -> str:
-        """`passed`, the code of the reader's error, or a finding with its traceback."""
-        try:
-            self._connection.send(number)
-            answer: str = self._connection.recv()
-        except (EOFError, OSError):
-            self._process.join()
-            traces = self._log.read_text(errors="replace") or f"exit status {self._process.exitcode}"
-            self._begin()
-            return f"{ENDED}, {traces}"
-        return answer
-
-    def _begin(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._connection, far = context.Pipe()
-        self._log = Path(self._folder.name, "log")
-        self._process = context.Process(target=_serve, args=(self._run, far, Path(self._folder.name), self._log), daemon=True)
-        self._process.start()
-        far.close()
-        self._connection.recv()
-
-    def __enter__(self) -> "_Reader":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.join()
-        self._folder.cleanup()
-
-
-def _serve(run: Run, connection: Connection, folder: Path, log: Path) -> None:
+    It returns `passed`, the code of the reader's error, or a finding with its traceback.
+    """
     logging.disable()
     torch.set_num_threads(1)
     for valid in run.folder.iterdir():
@@ -195,18 +158,14 @@ def _serve(run: Run, connection: Connection, folder: Path, log: Path) -> None:
     # After these reads, because sympy adds filters of its own when torch imports sympy.
     warnings.simplefilter("ignore")
     limit_memory(run.memory)
-    with log.open("w") as file:
-        faulthandler.enable(file)
-        connection.send("ready")
-        while True:
-            mutant = run.mutant(connection.recv())
-            path = folder / "mutant"
-            path.write_bytes(mutant.bytes())
-            # After `limit` seconds a thread writes the traceback and ends the process.
-            faulthandler.dump_traceback_later(run.limit, exit=True, file=file)
-            answer = _read(run, path, mutant.kind, folder)
-            faulthandler.cancel_dump_traceback_later()
-            connection.send(answer)
+
+    def answer(number: int) -> str:
+        mutant = run.mutant(number)
+        path = folder / "mutant"
+        path.write_bytes(mutant.bytes())
+        return _read(run, path, mutant.kind, folder)
+
+    return answer
 
 
 def _read(run: Run, path: Path, kind: str, folder: Path) -> str:

@@ -29,6 +29,7 @@ from unitrank_engine.job.progress import ProgressMeter, Report
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_engine.job.units import PlaceUnits
 from unitrank_engine.program import Program
+from unitrank_engine.program.proof.uninitialised import filled_memory
 from unitrank_engine.result.summary import JobOutcome, arrays, summarise
 from unitrank_engine.reuse.clusters import find_or_reuse_clusters
 from unitrank_engine.reuse.main_pass import CachedMainPass
@@ -69,14 +70,15 @@ def run(
     """
     began = monotonic()
     reset_peak_bytes(program.device)
-    with span("prepare"):
-        context = prepare(request, resolved, program, table, report, parts)
-    stages = _Stages(context, parts or NoPartStore())
-    stages.plan()
-    with span("attribution"):
-        attribution = stages.main_pass.run(stages.fidelity)
-    with span("ablation"):
-        studies, random = stages.ablation(attribution)
+    with filled_memory() if program.fills_memory else nullcontext():
+        with span("prepare"):
+            context = prepare(request, resolved, program, table, report, parts)
+        stages = _Stages(context, parts or NoPartStore())
+        stages.plan()
+        with span("attribution"):
+            attribution = stages.main_pass.run(stages.fidelity)
+        with span("ablation"):
+            studies, random = stages.ablation(attribution)
     outcome = JobOutcome(
         context=context,
         entries=stages.entries,

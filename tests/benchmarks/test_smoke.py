@@ -21,11 +21,13 @@ SMALLEST: dict[str, list[str]] = {
     "attribution": ["--images", "8", "--repeats", "1", "--threads", "1"],
     "batches": ["--rows", "16", "--repeats", "1"],
     "calibration": ["--seeds", "1"],
+    "checks": ["--examples", "20", "--pairs", "1", "--nets", "mlp"],
     "flood": ["--jobs", "10", "--others", "2"],
     "fuzz": ["--count", "10", "--processes", "1", "--limit", "60"],
     "latency": ["--jobs", "3"],
     "load": ["--jobs", "20", "--clients", "2"],
     "loading": ["--repeats", "1", "--nets", "mlp", "lenet"],
+    "operators": ["--count", "200", "--variants", "1", "--limit", "120"],
     "paper": ["--steps", "10"],
     "results": ["--units", "100", "--clusters", "1"],
     "reuse": ["--examples", "30"],
@@ -68,6 +70,8 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_benchmark_when_run_with_its_smallest_arguments_then_prints_its_numbers(name: str, mnist: Path, tmp_path: Path) -> None:
     if name in ("results", "upload") and shutil.which("curl") is None:
         pytest.skip("curl is not installed")
+    if name == "operators" and shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", *SMALLEST[name]],

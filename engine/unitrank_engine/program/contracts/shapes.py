@@ -31,6 +31,9 @@ def check_shapes(graph: fx.Graph) -> None:
 
 def _batch_norm(node: fx.Node, arguments: Arguments) -> None:
     channels = _shape(arguments["input"])[1:2]
+    if channels == ["0"]:
+        # The gradient's kernel divides by the number of channels, which ends the process.
+        raise _refusal(node, "input has no channels", "at least one channel")
     for name in ("weight", "bias", "running_mean", "running_var"):
         if arguments.get(name) is not None and _shape(arguments[name]) != channels:
             raise _refusal(node, f"{name} has the shape {_shape(arguments[name])}", f"one number for each channel, {channels}")

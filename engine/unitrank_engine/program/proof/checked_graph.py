@@ -14,6 +14,9 @@ from torch import Tensor, fx, nn
 
 from unitrank_engine.program.proof.proving_run import ProvingRun
 
+MOST_SIGNATURES = 1000
+"""The most shapes that a graph remembers. A job has a few; a warm model serves many jobs."""
+
 
 class CheckedGraph(fx.GraphModule):
     """A graph module whose call raises EngineError `shape_not_as_traced`.
@@ -32,6 +35,8 @@ class CheckedGraph(fx.GraphModule):
         if signature in self._compared:
             return super().__call__(*inputs)
         result = ProvingRun(self, strides=False, written=False).run(*inputs)
+        if len(self._compared) >= MOST_SIGNATURES:
+            self._compared.clear()
         self._compared.add(signature)
         return result
 

@@ -48,6 +48,7 @@ def batch_norm(x: Tensor, numbers: Tensor) -> Tensor:
 BEYOND: dict[str, tuple[torch.nn.Module, Tensor]] = {
     "fewer_values_than_keys": (Calling(attention, torch.ones(1, 1, 2, 8)), torch.ones(2, 1, 50, 8)),
     "fewer_numbers_than_channels": (Calling(batch_norm, torch.ones(1)), torch.ones(2, 4)),
+    "no_channels": (Calling(batch_norm, torch.ones(0)), torch.ones(2, 0)),
 }
 
 

@@ -37,6 +37,19 @@ def test_shapes_that_were_compared_are_not_compared_again(monkeypatch: pytest.Mo
     assert torch.equal(results[2][0], results[4][0])
 
 
+def test_a_graph_that_remembers_many_shapes_forgets_them_and_compares_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checked_graph, "MOST_SIGNATURES", 2)
+    program = program_of(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.randn(2, 4))
+    rows = []
+    run = proving_run.ProvingRun.run
+    monkeypatch.setattr(checked_graph.ProvingRun, "run", lambda self, x: rows.append(len(x)) or run(self, x))
+
+    for count in (4, 5, 4, 6, 6, 4):
+        program.module(torch.ones(count, 4))
+
+    assert rows == [4, 5, 6, 4]
+
+
 def test_the_first_call_with_new_shapes_passes_gradients_on() -> None:
     program = program_of(nn.Sequential(nn.Linear(4, 3), nn.Tanh()), torch.randn(2, 4))
     x = torch.randn(6, 4)

@@ -1,0 +1,264 @@
+"""Run random networks between guard pages: `python -m benchmarks.operators`. It needs gcc.
+
+Each network calls a few operators of the allow-list, and its archive has random changes. The
+archive passes the inspection of an upload. An archive that is accepted runs as in a job: forward
+and gradients, at several batch sizes, with random data. Each allocation is beside a page without
+access, so that a read or write beyond a tensor ends the process. The job runs once more with other
+numbers in new memory; both results must have the same bits.
+
+A network is a finding if the process ends, if it takes too long, or if its results differ.
+The same `--seed` and number always make the same network: `--only` runs one number.
+"""
+
+import argparse
+import logging
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from tests.mutants.operators.mutations import mutate
+from tests.mutants.operators.networks import archive, network
+from tests.mutants.operators.table import CALLS
+from torch import Tensor, fx
+
+from benchmarks.support.guard import FILLS, build, guarded, preloaded
+from benchmarks.support.quick_traces import quick_traces
+from benchmarks.support.serving import Answering
+from unitrank_engine.archive import ArchiveError, clean, load
+from unitrank_engine.errors import EngineError
+from unitrank_engine.models.inspection import manifest
+from unitrank_engine.program import Program
+from unitrank_engine.program.program import ProgramValue
+from unitrank_engine.torch_private import tree_leaves
+from unitrank_tables.sizes import GiB
+from unitrank_worker.process.memory import limit_memory
+
+FINDING = "FINDING"
+NAMES = list(CALLS)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The settings of a run. From these settings a process makes each network by its number.
+
+    `archives`: a folder for the archives before their changes. `variants`: archives of an operator.
+    """
+
+    seed: int
+    archives: Path
+    variants: int
+
+    def name(self, number: int) -> str:
+        return NAMES[number % len(NAMES)]
+
+    def mutant(self, number: int) -> bytes:
+        """The changed archive. Raises RuntimeError where torch cannot export the network."""
+        variant = number // len(NAMES) % self.variants
+        path = self.archives / f"{self.name(number)}-{variant}.pt2"
+        if not path.exists():
+            path.write_bytes(_exported(Random(f"{self.seed}/{path.stem}"), self.name(number)))
+        return mutate(Random(f"{self.seed}/{number}"), path.read_bytes())
+
+
+def _exported(random: Random, name: str) -> bytes:
+    for length in (random.choice([1, 2, 3]), 2, 1, 1):
+        try:
+            return archive(network(random, name, length))
+        except Exception:
+            # Another network of the operator can be exported: without weights that change, say.
+            continue
+    raise RuntimeError(f"no network of {name} could be exported")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=20_000, help="number of networks")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the networks")
+    parser.add_argument("--variants", type=int, default=4, help="archives of each operator before their changes")
+    parser.add_argument("--processes", type=int, default=2, help="number of processes")
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds for one network")
+    parser.add_argument("--first", type=int, default=0, help="the number of the first network")
+    parser.add_argument("--only", type=int, help="run only the network with this number")
+    parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"), help="folder for the findings")
+    arguments = parser.parse_args()
+    numbers = range(arguments.first, arguments.first + arguments.count)
+    if arguments.only is not None:
+        numbers = range(arguments.only, arguments.only + 1)
+    with TemporaryDirectory(prefix="unitrank-operators-") as folder:
+        run = Run(arguments.seed, Path(folder), arguments.variants)
+        library = build(Path(folder))
+        answers = _answers(run, library, numbers, min(arguments.processes, len(numbers)), arguments.limit)
+        findings = _report(run, answers, arguments.findings)
+    if findings:
+        raise SystemExit(f"{findings} findings, saved in {arguments.findings}")
+
+
+def _answers(run: Run, library: Path, numbers: range, processes: int, limit: float) -> Iterator[tuple[int, str]]:
+    """The number of each network and its answer, as they come."""
+    answers = SimpleQueue[tuple[int, str] | None]()
+
+    def share(first: int) -> None:
+        try:
+            with Answering(prepare, run, limit=limit, starting=partial(preloaded, library)) as process:
+                for number in numbers[first::processes]:
+                    answers.put((number, process.ask(number)))
+        finally:
+            answers.put(None)
+
+    with ThreadPoolExecutor(processes) as pool:
+        shares = [pool.submit(share, first) for first in range(processes)]
+        for _ in shares:
+            yield from iter(answers.get, None)
+        for each in shares:
+            each.result()
+
+
+def _report(run: Run, answers: Iterator[tuple[int, str]], folder: Path) -> int:
+    """Print each finding and the count of each answer; returns the number of findings."""
+    began = time.monotonic()
+    counts = Counter[str]()
+    for number, answer in answers:
+        counts[answer.partition(":")[0]] += 1
+        if answer.startswith(FINDING):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"operators-{run.seed}-{number}.txt").write_text(f"{run.name(number)}\n{answer}\n")
+            with suppress(RuntimeError):
+                (folder / f"operators-{run.seed}-{number}.pt2").write_bytes(run.mutant(number))
+            print(f"{number}: {run.name(number)}: {answer.splitlines()[0][:200]}", flush=True)
+    for answer, count in counts.most_common():
+        print(f"{count:7}  {answer}")
+    print(f"{counts.total()} networks in {time.monotonic() - began:.0f} s, {counts[FINDING]} findings")
+    return counts[FINDING]
+
+
+def prepare(run: Run, folder: Path) -> Callable[[int], str]:
+    """Prepares this process; returns the function that runs a network by its number."""
+    logging.disable()
+    torch.set_num_threads(1)
+    limit_memory(4 * GiB)
+    warnings.simplefilter("ignore")
+    quick_traces()
+
+    def answer(number: int) -> str:
+        try:
+            content = run.mutant(number)
+        except RuntimeError:
+            return "not exported"
+        (folder / "mutant").write_bytes(content)
+        return attempt(folder / "mutant", folder / "clean", Random(f"{run.seed}/{number}/data"))
+
+    return answer
+
+
+def attempt(upload: Path, target: Path, random: Random) -> str:
+    """`passed`, `refused` with a code, `failed` with an error of the job, or a finding."""
+    left = random.random() < 0.5
+    try:
+        clean(upload, target)
+        with guarded(FILLS[0], left=left, tensors_only=True):
+            program = Program.from_exported(load(target))
+            _inspect(program)
+    except (ArchiveError, EngineError) as error:
+        return f"refused {error.code}: {error.detail}"
+    except Exception as error:
+        return f"refused internal: {type(error).__name__}: {error}"
+    state = random.getstate()
+    results = []
+    for fill, side in ((FILLS[0], left), (FILLS[1], left), (FILLS[0], not left)):
+        random.setstate(state)
+        with guarded(fill, left=side):
+            results.append(job(program, random))
+    first, second, _ = results
+    if isinstance(first, str) or isinstance(second, str):
+        return f"failed: {first}" if first == second else f"{FINDING}: {first!s:.200} with one fill, {second!s:.200} with another"
+    for index, (one, other) in enumerate(zip(first, second, strict=True)):
+        if not _same_bits(one, other):
+            return f"{FINDING}: result {index} of the job depends on what new memory holds: {one} and {other}"
+    return "passed"
+
+
+def _inspect(program: Program) -> None:
+    try:
+        manifest(program)
+    except EngineError as error:
+        # An archive can hide that its rows depend on each other: it multiplies the result by zero.
+        if error.code != "rows_depend":
+            raise
+
+
+def _same_bits(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one type hold the same bits: NaN equals itself, and 0 is not -0."""
+    return one.shape == other.shape and torch.equal(_bits(one), _bits(other))
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    return torch.empty(tensor.numel(), dtype=tensor.dtype).copy_(tensor.detach().reshape(-1)).view(torch.uint8)
+
+
+def job(program: Program, random: Random) -> list[Tensor] | str:
+    """The values and gradients of a job at two batch sizes, or its error."""
+    results = []
+    try:
+        for rows in (2, 5):
+            inputs = program.lift(tuple(_example(random, value, rows) for value in program.inputs.values()))
+            with torch.no_grad():
+                values = _Values(program.module)
+                values.run(*inputs)
+            results += [*values.kept, *_with_gradients(program.module, inputs)]
+    except MemoryError:
+        return "MemoryError"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".partition("\n")[0]
+    return results
+
+
+class _Values(fx.Interpreter):
+    """Keeps the result of each operator, because an archive can hide it from the output: 0 * x."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.kept: list[Tensor] = []
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if n.op == "call_function":
+            self.kept += [leaf.clone() for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        return result
+
+
+def _with_gradients(module: fx.GraphModule, inputs: tuple[Tensor, ...]) -> list[Tensor]:
+    """The output, and the gradient of its sum for each real input."""
+    real = [tensor.is_floating_point() for tensor in inputs]
+    given = [tensor.detach().requires_grad_() if each else tensor for tensor, each in zip(inputs, real, strict=True)]
+    value = tree_leaves(module(*given))[0]
+    if not value.requires_grad:
+        return [value]
+    moved = [tensor for tensor, each in zip(given, real, strict=True) if each]
+    gradients = torch.autograd.grad(value.sum(), moved, allow_unused=True)
+    return [value, *(gradient for gradient in gradients if gradient is not None)]
+
+
+def _example(random: Random, value: ProgramValue, rows: int) -> Tensor:
+    shape = [rows, *(int(size) for size in value.shape[1:] if size is not None)]
+    generator = torch.Generator().manual_seed(random.randrange(1 << 30))
+    if not value.dtype.is_floating_point:
+        return torch.randint(*random.choice([(0, 2), (0, 5), (-1, 12)]), shape, generator=generator).to(value.dtype)
+    numbers = torch.randn(shape, generator=generator)
+    if random.random() < 0.3 and numbers.numel():
+        numbers.view(-1)[random.randrange(numbers.numel())] = random.choice([float("nan"), float("inf"), -float("inf"), 1e30, 0.0])
+    return numbers.to(value.dtype)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Random networks of the operators that an archive may contain, and changes of their archives."""
