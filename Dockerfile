@@ -25,8 +25,9 @@ COPY worker ./worker
 COPY plots ./plots
 COPY client ./client
 RUN /opt/unitrank/bin/pip install --constraint constraints.txt --constraint requirements.lock --no-build-isolation '.[service,s3]'
-# A volume that is mounted here gets the owner of this folder.
-RUN mkdir -p /opt/state
+# A volume that is mounted here gets the owner and the rights of this folder. OpenShift chooses a
+# random user of the group 0.
+RUN mkdir -p -m 0770 /opt/state
 
 FROM base AS worker-build
 ARG TORCH_INDEX=
@@ -42,13 +43,13 @@ COPY worker ./worker
 COPY plots ./plots
 COPY client ./client
 RUN /opt/unitrank/bin/pip install --constraint constraints.txt --constraint requirements.lock --no-build-isolation '.[worker,s3]'
-RUN mkdir -p /opt/state
+RUN mkdir -p -m 0770 /opt/state
 
 FROM ${PYTHON_IMAGE} AS service
 ENV PATH=/opt/unitrank/bin:$PATH PYTHONUNBUFFERED=1 HOME=/var/lib/unitrank USER=unitrank
 ENV UNITRANK_STATE=/var/lib/unitrank UNITRANK_HOST=0.0.0.0 UNITRANK_PORT=8000
 COPY --from=service-build /opt/unitrank /opt/unitrank
-COPY --from=service-build --chown=10001:10001 /opt/state /var/lib/unitrank
+COPY --from=service-build --chown=10001:0 /opt/state /var/lib/unitrank
 WORKDIR /var/lib/unitrank
 USER 10001:10001
 EXPOSE 8000
@@ -63,7 +64,7 @@ ENV UNITRANK_STATE=/var/lib/unitrank
 # The NVIDIA container runtime adds only the driver. The other parts of CUDA come with torch.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=worker-build /opt/unitrank /opt/unitrank
-COPY --from=worker-build --chown=10001:10001 /opt/state /var/lib/unitrank
+COPY --from=worker-build --chown=10001:0 /opt/state /var/lib/unitrank
 WORKDIR /var/lib/unitrank
 USER 10001:10001
 CMD ["python", "-m", "unitrank_worker"]

@@ -18,6 +18,7 @@ from unitrank_service.http.authentication import UnprotectedAddress, check_expos
 from unitrank_service.http.slow_clients import protocol
 from unitrank_service.http.wait_limits import allow_connections
 from unitrank_service.webhooks.url_policy import check_trusted
+from unitrank_service.writable_folders import use_writable_folders
 from unitrank_store.access.api_keys import KeyStore
 from unitrank_store.blobs.sources import check_drivers
 from unitrank_store.errors import UnsupportedStore
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     It is 3 if the store does not answer or the service cannot listen.
     """
     settings = _settings(arguments)
+    use_writable_folders(settings.state)
     logs.configure(settings.log_format)
     tracing.configure("service")
     log = structlog.get_logger()

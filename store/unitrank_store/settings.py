@@ -17,13 +17,18 @@ _NAMES = {"cors_origins": origin, "hosts": host_name, "trusted_proxies": proxy_a
 """Setting → the function that checks and normalizes each of its names."""
 
 
-def _default_state() -> Path:
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "unitrank"
-
-
 class BadSettings(ValueError):
     """Settings are wrong: the message lists each wrong setting, in one line."""
+
+
+def _default_state() -> Path:
+    folder = os.environ.get("XDG_STATE_HOME")
+    try:
+        return (Path(folder) if folder else Path.home() / ".local" / "state") / "unitrank"
+    except RuntimeError as error:
+        raise BadSettings(
+            "UNITRANK_STATE is not set, and this user has no home folder; set it to a folder for the state"
+        ) from error
 
 
 class Settings(BaseSettings):

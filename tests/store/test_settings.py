@@ -1,5 +1,6 @@
 """Settings: accepted values, and the errors for all others."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,6 +61,18 @@ def test_settings_when_malformed_then_each_is_named_in_one_line(overrides: dict[
     assert str(error.value).startswith(f"settings are wrong; {message}")
     assert "\n" not in str(error.value)
     assert "sek" not in str(error.value)
+
+
+def test_settings_when_the_user_has_no_home_then_the_message_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.delenv("UNITRANK_STATE", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+
+    with pytest.raises(BadSettings, match="UNITRANK_STATE is not set, and this user has no home folder"):
+        Settings.read()
 
 
 def test_settings_when_passed_then_override_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,7 +163,14 @@ def socket_path(state: Path) -> Path:
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
         return path
     digest = hashlib.sha256(os.fsencode(state.absolute())).hexdigest()[:12]
-    short = Path(tempfile.gettempdir()) / f"unitrank-{os.getuid()}-{digest}" / "valkey.sock"
+    try:
+        temporary = Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise EmbeddedServerFailed(
+            f"the socket's path {path} is too long: at most {LONGEST_SOCKET_PATH} bytes are possible, and no temporary "
+            "folder can be written; choose a state folder with a shorter path"
+        ) from error
+    short = temporary / f"unitrank-{os.getuid()}-{digest}" / "valkey.sock"
     if len(os.fsencode(short)) > LONGEST_SOCKET_PATH:
         raise EmbeddedServerFailed(
             f"the socket's paths {path} and {short} are too long: at most {LONGEST_SOCKET_PATH} bytes are possible; "
@@ -216,7 +223,7 @@ def _bundled_server() -> Path | None:
 def _flags(state: Path, maxmemory: int) -> list[str]:
     flags = {
         "port": "0",
-        "unixsocket": str(_in_private_folder(socket_path(state))),
+        "unixsocket": str(_in_trusted_folder(socket_path(state), state)),
         "unixsocketperm": "700",
         "dir": str(state),
         "appendonly": "yes",
@@ -230,8 +237,15 @@ def _flags(state: Path, maxmemory: int) -> list[str]:
     return [word for name, value in flags.items() for word in (f"--{name}", value)]
 
 
-def _in_private_folder(socket: Path) -> Path:
-    """Create the socket's folder, private to this user. Raises EmbeddedServerFailed."""
+def _in_trusted_folder(socket: Path, state: Path) -> Path:
+    """Create the socket's folder: the state folder, or a folder of this user.
+
+    The state folder may belong to another user, because the operator has chosen it. In the folder
+    for temporary files, another user may have created a folder of this name. Raises
+    EmbeddedServerFailed.
+    """
+    if socket.parent == state:
+        return socket
     socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if socket.parent.stat().st_uid != os.getuid():
         raise EmbeddedServerFailed(

@@ -108,6 +108,38 @@ def test_socket_when_no_short_path_exists_then_the_message_names_a_solution(
         socket_path(tmp_path / ("x" * 120))
 
 
+def test_socket_when_no_temporary_folder_is_writable_then_the_message_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_folder() -> str:
+        raise FileNotFoundError("no usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", no_folder)
+
+    assert socket_path(Path("/short")) == Path("/short/valkey.sock")
+    with pytest.raises(EmbeddedServerFailed, match="no temporary folder can be written"):
+        socket_path(tmp_path / ("x" * 120))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another user")
+def test_folder_when_it_belongs_to_another_user_and_is_writable_then_the_server_answers(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 0)
+
+    with EmbeddedServer(tmp_path) as server, connect(server.url) as client:
+        assert client.ping()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another user")
+def test_socket_when_its_short_folder_belongs_to_another_user_then_the_server_does_not_start(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 120)
+    socket_path(deep).parent.mkdir()
+    os.chown(socket_path(deep).parent, 12345, 0)
+
+    with pytest.raises(EmbeddedServerFailed, match="belongs to another user"):
+        EmbeddedServer(deep).start()
+    socket_path(deep).parent.rmdir()
+
+
 def test_path_with_spaces_when_used_as_state_then_the_server_answers(tmp_path: Path) -> None:
     with EmbeddedServer(tmp_path / "a folder") as server, connect(server.url) as client:
         assert client.ping()

@@ -24,8 +24,8 @@ from unitrank_schemas.base import Json
 from unitrank_store.observability import logs
 from unitrank_store.redis.die_with_parent import die_with_parent
 from unitrank_worker.child_settings import ChildSettings
-from unitrank_worker.confinement.caches import keep_caches_in
 from unitrank_worker.confinement.confinement import Confinement
+from unitrank_worker.confinement.environment import set_environment
 from unitrank_worker.confinement.errors import NotConfined
 from unitrank_worker.process.channel import MOST_FILES, Channel, Closed
 from unitrank_worker.process.memory import limit_memory, make_expendable
@@ -77,8 +77,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     make_expendable()
     # torch itself uses a name that torch deprecates: no reader of the log can change that.
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*", FutureWarning)
-    # A confined child has no semaphores. joblib needs them only for several processes.
-    warnings.filterwarnings("ignore", ".*joblib will operate in serial mode", UserWarning)
     # Only the parent decides when a job stops: it sends a message, then SIGKILL.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -90,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if first["device"] == "cpu":
             limit_memory(settings.child_memory_bytes)
         scratch = Path(settings.scratch)
-        keep_caches_in(scratch)
+        set_environment(scratch)
         confinement = Confinement(settings.confinement)
         confinement.limit_files(scratch, first["device"], settings.readable_folders)
         engine = load_engine(options.engine, settings, first["device"])
