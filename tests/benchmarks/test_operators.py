@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 from benchmarks import operators
+from benchmarks.support.attempts import attempt
 from benchmarks.support.guard import build, preloaded
 from benchmarks.support.serving import Answering
 
@@ -43,7 +44,7 @@ def prepare(checked: bool, folder: Path) -> Callable[[int], str]:
 
     def answer(number: int) -> str:
         save(NETWORKS[NAMES[number]][0], str(folder / "upload"))
-        return operators.attempt(folder / "upload", folder / "clean", Random(number))
+        return attempt(folder / "upload", folder / "clean", Random(number))
 
     return answer
 
