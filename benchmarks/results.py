@@ -1,8 +1,9 @@
-"""Measure the service while clients fetch a large result: memory, and response time of /healthz.
+"""Measure the service while clients read a large result: memory, and response time of /healthz.
 
 `python -m benchmarks.results [--units 1000000] [--clusters 4] [--at-once 1]`: the benchmark writes
-a result as a worker does, and curl fetches the result in each form. Goals: /healthz answers within
-100 ms, and the service takes at most 64 MiB more than before. `top=1000000` is rejected.
+a result as a worker does, and curl fetches the result in each form, its plots, its report and the
+job's page. Goals: /healthz answers within 100 ms, and the service takes at most 64 MiB more than
+before. `top=1000000` is rejected.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks.support.memory import PeakMemory
 from unitrank.addresses import claim_port
 from unitrank_service.backend import Backend
 from unitrank_store.redis.embedded import EmbeddedServer
@@ -31,15 +33,22 @@ from unitrank_tables.top_units import top_units
 
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.01
+RANKINGS = ("gradient", "conductance")
 FORMS = [
-    ("application/json", ""),
-    ("application/json", "?top=10000"),
-    ("application/json", "?top=1000000"),
-    ("text/csv", "?cluster=0"),
-    ("text/csv", ""),
-    ("application/x-npz", ""),
-    ("application/vnd.safetensors", ""),
+    ("result", "application/json"),
+    ("result?top=10000", "application/json"),
+    ("result?top=1000000", "application/json"),
+    ("result?cluster=0", "text/csv"),
+    ("result", "text/csv"),
+    ("result", "application/x-npz"),
+    ("result", "application/vnd.safetensors"),
+    *((f"plots/{name}.png", "image/png") for name in ("ablation", "importance", "heatmap", "leaderboard", "agreement")),
+    ("plots/importance.svg", "image/svg+xml"),
+    ("report", "text/html"),
 ]
+"""Paths below a job, each with the media type to accept."""
+PAGES = ("verdict", "curves", "units", "heatmaps", "warnings", "provenance", "downloads")
+"""Tabs of the job's page."""
 
 
 def main() -> None:
@@ -66,19 +75,21 @@ def _measure(settings: Settings, pid: int, units: int, clusters: int, at_once: i
     url = f"http://127.0.0.1:{settings.port}"
     _wait_until_alive(url)
     id = _succeeded(url, Backend.of(settings), units, clusters)
-    for accept, query in FORMS:
-        with _Watch(settings.port, pid) as watch:
+    paths = [(f"/v1/jobs/{id}/{path}", accept) for path, accept in FORMS]
+    paths += [(f"/jobs/{id}?tab={tab}", "text/html") for tab in PAGES]
+    for path, accept in paths:
+        with HealthWatch(settings.port) as health, PeakMemory(psutil.Process(pid)) as memory:
             began = time.perf_counter()
-            commands = [_fetch(f"{url}/v1/jobs/{id}/result{query}", accept) for _ in range(at_once)]
+            commands = [_fetch(f"{url}{path}", accept) for _ in range(at_once)]
             answers = [command.communicate()[0].split() for command in commands]
             seconds = time.perf_counter() - began
         status, size, first_byte = answers[0]
         print(
-            f"{accept + query:34} {status} {int(size) / MiB:7.1f} MiB, "
+            f"{path.replace(id, 'ID').removeprefix('/v1/jobs/ID/'):20} {accept:27} {status} {int(size) / MiB:7.1f} MiB, "
             f"first byte {float(first_byte):6.2f} s, all {seconds:6.1f} s; "
-            f"healthz at most {1000 * max(watch.seconds):6.0f} ms "
-            f"(p99 {1000 * float(np.quantile(watch.seconds, 0.99)):.0f} ms); "
-            f"memory {watch.before / MiB:.0f} MiB before, at most {(watch.most - watch.before) / MiB:.0f} MiB more",
+            f"healthz at most {1000 * max(health.seconds):6.0f} ms "
+            f"(p99 {1000 * float(np.quantile(health.seconds, 0.99)):.0f} ms); "
+            f"memory {memory.before / MiB:.0f} MiB before, at most {(memory.most - memory.before) / MiB:.0f} MiB more",
             flush=True,
         )
 
@@ -126,23 +137,46 @@ def _succeeded(url: str, backend: Backend, units: int, clusters: int) -> str:
 
 
 def _result(id: str, units: int, clusters: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    importance = np.random.default_rng(0).normal(size=(clusters, units)).astype(np.float32)
+    shape = [units // 10_000, 100, 100]
+    random = np.random.default_rng(0)
     names = [str(number) for number in range(clusters)]
-    top = {name: {"top": top_units(row, abs(row), [units], 20)} for name, row in zip(names, importance, strict=True)}
+    arrays = {"ablation/random": random.normal(size=(clusters, 99, 2)).astype(np.float32)}
+    rankings: list[dict[str, Any]] = []
+    for id_of_ranking in RANKINGS:
+        importance = random.normal(size=(clusters, units)).astype(np.float32)
+        arrays |= {f"importance/{id_of_ranking}": importance, f"spread/{id_of_ranking}": abs(importance)}
+        arrays[f"ablation/{id_of_ranking}/most"] = random.normal(size=(clusters, 2)).astype(np.float32)
+        test = {"counts": [units // 100], "fractions": [0.01], "verdict": "undecided"}
+        entries = {
+            name: {"top": top_units(row, abs(row), shape, 20), "ablation": test}
+            for name, row in zip(names, importance, strict=True)
+        }
+        rankings.append({"id": id_of_ranking, "method": {"name": id_of_ranking}, "clusters": entries, "seconds": 0.1})
     cluster = {"examples": 2, "ranked_on": 1, "tested_on": 1, "accuracy": 1.0, "score": 2.0}
     summary = {
         "job": id,
         "model": {"name": "net", "digest": "sha256:1"},
         "dataset": {"name": "data", "digest": "sha256:2"},
-        "layer": {"name": "conv1", "at": "output", "cut": True, "units": "neuron", "shape": [units], "count": units},
+        "layer": {
+            "name": "conv1",
+            "at": "output",
+            "cut": True,
+            "units": "neuron",
+            "shape": shape,
+            "count": units,
+            "channel_axis": 0,
+        },
         "clusters": [{"name": name, **cluster} for name in names],
-        "rankings": [{"id": "gradient", "method": {"name": "gradient"}, "clusters": top, "seconds": 0.1}],
-        "leaderboard": [{"ranking": "gradient", "verdict": "undecided", "better_than_random": 0, "of": clusters}],
+        "rankings": rankings,
+        "leaderboard": [
+            {"ranking": name, "verdict": "undecided", "better_than_random": 0, "of": clusters, "mean_area": 0.1}
+            for name in RANKINGS
+        ],
         "warnings": [],
         "cost": {"seconds": 1.0, "forward_rows": 1, "backward_rows": 1, "device": "cpu", "peak_bytes": 0},
         "provenance": {"seed": 0, "version": "0", "torch": "2", "options": {}},
     }
-    return summary, {"importance/gradient": importance, "spread/gradient": abs(importance)}
+    return summary, arrays
 
 
 def _send(method: str, url: str, body: bytes, kind: str) -> dict[str, Any]:
@@ -152,22 +186,16 @@ def _send(method: str, url: str, body: bytes, kind: str) -> dict[str, Any]:
     return resource
 
 
-class _Watch:
-    """Requests /healthz repeatedly during the block.
+class HealthWatch:
+    """Requests /healthz repeatedly during the block. `seconds`: the time of each answer."""
 
-    `seconds`: the time of each answer. `before`, `most`: bytes of memory of the service before
-    the block, and at most during the block.
-    """
-
-    def __init__(self, port: int, pid: int) -> None:
+    def __init__(self, port: int) -> None:
         self._port = port
-        self._process = psutil.Process(pid)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.seconds: list[float] = []
-        self.before = self.most = self._process.memory_info().rss
 
-    def __enter__(self) -> "_Watch":
+    def __enter__(self) -> "HealthWatch":
         self._thread.start()
         return self
 
@@ -182,7 +210,6 @@ class _Watch:
             connection.request("GET", "/healthz")
             connection.getresponse().read()
             self.seconds.append(time.perf_counter() - began)
-            self.most = max(self.most, self._process.memory_info().rss)
 
 
 if __name__ == "__main__":

@@ -8,17 +8,16 @@ import argparse
 import hashlib
 import subprocess
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import psutil
 
+from benchmarks.support.memory import PeakMemory
 from benchmarks.support.running import running
 
 ROW = 784
-POLL_SECONDS = 0.02
 
 
 def main() -> None:
@@ -34,7 +33,7 @@ def main() -> None:
             hashlib.file_digest(opened, "sha256")
         print(f"sha256 alone    {_rate(file, began):6.0f} MB/s")
         for number in range(3):
-            with _Peak(service) as peak:
+            with PeakMemory(service) as peak:
                 began = time.perf_counter()
                 _put(file, f"{url}/v1/datasets/x{number}")
                 rate = _rate(file, began)
@@ -54,28 +53,6 @@ def _rate(file: Path, began: float) -> float:
 def _listening(port: int) -> psutil.Process:
     sockets = psutil.net_connections("tcp")
     return psutil.Process(next(each.pid for each in sockets if each.status == psutil.CONN_LISTEN and each.laddr.port == port))
-
-
-class _Peak:
-    """The largest memory of the process while the block runs: resident bytes."""
-
-    def __init__(self, process: psutil.Process) -> None:
-        self._process = process
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self.before = self.most = process.memory_info().rss
-
-    def __enter__(self) -> "_Peak":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(POLL_SECONDS):
-            self.most = max(self.most, self._process.memory_info().rss)
 
 
 if __name__ == "__main__":

@@ -304,6 +304,25 @@ def test_pages_when_empty_or_of_a_running_job_then_fit_and_are_accessible(browse
         assert page.get_by_label("Steps of a path").get_attribute("aria-invalid") is None
 
 
+def test_form_when_the_answer_to_an_earlier_input_arrives_late_then_the_later_input_stays(browser: Any, bare: Served) -> None:
+    with httpx.Client(base_url=bare.url) as client:
+        ready_model(client, bare)
+        put_dataset(client)
+    with opened(browser, bare.url) as page:
+        held: list[Any] = []
+        page.goto("/new?model=net&dataset=data&layer=conv1")
+        page.route("**/new", lambda route: route.continue_() if held else held.append(route))
+        with page.expect_request("**/new"):
+            page.get_by_label("Layer", exact=True).select_option("fc")
+        box = page.locator("input[name=method]:not(:checked)").first
+        id = box.get_attribute("id")
+        box.check()
+        held[0].continue_()
+        page.wait_for_function("document.getElementById('as-json').textContent.includes('fc')")
+
+        assert page.locator(f"#{id}").is_checked()
+
+
 @pytest.mark.parametrize("failing", ["**/events", "**/jobs/*"])
 def test_job_when_its_events_or_its_page_fail_once_then_its_end_is_still_displayed(
     browser: Any, bare: Served, failing: str

@@ -101,14 +101,15 @@ function mark(form, page) {
 
 // The form: update the choices and the estimate after each input.
 function follow(form) {
-  let latest = 0, timer;
+  let latest = 0, timer, reload = false;
   // `getAttribute`, because `form.action` returns the form's buttons with the name `action`.
-  const update = async (reload) => {
+  const update = async () => {
     const number = ++latest, fields = new FormData(form);
     fields.set("action", "estimate");
     const page = await fetchPage(form.getAttribute("action"), { method: "POST", body: new URLSearchParams(fields) });
     if (!page || !find("estimate", page) || number !== latest) return;
     if (reload) replace("choices", page);
+    reload = false;
     for (const id of ["refused", "estimate"]) replace(id, page);
     mark(form, page);
     document.title = page.title;
@@ -117,8 +118,10 @@ function follow(form) {
   };
   form.addEventListener("input", (event) => {
     clearTimeout(timer);
-    const reload = event.target.hasAttribute("data-reload");
-    timer = setTimeout(() => update(reload), reload ? 0 : 300);
+    // Answers to earlier input would undo this input.
+    latest++;
+    reload ||= event.target.hasAttribute("data-reload");
+    timer = setTimeout(update, reload ? 0 : 300);
   });
 }
 
