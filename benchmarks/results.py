@@ -33,6 +33,8 @@ from unitrank_tables.top_units import top_units
 
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.01
+IDLE_SECONDS = 5.0
+"""Seconds without a client: on a busy machine /healthz is slow even then."""
 RANKINGS = ("gradient", "conductance")
 FORMS = [
     ("result", "application/json"),
@@ -74,11 +76,15 @@ def main() -> None:
 def _measure(settings: Settings, pid: int, units: int, clusters: int, at_once: int) -> None:
     url = f"http://127.0.0.1:{settings.port}"
     _wait_until_alive(url)
+    service = psutil.Process(pid)
     id = _succeeded(url, Backend.of(settings), units, clusters)
     paths = [(f"/v1/jobs/{id}/{path}", accept) for path, accept in FORMS]
     paths += [(f"/jobs/{id}?tab={tab}", "text/html") for tab in PAGES]
+    with HealthWatch(settings.port) as health:
+        time.sleep(IDLE_SECONDS)
+    print(f"without a client: healthz at most {1000 * max(health.seconds):.0f} ms", flush=True)
     for path, accept in paths:
-        with HealthWatch(settings.port) as health, PeakMemory(psutil.Process(pid)) as memory:
+        with HealthWatch(settings.port) as health, PeakMemory(service) as memory:
             began = time.perf_counter()
             commands = [_fetch(f"{url}{path}", accept) for _ in range(at_once)]
             answers = [command.communicate()[0].split() for command in commands]
@@ -89,7 +95,8 @@ def _measure(settings: Settings, pid: int, units: int, clusters: int, at_once: i
             f"first byte {float(first_byte):6.2f} s, all {seconds:6.1f} s; "
             f"healthz at most {1000 * max(health.seconds):6.0f} ms "
             f"(p99 {1000 * float(np.quantile(health.seconds, 0.99)):.0f} ms); "
-            f"memory {memory.before / MiB:.0f} MiB before, at most {(memory.most - memory.before) / MiB:.0f} MiB more",
+            f"memory {memory.before / MiB:.0f} MiB before, at most {(memory.most - memory.before) / MiB:.0f} MiB more; "
+            f"drawing process {sum(child.memory_info().rss for child in service.children(recursive=True)) / MiB:.0f} MiB",
             flush=True,
         )
 

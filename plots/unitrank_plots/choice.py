@@ -20,7 +20,8 @@ class NoPicture(Exception):
     """
 
     def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
+        # Both: an exception that another process raised is made again from its arguments.
+        super().__init__(code, detail)
         self.code = code
         self.detail = detail
 

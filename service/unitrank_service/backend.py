@@ -13,6 +13,8 @@ from unitrank_service.http.wait_limits import WaitLimits
 from unitrank_service.jobs.drafts import DraftStores
 from unitrank_service.jobs.submission import SubmissionStores
 from unitrank_service.observability.metrics import Metrics
+from unitrank_service.results.drawing import DrawingProcess
+from unitrank_service.results.plots import PlotStores
 from unitrank_service.webhooks.dispatcher import Dispatcher
 from unitrank_service.webhooks.pinned_post import PinnedPoster
 from unitrank_service.webhooks.url_policy import UrlPolicy
@@ -69,6 +71,7 @@ class Backend:
     metrics: Metrics
     wait_limits: WaitLimits
     result_threads: CapacityLimiter
+    drawing: DrawingProcess
     views: dict[str, "Backend"] = field(default_factory=dict)
     """Tenant → its backend. Only the operator's keys name tenants, so the dict stays small."""
 
@@ -102,6 +105,11 @@ class Backend:
             results=self.results,
             deliveries=self.deliveries,
         )
+
+    @property
+    def plots(self) -> PlotStores:
+        """The stores that plots and reports read."""
+        return PlotStores(self.jobs, self.results, self.blobs, self.models, self.result_threads, self.drawing)
 
     @classmethod
     def of(cls, settings: Settings) -> "Backend":
@@ -141,10 +149,12 @@ class Backend:
             metrics=metrics,
             wait_limits=WaitLimits(settings.key_waits),
             result_threads=CapacityLimiter(RESULT_THREADS),
+            drawing=DrawingProcess(),
         )
 
     async def close(self) -> None:
-        """Close every connection to the store."""
+        """Close every connection to the store, and end the process that draws."""
+        self.drawing.close()
         await self.follower.aclose()
         self.connection.close()
         self.metrics.close()

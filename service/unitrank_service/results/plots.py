@@ -1,25 +1,32 @@
-"""Plots of a result over HTTP, and heatmaps over the input that they explain."""
+"""Plots and reports of a result over HTTP, and heatmaps over the input that they explain."""
 
 import hashlib
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import Request, Response
 from numpy.typing import NDArray
 
 import unitrank_plots
-from unitrank_plots.choice import Arrays, cluster_of
+from unitrank_plots.choice import cluster_of
 from unitrank_schemas.models import Manifest
 from unitrank_schemas.results import Result
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.responses import client_has
+from unitrank_service.results.drawing import DrawingProcess, plot
+from unitrank_service.results.report import report
 from unitrank_service.results.result_response import StoredResult
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.models import ModelStore
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
+from unitrank_store.results.array_file import ArrayFile
 from unitrank_store.results.result_store import ResultStore
 from unitrank_tables import open_table
 
@@ -30,17 +37,31 @@ MOST_AVERAGED = 100
 """Number of a cluster's inputs whose mean is drawn behind the heatmap."""
 
 
+REPORT_HEADERS = {
+    # Nothing is loaded or run, no other page shows the report in a frame, and nothing can be sent.
+    "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Headers of the report, which shows names that clients chose."""
+
+
 @dataclass(frozen=True)
 class PlotStores:
-    """The stores that a plot reads. `blobs` and `models` are read only to draw the input."""
+    """The stores that a plot or a report reads, and the process that draws.
+
+    `blobs` and `models` are read only to draw the input. `threads`: those that read results.
+    """
 
     jobs: JobStore
     results: ResultStore
     blobs: BlobStore
     models: ModelStore
+    threads: CapacityLimiter
+    drawing: DrawingProcess
 
 
-def plot_response(
+async def plot_response(
     request: Request, id: str, name: str, form: str, choice: unitrank_plots.Choice, overlay: bool, stores: PlotStores
 ) -> Response:
     """Return a plot of the result of the job `id`.
@@ -48,33 +69,51 @@ def plot_response(
     `form`: `png` or `svg`. `overlay`: whether the heatmap is drawn over the input.
     Raises HttpProblem where the job has no result, or the result has no such plot.
     """
-    record = stores.jobs.get(id)
-    stored = StoredResult(record, stores.results, stores.jobs.result_ttl)
+    record, stored = await run_sync(_stored, id, stores, limiter=stores.threads)
     tag = f'"{id}.{hashlib.sha256(repr((name, form, choice, overlay)).encode()).hexdigest()[:24]}"'
     if client_has(request, tag):
         return Response(status_code=304, headers={"ETag": tag})
-    result, arrays = Result.model_validate(stored.summary()), stored.arrays()
-    # matplotlib is loaded for the first plot only.
-    from unitrank_plots.figures import draw, rendered
+    with ExitStack() as files:
+        summary, arrays = await run_sync(_files, stored, files, limiter=stores.threads)
+        try:
+            if overlay:
+                choice = await run_sync(_over_input, record, summary, arrays, choice, stores, limiter=stores.threads)
+            image = await stores.drawing.run(plot, summary, arrays, name, form, choice)
+        except unitrank_plots.NoPicture as error:
+            raise HttpProblem(error.code, error.detail) from error
+    return Response(image, headers={**HEADERS, "ETag": tag}, media_type=TYPES[form])
 
-    try:
-        if overlay:
-            choice = _over_input(record, result, arrays, choice, stores)
-        figure = draw(name, result, arrays, choice)
-    except unitrank_plots.NoPicture as error:
-        raise HttpProblem(error.code, error.detail) from error
-    return Response(rendered(figure, form), headers={**HEADERS, "ETag": tag}, media_type=TYPES[form])
+
+async def report_response(id: str, stores: PlotStores) -> Response:
+    """Return the report as HTML. Raises HttpProblem where the job has no result."""
+    record, stored = await run_sync(_stored, id, stores, limiter=stores.threads)
+    with ExitStack() as files:
+        summary, arrays = await run_sync(_files, stored, files, limiter=stores.threads)
+        page = await stores.drawing.run(report, summary, arrays, record)
+    headers = {**REPORT_HEADERS, "Content-Disposition": f'inline; filename="{id}.html"'}
+    return Response(page, headers=headers, media_type="text/html; charset=utf-8")
+
+
+def _stored(id: str, stores: PlotStores) -> tuple[JobRecord, StoredResult]:
+    record = stores.jobs.get(id)
+    return record, StoredResult(record, stores.results, stores.jobs.result_ttl)
+
+
+def _files(stored: StoredResult, files: ExitStack) -> tuple[bytes, Path]:
+    return b"".join(stored.summary_bytes()), files.enter_context(stored.array_path())
 
 
 def _over_input(
-    record: JobRecord, result: Result, arrays: Arrays, choice: unitrank_plots.Choice, stores: PlotStores
+    record: JobRecord, summary: bytes, arrays: Path, choice: unitrank_plots.Choice, stores: PlotStores
 ) -> unitrank_plots.Choice:
     """The choice with the input as a grey image behind the heatmap.
 
     Raises NoPicture where the dataset was deleted, or where no input is an image.
     """
+    result = Result.model_validate_json(summary)
     _, cluster = cluster_of(result, choice)
-    rows = arrays[f"rows/{cluster.name}"]
+    with ArrayFile(arrays.open("rb")) as file:
+        rows = np.array(file.mapped()[f"rows/{cluster.name}"])
     rows = rows[:MOST_AVERAGED] if choice.example is None else rows[choice.example : choice.example + 1]
     try:
         path = stores.blobs.path(result.dataset.digest)

@@ -5,15 +5,14 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from fastapi import Response
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 import unitrank_plots
 from unitrank_plots.choice import Arrays
 from unitrank_schemas.results import VERDICT_LABELS, Cluster, ClusterRanking, Leader, Result
-from unitrank_service.results.result_response import StoredResult
 from unitrank_service.results.verdict_text import (
     errors_of_no_change,
     group_warnings,
@@ -22,9 +21,8 @@ from unitrank_service.results.verdict_text import (
     sentence,
     verdict_in_words,
 )
-from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
-from unitrank_store.results.result_store import ResultStore
+from unitrank_store.results.array_file import ArrayFile
 
 MOST_CLUSTERS = 30
 """Clusters in the table of clusters."""
@@ -32,13 +30,6 @@ MOST_MAPS = 6
 """Clusters with a heatmap."""
 MOST_UNITS = 5
 """Units in a row of the table of clusters."""
-HEADERS = {
-    # Nothing is loaded or run, no other page shows the report in a frame, and nothing can be sent.
-    "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-}
-"""Headers of the report, which shows names that clients chose."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +40,13 @@ class Picture:
     caption: str
 
 
-def report(id: str, *, jobs: JobStore, results: ResultStore) -> Response:
-    """Return the report as HTML. Raises HttpProblem where the job has no result."""
-    record = jobs.get(id)
-    stored = StoredResult(record, results, jobs.result_ttl)
-    result = Result.model_validate(stored.summary())
-    page = _template().render(_values(result, stored.arrays(), record))
-    headers = {**HEADERS, "Content-Disposition": f'inline; filename="{id}.html"'}
-    return Response(page, headers=headers, media_type="text/html; charset=utf-8")
+def report(summary: bytes, arrays: Path, record: JobRecord) -> str:
+    """Return the report as HTML. `summary`: the result as JSON. `arrays`: the file with its arrays.
+
+    The process that draws runs this function.
+    """
+    with ArrayFile(arrays.open("rb")) as file:
+        return _template().render(_values(Result.model_validate_json(summary), file.mapped(), record))
 
 
 def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]:

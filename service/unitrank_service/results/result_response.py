@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from anyio import CapacityLimiter
@@ -22,7 +23,6 @@ from unitrank_store.jobs.record import JobRecord
 from unitrank_store.results.array_file import ArrayFile
 from unitrank_store.results.chunks import CHUNK
 from unitrank_store.results.result_store import ResultLocation, ResultStore
-from unitrank_tables.result_arrays import Arrays
 
 REASONS = {"failed": "job_failed", "cancelled": "job_cancelled", "timed_out": "job_timed_out"}
 """Status of a job that ended without a result → the code of the problem."""
@@ -107,11 +107,6 @@ class StoredResult:
             chunks = self._results.summary_bytes(self._location)
             return chunks if self._location["summary_bytes"] > CHUNK else iter([b"".join(chunks)])
 
-    def arrays(self) -> Arrays:
-        """Return all arrays by name."""
-        with self._expiring():
-            return self._results.arrays(self._location)
-
     def summary_file(self) -> BinaryIO:
         """Return the summary as a local file, which is verified. Close the file."""
         with self._expiring():
@@ -121,6 +116,12 @@ class StoredResult:
         """Return all arrays as a local file. Close the file."""
         with self._expiring():
             return self._results.array_file(self._location)
+
+    @contextmanager
+    def array_path(self) -> Iterator[Path]:
+        """Yield the path of a local file with all arrays, which is verified."""
+        with self._expiring(), self._results.array_path(self._location) as path:
+            yield path
 
     def scratch_file(self) -> BinaryIO:
         """Return an empty unnamed file beside the blobs. Close the file."""

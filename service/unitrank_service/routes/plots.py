@@ -11,8 +11,7 @@ from unitrank_service.errors import HttpProblem
 from unitrank_service.http.parameters import Id
 from unitrank_service.http.requests import Route
 from unitrank_service.openapi.descriptions import BINARY, problems
-from unitrank_service.results.plots import TYPES, PlotStores, plot_response
-from unitrank_service.results.report import report
+from unitrank_service.results.plots import TYPES, plot_response, report_response
 
 router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
 
@@ -25,7 +24,7 @@ CONTENT = {kind: {"schema": BINARY} for kind in TYPES.values()}
     response_class=Response,
     responses={200: {"description": "The plot.", "content": CONTENT}, **problems(401, 403, 404, 409, 410, 422)},
 )
-def get_picture(
+async def get_picture(
     request: Request,
     id: Id,
     name: Annotated[str, Path(description=f"{NAMES}.")],
@@ -49,9 +48,8 @@ def get_picture(
         names = ", ".join(unitrank_plots.PICTURES)
         detail = f"plot {f'{name}.{form}'[:100]!r} does not exist; use {names}, with .png or .svg"
         raise HttpProblem("not_found", detail)
-    backend, choice = backend_of(request), unitrank_plots.Choice(cluster, ranking, channel, example)
-    stores = PlotStores(backend.jobs, backend.results, backend.blobs, backend.models)
-    return plot_response(request, id, name, form, choice, overlay, stores)
+    choice = unitrank_plots.Choice(cluster, ranking, channel, example)
+    return await plot_response(request, id, name, form, choice, overlay, backend_of(request).plots)
 
 
 @router.get(
@@ -59,7 +57,6 @@ def get_picture(
     response_class=HTMLResponse,
     responses={200: {"description": "One HTML file without external files."}, **problems(401, 403, 404, 409, 410)},
 )
-def get_report(request: Request, id: Id) -> Response:
+async def get_report(request: Request, id: Id) -> Response:
     """Get the report: the verdict in words, the evidence, and the provenance in one HTML file."""
-    backend = backend_of(request)
-    return report(id, jobs=backend.jobs, results=backend.results)
+    return await report_response(id, backend_of(request).plots)

@@ -65,6 +65,16 @@ class ArrayFile:
         data = os.pread(self._file.fileno(), (stop - start) * width, place.offset + start * width)
         return np.frombuffer(data, place.dtype)
 
+    def mapped(self) -> dict[str, NDArray[Any]]:
+        """Return all arrays by name. The system reads an element from the file when it is used."""
+        return {name: self._mapped(place) for name, place in self.arrays.items()}
+
+    def _mapped(self, place: ArrayPlace) -> NDArray[Any]:
+        if not place.elements:
+            # An empty part of a file cannot be mapped.
+            return np.empty(place.shape, place.dtype)
+        return np.memmap(self._file, place.dtype, "r", place.offset, place.shape)
+
     def write_npy(self, name: str, sink: IO[bytes]) -> None:
         """Write an array to a file of the format npy, one block after the other."""
         place = self.arrays[name]

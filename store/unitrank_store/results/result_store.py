@@ -8,6 +8,8 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, TypedDict, cast
 from uuid import uuid4
 
@@ -188,6 +190,23 @@ class ResultStore:
         except BaseException:
             file.close()
             raise
+
+    @contextmanager
+    def array_path(self, location: ResultLocation) -> Iterator[Path]:
+        """Yield the path of a local file with the arrays, whose digest is verified.
+
+        A copy of arrays in Redis is deleted at the end. Raises as `array_file` does.
+        """
+        if location["place"] == "blobs":
+            self.array_file(location).close()
+            yield self._blobs.path(location["arrays"])
+            return
+        self._blobs.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile(dir=self._blobs.spool, prefix="arrays-") as copy:
+            for chunk in self.arrays_bytes(location):
+                copy.write(chunk)
+            copy.flush()
+            yield Path(copy.name)
 
     def scratch_file(self) -> BinaryIO:
         """Return an empty unnamed file beside the blobs. Close the file."""

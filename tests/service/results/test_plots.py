@@ -1,10 +1,12 @@
 """Plots of results over HTTP."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 import unitrank_plots
 from tests.service.conftest import MANIFEST, Json, Served, assert_problem, job, put_dataset, ready_model
@@ -53,7 +55,9 @@ def test_heatmap_when_over_the_input_then_is_another_picture(client: httpx.Clien
     assert plain.content != over.content
 
 
-def test_overlay_when_colours_come_last_then_they_are_what_is_averaged(client: httpx.Client, served: Served) -> None:
+def test_overlay_when_colours_come_last_then_they_are_what_is_averaged(
+    client: httpx.Client, served: Served, tmp_path: Path
+) -> None:
     images = np.random.default_rng(0).normal(size=(4, 5, 6, 3))
     image = {"name": "input", "kind": "Input", "shape": [5, 6, 3], "units": 90, "channels": 3, "channel_axis": 2, "cut": True}
     inputs = [{"name": "image", "dtype": "float32", "shape": [None, 5, 6, 3]}]
@@ -62,11 +66,11 @@ def test_overlay_when_colours_come_last_then_they_are_what_is_averaged(client: h
     id = client.post("/v1/jobs", json=job()).json()["id"]
     record = served.backend.jobs.get(id)
     digests = {name: {"name": name, "digest": client.get(f"/v1/{name}s/{title}").json()["digest"]} for name, title in NAMES}
-    result = Result.model_validate(summary(id) | digests)
+    stored = Result.model_validate(summary(id) | digests).model_dump_json().encode()
+    (tmp_path / "arrays").write_bytes(save({"rows/a": np.array([1, 2])}))
 
-    backend = served.backend
-    stores = plots.PlotStores(backend.jobs, backend.results, backend.blobs, backend.models)
-    drawn = plots._over_input(record, result, {"rows/a": np.array([1, 2])}, unitrank_plots.Choice(cluster="a"), stores)
+    choice = unitrank_plots.Choice(cluster="a")
+    drawn = plots._over_input(record, stored, tmp_path / "arrays", choice, served.backend.plots)
 
     assert drawn.background is not None
     np.testing.assert_allclose(drawn.background, images[1:3].mean((0, 3)), rtol=1e-5, atol=1e-6)

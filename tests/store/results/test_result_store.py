@@ -13,6 +13,7 @@ from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.errors import Corrupt, Full, RecordNotFound, SizeExceeded
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import texts
+from unitrank_store.results.array_file import ArrayFile
 from unitrank_store.results.result_store import Arrays, ResultStore
 from unitrank_store.settings import Settings
 from unitrank_tables.sizes import MiB
@@ -204,6 +205,20 @@ def test_array_file_when_read_in_pieces_has_the_arrays(results: ResultStore, pla
         np.testing.assert_array_equal(arrays.read("importance/gradient", 299_999, 300_001), [299_999, 300_000])
         np.testing.assert_array_equal(arrays.read("rows/0", 0, 3), [3, 1, 2])
         assert arrays.read("rows/0", 0, 3).dtype == np.int64
+
+
+def test_array_path_when_its_file_is_mapped_has_the_arrays_and_copies_are_deleted(
+    results: ResultStore, blobs: BlobStore, tmp_path: Path
+) -> None:
+    arrays = {**ARRAYS, "rows/1": np.empty((0, 3), np.int32)}
+    location = results.put(SUMMARY, arrays)
+    before = files(tmp_path)
+    with results.array_path(location) as path, ArrayFile(path.open("rb")) as file:
+        mapped = file.mapped()
+        assert mapped.keys() == arrays.keys()
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(mapped[name], array)
+    assert files(tmp_path) == before
 
 
 def test_array_file_when_written_as_npy_is_what_numpy_writes(results: ResultStore) -> None:

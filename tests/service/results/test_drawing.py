@@ -1,0 +1,62 @@
+"""The process that draws: it starts with the first call, and a dead one is replaced."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+
+import psutil
+import pytest
+
+import unitrank_plots
+from tests.support.polling import wait_until
+from unitrank_service.results.drawing import DrawingProcess
+
+LOST = unitrank_plots.NoPicture("no_ablation", "the job had no ablation")
+
+
+@pytest.fixture
+def drawing() -> Iterator[DrawingProcess]:
+    process = DrawingProcess()
+    yield process
+    process.close()
+
+
+def fail() -> None:
+    raise LOST
+
+
+def test_function_when_run_then_another_process_runs_it_and_its_exceptions_come_back(drawing: DrawingProcess) -> None:
+    async def run() -> tuple[int, int]:
+        first = await drawing.run(os.getpid)
+        with pytest.raises(unitrank_plots.NoPicture) as error:
+            await drawing.run(fail)
+        assert (error.value.code, error.value.detail) == (LOST.code, LOST.detail)
+        return first, await drawing.run(os.getpid)
+
+    first, second = asyncio.run(run())
+
+    assert first == second != os.getpid()
+
+
+def test_process_when_killed_between_two_calls_then_the_next_call_starts_another(drawing: DrawingProcess) -> None:
+    async def run() -> tuple[int, int]:
+        first = await drawing.run(os.getpid)
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: not psutil.pid_exists(first) or psutil.Process(first).status() == "zombie", "the process is dead")
+        return first, await drawing.run(os.getpid)
+
+    first, second = asyncio.run(run())
+
+    assert first != second
+
+
+@pytest.mark.check
+def test_function_when_it_kills_its_process_then_the_call_fails_and_later_calls_succeed(drawing: DrawingProcess) -> None:
+    async def run() -> int:
+        with pytest.raises(BrokenProcessPool):
+            await drawing.run(os._exit, 1)
+        return await drawing.run(os.getpid)
+
+    assert asyncio.run(run()) != os.getpid()
