@@ -27,7 +27,7 @@ SMALLEST: dict[str, list[str]] = {
     "latency": ["--jobs", "3"],
     "load": ["--jobs", "20", "--clients", "2"],
     "loading": ["--repeats", "1", "--nets", "mlp", "lenet"],
-    "operators": ["--count", "200", "--variants", "1", "--limit", "120"],
+    "operators": ["--count", "100", "--variants", "1", "--limit", "120"],
     "paper": ["--steps", "10"],
     "results": ["--units", "100", "--clusters", "1"],
     "reuse": ["--examples", "30"],
