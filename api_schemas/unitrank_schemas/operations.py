@@ -13,10 +13,13 @@ class Health(Schema):
     status: Literal["ok"] = "ok"
 
 
-class StoreWarning(Schema):
-    """A fault of the store with which jobs run, but may be lost."""
+class ReadinessWarning(Schema):
+    """A fault with which jobs run, but may be lost or are less protected from each other.
 
-    code: Literal["acl", "eviction", "persistence"]
+    `confinement` is a fault of a worker, the other codes are faults of the store.
+    """
+
+    code: Literal["acl", "confinement", "eviction", "persistence"]
     detail: str = Field(description="The fault, and the next step.", examples=["the server writes no log (appendonly no)"])
 
 
@@ -24,7 +27,7 @@ class Readiness(Schema):
     """Jobs can run."""
 
     status: Literal["ok"] = "ok"
-    warnings: list[StoreWarning] = Field([], description="Faults of the store that the operator should repair.")
+    warnings: list[ReadinessWarning] = Field([], description="Faults that the operator should repair.")
 
 
 class Worker(Schema):

@@ -20,6 +20,7 @@ class WorkerEntry:
     `memory`: resident bytes of the worker's child processes, and `children`: their number.
     `job`: the id of the record that the worker runs, None while the worker is idle.
     `models`: names of the models that the children keep loaded, by tenant.
+    `unconfined`: why the children are not confined; None if they are.
     """
 
     name: str
@@ -33,6 +34,7 @@ class WorkerEntry:
     job: str | None = None
     models: Mapping[str, Sequence[str]] = field(default_factory=dict)
     children: int = 0
+    unconfined: str | None = None
 
 
 class WorkerRegistry:

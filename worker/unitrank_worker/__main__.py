@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             detail = f"process {namesake.pid} on {namesake.host} is a worker with this name; use another --name"
             log.error("not started", worker=options.name, error=detail)
             return NOT_POSSIBLE
-        worker.children.start(START_SECONDS)
+        unconfined = worker.children.start(START_SECONDS)
     except NotStarted as error:
         log.error("not started", worker=options.name, error=str(error))
         worker.children.end()
@@ -83,7 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error("not started", worker=options.name, error=f"the store {store_error(error)}", reason=str(error))
         return 1
     log.info("ready", worker=options.name, queue=options.queue, device=options.device)
-    worker.heartbeats.start()
+    if unconfined is not None:
+        log.warning("child not confined", worker=options.name, because=unconfined)
+    worker.heartbeats.start(unconfined)
     worker.work(logging_level="WARNING")
     return 0
 

@@ -62,7 +62,7 @@ def of_service(calls: Calls, url: str) -> Flow[list[Finding]]:
     health_error = yield from calls.probe(HttpRequest("GET", "/healthz"))
     if health_error is not None:
         return [Finding("service", False, f"{health_error}; set the address with --url or UNITRANK_URL")]
-    readiness = yield from _readiness(calls)
+    readiness = yield from readiness_findings(calls)
     errors = {}
     for scope, request in PROBES.items():
         errors[scope] = yield from calls.probe(request)
@@ -137,13 +137,16 @@ def of_folder(folder: Path) -> Iterator[Finding]:
         yield Finding(str(file.relative_to(folder)), False, hint, required=False)
 
 
-def _readiness(calls: Calls) -> Flow[list[Finding]]:
-    """Whether jobs can run, and the faults of the store that the service names."""
+def readiness_findings(calls: Calls) -> Flow[list[Finding]]:
+    """Whether jobs can run, and the faults that the service names."""
     try:
         readiness = yield from calls.readiness()
     except UnitrankError as error:
         return [Finding("ready", False, str(error))]
-    warnings = [Finding(f"store: {warning.code}", False, warning.detail, required=False) for warning in readiness.warnings]
+    warnings = [
+        Finding("confinement" if warning.code == "confinement" else f"store: {warning.code}", False, warning.detail, required=False)
+        for warning in readiness.warnings
+    ]
     return [Finding("ready", True, "jobs can run"), *warnings]
 
 

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from unitrank_schemas.operations import Health, Readiness, StoreWarning, Version, Worker, Workers
+from unitrank_schemas.operations import Health, Readiness, ReadinessWarning, Version, Worker, Workers
 from unitrank_service.backend import backend_of, key_of
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.authentication import PUBLIC
@@ -29,7 +29,7 @@ async def healthz(request: Request) -> Response:
 def readyz(request: Request) -> Response:
     """Check that jobs can run: the store can serve and has room, and a worker for jobs is alive.
 
-    A fault of the store with which jobs still run is one of the `warnings`.
+    A fault with which jobs still run is one of the `warnings`.
     """
     backend = backend_of(request)
     faults = find_faults(backend.connection)
@@ -37,10 +37,16 @@ def readyz(request: Request) -> Response:
         raise HttpProblem("store_unavailable", "; ".join(details), {"Retry-After": "5"})
     # While the store is full, workers cannot write their heartbeats, and count as lost.
     require_writable(backend.connection, backend.blobs.spool)
-    if not any(worker.queue == JOBS for worker in backend.workers.list()):
+    workers = backend.workers.list()
+    if not any(worker.queue == JOBS for worker in workers):
         detail = "no worker for jobs is running; start a worker with `python -m unitrank_worker`"
         raise HttpProblem("no_worker", detail, {"Retry-After": "5"})
-    warnings = [StoreWarning.model_validate({"code": fault.code, "detail": fault.detail}) for fault in faults]
+    warnings = [ReadinessWarning.model_validate({"code": fault.code, "detail": fault.detail}) for fault in faults]
+    warnings += [
+        ReadinessWarning(code="confinement", detail=f"worker {worker.name} runs models without confinement: {worker.unconfined}")
+        for worker in workers
+        if worker.unconfined
+    ]
     return answer(request, Readiness(warnings=warnings))
 
 

@@ -4,6 +4,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -39,6 +40,13 @@ def test_readyz_with_a_worker_is_ready(client: httpx.Client, served: Served) -> 
     served.backend.workers.beat(worker("cpu-0", JOBS))
 
     assert client.get("/readyz").json() == {"status": "ok", "warnings": []}
+
+
+def test_readyz_when_a_worker_is_not_confined_then_has_a_warning(client: httpx.Client, served: Served) -> None:
+    served.backend.workers.beat(replace(worker("cpu-0", JOBS), unconfined="Landlock cannot be used"))
+
+    detail = "worker cpu-0 runs models without confinement: Landlock cannot be used"
+    assert client.get("/readyz").json() == {"status": "ok", "warnings": [{"code": "confinement", "detail": detail}]}
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/v1/models", "/v1/jobs"])

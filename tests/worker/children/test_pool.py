@@ -21,6 +21,7 @@ class StubChild:
         self.pid = 0
         self.resident = 100
         self.models: list[str] = []
+        self.unconfined: str | None = None
 
     @property
     def alive(self) -> bool:

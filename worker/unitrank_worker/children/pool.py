@@ -59,14 +59,16 @@ class ChildPool:
         self._children: OrderedDict[str, ChildHandle] = OrderedDict()
         self._spare = new_child()
 
-    def start(self, seconds: float) -> None:
+    def start(self, seconds: float) -> str | None:
         """Start the first child, and wait at most `seconds` until it can take orders.
 
-        Raises NotStarted, for example if the device cannot be used.
+        Returns why the children are not confined; None if they are. Raises NotStarted, for example
+        if the device cannot be used.
         """
         self._spare.start()
         self._spare.open()
         self._spare.await_ready(seconds)
+        return self._spare.unconfined
 
     def child_of(self, tenant: str) -> ChildHandle:
         """The tenant's child. It may still be starting.

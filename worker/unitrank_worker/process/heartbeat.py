@@ -47,8 +47,12 @@ class Heartbeat:
         self._sent: WorkerEntry | None = None
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
-    def start(self) -> None:
-        """Send a first heartbeat and start the thread."""
+    def start(self, unconfined: str | None = None) -> None:
+        """Send a first heartbeat and start the thread.
+
+        `unconfined`: why the worker's children are not confined; None if they are.
+        """
+        self._worker = replace(self._worker, unconfined=unconfined)
         self._beat()
         self._thread.start()
 

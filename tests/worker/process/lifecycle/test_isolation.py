@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from tests.worker.process.conftest import Bench
+from unitrank_store.worker_registry import WorkerRegistry
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
@@ -22,6 +23,17 @@ def test_child_when_it_works_then_holds_no_address_of_the_store(bench: Bench) ->
     assert secrets_in(child.pid, [bench.url.encode(), b"not for the child"]) == []
     assert secrets_in(parent.pid, [bench.url.encode()]) != []
     assert [(each.family, each.raddr) for each in child.net_connections("all")] == [(socket.AF_UNIX, "")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are parts of Linux")
+@pytest.mark.parametrize(("confinement", "reason"), [("require", None), ("off", "UNITRANK_CONFINEMENT is off")])
+def test_worker_when_ready_then_its_entry_says_whether_its_children_are_confined(
+    bench: Bench, confinement: str, reason: str | None
+) -> None:
+    bench.start(UNITRANK_CONFINEMENT=confinement)
+    bench.summary(bench.submit())
+
+    assert [entry.unconfined for entry in WorkerRegistry(bench.connection).list()] == [reason]
 
 
 def secrets_in(pid: int, secrets: list[bytes]) -> list[bytes]:
