@@ -47,6 +47,7 @@ STATUS: dict[str, int] = {
     "too_many_waits": 429,
     "internal": 500,
     "store_unavailable": 503,
+    "dataset_corrupt": 500,
     "store_full": 503,
     "no_worker": 503,
 }

@@ -128,7 +128,7 @@ def _too_large(request: Request, error: SizeExceeded) -> HttpProblem:
 
 
 def _bad_table(request: Request, error: BadTable) -> HttpProblem:
-    if error.code == "dataset_too_large":
+    if error.code in ("dataset_too_large", "dataset_corrupt"):
         return HttpProblem(error.code, error.detail)
     # A job's request holds an inline table under /dataset.
     pointer = f"/dataset{error.pointer}" if _kind(request) == "job" else error.pointer

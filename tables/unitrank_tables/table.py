@@ -1,13 +1,14 @@
 """A table in a file: its fields, read from the header, and the rows of a field as arrays."""
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
 
+from unitrank_tables.chunk_digests import CHUNK_BYTES, ChunkDigests, VerifiedChunks, VerifiedMap
 from unitrank_tables.columns import Column, ColumnInfo, check_columns
 from unitrank_tables.elements import Rows
 from unitrank_tables.errors import BadTable
@@ -30,8 +31,10 @@ class Table:
     `fields`: name → description in the API. `examples`: number of rows.
     """
 
-    def __init__(self, path: Path, limit: int, scratch: Path) -> None:
-        memory = _map(path)
+    def __init__(
+        self, path: Path, limit: int, scratch: Path, digests: ChunkDigests | None = None, verified: VerifiedChunks | None = None
+    ) -> None:
+        memory = _map(path, digests, verified or VerifiedChunks())
         self.format: Format = _format(memory)
         columns = npz_columns(memory, scratch) if self.format == "npz" else safetensors_columns(memory)
         self.examples = check_columns(columns, limit)
@@ -44,12 +47,14 @@ class Table:
         """A new array of these rows, in native byte order and C order.
 
         Raises KeyError for an unknown field, IndexError for an unknown row and BadTable for
-        damaged data.
+        damaged data. A table with digests verifies the chunks of these rows first.
         """
         column = self._columns[field]
         if field not in self._mapped:
             self._mapped[field] = _array(column)
-        array, _ = self._mapped[field]
+        array, memory = self._mapped[field]
+        if isinstance(memory, VerifiedMap) and not memory.is_verified:
+            memory.verify(_chunks(column, rows))
         picked = array[rows if isinstance(rows, slice) else np.asarray(rows, dtype=np.intp)]
         decoded = column.element.decode(picked)
         self._release(column.bytes if column.fortran else picked.nbytes + len(picked) * mmap.PAGESIZE)
@@ -93,17 +98,26 @@ class Table:
         self.close()
 
 
-def open_table(path: Path, limit: int = UNPACKED_LIMIT, scratch: Path | None = None) -> Table:
+def open_table(
+    path: Path,
+    limit: int = UNPACKED_LIMIT,
+    scratch: Path | None = None,
+    digests: ChunkDigests | None = None,
+    verified: VerifiedChunks | None = None,
+) -> Table:
     """The table in a file, its header checked. Raises BadTable.
 
     `limit`: bytes of unpacked data. `scratch`: the folder that compressed fields are unpacked into;
-    by default the folder of the file.
+    by default the folder of the file. `digests`: with them, each chunk is verified before it is
+    read. `verified`: remembers the verified chunks for the next table of the same file.
     """
-    return Table(path, limit, scratch or path.parent)
+    return Table(path, limit, scratch or path.parent, digests, verified)
 
 
-def _map(path: Path) -> mmap.mmap:
+def _map(path: Path, digests: ChunkDigests | None, verified: VerifiedChunks) -> mmap.mmap:
     with open_file(path) as file:
+        if digests is not None:
+            return VerifiedMap.open(file.fileno(), digests, verified)
         if path.stat().st_size == 0:
             raise BadTable("not_a_table", "the file is empty; expected an npz or a safetensors file")
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -127,3 +141,22 @@ def _array(column: Column) -> tuple[Rows, mmap.mmap]:
     order: Literal["F", "C"] = "F" if column.fortran else "C"
     memory = column.source()
     return np.ndarray(column.shape, column.element.stored, memory, column.offset, order=order), memory
+
+
+def _chunks(column: Column, rows: slice | Sequence[int] | np.ndarray[Any, np.dtype[np.integer[Any]]]) -> Iterable[int]:
+    """The indices of the file's chunks that hold these rows."""
+    count = max(column.shape[0], 1)
+    width = column.bytes // count
+    if column.fortran or not width:
+        first, last = np.array([0]), np.array([count - 1])
+    elif isinstance(rows, slice):
+        picked = range(count)[rows]
+        first, last = np.array([min(picked, default=0)]), np.array([max(picked, default=-1)])
+    else:
+        # numpy counts a negative row from the end, and refuses an unknown row afterwards.
+        picked_rows = np.asarray(rows, dtype=np.intp).reshape(-1)
+        first = last = np.clip(np.where(picked_rows < 0, picked_rows + count, picked_rows), 0, count - 1)
+    starts = (column.offset + first * width) // CHUNK_BYTES
+    stops = (column.offset + (last + 1) * width - 1) // CHUNK_BYTES + 1
+    pairs = np.unique(np.stack([starts, stops], axis=1), axis=0).tolist()
+    return {index for start, stop in pairs for index in range(start, stop)}

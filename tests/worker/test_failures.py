@@ -4,6 +4,7 @@ import pytest
 
 from unitrank_engine.errors import Cancelled, EngineError
 from unitrank_schemas.problems import JobProblem
+from unitrank_tables.errors import BadTable
 from unitrank_worker.failures import ending, is_unexpected, spoils_process
 
 
@@ -16,6 +17,7 @@ class OutOfMemoryError(RuntimeError):
     [
         (EngineError("non_finite", "nan"), "non_finite", False),
         (EngineError("busy", "later", retryable=True), "busy", True),
+        (BadTable("dataset_corrupt", "its bytes have changed"), "dataset_corrupt", False),
         (MemoryError(), "out_of_memory", False),
         (OutOfMemoryError("CUDA out of memory"), "out_of_memory", False),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), "out_of_memory", False),

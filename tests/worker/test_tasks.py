@@ -25,12 +25,16 @@ from unitrank_store.queue.rq_queue import depth, enqueue_inspection
 from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
+from unitrank_tables import ChunkDigests, VerifiedChunks
+from unitrank_tables.chunk_digests import VerifiedMap
+from unitrank_tables.errors import BadTable
 from unitrank_tables.part import Part, decode_part, encode_part
 from unitrank_worker.attempts import job_attempt
 from unitrank_worker.attempts import stores as stores_module
-from unitrank_worker.attempts.attempt import Attempt, CannotRun, problem_of
+from unitrank_worker.attempts.attempt import Attempt, CannotRun, Order, problem_of
 from unitrank_worker.attempts.progress import ProgressWriter
 from unitrank_worker.attempts.stores import Stores
+from unitrank_worker.failures import ending
 from unitrank_worker.process.channel import Message
 from unitrank_worker.tasks import start
 
@@ -127,22 +131,63 @@ def test_job_when_its_model_is_warm_then_the_archive_is_not_opened(stores: Store
     order.files[0].close()
 
 
-@pytest.mark.parametrize("damage", ["zeros", "cut short"])
-@pytest.mark.parametrize("kind", ["dataset", "model"])
-def test_job_when_its_contents_are_damaged_then_is_corrupt_until_they_are_put_again(stores: Stores, kind: str, damage: str) -> None:
-    resolved = contents(stores)
-    digest = resolved["dataset"]["digest"] if kind == "dataset" else str(stores.models.get("m").clean)
-    path = stores.blobs.path(digest)
+def damage_file(path: Path, damage: str) -> bytes:
+    """Change the file in place, and return its content before."""
     whole = path.read_bytes()
     path.write_bytes(bytes(len(whole)) if damage == "zeros" else whole[:3])
+    return whole
+
+
+@pytest.mark.parametrize("damage", ["zeros", "cut short"])
+def test_job_when_its_model_is_damaged_then_is_corrupt_until_it_is_put_again(stores: Stores, damage: str) -> None:
+    resolved = contents(stores)
+    whole = damage_file(stores.blobs.path(str(stores.models.get("m").clean)), damage)
 
     with pytest.raises(CannotRun) as caught:
         begun(stores, resolved).order(warm=())
     problem = problem_of(caught.value)
-    assert (problem["code"], problem["status"]) == (f"{kind}_corrupt", 500)
+    assert (problem["code"], problem["status"]) == ("model_corrupt", 500)
     blob(stores, whole)
     for file in begun(stores, resolved).order(warm=()).files:
         file.close()
+
+
+@pytest.mark.parametrize("damage", ["zeros", "cut short"])
+@pytest.mark.parametrize("when", ["before the order", "after the order"])
+def test_job_when_its_dataset_is_damaged_then_is_corrupt_in_the_child_until_it_is_put_again(
+    stores: Stores, damage: str, when: str
+) -> None:
+    """The parent sends digests of chunks, and the child verifies what it reads."""
+    resolved = contents(stores)
+    path = stores.blobs.path(resolved["dataset"]["digest"])
+    whole = damage_file(path, damage) if when == "before the order" else b""
+    order = begun(stores, resolved).order(warm=())
+    whole = whole or damage_file(path, damage)
+
+    def read(order: Order) -> bytes:
+        with order.files[0] as table:
+            digests = ChunkDigests.from_json(order.content["digests"])
+            return VerifiedMap.open(table.fileno(), digests, VerifiedChunks())[:]
+
+    with pytest.raises(BadTable) as caught:
+        read(order)
+    assert (caught.value.code, ending(caught.value)[1]["status"]) == ("dataset_corrupt", 500)  # type: ignore[index]
+    order.close()
+    blob(stores, whole)
+    again = begun(stores, resolved).order(warm=())
+    assert read(again) == whole
+    again.close()
+
+
+def test_job_when_its_dataset_has_no_chunk_digests_and_is_damaged_then_is_corrupt_before_the_order(stores: Stores) -> None:
+    resolved = contents(stores)
+    path = stores.blobs.path(resolved["dataset"]["digest"])
+    path.with_suffix(".chunks").unlink()
+    damage_file(path, "zeros")
+
+    with pytest.raises(CannotRun) as caught:
+        begun(stores, resolved).order(warm=())
+    assert caught.value.code == "dataset_corrupt"
 
 
 def test_inspection_when_the_upload_is_damaged_then_the_model_is_rejected_until_it_is_put_again(inspecting: Stores) -> None:

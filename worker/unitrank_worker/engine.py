@@ -16,7 +16,7 @@ from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.facts.facts import MOST_CLUSTERS
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.models import Manifest, format_of
-from unitrank_tables import Table, open_table
+from unitrank_tables import ChunkDigests, Table, VerifiedChunks, open_table
 from unitrank_worker.child_settings import ChildSettings
 
 Report = Callable[[Json], None]
@@ -32,6 +32,7 @@ class Assignment:
 
     `resolved`: the exact contents, and `clean`, the digest of the cleaned archive. `table`: file of
     the dataset. `archive`: file of the model; None for a model that the engine keeps in memory.
+    `digests`: digests of the chunks of `table`; the engine verifies each chunk before it reads it.
     `manifest`: set for a request that has not been checked. `parts`: parts of earlier jobs.
     `span`: opens a span of the trace around a stage.
     """
@@ -41,6 +42,7 @@ class Assignment:
     resolved: Json
     table: Path
     archive: Path | None = None
+    digests: ChunkDigests | None = None
     manifest: Json | None = None
     parts: Any = None  # Any: the engine's own protocol, which is imported with torch
     span: Span = nullcontext
@@ -115,6 +117,7 @@ class TorchEngine:
         self._claim: Callable[[], None] = partial(claim, device)
         self._models = WarmModels.on(device, count=settings.warm_models, bytes=settings.warm_models_bytes)
         self._names: dict[str, str] = {}
+        self._verified = VerifiedChunks()
 
     def open(self) -> None:
         """As in `Engine`. Raises EngineError `no_device` if the device is missing or full."""
@@ -126,7 +129,8 @@ class TorchEngine:
         A request is checked here if its model was not ready when the job was posted.
         """
         resolved, digest = assignment.resolved, str(assignment.resolved["clean"])
-        with open_table(assignment.table, scratch=Path(self._settings.scratch)) as table:
+        scratch = Path(self._settings.scratch)
+        with open_table(assignment.table, scratch=scratch, digests=assignment.digests, verified=self._verified) as table:
             request = assignment.request if resolved.get("checked") else self._checked(assignment, table)
             if digest not in self._models.digests():
                 report({"done": 0, "total": 0, "unit": "rows", "stage": "loading the model", "eta": None})

@@ -4,7 +4,6 @@ from functools import lru_cache
 
 from unitrank_schemas.facts.facts import MOST_CLUSTERS, Value
 from unitrank_store.blobs.blob_store import BlobStore
-from unitrank_tables import open_table
 
 MOST_ROWS = 2_000_000
 """The worker checks the values of a larger dataset, so that a POST takes milliseconds."""
@@ -21,5 +20,5 @@ class DistinctValues:
         """As `Table.distinct`; None if the dataset has more than `MOST_ROWS` rows."""
         if examples > MOST_ROWS:
             return None
-        with open_table(self._blobs.path(digest)) as table:
+        with self._blobs.open_table(digest) as table:
             return table.distinct(field, MOST_CLUSTERS + 1)

@@ -28,7 +28,6 @@ from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.results.array_file import ArrayFile
 from unitrank_store.results.result_store import ResultStore
-from unitrank_tables import open_table
 
 TYPES = {"png": "image/png", "svg": "image/svg+xml"}
 # A browser that opens an SVG directly runs no script in it and loads nothing.
@@ -116,11 +115,11 @@ def _over_input(
         rows = np.array(file.mapped()[f"rows/{cluster.name}"])
     rows = rows[:MOST_AVERAGED] if choice.example is None else rows[choice.example : choice.example + 1]
     try:
-        path = stores.blobs.path(result.dataset.digest)
+        table = stores.blobs.open_table(result.dataset.digest)
     except RecordNotFound as error:
         detail = "the input cannot be drawn, because the dataset was deleted; leave `overlay` out"
         raise unitrank_plots.NoPicture("dataset_not_found", detail) from error
-    with open_table(path) as table:
+    with table:
         inputs = (record.request["inputs"] or {}).items()
         image_input = next(((name, field) for name, field in inputs if len(table.fields[field]["shape"]) in (3, 4)), None)
         if image_input is None:

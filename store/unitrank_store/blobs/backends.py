@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Protocol, cast
 from uuid import uuid4
 
 from unitrank_store.blobs.digests import verified
+from unitrank_tables.chunk_digests import ChunkDigests, ChunkHasher
 from unitrank_tables.sizes import MiB
 
 _NAME = re.compile(r"[0-9a-f]{64}")
@@ -32,14 +33,23 @@ class BlobBackend(Protocol):
 
     spool: Path
 
-    def put(self, file: Path, name: str) -> None:
-        """Store a spooled file, completely or not at all. The file may be moved."""
+    def put(self, file: Path, name: str, digests: ChunkDigests) -> None:
+        """Store a spooled file and the digests of its chunks, completely or not at all.
+
+        The file may be moved.
+        """
 
     def path(self, name: str) -> Path:
         """Return a local file with the blob's content."""
 
     def open(self, name: str) -> BinaryIO:
         """Open the blob for reading."""
+
+    def digests(self, name: str) -> ChunkDigests:
+        """Return the digests of the chunks of the local file.
+
+        A file without them is verified as a whole, and gets them. Raises Corrupt.
+        """
 
     def size(self, name: str) -> int:
         """Return the blob's size in bytes."""
@@ -67,9 +77,10 @@ class FolderBackend:
         self.root = root
         self.spool = root / "incoming"
 
-    def put(self, file: Path, name: str) -> None:
+    def put(self, file: Path, name: str, digests: ChunkDigests) -> None:
         target = self.path_of(name)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._write_digests(name, digests)
         file.replace(target)
         _sync(target.parent)
 
@@ -81,6 +92,42 @@ class FolderBackend:
     def open(self, name: str) -> BinaryIO:
         return self.path_of(name).open("rb")
 
+    def digests(self, name: str) -> ChunkDigests:
+        try:
+            digests = ChunkDigests.from_bytes(self._digests_path(name).read_bytes())
+            if digests.digest == f"sha256:{name}":
+                return digests
+        except (FileNotFoundError, ValueError):
+            # An earlier version stored the blob, or the disk damaged the digests.
+            pass
+        digests = self._hashed(name)
+        # On a full or read-only disk, the next reader computes the digests again.
+        with suppress(OSError):
+            self._write_digests(name, digests)
+        return digests
+
+    def _hashed(self, name: str) -> ChunkDigests:
+        """Verify the whole file, and return the digests of its chunks. Raises Corrupt."""
+        hasher = ChunkHasher()
+        with self.open(name) as file:
+            for piece in verified(iter(partial(file.read, MiB), b""), f"sha256:{name}"):
+                hasher.update(piece)
+        return hasher.digests(f"sha256:{name}")
+
+    def _digests_path(self, name: str) -> Path:
+        return self.path_of(name).with_suffix(".chunks")
+
+    def _write_digests(self, name: str, digests: ChunkDigests) -> None:
+        """Write the digests of chunks. A file that a power failure cuts is written again later."""
+        self.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, draft = tempfile.mkstemp(dir=self.spool, prefix="chunks-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(digests.to_bytes())
+            Path(draft).replace(self._digests_path(name))
+        finally:
+            Path(draft).unlink(missing_ok=True)
+
     def size(self, name: str) -> int:
         return self.path_of(name).stat().st_size
 
@@ -89,6 +136,7 @@ class FolderBackend:
 
     def delete(self, name: str) -> None:
         self.path_of(name).unlink(missing_ok=True)
+        self._digests_path(name).unlink(missing_ok=True)
 
     def drop_copy(self, name: str) -> bool:
         return False
@@ -109,7 +157,7 @@ class FolderBackend:
         for path, status in sorted(self.files(), key=lambda file: file[1].st_atime_ns, reverse=True):
             room -= status.st_size
             if room < 0:
-                path.unlink(missing_ok=True)
+                self.delete(path.name)
 
     def path_of(self, name: str) -> Path:
         """Return the blob's path, whether the blob is stored or not."""
@@ -133,7 +181,8 @@ class RemoteBackend:
         self._cache = FolderBackend(cache or self._temporary_folder())
         self.spool = self._cache.spool
 
-    def put(self, file: Path, name: str) -> None:
+    def put(self, file: Path, name: str, digests: ChunkDigests) -> None:
+        # The local copy gets digests when it is copied.
         incoming, target = f"{self._root}/incoming/{uuid4().hex}", self._key(name)
         try:
             self._filesystem.makedirs(f"{self._root}/incoming", exist_ok=True)
@@ -155,6 +204,9 @@ class RemoteBackend:
 
     def open(self, name: str) -> BinaryIO:
         return cast(BinaryIO, self._filesystem.open(self._key(name), "rb"))
+
+    def digests(self, name: str) -> ChunkDigests:
+        return self._cache.digests(name)
 
     def size(self, name: str) -> int:
         return int(self._filesystem.size(self._key(name)))
@@ -193,12 +245,15 @@ class RemoteBackend:
     def _download(self, name: str) -> None:
         self.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, local = tempfile.mkstemp(dir=self.spool, prefix="download-")
+        hasher = ChunkHasher()
         try:
             with os.fdopen(handle, "wb") as sink, self.open(name) as source:
-                sink.writelines(verified(iter(partial(source.read, MiB), b""), f"sha256:{name}"))
+                for piece in verified(iter(partial(source.read, MiB), b""), f"sha256:{name}"):
+                    sink.write(piece)
+                    hasher.update(piece)
             if self._cache_bytes is not None:
                 self._cache.shrink(max(0, self._cache_bytes - Path(local).stat().st_size))
-            self._cache.put(Path(local), name)
+            self._cache.put(Path(local), name, hasher.digests(f"sha256:{name}"))
         finally:
             Path(local).unlink(missing_ok=True)
 

@@ -17,6 +17,9 @@ from unitrank_store.blobs.digests import hex_of
 from unitrank_store.blobs.verification import BlobVerifier
 from unitrank_store.errors import Corrupt, RecordNotFound, SizeExceeded
 from unitrank_store.settings import Settings
+from unitrank_tables import Table, open_table
+from unitrank_tables.chunk_digests import ChunkDigests, ChunkHasher, VerifiedChunks
+from unitrank_tables.errors import BadTable
 
 DAY = 24 * 3600.0
 
@@ -34,6 +37,7 @@ class BlobStore:
         self.quota = quota
         self._backend = _backend_at(url, cache, cache_bytes)
         self._verifier = BlobVerifier()
+        self._verified = VerifiedChunks()
 
     @classmethod
     def of(cls, settings: Settings) -> "BlobStore":
@@ -53,7 +57,7 @@ class BlobStore:
                 yield sink
                 file.flush()
                 os.fsync(file.fileno())
-            self._backend.put(spooled, hex_of(sink.digest))
+            self._backend.put(spooled, hex_of(sink.digest), sink.digests)
 
     @property
     def spool(self) -> Path:
@@ -116,6 +120,36 @@ class BlobStore:
         # Only the local copy was damaged: the new one is verified while it is copied.
         return self.path(digest).open("rb")
 
+    def open_chunked(self, digest: str) -> BinaryIO:
+        """Open a local file with this content, whose reader verifies each chunk that it reads.
+
+        A content without `chunk_digests` is verified here as a whole, and gets them. So is a local
+        copy of a remote content: if it is damaged, it is copied again.
+        Raises RecordNotFound and Corrupt.
+        """
+        if isinstance(self._backend, RemoteBackend):
+            return self.open_verified(digest)
+        self.chunk_digests(digest)
+        return self.path(digest).open("rb")
+
+    def chunk_digests(self, digest: str) -> ChunkDigests:
+        """Return the digests of the content's chunks. Raises RecordNotFound and Corrupt."""
+        self.path(digest)
+        with _translated(digest):
+            return self._backend.digests(hex_of(digest))
+
+    def open_table(self, digest: str) -> Table:
+        """Open the content as a table, which verifies the chunks that it reads.
+
+        Raises RecordNotFound, and BadTable `dataset_corrupt` also later.
+        """
+        try:
+            file, digests = self.open_chunked(digest), self.chunk_digests(digest)
+        except Corrupt as error:
+            raise BadTable("dataset_corrupt", f"{error}; upload the dataset again") from error
+        with file:
+            return open_table(Path(f"/dev/fd/{file.fileno()}"), scratch=self.spool, digests=digests, verified=self._verified)
+
     def size(self, digest: str) -> int:
         """Return the content's size in bytes. Raises RecordNotFound."""
         with _translated(digest):
@@ -157,6 +191,7 @@ class BlobWriter:
         self._path = path
         self._limit = limit
         self._hash = hashlib.sha256()
+        self._chunks = ChunkHasher()
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Write the bytes and return their number.
@@ -169,6 +204,7 @@ class BlobWriter:
             raise SizeExceeded(f"the content is too large: at most {self._limit} bytes are allowed")
         self._file.write(data)
         self._hash.update(data)
+        self._chunks.update(data)
         self.size = size
         return count
 
@@ -180,6 +216,11 @@ class BlobWriter:
     def digest(self) -> str:
         """The digest of the bytes written so far."""
         return f"sha256:{self._hash.hexdigest()}"
+
+    @property
+    def digests(self) -> ChunkDigests:
+        """The digests of the chunks written so far."""
+        return self._chunks.digests(self.digest)
 
     @property
     def path(self) -> Path:

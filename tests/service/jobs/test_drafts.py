@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.service.conftest import Served, assert_problem, job, put_dataset, put_model, ready_model
@@ -92,3 +93,21 @@ def test_post_when_the_metadata_is_large_is_422(client: httpx.Client) -> None:
     answer = client.post("/v1/jobs", json=job(metadata={"a": "x" * 66_000}))
     assert_problem(answer, 422, "invalid_request", "/metadata")
     assert "at most 65536 are allowed" in answer.json()["errors"][0]["detail"]
+
+
+def test_post_when_the_stored_dataset_is_damaged_then_is_dataset_corrupt_until_it_is_put_again(
+    served: Served, client: httpx.Client
+) -> None:
+    """The service reads the labels, to list the clusters."""
+    ready_model(client, served)
+    labels = np.arange(40) % 3
+    fields = {"image": np.zeros((40, 1, 2, 2), np.uint8), "y": labels}
+    path = served.backend.blobs.path(put_dataset(client, **fields)["digest"])
+    content = path.read_bytes()
+    path.write_bytes(content.replace(labels.tobytes(), bytes(labels.nbytes)))
+
+    request = job(clusters={"by": "field", "field": "y"}, dataset="data")
+    assert_problem(client.post("/v1/jobs", json=request), 500, "dataset_corrupt")
+    put_dataset(client, **fields)
+    answer = client.post("/v1/jobs", json=request)
+    assert answer.status_code == 202, answer.text

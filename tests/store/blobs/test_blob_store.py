@@ -9,11 +9,12 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from unitrank_store.blobs import verification
+from unitrank_store.blobs import backends, verification
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.blobs.digests import digest_of, hex_of
 from unitrank_store.errors import Corrupt, RecordNotFound, SizeExceeded
 from unitrank_store.settings import Settings
+from unitrank_tables.sizes import MiB
 
 DATA = b"unit" * 100_000
 
@@ -38,10 +39,11 @@ def put(blobs: BlobStore, data: bytes) -> str:
 
 
 def everything(url: str, tmp_path: Path) -> list[str]:
-    """Return all stored blobs and all drafts."""
+    """Return all stored blobs and all drafts, without the digests of their chunks."""
     filesystem, root = fsspec.core.url_to_fs(url)
     stored = filesystem.find(root) if filesystem.exists(root) else []
-    return [*stored, *(str(path) for path in tmp_path.rglob("*incoming-*"))]
+    blobs = [path for path in stored if not path.endswith(".chunks")]
+    return [*blobs, *(str(path) for path in tmp_path.rglob("*incoming-*"))]
 
 
 def test_writer_when_the_block_ends_stores_under_the_sha256(blobs: BlobStore) -> None:
@@ -290,7 +292,79 @@ def test_cache_when_it_is_full_then_what_was_used_the_longest_ago_goes(tmp_path:
     blobs.path(third)
 
     cached = {path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()}
-    assert cached == {hex_of(first), hex_of(third)}
+    assert cached == {f"{hex_of(digest)}{suffix}" for digest in (first, third) for suffix in ("", ".chunks")}
     assert held.read() == bytes([1]) * 10
     assert blobs.path(second).read_bytes() == bytes([1]) * 10
     held.close()
+
+
+TABLE = bytes(range(256)) * (9 << 12)
+"""9 MiB: more than two chunks of 4 MiB."""
+
+
+def chunk_file(blobs: BlobStore, digest: str) -> Path:
+    return blobs.path(digest).with_suffix(".chunks")
+
+
+def test_content_when_it_is_put_then_its_chunks_have_digests_and_are_deleted_with_it(blobs: BlobStore) -> None:
+    digest = put(blobs, TABLE)
+    chunks = [TABLE[start : start + 4 * MiB] for start in range(0, len(TABLE), 4 * MiB)]
+    digests = blobs.chunk_digests(digest)
+    path = chunk_file(blobs, digest)
+
+    assert digests.chunks == tuple(hashlib.sha256(chunk).hexdigest() for chunk in chunks)
+    assert (digests.digest, digests.size) == (digest, len(TABLE))
+    assert path.exists()
+    blobs.delete(digest)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"\0" * 200, None])
+def test_chunk_digests_when_they_are_damaged_or_missing_then_are_computed_again(blobs: BlobStore, damage: bytes | None) -> None:
+    """Blobs of earlier versions have none."""
+    digest = put(blobs, TABLE)
+    digests, path = blobs.chunk_digests(digest), chunk_file(blobs, digest)
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage)
+
+    assert blobs.chunk_digests(digest) == digests
+    assert path.read_bytes() == digests.to_bytes()
+
+
+def test_content_without_chunk_digests_when_it_is_damaged_then_is_corrupt_until_it_is_put_again(tmp_path: Path) -> None:
+    blobs = BlobStore((tmp_path / "blobs").as_uri())
+    digest = put(blobs, TABLE)
+    chunk_file(blobs, digest).unlink()
+    damage_file(blobs.path(digest), "zeros")
+
+    with pytest.raises(Corrupt, match=digest):
+        blobs.open_chunked(digest)
+    assert not chunk_file(blobs, digest).exists()
+    put(blobs, TABLE)
+    blobs.open_chunked(digest).close()
+
+
+def test_remote_copy_when_it_is_damaged_then_a_chunked_file_is_copied_again(tmp_path: Path) -> None:
+    blobs = BlobStore(f"memory://blobs-{uuid.uuid4().hex}", tmp_path / "cache")
+    digest = put(blobs, TABLE)
+    damage_file(blobs.path(digest), "zeros")
+
+    with blobs.open_chunked(digest) as file:
+        assert file.read() == TABLE
+
+
+def test_chunk_digests_when_the_disk_cannot_be_written_then_are_computed_each_time(
+    blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = put(blobs, TABLE)
+    digests = blobs.chunk_digests(digest)
+    chunk_file(blobs, digest).unlink()
+
+    def fail(**arguments: object) -> None:
+        raise OSError("read-only file system")
+
+    monkeypatch.setattr(backends.tempfile, "mkstemp", fail)
+    assert blobs.chunk_digests(digest) == digests
+    assert not chunk_file(blobs, digest).exists()

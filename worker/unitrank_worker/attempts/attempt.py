@@ -80,6 +80,7 @@ class CannotRun(Exception):
 def opened(blobs: BlobStore, digests: Sequence[str], missing: Sequence[tuple[str, str]], kinds: Sequence[str]) -> list[BinaryIO]:
     """The blobs as open files, in the order of `digests`. Their bytes have these digests.
 
+    The reader of a dataset verifies the chunks that it reads, see `chunk_digests`.
     `missing`: for each digest, code and detail of the problem if its file is missing.
     `kinds`: for each digest, `dataset` or `model`.
     Raises CannotRun. Raises RecordNotFound or FileNotFoundError for a digest without such a pair.
@@ -88,7 +89,7 @@ def opened(blobs: BlobStore, digests: Sequence[str], missing: Sequence[tuple[str
     try:
         for index, digest in enumerate(digests):
             try:
-                files.append(blobs.open_verified(digest))
+                files.append(blobs.open_chunked(digest) if kinds[index] == "dataset" else blobs.open_verified(digest))
             except Corrupt as error:
                 log.error("damaged blob", digest=digest, reason=str(error))
                 raise _damaged(kinds[index]) from error
@@ -101,6 +102,20 @@ def opened(blobs: BlobStore, digests: Sequence[str], missing: Sequence[tuple[str
             file.close()
         raise
     return files
+
+
+def chunk_digests(blobs: BlobStore, digest: str) -> Json | None:
+    """The digests of a dataset's chunks, as JSON; None if the dataset is missing.
+
+    Raises CannotRun for a damaged dataset.
+    """
+    try:
+        return blobs.chunk_digests(digest).to_json()
+    except Corrupt as error:
+        log.error("damaged blob", digest=digest, reason=str(error))
+        raise _damaged("dataset") from error
+    except (RecordNotFound, FileNotFoundError):
+        return None
 
 
 def _damaged(kind: str) -> CannotRun:

@@ -13,6 +13,7 @@ import structlog
 from unitrank_engine.errors import Cancelled
 from unitrank_schemas.base import Json
 from unitrank_schemas.jobs import JobRequest
+from unitrank_tables import ChunkDigests
 from unitrank_tables.files import open_file
 from unitrank_tables.part import Part, decode_part, encode_part
 from unitrank_tables.result_arrays import encode_arrays
@@ -66,6 +67,7 @@ def _run_job(order: Message, channel: Channel, engine: Engine, scratch: Path) ->
         resolved=content["resolved"],
         table=table,
         archive=archive[0] if archive else None,
+        digests=ChunkDigests.from_json(content["digests"]) if content.get("digests") else None,
         manifest=content["manifest"],
         parts=ParentParts(channel),
         span=lambda stage: _span(channel, stage),
