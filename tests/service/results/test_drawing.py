@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 
@@ -60,3 +62,16 @@ def test_function_when_it_kills_its_process_then_the_call_fails_and_later_calls_
         return await drawing.run(os.getpid)
 
     assert asyncio.run(run()) != os.getpid()
+
+
+@pytest.mark.check
+def test_process_when_the_service_is_killed_then_ends_too() -> None:
+    program = f"import asyncio, os, {DrawingProcess.__module__} as drawing; process = drawing.DrawingProcess(); "
+    program += "print(asyncio.run(process.run(os.getpid)), flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as service:
+        assert service.stdout
+        drawing = int(service.stdout.readline())
+        assert psutil.pid_exists(drawing)
+        service.kill()
+
+        wait_until(lambda: not psutil.pid_exists(drawing), "the process that draws has ended")
