@@ -4,6 +4,7 @@ The store must run already; `unitrank up` starts a store, a worker and the servi
 """
 
 import argparse
+import os
 import sys
 from types import FrameType
 
@@ -28,6 +29,7 @@ from unitrank_store.redis.embedded import socket_url
 from unitrank_store.redis.faults import report_faults
 from unitrank_store.settings import BadSettings, Settings
 from unitrank_store.unavailable import store_error
+from unitrank_store.unknown_variables import unknown_variables
 
 STORE_WAIT_SECONDS = 60.0
 """Seconds that the start waits for the store, which it must read if the address is public."""
@@ -49,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     logs.configure(settings.log_format)
     tracing.configure("service")
     log = structlog.get_logger()
+    for variable in unknown_variables(os.environ):
+        log.warning("unknown variable", name=variable.name, nearest=variable.nearest)
     try:
         app = create_app(settings)
         _check_exposure(settings)

@@ -33,6 +33,7 @@ from unitrank_store.results.part_cache import PartCache
 from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import BadSettings, Settings
 from unitrank_store.unavailable import store_error
+from unitrank_store.unknown_variables import unknown_variables
 from unitrank_store.worker_registry import WorkerEntry, WorkerRegistry
 from unitrank_tables.sizes import GiB
 from unitrank_worker.attempts.stores import Stores
@@ -63,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, settings = _options(arguments)
     configure(settings.log_format)
     tracing.configure("worker")
+    for variable in unknown_variables(os.environ):
+        log.warning("unknown variable", name=variable.name, nearest=variable.nearest)
     worker = build(settings, KINDS[options.queue], options.name, options.device, options.engine, options.drain)
     try:
         report_faults(worker.connection)

@@ -1,6 +1,6 @@
 """Checks the service, the key, the store and the installed packages, for `unitrank doctor`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -111,6 +111,17 @@ def of_store() -> Iterator[Finding]:
         for fault in faults:
             yield Finding(f"store: {fault.code}", False, fault.detail, required=fault.severity != "warning")
     yield Finding(STORE_ACL, True, acl_command(), required=False)
+
+
+def of_variables(names: Iterable[str]) -> Iterator[Finding]:
+    """Names the variables that look like a setting, but are not known."""
+    try:
+        from unitrank_store.unknown_variables import unknown_variables
+    except ImportError:
+        return
+    for name, nearest in unknown_variables(names):
+        detail = "no process reads this variable" + (f"; did you mean {nearest}?" if nearest else "")
+        yield Finding(name, False, detail, required=False)
 
 
 def of_installation() -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """`unitrank result`, `compare`, `gate`, `doctor`."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -141,7 +142,8 @@ def doctor(url: Url = URL, as_json: AsJson = False) -> None:
     with open_client(url, retries=0) as client:
         service = client.run(checkup.of_service(client.calls, url))
     # The service and this command may name the same fault of the store.
-    findings = list(dict.fromkeys([*service, *checkup.of_store(), *checkup.of_installation(), *checkup.of_folder(Path.cwd())]))
+    local = [*checkup.of_store(), *checkup.of_variables(os.environ), *checkup.of_installation(), *checkup.of_folder(Path.cwd())]
+    findings = list(dict.fromkeys([*service, *local]))
     if as_json:
         print_json([finding.as_json() for finding in findings])
     else:
