@@ -5,8 +5,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from unitrank.addresses import claim_port
 from unitrank.client.sync import Client
@@ -15,14 +16,18 @@ START_SECONDS = 60.0
 
 
 @contextmanager
-def running() -> Iterator[str]:
-    """The URL of a ready service with one worker. At exit all processes of the service end."""
+def running(settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
+    """The URL of a ready service with one worker. At exit all processes of the service end.
+
+    `settings`: environment variables of the service. By default it has a state folder of its own.
+    """
     with tempfile.TemporaryDirectory(prefix="unitrank-bench-") as folder:
         port = claim_port("127.0.0.1", 0)
-        command = [sys.executable, "-m", "unitrank", "up", "--port", str(port), "--state", folder]
+        command = [sys.executable, "-m", "unitrank", "up", "--port", str(port)]
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith("UNITRANK_") and name != "REDIS_URL"
         }
+        environment |= {"UNITRANK_STATE": folder, **settings}
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             url = f"http://127.0.0.1:{port}"

@@ -32,6 +32,8 @@ SMALLEST: dict[str, list[str]] = {
     "results": ["--units", "100", "--clusters", "1"],
     "reuse": ["--examples", "30"],
     "upload": ["--bytes", "1000000"],
+    "workers.growth": ["--jobs", "2"],
+    "workers.tenants": ["--jobs", "2", "--pause", "0"],
 }
 """The arguments with which each benchmark takes the least time."""
 MEASURING = {"flood", "load", "loading"}

@@ -1,0 +1,1 @@
+"""Benchmarks of a worker and its child processes."""
