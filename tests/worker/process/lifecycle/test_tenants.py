@@ -130,3 +130,14 @@ def test_inspections_when_of_two_tenants_then_run_in_two_processes(bench: Bench)
     assert a == again
     # The last model was uploaded by two tenants, so that its inspection gets a child of its own.
     assert len({a, b, both}) == 3
+
+
+@pytest.mark.check
+def test_tenants_when_one_child_is_kept_then_each_change_takes_a_spare_and_the_worker_lives(bench: Bench) -> None:
+    worker = bench.start(UNITRANK_CHILDREN="1")
+    ids = [bench.submit(tenant=tenant) for tenant in "abab"]
+    pids = [bench.summary(id)["pid"] for id in ids]
+
+    assert len(set(pids)) == 4
+    assert worker.process.poll() is None
+    assert counted(bench).child_ended == {"evicted": 3}
