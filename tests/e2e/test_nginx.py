@@ -217,7 +217,7 @@ def test_client_when_its_url_has_the_prefix_then_uploads_waits_and_reads_the_res
     saved = run("result", handle.id, "--format", "csv", environment=environment)
 
     assert summary.job == handle.id
-    assert "succeeded" in status.stdout, status.stderr
+    assert "succeeded" in status.stdout + status.stderr
     assert saved.stdout.startswith("cluster,ranking,rank"), saved.stderr
 
 
