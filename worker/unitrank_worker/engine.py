@@ -42,10 +42,10 @@ class Assignment:
     resolved: Json
     table: Path
     archive: Path | None = None
-    digests: ChunkDigests | None = None
     manifest: Json | None = None
     parts: Any = None  # Any: the engine's own protocol, which is imported with torch
     span: Span = nullcontext
+    digests: ChunkDigests | None = None
 
 
 @dataclass(frozen=True)
