@@ -87,3 +87,21 @@ def test_files_when_the_state_folder_is_among_the_packages_then_says_so(tmp_path
 
     assert done.stdout.startswith("the child can read the data of all tenants")
     assert str(tmp_path) in done.stdout
+
+
+@LINUX
+def test_files_when_a_package_is_a_link_then_it_can_be_imported(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from unitrank_worker.confinement.confinement import Confinement\n"
+        "sys.path.append(sys.argv[1]); Confinement('require').limit_files(Path(sys.argv[2]), 'cpu')\n"
+        "import linked; print(linked.NAME)"
+    )
+    packages, cache, scratch = tmp_path / "site-packages", tmp_path / "cache" / "linked", tmp_path / "scratch"
+    for folder in (packages, cache, scratch):
+        folder.mkdir(parents=True)
+    (cache / "__init__.py").write_text("NAME = 'a package'")
+    (packages / "linked").symlink_to(cache)
+    command = [sys.executable, "-c", script, str(packages), str(scratch)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert done.stdout == "a package\n"

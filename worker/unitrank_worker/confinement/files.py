@@ -82,6 +82,10 @@ def _python_paths() -> Iterator[Path]:
     for name in (sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path, *libraries):
         if name:
             yield Path(name).resolve()
+    # Some installers link packages instead of copying them.
+    for folder in map(Path, sys.path):
+        if folder.name in ("site-packages", "dist-packages") and folder.is_dir():
+            yield from (path.resolve() for path in folder.iterdir() if path.is_symlink())
 
 
 def _own_folder() -> Path:
