@@ -19,7 +19,10 @@ FINDING = "FINDING"
 
 
 def attempt(upload: Path, target: Path, random: Random) -> str:
-    """`passed`, `refused` with a code, `failed` with an error of the job, or a finding."""
+    """`passed`, `refused` with a code, `failed` with an error of the job, or a finding.
+
+    An error without a code is a finding too: a broken process must not count as a refusal.
+    """
     left = random.random() < 0.5
     try:
         clean(upload, target)
@@ -29,7 +32,7 @@ def attempt(upload: Path, target: Path, random: Random) -> str:
     except (ArchiveError, EngineError) as error:
         return f"refused {error.code}: {error.detail}"
     except Exception as error:
-        return f"refused internal: {type(error).__name__}: {error}"
+        return f"{FINDING}: the inspection raised {type(error).__name__}: {error}"
     state = random.getstate()
     results = []
     for fill, side in ((FILLS[0], left), (FILLS[1], left), (FILLS[0], not left)):
