@@ -4,6 +4,7 @@ import ctypes
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("guard_pages.c")
 FILLS = (0x5B, 0xC3)
 """Bytes that new memory holds: as numbers they are 6.2e16 and -391, and no positions."""
+_ENVIRONMENT = threading.Lock()
+"""Held while the environment of this process is changed: it is the same for all threads."""
 
 
 def build(folder: Path) -> Path:
@@ -26,16 +29,20 @@ def build(folder: Path) -> Path:
 
 @contextmanager
 def preloaded(library: Path) -> Iterator[None]:
-    """A context manager in which new processes load the library before others."""
-    before = os.environ.get("LD_PRELOAD")
-    os.environ["LD_PRELOAD"] = str(library)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["LD_PRELOAD"]
-        else:
-            os.environ["LD_PRELOAD"] = before
+    """A context manager in which new processes load the library before others.
+
+    Only one thread at a time is inside.
+    """
+    with _ENVIRONMENT:
+        before = os.environ.get("LD_PRELOAD")
+        os.environ["LD_PRELOAD"] = str(library)
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["LD_PRELOAD"]
+            else:
+                os.environ["LD_PRELOAD"] = before
 
 
 @contextmanager
