@@ -69,10 +69,16 @@ def size(expression: str) -> Attack:
 
 
 def call(target: str, code: str, **arguments: Json) -> Attack:
-    """An archive whose program first calls an accepted operator on a constant of two numbers."""
+    """An archive whose program first calls an accepted operator on a constant of two numbers.
+
+    The other nodes take the result instead of the constant: unused nodes are removed unread.
+    """
 
     def change(document: Json) -> None:
         document["tensor_values"]["more"] = document["tensor_values"]["c_shift"]
+        for argument in (argument for node in document["nodes"] for argument in node["inputs"]):
+            if argument["arg"] == tensor("c_shift"):
+                argument["arg"] = tensor("more")
         schema = getattr(getattr(torch.ops.aten, target.split(".")[0]), target.split(".")[1])._schema
         inputs = [{"name": schema.arguments[0].name, "arg": tensor("c_shift"), "kind": 1}]
         inputs += [{"name": name, "arg": value, "kind": 2} for name, value in arguments.items()]
