@@ -163,6 +163,18 @@ def test_spare_when_it_cannot_be_started_then_the_job_goes_on(monkeypatch: pytes
     bed.pool.start_spare()
 
 
+def test_child_when_it_cannot_be_started_then_counts_as_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    bed = Bed(PoolLimits())
+    bed.pool.child_of("a")
+
+    def fail(child: StubChild) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(StubChild, "start", fail)
+
+    assert not bed.pool.child_of("b").alive
+
+
 def test_settings_when_a_child_may_hold_more_models_then_it_may_be_larger() -> None:
     assert pool_limits(Settings(warm_models_bytes=5 * GiB), "cpu").child_bytes == 6 * GiB
     assert pool_limits(Settings(idle_child_bytes=7), "cpu").child_bytes == 7

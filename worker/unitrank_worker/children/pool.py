@@ -82,7 +82,8 @@ class ChildPool:
                 self.remove(child)
             while len(self._children) >= self._limits.children:
                 self._end(next(iter(self._children)), "evicted")
-            self._spare.start()
+            # A child that could not be started counts as one that has ended: the worker then ends.
+            self.start_spare()
             self._spare.open()
             child, self._spare = self._spare, self._new_child()
             self._children[tenant] = child

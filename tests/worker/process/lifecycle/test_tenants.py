@@ -1,6 +1,7 @@
 """The children of a real worker: each holds the data of one tenant."""
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -108,6 +109,22 @@ def test_worker_when_signalled_to_stop_then_no_child_and_no_scratch_folder_is_le
     assert worker.process.wait(30) == 0
     assert all(gone(child.pid) for child in children)
     assert list((bench.blobs.spool / "children").iterdir()) == []
+
+
+@pytest.mark.check
+def test_worker_when_it_can_start_no_child_then_ends_and_its_job_waits(bench: Bench) -> None:
+    worker = bench.start()
+    bench.summary(bench.submit(tenant="a"))
+    wait_until(lambda: len(worker.children()) == 2, "the spare runs")
+    folders = bench.blobs.spool / "children"
+    shutil.rmtree(folders)
+    # No folder can be made below a file.
+    folders.write_text("")
+    bench.summary(bench.submit(tenant="b"))
+    id = bench.submit(tenant="c")
+
+    assert worker.process.wait(30) == 1
+    assert bench.jobs.get(id).status == "queued"
 
 
 def inspector_of(bench: Bench, archive: bytes, tenants: str) -> int:
