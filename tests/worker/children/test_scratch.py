@@ -8,6 +8,24 @@ from unitrank_worker.children.scratch import ScratchFolder, sweep
 
 MAKE = "import sys, pathlib; from unitrank_worker.children.scratch import ScratchFolder; ScratchFolder(pathlib.Path(sys.argv[1]))"
 
+HIDE = """
+import os, pathlib, shutil, tempfile
+from unitrank_worker.children.scratch import ScratchFolder
+if os.getuid() == 0:
+    os.setuid(12345)
+with tempfile.TemporaryDirectory() as root:
+    outside = pathlib.Path(root, "outside")
+    outside.mkdir(0o500)
+    folder = ScratchFolder(pathlib.Path(root, "children"))
+    (folder.path / "a" / "b").mkdir(parents=True)
+    (folder.path / "link").symlink_to(outside)
+    (folder.path / "a" / "b" / "rows").write_text("rows of a tenant")
+    for name in ("a/b", "a"):
+        (folder.path / name).chmod(0o300)
+    folder.remove()
+    print(list(pathlib.Path(root, "children").iterdir()), "kept" if outside.stat().st_mode & 0o777 == 0o500 else "changed")
+"""
+
 
 def test_folder_when_made_then_is_new_and_only_its_user_can_read_it(tmp_path: Path) -> None:
     first, second = (ScratchFolder(tmp_path / "children") for _ in range(2))
@@ -24,6 +42,13 @@ def test_folder_when_removed_then_its_files_are_gone(tmp_path: Path) -> None:
     folder.remove()
 
     assert list((tmp_path / "children").iterdir()) == []
+
+
+def test_folder_when_a_child_made_folders_that_nobody_may_list_then_all_are_deleted() -> None:
+    # The superuser may list every folder.
+    done = subprocess.run([sys.executable, "-c", HIDE], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[] kept\n"
 
 
 def test_folder_when_its_process_has_ended_then_the_sweep_deletes_it_and_no_other(tmp_path: Path) -> None:

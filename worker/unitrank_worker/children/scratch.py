@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -24,7 +24,7 @@ class ScratchFolder:
 
     def remove(self) -> None:
         """Delete the folder with its files."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        _delete(self.path)
         os.close(self._lock)
 
 
@@ -33,7 +33,17 @@ def sweep(root: Path) -> None:
     with _alone(root):
         for folder in root.iterdir():
             if _is_unused(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+                _delete(folder)
+
+
+def _delete(folder: Path) -> None:
+    """Delete the folder. A child may have made folders in it that not even its user can list."""
+    for path, names, _ in os.walk(folder):
+        for inner in (Path(path, name) for name in names):
+            with suppress(OSError):
+                if not inner.is_symlink():
+                    inner.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
