@@ -23,6 +23,7 @@ from unitrank_worker.engine import Arrays, Assignment, Report, Upload, WarmModel
 
 PTRACE_ATTACH = 16
 CLONE_NEWUSER = 0x10000000
+PR_SET_PDEATHSIG = 1
 
 
 def call(name: str, *arguments: int) -> None:
@@ -74,6 +75,7 @@ def attempts(target: Json) -> dict[str, Callable[[], object]]:
         "other memory": lambda: call("process_vm_readv", parent, 0, 0, 0, 0, 0),
         "signal": lambda: os.kill(parent, 0),
         "signal to a group": lambda: os.kill(0, 0),
+        "life after the parent": lambda: call("prctl", PR_SET_PDEATHSIG, 0, 0, 0, 0),
         "limits of another process": lambda: resource.prlimit(parent, resource.RLIMIT_NOFILE),
         "process file descriptor": lambda: os.pidfd_open(parent),
         "mount": lambda: call("mount", 0, 0, 0, 0, 0),

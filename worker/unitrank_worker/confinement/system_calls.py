@@ -12,6 +12,7 @@ from typing import Any
 from unitrank_worker.confinement.errors import NotConfined
 
 CLONE_THREAD = 0x00010000
+PR_SET_PDEATHSIG = 1
 
 REFUSED = {
     "connections": "socket socketpair connect bind listen accept accept4 sendmmsg",
@@ -76,6 +77,8 @@ class SystemCallFilter:
             (refuse, "clone", [argument(0, seccomp.MASKED_EQ, CLONE_THREAD, 0)]),
             # A message to an address, without a connection.
             (refuse, "sendto", [argument(4, seccomp.NE, 0)]),
+            # A life after the parent's end, which kills this process: see `die_with_parent`.
+            (refuse, "prctl", [argument(0, seccomp.EQ, PR_SET_PDEATHSIG)]),
             # Limits of another process.
             (refuse, "prlimit64", [argument(0, seccomp.NE, 0)]),
         ]
