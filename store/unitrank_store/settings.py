@@ -1,12 +1,14 @@
 """The operator's settings, which a process reads once from the environment when it starts."""
 
 import os
+import re
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import fsspec
 import fsspec.core
 from pydantic import AliasChoices, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from unitrank_store.network_names import host_name, origin, path_prefix, proxy_address
@@ -29,6 +31,17 @@ def _default_state() -> Path:
         raise BadSettings(
             "UNITRANK_STATE is not set, and this user has no home folder; set it to a folder for the state"
         ) from error
+
+
+def _described(error: ErrorDetails) -> str:
+    """Return the environment variable, what is wrong with it, and its value."""
+    # The name of an alias is a variable already.
+    variables = [name if name.isupper() else f"UNITRANK_{name.upper()}" for name in map(str, error["loc"])]
+    if error["type"] == "value_error":
+        # The message of a validator of this class has the value, unless it may be a password.
+        return ": ".join([*variables, error["msg"].removeprefix("Value error, ")])
+    message = re.sub(", unable to .*", "", error["msg"]).replace("Input should be", "must be")
+    return ": ".join([*variables, f"{message}, not {error['input']!r}"])
 
 
 class Settings(BaseSettings):
@@ -82,7 +95,7 @@ class Settings(BaseSettings):
         description="Origins whose pages may send requests with a key, separated by commas: `https://app.example.org`. "
         "Default: only the service's own page.",
     )
-    log_format: str = Field("people", pattern="^(people|json)$", description="Format of the logs: `people` or `json`.")
+    log_format: Literal["people", "json"] = Field("people", description="Format of the logs: `people` or `json`.")
 
     header_timeout: float = Field(20.0, gt=0, description="Seconds that a client may take to send the head of a request.")
     body_timeout: float = Field(
@@ -146,13 +159,13 @@ class Settings(BaseSettings):
     idle_children_bytes: int = Field(
         4 * GiB,
         ge=0,
-        description="Maximum resident bytes of all these processes between two jobs. "
-        "Beyond it, the least recently used ones end; the last one stays.",
+        description="Maximum resident bytes, between two jobs, of all processes that a worker keeps for its tenants. "
+        "Beyond this limit the least recently used processes end; the last process stays.",
     )
     idle_child_bytes: int | None = Field(
         None,
         gt=0,
-        description="Resident bytes beyond which such a process is replaced after a job. "
+        description="Resident bytes of one tenant's process beyond which a worker ends the process after a job. "
         "Default: 1 GiB more than `UNITRANK_WARM_MODELS_BYTES`.",
     )
     warm_models: int = Field(64, ge=1, description="Maximum number of models that a worker keeps loaded for one tenant.")
@@ -170,16 +183,15 @@ class Settings(BaseSettings):
         description="Operators that models may call besides the built-in list, separated by commas: `aten.histc.default`. "
         "Each operator is native code that runs on untrusted data.",
     )
-    confinement: str = Field(
+    confinement: Literal["require", "try", "off"] = Field(
         "try",
-        pattern="^(require|try|off)$",
         description="Limits the files and system calls of processes that compute (Linux): "
         "`try` limits what the kernel allows, `require` starts no worker without the limits, `off` limits nothing.",
     )
     readable_folders: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Folders that a confined process may read besides Python and its packages, separated by commas: "
-        "`/srv/vocabularies`. Needed if an installed architecture reads files there.",
+        description="Absolute paths of folders that a confined process may read besides Python and its packages, "
+        "separated by commas: `/srv/vocabularies`. Needed if an installed architecture reads files there.",
     )
     inspection_timeout: int = Field(300, gt=0, description="Maximum seconds to inspect a model.")
     inspection_cpu: float = Field(
@@ -214,6 +226,14 @@ class Settings(BaseSettings):
     def _check_root_path(cls, value: str) -> str:
         return path_prefix(value) if value else ""
 
+    @field_validator("readable_folders")
+    @classmethod
+    def _check_readable_folders(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for folder in value:
+            if not Path(folder).is_absolute():
+                raise ValueError(f"{folder!r} is not an absolute path; write a path such as /srv/vocabularies")
+        return value
+
     @field_validator(*_NAMES)
     @classmethod
     def _normal_names(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
@@ -239,7 +259,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_heartbeat_grace(self) -> Self:
         if self.heartbeat_grace <= self.heartbeat:
-            raise ValueError(f"heartbeat_grace is {self.heartbeat_grace:g} s; must be more than heartbeat, {self.heartbeat:g} s")
+            grace, heartbeat = f"{self.heartbeat_grace:g} s", f"{self.heartbeat:g} s"
+            raise ValueError(f"UNITRANK_HEARTBEAT_GRACE is {grace}; it must be more than UNITRANK_HEARTBEAT, {heartbeat}")
         return self
 
     @classmethod
@@ -251,8 +272,7 @@ class Settings(BaseSettings):
         try:
             return cls(**{name: value for name, value in overrides.items() if value is not None})
         except ValidationError as error:
-            problems = [": ".join([*map(str, part["loc"]), part["msg"].removeprefix("Value error, ")]) for part in error.errors()]
-            raise BadSettings("; ".join(["settings are wrong", *problems])) from error
+            raise BadSettings("; ".join(["settings are wrong", *map(_described, error.errors())])) from error
 
     @property
     def blobs_url(self) -> str:

@@ -111,7 +111,7 @@ class VerifiedChunks:
 class VerifiedMap(mmap.mmap):
     """A file mapped to be read, whose chunks are verified before their first use.
 
-    A slice verifies its chunks. Call `verify` before an array reads the memory itself.
+    A slice verifies its chunks. Call `verify` before an array reads the memory without a slice.
     """
 
     _digests: ChunkDigests
@@ -122,7 +122,7 @@ class VerifiedMap(mmap.mmap):
         """The whole file. Raises BadTable `dataset_corrupt` for a file of another size."""
         size = os.fstat(descriptor).st_size
         if size != digests.size or not size:
-            raise _corrupt(digests, f"it has {size} bytes, and had {digests.size}")
+            raise _corrupt(digests, f"the file has {size} bytes, and needs {digests.size}")
         memory = cls(descriptor, 0, access=mmap.ACCESS_READ)
         memory._digests, memory._verified = digests, verified.of(descriptor, digests.digest)
         return memory

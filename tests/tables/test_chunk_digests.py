@@ -119,7 +119,7 @@ def test_table_when_bytes_that_it_reads_are_damaged_then_is_corrupt(table: Path)
         assert error.value.code == "dataset_corrupt"
         table.write_bytes(content)
     os.truncate(table, size - 1)
-    with pytest.raises(BadTable, match=f"it has {size - 1} bytes, and had {size}"):
+    with pytest.raises(BadTable, match=f"the file has {size - 1} bytes, and needs {size}"):
         open_table(table, digests=digests)
 
 

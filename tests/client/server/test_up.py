@@ -120,7 +120,7 @@ def test_program_when_a_setting_is_malformed_then_names_it_and_ends(words: list[
     done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, timeout=60, check=False)
 
     assert done.returncode == 2
-    assert "settings are wrong; maxmemory: Input should be a valid integer" in done.stderr
+    assert "settings are wrong; UNITRANK_MAXMEMORY: must be a valid integer" in done.stderr
     assert "Traceback" not in done.stderr
 
 

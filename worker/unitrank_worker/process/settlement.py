@@ -72,6 +72,6 @@ class Settlement:
         seconds = jobs.get(id).cpu_seconds
         detail = (
             f"the inspection took more than {seconds:g} s of CPU time, the limit for an upload of this size; "
-            "export the model with fewer operators or smaller inputs, or let the operator raise UNITRANK_INSPECTION_CPU"
+            "export the model with fewer operators or smaller inputs, or ask the operator to raise UNITRANK_INSPECTION_CPU"
         )
         jobs.finish(id, attempt, "timed_out", problem=problem("inspection_too_slow", detail))
