@@ -76,17 +76,25 @@ def test_files_when_another_thread_runs_then_are_not_limited(tmp_path: Path) -> 
 
 
 @LINUX
-def test_files_when_the_state_folder_is_among_the_packages_then_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("added", "readable", "cause"),
+    [
+        ("sys.path.append(sys.argv[1])", "()", "a folder of Python's packages; choose another UNITRANK_STATE"),
+        ("pass", "[sys.argv[1]]", "a folder in UNITRANK_READABLE_FOLDERS; name only folders without the state"),
+    ],
+)
+def test_files_when_the_state_folder_is_inside_a_readable_folder_then_says_so(
+    tmp_path: Path, added: str, readable: str, cause: str
+) -> None:
     script = (
         "import sys; from pathlib import Path; from unitrank_worker.confinement.confinement import Confinement\n"
-        "sys.path.append(sys.argv[1]); confinement = Confinement('try')\n"
-        "confinement.limit_files(Path(sys.argv[1], 'state'), 'cpu'); print(confinement.lacks)"
+        f"{added}; confinement = Confinement('try')\n"
+        f"confinement.limit_files(Path(sys.argv[1], 'state'), 'cpu', {readable}); print(confinement.lacks)"
     )
     (tmp_path / "state").mkdir()
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
 
-    assert done.stdout.startswith("the child can read the data of all tenants")
-    assert str(tmp_path) in done.stdout
+    assert done.stdout == f"the child can read the data of all tenants, because they are inside {tmp_path}, {cause}\n"
 
 
 @LINUX

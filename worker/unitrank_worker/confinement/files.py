@@ -40,12 +40,15 @@ def limit_files(scratch: Path, device: str, readable: Sequence[str] = ()) -> Non
         raise NotConfined(f"Landlock was not applied, because the process has {threads} threads; it must have one")
     python = [path for path in _python_paths() if path.exists() and path != Path("/")]
     restrict(scratch, [*python, *map(Path, readable)], on_gpu=on_gpu)
-    exposing = [str(path) for path in python if scratch.resolve().is_relative_to(path)]
-    if exposing:
-        raise NotConfined(
-            f"the child can read the data of all tenants, because they are inside {exposing[0]}, a folder of Python's packages; "
-            "choose another UNITRANK_STATE"
-        )
+    _require_private(scratch, python, "a folder of Python's packages; choose another UNITRANK_STATE")
+    _require_private(scratch, map(Path, readable), "a folder in UNITRANK_READABLE_FOLDERS; name only folders without the state")
+
+
+def _require_private(scratch: Path, folders: Iterable[Path], cause: str) -> None:
+    """Raises NotConfined if a folder that may be read has the scratch folder, and so the state."""
+    for folder in folders:
+        if scratch.resolve().is_relative_to(folder.resolve()):
+            raise NotConfined(f"the child can read the data of all tenants, because they are inside {folder}, {cause}")
 
 
 def restrict(scratch: Path, folders: Iterable[Path], *, on_gpu: bool) -> None:
@@ -89,7 +92,7 @@ def _python_paths() -> Iterator[Path]:
 
 
 def _own_folder() -> Path:
-    """This process's folder in /proc, opened for good.
+    """This process's folder in /proc, which stays open until the process ends.
 
     A rule belongs to the folder's inode. The kernel forgets the inode when memory is short, unless
     a descriptor holds it.
