@@ -48,6 +48,10 @@ class PatientWorker(Worker):
     _worker_name = ""
     _stop_at = math.inf
 
+    def register_birth(self) -> None:
+        """As in RQ, but the worker waits."""
+        self._repeat(super().register_birth, self._must_stop)
+
     def dequeue_job_and_maintain_ttl(self, *arguments: Any) -> tuple[Job, Queue] | None:
         """As in RQ, but the worker waits. Any: as in RQ."""
         step = super().dequeue_job_and_maintain_ttl

@@ -97,6 +97,25 @@ def test_idle_worker_when_the_store_cannot_serve_for_a_while_then_takes_the_next
     assert worker.process.poll() is None
 
 
+def test_worker_when_the_store_is_a_replica_at_its_start_then_waits_and_runs_jobs_later(
+    acl_bench: Bench, capfd: pytest.CaptureFixture[str]
+) -> None:
+    id = acl_bench.submit()
+    as_replica(acl_bench)
+    worker = acl_bench.start(wait=False)
+    lines = [""]
+
+    def waits() -> bool:
+        lines[0] += capfd.readouterr().err
+        return "waiting for the store" in lines[0] or worker.process.poll() is not None
+
+    wait_until(waits, "the worker waits")
+    as_master(acl_bench)
+
+    assert acl_bench.ended(id).status == "succeeded"
+    assert worker.process.poll() is None
+
+
 def test_worker_when_info_and_client_are_forbidden_then_runs_jobs_in_order(acl_bench: Bench) -> None:
     allow(acl_bench, "-info")
     acl_bench.start()
