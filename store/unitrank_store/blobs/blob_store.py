@@ -141,7 +141,7 @@ class BlobStore:
     def open_table(self, digest: str) -> Table:
         """Open the content as a table, which verifies the chunks that it reads.
 
-        Raises RecordNotFound, and BadTable `dataset_corrupt` also later.
+        Raises RecordNotFound, and BadTable `dataset_corrupt`, also when rows are read later.
         """
         try:
             file, digests = self.open_chunked(digest), self.chunk_digests(digest)

@@ -64,7 +64,7 @@ def report_faults(connection: redis.Redis) -> None:
     require_supported(faults)
     log = structlog.get_logger()
     for fault in faults:
-        (log.error if fault.severity == "blocking" else log.warning)("store", fault=fault.code, detail=fault.detail)
+        (log.error if fault.severity == "blocking" else log.warning)("store fault", fault=fault.code, detail=fault.detail)
 
 
 def require_supported(faults: Sequence[StoreFault]) -> None:

@@ -1,5 +1,7 @@
 """The ACL that Unitrank needs, and the search for its missing parts, on a real server."""
 
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +79,9 @@ def test_search_without_transactions_then_still_changes_no_key(connection: redis
 
 
 def test_documentation_when_compared_then_has_the_same_acl() -> None:
-    page = " ".join(OPERATIONS.read_text(encoding="utf-8").split())
+    page = OPERATIONS.read_text(encoding="utf-8")
+    command = page[page.index("redis-cli ACL SETUSER") :].partition("\n```")[0]
 
-    assert acl_command() in page
+    # As a shell splits the command: `>`, `~`, `*` and `|` are quoted.
+    assert shlex.split(command.replace("\\\n", "")) == ["redis-cli", *acl_command().split()]
+    assert not set(re.sub("'[^']*'", "", command)) & set("<>|~*?&;$")

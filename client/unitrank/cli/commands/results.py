@@ -151,7 +151,10 @@ def doctor(url: Url = URL, as_json: AsJson = False) -> None:
         print_table(("", "", ""), [(_mark(finding), finding.subject, finding.detail) for finding in rows])
         for acl in (finding for finding in findings if finding.subject == checkup.STORE_ACL):
             # In the table the command would be cut into lines.
-            print_message(f"this command creates a user of the store with the permissions that Unitrank needs:\n{acl.detail}")
+            print_message(
+                "this command creates a user of the store with the permissions that Unitrank needs; enter it at the prompt of "
+                f"redis-cli or valkey-cli, with a password in place of PASSWORD:\n{acl.detail}"
+            )
     if not service[0].ok:
         raise Unreachable(
             "the service does not answer; start it with `unitrank up`, or give its address with --url", code="unreachable"
