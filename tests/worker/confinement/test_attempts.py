@@ -21,7 +21,7 @@ REFUSALS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EXDEV}
 
 
 @pytest.fixture(scope="module")
-def summary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Json]:
+def summary(confinable: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Json]:
     """The summary of a job that makes all attempts."""
     folder = tmp_path_factory.mktemp("confined")
     state, scratch = folder / "state", folder / "scratch"

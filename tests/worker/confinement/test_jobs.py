@@ -13,7 +13,7 @@ from unitrank_engine.models import inspection
 from unitrank_schemas.base import Json
 from unitrank_schemas.methods import METHODS
 
-pytestmark = pytest.mark.check
+pytestmark = [pytest.mark.check, pytest.mark.usefixtures("confinable")]
 
 ENGINE = "unitrank_worker.engine:TorchEngine"
 RESOLVED: Json = {

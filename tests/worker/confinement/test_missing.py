@@ -21,6 +21,7 @@ def on_older_kernel(confinement: str, scratch: Path, *calls: str) -> subprocess.
 
 
 @LINUX
+@pytest.mark.usefixtures("confinable")
 def test_child_when_the_kernel_lacks_landlock_then_starts_and_says_so(tmp_path: Path) -> None:
     output = on_older_kernel("try", tmp_path, LANDLOCK).stdout
 
@@ -30,12 +31,14 @@ def test_child_when_the_kernel_lacks_landlock_then_starts_and_says_so(tmp_path: 
 
 @LINUX
 @pytest.mark.check
+@pytest.mark.usefixtures("confinable")
 def test_child_when_the_kernel_lacks_seccomp_then_starts_and_says_so(tmp_path: Path) -> None:
     assert on_older_kernel("try", tmp_path, "seccomp").stdout.startswith("ready: seccomp cannot be used: ")
 
 
 @LINUX
 @pytest.mark.check
+@pytest.mark.usefixtures("confinable")
 @pytest.mark.parametrize("call", [LANDLOCK, "seccomp"])
 def test_child_when_confinement_is_required_and_missing_then_does_not_start(tmp_path: Path, call: str) -> None:
     done = on_older_kernel("require", tmp_path, call)
@@ -76,6 +79,7 @@ def test_files_when_another_thread_runs_then_are_not_limited(tmp_path: Path) -> 
 
 
 @LINUX
+@pytest.mark.usefixtures("confinable")
 @pytest.mark.parametrize(
     ("added", "readable", "cause"),
     [
@@ -98,6 +102,7 @@ def test_files_when_the_state_folder_is_inside_a_readable_folder_then_says_so(
 
 
 @LINUX
+@pytest.mark.usefixtures("confinable")
 def test_files_when_a_package_is_a_link_then_it_can_be_imported(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from unitrank_worker.confinement.confinement import Confinement\n"
