@@ -13,7 +13,9 @@ from unitrank_service.writable_folders import CACHES, use_writable_folders
 def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", None)
     for name in CACHES:
-        monkeypatch.delenv(name, raising=False)
+        # Also a variable that was not set is restored.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
 
 
 def no_folder() -> str:
