@@ -84,6 +84,11 @@ def test_files_when_another_thread_runs_then_are_not_limited(tmp_path: Path) -> 
     ("added", "readable", "cause"),
     [
         ("sys.path.append(sys.argv[1])", "()", "a folder of Python's packages; choose another UNITRANK_STATE"),
+        (
+            "from unitrank_worker.confinement import files; files.READABLE['/'] += ' ' + sys.argv[1][1:]",
+            "()",
+            "a folder of the system; choose another UNITRANK_STATE",
+        ),
         ("pass", "[sys.argv[1]]", "a folder in UNITRANK_READABLE_FOLDERS; name only folders without the state"),
     ],
 )

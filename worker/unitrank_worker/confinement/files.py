@@ -40,6 +40,7 @@ def limit_files(scratch: Path, device: str, readable: Sequence[str] = ()) -> Non
         raise NotConfined(f"Landlock was not applied, because the process has {threads} threads; it must have one")
     python = [path for path in _python_paths() if path.exists() and path != Path("/")]
     restrict(scratch, [*python, *map(Path, readable)], on_gpu=on_gpu)
+    _require_private(scratch, _system_paths(), "a folder of the system; choose another UNITRANK_STATE")
     _require_private(scratch, python, "a folder of Python's packages; choose another UNITRANK_STATE")
     _require_private(scratch, map(Path, readable), "a folder in UNITRANK_READABLE_FOLDERS; name only folders without the state")
 
@@ -57,7 +58,6 @@ def restrict(scratch: Path, folders: Iterable[Path], *, on_gpu: bool) -> None:
         from landlock import FSAccess, LandlockError, Ruleset
     except ImportError as error:
         raise NotConfined(f"Landlock cannot be used: {error}") from error
-    system = (Path(folder) / name for folder, names in READABLE.items() for name in names.split())
     devices = (path for pattern in DEVICES + (GPU_DEVICES if on_gpu else ()) for path in Path("/dev").glob(pattern))
     # The library takes an earlier errno for an error of its own calls.
     ctypes.set_errno(0)
@@ -65,7 +65,7 @@ def restrict(scratch: Path, folders: Iterable[Path], *, on_gpu: bool) -> None:
         rules = Ruleset()
         use = FSAccess.all() & ~FSAccess.EXECUTE
         for paths, rights in (
-            ([*system, *folders, _own_folder()], FSAccess.READ_FILE | FSAccess.READ_DIR),
+            ([*_system_paths(), *folders, _own_folder()], FSAccess.READ_FILE | FSAccess.READ_DIR),
             (devices, use),
             ([scratch], use & ~(FSAccess.MAKE_CHAR | FSAccess.MAKE_BLOCK | FSAccess.MAKE_SOCK)),
         ):
@@ -77,6 +77,11 @@ def restrict(scratch: Path, folders: Iterable[Path], *, on_gpu: bool) -> None:
     except (LandlockError, OSError) as error:
         reason = getattr(error, "reason", None) or str(error)
         raise NotConfined(f"Landlock cannot be used: {reason}") from error
+
+
+def _system_paths() -> Iterator[Path]:
+    """The files and folders of `READABLE`. Some may be missing."""
+    return (Path(folder) / name for folder, names in READABLE.items() for name in names.split())
 
 
 def _python_paths() -> Iterator[Path]:
