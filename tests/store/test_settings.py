@@ -16,6 +16,7 @@ from unitrank_store.settings import BadSettings, Settings
             "UNITRANK_REDIS_URL: not a valid address of a store: expected an address such as redis://:password@host:6379/0",
         ),
         ({"redis_url": "redis://:sek/ret@host:1/0"}, "UNITRANK_REDIS_URL: not a valid address of a store"),
+        ({"redis_url": "rediss://:sek@host/0?ssl_cert_reqs=maybe"}, "UNITRANK_REDIS_URL: not a valid address of a store"),
         ({"redis_url": "redis://:sek@host:1,other:1/0"}, "UNITRANK_REDIS_URL: not a valid address of a store"),
         ({"redis_url": "redis://:sek@host/0?unknown=1"}, "UNITRANK_REDIS_URL: not a valid address of a store"),
         ({"redis_url": "redis://host/0?ssl_ca_certs=/a&password=sek"}, "UNITRANK_REDIS_URL: not a valid address of a store"),

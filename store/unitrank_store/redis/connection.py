@@ -63,7 +63,7 @@ def check_address(url: str) -> None:
     try:
         pool = connect(url).connection_pool
         pool.make_connection()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, redis.exceptions.RedisError):
         # The message omits the parser's error, which may contain the password.
         raise ValueError(
             "not a valid address of a store: expected an address such as redis://:password@host:6379/0, "
