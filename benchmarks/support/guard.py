@@ -11,7 +11,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).with_name("guard_pages.c")
 FILLS = (0x5B, 0xC3)
-"""Bytes that new memory holds: as numbers they are 6.2e16 and -391, and no positions."""
+"""Bytes that new memory holds: 6.2e16 and -391 as numbers, and outside of a tensor as positions."""
 _ENVIRONMENT = threading.Lock()
 """Held while the environment of this process is changed: it is the same for all threads."""
 

@@ -16,7 +16,7 @@ from unitrank_engine.program import Program
 def warm_up() -> None:
     """Import the modules that jobs need, before the first job: torch imports some only for a model.
 
-    It exports and loads a tiny model (2 s), and imports k-means (0.3 s).
+    This exports and loads a tiny model (2 s), and imports k-means (0.3 s).
     """
     import sklearn.cluster  # noqa: F401
 

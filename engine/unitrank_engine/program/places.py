@@ -80,8 +80,8 @@ def cuts(graph: fx.Graph, goal: fx.Node) -> set[fx.Node]:
     """The nodes that every path from a real-valued input to `goal` passes: no input reaches it
     without them, see `reaches`.
 
-    One pass finds them all. In the order of execution, a node on a path is such a node if no edge
-    of a path leads over the node.
+    One pass finds all these nodes. In the order of execution, every path passes a node if no edge
+    of a path leads from a node before it to a node behind it.
     """
     path = _path_to(graph, goal)
     if not path:

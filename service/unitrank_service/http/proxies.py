@@ -48,7 +48,7 @@ class ProxyMiddleware(ProxyHeadersMiddleware):
         await super().__call__(scope, receive, send)
 
     def _sent_prefix(self, headers: Headers) -> str:
-        """The prefix that the proxy sent; "" without one. Raises HttpProblem for another text."""
+        """The prefix that the proxy sent; "" without one. Raises HttpProblem for any other text."""
         text = _last(headers, "x-forwarded-prefix").rstrip("/")
         try:
             return check_prefix(text, self._reserved)

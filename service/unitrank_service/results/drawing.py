@@ -30,7 +30,7 @@ ATTEMPTS = 2
 class DrawingProcess:
     """Runs functions in one process, one at a time. The first call starts the process.
 
-    One event loop uses it.
+    Only one event loop may use an object of this class.
     """
 
     def __init__(self) -> None:

@@ -140,7 +140,7 @@ class PartCache:
     def _room(self) -> float:
         """Return the bytes of the server's memory that further parts may take.
 
-        Unknown memory has no room for parts, or else they could take the room of results.
+        The answer is 0 if the memory is unknown: parts could take the room of results.
         """
         if (server := memory(self._redis)) is None:
             return 0

@@ -20,8 +20,7 @@ FOLDERS = (
 def set_environment(scratch: Path) -> None:
     """Make libraries that are imported later write in the scratch folder and start no process.
 
-    The user's home may be missing, or on a file system that is read-only, and other children use it
-    too.
+    The user's home may be missing or read-only, and other children use the same home.
     """
     os.environ.update(dict.fromkeys(FOLDERS, str(scratch)))
     # Otherwise joblib, which scikit-learn imports, warns that it cannot share memory.

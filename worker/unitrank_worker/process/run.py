@@ -176,7 +176,7 @@ class Run:
             return False
         child.send(order.content, files=order.files)
         self._child_works = True
-        # Not earlier: the order need not wait for it.
+        # The order is sent first, so that it does not wait for the start of a process.
         self._children.start_spare()
         return False
 
