@@ -134,7 +134,7 @@ def build(settings: Settings, kind: str, name: str, device: str, engine: str, dr
     child_settings, secrets = _child_settings(settings, folders), _secrets(url, settings)
     children = ChildPool(
         lambda: ChildHandle(child_settings, engine, device, secrets=secrets),
-        pool_limits(settings, device),
+        pool_limits(settings, kind, device),
         stores.counters.child_ended,
     )
     models, waiting = ModelStore(connection, stores.blobs), JobStore.of(connection, settings)
@@ -171,10 +171,13 @@ def _stores(settings: Settings, connection: redis.Redis, kind: str, device: str)
     )
 
 
-def pool_limits(settings: Settings, device: str) -> PoolLimits:
-    """The limits of a worker's children. A GPU has room for one process with loaded models."""
+def pool_limits(settings: Settings, kind: str, device: str) -> PoolLimits:
+    """The limits of a worker's children. `kind`: `job` or `inspection`.
+
+    A GPU has room for one process with loaded models, and an inspection leaves no model loaded.
+    """
     return PoolLimits(
-        children=settings.children if device == "cpu" else 1,
+        children=settings.children if kind == "job" and device == "cpu" else 1,
         total_bytes=settings.idle_children_bytes,
         child_bytes=settings.idle_child_bytes or settings.warm_models_bytes + GiB,
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import structlog
 
+from unitrank_store.access.api_keys import KeyStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_worker.attempts.attempt import Attempt
 from unitrank_worker.attempts.inspection_attempt import InspectionAttempt
@@ -29,14 +30,13 @@ def start(stores: Stores, id: str, *, worker: str, number: int | None) -> Attemp
 
 
 def tenant_of(stores: Stores, id: str) -> str | None:
-    """The tenant whose data the record's run reads; None if the record was deleted.
+    """The tenant whose child runs the record; None if the record was deleted.
 
-    A model is inspected once for all tenants that have uploaded its bytes. An inspection for
-    several tenants, or for none, gets a name that no tenant has.
+    A model is inspected once for all tenants, and jobs run its cleaned archive without a further
+    check. A child that one tenant's model has taken over must not write the archive of another
+    tenant's model. So each inspection has a child of its own if there are keys of several tenants.
     """
     for record in stores.jobs.get_many([id]):
-        if stores.jobs.kind == "job":
-            return record.tenant
-        tenants = stores.models.tenants_of(str(record.request.get("digest")))
-        return tenants.pop() if len(tenants) == 1 else f"inspection:{id}"
+        is_shared = stores.jobs.kind == "inspection" and len(KeyStore(stores.connection).tenants()) > 1
+        return f"inspection:{id}" if is_shared else record.tenant
     return None

@@ -103,6 +103,10 @@ class KeyStore:
         keys = {id: self._fields(id) for id in texts(self._redis.zrange(keyspace.keys(), 0, -1))}
         return tuple(_decoded(id, fields) for id, fields in keys.items() if fields)
 
+    def tenants(self) -> set[str]:
+        """Return the tenants of all keys."""
+        return {key.tenant for key in self.list()}
+
     def revoke(self, id: str) -> None:
         """Delete a key: the service rejects later requests with this key. Raises RecordNotFound."""
         with self._redis.pipeline() as pipeline:

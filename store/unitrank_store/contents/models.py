@@ -16,7 +16,6 @@ from redis.client import Pipeline
 
 from unitrank_schemas.base import Json
 from unitrank_schemas.models import Archive, ModelFormat, format_of
-from unitrank_store.contents.catalogue import SEPARATOR
 from unitrank_store.contents.importing import Importing, Repoint, unawaited
 from unitrank_store.errors import Corrupt, RecordNotFound
 from unitrank_store.redis import keyspace
@@ -147,10 +146,6 @@ class ModelStore(Importing[ModelRecord]):
         repoint(digest)
         pipeline.execute()
         return NamedModel(self._find(name, digest), bool(existed), inspect)
-
-    def tenants_of(self, digest: str) -> set[str]:
-        """Return the tenants that have uploaded a model whose inspection has not ended."""
-        return {name.partition(SEPARATOR)[0] for name in texts(self._redis.smembers(keyspace.awaited(self.kind, digest)))}
 
     def ready(self, digest: str, manifest: Json, clean: str) -> ModelRecord:
         """End an inspection that has passed.
