@@ -54,11 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
     for variable in unknown_variables(os.environ):
         log.warning("unknown variable", name=variable.name, nearest=variable.nearest)
     try:
+        check_drivers(settings.sources)
+        check_trusted(settings.webhook_hosts)
         app = create_app(settings)
         _check_exposure(settings)
         _check_store(settings)
-        check_drivers(settings.sources)
-        check_trusted(settings.webhook_hosts)
     except (UnsupportedStore, UnprotectedAddress, ValueError) as error:
         log.error(str(error))
         return 2
