@@ -195,7 +195,7 @@ class Settings(BaseSettings):
     )
     inspection_timeout: int = Field(300, gt=0, description="Maximum seconds to inspect a model.")
     inspection_cpu: float = Field(
-        60.0,
+        30.0,
         gt=0,
         description="Maximum seconds of CPU time to inspect a model, of all threads together, "
         "besides those of `UNITRANK_INSPECTION_CPU_PER_MIB`.",

@@ -78,8 +78,9 @@ class AllowedHosts:
 
     def admit(self, host: str) -> bool:
         """Whether `host` is allowed. `host`: value of the header `Host`, with or without a port."""
-        name = (host if host.endswith("]") else host.rpartition(":")[0] or host).lower()
-        return name in self.names or (self.addresses and _is_address(name))
+        name, _, port = (host, "", "") if ":" not in host or host.endswith("]") else host.rpartition(":")
+        is_named = name.lower() in self.names or (self.addresses and _is_address(name))
+        return is_named and not port.strip("0123456789")
 
     def check(self, host: str) -> None:
         """Raises HttpProblem if `host` is not allowed.

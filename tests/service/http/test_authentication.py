@@ -98,7 +98,11 @@ def test_loopback_is_distinguished_from_public(host: str, loopback: bool) -> Non
 @pytest.mark.parametrize(
     ("settings", "served", "refused"),
     [
-        ({}, ["localhost:80", "127.0.0.1", "[::1]:1"], ["10.0.0.1", "rank.example.org", ""]),
+        (
+            {},
+            ["localhost:80", "127.0.0.1", "[::1]:1"],
+            ["10.0.0.1", "rank.example.org", "", "localhost:80@evil.example", "localhost:x"],
+        ),
         ({"hosts": "rank.example.org,Second"}, ["RANK.example.org:443", "second", "localhost"], ["example.org", "10.0.0.1"]),
         (
             {"host": "0.0.0.0", "insecure": True},

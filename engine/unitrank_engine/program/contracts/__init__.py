@@ -2,6 +2,7 @@
 
 - `shapes`: the shapes and types of tensors, for every call in a graph before the graph runs.
 - `recurrent`: those of recurrent layers.
+- `pooling`: gaps between the elements of a window.
 - `positions`: the values of integer tensors that are used as positions, each time the graph runs.
 """
 

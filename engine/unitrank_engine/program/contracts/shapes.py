@@ -11,6 +11,7 @@ import torch
 from torch import fx
 
 from unitrank_engine.errors import EngineError
+from unitrank_engine.program.contracts.pooling import POOLS, check_pool
 from unitrank_engine.program.contracts.recurrent import CELLS, LAYERS, check_cell, check_layer
 from unitrank_engine.torch_private import argument_names
 
@@ -21,7 +22,7 @@ Arguments = Mapping[str, Any]
 
 
 def check_shapes(graph: fx.Graph) -> None:
-    """Raises EngineError `weights_refused` when a call would read beyond its tensors."""
+    """Raises EngineError `weights_refused` or `program_refused` when a call would leave its tensors."""
     for node in graph.nodes:
         check = _CHECKS.get(node.target)
         if check is not None:
@@ -48,6 +49,7 @@ def _attention(node: fx.Node, arguments: Arguments) -> None:
 _CHECKS: dict[object, Callable[..., None]] = {
     aten._native_batch_norm_legit_no_training.default: _batch_norm,
     aten.scaled_dot_product_attention.default: _attention,
+    **dict.fromkeys(POOLS, check_pool),
     **dict.fromkeys(LAYERS, check_layer),
     **dict.fromkeys(CELLS, check_cell),
 }

@@ -52,6 +52,12 @@ BEYOND: dict[str, tuple[torch.nn.Module, Tensor]] = {
 }
 
 
+def pool(*arguments: Any) -> Callable[[Tensor], Tensor]:
+    """Max pooling; the kernel has one size for each axis."""
+    pools = (aten.max_pool1d.default, aten.max_pool2d.default, aten.max_pool3d.default)
+    return lambda x: pools[len(arguments[0]) - 1](x, *arguments)
+
+
 @pytest.mark.parametrize("name", list(BEYOND))
 def test_a_call_when_it_would_read_beyond_its_tensors_then_is_refused(name: str, tmp_path: Path) -> None:
     """torch 2.13 computes with the memory behind the tensors, or crashes."""
@@ -59,6 +65,36 @@ def test_a_call_when_it_would_read_beyond_its_tensors_then_is_refused(name: str,
         traced(*BEYOND[name], tmp_path)
 
     assert refusal.value.code == "weights_refused"
+
+
+EMPTY = {
+    "one_axis": (pool([2], [1], [1], [2]), (1,)),
+    "first_of_two_axes": (pool([2, 1], [1, 1], [1, 0], [2, 1]), (1, 64)),
+    "both_axes": (pool([2, 2], [1, 1], [1, 1], [3, 3]), (2, 2)),
+    "one_number_for_three_axes": (pool([2, 2, 2], [1], [1], [3]), (4, 4, 2)),
+}
+
+
+@pytest.mark.parametrize("name", list(EMPTY))
+def test_a_pool_when_a_window_has_no_element_then_is_refused(name: str, tmp_path: Path) -> None:
+    """torch 2.13 gives the window a position behind the axis, and the gradient writes there."""
+    function, sizes = EMPTY[name]
+    with pytest.raises(EngineError, match="a window can be without elements") as refusal:
+        traced(Calling(function), torch.ones(2, 1, *sizes), tmp_path)
+
+    assert refusal.value.code == "program_refused"
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize("arguments", [([2], [1], [1], [2]), ([3], [2], [1], [1]), ([2], [1], [0], [1])])
+def test_a_pool_when_it_is_accepted_then_each_position_is_inside(
+    arguments: tuple[list[int], ...], size: int, tmp_path: Path
+) -> None:
+    traced(Calling(pool(*arguments)), torch.ones(2, 1, size), tmp_path)
+    kernel, stride, padding, dilation = ([*values, 1] if values is not arguments[2] else [*values, 0] for values in arguments)
+    _, positions = aten.max_pool2d_with_indices.default(torch.ones(2, 1, size, 1), kernel, stride, padding, dilation)
+
+    assert positions.max() < size
 
 
 WITHIN: dict[str, tuple[torch.nn.Module, Tensor]] = {
