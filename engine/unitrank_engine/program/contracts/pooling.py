@@ -1,8 +1,8 @@
 """Checks max pooling with gaps: torch's kernels give a window without elements a false position.
 
 A window of padding alone has no element if the gap between its elements (`dilation`) leaps over the
-whole axis. The kernel then returns a position behind the axis, and the gradient's kernel adds to the
-memory there.
+whole axis. The kernel then returns a position behind the axis, and the gradient's kernel adds to
+the memory there.
 """
 
 from collections.abc import Mapping, Sequence
