@@ -1,7 +1,8 @@
 """The reaper searches every few seconds for lost records, and repairs them.
 
 - A `queued` record is in no queue, or the worker that took it died before the start.
-  The reaper pushes the record to its queue again.
+  The reaper pushes the record to its queue again. A record that a live worker's entry names is not
+  lost: the worker waits for its child to start.
 - A `running` record has no worker any more, or its worker runs another record.
   The reaper gives the attempt up; the record is queued again once, then it fails.
 - A `cancelling` record has no worker any more, or its worker does not end it.
@@ -135,8 +136,9 @@ class Reaper:
         heartbeat, grace = self._settings.heartbeat, self._settings.heartbeat_grace
         if state.status == "queued":
             transport = transport_id(id, state.attempt)
-            if state.waiting_for or transport in whereabouts.waiting:
+            if state.waiting_for or transport in whereabouts.waiting or id in whereabouts.records.values():
                 return None
+            # A worker's entry names the record a little later than the worker takes the record.
             return grace if transport in whereabouts.taken else heartbeat
         if whereabouts.records.get(state.worker or "") != id:
             return doubt_seconds(self._settings)
@@ -187,7 +189,8 @@ def lock_seconds(settings: Settings) -> float:
 class _Whereabouts:
     """The places where a live record can be.
 
-    `records`: id of the record that each worker runs, by its name; None for an idle worker.
+    `records`: id of the record that each worker runs or will run, by the worker's name; None for an
+    idle worker.
     `waiting`: transport ids in the queue or in a line. `taken`: transport ids that a worker has
     taken from the queue but has not started.
     """

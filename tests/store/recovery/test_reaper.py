@@ -74,6 +74,21 @@ def test_record_when_taken_out_by_a_worker_that_died_then_is_pushed_again(
     assert connection.llen(queue.intermediate_queue_key) == 0
 
 
+def test_record_when_a_live_worker_waits_for_a_child_to_start_it_then_is_not_lost(
+    connection: redis.Redis, jobs: JobStore, reaper: Reaper, clock: Clock
+) -> None:
+    id = jobs.create({}).id
+    assert reaper.sweep() == []
+    # The worker's entry names the record a little later than the worker takes it.
+    clock.advance(AGAIN_SHARE * SETTINGS.heartbeat)
+    beat(connection, id)
+    while_it_waits = [sweep(reaper, clock) for _ in range(5)]
+    beat(connection, None)
+
+    assert while_it_waits == [[]] * 5
+    assert sweep(reaper, clock) == ["queued"]
+
+
 @pytest.mark.parametrize("alive", [False, True])
 def test_job_when_its_worker_is_lost_or_runs_another_then_is_queued_once_more(
     connection: redis.Redis, jobs: JobStore, reaper: Reaper, clock: Clock, alive: bool

@@ -147,6 +147,9 @@ class WarmWorker(PatientWorker):
                 reason = "stopped" if unavailable_reason(error) else "lost"
                 if reason == "lost":
                     log.exception("attempt failed", worker=self._worker_name, rq_job=run.job.id)
+            if reason == "given_up" and run.attempt is None:
+                # The child has no order of this run, and may still be starting.
+                return self._end_run(run)
             if reason is not None:
                 return self._end_child(run, reason)
         raise HorseMonitorTimeoutException

@@ -11,14 +11,17 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.clock import Clock
 from tests.support.polling import wait_until
-from tests.worker.process.conftest import Bench, cancel
+from tests.worker.process.conftest import Bench, Running, cancel
+from tests.worker.process.lifecycle.test_counters import counted
 from unitrank_store.jobs.record import ENDED
 from unitrank_store.queue.rq_queue import depth
 from unitrank_store.recovery.reaper import Reaper
 from unitrank_store.redis import keyspace
 from unitrank_store.redis.decoding import texts
 from unitrank_store.settings import Settings
+from unitrank_store.worker_registry import WorkerRegistry
 
 MANY = 1000
 
@@ -34,6 +37,17 @@ def kept(bench: Bench) -> set[str]:
     """The jobs that stored summaries and arrays belong to."""
     keys = texts(list(bench.connection.scan_iter(keyspace.chunk_owners("*"))))
     return {owner for key in keys for owner in texts(bench.connection.zrange(key, 0, -1))}
+
+
+def cold_start(bench: Bench) -> tuple[Path, Running]:
+    """A worker without a warm child: its next child waits for the returned file."""
+    warm = bench.blobs.spool / "warm"
+    warm.parent.mkdir(parents=True, exist_ok=True)
+    warm.touch()
+    worker = bench.start(engine="Cold")
+    warm.unlink()
+    psutil.Process(worker.child()).kill()
+    return warm, worker
 
 
 def queued(bench: Bench, folder: Path) -> tuple[str, Callable[[], object]]:
@@ -131,12 +145,8 @@ def test_jobs_when_very_many_are_sent_and_cancelled_then_each_ends_once_and_no_p
 
 @pytest.mark.parametrize("how", ["cancelled", "deleted"])
 def test_job_when_cancelled_while_the_child_is_cold_then_never_runs(bench: Bench, tmp_path: Path, how: str) -> None:
-    warm, mark = bench.blobs.spool / "warm", tmp_path / "mark"
-    warm.parent.mkdir(parents=True, exist_ok=True)
-    warm.touch()
-    worker = bench.start(engine="Cold")
-    warm.unlink()
-    psutil.Process(worker.child()).kill()
+    mark = tmp_path / "mark"
+    warm, _ = cold_start(bench)
     id = bench.submit(["mark", str(mark)])
     wait_until(lambda: depth(bench.connection) == 0, "the job has left the queue")
     cancel(bench, id)
@@ -146,3 +156,37 @@ def test_job_when_cancelled_while_the_child_is_cold_then_never_runs(bench: Bench
 
     assert bench.summary(bench.submit())["runs"] == 1
     assert not mark.exists()
+
+
+@pytest.mark.check
+def test_child_when_its_job_ends_before_it_has_started_then_runs_the_next_job(bench: Bench) -> None:
+    warm, worker = cold_start(bench)
+    first = bench.submit()
+    wait_until(lambda: depth(bench.connection) == 0, "the job has left the queue")
+    second = bench.submit()
+    wait_until(worker.children, "the child starts")
+    child = worker.child()
+    cancel(bench, first)
+    wait_until(lambda: depth(bench.connection) == 0, "the worker gives the first job up")
+    warm.touch()
+
+    assert bench.summary(second)["pid"] == child
+    assert counted(bench).child_ended == {}
+
+
+@pytest.mark.check
+def test_job_when_its_child_starts_slowly_then_the_reaper_leaves_it_to_its_worker(bench: Bench) -> None:
+    warm, _ = cold_start(bench)
+    id = bench.submit()
+    clock = Clock()
+    reaper = Reaper(bench.connection, Settings(state=bench.state), clock)
+    workers = WorkerRegistry(bench.connection)
+    wait_until(lambda: workers.list()[0].job == id, "the worker's entry names the job")
+    repaired = []
+    for _ in range(5):
+        repaired += reaper.sweep()
+        clock.advance(10)
+    warm.touch()
+
+    assert repaired == []
+    assert bench.ended(id).attempt == 1
