@@ -22,7 +22,7 @@ Arguments = Mapping[str, Any]
 
 
 def check_shapes(graph: fx.Graph) -> None:
-    """Raises EngineError `weights_refused` or `program_refused` for a call that leaves its tensors."""
+    """Raises EngineError, for example `weights_refused`, for a call that leaves its tensors."""
     for node in graph.nodes:
         check = _CHECKS.get(node.target)
         if check is not None:
