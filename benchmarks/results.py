@@ -144,7 +144,7 @@ def _succeeded(url: str, backend: Backend, units: int, clusters: int) -> str:
 
 
 def _result(id: str, units: int, clusters: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    shape = [units // 10_000, 100, 100]
+    shape = [units // 100, 10, 10]
     random = np.random.default_rng(0)
     names = [str(number) for number in range(clusters)]
     arrays = {"ablation/random": random.normal(size=(clusters, 99, 2)).astype(np.float32)}

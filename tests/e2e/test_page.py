@@ -318,7 +318,7 @@ def test_form_when_the_answer_to_an_earlier_input_arrives_late_then_the_later_in
         id = box.get_attribute("id")
         box.check()
         held[0].continue_()
-        page.wait_for_function("document.getElementById('as-json').textContent.includes('fc')")
+        page.locator("#as-json", has_text='"fc"').wait_for(state="attached")
 
         assert page.locator(f"#{id}").is_checked()
 

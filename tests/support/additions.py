@@ -221,7 +221,7 @@ async def greet(request: Request, name: str) -> Response:
         ],
         f"{SERVICE}/routes/__init__.py": [
             ("ROUTERS = [", "ROUTERS = [\n    greetings.router,"),
-            ("import datasets,", "import greetings, datasets,"),
+            ("    datasets,\n", "    datasets,\n    greetings,\n"),
         ],
     },
 }

@@ -70,7 +70,7 @@ def opened(browser: Any, url: str, width: str = "desktop", excused: str = "") ->
         yield context.new_page()
     finally:
         context.close()
-    assert wrong == []
+    assert wrong == [], wrong
 
 
 def check_page(page: Any, path: str) -> None:

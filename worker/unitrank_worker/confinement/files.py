@@ -38,7 +38,8 @@ def limit_files(scratch: Path, device: str, readable: Sequence[str] = ()) -> Non
     threads = len(os.listdir("/proc/self/task")) if sys.platform == "linux" else 1
     if threads > 1:
         raise NotConfined(f"Landlock was not applied, because the process has {threads} threads; it must have one")
-    python = [path for path in _python_paths() if path.exists() and path != Path("/")]
+    # A folder that this user cannot open does not exist for it; Path.exists raises an error then.
+    python = [path for path in _python_paths() if os.path.exists(path) and path != Path("/")]
     restrict(scratch, [*python, *map(Path, readable)], on_gpu=on_gpu)
     _require_private(scratch, _system_paths(), "a folder of the system; choose another UNITRANK_STATE")
     _require_private(scratch, python, "a folder of Python's packages; choose another UNITRANK_STATE")
