@@ -12,6 +12,7 @@ import redis
 
 from unitrank_store.errors import Full
 from unitrank_store.redis import keyspace
+from unitrank_store.unavailable import unavailable_reason
 from unitrank_tables.sizes import MiB
 
 FREE_BYTES = MiB
@@ -33,6 +34,18 @@ def full_reason(error: BaseException) -> str | None:
         if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM command not allowed" in str(error):
             return "its server's memory has no room"
     return None
+
+
+def wait_reason(error: BaseException) -> str | None:
+    """Return why a command must wait: the store cannot serve now, or it is full. Else None.
+
+    The reason continues a sentence that begins with "the store". Only errors of the store's server
+    have a reason.
+    """
+    if not isinstance(error, redis.exceptions.RedisError):
+        return None
+    reason = full_reason(error)
+    return f"is full: {reason}" if reason else unavailable_reason(error)
 
 
 def require_writable(connection: redis.Redis, folder: Path) -> None:

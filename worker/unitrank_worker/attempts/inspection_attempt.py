@@ -6,9 +6,9 @@ from unitrank_schemas.base import Json
 from unitrank_store.blobs.blob_store import IncomingBlob
 from unitrank_store.contents.waiting_jobs import model_ready, reject_model
 from unitrank_store.errors import SizeExceeded
+from unitrank_store.full import wait_reason
 from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability.logs import bound
-from unitrank_store.unavailable import unavailable_reason
 from unitrank_worker.attempts.attempt import Order, Retry, log_end, opened, problem_of
 from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.problem import INTERNAL
@@ -98,7 +98,7 @@ class InspectionAttempt:
             retry(lambda: stores.models.ready(digest, manifest, clean))
             retry(lambda: model_ready(stores.connection, stores.waiting, digest))
         except Exception as error:
-            if unavailable_reason(error):
+            if wait_reason(error):
                 raise
             return "failed", problem_of(error), None
         return "succeeded", None, clean

@@ -9,11 +9,11 @@ import structlog
 
 from unitrank_schemas.base import Json
 from unitrank_schemas.jobs import Progress
+from unitrank_store.full import wait_reason
 from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability import tracing
 from unitrank_store.observability.logs import bound
 from unitrank_store.results.result_store import ResultLocation
-from unitrank_store.unavailable import unavailable_reason
 from unitrank_worker.attempts.attempt import CannotRun, Order, Retry, chunk_digests, log_end, opened, problem_of
 from unitrank_worker.attempts.progress import ProgressWriter
 from unitrank_worker.attempts.stores import Stores
@@ -138,7 +138,7 @@ class JobAttempt:
             with tracing.span("store"):
                 location = retry(lambda: results.put_encoded(summary, outcome.payload, record.id, record.attempt))
         except Exception as error:
-            if unavailable_reason(error):
+            if wait_reason(error):
                 raise
             return "failed", problem_of(error), None
         return "succeeded", None, location

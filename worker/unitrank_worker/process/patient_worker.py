@@ -17,6 +17,7 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.timeouts import BaseDeathPenalty
 
+from unitrank_store.full import wait_reason
 from unitrank_store.unavailable import unavailable_reason
 
 log = structlog.get_logger()
@@ -119,7 +120,7 @@ class PatientWorker(Worker):
         try:
             write()
         except redis.exceptions.RedisError as error:
-            log.warning(f"RQ {step} lost", worker=self._worker_name, error=unavailable_reason(error) or str(error))
+            log.warning(f"RQ {step} lost", worker=self._worker_name, error=wait_reason(error) or str(error))
 
     def _retry(self, step: Callable[[], Any]) -> Any:
         """Repeat the step until the store can serve, so that no computed result is lost.
@@ -137,13 +138,16 @@ class PatientWorker(Worker):
         return bool(self._stop_requested)
 
     def _repeat(self, step: Callable[[], Any], is_over: Callable[[], bool]) -> Any:
-        """Repeat the step while the store cannot serve. Raises the store's error once `is_over`."""
+        """Repeat the step while the store cannot serve or is full.
+
+        Raises the store's error once `is_over`.
+        """
         logged = None
         while True:
             try:
                 return step()
             except redis.exceptions.RedisError as error:
-                reason = unavailable_reason(error)
+                reason = wait_reason(error)
                 if reason is None or is_over():
                     raise
                 if reason != logged:

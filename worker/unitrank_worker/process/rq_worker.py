@@ -25,10 +25,10 @@ from rq.timeouts import HorseMonitorTimeoutException
 from rq.utils import now
 
 from unitrank_store.errors import Forged
+from unitrank_store.full import wait_reason
 from unitrank_store.observability.counters import Counters
 from unitrank_store.queue.rq_queue import FairQueue
 from unitrank_store.queue.safe_job import SafeJob
-from unitrank_store.unavailable import unavailable_reason
 from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.children.pool import ChildPool
 from unitrank_worker.process.channel import Closed
@@ -144,7 +144,7 @@ class WarmWorker(PatientWorker):
                 # `_retry` raises the error of a store that cannot serve only if the worker must
                 # stop. After another error the record or the child's message is malformed: only the
                 # attempt ends, not the worker.
-                reason = "stopped" if unavailable_reason(error) else "lost"
+                reason = "stopped" if wait_reason(error) else "lost"
                 if reason == "lost":
                     log.exception("attempt failed", worker=self._worker_name, rq_job=run.job.id)
             if reason == "given_up" and run.attempt is None:

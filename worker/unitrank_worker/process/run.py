@@ -11,11 +11,11 @@ import structlog
 from unitrank_schemas.base import Json
 from unitrank_schemas.problems import JobProblem
 from unitrank_store.errors import Forged
+from unitrank_store.full import wait_reason
 from unitrank_store.jobs.record import Status
 from unitrank_store.observability import tracing
 from unitrank_store.observability.logs import bound
 from unitrank_store.queue.safe_job import SafeJob
-from unitrank_store.unavailable import unavailable_reason
 from unitrank_worker.attempts.attempt import Attempt, Order, Retry, problem_of
 from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.children.handle import ChildHandle
@@ -170,7 +170,7 @@ class Run:
         try:
             order = step.result()
         except Exception as error:
-            if unavailable_reason(error):
+            if wait_reason(error):
                 raise
             self._finish(attempt, "failed", problem_of(error))
             return False

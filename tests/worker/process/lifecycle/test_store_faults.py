@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import structlog
 from structlog.testing import capture_logs
@@ -45,7 +46,7 @@ def as_master(bench: Bench) -> None:
     bench.connection.replicaof("NO", "ONE")
 
 
-FAULTS: dict[str, tuple[Callable[[Bench], None], Callable[[Bench], None], str]] = {
+FAULTS: dict[str, tuple[Callable[[Bench], object], Callable[[Bench], object], str]] = {
     "replica": (as_replica, as_master, "is a replica"),
     "acl": (
         lambda bench: allow(bench, "-set -hset -evalsha -eval"),
@@ -53,6 +54,55 @@ FAULTS: dict[str, tuple[Callable[[Bench], None], Callable[[Bench], None], str]] 
         "forbids",
     ),
 }
+
+
+def with_failed_snapshot(bench: Bench) -> None:
+    """The server cannot write its snapshot, because a folder has the name of the file."""
+    Path(bench.connection.config_get("dir")["dir"], "dump.rdb").mkdir(exist_ok=True)
+    bench.connection.bgsave()
+    wait_until(lambda: bench.connection.info("persistence")["rdb_last_bgsave_status"] == "err", "the snapshot fails")
+    bench.connection.config_set("save", "3600 1")
+
+
+FULL: dict[str, tuple[Callable[[Bench], object], Callable[[Bench], object], str]] = {
+    "disk": (with_failed_snapshot, lambda bench: bench.connection.config_set("save", ""), "cannot write to its disk"),
+    "memory": (
+        lambda bench: bench.connection.config_set("maxmemory", 1),
+        lambda bench: bench.connection.config_set("maxmemory", 0),
+        "memory has no room",
+    ),
+}
+
+
+# The end of a record needs no room in memory, but an entry of the queue does.
+@pytest.mark.parametrize(("name", "killed"), [("disk", False), ("disk", True), ("memory", True)])
+def test_job_when_the_store_is_full_at_its_end_then_its_worker_waits(
+    acl_bench: Bench, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, killed: bool
+) -> None:
+    bring, repair, part = FULL[name]
+    go = tmp_path / "go"
+    worker = acl_bench.start()
+    id = acl_bench.submit(["await", str(go)], ["raise", "engine"])
+    acl_bench.running(id)
+    bring(acl_bench)
+    if killed:
+        psutil.Process(worker.child()).kill()
+    go.touch()
+    lines = [""]
+
+    def waits() -> bool:
+        lines[0] += capfd.readouterr().err
+        return "waiting for the store" in lines[0] or worker.process.poll() is not None
+
+    wait_until(waits, "the worker waits")
+    repair(acl_bench)
+
+    record = acl_bench.ended(id)
+    assert (record.problem or {})["code"] == "non_finite"
+    assert (record.attempt, record.losses) == ((2, 1) if killed else (1, 0))
+    assert "is full" in lines[0]
+    assert part in lines[0]
+    assert worker.process.poll() is None
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -82,9 +132,9 @@ def test_job_when_the_store_cannot_serve_at_its_end_then_its_result_is_kept_and_
     assert worker.process.poll() is None
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", [*FAULTS, *FULL])
 def test_idle_worker_when_the_store_cannot_serve_for_a_while_then_takes_the_next_job(acl_bench: Bench, name: str) -> None:
-    bring, repair, _ = FAULTS[name]
+    bring, repair, _ = (FAULTS | FULL)[name]
     worker = acl_bench.start(UNITRANK_HEARTBEAT="0.2")
     first = acl_bench.submit()
     acl_bench.ended(first)
