@@ -6,12 +6,11 @@ no other request would be answered meanwhile.
 
 import asyncio
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,32 +29,68 @@ ATTEMPTS = 2
 class DrawingProcess:
     """Runs functions in one process, one at a time. The first call starts the process.
 
-    Only one event loop may use an object of this class.
+    A pipe leads to the process. The pools of Python need semaphores, which a machine with a
+    read-only file system may not have. Only one event loop may use an object of this class.
     """
 
     def __init__(self) -> None:
-        self._pool: ProcessPoolExecutor | None = None
+        self._turn = asyncio.Lock()
+        self._process: BaseProcess | None = None
+        self._connection: Connection | None = None
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:  # Any: those of the function
         """Return the function's value. The process imports the function's module.
 
-        Raises the function's exceptions, and BrokenProcessPool if the process died.
+        Raises the function's exceptions, and ChildProcessError if the process died.
         """
-        for attempt in range(ATTEMPTS):
-            pool = self._pool = self._pool or ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start)
-            try:
-                return await asyncio.wrap_future(await run_in_threadpool(pool.submit, function, *arguments))
-            except BrokenProcessPool:
-                if self._pool is pool:
-                    self._pool = None
-                if attempt == ATTEMPTS - 1:
-                    raise
-        raise AssertionError("the last attempt returns or raises")
+        async with self._turn:
+            return await run_in_threadpool(self._run, function, arguments)
 
     def close(self) -> None:
-        """End the process after its current function."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+        if self._connection is not None:
+            self._connection.close()
+        self._process = self._connection = None
+
+    def _run(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+        for _ in range(ATTEMPTS):
+            connection = self._connection or self._start()
+            try:
+                connection.send((function, arguments))
+                value, error = connection.recv()
+            except (EOFError, BrokenPipeError, ConnectionResetError):
+                self.close()
+                continue
+            if error is not None:
+                raise error
+            result: T = value
+            return result
+        raise ChildProcessError(f"the process that draws died {ATTEMPTS} times")
+
+    def _start(self) -> Connection:
+        context = multiprocessing.get_context("spawn")
+        self._connection, far = context.Pipe()
+        self._process = context.Process(target=_serve, args=(far,), daemon=True)
+        self._process.start()
+        far.close()
+        return self._connection
+
+
+def _serve(connection: Connection) -> None:
+    """Run functions until the service closes the pipe, or ends."""
+    # Ctrl-C reaches every process of a terminal. The service ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            function, arguments = connection.recv()
+            try:
+                answer = (function(*arguments), None)
+            except Exception as error:
+                answer = (None, error)
+            connection.send(answer)
 
 
 def plot(summary: bytes, arrays: Path, name: str, form: str, choice: unitrank_plots.Choice) -> bytes:
@@ -68,16 +103,3 @@ def plot(summary: bytes, arrays: Path, name: str, form: str, choice: unitrank_pl
 
     with ArrayFile(arrays.open("rb")) as file:
         return rendered(draw(name, Result.model_validate_json(summary), file.mapped(), choice), form)
-
-
-def _start() -> None:
-    # Ctrl-C reaches every process of a terminal. The service ends this process.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_service, daemon=True).start()
-
-
-def _end_with_service() -> None:
-    service = multiprocessing.parent_process()
-    assert service
-    service.join()
-    os._exit(1)
