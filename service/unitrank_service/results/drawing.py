@@ -86,11 +86,12 @@ def _serve(connection: Connection) -> None:
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             function, arguments = connection.recv()
+            value, error = None, None
             try:
-                answer = (function(*arguments), None)
-            except Exception as error:
-                answer = (None, error)
-            connection.send(answer)
+                value = function(*arguments)
+            except Exception as exception:
+                error = exception
+            connection.send((value, error))
 
 
 def plot(summary: bytes, arrays: Path, name: str, form: str, choice: unitrank_plots.Choice) -> bytes:
