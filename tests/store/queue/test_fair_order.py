@@ -38,6 +38,15 @@ def test_turns_when_one_owner_floods_then_another_waits_for_one_job(connection: 
     assert [take(connection) for _ in range(5)] == ["o0", "f1", "o1", "f2", "f3"]
 
 
+def test_turns_when_an_owner_adds_jobs_while_its_first_one_runs_then_another_has_the_next_turn(connection: redis.Redis) -> None:
+    wait(connection, "flood", "f0")
+    assert take(connection) == "f0"
+    wait(connection, "flood", "f1", "f2")
+    wait(connection, "other", "o0")
+
+    assert take_all(connection) == ["o0", "f1", "f2"]
+
+
 def test_turns_when_owners_wait_then_each_owner_has_one_job_in_every_round(connection: redis.Redis) -> None:
     for owner, count in {"a": 3, "b": 1, "c": 2}.items():
         wait(connection, owner, *(f"{owner}{number}" for number in range(count)))
