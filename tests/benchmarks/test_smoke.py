@@ -43,6 +43,7 @@ ELSEWHERE = {"chaos.__main__": "tests/e2e/faults/test_chaos.py", "support.plain_
 """Commands that this file does not run, and the file that runs them."""
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("name", MODULES)
 def test_benchmark_when_imported_then_its_imports_work(name: str) -> None:
     import_module(name)

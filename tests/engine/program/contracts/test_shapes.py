@@ -85,6 +85,7 @@ def test_a_pool_when_a_window_has_no_element_then_is_refused(name: str, tmp_path
     assert refusal.value.code == "program_refused"
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("size", [2, 3, 5])
 @pytest.mark.parametrize("arguments", [([2], [1], [1], [2]), ([3], [2], [1], [1]), ([2], [1], [0], [1])])
 def test_a_pool_when_it_is_accepted_then_each_position_is_inside(

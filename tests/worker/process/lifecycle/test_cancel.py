@@ -83,7 +83,9 @@ def writing(bench: Bench, folder: Path) -> tuple[str, Callable[[], object]]:
     return id, (folder / "go").touch
 
 
-@pytest.mark.parametrize("stage", [queued, popped, loading, running, writing])
+@pytest.mark.parametrize(
+    "stage", [queued, running, *(pytest.param(stage, marks=pytest.mark.check) for stage in (popped, loading, writing))]
+)
 def test_job_when_cancelled_at_any_stage_then_ends_once_and_leaves_nothing(
     bench: Bench, tmp_path: Path, stage: Callable[[Bench, Path], tuple[str, Callable[[], object]]]
 ) -> None:
@@ -143,7 +145,7 @@ def test_jobs_when_very_many_are_sent_and_cancelled_then_each_ends_once_and_no_p
     assert [process.status() == psutil.STATUS_ZOMBIE for process in below] == [False, False]
 
 
-@pytest.mark.parametrize("how", ["cancelled", "deleted"])
+@pytest.mark.parametrize("how", ["cancelled", pytest.param("deleted", marks=pytest.mark.check)])
 def test_job_when_cancelled_while_the_child_is_cold_then_never_runs(bench: Bench, tmp_path: Path, how: str) -> None:
     mark = tmp_path / "mark"
     warm, _ = cold_start(bench)

@@ -25,6 +25,7 @@ def test_child_when_it_works_then_holds_no_address_of_the_store(bench: Bench) ->
     assert [(each.family, each.raddr) for each in child.net_connections("all")] == [(socket.AF_UNIX, "")]
 
 
+@pytest.mark.check
 @pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are parts of Linux")
 @pytest.mark.parametrize(("confinement", "reason"), [("require", None), ("off", "UNITRANK_CONFINEMENT is off")])
 def test_worker_when_ready_then_its_entry_says_whether_its_children_are_confined(

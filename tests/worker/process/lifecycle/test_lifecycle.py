@@ -156,6 +156,7 @@ def test_workers_when_not_named_then_no_two_have_one_name() -> None:
     assert first != second
 
 
+@pytest.mark.check
 def test_worker_when_killed_then_its_child_goes_and_its_job_runs_elsewhere(bench: Bench, tmp_path: Path) -> None:
     first = bench.start("first")
     go = tmp_path / "go"
@@ -173,6 +174,7 @@ def test_worker_when_killed_then_its_child_goes_and_its_job_runs_elsewhere(bench
     assert (record.status, record.attempt, record.worker) == ("succeeded", 2, "second")
 
 
+@pytest.mark.check
 def test_worker_when_it_comes_back_after_it_was_given_up_then_its_end_is_refused(bench: Bench, tmp_path: Path) -> None:
     worker = bench.start()
     go = tmp_path / "go"
