@@ -233,6 +233,8 @@ def test_events_when_behind_nginx_then_arrive_before_the_job_ends(proxied: Proxi
             assert "running" in next(line for line in lines if line.startswith("data"))
             jobs.finish(id, attempt or 0, "cancelled")
             assert "cancelled" in next(line for line in lines if line.startswith("data"))
+        # Its request is not complete: the page with all jobs cannot show it.
+        jobs.delete(id)
 
 
 def test_upload_when_behind_nginx_then_the_service_reads_it_as_it_arrives(proxied: Proxied) -> None:
