@@ -1,8 +1,8 @@
 """Bounds the parts of a program, so that its inspection takes a time that fits its size.
 
 The work of an inspection grows with the nodes, and with the layers times the outputs. A transformer
-encoder of 12 layers has 423 nodes and 8 different symbolic sizes. A program of 12 000 nodes or more
-does not end its inspection in 300 s.
+encoder of 12 layers has 423 nodes and 8 different symbolic sizes. An inspection of 12 000 nodes
+takes more than 300 s: its time limit ends it, although the nodes are fewer than MAX_NODES.
 """
 
 from collections.abc import Collection, Iterator
