@@ -1,0 +1,69 @@
+"""Writes the archive of a module in memory."""
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from unitrank_engine.archive import ArchiveError, load
+from unitrank_engine.archive import clean as vet
+from unitrank_engine.errors import EngineError
+from unitrank_engine.models.exporting.arguments import ExampleInputs, arguments_of, two_rows
+from unitrank_engine.models.exporting.capture import captured, evaluating
+from unitrank_engine.models.exporting.lines import line_of_node
+from unitrank_engine.models.exporting.outputs import check_outputs, outputs_of
+from unitrank_engine.models.exporting.quiet import quiet
+from unitrank_engine.models.exporting.refusals import CODE, refused
+from unitrank_engine.models.inspection import manifest
+from unitrank_engine.program import Program
+from unitrank_schemas.models import Manifest
+
+
+def export(module: nn.Module, example_inputs: ExampleInputs, path: Path) -> Manifest:
+    """Exports the module, in evaluation mode and for any batch size, and returns its manifest.
+
+    `module`: the network; it is left unchanged.
+    `example_inputs`: inputs with the batch on the first axis. Their values do not matter.
+    `path`: the file that is written.
+
+    Raises EngineError `not_exportable` with the line of the model that cannot be exported; no file
+    is written then.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     manifest = export(nn.Linear(4, 2), torch.zeros(1, 4), Path(folder, "model.pt2"))
+    >>> manifest.parameters, [port.shape for port in manifest.outputs]
+    (10, [[None, 2]])
+    """
+    if not isinstance(module, nn.Module):
+        kind = type(module).__name__
+        raise EngineError(CODE, f"a {kind} cannot be exported; expected a torch.nn.Module")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise EngineError(CODE, f"the folder {folder} does not exist; create it before {path.name} is written")
+    args, kwargs = two_rows(*arguments_of(example_inputs))
+    with evaluating(module), torch.no_grad():
+        exported = captured(module, args, kwargs)
+        outputs = outputs_of(module, args, kwargs)
+    with TemporaryDirectory(dir=folder) as inner:
+        clean = Path(inner, "clean.pt2")
+        program = vetted(exported, clean)
+        check_outputs(program, exported, args, kwargs, outputs)
+        description = manifest(program)
+        os.replace(clean, path)
+    return description
+
+
+def vetted(exported: ExportedProgram, clean: Path) -> Program:
+    """The program as the service would load it. Its clean archive is written to `clean`."""
+    raw = clean.with_name("raw.pt2")
+    try:
+        with quiet():
+            torch.export.save(exported, raw)
+            vet(raw, clean)
+            return Program.from_exported(load(clean))
+    except ArchiveError as error:
+        raise refused(error.detail, line_of_node(exported, error)) from error

@@ -1,0 +1,48 @@
+"""The example inputs of an export as the arguments of a module."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unitrank_engine.errors import EngineError
+from unitrank_engine.models.exporting.refusals import CODE
+from unitrank_engine.torch_private import tree_leaves, tree_map
+
+ExampleInputs = Tensor | Sequence[Any] | Mapping[str, Any]
+"""One argument, the arguments in order, or the arguments by name."""
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""The arguments in order, and the arguments by name."""
+
+
+def arguments_of(examples: ExampleInputs) -> Arguments:
+    """The example inputs as arguments of `forward`."""
+    if isinstance(examples, Mapping):
+        return (), dict(examples)
+    if isinstance(examples, Sequence):
+        return tuple(examples), {}
+    return (examples,), {}
+
+
+def two_rows(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+    """The same arguments with two rows instead of one, because torch takes a size of 1 as fixed."""
+    rows = {len(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and leaf.dim()}
+    if not rows:
+        raise EngineError(
+            CODE, "the example inputs hold no tensor whose first axis could be the batch; pass tensors with one row or more"
+        )
+    if len(rows) > 1:
+        counts = sorted(rows)
+        raise EngineError(
+            CODE, f"the example inputs have {counts} rows; the first axis of each tensor is the batch, and must have one size"
+        )
+
+    def doubled(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or not leaf.dim():
+            return leaf
+        # Each argument is a copy: torch would take a tensor that is passed twice for one input.
+        return torch.cat([leaf, leaf]) if len(leaf) == 1 else leaf.clone()
+
+    doubled_args, doubled_kwargs = tree_map(doubled, (args, kwargs))
+    return doubled_args, doubled_kwargs

@@ -1,0 +1,64 @@
+"""Finds the line of the user's code that a refusal is about."""
+
+import os
+import re
+import sysconfig
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from unitrank_engine.archive import ArchiveError
+from unitrank_engine.models.exporting.quiet import quiet
+from unitrank_engine.torch_private import guards_on_sizes, structured_trace
+
+
+def line_of(error: BaseException) -> traceback.FrameSummary | None:
+    """The last line of the error's traceback that is not in torch."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_user_code(frame)]
+    return frames[-1] if frames else None
+
+
+def line_of_fixed_size(
+    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any
+) -> traceback.FrameSummary | None:
+    """The line that turns the size of the batch into a fixed number.
+
+    torch names this line only in its structured trace, so the module is exported again with that
+    trace.
+    """
+    with quiet(), structured_trace() as trace:
+        with suppress(Exception):
+            # This export raises the same error as the first export, which is reported already.
+            torch.export.export(module, args, kwargs, dynamic_shapes=shapes)
+        frames = [frame for stack in guards_on_sizes(trace) for frame in stack]
+    return next((frame for frame in frames if _is_user_code(frame)), None)
+
+
+def line_of_node(exported: ExportedProgram, error: ArchiveError) -> traceback.FrameSummary | None:
+    """The line of the first node that the reader refuses.
+
+    The node calls a refused operator, or the size of its result depends on values.
+    """
+    for node in exported.graph.nodes:
+        named = node.op == "call_function" and f"'torch.ops.{node.target}'" in error.detail
+        sized = error.code == "expression_refused" and re.search(r"\bu\d", str(getattr(node.meta.get("val"), "shape", "")))
+        if named or sized:
+            entries = re.findall(r'File "(.+)", line (\d+), in (\w+)\n\s*(.*)', node.meta.get("stack_trace") or "")
+            frames = [traceback.FrameSummary(file, int(number), name, line=line) for file, number, name, line in entries]
+            return next((frame for frame in reversed(frames) if _is_user_code(frame)), None)
+    return None
+
+
+def _is_user_code(frame: traceback.FrameSummary) -> bool:
+    excluded = (
+        str(Path(torch.__file__).parent),
+        sysconfig.get_path("stdlib") + os.sep + "contextlib",
+        str(Path(__file__).parent),
+        "<",
+    )
+    return not frame.filename.startswith(excluded)
