@@ -1,6 +1,9 @@
 """The parent's handle of its child: environment, device and models."""
 
 import json
+import socket
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +53,25 @@ def test_handle_when_it_has_no_child_then_its_methods_work() -> None:
     assert (child.pid, child.memory(), child.end()) == (0, 0, 0)
     with pytest.raises(Closed):
         child.send({})
+
+
+def test_handle_when_the_child_cannot_be_started_then_leaves_no_open_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = ChildHandle(ChildSettings(scratch=str(tmp_path)), "nothing:Nothing", "cpu")
+    ends: list[socket.socket] = []
+
+    def pair() -> tuple[socket.socket, socket.socket]:
+        ends.extend(new_pair())
+        return ends[0], ends[1]
+
+    new_pair = socket.socketpair
+    monkeypatch.setattr(socket, "socketpair", pair)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
+    with pytest.raises(FileNotFoundError):
+        child.start()
+    child.end()
+
+    assert [end.fileno() for end in ends] == [-1, -1]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_settings_when_sent_to_the_child_then_arrive_as_they_were() -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -85,7 +85,8 @@ class ChildHandle:
         self.end()
         self._scratch = ScratchFolder(Path(self._settings.scratch))
         parent_end, child_end = socket.socketpair()
-        with child_end:
+        with child_end, ExitStack() as unless_started:
+            unless_started.callback(parent_end.close)
             self._process = subprocess.Popen(
                 [*_command(self._engine), "--fd", str(child_end.fileno()), "--parent", str(os.getpid())],
                 stdin=subprocess.DEVNULL,
@@ -93,6 +94,7 @@ class ChildHandle:
                 env=environment(self._device, os.environ, self._secrets),
                 start_new_session=True,
             )
+            unless_started.pop_all()
         largest = self._settings.max_result_bytes + PAYLOAD_MARGIN
         self._channel = Channel(parent_end, payload_bytes=largest, send_seconds=SEND_SECONDS)
         settings = replace(self._settings, scratch=str(self._scratch.path))
