@@ -48,3 +48,13 @@ class EngineError(WorkerError):
 
 class Cancelled(WorkerError):
     """The job was cancelled, or another attempt has taken its place."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python or torch raised the error because memory ran out.
+
+    The error says nothing about the archive then, and the same request can succeed elsewhere.
+    """
+    # torch.OutOfMemoryError is recognised by its name, because the parent does not import torch.
+    by_class = isinstance(error, MemoryError) or "OutOfMemoryError" in {kind.__name__ for kind in type(error).__mro__}
+    return by_class or "DefaultCPUAllocator: can't allocate memory" in str(error)

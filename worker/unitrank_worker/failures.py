@@ -3,7 +3,7 @@
 import re
 from typing import Literal
 
-from unitrank_engine.errors import Cancelled, EngineError
+from unitrank_engine.errors import Cancelled, EngineError, is_out_of_memory
 from unitrank_schemas.base import Json
 from unitrank_tables.errors import BadTable
 from unitrank_worker.problem import INTERNAL, problem
@@ -40,7 +40,7 @@ def _problem_of(error: Exception) -> Json:
         return problem(error.code, error.detail, retryable=error.retryable) | details
     if isinstance(error, BadTable):
         return problem(error.code, error.detail, status=500 if error.code == "dataset_corrupt" else 422)
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         detail = "the job needs more memory than the device has, or than the worker may use"
         return problem("out_of_memory", detail, status=500)
     if isinstance(error, IndexError) and "index out of range in self" in str(error):
@@ -57,9 +57,3 @@ def _not_inspected(error: Exception) -> Json:
         "export the network again with unitrank.export, and if that archive is rejected too, send it to the operator, "
         "who finds the error in the worker's log",
     )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # torch.OutOfMemoryError is recognised by its name, because the parent does not import torch.
-    by_class = isinstance(error, MemoryError) or "OutOfMemoryError" in {kind.__name__ for kind in type(error).__mro__}
-    return by_class or "DefaultCPUAllocator: can't allocate memory" in str(error)

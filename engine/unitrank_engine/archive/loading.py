@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 
 from unitrank_engine.archive.arguments import check_arguments
 from unitrank_engine.archive.errors import ArchiveError, escaped
+from unitrank_engine.errors import is_out_of_memory
 from unitrank_tables.files import open_file
 
 _WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
@@ -27,9 +28,9 @@ def load(path: Path) -> ExportedProgram:
     with BufferedReader(open_file(path)) as file, _weights_only():
         try:
             exported = torch.export.load(file)
-        except MemoryError:
-            raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             reason = escaped(str(error))
             raise ArchiveError(
                 "not_loadable",

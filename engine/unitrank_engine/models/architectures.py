@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from unitrank_engine.errors import EngineError
+from unitrank_engine.errors import EngineError, is_out_of_memory
 from unitrank_engine.models.exporting import ExampleInputs, export
 from unitrank_engine.models.weights import check, reshaping
 from unitrank_schemas.base import Json
@@ -74,6 +74,8 @@ def build(name: str, arguments: Mapping[str, Any], weights: Path) -> Built:
             REFUSED, f"architecture '{name}' needs a package that is not installed where models are inspected: {error}"
         ) from error
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         # The installed function can raise any error for arguments that it does not accept.
         kind = type(error).__name__
         reason = f"{kind}: {error}"[:LONGEST]

@@ -13,7 +13,7 @@ import torch
 from torch import fx
 
 from unitrank_engine.archive import ArchiveError, clean, load
-from unitrank_engine.errors import EngineError
+from unitrank_engine.errors import EngineError, is_out_of_memory
 from unitrank_engine.program import Place, Program, ProgramValue
 from unitrank_engine.program.gradients import reached_by_gradients
 from unitrank_engine.program.places import cuts
@@ -164,6 +164,8 @@ def _run(program: Program) -> dict[fx.Node, int]:
     except EngineError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise does_not_run(error) from error
 
 

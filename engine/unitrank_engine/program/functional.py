@@ -11,7 +11,7 @@ import torch
 from torch import fx, nn
 from torch.export import ExportedProgram
 
-from unitrank_engine.errors import EngineError
+from unitrank_engine.errors import EngineError, is_out_of_memory
 from unitrank_engine.program.nodes import operator_name
 from unitrank_engine.program.rewrites import REWRITES
 from unitrank_engine.torch_private import OpOverload, argument_names, has_no_statistics, tracing_mode
@@ -95,9 +95,11 @@ def _decomposed(exported: ExportedProgram) -> ExportedProgram:
     try:
         decomposed: ExportedProgram = exported.run_decompositions(dict(REWRITES))
         return decomposed
-    except (EngineError, MemoryError):
+    except EngineError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
         raise EngineError(
             "not_loadable",

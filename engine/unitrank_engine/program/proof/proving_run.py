@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from unitrank_engine.errors import EngineError
+from unitrank_engine.errors import EngineError, is_out_of_memory
 from unitrank_engine.program.proof.uninitialised import filled_memory
 from unitrank_engine.torch_private import OpOverload, expression_of, tree_leaves
 
@@ -40,9 +40,11 @@ def prove(module: fx.GraphModule, shapes: Sequence[Sequence[int | None]], device
         try:
             with torch.no_grad(), filled_memory():
                 ProvingRun(module, strides=rows > 1 and device.type == "cpu").run(*inputs)
-        except (EngineError, MemoryError):
+        except EngineError:
             raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             raise does_not_run(error) from error
 
 
