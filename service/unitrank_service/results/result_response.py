@@ -119,9 +119,17 @@ class StoredResult:
 
     @contextmanager
     def array_path(self) -> Iterator[Path]:
-        """Yield the path of a local file with all arrays, which is verified."""
+        """Yield the path of a local file with all arrays, which is verified.
+
+        A result can expire inside the block: a block that then finds no file raises the problem.
+        """
         with self._expiring(), self._results.array_path(self._location) as path:
-            yield path
+            try:
+                yield path
+            except FileNotFoundError:
+                # Raises RecordNotFound if the result has expired. Otherwise another file is missing.
+                self._results.array_file(self._location).close()
+                raise
 
     def scratch_file(self) -> BinaryIO:
         """Return an empty unnamed file beside the blobs. Close the file."""

@@ -1,5 +1,7 @@
 """Plots of results over HTTP."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tests.service.conftest import MANIFEST, Json, Served, assert_problem, job, 
 from tests.service.results.conftest import ARRAYS, SHAPE, summary
 from unitrank_schemas.results import Result
 from unitrank_service.results import plots
+from unitrank_service.results.result_response import StoredResult
 
 NAMES = [("model", "net"), ("dataset", "data")]
 MAPS = {**ARRAYS, "examples/gradient/a": np.zeros((2, *SHAPE), np.float32)}
@@ -21,6 +24,10 @@ MAPS = {**ARRAYS, "examples/gradient/a": np.zeros((2, *SHAPE), np.float32)}
 @pytest.fixture
 def done(client: httpx.Client, served: Served) -> str:
     """The id of a job that has succeeded without an ablation."""
+    return succeeded(client, served)
+
+
+def succeeded(client: httpx.Client, served: Served) -> str:
     ready_model(client, served)
     put_dataset(client)
     id: str = client.post("/v1/jobs", json=job()).json()["id"]
@@ -101,6 +108,27 @@ def test_picture_when_the_dataset_is_gone_then_only_the_overlay_is_refused(clien
     assert client.get(f"/v1/jobs/{done}/plots/heatmap.png").status_code == 200
     answer = client.get(f"/v1/jobs/{done}/plots/heatmap.png", params={"overlay": True})
     assert_problem(answer, 404, "dataset_not_found")
+
+
+@pytest.mark.parametrize("path", ["plots/importance.png", "plots/heatmap.png?overlay=true", "report"])
+def test_picture_when_the_result_expires_before_it_is_drawn_then_is_expired(
+    serve: Callable[..., tuple[httpx.Client, Served]], monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """The arrays are a blob, which another process deletes after their path was read."""
+    client, served = serve(redis_result_bytes=0)
+    id = succeeded(client, served)
+    location = served.backend.jobs.get(id).result
+    array_path = StoredResult.array_path
+
+    @contextmanager
+    def expiring(stored: StoredResult) -> Iterator[Path]:
+        with array_path(stored) as arrays:
+            served.backend.results.delete(location)  # type: ignore[arg-type]
+            yield arrays
+
+    monkeypatch.setattr(StoredResult, "array_path", expiring)
+
+    assert_problem(client.get(f"/v1/jobs/{id}/{path}"), 410, "expired")
 
 
 def test_picture_when_the_job_has_not_ended_then_is_409(client: httpx.Client, served: Served) -> None:
