@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -27,9 +27,10 @@ JOIN_SECONDS = 5.0
 """Seconds that all background threads together may take to end."""
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, clock: Callable[[], float] = time.monotonic) -> FastAPI:
     """Return the application, which sends nothing to the store before it starts.
 
+    `clock`: returns seconds.
     Raises ValueError if `root_path` begins with a path of the service.
     """
     # FastAPI's own pages /docs and /redoc are switched off, because they load scripts from other
@@ -46,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.closing = False
-    app.state.backend = Backend.of(settings)
+    app.state.backend = Backend.of(settings, clock)
     app.state.routers = ROUTERS
     for router in ROUTERS:
         app.include_router(router)

@@ -1,5 +1,7 @@
 """The composition root: it makes all stores and services of the routes once, from the settings."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import redis
@@ -29,6 +31,7 @@ from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.observability.throughput import Throughput
 from unitrank_store.redis.connection import connect, connect_async, connect_briefly
 from unitrank_store.redis.embedded import socket_url
+from unitrank_store.redis.permissions import RecentPermissions
 from unitrank_store.results.result_store import ResultStore
 from unitrank_store.settings import Settings
 from unitrank_store.webhooks.deliveries import DeliveryStore
@@ -61,6 +64,7 @@ class Backend:
     keys: KeyStore
     sessions: SessionStore
     workers: WorkerRegistry
+    permissions: RecentPermissions
     throughput: Throughput
     distinct_values: DistinctValues
     sources: Sources
@@ -112,8 +116,11 @@ class Backend:
         return PlotStores(self.jobs, self.results, self.blobs, self.models, self.result_threads, self.drawing)
 
     @classmethod
-    def of(cls, settings: Settings) -> "Backend":
-        """Return the backend of the default tenant. This sends nothing to the store."""
+    def of(cls, settings: Settings, clock: Callable[[], float] = time.monotonic) -> "Backend":
+        """Return the backend of the default tenant. This sends nothing to the store.
+
+        `clock`: returns seconds.
+        """
         url = settings.redis_url or socket_url(settings.state)
         connection = connect(url)
         blobs = BlobStore.of(settings)
@@ -139,6 +146,7 @@ class Backend:
             keys=keys,
             sessions=SessionStore(connection, keys),
             workers=WorkerRegistry(connection, settings.heartbeat_grace),
+            permissions=RecentPermissions(connection, clock),
             throughput=Throughput(connection),
             distinct_values=DistinctValues(blobs),
             sources=sources,

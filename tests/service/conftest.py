@@ -3,6 +3,7 @@
 import io
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -69,9 +70,9 @@ class Served:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[Served]:
+def serving(settings: Settings, clock: Callable[[], float] = time.monotonic) -> Iterator[Served]:
     """Run the service in a thread, on a free port."""
-    app = create_app(settings)
+    app = create_app(settings, clock)
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, proxy_headers=False, timeout_graceful_shutdown=1)
     )

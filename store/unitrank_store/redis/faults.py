@@ -10,7 +10,7 @@ import structlog
 from unitrank_store.errors import UnsupportedStore
 from unitrank_store.redis.decoding import text
 from unitrank_store.redis.embedded import MINIMUM_VERSION
-from unitrank_store.redis.permissions import MissingPermissions, missing_permissions
+from unitrank_store.redis.permissions import MissingPermissions, RecentPermissions, missing_permissions
 
 Severity = Literal["unsupported", "blocking", "warning"]
 
@@ -40,9 +40,10 @@ _OPTIONAL_FORBIDDEN = (
 )
 
 
-def find_faults(connection: redis.Redis) -> list[StoreFault]:
+def find_faults(connection: redis.Redis, permissions: RecentPermissions | None = None) -> list[StoreFault]:
     """Return what is wrong with the server. This changes nothing in the store.
 
+    `permissions`: those of a recent search; None searches now.
     Raises the error of a store that does not answer, or that rejects the password.
     """
     try:
@@ -52,7 +53,10 @@ def find_faults(connection: redis.Redis) -> list[StoreFault]:
             return [StoreFault("version", _OLD, "unsupported")]
         raise
     unsupported = list(_unsupported(hello))
-    return unsupported or [*_of_role(hello), *_of_acl(missing_permissions(connection)), *_of_configuration(connection)]
+    if unsupported:
+        return unsupported
+    missing = permissions.missing() if permissions else missing_permissions(connection)
+    return [*_of_role(hello), *_of_acl(missing), *_of_configuration(connection)]
 
 
 def report_faults(connection: redis.Redis) -> None:

@@ -4,7 +4,8 @@ The search sends every command between MULTI and DISCARD. The server then checks
 command, and runs none of them.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import redis
@@ -87,6 +88,8 @@ UNWATCH
 """
 _SUBCOMMANDS = frozenset({"SCRIPT"})
 """Commands whose second word is a part of their name."""
+PROBE_SECONDS = 5.0
+"""Seconds for which `RecentPermissions` remembers a search."""
 OPTIONAL = ("INFO",)
 """Commands without which Unitrank works, but cannot tell what is wrong with the server."""
 
@@ -138,6 +141,25 @@ def missing_permissions(connection: redis.Redis) -> MissingPermissions:
         keys=[pattern for pattern in KEYS if _key(pattern) in refused_keys],
         optional=[name for name in OPTIONAL if name in forbidden],
     )
+
+
+class RecentPermissions:
+    """The permissions that a connection's user lacks, as they were at most 5 s ago.
+
+    Each search opens a connection, and anybody may call `/readyz`. `clock`: returns seconds.
+    """
+
+    def __init__(self, connection: redis.Redis, clock: Callable[[], float] = time.monotonic) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._missing: tuple[float, MissingPermissions] | None = None
+
+    def missing(self) -> MissingPermissions:
+        """Return the missing permissions. Errors are raised, and not remembered."""
+        now = self._clock()
+        if self._missing is None or now - self._missing[0] >= PROBE_SECONDS:
+            self._missing = now, missing_permissions(self._connection)
+        return self._missing[1]
 
 
 def _refusals(server: Any, probes: Sequence[Sequence[str]]) -> list[tuple[Sequence[str], str]]:

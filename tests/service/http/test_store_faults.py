@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
+from itertools import count
 
 import httpx
 import pytest
@@ -14,7 +16,7 @@ from tests.support.servers.redis_server import HEALTHY, redis_server, with_user
 from unitrank_service.__main__ import main
 from unitrank_store.queue.rq_queue import JOBS
 from unitrank_store.redis.connection import connect
-from unitrank_store.redis.permissions import acl_command
+from unitrank_store.redis.permissions import PROBE_SECONDS, acl_command
 from unitrank_store.settings import Settings
 from unitrank_store.worker_registry import WorkerEntry
 
@@ -53,8 +55,10 @@ def store() -> Iterator[Store]:
         folder = stack.enter_context(short_folder())
         url = stack.enter_context(redis_server(folder / "server", *HEALTHY))
         operator = stack.enter_context(connect(url))
-        user = with_user(url, operator, RULES)
-        served = stack.enter_context(serving(Settings(redis_url=user, state=folder, reaper_interval=3600)))
+        settings = Settings(redis_url=with_user(url, operator, RULES), state=folder, reaper_interval=3600)
+        # Between two requests, the search for missing permissions becomes old.
+        clock = partial(next, count(0, PROBE_SECONDS))
+        served = stack.enter_context(serving(settings, clock))
         client = stack.enter_context(httpx.Client(base_url=served.url, timeout=60))
         ready_model(client, served)
         put_dataset(client)

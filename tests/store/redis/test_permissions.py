@@ -10,7 +10,16 @@ import redis
 
 from tests.support.servers.redis_server import with_user
 from unitrank_store.redis.connection import connect
-from unitrank_store.redis.permissions import KEYS, OPTIONAL, MissingPermissions, acl_command, commands, missing_permissions
+from unitrank_store.redis.permissions import (
+    KEYS,
+    OPTIONAL,
+    PROBE_SECONDS,
+    MissingPermissions,
+    RecentPermissions,
+    acl_command,
+    commands,
+    missing_permissions,
+)
 
 OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 RULES = acl_command().partition(">PASSWORD ")[2]
@@ -52,6 +61,16 @@ def test_acl_without_a_pattern_of_keys_then_names_it(connection: redis.Redis, us
     change(connection, f"resetkeys {others}")
 
     assert missing_permissions(user) == MissingPermissions([], [pattern], [])
+
+
+def test_permissions_when_searched_again_within_seconds_then_are_remembered(connection: redis.Redis, user: redis.Redis) -> None:
+    times = iter([0.0, PROBE_SECONDS - 1, PROBE_SECONDS])
+    permissions = RecentPermissions(user, lambda: next(times))
+    before = permissions.missing()
+    change(connection, "-get")
+
+    assert permissions.missing() is before
+    assert list(permissions.missing().commands) == ["GET"]
 
 
 def test_acl_without_dangerous_commands_then_only_information_is_missing(connection: redis.Redis, user: redis.Redis) -> None:
