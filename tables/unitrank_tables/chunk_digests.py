@@ -82,13 +82,17 @@ class ChunkHasher:
 
 
 class _FileState(NamedTuple):
-    """The state of a file, which differs after each change. `changed_at`: in nanoseconds."""
+    """The state of a file, which differs after each change.
+
+    `mtime`, `ctime`: in nanoseconds. A program can set `mtime` back, but not `ctime`.
+    """
 
     digest: str
     device: int
     inode: int
     size: int
-    changed_at: int
+    mtime: int
+    ctime: int
 
 
 class VerifiedChunks:
@@ -101,7 +105,7 @@ class VerifiedChunks:
     def of(self, descriptor: int, digest: str) -> set[int]:
         """The indices of the verified chunks of an open file, to which the caller adds others."""
         status = os.fstat(descriptor)
-        state = _FileState(digest, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        state = _FileState(digest, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         with self._lock:
             while len(self._indices) >= MOST_FILES:
                 del self._indices[next(iter(self._indices))]

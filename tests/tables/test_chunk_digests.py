@@ -148,3 +148,17 @@ def test_chunk_when_it_was_verified_then_is_hashed_again_only_after_a_change(tab
     assert (read(), read()) == (len(digests.chunks), 0)
     os.utime(table, (1, 1))
     assert read() > 0
+
+
+@pytest.mark.parametrize("table", ["npz"], indirect=True)
+def test_chunk_when_its_file_is_changed_and_the_time_set_back_then_is_corrupt(table: Path) -> None:
+    digests, verified = digests_of(table), VerifiedChunks()
+    with open_table(table, digests=digests, verified=verified) as opened:
+        opened.read("x", slice(None))
+    before = table.stat()
+    damage(table, CHUNK_BYTES, CHUNK_BYTES + 4000)
+    os.utime(table, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    with open_table(table, digests=digests, verified=verified) as opened, pytest.raises(BadTable) as raised:
+        opened.read("x", slice(None))
+    assert raised.value.code == "dataset_corrupt"

@@ -1,5 +1,6 @@
 """Attempts at jobs and inspections on a real store; the test sends the child's messages."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ import redis
 from safetensors.numpy import save
 
 from unitrank_schemas.base import Json
-from unitrank_store.blobs.backends import FolderBackend
 from unitrank_store.blobs.blob_store import BlobStore
+from unitrank_store.blobs.folder_backend import FolderBackend
 from unitrank_store.contents.models import ModelStore
 from unitrank_store.contents.waiting_jobs import model_key
 from unitrank_store.errors import Full
@@ -188,6 +189,21 @@ def test_job_when_its_dataset_has_no_chunk_digests_and_is_damaged_then_is_corrup
     with pytest.raises(CannotRun) as caught:
         begun(stores, resolved).order(warm=())
     assert caught.value.code == "dataset_corrupt"
+
+
+@pytest.mark.parametrize("kind", ["dataset", "model"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_job_when_a_fifo_or_a_folder_is_in_the_place_of_a_blob_then_is_corrupt(
+    stores: Stores, kind: str, make: Callable[[Path], None]
+) -> None:
+    resolved = contents(stores)
+    path = stores.blobs.path(resolved["dataset"]["digest"] if kind == "dataset" else str(stores.models.get("m").clean))
+    path.unlink()
+    make(path)
+
+    with pytest.raises(CannotRun) as caught:
+        begun(stores, resolved).order(warm=())
+    assert caught.value.code == f"{kind}_corrupt"
 
 
 def test_inspection_when_the_upload_is_damaged_then_the_model_is_rejected_until_it_is_put_again(inspecting: Stores) -> None:

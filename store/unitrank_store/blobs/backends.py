@@ -5,10 +5,8 @@ FileNotFoundError.
 """
 
 import os
-import re
 import shutil
 import tempfile
-import time
 import weakref
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,10 +17,9 @@ from typing import Any, BinaryIO, Protocol, cast
 from uuid import uuid4
 
 from unitrank_store.blobs.digests import verified
+from unitrank_store.blobs.folder_backend import BLOB_NAME, FolderBackend
 from unitrank_tables.chunk_digests import ChunkDigests, ChunkHasher
 from unitrank_tables.sizes import MiB
-
-_NAME = re.compile(r"[0-9a-f]{64}")
 
 
 class BlobBackend(Protocol):
@@ -43,7 +40,10 @@ class BlobBackend(Protocol):
         """Return a local file with the blob's content."""
 
     def open(self, name: str) -> BinaryIO:
-        """Open the blob for reading."""
+        """Open the blob for reading. Raises Corrupt for what is not a regular file."""
+
+    def open_local(self, name: str) -> BinaryIO:
+        """Open the local file with the blob's content. Raises as `open` does."""
 
     def digests(self, name: str) -> ChunkDigests:
         """Return the digests of the chunks of the local file.
@@ -69,100 +69,11 @@ class BlobBackend(Protocol):
         Blobs are left out where the filesystem does not know their age.
         """
 
+    def sweep_digests(self, seconds: float) -> int:
+        """Delete digests of chunks that are older than `seconds` and have no local file.
 
-class FolderBackend:
-    """A local folder. A file gets its name only after its content is on the disk."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.spool = root / "incoming"
-
-    def put(self, file: Path, name: str, digests: ChunkDigests) -> None:
-        target = self.path_of(name)
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._write_digests(name, digests)
-        file.replace(target)
-        _sync(target.parent)
-
-    def path(self, name: str) -> Path:
-        path = self.path_of(name)
-        path.stat()
-        return path
-
-    def open(self, name: str) -> BinaryIO:
-        return self.path_of(name).open("rb")
-
-    def digests(self, name: str) -> ChunkDigests:
-        try:
-            digests = ChunkDigests.from_bytes(self._digests_path(name).read_bytes())
-            if digests.digest == f"sha256:{name}":
-                return digests
-        except (FileNotFoundError, ValueError):
-            # An earlier version stored the blob, or the disk damaged the digests.
-            pass
-        digests = self._hashed(name)
-        # On a full or read-only disk, the next reader computes the digests again.
-        with suppress(OSError):
-            self._write_digests(name, digests)
-        return digests
-
-    def _hashed(self, name: str) -> ChunkDigests:
-        """Verify the whole file, and return the digests of its chunks. Raises Corrupt."""
-        hasher = ChunkHasher()
-        with self.open(name) as file:
-            for piece in verified(iter(partial(file.read, MiB), b""), f"sha256:{name}"):
-                hasher.update(piece)
-        return hasher.digests(f"sha256:{name}")
-
-    def _digests_path(self, name: str) -> Path:
-        return self.path_of(name).with_suffix(".chunks")
-
-    def _write_digests(self, name: str, digests: ChunkDigests) -> None:
-        """Write the digests of chunks. A file that a power failure cuts is written again later."""
-        self.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, draft = tempfile.mkstemp(dir=self.spool, prefix="chunks-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(digests.to_bytes())
-            Path(draft).replace(self._digests_path(name))
-        finally:
-            Path(draft).unlink(missing_ok=True)
-
-    def size(self, name: str) -> int:
-        return self.path_of(name).stat().st_size
-
-    def exists(self, name: str) -> bool:
-        return self.path_of(name).is_file()
-
-    def delete(self, name: str) -> None:
-        self.path_of(name).unlink(missing_ok=True)
-        self._digests_path(name).unlink(missing_ok=True)
-
-    def drop_copy(self, name: str) -> bool:
-        return False
-
-    def aged(self, seconds: float) -> Iterator[str]:
-        return (path.name for path, status in self.files() if status.st_mtime < time.time() - seconds)
-
-    def files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        """Yield the path and the status of every blob."""
-        for path in self.root.glob("??/*"):
-            if _NAME.fullmatch(path.name):
-                with suppress(FileNotFoundError):
-                    yield path, path.stat()
-
-    def shrink(self, most: int) -> None:
-        """Delete the least recently used blobs until all together have at most `most` bytes."""
-        room = most
-        for path, status in sorted(self.files(), key=lambda file: file[1].st_atime_ns, reverse=True):
-            room -= status.st_size
-            if room < 0:
-                self.delete(path.name)
-
-    def path_of(self, name: str) -> Path:
-        """Return the blob's path, whether the blob is stored or not."""
-        # One folder for each first byte: some filesystems are slow with 100 000 files in a folder.
-        return self.root / name[:2] / name
+        Return their number.
+        """
 
 
 class RemoteBackend:
@@ -196,14 +107,15 @@ class RemoteBackend:
     def path(self, name: str) -> Path:
         if not self._cache.exists(name):
             self._download(name)
-        path = self._cache.path(name)
-        # The cache deletes the least recently used files. A file that is open stays readable then.
-        # The time of change stays, by which a verified file is recognised.
-        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
-        return path
+        self._cache.mark_used(name)
+        return self._cache.path(name)
 
     def open(self, name: str) -> BinaryIO:
         return cast(BinaryIO, self._filesystem.open(self._key(name), "rb"))
+
+    def open_local(self, name: str) -> BinaryIO:
+        self.path(name)
+        return self._cache.open(name)
 
     def digests(self, name: str) -> ChunkDigests:
         return self._cache.digests(name)
@@ -230,8 +142,11 @@ class RemoteBackend:
         for path in self._filesystem.find(self._root):
             name = path.rpartition("/")[2]
             with suppress(NotImplementedError, FileNotFoundError):
-                if _NAME.fullmatch(name) and self._filesystem.modified(path) < before:
+                if BLOB_NAME.fullmatch(name) and self._filesystem.modified(path) < before:
                     yield name
+
+    def sweep_digests(self, seconds: float) -> int:
+        return self._cache.sweep_digests(seconds)
 
     def _key(self, name: str) -> str:
         return f"{self._root}/{name[:2]}/{name}"
@@ -256,12 +171,3 @@ class RemoteBackend:
             self._cache.put(Path(local), name, hasher.digests(f"sha256:{name}"))
         finally:
             Path(local).unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    """Write a folder to the disk: only then a renamed file keeps its name after a power failure."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

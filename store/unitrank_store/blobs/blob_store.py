@@ -12,8 +12,9 @@ from typing import BinaryIO
 import fsspec.core
 from fsspec.implementations.local import LocalFileSystem
 
-from unitrank_store.blobs.backends import BlobBackend, FolderBackend, RemoteBackend
+from unitrank_store.blobs.backends import BlobBackend, RemoteBackend
 from unitrank_store.blobs.digests import hex_of
+from unitrank_store.blobs.folder_backend import FolderBackend
 from unitrank_store.blobs.verification import BlobVerifier
 from unitrank_store.errors import Corrupt, RecordNotFound, SizeExceeded
 from unitrank_store.settings import Settings
@@ -106,7 +107,7 @@ class BlobStore:
 
         A file is hashed at its first use and after a change. Raises RecordNotFound and Corrupt.
         """
-        file = self.path(digest).open("rb")
+        file = self.open_local(digest)
         try:
             self._verifier.check(file, digest)
             return file
@@ -118,19 +119,27 @@ class BlobStore:
             file.close()
             raise
         # Only the local copy was damaged: the new one is verified while it is copied.
-        return self.path(digest).open("rb")
+        return self.open_local(digest)
 
-    def open_chunked(self, digest: str) -> BinaryIO:
+    def open_local(self, digest: str) -> BinaryIO:
+        """Open a local file with this content.
+
+        Raises RecordNotFound, and Corrupt if it is not a regular file.
+        """
+        with _translated(digest):
+            return self._backend.open_local(hex_of(digest))
+
+    def open_chunked(self, digest: str) -> tuple[ChunkDigests, BinaryIO]:
         """Open a local file with this content, whose reader verifies each chunk that it reads.
 
+        Return the digests of its chunks and the file.
         A content without `chunk_digests` is verified here as a whole, and gets them. So is a local
         copy of a remote content: if it is damaged, it is copied again.
         Raises RecordNotFound and Corrupt.
         """
         if isinstance(self._backend, RemoteBackend):
-            return self.open_verified(digest)
-        self.chunk_digests(digest)
-        return self.path(digest).open("rb")
+            self.open_verified(digest).close()
+        return self.chunk_digests(digest), self.open_local(digest)
 
     def chunk_digests(self, digest: str) -> ChunkDigests:
         """Return the digests of the content's chunks. Raises RecordNotFound and Corrupt."""
@@ -144,7 +153,7 @@ class BlobStore:
         Raises RecordNotFound, and BadTable `dataset_corrupt`, also when rows are read later.
         """
         try:
-            file, digests = self.open_chunked(digest), self.chunk_digests(digest)
+            digests, file = self.open_chunked(digest)
         except Corrupt as error:
             raise BadTable("dataset_corrupt", f"{error}; upload the dataset again") from error
         with file:
@@ -168,8 +177,11 @@ class BlobStore:
         return (f"sha256:{name}" for name in self._backend.aged(seconds))
 
     def sweep(self, seconds: float = DAY) -> int:
-        """Delete drafts that are older than `seconds`, and return their number."""
-        deleted = 0
+        """Delete drafts that are older than `seconds`, and return their number.
+
+        So are digests of chunks whose content was not stored: their process was killed in between.
+        """
+        deleted = self._backend.sweep_digests(seconds)
         for file in self._backend.spool.glob("*-*"):
             # The draft's own process may delete the file at the same time.
             with suppress(FileNotFoundError):

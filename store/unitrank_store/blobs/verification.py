@@ -1,7 +1,7 @@
 """Verifies stored files against their digests, once for each state of a file.
 
 Disks damage files: 4 000 bytes that became zeros gave another result under the same digest. A file
-is read and hashed before its first use, and again if its inode, size or time of change differs.
+is read and hashed before its first use, and again if its inode, size or a time of change differs.
 """
 
 import hashlib
@@ -17,12 +17,16 @@ MOST_FILES = 10_000
 
 
 class FileState(NamedTuple):
-    """The state of a file, which differs after each change. `mtime`: in nanoseconds."""
+    """The state of a file, which differs after each change.
+
+    `mtime`, `ctime`: in nanoseconds. A program can set `mtime` back, but not `ctime`.
+    """
 
     device: int
     inode: int
     size: int
     mtime: int
+    ctime: int
 
 
 class BlobVerifier:
@@ -38,7 +42,7 @@ class BlobVerifier:
         The position in the file does not change.
         """
         status = os.fstat(file.fileno())
-        state = FileState(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        state = FileState(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         if self._verified.get(digest) == state:
             return
         actual = _digest(file.fileno())

@@ -177,10 +177,7 @@ class ResultStore:
         holds one chunk of them at a time.
         Raises RecordNotFound, Corrupt, and OSError if the disk has no room.
         """
-        if location["place"] == "blobs":
-            file: BinaryIO = self._blobs.path(location["arrays"]).open("rb")
-        else:
-            file = self.scratch_file()
+        file = self._blobs.open_local(location["arrays"]) if location["place"] == "blobs" else self.scratch_file()
         try:
             for chunk in self.arrays_bytes(location):
                 if location["place"] == "redis":

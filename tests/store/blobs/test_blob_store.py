@@ -1,19 +1,24 @@
 """Blobs: one contract over a local folder and a remote filesystem."""
 
 import hashlib
+import io
 import os
 import threading
 import uuid
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import pytest
 
-from unitrank_store.blobs import backends, verification
+from unitrank_store.blobs import folder_backend, verification
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.blobs.digests import digest_of, hex_of
+from unitrank_store.blobs.folder_backend import FolderBackend
 from unitrank_store.errors import Corrupt, RecordNotFound, SizeExceeded
 from unitrank_store.settings import Settings
+from unitrank_tables.chunk_digests import ChunkDigests
+from unitrank_tables.errors import BadTable
 from unitrank_tables.sizes import MiB
 
 DATA = b"unit" * 100_000
@@ -271,6 +276,82 @@ def test_local_copy_that_is_damaged_is_copied_again(tmp_path: Path, damage: str)
         assert file.read() == DATA
 
 
+def test_file_that_was_verified_is_hashed_again_when_its_time_was_set_back(tmp_path: Path) -> None:
+    blobs = BlobStore((tmp_path / "blobs").as_uri())
+    digest = put(blobs, DATA)
+    blobs.open_verified(digest).close()
+    path = blobs.path(digest)
+    before = path.stat()
+    damage_file(path, "zeros")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    with pytest.raises(Corrupt, match=digest):
+        blobs.open_verified(digest)
+
+
+def test_local_copy_that_was_verified_is_not_hashed_again_when_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = BlobStore(f"memory://blobs-{uuid.uuid4().hex}", tmp_path / "cache")
+    digest = put(blobs, DATA)
+    blobs.open_verified(digest).close()
+    monkeypatch.setattr(verification, "_digest", lambda _: pytest.fail("the file was hashed again"))
+
+    blobs.open_verified(digest).close()
+
+
+def put_in_place(path: Path, kind: str) -> None:
+    """Replace the file by something that is not a regular file."""
+    path.unlink()
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+        (path / "somebody's").touch()
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "device", "folder"])
+def test_blob_that_is_not_a_file_is_corrupt_until_the_same_bytes_are_put(tmp_path: Path, kind: str) -> None:
+    """Opening a FIFO waited for a writer, for ever."""
+    blobs = BlobStore((tmp_path / "blobs").as_uri())
+    digest = put(blobs, DATA)
+    path = blobs.path(digest)
+    put_in_place(path, kind)
+
+    for read in (blobs.open, blobs.open_verified, blobs.open_chunked):
+        with pytest.raises(Corrupt, match="not a regular file"):
+            read(digest)
+    with pytest.raises(BadTable) as raised:
+        blobs.open_table(digest)
+    assert raised.value.code == "dataset_corrupt"
+    put(blobs, DATA)
+    with blobs.open_verified(digest) as file:
+        assert file.read() == DATA
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "device", "folder"])
+def test_blob_that_is_not_a_file_can_be_deleted(tmp_path: Path, kind: str) -> None:
+    blobs = BlobStore((tmp_path / "blobs").as_uri())
+    digest = put(blobs, DATA)
+    path = blobs.path(digest)
+    put_in_place(path, kind)
+    blobs.delete(digest)
+
+    assert not os.path.lexists(path)
+    # A folder that somebody made is renamed, and its files stay.
+    assert [file.name for file in (tmp_path / "blobs").rglob("somebody's")] == ["somebody's"] * (kind == "folder")
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "device", "folder"])
+def test_chunk_digests_that_are_not_a_file_are_computed_again(blobs: BlobStore, kind: str) -> None:
+    digest = put(blobs, TABLE)
+    digests = blobs.chunk_digests(digest)
+    put_in_place(chunk_file(blobs, digest), kind)
+
+    assert blobs.chunk_digests(digest) == digests
+    assert chunk_file(blobs, digest).is_file()
+
+
 def damage_file(path: Path, damage: str) -> None:
     """Change bytes of the file in place, as a failing disk does."""
     if damage == "cut short":
@@ -286,9 +367,9 @@ def test_cache_when_it_is_full_then_what_was_used_the_longest_ago_goes(tmp_path:
     blobs = BlobStore(url, tmp_path / "cache", cache_bytes=25)
     first, second, third = (put(blobs, bytes([number]) * 10) for number in range(3))
     for age, digest in enumerate([second, first]):
-        os.utime(blobs.path(digest), (age, age))
+        os.utime(chunk_file(blobs, digest), (age, age))
     held = blobs.path(second).open("rb")
-    os.utime(blobs.path(second), (0, 0))
+    os.utime(chunk_file(blobs, second), (0, 0))
     blobs.path(third)
 
     cached = {path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()}
@@ -343,7 +424,45 @@ def test_content_without_chunk_digests_when_it_is_damaged_then_is_corrupt_until_
         blobs.open_chunked(digest)
     assert not chunk_file(blobs, digest).exists()
     put(blobs, TABLE)
-    blobs.open_chunked(digest).close()
+    _, file = blobs.open_chunked(digest)
+    file.close()
+
+
+def test_open_table_when_called_then_reads_the_chunk_digests_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = BlobStore((tmp_path / "blobs").as_uri())
+    sink = io.BytesIO()
+    np.savez(sink, x=np.zeros((4, 2)))
+    digest = put(blobs, sink.getvalue())
+    read, from_bytes = [], ChunkDigests.from_bytes
+    monkeypatch.setattr(ChunkDigests, "from_bytes", lambda content: read.append(content) or from_bytes(content))
+
+    with blobs.open_table(digest):
+        assert len(read) == 1
+
+
+def test_sweep_when_a_writer_was_killed_before_its_rename_then_deletes_the_old_chunk_digests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = BlobStore((tmp_path / "blobs").as_uri())
+    stored = put(blobs, DATA)
+    os.utime(chunk_file(blobs, stored), (1, 1))
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_backend, "_sync", killed)
+        with pytest.raises(KeyboardInterrupt):
+            put(blobs, b"other")
+    blobs.path(digest_of(b"other")).unlink()
+    left = FolderBackend(tmp_path / "blobs").path_of(hex_of(digest_of(b"other"))).with_suffix(".chunks")
+
+    assert blobs.sweep() == 0
+    assert left.exists()
+    os.utime(left, (1, 1))
+    assert blobs.sweep() == 1
+    assert not left.exists()
+    assert chunk_file(blobs, stored).exists()
 
 
 def test_remote_copy_when_it_is_damaged_then_a_chunked_file_is_copied_again(tmp_path: Path) -> None:
@@ -351,8 +470,10 @@ def test_remote_copy_when_it_is_damaged_then_a_chunked_file_is_copied_again(tmp_
     digest = put(blobs, TABLE)
     damage_file(blobs.path(digest), "zeros")
 
-    with blobs.open_chunked(digest) as file:
+    digests, file = blobs.open_chunked(digest)
+    with file:
         assert file.read() == TABLE
+    assert digests == blobs.chunk_digests(digest)
 
 
 def test_chunk_digests_when_the_disk_cannot_be_written_then_are_computed_each_time(
@@ -365,6 +486,6 @@ def test_chunk_digests_when_the_disk_cannot_be_written_then_are_computed_each_ti
     def fail(**arguments: object) -> None:
         raise OSError("read-only file system")
 
-    monkeypatch.setattr(backends.tempfile, "mkstemp", fail)
+    monkeypatch.setattr(folder_backend.tempfile, "mkstemp", fail)
     assert blobs.chunk_digests(digest) == digests
     assert not chunk_file(blobs, digest).exists()

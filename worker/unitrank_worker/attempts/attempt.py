@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import structlog
 
@@ -77,19 +77,32 @@ class CannotRun(Exception):
         self.status = status
 
 
-def opened(blobs: BlobStore, digests: Sequence[str], missing: Sequence[tuple[str, str]], kinds: Sequence[str]) -> list[BinaryIO]:
+class OpenBlobs(NamedTuple):
+    """Blobs as open files. `chunks`: digests of the dataset's chunks; None without a dataset."""
+
+    files: list[BinaryIO]
+    chunks: Json | None
+
+
+def opened(blobs: BlobStore, digests: Sequence[str], missing: Sequence[tuple[str, str]], kinds: Sequence[str]) -> OpenBlobs:
     """The blobs as open files, in the order of `digests`. Their bytes have these digests.
 
-    The reader of a dataset verifies the chunks that it reads, see `chunk_digests`.
+    The reader of a dataset verifies the chunks that it reads.
     `missing`: for each digest, code and detail of the problem if its file is missing.
     `kinds`: for each digest, `dataset` or `model`.
     Raises CannotRun. Raises RecordNotFound or FileNotFoundError for a digest without such a pair.
     """
     files: list[BinaryIO] = []
+    chunks: Json | None = None
     try:
         for index, digest in enumerate(digests):
             try:
-                files.append(blobs.open_chunked(digest) if kinds[index] == "dataset" else blobs.open_verified(digest))
+                if kinds[index] == "dataset":
+                    chunk_digests, file = blobs.open_chunked(digest)
+                    chunks = chunk_digests.to_json()
+                else:
+                    file = blobs.open_verified(digest)
+                files.append(file)
             except Corrupt as error:
                 log.error("damaged blob", digest=digest, reason=str(error))
                 raise _damaged(kinds[index]) from error
@@ -101,21 +114,7 @@ def opened(blobs: BlobStore, digests: Sequence[str], missing: Sequence[tuple[str
         for file in files:
             file.close()
         raise
-    return files
-
-
-def chunk_digests(blobs: BlobStore, digest: str) -> Json | None:
-    """The digests of a dataset's chunks, as JSON; None if the dataset is missing.
-
-    Raises CannotRun for a damaged dataset.
-    """
-    try:
-        return blobs.chunk_digests(digest).to_json()
-    except Corrupt as error:
-        log.error("damaged blob", digest=digest, reason=str(error))
-        raise _damaged("dataset") from error
-    except (RecordNotFound, FileNotFoundError):
-        return None
+    return OpenBlobs(files, chunks)
 
 
 def _damaged(kind: str) -> CannotRun:

@@ -40,7 +40,7 @@ class InspectionAttempt:
             "architecture": model.architecture if has_recipe else None,
             "about": bound("inspection", self.record) | {"attempt": self.record.attempt},
         }
-        return Order(content, opened(self._stores.blobs, [model.blob], [], ["model"]))
+        return Order(content, opened(self._stores.blobs, [model.blob], [], ["model"]).files)
 
     def take(self, message: Message) -> Message | None:
         """As in `Attempt`. The child sends pieces of the cleaned archive, then the manifest."""

@@ -14,7 +14,7 @@ from unitrank_store.jobs.record import JobRecord, Status
 from unitrank_store.observability import tracing
 from unitrank_store.observability.logs import bound
 from unitrank_store.results.result_store import ResultLocation
-from unitrank_worker.attempts.attempt import CannotRun, Order, Retry, chunk_digests, log_end, opened, problem_of
+from unitrank_worker.attempts.attempt import CannotRun, Order, Retry, log_end, opened, problem_of
 from unitrank_worker.attempts.progress import ProgressWriter
 from unitrank_worker.attempts.stores import Stores
 from unitrank_worker.problem import INTERNAL
@@ -83,11 +83,11 @@ class JobAttempt:
             "id": self.record.id,
             "request": self.record.request,
             "resolved": resolved | {"clean": model.clean, "model": resolved["model"] | {"digest": model.digest}},
-            "digests": chunk_digests(self._stores.blobs, digests[0]),
             "manifest": None if resolved.get("checked") else model.manifest,
             "about": bound("job", self.record) | {"attempt": self.record.attempt},
         }
-        return Order(content, opened(self._stores.blobs, digests, MISSING_FILES, ["dataset", "model"]))
+        files, chunks = opened(self._stores.blobs, digests, MISSING_FILES, ["dataset", "model"])
+        return Order(content | {"digests": chunks}, files)
 
     def take(self, message: Message) -> Message | None:
         """As in `Attempt`. Messages of an unknown kind are ignored.
