@@ -26,7 +26,7 @@ import structlog
 
 from unitrank_store.errors import EmbeddedServerFailed
 from unitrank_store.redis.die_with_parent import dying_with_parent
-from unitrank_store.redis.log_repair import repair_log
+from unitrank_store.redis.log_repair import refuse_unknown_command, repair_log
 from unitrank_tables.sizes import GiB
 
 MINIMUM_VERSION = (6, 2)
@@ -91,8 +91,11 @@ class EmbeddedServer:
             self._process = self._launch(binary)
             try:
                 self._wait_for_answer()
-            except EmbeddedServerFailed:
-                if self.running or (repair := repair_log(self.state, binary)) is None:
+            except EmbeddedServerFailed as error:
+                if self.running:
+                    raise
+                if (repair := repair_log(self.state, binary)) is None:
+                    refuse_unknown_command(self.state, str(error))
                     raise
                 self._announce(str(repair))
                 self._process = self._launch(binary)

@@ -1,7 +1,8 @@
 """Repairs the end of the embedded server's log (its append-only file).
 
 After a power failure the log may end with zeros or garbage, and the server then refuses to start.
-The server ignores an incomplete last command, but nothing else.
+The server ignores an incomplete last command, but nothing else. It also stops at a whole command
+that it does not know, which is named and not cut.
 
 The server's own checker finds the last whole command. The bytes after it are moved to a file.
 """
@@ -11,6 +12,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from unitrank_store.errors import EmbeddedServerFailed
 from unitrank_tables.sizes import MiB
@@ -67,6 +69,43 @@ def repair_log(state: Path, binary: Path) -> LogRepair | None:
     except OSError as error:
         raise EmbeddedServerFailed(f"the log {log} is damaged at byte {kept}, and cannot be repaired: {error.strerror}") from error
     return LogRepair(log, kept, size - kept, copy)
+
+
+def refuse_unknown_command(state: Path, reason: str) -> None:
+    """Raise EmbeddedServerFailed if the server ended because it does not know a command of its log.
+
+    Such a log is whole, and nothing is cut: the commands may be those of a newer server.
+    `reason`: the server's own words.
+    """
+    log = _last_log(state)
+    unknown = re.search(r"unknown command '([^']+)'", reason, re.IGNORECASE)
+    if log is None or unknown is None or "append only file" not in reason:
+        return
+    if (at := _place_of(unknown[1].encode(), log)) is None:
+        return
+    path = quote(str(log))
+    raise EmbeddedServerFailed(
+        f"the log {log} holds the command {unknown[1]!r} at byte {at} of {log.stat().st_size}, which this server does not know, "
+        "as after a change to an older version; start with the server that wrote the log, restore the state folder from a backup, "
+        f"or lose all commands from there on: `cp {path} {quote(str(state))}`, then `truncate -s {at} {path}`"
+    )
+
+
+def _place_of(name: bytes, log: Path) -> int | None:
+    """The byte at which the first command with this name begins; None if it is not found.
+
+    A command is `*WORDS`, then `$BYTES` and the bytes of each word. Notes begin with `#`.
+    """
+    with log.open("rb") as file:
+        while line := file.readline():
+            at = file.tell() - len(line)
+            try:
+                words = [file.read(int(file.readline()[1:]) + 2)[:-2] for _ in range(int(line[1:]) if line[:1] == b"*" else 0)]
+            except ValueError:
+                return None
+            if words and words[0] == name:
+                return at
+    return None
 
 
 def _last_log(state: Path) -> Path | None:

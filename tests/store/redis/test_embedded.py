@@ -1,6 +1,7 @@
 """The embedded server: it is private, locks its folder, and loses no acknowledged write."""
 
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -217,6 +218,26 @@ def test_server_when_its_snapshot_is_damaged_then_the_log_is_not_cut(tmp_path: P
     with pytest.raises(EmbeddedServerFailed, match="its log ends"):
         EmbeddedServer(tmp_path).start()
     assert log.read_bytes() == content
+
+
+def test_server_when_its_log_ends_with_an_unknown_command_then_names_it_and_cuts_nothing(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path) as server, connect(server.url) as client:
+        client.set("key", value(b"NOTHERE", b"x"))
+    log = last_log(tmp_path)
+    size = log.stat().st_size
+    content = log.read_bytes() + value(b"late", b"x").replace(b"$3\r\nSET", b"$7\r\nNOTHERE") + value(b"later", b"x")
+    log.write_bytes(content)
+
+    with pytest.raises(EmbeddedServerFailed, match="'NOTHERE'") as raised:
+        EmbeddedServer(tmp_path).start()
+    assert f"{log} holds the command 'NOTHERE' at byte {size} of {len(content)}" in str(raised.value)
+    assert log.read_bytes() == content
+    # The advice works.
+    for line in re.findall(r"`(.+?)`", str(raised.value)):
+        subprocess.run(line, shell=True, check=True)
+    with EmbeddedServer(tmp_path) as server, connect(server.url) as client:
+        assert client.keys() == [b"key"]
+    assert (tmp_path / log.name).read_bytes() == content
 
 
 def last_log(state: Path) -> Path:
