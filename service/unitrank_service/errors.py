@@ -48,6 +48,7 @@ STATUS: dict[str, int] = {
     "internal": 500,
     "store_unavailable": 503,
     "dataset_corrupt": 500,
+    "drawing_too_slow": 500,
     "store_full": 503,
     "no_worker": 503,
 }

@@ -4,7 +4,6 @@ matplotlib needs about 50 MiB, and holds Python's lock for up to a second. In th
 no other request would be answered meanwhile.
 """
 
-import asyncio
 import multiprocessing
 import signal
 from collections.abc import Callable
@@ -18,12 +17,23 @@ from starlette.concurrency import run_in_threadpool
 
 import unitrank_plots
 from unitrank_schemas.results import Result
+from unitrank_service.results.turns import Turns
 from unitrank_store.results.array_file import ArrayFile
 
 T = TypeVar("T")
 
 ATTEMPTS = 2
 """Attempts to run a function. The system may have killed the process since the last call."""
+DRAWING_SECONDS = 60.0
+"""Seconds that a function may take, with the start of the process."""
+
+
+class DrawingTooSlow(Exception):
+    """Raised if a function takes too long; its process is killed then. `seconds`: the limit."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the function did not end within {seconds:.0f} s")
+        self.seconds = seconds
 
 
 class DrawingProcess:
@@ -31,19 +41,23 @@ class DrawingProcess:
 
     A pipe leads to the process. The pools of Python need semaphores, which a machine with a
     read-only file system may not have. Only one event loop may use an object of this class.
+
+    `seconds`: those that a function may take.
     """
 
-    def __init__(self) -> None:
-        self._turn = asyncio.Lock()
+    def __init__(self, seconds: float = DRAWING_SECONDS) -> None:
+        self.seconds = seconds
+        self._turns = Turns()
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
 
-    async def run(self, function: Callable[..., T], *arguments: Any) -> T:  # Any: those of the function
+    async def run(self, owner: str, function: Callable[..., T], *arguments: Any) -> T:  # Any: those of the function
         """Return the function's value. The process imports the function's module.
 
-        Raises the function's exceptions, and ChildProcessError if the process died.
+        `owner`: id of the key that asks; the owners of waiting calls take turns.
+        Raises the function's exceptions, ChildProcessError if the process died, and DrawingTooSlow.
         """
-        async with self._turn:
+        async with self._turns.turn(owner):
             return await run_in_threadpool(self._run, function, arguments)
 
     def close(self) -> None:
@@ -60,6 +74,10 @@ class DrawingProcess:
             connection = self._connection or self._start()
             try:
                 connection.send((function, arguments))
+                if not connection.poll(self.seconds):
+                    # The next call starts another process.
+                    self.close()
+                    raise DrawingTooSlow(self.seconds)
                 value, error = connection.recv()
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 self.close()

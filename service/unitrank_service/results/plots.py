@@ -1,10 +1,12 @@
 """Plots and reports of a result over HTTP, and heatmaps over the input that they explain."""
 
 import hashlib
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from anyio import CapacityLimiter
@@ -13,14 +15,14 @@ from fastapi import Request, Response
 from numpy.typing import NDArray
 
 import unitrank_plots
-from unitrank_plots.choice import cluster_of
+from unitrank_schemas.base import Json
 from unitrank_schemas.models import Manifest
-from unitrank_schemas.results import Result
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.responses import client_has
-from unitrank_service.results.drawing import DrawingProcess, plot
+from unitrank_service.results.drawing import DrawingProcess, DrawingTooSlow, plot
 from unitrank_service.results.report import report
 from unitrank_service.results.result_response import StoredResult
+from unitrank_service.results.summary import Outline, Selection
 from unitrank_store.blobs.blob_store import BlobStore
 from unitrank_store.contents.models import ModelStore
 from unitrank_store.errors import RecordNotFound
@@ -28,6 +30,8 @@ from unitrank_store.jobs.job_store import JobStore
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.results.array_file import ArrayFile
 from unitrank_store.results.result_store import ResultStore
+
+T = TypeVar("T")
 
 TYPES = {"png": "image/png", "svg": "image/svg+xml"}
 # A browser that opens an SVG directly runs no script in it and loads nothing.
@@ -59,13 +63,38 @@ class PlotStores:
     threads: CapacityLimiter
     drawing: DrawingProcess
 
+    async def draw(self, owner: str, function: Callable[..., T], *arguments: Any) -> T:  # Any: those of the function
+        """Return the function's value as `DrawingProcess.run` does.
+
+        Raises HttpProblem where the result has no such plot, or where drawing takes too long.
+        """
+        try:
+            return await self.drawing.run(owner, function, *arguments)
+        except unitrank_plots.NoPicture as error:
+            raise HttpProblem(error.code, error.detail) from error
+        except DrawingTooSlow as error:
+            detail = (
+                f"this took more than {error.seconds:.0f} s and was stopped; ask for the plot of one cluster and one ranking, "
+                "or draw it yourself from the arrays of the result"
+            )
+            raise HttpProblem("drawing_too_slow", detail) from error
+
 
 async def plot_response(
-    request: Request, id: str, name: str, form: str, choice: unitrank_plots.Choice, overlay: bool, stores: PlotStores
+    request: Request,
+    id: str,
+    name: str,
+    form: str,
+    choice: unitrank_plots.Choice,
+    *,
+    overlay: bool,
+    owner: str,
+    stores: PlotStores,
 ) -> Response:
     """Return a plot of the result of the job `id`.
 
-    `form`: `png` or `svg`. `overlay`: whether the heatmap is drawn over the input.
+    `form`: `png` or `svg`. `overlay`: whether the heatmap is drawn over the input. `owner`: id of
+    the request's key.
     Raises HttpProblem where the job has no result, or the result has no such plot.
     """
     record, stored = await run_sync(_stored, id, stores, limiter=stores.threads)
@@ -74,21 +103,21 @@ async def plot_response(
         return Response(status_code=304, headers={"ETag": tag})
     with ExitStack() as files:
         summary, arrays = await run_sync(_files, stored, files, limiter=stores.threads)
-        try:
-            if overlay:
-                choice = await run_sync(_over_input, record, summary, arrays, choice, stores, limiter=stores.threads)
-            image = await stores.drawing.run(plot, summary, arrays, name, form, choice)
-        except unitrank_plots.NoPicture as error:
-            raise HttpProblem(error.code, error.detail) from error
+        if overlay:
+            choice = await run_sync(_over_input, record, summary, arrays, choice, stores, limiter=stores.threads)
+        image = await stores.draw(owner, plot, summary, arrays, name, form, choice)
     return Response(image, headers={**HEADERS, "ETag": tag}, media_type=TYPES[form])
 
 
-async def report_response(id: str, stores: PlotStores) -> Response:
-    """Return the report as HTML. Raises HttpProblem where the job has no result."""
+async def report_response(id: str, *, owner: str, stores: PlotStores) -> Response:
+    """Return the report as HTML. `owner`: id of the request's key.
+
+    Raises HttpProblem where the job has no result.
+    """
     record, stored = await run_sync(_stored, id, stores, limiter=stores.threads)
     with ExitStack() as files:
         summary, arrays = await run_sync(_files, stored, files, limiter=stores.threads)
-        page = await stores.drawing.run(report, summary, arrays, record)
+        page = await stores.draw(owner, report, summary, arrays, record)
     headers = {**REPORT_HEADERS, "Content-Disposition": f'inline; filename="{id}.html"'}
     return Response(page, headers=headers, media_type="text/html; charset=utf-8")
 
@@ -107,37 +136,39 @@ def _over_input(
 ) -> unitrank_plots.Choice:
     """The choice with the input as a grey image behind the heatmap.
 
-    Raises NoPicture where the dataset was deleted, or where no input is an image.
+    Raises HttpProblem where the dataset was deleted, or where no input is an image.
     """
-    result = Result.model_validate_json(summary)
-    _, cluster = cluster_of(result, choice)
+    # The whole summary would hold Python's lock for too long, see JsonPieces.
+    about = Outline.of(BytesIO(summary)).summary
+    cluster = next(iter(Selection(choice.cluster).clusters(about)))
     with ArrayFile(arrays.open("rb")) as file:
-        rows = np.array(file.mapped()[f"rows/{cluster.name}"])
+        rows = np.array(file.mapped()[f"rows/{cluster}"])
     rows = rows[:MOST_AVERAGED] if choice.example is None else rows[choice.example : choice.example + 1]
     try:
-        table = stores.blobs.open_table(result.dataset.digest)
+        table = stores.blobs.open_table(about["dataset"]["digest"])
     except RecordNotFound as error:
         detail = "the input cannot be drawn, because the dataset was deleted; leave `overlay` out"
-        raise unitrank_plots.NoPicture("dataset_not_found", detail) from error
+        raise HttpProblem("dataset_not_found", detail) from error
     with table:
         inputs = (record.request["inputs"] or {}).items()
         image_input = next(((name, field) for name, field in inputs if len(table.fields[field]["shape"]) in (3, 4)), None)
         if image_input is None:
-            raise unitrank_plots.NoPicture("no_image", "no input of the model is an image; leave `overlay` out")
+            raise HttpProblem("no_image", "no input of the model is an image; leave `overlay` out")
         name, field = image_input
-        image = _grey(table.read(field, rows), _colours(result, name, stores.models))
+        image = _grey(table.read(field, rows), _colours(about, name, stores.models))
         return unitrank_plots.Choice(choice.cluster, choice.ranking, choice.channel, choice.example, image)
 
 
-def _colours(result: Result, name: str, models: ModelStore) -> int:
+def _colours(about: Json, name: str, models: ModelStore) -> int:
     """The axis of an input that counts its colours, from the model's manifest.
 
     It is axis 0 where the model was deleted.
     """
-    if result.layer.name in ("input", f"input:{name}") and result.layer.channel_axis is not None:
-        return result.layer.channel_axis
+    layer = about["layer"]
+    if layer["name"] in ("input", f"input:{name}") and layer.get("channel_axis") is not None:
+        return int(layer["channel_axis"])
     try:
-        manifest = models.content(result.model.digest).manifest
+        manifest = models.content(about["model"]["digest"]).manifest
     except RecordNotFound:
         manifest = None
     layers = Manifest.model_validate(manifest).layers if manifest else []
@@ -146,5 +177,5 @@ def _colours(result: Result, name: str, models: ModelStore) -> int:
 
 def _grey(images: NDArray[Any], colours: int) -> NDArray[np.float64]:
     """The mean of the images, over the axis `colours` too where the images have colours."""
-    mean = images.astype(np.float64).mean(0)
+    mean = images.mean(0, dtype=np.float64)
     return np.asarray(mean.mean(colours) if mean.ndim == 3 else mean)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 import unitrank_plots
-from unitrank_service.backend import backend_of
+from unitrank_service.backend import backend_of, key_of
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.parameters import Id
 from unitrank_service.http.requests import Route
@@ -49,7 +49,8 @@ async def get_picture(
         detail = f"plot {f'{name}.{form}'[:100]!r} does not exist; use {names}, with .png or .svg"
         raise HttpProblem("not_found", detail)
     choice = unitrank_plots.Choice(cluster, ranking, channel, example)
-    return await plot_response(request, id, name, form, choice, overlay, backend_of(request).plots)
+    owner, stores = key_of(request).id, backend_of(request).plots
+    return await plot_response(request, id, name, form, choice, overlay=overlay, owner=owner, stores=stores)
 
 
 @router.get(
@@ -59,4 +60,4 @@ async def get_picture(
 )
 async def get_report(request: Request, id: Id) -> Response:
     """Get the report: the verdict in words, the evidence, and the provenance in one HTML file."""
-    return await report_response(id, backend_of(request).plots)
+    return await report_response(id, owner=key_of(request).id, stores=backend_of(request).plots)

@@ -12,7 +12,7 @@ import pytest
 
 import unitrank_plots
 from tests.support.polling import wait_until
-from unitrank_service.results.drawing import DrawingProcess
+from unitrank_service.results.drawing import DrawingProcess, DrawingTooSlow
 
 LOST = unitrank_plots.NoPicture("no_ablation", "the job had no ablation")
 
@@ -30,11 +30,11 @@ def fail() -> None:
 
 def test_function_when_run_then_another_process_runs_it_and_its_exceptions_come_back(drawing: DrawingProcess) -> None:
     async def run() -> tuple[int, int]:
-        first = await drawing.run(os.getpid)
+        first = await drawing.run("key", os.getpid)
         with pytest.raises(unitrank_plots.NoPicture) as error:
-            await drawing.run(fail)
+            await drawing.run("key", fail)
         assert (error.value.code, error.value.detail) == (LOST.code, LOST.detail)
-        return first, await drawing.run(os.getpid)
+        return first, await drawing.run("key", os.getpid)
 
     first, second = asyncio.run(run())
 
@@ -43,10 +43,10 @@ def test_function_when_run_then_another_process_runs_it_and_its_exceptions_come_
 
 def test_process_when_killed_between_two_calls_then_the_next_call_starts_another(drawing: DrawingProcess) -> None:
     async def run() -> tuple[int, int]:
-        first = await drawing.run(os.getpid)
+        first = await drawing.run("key", os.getpid)
         os.kill(first, signal.SIGKILL)
         wait_until(lambda: not psutil.pid_exists(first) or psutil.Process(first).status() == "zombie", "the process is dead")
-        return first, await drawing.run(os.getpid)
+        return first, await drawing.run("key", os.getpid)
 
     first, second = asyncio.run(run())
 
@@ -57,16 +57,31 @@ def test_process_when_killed_between_two_calls_then_the_next_call_starts_another
 def test_function_when_it_kills_its_process_then_the_call_fails_and_later_calls_succeed(drawing: DrawingProcess) -> None:
     async def run() -> int:
         with pytest.raises(ChildProcessError):
-            await drawing.run(os._exit, 1)
-        return await drawing.run(os.getpid)
+            await drawing.run("key", os._exit, 1)
+        return await drawing.run("key", os.getpid)
 
     assert asyncio.run(run()) != os.getpid()
+
+
+def test_function_when_it_takes_too_long_then_its_process_is_killed_and_later_calls_succeed(drawing: DrawingProcess) -> None:
+    async def run() -> tuple[int, int]:
+        first = await drawing.run("key", os.getpid)
+        seconds, drawing.seconds = drawing.seconds, 0.05
+        with pytest.raises(DrawingTooSlow):
+            await drawing.run("key", signal.pause)
+        drawing.seconds = seconds
+        return first, await drawing.run("key", os.getpid)
+
+    first, second = asyncio.run(run())
+
+    assert first != second
+    assert not psutil.pid_exists(first)
 
 
 @pytest.mark.check
 def test_process_when_the_service_is_killed_then_ends_too() -> None:
     program = f"import asyncio, os, {DrawingProcess.__module__} as drawing; process = drawing.DrawingProcess(); "
-    program += "print(asyncio.run(process.run(os.getpid)), flush=True); input()"
+    program += "print(asyncio.run(process.run('key', os.getpid)), flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as service:
         assert service.stdout
         drawing = int(service.stdout.readline())

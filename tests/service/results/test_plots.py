@@ -62,6 +62,14 @@ def test_heatmap_when_over_the_input_then_is_another_picture(client: httpx.Clien
     assert plain.content != over.content
 
 
+def test_overlay_when_drawn_then_the_service_does_not_parse_the_whole_summary(
+    client: httpx.Client, served: Served, done: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Result, "model_validate_json", lambda *_, **__: pytest.fail("the summary is parsed"))
+
+    assert client.get(f"/v1/jobs/{done}/plots/heatmap.png?overlay=true&cluster=a").status_code == 200
+
+
 def test_overlay_when_colours_come_last_then_they_are_what_is_averaged(
     client: httpx.Client, served: Served, tmp_path: Path
 ) -> None:
@@ -129,6 +137,18 @@ def test_picture_when_the_result_expires_before_it_is_drawn_then_is_expired(
     monkeypatch.setattr(StoredResult, "array_path", expiring)
 
     assert_problem(client.get(f"/v1/jobs/{id}/{path}"), 410, "expired")
+
+
+@pytest.mark.parametrize("path", ["plots/importance.png", "report"])
+def test_picture_when_drawing_takes_too_long_then_is_a_problem(
+    client: httpx.Client, served: Served, done: str, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(served.backend.drawing, "seconds", 0.0)
+    problem = assert_problem(client.get(f"/v1/jobs/{done}/{path}"), 500, "drawing_too_slow")
+    monkeypatch.undo()
+
+    assert "was stopped" in problem["detail"]
+    assert client.get(f"/v1/jobs/{done}/{path}").status_code == 200
 
 
 def test_picture_when_the_job_has_not_ended_then_is_409(client: httpx.Client, served: Served) -> None:
