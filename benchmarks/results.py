@@ -36,6 +36,9 @@ LOOK_SECONDS = 0.01
 IDLE_SECONDS = 5.0
 """Seconds without a client: on a busy machine /healthz is slow even then."""
 RANKINGS = ("gradient", "conductance")
+IMAGES = 100
+IMAGE = (3, 224, 224)
+"""Shape of each image of the dataset, which the overlay draws."""
 FORMS = [
     ("result", "application/json"),
     ("result?top=10000", "application/json"),
@@ -44,6 +47,7 @@ FORMS = [
     ("result", "text/csv"),
     ("result", "application/x-npz"),
     ("result", "application/vnd.safetensors"),
+    ("plots/heatmap.png?overlay=true", "image/png"),
     *((f"plots/{name}.png", "image/png") for name in ("ablation", "importance", "heatmap", "leaderboard", "agreement")),
     ("plots/importance.svg", "image/svg+xml"),
     ("report", "text/html"),
@@ -126,16 +130,16 @@ def _succeeded(url: str, backend: Backend, units: int, clusters: int) -> str:
         sink.write(b"clean archive")
     layer = {"name": "conv1", "kind": "Conv2d", "shape": [4], "units": 4, "cut": True, "channels": 4, "channel_axis": 0}
     tensors = {
-        "inputs": [{"name": "x", "dtype": "float32", "shape": [None, 4]}],
+        "inputs": [{"name": "x", "dtype": "float32", "shape": [None, *IMAGE]}],
         "outputs": [{"name": "output", "dtype": "float32", "shape": [None, 3]}],
     }
     backend.models.ready(model["digest"], tensors | {"parameters": 1, "layers": [layer], "differentiable": True}, sink.digest)
     data = io.BytesIO()
-    np.savez(data, x=np.zeros((4, 4), np.float32))
-    _send("PUT", f"{url}/v1/datasets/data", data.getvalue(), "application/octet-stream")
-    request = {"model": "net", "layer": "conv1", "dataset": "data", "methods": ["gradient"]}
+    np.savez(data, x=np.random.default_rng(0).random((IMAGES, *IMAGE), np.float32))
+    dataset = _send("PUT", f"{url}/v1/datasets/data", data.getvalue(), "application/octet-stream")
+    request = {"model": "net", "layer": "conv1", "dataset": "data", "methods": ["gradient"], "inputs": {"x": "x"}}
     id: str = _send("POST", f"{url}/v1/jobs", json.dumps(request).encode(), "application/json")["id"]
-    summary, arrays = _result(id, units, clusters)
+    summary, arrays = _result(id, units, clusters, dataset["digest"])
     attempt = backend.jobs.start(id, "cpu-0")
     assert attempt
     location = backend.results.put(summary, arrays)
@@ -143,11 +147,12 @@ def _succeeded(url: str, backend: Backend, units: int, clusters: int) -> str:
     return id
 
 
-def _result(id: str, units: int, clusters: int) -> tuple[dict[str, Any], dict[str, Any]]:
+def _result(id: str, units: int, clusters: int, dataset: str) -> tuple[dict[str, Any], dict[str, Any]]:
     shape = [units // 100, 10, 10]
     random = np.random.default_rng(0)
     names = [str(number) for number in range(clusters)]
-    arrays = {"ablation/random": random.normal(size=(clusters, 99, 2)).astype(np.float32)}
+    arrays: dict[str, Any] = {"ablation/random": random.normal(size=(clusters, 99, 2)).astype(np.float32)}
+    arrays |= {f"rows/{name}": np.arange(IMAGES) for name in names}
     rankings: list[dict[str, Any]] = []
     for id_of_ranking in RANKINGS:
         importance = random.normal(size=(clusters, units)).astype(np.float32)
@@ -163,7 +168,7 @@ def _result(id: str, units: int, clusters: int) -> tuple[dict[str, Any], dict[st
     summary = {
         "job": id,
         "model": {"name": "net", "digest": "sha256:1"},
-        "dataset": {"name": "data", "digest": "sha256:2"},
+        "dataset": {"name": "data", "digest": dataset},
         "layer": {
             "name": "conv1",
             "at": "output",

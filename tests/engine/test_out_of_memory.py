@@ -1,4 +1,4 @@
-"""An error of an exhausted memory stays one, whichever stage of loading a model it ends."""
+"""An out-of-memory error stays one in each stage of loading a model."""
 
 from collections.abc import Callable
 from pathlib import Path

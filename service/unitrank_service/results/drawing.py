@@ -1,4 +1,4 @@
-"""Draws plots and reports in a process of its own.
+"""Draws plots and reports, and reads large summaries, in a process of its own.
 
 matplotlib needs about 50 MiB, and holds Python's lock for up to a second. In the service's process
 no other request would be answered meanwhile.

@@ -12,7 +12,6 @@ import numpy as np
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import Request, Response
-from numpy.typing import NDArray
 
 import unitrank_plots
 from unitrank_schemas.base import Json
@@ -38,6 +37,8 @@ TYPES = {"png": "image/png", "svg": "image/svg+xml"}
 HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "X-Content-Type-Options": "nosniff"}
 MOST_AVERAGED = 100
 """Number of a cluster's inputs whose mean is drawn behind the heatmap."""
+BLOCK = 10
+"""Number of inputs that are in memory at the same time."""
 
 
 REPORT_HEADERS = {
@@ -144,6 +145,9 @@ def _over_input(
     with ArrayFile(arrays.open("rb")) as file:
         rows = np.array(file.mapped()[f"rows/{cluster}"])
     rows = rows[:MOST_AVERAGED] if choice.example is None else rows[choice.example : choice.example + 1]
+    if not len(rows):
+        # The process that draws names the examples that exist.
+        return choice
     try:
         table = stores.blobs.open_table(about["dataset"]["digest"])
     except RecordNotFound as error:
@@ -155,7 +159,9 @@ def _over_input(
         if image_input is None:
             raise HttpProblem("no_image", "no input of the model is an image; leave `overlay` out")
         name, field = image_input
-        image = _grey(table.read(field, rows), _colours(about, name, stores.models))
+        blocks = (table.read(field, rows[start : start + BLOCK]) for start in range(0, len(rows), BLOCK))
+        mean = sum((block.sum(0, dtype=np.float64) for block in blocks), np.zeros(())) / len(rows)
+        image = np.asarray(mean.mean(_colours(about, name, stores.models)) if mean.ndim == 3 else mean)
         return unitrank_plots.Choice(choice.cluster, choice.ranking, choice.channel, choice.example, image)
 
 
@@ -173,9 +179,3 @@ def _colours(about: Json, name: str, models: ModelStore) -> int:
         manifest = None
     layers = Manifest.model_validate(manifest).layers if manifest else []
     return next((layer.channel_axis for layer in layers if layer.name in ("input", f"input:{name}")), 0)
-
-
-def _grey(images: NDArray[Any], colours: int) -> NDArray[np.float64]:
-    """The mean of the images, over the axis `colours` too where the images have colours."""
-    mean = images.mean(0, dtype=np.float64)
-    return np.asarray(mean.mean(colours) if mean.ndim == 3 else mean)

@@ -65,6 +65,7 @@ def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]
         "pictures": list(_pictures(result, arrays, best)),
         "best": best,
         "clusters": [cluster_line(cluster, ranking.clusters[cluster.name], result) for cluster in result.clusters[:MOST_CLUSTERS]],
+        "cluster_count": len(result.clusters),
         "left_out": max(0, len(result.clusters) - MOST_CLUSTERS),
         "maps": _maps(result, arrays, best),
         "warnings": group_warnings(result.warnings),

@@ -12,7 +12,6 @@ from anyio.to_thread import run_sync
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
-from unitrank_schemas.base import Json
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.responses import client_has
 from unitrank_service.results.formats import CSV, JSON, NPZ, SAFETENSORS, csv_rows, negotiated, npz_bytes
@@ -96,11 +95,6 @@ class StoredResult:
         # The record holds the location as JSON.
         self._location = cast(ResultLocation, record.result)
 
-    def summary(self) -> Json:
-        """Return the summary, after `unitrank_schemas.results.Result`."""
-        with self._expiring():
-            return self._results.summary(self._location)
-
     def summary_bytes(self) -> Iterator[bytes]:
         """Return the summary as JSON. A summary of one chunk is verified before it is returned."""
         with self._expiring():
@@ -127,7 +121,7 @@ class StoredResult:
             try:
                 yield path
             except FileNotFoundError:
-                # Raises RecordNotFound if the result has expired. Otherwise another file is missing.
+                # Raises RecordNotFound if the result has expired. If not, another file is missing.
                 self._results.array_file(self._location).close()
                 raise
 

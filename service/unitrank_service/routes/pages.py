@@ -7,8 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from unitrank_schemas.jobs import ENDED, JobStatus
-from unitrank_schemas.results import Result
-from unitrank_service.backend import backend_of
+from unitrank_service.backend import Backend, backend_of, key_of
 from unitrank_service.contents.representation import dataset_body, model_body
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.parameters import Id
@@ -16,14 +15,14 @@ from unitrank_service.http.requests import content_type
 from unitrank_service.jobs import job_resource
 from unitrank_service.jobs.job_resource import cancelled
 from unitrank_service.results.formats import CSV, JSON, NPZ, SAFETENSORS
-from unitrank_service.results.result_response import result_response
+from unitrank_service.results.result_response import StoredResult, result_response
 from unitrank_service.results.summary import Selection
-from unitrank_service.results.verdict_text import group_warnings
 from unitrank_service.web import form
 from unitrank_service.web.form import Form
 from unitrank_service.web.form_page import form_page, request_snippets
-from unitrank_service.web.job_view import STATES, TABS, TabSource, choice, job_line, percent, result_of, tab_values
+from unitrank_service.web.job_view import STATES, TABS, TabChoice, is_image, job_line, percent, result_values
 from unitrank_service.web.pages import PageRoute, page, to
+from unitrank_store.jobs.record import JobRecord
 from unitrank_store.queue.rq_queue import positions
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -31,6 +30,8 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 WRITE = {"x-scope": "write"}
 PAGE = 50
 """Rows of a list on one page."""
+SMALL_BYTES = 256 * 1024
+"""Bytes of a summary that this process parses itself, in some milliseconds."""
 KINDS = {"json": JSON, "csv": CSV, "npz": NPZ, "safetensors": SAFETENSORS}
 Text = Annotated[str, Query(max_length=300)]
 
@@ -59,7 +60,7 @@ def show_jobs(request: Request, status: str = "", model: Text = "", after: Text 
 
 
 @router.get("/jobs/{id}")
-def show_job(
+async def show_job(
     request: Request,
     id: Id,
     tab: str = "",
@@ -69,25 +70,47 @@ def show_job(
     overlay: bool = False,
 ) -> Response:
     """One job: its progress, or its result in tabs."""
-    backend = backend_of(request)
-    record = backend.jobs.get(id)
-    result = result_of(record, backend.results, backend.jobs.result_ttl) if record.status == "succeeded" else None
+    record, summary = await run_in_threadpool(_record_and_summary, id, backend_of(request))
     values: dict[str, Any] = {"tab": "request", "tabs": {"request": TABS["request"]}}
-    if isinstance(result, Result):
-        tab = tab if tab in TABS else "verdict"
-        chosen = choice(result, cluster, ranking)
-        warning_count = len(group_warnings(result.warnings))
-        values = {"tab": tab, "tabs": TABS, "result": result, "warning_count": warning_count, "overlay": overlay, **chosen}
-        values["channel"] = int(channel) if re.fullmatch(r"\d{1,6}", channel) else None
-        values |= tab_values(tab, TabSource(result, record, chosen, backend.datasets))
+    if isinstance(summary, bytes):
+        values = await _result_values(request, summary, record, TabChoice(tab, cluster, ranking))
+        values |= {"overlay": overlay, "channel": int(channel) if re.fullmatch(r"\d{1,6}", channel) else None}
+    return await run_in_threadpool(_job_page, request, record, summary if isinstance(summary, str) else None, values)
+
+
+def _record_and_summary(id: str, backend: Backend) -> tuple[JobRecord, bytes | str | None]:
+    """The record, and its result as JSON, the reason why the result is missing, or None."""
+    record = backend.jobs.get(id)
+    if record.status != "succeeded":
+        return record, None
+    try:
+        return record, b"".join(StoredResult(record, backend.results, backend.jobs.result_ttl).summary_bytes())
+    except HttpProblem as problem:
+        return record, problem.detail
+
+
+async def _result_values(request: Request, summary: bytes, record: JobRecord, chosen: TabChoice) -> dict[str, Any]:
+    """The values of a tab. A large summary is parsed in the process that draws.
+
+    In this process it would hold Python's lock, and no other request would be answered.
+    """
+    if len(summary) <= SMALL_BYTES:
+        return await run_in_threadpool(result_values, summary, record, chosen)
+    return await backend_of(request).plots.draw(key_of(request).id, result_values, summary, record, chosen)
+
+
+def _job_page(request: Request, record: JobRecord, why_missing: str | None, values: dict[str, Any]) -> Response:
+    backend = backend_of(request)
+    if values["tab"] == "heatmaps":
+        values["image"] = is_image(values["dataset_digest"], record, backend.datasets)
     return page(
         request,
         "job.html",
         job=job_line(record),
         record=record,
-        why_missing=result if isinstance(result, str) else None,
+        why_missing=why_missing,
         percent=percent(record.progress),
-        position=positions(backend.connection, [record]).get(id) if record.status == "queued" else None,
+        position=positions(backend.connection, [record]).get(record.id) if record.status == "queued" else None,
         snippets=request_snippets(request, record.request) if values["tab"] == "request" else None,
         **values,
     )

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unitrank_schemas.results import Result
-from unitrank_service.errors import HttpProblem
 from unitrank_service.results.report import MOST_CLUSTERS, cluster_line, leader_line, origin
-from unitrank_service.results.result_response import StoredResult
 from unitrank_service.results.verdict_text import (
     errors_of_no_change,
     group_warnings,
@@ -19,7 +17,6 @@ from unitrank_service.results.verdict_text import (
 from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.record import JobRecord
-from unitrank_store.results.result_store import ResultStore
 
 Json = dict[str, Any]
 
@@ -74,12 +71,44 @@ def percent(progress: Json | None) -> int | None:
     return min(100, 100 * progress["done"] // progress["total"]) if progress and progress["total"] else None
 
 
-def result_of(record: JobRecord, results: ResultStore, result_ttl: int) -> Result | str:
-    """The result, or the reason why it is missing. `result_ttl`: seconds that results are kept."""
+@dataclass(frozen=True)
+class TabChoice:
+    """The tab that a request names, with its cluster and its ranking; "" leaves one out."""
+
+    tab: str
+    cluster: str
+    ranking: str
+
+
+def result_values(summary: bytes, record: JobRecord, chosen: TabChoice) -> Json:
+    """The values of the chosen tab of a result. `summary`: the result as JSON.
+
+    The process that draws runs this function for a large summary.
+    """
+    result = Result.model_validate_json(summary)
+    tab = chosen.tab if chosen.tab in TABS else "verdict"
+    source = TabSource(result, record, choice(result, chosen.cluster, chosen.ranking))
+    return {
+        "tab": tab,
+        "tabs": TABS,
+        "dataset_digest": result.dataset.digest,
+        "shape": result.layer.shape,
+        "count": result.layer.count,
+        "cluster_count": len(result.clusters),
+        "warning_count": len(group_warnings(result.warnings)),
+        **source.choice,
+        **tab_values(tab, source),
+    }
+
+
+def is_image(digest: str, record: JobRecord, datasets: DatasetStore) -> bool:
+    """Whether an input can be drawn behind a heatmap. `digest`: that of the job's dataset."""
     try:
-        return Result.model_validate(StoredResult(record, results, result_ttl).summary())
-    except HttpProblem as problem:
-        return problem.detail
+        fields = datasets.content(digest).fields or {}
+    except RecordNotFound:
+        return False
+    named = (record.request.get("inputs") or {}).values()
+    return any(len(fields[name]["shape"]) in (3, 4) for name in named if name in fields)
 
 
 def choice(result: Result, cluster: str, ranking: str) -> Json:
@@ -105,7 +134,6 @@ class TabSource:
     result: Result
     record: JobRecord
     choice: Json
-    datasets: DatasetStore
 
 
 def tab_values(tab: str, source: TabSource) -> Json:
@@ -167,7 +195,6 @@ def _heatmaps(source: TabSource) -> Json:
         "maps": clusters[:MOST_MAPS],
         "left_out": max(0, len(clusters) - MOST_MAPS),
         "channels": result.layer.shape[result.layer.channel_axis or 0] if len(result.layer.shape) > 2 else None,
-        "image": _is_image(source),
     }
 
 
@@ -182,16 +209,6 @@ def _provenance(source: TabSource) -> Json:
         lines.append(("reused", ", ".join(result.cost.reused)))
     options = {name: json.dumps(value, ensure_ascii=False) for name, value in result.provenance.options.items()}
     return {"lines": lines, "options": options}
-
-
-def _is_image(source: TabSource) -> bool:
-    """Whether the input can be drawn behind a heatmap."""
-    try:
-        fields = source.datasets.content(source.result.dataset.digest).fields or {}
-    except RecordNotFound:
-        return False
-    named = (source.record.request.get("inputs") or {}).values()
-    return any(len(fields[name]["shape"]) in (3, 4) for name in named if name in fields)
 
 
 TAB_VALUES = {

@@ -40,7 +40,7 @@ class BlobBackend(Protocol):
         """Return a local file with the blob's content."""
 
     def open(self, name: str) -> BinaryIO:
-        """Open the blob for reading. Raises Corrupt for what is not a regular file."""
+        """Open the blob for reading. Raises Corrupt if it is not a regular file."""
 
     def open_local(self, name: str) -> BinaryIO:
         """Open the local file with the blob's content. Raises as `open` does."""

@@ -74,7 +74,7 @@ def repair_log(state: Path, binary: Path) -> LogRepair | None:
 def refuse_unknown_command(state: Path, reason: str) -> None:
     """Raise EmbeddedServerFailed if the server ended because it does not know a command of its log.
 
-    Such a log is whole, and nothing is cut: the commands may be those of a newer server.
+    This log is whole, and nothing is cut: the commands may be those of a newer server.
     `reason`: the server's own words.
     """
     log = _last_log(state)

@@ -102,6 +102,7 @@ def test_overlay_when_colours_come_last_then_they_are_what_is_averaged(
         ("importance.png", {"ranking": "none"}, 404, "ranking_not_found"),
         ("heatmap.png", {"channel": 9}, 422, "channel_not_found"),
         ("heatmap.png", {"example": 9, "cluster": "a"}, 422, "example_not_found"),
+        ("heatmap.png", {"example": 9, "cluster": "a", "overlay": True}, 422, "example_not_found"),
     ],
 )
 def test_picture_when_it_does_not_exist_then_is_a_problem(

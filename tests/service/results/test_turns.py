@@ -1,4 +1,4 @@
-"""Turns between owners: each of them in its turn, and nobody waits for a caller that has left."""
+"""Turns between owners: each owner in its turn; no caller waits for a cancelled one."""
 
 import asyncio
 from collections.abc import Sequence

@@ -11,6 +11,8 @@ import pytest
 from tests.service.conftest import Json, Served, assert_problem, job, put_dataset, ready_model
 from tests.service.results.conftest import ARRAYS, succeeded, summary
 from tests.service.web.conftest import HOSTILE, TABS, choices
+from unitrank_schemas.results import Result
+from unitrank_service.routes import pages
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -28,6 +30,18 @@ def test_job_when_it_has_succeeded_then_every_part_is_there(
     for whole, picture in pictures:
         assert whole == picture
         assert browser.get(unescape(picture)).status_code == 200, picture
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_job_when_its_result_is_large_then_another_process_parses_it(
+    client: httpx.Client, browser: httpx.Client, served: Served, monkeypatch: pytest.MonkeyPatch, tab: str
+) -> None:
+    id = succeeded(client, served)
+    small = browser.get(f"/jobs/{id}?tab={tab}&cluster=a").text
+    monkeypatch.setattr(pages, "SMALL_BYTES", 10)
+    monkeypatch.setattr(Result, "model_validate_json", lambda *_, **__: pytest.fail("the service parses the summary"))
+
+    assert browser.get(f"/jobs/{id}?tab={tab}&cluster=a").text == small
 
 
 def ended(client: httpx.Client, served: Served, change: Callable[[Json], Json], **changes: Any) -> str:

@@ -5,6 +5,7 @@ import io
 import os
 import threading
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
@@ -318,7 +319,8 @@ def test_blob_that_is_not_a_file_is_corrupt_until_the_same_bytes_are_put(tmp_pat
     path = blobs.path(digest)
     put_in_place(path, kind)
 
-    for read in (blobs.open, blobs.open_verified, blobs.open_chunked):
+    readers: list[Callable[[str], object]] = [blobs.open, blobs.open_verified, blobs.open_chunked]
+    for read in readers:
         with pytest.raises(Corrupt, match="not a regular file"):
             read(digest)
     with pytest.raises(BadTable) as raised:
@@ -433,7 +435,8 @@ def test_open_table_when_called_then_reads_the_chunk_digests_once(tmp_path: Path
     sink = io.BytesIO()
     np.savez(sink, x=np.zeros((4, 2)))
     digest = put(blobs, sink.getvalue())
-    read, from_bytes = [], ChunkDigests.from_bytes
+    read: list[bytes] = []
+    from_bytes = ChunkDigests.from_bytes
     monkeypatch.setattr(ChunkDigests, "from_bytes", lambda content: read.append(content) or from_bytes(content))
 
     with blobs.open_table(digest):
