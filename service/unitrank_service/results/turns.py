@@ -15,6 +15,8 @@ class Turns:
 
     def __init__(self) -> None:
         self._held = False
+        self._owner = ""
+        """The owner of the current or the last turn."""
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         """Owner → its callers, the next owner first."""
 
@@ -29,7 +31,7 @@ class Turns:
 
     async def _acquire(self, owner: str) -> None:
         if not self._held:
-            self._held = True
+            self._held, self._owner = True, owner
             return
         turn = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(owner, deque()).append(turn)
@@ -42,14 +44,17 @@ class Turns:
             raise
 
     def _pass_on(self) -> None:
+        if callers := self._waiting.pop(self._owner, None):
+            # The owner whose turn ends comes last.
+            self._waiting[self._owner] = callers
         while self._waiting:
-            owner = next(iter(self._waiting))
-            callers = self._waiting.pop(owner)
+            owner, callers = next(iter(self._waiting.items()))
             turn = callers.popleft()
-            if callers:
-                self._waiting[owner] = callers
+            if not callers:
+                del self._waiting[owner]
             # The future of a cancelled caller is done.
             if not turn.done():
+                self._owner = owner
                 turn.set_result(None)
                 return
         self._held = False

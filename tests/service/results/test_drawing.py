@@ -41,6 +41,20 @@ def test_function_when_run_then_another_process_runs_it_and_its_exceptions_come_
     assert first == second != os.getpid()
 
 
+def test_calls_of_several_keys_when_they_wait_then_take_turns(drawing: DrawingProcess) -> None:
+    async def run() -> list[str]:
+        ended = list[str]()
+
+        async def call(key: str) -> None:
+            await drawing.run(key, os.getpid)
+            ended.append(key)
+
+        await asyncio.gather(*map(call, ["a", "a", "a", "b"]))
+        return ended
+
+    assert asyncio.run(run()) == ["a", "b", "a", "a"]
+
+
 def test_process_when_killed_between_two_calls_then_the_next_call_starts_another(drawing: DrawingProcess) -> None:
     async def run() -> tuple[int, int]:
         first = await drawing.run("key", os.getpid)

@@ -39,6 +39,10 @@ def test_owners_when_one_has_many_calls_then_take_turns() -> None:
     assert asyncio.run(order(["a", "a", "a", "b", "c", "b"])) == ["a", "b", "c", "a", "b", "a"]
 
 
+def test_owner_when_it_holds_the_turn_then_its_other_calls_come_last() -> None:
+    assert asyncio.run(order(["first", "first", "a", "b"])) == ["a", "b", "first", "first"]
+
+
 def test_call_when_cancelled_while_it_waits_then_has_no_turn() -> None:
     assert asyncio.run(order(["a", "a", "b", "b"], leaving=[0, 2])) == ["a", "b"]
 
