@@ -20,6 +20,11 @@ from unitrank_engine.torch_private import OpOverload, expression_of, tree_leaves
 
 ROWS = (3, 1)
 """The batch sizes of the proving run."""
+ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
+"""An operator with several kernels, of different layouts.
+
+torch chooses one by its arguments, and by whether gradients are needed.
+"""
 
 
 def prove(module: fx.GraphModule, shapes: Sequence[Sequence[int | None]], device: torch.device) -> None:
@@ -77,6 +82,8 @@ class ProvingRun(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         # Any: a node's result is a tensor, a number, or a tuple of those.
         result = self._result(n)
+        if self._strides and n.target is ATTENTION and "val" in n.meta:
+            result = self._in_traced_layout(result, n.meta["val"])
         if "val" in n.meta and n.op != "output" and n.users:
             self._compare(n, result)
         if self._written and isinstance(n.target, OpOverload) and any(map(_may_be_unwritten, tree_leaves(result))):
@@ -88,6 +95,18 @@ class ProvingRun(fx.Interpreter):
         # 0.25 ms.
         args, kwargs = self.fetch_args_kwargs_from_env(node)
         return getattr(self, node.op)(node.target, args, kwargs)
+
+    def _in_traced_layout(self, result: Tensor, trace: Tensor) -> Tensor:
+        """The result in the traced layout: heads before positions in memory, or after."""
+        layouts = (result, result.contiguous(), result.transpose(1, -2).contiguous().transpose(1, -2))
+        return next((each for each in layouts if self._strides_agree(each, trace)), result)
+
+    def _strides_agree(self, value: Tensor, trace: Tensor) -> bool:
+        """Whether the strides of all axes with more than one element are as traced."""
+        if value.dim() != trace.dim():
+            return False
+        pairs = zip(value.shape, value.stride(), trace.stride(), strict=True)
+        return all(self._sizes.agree(stride, traced) for size, stride, traced in pairs if size > 1)
 
     def _check_written(self, node: fx.Node, result: Any) -> None:
         """Runs the operator again on memory without NaN: only what it wrote is the same."""
@@ -123,10 +142,8 @@ class ProvingRun(fx.Interpreter):
             raise _differs(node, f"the type {value.dtype}", str(trace.dtype))
         if value.dim() != trace.dim() or not all(map(self._sizes.agree, value.shape, trace.shape)):
             raise _differs(node, f"the shape {list(value.shape)}", _text(trace.shape))
-        if self._strides and value.numel():
-            pairs = zip(value.shape, value.stride(), trace.stride(), strict=True)
-            if not all(self._sizes.agree(stride, traced) for size, stride, traced in pairs if size > 1):
-                raise _differs(node, f"the strides {list(value.stride())}", _text(trace.stride()))
+        if self._strides and value.numel() and not self._strides_agree(value, trace):
+            raise _differs(node, f"the strides {list(value.stride())}", _text(trace.stride()))
 
 
 def _is_rounded(value: Tensor, trace: Tensor) -> bool:

@@ -95,6 +95,34 @@ def test_strides_of_axes_with_one_element_are_not_compared() -> None:
     proving_run.prove(module, [(None, 1)], torch.device("cpu"))
 
 
+class Biased(torch.nn.Module):
+    """Attention with a learned bias.
+
+    Without gradients torch takes another kernel than at export.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = torch.nn.Parameter(torch.randn(1, 2, 5, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = x.reshape(x.shape[0], 5, 2, 4).transpose(1, 2)
+        attended = torch.nn.functional.scaled_dot_product_attention(heads, heads, heads, attn_mask=self.bias)
+        return attended.transpose(1, 2).reshape(x.shape[0], 40)
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_attention_may_have_the_layout_of_another_kernel(gradients: bool) -> None:
+    x = torch.randn(2, 40)
+    net = Biased()
+    with torch.set_grad_enabled(gradients):
+        program = Program.from_exported(exported(net, x))
+
+    given, expected = program.forward(program.lift((x,)), next(iter(program.outputs))), net(x)
+
+    assert torch.allclose(given, expected, atol=1e-6)
+
+
 class Fixed(torch.nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return aten.expand.default(torch.zeros(1), [5]) + x.sum(1, keepdim=True)
