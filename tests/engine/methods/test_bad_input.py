@@ -348,6 +348,31 @@ def test_deeplift_when_an_operation_has_no_slope_then_it_ends_and_says_that_scor
     assert "choose another baseline" in warning["detail"]
 
 
+class Choosing(nn.Module):
+    """The value at the position of the largest value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.act(x)
+        return h.gather(1, h.argmax(1, keepdim=True)).sum(1)
+
+
+def test_deeplift_when_an_operation_depends_on_a_comparison_then_says_that_scores_do_not_sum(tmp_path: Path) -> None:
+    program = program_of(Choosing(), torch.ones(2, 3))
+    x = np.array([[0, 2, 1], [1, 0, 4]], dtype=np.float32)
+    x0 = np.array([[3, 0, 1], [1, 0, 2]], dtype=np.float32)
+    options = PLAIN | {"baseline": {"kind": "field", "field": "x0"}, "target": {"class": None}}
+
+    summary, _ = rank(program, tmp_path, {"x": x, "x0": x0}, "act", ["deeplift"], **options)
+
+    # F falls from 3 to 2 in the first example. Its scores sum to 2, the change of the second value.
+    (warning,) = [each for each in summary["warnings"] if each["code"] == "degenerate_reference"]
+    assert "the operations behind the comparison (aten::gather) have only their derivative" in warning["detail"]
+
+
 def test_exact_ablation_when_a_replaced_unit_makes_the_output_infinite_then_is_blamed(tmp_path: Path) -> None:
     x = np.full((4, 3), 2, dtype=np.float32)
     zeroed = {"name": "exact_ablation", "fill": "zero", "id": "zeroed"}

@@ -24,6 +24,12 @@ INCOMPLETE = (
     "the scores of some examples do not sum to the change of the target, because an operation has no finite slope between the "
     "baseline and these examples (a logarithm of zero, for instance); choose another baseline, such as 'mean'"
 )
+JUMPS = (
+    "the scores of some examples do not sum to the change of the target, because the model compares values, and the operations "
+    "behind the comparison ({operations}) have only their derivative; exact_ablation measures the jump"
+)
+MOST_OPERATIONS = 3
+"""Number of operations that the warning names."""
 MAX_GAP = 0.1
 """Largest gap, as a share of the change of F, that rounding can explain in half precision."""
 MIN_CHANGE = 1e-3
@@ -50,20 +56,22 @@ class DeepLiftMethod(ScoringMethod):
         multiplier = gradient_of(self._target(start, end), h)
         batch.count(2 * rows, backward=True)
         scores: Tensor = multiplier * (ends.input.h - ends.start.h)
-        if split.cut and "derivative" not in batch.notes.lists:
+        if split.cut:
             self._check_gaps(scores)
         return scores
 
     def _check_gaps(self, scores: Float[Tensor, "rows *place"]) -> None:
         """Warn where scores do not sum to the change of F.
 
-        Every rule is complete, unless an operation has no finite slope between its two runs.
+        Every rule is complete, unless an operation has no finite slope between its two runs, or
+        has only its derivative because it depends on a comparison.
         """
-        ends = self.batch.ends
+        ends, operations = self.batch.ends, sorted(self.batch.notes.lists.get("derivative", ()))
+        detail = JUMPS.format(operations=", ".join(operations[:MOST_OPERATIONS])) if operations else INCOMPLETE
         f, start = ends.f.double(), ends.f_baseline.double()
         gap, change = (scores.flatten(1).double().sum(1) - (f - start)).abs(), (f - start).abs()
         if bool(((gap > MAX_GAP * change) & (change > MIN_CHANGE * (f.abs() + start.abs()))).any()):
-            self.batch.notes.warn("degenerate_reference", INCOMPLETE)
+            self.batch.notes.warn("degenerate_reference", detail)
 
     def _start(self) -> list[Any]:
         """Return the tail's inputs at the baseline.
