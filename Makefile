@@ -13,6 +13,7 @@ FUZZ_ARGUMENTS ?=
 OPERATORS_ARGUMENTS ?=
 CHAOS_ARGUMENTS ?=
 LOAD_ARGUMENTS ?=
+PARITY_ARGUMENTS ?=
 FLOOD_ARGUMENTS ?=
 SCHEMATHESIS_EXAMPLES ?= 200
 
@@ -25,7 +26,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint con
 PIP_EDITABLE := $(PIP) --no-build-isolation $(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)') --editable
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: install demo test check check-tests check-redis slow lint lock docs picture bench fuzz chaos load schemathesis clean
+.PHONY: install demo test check check-tests check-redis slow lint lock docs picture bench parity fuzz chaos load schemathesis clean
 .DEFAULT_GOAL := install
 .DELETE_ON_ERROR:
 
@@ -122,6 +123,12 @@ bench: install
 	$(if $(UNITRANK_MNIST),$(BIN)/python -m benchmarks.paper)
 	$(if $(UNITRANK_MNIST),$(BIN)/python -m benchmarks.attribution)
 
+# Compares every method with plain formulas on many architectures, and writes docs/models.md. A run
+# that was stopped goes on where it ended. PARITY_ARGUMENTS='--jobs 4' uses more processes,
+# PARITY_ARGUMENTS='--only bert vit' prints the records of two architectures and writes no page.
+parity: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.parity $(PARITY_ARGUMENTS)
+
 # FUZZ_ARGUMENTS='--seed 1 --count 1000' changes the seed and the number of mutants;
 # OPERATORS_ARGUMENTS does the same for networks. Networks run between guard pages, which needs gcc.
 fuzz: install
@@ -140,5 +147,5 @@ schemathesis: install
 	SCHEMATHESIS_EXAMPLES=$(SCHEMATHESIS_EXAMPLES) $(BIN)/python -m pytest -m '' tests/service/openapi/test_schemathesis.py
 
 clean:
-	rm -rf .venv build dist *.egg-info demo-result fuzz-findings site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info demo-result fuzz-findings parity-records site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

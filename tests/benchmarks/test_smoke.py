@@ -39,7 +39,11 @@ SMALLEST: dict[str, list[str]] = {
 MEASURING = {"flood", "load", "loading"}
 """These benchmarks exit with 1 if a goal is missed. In a run this small a miss has no meaning."""
 GOAL_MISSED = ("GOAL MISSED: ", "more than 3 times as long as a raw load: ")
-ELSEWHERE = {"chaos.__main__": "tests/e2e/faults/test_chaos.py", "support.plain_worker": "benchmarks/load.py"}
+ELSEWHERE = {
+    "chaos.__main__": "tests/e2e/faults/test_chaos.py",
+    "parity.__main__": "tests/benchmarks/test_parity.py",
+    "support.plain_worker": "benchmarks/load.py",
+}
 """Commands that this file does not run, and the file that runs them."""
 
 

@@ -21,10 +21,13 @@ Point = tuple[Tensor, Tensor]
 
 
 class Eager:
-    """A net in float64 whose value at a tap can be read and replaced."""
+    """A net in float64 whose value at a tap can be read and replaced.
 
-    def __init__(self, module: nn.Module, tap: Tap) -> None:
-        self.module = deepcopy(module).double().eval()
+    `dtype`: float32 shows the rounding of the eager module.
+    """
+
+    def __init__(self, module: nn.Module, tap: Tap, dtype: torch.dtype = torch.float64) -> None:
+        self.module = deepcopy(module).to(dtype).eval()
         self.tap = tap
         self._calls = 0
         self._seen: Tensor | None = None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -28,8 +29,14 @@ class Architecture:
     def run(self) -> Tensor:
         """The first tensor that the eager module returns."""
         with torch.no_grad():
-            output = self.module(**self.inputs)
-        return output if isinstance(output, Tensor) else output[0]
+            return first_tensor(self.module(**self.inputs))
+
+
+def first_tensor(output: Any) -> Tensor:
+    """The first tensor of a module's output: a tensor, a tuple, or a data class of Transformers."""
+    first = output if isinstance(output, Tensor) else output[0]
+    assert isinstance(first, Tensor)
+    return first
 
 
 def _images(channels: int, size: int = 8) -> dict[str, Tensor]:
@@ -68,14 +75,25 @@ MAKERS: dict[str, tuple[Callable[[], nn.Module], Callable[[], dict[str, Tensor]]
 @cache
 def architecture(name: str) -> Architecture:
     """The architecture with random weights and random statistics of its batch norms."""
-    make, inputs = MAKERS[name]
-    with torch.random.fork_rng():
+    return build(*MAKERS[name])
+
+
+def build(make: Callable[[], nn.Module], inputs: Callable[[], dict[str, Tensor]], noise: float = 0.0) -> Architecture:
+    """An architecture with random weights and random statistics of its batch norms.
+
+    `noise`: the standard deviation of a random number that is added to each parameter, so that no
+    parameter is left at 0 or 1.
+    """
+    with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(7)
         module = make().eval()
         for part in module.modules():
-            if isinstance(part, nn.BatchNorm2d):
+            if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None:
                 part.running_mean.normal_(0, 0.3)
                 part.running_var.uniform_(0.5, 2)
+        if noise:
+            for parameter in module.parameters():
+                parameter.add_(noise * torch.randn_like(parameter))
         return Architecture(module, inputs())
 
 
