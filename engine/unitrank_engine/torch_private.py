@@ -31,6 +31,7 @@ __all__ = [
     "guards_on_sizes",
     "has_no_statistics",
     "integer_arguments",
+    "returns_views",
     "schema_name",
     "structured_trace",
     "tracing_mode",
@@ -60,6 +61,11 @@ def integer_arguments(operator: OpOverload) -> frozenset[str]:
     """
     kinds = {argument.name: str(argument.real_type) for argument in operator._schema.arguments}
     return frozenset(name for name, kind in kinds.items() if re.search(r"\b(int|SymInt)\b", kind))
+
+
+def returns_views(operator: OpOverload) -> bool:
+    """Whether the operator's schema says that a result shares memory with an argument."""
+    return any(argument.alias_info is not None for argument in operator._schema.arguments)
 
 
 def has_no_statistics(operator: OpOverload) -> bool:

@@ -12,13 +12,14 @@ import pytest
 import torch
 
 from tests.attacks.programs import PROGRAMS
+from tests.attacks.regions import REGIONS
 from tests.attacks.running import EXPORTED, PICKLED
 from tests.attacks.tables import TABLES
 from tests.attacks.zips import ZIPS
 from tests.engine.archive.forging import Entries, entries_of
 from unitrank_engine.archive import ArchiveError, clean, load
 
-ARCHIVES = EXPORTED | PICKLED | ZIPS | PROGRAMS
+ARCHIVES = EXPORTED | PICKLED | ZIPS | PROGRAMS | REGIONS
 
 RAW_EXPORT = """
 import sys
@@ -113,5 +114,5 @@ def test_an_attack_that_runs_code_when_it_is_loaded_raw_then_writes_its_marker(
 
 def test_the_corpus_when_it_is_counted_then_has_every_kind() -> None:
     assert len(EXPORTED) + len(PICKLED) >= 15
-    assert len(ARCHIVES) == len(EXPORTED) + len(PICKLED) + len(ZIPS) + len(PROGRAMS)
+    assert len(ARCHIVES) == len(EXPORTED) + len(PICKLED) + len(ZIPS) + len(PROGRAMS) + len(REGIONS)
     assert len(ARCHIVES) + len(TABLES) >= 150

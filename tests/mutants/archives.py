@@ -22,6 +22,7 @@ _FOREIGN = [
     "torch.ops.aten.empty.memory_format",
     "torch.ops.aten.set_.source_Tensor",
     "torch.ops.higher_order.cond",
+    "torch.ops.higher_order.wrap_with_set_grad_enabled",
     "torch.ops.aten.relu",
     "torch.ops.aten.relu.out",
     "builtins.eval",

@@ -112,26 +112,6 @@ def test_clean_of_a_refused_archive_leaves_no_target(saved: Path, tmp_path: Path
     assert not (tmp_path / "clean").exists()
 
 
-def test_clean_of_a_no_grad_region_says_how_to_inline_it(tmp_path: Path) -> None:
-    """Regions without gradients are graphs of their own; decomposing inlines them."""
-
-    class Frozen(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            with torch.no_grad():
-                scale = x.sum()
-            return x * scale
-
-    program = torch.export.export(Frozen(), (torch.ones(2, 2),))
-    torch.export.save(program, tmp_path / "model.pt2")
-    with pytest.raises(ArchiveError) as refusal:
-        clean(tmp_path / "model.pt2", tmp_path / "clean")
-    torch.export.save(program.run_decompositions({}), tmp_path / "inlined.pt2")
-
-    assert refusal.value.code == "operator_refused"
-    assert "run_decompositions({})" in refusal.value.detail
-    assert clean(tmp_path / "inlined.pt2", tmp_path / "clean")
-
-
 @dataclass
 class Answer:
     logits: torch.Tensor

@@ -4,19 +4,14 @@ torch builds every node and symbol of an archive before it removes the unused on
 for 30 000 nodes. An export has no unused node, so that only an altered archive changes here.
 """
 
-import re
-from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
 from unitrank_engine.archive.description.expressions import SYMBOL
-from unitrank_engine.archive.description.graph import Graph, Node, TensorName
-from unitrank_engine.archive.description.names import ArchiveSchema
+from unitrank_engine.archive.description.graph import Graph, Node, names_of
+from unitrank_engine.archive.description.operators import IN_PLACE
 from unitrank_engine.archive.description.program import CleanProgram
 from unitrank_engine.archive.description.tensors import SymBool, SymFloat, SymInt
-
-# An in-place operator, such as aten.relu_.default, changes a tensor that later nodes may read.
-_IN_PLACE = re.compile(r"torch\.ops\.aten\.\w*[^_]_\.\w+")
 
 
 def without_dead_code(program: CleanProgram) -> CleanProgram:
@@ -33,14 +28,14 @@ def without_dead_code(program: CleanProgram) -> CleanProgram:
 
 
 def _used_graph(graph: Graph) -> Graph:
-    needed = {name for value in (*graph.inputs, *graph.outputs) for name in _names(value)}
+    needed = {name for value in (*graph.inputs, *graph.outputs) for name in names_of(value)}
     nodes: list[Node] = []
     for node in reversed(graph.nodes):
-        results = {name for value in node.outputs for name in _names(value)}
-        if _IN_PLACE.fullmatch(node.target) or not needed.isdisjoint(results):
+        results = {name for value in node.outputs for name in names_of(value)}
+        if IN_PLACE.fullmatch(node.target) or not needed.isdisjoint(results):
             nodes.append(node)
             needed |= results
-            needed.update(name for argument in node.inputs for name in _names(argument.arg))
+            needed.update(name for argument in node.inputs for name in names_of(argument.arg))
     # Any: the fields hold values of different types.
     values: dict[str, Any] = {
         field: {name: value for name, value in getattr(graph, field).items() if name in needed}
@@ -48,20 +43,6 @@ def _used_graph(graph: Graph) -> Graph:
         if field in graph.model_fields_set
     }
     return graph.model_copy(update={"nodes": nodes[::-1]} | values)
-
-
-def _names(value: ArchiveSchema) -> Iterator[str]:
-    """The names of the values that an argument or a result consists of."""
-    if isinstance(value, TensorName):
-        yield value.name
-        return
-    for field in value.model_fields_set:
-        content = getattr(value, field)
-        if field == "as_name":
-            yield content
-        for part in content if isinstance(content, list) else [content]:
-            if isinstance(part, ArchiveSchema):
-                yield from _names(part)
 
 
 def expressions(graph: Graph) -> set[str]:

@@ -1,5 +1,6 @@
 """Schemas of a program's graph: its values, and the nodes that call allowed operators on them."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -69,7 +70,8 @@ class GraphValue(OneOf):
 class Argument(OneOf):
     """An argument of a node.
 
-    Graphs, objects, operators and pickles have no field here and are therefore refused.
+    Objects, operators and pickles have no field here and are therefore refused. `regions` accepts a
+    graph for a region without gradients only.
     """
 
     as_none: bool | None = None
@@ -94,9 +96,12 @@ class Argument(OneOf):
     as_optional_tensor: _OptionalTensor | None = None
     as_sym_float: _FloatName | None = None
     as_sym_floats: Items[_FloatName] | None = None
+    as_graph: "_NamedGraph | None" = None
 
 
-class _NamedArgument(ArchiveSchema):
+class NamedArgument(ArchiveSchema):
+    """An argument of a node, and its name in the operator's schema."""
+
     name: Annotated[str, Field(pattern=r"^[a-z_A-Z0-9]{0,64}$")]
     arg: Argument
     kind: Literal[1, 2] | None = None
@@ -120,7 +125,7 @@ class Node(ArchiveSchema):
     """
 
     target: Annotated[str, AfterValidator(check_operator)]
-    inputs: Items[_NamedArgument]
+    inputs: Items[NamedArgument]
     outputs: Items[Argument]
     metadata: Annotated[dict[str, str], AfterValidator(_only_module_stack)]
     is_hop_single_tensor_return: bool | None = None
@@ -151,3 +156,22 @@ class Graph(ArchiveSchema):
     is_single_tensor_return: Literal[False] = False
     custom_obj_values: Annotated[dict[str, object], AfterValidator(_no_objects)] = Field(default={}, exclude=True)
     sym_float_values: dict[Identifier, SymFloat] = Field(default={})
+
+
+class _NamedGraph(ArchiveSchema):
+    name: Identifier
+    graph: Graph
+
+
+def names_of(value: ArchiveSchema) -> Iterator[str]:
+    """The names of the values that an argument or a result consists of."""
+    if isinstance(value, TensorName):
+        yield value.name
+        return
+    for field in value.model_fields_set:
+        content = getattr(value, field)
+        if field == "as_name":
+            yield content
+        for part in content if isinstance(content, list) else [content]:
+            if isinstance(part, ArchiveSchema):
+                yield from names_of(part)

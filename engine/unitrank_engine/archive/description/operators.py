@@ -12,12 +12,15 @@ An operator is named `torch.ops.aten.<name>.<overload>`. These operators are lef
   the overload `.vec`, which computes the scale.
 - Random numbers: the same job must give the same result.
 - `item`, `nonzero` and others have a result whose size depends on the data.
-- Higher-order and custom operators carry programs of their own.
+- Higher-order and custom operators carry programs of their own. The one exception is a region
+  without gradients, which `regions` replaces by its nodes.
 """
 
+import re
 from collections.abc import Iterable
 
 from unitrank_engine.archive.errors import ArchiveError, escaped
+from unitrank_engine.torch_private import returns_views
 
 _ATEN = """
 abs.default abs_.default absolute.default acos.default acosh.default adaptive_avg_pool1d.default
@@ -101,6 +104,16 @@ _operator.eq _operator.ne _operator.lt _operator.le _operator.gt _operator.ge _o
 torch.sym_max torch.sym_min torch.sym_not torch.sym_int torch.sym_float torch.sym_ite math.trunc
 """
 
+REGION = "torch.ops.higher_order.wrap_with_set_grad_enabled"
+"""The operator that torch.export writes for the lines under `torch.no_grad()`."""
+IN_PLACE = re.compile(r"torch\.ops\.aten\.\w*[^_]_\.\w+")
+"""Operators that change a tensor that later nodes may read, such as `aten.relu_.default`."""
+
+# Operators that can return their argument or a view of it, which their schemas do not say.
+_RETURN_ARGUMENT = """
+alpha_dropout broadcast_tensors channel_shuffle dropout einsum feature_alpha_dropout feature_dropout meshgrid type_as
+"""
+
 _added: set[str] = set()
 
 OPERATORS = frozenset(f"torch.ops.aten.{name}" for name in _ATEN.split()) | frozenset(_SIZES.split())
@@ -135,7 +148,7 @@ def check_operator(target: str) -> str:
     Raises ArchiveError `operator_refused`.
     """
     target = _REWRITTEN.get(target, target)
-    if target in OPERATORS or target in _added:
+    if target in OPERATORS or target in _added or target == REGION:
         return target
     advice = (
         "only the operators that ordinary networks need are allowed; "
@@ -143,7 +156,17 @@ def check_operator(target: str) -> str:
     )
     if target.startswith("torch.ops.higher_order."):
         advice = (
-            "call run_decompositions({}) on the exported program before torch.export.save, which inlines a no_grad region; "
-            "torch.cond and loops cannot be used"
+            "regions under torch.no_grad() are the only higher-order operators that are allowed; "
+            "torch.cond and loops cannot be used; for an autocast region, call run_decompositions({}) on the exported program "
+            "before torch.export.save"
         )
     raise ArchiveError("operator_refused", f"operator {escaped(target)} is not allowed: {advice}")
+
+
+def may_return_argument(target: str) -> bool:
+    """Whether a result of the operator can share memory with an argument."""
+    import torch
+
+    name, _, overload = target.removeprefix("torch.ops.aten.").partition(".")
+    operator = getattr(getattr(torch.ops.aten, name, None), overload or "?", None)
+    return operator is None or name in _RETURN_ARGUMENT.split() or returns_views(operator)

@@ -14,6 +14,7 @@ from unitrank_engine.archive.description.expressions import check_symbol
 from unitrank_engine.archive.description.graph import Graph, GraphValue, TensorName
 from unitrank_engine.archive.description.names import ArchiveSchema, Identifier, Items, Path
 from unitrank_engine.archive.description.payloads import Payloads
+from unitrank_engine.archive.description.regions import without_regions
 from unitrank_engine.archive.description.tensors import Integer, OneOf
 from unitrank_engine.archive.errors import ArchiveError, Code, escaped
 
@@ -110,7 +111,7 @@ def _only_root(calls: list[_ModuleCall]) -> list[_ModuleCall]:
 
 
 class _GraphModule(ArchiveSchema):
-    graph: Graph
+    graph: Annotated[Graph, AfterValidator(without_regions)]
     signature: _Signature
     module_call_graph: Annotated[Items[_ModuleCall], AfterValidator(_only_root)]
     metadata: dict[str, str] = Field(default={}, exclude=True)
