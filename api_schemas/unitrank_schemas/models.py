@@ -9,7 +9,7 @@ from unitrank_schemas.base import Digest, Json, Name, Schema
 from unitrank_schemas.problems import JobProblem
 
 ModelStatus = Literal["inspecting", "ready", "rejected"]
-INSPECTION = "6"
+INSPECTION = "7"
 """Version of the inspection; with a new one all models are inspected again.
 
 Change it if archives get another manifest, or if archives that were rejected are accepted now.
@@ -23,6 +23,10 @@ Shape = list[int | None]
 FLOPS = "Floating-point operations of one example's forward pass."
 DIFFERENTIABLE = "Whether a gradient of an output reaches any layer."
 PATH = "Values that change between a baseline and an example: real inputs, and embeddings of integer inputs."
+GRADIENTS = (
+    "`checked`: the export compared the gradients with those of the module in eager PyTorch. `unknown`: an archive of "
+    "`torch.export` cannot show hooks, backward methods of autograd functions, or regions that were decomposed."
+)
 LOOKED_UP = "Integer inputs that embeddings look up."
 
 
@@ -80,6 +84,7 @@ class Manifest(Schema):
     differentiable: bool = Field(True, description=DIFFERENTIABLE)
     path: list[str] | None = Field(None, description=PATH, examples=[["embeddings.word_embeddings"]])
     looked_up: list[str] = Field([], description=LOOKED_UP)
+    gradients: Literal["checked", "unknown"] = Field("unknown", description=GRADIENTS)
 
 
 class ModelFormat(Schema):
@@ -172,6 +177,7 @@ class Model(Schema):
     differentiable: bool | None = Field(None, description=DIFFERENTIABLE)
     path: list[str] | None = Field(None, description=PATH)
     looked_up: list[str] | None = Field(None, description=LOOKED_UP)
+    gradients: Literal["checked", "unknown"] | None = Field(None, description=GRADIENTS)
     architecture: Architecture | None = Field(None, description="Set for a model that was uploaded as weights.")
     problem: JobProblem | None = None
 

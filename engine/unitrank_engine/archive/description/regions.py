@@ -66,7 +66,7 @@ class _FreshNames:
 
 
 def _inlined(region: Node, fresh: _FreshNames) -> Graph:
-    """The region's nodes and values under fresh names, with the results under the region's names."""
+    """The region's nodes and values under fresh names; its results keep their names outside."""
     enabled, graph, given = _parts(region)
     names = dict(_pairs(graph.inputs, given))
     results = dict(_pairs(region.outputs, graph.outputs))
@@ -75,12 +75,12 @@ def _inlined(region: Node, fresh: _FreshNames) -> Graph:
     nodes = []
     for node in graph.nodes:
         _check_in_place(node, own)
-        made = [name for output in node.outputs for name in names_of(output)]
+        outputs_of_node = [name for output in node.outputs for name in names_of(output)]
         read = {name for argument in node.inputs for name in names_of(argument.arg)}
         if read <= own or not may_return_argument(node.target):
-            own.update(made)
+            own.update(outputs_of_node)
         arguments = [_renamed(argument, names) for argument in node.inputs]
-        names |= {name: numbers.get(name) or fresh(name) for name in made}
+        names |= {name: numbers.get(name) or fresh(name) for name in outputs_of_node}
         outputs = [_renamed(output, names) for output in node.outputs]
         label = None if node.name is None else names.get(node.name) or fresh(node.name)
         nodes.append(node.model_copy(update={"inputs": arguments, "outputs": outputs, "name": label}))

@@ -1,8 +1,11 @@
 """Writes the archive of a module in memory."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -12,7 +15,9 @@ from unitrank_engine.archive import ArchiveError, load
 from unitrank_engine.archive import clean as vet
 from unitrank_engine.errors import EngineError
 from unitrank_engine.models.exporting.arguments import ExampleInputs, arguments_of, two_rows
+from unitrank_engine.models.exporting.backward_passes import refuse_inference_mode, without_backward_hooks
 from unitrank_engine.models.exporting.capture import captured, evaluating
+from unitrank_engine.models.exporting.gradients import check_gradients, differentiating
 from unitrank_engine.models.exporting.lines import line_of_node
 from unitrank_engine.models.exporting.outputs import check_outputs, outputs_of
 from unitrank_engine.models.exporting.quiet import quiet
@@ -20,6 +25,8 @@ from unitrank_engine.models.exporting.refusals import CODE, refused
 from unitrank_engine.models.inspection import manifest
 from unitrank_engine.program import Program
 from unitrank_schemas.models import Manifest
+
+Result = TypeVar("Result")
 
 
 def export(module: nn.Module, example_inputs: ExampleInputs, path: Path) -> Manifest:
@@ -44,17 +51,49 @@ def export(module: nn.Module, example_inputs: ExampleInputs, path: Path) -> Mani
     folder = path.absolute().parent
     if not folder.is_dir():
         raise EngineError(CODE, f"the folder {folder} does not exist; create it before {path.name} is written")
-    args, kwargs = two_rows(*arguments_of(example_inputs))
-    with evaluating(module), torch.no_grad():
-        exported = captured(module, args, kwargs)
-        outputs = outputs_of(module, args, kwargs)
-    with TemporaryDirectory(dir=folder) as inner:
+    with torch.inference_mode(False), evaluating(module), TemporaryDirectory(dir=folder) as inner:
+        args, kwargs = two_rows(*arguments_of(example_inputs))
         clean = Path(inner, "clean.pt2")
-        program = vetted(exported, clean)
-        check_outputs(program, exported, args, kwargs, outputs)
-        description = manifest(program)
+        refuse_inference_mode(module, args, kwargs)
+        program, exported = _program(module, args, kwargs, clean=clean)
+        gradients = check_gradients(
+            module,
+            args,
+            kwargs,
+            program=program,
+            exported=exported,
+            program_of=partial(_program, clean=clean.with_name("double.pt2")),
+        )
+        description = manifest(program).model_copy(update={"gradients": gradients})
         os.replace(clean, path)
     return description
+
+
+def _program(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, clean: Path) -> tuple[Program, ExportedProgram]:
+    """The program as the service would load it, and as torch.export gives it."""
+    with without_backward_hooks(module):
+        exported = _without_gradients_if_needed(captured, module, args, kwargs)
+    outputs = _without_gradients_if_needed(outputs_of, module, args, kwargs)
+    program = vetted(exported, clean)
+    check_outputs(program, exported, args, kwargs, [output.detach() for output in outputs])
+    return program, exported
+
+
+def _without_gradients_if_needed(
+    step: Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Result],
+    module: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Result:
+    """The result of the step with gradients enabled, or without where the module runs only so."""
+    try:
+        with differentiating(module):
+            return step(module, args, kwargs)
+    except EngineError as error:
+        if "grad" not in error.detail:
+            raise
+        with torch.no_grad():
+            return step(module, args, kwargs)
 
 
 def vetted(exported: ExportedProgram, clean: Path) -> Program:

@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 from unitrank_engine.models.exporting.lines import line_of, line_of_fixed_size
 from unitrank_engine.models.exporting.quiet import quiet
 from unitrank_engine.models.exporting.refusals import refused
+from unitrank_engine.models.exporting.regions import detach_regions
 from unitrank_engine.torch_private import HigherOrderOperator, tree_map
 
 
@@ -23,6 +24,7 @@ def captured(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -
             exported = torch.export.export(module, args, kwargs, dynamic_shapes=shapes)
             if any(isinstance(node.target, HigherOrderOperator) for node in exported.graph.nodes):
                 # Decomposing inlines regions without gradients, which are separate graphs.
+                detach_regions(exported.graph_module)
                 exported = exported.run_decompositions({})
     except Exception as error:
         raise refused(str(error), line_of(error) or line_of_fixed_size(module, args, kwargs, shapes)) from error

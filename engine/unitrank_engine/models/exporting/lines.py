@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import torch
 from torch import nn
 from torch.export import ExportedProgram
@@ -19,7 +20,7 @@ from unitrank_engine.torch_private import guards_on_sizes, structured_trace
 
 def line_of(error: BaseException) -> traceback.FrameSummary | None:
     """The last line of the error's traceback that is not in torch."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_user_code(frame)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_user_code(frame)]
     return frames[-1] if frames else None
 
 
@@ -36,7 +37,7 @@ def line_of_fixed_size(
             # This export raises the same error as the first export, which is reported already.
             torch.export.export(module, args, kwargs, dynamic_shapes=shapes)
         frames = [frame for stack in guards_on_sizes(trace) for frame in stack]
-    return next((frame for frame in frames if _is_user_code(frame)), None)
+    return next((frame for frame in frames if is_user_code(frame)), None)
 
 
 def line_of_node(exported: ExportedProgram, error: ArchiveError) -> traceback.FrameSummary | None:
@@ -50,15 +51,17 @@ def line_of_node(exported: ExportedProgram, error: ArchiveError) -> traceback.Fr
         if named or sized:
             entries = re.findall(r'File "(.+)", line (\d+), in (\w+)\n\s*(.*)', node.meta.get("stack_trace") or "")
             frames = [traceback.FrameSummary(file, int(number), name, line=line) for file, number, name, line in entries]
-            return next((frame for frame in reversed(frames) if _is_user_code(frame)), None)
+            return next((frame for frame in reversed(frames) if is_user_code(frame)), None)
     return None
 
 
-def _is_user_code(frame: traceback.FrameSummary) -> bool:
+def is_user_code(frame: traceback.FrameSummary) -> bool:
+    """Whether the line is neither in torch nor in this folder."""
     excluded = (
         str(Path(torch.__file__).parent),
         sysconfig.get_path("stdlib") + os.sep + "contextlib",
         str(Path(__file__).parent),
+        str(Path(jaxtyping.__file__).parent),
         "<",
     )
     return not frame.filename.startswith(excluded)

@@ -1,4 +1,4 @@
-"""A region without gradients in an archive: its gradients after the vetting are those of eager PyTorch."""
+"""An archive with a region without gradients has the gradients of eager PyTorch."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +92,7 @@ def saved(module: nn.Module, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.check
 def test_gradient_of_an_archive_with_a_region_equals_that_of_eager_pytorch(region: Region, tmp_path: Path) -> None:
     torch.manual_seed(0)
     module, x = Gated(region), torch.randn(4, 6, requires_grad=True)
@@ -132,8 +133,9 @@ def in_place_of_a_buffer(net: Gated, h: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("region", [in_place, in_place_of_a_view, in_place_of_a_dropped_value, in_place_of_a_buffer])
+@pytest.mark.check
 def test_clean_when_a_region_changes_an_outer_value_in_place_then_refuses(region: Region, tmp_path: Path) -> None:
-    """In eager PyTorch the gradient ignores such a change, and a graph without side effects cannot."""
+    """In eager PyTorch the gradient ignores such a change."""
     with pytest.raises(ArchiveError, match="changes a value in place that comes from outside") as refusal:
         clean(saved(Gated(region), tmp_path / "model.pt2"), tmp_path / "clean")
     assert refusal.value.code == "program_refused"
@@ -155,6 +157,7 @@ def test_gradient_when_an_export_without_gradients_enables_them_in_a_region_then
     assert torch.allclose(torch.autograd.grad(output.sum(), x)[0], 2 - 2 * x.tanh() ** 2)
 
 
+@pytest.mark.check
 def test_operators_that_return_the_memory_of_an_argument_are_known(tmp_path: Path) -> None:
     """A change of such a result in place changes the argument too."""
     unknown = [name for name in CALLS if not may_return_argument(f"torch.ops.aten.{name}") and any(map(shares(name), CALLS[name]))]
