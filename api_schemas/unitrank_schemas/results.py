@@ -169,7 +169,9 @@ class Ranking(Schema):
     """One method with one statistic."""
 
     id: str
-    method: dict[str, Any] = Field(description="The entry of the request with its defaults, without the id.")
+    method: dict[str, Any] = Field(
+        description="The entry of the request with its defaults and the spacing that was used, without the id."
+    )
     clusters: dict[str, ClusterRanking]
     overall: Overall | None = None
     fidelity: FidelityResult | None = None

@@ -35,7 +35,6 @@ from unitrank_engine.reuse.clusters import find_or_reuse_clusters
 from unitrank_engine.reuse.main_pass import CachedMainPass
 from unitrank_engine.reuse.parts import JobParts, NoPartStore, PartStore
 from unitrank_engine.reuse.study import CachedStudy
-from unitrank_schemas.checks import with_spacing
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import MethodBase
 from unitrank_tables import Table
@@ -137,13 +136,17 @@ class _Stages:
     def __init__(self, context: JobContext, store: PartStore) -> None:
         request, batch = context.request, rows_at_once(context.program)
         self.context = context
-        self.entries: list[MethodBase] = [with_spacing(entry, request) for entry in request.methods]
         self.parts = JobParts.of(store, context, batch=batch)
         fills = Fills(context, find_baselines(context, batch), batch)
-        self.main_pass = CachedMainPass(self.parts, fills, self.entries)
+        self.main_pass = CachedMainPass(self.parts, fills, list(request.methods))
         self.study = CachedStudy(self.parts, fills, request.ablation) if request.ablation else None
         examples = len(self.main_pass.membership.rows)
         self.fidelity = FidelityObserver(fills, request.fidelity, examples) if request.fidelity else None
+
+    @property
+    def entries(self) -> list[MethodBase]:
+        """The request's methods, with the spacings that are used."""
+        return self.main_pass.entries
 
     def plan(self) -> None:
         """Announce the rows of every stage to the progress meter."""

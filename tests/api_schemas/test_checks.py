@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from unitrank_schemas.checks import Facts, RequestRejected, checked, completed, passes
+from unitrank_schemas.checks import Facts, RequestRejected, checked, completed, passes, with_spacing
 from unitrank_schemas.checks.size import array_bytes, summary_bytes
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.facts.facts import MOST_CLUSTERS, Value
@@ -75,6 +75,8 @@ def flaws(job: JobRequest, manifest_facts: Facts) -> list[tuple[str, str]]:
 TOKENS: Json = {"name": "image", "dtype": "int64", "shape": [None, 3, 4, 4]}
 SECOND: Json = {"name": "mask", "dtype": "float32", "shape": [None, 3, 4, 4]}
 TOLERANT: Json = {"name": "conductance", "tolerance": 0.01}
+WIDE: Json = CONV | {"shape": [8, 64, 64], "units": 32768}
+ADAPTIVE: Json = {"name": "conductance", "spacing": "adaptive", "steps": 10_000}
 ROUNDED: Json = {"name": "conductance", "precision": "bf16"}
 VALUE: Json = {"name": "value", "dtype": "float32", "shape": [None, 1]}
 
@@ -118,6 +120,12 @@ VALUE: Json = {"name": "value", "dtype": "float32", "shape": [None, 1]}
         ({"methods": ["conductance"]}, {"inputs": [TOKENS]}, "method_not_applicable", "/methods/0"),
         ({"layer": "add", "methods": ["random", "grad_cam"]}, {}, "method_not_applicable", "/methods/1"),
         ({"layer": "add", "methods": [TOLERANT]}, {}, "method_not_applicable", "/methods/0/tolerance"),
+        (
+            {"methods": [ADAPTIVE]},
+            {"layers": [WIDE]},
+            "method_not_applicable",
+            "/methods/0/steps",
+        ),
         ({"methods": [ROUNDED]}, {"outputs": [LOGITS | {"dtype": "float16"}]}, "method_not_applicable", "/methods/0/precision"),
         ({"units": "channel", "at": "input"}, {"layers": [CONV | {"input_channel_axis": None}]}, "no_channels", "/units"),
         ({"clusters": {"by": "field", "field": "name"}}, {}, "field_not_found", "/clusters/field"),
@@ -249,10 +257,13 @@ def test_completed_fills_the_defaults_that_the_facts_decide() -> None:
         ({"kind": "zeros"}, "uniform", "uniform"),
     ],
 )
-def test_completed_decides_the_spacing_by_the_baseline(baseline: Json, given: str | None, spacing: str) -> None:
+def test_spacing_when_left_open_is_decided_by_the_baseline_and_stays_open_in_the_request(
+    baseline: Json, given: str | None, spacing: str
+) -> None:
     complete = completed(request(methods=[{"name": "conductance", "spacing": given}], baseline=baseline), facts())
 
-    assert complete.model_dump()["methods"][0]["spacing"] == spacing
+    assert complete.model_dump()["methods"][0]["spacing"] == given
+    assert with_spacing(complete.methods[0], complete).model_dump()["spacing"] == spacing
 
 
 def test_completed_takes_x_for_the_only_input() -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Hashable
 
+from unitrank_schemas.checks.defaults import with_spacing
 from unitrank_schemas.facts.facts import Facts, cluster_count, layer_of, place_of, row_count, unit_count
 from unitrank_schemas.jobs import JobRequest
 
@@ -30,7 +31,7 @@ def _attribution(request: JobRequest, tail: float, units: int) -> float:
     """
     shared: dict[Hashable, float] = {}
     for method in request.methods:
-        passes = method.passes(tail, units)
+        passes = with_spacing(method, request).passes(tail, units)
         shared[passes.shared_as] = max(passes.count, shared.get(passes.shared_as, 0.0))
     return sum(shared.values())
 

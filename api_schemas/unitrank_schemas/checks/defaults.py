@@ -1,6 +1,6 @@
 """The defaults that depend on the rest of the request, the model or the dataset.
 
-These are the rankings' ids, the spacing of paths, inputs, labels, output, class and `check_fill`.
+These are the rankings' ids, inputs, labels, output, class and `check_fill`.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,13 +22,14 @@ def completed(request: JobRequest, facts: Facts) -> JobRequest:
 
 
 def _methods(request: JobRequest, facts: Facts) -> dict[str, Any]:
-    return {"methods": [with_spacing(method, request) for method in with_ids(request.methods)]}
+    return {"methods": with_ids(request.methods)}
 
 
 def with_spacing(method: Method, request: JobRequest) -> Method:
-    """The entry with its spacing: cubic for a baseline of zeros, else uniform.
+    """The entry with its spacing; by default cubic for a baseline of zeros, else uniform.
 
-    With a baseline of zeros most kinks of the network are close to α = 0.
+    With a baseline of zeros most kinks of the network are close to α = 0. The request keeps an open
+    spacing, because the job uses `adaptive` where the default does not resolve the paths.
     """
     if isinstance(method, PathMethod) and method.spacing is None:
         return method.model_copy(update={"spacing": "cubic" if request.baseline.kind == "zeros" else "uniform"})

@@ -1,10 +1,11 @@
 """Checks of the methods: do they apply to this model and place?"""
 
+import math
 from collections.abc import Iterator
 
 from unitrank_schemas.facts.facts import Facts, Flaw, layer_of, output_of, path_values, place_of
 from unitrank_schemas.jobs import JobRequest
-from unitrank_schemas.methods import PathMethod
+from unitrank_schemas.methods import MOST_POINT_BYTES, PathMethod
 
 
 def ids_are_distinct(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
@@ -58,6 +59,25 @@ def tolerances_can_be_met(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
                 "do not sum to the change of the target; give `steps` instead"
             )
             yield Flaw(f"/methods/{index}/tolerance", "method_not_applicable", detail)
+
+
+def adaptive_points_fit(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    """The spacing `adaptive` keeps h and its gradient at all points of an example's path."""
+    layer = layer_of(request, facts.manifest) if facts.manifest else None
+    place = place_of(request, layer) if layer else None
+    if place is None:
+        return
+    for index, method in enumerate(request.methods):
+        if not isinstance(method, PathMethod) or method.spacing != "adaptive":
+            continue
+        bytes_at_point = 2 * 4 * math.prod(place.shape)
+        if (method.steps + 1) * bytes_at_point > MOST_POINT_BYTES:
+            most = max(0, MOST_POINT_BYTES // bytes_at_point - 1)
+            detail = (
+                f"{method.steps} steps with spacing 'adaptive' need more than {MOST_POINT_BYTES} bytes for each example at the "
+                f"{request.at} of layer {request.layer!r}; give at most {most} steps, or another spacing"
+            )
+            yield Flaw(f"/methods/{index}/steps", "method_not_applicable", detail)
 
 
 def precisions_round(request: JobRequest, facts: Facts) -> Iterator[Flaw]:

@@ -24,6 +24,7 @@ CHECKS: list[Check] = [
     methods.gradients_exist,
     methods.paths_exist,
     methods.tolerances_can_be_met,
+    methods.adaptive_points_fit,
     methods.precisions_round,
     methods.spatial_axes_exist,
     clusters.kind_fits,

@@ -7,12 +7,13 @@ from unitrank_schemas.methods.deeplift import DeepLift
 from unitrank_schemas.methods.exact_ablation import ExactAblation
 from unitrank_schemas.methods.grad_cam import GradCam
 from unitrank_schemas.methods.gradient import Gradient, GradientXActivation, GradientXDelta, Noise, SmoothedMethod
-from unitrank_schemas.methods.path import Conductance, IntegratedGradients, InternalInfluence, PathMethod
+from unitrank_schemas.methods.path import MOST_POINT_BYTES, Conductance, IntegratedGradients, InternalInfluence, PathMethod
 from unitrank_schemas.methods.random import Random
 from unitrank_schemas.methods.table import METHODS, Method, with_ids
 
 __all__ = [
     "METHODS",
+    "MOST_POINT_BYTES",
     "Activation",
     "Conductance",
     "DeepLift",

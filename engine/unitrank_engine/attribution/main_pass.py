@@ -3,7 +3,7 @@
 Methods that need the same points share their passes. The scores are added to sums batch by batch.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from time import perf_counter
 
@@ -11,16 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unitrank_engine.attribution.grids import Grid, grids, needs_of, squared
+from unitrank_engine.attribution.open_spacing import PathsNotResolved, first_examples, resolved
 from unitrank_engine.attribution.path_ends import EndPasses, refuse_non_finite
 from unitrank_engine.attribution.ranking_errors import all_scores
-from unitrank_engine.attribution.scores import Attribution, MethodScores, PerExample, score_key
+from unitrank_engine.attribution.scores import Attribution, MethodScores, PathGaps, PerExample, score_key
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.job.baselines import Inputs
 from unitrank_engine.job.clusters.membership import MemberBatch, Membership
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.methods import METHODS, Batch, PathEnds, Point, ScoringMethod
 from unitrank_engine.methods.path.walk import input_walk
-from unitrank_schemas.methods import MethodBase
+from unitrank_schemas.methods import MethodBase, PathMethod
 
 STAGE = "attribution"
 
@@ -28,12 +30,19 @@ STAGE = "attribution"
 class MainPass:
     """Computes the scores of all methods for all examples of a job.
 
-    `entries`: the methods, as the request has them.
+    `entries`: the methods, as the request has them, with their spacings.
     `needs`: α of an end (0.0 or 1.0) → whether the gradient is taken there. By default it is taken
         where a method needs it.
+    `open_keys`: `score_key` of path methods whose spacing the request leaves open.
     """
 
-    def __init__(self, fills: Fills, entries: list[MethodBase], needs: Mapping[float, bool] | None = None) -> None:
+    def __init__(
+        self,
+        fills: Fills,
+        entries: list[MethodBase],
+        needs: Mapping[float, bool] | None = None,
+        open_keys: Collection[str] = (),
+    ) -> None:
         self.context = fills.context
         self.baselines = fills.baselines
         self.fills = fills
@@ -43,8 +52,9 @@ class MainPass:
         self.keys = {entry.id or entry.name: score_key(entry) for entry in entries}
         self.entries = {score_key(entry): entry for entry in entries}
         self.needs = needs_of(entries) if needs is None else needs
-        self.grids = _grids(self.entries)
+        self.grids = grids(self.entries)
         self.membership = Membership.of(self.context, self.baselines.grouped)
+        self._open_keys = open_keys
         self._squared = squared(entries)
         self._ends = EndPasses(self.context, self.baselines, self.needs, self._count)
 
@@ -63,12 +73,18 @@ class MainPass:
     def run(self, observer: "PassObserver | None" = None) -> Attribution:
         """Run all examples; show every batch with its scores to `observer`.
 
-        Raises EngineError `non_finite` or `class_out_of_range`.
+        Raises PathsNotResolved where an open spacing does not resolve the paths of the first
+        examples, and EngineError `non_finite` or `class_out_of_range`.
         """
         clusters, units, device = len(self.context.clusters), self.context.units.count, self.context.device
         n = len(self.membership.rows)
         by_key = {
-            key: MethodScores(entry, Sums(clusters=clusters, units=units, device=device, fourth=key in self._squared), np.zeros(n))
+            key: MethodScores(
+                entry,
+                Sums(clusters=clusters, units=units, device=device, fourth=key in self._squared),
+                np.zeros(n),
+                path_gaps=PathGaps.empty(n) if isinstance(entry, PathMethod) else None,
+            )
             for key, entry in self.entries.items()
         }
         result = Attribution(self.membership, by_key, PerExample.empty(n))
@@ -78,12 +94,20 @@ class MainPass:
     def _run(self, result: Attribution, observer: "PassObserver | None") -> None:
         began = perf_counter()
         self._prepared = {key: METHODS[entry.name].prepare(entry, self.context) for key, entry in self.entries.items()}
+        last_tried = int(first_examples(self.context, self.membership)[-1])
         for first, stop, cluster in self.membership.batches(self.batch):
             while first < stop:
                 batch = self.membership.batch(first, min(first + self.batch, stop), cluster)
                 if self._run_batch(result, batch, observer):
                     first = batch.stop
+                    if batch.start <= last_tried < batch.stop:
+                        self._try_spacings(result)
         self._share(perf_counter() - began, result)
+
+    def _try_spacings(self, result: Attribution) -> None:
+        unresolved = {key for key in self._open_keys if not resolved(self.context, result.by_key[key], result)}
+        if unresolved:
+            raise PathsNotResolved(unresolved)
 
     def _share(self, seconds: float, result: Attribution) -> None:
         """Split the seconds of the common passes among the methods.
@@ -157,13 +181,16 @@ class MainPass:
                 for key in keys:
                     if point.alpha in points[key]:
                         methods[key].visit(precise)
-        makers = {key: partial(self._scores, method, result.by_key[key]) for key, method in methods.items()}
+        makers = {key: partial(self._scores, method, result.by_key[key], batch) for key, method in methods.items()}
         return all_scores(makers, self.keys)
 
-    def _scores(self, method: ScoringMethod, record: MethodScores) -> Tensor:
+    def _scores(self, method: ScoringMethod, record: MethodScores, batch: MemberBatch) -> Tensor:
         began = perf_counter()
         scores = method.by_unit()
         refuse_non_finite("a score", scores)
+        gap, here = method.gap(), slice(batch.start, batch.stop)
+        if gap is not None and record.path_gaps is not None:
+            record.path_gaps.take(here, gap)
         record.seconds += perf_counter() - began
         return scores
 
@@ -194,37 +221,6 @@ class MainPass:
                 if len(record.kept[cluster]) < self.context.request.keep_examples:
                     # A copy, because a view of one row would keep the whole batch in memory.
                     record.kept[cluster].append(values[position].to("cpu", torch.float32, copy=True))
-
-
-Grid = tuple[tuple[float, bool], ...]
-"""Each α strictly between 0 and 1, and whether the gradient is taken there."""
-
-
-def needs_of(entries: Iterable[MethodBase]) -> dict[float, bool]:
-    """Return for each end of the path, 0.0 and 1.0, whether a method takes the gradient there."""
-    points_of_methods = [METHODS[entry.name].points(entry) for entry in entries]
-    return {end: any(points.get(end, False) for points in points_of_methods) for end in (0.0, 1.0)}
-
-
-def squared(entries: Iterable[MethodBase]) -> set[str]:
-    """Return the keys of scores whose sums of s⁴ are needed: a ranking has the statistic `rms`."""
-    return {score_key(entry) for entry in entries if entry.statistic == "rms"}
-
-
-def _grids(entries: Mapping[str, MethodBase]) -> dict[Grid, list[str]]:
-    """Group the methods' keys by their inner points.
-
-    Two methods share points only if all their inner points are equal.
-
-    Points of two grids in one pass would change each other's rounding, so that a method's scores
-    would depend on the job's other methods.
-    """
-    grids: dict[Grid, list[str]] = {}
-    for key, entry in entries.items():
-        points = METHODS[entry.name].points(entry)
-        inner = tuple(sorted((alpha, need) for alpha, need in points.items() if 0.0 < alpha < 1.0))
-        grids.setdefault(inner, []).append(key)
-    return grids
 
 
 class PassObserver:

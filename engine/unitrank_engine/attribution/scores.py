@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.job.clusters.membership import Membership
-from unitrank_engine.methods.batch import Notes
+from unitrank_engine.methods.batch import Notes, PathGap
 from unitrank_schemas.methods import MethodBase
 
 
@@ -32,6 +32,44 @@ class Drops:
         return np.asarray(np.abs(self.predicted - self.actual))
 
 
+MAX_GAP = 0.05
+"""A larger relative gap shows that the points of a path do not resolve where F changes."""
+MIN_CHANGE = 1e-6
+"""A smaller change of F, as a share of Σ (|F(x)| + |F(x′)|), is rounding: no gap is given."""
+
+
+@dataclass
+class PathGaps:
+    """A path method's gaps and the changes of F to compare them with, one for each example."""
+
+    gap: np.ndarray
+    change: np.ndarray
+    hidden: np.ndarray
+    """Gaps that the sum over units does not show (`PathGap.hidden`); NaN where not measured."""
+
+    @classmethod
+    def empty(cls, n: int) -> "PathGaps":
+        return cls(np.zeros(n), np.zeros(n), np.full(n, np.nan))
+
+    def take(self, here: slice, gaps: PathGap) -> None:
+        """Set the values of these examples."""
+        self.gap[here], self.change[here] = gaps.gap.cpu().numpy(), gaps.change.cpu().numpy()
+        if gaps.hidden is not None:
+            self.hidden[here] = gaps.hidden.cpu().numpy()
+
+    def relative(self, members: np.ndarray, examples: "PerExample") -> tuple[float, float]:
+        """Return Σ gap / Σ change over these examples, for the gap and the hidden gap.
+
+        It is 0 where the change is rounding.
+        """
+        f, f_baseline, hidden = examples.f[members], examples.f_baseline[members], self.hidden[members]
+        measured, whole = np.isfinite(hidden), np.abs(f) + np.abs(f_baseline)
+        return (
+            _relative(self.gap[members], self.change[members], whole),
+            _relative(hidden[measured], np.abs(f - f_baseline)[measured], whole[measured]),
+        )
+
+
 @dataclass
 class MethodScores:
     """One method's scores: sums for each half of each cluster, and values of single examples."""
@@ -43,6 +81,8 @@ class MethodScores:
     kept: dict[int, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
     """Cluster → scores of its first examples, at most `keep_examples` of the request."""
     notes: Notes = field(default_factory=Notes)
+    path_gaps: PathGaps | None = None
+    """None for methods without a path."""
     seconds: float = 0.0
     """Time that the method took, with its share of the common passes."""
 
@@ -83,6 +123,11 @@ class Attribution:
     by_key: dict[str, MethodScores]
     """The scores of each method by their `score_key`."""
     examples: PerExample
+
+
+def _relative(gap: np.ndarray, change: np.ndarray, whole: np.ndarray) -> float:
+    size = float(change.sum())
+    return float(gap.sum()) / size if size and size >= MIN_CHANGE * float(whole.sum()) else 0.0
 
 
 def score_key(entry: MethodBase) -> str:

@@ -21,6 +21,10 @@ from unitrank_schemas.jobs import JobRequest
 T = TypeVar("T")
 
 
+TRIED_ROWS = 64
+"""The number of rows that decide about a path's spacing where the request leaves it open."""
+
+
 @dataclass
 class PassCost:
     """The rows that went forward and backward through the model or a part of it."""
@@ -94,3 +98,8 @@ class JobContext:
         """The job's output for these lifted inputs; the rows are added to `cost`."""
         self.cost.forward_rows += len(inputs[0])
         return self.program.forward(inputs, self.output)
+
+
+def first_rows(context: JobContext) -> np.ndarray:
+    """The job's first dataset rows, which decide about a spacing that the request leaves open."""
+    return context.all_rows()[:TRIED_ROWS]

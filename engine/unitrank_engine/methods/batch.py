@@ -12,6 +12,7 @@ from unitrank_engine.job.baselines import Inputs
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.fills import Fills, expanded
 from unitrank_engine.job.targets import Fixed
+from unitrank_engine.methods.position import Position
 from unitrank_engine.program.split import Live
 
 Count = Callable[..., None]
@@ -23,9 +24,12 @@ Raises Cancelled where the job must stop.
 
 @dataclass(frozen=True)
 class Point:
-    """One point of the path: α from 0 (x′) to 1 (x), h, and ∂F/∂h where a method needs it."""
+    """One point of the path: α from 0 (x′) to 1 (x), h, and ∂F/∂h where a method needs it.
 
-    alpha: float
+    With the spacing `adaptive`, α is a position of each example.
+    """
+
+    alpha: float | Position
     h: Float[Tensor, "rows *place"]
     gradient: Float[Tensor, "rows *place"] | None
 
@@ -33,6 +37,25 @@ class Point:
         """Return the point in at least float32; half precision is too coarse for a sum."""
         dtype = torch.promote_types(self.h.dtype, torch.float32)
         return Point(self.alpha, self.h.to(dtype), None if self.gradient is None else self.gradient.to(dtype))
+
+
+@dataclass(frozen=True)
+class PathGap:
+    """The gap of each example's path, and the change of F that it is compared with."""
+
+    gap: Float[Tensor, " rows"]
+    change: Float[Tensor, " rows"]
+    hidden: Float[Tensor, " rows"] | None = None
+    """A gap that the sum over the place's units does not show; NaN where it is not measured.
+
+    At a place that is not a cut, it is the gap of h and the values around it together. With the
+    spacing `adaptive`, it is the estimated error of single units.
+    """
+
+    @classmethod
+    def measured(cls, flow: Float[Tensor, " rows"], change: Float[Tensor, " rows"]) -> "PathGap":
+        """Return the gap between Σ ∂F/∂h · Δh along the path and the change of F along it."""
+        return cls((flow - change).abs(), change.abs())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unitrank_engine.job.context import JobContext
-from unitrank_engine.methods.batch import Batch, Point
+from unitrank_engine.methods.batch import Batch, PathGap, Point
 from unitrank_schemas.methods import MethodBase
 
 
@@ -51,6 +51,10 @@ class ScoringMethod(ABC):
     @abstractmethod
     def scores(self) -> Float[Tensor, "rows *place"]:
         """Return the score of each element of the place for each example."""
+
+    def gap(self) -> PathGap | None:
+        """Return the gaps of the paths of a path method, after `scores`; None for other methods."""
+        return None
 
     def by_unit(self) -> Float[Tensor, "rows units"]:
         """Return the score of each unit; a channel's score is the sum over its elements."""

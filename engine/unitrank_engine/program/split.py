@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import sympy  # type: ignore[import-untyped]  # it ships no types
@@ -93,6 +94,24 @@ class Split:
             return self._result(*self._head(*inputs))
 
     @cached_property
+    def around(self) -> dict[int, int] | None:
+        """The live values, by index, through which changes of the inputs pass around the place.
+
+        Each has its batch axis. None where the rows of such a value are not separate.
+        """
+        if self.cut:
+            return {}
+        real = [index for index, node in enumerate(self._live) if _is_real(node) and self._axes[index] != ()]
+        axes = {index: self._axes[index] for index in real}
+        return None if None in axes.values() else {index: each[0] for index, each in axes.items() if each}
+
+    @cached_property
+    def section_bytes(self) -> int:
+        """Bytes of one example's h, the values around it, and the gradients of all these."""
+        nodes = [self.place.node, *(self._live[index] for index in self.around or {})]
+        return sum(2 * max(4, node.meta["val"].element_size()) * row_size(node.meta["val"]) for node in nodes)
+
+    @cached_property
     def frontier(self) -> Frontier | None:
         """The last values before h that are affine in the inputs.
 
@@ -162,6 +181,16 @@ def _batch_axes(node: fx.Node, symbols: frozenset[str]) -> tuple[int, ...] | Non
     dynamic = [axis for axis, size in enumerate(value.shape) if isinstance(size, torch.SymInt)]
     exact = all(symbol_of(value.shape[axis]) in symbols for axis in dynamic)
     return tuple(dynamic) if exact and len(dynamic) <= 1 else None
+
+
+def _is_real(node: fx.Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
+
+
+def row_size(value: Tensor) -> int:
+    """The number of elements of one example in a traced value."""
+    return prod(size for size in value.shape if not isinstance(size, torch.SymInt))
 
 
 def descendants(graph: fx.Graph, start: fx.Node, output: fx.Node) -> set[fx.Node]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from unitrank_engine.ablation.study import RankingStudy
-from unitrank_engine.attribution.scores import Attribution, MethodScores, score_key
+from unitrank_engine.attribution.scores import MIN_CHANGE, Attribution, MethodScores, score_key
 from unitrank_engine.attribution.statistics import Moments, spearman
 from unitrank_engine.device import peak_bytes
 from unitrank_engine.job.context import JobContext
@@ -21,8 +21,6 @@ from unitrank_tables.top_units import top_units
 
 TOP = 20
 """Units of each ranking in the summary; the arrays have all."""
-MIN_CHANGE = 1e-6
-"""A smaller change of F, as a share of Σ (|F(x)| + |F(x′)|), is rounding: no gap is given."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,11 @@ class JobOutcome:
     def moments(self, entry: MethodBase, cluster: int) -> Moments:
         """Return the sums of a method's scores over all examples of a cluster."""
         return self.scores(entry).sums.of_cluster(cluster)
+
+    def relative_gaps(self, entry: MethodBase, cluster: int) -> tuple[float, float]:
+        """Return the relative gap and the hidden one of a cluster's paths; 0 without a path."""
+        gaps = self.scores(entry).path_gaps
+        return (0.0, 0.0) if gaps is None else gaps.relative(self.members(cluster), self.attribution.examples)
 
     def members(self, cluster: int) -> np.ndarray:
         """Return the cluster's examples by their number in the main pass."""
@@ -208,6 +211,7 @@ def _warnings(outcome: JobOutcome, rankings: list[schema.Ranking]) -> list[schem
         warns += warnings.of_cluster(context, outcome.attribution, index, outcome.members(index), entries)
         for entry, ranking in zip(entries, rankings, strict=True):
             warns += warnings.of_ranking(context, index, entry, outcome.moments(entry, index), ranking.clusters[cluster.name])
+            warns += warnings.of_path(context, index, entry, *outcome.relative_gaps(entry, index))
     for entry in entries:
         warns += warnings.of_method(entry, outcome.scores(entry).notes)
         study = outcome.studies.get(entry.id or "")

@@ -6,14 +6,16 @@ import numpy as np
 
 from unitrank_engine.ablation.study import RankingStudy
 from unitrank_engine.ablation.verdict import MIN_TESTED
-from unitrank_engine.attribution.scores import Attribution
+from unitrank_engine.attribution.scores import MAX_GAP, Attribution
 from unitrank_engine.attribution.statistics import Moments
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.targets import LINEAR_SCORES
 from unitrank_engine.methods.batch import Notes
-from unitrank_schemas.methods import MethodBase
+from unitrank_schemas.methods import MethodBase, PathMethod
 from unitrank_schemas.results import VERDICT_LABELS, ClusterRanking, Warn
 
+MAX_GAP_OF_REPLACED = 0.01
+"""The same where the default spacing failed, so that the spacing `adaptive` replaced it."""
 MAX_CANCELLATION = 0.6
 """Share of the scores that may cancel in the signed mean without a warning."""
 
@@ -112,6 +114,43 @@ def of_ranking(context: JobContext, cluster: int, entry: MethodBase, moments: Mo
             cluster=name,
             ranking=entry.id,
         )
+
+
+def of_path(context: JobContext, cluster: int, entry: MethodBase, gap: float, hidden: float) -> Iterator[Warn]:
+    """The warning that the points of a path do not resolve where the target changes.
+
+    `gap`: the relative gap of the cluster's paths.
+    `hidden`: a relative gap that the sum over units does not show (`PathGap.hidden`).
+    """
+    if not isinstance(entry, PathMethod):
+        return
+    replaced = entry.spacing == "adaptive" and _spacing_is_open(context, entry)
+    limit = MAX_GAP_OF_REPLACED if replaced else MAX_GAP
+    if gap <= limit and hidden <= MAX_GAP:
+        return
+    if gap > limit:
+        about = "" if context.split.cut else "about "
+        measured = f"the relative gap is {about}{gap:.2g}, and at most {limit:g} is accepted"
+    else:
+        measured = f"the estimated relative error of single units is {hidden:.2g}, and at most {MAX_GAP:g} is accepted"
+    advice = ["use more `steps`" if entry.spacing == "adaptive" else "use `spacing: adaptive` or more `steps`"]
+    if gap > limit and context.split.cut and entry.tolerance is None:
+        advice.append("a `tolerance`, which doubles the steps of each example until its gap is small enough")
+    if context.program.looked_up and context.request.baseline.kind == "zeros":
+        advice.append("the baseline `mean`, because no word has the embedding zeros")
+    yield Warn(
+        code="path_not_resolved",
+        detail=f"the target changes between the path's {entry.steps} steps with spacing '{entry.spacing}', so the scores can be "
+        f"wrong in size, order and sign: {measured}; {', or '.join(advice)}",
+        cluster=context.clusters[cluster].name,
+        ranking=entry.id,
+    )
+
+
+def _spacing_is_open(context: JobContext, entry: PathMethod) -> bool:
+    """Whether the request leaves the entry's spacing open."""
+    entries = [each for each in context.request.methods if each.id == entry.id]
+    return any(isinstance(each, PathMethod) and each.spacing is None for each in entries)
 
 
 def of_method(entry: MethodBase, notes: Notes) -> Iterator[Warn]:

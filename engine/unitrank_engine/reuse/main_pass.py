@@ -1,20 +1,23 @@
 """A main pass that computes only the scores that no earlier job left in the store."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
 
 from unitrank_engine.attribution.fidelity import FidelityObserver
-from unitrank_engine.attribution.main_pass import MainPass, needs_of, squared
+from unitrank_engine.attribution.grids import needs_of, squared
+from unitrank_engine.attribution.main_pass import MainPass
+from unitrank_engine.attribution.open_spacing import PathsNotResolved, resolved
 from unitrank_engine.attribution.scores import Attribution, Drops, MethodScores, PerExample, score_key
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.clusters.membership import Membership
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.reuse import score_parts
 from unitrank_engine.reuse.parts import JobParts, read_part
-from unitrank_schemas.methods import MethodBase
+from unitrank_schemas.checks import with_spacing
+from unitrank_schemas.methods import MOST_POINT_BYTES, MethodBase, PathMethod
 from unitrank_tables.part import Part
 
 
@@ -33,23 +36,66 @@ class EarlierScores:
 class CachedMainPass:
     """Wraps a main pass over the methods whose parts are not all in the store.
 
-    `entries`: all methods of the job, in the request's order.
+    `entries`: all methods of the job, in the request's order. An entry without a spacing gets the
+        default. Where the default does not resolve the paths of the first examples, it gets the
+        spacing `adaptive`, at the latest in `run`.
     """
 
     def __init__(self, parts: JobParts, fills: Fills, entries: list[MethodBase]) -> None:
         self.context = fills.context
         self.parts = parts
-        self.entries = entries
-        self.earlier = self._find()
-        fresh = [entry for entry in entries if not self.reuses(entry)]
+        self.entries = [with_spacing(entry, self.context.request) for entry in entries]
+        self._fills = fills
+        self._open = {str(entry.id) for entry in entries if self._can_be_adaptive(entry)}
+        """Ids of the rankings whose spacing can still change."""
+        decisions = {key: self._adaptive_key(key) for key in self._open_keys()}
+        stored = self.parts.find(decisions.values()) if decisions else {}
+        self._use_adaptive({key for key, decision in decisions.items() if decision in stored})
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Look for the scores of earlier jobs, and prepare the pass for all others."""
+        while True:
+            self.earlier = self._find()
+            unresolved = {key for key in self._open_keys() if not self._resolves_earlier(key)}
+            if not unresolved:
+                break
+            self._use_adaptive(unresolved)
+        fresh = [entry for entry in self.entries if not self.reuses(entry)]
         # `PerExample.flat` needs the gradients of all methods, unless an earlier job left it.
-        needs = needs_of(entries if self.earlier.examples is None else fresh)
-        self._main = MainPass(fills, fresh, needs)
+        needs = needs_of(self.entries if self.earlier.examples is None else fresh)
+        self._main = MainPass(self._fills, fresh, needs, self._open_keys() - set(self.earlier.by_key))
         self._complete = not fresh and self.earlier.examples is not None
 
-    @property
+    def _can_be_adaptive(self, entry: MethodBase) -> bool:
+        """Return whether the spacing is open, and adaptive points would fit into memory."""
+        if not isinstance(entry, PathMethod) or entry.spacing is not None:
+            return False
+        return (entry.steps + 1) * self.context.split.section_bytes <= MOST_POINT_BYTES
+
+    def _open_keys(self) -> set[str]:
+        return {score_key(entry) for entry in self.entries if entry.id in self._open}
+
+    def _resolves_earlier(self, key: str) -> bool:
+        """Return False where an earlier job's scores show that the default does not suffice."""
+        scores, examples = self.earlier.by_key.get(key), self.earlier.examples
+        if scores is None or examples is None:
+            return True
+        return resolved(self.context, scores, Attribution(self.membership, self.earlier.by_key, examples))
+
+    def _use_adaptive(self, keys: Collection[str]) -> None:
+        """Give the open entries with these keys the spacing `adaptive`."""
+        chosen = {entry.id for entry in self.entries if entry.id in self._open and score_key(entry) in keys}
+        self._open -= chosen
+        self.entries = [entry.model_copy(update={"spacing": "adaptive"}) if entry.id in chosen else entry for entry in self.entries]
+
+    def _adaptive_key(self, key: str) -> str:
+        """Return the fingerprint of the decision that a method needs the spacing `adaptive`."""
+        return self.parts.fingerprint("adaptive", key)
+
+    @cached_property
     def membership(self) -> Membership:
-        return self._main.membership
+        return Membership.of(self.context, self._fills.baselines.grouped)
 
     def reuses(self, entry: MethodBase) -> bool:
         """Return True where the method's scores come from an earlier job."""
@@ -81,6 +127,12 @@ class CachedMainPass:
         """
         try:
             return self._main.run(observer)
+        except PathsNotResolved as error:
+            self.parts.keep({self._adaptive_key(key): Part({}) for key in error.keys})
+            self._use_adaptive(error.keys)
+            self._prepare()
+            self._main.plan()
+            return self._run(observer)
         except EngineError as error:
             cause = error.__cause__
             if error.ranking is None or not isinstance(cause, EngineError):
@@ -91,11 +143,12 @@ class CachedMainPass:
 
     def _find(self) -> EarlierScores:
         """Read the scores of each method for which the store has every part that this job needs."""
-        fingerprints = [self._examples_key, *(key for keys in self._keys.values() for key in keys.values())]
+        keys_of_methods = self._keys()
+        fingerprints = [self._examples_key(), *(key for keys in keys_of_methods.values() for key in keys.values())]
         parts = self.parts.find(fingerprints)
         by_key, drops = {}, {}
         for name, entry in {score_key(entry): entry for entry in self.entries}.items():
-            by_kind = {kind: parts.get(key) for kind, key in self._keys[name].items()}
+            by_kind = {kind: parts.get(key) for kind, key in keys_of_methods[name].items()}
             scores = read_part(by_kind["scores"], partial(score_parts.scores_from, entry=entry, context=self.context))
             kept = read_part(by_kind["kept"], score_parts.kept_from) if "kept" in by_kind else {}
             of_method = (
@@ -104,19 +157,19 @@ class CachedMainPass:
             if scores is not None and kept is not None and of_method is not None:
                 scores.kept.update(kept)
                 by_key[name], drops[name] = scores, of_method
-        return EarlierScores(by_key, read_part(parts.get(self._examples_key), score_parts.examples_from), drops)
+        return EarlierScores(by_key, read_part(parts.get(self._examples_key()), score_parts.examples_from), drops)
 
     def _keep(self, computed: Attribution, drops: Mapping[str, Drops]) -> None:
         """Put the scores that this job computed into the store, for later jobs."""
         parts: dict[str, Part] = {}
+        keys_of_methods = self._keys()
         if self.earlier.examples is None:
-            parts[self._examples_key] = score_parts.of_examples(computed.examples)
+            parts[self._examples_key()] = score_parts.of_examples(computed.examples)
         for name, scores in computed.by_key.items():
-            for kind, key in self._keys[name].items():
+            for kind, key in keys_of_methods[name].items():
                 parts[key] = score_parts.MAKERS[kind](scores, drops.get(name))
         self.parts.keep(parts)
 
-    @cached_property
     def _keys(self) -> dict[str, dict[str, str]]:
         """`score_key` → kind of part → fingerprint, for all parts that this job needs."""
         request, fourth = self.context.request, squared(self.entries)
@@ -129,6 +182,5 @@ class CachedMainPass:
                 keys[name]["errors"] = self.parts.fingerprint("errors", name, request.fidelity.model_dump(mode="json"))
         return keys
 
-    @cached_property
     def _examples_key(self) -> str:
         return self.parts.fingerprint("examples", needs_of(self.entries)[1.0])

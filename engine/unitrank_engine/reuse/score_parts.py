@@ -5,12 +5,15 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from unitrank_engine.attribution.scores import Drops, MethodScores, PerExample
+from unitrank_engine.attribution.scores import Drops, MethodScores, PathGaps, PerExample
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.methods.batch import Notes
-from unitrank_schemas.methods import MethodBase
+from unitrank_schemas.methods import MethodBase, PathMethod
 from unitrank_tables.part import Part
+
+GAPS = ("gap", "change", "hidden")
+"""The arrays of a path method's gaps."""
 
 
 def of_examples(examples: PerExample) -> Part:
@@ -33,7 +36,9 @@ def of_scores(scores: MethodScores) -> Part:
         "numbers": notes.numbers,
     }
     sums = scores.sums
-    return Part({"sums": sums.sums.cpu().numpy(), "counts": sums.counts, "totals": scores.totals}, metadata)
+    arrays = {"sums": sums.sums.cpu().numpy(), "counts": sums.counts, "totals": scores.totals}
+    gaps = scores.path_gaps
+    return Part(arrays if gaps is None else arrays | {name: getattr(gaps, name) for name in GAPS}, metadata)
 
 
 def scores_from(part: Part, entry: MethodBase, context: JobContext) -> MethodScores:
@@ -47,7 +52,8 @@ def scores_from(part: Part, entry: MethodBase, context: JobContext) -> MethodSco
     sums.sums, sums.counts = torch.tensor(arrays["sums"], device=context.device), arrays["counts"]
     warnings = dict.fromkeys((code, detail) for code, detail in metadata["warnings"])
     notes = Notes(warnings, {name: set(values) for name, values in metadata["lists"].items()}, metadata["numbers"])
-    return MethodScores(entry, sums, arrays["totals"], notes=notes)
+    gaps = PathGaps(**{name: arrays[name] for name in GAPS}) if isinstance(entry, PathMethod) else None
+    return MethodScores(entry, sums, arrays["totals"], notes=notes, path_gaps=gaps)
 
 
 def of_kept(scores: MethodScores) -> Part:

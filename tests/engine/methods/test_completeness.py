@@ -33,7 +33,7 @@ def _bypassed() -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(("name", "layer", "at"), _cuts())
 def test_conductance_at_every_cut_is_complete_and_more_so_with_steps(name: str, layer: str, at: str, tmp_path: Path) -> None:
-    methods = [{"name": "conductance", "steps": steps, "id": f"c{steps}"} for steps in (FEW, MANY)]
+    methods = [{"name": "conductance", "steps": steps, "spacing": "cubic", "id": f"c{steps}"} for steps in (FEW, MANY)]
 
     summary, arrays = _job(name, tmp_path, layer, methods, at=at)
 

@@ -1,18 +1,30 @@
 """The base class of the path methods, which sum along the shared path or along a separate one."""
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import ClassVar, cast
 
+import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unitrank_engine.job.context import JobContext
-from unitrank_engine.methods.batch import Batch, Point
+from unitrank_engine.job.context import JobContext, first_rows
+from unitrank_engine.methods.batch import Batch, PathGap, Point
 from unitrank_engine.methods.method import ScoringMethod
+from unitrank_engine.methods.path.adaptive import adaptive_scores
+from unitrank_engine.methods.path.measured import MeasuredSum, gap_of_sections
 from unitrank_engine.methods.path.refinement import Refinement
-from unitrank_engine.methods.path.sums import PathSum, gradient_points
+from unitrank_engine.methods.path.sums import gradient_points
 from unitrank_engine.methods.path.walk import Walk, input_walk
+from unitrank_engine.program import Split
 from unitrank_schemas.methods import MethodBase, PathMethod
+
+ROWS_AROUND = 16
+"""The number of rows for which the gap with the values around a place is measured.
+
+The measurement costs one more pass for each point of the path.
+"""
 
 
 class PathSumMethod(ScoringMethod):
@@ -28,7 +40,8 @@ class PathSumMethod(ScoringMethod):
     def __init__(self, entry: MethodBase, batch: Batch, prepared: object = None) -> None:
         super().__init__(entry, batch, prepared)
         self.method = cast(PathMethod, entry)  # the tables pair this class with that schema
-        self._sum = PathSum(self.method, self.step)
+        self._sum = MeasuredSum(self.method, self.step, complete=self.complete_at(batch.context.split))
+        self._gap: PathGap | None = None
 
     @classmethod
     def points(cls, entry: MethodBase) -> dict[float, bool]:
@@ -42,12 +55,24 @@ class PathSumMethod(ScoringMethod):
 
     @classmethod
     def _walks_separately(cls, method: PathMethod) -> bool:
-        return cls.separate_path or method.tolerance is not None or method.precision != "float32"
+        own_points = method.tolerance is not None or method.spacing == "adaptive"
+        return cls.separate_path or own_points or method.precision != "float32"
 
     @staticmethod
     @abstractmethod
     def step(left: Point, right: Point, out: Tensor) -> Tensor | float:
         """Return the factor of an interval's gradient; a tensor is written into `out`."""
+
+    def complete_at(self, split: Split) -> bool:
+        """Return whether Σ ∂F/∂h · Δh is the change of F along the path.
+
+        For the path of the inputs, it is at a cut.
+        """
+        return split.cut
+
+    def change(self) -> Float[Tensor, " rows"]:
+        """Return F at the end of the path minus F at its start."""
+        return self.batch.ends.f.double() - self.batch.ends.f_baseline.double()
 
     def walk(self) -> Walk:
         """Return the path that the method sums along: by default that of the model's inputs."""
@@ -59,10 +84,32 @@ class PathSumMethod(ScoringMethod):
             self._sum.take(point)
 
     def scores(self) -> Float[Tensor, "rows *place"]:
-        if not self._walks_separately(self.method):
-            return self._sum.total()
+        if self.method.spacing == "adaptive":
+            scores, self._gap = adaptive_scores(self.method, self.step, self.batch, self.walk())
+            return scores
         if self.method.tolerance is not None:
-            return Refinement(self.method, self.step, self.batch).scores(self.walk())
-        for point in self.walk().points(gradient_points(self.method)):
-            self._sum.take(point.precise())
-        return self._sum.total()
+            scores, self._gap = Refinement(self.method, self.step, self.batch).scores(self.walk())
+            return scores
+        if self._walks_separately(self.method):
+            for point in self.walk().points(gradient_points(self.method)):
+                self._sum.take(point.precise())
+        scores, self._gap = self._sum.total(self.change())
+        if not self.complete_at(self.batch.context.split) and self.method.precision == "float32":
+            self._gap = replace(self._gap, hidden=self._gap_around())
+        return scores
+
+    def _gap_around(self) -> Float[Tensor, " rows"]:
+        """Return the gap of h and the values around it together, for the job's first examples.
+
+        An estimate from half of the steps is 0 where all change is between the first two points.
+        """
+        batch, walk = self.batch, self.walk()
+        gap = torch.full_like(batch.ends.f, torch.nan, dtype=torch.float64)
+        first = np.flatnonzero(np.isin(batch.rows, first_rows(batch.context)[:ROWS_AROUND]))
+        if walk.complete and len(first):
+            chosen = torch.from_numpy(first).to(gap.device)
+            gap[chosen] = gap_of_sections(walk.of(chosen), self.method)
+        return gap
+
+    def gap(self) -> PathGap | None:
+        return self._gap

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from heapq import merge
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from unitrank_engine.methods.batch import Batch, Point
+from unitrank_engine.methods.batch import Batch, Notes, PathEnds, PathGap, Point
+from unitrank_engine.methods.path.measured import over_units
 from unitrank_engine.methods.path.sums import PathSum, StepFactor, change_of_h, gradient_points
 from unitrank_engine.methods.path.walk import Walk
 from unitrank_schemas.methods import PathMethod
@@ -39,15 +40,16 @@ class Refinement:
     def __init__(self, method: PathMethod, step: StepFactor, batch: Batch) -> None:
         assert method.tolerance is not None
         self.method, self.step, self.notes = method, step, batch.notes
-        f, f_baseline = batch.ends.f.double(), batch.ends.f_baseline.double()
-        self.change = f - f_baseline
+        self.change = batch.ends.f.double() - batch.ends.f_baseline.double()
         self.max_gap = method.tolerance * self.change.abs()
-        self.decidable = self.change.abs() >= ROUNDING * (f.abs() + f_baseline.abs())
+        self.decidable = decidable(batch.ends)
         h = batch.ends.input.h
         self.result = torch.zeros_like(h, dtype=torch.promote_types(h.dtype, torch.float32))
+        self.flow = torch.zeros_like(self.change)
+        """Σ ∂F/∂h · Δh of each example's path."""
 
-    def scores(self, walk: Walk) -> Float[Tensor, "rows *place"]:
-        """Return the scores of all examples of the batch, in the order of its rows."""
+    def scores(self, walk: Walk) -> tuple[Float[Tensor, "rows *place"], PathGap]:
+        """Return the scores and gaps of all examples of the batch, in the order of its rows."""
         waiting = [_Part(walk, torch.arange(len(self.change), device=self.change.device), self.method.steps, [])]
         while waiting:
             part = waiting.pop()
@@ -57,7 +59,7 @@ class Refinement:
                 waiting += [first if first.bytes <= room else replace(first, points=[]), second]
             else:
                 waiting += self._solve(part)
-        return self.result
+        return self.result, PathGap.measured(self.flow, self.change)
 
     def _solve(self, part: "_Part") -> list["_Part"]:
         """Write the scores of a part's examples.
@@ -71,11 +73,7 @@ class Refinement:
         if not len(too_large):
             return []
         if 2 * part.steps > MOST_STEPS:
-            self.notes.warn(
-                "tolerance_not_reached",
-                f"with {part.steps} steps the relative gap of some examples is not below the tolerance {self.method.tolerance:g}; "
-                "see completeness.relative_gap, and choose a larger tolerance or the rule 'trapezoid'",
-            )
+            warn_of_tolerance(self.notes, self.method, part.steps)
             return []
         return [replace(part, steps=2 * part.steps, points=points).of(too_large)]
 
@@ -96,11 +94,27 @@ class Refinement:
             if keep:
                 kept.append(point)
         self.result[rows] = scores.total()
-        return kept, flow.total().flatten(1).double().sum(1) - self.change[rows]
+        self.flow[rows] = over_units(flow.total())
+        return kept, self.flow[rows] - self.change[rows]
 
     def _bytes(self, rows: int, steps: int) -> int:
         """Return the bytes of h and the gradient at all points of a path with these steps."""
         return 2 * rows * self.result[0].nbytes * (steps + 1)
+
+
+def decidable(ends: PathEnds) -> Bool[Tensor, " rows"]:
+    """Return the examples whose change of F is more than rounding."""
+    f, f_baseline = ends.f.double(), ends.f_baseline.double()
+    return (f - f_baseline).abs() >= ROUNDING * (f.abs() + f_baseline.abs())
+
+
+def warn_of_tolerance(notes: Notes, method: PathMethod, steps: int) -> None:
+    """Warn that this number of steps is the last, and does not meet the tolerance."""
+    notes.warn(
+        "tolerance_not_reached",
+        f"with {steps} steps the relative gap of some examples is not below the tolerance {method.tolerance:g}; "
+        "see completeness.relative_gap, and choose a larger tolerance or the rule 'trapezoid'",
+    )
 
 
 @dataclass(frozen=True)

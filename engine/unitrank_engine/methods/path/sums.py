@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unitrank_engine.methods.batch import Point
+from unitrank_engine.methods.position import Position
 from unitrank_schemas.methods import PathMethod
 
 StepFactor = Callable[[Point, Point, Tensor], Tensor | float]
@@ -21,8 +22,12 @@ def change_of_h(left: Point, right: Point, out: Tensor) -> Tensor:
     return torch.sub(right.h, left.h, out=out)
 
 
-def length(left: Point, right: Point, out: Tensor) -> float:
+def length(left: Point, right: Point, out: Tensor) -> Tensor | float:
     """Return α(right) − α(left)."""
+    if isinstance(left.alpha, Position):
+        assert isinstance(right.alpha, Position)
+        return (right.alpha - left.alpha).to(out.dtype).reshape(-1, *[1] * (out.dim() - 1))
+    assert not isinstance(right.alpha, Position)
     return right.alpha - left.alpha
 
 

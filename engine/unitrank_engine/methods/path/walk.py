@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from unitrank_engine.job.baselines import Inputs
@@ -15,7 +16,18 @@ from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.targets import Fixed
 from unitrank_engine.methods.batch import Count, PathEnds, Point, gradient_of
 from unitrank_engine.methods.path.precision import Precision, computing
+from unitrank_engine.methods.position import Position
 from unitrank_engine.program.split import Live
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """All values at one point of the path that carry the change of F, h first."""
+
+    values: Sequence[Tensor]
+    gradients: Sequence[Tensor]
+    """∂F of each value."""
+    f: Float[Tensor, " rows"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +41,43 @@ class Walk(ABC):
     count: Count
     precision: Precision
 
+    @property
+    @abstractmethod
+    def around(self) -> dict[int, int] | None:
+        """The live values that carry a part of the change of F, by index, with their batch axes.
+
+        None where such a value's rows are not separate.
+        """
+
+    @property
+    def complete(self) -> bool:
+        """Whether Σ ∂F/∂v · Δv over h and the values around it is the change of F."""
+        return self.around is not None
+
+    @property
+    @abstractmethod
+    def row_bytes(self) -> int:
+        """Bytes of one example's section."""
+
+    def section(self, position: Position) -> Section:
+        """Run all examples at a position on their paths."""
+        around = self.around or {}
+        with computing(self.precision, self.context.device):
+            h, live = self.at([position])
+            others = {index: _leaf(live.tensors[index]) for index in around}
+            h = h.detach().requires_grad_()
+            tensors = tuple(others.get(index, value) for index, value in enumerate(live.tensors))
+            f = self.context.score(self.context.split.tail(h, Live(tensors, live.rows)), self.fixed)
+            leaves = [h, *others.values()]
+            gradients = _gradients_of(f, leaves)
+        self.count(len(h), backward=True)
+        axes = [0, *around.values()]
+        return Section(
+            values=[_precise(value.detach().movedim(axis, 0)) for value, axis in zip(leaves, axes, strict=True)],
+            gradients=[_precise(gradient.movedim(axis, 0)) for gradient, axis in zip(gradients, axes, strict=True)],
+            f=f.detach().double(),
+        )
+
     def points(self, needs: Mapping[float, bool]) -> Iterator[Point]:
         """Yield the path's points in ascending order.
 
@@ -41,7 +90,7 @@ class Walk(ABC):
             yield from self._pass(chosen, any(needs[alpha] for alpha in chosen))
 
     @abstractmethod
-    def at(self, alphas: Sequence[float]) -> tuple[Tensor, Live]:
+    def at(self, alphas: Sequence[float | Position]) -> tuple[Tensor, Live]:
         """Return h at these α, and the live values. h has all examples once for each α."""
 
     @abstractmethod
@@ -84,7 +133,15 @@ class InputWalk(Walk):
     affine_end: tuple[Tensor, ...]
     """The frontier's values at x."""
 
-    def at(self, alphas: Sequence[float]) -> tuple[Tensor, Live]:
+    @property
+    def around(self) -> dict[int, int] | None:
+        return self.context.split.around
+
+    @property
+    def row_bytes(self) -> int:
+        return self.context.split.section_bytes
+
+    def at(self, alphas: Sequence[float | Position]) -> tuple[Tensor, Live]:
         split, pairs = self.context.split, zip(self.start, self.end, strict=True)
         if split.frontier is None:
             return split.head(tuple(_between(start, end, alphas) for start, end in pairs))
@@ -139,7 +196,15 @@ class PlaceWalk(Walk):
         walk = self if self.context.split.repeatable else replace(self, size=1)
         return super(PlaceWalk, walk).points(needs)
 
-    def at(self, alphas: Sequence[float]) -> tuple[Tensor, Live]:
+    @property
+    def around(self) -> dict[int, int] | None:
+        return {}
+
+    @property
+    def row_bytes(self) -> int:
+        return 2 * self.end[0].nbytes
+
+    def at(self, alphas: Sequence[float | Position]) -> tuple[Tensor, Live]:
         return _between(self.start, self.end, alphas), self.live
 
     def of(self, positions: Tensor) -> "Walk":
@@ -154,12 +219,29 @@ def _some(value: Tensor, positions: Tensor, rows: int, axis: int = 0) -> Tensor:
     return value.index_select(axis, positions) if value.shape[axis] == rows else value
 
 
-def _between(start: Tensor, end: Tensor, alphas: Sequence[float], axis: int = 0) -> Tensor:
+def _gradients_of(f: Tensor, values: Sequence[Tensor]) -> Sequence[Tensor]:
+    if not f.requires_grad:
+        return [torch.zeros_like(value) for value in values]
+    return torch.autograd.grad(f.sum(), values, materialize_grads=True)
+
+
+def _leaf(value: Tensor | int) -> Tensor:
+    """Return a tensor whose gradient is taken."""
+    assert isinstance(value, Tensor)
+    return value.detach().requires_grad_()
+
+
+def _precise(value: Tensor) -> Tensor:
+    """Return the value in at least float32."""
+    return value.to(torch.promote_types(value.dtype, torch.float32))
+
+
+def _between(start: Tensor, end: Tensor, alphas: Sequence[float | Position], axis: int = 0) -> Tensor:
     """Return start + α · (end − start) at these α: all examples once for each α.
 
     Integer tensors stay at `end`.
     """
     if not end.is_floating_point():
         return end.repeat(len(alphas), *[1] * (end.dim() - 1))
-    points = [torch.lerp(start, end, alpha) for alpha in alphas]
+    points = [alpha.between(start, end, axis) if isinstance(alpha, Position) else torch.lerp(start, end, alpha) for alpha in alphas]
     return points[0] if len(points) == 1 else torch.cat(points, axis)

@@ -1,0 +1,31 @@
+"""A spacing that the request leaves open is tried on the job's first rows."""
+
+from collections.abc import Collection
+
+import numpy as np
+
+from unitrank_engine.attribution.scores import MAX_GAP, Attribution, MethodScores
+from unitrank_engine.job.clusters.membership import Membership
+from unitrank_engine.job.context import JobContext, first_rows
+
+
+class PathsNotResolved(Exception):
+    """The spacing that a request leaves open does not resolve the paths of the first examples.
+
+    `keys`: `score_key` of the methods.
+    """
+
+    def __init__(self, keys: Collection[str]) -> None:
+        super().__init__(f"paths that are not resolved: {', '.join(keys)}")
+        self.keys = keys
+
+
+def first_examples(context: JobContext, membership: Membership) -> np.ndarray:
+    """Return the examples of the main pass with the job's first rows, ascending."""
+    return np.flatnonzero(np.isin(membership.rows, first_rows(context)))
+
+
+def resolved(context: JobContext, scores: MethodScores, attribution: Attribution) -> bool:
+    """Return whether the method's points resolve the paths of the job's first examples."""
+    assert scores.path_gaps is not None
+    return max(scores.path_gaps.relative(first_examples(context, attribution.membership), attribution.examples)) <= MAX_GAP
