@@ -11,7 +11,7 @@ from unitrank_schemas.methods import METHODS
 from unitrank_schemas.problems import Invalid
 from unitrank_service.errors import HttpProblem
 from unitrank_service.web.form_choices import CLUSTERS, FormChoices, name_of
-from unitrank_service.web.form_request import BASELINES, FILLS, STATISTICS
+from unitrank_service.web.form_request import BASELINES, FILLS, SPACINGS, STATISTICS
 
 Json = dict[str, Any]
 FORM = "application/x-www-form-urlencoded"
@@ -70,6 +70,7 @@ def filled(form: Form, choices: FormChoices) -> Json:
         "units": form.chosen("units", ["neuron", "channel"], "neuron"),
         "methods": default if form.fresh else [entry for entry in form.many("method") if entry in entries],
         "steps": form.one("steps", "20"),
+        "spacing": form.chosen("spacing", list(SPACINGS), ""),
         "by": form.chosen("by", list(CLUSTERS), "label" if label else "all"),
         **{control.id: SHOWN[control.choices](form, choices, control) for kind in CLUSTERS.values() for control in kind.controls},
         "limit": form.one("limit"),
@@ -114,8 +115,8 @@ def control(pointer: str) -> str:
     """The id of the control that fills this place of the request; empty if no control does."""
     parts = steps(pointer)
     match parts:
-        case ["methods", _, "steps"]:
-            return "steps"
+        case ["methods", _, ("steps" | "spacing") as option]:
+            return option
         case ["inputs", name]:
             return f"input.{name}"
         case ["clusters", field] if field in CLUSTER_CONTROLS:

@@ -16,7 +16,7 @@ from unitrank_service.observability.metrics import Metrics
 from unitrank_service.web import form
 from unitrank_service.web.form import Form
 from unitrank_service.web.form_choices import choices_for, name_of
-from unitrank_service.web.form_request import BASELINES, FILLS, STATISTICS, checked_shape, request_body
+from unitrank_service.web.form_request import BASELINES, FILLS, SPACINGS, STATISTICS, checked_shape, request_body
 from unitrank_service.web.pages import page, to
 from unitrank_service.web.snippets import snippets
 from unitrank_service.webhooks.dispatcher import Dispatcher
@@ -63,6 +63,7 @@ def form_page(request: Request, sent: Form, stores: SubmissionStores, *, metrics
         snippets=request_snippets(request, body),
         statistics=STATISTICS,
         fills=FILLS,
+        spacings=SPACINGS,
         baselines=BASELINES,
         classes=choices.classes(values["output"]),
     )

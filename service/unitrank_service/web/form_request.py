@@ -16,6 +16,12 @@ Json = dict[str, Any]
 
 STATISTICS = {"mean": "mean", "mean_abs": "mean of absolute values", "rms": "root mean square"}
 FILLS = {"baseline": "its value at the baseline", "zero": "zero", "mean": "its mean", "resample": "its value in another example"}
+SPACINGS = {
+    "": "by the baseline; adaptive where that is not enough",
+    "uniform": "uniform",
+    "cubic": "cubic, dense near the baseline",
+    "adaptive": "adaptive, for each example where the target changes",
+}
 BASELINES: dict[str, tuple[str, Callable[[Json], Json]]] = {
     "zeros": ("zeros", lambda values: {"kind": "zeros"}),
     "constant": ("a constant", lambda values: {"kind": "constant", "value": _number(values["value"])}),
@@ -33,7 +39,7 @@ def request_body(values: Json, choices: FormChoices) -> Json:
         "model": choices.model,
         "dataset": choices.dataset,
         "layer": choices.layer.name if choices.layer else "",
-        "methods": [_method(entry, values["steps"]) for entry in values["methods"]],
+        "methods": [_method(entry, values) for entry in values["methods"]],
         "clusters": _clusters(values),
         "inputs": _inputs(values["inputs"]),
         "preprocess": _without({name: _numbers(values[name]) for name in NO_PREPROCESSING}, NO_PREPROCESSING),
@@ -81,10 +87,11 @@ def checked_shape(body: Json) -> JobRequest:
         raise InvalidBody(invalid_places(details, body, JobRequest)) from error
 
 
-def _method(entry: str, steps: str) -> Any:
+def _method(entry: str, values: Json) -> Any:
     name, _, statistic = entry.partition(":")
-    options = {"statistic": statistic, "steps": _number(steps) if "steps" in METHODS[name].model_fields else 20}
-    not_default = _without(options, {"statistic": "mean", "steps": 20})
+    of_path = {"steps": _number(values["steps"]), "spacing": values["spacing"] or None}
+    options = {"statistic": statistic, **{field: value for field, value in of_path.items() if field in METHODS[name].model_fields}}
+    not_default = _without(options, {"statistic": "mean", "steps": 20, "spacing": None})
     return {"name": name, **not_default} if not_default else name
 
 

@@ -39,6 +39,7 @@ def test_form_when_sent_then_there_is_the_job_that_it_says(client: httpx.Client,
         "units": "channel",
         "method": ["gradient:mean", "gradient:mean_abs", "conductance:mean"],
         "steps": "10",
+        "spacing": "adaptive",
         "by": "kmeans",
         "k": "3",
         "kmeans_layer": "fc",
@@ -61,10 +62,10 @@ def test_form_when_sent_then_there_is_the_job_that_it_says(client: httpx.Client,
 
     assert answer.status_code == 303, answer.text
     request = client.get("/v1" + answer.headers["location"]).json()["request"]
-    assert [(entry["id"], entry.get("steps")) for entry in request["methods"]] == [
-        ("gradient", None),
-        ("gradient.mean_abs", None),
-        ("conductance", 10),
+    assert [(entry["id"], entry.get("steps"), entry.get("spacing")) for entry in request["methods"]] == [
+        ("gradient", None, None),
+        ("gradient.mean_abs", None, None),
+        ("conductance", 10, "adaptive"),
     ]
     assert request["clusters"] == {"by": "kmeans", "k": 3, "layer": "fc", "limit": 2}
     assert request["target"] == {"class": 1, "score": "margin"}
@@ -162,6 +163,7 @@ def test_form_when_refused_then_the_error_comes_first_and_the_rest_is_kept(
     [
         ("/layer", "layer"),
         ("/methods/1/steps", "steps"),
+        ("/methods/1/spacing", "spacing"),
         ("/methods", "methods"),
         ("/methods/0/statistic", "methods"),
         ("/clusters/layer", "kmeans_layer"),
