@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 from tests.engine.in_process import rank
-from tests.engine.methods.path import test_adaptive
+from tests.engine.methods.path import bias_free
 from tests.engine.nets import MAKERS, net_of, program
 
 from unitrank_engine.program import Program
@@ -32,9 +32,9 @@ def places() -> list[tuple[str, str, Program, np.ndarray]]:
         net = net_of(name)
         layer = next(layer for layer, at in net.taps if at == "output" and (layer, at) not in net.bypassed)
         nets.append((name, layer, program(name), net.examples(EXAMPLES).numpy()))
-    for name, (_, shape, layers) in test_adaptive.NETS.items():
+    for name, (_, shape, layers) in bias_free.NETS.items():
         x = np.random.default_rng(1).normal(size=(EXAMPLES, *shape)).astype(np.float32)
-        nets.append((name, layers[0], test_adaptive.net(name)[1], x))
+        nets.append((name, layers[0], bias_free.net(name)[1], x))
     return nets
 
 
