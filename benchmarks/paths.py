@@ -41,7 +41,7 @@ def places() -> list[tuple[str, str, Program, np.ndarray]]:
 def measure(folder: Path, layer: str, net: Program, x: np.ndarray, steps: int, spacing: str) -> tuple[float, float]:
     """Return the relative gap and the seconds of a job."""
     method = {"name": "conductance", "spacing": spacing, "steps": steps}
-    target: dict[str, Any] = {"class": None if net.outputs["output"].shape[-1] == 1 else 0}
+    target: dict[str, Any] = {"class": None if next(iter(net.outputs.values())).shape[-1] == 1 else 0}
     began = time.perf_counter()
     summary, _ = rank(net, folder, {"x": x}, layer, [method], ablation=None, fidelity=None, target=target)
     seconds = time.perf_counter() - began

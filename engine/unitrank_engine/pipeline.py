@@ -138,7 +138,7 @@ class _Stages:
         self.context = context
         self.parts = JobParts.of(store, context, batch=batch)
         fills = Fills(context, find_baselines(context, batch), batch)
-        self.main_pass = CachedMainPass(self.parts, fills, list(request.methods))
+        self.main_pass = CachedMainPass(self.parts, fills, request.methods)
         self.study = CachedStudy(self.parts, fills, request.ablation) if request.ablation else None
         examples = len(self.main_pass.membership.rows)
         self.fidelity = FidelityObserver(fills, request.fidelity, examples) if request.fidelity else None

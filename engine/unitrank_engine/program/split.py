@@ -109,7 +109,7 @@ class Split:
     def section_bytes(self) -> int:
         """Bytes of one example's h, the values around it, and the gradients of all these."""
         nodes = [self.place.node, *(self._live[index] for index in self.around or {})]
-        return sum(2 * max(4, node.meta["val"].element_size()) * row_size(node.meta["val"]) for node in nodes)
+        return sum(2 * max(4, int(node.meta["val"].element_size())) * row_size(node.meta["val"]) for node in nodes)
 
     @cached_property
     def frontier(self) -> Frontier | None:

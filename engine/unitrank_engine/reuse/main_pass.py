@@ -1,6 +1,6 @@
 """A main pass that computes only the scores that no earlier job left in the store."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -17,7 +17,7 @@ from unitrank_engine.job.fills import Fills
 from unitrank_engine.reuse import score_parts
 from unitrank_engine.reuse.parts import JobParts, read_part
 from unitrank_schemas.checks import with_spacing
-from unitrank_schemas.methods import MOST_POINT_BYTES, MethodBase, PathMethod
+from unitrank_schemas.methods import MOST_POINT_BYTES, Method, MethodBase, PathMethod
 from unitrank_tables.part import Part
 
 
@@ -41,10 +41,10 @@ class CachedMainPass:
         spacing `adaptive`, at the latest in `run`.
     """
 
-    def __init__(self, parts: JobParts, fills: Fills, entries: list[MethodBase]) -> None:
+    def __init__(self, parts: JobParts, fills: Fills, entries: Sequence[Method]) -> None:
         self.context = fills.context
         self.parts = parts
-        self.entries = [with_spacing(entry, self.context.request) for entry in entries]
+        self.entries: list[MethodBase] = [with_spacing(entry, self.context.request) for entry in entries]
         self._fills = fills
         self._open = {str(entry.id) for entry in entries if self._can_be_adaptive(entry)}
         """Ids of the rankings whose spacing can still change."""
