@@ -1,7 +1,7 @@
 """A main pass that computes only the scores that no earlier job left in the store."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -57,6 +57,10 @@ class CachedMainPass:
         """Look for the scores of earlier jobs, and prepare the pass for all others."""
         while True:
             self.earlier = self._find()
+            if self.earlier.examples is None:
+                # Without the examples' values, earlier scores cannot show whether they are resolved.
+                by_key = {key: scores for key, scores in self.earlier.by_key.items() if key not in self._open_keys()}
+                self.earlier = replace(self.earlier, by_key=by_key)
             unresolved = {key for key in self._open_keys() if not self._resolves_earlier(key)}
             if not unresolved:
                 break
