@@ -58,7 +58,7 @@ class CachedMainPass:
         while True:
             self.earlier = self._find()
             if self.earlier.examples is None:
-                # Without the examples' values, earlier scores cannot show whether they are resolved.
+                # Without the examples' values, the gaps of earlier scores decide nothing.
                 by_key = {key: scores for key, scores in self.earlier.by_key.items() if key not in self._open_keys()}
                 self.earlier = replace(self.earlier, by_key=by_key)
             unresolved = {key for key in self._open_keys() if not self._resolves_earlier(key)}

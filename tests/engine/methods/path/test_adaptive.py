@@ -14,7 +14,7 @@ from tests.engine.methods.path.bias_free import EPS, NETS, PATHS, adaptive_at, j
 from unitrank_engine.methods.path import adaptive
 
 
-@pytest.mark.parametrize("name", ["conductance", "integrated_gradients"])
+@pytest.mark.parametrize("name", ["conductance", pytest.param("integrated_gradients", marks=pytest.mark.check)])
 def test_scores_when_an_embedding_is_normalised_then_are_the_closed_form(name: str, tmp_path: Path) -> None:
     module, _, x = net("normalised")
 
@@ -72,8 +72,17 @@ def _plain(module: nn.Module, layer: str, x: Tensor, points: int = 100_000) -> n
     return ((gradient[1:] + gradient[:-1]) / 2 * (h[1:] - h[:-1])).sum(0).numpy()
 
 
-@pytest.mark.parametrize(("name", "layer"), [("normalised", "fc"), ("towers", "left"), ("rms", "input")])
-@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize(
+    ("name", "layer", "rows"),
+    [
+        ("normalised", "fc", 4),
+        *(
+            pytest.param(*place, rows, marks=pytest.mark.check)
+            for place in [("normalised", "fc"), ("towers", "left"), ("rms", "input")]
+            for rows in (1, 4)
+        ),
+    ],
+)
 def test_scores_when_an_example_is_alone_then_are_those_in_company(
     name: str, layer: str, rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit_rows: Any
 ) -> None:
