@@ -85,7 +85,7 @@ class CachedMainPass:
         scores, examples = self.earlier.by_key.get(key), self.earlier.examples
         if scores is None or examples is None:
             return True
-        return resolved(self.context, scores, Attribution(self.membership, self.earlier.by_key, examples))
+        return resolved(self.context, scores, Attribution(self.membership, dict(self.earlier.by_key), examples))
 
     def _use_adaptive(self, keys: Collection[str]) -> None:
         """Give the open entries with these keys the spacing `adaptive`."""

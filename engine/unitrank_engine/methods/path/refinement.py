@@ -15,6 +15,7 @@ from unitrank_engine.methods.batch import Batch, Notes, PathEnds, PathGap, Point
 from unitrank_engine.methods.path.measured import over_units
 from unitrank_engine.methods.path.sums import PathSum, StepFactor, change_of_h, gradient_points
 from unitrank_engine.methods.path.walk import Walk
+from unitrank_engine.methods.position import Position
 from unitrank_schemas.methods import PathMethod
 
 MOST_STEPS = 10_000
@@ -88,7 +89,7 @@ class Refinement:
         computed = {point.alpha for point in points}
         missing = {alpha: need for alpha, need in gradient_points(self.method, steps).items() if alpha not in computed}
         keep, kept = self._bytes(len(rows), steps) <= KEPT_BYTES, []
-        for point in merge(points, (point.precise() for point in walk.points(missing)), key=lambda point: point.alpha):
+        for point in merge(points, (point.precise() for point in walk.points(missing)), key=_alpha):
             scores.take(point)
             flow.take(point)
             if keep:
@@ -136,6 +137,12 @@ class _Part:
         """Return the part of only these examples."""
         positions = positions.to(self.rows.device)
         return _Part(self.walk.of(positions), self.rows[positions], self.steps, [_of(point, positions) for point in self.points])
+
+
+def _alpha(point: Point) -> float:
+    """Return the α that all examples share."""
+    assert not isinstance(point.alpha, Position)
+    return point.alpha
 
 
 def _of(point: Point, positions: Tensor) -> Point:
