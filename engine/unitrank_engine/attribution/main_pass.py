@@ -105,7 +105,7 @@ class MainPass:
         self._share(perf_counter() - began, result)
 
     def _try_spacings(self, result: Attribution) -> None:
-        unresolved = {key for key in self._open_keys if not resolved(self.context, result.by_key[key], result)}
+        unresolved = {key for key in self._open_keys if not resolved(self.context, result.by_key[key], self.membership)}
         if unresolved:
             raise PathsNotResolved(unresolved)
 
@@ -190,7 +190,7 @@ class MainPass:
         refuse_non_finite("a score", scores)
         gap, here = method.gap(), slice(batch.start, batch.stop)
         if gap is not None and record.path_gaps is not None:
-            record.path_gaps.take(here, gap)
+            record.path_gaps.take(here, gap, method.batch.ends)
         record.seconds += perf_counter() - began
         return scores
 

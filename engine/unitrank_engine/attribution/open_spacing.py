@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from unitrank_engine.attribution.scores import MAX_GAP, Attribution, MethodScores
+from unitrank_engine.attribution.scores import MAX_GAP, MethodScores
 from unitrank_engine.job.clusters.membership import Membership
 from unitrank_engine.job.context import JobContext, first_rows
 
@@ -25,7 +25,7 @@ def first_examples(context: JobContext, membership: Membership) -> np.ndarray:
     return np.flatnonzero(np.isin(membership.rows, first_rows(context)))
 
 
-def resolved(context: JobContext, scores: MethodScores, attribution: Attribution) -> bool:
+def resolved(context: JobContext, scores: MethodScores, membership: Membership) -> bool:
     """Return whether the method's points resolve the paths of the job's first examples."""
     assert scores.path_gaps is not None
-    return max(scores.path_gaps.relative(first_examples(context, attribution.membership), attribution.examples)) <= MAX_GAP
+    return max(scores.path_gaps.relative(first_examples(context, membership))) <= MAX_GAP

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.job.clusters.membership import Membership
-from unitrank_engine.methods.batch import Notes, PathGap
+from unitrank_engine.methods.batch import Notes, PathEnds, PathGap
 from unitrank_schemas.methods import MethodBase
 
 
@@ -46,23 +46,28 @@ class PathGaps:
     change: np.ndarray
     hidden: np.ndarray
     """Gaps that the sum over units does not show (`PathGap.hidden`); NaN where not measured."""
+    f: np.ndarray
+    """F(x)."""
+    f_baseline: np.ndarray
+    """F(x′)."""
 
     @classmethod
     def empty(cls, n: int) -> "PathGaps":
-        return cls(np.zeros(n), np.zeros(n), np.full(n, np.nan))
+        return cls(np.zeros(n), np.zeros(n), np.full(n, np.nan), np.zeros(n), np.zeros(n))
 
-    def take(self, here: slice, gaps: PathGap) -> None:
+    def take(self, here: slice, gaps: PathGap, ends: PathEnds) -> None:
         """Set the values of these examples."""
         self.gap[here], self.change[here] = gaps.gap.cpu().numpy(), gaps.change.cpu().numpy()
+        self.f[here], self.f_baseline[here] = ends.f.double().cpu().numpy(), ends.f_baseline.double().cpu().numpy()
         if gaps.hidden is not None:
             self.hidden[here] = gaps.hidden.cpu().numpy()
 
-    def relative(self, members: np.ndarray, examples: "PerExample") -> tuple[float, float]:
+    def relative(self, members: np.ndarray) -> tuple[float, float]:
         """Return Σ gap / Σ change over these examples, for the gap and the hidden gap.
 
         It is 0 where the change is rounding.
         """
-        f, f_baseline, hidden = examples.f[members], examples.f_baseline[members], self.hidden[members]
+        f, f_baseline, hidden = self.f[members], self.f_baseline[members], self.hidden[members]
         measured, whole = np.isfinite(hidden), np.abs(f) + np.abs(f_baseline)
         return (
             _relative(self.gap[members], self.change[members], whole),

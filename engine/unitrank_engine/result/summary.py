@@ -53,7 +53,7 @@ class JobOutcome:
     def relative_gaps(self, entry: MethodBase, cluster: int) -> tuple[float, float]:
         """Return the relative gap and the hidden one of a cluster's paths; 0 without a path."""
         gaps = self.scores(entry).path_gaps
-        return (0.0, 0.0) if gaps is None else gaps.relative(self.members(cluster), self.attribution.examples)
+        return (0.0, 0.0) if gaps is None else gaps.relative(self.members(cluster))
 
     def members(self, cluster: int) -> np.ndarray:
         """Return the cluster's examples by their number in the main pass."""

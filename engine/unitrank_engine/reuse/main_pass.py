@@ -1,7 +1,7 @@
 """A main pass that computes only the scores that no earlier job left in the store."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
@@ -57,10 +57,6 @@ class CachedMainPass:
         """Look for the scores of earlier jobs, and prepare the pass for all others."""
         while True:
             self.earlier = self._find()
-            if self.earlier.examples is None:
-                # Without the examples' values, the gaps of earlier scores decide nothing.
-                by_key = {key: scores for key, scores in self.earlier.by_key.items() if key not in self._open_keys()}
-                self.earlier = replace(self.earlier, by_key=by_key)
             unresolved = {key for key in self._open_keys() if not self._resolves_earlier(key)}
             if not unresolved:
                 break
@@ -82,10 +78,8 @@ class CachedMainPass:
 
     def _resolves_earlier(self, key: str) -> bool:
         """Return False where an earlier job's scores show that the default does not suffice."""
-        scores, examples = self.earlier.by_key.get(key), self.earlier.examples
-        if scores is None or examples is None:
-            return True
-        return resolved(self.context, scores, Attribution(self.membership, dict(self.earlier.by_key), examples))
+        scores = self.earlier.by_key.get(key)
+        return scores is None or resolved(self.context, scores, self.membership)
 
     def _use_adaptive(self, keys: Collection[str]) -> None:
         """Give the open entries with these keys the spacing `adaptive`."""

@@ -12,7 +12,7 @@ from unitrank_engine.methods.batch import Notes
 from unitrank_schemas.methods import MethodBase, PathMethod
 from unitrank_tables.part import Part
 
-GAPS = ("gap", "change", "hidden")
+GAPS = ("gap", "change", "hidden", "f", "f_baseline")
 """The arrays of a path method's gaps."""
 
 
