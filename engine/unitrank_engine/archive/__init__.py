@@ -29,6 +29,7 @@ read: export the network with unitrank.export or torch.export.save, and upload t
 from unitrank_engine.archive.description.operators import allow_operators
 from unitrank_engine.archive.errors import ArchiveError
 from unitrank_engine.archive.loading import load
+from unitrank_engine.archive.mark import add_mark, has_mark
 from unitrank_engine.archive.vetting import clean
 
-__all__ = ["ArchiveError", "allow_operators", "clean", "load"]
+__all__ = ["ArchiveError", "add_mark", "allow_operators", "clean", "has_mark", "load"]

@@ -12,8 +12,8 @@ from unitrank_engine.archive.description.program import read_payloads, read_prog
 from unitrank_engine.archive.entries import CONSTANTS, EXAMPLE_INPUTS, FIXED, PROGRAM, WEIGHTS
 from unitrank_engine.archive.reader import ArchiveReader, open_archive
 
-_ROOT = "model"
-_EPOCH = (1980, 1, 1, 0, 0, 0)
+ROOT = "model"
+EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def clean(source: Path, target: Path) -> str:
@@ -60,7 +60,7 @@ def _write(archive: ArchiveReader, target: Path) -> None:
 
 
 def _add(file: ZipFile, name: str, size: int, chunks: Iterable[bytes]) -> None:
-    info = ZipInfo(f"{_ROOT}/{name}", _EPOCH)
+    info = ZipInfo(f"{ROOT}/{name}", EPOCH)
     info.create_system = 0
     info.file_size = size
     with file.open(info, "w") as entry:

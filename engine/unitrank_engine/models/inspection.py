@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from unitrank_engine.archive import ArchiveError, clean, load
+from unitrank_engine.archive import ArchiveError, clean, has_mark, load
 from unitrank_engine.errors import EngineError, is_out_of_memory
 from unitrank_engine.program import Place, Program, ProgramValue
 from unitrank_engine.program.gradients import reached_by_gradients
@@ -36,11 +36,14 @@ def inspect(source: Path, target: Path) -> Json:
     Raises EngineError when the archive or the model is refused.
     """
     try:
-        clean(source, target)
+        digest = clean(source, target)
         exported = load(target)
     except ArchiveError as error:
         raise EngineError(error.code, error.detail) from error
-    return manifest(Program.from_exported(exported)).model_dump(mode="json")
+    description = manifest(Program.from_exported(exported))
+    if has_mark(source, digest):
+        description = description.model_copy(update={"gradients": "checked"})
+    return description.model_dump(mode="json")
 
 
 def manifest(program: Program) -> Manifest:

@@ -1,6 +1,7 @@
 """Exports a module in memory as an archive that the service accepts.
 
-The written file is the cleaned archive: the service's own reader has accepted it on this machine.
+The written file is the cleaned archive, with a mark where the gradients were compared. The
+service's own reader has accepted it on this machine.
 It holds no stack traces and no example inputs, so the same network gives the same bytes on each
 machine.
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from unitrank_engine.archive import ArchiveError, load
+from unitrank_engine.archive import ArchiveError, add_mark, load
 from unitrank_engine.archive import clean as vet
 from unitrank_engine.errors import EngineError
 from unitrank_engine.models.exporting.arguments import ExampleInputs, arguments_of, two_rows
@@ -65,6 +65,8 @@ def export(module: nn.Module, example_inputs: ExampleInputs, path: Path) -> Mani
             program_of=partial(_program, clean=clean.with_name("double.pt2")),
         )
         description = manifest(program).model_copy(update={"gradients": gradients})
+        if gradients == "checked":
+            add_mark(clean)
         os.replace(clean, path)
     return description
 
