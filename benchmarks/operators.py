@@ -12,6 +12,7 @@ The same `--seed` and number always make the same network: `--only` runs one num
 
 import argparse
 import logging
+import re
 import time
 import warnings
 from collections import Counter
@@ -37,7 +38,7 @@ from benchmarks.support.serving import Answering
 from unitrank_tables.sizes import GiB
 from unitrank_worker.process.memory import limit_memory
 
-NAMES = list(CALLS)
+NAMES = tuple(CALLS)
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,20 @@ class Run:
     """The settings of a run. From these settings a process makes each network by its number.
 
     `archives`: a folder for the archives before their changes. `variants`: archives of an operator.
+    `names`: the operators.
     """
 
     seed: int
     archives: Path
     variants: int
+    names: tuple[str, ...] = NAMES
 
     def name(self, number: int) -> str:
-        return NAMES[number % len(NAMES)]
+        return self.names[number % len(self.names)]
 
     def mutant(self, number: int) -> bytes:
         """The changed archive. Raises RuntimeError where torch cannot export the network."""
-        variant = number // len(NAMES) % self.variants
+        variant = number // len(self.names) % self.variants
         path = self.archives / f"{self.name(number)}-{variant}.pt2"
         if not path.exists():
             path.write_bytes(_exported(Random(f"{self.seed}/{path.stem}"), self.name(number)))
@@ -82,13 +85,15 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=60.0, help="seconds for one network")
     parser.add_argument("--first", type=int, default=0, help="the number of the first network")
     parser.add_argument("--only", type=int, help="run only the network with this number")
+    parser.add_argument("--operators", default="", help="a pattern: only operators whose name contains it")
     parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"), help="folder for the findings")
     arguments = parser.parse_args()
+    names = tuple(name for name in NAMES if re.search(arguments.operators, name))
     numbers = range(arguments.first, arguments.first + arguments.count)
     if arguments.only is not None:
         numbers = range(arguments.only, arguments.only + 1)
     with TemporaryDirectory(prefix="unitrank-operators-") as folder:
-        run = Run(arguments.seed, Path(folder), arguments.variants)
+        run = Run(arguments.seed, Path(folder), arguments.variants, names)
         library = build(Path(folder))
         answers = _answers(run, library, numbers, min(arguments.processes, len(numbers)), arguments.limit)
         findings = _report(run, answers, arguments.findings)
