@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,10 @@ from unitrank_schemas.models import Architecture, Manifest
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
+
+
+OPERATORS = "UNITRANK_OPERATORS"
+"""The environment variable with operators that networks may call beside the list."""
 
 
 class ExportRefused(NotPossible):
@@ -155,10 +160,18 @@ def needing_engine() -> Iterator[None]:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Raises ExportRefused for an error of the engine, and NotPossible without the engine."""
+    """Raises ExportRefused for an error of the engine, and NotPossible without the engine.
+
+    The operators in the environment variable `UNITRANK_OPERATORS` are allowed.
+    """
     with needing_engine():
+        from unitrank_engine.archive import allow_operators
         from unitrank_engine.errors import EngineError
 
+        try:
+            allow_operators(name.strip() for name in os.environ.get(OPERATORS, "").split(",") if name.strip())
+        except ValueError as error:
+            raise NotPossible(f"{OPERATORS}: {error}", code="unknown_operator") from error
         try:
             yield
         except EngineError as error:

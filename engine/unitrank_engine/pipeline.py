@@ -29,6 +29,7 @@ from unitrank_engine.job.progress import ProgressMeter, Report
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_engine.job.units import PlaceUnits
 from unitrank_engine.program import Program
+from unitrank_engine.program.contracts.finite import naming_singular_matrices
 from unitrank_engine.program.proof.uninitialised import filled_memory
 from unitrank_engine.result.summary import JobOutcome, arrays, summarise
 from unitrank_engine.reuse.clusters import find_or_reuse_clusters
@@ -69,7 +70,7 @@ def run(
     """
     began = monotonic()
     reset_peak_bytes(program.device)
-    with filled_memory() if program.fills_memory else nullcontext():
+    with filled_memory() if program.fills_memory else nullcontext(), naming_singular_matrices():
         with span("prepare"):
             context = prepare(request, resolved, program, table, report, parts)
         stages = _Stages(context, parts or NoPartStore())

@@ -3,22 +3,24 @@
 Check this file first when torch has a new version. The names were seen in torch 2.13.0:
 
 - `torch._ops.OpOverload` and `HigherOrderOperator`, `OpOverload._schema` and `_overloadname`,
+- `OpOverload._op_dk` and `torch._C.DispatchKey`,
 - `torch.utils._pytree`,
 - `SymInt.node.expr`,
-- `torch._subclasses.FakeTensor.fake_mode`,
+- `torch._subclasses.FakeTensor.fake_mode`, `torch._dispatch.python.enable_python_dispatcher`,
 - for the trace of an export, `torch.export._draft_export.CaptureStructuredTrace` with its
   `log_record` and `_stream_path`, and `torch._logging.structured.INTERN_TABLE`.
 """
 
 import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch._dispatch.python import enable_python_dispatcher
 from torch._ops import HigherOrderOperator, OpOverload
 from torch._subclasses import FakeTensor
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
@@ -27,6 +29,7 @@ __all__ = [
     "HigherOrderOperator",
     "OpOverload",
     "argument_names",
+    "composed",
     "expression_of",
     "guards_on_sizes",
     "has_no_statistics",
@@ -51,6 +54,14 @@ def schema_name(operator: OpOverload) -> str:
 def argument_names(operator: OpOverload) -> list[str]:
     """The names of the operator's arguments, in order."""
     return [argument.name for argument in operator._schema.arguments]
+
+
+def composed(operator: OpOverload) -> Callable[..., Any]:
+    """The function that torch composes the operator of.
+
+    `operator`: an operator that torch composes of others. Any: the results of operators differ.
+    """
+    return partial(operator._op_dk, torch._C.DispatchKey.CompositeImplicitAutograd)
 
 
 @cache
@@ -78,10 +89,15 @@ def expression_of(size: torch.SymInt) -> Any:
     return size.node.expr
 
 
-def tracing_mode(traces: Iterable[object]) -> AbstractContextManager[object]:
-    """A context manager in which operators trace as they did for these tensors without data."""
+@contextmanager
+def tracing_mode(traces: Iterable[object]) -> Iterator[None]:
+    """A context manager in which operators trace as they did for these tensors without data.
+
+    torch's traces in Python keep symbolic sizes; those in C++ turn some into numbers.
+    """
     modes: list[AbstractContextManager[object]] = [trace.fake_mode for trace in traces if isinstance(trace, FakeTensor)]
-    return modes[0] if modes else nullcontext()
+    with modes[0] if modes else nullcontext(), enable_python_dispatcher():
+        yield
 
 
 @contextmanager

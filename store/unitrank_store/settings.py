@@ -180,8 +180,8 @@ class Settings(BaseSettings):
     )
     operators: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Operators that models may call besides the built-in list, separated by commas: `aten.histc.default`. "
-        "Each operator is native code that runs on untrusted data.",
+        description="Operators that models may call besides the built-in list, separated by commas: "
+        "`aten.special_bessel_j0.default`. Each operator is native code that runs on untrusted data.",
     )
     confinement: Literal["require", "try", "off"] = Field(
         "try",

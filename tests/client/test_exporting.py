@@ -143,7 +143,7 @@ def test_export_when_torch_cannot_export_a_line_then_names_it_and_writes_nothing
 
 
 @pytest.mark.parametrize(
-    ("function", "advice"), [(_drawn, "no random numbers"), (_chosen, "masks keep the size"), (_read, "no item()")]
+    ("function", "advice"), [(_drawn, "random numbers"), (_chosen, "masks keep the size"), (_read, "compute with tensors")]
 )
 def test_export_when_the_reader_refuses_an_operator_then_names_the_line_in_forward(
     function: Callable[[Tensor], Tensor], advice: str, tmp_path: Path
@@ -155,6 +155,31 @@ def test_export_when_the_reader_refuses_an_operator_then_names_the_line_in_forwa
     assert f"{__file__}:{inspect.getsourcelines(Doing.forward)[1] + 1}, in forward\n" in str(refusal.value)
     assert advice in str(refusal.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_export_when_unitrank_operators_names_an_operator_then_a_network_may_call_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unitrank_engine.archive.description.operators._added", set())
+    net = Doing(torch.special.bessel_j0)
+    with pytest.raises(unitrank.ExportRefused, match="bessel_j0"):
+        unitrank.export(net, torch.randn(2, 3), tmp_path / "net.pt2")
+
+    monkeypatch.setenv("UNITRANK_OPERATORS", "aten.native_channel_shuffle.default, aten.special_bessel_j0.default")
+    manifest = unitrank.export(net, torch.randn(2, 3), tmp_path / "net.pt2")
+
+    assert manifest.outputs[0].shape == [None, 2]
+
+
+def test_export_when_unitrank_operators_names_an_unknown_operator_then_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNITRANK_OPERATORS", "aten.nothing.default")
+
+    with pytest.raises(NotPossible, match=r"UNITRANK_OPERATORS.*aten\.nothing\.default.*expected") as refusal:
+        unitrank.export(Net(), torch.randn(2, 3), tmp_path / "net.pt2")
+
+    assert refusal.value.code == "unknown_operator"
 
 
 class Other:

@@ -5,6 +5,7 @@ again and again, so each run must leave its arguments and buffers as they are.
 """
 
 import operator
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -13,7 +14,9 @@ from torch.export import ExportedProgram
 
 from unitrank_engine.errors import EngineError, is_out_of_memory
 from unitrank_engine.program.nodes import operator_name
+from unitrank_engine.program.proof.derivatives import no_derivative
 from unitrank_engine.program.rewrites import REWRITES
+from unitrank_engine.program.rewrites.complex_numbers import write_in_parts
 from unitrank_engine.torch_private import OpOverload, argument_names, has_no_statistics, tracing_mode
 
 aten = torch.ops.aten
@@ -32,10 +35,18 @@ ASSERTIONS = {
 }
 
 
-def refuse_training_mode(graph: fx.Graph) -> None:
-    """Raises EngineError `training_mode` when a node drops values or averages over the batch."""
+def refuse_training_mode(graph: fx.Graph, inputs: Collection[str]) -> None:
+    """Raises EngineError `training_mode` when a node drops values or averages over the batch.
+
+    A batch norm of weights averages over no batch: networks standardise their weights with it.
+
+    `inputs`: the names of the placeholders that hold the model's inputs.
+    """
+    dependent: set[fx.Node] = set()
     for node in graph.nodes:
-        if _is_training(node):
+        if node.name in inputs or any(source in dependent for source in node.all_input_nodes):
+            dependent.add(node)
+        if _is_training(node) and (node in dependent or operator_name(node) != "aten::batch_norm"):
             raise EngineError(
                 "training_mode",
                 f"the model was exported in training mode: '{node.target}' draws random numbers or averages over the batch; "
@@ -63,13 +74,14 @@ def functionalise(exported: ExportedProgram) -> fx.GraphModule:
     Raises EngineError `training_mode`; `not_loadable` for shapes that torch cannot compute;
     `program_refused` or `weights_refused` for an operator that cannot be replaced.
     """
-    refuse_training_mode(exported.graph)
+    refuse_training_mode(exported.graph, exported.graph_signature.user_inputs)
     module = _decomposed(exported).module(check_guards=False)
     assert isinstance(module, fx.GraphModule)
-    refuse_training_mode(module.graph)
+    refuse_training_mode(module.graph, [node.name for node in module.graph.nodes if node.op == "placeholder"])
     _freeze(module)
     graph = module.graph
     written = any(node.target is aten.copy.default for node in graph.nodes)
+    written = write_in_parts(graph) or written
     for node in list(graph.nodes):
         if node.target in (aten.view.default, aten._unsafe_view.default):
             # view fails when the tensor has another memory format than at export.
@@ -100,6 +112,8 @@ def _decomposed(exported: ExportedProgram) -> ExportedProgram:
     except Exception as error:
         if is_out_of_memory(error):
             raise
+        if (refusal := no_derivative(error)) is not None:
+            raise refusal from error
         reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
         raise EngineError(
             "not_loadable",

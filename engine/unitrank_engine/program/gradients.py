@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from torch import fx
 
-from unitrank_engine.program.nodes import is_real, operator_name
+from unitrank_engine.program.nodes import is_complex, is_real, operator_name
 
-_NAMES = "round floor ceil trunc fix sign sgn heaviside floor_divide detach"
+_NAMES = "round floor ceil trunc fix sign sgn heaviside floor_divide detach histc"
 FLAT = frozenset(f"aten::{name}" for name in _NAMES.split())
 """Operators whose derivative is zero, or that block gradients."""
 
@@ -22,7 +22,7 @@ def reached_by_gradients(graph: fx.Graph, outputs: Iterable[fx.Node]) -> set[fx.
     reached = set(outputs)
     for node in reversed(graph.nodes):
         if node in reached and _passes(node):
-            reached.update(source for source in node.all_input_nodes if _may_be_real(source))
+            reached.update(source for source in node.all_input_nodes if _may_have_gradient(source))
     return reached
 
 
@@ -31,6 +31,6 @@ def _passes(node: fx.Node) -> bool:
     return operator_name(node) not in FLAT and not rounds
 
 
-def _may_be_real(node: fx.Node) -> bool:
-    """Whether the value is a real tensor, or a tuple of results, which may hold one."""
-    return is_real(node) or isinstance(node.meta.get("val"), tuple | list)
+def _may_have_gradient(node: fx.Node) -> bool:
+    """Whether the value is real or complex, or a tuple of results, which may hold such a value."""
+    return is_real(node) or is_complex(node) or isinstance(node.meta.get("val"), tuple | list)

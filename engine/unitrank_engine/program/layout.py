@@ -13,7 +13,7 @@ from torch import fx, nn
 from unitrank_engine.program.nodes import operator_name
 
 CONVOLUTIONS = {"aten::conv2d", "aten::convolution"}
-STRIDED = {"aten::as_strided", "aten::as_strided_scatter", "aten::view_as_complex", "aten::view_as_real"}
+STRIDED = {"aten::as_strided", "aten::as_strided_scatter"}
 """Operators whose result depends on the memory layout of their argument."""
 
 

@@ -1,4 +1,4 @@
-"""Answers which operator a node calls, and whether its value is a real tensor."""
+"""Answers which operator a node calls, and of which kind its value is."""
 
 import torch
 from torch import fx
@@ -18,3 +18,14 @@ def is_real(node: fx.Node) -> bool:
     """Whether the node's value is a tensor of floating-point numbers."""
     value = node.meta.get("val")
     return isinstance(value, torch.Tensor) and value.dtype.is_floating_point
+
+
+def is_complex(node: fx.Node) -> bool:
+    """Whether the node's value is a tensor of complex numbers."""
+    value = node.meta.get("val")
+    return isinstance(value, torch.Tensor) and value.dtype.is_complex
+
+
+def computes_complex_values(graph: fx.Graph) -> bool:
+    """Whether the graph computes complex numbers between its inputs and outputs."""
+    return any(map(is_complex, graph.nodes))

@@ -28,6 +28,7 @@ from unitrank_engine.program.functional import functionalise
 from unitrank_engine.program.layout import lay_out_channels_last
 from unitrank_engine.program.lifting import lift, path_of
 from unitrank_engine.program.places import Place, find_places
+from unitrank_engine.program.proof.derivatives import prove_gradients
 from unitrank_engine.program.proof.proving_run import prove
 from unitrank_engine.program.split import Split
 from unitrank_engine.program.subgraphs import extract
@@ -91,7 +92,8 @@ class Program:
         inputs = {name: _checked(value, symbols) for name, value in inputs.items()}
         check_shapes(module.graph)
         check_positions(module)
-        prove(module, [value.shape for value in inputs.values()], torch.device(device))
+        prove(module, shapes := [value.shape for value in inputs.values()], torch.device(device))
+        prove_gradients(module, shapes, torch.device(device))
         if device == "cpu":
             lay_out_channels_last(module)
         by_name = {name: value.node for name, value in inputs.items()}
@@ -138,7 +140,7 @@ class Program:
 
     @cached_property
     def costs(self) -> dict[fx.Node, int]:
-        """Floating-point operations of each node in the forward pass of one example."""
+        """Operations of each node in the forward pass of one example."""
         return count_costs(self.module, self.blank(1))
 
     def place(self, layer: str, at: str) -> Place:
@@ -180,6 +182,11 @@ def _value(name: str, node: fx.Node) -> ProgramValue:
         raise EngineError(
             "input_not_a_tensor",
             f"input '{name}' is of type {kind}, not a tensor; export the model with tensor inputs only",
+        )
+    if tensor.is_complex():
+        raise EngineError(
+            "complex_value",
+            f"'{name}' is complex; take real inputs and call torch.complex in forward, and return .real, .imag or .abs()",
         )
     shape = tuple(None if isinstance(size, torch.SymInt) else int(size) for size in tensor.shape)
     return ProgramValue(name, tensor.dtype, shape, node)

@@ -13,7 +13,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from tests.engine.architectures import convolutional, sequences
+from tests.engine.architectures import convolutional, sequences, transforms
 from unitrank_engine.models import exporting
 
 COUNT = 3
@@ -69,6 +69,13 @@ MAKERS: dict[str, tuple[Callable[[], nn.Module], Callable[[], dict[str, Tensor]]
     "bert": (sequences.bert, _tokens),
     "gpt2": (sequences.gpt2, _tokens),
     "next_token": (sequences.NextToken, _tokens),
+    "fourier_operator": (transforms.FourierOperator, lambda: _rows(12)),
+    "fnet": (transforms.FNet, lambda: _rows(5, 6)),
+    "rotary": (transforms.Rotary, lambda: _rows(5, 8)),
+    "state_space": (transforms.StateSpace, lambda: _rows(8, 2)),
+    "spectrogram": (transforms.Spectrogram, lambda: _rows(24)),
+    "complex": (transforms.ComplexPerceptron, lambda: _rows(6)),
+    "parametrised": (transforms.Parametrised, lambda: _images(3)),
 }
 
 

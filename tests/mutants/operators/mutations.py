@@ -23,7 +23,8 @@ _WORDS = [
     *("none", "tanh", "trunc", "floor", "ij", "xy", "same", "valid"),
 ]
 _TYPES = list(ITEM_SIZES)
-_FORMATS = {1: "B", 2: "b", 3: "h", 4: "i", 5: "q", 6: "e", 7: "f", 8: "d", 12: "?", 13: "H"}
+_FORMATS = {1: "B", 2: "b", 3: "h", 4: "i", 5: "q", 6: "e", 7: "f", 8: "d", 10: "f", 11: "d", 12: "?", 13: "H"}
+"""A complex number is two numbers."""
 _INTEGERS = (1, 2, 3, 4, 5)
 
 # Any: the documents of an archive are JSON.
@@ -181,9 +182,12 @@ def _write(random: Random, archive: Archive, payload: Document, shape: list[int]
     count = max(reach, prod(shape)) + meta["storage_offset"]["as_int"]
     meta["sizes"], meta["strides"] = [{"as_int": size} for size in shape], [{"as_int": stride} for stride in strides]
     if count <= 1 << 20:
-        values = [_value(random, meta["dtype"], 3) for _ in range(count)]
+        letter = _FORMATS[meta["dtype"]]
+        values = [
+            _value(random, meta["dtype"], 3) for _ in range(count * ITEM_SIZES[meta["dtype"]] // struct.calcsize(f"<{letter}"))
+        ]
         path = f"{archive.root}/data/weights/{payload['path_name']}"
-        archive.entries[path] = struct.pack(f"<{count}{_FORMATS[meta['dtype']]}", *values)
+        archive.entries[path] = struct.pack(f"<{len(values)}{letter}", *values)
 
 
 def _value(random: Random, dtype: int, largest: int) -> Any:
@@ -199,7 +203,8 @@ def _values(random: Random, archive: Archive) -> None:
         return
     payload = archive.weights["config"][random.choice(list(weights))]
     dtype, path = payload["tensor_meta"]["dtype"], f"{archive.root}/data/weights/{payload['path_name']}"
-    letter, size = _FORMATS[dtype], ITEM_SIZES[dtype]
+    letter = _FORMATS[dtype]
+    size = struct.calcsize(f"<{letter}")
     values = list(struct.unpack(f"<{len(archive.entries[path]) // size}{letter}", archive.entries[path]))
     for at in _some(random, len(values)):
         if dtype in _INTEGERS:

@@ -14,14 +14,15 @@ from torch import Tensor, nn
 
 from tests.mutants.operators.table import CALLS
 
-_OPERAND = re.compile(r"([fim])(\d*)\[(.*)\]")
+_OPERAND = re.compile(r"([cfim])(\d*)\[(.*)\]")
 
 
 @dataclass(frozen=True)
 class Operand:
     """A tensor argument.
 
-    `kind`: f for floating-point numbers, i for whole numbers below `limit`, m for a mask.
+    `kind`: f for floating-point numbers, c for complex numbers,
+    i for whole numbers below `limit`, m for a mask.
     `shape`: None is the batch.
     """
 
@@ -34,6 +35,8 @@ class Operand:
         generator = torch.Generator().manual_seed(random.randrange(1 << 30))
         if self.kind == "f":
             return torch.randn(shape, generator=generator)
+        if self.kind == "c":
+            return torch.randn(shape, generator=generator, dtype=torch.complex64)
         values = torch.randint(0, self.limit, shape, generator=generator)
         return values > 0 if self.kind == "m" else values
 
@@ -98,6 +101,9 @@ class Network(nn.Module):
         axis = operand.shape.index(None)
         shape = (None, *operand.shape[:axis], *operand.shape[axis + 1 :])
         self.inputs.append((operand, Operand(operand.kind, operand.limit, shape).example(self.random)))
+        if operand.kind == "c":
+            # A model takes real inputs only.
+            self.inputs[-1] = operand, torch.view_as_real(self.inputs[-1][1])
         return len(self.inputs) - 1
 
     def _bound(self, call: Call) -> tuple[list[Any], dict[str, Any]]:
@@ -130,10 +136,13 @@ class Network(nn.Module):
                 return source
             if isinstance(source.key, str):
                 weight = getattr(self, source.key)
-                return weight + still if self.lively and weight.is_floating_point() else weight
+                return weight + still if self.lively and (weight.is_floating_point() or weight.is_complex()) else weight
             operand = self.inputs[source.key][0]
             axis = operand.shape.index(None)
-            return inputs[source.key].movedim(0, axis) if axis else inputs[source.key]
+            given = inputs[source.key]
+            if operand.kind == "c":
+                given = torch.complex(given.select(-1, 0), given.select(-1, 1))
+            return given.movedim(0, axis) if axis else given
 
         results: list[Tensor] = []
         for call, (args, kwargs) in zip(self.calls, self.bound, strict=True):
@@ -154,7 +163,7 @@ class _Source:
 def _rows(result: Tensor, h: Tensor) -> Tensor:
     """All values of a result, as one row for each example."""
     if result.is_complex():
-        result = torch.ops.aten.real.default(result)
+        result = torch.view_as_real(result.resolve_conj()).sum(-1)
     if result.dtype != torch.float32:
         result = result.to(torch.float32)
     # As text, because comparing a symbolic batch size would turn the symbol into a number.

@@ -4,10 +4,13 @@ A call is one line: the arguments of the operator, separated by spaces.
 
 - `f[n,3]` is a tensor of floating-point numbers. n is the batch, and a tensor with n depends on the
   model's inputs; a tensor without n is a weight.
-- `i7[n,3]` is a tensor of whole numbers below 7, and `m[n,3]` a mask.
+- `c[n,3]` is a tensor of complex numbers, `i7[n,3]` a tensor of whole numbers below 7, and `m[n,3]`
+  a mask.
 - `<f[3]|m[3]>` is a list of tensors.
 - `name=` in front of an argument gives it by name. Other words are literals of Python.
 """
+
+from tests.mutants.operators.analysis import ANALYSIS
 
 _SAME = """abs abs_ absolute acos acosh alias argsort asin asinh atan atanh ceil celu celu_ clone contiguous cos cos_ cosh
 deg2rad detach detach_ elu elu_ erf erf_ erfc erfinv exp exp2 exp_ expm1 floor floor_ frac gelu gelu_ hardshrink hardsigmoid
@@ -233,6 +236,6 @@ _GROUPS: dict[str, tuple[str, ...]] = {
 
 CALLS: dict[str, list[str]] = {}
 """The operator as `name.overload` → its calls."""
-for _names, _calls in _GROUPS.items():
+for _names, _calls in (_GROUPS | ANALYSIS).items():
     for _name in _names.split():
         CALLS.setdefault(_name if "." in _name else f"{_name}.default", []).extend(_calls)

@@ -47,6 +47,11 @@ class _BoolName(OneOf):
     as_bool: bool | None = None
 
 
+class _Complex(ArchiveSchema):
+    real: Real
+    imag: Real
+
+
 class _OptionalTensor(OneOf):
     as_tensor: TensorName | None = None
     as_none: bool | None = None
@@ -81,6 +86,7 @@ class Argument(OneOf):
     as_ints: Items[Integer] | None = None
     as_float: Real | None = None
     as_floats: Items[Real] | None = None
+    as_complex: _Complex | None = None
     as_string: str | None = None
     as_sym_int: _IntName | None = None
     as_sym_ints: Items[_IntName] | None = None

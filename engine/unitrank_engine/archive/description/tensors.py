@@ -8,10 +8,11 @@ from unitrank_engine.archive.description.expressions import check_expression
 from unitrank_engine.archive.description.names import ArchiveSchema, Items
 
 # Numbers of torch._export.serde.schema.ScalarType, and bytes per element:
-# uint8, int8, int16, int32, int64, float16, float32, float64, bool, bfloat16.
-ITEM_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 12: 1, 13: 2}
+# uint8, int8, int16, int32, int64, float16, float32, float64, complex64, complex128, bool,
+# bfloat16.
+ITEM_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 10: 8, 11: 16, 12: 1, 13: 2}
 
-DType = Literal[1, 2, 3, 4, 5, 6, 7, 8, 12, 13]
+DType = Literal[1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13]
 Layout = Literal[7]  # strided
 Integer = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
 # JSON has no numbers for infinity and NaN, so torch writes them as words.

@@ -71,8 +71,8 @@ class Line:
         return Line(self.op, start, rise, self.axes, self.result_axes)
 
     def precise(self) -> "Line":
-        """Return the line in float64."""
-        start, rise = ([each.double() for each in tensors] for tensors in (self.start, self.change))
+        """Return the line in float64, or complex128."""
+        start, rise = (list(map(_precise, tensors)) for tensors in (self.start, self.change))
         return Line(self.op, start, rise, self.axes, self.result_axes)
 
     def at(self, t: Float[Tensor, " rows"]) -> list[Tensor]:
@@ -104,21 +104,26 @@ def sums(
 ) -> tuple[Float[Tensor, " rows"], Float[Tensor, " rows"]]:
     """Return Σ left · right and Σ |left · right| of each example.
 
-    Where left is 0, the product is 0 even if right is infinite.
+    Where left is 0, the product is 0 even if right is infinite. A complex number counts as the pair
+    of its real and its imaginary part: their products are summed, as in autograd's gradients.
     """
     total = torch.zeros(rows, dtype=torch.float64, device=left[0].device)
     size = torch.zeros_like(total)
     for factor, values, axis in zip(left, right, axes, strict=True):
-        terms = torch.where(factor == 0, 0.0, factor * values).double()
+        terms = torch.where(factor == 0, 0.0, factor.conj() * values)
         by_row = terms.reshape(1, -1) if rows == 1 or axis is None else terms.movedim(axis, 0).reshape(rows, -1)
-        total += by_row.sum(1)
-        size += by_row.abs().sum(1)
+        total += by_row.real.double().sum(1)
+        size += by_row.abs().double().sum(1)
     return total, size
+
+
+def _precise(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
 
 
 def along(values: Float[Tensor, " rows"], tensor: Tensor, axis: int | None) -> Tensor:
     """Reshape one number for each example so that it broadcasts over the tensor."""
-    values = values.to(tensor.dtype)
+    values = values.to(tensor.dtype.to_real())
     if len(values) == 1 or axis is None:
         return values.reshape([1] * tensor.dim())
     return values.reshape([-1 if each == axis else 1 for each in range(tensor.dim())])

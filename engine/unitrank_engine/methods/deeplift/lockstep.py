@@ -16,7 +16,7 @@ from torch import Tensor, fx
 from unitrank_engine.methods.batch import Notes
 from unitrank_engine.methods.deeplift import maxima, reveal_cancel
 from unitrank_engine.methods.deeplift.line import Line, vjp
-from unitrank_engine.methods.deeplift.operation import Operation, is_real, real
+from unitrank_engine.methods.deeplift.operation import Operation, continuous, is_continuous
 from unitrank_engine.methods.deeplift.quadrature import MeanJacobian
 from unitrank_engine.methods.deeplift.rescale import relu_slope, slope
 from unitrank_engine.methods.deeplift.secant import attach
@@ -61,7 +61,7 @@ class Lockstep:
         self.read: set[fx.Node] = set()
         """Nodes that are computed from the graph's inputs."""
         self.varying: set[fx.Node] = set()
-        """Nodes of `read` whose values are floating point."""
+        """Nodes of `read` whose values are real or complex."""
         self.severed: set[fx.Node] = set()
         """Results of comparisons: they differ between the runs because of h, without a gradient."""
         self.order = {node: index for index, node in enumerate(graph.graph.nodes)}
@@ -86,7 +86,7 @@ class Lockstep:
                 self.start[node] = self.end[node] = _attribute(self.module, str(node.target))
             elif node.op == "call_function":
                 self._call(node, steps.get(node))
-            if any(is_real(leaf) for leaf in tree_leaves(self.end.get(node))) and node in self.read:
+            if continuous(self.end.get(node)) and node in self.read:
                 self.varying.add(node)
             for done in expired[node]:
                 del self.start[done], self.end[done]
@@ -110,7 +110,7 @@ class Lockstep:
             step = step_to(node, self.order, self.read) if compared and value.is_floating_point() else None
             if step is not None:
                 steps[node] = step
-            elif compared or not value.is_floating_point() or operator_name(node) == "aten::detach":
+            elif compared or not is_continuous(value) or operator_name(node) == "aten::detach":
                 from_comparisons.add(node)
         return steps
 
@@ -147,7 +147,7 @@ class Lockstep:
         severed = any(source in self.severed for source in node.all_input_nodes)
         if severed and step is not None and _tracked(self.end[step.source]):
             return self._elementwise(partial(slope, step.function(self.end)), step.source, node, operation.at_end_detached())
-        if not operation.tracked or not real(self.start[node]):
+        if not operation.tracked or not continuous(self.start[node]):
             value = operation.at_end_detached()
             if (severed or operation.tracked) and _differ(self.start[node], value):
                 self.severed.add(node)
@@ -203,7 +203,7 @@ class Lockstep:
         line = Line.between(operation.apply, operation.line(), *operation.axes())
         mean = MeanJacobian(line, separable=operation.separable(), on_gap=_warning(self.notes, operation.node))
         values = operation.at_end_detached()
-        return operation.rebuilt(values, attach(mean.back, real(values), operation.line_tracked()))
+        return operation.rebuilt(values, attach(mean.back, continuous(values), operation.line_tracked()))
 
 
 def _warning(notes: Notes, node: fx.Node) -> Callable[[], None]:

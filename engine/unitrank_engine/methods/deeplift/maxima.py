@@ -13,7 +13,7 @@ from torch import Tensor, fx
 from torch.nn import functional
 
 from unitrank_engine.methods.deeplift.envelope import shares
-from unitrank_engine.methods.deeplift.operation import Operation, real
+from unitrank_engine.methods.deeplift.operation import Operation, continuous
 from unitrank_engine.methods.deeplift.secant import attach
 
 
@@ -56,7 +56,7 @@ def along(operation: Operation, sign: float) -> Any:
     def back(gradient: Tensor) -> tuple[Tensor]:
         return ((part * gradient.reshape(-1, 1, 1)).reshape(laid_out).permute(back_order),)
 
-    return operation.rebuilt(values, attach(back, real(values), operation.line_tracked()))
+    return operation.rebuilt(values, attach(back, continuous(values), operation.line_tracked()))
 
 
 def pooled(operation: Operation, axes: int) -> Any:
@@ -91,7 +91,7 @@ Returns the candidates' positions for each element of the result.
 def _from_windows(operation: Operation, axes: int, windows: Windows) -> Any:
     ((start,), (end,)) = operation.line()
     values = operation.at_end_detached()
-    result = real(values)[0]
+    result = continuous(values)[0]
     size, out = end.shape[-axes:], result.shape[-axes:]
     index = _positions([windows(axis, size[axis], out[axis]) for axis in range(axes)], size).to(end.device)
 

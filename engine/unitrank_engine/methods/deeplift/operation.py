@@ -13,7 +13,7 @@ from unitrank_engine.torch_private import OpOverload, argument_names, tree_flatt
 class Operation:
     """A call of an operator, as a function of its differing arguments.
 
-    The differing arguments are those that can differ between the runs: floating-point values that
+    The differing arguments are those that can differ between the runs: real or complex values that
     are computed from the graph's inputs.
 
     `node`: the call.
@@ -83,8 +83,8 @@ class Operation:
         return index in self._places
 
     def axes(self) -> tuple[list[int | None], list[int | None]]:
-        """Return the examples' axis in each differing argument and each floating-point result."""
-        of_results = [_axis(value) for value in tree_leaves(self.node.meta.get("val")) if is_real(value)]
+        """Return the examples' axis in each differing argument and each real or complex result."""
+        of_results = [_axis(value) for value in tree_leaves(self.node.meta.get("val")) if is_continuous(value)]
         return [_axis(self._leaves[place].meta.get("val")) for place in self._places], of_results
 
     def separable(self) -> bool:
@@ -99,19 +99,24 @@ class Operation:
         return [leaf for index, leaf in enumerate(self._leaves) if index not in self._places]
 
     def apply(self, arguments: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return the floating-point results for these differing arguments, in their precision."""
+        """Return the real and complex results for these differing arguments, in their precision."""
         values = [_like(leaf, arguments[0]) for leaf in self._end]
         for place, argument in zip(self._places, arguments, strict=True):
             values[place] = argument
-        return tuple(real(self._run(values)))
+        return tuple(continuous(self._run(values)))
 
     def of_argument(self, argument: Tensor) -> Tensor:
         """Return the result for a value of the only differing argument, in all its positions."""
         return self.apply([argument] * len(self._places))[0]
 
     def keeps_shape(self, result: Any) -> bool:
-        """Return True where the result at the baseline has the only differing argument's shape."""
-        return isinstance(result, Tensor) and result.shape == self._start[self._places[0]].shape
+        """Return True where the result at the baseline has the only differing argument's shape.
+
+        Both are real: a complex function has no slope for each element.
+        """
+        argument = self._start[self._places[0]]
+        shaped = isinstance(result, Tensor) and result.shape == argument.shape
+        return shaped and not (result.is_complex() or argument.is_complex())
 
     def differentiable(self) -> bool:
         """Return True where the operator has a derivative."""
@@ -120,9 +125,9 @@ class Operation:
         return any(result.requires_grad for result in results)
 
     def rebuilt(self, values: Any, replacing: Sequence[Tensor]) -> Any:
-        """Return the results with their floating-point tensors replaced, in order."""
+        """Return the results with their real and complex tensors replaced, in order."""
         replaced = iter(replacing)
-        return tree_map(lambda leaf: next(replaced) if is_real(leaf) else leaf, values)
+        return tree_map(lambda leaf: next(replaced) if is_continuous(leaf) else leaf, values)
 
     def _run(self, values: list[Any]) -> Any:
         args, kwargs = tree_unflatten(values, self._spec)
@@ -131,18 +136,23 @@ class Operation:
 
 
 def _like(value: Any, argument: Tensor) -> Any:
-    """Convert a floating-point tensor to the argument's dtype; return other values unchanged."""
-    return value.to(argument.dtype) if is_real(value) else value
+    """Convert a real or complex tensor to the argument's precision.
+
+    Other values are returned unchanged.
+    """
+    if not is_continuous(value):
+        return value
+    return value.to(argument.dtype.to_complex() if value.is_complex() else argument.dtype.to_real())
 
 
-def is_real(value: Any) -> bool:
-    """Return True for a floating-point tensor."""
-    return isinstance(value, Tensor) and value.is_floating_point()
+def is_continuous(value: Any) -> bool:
+    """Return True for a tensor of real or complex numbers: they can move along a line."""
+    return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
 
 
-def real(values: Any) -> list[Tensor]:
-    """Return the floating-point tensors among an operator's results."""
-    return [leaf for leaf in tree_leaves(values) if is_real(leaf)]
+def continuous(values: Any) -> list[Tensor]:
+    """Return the tensors of real or complex numbers among an operator's results."""
+    return [leaf for leaf in tree_leaves(values) if is_continuous(leaf)]
 
 
 def _axis(value: Any) -> int | None:

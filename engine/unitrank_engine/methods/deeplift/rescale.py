@@ -7,7 +7,7 @@ the derivative at the midpoint is used.
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
 from torch import Tensor
 
 
@@ -35,7 +35,7 @@ def relu_slope(start: Float[Tensor, "..."], end: Float[Tensor, "..."], out: tupl
     return torch.where(run == 0, (start > 0).to(run.dtype), change(*out) / run)
 
 
-def change(start: Float[Tensor, "..."], end: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def change(start: Inexact[Tensor, "..."], end: Inexact[Tensor, "..."]) -> Inexact[Tensor, "..."]:
     """Return end − start; 0 where both are the same infinity, as a masked attention score is."""
     return torch.where(start == end, 0.0, end - start)
 

@@ -145,7 +145,9 @@ def columns(plan: Plan, context: JobContext, elements: range) -> Float[Tensor, "
 def _is_precise(split: Split) -> bool:
     """Return True where all values of the affine part have at least float32's width."""
     values = [node.meta.get("val") for node in split.behind.graph.nodes]
-    sizes = [value.element_size() for value in values if isinstance(value, Tensor) and value.dtype.is_floating_point]
+    sizes = [
+        value.element_size() for value in values if isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
+    ]
     return min(sizes, default=0) >= FLOAT32_BYTES
 
 

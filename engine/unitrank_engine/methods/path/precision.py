@@ -5,17 +5,23 @@ from contextlib import contextmanager
 from typing import Literal
 
 import torch
+from torch import fx
+
+from unitrank_engine.program.nodes import computes_complex_values
 
 Precision = Literal["float32", "tf32", "bf16"]
 
 
 @contextmanager
-def computing(precision: Precision, device: torch.device) -> Iterator[None]:
+def computing(precision: Precision, device: torch.device, graph: fx.Graph) -> Iterator[None]:
     """Round matrix products and convolutions inside the context to this precision.
+
+    `graph`: the graph of the model. With complex values in it, `bf16` is float32, because torch has
+    no complex numbers of 16 bits.
 
     `tf32` changes CUDA only. torch's previous settings are restored at the end.
     """
-    if precision == "bf16":
+    if precision == "bf16" and not computes_complex_values(graph):
         with torch.autocast(device.type, torch.bfloat16):
             yield
         return

@@ -62,7 +62,7 @@ class Walk(ABC):
     def section(self, position: Position) -> Section:
         """Run all examples at a position on their paths."""
         around = self.around or {}
-        with computing(self.precision, self.context.device):
+        with computing(self.precision, self.context.device, self.context.program.module.graph):
             h, live = self.at([position])
             others = {index: _leaf(live.tensors[index]) for index in around}
             h = h.detach().requires_grad_()
@@ -100,7 +100,7 @@ class Walk(ABC):
     def _pass(self, alphas: Sequence[float], backward: bool) -> list[Point]:
         times = len(alphas)
         gradients: Sequence[Tensor | None] = [None] * times
-        with computing(self.precision, self.context.device):
+        with computing(self.precision, self.context.device, self.context.program.module.graph):
             h, live = self.at(alphas)
             if backward:
                 h = h.detach().requires_grad_()

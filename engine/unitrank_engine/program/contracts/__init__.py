@@ -3,6 +3,8 @@
 - `shapes`: the shapes and types of tensors, for every call in a graph before the graph runs.
 - `recurrent`: those of recurrent layers.
 - `pooling`: gaps between the elements of a window.
+- `sampling`: the modes of `grid_sample`.
+- `finite`: the values of real tensors that must be finite, each time the graph runs.
 - `positions`: the values of integer tensors that are used as positions, each time the graph runs.
 """
 

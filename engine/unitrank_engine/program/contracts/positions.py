@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, fx
 
 from unitrank_engine.errors import EngineError
+from unitrank_engine.program.contracts.finite import FINITE, finite
 from unitrank_engine.torch_private import argument_names
 
 aten = torch.ops.aten
@@ -51,10 +52,13 @@ RULES: dict[object, _Rule] = {
             aten.scatter.value,
             aten.scatter_add.default,
             aten.scatter_reduce.two,
+            aten.index_reduce.default,
         ),
         _BY_INDEX,
     ),
     aten.index_fill.int_Scalar: _Rule("index", "self", negative=True),
+    aten.index_fill.int_Tensor: _Rule("index", "self", negative=True),
+    aten.take.default: _Rule("index", "self", None, negative=True),
     aten.take_along_dim.default: _Rule("indices", "self"),
     aten.searchsorted.Tensor: _Rule("sorter", "sorted_sequence", -1),
 }
@@ -66,6 +70,8 @@ _MASKS = (torch.bool, torch.uint8)
 
 def check_positions(module: fx.GraphModule) -> None:
     """Puts a check in front of each operator of the graph that uses positions.
+
+    Also puts a check in front of each operator that needs finite numbers.
 
     Raises EngineError `weights_refused` when positions that the archive holds are outside the
     table.
@@ -85,6 +91,10 @@ def check_positions(module: fx.GraphModule) -> None:
             _replace(node, names, "self", _checked(module, node, arguments["self"], arguments["num_classes"]))
         elif node.target is aten.bucketize.Tensor and not arguments["boundaries"].meta["val"].is_floating_point():
             _replace(node, names, "boundaries", _ordered(module, node, arguments["boundaries"]))
+        for name in FINITE.get(node.target, ()):
+            with module.graph.inserting_before(node):
+                check = _call(module.graph, node, finite, (arguments[name], str(node.target)), arguments[name])
+            _replace(node, names, name, check)
     module.recompile()
 
 
@@ -190,6 +200,12 @@ def _size(node: fx.Node, arguments: Mapping[str, Any], rule: _Rule) -> Any:
 
 def _extent(node: fx.Node, table: fx.Node, axis: int | None) -> Any:
     trace = table.meta["val"]
+    if axis is not None and not -trace.dim() <= axis < max(trace.dim(), 1):
+        # The traces of some operators do not check the axis.
+        raise EngineError(
+            "program_refused",
+            f"{node.name} ({node.target}): the axis is {axis}; expected one of the {trace.dim()} axes of the table",
+        )
     size = trace.numel() if axis is None else trace.shape[axis] if trace.dim() else 1
     if isinstance(size, int):
         return size

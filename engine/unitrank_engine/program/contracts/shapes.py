@@ -13,6 +13,7 @@ from torch import fx
 from unitrank_engine.errors import EngineError
 from unitrank_engine.program.contracts.pooling import POOLS, check_pool
 from unitrank_engine.program.contracts.recurrent import CELLS, LAYERS, check_cell, check_layer
+from unitrank_engine.program.contracts.sampling import SAMPLERS, check_sampler
 from unitrank_engine.torch_private import argument_names
 
 aten = torch.ops.aten
@@ -50,6 +51,7 @@ _CHECKS: dict[object, Callable[..., None]] = {
     aten._native_batch_norm_legit_no_training.default: _batch_norm,
     aten.scaled_dot_product_attention.default: _attention,
     **dict.fromkeys(POOLS, check_pool),
+    **dict.fromkeys(SAMPLERS, check_sampler),
     **dict.fromkeys(LAYERS, check_layer),
     **dict.fromkeys(CELLS, check_cell),
 }

@@ -4,9 +4,12 @@ After the last nonlinearity of a model, each method that multiplies by a differe
 baseline is exact.
 """
 
+from typing import Any
+
 import torch
 from torch import fx
 
+from unitrank_engine.program.contracts.finite import finite
 from unitrank_engine.program.nodes import operator_name
 from unitrank_engine.program.places import SHAPE_ONLY
 
@@ -14,6 +17,9 @@ _NAMES = """
     conv_transpose1d conv_transpose2d conv_transpose3d
     reshape view _unsafe_view permute transpose t flatten squeeze unsqueeze unflatten movedim clone contiguous alias detach
     expand expand_as repeat cat stack slice select narrow split split_with_sizes chunk unbind unfold im2col col2im diagonal
+    _fft_r2c _fft_c2c _fft_c2r complex view_as_real view_as_complex _conj_physical
+    slice_scatter select_scatter diagonal_scatter
+    affine_grid_generator block_diag scatter_add index_add
     tril triu roll flip constant_pad_nd pad to _to_copy pixel_shuffle pixel_unshuffle
     reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
     upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d upsample_bicubic2d
@@ -23,6 +29,9 @@ _NAMES = """
     dropout batch_norm _native_batch_norm_legit_no_training
 """
 LINEAR = frozenset(f"aten::{name}" for name in _NAMES.split())
+
+SAMPLING = frozenset({"aten::grid_sampler_2d", "aten::grid_sampler_3d"})
+"""Operators that are linear in their first argument, if only this argument varies."""
 
 _PRODUCTS = "mul matmul mm bmm linear conv1d conv2d conv3d convolution"
 FACTORS: dict[str, tuple[int, int]] = {
@@ -41,7 +50,7 @@ def is_linear(node: fx.Node, dependent: set[fx.Node]) -> bool:
     All other nodes are taken as constants.
     """
     value = node.meta.get("val")
-    if isinstance(value, torch.Tensor) and not value.dtype.is_floating_point:
+    if isinstance(value, torch.Tensor) and not (value.dtype.is_floating_point or value.dtype.is_complex):
         # A cast to whole numbers rounds.
         return False
     name = operator_name(node)
@@ -49,4 +58,11 @@ def is_linear(node: fx.Node, dependent: set[fx.Node]) -> bool:
         return not all(node.args[position] in dependent for position in FACTORS[name])
     if name == "aten::div":
         return node.args[1] not in dependent and node.kwargs.get("rounding_mode") is None
-    return name in LINEAR or "getitem" in str(node.target) or bool(SHAPE_ONLY.match(name))
+    if name == "aten::einsum":
+        factors: Any = node.args[1]  # Any: the type of an argument is that of all nodes
+        return sum(factor in dependent for factor in factors) == 1
+    if name in SAMPLING:
+        return node.args[0] in dependent and not any(
+            source in dependent for source in node.all_input_nodes if source is not node.args[0]
+        )
+    return name in LINEAR or node.target is finite or "getitem" in str(node.target) or bool(SHAPE_ONLY.match(name))

@@ -39,7 +39,7 @@ def prove(module: fx.GraphModule, shapes: Sequence[Sequence[int | None]], device
     nodes = [node for node in module.graph.nodes if node.op == "placeholder"]
     for rows in ROWS:
         inputs = [
-            _example([rows if size is None else size for size in shape], node.meta["val"].dtype, device)
+            example([rows if size is None else size for size in shape], node.meta["val"].dtype, device)
             for shape, node in zip(shapes, nodes, strict=True)
         ]
         try:
@@ -180,16 +180,21 @@ class _Sizes:
 
 
 def _may_be_unwritten(value: object) -> bool:
-    """Whether the value holds NaN, or is not real: whole numbers have no NaN."""
-    return isinstance(value, Tensor) and (not value.is_floating_point() or bool(value.isnan().any()))
+    """Whether the value holds NaN, or is of a type without NaN."""
+    return isinstance(value, Tensor) and (not _has_nan(value) or bool(value.isnan().any()))
 
 
 def _differing(first: Tensor, second: Tensor) -> Tensor:
     """Where NaN, or a whole number, is in one of the two results and not in the other."""
-    return first.isnan() != second.isnan() if first.is_floating_point() else first != second
+    return first.isnan() != second.isnan() if _has_nan(first) else first != second
 
 
-def _example(shape: list[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+def _has_nan(value: Tensor) -> bool:
+    """Whether the type of the values has NaN: whole numbers have none."""
+    return value.is_floating_point() or value.is_complex()
+
+
+def example(shape: list[int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Numbers from -1 to 1; zeros for whole numbers, because every embedding has a row 0."""
     if not dtype.is_floating_point:
         return torch.zeros(shape, dtype=dtype, device=device)
