@@ -27,6 +27,7 @@ GRADIENTS = (
     "`checked`: the export compared the gradients with those of the module in eager PyTorch. `unknown`: an archive of "
     "`torch.export` cannot show hooks, backward methods of autograd functions, or regions that were decomposed."
 )
+NOTES = "Sentences about the inspection, such as the values that it could not choose."
 LOOKED_UP = "Integer inputs that embeddings look up."
 
 
@@ -85,6 +86,7 @@ class Manifest(Schema):
     path: list[str] | None = Field(None, description=PATH, examples=[["embeddings.word_embeddings"]])
     looked_up: list[str] = Field([], description=LOOKED_UP)
     gradients: Literal["checked", "unknown"] = Field("unknown", description=GRADIENTS)
+    notes: list[str] = Field([], description=NOTES)
 
 
 class ModelFormat(Schema):
@@ -178,6 +180,7 @@ class Model(Schema):
     path: list[str] | None = Field(None, description=PATH)
     looked_up: list[str] | None = Field(None, description=LOOKED_UP)
     gradients: Literal["checked", "unknown"] | None = Field(None, description=GRADIENTS)
+    notes: list[str] | None = Field(None, description=NOTES)
     architecture: Architecture | None = Field(None, description="Set for a model that was uploaded as weights.")
     problem: JobProblem | None = None
 

@@ -114,6 +114,14 @@ def export_folder(
     return Manifest.model_validate(manifest)
 
 
+def refuse_file(path: Path) -> None:
+    """Raises ExportRefused with the kind of the file, which is given instead of a network."""
+    with _refusals():
+        from unitrank_engine.models.exporting.reasons.recognition import check_module
+
+        check_module(path)
+
+
 def _tensors(module: Any, examples: Any) -> Any:
     """The examples with each numpy array as a tensor."""
     if isinstance(examples, Mapping):
@@ -124,7 +132,14 @@ def _tensors(module: Any, examples: Any) -> Any:
         return examples
     import torch
 
-    tensor = torch.from_numpy(examples.copy())
+    try:
+        tensor = torch.from_numpy(examples.copy())
+    except TypeError as error:
+        raise ExportRefused(
+            f"an example input is a numpy array of type {examples.dtype}, which torch cannot hold: {error}; "
+            "pass numbers, such as float32 or int64",
+            code="not_exportable",
+        ) from error
     parameters = module.parameters() if isinstance(module, torch.nn.Module) else ()
     dtype = next((parameter.dtype for parameter in parameters if parameter.is_floating_point()), torch.float32)
     return tensor if tensor.dtype in (torch.int64, torch.int32) else tensor.to(dtype)

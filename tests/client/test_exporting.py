@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 import unitrank
 from tests.engine.archive.forging import entries_of
 from tests.support.transformers import BERT, saved
+from unitrank.cli.commands.export import export_model
 from unitrank.errors import NotPossible
 from unitrank_engine.archive import clean, load
 from unitrank_engine.archive.mark import MARK
@@ -263,7 +265,21 @@ def test_folder_when_it_cannot_be_exported_then_the_error_names_the_reason_and_n
 
 
 def test_export_when_the_network_does_not_run_on_the_examples_then_the_error_has_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(unitrank.ExportRefused, match=r"does not run on the example inputs: .*same dtype"):
+    with pytest.raises(unitrank.ExportRefused, match=r"(?s)does not run on the example inputs.*same dtype"):
         unitrank.export(torch.nn.Linear(4, 2), torch.zeros(2, 4, dtype=torch.int64), tmp_path / "net.pt2")
 
     assert not (tmp_path / "net.pt2").exists()
+
+
+def test_export_of_an_array_of_texts_is_refused_by_its_type(tmp_path: Path) -> None:
+    with pytest.raises(unitrank.ExportRefused, match="numpy array of type <U1, which torch cannot hold"):
+        unitrank.export(torch.nn.Linear(1, 2), np.array([["a"], ["b"]]), tmp_path / "net.pt2")
+
+
+def test_export_command_with_a_file_instead_of_a_network_names_the_files_kind(tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(2)}, tmp_path / "net.pt")
+
+    with pytest.raises(unitrank.ExportRefused) as refusal:
+        export_model(str(tmp_path / "net.pt"), tmp_path / "net.pt2")
+
+    assert "net.pt is a file, not a torch.nn.Module\nthe file was written by torch.save" in str(refusal.value)

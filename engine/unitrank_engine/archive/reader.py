@@ -5,8 +5,8 @@ The number, sizes and names of its entries are checked before their bytes are re
 
 import stat
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from io import BufferedReader, FileIO
 from pathlib import Path
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
@@ -21,6 +21,8 @@ CHUNK = 1 << 20
 MAX_ENTRIES = 20_000
 MAX_DIRECTORY = 4 << 20
 """Bytes of the zip's table of contents."""
+START_OF_ENTRY = 1 << 16
+"""Bytes of an entry that show what wrote a file of another kind."""
 MAX_TEXT = 32 << 20
 """Bytes of one entry of text, such as `models/model.json`."""
 MAX_VALUES = 4_000_000
@@ -108,7 +110,7 @@ def open_archive(path: Path) -> Iterator[ArchiveReader]:
         with _as_archive_error(error_by_start(start)):
             file = ZipFile(raw)
         with file:
-            archive = ArchiveReader(file, _entries(file.infolist(), raw.length))
+            archive = ArchiveReader(file, _entries(file.infolist(), raw.length, lambda name: _start(file, name)))
             for name, content in FIXED.items():
                 value = archive.text(name)
                 if value != content:
@@ -155,17 +157,24 @@ def _as_archive_error(refusal: ArchiveError | None = None) -> Iterator[None]:
         ) from error
 
 
+def _start(file: ZipFile, name: str) -> bytes:
+    """The first bytes of an entry, or none of an entry that zipfile cannot read."""
+    with suppress(*_ZIP_ERRORS), file.open(name) as entry:
+        return entry.read(START_OF_ENTRY)
+    return b""
+
+
 def _missing(name: str) -> ArchiveError:
     return ArchiveError(
         "not_an_archive", f"entry {escaped(name)} is missing, which torch.export.save writes into each archive: {EXPORT}"
     )
 
 
-def _entries(infos: list[ZipInfo], length: int) -> dict[str, ZipInfo]:
+def _entries(infos: list[ZipInfo], length: int, start_of: Callable[[str], bytes]) -> dict[str, ZipInfo]:
     count = len(infos)
     if count > MAX_ENTRIES:
         raise ArchiveError("archive_too_large", f"the zip has {count} entries; at most {MAX_ENTRIES} are accepted")
-    refuse_by_entries([info.orig_filename for info in infos])
+    refuse_by_entries([info.orig_filename for info in infos], start_of)
     entries: dict[str, ZipInfo] = {}
     roots = set()
     for info in infos:

@@ -15,6 +15,7 @@ from torch import fx
 from unitrank_engine.archive import ArchiveError, clean, has_mark, load
 from unitrank_engine.errors import EngineError, is_out_of_memory
 from unitrank_engine.program import Place, Program, ProgramValue
+from unitrank_engine.program.contracts.invented import invented_values
 from unitrank_engine.program.gradients import reached_by_gradients
 from unitrank_engine.program.places import cuts
 from unitrank_engine.program.proof.proving_run import does_not_run
@@ -51,7 +52,8 @@ def manifest(program: Program) -> Manifest:
 
     Raises EngineError when the model fails at another batch size, or mixes the examples of a batch.
     """
-    costs = _run(program)
+    with invented_values() as faults:
+        costs = _run(program)
     total = sum(costs.values())
     layers = _layers(program, costs, total)
     return Manifest(
@@ -63,6 +65,14 @@ def manifest(program: Program) -> Manifest:
         differentiable=any(layer.differentiable for layer in layers),
         path=program.path,
         looked_up=program.looked_up,
+        notes=[_note(fault) for fault in {fault.partition(" ")[0]: fault for fault in reversed(faults)}.values()],
+    )
+
+
+def _note(fault: str) -> str:
+    return (
+        f"The inspection has no examples, and ran the model on invented values: {fault}. "
+        "The nearest legal positions took their place. A job refuses examples with such positions."
     )
 
 
@@ -161,7 +171,7 @@ def _run(program: Program) -> dict[fx.Node, int]:
     """
     try:
         with torch.no_grad():
-            program.module(*program.blank(3))
+            program.module(*program.blank(ROWS))
         _check_rows(program)
         return program.costs
     except EngineError:
@@ -169,7 +179,7 @@ def _run(program: Program) -> dict[fx.Node, int]:
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise does_not_run(error) from error
+        raise does_not_run(error, ROWS, lambda rows: program.module(*program.blank(rows))) from error
 
 
 def _check_rows(program: Program) -> None:

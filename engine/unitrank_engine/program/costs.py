@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, fx
 from torch.utils.flop_counter import FlopCounterMode
 
+from unitrank_engine.program.contracts.invented import invented_values
+
 
 class Counting(fx.Interpreter):
     """Runs a graph node by node and counts the floating-point operations of each node.
@@ -29,6 +31,6 @@ class Counting(fx.Interpreter):
 def count_costs(module: fx.GraphModule, inputs: list[Tensor]) -> dict[fx.Node, int]:
     """Floating-point operations of each operator node for these inputs, in order of execution."""
     counting = Counting(module)
-    with torch.no_grad():
+    with torch.no_grad(), invented_values():
         counting.run(*inputs)
     return counting.costs

@@ -22,6 +22,7 @@ from torch.export.passes import move_to_device_pass
 
 from unitrank_engine.errors import EngineError
 from unitrank_engine.program.contracts import check_positions, check_shapes
+from unitrank_engine.program.contracts.invented import invented_values
 from unitrank_engine.program.contracts.recurrent import LAYERS
 from unitrank_engine.program.costs import count_costs
 from unitrank_engine.program.functional import functionalise
@@ -127,7 +128,8 @@ class Program:
             torch.zeros(shape, dtype=value.dtype, device=self.device)
             for shape, value in zip(shapes, self.inputs.values(), strict=True)
         ]
-        return list(self.lift(tuple(zeros)))
+        with invented_values():
+            return list(self.lift(tuple(zeros)))
 
     @cached_property
     def fills_memory(self) -> bool:

@@ -1,5 +1,6 @@
 """The zip: the number, sizes and names of its entries are checked before bytes are read."""
 
+import gzip
 import pickle
 import struct
 import warnings
@@ -60,6 +61,13 @@ def save_torchscript(file: BytesIO) -> None:
         torch.jit.save(torch.jit.trace(Doubling(), torch.ones(2)), file)
 
 
+def zipped(file: BytesIO, *names: str) -> None:
+    """Writes a zip whose entries are empty."""
+    with ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"")
+
+
 WEIGHTS = {"weight": torch.ones(2)}
 EXPORT = r"unitrank\.export or torch\.export\.save"
 # For each file that users upload by mistake: its writer, the code and the text of the refusal.
@@ -77,6 +85,19 @@ OTHER_FILES: dict[str, tuple[Callable[[BytesIO], object], str, str]] = {
     "small_npz": (lambda file: np.savez_compressed(file, x=np.ones(2)), "archive_entry_refused", "upload it as a dataset"),
     "npy": (lambda file: np.save(file, np.ones(2)), "not_an_archive", f"numpy array.*{EXPORT}"),
     "onnx": (lambda file: file.write(b"\x08\x08\x12\x07pytorch"), "not_an_archive", f"ONNX model.*{EXPORT}"),
+    "module": (
+        lambda file: torch.save(torch.nn.Linear(2, 1), file),
+        "not_an_archive",
+        r"modules\.linear\.Linear",
+    ),
+    "weights": (lambda file: torch.save(WEIGHTS, file), "not_an_archive", "weights without a network.*load_state_dict"),
+    "hdf5": (lambda file: file.write(b"\x89HDF\r\n\x1a\n\0\0"), "not_an_archive", f"HDF5, as Keras writes.*{EXPORT}"),
+    "keras": (lambda file: zipped(file, "metadata.json", "config.json", "model.weights.h5"), "not_an_archive", "a Keras model"),
+    "compiled": (lambda file: zipped(file, "n/data/aotinductor/model/a.so"), "archive_entry_refused", "AOTInductor"),
+    "gguf": (lambda file: file.write(b"GGUF\3\0\0\0"), "not_an_archive", "GGUF file, which holds weights"),
+    "lite": (lambda file: file.write(b"\x1c\0\0\0TFL3"), "not_an_archive", "TensorFlow Lite model"),
+    "executorch": (lambda file: file.write(b"\x1c\0\0\0ET12"), "not_an_archive", "ExecuTorch program"),
+    "gzip": (lambda file: file.write(gzip.compress(b"x")), "not_an_archive", "gzip: unpack it first"),
     "empty": (lambda file: None, "not_an_archive", "file is empty"),
 }
 

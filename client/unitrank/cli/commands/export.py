@@ -7,7 +7,7 @@ import typer
 
 from unitrank.cli.output import AsJson, print_json, print_message
 from unitrank.errors import NotPossible
-from unitrank.exporting import export, export_folder
+from unitrank.exporting import export, export_folder, refuse_file
 from unitrank_schemas.models import Manifest
 
 app = typer.Typer()
@@ -50,6 +50,8 @@ def export_model(
 def _named(module: str, path: Path, example: list[str], weights: Path | None, position: int | None) -> Manifest:
     from unitrank.cli.module_spec import example_of, load_weights, network_of
 
+    if Path(module).is_file():
+        refuse_file(Path(module))
     if not example:
         raise NotPossible("--example is missing; give the shape of an input without the batch, such as --example 3x32x32")
     if position is not None:

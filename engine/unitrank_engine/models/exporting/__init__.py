@@ -7,8 +7,9 @@ machine.
 
 When the network cannot be exported, the error names the line of the model that causes it.
 
-`archive` is the whole export. `arguments` reads the example inputs, `capture` records the module,
-`outputs` compares archive and module, and `lines` and `refusals` write the error.
+`archive` is the whole export. `arguments` reads the example inputs, `preparation` changes the
+module until the export is over, `capture` records it, and `outputs` compares archive and module.
+`reasons`, `lines` and `refusals` write the error.
 """
 
 from unitrank_engine.models.exporting.archive import export

@@ -14,13 +14,17 @@ from torch.export import ExportedProgram
 from unitrank_engine.archive import ArchiveError, add_mark, load
 from unitrank_engine.archive import clean as vet
 from unitrank_engine.errors import EngineError
-from unitrank_engine.models.exporting.arguments import ExampleInputs, arguments_of, two_rows
+from unitrank_engine.models.exporting.arguments import Arguments, ExampleInputs, arguments_of, two_rows
 from unitrank_engine.models.exporting.backward_passes import refuse_inference_mode, without_backward_hooks
-from unitrank_engine.models.exporting.capture import captured, evaluating
+from unitrank_engine.models.exporting.capture import captured
 from unitrank_engine.models.exporting.gradients import check_gradients, differentiating
 from unitrank_engine.models.exporting.lines import line_of_node
-from unitrank_engine.models.exporting.outputs import check_outputs, outputs_of
+from unitrank_engine.models.exporting.outputs import check_outputs, check_rows, outputs_of
+from unitrank_engine.models.exporting.preparation import prepared
 from unitrank_engine.models.exporting.quiet import quiet
+from unitrank_engine.models.exporting.reasons.always_random import always_random
+from unitrank_engine.models.exporting.reasons.diagnosis import sequence_first
+from unitrank_engine.models.exporting.reasons.recognition import check_module
 from unitrank_engine.models.exporting.refusals import CODE, refused
 from unitrank_engine.models.inspection import manifest
 from unitrank_engine.program import Program
@@ -29,7 +33,7 @@ from unitrank_schemas.models import Manifest
 Result = TypeVar("Result")
 
 
-def export(module: nn.Module, example_inputs: ExampleInputs, path: Path) -> Manifest:
+def export(module: object, example_inputs: ExampleInputs, path: Path) -> Manifest:
     """Exports the module, in evaluation mode and for any batch size, and returns its manifest.
 
     `module`: the network; it is left unchanged.
@@ -45,26 +49,25 @@ def export(module: nn.Module, example_inputs: ExampleInputs, path: Path) -> Mani
     >>> manifest.parameters, [port.shape for port in manifest.outputs]
     (10, [[None, 2]])
     """
-    if not isinstance(module, nn.Module):
-        kind = type(module).__name__
-        raise EngineError(CODE, f"a {kind} cannot be exported; expected a torch.nn.Module")
+    root = check_module(module)
     folder = path.absolute().parent
     if not folder.is_dir():
         raise EngineError(CODE, f"the folder {folder} does not exist; create it before {path.name} is written")
-    with torch.inference_mode(False), evaluating(module), TemporaryDirectory(dir=folder) as inner:
-        args, kwargs = two_rows(*arguments_of(example_inputs))
+    with torch.inference_mode(False), prepared(root) as network, TemporaryDirectory(dir=folder) as inner:
+        args, kwargs = two_rows(arguments_of(example_inputs))
         clean = Path(inner, "clean.pt2")
-        refuse_inference_mode(module, args, kwargs)
-        program, exported = _program(module, args, kwargs, clean=clean)
+        refuse_inference_mode(network, args, kwargs)
+        program, exported = _program(network, args, kwargs, clean=clean)
+        check_rows(program, exported, (args, kwargs))
         gradients = check_gradients(
-            module,
+            network,
             args,
             kwargs,
             program=program,
             exported=exported,
             program_of=partial(_program, clean=clean.with_name("double.pt2")),
         )
-        description = manifest(program).model_copy(update={"gradients": gradients})
+        description = _manifest(program, network).model_copy(update={"gradients": gradients})
         if gradients == "checked":
             add_mark(clean)
         os.replace(clean, path)
@@ -74,28 +77,32 @@ def export(module: nn.Module, example_inputs: ExampleInputs, path: Path) -> Mani
 def _program(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, clean: Path) -> tuple[Program, ExportedProgram]:
     """The program as the service would load it, and as torch.export gives it."""
     with without_backward_hooks(module):
-        exported = _without_gradients_if_needed(captured, module, args, kwargs)
-    outputs = _without_gradients_if_needed(outputs_of, module, args, kwargs)
+        exported = _without_gradients_if_needed(captured, module, (args, kwargs))
+    outputs = _without_gradients_if_needed(outputs_of, module, (args, kwargs))
     program = vetted(exported, clean)
-    check_outputs(program, exported, args, kwargs, [output.detach() for output in outputs])
+    check_outputs(program, exported, (args, kwargs), [output.detach() for output in outputs])
     return program, exported
 
 
-def _without_gradients_if_needed(
-    step: Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Result],
-    module: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Result:
+def _manifest(program: Program, module: nn.Module) -> Manifest:
+    """The manifest. An error about rows also names a layer that takes the sequence on axis 0."""
+    try:
+        return manifest(program)
+    except EngineError as error:
+        advice = sequence_first(module) if error.code == "rows_depend" else ""
+        raise EngineError(error.code, f"{error.detail}\n{advice}") if advice else error from error
+
+
+def _without_gradients_if_needed(step: Callable[[nn.Module, Arguments], Result], module: nn.Module, arguments: Arguments) -> Result:
     """The result of the step with gradients enabled, or without where the module runs only so."""
     try:
         with differentiating(module):
-            return step(module, args, kwargs)
+            return step(module, arguments)
     except EngineError as error:
         if "grad" not in error.detail:
             raise
         with torch.no_grad():
-            return step(module, args, kwargs)
+            return step(module, arguments)
 
 
 def vetted(exported: ExportedProgram, clean: Path) -> Program:
@@ -106,5 +113,9 @@ def vetted(exported: ExportedProgram, clean: Path) -> Program:
             torch.export.save(exported, raw)
             vet(raw, clean)
             return Program.from_exported(load(clean))
+    except EngineError as error:
+        if error.code != "training_mode":
+            raise
+        raise always_random(exported, error) from error
     except ArchiveError as error:
         raise refused(error.detail, line_of_node(exported, error)) from error

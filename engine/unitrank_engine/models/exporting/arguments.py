@@ -25,13 +25,15 @@ def arguments_of(examples: ExampleInputs) -> Arguments:
     return (examples,), {}
 
 
-def two_rows(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+def two_rows(arguments: Arguments) -> Arguments:
     """The same arguments with two rows instead of one, because torch takes a size of 1 as fixed."""
-    rows = {len(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and leaf.dim()}
+    rows = {len(leaf) for leaf in tree_leaves(arguments) if isinstance(leaf, Tensor) and leaf.dim()}
     if not rows:
         raise EngineError(
             CODE, "the example inputs hold no tensor whose first axis could be the batch; pass tensors with one row or more"
         )
+    if rows == {0}:
+        raise EngineError(CODE, "the example inputs have no rows; pass tensors with one row or more")
     if len(rows) > 1:
         counts = sorted(rows)
         raise EngineError(
@@ -44,5 +46,5 @@ def two_rows(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         # Each argument is a copy: torch would take a tensor that is passed twice for one input.
         return torch.cat([leaf, leaf]) if len(leaf) == 1 else leaf.clone()
 
-    doubled_args, doubled_kwargs = tree_map(doubled, (args, kwargs))
-    return doubled_args, doubled_kwargs
+    args, kwargs = tree_map(doubled, arguments)
+    return args, kwargs

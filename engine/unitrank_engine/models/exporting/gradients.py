@@ -78,7 +78,7 @@ def eager_gradients(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, 
     parameters = {name: p for name, p in module.named_parameters() if p.requires_grad and not p._backward_hooks}
     try:
         with Watch() as watch:
-            outputs = outputs_of(module, given_args, given_kwargs)
+            outputs = outputs_of(module, (given_args, given_kwargs))
         causes = backward_passes(module, outputs, watch)
         small = _gradients(outputs, inputs | parameters, keep=True)
         half = any(output.dtype in (torch.float16, torch.bfloat16) for output in outputs)

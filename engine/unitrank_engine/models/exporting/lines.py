@@ -4,13 +4,13 @@ import os
 import re
 import sysconfig
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import jaxtyping
 import torch
-from torch import nn
+from torch import fx
 from torch.export import ExportedProgram
 
 from unitrank_engine.archive import ArchiveError
@@ -24,18 +24,15 @@ def line_of(error: BaseException) -> traceback.FrameSummary | None:
     return frames[-1] if frames else None
 
 
-def line_of_fixed_size(
-    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any
-) -> traceback.FrameSummary | None:
+def line_of_fixed_size(export: Callable[[], object]) -> traceback.FrameSummary | None:
     """The line that turns the size of the batch into a fixed number.
 
-    torch names this line only in its structured trace, so the module is exported again with that
-    trace.
+    torch names this line only in its structured trace, so `export` is called again with that trace.
     """
     with quiet(), structured_trace() as trace:
         with suppress(Exception):
             # This export raises the same error as the first export, which is reported already.
-            torch.export.export(module, args, kwargs, dynamic_shapes=shapes)
+            export()
         frames = [frame for stack in guards_on_sizes(trace) for frame in stack]
     return next((frame for frame in frames if is_user_code(frame)), None)
 
@@ -49,14 +46,19 @@ def line_of_node(exported: ExportedProgram, error: ArchiveError) -> traceback.Fr
         named = node.op == "call_function" and f"'torch.ops.{node.target}'" in error.detail
         sized = error.code == "expression_refused" and re.search(r"\bu\d", str(getattr(node.meta.get("val"), "shape", "")))
         if named or sized:
-            entries = re.findall(r'File "(.+)", line (\d+), in (\w+)\n\s*(.*)', node.meta.get("stack_trace") or "")
-            frames = [traceback.FrameSummary(file, int(number), name, line=line) for file, number, name, line in entries]
-            return next((frame for frame in reversed(frames) if is_user_code(frame)), None)
+            return line_of_stack(node)
     return None
 
 
+def line_of_stack(node: fx.Node) -> traceback.FrameSummary | None:
+    """The user's line that the node was captured at."""
+    entries = re.findall(r'File "(.+)", line (\d+), in (\w+)\n\s*(.*)', node.meta.get("stack_trace") or "")
+    frames = [traceback.FrameSummary(file, int(number), name, line=line) for file, number, name, line in entries]
+    return next((frame for frame in reversed(frames) if is_user_code(frame)), None)
+
+
 def is_user_code(frame: traceback.FrameSummary) -> bool:
-    """Whether the line is neither in torch nor in this folder."""
+    """Whether the line is not in torch, in jaxtyping or in this folder."""
     excluded = (
         str(Path(torch.__file__).parent),
         sysconfig.get_path("stdlib") + os.sep + "contextlib",

@@ -1,14 +1,14 @@
 """Compares the outputs of an archive with those of its module."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from unitrank_engine.errors import EngineError
+from unitrank_engine.errors import EngineError, is_out_of_memory
+from unitrank_engine.models.exporting.arguments import Arguments
 from unitrank_engine.models.exporting.lines import line_of
-from unitrank_engine.models.exporting.refusals import CODE, refused
+from unitrank_engine.models.exporting.preparation import without_caches
+from unitrank_engine.models.exporting.refusals import CODE, Fault, by_examples, refusal
 from unitrank_engine.program import Program
 from unitrank_engine.torch_private import tree_leaves
 
@@ -19,25 +19,40 @@ It is relative to the largest value.
 """
 
 
-def outputs_of(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+def outputs_of(module: nn.Module, arguments: Arguments) -> list[Tensor]:
     """The tensors that the module returns. Raises EngineError if it does not run.
 
     `torch.export` accepts some inputs on which the module fails, such as integers for a dense
     layer.
     """
     try:
-        outputs = module(*args, **kwargs)
+        outputs = without_caches(module(*arguments[0], **arguments[1]))
     except Exception as error:
-        raise refused(f"it does not run on the example inputs: {error}", line_of(error)) from error
+        raise by_examples(error, line_of(error)) from error
     return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
 
 
-def check_outputs(
-    program: Program, exported: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: list[Tensor]
-) -> None:
+def check_rows(program: Program, exported: ExportedProgram, arguments: Arguments) -> None:
+    """Raises EngineError when the archive fails with one example row, or with one row more."""
+    inputs = _inputs(program, exported, arguments)
+    first = tuple(tensor[:1] for tensor in inputs)
+    more = tuple(torch.cat([tensor, tensor[:1]]) for tensor in inputs)
+    for chosen in (first, more):
+        try:
+            program.forward(program.lift(chosen), next(iter(program.outputs)))
+        except EngineError:
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            counts = f"{len(inputs[0])} rows of the example inputs, and fails with {len(chosen[0])}"
+            fault = Fault(f"the network runs with {counts}", "replace fixed sizes such as x.view(2, -1) by x.view(x.shape[0], -1)")
+            raise refusal(fault, quoted=str(error)) from error
+
+
+def check_outputs(program: Program, exported: ExportedProgram, arguments: Arguments, outputs: list[Tensor]) -> None:
     """Raises EngineError when the outputs of the archive differ from those of the module."""
-    given = dict(zip(exported.graph_signature.user_inputs, tree_leaves((args, kwargs)), strict=False))
-    inputs = program.lift(tuple(given[name] for name in program.inputs))
+    inputs = program.lift(_inputs(program, exported, arguments))
     for name, expected in zip(program.outputs, outputs, strict=False):
         output = program.forward(inputs, name)
         finite = expected[expected.isfinite()]
@@ -48,3 +63,9 @@ def check_outputs(
                 f"output '{name}' of the archive is not what the module computes on the example inputs; "
                 "forward must depend on its inputs alone, and not on a counter or random numbers",
             )
+
+
+def _inputs(program: Program, exported: ExportedProgram, arguments: Arguments) -> tuple[Tensor, ...]:
+    """The example inputs in the order of the program's inputs."""
+    given = dict(zip(exported.graph_signature.user_inputs, tree_leaves(arguments), strict=False))
+    return tuple(given[name] for name in program.inputs)

@@ -18,6 +18,7 @@ from torch import Tensor, fx
 
 from unitrank_engine.errors import EngineError
 from unitrank_engine.program.contracts.finite import FINITE, finite
+from unitrank_engine.program.contracts.invented import is_tolerated, laid_out
 from unitrank_engine.torch_private import argument_names
 
 aten = torch.ops.aten
@@ -103,21 +104,28 @@ def positions(values: Tensor, smallest: int, size: int, user: str) -> Tensor:
 
     `user`: the operator that uses them.
 
-    Raises IndexError for a position below `smallest` or not below `size`.
+    Raises IndexError for a position below `smallest` or not below `size`; among `invented_values`,
+    the nearest position takes its place.
     """
     if values.numel():
         # An expanded axis holds the same positions again.
         one = values if 0 not in values.stride() else values[tuple(slice(0, 1 if step == 0 else None) for step in values.stride())]
         low, high = (int(value) for value in torch.aminmax(one))
         if low < smallest or high >= size:
-            raise IndexError(f"index out of range in self: {user} gets the positions {low} to {high} of {size}")
+            fault = f"{user} gets the positions {low} to {high} of {size}"
+            if size < 1 or not is_tolerated(fault):
+                raise IndexError(f"index out of range in self: {fault}")
+            return laid_out(one.clamp(smallest, size - 1), one).expand(values.shape)
     return values
 
 
 def ordered(values: Tensor) -> Tensor:
     """`values`, unchanged. Raises IndexError unless each value is at least the one before it."""
     if values.shape[-1] > 1 and bool((values[..., 1:] < values[..., :-1]).any()):
-        raise IndexError("index out of range in self: boundaries or offsets go back; expected numbers in ascending order")
+        fault = "boundaries or offsets go back; expected numbers in ascending order"
+        if not is_tolerated(fault):
+            raise IndexError(f"index out of range in self: {fault}")
+        return laid_out(values.sort().values, values)
     return values
 
 

@@ -8,13 +8,15 @@ its memory.
 Some kernels do not write all of their result. The rest holds what another job left in the memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from unitrank_engine.errors import EngineError, is_out_of_memory
+from unitrank_engine.program.contracts.invented import invented_values
 from unitrank_engine.program.proof.uninitialised import filled_memory
 from unitrank_engine.torch_private import OpOverload, expression_of, tree_leaves
 
@@ -25,6 +27,8 @@ ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 
 torch chooses one by its arguments, and by whether gradients are needed.
 """
+OTHER_ROWS = (2, 3, 1, 4)
+"""The batch sizes that show whether a failure depends on the batch size."""
 
 
 def prove(module: fx.GraphModule, shapes: Sequence[Sequence[int | None]], device: torch.device) -> None:
@@ -37,30 +41,51 @@ def prove(module: fx.GraphModule, shapes: Sequence[Sequence[int | None]], device
     `model_does_not_run` when an operator fails.
     """
     nodes = [node for node in module.graph.nodes if node.op == "placeholder"]
-    for rows in ROWS:
-        inputs = [
+
+    def inputs(rows: int) -> list[Tensor]:
+        return [
             example([rows if size is None else size for size in shape], node.meta["val"].dtype, device)
             for shape, node in zip(shapes, nodes, strict=True)
         ]
+
+    for rows in ROWS:
         try:
-            with torch.no_grad(), filled_memory():
-                ProvingRun(module, strides=rows > 1 and device.type == "cpu").run(*inputs)
+            with torch.no_grad(), filled_memory(), invented_values():
+                ProvingRun(module, strides=rows > 1 and device.type == "cpu").run(*inputs(rows))
         except EngineError:
             raise
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            raise does_not_run(error) from error
+            raise does_not_run(error, rows, lambda rows: module(*inputs(rows))) from error
 
 
-def does_not_run(error: Exception) -> EngineError:
-    """The error of a model that fails at another batch size than at export."""
+def does_not_run(error: Exception, rows: int, run: Callable[[int], object]) -> EngineError:
+    """The error of a model that fails at a batch size, or on the values of an inspection.
+
+    `rows`: the batch size that failed.
+    `run`: runs the model at another batch size.
+    """
     reason = str(error).partition("\n")[0][:300] or type(error).__name__
+    other = next((size for size in OTHER_ROWS if size != rows and _runs(run, size)), None)
+    if other is None:
+        return EngineError(
+            "model_does_not_run",
+            f"the model fails on the values of the inspection, which are 0 and numbers from -1 to 1: {reason}; "
+            "replace operators that fail on some values, and export the model again",
+        )
     return EngineError(
         "model_does_not_run",
-        f"the model fails at another batch size than at export: {reason}; "
+        f"the model fails at another batch size than at export, with {rows} rows and not with {other}: {reason}; "
         "replace fixed sizes in its code, such as x.view(2, -1) by x.view(x.shape[0], -1)",
     )
+
+
+def _runs(run: Callable[[int], object], rows: int) -> bool:
+    with suppress(Exception), torch.no_grad(), invented_values():
+        run(rows)
+        return True
+    return False
 
 
 class ProvingRun(fx.Interpreter):
