@@ -45,7 +45,8 @@ def run_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 def test_every_example_is_run_here_or_is_tested_elsewhere() -> None:
     source = Path(__file__).read_text()
 
-    elsewhere = {"trap.py": "tests/engine/test_trap.py"}
+    captum = "tests/e2e/documentation/test_from_captum.py"
+    elsewhere = {"trap.py": "tests/engine/test_trap.py", "from_captum.py": captum, "captum_rows.py": captum}
     assert {path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in source} <= elsewhere.keys()
     assert all((ROOT / test).exists() for test in elsewhere.values())
 
