@@ -1,13 +1,14 @@
 """A model that is ready to run: its graph, inputs, outputs and places.
 
-`Program.from_exported` prepares the graph in six steps, each a module of this folder:
+`Program.from_exported` prepares the graph in seven steps, each a module of this folder:
 
 1. `functional` removes in-place operations and freezes the parameters.
 2. `contracts` checks the arguments of operators.
-3. `proof` runs each operator and compares its result with the trace.
-4. `layout` changes the memory layout of convolutions on a CPU.
-5. `places` finds the values that a job can rank.
-6. `lifting` takes look-ups of embeddings out of the graph.
+3. `batch_norm` replaces batch norms on a CPU, because torch's gradient for them can be wrong.
+4. `proof` runs each operator and compares its result with the trace.
+5. `layout` changes the memory layout of convolutions on a CPU.
+6. `places` finds the values that a job can rank.
+7. `lifting` takes look-ups of embeddings out of the graph.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
 from unitrank_engine.errors import EngineError
+from unitrank_engine.program.batch_norm import replace_batch_norms
 from unitrank_engine.program.contracts import check_positions, check_shapes
 from unitrank_engine.program.contracts.invented import invented_values
 from unitrank_engine.program.contracts.recurrent import LAYERS
@@ -93,6 +95,8 @@ class Program:
         inputs = {name: _checked(value, symbols) for name, value in inputs.items()}
         check_shapes(module.graph)
         check_positions(module)
+        if device == "cpu":
+            replace_batch_norms(module)
         prove(module, shapes := [value.shape for value in inputs.values()], torch.device(device))
         prove_gradients(module, shapes, torch.device(device))
         if device == "cpu":

@@ -24,7 +24,17 @@ DENSE = {"aten::linear": (0, 1), "aten::addmm": (1, 2), "aten::mm": (0, 1), "ate
 """Operator → positions of its input and of its weight among the arguments."""
 _CONVOLUTIONS = "conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d"
 CONVOLUTIONS = {f"aten::{name}": (0, 1) for name in _CONVOLUTIONS.split()}
-AFFINE = frozenset({"aten::batch_norm", "aten::_native_batch_norm_legit_no_training", "aten::dropout", "aten::clone"})
+AFFINE = {
+    "aten::batch_norm": 0,
+    "aten::_native_batch_norm_legit_no_training": 0,
+    "aten::addcmul": 1,
+    "aten::dropout": 0,
+    "aten::clone": 0,
+}
+"""Operator → position of the argument that it scales and shifts.
+
+`program.batch_norm` replaces batch norms by `addcmul`.
+"""
 
 
 @dataclass(frozen=True)
@@ -77,8 +87,10 @@ class Linear:
     def _scale(self, node: fx.Node, start: Mapping[fx.Node, Any]) -> Tensor:
         """Return the factor by which an affine node multiplies each element, in a single row."""
         target: Any = node.target  # Any: operators differ in their arguments
-        source, *rest = (start[each] if isinstance(each, fx.Node) else each for each in node.args)
-        return derivative(lambda x: tree_leaves(target(x, *rest))[0], tree_leaves(source)[0][:1])
+        arguments = [start[each] if isinstance(each, fx.Node) else each for each in node.args]
+        place = AFFINE[operator_name(node)]
+        source = tree_leaves(arguments[place])[0][:1]
+        return derivative(lambda x: tree_leaves(target(*arguments[:place], x, *arguments[place + 1 :]))[0], source)
 
 
 def reads(node: fx.Node) -> list[fx.Node]:
@@ -88,7 +100,8 @@ def reads(node: fx.Node) -> list[fx.Node]:
         latest = waiting.pop()
         sources += latest.all_input_nodes
         if operator_name(latest) in AFFINE or "getitem" in str(latest.target):
-            waiting += latest.all_input_nodes[:1]
+            before = latest.args[AFFINE.get(operator_name(latest), 0)]
+            waiting += [before] if isinstance(before, fx.Node) else []
     return sources if operator_name(latest) in DENSE | CONVOLUTIONS else []
 
 
@@ -100,11 +113,12 @@ def linear_before(node: fx.Node, varying: set[fx.Node]) -> Linear | None:
     """
     affine: list[fx.Node] = []
     while operator_name(node) in AFFINE or "getitem" in str(node.target):
+        place = AFFINE.get(operator_name(node), 0)
+        before = node.args[place]
+        if not isinstance(before, fx.Node) or not _is_fixed(node, before):
+            return None
         if "getitem" not in str(node.target):
             affine.insert(0, node)
-        before = node.args[0]
-        if not isinstance(before, fx.Node):
-            return None
         node = before
     name = operator_name(node)
     if name not in DENSE | CONVOLUTIONS or node not in varying or node.kwargs:
@@ -113,6 +127,11 @@ def linear_before(node: fx.Node, varying: set[fx.Node]) -> Linear | None:
     if [index for index, source in enumerate(node.args) if source in varying] != [place]:
         return None
     return Linear(node, tuple(affine))
+
+
+def _is_fixed(node: fx.Node, before: fx.Node) -> bool:
+    """Return True where all arguments but `before` are equal for all examples."""
+    return all(source is before or source.op == "get_attr" for source in node.all_input_nodes)
 
 
 def contributions(

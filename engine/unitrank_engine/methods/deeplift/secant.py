@@ -21,7 +21,8 @@ class Secant(torch.autograd.Function):
     def forward(ctx: Any, back: Back, outputs: tuple[Tensor, ...], *inputs: Tensor) -> tuple[Tensor, ...]:
         ctx.back = back
         ctx.set_materialize_grads(True)
-        return tuple(output.view_as(output) for output in outputs)
+        # An alias keeps the strides; `view_as` changes the strides of axes of size 1.
+        return tuple(torch.ops.aten.alias.default(output) for output in outputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:

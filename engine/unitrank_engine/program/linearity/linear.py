@@ -26,7 +26,7 @@ _NAMES = """
     upsample_trilinear3d
     add sub rsub neg mean sum cumsum avg_pool1d avg_pool2d avg_pool3d
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
-    dropout batch_norm _native_batch_norm_legit_no_training
+    dropout index_add batch_norm _native_batch_norm_legit_no_training
 """
 LINEAR = frozenset(f"aten::{name}" for name in _NAMES.split())
 
@@ -36,7 +36,7 @@ SAMPLING = frozenset({"aten::grid_sampler_2d", "aten::grid_sampler_3d"})
 _PRODUCTS = "mul matmul mm bmm linear conv1d conv2d conv3d convolution"
 FACTORS: dict[str, tuple[int, int]] = {
     **{f"aten::{name}": (0, 1) for name in _PRODUCTS.split()},
-    **{f"aten::{name}": (1, 2) for name in ("addmm", "baddbmm", "addbmm")},
+    **{f"aten::{name}": (1, 2) for name in ("addmm", "baddbmm", "addbmm", "addcmul")},
 }
 """Products → the positions of their two factors.
 
