@@ -150,3 +150,55 @@ def test_program_when_a_mask_is_looked_up_as_numbers_then_it_does_not_move() -> 
 
     assert model.path == ["words"]
     assert model.looked_up == ["ids"]
+
+
+class Bag(nn.Module):
+    """A bag of words, and a dense head."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.head = nn.EmbeddingBag(20, D, mode=mode), nn.Linear(D, 3)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        out: Tensor = self.head(torch.tanh(self.words(ids)))
+        return out
+
+
+class Flattened(Bag):
+    """The same model; its look-up has the words of all examples on one axis."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        vectors = nn.functional.embedding(ids.reshape(-1), self.words.weight).reshape(ids.shape[0], -1, D)
+        bags = {"sum": vectors.sum(1), "mean": vectors.mean(1), "max": vectors.amax(1)}
+        out: Tensor = self.head(torch.tanh(bags[self.words.mode]))
+        return out
+
+
+class Plain(Flattened):
+    """The same model with an ordinary look-up."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        vectors = nn.functional.embedding(ids, self.words.weight)
+        bags = {"sum": vectors.sum(1), "mean": vectors.mean(1), "max": vectors.amax(1)}
+        out: Tensor = self.head(torch.tanh(bags[self.words.mode]))
+        return out
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", pytest.param("max", marks=pytest.mark.check)])
+def test_a_bag_of_embeddings_has_the_scores_of_an_embedding_and_a_sum(mode: str, tmp_path: Path) -> None:
+    scores = []
+    methods = ["gradient_x_delta", "conductance", {"name": "deeplift", "rules": "rescale"}]
+    for kind in (Plain, Flattened, Bag):
+        program = program_of(kind(mode), torch.zeros(2, T, dtype=torch.long))
+
+        options = {"ablation": None, "fidelity": None, "keep_examples": 6, "target": {"class": 1}, "at": "input"}
+        summary, arrays = rank(program, tmp_path, {"ids": IDS}, "head", methods, **options)
+
+        assert len(program.path) == 1
+        assert program.looked_up == ["ids"]
+        scores.append([arrays[f"examples/{ranking['id']}/all"] for ranking in summary["rankings"]])
+    for other in scores[1:]:
+        for got, expected in zip(other, scores[0], strict=True):
+            assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
+            assert np.abs(expected).max() > 1e-3
