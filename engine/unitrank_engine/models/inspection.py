@@ -4,6 +4,7 @@ The inspection vets the archive and runs the model at several batch sizes. The m
 inputs, outputs and layers of a model. Requests are checked against it.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import fx
 
 from unitrank_engine.archive import ArchiveError, clean, has_mark, load
 from unitrank_engine.errors import EngineError, is_out_of_memory
+from unitrank_engine.models.row_independence import check_rows
 from unitrank_engine.program import Place, Program, ProgramValue
 from unitrank_engine.program.contracts.invented import invented_values
 from unitrank_engine.program.gradients import reached_by_gradients
@@ -24,11 +26,6 @@ from unitrank_schemas.base import Json
 from unitrank_schemas.models import Layer, Manifest, Port, Seen
 
 ROWS = 3
-MIXED = 1e-2
-"""The largest accepted difference between batch sizes, relative to the largest output.
-
-Differences by rounding are smaller, in half precision too.
-"""
 
 
 def inspect(source: Path, target: Path) -> Json:
@@ -98,7 +95,7 @@ def _layers(program: Program, costs: dict[fx.Node, int], total: int) -> list[Lay
                 kind=place.kind,
                 shape=list(place.shape),
                 units=place.units,
-                channels=place.shape[place.channel_axis],
+                channels=None if place.channel_axis is None else place.shape[place.channel_axis],
                 channel_axis=place.channel_axis,
                 cut=place.node in cut,
                 forward_cost=before[place.node] / total if total else 0.0,
@@ -183,29 +180,12 @@ def _run(program: Program) -> dict[fx.Node, int]:
 
 
 def _check_rows(program: Program) -> None:
-    """Raises EngineError `rows_depend` when an output mixes examples of a batch.
-
-    Each example runs in a batch of several and alone; both outputs must be equal.
-    """
+    """Raises EngineError `rows_depend` when an output mixes examples of a batch."""
     generator = torch.Generator().manual_seed(0)
     inputs = tuple(_random_input(value, generator).to(program.device) for value in program.inputs.values())
-    alone = [tuple(tensor[row : row + 1] for tensor in inputs) for row in range(ROWS)]
-    for name in program.outputs:
-        try:
-            whole, *parts = [program.forward(program.lift(given), name) for given in (inputs, *alone)]
-        except IndexError:
-            # An embedding with one row cannot look up id 1, so all its examples are equal.
-            return
-        if whole.dim() == 0 or len(whole) != ROWS or not whole.is_floating_point():
-            continue
-        apart = torch.cat(parts)
-        size = apart.abs().amax() if apart.numel() else apart.new_zeros(())
-        if bool(torch.isfinite(apart).all()) and bool((whole - apart).abs().amax() > MIXED * size):
-            raise EngineError(
-                "rows_depend",
-                f"output '{name}' of an example depends on the other examples of its batch; "
-                "each row must be computed separately, without means or norms over the batch (axis 0)",
-            )
+    with suppress(IndexError):
+        # An embedding with one row cannot look up id 1, so all its examples are equal.
+        check_rows(program, inputs)
 
 
 def _random_input(value: ProgramValue, generator: torch.Generator) -> torch.Tensor:
