@@ -56,8 +56,10 @@ class Layer(Schema):
     kind: str = Field(description="The module's class, or `Input`.", examples=["Conv2d"])
     shape: list[int] = Field(description="Shape of the layer's output, without the batch.")
     units: int = Field(description="Number of elements of the layer's output.")
-    channels: int = Field(description="Number of channels of the layer's output.")
-    channel_axis: int = Field(description="Axis of `shape` that counts the channels.")
+    channels: int | None = Field(description="Number of channels of the layer's output; null if `channel_axis` is null.")
+    channel_axis: int | None = Field(
+        description="Axis of `shape` that counts the channels; null if the graph does not show which axis it is."
+    )
     cut: bool = Field(
         description="Whether every path from the model's inputs to its first output passes through the layer's output."
     )

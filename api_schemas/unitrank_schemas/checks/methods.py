@@ -98,10 +98,16 @@ def spatial_axes_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     """A spatial method averages over space, so the place needs an axis beside its channels."""
     layer = layer_of(request, facts.manifest) if facts.manifest else None
     place = place_of(request, layer) if layer else None
-    if place is None or len(place.shape) > 1:
+    if place is None or (len(place.shape) > 1 and place.channel_axis is not None):
         return
     for index, method in enumerate(request.methods):
-        if method.spatial:
+        if method.spatial and len(place.shape) > 1:
+            detail = (
+                f"method {method.name!r} averages over all axes but the channels, but the model does not show which axis of the "
+                f"{request.at} of layer {request.layer!r} holds channels; choose another layer, or use 'gradient_x_activation'"
+            )
+            yield Flaw(f"/methods/{index}", "method_not_applicable", detail)
+        elif method.spatial:
             detail = (
                 f"method {method.name!r} averages over space, but the {request.at} of layer {request.layer!r} has shape "
                 f"{place.shape}, without a spatial axis; choose a layer with spatial axes, or use 'gradient_x_activation'"

@@ -61,8 +61,6 @@ def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
 
 def _pixels(request: JobRequest, layer: Layer, place: RankedPlace, spatial: bool) -> int:
     """The number of pixels of one heatmap; 0 if the ranking has no heatmap."""
-    if place.channel_axis is None:
-        return 0
     axes = heatmap_axes(spatial, layer.kind, request.units, place.shape, place.channel_axis)
     return prod(place.shape[axis] for axis in axes) if axes else 0
 

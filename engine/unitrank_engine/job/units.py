@@ -31,11 +31,17 @@ class PlaceUnits:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the units: that of the place, or one axis of channels."""
-        return self.place.shape if self.kind == "neuron" else (self.place.shape[self.place.channel_axis],)
+        return self.place.shape if self.kind == "neuron" else (self.place.shape[self._axis],)
 
     @property
-    def channel_axis(self) -> int:
-        """The axis of `shape` that counts the channels."""
+    def _axis(self) -> int:
+        # The checks of a request refuse channels at a place without an axis for them.
+        assert self.place.channel_axis is not None
+        return self.place.channel_axis
+
+    @property
+    def channel_axis(self) -> int | None:
+        """The axis of `shape` that counts the channels; None where it is not known."""
         return self.place.channel_axis if self.kind == "neuron" else 0
 
     @property
@@ -50,12 +56,12 @@ class PlaceUnits:
         """
         if self.kind == "neuron":
             return scores.flatten(1)
-        return scores.movedim(self.place.channel_axis + 1, 1).flatten(2).sum(2) if scores.dim() > 2 else scores
+        return scores.movedim(self._axis + 1, 1).flatten(2).sum(2) if scores.dim() > 2 else scores
 
     def spread(self, mask: Shaped[Tensor, "masks units"]) -> Shaped[Tensor, "masks *place"]:
         """Values of units, such as a mask, in a shape that broadcasts to the place's elements."""
         if self.kind == "neuron":
             return mask.reshape(len(mask), *self.place.shape)
         axes = [1] * len(self.place.shape)
-        axes[self.place.channel_axis] = -1
+        axes[self._axis] = -1
         return mask.reshape(len(mask), *axes)

@@ -25,6 +25,7 @@ class GradCamMethod(ScoringMethod):
     def scores(self) -> Float[Tensor, "rows *place"]:
         point, place = self._point, self.batch.context.split.place
         assert point.gradient is not None
+        assert place.channel_axis is not None  # the checks of a request refuse such a place
         space = [axis + 1 for axis in range(len(place.shape)) if axis != place.channel_axis]
         if not space:
             detail = (

@@ -13,7 +13,7 @@ from math import prod
 import torch
 from torch import fx
 
-from unitrank_engine.program.channels import channel_axis
+from unitrank_engine.program.channels import Axes, channel_axes, channel_axis
 from unitrank_engine.program.nodes import is_real, operator_name
 from unitrank_engine.torch_private import expression_of
 
@@ -39,8 +39,8 @@ class Place:
     """The sizes of the axes without the batch."""
     batch_axis: int
     """The axis of the batch in the graph, which need not be the first one."""
-    channel_axis: int
-    """An index of `shape`."""
+    channel_axis: int | None
+    """An index of `shape`; None where the graph does not show which axis holds the channels."""
 
     @property
     def units(self) -> int:
@@ -127,29 +127,31 @@ def find_places(graph: fx.Graph, symbols: frozenset[str], inputs: dict[str, fx.N
     `inputs`: the model's inputs by name.
     """
     order = {node: index for index, node in enumerate(graph.nodes)}
-    useful = _ancestors(graph)
+    useful, axes = _ancestors(graph), channel_axes(graph)
     places = []
     for name, node in inputs.items():
         layer = "input" if len(inputs) == 1 else f"input:{name}"
-        places += _place(layer, "output", "Input", node, symbols, useful)
+        places += _place(layer, "output", "Input", node, symbols, useful, axes)
     calls = _calls(graph)
     groups: list[tuple[int, int, int, list[Place]]] = []
     for layer, (kind, nodes) in calls.items():
         output = _leaving(nodes)
         entering = _entering(nodes, symbols)
-        place = _place(layer, "output", kind, output, symbols, useful) if output else []
+        place = _place(layer, "output", kind, output, symbols, useful, axes) if output else []
         if place:
             depth = layer.count(".")
-            both = place + _input_place(layer, kind, entering, symbols, useful)
+            both = place + _input_place(layer, kind, entering, symbols, useful, axes)
             groups.append((order[place[0].node], -depth, len(groups), both))
     return places + [place for *_, group in sorted(groups, key=lambda entry: entry[:3]) for place in group]
 
 
-def _input_place(layer: str, kind: str, node: fx.Node | None, symbols: frozenset[str], useful: set[fx.Node]) -> list[Place]:
-    return _place(layer, "input", kind, node, symbols, useful) if node else []
+def _input_place(
+    layer: str, kind: str, node: fx.Node | None, symbols: frozenset[str], useful: set[fx.Node], axes: Axes
+) -> list[Place]:
+    return _place(layer, "input", kind, node, symbols, useful, axes) if node else []
 
 
-def _place(layer: str, at: str, kind: str, node: fx.Node, symbols: frozenset[str], useful: set[fx.Node]) -> list[Place]:
+def _place(layer: str, at: str, kind: str, node: fx.Node, symbols: frozenset[str], useful: set[fx.Node], axes: Axes) -> list[Place]:
     axis = batch_axis(node, symbols)
     if axis is None or node not in useful:
         return []
@@ -157,7 +159,7 @@ def _place(layer: str, at: str, kind: str, node: fx.Node, symbols: frozenset[str
     shape = tuple(int(size) for index, size in enumerate(sizes) if index != axis)
     if not shape or prod(shape) == 0:
         return []
-    return [Place(layer, at, kind, node, shape, axis, channel_axis(node, axis, len(sizes)))]
+    return [Place(layer, at, kind, node, shape, axis, channel_axis(node, axes, axis))]
 
 
 def _ancestors(graph: fx.Graph) -> set[fx.Node]:
@@ -199,14 +201,20 @@ def _leaving(nodes: list[fx.Node]) -> fx.Node | None:
 
     When one operator returns a tuple, as an LSTM does, its first value counts; else the value that
     is computed last.
+
+    None also when one operator outside reads all of several values, such as a weighted sum of the
+    states of all layers. The graph does not show which of them, if any, the call returns first.
     """
     inside = set(nodes)
     tensors = [node for node in nodes if isinstance(node.meta.get("val"), torch.Tensor)]
     leaving = [node for node in tensors if any(user not in inside for user in node.users)]
-    if not leaving:
-        return None
     parents = {node.args[0] for node in leaving} if all("getitem" in str(node.target) for node in leaving) else set()
-    return leaving[0] if len(parents) == 1 else leaving[-1]
+    if len(parents) == 1:
+        return leaving[0]
+    readers = {user for node in leaving for user in node.users if user not in inside}
+    if not leaving or (len(leaving) > 1 and len(readers) == 1 and next(iter(readers)).op == "call_function"):
+        return None
+    return leaving[-1]
 
 
 def _entering(nodes: list[fx.Node], symbols: frozenset[str]) -> fx.Node | None:

@@ -178,4 +178,4 @@ def _colours(about: Json, name: str, models: ModelStore) -> int:
     except RecordNotFound:
         manifest = None
     layers = Manifest.model_validate(manifest).layers if manifest else []
-    return next((layer.channel_axis for layer in layers if layer.name in ("input", f"input:{name}")), 0)
+    return next((layer.channel_axis or 0 for layer in layers if layer.name in ("input", f"input:{name}")), 0)

@@ -181,3 +181,35 @@ def test_cuts_when_compared_with_paths_around_each_node_then_are_the_nodes_witho
     blocked = {goal: {node for node in goals if not reaches(graph, node, goal)} for goal in goals}
 
     assert {goal: cuts(graph, goal) & set(goals) for goal in goals} == blocked
+
+
+class Layers(nn.Module):
+    """Returns the sum of its layers' states, and the states."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.norm = nn.Linear(4, 4), nn.Linear(4, 4), nn.LayerNorm(4)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        states = [self.a(x)]
+        states.append(self.b(torch.tanh(states[0])))
+        return self.norm(states[-1]), states
+
+
+class WeightedSum(nn.Module):
+    """A weighted sum of the states of all layers. It does not use the first value of `layers`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.weights, self.head = Layers(), nn.Parameter(torch.zeros(2)), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        _, states = self.layers(x)
+        out: torch.Tensor = self.head((torch.stack(states, 1) * self.weights.softmax(0)[:, None]).sum(1))
+        return out
+
+
+def test_a_call_whose_states_are_summed_outside_has_no_place_because_its_first_value_is_unknown() -> None:
+    names = [place.layer for place in program_of(WeightedSum(), torch.randn(2, 4)).places if place.at == "output"]
+
+    assert names == ["input", "layers.a", "layers.b", "head"]

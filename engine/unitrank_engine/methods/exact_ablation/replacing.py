@@ -115,6 +115,7 @@ def _updated(
         return torch.addcmul(values, weights.reshape(*weights.shape, *[1] * (values.dim() - 1)), of_units[:, None])
     assert plan.columns is not None
     channels, axis = context.units.count, place.channel_axis
+    assert axis is not None
     of_channels = plan.columns.reshape(*place.shape, -1).movedim(axis, 0).reshape(channels, -1, plan.rest.place.units)
     changes = change.movedim(axis + 1, 0).reshape(channels, len(change), -1)
     unit_changes, unit_columns = changes[units.start : units.stop], of_channels[units.start : units.stop]
