@@ -9,7 +9,7 @@ from unitrank_schemas.base import Digest, Json, Name, Schema
 from unitrank_schemas.problems import JobProblem
 
 ModelStatus = Literal["inspecting", "ready", "rejected"]
-INSPECTION = "7"
+INSPECTION = "8"
 """Version of the inspection; with a new one all models are inspected again.
 
 Change it if archives get another manifest, or if archives that were rejected are accepted now.
@@ -22,7 +22,11 @@ Shape = list[int | None]
 
 FLOPS = "Floating-point operations of one example's forward pass."
 DIFFERENTIABLE = "Whether a gradient of an output reaches any layer."
-PATH = "Values that change between a baseline and an example: real inputs, and embeddings of integer inputs."
+PATH = (
+    "Values that change between a baseline and an example: real inputs, and embeddings of integer inputs. A baseline's `hold` and "
+    "`inputs` take these names and the names of inputs."
+)
+PATH_INPUTS = "Value of `path` → the inputs of the model that it is computed from."
 GRADIENTS = (
     "`checked`: the export compared the gradients with those of the module in eager PyTorch. `unknown`: an archive of "
     "`torch.export` cannot show hooks, backward methods of autograd functions, or regions that were decomposed."
@@ -37,6 +41,14 @@ class Port(Schema):
     name: str
     dtype: str = Field(examples=["float32"])
     shape: Shape = Field(examples=[[None, 1, 28, 28]])
+
+
+class OutputPort(Port):
+    """One output of the model."""
+
+    class_axis: int | None = Field(
+        None, description="Axis of `shape` that counts the classes; null if the output has one value or if the axis is not known."
+    )
 
 
 class Seen(Schema):
@@ -80,12 +92,13 @@ class Manifest(Schema):
     """The results of a model's inspection."""
 
     inputs: list[Port]
-    outputs: list[Port]
+    outputs: list[OutputPort]
     parameters: int = Field(description="Number of parameters.")
     layers: list[Layer] = Field(description="In order of execution.")
     flops: int = Field(0, description=FLOPS)
     differentiable: bool = Field(True, description=DIFFERENTIABLE)
     path: list[str] | None = Field(None, description=PATH, examples=[["embeddings.word_embeddings"]])
+    path_inputs: dict[str, list[str]] | None = Field(None, description=PATH_INPUTS)
     looked_up: list[str] = Field([], description=LOOKED_UP)
     gradients: Literal["checked", "unknown"] = Field("unknown", description=GRADIENTS)
     notes: list[str] = Field([], description=NOTES)
@@ -174,12 +187,13 @@ class Model(Schema):
     status: ModelStatus
     created_at: datetime
     inputs: list[Port] | None = None
-    outputs: list[Port] | None = None
+    outputs: list[OutputPort] | None = None
     parameters: int | None = None
     layers: list[Layer] | None = None
     flops: int | None = Field(None, description=FLOPS)
     differentiable: bool | None = Field(None, description=DIFFERENTIABLE)
     path: list[str] | None = Field(None, description=PATH)
+    path_inputs: dict[str, list[str]] | None = Field(None, description=PATH_INPUTS)
     looked_up: list[str] | None = Field(None, description=LOOKED_UP)
     gradients: Literal["checked", "unknown"] | None = Field(None, description=GRADIENTS)
     notes: list[str] | None = Field(None, description=NOTES)

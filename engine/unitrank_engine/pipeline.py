@@ -30,6 +30,7 @@ from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_engine.job.units import PlaceUnits
 from unitrank_engine.program import Program
 from unitrank_engine.program.contracts.finite import naming_singular_matrices
+from unitrank_engine.program.outputs.reduction import reduced
 from unitrank_engine.program.proof.uninitialised import filled_memory
 from unitrank_engine.result.summary import JobOutcome, arrays, summarise
 from unitrank_engine.reuse.clusters import find_or_reuse_clusters
@@ -107,14 +108,15 @@ def prepare(
     parts: PartStore | None = None,
 ) -> JobContext:
     """Find the place, the clusters and their halves, before the main pass. Raises EngineError."""
-    place = program.place(request.layer, request.at)
     output = request.output or next(iter(program.outputs))
+    program = reduced(program, output, request.target)
+    place = program.place(request.layer, request.at)
     # Two exports of one network differ in the upload's digest and agree in the cleaned archive's.
     model, dataset = resolved.get("clean") or resolved["model"]["digest"], resolved["dataset"]["digest"]
     clusters_key = request.clusters.model_dump(mode="json")
     streams = RandomStreams.of(request.seed, model, request.layer, request.at, request.units, dataset, clusters_key)
     examples, meter = Examples.of(table, program, request), ProgressMeter(report)
-    forward = Forward(program, output, examples, meter)
+    forward = Forward(program, output, request.target, examples, meter)
     clusters = find_or_reuse_clusters(request, table, forward, streams, parts or NoPartStore())
     rule, limit = (request.ablation.split, request.ablation.examples) if request.ablation else ("half", 1)
     return JobContext(

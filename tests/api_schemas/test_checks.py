@@ -78,6 +78,8 @@ TOLERANT: Json = {"name": "conductance", "tolerance": 0.01}
 WIDE: Json = CONV | {"shape": [8, 64, 64], "units": 32768}
 ADAPTIVE: Json = {"name": "conductance", "spacing": "adaptive", "steps": 10_000}
 ROUNDED: Json = {"name": "conductance", "precision": "bf16"}
+PIXELS: Json = {"name": "pixels", "dtype": "float32", "shape": [None, 5, 6, 7], "class_axis": 1}
+PIXELS: Json = {"name": "pixels", "dtype": "float32", "shape": [None, 5, 6, 7], "class_axis": 1}
 VALUE: Json = {"name": "value", "dtype": "float32", "shape": [None, 1]}
 
 
@@ -110,8 +112,58 @@ VALUE: Json = {"name": "value", "dtype": "float32", "shape": [None, 1]}
         ({"clusters": {"by": "label"}}, {"fields": {"image": FIELDS["image"]}}, "labels_missing", "/clusters/by"),
         ({"target": {"class": 10}}, {}, "class_out_of_range", "/target/class"),
         ({}, {"values": {"y": [0, 10]}}, "class_out_of_range", "/labels"),
-        ({"target": {"class": "predicted"}}, {"outputs": [VALUE]}, "target_not_applicable", "/target/class"),
+        ({"baseline": {"kind": "zeros", "hold": ["imag"]}}, {}, "input_not_found", "/baseline/hold/0"),
+        ({"baseline": {"kind": "zeros", "inputs": {"a": {"kind": "mean"}}}}, {}, "input_not_found", "/baseline/inputs/a"),
+        ({"baseline": {"kind": "zeros", "hold": ["image"]}}, {}, "baseline_not_applicable", "/baseline/hold"),
+        (
+            {"baseline": {"kind": "zeros", "hold": ["image"], "inputs": {"image": {"kind": "mean"}}}},
+            {},
+            "invalid_request",
+            "/baseline/inputs/image",
+        ),
+        (
+            {"baseline": {"kind": "zeros", "inputs": {"image": {"kind": "mean", "hold": ["image"]}}}},
+            {},
+            "invalid_request",
+            "/baseline/inputs/image/hold",
+        ),
+        (
+            {"baseline": {"kind": "zeros", "inputs": {"image": {"kind": "field", "field": "small"}}}},
+            {},
+            "baseline_shape",
+            "/baseline/inputs/image/field",
+        ),
+        (
+            {"baseline": {"kind": "zeros", "inputs": {"image": {"kind": "example", "index": 100}}}},
+            {},
+            "index_out_of_range",
+            "/baseline/inputs/image/index",
+        ),
+        (
+            {"baseline": {"kind": "zeros", "inputs": {"ids": {"kind": "mean"}}}, "inputs": {"ids": "y"}},
+            {"inputs": [IMAGE, {"name": "ids", "dtype": "int64", "shape": [None]}]},
+            "baseline_not_applicable",
+            "/baseline/inputs/ids",
+        ),
+        ({"baseline": {"kind": "constant", "value": [1.0, 2.0]}}, {}, "baseline_shape", "/baseline/value"),
+        ({"baseline": {"kind": "constant", "value": [1.0, 2.0, 1e39]}}, {}, "out_of_range", "/baseline/value"),
+        ({"target": {"class": 0}}, {"outputs": [PIXELS]}, "output_not_supported", "/output"),
+        (
+            {"target": {"class": 0, "reduce": "mean"}},
+            {"outputs": [PIXELS | {"class_axis": None}]},
+            "output_not_supported",
+            "/output",
+        ),
+        ({"target": {"class": 5, "reduce": "mean"}}, {"outputs": [PIXELS]}, "class_out_of_range", "/target/class"),
+        ({"target": {"class": 0, "reduce": {"at": [1]}}}, {"outputs": [PIXELS]}, "index_out_of_range", "/target/reduce/at"),
+        ({"target": {"class": 0, "reduce": {"at": [1, 7]}}}, {"outputs": [PIXELS]}, "index_out_of_range", "/target/reduce/at"),
+        ({"target": {"class": 0, "reduce": "max"}}, {}, "target_not_applicable", "/target/reduce"),
+        ({"target": {"class": 2}}, {"outputs": [VALUE]}, "class_out_of_range", "/target/class"),
+        ({"target": {"class": "label"}}, {"outputs": [VALUE]}, "class_out_of_range", "/labels"),
         ({"target": {"score": "margin"}}, {"outputs": [VALUE]}, "target_not_applicable", "/target/score"),
+        ({"target": {"score": "probability"}}, {"outputs": [VALUE]}, "target_not_applicable", "/target/score"),
+        ({"target": {"class": 1, "score": "centered"}}, {"outputs": [VALUE]}, "target_not_applicable", "/target/score"),
+        ({"target": {"output_is": "probabilities"}}, {"outputs": [VALUE]}, "target_not_applicable", "/target/output_is"),
         ({"clusters": {"by": "prediction"}}, {"outputs": [VALUE]}, "target_not_applicable", "/clusters/by"),
         ({"methods": [{"name": "gradient", "id": "a"}, {"name": "random", "id": "a"}]}, {}, "duplicate_id", "/methods/1/id"),
         ({"methods": ["random", "gradient"]}, {"differentiable": False}, "not_differentiable", "/methods/1"),
@@ -194,6 +246,22 @@ def test_checked_of_a_wrong_request_names_the_flaw_and_its_place(
         ({"labels": "soft", "target": {"class": "predicted"}}, {"fields": FIELDS | {"soft": ("bool", [None])}}),
         ({"target": {"class": 9, "score": "centered"}}, {"values": {"y": [200]}}),
         ({"target": {"score": "logit"}}, {"outputs": [VALUE]}),
+        ({"target": {"class": "predicted"}}, {"outputs": [VALUE]}),
+        ({"target": {"class": 4, "reduce": "mean"}}, {"outputs": [PIXELS]}),
+        ({"target": {"class": 4, "reduce": {"at": [5, 6]}}}, {"outputs": [PIXELS]}),
+        ({"baseline": {"kind": "constant", "value": [1.0, 2.0, 3.0]}}, {}),
+        ({"baseline": {"kind": "constant", "value": [1.0, 2.0, 3.0, 4.0]}}, {}),
+        (
+            {"baseline": {"kind": "zeros", "hold": ["ids"]}, "inputs": {"ids": "y"}},
+            {"inputs": [IMAGE, {"name": "ids", "dtype": "int64", "shape": [None]}]},
+        ),
+        (
+            {"baseline": {"kind": "field", "field": "other", "hold": ["second"]}, "inputs": {"second": "image"}},
+            {"inputs": [IMAGE, IMAGE | {"name": "second"}]},
+        ),
+        ({"target": {"class": "label", "score": "probability"}}, {"outputs": [VALUE], "values": {"y": [0, 1]}}),
+        ({"target": {"class": 0, "score": "log_probability", "output_is": "probabilities"}}, {"outputs": [VALUE]}),
+        ({"target": {"class": 1}, "clusters": {"by": "prediction"}}, {"outputs": [VALUE]}),
         ({}, {"outputs": [VALUE | {"shape": [None]}]}),
         ({"methods": ["random", "activation"]}, {"differentiable": False}),
         ({"methods": ["gradient"]}, {"layers": [CONV | {"input_differentiable": False}]}),

@@ -26,13 +26,14 @@ def _methods(request: JobRequest, facts: Facts) -> dict[str, Any]:
 
 
 def with_spacing(method: Method, request: JobRequest) -> Method:
-    """The entry with its spacing; by default cubic for a baseline of zeros, else uniform.
+    """The entry with its spacing; by default cubic if all baselines are zeros, else uniform.
 
     With a baseline of zeros most kinks of the network are close to α = 0. The request keeps an open
     spacing, because the job uses `adaptive` where the default does not resolve the paths.
     """
     if isinstance(method, PathMethod) and method.spacing is None:
-        return method.model_copy(update={"spacing": "cubic" if request.baseline.kind == "zeros" else "uniform"})
+        kinds = {baseline.kind for baseline in (request.baseline, *request.baseline.inputs.values())}
+        return method.model_copy(update={"spacing": "cubic" if kinds == {"zeros"} else "uniform"})
     return method
 
 
@@ -60,7 +61,7 @@ def _output(request: JobRequest, facts: Facts) -> dict[str, Any]:
 
 def _class(request: JobRequest, facts: Facts) -> dict[str, Any]:
     output = output_of(request, facts.manifest) if facts.manifest else None
-    if output is None or facts.fields is None or request.target.class_ is not None or class_count(output) is None:
+    if output is None or facts.fields is None or request.target.class_ is not None or class_count(request, output) is None:
         return {}
     return {"target": request.target.model_copy(update={"class_": "label" if request.labels else "predicted"})}
 

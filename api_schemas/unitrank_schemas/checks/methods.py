@@ -50,7 +50,8 @@ def tolerances_can_be_met(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     """A tolerance needs a cut: around any other place, paths leave a gap that no `steps` closes."""
     layer = layer_of(request, facts.manifest) if facts.manifest else None
     place = place_of(request, layer) if layer else None
-    if layer is None or place is None or place.cut:
+    if layer is None or place is None or place.cut or request.baseline.hold:
+        # A held input leads no path around the layer. Only the engine knows which input does.
         return
     for index, method in enumerate(request.methods):
         if isinstance(method, PathMethod) and method.tolerance is not None:

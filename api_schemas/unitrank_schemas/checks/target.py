@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from unitrank_schemas.checks.defaults import can_label
-from unitrank_schemas.facts.facts import Facts, Flaw, class_count, kind_of, output_of
+from unitrank_schemas.facts.facts import Facts, Flaw, class_count, kind_of, logit_count, output_of
 from unitrank_schemas.facts.fields import field_exists, y_rejected
 from unitrank_schemas.facts.wording import nearest, shape_text
 from unitrank_schemas.jobs import JobRequest
-from unitrank_schemas.models import Port
+from unitrank_schemas.jobs.targets import ReduceAt
+from unitrank_schemas.models import OutputPort
 
 
 def output_exists(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
@@ -17,12 +18,44 @@ def output_exists(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     if output is None:
         names = [port.name for port in facts.manifest.outputs]
         yield Flaw("/output", "output_not_found", f"output {request.output!r} not found{nearest(request.output or '', names)}")
-    elif not _explainable(output):
+    elif not _is_real(output) or not output.shape:
         detail = (
             f"output {output.name!r} is {output.dtype} {shape_text(output.shape)}; an output must be real, with shape [N], [N, 1] "
             "or [N, classes]"
         )
         yield Flaw("/output", "output_not_supported", detail)
+    elif len(output.shape) > 2:
+        yield from _further_axes(request, output)
+    elif request.target.reduce is not None:
+        detail = f"output {output.name!r} {shape_text(output.shape)} has no further axes to reduce; leave `reduce` out"
+        yield Flaw("/target/reduce", "target_not_applicable", detail)
+
+
+def _further_axes(request: JobRequest, output: OutputPort) -> Iterator[Flaw]:
+    """Flaws of the reduction of an output with axes beside the batch and the classes."""
+    shape, axis, reduce = shape_text(output.shape), output.class_axis, request.target.reduce
+    if axis is None:
+        detail = (
+            f"output {output.name!r} has shape {shape}, and the axis of its classes is not known, because the classes come from no "
+            "dense layer or convolution whose axes can be followed; reduce the output in the model to [N, classes], and export it "
+            "again"
+        )
+        yield Flaw("/output", "output_not_supported", detail)
+    elif reduce is None:
+        detail = (
+            f"output {output.name!r} has shape {shape}, with classes on axis {axis} and further axes; set `target.reduce` to "
+            f"'mean', to 'max', or to one position, such as {{\"at\": {[0] * (len(output.shape) - 2)}}}"
+        )
+        yield Flaw("/output", "output_not_supported", detail)
+    elif isinstance(reduce, ReduceAt):
+        sizes = [size for index, size in enumerate(output.shape) if index not in (0, axis)]
+        inside = [index < (size or 0) for index, size in zip(reduce.at, sizes, strict=False)]
+        if len(reduce.at) != len(sizes) or not all(inside):
+            detail = (
+                f"position {reduce.at} does not exist in output {output.name!r} {shape}; give one index for each of the further "
+                f"axes, which have the sizes {sizes}"
+            )
+            yield Flaw("/target/reduce/at", "index_out_of_range", detail)
 
 
 def labels_are_classes(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
@@ -45,22 +78,35 @@ def class_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
         yield Flaw("/target/class", "labels_missing", detail)
     if output is None or not _explainable(output):
         return
-    classes = class_count(output)
+    classes = class_count(request, output)
     if classes is None:
-        yield from _no_classes(request, output)
+        yield from _raw_value(request, output)
     else:
         yield from _classes(request, facts, output, classes)
+    if logit_count(output) == 1 and request.target.score in ("centered", "margin"):
+        scores = "'logit'" if classes is None else "'logit', 'probability' or 'log_probability'"
+        detail = (
+            f"score {request.target.score!r} compares the logits of several classes, but output {output.name!r} "
+            f"{shape_text(output.shape)} has one value; use {scores}"
+        )
+        yield Flaw("/target/score", "target_not_applicable", detail)
 
 
-def _no_classes(request: JobRequest, output: Port) -> Iterator[Flaw]:
-    reason = f"output {output.name!r} {shape_text(output.shape)} has no classes"
-    if request.target.class_ is not None:
-        yield Flaw("/target/class", "target_not_applicable", f"{reason}; class must be null, got {request.target.class_!r}")
-    if request.target.score != "logit":
-        yield Flaw("/target/score", "target_not_applicable", f"{reason}; score must be 'logit', got {request.target.score!r}")
+def _raw_value(request: JobRequest, output: OutputPort) -> Iterator[Flaw]:
+    """An output of one value is a logit or a probability only if the request names a class."""
+    reason = (
+        f"output {output.name!r} {shape_text(output.shape)} has one value, which is explained as it is while `target.class` is null"
+    )
+    advice = "if the value is the logit or the probability of class 1, set `target.class` to 'label', 'predicted', 0 or 1"
+    if request.target.score in ("probability", "log_probability"):
+        detail = f"{reason}; score must then be 'logit', got {request.target.score!r}; {advice}"
+        yield Flaw("/target/score", "target_not_applicable", detail)
+    if request.target.output_is != "logits":
+        detail = f"{reason}; output_is must then be 'logits', got {request.target.output_is!r}; {advice}"
+        yield Flaw("/target/output_is", "target_not_applicable", detail)
 
 
-def _classes(request: JobRequest, facts: Facts, output: Port, classes: int) -> Iterator[Flaw]:
+def _classes(request: JobRequest, facts: Facts, output: OutputPort, classes: int) -> Iterator[Flaw]:
     choice, last = request.target.class_, classes - 1
     if isinstance(choice, int) and choice >= classes:
         detail = f"class {choice} does not exist; output {output.name!r} has classes 0 to {last}"
@@ -74,5 +120,9 @@ def _classes(request: JobRequest, facts: Facts, output: Port, classes: int) -> I
             yield Flaw("/labels", "class_out_of_range", detail)
 
 
-def _explainable(output: Port) -> bool:
-    return kind_of(output.dtype) == "real" and len(output.shape) in (1, 2) and None not in output.shape[1:]
+def _is_real(output: OutputPort) -> bool:
+    return kind_of(output.dtype) == "real" and None not in output.shape[1:]
+
+
+def _explainable(output: OutputPort) -> bool:
+    return _is_real(output) and bool(output.shape) and logit_count(output) is not None

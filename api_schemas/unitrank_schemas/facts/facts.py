@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from unitrank_schemas.datasets import FieldInfo
-from unitrank_schemas.models import Layer, Manifest, Port, Seen
+from unitrank_schemas.models import Layer, Manifest, OutputPort, Seen
 
 if TYPE_CHECKING:
     from unitrank_schemas.jobs import JobRequest
@@ -106,20 +106,32 @@ def unit_count(request: "JobRequest", place: RankedPlace) -> int:
     return count
 
 
-def output_of(request: "JobRequest", manifest: Manifest) -> Port | None:
+def output_of(request: "JobRequest", manifest: Manifest) -> OutputPort | None:
     """The output that is explained: the one that the request names, or the first."""
     if request.output is None:
         return manifest.outputs[0] if manifest.outputs else None
     return next((port for port in manifest.outputs if port.name == request.output), None)
 
 
-def class_count(output: Port) -> int | None:
-    """The number of classes of an output `[N, C]`.
+def logit_count(output: OutputPort) -> int | None:
+    """The number of values that the output has for each example: 1 for `[N]`, C for `[N, C]`.
 
-    None for `[N]` and `[N, 1]`: these outputs have one value, which is explained directly.
+    With further axes, which `target.reduce` reduces, it is the size of the axis of the classes;
+    None if this axis is not known.
     """
-    size = output.shape[1] if len(output.shape) == 2 else None
-    return None if size == 1 else size
+    if len(output.shape) < 2:
+        return 1
+    axis = 1 if len(output.shape) == 2 else output.class_axis
+    return None if axis is None else output.shape[axis]
+
+
+def class_count(request: "JobRequest", output: OutputPort) -> int | None:
+    """The number of classes that the target can explain; None where it explains the raw value.
+
+    An output of one value has two classes if the request names a class.
+    """
+    count = logit_count(output)
+    return count if count != 1 else None if request.target.class_ is None else 2
 
 
 def cluster_count(request: "JobRequest", facts: Facts) -> int:

@@ -1,5 +1,6 @@
 """Baselines x′: inputs without the signal, with which each example is compared."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -7,39 +8,61 @@ from pydantic import Field
 from unitrank_schemas.base import Schema
 
 
-class Zeros(Schema):
+class BaselineKind(Schema):
+    """The fields of every kind of baseline: the inputs that keep their value or have another one.
+
+    The names are those of inputs, and of embeddings in the model's `path`.
+    """
+
+    hold: list[str] = Field(
+        [],
+        max_length=1000,
+        description="Inputs that keep their value at x, such as masks and adjacency matrices; also embeddings of the model's "
+        "`path`.",
+    )
+    inputs: dict[str, "Baseline"] = Field(
+        default={},
+        max_length=1000,
+        description="Input, or embedding of the model's `path` → its own baseline. All others have the baseline around this field.",
+    )
+
+
+class Zeros(BaselineKind):
     """All zeros, after preprocessing."""
 
     kind: Literal["zeros"] = "zeros"
 
 
-class Constant(Schema):
-    """One value everywhere, after preprocessing."""
+class Constant(BaselineKind):
+    """One value everywhere, or one value for each channel, after preprocessing."""
 
     kind: Literal["constant"]
-    value: float
+    value: float | Annotated[list[float], Field(min_length=1, max_length=100_000)] = Field(
+        description="A list has one number for each index of axis 1; if axis 1 has another size, and for embeddings, for each "
+        "index of the last axis."
+    )
 
 
-class Mean(Schema):
+class Mean(BaselineKind):
     """The mean over the job's examples."""
 
     kind: Literal["mean"]
 
 
-class ClusterMean(Schema):
+class ClusterMean(BaselineKind):
     """The mean over the examples of the same cluster."""
 
     kind: Literal["cluster_mean"]
 
 
-class BaselineField(Schema):
+class BaselineField(BaselineKind):
     """A different baseline for each example, from a field of the dataset; preprocessed like x."""
 
     kind: Literal["field"]
     field: str
 
 
-class Example(Schema):
+class Example(BaselineKind):
     """One row of the dataset; preprocessed like x."""
 
     kind: Literal["example"]
@@ -47,3 +70,38 @@ class Example(Schema):
 
 
 Baseline = Annotated[Zeros | Constant | Mean | ClusterMean | BaselineField | Example, Field(discriminator="kind")]
+"""Each kind, by its `kind`."""
+
+for _kind in (Zeros, Constant, Mean, ClusterMean, BaselineField, Example):
+    _kind.model_rebuild()
+
+
+def baseline_of(baseline: Baseline, name: str, inputs: Sequence[str]) -> Baseline | None:
+    """The baseline of one value of the model's path; None if the value keeps its value at x.
+
+    An entry for the value counts before an entry for an input that the value is computed from.
+
+    `name`: a real input, or an embedding.
+    `inputs`: the inputs that the value is computed from.
+    """
+    for each in (name, *inputs):
+        if each in baseline.hold:
+            return None
+        if each in baseline.inputs:
+            return baseline.inputs[each]
+    return baseline
+
+
+def axis_of_channels(shape: Sequence[int | None], count: int, *, looked_up: bool) -> int | None:
+    """The axis that a list of a constant belongs to, as an index of `shape`, which has the batch.
+
+    It is axis 1 of an input, else the last axis. None if no such axis has `count` indices.
+
+    >>> axis_of_channels([None, 3, 32, 32], 3, looked_up=False)
+    1
+    >>> axis_of_channels([None, 32, 32, 3], 3, looked_up=False)
+    3
+    """
+    last = len(shape) - 1
+    axes = [last] if looked_up else [1, last]
+    return next((axis for axis in axes if 0 < axis <= last and shape[axis] == count), None)

@@ -126,15 +126,18 @@ class ByPrediction(ClusterKind):
 
     def count(self, request: "JobRequest", facts: Facts) -> int:
         output = output_of(request, facts.manifest) if facts.manifest else None
-        return (class_count(output) if output else None) or 1
+        return (class_count(request, output) if output else None) or 1
 
     def passes(self, facts: Facts) -> float:
         return float(facts.examples)
 
     def flaws(self, request: "JobRequest", facts: Facts) -> Iterator[Flaw]:
         output = output_of(request, facts.manifest) if facts.manifest else None
-        if output is not None and class_count(output) is None:
-            detail = f"output {output.name!r} {shape_text(output.shape)} has no classes; use another kind of clusters"
+        if output is not None and class_count(request, output) is None:
+            detail = (
+                f"output {output.name!r} {shape_text(output.shape)} has no classes; use another kind of clusters, or set "
+                "`target.class` if the output is the logit of class 1"
+            )
             yield Flaw("/clusters/by", "target_not_applicable", detail)
 
 

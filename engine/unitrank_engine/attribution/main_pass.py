@@ -20,6 +20,7 @@ from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.job.baselines import Inputs
 from unitrank_engine.job.clusters.membership import MemberBatch, Membership
 from unitrank_engine.job.fills import Fills
+from unitrank_engine.job.targets import resembles_probabilities
 from unitrank_engine.methods import METHODS, Batch, PathEnds, Point, ScoringMethod
 from unitrank_engine.methods.path.walk import input_walk
 from unitrank_schemas.methods import MethodBase, PathMethod
@@ -154,6 +155,7 @@ class MainPass:
         if ends.input.gradient is not None:
             examples.flat[here] = (ends.input.gradient.flatten(1) == 0).all(1).cpu().numpy()
         examples.at_baseline[here] = _equal(ends.x, ends.baseline).cpu().numpy()
+        examples.probabilities[here] = resembles_probabilities(ends.output).cpu().numpy()
 
     def _walk(self, result: Attribution, batch: MemberBatch, ends: PathEnds) -> dict[str, Tensor]:
         """Hand each method its points in ascending order.

@@ -114,10 +114,12 @@ class PerExample:
     """
     at_baseline: np.ndarray
     """Whether the example equals its baseline."""
+    probabilities: np.ndarray
+    """Whether the model's output resembles probabilities."""
 
     @classmethod
     def empty(cls, n: int) -> "PerExample":
-        return cls(np.zeros(n), np.zeros(n), np.zeros(n, np.int64), np.zeros(n, bool), np.zeros(n, bool), np.zeros(n, bool))
+        return cls(np.zeros(n), np.zeros(n), np.zeros(n, np.int64), *(np.zeros(n, bool) for _ in range(4)))
 
 
 @dataclass(frozen=True)

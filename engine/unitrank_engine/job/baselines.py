@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.context import JobContext
+from unitrank_engine.program.lifting import PathValue
 from unitrank_schemas.jobs import baselines as schema
 
 Inputs = tuple[Tensor, ...]
@@ -32,24 +33,70 @@ class Baselines:
 def find_baselines(context: JobContext, batch: int) -> Baselines:
     """The baselines of the job.
 
-    An integer input is its own baseline, because no path leads between ids.
+    An integer input is its own baseline, because no path leads between ids. So is a value that the
+    request holds.
 
     `batch`: the rows of one pass, for baselines that are means.
     """
-    return FINDERS[type(context.request.baseline)](context, batch)
+    baseline, values = context.request.baseline, context.program.path_values
+    parts: list[tuple[list[int], Baselines]] = []
+    for each in (baseline, *baseline.inputs.values()):
+        governed = [value for value in values if schema.baseline_of(baseline, value.name, value.inputs) is each]
+        if governed:
+            positions = [value.position for value in governed]
+            parts.append((positions, FINDERS[type(each)](context, each, governed, batch)))
+    if len(parts) == 1 and len(parts[0][0]) == len(values):
+        return parts[0][1]
+
+    def of(rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
+        inputs = list(x)
+        for positions, part in parts:
+            chosen = part.of(rows, cluster, x)
+            for position in positions:
+                inputs[position] = chosen[position]
+        return tuple(inputs)
+
+    moving = sum(len(positions) for positions, _ in parts)
+    return Baselines(
+        of,
+        shared=moving == len(values) and all(part.shared for _, part in parts),
+        grouped=any(part.grouped for _, part in parts),
+    )
 
 
-def _constant(context: JobContext, batch: int) -> Baselines:
-    value = getattr(context.request.baseline, "value", 0.0)
-    return Baselines(lambda rows, cluster, x: _keep_integers(x, lambda tensor: torch.full_like(tensor[:1], value)), shared=True)
+def _constant(context: JobContext, baseline: schema.Baseline, governed: list[PathValue], batch: int) -> Baselines:
+    value = getattr(baseline, "value", 0.0)
+    if not isinstance(value, list):
+        return Baselines(lambda rows, cluster, x: _keep_integers(x, lambda tensor: torch.full_like(tensor[:1], value)), shared=True)
+
+    def of(rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
+        inputs = list(x)
+        for each in governed:
+            inputs[each.position] = _by_channel(value, x[each.position], each)
+        return tuple(inputs)
+
+    return Baselines(of, shared=True)
 
 
-def _mean(context: JobContext, batch: int) -> Baselines:
+def _by_channel(values: list[float], like: Tensor, of: PathValue) -> Tensor:
+    """One row with one of these numbers for each channel. Raises EngineError `baseline_shape`."""
+    axis = schema.axis_of_channels(like.shape, len(values), looked_up=of.name not in of.inputs)
+    if axis is None:
+        raise EngineError(
+            "baseline_shape",
+            f"the baseline's value has {len(values)} numbers, but '{of.name}' has the shape {list(like.shape)}; "
+            "use one number, or one for each channel",
+        )
+    shape = [len(values) if index == axis else 1 for index in range(like.dim())]
+    return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(shape).expand_as(like[:1])
+
+
+def _mean(context: JobContext, baseline: schema.Baseline, governed: list[PathValue], batch: int) -> Baselines:
     means = _mean_inputs(context, context.all_rows(), batch)
     return Baselines(lambda rows, cluster, x: _choose(x, means), shared=True)
 
 
-def _cluster_mean(context: JobContext, batch: int) -> Baselines:
+def _cluster_mean(context: JobContext, baseline: schema.Baseline, governed: list[PathValue], batch: int) -> Baselines:
     # Only the last mean is kept: all stages go cluster by cluster, and 10 000 means of images do
     # not fit in memory.
     @lru_cache(maxsize=1)
@@ -63,34 +110,35 @@ def _cluster_mean(context: JobContext, batch: int) -> Baselines:
     return Baselines(of, shared=True, grouped=True)
 
 
-def _field(context: JobContext, batch: int) -> Baselines:
-    assert isinstance(context.request.baseline, schema.BaselineField)
-    field = context.request.baseline.field
-    inputs = context.program.inputs
-    names = [name for name, value in inputs.items() if value.dtype.is_floating_point] or context.program.looked_up
+def _field(context: JobContext, baseline: schema.Baseline, governed: list[PathValue], batch: int) -> Baselines:
+    assert isinstance(baseline, schema.BaselineField)
+    field, inputs = baseline.field, context.program.inputs
+    real = {value.name for value in governed if value.position < len(inputs)}
+    names = real or {name for value in governed for name in value.inputs}
     count = len(names)
     if count != 1:
         raise EngineError(
             "baseline_not_applicable",
-            f"a field cannot be the baseline: the model has {count} real-valued or looked-up inputs, expected one; "
-            "choose another baseline, such as zeros",
+            f"a field cannot be the baseline: it would replace {count} real-valued or looked-up inputs, expected one; "
+            "give each input its own field in `baseline.inputs`, or choose another baseline, such as zeros",
         )
-    position = list(inputs).index(names[0])
+    (name,) = names
+    position = list(inputs).index(name)
 
     def of(rows: np.ndarray, cluster: int | None, x: Inputs) -> Inputs:
-        values = context.examples.prepare(names[0], field, rows)
+        values = context.examples.prepare(name, field, rows)
         return _choose(x, context.program.lift((*x[:position], values, *x[position + 1 : len(inputs)])))
 
     return Baselines(of)
 
 
-def _example(context: JobContext, batch: int) -> Baselines:
-    assert isinstance(context.request.baseline, schema.Example)
-    example = context.examples.inputs(np.array([context.request.baseline.index]))
+def _example(context: JobContext, baseline: schema.Baseline, governed: list[PathValue], batch: int) -> Baselines:
+    assert isinstance(baseline, schema.Example)
+    example = context.examples.inputs(np.array([baseline.index]))
     return Baselines(lambda rows, cluster, x: _choose(x, example), shared=True)
 
 
-FINDERS: dict[type, Callable[[JobContext, int], Baselines]] = {
+FINDERS: dict[type, Callable[[JobContext, schema.Baseline, list[PathValue], int], Baselines]] = {
     schema.Zeros: _constant,
     schema.Constant: _constant,
     schema.Mean: _mean,

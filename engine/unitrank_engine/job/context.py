@@ -13,10 +13,12 @@ from unitrank_engine.job.clusters.holdout import Halves
 from unitrank_engine.job.examples import Examples
 from unitrank_engine.job.progress import ProgressMeter
 from unitrank_engine.job.random_streams import RandomStreams
-from unitrank_engine.job.targets import Fixed, fix, score
+from unitrank_engine.job.targets import Fixed, fix, has_classes, predicted, score
 from unitrank_engine.job.units import PlaceUnits
 from unitrank_engine.program import Program, Split
+from unitrank_engine.program.places import reaches
 from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.jobs.baselines import baseline_of
 
 T = TypeVar("T")
 
@@ -73,6 +75,17 @@ class JobContext:
     def device(self) -> torch.device:
         return self.program.device
 
+    @property
+    def held(self) -> list[int]:
+        """The positions of the lifted inputs that keep their value at x in the baseline."""
+        baseline = self.request.baseline
+        return [value.position for value in self.program.path_values if baseline_of(baseline, value.name, value.inputs) is None]
+
+    @property
+    def cut(self) -> bool:
+        """Whether every path from a value that moves to the output passes the place."""
+        return self.once(_is_cut)
+
     def all_rows(self) -> np.ndarray:
         """The dataset rows of all clusters, each once, ascending."""
         return np.unique(np.concatenate([cluster.rows for cluster in self.clusters]))
@@ -88,11 +101,10 @@ class JobContext:
     def right(self, output: Tensor, labels: Tensor | None) -> Tensor | None:
         """Which rows the model assigns to their labelled class.
 
-        None without labels, or when the output has no classes.
+        None without labels, or when the target explains no class.
         """
-        if labels is None or output.dim() == 1 or output.shape[1] == 1:
-            return None
-        return output.argmax(1) == labels
+        target = self.request.target
+        return predicted(target, output) == labels if labels is not None and has_classes(target, output) else None
 
     def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """The job's output for these lifted inputs; the rows are added to `cost`."""
@@ -103,3 +115,12 @@ class JobContext:
 def first_rows(context: JobContext) -> np.ndarray:
     """The job's first dataset rows, which decide about a spacing that the request leaves open."""
     return context.all_rows()[:TRIED_ROWS]
+
+
+def _is_cut(context: JobContext) -> bool:
+    held, graph = context.held, context.program.module.graph
+    if not held:
+        return context.split.cut
+    inputs = [node for node in graph.nodes if node.op == "placeholder"]
+    goal = context.program.outputs[context.output].node
+    return not reaches(graph, context.split.place.node, goal, [inputs[position] for position in held])

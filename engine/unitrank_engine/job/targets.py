@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from unitrank_engine.errors import EngineError
 from unitrank_schemas.jobs.targets import Target
@@ -62,11 +63,11 @@ def fix(target: Target, output: Tensor, labels: Int[Tensor, " rows"] | None) -> 
     >>> score(target, output, fixed)
     tensor([1.])
     """
-    z = logits(output)
+    z = class_logits(target, output)
     if target.class_ is None:
         classes = torch.zeros(len(z), dtype=torch.long, device=z.device)
     elif target.class_ == "predicted":
-        classes = z.argmax(1)
+        classes = predicted(target, output)
     elif target.class_ == "label":
         assert labels is not None
         classes = _within(labels, z.shape[1])
@@ -88,37 +89,118 @@ def _within(labels: Int[Tensor, " rows"], count: int) -> Int[Tensor, " rows"]:
 
 def score(target: Target, output: Tensor, fixed: Fixed) -> Float[Tensor, " rows"]:
     """The target F of each row."""
-    return SCORES[target.score](logits(output), fixed)
+    return SCORES[target.score](target, output, fixed)
 
 
-def _of_class(z: Tensor, fixed: Fixed) -> Tensor:
-    return z.gather(1, fixed.classes[:, None])[:, 0]
+def has_classes(target: Target, output: Tensor) -> bool:
+    """Whether the target explains a class, and not the one value of each row as it is."""
+    return not _is_single(output) or target.class_ is not None
 
 
-def _centered(z: Tensor, fixed: Fixed) -> Tensor:
+def predicted(target: Target, output: Tensor) -> Int[Tensor, " rows"]:
+    """The class that the model predicts for each row.
+
+    For an output of one value, this is class 1 where the logit is above 0, or the probability above
+    one half.
+    """
+    return (_probabilities if target.output_is == "probabilities" else class_logits)(target, output).argmax(1)
+
+
+def class_logits(target: Target, output: Tensor) -> Float[Tensor, "rows classes"]:
+    """The logit of each class.
+
+    If an output of one value z has classes, the logits are −z for class 0 and z for class 1. For
+    probabilities, z is log p − log(1 − p); with several classes, a logit is log p.
+    """
+    if not _is_binary(target, output):
+        return _log(logits(output)) if target.output_is == "probabilities" else logits(output)
+    z = logits(output)
+    if target.output_is == "probabilities":
+        z = _log(z) - _log(1 - z)
+    return torch.cat([-z, z], 1)
+
+
+def is_linear(target: Target) -> bool:
+    """Whether F is a linear function of the model's output."""
+    return target.score in LINEAR_SCORES[target.output_is]
+
+
+def resembles_probabilities(output: Tensor) -> Bool[Tensor, " rows"]:
+    """Whether the values of each row lie in [0, 1] and sum to 1 within 1e-4.
+
+    A single value only has to lie in [0, 1].
+    """
+    values = logits(output)
+    within = ((values >= 0) & (values <= 1)).all(1)
+    return within if _is_single(output) else within & ((values.sum(1) - 1).abs() <= SUM_OF_PROBABILITIES)
+
+
+def _is_single(output: Tensor) -> bool:
+    return output.dim() == 1 or output.shape[1] == 1
+
+
+def _is_binary(target: Target, output: Tensor) -> bool:
+    return _is_single(output) and target.class_ is not None
+
+
+def _log(probabilities: Tensor) -> Tensor:
+    return probabilities.clamp_min(LEAST_PROBABILITY).log()
+
+
+def _probabilities(target: Target, output: Tensor) -> Float[Tensor, "rows classes"]:
+    binary = _is_binary(target, output)
+    if target.output_is == "probabilities":
+        p = logits(output)
+        return torch.cat([1 - p, p], 1) if binary else p
+    z = class_logits(target, output)
+    return z.sigmoid() if binary else z.softmax(1)
+
+
+def _log_probabilities(target: Target, output: Tensor) -> Float[Tensor, "rows classes"]:
+    if target.output_is == "probabilities":
+        return _log(_probabilities(target, output))
+    z = class_logits(target, output)
+    return logsigmoid(z) if _is_binary(target, output) else z.log_softmax(1)
+
+
+def _of_class(values: Tensor, fixed: Fixed) -> Tensor:
+    return values.gather(1, fixed.classes[:, None])[:, 0]
+
+
+def _logit(target: Target, output: Tensor, fixed: Fixed) -> Tensor:
+    return _of_class(class_logits(target, output), fixed)
+
+
+def _centered(target: Target, output: Tensor, fixed: Fixed) -> Tensor:
+    z = class_logits(target, output)
     return _of_class(z, fixed) - z.mean(1)
 
 
-def _margin(z: Tensor, fixed: Fixed) -> Tensor:
+def _margin(target: Target, output: Tensor, fixed: Fixed) -> Tensor:
+    z = class_logits(target, output)
     return _of_class(z, fixed) - z.gather(1, fixed.rivals[:, None])[:, 0]
 
 
-def _probability(z: Tensor, fixed: Fixed) -> Tensor:
-    return _of_class(z.softmax(1), fixed)
+def _probability(target: Target, output: Tensor, fixed: Fixed) -> Tensor:
+    return _of_class(_probabilities(target, output), fixed)
 
 
-def _log_probability(z: Tensor, fixed: Fixed) -> Tensor:
-    return _of_class(z.log_softmax(1), fixed)
+def _log_probability(target: Target, output: Tensor, fixed: Fixed) -> Tensor:
+    return _of_class(_log_probabilities(target, output), fixed)
 
 
-# Score of the schema `Target` → the function that computes F from the logits z.
+# Score of the schema `Target` → the function that computes F from the model's output.
 SCORES = {
-    "logit": _of_class,
+    "logit": _logit,
     "centered": _centered,
     "margin": _margin,
     "probability": _probability,
     "log_probability": _log_probability,
 }
 
-LINEAR_SCORES = frozenset({"logit", "centered", "margin"})
-"""Scores that are a linear function of the logits."""
+LINEAR_SCORES = {"logits": frozenset({"logit", "centered", "margin"}), "probabilities": frozenset({"probability"})}
+"""Kind of the output → scores that are a linear function of the output."""
+LEAST_PROBABILITY = 1e-12
+"""The logarithm of a probability is taken of at least this number."""
+SUM_OF_PROBABILITIES = 1e-4
+"""The largest difference from 1 of a sum of rounded probabilities."""

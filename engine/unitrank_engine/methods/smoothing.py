@@ -40,8 +40,12 @@ def smoothed(batch: Batch, noise: Noise, *, squared: bool) -> Float[Tensor, "row
 
 
 def _noisy(batch: Batch, level: float, generators: Sequence[np.random.Generator]) -> list[Tensor]:
-    """Return one noisy copy of the inputs; integer inputs get no noise."""
-    return [_with_noise(x, level, generators) if x.is_floating_point() else x for x in batch.ends.x]
+    """Return one noisy copy of the inputs; integer inputs and held inputs get no noise."""
+    held = batch.context.held
+    return [
+        _with_noise(x, level, generators) if x.is_floating_point() and position not in held else x
+        for position, x in enumerate(batch.ends.x)
+    ]
 
 
 def _with_noise(x: Tensor, level: float, generators: Sequence[np.random.Generator]) -> Tensor:

@@ -19,11 +19,12 @@ from unitrank_engine.models.row_independence import check_rows
 from unitrank_engine.program import Place, Program, ProgramValue
 from unitrank_engine.program.contracts.invented import invented_values
 from unitrank_engine.program.gradients import reached_by_gradients
+from unitrank_engine.program.outputs.class_axis import class_axis
 from unitrank_engine.program.places import cuts
 from unitrank_engine.program.proof.proving_run import does_not_run
 from unitrank_engine.program.subgraphs import sources_of
 from unitrank_schemas.base import Json
-from unitrank_schemas.models import Layer, Manifest, Port, Seen
+from unitrank_schemas.models import Layer, Manifest, OutputPort, Port, Seen
 
 ROWS = 3
 
@@ -55,12 +56,13 @@ def manifest(program: Program) -> Manifest:
     layers = _layers(program, costs, total)
     return Manifest(
         inputs=[_port(value) for value in program.inputs.values()],
-        outputs=[_port(value) for value in program.outputs.values()],
+        outputs=[OutputPort(**_port(value).model_dump(), class_axis=class_axis(value.node)) for value in program.outputs.values()],
         parameters=sum(parameter.numel() for parameter in program.module.parameters()),
         layers=layers,
         flops=total,
         differentiable=any(layer.differentiable for layer in layers),
         path=program.path,
+        path_inputs=_path_inputs(program),
         looked_up=program.looked_up,
         notes=[_note(fault) for fault in {fault.partition(" ")[0]: fault for fault in reversed(faults)}.values()],
     )
@@ -71,6 +73,14 @@ def _note(fault: str) -> str:
         f"The inspection has no examples, and ran the model on invented values: {fault}. "
         "The nearest legal positions took their place. A job refuses examples with such positions."
     )
+
+
+def _path_inputs(program: Program) -> dict[str, list[str]]:
+    """Value of the path → its inputs; for an embedding, the inputs of all its calls."""
+    inputs: dict[str, list[str]] = {}
+    for value in program.path_values:
+        inputs[value.name] = list(dict.fromkeys([*inputs.get(value.name, []), *value.inputs]))
+    return inputs
 
 
 def _port(value: ProgramValue) -> Port:

@@ -36,8 +36,8 @@ class Lifted:
     """The model's inputs → the looked-up vectors; None when the model looks up nothing."""
     moved: dict[fx.Node, fx.Node]
     """Node of a look-up in the original graph → the node that replaces it."""
-    sources: set[fx.Node]
-    """The model's inputs whose values are looked up."""
+    sources: dict[fx.Node, set[fx.Node]]
+    """Node of a look-up in the original graph → the model's inputs that its ids come from."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def lift(module: fx.GraphModule, symbols: frozenset[str]) -> Lifted:
     origins = _origins(graph)
     lookups = [lookup for node in graph.nodes if _is_lookup(node, origins) and (lookup := _lookup(node, symbols))]
     if not lookups:
-        return Lifted(CheckedGraph(module, graph), None, {}, set())
+        return Lifted(CheckedGraph(module, graph), None, {}, {})
     nodes = [lookup.node for lookup in lookups]
     look_up = extract(
         module,
@@ -123,7 +123,7 @@ def lift(module: fx.GraphModule, symbols: frozenset[str]) -> Lifted:
             moved[node].meta = dict(node.meta)
         node.replace_all_uses_with(moved[node])
     graph.eliminate_dead_code()
-    return Lifted(CheckedGraph(module, graph), look_up, moved, set().union(*(origins[node] for node in nodes)))
+    return Lifted(CheckedGraph(module, graph), look_up, moved, {node: origins[node] for node in nodes})
 
 
 def _origins(graph: fx.Graph) -> dict[fx.Node, set[fx.Node]]:
@@ -153,13 +153,26 @@ def _is_lookup(node: fx.Node, origins: dict[fx.Node, set[fx.Node]]) -> bool:
     return bool(sources) and not any(source.meta["val"].dtype.is_floating_point for source in sources)
 
 
-def path_of(inputs: dict[str, fx.Node], lifted: Lifted) -> list[str]:
-    """Names of the values that move between a baseline and an example.
+@dataclass(frozen=True)
+class PathValue:
+    """A value that moves between a baseline and an example: a real input, or a looked-up vector."""
 
-    These are the real-valued inputs, and the layers whose look-ups replace the integer inputs.
-    """
-    real = [name for name, node in inputs.items() if is_real(node)]
-    return real + [_layer_of(node) for node in lifted.moved]
+    name: str
+    """The name of the input, or the path of the module that looks up."""
+    position: int
+    """The index among the lifted inputs."""
+    inputs: list[str]
+    """The inputs that the value is computed from, by name."""
+
+
+def path_of(inputs: dict[str, fx.Node], lifted: Lifted) -> list[PathValue]:
+    """The values that move between a baseline and an example, the real inputs first."""
+    real = [PathValue(name, index, [name]) for index, (name, node) in enumerate(inputs.items()) if is_real(node)]
+    looked_up = [
+        PathValue(_layer_of(node), len(inputs) + index, [name for name, source in inputs.items() if source in lifted.sources[node]])
+        for index, node in enumerate(lifted.moved)
+    ]
+    return real + looked_up
 
 
 def _layer_of(node: fx.Node) -> str:

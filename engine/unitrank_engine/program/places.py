@@ -7,6 +7,7 @@ node belongs to.
 
 import re
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import prod
 
@@ -67,13 +68,15 @@ def batch_axis(node: fx.Node, symbols: frozenset[str]) -> int | None:
     return dynamic[0]
 
 
-def reaches(graph: fx.Graph, blocked: fx.Node | None, goal: fx.Node) -> bool:
+def reaches(graph: fx.Graph, blocked: fx.Node | None, goal: fx.Node, held: Collection[fx.Node] = ()) -> bool:
     """Whether a real-valued input reaches `goal` on a path that does not pass `blocked`.
+
+    `held`: inputs that do not count, because they have the same value in a baseline.
 
     Integer inputs do not count, because they are equal in a baseline and its example. So a layer's
     importances are complete even if a mask of integers goes around the layer.
     """
-    return goal in _dependent(graph, blocked)
+    return goal in _dependent(graph, blocked, held)
 
 
 def cuts(graph: fx.Graph, goal: fx.Node) -> set[fx.Node]:
@@ -108,14 +111,14 @@ def _path_to(graph: fx.Graph, goal: fx.Node) -> set[fx.Node]:
     return path
 
 
-def _dependent(graph: fx.Graph, blocked: fx.Node | None = None) -> set[fx.Node]:
-    """The nodes that a real-valued input reaches on a path that does not pass `blocked`."""
+def _dependent(graph: fx.Graph, blocked: fx.Node | None = None, held: Collection[fx.Node] = ()) -> set[fx.Node]:
+    """The nodes that a real-valued input, except `held` ones, reaches on a path past `blocked`."""
     dependent: set[fx.Node] = set()
     for node in graph.nodes:
         if node is blocked:
             continue
         reads = not SHAPE_ONLY.match(operator_name(node)) and any(source in dependent for source in node.all_input_nodes)
-        if reads or (node.op == "placeholder" and is_real(node)):
+        if reads or (node.op == "placeholder" and is_real(node) and node not in held):
             dependent.add(node)
     return dependent
 

@@ -29,7 +29,7 @@ from unitrank_engine.program.contracts.recurrent import LAYERS
 from unitrank_engine.program.costs import count_costs
 from unitrank_engine.program.functional import functionalise
 from unitrank_engine.program.layout import lay_out_channels_last
-from unitrank_engine.program.lifting import lift, path_of
+from unitrank_engine.program.lifting import PathValue, lift, path_of
 from unitrank_engine.program.places import Place, find_places
 from unitrank_engine.program.proof.derivatives import prove_gradients
 from unitrank_engine.program.proof.proving_run import prove
@@ -68,14 +68,16 @@ class Program:
     symbols: frozenset[str]
     look_up: fx.GraphModule | None = None
     """The model's inputs → the vectors that its embeddings look up; None without embeddings."""
-    path: list[str] = field(default_factory=list)
-    """Names of the values that change between a baseline and an example."""
+    path_values: list[PathValue] = field(default_factory=list)
+    """The values that change between a baseline and an example."""
     looked_up: list[str] = field(default_factory=list)
     """Names of the inputs whose values are looked up in embeddings."""
     splits: dict[tuple[fx.Node, str], Split] = field(default_factory=dict)
     affine_parts: dict[tuple[fx.Node, str], tuple[Split, Split] | None] = field(default_factory=dict)
     """Kept by `columns.affine_part`, because torch never frees the code of a graph."""
     heads: dict[fx.Node, fx.GraphModule] = field(default_factory=dict)
+    reductions: dict[str, "Program"] = field(default_factory=dict)
+    """Kept by `reduction.reduced`: the programs with a reduced output."""
 
     @classmethod
     def from_exported(cls, exported: ExportedProgram, device: str = "cpu") -> "Program":
@@ -106,9 +108,14 @@ class Program:
         lifted = lift(module, symbols)
         places = [replace(place, node=lifted.moved.get(place.node, place.node)) for place in places]
         outputs = _outputs(lifted.module.graph, exported.call_spec.out_spec)
-        looked_up = [name for name, node in by_name.items() if node in lifted.sources]
+        looked_up = [name for name, node in by_name.items() if any(node in sources for sources in lifted.sources.values())]
         on = torch.device(device)
         return cls(lifted.module, on, inputs, outputs, places, symbols, lifted.look_up, path_of(by_name, lifted), looked_up)
+
+    @property
+    def path(self) -> list[str]:
+        """Names of the values that change between a baseline and an example."""
+        return [value.name for value in self.path_values]
 
     @property
     def bytes(self) -> int:

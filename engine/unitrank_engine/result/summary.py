@@ -76,7 +76,7 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
         layer=schema.RankedLayer(
             name=request.layer,
             at=request.at,
-            cut=context.split.cut,
+            cut=context.cut,
             units=request.units,
             shape=list(context.units.shape),
             count=context.units.count,
@@ -158,7 +158,7 @@ def _completeness(outcome: JobOutcome, entry: MethodBase, members: np.ndarray) -
     f, f_baseline = attribution.examples.f[members], attribution.examples.f_baseline[members]
     change = f - f_baseline
     size = float(np.abs(change).sum())
-    comparable = outcome.context.split.cut and entry.complete and size >= MIN_CHANGE * float((np.abs(f) + np.abs(f_baseline)).sum())
+    comparable = outcome.context.cut and entry.complete and size >= MIN_CHANGE * float((np.abs(f) + np.abs(f_baseline)).sum())
     return schema.Completeness(
         sum=float(totals.mean()),
         expected=float(change.mean()),
@@ -206,7 +206,7 @@ def _sort_key(leader: schema.Leader) -> tuple[bool, float, float]:
 
 def _warnings(outcome: JobOutcome, rankings: list[schema.Ranking]) -> list[schema.Warn]:
     context, entries = outcome.context, outcome.entries
-    warns = list(warnings.of_job(context, entries))
+    warns = [*warnings.of_job(context, entries), *warnings.of_target(context, outcome.attribution.examples)]
     for index, cluster in enumerate(context.clusters):
         warns += warnings.of_cluster(context, outcome.attribution, index, outcome.members(index), entries)
         for entry, ranking in zip(entries, rankings, strict=True):

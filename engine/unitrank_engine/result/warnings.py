@@ -6,11 +6,12 @@ import numpy as np
 
 from unitrank_engine.ablation.study import RankingStudy
 from unitrank_engine.ablation.verdict import MIN_TESTED
-from unitrank_engine.attribution.scores import MAX_GAP, Attribution
+from unitrank_engine.attribution.scores import MAX_GAP, Attribution, PerExample
 from unitrank_engine.attribution.statistics import Moments
 from unitrank_engine.job.context import JobContext
-from unitrank_engine.job.targets import LINEAR_SCORES
+from unitrank_engine.job.targets import has_classes, is_linear
 from unitrank_engine.methods.batch import Notes
+from unitrank_engine.program.outputs.activation import final_activation
 from unitrank_schemas.methods import MethodBase, PathMethod
 from unitrank_schemas.results import VERDICT_LABELS, ClusterRanking, Warn
 
@@ -29,7 +30,7 @@ def of_job(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
             detail="the rankings were tested on the examples that made them (split 'none'), where even noise passes the test; "
             "use split 'half' for a verdict",
         )
-    if context.split.linear and request.target.score in LINEAR_SCORES:
+    if context.split.linear and is_linear(request.target):
         yield Warn(
             code="last_hidden_layer",
             detail=f"the model is linear after layer '{request.layer}', so every method that uses h − h′ is exact there; "
@@ -46,6 +47,33 @@ def of_job(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
             detail=f"{', '.join(with_baseline)}: the scores explain the change from the baseline, but units are replaced by "
             f"'{sorted(fills - {'baseline'})[0]}'; use fill 'baseline' to test the change that is explained",
         )
+
+
+def of_target(context: JobContext, examples: PerExample) -> Iterator[Warn]:
+    """Warnings about a target that is perhaps not the one that the request means."""
+    target, name = context.request.target, context.output
+    node = context.program.outputs[name].node
+    classes = has_classes(target, node.meta["val"])
+    if not classes and _labels_are_binary(context):
+        yield Warn(
+            code="single_logit",
+            detail=f"output '{name}' has one value for each example, the labels are 0 and 1, and `target.class` is null, so every "
+            "example is explained by the raw value, which is usually the evidence for class 1; set `target.class` to 'label' to "
+            "explain each example by the evidence for its own class",
+        )
+    activation = final_activation(node)
+    if classes and target.output_is == "logits" and (activation or examples.probabilities.all()):
+        reason = f"is the result of a {activation}" if activation else "has the range and the sum of probabilities on all examples"
+        yield Warn(
+            code="output_is_probability",
+            detail=f"output '{name}' {reason}, but the scores were computed from its values as from logits; set `target.output_is` "
+            "to 'probabilities' if the values are probabilities",
+        )
+
+
+def _labels_are_binary(context: JobContext) -> bool:
+    labels = context.examples.labels(context.all_rows())
+    return labels is not None and bool(((labels == 0) | (labels == 1)).all())
 
 
 def of_cluster(

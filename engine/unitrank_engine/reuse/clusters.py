@@ -24,6 +24,8 @@ def find_or_reuse_clusters(
         return find_clusters(request, table, forward, streams)
     program = forward.program
     read = request.model_dump(mode="json", include={"inputs", "preprocess"}) | {"output": forward.output}
+    # Clusters by prediction depend on what the output's values are, but not on the explained class.
+    read |= request.target.model_dump(mode="json", include={"output_is", "reduce"})
     key = fingerprint("clusters", machine(program.device), rows_at_once(program), streams.key, read)
     clusters: list[ClusterRows] | None = read_part(store.get([key]).get(key), _clusters_from)
     if clusters is None:

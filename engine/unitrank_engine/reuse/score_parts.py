@@ -18,7 +18,7 @@ GAPS = ("gap", "change", "hidden", "f", "f_baseline")
 
 def of_examples(examples: PerExample) -> Part:
     """Make a part of the values that do not depend on the method."""
-    arrays = {name: getattr(examples, name) for name in ("f", "f_baseline", "classes", "flat", "at_baseline")}
+    arrays = {name: getattr(examples, name) for name in ("f", "f_baseline", "classes", "flat", "at_baseline", "probabilities")}
     return Part(arrays if examples.right is None else arrays | {"right": examples.right})
 
 

@@ -11,7 +11,7 @@ from unitrank_schemas.methods import METHODS
 from unitrank_schemas.problems import Invalid
 from unitrank_service.errors import HttpProblem
 from unitrank_service.web.form_choices import CLUSTERS, FormChoices, name_of
-from unitrank_service.web.form_request import BASELINES, FILLS, SPACINGS, STATISTICS
+from unitrank_service.web.form_request import BASELINES, FILLS, OUTPUT_KINDS, REDUCTIONS, SPACINGS, STATISTICS
 
 Json = dict[str, Any]
 FORM = "application/x-www-form-urlencoded"
@@ -60,7 +60,7 @@ def filled(form: Form, choices: FormChoices) -> Json:
     sides = choices.sides
     at = form.chosen("at", sides, "output")
     output = form.chosen("output", [port.name for port in choices.manifest.outputs] if choices.manifest else [])
-    classes = choices.classes(output)
+    single = choices.logits(output) == 1
     entries = [f"{name_of(method)}:{statistic}" for method in choices.methods(at) for statistic in STATISTICS]
     default = [entry for entry in ("gradient:mean", "gradient:mean_abs", "conductance:mean") if entry in entries] or entries[:1]
     label = form.chosen("labels", labels, "y" if "y" in labels else "")
@@ -79,12 +79,17 @@ def filled(form: Form, choices: FormChoices) -> Json:
         "scale": form.one("scale", "1"),
         "mean": form.one("mean"),
         "std": form.one("std"),
-        "class": "" if classes is None else form.one("class", "label" if label else "predicted"),
-        "score": "logit" if classes is None else form.one("score", "logit"),
+        "class": form.one("class", "" if single else "label" if label else "predicted"),
+        "default_class": "" if single else "label" if label else "predicted",
+        "score": form.one("score", "logit"),
+        "reduce": form.chosen("reduce", list(REDUCTIONS), ""),
+        "reduce_at": form.one("reduce_at"),
+        "output_is": form.chosen("output_is", list(OUTPUT_KINDS), "logits"),
         "baseline": form.chosen("baseline", list(BASELINES), "zeros"),
         "value": form.one("value", "0"),
         "baseline_field": form.chosen("baseline_field", choices.baselines(), next(iter(choices.baselines()), "")),
         "index": form.one("index", "0"),
+        "hold": form.one("hold"),
         "ablation": form.fresh or bool(form.one("ablation")),
         "fill": form.chosen("fill", list(FILLS), "baseline"),
         "random": form.one("random", "99"),

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from unitrank_schemas.checks import Facts
+from unitrank_schemas.checks.baseline import path_of
 from unitrank_schemas.checks.defaults import can_label
 from unitrank_schemas.checks.inputs import fits
 from unitrank_schemas.checks.methods import gradients_exist, paths_exist, spatial_axes_exist
 from unitrank_schemas.datasets import FieldInfo
-from unitrank_schemas.facts.facts import class_count, kind_of
+from unitrank_schemas.facts.facts import kind_of, logit_count
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.jobs.clusters import CLUSTER_KINDS, ClusterKind, FormControl
 from unitrank_schemas.methods import METHODS, MethodBase
-from unitrank_schemas.models import Layer, Manifest
+from unitrank_schemas.models import Layer, Manifest, OutputPort
 from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.contents.models import ModelStore
 from unitrank_store.errors import RecordNotFound
@@ -71,15 +72,27 @@ class FormChoices:
         """The kinds whose controls each have at least one option, or take a number."""
         return {by: kind for by, kind in CLUSTERS.items() if all(self.options(control) != [] for control in kind.controls)}
 
-    def classes(self, output: str) -> int | None:
-        """The number of classes of the output; None if the output is one number."""
-        ports = self.manifest.outputs if self.manifest else []
-        port = next((port for port in ports if port.name == output), ports[0] if ports else None)
-        return class_count(port) if port else None
+    def logits(self, output: str) -> int | None:
+        """The number of values that the output has for each example; None without a model."""
+        port = self._output(output)
+        return logit_count(port) if port else None
+
+    def further_axes(self, output: str) -> int:
+        """The number of the output's axes beside the batch and the classes."""
+        port = self._output(output)
+        return max(0, len(port.shape) - 2) if port else 0
 
     def baselines(self) -> list[str]:
         """Fields that can be the baseline of an input."""
         return sorted({name for names in self.inputs().values() for name in names})
+
+    def movable(self) -> list[str]:
+        """Inputs and embeddings that move between baseline and example."""
+        return [value.name for value in path_of(self.manifest)] if self.manifest else []
+
+    def _output(self, name: str) -> OutputPort | None:
+        ports = self.manifest.outputs if self.manifest else []
+        return next((port for port in ports if port.name == name), ports[0] if ports else None)
 
     def _fitting(self, port: Any) -> list[str]:
         return [name for name, field in (self.fields or {}).items() if not list(fits("", name, field, port))]

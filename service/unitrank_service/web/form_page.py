@@ -16,7 +16,16 @@ from unitrank_service.observability.metrics import Metrics
 from unitrank_service.web import form
 from unitrank_service.web.form import Form
 from unitrank_service.web.form_choices import choices_for, name_of
-from unitrank_service.web.form_request import BASELINES, FILLS, SPACINGS, STATISTICS, checked_shape, request_body
+from unitrank_service.web.form_request import (
+    BASELINES,
+    FILLS,
+    OUTPUT_KINDS,
+    REDUCTIONS,
+    SPACINGS,
+    STATISTICS,
+    checked_shape,
+    request_body,
+)
 from unitrank_service.web.pages import page, to
 from unitrank_service.web.snippets import snippets
 from unitrank_service.webhooks.dispatcher import Dispatcher
@@ -65,7 +74,10 @@ def form_page(request: Request, sent: Form, stores: SubmissionStores, *, metrics
         fills=FILLS,
         spacings=SPACINGS,
         baselines=BASELINES,
-        classes=choices.classes(values["output"]),
+        output_kinds=OUTPUT_KINDS,
+        reductions=REDUCTIONS,
+        further_axes=choices.further_axes(values["output"]),
+        logits=choices.logits(values["output"]),
     )
 
 

@@ -22,9 +22,11 @@ SPACINGS = {
     "cubic": "cubic, dense near the baseline",
     "adaptive": "adaptive, for each example where the target changes",
 }
+REDUCTIONS = {"": "not reduced", "mean": "their mean", "max": "their maximum", "at": "the values at one position"}
+OUTPUT_KINDS = {"logits": "logits", "probabilities": "probabilities: the model ends in softmax or sigmoid"}
 BASELINES: dict[str, tuple[str, Callable[[Json], Json]]] = {
     "zeros": ("zeros", lambda values: {"kind": "zeros"}),
-    "constant": ("a constant", lambda values: {"kind": "constant", "value": _number(values["value"])}),
+    "constant": ("a constant", lambda values: {"kind": "constant", "value": _numbers(values["value"])}),
     "mean": ("the mean of all examples", lambda values: {"kind": "mean"}),
     "cluster_mean": ("the mean of the cluster", lambda values: {"kind": "cluster_mean"}),
     "field": ("a field of the dataset", lambda values: {"kind": "field", "field": values["baseline_field"]}),
@@ -43,8 +45,11 @@ def request_body(values: Json, choices: FormChoices) -> Json:
         "clusters": _clusters(values),
         "inputs": _inputs(values["inputs"]),
         "preprocess": _without({name: _numbers(values[name]) for name in NO_PREPROCESSING}, NO_PREPROCESSING),
-        "target": _without({"class": _class(values), "score": values["score"]}, {"class": None, "score": "logit"}),
-        "baseline": BASELINES[values["baseline"]][1](values),
+        "target": _without(
+            {"class": _class(values), "score": values["score"], "output_is": values["output_is"], "reduce": _reduce(values)},
+            {"class": None, "score": "logit", "output_is": "logits", "reduce": None},
+        ),
+        "baseline": BASELINES[values["baseline"]][1](values) | _held(values["hold"]),
         "labels": None if values["labels"] == "y" else values["labels"] or None,
         "output": values["output"] or None,
         "at": values["at"],
@@ -111,8 +116,18 @@ def _ablation(values: Json) -> Json:
 
 def _class(values: Json) -> Any:
     text = values["class"]
-    default = "label" if values["labels"] else "predicted"
-    return None if text in ("", default) else text if text in ("label", "predicted") else _number(text)
+    return None if text in ("", values["default_class"]) else text if text in ("label", "predicted") else _number(text)
+
+
+def _held(text: str) -> Json:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return {"hold": names} if names else {}
+
+
+def _reduce(values: Json) -> Any:
+    if values["reduce"] != "at":
+        return values["reduce"] or None
+    return {"at": [_number(part) for part in values["reduce_at"].split(",")]}
 
 
 def _inputs(fields: dict[str, str]) -> dict[str, str]:

@@ -121,7 +121,7 @@ def test_mean_of_several_inputs_is_computed_for_each_input(both: Program, tmp_pa
 
 
 def test_a_field_as_baseline_of_several_real_inputs_is_refused(both: Program, tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="the model has 2 real-valued or looked-up inputs, expected one") as caught:
+    with pytest.raises(EngineError, match="it would replace 2 real-valued or looked-up inputs, expected one") as caught:
         rank(
             both,
             tmp_path,

@@ -12,8 +12,10 @@ from unitrank_engine.errors import EngineError
 from unitrank_engine.job.batch_size import rows_at_once
 from unitrank_engine.job.examples import Examples
 from unitrank_engine.job.progress import ProgressMeter
+from unitrank_engine.job.targets import predicted
 from unitrank_engine.program import Place, Program
 from unitrank_engine.program.subgraphs import sources_of
+from unitrank_schemas.jobs.targets import Target
 
 STAGE = "clusters"
 
@@ -24,11 +26,13 @@ class Forward:
     Each batch is reported to `meter`, which stops a cancelled job.
 
     `output`: the name of the model's output that gives the classes.
+    `target`: says what the output's values are, for clusters by prediction.
     """
 
-    def __init__(self, program: Program, output: str, examples: Examples, meter: ProgressMeter) -> None:
+    def __init__(self, program: Program, output: str, target: Target, examples: Examples, meter: ProgressMeter) -> None:
         self.program = program
         self.output = output
+        self.target = target
         self.examples = examples
         self.meter = meter
         self.rows_done = 0
@@ -38,7 +42,7 @@ class Forward:
         self.meter.plan(STAGE, len(rows), sum(self.program.costs.values()))
         classes = np.empty(len(rows), dtype=np.int64)
         for batch, inputs in self._batches(rows):
-            classes[batch] = self.program.forward(inputs, self.output).argmax(1).cpu().numpy()
+            classes[batch] = predicted(self.target, self.program.forward(inputs, self.output)).cpu().numpy()
         return classes
 
     def at(self, layer: str, rows_in_all: int) -> "LayerValues":

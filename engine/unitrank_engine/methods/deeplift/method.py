@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unitrank_engine.job.context import JobContext
-from unitrank_engine.job.targets import LINEAR_SCORES
+from unitrank_engine.job.targets import is_linear
 from unitrank_engine.methods.batch import gradient_of
 from unitrank_engine.methods.deeplift.line import Line
 from unitrank_engine.methods.deeplift.lockstep import Lockstep
@@ -56,7 +56,7 @@ class DeepLiftMethod(ScoringMethod):
         multiplier = gradient_of(self._target(start, end), h)
         batch.count(2 * rows, backward=True)
         scores: Tensor = multiplier * (ends.input.h - ends.start.h)
-        if split.cut:
+        if batch.context.cut:
             self._check_gaps(scores)
         return scores
 
@@ -90,7 +90,7 @@ class DeepLiftMethod(ScoringMethod):
         A score that is not linear, such as a probability, has its mean slope in the backward pass.
         """
         context, fixed = self.batch.context, self.batch.ends.fixed
-        if context.request.target.score in LINEAR_SCORES or not end.requires_grad:
+        if is_linear(context.request.target) or not end.requires_grad:
             return context.score(end, fixed)
         line = Line.between(lambda outputs: (context.score(outputs[0], fixed),), ([start], [end.detach()]), [0], [0])
         steep = partial(self.batch.notes.warn, "degenerate_reference", STEEP_SCORE)
