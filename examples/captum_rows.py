@@ -33,12 +33,14 @@ class Row(NamedTuple):
     """A line of the page: scores of another library, and the entry of `methods` that replaces them.
 
     `read`: turns the job's scores [examples, *units] into the shape of the other library.
+    `bound`: a smaller difference is rounding, or the noise of random draws.
     """
 
     name: str
     theirs: Callable[[], Tensor]
     entry: dict[str, Any]
     read: Callable[[np.ndarray], np.ndarray] = lambda scores: scores
+    bound: str = "1e-5"
 
 
 def network() -> nn.Sequential:
@@ -127,7 +129,7 @@ def of_inputs() -> list[Row]:
         Row("DeepLift", lambda: captum.DeepLift(NET).attribute(X, target=Y), RESCALE),
         Row("FeatureAblation", lambda: captum.FeatureAblation(NET).attribute(X, target=Y), TO_ZERO),
         Row("Occlusion, windows of one pixel", lambda: captum.Occlusion(NET).attribute(X, (1, 1, 1), target=Y), TO_ZERO),
-        Row("NoiseTunnel(Saliency), 2000 samples", noisy, SMOOTH),
+        Row("NoiseTunnel(Saliency), 2000 samples", noisy, SMOOTH, bound="0.1"),
     ]
 
 
@@ -155,6 +157,7 @@ def of_backgrounds() -> list[Row]:
             lambda: captum.GradientShap(NET).attribute(X, STARTS, n_samples=DRAWS, target=Y),
             {"name": "integrated_gradients"},
             over_background,
+            bound="0.1",
         ),
     ]
 

@@ -20,7 +20,6 @@ from trap import data, train
 
 import unitrank
 
-EQUAL = 1e-5
 SCORES: dict[str, Any] = {"clusters": {"by": "all"}, "ablation": None, "fidelity": None}
 METHODS: list[Any] = ["conductance", "gradient", {"name": "gradient", "statistic": "mean_abs"}]
 
@@ -86,7 +85,7 @@ def compare(table: list[Row], network: nn.Module, layer: str, x: Tensor, y: Tens
         np.random.seed(0)
         theirs, ours = quiet(row.theirs), row.read(result.arrays[f"examples/row{index}/all"])
         entry = json.dumps(row.entry if len(row.entry) > 1 else row.entry["name"])
-        print(f"| {row.name} | {entry} | {shown(difference(theirs, ours))} |")
+        print(f"| {row.name} | {entry} | {shown(difference(theirs, ours), row.bound)} |")
 
 
 def incomplete() -> None:
@@ -130,9 +129,9 @@ def difference(theirs: Tensor, ours: np.ndarray) -> float:
     return float(np.abs(ours.reshape(want.shape) - want).max() / np.abs(want).max())
 
 
-def shown(value: float) -> str:
-    """Two digits; differences that are rounding are one word, equal on all machines."""
-    return "< 1e-5" if value < EQUAL else f"{value:.2g}"
+def shown(value: float, bound: str = "1e-5") -> str:
+    """The value with two digits; a smaller value than the bound differs between machines."""
+    return f"< {bound}" if value < float(bound) else f"{value:.2g}"
 
 
 if __name__ == "__main__":
