@@ -122,7 +122,7 @@ class Comparison:
             summary, together = self.job(layer, methods)
             with rows_at_once(1):
                 _, alone = self.job(layer, methods)
-            zeros, _ = self.job(layer, ["conductance", "deeplift"], baseline={"kind": "zeros"})
+            zeros = self.zeros(layer) if layer.cut else {"rankings": [], "warnings": []}
         except EngineError as error:
             return place | {"failed": f"{error.code}: {_reason(error.detail)}"}
         want = self.expected(layer, values, torch.float64)
@@ -152,6 +152,10 @@ class Comparison:
             ],
         }
 
+    def zeros(self, layer: Layer) -> dict[str, Any]:
+        """The summary of a job with the baseline `zeros` and the default steps."""
+        return self.job(layer, ["conductance", "deeplift"], baseline={"kind": "zeros"})[0]
+
     def _rounding(self) -> float:
         """The error of a difference of two outputs in float32."""
         return ROUNDINGS * float(np.finfo(np.float32).eps) * float(self.net.run().abs().max())
@@ -173,7 +177,7 @@ class Comparison:
         place = self.program.place(layer.name, "output")
         axes = [axis for axis in range(len(place.shape) + 1) if axis != place.batch_axis]
         space = [axis for index, axis in enumerate(axes) if index != layer.channel_axis]
-        reference = Reference(self.net, values.spots[layer.name], path=path, space=space, dtype=dtype)
+        reference = Reference(self.net, values.spots[layer.name], path=path, space=space, reduce=self.entry.reduce, dtype=dtype)
         rows = [reference.scores(row, sample(layer.units)) for row in range(COUNT)]
         return {name: np.stack([scores[name].double().numpy() for scores in rows]) for name in rows[0]}
 

@@ -23,15 +23,17 @@ class FirstOutput(nn.Module):
     """A module with its inputs in order, which returns one row of numbers for each example.
 
     `first`: name of the input that comes first, so that a tap on the input reads it.
+    `reduce`: turns an output with more axes into a row of numbers.
     """
 
-    def __init__(self, net: Architecture, first: str | None = None) -> None:
+    def __init__(self, net: Architecture, first: str | None, reduce: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
+        self.reduce = reduce
         self.net = deepcopy(net.module)
         self.names = sorted(net.inputs, key=lambda name: name != first)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return first_tensor(self.net(**dict(zip(self.names, inputs, strict=True))))
+        return self.reduce(first_tensor(self.net(**dict(zip(self.names, inputs, strict=True)))))
 
 
 class LookedUp:
@@ -82,12 +84,20 @@ class Reference:
 
     `path`: the layers whose looked-up vectors move.
     `space`: the axes of the place's value besides its batch and its channels.
+    `reduce`: turns an output with more axes into a row of numbers.
     """
 
     def __init__(
-        self, net: Architecture, spot: Spot, *, path: list[str], space: list[int], dtype: torch.dtype = torch.float64
+        self,
+        net: Architecture,
+        spot: Spot,
+        *,
+        path: list[str],
+        space: list[int],
+        reduce: Callable[[Tensor], Tensor],
+        dtype: torch.dtype,
     ) -> None:
-        wrapped = FirstOutput(net, spot.first)
+        wrapped = FirstOutput(net, spot.first, reduce)
         self._looked_up = LookedUp(wrapped, path)
         self._eager = oracle.Eager(wrapped, spot.tap, dtype)
         self._space = space

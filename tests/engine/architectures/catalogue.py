@@ -34,6 +34,9 @@ class Entry:
     refused: tuple[str, str] | None = None
     target: dict[str, Any] = field(default_factory=lambda: {"class": "predicted", "score": "margin"})
 
+    reduce: Callable[[Tensor], Tensor] = lambda output: output
+    """The same as the target's `reduce`."""
+
     def build(self) -> Architecture:
         return build(self.make, self.inputs, self.noise)
 

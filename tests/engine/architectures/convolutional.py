@@ -171,6 +171,17 @@ class UNet(nn.Module):
         self.last = nn.Sequential(nn.Conv2d(6, 4, 3, padding=1), nn.ELU(), nn.Conv2d(4, 3, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.map(x).amax((2, 3))
+
+    def map(self, x: Tensor) -> Tensor:
+        """Logits of each pixel."""
         skip = self.down1(x)
         wide = functional.interpolate(self.up(self.down2(skip)), size=skip.shape[2:], mode="bilinear", align_corners=False)
-        return self.last(torch.cat([skip, wide], 1)).amax((2, 3))
+        return self.last(torch.cat([skip, wide], 1))
+
+
+class PixelUNet(UNet):
+    """U-Net with logits for each pixel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.map(x)
