@@ -50,10 +50,6 @@ IMAGES: Makers = {
         ),
         larger_images,
     ),
-    "mobilenet_v2": (
-        _images("MobileNetV2", image_size=32, depth_multiplier=0.25, min_depth=4, depth_divisible_by=4, num_labels=3),
-        larger_images,
-    ),
     "regnet": (
         _images("RegNet", embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], groups_width=4, layer_type="y", num_labels=3),
         images,
