@@ -23,6 +23,7 @@ from benchmarks.parity.errors import (
     ERROR,
     GAP,
     PATH_WARNINGS,
+    TINY,
     Scores,
     above,
     errors_of,
@@ -110,7 +111,7 @@ class Comparison:
             if linear and before.node is not after.node and len(before.node.users) == 1:
                 want = self.expected(layer, values, torch.float64)["gradient_x_delta"]
                 _, arrays = self.job(layer, [{"name": "deeplift", "rules": "rescale", "id": "rescale"}], at="input")
-                error = errors_of(scores_of(arrays), {"rescale": want}, {"rescale": float(np.abs(want).max())})
+                error = errors_of(scores_of(arrays), {"rescale": want}, {"rescale": max(float(np.abs(want).max()), TINY)})
                 return {"layer": layer.name, "error": rounded(error["rescale"])}
         return None
 

@@ -100,24 +100,6 @@ IMAGES: Makers = {
         ),
         larger_images,
     ),
-    "efficientnet_transformers": (
-        _images(
-            "EfficientNet",
-            image_size=16,
-            width_coefficient=0.25,
-            depth_coefficient=1.0,
-            kernel_sizes=[3, 3],
-            in_channels=[32, 16],
-            out_channels=[16, 24],
-            strides=[1, 2],
-            num_block_repeats=[1, 1],
-            expand_ratios=[1, 2],
-            depthwise_padding=[],
-            hidden_dim=320,
-            num_labels=3,
-        ),
-        images,
-    ),
     "bit": (_images("Bit", embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], num_groups=2, num_labels=3), images),
     "focalnet": (
         _images(
