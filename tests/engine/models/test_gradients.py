@@ -251,7 +251,7 @@ def test_export_when_rounding_is_large_then_gradients_are_compared_in_double_pre
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         manifest = export(
-            nn.Sequential(nn.Conv1d(6, 4, 3), nn.GELU(), nn.Flatten(), nn.LazyLinear(2)), torch.randn(2, 6, 9), tmp_path / "net.pt2"
+            nn.Sequential(nn.Conv1d(6, 4, 3), nn.GELU(), nn.Flatten(), nn.Linear(28, 2)), torch.randn(2, 6, 9), tmp_path / "net.pt2"
         )
 
     assert manifest.gradients == "checked"
