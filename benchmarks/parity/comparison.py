@@ -61,7 +61,8 @@ def record_of(name: str, folder: Path) -> Record:
     head = {"name": name, "family": entry.family, "source": entry.source}
     net = entry.build()
     try:
-        manifest = export(net.module, net.inputs, folder / "model.pt2")
+        # Another copy of the module: some modules keep tensors of the export's passes.
+        manifest = export(entry.build().module, net.inputs, folder / "model.pt2")
     except ExportRefused as error:
         code, why = entry.refused or ("", "")
         truly = {"truly": why} if code == error.code else {}

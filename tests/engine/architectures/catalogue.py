@@ -7,8 +7,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tests.engine.architectures import images, mixers, signals, tables
-from tests.engine.architectures.library import sound, text, vision
+from tests.engine.architectures import convolutional, images, mixers, signals, tables
+from tests.engine.architectures.library import sentences, sound, text, vision
 from tests.engine.architectures.zoo import COUNT, MAKERS, Architecture, build
 
 NOISE = 0.1
@@ -134,6 +134,24 @@ LIBRARY = {
     "sequences": sound.TIME,
     "two towers": sound.TOWERS,
 }
+REDUCED = {
+    "unet_pixels": Entry(
+        "images",
+        convolutional.PixelUNet,
+        _rows(1, 8, 8),
+        target={"class": "predicted", "score": "margin", "reduce": "mean"},
+        reduce=lambda output: output.mean((2, 3)),
+    ),
+    "bert_tokens": Entry(
+        "text encoders",
+        text.TOKENS,
+        sentences,
+        "transformers",
+        target={"class": "predicted", "score": "margin", "reduce": {"at": [1]}},
+        reduce=lambda output: output[:, 1],
+    ),
+}
+"""Networks with an output for each pixel or token, which the target reduces."""
 CATALOGUE: dict[str, Entry] = {
     **{name: Entry(family, *MAKERS[name], noise=0.0) for family, names in ZOO.items() for name in names},
     **{name: Entry("decoders", *MAKERS[name], source="transformers", noise=0.0) for name in ZOO_TEXT},
@@ -143,4 +161,5 @@ CATALOGUE: dict[str, Entry] = {
         for family, makers in LIBRARY.items()
         for name, maker in makers.items()
     },
+    **REDUCED,
 }

@@ -97,6 +97,7 @@ ENCODERS: Makers = {
     "big_bird": (_classes("BigBird", **ENCODER, attention_type="original_full", sep_token_id=END), sentences),
     "longformer": (_classes("Longformer", **ENCODER, attention_window=[4], sep_token_id=2), sentences),
 }
+TOKENS = model("BertForTokenClassification", "BertConfig", **ENCODER)
 DECODERS: Makers = {
     "gpt_neo": (
         _classes(
