@@ -92,7 +92,7 @@ REGIONS: dict[str, Attack] = {
     "regions_in_regions": region(lambda document, node: nest(document, node, 20)),
     "regions_without_end": region(lambda document, node: nest(document, node, 40)),
     "region_of_many_nodes": region(lambda document, node: repeat(document, node, 20_001), "archive_too_large"),
-    "region_with_a_foreign_operator": in_node("operator_refused", target="torch.ops.aten.empty.memory_format"),
+    "region_with_a_foreign_operator": in_node("operator_refused", target="torch.ops.aten.from_file.default"),
     "region_with_a_cond": in_node("operator_refused", target="torch.ops.higher_order.cond"),
     "region_with_code": in_node("operator_refused", target="torch.os.system"),
     "region_with_a_module_of_code": in_node(metadata={"nn_module_stack": "a,b,__import__('os')"}),
@@ -120,5 +120,21 @@ REGIONS: dict[str, Attack] = {
     "region_without_a_switch": region(lambda document, node: node["inputs"][0].update(arg={"as_int": 0})),
     "region_without_arguments": region(lambda document, node: node["inputs"].clear()),
     "region_that_takes_a_number": region(lambda document, node: node["inputs"][2].update(arg={"as_int": 1})),
+    "region_that_changes_its_first_argument_under_another_name": in_region(
+        lambda graph: graph["nodes"].insert(
+            0,
+            {
+                "target": "torch.ops.aten.add_.Tensor",
+                "inputs": [
+                    {"name": "other", "arg": tensor("own"), "kind": 1},
+                    {"name": "self", "arg": graph["inputs"][1], "kind": 1},
+                ],
+                "outputs": [tensor("gone")],
+                "metadata": {},
+                "name": "gone",
+            },
+        )
+    ),
+    "graph_as_a_result": region(lambda document, node: node["outputs"].append(node["inputs"][1]["arg"])),
     "graph_of_an_ordinary_operator": region(lambda document, node: node.update(target="torch.ops.aten.relu.default")),
 }

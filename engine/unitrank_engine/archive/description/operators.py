@@ -158,8 +158,11 @@ torch.sym_max torch.sym_min torch.sym_not torch.sym_int torch.sym_float torch.sy
 
 REGION = "torch.ops.higher_order.wrap_with_set_grad_enabled"
 """The operator that torch.export writes for the lines under `torch.no_grad()`."""
-IN_PLACE = re.compile(r"torch\.ops\.aten\.\w*[^_]_\.\w+")
-"""Operators that change a tensor that later nodes may read, such as `aten.relu_.default`."""
+IN_PLACE = re.compile(r"torch\.ops\.aten\.(\w*[^_]_|__i\w+__)\.\w+")
+"""Operators that change their argument `self`, which later nodes may read.
+
+For example `aten.relu_.default` and `aten.__ior__.Tensor`.
+"""
 
 # Operators that can return their argument or a view of it, which their schemas do not say.
 _RETURN_ARGUMENT = """

@@ -110,7 +110,8 @@ def _end(region: Node, enabled: bool, inner: TensorName, outer: TensorName) -> N
 
 def _check_graph_arguments(nodes: Sequence[Node], inside: bool) -> None:
     for node in nodes:
-        graphs = [argument.arg.as_graph for argument in node.inputs if argument.arg.as_graph is not None]
+        values = [*(argument.arg for argument in node.inputs), *node.outputs]
+        graphs = [value.as_graph for value in values if value.as_graph is not None]
         if node.target == REGION and not inside and len(graphs) == 1:
             _check_graph_arguments(graphs[0].graph.nodes, inside=True)
         elif node.target == REGION and inside:
@@ -141,7 +142,8 @@ def _pairs(first: Sequence[ArchiveSchema], second: Sequence[ArchiveSchema]) -> I
 
 
 def _check_in_place(node: Node, own: set[str]) -> None:
-    if IN_PLACE.fullmatch(node.target) and not own.issuperset(names_of(node.inputs[0].arg) if node.inputs else ()):
+    changed = {name for argument in node.inputs if argument.name == "self" for name in names_of(argument.arg)}
+    if IN_PLACE.fullmatch(node.target) and not changed <= own:
         raise _refusal(
             f"{escaped(node.target)} changes a value in place that comes from outside its region without gradients, "
             "which has no gradient that can be computed; assign the result to a new name, and export the model again"

@@ -10,7 +10,7 @@ from torch._export.serde.schema import SCHEMA_VERSION
 from torch._export.serde.serialize import _SYM_OPS
 
 from unitrank_engine.archive import ArchiveError, allow_operators, clean, load
-from unitrank_engine.archive.description.operators import OPERATORS, check_operator
+from unitrank_engine.archive.description.operators import IN_PLACE, OPERATORS, check_operator
 from unitrank_engine.archive.description.program import SCHEMA_MAJOR
 
 # These draw random numbers only in training mode or with a dropout rate above 0, which the engine
@@ -42,10 +42,25 @@ def is_safe(target: str) -> bool:
     return not random and not any(word in name for word in FORBIDDEN)
 
 
+def changed_arguments(target: str) -> list[str]:
+    """The names of the arguments that the operator writes into."""
+    function = resolved(target)
+    if not isinstance(function, torch._ops.OpOverload):
+        return []
+    return [each.name for each in function._schema.arguments if each.alias_info is not None and each.alias_info.is_write]
+
+
 def test_listed_operators_are_deterministic_and_known_to_torch() -> None:
     """No listed operator is unknown, random, or able to reach foreign memory and files."""
     assert [target for target in sorted(OPERATORS) if not is_safe(target)] == []
     assert OVERREACHING not in OPERATORS
+
+
+def test_in_place_operators_are_those_that_change_self_by_torchs_schema() -> None:
+    changed = {target: changed_arguments(target) for target in OPERATORS}
+
+    assert {target for target in OPERATORS if IN_PLACE.fullmatch(target)} == {target for target in OPERATORS if changed[target]}
+    assert {name for names in changed.values() for name in names} == {"self"}
 
 
 def test_check_operator_of_an_unsafe_view_gives_a_plain_one() -> None:
