@@ -9,7 +9,7 @@ from torch import Tensor, fx
 
 from benchmarks.support.guard import FILLS, guarded
 from unitrank_engine.archive import ArchiveError, clean, load
-from unitrank_engine.errors import EngineError
+from unitrank_engine.errors import EngineError, is_out_of_memory
 from unitrank_engine.models.inspection import manifest
 from unitrank_engine.program import Program
 from unitrank_engine.program.program import ProgramValue
@@ -32,6 +32,8 @@ def attempt(upload: Path, target: Path, random: Random) -> str:
     except (ArchiveError, EngineError) as error:
         return f"refused {error.code}: {error.detail}"
     except Exception as error:
+        if is_out_of_memory(error):
+            return "refused out of memory"
         return f"{FINDING}: the inspection raised {type(error).__name__}: {error}"
     state = random.getstate()
     results = []

@@ -68,7 +68,7 @@ class CachedMainPass:
         self._complete = not fresh and self.earlier.examples is not None
 
     def _can_be_adaptive(self, entry: MethodBase) -> bool:
-        """Return whether the spacing is open, its gap can be measured, and the points fit into memory."""
+        """Return whether the spacing is open, a gap can decide, and the points fit in memory."""
         if not isinstance(entry, PathMethod) or entry.spacing is not None or not self.context.split.cut:
             return False
         return (entry.steps + 1) * self.context.split.section_bytes <= MOST_POINT_BYTES

@@ -104,9 +104,11 @@ def positions(values: Tensor, smallest: int, size: int, user: str) -> Tensor:
 
     `user`: the operator that uses them.
 
-    Raises IndexError for a position below `smallest` or not below `size`; among `invented_values`,
-    the nearest position takes its place.
+    Raises IndexError for positions that are not whole numbers, and for a position below `smallest`
+    or not below `size`; among `invented_values`, the nearest position takes its place.
     """
+    if values.is_floating_point() or values.is_complex():
+        raise IndexError(f"{user} gets positions of the type {values.dtype}; expected whole numbers")
     if values.numel():
         # An expanded axis holds the same positions again.
         one = values if 0 not in values.stride() else values[tuple(slice(0, 1 if step == 0 else None) for step in values.stride())]

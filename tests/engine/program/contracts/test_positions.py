@@ -139,6 +139,12 @@ def test_positions_of_any_shape_come_back_unchanged(shape: tuple[int, ...]) -> N
     assert ordered(values.flatten()) is not None
 
 
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.float32])
+def test_positions_that_are_not_whole_numbers_are_refused(dtype: torch.dtype) -> None:
+    with pytest.raises(IndexError, match="expected whole numbers"):
+        positions(torch.zeros(2, dtype=dtype), 0, 5, "aten.index_fill.int_Scalar")
+
+
 def test_expanded_positions_are_checked_along_their_other_axes() -> None:
     values = torch.tensor([[0], [7]]).expand(2, 1000)
 
