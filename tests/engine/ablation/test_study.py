@@ -28,7 +28,7 @@ def study(folder: Path, weights: tuple[float, ...], x: np.ndarray, **options: An
     """Test gradient × activation on F = w·relu(x) + b, by default in sample."""
     ablation = {"split": "none", "check_fill": None, **options.pop("ablation", {})}
     methods, bias = options.pop("methods", [METHOD]), options.pop("bias", 0.0)
-    request = {"fidelity": None, "target": {"class": 0}, "labels": None, **options}
+    request = {"fidelity": None, "target": {"class": None}, "labels": None, **options}
     fields = {"x": x.astype(np.float64), **options.pop("fields", {})}
     request.pop("fields", None)
     return rank(program(weights, bias=bias), folder, fields, "act", methods, ablation=ablation, **request)
