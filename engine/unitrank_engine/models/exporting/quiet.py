@@ -10,10 +10,11 @@ from io import StringIO
 @contextmanager
 def quiet() -> Iterator[None]:
     """Hides the warnings and logs of torch, which repeat the error at length."""
+    before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)

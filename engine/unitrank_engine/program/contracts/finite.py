@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unitrank_engine.errors import EngineError
+from unitrank_engine.program.contracts.invented import is_tolerated, laid_out, unrepeated
 
 aten = torch.ops.aten
 
@@ -56,12 +57,17 @@ def finite(values: Tensor, user: str) -> Tensor:
 
     `user`: the operator that uses them.
 
-    Raises EngineError `non_finite` for NaN and infinity.
+    Raises EngineError `non_finite` for NaN and infinity; among `invented_values`, zeros take their
+    place.
     """
     if not bool(values.isfinite().all()):
+        fault = f"{user} gets NaN or infinity"
+        if is_tolerated(fault):
+            one = unrepeated(values)
+            return laid_out(one.where(one.isfinite(), 0.0), one).expand(values.shape)
         raise EngineError(
             "non_finite",
-            f"{user} gets NaN or infinity, which it cannot use; choose another baseline or fill, or change the model "
+            f"{fault}, which it cannot use; choose another baseline or fill, or change the model "
             "so that it divides by no zero and takes the logarithm of positive numbers only",
         )
     return values

@@ -1,9 +1,9 @@
-"""Lets a model run on invented values that are outside the tensors that it uses them on.
+"""Lets a model run on invented values that its operators cannot use.
 
 A sequence length, an id with an offset or a column of codes has legal values that the graph does
 not name. An inspection runs the model on values of its own. Where these are outside a tensor, the
-nearest legal positions take their place, so that each operator behind them runs and is checked. A
-job has real examples, and raises an error for such positions.
+nearest legal positions take their place; zeros take the place of NaN and infinity. So each operator
+behind them runs and is checked. A job has real examples, and raises an error for such values.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _faults: ContextVar[list[str] | None] = ContextVar("faults", default=None)
 
 @contextmanager
 def invented_values() -> Iterator[list[str]]:
-    """Inside, checks replace illegal positions by legal ones.
+    """Inside, checks replace illegal values by legal ones.
 
     Yields the list that gets a sentence for each replacement.
     """
@@ -37,6 +37,13 @@ def is_tolerated(fault: str) -> bool:
         return False
     faults.append(fault)
     return True
+
+
+def unrepeated(values: Tensor) -> Tensor:
+    """`values` with one index of each expanded axis, which holds the same values again."""
+    if 0 not in values.stride():
+        return values
+    return values[tuple(slice(0, 1 if step == 0 else None) for step in values.stride())]
 
 
 def laid_out(values: Tensor, like: Tensor) -> Tensor:

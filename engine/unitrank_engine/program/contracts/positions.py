@@ -18,7 +18,7 @@ from torch import Tensor, fx
 
 from unitrank_engine.errors import EngineError
 from unitrank_engine.program.contracts.finite import FINITE, finite
-from unitrank_engine.program.contracts.invented import is_tolerated, laid_out
+from unitrank_engine.program.contracts.invented import is_tolerated, laid_out, unrepeated
 from unitrank_engine.torch_private import argument_names
 
 aten = torch.ops.aten
@@ -110,8 +110,7 @@ def positions(values: Tensor, smallest: int, size: int, user: str) -> Tensor:
     if values.is_floating_point() or values.is_complex():
         raise IndexError(f"{user} gets positions of the type {values.dtype}; expected whole numbers")
     if values.numel():
-        # An expanded axis holds the same positions again.
-        one = values if 0 not in values.stride() else values[tuple(slice(0, 1 if step == 0 else None) for step in values.stride())]
+        one = unrepeated(values)
         low, high = (int(value) for value in torch.aminmax(one))
         if low < smallest or high >= size:
             fault = f"{user} gets the positions {low} to {high} of {size}"
@@ -210,8 +209,9 @@ def _size(node: fx.Node, arguments: Mapping[str, Any], rule: _Rule) -> Any:
 
 def _extent(node: fx.Node, table: fx.Node, axis: int | None) -> Any:
     trace = table.meta["val"]
-    if axis is not None and not -trace.dim() <= axis < max(trace.dim(), 1):
-        # The traces of some operators do not check the axis.
+    # A number has the axes 0 and -1 for torch. The traces of some operators do not check the axis.
+    axes = max(trace.dim(), 1)
+    if axis is not None and not -axes <= axis < axes:
         raise EngineError(
             "program_refused",
             f"{node.name} ({node.target}): the axis is {axis}; expected one of the {trace.dim()} axes of the table",

@@ -26,7 +26,7 @@ _NAMES = """
     upsample_trilinear3d
     add sub rsub neg mean sum cumsum avg_pool1d avg_pool2d avg_pool3d
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
-    dropout index_add batch_norm _native_batch_norm_legit_no_training
+    dropout batch_norm _native_batch_norm_legit_no_training
 """
 LINEAR = frozenset(f"aten::{name}" for name in _NAMES.split())
 

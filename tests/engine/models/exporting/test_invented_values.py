@@ -53,9 +53,31 @@ class Offset(nn.Module):
         return logits
 
 
+class Warped(nn.Module):
+    """Looks up an image at positions that are logarithms, which negative inputs do not have."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        grid = x[:, 16:].reshape(-1, 2, 2, 2).log()
+        return nn.functional.grid_sample(x[:, :16].reshape(-1, 1, 4, 4), grid, align_corners=False).flatten(1)
+
+
+class OneRow(nn.Module):
+    """Looks up the only row of an embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.fc = nn.Embedding(1, 3), nn.Linear(3, 2)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        logits: Tensor = self.fc(self.table(ids).mean(1))
+        return logits
+
+
 CASES = {
     "lengths": (LastValid(), (torch.randn(4, 6, 3), torch.tensor([1, 3, 6, 2])), "aten.gather.default"),
     "codes": (Codes(), (torch.tensor([[1.0, 0.5], [5.0, -1.0], [3.0, 0.0]]),), "aten.embedding.default"),
+    "logarithms": (Warped(), (torch.rand(3, 24),), "aten.grid_sampler_2d.default"),
+    "one_row": (OneRow(), (torch.zeros(2, 4, dtype=torch.long),), "aten.embedding.default"),
     "offset": (Offset(), (torch.tensor([[1000, 1004], [1003, 1001]]),), "aten.embedding.default"),
 }
 

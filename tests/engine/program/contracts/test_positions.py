@@ -114,6 +114,12 @@ def test_negative_positions_of_an_index_count_from_the_end() -> None:
     torch.testing.assert_close(program.forward(program.lift((rows,)), "output"), network(rows), rtol=0, atol=0)
 
 
+def test_the_last_axis_of_a_table_that_is_a_number_is_its_only_one() -> None:
+    network = Using(lambda table, rows: table[0, 0].gather(-1, rows), torch.tensor(0))
+
+    assert program_of(network, torch.zeros(2, 3)).outputs
+
+
 def test_a_mask_among_positions_covers_its_own_axes() -> None:
     mask = torch.tensor([True, False, True, False, True])
     network = Using(lambda table, rows: aten.index.Tensor(table, [rows % 5, None]) * mask.sum())
