@@ -25,7 +25,7 @@ from unitrank_engine.models.exporting.quiet import quiet
 from unitrank_engine.models.exporting.reasons.always_random import always_random
 from unitrank_engine.models.exporting.reasons.diagnosis import sequence_first
 from unitrank_engine.models.exporting.reasons.recognition import check_module
-from unitrank_engine.models.exporting.refusals import CODE, refused
+from unitrank_engine.models.exporting.refusals import CODE, Fault, refusal, refused
 from unitrank_engine.models.inspection import manifest
 from unitrank_engine.program import Program
 from unitrank_schemas.models import Manifest
@@ -113,6 +113,10 @@ def vetted(exported: ExportedProgram, clean: Path) -> Program:
             torch.export.save(exported, raw)
             vet(raw, clean)
             return Program.from_exported(load(clean))
+    except NotImplementedError as error:
+        # torch.export.save has no format for the classes of some containers.
+        fault = Fault("forward returns a container that torch cannot write", "let forward return tensors in plain tuples and dicts")
+        raise refusal(fault, quoted=str(error)) from error
     except EngineError as error:
         if error.code != "training_mode":
             raise

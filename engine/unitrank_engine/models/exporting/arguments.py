@@ -1,6 +1,7 @@
 """The example inputs of an export as the arguments of a module."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -48,3 +49,21 @@ def two_rows(arguments: Arguments) -> Arguments:
 
     args, kwargs = tree_map(doubled, arguments)
     return args, kwargs
+
+
+def spread(arguments: Arguments) -> Iterator[Arguments]:
+    """The same arguments with random real numbers, of the examples' size and of a larger size.
+
+    Whole numbers stay as they are, because any others may be invalid.
+    """
+    for factor in (1.0, 4.0):
+        generator = torch.Generator().manual_seed(0)
+        args, kwargs = tree_map(partial(_normal, factor=factor, generator=generator), arguments)
+        yield args, kwargs
+
+
+def _normal(leaf: Any, *, factor: float, generator: torch.Generator) -> Any:
+    if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
+        return leaf
+    size = leaf.double().nan_to_num(0.0, 0.0, 0.0).square().mean().sqrt().clamp(min=1.0).item()
+    return (torch.randn(leaf.shape, generator=generator) * size * factor).to(leaf)

@@ -29,7 +29,10 @@ def outputs_of(module: nn.Module, arguments: Arguments) -> list[Tensor]:
         outputs = without_caches(module(*arguments[0], **arguments[1]))
     except Exception as error:
         raise by_examples(error, line_of(error)) from error
-    return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
+    tensors = [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
+    if not tensors:
+        raise refusal(Fault("forward returns no tensor", "let forward return the tensor whose values are explained"))
+    return tensors
 
 
 def check_rows(program: Program, exported: ExportedProgram, arguments: Arguments) -> None:

@@ -11,6 +11,7 @@ that torch traces again, never with the shapes that an upload claims.
 - `scatters`: older operators have no derivative, or count without bounds.
 - `rrelu`: the kernel draws random numbers in training mode.
 - `complex_numbers`, `short_time_fourier`: the kernels depend on the memory layout.
+- `layouts`: the result of a permuted value has another layout than torch traces.
 - `composites`: operators that torch composes of others.
 """
 
@@ -22,6 +23,7 @@ import torch
 from unitrank_engine.program.rewrites.complex_numbers import conj, resolved, view_as_complex
 from unitrank_engine.program.rewrites.composites import COMPOSITES
 from unitrank_engine.program.rewrites.embedding_bag import embedding_bag
+from unitrank_engine.program.rewrites.layouts import in_order
 from unitrank_engine.program.rewrites.padding import pad, pad_by_operator
 from unitrank_engine.program.rewrites.repeats import repeat_interleave
 from unitrank_engine.program.rewrites.rrelu import rrelu
@@ -65,6 +67,9 @@ REWRITES: dict[OpOverload, Callable[..., Any]] = {
     aten.stft.default: stft,
     aten.stft.center: stft_centred,
     aten.istft.default: istft,
+    aten._native_batch_norm_legit_no_training.default: in_order(aten._native_batch_norm_legit_no_training.default, axes=3),
+    aten.conv3d.default: in_order(aten.conv3d.default, axes=5),
+    aten.conv_transpose3d.input: in_order(aten.conv_transpose3d.input, axes=5),
     **{operator: composed(operator) for operator in COMPOSITES},
 }
 """Operator → the function that computes its result with other operators.

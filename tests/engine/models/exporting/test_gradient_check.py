@@ -1,6 +1,7 @@
 """The comparison of gradients accepts networks whose program computes constants from parameters."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -64,3 +65,33 @@ def test_export_when_the_module_cannot_be_copied_then_rounding_is_no_difference(
     manifest = export(module, IMAGES, tmp_path / "net.pt2")
 
     assert manifest.gradients == "checked"
+
+
+class Windowed(torch.autograd.Function):
+    """The value stays, and its gradient is 0 at large values."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * 1
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        return g * (ctx.saved_tensors[0].abs() < 3)
+
+
+class Window(nn.Module):
+    """A layer with the gradients of `Windowed`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return Windowed.apply(x)
+
+
+@pytest.mark.parametrize("example", [0.0, float("nan")])
+def test_export_when_a_backward_differs_at_other_values_than_the_examples_then_it_is_refused(
+    example: float, tmp_path: Path
+) -> None:
+    module = nn.Sequential(Window(), nn.Linear(6, 2))
+
+    with pytest.raises(EngineError, match="the backward of class Windowed"):
+        export(module, torch.full((2, 6), example), tmp_path / "net.pt2")
