@@ -68,6 +68,7 @@ REWRITES: dict[OpOverload, Callable[..., Any]] = {
     aten.stft.center: stft_centred,
     aten.istft.default: istft,
     aten._native_batch_norm_legit_no_training.default: in_order(aten._native_batch_norm_legit_no_training.default, axes=3),
+    aten.max_pool1d.default: in_order(aten.max_pool1d.default, axes=3),
     aten.conv3d.default: in_order(aten.conv3d.default, axes=5),
     aten.conv_transpose3d.input: in_order(aten.conv_transpose3d.input, axes=5),
     **{operator: composed(operator) for operator in COMPOSITES},

@@ -22,7 +22,12 @@ class Permuted(nn.Module):
 
 @pytest.mark.parametrize(
     ("layer", "shape"),
-    [(nn.BatchNorm1d(4), (6, 4)), (nn.Conv3d(4, 5, 2), (3, 3, 3, 4)), (nn.ConvTranspose3d(4, 5, 2), (3, 3, 3, 4))],
+    [
+        (nn.BatchNorm1d(4), (6, 4)),
+        (nn.MaxPool1d(2), (6, 4)),
+        (nn.Conv3d(4, 5, 2), (3, 3, 3, 4)),
+        (nn.ConvTranspose3d(4, 5, 2), (3, 3, 3, 4)),
+    ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
 )
 def test_export_when_channels_were_the_last_axis_then_values_and_gradients_agree(
