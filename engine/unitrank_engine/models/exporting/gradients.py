@@ -21,12 +21,12 @@ from unitrank_engine.errors import EngineError
 from unitrank_engine.models.exporting.arguments import Arguments, spread
 from unitrank_engine.models.exporting.backward_passes import Watch, backward_passes
 from unitrank_engine.models.exporting.outputs import outputs_of
-from unitrank_engine.models.exporting.parameters import Gradients, by_name, floating, read_parameters
+from unitrank_engine.models.exporting.parameters import Gradients, by_name, differentiable, has_gradient, read_parameters
 from unitrank_engine.models.exporting.refusals import CODE
 from unitrank_engine.program import Program
 from unitrank_engine.torch_private import tree_flatten, tree_unflatten
 
-CLOSE = {torch.float64: 1e-6, torch.float32: 1e-3}
+CLOSE = {torch.float64: 1e-6, torch.complex128: 1e-6, torch.float32: 1e-3, torch.complex64: 1e-3}
 COARSE = 5e-2
 """The accepted difference of a gradient, relative to its norm; `COARSE` in half precision."""
 FLOOR = 1e-3
@@ -53,7 +53,7 @@ class Eager:
 @contextmanager
 def differentiating(module: nn.Module) -> Iterator[None]:
     """Enables gradients, also of frozen parameters; at the end, each parameter is as before."""
-    frozen = [p for p in module.parameters() if not p.requires_grad and p.is_floating_point() and not p.is_inference()]
+    frozen = [p for p in module.parameters() if not p.requires_grad and has_gradient(p) and not p.is_inference()]
     with torch.enable_grad():
         try:
             for parameter in frozen:
@@ -183,7 +183,7 @@ def _of_program(
     values = {name: _leaf(given[name][1]) if _is_real(given[name][1]) else given[name][1] for name in program.inputs}
     parts = [program.module] if program.look_up is None else [program.module, program.look_up]
     named = [pair for part in parts for pair in part.named_parameters(remove_duplicate=False)]
-    parameters = {id(parameter): parameter for _, parameter in named if parameter.is_floating_point()}
+    parameters = {id(parameter): parameter for _, parameter in named if has_gradient(parameter)}
     try:
         for parameter in parameters.values():
             parameter.requires_grad_(True)
@@ -197,7 +197,7 @@ def _of_program(
         for parameter in parameters.values():
             parameter.requires_grad_(False)
     read = read_parameters(exported)
-    return {name: gradients[name] for name in real} | by_name(module, dict(floating(named)), gradients, read)
+    return {name: gradients[name] for name in real} | by_name(module, dict(differentiable(named)), gradients, read)
 
 
 def _differing(eager: Eager, archive: Gradients) -> dict[str, float]:
@@ -215,7 +215,8 @@ def _differing(eager: Eager, archive: Gradients) -> dict[str, float]:
 
 
 def _norm(gradient: Tensor) -> float:
-    return float(gradient.double().nan_to_num(0.0, 0.0, 0.0).norm())
+    parts = torch.view_as_real(gradient) if gradient.is_complex() else gradient
+    return float(parts.double().nan_to_num(0.0, 0.0, 0.0).norm())
 
 
 def _message(differing: dict[str, float], causes: Sequence[str]) -> str:

@@ -10,9 +10,13 @@ Gradients = dict[str, Tensor]
 """Name of an input or parameter → its gradient."""
 
 
-def floating(named: Sequence[tuple[str, nn.Parameter]]) -> Iterator[tuple[str, str]]:
+def has_gradient(parameter: Tensor) -> bool:
+    return parameter.is_floating_point() or parameter.is_complex()
+
+
+def differentiable(named: Sequence[tuple[str, nn.Parameter]]) -> Iterator[tuple[str, str]]:
     for name, parameter in named:
-        if parameter.is_floating_point():
+        if has_gradient(parameter):
             yield name, str(id(parameter))
 
 
