@@ -27,9 +27,9 @@ METHODS: list[dict[str, Any]] = [
     *({"name": name} for name in ("activation", "gradient", "gradient_x_activation", "gradient_x_delta", "grad_cam", "random")),
     *({"name": "deeplift", "rules": rules, "id": rules} for rules in ("rescale", "reveal_cancel", "default")),
     {"name": "exact_ablation"},
-    {"name": "internal_influence", "steps": FEW},
-    *({"name": name, "steps": FEW, "id": f"{name}.few"} for name in ("conductance", "integrated_gradients")),
-    *({"name": name, "steps": MANY, "id": f"{name}.many"} for name in ("conductance", "integrated_gradients")),
+    {"name": "internal_influence", "steps": FEW, "spacing": "cubic"},
+    *({"name": name, "steps": FEW, "spacing": "cubic", "id": f"{name}.few"} for name in ("conductance", "integrated_gradients")),
+    *({"name": name, "steps": MANY, "spacing": "cubic", "id": f"{name}.many"} for name in ("conductance", "integrated_gradients")),
 ]
 CHANGES = {"gradient_x_delta", "exact_ablation", "rescale", "conductance.many", "integrated_gradients.many"}
 """Methods that give equal scores at a place with a linear tail."""

@@ -62,7 +62,6 @@ def test_clean_of_a_parameter_that_is_no_path_refuses_it(name: str, entries: Ent
 @pytest.mark.parametrize(
     "target",
     [
-        "torch.ops.aten.empty.memory_format",
         "torch.ops.aten.set_.source_Tensor",
         "torch.ops.aten.resize_.default",
         "torch.ops.aten._unsafe_index.Tensor",

@@ -63,7 +63,7 @@ def test_gradients_and_paths_are_those_of_the_eager_net_in_float64(name: str, tm
     wide = x.double()
     nodes = [((t / steps) ** 3, gradient((t / steps) ** 3 * wide)) for t in range(steps + 1)]
     integrated = wide * sum((b - a) * (one + other) / 2 for (a, one), (b, other) in pairwise(nodes))
-    _, arrays = job(net, x, tmp_path, ["gradient", {"name": "integrated_gradients", "steps": steps}])
+    _, arrays = job(net, x, tmp_path, ["gradient", {"name": "integrated_gradients", "steps": steps, "spacing": "cubic"}])
 
     for method, expected in (("gradient", nodes[-1][1]), ("integrated_gradients", integrated)):
         scores, scale = arrays[f"examples/{method}/all"].reshape(x.shape), float(expected.abs().max())

@@ -19,7 +19,7 @@ METHODS: list[dict[str, Any]] = [
     *({"name": name} for name in ("activation", "gradient", "gradient_x_activation", "gradient_x_delta", "grad_cam")),
     *({"name": "deeplift", "rules": rules, "id": rules} for rules in ("rescale", "reveal_cancel", "default")),
     {"name": "exact_ablation"},
-    *({"name": name, "steps": 6} for name in ("conductance", "integrated_gradients", "internal_influence")),
+    *({"name": name, "steps": 6, "spacing": "cubic"} for name in ("conductance", "integrated_gradients", "internal_influence")),
 ]
 
 
