@@ -24,8 +24,8 @@ class PathMethod(MethodBase):
         None,
         description="Where the path's points are. `uniform`: α = t. `cubic`: α = t³, dense near the baseline. `adaptive`: each "
         "example has points of its own, where the target and the values change. Default: `cubic` for a baseline of zeros, else "
-        "`uniform`; `adaptive` where that leaves a relative gap above 0.05 on the job's first 64 examples. The result names the "
-        "spacing that was used.",
+        "`uniform`; at a cut `adaptive`, where that leaves a relative gap above 0.05 on the job's first 64 examples. The result "
+        "names the spacing that was used.",
     )
     tolerance: float | None = Field(
         None,

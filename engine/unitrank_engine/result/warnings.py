@@ -30,7 +30,7 @@ def of_job(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
             detail="the rankings were tested on the examples that made them (split 'none'), where even noise passes the test; "
             "use split 'half' for a verdict",
         )
-    if context.split.linear and is_linear(request.target):
+    if context.cut and context.split.linear and is_linear(request.target):
         yield Warn(
             code="last_hidden_layer",
             detail=f"the model is linear after layer '{request.layer}', so every method that uses h − h′ is exact there; "

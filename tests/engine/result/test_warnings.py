@@ -83,6 +83,25 @@ def test_last_hidden_layer_when_all_later_layers_are_linear_then_there_is_a_warn
     assert bool(warned(summary, "last_hidden_layer")) is expected
 
 
+class Bypassed(nn.Module):
+    """A hidden layer with a linear layer behind it, and a curved path around both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act, self.out, self.around = nn.ReLU(), nn.Linear(3, 3), nn.Tanh()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.out(self.act(x)) + self.around(x)
+        return out
+
+
+def test_last_hidden_layer_when_values_bypass_it_then_there_is_no_warning(tmp_path: Path) -> None:
+    fields = {"x": np.ones((4, 3), np.float32)}
+    summary, _ = rank(program_of(Bypassed(), torch.ones(2, 3)), tmp_path, fields, "act", ["gradient_x_delta"], target={"class": 0})
+
+    assert warned(summary, "last_hidden_layer") == []
+
+
 @pytest.mark.parametrize(
     ("methods", "ablation", "fidelity", "expected"),
     [

@@ -29,11 +29,14 @@ FIXED_SIZE = r"Constraints violated|specialized|invalid for input of size"
 ARGUMENTS = "give one tensor, a tuple in the order of forward's parameters, or a dict by their names"
 # Pattern of the reason that torch gives → the fault and the advice for the user.
 OF_TORCH = {
-    r"data-dependent|DataDependent": Fault("the code branches on values", "use torch.where or masks, which compute both branches"),
+    r"data-dependent|DataDependent": Fault(
+        "the code branches on values",
+        "use torch.where or masks, which compute both branches; leave a check of values out of forward",
+    ),
     r"symbolic size": Fault("the size of this tensor depends on values", "torch.where and masks keep the size"),
     FIXED_SIZE: Fault(
         "the size of the batch becomes a fixed number here",
-        "write x.shape[0] (len(x) is a fixed number), and -1 in view and reshape",
+        "write x.shape[0] (len(x) is a fixed number), -1 in view and reshape, and no loop over the rows",
     ),
     r"numpy|tensor subclasses": Fault("values leave torch here", "stay with tensors, without numpy, float() and item()"),
     r"automatic differentiation.* complex": Fault(

@@ -128,6 +128,11 @@ CASES: dict[str, tuple[Callable[[], Any], Any, str]] = {
     ),
     "sequence first": (lambda: nn.LSTM(4, 5), torch.zeros(7, 2, 4), "the LSTM takes the sequence on axis 0: .*batch_first=True"),
     "quantised": (quantised, FLOATS, r"layer '0' \(Linear\) is quantised: .*\nexport the float network"),
+    "checkpoint": (
+        lambda: {"epoch": 3, "model": layers().state_dict()},
+        FLOATS,
+        "a state dict holds weights and no network\n.*load_state_dict",
+    ),
     "state dict": (lambda: layers().state_dict(), FLOATS, "a state dict holds weights and no network\n.*load_state_dict"),
     "class": (lambda: nn.Linear, FLOATS, "Linear is a class\ncreate the network first"),
     "function": (lambda: torch.relu, FLOATS, "write a torch.nn.Module whose forward calls it"),

@@ -45,7 +45,7 @@ def _of_object(value: object) -> Fault:
         return Fault(f"{value.__name__} is a class", f"create the network first: {value.__name__}(…)")
     if isinstance(value, str | Path):
         return _of_path(Path(value))
-    if isinstance(value, Mapping) and value and all(isinstance(each, Tensor) for each in value.values()):
+    if isinstance(value, Mapping) and any(_is_state_dict(each) for each in (value, *value.values())):
         return Fault(
             "a state dict holds weights and no network",
             "build the network in Python, call network.load_state_dict(…), and pass the network",
@@ -63,6 +63,10 @@ def _of_object(value: object) -> Fault:
             f"a {type(value).__name__} is not a torch.nn.Module", "write a torch.nn.Module whose forward calls it, and pass that"
         )
     return Fault(f"an object of type {type(value).__name__} cannot be exported; expected a torch.nn.Module", EXPECTED)
+
+
+def _is_state_dict(value: object) -> bool:
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(each, Tensor) for each in value.values())
 
 
 def _of_path(path: Path) -> Fault:
