@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import CheckpointFunction, checkpoint
 
 from unitrank_engine.archive import load
 from unitrank_engine.models.exporting import export
@@ -52,6 +53,27 @@ class Starred(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.inner(*args, **kwargs)
+
+
+class Checkpointed(nn.Module):
+    """Computes its hidden layer again in the backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.act, self.last = nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.last(checkpoint(lambda h: self.act(self.first(h)), x, use_reentrant=True))
+        return output
+
+
+def test_export_of_a_checkpoint_has_the_gradients_of_its_function(tmp_path: Path) -> None:
+    before = CheckpointFunction.apply
+
+    manifest = export(Checkpointed(), torch.randn(2, 4), tmp_path / "net.pt2")
+
+    assert manifest.gradients == "checked"
+    assert CheckpointFunction.apply == before
 
 
 def test_export_of_any_keywords_names_the_inputs_by_them(tmp_path: Path) -> None:

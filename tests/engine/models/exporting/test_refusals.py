@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from unitrank_engine.errors import EngineError
 from unitrank_engine.models.exporting import export
@@ -33,6 +34,18 @@ class Detached(nn.Module):
         h = self.a(x)
         size = h.data.norm(dim=-1, keepdim=True)
         return h / size
+
+
+class Packing(nn.Module):
+    """Packs its rows before a recurrent layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(2, 3, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        packed = pack_padded_sequence(x.reshape(-1, 2, 2), torch.ones(len(x), dtype=torch.int64), batch_first=True)
+        return self.lstm(packed)[1][0][-1]
 
 
 class Force(nn.Module):
@@ -87,6 +100,7 @@ class Failing(nn.Module):
         (Force(), "not_exportable", "return torch.autograd.grad(energy", "gradients inside forward cannot be exported"),
         (Dropping(), "training_mode", "return nn.functional.dropout(", "dropout(x, p, training=self.training)"),
         (Averaging(), "training_mode", "return nn.functional.batch_norm(", "write training=self.training"),
+        (Packing(), "not_exportable", "return self.lstm(packed)", "give the layer the padded batch"),
         (Failing(), "not_exportable", "raise ValueError(", "give example inputs on which the module itself runs"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",

@@ -1,11 +1,12 @@
 """Makes the changes to a module that its export needs, and takes them back."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import CheckpointFunction
 
 from unitrank_engine.models.exporting.preparation.wrappers import unwrapped
 
@@ -26,7 +27,14 @@ def prepared(module: nn.Module) -> Iterator[nn.Module]:
             changes.enter_context(_setting(config, "use_cache", False))
         # Functions that torch.compile returned run as they were written.
         changes.enter_context(torch.compiler.set_stance("force_eager"))
+        # A checkpoint has a backward pass of its own, which runs forward again.
+        changes.enter_context(_setting(CheckpointFunction, "apply", staticmethod(_run)))
         yield root
+
+
+def _run(function: Callable[..., Any], preserve_rng_state: bool, *args: Any) -> Any:
+    """The result of `checkpoint(function, *args, use_reentrant=True)`."""
+    return function(*args)
 
 
 def _configs(module: nn.Module) -> list[Any]:

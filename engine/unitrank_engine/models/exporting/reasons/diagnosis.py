@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
 from unitrank_engine.errors import EngineError
@@ -29,6 +30,10 @@ LEAVING: dict[object, Fault] = {
     ),
 }
 """Functions after which a value is not in the graph."""
+PACKED = Fault(
+    "a packed sequence cannot be exported: its size depends on values",
+    "give the layer the padded batch, and read the last step of each row: output.gather(1, index) with index = lengths - 1",
+)
 BATCH_FIRST = (nn.RNNBase, nn.MultiheadAttention)
 """Classes of torch whose option `batch_first` is False unless the user sets it."""
 
@@ -44,6 +49,8 @@ def diagnosed(error: BaseException, module: nn.Module, arguments: Arguments) -> 
         if _runs(module, _with_batch_axis(arguments)):
             return refusal(_forgotten_axis(arguments), line_of(fault), quoted=str(fault))
         return by_examples(fault, line_of(fault))
+    if _packs(module, arguments):
+        return refusal(PACKED, line_of(error))
     if "Constraints violated" in str(error):
         return _fixed_axis(module, arguments)
     return _leaving(module, arguments) if "fake tensor" in str(error) else None
@@ -56,6 +63,21 @@ def sequence_first(module: nn.Module) -> str:
             name = f"layer '{path}' ({type(part).__name__})" if path else f"the {type(part).__name__}"
             return f"{name} takes the sequence on axis 0: create it with batch_first=True, and put the batch on axis 0"
     return ""
+
+
+def _packs(module: nn.Module, arguments: Arguments) -> bool:
+    """Whether a recurrent layer gets a packed sequence."""
+    packed = []
+    layers = [part for part in module.modules() if isinstance(part, nn.RNNBase)]
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, inputs: packed.append(isinstance(inputs[0], PackedSequence))) for layer in layers
+    ]
+    try:
+        _runs(module, arguments)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return any(packed)
 
 
 def _fixed_axis(module: nn.Module, arguments: Arguments) -> EngineError | None:
