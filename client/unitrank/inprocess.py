@@ -94,21 +94,26 @@ def _ranked(
     job_request: JobRequest, manifest: Any, *, archive: Path, table: Path, device: str, report: Callable[[dict[str, Any]], None]
 ) -> JobResult:
     from unitrank_engine import pipeline
-    from unitrank_engine.archive import load
+    from unitrank_engine.archive import clean, load
     from unitrank_engine.device import claim
     from unitrank_engine.errors import EngineError
     from unitrank_engine.program import Program
     from unitrank_tables import open_table
     from unitrank_tables.errors import BadTable
 
-    resolved = {kind: {"name": NAME, "digest": _digest(path)} for kind, path in {"model": archive, "dataset": table}.items()}
+    paths = {"model": archive, "dataset": table}
+    resolved: dict[str, Any] = {kind: {"name": NAME, "digest": _digest(path)} for kind, path in paths.items()}
+    # The random numbers follow from the clean archive, as in the service.
+    cleaned = archive.with_name("clean.pt2")
+    clean(archive, cleaned)
+    resolved["clean"] = _digest(cleaned)
     try:
         with open_table(table) as rows, warnings.catch_warnings():
             # torch warns about its own code.
             warnings.simplefilter("ignore", FutureWarning)
             request = _checked(job_request, manifest, rows)
             claim(device)
-            summary, arrays = pipeline.run(request, resolved, Program.from_exported(load(archive), device), rows, report)
+            summary, arrays = pipeline.run(request, resolved, Program.from_exported(load(cleaned), device), rows, report)
     except BadTable as error:
         raise InvalidRequest(f"{error.code}: {error.detail}", code=error.code, detail=error.detail) from error
     except EngineError as error:

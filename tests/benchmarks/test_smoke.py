@@ -29,6 +29,7 @@ SMALLEST: dict[str, list[str]] = {
     "loading": ["--repeats", "1", "--nets", "mlp", "lenet"],
     "operators": ["--count", "100", "--variants", "1", "--limit", "120"],
     "paper": ["--steps", "10"],
+    "paths": ["--repeats", "1", "--steps", "4"],
     "results": ["--units", "100", "--clusters", "1"],
     "reuse": ["--examples", "30"],
     "upload": ["--bytes", "1000000"],
