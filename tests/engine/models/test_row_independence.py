@@ -88,6 +88,7 @@ def test_a_model_that_mixes_rows_is_refused(kind: str) -> None:
     assert caught.value.code == "rows_depend"
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("kind", SEPARATE)
 def test_a_model_with_separate_rows_is_accepted(kind: str) -> None:
     assert list(checked(SEPARATE[kind]).outputs) == ["output"]

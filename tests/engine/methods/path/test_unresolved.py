@@ -45,6 +45,7 @@ def test_path_not_resolved_when_only_single_units_are_wrong_then_is_given(tmp_pa
     assert unresolved(summary) == ["30"]
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("name", NETS)
 def test_spacing_when_left_open_and_the_default_misses_the_change_then_the_gap_is_small_or_there_is_a_warning(
     name: str, tmp_path: Path
@@ -78,6 +79,7 @@ def test_path_not_resolved_when_embeddings_start_at_zeros_then_suggests_their_me
     assert not unresolved(mean)
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(("name", "layer"), [("normalised", "fc"), ("towers", "input"), ("towers", "left"), ("rms", "input")])
 def test_path_not_resolved_when_the_spacing_misses_the_change_then_names_every_path_method(
     name: str, layer: str, tmp_path: Path
@@ -139,6 +141,7 @@ def test_spacing_when_an_earlier_job_named_the_default_then_an_open_one_is_still
     np.testing.assert_array_equal(arrays["importance/conductance"], expected["importance/conductance"])
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("late", [False, True])
 def test_spacing_when_left_open_then_the_first_64_rows_decide(late: bool, tmp_path: Path) -> None:
     _, program, x = net("normalised")
