@@ -64,6 +64,7 @@ KMEANS = {"by": "kmeans", "k": 3, "layer": "input"}
                 "fidelity": {"select": "top", "fill": "mean"},
             },
             id="fills",
+            marks=pytest.mark.slow,
         ),
         pytest.param(120, {"methods": SELF_DRIVEN, "ablation": None}, id="self-driven"),
     ],

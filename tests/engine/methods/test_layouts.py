@@ -134,7 +134,17 @@ NETS: dict[str, Callable[[Callable[[], nn.Module]], list[nn.Module]]] = {
     ],
 }
 QUICK = ("gelu and batch norm", "rows last")
-CASES = [pytest.param(net, layout, marks=() if (net, layout) == QUICK else pytest.mark.check) for net in NETS for layout in LAYOUTS]
+OFTEN = ("contiguous", "channels-last", "rows last")
+"""Layouts of `make check`; the others are in `make slow`."""
+
+
+def _marks(net: str, layout: str) -> Any:
+    if (net, layout) == QUICK:
+        return ()
+    return pytest.mark.check if layout in OFTEN else pytest.mark.slow
+
+
+CASES = [pytest.param(net, layout, marks=_marks(net, layout)) for net in NETS for layout in LAYOUTS]
 
 
 def _net(name: str, layout: str) -> nn.Module:
