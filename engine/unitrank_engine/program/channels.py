@@ -57,7 +57,7 @@ def channel_axis(node: fx.Node, axes: Axes, batch: int) -> int | None:
 def _axes(node: fx.Node, axes: Axes) -> frozenset[int]:
     if node.op == "placeholder":
         return _as_read(node) or frozenset({1 if _rank(node) >= 4 else _rank(node) - 1})
-    if node.op != "call_function" or not _rank(node):
+    if node.op != "call_function" or not _rank(node) or not _sources(node):
         return UNKNOWN
     name = operator_name(node).removeprefix("aten::")
     if name.startswith(FIRST):

@@ -87,3 +87,20 @@ def test_the_channel_axis_is_that_of_the_first_layer(case: str) -> None:
 
     assert place.channel_axis == axis
     assert axis is None or place.shape[axis] == 8
+
+
+class Scaled(nn.Module):
+    """Reshapes a parameter without axes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = nn.Tanh()
+        self.scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scaled: Tensor = self.act(x) * self.scale.reshape(1)
+        return scaled
+
+
+def test_a_value_without_axes_has_no_channels() -> None:
+    assert program_of(Scaled(), torch.randn(2, 3, 8, 8)).place("act", "output").channel_axis == 0
