@@ -11,7 +11,8 @@ from benchmarks.paper import EXPECTED, TOLERANCE, measure
 def test_paper_when_its_network_and_images_are_available_then_its_errors_are_reproduced(url: str) -> None:
     """arXiv:1807.09946, Fig. 1, to 0.01 %.
 
-    The methods are conductance with ten steps and gradient × delta, after both convolutions.
+    The methods are conductance with ten steps, gradient × delta, and DeepLIFT with two kinds of
+    rules, after both convolutions.
     """
     folder = os.environ.get("UNITRANK_MNIST")
     if not folder:
@@ -19,6 +20,6 @@ def test_paper_when_its_network_and_images_are_available_then_its_errors_are_rep
 
     rows = measure(url, Path(folder), [10])
 
-    assert len(rows) == 4
+    assert len(rows) == 8
     for layer, ranking, error, _ in rows:
         assert error == pytest.approx(EXPECTED[layer, ranking], rel=TOLERANCE), (layer, ranking)
