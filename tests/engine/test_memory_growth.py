@@ -66,7 +66,7 @@ KMEANS = {"by": "kmeans", "k": 3, "layer": "input"}
             id="fills",
             marks=pytest.mark.slow,
         ),
-        pytest.param(120, {"methods": SELF_DRIVEN, "ablation": None}, id="self-driven"),
+        pytest.param(120, {"methods": SELF_DRIVEN, "ablation": None}, id="self-driven", marks=pytest.mark.slow),
     ],
 )
 def test_peak_when_examples_are_ten_times_as_many_then_is_the_same(examples: int, options: dict[str, Any]) -> None:
