@@ -198,3 +198,21 @@ def test_manifest_names_the_axis_of_the_classes(module: Any, axis: int | None) -
 
     assert class_axis(program.outputs["output"].node) == axis
     assert manifest(program).outputs[0].class_axis == axis
+
+
+class Filtered(nn.Module):
+    """Adds a constant image, which a convolution of a parameter makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.image = nn.Conv2d(2, 3, 1), nn.Parameter(torch.ones(1, 2, 4, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(x) + self.head(self.image).squeeze()
+        return out
+
+
+def test_class_axis_when_a_constant_is_squeezed_then_is_that_of_the_other_value() -> None:
+    program = program_of(Filtered(), torch.from_numpy(X[:2]))
+
+    assert class_axis(next(iter(program.outputs.values())).node) == 1

@@ -101,6 +101,9 @@ def _selected(node: fx.Node, axis: int, rank: int) -> int | None:
 
 
 def _squeezed(node: fx.Node, axis: int, rank: int) -> int | None:
+    if len(node.args) < 2:
+        # Without `dim`, the axes that are removed depend on the sizes.
+        return None
     given = node.args[1]
     dims = {int(str(dim)) % rank for dim in (given if isinstance(given, list | tuple) else [given])}
     return None if axis in dims else axis - sum(dim < axis for dim in dims)
