@@ -36,7 +36,7 @@ _REASONS = {
 }
 """Pattern of the operator's name, with or without its overload → the reason."""
 
-_USUAL = "there is no check that the operator is safe"
+_USUAL = "its arguments are not checked, so it can be unsafe"
 _CUSTOM = "it is an operator of a library or of your own; write it with functions of torch"
 _PROGRAM = (
     "regions under torch.no_grad() are the only higher-order operators that are allowed; "
