@@ -14,7 +14,7 @@ from unitrank_engine.errors import EngineError
 from unitrank_engine.job.context import JobContext
 from unitrank_schemas.base import Fill
 from unitrank_schemas.jobs.ablation import Ablation
-from unitrank_schemas.results import AblationResult, Band, Control, Curve, Overall, Verdict
+from unitrank_schemas.results import AblationResult, Band, Control, Curve, LeastCurve, Overall, Verdict
 
 
 @dataclass
@@ -128,11 +128,12 @@ class Study:
         return Overall(p_value=result.p_value, p_worse=result.p_worse, verdict=verdict)
 
     def _result(self, name: str, test: TestedCluster, outcome: Chance | None, p_holm: float | None) -> AblationResult:
+        least = _curve(test, f"least/{name}")
         return AblationResult(
             counts=self.counts,
             fractions=self.fractions,
             most=_curve(test, f"most/{name}"),
-            least=_curve(test, f"least/{name}"),
+            least=LeastCurve(**least.model_dump()) if least else None,
             random=_control(test, self.request.level) if test.has("random") else None,
             activity_area=test.area(test.drop("activity")) if test.has("activity") else None,
             p_value=outcome.p_value if outcome else None,

@@ -1,0 +1,41 @@
+"""The summary of a finished job. docs/results.md describes the arrays."""
+
+from unitrank_schemas.results.ablation import AblationResult, Band, Control, Curve, KeepCurve, LeastCurve
+from unitrank_schemas.results.comparisons import Agreement, Comparison, GivenRelation, Relation
+from unitrank_schemas.results.fidelity import Difference, FidelityResult
+from unitrank_schemas.results.rankings import ClusterRanking, Completeness, Overall, Ranking, Specificity, Unit, Verified
+from unitrank_schemas.results.result import Cost, Leader, Provenance, Result, Warn
+from unitrank_schemas.results.subject import Cluster, Content, RankedLayer
+from unitrank_schemas.results.verdicts import VERDICT_LABELS, Verdict
+
+__all__ = [
+    "VERDICT_LABELS",
+    "AblationResult",
+    "Agreement",
+    "Band",
+    "Cluster",
+    "ClusterRanking",
+    "Comparison",
+    "Completeness",
+    "Content",
+    "Control",
+    "Cost",
+    "Curve",
+    "Difference",
+    "FidelityResult",
+    "GivenRelation",
+    "KeepCurve",
+    "Leader",
+    "LeastCurve",
+    "Overall",
+    "Provenance",
+    "RankedLayer",
+    "Ranking",
+    "Relation",
+    "Result",
+    "Specificity",
+    "Unit",
+    "Verdict",
+    "Verified",
+    "Warn",
+]

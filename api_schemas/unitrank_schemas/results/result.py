@@ -1,0 +1,77 @@
+"""The summary of a finished job. docs/results.md describes the arrays."""
+
+from typing import Any
+
+from pydantic import Field
+
+from unitrank_schemas.base import Schema
+from unitrank_schemas.results.comparisons import Agreement, Comparison, GivenRelation
+from unitrank_schemas.results.rankings import Ranking
+from unitrank_schemas.results.subject import Cluster, Content, RankedLayer
+from unitrank_schemas.results.verdicts import Verdict
+
+
+class Leader(Schema):
+    """One line of the leaderboard, the best ranking first."""
+
+    ranking: str
+    verdict: Verdict | None = Field(None, description="The overall verdict.")
+    better_than_random: int = Field(description="Clusters in which the ranking is better than random.")
+    of: int = Field(description="Clusters in which it was tested.")
+    area: float | None = Field(None, description="The pooled area, `overall.area`.")
+    target_class: int | None = Field(None, description="The class that is explained, for the target class `each`; else null.")
+    robust: bool | None = Field(None, description="`overall.robust`.")
+    ties_with: list[str] = Field([], description="Rankings from which the comparison cannot tell this one apart.")
+    mean_area: float | None = Field(None, description="Mean of the areas over the clusters where it is not null.")
+    mae: float | None = Field(None, description="From `fidelity`.")
+
+
+class Warn(Schema):
+    """A reason to be careful with the numbers."""
+
+    code: str = Field(description="Stable; programs may branch on it.")
+    detail: str
+    cluster: str | None = None
+    ranking: str | None = None
+
+
+class Cost(Schema):
+    """The time, passes and memory that the job used."""
+
+    seconds: float
+    forward_rows: int = Field(description="Rows of all forward passes, whole or partial.")
+    backward_rows: int = Field(description="Rows of all backward passes.")
+    device: str
+    peak_bytes: int = Field(description="Largest GPU memory in use, in bytes; 0 on a CPU.")
+    reused: list[str] = Field(
+        [],
+        description="Parts that were taken from earlier jobs: a ranking's id, or `<id>/scores` or `<id>/ablation` if only this "
+        "part of the ranking was taken; `controls` for the random orders; `clusters`.",
+    )
+
+
+class Provenance(Schema):
+    """The seed, versions and options that make the numbers reproducible."""
+
+    seed: int
+    version: str = Field(description="Version of Unitrank.")
+    torch: str = Field(description="Version of PyTorch.")
+    options: dict[str, Any] = Field(description="The request's target, baseline, inputs, clusters and tests, with their defaults.")
+
+
+class Result(Schema):
+    """The summary of a finished job."""
+
+    job: str = Field(description="Id of the job.")
+    model: Content
+    dataset: Content
+    layer: RankedLayer
+    clusters: list[Cluster]
+    rankings: list[Ranking] = Field(description="In the order of the request's `methods`.")
+    leaderboard: list[Leader] = Field(description="The best ranking first.")
+    comparisons: list[Comparison] = Field([], description="Each pair of rankings of one target class, without `random`.")
+    agreement: list[Agreement] = Field([], description="Each pair of rankings of one target class.")
+    given: list[GivenRelation] = Field([], description="For each ranking of given scores, the computed ranking nearest to it.")
+    warnings: list[Warn]
+    cost: Cost
+    provenance: Provenance
