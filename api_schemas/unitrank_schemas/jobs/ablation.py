@@ -33,6 +33,12 @@ class Ablation(Schema):
     )
     examples: int = Field(200, ge=1, description="Largest number of test examples for each cluster.")
     check_fill: Fill | None = Field("resample", description="The test is repeated with this fill; null: it is not repeated.")
+    tolerance: float = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="For `removable_at`: the largest share of the test examples that may become wrong when units are replaced.",
+    )
 
     def counts_of(self, units: int) -> dict[int, float]:
         """Numbers of replaced units → the fraction of each, ascending and distinct.
