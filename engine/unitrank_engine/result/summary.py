@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -14,6 +15,7 @@ from unitrank_engine.attribution.statistics import Moments, spearman
 from unitrank_engine.device import peak_bytes
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.result import warnings
+from unitrank_engine.result.agreement import agreements
 from unitrank_engine.result.heatmaps import heatmaps
 from unitrank_schemas import results as schema
 from unitrank_schemas.methods import MethodBase
@@ -85,6 +87,7 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
         clusters=[_cluster(outcome, index) for index in range(len(context.clusters))],
         rankings=rankings,
         leaderboard=leaderboard(rankings),
+        agreement=agreements(rankings, len(context.clusters), partial(_importances, outcome)),
         warnings=_warnings(outcome, rankings),
         cost=schema.Cost(
             seconds=monotonic() - outcome.began,
@@ -145,6 +148,11 @@ def _cluster_ranking(outcome: JobOutcome, entry: MethodBase, cluster: int, study
         stability=_stability(outcome, entry, cluster),
         ablation=study.clusters[cluster] if study else None,
     )
+
+
+def _importances(outcome: JobOutcome, cluster: int) -> np.ndarray:
+    """Return the importance of every unit in one cluster, `[rankings, units]`."""
+    return np.stack([outcome.moments(entry, cluster).importance(entry.statistic) for entry in outcome.entries])
 
 
 def _top(outcome: JobOutcome, entry: MethodBase, cluster: int, moments: Moments) -> list[schema.Unit]:
