@@ -20,6 +20,7 @@ CHECKS: list[Check] = [
     target.output_exists,
     target.labels_are_classes,
     target.class_fits,
+    target.against_fits,
     methods.ids_are_distinct,
     methods.gradients_exist,
     methods.paths_exist,

@@ -7,7 +7,7 @@ from unitrank_schemas.facts.facts import Facts, Flaw, class_count, kind_of, logi
 from unitrank_schemas.facts.fields import field_exists, y_rejected
 from unitrank_schemas.facts.wording import nearest, shape_text
 from unitrank_schemas.jobs import JobRequest
-from unitrank_schemas.jobs.targets import ReduceAt
+from unitrank_schemas.jobs.targets import ClassField, ReduceAt
 from unitrank_schemas.models import OutputPort
 
 
@@ -111,13 +111,64 @@ def _classes(request: JobRequest, facts: Facts, output: OutputPort, classes: int
     if isinstance(choice, int) and choice >= classes:
         detail = f"class {choice} does not exist; output {output.name!r} has classes 0 to {last}"
         yield Flaw("/target/class", "class_out_of_range", detail)
-    field = facts.fields.get(request.labels) if facts.fields and request.labels else None
-    if choice == "label" and request.labels and can_label(field):
-        outside = [value for value in facts.distinct(request.labels) or [] if not 0 <= int(value) < classes]
-        if outside:
-            label = outside[0]
-            detail = f"field {request.labels!r} holds {label}, but output {output.name!r} has classes 0 to {last}"
-            yield Flaw("/labels", "class_out_of_range", detail)
+    if choice == "label" and request.labels:
+        yield from _values_are_classes("/labels", request.labels, facts, output, classes)
+
+
+def against_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    """The class that the explained class is compared with must be another class of the output."""
+    target, against = request.target, request.target.against
+    if against is None:
+        return
+    if target.score not in CONTRASTED_SCORES:
+        detail = (
+            f"score {target.score!r} does not compare two classes; with `target.against` use 'logit' or 'log_probability', which "
+            "give the same number"
+        )
+        yield Flaw("/target/score", "target_not_applicable", detail)
+    if against == target.class_:
+        detail = f"class {against} is compared with itself, so every score would be 0; choose another class in `against`"
+        yield Flaw("/target/against", "target_not_applicable", detail)
+    if isinstance(against, ClassField):
+        yield from _class_field_fits(against.field, facts)
+    output = output_of(request, facts.manifest) if facts.manifest else None
+    classes = logit_count(output) if output and _explainable(output) else None
+    if output is None or classes is None:
+        return
+    if classes == 1:
+        detail = (
+            f"output {output.name!r} {shape_text(output.shape)} has one value, and a comparison needs two classes; leave `against` "
+            "out"
+        )
+        yield Flaw("/target/against", "target_not_applicable", detail)
+    elif isinstance(against, ClassField):
+        yield from _values_are_classes("/target/against/field", against.field, facts, output, classes)
+    elif against >= classes:
+        detail = f"class {against} does not exist; output {output.name!r} has classes 0 to {classes - 1}"
+        yield Flaw("/target/against", "class_out_of_range", detail)
+
+
+def _class_field_fits(name: str, facts: Facts) -> Iterator[Flaw]:
+    at, field = "/target/against/field", facts.fields.get(name) if facts.fields else None
+    yield from field_exists(at, name, facts)
+    if field is not None and not can_label(field):
+        code = "wrong_shape" if len(field.shape) != 1 else "wrong_dtype"
+        detail = f"field {name!r} is {field.dtype} {shape_text(field.shape)}; `against` needs integers or booleans, one per row"
+        yield Flaw(at, code, detail)
+
+
+def _values_are_classes(at: str, name: str, facts: Facts, output: OutputPort, classes: int) -> Iterator[Flaw]:
+    """A flaw at `at` if the field holds a number that is not a class of the output."""
+    if not can_label(facts.fields.get(name) if facts.fields else None):
+        return
+    outside = [value for value in facts.distinct(name) or [] if not 0 <= int(value) < classes]
+    if outside:
+        detail = f"field {name!r} holds {outside[0]}, but output {output.name!r} has classes 0 to {classes - 1}"
+        yield Flaw(at, "class_out_of_range", detail)
+
+
+CONTRASTED_SCORES = ("logit", "log_probability")
+"""The scores that `against` takes; the other scores already compare classes."""
 
 
 def _is_real(output: OutputPort) -> bool:

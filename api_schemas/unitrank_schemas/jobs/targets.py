@@ -20,6 +20,15 @@ class ReduceAt(Schema):
 Reduce = Literal["mean", "max"] | ReduceAt
 
 
+class ClassField(Schema):
+    """A field of the dataset with a class number for each example."""
+
+    field: str = Field(min_length=1, examples=["other"])
+
+
+Contrast = Annotated[int, Field(ge=0)] | ClassField | None
+
+
 class Target(Schema):
     """The explained class and score. Class and rival (`margin`) are those of the original input."""
 
@@ -33,6 +42,12 @@ class Target(Schema):
     score: Score = Field(
         "logit",
         description="`centered`: the logit minus the mean over classes; `margin`: the logit minus that of the best other class.",
+    )
+    against: Contrast = Field(
+        None,
+        description="Another class, by its number or by a field with a number for each example. The score is then the logit of the "
+        "class minus the logit of this class: with `logit`, and with `log_probability`, which gives the same number. Other scores "
+        "are rejected.",
     )
     reduce: Reduce | None = Field(
         None,

@@ -92,7 +92,14 @@ class JobContext:
 
     def fix(self, output: Tensor, rows: np.ndarray) -> Fixed:
         """The class and the rival of these dataset rows, from their unaltered output."""
-        return fix(self.request.target, output, self.examples.labels(rows))
+        return fix(self.request.target, output, self.examples.labels(rows), self.against(rows))
+
+    def against(self, rows: np.ndarray) -> Tensor | None:
+        """The class that the class of each of these dataset rows is compared with, if any."""
+        against = self.request.target.against
+        if isinstance(against, int):
+            return torch.full((len(rows),), against, dtype=torch.long, device=self.device)
+        return None if against is None else self.examples.classes(against.field, rows)
 
     def score(self, output: Tensor, fixed: Fixed) -> Tensor:
         """The target F of each row of the output."""

@@ -60,9 +60,14 @@ class Examples:
 
         None when the job has no labels, or labels that are neither integers nor booleans.
         """
-        if self.labels_field is None:
-            return None
-        values = self.table.read(self.labels_field, rows)
+        return None if self.labels_field is None else self.classes(self.labels_field, rows)
+
+    def classes(self, field: str, rows: np.ndarray) -> Tensor | None:
+        """The class numbers that a field has for these rows.
+
+        None for a field that holds neither integers nor booleans.
+        """
+        values = self.table.read(field, rows)
         if values.dtype.kind not in "iub":
             return None
         return torch.from_numpy(values.astype(np.int64)).to(self.program.device)

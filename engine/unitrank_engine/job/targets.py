@@ -15,8 +15,8 @@ from unitrank_schemas.jobs.targets import Target
 class Fixed:
     """The class and the rival of each row, fixed at the unaltered input.
 
-    The rival is the class with the largest logit after that of the class. Only the score `margin`
-    uses it.
+    The rival is `target.against`; for the score `margin`, it is the class with the largest logit
+    after that of the class.
     """
 
     classes: Int[Tensor, " rows"]
@@ -48,12 +48,13 @@ def logits(output: Float[Tensor, "rows *rest"]) -> Float[Tensor, "rows classes"]
     return output.unsqueeze(1) if output.dim() == 1 else output
 
 
-def fix(target: Target, output: Tensor, labels: Int[Tensor, " rows"] | None) -> Fixed:
+def fix(target: Target, output: Tensor, labels: Int[Tensor, " rows"] | None, against: Int[Tensor, " rows"] | None = None) -> Fixed:
     """The class and the rival of each row, from its unaltered output.
 
     `labels`: class numbers, for the target class `label`.
+    `against`: class numbers, for a target that compares two classes.
 
-    Raises EngineError `class_out_of_range` for a label that is not a class of the model.
+    Raises EngineError `class_out_of_range` for a number that is not a class of the model.
 
     >>> target = Target.model_validate({"class": "predicted", "score": "margin"})
     >>> output = torch.tensor([[5.0, 4.0, 0.0]])
@@ -70,26 +71,29 @@ def fix(target: Target, output: Tensor, labels: Int[Tensor, " rows"] | None) -> 
         classes = predicted(target, output)
     elif target.class_ == "label":
         assert labels is not None
-        classes = _within(labels, z.shape[1])
+        classes = _within("label", labels, z.shape[1])
     else:
         classes = torch.full((len(z),), int(target.class_), dtype=torch.long, device=z.device)
+    if against is not None:
+        return Fixed(classes, _within("`target.against`", against, z.shape[1]))
     if target.score != "margin":
         # Rivals are 0, so that equal targets compare equal.
         return Fixed(classes, torch.zeros_like(classes))
     return Fixed(classes, z.scatter(1, classes[:, None], -torch.inf).argmax(1))
 
 
-def _within(labels: Int[Tensor, " rows"], count: int) -> Int[Tensor, " rows"]:
-    outside = labels[(labels < 0) | (labels >= count)]
+def _within(subject: str, numbers: Int[Tensor, " rows"], count: int) -> Int[Tensor, " rows"]:
+    outside = numbers[(numbers < 0) | (numbers >= count)]
     if len(outside):
-        label = int(outside[0])
-        raise EngineError("class_out_of_range", f"label {label} is not a class of the model; labels must be from 0 to {count - 1}")
-    return labels
+        detail = f"{subject} {int(outside[0])} is not a class of the model; use numbers from 0 to {count - 1}"
+        raise EngineError("class_out_of_range", detail)
+    return numbers
 
 
 def score(target: Target, output: Tensor, fixed: Fixed) -> Float[Tensor, " rows"]:
     """The target F of each row."""
-    return SCORES[target.score](target, output, fixed)
+    # For `log_probability` as well, because the normaliser of two classes' logarithms is the same.
+    return (SCORES[target.score] if target.against is None else _margin)(target, output, fixed)
 
 
 def has_classes(target: Target, output: Tensor) -> bool:
@@ -122,7 +126,7 @@ def class_logits(target: Target, output: Tensor) -> Float[Tensor, "rows classes"
 
 def is_linear(target: Target) -> bool:
     """Whether F is a linear function of the model's output."""
-    return target.score in LINEAR_SCORES[target.output_is]
+    return target.output_is == "logits" if target.against is not None else target.score in LINEAR_SCORES[target.output_is]
 
 
 def resembles_probabilities(output: Tensor) -> Bool[Tensor, " rows"]:

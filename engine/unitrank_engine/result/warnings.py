@@ -97,6 +97,9 @@ def of_cluster(
             f"{MIN_TESTED} are needed; use a larger cluster, another `split`, or `split: none` (in sample)",
             cluster=name,
         )
+    against = context.against(attribution.membership.rows[members])
+    if against is not None:
+        yield from _against_is_class(context, cluster, attribution.examples.classes[members], against.cpu().numpy())
     classes = np.unique(attribution.examples.classes[members])
     if len(classes) > 1:
         yield Warn(
@@ -116,6 +119,17 @@ def of_cluster(
                     cluster=name,
                     ranking=entry.id,
                 )
+
+
+def _against_is_class(context: JobContext, cluster: int, classes: np.ndarray, against: np.ndarray) -> Iterator[Warn]:
+    equal = int((classes == against).sum())
+    if equal:
+        yield Warn(
+            code="against_is_class",
+            detail=f"{equal} of {len(classes)} examples are explained for the class that they are compared with, so their scores "
+            "are 0 and make the importances smaller; leave these examples out, or choose another `target.against`",
+            cluster=context.clusters[cluster].name,
+        )
 
 
 def of_ranking(context: JobContext, cluster: int, entry: MethodBase, moments: Moments, result: ClusterRanking) -> Iterator[Warn]:

@@ -98,7 +98,7 @@ def test_class_and_rival_are_fixed_at_the_input_all_along_the_path(logits: Progr
 def test_a_label_that_is_not_a_class_ends_the_job(label: int, logits: Program, tmp_path: Path) -> None:
     fields = {"x": np.zeros((3, 3), dtype=np.float32), "y": np.array([0, label, 1])}
 
-    with pytest.raises(EngineError, match=rf"label {label} is not a class of the model; labels must be from 0 to 3") as caught:
+    with pytest.raises(EngineError, match=rf"label {label} is not a class of the model; use numbers from 0 to 3") as caught:
         rank(logits, tmp_path, fields, "1", ["gradient"], ablation=None, fidelity=None)
 
     assert caught.value.code == "class_out_of_range"

@@ -193,7 +193,7 @@ def test_label_when_a_late_batch_has_one_that_is_not_a_class_then_the_job_fails(
 ) -> None:
     limit_rows(2)
 
-    with pytest.raises(EngineError, match="label 3 is not a class of the model; labels must be from 0 to 2") as caught:
+    with pytest.raises(EngineError, match="label 3 is not a class of the model; use numbers from 0 to 2") as caught:
         rank(program_of_net("functional"), tmp_path, FIELDS, "fc1", ["gradient", "random"], **PLAIN)
 
     # The error is of the request, so it names no ranking.
