@@ -71,7 +71,7 @@ class _Totals:
 
     @classmethod
     def of(cls, rankings: int, clusters: int, of_cluster: OfCluster) -> "_Totals":
-        totals = cls(*(np.zeros((rankings, rankings)) for _ in range(6)), np.zeros(rankings))
+        totals = cls(*(np.zeros((rankings, rankings)) for _ in range(6)), largest=np.zeros(rankings))
         for cluster in range(clusters):
             totals.add(of_cluster(cluster))
         return totals
