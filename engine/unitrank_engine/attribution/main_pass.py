@@ -14,6 +14,7 @@ from torch import Tensor
 from unitrank_engine.attribution.grids import Grid, grids, needs_of, squared
 from unitrank_engine.attribution.open_spacing import PathsNotResolved, first_examples, resolved
 from unitrank_engine.attribution.path_ends import EndPasses, refuse_non_finite
+from unitrank_engine.attribution.projections import DIRECTIONS, Projector, projected_statistics
 from unitrank_engine.attribution.ranking_errors import all_scores
 from unitrank_engine.attribution.scores import Attribution, MethodScores, PathGaps, PerExample, score_key
 from unitrank_engine.attribution.statistics import Sums
@@ -57,6 +58,8 @@ class MainPass:
         self.membership = Membership.of(self.context, self.baselines.grouped)
         self._open_keys = open_keys
         self._squared = squared(entries)
+        self._projected = projected_statistics(self.context.request.methods, entries)
+        self._projector = Projector(self.context.units.count, self.context.device) if self._projected else None
         self._ends = EndPasses(self.context, self.baselines, self.needs, self._count)
 
     def plan(self) -> None:
@@ -85,6 +88,7 @@ class MainPass:
                 Sums(clusters=clusters, units=units, device=device, fourth=key in self._squared),
                 np.zeros(n),
                 path_gaps=PathGaps.empty(n) if isinstance(entry, PathMethod) else None,
+                projections={statistic: np.zeros((n, DIRECTIONS)) for statistic in self._projected.get(key, ())},
             )
             for key, entry in self.entries.items()
         }
@@ -218,6 +222,9 @@ class MainPass:
         clusters, positions = self.membership.cluster[members], self.membership.example[members] - batch.start
         record.sums.add(clusters=clusters, sides=self.membership.side[members], examples=positions, scores=values)
         record.totals[batch.start : batch.stop] = values.double().sum(1).cpu().numpy()
+        for statistic, projections in record.projections.items():
+            assert self._projector is not None
+            projections[batch.start : batch.stop] = self._projector.project(values, statistic)
         if self.context.request.keep_examples:
             for position, cluster in zip(positions.tolist(), clusters.tolist(), strict=True):
                 if len(record.kept[cluster]) < self.context.request.keep_examples:

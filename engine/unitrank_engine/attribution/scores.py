@@ -1,6 +1,7 @@
 """The main pass's output: the sums of each method's scores, and values of single examples."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.job.clusters.membership import Membership
 from unitrank_engine.methods.batch import Notes, PathEnds, PathGap
-from unitrank_schemas.methods import MethodBase
+from unitrank_schemas.methods import MethodBase, Statistic
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,11 @@ class MethodScores:
     notes: Notes = field(default_factory=Notes)
     path_gaps: PathGaps | None = None
     """None for methods without a path."""
+    projections: Mapping[Statistic, np.ndarray] = field(default_factory=dict)
+    """Statistic → projections of the values that it averages, `[examples, 16]`.
+
+    Empty for jobs without given scores.
+    """
     seconds: float = 0.0
     """Time that the method took, with its share of the common passes."""
 
@@ -130,6 +136,10 @@ class Attribution:
     by_key: dict[str, MethodScores]
     """The scores of each method by their `score_key`."""
     examples: PerExample
+
+    def importances(self, entries: Sequence[MethodBase], cluster: int) -> np.ndarray:
+        """Return importances from all examples of a cluster, `[rankings, units]`."""
+        return np.stack([self.by_key[score_key(each)].sums.of_cluster(cluster).importance(each.statistic) for each in entries])
 
 
 def _relative(gap: np.ndarray, change: np.ndarray, whole: np.ndarray) -> float:

@@ -58,6 +58,8 @@ def _pairs(rankings: Sequence[schema.Ranking]) -> list[tuple[int, int]]:
 class _Totals:
     """Sums over clusters, for each pair of rankings."""
 
+    largest: Float[np.ndarray, " rankings"]
+    """max |a| over clusters and units."""
     spearman: Matrix
     pearson: Matrix
     cosine: Matrix
@@ -66,12 +68,10 @@ class _Totals:
     """The number of clusters in which neither ranking is constant."""
     products: Matrix
     """Σ a·b over clusters and units."""
-    largest: Float[np.ndarray, " rankings"]
-    """max |a| over clusters and units."""
 
     @classmethod
     def of(cls, rankings: int, clusters: int, of_cluster: OfCluster) -> "_Totals":
-        totals = cls(*(np.zeros((rankings, rankings)) for _ in range(6)), largest=np.zeros(rankings))
+        totals = cls(np.zeros(rankings), *(np.zeros((rankings, rankings)) for _ in range(6)))
         for cluster in range(clusters):
             totals.add(of_cluster(cluster))
         return totals

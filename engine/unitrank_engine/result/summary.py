@@ -17,6 +17,7 @@ from unitrank_engine.job.context import JobContext
 from unitrank_engine.result import warnings
 from unitrank_engine.result.agreement import agreements
 from unitrank_engine.result.heatmaps import heatmaps
+from unitrank_engine.result.relations import relations
 from unitrank_schemas import results as schema
 from unitrank_schemas.methods import MethodBase
 from unitrank_tables.top_units import top_units
@@ -87,7 +88,8 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
         clusters=[_cluster(outcome, index) for index in range(len(context.clusters))],
         rankings=rankings,
         leaderboard=leaderboard(rankings),
-        agreement=agreements(rankings, len(context.clusters), partial(_importances, outcome)),
+        agreement=agreements(rankings, len(context.clusters), partial(outcome.attribution.importances, outcome.entries)),
+        given=relations(outcome.entries, outcome.attribution),
         warnings=_warnings(outcome, rankings),
         cost=schema.Cost(
             seconds=monotonic() - outcome.began,
@@ -148,11 +150,6 @@ def _cluster_ranking(outcome: JobOutcome, entry: MethodBase, cluster: int, study
         stability=_stability(outcome, entry, cluster),
         ablation=study.clusters[cluster] if study else None,
     )
-
-
-def _importances(outcome: JobOutcome, cluster: int) -> np.ndarray:
-    """Return the importance of every unit in one cluster, `[rankings, units]`."""
-    return np.stack([outcome.moments(entry, cluster).importance(entry.statistic) for entry in outcome.entries])
 
 
 def _top(outcome: JobOutcome, entry: MethodBase, cluster: int, moments: Moments) -> list[schema.Unit]:

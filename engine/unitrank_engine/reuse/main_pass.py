@@ -10,6 +10,7 @@ from unitrank_engine.attribution.fidelity import FidelityObserver
 from unitrank_engine.attribution.grids import needs_of, squared
 from unitrank_engine.attribution.main_pass import MainPass
 from unitrank_engine.attribution.open_spacing import PathsNotResolved, resolved
+from unitrank_engine.attribution.projections import projected_statistics
 from unitrank_engine.attribution.scores import Attribution, Drops, MethodScores, PerExample, score_key
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.clusters.membership import Membership
@@ -152,8 +153,10 @@ class CachedMainPass:
             of_method = (
                 read_part(by_kind["errors"], score_parts.drops_from) if "errors" in by_kind else Drops(np.zeros(0), np.zeros(0))
             )
-            if scores is not None and kept is not None and of_method is not None:
+            projections = read_part(by_kind["projections"], score_parts.projections_from) if "projections" in by_kind else {}
+            if scores is not None and kept is not None and of_method is not None and projections is not None:
                 scores.kept.update(kept)
+                scores.projections = projections
                 by_key[name], drops[name] = scores, of_method
         return EarlierScores(by_key, read_part(parts.get(self._examples_key()), score_parts.examples_from), drops)
 
@@ -171,11 +174,14 @@ class CachedMainPass:
     def _keys(self) -> dict[str, dict[str, str]]:
         """`score_key` → kind of part → fingerprint, for all parts that this job needs."""
         request, fourth = self.context.request, squared(self.entries)
+        projected = projected_statistics(request.methods, self.entries)
         keys = {}
         for name in map(score_key, self.entries):
             keys[name] = {"scores": self.parts.fingerprint("scores", name, name in fourth)}
             if request.keep_examples:
                 keys[name]["kept"] = self.parts.fingerprint("kept", name, request.keep_examples)
+            if name in projected:
+                keys[name]["projections"] = self.parts.fingerprint("projections", name, projected[name])
             if request.fidelity:
                 keys[name]["errors"] = self.parts.fingerprint("errors", name, request.fidelity.model_dump(mode="json"))
         return keys

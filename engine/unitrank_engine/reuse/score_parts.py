@@ -5,11 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from unitrank_engine.attribution.projections import AVERAGED
 from unitrank_engine.attribution.scores import Drops, MethodScores, PathGaps, PerExample
 from unitrank_engine.attribution.statistics import Sums
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.methods.batch import Notes
-from unitrank_schemas.methods import MethodBase, PathMethod
+from unitrank_schemas.methods import MethodBase, PathMethod, Statistic
 from unitrank_tables.part import Part
 
 GAPS = ("gap", "change", "hidden", "f", "f_baseline")
@@ -71,6 +72,16 @@ def kept_from(part: Part) -> dict[int, list[torch.Tensor]]:
     return kept
 
 
+def of_projections(scores: MethodScores) -> Part:
+    """Make a part of the projections of a method's scores."""
+    return Part({str(statistic): rows for statistic, rows in scores.projections.items()})
+
+
+def projections_from(part: Part) -> dict[Statistic, np.ndarray]:
+    """Read the part that `of_projections` made: statistic → projections."""
+    return {statistic: part.arrays[statistic] for statistic in AVERAGED if statistic in part.arrays}
+
+
 def of_drops(drops: Drops | None) -> Part:
     """Make a part of a method's predicted and actual drops."""
     assert drops is not None
@@ -85,6 +96,7 @@ def drops_from(part: Part) -> Drops:
 MAKERS: dict[str, Callable[[MethodScores, Drops | None], Part]] = {
     "scores": lambda scores, drops: of_scores(scores),
     "kept": lambda scores, drops: of_kept(scores),
+    "projections": lambda scores, drops: of_projections(scores),
     "errors": lambda scores, drops: of_drops(drops),
 }
 """Kind of part → the function that makes it. The kinds are in fingerprints of stored parts."""
