@@ -33,7 +33,12 @@ HOMES: dict[str, tuple[set[str], tuple[str, ...]]] = {
     ),
     "unitrank_schemas.methods": (
         {method.__name__ for method in METHODS.values()},
-        ("api_schemas/unitrank_schemas/methods/", "engine/unitrank_engine/methods/"),
+        # Given scores have checks of their own, because they must fit the place and the clusters.
+        (
+            "api_schemas/unitrank_schemas/methods/",
+            "api_schemas/unitrank_schemas/checks/given.py",
+            "engine/unitrank_engine/methods/",
+        ),
     ),
 }
 

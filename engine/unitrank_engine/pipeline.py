@@ -6,9 +6,11 @@ summary.
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from time import monotonic
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,18 +18,21 @@ import numpy as np
 from unitrank_engine.ablation.study import RankingStudy
 from unitrank_engine.attribution.fidelity import FidelityObserver, judge
 from unitrank_engine.attribution.ranking_errors import advise_without
-from unitrank_engine.attribution.scores import Attribution, Drops, score_key
+from unitrank_engine.attribution.scores import Attribution, Drops, MethodScores, score_key
 from unitrank_engine.device import reset_peak_bytes
+from unitrank_engine.errors import EngineError
 from unitrank_engine.job.baselines import find_baselines
 from unitrank_engine.job.batch_size import rows_at_once
+from unitrank_engine.job.clusters.finders import ClusterRows
 from unitrank_engine.job.clusters.forward import Forward
-from unitrank_engine.job.clusters.holdout import halve
+from unitrank_engine.job.clusters.holdout import Halves, halve
 from unitrank_engine.job.context import JobContext, PassCost
 from unitrank_engine.job.examples import Examples
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.job.progress import ProgressMeter, Report
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_engine.job.units import PlaceUnits
+from unitrank_engine.methods.given import brought_importance, made_on
 from unitrank_engine.program import Program
 from unitrank_engine.program.contracts.finite import naming_singular_matrices
 from unitrank_engine.program.outputs.reduction import reduced
@@ -46,6 +51,7 @@ Span = Callable[[str], AbstractContextManager[Any]]
 
 Any: OpenTelemetry's span type.
 """
+NO_TABLES: Mapping[str, Table] = MappingProxyType({})
 
 
 def run(
@@ -57,6 +63,7 @@ def run(
     job: str = "",
     parts: PartStore | None = None,
     span: Span = nullcontext,
+    scores: Mapping[str, Table] = NO_TABLES,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Compute a checked request; return its summary as JSON values, and its arrays by name.
 
@@ -66,6 +73,7 @@ def run(
     `job`: the job's id, for the summary.
     `parts`: intermediate results of earlier jobs, which this job reuses and adds to.
     `span`: opens a tracing span around each stage.
+    `scores`: reference of a dataset with given scores → its table.
 
     Raises EngineError for errors that only a run can show, and any error that `report` raises.
     """
@@ -74,10 +82,10 @@ def run(
     with filled_memory() if program.fills_memory else nullcontext(), naming_singular_matrices():
         with span("prepare"):
             context = prepare(request, resolved, program, table, report, parts)
-        stages = _Stages(context, parts or NoPartStore())
+        stages = _Stages(context, parts or NoPartStore(), scores)
         stages.plan()
         with span("attribution"):
-            attribution = stages.main_pass.run(stages.fidelity)
+            attribution = stages.attribution()
         with span("ablation"):
             studies, random = stages.ablation(attribution)
     outcome = JobOutcome(
@@ -118,7 +126,6 @@ def prepare(
     examples, meter = Examples.of(table, program, request), ProgressMeter(report)
     forward = Forward(program, output, request.target, examples, meter)
     clusters = find_or_reuse_clusters(request, table, forward, streams, parts or NoPartStore())
-    rule, limit = (request.ablation.split, request.ablation.examples) if request.ablation else ("half", 1)
     return JobContext(
         request=request,
         program=program,
@@ -127,21 +134,41 @@ def prepare(
         examples=examples,
         streams=streams,
         clusters=clusters,
-        halves=[halve(cluster, rule, limit, table, streams) for cluster in clusters],
+        halves=_halves(request, clusters, table, streams),
         meter=meter,
         cost=PassCost(forward_rows=forward.rows_done),
     )
 
 
+def _halves(request: JobRequest, clusters: list[ClusterRows], table: Table, streams: RandomStreams) -> list[Halves]:
+    """Return the halves of each cluster.
+
+    Raises EngineError `made_on_leaves_none` where every row made given scores.
+    """
+    rule, limit = (request.ablation.split, request.ablation.examples) if request.ablation else ("half", 1)
+    fields = made_on(request.methods) if request.ablation else []
+    brought = not any(entry.scores_examples for entry in request.methods)
+    halves = [halve(cluster, rule, limit, table, streams, made_on=fields, brought=brought) for cluster in clusters]
+    if fields and all(each.all_marked for each in halves):
+        names = " and ".join(map(repr, fields))
+        detail = (
+            f"`made_on` leaves no row to test the rankings on: every row of the clusters made given scores (field {names}, true in "
+            "the row itself or in a row of its group); add rows that made no scores, or set `ablation: null`"
+        )
+        raise EngineError("made_on_leaves_none", detail)
+    return halves
+
+
 class _Stages:
     """The main pass of one job, and its study and fidelity where the request has them."""
 
-    def __init__(self, context: JobContext, store: PartStore) -> None:
+    def __init__(self, context: JobContext, store: PartStore, scores: Mapping[str, Table]) -> None:
         request, batch = context.request, rows_at_once(context.program)
         self.context = context
         self.parts = JobParts.of(store, context, batch=batch)
         fills = Fills(context, find_baselines(context, batch), batch)
-        self.main_pass = CachedMainPass(self.parts, fills, request.methods)
+        self._brought = brought_importance(context, scores)
+        self.main_pass = CachedMainPass(self.parts, fills, [entry for entry in request.methods if entry.scores_examples])
         self.study = CachedStudy(self.parts, fills, request.ablation) if request.ablation else None
         examples = len(self.main_pass.membership.rows)
         self.fidelity = FidelityObserver(fills, request.fidelity, examples) if request.fidelity else None
@@ -149,13 +176,24 @@ class _Stages:
     @property
     def entries(self) -> list[MethodBase]:
         """The request's methods, with the spacings that are used."""
-        return self.main_pass.entries
+        computed = {entry.id: entry for entry in self.main_pass.entries}
+        return [computed.get(entry.id, entry) for entry in self.context.request.methods]
 
     def plan(self) -> None:
         """Announce the rows of every stage to the progress meter."""
         self.main_pass.plan()
         if self.study:
             self.study.plan(sum(not self.main_pass.reuses(entry) for entry in self.entries))
+
+    def attribution(self) -> Attribution:
+        """Return the scores of all rankings."""
+        computed = self.main_pass.run(self.fidelity)
+        brought = {
+            score_key(entry): MethodScores.brought(entry, self._brought[str(entry.id)])
+            for entry in self.entries
+            if entry.id in self._brought
+        }
+        return replace(computed, by_key=computed.by_key | brought)
 
     def ablation(self, attribution: Attribution) -> tuple[dict[str, RankingStudy], np.ndarray | None]:
         """Return each ranking's study and the random curves; `{}` and None without an ablation."""
@@ -172,7 +210,7 @@ class _Stages:
         # Where baselines depend on the cluster, an example in several clusters is passed once in
         # each. It counts once here, with the first cluster's baseline.
         first = np.unique(self.main_pass.membership.rows, return_index=True)[1]
-        drops = {str(entry.id): self.fidelity.drops[score_key(entry)] for entry in self.entries}
+        drops = {str(entry.id): self.fidelity.drops[score_key(entry)] for entry in self.main_pass.entries}
         errors = {name: Drops(each.predicted[first], each.actual[first]) for name, each in drops.items()}
         return judge(errors, compare=self.fidelity.request.select != "top")
 
@@ -183,10 +221,10 @@ class _Stages:
         """
         names = list(self.parts.reused)
         for entry in self.entries:
-            reused = {"scores": self.main_pass.reuses(entry)}
+            reused = {"scores": self.main_pass.reuses(entry)} if entry.scores_examples else {}
             if self.study:
                 reused["ablation"] = entry.id in self.study.reused
-            whole = all(reused.values())
+            whole = bool(reused) and all(reused.values())
             names += [str(entry.id)] if whole else [f"{entry.id}/{part}" for part in reused if reused[part]]
         return names
 

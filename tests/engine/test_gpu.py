@@ -19,6 +19,7 @@ pytestmark = [
 ]
 RANDOM = np.random.default_rng(0)
 FIELDS = {"x": RANDOM.normal(size=(300, 3, 8, 8)).astype(np.float32), "y": RANDOM.integers(3, size=300)}
+FIELDS["scores"] = RANDOM.normal(size=(300, 288))
 
 
 def net() -> nn.Module:
@@ -43,7 +44,8 @@ def job(device: str, folder: Path, methods: list[Any], **request: Any) -> tuple[
 
 
 def test_scores_when_computed_on_a_gpu_then_equal_those_of_the_processor(tmp_path: Path) -> None:
-    methods = list(METHODS)
+    methods: list[Any] = [name for name in METHODS if name != "given"]
+    methods += [{"name": "given", "importance": list(range(288)), "id": "brought"}, {"name": "given", "field": "scores"}]
 
     _, cpu = job("cpu", tmp_path / "cpu", methods, ablation=None)
     summary, cuda = job("cuda", tmp_path / "cuda", methods, ablation=None)

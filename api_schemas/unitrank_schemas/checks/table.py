@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from unitrank_schemas.checks import baseline, clusters, inputs, layer, methods, size, study, target
+from unitrank_schemas.checks import baseline, clusters, given, inputs, layer, methods, size, study, target
 from unitrank_schemas.checks.defaults import completed
 from unitrank_schemas.facts.facts import Facts, Flaw, RequestRejected
 from unitrank_schemas.jobs import JobRequest
@@ -28,6 +28,10 @@ CHECKS: list[Check] = [
     methods.adaptive_points_fit,
     methods.precisions_round,
     methods.spatial_axes_exist,
+    given.given_once,
+    given.importance_fits,
+    given.field_fits,
+    given.made_on_marks_rows,
     clusters.kind_fits,
     clusters.not_too_many,
     baseline.baseline_fits,

@@ -45,6 +45,12 @@ def distinct_count(name: str | None, facts: Facts) -> int:
     return len(values or [])
 
 
+def distinct_names(name: str | None, facts: Facts) -> list[str] | None:
+    """The names that the values give to clusters; None for a field that was not read."""
+    values = facts.distinct(name) if name is not None and facts.fields and name in facts.fields else None
+    return None if values is None else [str(int(value)) if isinstance(value, bool) else str(value) for value in values]
+
+
 def y_rejected(facts: Facts) -> str:
     """Why field `y` cannot hold the labels, in brackets; empty if the dataset has no such field."""
     field = (facts.fields or {}).get("y")

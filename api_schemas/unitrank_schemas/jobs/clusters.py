@@ -12,7 +12,7 @@ from pydantic import FailFast, Field
 
 from unitrank_schemas.base import Schema
 from unitrank_schemas.facts.facts import MOST_CLUSTERS, Facts, Flaw, class_count, layer_named, output_of
-from unitrank_schemas.facts.fields import distinct_count, names_clusters, y_rejected
+from unitrank_schemas.facts.fields import distinct_count, distinct_names, names_clusters, y_rejected
 from unitrank_schemas.facts.wording import excerpt, nearest, shape_text
 from unitrank_schemas.json_pointer import escaped
 
@@ -61,6 +61,10 @@ class ClusterKind(Schema):
         """The dataset's field whose values name the clusters; None for kinds without a field."""
         return None
 
+    def names(self, request: "JobRequest", facts: Facts) -> list[str] | None:
+        """The names of the job's clusters; None while they are unknown."""
+        return distinct_names(self.field_of_names(request), facts)
+
     def count(self, request: "JobRequest", facts: Facts) -> int:
         """The largest number of clusters that the job can have; 1 while the number is unknown."""
         return max(1, distinct_count(self.field_of_names(request), facts))
@@ -96,6 +100,9 @@ class All(ClusterKind):
 
     by: Literal["all"] = "all"
     limit: Limit | None = LIMIT
+
+    def names(self, request: "JobRequest", facts: Facts) -> list[str] | None:
+        return ["all"]
 
 
 class ByLabel(ClusterKind):
@@ -167,6 +174,9 @@ class Members(ClusterKind):
     # FailFast reports the first wrong row only: there may be millions.
     members: dict[str, Annotated[list[Annotated[int, Field(ge=0)]], FailFast()]] = Field(min_length=1, examples=[{"a": [0, 3]}])
     limit: Limit | None = LIMIT
+
+    def names(self, request: "JobRequest", facts: Facts) -> list[str] | None:
+        return list(self.members)
 
     def count(self, request: "JobRequest", facts: Facts) -> int:
         return len(self.members)

@@ -5,6 +5,7 @@ from unitrank_schemas.methods.base import MethodBase, RankingId, Statistic
 from unitrank_schemas.methods.cards import MethodCard, card
 from unitrank_schemas.methods.deeplift import DeepLift
 from unitrank_schemas.methods.exact_ablation import ExactAblation
+from unitrank_schemas.methods.given import MOST_IMPORTANCE_BYTES, NO_ROW, Given
 from unitrank_schemas.methods.grad_cam import GradCam
 from unitrank_schemas.methods.gradient import Gradient, GradientXActivation, GradientXDelta, Noise, SmoothedMethod
 from unitrank_schemas.methods.path import MOST_POINT_BYTES, Conductance, IntegratedGradients, InternalInfluence, PathMethod
@@ -13,11 +14,14 @@ from unitrank_schemas.methods.table import METHODS, Method, with_ids
 
 __all__ = [
     "METHODS",
+    "MOST_IMPORTANCE_BYTES",
     "MOST_POINT_BYTES",
+    "NO_ROW",
     "Activation",
     "Conductance",
     "DeepLift",
     "ExactAblation",
+    "Given",
     "GradCam",
     "Gradient",
     "GradientXActivation",

@@ -57,6 +57,11 @@ class MethodBase(Schema):
         None, description="Name of the ranking. Default: the method's name, with `.<statistic>` if that is not `mean`."
     )
 
+    @property
+    def scores_examples(self) -> bool:
+        """Whether each example has scores; if not, the request brings the importance itself."""
+        return True
+
     def passes(self, tail: float, units: int) -> MethodPasses:
         """The expected passes of one example.
 

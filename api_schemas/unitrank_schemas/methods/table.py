@@ -7,11 +7,18 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BeforeValidator, Field
 
-from unitrank_schemas.methods import activation, deeplift, exact_ablation, grad_cam, gradient, path, random
+from unitrank_schemas.methods import activation, deeplift, exact_ablation, given, grad_cam, gradient, path, random
 from unitrank_schemas.methods.base import MethodBase
 
 AnyMethod = (
-    activation.Family | gradient.Family | path.Family | deeplift.Family | exact_ablation.Family | grad_cam.Family | random.Family
+    activation.Family
+    | gradient.Family
+    | path.Family
+    | deeplift.Family
+    | exact_ablation.Family
+    | grad_cam.Family
+    | random.Family
+    | given.Family
 )
 
 METHODS: dict[str, type[MethodBase]] = {method.model_fields["name"].default: method for method in get_args(AnyMethod)}

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from unitrank_engine.attribution.statistics import Sums
@@ -97,6 +99,18 @@ class MethodScores:
     seconds: float = 0.0
     """Time that the method took, with its share of the common passes."""
 
+    @classmethod
+    def brought(cls, entry: MethodBase, importance: Float[np.ndarray, "clusters units"]) -> "MethodScores":
+        """Return the scores of a ranking whose importance came with the job.
+
+        Each cluster has a single pseudo-example on the side that ranks, so that its mean is the
+        importance, and spread, cancellation and stability are not defined.
+        """
+        clusters, units = importance.shape
+        sums, numbers = Sums(clusters=clusters, units=units, device=torch.device("cpu"), fourth=False), np.arange(clusters)
+        sums.add(clusters=numbers, sides=np.zeros_like(numbers), examples=numbers, scores=torch.from_numpy(importance))
+        return cls(entry, sums, np.zeros(0))
+
 
 @dataclass
 class PerExample:
@@ -151,8 +165,11 @@ def score_key(entry: MethodBase) -> str:
     """Return a key that is equal for entries with equal scores.
 
     The statistic and the id do not change scores, so they are left out, with two exceptions: the id
-    seeds the method `random`, and the statistic `rms` selects SmoothGrad's squared form.
+    seeds the method `random`, and the statistic `rms` selects SmoothGrad's squared form. A ranking
+    whose importance came with the job has a key of its own.
     """
+    if not entry.scores_examples:
+        return f"given {entry.id}"
     excluded = {"statistic"} if entry.seeded_by_id else {"statistic", "id"}
     if getattr(entry, "noise", None) is not None and entry.statistic == "rms":
         excluded = {"id"}

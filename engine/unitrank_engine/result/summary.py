@@ -130,7 +130,7 @@ def _ranking(outcome: JobOutcome, entry: MethodBase) -> schema.Ranking:
     study = outcome.studies.get(entry.id)
     return schema.Ranking(
         id=entry.id,
-        method=entry.model_dump(exclude={"id"}),
+        method=entry.model_dump(exclude={"id", "importance"}),
         clusters={
             cluster.name: _cluster_ranking(outcome, entry, index, study) for index, cluster in enumerate(outcome.context.clusters)
         },
@@ -145,7 +145,7 @@ def _cluster_ranking(outcome: JobOutcome, entry: MethodBase, cluster: int, study
     moments = outcome.moments(entry, cluster)
     return schema.ClusterRanking(
         top=_top(outcome, entry, cluster, moments),
-        completeness=_completeness(outcome, entry, outcome.members(cluster)),
+        completeness=_completeness(outcome, entry, outcome.members(cluster)) if entry.scores_examples else None,
         cancellation=moments.cancellation(),
         stability=_stability(outcome, entry, cluster),
         ablation=study.clusters[cluster] if study else None,

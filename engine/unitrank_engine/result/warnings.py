@@ -11,6 +11,7 @@ from unitrank_engine.attribution.statistics import Moments
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.targets import has_classes, is_linear
 from unitrank_engine.methods.batch import Notes
+from unitrank_engine.methods.given import with_unknown_rows
 from unitrank_engine.program.outputs.activation import final_activation
 from unitrank_schemas.methods import MethodBase, PathMethod
 from unitrank_schemas.results import VERDICT_LABELS, ClusterRanking, Warn
@@ -24,12 +25,13 @@ MAX_CANCELLATION = 0.6
 def of_job(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
     """Warnings that hold for all clusters and rankings."""
     request = context.request
-    if request.ablation and request.ablation.split == "none":
+    if request.ablation and request.ablation.split == "none" and any(entry.scores_examples for entry in entries):
         yield Warn(
             code="in_sample",
             detail="the rankings were tested on the examples that made them (split 'none'), where even noise passes the test; "
             "use split 'half' for a verdict",
         )
+    yield from _of_given(context, entries)
     if context.cut and context.split.linear and is_linear(request.target):
         yield Warn(
             code="last_hidden_layer",
@@ -46,6 +48,17 @@ def of_job(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
             code="fill_differs_from_baseline",
             detail=f"{', '.join(with_baseline)}: the scores explain the change from the baseline, but units are replaced by "
             f"'{sorted(fills - {'baseline'})[0]}'; use fill 'baseline' to test the change that is explained",
+        )
+
+
+def _of_given(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
+    for entry in with_unknown_rows(entries) if context.request.ablation else []:
+        yield Warn(
+            code="in_sample_unknown",
+            detail="the scores came with the job, and the request does not say which examples made them, so this ranking may be "
+            "tested on the examples that made it, where even noise passes the test; set `made_on` to a boolean field that "
+            "is true in these rows, or to 'none' if no row of this dataset made the scores",
+            ranking=entry.id,
         )
 
 

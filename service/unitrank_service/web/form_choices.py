@@ -9,6 +9,7 @@ from typing import Any
 from unitrank_schemas.checks import Facts
 from unitrank_schemas.checks.baseline import path_of
 from unitrank_schemas.checks.defaults import can_label
+from unitrank_schemas.checks.given import given_once
 from unitrank_schemas.checks.inputs import fits
 from unitrank_schemas.checks.methods import gradients_exist, paths_exist, spatial_axes_exist
 from unitrank_schemas.datasets import FieldInfo
@@ -103,7 +104,7 @@ class FormChoices:
         body = {"model": "m", "dataset": "d", "layer": self.layer.name, "methods": [name], "at": at}
         request = JobRequest.model_validate(body)
         facts = Facts(self.manifest, None, 0, lambda field: None, 0)
-        return [flaw for check in (gradients_exist, paths_exist, spatial_axes_exist) for flaw in check(request, facts)]
+        return [flaw for check in (given_once, gradients_exist, paths_exist, spatial_axes_exist) for flaw in check(request, facts)]
 
 
 def name_of(method: type[MethodBase]) -> str:

@@ -3,6 +3,7 @@
 One half ranks the units, and the other half tests the ranking.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ class Halves:
 
     `ranked_on`: the number of members that the ranking uses.
     `in_sample`: whether the ranking is tested on the members that it was made from.
+    `all_marked`: whether every member made given scores.
     """
 
     sides: np.ndarray
@@ -26,9 +28,19 @@ class Halves:
     """Positions of members, at most the number that the job allows."""
     ranked_on: int
     in_sample: bool
+    all_marked: bool = False
 
 
-def halve(cluster: ClusterRows, rule: str, limit: int, table: Table, streams: RandomStreams) -> Halves:
+def halve(
+    cluster: ClusterRows,
+    rule: str,
+    limit: int,
+    table: Table,
+    streams: RandomStreams,
+    *,
+    made_on: Sequence[str] = (),
+    brought: bool = False,
+) -> Halves:
     """The halves of a cluster.
 
     The rule decides which members rank and which test:
@@ -38,16 +50,33 @@ def halve(cluster: ClusterRows, rule: str, limit: int, table: Table, streams: Ra
     - `none`: all members rank and all members test. The halves serve only to measure the stability
       of the ranking.
 
+    Marked members made scores that came with the job, so they never test: they are the first that
+    rank. Whole groups are marked where the rule is a field.
+
     `limit`: the number of members that test, at most.
+    `made_on`: boolean fields; a member is marked where one of them is true.
+    `brought`: whether no ranking of the job is made from its examples. All unmarked members test
+        then. The first half still serves as the ranking side of the controls.
     """
     order = streams.generator("split", cluster.name).permutation(len(cluster.rows))
-    half = (len(order) + 1) // 2
-    ranking = order[:half] if rule in ("half", "none") else _whole_groups(table.read(rule, cluster.rows), order, half)
+    groups = None if rule in ("half", "none") else table.read(rule, cluster.rows)
+    marked = _marked(table, cluster.rows, made_on, groups)
+    marked_first = np.concatenate([order[marked[order]], order[~marked[order]]])
+    half = max((len(order) + 1) // 2, int(marked.sum()))
     sides = np.ones(len(order), dtype=np.int64)
-    sides[ranking] = 0
-    in_sample = rule == "none"
-    tested = order if in_sample else order[sides[order] == 1]
-    return Halves(sides, tested[:limit], len(order) if in_sample else int((sides == 0).sum()), in_sample)
+    sides[marked_first[:half] if groups is None else _whole_groups(groups, marked_first, half)] = 0
+    in_sample = rule == "none" and not brought
+    tested = order[~marked[order]] if in_sample or brought else order[sides[order] == 1]
+    ranked_on = len(order) if in_sample else int(marked.sum()) if brought else int((sides == 0).sum())
+    return Halves(sides, tested[:limit], ranked_on, in_sample, bool(marked.all()))
+
+
+def _marked(table: Table, rows: np.ndarray, made_on: Sequence[str], groups: np.ndarray | None) -> np.ndarray:
+    """Which members made given scores; with groups, all members of their groups."""
+    marked = np.zeros(len(rows), dtype=bool)
+    for field in made_on:
+        marked |= table.read(field, rows).astype(bool)
+    return marked if groups is None else np.isin(groups, groups[marked])
 
 
 def _whole_groups(values: np.ndarray, order: np.ndarray, half: int) -> np.ndarray:

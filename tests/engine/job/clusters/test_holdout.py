@@ -12,11 +12,14 @@ from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_tables import Table, open_table
 
 PATIENTS = np.array([7, 3, 3, 9, 7, 7, 1, 3, 9, 1, 1, 5])
+MADE = np.array([1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], dtype=bool)
+OTHER = np.array([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1], dtype=bool)
 
 
 @pytest.fixture
 def table(tmp_path: Path) -> Iterator[Table]:
-    np.savez(tmp_path / "data.npz", x=np.zeros((12, 1)), patient=PATIENTS, site=np.array(["north"] * 12))
+    marks = {"made": MADE, "other": OTHER, "most": np.arange(12) < 7, "all": np.ones(12, dtype=bool)}
+    np.savez(tmp_path / "data.npz", x=np.zeros((12, 1)), patient=PATIENTS, site=np.array(["north"] * 12), **marks)
     with open_table(tmp_path / "data.npz") as opened:
         yield opened
 
@@ -89,3 +92,56 @@ def test_limit_when_it_is_small_then_the_first_in_seeded_order_are_tested(table:
     assert halves(table, "half", limit=4).tested.tolist() == whole.tested[:4].tolist()
     assert halves(table, "half", limit=4).ranked_on == 6
     assert len(halves(table, "none", limit=4).tested) == 4
+
+
+def marked_halves(table: Table, rule: str, *made_on: str, brought: bool = False, limit: int = 200) -> Halves:
+    return halve(ClusterRows("a", np.arange(12)), rule, limit, table, RandomStreams.of(0, "work"), made_on=made_on, brought=brought)
+
+
+def test_marked_rows_when_there_are_few_then_rank_and_the_first_half_is_filled_in_seeded_order(table: Table) -> None:
+    division, free = marked_halves(table, "half", "made"), halves(table, "half")
+    order = RandomStreams.of(0, "work").generator("split", "a").permutation(12)
+    filled = [member for member in order.tolist() if not MADE[member]][:3]
+
+    assert sorted(np.flatnonzero(division.sides == 0)) == sorted([*np.flatnonzero(MADE), *filled])
+    assert sorted(division.tested.tolist()) == np.flatnonzero(division.sides == 1).tolist()
+    assert division.ranked_on == free.ranked_on == 6
+
+
+def test_marked_rows_when_several_fields_mark_more_than_half_then_all_of_them_rank(table: Table) -> None:
+    division = marked_halves(table, "half", "most", "other")
+
+    assert division.ranked_on == 9
+    assert sorted(division.tested.tolist()) == [7, 8, 9]
+    assert not division.all_marked
+
+
+def test_marked_rows_when_a_field_splits_then_their_whole_groups_rank(table: Table) -> None:
+    division = marked_halves(table, "patient", "other")
+    ranking, tested = set(PATIENTS[division.sides == 0].tolist()), set(PATIENTS[division.sides == 1].tolist())
+
+    assert {PATIENTS[10], PATIENTS[11]} <= ranking
+    assert not ranking & tested
+    assert 6 <= division.ranked_on < 6 + 3
+
+
+def test_marked_rows_when_no_ranking_is_made_from_the_job_then_all_other_rows_test(table: Table) -> None:
+    order = [member for member in RandomStreams.of(0, "work").generator("split", "a").permutation(12).tolist() if not MADE[member]]
+
+    for rule in ("half", "none"):
+        division = marked_halves(table, rule, "made", brought=True)
+        assert division.tested.tolist() == order
+        assert division.ranked_on == 3
+        assert not division.in_sample
+    assert marked_halves(table, "half", "made", brought=True, limit=4).tested.tolist() == order[:4]
+    by_patient = marked_halves(table, "patient", "made", brought=True)
+    assert set(PATIENTS[by_patient.tested]) == set(PATIENTS.tolist()) - {3, 7}
+
+
+def test_marked_rows_when_the_rule_is_none_then_do_not_test(table: Table) -> None:
+    division = marked_halves(table, "none", "made")
+
+    assert sorted(division.tested.tolist()) == np.flatnonzero(~MADE).tolist()
+    assert division.in_sample
+    assert division.ranked_on == 12
+    assert marked_halves(table, "none", "all").all_marked

@@ -1,0 +1,143 @@
+"""Checks of given scores: do they fit the place, the clusters and the dataset?"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from unitrank_schemas.facts.facts import Facts, Flaw, kind_of, layer_of, place_of, unit_count
+from unitrank_schemas.facts.fields import field_exists
+from unitrank_schemas.facts.wording import nearest, shape_text
+from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.json_pointer import escaped
+from unitrank_schemas.methods import MOST_IMPORTANCE_BYTES, NO_ROW, Given
+
+SOURCES = ("field", "importance", "scores")
+BYTES_OF_NUMBER = 26
+"""Longest number as JSON, with its comma, in bytes. Shorter lists need no exact measurement."""
+
+
+def given_once(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    """An entry has exactly one of its three sources; `statistic` needs scores of each example."""
+    for at, entry in _entries(request):
+        sources = [name for name in SOURCES if getattr(entry, name) is not None]
+        if len(sources) != 1:
+            got = " and ".join(f"`{name}`" for name in sources) or "none of them"
+            yield Flaw(at, "given_source", f"give exactly one of `field`, `importance` and `scores`, got {got}")
+        elif entry.statistic != "mean" and not entry.scores_examples:
+            detail = (
+                f"statistic {entry.statistic!r} needs the scores of each example, and `{sources[0]}` brings the importance itself; "
+                "leave `statistic` out, or give `field`"
+            )
+            yield Flaw(f"{at}/statistic", "method_not_applicable", detail)
+
+
+def importance_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    for at, entry in _entries(request):
+        if entry.importance is None:
+            continue
+        lists = entry.importance if isinstance(entry.importance, dict) else {None: entry.importance}
+        if (size := _json_bytes(entry, lists.values())) > MOST_IMPORTANCE_BYTES:
+            detail = (
+                f"`importance` has {size} bytes as JSON; at most {MOST_IMPORTANCE_BYTES} are allowed: upload the scores as a "
+                "dataset, and name it in `scores`"
+            )
+            yield Flaw(f"{at}/importance", "importance_too_large", detail)
+            continue
+        if isinstance(entry.importance, dict):
+            yield from _clusters_fit(f"{at}/importance", list(entry.importance), request, facts)
+        for name, values in lists.items():
+            here = f"{at}/importance" if name is None else f"{at}/importance/{escaped(name)}"
+            yield from _units_fit(here, len(values), request, facts)
+
+
+def field_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    for at, entry in _entries(request):
+        if entry.field is None:
+            continue
+        yield from field_exists(f"{at}/field", entry.field, facts)
+        field = facts.fields.get(entry.field) if facts.fields else None
+        if field is not None:
+            subject = f"field {entry.field!r}"
+            yield from _shape_fits(f"{at}/field", subject, "N", field.shape, field.dtype, request, facts)
+
+
+def made_on_marks_rows(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    for at, entry in _entries(request):
+        name = entry.made_on
+        if name is None or name == NO_ROW:
+            continue
+        yield from field_exists(f"{at}/made_on", name, facts)
+        field = facts.fields.get(name) if facts.fields else None
+        if field is None:
+            continue
+        if len(field.shape) != 1:
+            detail = f"field {name!r} has shape {shape_text(field.shape)}; `made_on` needs one boolean for each row, shape [N]"
+            yield Flaw(f"{at}/made_on", "wrong_shape", detail)
+        elif kind_of(field.dtype) != "boolean":
+            detail = f"field {name!r} is {field.dtype}; `made_on` needs a boolean field: true in the rows that made the scores"
+            yield Flaw(f"{at}/made_on", "wrong_dtype", detail)
+        elif request.ablation is not None and facts.distinct(name) == [True]:
+            detail = (
+                f"field {name!r} is true in every row, so `made_on` leaves no row to test the rankings on; add rows that made no "
+                "scores, or set `ablation: null`"
+            )
+            yield Flaw(f"{at}/made_on", "made_on_leaves_none", detail)
+
+
+def _entries(request: JobRequest) -> Iterator[tuple[str, Given]]:
+    """The given entries, each with its pointer."""
+    for index, method in enumerate(request.methods):
+        if isinstance(method, Given):
+            yield f"/methods/{index}", method
+
+
+def _json_bytes(entry: Given, lists: Iterable[Sequence[float]]) -> int:
+    """The size of `importance` as JSON; 0 where it is certainly below the limit."""
+    if BYTES_OF_NUMBER * sum(map(len, lists)) <= MOST_IMPORTANCE_BYTES // 2:
+        return 0
+    return len(json.dumps(entry.importance, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def _clusters_fit(at: str, given: list[str], request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    """Flaws of missing and unknown clusters; none while the clusters' names are not known."""
+    names = request.clusters.names(request, facts)
+    if names is None:
+        return
+    for name in [name for name in names if name not in set(given)][:1]:
+        yield Flaw(
+            at, "cluster_missing", f"cluster {name!r} has no importance; give one for each cluster of the job: {_few(names)}"
+        )
+    for name in [name for name in given if name not in set(names)]:
+        yield Flaw(f"{at}/{escaped(name)}", "cluster_unknown", f"the job has no cluster {name[:100]!r}{nearest(name, names)}")
+
+
+def _units_fit(at: str, count: int, request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    layer = layer_of(request, facts.manifest) if facts.manifest else None
+    place = place_of(request, layer) if layer else None
+    if place is None or count == (units := unit_count(request, place)):
+        return
+    detail = (
+        f"the importance has {count} numbers, but the {request.at} of layer {request.layer!r} has {units} units "
+        f"(`units: {request.units}`, shape {place.shape}); give one number for each unit, in row-major order"
+    )
+    yield Flaw(at, "wrong_shape", detail)
+
+
+def _shape_fits(
+    at: str, subject: str, rows: str, shape: Sequence[int | None], dtype: str, request: JobRequest, facts: Facts
+) -> Iterator[Flaw]:
+    """Flaws of an array with one row for each example or cluster: its shape and its dtype."""
+    layer = layer_of(request, facts.manifest) if facts.manifest else None
+    place = place_of(request, layer) if layer else None
+    if place is not None:
+        accepted = [[unit_count(request, place)], place.shape] if len(place.shape) > 1 else [place.shape]
+        if list(shape[1:]) not in accepted:
+            shapes = " or ".join(f"[{', '.join([rows, *map(str, each)])}]" for each in accepted)
+            got = shape_text(shape).replace("N", rows, 1)
+            detail = f"{subject} has shape {got}; the {request.at} of layer {request.layer!r} takes {shapes}"
+            yield Flaw(at, "wrong_shape", detail)
+    if kind_of(dtype) not in ("real", "integer"):
+        yield Flaw(at, "wrong_dtype", f"{subject} is {dtype}; scores are real numbers or integers")
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:20])) + (", …" if len(names) > 20 else "")
