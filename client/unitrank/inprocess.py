@@ -6,7 +6,9 @@ import hashlib
 import json
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,8 @@ from unitrank_schemas.validation import invalid_places
 if TYPE_CHECKING:
     import torch
 
+    from unitrank_engine.program import Program
+    from unitrank_schemas.models import Manifest
     from unitrank_tables import Table
 
 NAME = "here"
@@ -84,41 +88,68 @@ def rank(
     columns = {name: array_of(values, name) for name, values in {"x": x, "y": y, **(fields or {})}.items() if values is not None}
     by = clusters or {"by": "all" if y is None else "label"}
     job_request = _parsed({"model": NAME, "dataset": NAME, "layer": layer, "methods": list(methods), "clusters": by, **request})
-    with needing_engine(), tempfile.TemporaryDirectory(prefix="unitrank-") as folder, table_file(None, columns) as table:
-        archive = Path(folder, "model.pt2")
-        manifest = export(module, columns["x"][:2] if example_inputs is None else example_inputs, archive)
-        return _ranked(job_request, manifest, archive=archive, table=table, device=device, report=report)
+    with local_jobs(module, columns, example_inputs, device) as jobs:
+        return jobs.run(job_request, report)
 
 
-def _ranked(
-    job_request: JobRequest, manifest: Any, *, archive: Path, table: Path, device: str, report: Callable[[dict[str, Any]], None]
-) -> JobResult:
-    from unitrank_engine import pipeline
-    from unitrank_engine.archive import clean, load
-    from unitrank_engine.device import claim
-    from unitrank_engine.errors import EngineError
-    from unitrank_engine.program import Program
-    from unitrank_tables import open_table
-    from unitrank_tables.errors import BadTable
+class LocalJobs:
+    """Runs jobs on one network and one table, which are read once."""
 
-    paths = {"model": archive, "dataset": table}
-    resolved: dict[str, Any] = {kind: {"name": NAME, "digest": _digest(path)} for kind, path in paths.items()}
-    # The random numbers follow from the clean archive, as in the service.
-    cleaned = archive.with_name("clean.pt2")
-    clean(archive, cleaned)
-    resolved["clean"] = _digest(cleaned)
-    try:
-        with open_table(table) as rows, warnings.catch_warnings():
+    def __init__(self, manifest: Manifest, archive: Path, table: Table, digests: Mapping[str, str], device: str) -> None:
+        self.manifest = manifest
+        self.table = table
+        self._archive = archive
+        self._digests = digests
+        self._device = device
+
+    def run(self, job_request: JobRequest, report: Callable[[dict[str, Any]], None] = lambda progress: None) -> JobResult:
+        """Runs a job. Raises InvalidRequest."""
+        from unitrank_engine import pipeline
+
+        resolved: dict[str, Any] = {kind: {"name": NAME, "digest": self._digests[kind]} for kind in ("model", "dataset")}
+        # The random numbers follow from the clean archive, as in the service.
+        resolved["clean"] = self._digests["clean"]
+        with warnings.catch_warnings():
             # torch warns about its own code.
             warnings.simplefilter("ignore", FutureWarning)
-            request = _checked(job_request, manifest, rows)
-            claim(device)
-            summary, arrays = pipeline.run(request, resolved, Program.from_exported(load(cleaned), device), rows, report)
-    except BadTable as error:
-        raise InvalidRequest(f"{error.code}: {error.detail}", code=error.code, detail=error.detail) from error
-    except EngineError as error:
-        raise JobFailed(f"{error.code}: {error.detail}", code=error.code, detail=error.detail) from error
-    return JobResult(Result.model_validate_json(json.dumps(summary)), arrays)
+            request = _checked(job_request, self.manifest, self.table)
+            summary, arrays = pipeline.run(request, resolved, self._program, self.table, report)
+        return JobResult(Result.model_validate_json(json.dumps(summary)), arrays)
+
+    @cached_property
+    def _program(self) -> Program:
+        from unitrank_engine.archive import load
+        from unitrank_engine.device import claim
+        from unitrank_engine.program import Program
+
+        claim(self._device)
+        return Program.from_exported(load(self._archive), self._device)
+
+
+@contextmanager
+def local_jobs(module: torch.nn.Module, columns: Mapping[str, Any], example_inputs: Any, device: str) -> Iterator[LocalJobs]:
+    """Yields jobs on the network and the columns, with the errors of `rank`.
+
+    Raises ExportRefused, InvalidRequest, JobFailed and NotPossible.
+    """
+    with needing_engine(), tempfile.TemporaryDirectory(prefix="unitrank-") as folder, table_file(None, columns) as table:
+        archive, cleaned = Path(folder, "model.pt2"), Path(folder, "clean.pt2")
+        manifest = export(module, columns["x"][:2] if example_inputs is None else example_inputs, archive)
+
+        from unitrank_engine.archive import clean
+        from unitrank_engine.errors import EngineError
+        from unitrank_tables import open_table
+        from unitrank_tables.errors import BadTable
+
+        clean(archive, cleaned)
+        digests = {"model": _digest(archive), "clean": _digest(cleaned), "dataset": _digest(table)}
+        try:
+            with open_table(table) as rows:
+                yield LocalJobs(manifest, cleaned, rows, digests, device)
+        except BadTable as error:
+            raise InvalidRequest(f"{error.code}: {error.detail}", code=error.code, detail=error.detail) from error
+        except EngineError as error:
+            raise JobFailed(f"{error.code}: {error.detail}", code=error.code, detail=error.detail) from error
 
 
 def _parsed(fields: Mapping[str, Any]) -> JobRequest:

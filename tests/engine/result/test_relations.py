@@ -1,10 +1,16 @@
 """The relation of given scores to computed rankings."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from tests.engine.in_process import program_of, rank
+from tests.engine.reuse.test_reuse import Memory
 from unitrank_engine.attribution.projections import directions
 from unitrank_engine.result.first_examples import ExampleOrder
 from unitrank_engine.result.relations import Computed, relation_of
@@ -201,3 +207,57 @@ def test_relation_when_there_is_a_single_unit_then_only_equal_scores_are_named()
 
 def test_relation_when_the_computed_ranking_is_zero_then_there_is_none() -> None:
     assert relation(np.ones(40), np.zeros((90, 40))).relation == "none"
+
+
+def scores_and_job(folder: Path) -> tuple[np.ndarray, Callable[..., dict[str, Any]]]:
+    """The gradients of 30 examples by eager PyTorch, and a function that runs a job with given scores."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(5, 24), nn.Tanh(), nn.Linear(24, 8), nn.ReLU(), nn.Linear(8, 3))
+    x = torch.randn(30, 5)
+    labels = torch.arange(30) % 3
+    h = network[1](network[0](x)).detach().requires_grad_()
+    network[4](network[3](network[2](h)))[torch.arange(30), labels].sum().backward()
+    assert h.grad is not None
+    program = program_of(network, x[:2])
+
+    def job(importance: Any, parts: Memory | None = None, **request: Any) -> dict[str, Any]:
+        given = {"name": "given", "id": "mine", "importance": importance}
+        fields = {"x": x.numpy(), "y": labels.numpy()}
+        settings = {"methods": ["activation", "gradient", given], "ablation": None, "fidelity": None, **request}
+        return rank(program, folder, fields, "1", parts=parts, **settings)[0]
+
+    return h.grad.double().numpy(), job
+
+
+def test_relation_when_a_job_has_scores_of_its_first_examples_then_says_so_also_with_reused_parts(tmp_path: Path) -> None:
+    scores, job = scores_and_job(tmp_path)
+    parts, first = Memory(), scores[:8].mean(0).tolist()
+
+    fresh, again = job(first, parts), job(first, parts)
+
+    (result,) = fresh["given"]
+    assert (result["relation"], result["nearest"]) == ("first_examples", "gradient")
+    assert "over only the first 8 of 30 examples, times 1 (" in result["detail"]
+    assert again["given"] == fresh["given"]
+    assert {"activation", "gradient"} <= set(again["cost"]["reused"])
+
+
+def test_relation_when_a_job_has_clusters_then_they_are_compared_together(tmp_path: Path) -> None:
+    scores, job = scores_and_job(tmp_path)
+    equal = {str(label): scores[label::3].mean(0).tolist() for label in range(3)}
+    clusters = {"clusters": {"by": "label"}}
+
+    swapped = job({"0": equal["1"], "1": equal["0"], "2": equal["2"]}, **clusters)["given"]
+
+    assert [each["relation"] for each in job(equal, **clusters)["given"]] == ["equal"]
+    assert [each["relation"] for each in swapped] == ["none"]
+
+
+def test_relation_when_baselines_depend_on_the_cluster_then_rows_keep_their_order(tmp_path: Path) -> None:
+    scores, job = scores_and_job(tmp_path)
+    first = {str(label): scores[:12][label::3].mean(0).tolist() for label in range(3)}
+
+    (result,) = job(first, clusters={"by": "label"}, baseline={"kind": "cluster_mean"})["given"]
+
+    assert result["relation"] == "first_examples"
+    assert "first 12 of 30 examples," in result["detail"]
