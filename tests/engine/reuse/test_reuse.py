@@ -357,7 +357,7 @@ def test_parts_when_the_engine_or_the_machine_is_another_then_they_are_not_used(
 
     held = after_first()
     if changed == "version":
-        monkeypatch.setattr(fingerprints, "version", lambda name: "0.0")
+        monkeypatch.setattr(fingerprints, "_version", lambda: "0.0")
     elif changed == "machine":
         monkeypatch.setattr(fingerprints, "machine", lambda device: ["another"])
         monkeypatch.setattr(clusters, "machine", lambda device: ["another"])
