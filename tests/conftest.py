@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.support.type_checks import leave_unshaped_to_the_type_checker
 from unitrank_store.errors import EmbeddedServerFailed
 from unitrank_store.redis import embedded
 from unitrank_store.redis.connection import connect
 from unitrank_store.redis.embedded import EmbeddedServer
+
+leave_unshaped_to_the_type_checker()
 
 CHOICE = "UNITRANK_TEST_SERVER"
 """Name of the server on PATH to test on: `redis-server` or `valkey-server`.
