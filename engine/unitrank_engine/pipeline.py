@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from unitrank_engine.ablation.exact.result import ExactResult
 from unitrank_engine.ablation.study import RankingStudy
 from unitrank_engine.attribution.fidelity import FidelityObserver, judge
 from unitrank_engine.attribution.ranking_errors import advise_without
@@ -39,12 +40,14 @@ from unitrank_engine.program.outputs.reduction import reduced
 from unitrank_engine.program.proof.uninitialised import filled_memory
 from unitrank_engine.result.summary import JobOutcome, arrays, summarise
 from unitrank_engine.reuse.clusters import find_or_reuse_clusters
+from unitrank_engine.reuse.exact_tests import ExactTests
 from unitrank_engine.reuse.main_pass import CachedMainPass
 from unitrank_engine.reuse.parts import JobParts, NoPartStore, PartStore
 from unitrank_engine.reuse.study import CachedStudy
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.methods import MethodBase
 from unitrank_tables import Table
+from unitrank_tables.top_units import highest
 
 Span = Callable[[str], AbstractContextManager[Any]]
 """Takes a stage's name and opens a tracing span around the stage.
@@ -88,12 +91,14 @@ def run(
             attribution = stages.attribution()
         with span("ablation"):
             studies, random = stages.ablation(attribution)
+            exact = stages.exact_tests(attribution)
     outcome = JobOutcome(
         context=context,
         entries=stages.entries,
         attribution=attribution,
         studies=studies,
         random=random,
+        exact=exact,
         fidelity=stages.fidelity_of_rankings(),
         began=began,
         reused=stages.reused(),
@@ -170,6 +175,7 @@ class _Stages:
         self._brought = brought_importance(context, scores)
         self.main_pass = CachedMainPass(self.parts, fills, [entry for entry in request.methods if entry.scores_examples])
         self.study = CachedStudy(self.parts, fills, request.ablation) if request.ablation else None
+        self.exact = ExactTests(self.parts, fills, request.ablation) if request.ablation else None
         examples = len(self.main_pass.membership.rows)
         self.fidelity = FidelityObserver(fills, request.fidelity, examples) if request.fidelity else None
 
@@ -182,8 +188,11 @@ class _Stages:
     def plan(self) -> None:
         """Announce the rows of every stage to the progress meter."""
         self.main_pass.plan()
+        fresh = sum(not self.main_pass.reuses(entry) for entry in self.entries)
         if self.study:
-            self.study.plan(sum(not self.main_pass.reuses(entry) for entry in self.entries))
+            self.study.plan(fresh)
+        if self.exact:
+            self.exact.plan(fresh)
 
     def attribution(self) -> Attribution:
         """Return the scores of all rankings."""
@@ -199,9 +208,21 @@ class _Stages:
         """Return each ranking's study and the random curves; `{}` and None without an ablation."""
         if self.study is None:
             return {}, None
-        importance = {str(entry.id): _importance(self.context, attribution, entry) for entry in self.entries}
+        importance = self._importance_by_id(attribution)
         with advise_without("ablation", list(importance)):
             return self.study.run(importance)
+
+    def exact_tests(self, attribution: Attribution) -> dict[str, ExactResult]:
+        """Return each ranking's exact tests; `{}` without an ablation."""
+        if self.exact is None:
+            return {}
+        importance = self._importance_by_id(attribution)
+        entries = {str(entry.id): entry for entry in self.entries}
+        with advise_without("ablation", list(importance)):
+            return self.exact.run(importance, lambda name, count: _top(self.context, attribution, entries[name], count))
+
+    def _importance_by_id(self, attribution: Attribution) -> dict[str, list[np.ndarray]]:
+        return {str(entry.id): _importance(self.context, attribution, entry) for entry in self.entries}
 
     def fidelity_of_rankings(self) -> dict[str, Any]:
         """Return each ranking's fidelity; `{}` where the request does not ask for it."""
@@ -224,6 +245,8 @@ class _Stages:
             reused = {"scores": self.main_pass.reuses(entry)} if entry.scores_examples else {}
             if self.study:
                 reused["ablation"] = entry.id in self.study.reused
+            if self.exact:
+                reused |= {test: entry.id in rankings for test, rankings in self.exact.reused.items()}
             whole = bool(reused) and all(reused.values())
             names += [str(entry.id)] if whole else [f"{entry.id}/{part}" for part in reused if reused[part]]
         return names
@@ -239,3 +262,8 @@ def _importance(context: JobContext, attribution: Attribution, entry: MethodBase
         sums.of_cluster(index, None if halves.in_sample else 0).importance(entry.statistic)
         for index, halves in enumerate(context.halves)
     ]
+
+
+def _top(context: JobContext, attribution: Attribution, entry: MethodBase, count: int) -> list[np.ndarray]:
+    """Return each cluster's highest units, in the order of the result's `top`."""
+    return [highest(attribution.importances([entry], index)[0], count) for index in range(len(context.clusters))]

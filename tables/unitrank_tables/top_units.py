@@ -25,7 +25,7 @@ def top_units(importance: NDArray[Any], spread: NDArray[Any], shape: Sequence[in
 
     Importance is compared as float32, the precision of a result's arrays.
     """
-    order = np.argsort(-importance.astype(np.float32), kind="stable")[:count]
+    order = highest(importance, count)
     positions = np.unravel_index(order, tuple(shape)) if shape else ()
     indices = np.stack(positions, axis=1).tolist() if positions else [[] for _ in order]
     columns = zip(order.tolist(), indices, importance[order].tolist(), spread[order].tolist(), strict=True)
@@ -33,3 +33,8 @@ def top_units(importance: NDArray[Any], spread: NDArray[Any], shape: Sequence[in
         TopUnit(unit=unit, index=index, importance=value, spread=None if isnan(deviation) else deviation)
         for unit, index, value, deviation in columns
     ]
+
+
+def highest(importance: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """The numbers of at most `count` units, in the order of `top_units`."""
+    return np.argsort(-importance.astype(np.float32), kind="stable")[:count]

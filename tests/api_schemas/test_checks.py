@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from unitrank_schemas.checks import Facts, RequestRejected, checked, completed, passes, with_spacing
 from unitrank_schemas.checks.size import array_bytes, summary_bytes
@@ -237,6 +238,10 @@ VALUE: Json = {"name": "value", "dtype": "float32", "shape": [None, 1]}
         ({"baseline": {"kind": "constant", "value": -1e39}}, {}, "out_of_range", "/baseline/value"),
         ({"ablation": {"split": "patient"}}, {}, "field_not_found", "/ablation/split"),
         ({"ablation": {"fill": "resample"}}, {"examples": 1}, "resample_needs_examples", "/ablation/fill"),
+        ({"ablation": {"verify": {"top": 128}}}, {}, "too_few_units", "/ablation/verify/top"),
+        ({"ablation": {"verify": {}}, "units": "channel"}, {}, "too_few_units", "/ablation/verify/top"),
+        ({"ablation": {"pairs": 9}, "units": "channel"}, {}, "too_few_units", "/ablation/pairs"),
+        ({"ablation": {"random": 0, "fractions": [0.5], "pairs": 64}}, {"limit": 10_000}, "result_too_large", "/ablation/pairs"),
         ({"fidelity": {"fill": "resample"}}, {"examples": 1}, "resample_needs_examples", "/fidelity/fill"),
         ({}, {"limit": 1000}, "result_too_large", "/ablation"),
         ({"ablation": None}, {"limit": 1000}, "result_too_large", "/layer"),
@@ -290,6 +295,8 @@ def test_checked_of_a_wrong_request_names_the_flaw_and_its_place(
         ({"baseline": {"kind": "constant", "value": 1.0}}, {"inputs": [TOKENS]}),
         ({"preprocess": {"scale": 0.5, "mean": [0.1, 0.2, 0.3], "std": [1.0, 2.0, 3.0]}}, {}),
         ({"ablation": {"split": "names"}}, {}),
+        ({"ablation": {"verify": {"top": 127, "sample": 1}, "pairs": 64}}, {}),
+        ({"ablation": {"verify": {"top": 7}, "pairs": 8}, "units": "channel"}, {}),
         ({}, {"examples": 1}),
     ],
 )
@@ -396,6 +403,7 @@ def test_array_bytes_equal_the_size_of_the_arrays() -> None:
     assert array_bytes(job, facts()) == {
         "importance": 2 * (3 * 128 + 3 * 128) * 4,
         "ablation": 4 * 3 * 7 * (2 * 2 + 99),
+        "pairs": 0,
         "examples": 2 * 6 * 128 * 4,
         "heatmaps": 0,
         "rows": 100 * 8,
@@ -406,6 +414,38 @@ def test_passes_of_one_gradient_is_a_forward_and_the_tail() -> None:
     job = request(ablation=None, fidelity=None)
 
     assert passes(job, facts()) == 100 * (1 + 0.75 * 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "passed"),
+    [
+        ({"verify": {"top": 3, "sample": 10}}, 50 * 16 * 0.75),
+        ({"verify": {"top": 60, "sample": 50}}, 50 * 128 * 0.75),
+        ({"pairs": 4}, 50 * (4 + 6) * 0.75),
+        ({"pairs": 4, "split": "none"}, 100 * (4 + 6) * 0.75),
+    ],
+)
+def test_passes_of_an_exact_test_are_its_units_or_pairs_for_each_test_example(changes: Json, passed: float) -> None:
+    ablation = {"fractions": [0.5], "orders": [], "random": 0, "check_fill": None}
+
+    def count(**options: Any) -> int:
+        return passes(request(ablation=ablation | options, fidelity=None), facts())
+
+    assert count(**changes) - count(split=changes.get("split", "half")) == passed
+
+
+def test_array_bytes_of_pairs_are_a_matrix_for_each_cluster_and_ranking() -> None:
+    job = completed(request(methods=["gradient", "random"], clusters={"by": "label"}, ablation={"pairs": 5}), facts())
+
+    assert array_bytes(job, facts())["pairs"] == 2 * 3 * 25 * 4
+
+
+@pytest.mark.parametrize(
+    "ablation", [{"pairs": 65}, {"pairs": 0}, {"pairs": True}, {"verify": {"top": 0}}, {"verify": {"sample": 0}}]
+)
+def test_request_of_an_exact_test_out_of_its_limits_is_invalid(ablation: Json) -> None:
+    with pytest.raises(ValidationError):
+        request(ablation=ablation)
 
 
 def test_passes_are_shared_by_methods_on_the_same_path() -> None:
@@ -454,6 +494,7 @@ def test_array_bytes_of_kmeans_count_all_its_clusters() -> None:
     assert array_bytes(job, facts()) == {
         "importance": 7 * 128 * 2 * 4,
         "ablation": 0,
+        "pairs": 0,
         "examples": 0,
         "heatmaps": 0,
         "rows": 21 * 8,

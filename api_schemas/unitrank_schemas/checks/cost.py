@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from unitrank_schemas.checks.defaults import with_spacing
 from unitrank_schemas.facts.facts import Facts, cluster_count, layer_of, place_of, row_count, unit_count
 from unitrank_schemas.jobs import JobRequest
+from unitrank_schemas.jobs.ablation import Ablation
 
 
 def passes(request: JobRequest, facts: Facts) -> int:
@@ -21,6 +22,7 @@ def passes(request: JobRequest, facts: Facts) -> int:
     rows, units = row_count(request, facts), unit_count(request, place)
     attribution = rows * (1.0 + _attribution(request, tail, units))
     tests = _ablation(request, facts, units, tail) + _fidelity(request, rows, tail)
+    tests += _exact_effects(request, facts, units, tail)
     return math.ceil(request.clusters.passes(facts) + attribution + tests)
 
 
@@ -40,13 +42,26 @@ def _ablation(request: JobRequest, facts: Facts, units: int, tail: float) -> flo
     ablation = request.ablation
     if ablation is None:
         return 0.0
-    clusters = cluster_count(request, facts)
-    available = row_count(request, facts) / (1 if ablation.split == "none" else 2)
-    tested = min(float(ablation.examples * clusters), available)
     # One more order for each cluster: the order by activity.
     orders = len(request.methods) * len(set(ablation.orders)) + ablation.random + 1
     fills = 1 if ablation.check_fill is None else 2
-    return tested * len(ablation.counts_of(units)) * orders * fills * tail
+    return _tested(ablation, request, facts) * len(ablation.counts_of(units)) * orders * fills * tail
+
+
+def _exact_effects(request: JobRequest, facts: Facts, units: int, tail: float) -> float:
+    """Passes of `verify`, one for each unit, and of `pairs`, one for each unit and each pair."""
+    ablation = request.ablation
+    if ablation is None:
+        return 0.0
+    verify, pairs = ablation.verify, ablation.pairs or 0
+    single = min(units, 2 * verify.top + verify.sample) if verify else 0
+    return _tested(ablation, request, facts) * len(request.methods) * (single + pairs * (pairs + 1) / 2) * tail
+
+
+def _tested(ablation: Ablation, request: JobRequest, facts: Facts) -> float:
+    """The number of test examples in all clusters."""
+    available = row_count(request, facts) / (1 if ablation.split == "none" else 2)
+    return min(float(ablation.examples * cluster_count(request, facts)), available)
 
 
 def _fidelity(request: JobRequest, rows: int, tail: float) -> float:

@@ -36,7 +36,8 @@ def summary_bytes(request: JobRequest, facts: Facts) -> int:
         return 0
     units = unit_count(request, place)
     counts = len(request.ablation.counts_of(units)) if request.ablation else 0
-    ranking = 350 + 100 * min(TOP, units) + 250 * counts
+    verified = 120 if request.ablation and request.ablation.verify else 0
+    ranking = 350 + 100 * min(TOP, units) + 250 * counts + verified
     return cluster_count(request, facts) * (150 + len(request.methods) * ranking)
 
 
@@ -53,6 +54,7 @@ def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
     return {
         "importance": rankings * clusters * units * 2 * FLOAT,
         "ablation": _ablation_bytes(request.ablation, clusters, units, rankings) if request.ablation else 0,
+        "pairs": rankings * clusters * ((request.ablation and request.ablation.pairs) or 0) ** 2 * FLOAT,
         "examples": rankings * kept * units * FLOAT,
         "heatmaps": pixels * (clusters + kept) * FLOAT,
         "rows": rows * INT,
@@ -74,6 +76,7 @@ def _ablation_bytes(ablation: Ablation, clusters: int, units: int, rankings: int
 POINTERS = {
     "importance": "/layer",
     "ablation": "/ablation",
+    "pairs": "/ablation/pairs",
     "examples": "/keep_examples",
     "heatmaps": "/layer",
     "rows": "/clusters",
@@ -82,6 +85,7 @@ POINTERS = {
 ADVICE = {
     "importance": "use `units: channel`, fewer methods, fewer clusters or a smaller layer",
     "ablation": "use fewer random orders or fractions",
+    "pairs": "use a smaller number for `pairs`, fewer methods or fewer clusters",
     "examples": "keep fewer examples",
     "heatmaps": "use fewer methods or fewer clusters, or keep fewer examples",
     "rows": "set a `limit` on the clusters",

@@ -1,8 +1,8 @@
-"""Checks of the ablation study: the field that splits the clusters, and the fill `resample`."""
+"""Checks of the ablation study: the field that splits clusters, the fills, the numbers of units."""
 
 from collections.abc import Iterator
 
-from unitrank_schemas.facts.facts import Facts, Flaw, example_count
+from unitrank_schemas.facts.facts import Facts, Flaw, example_count, layer_of, place_of, unit_count
 from unitrank_schemas.facts.fields import names_groups
 from unitrank_schemas.jobs import JobRequest
 
@@ -24,3 +24,28 @@ def resample_has_others(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
         if fill == "resample":
             detail = "`resample` takes values from another example, but the job has only one; use `baseline`, `zero` or `mean`"
             yield Flaw(at, "resample_needs_examples", detail)
+
+
+def verified_units_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    """A top of all units would be right for every ranking."""
+    verify, units = request.ablation and request.ablation.verify, _units(request, facts)
+    if verify and units is not None and verify.top >= units:
+        accepted = f"use a number from 1 to {units - 1}" if units > 1 else "use `verify: null`"
+        detail = f"`top` is {verify.top}, but the {request.at} of layer {request.layer!r} has {units} units; {accepted}"
+        yield Flaw("/ablation/verify/top", "too_few_units", detail)
+
+
+def paired_units_exist(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    pairs, units = request.ablation and request.ablation.pairs, _units(request, facts)
+    if pairs and units is not None and pairs > units:
+        detail = (
+            f"`pairs` is {pairs}, but the {request.at} of layer {request.layer!r} has {units} units; use a number from 1 to {units}"
+        )
+        yield Flaw("/ablation/pairs", "too_few_units", detail)
+
+
+def _units(request: JobRequest, facts: Facts) -> int | None:
+    """The number of ranked units; None while the model is not ready, and without the place."""
+    layer = layer_of(request, facts.manifest) if facts.manifest else None
+    place = place_of(request, layer) if layer else None
+    return unit_count(request, place) if place else None

@@ -37,6 +37,8 @@ CHECKS: list[Check] = [
     baseline.baseline_fits,
     study.split_exists,
     study.resample_has_others,
+    study.verified_units_exist,
+    study.paired_units_exist,
 ]
 """The order matters: the problem gets the code of the first flaw."""
 MOST_FLAWS = 100

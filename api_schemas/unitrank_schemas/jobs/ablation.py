@@ -10,6 +10,13 @@ Order = Literal["most", "least"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
+class Verify(Schema):
+    """Replaces single units: the highest ones of a ranking, and a random sample of the others."""
+
+    top: int = Field(20, ge=1, le=10_000, description="Length of the top that is verified; twice this number of units is replaced.")
+    sample: int = Field(200, ge=1, le=100_000, description="Largest number of other units, drawn at random, that are replaced.")
+
+
 class Ablation(Schema):
     """The ablation study that gives each ranking its verdict."""
 
@@ -38,6 +45,10 @@ class Ablation(Schema):
         gt=0,
         lt=1,
         description="For `removable_at`: the largest share of the test examples that may become wrong when units are replaced.",
+    )
+    verify: Verify | None = Field(None, description="Single units of each ranking are replaced one by one; null: not done.")
+    pairs: int | None = Field(
+        None, ge=1, le=64, description="Pairs of this number of highest units of each ranking are replaced; null: not done."
     )
 
     def counts_of(self, units: int) -> dict[int, float]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from unitrank_engine.ablation.exact.result import ExactResult
 from unitrank_engine.ablation.study import RankingStudy
 from unitrank_engine.attribution.scores import MIN_CHANGE, Attribution, MethodScores, score_key
 from unitrank_engine.attribution.statistics import Moments, spearman
@@ -38,6 +39,8 @@ class JobOutcome:
     """Ranking's id → its study; empty without an ablation."""
     random: np.ndarray | None
     """The random orders' curves, `[clusters, random, counts + 1]`; None without an ablation."""
+    exact: Mapping[str, ExactResult]
+    """Ranking's id → its exact tests; empty without an ablation."""
     fidelity: Mapping[str, schema.FidelityResult]
     """Ranking's id → its fidelity; empty where the request has none."""
     began: float
@@ -143,11 +146,13 @@ def _ranking(outcome: JobOutcome, entry: MethodBase) -> schema.Ranking:
 
 def _cluster_ranking(outcome: JobOutcome, entry: MethodBase, cluster: int, study: RankingStudy | None) -> schema.ClusterRanking:
     moments = outcome.moments(entry, cluster)
+    exact = outcome.exact.get(str(entry.id))
     return schema.ClusterRanking(
         top=_top(outcome, entry, cluster, moments),
         completeness=_completeness(outcome, entry, outcome.members(cluster)) if entry.scores_examples else None,
         cancellation=moments.cancellation(),
         stability=_stability(outcome, entry, cluster),
+        verified=exact.verified[cluster] if exact and exact.verified else None,
         ablation=study.clusters[cluster] if study else None,
     )
 
@@ -237,6 +242,9 @@ def arrays(outcome: JobOutcome) -> dict[str, np.ndarray]:
         if study:
             for order, curves in study.arrays.items():
                 full[f"ablation/{entry.id}/{order}"] = curves
+        exact = outcome.exact.get(str(entry.id))
+        if exact and exact.pairs is not None:
+            full[f"pairs/{entry.id}"] = exact.pairs
         kept = {context.clusters[index].name: torch.stack(rows) for index, rows in outcome.scores(entry).kept.items()}
         for name, rows in kept.items():
             full[f"examples/{entry.id}/{name}"] = rows.reshape(-1, *context.units.shape).float().numpy()

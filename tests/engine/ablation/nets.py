@@ -21,6 +21,17 @@ class Weighted(nn.Module):
         return out
 
 
+class Units(nn.Module):
+    """Units h = relu(x), and F = f(h)."""
+
+    def __init__(self, f: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.act, self.f = nn.ReLU(), f
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.f(self.act(x))
+
+
 class Cut(nn.Module):
     """A net that can also run, from input to output, with units at `act` replaced."""
 

@@ -262,6 +262,28 @@ def test_job_when_all_parts_are_in_the_store_then_runs_no_pass(tmp_path: Path) -
     assert reused(again) == ["clusters", "controls", "gradient", "conductance"]
 
 
+def test_job_when_it_repeats_exact_tests_then_measures_no_effect_again(tmp_path: Path) -> None:
+    parts, ablation = Memory(), {"verify": {"top": 3, "sample": 9}, "pairs": 4}
+    first = job(tmp_path, parts, FIRST, ablation=ablation)
+
+    again = job(tmp_path, parts, [*FIRST, "activation"], ablation=ablation)
+    alone = job(tmp_path, None, [*FIRST, "activation"], ablation=ablation)
+    level = job(tmp_path, parts, FIRST, ablation=ablation | {"level": 0.5})
+
+    assert_same(again, alone)
+    assert reused(again) == ["controls", "gradient", "conductance"]
+    assert rows(again) < 0.5 * rows(alone)
+    assert rows(level) == 0
+    assert _verified(level) != _verified(first)
+    changed = job(tmp_path, parts, FIRST, ablation=ablation | {"verify": {"top": 3, "sample": 10}})
+    kept = ["scores", "ablation", "pairs"]
+    assert reused(changed) == ["controls", *[f"{name}/{part}" for name in ("gradient", "conductance") for part in kept]]
+
+
+def _verified(outcome: Result) -> list[Any]:
+    return [cluster["verified"] for ranking in outcome[0]["rankings"] for cluster in ranking["clusters"].values()]
+
+
 def test_job_when_a_method_is_added_then_controls_and_earlier_methods_do_not_run_again(tmp_path: Path) -> None:
     parts, request = Memory(), {"ablation": {"random": 19}}
     job(tmp_path, parts, FIRST, **request)
@@ -283,6 +305,10 @@ CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no check": ({"ablation": {"check_fill": None}}, ["controls", "gradient", "conductance"]),
     "orders": ({"ablation": {"orders": ["most"]}}, ["controls", "gradient/scores", "conductance/scores"]),
     "no ablation": ({"ablation": None}, ["gradient", "conductance"]),
+    "exact tests": (
+        {"ablation": {"verify": {"top": 2, "sample": 3}, "pairs": 2}},
+        ["controls", "gradient/scores", "gradient/ablation", "conductance/scores", "conductance/ablation"],
+    ),
     "no fidelity": ({"fidelity": None}, ["controls", "gradient", "conductance"]),
     "fidelity": ({"fidelity": {"fraction": 0.2}}, ["controls", "gradient/ablation", "conductance/ablation"]),
     "kept": ({"keep_examples": 1}, ["controls", "gradient/ablation", "conductance/ablation"]),
@@ -388,6 +414,22 @@ def test_job_when_parts_are_lost_or_damaged_then_they_are_computed_again(damage:
 
         assert_same(job(tmp_path, parts, FIRST, **request), expected)
         assert parts.held == whole.held
+
+
+@pytest.mark.check
+def test_job_when_effects_are_damaged_then_they_are_measured_again(tmp_path: Path) -> None:
+    request: dict[str, Any] = {"ablation": {"verify": {"top": 3, "sample": 9}, "pairs": 4, "check_fill": None}}
+    whole = Memory()
+    expected = job(tmp_path, whole, FIRST[:1], **request)
+    effects = [print_ for print_, part in whole.get(list(whole.held)).items() if "effects" in part.arrays]
+
+    assert len(effects) == 2
+    for print_, another in zip(effects, effects[::-1], strict=True):
+        for bytes_ in (b"", whole.held[print_][:-9], whole.held[another]):
+            parts = Memory(whole.held | {print_: bytes_})
+
+            assert_same(job(tmp_path, parts, FIRST[:1], **request), expected)
+            assert parts.held == whole.held
 
 
 def test_job_when_a_ranking_fails_then_stores_no_parts_and_lists_the_reused_rankings(tmp_path: Path) -> None:

@@ -1,15 +1,15 @@
-"""Runs a model's tail once for each unit, with that unit alone replaced.
+"""Runs a model's tail once for each unit, or each small set of units, with these units replaced.
 
 Where affine operations follow the place, a unit's change adds a multiple of a fixed column to their
 result. So the result is updated (a rank-one update), and only later operations run again.
-Otherwise the whole tail runs, with one unit masked.
+Otherwise the whole tail runs, with the units masked.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from unitrank_engine.job.baselines import Inputs
@@ -69,60 +69,89 @@ def _plan(context: JobContext) -> Plan:
     if not fits and (context.units.kind == "channel" or not split.repeatable):
         return Plan(context.split, context.split, None, affine=False)
     plan = Plan(split, rest, None, affine=True)
-    return Plan(split, rest, columns(plan, context, range(elements)), affine=True) if fits else plan
+    every = torch.arange(elements, device=context.device)
+    return Plan(split, rest, columns(plan, context, every), affine=True) if fits else plan
 
 
 def outputs(
-    context: JobContext, plan: Plan, x: Inputs, place: tuple[Tensor, Live], fill: Float[Tensor, "one_or_rows *place"], count: Count
-) -> Iterator[tuple[int, Float[Tensor, "units rows *output"]]]:
-    """Yield the first unit of a range, and the model's output with each unit of the range replaced.
+    context: JobContext,
+    plan: Plan,
+    x: Inputs,
+    place: tuple[Tensor, Live],
+    fill: Float[Tensor, "one_or_rows *place"],
+    count: Count,
+    *,
+    sets: Int[Tensor, "sets size"] | None = None,
+    most_rows: int | None = None,
+) -> Iterator[tuple[int, Float[Tensor, "sets rows *output"]]]:
+    """Yield the first set of a range, and the model's output with each set of the range replaced.
 
     `x`: the inputs of the examples.
     `place`: h and the live values at these inputs.
     `fill`: the values that replace units.
     `count`: called after every pass with its rows.
-
-    The number of units in a range is bounded by the memory that their pass takes.
+    `sets`: the units that are replaced together, all different; by default each unit alone.
+    `most_rows`: rows of one pass, at most; by default bounded by the memory that a pass takes.
     """
     rest, (h, live) = plan.rest, place
+    sets = torch.arange(context.units.count, device=context.device)[:, None] if sets is None else sets
     rows = len(h)
-    at_once = max(1, rows_behind(rest, context.device) // rows) if rest.repeatable else 1
+    at_once = max(1, (most_rows or rows_behind(rest, context.device)) // rows) if rest.repeatable else 1
     values, live = rest.head(x) if plan.affine else (h, live)
-    for first in range(0, context.units.count, at_once):
-        units = range(first, min(first + at_once, context.units.count))
-        changed = _updated(context, plan, h, fill, values, units) if plan.affine else _masked(context, h, fill, units)
+    for first in range(0, len(sets), at_once):
+        chosen = sets[first : first + at_once]
+        changed = _updated(context, plan, h, fill, values, chosen) if plan.affine else _masked(context, h, fill, chosen)
         with torch.no_grad():
             output = rest.tail(changed.flatten(0, 1), live)
         count(len(output), backward=False)
-        yield first, output.reshape(len(units), rows, *output.shape[1:])
+        yield first, output.reshape(len(chosen), rows, *output.shape[1:])
 
 
-def _masked(context: JobContext, h: Tensor, fill: Tensor, units: range) -> Float[Tensor, "units rows *place"]:
-    """Return copies of h, each with a single unit replaced."""
-    chosen = torch.zeros(len(units), context.units.count, dtype=torch.bool, device=context.device)
-    chosen[torch.arange(len(units)), torch.tensor(units)] = True
+def _masked(context: JobContext, h: Tensor, fill: Tensor, sets: Int[Tensor, "sets size"]) -> Float[Tensor, "sets rows *place"]:
+    """Return copies of h, each with one set of units replaced."""
+    chosen = torch.zeros(len(sets), context.units.count, dtype=torch.bool, device=context.device)
+    chosen.scatter_(1, sets, True)
     return torch.where(context.units.spread(chosen)[:, None], fill, h)
 
 
 def _updated(
-    context: JobContext, plan: Plan, h: Tensor, fill: Tensor, values: Float[Tensor, "rows *value"], units: range
-) -> Float[Tensor, "units rows *value"]:
-    """Return the affine part's value + change · column, for each unit alone."""
-    place, change = context.split.place, (fill - h).expand_as(h)
-    if context.units.kind == "neuron":
-        of_units = columns(plan, context, units) if plan.columns is None else plan.columns[units.start : units.stop]
-        weights = change.flatten(1)[:, units.start : units.stop].T
-        return torch.addcmul(values, weights.reshape(*weights.shape, *[1] * (values.dim() - 1)), of_units[:, None])
+    context: JobContext, plan: Plan, h: Tensor, fill: Tensor, values: Float[Tensor, "rows *value"], sets: Int[Tensor, "sets size"]
+) -> Float[Tensor, "sets rows *value"]:
+    """Return the affine part's value plus, for each unit of a set, change · column."""
+    change = (fill - h).expand_as(h)
+    add = _neurons_added if context.units.kind == "neuron" else _channels_added
+    for units in sets.T:
+        values = add(context, plan, values, change, units)
+    return values
+
+
+def _neurons_added(
+    context: JobContext, plan: Plan, values: Tensor, change: Tensor, units: Int[Tensor, " sets"]
+) -> Float[Tensor, "sets rows *value"]:
+    if plan.columns is None:
+        distinct, which = torch.unique(units, return_inverse=True)
+        of_units = columns(plan, context, distinct)[which]
+    else:
+        of_units = plan.columns[units]
+    weights = change.flatten(1)[:, units].T
+    axes = [1] * (of_units.dim() - 1)
+    return torch.addcmul(values, weights.reshape(*weights.shape, *axes), of_units[:, None])
+
+
+def _channels_added(
+    context: JobContext, plan: Plan, values: Tensor, change: Tensor, units: Int[Tensor, " sets"]
+) -> Float[Tensor, "sets rows *value"]:
     assert plan.columns is not None
-    channels, axis = context.units.count, place.channel_axis
+    place, channels = context.split.place, context.units.count
+    axis = place.channel_axis
     assert axis is not None
     of_channels = plan.columns.reshape(*place.shape, -1).movedim(axis, 0).reshape(channels, -1, plan.rest.place.units)
     changes = change.movedim(axis + 1, 0).reshape(channels, len(change), -1)
-    unit_changes, unit_columns = changes[units.start : units.stop], of_channels[units.start : units.stop]
-    return values + torch.bmm(unit_changes, unit_columns).reshape(len(units), *values.shape)
+    added = torch.bmm(changes[units], of_channels[units])
+    return values + added.reshape(len(units), len(change), *plan.rest.place.shape)
 
 
-def columns(plan: Plan, context: JobContext, elements: range) -> Float[Tensor, "units *value"]:
+def columns(plan: Plan, context: JobContext, elements: Int[Tensor, " units"]) -> Float[Tensor, "units *value"]:
     """Return the change of the affine part's value when each of these elements grows by 1.
 
     The columns do not depend on the example, so they are measured on the job's first one.
@@ -134,8 +163,7 @@ def columns(plan: Plan, context: JobContext, elements: range) -> Float[Tensor, "
     pieces = []
     with torch.no_grad():
         at_zero = split.tail(torch.zeros_like(h), live).movedim(plan.rest.place.batch_axis, 0)
-        for first in range(elements.start, elements.stop, at_once):
-            chosen = torch.arange(first, min(first + at_once, elements.stop), device=context.device)
+        for chosen in torch.split(elements, at_once):
             probes = torch.zeros(len(chosen), place.units, dtype=h.dtype, device=context.device)
             probes[torch.arange(len(chosen)), chosen] = PROBE
             outputs = split.tail(probes.reshape(-1, *place.shape), live).movedim(plan.rest.place.batch_axis, 0)

@@ -1,0 +1,1 @@
+"""Exact effects of a ranking's highest units on the test examples, alone and in pairs."""
