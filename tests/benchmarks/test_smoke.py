@@ -39,6 +39,8 @@ SMALLEST: dict[str, list[str]] = {
 """The arguments with which each benchmark takes the least time."""
 MEASURING = {"flood", "load", "loading"}
 """These benchmarks exit with 1 if a goal is missed. In a run this small a miss has no meaning."""
+DEAR = {"flood", "load", "reuse", "workers.growth", "workers.tenants"}
+"""These benchmarks start services or compute for more than 20 s, and run in `make slow`."""
 GOAL_MISSED = ("GOAL MISSED: ", "more than 3 times as long as a raw load: ")
 ELSEWHERE = {
     "chaos.__main__": "tests/e2e/faults/test_chaos.py",
@@ -74,7 +76,7 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.check
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", SMALLEST)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in DEAR else ()) for name in SMALLEST])
 def test_benchmark_when_run_with_its_smallest_arguments_then_prints_its_numbers(name: str, mnist: Path, tmp_path: Path) -> None:
     if name in ("results", "upload") and shutil.which("curl") is None:
         pytest.skip("curl is not installed")
