@@ -1,6 +1,7 @@
 """Unitrank ranks the units of a neural network by importance, and tests each ranking by ablation.
 
 `Client` and `AsyncClient` use a service; `rank` computes the same result in this process.
+`check_scores` finds the bug in scores of your own code.
 `export` writes a network as an archive that the service accepts.
 """
 
@@ -39,6 +40,8 @@ from unitrank.errors import (
 from unitrank.exporting import ExportRefused, export, export_folder
 from unitrank.inprocess import rank
 from unitrank.results import JobResult
+from unitrank.score_checks.local import check_scores
+from unitrank.score_checks.score_check import ScoreCheck
 
 __all__ = [
     "AsyncClient",
@@ -60,12 +63,14 @@ __all__ = [
     "RateLimited",
     "Refused",
     "Rejected",
+    "ScoreCheck",
     "ServiceError",
     "Timeout",
     "TooLarge",
     "Unauthorized",
     "UnitrankError",
     "Unreachable",
+    "check_scores",
     "export",
     "export_folder",
     "load",

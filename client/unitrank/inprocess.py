@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from unitrank.client.endpoints import request_body
 from unitrank.client.tables import array_of, table_file
-from unitrank.errors import InvalidRequest, JobFailed
+from unitrank.errors import InvalidRequest, JobFailed, NotPossible
 from unitrank.exporting import export, needing_engine
 from unitrank.results import JobResult
 from unitrank_schemas.checks import Facts, RequestRejected, checked
@@ -87,8 +87,8 @@ def rank(
     """
     columns = {name: array_of(values, name) for name, values in {"x": x, "y": y, **(fields or {})}.items() if values is not None}
     by = clusters or {"by": "all" if y is None else "label"}
-    job_request = _parsed({"model": NAME, "dataset": NAME, "layer": layer, "methods": list(methods), "clusters": by, **request})
-    with local_jobs(module, columns, example_inputs, device) as jobs:
+    job_request = parsed({"model": NAME, "dataset": NAME, "layer": layer, "methods": list(methods), "clusters": by, **request})
+    with local_jobs(module, None, columns, example_inputs=example_inputs, device=device) as jobs:
         return jobs.run(job_request, report)
 
 
@@ -127,24 +127,27 @@ class LocalJobs:
 
 
 @contextmanager
-def local_jobs(module: torch.nn.Module, columns: Mapping[str, Any], example_inputs: Any, device: str) -> Iterator[LocalJobs]:
-    """Yields jobs on the network and the columns, with the errors of `rank`.
+def local_jobs(
+    module: torch.nn.Module, data: Any, fields: Mapping[str, Any], *, example_inputs: Any, device: str
+) -> Iterator[LocalJobs]:
+    """Yields jobs on a network and on data, with the errors of `rank`.
+
+    `data`, `fields`: as `table_file` takes them. `example_inputs`: None: the first rows of `x`.
 
     Raises ExportRefused, InvalidRequest, JobFailed and NotPossible.
     """
-    with needing_engine(), tempfile.TemporaryDirectory(prefix="unitrank-") as folder, table_file(None, columns) as table:
-        archive, cleaned = Path(folder, "model.pt2"), Path(folder, "clean.pt2")
-        manifest = export(module, columns["x"][:2] if example_inputs is None else example_inputs, archive)
-
+    with needing_engine(), tempfile.TemporaryDirectory(prefix="unitrank-") as folder, table_file(data, fields) as table:
         from unitrank_engine.archive import clean
         from unitrank_engine.errors import EngineError
         from unitrank_tables import open_table
         from unitrank_tables.errors import BadTable
 
-        clean(archive, cleaned)
-        digests = {"model": _digest(archive), "clean": _digest(cleaned), "dataset": _digest(table)}
+        archive, cleaned = Path(folder, "model.pt2"), Path(folder, "clean.pt2")
         try:
             with open_table(table) as rows:
+                manifest = export(module, _first_rows(rows) if example_inputs is None else example_inputs, archive)
+                clean(archive, cleaned)
+                digests = {"model": _digest(archive), "clean": _digest(cleaned), "dataset": _digest(table)}
                 yield LocalJobs(manifest, cleaned, rows, digests, device)
         except BadTable as error:
             raise InvalidRequest(f"{error.code}: {error.detail}", code=error.code, detail=error.detail) from error
@@ -152,7 +155,17 @@ def local_jobs(module: torch.nn.Module, columns: Mapping[str, Any], example_inpu
             raise JobFailed(f"{error.code}: {error.detail}", code=error.code, detail=error.detail) from error
 
 
-def _parsed(fields: Mapping[str, Any]) -> JobRequest:
+def _first_rows(table: Table) -> Any:
+    if "x" not in table.fields:
+        raise NotPossible(
+            f"the data has no field 'x', only {', '.join(map(repr, table.fields))}, so the network cannot be exported with its "
+            "rows; give example_inputs",
+            code="invalid_request",
+        )
+    return table.read("x", slice(0, 2))
+
+
+def parsed(fields: Mapping[str, Any]) -> JobRequest:
     """The request, checked as strictly as the service checks it."""
     body = request_body(None, fields)
     try:

@@ -19,6 +19,8 @@ from unitrank.client.sync import DEFAULT_URL, fetch_result
 from unitrank.client.transports import AsyncFlowRunner, new_client, options
 from unitrank.client.uploads import put_dataset, put_model
 from unitrank.results import JobResult
+from unitrank.score_checks.over_http import check_with_jobs
+from unitrank.score_checks.score_check import ScoreCheck
 from unitrank_schemas.datasets import Dataset
 from unitrank_schemas.jobs import DryRun, Job, JobRequest, JobStatus
 from unitrank_schemas.methods import MethodCard
@@ -102,6 +104,23 @@ class AsyncClient:
     async def is_ready(self) -> bool:
         """As `Client.is_ready`."""
         return await self._runner.run(self.calls.is_ready())
+
+    async def check_scores(
+        self,
+        model: str,
+        dataset: str,
+        layer: str,
+        scores: Any,
+        *,
+        at: str = "output",
+        target: Mapping[str, Any] | None = None,
+        clusters: Mapping[str, Any] | None = None,
+        made_on: str | None = None,
+        **request: Any,
+    ) -> ScoreCheck:
+        """As `Client.check_scores`."""
+        fields = {"model": model, "dataset": dataset, "layer": layer, "at": at, "target": target or {}, "clusters": clusters}
+        return await self._runner.run(check_with_jobs(self.calls, fetch_result, {**fields, **request}, scores, made_on))
 
     def _set_calls(self, calls: Calls) -> None:
         self.calls = calls

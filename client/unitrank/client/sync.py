@@ -19,6 +19,8 @@ from unitrank.client.retries import Retries
 from unitrank.client.transports import FlowRunner, new_client, options
 from unitrank.client.uploads import put_dataset, put_model
 from unitrank.results import JobResult, read_npz
+from unitrank.score_checks.over_http import check_with_jobs
+from unitrank.score_checks.score_check import ScoreCheck
 from unitrank_schemas.datasets import Dataset
 from unitrank_schemas.jobs import DryRun, Job, JobRequest, JobStatus
 from unitrank_schemas.methods import MethodCard
@@ -109,6 +111,32 @@ class Client:
     def is_ready(self) -> bool:
         """Whether the service can run jobs now; False if it does not answer."""
         return self._runner.run(self.calls.is_ready())
+
+    def check_scores(
+        self,
+        model: str,
+        dataset: str,
+        layer: str,
+        scores: Any,
+        *,
+        at: str = "output",
+        target: Mapping[str, Any] | None = None,
+        clusters: Mapping[str, Any] | None = None,
+        made_on: str | None = None,
+        **request: Any,
+    ) -> ScoreCheck:
+        """Finds which known scores your own scores are, as `unitrank.check_scores` does.
+
+        The service runs up to a few dozen small jobs, and the client waits for each.
+
+        Args:
+            model, dataset: names of a model and a dataset of the service.
+            layer, scores, at, target, clusters, made_on, request: as in `unitrank.check_scores`.
+
+        Raises the errors of `jobs.submit` and `JobHandle.wait`.
+        """
+        fields = {"model": model, "dataset": dataset, "layer": layer, "at": at, "target": target or {}, "clusters": clusters}
+        return self._runner.run(check_with_jobs(self.calls, fetch_result, {**fields, **request}, scores, made_on))
 
     def _set_calls(self, calls: Calls) -> None:
         self.calls = calls

@@ -210,7 +210,7 @@ def test_relation_when_the_computed_ranking_is_zero_then_there_is_none() -> None
 
 
 def scores_and_job(folder: Path) -> tuple[np.ndarray, Callable[..., dict[str, Any]]]:
-    """The gradients of 30 examples by eager PyTorch, and a function that runs a job with given scores."""
+    """The gradients of 30 examples by eager PyTorch, and a function that runs a job."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(5, 24), nn.Tanh(), nn.Linear(24, 8), nn.ReLU(), nn.Linear(8, 3))
     x = torch.randn(30, 5)

@@ -161,18 +161,26 @@ def _request(
     if methods:
         request["methods"] = [parse_value(method) for method in methods]
     if clusters:
-        request["clusters"] = _clusters(clusters)
-    for assignment in assignments:
-        field, equals, value = assignment.partition("=")
-        if not equals or not field:
-            raise NotPossible(f"--set {assignment!r} is invalid: write FIELD=VALUE, such as seed=7", code="invalid_request")
-        request[field] = parse_value(value)
+        request["clusters"] = parse_clusters(clusters)
+    request |= parse_assignments(assignments)
     if not request:
         raise NotPossible("the request is empty; give --file, or --model, --layer, --dataset and --method", code="invalid_request")
     return request
 
 
-def _clusters(text: str) -> Any:
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """The fields of `--set FIELD=VALUE`. Raises NotPossible."""
+    fields: dict[str, Any] = {}
+    for assignment in assignments:
+        field, equals, value = assignment.partition("=")
+        if not equals or not field:
+            raise NotPossible(f"--set {assignment!r} is invalid: write FIELD=VALUE, such as seed=7", code="invalid_request")
+        fields[field] = parse_value(value)
+    return fields
+
+
+def parse_clusters(text: str) -> Any:
+    """The clusters of `--clusters`, such as `field:group`. Raises NotPossible."""
     value = parse_value(text)
     if isinstance(value, dict):
         return value

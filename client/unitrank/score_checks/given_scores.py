@@ -1,0 +1,86 @@
+"""Reads the scores to check: an array, a mapping of clusters, or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unitrank.client.tables import array_of
+from unitrank.errors import NotPossible
+from unitrank.results import read_npz
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class GivenScores:
+    """Scores of one cluster, or cluster → its scores; each array has the shape of the units."""
+
+    by_cluster: Arrays | None
+    of_all: NDArray[Any] | None
+
+    @property
+    def size(self) -> int:
+        """The number of scores of one cluster."""
+        first = next(iter(self.by_cluster.values())) if self.by_cluster else self.of_all
+        assert first is not None
+        return int(first.size)
+
+    @property
+    def clusters(self) -> dict[str, str]:
+        """The clusters that fit: the labels for a mapping, else one cluster."""
+        return {"by": "all" if self.by_cluster is None else "label"}
+
+    def entry(self, id: str, made_on: str | None) -> dict[str, Any]:
+        """The entry of a job's `methods` with these scores."""
+        lists: Any = self.of_all.ravel().tolist() if self.of_all is not None else None
+        if self.by_cluster is not None:
+            lists = {name: values.ravel().tolist() for name, values in self.by_cluster.items()}
+        return {"name": "given", "id": id, "importance": lists, **({"made_on": made_on} if made_on else {})}
+
+
+def given_scores(scores: Any) -> GivenScores:
+    """The scores of an array, a tensor, a list, a mapping of clusters, or the path of a .npz file.
+
+    A file has one array; one array for each cluster, under the cluster's name; or the arrays
+    `importance`, with a row for each cluster, and `cluster`, with their names. Raises NotPossible.
+    """
+    if isinstance(scores, str | Path):
+        return _of_file(Path(scores))
+    if isinstance(scores, Mapping):
+        if not scores:
+            raise NotPossible("the scores are empty; give the scores of at least one cluster", code="invalid_request")
+        return GivenScores({str(name): _numbers(values, f"scores of cluster {name!r}") for name, values in scores.items()}, None)
+    return GivenScores(None, _numbers(scores, "scores"))
+
+
+def _of_file(path: Path) -> GivenScores:
+    try:
+        arrays = read_npz(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise NotPossible(
+            f"{path} cannot be read: {error}; give a .npz file that numpy.savez wrote, with the scores of each unit", code="no_file"
+        ) from error
+    if set(arrays) == {"importance", "cluster"}:
+        return given_scores(dict(zip(arrays["cluster"].tolist(), arrays["importance"], strict=True)))
+    return given_scores(next(iter(arrays.values())) if len(arrays) == 1 else arrays)
+
+
+def _numbers(values: Any, subject: str) -> NDArray[Any]:
+    import numpy as np
+
+    array = array_of(values, subject)
+    if array.dtype.kind not in "fiub" or not array.size:
+        raise NotPossible(f"the {subject} are {array.dtype} of shape {list(array.shape)}; give a real number for each unit")
+    if not np.isfinite(array).all():
+        count = int((~np.isfinite(array)).sum())
+        raise NotPossible(
+            f"{count} of {array.size} {subject} are NaN or infinite, as in a mean over no example; give finite numbers",
+            code="non_finite",
+        )
+    return array.astype(np.float64)

@@ -1,0 +1,34 @@
+"""Checks scores with the jobs of a service."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from unitrank.client.endpoints import Calls, content_path, request_body
+from unitrank.client.operations import Flow, work
+from unitrank.results import JobResult
+from unitrank.score_checks.candidates import Request
+from unitrank.score_checks.given_scores import given_scores
+from unitrank.score_checks.question import answered, question_of
+from unitrank.score_checks.score_check import ScoreCheck
+from unitrank_schemas.datasets import Dataset
+from unitrank_schemas.models import Model
+
+Fetch = Callable[[Calls, str], Flow[JobResult]]
+"""Fetches the result of the job with this id."""
+
+
+def check_with_jobs(calls: Calls, fetch: Fetch, request: Request, scores: Any, made_on: str | None) -> Flow[ScoreCheck]:
+    """Checks the scores of a request, whose `clusters` may be None."""
+    own = yield from work(lambda: given_scores(scores))
+    model = yield from calls.get(content_path(Model, request["model"]), Model)
+    dataset = yield from calls.get(content_path(Dataset, request["dataset"]), Dataset)
+    base = {**request, "clusters": request["clusters"] or own.clusters}
+    question = question_of(base, own, made_on, model, dataset.fields or {})
+    return (yield from answered(question, partial(_run, calls, fetch)))
+
+
+def _run(calls: Calls, fetch: Fetch, request: Mapping[str, Any]) -> Flow[JobResult]:
+    job = yield from calls.submit(request_body(None, request), False, None)
+    yield from calls.wait(job.id, lambda state: None, None)
+    return (yield from fetch(calls, job.id))
