@@ -1,4 +1,7 @@
-"""Measures a job's peak memory in bytes: `python -m tests.engine.peaks EXAMPLES OPTIONS`."""
+"""Measures the peak memory of jobs in bytes: `python -m tests.engine.peaks RUNS`.
+
+RUNS is JSON, a list of `[EXAMPLES, OPTIONS]`. All runs share a process and a model.
+"""
 
 import gc
 import json
@@ -77,19 +80,23 @@ def run(program: Program, data: Path, options: dict[str, Any]) -> None:
         pipeline.run(request, RESOLVED, program, table, lambda progress: None)
 
 
-def main(count: int, options: dict[str, Any]) -> None:
+def main(runs: list[tuple[int, dict[str, Any]]]) -> None:
     program = net()
     # The same examples are repeated, because some examples need more steps for a tolerance than
     # others.
     few = np.random.default_rng(0).random((DISTINCT, *SHAPE), dtype=np.float32)
+    peaks = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, rows in (("little", 16), ("data", count)):
-            np.savez(Path(folder, name), x=few[np.arange(rows) % DISTINCT], y=np.arange(rows) % 4)
-        run(program, Path(folder, "little.npz"), options)
-        with Peak() as peak:
-            run(program, Path(folder, "data.npz"), options)
-    print(peak.bytes)  # noqa: T201
+        little, data = Path(folder, "little.npz"), Path(folder, "data.npz")
+        for count, options in runs:
+            for path, rows in ((little, 16), (data, count)):
+                np.savez(path, x=few[np.arange(rows) % DISTINCT], y=np.arange(rows) % 4)
+            run(program, little, options)
+            with Peak() as peak:
+                run(program, data, options)
+            peaks.append(peak.bytes)
+    print(json.dumps(peaks))  # noqa: T201
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), json.loads(sys.argv[2]))
+    main(json.loads(sys.argv[1]))

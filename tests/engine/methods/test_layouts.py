@@ -13,8 +13,10 @@ from tests.engine.in_process import program_of, rank
 
 LIMIT = 4
 """Rows in one pass."""
-SIZES = (1, 2, 3, LIMIT)
+SIZES = (1, 2, 3, LIMIT, LIMIT + 1)
 """Numbers of examples of a job. A job of LIMIT + 1 examples has a last pass of one row."""
+FEW_SIZES = (1, LIMIT + 1)
+"""The sizes of `make check`; `make slow` has all."""
 METHODS: list[dict[str, Any]] = [
     *({"name": name} for name in ("activation", "gradient", "gradient_x_activation", "gradient_x_delta", "grad_cam")),
     *({"name": "deeplift", "rules": rules, "id": rules} for rules in ("rescale", "reveal_cancel", "default")),
@@ -135,16 +137,13 @@ NETS: dict[str, Callable[[Callable[[], nn.Module]], list[nn.Module]]] = {
 }
 QUICK = ("gelu and batch norm", "rows last")
 OFTEN = ("contiguous", "channels-last", "rows last")
-"""Layouts of `make check`; the others are in `make slow`."""
-
-
-def _marks(net: str, layout: str) -> Any:
-    if (net, layout) == QUICK:
-        return ()
-    return pytest.mark.check if layout in OFTEN else pytest.mark.slow
-
-
-CASES = [pytest.param(net, layout, marks=_marks(net, layout)) for net in NETS for layout in LAYOUTS]
+"""Layouts of `make check`; `make slow` has all."""
+CHECKED = [(net, layout) for net in NETS for layout in OFTEN if (net, layout) != QUICK]
+CASES = [
+    pytest.param(*QUICK, FEW_SIZES, id="quick"),
+    *(pytest.param(*case, FEW_SIZES, marks=pytest.mark.check, id=f"{'-'.join(case)}-few") for case in CHECKED),
+    *(pytest.param(net, layout, SIZES, marks=pytest.mark.slow) for net in NETS for layout in LAYOUTS),
+]
 
 
 def _net(name: str, layout: str) -> nn.Module:
@@ -159,9 +158,9 @@ def _net(name: str, layout: str) -> nn.Module:
     return net.eval()
 
 
-@pytest.mark.parametrize(("name", "layout"), CASES)
+@pytest.mark.parametrize(("name", "layout", "sizes"), CASES)
 def test_scores_of_an_example_are_the_same_at_each_number_of_examples(
-    name: str, layout: str, tmp_path: Path, limit_rows: Callable[[int], None]
+    name: str, layout: str, sizes: tuple[int, ...], tmp_path: Path, limit_rows: Callable[[int], None]
 ) -> None:
     net = _net(name, layout)
     x = torch.randn(LIMIT + 1, 3, 8, 8, generator=torch.Generator().manual_seed(5))
@@ -178,8 +177,7 @@ def test_scores_of_an_example_are_the_same_at_each_number_of_examples(
         limit_rows(64)
         together = scores(layer, slice(None))
         limit_rows(LIMIT)
-        first = [slice(size) for size in SIZES if (name, layout) != QUICK]
-        parts = [(rows, scores(layer, rows)) for rows in (*first, slice(LIMIT + 1), slice(LIMIT, LIMIT + 1))]
+        parts = [(rows, scores(layer, rows)) for rows in (*map(slice, sizes), slice(LIMIT, LIMIT + 1))]
 
         for rows, got in parts:
             for key, expected in together.items():
