@@ -61,9 +61,10 @@ def _numbers(leader: Leader, ranking: Ranking) -> dict[str, float]:
     """The numbers of a ranking that are finite."""
     numbers = {
         "better_than_random": leader.better_than_random / leader.of if leader.of else None,
-        "mean_area": leader.mean_area,
+        "area": leader.area,
         "prediction_error": leader.mae,
         "p_value": ranking.overall.p_value if ranking.overall else None,
+        "p_family": ranking.overall.p_family if ranking.overall else None,
     }
     return {name: value for name, value in numbers.items() if value is not None and math.isfinite(value)}
 

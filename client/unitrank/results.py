@@ -14,7 +14,22 @@ from pydantic import ValidationError
 from unitrank.client.tables import write_npz
 from unitrank.errors import NotPossible
 from unitrank.name_clashes import clash_of
-from unitrank_schemas.results import VERDICT_LABELS, AblationResult, Cluster, Leader, RankedLayer, Ranking, Result, Unit, Warn
+from unitrank_schemas.results import (
+    VERDICT_LABELS,
+    AblationResult,
+    Agreement,
+    Cluster,
+    Comparison,
+    GivenRelation,
+    Leader,
+    RankedLayer,
+    Ranking,
+    Result,
+    Specificity,
+    Unit,
+    Warn,
+)
+from unitrank_schemas.verdict_text import verdict_in_words
 
 if TYPE_CHECKING:
     import pandas
@@ -78,6 +93,35 @@ class JobResult:
         return {ranking.id: ranking for ranking in self.summary.rankings}
 
     @property
+    def verdict(self) -> list[str]:
+        """The verdict in sentences; the first two say how far to rely on the best ranking."""
+        return verdict_in_words(self.summary)
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """The differences between each two rankings, with their intervals."""
+        return self.summary.comparisons
+
+    @property
+    def agreement(self) -> list[Agreement]:
+        """How similar the importances of each two rankings are."""
+        return self.summary.agreement
+
+    @property
+    def given(self) -> list[GivenRelation]:
+        """For each ranking of given scores, the computed ranking nearest to it."""
+        return self.summary.given
+
+    def specificity(self, ranking: str | None = None) -> Specificity | None:
+        """Each cluster's order tested on the examples of the other clusters.
+
+        None where the job did not test it. `ranking` is as in `importances`.
+
+        Raises NotPossible for an unknown ranking.
+        """
+        return self._ranking(ranking).specificity
+
+    @property
     def best(self) -> str:
         """The id of the first ranking of the leaderboard."""
         return self.leaderboard[0].ranking if self.leaderboard else self.summary.rankings[0].id
@@ -114,14 +158,20 @@ class JobResult:
         """Cluster → the cluster's `k` most important units, the most important first.
 
         Units of equal importance are in the order of their numbers. `ranking` is as in
-        `importances`.
+        `importances`. The first 20 have the interval of their importance and `in_top`.
         """
         from unitrank_tables.top_units import top_units
 
-        spreads = self.spreads(ranking)
+        spreads, clusters = self.spreads(ranking), self._ranking(ranking).clusters
         return {
-            cluster: [Unit(**unit) for unit in top_units(importance.ravel(), spreads[cluster].ravel(), self.layer.shape, k)]
-            for cluster, importance in self.importances(ranking).items()
+            name: [
+                *clusters[name].top[:k],
+                *(
+                    Unit(**unit)
+                    for unit in top_units(importance.ravel(), spreads[name].ravel(), self.layer.shape, k)[len(clusters[name].top) :]
+                ),
+            ]
+            for name, importance in self.importances(ranking).items()
         }
 
     def to_dataframe(self, top: int | None = None) -> pandas.DataFrame:
@@ -224,7 +274,7 @@ class JobResult:
         return markdown(self.summary)
 
     def __repr__(self) -> str:
-        lines = [f"JobResult of {self.layer.name}: {self.layer.count} units, {len(self.clusters)} clusters"]
+        lines = [f"JobResult of {self.layer.name}: {self.layer.count} units, {len(self.clusters)} clusters", *self.verdict[:2]]
         return "\n".join([*lines, *(f"  {' | '.join(row)}" for row in leader_rows(self.summary))])
 
     def _repr_html_(self) -> str:
@@ -235,10 +285,14 @@ class JobResult:
         text = f"{self.layer.name}: {self.layer.count} units, {len(self.clusters)} clusters, {len(self.warnings)} warnings"
         return f"<table><caption>{html.escape(text)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
+    def _ranking(self, ranking: str | None) -> Ranking:
+        id, rankings = self.best if ranking is None else ranking, self.rankings
+        if id not in rankings:
+            raise NotPossible(f"ranking {id!r} not found; use one of {', '.join(rankings)}", code="ranking_not_found")
+        return rankings[id]
+
     def _by_cluster(self, kind: str, ranking: str | None) -> dict[str, NDArray[Any]]:
-        id = self.best if ranking is None else ranking
-        if id not in self.rankings:
-            raise NotPossible(f"ranking {id!r} not found; use one of {', '.join(self.rankings)}", code="ranking_not_found")
+        id = self._ranking(ranking).id
         if f"{kind}/{id}" not in self.arrays:
             raise NotPossible(
                 f"the result has no array {kind}/{id}; fetch all arrays with JobHandle.result or `unitrank result --format npz`",
@@ -248,7 +302,8 @@ class JobResult:
         return {cluster.name: values[row].reshape(self.layer.shape) for row, cluster in enumerate(self.clusters)}
 
 
-LEADER_COLUMNS = ("verdict over all clusters", "ranking", "p", "clusters better", "mean area", "prediction error")
+LEADER_COLUMNS = ("verdict over all clusters", "strength", "ranking", "p", "clusters better", "area", "prediction error")
+STRENGTHS = {True: "robust", False: "fragile", None: "–"}
 
 
 def leader_rows(summary: Result) -> list[tuple[str, ...]]:
@@ -257,17 +312,18 @@ def leader_rows(summary: Result) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for leader in summary.leaderboard:
         verdict = overall.get(leader.ranking)
-        p_value = "–" if verdict is None or verdict.p_value is None else f"{verdict.p_value:.2g}"
+        p = verdict.deciding_p if verdict else None
+        strength = STRENGTHS[leader.robust] if leader.verdict == "better_than_random" else "–"
         better = f"{leader.better_than_random} of {leader.of}"
-        numbers = (p_value, better, _number(leader.mean_area), _number(leader.mae))
-        rows.append((VERDICT_LABELS[leader.verdict], leader.ranking, *numbers))
+        numbers = ("–" if p is None else f"{p:.2g}", better, _number(leader.area), _number(leader.mae))
+        rows.append((VERDICT_LABELS[leader.verdict], strength, leader.ranking, *numbers))
     return rows
 
 
 def markdown(summary: Result) -> str:
-    """The leaderboard and the warnings as Markdown."""
+    """The verdict in words, the leaderboard and the warnings as Markdown."""
     clusters = f"{len(summary.clusters)} cluster{'s' if len(summary.clusters) != 1 else ''}"
-    lines = [f"### Units of `{summary.layer.name}`: {summary.layer.count}, {clusters}", ""]
+    lines = [f"### Units of `{summary.layer.name}`: {summary.layer.count}, {clusters}", "", *verdict_in_words(summary), ""]
     lines += [_row(LEADER_COLUMNS), _row(["---"] * len(LEADER_COLUMNS)), *map(_row, leader_rows(summary))]
     warnings = dict.fromkeys(
         f"- `{warn.code}`{f' of {warn.ranking}' if warn.ranking else ''}"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from unitrank_engine.ablation.exact.result import ExactResult
-from unitrank_engine.ablation.study import RankingStudy
+from unitrank_engine.ablation.study import StudyOutcome
 from unitrank_engine.attribution.fidelity import FidelityObserver, judge
 from unitrank_engine.attribution.ranking_errors import advise_without
 from unitrank_engine.attribution.scores import Attribution, Drops, MethodScores, score_key
@@ -90,14 +90,13 @@ def run(
         with span("attribution"):
             attribution = stages.attribution()
         with span("ablation"):
-            studies, random = stages.ablation(attribution)
+            study = stages.ablation(attribution)
             exact = stages.exact_tests(attribution)
     outcome = JobOutcome(
         context=context,
         entries=stages.entries,
         attribution=attribution,
-        studies=studies,
-        random=random,
+        study=study,
         exact=exact,
         fidelity=stages.fidelity_of_rankings(),
         began=began,
@@ -204,10 +203,10 @@ class _Stages:
         }
         return replace(computed, by_key=computed.by_key | brought)
 
-    def ablation(self, attribution: Attribution) -> tuple[dict[str, RankingStudy], np.ndarray | None]:
-        """Return each ranking's study and the random curves; `{}` and None without an ablation."""
+    def ablation(self, attribution: Attribution) -> StudyOutcome | None:
+        """Return the outcome of the study; None without an ablation."""
         if self.study is None:
-            return {}, None
+            return None
         importance = self._importance_by_id(attribution)
         with advise_without("ablation", list(importance)):
             return self.study.run(importance)

@@ -1,6 +1,6 @@
 """The leaderboard, and the agreement of the rankings.
 
-The leaderboard shows the mean area and the verdict of each ranking.
+The leaderboard shows the area and the verdict of each ranking.
 """
 
 import numpy as np
@@ -24,17 +24,17 @@ def leaderboard(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     drawing, (axes,) = figure(1.7 + 0.34 * len(leaders))
     places = np.arange(len(leaders))[::-1]
     verdicts = [(VERDICT_COLOURS[leader.verdict], VERDICT_LABELS[leader.verdict]) for leader in leaders]
-    areas = [leader.mean_area or 0.0 for leader in leaders]
+    areas = [leader.area or 0.0 for leader in leaders]
     axes.barh(places, areas, color=[colour for colour, _ in verdicts], edgecolor="#333333", linewidth=0.6)
     for place, leader, area in zip(places, leaders, areas, strict=True):
-        text = f"  {leader.better_than_random} of {leader.of} clusters" + ("" if leader.mean_area is not None else ", no area")
+        text = f"  {leader.better_than_random} of {leader.of} clusters" + ("" if leader.area is not None else ", no area")
         axes.annotate(text, (max(area, 0.0), place), va="center", fontsize=8)
     axes.axvline(0, color="black", linewidth=0.6)
     axes.margins(x=0.3)
     axes.set_yticks(places, [short(leader.ranking) for leader in leaders])
-    axes.set_xlabel("mean area: mean drop of the score,\ndivided by the drop with all units replaced")
+    axes.set_xlabel("area: mean drop of the score,\ndivided by the drop with all units replaced")
     left_out = first_of(result.leaderboard, MOST, "rankings")
-    title(drawing, f"Leaderboard of layer {short(result.layer.name)}: mean area, and clusters better than random{left_out}")
+    title(drawing, f"Leaderboard of layer {short(result.layer.name)}: area, and clusters better than random{left_out}")
     patches = [
         Patch(facecolor=colour, edgecolor="#333333", linewidth=0.6, label=label) for colour, label in dict.fromkeys(verdicts)
     ]

@@ -243,6 +243,13 @@ VALUE: Json = {"name": "value", "dtype": "float32", "shape": [None, 1]}
         ({"ablation": {"pairs": 9}, "units": "channel"}, {}, "too_few_units", "/ablation/pairs"),
         ({"ablation": {"random": 0, "fractions": [0.5], "pairs": 64}}, {"limit": 10_000}, "result_too_large", "/ablation/pairs"),
         ({"fidelity": {"fill": "resample"}}, {"examples": 1}, "resample_needs_examples", "/fidelity/fill"),
+        (
+            {"ablation": {"measure": "accuracy"}},
+            {"fields": {"image": ("uint8", [None, 3, 4, 4])}},
+            "labels_missing",
+            "/ablation/measure",
+        ),
+        ({"ablation": {"measure": "accuracy"}}, {"outputs": [VALUE]}, "target_not_applicable", "/ablation/measure"),
         ({}, {"limit": 1000}, "result_too_large", "/ablation"),
         ({"ablation": None}, {"limit": 1000}, "result_too_large", "/layer"),
         ({"ablation": None, "keep_examples": 100}, {"limit": 2000}, "result_too_large", "/keep_examples"),
@@ -297,6 +304,7 @@ def test_checked_of_a_wrong_request_names_the_flaw_and_its_place(
         ({"ablation": {"split": "names"}}, {}),
         ({"ablation": {"verify": {"top": 127, "sample": 1}, "pairs": 64}}, {}),
         ({"ablation": {"verify": {"top": 7}, "pairs": 8}, "units": "channel"}, {}),
+        ({"ablation": {"measure": "accuracy"}}, {}),
         ({}, {"examples": 1}),
     ],
 )
@@ -402,7 +410,7 @@ def test_array_bytes_equal_the_size_of_the_arrays() -> None:
 
     assert array_bytes(job, facts()) == {
         "importance": 2 * (3 * 128 + 3 * 128) * 4,
-        "ablation": 4 * 3 * 7 * (2 * 2 + 99),
+        "ablation": 4 * 3 * 7 * (2 * 3 + 99),
         "pairs": 0,
         "examples": 2 * 6 * 128 * 4,
         "heatmaps": 0,
@@ -453,6 +461,60 @@ def test_passes_are_shared_by_methods_on_the_same_path() -> None:
     together = request(methods=["conductance", "internal_influence"], ablation=None, fidelity=None)
 
     assert passes(together, facts()) == passes(alone, facts())
+
+
+@pytest.mark.parametrize(
+    ("changes", "masks"),
+    [
+        # Both ends, 19 random orders and the order by activity; then `most` and `least` of the
+        # ranking.
+        ({"orders": ["most", "least"], "specificity": False}, 2 + 3 * (19 + 1 + 2)),
+        # Units are kept, too: the ends, the random orders and the ranking.
+        ({"specificity": False}, 2 * 2 + 3 * (2 * 19 + 1 + 3)),
+        ({"orders": ["keep"]}, 2 * 2 + 3 * (2 * 19 + 1 + 1)),
+        ({"orders": []}, 2 + 3 * (19 + 1)),
+        # The fill that checks has the ends, the random orders and `most`.
+        ({"orders": ["most"], "check_fill": "zero"}, 2 + 3 * (19 + 1 + 1) + 2 + 3 * (19 + 1)),
+        ({"orders": ["least"], "check_fill": "zero"}, 2 + 3 * (19 + 1 + 1)),
+        # At most 39 random orders are checked.
+        ({"orders": ["most"], "check_fill": "zero", "random": 99}, 2 + 3 * (99 + 1 + 1) + 2 + 3 * (39 + 1)),
+        ({"orders": ["most"], "random": 0, "check_fill": "zero"}, 2 + 3 * (1 + 1)),
+    ],
+)
+def test_passes_of_a_study_of_one_ranking_and_one_cluster_are_its_masks(changes: Json, masks: int) -> None:
+    ablation = {"fractions": [0.1, 0.2, 0.5], "random": 19, "check_fill": None, "examples": 20, **changes}
+    without, tested = (request(ablation=each, fidelity=None) for each in (None, ablation))
+
+    assert passes(tested, facts()) == passes(without, facts()) + 20 * masks * 0.75
+
+
+@pytest.mark.parametrize(
+    ("methods", "clusters", "changes", "masks"),
+    [
+        # Each ranking has 19 relabelled controls, and with several clusters their orders, too.
+        (["gradient"], 3, {}, 2 + 3 * (19 + 1) + 3 * (1 + 19 + 3)),
+        (["gradient"], 3, {"specificity": False}, 2 + 3 * (19 + 1) + 3 * (1 + 19)),
+        (["gradient", "conductance"], 1, {}, 2 + 3 * (19 + 1) + 2 * 3 * (1 + 19)),
+        (["gradient", "conductance"], 3, {}, 2 + 3 * (19 + 1) + 2 * 3 * (1 + 19 + 3)),
+        # A ranking of noise is not one of the job's tests, but it is tested as the others are.
+        (["gradient", "random"], 1, {}, 2 + 3 * (19 + 1) + 2 * 3),
+        (["gradient", "conductance", "random"], 1, {}, 2 + 3 * (19 + 1) + 3 * 3 * (1 + 19)),
+        (["gradient"], 3, {"orders": ["least"]}, 2 + 3 * (19 + 1) + 3),
+        # 21 clusters are too many to test their orders by default.
+        (["gradient"], 21, {}, 2 + 3 * (19 + 1) + 3 * (1 + 19)),
+        (["gradient"], 21, {"specificity": True}, 2 + 3 * (19 + 1) + 3 * (1 + 19 + 21)),
+    ],
+)
+def test_passes_of_a_study_of_several_rankings_or_clusters_include_relabelled_controls(
+    methods: list[str], clusters: int, changes: Json, masks: int
+) -> None:
+    members = {str(number): [2 * number, 2 * number + 1] for number in range(clusters)}
+    ablation = {"fractions": [0.1, 0.2, 0.5], "random": 19, "check_fill": None, "orders": ["most"], **changes}
+    options: Json = {"methods": methods, "clusters": {"by": "members", "members": members}, "fidelity": None}
+    without, tested = (request(ablation=each, **options) for each in (None, ablation))
+
+    # One half of each cluster tests; both costs are rounded up.
+    assert passes(tested, facts()) - passes(without, facts()) == pytest.approx(clusters * masks * 0.75, abs=1)
 
 
 def test_passes_of_kmeans_are_two_readings_up_to_its_layer_and_the_distances() -> None:

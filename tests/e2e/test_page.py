@@ -226,14 +226,16 @@ def test_numbers_when_displayed_and_downloaded_then_equal_those_over_http(browse
         packed = client.get(f"/v1/jobs/{again}/result", headers={"Accept": "application/x-npz"}).content
 
     assert again != id
-    overall = {each["id"]: each["overall"]["p_value"] for each in result["rankings"]}
+    overall = {each["id"]: each["overall"]["p_family"] for each in result["rankings"]}
     assert page_cells == [
         [
             line["ranking"],
             line["verdict"].replace("_", " "),
+            {True: "robust", False: "fragile" if line["verdict"] == "better_than_random" else "–"}[line["robust"]],
             f"{overall[line['ranking']]:.4g}",
             f"{line['better_than_random']} of {line['of']}",
-            f"{line['mean_area']:.4g}",
+            f"{line['area']:.4g}",
+            ", ".join(line["ties_with"]) or "–",
             f"{line['mae']:.4g}",
         ]
         for line in result["leaderboard"]

@@ -42,8 +42,8 @@ def summary() -> dict[str, Any]:
             for id in RANKINGS
         ],
         "leaderboard": [
-            {"ranking": RANKINGS[0], "verdict": "better_than_random", "better_than_random": 2, "of": 2, "mean_area": 0.8},
-            {"ranking": RANKINGS[1], "verdict": "worse_than_random", "better_than_random": 0, "of": 2, "mean_area": None},
+            {"ranking": RANKINGS[0], "verdict": "better_than_random", "better_than_random": 2, "of": 2, "area": 0.8},
+            {"ranking": RANKINGS[1], "verdict": "worse_than_random", "better_than_random": 0, "of": 2, "area": None},
         ],
         "warnings": [],
         "cost": {"seconds": 1.0, "forward_rows": 1, "backward_rows": 1, "device": "cpu", "peak_bytes": 0},

@@ -7,6 +7,7 @@ from unitrank_schemas.checks.defaults import with_spacing
 from unitrank_schemas.facts.facts import Facts, cluster_count, layer_of, place_of, row_count, unit_count
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.jobs.ablation import Ablation
+from unitrank_schemas.jobs.study_plan import check_plan, study_plan
 
 
 def passes(request: JobRequest, facts: Facts) -> int:
@@ -42,10 +43,10 @@ def _ablation(request: JobRequest, facts: Facts, units: int, tail: float) -> flo
     ablation = request.ablation
     if ablation is None:
         return 0.0
-    # One more order for each cluster: the order by activity.
-    orders = len(request.methods) * len(set(ablation.orders)) + ablation.random + 1
-    fills = 1 if ablation.check_fill is None else 2
-    return _tested(ablation, request, facts) * len(ablation.counts_of(units)) * orders * fills * tail
+    clusters = cluster_count(request, facts)
+    plan = study_plan(ablation, units=units, clusters=clusters, methods=request.methods)
+    plans = [each for each in (plan, check_plan(ablation, plan)) if each]
+    return _tested(ablation, request, facts) * sum(each.masks(len(request.methods)) for each in plans) * tail
 
 
 def _exact_effects(request: JobRequest, facts: Facts, units: int, tail: float) -> float:

@@ -1,4 +1,4 @@
-"""Checks of the ablation study: the field that splits clusters, the fills, the numbers of units."""
+"""Checks of the ablation study: the split, the fills, the measure, the numbers of units."""
 
 from collections.abc import Iterator
 
@@ -49,3 +49,20 @@ def _units(request: JobRequest, facts: Facts) -> int | None:
     layer = layer_of(request, facts.manifest) if facts.manifest else None
     place = place_of(request, layer) if layer else None
     return unit_count(request, place) if place else None
+
+
+def accuracy_has_labels(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    if request.ablation is None or request.ablation.measure != "accuracy" or facts.fields is None:
+        return
+    if request.target.class_ is None:
+        detail = (
+            "measure 'accuracy' counts correct predictions, but `target.class` is null, so the job explains a value and no class; "
+            "set `target.class`, or use measure 'score'"
+        )
+        yield Flaw("/ablation/measure", "target_not_applicable", detail)
+    elif request.labels is None:
+        detail = (
+            "measure 'accuracy' compares predictions with labels, but the job has no labels; name the dataset field that holds "
+            "them in `labels`, or use measure 'score'"
+        )
+        yield Flaw("/ablation/measure", "labels_missing", detail)

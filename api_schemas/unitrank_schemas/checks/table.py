@@ -39,6 +39,7 @@ CHECKS: list[Check] = [
     study.resample_has_others,
     study.verified_units_exist,
     study.paired_units_exist,
+    study.accuracy_has_labels,
 ]
 """The order matters: the problem gets the code of the first flaw."""
 MOST_FLAWS = 100

@@ -6,7 +6,10 @@ from pydantic import Field
 
 from unitrank_schemas.base import FILL, Fill, Schema
 
-Order = Literal["most", "least"]
+Order = Literal["most", "least", "keep"]
+Measure = Literal["score", "accuracy"]
+MOST_COMPARED = 20
+"""Clusters up to which `specificity` is on by default."""
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -28,10 +31,21 @@ class Ablation(Schema):
         description="Fractions of the units that are replaced.",
     )
     orders: list[Order] = Field(
-        default=["most", "least"],
-        description="`most`: the most important units first; `least`: the smallest |importance| first. The verdict needs `most`.",
+        default=["most", "least", "keep"],
+        description="`most`: the most important units are replaced first. `least`: the smallest |importance| first. `keep`: all "
+        "units but the most important ones are replaced. The verdict needs `most`.",
     )
-    random: int = Field(99, ge=0, le=10_000, description="Number of random orders; all rankings and clusters share them.")
+    measure: Measure = Field(
+        "score",
+        description="The value that the test compares. `score`: the target F; `accuracy`: the share of the test examples that are "
+        "classified as labelled.",
+    )
+    random: int = Field(
+        99,
+        ge=0,
+        le=10_000,
+        description="Number of random orders, which all rankings and clusters share, and of relabelled controls of each ranking.",
+    )
     level: float = Field(0.95, gt=0, lt=1, description="A ranking is better than random if its p is at most 1 − `level`.")
     split: str = Field(
         "half",
@@ -50,6 +64,16 @@ class Ablation(Schema):
     pairs: int | None = Field(
         None, ge=1, le=64, description="Pairs of this number of highest units of each ranking are replaced; null: not done."
     )
+
+    specificity: bool | None = Field(
+        None,
+        description="Whether the order of each cluster is also tested on examples of the other clusters. Null: up to 20 clusters.",
+    )
+
+    def tests_specificity(self, clusters: int) -> bool:
+        """Whether each order is also tested on the examples of the other clusters."""
+        by_default = clusters <= MOST_COMPARED
+        return (by_default if self.specificity is None else self.specificity) and clusters > 1 and "most" in self.orders
 
     def counts_of(self, units: int) -> dict[int, float]:
         """Numbers of replaced units → the fraction of each, ascending and distinct.

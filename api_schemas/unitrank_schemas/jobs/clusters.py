@@ -84,6 +84,10 @@ class ClusterKind(Schema):
         """The number of passes of one example through the model that finding the clusters needs."""
         return 0.0
 
+    def compared_layer(self) -> str | None:
+        """The layer whose values decide about the clusters; None for the other kinds."""
+        return None
+
     def shortfall(self, count: int) -> str | None:
         """The warning `fewer_clusters`; None unless `count` is below the requested number."""
         return None
@@ -223,6 +227,9 @@ class KMeans(ClusterKind):
 
     def count(self, request: "JobRequest", facts: Facts) -> int:
         return self.k
+
+    def compared_layer(self) -> str | None:
+        return self.layer
 
     def shortfall(self, count: int) -> str | None:
         if count >= self.k:

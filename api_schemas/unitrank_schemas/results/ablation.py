@@ -50,6 +50,9 @@ class Control(Schema):
     score: Band
     accuracy: Band | None = None
     area: float | None = Field(None, description="Mean of the random orders' areas.")
+    area_to_beat: float | None = Field(
+        None, description="A ranking with an area above this is better than random in the cluster; null where none can be."
+    )
 
 
 class AblationResult(Schema):

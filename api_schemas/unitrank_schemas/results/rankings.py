@@ -92,6 +92,14 @@ class Overall(Schema):
     )
     doubts: list[str] = Field([], description="Codes of the warnings that speak against a better verdict.")
 
+    @property
+    def deciding_p(self) -> float | None:
+        """The p-value that decides the verdict.
+
+        Rankings of the method `random`, and results of older versions, have no corrected p-value.
+        """
+        return self.p_value if self.p_family is None else self.p_family
+
 
 class Specificity(Schema):
     """Each cluster's order tested on the examples of the other clusters."""

@@ -16,7 +16,7 @@ class Compared:
         ranking: id of the ranking.
         verdicts: the verdicts over all clusters.
         better: the numbers of clusters in which the ranking is better than random.
-        areas: the mean areas.
+        areas: the areas over all clusters.
         correlations: cluster → Spearman's correlation of the importances; None if one result has
             the same importance for all units. Empty if a result has no arrays.
     """
@@ -59,7 +59,7 @@ def _of(ranking: str, first: JobResult, second: JobResult) -> Compared:
         ranking=ranking,
         verdicts=(a.verdict if a else None, b.verdict if b else None),
         better=(a.better_than_random if a else 0, b.better_than_random if b else 0),
-        areas=(a.mean_area if a else None, b.mean_area if b else None),
+        areas=(a.area if a else None, b.area if b else None),
         correlations=_correlations(ranking, first, second),
     )
 

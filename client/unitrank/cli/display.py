@@ -18,6 +18,7 @@ VERDICT_STYLES = {
     "undecided": "dim",
     None: "dim",
 }
+STRENGTHS = {True: ", robust", False: ", fragile", None: ""}
 # Without a terminal a line of progress is printed at most this often (s), and for each new stage.
 LINE_SECONDS = 5.0
 # The width of tables without a terminal.
@@ -79,16 +80,17 @@ def leaderboard(result: Result) -> Table:
     table.add_column("verdict over all clusters")
     table.add_column("ranking")
     table.add_column("clusters better", justify="right")
-    table.add_column("mean area", justify="right")
+    table.add_column("area", justify="right")
     table.add_column("prediction error", justify="right")
     overall = {ranking.id: ranking.overall for ranking in result.rankings}
     for leader in result.leaderboard:
+        strength = "" if leader.verdict != "better_than_random" else STRENGTHS[leader.robust]
         label, style = VERDICT_LABELS[leader.verdict], VERDICT_STYLES[leader.verdict]
         table.add_row(
-            f"[{style}]{label}[/]{_p_value(overall[leader.ranking])}",
+            f"[{style}]{label}[/]{strength}{_p_value(overall[leader.ranking])}",
             leader.ranking,
             _clusters(leader),
-            _number(leader.mean_area),
+            _number(leader.area),
             _number(leader.mae),
         )
     return table
@@ -132,7 +134,7 @@ def _warning_line(code: str, ranking: str, group: list[Warn], clusters: int) -> 
 
 
 def _p_value(overall: Overall | None) -> str:
-    return f" (p = {overall.p_value:.2g})" if overall and overall.p_value is not None else ""
+    return f" (p = {overall.deciding_p:.2g})" if overall and overall.deciding_p is not None else ""
 
 
 def _clusters(leader: Leader) -> str:

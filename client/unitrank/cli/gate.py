@@ -15,9 +15,11 @@ class Bounds:
     Args:
         min_better_than_random: smallest share of clusters in which the ranking is better than
             random, from 0 to 1.
-        min_area: smallest mean area over the clusters.
+        min_area: smallest area over all clusters.
+        min_selectivity: smallest selectivity of any cluster.
+        max_missed: largest `missed_at_most` of any cluster.
         max_gap: largest relative completeness gap of any cluster.
-        max_p: largest p-value over all clusters together.
+        max_p: largest p-value over all clusters, corrected for the number of rankings.
         forbidden: codes of warnings that the result must not have.
     """
 
@@ -25,6 +27,8 @@ class Bounds:
     min_area: float | None = None
     max_gap: float | None = None
     max_p: float | None = None
+    min_selectivity: float | None = None
+    max_missed: int | None = None
     forbidden: tuple[str, ...] = ()
 
 
@@ -56,6 +60,10 @@ def checks(result: Result, bounds: Bounds, ranking: str | None = None) -> list[C
     if name not in leaders:
         raise NotPossible(f"ranking {name!r} not found; use one of {', '.join(leaders)}", code="ranking_not_found")
     (entry,) = (candidate for candidate in result.rankings if candidate.id == name)
+    if bounds.max_p is not None and entry.overall and entry.overall.verdict == "undecided":
+        reasons = [warning.detail for warning in result.warnings if warning.code == "undecided" and warning.ranking == name]
+        reason = reasons[0] if reasons else "the verdict is undecided"
+        raise NotPossible(f"the p-value of {name!r} cannot be judged: {reason}", code="undecided")
     conditions = [*_numbers(leaders[name], entry, bounds), *_warnings(result, name, bounds)]
     if not conditions:
         raise NotPossible("no condition was given; give at least one, such as --min-better-than-random 0.9", code="invalid_request")
@@ -65,15 +73,25 @@ def checks(result: Result, bounds: Bounds, ranking: str | None = None) -> list[C
 def _numbers(leader: Leader, ranking: Ranking, bounds: Bounds) -> Iterator[Check]:
     share = leader.better_than_random / leader.of if leader.of and leader.verdict is not None else None
     yield from _at_least("share of clusters better than random", bounds.min_better_than_random, share)
-    yield from _at_least("mean area", bounds.min_area, leader.mean_area)
+    yield from _at_least("area over all clusters", bounds.min_area, leader.area)
+    yield from _at_least("selectivity of each cluster", bounds.min_selectivity, _selectivity(ranking))
     yield from _at_most("completeness gap", bounds.max_gap, _gap(ranking))
-    yield from _at_most("p over all clusters", bounds.max_p, ranking.overall.p_value if ranking.overall else None)
+    yield from _at_most("important units missed", bounds.max_missed, _missed(ranking))
+    yield from _at_most("p over all clusters", bounds.max_p, ranking.overall.deciding_p if ranking.overall else None)
 
 
 def _warnings(result: Result, ranking: str, bounds: Bounds) -> Iterator[Check]:
     for code in bounds.forbidden:
         count = sum(warn.code == code and warn.ranking in (None, ranking) for warn in result.warnings)
         yield Check(f"no warning {code}", str(count), count == 0)
+
+
+def _selectivity(ranking: Ranking) -> float | None:
+    return min(ranking.specificity.selectivity.values(), default=None) if ranking.specificity else None
+
+
+def _missed(ranking: Ranking) -> int | None:
+    return max((each.verified.missed_at_most for each in ranking.clusters.values() if each.verified), default=None)
 
 
 def _gap(ranking: Ranking) -> float | None:

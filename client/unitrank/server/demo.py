@@ -14,6 +14,7 @@ from unitrank.exporting import export
 from unitrank.server.local import local
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.results import Result
+from unitrank_schemas.verdict_text import verdict_in_words
 
 MODEL, DATA, LAYER = "digits-cnn", "digits", "relu1"
 METHODS = ["activation", "gradient", {"name": "gradient", "statistic": "mean_abs"}, "gradient_x_delta", "conductance"]
@@ -97,8 +98,11 @@ def print_result(result: Result, output: Path, console: Console) -> None:
         f"\nWhich of the {layer.count} units of {layer.name} matter for each digit, "
         "and is each ranking better than a random order?\n"
     )
+    for line in verdict_in_words(result)[:2]:
+        console.print(line, markup=False, soft_wrap=True)
+    console.print()
     console.print(display.leaderboard(result))
-    console.print("\nmean area: mean drop of the score while the most important units are replaced first, divided by the")
+    console.print("\narea: mean drop of the score while the most important units are replaced first, divided by the")
     console.print("  drop when all units are replaced. Above 1: replacing only the top units lowers the score more.")
     console.print(f"prediction error: mean |sum of scores − real change of the logit| when {share} of the units are replaced.")
     console.print(f'  Always predicting "no change" has the error {display.error_of_no_change(result)}.\n')

@@ -75,6 +75,11 @@ class Nested:
         """Return the values of these inputs at the end of the affine part."""
         return AffineEnd(*self.rest.head(x))
 
+    def replaced(self, end: AffineEnd, change: Float[Tensor, "rows *place"]) -> AffineEnd:
+        """Return the values with all units replaced. `change`: the fill minus h."""
+        values = torch.addmm(end.values.flatten(1), change.flatten(1), self.columns)
+        return AffineEnd(values.reshape(end.values.shape), end.live)
+
     def outputs(
         self, affine_end: AffineEnd, change: Float[Tensor, "rows *place"], positions: Int[Tensor, " units"], counts: Sequence[int]
     ) -> Tensor:

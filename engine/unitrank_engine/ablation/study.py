@@ -1,20 +1,32 @@
 """The ablation study tests each ranking against random orders, by cluster and over all clusters."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from unitrank_engine.ablation.curves import STAGE
-from unitrank_engine.ablation.fill_test import Importance, TestedCluster
-from unitrank_engine.ablation.verdict import Chance, chance, decidable, drop, holm, overall
+from unitrank_engine.ablation.cluster_result import cluster_result
+from unitrank_engine.ablation.comparisons import comparisons
+from unitrank_engine.ablation.fill_test import Importance
+from unitrank_engine.ablation.judgement import Judge, Judgement, Outcome, Tested, pooled_area
+from unitrank_engine.ablation.mask_runner import STAGE
+from unitrank_engine.ablation.per_example import cluster_crosses, ranking_drops
+from unitrank_engine.ablation.removable import removable_at
+from unitrank_engine.ablation.specificity import specificity
+from unitrank_engine.ablation.tested import Curves, TestedCluster
+from unitrank_engine.ablation.verdict import undecided
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.context import JobContext
 from unitrank_schemas.base import Fill
 from unitrank_schemas.jobs.ablation import Ablation
-from unitrank_schemas.results import AblationResult, Band, Control, Curve, LeastCurve, Overall, Verdict
+from unitrank_schemas.jobs.study_plan import StudyPlan
+from unitrank_schemas.results import AblationResult, Comparison, Overall, Specificity
+
+EQUAL_SCORES = "all scores are equal, so they give no order that can be tested; check how they were computed"
+OTHER_P = 5.0
+"""Factor between two p-values above which two verdicts differ by more than chance."""
 
 
 @dataclass
@@ -24,17 +36,37 @@ class RankingStudy:
     clusters: list[AblationResult]
     overall: Overall
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    """Order (`most` or `least`) → its curves, `[clusters, counts + 1]`.
+    """Order (`most`, `least` or `keep`) → its curves, `[clusters, counts + 1]`.
 
-    The first value is with no unit replaced.
+    The first value is with no unit replaced, for `keep` with all units replaced.
     """
-    changed_verdicts: dict[int | None, Verdict] = field(default_factory=dict)
-    """Cluster → its verdict with `check_fill`, where it differs.
+    specificity: Specificity | None = None
+    other_verdicts: dict[int | None, Outcome] = field(default_factory=dict)
+    """Cluster → the outcome with `check_fill`, where it contradicts the verdict.
 
-    The key None has the overall verdict.
+    The key None has the overall outcome.
+    """
+    reversed_order: Outcome | None = None
+    """The overall outcome of the reversed order; only for a verdict worse than random."""
+    reasons: dict[int | None, str] = field(default_factory=dict)
+    """Cluster → why its verdict is undecided; the key None has the overall verdict.
+
+    Clusters with too few test examples are not among them.
     """
     seconds: float = 0.0
     """The study's time divided by the number of rankings."""
+
+
+@dataclass(frozen=True)
+class StudyOutcome:
+    """The studies of all rankings, and the comparisons between them."""
+
+    rankings: dict[str, RankingStudy]
+    random: np.ndarray
+    """The random orders' curves, `[clusters, random, counts + 1]`."""
+    comparisons: list[Comparison]
+    activity_area: float | None
+    """Area of the order by activity over all clusters."""
 
 
 @runtime_checkable
@@ -44,6 +76,9 @@ class ClusterTester(Protocol):
     @property
     def fill(self) -> Fill: ...
 
+    @property
+    def plan(self) -> StudyPlan: ...
+
     def masks(self, rankings: int) -> int:
         """Return how many masks run on each test example for this number of rankings."""
 
@@ -51,18 +86,23 @@ class ClusterTester(Protocol):
         """Test the rankings on one cluster. Raises EngineError `non_finite`."""
 
 
+ReversedTest = Callable[[Importance], list[TestedCluster]]
+"""Takes the negated importances of rankings; returns their tests on all clusters."""
+
+
 class Study:
     """Tests the rankings of a job and gives the verdicts.
 
     `tests`: the test with the request's fill; a second one, if any, has `check_fill`.
+    `test_reversed`: tests reversed orders on all clusters.
     """
 
-    def __init__(self, context: JobContext, request: Ablation, tests: Sequence[ClusterTester]) -> None:
+    def __init__(self, context: JobContext, request: Ablation, tests: Sequence[ClusterTester], test_reversed: ReversedTest) -> None:
         self.context = context
         self.request = request
         self.tests = tests
-        counts = request.counts_of(context.units.count)
-        self.counts, self.fractions = list(counts), list(counts.values())
+        self.test_reversed = test_reversed
+        self.counts = request.counts_of(context.units.count)
 
     def plan(self, rankings: int) -> None:
         """Announce the stage's rows for this number of rankings.
@@ -73,8 +113,8 @@ class Study:
         examples = sum(len(halves.tested) for halves in self.context.halves)
         self.context.meter.plan(STAGE, examples * masks if self.counts else 0, self.context.split.tail_cost)
 
-    def run(self, importance: Importance) -> tuple[dict[str, RankingStudy], np.ndarray]:
-        """Return each ranking's study, and the random curves `[clusters, random, counts + 1]`.
+    def run(self, importance: Importance) -> StudyOutcome:
+        """Return the outcome of the study.
 
         `importance`: ranking's id → each cluster's importance of every unit, from the examples that
             rank.
@@ -87,60 +127,100 @@ class Study:
         for cluster in range(len(self.context.clusters)):
             tested.append(main.run(cluster, importance))
             checked += [_run_check(check, cluster, importance) for check in checks]
-        studies = {name: self._judge(name, tested) for name in importance}
-        seconds = perf_counter() - began
-        for name, study in studies.items():
+        rankings = _by_ranking(tested, importance)
+        judgements = self._judge(main.plan, rankings)
+        studies = {name: self._study(name, rankings[name], judgement) for name, judgement in judgements.items()}
+        if checked:
+            for name, other in self._judge(checks[0].plan, _by_ranking(checked, importance)).items():
+                studies[name].other_verdicts = _other_verdicts(judgements[name], other)
+        for name, outcome in self._reversed(importance, studies).items():
+            studies[name].reversed_order = outcome
+        for study in studies.values():
             # The controls serve all rankings, so every ranking gets an equal share of the time.
-            study.seconds = seconds / len(studies)
-            if checked:
-                study.changed_verdicts = _changed_verdicts(study, self._judge(name, checked))
-        return studies, np.stack([_with_intact(test, test.random) for test in tested])
-
-    def _judge(self, name: str, tested: list[TestedCluster]) -> RankingStudy:
-        """Return the verdicts of one ranking from the curves of all clusters."""
-        request, most = self.request, f"most/{name}"
-        drops = [
-            (test.drop(most), drop(test.intact, test.random)) if test.has(most) and request.random else None for test in tested
-        ]
-        chances = [chance(*each, request.level) if each else None for each in drops]
-        corrected = holm([outcome.p_value if outcome else None for outcome in chances])
-        clusters = [self._result(name, *each) for each in zip(tested, chances, corrected, strict=True)]
-        study = RankingStudy(clusters, self._overall([each for each in drops if each], sum(test.examples for test in tested)))
-        for order in request.orders:
-            if all(f"{order}/{name}" in test.names for test in tested):
-                study.arrays[order] = np.stack([_with_intact(test, test.curve(f"{order}/{name}")) for test in tested])
-        return study
-
-    def _decidable(self, examples: int) -> bool:
-        return decidable(self.context.units.count, self.counts, self.request.random, self.request.level, examples)
-
-    def _overall(self, drops: list[tuple[float, np.ndarray]], examples: int) -> Overall:
-        """Return the verdict over all tested clusters, also over clusters without a verdict.
-
-        `drops`: the ranking's drop and the random orders' drops in each cluster.
-        `examples`: number of test examples of all clusters.
-        """
-        if not drops:
-            return Overall(verdict="undecided")
-        of_ranking, of_random = zip(*drops, strict=True)
-        result = overall(np.array(of_ranking), np.stack(of_random), self.request.level)
-        verdict = result.verdict if self._decidable(examples) else "undecided"
-        return Overall(p_value=result.p_value, p_worse=result.p_worse, verdict=verdict)
-
-    def _result(self, name: str, test: TestedCluster, outcome: Chance | None, p_holm: float | None) -> AblationResult:
-        least = _curve(test, f"least/{name}")
-        return AblationResult(
-            counts=self.counts,
-            fractions=self.fractions,
-            most=_curve(test, f"most/{name}"),
-            least=LeastCurve(**least.model_dump()) if least else None,
-            random=_control(test, self.request.level) if test.has("random") else None,
-            activity_area=test.area(test.drop("activity")) if test.has("activity") else None,
-            p_value=outcome.p_value if outcome else None,
-            p_worse=outcome.p_worse if outcome else None,
-            p_holm=p_holm,
-            verdict=outcome.verdict if outcome and self._decidable(test.examples) else "undecided",
+            study.seconds = (perf_counter() - began) / len(studies)
+        return StudyOutcome(
+            rankings=studies,
+            random=np.stack([_with_first(test.random, test.ends.score[0, 0]) for test in tested]),
+            comparisons=self._compare(rankings, studies),
+            activity_area=pooled_area([(test, test.drop(test.activity)) for test in tested if test.activity and test.has_area]),
         )
+
+    def _reversed(self, importance: Importance, studies: Mapping[str, RankingStudy]) -> dict[str, Outcome]:
+        """Return the overall outcome of the reversed orders of rankings worse than random."""
+        worse = [name for name, study in studies.items() if study.overall.verdict == "worse_than_random"]
+        negated = {name: [-values for values in importance[name]] for name in worse}
+        if not worse:
+            return {}
+        judgements = self._judge(self.tests[0].plan, _by_ranking(self.test_reversed(negated), negated))
+        return {name: judgement.outcomes()[None] for name, judgement in judgements.items()}
+
+    def _judge(self, plan: StudyPlan, rankings: Mapping[str, Tested]) -> dict[str, Judgement]:
+        units, counts, level = self.context.units.count, list(self.counts), self.request.level
+        judge = Judge(
+            level,
+            decidable=lambda examples: undecided(units, counts, plan.random, level, examples) is None,
+            uncounted={str(entry.id) for entry in self.context.request.methods if entry.name == "random"},
+        )
+        return judge.of(rankings)
+
+    def _compare(self, rankings: Mapping[str, Tested], studies: Mapping[str, RankingStudy]) -> list[Comparison]:
+        if not self.counts or "most" not in self.request.orders:
+            return []
+        methods = {str(entry.id): entry.name for entry in self.context.request.methods}
+        drops = [
+            ranking_drops(tested, ranking=name, method=methods[name], target_class=None, verdict=studies[name].overall.verdict)
+            for name, tested in rankings.items()
+        ]
+        return comparisons(drops, self.request.level)
+
+    def _study(self, name: str, tested: Tested, judgement: Judgement) -> RankingStudy:
+        clusters = [
+            cluster_result(cluster, ranking, outcome, counts=self.counts, request=self.request)
+            for (cluster, ranking), outcome in zip(tested, judgement.clusters, strict=True)
+        ]
+        crosses = cluster_crosses(tested, [cluster.name for cluster in self.context.clusters])
+        return RankingStudy(
+            clusters=clusters,
+            overall=judgement.overall.model_copy(update={"removable_at": self._removable_at(tested)}),
+            arrays=self._arrays(tested),
+            reasons=self._reasons(tested, judgement),
+            specificity=specificity(crosses, self.request.level, self.context.streams.generator("specificity", name)),
+        )
+
+    def _reasons(self, tested: Tested, judgement: Judgement) -> dict[int | None, str]:
+        if judgement.overall.verdict != "undecided" or not tested:
+            return {number: EQUAL_SCORES for number, (_, ranking) in enumerate(tested) if not ranking.ordered}
+        if "most" not in self.request.orders:
+            return {None: "the order 'most' was not tested; add 'most' to `orders`"}
+        examples = sum(cluster.examples for cluster, _ in tested)
+        units, request = self.context.units.count, self.request
+        return {None: undecided(units, list(self.counts), request.random, request.level, examples) or EQUAL_SCORES}
+
+    def _removable_at(self, tested: Tested) -> int | None:
+        """Return how many units of the order `least` can be replaced, over all clusters."""
+        wrong = [ranking.newly_wrong for cluster, ranking in tested if cluster.examples]
+        if not wrong or any(each is None for each in wrong):
+            return None
+        examples = sum(cluster.examples for cluster, _ in tested)
+        total = [int(count) for count in np.sum([each for each in wrong if each is not None], axis=0)]
+        request = self.request
+        return removable_at(list(self.counts), total, examples=examples, level=request.level, tolerance=request.tolerance)
+
+    def _arrays(self, tested: Tested) -> dict[str, np.ndarray]:
+        arrays = {}
+        for order in self.request.orders:
+            curves = [ranking.keep if order == "keep" else ranking.orders.get(order) for _, ranking in tested]
+            first = 1 if order == "keep" else 0
+            if all(curves):
+                pairs = zip(curves, tested, strict=True)
+                arrays[str(order)] = np.stack(
+                    [_with_first(curve, cluster.ends.score[0, first])[0] for curve, (cluster, _) in pairs if curve]
+                )
+        return arrays
+
+
+def _by_ranking(tested: list[TestedCluster], importance: Importance) -> dict[str, Tested]:
+    return {name: [(cluster, cluster.rankings[name]) for cluster in tested] for name in importance}
 
 
 def _run_check(test: ClusterTester, cluster: int, importance: Importance) -> TestedCluster:
@@ -152,48 +232,23 @@ def _run_check(test: ClusterTester, cluster: int, importance: Importance) -> Tes
         raise EngineError(error.code, detail) from error
 
 
-def _curve(test: TestedCluster, name: str) -> Curve | None:
-    if not test.has(name):
-        return None
-    accuracy = test.accuracy_curve(name)
-    return Curve(
-        score=test.curve(name).tolist(),
-        accuracy=None if accuracy is None else accuracy.tolist(),
-        area=test.area(test.drop(name)),
-    )
+def _with_first(curves: Curves, first: float) -> np.ndarray:
+    """Return the mean F of the curves, with this value at count 0 in front."""
+    return np.concatenate([np.full((len(curves.score), 1), first), curves.score], axis=1)
 
 
-def _control(test: TestedCluster, level: float) -> Control:
-    areas = [test.area(float(value)) for value in drop(test.intact, test.random)]
-    defined = [value for value in areas if value is not None]
-    return Control(
-        score=_band(test.random, level),
-        accuracy=None if test.random_accuracy is None else _band(test.random_accuracy, level),
-        area=float(np.mean(defined)) if defined else None,
-    )
+def _other_verdicts(main: Judgement, other: Judgement) -> dict[int | None, Outcome]:
+    """Return the outcomes of `other` whose verdict contradicts that of `main`, by cluster.
 
-
-def _band(curves: np.ndarray, level: float) -> Band:
-    """Return at each count the mean over orders, and the central range with the share `level`."""
-    low, high = np.quantile(curves, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return Band(mean=curves.mean(0).tolist(), low=low.tolist(), high=high.tolist())
-
-
-def _with_intact(test: TestedCluster, curves: np.ndarray) -> np.ndarray:
-    """Return the curves with F at count 0, where no unit is replaced, as their first value."""
-    front = np.full((*curves.shape[:-1], 1), test.intact)
-    return np.concatenate([front, curves], axis=-1)
-
-
-def _changed_verdicts(study: RankingStudy, check: RankingStudy) -> dict[int | None, Verdict]:
-    """Return the verdicts of `check` that differ from those of `study`, by cluster.
-
-    The key None has the overall verdict of `check`.
+    Two tests of one ranking often fall on two sides of a threshold by chance. So the p-values must
+    differ, too, by a factor above OTHER_P.
     """
-    changed: dict[int | None, Verdict] = {}
-    for index, (result, checked) in enumerate(zip(study.clusters, check.clusters, strict=True)):
-        if result.verdict != checked.verdict:
-            changed[index] = checked.verdict
-    if study.overall.verdict != check.overall.verdict:
-        changed[None] = check.overall.verdict
-    return changed
+    differing: dict[int | None, Outcome] = {}
+    for cluster, ours in main.outcomes().items():
+        theirs = other.outcomes()[cluster]
+        if "undecided" in (ours.verdict, theirs.verdict) or ours.verdict == theirs.verdict:
+            continue
+        ratios = [a / b for a, b in ((ours.better, theirs.better), (ours.worse, theirs.worse)) if a and b]
+        if max((max(ratio, 1 / ratio) for ratio in ratios), default=0.0) > OTHER_P:
+            differing[cluster] = theirs
+    return differing

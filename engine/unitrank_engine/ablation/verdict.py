@@ -7,12 +7,14 @@
 - p_value: (1 + number of random orders with a drop ≥ D) / (R + 1), for R random orders. 0.01 means
   that no more than 1 % of the R + 1 orders drop as far. p_worse is the same with ≤.
 - p_holm: the p-value corrected for the number of clusters that are tested (Holm 1979).
-- overall: the same test on the sum, over clusters, of the standardised drops.
+
+family.py has the verdict over all clusters, and the corrections for several clusters and rankings.
 
 These functions are plain arithmetic on small arrays.
 """
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -20,6 +22,8 @@ from unitrank_schemas.results import Verdict
 
 EPSILON = 1e-9
 """Allowance for rounding in comparisons of counts."""
+MIN_TOTAL = 0.05
+"""A smaller drop with all units replaced, as a share of mean |F|, gives no area."""
 MIN_TESTED = 2
 """Test examples below which a verdict is undecided."""
 
@@ -36,19 +40,18 @@ def drop(intact: float, scores: np.ndarray) -> np.ndarray:
     return np.asarray((intact - scores).mean(-1))
 
 
-def area(drop: float, *, intact: float, all_replaced: float, magnitude: float) -> float | None:
+def area(drop: float, *, total: float, magnitude: float) -> float | None:
     """Return D / (S₀ − S_n): the drop as a share of the drop with all units replaced.
 
-    `intact`, `all_replaced`: S₀ and S_n, the mean F with no unit and with all units replaced.
+    `total`: S₀ − S_n.
     `magnitude`: the mean |F| with no unit replaced.
 
-    None where S₀ − S_n ≤ 0.01 · magnitude, because the divisor is then close to zero.
+    None where S₀ − S_n ≤ 0.05 · magnitude, because the divisor is then close to zero.
 
-    >>> area(4.0, intact=10.0, all_replaced=2.0, magnitude=10.0)
+    >>> area(4.0, total=8.0, magnitude=10.0)
     0.5
     """
-    total = intact - all_replaced
-    return None if total <= 0.01 * magnitude else drop / total
+    return None if not total > MIN_TOTAL * magnitude else drop / total
 
 
 @dataclass(frozen=True)
@@ -59,27 +62,32 @@ class Chance:
     """Share of the R + 1 orders (the ranking counts as one) with at least this drop."""
     p_worse: float
     """Share of the R + 1 orders with at most this drop."""
-    verdict: Verdict
+    orders: int
+    """R + 1."""
 
 
-def chance(drop: float, random: np.ndarray, level: float) -> Chance:
-    """Compare a drop with those of random orders: significant where p ≤ 1 − level.
+def chance(drop: float, random: np.ndarray) -> Chance:
+    """Compare a drop with those of R random orders.
 
-    `random`: the drops of R random orders.
-    `level`: the confidence level of the test, such as 0.95.
-
-    >>> chance(4.0, np.arange(19) / 10, level=0.95)
-    Chance(p_value=0.05, p_worse=1.0, verdict='better_than_random')
+    >>> chance(4.0, np.arange(19) / 10)
+    Chance(p_value=0.05, p_worse=1.0, orders=20)
     """
     orders = len(random) + 1
-    better = (1 + int((random >= drop).sum())) / orders
-    worse = (1 + int((random <= drop).sum())) / orders
-    limit = (1 - level) * orders + EPSILON
-    if orders * better <= limit:
-        return Chance(better, worse, "better_than_random")
-    if orders * worse <= limit:
-        return Chance(better, worse, "worse_than_random")
-    return Chance(better, worse, "no_better_than_random")
+    return Chance((1 + int((random >= drop).sum())) / orders, (1 + int((random <= drop).sum())) / orders, orders)
+
+
+def verdict(chance: Chance, level: float) -> Verdict:
+    """Return the verdict: significant where p ≤ 1 − level.
+
+    `level`: the confidence level of the test, such as 0.95.
+
+    >>> verdict(Chance(p_value=0.05, p_worse=1.0, orders=20), level=0.95)
+    'better_than_random'
+    """
+    limit = (1 - level) * chance.orders + EPSILON
+    if chance.orders * chance.p_value <= limit:
+        return "better_than_random"
+    return "worse_than_random" if chance.orders * chance.p_worse <= limit else "no_better_than_random"
 
 
 def choices(n: int, counts: list[int], enough: float) -> int:
@@ -104,8 +112,8 @@ def choices(n: int, counts: list[int], enough: float) -> int:
     return ways
 
 
-def decidable(n: int, counts: list[int], random: int, level: float, tests: int) -> bool:
-    """Return True where the test can be significant at all.
+def undecided(n: int, counts: list[int], random: int, level: float, tests: int) -> str | None:
+    """Return why the test cannot be significant at all, and what to change; None if it can be.
 
     The test needs R ≥ level / (1 − level) random orders, 1 / (1 − level) ways to choose the units,
     and MIN_TESTED test examples.
@@ -113,38 +121,27 @@ def decidable(n: int, counts: list[int], random: int, level: float, tests: int) 
     `n`: number of units. `counts`: numbers of replaced units. `random`: R. `tests`: number of test
         examples.
 
-    >>> decidable(100, [10, 50], random=19, level=0.95, tests=20)
-    True
-    >>> decidable(100, [10, 50], random=18, level=0.95, tests=20)  # the smallest p is 1/19
-    False
+    >>> undecided(100, [10, 50], random=19, level=0.95, tests=20)
+    >>> undecided(100, [10, 50], random=18, level=0.95, tests=1)
+    'the number of test examples is 1, and 2 are needed; use larger clusters'
     """
-    enough = 1 / (1 - level)
-    if not counts or tests < MIN_TESTED or random < level / (1 - level) - EPSILON:
-        return False
-    return choices(n, counts, enough) >= enough - EPSILON
-
-
-def overall(drops: np.ndarray, random: np.ndarray, level: float) -> Chance:
-    """Test the drops of all clusters together.
-
-    In each cluster, the R + 1 drops are standardised to mean 0 and deviation 1, so that every
-    cluster has equal weight. The ranking's sum over clusters is then compared with the sums of the
-    random orders.
-
-    `drops`: the ranking's drops, `[clusters]`.
-    `random`: the random orders' drops, `[clusters, R]`.
-    """
-    all_drops = np.concatenate([drops[:, None], random], axis=1)
-    centred = all_drops - all_drops.mean(1, keepdims=True)
-    deviation = centred.std(1, keepdims=True)
-    # Drops that differ by rounding only count as equal.
-    flat = deviation <= 1e-12 * np.abs(all_drops).max(1, keepdims=True)
-    sums = np.divide(centred, deviation, out=np.zeros_like(centred), where=~flat).sum(0)
-    return chance(float(sums[0]), sums[1:], level)
+    enough, least = 1 / (1 - level), ceil(level / (1 - level) - EPSILON)
+    if not counts:
+        return "no fraction replaces at least one unit and leaves at least one; use larger `fractions`, or a layer with more units"
+    if tests < MIN_TESTED:
+        return f"the number of test examples is {tests}, and {MIN_TESTED} are needed; use larger clusters"
+    if random < least:
+        smallest = f"because the smallest p is 1/{random + 1}"
+        return f"{random} random orders are too few for the level {level:g}, {smallest}; use at least {least}"
+    if (ways := choices(n, counts, enough)) < enough - EPSILON:
+        return f"{n} units can be replaced in {ways} ways only, so that chance alone reaches the level {level:g}; use more units"
+    return None
 
 
 def holm(p_values: list[float | None]) -> list[float | None]:
     """Correct the p-values of several clusters for their number (Holm 1979); None stays None.
+
+    `family.py` has a correction with more power.
 
     A corrected p-value ≤ 0.05 is significant at 5 % for all clusters together: at most 5 % of jobs
     with noise have a cluster with such a value.

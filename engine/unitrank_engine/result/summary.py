@@ -10,14 +10,16 @@ import numpy as np
 import torch
 
 from unitrank_engine.ablation.exact.result import ExactResult
-from unitrank_engine.ablation.study import RankingStudy
+from unitrank_engine.ablation.study import RankingStudy, StudyOutcome
 from unitrank_engine.attribution.scores import MIN_CHANGE, Attribution, MethodScores, score_key
 from unitrank_engine.attribution.statistics import Moments, spearman
 from unitrank_engine.device import peak_bytes
 from unitrank_engine.job.context import JobContext
-from unitrank_engine.result import warnings
+from unitrank_engine.result import verdict_warnings, warnings
 from unitrank_engine.result.agreement import agreements
+from unitrank_engine.result.doubts import with_doubts
 from unitrank_engine.result.heatmaps import heatmaps
+from unitrank_engine.result.leaderboard import leaderboard
 from unitrank_engine.result.relations import relations
 from unitrank_schemas import results as schema
 from unitrank_schemas.methods import MethodBase
@@ -35,10 +37,8 @@ class JobOutcome:
     entries: list[MethodBase]
     """The request's methods, in its order."""
     attribution: Attribution
-    studies: Mapping[str, RankingStudy]
-    """Ranking's id → its study; empty without an ablation."""
-    random: np.ndarray | None
-    """The random orders' curves, `[clusters, random, counts + 1]`; None without an ablation."""
+    study: StudyOutcome | None
+    """None without an ablation."""
     exact: Mapping[str, ExactResult]
     """Ranking's id → its exact tests; empty without an ablation."""
     fidelity: Mapping[str, schema.FidelityResult]
@@ -47,6 +47,10 @@ class JobOutcome:
     """The job's start on the monotonic clock, in seconds."""
     reused: list[str]
     """Names of the results that earlier jobs left."""
+
+    def study_of(self, entry: MethodBase) -> RankingStudy | None:
+        """Return the study of a method's ranking; None without an ablation."""
+        return self.study.rankings[str(entry.id)] if self.study else None
 
     def scores(self, entry: MethodBase) -> MethodScores:
         """Return the scores of a method."""
@@ -75,6 +79,10 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
     """
     context, request = outcome.context, outcome.context.request
     rankings = [_ranking(outcome, entry) for entry in outcome.entries]
+    comparisons = outcome.study.comparisons if outcome.study else []
+    warns = _warnings(outcome, rankings)
+    activity_area = outcome.study.activity_area if outcome.study else None
+    rankings = [with_doubts(ranking, activity_area, warns, request.ablation) for ranking in rankings]
     return schema.Result(
         job=job,
         model=schema.Content(**resolved["model"]),
@@ -90,10 +98,11 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
         ),
         clusters=[_cluster(outcome, index) for index in range(len(context.clusters))],
         rankings=rankings,
-        leaderboard=leaderboard(rankings),
+        leaderboard=leaderboard(rankings, comparisons),
+        comparisons=comparisons,
         agreement=agreements(rankings, len(context.clusters), partial(outcome.attribution.importances, outcome.entries)),
         given=relations(outcome.entries, outcome.attribution),
-        warnings=_warnings(outcome, rankings),
+        warnings=warnings.listed(warns),
         cost=schema.Cost(
             seconds=monotonic() - outcome.began,
             forward_rows=context.cost.forward_rows,
@@ -130,7 +139,7 @@ def _cluster(outcome: JobOutcome, index: int) -> schema.Cluster:
 
 def _ranking(outcome: JobOutcome, entry: MethodBase) -> schema.Ranking:
     assert entry.id is not None
-    study = outcome.studies.get(entry.id)
+    study = outcome.study_of(entry)
     return schema.Ranking(
         id=entry.id,
         method=entry.model_dump(exclude={"id", "importance"}),
@@ -138,6 +147,7 @@ def _ranking(outcome: JobOutcome, entry: MethodBase) -> schema.Ranking:
             cluster.name: _cluster_ranking(outcome, entry, index, study) for index, cluster in enumerate(outcome.context.clusters)
         },
         overall=study.overall if study else None,
+        specificity=study.specificity if study else None,
         fidelity=outcome.fidelity.get(entry.id),
         options=outcome.scores(entry).notes.options(),
         seconds=outcome.scores(entry).seconds + (study.seconds if study else 0.0),
@@ -187,46 +197,25 @@ def _stability(outcome: JobOutcome, entry: MethodBase, cluster: int) -> float | 
     return spearman(*(half.importance(entry.statistic) for half in halves))
 
 
-def leaderboard(rankings: list[schema.Ranking]) -> list[schema.Leader]:
-    """Sort the rankings: better than random first, then by larger mean area, then by smaller `mae`.
-
-    Rankings that are equal in all three stay in the request's order.
-    """
-    leaders = []
-    for ranking in rankings:
-        studies = [cluster.ablation for cluster in ranking.clusters.values() if cluster.ablation]
-        areas = [study.most.area for study in studies if study.most and study.most.area is not None]
-        leaders.append(
-            schema.Leader(
-                ranking=ranking.id,
-                verdict=ranking.overall.verdict if ranking.overall else None,
-                better_than_random=sum(study.verdict == "better_than_random" for study in studies),
-                of=len(studies),
-                mean_area=float(np.mean(areas)) if areas else None,
-                mae=ranking.fidelity.mae if ranking.fidelity else None,
-            )
-        )
-    return sorted(leaders, key=_sort_key)
-
-
-def _sort_key(leader: schema.Leader) -> tuple[bool, float, float]:
-    area = -np.inf if leader.mean_area is None else leader.mean_area
-    return leader.verdict != "better_than_random", -area, np.inf if leader.mae is None else leader.mae
-
-
 def _warnings(outcome: JobOutcome, rankings: list[schema.Ranking]) -> list[schema.Warn]:
-    context, entries = outcome.context, outcome.entries
-    warns = [*warnings.of_job(context, entries), *warnings.of_target(context, outcome.attribution.examples)]
+    context, entries, attribution = outcome.context, outcome.entries, outcome.attribution
+    labels = context.examples.labels(attribution.membership.rows)
+    warns = [*warnings.of_job(context, entries), *warnings.of_target(context, attribution.examples)]
+    warns += verdict_warnings.of_clusters(context)
+    warns += verdict_warnings.of_accuracy(attribution, None if labels is None else labels.cpu().numpy())
     for index, cluster in enumerate(context.clusters):
-        warns += warnings.of_cluster(context, outcome.attribution, index, outcome.members(index), entries)
+        warns += verdict_warnings.of_cluster(context, index, _cluster(outcome, index))
+        warns += warnings.of_cluster(context, attribution, index, outcome.members(index), entries)
         for entry, ranking in zip(entries, rankings, strict=True):
-            warns += warnings.of_ranking(context, index, entry, outcome.moments(entry, index), ranking.clusters[cluster.name])
+            result = ranking.clusters[cluster.name]
+            warns += warnings.of_ranking(context, index, entry, outcome.moments(entry, index), result)
             warns += warnings.of_path(context, index, entry, *outcome.relative_gaps(entry, index))
-    for entry in entries:
+            warns += verdict_warnings.of_activity(context, index, ranking.id, result)
+    for entry, ranking in zip(entries, rankings, strict=True):
         warns += warnings.of_method(entry, outcome.scores(entry).notes)
-        study = outcome.studies.get(entry.id or "")
+        study = outcome.study_of(entry)
         if study:
-            warns += warnings.of_fill(context, entry, study)
+            warns += verdict_warnings.of_verdict(context, ranking, study)
     return warns
 
 
@@ -238,7 +227,7 @@ def arrays(outcome: JobOutcome) -> dict[str, np.ndarray]:
         moments = [outcome.moments(entry, index) for index in range(len(context.clusters))]
         full[f"importance/{entry.id}"] = np.stack([each.importance(entry.statistic) for each in moments])
         full[f"spread/{entry.id}"] = np.stack([each.spread(entry.statistic) for each in moments])
-        study = outcome.studies.get(entry.id or "")
+        study = outcome.study_of(entry)
         if study:
             for order, curves in study.arrays.items():
                 full[f"ablation/{entry.id}/{order}"] = curves
@@ -249,8 +238,8 @@ def arrays(outcome: JobOutcome) -> dict[str, np.ndarray]:
         for name, rows in kept.items():
             full[f"examples/{entry.id}/{name}"] = rows.reshape(-1, *context.units.shape).float().numpy()
         full |= heatmaps(entry, context.units, full[f"importance/{entry.id}"], {name: rows.numpy() for name, rows in kept.items()})
-    if outcome.random is not None:
-        full["ablation/random"] = outcome.random
+    if outcome.study:
+        full["ablation/random"] = outcome.study.random
     full = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in full.items()}
     for cluster in context.clusters:
         full[f"rows/{cluster.name}"] = np.ascontiguousarray(cluster.rows, dtype=np.int64)

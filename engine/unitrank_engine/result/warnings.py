@@ -1,11 +1,10 @@
 """Warnings of a result. Each names what is doubtful, the measured value, and what to do."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
 
-from unitrank_engine.ablation.study import RankingStudy
-from unitrank_engine.ablation.verdict import MIN_TESTED
 from unitrank_engine.attribution.scores import MAX_GAP, Attribution, PerExample
 from unitrank_engine.attribution.statistics import Moments
 from unitrank_engine.job.context import JobContext
@@ -14,12 +13,17 @@ from unitrank_engine.methods.batch import Notes
 from unitrank_engine.methods.given import with_unknown_rows
 from unitrank_engine.program.outputs.activation import final_activation
 from unitrank_schemas.methods import MethodBase, PathMethod
-from unitrank_schemas.results import VERDICT_LABELS, ClusterRanking, Warn
+from unitrank_schemas.results import ClusterRanking, Warn
 
 MAX_GAP_OF_REPLACED = 0.01
 """The same where the default spacing failed, so that the spacing `adaptive` replaced it."""
 MAX_CANCELLATION = 0.6
 """Share of the scores that may cancel in the signed mean without a warning."""
+
+MIN_CANCELLATION = 0.2
+"""Below, too little cancels for a warning, also where the mean is as small as noise."""
+MOST_OF_A_CODE = 20
+"""Warnings of one code that a result lists; a last one has the number of the others."""
 
 
 def of_job(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
@@ -102,14 +106,6 @@ def of_cluster(
             "leave them out, or choose another baseline",
             cluster=name,
         )
-    size, tested = len(context.clusters[cluster].rows), len(context.halves[cluster].tested)
-    if context.request.ablation and tested < MIN_TESTED:
-        yield Warn(
-            code="hardly_tested",
-            detail=f"the cluster's verdict is undecided, because only {tested} of its {size} examples are left to test on and "
-            f"{MIN_TESTED} are needed; use a larger cluster, another `split`, or `split: none` (in sample)",
-            cluster=name,
-        )
     against = context.against(attribution.membership.rows[members])
     if against is not None:
         yield from _against_is_class(context, cluster, attribution.examples.classes[members], against.cpu().numpy())
@@ -150,22 +146,16 @@ def of_ranking(context: JobContext, cluster: int, entry: MethodBase, moments: Mo
     name = context.clusters[cluster].name
     cancellation = result.cancellation
     is_noise = moments.looks_like_noise()
-    if entry.statistic == "mean" and cancellation is not None and (cancellation >= MAX_CANCELLATION or is_noise):
+    if (
+        entry.statistic == "mean"
+        and cancellation is not None
+        and (cancellation >= MAX_CANCELLATION or (is_noise and cancellation >= MIN_CANCELLATION))
+    ):
         yield Warn(
             code="signed_cancellation",
             detail=f"{cancellation:.0%} of the scores cancel in the mean over {moments.m} examples"
             + (", and the rest is no larger than the mean of random noise of this size" if is_noise else "")
             + "; use statistic 'mean_abs', or a method whose sign means the same for all examples",
-            cluster=name,
-            ranking=entry.id,
-        )
-    study = result.ablation
-    area = study.most.area if study and study.most else None
-    if study and area is not None and study.activity_area is not None and area <= study.activity_area:
-        yield Warn(
-            code="no_better_than_activity",
-            detail=f"a ranking of the units by activity does as well (area {study.activity_area:.4g}, this ranking {area:.4g}), "
-            "so this ranking shows no more than which units are active; try another method or statistic",
             cluster=name,
             ranking=entry.id,
         )
@@ -214,19 +204,16 @@ def of_method(entry: MethodBase, notes: Notes) -> Iterator[Warn]:
         yield Warn(code=code, detail=detail, ranking=entry.id)
 
 
-def of_fill(context: JobContext, entry: MethodBase, study: RankingStudy) -> Iterator[Warn]:
-    """Warnings about verdicts that change with another fill.
-
-    The warning about the overall verdict names no cluster.
-    """
-    ablation = context.request.ablation
-    assert ablation is not None
-    for cluster, checked in study.changed_verdicts.items():
-        verdict = study.overall.verdict if cluster is None else study.clusters[cluster].verdict
-        yield Warn(
-            code="verdict_depends_on_fill",
-            detail=f"the verdict changes ({VERDICT_LABELS[verdict]} → {VERDICT_LABELS[checked]}) when units are replaced by "
-            f"'{ablation.check_fill}' instead of '{ablation.fill}'; do not rely on either one alone",
-            cluster=None if cluster is None else context.clusters[cluster].name,
-            ranking=entry.id,
-        )
+def listed(warnings: list[Warn]) -> list[Warn]:
+    """Return the warnings with at most 20 of each code, then one with the number of the others."""
+    kept: list[Warn] = []
+    counts = Counter[str]()
+    for warning in warnings:
+        counts[warning.code] += 1
+        if counts[warning.code] <= MOST_OF_A_CODE:
+            kept.append(warning)
+    more = {code: count - MOST_OF_A_CODE for code, count in counts.items() if count > MOST_OF_A_CODE}
+    return kept + [
+        Warn(code=code, detail=f"{count} more warnings of this code, which says the same of other clusters and rankings")
+        for code, count in more.items()
+    ]

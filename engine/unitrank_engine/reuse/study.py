@@ -1,9 +1,8 @@
 """An ablation study that reuses the runs of earlier jobs."""
 
-import numpy as np
-
-from unitrank_engine.ablation.fill_test import Importance, fill_tests
-from unitrank_engine.ablation.study import RankingStudy, Study
+from unitrank_engine.ablation.fill_test import FillTests, Importance
+from unitrank_engine.ablation.study import Study, StudyOutcome
+from unitrank_engine.ablation.tested import TestedCluster
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.reuse.fill_test import CachedFillTest
 from unitrank_engine.reuse.parts import JobParts
@@ -17,20 +16,29 @@ class CachedStudy:
         self.parts = parts
         self.reused: set[str] = set()
         """Ids of the rankings whose tests all come from earlier jobs; set by `run`."""
-        self._tests = [CachedFillTest(test, parts) for test in fill_tests(request, fills)]
-        self._study = Study(fills.context, request, self._tests)
+        tests = FillTests.of(request, fills)
+        self._tests = [CachedFillTest(test, parts) for test in (tests.main, tests.check) if test]
+        self._reversal = tests.reversal
+        self._study = Study(fills.context, request, self._tests, self._test_reversed)
 
     def plan(self, rankings: int) -> None:
         """Announce the stage's rows. `rankings`: the number of rankings that probably must run."""
         self._study.plan(rankings)
 
-    def run(self, importance: Importance) -> tuple[dict[str, RankingStudy], np.ndarray]:
+    def run(self, importance: Importance) -> StudyOutcome:
         """As `Study.run`."""
         self.reused = set.intersection(*[test.find(importance) for test in self._tests])
         if all(test.reuses_controls for test in self._tests):
             self.parts.reused.append("controls")
         self.plan(len(importance) - len(self.reused))
-        studies = self._study.run(importance)
+        outcome = self._study.run(importance)
         for test in self._tests:
             test.keep(importance)
-        return studies
+        return outcome
+
+    def _test_reversed(self, importance: Importance) -> list[TestedCluster]:
+        test = CachedFillTest(self._reversal, self.parts)
+        test.find(importance)
+        tested = [test.run(cluster, importance) for cluster in range(len(self._reversal.context.clusters))]
+        test.keep(importance)
+        return tested

@@ -12,15 +12,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 import unitrank_plots
 from unitrank_plots.choice import Arrays
-from unitrank_schemas.results import VERDICT_LABELS, Cluster, ClusterRanking, Leader, Result
-from unitrank_service.results.verdict_text import (
+from unitrank_schemas.results import Result
+from unitrank_schemas.verdict_text import (
     errors_of_no_change,
     group_warnings,
-    number,
     prediction_error,
     sentence,
     verdict_in_words,
 )
+from unitrank_service.results.table_rows import cluster_line, comparison_lines, leader_line
 from unitrank_store.jobs.record import JobRecord
 from unitrank_store.results.array_file import ArrayFile
 
@@ -28,8 +28,6 @@ MOST_CLUSTERS = 30
 """Clusters in the table of clusters."""
 MOST_MAPS = 6
 """Clusters with a heatmap."""
-MOST_UNITS = 5
-"""Units in a row of the table of clusters."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,8 @@ def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]
         "no_change_differs": len(set(errors_of_no_change(result))) > 1,
         "pictures": list(_pictures(result, arrays, best)),
         "best": best,
-        "clusters": [cluster_line(cluster, ranking.clusters[cluster.name], result) for cluster in result.clusters[:MOST_CLUSTERS]],
+        "comparisons": comparison_lines(result),
+        "clusters": [cluster_line(cluster, ranking) for cluster in result.clusters[:MOST_CLUSTERS]],
         "cluster_count": len(result.clusters),
         "left_out": max(0, len(result.clusters) - MOST_CLUSTERS),
         "maps": _maps(result, arrays, best),
@@ -76,7 +75,7 @@ def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]
 
 def _pictures(result: Result, arrays: Arrays, best: str) -> list[Picture]:
     captions = {
-        "leaderboard": "Mean area of each ranking, coloured by its verdict.",
+        "leaderboard": "Area of each ranking over all clusters, coloured by its verdict.",
         "ablation": "Mean score while units are replaced in each ranking's order, and the band of the random orders.",
         "importance": f"The most important units by {best} in cluster {result.clusters[0].name}, and all units in order.",
         "agreement": "Agreement of the rankings: Spearman's correlation.",
@@ -105,37 +104,6 @@ def _picture(name: str, caption: str, result: Result, arrays: Arrays, choice: un
     except unitrank_plots.NoPicture:
         return None
     return Picture(f"data:image/png;base64,{base64.b64encode(image).decode()}", caption)
-
-
-def leader_line(leader: Leader, result: Result) -> dict[str, str]:
-    """Return one row of the leaderboard as texts."""
-    ranking = next(each for each in result.rankings if each.id == leader.ranking)
-    return {
-        "ranking": leader.ranking,
-        "verdict": VERDICT_LABELS[leader.verdict],
-        "p": number(ranking.overall.p_value if ranking.overall else None),
-        "better": f"{leader.better_than_random} of {leader.of}",
-        "area": number(leader.mean_area),
-        "mae": number(leader.mae),
-        "no_change": number(ranking.fidelity.mae_of_zero if ranking.fidelity else None),
-    }
-
-
-def cluster_line(cluster: Cluster, ranking: ClusterRanking, result: Result) -> dict[str, str]:
-    """Return one row of the table of clusters as texts."""
-    test = ranking.ablation
-    units = (str(unit.unit) if len(unit.index) < 2 else ",".join(map(str, unit.index)) for unit in ranking.top[:MOST_UNITS])
-    return {
-        "name": cluster.name,
-        "examples": str(cluster.examples),
-        "accuracy": number(cluster.accuracy),
-        "verdict": VERDICT_LABELS[test.verdict if test else None],
-        "p": number(test.p_value if test else None),
-        "holm": number(test.p_holm if test else None),
-        "area": number(test.most.area if test and test.most else None),
-        "activity": number(test.activity_area if test else None),
-        "top": "  ".join(units),
-    }
 
 
 def origin(result: Result, record: JobRecord) -> list[tuple[str, str]]:

@@ -166,6 +166,8 @@ def _about(summary: Json, clusters: set[str], rankings: set[str]) -> Iterator[by
             if _within(entry.get("cluster"), clusters) and _within(entry.get("ranking"), rankings)
         ],
     }
+    # Results of older versions do not have these lists.
+    lists |= {name: _about_rankings(summary[name], rankings) for name in ("comparisons", "agreement", "given") if name in summary}
     yield encoded({name: value for name, value in summary.items() if name not in {"rankings", *lists}})[:-1]
     for name, entries in lists.items():
         yield b"," + encoded(name) + b":["
@@ -173,6 +175,11 @@ def _about(summary: Json, clusters: set[str], rankings: set[str]) -> Iterator[by
             yield b"," * (start > 0) + encoded(entries[start : start + PIECE])[1:-1]
         yield b"]"
     yield b',"rankings":['
+
+
+def _about_rankings(entries: list[Json], rankings: set[str]) -> list[Json]:
+    """The entries about one ranking or two, at least one of which is selected."""
+    return [entry for entry in entries if {entry.get("ranking"), entry.get("a"), entry.get("b")} & rankings]
 
 
 def _within(name: str | None, names: set[str]) -> bool:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unitrank_schemas.results import Result
-from unitrank_service.results.report import MOST_CLUSTERS, cluster_line, leader_line, origin
-from unitrank_service.results.verdict_text import (
+from unitrank_schemas.verdict_text import (
     errors_of_no_change,
     group_warnings,
     number,
@@ -14,6 +13,8 @@ from unitrank_service.results.verdict_text import (
     tested,
     verdict_in_words,
 )
+from unitrank_service.results.report import MOST_CLUSTERS, origin
+from unitrank_service.results.table_rows import cluster_line, comparison_lines, leader_line
 from unitrank_store.contents.datasets import DatasetStore
 from unitrank_store.errors import RecordNotFound
 from unitrank_store.jobs.record import JobRecord
@@ -147,6 +148,7 @@ def _verdict(source: TabSource) -> Json:
     return {
         "sentences": verdict_in_words(result),
         "leaders": [leader_line(leader, result) for leader in result.leaderboard],
+        "comparisons": comparison_lines(result),
         "prediction_error": prediction_error(result),
         "no_change_differs": len(set(errors_of_no_change(result))) > 1,
         "agreement": len(result.rankings) > 1,
@@ -157,7 +159,7 @@ def _verdict(source: TabSource) -> Json:
 def _curves(source: TabSource) -> Json:
     result = source.result
     ranking = next(each for each in result.rankings if each.id == source.choice["first_ranking"])
-    lines = [cluster_line(each, ranking.clusters[each.name], result) for each in result.clusters]
+    lines = [cluster_line(each, ranking) for each in result.clusters]
     return {
         "tested": any(
             cluster.ablation and cluster.ablation.random for each in result.rankings for cluster in each.clusters.values()
@@ -177,7 +179,9 @@ def _units(source: TabSource) -> Json:
                 "unit": unit.unit,
                 "index": ", ".join(map(str, unit.index)),
                 "importance": number(unit.importance),
+                "interval": f"{number(unit.importance_low)} to {number(unit.importance_high)}",
                 "spread": number(unit.spread),
+                "in_top": "–" if unit.in_top is None else f"{unit.in_top:.0%}",
             }
             for unit in cluster.top
         ],

@@ -12,13 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse
 
+from unitrank_schemas.verdict_text import sentence
 from unitrank_service.backend import key_of
 from unitrank_service.errors import HttpProblem
 from unitrank_service.http.authentication import COOKIE, admit
 from unitrank_service.http.proxies import linked, route_path
 from unitrank_service.http.requests import Handler, StrictRequest
 from unitrank_service.problems import problem_for, problem_response
-from unitrank_service.results.verdict_text import sentence
 from unitrank_service.web.assets import address
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"

@@ -63,7 +63,7 @@ with httpx.Client(base_url={base!r}{authorization}, timeout=90) as client:
     while (job := client.get(path, params={{"wait": 60}}).json())["finished_at"] is None:
         print(job["status"], job["progress"])
     for leader in client.get(f"{{path}}/result").raise_for_status().json()["leaderboard"]:
-        print(leader["verdict"], leader["ranking"], leader["mean_area"])"""
+        print(leader["verdict"], leader["ranking"], leader["area"])"""
 
 
 def _without_defaults(options: Any, default: Any) -> Any:

@@ -9,7 +9,7 @@ from unitrank.cli.gate import Bounds, checks
 def test_gate_when_bounds_are_set_then_the_results_values_meet_them_or_not(result: unitrank.JobResult) -> None:
     leader = result.leaderboard[0]
     share = leader.better_than_random / leader.of
-    met = checks(result.summary, Bounds(min_better_than_random=share, min_area=leader.mean_area, max_p=1.0), leader.ranking)
+    met = checks(result.summary, Bounds(min_better_than_random=share, min_area=leader.area, max_p=1.0), leader.ranking)
     missed = checks(result.summary, Bounds(min_better_than_random=share + 0.1, max_p=0.0), leader.ranking)
     gaps = [checks(result.summary, Bounds(max_gap=0.5), ranking)[0] for ranking in ("conductance", "gradient")]
 

@@ -47,7 +47,13 @@ class Plain:
 
     def f(self, row: int, units: set[int], fill: Tensor) -> float:
         """F with these units replaced."""
+        return float(self._output(row, units, fill)[self.chosen])
 
+    def predicted(self, row: int, units: set[int], fill: Tensor) -> int:
+        """The class with the largest logit with these units replaced."""
+        return int(self._output(row, units, fill).argmax())
+
+    def _output(self, row: int, units: set[int], fill: Tensor) -> Tensor:
         def replace(h: Tensor) -> Tensor:
             h = h.clone()
             for unit in units:
@@ -58,7 +64,7 @@ class Plain:
             return h
 
         with torch.no_grad():
-            return float(self.net(self.x[row][None], replace)[0, self.chosen])
+            return self.net(self.x[row][None], replace)[0]
 
     def gradient_x_activation(self, rows: np.ndarray) -> np.ndarray:
         """The mean over these rows, summed over the elements of a channel."""
@@ -68,14 +74,16 @@ class Plain:
             self.net.after(h[None])[0, self.chosen].backward()
             assert h.grad is not None
             product = (h.grad * h).detach()
-            scores.append(product.flatten(1).sum(1).numpy() if self.channels else product.flatten().numpy())
+            scores.append(self._by_unit(product))
         return np.mean(scores, axis=0)
 
-    def activity(self, rows: np.ndarray, fill: FillOf) -> np.ndarray:
-        """Mean |h − fill|."""
-        away = [(self.h(self.x[row]) - fill(row)).abs() for row in rows]
-        return np.mean([(each.flatten(1).sum(1) if self.channels else each.flatten()).numpy() for each in away], axis=0)
+    def activation(self, rows: np.ndarray) -> np.ndarray:
+        """Mean h, summed over the elements of a channel."""
+        return np.mean([self._by_unit(self.h(self.x[row])) for row in rows], axis=0)
 
-    def curve(self, order: list[int], counts: list[int], rows: np.ndarray, fill: FillOf) -> list[float]:
-        """Mean F with the first k units replaced, for k = 0 and each count."""
-        return [float(np.mean([self.f(row, set(order[:count]), fill(row)) for row in rows])) for count in (0, *counts)]
+    def activity(self, rows: np.ndarray, fill: FillOf) -> np.ndarray:
+        """Mean |h − fill|, summed over the elements of a channel."""
+        return np.mean([self._by_unit((self.h(self.x[row]) - fill(row)).abs()) for row in rows], axis=0)
+
+    def _by_unit(self, h: Tensor) -> np.ndarray:
+        return (h.flatten(1).sum(1) if self.channels else h.flatten()).numpy()

@@ -77,7 +77,7 @@ def test_comparison_when_one_cluster_has_equal_totals_then_it_is_scipys_paired_t
 
 
 def plain_interval(clusters: list[tuple[list[float], list[float]]], level: float) -> tuple[float, float, float]:
-    """Return the stratified interval, number by number, from each cluster's differences and totals."""
+    """Return the stratified interval, from each cluster's differences and totals."""
     means, spread, freedom = [], 0.0, 0
     for differences, totals in clusters:
         total = mean(totals)

@@ -39,6 +39,12 @@ def of(outcome: SummaryAndArrays, cluster: str = "all", ranking: int = 0) -> dic
     return result
 
 
+def overall(outcome: SummaryAndArrays, ranking: int = 0) -> dict[str, Any]:
+    """The p-values, the area and the verdict over all clusters."""
+    result = outcome[0]["rankings"][ranking]["overall"]
+    return {name: result[name] for name in ("p_value", "p_worse", "p_family", "p_family_worse", "area", "verdict")}
+
+
 def codes(outcome: SummaryAndArrays) -> list[str]:
     return [warning["code"] for warning in outcome[0]["warnings"]]
 
@@ -50,14 +56,23 @@ QUARTERS = {"fractions": [0.25, 0.5, 0.75]}
 def test_study_when_four_units_have_known_shares_then_every_number_is_as_worked_out(tmp_path: Path) -> None:
     # S₀ = 10. `most` replaces units of 4, 3, 2: S = 6, 3, 1 and D = (4 + 7 + 9)/3.
     # `least` replaces units of 1, 2, 3: S = 9, 7, 4 and D = (1 + 3 + 6)/3.
+    # `keep` leaves units of 4, 3, 2: F = 4, 7, 9, and the mean loss is (6 + 3 + 1)/3.
     outcome = study(tmp_path, FOUR, np.ones((5, 4)), ablation=QUARTERS)
     result = of(outcome)
+    curves = outcome[1]["ablation/random"][0, :, 1:].astype(np.float64)
+    # One order of 24 drops as little; kept, one order of 24 loses as little.
+    p_least = (1 + int(((10.0 - curves).mean(1) <= 10 / 3 + 1e-9).sum())) / 100
 
     assert result["counts"] == [1, 2, 3]
     assert result["fractions"] == [0.25, 0.5, 0.75]
     assert result["most"] == {"score": [6.0, 3.0, 1.0], "accuracy": None, "area": pytest.approx(2 / 3)}
-    assert result["least"] == {"score": [9.0, 7.0, 4.0], "accuracy": None, "area": pytest.approx(1 / 3)}
+    assert result["least"] == {"score": [9.0, 7.0, 4.0], "accuracy": None, "area": pytest.approx(1 / 3), "p_value": p_least}
+    assert result["keep"] == {"score": [4.0, 7.0, 9.0], "accuracy": None, "p_value": result["p_value"]}
+    assert (result["keep_area"], result["srg"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    # 0.9 · 10 of S₀ − S_n = 10 are left with three units.
+    assert result["units_for_90"] == 3
     assert outcome[1][f"ablation/{METHOD}/most"].tolist() == [[10.0, 6.0, 3.0, 1.0]]
+    assert outcome[1][f"ablation/{METHOD}/keep"].tolist() == [[0.0, 4.0, 7.0, 9.0]]
     assert outcome[1]["ablation/random"][0, :, 0].tolist() == [10.0] * 99
 
 
@@ -91,6 +106,8 @@ def test_accuracy_when_labels_are_given_then_curves_count_right_predictions(tmp_
     assert summary["clusters"][0]["accuracy"] == 0.75
     assert result["most"]["accuracy"] == [0.75, 0.75, 0.25]
     assert result["least"]["accuracy"] == [0.75, 0.75, 0.75]
+    # Units of 4, 3 and 2 are kept: 4, 7 and 9 are above 2.
+    assert result["keep"]["accuracy"] == [0.75, 0.75, 0.75]
     assert len(result["random"]["accuracy"]["mean"]) == 3
 
 
@@ -103,7 +120,11 @@ def test_verdict_when_the_ranking_is_true_then_is_better_than_random(tmp_path: P
 
     assert (of(outcome)["p_value"], of(outcome)["p_worse"]) == (0.01, 1.0)
     assert of(outcome)["verdict"] == "better_than_random"
-    assert outcome[0]["rankings"][0]["overall"] == {"p_value": 0.01, "p_worse": 1.0, "verdict": "better_than_random"}
+    assert overall(outcome) == {
+        "p_value": 0.01, "p_worse": 1.0, "p_family": 0.01, "p_family_worse": 1.0,
+        # 2, 5 and 10 of the weights 20 … 1: (39 + 90 + 155) / 3 of 210
+        "area": pytest.approx(284 / 3 / 210), "verdict": "better_than_random",
+    }  # fmt: skip
 
 
 def test_verdict_when_the_ranking_is_reversed_then_is_worse_than_random(tmp_path: Path) -> None:
@@ -127,21 +148,53 @@ def test_verdict_when_the_total_drop_is_negative_then_the_area_is_null_and_the_d
     assert result["verdict"] == "better_than_random"
 
 
-@pytest.mark.parametrize(("bias", "null"), [(989.0, False), (990.0, True)])
-def test_area_when_the_total_drop_is_a_hundredth_of_the_target_then_it_is_null(bias: float, null: bool, tmp_path: Path) -> None:
-    # the total drop is 10, mean |F| 999 or 1000
+@pytest.mark.parametrize(("bias", "null"), [(189.0, False), (190.0, True)])
+def test_area_when_the_total_drop_is_a_twentieth_of_the_target_then_it_is_null(bias: float, null: bool, tmp_path: Path) -> None:
+    # the total drop is 10, mean |F| 199 or 200
     outcome = study(tmp_path, FOUR, np.ones((5, 4)), bias=bias, ablation=QUARTERS)
+    result = of(outcome)
 
-    assert (of(outcome)["most"]["area"] is None) is null
+    areas = [result["most"]["area"], result["least"]["area"], result["random"]["area"], result["activity_area"]]
+    others = [result["keep_area"], result["srg"], result["units_for_90"], overall(outcome)["area"]]
+    assert {value is None for value in (*areas, *others)} == {null}
 
 
 def test_verdict_when_units_do_nothing_then_no_order_is_better(tmp_path: Path) -> None:
-    outcome = study(tmp_path, (0.0,) * 20, np.ones((6, 20)), bias=7.0, ablation=HALVES)
+    x = np.tile(np.arange(1.0, 21.0), (6, 1))
+    outcome = study(tmp_path, (0.0,) * 20, x, bias=7.0, ablation=HALVES, methods=["activation"])
     result = of(outcome)
 
     assert (result["p_value"], result["p_worse"], result["verdict"]) == (1.0, 1.0, "no_better_than_random")
     assert result["most"]["area"] is None
-    assert outcome[0]["rankings"][0]["overall"]["verdict"] == "no_better_than_random"
+    assert overall(outcome)["verdict"] == "no_better_than_random"
+
+
+def test_verdict_when_all_scores_are_equal_then_it_is_undecided(tmp_path: Path) -> None:
+    # The gradient is 3 for every unit, so that nothing but chance gives the order.
+    outcome = study(tmp_path, (3.0,) * 20, np.ones((6, 20)), ablation=HALVES, methods=["gradient", "random"])
+    result = of(outcome)
+
+    assert undecided(outcome) == ("undecided", "undecided")
+    assert [result[name] for name in ("p_value", "p_worse", "p_holm", "p_family")] == [None] * 4
+    assert (result["least"]["p_value"], result["keep"]["p_value"]) == (None, None)
+    assert [overall(outcome)[name] for name in ("p_value", "p_worse", "p_family", "p_family_worse")] == [None] * 4
+    # Its curves and areas are computed anyway: (2 + 5 + 10) / 3 of 20.
+    assert result["most"]["area"] == overall(outcome)["area"] == pytest.approx(17 / 60)
+
+
+def test_overall_when_the_scores_of_a_cluster_are_equal_then_the_cluster_is_left_out(tmp_path: Path) -> None:
+    # The clusters' rankings are 20 scores that differ, and 20 equal scores.
+    scores = {"differs": list(TWENTY), "equal": [1.0] * 20}
+    members = {"differs": [0, 1, 2, 3], "equal": [4, 5, 6, 7]}
+    methods = [{"name": "given", "importance": scores, "made_on": "none"}]
+    request: dict[str, Any] = {"methods": methods, "clusters": {"by": "members", "members": members}}
+    outcome = study(tmp_path, TWENTY, np.ones((8, 20)), ablation=HALVES, **request)
+
+    assert (of(outcome, "differs")["p_value"], of(outcome, "equal")["p_value"]) == (0.01, None)
+    assert (of(outcome, "differs")["p_family"], of(outcome, "equal")["p_family"]) == (0.01, None)
+    assert (of(outcome, "differs")["p_holm"], of(outcome, "equal")["p_holm"]) == (0.01, None)
+    assert (of(outcome, "equal")["verdict"], overall(outcome)["verdict"]) == ("undecided", "better_than_random")
+    assert overall(outcome)["p_value"] == 0.01
 
 
 def test_verdict_when_all_units_are_dead_then_ties_are_exact_in_a_wide_net_too(tmp_path: Path) -> None:
@@ -175,8 +228,8 @@ def test_ties_when_random_orders_choose_the_same_unit_then_they_count_in_a_wide_
     assert of(outcome)["p_value"] == (1 + (curves <= best).sum()) / 200
 
 
-def undecided(outcome: SummaryAndArrays) -> tuple[Verdict, Verdict]:
-    return of(outcome)["verdict"], outcome[0]["rankings"][0]["overall"]["verdict"]
+def undecided(outcome: SummaryAndArrays, cluster: str = "all") -> tuple[Verdict, Verdict]:
+    return of(outcome, cluster)["verdict"], overall(outcome)["verdict"]
 
 
 def test_verdict_when_random_orders_are_too_few_then_it_is_undecided(tmp_path: Path) -> None:
@@ -184,7 +237,7 @@ def test_verdict_when_random_orders_are_too_few_then_it_is_undecided(tmp_path: P
     nineteen = study(tmp_path, TWENTY, np.ones((6, 20)), ablation=HALVES | {"random": 19})
 
     assert undecided(eighteen) == ("undecided", "undecided")
-    assert of(eighteen)["p_value"] == eighteen[0]["rankings"][0]["overall"]["p_value"] == pytest.approx(1 / 19)
+    assert of(eighteen)["p_value"] == overall(eighteen)["p_value"] == pytest.approx(1 / 19)
     assert undecided(nineteen) == ("better_than_random", "better_than_random")
     assert of(nineteen)["p_value"] == 0.05
 
@@ -199,16 +252,34 @@ def test_verdict_when_units_can_be_chosen_in_few_ways_then_it_is_undecided(tmp_p
 
 
 @pytest.mark.parametrize("random", [0, 99])
-@pytest.mark.parametrize("orders", [["least"], []])
+@pytest.mark.parametrize("orders", [["least"], ["keep"], []])
 def test_verdict_when_the_order_most_is_not_requested_then_is_undecided(random: int, orders: list[str], tmp_path: Path) -> None:
     options = HALVES | {"orders": orders, "random": random, "check_fill": "zero", "fill": "mean"}
     outcome = study(tmp_path, TWENTY, np.ones((6, 20)), ablation=options)
     result = of(outcome)
 
     assert undecided(outcome) == ("undecided", "undecided")
-    assert (result["most"], result["p_value"], result["p_worse"], result["p_holm"]) == (None, None, None, None)
-    assert (result["least"] is not None) == (orders == ["least"])
+    assert [result[name] for name in ("most", "p_value", "p_worse", "p_holm", "p_family", "srg")] == [None] * 6
+    assert set(overall(outcome).values()) == {None, "undecided"}
+    for order in ("least", "keep"):
+        assert (result[order] is not None) == (order in orders)
+        assert order not in orders or (result[order]["p_value"] is not None) == (random > 0)
     assert (result["random"] is not None) == (random > 0)
+
+
+def test_verdict_when_there_are_no_random_orders_then_areas_are_computed_and_p_values_are_null(tmp_path: Path) -> None:
+    members = {name: list(range(4 * index, 4 * index + 4)) for index, name in enumerate("ab")}
+    request: dict[str, Any] = {"clusters": {"by": "members", "members": members}, "methods": [METHOD, "activation"]}
+    outcome = study(tmp_path, TWENTY, np.ones((8, 20)), ablation=HALVES | {"random": 0, "check_fill": "zero"}, **request)
+    result = of(outcome, "a")
+
+    assert [result[name] for name in ("p_value", "p_worse", "p_holm", "p_family", "random")] == [None] * 5
+    assert (result["least"]["p_value"], result["keep"]["p_value"]) == (None, None)
+    # Kept: 2, 5 and 10 of the weights 20 … 1.
+    areas = [result["most"]["area"], result["keep_area"], overall(outcome)["area"]]
+    assert areas == pytest.approx([284 / 3 / 210] * 3)
+    assert [overall(outcome)[name] for name in ("p_value", "p_worse", "p_family", "p_family_worse")] == [None] * 4
+    assert undecided(outcome, "a") == ("undecided", "undecided")
 
 
 def test_verdict_when_a_cluster_has_under_two_test_examples_then_it_is_undecided(tmp_path: Path) -> None:
@@ -226,7 +297,9 @@ def test_verdict_when_a_cluster_has_under_two_test_examples_then_it_is_undecided
     # A tested cluster has its p-value anyway, and counts for Holm and for the overall sum.
     assert of(outcome, "three")["p_value"] == 0.01
     assert of(outcome, "three")["p_holm"] == of(outcome, "four")["p_holm"] == 0.02
-    assert outcome[0]["rankings"][0]["overall"]["verdict"] == "better_than_random"
+    # It does not count in the step-down.
+    assert [of(outcome, name)["p_family"] for name in members] == [None, None, 0.01]
+    assert overall(outcome)["verdict"] == "better_than_random"
 
 
 def test_overall_when_every_cluster_has_one_test_example_then_together_they_decide(tmp_path: Path) -> None:
@@ -236,8 +309,10 @@ def test_overall_when_every_cluster_has_one_test_example_then_together_they_deci
     alone = study(tmp_path, TWENTY, np.ones((2, 20)), ablation=HALVES | {"split": "half"})
 
     assert {of(outcome, name)["verdict"] for name in members} == {"undecided"}
-    assert outcome[0]["rankings"][0]["overall"] == {"p_value": 0.01, "p_worse": 1.0, "verdict": "better_than_random"}
-    assert alone[0]["rankings"][0]["overall"] == {"p_value": 0.01, "p_worse": 1.0, "verdict": "undecided"}
+    assert {of(outcome, name)["p_family"] for name in members} == {None}
+    p_values = {"p_value": 0.01, "p_worse": 1.0, "p_family": 0.01, "p_family_worse": 1.0, "area": pytest.approx(284 / 3 / 210)}
+    assert overall(outcome) == p_values | {"verdict": "better_than_random"}
+    assert overall(alone) == p_values | {"verdict": "undecided"}
 
 
 def test_verdict_when_there_is_one_example_then_nothing_is_tested(tmp_path: Path) -> None:
@@ -245,7 +320,8 @@ def test_verdict_when_there_is_one_example_then_nothing_is_tested(tmp_path: Path
 
     assert of(outcome)["verdict"] == "undecided"
     assert outcome[0]["clusters"][0] == outcome[0]["clusters"][0] | {"examples": 1, "ranked_on": 1, "tested_on": 0}
-    assert outcome[0]["rankings"][0]["overall"] == {"p_value": None, "p_worse": None, "verdict": "undecided"}
+    p_values = dict.fromkeys(("p_value", "p_worse", "p_family", "p_family_worse", "area"))
+    assert overall(outcome) == p_values | {"verdict": "undecided"}
 
 
 def test_study_when_there_is_one_unit_then_there_are_no_counts(tmp_path: Path) -> None:
@@ -255,17 +331,34 @@ def test_study_when_there_is_one_unit_then_there_are_no_counts(tmp_path: Path) -
     assert outcome[1]["ablation/random"].shape == (1, 99, 1)
 
 
-def test_holm_when_there_are_several_clusters_then_corrects_p_and_leaves_the_verdict(tmp_path: Path) -> None:
+def test_family_when_there_are_several_clusters_then_corrects_p_and_leaves_the_verdict(tmp_path: Path) -> None:
     members = {name: list(range(4 * index, 4 * index + 4)) for index, name in enumerate("abc")}
-    outcome = study(tmp_path, TWENTY, np.ones((12, 20)), ablation=HALVES, clusters={"by": "members", "members": members})
+    request: dict[str, Any] = {"clusters": {"by": "members", "members": members}}
+    outcome = study(tmp_path, TWENTY, np.ones((12, 20)), ablation=HALVES, **request)
 
     assert [of(outcome, name)["p_value"] for name in "abc"] == [0.01] * 3
     assert [of(outcome, name)["p_holm"] for name in "abc"] == [0.03] * 3
-    outcome = study(
-        tmp_path, TWENTY, np.ones((12, 20)), ablation=HALVES | {"random": 19}, clusters={"by": "members", "members": members}
-    )
-    assert [of(outcome, name)["p_holm"] for name in "abc"] == pytest.approx([0.15] * 3)
+    # The clusters' drops are equal, so the correction for three clusters costs nothing.
+    assert [of(outcome, name)["p_family"] for name in "abc"] == [0.01] * 3
+    outcome = study(tmp_path, TWENTY, np.ones((12, 20)), ablation=HALVES | {"random": 59}, **request)
+    assert [of(outcome, name)["p_holm"] for name in "abc"] == pytest.approx([3 / 60] * 3)
+    # 3 clusters are more than 59 · 0.05: Holm's smallest p is 3/59.
+    outcome = study(tmp_path, TWENTY, np.ones((12, 20)), ablation=HALVES | {"random": 58}, **request)
+    assert [of(outcome, name)["p_holm"] for name in "abc"] == [None] * 3
+    outcome = study(tmp_path, TWENTY, np.ones((12, 20)), ablation=HALVES | {"random": 19}, **request)
+    assert [of(outcome, name)["p_holm"] for name in "abc"] == [None] * 3
+    assert [of(outcome, name)["p_family"] for name in "abc"] == [0.05] * 3
     assert {of(outcome, name)["verdict"] for name in "abc"} == {"better_than_random"}
+
+
+def test_family_when_ten_clusters_have_true_scores_then_each_can_be_significant(tmp_path: Path) -> None:
+    # Each cluster has an order of its own. With Holm, the smallest p would be 10/100.
+    x = np.random.default_rng(0).permuted(np.tile(np.arange(1.0, 21.0), (10, 1)), axis=1).repeat(4, axis=0)
+    members = {str(index): list(range(4 * index, 4 * index + 4)) for index in range(10)}
+    outcome = study(tmp_path, (1.0,) * 20, x, ablation=HALVES, clusters={"by": "members", "members": members})
+
+    assert {of(outcome, name)["p_family"] for name in members} == {0.01}
+    assert {of(outcome, name)["p_holm"] for name in members} == {None}
 
 
 def test_activity_when_it_ranks_alike_then_the_ranking_is_warned_of(tmp_path: Path) -> None:
@@ -393,13 +486,26 @@ def test_random_when_more_orders_are_drawn_then_the_first_ones_stay(tmp_path: Pa
     np.testing.assert_allclose(few, many[:, :19], rtol=1e-6)
 
 
-def test_overall_when_computed_from_the_curves_then_agrees(tmp_path: Path) -> None:
-    outcome = shared(tmp_path, ["activation"], ablation={"random": 40})
-    ranked = outcome[1]["ablation/activation/most"].astype(np.float64)
-    random = outcome[1]["ablation/random"].astype(np.float64)
-    drops = np.column_stack([(ranked[:, :1] - ranked[:, 1:]).mean(1), (random[:, :, :1] - random[:, :, 1:]).mean(2)])
-    sums = ((drops - drops.mean(1, keepdims=True)) / drops.std(1, keepdims=True)).sum(0)
-    overall = outcome[0]["rankings"][0]["overall"]
+def test_overall_when_one_ranking_is_tested_on_one_cluster_then_the_random_orders_serve(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    fields = {"x": rng.standard_normal((57, 7)).astype(np.float32), "y": np.arange(57) % 3}
+    outcome = rank(curved(), tmp_path, fields, "1", ["activation", "random"], ablation={"random": 40}, fidelity=None)
+    curves = {name: outcome[1][f"ablation/{name}"].astype(np.float64)[0] for name in ("activation/most", "random")}
+    random = (curves["random"][:, :1] - curves["random"][:, 1:]).mean(1)
+    drop = (curves["activation/most"][0] - curves["activation/most"][1:]).mean()
 
-    assert overall["p_value"] == (1 + (sums[1:] >= sums[0]).sum()) / 41
-    assert overall["p_worse"] == (1 + (sums[1:] <= sums[0]).sum()) / 41
+    assert overall(outcome)["p_value"] == overall(outcome)["p_family"] == (1 + (random >= drop).sum()) / 41
+    assert overall(outcome)["p_worse"] == overall(outcome)["p_family_worse"] == (1 + (random <= drop).sum()) / 41
+    assert of(outcome)["p_value"] == of(outcome)["p_family"] == overall(outcome)["p_value"]
+    # A ranking of noise is not one of the job's tests.
+    assert (overall(outcome, 1)["p_family"], overall(outcome, 1)["p_family_worse"]) == (None, None)
+    assert overall(outcome, 1)["p_value"] == of(outcome, ranking=1)["p_value"]
+
+
+def test_family_when_a_ranking_is_added_then_the_first_ones_p_rises_at_most(tmp_path: Path) -> None:
+    one, two = (shared(tmp_path, methods, ablation={"random": 40}) for methods in (["gradient"], ["gradient", "activation"]))
+    with_noise = shared(tmp_path, ["gradient", "random"], ablation={"random": 40})
+
+    assert overall(one)["p_value"] == overall(one)["p_family"] == overall(two)["p_value"]
+    assert overall(two)["p_family"] >= overall(one)["p_family"]
+    assert overall(with_noise) == overall(one)

@@ -5,7 +5,8 @@ from itertools import combinations, permutations
 import numpy as np
 import pytest
 
-from unitrank_engine.ablation.verdict import area, chance, choices, decidable, drop, holm, overall
+from unitrank_engine.ablation.verdict import area, chance, choices, drop, holm, undecided, verdict
+from unitrank_schemas.results import Verdict
 
 
 def test_drop_when_scores_fall_then_is_the_mean_distance_from_the_unaltered_score() -> None:
@@ -15,24 +16,26 @@ def test_drop_when_scores_fall_then_is_the_mean_distance_from_the_unaltered_scor
 
 
 @pytest.mark.parametrize(
-    ("value", "intact", "all_replaced", "magnitude", "expected"),
+    ("value", "total", "magnitude", "expected"),
     [
-        (4.0, 10.0, 2.0, 10.0, 0.5),
-        (-2.0, 10.0, 2.0, 10.0, -0.25),
-        # A total drop of exactly 0.01 · mean |F| is too small; any larger one counts.
-        (4.0, 0.25, 0.0, 25.0, None),
-        (4.0, 0.25, 0.0, 24.75, 16.0),
-        (4.0, 5.0, 5.0, 5.0, None),
-        (4.0, 5.0, 6.0, 5.0, None),
+        (4.0, 8.0, 10.0, 0.5),
+        (-2.0, 8.0, 10.0, -0.25),
+        # A total drop of exactly 0.05 · mean |F| is too small; any larger one counts.
+        (4.0, 1.25, 25.0, None),
+        (4.0, 1.25, 24.75, 3.2),
+        (4.0, 0.0, 5.0, None),
+        (4.0, -1.0, 5.0, None),
         # The mean of |F| counts, not |mean F|: it is large for examples of both signs.
-        (0.05, 0.0, -0.1, 10.0, None),
-        (0.0, 0.0, 0.0, 0.0, None),
+        (0.05, 0.1, 10.0, None),
+        (0.0, 0.0, 0.0, None),
+        # A cluster without test examples has no means.
+        (0.0, float("nan"), float("nan"), None),
     ],
 )
 def test_area_when_the_total_drop_is_small_or_negative_then_it_is_null(
-    value: float, intact: float, all_replaced: float, magnitude: float, expected: float | None
+    value: float, total: float, magnitude: float, expected: float | None
 ) -> None:
-    assert area(value, intact=intact, all_replaced=all_replaced, magnitude=magnitude) == expected
+    assert area(value, total=total, magnitude=magnitude) == expected
 
 
 def against(above: int, equal: int, below: int) -> np.ndarray:
@@ -41,7 +44,7 @@ def against(above: int, equal: int, below: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("random", "level", "p_value", "p_worse", "verdict"),
+    ("random", "level", "p_value", "p_worse", "expected"),
     [
         (against(0, 0, 18), 0.95, 1 / 19, 1.0, "no_better_than_random"),
         (against(0, 0, 19), 0.95, 1 / 20, 1.0, "better_than_random"),
@@ -63,56 +66,73 @@ def against(above: int, equal: int, below: int) -> np.ndarray:
     ],
 )
 def test_chance_when_the_drop_has_a_rank_then_p_and_verdict_follow(
-    random: np.ndarray, level: float, p_value: float, p_worse: float, verdict: str
+    random: np.ndarray, level: float, p_value: float, p_worse: float, expected: Verdict
 ) -> None:
-    overall_result = chance(0.0, random, level)
+    place = chance(0.0, random)
 
-    assert (overall_result.p_value, overall_result.p_worse, overall_result.verdict) == (p_value, p_worse, verdict)
+    assert (place.p_value, place.p_worse, place.orders) == (p_value, p_worse, len(random) + 1)
+    assert verdict(place, level) == expected
 
 
 @pytest.mark.parametrize(
-    ("random", "level", "enough"),
+    ("random", "level", "least"),
     [
-        (18, 0.95, False),
-        (19, 0.95, True),
-        (98, 0.99, False),
-        (99, 0.99, True),
-        (8, 0.9, False),
-        (9, 0.9, True),
-        (0, 0.5, False),
-        (1, 0.5, True),
+        (18, 0.95, 19),
+        (19, 0.95, None),
+        (98, 0.99, 99),
+        (99, 0.99, None),
+        (8, 0.9, 9),
+        (9, 0.9, None),
+        (0, 0.5, 1),
+        (1, 0.5, None),
     ],
 )
-def test_decidable_when_random_orders_are_few_then_is_false(random: int, level: float, enough: bool) -> None:
-    assert decidable(100, [10, 50], random, level, 10) is enough
+def test_undecided_when_random_orders_are_few_then_says_how_many_are_enough(random: int, level: float, least: int | None) -> None:
+    reason = undecided(100, [10, 50], random, level, 10)
+
+    if least is None:
+        assert reason is None
+    else:
+        assert reason is not None
+        assert reason.startswith(f"{random} random orders are too few for the level {level:g}")
+        assert reason.endswith(f"use at least {least}")
 
 
 @pytest.mark.parametrize(
-    ("n", "counts", "level", "enough"),
+    ("n", "counts", "level", "ways"),
     [
-        (19, [1], 0.95, False),
-        (20, [1], 0.95, True),
-        (4, [1, 2], 0.95, False),  # 4 · 3
-        (4, [1, 2, 3], 0.95, True),  # 4 · 3 · 2
-        (6, [3], 0.95, True),  # 20
-        (5, [2], 0.9, True),  # 10
-        (9, [8], 0.9, False),
-        (4000, [400, 2000], 0.95, True),
+        (19, [1], 0.95, 19),
+        (20, [1], 0.95, None),
+        (4, [1, 2], 0.95, 12),  # 4 · 3
+        (4, [1, 2, 3], 0.95, None),  # 4 · 3 · 2
+        (6, [3], 0.95, None),  # 20
+        (5, [2], 0.9, None),  # 10
+        (9, [8], 0.9, 9),
+        (4000, [400, 2000], 0.95, None),
     ],
 )
-def test_decidable_when_units_can_be_chosen_in_few_ways_then_is_false(
-    n: int, counts: list[int], level: float, enough: bool
+def test_undecided_when_units_can_be_chosen_in_few_ways_then_says_how_many(
+    n: int, counts: list[int], level: float, ways: int | None
 ) -> None:
-    assert decidable(n, counts, 99, level, 10) is enough
+    reason = undecided(n, counts, 99, level, 10)
+
+    if ways is None:
+        assert reason is None
+    else:
+        assert reason is not None
+        assert reason.startswith(f"{n} units can be replaced in {ways} ways only")
 
 
 @pytest.mark.parametrize(("tests", "enough"), [(0, False), (1, False), (2, True)])
-def test_decidable_when_test_examples_are_few_then_needs_two(tests: int, enough: bool) -> None:
-    assert decidable(100, [10], 99, 0.95, tests) is enough
+def test_undecided_when_test_examples_are_few_then_needs_two(tests: int, enough: bool) -> None:
+    reason = undecided(100, [10], 99, 0.95, tests)
+
+    assert (reason is None) is enough
+    assert enough or "2 are needed; use larger clusters" in str(reason)
 
 
-def test_decidable_when_there_are_no_counts_then_is_false() -> None:
-    assert not decidable(1, [], 99, 0.95, 10)
+def test_undecided_when_there_are_no_counts_then_asks_for_larger_fractions() -> None:
+    assert "use larger `fractions`" in str(undecided(1, [], 99, 0.95, 10))
 
 
 @pytest.mark.parametrize(("n", "counts"), [(5, [1, 3]), (5, [2]), (6, [1, 2, 5]), (4, [1, 2, 3])])
@@ -121,46 +141,6 @@ def test_choices_when_counted_one_by_one_then_they_are_as_many(n: int, counts: l
 
     assert choices(n, counts, 1e9) == len(distinct)
     assert len(set(combinations(range(n), counts[0]))) == choices(n, counts[:1], 1e9)
-
-
-# In the first cluster, the drops 4 | 0 0 0 have mean 1 and deviation √3; in the second,
-# 1 | 3 1 −1 have mean 1 and deviation √2. Standardised, they are √3 | −1/√3 … and 0 | √2 0 −√2, and
-# their sums are 1.73 | 0.84 −0.58 −1.99.
-OWN, RANDOM = np.array([4.0, 1.0]), np.array([[0.0, 0.0, 0.0], [3.0, 1.0, -1.0]])
-
-
-def test_overall_when_clusters_are_summed_then_the_rank_of_the_sum_gives_p() -> None:
-    overall_result = overall(OWN, RANDOM, 0.75)
-
-    assert (overall_result.p_value, overall_result.p_worse, overall_result.verdict) == (0.25, 1.0, "better_than_random")
-
-
-def test_overall_when_one_cluster_has_larger_scores_then_it_has_no_larger_say() -> None:
-    # Without standardising, 0 + 3000 would beat 4 + 1000.
-    scale = np.array([[1.0], [1000.0]])
-
-    assert overall(OWN * scale[:, 0], RANDOM * scale, 0.75) == overall(OWN, RANDOM, 0.75)
-
-
-def test_overall_when_a_cluster_has_no_differences_then_the_cluster_does_not_count() -> None:
-    flat = overall(np.append(OWN, 7.0), np.vstack([RANDOM, [7.0, 7.0, 7.0]]), 0.75)
-
-    assert flat == overall(OWN, RANDOM, 0.75)
-
-
-def test_overall_when_no_drops_differ_then_is_no_better_than_random() -> None:
-    overall_result = overall(np.full(2, 7.1), np.full((2, 19), 7.1), 0.95)
-
-    assert (overall_result.p_value, overall_result.p_worse, overall_result.verdict) == (1.0, 1.0, "no_better_than_random")
-
-
-def test_overall_when_an_order_ties_in_every_cluster_then_it_counts_on_both_sides() -> None:
-    rng = np.random.default_rng(0)
-    random = rng.standard_normal((7, 40))
-    overall_result = overall(random[:, 11].copy(), random, 0.95)
-
-    # Each of the 40 orders counts on one side; the tied order and the ranking count on both.
-    assert overall_result.p_value + overall_result.p_worse == pytest.approx((40 + 1 + 2) / 41)
 
 
 def test_holm_when_clusters_are_many_then_the_smallest_p_is_multiplied_by_their_number() -> None:

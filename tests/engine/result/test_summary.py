@@ -14,7 +14,7 @@ from tests.engine.ablation.nets import Weighted
 from tests.engine.ablation.plain import prepared
 from tests.engine.in_process import program_of, rank
 from unitrank_engine.program import Program
-from unitrank_engine.result.summary import leaderboard
+from unitrank_engine.result.leaderboard import leaderboard
 from unitrank_schemas import results as schema
 
 
@@ -205,47 +205,53 @@ def test_cluster_when_it_is_described_then_score_and_accuracy_are_of_all_its_exa
     assert summary["clusters"][1]["score"] == 4.0
 
 
-def ranking(name: str, verdict: schema.Verdict, areas: list[float | None], mae: float | None = None) -> schema.Ranking:
-    """A ranking with one cluster for each area."""
+def ranking(
+    name: str, verdict: schema.Verdict, areas: list[float | None], mae: float | None = None, area: float | None = None
+) -> schema.Ranking:
+    """A ranking with one cluster for each of `areas`, and the area over all clusters."""
     clusters = {
         str(index): schema.ClusterRanking(
             top=[],
             ablation=schema.AblationResult(
-                counts=[1], fractions=[0.1], most=schema.Curve(score=[0.0], area=area), verdict=verdict if index else "undecided"
+                counts=[1], fractions=[0.1], most=schema.Curve(score=[0.0], area=each), verdict=verdict if index else "undecided"
             ),
         )
-        for index, area in enumerate(areas)
+        for index, each in enumerate(areas)
     }
     fidelity = None if mae is None else schema.FidelityResult(mae=mae, mae_of_zero=1.0, bias=0.0)
-    overall = schema.Overall(verdict=verdict)
+    overall = schema.Overall(verdict=verdict, area=area)
     return schema.Ranking(id=name, method={}, clusters=clusters, overall=overall, fidelity=fidelity, seconds=0.0)
 
 
 def test_leaderboard_when_rankings_differ_then_verdict_area_error_and_request_decide_in_turn() -> None:
+    # The area over all clusters decides, and not the mean of the clusters' areas.
     ranked = leaderboard(
         [
-            ranking("worse", "worse_than_random", [0.9, 0.9], 0.1),
-            ranking("large error", "better_than_random", [0.25, 0.5], 9.0),
+            ranking("worse", "worse_than_random", [0.9, 0.9], 0.1, 0.9),
+            ranking("large error", "better_than_random", [0.25, 0.5], 9.0, 0.375),
             ranking("no area", "better_than_random", [None, None], 0.1),
-            ranking("first of equals", "better_than_random", [0.375, 0.375], 2.0),
-            ranking("second of equals", "better_than_random", [0.375, 0.375], 2.0),
-            ranking("no error", "better_than_random", [0.375, 0.375]),
-            ranking("largest where known", "better_than_random", [None, 0.5], 5.0),
-            ranking("undecided", "undecided", [0.95, 0.95], 0.0),
-        ]
+            ranking("first of equals", "better_than_random", [0.375, 0.375], 2.0, 0.375),
+            ranking("second of equals", "better_than_random", [0.375, 0.375], 2.0, 0.375),
+            ranking("no error", "better_than_random", [0.375, 0.375], None, 0.375),
+            ranking("largest where known", "better_than_random", [None, 0.5], 5.0, 0.5),
+            ranking("largest in the mean", "better_than_random", [0.1, 0.99], 0.1, 0.3),
+            ranking("undecided", "undecided", [0.95, 0.95], 0.0, 0.95),
+        ],
+        [],
     )
 
     assert [leader.ranking for leader in ranked] == [
-        "largest where known", "first of equals", "second of equals", "large error", "no error", "no area", "undecided", "worse",
+        "largest where known", "first of equals", "second of equals", "large error", "no error", "largest in the mean", "no area",
+        "undecided", "worse",
     ]  # fmt: skip
     first, last = ranked[0], ranked[-1]
-    assert (first.mean_area, first.better_than_random, first.of, first.mae) == (0.5, 1, 2, 5.0)
+    assert (first.area, first.mean_area, first.better_than_random, first.of, first.mae) == (0.5, 0.5, 1, 2, 5.0)
     assert (last.verdict, last.mean_area, last.better_than_random) == ("worse_than_random", pytest.approx(0.9), 0)
-    assert ranked[5].mean_area is None
+    assert (ranked[6].area, ranked[6].mean_area) == (None, None)
 
 
 def test_leaderboard_when_nothing_was_tested_then_the_error_decides() -> None:
     tested = [ranking("b", "undecided", [], 2.0), ranking("a", "undecided", [], 1.0)]
-    ranked = leaderboard([each.model_copy(update={"overall": None}) for each in tested])
+    ranked = leaderboard([each.model_copy(update={"overall": None}) for each in tested], [])
 
     assert [(leader.ranking, leader.verdict, leader.of) for leader in ranked] == [("a", None, 0), ("b", None, 0)]

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.engine.ablation.nets import Weighted
 from tests.engine.in_process import program_of, rank
 from tests.engine.nets import net_of, program
 from unitrank_engine.errors import EngineError
@@ -119,6 +120,9 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "most": {"ablation": {"orders": ["most"], "examples": 4}},
     "least": {"ablation": {"orders": ["least"]}},
     "no_orders": {"ablation": {"orders": []}},
+    "keep": {"ablation": {"orders": ["keep"]}},
+    "accuracy": {"ablation": {"measure": "accuracy"}, "clusters": {"by": "label"}},
+    "no_specificity": {"ablation": {"specificity": False}, "clusters": {"by": "label"}},
     "no_random": {"ablation": {"random": 0}},
     "fills": {"ablation": {"fill": "mean", "check_fill": "zero"}, "fidelity": {"select": "random", "fill": "resample"}},
     "top": {"fidelity": {"select": "top", "fraction": 0.2}},
@@ -197,13 +201,28 @@ METHODS: list[Any] = [
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_scores_when_other_methods_run_in_the_job_then_are_the_same_as_alone(method: Any, tmp_path: Path) -> None:
     parts, earlier_methods = Memory(), ["gradient", {"name": "conductance", "steps": 9}, {"name": "deeplift"}]
-    job(tmp_path, parts, [method], keep_examples=2)
+    # With several clusters, a ranking has relabelled controls in a job without other rankings, too.
+    request: dict[str, Any] = {"keep_examples": 2, "clusters": {"by": "label"}}
+    job(tmp_path, parts, [method], **request)
 
-    outcome = job(tmp_path, parts, [*earlier_methods, method], keep_examples=2)
+    outcome = job(tmp_path, parts, [*earlier_methods, method], **request)
 
     assert reused(outcome)[0] == "controls"
     assert reused(outcome)[-1] == outcome[0]["rankings"][-1]["id"]
-    assert_same(outcome, job(tmp_path, None, [*earlier_methods, method], keep_examples=2))
+    assert_same(outcome, job(tmp_path, None, [*earlier_methods, method], **request))
+
+
+def test_ranking_when_it_was_tested_alone_on_one_cluster_then_only_its_scores_and_controls_are_reused(tmp_path: Path) -> None:
+    # Alone, it is compared with the random orders, and otherwise with relabelled controls.
+    parts = Memory()
+    job(tmp_path, parts, ["gradient"])
+
+    outcome = job(tmp_path, parts, ["gradient", "activation"])
+
+    assert reused(outcome) == ["controls", "gradient/scores"]
+    assert_same(outcome, job(tmp_path, None, ["gradient", "activation"]))
+    # A ranking of noise is not counted, so it adds no controls.
+    assert reused(job(tmp_path, parts, ["gradient", "random"])) == ["controls", "gradient"]
 
 
 class Folded(nn.Module):
@@ -240,7 +259,8 @@ def test_job_when_passes_cannot_be_shared_or_are_nested_then_the_result_is_the_s
     x, y = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32), np.arange(60) % 3
 
     def run(parts: Memory | None, methods: list[Any]) -> Result:
-        return rank(net, tmp_path, {"x": x, "y": y}, "act", methods, parts=parts, ablation={"random": RANDOM})
+        clusters = {"by": "label"}
+        return rank(net, tmp_path, {"x": x, "y": y}, "act", methods, parts=parts, ablation={"random": RANDOM}, clusters=clusters)
 
     parts = Memory()
     run(parts, ["gradient_x_delta"])
@@ -284,6 +304,29 @@ def _verified(outcome: Result) -> list[Any]:
     return [cluster["verified"] for ranking in outcome[0]["rankings"] for cluster in ranking["clusters"].values()]
 
 
+@pytest.mark.parametrize("clusters", [{"by": "all"}, {"by": "label"}], ids=["one cluster", "several"])
+def test_job_when_a_ranking_is_worse_than_random_then_its_reversed_order_does_not_run_again(
+    clusters: dict[str, Any], tmp_path: Path
+) -> None:
+    # The least active unit has the largest share of F: activations 1/k² with weights k³.
+    units = np.arange(1.0, 21.0)
+    net = program_of(Weighted((units**3).tolist()), torch.ones(2, 20, dtype=torch.float64))
+    fields = {"x": np.tile(1 / units**2, (12, 1)), "y": np.arange(12) % 2}
+    request: dict[str, Any] = {"target": {"class": None}, "labels": "y", "clusters": clusters, "ablation": {"random": 19}}
+
+    def run(parts: Memory | None) -> Result:
+        return rank(net, tmp_path, fields, "act", ["activation"], parts=parts, **request)
+
+    parts = Memory()
+    first = run(parts)
+    again = run(parts)
+
+    assert [warning["ranking"] for warning in first[0]["warnings"] if warning["code"] == "may_be_reversed"] == ["activation"]
+    assert_same(again, first)
+    assert_same(first, run(None))
+    assert (rows(again), again[0]["cost"]["backward_rows"]) == (0, 0)
+
+
 def test_job_when_a_method_is_added_then_controls_and_earlier_methods_do_not_run_again(tmp_path: Path) -> None:
     parts, request = Memory(), {"ablation": {"random": 19}}
     job(tmp_path, parts, FIRST, **request)
@@ -291,11 +334,13 @@ def test_job_when_a_method_is_added_then_controls_and_earlier_methods_do_not_run
     outcome = job(tmp_path, parts, [*FIRST, "deeplift"], **request)
 
     # 41 examples: both ends (the baseline once), twice the tail for deeplift, and fidelity. 20 test
-    # examples: their values, 12 and 6 masks of deeplift's orders with both fills, and the ranking
-    # half's values for the check.
+    # examples: their values, with both fills, and the ranking half's values for the check. Six
+    # counts: deeplift's orders `most`, `least`, `keep` and 19 relabelled controls; for the check
+    # `most` and 19 controls.
     assert reused(outcome) == ["controls", "gradient", "conductance"]
-    assert rows(outcome) <= 41 * 4 + 1 + 20 * (1 + 12) + 20 * (1 + 6) + 20
-    assert rows(outcome) < 0.1 * rows(job(tmp_path, None, [*FIRST, "deeplift"], **request))
+    assert rows(outcome) <= 41 * 4 + 1 + 20 * (1 + 6 * (3 + 19)) + 20 * (1 + 6 * (1 + 19)) + 20
+    # Each of three rankings has 42 orders. The controls have 58: three times 19, and activity.
+    assert rows(outcome) < 0.24 * rows(job(tmp_path, None, [*FIRST, "deeplift"], **request))
 
 
 CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -303,7 +348,9 @@ CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "fractions": ({"ablation": {"fractions": [0.3]}}, ["gradient/scores", "conductance/scores"]),
     "more controls": ({"ablation": {"random": 25}}, ["gradient/scores", "conductance/scores"]),
     "no check": ({"ablation": {"check_fill": None}}, ["controls", "gradient", "conductance"]),
-    "orders": ({"ablation": {"orders": ["most"]}}, ["controls", "gradient/scores", "conductance/scores"]),
+    "orders": ({"ablation": {"orders": ["most", "keep"]}}, ["controls", "gradient/scores", "conductance/scores"]),
+    "no keep": ({"ablation": {"orders": ["most", "least"]}}, ["gradient/scores", "conductance/scores"]),
+    "measure": ({"ablation": {"measure": "accuracy"}}, ["gradient/scores", "conductance/scores"]),
     "no ablation": ({"ablation": None}, ["gradient", "conductance"]),
     "exact tests": (
         {"ablation": {"verify": {"top": 2, "sample": 3}, "pairs": 2}},
@@ -456,11 +503,11 @@ def test_job_when_a_ranking_fails_then_stores_no_parts_and_lists_the_reused_rank
 
 
 def test_job_when_stopped_in_the_study_then_the_next_job_reuses_its_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from unitrank_engine.ablation import curves
+    from unitrank_engine.ablation import mask_runner
 
     parts = Memory()
     with monkeypatch.context() as patch:
-        patch.setattr(curves.Curves, "run", lambda *_: (_ for _ in ()).throw(RuntimeError("cancelled")))
+        patch.setattr(mask_runner.MaskRunner, "run", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("cancelled")))
         with pytest.raises(RuntimeError, match="cancelled"):
             job(tmp_path, parts, FIRST)
 

@@ -44,7 +44,9 @@ def test_report_when_read_then_the_verdict_comes_first_and_markup_is_text(client
 
     assert "$x^2$ &amp; &lt;b&gt;" in text
     assert "<b>" not in text
-    assert text.index("Yes: the units of layer conv1 that conductance ranks highest do matter") < text.index("<table>")
+    assert text.index(
+        "Yes: the units of layer conv1 that conductance ranks highest matter more than units drawn at random"
+    ) < text.index("<table>")
     for word in ("Worse than random: gradient.mean_abs", "Spearman", "This job has no warnings", "&#34;conv1&#34;"):
         assert word in text
 

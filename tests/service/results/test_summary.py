@@ -2,6 +2,7 @@
 
 import io
 import json
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -29,8 +30,10 @@ def several() -> dict[str, Any]:
         {"code": "x", "detail": "…", "cluster": name, "ranking": id} for name in [None, *CLUSTERS] for id in [None, *RANKINGS]
     ]
     leaders = [{"ranking": id, "of": 3} for id in reversed(RANKINGS)]
+    pairs = [{"a": a, "b": b, "difference": 0.1} for a, b in combinations(RANKINGS, 2)]
     lists = {"clusters": [cluster(name) for name in CLUSTERS], "rankings": rankings, "warnings": warnings, "leaderboard": leaders}
-    return summary("x") | lists
+    given = [{"ranking": id, "relation": "none"} for id in RANKINGS]
+    return summary("x") | lists | {"comparisons": pairs, "agreement": pairs, "given": given}
 
 
 def plainly_narrowed(whole: dict[str, Any], clusters: list[str], rankings: list[str], top: int | None) -> dict[str, Any]:
@@ -43,6 +46,9 @@ def plainly_narrowed(whole: dict[str, Any], clusters: list[str], rankings: list[
             if entry["id"] in rankings
         ],
         "leaderboard": [entry for entry in whole["leaderboard"] if entry["ranking"] in rankings],
+        "comparisons": [entry for entry in whole["comparisons"] if entry["a"] in rankings or entry["b"] in rankings],
+        "agreement": [entry for entry in whole["agreement"] if entry["a"] in rankings or entry["b"] in rankings],
+        "given": [entry for entry in whole["given"] if entry["ranking"] in rankings],
         "warnings": [
             entry for entry in whole["warnings"] if entry["cluster"] in [None, *clusters] and entry["ranking"] in [None, *rankings]
         ],

@@ -68,7 +68,7 @@ def test_form_when_sent_then_there_is_the_job_that_it_says(client: httpx.Client,
         ("conductance", 10, "adaptive"),
     ]
     assert request["clusters"] == {"by": "kmeans", "k": 3, "layer": "fc", "limit": 2}
-    assert request["target"] == {"class": 1, "score": "margin", "output_is": "logits", "reduce": None}
+    assert request["target"] == {"class": 1, "score": "margin", "output_is": "logits", "reduce": None, "against": None}
     assert request["baseline"] == {"kind": "constant", "value": 0.25, "hold": [], "inputs": {}}
     assert (request["units"], request["seed"], request["ablation"]["random"], request["fidelity"]) == ("channel", 7, 19, None)
     assert request["preprocess"]["mean"] == 0.5

@@ -96,7 +96,7 @@ def compare(first: Saved, second: Saved, url: Url = URL, as_json: AsJson = False
         rows = [
             ("verdict", *(VERDICT_LABELS.get(verdict, verdict) for verdict in comparison.verdicts)),
             ("clusters better", *comparison.better),
-            ("mean area", *("–" if area is None else f"{area:.3f}" for area in comparison.areas)),
+            ("area", *("–" if area is None else f"{area:.3f}" for area in comparison.areas)),
         ]
         print_table(("", first, second), rows)
         if comparison.correlations:
@@ -110,9 +110,16 @@ def gate(
     min_better_than_random: Annotated[
         float | None, typer.Option(min=0, max=1, help="Smallest accepted share of clusters that are better than random, 0 to 1.")
     ] = None,
-    min_area: Annotated[float | None, typer.Option(help="Smallest accepted mean area over the clusters.")] = None,
+    min_area: Annotated[float | None, typer.Option(help="Smallest accepted area over all clusters.")] = None,
+    min_selectivity: Annotated[float | None, typer.Option(help="Smallest accepted selectivity of any cluster.")] = None,
+    max_missed: Annotated[
+        int | None, typer.Option(min=0, help="Largest accepted number of important units that the ranking may miss in any cluster.")
+    ] = None,
     max_gap: Annotated[float | None, typer.Option(min=0, help="Largest accepted relative completeness gap of any cluster.")] = None,
-    max_p: Annotated[float | None, typer.Option(min=0, max=1, help="Largest accepted p-value over all clusters together.")] = None,
+    max_p: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Largest accepted p over all clusters, corrected for the number of rankings."),
+    ] = None,
     forbid: Annotated[
         list[str] | None, typer.Option(help="Fail if the result has a warning with this code; repeat it for several codes.")
     ] = None,
@@ -123,7 +130,15 @@ def gate(
     """Exit 0 if the result meets all conditions, else 1."""
     with open_client(url) as client:
         summary = _summary(client, job)
-    bounds = Bounds(min_better_than_random, min_area, max_gap, max_p, tuple(forbid or ()))
+    bounds = Bounds(
+        min_better_than_random=min_better_than_random,
+        min_area=min_area,
+        max_gap=max_gap,
+        max_p=max_p,
+        min_selectivity=min_selectivity,
+        max_missed=max_missed,
+        forbidden=tuple(forbid or ()),
+    )
     conditions = checks(summary, bounds, ranking)
     if as_json:
         print_json({"met": all(check.met for check in conditions), "checks": [check.as_json() for check in conditions]})

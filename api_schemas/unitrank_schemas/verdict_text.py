@@ -15,32 +15,106 @@ CHANCE = {"better_than_random": "passed the test", "worse_than_random": "came ou
 """Verdict on a ranking of noise, which is always wrong → in words."""
 
 
+NO_LEADERS = frozenset({"random", "weight_norm"})
+"""Methods that are never called the best ranking of a job."""
+
+
 def verdict_in_words(result: Result) -> list[str]:
-    """Return the verdict as sentences, the most important one first."""
+    """Return the verdict as sentences.
+
+    The first two say whether one can rely on the best ranking.
+    """
     rankings = {ranking.id: ranking for ranking in result.rankings}
     if not tested(result):
         lead = "The rankings were not tested, because the job has no ablation. They may be no better than random."
         return [lead, *doubts(result)]
     noise = [leader for leader in result.leaderboard if rankings[leader.ranking].method["name"] == "random"]
     leaders = [leader for leader in result.leaderboard if leader not in noise] or result.leaderboard
-    first = leaders[0]
+    first = next((leader for leader in leaders if _can_lead(rankings[leader.ranking])), leaders[0])
     better = [leader for leader in leaders if leader.verdict == "better_than_random"]
-    sentences = [_lead(result, first, rankings[first.ranking]), *doubts(result)]
-    others = [leader.ranking for leader in better[1:]]
-    if others:
+    sentences = [_lead(result, first, rankings[first.ranking]), *_strength(result, rankings[first.ranking]), *doubts(result)]
+    if others := [leader.ranking for leader in better if leader is not first]:
         sentences.append(f"Also better than random: {', '.join(others)}.")
-    useless = [leader.ranking for leader in leaders if leader.verdict == "no_better_than_random"]
-    if useless and better:
-        sentences.append(f"No better than random, so do not rely on: {', '.join(useless)}.")
-    sentences += [_worse(rankings[leader.ranking]) for leader in leaders if leader.verdict == "worse_than_random"]
+    if tied := [name for name in first.ties_with if first in better and any(leader.ranking == name for leader in better)]:
+        sentences.append(f"The test cannot tell {first.ranking} from {', '.join(tied)}: their areas differ by no more than noise.")
+    not_shown = [leader.ranking for leader in leaders if leader.verdict == "no_better_than_random" and leader is not first]
+    if not_shown and first in better:
+        sentences.append(f"Not shown to be better than random, so do not rely on: {', '.join(not_shown)}.")
+    sentences += [_worse(rankings[leader.ranking], result) for leader in leaders if leader.verdict == "worse_than_random"]
     sentences += [_chance(leader, result) for leader in noise if leaders != noise and leader.verdict in CHANCE]
-    like_activity = [
-        warning for warning in result.warnings if warning.code == "no_better_than_activity" and warning.ranking == first.ranking
-    ]
-    if like_activity:
-        clusters = _of_clusters(len(like_activity), len(result.clusters))
-        sentences.append(f"{first.ranking} is no better than a ranking of the units by activity, {clusters}.")
     return sentences
+
+
+def _can_lead(ranking: Ranking) -> bool:
+    """Whether the ranking may be called the best one of a job.
+
+    Given importances may come from the test examples, so they are not compared with rankings that
+    did not see these examples.
+    """
+    method = ranking.method
+    return method["name"] not in NO_LEADERS and not (method["name"] == "given" and method.get("field") is None)
+
+
+def _strength(result: Result, ranking: Ranking) -> list[str]:
+    """Return the sentence beside the verdict.
+
+    A better verdict is robust or fragile; another one has the area that would have been better.
+    """
+    overall = ranking.overall
+    if overall is None or overall.robust is None:
+        return []
+    if overall.verdict != "better_than_random":
+        return _to_beat(result, ranking) if overall.verdict == "no_better_than_random" else []
+    if overall.doubts:
+        reasons = [DOUBT_WORDS.get(code, code.replace("_", " ")) for code in overall.doubts]
+        return [f"Fragile: {'; '.join(reasons)}."]
+    checks = _checks(result, ranking)
+    return [f"Robust: {_joined(checks)} {'agree' if len(checks) > 1 else 'agrees'}." if checks else "No further check was made."]
+
+
+DOUBT_WORDS = {
+    "verdict_depends_on_fill": "with another replacement value the verdict changes",
+    "no_better_than_activity": "an order of the units by activity does as well",
+    "not_specific": "the orders of other clusters do as well",
+    "weights_hardly_matter": "a network with shuffled weights gives nearly as good a ranking",
+    "few_tests": "few examples test it",
+    "low_accuracy": "the model is often wrong on these examples",
+    "in_sample": "it was tested on the examples that made it",
+    "not_sufficient": "keeping only its first units keeps no more of the score than keeping random units",
+}
+"""Code of a doubt → the doubt in words."""
+
+
+def _checks(result: Result, ranking: Ranking) -> list[str]:
+    """Return the checks of the verdict that the job made."""
+    studies = [cluster.ablation for cluster in ranking.clusters.values() if cluster.ablation]
+    options = _ablation(result)
+    checks = {
+        "another replacement value": options.check_fill not in (None, options.fill),
+        "the order by activity": any(study.activity_area is not None for study in studies),
+        "the orders of the other clusters": bool(ranking.specificity and ranking.specificity.selectivity),
+        "a network with shuffled weights": ranking.weights_matter is not None,
+        "keeping only the first units": any(study.keep and study.keep.p_value is not None for study in studies),
+    }
+    return [check for check, was_made in checks.items() if was_made]
+
+
+def _joined(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _to_beat(result: Result, ranking: Ranking) -> list[str]:
+    """Return how large an area would have been better than random."""
+    for name, cluster in ranking.clusters.items():
+        study = cluster.ablation
+        limit = study.random.area_to_beat if study and study.random else None
+        if study and limit is not None and study.most and study.most.area is not None:
+            where = "" if len(result.clusters) == 1 else f" in cluster {name}"
+            return [
+                f"The area of {ranking.id}{where} is {number(study.most.area)}; an area above {number(limit)} would have been "
+                "better than random."
+            ]
+    return []
 
 
 def tested(result: Result) -> bool:
@@ -109,13 +183,21 @@ def _changed_verdicts(result: Result) -> str:
     return ", ".join(f"{ranking} ({' and '.join(where)})" for ranking, where in places.items())
 
 
-def _worse(ranking: Ranking) -> str:
+def _worse(ranking: Ranking, result: Result) -> str:
     """The sentence about a ranking that is worse than random."""
-    p = f" (p = {number(ranking.overall.p_worse)})" if ranking.overall and ranking.overall.p_worse is not None else ""
-    return (
-        f"Worse than random: {ranking.id}{p}. The units that it ranks highest matter less than random units. "
-        "The order of the ranking, or the sign of its scores, may be reversed."
+    p = _p(ranking.overall.p_family_worse or ranking.overall.p_worse) if ranking.overall else ""
+    reversed_order = next(
+        (warning.detail for warning in result.warnings if warning.code == "may_be_reversed" and warning.ranking == ranking.id),
+        "the order of the ranking, or the sign of its scores, may be reversed",
     )
+    return (
+        f"Worse than random: {ranking.id}{p}. The units that it ranks highest matter less than units drawn at random. "
+        f"{sentence(reversed_order)}"
+    )
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else f" (p = {number(value)})"
 
 
 def _chance(leader: Leader, result: Result) -> str:
@@ -128,27 +210,35 @@ def _chance(leader: Leader, result: Result) -> str:
 
 
 def _lead(result: Result, first: Leader, ranking: Ranking) -> str:
-    """The first sentences of the verdict. `first`: the leaderboard's first line without noise."""
-    p = f" (p = {number(ranking.overall.p_value)})" if ranking.overall and ranking.overall.p_value is not None else ""
+    """The first sentence of the verdict. `first`: the leaderboard's best line."""
+    overall = ranking.overall
+    p = _p(overall.deciding_p) if overall else ""
     units = "channels" if result.layer.units == "channel" else "units"
     if first.verdict == "better_than_random":
         top_units = f"the {units} of layer {result.layer.name} that {first.ranking} ranks highest"
-        in_sample = any(warning.code == "in_sample" for warning in result.warnings)
-        lead = (
-            f"On the examples that made the ranking, {top_units} matter{p}; this proves nothing."
-            if in_sample
-            else f"Yes: {top_units} do matter{p}."
-        )
         clusters = _of_clusters(first.better_than_random, first.of)
-        return f"{lead} Replacing them in this order lowers the score faster than random orders do, {clusters}."
-    if first.verdict == "undecided":
+        if any(warning.code == "in_sample" for warning in result.warnings):
+            return (
+                f"On the examples that made the ranking, {top_units} matter{p}; this proves nothing. Replacing them in this order "
+                f"lowers the score faster than random orders do, {clusters}."
+            )
         return (
-            "Undecided: the test has too few random orders, examples or units to show whether a ranking is better than random. "
-            "Submit the job again with more of them."
+            f"Yes: {top_units} matter more than {units} drawn at random{p}. Replacing them in this order lowers the score faster, "
+            f"on examples that the ranking did not see, {clusters}."
         )
+    if first.verdict == "undecided":
+        reason = next(
+            (
+                warning.detail
+                for warning in result.warnings
+                if warning.code == "undecided" and warning.ranking in (None, ranking.id)
+            ),
+            "the test has too few random orders, examples or units; submit the job again with more of them",
+        )
+        return f"Undecided: {sentence(reason.removeprefix('the verdict is undecided: '))}"
     return (
-        f"No: no ranking finds {units} of layer {result.layer.name} whose replacement lowers the score more than "
-        f"replacing random {units}{p}. Do not rely on these rankings."
+        f"Not shown: no ranking finds {units} of layer {result.layer.name} whose replacement lowers the score more than "
+        f"replacing {units} drawn at random{p}. Do not rely on these rankings."
     )
 
 

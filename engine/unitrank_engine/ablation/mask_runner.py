@@ -5,12 +5,12 @@ F depends on the first units of the order. A mask is a pair of an order and a co
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unitrank_engine.ablation.nested import AffineEnd, Nested
@@ -30,10 +30,19 @@ class ClusterTest:
     live: Live
     fixed: Fixed
     labels: Int[Tensor, " rows"] | None
+    right: Bool[Tensor, " rows"] | None
+    """Whether each example is classified as labelled; None without labels."""
     fill: Float[Tensor, "one_or_rows *place"]
     """The values that replace units."""
     affine_end: AffineEnd | None
     """The values at the end of the affine part; None where masks of one order share no work."""
+    replaced_end: AffineEnd | None = None
+    """The same with all units replaced; only `kept` needs it."""
+
+    def kept(self) -> "ClusterTest":
+        """Return the same examples, with all units replaced; a mask then brings units back."""
+        h, fill = self.fill.expand_as(self.h), self.h
+        return replace(self, h=h, fill=fill, affine_end=self.replaced_end, replaced_end=self.affine_end)
 
 
 @dataclass(frozen=True)
@@ -44,11 +53,18 @@ class MaskSums:
     """Σ F."""
     right: np.ndarray | None
     """Number of examples that the model classifies as labelled; None without labels."""
+    newly_wrong: np.ndarray | None = None
+    """Number of examples that are right with no unit replaced, and wrong under the mask."""
     magnitude: float = 0.0
     """Σ |F| under the first mask."""
+    values: np.ndarray | None = None
+    """F, or correctness, of each example under each of the first masks, `[masks, rows]`.
+
+    The request's `measure` decides which one.
+    """
 
 
-class Curves:
+class MaskRunner:
     """Runs masks over test examples through the tail, many masks in one pass.
 
     `batch`: rows in one pass, at most.
@@ -56,8 +72,10 @@ class Curves:
     """
 
     def __init__(self, context: JobContext, batch: int, counts: list[int]) -> None:
+        assert context.request.ablation is not None
         self.context = context
         self.counts = counts
+        self.measure = context.request.ablation.measure
         self.halvings = 0
         """How often memory ran out; each time halves the batch."""
         self._batch = batch
@@ -75,27 +93,35 @@ class Curves:
         """Rows in one pass, at most."""
         return max(1, (self.nested.rows if self.nested else self._batch) >> self.halvings)
 
-    def run(self, tests: ClusterTest, positions: np.ndarray, masks: list[tuple[int, int]], bounds: list[int]) -> MaskSums:
+    def run(
+        self, tests: ClusterTest, positions: np.ndarray, masks: list[tuple[int, int]], *, bounds: list[int], single: int = 0
+    ) -> MaskSums:
         """Return the sums of these masks.
 
         `positions`: the position of each unit in each order, `[orders, units]`.
         `masks`: pairs of an order's number and a count.
         `bounds`: indices of `masks`; no pass contains masks from both sides of a bound.
+        `single`: the number of masks, from the first one, whose values of single examples are kept.
 
         Raises EngineError `non_finite`.
         """
         on_device = torch.from_numpy(positions).to(self.context.device)
-        score, right, magnitude, labelled = np.zeros(len(masks)), np.zeros(len(masks)), 0.0, True
+        score, right, wrong, magnitude, labelled = *np.zeros((3, len(masks))), 0.0, True
+        values = np.zeros((single, len(tests.h)))
         for first, stop, f, correct in self._passes(tests, on_device, masks, bounds):
             score[first:stop] = f.double().sum(1).cpu().numpy()
             if first == 0:
                 magnitude = float(f[0].double().abs().sum())
-            if correct is None:
+            if correct is None or tests.right is None:
                 labelled = False
             else:
                 right[first:stop] = correct.double().sum(1).cpu().numpy()
+                wrong[first:stop] = (tests.right & ~correct).double().sum(1).cpu().numpy()
+            if first < single:
+                measured = correct if self.measure == "accuracy" and correct is not None else f
+                values[first:stop] = measured[: single - first].double().cpu().numpy()
             self.context.meter.advance(STAGE, len(tests.h) * (stop - first))
-        return MaskSums(score, right if labelled else None, magnitude)
+        return MaskSums(score, right if labelled else None, wrong if labelled else None, magnitude, values)
 
     def _passes(
         self, tests: ClusterTest, positions: Tensor, masks: list[tuple[int, int]], bounds: list[int]
@@ -143,81 +169,6 @@ class Curves:
         context.cost.forward_rows += len(output)
         right = context.right(output, None if tests.labels is None else tests.labels.repeat(times))
         return score, None if right is None else right.reshape(times, -1)
-
-
-class Masks:
-    """The masks of the controls and of the rankings over one batch of test examples.
-
-    `controls`: in each row an order, as the position of each unit; the random orders come first.
-    `random`: the number of random orders.
-
-    Masks that replace the same values run once and share the result. Two runs would round
-    differently, so that equal orders would no longer tie. The controls' passes contain no ranking,
-    and a ranking's passes contain no other ranking: no sum depends on the job's other rankings.
-    """
-
-    def __init__(self, curves: Curves, tests: ClusterTest, controls: np.ndarray, random: int) -> None:
-        self.curves = curves
-        self.tests = tests
-        self._controls = controls
-        self._random = random
-        self._counts = curves.counts
-        self._limits = np.array(self._counts, dtype=np.int32)[:, None]
-        changeable = curves.context.units.reduce((tests.h != tests.fill).float()).any(0).cpu().numpy()
-        self._changeable = changeable
-        """Whether a unit differs from its fill in some example."""
-        ends = [np.packbits(np.zeros_like(changeable)).tobytes(), np.packbits(changeable).tobytes()]
-        self._control_indices: dict[bytes, int] = {}
-        """Key of a mask → index of the first mask of the controls with that key."""
-        self._keys = [*ends, *self._keys_of(controls)]
-        for index, key in enumerate(self._keys):
-            self._control_indices.setdefault(key, index)
-
-    def controls(self) -> MaskSums:
-        """Return the sums of: no unit replaced, all replaced, then each control at each count."""
-        masks = [(0, 0), (0, self.curves.context.units.count), *self._pairs(len(self._controls))]
-        run_masks = sorted(self._control_indices.values())
-        run_number = {index: number for number, index in enumerate(run_masks)}
-        run_of_mask = [run_number[self._control_indices[key]] for key in self._keys]
-        random_runs = sum(index < 2 + self._random * len(self._counts) for index in run_masks)
-        sums = self.curves.run(self.tests, self._controls, [masks[index] for index in run_masks], [random_runs])
-        self._skip(len(masks) - len(run_masks))
-        return MaskSums(sums.score[run_of_mask], None if sums.right is None else sums.right[run_of_mask], sums.magnitude)
-
-    def ranking(self, positions: np.ndarray, controls: MaskSums) -> MaskSums:
-        """Return the sums of each of a ranking's orders at each count.
-
-        `positions`: in each row an order, as the position of each unit.
-        `controls`: the sums of the controls on this batch.
-        """
-        pairs, run_number = self._pairs(len(positions)), dict[bytes, int]()
-        run_masks: list[int] = []
-        keys = self._keys_of(positions)
-        for index, key in enumerate(keys):
-            if key not in self._control_indices and run_number.setdefault(key, len(run_number)) == len(run_masks):
-                run_masks.append(index)
-        sums = self.curves.run(self.tests, positions, [pairs[index] for index in run_masks], [])
-        self._skip(len(pairs) - len(run_masks))
-        sources = [
-            (controls, self._control_indices[key]) if key in self._control_indices else (sums, run_number[key]) for key in keys
-        ]
-        score = np.array([source.score[index] for source, index in sources])
-        if controls.right is None:
-            return MaskSums(score, None)
-        return MaskSums(score, np.array([source.right[index] for source, index in sources if source.right is not None]))
-
-    def _keys_of(self, positions: np.ndarray) -> list[bytes]:
-        """Return a key for each order and count: the bits of the units whose values change."""
-        rows = [np.packbits((order < self._limits) & self._changeable, axis=1) for order in positions]
-        return [key.tobytes() for of_order in rows for key in of_order]
-
-    def _pairs(self, orders: int) -> list[tuple[int, int]]:
-        return [(order, count) for order in range(orders) for count in self._counts]
-
-    def _skip(self, masks: int) -> None:
-        """Advance the progress by masks that share another mask's run."""
-        if masks:
-            self.curves.context.meter.advance(STAGE, len(self.tests.h) * masks)
 
 
 def _contains(mask: tuple[int, int], before: tuple[int, int]) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from tests.plots.test_figures import result
 from tests.service.results.conftest import with_fidelity
 from unitrank_schemas.results import Overall, Result, Warn
-from unitrank_service.results.verdict_text import group_warnings, prediction_error, verdict_in_words
+from unitrank_schemas.verdict_text import group_warnings, prediction_error, verdict_in_words
 
 __all__ = ["result"]
 
@@ -19,7 +19,7 @@ def in_words(result: Result, *verdicts: str | None) -> str:
 
 
 def test_words_when_nothing_beats_chance_then_say_no(result: Result) -> None:
-    assert in_words(result, "no_better_than_random", "worse_than_random").startswith("No: no ranking finds units")
+    assert in_words(result, "no_better_than_random", "worse_than_random").startswith("Not shown: no ranking finds units")
     assert in_words(result, "undecided", "undecided").startswith("Undecided")
     assert "The rankings were not tested" in in_words(result, None, None)
     assert "Also better than random: gradient.mean_abs" in in_words(result, "better_than_random", "better_than_random")
@@ -34,7 +34,9 @@ def test_words_when_noise_beats_chance_then_call_it_chance(result: Result, first
     mixed = result.model_copy(update={"rankings": rankings})
 
     words = in_words(mixed, "better_than_random", "better_than_random")
-    assert words.startswith(f"Yes: the units of layer {result.layer.name} that {first} ranks highest do matter")
+    assert words.startswith(
+        f"Yes: the units of layer {result.layer.name} that {first} ranks highest matter more than units drawn at random"
+    )
     assert f"The control ranking {noise} (pure noise) passed the test, so treat the other verdicts with care." in words
     assert "By chance this happens to 5 % of all rankings of noise." in words
     assert "Also better" not in words

@@ -1,0 +1,150 @@
+"""Warnings about the tests of the rankings, and about how far a verdict can be relied on."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from unitrank_engine.ablation.study import RankingStudy
+from unitrank_engine.ablation.verdict import EPSILON, MIN_TESTED
+from unitrank_engine.attribution.scores import Attribution
+from unitrank_engine.job.context import JobContext
+from unitrank_schemas.results import VERDICT_LABELS, Cluster, ClusterRanking, Ranking, Warn
+
+FEW_TESTS = 10
+"""Test examples below which an interval is wide and a verdict is weak."""
+LOW_ACCURACY = 0.5
+
+
+def of_clusters(context: JobContext) -> Iterator[Warn]:
+    """Warnings about the choice of the clusters."""
+    request = context.request
+    if request.clusters.compared_layer() == request.layer:
+        yield Warn(
+            code="clusters_from_this_layer",
+            detail=f"k-means found the clusters in layer '{request.layer}', whose units are ranked: units that differ between the "
+            "clusters then seem important for the clusters by construction; find the clusters in another layer, or use labels",
+        )
+
+
+def of_accuracy(attribution: Attribution, labels: np.ndarray | None) -> Iterator[Warn]:
+    """The warning about a model that is worse than always predicting the commonest label.
+
+    `labels`: the label of each example, in the order of the main pass.
+    """
+    right = attribution.examples.right
+    if right is None or labels is None or not len(labels):
+        return
+    accuracy, commonest = float(right.mean()), float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+    if accuracy < commonest:
+        yield Warn(
+            code="low_accuracy",
+            detail=f"the model is right on {accuracy:.0%} of the examples, and always predicting the commonest label would be "
+            f"right on {commonest:.0%}; check the labels, `preprocess` and the model before you read the rankings",
+        )
+
+
+def of_cluster(context: JobContext, cluster: int, summary: Cluster) -> Iterator[Warn]:
+    """Warnings about the test examples of one cluster."""
+    name = summary.name
+    if summary.accuracy is not None and summary.accuracy < LOW_ACCURACY:
+        yield Warn(
+            code="low_accuracy",
+            detail=f"the model is right on {summary.accuracy:.0%} of the cluster's examples, so the rankings mostly explain wrong "
+            "predictions; check the labels and `preprocess`, or rank only examples that are classified correctly",
+            cluster=name,
+        )
+    if not context.request.ablation:
+        return
+    size, tested = len(context.clusters[cluster].rows), len(context.halves[cluster].tested)
+    if tested < MIN_TESTED:
+        yield Warn(
+            code="hardly_tested",
+            detail=f"the cluster's verdict is undecided, because only {tested} of its {size} examples are left to test on and "
+            f"{MIN_TESTED} are needed; use a larger cluster, another `split`, or `split: none` (in sample)",
+            cluster=name,
+        )
+    elif tested < FEW_TESTS:
+        yield Warn(
+            code="few_tests",
+            detail=f"only {tested} examples test the rankings, so that the areas are uncertain and a small effect is missed; use a "
+            f"cluster of at least {2 * FEW_TESTS} examples",
+            cluster=name,
+        )
+
+
+def of_activity(context: JobContext, cluster: int, ranking: str, result: ClusterRanking) -> Iterator[Warn]:
+    """The warning that the order by activity does as well as the ranking."""
+    study = result.ablation
+    area = study.most.area if study and study.most else None
+    if study and area is not None and study.activity_area is not None and area <= study.activity_area:
+        yield Warn(
+            code="no_better_than_activity",
+            detail=f"a ranking of the units by activity does as well (area {study.activity_area:.4g}, this ranking {area:.4g}), "
+            "so this ranking shows no more than which units are active; try another method or statistic",
+            cluster=context.clusters[cluster].name,
+            ranking=ranking,
+        )
+
+
+def of_verdict(context: JobContext, ranking: Ranking, study: RankingStudy) -> Iterator[Warn]:
+    """Warnings about one ranking's verdicts."""
+    names = {number: cluster.name for number, cluster in enumerate(context.clusters)}
+    for cluster, reason in study.reasons.items():
+        yield Warn(
+            code="undecided",
+            detail=f"the verdict is undecided: {reason}",
+            cluster=None if cluster is None else names[cluster],
+            ranking=ranking.id,
+        )
+    yield from _of_reversal(ranking, study)
+    yield from _of_fill(context, ranking, study)
+    yield from _of_specificity(context, ranking)
+
+
+def _of_reversal(ranking: Ranking, study: RankingStudy) -> Iterator[Warn]:
+    """The warning that the reversed order of a ranking is better than random."""
+    outcome = study.reversed_order
+    if outcome is None or outcome.verdict != "better_than_random":
+        return
+    area = "" if outcome.area is None else f", area {outcome.area:.4g}"
+    yield Warn(
+        code="may_be_reversed",
+        detail=f"the reversed order was tested, too, and is better than random (p = {outcome.better:.2g}{area}), so the scores may "
+        "have the wrong sign; check the sign, and whether a small score means an important unit",
+        ranking=ranking.id,
+    )
+
+
+def _of_fill(context: JobContext, ranking: Ranking, study: RankingStudy) -> Iterator[Warn]:
+    """Warnings about verdicts that change with another fill.
+
+    The warning about the overall verdict names no cluster.
+    """
+    ablation = context.request.ablation
+    assert ablation is not None
+    for cluster, other in study.other_verdicts.items():
+        verdict = study.overall.verdict if cluster is None else study.clusters[cluster].verdict
+        area = "" if other.area is None else f", area {other.area:.4g}"
+        yield Warn(
+            code="verdict_depends_on_fill",
+            detail=f"the verdict changes ({VERDICT_LABELS[verdict]} → {VERDICT_LABELS[other.verdict]}) when units are replaced by "
+            f"'{ablation.check_fill}' instead of '{ablation.fill}' (p = {other.better:.2g}{area}); do not rely on either one alone",
+            cluster=None if cluster is None else context.clusters[cluster].name,
+            ranking=ranking.id,
+        )
+
+
+def _of_specificity(context: JobContext, ranking: Ranking) -> Iterator[Warn]:
+    specificity, ablation = ranking.specificity, context.request.ablation
+    if specificity is None or ablation is None or not specificity.selectivity:
+        return
+    mean, p = float(np.mean(list(specificity.selectivity.values()))), specificity.overall_p_value
+    if (mean > 0) if p is None else (p <= 1 - ablation.level + EPSILON):
+        return
+    measured = f"mean selectivity {mean:.3g}" + ("" if p is None else f", p = {p:.2g}")
+    yield Warn(
+        code="not_specific",
+        detail=f"the orders of other clusters do as well on a cluster's examples as its own order ({measured}), so the ranking may "
+        "show units that matter to the model as a whole, and not to the cluster; compare it with one ranking of all examples",
+        ranking=ranking.id,
+    )
