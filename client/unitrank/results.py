@@ -209,7 +209,8 @@ class JobResult:
         """A matplotlib figure, equal to the plot that the service draws.
 
         Args:
-            name: `ablation`, `importance`, `heatmap`, `leaderboard` or `agreement`.
+            name: `ablation`, `importance`, `heatmap`, `leaderboard`, `agreement`, `comparisons` or
+                `specificity`.
             cluster: name of a cluster; None: chosen by the plot.
             ranking: id of a ranking; None: chosen by the plot.
             channel: number of a channel, for a heatmap.

@@ -10,6 +10,8 @@ PICTURES = {
     "heatmap": "unitrank_plots.heatmap:heatmap",
     "leaderboard": "unitrank_plots.leaderboard:leaderboard",
     "agreement": "unitrank_plots.leaderboard:agreement",
+    "comparisons": "unitrank_plots.comparisons:comparisons",
+    "specificity": "unitrank_plots.comparisons:specificity",
 }
 """Name of a picture → its function, as `module:function`.
 

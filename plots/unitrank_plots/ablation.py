@@ -1,9 +1,10 @@
-"""The ablation curves: the mean score as units are replaced, and the band of random orders."""
+"""The ablation curves: the mean score as units are replaced, or kept, and the random orders."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -26,7 +27,8 @@ def ablation(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     rows, subject = _rows(result, arrays, choice)
     ids = [ranking_of(result, choice).id] if choice.ranking else [leader.ranking for leader in result.leaderboard]
     shares = _shares(result)
-    drawing, (axes,) = figure(4.0)
+    kept = any(f"ablation/{id}/keep" in arrays for id in ids)
+    drawing, (axes, *others) = figure(5.0 if kept else 4.0, 1 + kept)
     random = arrays["ablation/random"][rows].astype(np.float64).mean(0)
     level = _level(result)
     low, high = np.quantile(random, [(1 - level) / 2, (1 + level) / 2], axis=0)
@@ -39,14 +41,35 @@ def ablation(result: Result, arrays: Arrays, choice: Choice) -> Figure:
             label = short(id) if order == drawn[0] else None
             style = {"color": COLOURS[number], "linestyle": DASHES[number], **WIDTHS[order]}
             axes.plot(shares, _mean(arrays[f"ablation/{id}/{order}"], rows), label=label, **style)
-    axes.set_xscale("symlog", linthresh=shares[1] if len(shares) > 1 else 0.1)
-    axes.set_xticks(shares, [_percent(share) for share in shares])
-    axes.minorticks_off()
-    axes.set_xlabel(f"units of layer {short(result.layer.name)} replaced\n{'; '.join(ORDER_LABELS[order] for order in drawn)}")
+    _scale(axes, shares)
+    lines = [f"units of {short(result.layer.name, 18)} replaced", *(ORDER_LABELS[order] for order in drawn)]
+    axes.set_xlabel("\n".join(lines))
     axes.set_ylabel("mean score")
+    for keep_axes in others:
+        _draw_keep(keep_axes, arrays, ids[:MOST_RANKINGS], rows, shares)
     title(drawing, f"Ablation, {subject}" + first_of(ids, MOST_RANKINGS, "rankings"))
-    axes.legend(loc="best")
+    if kept:
+        # Half the width leaves no room for a legend inside the axes.
+        drawing.legend(loc="outside lower center", ncols=2, fontsize=8)
+    else:
+        axes.legend(loc="best")
     return drawing
+
+
+def _draw_keep(axes: Axes, arrays: Arrays, ids: list[str], rows: Sequence[int], shares: list[float]) -> None:
+    """Draw the mean score with only the first units kept."""
+    for number, id in enumerate(ids):
+        if f"ablation/{id}/keep" in arrays:
+            style = {"color": COLOURS[number], "linestyle": DASHES[number], **WIDTHS["most"]}
+            axes.plot(shares, _mean(arrays[f"ablation/{id}/keep"], rows), **style)
+    _scale(axes, shares)
+    axes.set_xlabel("units kept, the most important first;\nall others replaced")
+
+
+def _scale(axes: Axes, shares: list[float]) -> None:
+    axes.set_xscale("symlog", linthresh=shares[1] if len(shares) > 1 else 0.1)
+    axes.set_xticks(shares, [_percent(share) for share in shares], rotation=40)
+    axes.minorticks_off()
 
 
 def _rows(result: Result, arrays: Arrays, choice: Choice) -> tuple[Sequence[int], str]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from unitrank_plots import PICTURES, Choice, NoPicture
 from unitrank_plots.figures import FIGURES, draw, rendered
 from unitrank_plots.style import short
-from unitrank_schemas.results import Result
+from unitrank_schemas.results import Result, Unit
 
 COUNTS = [1, 4, 8]
 SHAPE = [4, 2, 2]
@@ -37,6 +37,7 @@ def summary() -> dict[str, Any]:
                 "id": id,
                 "method": {"name": id.partition(".")[0]},
                 "clusters": {name: {"top": top, "ablation": ablation("better_than_random")} for name in CLUSTERS},
+                "specificity": {"matrix": [[0.9, 0.2], [0.1, None]], "selectivity": {"a": 0.8}},
                 "seconds": 0.1,
             }
             for id in RANKINGS
@@ -44,6 +45,19 @@ def summary() -> dict[str, Any]:
         "leaderboard": [
             {"ranking": RANKINGS[0], "verdict": "better_than_random", "better_than_random": 2, "of": 2, "area": 0.8},
             {"ranking": RANKINGS[1], "verdict": "worse_than_random", "better_than_random": 0, "of": 2, "area": None},
+        ],
+        "comparisons": [
+            {
+                "a": RANKINGS[0],
+                "b": RANKINGS[1],
+                "difference": 0.2,
+                "low": 0.1,
+                "high": 0.3,
+                "keep_difference": -0.1,
+                "keep_low": -0.3,
+                "keep_high": 0.1,
+                "ahead": "a",
+            },
         ],
         "warnings": [],
         "cost": {"seconds": 1.0, "forward_rows": 1, "backward_rows": 1, "device": "cpu", "peak_bytes": 0},
@@ -67,6 +81,7 @@ def arrays() -> dict[str, np.ndarray]:
             f"spread/{id}": np.abs(values) / 2,
             f"ablation/{id}/most": draw.normal(3, 1, (2, 4)).astype(np.float32),
             f"ablation/{id}/least": draw.normal(6, 1, (2, 4)).astype(np.float32),
+            f"ablation/{id}/keep": draw.normal(4, 1, (2, 4)).astype(np.float32),
             f"examples/{id}/a": draw.normal(size=(3, *SHAPE)).astype(np.float32),
         }
     return arrays
@@ -125,7 +140,7 @@ def test_ablation_when_the_job_has_a_level_then_the_band_is_as_wide(result: Resu
 
 
 def test_ablation_when_only_the_least_go_first_then_each_curve_has_its_name(result: Result, arrays: dict[str, np.ndarray]) -> None:
-    least = {name: values for name, values in arrays.items() if not name.endswith("/most")}
+    least = {name: values for name, values in arrays.items() if not name.endswith(("/most", "/keep"))}
     axes = draw("ablation", result, least, Choice()).axes[0]
     legend = axes.get_legend()
 
@@ -349,3 +364,68 @@ def test_picture_when_the_job_had_none_of_it_then_says_so(result: Result, arrays
         draw("ablation", result, arrays, Choice())
     with pytest.raises(NoPicture, match="one ranking"):
         draw("agreement", alone, arrays, Choice())
+
+
+def test_ablation_when_units_were_kept_then_the_second_axes_have_these_curves(
+    result: Result, arrays: dict[str, np.ndarray]
+) -> None:
+    figure = draw("ablation", result, arrays, Choice(cluster="a"))
+    without = draw("ablation", result, {name: each for name, each in arrays.items() if not name.endswith("keep")}, Choice())
+
+    kept = [np.asarray(line.get_ydata()) for line in figure.axes[1].get_lines()]
+    for id, curve in zip(RANKINGS, kept, strict=True):
+        np.testing.assert_allclose(curve, arrays[f"ablation/{id}/keep"][0])
+    assert len(without.axes) == 1
+
+
+def test_importance_when_the_summary_has_intervals_then_they_are_the_bars(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    values = arrays[f"importance/{RANKINGS[0]}"][0].astype(float)
+    order = np.argsort(-values, kind="stable")[:15]
+    top = [
+        Unit(
+            unit=int(unit),
+            index=[0, 0, 0],
+            importance=values[unit],
+            importance_low=values[unit] - 0.25,
+            importance_high=values[unit] + 0.5,
+        )
+        for unit in order
+    ]
+    ranking = result.rankings[0]
+    clusters = ranking.clusters | {"a": ranking.clusters["a"].model_copy(update={"top": top})}
+    whole = result.model_copy(update={"rankings": [ranking.model_copy(update={"clusters": clusters}), result.rankings[1]]})
+    lines = draw("importance", whole, arrays, Choice(cluster="a")).axes[0].collections[0]
+
+    ends = np.array([segment[:, 0] for segment in lines.get_segments()])
+    np.testing.assert_allclose(ends, np.stack([values[order] - 0.25, values[order] + 0.5], axis=1))
+
+
+def test_comparisons_when_drawn_then_each_pair_has_its_interval(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    removed, kept = draw("comparisons", result, arrays, Choice()).axes[:2]
+
+    assert np.asarray(removed.get_lines()[0].get_xdata()).tolist() == [0.1, 0.3]
+    assert np.asarray(removed.get_lines()[1].get_xdata()).tolist() == [0.2]
+    assert np.asarray(kept.get_lines()[0].get_xdata()).tolist() == [-0.3, 0.1]
+    assert [label.get_text() for label in removed.get_yticklabels()] == ["conductance − gradient.m…n_abs"]
+
+
+def test_comparisons_when_there_are_none_then_there_is_no_picture(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    with pytest.raises(NoPicture) as refused:
+        draw("comparisons", result.model_copy(update={"comparisons": []}), arrays, Choice())
+
+    assert refused.value.code == "one_ranking"
+
+
+def test_specificity_when_drawn_then_the_matrix_is_that_of_the_result(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    axes = draw("specificity", result, arrays, Choice(ranking=RANKINGS[1])).axes[0]
+
+    assert np.ma.filled(np.ma.asarray(axes.get_images()[0].get_array()), np.nan)[:, 0].tolist() == [0.9, 0.1]
+    assert sorted(text.get_text() for text in axes.texts) == ["0.10", "0.20", "0.90", "–"]
+
+
+def test_specificity_when_it_was_not_tested_then_there_is_no_picture(result: Result, arrays: dict[str, np.ndarray]) -> None:
+    rankings = [ranking.model_copy(update={"specificity": None}) for ranking in result.rankings]
+    with pytest.raises(NoPicture) as refused:
+        draw("specificity", result.model_copy(update={"rankings": rankings}), arrays, Choice())
+
+    assert refused.value.code == "no_specificity"

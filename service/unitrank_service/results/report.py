@@ -76,7 +76,10 @@ def _values(result: Result, arrays: Arrays, record: JobRecord) -> dict[str, Any]
 def _pictures(result: Result, arrays: Arrays, best: str) -> list[Picture]:
     captions = {
         "leaderboard": "Area of each ranking over all clusters, coloured by its verdict.",
-        "ablation": "Mean score while units are replaced in each ranking's order, and the band of the random orders.",
+        "comparisons": "Differences between rankings, with intervals; right of 0 the first one is better.",
+        "ablation": "Mean score while units are replaced in each ranking's order, and the band of the random orders; beside it, "
+        "the mean score where only the first units are kept.",
+        "specificity": "The area of each cluster's order on the examples of each cluster.",
         "importance": f"The most important units by {best} in cluster {result.clusters[0].name}, and all units in order.",
         "agreement": "Agreement of the rankings: Spearman's correlation.",
     }

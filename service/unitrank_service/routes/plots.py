@@ -41,8 +41,8 @@ async def get_picture(
 ) -> Response:
     """Get a plot of a result.
 
-    The plots are the curves of the ablation, the importance, a heatmap, the leaderboard, and the
-    agreement of the rankings.
+    The plots are the curves of the ablation, the importance, a heatmap, the leaderboard, the
+    agreement and the differences of the rankings, and the specificity of one ranking.
     """
     if name not in unitrank_plots.PICTURES or form not in TYPES:
         names = ", ".join(unitrank_plots.PICTURES)

@@ -164,6 +164,7 @@ def _curves(source: TabSource) -> Json:
         "tested": any(
             cluster.ablation and cluster.ablation.random for each in result.rankings for cluster in each.clusters.values()
         ),
+        "specific": ranking.specificity is not None,
         "lines": lines[:MOST_CLUSTERS],
         "left_out": max(0, len(lines) - MOST_CLUSTERS),
     }
