@@ -27,7 +27,7 @@ SMALLEST: dict[str, list[str]] = {
     "latency": ["--jobs", "3"],
     "load": ["--jobs", "20", "--clients", "2"],
     "loading": ["--repeats", "1", "--nets", "mlp", "lenet"],
-    "operators": ["--count", "100", "--variants", "1", "--limit", "120"],
+    "operators": ["--count", "40", "--variants", "1", "--limit", "120"],
     "paper": ["--steps", "10"],
     "paths": ["--repeats", "1", "--steps", "4"],
     "results": ["--units", "100", "--clusters", "1"],
@@ -39,7 +39,7 @@ SMALLEST: dict[str, list[str]] = {
 """The arguments with which each benchmark takes the least time."""
 MEASURING = {"flood", "load", "loading"}
 """These benchmarks exit with 1 if a goal is missed. In a run this small a miss has no meaning."""
-DEAR = {"flood", "load", "reuse", "workers.growth", "workers.tenants"}
+DEAR = {"flood", "load", "paper", "paths", "reuse", "workers.growth", "workers.tenants"}
 """These benchmarks start services or compute for more than 20 s, and run in `make slow`."""
 GOAL_MISSED = ("GOAL MISSED: ", "more than 3 times as long as a raw load: ")
 ELSEWHERE = {

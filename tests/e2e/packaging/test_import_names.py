@@ -39,7 +39,7 @@ print(result.best, type(result.plot_ablation()).__name__)
 """
 
 
-@pytest.fixture(scope="module", params=["editable", "wheel"])
+@pytest.fixture(scope="module", params=[pytest.param("editable", marks=pytest.mark.slow), "wheel"])
 def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python of an environment with the service, the worker and the plots."""
     folder = tmp_path_factory.mktemp(request.param)

@@ -17,6 +17,7 @@ import unitrank_schemas.methods
 from tests.engine.architectures.zoo import COUNT, MAKERS, architecture
 from tests.engine.in_process import rank
 from unitrank_engine.models.inspection import manifest
+from unitrank_engine.models.row_independence import mixing_node
 from unitrank_engine.program import Program
 from unitrank_schemas.checks import Facts, RequestRejected, checked
 from unitrank_schemas.datasets import FieldInfo
@@ -39,8 +40,9 @@ SETTINGS: dict[str, Any] = {
     "keep_examples": COUNT,
 }
 ALWAYS = ("lenet", "lstm", "gated")
-NAMES = [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.check) for name in MAKERS]
-"""Only `ALWAYS` run in `make test`, because the others are slow to export.
+MARKS = {"next_token": pytest.mark.slow} | dict.fromkeys(ALWAYS, ())
+NAMES = [pytest.param(name, marks=MARKS.get(name, pytest.mark.check)) for name in MAKERS]
+"""Only `ALWAYS` run in `make test`, because the others are slow to export. `next_token` is gpt2 again.
 
 tests/engine/models/test_transformers.py exports two models of Transformers each time.
 """
@@ -142,6 +144,15 @@ def test_an_examples_scores_do_not_depend_on_its_batch_mates(name: str, loaded: 
         for key in (key for key in together if key.startswith("examples/") and not key.endswith("/rows")):
             expected = together[key][1]
             assert np.abs(alone[key][0] - expected).max() <= 1e-4 * np.abs(expected).max() + 1e-7, (layer, at, key)
+
+
+@pytest.mark.check
+@pytest.mark.parametrize("name", NAMES)
+def test_no_operator_of_an_ordinary_architecture_mixes_rows(name: str, loaded: Loaded) -> None:
+    program = loaded(name)
+
+    manifest(program)
+    assert [mixing_node(program, output.node) for output in program.outputs.values()] == [None] * len(program.outputs)
 
 
 def _check_completeness(summary: dict[str, Any]) -> None:

@@ -1,19 +1,15 @@
 """Models whose rows depend on each other are refused, and other models are not."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.engine.architectures.zoo import MAKERS, archive
 from tests.engine.in_process import program_of
-from unitrank_engine.archive import load
 from unitrank_engine.errors import EngineError
 from unitrank_engine.models.inspection import manifest
-from unitrank_engine.models.row_independence import mixing_node
 from unitrank_engine.program import Program
 
 Change = Callable[[Tensor], Tensor]
@@ -99,12 +95,3 @@ def test_the_refusal_names_the_operator_and_its_layer() -> None:
 
     with pytest.raises(EngineError, match=r"probably by aten\.std\.dim in layer '1\.0'"):
         manifest(program_of(net, torch.randn(2, 4)))
-
-
-@pytest.mark.check
-@pytest.mark.parametrize("name", MAKERS)
-def test_no_operator_of_an_ordinary_architecture_mixes_rows(name: str, shared_folder: Path) -> None:
-    program = Program.from_exported(load(archive(name, shared_folder)))
-
-    manifest(program)
-    assert [mixing_node(program, output.node) for output in program.outputs.values()] == [None] * len(program.outputs)

@@ -183,7 +183,9 @@ def test_a_nan_that_an_operator_computes_passes() -> None:
     run(divide)
 
 
-NAMES = [pytest.param(name, marks=() if name in ("lenet", "lstm", "gated") else pytest.mark.check) for name in MAKERS]
+MARKS = dict.fromkeys(("lenet", "lstm", "gated"), ()) | dict.fromkeys(("bert", "complex", "mobilenet", "unet"), pytest.mark.check)
+NAMES = [pytest.param(name, marks=MARKS.get(name, pytest.mark.slow)) for name in MAKERS]
+"""The archives of all architectures are run by tests/engine/architectures/test_architectures.py."""
 
 
 @pytest.mark.parametrize("name", NAMES)
