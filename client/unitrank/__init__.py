@@ -15,6 +15,7 @@ except ImportError as error:
     raise ImportError(clash_of(error) or str(error), name=error.name) from error
 
 from unitrank.client.async_client import AsyncClient, AsyncJobHandle
+from unitrank.client.given import GivenScores, given
 from unitrank.client.sync import Client, JobHandle
 from unitrank.errors import (
     Conflict,
@@ -51,6 +52,7 @@ __all__ = [
     "Expired",
     "ExportRefused",
     "Forbidden",
+    "GivenScores",
     "InvalidRequest",
     "JobCancelled",
     "JobFailed",
@@ -73,6 +75,7 @@ __all__ = [
     "check_scores",
     "export",
     "export_folder",
+    "given",
     "load",
     "rank",
 ]

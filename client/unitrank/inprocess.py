@@ -7,21 +7,23 @@ import json
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from unitrank.client.endpoints import request_body
+from unitrank.client.given import GivenScores, LocalScores
 from unitrank.client.tables import array_of, table_file
 from unitrank.errors import InvalidRequest, JobFailed, NotPossible
 from unitrank.exporting import export, needing_engine
 from unitrank.results import JobResult
 from unitrank_schemas.checks import Facts, RequestRejected, checked
 from unitrank_schemas.datasets import FieldInfo
-from unitrank_schemas.facts.facts import MOST_CLUSTERS
+from unitrank_schemas.facts.facts import MOST_CLUSTERS, TableFacts
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.problems import Invalid
 from unitrank_schemas.results import Result
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 NAME = "here"
 METHODS = ("activation", "gradient", "gradient_x_delta", "conductance")
 UNBOUNDED = 1 << 62
+NO_SCORES: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
 def rank(
@@ -45,7 +48,7 @@ def rank(
     x: Any,
     y: Any = None,
     *,
-    methods: Sequence[str | Mapping[str, Any]] = METHODS,
+    methods: Sequence[str | Mapping[str, Any] | GivenScores] = METHODS,
     clusters: Mapping[str, Any] | None = None,
     fields: Mapping[str, Any] | None = None,
     example_inputs: Any = None,
@@ -62,7 +65,7 @@ def rank(
         layer: name of the layer whose units are ranked, or `input`.
         x: the examples, with one row per example: an array, a tensor or a list.
         y: the label of each example; None: no labels.
-        methods: names of methods, or mappings with `name` and options.
+        methods: names of methods, mappings with `name` and options, or scores of `unitrank.given`.
         clusters: groups of examples, as in a job's request; None: one cluster per label, or a
             single cluster without labels.
         fields: more fields of the data by name, with one row per example.
@@ -86,18 +89,43 @@ def rank(
     (6,)
     """
     columns = {name: array_of(values, name) for name, values in {"x": x, "y": y, **(fields or {})}.items() if values is not None}
+    scores = LocalScores.of(methods, sum(columns["x"].shape[:1]))
     by = clusters or {"by": "all" if y is None else "label"}
-    job_request = parsed({"model": NAME, "dataset": NAME, "layer": layer, "methods": list(methods), "clusters": by, **request})
-    with local_jobs(module, None, columns, example_inputs=example_inputs, device=device) as jobs:
+    job_request = parsed({"model": NAME, "dataset": NAME, "layer": layer, "methods": scores.methods, "clusters": by, **request})
+    _refuse_named_datasets(job_request, scores.tables)
+    columns |= scores.fields
+    with local_jobs(module, None, columns, example_inputs=example_inputs, device=device, scores=scores.tables) as jobs:
         return jobs.run(job_request, report)
 
 
-class LocalJobs:
-    """Runs jobs on one network and one table, which are read once."""
+def _refuse_named_datasets(request: JobRequest, tables: Mapping[str, Any]) -> None:
+    """Raises InvalidRequest for `scores` that name a dataset of a service."""
+    for index, method in enumerate(request.methods):
+        for name in method.datasets:
+            if name not in tables:
+                detail = f"dataset {name!r} not found: without a service no dataset has a name; pass the array to unitrank.given"
+                raise _invalid([Invalid(pointer=f"/methods/{index}/scores", detail=detail, code="dataset_not_found")])
 
-    def __init__(self, manifest: Manifest, archive: Path, table: Table, digests: Mapping[str, str], device: str) -> None:
+
+class LocalJobs:
+    """Runs jobs on one network and one table, which are read once.
+
+    `further`: name → table of the datasets of scores. `digests`: those of all contents, by kind or
+    by name.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        archive: Path,
+        table: Table,
+        further: Mapping[str, Table],
+        digests: Mapping[str, str],
+        device: str,
+    ) -> None:
         self.manifest = manifest
         self.table = table
+        self._further = further
         self._archive = archive
         self._digests = digests
         self._device = device
@@ -109,11 +137,12 @@ class LocalJobs:
         resolved: dict[str, Any] = {kind: {"name": NAME, "digest": self._digests[kind]} for kind in ("model", "dataset")}
         # The random numbers follow from the clean archive, as in the service.
         resolved["clean"] = self._digests["clean"]
+        resolved["further"] = {name: {"name": name, "digest": self._digests[name]} for name in self._further}
         with warnings.catch_warnings():
             # torch warns about its own code.
             warnings.simplefilter("ignore", FutureWarning)
-            request = _checked(job_request, self.manifest, self.table)
-            summary, arrays = pipeline.run(request, resolved, self._program, self.table, report)
+            request = _checked(job_request, self.manifest, self.table, self._further)
+            summary, arrays = pipeline.run(request, resolved, self._program, self.table, report, further=self._further)
         return JobResult(Result.model_validate_json(json.dumps(summary)), arrays)
 
     @cached_property
@@ -128,15 +157,25 @@ class LocalJobs:
 
 @contextmanager
 def local_jobs(
-    module: torch.nn.Module, data: Any, fields: Mapping[str, Any], *, example_inputs: Any, device: str
+    module: torch.nn.Module,
+    data: Any,
+    fields: Mapping[str, Any],
+    *,
+    example_inputs: Any,
+    device: str,
+    scores: Mapping[str, Mapping[str, Any]] = NO_SCORES,
 ) -> Iterator[LocalJobs]:
     """Yields jobs on a network and on data, with the errors of `rank`.
 
     `data`, `fields`: as `table_file` takes them. `example_inputs`: None: the first rows of `x`.
+    `scores`: name of a dataset of scores → its fields.
 
     Raises ExportRefused, InvalidRequest, JobFailed and NotPossible.
     """
-    with needing_engine(), tempfile.TemporaryDirectory(prefix="unitrank-") as folder, table_file(data, fields) as table:
+    with needing_engine(), ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="unitrank-"))
+        table = stack.enter_context(table_file(data, fields))
+        files = {name: stack.enter_context(table_file(None, columns)) for name, columns in scores.items()}
         from unitrank_engine.archive import clean
         from unitrank_engine.errors import EngineError
         from unitrank_tables import open_table
@@ -144,11 +183,12 @@ def local_jobs(
 
         archive, cleaned = Path(folder, "model.pt2"), Path(folder, "clean.pt2")
         try:
-            with open_table(table) as rows:
-                manifest = export(module, _first_rows(rows) if example_inputs is None else example_inputs, archive)
-                clean(archive, cleaned)
-                digests = {"model": _digest(archive), "clean": _digest(cleaned), "dataset": _digest(table)}
-                yield LocalJobs(manifest, cleaned, rows, digests, device)
+            rows = stack.enter_context(open_table(table))
+            further = {name: stack.enter_context(open_table(file)) for name, file in files.items()}
+            manifest = export(module, _first_rows(rows) if example_inputs is None else example_inputs, archive)
+            clean(archive, cleaned)
+            paths = {"model": archive, "clean": cleaned, "dataset": table, **files}
+            yield LocalJobs(manifest, cleaned, rows, further, {name: _digest(path) for name, path in paths.items()}, device)
         except BadTable as error:
             raise InvalidRequest(f"{error.code}: {error.detail}", code=error.code, detail=error.detail) from error
         except EngineError as error:
@@ -175,18 +215,25 @@ def parsed(fields: Mapping[str, Any]) -> JobRequest:
         raise _invalid(invalid_places(errors, json.loads(body), JobRequest)) from error
 
 
-def _checked(request: JobRequest, manifest: Any, table: Table) -> JobRequest:
+def _checked(request: JobRequest, manifest: Any, table: Table, further: Mapping[str, Table]) -> JobRequest:
+    dataset = _facts_of(table)
     facts = Facts(
         manifest=manifest,
-        fields={name: FieldInfo(**info) for name, info in table.fields.items()},
-        examples=table.examples,
-        distinct=lambda field: table.distinct(field, MOST_CLUSTERS + 1),
+        fields=dataset.fields,
+        examples=dataset.examples,
+        distinct=dataset.distinct,
         max_result_bytes=UNBOUNDED,
+        tables={name: _facts_of(each) for name, each in further.items()},
     )
     try:
         return checked(request, facts)
     except RequestRejected as error:
         raise _invalid([Invalid(pointer=flaw.pointer, detail=flaw.detail, code=flaw.code) for flaw in error.flaws]) from error
+
+
+def _facts_of(table: Table) -> TableFacts:
+    fields = {name: FieldInfo(**info) for name, info in table.fields.items()}
+    return TableFacts(fields, table.examples, lambda field: table.distinct(field, MOST_CLUSTERS + 1))
 
 
 def _invalid(places: list[Invalid]) -> InvalidRequest:

@@ -66,7 +66,7 @@ def run(
     job: str = "",
     parts: PartStore | None = None,
     span: Span = nullcontext,
-    scores: Mapping[str, Table] = NO_TABLES,
+    further: Mapping[str, Table] = NO_TABLES,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Compute a checked request; return its summary as JSON values, and its arrays by name.
 
@@ -76,7 +76,7 @@ def run(
     `job`: the job's id, for the summary.
     `parts`: intermediate results of earlier jobs, which this job reuses and adds to.
     `span`: opens a tracing span around each stage.
-    `scores`: reference of a dataset with given scores → its table.
+    `further`: reference → table of the datasets that entries of `methods` read.
 
     Raises EngineError for errors that only a run can show, and any error that `report` raises.
     """
@@ -85,7 +85,7 @@ def run(
     with filled_memory() if program.fills_memory else nullcontext(), naming_singular_matrices():
         with span("prepare"):
             context = prepare(request, resolved, program, table, report, parts)
-        stages = _Stages(context, parts or NoPartStore(), scores)
+        stages = _Stages(context, parts or NoPartStore(), further)
         stages.plan()
         with span("attribution"):
             attribution = stages.attribution()
@@ -166,12 +166,12 @@ def _halves(request: JobRequest, clusters: list[ClusterRows], table: Table, stre
 class _Stages:
     """The main pass of one job, and its study and fidelity where the request has them."""
 
-    def __init__(self, context: JobContext, store: PartStore, scores: Mapping[str, Table]) -> None:
+    def __init__(self, context: JobContext, store: PartStore, further: Mapping[str, Table]) -> None:
         request, batch = context.request, rows_at_once(context.program)
         self.context = context
         self.parts = JobParts.of(store, context, batch=batch)
         fills = Fills(context, find_baselines(context, batch), batch)
-        self._brought = brought_importance(context, scores)
+        self._brought = brought_importance(context, further)
         self.main_pass = CachedMainPass(self.parts, fills, [entry for entry in request.methods if entry.scores_examples])
         self.study = CachedStudy(self.parts, fills, request.ablation) if request.ablation else None
         self.exact = ExactTests(self.parts, fills, request.ablation) if request.ablation else None

@@ -1,5 +1,7 @@
 """`unitrank.rank`: it runs the engine in this process, and raises the errors of a service."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -66,3 +68,40 @@ def test_rank_when_x_holds_integers_then_they_are_cast_only_for_networks_of_floa
     words = unitrank.rank(ids, "3", values, methods=["gradient"], ablation=None, fidelity=None)
 
     assert (pixels.layer.count, words.layer.count) == (5, 5)
+
+
+def test_rank_when_scores_are_given_then_they_are_ranked_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
+    x, y = np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32), np.arange(40) % 2
+    scores = np.random.default_rng(1).normal(size=(40, 3, 2, 2))
+    means = {label: scores[y == label].mean(0) for label in (0, 1)}
+
+    def importances(*methods: Any) -> list[np.ndarray]:
+        result = unitrank.rank(network, "2", x, y, methods=list(methods), ablation={"random": 3}, fidelity=None)
+        return [np.stack([result.importances(f"g{number}")[name] for name in ("0", "1")]) for number in range(len(methods))]
+
+    examples, mapping, rows, whole = importances(
+        unitrank.given(scores, "g0"),
+        unitrank.given(means, "g1"),
+        unitrank.given(np.stack([means[1], means[0]]), "g2", clusters=[1, 0], made_on="none"),
+        unitrank.given(scores[0], "g3"),
+    )
+    # Scores that are too large for a request are the rows of a table.
+    monkeypatch.setattr("unitrank.client.given.MOST_IMPORTANCE_BYTES", 10)
+    large, large_whole = importances(unitrank.given(means, "g0"), unitrank.given(scores[0], "g1"))
+
+    expected = np.stack([means[0], means[1]])
+    for array in (examples, mapping, rows, large):
+        np.testing.assert_allclose(array, expected, rtol=1e-6)
+    for array in (whole, large_whole):
+        np.testing.assert_allclose(array, [scores[0]] * 2, rtol=1e-6)
+
+
+def test_rank_when_scores_name_a_dataset_then_says_that_there_is_none() -> None:
+    network, x = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)), np.zeros((8, 2), np.float32)
+
+    with pytest.raises(unitrank.InvalidRequest) as caught:
+        unitrank.rank(network, "1", x, methods=[{"name": "given", "scores": "mine"}])
+
+    assert [(place.pointer, place.code) for place in caught.value.places] == [("/methods/0/scores", "dataset_not_found")]

@@ -123,6 +123,26 @@ def test_job_when_ordered_then_the_child_gets_the_request_and_open_files(stores:
         file.close()
 
 
+def test_job_when_it_reads_datasets_of_scores_then_the_child_gets_them_between_dataset_and_archive(stores: Stores) -> None:
+    scores = {name: {"name": name, "digest": blob(stores, name.encode())} for name in ("mine", "hers")}
+    order = begun(stores, contents(stores) | {"further": scores}).order(warm=())
+
+    assert [file.read() for file in order.files] == [b"table", b"mine", b"hers", b"clean archive"]
+    assert order.content["further"] == ["mine", "hers"]
+    assert len(order.content["digests"]) == 3
+    for file in order.files:
+        file.close()
+
+
+def test_job_when_a_dataset_of_scores_is_missing_then_cannot_run(stores: Stores) -> None:
+    attempt = begun(stores, contents(stores) | {"further": {"mine": {"name": "mine", "digest": MISSING}}})
+
+    with pytest.raises(CannotRun) as caught:
+        attempt.order(warm=())
+    assert caught.value.code == "dataset_not_found"
+    assert "dataset of scores" in caught.value.detail
+
+
 def test_job_when_its_model_is_warm_then_the_archive_is_not_opened(stores: Stores) -> None:
     resolved = contents(stores)
     order = begun(stores, resolved | {"checked": True}).order(warm=[str(stores.models.get("m").clean)])
@@ -167,7 +187,7 @@ def test_job_when_its_dataset_is_damaged_then_is_corrupt_in_the_child_until_it_i
 
     def read(order: Order) -> bytes:
         with order.files[0] as table:
-            digests = ChunkDigests.from_json(order.content["digests"])
+            digests = ChunkDigests.from_json(order.content["digests"][0])
             return VerifiedMap.open(table.fileno(), digests, VerifiedChunks())[:]
 
     with pytest.raises(BadTable) as caught:

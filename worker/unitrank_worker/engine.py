@@ -1,8 +1,8 @@
 """The engine in the child: it runs jobs and inspections on open files, without the store."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -13,7 +13,7 @@ from unitrank_engine.errors import EngineError
 from unitrank_schemas.base import Json
 from unitrank_schemas.checks import Facts, RequestRejected, checked
 from unitrank_schemas.datasets import FieldInfo
-from unitrank_schemas.facts.facts import MOST_CLUSTERS
+from unitrank_schemas.facts.facts import MOST_CLUSTERS, TableFacts
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.models import Manifest, format_of
 from unitrank_tables import ChunkDigests, Table, VerifiedChunks, open_table
@@ -35,6 +35,7 @@ class Assignment:
     `digests`: digests of the chunks of `table`; the engine verifies each chunk before it reads it.
     `manifest`: set for a request that has not been checked. `parts`: parts of earlier jobs.
     `span`: opens a span of the trace around a stage.
+    `further`: reference → file and chunk digests of the datasets that entries of `methods` read.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Assignment:
     parts: Any = None  # Any: the engine's own protocol, which is imported with torch
     span: Span = nullcontext
     digests: ChunkDigests | None = None
+    further: Mapping[str, tuple[Path, ChunkDigests | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,15 +131,21 @@ class TorchEngine:
         A request is checked here if its model was not ready when the job was posted.
         """
         resolved, digest = assignment.resolved, str(assignment.resolved["clean"])
-        scratch = Path(self._settings.scratch)
-        with open_table(assignment.table, scratch=scratch, digests=assignment.digests, verified=self._verified) as table:
-            request = assignment.request if resolved.get("checked") else self._checked(assignment, table)
+        with ExitStack() as stack:
+            table = stack.enter_context(self._opened(assignment.table, assignment.digests))
+            further = {reference: stack.enter_context(self._opened(*file)) for reference, file in assignment.further.items()}
+            request = assignment.request if resolved.get("checked") else self._checked(assignment, table, further)
             if digest not in self._models.digests():
                 report({"done": 0, "total": 0, "unit": "rows", "stage": "loading the model", "eta": None})
             with assignment.span("load"):
                 program = self._models.get(digest, assignment.archive)
             self._names[digest] = str(resolved["model"].get("name") or resolved["model"]["digest"])
-            return self._pipeline.run(request, resolved, program, table, report, assignment.id, assignment.parts, assignment.span)
+            return self._pipeline.run(
+                request, resolved, program, table, report, assignment.id, assignment.parts, assignment.span, further
+            )
+
+    def _opened(self, file: Path, digests: ChunkDigests | None) -> Table:
+        return open_table(file, scratch=Path(self._settings.scratch), digests=digests, verified=self._verified)
 
     def inspect(self, upload: Upload, target: Path) -> Json:
         """As in `Engine`."""
@@ -147,16 +155,23 @@ class TorchEngine:
         """As in `Engine`."""
         return [WarmModel(digest, self._names.get(digest, digest)) for digest in self._models.digests()]
 
-    def _checked(self, assignment: Assignment, table: Table) -> JobRequest:
+    def _checked(self, assignment: Assignment, table: Table, further: Mapping[str, Table]) -> JobRequest:
+        dataset = _facts_of(table)
         facts = Facts(
             manifest=Manifest.model_validate(assignment.manifest),
-            fields={name: FieldInfo(**info) for name, info in table.fields.items()},
-            examples=table.examples,
-            distinct=lambda field: table.distinct(field, MOST_CLUSTERS + 1),
+            fields=dataset.fields,
+            examples=dataset.examples,
+            distinct=dataset.distinct,
             max_result_bytes=self._settings.max_result_bytes,
+            tables={reference: _facts_of(each) for reference, each in further.items()},
         )
         try:
             return checked(assignment.request, facts)
         except RequestRejected as error:
             flaw = error.flaws[0]
             raise EngineError(flaw.code, flaw.detail) from error
+
+
+def _facts_of(table: Table) -> TableFacts:
+    fields = {name: FieldInfo(**info) for name, info in table.fields.items()}
+    return TableFacts(fields, table.examples, lambda field: table.distinct(field, MOST_CLUSTERS + 1))

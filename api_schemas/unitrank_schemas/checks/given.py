@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from unitrank_schemas.facts.facts import Facts, Flaw, kind_of, layer_of, place_of, unit_count
-from unitrank_schemas.facts.fields import field_exists
+from unitrank_schemas.facts.facts import MOST_CLUSTERS, Facts, Flaw, TableFacts, kind_of, layer_of, place_of, unit_count
+from unitrank_schemas.facts.fields import field_exists, names_of
 from unitrank_schemas.facts.wording import nearest, shape_text
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.json_pointer import escaped
@@ -60,6 +60,29 @@ def field_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
             yield from _shape_fits(f"{at}/field", subject, "N", field.shape, field.dtype, request, facts)
 
 
+def scores_fit(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    """The dataset of the scores has one row for each cluster: `importance` and `cluster`."""
+    for at, entry in _entries(request):
+        table = facts.tables.get(entry.scores or "")
+        if table is None:
+            continue
+        # A single row without a name counts for all clusters.
+        needed = ("importance",) if table.examples == 1 else ("importance", "cluster")
+        missing = [name for name in needed if name not in table.fields]
+        if missing:
+            detail = (
+                f"dataset {entry.scores!r} has no field {missing[0]!r}{nearest(missing[0], table.fields)}; a dataset of scores has "
+                "a row for each cluster, with the fields 'importance' and 'cluster'"
+            )
+            yield Flaw(f"{at}/scores", "field_not_found", detail)
+            continue
+        importance = table.fields["importance"]
+        subject = f"field 'importance' of dataset {entry.scores!r}"
+        yield from _shape_fits(f"{at}/scores", subject, "clusters", importance.shape, importance.dtype, request, facts)
+        if "cluster" in table.fields:
+            yield from _rows_are_clusters(f"{at}/scores", f"field 'cluster' of dataset {entry.scores!r}", table, request, facts)
+
+
 def made_on_marks_rows(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     for at, entry in _entries(request):
         name = entry.made_on
@@ -97,8 +120,11 @@ def _json_bytes(entry: Given, lists: Iterable[Sequence[float]]) -> int:
     return len(json.dumps(entry.importance, separators=(",", ":"), ensure_ascii=False).encode())
 
 
-def _clusters_fit(at: str, given: list[str], request: JobRequest, facts: Facts) -> Iterator[Flaw]:
-    """Flaws of missing and unknown clusters; none while the clusters' names are not known."""
+def _clusters_fit(at: str, given: list[str], request: JobRequest, facts: Facts, *, inside: bool = True) -> Iterator[Flaw]:
+    """Flaws of missing and unknown clusters; none while the clusters' names are not known.
+
+    `inside`: whether the request itself has a place for each cluster, below `at`.
+    """
     names = request.clusters.names(request, facts)
     if names is None:
         return
@@ -107,7 +133,28 @@ def _clusters_fit(at: str, given: list[str], request: JobRequest, facts: Facts) 
             at, "cluster_missing", f"cluster {name!r} has no importance; give one for each cluster of the job: {_few(names)}"
         )
     for name in [name for name in given if name not in set(names)]:
-        yield Flaw(f"{at}/{escaped(name)}", "cluster_unknown", f"the job has no cluster {name[:100]!r}{nearest(name, names)}")
+        yield Flaw(
+            f"{at}/{escaped(name)}" if inside else at,
+            "cluster_unknown",
+            f"the job has no cluster {name[:100]!r}{nearest(name, names)}",
+        )
+
+
+def _rows_are_clusters(at: str, subject: str, table: TableFacts, request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    """Flaws of the field with the clusters' names; its values are read where that costs little."""
+    field = table.fields["cluster"]
+    if len(field.shape) != 1 or kind_of(field.dtype) == "real":
+        got = f"{field.dtype} {shape_text(field.shape)}"
+        detail = f"{subject} is {got}; it needs one name for each row: a string, an integer or a boolean"
+        yield Flaw(at, "wrong_dtype", detail)
+        return
+    values = table.distinct("cluster")
+    if values is None:
+        return
+    if len(values) < table.examples <= MOST_CLUSTERS:
+        detail = f"{subject} has {table.examples} rows, but {len(values)} different names; give each cluster one row"
+        yield Flaw(at, "duplicate_cluster", detail)
+    yield from _clusters_fit(at, names_of(values), request, facts, inside=False)
 
 
 def _units_fit(at: str, count: int, request: JobRequest, facts: Facts) -> Iterator[Flaw]:

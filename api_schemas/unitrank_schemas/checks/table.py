@@ -31,6 +31,7 @@ CHECKS: list[Check] = [
     given.given_once,
     given.importance_fits,
     given.field_fits,
+    given.scores_fit,
     given.made_on_marks_rows,
     clusters.kind_fits,
     clusters.not_too_many,

@@ -1,7 +1,7 @@
 """Facts about a model and a dataset, the sizes of a request with them, and a request's flaws."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from unitrank_schemas.datasets import FieldInfo
@@ -39,6 +39,15 @@ class RequestRejected(Exception):
 
 
 @dataclass(frozen=True)
+class TableFacts:
+    """A dataset that an entry of `methods` reads beside the job's dataset."""
+
+    fields: dict[str, FieldInfo]
+    examples: int
+    distinct: Distinct
+
+
+@dataclass(frozen=True)
 class Facts:
     """The model and the dataset that a request is checked against.
 
@@ -51,6 +60,8 @@ class Facts:
     examples: int
     distinct: Distinct
     max_result_bytes: int
+    tables: Mapping[str, TableFacts] = field(default_factory=dict)
+    """Reference of a further dataset → its facts, for the datasets that are ready."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Fields of a dataset: do they exist, and can their values name clusters or groups?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from unitrank_schemas.facts.facts import Facts, Flaw, kind_of
+from unitrank_schemas.facts.facts import Facts, Flaw, Value, kind_of
 from unitrank_schemas.facts.wording import excerpt, nearest, shape_text
 
 
@@ -48,7 +48,12 @@ def distinct_count(name: str | None, facts: Facts) -> int:
 def distinct_names(name: str | None, facts: Facts) -> list[str] | None:
     """The names that the values give to clusters; None for a field that was not read."""
     values = facts.distinct(name) if name is not None and facts.fields and name in facts.fields else None
-    return None if values is None else [str(int(value)) if isinstance(value, bool) else str(value) for value in values]
+    return None if values is None else names_of(values)
+
+
+def names_of(values: Iterable[Value]) -> list[str]:
+    """The names that values of a field give to clusters."""
+    return [str(int(value)) if isinstance(value, bool) else str(value) for value in values]
 
 
 def y_rejected(facts: Facts) -> str:

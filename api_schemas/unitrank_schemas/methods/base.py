@@ -62,6 +62,11 @@ class MethodBase(Schema):
         """Whether each example has scores; if not, the request brings the importance itself."""
         return True
 
+    @property
+    def datasets(self) -> list[str]:
+        """References of the datasets that the entry reads beside the job's dataset."""
+        return []
+
     def passes(self, tail: float, units: int) -> MethodPasses:
         """The expected passes of one example.
 

@@ -54,6 +54,10 @@ class Given(MethodBase):
     def scores_examples(self) -> bool:
         return self.field is not None
 
+    @property
+    def datasets(self) -> list[str]:
+        return [] if self.scores is None else [self.scores]
+
     def passes(self, tail: float, units: int) -> MethodPasses:
         return MethodPasses("nothing", 0.0)
 

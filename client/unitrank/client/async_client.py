@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic
 
 import httpx
 
-from unitrank.client.endpoints import COLLECTIONS, C, Calls, content_path, job_path, request_body, result_query
+from unitrank.client.endpoints import COLLECTIONS, C, Calls, content_path, job_path, result_query
+from unitrank.client.given import job_body
 from unitrank.client.progress import OnState, watching
 from unitrank.client.retries import Retries
 from unitrank.client.sync import DEFAULT_URL, fetch_result
@@ -218,15 +219,19 @@ class AsyncJobs:
         *,
         fresh: bool = False,
         idempotency_key: str | None = None,
+        given: Mapping[str, Any] | None = None,
         **fields: Any,
     ) -> AsyncJobHandle:
         """As `Jobs.submit`."""
-        body = request_body(request, fields)
+        body = await self._runner.run(job_body(self._calls, request, fields, given))
         return AsyncJobHandle(self._calls, self._runner, await self._runner.run(self._calls.submit(body, fresh, idempotency_key)))
 
-    async def dry_run(self, request: JobRequest | Mapping[str, Any] | None = None, /, **fields: Any) -> DryRun:
+    async def dry_run(
+        self, request: JobRequest | Mapping[str, Any] | None = None, /, *, given: Mapping[str, Any] | None = None, **fields: Any
+    ) -> DryRun:
         """As `Jobs.dry_run`."""
-        return await self._runner.run(self._calls.dry_run(request_body(request, fields)))
+        body = await self._runner.run(job_body(self._calls, request, fields, given))
+        return await self._runner.run(self._calls.dry_run(body))
 
     async def get(self, id: str) -> AsyncJobHandle:
         """As `Jobs.get`."""

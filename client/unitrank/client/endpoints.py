@@ -288,8 +288,13 @@ def request_body(request: JobRequest | Mapping[str, Any] | None, fields: Mapping
 
     Raises NotPossible for a value that JSON cannot express.
     """
+    return to_json(request_fields(request, fields))
+
+
+def request_fields(request: JobRequest | Mapping[str, Any] | None, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a request; `fields` override those of `request`."""
     body = request.model_dump(mode="json", exclude_unset=True) if isinstance(request, JobRequest) else dict(request or {})
-    return to_json({**body, **fields})
+    return {**body, **fields}
 
 
 def result_query(cluster: str | None, ranking: str | None, top: int | None) -> dict[str, str]:

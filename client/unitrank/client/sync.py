@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx
 
-from unitrank.client.endpoints import COLLECTIONS, NPZ, C, Calls, content_path, job_path, request_body, result_query
+from unitrank.client.endpoints import COLLECTIONS, NPZ, C, Calls, content_path, job_path, result_query
+from unitrank.client.given import job_body
 from unitrank.client.operations import Flow, work
 from unitrank.client.progress import OnState, watching
 from unitrank.client.retries import Retries
@@ -263,6 +264,7 @@ class Jobs:
         *,
         fresh: bool = False,
         idempotency_key: str | None = None,
+        given: Mapping[str, Any] | None = None,
         **fields: Any,
     ) -> JobHandle:
         """Submits a job, or returns an earlier job with an equal request.
@@ -272,17 +274,25 @@ class Jobs:
             fresh: run a new job even if an equal one exists.
             idempotency_key: calls with this key and the same request give the same job, also
                 from another process; None: a random key.
+            given: scores that you bring, by the names of their rankings, as `unitrank.given` takes
+                them. Scores too large for the request are uploaded as datasets, whose names
+                begin with `given-`.
             fields: fields of the request, such as `model="net", layer="relu1", dataset="data",
                 methods=["conductance"]`. They override those of `request`.
 
         Raises InvalidRequest, whose `places` name the wrong fields.
         """
-        body = request_body(request, fields)
+        body = self._runner.run(job_body(self._calls, request, fields, given))
         return JobHandle(self._calls, self._runner, self._runner.run(self._calls.submit(body, fresh, idempotency_key)))
 
-    def dry_run(self, request: JobRequest | Mapping[str, Any] | None = None, /, **fields: Any) -> DryRun:
-        """The checked request with its defaults, and the estimated cost; no job is started."""
-        return self._runner.run(self._calls.dry_run(request_body(request, fields)))
+    def dry_run(
+        self, request: JobRequest | Mapping[str, Any] | None = None, /, *, given: Mapping[str, Any] | None = None, **fields: Any
+    ) -> DryRun:
+        """The checked request with its defaults, and the estimated cost; no job is started.
+
+        Given scores that are too large for the request are uploaded.
+        """
+        return self._runner.run(self._calls.dry_run(self._runner.run(job_body(self._calls, request, fields, given))))
 
     def get(self, id: str) -> JobHandle:
         """The job with this id. Raises NotFound."""

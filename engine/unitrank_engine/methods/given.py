@@ -82,8 +82,10 @@ def _importance(context: JobContext, entry: Given, tables: Mapping[str, Table]) 
     names = [cluster.name for cluster in context.clusters]
     if isinstance(entry.importance, list):
         return np.stack([_by_unit(np.array(entry.importance, np.float64), "`importance`", context.units)] * len(names))
-    read = _reader_of(tables[entry.scores]) if entry.scores is not None else _reader(entry.importance or {})
-    given, values = read
+    if entry.scores is not None and "cluster" not in tables[entry.scores].fields:
+        row = tables[entry.scores].read("importance", [0])[0].astype(np.float64)
+        return np.stack([_by_unit(row, "the importance", context.units)] * len(names))
+    given, values = _reader_of(tables[entry.scores]) if entry.scores is not None else _reader(entry.importance or {})
     _refuse_other_clusters(given, names)
     return np.stack([_by_unit(values(name), f"the importance of cluster {name!r}", context.units) for name in names])
 

@@ -78,7 +78,7 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
     `version`: the version of Unitrank.
     """
     context, request = outcome.context, outcome.context.request
-    rankings = [_ranking(outcome, entry) for entry in outcome.entries]
+    rankings = [_ranking(outcome, entry, resolved.get("further", {})) for entry in outcome.entries]
     comparisons = outcome.study.comparisons if outcome.study else []
     warns = _warnings(outcome, rankings)
     activity_area = outcome.study.activity_area if outcome.study else None
@@ -137,12 +137,12 @@ def _cluster(outcome: JobOutcome, index: int) -> schema.Cluster:
     )
 
 
-def _ranking(outcome: JobOutcome, entry: MethodBase) -> schema.Ranking:
+def _ranking(outcome: JobOutcome, entry: MethodBase, further: Mapping[str, Any]) -> schema.Ranking:
     assert entry.id is not None
     study = outcome.study_of(entry)
     return schema.Ranking(
         id=entry.id,
-        method=entry.model_dump(exclude={"id", "importance"}),
+        method=_described(entry, further),
         clusters={
             cluster.name: _cluster_ranking(outcome, entry, index, study) for index, cluster in enumerate(outcome.context.clusters)
         },
@@ -152,6 +152,13 @@ def _ranking(outcome: JobOutcome, entry: MethodBase) -> schema.Ranking:
         options=outcome.scores(entry).notes.options(),
         seconds=outcome.scores(entry).seconds + (study.seconds if study else 0.0),
     )
+
+
+def _described(entry: MethodBase, further: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry without its id and without given numbers; references name exact contents."""
+    described = entry.model_dump(exclude={"id", "importance"})
+    exact = {reference: f"{reference.partition('@')[0]}@{further[reference]['digest']}" for reference in entry.datasets}
+    return {name: exact.get(value, value) if isinstance(value, str) else value for name, value in described.items()}
 
 
 def _cluster_ranking(outcome: JobOutcome, entry: MethodBase, cluster: int, study: RankingStudy | None) -> schema.ClusterRanking:

@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from unitrank_schemas.checks import Facts, Flaw, RequestRejected, checked, passes
 from unitrank_schemas.checks.size import array_bytes, summary_bytes
 from unitrank_schemas.datasets import FieldInfo, InlineDataset
-from unitrank_schemas.facts.facts import MOST_CLUSTERS, Value
+from unitrank_schemas.facts.facts import MOST_CLUSTERS, TableFacts, Value
 from unitrank_schemas.jobs import Estimate, JobRequest
 from unitrank_schemas.models import Manifest
 from unitrank_schemas.problems import Invalid
@@ -33,6 +33,7 @@ OVERHEAD_SECONDS = 0.01
 """Time of a job without computation, on a model that is loaded already."""
 
 PUT_MODEL = "upload it with PUT /v1/models/{name} first"
+PUT_SCORES = "upload it with PUT /v1/datasets/{name} first"
 PUT_DATASET = 'upload it with PUT /v1/datasets/{name} first, or send it in the request as {"fields": …}'
 
 R = TypeVar("R", ModelRecord, DatasetRecord)
@@ -57,6 +58,7 @@ class Draft:
 
     `dataset`: record of the stored dataset, or None if the request holds the table.
     `inline`: the table of the request as the bytes of an npz, or None.
+    `further`: reference → record of the datasets that entries of `methods` read.
     `summary_bytes`: expected size of the result's summary, in bytes.
     `flops`: floating-point operations of all passes.
     """
@@ -69,6 +71,7 @@ class Draft:
     summary_bytes: int
     flops: float
     inline: bytes | None = None
+    further: Mapping[str, DatasetRecord] = field(default_factory=dict)
 
     @property
     def checked(self) -> bool:
@@ -76,7 +79,8 @@ class Draft:
 
         Otherwise the worker makes the missing checks.
         """
-        return self.model.manifest is not None and (self.dataset is None or self.dataset.fields is not None)
+        datasets = [*([self.dataset] if self.dataset else []), *self.further.values()]
+        return self.model.manifest is not None and all(dataset.fields is not None for dataset in datasets)
 
 
 def draft(request: JobRequest, body_bytes: int, stores: DraftStores) -> Draft:
@@ -87,26 +91,35 @@ def draft(request: JobRequest, body_bytes: int, stores: DraftStores) -> Draft:
     """
     if request.webhook is not None:
         _check_webhook(request.webhook.url, stores.url_policy)
-    model = _resolved(request.model, stores.models, PUT_MODEL)
+    model = _resolved(request.model, stores.models, "/model", PUT_MODEL)
+    further = _further(request, stores.datasets)
     if isinstance(request.dataset, InlineDataset):
         _check_inline_size(request.dataset, body_bytes, stores.max_inline_bytes)
-        return _inline_draft(request, request.dataset, model, stores)
-    dataset = _resolved(request.dataset, stores.datasets, PUT_DATASET)
-    facts = _facts(
-        model, dataset.fields, dataset.examples or 0, _distinct(dataset, stores.distinct_values), stores.max_result_bytes
-    )
-    return _checked_draft(request, model, dataset, dataset.digest, facts, stores.throughput)
+        return _inline_draft(request, request.dataset, model, further, stores)
+    dataset = _resolved(request.dataset, stores.datasets, "/dataset", PUT_DATASET)
+    facts = _facts(model, _table_facts(dataset, stores), further, stores)
+    return _checked_draft(request, model, dataset, dataset.digest, facts, stores.throughput, further=further)
 
 
-def _inline_draft(request: JobRequest, dataset: InlineDataset, model: ModelRecord, stores: DraftStores) -> Draft:
+def _further(request: JobRequest, datasets: DatasetStore) -> dict[str, DatasetRecord]:
+    """The datasets that entries of `methods` read, by their references."""
+    references = {reference: index for index, method in enumerate(request.methods) for reference in method.datasets}
+    return {
+        reference: _resolved(reference, datasets, f"/methods/{index}/scores", PUT_SCORES) for reference, index in references.items()
+    }
+
+
+def _inline_draft(
+    request: JobRequest, dataset: InlineDataset, model: ModelRecord, further: Mapping[str, DatasetRecord], stores: DraftStores
+) -> Draft:
     content = encode_inline(dataset.fields)
     with _opened(content) as table:
 
         def distinct(field: str) -> list[Value] | None:
             return table.distinct(field, MOST_CLUSTERS + 1)
 
-        facts = _facts(model, table.fields, table.examples, distinct, stores.max_result_bytes)
-        return _checked_draft(request, model, None, digest_of(content), facts, stores.throughput, inline=content)
+        facts = _facts(model, TableFacts(_infos(table.fields), table.examples, distinct), further, stores)
+        return _checked_draft(request, model, None, digest_of(content), facts, stores.throughput, inline=content, further=further)
 
 
 def _check_webhook(url: str, url_policy: UrlPolicy) -> None:
@@ -116,8 +129,8 @@ def _check_webhook(url: str, url_policy: UrlPolicy) -> None:
         raise RequestRejected([Flaw("/webhook/url", error.code, error.detail)]) from error
 
 
-def _resolved(reference: str, catalogue: Catalogue[R], advice: str) -> R:
-    """The record that the reference names.
+def _resolved(reference: str, catalogue: Catalogue[R], pointer: str, advice: str) -> R:
+    """The record that the reference at a place of the request names.
 
     Raises RequestRejected if the record does not exist, or if its content was rejected.
     """
@@ -125,10 +138,10 @@ def _resolved(reference: str, catalogue: Catalogue[R], advice: str) -> R:
     try:
         record = catalogue.resolve(reference)
     except RecordNotFound as error:
-        raise RequestRejected([Flaw(f"/{kind}", f"{kind}_not_found", f"{kind} {reference!r} not found; {advice}")]) from error
+        raise RequestRejected([Flaw(pointer, f"{kind}_not_found", f"{kind} {reference!r} not found; {advice}")]) from error
     if record.status == "rejected":
         reason = (record.problem or {}).get("detail", "the reason was not recorded")
-        raise RequestRejected([Flaw(f"/{kind}", f"{kind}_rejected", f"{kind} {reference!r} was rejected: {reason}")])
+        raise RequestRejected([Flaw(pointer, f"{kind}_rejected", f"{kind} {reference!r} was rejected: {reason}")])
     return record
 
 
@@ -139,19 +152,26 @@ def _distinct(dataset: DatasetRecord, values: DistinctValues) -> Callable[[str],
     return partial(values.distinct, dataset.digest, dataset.examples)
 
 
-def _facts(
-    model: ModelRecord,
-    fields: Mapping[str, Any] | None,
-    examples: int,
-    distinct: Callable[[str], list[Value] | None],
-    max_result_bytes: int,
-) -> Facts:
+def _table_facts(dataset: DatasetRecord, stores: DraftStores) -> TableFacts | None:
+    """The facts of a stored dataset; None before it is ready."""
+    if dataset.fields is None:
+        return None
+    return TableFacts(_infos(dataset.fields), dataset.examples or 0, _distinct(dataset, stores.distinct_values))
+
+
+def _infos(fields: Mapping[str, Any]) -> dict[str, FieldInfo]:
+    return {name: FieldInfo(**info) for name, info in fields.items()}
+
+
+def _facts(model: ModelRecord, table: TableFacts | None, further: Mapping[str, DatasetRecord], stores: DraftStores) -> Facts:
+    tables = {reference: facts for reference, dataset in further.items() if (facts := _table_facts(dataset, stores))}
     return Facts(
         manifest=Manifest.model_validate(model.manifest) if model.manifest is not None else None,
-        fields={name: FieldInfo(**info) for name, info in fields.items()} if fields is not None else None,
-        examples=examples,
-        distinct=distinct,
-        max_result_bytes=max_result_bytes,
+        fields=table.fields if table else None,
+        examples=table.examples if table else 0,
+        distinct=table.distinct if table else lambda field: None,
+        max_result_bytes=stores.max_result_bytes,
+        tables=tables,
     )
 
 
@@ -162,7 +182,9 @@ def _checked_draft(
     digest: str,
     facts: Facts,
     throughput: Throughput,
+    *,
     inline: bytes | None = None,
+    further: Mapping[str, DatasetRecord],
 ) -> Draft:
     request = checked(request, facts)
     count = passes(request, facts)
@@ -170,7 +192,7 @@ def _checked_draft(
     seconds = OVERHEAD_SECONDS + flops / (throughput.rate() or OPERATIONS_PER_SECOND)
     result_bytes = sum(array_bytes(request, facts).values())
     estimate = Estimate(passes=count, seconds=seconds, result_bytes=result_bytes)
-    return Draft(request, model, dataset, digest, estimate, summary_bytes(request, facts), flops, inline)
+    return Draft(request, model, dataset, digest, estimate, summary_bytes(request, facts), flops, inline, further)
 
 
 def _check_inline_size(dataset: InlineDataset, body_bytes: int, limit: int) -> None:

@@ -194,7 +194,7 @@ def _create(
             drafted.request.model_dump(mode="json"),
             _resolved(drafted) | details,
             id=id,
-            needs=[drafted.model.digest, drafted.dataset_digest],
+            needs=list(dict.fromkeys([drafted.model.digest, drafted.dataset_digest, *_digests_of_further(drafted).values()])),
             waiting_for=_waiting_for(drafted),
             claims=claims,
             owner=key.id,
@@ -222,17 +222,22 @@ def _enqueue(record: JobRecord, stores: SubmissionStores) -> JobRecord:
 
 def _waiting_for(drafted: Draft) -> list[str]:
     """The contents that must become ready before the job can run, as `model:…` and `dataset:…`."""
-    model, dataset = drafted.model, drafted.dataset
-    return [
-        *([model_key(model.digest)] if model.status == "inspecting" else []),
-        *([dataset_key(dataset.digest)] if dataset and dataset.status == "importing" else []),
-    ]
+    model = drafted.model
+    datasets = [*([drafted.dataset] if drafted.dataset else []), *drafted.further.values()]
+    keys = [dataset_key(dataset.digest) for dataset in datasets if dataset.status == "importing"]
+    return [*([model_key(model.digest)] if model.status == "inspecting" else []), *dict.fromkeys(keys)]
+
+
+def _digests_of_further(drafted: Draft) -> dict[str, str]:
+    """Reference → digest of the datasets that entries of `methods` read."""
+    return {reference: dataset.digest for reference, dataset in drafted.further.items()}
 
 
 def _resolved(drafted: Draft) -> Json:
     return {
         "model": {"name": drafted.model.name, "digest": drafted.model.digest},
         "dataset": {"name": drafted.dataset and drafted.dataset.name, "digest": drafted.dataset_digest},
+        "further": {reference: {"name": dataset.name, "digest": dataset.digest} for reference, dataset in drafted.further.items()},
         "result_bytes": drafted.estimate.result_bytes,
         "flops": drafted.flops,
         "checked": drafted.checked,
@@ -245,6 +250,10 @@ def _fingerprint(drafted: Draft, tenant: str) -> str:
     Two jobs with the same fingerprint have the same result.
     """
     options = drafted.request.model_dump(mode="json", exclude=_NOT_IN_FINGERPRINT)
+    digests = _digests_of_further(drafted)
+    for method in options["methods"]:
+        # The content decides the result, not the name that the request gives it.
+        method |= {"scores": digests[method["scores"]]} if method.get("scores") else {}
     content = [tenant, VERSION, drafted.model.digest, drafted.dataset_digest, options]
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

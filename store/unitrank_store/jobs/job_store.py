@@ -132,7 +132,7 @@ class JobStore(JobStates):
     def repoint(self, id: str, kind: Literal["model", "dataset"], *, key: str, digest: str, wait_for: str | None = None) -> None:
         """Replace the key of an imported content by its digest, in a queued record.
 
-        `kind`: whether the content is the job's model or its dataset.
+        `kind`: whether the content is the job's model, or a dataset that the job reads.
         `key`: the content's key before its import.
         `wait_for`: the content key of another content that the record must then wait for.
         The caller must hold a lock: two processes may not repoint one record at the same time.
@@ -140,7 +140,9 @@ class JobStore(JobStates):
         record = next(iter(self.get_many([id])), None)
         if record is None:
             return
-        resolved = record.resolved | {kind: record.resolved[kind] | {"digest": digest}}
+        resolved = record.resolved | _repointed({kind: record.resolved[kind]}, key, digest)
+        if kind == "dataset":
+            resolved |= {"further": _repointed(record.resolved.get("further", {}), key, digest)}
         needs = [digest if need == key else need for need in record.needs]
         waiting_for = [*record.waiting_for, *([wait_for] if wait_for else [])]
         fields = {"resolved": resolved, "needs": needs, "waiting_for": waiting_for}
@@ -166,3 +168,10 @@ class JobStore(JobStates):
     @cached_property
     def _indexes(self) -> RecordIndexes:
         return RecordIndexes(self._redis, self._records)
+
+
+def _repointed(contents: Json, key: str, digest: str) -> Json:
+    """Return the contents; each whose digest is the key gets the digest."""
+    return {
+        name: content | {"digest": digest if content["digest"] == key else content["digest"]} for name, content in contents.items()
+    }

@@ -78,10 +78,10 @@ class CannotRun(Exception):
 
 
 class OpenBlobs(NamedTuple):
-    """Blobs as open files. `chunks`: digests of the dataset's chunks; None without a dataset."""
+    """Blobs as open files. `chunks`: for each dataset in turn, the digests of its chunks."""
 
     files: list[BinaryIO]
-    chunks: Json | None
+    chunks: list[Json]
 
 
 def opened(blobs: BlobStore, digests: Sequence[str], missing: Sequence[tuple[str, str]], kinds: Sequence[str]) -> OpenBlobs:
@@ -93,13 +93,13 @@ def opened(blobs: BlobStore, digests: Sequence[str], missing: Sequence[tuple[str
     Raises CannotRun. Raises RecordNotFound or FileNotFoundError for a digest without such a pair.
     """
     files: list[BinaryIO] = []
-    chunks: Json | None = None
+    chunks: list[Json] = []
     try:
         for index, digest in enumerate(digests):
             try:
                 if kinds[index] == "dataset":
                     chunk_digests, file = blobs.open_chunked(digest)
-                    chunks = chunk_digests.to_json()
+                    chunks.append(chunk_digests.to_json())
                 else:
                     file = blobs.open_verified(digest)
                 files.append(file)

@@ -36,11 +36,10 @@ MOST_SPANS = 100
 """Largest number of spans of one attempt; further spans are dropped."""
 CLOCK_SECONDS = 60.0
 """Seconds that a span may end after now, because clocks can be set back."""
-MISSING_FILES = [
-    ("dataset_not_found", "the dataset of this job was deleted; upload it again, then submit the job again"),
-    ("model_not_ready", "the model of this job was deleted; upload it again, then submit the job again"),
-]
-"""Code and detail of the problem if a job's dataset, or its model, is missing.
+MISSING_DATASET = ("dataset_not_found", "the dataset of this job was deleted; upload it again, then submit the job again")
+MISSING_SCORES = ("dataset_not_found", "a dataset of scores of this job was deleted; upload it again, then submit the job again")
+MISSING_MODEL = ("model_not_ready", "the model of this job was deleted; upload it again, then submit the job again")
+"""Code and detail of the problem if a file that the job needs is missing.
 
 A job protects its files. A file can only be deleted between the checks of the request and the
 creation of the job.
@@ -77,7 +76,9 @@ class JobAttempt:
         model = self._stores.model(str(resolved.get("model", {}).get("digest")))
         if model is None or model.clean is None:
             raise CannotRun("model_not_ready", "the model of this job was deleted; upload it again, then submit the job again")
-        digests = [resolved["dataset"]["digest"], *([] if model.clean in warm else [model.clean])]
+        further = {reference: content["digest"] for reference, content in resolved.get("further", {}).items()}
+        datasets = [resolved["dataset"]["digest"], *further.values()]
+        models = [] if model.clean in warm else [model.clean]
         content = {
             "run": "job",
             "id": self.record.id,
@@ -86,8 +87,10 @@ class JobAttempt:
             "manifest": None if resolved.get("checked") else model.manifest,
             "about": bound("job", self.record) | {"attempt": self.record.attempt},
         }
-        files, chunks = opened(self._stores.blobs, digests, MISSING_FILES, ["dataset", "model"])
-        return Order(content | {"digests": chunks}, files)
+        kinds = ["dataset"] * len(datasets) + ["model"] * len(models)
+        missing = [MISSING_DATASET] + [MISSING_SCORES] * len(further) + [MISSING_MODEL] * len(models)
+        files, chunks = opened(self._stores.blobs, [*datasets, *models], missing, kinds)
+        return Order(content | {"digests": chunks, "further": list(further)}, files)
 
     def take(self, message: Message) -> Message | None:
         """As in `Attempt`. Messages of an unknown kind are ignored.

@@ -17,7 +17,8 @@ from pathlib import Path
 from unitrank_schemas.base import Json
 
 READ_BYTES = 1 << 20
-MOST_FILES = 4
+MOST_FILES = 80
+"""A job has at most 64 datasets of scores beside its dataset and its model."""
 LINE_BYTES = 64 << 20
 """Longest line of a message."""
 

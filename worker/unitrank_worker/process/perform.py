@@ -60,14 +60,21 @@ def _run_job(order: Message, channel: Channel, engine: Engine, scratch: Path) ->
     content = order.content
     report = Reporter(channel)
     report.raise_if_stopped()
-    table, *archive = order.paths()
+    table, *others = order.paths()
+    further = content.get("further", [])
+    chunks = [ChunkDigests.from_json(digests) for digests in content.get("digests") or []]
+    archive = others[len(further) :]
     assignment = Assignment(
         id=content["id"],
         request=JobRequest.model_validate(content["request"]),
         resolved=content["resolved"],
         table=table,
         archive=archive[0] if archive else None,
-        digests=ChunkDigests.from_json(content["digests"]) if content.get("digests") else None,
+        digests=chunks[0] if chunks else None,
+        further={
+            reference: (path, chunks[index] if chunks else None)
+            for index, (reference, path) in enumerate(zip(further, others, strict=False), start=1)
+        },
         manifest=content["manifest"],
         parts=ParentParts(channel),
         span=lambda stage: _span(channel, stage),

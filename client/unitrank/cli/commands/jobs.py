@@ -19,6 +19,7 @@ from unitrank.cli.output import (
     print_table,
     read_request,
 )
+from unitrank.cli.score_files import read_scores
 from unitrank.client.progress import line_of
 from unitrank.client.sync import JobHandle
 from unitrank.errors import NotPossible
@@ -52,6 +53,18 @@ def submit(
             help="Any other request field, with its value as JSON, such as --set seed=7; repeat it for several fields.",
         ),
     ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Scores that you bring (.npy, .npz or safetensors), ranked beside the methods under this name; repeat it for "
+            "several files.",
+        ),
+    ] = None,
+    made_on: Annotated[
+        str | None,
+        typer.Option(help="Boolean field of the dataset: the rows that made the given scores; `none` if no row made them."),
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run a new job even if an equal one exists.")] = False,
     idempotency_key: Annotated[
         str | None, typer.Option(help="A text of your choice; repeating the command with it does not start a second job.")
@@ -67,17 +80,18 @@ def submit(
     The request comes from a file, from options, or from both; options override the file.
     """
     request = _request(file, {"model": model, "layer": layer, "dataset": dataset}, method, clusters, set_ or [])
+    scores = read_scores(given or [], made_on)
     seconds = parse_seconds(timeout)
     with open_client(url) as service:
         client = service.within(seconds)
         if dry_run:
-            checked = client.jobs.dry_run(request)
+            checked = client.jobs.dry_run(request, given=scores)
             if as_json:
                 print_json(checked)
             else:
                 print_message(f"{checked.estimate.passes:,} passes, about {checked.estimate.seconds:.3g} s")
             return
-        job = client.jobs.submit(request, fresh=fresh, idempotency_key=idempotency_key)
+        job = client.jobs.submit(request, fresh=fresh, idempotency_key=idempotency_key, given=scores)
         if wait:
             _wait(job, as_json)
         else:
