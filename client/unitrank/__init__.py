@@ -15,7 +15,7 @@ except ImportError as error:
     raise ImportError(clash_of(error) or str(error), name=error.name) from error
 
 from unitrank.client.async_client import AsyncClient, AsyncJobHandle
-from unitrank.client.given import GivenScores, given
+from unitrank.client.given import given
 from unitrank.client.sync import Client, JobHandle
 from unitrank.errors import (
     Conflict,
@@ -52,7 +52,6 @@ __all__ = [
     "Expired",
     "ExportRefused",
     "Forbidden",
-    "GivenScores",
     "InvalidRequest",
     "JobCancelled",
     "JobFailed",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from unitrank.client.endpoints import request_body
-from unitrank.client.given import GivenScores, LocalScores
+from unitrank.client.given import GivenRanking, LocalScores
 from unitrank.client.tables import array_of, table_file
 from unitrank.errors import InvalidRequest, JobFailed, NotPossible
 from unitrank.exporting import export, needing_engine
@@ -48,7 +48,7 @@ def rank(
     x: Any,
     y: Any = None,
     *,
-    methods: Sequence[str | Mapping[str, Any] | GivenScores] = METHODS,
+    methods: Sequence[str | Mapping[str, Any] | GivenRanking] = METHODS,
     clusters: Mapping[str, Any] | None = None,
     fields: Mapping[str, Any] | None = None,
     example_inputs: Any = None,

@@ -156,6 +156,32 @@ def test_upload_when_done_by_keyboard_then_both_are_ready_and_listed(browser: An
             assert page.locator("#announcement").inner_text() == f"{uploaded} is ready."
 
 
+def test_form_when_it_gets_a_file_of_scores_then_the_job_ranks_them(browser: Any, url_with_contents: str, tmp_path: Path) -> None:
+    importance = np.random.default_rng(0).normal(size=(3, 144))
+    np.savez(tmp_path / "my scores.npz", importance=importance, cluster=np.array(["0", "1", "2"]))
+    (tmp_path / "broken.npz").write_bytes(b"nothing of the kind")
+    with opened(browser, url_with_contents, excused="status of 422") as page:
+        page.goto("/new?model=pictures&dataset=images&layer=1")
+        page.get_by_text("Your own scores", exact=True).first.click()
+        page.get_by_label("File with your own ranking").set_input_files(tmp_path / "broken.npz")
+        page.get_by_text("The upload failed: ").first.wait_for()
+        page.get_by_label("File with your own ranking").set_input_files(tmp_path / "my scores.npz")
+        page.get_by_text("Uploaded as given-my-scores.").first.wait_for()
+        assert page.get_by_label("Uploaded file").input_value() == "given-my-scores"
+        page.get_by_label("The file was made from").select_option("none")
+        page.locator("#as-json", has_text='"given-my-scores"').wait_for(state="attached")
+        page.get_by_role("button", name="Send the job").click()
+        page.wait_for_url("**/jobs/*")
+        page.locator("h1 .state.succeeded").wait_for()
+        id = page.url.rsplit("/", 1)[1]
+        page.get_by_role("region", name="Leaderboard").get_by_text("mine").wait_for()
+    result = httpx.get(f"{url_with_contents}/v1/jobs/{id}/result", timeout=90).json()
+    (mine,) = [ranking for ranking in result["rankings"] if ranking["id"] == "mine"]
+
+    assert mine["clusters"]["1"]["top"][0]["unit"] == int(importance[1].argmax())
+    assert "in_sample_unknown" not in {warning["code"] for warning in result["warnings"]}
+
+
 def test_upload_when_the_file_has_another_format_then_displays_the_reason(
     browser: Any, url_with_contents: str, tmp_path: Path
 ) -> None:

@@ -3,19 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-from unitrank.client.given import GivenScores, given
+from unitrank.client.given import GivenRanking, given
 from unitrank.errors import NotPossible
 
 WHOLE = ("importance", "scores", "arr_0")
 """Names of a file's only array that do not name a cluster; numpy.savez calls an array arr_0."""
 
 
-def read_scores(assignments: list[str], made_on: str | None) -> dict[str, GivenScores]:
+def read_scores(assignments: list[str], made_on: str | None) -> dict[str, GivenRanking]:
     """The scores of each `NAME=FILE`, by name. Raises NotPossible.
 
     `made_on`: see `unitrank.given`.
     """
-    scores: dict[str, GivenScores] = {}
+    scores: dict[str, GivenRanking] = {}
     for assignment in assignments:
         name, equals, file = assignment.partition("=")
         if not equals or not name or not file:
@@ -28,7 +28,7 @@ def read_scores(assignments: list[str], made_on: str | None) -> dict[str, GivenS
     return scores
 
 
-def _given(name: str, file: Path, made_on: str | None) -> GivenScores:
+def _given(name: str, file: Path, made_on: str | None) -> GivenRanking:
     """The scores in a file.
 
     - An .npy, or the only array of a file: one importance for all clusters.

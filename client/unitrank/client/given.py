@@ -23,7 +23,7 @@ Entry = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class GivenScores:
+class GivenRanking:
     """Scores for the `methods` of a job; `given` makes them.
 
     Attributes:
@@ -72,7 +72,7 @@ def given(
     made_on: str | None = None,
     statistic: str | None = None,
     per_example: bool | None = None,
-) -> GivenScores:
+) -> GivenRanking:
     """Scores of another tool or of your own code, as an entry of a job's `methods`.
 
     Args:
@@ -90,10 +90,14 @@ def given(
 
     Raises NotPossible for scores that are not finite numbers of equal shape.
 
+    >>> import numpy as np
     >>> import unitrank
-    >>> mine = [0.0, 0.5, 0.1, 0.0, 0.9, 0.2]
-    >>> result = unitrank.rank(network, "1", x, methods=["gradient", unitrank.given(mine, name="mine", made_on="none")])
-    >>> result.importances("mine")["all"].argmax()
+    >>> from torch import nn
+    >>> network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    >>> x = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+    >>> mine = unitrank.given([0.0, 0.5, 0.1, 0.0, 0.9, 0.2], name="mine", made_on="none")
+    >>> result = unitrank.rank(network, "1", x, methods=["gradient", mine])
+    >>> int(result.importances("mine")["all"].argmax())
     4
     """
     options = {"made_on": made_on, "statistic": statistic}
@@ -106,7 +110,7 @@ def given(
         detail = f"the scores {name!r} have the shape {list(values.shape)}, but {len(names)} clusters; give a row for each cluster"
         raise NotPossible(detail, code="invalid_request")
     set_options = {option: value for option, value in options.items() if value is not None}
-    return GivenScores(name, names, values, per_example, set_options)
+    return GivenRanking(name, names, values, per_example, set_options)
 
 
 def job_body(
@@ -120,7 +124,7 @@ def job_body(
     entries = with_given(body.get("methods", []), scores)
     room = MOST_IMPORTANCE_BYTES
     for index, entry in enumerate(entries):
-        if isinstance(entry, GivenScores):
+        if isinstance(entry, GivenRanking):
             if entry.per_example:
                 raise NotPossible(_FIELD_NEEDED.format(name=entry.name), code="invalid_request")
             in_request = fits_into_request(entry, room)
@@ -137,18 +141,18 @@ _FIELD_NEEDED = (
 
 def with_given(methods: Sequence[Any], scores: Mapping[str, Any] | None) -> list[Any]:
     """The methods of a request, and after them the given scores by their names."""
-    more = (values if isinstance(values, GivenScores) else given(values, name) for name, values in (scores or {}).items())
+    more = (values if isinstance(values, GivenRanking) else given(values, name) for name, values in (scores or {}).items())
     return [*methods, *more]
 
 
-def fits_into_request(scores: GivenScores, room: int) -> bytes | None:
+def fits_into_request(scores: GivenRanking, room: int) -> bytes | None:
     """The importance as JSON if it has at most `room` bytes; else None."""
     # A number takes at least two bytes, so a large array need not be written to be measured.
     encoded = to_json(scores.importance()) if 2 * scores.values.size <= room else b""
     return encoded if 0 < len(encoded) <= room else None
 
 
-def _uploaded(calls: Calls, scores: GivenScores) -> Flow[Entry]:
+def _uploaded(calls: Calls, scores: GivenRanking) -> Flow[Entry]:
     """Uploads the scores as a dataset, whose name follows from its content."""
     digest = yield from work(lambda: hashlib.sha256(repr(scores.clusters).encode() + scores.values.tobytes()).hexdigest())
     record = yield from put_dataset(
@@ -209,10 +213,10 @@ class LocalScores:
         """The entries and data for these methods. `examples`: number of examples of the job."""
         local = cls([], {}, {})
         for entry in methods:
-            local.methods.append(local._placed(entry, examples) if isinstance(entry, GivenScores) else entry)
+            local.methods.append(local._placed(entry, examples) if isinstance(entry, GivenRanking) else entry)
         return local
 
-    def _placed(self, scores: GivenScores, examples: int) -> Entry:
+    def _placed(self, scores: GivenRanking, examples: int) -> Entry:
         if scores.rows_are_examples(examples):
             self.fields[f"given.{scores.name}"] = scores.values
             return scores.entry(field=f"given.{scores.name}")

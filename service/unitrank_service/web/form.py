@@ -71,6 +71,9 @@ def filled(form: Form, choices: FormChoices) -> Json:
         "methods": default if form.fresh else [entry for entry in form.many("method") if entry in entries],
         "steps": form.one("steps", "20"),
         "spacing": form.chosen("spacing", list(SPACINGS), ""),
+        "given": form.one("given"),
+        "given_name": form.one("given_name", "mine"),
+        "made_on": form.chosen("made_on", ["none", *choices.booleans()]),
         "by": form.chosen("by", list(CLUSTERS), "label" if label else "all"),
         **{control.id: SHOWN[control.choices](form, choices, control) for kind in CLUSTERS.values() for control in kind.controls},
         "limit": form.one("limit"),
@@ -120,8 +123,10 @@ def control(pointer: str) -> str:
     """The id of the control that fills this place of the request; empty if no control does."""
     parts = steps(pointer)
     match parts:
-        case ["methods", _, ("steps" | "spacing") as option]:
+        case ["methods", _, ("steps" | "spacing" | "made_on") as option]:
             return option
+        case ["methods", _, ("scores" | "id") as option]:
+            return {"scores": "given", "id": "given_name"}[option]
         case ["inputs", name]:
             return f"input.{name}"
         case ["clusters", field] if field in CLUSTER_CONTROLS:
@@ -157,7 +162,7 @@ def _has_effect(name: str, values: Json) -> bool:
 
 def _word(name: str) -> str:
     """The noun for the choice of a control, for error messages."""
-    words = {"at": "side", "labels": "field", "baseline_field": "field"}
+    words = {"at": "side", "labels": "field", "baseline_field": "field", "made_on": "field"}
     words |= {control.id: NOUNS[control.choices] for control in CLUSTER_CONTROLS.values() if control.choices}
     return "field" if name.startswith("input.") else words.get(name, name)
 

@@ -64,6 +64,14 @@ class FormChoices:
         fields = (self.fields or {}).items()
         return [name for name, field in fields if len(field.shape) == 1 and kind_of(field.dtype) != "real"]
 
+    def booleans(self) -> list[str]:
+        """Fields that can mark the rows that made given scores."""
+        return [name for name in self.groups() if kind_of((self.fields or {})[name].dtype) == "boolean"]
+
+    def score_datasets(self, chosen: str) -> list[str]:
+        """The datasets that may hold given scores: all, because only checks read fields."""
+        return list(_with(self.datasets, chosen))
+
     def options(self, control: FormControl) -> list[str] | None:
         """The options of a cluster kind's control; None if the control takes a number."""
         layers = [layer.name for layer in self.manifest.layers] if self.manifest else []

@@ -41,7 +41,7 @@ def request_body(values: Json, choices: FormChoices) -> Json:
         "model": choices.model,
         "dataset": choices.dataset,
         "layer": choices.layer.name if choices.layer else "",
-        "methods": [_method(entry, values) for entry in values["methods"]],
+        "methods": [_method(entry, values) for entry in values["methods"]] + _given(values),
         "clusters": _clusters(values),
         "inputs": _inputs(values["inputs"]),
         "preprocess": _without({name: _numbers(values[name]) for name in NO_PREPROCESSING}, NO_PREPROCESSING),
@@ -98,6 +98,14 @@ def _method(entry: str, values: Json) -> Any:
     options = {"statistic": statistic, **{field: value for field, value in of_path.items() if field in METHODS[name].model_fields}}
     not_default = _without(options, {"statistic": "mean", "steps": 20, "spacing": None})
     return {"name": name, **not_default} if not_default else name
+
+
+def _given(values: Json) -> list[Json]:
+    """The entry of the scores that the user brings; none without a dataset that has them."""
+    if not values["given"]:
+        return []
+    entry = {"name": "given", "scores": values["given"], "id": values["given_name"], "made_on": values["made_on"]}
+    return [_without(entry, {"name": None, "scores": None, "id": "", "made_on": ""})]
 
 
 def _clusters(values: Json) -> Json:

@@ -158,6 +158,7 @@ def _environment() -> Environment:
         "worded": _baselines,
         "labelled": lambda kinds: [(by, kind.form_label) for by, kind in kinds.items()],
         "zipped": lambda names: [(name, name) for name in names],
+        "rows_of": lambda fields: [(field, f"the rows where {field} is true") for field in fields],
         "step": lambda text: quote(str(text), safe="@:"),
         "query": lambda values: urlencode({name: value for name, value in values.items() if value not in (None, "")}),
     }

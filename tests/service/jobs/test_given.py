@@ -44,7 +44,7 @@ FLAWED: list[tuple[dict[str, Any], str]] = [
     ({"importance": np.ones((1, 15)), "cluster": np.array(["all"])}, "wrong_shape"),
     ({"importance": np.array([["a"] * 16]), "cluster": np.array(["all"])}, "wrong_dtype"),
     ({"importance": np.ones((1, 16)), "cluster": np.array([0.5])}, "wrong_dtype"),
-    ({"importance": np.ones((1, 16)), "clusters": np.array(["all"])}, "field_not_found"),
+    ({"importance": np.ones((2, 16)), "clusters": np.array(["all", "b"])}, "field_not_found"),
     ({"importance": np.ones((2, 16)), "cluster": np.array(["all", "all"])}, "duplicate_cluster"),
     ({"importance": np.ones((2, 16)), "cluster": np.array(["all", "b"])}, "cluster_unknown"),
     ({"importance": np.ones((1, 16)), "cluster": np.array([0])}, "cluster_missing"),

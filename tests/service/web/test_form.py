@@ -74,6 +74,47 @@ def test_form_when_sent_then_there_is_the_job_that_it_says(client: httpx.Client,
     assert request["preprocess"]["mean"] == 0.5
 
 
+def test_form_when_it_names_given_scores_then_the_job_has_their_entry(
+    client: httpx.Client, browser: httpx.Client, served: Served
+) -> None:
+    ready_model(client, served)
+    put_dataset(client, image=np.zeros((10, 1, 2, 2), np.uint8), made=np.arange(10) < 3)
+    put_dataset(client, "given-mine", importance=np.arange(3.0)[None], cluster=np.array(["all"]))
+    filled = {"model": "net", "dataset": "data", "layer": "fc", "by": "all", "given": "given-mine", "given_name": "mine"}
+
+    page = browser.get("/new", params={"model": "net", "dataset": "data", "layer": "fc"}).text
+    assert choices(page, "given") == ["", "data", "given-mine"]
+    assert choices(page, "made_on") == ["", "none", "made"]
+    # The method needs scores, so it is not a box to tick.
+    assert 'value="given:mean"' not in page
+    answer = browser.post("/new", data={**filled, "made_on": "made", "action": "send"})
+
+    assert answer.status_code == 303, answer.text
+    (entry,) = client.get("/v1" + answer.headers["location"]).json()["request"]["methods"]
+    assert (entry["id"], entry["scores"], entry["made_on"]) == ("mine", "given-mine", "made")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "control", "code"),
+    [
+        ({"given": "gone"}, "given", "/methods/0/scores"),
+        ({"given": "given-mine"}, "given", "/methods/0/scores"),
+        ({"given": "given-mine", "given_name": "my scores"}, "given_name", "/methods/0/id"),
+    ],
+)
+def test_form_when_given_scores_do_not_fit_then_says_where(
+    client: httpx.Client, browser: httpx.Client, served: Served, chosen: Json, control: str, code: str
+) -> None:
+    ready_model(client, served)
+    put_dataset(client)
+    put_dataset(client, "given-mine", importance=np.zeros((1, 5)), cluster=np.array(["all"]))
+
+    answer = browser.post("/new", data={"model": "net", "dataset": "data", "layer": "fc", "by": "all", **chosen, "action": "send"})
+
+    assert answer.status_code == 422
+    assert f'<a href="#{control}"><code>{code}' in answer.text
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [

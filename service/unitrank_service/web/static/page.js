@@ -133,7 +133,7 @@ function put(form) {
   hint.open = false;
   file.addEventListener("change", () => {
     if (!file.files.length || name.value !== suggested) return;
-    suggested = file.files[0].name.replace(/\.[^.]*$/, "").replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(0, 128);
+    suggested = slug(file.files[0].name);
     name.value = suggested;
   });
   form.addEventListener("submit", async (event) => {
@@ -144,7 +144,7 @@ function put(form) {
     if (file.files[0].size > Number(form.dataset.most)) return outcome(`The file is larger than the limit of ${form.dataset.limit}.`, true);
     button.disabled = true;
     bar.hidden = false;
-    const answer = await send(path, file.files[0], bar);
+    const answer = await send(path, file.files[0], bar, find("put-progress"));
     bar.hidden = true;
     const updateList = async () => replace(form.dataset.list, await fetchPage(location.href));
     await updateList();
@@ -158,9 +158,35 @@ function put(form) {
   });
 }
 
+// The form's file of scores: upload the file as a dataset, and choose this dataset in the form.
+function bring(file) {
+  const progress = find("scores-progress"), bar = find("scores-bar");
+  file.closest("p").hidden = false;
+  file.addEventListener("change", async () => {
+    if (!file.files.length) return;
+    const name = `given-${slug(file.files[0].name)}`.slice(0, 128);
+    bar.hidden = false;
+    const answer = await send(file.dataset.scores + encodeURIComponent(name), file.files[0], bar, progress);
+    bar.hidden = true;
+    const text = answer.digest ? `Uploaded as ${name}.` : `The upload failed: ${details(answer)}`;
+    progress.textContent = text;
+    announce(text);
+    if (!answer.digest) return;
+    const select = find("given");
+    if (![...select.options].some((option) => option.value === name)) select.add(new Option(name, name));
+    select.value = name;
+    select.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+}
+
+// The part of a file's name that can name a model or a dataset.
+function slug(name) {
+  return name.replace(/\.[^.]*$/, "").replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(0, 128);
+}
+
 // Send the file; returns the service's answer, or an object with a `detail` if there is no answer.
-function send(path, file, bar) {
-  const progress = find("put-progress"), request = new XMLHttpRequest();
+function send(path, file, bar, progress) {
+  const request = new XMLHttpRequest();
   request.open("PUT", path);
   request.setRequestHeader("Content-Type", "application/octet-stream");
   request.setRequestHeader("Accept", "application/json");
@@ -223,6 +249,7 @@ function start(root) {
   all("[data-events]").forEach(watch);
   all("form[data-live]").forEach(follow);
   all("form[data-put]").forEach(put);
+  all("input[data-scores]").forEach(bring);
   all("button[data-copy]").forEach(copy);
 }
 
