@@ -37,4 +37,9 @@ def top_units(importance: NDArray[Any], spread: NDArray[Any], shape: Sequence[in
 
 def highest(importance: NDArray[Any], count: int) -> NDArray[np.int64]:
     """The numbers of at most `count` units, in the order of `top_units`."""
-    return np.argsort(-importance.astype(np.float32), kind="stable")[:count]
+    keys = -importance.astype(np.float32)
+    if not 0 < count < len(keys):
+        return np.argsort(keys, kind="stable")[:count]
+    # A NaN is not larger than the last key: it stays, and is sorted to the end.
+    first = np.flatnonzero(~(keys > np.partition(keys, count - 1)[count - 1]))
+    return first[np.argsort(keys[first], kind="stable")[:count]]

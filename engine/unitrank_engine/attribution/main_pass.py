@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unitrank_engine.attribution.bootstrap import Groups, top_shares
 from unitrank_engine.attribution.grids import Grid, grids, needs_of, squared
 from unitrank_engine.attribution.open_spacing import PathsNotResolved, first_examples, resolved
 from unitrank_engine.attribution.path_ends import EndPasses, refuse_non_finite
@@ -56,6 +57,7 @@ class MainPass:
         self.needs = needs_of(entries) if needs is None else needs
         self.grids = grids(self.entries)
         self.membership = Membership.of(self.context, self.baselines.grouped)
+        self.groups = Groups.of(self.context, self.membership)
         self._open_keys = open_keys
         self._squared = squared(entries)
         self._projected = projected_statistics(self.context.request.methods, entries)
@@ -85,7 +87,7 @@ class MainPass:
         by_key = {
             key: MethodScores(
                 entry,
-                Sums(clusters=clusters, units=units, device=device, fourth=key in self._squared),
+                Sums(clusters=clusters, units=units, device=device, fourth=key in self._squared, groups=self.groups.count),
                 np.zeros(n),
                 path_gaps=PathGaps.empty(n) if isinstance(entry, PathMethod) else None,
                 projections={statistic: np.zeros((n, DIRECTIONS)) for statistic in self._projected.get(key, ())},
@@ -108,6 +110,9 @@ class MainPass:
                     if batch.start <= last_tried < batch.stop:
                         self._try_spacings(result)
         self._share(perf_counter() - began, result)
+        for scores in result.by_key.values():
+            scores.in_top = top_shares(scores.sums, self.groups, self.context)
+            scores.sums.drop_groups()
 
     def _try_spacings(self, result: Attribution) -> None:
         unresolved = {key for key in self._open_keys if not resolved(self.context, result.by_key[key], self.membership)}
@@ -220,7 +225,8 @@ class MainPass:
     def _accumulate(self, record: MethodScores, batch: MemberBatch, values: Tensor) -> None:
         members = self.membership.within(batch.start, batch.stop)
         clusters, positions = self.membership.cluster[members], self.membership.example[members] - batch.start
-        record.sums.add(clusters=clusters, sides=self.membership.side[members], examples=positions, scores=values)
+        groups = self.groups.of_member[members] if self.groups.count else None
+        record.sums.add(clusters=clusters, sides=self.membership.side[members], examples=positions, scores=values, groups=groups)
         record.totals[batch.start : batch.stop] = values.double().sum(1).cpu().numpy()
         for statistic, projections in record.projections.items():
             assert self._projector is not None

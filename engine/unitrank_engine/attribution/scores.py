@@ -96,6 +96,11 @@ class MethodScores:
 
     Empty for jobs without given scores.
     """
+    in_top: Mapping[Statistic, Float[np.ndarray, "clusters top"]] = field(default_factory=dict)
+    """Statistic → share of the bootstrap draws in which each of the first units stays first.
+
+    NaN for a cluster without a bootstrap.
+    """
     seconds: float = 0.0
     """Time that the method took, with its share of the common passes."""
 

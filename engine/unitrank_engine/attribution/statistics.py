@@ -26,8 +26,10 @@ SIDES = 2
 SCORES_AT_ONCE = 2**17
 """Scores that are added in one step.
 
-In float64 they fit into the processor's caches, which is 8 times faster.
+In float64 they fit into a processor's caches, which is 8 times faster.
 """
+
+SCORES_AT_ONCE_ON_GPU = 2**24
 
 
 class Sums:
@@ -35,6 +37,7 @@ class Sums:
 
     `clusters`, `units`: how many there are.
     `fourth`: whether s⁴ is summed; the spread of the statistic `rms` needs it.
+    `groups`: the number of groups of examples whose sums are kept too, for the bootstrap.
 
     Sums of two parts of a job can be added, because nothing but sums is stored.
 
@@ -47,13 +50,24 @@ class Sums:
     array([2., 0.])
     """
 
-    def __init__(self, *, clusters: int, units: int, device: torch.device, fourth: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        clusters: int,
+        units: int,
+        device: torch.device,
+        fourth: bool = True,
+        groups: int = 0,
+    ) -> None:
         self.sums = torch.zeros(4 if fourth else 3, SIDES * clusters, units, dtype=torch.float64, device=device)
         """Powers × halves × units.
 
         The first cluster's two halves come first, then the second cluster's.
         """
         self.counts = np.zeros(SIDES * clusters, dtype=np.int64)
+        # The bootstrap compares units by these sums, for which float32 is enough.
+        self.of_groups = torch.zeros(3 if fourth else 2, groups, units, device=device)
+        """Sums of s, |s| and, with `fourth`, s² over each group: powers × groups × units."""
 
     def add(
         self,
@@ -62,36 +76,48 @@ class Sums:
         sides: Int[np.ndarray, " members"],
         examples: Int[np.ndarray, " members"],
         scores: Float[Tensor, "rows units"],
+        groups: Int[np.ndarray, " members"] | None = None,
     ) -> None:
-        """Add each member's scores to the sums of its half.
+        """Add each member's scores to the sums of its half and of its group.
 
         An example can be a member of several clusters.
 
         `clusters`, `sides`: the cluster and the half of each member.
         `examples`: the row of `scores` that each member has.
+        `groups`: the group of each member, where sums of groups are kept.
         """
-        slots = SIDES * clusters + sides
-        order = np.argsort(slots, kind="stable")
-        filled, sizes = np.unique(slots, return_counts=True)
-        rows = torch.split(torch.from_numpy(examples[order]).to(scores.device), sizes.tolist())
-        rows_at_once = max(1, SCORES_AT_ONCE // scores.shape[1])
-        # One slot at a time instead of index_add_: its threads cost a small job more than the sums
-        # themselves, and on a GPU it adds in a different order on every run.
-        for slot, members in zip(filled.tolist(), rows, strict=True):
-            for piece in torch.split(members, rows_at_once):
-                s = scores[piece].to(torch.float64, copy=True)
-                self.sums[0, slot] += s.sum(0)
-                self.sums[1, slot] += s.abs().sum(0)
-                squares = s.square_()
-                self.sums[2, slot] += squares.sum(0)
-                if len(self.sums) == 4:
-                    self.sums[3, slot] += squares.square_().sum(0)
-        self.counts[filled] += sizes
+        halves = SIDES * clusters + sides
+        # A GPU has no such caches, and each step costs it the start of a few kernels.
+        step = max(1, (SCORES_AT_ONCE_ON_GPU if scores.is_cuda else SCORES_AT_ONCE) // scores.shape[1])
+        for start in range(0, len(examples), step):
+            piece = slice(start, start + step)
+            s = scores[torch.from_numpy(examples[piece]).to(scores.device)].to(torch.float64, copy=True)
+            for power, change in enumerate((None, s.abs_, s.square_, s.square_)[: len(self.sums)]):
+                if change is not None:
+                    change()
+                _add_rows(self.sums[power], halves[piece], s)
+                if groups is not None and power < len(self.of_groups):
+                    _add_rows(self.of_groups[power], groups[piece], s.float())
+        self.counts += np.bincount(halves, minlength=len(self.counts))
+
+    def drop_groups(self) -> None:
+        """Free the memory of the groups' sums."""
+        self.of_groups = self.of_groups[:, :0].clone()
 
     def of_cluster(self, cluster: int, side: int | None = None) -> "Moments":
         """Return the sums of a cluster: of one side, or of both where `side` is None."""
         chosen = [SIDES * cluster + each for each in (range(SIDES) if side is None else (side,))]
         return Moments(int(self.counts[chosen].sum()), *self.sums[:, chosen].sum(1).cpu().numpy())
+
+
+def _add_rows(sums: Float[Tensor, "slots units"], slots: Int[np.ndarray, " rows"], values: Float[Tensor, "rows units"]) -> None:
+    """Add each row of values to one row of sums, in the same order on every run."""
+    if sums.is_cuda:
+        # index_add_ adds in a different order on every run there; this operator sorts the rows.
+        sums.index_put_((torch.from_numpy(slots).to(sums.device),), values, accumulate=True)
+    else:
+        # With 64-bit slots the operator starts threads, which cost a small job more than the sums.
+        sums.index_add_(0, torch.from_numpy(slots.astype(np.int32)), values)
 
 
 @dataclass(frozen=True)

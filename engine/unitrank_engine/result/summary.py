@@ -21,12 +21,9 @@ from unitrank_engine.result.doubts import with_doubts
 from unitrank_engine.result.heatmaps import heatmaps
 from unitrank_engine.result.leaderboard import leaderboard
 from unitrank_engine.result.relations import relations
+from unitrank_engine.result.top import LEVEL, stable_top, top
 from unitrank_schemas import results as schema
 from unitrank_schemas.methods import MethodBase
-from unitrank_tables.top_units import top_units
-
-TOP = 20
-"""Units of each ranking in the summary; the arrays have all."""
 
 
 @dataclass(frozen=True)
@@ -162,21 +159,18 @@ def _described(entry: MethodBase, further: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cluster_ranking(outcome: JobOutcome, entry: MethodBase, cluster: int, study: RankingStudy | None) -> schema.ClusterRanking:
-    moments = outcome.moments(entry, cluster)
-    exact = outcome.exact.get(str(entry.id))
+    context, exact = outcome.context, outcome.exact.get(str(entry.id))
+    level = context.request.ablation.level if context.request.ablation else LEVEL
+    units = top(outcome.scores(entry), entry.statistic, cluster, context.units.shape, level)
     return schema.ClusterRanking(
-        top=_top(outcome, entry, cluster, moments),
+        top=units,
         completeness=_completeness(outcome, entry, outcome.members(cluster)) if entry.scores_examples else None,
-        cancellation=moments.cancellation(),
+        cancellation=outcome.moments(entry, cluster).cancellation(),
         stability=_stability(outcome, entry, cluster),
+        stable_top=stable_top(units),
         verified=exact.verified[cluster] if exact and exact.verified else None,
         ablation=study.clusters[cluster] if study else None,
     )
-
-
-def _top(outcome: JobOutcome, entry: MethodBase, cluster: int, moments: Moments) -> list[schema.Unit]:
-    importance, spread = moments.importance(entry.statistic), moments.spread(entry.statistic)
-    return [schema.Unit(**unit) for unit in top_units(importance, spread, outcome.context.units.shape, TOP)]
 
 
 def _completeness(outcome: JobOutcome, entry: MethodBase, members: np.ndarray) -> schema.Completeness:

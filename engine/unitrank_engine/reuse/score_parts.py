@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from unitrank_engine.attribution.bootstrap import STATISTICS
 from unitrank_engine.attribution.projections import AVERAGED
 from unitrank_engine.attribution.scores import Drops, MethodScores, PathGaps, PerExample
 from unitrank_engine.attribution.statistics import Sums
@@ -38,6 +39,7 @@ def of_scores(scores: MethodScores) -> Part:
     }
     sums = scores.sums
     arrays = {"sums": sums.sums.cpu().numpy(), "counts": sums.counts, "totals": scores.totals}
+    arrays |= {f"in_top/{statistic}": shares for statistic, shares in scores.in_top.items()}
     gaps = scores.path_gaps
     return Part(arrays if gaps is None else arrays | {name: getattr(gaps, name) for name in GAPS}, metadata)
 
@@ -54,7 +56,8 @@ def scores_from(part: Part, entry: MethodBase, context: JobContext) -> MethodSco
     warnings = dict.fromkeys((code, detail) for code, detail in metadata["warnings"])
     notes = Notes(warnings, {name: set(values) for name, values in metadata["lists"].items()}, metadata["numbers"])
     gaps = PathGaps(**{name: arrays[name] for name in GAPS}) if isinstance(entry, PathMethod) else None
-    return MethodScores(entry, sums, arrays["totals"], notes=notes, path_gaps=gaps)
+    in_top = {statistic: arrays[f"in_top/{statistic}"] for statistic in STATISTICS if f"in_top/{statistic}" in arrays}
+    return MethodScores(entry, sums, arrays["totals"], notes=notes, path_gaps=gaps, in_top=in_top)
 
 
 def of_kept(scores: MethodScores) -> Part:

@@ -1,0 +1,154 @@
+"""The bootstrap of a ranking's first units: do they stay first with other examples?
+
+The examples of a cluster are divided into G seeded groups, at most 32. A draw takes G groups with
+replacement, and ranks the units by the importance from the drawn groups. `in_top`
+of a unit is the share of 200 draws in which the unit is among the first k. Units with equal
+importance at the boundary share the places that are left.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from unitrank_engine.attribution.statistics import Sums
+from unitrank_engine.job.clusters.membership import Membership
+from unitrank_engine.job.context import JobContext
+from unitrank_schemas.methods import Statistic
+from unitrank_tables.sizes import MiB
+from unitrank_tables.top_units import highest
+
+DRAWS = 200
+MOST_GROUPS = 32
+MIN_GROUPS = 8
+"""Groups of a cluster below which there is no bootstrap."""
+MOST_UNITS = 20
+"""Units at the top of a ranking, at most."""
+MOST_BYTES = 64 * MiB
+"""Bytes of the groups' sums of one method, at most. Large layers get fewer groups, or none."""
+BYTES = 2 * 4
+"""Bytes of one unit in one group: Σ s and Σ |s| in float32."""
+VALUES_AT_ONCE = 2**21
+"""Importances of units in draws that are computed in one step."""
+STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """The groups of one cluster, and the draws of them."""
+
+    groups: slice
+    """The numbers of the cluster's groups."""
+    sizes: Int[np.ndarray, " groups"]
+    """The number of examples of each group."""
+    shares: Float[np.ndarray, "draws groups"]
+    """The weight of each example of a group in each draw."""
+
+    @classmethod
+    def of(cls, groups: slice, sizes: Int[np.ndarray, " groups"], generator: np.random.Generator) -> "Bootstrap":
+        count = len(sizes)
+        times = generator.multinomial(count, np.full(count, 1 / count), DRAWS)
+        return cls(groups, sizes, times / (times @ sizes)[:, None])
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of a job's examples. Jobs that differ only in their methods have equal groups."""
+
+    count: int
+    """The number of groups of all clusters; 0 where no cluster has a bootstrap."""
+    of_member: Int[np.ndarray, " members"]
+    """The group of each membership."""
+    bootstraps: Sequence[Bootstrap | None]
+    """One for each cluster; None for a cluster with too few groups."""
+
+    @classmethod
+    def of(cls, context: JobContext, membership: Membership) -> "Groups":
+        clusters = len(context.clusters)
+        most = min(MOST_GROUPS, MOST_BYTES // (BYTES * clusters * context.units.count))
+        members = np.split(np.argsort(membership.cluster, kind="stable"), np.cumsum(np.bincount(membership.cluster))[:-1])
+        of_member, bootstraps, first = np.zeros(len(membership.cluster), np.int64), list[Bootstrap | None](), 0
+        for cluster, rows in zip(context.clusters, members, strict=True):
+            enough = min(len(rows), most) >= MIN_GROUPS
+            # Without a bootstrap the cluster is one group, which nothing reads.
+            count = min(len(rows), most) if enough else 1
+            group = np.arange(len(rows)) * count // len(rows)
+            of_member[context.streams.generator("groups", cluster.name).permutation(rows)] = first + group
+            generator = context.streams.generator("bootstrap", cluster.name)
+            bootstraps.append(Bootstrap.of(slice(first, first + count), np.bincount(group), generator) if enough else None)
+            first += count
+        return cls(first if any(bootstraps) else 0, of_member, bootstraps)
+
+
+def top_size(units: int) -> int:
+    """Return k, the number of units at the top of a ranking."""
+    return min(MOST_UNITS, units // 2)
+
+
+def top_shares(sums: Sums, groups: Groups, context: JobContext) -> dict[Statistic, Float[np.ndarray, "clusters top"]]:
+    """Return each statistic's `in_top` of the first k units of each cluster.
+
+    NaN for a cluster without a bootstrap. Empty where no cluster has one. `rms` is left out where
+    the sums of s² are not kept.
+    """
+    k = top_size(context.units.count)
+    if not groups.count or not k:
+        return {}
+    shares = {statistic: np.full((len(context.clusters), k), np.nan) for statistic in STATISTICS[: len(sums.of_groups)]}
+    for index, bootstrap in enumerate(groups.bootstraps):
+        if bootstrap is None:
+            continue
+        moments = sums.of_cluster(index)
+        of_groups = sums.of_groups[:, bootstrap.groups].double().cpu().numpy()
+        for statistic, values in zip(shares, of_groups, strict=True):
+            # Sums of huge scores can overflow.
+            if np.isfinite(values).all():
+                first = highest(moments.importance(statistic), k)
+                shares[statistic][index] = in_top(values, bootstrap, first, root=statistic == "rms")
+    return shares
+
+
+def in_top(
+    sums: Float[np.ndarray, "groups units"], bootstrap: Bootstrap, first: Int[np.ndarray, " top"], *, root: bool = False
+) -> Float[np.ndarray, " top"]:
+    """Return the share of draws in which each of the k first units is among the first k.
+
+    `sums`: Σ of the values that the statistic averages, over each group.
+    `first`: the numbers of the k first units.
+    `root`: whether the importance is the root of the mean.
+    """
+    k, shares = len(first), bootstrap.shares
+    units = np.union1d(_candidates(sums, bootstrap, k), first)
+    total, of_units, columns = np.zeros(k), np.ascontiguousarray(sums[:, units]), np.searchsorted(units, first)
+    step = max(1, VALUES_AT_ONCE // len(units))
+    for start in range(0, len(shares), step):
+        values = shares[start : start + step] @ of_units
+        # In float32, the precision of a result's arrays, equal units stay equal.
+        values = (np.sqrt(np.maximum(values, 0.0)) if root else values).astype(np.float32)
+        last = np.partition(values, -k, axis=1)[:, -k, None]
+        above, tied = values > last, values == last
+        share_of_tied = (k - above.sum(1, keepdims=True)) / tied.sum(1, keepdims=True)
+        total += (above[:, columns] + tied[:, columns] * share_of_tied).sum(0)
+    return np.asarray(total / len(shares))
+
+
+def _candidates(sums: Float[np.ndarray, "groups units"], bootstrap: Bootstrap, k: int) -> Int[np.ndarray, " candidates"]:
+    """Return the units that can be among the first k in any draw.
+
+    A unit's mean in a draw differs from its mean over all m examples by Σ over groups of (weight of
+    each example − 1/m) · (sum − size · mean). The Cauchy–Schwarz inequality bounds this difference.
+    The other units cannot reach the k-th of the units with the highest means in any draw.
+    """
+    sizes, shares = bootstrap.sizes, bootstrap.shares
+    examples = sizes.sum()
+    mean = sums.sum(0) / examples
+    leaders = np.argpartition(-mean, min(len(mean), 4 * k) - 1)[: 4 * k]
+    reached = np.partition(shares @ sums[:, leaders], -k, axis=1)[:, -k].min()
+    # Σ (sum − size · mean)², multiplied out
+    squares = np.einsum("gu,gu->u", sums, sums) - mean * (2 * (sizes @ sums) - (sizes @ sizes) * mean)
+    distance = np.linalg.norm(shares - 1 / examples, axis=1).max()
+    bound = mean + distance * np.sqrt(np.maximum(squares, 0.0))
+    # The allowance is for rounding.
+    return np.flatnonzero(bound >= reached - 1e-6 * np.abs(bound).max())
