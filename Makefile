@@ -120,6 +120,7 @@ bench: install
 	$(BIN)/python -m benchmarks.calibration
 	$(BIN)/python -m benchmarks.loading
 	$(BIN)/python -m benchmarks.reuse
+	$(BIN)/python -m benchmarks.study
 	$(BIN)/python -m benchmarks.paths
 	$(if $(UNITRANK_MNIST),$(BIN)/python -m benchmarks.paper)
 	$(if $(UNITRANK_MNIST),$(BIN)/python -m benchmarks.attribution)

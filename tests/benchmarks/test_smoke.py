@@ -32,14 +32,15 @@ SMALLEST: dict[str, list[str]] = {
     "paths": ["--repeats", "1", "--steps", "4"],
     "results": ["--units", "100", "--clusters", "1"],
     "reuse": ["--examples", "30"],
+    "study": ["--pairs", "1", "--examples", "2", "--random", "40"],
     "upload": ["--bytes", "1000000"],
     "workers.growth": ["--jobs", "2"],
     "workers.tenants": ["--jobs", "2", "--pause", "0"],
 }
 """The arguments with which each benchmark takes the least time."""
-MEASURING = {"flood", "load", "loading"}
+MEASURING = {"flood", "load", "loading", "study"}
 """These benchmarks exit with 1 if a goal is missed. In a run this small a miss has no meaning."""
-DEAR = {"flood", "load", "paper", "paths", "reuse", "workers.growth", "workers.tenants"}
+DEAR = {"flood", "load", "paper", "paths", "reuse", "study", "workers.growth", "workers.tenants"}
 """These benchmarks start services or compute for more than 20 s, and run in `make slow`."""
 GOAL_MISSED = ("GOAL MISSED: ", "more than 3 times as long as a raw load: ")
 ELSEWHERE = {
