@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -36,7 +36,11 @@ class FillTest:
         self.orders = orders
         self.counts = runner.counts
         self.batch = fills.batch
-        self.random = [orders.random(number) for number in range(plan.random)]
+
+    @cached_property
+    def random(self) -> list[np.ndarray]:
+        """The random orders. Made on first use, because a large layer's orders take much memory."""
+        return [self.orders.random(number) for number in range(self.plan.random)]
 
     def run(self, cluster: int, importance: Importance) -> TestedCluster:
         """Test the rankings on one cluster. Raises EngineError `non_finite`."""
@@ -90,7 +94,7 @@ class FillTest:
         positions += [self._most(other, importance) for other in range(plan.clusters)]
         # A relabelled control gives unit i the position of unit σ(i). Clusters and rankings share
         # the permutations σ, so that controls depend on each other as the ranking's orders do.
-        relabelled = positions[0][np.stack(self.random[: plan.relabelled])] if plan.relabelled else []
+        relabelled = [positions[0][sigma] for sigma in self.random[: plan.relabelled]]
         return self._stacked([*positions, *relabelled])
 
     def _most(self, cluster: int, importance: list[np.ndarray]) -> np.ndarray:
