@@ -1,5 +1,6 @@
 """Specificity and comparisons of whole jobs, on nets whose units' shares are known."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,21 @@ import torch
 
 from tests.engine.ablation.nets import Dense, Weighted
 from tests.engine.in_process import program_of, rank
+from unitrank_engine.program import Program
 
 MEMBERS = {name: list(range(5 * number, 5 * number + 5)) for number, name in enumerate("abcd")}
 ABLATION: dict[str, Any] = {"split": "none", "check_fill": None, "random": 19, "fractions": [0.25, 0.5, 0.75]}
 
 
+@cache
+def dense() -> Program:
+    return program_of(Dense(), torch.ones(2, 5, dtype=torch.float64))
+
+
 def nonlinear(folder: Path, methods: list[Any]) -> dict[str, Any]:
     x = np.random.default_rng(3).standard_normal((20, 5))
     summary, _ = rank(
-        program_of(Dense(), torch.ones(2, 5, dtype=torch.float64)), folder, {"x": x}, "act", methods,
+        dense(), folder, {"x": x}, "act", methods,
         clusters={"by": "members", "members": MEMBERS}, target={"class": 1}, fidelity=None, ablation=ABLATION,
     )  # fmt: skip
     return summary

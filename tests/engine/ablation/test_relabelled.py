@@ -1,6 +1,7 @@
 """Relabelled controls: exact p-values where all relabellings are known."""
 
 from collections.abc import Callable
+from functools import cache
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import nn
 from tests.engine.ablation.nets import Dense
 from tests.engine.in_process import program_of, rank
 from unitrank_engine.ablation.orders import Orders
+from unitrank_engine.program import Program
 
 ALL = [np.array(units, dtype=np.int32) for units in permutations(range(4))]
 """All relabellings of four units; the first one changes nothing."""
@@ -37,6 +39,11 @@ def given(name: str, positions: dict[str, np.ndarray]) -> dict[str, Any]:
     return {"name": "given", "id": name, "importance": importance, "made_on": "none"}
 
 
+@cache
+def dense() -> Program:
+    return program_of(Dense(), torch.ones(2, 5, dtype=torch.float64))
+
+
 def nonlinear(
     folder: Path, methods: list[Any], members: dict[str, list[int]], random: int, **ablation: Any
 ) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
@@ -44,7 +51,7 @@ def nonlinear(
     x = np.random.default_rng(7).standard_normal((10, 5))
     options = {"fractions": [0.25, 0.5, 0.75], "random": random, "check_fill": None, "split": "none", **ablation}
     summary, arrays = rank(
-        program_of(Dense(), torch.ones(2, 5, dtype=torch.float64)), folder, {"x": x}, "act", methods,
+        dense(), folder, {"x": x}, "act", methods,
         clusters={"by": "members", "members": members}, target={"class": 1}, fidelity=None, ablation=options,
     )  # fmt: skip
     return summary["rankings"], arrays
