@@ -324,7 +324,7 @@ def leader_rows(summary: Result) -> list[tuple[str, ...]]:
 def markdown(summary: Result) -> str:
     """The verdict in words, the leaderboard and the warnings as Markdown."""
     clusters = f"{len(summary.clusters)} cluster{'s' if len(summary.clusters) != 1 else ''}"
-    lines = [f"### Units of `{summary.layer.name}`: {summary.layer.count}, {clusters}", "", *verdict_in_words(summary), ""]
+    lines = [*verdict_in_words(summary), "", f"### Units of `{summary.layer.name}`: {summary.layer.count}, {clusters}", ""]
     lines += [_row(LEADER_COLUMNS), _row(["---"] * len(LEADER_COLUMNS)), *map(_row, leader_rows(summary))]
     warnings = dict.fromkeys(
         f"- `{warn.code}`{f' of {warn.ranking}' if warn.ranking else ''}"

@@ -118,3 +118,8 @@ def test_result_when_written_as_markdown_then_each_warning_names_its_ranking_and
     text = unitrank.JobResult(result.summary.model_copy(update={"warnings": warnings}), result.arrays).to_markdown()
 
     assert "- `saturated` of gradient in cluster 1: d\n- `in_sample`: d\n" in text
+
+
+def test_result_when_written_as_markdown_then_its_first_lines_are_the_verdict(result: unitrank.JobResult) -> None:
+    assert result.to_markdown().splitlines()[:2] == result.verdict[:2]
+    assert str(result).splitlines()[1:3] == result.verdict[:2]

@@ -44,8 +44,13 @@ class Format(StrEnum):
 def result(
     job: JobId,
     format: Annotated[
-        Format, typer.Option("--format", help="npz and safetensors have all arrays; json, csv and md have the summary.")
-    ] = Format.json,
+        Format | None,
+        typer.Option(
+            "--format",
+            help="npz and safetensors have all arrays; json, csv and md have the summary; md begins with the verdict in words.",
+            show_default="md in a terminal, else json",
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.", show_default="stdout")] = None,
     cluster: Annotated[str | None, typer.Option(help="Only this cluster (json, csv and md only).")] = None,
     ranking: Annotated[str | None, typer.Option(help="Only this ranking (json, csv and md only).")] = None,
@@ -55,6 +60,9 @@ def result(
     url: Url = URL,
 ) -> None:
     """Fetch the result of a job that has succeeded."""
+    if format is None:
+        reads = output is None and top is None and sys.stdout.isatty()
+        format = Format.md if reads else Format.json
     is_binary = format in (Format.npz, Format.safetensors)
     if is_binary and result_query(cluster, ranking, top):
         raise NotPossible(
