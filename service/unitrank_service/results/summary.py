@@ -195,9 +195,12 @@ def _cluster(entry: Json, top: int | None, units: RankedRow | None) -> Iterator[
         yield encoded(entry | {"top": entry["top"][:top]})
         return
     yield _opened(entry, "top", b"[")
+    # The arrays have neither the intervals nor `in_top`, which the summary's units have.
+    only_here = {each["unit"]: {name: each[name] for name in each if name not in UNIT_COLUMNS} for each in entry["top"]}
     for number, piece in enumerate(units.pieces(top)):
         columns = zip(piece.unit, piece.index, piece.importance, piece.spread, strict=True)
-        yield b"," * (number > 0) + encoded([dict(zip(UNIT_COLUMNS, values, strict=True)) for values in columns])[1:-1]
+        rows = [dict(zip(UNIT_COLUMNS, values, strict=True)) for values in columns]
+        yield b"," * (number > 0) + encoded([row | only_here.get(row["unit"], {}) for row in rows])[1:-1]
     yield b"]}"
 
 

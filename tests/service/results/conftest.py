@@ -21,7 +21,7 @@ def cluster(name: str) -> dict[str, Any]:
 
 
 def summary(id: str) -> dict[str, Any]:
-    top = [{"unit": 0, "index": [0, 0, 0], "importance": 1.0, "spread": None}] * 3
+    top = [{"unit": 0, "index": [0, 0, 0], "importance": 1.0, "spread": None, "in_top": 0.5}] * 3
     return {
         "job": id,
         "model": {"name": "net", "digest": "sha256:1"},

@@ -77,6 +77,8 @@ def test_result_with_more_units_than_the_summary_takes_them_from_the_arrays(clie
         assert [unit["unit"] for unit in units] == order.tolist()
         assert [unit["index"] for unit in units] == [list(map(int, np.unravel_index(unit, SHAPE))) for unit in order]
         assert [unit["importance"] for unit in units] == IMPORTANCE[row, order].tolist()
+        # The summary has `in_top` of unit 0, and the arrays of no unit.
+        assert {unit["unit"]: unit.get("in_top") for unit in units if unit["unit"] < 2} == {0: 0.5, 1: None} or top < 16
     assert result["rankings"][0]["clusters"]["a"]["top"][0]["spread"] is None
     assert result["rankings"][0]["clusters"]["=b"]["top"][0]["spread"] == abs(IMPORTANCE[1]).tolist()[int(np.argmax(IMPORTANCE[1]))]
 
