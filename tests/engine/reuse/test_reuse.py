@@ -136,7 +136,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "margin": {"target": {"class": "predicted", "score": "margin"}},
     "scaled": {"preprocess": {"scale": 0.5, "mean": 0.1, "std": 2.0}},
 }
-QUICK = {"defaults", "prediction", "cluster_mean", "channels", "no_labels"}
+QUICK = {"defaults", "prediction", "channels", "no_labels"}
 """The requests of `make test`; `make check` has the others."""
 
 
