@@ -7,7 +7,7 @@ summary.
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from time import monotonic
 from types import MappingProxyType
@@ -43,9 +43,10 @@ from unitrank_engine.reuse.clusters import find_or_reuse_clusters
 from unitrank_engine.reuse.exact_tests import ExactTests
 from unitrank_engine.reuse.main_pass import CachedMainPass
 from unitrank_engine.reuse.parts import JobParts, NoPartStore, PartStore
+from unitrank_engine.reuse.sanity import Sanity
 from unitrank_engine.reuse.study import CachedStudy
 from unitrank_schemas.jobs import JobRequest
-from unitrank_schemas.methods import MethodBase
+from unitrank_schemas.methods import Given, MethodBase
 from unitrank_tables import Table
 from unitrank_tables.top_units import highest
 
@@ -92,12 +93,14 @@ def run(
         with span("ablation"):
             study = stages.ablation(attribution)
             exact = stages.exact_tests(attribution)
+            weights_matter = stages.weights_matter(attribution, study)
     outcome = JobOutcome(
         context=context,
         entries=stages.entries,
         attribution=attribution,
         study=study,
         exact=exact,
+        weights_matter=weights_matter,
         fidelity=stages.fidelity_of_rankings(),
         began=began,
         reused=stages.reused(),
@@ -175,6 +178,8 @@ class _Stages:
         self.main_pass = CachedMainPass(self.parts, fills, [entry for entry in request.methods if entry.scores_examples])
         self.study = CachedStudy(self.parts, fills, request.ablation) if request.ablation else None
         self.exact = ExactTests(self.parts, fills, request.ablation) if request.ablation else None
+        has_sanity = request.ablation is not None and request.ablation.sanity is not None
+        self.sanity = Sanity(self.parts, fills, request.ablation) if request.ablation and has_sanity else None
         examples = len(self.main_pass.membership.rows)
         self.fidelity = FidelityObserver(fills, request.fidelity, examples) if request.fidelity else None
 
@@ -192,6 +197,8 @@ class _Stages:
             self.study.plan(fresh)
         if self.exact:
             self.exact.plan(fresh)
+        if self.sanity:
+            self.sanity.plan([entry for entry in self._computed if not self.main_pass.reuses(entry)])
 
     def attribution(self) -> Attribution:
         """Return the scores of all rankings."""
@@ -220,6 +227,20 @@ class _Stages:
         with advise_without("ablation", list(importance)):
             return self.exact.run(importance, lambda name, count: _top(self.context, attribution, entries[name], count))
 
+    def weights_matter(self, attribution: Attribution, study: StudyOutcome | None) -> dict[str, float | None]:
+        """Return `weights_matter` of each ranking; `{}` where the request does not ask for it."""
+        if self.sanity is None or study is None:
+            return {}
+        importance = self._importance_by_id(attribution)
+        tested = {name: each.clusters for name, each in study.rankings.items()}
+        with advise_without("ablation", list(importance)):
+            return self.sanity.run(self._computed, importance, partial(_importance, self.context), tested)
+
+    @property
+    def _computed(self) -> list[MethodBase]:
+        """The methods whose scores come from the model."""
+        return [entry for entry in self.main_pass.entries if not isinstance(entry, Given)]
+
     def _importance_by_id(self, attribution: Attribution) -> dict[str, list[np.ndarray]]:
         return {str(entry.id): _importance(self.context, attribution, entry) for entry in self.entries}
 
@@ -246,6 +267,8 @@ class _Stages:
                 reused["ablation"] = entry.id in self.study.reused
             if self.exact:
                 reused |= {test: entry.id in rankings for test, rankings in self.exact.reused.items()}
+            if self.sanity and entry in self._computed:
+                reused["sanity"] = entry.id in self.sanity.reused
             whole = bool(reused) and all(reused.values())
             names += [str(entry.id)] if whole else [f"{entry.id}/{part}" for part in reused if reused[part]]
         return names

@@ -302,7 +302,7 @@ def test_checked_of_a_wrong_request_names_the_flaw_and_its_place(
         ({"baseline": {"kind": "constant", "value": 1.0}}, {"inputs": [TOKENS]}),
         ({"preprocess": {"scale": 0.5, "mean": [0.1, 0.2, 0.3], "std": [1.0, 2.0, 3.0]}}, {}),
         ({"ablation": {"split": "names"}}, {}),
-        ({"ablation": {"verify": {"top": 127, "sample": 1}, "pairs": 64}}, {}),
+        ({"ablation": {"verify": {"top": 127, "sample": 1}, "pairs": 64, "sanity": "permute_tail"}}, {}),
         ({"ablation": {"verify": {"top": 7}, "pairs": 8}, "units": "channel"}, {}),
         ({"ablation": {"measure": "accuracy"}}, {}),
         ({}, {"examples": 1}),
@@ -431,6 +431,7 @@ def test_passes_of_one_gradient_is_a_forward_and_the_tail() -> None:
         ({"verify": {"top": 60, "sample": 50}}, 50 * 128 * 0.75),
         ({"pairs": 4}, 50 * (4 + 6) * 0.75),
         ({"pairs": 4, "split": "none"}, 100 * (4 + 6) * 0.75),
+        ({"sanity": "permute_tail"}, 3 * 100 * (2 + 0.75 * 3) + 50 * 4 * 0.75),
     ],
 )
 def test_passes_of_an_exact_test_are_its_units_or_pairs_for_each_test_example(changes: Json, passed: float) -> None:
@@ -449,7 +450,8 @@ def test_array_bytes_of_pairs_are_a_matrix_for_each_cluster_and_ranking() -> Non
 
 
 @pytest.mark.parametrize(
-    "ablation", [{"pairs": 65}, {"pairs": 0}, {"pairs": True}, {"verify": {"top": 0}}, {"verify": {"sample": 0}}]
+    "ablation",
+    [{"pairs": 65}, {"pairs": 0}, {"pairs": True}, {"verify": {"top": 0}}, {"verify": {"sample": 0}}, {"sanity": "permute"}],
 )
 def test_request_of_an_exact_test_out_of_its_limits_is_invalid(ablation: Json) -> None:
     with pytest.raises(ValidationError):

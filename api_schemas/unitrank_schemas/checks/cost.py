@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from unitrank_schemas.checks.defaults import with_spacing
 from unitrank_schemas.facts.facts import Facts, cluster_count, layer_of, place_of, row_count, unit_count
 from unitrank_schemas.jobs import JobRequest
-from unitrank_schemas.jobs.ablation import Ablation
+from unitrank_schemas.jobs.ablation import PERMUTED_MODELS, Ablation
 from unitrank_schemas.jobs.study_plan import check_plan, study_plan
 
 
@@ -23,7 +23,7 @@ def passes(request: JobRequest, facts: Facts) -> int:
     rows, units = row_count(request, facts), unit_count(request, place)
     attribution = rows * (1.0 + _attribution(request, tail, units))
     tests = _ablation(request, facts, units, tail) + _fidelity(request, rows, tail)
-    tests += _exact_effects(request, facts, units, tail)
+    tests += _exact_effects(request, facts, units, tail) + _sanity(request, facts, units, tail)
     return math.ceil(request.clusters.passes(facts) + attribution + tests)
 
 
@@ -57,6 +57,20 @@ def _exact_effects(request: JobRequest, facts: Facts, units: int, tail: float) -
     verify, pairs = ablation.verify, ablation.pairs or 0
     single = min(units, 2 * verify.top + verify.sample) if verify else 0
     return _tested(ablation, request, facts) * len(request.methods) * (single + pairs * (pairs + 1) / 2) * tail
+
+
+def _sanity(request: JobRequest, facts: Facts, units: int, tail: float) -> float:
+    """Passes that make the scores of each permuted model, and that test these rankings.
+
+    The true model runs, too, because it fixes the explained classes.
+    """
+    ablation = request.ablation
+    if ablation is None or ablation.sanity is None:
+        return 0.0
+    attribution = row_count(request, facts) * (2.0 + _attribution(request, tail, units))
+    # The true ranking is tested again, so that all areas come from equal passes.
+    orders = (PERMUTED_MODELS + 1) * len(request.methods)
+    return PERMUTED_MODELS * attribution + _tested(ablation, request, facts) * orders * len(ablation.counts_of(units)) * tail
 
 
 def _tested(ablation: Ablation, request: JobRequest, facts: Facts) -> float:

@@ -10,6 +10,8 @@ Order = Literal["most", "least", "keep"]
 Measure = Literal["score", "accuracy"]
 MOST_COMPARED = 20
 """Clusters up to which `specificity` is on by default."""
+PERMUTED_MODELS = 3
+"""The number of models with permuted weights of `sanity`."""
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -61,6 +63,11 @@ class Ablation(Schema):
         description="For `removable_at`: the largest share of the test examples that may become wrong when units are replaced.",
     )
     verify: Verify | None = Field(None, description="Single units of each ranking are replaced one by one; null: not done.")
+    sanity: Literal["permute_tail"] | None = Field(
+        None,
+        description="`permute_tail`: each ranking is made again on three models with permuted weights behind the layer, and tested "
+        "on the true model; null: not done.",
+    )
     pairs: int | None = Field(
         None, ge=1, le=64, description="Pairs of this number of highest units of each ranking are replaced; null: not done."
     )

@@ -141,7 +141,8 @@ class Ranking(Schema):
     weights_matter: float | None = Field(
         None,
         description="From `ablation.sanity`: 1 − the share of the area above random that a ranking of the network with permuted "
-        "weights reaches. Near 0, the ranking hardly depends on the weights.",
+        "weights reaches. Near 0, the ranking hardly depends on the weights. Null where the ranking's area is not above random, "
+        "and where no parameter behind the layer has different entries.",
     )
     fidelity: FidelityResult | None = None
     options: dict[str, Any] = Field(

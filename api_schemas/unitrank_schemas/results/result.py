@@ -45,8 +45,8 @@ class Cost(Schema):
     peak_bytes: int = Field(description="Largest GPU memory in use, in bytes; 0 on a CPU.")
     reused: list[str] = Field(
         [],
-        description="Parts that were taken from earlier jobs: a ranking's id, or `<id>/scores`, `<id>/ablation`, `<id>/verify` "
-        "or `<id>/pairs` if only this part of the ranking was taken; `controls` for the random orders; `clusters`.",
+        description="Parts that were taken from earlier jobs: a ranking's id, or `<id>/scores`, `<id>/ablation`, `<id>/verify`, "
+        "`<id>/pairs` or `<id>/sanity` if only this part of the ranking was taken; `controls` for the random orders; `clusters`.",
     )
 
 

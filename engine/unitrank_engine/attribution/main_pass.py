@@ -37,6 +37,7 @@ class MainPass:
     `needs`: α of an end (0.0 or 1.0) → whether the gradient is taken there. By default it is taken
         where a method needs it.
     `open_keys`: `score_key` of path methods whose spacing the request leaves open.
+    `stage`: the stage of the job whose progress advances.
     """
 
     def __init__(
@@ -45,10 +46,12 @@ class MainPass:
         entries: list[MethodBase],
         needs: Mapping[float, bool] | None = None,
         open_keys: Collection[str] = (),
+        stage: str = STAGE,
     ) -> None:
         self.context = fills.context
         self.baselines = fills.baselines
         self.fills = fills
+        self.stage = stage
         self.batch = fills.batch
         self.halved = False
         """Whether memory ran out, so that batches are smaller and sums round differently."""
@@ -64,8 +67,8 @@ class MainPass:
         self._projector = Projector(self.context.units.count, self.context.device) if self._projected else None
         self._ends = EndPasses(self.context, self.baselines, self.needs, self._count)
 
-    def plan(self) -> None:
-        """Announce the stage's rows to the progress meter.
+    def plan(self, times: int = 1) -> None:
+        """Announce the stage's rows to the progress meter, for this number of runs.
 
         The estimate counts a gradient as two more passes of the tail, and every extra pass of a
         method as one with a gradient.
@@ -73,8 +76,8 @@ class MainPass:
         split, inner = self.context.split, sum(map(len, self.grids))
         extra = sum(METHODS[entry.name].passes(entry, self.context) for entry in self.entries.values())
         backward = (sum(self.needs.values()) + inner + extra) / (2 + inner + extra)
-        rows = len(self.membership.rows) * (2 + inner + extra)
-        self.context.meter.plan(STAGE, rows, split.cost + 2 * split.tail_cost * backward)
+        rows = times * len(self.membership.rows) * (2 + inner + extra)
+        self.context.meter.plan(self.stage, rows, split.cost + 2 * split.tail_cost * backward)
 
     def run(self, observer: "PassObserver | None" = None) -> Attribution:
         """Run all examples; show every batch with its scores to `observer`.
@@ -220,7 +223,7 @@ class MainPass:
         """
         self.context.cost.forward_rows += rows
         self.context.cost.backward_rows += rows if backward else 0
-        self.context.meter.advance(STAGE, rows if progress is None else progress)
+        self.context.meter.advance(self.stage, rows if progress is None else progress)
 
     def _accumulate(self, record: MethodScores, batch: MemberBatch, values: Tensor) -> None:
         members = self.membership.within(batch.start, batch.stop)

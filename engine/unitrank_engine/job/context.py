@@ -54,6 +54,8 @@ class JobContext:
     halves: list[Halves]
     meter: ProgressMeter
     cost: PassCost = field(default_factory=PassCost)
+    truth: "JobContext | None" = None
+    """The job on the true model, which fixes classes and rivals; None for the true model itself."""
     _values: dict[Callable[..., object], object] = field(default_factory=dict)
     """Function → its value for this job, see `once`."""
 
@@ -92,6 +94,8 @@ class JobContext:
 
     def fix(self, output: Tensor, rows: np.ndarray) -> Fixed:
         """The class and the rival of these dataset rows, from their unaltered output."""
+        if self.truth is not None:
+            return self.truth.fix(self.truth.forward(self.examples.inputs(rows)), rows)
         return fix(self.request.target, output, self.examples.labels(rows), self.against(rows))
 
     def against(self, rows: np.ndarray) -> Tensor | None:

@@ -11,6 +11,7 @@ A pass of one example has such an axis. docs/upstream/batch-norm-strides.md is t
   axes has one memory format only.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,10 +29,40 @@ Key = tuple[object, ...]
 """The weights and statistics of a batch norm."""
 
 
-def replace_batch_norms(module: fx.GraphModule) -> None:
-    """Replaces each batch norm of values with four axes or more in the graph, in place."""
+@dataclass(frozen=True)
+class FoldedNorm:
+    """A batch norm that became x · scale + shift.
+
+    `scale`, `shift`: their names in the module.
+    `weight`, `bias`: None for a norm without it.
+    `axes`: the number of axes after the channels.
+    """
+
+    scale: str
+    shift: str
+    weight: Tensor | None
+    bias: Tensor | None
+    mean: Tensor
+    variance: Tensor
+    eps: float
+    axes: int
+
+    def constants(self, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The scale and the shift for this weight and bias."""
+        scale = (self.variance.double() + self.eps).rsqrt() * (1.0 if weight is None else weight.double())
+        shift = (0.0 if bias is None else bias.double()) - self.mean.double() * scale
+        dtype = torch.promote_types(self.mean.dtype, torch.float32)
+        scale, shift = (value.detach().to(dtype).reshape(-1, *[1] * self.axes) for value in (scale, shift))
+        return scale, shift
+
+
+def replace_batch_norms(module: fx.GraphModule) -> list[FoldedNorm]:
+    """Replaces each batch norm of values with four axes or more in the graph, in place.
+
+    Returns the norms that became a scale and a shift.
+    """
     graph = module.graph
-    constants: dict[Key, tuple[str, str]] = {}
+    constants: dict[Key, FoldedNorm] = {}
     for node in list(graph.nodes):
         if operator_name(node) in NORMS and node.args and node.args[0].meta["val"].dim() > 3:
             constant = all(source.op == "get_attr" for source in node.all_input_nodes[1:])
@@ -41,19 +72,20 @@ def replace_batch_norms(module: fx.GraphModule) -> None:
                 _flatten_pixels(graph, node)
     graph.eliminate_dead_code()
     module.recompile()
+    return list(constants.values())
 
 
-def _scale_and_shift(module: fx.GraphModule, node: fx.Node, constants: dict[Key, tuple[str, str]]) -> None:
+def _scale_and_shift(module: fx.GraphModule, node: fx.Node, constants: dict[Key, FoldedNorm]) -> None:
     """Replaces the node by x · scale + shift. Two calls of one layer share scale and shift."""
     x, *statistics, _, eps = node.args
     assert isinstance(x, fx.Node)
     key = (*(source.target if isinstance(source, fx.Node) else source for source in statistics), eps, x.meta["val"].dim())
     if key not in constants:
-        constants[key] = _constants(module, node, len(constants))
+        constants[key] = _folded(module, node, len(constants))
     for result in list(node.users):
         if result.args[1] == 0:
             with module.graph.inserting_before(result):
-                scale, shift = (_attribute(module, name, x) for name in constants[key])
+                scale, shift = (_attribute(module, name, x) for name in (constants[key].scale, constants[key].shift))
                 # torch 2.13 cannot trace `addcmul` with a batch of any size.
                 trace = x.meta["val"] * scale.meta["val"] + shift.meta["val"]
                 value = module.graph.call_function(aten.addcmul.default, (shift, x, scale))
@@ -63,8 +95,8 @@ def _scale_and_shift(module: fx.GraphModule, node: fx.Node, constants: dict[Key,
             result.replace_all_uses_with(value)
 
 
-def _constants(module: fx.GraphModule, node: fx.Node, index: int) -> tuple[str, str]:
-    """The names of the norm's scale and shift, which this function adds to the module.
+def _folded(module: fx.GraphModule, node: fx.Node, index: int) -> FoldedNorm:
+    """The norm as a scale and a shift, which this function adds to the module.
 
     They replace the weight and the bias, and are parameters where those are.
     """
@@ -74,18 +106,14 @@ def _constants(module: fx.GraphModule, node: fx.Node, index: int) -> tuple[str, 
     weight, bias, mean, variance = (_value(module, source) for source in sources)
     assert mean is not None
     assert variance is not None
-    scale = (variance.double() + eps).rsqrt() * (1.0 if weight is None else weight.double())
-    shift = (0.0 if bias is None else bias.double()) - mean.double() * scale
-    dtype = torch.promote_types(mean.dtype, torch.float32)
     names = f"batch_norm_scale_{index}", f"batch_norm_shift_{index}"
-    axes = [1] * (x.meta["val"].dim() - 2)
-    for name, replaced, value in zip(names, (weight, bias), (scale, shift), strict=True):
-        tensor = value.detach().to(dtype).reshape(-1, *axes)
+    norm = FoldedNorm(*names, weight, bias, mean, variance, eps, x.meta["val"].dim() - 2)
+    for name, replaced, tensor in zip(names, (weight, bias), norm.constants(weight, bias), strict=True):
         if isinstance(replaced, nn.Parameter):
             module.register_parameter(name, nn.Parameter(tensor, requires_grad=False))
         else:
             module.register_buffer(name, tensor)
-    return names
+    return norm
 
 
 def _flatten_pixels(graph: fx.Graph, node: fx.Node) -> None:

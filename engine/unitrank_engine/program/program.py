@@ -22,7 +22,7 @@ from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
 from unitrank_engine.errors import EngineError
-from unitrank_engine.program.batch_norm import replace_batch_norms
+from unitrank_engine.program.batch_norm import FoldedNorm, replace_batch_norms
 from unitrank_engine.program.contracts import check_positions, check_shapes
 from unitrank_engine.program.contracts.invented import invented_values
 from unitrank_engine.program.contracts.recurrent import LAYERS
@@ -72,12 +72,16 @@ class Program:
     """The values that change between a baseline and an example."""
     looked_up: list[str] = field(default_factory=list)
     """Names of the inputs whose values are looked up in embeddings."""
+    norms: list[FoldedNorm] = field(default_factory=list)
+    """The batch norms that became a scale and a shift."""
     splits: dict[tuple[fx.Node, str], Split] = field(default_factory=dict)
     affine_parts: dict[tuple[fx.Node, str], tuple[Split, Split] | None] = field(default_factory=dict)
     """Kept by `columns.affine_part`, because torch never frees the code of a graph."""
     heads: dict[fx.Node, fx.GraphModule] = field(default_factory=dict)
     reductions: dict[str, "Program"] = field(default_factory=dict)
     """Kept by `reduction.reduced`: the programs with a reduced output."""
+    own_tails: dict[tuple[fx.Node, str], object] = field(default_factory=dict)
+    """Kept by `permuted_tail.own_tail`: the programs whose tail reads weights of its own."""
 
     @classmethod
     def from_exported(cls, exported: ExportedProgram, device: str = "cpu") -> "Program":
@@ -97,8 +101,7 @@ class Program:
         inputs = {name: _checked(value, symbols) for name, value in inputs.items()}
         check_shapes(module.graph)
         check_positions(module)
-        if device == "cpu":
-            replace_batch_norms(module)
+        norms = replace_batch_norms(module) if device == "cpu" else []
         prove(module, shapes := [value.shape for value in inputs.values()], torch.device(device))
         prove_gradients(module, shapes, torch.device(device))
         if device == "cpu":
@@ -110,7 +113,7 @@ class Program:
         outputs = _outputs(lifted.module.graph, exported.call_spec.out_spec)
         looked_up = [name for name, node in by_name.items() if any(node in sources for sources in lifted.sources.values())]
         on = torch.device(device)
-        return cls(lifted.module, on, inputs, outputs, places, symbols, lifted.look_up, path_of(by_name, lifted), looked_up)
+        return cls(lifted.module, on, inputs, outputs, places, symbols, lifted.look_up, path_of(by_name, lifted), looked_up, norms)
 
     @property
     def path(self) -> list[str]:

@@ -38,6 +38,8 @@ class JobOutcome:
     """None without an ablation."""
     exact: Mapping[str, ExactResult]
     """Ranking's id → its exact tests; empty without an ablation."""
+    weights_matter: Mapping[str, float | None]
+    """Ranking's id → `weights_matter`; empty where the request does not ask for it."""
     fidelity: Mapping[str, schema.FidelityResult]
     """Ranking's id → its fidelity; empty where the request has none."""
     began: float
@@ -145,6 +147,7 @@ def _ranking(outcome: JobOutcome, entry: MethodBase, further: Mapping[str, Any])
         },
         overall=study.overall if study else None,
         specificity=study.specificity if study else None,
+        weights_matter=outcome.weights_matter.get(entry.id),
         fidelity=outcome.fidelity.get(entry.id),
         options=outcome.scores(entry).notes.options(),
         seconds=outcome.scores(entry).seconds + (study.seconds if study else 0.0),

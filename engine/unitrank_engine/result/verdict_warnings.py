@@ -13,6 +13,8 @@ from unitrank_schemas.results import VERDICT_LABELS, Cluster, ClusterRanking, Ra
 FEW_TESTS = 10
 """Test examples below which an interval is wide and a verdict is weak."""
 LOW_ACCURACY = 0.5
+LEAST_WEIGHTS_MATTER = 0.5
+"""Share of the area above random that must depend on the weights behind the layer."""
 
 
 def of_clusters(context: JobContext) -> Iterator[Warn]:
@@ -99,6 +101,7 @@ def of_verdict(context: JobContext, ranking: Ranking, study: RankingStudy) -> It
     yield from _of_reversal(ranking, study)
     yield from _of_fill(context, ranking, study)
     yield from _of_specificity(context, ranking)
+    yield from _of_weights(context, ranking)
 
 
 def _of_reversal(ranking: Ranking, study: RankingStudy) -> Iterator[Warn]:
@@ -146,5 +149,22 @@ def _of_specificity(context: JobContext, ranking: Ranking) -> Iterator[Warn]:
         code="not_specific",
         detail=f"the orders of other clusters do as well on a cluster's examples as its own order ({measured}), so the ranking may "
         "show units that matter to the model as a whole, and not to the cluster; compare it with one ranking of all examples",
+        ranking=ranking.id,
+    )
+
+
+def _of_weights(context: JobContext, ranking: Ranking) -> Iterator[Warn]:
+    """The warning that the method orders the units as well without the weights of the tail.
+
+    The control `random` has no weights to depend on, so it gets no warning.
+    """
+    matter = ranking.weights_matter
+    if matter is None or matter >= LEAST_WEIGHTS_MATTER or ranking.method["name"] == "random":
+        return
+    yield Warn(
+        code="weights_hardly_matter",
+        detail=f"with permuted weights behind layer '{context.request.layer}' the method still reaches {1 - matter:.0%} of the "
+        "ranking's area above random, so the order shows which units are active more than how the model uses them; use a method "
+        "that follows the weights, such as 'conductance', or do not read the order as an explanation of the model",
         ranking=ranking.id,
     )

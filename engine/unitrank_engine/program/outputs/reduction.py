@@ -59,6 +59,7 @@ def _reduced(program: Program, output: str, reduce: Reduce) -> Program:
         affine_parts={},
         heads={},
         reductions={},
+        own_tails={},
     )
 
 
