@@ -53,7 +53,9 @@ def test_job_when_an_earlier_job_computed_most_of_it_then_only_the_rest_is_compu
     assert first["cost"]["reused"] == []
     assert more["cost"]["reused"] == ["clusters", "controls", "gradient", "conductance"]
     assert steps["cost"]["reused"] == ["clusters", "controls", "gradient"]
-    assert more["cost"]["forward_rows"] < 0.2 * first["cost"]["forward_rows"]
+    # A ranking brings relabelled controls of its own. With two rankings, one ranking and the shared
+    # controls are about a third of the first job each.
+    assert more["cost"]["forward_rows"] < 0.3 * first["cost"]["forward_rows"]
     # With no-cache no earlier part is read, and the result is the same to the bit.
     assert without_reuse["cost"]["reused"] == []
     assert repeatable(without_reuse) | {"job": ""} == repeatable(more) | {"job": ""}
