@@ -1,5 +1,6 @@
 """The checks of given scores against manifest and header."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -82,6 +83,38 @@ def test_shape_when_it_is_wrong_then_the_message_says_what_would_be_right() -> N
     assert str(caught.value) == "field 'channels' has shape [N, 8]; the output of layer 'conv' takes [N, 128] or [N, 8, 4, 4]"
 
 
+MADE: Json = {
+    "made": [True, True, False, False],
+    "other": [False, False, True, False],
+    "patient": ["a", "b", "b", "a"],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "leaves_none"),
+    [
+        ({}, False),
+        ({"clusters": {"by": "members", "members": {"a": [0, 1], "b": [2]}}}, True),
+        ({"clusters": {"by": "members", "members": {"a": [0, 1], "b": [2, 3]}}}, False),
+        ({"ablation": {"split": "patient"}}, True),
+        ({"ablation": None, "clusters": {"by": "members", "members": {"a": [0]}}}, False),
+    ],
+)
+def test_made_on_when_the_table_is_at_hand_then_rows_must_be_left(change: Json, leaves_none: bool) -> None:
+    marks = {"made": ("bool", [None]), "other": ("bool", [None]), "patient": ("str", [None])}
+    at_hand = replace(facts(fields=FIELDS | marks, examples=4), values=MADE.get)
+    methods = [{"name": "given", "importance": FLAT, "made_on": name} for name in ("made", "other")]
+
+    job = request(methods=methods, **change)
+
+    if leaves_none:
+        assert flaws(job, at_hand) == [("made_on_leaves_none", "/methods/0/made_on")]
+    else:
+        assert checked(job, at_hand)
+    # Without the table, the worker decides.
+    assert checked(job, facts(fields=FIELDS | marks, examples=4))
+
+
 def test_cost_when_a_ranking_is_given_then_only_its_tests_count() -> None:
     options: Json = {"ablation": None, "fidelity": None}
 
@@ -91,3 +124,15 @@ def test_cost_when_a_ranking_is_given_then_only_its_tests_count() -> None:
     )
 
     assert alone == beside
+
+
+def test_cost_when_no_ranking_is_made_from_the_examples_then_all_of_them_are_tested() -> None:
+    entry: Json = {"name": "given", "importance": FLAT}
+    options: Json = {"fidelity": None, "ablation": {"check_fill": None, "orders": ["most"], "examples": 10_000}}
+    shapes = facts(fields=FIELDS | GIVEN)
+
+    def tests(*methods: Any) -> int:
+        job = checked(request(methods=list(methods), **options), shapes)
+        return passes(job, shapes) - passes(job.model_copy(update={"ablation": None}), shapes)
+
+    assert tests(entry) == pytest.approx(2 * tests("activation"), abs=2)

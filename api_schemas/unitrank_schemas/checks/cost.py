@@ -74,8 +74,10 @@ def _sanity(request: JobRequest, facts: Facts, units: int, tail: float) -> float
 
 
 def _tested(ablation: Ablation, request: JobRequest, facts: Facts) -> float:
-    """The number of test examples in all clusters."""
-    available = row_count(request, facts) / (1 if ablation.split == "none" else 2)
+    """The number of test examples in all clusters, where no row made given scores."""
+    # Rankings that are not made from the job's examples are tested on all of them.
+    whole = ablation.split == "none" or not any(method.scores_examples for method in request.methods)
+    available = row_count(request, facts) / (1 if whole else 2)
     return min(float(ablation.examples * cluster_count(request, facts)), available)
 
 

@@ -106,6 +106,28 @@ def made_on_marks_rows(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
             yield Flaw(f"{at}/made_on", "made_on_leaves_none", detail)
 
 
+def made_on_leaves_rows(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
+    """With the table at hand: the rows of all `made_on`, with their groups, leave a row to test."""
+    if request.ablation is None:
+        return
+    fields = {entry.made_on: at for at, entry in _entries(request) if entry.made_on not in (None, NO_ROW)}
+    columns = [facts.values(str(name)) for name in fields]
+    marks = [column for column in columns if column is not None]
+    if not fields or len(marks) < len(columns):
+        return
+    rows = request.clusters.rows(facts)
+    split = None if request.ablation.split in ("half", "none") else facts.values(request.ablation.split)
+    group = split or range(facts.examples)
+    marked = {group[row] for row in rows if any(column[row] for column in marks)}
+    if marked and all(group[row] in marked for row in rows):
+        names, at = " and ".join(repr(name) for name in fields), next(iter(fields.values()))
+        detail = (
+            f"`made_on` leaves no row to test the rankings on: every row of the clusters made given scores (field {names}, true in "
+            "the row itself or in a row of its group); add rows that made no scores, or set `ablation: null`"
+        )
+        yield Flaw(f"{at}/made_on", "made_on_leaves_none", detail)
+
+
 def _entries(request: JobRequest) -> Iterator[tuple[str, Given]]:
     """The given entries, each with its pointer."""
     for index, method in enumerate(request.methods):

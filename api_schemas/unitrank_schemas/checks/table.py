@@ -33,6 +33,7 @@ CHECKS: list[Check] = [
     given.field_fits,
     given.scores_fit,
     given.made_on_marks_rows,
+    given.made_on_leaves_rows,
     clusters.kind_fits,
     clusters.not_too_many,
     baseline.baseline_fits,

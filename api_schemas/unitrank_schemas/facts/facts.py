@@ -1,6 +1,6 @@
 """Facts about a model and a dataset, the sizes of a request with them, and a request's flaws."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -62,6 +62,8 @@ class Facts:
     max_result_bytes: int
     tables: Mapping[str, TableFacts] = field(default_factory=dict)
     """Reference of a further dataset → its facts, for the datasets that are ready."""
+    values: Callable[[str], Sequence[Value] | None] = lambda field: None
+    """Field with one axis → its value in each row; None where the table is not at hand."""
 
 
 @dataclass(frozen=True)

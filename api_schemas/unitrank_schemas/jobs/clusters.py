@@ -4,7 +4,7 @@ A kind of clusters is one class here, and one function in `unitrank_engine.job.c
 which finds the rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, get_args
 
@@ -72,6 +72,10 @@ class ClusterKind(Schema):
     def example_count(self, facts: Facts) -> int:
         """The largest number of distinct examples in the clusters, before `limit`."""
         return facts.examples
+
+    def rows(self, facts: Facts) -> Sequence[int]:
+        """The rows of the dataset that the clusters have, before `limit`."""
+        return range(facts.examples)
 
     def row_count(self, examples: int) -> int:
         """The largest number of rows in all clusters; an example counts in each of its clusters.
@@ -187,6 +191,9 @@ class Members(ClusterKind):
 
     def example_count(self, facts: Facts) -> int:
         return len({row for rows in self.members.values() for row in rows})
+
+    def rows(self, facts: Facts) -> Sequence[int]:
+        return [row for rows in self.members.values() for row in rows if row < facts.examples]
 
     def row_count(self, examples: int) -> int:
         return sum(min(len(rows), self.limit or len(rows)) for rows in self.members.values())

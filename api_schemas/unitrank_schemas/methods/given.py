@@ -32,22 +32,26 @@ class Given(MethodBase):
         min_length=1,
         description="Field of the job's dataset with the scores of each example, [N, *place] or [N, units]. `split` and "
         "`statistic` apply as to any method.",
+        examples=["scores"],
     )
     importance: dict[str, Importance] | Importance | None = Field(
         None,
         description=f"Cluster → the importance of each unit, or one list for all clusters; at most {MOST_IMPORTANCE_BYTES} bytes "
         "as JSON.",
+        examples=[{"0": [0.5, 0.0, 1.25], "1": [0.0, 2.0, 0.75]}],
     )
     scores: Reference | None = Field(
         None,
         description="Name of a dataset with one row for each cluster: field `importance` [clusters, *place] or [clusters, units], "
-        "field `cluster` with the clusters' names.",
+        "field `cluster` with the clusters' names. A single row without `cluster` counts for all clusters.",
+        examples=["mine"],
     )
     made_on: str | None = Field(
         None,
         min_length=1,
         description="The rows that made the scores, which are not used for testing: a boolean field of the job's dataset, or "
         f"`{NO_ROW}` if no row of this dataset made them. With null, the result has the warning `in_sample_unknown`.",
+        examples=["train"],
     )
 
     @property

@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -119,7 +119,16 @@ def _inline_draft(
             return table.distinct(field, MOST_CLUSTERS + 1)
 
         facts = _facts(model, TableFacts(_infos(table.fields), table.examples, distinct), further, stores)
+        facts = replace(facts, values=lambda field: _values(table, field))
         return _checked_draft(request, model, None, digest_of(content), facts, stores.throughput, inline=content, further=further)
+
+
+def _values(table: Table, field: str) -> list[Value] | None:
+    """The values of a field with one axis, row by row; None for any other field."""
+    if field not in table.fields or len(table.fields[field]["shape"]) != 1:
+        return None
+    values: list[Value] = table.read(field, slice(None)).tolist()
+    return values
 
 
 def _check_webhook(url: str, url_policy: UrlPolicy) -> None:

@@ -13,6 +13,9 @@ from unitrank_schemas.methods import METHODS
 
 Json = dict[str, Any]
 
+MOST_NUMBERS = 1000
+"""A request with more given numbers is not written as code."""
+
 
 def short(request: Json) -> Json:
     """An equal request that has only the fields that differ from their defaults."""
@@ -27,11 +30,11 @@ def short(request: Json) -> Json:
 
 
 def snippets(request: Json, base: str, *, key: bool) -> dict[str, str] | None:
-    """The request as JSON, for curl and for Python; None for a request that contains its dataset.
+    """The request as JSON, for curl and for Python; None for a request that contains its data.
 
     `base`: the address of the service. `key`: whether the service requires an API key.
     """
-    if not isinstance(request["dataset"], str):
+    if not isinstance(request["dataset"], str) or any(map(_is_large, request["methods"])):
         return None
     shortened = short(request)
     return {"json": as_json(shortened), "curl": as_curl(shortened, base, key), "python": as_python(shortened, base, key)}
@@ -64,6 +67,13 @@ with httpx.Client(base_url={base!r}{authorization}, timeout=90) as client:
         print(job["status"], job["progress"])
     for leader in client.get(f"{{path}}/result").raise_for_status().json()["leaderboard"]:
         print(leader["verdict"], leader["ranking"], leader["area"])"""
+
+
+def _is_large(entry: Json | str) -> bool:
+    """Whether the entry has more given numbers than a reader can use."""
+    importance = entry.get("importance") or [] if isinstance(entry, dict) else []
+    lists = importance.values() if isinstance(importance, dict) else [importance]
+    return sum(map(len, lists)) > MOST_NUMBERS
 
 
 def _without_defaults(options: Any, default: Any) -> Any:

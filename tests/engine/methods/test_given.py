@@ -10,6 +10,7 @@ from torch import nn
 
 from tests.engine.ablation.plain import prepared
 from tests.engine.in_process import program_of, rank
+from tests.engine.reuse.test_reuse import Memory
 from unitrank_engine.errors import EngineError
 from unitrank_engine.program import Program
 
@@ -130,6 +131,25 @@ def test_made_on_when_all_scores_came_with_the_job_then_every_unmarked_row_tests
     assert tested([*methods, "gradient"]) == [(6, 6)] * 2
     assert tested([*methods, "gradient"], split="none") == [(12, 9)] * 2
     assert tested([methods[0] | {"made_on": "none"}]) == [(0, 12)] * 2
+
+
+def test_reuse_when_given_numbers_change_then_only_the_controls_come_from_the_earlier_job(program: Program, tmp_path: Path) -> None:
+    parts, numbers = Memory(), [float(number) for number in range(48)]
+    changed = [numbers[1], numbers[0], *numbers[2:]]
+
+    def reused(importance: list[float], store: Memory | None) -> tuple[set[str], dict[str, np.ndarray]]:
+        summary, arrays = job(program, tmp_path, ["gradient", {"name": "given", "importance": importance}], parts=store)
+        return set(summary["cost"]["reused"]), arrays
+
+    reused(numbers, parts)
+    again, _ = reused(numbers, parts)
+    other, arrays = reused(changed, parts)
+    _, fresh = reused(changed, None)
+
+    assert {"controls", "gradient", "given"} <= again
+    assert {"controls", "gradient"} <= other
+    assert not {"given", "given/ablation"} & other
+    assert all(np.array_equal(arrays[name], fresh[name], equal_nan=True) for name in fresh)
 
 
 def codes(summary: dict[str, Any]) -> dict[str, Any]:

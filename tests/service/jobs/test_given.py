@@ -94,6 +94,17 @@ def test_post_when_the_dataset_of_scores_is_still_imported_then_the_job_waits_fo
     assert record.resolved["dataset"] == dataset
 
 
+def test_post_when_the_rows_of_an_inline_dataset_all_made_the_scores_then_is_422(client: httpx.Client) -> None:
+    image = np.zeros((4, 1, 2, 2)).tolist()
+    dataset = {"fields": {"image": image, "a": [True, True, False, False], "b": [False, False, True, True]}}
+    methods = [{"name": "given", "importance": [1.0] * 16, "made_on": name} for name in ("a", "b")]
+
+    answer = client.post("/v1/jobs", json=job(dataset=dataset, methods=methods))
+
+    assert_problem(answer, 422, "made_on_leaves_none", "/methods/0/made_on")
+    assert client.post("/v1/jobs", json=job(dataset=dataset, methods=methods[:1])).status_code == 202
+
+
 def arrive(datasets: DatasetStore, served: Served, key: str) -> None:
     """End the import of the dataset of scores, as the importer does."""
     backend = served.backend

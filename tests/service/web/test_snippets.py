@@ -39,3 +39,11 @@ def test_python_when_spoken_then_is_what_python_reads(client: httpx.Client) -> N
 
     assert scope["request"] == request
     compile(program, "spoken", "exec")
+
+
+def test_snippets_when_the_request_has_many_given_numbers_then_there_are_none() -> None:
+    def request(count: int) -> Json:
+        return job(methods=["gradient", {"name": "given", "importance": {"all": [0.5] * count}}])
+
+    assert snippets.snippets(request(10), "http://127.0.0.1", key=False) is not None
+    assert snippets.snippets(request(1001), "http://127.0.0.1", key=False) is None
