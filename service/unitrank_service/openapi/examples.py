@@ -113,7 +113,13 @@ STORE_WARNING: Json = {
 def result() -> Json:
     """Return a short result with one ranking."""
     unit = {"unit": 1033, "index": [6, 1, 6], "importance": 41.7, "spread": 3.2}
-    cluster = {"top": [unit], "completeness": {"sum": 5709.8, "expected": 5711.0, "relative_gap": 0.0002}, "cancellation": 0.12}
+    unit |= {"importance_low": 40.9, "importance_high": 42.5, "in_top": 0.99}
+    cluster = {
+        "top": [unit],
+        "stable_top": [1033],
+        "completeness": {"sum": 5709.8, "expected": 5711.0, "relative_gap": 0.0002},
+        "cancellation": 0.12,
+    }
     return {
         "job": ID,
         "model": {"name": "mnist", "digest": DIGEST},
