@@ -42,7 +42,9 @@ SETTINGS: dict[str, Any] = {
 ALWAYS = ("lenet", "lstm", "gated")
 MARKS = {"next_token": pytest.mark.slow} | dict.fromkeys(ALWAYS, ())
 NAMES = [pytest.param(name, marks=MARKS.get(name, pytest.mark.check)) for name in MAKERS]
-"""Only `ALWAYS` run in `make test`, because the others are slow to export. `next_token` is gpt2 again.
+"""Only `ALWAYS` run in `make test`, because the others are slow to export.
+
+`next_token` runs in `make slow`: it is gpt2 with another output.
 
 tests/engine/models/test_transformers.py exports two models of Transformers each time.
 """

@@ -175,3 +175,19 @@ def test_export_of_a_model_that_keeps_a_cache_sets_the_cache_aside(with_config: 
     assert model.config.use_cache is True
     expected = model.eval()(input_ids=ids).last_hidden_state.detach()
     torch.testing.assert_close(program.forward(program.lift((ids,)), next(iter(program.outputs))), expected)
+
+
+@pytest.mark.parametrize("way", ["grouped_mm", "eager"])
+def test_export_of_a_mixture_of_experts_computes_it_by_operators_of_torch(way: str, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes = {"vocab_size": 20, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1, "max_position_embeddings": 8}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "num_local_experts": 3, "num_experts_per_tok": 2}
+    model = transformers.MixtralModel(transformers.MixtralConfig(**sizes, **heads)).eval()
+    model.set_experts_implementation(way)
+    ids = torch.randint(2, 20, (2, 6), generator=torch.Generator().manual_seed(0))
+
+    program = program_of(model, {"input_ids": ids}, tmp_path)
+
+    assert model.config._experts_implementation == way
+    expected = model(input_ids=ids).last_hidden_state.detach()
+    torch.testing.assert_close(program.forward(program.lift((ids,)), next(iter(program.outputs))), expected)

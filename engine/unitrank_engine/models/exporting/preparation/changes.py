@@ -10,12 +10,20 @@ from torch.utils.checkpoint import CheckpointFunction
 
 from unitrank_engine.models.exporting.preparation.wrappers import unwrapped
 
+EXPERTS = "_experts_implementation_internal"
+"""How a mixture of experts is computed. All ways give the same numbers.
+
+`grouped_mm` calls an operator of Transformers and `eager` loops over values; `batched_mm` does
+neither.
+"""
+
 
 @contextmanager
 def prepared(module: nn.Module) -> Iterator[nn.Module]:
     """Yields the network without wrappers, in evaluation mode.
 
-    Inside, the network returns no cache of Transformers, and no part of it is compiled.
+    Inside, the network returns no cache of Transformers, its experts are computed by operators of
+    torch, and no part of it is compiled.
     """
     with unwrapped(module) as root, ExitStack() as changes:
         for part in root.modules():
@@ -24,7 +32,10 @@ def prepared(module: nn.Module) -> Iterator[nn.Module]:
                 # Module.compile sets this attribute; without it, the call runs forward.
                 changes.enter_context(_setting(part, "_compiled_call_impl", None))
         for config in _configs(root):
-            changes.enter_context(_setting(config, "use_cache", False))
+            if getattr(config, "use_cache", None):
+                changes.enter_context(_setting(config, "use_cache", False))
+            if getattr(config, EXPERTS, None) is not None:
+                changes.enter_context(_setting(config, EXPERTS, "batched_mm"))
         # Functions that torch.compile returned run as they were written.
         changes.enter_context(torch.compiler.set_stance("force_eager"))
         # A checkpoint has a backward pass of its own, which runs forward again.
@@ -38,7 +49,7 @@ def _run(function: Callable[..., Any], preserve_rng_state: bool, *args: Any) -> 
 
 
 def _configs(module: nn.Module) -> list[Any]:
-    """The configurations of the module's parts that turn on a cache, each once.
+    """The configurations of Transformers in the module's parts, each once.
 
     Any: a configuration of Transformers, which is optional.
     """
@@ -50,7 +61,7 @@ def _configs(module: nn.Module) -> list[Any]:
             continue
         configs[id(config)] = config
         waiting += vars(config).values()
-    return [config for config in configs.values() if getattr(config, "use_cache", None)]
+    return list(configs.values())
 
 
 @contextmanager
