@@ -178,7 +178,7 @@ class Comparison:
         path = [name for name in self.manifest.path or () if name not in self.net.inputs]
         place = self.program.place(layer.name, "output")
         axes = [axis for axis in range(len(place.shape) + 1) if axis != place.batch_axis]
-        space = [axis for index, axis in enumerate(axes) if index != layer.channel_axis]
+        space = [axis for index, axis in enumerate(axes) if index != layer.channel_axis] if layer.channels else []
         reference = Reference(self.net, values.spots[layer.name], path=path, space=space, reduce=self.entry.reduce, dtype=dtype)
         rows = [reference.scores(row, sample(layer.units)) for row in range(COUNT)]
         return {name: np.stack([scores[name].double().numpy() for scores in rows]) for name in rows[0]}
@@ -186,7 +186,7 @@ class Comparison:
     def _methods(self, layer: Layer) -> list[Any]:
         paths = [{"name": name, "steps": STEPS, "spacing": "uniform", "id": name} for name in PATHS]
         deeplift = [{"name": "deeplift", "rules": rules, "id": rules} for rules in RULES]
-        return [*PLAIN, *paths, *deeplift, *(["grad_cam"] if len(layer.shape) > 1 else [])]
+        return [*PLAIN, *paths, *deeplift, *(["grad_cam"] if layer.channels and len(layer.shape) > 1 else [])]
 
 
 @contextmanager

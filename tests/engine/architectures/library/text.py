@@ -125,7 +125,10 @@ DECODERS: Makers = {
     "gemma2": (_classes("Gemma2", **GROUPED, query_pre_attn_scalar=4, sliding_window=4), sentences),
     "phi3": (_classes("Phi3", **ENCODER, use_cache=False), sentences),
     "falcon": (_classes("Falcon", **ENCODER, use_cache=False), sentences),
-    "mixtral": (_classes("Mixtral", **GROUPED, num_local_experts=2, num_experts_per_tok=1), sentences),
+    "mixtral": (
+        _classes("Mixtral", **GROUPED, num_local_experts=2, num_experts_per_tok=1, experts_implementation="eager"),
+        sentences,
+    ),
     "olmo2": (_next_token("Olmo2", **GROUPED), unpadded),
     "granite": (_next_token("Granite", **GROUPED), unpadded),
     "mamba": (
