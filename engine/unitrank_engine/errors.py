@@ -7,6 +7,8 @@ WorkerError
 
 from collections.abc import Sequence
 
+from unitrank_schemas.methods import entry_id
+
 
 class WorkerError(Exception):
     """The base of the errors that end a job before its result."""
@@ -39,9 +41,12 @@ class EngineError(WorkerError):
     def for_ranking(self, ranking: str, finished: Sequence[str]) -> "EngineError":
         """Return the same error for one ranking, with advice on how to get the finished rankings.
 
-        One failed ranking ends the whole job, so the finished scores are lost as well.
+        One failed ranking ends the whole job, so the finished scores are lost as well. A ranking of
+        one class has the id `<entry>@<class>`, and a request names the entry.
         """
-        advice = f"; repeat the request without {ranking!r} to get {', '.join(map(repr, finished))}" if finished else ""
+        entry, others = entry_id(ranking), dict.fromkeys(map(entry_id, finished))
+        others.pop(entry, None)
+        advice = f"; repeat the request without {entry!r} to get {', '.join(map(repr, others))}" if others else ""
         detail = f"ranking {ranking!r}: {self.detail}{advice}"
         return EngineError(self.code, detail, retryable=self.retryable, ranking=ranking, finished=finished)
 

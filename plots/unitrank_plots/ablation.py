@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from unitrank_plots.choice import Arrays, Choice, NoPicture, cluster_of, ranking_of
 from unitrank_plots.style import BAND, COLOURS, DASHES, figure, first_of, short, title
 from unitrank_schemas.jobs.ablation import Ablation
+from unitrank_schemas.methods import CLASS_MARK
 from unitrank_schemas.results import Result
 
 MOST_RANKINGS = len(COLOURS)
@@ -22,14 +23,21 @@ def ablation(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     """The curves of the chosen cluster and ranking.
 
     Without a cluster, the curves are the mean over all tested clusters. Without a ranking, the
-    first `MOST_RANKINGS` of the leaderboard are drawn. Raises NoPicture without an ablation.
+    first `MOST_RANKINGS` of the leaderboard are drawn. Classes have different scores, so the curves
+    are those of one class: that of the ranking, or of the leaderboard's first. Raises NoPicture
+    without an ablation.
     """
-    rows, subject = _rows(result, arrays, choice)
-    ids = [ranking_of(result, choice).id] if choice.ranking else [leader.ranking for leader in result.leaderboard]
+    number = ranking_of(result, choice).target_class
+    controls, of_class = (
+        ("ablation/random", "") if number is None else (f"ablation/random{CLASS_MARK}{number}", f", class {number}")
+    )
+    rows, subject = _rows(result, controls in arrays, choice)
+    leaders = [leader.ranking for leader in result.leaderboard if leader.target_class == number]
+    ids = [choice.ranking] if choice.ranking else leaders
     shares = _shares(result)
     kept = any(f"ablation/{id}/keep" in arrays for id in ids)
     drawing, (axes, *others) = figure(5.0 if kept else 4.0, 1 + kept)
-    random = arrays["ablation/random"][rows].astype(np.float64).mean(0)
+    random = arrays[controls][rows].astype(np.float64).mean(0)
     level = _level(result)
     low, high = np.quantile(random, [(1 - level) / 2, (1 + level) / 2], axis=0)
     band_label = f"{len(random)} random orders, {100 * level:.4g} %"
@@ -47,7 +55,7 @@ def ablation(result: Result, arrays: Arrays, choice: Choice) -> Figure:
     axes.set_ylabel("mean score")
     for keep_axes in others:
         _draw_keep(keep_axes, arrays, ids[:MOST_RANKINGS], rows, shares)
-    title(drawing, f"Ablation, {subject}" + first_of(ids, MOST_RANKINGS, "rankings"))
+    title(drawing, f"Ablation, {subject}{of_class}" + first_of(ids, MOST_RANKINGS, "rankings"))
     if kept:
         # Half the width leaves no room for a legend inside the axes.
         drawing.legend(loc="outside lower center", ncols=2, fontsize=8)
@@ -72,9 +80,9 @@ def _scale(axes: Axes, shares: list[float]) -> None:
     axes.minorticks_off()
 
 
-def _rows(result: Result, arrays: Arrays, choice: Choice) -> tuple[Sequence[int], str]:
+def _rows(result: Result, has_controls: bool, choice: Choice) -> tuple[Sequence[int], str]:
     """The drawn clusters: their rows in the arrays, and their description in the title."""
-    if "ablation/random" not in arrays:
+    if not has_controls:
         raise NoPicture("no_ablation", "the job had no ablation with random orders; post it with `ablation`")
     tested = [row for row, cluster in enumerate(result.clusters) if cluster.tested_on]
     if choice.cluster is None:

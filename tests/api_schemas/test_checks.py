@@ -170,6 +170,9 @@ VALUE: Json = {"name": "value", "dtype": "float32", "shape": [None, 1]}
         ({"target": {"against": 0, "score": "margin"}}, {}, "target_not_applicable", "/target/score"),
         ({"target": {"against": 0, "score": "probability"}}, {}, "target_not_applicable", "/target/score"),
         ({"target": {"class": 1, "against": 0}}, {"outputs": [VALUE]}, "target_not_applicable", "/target/against"),
+        ({"target": {"class": "each", "against": 0}}, {}, "target_not_applicable", "/target/against"),
+        ({"target": {"class": "each"}}, {"outputs": [VALUE]}, "target_not_applicable", "/target/class"),
+        ({"target": {"class": "each"}, "ablation": None}, {"limit": 8000}, "result_too_large", "/layer"),
         ({"target": {"against": 0}}, {"outputs": [VALUE]}, "target_not_applicable", "/target/against"),
         ({"target": {"against": {"field": "b"}}}, {}, "field_not_found", "/target/against/field"),
         ({"target": {"against": {"field": "soft"}}}, {}, "wrong_dtype", "/target/against/field"),
@@ -270,6 +273,9 @@ def test_checked_of_a_wrong_request_names_the_flaw_and_its_place(
         ({"methods": ["grad_cam"], "units": "channel"}, {}),
         ({"methods": ["grad_cam"], "at": "input"}, {}),
         ({"inputs": {"image": "other"}}, {}),
+        ({"target": {"class": "each"}}, {}),
+        ({"target": {"class": 1, "against": {"field": "y"}}}, {}),
+        ({"target": {"class": "predicted", "against": 9, "score": "log_probability"}}, {}),
         ({"labels": "soft", "target": {"class": "predicted"}}, {"fields": FIELDS | {"soft": ("bool", [None])}}),
         ({"target": {"class": 9, "score": "centered"}}, {"values": {"y": [200]}}),
         ({"target": {"score": "logit"}}, {"outputs": [VALUE]}),
@@ -517,6 +523,18 @@ def test_passes_of_a_study_of_several_rankings_or_clusters_include_relabelled_co
 
     # One half of each cluster tests; both costs are rounded up.
     assert passes(tested, facts()) - passes(without, facts()) == pytest.approx(clusters * masks * 0.75, abs=1)
+
+
+def test_sizes_and_passes_for_each_class_count_every_ranking_of_every_class() -> None:
+    # Two methods, because one ranking of a single cluster would need no relabelled controls.
+    options: Json = {"methods": ["conductance", "grad_cam"], "clusters": {"by": "label"}, "keep_examples": 2}
+    one, each = (completed(request(target={"class": choice}, **options), facts()) for choice in (1, "each"))
+
+    sizes, all_sizes = array_bytes(one, facts()), array_bytes(each, facts())
+
+    assert all_sizes == {part: size if part == "rows" else 10 * size for part, size in sizes.items()}
+    assert summary_bytes(each, facts()) - 3 * 150 == 10 * (summary_bytes(one, facts()) - 3 * 150)
+    assert passes(each, facts()) == 100 + 10 * (passes(one, facts()) - 100)
 
 
 def test_passes_of_kmeans_are_two_readings_up_to_its_layer_and_the_distances() -> None:

@@ -13,6 +13,7 @@ from unitrank_schemas.validation import invalid_places
     ("field", "value", "detail"),
     [
         ("model", "a b", "a name should have 1 to 128 letters, digits,"),
+        ("methods", [{"name": "gradient", "id": "a@1"}], "an id should have 1 to 64 letters, digits,"),
         ("methods", [{"name": "gradient", "id": "a b"}], "an id should have 1 to 64 letters, digits,"),
         ("metadata", {"a": "x" * 70_000}, "metadata has 70009 bytes as JSON; at most 65536 are allowed"),
         ("clusters", {"by": "everything"}, "by 'everything' is invalid; use one of 'all', 'label',"),

@@ -87,6 +87,40 @@ def arrays() -> dict[str, np.ndarray]:
     return arrays
 
 
+def of_classes(result: Result, arrays: dict[str, np.ndarray]) -> tuple[Result, dict[str, np.ndarray]]:
+    """The result of a job that explains classes 0 and 1."""
+    values = result.model_dump()
+    for part, id in (("rankings", "id"), ("leaderboard", "ranking")):
+        values[part] = [
+            entry | {id: f"{entry[id]}@{number}", "target_class": number} for entry in values[part] for number in (0, 1)
+        ]
+    values["comparisons"] = [
+        entry | {side: f"{entry[side]}@{number}" for side in ("a", "b")} for entry in values["comparisons"] for number in (0, 1)
+    ]
+    rankings = {f"{id}@{number}": id for id in (*RANKINGS, "random") for number in (0, 1)}
+    classes = {
+        name.replace(id, new, 1): array for name, array in arrays.items() for new, id in rankings.items() if id in name.split("/")
+    }
+    return Result.model_validate(values), classes
+
+
+def test_ablation_when_every_class_is_explained_then_the_curves_are_those_of_one_class(
+    result: Result, arrays: dict[str, np.ndarray]
+) -> None:
+    classes = of_classes(result, arrays)
+    first = RANKINGS[0]
+
+    best, chosen = (FIGURES["ablation"](*classes, choice).axes[0] for choice in (Choice(), Choice(ranking=f"{first}@1")))
+
+    assert [line.get_label() for line in best.lines if not str(line.get_label()).startswith("_")] == [f"{id}@0" for id in RANKINGS]
+    assert [line.get_label() for line in chosen.lines if not str(line.get_label()).startswith("_")] == [f"{first}@1"]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_picture_when_every_class_is_explained_then_is_drawn(result: Result, arrays: dict[str, np.ndarray], name: str) -> None:
+    assert rendered(draw(name, *of_classes(result, arrays), Choice(cluster="a", ranking=f"{RANKINGS[1]}@1")), "svg")
+
+
 @pytest.mark.parametrize("name", PICTURES)
 @pytest.mark.parametrize("choice", [Choice(), Choice(cluster=CLUSTERS[1], ranking=RANKINGS[1])])
 def test_picture_when_rendered_then_is_a_file_of_its_kind_and_equal_each_time(

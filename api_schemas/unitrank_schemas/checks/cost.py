@@ -4,7 +4,16 @@ import math
 from collections.abc import Hashable
 
 from unitrank_schemas.checks.defaults import with_spacing
-from unitrank_schemas.facts.facts import Facts, cluster_count, layer_of, place_of, row_count, unit_count
+from unitrank_schemas.facts.facts import (
+    Facts,
+    cluster_count,
+    explained_count,
+    layer_of,
+    place_of,
+    ranking_count,
+    row_count,
+    unit_count,
+)
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.jobs.ablation import PERMUTED_MODELS, Ablation
 from unitrank_schemas.jobs.study_plan import check_plan, study_plan
@@ -21,8 +30,8 @@ def passes(request: JobRequest, facts: Facts) -> int:
         return 0
     tail = max(0.0, 1.0 - layer.forward_cost)
     rows, units = row_count(request, facts), unit_count(request, place)
-    attribution = rows * (1.0 + _attribution(request, tail, units))
-    tests = _ablation(request, facts, units, tail) + _fidelity(request, rows, tail)
+    attribution = rows * (1.0 + explained_count(request, facts) * _attribution(request, tail, units))
+    tests = _ablation(request, facts, units, tail) + _fidelity(request, facts, rows, tail)
     tests += _exact_effects(request, facts, units, tail) + _sanity(request, facts, units, tail)
     return math.ceil(request.clusters.passes(facts) + attribution + tests)
 
@@ -30,7 +39,8 @@ def passes(request: JobRequest, facts: Facts) -> int:
 def _attribution(request: JobRequest, tail: float, units: int) -> float:
     """Passes of one example for all methods.
 
-    Methods with an equal `shared_as` share their passes, so only the largest number counts.
+    Methods with an equal `shared_as` share their passes, so only the largest number counts. For the
+    class `each`, this is the number for one class.
     """
     shared: dict[Hashable, float] = {}
     for method in request.methods:
@@ -43,10 +53,11 @@ def _ablation(request: JobRequest, facts: Facts, units: int, tail: float) -> flo
     ablation = request.ablation
     if ablation is None:
         return 0.0
-    clusters = cluster_count(request, facts)
-    plan = study_plan(ablation, units=units, clusters=clusters, methods=request.methods)
+    classes, clusters = explained_count(request, facts), cluster_count(request, facts)
+    plan = study_plan(ablation, units=units, clusters=clusters, methods=request.methods, classes=classes)
     plans = [each for each in (plan, check_plan(ablation, plan)) if each]
-    return _tested(ablation, request, facts) * sum(each.masks(len(request.methods)) for each in plans) * tail
+    masks = classes * sum(each.masks(len(request.methods)) for each in plans)
+    return _tested(ablation, request, facts) * masks * tail
 
 
 def _exact_effects(request: JobRequest, facts: Facts, units: int, tail: float) -> float:
@@ -56,7 +67,7 @@ def _exact_effects(request: JobRequest, facts: Facts, units: int, tail: float) -
         return 0.0
     verify, pairs = ablation.verify, ablation.pairs or 0
     single = min(units, 2 * verify.top + verify.sample) if verify else 0
-    return _tested(ablation, request, facts) * len(request.methods) * (single + pairs * (pairs + 1) / 2) * tail
+    return _tested(ablation, request, facts) * ranking_count(request, facts) * (single + pairs * (pairs + 1) / 2) * tail
 
 
 def _sanity(request: JobRequest, facts: Facts, units: int, tail: float) -> float:
@@ -67,9 +78,9 @@ def _sanity(request: JobRequest, facts: Facts, units: int, tail: float) -> float
     ablation = request.ablation
     if ablation is None or ablation.sanity is None:
         return 0.0
-    attribution = row_count(request, facts) * (2.0 + _attribution(request, tail, units))
+    attribution = row_count(request, facts) * explained_count(request, facts) * (2.0 + _attribution(request, tail, units))
     # The true ranking is tested again, so that all areas come from equal passes.
-    orders = (PERMUTED_MODELS + 1) * len(request.methods)
+    orders = (PERMUTED_MODELS + 1) * ranking_count(request, facts)
     return PERMUTED_MODELS * attribution + _tested(ablation, request, facts) * orders * len(ablation.counts_of(units)) * tail
 
 
@@ -81,8 +92,8 @@ def _tested(ablation: Ablation, request: JobRequest, facts: Facts) -> float:
     return min(float(ablation.examples * cluster_count(request, facts)), available)
 
 
-def _fidelity(request: JobRequest, rows: int, tail: float) -> float:
+def _fidelity(request: JobRequest, facts: Facts, rows: int, tail: float) -> float:
     if request.fidelity is None:
         return 0.0
-    masks = len(request.methods) if request.fidelity.select == "top" else 1
+    masks = (ranking_count if request.fidelity.select == "top" else explained_count)(request, facts)
     return rows * masks * tail

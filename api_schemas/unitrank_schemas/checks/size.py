@@ -3,7 +3,18 @@
 from collections.abc import Iterator
 from math import prod
 
-from unitrank_schemas.facts.facts import Facts, Flaw, RankedPlace, cluster_count, layer_of, place_of, row_count, unit_count
+from unitrank_schemas.facts.facts import (
+    Facts,
+    Flaw,
+    RankedPlace,
+    cluster_count,
+    explained_count,
+    layer_of,
+    place_of,
+    ranking_count,
+    row_count,
+    unit_count,
+)
 from unitrank_schemas.heatmaps import heatmap_axes
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.jobs.ablation import Ablation
@@ -38,7 +49,7 @@ def summary_bytes(request: JobRequest, facts: Facts) -> int:
     counts = len(request.ablation.counts_of(units)) if request.ablation else 0
     verified = 120 if request.ablation and request.ablation.verify else 0
     ranking = 350 + 100 * min(TOP, units) + 250 * counts + verified
-    return cluster_count(request, facts) * (150 + len(request.methods) * ranking)
+    return cluster_count(request, facts) * (150 + ranking_count(request, facts) * ranking)
 
 
 def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
@@ -47,13 +58,13 @@ def array_bytes(request: JobRequest, facts: Facts) -> dict[str, int]:
     place = place_of(request, layer) if layer else None
     if place is None or facts.fields is None:
         return {}
-    clusters, units = cluster_count(request, facts), unit_count(request, place)
-    rankings, rows = len(request.methods), row_count(request, facts)
+    clusters, units, classes = cluster_count(request, facts), unit_count(request, place), explained_count(request, facts)
+    rankings, rows = ranking_count(request, facts), row_count(request, facts)
     kept = min(request.keep_examples * clusters, rows)
-    pixels = sum(_pixels(request, layer, place, method.spatial) for method in request.methods) if layer else 0
+    pixels = classes * sum(_pixels(request, layer, place, method.spatial) for method in request.methods) if layer else 0
     return {
         "importance": rankings * clusters * units * 2 * FLOAT,
-        "ablation": _ablation_bytes(request.ablation, clusters, units, rankings) if request.ablation else 0,
+        "ablation": _ablation_bytes(request.ablation, clusters, units, rankings, classes) if request.ablation else 0,
         "pairs": rankings * clusters * ((request.ablation and request.ablation.pairs) or 0) ** 2 * FLOAT,
         "examples": rankings * kept * units * FLOAT,
         "heatmaps": pixels * (clusters + kept) * FLOAT,
@@ -67,9 +78,9 @@ def _pixels(request: JobRequest, layer: Layer, place: RankedPlace, spatial: bool
     return prod(place.shape[axis] for axis in axes) if axes else 0
 
 
-def _ablation_bytes(ablation: Ablation, clusters: int, units: int, rankings: int) -> int:
+def _ablation_bytes(ablation: Ablation, clusters: int, units: int, rankings: int, classes: int) -> int:
     columns = len(ablation.counts_of(units)) + 1
-    curves = rankings * len(set(ablation.orders)) + ablation.random
+    curves = rankings * len(set(ablation.orders)) + classes * ablation.random
     return clusters * columns * curves * FLOAT
 
 

@@ -79,7 +79,13 @@ def class_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
     if output is None or not _explainable(output):
         return
     classes = class_count(request, output)
-    if classes is None:
+    if logit_count(output) == 1 and request.target.class_ == "each":
+        detail = (
+            f"output {output.name!r} {shape_text(output.shape)} has one value and not a logit for each class; use null to explain "
+            "the value; where it is the logit of class 1, use class 1: the scores of class 0 have the other sign"
+        )
+        yield Flaw("/target/class", "target_not_applicable", detail)
+    elif classes is None:
         yield from _raw_value(request, output)
     else:
         yield from _classes(request, facts, output, classes)
@@ -126,6 +132,9 @@ def against_fits(request: JobRequest, facts: Facts) -> Iterator[Flaw]:
             "give the same number"
         )
         yield Flaw("/target/score", "target_not_applicable", detail)
+    if target.class_ == "each":
+        detail = "class `each` explains every class alone; name one class in `class`, or leave `against` out"
+        yield Flaw("/target/against", "target_not_applicable", detail)
     if against == target.class_:
         detail = f"class {against} is compared with itself, so every score would be 0; choose another class in `against`"
         yield Flaw("/target/against", "target_not_applicable", detail)

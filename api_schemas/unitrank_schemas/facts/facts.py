@@ -147,6 +147,17 @@ def class_count(request: "JobRequest", output: OutputPort) -> int | None:
     return count if count != 1 else None if request.target.class_ is None else 2
 
 
+def explained_count(request: "JobRequest", facts: Facts) -> int:
+    """The number of classes that get rankings of their own; 1 unless the target explains each."""
+    output = output_of(request, facts.manifest) if facts.manifest and request.target.class_ == "each" else None
+    return (logit_count(output) or 1) if output else 1
+
+
+def ranking_count(request: "JobRequest", facts: Facts) -> int:
+    """The number of rankings: one for each method, and for each explained class."""
+    return len(request.methods) * explained_count(request, facts)
+
+
 def cluster_count(request: "JobRequest", facts: Facts) -> int:
     """The largest number of clusters that the job can have; 1 while the number is unknown."""
     return request.clusters.count(request, facts)

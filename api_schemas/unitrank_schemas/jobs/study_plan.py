@@ -52,15 +52,17 @@ class StudyPlan:
         return shared * controls + rankings * self.counts * (self.own + self.relabelled + self.keep)
 
 
-def study_plan(ablation: Ablation, *, units: int, clusters: int, methods: Sequence[MethodBase]) -> StudyPlan:
+def study_plan(ablation: Ablation, *, units: int, clusters: int, methods: Sequence[MethodBase], classes: int = 1) -> StudyPlan:
     """The plan of the study with `fill`.
 
     A job with one cluster and one ranking needs no relabelled controls, because the random orders
     serve for all its tests.
+
+    `classes`: the number of classes that are explained; each of them has rankings of its own.
     """
     counts = len(ablation.counts_of(units))
     tests = bool(counts) and "most" in ablation.orders
-    rankings = sum(method.name != "random" for method in methods)
+    rankings = classes * sum(method.name != "random" for method in methods)
     return StudyPlan(
         counts=counts,
         orders=tuple(order for order in ("most", "least") if order in ablation.orders),

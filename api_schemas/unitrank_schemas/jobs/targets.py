@@ -7,7 +7,7 @@ from pydantic import Field
 from unitrank_schemas.base import Schema
 
 Score = Literal["logit", "centered", "margin", "probability", "log_probability"]
-ClassChoice = Literal["label", "predicted"] | Annotated[int, Field(ge=0)] | None
+ClassChoice = Literal["label", "predicted", "each"] | Annotated[int, Field(ge=0)] | None
 OutputKind = Literal["logits", "probabilities"]
 
 
@@ -35,9 +35,10 @@ class Target(Schema):
     class_: ClassChoice = Field(
         None,
         alias="class",
-        description="`label`, `predicted` or a class number. For an output of shape [N] or [N, 1], null explains the raw value; "
-        "with a class, the output z is the logit of class 1, and the logit of class 0 is −z. Default: null for such an output; "
-        "for others `label` if the dataset has labels, else `predicted`.",
+        description="`label`, `predicted`, a class number, or `each`: every class is explained, and each method gives one ranking "
+        "for each class, `<id>@<class>`. For an output of shape [N] or [N, 1], null explains the raw value; with a class, the "
+        "output z is the logit of class 1, and the logit of class 0 is −z. Default: null for such an output; for others `label` if "
+        "the dataset has labels, else `predicted`.",
     )
     score: Score = Field(
         "logit",
@@ -47,7 +48,7 @@ class Target(Schema):
         None,
         description="Another class, by its number or by a field with a number for each example. The score is then the logit of the "
         "class minus the logit of this class: with `logit`, and with `log_probability`, which gives the same number. Other scores "
-        "are rejected.",
+        "are rejected, and so is the class `each`.",
     )
     reduce: Reduce | None = Field(
         None,

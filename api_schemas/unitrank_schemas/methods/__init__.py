@@ -1,7 +1,7 @@
 """Methods: one file for each family with their options and cards, and a table of all methods."""
 
 from unitrank_schemas.methods.activation import Activation
-from unitrank_schemas.methods.base import MethodBase, RankingId, Statistic
+from unitrank_schemas.methods.base import CLASS_MARK, MethodBase, RankingId, Statistic, entry_id
 from unitrank_schemas.methods.cards import MethodCard, card
 from unitrank_schemas.methods.deeplift import DeepLift
 from unitrank_schemas.methods.exact_ablation import ExactAblation
@@ -13,6 +13,7 @@ from unitrank_schemas.methods.random import Random
 from unitrank_schemas.methods.table import METHODS, Method, with_ids
 
 __all__ = [
+    "CLASS_MARK",
     "METHODS",
     "MOST_IMPORTANCE_BYTES",
     "MOST_POINT_BYTES",
@@ -38,5 +39,6 @@ __all__ = [
     "SmoothedMethod",
     "Statistic",
     "card",
+    "entry_id",
     "with_ids",
 ]

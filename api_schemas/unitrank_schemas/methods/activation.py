@@ -14,6 +14,7 @@ class Activation(MethodBase):
     source = "Erhan et al. 2009, Visualizing Higher-Layer Features of a Deep Network"
     cost = "one forward pass up to the layer"
     needs_gradient = False
+    explains_class = False
 
     name: Literal["activation"] = "activation"
 

@@ -11,6 +11,17 @@ from unitrank_schemas.base import Schema
 Statistic = Literal["mean", "mean_abs", "rms"]
 RANKING_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 RankingId = Annotated[str, StringConstraints(pattern=RANKING_ID)]
+CLASS_MARK = "@"
+"""Stands between the id of an entry and a class, in the ids of rankings for the class `each`."""
+
+
+def entry_id(ranking: str) -> str:
+    """The id of the request's entry, from the id of its ranking for one class.
+
+    >>> entry_id("conductance@3")
+    'conductance'
+    """
+    return ranking.partition(CLASS_MARK)[0]
 
 
 BACKWARD = 2.0
@@ -47,6 +58,8 @@ class MethodBase(Schema):
     """
     seeded_by_id: ClassVar[bool] = False
     """Whether the scores also depend on the ranking's id."""
+    explains_class: ClassVar[bool] = True
+    """Whether the scores depend on the explained class."""
 
     name: str
     statistic: Statistic = Field(
@@ -66,6 +79,11 @@ class MethodBase(Schema):
     def datasets(self) -> list[str]:
         """References of the datasets that the entry reads beside the job's dataset."""
         return []
+
+    @property
+    def entry_id(self) -> str:
+        """The id of the request's entry: the ranking's id without its class."""
+        return entry_id(self.id or self.name)
 
     def passes(self, tail: float, units: int) -> MethodPasses:
         """The expected passes of one example.

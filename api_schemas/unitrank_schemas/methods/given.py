@@ -25,6 +25,7 @@ class Given(MethodBase):
     source = "the client"
     cost = "nothing"
     needs_gradient = False
+    explains_class = False
 
     name: Literal["given"] = "given"
     field: str | None = Field(

@@ -14,6 +14,7 @@ class Random(MethodBase):
     source = "control"
     cost = "nothing"
     needs_gradient = False
+    explains_class = False
     seeded_by_id = True
 
     name: Literal["random"] = "random"

@@ -156,7 +156,13 @@ class FillTests:
         context = fills.context
         runner = MaskRunner(context, fills.batch, list(request.counts_of(context.units.count)))
         orders = Orders(context.units.count, context.streams)
-        plan = study_plan(request, units=context.units.count, clusters=len(context.clusters), methods=context.request.methods)
+        plan = study_plan(
+            request,
+            units=context.units.count,
+            clusters=len(context.clusters),
+            methods=context.request.methods,
+            classes=context.explained,
+        )
         checked = check_plan(request, plan) if len(context.all_rows()) > 1 else None
         test = partial(FillTest, fills=fills, runner=runner, orders=orders)
         return cls(

@@ -22,6 +22,7 @@ from unitrank_engine.job.context import JobContext
 from unitrank_schemas.base import Fill
 from unitrank_schemas.jobs.ablation import Ablation
 from unitrank_schemas.jobs.study_plan import StudyPlan
+from unitrank_schemas.methods import entry_id
 from unitrank_schemas.results import AblationResult, Comparison, Overall, Specificity
 
 EQUAL_SCORES = "all scores are equal, so they give no order that can be tested; check how they were computed"
@@ -69,6 +70,27 @@ class StudyOutcome:
     """Area of the order by activity over all clusters."""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The tests of the rankings of one target, before they are judged."""
+
+    importance: Importance
+    tested: list[TestedCluster]
+    rankings: Mapping[str, Tested]
+    checked: Mapping[str, Tested]
+    """The tests with `check_fill`; empty without them."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The judgements of a family of rankings, by their ids."""
+
+    main: Mapping[str, Judgement]
+    check: Mapping[str, Judgement]
+    """With `check_fill`; empty without this test."""
+
+
 @runtime_checkable
 class ClusterTester(Protocol):
     """Tests the rankings on one cluster after another, with one fill."""
@@ -113,8 +135,8 @@ class Study:
         examples = sum(len(halves.tested) for halves in self.context.halves)
         self.context.meter.plan(STAGE, examples * masks if self.counts else 0, self.context.split.tail_cost)
 
-    def run(self, importance: Importance) -> StudyOutcome:
-        """Return the outcome of the study.
+    def measure(self, importance: Importance) -> Measured:
+        """Test the rankings on all clusters.
 
         `importance`: ranking's id → each cluster's importance of every unit, from the examples that
             rank.
@@ -127,17 +149,30 @@ class Study:
         for cluster in range(len(self.context.clusters)):
             tested.append(main.run(cluster, importance))
             checked += [_run_check(check, cluster, importance) for check in checks]
-        rankings = _by_ranking(tested, importance)
-        judgements = self._judge(main.plan, rankings)
-        studies = {name: self._study(name, rankings[name], judgement) for name, judgement in judgements.items()}
-        if checked:
-            for name, other in self._judge(checks[0].plan, _by_ranking(checked, importance)).items():
-                studies[name].other_verdicts = _other_verdicts(judgements[name], other)
+        rankings = _by_ranking(checked, importance) if checked else {}
+        return Measured(importance, tested, _by_ranking(tested, importance), rankings, perf_counter() - began)
+
+    def judge_all(self, measured: Sequence[Measured]) -> Judged:
+        """Judge the rankings of several studies as one family: those of all classes of a job."""
+        plans = [test.plan for test in self.tests]
+        judgements = self._judge(plans[0], {name: each for one in measured for name, each in one.rankings.items()})
+        checked = {name: each for one in measured for name, each in one.checked.items()}
+        return Judged(judgements, self._judge(plans[1], checked) if checked else {})
+
+    def conclude(self, measured: Measured, judged: Judged) -> StudyOutcome:
+        """Return the outcome of the study. Raises EngineError `non_finite`.
+
+        `judged`: the judgements of the family that the rankings belong to.
+        """
+        began, importance, rankings, tested = perf_counter(), measured.importance, measured.rankings, measured.tested
+        studies = {name: self._study(name, each, judged.main[name]) for name, each in rankings.items()}
+        for name in measured.checked:
+            studies[name].other_verdicts = _other_verdicts(judged.main[name], judged.check[name])
         for name, outcome in self._reversed(importance, studies).items():
             studies[name].reversed_order = outcome
         for study in studies.values():
             # The controls serve all rankings, so every ranking gets an equal share of the time.
-            study.seconds = (perf_counter() - began) / len(studies)
+            study.seconds = (measured.seconds + perf_counter() - began) / len(studies)
         return StudyOutcome(
             rankings=studies,
             random=np.stack([_with_first(test.random, test.ends.score[0, 0]) for test in tested]),
@@ -156,10 +191,11 @@ class Study:
 
     def _judge(self, plan: StudyPlan, rankings: Mapping[str, Tested]) -> dict[str, Judgement]:
         units, counts, level = self.context.units.count, list(self.counts), self.request.level
+        noise = {entry.entry_id for entry in self.context.request.methods if entry.name == "random"}
         judge = Judge(
             level,
             decidable=lambda examples: undecided(units, counts, plan.random, level, examples) is None,
-            uncounted={str(entry.id) for entry in self.context.request.methods if entry.name == "random"},
+            uncounted={name for name in rankings if entry_id(name) in noise},
         )
         return judge.of(rankings)
 
@@ -168,7 +204,13 @@ class Study:
             return []
         methods = {str(entry.id): entry.name for entry in self.context.request.methods}
         drops = [
-            ranking_drops(tested, ranking=name, method=methods[name], target_class=None, verdict=studies[name].overall.verdict)
+            ranking_drops(
+                tested,
+                ranking=name,
+                method=methods[name],
+                target_class=self.context.target_class,
+                verdict=studies[name].overall.verdict,
+            )
             for name, tested in rankings.items()
         ]
         return comparisons(drops, self.request.level)

@@ -1,6 +1,7 @@
 """A spacing that the request leaves open is tried on the job's first rows."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,15 +10,14 @@ from unitrank_engine.job.clusters.membership import Membership
 from unitrank_engine.job.context import JobContext, first_rows
 
 
-class PathsNotResolved(Exception):
+@dataclass(frozen=True)
+class PathsNotResolved:
     """The spacing that a request leaves open does not resolve the paths of the first examples.
 
     `keys`: `score_key` of the methods.
     """
 
-    def __init__(self, keys: Collection[str]) -> None:
-        super().__init__(f"paths that are not resolved: {', '.join(keys)}")
-        self.keys = keys
+    keys: Collection[str]
 
 
 def first_examples(context: JobContext, membership: Membership) -> np.ndarray:

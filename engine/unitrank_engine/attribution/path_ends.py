@@ -1,10 +1,10 @@
 """Passes at both ends of a batch's path, the inputs x and the baselines x′.
 
-Each batch passes once at x. A baseline that all examples share passes once, and later batches with
-the same targets use that pass again.
+Each batch passes forward once at x, for all targets. A baseline that all examples share passes
+once, and later batches with the same classes use that pass again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,113 +17,155 @@ from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.fills import expanded
 from unitrank_engine.job.targets import Fixed
 from unitrank_engine.methods import PathEnds, Point
-from unitrank_engine.methods.batch import gradient_of
+from unitrank_engine.methods.batch import Count, gradient_of, gradients_of
 from unitrank_engine.program.split import Live
 
 
 @dataclass(frozen=True, kw_only=True)
 class _BaselineRun:
-    """The model's values at a baseline.
+    """The model's values at a baseline, for each target.
 
-    Where all examples share the baseline, `h` has one row, and `f` one for each distinct target.
+    Where all examples share the baseline, `h` has one row, and each of `f` one for each distinct
+    class and rival.
     """
 
-    targets: Fixed
+    fixed: list[Fixed]
     h: Tensor
-    f: Tensor
-    gradient: Tensor | None
+    f: list[Tensor]
+    gradients: list[Tensor | None]
     live: Live
     affine: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class EndTarget:
+    """A target that is explained.
+
+    `context`: the context of the job, or of one of its classes.
+    `needs`: α of an end (0.0 or 1.0) → whether the gradient is taken there.
+    """
+
+    context: JobContext
+    needs: Mapping[float, bool]
 
 
 class EndPasses:
     """Runs batches at the two ends of their paths: the inputs x and the baselines x′.
 
-    `needs`: α of an end (0.0 or 1.0) → whether the gradient is taken there.
+    `targets`: share the forward passes.
     `count`: called after every pass with its rows.
     """
 
-    def __init__(self, context: JobContext, baselines: Baselines, needs: Mapping[float, bool], count: Callable[..., None]) -> None:
-        self.context = context
+    def __init__(self, targets: Sequence[EndTarget], baselines: Baselines, count: Count) -> None:
+        self.targets = targets
+        self.split, self.examples = targets[0].context.split, targets[0].context.examples
         self.baselines = baselines
-        self.needs = needs
         self._count = count
         self._baseline_run: dict[int | None, _BaselineRun] = {}
 
-    def of(self, rows: np.ndarray, cluster: int | None) -> PathEnds:
-        """Run the examples with these dataset rows at x and at x′.
+    def of(self, rows: np.ndarray, cluster: int | None) -> list[PathEnds]:
+        """Run the examples with these dataset rows at x and at x′; return the ends for each target.
 
         `cluster`: the cluster that their baselines depend on, or None.
 
         Raises EngineError `non_finite` or `class_out_of_range`.
         """
-        context, split = self.context, self.context.split
-        x = context.examples.inputs(rows)
-        affine = split.affine(x)
-        h, live = split.head_behind(x, affine)
+        x = self.examples.inputs(rows)
+        affine = self.split.affine(x)
+        h, live = self.split.head_behind(x, affine)
         # Autograd tracks h even where no method takes the gradient, because it can change the
         # rounding.
         h = _tracked(h)
         with torch.enable_grad():
-            output = split.tail(h, live)
-            fixed = context.fix(output.detach(), rows)
-            f = context.score(output, fixed)
-        self._count(len(rows), backward=self.needs[1.0])
-        gradient = gradient_of(f, h) if self.needs[1.0] else None
+            output = self.split.tail(h, live)
+            fixed = [target.context.fix(output.detach(), rows) for target in self.targets]
+            f = self._scores(output, fixed)
+        gradients = self._gradients(f, h, 1.0)
+        self._count(len(rows), backward=sum(gradient is not None for gradient in gradients), targets=len(f))
         baseline = expanded(self.baselines.of(rows, cluster, x), len(rows))
         start = self._at_baseline(baseline, fixed, cluster)
-        refuse_non_finite("the model's output", f, start.f)
-        return PathEnds(
-            x=x,
-            baseline=baseline,
-            fixed=fixed,
-            input=Point(1.0, h.detach(), gradient),
-            start=Point(0.0, _rows(start.h, len(rows)), start.gradient),
-            f=f.detach(),
-            f_baseline=start.f,
-            output=output.detach(),
-            live=live,
-            live_baseline=start.live,
-            affine=affine,
-            affine_baseline=start.affine,
-        )
+        refuse_non_finite("the model's output", *f, *start.f)
+        start_h, output = _rows(start.h, len(rows)), output.detach()
+        return [
+            PathEnds(
+                x=x,
+                baseline=baseline,
+                fixed=fixed[index],
+                input=Point(1.0, h.detach(), gradients[index]),
+                start=Point(0.0, start_h, start.gradients[index]),
+                f=f[index].detach(),
+                f_baseline=start.f[index],
+                output=output,
+                live=live,
+                live_baseline=start.live,
+                affine=affine,
+                affine_baseline=start.affine,
+            )
+            for index in range(len(self.targets))
+        ]
 
-    def _at_baseline(self, baseline: Inputs, fixed: Fixed, cluster: int | None) -> _BaselineRun:
+    def _scores(self, output: Tensor, fixed: Sequence[Fixed]) -> list[Tensor]:
+        return [target.context.score(output, each) for target, each in zip(self.targets, fixed, strict=True)]
+
+    def _gradients(self, f: Sequence[Tensor], h: Tensor, end: float) -> list[Tensor | None]:
+        """Return the gradient of each target that needs it at this end."""
+        needed = [each for target, each in zip(self.targets, f, strict=True) if target.needs[end]]
+        gradients = iter(gradients_of(needed, h))
+        return [next(gradients) if target.needs[end] else None for target in self.targets]
+
+    def _at_baseline(self, baseline: Inputs, fixed: Sequence[Fixed], cluster: int | None) -> _BaselineRun:
         """Run the baseline of a batch, or take the last run where all examples share the baseline.
 
-        A shared baseline passes forward once, and backward once for each distinct target.
+        A shared baseline passes forward once, and backward once for each distinct class and rival.
         """
-        rows, gradient = len(fixed.classes), self.needs[0.0]
+        rows = len(fixed[0].classes)
         shared = self.baselines.shared and all(tensor.is_floating_point() for tensor in baseline)
-        targets, which = fixed.distinct() if shared else (fixed, slice(None))
-        start = self._baseline_run.get(cluster) if shared else None
-        if start is None or not start.targets.equals(targets):
+        distinct = [each.distinct() if shared else (each, slice(None)) for each in fixed]
+        start, pairs = self._baseline_run.get(cluster) if shared else None, [each for each, _ in distinct]
+        if start is None or not all(one.equals(other) for one, other in zip(start.fixed, pairs, strict=True)):
             inputs = tuple(tensor[:1] for tensor in baseline) if shared else baseline
-            start = self._pass_baseline(inputs, targets, gradient)
+            start = self._pass_baseline(inputs, pairs)
             self._baseline_run = {cluster: start} if shared else {}
-        self._count(0, backward=gradient, progress=rows)
-        return replace(start, f=start.f[which], gradient=None if start.gradient is None else start.gradient[which])
+        self._count(0, backward=0, progress=rows * len(fixed))
+        return replace(
+            start,
+            f=[f[which] for f, (_, which) in zip(start.f, distinct, strict=True)],
+            gradients=[
+                None if gradient is None else gradient[which]
+                for gradient, (_, which) in zip(start.gradients, distinct, strict=True)
+            ],
+        )
 
-    def _pass_baseline(self, inputs: Inputs, targets: Fixed, gradient: bool) -> _BaselineRun:
-        split, count = self.context.split, len(targets.classes)
-        affine = split.affine(inputs)
-        h, live = split.head_behind(inputs, affine)
+    def _pass_baseline(self, inputs: Inputs, fixed: list[Fixed]) -> _BaselineRun:
+        affine = self.split.affine(inputs)
+        h, live = self.split.head_behind(inputs, affine)
         at = _tracked(h)
         with torch.enable_grad():
-            f = self.context.score(_rows(split.tail(at, live), count), targets)
-        same_pass = gradient and len(h) == count
-        self._count(len(h), backward=same_pass, progress=0)
-        slope = gradient_of(f, at) if same_pass else self._slope(inputs, (h, live), targets) if gradient else None
-        return _BaselineRun(targets=targets, h=h, f=f.detach(), gradient=slope, live=live, affine=affine)
+            output = self.split.tail(at, live)
+            f = [
+                target.context.score(_rows(output, len(each.classes)), each)
+                for target, each in zip(self.targets, fixed, strict=True)
+            ]
+        same_pass = [len(h) == len(each.classes) for each in fixed]
+        if all(same_pass):
+            gradients = self._gradients(f, at, 0.0)
+            self._count(len(h), backward=sum(gradient is not None for gradient in gradients), progress=0)
+        else:
+            self._count(len(h), backward=0, progress=0)
+            gradients = [
+                self._slope(target.context, inputs, (h, live), each) if target.needs[0.0] else None
+                for target, each in zip(self.targets, fixed, strict=True)
+            ]
+        return _BaselineRun(fixed=fixed, h=h, f=[each.detach() for each in f], gradients=gradients, live=live, affine=affine)
 
-    def _slope(self, inputs: Inputs, place: tuple[Tensor, Live], targets: Fixed) -> Tensor:
-        """Return the gradient at a single baseline, one row for each target."""
-        split, count = self.context.split, len(targets.classes)
+    def _slope(self, context: JobContext, inputs: Inputs, place: tuple[Tensor, Live], fixed: Fixed) -> Tensor:
+        """Return the gradient at a single baseline, one row for each class and rival."""
+        split, count = self.split, len(fixed.classes)
         h, live = place if split.repeatable else split.head(expanded(inputs, count))
         at = _tracked(_rows(h, count))
         with torch.enable_grad():
-            f = self.context.score(split.tail(at, live), targets)
-        self._count(count, backward=True, progress=0)
+            f = context.score(split.tail(at, live), fixed)
+        self._count(count, backward=1, progress=0)
         return gradient_of(f, at)
 
 

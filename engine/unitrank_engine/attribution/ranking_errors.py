@@ -3,15 +3,18 @@
 One failed ranking ends the whole job. The client can then repeat the request without this ranking.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from torch import Tensor
 
 from unitrank_engine.errors import EngineError
 
+Key = TypeVar("Key", bound=Hashable)
 
-def all_scores(makers: Mapping[str, Callable[[], Tensor]], keys: Mapping[str, str]) -> dict[str, Tensor]:
+
+def all_scores(makers: Mapping[Key, Callable[[], Tensor]], keys: Mapping[str, Key]) -> dict[Key, Tensor]:
     """Call every function of `makers`; return the scores by their keys.
 
     `keys`: id of a ranking → the key of its scores.
@@ -20,8 +23,8 @@ def all_scores(makers: Mapping[str, Callable[[], Tensor]], keys: Mapping[str, st
     Every function is called before the error is raised, so that the list of finished rankings is
     complete.
     """
-    scores: dict[str, Tensor] = {}
-    failed: dict[str, EngineError] = {}
+    scores: dict[Key, Tensor] = {}
+    failed: dict[Key, EngineError] = {}
     for key, make in makers.items():
         try:
             scores[key] = make()

@@ -1,7 +1,7 @@
 """The context of one job: its model, place, data, target and units, fixed before the first pass."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 from unitrank_engine.job.clusters.finders import ClusterRows
 from unitrank_engine.job.clusters.holdout import Halves
 from unitrank_engine.job.examples import Examples
-from unitrank_engine.job.progress import ProgressMeter
+from unitrank_engine.job.progress import PartMeter, ProgressMeter
 from unitrank_engine.job.random_streams import RandomStreams
 from unitrank_engine.job.targets import Fixed, fix, has_classes, predicted, score
 from unitrank_engine.job.units import PlaceUnits
@@ -19,6 +19,7 @@ from unitrank_engine.program import Program, Split
 from unitrank_engine.program.places import reaches
 from unitrank_schemas.jobs import JobRequest
 from unitrank_schemas.jobs.baselines import baseline_of
+from unitrank_schemas.methods import CLASS_MARK
 
 T = TypeVar("T")
 
@@ -39,6 +40,9 @@ class PassCost:
 class JobContext:
     """One job that is ready to be computed. Each stage gets it.
 
+    A job with the target class `each` has a context for each class, too: that of the job which
+    explains only this class, with `<id>@<class>` for the ids of its rankings.
+
     `split`: the model cut at the place of the job.
     `halves`: for each cluster, which members rank and which members test.
     `cost`: the rows that have passed the model so far.
@@ -52,12 +56,30 @@ class JobContext:
     streams: RandomStreams
     clusters: list[ClusterRows]
     halves: list[Halves]
-    meter: ProgressMeter
+    meter: ProgressMeter | PartMeter
     cost: PassCost = field(default_factory=PassCost)
     truth: "JobContext | None" = None
     """The job on the true model, which fixes classes and rivals; None for the true model itself."""
+    target_class: int | None = None
+    """The class that this context explains in a job with the target class `each`."""
+    explained: int = 1
+    """The number of classes that the job explains, with a ranking of each method for each."""
     _values: dict[Callable[..., object], object] = field(default_factory=dict)
     """Function → its value for this job, see `once`."""
+
+    def of_targets(self) -> list["JobContext"]:
+        """One context for each class of a job with the target class `each`; else this context."""
+        if self.request.target.class_ != "each":
+            return [self]
+        classes = self.program.outputs[self.output].shape[1] or 1
+        return [self._of_class(number, classes) for number in range(classes)]
+
+    def _of_class(self, number: int, classes: int) -> "JobContext":
+        request = self.request
+        methods = [entry.model_copy(update={"id": f"{entry.id}{CLASS_MARK}{number}"}) for entry in request.methods]
+        target = request.target.model_copy(update={"class_": number})
+        request = request.model_copy(update={"methods": methods, "target": target})
+        return replace(self, request=request, target_class=number, explained=classes)
 
     def once(self, make: "Callable[[JobContext], T]") -> T:
         """The value that `make` computes for this job.

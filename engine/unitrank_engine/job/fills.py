@@ -1,7 +1,7 @@
 """Fills: the values that replace ablated units, in the space of the place."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,6 +26,11 @@ class Fills:
     context: JobContext
     baselines: Baselines
     batch: int
+    _means: dict[str, Tensor] = field(default_factory=dict)
+
+    def for_target(self, context: JobContext) -> "Fills":
+        """Return the same fills for the context of one class; the mean is computed once for all."""
+        return replace(self, context=context)
 
     def of(self, fill: Fill, rows: np.ndarray, cluster: int | None, x: Inputs) -> Float[Tensor, "one_or_rows *place"]:
         """The replacement values for these examples; one row when all examples share the values.
@@ -70,8 +75,13 @@ class Fills:
         assert isinstance(dtype, torch.dtype)
         return dtype
 
-    @cached_property
+    @property
     def _mean(self) -> Tensor:
+        if not self._means:
+            self._means["mean"] = self._mean_of_rows()
+        return self._means["mean"]
+
+    def _mean_of_rows(self) -> Tensor:
         rows, total = self._job_rows, None
         for start in range(0, len(rows), self.batch):
             h = self._head(self.context.examples.inputs(rows[start : start + self.batch])).double().sum(0, keepdim=True)

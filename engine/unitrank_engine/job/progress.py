@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 Report = Callable[[dict[str, Any]], None]
 """Takes a progress record; raises Cancelled when the job must stop."""
+Stage = tuple[str, int]
+"""A stage's name, and its part."""
 
 
 class ProgressMeter:
@@ -31,29 +34,30 @@ class ProgressMeter:
     def __init__(self, report: Report, clock: Callable[[], float] = time.monotonic) -> None:
         self._report = report
         self._clock = clock
-        self._planned: dict[str, tuple[int, float]] = {}
-        self._done: dict[str, int] = {}
-        self._stage = ""
+        self._planned: dict[Stage, tuple[int, float]] = {}
+        self._done: dict[Stage, int] = {}
+        self._stage: Stage = ("", 0)
         self._began = self._since = self._last = clock()
 
-    def plan(self, stage: str, rows: int, cost: float) -> None:
+    def plan(self, stage: str, rows: int, cost: float, part: int = 0) -> None:
         """Announces a stage.
 
         `rows`: the rows that will pass in this stage.
         `cost`: floating-point operations of one row.
+        `part`: the number of a part of the stage that is planned and counted on its own.
         """
-        self._planned[stage] = (rows, cost)
-        self._done[stage] = 0
+        self._planned[stage, part] = (rows, cost)
+        self._done[stage, part] = 0
 
-    def advance(self, stage: str, rows: int) -> None:
+    def advance(self, stage: str, rows: int, part: int = 0) -> None:
         """Counts rows of a stage as finished, and reports.
 
         A stage counts as started at the last report before its first rows.
         """
-        if stage != self._stage:
-            self._stage, self._since = stage, self._last
+        if (stage, part) != self._stage:
+            self._stage, self._since = (stage, part), self._last
         self._last = self._clock()
-        self._done[stage] += rows
+        self._done[stage, part] += rows
         done = sum(self._done.values())
         self._report(
             {
@@ -65,9 +69,29 @@ class ProgressMeter:
             }
         )
 
+    def of_part(self, part: int) -> "PartMeter":
+        """The meter of a part of each stage, such as the rows of one explained class."""
+        return PartMeter(self, part)
+
     def _eta(self) -> float | None:
         settled = self._last - self._since >= self.SETTLED_SECONDS
         stages = [self._stage] if settled else list(self._planned)
         spent = sum(self._done[name] * self._planned[name][1] for name in stages)
         left = sum(max(0, planned - self._done[name]) * cost for name, (planned, cost) in self._planned.items())
         return (self._last - (self._since if settled else self._began)) * left / spent if spent else None
+
+
+@dataclass(frozen=True)
+class PartMeter:
+    """Plans and counts a part of each stage; the report has the sum of all parts."""
+
+    meter: ProgressMeter
+    part: int
+
+    def plan(self, stage: str, rows: int, cost: float) -> None:
+        """As `ProgressMeter.plan`."""
+        self.meter.plan(stage, rows, cost, self.part)
+
+    def advance(self, stage: str, rows: int) -> None:
+        """As `ProgressMeter.advance`."""
+        self.meter.advance(stage, rows, self.part)

@@ -1,6 +1,6 @@
 """One batch of examples at both ends of its path, and the passes that a method can run on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,10 @@ from unitrank_engine.methods.position import Position
 from unitrank_engine.program.split import Live
 
 Count = Callable[..., None]
-"""Called after every pass as `count(rows, backward=...)`.
+"""Called after every pass as `count(rows, backward=..., targets=...)`.
+
+`backward`: number of backward passes, or whether there is one. `targets`: number of targets that
+share the forward pass; by default 1.
 
 Raises Cancelled where the job must stop.
 """
@@ -118,6 +121,19 @@ class Notes:
         """Set the option `name`, a number, to the largest value of all batches."""
         self.numbers[name] = max(value, self.numbers.get(name, value))
 
+    def take(self, other: "Notes") -> None:
+        """Add all that another record of notes has."""
+        self.warnings |= other.warnings
+        for name, values in other.lists.items():
+            self.lists.setdefault(name, set()).update(values)
+        for name, value in other.numbers.items():
+            self.maximum(name, value)
+
+    def clear(self) -> None:
+        """Remove everything."""
+        for values in (self.warnings, self.lists, self.numbers):
+            values.clear()
+
     def options(self) -> dict[str, object]:
         """Return the options as the result has them: lists in sorted order, then numbers."""
         return {**{name: sorted(values) for name, values in self.lists.items()}, **self.numbers}
@@ -139,16 +155,6 @@ class Batch:
     count: Count
     notes: Notes
 
-    def slope(self, h: Float[Tensor, "passed *place"], live: Live, fixed: Fixed) -> Float[Tensor, "passed *place"]:
-        """Return ∂F/∂h at these values of h.
-
-        h can hold several copies of the rows of `live`: all rows once, then all rows again.
-        """
-        h = h.detach().requires_grad_()
-        gradient = gradient_of(self.context.score(self.context.split.tail(h, live), fixed), h)
-        self.count(len(h), backward=True)
-        return gradient
-
     def live_at_baseline(self) -> Live:
         """Return the live values at the baselines, one row for each example."""
         split, rows = self.context.split, len(self.rows)
@@ -157,6 +163,16 @@ class Batch:
         return split.head(expanded(self.ends.baseline, rows))[1]
 
 
-def gradient_of(f: Float[Tensor, " rows"], h: Tensor) -> Tensor:
-    """Return ∂F/∂h; zeros where F depends on h only through comparisons, which have no gradient."""
-    return torch.autograd.grad(f.sum(), h, materialize_grads=True)[0] if f.requires_grad else torch.zeros_like(h)
+def gradient_of(f: Float[Tensor, " rows"], h: Tensor, *, keep_graph: bool = False) -> Tensor:
+    """Return ∂F/∂h; zeros where F depends on h only through comparisons, which have no gradient.
+
+    `keep_graph`: whether another backward pass follows for the same forward pass.
+    """
+    if not f.requires_grad:
+        return torch.zeros_like(h)
+    return torch.autograd.grad(f.sum(), h, retain_graph=keep_graph, materialize_grads=True)[0]
+
+
+def gradients_of(f: Sequence[Float[Tensor, " rows"]], h: Tensor) -> list[Tensor]:
+    """As `gradient_of` for several targets whose F come from one forward pass."""
+    return [gradient_of(each, h, keep_graph=number + 1 < len(f)) for number, each in enumerate(f)]

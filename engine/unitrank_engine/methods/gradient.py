@@ -1,5 +1,8 @@
 """Gradient methods: the gradient at the input, alone or times the activation or h − h′."""
 
+from collections.abc import Sequence
+from typing import cast
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -28,11 +31,19 @@ class GradientMethod(ScoringMethod):
     def scores(self) -> Float[Tensor, "rows *place"]:
         return self.gradient()
 
+    @classmethod
+    def by_target(cls, methods: Sequence[ScoringMethod]) -> list[Float[Tensor, "rows units"]]:
+        group = cast(Sequence[GradientMethod], methods)
+        noise = _smooth(group[0].entry)
+        if noise is not None:
+            squared = group[0].entry.statistic == "rms"
+            means = smoothed([method.batch for method in group], noise, squared=squared)
+            for method, mean in zip(group, means, strict=True):
+                method.visit(Point(1.0, method._point.h, mean))
+        return super().by_target(group)
+
     def gradient(self) -> Float[Tensor, "rows *place"]:
         """Return ∂F/∂h at the input, or its average over noisy inputs."""
-        noise = _smooth(self.entry)
-        if noise is not None:
-            return smoothed(self.batch, noise, squared=self.entry.statistic == "rms")
         assert self._point.gradient is not None
         return self._point.gradient
 

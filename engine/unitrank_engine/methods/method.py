@@ -1,6 +1,7 @@
 """The base class of all methods."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from jaxtyping import Float
 from torch import Tensor
@@ -55,6 +56,18 @@ class ScoringMethod(ABC):
     def gap(self) -> PathGap | None:
         """Return the gaps of the paths of a path method, after `scores`; None for other methods."""
         return None
+
+    @classmethod
+    def by_target(cls, methods: "Sequence[ScoringMethod]") -> list[Float[Tensor, "rows units"]]:
+        """Return the scores of each unit for several targets.
+
+        `methods`: instances for the same batch and entry, one for each target.
+
+        A class whose extra passes serve all targets overrides this.
+        """
+        if not methods[0].entry.explains_class:
+            return [methods[0].by_unit()] * len(methods)
+        return [method.by_unit() for method in methods]
 
     def by_unit(self) -> Float[Tensor, "rows units"]:
         """Return the score of each unit; a channel's score is the sum over its elements."""

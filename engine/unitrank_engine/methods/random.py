@@ -12,7 +12,7 @@ from unitrank_schemas.methods import MethodBase
 class RandomMethod(ScoringMethod):
     """s ~ N(0, 1).
 
-    An example's noise depends on the seed, the ranking's id and the example's row only.
+    An example's noise depends on the seed, the entry's id and the example's row only.
     """
 
     @classmethod
@@ -21,7 +21,7 @@ class RandomMethod(ScoringMethod):
 
     def scores(self) -> Float[Tensor, "rows *place"]:
         like = self.batch.ends.input.h
-        name, streams = self.entry.id or self.entry.name, self.batch.context.streams
+        name, streams = self.entry.entry_id, self.batch.context.streams
         noise = [streams.generator("noise", name, int(row)).standard_normal(like.shape[1:]) for row in self.batch.rows]
         return torch.from_numpy(np.stack(noise)).to(like)
 

@@ -12,31 +12,47 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unitrank_engine.methods.batch import Batch
+from unitrank_engine.methods.batch import Batch, gradients_of
+from unitrank_engine.program.split import Live
 from unitrank_schemas.methods import Noise
 
 
-def smoothed(batch: Batch, noise: Noise, *, squared: bool) -> Float[Tensor, "rows *place"]:
+def smoothed(batches: Sequence[Batch], noise: Noise, *, squared: bool) -> list[Float[Tensor, "rows *place"]]:
     """Return the mean gradient over the samples, or with `squared` the root of its mean square.
+
+    `batches`: one batch for each target; all have the same examples and share the forward passes.
 
     An example's noise depends on the job's seed and the example's row only. The batch's other
     examples and the number of samples in one pass do not change it.
     """
+    batch = batches[0]
     rows = len(batch.rows)
     generators = [batch.context.streams.generator("smoothing", int(row)) for row in batch.rows]
     samples_at_once = max(1, batch.size // rows)
-    total: Tensor | None = None
+    totals: list[Tensor] = []
     for first in range(0, noise.samples, samples_at_once):
         times = min(samples_at_once, noise.samples - first)
         copies = [_noisy(batch, noise.level, generators) for _ in range(times)]
         h, live = batch.context.split.head(tuple(torch.cat(tensors) for tensors in zip(*copies, strict=True)))
-        slopes = batch.slope(h, live, batch.ends.fixed.repeat(times)).double()
-        slopes = slopes.reshape(times, rows, *slopes.shape[1:])
-        part = (slopes**2 if squared else slopes).sum(0)
-        total = part if total is None else total + part
-    assert total is not None
-    mean = total / noise.samples
-    return (mean.sqrt() if squared else mean).to(torch.promote_types(h.dtype, torch.float32))
+        parts = [_summed(slope, times, squared=squared) for slope in _slopes(batches, h, live, times)]
+        totals = [total + part for total, part in zip(totals, parts, strict=True)] if totals else parts
+    means = [total / noise.samples for total in totals]
+    return [(mean.sqrt() if squared else mean).to(torch.promote_types(h.dtype, torch.float32)) for mean in means]
+
+
+def _slopes(batches: Sequence[Batch], h: Tensor, live: Live, times: int) -> list[Tensor]:
+    """Return ∂F/∂h of each target; h has all rows once, then all rows again, `times` times."""
+    split, h = batches[0].context.split, h.detach().requires_grad_()
+    output = split.tail(h, live)
+    slopes = gradients_of([batch.context.score(output, batch.ends.fixed.repeat(times)) for batch in batches], h)
+    batches[0].count(len(h), backward=len(batches), targets=len(batches))
+    return slopes
+
+
+def _summed(slopes: Tensor, times: int, *, squared: bool) -> Tensor:
+    """Return the sum over the samples, in float64."""
+    samples = slopes.double().reshape(times, -1, *slopes.shape[1:])
+    return (samples**2 if squared else samples).sum(0)
 
 
 def _noisy(batch: Batch, level: float, generators: Sequence[np.random.Generator]) -> list[Tensor]:

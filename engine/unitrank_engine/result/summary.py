@@ -1,7 +1,6 @@
-"""Makes the result from a job's outcome: the summary, and the arrays in full."""
+"""The summary of a result, from the job's outcome."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -9,64 +8,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from unitrank_engine.ablation.exact.result import ExactResult
-from unitrank_engine.ablation.study import RankingStudy, StudyOutcome
-from unitrank_engine.attribution.scores import MIN_CHANGE, Attribution, MethodScores, score_key
-from unitrank_engine.attribution.statistics import Moments, spearman
+from unitrank_engine.ablation.study import RankingStudy
+from unitrank_engine.attribution.scores import MIN_CHANGE
+from unitrank_engine.attribution.statistics import spearman
 from unitrank_engine.device import peak_bytes
-from unitrank_engine.job.context import JobContext
 from unitrank_engine.result import verdict_warnings, warnings
 from unitrank_engine.result.agreement import agreements
 from unitrank_engine.result.doubts import with_doubts
-from unitrank_engine.result.heatmaps import heatmaps
 from unitrank_engine.result.leaderboard import leaderboard
+from unitrank_engine.result.outcome import JobOutcome, TargetOutcome
 from unitrank_engine.result.relations import relations
 from unitrank_engine.result.top import LEVEL, stable_top, top
 from unitrank_schemas import results as schema
 from unitrank_schemas.methods import MethodBase
-
-
-@dataclass(frozen=True)
-class JobOutcome:
-    """Everything that was computed for a job."""
-
-    context: JobContext
-    entries: list[MethodBase]
-    """The request's methods, in its order."""
-    attribution: Attribution
-    study: StudyOutcome | None
-    """None without an ablation."""
-    exact: Mapping[str, ExactResult]
-    """Ranking's id → its exact tests; empty without an ablation."""
-    weights_matter: Mapping[str, float | None]
-    """Ranking's id → `weights_matter`; empty where the request does not ask for it."""
-    fidelity: Mapping[str, schema.FidelityResult]
-    """Ranking's id → its fidelity; empty where the request has none."""
-    began: float
-    """The job's start on the monotonic clock, in seconds."""
-    reused: list[str]
-    """Names of the results that earlier jobs left."""
-
-    def study_of(self, entry: MethodBase) -> RankingStudy | None:
-        """Return the study of a method's ranking; None without an ablation."""
-        return self.study.rankings[str(entry.id)] if self.study else None
-
-    def scores(self, entry: MethodBase) -> MethodScores:
-        """Return the scores of a method."""
-        return self.attribution.by_key[score_key(entry)]
-
-    def moments(self, entry: MethodBase, cluster: int) -> Moments:
-        """Return the sums of a method's scores over all examples of a cluster."""
-        return self.scores(entry).sums.of_cluster(cluster)
-
-    def relative_gaps(self, entry: MethodBase, cluster: int) -> tuple[float, float]:
-        """Return the relative gap and the hidden one of a cluster's paths; 0 without a path."""
-        gaps = self.scores(entry).path_gaps
-        return (0.0, 0.0) if gaps is None else gaps.relative(self.members(cluster))
-
-    def members(self, cluster: int) -> np.ndarray:
-        """Return the cluster's examples by their number in the main pass."""
-        return self.attribution.membership.by_cluster[cluster]
 
 
 def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, version: str) -> schema.Result:
@@ -77,11 +31,19 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
     `version`: the version of Unitrank.
     """
     context, request = outcome.context, outcome.context.request
-    rankings = [_ranking(outcome, entry, resolved.get("further", {})) for entry in outcome.entries]
-    comparisons = outcome.study.comparisons if outcome.study else []
-    warns = _warnings(outcome, rankings)
-    activity_area = outcome.study.activity_area if outcome.study else None
-    rankings = [with_doubts(ranking, activity_area, warns, request.ablation) for ranking in rankings]
+    clusters, further = [_cluster(outcome, index) for index in range(len(context.clusters))], resolved.get("further", {})
+    by_target = [[_ranking(target, entry, further) for entry in target.entries] for target in outcome.targets]
+    warns = _warnings(outcome, by_target, clusters)
+    comparisons = [pair for target in outcome.targets if target.study for pair in target.study.comparisons]
+    by_target = [
+        [
+            with_doubts(ranking, target.study.activity_area if target.study else None, warns, request.ablation)
+            for ranking in rankings
+        ]
+        for target, rankings in zip(outcome.targets, by_target, strict=True)
+    ]
+    # All classes of the first method, then all classes of the second one.
+    rankings = [ranking for of_method in zip(*by_target, strict=True) for ranking in of_method]
     return schema.Result(
         job=job,
         model=schema.Content(**resolved["model"]),
@@ -95,12 +57,16 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
             count=context.units.count,
             channel_axis=context.units.channel_axis,
         ),
-        clusters=[_cluster(outcome, index) for index in range(len(context.clusters))],
+        clusters=clusters,
         rankings=rankings,
         leaderboard=leaderboard(rankings, comparisons),
         comparisons=comparisons,
-        agreement=agreements(rankings, len(context.clusters), partial(outcome.attribution.importances, outcome.entries)),
-        given=relations(outcome.entries, outcome.attribution),
+        agreement=[
+            pair
+            for target, of_target in zip(outcome.targets, by_target, strict=True)
+            for pair in agreements(of_target, len(context.clusters), partial(target.attribution.importances, target.entries))
+        ],
+        given=[each for target in outcome.targets for each in relations(target.entries, target.attribution)],
         warnings=warnings.listed(warns),
         cost=schema.Cost(
             seconds=monotonic() - outcome.began,
@@ -124,23 +90,25 @@ def summarise(outcome: JobOutcome, resolved: Mapping[str, Any], job: str, versio
 
 
 def _cluster(outcome: JobOutcome, index: int) -> schema.Cluster:
-    members, halves = outcome.members(index), outcome.context.halves[index]
-    right, tested = outcome.attribution.examples.right, outcome.context.request.ablation is not None
+    target, context = outcome.targets[0], outcome.context
+    members, halves, examples = target.members(index), context.halves[index], target.attribution.examples
+    tested = context.request.ablation is not None
     return schema.Cluster(
-        name=outcome.context.clusters[index].name,
+        name=context.clusters[index].name,
         examples=len(members),
         ranked_on=halves.ranked_on if tested else len(members),
         tested_on=len(halves.tested) if tested else 0,
-        accuracy=None if right is None else float(right[members].mean()),
-        score=float(outcome.attribution.examples.f[members].mean()),
+        accuracy=None if examples.right is None else float(examples.right[members].mean()),
+        score=None if outcome.each_class else float(examples.f[members].mean()),
     )
 
 
-def _ranking(outcome: JobOutcome, entry: MethodBase, further: Mapping[str, Any]) -> schema.Ranking:
+def _ranking(outcome: TargetOutcome, entry: MethodBase, further: Mapping[str, Any]) -> schema.Ranking:
     assert entry.id is not None
     study = outcome.study_of(entry)
     return schema.Ranking(
         id=entry.id,
+        target_class=outcome.context.target_class,
         method=_described(entry, further),
         clusters={
             cluster.name: _cluster_ranking(outcome, entry, index, study) for index, cluster in enumerate(outcome.context.clusters)
@@ -161,7 +129,7 @@ def _described(entry: MethodBase, further: Mapping[str, Any]) -> dict[str, Any]:
     return {name: exact.get(value, value) if isinstance(value, str) else value for name, value in described.items()}
 
 
-def _cluster_ranking(outcome: JobOutcome, entry: MethodBase, cluster: int, study: RankingStudy | None) -> schema.ClusterRanking:
+def _cluster_ranking(outcome: TargetOutcome, entry: MethodBase, cluster: int, study: RankingStudy | None) -> schema.ClusterRanking:
     context, exact = outcome.context, outcome.exact.get(str(entry.id))
     level = context.request.ablation.level if context.request.ablation else LEVEL
     units = top(outcome.scores(entry), entry.statistic, cluster, context.units.shape, level)
@@ -176,7 +144,7 @@ def _cluster_ranking(outcome: JobOutcome, entry: MethodBase, cluster: int, study
     )
 
 
-def _completeness(outcome: JobOutcome, entry: MethodBase, members: np.ndarray) -> schema.Completeness:
+def _completeness(outcome: TargetOutcome, entry: MethodBase, members: np.ndarray) -> schema.Completeness:
     attribution = outcome.attribution
     totals = outcome.scores(entry).totals[members]
     f, f_baseline = attribution.examples.f[members], attribution.examples.f_baseline[members]
@@ -190,7 +158,7 @@ def _completeness(outcome: JobOutcome, entry: MethodBase, members: np.ndarray) -
     )
 
 
-def _stability(outcome: JobOutcome, entry: MethodBase, cluster: int) -> float | None:
+def _stability(outcome: TargetOutcome, entry: MethodBase, cluster: int) -> float | None:
     """Return the rank correlation of the importance from the cluster's two halves.
 
     None if a half is empty.
@@ -201,15 +169,24 @@ def _stability(outcome: JobOutcome, entry: MethodBase, cluster: int) -> float | 
     return spearman(*(half.importance(entry.statistic) for half in halves))
 
 
-def _warnings(outcome: JobOutcome, rankings: list[schema.Ranking]) -> list[schema.Warn]:
-    context, entries, attribution = outcome.context, outcome.entries, outcome.attribution
+def _warnings(outcome: JobOutcome, by_target: list[list[schema.Ranking]], clusters: list[schema.Cluster]) -> list[schema.Warn]:
+    context, attribution = outcome.context, outcome.targets[0].attribution
     labels = context.examples.labels(attribution.membership.rows)
-    warns = [*warnings.of_job(context, entries), *warnings.of_target(context, attribution.examples)]
+    warns = [*warnings.of_job(context, context.request.methods), *warnings.of_target(context, attribution.examples)]
     warns += verdict_warnings.of_clusters(context)
     warns += verdict_warnings.of_accuracy(attribution, None if labels is None else labels.cpu().numpy())
-    for index, cluster in enumerate(context.clusters):
-        warns += verdict_warnings.of_cluster(context, index, _cluster(outcome, index))
-        warns += warnings.of_cluster(context, attribution, index, outcome.members(index), entries)
+    for target, rankings in zip(outcome.targets, by_target, strict=True):
+        warns += _of_target(target, rankings, clusters)
+    # A warning about a cluster can hold for every class.
+    return list({(each.code, each.detail, each.cluster, each.ranking): each for each in warns}.values())
+
+
+def _of_target(outcome: TargetOutcome, rankings: list[schema.Ranking], clusters: list[schema.Cluster]) -> list[schema.Warn]:
+    context, entries = outcome.context, outcome.entries
+    warns = list(warnings.of_given(context, entries))
+    for index, cluster in enumerate(clusters):
+        warns += verdict_warnings.of_cluster(context, index, cluster)
+        warns += warnings.of_cluster(context, outcome.attribution, index, outcome.members(index), entries)
         for entry, ranking in zip(entries, rankings, strict=True):
             result = ranking.clusters[cluster.name]
             warns += warnings.of_ranking(context, index, entry, outcome.moments(entry, index), result)
@@ -221,30 +198,3 @@ def _warnings(outcome: JobOutcome, rankings: list[schema.Ranking]) -> list[schem
         if study:
             warns += verdict_warnings.of_verdict(context, ranking, study)
     return warns
-
-
-def arrays(outcome: JobOutcome) -> dict[str, np.ndarray]:
-    """Return the result's arrays by name, in float32; clusters are in the summary's order."""
-    context = outcome.context
-    full: dict[str, np.ndarray] = {}
-    for entry in outcome.entries:
-        moments = [outcome.moments(entry, index) for index in range(len(context.clusters))]
-        full[f"importance/{entry.id}"] = np.stack([each.importance(entry.statistic) for each in moments])
-        full[f"spread/{entry.id}"] = np.stack([each.spread(entry.statistic) for each in moments])
-        study = outcome.study_of(entry)
-        if study:
-            for order, curves in study.arrays.items():
-                full[f"ablation/{entry.id}/{order}"] = curves
-        exact = outcome.exact.get(str(entry.id))
-        if exact and exact.pairs is not None:
-            full[f"pairs/{entry.id}"] = exact.pairs
-        kept = {context.clusters[index].name: torch.stack(rows) for index, rows in outcome.scores(entry).kept.items()}
-        for name, rows in kept.items():
-            full[f"examples/{entry.id}/{name}"] = rows.reshape(-1, *context.units.shape).float().numpy()
-        full |= heatmaps(entry, context.units, full[f"importance/{entry.id}"], {name: rows.numpy() for name, rows in kept.items()})
-    if outcome.study:
-        full["ablation/random"] = outcome.study.random
-    full = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in full.items()}
-    for cluster in context.clusters:
-        full[f"rows/{cluster.name}"] = np.ascontiguousarray(cluster.rows, dtype=np.int64)
-    return full

@@ -1,7 +1,7 @@
 """Warnings of a result. Each names what is doubtful, the measured value, and what to do."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -26,7 +26,7 @@ MOST_OF_A_CODE = 20
 """Warnings of one code that a result lists; a last one has the number of the others."""
 
 
-def of_job(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
+def of_job(context: JobContext, entries: Sequence[MethodBase]) -> Iterator[Warn]:
     """Warnings that hold for all clusters and rankings."""
     request = context.request
     if request.ablation and request.ablation.split == "none" and any(entry.scores_examples for entry in entries):
@@ -35,7 +35,6 @@ def of_job(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
             detail="the rankings were tested on the examples that made them (split 'none'), where even noise passes the test; "
             "use split 'half' for a verdict",
         )
-    yield from _of_given(context, entries)
     if context.cut and context.split.linear and is_linear(request.target):
         yield Warn(
             code="last_hidden_layer",
@@ -55,7 +54,8 @@ def of_job(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
         )
 
 
-def _of_given(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
+def of_given(context: JobContext, entries: list[MethodBase]) -> Iterator[Warn]:
+    """Warnings about given scores whose rows are not known."""
     for entry in with_unknown_rows(entries) if context.request.ablation else []:
         yield Warn(
             code="in_sample_unknown",

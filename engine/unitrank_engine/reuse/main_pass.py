@@ -1,190 +1,92 @@
-"""A main pass that computes only the scores that no earlier job left in the store."""
+"""A main pass over all targets that computes only the scores that no earlier job left."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-
+from unitrank_engine.attribution.bootstrap import BYTES, MOST_BYTES, MOST_GROUPS
 from unitrank_engine.attribution.fidelity import FidelityObserver
-from unitrank_engine.attribution.grids import needs_of, squared
 from unitrank_engine.attribution.main_pass import MainPass
-from unitrank_engine.attribution.open_spacing import PathsNotResolved, resolved
-from unitrank_engine.attribution.projections import projected_statistics
-from unitrank_engine.attribution.scores import Attribution, Drops, MethodScores, PerExample, score_key
+from unitrank_engine.attribution.scores import Attribution
 from unitrank_engine.errors import EngineError
-from unitrank_engine.job.clusters.membership import Membership
-from unitrank_engine.job.fills import Fills
-from unitrank_engine.reuse import score_parts
-from unitrank_engine.reuse.parts import JobParts, read_part
-from unitrank_schemas.checks import with_spacing
-from unitrank_schemas.methods import MOST_POINT_BYTES, Method, MethodBase, PathMethod
-from unitrank_tables.part import Part
+from unitrank_engine.reuse.target_pass import CachedTargetPass
 
+SUM_BYTES = 512 * 2**20
+"""Limit of the values that the targets of one pass keep beside the pass, in bytes.
 
-@dataclass(frozen=True)
-class EarlierScores:
-    """The parts of this job's main pass that earlier jobs put into the store."""
-
-    by_key: Mapping[str, MethodScores]
-    """`score_key` → the method's scores."""
-    examples: PerExample | None
-    """None where this job must compute these values."""
-    drops: Mapping[str, Drops]
-    """`score_key` → the predicted and actual drops, for the fidelity."""
+With more targets, the forward passes run again for the next ones.
+"""
+KEPT_VALUES = 5
+"""Values of each method and element of the place that a target keeps in a pass along a path."""
+FLOAT32_BYTES = 4
 
 
 class CachedMainPass:
-    """Wraps a main pass over the methods whose parts are not all in the store.
+    """Runs the passes of all targets, with shared forward passes.
 
-    `entries`: all methods of the job, in the request's order. An entry without a spacing gets the
-        default. Where the default does not resolve the paths of the first examples, it gets the
-        spacing `adaptive`, at the latest in `run`.
+    `targets`: one for each explained class, or the job's only one.
     """
 
-    def __init__(self, parts: JobParts, fills: Fills, entries: Sequence[Method]) -> None:
-        self.context = fills.context
-        self.parts = parts
-        self.entries: list[MethodBase] = [with_spacing(entry, self.context.request) for entry in entries]
-        self._fills = fills
-        self._open = {str(entry.id) for entry in entries if self._can_be_adaptive(entry)}
-        """Ids of the rankings whose spacing can still change."""
-        decisions = {key: self._adaptive_key(key) for key in self._open_keys()}
-        stored = self.parts.find(decisions.values()) if decisions else {}
-        self._use_adaptive({key for key, decision in decisions.items() if decision in stored})
-        self._prepare()
-
-    def _prepare(self) -> None:
-        """Look for the scores of earlier jobs, and prepare the pass for all others."""
-        while True:
-            self.earlier = self._find()
-            unresolved = {key for key in self._open_keys() if not self._resolves_earlier(key)}
-            if not unresolved:
-                break
-            self._use_adaptive(unresolved)
-        fresh = [entry for entry in self.entries if not self.reuses(entry)]
-        # `PerExample.flat` needs the gradients of all methods, unless an earlier job left it.
-        needs = needs_of(self.entries if self.earlier.examples is None else fresh)
-        self._main = MainPass(self._fills, fresh, needs, self._open_keys() - set(self.earlier.by_key))
-        self._complete = not fresh and self.earlier.examples is not None
-
-    def _can_be_adaptive(self, entry: MethodBase) -> bool:
-        """Return whether the spacing is open, a gap can decide, and the points fit in memory."""
-        if not isinstance(entry, PathMethod) or entry.spacing is not None or not self.context.split.cut:
-            return False
-        return (entry.steps + 1) * self.context.split.section_bytes <= MOST_POINT_BYTES
-
-    def _open_keys(self) -> set[str]:
-        return {score_key(entry) for entry in self.entries if entry.id in self._open}
-
-    def _resolves_earlier(self, key: str) -> bool:
-        """Return False where an earlier job's scores show that the default does not suffice."""
-        scores = self.earlier.by_key.get(key)
-        return scores is None or resolved(self.context, scores, self.membership)
-
-    def _use_adaptive(self, keys: Collection[str]) -> None:
-        """Give the open entries with these keys the spacing `adaptive`."""
-        chosen = {entry.id for entry in self.entries if entry.id in self._open and score_key(entry) in keys}
-        self._open -= chosen
-        self.entries = [entry.model_copy(update={"spacing": "adaptive"}) if entry.id in chosen else entry for entry in self.entries]
-
-    def _adaptive_key(self, key: str) -> str:
-        """Return the fingerprint of the decision that a method needs the spacing `adaptive`."""
-        return self.parts.fingerprint("adaptive", key)
-
-    @cached_property
-    def membership(self) -> Membership:
-        return Membership.of(self.context, self._fills.baselines.grouped)
-
-    def reuses(self, entry: MethodBase) -> bool:
-        """Return True where the method's scores come from an earlier job."""
-        return score_key(entry) in self.earlier.by_key
+    def __init__(self, targets: Sequence[CachedTargetPass]) -> None:
+        self.targets = targets
 
     def plan(self) -> None:
         """Announce the stage's rows to the progress meter, if there is anything to compute."""
-        if not self._complete:
-            self._main.plan()
+        self._plan([target for target in self.targets if not target.complete])
 
-    def run(self, observer: FidelityObserver | None = None) -> Attribution:
-        """As `MainPass.run`; the observer gets the drops of the earlier scores as well."""
-        by_key, examples = dict(self.earlier.by_key), self.earlier.examples
-        if not self._complete:
-            computed = self._run(observer)
-            by_key |= computed.by_key
-            examples = examples or computed.examples
-            if not self._main.halved:
-                self._keep(computed, observer.drops if observer else {})
-        if observer:
-            observer.drops |= self.earlier.drops
-        assert examples is not None
-        return Attribution(self.membership, by_key, examples)
+    def run(self, observers: Sequence[FidelityObserver | None]) -> list[Attribution]:
+        """Return the scores of each target.
 
-    def _run(self, observer: FidelityObserver | None) -> Attribution:
-        """Run the main pass.
+        `observers`: for each target, gets the drops of its scores, also of those from earlier jobs.
+        """
+        waiting = []
+        for number, target in enumerate(self.targets):
+            if target.complete:
+                target.finish(None, observers[number], exact=True)
+            else:
+                waiting.append(number)
+        while waiting:
+            again = [number for group in self._groups(waiting) for number in self._run(group, observers)]
+            self._plan([self.targets[number] for number in again])
+            waiting = again
+        return [target.attribution for target in self.targets]
+
+    def _plan(self, targets: Sequence[CachedTargetPass]) -> None:
+        if targets:
+            MainPass([target.target for target in targets]).plan()
+
+    def _groups(self, numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Split the targets into groups that fit in memory together."""
+        target = self.targets[numbers[0]].target
+        context = target.context
+        values = KEPT_VALUES * FLOAT32_BYTES * target.fills.batch * context.split.place.units
+        groups = min(MOST_BYTES, BYTES * MOST_GROUPS * len(context.clusters) * context.units.count)
+        size = max(1, SUM_BYTES // max(1, len(target.entries) * (values + groups)))
+        for first in range(0, len(numbers), size):
+            yield numbers[first : first + size]
+
+    def _run(self, numbers: Sequence[int], observers: Sequence[FidelityObserver | None]) -> list[int]:
+        """Run some targets together; return the numbers of those that must run again.
 
         The error of a ranking lists reused rankings among the finished ones.
         """
+        main = MainPass([self.targets[number].target for number in numbers])
         try:
-            return self._main.run(observer)
-        except PathsNotResolved as error:
-            self.parts.keep({self._adaptive_key(key): Part({}) for key in error.keys})
-            self._use_adaptive(error.keys)
-            self._prepare()
-            self._main.plan()
-            return self._run(observer)
+            outcomes = main.run([observers[number] for number in numbers])
         except EngineError as error:
             cause = error.__cause__
             if error.ranking is None or not isinstance(cause, EngineError):
                 raise
-            names = [(entry.id or entry.name, self.reuses(entry)) for entry in self.entries]
-            finished = [name for name, reused in names if reused or name in error.finished]
-            raise cause.for_ranking(error.ranking, finished) from cause
+            raise cause.for_ranking(error.ranking, self._finished(numbers, error)) from cause
+        ended = {
+            number: self.targets[number].finish(outcome, observers[number], exact=not main.halved)
+            for number, outcome in zip(numbers, outcomes, strict=True)
+        }
+        return [number for number in numbers if not ended[number]]
 
-    def _find(self) -> EarlierScores:
-        """Read the scores of each method for which the store has every part that this job needs."""
-        keys_of_methods = self._keys()
-        fingerprints = [self._examples_key(), *(key for keys in keys_of_methods.values() for key in keys.values())]
-        parts = self.parts.find(fingerprints)
-        by_key, drops = {}, {}
-        for name, entry in {score_key(entry): entry for entry in self.entries}.items():
-            by_kind = {kind: parts.get(key) for kind, key in keys_of_methods[name].items()}
-            scores = read_part(by_kind["scores"], partial(score_parts.scores_from, entry=entry, context=self.context))
-            kept = read_part(by_kind["kept"], score_parts.kept_from) if "kept" in by_kind else {}
-            of_method = (
-                read_part(by_kind["errors"], score_parts.drops_from) if "errors" in by_kind else Drops(np.zeros(0), np.zeros(0))
-            )
-            projections = read_part(by_kind["projections"], score_parts.projections_from) if "projections" in by_kind else {}
-            if scores is not None and kept is not None and of_method is not None and projections is not None:
-                scores.kept.update(kept)
-                scores.projections = projections
-                by_key[name], drops[name] = scores, of_method
-        return EarlierScores(by_key, read_part(parts.get(self._examples_key()), score_parts.examples_from), drops)
-
-    def _keep(self, computed: Attribution, drops: Mapping[str, Drops]) -> None:
-        """Put the scores that this job computed into the store, for later jobs."""
-        parts: dict[str, Part] = {}
-        keys_of_methods = self._keys()
-        if self.earlier.examples is None:
-            parts[self._examples_key()] = score_parts.of_examples(computed.examples)
-        for name, scores in computed.by_key.items():
-            for kind, key in keys_of_methods[name].items():
-                parts[key] = score_parts.MAKERS[kind](scores, drops.get(name))
-        self.parts.keep(parts)
-
-    def _keys(self) -> dict[str, dict[str, str]]:
-        """`score_key` → kind of part → fingerprint, for all parts that this job needs."""
-        request, fourth = self.context.request, squared(self.entries)
-        projected = projected_statistics(request.methods, self.entries)
-        keys = {}
-        for name in map(score_key, self.entries):
-            keys[name] = {"scores": self.parts.fingerprint("scores", name, name in fourth)}
-            if request.keep_examples:
-                keys[name]["kept"] = self.parts.fingerprint("kept", name, request.keep_examples)
-            if name in projected:
-                keys[name]["projections"] = self.parts.fingerprint("projections", name, projected[name])
-            if request.fidelity:
-                keys[name]["errors"] = self.parts.fingerprint("errors", name, request.fidelity.model_dump(mode="json"))
-        return keys
-
-    def _examples_key(self) -> str:
-        return self.parts.fingerprint("examples", needs_of(self.entries)[1.0])
+    def _finished(self, numbers: Sequence[int], error: EngineError) -> list[str]:
+        """Return the ids of all rankings with finished scores, when these targets failed."""
+        return [
+            str(entry.id)
+            for number, target in enumerate(self.targets)
+            for entry in target.entries
+            if target.reuses(entry) or entry.id in error.finished or (target.ended and number not in numbers)
+        ]

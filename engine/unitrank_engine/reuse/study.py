@@ -1,7 +1,9 @@
 """An ablation study that reuses the runs of earlier jobs."""
 
+from collections.abc import Sequence
+
 from unitrank_engine.ablation.fill_test import FillTests, Importance
-from unitrank_engine.ablation.study import Study, StudyOutcome
+from unitrank_engine.ablation.study import Judged, Measured, Study, StudyOutcome
 from unitrank_engine.ablation.tested import TestedCluster
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.reuse.fill_test import CachedFillTest
@@ -25,16 +27,24 @@ class CachedStudy:
         """Announce the stage's rows. `rankings`: the number of rankings that probably must run."""
         self._study.plan(rankings)
 
-    def run(self, importance: Importance) -> StudyOutcome:
-        """As `Study.run`."""
+    def measure(self, importance: Importance) -> Measured:
+        """As `Study.measure`."""
         self.reused = set.intersection(*[test.find(importance) for test in self._tests])
         if all(test.reuses_controls for test in self._tests):
             self.parts.reused.append("controls")
         self.plan(len(importance) - len(self.reused))
-        outcome = self._study.run(importance)
+        measured = self._study.measure(importance)
         for test in self._tests:
             test.keep(importance)
-        return outcome
+        return measured
+
+    def judge_all(self, measured: Sequence[Measured]) -> Judged:
+        """As `Study.judge_all`."""
+        return self._study.judge_all(measured)
+
+    def conclude(self, measured: Measured, judged: Judged) -> StudyOutcome:
+        """As `Study.conclude`."""
+        return self._study.conclude(measured, judged)
 
     def _test_reversed(self, importance: Importance) -> list[TestedCluster]:
         test = CachedFillTest(self._reversal, self.parts)

@@ -14,6 +14,7 @@ from tests.engine.ablation.plain import prepared
 from tests.engine.in_process import program_of, rank
 from unitrank_engine.attribution.main_pass import MainPass
 from unitrank_engine.attribution.scores import Attribution
+from unitrank_engine.attribution.target_pass import TargetPass
 from unitrank_engine.job.baselines import find_baselines
 from unitrank_engine.job.fills import Fills
 from unitrank_engine.program import Program, Split
@@ -31,9 +32,11 @@ def curved() -> Program:
 
 def attribution(folder: Path, **request: Any) -> Attribution:
     context = prepared(curved(), folder, {"x": X}, layer="1", methods=METHODS, inputs={"input": "x"}, **request)
-    main = MainPass(Fills(context, find_baselines(context, 12), 12), list(context.request.methods))
+    main = MainPass([TargetPass(Fills(context, find_baselines(context, 12), 12), list(context.request.methods))])
     main.plan()
-    return main.run()
+    (result,) = main.run([None])
+    assert isinstance(result, Attribution)
+    return result
 
 
 def test_kept_when_an_example_is_kept_then_its_batch_is_not(tmp_path: Path) -> None:

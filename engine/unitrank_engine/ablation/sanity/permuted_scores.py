@@ -11,6 +11,7 @@ import numpy as np
 
 from unitrank_engine.attribution.main_pass import MainPass
 from unitrank_engine.attribution.scores import Attribution
+from unitrank_engine.attribution.target_pass import TargetPass
 from unitrank_engine.errors import EngineError
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.fills import Fills
@@ -44,7 +45,7 @@ class PermutedScores:
 
     def plan(self, entries: Sequence[MethodBase]) -> None:
         """Announce the stage's rows for these methods."""
-        MainPass(self.fills, list(entries), stage=STAGE).plan(PERMUTED_MODELS if entries else 0)
+        MainPass([TargetPass(self.fills, list(entries))], STAGE).plan(PERMUTED_MODELS if entries else 0)
 
     def importances(self, entries: Sequence[MethodBase], importance_of: ImportanceOf) -> Iterator[dict[str, list[np.ndarray]]]:
         """Yield for each permuted model: ranking's id → importance of every unit in each cluster.
@@ -54,7 +55,7 @@ class PermutedScores:
         tail = self.tail
         for number in range(PERMUTED_MODELS):
             context = _on(tail, self.context)
-            main = MainPass(Fills(context, self.fills.baselines, self.fills.batch), list(entries), stage=STAGE)
+            main = MainPass([TargetPass(Fills(context, self.fills.baselines, self.fills.batch), list(entries))], STAGE)
             with permuted(tail.weights, self.context.streams.generator("sanity", number)):
                 attribution = _run(main)
             self.halved = self.halved or main.halved
@@ -75,7 +76,9 @@ def _on(tail: OwnTail, truth: JobContext) -> JobContext:
 
 def _run(main: MainPass) -> Attribution:
     try:
-        return main.run()
+        (attribution,) = main.run([None])
     except EngineError as error:
         detail = f"with permuted weights (`sanity: permute_tail`), {error.detail}, or `sanity: null`"
         raise EngineError(error.code, detail) from error
+    assert isinstance(attribution, Attribution)  # no entry has an open spacing
+    return attribution

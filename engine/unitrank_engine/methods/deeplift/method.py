@@ -1,5 +1,6 @@
 """DeepLIFT: multipliers of a backward pass, times the difference from the baseline."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from unitrank_engine.job.context import JobContext
 from unitrank_engine.job.targets import is_linear
-from unitrank_engine.methods.batch import gradient_of
+from unitrank_engine.methods.batch import Notes, gradient_of
 from unitrank_engine.methods.deeplift.line import Line
 from unitrank_engine.methods.deeplift.lockstep import Lockstep
 from unitrank_engine.methods.deeplift.quadrature import MeanJacobian
@@ -39,6 +40,8 @@ MIN_CHANGE = 1e-3
 class DeepLiftMethod(ScoringMethod):
     """s = m · (h − h′), with the multipliers m of a backward pass between two runs in lockstep."""
 
+    _multiplier: Tensor
+
     @classmethod
     def points(cls, entry: MethodBase) -> dict[float, bool]:
         return {0.0: False, 1.0: False}
@@ -47,16 +50,29 @@ class DeepLiftMethod(ScoringMethod):
     def passes(cls, entry: MethodBase, context: JobContext) -> int:
         return 2
 
-    def scores(self) -> Float[Tensor, "rows *place"]:
-        batch, ends = self.batch, self.batch.ends
-        split, rows = batch.context.split, len(batch.rows)
+    @classmethod
+    def by_target(cls, methods: Sequence[ScoringMethod]) -> list[Float[Tensor, "rows units"]]:
+        group = cast(Sequence[DeepLiftMethod], methods)
+        batch, ends, rules = group[0].batch, group[0].batch.ends, cast(DeepLift, group[0].entry).rules
+        split = batch.context.split
         h = ends.input.h.detach().requires_grad_()
-        runs = Lockstep(split.behind, cast(DeepLift, self.entry).rules, batch.notes)
-        start, end = runs.run(self._start(), split.values(h, ends.live))
-        multiplier = gradient_of(self._target(start, end), h)
-        batch.count(2 * rows, backward=True)
-        scores: Tensor = multiplier * (ends.input.h - ends.start.h)
-        if batch.context.cut:
+        notes = Notes()
+        start, end = Lockstep(split.behind, rules, notes).run(group[0]._start(), split.values(h, ends.live))
+        f = [method._target(start, end) for method in group]
+        for method in group:
+            method.batch.notes.take(notes)
+        for number, method in enumerate(group):
+            notes.clear()
+            method._multiplier = gradient_of(f[number], h, keep_graph=number + 1 < len(f))
+            # A rule can also warn in the backward pass of one target.
+            method.batch.notes.take(notes)
+        batch.count(2 * len(batch.rows), backward=len(group), targets=len(group))
+        return super().by_target(group)
+
+    def scores(self) -> Float[Tensor, "rows *place"]:
+        ends = self.batch.ends
+        scores: Tensor = self._multiplier * (ends.input.h - ends.start.h)
+        if self.batch.context.cut:
             self._check_gaps(scores)
         return scores
 

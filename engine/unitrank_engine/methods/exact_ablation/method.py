@@ -1,5 +1,7 @@
 """Exact ablation: the drop of the target when one unit is replaced by its fill."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -30,17 +32,26 @@ class ExactAblationMethod(ScoringMethod):
     def scores(self) -> Float[Tensor, "rows *place"]:
         raise NotImplementedError("exact ablation has scores by unit only: a channel's drop is not the sum of its elements' drops")
 
-    def by_unit(self) -> Float[Tensor, "rows units"]:
-        batch, ends, context = self.batch, self.batch.ends, self.batch.context
-        fill = self._fill()
-        drops = torch.empty(len(batch.rows), context.units.count, dtype=ends.f.dtype, device=context.device)
-        for first, output in outputs(context, cast(Plan, self.prepared), ends.x, (ends.input.h, ends.live), fill, batch.count):
-            f = context.score(output.flatten(0, 1), ends.fixed.repeat(len(output))).reshape(len(output), -1)
-            drops[:, first : first + len(output)] = (ends.f - f).T
+    @classmethod
+    def by_target(cls, methods: Sequence[ScoringMethod]) -> list[Float[Tensor, "rows units"]]:
+        group = cast(Sequence[ExactAblationMethod], methods)
+        batch, ends, plan = group[0].batch, group[0].batch.ends, cast(Plan, group[0].prepared)
+        context, count = batch.context, partial(batch.count, targets=len(group))
+        fill = group[0]._fill()
+        drops = [torch.empty(len(batch.rows), context.units.count, dtype=ends.f.dtype, device=context.device) for _ in group]
+        for first, output in outputs(context, plan, ends.x, (ends.input.h, ends.live), fill, count):
+            for method, its_drops in zip(group, drops, strict=True):
+                its_drops[:, first : first + len(output)] = method._drops(output).T
         # A unit that equals its fill gets a score of exactly 0, because the second pass may round
         # differently.
         differs = context.units.reduce((ends.input.h != fill).float()) > 0
-        return torch.where(differs, drops, torch.zeros_like(drops))
+        return [torch.where(differs, each, torch.zeros_like(each)) for each in drops]
+
+    def _drops(self, output: Float[Tensor, "units rows *output"]) -> Float[Tensor, "units rows"]:
+        """Return the drop of F with each of these units replaced."""
+        context, ends = self.batch.context, self.batch.ends
+        f = context.score(output.flatten(0, 1), ends.fixed.repeat(len(output))).reshape(len(output), -1)
+        return ends.f - f
 
     def _fill(self) -> Float[Tensor, "one_or_rows *place"]:
         batch, kind = self.batch, cast(ExactAblation, self.entry).fill

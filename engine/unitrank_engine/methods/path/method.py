@@ -1,6 +1,7 @@
 """The base class of the path methods, which sum along the shared path or along a separate one."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, cast
 
@@ -16,7 +17,7 @@ from unitrank_engine.methods.path.adaptive import adaptive_scores
 from unitrank_engine.methods.path.measured import MeasuredSum, gap_of_sections
 from unitrank_engine.methods.path.refinement import Refinement
 from unitrank_engine.methods.path.sums import gradient_points
-from unitrank_engine.methods.path.walk import Walk, input_walk
+from unitrank_engine.methods.path.walk import Walk, input_walk, points_of_targets
 from unitrank_engine.program import Split
 from unitrank_schemas.methods import MethodBase, PathMethod
 
@@ -83,6 +84,15 @@ class PathSumMethod(ScoringMethod):
         if not self._walks_separately(self.method):
             self._sum.take(point)
 
+    @classmethod
+    def by_target(cls, methods: Sequence[ScoringMethod]) -> list[Float[Tensor, "rows units"]]:
+        group = cast(Sequence[PathSumMethod], methods)
+        method = group[0].method
+        if cls._walks_separately(method) and method.tolerance is None and method.spacing != "adaptive":
+            for number, point in points_of_targets([each.walk() for each in group], gradient_points(method)):
+                group[number]._sum.take(point.precise())
+        return super().by_target(group)
+
     def scores(self) -> Float[Tensor, "rows *place"]:
         if self.method.spacing == "adaptive":
             scores, self._gap = adaptive_scores(self.method, self.step, self.batch, self.walk())
@@ -90,9 +100,6 @@ class PathSumMethod(ScoringMethod):
         if self.method.tolerance is not None:
             scores, self._gap = Refinement(self.method, self.step, self.batch).scores(self.walk())
             return scores
-        if self._walks_separately(self.method):
-            for point in self.walk().points(gradient_points(self.method)):
-                self._sum.take(point.precise())
         scores, self._gap = self._sum.total(self.change())
         if not self.complete_at(self.batch.context.split) and self.method.precision == "float32":
             self._gap = replace(self._gap, hidden=self._gap_around())

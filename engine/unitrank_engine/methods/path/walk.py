@@ -6,6 +6,7 @@ The path is that of the inputs, x′ → x, or that of the place's values, h′ 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -78,16 +79,18 @@ class Walk(ABC):
             f=f.detach().double(),
         )
 
+    @property
+    def points_at_once(self) -> int:
+        """Points of the path in one pass, at most."""
+        return max(1, self.size // len(self.fixed.classes))
+
     def points(self, needs: Mapping[float, bool]) -> Iterator[Point]:
         """Yield the path's points in ascending order.
 
         `needs`: α → whether the gradient is needed there.
         """
-        alphas = sorted(needs)
-        at_once = max(1, self.size // len(self.fixed.classes))
-        for first in range(0, len(alphas), at_once):
-            chosen = alphas[first : first + at_once]
-            yield from self._pass(chosen, any(needs[alpha] for alpha in chosen))
+        for _, point in points_of_targets([self], needs):
+            yield point
 
     @abstractmethod
     def at(self, alphas: Sequence[float | Position]) -> tuple[Tensor, Live]:
@@ -97,20 +100,42 @@ class Walk(ABC):
     def of(self, positions: Tensor) -> "Walk":
         """Return the walk of only the examples at these positions of the batch."""
 
-    def _pass(self, alphas: Sequence[float], backward: bool) -> list[Point]:
-        times = len(alphas)
-        gradients: Sequence[Tensor | None] = [None] * times
-        with computing(self.precision, self.context.device, self.context.program.module.graph):
-            h, live = self.at(alphas)
-            if backward:
-                h = h.detach().requires_grad_()
-                f = self.context.score(self.context.split.tail(h, live), self.fixed.repeat(times))
-                gradients = gradient_of(f, h).chunk(times)
-        self.count(len(h), backward=backward)
-        return [Point(*values) for values in zip(alphas, h.detach().chunk(times), gradients, strict=True)]
-
     def _fixed_of(self, positions: Tensor) -> Fixed:
         return Fixed(self.fixed.classes[positions], self.fixed.rivals[positions])
+
+
+def points_of_targets(walks: Sequence[Walk], needs: Mapping[float, bool]) -> Iterator[tuple[int, Point]]:
+    """Yield the points of one path for each target, in ascending order, with the target's number.
+
+    `walks`: walks along the same values, which differ in their targets only.
+    `needs`: α → whether the gradients are needed there.
+
+    Each point passes forward once, and backward once for each target.
+    """
+    alphas, at_once = sorted(needs), walks[0].points_at_once
+    for first in range(0, len(alphas), at_once):
+        chosen = alphas[first : first + at_once]
+        yield from _pass(walks, chosen, any(needs[alpha] for alpha in chosen))
+
+
+def _pass(walks: Sequence[Walk], alphas: Sequence[float], backward: bool) -> Iterator[tuple[int, Point]]:
+    context, times, f = walks[0].context, len(alphas), list[Tensor]()
+    precision = partial(computing, walks[0].precision, context.device, context.program.module.graph)
+    with precision():
+        h, live = walks[0].at(alphas)
+        if backward:
+            h = h.detach().requires_grad_()
+            output = context.split.tail(h, live)
+            f = [walk.context.score(output, walk.fixed.repeat(times)) for walk in walks]
+    walks[0].count(len(h), backward=len(walks) * backward, targets=len(walks))
+    values = h.detach().chunk(times)
+    for number in range(len(walks)):
+        gradients: Sequence[Tensor | None] = [None] * times
+        if backward:
+            with precision():
+                gradients = gradient_of(f[number], h, keep_graph=number + 1 < len(walks)).chunk(times)
+        for alpha, value, gradient in zip(alphas, values, gradients, strict=True):
+            yield number, Point(alpha, value, gradient)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,11 +215,11 @@ class PlaceWalk(Walk):
     end: Tensor
     """h."""
 
-    def points(self, needs: Mapping[float, bool]) -> Iterator[Point]:
+    @property
+    def points_at_once(self) -> int:
         # Live values whose batch axis is merged with another axis cannot be repeated, so each pass
         # has one point.
-        walk = self if self.context.split.repeatable else replace(self, size=1)
-        return super(PlaceWalk, walk).points(needs)
+        return super().points_at_once if self.context.split.repeatable else 1
 
     @property
     def around(self) -> dict[int, int] | None:

@@ -1,0 +1,174 @@
+"""The part of the main pass for one target: its methods, and the sums of their scores.
+
+A job has one target, or one for each class. The main pass runs the batches of all targets together.
+"""
+
+from collections.abc import Collection, Mapping
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unitrank_engine.attribution.bootstrap import Groups, top_shares
+from unitrank_engine.attribution.grids import Grid, grids, needs_of, squared
+from unitrank_engine.attribution.open_spacing import resolved
+from unitrank_engine.attribution.path_ends import EndTarget, refuse_non_finite
+from unitrank_engine.attribution.projections import DIRECTIONS, Projector, projected_statistics
+from unitrank_engine.attribution.scores import Attribution, MethodScores, PathGaps, PerExample, score_key
+from unitrank_engine.attribution.statistics import Sums
+from unitrank_engine.job.baselines import Inputs
+from unitrank_engine.job.clusters.membership import MemberBatch, Membership
+from unitrank_engine.job.fills import Fills
+from unitrank_engine.job.targets import resembles_probabilities
+from unitrank_engine.methods import METHODS, Batch, PathEnds, Point, ScoringMethod
+from unitrank_engine.methods.batch import Count
+from unitrank_schemas.methods import MethodBase, PathMethod
+
+
+class TargetPass:
+    """Holds the methods of one target, and adds their scores to sums batch by batch.
+
+    `entries`: the methods, as the request has them, with their spacings.
+    `needs`: α of an end (0.0 or 1.0) → whether the gradient is taken there. By default it is taken
+        where a method needs it.
+    `open_keys`: `score_key` of path methods whose spacing the request leaves open.
+    """
+
+    def __init__(
+        self,
+        fills: Fills,
+        entries: list[MethodBase],
+        needs: Mapping[float, bool] | None = None,
+        open_keys: Collection[str] = (),
+    ) -> None:
+        self.context = fills.context
+        self.fills = fills
+        self.keys = {entry.id or entry.name: score_key(entry) for entry in entries}
+        self.entries = {score_key(entry): entry for entry in entries}
+        self._points = {key: METHODS[entry.name].points(entry) for key, entry in self.entries.items()}
+        self.explained = EndTarget(fills.context, needs_of(entries) if needs is None else needs)
+        self.grids = grids(self.entries)
+        self.open_keys = open_keys
+        self._squared = squared(entries)
+        self._projected = projected_statistics(self.context.request.methods, entries)
+        self._projector = Projector(self.context.units.count, self.context.device) if self._projected else None
+
+    @property
+    def inner_points(self) -> int:
+        """Points of the shared path between its ends."""
+        return sum(map(len, self.grids))
+
+    @property
+    def extra_passes(self) -> int:
+        """Rows of extra passes of the methods, for one example."""
+        return sum(METHODS[entry.name].passes(entry, self.context) for entry in self.entries.values())
+
+    def begin(self, membership: Membership, groups: Groups) -> None:
+        """Make empty sums, and the values that all batches of a method share.
+
+        `groups`: the examples of each bootstrap group.
+        """
+        self._groups = groups
+        clusters, units, n = len(self.context.clusters), self.context.units.count, len(membership.rows)
+        by_key = {
+            key: MethodScores(
+                entry,
+                Sums(clusters=clusters, units=units, device=self.context.device, fourth=key in self._squared, groups=groups.count),
+                np.zeros(n),
+                path_gaps=PathGaps.empty(n) if isinstance(entry, PathMethod) else None,
+                projections={statistic: np.zeros((n, DIRECTIONS)) for statistic in self._projected.get(key, ())},
+            )
+            for key, entry in self.entries.items()
+        }
+        self.result = Attribution(membership, by_key, PerExample.empty(n))
+        self._prepared = {key: METHODS[entry.name].prepare(entry, self.context) for key, entry in self.entries.items()}
+
+    def methods(self, batch: MemberBatch, ends: PathEnds, size: int, count: Count) -> dict[str, ScoringMethod]:
+        """Return an instance of each method for a batch, by `score_key`.
+
+        `size`: rows in one pass through the model, at most.
+        """
+        methods: dict[str, ScoringMethod] = {}
+        for key, entry in self.entries.items():
+            method_batch = Batch(
+                context=self.context,
+                rows=batch.rows,
+                cluster=batch.cluster,
+                ends=ends,
+                fills=self.fills,
+                size=size,
+                count=count,
+                notes=self.result.by_key[key].notes,
+            )
+            methods[key] = METHODS[entry.name](entry, method_batch, self._prepared[key])
+        return methods
+
+    def visit(self, grid: Grid, methods: Mapping[str, ScoringMethod], point: Point) -> None:
+        """Hand a point of a grid to the methods that need it."""
+        for key in self.grids[grid]:
+            if point.alpha in self._points[key]:
+                methods[key].visit(point)
+
+    def check(self, key: str, method: ScoringMethod, batch: MemberBatch, scores: Tensor) -> Tensor:
+        """Record a method's gaps and return its scores. Raises EngineError `non_finite`."""
+        began, record = perf_counter(), self.result.by_key[key]
+        refuse_non_finite("a score", scores)
+        gap, here = method.gap(), slice(batch.start, batch.stop)
+        if gap is not None and record.path_gaps is not None:
+            record.path_gaps.take(here, gap, method.batch.ends)
+        record.seconds += perf_counter() - began
+        return scores
+
+    def add(self, batch: MemberBatch, ends: PathEnds, scores: Mapping[str, Tensor]) -> None:
+        """Add the scores of a batch to the sums, and record the values of its examples."""
+        self._record_examples(batch, ends)
+        for key, values in scores.items():
+            self._accumulate(self.result.by_key[key], batch, values)
+
+    def end(self) -> None:
+        """Draw the bootstrap after the last batch, and free the sums of its groups."""
+        for scores in self.result.by_key.values():
+            scores.in_top = top_shares(scores.sums, self._groups, self.context)
+            scores.sums.drop_groups()
+
+    def unresolved(self) -> set[str]:
+        """Return the open keys whose points do not resolve the paths of the first examples."""
+        by_key, membership = self.result.by_key, self.result.membership
+        return {key for key in self.open_keys if not resolved(self.context, by_key[key], membership)}
+
+    def _record_examples(self, batch: MemberBatch, ends: PathEnds) -> None:
+        examples, here = self.result.examples, slice(batch.start, batch.stop)
+        examples.f[here] = ends.f.double().cpu().numpy()
+        examples.f_baseline[here] = ends.f_baseline.double().cpu().numpy()
+        examples.classes[here] = ends.fixed.classes.cpu().numpy()
+        right = self.context.right(ends.output, self.context.examples.labels(batch.rows))
+        if right is None:
+            examples.right = None
+        elif examples.right is not None:
+            examples.right[here] = right.cpu().numpy()
+        if ends.input.gradient is not None:
+            examples.flat[here] = (ends.input.gradient.flatten(1) == 0).all(1).cpu().numpy()
+        examples.at_baseline[here] = _equal(ends.x, ends.baseline).cpu().numpy()
+        examples.probabilities[here] = resembles_probabilities(ends.output).cpu().numpy()
+
+    def _accumulate(self, record: MethodScores, batch: MemberBatch, values: Tensor) -> None:
+        membership = self.result.membership
+        members = membership.within(batch.start, batch.stop)
+        clusters, positions = membership.cluster[members], membership.example[members] - batch.start
+        groups = self._groups.of_member[members] if self._groups.count else None
+        record.sums.add(clusters=clusters, sides=membership.side[members], examples=positions, scores=values, groups=groups)
+        record.totals[batch.start : batch.stop] = values.double().sum(1).cpu().numpy()
+        for statistic, projections in record.projections.items():
+            assert self._projector is not None
+            projections[batch.start : batch.stop] = self._projector.project(values, statistic)
+        if self.context.request.keep_examples:
+            for position, cluster in zip(positions.tolist(), clusters.tolist(), strict=True):
+                if len(record.kept[cluster]) < self.context.request.keep_examples:
+                    # A copy, because a view of one row would keep the whole batch in memory.
+                    record.kept[cluster].append(values[position].to("cpu", torch.float32, copy=True))
+
+
+def _equal(x: Inputs, baseline: Inputs) -> Tensor:
+    same = [(a == b).reshape(len(a), -1).all(1) for a, b in zip(x, baseline, strict=True) if a.is_floating_point()]
+    return torch.stack(same).all(0) if same else torch.ones(len(x[0]), dtype=torch.bool)

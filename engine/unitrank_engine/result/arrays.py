@@ -1,0 +1,41 @@
+"""The arrays of a result, in full."""
+
+import numpy as np
+import torch
+
+from unitrank_engine.result.heatmaps import heatmaps
+from unitrank_engine.result.outcome import JobOutcome, TargetOutcome
+from unitrank_schemas.methods import CLASS_MARK
+
+
+def arrays(outcome: JobOutcome) -> dict[str, np.ndarray]:
+    """Return the result's arrays by name, in float32; clusters are in the summary's order."""
+    full = {name: array for target in outcome.targets for name, array in _of_target(target).items()}
+    full = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in full.items()}
+    for cluster in outcome.context.clusters:
+        full[f"rows/{cluster.name}"] = np.ascontiguousarray(cluster.rows, dtype=np.int64)
+    return full
+
+
+def _of_target(outcome: TargetOutcome) -> dict[str, np.ndarray]:
+    context = outcome.context
+    full: dict[str, np.ndarray] = {}
+    for entry in outcome.entries:
+        moments = [outcome.moments(entry, index) for index in range(len(context.clusters))]
+        full[f"importance/{entry.id}"] = np.stack([each.importance(entry.statistic) for each in moments])
+        full[f"spread/{entry.id}"] = np.stack([each.spread(entry.statistic) for each in moments])
+        study = outcome.study_of(entry)
+        if study:
+            for order, curves in study.arrays.items():
+                full[f"ablation/{entry.id}/{order}"] = curves
+        exact = outcome.exact.get(str(entry.id))
+        if exact and exact.pairs is not None:
+            full[f"pairs/{entry.id}"] = exact.pairs
+        kept = {context.clusters[index].name: torch.stack(rows) for index, rows in outcome.scores(entry).kept.items()}
+        for name, rows in kept.items():
+            full[f"examples/{entry.id}/{name}"] = rows.reshape(-1, *context.units.shape).float().numpy()
+        full |= heatmaps(entry, context.units, full[f"importance/{entry.id}"], {name: rows.numpy() for name, rows in kept.items()})
+    if outcome.study:
+        number = context.target_class
+        full["ablation/random" if number is None else f"ablation/random{CLASS_MARK}{number}"] = outcome.study.random
+    return full
