@@ -69,6 +69,11 @@ CLASS = Explanation(
 ALL_CLASSES = Explanation(
     "all outputs are added before backward(), so these are scores of the sum over the classes", f"select one class first: {SELECT}"
 )
+NOT_BETTER = (
+    "the code computes this method, so the method is the reason: signed scores can cancel in the mean; make a cluster for each "
+    "label, or use the statistic mean_abs or the method conductance"
+)
+"""The advice for scores without a bug that are not better than random."""
 TRAINING = Explanation(
     "the network has {layers}, and is in training mode now; such layers change every pass, so no candidate can be equal",
     "call model.eval() before the examples pass, and compute the scores again",

@@ -18,7 +18,7 @@ from unitrank.score_checks.candidates import (
     variations,
 )
 from unitrank.score_checks.class_sums import sum_of_classes
-from unitrank.score_checks.explanations import ALL_CLASSES, EVALUATION, TRAINING, Explanation, explain
+from unitrank.score_checks.explanations import ALL_CLASSES, EVALUATION, NOT_BETTER, TRAINING, Explanation, explain
 from unitrank.score_checks.score_check import SCORES, ScoreCheck
 from unitrank_schemas.results import Relation
 
@@ -65,9 +65,14 @@ def investigate(question: Question) -> Jobs:
     """Finds the candidate that the scores are, then tests the scores against random orders."""
     match = yield from _match(question)
     corrected = None if match.relation == "factor" or match.is_correct else match.method
-    compared = [_entry(corrected)] if corrected else []
-    result = yield {**question.request, "methods": [*compared, question.given], "fidelity": None}
+    # Two jobs: in one job, each ranking would be one more test for the other.
+    result = yield {**question.request, "methods": [question.given], "fidelity": None}
+    corrected_result = None
+    if corrected:
+        corrected_result = yield {**question.request, "methods": [_entry(corrected)], "fidelity": None}
     request = {**question.request, **match.candidate.changes}
+    overall = result.rankings[SCORES].overall
+    is_better = overall is None or overall.verdict == "better_than_random"
     return ScoreCheck(
         relation=match.relation,
         method=match.method,
@@ -77,9 +82,10 @@ def investigate(question: Question) -> Jobs:
         is_correct=match.is_correct,
         detail=match.detail,
         bug=match.explanation.bug,
-        advice=match.explanation.advice,
+        advice=NOT_BETTER if match.is_correct and not is_better else match.explanation.advice,
         corrected=corrected,
         result=result,
+        corrected_result=corrected_result,
     )
 
 

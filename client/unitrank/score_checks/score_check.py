@@ -25,9 +25,12 @@ class ScoreCheck:
             target that were named.
         detail: the relation in words, with the number of examples or the factor.
         bug: the likely bug; empty for equal scores.
-        advice: the change that corrects it.
-        corrected: id of the ranking in `result` that has no bug; None if it is not known.
-        result: the test of the scores, and of the corrected ranking, against random orders.
+        advice: the change that corrects it; for scores without a bug that are not better than
+            random, what to try instead.
+        corrected: id of the ranking without the bug; None if it is not known, and for scores that
+            have the same order.
+        result: the test of the scores against random orders.
+        corrected_result: the same for the ranking without the bug.
 
     >>> import torch
     >>> import unitrank
@@ -53,6 +56,7 @@ class ScoreCheck:
     advice: str
     corrected: str | None
     result: JobResult
+    corrected_result: JobResult | None = None
 
     @property
     def overall(self) -> Overall | None:
@@ -62,20 +66,22 @@ class ScoreCheck:
     def as_json(self) -> dict[str, Any]:
         """The fields as plain values, with the verdicts by ranking."""
         names = ("relation", "method", "layer", "at", "target", "is_correct", "detail", "bug", "advice", "corrected")
-        verdicts = {id: ranking.overall and ranking.overall.model_dump(mode="json") for id, ranking in self.result.rankings.items()}
+        overall = {SCORES: self.overall}
+        if self.corrected and self.corrected_result:
+            overall[self.corrected] = self.corrected_result.rankings[self.corrected].overall
+        verdicts = {id: each and each.model_dump(mode="json") for id, each in overall.items()}
         return {**{name: getattr(self, name) for name in names}, "verdicts": verdicts}
 
     def __str__(self) -> str:
         lines = [f"scores:  {self.detail}"]
-        if self.bug:
-            lines.append(f"bug:     {self.bug}")
+        if self.bug or self.is_correct:
+            lines.append(f"bug:     {self.bug or 'none'}")
         if self.advice:
-            lines.append(f"write:   {self.advice}")
-        lines.append(f"verdict: {_verdict(self.result, SCORES)}")
-        if self.corrected:
-            lines.append(
-                f"         {_verdict(self.result, self.corrected)} (`{self.corrected}` over all examples, without the bug)"
-            )
+            lines.append(f"{'advice:' if self.is_correct else 'write:'.ljust(7)}  {self.advice}")
+        lines.append(f"verdict: {_verdict(self.overall)}")
+        if self.corrected and self.corrected_result:
+            overall = self.corrected_result.rankings[self.corrected].overall
+            lines.append(f"         without the bug, as `{self.corrected}`: {_verdict(overall)}")
         return "\n".join(lines)
 
 
@@ -83,8 +89,7 @@ SCORES = "scores"
 """Id of the given ranking."""
 
 
-def _verdict(result: JobResult, id: str) -> str:
-    overall = result.rankings[id].overall
+def _verdict(overall: Overall | None) -> str:
     if overall is None:
         return VERDICT_LABELS[None]
     better, worse = (

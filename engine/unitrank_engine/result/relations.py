@@ -128,7 +128,7 @@ def _other_statistic(a: Float[np.ndarray, "clusters units"], computed: Computed,
     name, own = MEANINGS[statistic], MEANINGS[computed.statistic]
     instead = "" if statistic == computed.statistic else f", and not the {own}"
     detail = (
-        f"the {name} of the scores of `{computed.id}` over each cluster's examples{instead}, {_times(fit)} "
+        f"the {name} of the scores of `{computed.id}` over each cluster's examples{instead}{_times(fit)} "
         f"({_rest(fit.error)}){_reason(fit.factors, order)}"
     )
     return _Match("other_statistic", computed.id, fit.error, detail)
@@ -138,7 +138,7 @@ def _of_first(computed: Computed, first: FirstExamples) -> str:
     each = " of each cluster" if first.of_each_cluster else ""
     return (
         f"the {MEANINGS[computed.statistic]} of the scores of `{computed.id}` over only the first {first.count} of {first.of} "
-        f"examples{each}, {_times(first.fit)} ({_rest(first.fit.error)})"
+        f"examples{each}{_times(first.fit)} ({_rest(first.fit.error)})"
     )
 
 
@@ -154,11 +154,13 @@ def _rest(error: float) -> str:
 
 
 def _times(fit: Fit) -> str:
+    """Return the factors as the end of a sentence; empty for 1."""
     factors = fit.factors[~np.isnan(fit.factors)]
     low, high = float(factors.min()), float(factors.max())
     if high - low <= TOLERANCE * max(abs(low), abs(high)):
-        return f"times {np.mean(factors):.6g}"
-    return f"times a factor of each cluster, from {low:.6g} to {high:.6g}"
+        factor = float(np.mean(factors))
+        return "" if abs(factor - 1) <= TOLERANCE else f", times {factor:.6g}"
+    return f", times a factor of each cluster, from {low:.6g} to {high:.6g}"
 
 
 def _reason(factors: Sequence[float] | Float[np.ndarray, " clusters"], order: ExampleOrder) -> str:

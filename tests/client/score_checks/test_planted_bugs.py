@@ -112,7 +112,10 @@ def test_check_when_only_the_first_batch_is_averaged_then_its_size_is_named(towe
     assert (check.relation, check.method, check.corrected) == ("first_examples", "gradient", "gradient")
     assert "over only the first 32 of 128 examples" in check.detail
     assert "the loop over the batches stops too early" in check.bug
-    assert set(check.result.rankings) == {"scores", "gradient"}
+    assert set(check.result.rankings) == {"scores"}
+    assert check.corrected_result is not None
+    assert set(check.corrected_result.rankings) == {"gradient"}
+    assert "without the bug, as `gradient`: " in str(check)
 
 
 def test_check_when_the_examples_are_summed_then_the_factor_is_their_number(towers: Case) -> None:
@@ -139,7 +142,7 @@ def test_check_when_the_gradient_is_that_of_the_loss_then_the_reversed_sign_is_n
     assert "of the loss" in check.bug
 
 
-@pytest.mark.parametrize("number", [0, 2])
+@pytest.mark.parametrize("number", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_check_when_one_class_is_taken_for_all_examples_then_it_is_named(number: int, towers: Case) -> None:
     check = towers.check(averaged(towers, lambda output, y: output[:, number].sum()) / 128)
 
@@ -176,7 +179,7 @@ def test_check_when_the_tensor_is_detached_then_the_scores_are_zero(towers: Case
     assert "`requires_grad` was set on a detached copy" in check.bug
 
 
-@pytest.mark.parametrize("is_training", [True, False])
+@pytest.mark.parametrize("is_training", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_check_when_eval_was_forgotten_then_no_candidate_is_named_but_the_layers_are(is_training: bool, dropped: Case) -> None:
     dropped.network.train()
     with torch.random.fork_rng():
@@ -198,7 +201,7 @@ def test_check_when_the_network_has_dropout_and_the_code_is_correct_then_the_sco
     assert dropped.check(averaged(dropped) / 128).is_correct
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
 def test_check_when_scores_are_random_then_no_candidate_is_named(seed: int, dropped: Case) -> None:
     check = dropped.check(np.random.default_rng(seed).normal(size=24))
 

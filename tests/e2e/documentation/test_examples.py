@@ -46,7 +46,9 @@ def test_every_example_is_run_here_or_is_tested_elsewhere() -> None:
     source = Path(__file__).read_text()
 
     captum = "tests/e2e/documentation/test_from_captum.py"
+    towers = "tests/e2e/documentation/test_check_scores.py"
     elsewhere = {"trap.py": "tests/engine/test_trap.py", "from_captum.py": captum, "captum_rows.py": captum}
+    elsewhere["three_towers.py"] = towers
     assert {path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in source} <= elsewhere.keys()
     assert all((ROOT / test).exists() for test in elsewhere.values())
 

@@ -136,7 +136,7 @@ def test_relation_when_clusters_are_of_the_first_examples_then_the_count_is_of_t
     result = relation(rounded(by_label(SCORES[:30], LABELS[:30])), labels=LABELS)
 
     assert result.relation == "first_examples"
-    assert "over only the first 30 of 90 examples, times 1 (" in result.detail
+    assert "over only the first 30 of 90 examples (" in result.detail
 
 
 def test_relation_when_clusters_are_of_the_first_examples_of_each_then_the_count_is_of_each_cluster() -> None:
@@ -237,7 +237,7 @@ def test_relation_when_a_job_has_scores_of_its_first_examples_then_says_so_also_
 
     (result,) = fresh["given"]
     assert (result["relation"], result["nearest"]) == ("first_examples", "gradient")
-    assert "over only the first 8 of 30 examples, times 1 (" in result["detail"]
+    assert "over only the first 8 of 30 examples (" in result["detail"]
     assert again["given"] == fresh["given"]
     assert {"activation", "gradient"} <= set(again["cost"]["reused"])
 
@@ -260,4 +260,4 @@ def test_relation_when_baselines_depend_on_the_cluster_then_rows_keep_their_orde
     (result,) = job(first, clusters={"by": "label"}, baseline={"kind": "cluster_mean"})["given"]
 
     assert result["relation"] == "first_examples"
-    assert "first 12 of 30 examples," in result["detail"]
+    assert "first 12 of 30 examples" in result["detail"]
