@@ -117,7 +117,7 @@ picture: install
 # The paper's table and the comparison with Captum need MNIST; UNITRANK_MNIST is the folder.
 bench: install
 	$(BIN)/python -m benchmarks.latency
-	$(BIN)/python -m benchmarks.calibration
+	$(BIN)/python -m benchmarks.calibration --jobs 20 --folder build/calibration
 	$(BIN)/python -m benchmarks.loading
 	$(BIN)/python -m benchmarks.reuse
 	$(BIN)/python -m benchmarks.study

@@ -20,7 +20,7 @@ MODULES = [module.name for module in pkgutil.walk_packages(benchmarks.__path__, 
 SMALLEST: dict[str, list[str]] = {
     "attribution": ["--images", "8", "--repeats", "1", "--threads", "1"],
     "batches": ["--rows", "16", "--repeats", "1"],
-    "calibration": ["--seeds", "1"],
+    "calibration.__main__": ["--jobs", "1", "--only", "two-classes", "missed-0.5", "--folder", "."],
     "checks": ["--examples", "20", "--pairs", "1", "--nets", "mlp"],
     "flood": ["--jobs", "10", "--others", "2"],
     "fuzz": ["--count", "10", "--processes", "1", "--limit", "60"],
