@@ -152,6 +152,13 @@ def fits_into_request(scores: GivenRanking, room: int) -> bytes | None:
     return encoded if 0 < len(encoded) <= room else None
 
 
+def entry_of(calls: Calls, scores: GivenRanking) -> Flow[Entry]:
+    """The entry of `methods` with these scores; large ones are uploaded."""
+    if fits_into_request(scores, MOST_IMPORTANCE_BYTES):
+        return scores.entry(importance=scores.importance())
+    return (yield from _uploaded(calls, scores))
+
+
 def _uploaded(calls: Calls, scores: GivenRanking) -> Flow[Entry]:
     """Uploads the scores as a dataset, whose name follows from its content."""
     digest = yield from work(lambda: hashlib.sha256(repr(scores.clusters).encode() + scores.values.tobytes()).hexdigest())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unitrank.client.given import GivenRanking, given
 from unitrank.client.tables import array_of
 from unitrank.errors import NotPossible
 from unitrank.results import read_npz
@@ -36,12 +37,10 @@ class GivenScores:
         """The clusters that fit: the labels for a mapping, else one cluster."""
         return {"by": "all" if self.by_cluster is None else "label"}
 
-    def entry(self, id: str, made_on: str | None) -> dict[str, Any]:
-        """The entry of a job's `methods` with these scores."""
-        lists: Any = self.of_all.ravel().tolist() if self.of_all is not None else None
-        if self.by_cluster is not None:
-            lists = {name: values.ravel().tolist() for name, values in self.by_cluster.items()}
-        return {"name": "given", "id": id, "importance": lists, **({"made_on": made_on} if made_on else {})}
+    def ranking(self, id: str, made_on: str | None) -> GivenRanking:
+        """The scores for the `methods` of a job. Raises NotPossible for clusters of unequal shape."""
+        scores = self.of_all if self.by_cluster is None else self.by_cluster
+        return given(scores, id, made_on=made_on, per_example=False)
 
 
 def given_scores(scores: Any) -> GivenScores:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from unitrank.client.given import Entry, LocalScores
 from unitrank.inprocess import NAME, LocalJobs, local_jobs, parsed
 from unitrank.score_checks.candidates import Request
 from unitrank.score_checks.given_scores import GivenScores, given_scores
 from unitrank.score_checks.question import Steps, answered, question_of
-from unitrank.score_checks.score_check import ScoreCheck
+from unitrank.score_checks.score_check import SCORES, ScoreCheck
 from unitrank_schemas.datasets import FieldInfo
 
 if TYPE_CHECKING:
@@ -80,8 +81,10 @@ def check_scores(
     base = {"model": NAME, "dataset": NAME, "layer": layer, **base}
     parsed({**base, "methods": ["gradient"]})
     fields = {"x": data} if _is_array(data) else {}
-    with local_jobs(module, None if fields else data, fields, example_inputs=example_inputs, device=device) as jobs:
-        return check_with(jobs, module, base, own, made_on, report)
+    local = LocalScores.of([own.ranking(SCORES, made_on)], 0)
+    options = {"example_inputs": example_inputs, "device": device, "scores": local.tables}
+    with local_jobs(module, None if fields else data, fields, **options) as jobs:
+        return check_with(jobs, module, base, own, local.methods[0], report)
 
 
 def check_with(
@@ -89,12 +92,17 @@ def check_with(
     module: torch.nn.Module,
     request: Request,
     own: GivenScores,
-    made_on: str | None = None,
+    given: Entry | None = None,
     report: Callable[[dict[str, Any]], None] = lambda progress: None,
 ) -> ScoreCheck:
-    """Checks scores with jobs on the network. `request`: the fields of a job without `methods`."""
+    """Checks scores with jobs on the network.
+
+    `request`: the fields of a job without `methods`.
+    `given`: the entry of `methods` with the scores; None: the scores stand in the request.
+    """
     fields = {name: FieldInfo(**info) for name, info in jobs.table.fields.items()}
-    question = question_of(request, own, made_on, jobs.manifest, fields)
+    scores = own.ranking(SCORES, None)
+    question = question_of(request, own, given or scores.entry(importance=scores.importance()), jobs.manifest, fields)
     question = replace(question, state_layers=_state_layers(module), is_training=module.training)
 
     def run(job: Request) -> Steps:

@@ -5,12 +5,13 @@ from functools import partial
 from typing import Any
 
 from unitrank.client.endpoints import Calls, content_path, request_body
+from unitrank.client.given import entry_of
 from unitrank.client.operations import Flow, work
 from unitrank.results import JobResult
 from unitrank.score_checks.candidates import Request
 from unitrank.score_checks.given_scores import given_scores
 from unitrank.score_checks.question import answered, question_of
-from unitrank.score_checks.score_check import ScoreCheck
+from unitrank.score_checks.score_check import SCORES, ScoreCheck
 from unitrank_schemas.datasets import Dataset
 from unitrank_schemas.models import Model
 
@@ -24,7 +25,8 @@ def check_with_jobs(calls: Calls, fetch: Fetch, request: Request, scores: Any, m
     model = yield from calls.get(content_path(Model, request["model"]), Model)
     dataset = yield from calls.get(content_path(Dataset, request["dataset"]), Dataset)
     base = {**request, "clusters": request["clusters"] or own.clusters}
-    question = question_of(base, own, made_on, model, dataset.fields or {})
+    given = yield from entry_of(calls, own.ranking(SCORES, made_on))
+    question = question_of(base, own, given, model, dataset.fields or {})
     return (yield from answered(question, partial(_run, calls, fetch)))
 
 

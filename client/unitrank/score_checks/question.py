@@ -4,12 +4,13 @@ from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from typing import Any
 
+from unitrank.client.given import Entry
 from unitrank.errors import InvalidRequest, JobFailed, NotPossible
 from unitrank.results import JobResult
 from unitrank.score_checks.candidates import Network, Request, unit_count
 from unitrank.score_checks.given_scores import GivenScores
 from unitrank.score_checks.investigation import Question, investigate
-from unitrank.score_checks.score_check import SCORES, ScoreCheck
+from unitrank.score_checks.score_check import ScoreCheck
 from unitrank_schemas.checks.defaults import can_label
 from unitrank_schemas.datasets import FieldInfo
 from unitrank_schemas.models import Layer, Manifest, Model
@@ -19,13 +20,13 @@ Steps = Generator[Any, Any, JobResult]
 
 
 def question_of(
-    request: Request, own: GivenScores, made_on: str | None, model: Manifest | Model, fields: Mapping[str, FieldInfo]
+    request: Request, own: GivenScores, given: Entry, model: Manifest | Model, fields: Mapping[str, FieldInfo]
 ) -> Question:
     """The question whether these scores answer the request. Raises NotPossible for another shape.
 
+    `given`: the entry of `methods` with the scores.
     `fields`: the fields of the dataset.
     """
-    given = own.entry(SCORES, made_on)
     layers, outputs = model.layers or [], model.outputs or []
     output = next((port for port in outputs if request.get("output") in (None, port.name)), None)
     layer = next((each for each in layers if each.name == request["layer"]), None)
