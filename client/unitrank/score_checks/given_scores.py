@@ -38,7 +38,7 @@ class GivenScores:
         return {"by": "all" if self.by_cluster is None else "label"}
 
     def ranking(self, id: str, made_on: str | None) -> GivenRanking:
-        """The scores for the `methods` of a job. Raises NotPossible for clusters of unequal shape."""
+        """The scores for the `methods` of a job. Raises NotPossible for unequal shapes."""
         scores = self.of_all if self.by_cluster is None else self.by_cluster
         return given(scores, id, made_on=made_on, per_example=False)
 
