@@ -65,10 +65,11 @@ def of_cluster(context: JobContext, cluster: int, summary: Cluster) -> Iterator[
             f"{MIN_TESTED} are needed; use a larger cluster, another `split`, or `split: none` (in sample)",
             cluster=name,
         )
-    elif tested < FEW_TESTS:
+    if tested < FEW_TESTS:
+        examples = "1 example tests" if tested == 1 else f"{tested} examples test"
         yield Warn(
             code="few_tests",
-            detail=f"only {tested} examples test the rankings, so that the areas are uncertain and a small effect is missed; use a "
+            detail=f"only {examples} the rankings, so that the areas are uncertain and a small effect is missed; use a "
             f"cluster of at least {2 * FEW_TESTS} examples",
             cluster=name,
         )

@@ -62,6 +62,16 @@ def test_hardly_tested_when_the_split_leaves_fewer_than_two_examples_then_there_
     assert warned(summary, "hardly_tested") == [("apart", None), ("alone", None), ("pair", None)]
 
 
+def test_few_tests_when_every_cluster_has_one_test_example_then_it_is_a_doubt(tmp_path: Path) -> None:
+    members = {str(number): [2 * number, 2 * number + 1] for number in range(5)}
+
+    summary = job(tmp_path, ["activation"], clusters={"by": "members", "members": members}, ablation={"random": 19, "level": 0.1})
+
+    assert warned(summary, "few_tests") == [(name, None) for name in members]
+    assert summary["rankings"][0]["overall"]["verdict"] == "better_than_random"
+    assert "few_tests" in summary["rankings"][0]["overall"]["doubts"]
+
+
 @pytest.mark.parametrize(
     ("layer", "score", "expected"),
     [
